@@ -1,0 +1,2 @@
+//! The command `wwr`.
+fn main() {}

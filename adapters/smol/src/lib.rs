@@ -1,0 +1,1 @@
+//! WebWire on smol.

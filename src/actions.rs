@@ -1,0 +1,83 @@
+//! The output list of a machine.
+
+use alloc::collections::VecDeque;
+
+use crate::wire::Encoder;
+
+/// What a machine wants done, in the order in which it is to be done.
+///
+/// Every method that can cause something appends to a list the caller owns and reuses. The list
+/// also carries the buffer in which outgoing messages are encoded, so one list shared by many
+/// connections of a thread means one such buffer for all of them.
+///
+/// Take actions one at a time with [`pop`](Self::pop), so that carrying one out may call the
+/// machine again and append more:
+///
+/// ```
+/// use wwr::{Actions, Dialect, Instant, server};
+///
+/// let mut out = Actions::new();
+/// let config = server::Config::default();
+/// let mut connection = server::Connection::accept(&config, Dialect::V1_4, Instant::EPOCH, &mut out);
+/// connection.close(Instant::EPOCH, &mut out);
+/// while let Some(action) = out.pop() {
+///     match action {
+///         server::Action::Close(reason) => assert_eq!(reason.code(), 1000),
+///         other => println!("{other:?}"),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Actions<A> {
+    list: VecDeque<A>,
+    pub(crate) encoder: Encoder,
+}
+
+impl<A> Actions<A> {
+    /// An empty list. Allocates nothing until something is appended.
+    pub const fn new() -> Self {
+        Self { list: VecDeque::new(), encoder: Encoder::new() }
+    }
+
+    /// Takes the next action to be carried out.
+    pub fn pop(&mut self) -> Option<A> {
+        self.list.pop_front()
+    }
+
+    /// Takes all actions, oldest first.
+    pub fn drain(&mut self) -> impl Iterator<Item = A> + '_ {
+        self.list.drain(..)
+    }
+
+    /// The actions that wait to be taken, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &A> + '_ {
+        self.list.iter()
+    }
+
+    /// How many actions wait.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether no action waits.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Gives memory back that the list and its encoding buffer keep for reuse. Worth calling when
+    /// the connection falls idle.
+    pub fn shrink(&mut self) {
+        self.list.shrink_to_fit();
+        self.encoder.shrink();
+    }
+
+    pub(crate) fn push(&mut self, action: A) {
+        self.list.push_back(action);
+    }
+}
+
+impl<A> Default for Actions<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

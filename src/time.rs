@@ -1,0 +1,232 @@
+//! Time as the machines see it: a monotonic [`Instant`] for deadlines and a wall clock
+//! [`UnixTime`] for sessions. Neither can be read here; the host passes them in.
+
+use core::fmt;
+use core::ops::Add;
+use core::str::FromStr;
+use core::time::Duration;
+
+use alloc::string::String;
+
+/// A point on the host's monotonic clock, in nanoseconds since an epoch the host chooses.
+///
+/// Machines only compare and add. The range is 584 years, arithmetic saturates.
+///
+/// ```
+/// use core::time::Duration;
+/// use wwr::Instant;
+///
+/// let start = Instant::from_millis(5);
+/// assert_eq!(start + Duration::from_millis(7), Instant::from_millis(12));
+/// assert_eq!(start.saturating_since(Instant::from_millis(9)), Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The host's epoch.
+    pub const EPOCH: Self = Self(0);
+
+    /// The instant that lies `nanos` nanoseconds after the epoch.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The instant that lies `millis` milliseconds after the epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds since the epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// How long `earlier` lies before this instant; zero if it does not.
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// A wall clock time, as sessions carry it: nanoseconds exact, from year −9999 to 9999.
+///
+/// Written and read as RFC 3339 (protocol §3.1). Writing is always in UTC (`Z`), with as many
+/// fractional digits as the value needs; reading accepts any offset and drops digits past the
+/// ninth.
+///
+/// ```
+/// use wwr::UnixTime;
+///
+/// let time: UnixTime = "2018-06-13T10:20:30.1234567891+02:00".parse()?;
+/// assert_eq!(time.to_string(), "2018-06-13T08:20:30.123456789Z");
+/// assert_eq!(UnixTime::from_seconds(0).to_string(), "1970-01-01T00:00:00Z");
+/// # Ok::<(), wwr::InvalidTime>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime {
+    seconds: i64,
+    nanos: u32,
+}
+
+/// The first and the last second that the date library can write.
+const SECONDS: (i64, i64) = (-377_705_023_201, 253_402_207_200);
+
+impl UnixTime {
+    /// 1 January of year 1, what the reference writes for "never" (protocol §3.1).
+    pub const NEVER: Self = Self::from_seconds(-62_135_596_800);
+
+    /// `seconds` after 1970-01-01T00:00:00Z, clamped to the range of the type.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self::from_parts(seconds, 0)
+    }
+
+    /// `seconds` and `nanos` (0 to 999 999 999) after 1970-01-01T00:00:00Z, both clamped.
+    pub const fn from_parts(seconds: i64, nanos: u32) -> Self {
+        let nanos = if nanos > 999_999_999 { 999_999_999 } else { nanos };
+        if seconds < SECONDS.0 {
+            Self { seconds: SECONDS.0, nanos: 0 }
+        } else if seconds > SECONDS.1 {
+            Self { seconds: SECONDS.1, nanos: 999_999_999 }
+        } else {
+            Self { seconds, nanos }
+        }
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    pub const fn seconds(self) -> i64 {
+        self.seconds
+    }
+
+    /// How long `earlier` lies before this time; zero if it does not.
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        let nanos = |time: Self| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+        let since = (nanos(self) - nanos(earlier)).max(0);
+        Duration::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    fn timestamp(self) -> jiff::Timestamp {
+        let nanos = i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos);
+        jiff::Timestamp::from_nanosecond(nanos).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.timestamp(), f)
+    }
+}
+
+impl fmt::Debug for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is no RFC 3339 time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time such as 2018-06-13T10:20:30Z")]
+pub struct InvalidTime;
+
+impl FromStr for UnixTime {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        // The shape is checked here because the library reads more than RFC 3339.
+        let bytes = text.as_bytes();
+        let shaped =
+            bytes.len() >= 20 && bytes[10] == b'T' && bytes[..4].iter().all(u8::is_ascii_digit);
+        if !shaped {
+            return Err(InvalidTime);
+        }
+        let shortened = match bytes.get(19) {
+            Some(b'.') => {
+                let digits = bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let kept = 20 + digits.min(9);
+                text.get(..kept).zip(text.get(20 + digits..)).map(|(head, tail)| {
+                    let mut shortened = String::with_capacity(head.len() + tail.len());
+                    shortened.push_str(head);
+                    shortened.push_str(tail);
+                    shortened
+                })
+            }
+            _ => None,
+        };
+        let parsed = shortened.as_deref().unwrap_or(text).parse::<jiff::Timestamp>();
+        let nanos = parsed.map_err(|_| InvalidTime)?.as_nanosecond();
+        let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).map_err(|_| InvalidTime)?;
+        let nanos = u32::try_from(nanos.rem_euclid(1_000_000_000)).map_err(|_| InvalidTime)?;
+        Ok(Self::from_parts(seconds, nanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_go_writes() {
+        for (text, utc) in [
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+            ("2026-11-22T12:50:56.384422638Z", "2026-11-22T12:50:56.384422638Z"),
+            ("2026-11-22T12:50:56.120Z", "2026-11-22T12:50:56.12Z"),
+            ("2018-06-13T10:20:30+05:30", "2018-06-13T04:50:30Z"),
+            ("2018-06-13T10:20:30.123456789987-05:00", "2018-06-13T15:20:30.123456789Z"),
+        ] {
+            assert_eq!(text.parse::<UnixTime>().unwrap().to_string(), utc);
+        }
+        assert_eq!("0001-01-01T00:00:00Z".parse(), Ok(UnixTime::NEVER));
+    }
+
+    #[test]
+    fn refuses_what_is_no_rfc_3339_time() {
+        for text in [
+            "",
+            "2018-06-13",
+            "2018-06-13T10:20:30",
+            "2018-06-13 10:20:30Z",
+            "2018-13-13T10:20:30Z",
+            "2018-06-13T10:20:30Zx",
+            "2018-06-13T10:20:30.Z",
+            "-002018-06-13T10:20:30Z",
+            "2018-06-13T10:20:3\u{e9}.1Z",
+        ] {
+            assert_eq!(text.parse::<UnixTime>(), Err(InvalidTime), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_clamped_and_carried() {
+        assert_eq!(UnixTime::from_parts(-1, 500_000_000).to_string(), "1969-12-31T23:59:59.5Z");
+        assert_eq!(UnixTime::from_parts(-1, 500_000_000).seconds(), -1);
+        assert_eq!(UnixTime::from_parts(7, u32::MAX).to_string(), "1970-01-01T00:00:07.999999999Z");
+        assert!(UnixTime::from_seconds(i64::MAX) > UnixTime::from_seconds(0));
+        assert!(UnixTime::from_seconds(i64::MIN) < UnixTime::NEVER);
+        let later = UnixTime::from_seconds(10);
+        assert_eq!(later.saturating_since(UnixTime::from_seconds(4)), Duration::from_secs(6));
+        assert_eq!(UnixTime::from_seconds(4).saturating_since(later), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_range_is_that_of_the_date_library() {
+        assert_eq!(SECONDS.0, jiff::Timestamp::MIN.as_second());
+        assert_eq!(SECONDS.1, jiff::Timestamp::MAX.as_second());
+    }
+
+    #[test]
+    fn instants_saturate() {
+        assert_eq!(Instant::from_nanos(u64::MAX) + Duration::MAX, Instant::from_nanos(u64::MAX));
+        assert_eq!(Instant::from_millis(u64::MAX), Instant::from_nanos(u64::MAX));
+    }
+}

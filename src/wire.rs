@@ -1,0 +1,21 @@
+//! Bytes to messages and back (protocol §1). Knows no state and no role.
+
+mod accept_conf;
+mod decode;
+mod encode;
+mod error;
+mod identifier;
+mod kind;
+mod message;
+mod name;
+mod payload;
+
+pub use accept_conf::AcceptConf;
+pub use decode::decode;
+pub use encode::Encoder;
+pub use error::{ComposeError, DecodeError, Malformation};
+pub use identifier::Identifier;
+pub use kind::{Kind, Sender};
+pub use message::{Content, ErrorReply, Message, SpecialReply};
+pub use name::{ErrorCode, InvalidName, MAX_NAME_LENGTH, Name};
+pub use payload::{Encoding, OddUtf16, Payload};

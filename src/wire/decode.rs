@@ -1,0 +1,230 @@
+//! From bytes to messages.
+
+use bytes::{Buf, Bytes};
+
+use super::accept_conf::AcceptConf;
+use super::error::{DecodeError, Malformation};
+use super::identifier::Identifier;
+use super::kind::Kind;
+use super::message::{Content, ErrorReply, Message, SpecialReply};
+use super::payload::{Encoding, Payload};
+use crate::dialect::Dialect;
+
+/// Type byte and identifier.
+const PREFIX: usize = 9;
+/// Prefix and the byte that says how long the name or the error code is.
+const NAMED_PREFIX: usize = PREFIX + 1;
+
+/// Reads one message: the payload of one WebSocket message (protocol §1.4).
+///
+/// Copies and allocates nothing: what the message holds are slices of `frame`. Takes the same time
+/// for a message of any length.
+///
+/// # Errors
+///
+/// [`DecodeError`] says what the frame is instead, with the identifier if that much could be read.
+///
+/// ```
+/// use bytes::Bytes;
+/// use wwr::{Dialect, wire};
+///
+/// let frame = Bytes::from_static(b"\x3f\x05alarmfire");
+/// let message = wire::decode(Dialect::V1_4, frame)?;
+/// let wire::Message::Signal(content) = message else { unreachable!() };
+/// assert_eq!((content.name(), content.payload()), (&b"alarm"[..], &b"fire"[..]));
+/// # Ok::<(), wwr::wire::DecodeError>(())
+/// ```
+pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
+    let Some(&byte) = frame.first() else { return Err(DecodeError::Empty) };
+    let kind = match Kind::from_byte(byte) {
+        Some(kind) if kind.is_known_in(dialect) => kind,
+        _ => return Err(DecodeError::UnknownKind(byte)),
+    };
+    let frame = Frame { kind, bytes: frame };
+    match kind {
+        Kind::SignalBinary => frame.signal(dialect, Encoding::Binary),
+        Kind::SignalUtf8 => frame.signal(dialect, Encoding::Utf8),
+        Kind::SignalUtf16 => frame.signal_utf16(),
+        Kind::RequestBinary => frame.request(Encoding::Binary),
+        Kind::RequestUtf8 => frame.request(Encoding::Utf8),
+        Kind::RequestUtf16 => frame.request(Encoding::Utf16),
+        Kind::ReplyBinary => frame.reply(Encoding::Binary),
+        Kind::ReplyUtf8 => frame.reply(Encoding::Utf8),
+        Kind::ReplyUtf16 => frame.reply(Encoding::Utf16),
+        Kind::ErrorReply => frame.error_reply(),
+        Kind::ReplyShutdown => frame.special(SpecialReply::Shutdown),
+        Kind::ReplyInternalError => frame.special(SpecialReply::InternalError),
+        Kind::ReplySessionNotFound => frame.special(SpecialReply::SessionNotFound),
+        Kind::ReplyMaxSessionConnections => frame.special(SpecialReply::MaxSessionConnections),
+        Kind::ReplySessionsDisabled => frame.special(SpecialReply::SessionsDisabled),
+        Kind::ReplyProtocolError => frame.special(SpecialReply::ProtocolError),
+        Kind::SessionCreated => frame.session_created(),
+        Kind::SessionClosed => frame.exactly(1).map(|_| Message::SessionClosed),
+        Kind::Heartbeat => frame.exactly(1).map(|_| Message::Heartbeat),
+        Kind::CloseSession => {
+            let frame = frame.exactly(PREFIX)?;
+            Ok(Message::CloseSession { id: frame.identifier() })
+        }
+        Kind::RestoreSession => {
+            let frame = frame.at_least(PREFIX + 1)?;
+            Ok(Message::RestoreSession { id: frame.identifier(), key: frame.rest(PREFIX) })
+        }
+        Kind::AcceptConf => frame.accept_conf(),
+    }
+}
+
+/// A frame of a known kind, being checked.
+struct Frame {
+    kind: Kind,
+    bytes: Bytes,
+}
+
+impl Frame {
+    fn malformed(&self, identifier: Option<Identifier>, reason: Malformation) -> DecodeError {
+        DecodeError::Malformed { kind: self.kind, identifier, reason }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The frame if it has `least` bytes or more.
+    fn at_least(self, least: usize) -> Result<Self, DecodeError> {
+        if self.len() >= least {
+            return Ok(self);
+        }
+        Err(self.malformed(None, Malformation::TooShort { length: self.len(), least }))
+    }
+
+    /// The frame if it has `exact` bytes.
+    fn exactly(self, exact: usize) -> Result<Self, DecodeError> {
+        if self.len() == exact {
+            return Ok(self);
+        }
+        Err(self.malformed(None, Malformation::WrongLength { length: self.len(), exact }))
+    }
+
+    /// The frame if its length is even, as that of all UTF-16 messages.
+    fn even(self) -> Result<Self, DecodeError> {
+        if self.len().is_multiple_of(2) {
+            return Ok(self);
+        }
+        Err(self.malformed(None, Malformation::OddUtf16 { length: self.len() }))
+    }
+
+    /// The byte at `index`, which lies inside a length that was checked.
+    fn byte(&self, index: usize) -> u8 {
+        self.bytes.get(index).copied().unwrap_or_default()
+    }
+
+    /// Four little-endian bytes at `index`, which lie inside a length that was checked.
+    fn word(&self, index: usize) -> u32 {
+        self.bytes
+            .get(index..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |word| u32::from_le_bytes(*word))
+    }
+
+    /// Bytes 1 to 8 of a frame that has them.
+    fn identifier(&self) -> Identifier {
+        let bytes = self.bytes.get(1..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(Identifier::ZERO, |bytes| Identifier::from_bytes(*bytes))
+    }
+
+    /// What stands from `offset` on.
+    fn rest(mut self, offset: usize) -> Bytes {
+        self.bytes.advance(offset.min(self.bytes.len()));
+        self.bytes
+    }
+
+    /// Refuses a frame shorter than `least`, which its name of `name_length` bytes asks for.
+    fn holds_name(
+        self,
+        identifier: Option<Identifier>,
+        name_length: u8,
+        least: usize,
+    ) -> Result<Self, DecodeError> {
+        if self.len() >= least {
+            return Ok(self);
+        }
+        let length = self.len();
+        Err(self.malformed(identifier, Malformation::NamePastEnd { name_length, least, length }))
+    }
+
+    fn signal(self, dialect: Dialect, encoding: Encoding) -> Result<Message, DecodeError> {
+        let frame = self.at_least(3)?;
+        let name_length = frame.byte(1);
+        let payload = usize::from(!dialect.rules().accepts_name_only_signals);
+        let frame = frame.holds_name(None, name_length, 2 + usize::from(name_length) + payload)?;
+        Ok(Message::Signal(Content::checked(frame.rest(2), name_length, false, encoding)))
+    }
+
+    fn signal_utf16(self) -> Result<Message, DecodeError> {
+        let frame = self.at_least(4)?.even()?;
+        let name_length = frame.byte(1);
+        let padded = name_length % 2 == 1;
+        let offset = 2 + usize::from(name_length) + usize::from(padded);
+        let frame = frame.holds_name(None, name_length, offset + 2)?;
+        Ok(Message::Signal(Content::checked(frame.rest(2), name_length, padded, Encoding::Utf16)))
+    }
+
+    fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        let mut frame = self.at_least(NAMED_PREFIX + 1)?;
+        if encoding == Encoding::Utf16 {
+            frame = frame.even()?;
+        }
+        let id = frame.identifier();
+        let name_length = frame.byte(PREFIX);
+        let named = NAMED_PREFIX + usize::from(name_length);
+        let frame = frame.holds_name(Some(id), name_length, named)?;
+        let padded = encoding == Encoding::Utf16 && name_length % 2 == 1 && frame.len() > named;
+        let content = Content::checked(frame.rest(NAMED_PREFIX), name_length, padded, encoding);
+        Ok(Message::Request { id, content })
+    }
+
+    fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        let (frame, offset) = match encoding {
+            Encoding::Binary | Encoding::Utf8 => (self.at_least(PREFIX)?, PREFIX),
+            Encoding::Utf16 => (self.at_least(PREFIX + 1)?.even()?, PREFIX + 1),
+        };
+        let id = frame.identifier();
+        Ok(Message::Reply { id, payload: Payload::checked(encoding, frame.rest(offset)) })
+    }
+
+    fn error_reply(self) -> Result<Message, DecodeError> {
+        let frame = self.at_least(NAMED_PREFIX + 1)?;
+        let id = frame.identifier();
+        let code_length = frame.byte(PREFIX);
+        if code_length == 0 {
+            return Err(frame.malformed(Some(id), Malformation::EmptyCode));
+        }
+        let least = NAMED_PREFIX + usize::from(code_length);
+        let frame = frame.holds_name(Some(id), code_length, least)?;
+        let error = ErrorReply::checked(frame.rest(NAMED_PREFIX), code_length);
+        Ok(Message::ErrorReply { id, error })
+    }
+
+    fn special(self, reply: SpecialReply) -> Result<Message, DecodeError> {
+        let frame = self.at_least(PREFIX)?;
+        Ok(Message::SpecialReply { id: frame.identifier(), reply })
+    }
+
+    fn session_created(self) -> Result<Message, DecodeError> {
+        let frame = self.at_least(2)?;
+        Ok(Message::SessionCreated { object: frame.rest(1) })
+    }
+
+    fn accept_conf(self) -> Result<Message, DecodeError> {
+        let frame = self.at_least(11)?;
+        let (major, minor) = (frame.byte(1), frame.byte(2));
+        let (read_timeout_ms, message_buffer_size) = (frame.word(3), frame.word(7));
+        let sub_protocol = Some(frame.rest(11)).filter(|name| !name.is_empty());
+        Ok(Message::AcceptConf(AcceptConf {
+            major,
+            minor,
+            read_timeout_ms,
+            message_buffer_size,
+            sub_protocol,
+        }))
+    }
+}

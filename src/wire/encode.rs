@@ -1,0 +1,218 @@
+//! From messages to bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::accept_conf::AcceptConf;
+use super::error::ComposeError;
+use super::identifier::Identifier;
+use super::kind::Kind;
+use super::message::{Message, SpecialReply};
+use super::name::{ErrorCode, Name, check_code, check_name};
+use super::payload::{Encoding, Payload};
+use crate::dialect::Dialect;
+
+/// How much is allocated for small messages at a time.
+const CHUNK: usize = 4096;
+
+/// Writes messages, many small ones into one shared chunk.
+///
+/// A message is written once; what comes out can be cloned and sent to many.
+///
+/// ```
+/// use bytes::Bytes;
+/// use wwr::wire::{self, Encoder};
+/// use wwr::{Dialect, Payload};
+///
+/// let id = wire::Identifier::from_counter(1);
+/// let reply = wire::Message::Reply { id, payload: Payload::utf8("done") };
+/// let frame = Encoder::new().encode(Dialect::V1_4, &reply)?;
+/// assert_eq!(&frame[..], b"\xc0\x01\0\0\0\0\0\0\0done");
+/// assert_eq!(wire::decode(Dialect::V1_4, frame).as_ref(), Ok(&reply));
+/// # Ok::<(), wwr::wire::ComposeError>(())
+/// ```
+#[derive(Debug)]
+pub struct Encoder {
+    chunk: Option<BytesMut>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Encoder {
+    /// An encoder. Allocates nothing until the first message.
+    pub const fn new() -> Self {
+        Self { chunk: None }
+    }
+
+    /// Gives the current chunk back.
+    pub fn shrink(&mut self) {
+        self.chunk = None;
+    }
+
+    /// Writes any message, after checking what the types leave open (protocol §1.5).
+    ///
+    /// # Errors
+    ///
+    /// [`ComposeError`] if the reference would refuse it: a kind the dialect does not have, a name
+    /// or an error code that is not printable ASCII, a request with neither name nor payload.
+    pub fn encode(&mut self, dialect: Dialect, message: &Message) -> Result<Bytes, ComposeError> {
+        let kind = message.kind();
+        if !kind.is_known_in(dialect) {
+            return Err(ComposeError::UnknownKind(kind));
+        }
+        Ok(match message {
+            Message::Signal(content) => {
+                check_name(content.name()).map_err(ComposeError::InvalidName)?;
+                self.named(kind, None, content.encoding(), content.name(), content.payload())
+            }
+            Message::Request { id, content } => {
+                check_name(content.name()).map_err(ComposeError::InvalidName)?;
+                if content.name().is_empty() && content.payload().is_empty() {
+                    return Err(ComposeError::EmptyRequest);
+                }
+                self.named(kind, Some(*id), content.encoding(), content.name(), content.payload())
+            }
+            Message::Reply { id, payload } => self.reply(*id, payload),
+            Message::ErrorReply { id, error } => {
+                check_code(error.code_bytes()).map_err(ComposeError::InvalidCode)?;
+                self.coded(*id, error.code_bytes(), error.message_bytes())
+            }
+            Message::SpecialReply { id, reply } => self.special_reply(*id, *reply),
+            Message::SessionCreated { object } => self.session_created(object),
+            Message::SessionClosed => Self::session_closed(),
+            Message::CloseSession { id } => self.close_session(*id),
+            Message::RestoreSession { id, key } => self.restore_session(*id, key),
+            Message::Heartbeat => Self::heartbeat(),
+            Message::AcceptConf(conf) => self.accept_conf(conf),
+        })
+    }
+
+    pub(crate) fn signal(&mut self, name: &Name, payload: &Payload) -> Bytes {
+        let kind = Kind::signal(payload.encoding());
+        self.named(kind, None, payload.encoding(), name.as_bytes(), payload.as_bytes())
+    }
+
+    /// Name and payload must not both be empty: no server reads that.
+    pub(crate) fn request(&mut self, id: Identifier, name: &Name, payload: &Payload) -> Bytes {
+        let kind = Kind::request(payload.encoding());
+        self.named(kind, Some(id), payload.encoding(), name.as_bytes(), payload.as_bytes())
+    }
+
+    pub(crate) fn reply(&mut self, id: Identifier, payload: &Payload) -> Bytes {
+        let padded = payload.encoding() == Encoding::Utf16;
+        self.write(9 + usize::from(padded) + payload.len(), |out| {
+            out.put_u8(Kind::reply(payload.encoding()).as_byte());
+            out.put_slice(id.as_bytes());
+            if padded {
+                out.put_u8(0);
+            }
+            out.put_slice(payload.as_bytes());
+        })
+    }
+
+    pub(crate) fn error_reply(&mut self, id: Identifier, code: &ErrorCode, message: &str) -> Bytes {
+        self.coded(id, code.as_bytes(), message.as_bytes())
+    }
+
+    pub(crate) fn special_reply(&mut self, id: Identifier, reply: SpecialReply) -> Bytes {
+        self.identified(reply.kind(), id, &[])
+    }
+
+    pub(crate) fn session_created(&mut self, object: &[u8]) -> Bytes {
+        self.write(1 + object.len(), |out| {
+            out.put_u8(Kind::SessionCreated.as_byte());
+            out.put_slice(object);
+        })
+    }
+
+    pub(crate) const fn session_closed() -> Bytes {
+        const FRAME: [u8; 1] = [Kind::SessionClosed.as_byte()];
+        Bytes::from_static(&FRAME)
+    }
+
+    pub(crate) const fn heartbeat() -> Bytes {
+        const FRAME: [u8; 1] = [Kind::Heartbeat.as_byte()];
+        Bytes::from_static(&FRAME)
+    }
+
+    pub(crate) fn close_session(&mut self, id: Identifier) -> Bytes {
+        self.identified(Kind::CloseSession, id, &[])
+    }
+
+    pub(crate) fn restore_session(&mut self, id: Identifier, key: &[u8]) -> Bytes {
+        self.identified(Kind::RestoreSession, id, key)
+    }
+
+    pub(crate) fn accept_conf(&mut self, conf: &AcceptConf) -> Bytes {
+        let sub_protocol = conf.sub_protocol.as_deref().unwrap_or_default();
+        self.write(11 + sub_protocol.len(), |out| {
+            out.put_slice(&[Kind::AcceptConf.as_byte(), conf.major, conf.minor]);
+            out.put_u32_le(conf.read_timeout_ms);
+            out.put_u32_le(conf.message_buffer_size);
+            out.put_slice(sub_protocol);
+        })
+    }
+
+    /// A signal or a request; the name has at most 255 bytes.
+    fn named(
+        &mut self,
+        kind: Kind,
+        id: Option<Identifier>,
+        encoding: Encoding,
+        name: &[u8],
+        payload: &[u8],
+    ) -> Bytes {
+        let padded = encoding == Encoding::Utf16 && name.len() % 2 == 1;
+        let length = 2 + id.map_or(0, |_| 8) + name.len() + usize::from(padded) + payload.len();
+        self.write(length, |out| {
+            out.put_u8(kind.as_byte());
+            if let Some(id) = id {
+                out.put_slice(id.as_bytes());
+            }
+            out.put_u8(name.len() as u8);
+            out.put_slice(name);
+            if padded {
+                out.put_u8(0);
+            }
+            out.put_slice(payload);
+        })
+    }
+
+    /// An error reply; the code has at most 255 bytes.
+    fn coded(&mut self, id: Identifier, code: &[u8], message: &[u8]) -> Bytes {
+        self.write(10 + code.len() + message.len(), |out| {
+            out.put_u8(Kind::ErrorReply.as_byte());
+            out.put_slice(id.as_bytes());
+            out.put_u8(code.len() as u8);
+            out.put_slice(code);
+            out.put_slice(message);
+        })
+    }
+
+    fn identified(&mut self, kind: Kind, id: Identifier, rest: &[u8]) -> Bytes {
+        self.write(9 + rest.len(), |out| {
+            out.put_u8(kind.as_byte());
+            out.put_slice(id.as_bytes());
+            out.put_slice(rest);
+        })
+    }
+
+    /// Writes `length` bytes into the chunk, or into memory of their own if they are many: a large
+    /// message shall not keep a chunk alive, nor a chunk be thrown away for one.
+    fn write(&mut self, length: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
+        if length > CHUNK / 4 {
+            let mut own = BytesMut::with_capacity(length);
+            fill(&mut own);
+            return own.freeze();
+        }
+        let chunk = self.chunk.get_or_insert_default();
+        if chunk.capacity() < length {
+            chunk.reserve(CHUNK);
+        }
+        fill(chunk);
+        chunk.split().freeze()
+    }
+}

@@ -1,0 +1,152 @@
+//! Message types.
+
+use crate::dialect::Dialect;
+
+use super::payload::Encoding;
+
+/// Which side may send a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// Only the server.
+    Server,
+    /// Only the client.
+    Client,
+    /// Both.
+    Both,
+}
+
+macro_rules! kinds {
+    ($($byte:literal $name:ident $sender:ident $doc:literal,)*) => {
+        /// The type of a message: its first byte (protocol §1.2).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Kind {
+            $(#[doc = $doc] $name = $byte,)*
+        }
+
+        impl Kind {
+            /// All kinds of all versions, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The kind with this number in any version.
+            pub const fn from_byte(byte: u8) -> Option<Self> {
+                match byte {
+                    $($byte => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Which side may send it.
+            pub const fn sender(self) -> Sender {
+                match self {
+                    $(Self::$name => Sender::$sender,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    0 ErrorReply Server "The request failed with a code and a message.",
+    1 ReplyShutdown Server "The request was refused: the server is shutting down.",
+    2 ReplyInternalError Server "The request failed, without details.",
+    3 ReplySessionNotFound Server "There is no session of that key.",
+    4 ReplyMaxSessionConnections Server "The session has all the connections it may have.",
+    5 ReplySessionsDisabled Server "The server has no sessions.",
+    6 ReplyProtocolError Server "The request could not be parsed; 1.x only.",
+    21 SessionCreated Server "The server created a session for this connection.",
+    22 SessionClosed Server "The session of this connection was closed.",
+    23 AcceptConf Server "The server's settings, the first message of a 2.0 connection.",
+    31 CloseSession Client "Asks to close the session of this connection.",
+    32 RestoreSession Client "Asks to continue the session of a key.",
+    33 Heartbeat Client "Keeps a connection alive; 1.5 and 2.0.",
+    63 SignalBinary Both "A signal with a binary payload.",
+    64 SignalUtf8 Both "A signal with a UTF-8 payload.",
+    65 SignalUtf16 Both "A signal with a UTF-16 payload.",
+    127 RequestBinary Client "A request with a binary payload.",
+    128 RequestUtf8 Client "A request with a UTF-8 payload.",
+    129 RequestUtf16 Client "A request with a UTF-16 payload.",
+    191 ReplyBinary Server "A reply with a binary payload.",
+    192 ReplyUtf8 Server "A reply with a UTF-8 payload.",
+    193 ReplyUtf16 Server "A reply with a UTF-16 payload.",
+}
+
+impl Kind {
+    /// The number of this kind, the first byte of its messages.
+    pub const fn as_byte(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether peers of `dialect` know this kind.
+    pub const fn is_known_in(self, dialect: Dialect) -> bool {
+        let rules = dialect.rules();
+        match self {
+            Self::ReplyProtocolError => rules.knows_protocol_error,
+            Self::AcceptConf => rules.knows_accept_conf,
+            Self::Heartbeat => rules.knows_heartbeat,
+            _ => true,
+        }
+    }
+
+    /// Whether the sender expects exactly one reply: requests, close-session, restore-session.
+    pub const fn requires_reply(self) -> bool {
+        matches!(
+            self,
+            Self::CloseSession
+                | Self::RestoreSession
+                | Self::RequestBinary
+                | Self::RequestUtf8
+                | Self::RequestUtf16
+        )
+    }
+
+    pub(crate) const fn signal(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::SignalBinary,
+            Encoding::Utf8 => Self::SignalUtf8,
+            Encoding::Utf16 => Self::SignalUtf16,
+        }
+    }
+
+    pub(crate) const fn request(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::RequestBinary,
+            Encoding::Utf8 => Self::RequestUtf8,
+            Encoding::Utf16 => Self::RequestUtf16,
+        }
+    }
+
+    pub(crate) const fn reply(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::ReplyBinary,
+            Encoding::Utf8 => Self::ReplyUtf8,
+            Encoding::Utf16 => Self::ReplyUtf16,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_both_ways() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(Kind::from_byte(byte).map_or(byte, Kind::as_byte), byte);
+        }
+        assert_eq!(Kind::ALL.len(), 22);
+        assert!(Kind::ALL.iter().all(|kind| Kind::from_byte(kind.as_byte()) == Some(*kind)));
+    }
+
+    #[test]
+    fn versions_differ_in_three_kinds() {
+        let known = |dialect| Kind::ALL.iter().filter(|kind| kind.is_known_in(dialect)).count();
+        assert_eq!(known(Dialect::V1_4), 20);
+        assert_eq!(known(Dialect::V1_5), 21);
+        assert_eq!(known(Dialect::V2_0), 21);
+        assert_eq!(known(Dialect::Unknown), 22);
+        assert!(!Kind::ReplyProtocolError.is_known_in(Dialect::V2_0));
+        assert!(!Kind::AcceptConf.is_known_in(Dialect::V1_5));
+        assert!(!Kind::Heartbeat.is_known_in(Dialect::V1_4));
+    }
+}

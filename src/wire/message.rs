@@ -1,0 +1,300 @@
+//! Messages as values.
+
+use alloc::borrow::Cow;
+use core::str::Utf8Error;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::accept_conf::AcceptConf;
+use super::identifier::Identifier;
+use super::kind::Kind;
+use super::name::{InvalidName, MAX_NAME_LENGTH};
+use super::payload::{Encoding, Payload, text};
+
+/// A received message. Names and payloads are slices of the frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A signal, in either direction; no reply.
+    Signal(Content),
+    /// A request of the client; exactly one reply.
+    Request {
+        /// What the reply has to repeat.
+        id: Identifier,
+        /// Name and payload.
+        content: Content,
+    },
+    /// The successful reply to a request.
+    Reply {
+        /// The identifier of the request.
+        id: Identifier,
+        /// The answer; may be empty.
+        payload: Payload,
+    },
+    /// The request failed with a code and a message.
+    ErrorReply {
+        /// The identifier of the request.
+        id: Identifier,
+        /// Code and message.
+        error: ErrorReply,
+    },
+    /// The request failed for a reason that has a type of its own.
+    SpecialReply {
+        /// The identifier of the request.
+        id: Identifier,
+        /// The reason.
+        reply: SpecialReply,
+    },
+    /// The server created a session for this connection.
+    SessionCreated {
+        /// The session as JSON (protocol §3.1), not checked here.
+        object: Bytes,
+    },
+    /// The session of this connection was closed.
+    SessionClosed,
+    /// Asks to close the session of this connection.
+    CloseSession {
+        /// What the reply has to repeat.
+        id: Identifier,
+    },
+    /// Asks to continue a session.
+    RestoreSession {
+        /// What the reply has to repeat.
+        id: Identifier,
+        /// The key of the session: one or more bytes, of any value.
+        key: Bytes,
+    },
+    /// Keeps the connection alive.
+    Heartbeat,
+    /// The server's settings.
+    AcceptConf(AcceptConf),
+}
+
+/// Replies that consist of their type (protocol §1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum SpecialReply {
+    /// The server is shutting down.
+    Shutdown,
+    /// The request failed, without details.
+    InternalError,
+    /// There is no session of that key.
+    SessionNotFound,
+    /// The session has all the connections it may have.
+    MaxSessionConnections,
+    /// The server has no sessions.
+    SessionsDisabled,
+    /// The request could not be parsed; 1.x only.
+    ProtocolError,
+}
+
+impl SpecialReply {
+    /// The message type of this reply.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Shutdown => Kind::ReplyShutdown,
+            Self::InternalError => Kind::ReplyInternalError,
+            Self::SessionNotFound => Kind::ReplySessionNotFound,
+            Self::MaxSessionConnections => Kind::ReplyMaxSessionConnections,
+            Self::SessionsDisabled => Kind::ReplySessionsDisabled,
+            Self::ProtocolError => Kind::ReplyProtocolError,
+        }
+    }
+}
+
+impl Message {
+    /// The type of this message.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Signal(content) => Kind::signal(content.encoding),
+            Self::Request { content, .. } => Kind::request(content.encoding),
+            Self::Reply { payload, .. } => Kind::reply(payload.encoding()),
+            Self::ErrorReply { .. } => Kind::ErrorReply,
+            Self::SpecialReply { reply, .. } => reply.kind(),
+            Self::SessionCreated { .. } => Kind::SessionCreated,
+            Self::SessionClosed => Kind::SessionClosed,
+            Self::CloseSession { .. } => Kind::CloseSession,
+            Self::RestoreSession { .. } => Kind::RestoreSession,
+            Self::Heartbeat => Kind::Heartbeat,
+            Self::AcceptConf(_) => Kind::AcceptConf,
+        }
+    }
+
+    /// The identifier, if messages of this type have one.
+    pub const fn identifier(&self) -> Option<Identifier> {
+        match self {
+            Self::Request { id, .. }
+            | Self::Reply { id, .. }
+            | Self::ErrorReply { id, .. }
+            | Self::SpecialReply { id, .. }
+            | Self::CloseSession { id }
+            | Self::RestoreSession { id, .. } => Some(*id),
+            Self::Signal(_)
+            | Self::SessionCreated { .. }
+            | Self::SessionClosed
+            | Self::Heartbeat
+            | Self::AcceptConf(_) => None,
+        }
+    }
+}
+
+/// Name and payload of a received request or signal: one slice of the frame.
+///
+/// The name may be any bytes, peers are not bound to printable ASCII.
+///
+/// ```
+/// use wwr::{Content, Payload};
+///
+/// let content = Content::new(b"greet", &Payload::utf8("Ada"))?;
+/// let answer = match content.name() {
+///     b"greet" => format!("hello {}", content.text()?),
+///     _ => "what?".into(),
+/// };
+/// assert_eq!(answer, "hello Ada");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// The name, a padding byte if there is one, the payload.
+    data: Bytes,
+    name_length: u8,
+    padded: bool,
+    encoding: Encoding,
+}
+
+impl Content {
+    /// A name and a payload in a buffer of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName::TooLong`] if the name has more than 255 bytes. Its bytes may be any.
+    pub fn new(name: &[u8], payload: &Payload) -> Result<Self, InvalidName> {
+        let too_long = InvalidName::TooLong { length: name.len() };
+        let name_length = u8::try_from(name.len()).map_err(|_| too_long)?;
+        let mut data = BytesMut::with_capacity(name.len() + payload.len());
+        data.put_slice(name);
+        data.put_slice(payload.as_bytes());
+        Ok(Self { data: data.freeze(), name_length, padded: false, encoding: payload.encoding() })
+    }
+
+    /// The content that starts at the first byte of `data`; lengths were checked while parsing.
+    pub(crate) const fn checked(
+        data: Bytes,
+        name_length: u8,
+        padded: bool,
+        encoding: Encoding,
+    ) -> Self {
+        Self { data, name_length, padded, encoding }
+    }
+
+    fn payload_offset(&self) -> usize {
+        usize::from(self.name_length) + usize::from(self.padded)
+    }
+
+    /// The name: 0 to 255 bytes, of any value.
+    pub fn name(&self) -> &[u8] {
+        self.data.get(..usize::from(self.name_length)).unwrap_or_default()
+    }
+
+    /// The name as text, if it is UTF-8.
+    pub fn name_str(&self) -> Option<&str> {
+        core::str::from_utf8(self.name()).ok()
+    }
+
+    /// The encoding of the payload.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The bytes of the payload.
+    pub fn payload(&self) -> &[u8] {
+        self.data.get(self.payload_offset()..).unwrap_or_default()
+    }
+
+    /// The payload as text; see [`Payload::text`].
+    ///
+    /// # Errors
+    ///
+    /// If the bytes of a binary or UTF-8 payload are not valid UTF-8.
+    pub fn text(&self) -> Result<Cow<'_, str>, Utf8Error> {
+        text(self.encoding, self.payload())
+    }
+
+    /// The payload, still a slice of the frame.
+    pub fn into_payload(mut self) -> Payload {
+        self.data.advance(self.payload_offset().min(self.data.len()));
+        Payload::checked(self.encoding, self.data)
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.encoding == other.encoding
+            && self.name() == other.name()
+            && self.payload() == other.payload()
+    }
+}
+
+impl Eq for Content {}
+
+/// Code and message of a received error reply. Neither is checked: the code may be any 1 to 255
+/// bytes, the message any bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ErrorReply {
+    /// The code, then the message.
+    data: Bytes,
+    code_length: u8,
+}
+
+impl ErrorReply {
+    /// A code and a message in a buffer of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] if the code has no bytes or more than 255.
+    pub fn new(code: &[u8], message: &[u8]) -> Result<Self, InvalidName> {
+        if code.is_empty() {
+            return Err(InvalidName::EmptyCode);
+        }
+        let too_long = InvalidName::TooLong { length: code.len() };
+        let code_length = u8::try_from(code.len()).map_err(|_| too_long)?;
+        let mut data = BytesMut::with_capacity(code.len() + message.len());
+        data.put_slice(code);
+        data.put_slice(message);
+        Ok(Self { data: data.freeze(), code_length })
+    }
+
+    pub(crate) const fn checked(data: Bytes, code_length: u8) -> Self {
+        Self { data, code_length }
+    }
+
+    /// The code as bytes.
+    pub fn code_bytes(&self) -> &[u8] {
+        self.data.get(..usize::from(self.code_length)).unwrap_or_default()
+    }
+
+    /// The message as bytes.
+    pub fn message_bytes(&self) -> &[u8] {
+        self.data.get(usize::from(self.code_length)..).unwrap_or_default()
+    }
+
+    /// The code as text, with U+FFFD for what is not UTF-8.
+    pub fn code(&self) -> Cow<'_, str> {
+        alloc::string::String::from_utf8_lossy(self.code_bytes())
+    }
+
+    /// The message as text, with U+FFFD for what is not UTF-8.
+    pub fn message(&self) -> Cow<'_, str> {
+        alloc::string::String::from_utf8_lossy(self.message_bytes())
+    }
+}
+
+impl core::fmt::Debug for ErrorReply {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ErrorReply")
+            .field("code", &self.code())
+            .field("message", &self.message())
+            .finish()
+    }
+}
+
+const _: () = assert!(MAX_NAME_LENGTH == u8::MAX as usize, "lengths are kept in one byte");

@@ -1,0 +1,184 @@
+//! Payloads and their encodings.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::str::Utf8Error;
+
+use bytes::Bytes;
+
+/// How a payload is to be read. A tag for the application: the library checks nothing but that
+/// UTF-16 has an even number of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Encoding {
+    /// Bytes without a declared meaning.
+    #[default]
+    Binary,
+    /// Text as UTF-8.
+    Utf8,
+    /// Text as UTF-16, little-endian, without a byte order mark.
+    Utf16,
+}
+
+/// A payload: bytes and their encoding. UTF-16 always has an even number of bytes.
+///
+/// Received payloads are slices of the received frame, cloning is cheap.
+///
+/// ```
+/// use wwr::{Encoding, Payload};
+///
+/// let greeting = Payload::utf16("hi 😀");
+/// assert_eq!(greeting.encoding(), Encoding::Utf16);
+/// assert_eq!(greeting.text()?, "hi 😀");
+/// assert!(Payload::new(Encoding::Utf16, &b"odd"[..]).is_err());
+/// # Ok::<(), core::str::Utf8Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload {
+    data: Bytes,
+    encoding: Encoding,
+}
+
+/// A UTF-16 payload was given an odd number of bytes; each code unit takes two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a UTF-16 payload has an even number of bytes, this one has {length}")]
+pub struct OddUtf16 {
+    /// The number of bytes given.
+    pub length: usize,
+}
+
+impl Payload {
+    /// The empty binary payload.
+    pub const EMPTY: Self = Self { data: Bytes::new(), encoding: Encoding::Binary };
+
+    /// A payload of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`OddUtf16`] if the encoding is UTF-16 and the number of bytes is odd. UTF-8 is not checked,
+    /// as in the reference.
+    pub fn new(encoding: Encoding, data: impl Into<Bytes>) -> Result<Self, OddUtf16> {
+        let data = data.into();
+        if encoding == Encoding::Utf16 && data.len() % 2 == 1 {
+            return Err(OddUtf16 { length: data.len() });
+        }
+        Ok(Self { data, encoding })
+    }
+
+    /// A payload whose bytes were checked while parsing.
+    pub(crate) const fn checked(encoding: Encoding, data: Bytes) -> Self {
+        Self { data, encoding }
+    }
+
+    /// A binary payload.
+    pub fn binary(data: impl Into<Bytes>) -> Self {
+        Self { data: data.into(), encoding: Encoding::Binary }
+    }
+
+    /// A UTF-8 payload of this text.
+    pub fn utf8(text: impl Into<String>) -> Self {
+        Self { data: Bytes::from(text.into().into_bytes()), encoding: Encoding::Utf8 }
+    }
+
+    /// A UTF-8 payload of a text that lives as long as the program; allocates nothing.
+    pub const fn utf8_static(text: &'static str) -> Self {
+        Self { data: Bytes::from_static(text.as_bytes()), encoding: Encoding::Utf8 }
+    }
+
+    /// A UTF-16 payload of this text.
+    pub fn utf16(text: &str) -> Self {
+        let mut data = Vec::with_capacity(text.len() * 2);
+        for unit in text.encode_utf16() {
+            data.extend_from_slice(&unit.to_le_bytes());
+        }
+        Self { data: data.into(), encoding: Encoding::Utf16 }
+    }
+
+    /// The encoding.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The bytes, shared.
+    pub fn into_bytes(self) -> Bytes {
+        self.data
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// The payload as text (protocol §1.7): binary and UTF-8 as they are, UTF-16 decoded, with
+    /// U+FFFD for each surrogate that stands alone.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes of a binary or UTF-8 payload are not valid UTF-8.
+    pub fn text(&self) -> Result<Cow<'_, str>, Utf8Error> {
+        text(self.encoding, &self.data)
+    }
+}
+
+/// The text of a payload given as its parts; see [`Payload::text`].
+pub(crate) fn text(encoding: Encoding, data: &[u8]) -> Result<Cow<'_, str>, Utf8Error> {
+    match encoding {
+        Encoding::Binary | Encoding::Utf8 => core::str::from_utf8(data).map(Cow::Borrowed),
+        Encoding::Utf16 => {
+            let units = data.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+            let characters = char::decode_utf16(units);
+            Ok(characters.map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+        }
+    }
+}
+
+impl From<&'static str> for Payload {
+    /// A UTF-8 payload.
+    fn from(text: &'static str) -> Self {
+        Self::utf8_static(text)
+    }
+}
+
+impl From<String> for Payload {
+    /// A UTF-8 payload.
+    fn from(text: String) -> Self {
+        Self::utf8(text)
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    /// A binary payload.
+    fn from(data: Vec<u8>) -> Self {
+        Self::binary(data)
+    }
+}
+
+impl From<Bytes> for Payload {
+    /// A binary payload.
+    fn from(data: Bytes) -> Self {
+        Self::binary(data)
+    }
+}
+
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for Payload {
+    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        let encoding = u.arbitrary()?;
+        let mut data: Vec<u8> = u.arbitrary()?;
+        if encoding == Encoding::Utf16 {
+            data.truncate(data.len() & !1);
+        }
+        Ok(Self { data: data.into(), encoding })
+    }
+}
