@@ -8,6 +8,7 @@ extern crate std;
 
 mod actions;
 mod dialect;
+pub mod server;
 pub mod session;
 mod time;
 pub mod wire;

@@ -1,9 +1,15 @@
 //! Sessions: what they are, and who holds which. Knows no wire and no socket.
 
+mod exchange;
 mod info;
 mod key;
 mod object;
+mod registry;
+#[cfg(test)]
+mod tests;
 
+pub use exchange::{Change, Command, ConnectionId, Effect, Outcome, StoreFailed, Ticket};
 pub use info::SessionInfo;
 pub use key::{EmptyKey, KeyFormat, SessionKey};
 pub use object::{InvalidSession, Session};
+pub use registry::{Registry, RegistryConfig};

@@ -1,0 +1,99 @@
+//! What a server connection wants done.
+
+use bytes::Bytes;
+
+use super::in_flight::{RequestId, SignalId};
+use crate::session;
+use crate::wire::Content;
+
+/// What the host does for a [`Connection`](super::Connection), in the order of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Send this as one binary WebSocket message. Sending may be delayed until nothing more is
+    /// ready to be handled, so that many messages go out in one write.
+    Send(Bytes),
+    /// Run the application's handler, then call [`reply`](super::Connection::reply) once.
+    Request(Request),
+    /// Run the application's handler, then call
+    /// [`signal_handled`](super::Connection::signal_handled) once.
+    Signal(Signal),
+    /// Hand this to the [`Registry`](session::Registry) that is responsible for its key.
+    Session(session::Command),
+    /// Something became of the connection's session; for those who wait for it.
+    SessionEvent(SessionEvent),
+    /// Flush what was sent, send a WebSocket close frame with [`CloseReason::code`], close the
+    /// socket. The last action of a connection; handlers that still run are abandoned.
+    Close(CloseReason),
+}
+
+/// A request of the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// For the reply.
+    pub id: RequestId,
+    /// Name and payload.
+    pub content: Content,
+}
+
+/// A signal of the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// For reporting that it was handled.
+    pub id: SignalId,
+    /// Name and payload.
+    pub content: Content,
+}
+
+/// What became of the session of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The session asked for with [`create_session`](super::Connection::create_session) exists, the
+    /// client was told, and the store has answered.
+    Created,
+    /// There is no session: its key is in use, or the store refused it.
+    CreateFailed,
+    /// The client continues a session.
+    Restored,
+    /// The connection has no session any more.
+    Closed,
+    /// The store could not destroy the session; the connection still has it.
+    CloseFailed,
+}
+
+/// Why the server closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The application asked for it.
+    Requested,
+    /// The server shuts down.
+    Shutdown,
+    /// The session of the connection was closed and the connection with it.
+    SessionClosed,
+    /// The client sent too much in a row that means nothing.
+    TooManyIgnored,
+    /// The host kept feeding messages although [`wants_input`](super::Connection::wants_input) said
+    /// no.
+    TooManyWaiting,
+}
+
+impl CloseReason {
+    /// The status code of the close frame (RFC 6455 §7.4.1).
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Requested | Self::SessionClosed => 1000,
+            Self::Shutdown => 1001,
+            Self::TooManyIgnored | Self::TooManyWaiting => 1008,
+        }
+    }
+
+    /// The reason text of the close frame.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Requested => "closed by the server",
+            Self::Shutdown => "server shutting down",
+            Self::SessionClosed => "session closed",
+            Self::TooManyIgnored => "too many messages without meaning",
+            Self::TooManyWaiting => "too many waiting messages",
+        }
+    }
+}

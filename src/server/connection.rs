@@ -1,0 +1,449 @@
+//! The server's side of one connection.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::action::{Action, CloseReason, Request, Signal};
+use super::config::{Config, Sessions};
+use super::error::{Misuse, RequestError};
+use super::in_flight::{InFlight, RequestId, SignalId};
+use super::reply;
+use super::session::SessionSlot;
+use crate::actions::Actions;
+use crate::dialect::{Dialect, MalformedRequest};
+use crate::session::{Outcome, Session, SessionInfo, SessionKey};
+use crate::time::{Instant, UnixTime};
+use crate::wire::{DecodeError, Encoding, Kind, Message, Name, Payload, SpecialReply, decode};
+
+/// The server's side of one connection: one per socket, owned by whoever serves that socket.
+///
+/// It decodes, keeps the order and the concurrency limit, knows which handlers run, composes
+/// replies, and defers closing until they are done. Contract:
+///
+/// * **Inputs**: [`handle_message`](Self::handle_message), [`handle_session`](Self::handle_session),
+///   [`handle_timeout`](Self::handle_timeout), [`handle_disconnect`](Self::handle_disconnect);
+///   answers and commands of the application are the other methods.
+/// * **Outputs**: what is to be done is appended to the caller's [`Actions`], in order. After any
+///   call, carry all of it out. Feed everything that one read of the socket made ready before the
+///   sent messages are written, so that they leave in one write.
+/// * **Time** is an argument that is not taken back: a `now` before the last one counts as the last
+///   one. Call [`handle_timeout`](Self::handle_timeout) once [`next_timeout`](Self::next_timeout)
+///   has come; calling early or twice does nothing.
+/// * **Backpressure**: while [`wants_input`](Self::wants_input) is false, leave the socket unread.
+/// * **Bounds**: a call does bounded work (at most the messages that may wait are dispatched), no
+///   peer makes the machine keep more than its [`Config`] says, none makes it panic.
+///
+/// The same inputs give the same outputs, byte for byte.
+///
+/// ```
+/// use wwr::server::{Action, Config, Connection};
+/// use wwr::{Actions, Dialect, Instant};
+///
+/// let (now, mut out) = (Instant::EPOCH, Actions::new());
+/// let mut connection = Connection::accept(&Config::default(), Dialect::V1_4, now, &mut out);
+/// connection.handle_message(now, b"\x80\x01\0\0\0\0\0\0\0\x04echohello"[..].into(), &mut out);
+///
+/// let Some(Action::Request(request)) = out.pop() else { unreachable!() };
+/// assert_eq!(request.content.name(), b"echo");
+/// connection.reply(request.id, Ok(request.content.into_payload()), &mut out)?;
+/// assert_eq!(out.pop(), Some(Action::Send(b"\xc0\x01\0\0\0\0\0\0\0hello"[..].into())));
+/// # Ok::<(), wwr::server::Misuse>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    dialect: Dialect,
+    limits: Limits,
+    phase: Phase,
+    session: SessionSlot,
+    in_flight: InFlight,
+    /// Messages behind the running handlers, oldest first.
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    ignored_in_a_row: u32,
+    now: Instant,
+}
+
+/// What of the [`Config`] is needed after the start.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    concurrency: usize,
+    waiting_messages: usize,
+    waiting_bytes: usize,
+    ignored_in_a_row: u32,
+    drain_timeout: Duration,
+}
+
+/// Where a connection stands in its life.
+#[derive(Debug)]
+enum Phase {
+    /// Serving.
+    Open,
+    /// Told to close: what runs may finish until the deadline, what is new is refused.
+    Draining { reason: CloseReason, deadline: Instant },
+    /// Over.
+    Closed,
+}
+
+type Out = Actions<Action>;
+
+impl Connection {
+    /// Starts on a socket whose WebSocket handshake is done. Peers that may speak 2.0 are told the
+    /// settings first of all (protocol §4.5).
+    ///
+    /// The application's own hook for new connections, if it has one, may use the connection before
+    /// the first message is read: simply start reading when the hook is done.
+    pub fn accept(config: &Config, dialect: Dialect, now: Instant, out: &mut Out) -> Self {
+        if dialect.rules().announces_configuration {
+            let frame = out.encoder.accept_conf(&config.announced);
+            out.push(Action::Send(frame));
+        }
+        let key_format = match config.sessions {
+            Sessions::Disabled => None,
+            Sessions::Enabled(format) => Some(format),
+        };
+        Self {
+            dialect,
+            limits: Limits::of(config),
+            phase: Phase::Open,
+            session: SessionSlot::new(key_format, dialect.rules()),
+            in_flight: InFlight::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            ignored_in_a_row: 0,
+            now,
+        }
+    }
+
+    /// A WebSocket message of the client arrived: binary, or text, which 1.4 reads alike
+    /// (protocol §1.1).
+    ///
+    /// It is dispatched, or waits behind the running handlers.
+    pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
+        self.tick(now);
+        if frame == [Kind::Heartbeat.as_byte()][..] {
+            return;
+        }
+        match self.phase {
+            Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {
+                self.dispatch(frame, out);
+            }
+            Phase::Open if self.has_room() => {
+                self.waiting_bytes += frame.len();
+                self.waiting.push_back(frame);
+            }
+            Phase::Open => self.drain(CloseReason::TooManyWaiting, out),
+            Phase::Draining { .. } => self.refuse(frame, out),
+            Phase::Closed => {}
+        }
+    }
+
+    /// The registry has news about a session. News that come too late are ignored.
+    pub fn handle_session(&mut self, now: Instant, outcome: Outcome, out: &mut Out) {
+        self.tick(now);
+        if let Some(reason) = self.session.handle(outcome, out) {
+            self.drain(reason, out);
+        }
+        self.proceed(out);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Out) {
+        self.tick(now);
+        if let Phase::Draining { reason, deadline } = self.phase
+            && deadline <= self.now
+        {
+            self.finish(reason, out);
+        }
+    }
+
+    /// The socket is gone. What still runs is answered to nobody.
+    pub fn handle_disconnect(&mut self, out: &mut Out) {
+        self.end(out);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, if at all.
+    pub const fn next_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Draining { deadline, .. } => Some(deadline),
+            Phase::Open | Phase::Closed => None,
+        }
+    }
+
+    /// Whether the socket should be read. False while enough messages wait, and after the end.
+    pub fn wants_input(&self) -> bool {
+        match self.phase {
+            Phase::Open => self.has_room(),
+            Phase::Draining { .. } => true,
+            Phase::Closed => false,
+        }
+    }
+
+    /// Answers a request (protocol §5.4).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownHandler`] if it was answered before, [`Misuse::Closed`] after the end.
+    pub fn reply(
+        &mut self,
+        id: RequestId,
+        result: Result<Payload, RequestError>,
+        out: &mut Out,
+    ) -> Result<(), Misuse> {
+        self.not_closed()?;
+        let id = self.in_flight.end_request(id).ok_or(Misuse::UnknownHandler)?;
+        match result {
+            Ok(payload) => reply::payload(id, &payload, out),
+            Err(error) => reply::failure(self.dialect.rules(), id, &error, out),
+        }
+        self.proceed(out);
+        Ok(())
+    }
+
+    /// The handler of a signal is done.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownHandler`] if that was said before, [`Misuse::Closed`] after the end.
+    pub fn signal_handled(&mut self, id: SignalId, out: &mut Out) -> Result<(), Misuse> {
+        self.not_closed()?;
+        if !self.in_flight.end_signal(id) {
+            return Err(Misuse::UnknownHandler);
+        }
+        self.proceed(out);
+        Ok(())
+    }
+
+    /// Sends a signal to the client. Also possible while the connection drains.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] if the connection is closed, or if no client, or not this one, reads such a
+    /// signal: one with neither name nor payload, one without payload in UTF-16 or to a 1.x client.
+    pub fn signal(&mut self, name: &Name, payload: &Payload, out: &mut Out) -> Result<(), Misuse> {
+        self.not_closed()?;
+        if payload.is_empty() {
+            if name.is_empty() {
+                return Err(Misuse::EmptySignal);
+            }
+            let readable = self.dialect.rules().sends_name_only_signals;
+            if !readable || payload.encoding() == Encoding::Utf16 {
+                return Err(Misuse::SignalNeedsPayload);
+            }
+        }
+        let frame = out.encoder.signal(name, payload);
+        out.push(Action::Send(frame));
+        Ok(())
+    }
+
+    /// Creates a session for this connection (protocol §5.5). `key` is fresh, such as
+    /// [`SessionKey::from_entropy`] makes it.
+    ///
+    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`]; the client is told
+    /// before the former. Reply to the request that caused it after that.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] if the connection is closed, has a session, or sessions are disabled.
+    pub fn create_session(
+        &mut self,
+        key: SessionKey,
+        now: UnixTime,
+        info: SessionInfo,
+        out: &mut Out,
+    ) -> Result<(), Misuse> {
+        self.not_closed()?;
+        self.session.create(key, now, info, out)
+    }
+
+    /// Closes the session of this connection (protocol §5.8); if no other connection holds it, it is
+    /// destroyed. The client is told.
+    ///
+    /// Gives whether there was one. If so, ends with [`SessionEvent::Closed`] or
+    /// [`SessionEvent::CloseFailed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] if the connection is closed, sessions are disabled, or the session is just being
+    /// created, restored or closed.
+    pub fn close_session(&mut self, out: &mut Out) -> Result<bool, Misuse> {
+        self.not_closed()?;
+        self.session.close(out)
+    }
+
+    /// Closes the connection as soon as nothing runs any more, at the latest after
+    /// [`Config::drain_timeout`]. New requests are refused, signals dropped. The session is left,
+    /// not destroyed.
+    pub fn close(&mut self, now: Instant, out: &mut Out) {
+        self.tick(now);
+        self.drain(CloseReason::Requested, out);
+    }
+
+    /// As [`close`](Self::close), because the whole server shuts down.
+    pub fn shut_down(&mut self, now: Instant, out: &mut Out) {
+        self.tick(now);
+        self.drain(CloseReason::Shutdown, out);
+    }
+
+    /// The session of this connection, if it has one.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.session()
+    }
+
+    /// Whether the connection serves; false as soon as it was told to close.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// How many handlers run.
+    pub fn running_handlers(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    const fn not_closed(&self) -> Result<(), Misuse> {
+        match self.phase {
+            Phase::Open | Phase::Draining { .. } => Ok(()),
+            Phase::Closed => Err(Misuse::Closed),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let bytes = self.waiting.is_empty() || self.waiting_bytes < self.limits.waiting_bytes;
+        bytes && self.waiting.len() < self.limits.waiting_messages
+    }
+
+    /// Whether the next message may be handled: a handler may start, and no session message of the
+    /// client is half done.
+    fn may_dispatch(&self) -> bool {
+        self.in_flight.len() < self.limits.concurrency && !self.session.holds_up_messages()
+    }
+
+    /// Dispatches what waits, as far as allowed, and finishes closing if nothing runs any more.
+    fn proceed(&mut self, out: &mut Out) {
+        while matches!(self.phase, Phase::Open) && self.may_dispatch() {
+            let Some(frame) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= frame.len();
+            self.dispatch(frame, out);
+        }
+        if let Phase::Draining { reason, .. } = self.phase
+            && self.in_flight.is_empty()
+            && !self.session.is_changing()
+        {
+            self.finish(reason, out);
+        }
+    }
+
+    fn dispatch(&mut self, frame: Bytes, out: &mut Out) {
+        let message = match decode(self.dialect, frame) {
+            Ok(message) => message,
+            Err(error) => return self.undecodable(error, out),
+        };
+        match message {
+            Message::Signal(content) => {
+                let id = self.in_flight.start_signal();
+                out.push(Action::Signal(Signal { id, content }));
+            }
+            Message::Request { id, content } => {
+                let id = self.in_flight.start_request(id);
+                out.push(Action::Request(Request { id, content }));
+            }
+            Message::RestoreSession { id, key } => self.session.restore(id, &key, out),
+            Message::CloseSession { id } => self.session.close_by_client(id, out),
+            Message::Heartbeat => {}
+            Message::Reply { .. }
+            | Message::ErrorReply { .. }
+            | Message::SpecialReply { .. }
+            | Message::SessionCreated { .. }
+            | Message::SessionClosed
+            | Message::AcceptConf(_) => return self.ignored(out),
+        }
+        self.ignored_in_a_row = 0;
+    }
+
+    /// Answers what arrives, or has waited, while the connection drains.
+    fn refuse(&mut self, frame: Bytes, out: &mut Out) {
+        match decode(self.dialect, frame) {
+            Ok(message) if message.kind().requires_reply() => {
+                let id = message.identifier().unwrap_or_default();
+                reply::special(id, SpecialReply::Shutdown, out);
+            }
+            Ok(_) => {}
+            Err(error) => self.undecodable(error, out),
+        }
+    }
+
+    /// Answers a message that cannot be read, if its sender waits for an answer and the dialect has
+    /// one (protocol §5.2).
+    fn undecodable(&mut self, error: DecodeError, out: &mut Out) {
+        let reply = match error {
+            DecodeError::Malformed { kind, identifier, .. } if kind.requires_reply() => {
+                match (self.dialect.rules().malformed_request, identifier) {
+                    (MalformedRequest::ProtocolError, identifier) => {
+                        Some((identifier.unwrap_or_default(), SpecialReply::ProtocolError))
+                    }
+                    (MalformedRequest::InternalError, Some(identifier)) => {
+                        Some((identifier, SpecialReply::InternalError))
+                    }
+                    (MalformedRequest::InternalError, None) | (MalformedRequest::Ignore, _) => None,
+                }
+            }
+            DecodeError::Malformed { .. } | DecodeError::Empty | DecodeError::UnknownKind(_) => {
+                None
+            }
+        };
+        if let Some((id, reply)) = reply {
+            reply::special(id, reply, out);
+        }
+        self.ignored(out);
+    }
+
+    /// Counts a message that means nothing; too many in a row end the connection.
+    fn ignored(&mut self, out: &mut Out) {
+        self.ignored_in_a_row = self.ignored_in_a_row.saturating_add(1);
+        if self.ignored_in_a_row >= self.limits.ignored_in_a_row {
+            self.drain(CloseReason::TooManyIgnored, out);
+        }
+    }
+
+    /// Starts to close: refuses what waits, and finishes at once if nothing runs.
+    fn drain(&mut self, reason: CloseReason, out: &mut Out) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        self.phase = Phase::Draining { reason, deadline: self.now + self.limits.drain_timeout };
+        self.waiting_bytes = 0;
+        for frame in core::mem::take(&mut self.waiting) {
+            self.refuse(frame, out);
+        }
+        self.proceed(out);
+    }
+
+    fn finish(&mut self, reason: CloseReason, out: &mut Out) {
+        self.end(out);
+        out.push(Action::Close(reason));
+    }
+
+    fn end(&mut self, out: &mut Out) {
+        self.session.leave(out);
+        self.phase = Phase::Closed;
+        self.waiting = VecDeque::new();
+        self.in_flight = InFlight::default();
+    }
+}
+
+impl Limits {
+    fn of(config: &Config) -> Self {
+        Self {
+            concurrency: usize::from(config.concurrency.get()),
+            waiting_messages: usize::from(config.max_waiting_messages.get()),
+            waiting_bytes: config.max_waiting_bytes as usize,
+            ignored_in_a_row: config.max_ignored_in_a_row.get(),
+            drain_timeout: config.drain_timeout,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Errors of the server side: what a handler answers, and what the caller did wrong.
+
+use alloc::borrow::Cow;
+
+use crate::wire::ErrorCode;
+
+/// Why a request failed, as its handler says it (protocol §5.4).
+///
+/// ```
+/// use wwr::server::RequestError;
+///
+/// let refused = RequestError::failed("NO_SESSION", "log in first");
+/// assert_eq!(refused.to_string(), "NO_SESSION: log in first");
+/// // A code the protocol cannot carry becomes an internal error.
+/// assert_eq!(RequestError::failed("naïve", ""), RequestError::Internal);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// An error of the application: a code for programs, a message for people.
+    #[error("{code}: {message}")]
+    Failed {
+        /// What programs compare.
+        code: ErrorCode,
+        /// What people read; may be empty.
+        message: Cow<'static, str>,
+    },
+    /// Something went wrong that is none of the client's business.
+    #[error("internal error")]
+    Internal,
+    /// There is no such session.
+    #[error("session not found")]
+    SessionNotFound,
+    /// The session has all the connections it may have.
+    #[error("the session has all the connections it may have")]
+    MaxSessionConnections,
+    /// The server has no sessions.
+    #[error("sessions are disabled")]
+    SessionsDisabled,
+    /// The request makes no sense. Peers other than 1.x get an internal error.
+    #[error("protocol error")]
+    Protocol,
+}
+
+impl RequestError {
+    /// An error with a code and a message; an internal error if the code is not 1 to 255 bytes of
+    /// printable ASCII.
+    pub fn failed(code: impl TryInto<ErrorCode>, message: impl Into<Cow<'static, str>>) -> Self {
+        match code.try_into() {
+            Ok(code) => Self::Failed { code, message: message.into() },
+            Err(_) => Self::Internal,
+        }
+    }
+}
+
+/// A call that does not fit the state of the connection. Nothing was changed or sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misuse {
+    /// The connection is closed, or about to be.
+    #[error("the connection is closed")]
+    Closed,
+    /// The request or signal was answered before, or never existed.
+    #[error("there is no such running handler: it was answered before")]
+    UnknownHandler,
+    /// A signal with neither name nor payload, which no client reads.
+    #[error("a signal needs a name or a payload")]
+    EmptySignal,
+    /// A signal without payload, which this client does not read.
+    #[error("this client reads no signals without payload")]
+    SignalNeedsPayload,
+    /// The server was configured without sessions.
+    #[error("sessions are disabled")]
+    SessionsDisabled,
+    /// The connection has a session already; close it first.
+    #[error("the connection has a session already")]
+    SessionExists,
+    /// A session of the connection is being created, restored or closed; try again afterwards.
+    #[error("the connection's session is being created, restored or closed")]
+    SessionBusy,
+}
+
+impl From<Misuse> for RequestError {
+    fn from(misuse: Misuse) -> Self {
+        match misuse {
+            Misuse::SessionsDisabled => Self::SessionsDisabled,
+            Misuse::Closed
+            | Misuse::UnknownHandler
+            | Misuse::EmptySignal
+            | Misuse::SignalNeedsPayload
+            | Misuse::SessionExists
+            | Misuse::SessionBusy => Self::Internal,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The handlers that run.
+
+use smallvec::SmallVec;
+
+use crate::wire::Identifier;
+
+/// A request whose handler runs. Identifiers of the client may repeat, this one does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Place);
+
+/// A signal whose handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SignalId(Place);
+
+/// A slot of the table and how often it was used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    slot: u32,
+    generation: u32,
+}
+
+/// The running handlers of one connection: a table of slots that are used again and again.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    slots: SmallVec<[Slot; 1]>,
+    /// The first free slot, if there is one; the slots chain up the rest.
+    free: Option<u32>,
+    running: u32,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    content: SlotContent,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum SlotContent {
+    Free { next: Option<u32> },
+    Request(Identifier),
+    Signal,
+}
+
+impl InFlight {
+    pub(super) fn len(&self) -> usize {
+        self.running as usize
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running == 0
+    }
+
+    pub(super) fn start_request(&mut self, id: Identifier) -> RequestId {
+        RequestId(self.start(SlotContent::Request(id)))
+    }
+
+    pub(super) fn start_signal(&mut self) -> SignalId {
+        SignalId(self.start(SlotContent::Signal))
+    }
+
+    /// Ends a request; gives the client's identifier, or nothing if it had ended before.
+    pub(super) fn end_request(&mut self, id: RequestId) -> Option<Identifier> {
+        match self.content(id.0)? {
+            SlotContent::Request(identifier) => {
+                self.end(id.0);
+                Some(identifier)
+            }
+            SlotContent::Signal | SlotContent::Free { .. } => None,
+        }
+    }
+
+    /// Ends a signal; whether it was running.
+    pub(super) fn end_signal(&mut self, id: SignalId) -> bool {
+        match self.content(id.0) {
+            Some(SlotContent::Signal) => {
+                self.end(id.0);
+                true
+            }
+            Some(SlotContent::Request(_) | SlotContent::Free { .. }) | None => false,
+        }
+    }
+
+    fn content(&self, place: Place) -> Option<SlotContent> {
+        let slot = self.slots.get(place.slot as usize)?;
+        (slot.generation == place.generation).then_some(slot.content)
+    }
+
+    fn start(&mut self, content: SlotContent) -> Place {
+        self.running += 1;
+        let index = self.free.unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(index as usize) {
+            Some(slot) => {
+                if let SlotContent::Free { next } = slot.content {
+                    self.free = next;
+                }
+                slot.content = content;
+                Place { slot: index, generation: slot.generation }
+            }
+            None => {
+                self.slots.push(Slot { generation: 0, content });
+                Place { slot: index, generation: 0 }
+            }
+        }
+    }
+
+    fn end(&mut self, place: Place) {
+        if let Some(slot) = self.slots.get_mut(place.slot as usize) {
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.content = SlotContent::Free { next: self.free };
+            self.free = Some(place.slot);
+            self.running -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_handler_ends_once_and_slots_are_used_again() {
+        let mut table = InFlight::default();
+        let first = table.start_request(Identifier::from_counter(1));
+        let signal = table.start_signal();
+        let second = table.start_request(Identifier::from_counter(1));
+        assert_eq!(table.len(), 3);
+        assert_eq!(table.end_request(first), Some(Identifier::from_counter(1)));
+        assert_eq!(table.end_request(first), None);
+        assert!(table.end_signal(signal));
+        assert!(!table.end_signal(signal));
+
+        let third = table.start_request(Identifier::from_counter(3));
+        let fourth = table.start_request(Identifier::from_counter(4));
+        assert_eq!(table.slots.len(), 3);
+        assert_eq!(table.end_request(first), None, "its slot belongs to another now");
+        assert_eq!(table.end_request(fourth), Some(Identifier::from_counter(4)));
+        assert_eq!(table.end_request(third), Some(Identifier::from_counter(3)));
+        assert_eq!(table.end_request(second), Some(Identifier::from_counter(1)));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_signal_is_no_request() {
+        let mut table = InFlight::default();
+        let signal = table.start_signal();
+        assert_eq!(table.end_request(RequestId(signal.0)), None);
+        let request = table.start_request(Identifier::ZERO);
+        assert!(!table.end_signal(SignalId(request.0)));
+        assert_eq!(table.len(), 2);
+    }
+}

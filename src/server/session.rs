@@ -1,0 +1,277 @@
+//! The session of one connection.
+
+use alloc::boxed::Box;
+
+use super::action::{Action, CloseReason, SessionEvent};
+use super::error::Misuse;
+use super::reply;
+use crate::actions::Actions;
+use crate::dialect::Rules;
+use crate::session::{Change, Command, KeyFormat, Outcome, Session, SessionInfo, SessionKey};
+use crate::time::UnixTime;
+use crate::wire::{Encoder, Identifier, Payload, SpecialReply};
+
+type Out = Actions<Action>;
+
+/// The session of one connection, from the first question to the registry to its last answer.
+#[derive(Debug)]
+pub(super) struct SessionSlot {
+    /// The keys that may be asked for; `None` without sessions.
+    key_format: Option<KeyFormat>,
+    rules: &'static Rules,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Empty,
+    /// The client asked to continue a session, the registry has not answered.
+    Restoring {
+        id: Identifier,
+        key: SessionKey,
+    },
+    /// The application created a session, the registry has not answered.
+    Creating(Box<Session>),
+    Held {
+        session: Box<Session>,
+        stored: Stored,
+    },
+    /// Asked to close it, the registry has not answered.
+    Closing {
+        session: Box<Session>,
+        stored: Stored,
+        closer: Closer,
+    },
+}
+
+/// Whether somebody waits for the store to answer about a new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Settled,
+    Awaited,
+}
+
+/// Who asked to close the session.
+#[derive(Clone, Copy, Debug)]
+enum Closer {
+    /// The client, with a request of this identifier.
+    Client(Identifier),
+    Application,
+}
+
+impl SessionSlot {
+    pub(super) const fn new(key_format: Option<KeyFormat>, rules: &'static Rules) -> Self {
+        Self { key_format, rules, state: State::Empty }
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.state {
+            State::Held { session, .. } | State::Closing { session, .. } => Some(session),
+            State::Empty | State::Restoring { .. } | State::Creating(_) => None,
+        }
+    }
+
+    /// The key the registry knows this connection under.
+    fn key(&self) -> Option<&SessionKey> {
+        match &self.state {
+            State::Empty => None,
+            State::Restoring { key, .. } => Some(key),
+            State::Creating(session)
+            | State::Held { session, .. }
+            | State::Closing { session, .. } => Some(&session.key),
+        }
+    }
+
+    /// Whether later messages have to wait for the registry.
+    pub(super) const fn holds_up_messages(&self) -> bool {
+        matches!(self.state, State::Restoring { .. } | State::Closing { .. })
+    }
+
+    /// Whether the registry has yet to answer.
+    pub(super) const fn is_changing(&self) -> bool {
+        matches!(self.state, State::Restoring { .. } | State::Creating(_) | State::Closing { .. })
+    }
+
+    /// The connection ends.
+    pub(super) fn leave(&mut self, out: &mut Out) {
+        if let Some(key) = self.key() {
+            out.push(Action::Session(Command::Leave(key.clone())));
+        }
+        self.state = State::Empty;
+    }
+
+    /// The client asks to continue a session (protocol §5.6).
+    pub(super) fn restore(&mut self, id: Identifier, key: &[u8], out: &mut Out) {
+        let Some(format) = self.key_format else {
+            return reply::special(id, SpecialReply::SessionsDisabled, out);
+        };
+        if !matches!(self.state, State::Empty) {
+            // The session of this connection stays untouched (unlike Q14-05).
+            return reply::translated(self.rules, id, SpecialReply::ProtocolError, out);
+        }
+        match format.parse(key) {
+            Some(key) => {
+                self.state = State::Restoring { id, key: key.clone() };
+                out.push(Action::Session(Command::Restore(key)));
+            }
+            None => reply::special(id, SpecialReply::SessionNotFound, out),
+        }
+    }
+
+    /// The client asks to close its session (protocol §5.7).
+    pub(super) fn close_by_client(&mut self, id: Identifier, out: &mut Out) {
+        if self.key_format.is_none() {
+            return reply::special(id, SpecialReply::SessionsDisabled, out);
+        }
+        match self.state {
+            State::Held { .. } => self.begin_closing(Closer::Client(id), out),
+            // A session that is just being created is not known to the client yet; the other two
+            // hold up messages, so that this one cannot be here.
+            State::Empty | State::Creating(_) | State::Restoring { .. } | State::Closing { .. } => {
+                reply::payload(id, &Payload::EMPTY, out)
+            }
+        }
+    }
+
+    /// The application creates a session (protocol §5.5).
+    pub(super) fn create(
+        &mut self,
+        key: SessionKey,
+        now: UnixTime,
+        info: SessionInfo,
+        out: &mut Out,
+    ) -> Result<(), Misuse> {
+        if self.key_format.is_none() {
+            return Err(Misuse::SessionsDisabled);
+        }
+        match self.state {
+            State::Empty => {}
+            State::Held { .. } => return Err(Misuse::SessionExists),
+            State::Restoring { .. } | State::Creating(_) | State::Closing { .. } => {
+                return Err(Misuse::SessionBusy);
+            }
+        }
+        let session = Box::new(Session::new(key, now, info));
+        self.state = State::Creating(session.clone());
+        out.push(Action::Session(Command::Create(session)));
+        Ok(())
+    }
+
+    /// The application closes the session (protocol §5.8); whether there was one.
+    pub(super) fn close(&mut self, out: &mut Out) -> Result<bool, Misuse> {
+        if self.key_format.is_none() {
+            return Err(Misuse::SessionsDisabled);
+        }
+        match self.state {
+            State::Empty => Ok(false),
+            State::Held { .. } => {
+                self.begin_closing(Closer::Application, out);
+                Ok(true)
+            }
+            State::Restoring { .. } | State::Creating(_) | State::Closing { .. } => {
+                Err(Misuse::SessionBusy)
+            }
+        }
+    }
+
+    fn begin_closing(&mut self, closer: Closer, out: &mut Out) {
+        self.state = match core::mem::replace(&mut self.state, State::Empty) {
+            State::Held { session, stored } => {
+                out.push(Action::Session(Command::Close(session.key.clone())));
+                State::Closing { session, stored, closer }
+            }
+            other => other,
+        };
+    }
+
+    /// The registry has news. Gives a reason if the connection is to be closed. What does not fit
+    /// the state changes nothing.
+    pub(super) fn handle(&mut self, outcome: Outcome, out: &mut Out) -> Option<CloseReason> {
+        if self.key() != Some(&outcome.key) {
+            return None;
+        }
+        let mut disconnects = None;
+        let state = core::mem::replace(&mut self.state, State::Empty);
+        self.state = match (state, outcome.change) {
+            (State::Restoring { id, .. }, Change::Restored(session)) => {
+                reply::payload(id, &Payload::utf8(session.to_json()), out);
+                out.push(Action::SessionEvent(SessionEvent::Restored));
+                State::Held { session, stored: Stored::Settled }
+            }
+            (State::Restoring { id, .. }, Change::NotFound) => {
+                reply::special(id, SpecialReply::SessionNotFound, out);
+                State::Empty
+            }
+            (State::Restoring { id, .. }, Change::LimitReached) => {
+                reply::special(id, SpecialReply::MaxSessionConnections, out);
+                State::Empty
+            }
+            (State::Restoring { id, .. }, Change::LookupFailed) => {
+                reply::special(id, SpecialReply::InternalError, out);
+                State::Empty
+            }
+            (State::Creating(session), Change::Created) => {
+                let frame = out.encoder.session_created(session.to_json().as_bytes());
+                out.push(Action::Send(frame));
+                State::Held { session, stored: Stored::Awaited }
+            }
+            (State::Creating(_), Change::CreateFailed) => {
+                out.push(Action::SessionEvent(SessionEvent::CreateFailed));
+                State::Empty
+            }
+            (State::Held { session, stored }, Change::Stored) => {
+                settle(stored, out);
+                State::Held { session, stored: Stored::Settled }
+            }
+            (State::Closing { session, stored, closer }, Change::Stored) => {
+                settle(stored, out);
+                State::Closing { session, stored: Stored::Settled, closer }
+            }
+            (State::Held { stored, .. }, Change::ClosedByKey { disconnect }) => {
+                disconnects = disconnect.then_some(CloseReason::SessionClosed);
+                self.ended(Closer::Application, stored, out)
+            }
+            (State::Closing { stored, closer, .. }, Change::ClosedByKey { disconnect }) => {
+                disconnects = disconnect.then_some(CloseReason::SessionClosed);
+                self.ended(closer, stored, out)
+            }
+            (State::Closing { stored, closer, .. }, Change::Closed) => {
+                self.ended(closer, stored, out)
+            }
+            (State::Closing { session, stored, closer }, Change::CloseFailed) => {
+                if let Closer::Client(id) = closer {
+                    reply::special(id, SpecialReply::InternalError, out);
+                }
+                out.push(Action::SessionEvent(SessionEvent::CloseFailed));
+                State::Held { session, stored }
+            }
+            (state, _) => state,
+        };
+        disconnects
+    }
+
+    /// The session is closed: `16` for a client that did not ask, and for 1.x also for one that did
+    /// (protocol §5.7), which gets its reply as well.
+    fn ended(&self, closer: Closer, stored: Stored, out: &mut Out) -> State {
+        let told = match closer {
+            Closer::Client(_) => self.rules.notifies_own_close,
+            Closer::Application => true,
+        };
+        if told {
+            out.push(Action::Send(Encoder::session_closed()));
+        }
+        if let Closer::Client(id) = closer {
+            reply::payload(id, &Payload::EMPTY, out);
+        }
+        settle(stored, out);
+        out.push(Action::SessionEvent(SessionEvent::Closed));
+        State::Empty
+    }
+}
+
+/// Tells whoever waits for the store that it has answered.
+fn settle(stored: Stored, out: &mut Out) {
+    if stored == Stored::Awaited {
+        out.push(Action::SessionEvent(SessionEvent::Created));
+    }
+}
