@@ -9,6 +9,7 @@ mod kind;
 mod message;
 mod name;
 mod payload;
+mod signal;
 
 pub use accept_conf::AcceptConf;
 pub use decode::decode;
@@ -19,3 +20,4 @@ pub use kind::{Kind, Sender};
 pub use message::{Content, ErrorReply, Message, SpecialReply};
 pub use name::{ErrorCode, InvalidName, MAX_NAME_LENGTH, Name};
 pub use payload::{Encoding, OddUtf16, Payload};
+pub use signal::{UnreadableSignal, check_signal};

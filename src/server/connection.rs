@@ -15,7 +15,7 @@ use crate::actions::Actions;
 use crate::dialect::{Dialect, MalformedRequest};
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, UnixTime};
-use crate::wire::{DecodeError, Encoding, Kind, Message, Name, Payload, SpecialReply, decode};
+use crate::wire::{DecodeError, Kind, Message, Name, Payload, SpecialReply, check_signal, decode};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
 ///
@@ -223,15 +223,7 @@ impl Connection {
     /// signal: one with neither name nor payload, one without payload in UTF-16 or to a 1.x client.
     pub fn signal(&mut self, name: &Name, payload: &Payload, out: &mut Out) -> Result<(), Misuse> {
         self.not_closed()?;
-        if payload.is_empty() {
-            if name.is_empty() {
-                return Err(Misuse::EmptySignal);
-            }
-            let readable = self.dialect.rules().sends_name_only_signals;
-            if !readable || payload.encoding() == Encoding::Utf16 {
-                return Err(Misuse::SignalNeedsPayload);
-            }
-        }
+        check_signal(self.dialect, name, payload)?;
         let frame = out.encoder.signal(name, payload);
         out.push(Action::Send(frame));
         Ok(())

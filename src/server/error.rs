@@ -2,7 +2,7 @@
 
 use alloc::borrow::Cow;
 
-use crate::wire::ErrorCode;
+use crate::wire::{ErrorCode, UnreadableSignal};
 
 /// Why a request failed, as its handler says it (protocol §5.4).
 ///
@@ -61,12 +61,9 @@ pub enum Misuse {
     /// The request or signal was answered before, or never existed.
     #[error("there is no such running handler: it was answered before")]
     UnknownHandler,
-    /// A signal with neither name nor payload, which no client reads.
-    #[error("a signal needs a name or a payload")]
-    EmptySignal,
-    /// A signal without payload, which this client does not read.
-    #[error("this client reads no signals without payload")]
-    SignalNeedsPayload,
+    /// No client, or not this one, reads such a signal.
+    #[error(transparent)]
+    UnreadableSignal(#[from] UnreadableSignal),
     /// The server was configured without sessions.
     #[error("sessions are disabled")]
     SessionsDisabled,
@@ -84,8 +81,7 @@ impl From<Misuse> for RequestError {
             Misuse::SessionsDisabled => Self::SessionsDisabled,
             Misuse::Closed
             | Misuse::UnknownHandler
-            | Misuse::EmptySignal
-            | Misuse::SignalNeedsPayload
+            | Misuse::UnreadableSignal(_)
             | Misuse::SessionExists
             | Misuse::SessionBusy => Self::Internal,
         }
