@@ -1,0 +1,149 @@
+//! What others want of a task.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+
+/// A queue into a task, bounded in bytes. Cheap to poll while it is empty.
+#[derive(Debug)]
+pub(crate) struct Inbox<T> {
+    /// Whether `queue` may hold something.
+    filled: AtomicBool,
+    closed: AtomicBool,
+    waker: AtomicWaker,
+    queue: Mutex<Queue<T>>,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    items: VecDeque<(usize, T)>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+/// Why something did not get into an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The task has ended.
+    Closed,
+    /// Too many bytes wait already.
+    Full,
+}
+
+impl<T> Inbox<T> {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        let queue = Queue { items: VecDeque::new(), bytes: 0, max_bytes };
+        Self {
+            filled: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            queue: Mutex::new(queue),
+        }
+    }
+
+    /// Adds an item that stands for `bytes` bytes of memory. Items of no bytes always fit.
+    pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), Refused> {
+        let mut queue = self.lock();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Refused::Closed);
+        }
+        if bytes > 0 && queue.bytes > 0 && queue.bytes + bytes > queue.max_bytes {
+            return Err(Refused::Full);
+        }
+        queue.bytes += bytes;
+        queue.items.push_back((bytes, item));
+        drop(queue);
+        self.filled.store(true, Ordering::Release);
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Takes the next item; the task is woken when there is one.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<T> {
+        self.waker.register(cx.waker());
+        self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn take(&self) -> Option<T> {
+        if !self.filled.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut queue = self.lock();
+        let item = queue.items.pop_front();
+        if let Some((bytes, _)) = &item {
+            queue.bytes -= bytes;
+        } else {
+            self.filled.store(false, Ordering::Release);
+            queue.items.shrink_to_fit();
+        }
+        item.map(|(_, item)| item)
+    }
+
+    /// Refuses everything from now on, drops what waits, and wakes the task.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        self.closed.store(true, Ordering::Release);
+        queue.bytes = 0;
+        let dropped = std::mem::take(&mut queue.items);
+        drop(queue);
+        drop(dropped);
+        self.waker.wake();
+    }
+
+    /// Ready once it was closed.
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.closed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn take(inbox: &Inbox<u32>) -> Poll<u32> {
+        inbox.poll_take(&mut Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn items_come_out_in_order_and_bytes_are_bounded() {
+        let inbox = Inbox::new(10);
+        assert_eq!(inbox.push(1, 6), Ok(()));
+        assert_eq!(inbox.push(2, 6), Err(Refused::Full));
+        assert_eq!(inbox.push(3, 0), Ok(()));
+        assert_eq!((take(&inbox), take(&inbox), take(&inbox)), (Poll::Ready(1), Poll::Ready(3), Poll::Pending));
+        assert_eq!(inbox.push(4, 60), Ok(()), "one item always fits");
+        inbox.close();
+        assert_eq!(inbox.push(5, 0), Err(Refused::Closed));
+        assert_eq!(take(&inbox), Poll::Pending);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_threads() {
+        let inbox = Arc::new(Inbox::new(usize::MAX));
+        let senders: Vec<_> = (0..4)
+            .map(|_| {
+                let inbox = inbox.clone();
+                std::thread::spawn(move || (0..1000).for_each(|n| inbox.push(n, 1).unwrap()))
+            })
+            .collect();
+        let sum: u64 = smol::block_on(async {
+            let mut sum = 0;
+            for _ in 0..4000 {
+                sum += u64::from(std::future::poll_fn(|cx| inbox.poll_take(cx)).await);
+            }
+            sum
+        });
+        assert_eq!(sum, 4 * 499_500);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+    }
+}

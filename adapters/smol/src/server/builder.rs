@@ -1,0 +1,164 @@
+//! Setting up a server.
+
+use std::io;
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::net::{AsyncToSocketAddrs, TcpListener};
+use wwr::server::{Config, Sessions};
+use wwr::session::RegistryConfig;
+
+use super::handler::Handler;
+use super::hub::Hub;
+use super::listener::Server;
+use super::origin::Origins;
+use super::service::Service;
+use super::settings::{Collection, Limits};
+use crate::executor::{GlobalExecutor, Spawn};
+use crate::key::{KeyGenerator, RandomKeys};
+use crate::store::{MemoryStore, SessionStore, SharedStore};
+
+/// The settings of a [`Server`], on the way to one. See there for an example.
+pub struct Builder<H> {
+    handler: H,
+    machine: Config,
+    registry: RegistryConfig,
+    sessions: bool,
+    store: SharedStore,
+    keys: Box<dyn KeyGenerator>,
+    executor: Box<dyn Spawn>,
+    origins: Origins,
+    limits: Limits,
+    collection: Option<Collection>,
+}
+
+impl<H: Handler> Builder<H> {
+    pub(super) fn new(handler: H) -> Self {
+        Self {
+            handler,
+            machine: Config::default(),
+            registry: RegistryConfig::default(),
+            sessions: true,
+            store: SharedStore::new(MemoryStore::new()),
+            keys: Box::new(RandomKeys),
+            executor: Box::new(GlobalExecutor),
+            origins: Origins::default(),
+            limits: Limits::default(),
+            collection: None,
+        }
+    }
+
+    /// Where sessions are kept. Default: in memory.
+    #[must_use]
+    pub fn store(mut self, store: impl SessionStore) -> Self {
+        self.store = SharedStore::new(store);
+        self
+    }
+
+    /// No sessions: clients are told that they are disabled.
+    #[must_use]
+    pub fn without_sessions(mut self) -> Self {
+        self.sessions = false;
+        self
+    }
+
+    /// What makes session keys. Default: [`RandomKeys`].
+    #[must_use]
+    pub fn key_generator(mut self, keys: impl KeyGenerator) -> Self {
+        self.keys = Box::new(keys);
+        self
+    }
+
+    /// How many connections may share a session. Default: any number.
+    #[must_use]
+    pub fn max_session_connections(mut self, most: NonZeroUsize) -> Self {
+        self.registry.max_connections = Some(most);
+        self
+    }
+
+    /// Stores a session before the client hears of it, and creates none if that fails. Otherwise
+    /// the client is told first and an error of the store is only logged, which is the default.
+    #[must_use]
+    pub fn durable_sessions(mut self) -> Self {
+        self.registry.durable = true;
+        self
+    }
+
+    /// Removes sessions that were not looked up for long, now and then. Default: never.
+    #[must_use]
+    pub fn collect_sessions(mut self, collection: Collection) -> Self {
+        self.collection = Some(collection);
+        self
+    }
+
+    /// How many handlers may run at once on one connection. Default: 1, so that requests are
+    /// served in order. [`NonZeroU16::MAX`] is as good as unlimited.
+    #[must_use]
+    pub fn concurrency(mut self, handlers: NonZeroU16) -> Self {
+        self.machine.concurrency = handlers;
+        self
+    }
+
+    /// How long handlers may go on after their connection was told to close, or was lost.
+    /// Default: 10 s. A shutdown has a deadline of its own.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.machine.drain_timeout = timeout;
+        self
+    }
+
+    /// Whose pages may connect. Default: those of the same host.
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// What clients may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where the tasks of the server run. Default: [`GlobalExecutor`].
+    #[must_use]
+    pub fn executor(mut self, executor: impl Spawn) -> Self {
+        self.executor = Box::new(executor);
+        self
+    }
+
+    /// Binds a TCP address; port 0 lets the system choose. Clients can connect from now on, and are
+    /// served once [`Server::run`] is called.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be bound.
+    pub async fn listen(self, address: impl AsyncToSocketAddrs) -> io::Result<Server<H>> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Server::new(listener, address, self.headless()))
+    }
+
+    /// A server without a listener, for mounting in an HTTP server of your own.
+    pub fn headless(self) -> Service<H> {
+        let mut machine = self.machine;
+        machine.sessions = match self.sessions {
+            true => Sessions::Enabled(self.keys.format()),
+            false => Sessions::Disabled,
+        };
+        let hub = Hub::new(self.executor, self.keys, self.store, self.registry);
+        let hub = Arc::new(hub);
+        if let Some(collection) = self.collection {
+            hub.spawn(hub.clone().collect(collection));
+        }
+        Service::new(self.handler, hub, machine, self.origins, self.limits)
+    }
+}
+
+impl<H> std::fmt::Debug for Builder<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,250 @@
+//! The application's view of a connection.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use futures_channel::oneshot;
+use wwr::server::{Misuse, RequestError};
+use wwr::session::{ConnectionId, Outcome};
+use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
+use wwr::{Dialect, Name, Payload, Session, SessionInfo, SessionKey};
+
+use super::handle::ServerHandle;
+use super::hub::Hub;
+use crate::inbox::{Inbox, Refused};
+
+/// One connected client, as the application sees it. Cheap to clone; may be kept and used from
+/// anywhere, also after the connection has ended.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+/// Facts about a connection that do not change.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// When the WebSocket was opened.
+    pub connected_at: SystemTime,
+    /// The `User-Agent` header of the handshake; `None` if there was none or it was no text.
+    pub user_agent: Option<String>,
+    /// Where the client connected from.
+    pub remote_addr: SocketAddr,
+}
+
+/// Why a signal was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Disconnected,
+    /// The client reads too slowly: too many bytes wait for it already.
+    #[error("too many bytes wait for this client already")]
+    Backlogged,
+    /// The client would not read such a signal.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableSignal),
+    /// The name cannot be sent.
+    #[error("invalid name: {0}")]
+    InvalidName(#[from] InvalidName),
+}
+
+/// Why a session was not created or not closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Disconnected,
+    /// The state of the connection does not allow it.
+    #[error(transparent)]
+    Misuse(Misuse),
+    /// The key generator failed; the log says why.
+    #[error("no session key could be made")]
+    NoKey,
+    /// The session store failed; the log says why.
+    #[error("the session store failed")]
+    Store,
+}
+
+impl From<SessionError> for RequestError {
+    /// So that handlers can use `?`: clients are told that sessions are disabled, and of anything
+    /// else nothing but that it failed.
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Misuse(misuse) => misuse.into(),
+            SessionError::Disconnected | SessionError::NoKey | SessionError::Store => Self::Internal,
+        }
+    }
+}
+
+/// What others want of the task of a connection.
+#[derive(Debug)]
+pub(super) enum Input {
+    Signal { name: Name, payload: Payload },
+    CreateSession { info: SessionInfo, done: oneshot::Sender<Result<Session, SessionError>> },
+    CloseSession { done: oneshot::Sender<Result<bool, SessionError>> },
+    /// News of the registry.
+    Session(Outcome),
+    Close,
+    ShutDown,
+}
+
+struct Shared {
+    id: ConnectionId,
+    hub: Arc<Hub>,
+    info: ConnectionInfo,
+    dialect: Dialect,
+    inbox: Inbox<Input>,
+    open: AtomicBool,
+    session: Mutex<Option<Session>>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        info: ConnectionInfo,
+        dialect: Dialect,
+        max_waiting_bytes: usize,
+    ) -> Self {
+        let shared = Shared {
+            id: hub.next_id(),
+            hub,
+            info,
+            dialect,
+            inbox: Inbox::new(max_waiting_bytes),
+            open: AtomicBool::new(true),
+            session: Mutex::new(None),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A number no other connection of this server has or had.
+    pub fn id(&self) -> u64 {
+        self.shared.id.0
+    }
+
+    /// The server this connection belongs to.
+    pub fn server(&self) -> ServerHandle {
+        ServerHandle::new(self.shared.hub.clone(), self.shared.hub.address())
+    }
+
+    /// When and from where the client connected.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.shared.info
+    }
+
+    /// Whether the connection serves: false as soon as it was told to close, or has ended.
+    pub fn is_connected(&self) -> bool {
+        self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// Sends a signal. It is sent in the order of the calls, and before the reply of a handler that
+    /// sends it. Returns at once: the signal waits in memory until the client takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError`]; nothing was sent then.
+    pub fn signal<N>(&self, name: N, payload: impl Into<Payload>) -> Result<(), SignalError>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        let payload = payload.into();
+        check_signal(self.shared.dialect, &name, &payload)?;
+        let bytes = name.len() + payload.len() + 16;
+        self.push(Input::Signal { name, payload }, bytes).map_err(|refused| match refused {
+            Refused::Closed => SignalError::Disconnected,
+            Refused::Full => SignalError::Backlogged,
+        })
+    }
+
+    /// Creates a session with this information, tells the client and gives it to the store.
+    ///
+    /// Unless sessions are durable, an error of the store is only logged.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]; there is no session then.
+    pub async fn create_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
+        self.ask(|done| Input::CreateSession { info, done }).await
+    }
+
+    /// Closes the session of this connection and tells the client. If no other connection holds the
+    /// session, it is destroyed. Gives whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]; the session is still there then.
+    pub async fn close_session(&self) -> Result<bool, SessionError> {
+        self.ask(|done| Input::CloseSession { done }).await
+    }
+
+    /// A copy of the session, if the connection has one.
+    pub fn session(&self) -> Option<Session> {
+        self.shared.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key of the session, if the connection has one.
+    pub fn session_key(&self) -> Option<SessionKey> {
+        let session = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.as_ref().map(|session| session.key.clone())
+    }
+
+    /// Closes the connection once the handlers that run are done and their replies are sent. What
+    /// the client asks meanwhile is refused. The session is kept for the client to restore. Calling
+    /// again does nothing.
+    pub fn close(&self) {
+        self.close_with(Input::Close);
+    }
+
+    /// Closes the connection in one of the ways there are.
+    pub(super) fn close_with(&self, input: Input) {
+        self.shared.open.store(false, Ordering::Release);
+        // An error means that it has ended already.
+        let _ = self.push(input, 0);
+    }
+
+    async fn ask<T>(
+        &self,
+        input: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> Input,
+    ) -> Result<T, SessionError> {
+        let (done, answer) = oneshot::channel();
+        self.push(input(done), 0).map_err(|_| SessionError::Disconnected)?;
+        answer.await.unwrap_or(Err(SessionError::Disconnected))
+    }
+
+    pub(super) fn push(&self, input: Input, bytes: usize) -> Result<(), Refused> {
+        self.shared.inbox.push(input, bytes)
+    }
+
+    pub(super) fn inbox(&self) -> &Inbox<Input> {
+        &self.shared.inbox
+    }
+
+    pub(super) fn connection_id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// Makes the session of the machine the one the application sees.
+    pub(super) fn show_session(&self, session: Option<&Session>) {
+        let mut shown = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
+        *shown = session.cloned();
+    }
+
+    /// The connection has ended: nobody gets anything into it any more.
+    pub(super) fn ended(&self) {
+        self.shared.open.store(false, Ordering::Release);
+        self.show_session(None);
+        self.shared.inbox.close();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, info) = (self.id(), self.info());
+        f.debug_struct("Connection").field("id", &id).field("info", info).finish_non_exhaustive()
+    }
+}

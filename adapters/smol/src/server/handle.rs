@@ -1,0 +1,92 @@
+//! What can be done with a running server.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wwr::SessionKey;
+
+use super::connection::Connection;
+use super::hub::Hub;
+use crate::store::StoreError;
+
+/// A running server, from outside. Cheap to clone.
+#[derive(Clone)]
+pub struct ServerHandle {
+    hub: Arc<Hub>,
+    address: Option<SocketAddr>,
+}
+
+/// What happens to the connections whose session is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// They stay, without a session.
+    Keep,
+    /// They are closed as well.
+    Close,
+}
+
+impl ServerHandle {
+    pub(super) const fn new(hub: Arc<Hub>, address: Option<SocketAddr>) -> Self {
+        Self { hub, address }
+    }
+
+    /// The address the server listens on; `None` if it has no listener.
+    pub const fn local_addr(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Shuts the server down: handlers that run may finish and their replies are sent; meanwhile
+    /// new requests get the shutdown reply and new connections 503. Connections are closed with a
+    /// WebSocket close frame as soon as nothing runs on them, all of them after `within`. Then
+    /// [`Server::run`](super::Server::run) returns. Calling again waits as well.
+    pub async fn shut_down(&self, within: Duration) {
+        self.hub.shut_down(within).await;
+    }
+
+    /// Whether the server shuts down or has.
+    pub fn is_shutting_down(&self) -> bool {
+        self.hub.is_draining()
+    }
+
+    /// All open connections, in no order.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.hub.connections()
+    }
+
+    /// How many connections are open.
+    pub fn connection_count(&self) -> usize {
+        self.hub.connection_count()
+    }
+
+    /// How many sessions have at least one connection.
+    pub fn active_sessions(&self) -> usize {
+        self.hub.active_sessions()
+    }
+
+    /// The connections of a session; none if it is unknown.
+    pub fn session_connections(&self, key: &SessionKey) -> Vec<Connection> {
+        self.hub.session_connections(key)
+    }
+
+    /// Closes a session everywhere and destroys it, also if nobody is connected. Gives how many
+    /// connections were told.
+    ///
+    /// # Errors
+    ///
+    /// If the store could not destroy the session; the connections were told all the same.
+    pub async fn close_session(
+        &self,
+        key: SessionKey,
+        connections: Connections,
+    ) -> Result<usize, StoreError> {
+        self.hub.close_key(key, connections == Connections::Close).await
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("address", &self.address).finish_non_exhaustive()
+    }
+}

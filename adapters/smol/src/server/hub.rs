@@ -1,0 +1,328 @@
+//! What the connections of a server share: the registry of sessions, the store, and who is there.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use event_listener::Event;
+use futures_channel::oneshot;
+use futures_util::FutureExt;
+use smol::Timer;
+use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
+use wwr::{Actions, Session, SessionKey};
+
+use super::connection::{Connection, Input};
+use super::settings::Collection;
+use crate::clock::Clock;
+use crate::executor::Spawn;
+use crate::key::KeyGenerator;
+use crate::store::{SharedStore, SessionStore, StoreError, StoreErrorKind};
+
+/// How long a shutdown waits for tasks whose sockets it has taken away.
+const GIVING_UP: Duration = Duration::from_secs(1);
+
+/// The shared part of a server, without its application.
+pub(super) struct Hub {
+    pub(super) clock: Clock,
+    pub(super) keys: Box<dyn KeyGenerator>,
+    address: OnceLock<SocketAddr>,
+    executor: Box<dyn Spawn>,
+    store: SharedStore,
+    registry: Mutex<Registry>,
+    roster: Mutex<Roster>,
+    /// Notified when a connection ends, and when the server has stopped.
+    changed: Event,
+    stopped: AtomicBool,
+    last_id: AtomicU64,
+}
+
+/// Who is there.
+#[derive(Debug, Default)]
+struct Roster {
+    connections: HashMap<ConnectionId, Connection>,
+    /// Connections that are let in but whose handshake is not over.
+    arriving: usize,
+    draining: bool,
+}
+
+/// Something the store is to do.
+#[derive(Debug)]
+enum Job {
+    Lookup(Ticket, SessionKey),
+    Store(Ticket, Box<Session>),
+    Destroy(Ticket, SessionKey),
+}
+
+impl Hub {
+    pub(super) fn new(
+        executor: Box<dyn Spawn>,
+        keys: Box<dyn KeyGenerator>,
+        store: SharedStore,
+        config: RegistryConfig,
+    ) -> Self {
+        Self {
+            clock: Clock::new(),
+            keys,
+            address: OnceLock::new(),
+            executor,
+            store,
+            registry: Mutex::new(Registry::new(config)),
+            roster: Mutex::new(Roster::default()),
+            changed: Event::new(),
+            stopped: AtomicBool::new(false),
+            last_id: AtomicU64::new(0),
+        }
+    }
+
+    /// The address of the listener, once there is one.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address.get().copied()
+    }
+
+    pub(super) fn listens_on(&self, address: SocketAddr) {
+        // Called once, by the server that is made of this hub.
+        let _ = self.address.set(address);
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.executor.spawn_task(Box::pin(task));
+    }
+
+    pub(super) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Lets one more connection in, unless there are `most` or the server shuts down.
+    pub(super) fn admit(self: &Arc<Self>, most: usize) -> Option<Arrival> {
+        let mut roster = lock(&self.roster);
+        if roster.draining || roster.connections.len() + roster.arriving >= most {
+            return None;
+        }
+        roster.arriving += 1;
+        Some(Arrival { hub: self.clone() })
+    }
+
+    /// A connection is open.
+    pub(super) fn enter(&self, connection: Connection) {
+        let mut roster = lock(&self.roster);
+        if roster.draining {
+            connection.close_with(Input::ShutDown);
+        }
+        roster.connections.insert(connection.connection_id(), connection);
+    }
+
+    /// A connection has ended.
+    pub(super) fn leave(&self, connection: &Connection) {
+        lock(&self.roster).connections.remove(&connection.connection_id());
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(super) fn connections(&self) -> Vec<Connection> {
+        lock(&self.roster).connections.values().cloned().collect()
+    }
+
+    pub(super) fn connection_count(&self) -> usize {
+        lock(&self.roster).connections.len()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        lock(&self.roster).draining
+    }
+
+    /// Closes all connections once their handlers are done; the rest after `within`.
+    pub(super) async fn shut_down(&self, within: Duration) {
+        let connections = {
+            let mut roster = lock(&self.roster);
+            roster.draining = true;
+            roster.connections.values().cloned().collect::<Vec<_>>()
+        };
+        connections.iter().for_each(|connection| connection.close_with(Input::ShutDown));
+        let in_time = async {
+            self.wait_until(|hub| hub.is_empty()).await;
+            true
+        };
+        let too_late = async {
+            Timer::after(within).await;
+            false
+        };
+        if !smol::future::or(in_time, too_late).await {
+            let late = self.connections();
+            tracing::warn!(connections = late.len(), "shutdown takes too long: giving up on them");
+            late.iter().for_each(|connection| connection.inbox().close());
+            let gone = self.wait_until(|hub| hub.is_empty());
+            smol::future::or(gone, async { drop(Timer::after(GIVING_UP).await) }).await;
+        }
+        self.stopped.store(true, Ordering::Release);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Removes old sessions from the store, again and again.
+    pub(super) async fn collect(self: Arc<Self>, collection: Collection) {
+        let work = async {
+            loop {
+                let age = collection.not_looked_up_for;
+                match guard(self.store.collect(Clock::unix_now(), age)).await {
+                    Ok(collected) => tracing::info!(?collected, "old sessions removed"),
+                    Err(error) => tracing::error!(%error, "old sessions could not be removed"),
+                }
+                Timer::after(collection.every).await;
+            }
+        };
+        smol::future::or(work, self.stopped()).await;
+    }
+
+    fn is_empty(&self) -> bool {
+        let roster = lock(&self.roster);
+        roster.connections.is_empty() && roster.arriving == 0
+    }
+
+    /// Waits until a shutdown is complete.
+    pub(super) async fn stopped(&self) {
+        self.wait_until(|hub| hub.stopped.load(Ordering::Acquire)).await;
+    }
+
+    async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
+        loop {
+            let changed = self.changed.listen();
+            if condition(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn active_sessions(&self) -> usize {
+        lock(&self.registry).active_sessions()
+    }
+
+    pub(super) fn session_connections(&self, key: &SessionKey) -> Vec<Connection> {
+        let ids: Vec<_> = lock(&self.registry).connections(key).collect();
+        let roster = lock(&self.roster);
+        ids.iter().filter_map(|id| roster.connections.get(id).cloned()).collect()
+    }
+
+    /// Hands a connection's command to the registry.
+    pub(super) fn handle(self: &Arc<Self>, from: ConnectionId, command: Command) {
+        let mut effects = Actions::new();
+        lock(&self.registry).handle(from, command, &mut effects);
+        self.carry_out(&mut effects);
+    }
+
+    /// Closes a session everywhere; gives how many connections were told.
+    pub(super) async fn close_key(
+        self: &Arc<Self>,
+        key: SessionKey,
+        disconnect: bool,
+    ) -> Result<usize, StoreError> {
+        let mut effects = Actions::new();
+        let told = lock(&self.registry).close_key(key, disconnect, &mut effects);
+        let mut waits = Vec::new();
+        while let Some(effect) = effects.pop() {
+            if let Some(job) = self.deliver(effect) {
+                let (done, wait) = oneshot::channel();
+                let hub = self.clone();
+                self.spawn(async move {
+                    // The caller may have lost interest.
+                    let _ = done.send(hub.work(job).await);
+                });
+                waits.push(wait);
+            }
+        }
+        for wait in waits {
+            wait.await.unwrap_or(Ok(()))?;
+        }
+        Ok(told)
+    }
+
+    fn carry_out(self: &Arc<Self>, effects: &mut Actions<Effect>) {
+        while let Some(effect) = effects.pop() {
+            if let Some(job) = self.deliver(effect) {
+                let hub = self.clone();
+                // A task of its own: the registry has to hear of the end also if the connection
+                // that asked is gone by then. Errors were logged.
+                self.spawn(async move { drop(hub.work(job).await) });
+            }
+        }
+    }
+
+    /// Carries out an effect, or gives it back as a job for the store.
+    fn deliver(&self, effect: Effect) -> Option<Job> {
+        match effect {
+            Effect::Deliver { connection, outcome } => {
+                if let Some(connection) = lock(&self.roster).connections.get(&connection) {
+                    // A connection that just ended does not need it any more.
+                    let _ = connection.push(Input::Session(outcome), 0);
+                }
+                None
+            }
+            Effect::Lookup { ticket, key } => Some(Job::Lookup(ticket, key)),
+            Effect::Store { ticket, session } => Some(Job::Store(ticket, session)),
+            Effect::Destroy { ticket, key } => Some(Job::Destroy(ticket, key)),
+        }
+    }
+
+    /// Has the store do a job and tells the registry.
+    fn work(self: Arc<Self>, job: Job) -> futures_util::future::BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut effects = Actions::new();
+            let result = match job {
+                Job::Lookup(ticket, key) => {
+                    let now = Clock::unix_now();
+                    let (answer, result) = split(guard(self.store.look_up(&key, now)).await);
+                    let answer = answer.map(|session| session.map(Box::new));
+                    lock(&self.registry).looked_up(ticket, answer, &mut effects);
+                    result
+                }
+                Job::Store(ticket, session) => {
+                    let (answer, result) = split(guard(self.store.create(&session)).await);
+                    lock(&self.registry).stored(ticket, answer, &mut effects);
+                    result
+                }
+                Job::Destroy(ticket, key) => {
+                    let (answer, result) = split(guard(self.store.destroy(&key)).await);
+                    lock(&self.registry).destroyed(ticket, answer, &mut effects);
+                    result
+                }
+            };
+            if let Err(error) = &result {
+                tracing::error!(%error, "the session store failed");
+            }
+            self.carry_out(&mut effects);
+            result
+        })
+    }
+}
+
+/// A place among the connections, held during the handshake.
+pub(super) struct Arrival {
+    hub: Arc<Hub>,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        lock(&self.hub.roster).arriving -= 1;
+        self.hub.changed.notify(usize::MAX);
+    }
+}
+
+/// Makes a panic of the store an error of it.
+async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        Err(StoreError::new(StoreErrorKind::Failed, "the session store panicked; see its own message"))
+    })
+}
+
+/// What the registry has to know, and what the log has to.
+fn split<T>(result: Result<T, StoreError>) -> (Result<T, StoreFailed>, Result<(), StoreError>) {
+    match result {
+        Ok(answer) => (Ok(answer), Ok(())),
+        Err(error) => (Err(StoreFailed), Err(error)),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

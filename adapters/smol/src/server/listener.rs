@@ -1,0 +1,161 @@
+//! A server with a listener of its own.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use smol::Timer;
+use smol::future::or;
+use smol::net::{TcpListener, TcpStream};
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+
+use super::builder::Builder;
+use super::handle::ServerHandle;
+use super::handler::Handler;
+use super::service::Service;
+
+/// How long accepting rests after an error, such as having no file descriptors left.
+const REST: Duration = Duration::from_millis(100);
+
+/// A WebWire server that listens on a TCP address.
+///
+/// ```
+/// use wwr::server::RequestError;
+/// use wwr::{Content, Payload};
+/// use wwr_smol::server::{Connection, Handler, Server};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+///         Ok(request.into_payload())
+///     }
+/// }
+///
+/// # smol::block_on(async {
+/// let server = Server::builder(Echo).listen("127.0.0.1:0").await?;
+/// println!("listening on http://{}", server.local_addr());
+/// let handle = server.handle();
+/// smol::spawn(async move { handle.shut_down(std::time::Duration::from_secs(10)).await }).detach();
+/// server.run().await?;
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
+pub struct Server<H> {
+    listener: TcpListener,
+    address: SocketAddr,
+    service: Service<H>,
+    handshakes: Arc<AtomicUsize>,
+}
+
+impl<H: Handler> Server<H> {
+    /// Begins to set up a server for an application.
+    pub fn builder(handler: H) -> Builder<H> {
+        Builder::new(handler)
+    }
+
+    pub(super) fn new(listener: TcpListener, address: SocketAddr, service: Service<H>) -> Self {
+        service.hub().listens_on(address);
+        Self { listener, address, service, handshakes: Arc::default() }
+    }
+
+    /// The address the server listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What else can be done with the server, also while it runs.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle::new(self.service.hub().clone(), Some(self.address))
+    }
+
+    /// Serves until the server is [shut down](ServerHandle::shut_down).
+    ///
+    /// # Errors
+    ///
+    /// None at present: errors of accepting are logged, and accepting goes on.
+    pub async fn run(self) -> io::Result<()> {
+        let hub = self.service.hub().clone();
+        let accept = async {
+            loop {
+                match self.listener.accept().await {
+                    Ok((stream, remote)) => self.welcome(stream, remote),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        Timer::after(REST).await;
+                    }
+                }
+            }
+        };
+        or(accept, hub.stopped()).await;
+        Ok(())
+    }
+
+    /// Serves HTTP on a new socket, in a task of its own.
+    fn welcome(&self, stream: TcpStream, remote: SocketAddr) {
+        let Some(handshake) = Handshake::begin(&self.handshakes, self.service.limits().max_handshakes)
+        else {
+            tracing::warn!(%remote, "too many handshakes at once");
+            return;
+        };
+        // Small messages are the rule; should it fail, they are merely slower.
+        let _ = stream.set_nodelay(true);
+        let service = self.service.clone();
+        self.service.hub().spawn(async move {
+            serve_http(service, stream, remote).await;
+            drop(handshake);
+        });
+    }
+}
+
+async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: SocketAddr) {
+    let limits = service.limits();
+    let hub = service.hub();
+    let answer = service_fn(|request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(request, remote).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(SmolTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_header_size.max(8192))
+        .serve_connection(FuturesIo::new(stream), answer)
+        .with_upgrades();
+    let served = async {
+        if let Err(error) = connection.await {
+            tracing::debug!(%remote, %error, "HTTP ended");
+        }
+    };
+    let timeout = async { drop(Timer::after(limits.handshake_timeout).await) };
+    or(served, or(timeout, hub.stopped())).await;
+}
+
+/// One socket on which HTTP is spoken, counted.
+struct Handshake {
+    count: Arc<AtomicUsize>,
+}
+
+impl Handshake {
+    fn begin(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let counted = Self { count: count.clone() };
+        (count.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<H> fmt::Debug for Server<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,198 @@
+//! The HTTP service of a server, with or without a listener of ours.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_tungstenite::tungstenite::protocol::Role;
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, USER_AGENT};
+use hyper::http::request::Parts;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Request, StatusCode};
+use smol::net::TcpStream;
+use smol_hyper::rt::FuturesIo;
+use wwr::Dialect;
+use wwr::server::Config;
+
+use super::connection::{Connection, ConnectionInfo};
+use super::handle::ServerHandle;
+use super::handler::{ConnectionOptions, Handler, Response};
+use super::http::{self, Route};
+use super::hub::{Arrival, Hub};
+use super::origin::Origins;
+use super::settings::Limits;
+use super::task::{Patience, Task};
+use crate::socket::Socket;
+use crate::websocket::WebSocket;
+
+/// A WebWire server without a listener: a function from HTTP requests to answers that takes over
+/// the connections that are upgraded. Clones share the server.
+///
+/// Mount it in any hyper server whose connections are served `with_upgrades`:
+///
+/// ```no_run
+/// # use wwr_smol::server::{Handler, Service};
+/// # async fn serve<H: Handler>(service: Service<H>, stream: smol::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+/// use hyper::service::service_fn;
+/// use smol_hyper::rt::FuturesIo;
+///
+/// let remote = stream.peer_addr()?;
+/// let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
+///     if request.uri().path() == "/health" {
+///         return Ok(hyper::Response::new("fine".into()));
+///     }
+///     Ok::<_, std::convert::Infallible>(service.answer(request, remote).await)
+/// });
+/// hyper::server::conn::http1::Builder::new()
+///     .serve_connection(FuturesIo::new(stream), answer)
+///     .with_upgrades()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Service<H> {
+    inner: Arc<Inner<H>>,
+}
+
+struct Inner<H> {
+    handler: Arc<H>,
+    hub: Arc<Hub>,
+    machine: Config,
+    origins: Origins,
+    limits: Limits,
+}
+
+impl<H: Handler> Service<H> {
+    pub(super) fn new(
+        handler: H,
+        hub: Arc<Hub>,
+        machine: Config,
+        origins: Origins,
+        limits: Limits,
+    ) -> Self {
+        let handler = Arc::new(handler);
+        Self { inner: Arc::new(Inner { handler, hub, machine, origins, limits }) }
+    }
+
+    /// What else can be done with the server.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle::new(self.inner.hub.clone(), None)
+    }
+
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Answers a request; if it opens a WebSocket, serves that in a task of its own. `remote` is
+    /// shown to the application as the address of the client.
+    pub async fn answer(&self, mut request: Request<Incoming>, remote: SocketAddr) -> Response {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (parts, _body) = request.into_parts();
+        let refusing = self.inner.hub.is_draining().then_some("Server shutting down\n");
+        match http::route(&parts, &self.inner.origins, refusing) {
+            Route::Answer(answer) => answer,
+            Route::Options => self.options(&parts),
+            Route::Other { upgrade: handshake } => {
+                let asked = self.inner.handler.before_upgrade(&parts);
+                match (AssertUnwindSafe(asked).catch_unwind().await, handshake) {
+                    (Err(_), _) => {
+                        tracing::error!("the handler for \"before_upgrade\" panicked");
+                        http::empty(StatusCode::INTERNAL_SERVER_ERROR)
+                    }
+                    (Ok(Err(answer)), _) => *answer,
+                    (Ok(Ok(_)), Err(refusal)) => refusal,
+                    (Ok(Ok(options)), Ok(accept)) => {
+                        self.open(upgrade, accept, options, &parts, remote)
+                    }
+                }
+            }
+        }
+    }
+
+    fn options(&self, parts: &Parts) -> Response {
+        let mut answer = http::empty(StatusCode::OK);
+        let headers = answer.headers_mut();
+        let asked = AssertUnwindSafe(|| self.inner.handler.options(parts, headers));
+        if std::panic::catch_unwind(asked).is_err() {
+            tracing::error!("the handler for \"options\" panicked");
+            return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        answer
+    }
+
+    /// Accepts a handshake, unless there are too many connections.
+    fn open(
+        &self,
+        upgrade: OnUpgrade,
+        accept: HeaderValue,
+        options: ConnectionOptions,
+        parts: &Parts,
+        remote: SocketAddr,
+    ) -> Response {
+        let Some(arrival) = self.inner.hub.admit(self.inner.limits.max_connections) else {
+            tracing::warn!(%remote, "too many connections");
+            return http::text(StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n");
+        };
+        let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let info = ConnectionInfo {
+            connected_at: SystemTime::now(),
+            user_agent: user_agent.map(String::from),
+            remote_addr: remote,
+        };
+        let inner = self.inner.clone();
+        self.inner.hub.spawn(async move {
+            match upgrade.await {
+                Ok(upgraded) => inner.serve(upgraded, arrival, options, info).await,
+                Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
+            }
+        });
+        http::switching(accept)
+    }
+}
+
+impl<H: Handler> Inner<H> {
+    async fn serve(
+        &self,
+        upgraded: Upgraded,
+        arrival: Arrival,
+        options: ConnectionOptions,
+        info: ConnectionInfo,
+    ) {
+        let (socket, read) = match upgraded.downcast::<FuturesIo<TcpStream>>() {
+            Ok(parts) => (Socket::tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
+            Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
+        };
+        let limits = &self.limits;
+        let (size, stall) = (limits.max_message_size, limits.stall_timeout);
+        let socket = WebSocket::new(socket, read, Role::Server, size, stall).await;
+        let mut machine = self.machine.clone();
+        machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
+        let dialect = Dialect::V1_4;
+        let connection =
+            Connection::new(self.hub.clone(), info, dialect, self.limits.max_waiting_bytes);
+        let patience = Patience { close: limits.close_timeout, drain: machine.drain_timeout };
+        let (hub, handler) = (self.hub.clone(), self.handler.clone());
+        let task = Task::new(hub, handler, connection, &machine, dialect, socket, patience);
+        task.run(arrival).await;
+    }
+}
+
+impl<H> Clone for Service<H> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<H> fmt::Debug for Service<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("limits", &self.inner.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+//! The settings of a server beyond those of its machines.
+
+use std::time::Duration;
+
+/// What a server allows, so that no client costs it too much. The defaults suit a public service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open WebSocket connections. More are answered with 503. Default: 16 384.
+    pub max_connections: usize,
+    /// Sockets on which no WebSocket was opened yet. More are closed at once. Default: 1 024.
+    pub max_handshakes: usize,
+    /// How long a client may take to send a request head. Default: 10 s.
+    pub header_timeout: Duration,
+    /// The longest request head in bytes, at least 8192. Default: 16 KiB.
+    pub max_header_size: usize,
+    /// How long a socket may be used for HTTP. Default: 60 s.
+    pub handshake_timeout: Duration,
+    /// The longest message in bytes; whoever sends a longer one is disconnected before it is
+    /// buffered. Default: 16 MiB.
+    pub max_message_size: usize,
+    /// How many bytes of signals may wait for a client that reads too slowly. Default: 1 MiB.
+    pub max_waiting_bytes: usize,
+    /// How long a client may take nothing of what is sent to it. Default: 30 s.
+    pub stall_timeout: Duration,
+    /// How long a client may take to answer a close frame. Default: 2 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            max_handshakes: 1024,
+            header_timeout: Duration::from_secs(10),
+            max_header_size: 16 * 1024,
+            handshake_timeout: Duration::from_secs(60),
+            max_message_size: 16 * 1024 * 1024,
+            max_waiting_bytes: 1024 * 1024,
+            stall_timeout: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How often sessions that nobody has asked for are removed, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// Sessions not looked up for this long are removed.
+    pub not_looked_up_for: Duration,
+    /// How much time lies between two collections.
+    pub every: Duration,
+}

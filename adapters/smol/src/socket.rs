@@ -1,0 +1,92 @@
+//! The byte stream under a WebSocket.
+
+use std::io::{Error, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBuf, Write};
+use hyper::upgrade::Upgraded;
+use smol::io::{AsyncRead, AsyncWrite};
+use smol::net::TcpStream;
+
+/// A connected byte stream that counts what it wrote, so that a peer that reads slowly can be told
+/// from one that does not read.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: Stream,
+    written: u64,
+}
+
+#[derive(Debug)]
+enum Stream {
+    /// A socket of ours.
+    Tcp(TcpStream),
+    /// Whatever somebody else's HTTP server runs on.
+    Upgraded(Upgraded),
+}
+
+impl Socket {
+    pub(crate) const fn tcp(stream: TcpStream) -> Self {
+        Self { stream: Stream::Tcp(stream), written: 0 }
+    }
+
+    pub(crate) const fn upgraded(stream: Upgraded) -> Self {
+        Self { stream: Stream::Upgraded(stream), written: 0 }
+    }
+
+    /// How many bytes the stream has taken.
+    pub(crate) const fn written(&self) -> u64 {
+        self.written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Upgraded(stream) => {
+                let mut buffer = ReadBuf::new(buffer);
+                ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<Result<usize>> {
+        let written = match &mut self.stream {
+            Stream::Tcp(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
+            Stream::Upgraded(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
+        }?;
+        self.written += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Upgraded(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_close(cx),
+            Stream::Upgraded(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// The error of a peer that reads nothing for too long.
+pub(crate) fn stalled() -> Error {
+    Error::new(std::io::ErrorKind::TimedOut, "the peer reads nothing")
+}

@@ -1,0 +1,165 @@
+//! A WebSocket that is fed many messages and flushed once.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use async_tungstenite::tungstenite::{Error, Message};
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use smol::Timer;
+use smol::future::FutureExt;
+
+use crate::socket::{Socket, stalled};
+
+/// How much is read at a time. The buffer exists once per connection, so it is small.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// How many bytes are fed before they are flushed, even if there is more to read.
+const WRITE_BACKLOG: usize = 128 * 1024;
+
+/// One WebSocket, server's or client's.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    stream: WebSocketStream<Socket>,
+    /// Whether something may wait to be flushed.
+    unflushed: bool,
+    /// Bytes of messages that were fed since all was flushed.
+    backlog: usize,
+    stall: Stall,
+}
+
+/// Notices a peer that takes nothing for too long.
+#[derive(Debug)]
+struct Stall {
+    limit: Duration,
+    /// Since when the socket takes nothing, and how much it had taken then.
+    since: Option<(Instant, u64)>,
+    timer: Timer,
+}
+
+/// What came from the peer.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A message, binary or text.
+    Message(Bytes),
+    /// A ping or a pong; pings are answered by themselves.
+    Control,
+    /// The peer closed the WebSocket or the connection.
+    Closed,
+    /// The connection broke, or the peer broke the rules of WebSocket.
+    Failed(Error),
+}
+
+impl WebSocket {
+    /// Takes over a socket after its handshake; `read` is what was read beyond it.
+    pub(crate) async fn new(
+        socket: Socket,
+        read: Vec<u8>,
+        role: Role,
+        max_message_size: usize,
+        stall_limit: Duration,
+    ) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(max_message_size))
+            .max_frame_size(Some(max_message_size));
+        let stream = WebSocketStream::from_partially_read(socket, read, role, Some(config)).await;
+        let stall = Stall { limit: stall_limit, since: None, timer: Timer::never() };
+        Self { stream, unflushed: false, backlog: 0, stall }
+    }
+
+    /// The next thing from the peer.
+    pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Poll::Ready(item) = Pin::new(&mut self.stream).poll_next(cx) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match item {
+            Some(Ok(Message::Binary(message))) => Incoming::Message(message),
+            Some(Ok(Message::Text(message))) => Incoming::Message(message.into()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+                self.unflushed = true;
+                Incoming::Control
+            }
+            Some(Ok(Message::Close(_))) => {
+                self.unflushed = true;
+                Incoming::Closed
+            }
+            None => Incoming::Closed,
+            Some(Err(error)) => Incoming::Failed(error),
+        })
+    }
+
+    /// Puts a message behind those that wait to be flushed.
+    pub(crate) fn feed(&mut self, message: Bytes) -> Result<(), Error> {
+        self.unflushed = true;
+        self.backlog += message.len();
+        Pin::new(&mut self.stream).start_send(Message::Binary(message))
+    }
+
+    /// Whether more may be fed: not while the peer leaves what it was sent unread.
+    pub(crate) const fn is_writable(&self) -> bool {
+        self.stall.since.is_none() && self.backlog < WRITE_BACKLOG
+    }
+
+    /// Writes what waits. Ready with `Ok` when nothing waits any more.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(result) => {
+                self.unflushed = false;
+                self.backlog = 0;
+                self.stall.since = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                let written = self.stream.get_ref().written();
+                self.stall.poll(cx, written).map(|()| Err(Error::Io(stalled())))
+            }
+        }
+    }
+
+    /// Flushes, sends a close frame and waits until the peer closes too, but not for long: what the
+    /// peer sent before it knew is read and dropped, so that the last messages are not lost to a
+    /// reset connection.
+    pub(crate) async fn close(mut self, code: u16, reason: &'static str, patience: Duration) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        let goodbye = async {
+            self.stream.close(Some(frame)).await?;
+            while let Some(received) =
+                std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx)).await
+            {
+                received?;
+            }
+            Ok::<(), Error>(())
+        };
+        let timeout = async {
+            Timer::after(patience).await;
+            Err(Error::Io(io::ErrorKind::TimedOut.into()))
+        };
+        if let Err(error) = goodbye.or(timeout).await {
+            tracing::debug!(%error, "the peer did not close in an orderly way");
+        }
+    }
+}
+
+impl Stall {
+    /// Called while the socket takes nothing: ready once that has lasted too long.
+    fn poll(&mut self, cx: &mut Context<'_>, written: u64) -> Poll<()> {
+        match self.since {
+            Some((_, then)) if then == written => {}
+            _ => {
+                let now = Instant::now();
+                self.since = Some((now, written));
+                self.timer.set_at(now + self.limit);
+            }
+        }
+        self.timer.poll(cx).map(drop)
+    }
+}
