@@ -1,1 +1,7 @@
 //! WebWire on smol.
+
+mod clock;
+mod key;
+
+pub use clock::Clock;
+pub use key::{KeyError, KeyGenerator, RandomKeys};
