@@ -1,6 +1,7 @@
 //! WebWire for Rust.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 
 extern crate alloc;
 #[cfg(test)]
@@ -8,6 +9,7 @@ extern crate std;
 
 mod actions;
 mod dialect;
+pub mod preflight;
 pub mod server;
 pub mod session;
 mod time;

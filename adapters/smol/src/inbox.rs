@@ -120,7 +120,10 @@ mod tests {
         assert_eq!(inbox.push(1, 6), Ok(()));
         assert_eq!(inbox.push(2, 6), Err(Refused::Full));
         assert_eq!(inbox.push(3, 0), Ok(()));
-        assert_eq!((take(&inbox), take(&inbox), take(&inbox)), (Poll::Ready(1), Poll::Ready(3), Poll::Pending));
+        assert_eq!(
+            (take(&inbox), take(&inbox), take(&inbox)),
+            (Poll::Ready(1), Poll::Ready(3), Poll::Pending)
+        );
         assert_eq!(inbox.push(4, 60), Ok(()), "one item always fits");
         inbox.close();
         assert_eq!(inbox.push(5, 0), Err(Refused::Closed));
@@ -129,7 +132,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_between_threads() {
-        let inbox = Arc::new(Inbox::new(usize::MAX));
+        let inbox = Arc::new(Inbox::<u32>::new(usize::MAX));
         let senders: Vec<_> = (0..4)
             .map(|_| {
                 let inbox = inbox.clone();

@@ -11,3 +11,8 @@ mod websocket;
 
 pub use clock::Clock;
 pub use executor::{GlobalExecutor, Spawn, Task};
+pub use key::{KeyError, KeyGenerator, RandomKeys};
+pub use store::{
+    Collected, FileStore, MemoryStore, SessionStore, SharedStore, ShortKey, StoreError,
+    StoreErrorKind,
+};

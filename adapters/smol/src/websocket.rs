@@ -14,6 +14,7 @@ use futures_util::{Sink, Stream};
 use smol::Timer;
 use smol::future::FutureExt;
 
+use crate::clock::sleep;
 use crate::socket::{Socket, stalled};
 
 /// How much is read at a time. The buffer exists once per connection, so it is small.
@@ -140,7 +141,7 @@ impl WebSocket {
             Ok::<(), Error>(())
         };
         let timeout = async {
-            Timer::after(patience).await;
+            sleep(patience).await;
             Err(Error::Io(io::ErrorKind::TimedOut.into()))
         };
         if let Err(error) = goodbye.or(timeout).await {

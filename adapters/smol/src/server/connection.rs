@@ -74,7 +74,9 @@ impl From<SessionError> for RequestError {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Misuse(misuse) => misuse.into(),
-            SessionError::Disconnected | SessionError::NoKey | SessionError::Store => Self::Internal,
+            SessionError::Disconnected | SessionError::NoKey | SessionError::Store => {
+                Self::Internal
+            }
         }
     }
 }
@@ -82,9 +84,17 @@ impl From<SessionError> for RequestError {
 /// What others want of the task of a connection.
 #[derive(Debug)]
 pub(super) enum Input {
-    Signal { name: Name, payload: Payload },
-    CreateSession { info: SessionInfo, done: oneshot::Sender<Result<Session, SessionError>> },
-    CloseSession { done: oneshot::Sender<Result<bool, SessionError>> },
+    Signal {
+        name: Name,
+        payload: Payload,
+    },
+    CreateSession {
+        info: SessionInfo,
+        done: oneshot::Sender<Result<Session, SessionError>>,
+    },
+    CloseSession {
+        done: oneshot::Sender<Result<bool, SessionError>>,
+    },
     /// News of the registry.
     Session(Outcome),
     Close,

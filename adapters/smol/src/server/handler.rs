@@ -60,11 +60,7 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Payload, RequestError>> + Send;
 
     /// A signal of a client. By default ignored.
-    fn signal(
-        &self,
-        connection: &Connection,
-        signal: Content,
-    ) -> impl Future<Output = ()> + Send {
+    fn signal(&self, connection: &Connection, signal: Content) -> impl Future<Output = ()> + Send {
         let _ = (connection, signal);
         async {}
     }
@@ -101,9 +97,7 @@ pub trait Handler: Send + Sync + 'static {
     fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         let _ = request;
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static(wwr::preflight::METHOD),
-        );
+        headers
+            .insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(wwr::preflight::METHOD));
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP side: preflight, CORS, upgrade (protocol §4.1 to §4.3).
 
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -8,7 +9,6 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
-use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use wwr::{Dialect, preflight};
 
 use super::handler::Response;
@@ -25,7 +25,7 @@ pub(super) enum Route {
     Other {
         /// If it is a WebSocket handshake, the `Sec-WebSocket-Accept` to accept it with; otherwise
         /// the answer if the application has none.
-        upgrade: Result<HeaderValue, Response>,
+        upgrade: Result<HeaderValue, Box<Response>>,
     },
 }
 
@@ -75,12 +75,13 @@ fn metadata() -> Response {
 }
 
 /// Checks the WebSocket handshake (RFC 6455 §4.2.1).
-fn upgrade(request: &Parts) -> Result<HeaderValue, Response> {
+fn upgrade(request: &Parts) -> Result<HeaderValue, Box<Response>> {
     let headers = &request.headers;
     if request.method != Method::GET {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED));
     }
-    let asks = has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket");
+    let asks =
+        has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket");
     let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let Some(key) = key.filter(|_| asks && version) else {
@@ -98,14 +99,14 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// The answer to what is no WebSocket handshake.
-fn refusal(status: StatusCode) -> Response {
+fn refusal(status: StatusCode) -> Box<Response> {
     let body = match status {
         StatusCode::METHOD_NOT_ALLOWED => "Method Not Allowed\n",
         _ => "Bad Request\n",
     };
     let mut answer = text(status, body);
     answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    answer
+    Box::new(answer)
 }
 
 pub(super) fn text(status: StatusCode, body: &'static str) -> Response {

@@ -10,16 +10,15 @@ use std::time::Duration;
 use event_listener::Event;
 use futures_channel::oneshot;
 use futures_util::FutureExt;
-use smol::Timer;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
 use wwr::{Actions, Session, SessionKey};
 
 use super::connection::{Connection, Input};
 use super::settings::Collection;
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep};
 use crate::executor::Spawn;
 use crate::key::KeyGenerator;
-use crate::store::{SharedStore, SessionStore, StoreError, StoreErrorKind};
+use crate::store::{SessionStore, SharedStore, StoreError, StoreErrorKind};
 
 /// How long a shutdown waits for tasks whose sockets it has taken away.
 const GIVING_UP: Duration = Duration::from_secs(1);
@@ -145,7 +144,7 @@ impl Hub {
             true
         };
         let too_late = async {
-            Timer::after(within).await;
+            sleep(within).await;
             false
         };
         if !smol::future::or(in_time, too_late).await {
@@ -153,7 +152,7 @@ impl Hub {
             tracing::warn!(connections = late.len(), "shutdown takes too long: giving up on them");
             late.iter().for_each(|connection| connection.inbox().close());
             let gone = self.wait_until(|hub| hub.is_empty());
-            smol::future::or(gone, async { drop(Timer::after(GIVING_UP).await) }).await;
+            smol::future::or(gone, sleep(GIVING_UP)).await;
         }
         self.stopped.store(true, Ordering::Release);
         self.changed.notify(usize::MAX);
@@ -168,7 +167,7 @@ impl Hub {
                     Ok(collected) => tracing::info!(?collected, "old sessions removed"),
                     Err(error) => tracing::error!(%error, "old sessions could not be removed"),
                 }
-                Timer::after(collection.every).await;
+                sleep(collection.every).await;
             }
         };
         smol::future::or(work, self.stopped()).await;
@@ -265,7 +264,10 @@ impl Hub {
     }
 
     /// Has the store do a job and tells the registry.
-    fn work(self: Arc<Self>, job: Job) -> futures_util::future::BoxFuture<'static, Result<(), StoreError>> {
+    fn work(
+        self: Arc<Self>,
+        job: Job,
+    ) -> futures_util::future::BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
             let mut effects = Actions::new();
             let result = match job {
@@ -311,7 +313,10 @@ impl Drop for Arrival {
 /// Makes a panic of the store an error of it.
 async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(StoreError::new(StoreErrorKind::Failed, "the session store panicked; see its own message"))
+        Err(StoreError::new(
+            StoreErrorKind::Failed,
+            "the session store panicked; see its own message",
+        ))
     })
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use smol::Timer;
 use smol::future::or;
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
@@ -19,6 +18,7 @@ use super::builder::Builder;
 use super::handle::ServerHandle;
 use super::handler::Handler;
 use super::service::Service;
+use crate::clock::sleep;
 
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
@@ -88,7 +88,7 @@ impl<H: Handler> Server<H> {
                     Ok((stream, remote)) => self.welcome(stream, remote),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
-                        Timer::after(REST).await;
+                        sleep(REST).await;
                     }
                 }
             }
@@ -99,7 +99,8 @@ impl<H: Handler> Server<H> {
 
     /// Serves HTTP on a new socket, in a task of its own.
     fn welcome(&self, stream: TcpStream, remote: SocketAddr) {
-        let Some(handshake) = Handshake::begin(&self.handshakes, self.service.limits().max_handshakes)
+        let Some(handshake) =
+            Handshake::begin(&self.handshakes, self.service.limits().max_handshakes)
         else {
             tracing::warn!(%remote, "too many handshakes at once");
             return;
@@ -132,7 +133,7 @@ async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: 
             tracing::debug!(%remote, %error, "HTTP ended");
         }
     };
-    let timeout = async { drop(Timer::after(limits.handshake_timeout).await) };
+    let timeout = sleep(limits.handshake_timeout);
     or(served, or(timeout, hub.stopped())).await;
 }
 

@@ -108,7 +108,7 @@ impl<H: Handler> Service<H> {
                         http::empty(StatusCode::INTERNAL_SERVER_ERROR)
                     }
                     (Ok(Err(answer)), _) => *answer,
-                    (Ok(Ok(_)), Err(refusal)) => refusal,
+                    (Ok(Ok(_)), Err(refusal)) => *refusal,
                     (Ok(Ok(options)), Ok(accept)) => {
                         self.open(upgrade, accept, options, &parts, remote)
                     }

@@ -1,6 +1,5 @@
 //! The task of one connection: carries frames, answers and time between socket, machine, handlers.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -20,6 +19,7 @@ use wwr::{Actions, Instant, Payload, Session, SessionInfo};
 use super::connection::{Connection, Input, SessionError};
 use super::handler::Handler;
 use super::hub::{Arrival, Hub};
+use crate::clock::{Clock, sleep};
 use crate::websocket::{Incoming, WebSocket};
 
 /// How many messages are taken from a busy socket before what they caused is written.
@@ -264,7 +264,7 @@ impl<H: Handler> Task<H> {
         }
     }
 
-    fn start_connected(&mut self) {
+    fn start_connected(&self) {
         let (handler, connection) = (self.handler.clone(), self.connection.clone());
         self.handlers.push(Box::pin(async move {
             caught(handler.connected(&connection), "connected").await;
@@ -324,7 +324,7 @@ impl<H: Handler> Task<H> {
                 SessionError::NoKey
             })?;
         self.machine
-            .create_session(key, crate::clock::Clock::unix_now(), info, &mut self.out)
+            .create_session(key, Clock::unix_now(), info, &mut self.out)
             .map_err(SessionError::Misuse)
     }
 
@@ -381,7 +381,7 @@ async fn finish(handlers: FuturesUnordered<BoxFuture<'static, Done>>, patience: 
         }
     });
     let patience = async {
-        Timer::after(patience).await;
+        sleep(patience).await;
         tracing::warn!("handlers of an ended connection take too long and are dropped");
     };
     smol::future::or(all, patience).await;

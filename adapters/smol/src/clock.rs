@@ -1,0 +1,127 @@
+//! The clocks of the system, as the machines of the core want them.
+
+use core::time::Duration;
+use std::time::{Instant as SystemInstant, SystemTime};
+
+use wwr::{Instant, UnixTime};
+
+/// Waits.
+pub(crate) async fn sleep(duration: Duration) {
+    smol::Timer::after(duration).await;
+}
+
+/// Reads the system's clocks and converts between its times and those of the core.
+///
+/// The epoch of its [`Instant`]s is the moment it was made, so those of different clocks must not
+/// be mixed. Copies share their epoch.
+///
+/// ```
+/// use wwr_smol::Clock;
+///
+/// let clock = Clock::new();
+/// let earlier = clock.now();
+/// assert!(clock.now() >= earlier);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: SystemInstant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn new() -> Self {
+        Self::starting_at(SystemInstant::now())
+    }
+
+    /// A clock with an epoch that was read before.
+    pub const fn starting_at(epoch: SystemInstant) -> Self {
+        Self { epoch }
+    }
+
+    /// The time that has passed since the epoch.
+    pub fn now(&self) -> Instant {
+        self.instant(SystemInstant::now())
+    }
+
+    /// A moment of the system's monotonic clock. One before the epoch becomes the epoch.
+    pub fn instant(&self, moment: SystemInstant) -> Instant {
+        Instant::EPOCH + moment.saturating_duration_since(self.epoch)
+    }
+
+    /// The moment of the system's monotonic clock that `instant` stands for, for a timer.
+    ///
+    /// `None` if it lies so far ahead that the system cannot express it: it never comes.
+    pub fn moment(&self, instant: Instant) -> Option<SystemInstant> {
+        self.epoch.checked_add(Duration::from_nanos(instant.as_nanos()))
+    }
+
+    /// The wall clock, for sessions.
+    pub fn unix_now() -> UnixTime {
+        Self::unix_time(SystemTime::now())
+    }
+
+    /// A time of the system's wall clock, clamped to the range of [`UnixTime`].
+    pub fn unix_time(time: SystemTime) -> UnixTime {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => UnixTime::from_parts(seconds(after), after.subsec_nanos()),
+            Err(error) => {
+                let before = error.duration();
+                match before.subsec_nanos() {
+                    0 => UnixTime::from_seconds(-seconds(before)),
+                    // The fraction counts forward from the whole second below.
+                    nanos => UnixTime::from_parts(-seconds(before) - 1, 1_000_000_000 - nanos),
+                }
+            }
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_count_from_the_epoch_and_back() {
+        let epoch = SystemInstant::now();
+        let clock = Clock::starting_at(epoch);
+        let moment = epoch + Duration::from_nanos(1_500_000_001);
+        assert_eq!(clock.instant(epoch), Instant::EPOCH);
+        assert_eq!(clock.instant(moment), Instant::from_nanos(1_500_000_001));
+        assert_eq!(clock.moment(clock.instant(moment)), Some(moment));
+    }
+
+    #[test]
+    fn a_moment_before_the_epoch_is_the_epoch() {
+        let earlier = SystemInstant::now();
+        let clock = Clock::starting_at(earlier + Duration::from_secs(1));
+        assert_eq!(clock.instant(earlier), Instant::EPOCH);
+    }
+
+    #[test]
+    fn the_far_future_neither_panics_nor_comes_early() {
+        let clock = Clock::new();
+        let moment = clock.moment(Instant::from_nanos(u64::MAX));
+        assert!(moment.is_none_or(|moment| clock.instant(moment).as_nanos() == u64::MAX));
+    }
+
+    #[test]
+    fn wall_clock_times_are_exact_on_both_sides_of_1970() {
+        let half = Duration::from_millis(500);
+        for (time, text) in [
+            (SystemTime::UNIX_EPOCH, "1970-01-01T00:00:00Z"),
+            (SystemTime::UNIX_EPOCH + half, "1970-01-01T00:00:00.5Z"),
+            (SystemTime::UNIX_EPOCH - half, "1969-12-31T23:59:59.5Z"),
+            (SystemTime::UNIX_EPOCH - 2 * half, "1969-12-31T23:59:59Z"),
+            (SystemTime::UNIX_EPOCH - 3 * half, "1969-12-31T23:59:58.5Z"),
+        ] {
+            assert_eq!(Clock::unix_time(time).to_string(), text);
+        }
+    }
+}

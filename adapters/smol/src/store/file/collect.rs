@@ -1,0 +1,70 @@
+//! Removing what nobody will come back for.
+
+use core::time::Duration;
+use std::fs::{self, DirEntry};
+use std::io;
+
+use wwr::UnixTime;
+
+use super::directory::Directory;
+use super::name::Entry;
+use crate::clock::Clock;
+use crate::store::{Collected, StoreError, StoreErrorKind, is_stale};
+
+/// No write takes that long.
+const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
+
+impl Directory {
+    pub(super) fn collect(
+        &self,
+        now: UnixTime,
+        not_looked_up_for: Duration,
+    ) -> Result<Collected, StoreError> {
+        let unlistable = |error: io::Error| {
+            let path = self.path().display();
+            let message = format!(
+                "cannot list session directory {path}; check that it is there and that the user \
+                 of this process may read it"
+            );
+            StoreError::new(StoreErrorKind::Failed, message).with_source(error)
+        };
+        let mut collected = Collected::default();
+        for entry in fs::read_dir(self.path()).map_err(unlistable)? {
+            let entry = entry.map_err(unlistable)?;
+            match entry.file_name().to_str().map_or(Entry::Foreign, Entry::of) {
+                Entry::Session(key) => {
+                    collected.examined += 1;
+                    // Read anew under the lock: a look-up may just have been there.
+                    match self.remove_if(&key, |found| is_stale(found, now, not_looked_up_for)) {
+                        Ok(true) => collected.removed += 1,
+                        Ok(false) => {}
+                        Err(error) => {
+                            collected.failed += 1;
+                            let error: &dyn core::error::Error = &error;
+                            tracing::debug!(error, "left a session where it was");
+                        }
+                    }
+                }
+                // It may just have become a session: then it is neither there nor left over.
+                Entry::Temporary => {
+                    if remove_leftover(&entry, now).unwrap_or(false) {
+                        collected.leftovers += 1;
+                    }
+                }
+                Entry::Foreign => {}
+            }
+        }
+        Ok(collected)
+    }
+}
+
+/// Removes a temporary file that is old enough, and tells whether it did.
+fn remove_leftover(entry: &DirEntry, now: UnixTime) -> io::Result<bool> {
+    // Does not follow links.
+    let metadata = entry.metadata()?;
+    let written = Clock::unix_time(metadata.modified()?);
+    if !metadata.is_file() || now.saturating_since(written) <= LEFTOVER_AGE {
+        return Ok(false);
+    }
+    fs::remove_file(entry.path()).map(|()| true)
+}

@@ -1,0 +1,132 @@
+//! Modes, links, pipes and locks: what files are on Unix.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Arc;
+
+use smol::block_on;
+
+use super::{GO_1_4, fresh, names, open, told};
+use crate::store::StoreErrorKind;
+use crate::store::file::{Collected, Path, SessionStore};
+use crate::store::tests::{beside, key, seconds, session};
+
+#[test]
+fn what_is_made_here_is_for_its_owner_only() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("a/b");
+    let store = open(&directory);
+    assert_eq!(mode(&directory), 0o700);
+    let file = directory.join("k.wwrsess");
+    block_on(store.create(&session("k"))).unwrap();
+    assert_eq!(mode(&file), 0o600);
+
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+    block_on(store.look_up(&key("k"), seconds(200))).unwrap();
+    assert_eq!(mode(&file), 0o600);
+
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)).unwrap();
+    open(&directory);
+    assert_eq!(mode(&directory), 0o755);
+}
+
+/// Counts the warnings of a thread.
+#[derive(Default)]
+struct Warnings(AtomicUsize);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        if *event.metadata().level() == tracing::Level::WARN {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_directory_that_others_may_enter_is_warned_about() {
+    for (mode, warned) in [(0o700, 0), (0o711, 1), (0o740, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let warnings = Arc::new(Warnings::default());
+        tracing::subscriber::with_default(Arc::clone(&warnings), || open(directory.path()));
+        assert_eq!(warnings.0.load(Ordering::Relaxed), warned, "{mode:03o}");
+    }
+}
+
+#[test]
+fn links_are_not_followed() {
+    let parent = tempfile::tempdir().unwrap();
+    let store = open(&parent.path().join("sessions"));
+    let target = parent.path().join("target");
+    fs::write(&target, GO_1_4).unwrap();
+    let link = store.directory().join("k.wwrsess");
+    symlink(&target, &link).unwrap();
+    symlink("nowhere", store.directory().join("dangling.wwrsess")).unwrap();
+
+    for name in ["k", "dangling"] {
+        let error = block_on(store.look_up(&key(name), seconds(1))).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Failed);
+        assert!(told(&error).contains("not a regular file"), "{}", told(&error));
+        let error = block_on(store.create(&session(name))).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::KeyExists);
+        block_on(store.destroy(&key(name))).unwrap_err();
+    }
+    let collected = block_on(store.collect(seconds(1 << 40), Duration::ZERO)).unwrap();
+    assert_eq!(collected, Collected { examined: 2, failed: 2, ..Collected::default() });
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(target).unwrap(), GO_1_4);
+    assert!(!parent.path().join("nowhere").exists());
+}
+
+#[test]
+fn a_pipe_or_directory_in_place_of_a_file_is_an_error_at_once() {
+    let (directory, store) = fresh();
+    fs::create_dir(directory.path().join("folder.wwrsess")).unwrap();
+    let pipe = directory.path().join("pipe.wwrsess");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    for name in ["folder", "pipe"] {
+        let error = block_on(store.look_up(&key(name), seconds(1))).unwrap_err();
+        assert!(told(&error).contains("not a regular file"), "{}", told(&error));
+    }
+}
+
+/// Stores of one directory share no mutex, as if they were in different processes.
+#[test]
+fn stores_that_share_a_directory_do_not_bring_sessions_back() {
+    let (directory, first) = fresh();
+    let stores = [first, open(directory.path()), open(directory.path())];
+    let mut found = 0;
+    for _ in 0..300 {
+        block_on(stores[0].create(&session("k"))).unwrap();
+        found += beside(stores.len(), |index| match index {
+            0 => {
+                block_on(stores[0].destroy(&key("k"))).unwrap();
+                0
+            }
+            _ => usize::from(
+                block_on(stores[index].look_up(&key("k"), seconds(200))).unwrap().is_some(),
+            ),
+        });
+        assert!(names(directory.path()).is_empty());
+    }
+    println!("{found} look-ups were first");
+}

@@ -1,0 +1,90 @@
+//! Sessions in memory.
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wwr::{Session, SessionKey, UnixTime};
+
+use super::{Collected, SessionStore, StoreError, is_stale};
+
+/// Keeps sessions in memory: gone when the process ends.
+///
+/// Grows with every session until it is destroyed or [collected](SessionStore::collect). To keep
+/// hold of a store that was given to a server, put it into an [`Arc`](std::sync::Arc), which is a
+/// store too.
+#[derive(Default)]
+pub struct MemoryStore {
+    sessions: Mutex<HashMap<SessionKey, Session>>,
+}
+
+impl MemoryStore {
+    /// A store without sessions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many sessions are kept.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether no session is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Session>> {
+        // Every change is a single call of the map: a panic elsewhere leaves it whole.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionStore for MemoryStore {
+    async fn create(&self, session: &Session) -> Result<(), StoreError> {
+        match self.lock().entry(session.key.clone()) {
+            Entry::Occupied(_) => Err(StoreError::key_exists(&session.key)),
+            Entry::Vacant(vacant) => {
+                vacant.insert(session.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn look_up(
+        &self,
+        key: &SessionKey,
+        now: UnixTime,
+    ) -> Result<Option<Session>, StoreError> {
+        Ok(self.lock().get_mut(key).map(|session| {
+            let found = session.clone();
+            session.last_lookup = now;
+            found
+        }))
+    }
+
+    async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
+        self.lock().remove(key);
+        Ok(())
+    }
+
+    async fn collect(
+        &self,
+        now: UnixTime,
+        not_looked_up_for: Duration,
+    ) -> Result<Collected, StoreError> {
+        let mut sessions = self.lock();
+        let examined = sessions.len();
+        sessions.retain(|_, session| !is_stale(session, now, not_looked_up_for));
+        let removed = examined - sessions.len();
+        Ok(Collected { examined: examined as u64, removed: removed as u64, ..Default::default() })
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("sessions", &self.len()).finish()
+    }
+}
