@@ -1,5 +1,6 @@
 //! WebWire on smol.
 
+pub mod client;
 mod clock;
 mod executor;
 mod inbox;

@@ -65,13 +65,22 @@ impl WebSocket {
         max_message_size: usize,
         stall_limit: Duration,
     ) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(max_message_size))
-            .max_frame_size(Some(max_message_size));
-        let stream = WebSocketStream::from_partially_read(socket, read, role, Some(config)).await;
+        let config = Some(Self::config(max_message_size));
+        let stream = WebSocketStream::from_partially_read(socket, read, role, config).await;
+        Self::opened(stream, stall_limit)
+    }
+
+    /// Takes over a WebSocket that was opened with [`config`](Self::config).
+    pub(crate) fn opened(stream: WebSocketStream<Socket>, stall_limit: Duration) -> Self {
         let stall = Stall { limit: stall_limit, since: None, timer: Timer::never() };
         Self { stream, unflushed: false, backlog: 0, stall }
+    }
+
+    pub(crate) fn config(max_message_size: usize) -> WebSocketConfig {
+        WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(max_message_size))
+            .max_frame_size(Some(max_message_size))
     }
 
     /// The next thing from the peer.

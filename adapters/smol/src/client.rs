@@ -1,0 +1,13 @@
+//! A WebWire client: [`Client::connect_to`] a server, make requests, listen to [`Events`].
+
+mod builder;
+mod dial;
+mod event;
+mod handle;
+mod task;
+mod url;
+
+pub use builder::Builder;
+pub use event::{Event, Events};
+pub use handle::{Client, Error, StartError};
+pub use url::{InvalidUrl, ServerUrl};

@@ -1,0 +1,170 @@
+//! What a client tells its application unasked.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::Stream;
+use wwr::client::{ConnectError, DisconnectReason, SessionLoss};
+use wwr::{Content, Session};
+
+/// How many events wait for an application that does not take them.
+const CAPACITY: usize = 1024;
+
+/// Something for the application to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The connection is ready. If a session was held, it was resumed or lost before.
+    Connected,
+    /// The connection is no more.
+    Disconnected {
+        /// Why.
+        reason: DisconnectReason,
+        /// After which time the client connects again by itself, if it does.
+        retry_in: Option<Duration>,
+    },
+    /// An attempt to connect failed.
+    ConnectFailed {
+        /// Why.
+        error: ConnectError,
+        /// After which time the client tries again by itself, if it does.
+        retry_in: Option<Duration>,
+    },
+    /// The server sent a signal.
+    Signal(Content),
+    /// The server created this session, which replaces any that was held.
+    SessionCreated(Session),
+    /// This session was restored: on request, or by itself on a new connection.
+    SessionRestored(Session),
+    /// The session was closed, by either side.
+    SessionClosed,
+    /// The session that was held could not be resumed, and is forgotten.
+    SessionLost(SessionLoss),
+    /// The application took too long to take its events: this many were dropped here.
+    Missed(u64),
+}
+
+/// The events of a client from the moment this was made, in order.
+///
+/// A bounded number waits to be taken. If there are more, the newest are dropped and counted by an
+/// [`Event::Missed`] in their place: the connection is not held up by an application that does not
+/// listen. Ends when the client has ended.
+///
+/// Take events with [`next`](Self::next), or as a [`Stream`].
+#[derive(Debug)]
+pub struct Events {
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    missed: u64,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+impl Events {
+    /// The next event; `None` once the client has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let mut queue = lock(&self.queue);
+        if let Some(event) = queue.events.pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        match std::mem::take(&mut queue.missed) {
+            0 if queue.ended => Poll::Ready(None),
+            0 => {
+                queue.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            missed => Poll::Ready(Some(Event::Missed(missed))),
+        }
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll(cx)
+    }
+}
+
+/// The task's side of all [`Events`] of a client.
+#[derive(Debug, Default)]
+pub(super) struct Audience {
+    listeners: Mutex<Vec<Weak<Mutex<Queue>>>>,
+}
+
+impl Audience {
+    pub(super) fn subscribe(&self) -> Events {
+        let queue = Arc::default();
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Arc::downgrade(&queue));
+        Events { queue }
+    }
+
+    pub(super) fn tell(&self, event: &Event) {
+        self.each(|queue| {
+            // Once events were missed, none may overtake the note of that.
+            if queue.missed > 0 || queue.events.len() >= CAPACITY {
+                queue.missed += 1;
+            } else {
+                queue.events.push_back(event.clone());
+            }
+        });
+    }
+
+    pub(super) fn end(&self) {
+        self.each(|queue| queue.ended = true);
+    }
+
+    fn each(&self, change: impl Fn(&mut Queue)) {
+        for listener in lock(&self.listeners).iter().filter_map(Weak::upgrade) {
+            let mut queue = lock(&listener);
+            change(&mut queue);
+            let waker = queue.waker.take();
+            drop(queue);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(events: &mut Events) -> Option<Event> {
+        smol::block_on(events.next())
+    }
+
+    #[test]
+    fn events_that_nobody_takes_are_counted() {
+        let audience = Audience::default();
+        audience.tell(&Event::SessionClosed);
+        let mut events = audience.subscribe();
+        (0..CAPACITY + 3).for_each(|_| audience.tell(&Event::Connected));
+        for _ in 0..CAPACITY {
+            assert_eq!(next(&mut events), Some(Event::Connected));
+        }
+        audience.tell(&Event::SessionClosed);
+        assert_eq!(next(&mut events), Some(Event::Missed(4)));
+        audience.tell(&Event::SessionClosed);
+        audience.end();
+        assert_eq!(next(&mut events), Some(Event::SessionClosed));
+        assert_eq!(next(&mut events), None);
+    }
+}

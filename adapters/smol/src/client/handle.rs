@@ -1,0 +1,347 @@
+//! The application's view of a client.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use wwr::client::{ConnectError, Misuse, RequestError, Status};
+use wwr::wire::InvalidName;
+use wwr::{Name, Payload, Session, SessionKey};
+
+use super::builder::Builder;
+use super::event::{Audience, Events};
+use super::url::{InvalidUrl, ServerUrl};
+use crate::inbox::{Inbox, Refused};
+
+/// A client of one WebWire server. Cheap to clone; once the last clone is dropped, the connection is
+/// closed.
+///
+/// It reconnects by itself, unless told not to, and continues its session then.
+///
+/// ```no_run
+/// use wwr_smol::client::{Client, Event};
+///
+/// # smol::block_on(async {
+/// let client = Client::connect_to("ws://localhost:7777/").await?;
+/// let mut events = client.events();
+/// let reply = client.request("echo", "hello").await?;
+/// println!("{}", reply.text()?);
+/// while let Some(event) = events.next().await {
+///     if let Event::Signal(signal) = event {
+///         println!("{:?}: {}", signal.name_str(), signal.text()?);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    guard: Arc<Guard>,
+}
+
+/// Closes the client when the last handle goes.
+struct Guard {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // An error means that the task has ended already.
+        let _ = self.shared.inbox.push(Input::End, 0);
+    }
+}
+
+/// What the task and the handles share.
+pub(super) struct Shared {
+    pub(super) inbox: Inbox<Input>,
+    pub(super) audience: Audience,
+    pub(super) pending: AtomicUsize,
+    view: Mutex<View>,
+    last_call: AtomicU64,
+}
+
+/// What the application may ask for at any time.
+#[derive(Debug)]
+struct View {
+    status: Status,
+    session: Option<Session>,
+}
+
+/// Numbers the calls of the application, so that they can be cancelled.
+pub(super) type CallId = u64;
+
+pub(super) type Answer<T> = oneshot::Sender<T>;
+
+/// What the application wants of the task.
+pub(super) enum Input {
+    Connect(Answer<Result<(), ConnectError>>),
+    Call {
+        id: CallId,
+        call: Call,
+        timeout: Option<Duration>,
+        answer: Answer<Result<Payload, Error>>,
+    },
+    Cancel(CallId),
+    Signal {
+        name: Name,
+        payload: Payload,
+        answer: Answer<Result<(), Misuse>>,
+    },
+    Close(Answer<()>),
+    /// All handles are gone.
+    End,
+}
+
+/// A request of any kind.
+pub(super) enum Call {
+    Request { name: Name, payload: Payload },
+    Restore(SessionKey),
+    CloseSession,
+}
+
+/// Why a call has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The request was made, and ended without a reply. Says whether repeating it is safe.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The state of the client does not allow the call; nothing was sent.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The name cannot be sent; nothing was.
+    #[error("invalid name: {0}")]
+    InvalidName(#[from] InvalidName),
+    /// The task of the client is gone, because its executor is.
+    #[error("the client has ended")]
+    Ended,
+}
+
+impl Client {
+    /// Connects to a server with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if the URL is none, or the first attempt fails.
+    pub async fn connect_to(url: &str) -> Result<Self, StartError> {
+        Self::builder(url)?.connect().await
+    }
+
+    /// Begins to set up a client.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`] if the URL is none.
+    pub fn builder(url: &str) -> Result<Builder, InvalidUrl> {
+        url.parse::<ServerUrl>().map(Builder::new)
+    }
+
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { guard: Arc::new(Guard { shared }) }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.guard.shared
+    }
+
+    /// Makes a request and waits for the reply, for as long as the settings say. Dropping the
+    /// future cancels the request.
+    ///
+    /// While there is no connection but one is being made, the request waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; it says whether the server may have got the request.
+    pub async fn request<N>(&self, name: N, payload: impl Into<Payload>) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        self.call(Call::Request { name, payload: payload.into() }, None).await
+    }
+
+    /// As [`request`](Self::request), with a time limit of its own, from now to the reply.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request).
+    pub async fn request_within<N>(
+        &self,
+        timeout: Duration,
+        name: N,
+        payload: impl Into<Payload>,
+    ) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        self.call(Call::Request { name, payload: payload.into() }, Some(timeout)).await
+    }
+
+    /// Sends a signal. It is not known whether it arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] if the client is not connected at the moment, or the server would not read
+    /// such a signal; [`Error::InvalidName`].
+    pub async fn signal<N>(&self, name: N, payload: impl Into<Payload>) -> Result<(), Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        let payload = payload.into();
+        let (answer, sent) = oneshot::channel();
+        let bytes = name.len() + payload.len();
+        self.push(Input::Signal { name, payload, answer }, bytes)?;
+        Ok(sent.await.map_err(|_| Error::Ended)??)
+    }
+
+    /// Continues the session of a key, such as one that a client had before. From then on it is
+    /// continued by itself on every new connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`RequestError::SessionNotFound`] and others of the server's answers, or
+    /// [`Misuse::SessionHeld`] if there is a session.
+    pub async fn restore_session(&self, key: SessionKey) -> Result<Session, Error> {
+        let object = self.call(Call::Restore(key), None).await?;
+        let session =
+            Session::from_json(object.as_bytes()).map_err(RequestError::InvalidSession)?;
+        Ok(session)
+    }
+
+    /// Closes the session, if there is one. Without a connection it is merely forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not agree in time; the session is kept then.
+    pub async fn close_session(&self) -> Result<(), Error> {
+        self.call(Call::CloseSession, None).await.map(drop)
+    }
+
+    /// Connects, unless the client is connected. While it waits to reconnect, tries at once.
+    ///
+    /// # Errors
+    ///
+    /// Why the attempt failed. The client goes on trying by itself, if it does that and the error
+    /// is of the kind that may pass.
+    pub async fn connect(&self) -> Result<(), ConnectError> {
+        let (answer, connected) = oneshot::channel();
+        self.push(Input::Connect(answer), 0).map_err(|_| ConnectError::DialFailed)?;
+        connected.await.unwrap_or(Err(ConnectError::DialFailed))
+    }
+
+    /// Closes the connection and stays without one until [`connect`](Self::connect) is called.
+    /// Requests end without a reply. The session is kept for the next connection.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.push(Input::Close(answer), 0).is_ok() {
+            // An error means that the task has ended, and the connection with it.
+            let _ = closed.await;
+        }
+    }
+
+    /// Listens to what happens from now on.
+    pub fn events(&self) -> Events {
+        self.shared().audience.subscribe()
+    }
+
+    /// Whether there is a connection.
+    pub fn status(&self) -> Status {
+        self.shared().view().status
+    }
+
+    /// A copy of the session, if there is one, connected or not.
+    pub fn session(&self) -> Option<Session> {
+        self.shared().view().session.clone()
+    }
+
+    /// How many requests wait for a connection or for their reply.
+    pub fn pending_requests(&self) -> usize {
+        self.shared().pending.load(Ordering::Relaxed)
+    }
+
+    async fn call(&self, call: Call, timeout: Option<Duration>) -> Result<Payload, Error> {
+        let shared = self.shared();
+        let id = shared.last_call.fetch_add(1, Ordering::Relaxed);
+        let bytes = match &call {
+            Call::Request { name, payload } => name.len() + payload.len(),
+            Call::Restore(key) => key.as_str().len(),
+            Call::CloseSession => 0,
+        };
+        let (answer, answered) = oneshot::channel();
+        self.push(Input::Call { id, call, timeout, answer }, bytes)?;
+        let mut cancellation = Cancellation { shared, id: Some(id) };
+        let result = answered.await;
+        cancellation.id = None;
+        result.unwrap_or(Err(Error::Ended))
+    }
+
+    pub(super) fn push(&self, input: Input, bytes: usize) -> Result<(), Error> {
+        self.shared().inbox.push(input, bytes).map_err(|refused| match refused {
+            Refused::Closed => Error::Ended,
+            Refused::Full => Error::Misuse(Misuse::QueueFull),
+        })
+    }
+}
+
+/// Cancels a call when it is dropped before the result is there.
+struct Cancellation<'a> {
+    shared: &'a Shared,
+    id: Option<CallId>,
+}
+
+impl Drop for Cancellation<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            // An error means that the task has ended, and the call with it.
+            let _ = self.shared.inbox.push(Input::Cancel(id), 0);
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(max_waiting_bytes: usize, status: Status) -> Self {
+        Self {
+            inbox: Inbox::new(max_waiting_bytes),
+            audience: Audience::default(),
+            pending: AtomicUsize::new(0),
+            view: Mutex::new(View { status, session: None }),
+            last_call: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes the state of the machine the one the application sees.
+    pub(super) fn show(&self, status: Status, session: Option<&Session>) {
+        let mut view = self.view();
+        view.status = status;
+        if view.session.as_ref() != session {
+            view.session = session.cloned();
+        }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+/// Why a client did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The URL is none.
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    /// The first attempt to connect failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}

@@ -1,0 +1,340 @@
+//! The task of a client: carries calls, frames and time between application, machine and socket.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use smol::Timer;
+use wwr::client::{self, Action, ConnectError, RequestId};
+use wwr::preflight::{self, ProbeFailed};
+use wwr::{Actions, Instant, Payload};
+
+use super::dial::{Failure, Target};
+use super::event::Event;
+use super::handle::{Answer, Call, CallId, Error, Input, Shared};
+use crate::clock::Clock;
+use crate::websocket::{Incoming, WebSocket};
+
+/// How much is taken before what it caused is written.
+const BATCH: usize = 256;
+
+/// How long the server may take to answer a close frame.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) struct Task {
+    target: Target,
+    clock: Clock,
+    machine: client::Client,
+    out: Actions<Action>,
+    shared: Arc<Shared>,
+    link: Link,
+    /// What was taken since the last flush.
+    taken: usize,
+    calls: HashMap<RequestId, (CallId, Answer<Result<Payload, Error>>)>,
+    ids: HashMap<CallId, RequestId>,
+    connecting: Vec<Answer<Result<(), ConnectError>>>,
+    timer: Timer,
+    timer_at: Option<Instant>,
+}
+
+/// What there is to the server.
+enum Link {
+    None,
+    Probing(BoxFuture<'static, Result<preflight::Answer, Failure>>),
+    Dialing(BoxFuture<'static, Result<WebSocket, Failure>>),
+    Open(Box<WebSocket>),
+}
+
+/// What the task waits for.
+enum Wake {
+    Input(Input),
+    Probed(Result<preflight::Answer, Failure>),
+    Dialed(Result<WebSocket, Failure>),
+    Incoming(Incoming),
+    Timeout,
+    /// The socket takes nothing more.
+    Broken,
+}
+
+impl Task {
+    pub(super) fn new(
+        target: Target,
+        clock: Clock,
+        machine: client::Client,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            target,
+            clock,
+            machine,
+            out: Actions::new(),
+            shared,
+            link: Link::None,
+            taken: 0,
+            calls: HashMap::new(),
+            ids: HashMap::new(),
+            connecting: Vec::new(),
+            timer: Timer::never(),
+            timer_at: None,
+        }
+    }
+
+    /// Serves the application until it has dropped all handles.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.carry_out().await;
+            self.rearm();
+            match poll_fn(|cx| self.poll_wake(cx)).await {
+                Wake::Input(Input::End) => break,
+                Wake::Input(input) => self.take_input(input).await,
+                Wake::Probed(answer) => self.probed(answer),
+                Wake::Dialed(socket) => self.dialed(socket),
+                Wake::Incoming(Incoming::Message(frame)) => {
+                    self.machine.handle_message(self.clock.now(), frame, &mut self.out);
+                }
+                Wake::Incoming(Incoming::Control) => {}
+                Wake::Incoming(Incoming::Closed) | Wake::Broken => self.disconnected(),
+                Wake::Incoming(Incoming::Failed(error)) => {
+                    tracing::debug!(url = %self.target.url, %error, "socket failed");
+                    self.disconnected();
+                }
+                Wake::Timeout => {
+                    self.timer_at = None;
+                    self.machine.handle_timeout(self.clock.now(), &mut self.out);
+                }
+            }
+        }
+        self.machine.close(self.clock.now(), &mut self.out);
+        self.carry_out().await;
+        self.shared.inbox.close();
+        self.shared.audience.end();
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if Pin::new(&mut self.timer).poll(cx).is_ready() {
+            return Poll::Ready(Wake::Timeout);
+        }
+        let takes = self.link.is_writable() && self.taken < BATCH;
+        if takes && let Poll::Ready(wake) = self.poll_sources(cx) {
+            self.taken += 1;
+            return Poll::Ready(wake);
+        }
+        if let Link::Open(socket) = &mut self.link
+            && let Err(error) = ready!(socket.poll_flush(cx))
+        {
+            tracing::debug!(url = %self.target.url, %error, "cannot write");
+            return Poll::Ready(Wake::Broken);
+        }
+        self.taken = 0;
+        if !takes {
+            // There may be more to take: come back after others had a turn.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// What the application and the server want.
+    fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if let Poll::Ready(input) = self.shared.inbox.poll_take(cx) {
+            return Poll::Ready(Wake::Input(input));
+        }
+        match &mut self.link {
+            Link::None => Poll::Pending,
+            Link::Probing(probe) => probe.as_mut().poll(cx).map(Wake::Probed),
+            Link::Dialing(dial) => dial.as_mut().poll(cx).map(Wake::Dialed),
+            Link::Open(socket) => socket.poll_incoming(cx).map(Wake::Incoming),
+        }
+    }
+
+    /// Does what the machine wants done.
+    async fn carry_out(&mut self) {
+        while let Some(action) = self.out.pop() {
+            match action {
+                Action::Probe => self.link = Link::Probing(Box::pin(self.target.clone().probe())),
+                Action::Dial => self.link = Link::Dialing(Box::pin(self.target.clone().dial())),
+                Action::Send(frame) => {
+                    if let Link::Open(socket) = &mut self.link
+                        && let Err(error) = socket.feed(frame)
+                    {
+                        tracing::debug!(url = %self.target.url, %error, "cannot send");
+                        self.disconnected();
+                    }
+                }
+                Action::Hangup => self.hang_up().await,
+                Action::Done { id, outcome } => self.done(id, outcome),
+                Action::Event(event) => self.tell(event),
+            }
+        }
+    }
+
+    async fn hang_up(&mut self) {
+        if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
+            socket.close(1000, "", CLOSE_PATIENCE).await;
+        }
+    }
+
+    fn done(&mut self, id: RequestId, outcome: client::Outcome) {
+        if let Some((call, answer)) = self.calls.remove(&id) {
+            self.ids.remove(&call);
+            self.count();
+            // The caller may have lost interest.
+            let _ = answer.send(outcome.map_err(Error::Request));
+        }
+    }
+
+    fn count(&self) {
+        self.shared.pending.store(self.calls.len(), Ordering::Relaxed);
+    }
+
+    fn tell(&mut self, event: client::Event) {
+        let now = self.clock.now();
+        let in_time = |at: Option<Instant>| at.map(|at| at.saturating_since(now));
+        let event = match event {
+            client::Event::Connected => {
+                self.answer_connecting(Ok(()));
+                Event::Connected
+            }
+            client::Event::Disconnected { reason, retry } => {
+                Event::Disconnected { reason, retry_in: in_time(retry) }
+            }
+            client::Event::ConnectFailed { error, retry } => {
+                self.answer_connecting(Err(error));
+                Event::ConnectFailed { error, retry_in: in_time(retry) }
+            }
+            client::Event::Signal(content) => Event::Signal(content),
+            client::Event::SessionCreated(session) => Event::SessionCreated(session),
+            client::Event::SessionRestored(session) => Event::SessionRestored(session),
+            client::Event::SessionClosed => Event::SessionClosed,
+            client::Event::SessionLost(loss) => Event::SessionLost(loss),
+            client::Event::Oddity(oddity) => {
+                tracing::warn!(url = %self.target.url, ?oddity, "strange message of the server");
+                return;
+            }
+        };
+        self.shared.show(self.machine.status(), self.machine.session());
+        self.shared.audience.tell(&event);
+    }
+
+    fn answer_connecting(&mut self, result: Result<(), ConnectError>) {
+        for answer in self.connecting.drain(..) {
+            let _ = answer.send(result);
+        }
+    }
+
+    async fn take_input(&mut self, input: Input) {
+        let now = self.clock.now();
+        match input {
+            Input::Connect(answer) => {
+                self.machine.connect(now, &mut self.out);
+                if self.machine.status() == client::Status::Connected {
+                    let _ = answer.send(Ok(()));
+                } else {
+                    self.connecting.push(answer);
+                }
+            }
+            Input::Call { id, call, timeout, answer } => self.call(now, id, call, timeout, answer),
+            Input::Cancel(id) => {
+                if let Some(request) = self.ids.get(&id) {
+                    self.machine.cancel(*request, &mut self.out);
+                }
+            }
+            Input::Signal { name, payload, answer } => {
+                let sent = self.machine.signal(now, &name, &payload, &mut self.out);
+                let _ = answer.send(sent);
+            }
+            Input::Close(answer) => {
+                self.machine.close(now, &mut self.out);
+                self.carry_out().await;
+                self.answer_connecting(Err(ConnectError::DialFailed));
+                self.shared.show(self.machine.status(), self.machine.session());
+                let _ = answer.send(());
+            }
+            Input::End => {}
+        }
+        self.shared.show(self.machine.status(), self.machine.session());
+    }
+
+    fn call(
+        &mut self,
+        now: Instant,
+        call_id: CallId,
+        call: Call,
+        timeout: Option<Duration>,
+        answer: Answer<Result<Payload, Error>>,
+    ) {
+        let machine = &mut self.machine;
+        let made = match call {
+            Call::Request { name, payload } => {
+                machine.request(now, name, payload, timeout, &mut self.out)
+            }
+            Call::Restore(key) => machine.restore_session(now, key, timeout, &mut self.out),
+            Call::CloseSession => machine.close_session(now, timeout, &mut self.out),
+        };
+        match made {
+            Ok(id) => {
+                self.calls.insert(id, (call_id, answer));
+                self.ids.insert(call_id, id);
+                self.count();
+            }
+            Err(misuse) => {
+                let _ = answer.send(Err(Error::Misuse(misuse)));
+            }
+        }
+    }
+
+    fn probed(&mut self, answer: Result<preflight::Answer, Failure>) {
+        self.link = Link::None;
+        let answer = answer.map_err(|error| {
+            tracing::debug!(url = %self.target.url, %error, "the preflight failed");
+            ProbeFailed
+        });
+        self.machine.handle_probed(self.clock.now(), answer, &mut self.out);
+    }
+
+    fn dialed(&mut self, socket: Result<WebSocket, Failure>) {
+        let now = self.clock.now();
+        match socket {
+            Ok(socket) => {
+                self.link = Link::Open(Box::new(socket));
+                self.machine.handle_opened(now, &mut self.out);
+            }
+            Err(error) => {
+                tracing::debug!(url = %self.target.url, %error, "the WebSocket was not opened");
+                self.link = Link::None;
+                self.machine.handle_disconnect(now, &mut self.out);
+            }
+        }
+    }
+
+    fn disconnected(&mut self) {
+        self.link = Link::None;
+        self.machine.handle_disconnect(self.clock.now(), &mut self.out);
+    }
+
+    /// Sets the timer if the machine's deadline has moved.
+    fn rearm(&mut self) {
+        let next = self.machine.next_timeout();
+        if next == self.timer_at {
+            return;
+        }
+        self.timer_at = next;
+        match next.and_then(|instant| self.clock.moment(instant)) {
+            Some(moment) => self.timer.set_at(moment),
+            None => self.timer = Timer::never(),
+        }
+    }
+}
+
+impl Link {
+    fn is_writable(&self) -> bool {
+        match self {
+            Self::Open(socket) => socket.is_writable(),
+            Self::None | Self::Probing(_) | Self::Dialing(_) => true,
+        }
+    }
+}
