@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+// The derive macro of `arbitrary` needs it, too.
+#[cfg(any(test, feature = "arbitrary"))]
 extern crate std;
 
 mod actions;
+pub mod client;
 mod dialect;
+pub mod preflight;
 pub mod session;
 mod time;
 pub mod wire;
