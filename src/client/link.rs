@@ -123,7 +123,7 @@ impl Client {
             Link::Dialing { .. } => match &self.session {
                 Some(session) => {
                     let (id, key) = (self.requests.next_id(), session.key.clone());
-                    self.ask_for_session(Resumption::new(id, key), out);
+                    self.ask_for_session(id, key, 0, out);
                 }
                 None => self.become_ready(out),
             },
@@ -174,7 +174,7 @@ impl Client {
             Link::Waiting { .. } => self.probe(out),
             Link::Resuming(resumption) => match resumption.step {
                 Step::Asked { .. } => self.pause_resumption(resumption, out),
-                Step::Pausing { .. } => self.ask_for_session(resumption, out),
+                Step::Pausing { .. } => self.ask_again_for_session(resumption, out),
             },
             link @ (Link::Idle | Link::Ready | Link::Closed) => self.link = link,
         }
@@ -229,17 +229,28 @@ impl Client {
 
 /// The resumption of the session.
 impl Client {
-    /// Asks the server, unless the session was closed or replaced in the meantime.
-    fn ask_for_session(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
+    /// Asks the server, after it was asked `earlier` times.
+    fn ask_for_session(
+        &mut self,
+        id: RequestId,
+        key: SessionKey,
+        earlier: u32,
+        out: &mut Actions<Action>,
+    ) {
+        let frame = out.encoder.restore_session(id.identifier(), key.as_str().as_bytes());
+        out.push(Action::Send(frame));
+        let step = Step::Asked { deadline: self.now() + self.config.resume_timeout };
+        let attempts = earlier.saturating_add(1);
+        self.link = Link::Resuming(Resumption { id, key, attempts, step });
+    }
+
+    /// Asks the server again, unless the session was closed or replaced in the meantime.
+    fn ask_again_for_session(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
         if !self.misses(&resumption) {
             return self.become_ready(out);
         }
         let Resumption { id, key, attempts, .. } = resumption;
-        let frame = out.encoder.restore_session(id.identifier(), key.as_str().as_bytes());
-        out.push(Action::Send(frame));
-        let deadline = self.now() + self.config.resume_timeout;
-        let step = Step::Asked { deadline };
-        self.link = Link::Resuming(Resumption { id, key, attempts: attempts + 1, step });
+        self.ask_for_session(id, key, attempts, out);
     }
 
     /// An attempt failed that another one may not: pauses, or gives up after too many.
@@ -316,12 +327,5 @@ impl Client {
                 ) => self.link = Link::Resuming(resumption),
             },
         }
-    }
-}
-
-impl Resumption {
-    /// One that is still to begin.
-    const fn new(id: RequestId, key: SessionKey) -> Self {
-        Self { id, key, attempts: 0, step: Step::Pausing { until: Instant::EPOCH } }
     }
 }

@@ -1,6 +1,6 @@
 //! The recordings: their format, and the words in which they tell what applications do.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;

@@ -261,6 +261,23 @@ fn pauses_grow_with_failures_and_start_over_once_ready() {
 }
 
 #[test]
+fn a_new_start_by_the_application_has_short_pauses() {
+    let starts: [Input; 2] = [Fixture::close, |fixture| probed(fixture, Ok(answer(200, "{}")))];
+    for ended in starts {
+        let mut fixture = in_state("Probing");
+        for _ in 0..5 {
+            probed(&mut fixture, Err(ProbeFailed));
+            fixture.due();
+        }
+        ended(&mut fixture);
+        fixture.connect();
+        probed(&mut fixture, Err(ProbeFailed));
+        let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
+        assert!(pause <= Duration::from_millis(500), "{pause:?}");
+    }
+}
+
+#[test]
 fn events_tell_when_the_next_attempt_comes() {
     let mut fixture = in_state("Ready");
     fixture.lost();

@@ -173,6 +173,7 @@ fn a_session_that_the_server_replaces_while_it_is_resumed_is_not_lost_with_it() 
 
     let mut fixture = Fixture::resuming(Config::default());
     fixture.receive(&b"\x16"[..]);
+    assert_eq!(fixture.restore("KEY3"), Err(Misuse::SessionHeld), "it may still come back");
     fixture.receive(frame(4, 1, b""));
     fixture.due();
     assert_eq!(fixture.labels(), ["SessionClosed", "Connected"]);
