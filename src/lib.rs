@@ -4,10 +4,12 @@
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 
 extern crate alloc;
-#[cfg(test)]
+// The derive macro of `arbitrary` needs it, too.
+#[cfg(any(test, feature = "arbitrary"))]
 extern crate std;
 
 mod actions;
+pub mod client;
 mod dialect;
 pub mod preflight;
 pub mod server;

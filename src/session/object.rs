@@ -25,6 +25,9 @@ pub struct Session {
 /// Why a JSON text is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSession {
+    /// It is longer than [`Session::MAX_JSON`].
+    #[error("longer than any session")]
+    TooLong,
     /// It is no JSON, or JSON that is no object.
     #[error("not a JSON object")]
     NotAnObject,
@@ -69,6 +72,10 @@ struct StoredForm {
 }
 
 impl Session {
+    /// The longest JSON that is accepted from a server, in bytes: 256 KiB. Reading JSON takes many
+    /// times its memory.
+    pub const MAX_JSON: usize = 256 * 1024;
+
     /// A session created at `now`.
     pub const fn new(key: SessionKey, now: UnixTime, info: SessionInfo) -> Self {
         Self { key, created: now, last_lookup: now, info }
@@ -92,6 +99,9 @@ impl Session {
     ///
     /// [`InvalidSession`] if it is no session, or one without a key.
     pub fn from_json(json: &[u8]) -> Result<Self, InvalidSession> {
+        if json.len() > Self::MAX_JSON {
+            return Err(InvalidSession::TooLong);
+        }
         let members = Members::parse(json)?;
         let key = members.key.as_deref().unwrap_or_default();
         let key = SessionKey::new(key).map_err(|_| InvalidSession::NoKey)?;
@@ -233,6 +243,15 @@ mod tests {
         let read = Session::from_stored(SessionKey::new("k").unwrap(), theirs).unwrap();
         assert_eq!(read.last_lookup, UnixTime::NEVER);
         assert_eq!(read.info, SessionInfo::new().public("n", 1).public("u", "bob"));
+    }
+
+    #[test]
+    fn what_a_server_sends_is_bounded() {
+        let mut json = br#"{"k":"a"}"#.to_vec();
+        json.resize(Session::MAX_JSON, b' ');
+        assert!(Session::from_json(&json).is_ok());
+        json.push(b' ');
+        assert_eq!(Session::from_json(&json), Err(InvalidSession::TooLong));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
 
 /// Why a signal would be read by nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum UnreadableSignal {
     /// It has neither name nor payload, which no peer reads.
     #[error("a signal needs a name or a payload")]

@@ -79,7 +79,7 @@ impl Target {
     }
 
     /// Opens the WebSocket (protocol §4.3).
-    pub(super) async fn dial(self) -> Result<WebSocket, Failure> {
+    pub(super) async fn dial(self) -> Result<Box<WebSocket>, Failure> {
         let uri: Uri = self.url.to_string().parse().map_err(hyper::http::Error::from)?;
         let mut request = uri.into_client_request()?;
         request.headers_mut().extend(self.headers.clone());
@@ -88,7 +88,7 @@ impl Target {
         let socket = Socket::tcp(stream);
         let opened = async_tungstenite::client_async_with_config(request, socket, Some(config));
         let (stream, _response) = opened.await?;
-        Ok(WebSocket::opened(stream, self.stall_timeout))
+        Ok(Box::new(WebSocket::opened(stream, self.stall_timeout)))
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Task {
 enum Link {
     None,
     Probing(BoxFuture<'static, Result<preflight::Answer, Failure>>),
-    Dialing(BoxFuture<'static, Result<WebSocket, Failure>>),
+    Dialing(BoxFuture<'static, Result<Box<WebSocket>, Failure>>),
     Open(Box<WebSocket>),
 }
 
@@ -54,7 +54,7 @@ enum Link {
 enum Wake {
     Input(Input),
     Probed(Result<preflight::Answer, Failure>),
-    Dialed(Result<WebSocket, Failure>),
+    Dialed(Result<Box<WebSocket>, Failure>),
     Incoming(Incoming),
     Timeout,
     /// The socket takes nothing more.
@@ -296,11 +296,11 @@ impl Task {
         self.machine.handle_probed(self.clock.now(), answer, &mut self.out);
     }
 
-    fn dialed(&mut self, socket: Result<WebSocket, Failure>) {
+    fn dialed(&mut self, socket: Result<Box<WebSocket>, Failure>) {
         let now = self.clock.now();
         match socket {
             Ok(socket) => {
-                self.link = Link::Open(Box::new(socket));
+                self.link = Link::Open(socket);
                 self.machine.handle_opened(now, &mut self.out);
             }
             Err(error) => {

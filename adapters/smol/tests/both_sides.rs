@@ -1,0 +1,119 @@
+//! Our client against our server, over a real socket.
+
+use std::time::Duration;
+
+use wwr::client::{DisconnectReason, RequestError, Status};
+use wwr::server::RequestError as Answer;
+use wwr::{Content, Payload, SessionInfo};
+use wwr_smol::client::{Client, Error, Event};
+use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
+
+struct Application;
+
+impl Handler for Application {
+    async fn request(&self, connection: &Connection, request: Content) -> Result<Payload, Answer> {
+        match request.name() {
+            b"login" => {
+                let info = SessionInfo::new().public("user", "ada").private("secret", 7);
+                connection.create_session(info).await?;
+                Ok("welcome".into())
+            }
+            b"whoami" => Ok(connection.session().map_or("nobody".into(), |_| "somebody".into())),
+            b"signal" => {
+                connection.signal("news", request.into_payload()).map_err(|_| Answer::Internal)?;
+                Ok(Payload::EMPTY)
+            }
+            b"never" => std::future::pending().await,
+            b"fail" => Err(Answer::failed("NO", "because")),
+            _ => Ok(request.into_payload()),
+        }
+    }
+}
+
+async fn serve() -> (ServerHandle, smol::Task<std::io::Result<()>>, String) {
+    let server = Server::builder(Application).listen("127.0.0.1:0").await.unwrap();
+    let (handle, url) = (server.handle(), format!("ws://{}/", server.local_addr()));
+    (handle, smol::spawn(server.run()), url)
+}
+
+#[test]
+fn a_client_goes_through_a_day() {
+    smol::block_on(async {
+        let (handle, running, url) = serve().await;
+        let client = Client::connect_to(&url).await.unwrap();
+        let mut events = client.events();
+        assert_eq!(client.status(), Status::Connected);
+
+        for payload in [Payload::binary(vec![1, 2]), "text".into(), Payload::utf16("😀")] {
+            assert_eq!(client.request("echo", payload.clone()).await, Ok(payload));
+        }
+        let failed = client.request("fail", "").await.unwrap_err();
+        let Error::Request(RequestError::Failed(error)) = failed else { panic!("{failed:?}") };
+        assert_eq!((&*error.code(), &*error.message()), ("NO", "because"));
+
+        assert_eq!(client.request("signal", "fire").await, Ok(Payload::EMPTY));
+        let Some(Event::Signal(signal)) = events.next().await else { panic!("no signal") };
+        assert_eq!((signal.name(), signal.payload()), (&b"news"[..], &b"fire"[..]));
+
+        assert_eq!(client.request("login", "").await, Ok("welcome".into()));
+        let session = client.session().unwrap();
+        assert_eq!(session.info.value("user"), Some(&"ada".into()));
+        assert_eq!(session.info.value("secret"), None);
+        assert_eq!(events.next().await, Some(Event::SessionCreated(session.clone())));
+
+        // The connection is lost; the client comes back and has its session.
+        handle.connections()[0].close();
+        let lost = events.next().await;
+        let reason = DisconnectReason::Lost;
+        assert!(
+            matches!(lost, Some(Event::Disconnected { reason: r, .. }) if r == reason),
+            "{lost:?}"
+        );
+        assert_eq!(client.request("whoami", "").await, Ok("somebody".into()));
+        assert!(
+            matches!(events.next().await, Some(Event::SessionRestored(s)) if s.key == session.key)
+        );
+        assert_eq!(events.next().await, Some(Event::Connected));
+
+        let second = Client::connect_to(&url).await.unwrap();
+        assert_eq!(second.restore_session(session.key.clone()).await.unwrap().key, session.key);
+        assert_eq!(handle.session_connections(&session.key).len(), 2);
+        second.close_session().await.unwrap();
+        assert_eq!(second.session(), None);
+        client.close_session().await.unwrap();
+        assert_eq!(handle.active_sessions(), 0);
+        let gone = second.restore_session(session.key).await;
+        assert_eq!(gone, Err(RequestError::SessionNotFound.into()));
+
+        let late = client.request_within(Duration::from_millis(20), "never", "").await;
+        assert_eq!(late, Err(RequestError::TimedOut { sent: true }.into()));
+        drop((client, second));
+        handle.shut_down(Duration::from_millis(10)).await;
+        running.await.unwrap();
+    });
+}
+
+#[test]
+fn dropping_a_request_cancels_it_and_dropping_the_client_disconnects() {
+    smol::block_on(async {
+        let (handle, _running, url) = serve().await;
+        let client = Client::connect_to(&url).await.unwrap();
+        let mut events = client.events();
+        let request = client.request("never", "");
+        let other = async {
+            while client.pending_requests() == 0 {
+                smol::future::yield_now().await;
+            }
+            Err(Error::Ended)
+        };
+        assert_eq!(smol::future::or(request, other).await, Err(Error::Ended));
+        while client.pending_requests() > 0 {
+            smol::future::yield_now().await;
+        }
+        drop(client);
+        let reason = DisconnectReason::Closed;
+        assert_eq!(events.next().await, Some(Event::Disconnected { reason, retry_in: None }));
+        assert_eq!(events.next().await, None);
+        handle.shut_down(Duration::ZERO).await;
+    });
+}

@@ -1,0 +1,94 @@
+//! The client side of a connection as a pure state machine (protocol §6).
+//!
+//! A [`Client`] keeps one connection to a server: it asks for the server's version, has the
+//! WebSocket opened, resumes the session, sends requests and signals, and starts again when the
+//! connection is lost. It does none of the input and output itself.
+//!
+//! # Contract
+//!
+//! * **Inputs** are the commands of the application ([`connect`](Client::connect),
+//!   [`request`](Client::request), [`signal`](Client::signal), ...) and what the host reports, the
+//!   `handle_` methods. A report that does not fit the state is harmless.
+//! * **Outputs** are [`Action`]s, appended to the list that every such method takes. Their order is
+//!   the order of execution. Nothing else needs to be asked for but
+//!   [`next_timeout`](Client::next_timeout).
+//! * **Time** is an argument. A time before one seen earlier counts as that one. After
+//!   [`handle_timeout`](Client::handle_timeout) the next timeout lies in the future; a call too
+//!   early or once too often does nothing.
+//! * **Requests** end in exactly one [`Action::Done`]. One deadline covers waiting for a connection
+//!   and for the reply. A request made while there is no connection waits in a bounded queue; one
+//!   that was sent is never sent again.
+//! * **Sessions** survive connections: the session held is resumed on a new connection before
+//!   anything else is sent. [`Client::close`] keeps it, too.
+//! * **Bounds**: a call takes time in proportion to what it reports at most, and nothing that a
+//!   server sends is kept but the session object.
+//! * The same calls and the same seed give the same actions.
+//!
+//! # States
+//!
+//! ```text
+//!            connect            answer           opened, no session
+//!   Idle ──────────────▶ Probing ─────▶ Dialing ─────────────────────▶ Ready
+//!  Closed                   ▲ │            │ │ opened, session held      ▲ │
+//!                   pause is│ │failed      │ └────────▶ Resuming ────────┘ │
+//!                   over    │ ▼            │ failed         │ lost         │ lost
+//!                          Waiting ◀───────┴────────────────┴──────────────┘
+//! ```
+//!
+//! Without automatic reconnection, and after an answer that makes trying again pointless, Idle
+//! takes the place of Waiting. [`Client::close`] leads to Closed from everywhere.
+//!
+//! # Run loop
+//!
+//! ```
+//! use bytes::Bytes;
+//! use wwr::client::{Action, Client, Config, Event};
+//! use wwr::{Actions, Instant, Name, Payload, preflight};
+//!
+//! let mut client = Client::new(Config::default(), 7);
+//! let mut out = Actions::new();
+//! let now = Instant::EPOCH;
+//! client.connect(now, &mut out);
+//! let question = client.request(now, "greet".parse()?, Payload::utf8("Ada"), None, &mut out)?;
+//!
+//! // This host has a server of few words.
+//! let mut answer = None;
+//! while let Some(action) = out.pop() {
+//!     match action {
+//!         Action::Probe => {
+//!             let body = "{\"protocol-version\":\"1.4\"}\n".into();
+//!             client.handle_probed(now, Ok(preflight::Answer { status: 200, body }), &mut out);
+//!         }
+//!         Action::Dial => client.handle_opened(now, &mut out),
+//!         Action::Send(frame) => {
+//!             assert_eq!(&frame[..], b"\x80\x01\0\0\0\0\0\0\0\x05greetAda");
+//!             let reply = Bytes::from_static(b"\xc0\x01\0\0\0\0\0\0\0hello Ada");
+//!             client.handle_message(now, reply, &mut out);
+//!         }
+//!         Action::Hangup => {}
+//!         Action::Done { id, outcome } if id == question => answer = Some(outcome?),
+//!         Action::Done { .. } => {}
+//!         Action::Event(event) => assert_eq!(event, Event::Connected),
+//!     }
+//! }
+//! assert_eq!(answer, Some(Payload::utf8("hello Ada")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod action;
+mod backoff;
+mod config;
+mod error;
+mod inbound;
+mod link;
+mod machine;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, DisconnectReason, Event, Oddity, Outcome, SessionLoss};
+pub use config::{Config, ConfigBuilder, InvalidConfig};
+pub use error::{ConnectError, Misuse, RequestError};
+pub use link::Status;
+pub use machine::Client;
+pub use requests::RequestId;

@@ -1,0 +1,112 @@
+//! How long to wait before trying again.
+
+use core::time::Duration;
+
+/// Exponential backoff with jitter: after `n` failures a pause between half and the whole of
+/// `initial * 2^n`, which never exceeds `max`.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    initial: Duration,
+    max: Duration,
+    failures: u32,
+    random: SplitMix64,
+}
+
+impl Backoff {
+    pub(super) const fn new(initial: Duration, max: Duration, seed: u64) -> Self {
+        Self { initial, max, failures: 0, random: SplitMix64(seed) }
+    }
+
+    /// The pause after one more failed attempt to connect.
+    pub(super) fn after_failure(&mut self) -> Duration {
+        let pause = self.pause(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+
+    /// An attempt succeeded: the next failure is the first again.
+    pub(super) const fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// A pause for something that failed `earlier` times before; not counted as a failure to
+    /// connect.
+    pub(super) fn pause(&mut self, earlier: u32) -> Duration {
+        let doubled = self.initial.saturating_mul(1 << earlier.min(31));
+        let whole = u64::try_from(doubled.min(self.max).as_nanos()).unwrap_or(u64::MAX);
+        let half = whole / 2;
+        Duration::from_nanos(half + self.random.up_to(whole - half))
+    }
+}
+
+/// The generator of Steele, Lea and Flood (2014): one word of state, any seed is good. For spreading
+/// clients over time, not for secrets.
+#[derive(Debug)]
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 to `most`, evenly.
+    fn up_to(&mut self, most: u64) -> u64 {
+        let scaled = (u128::from(self.next()) * (u128::from(most) + 1)) >> 64;
+        // At most `most`, because the random factor is below 2^64.
+        u64::try_from(scaled).unwrap_or(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INITIAL: Duration = Duration::from_millis(500);
+    const MAX: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_generator_gives_the_published_sequence() {
+        let mut random = SplitMix64(1_234_567);
+        assert_eq!(random.next(), 6_457_827_717_110_365_317);
+        assert_eq!(random.next(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_maximum_and_start_over_after_success() {
+        for seed in 0..100 {
+            let mut backoff = Backoff::new(INITIAL, MAX, seed);
+            for whole in
+                [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000].map(Duration::from_millis)
+            {
+                let pause = backoff.after_failure();
+                assert!((whole / 2..=whole).contains(&pause), "{pause:?} of {whole:?}");
+            }
+            backoff.reset();
+            assert!(backoff.after_failure() <= INITIAL);
+        }
+    }
+
+    #[test]
+    fn pauses_are_spread_over_the_whole_range_and_depend_on_the_seed() {
+        let pauses = (0..200).map(|seed| Backoff::new(INITIAL, MAX, seed).after_failure());
+        let quarters = pauses.fold([0; 4], |mut quarters, pause| {
+            let over = (pause - INITIAL / 2).as_nanos() * 4
+                / (INITIAL / 2 + Duration::from_nanos(1)).as_nanos();
+            quarters[usize::try_from(over).unwrap()] += 1;
+            quarters
+        });
+        assert!(quarters.iter().all(|count| *count > 25), "{quarters:?}");
+    }
+
+    #[test]
+    fn extreme_settings_do_not_overflow() {
+        let mut backoff = Backoff::new(Duration::MAX, Duration::MAX, 7);
+        assert!(backoff.pause(u32::MAX) >= Duration::from_nanos(u64::MAX / 2));
+        backoff.failures = u32::MAX;
+        backoff.after_failure();
+        assert_eq!(backoff.failures, u32::MAX);
+    }
+}

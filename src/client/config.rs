@@ -1,0 +1,229 @@
+//! The settings of a client.
+
+use core::time::Duration;
+
+/// The settings of a [`Client`](super::Client), checked before there is one.
+///
+/// ```
+/// use core::time::Duration;
+/// use wwr::client::Config;
+///
+/// let patient = Config::builder().request_timeout(Duration::from_secs(300)).build()?;
+/// assert_ne!(patient, Config::default());
+/// assert!(Config::builder().dial_timeout(Duration::ZERO).build().is_err());
+/// # Ok::<(), wwr::client::InvalidConfig>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub(super) reconnect: bool,
+    pub(super) request_timeout: Duration,
+    pub(super) probe_timeout: Duration,
+    pub(super) dial_timeout: Duration,
+    pub(super) initial_backoff: Duration,
+    pub(super) max_backoff: Duration,
+    pub(super) max_pending_requests: usize,
+    pub(super) max_queued_bytes: usize,
+    pub(super) resume_attempts: u32,
+    pub(super) resume_timeout: Duration,
+}
+
+impl Config {
+    /// The shortest first backoff: one millisecond.
+    pub const MIN_BACKOFF: Duration = Duration::from_millis(1);
+
+    /// Settings to start from: those of [`Config::default`].
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder { config: Self::default() }
+    }
+}
+
+impl Default for Config {
+    /// The defaults that [`ConfigBuilder`] names.
+    fn default() -> Self {
+        Self {
+            reconnect: true,
+            request_timeout: Duration::from_secs(60),
+            probe_timeout: Duration::from_secs(10),
+            dial_timeout: Duration::from_secs(5),
+            initial_backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(30),
+            max_pending_requests: 65_536,
+            max_queued_bytes: 1024 * 1024,
+            resume_attempts: 5,
+            resume_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why settings make no [`Config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfig {
+    /// A time in which nothing can happen, or a number that allows nothing.
+    #[error("{setting} must not be zero")]
+    Zero {
+        /// The setting, by the name of its method.
+        setting: &'static str,
+    },
+    /// The first backoff is below [`Config::MIN_BACKOFF`] or above the longest.
+    #[error("the first backoff, {initial:?}, must be from 1 ms to the longest, {max:?}")]
+    Backoff {
+        /// The first backoff.
+        initial: Duration,
+        /// The longest backoff.
+        max: Duration,
+    },
+}
+
+/// Collects the settings of a [`Config`].
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct ConfigBuilder {
+    config: Config,
+}
+
+impl ConfigBuilder {
+    /// Whether to connect again, after a pause, when an attempt failed or the connection was lost.
+    /// Default: yes.
+    pub const fn reconnect(mut self, reconnect: bool) -> Self {
+        self.config.reconnect = reconnect;
+        self
+    }
+
+    /// How long a request may take that names no time of its own, from the call to the reply,
+    /// waiting for the connection included. Not zero. Default: 60 s.
+    pub const fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
+        self
+    }
+
+    /// How long the preflight may take (protocol §4.1). Not zero. Default: 10 s.
+    pub const fn probe_timeout(mut self, timeout: Duration) -> Self {
+        self.config.probe_timeout = timeout;
+        self
+    }
+
+    /// How long opening the WebSocket may take. Not zero. Default: 5 s.
+    pub const fn dial_timeout(mut self, timeout: Duration) -> Self {
+        self.config.dial_timeout = timeout;
+        self
+    }
+
+    /// The pause after the first failure and the longest pause; each failure in between doubles
+    /// it. A pause is shortened by up to a half at random, so that clients do not return all at
+    /// once. `initial` is at least [`Config::MIN_BACKOFF`] and at most `max`. Default: 500 ms, 30 s.
+    pub const fn backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.config.initial_backoff = initial;
+        self.config.max_backoff = max;
+        self
+    }
+
+    /// How many requests may be without an outcome at a time, queued or sent. Not zero. Default:
+    /// 65 536.
+    pub const fn max_pending_requests(mut self, requests: usize) -> Self {
+        self.config.max_pending_requests = requests;
+        self
+    }
+
+    /// How many bytes of requests are kept while there is no connection; zero keeps none. A request
+    /// counts as many bytes as its message has. Default: 1 MiB.
+    pub const fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_queued_bytes = bytes;
+        self
+    }
+
+    /// How often a new connection asks for the session held, until it is given up for lost. Only
+    /// passing failures are worth another attempt. Not zero. Default: 5.
+    pub const fn resume_attempts(mut self, attempts: u32) -> Self {
+        self.config.resume_attempts = attempts;
+        self
+    }
+
+    /// How long one such attempt waits for the answer. Not zero. Default: 10 s.
+    pub const fn resume_timeout(mut self, timeout: Duration) -> Self {
+        self.config.resume_timeout = timeout;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`] says which of them cannot be.
+    pub fn build(self) -> Result<Config, InvalidConfig> {
+        let config = self.config;
+        let zero = [
+            ("request_timeout", config.request_timeout.is_zero()),
+            ("probe_timeout", config.probe_timeout.is_zero()),
+            ("dial_timeout", config.dial_timeout.is_zero()),
+            ("max_pending_requests", config.max_pending_requests == 0),
+            ("resume_attempts", config.resume_attempts == 0),
+            ("resume_timeout", config.resume_timeout.is_zero()),
+        ];
+        if let Some((setting, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Err(InvalidConfig::Zero { setting });
+        }
+        let (initial, max) = (config.initial_backoff, config.max_backoff);
+        if initial < Config::MIN_BACKOFF || initial > max {
+            return Err(InvalidConfig::Backoff { initial, max });
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for Config {
+    /// Small bounds, so that a short run meets them.
+    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        let mut millis = || Ok(Duration::from_millis(u.int_in_range(1..=10_000)?));
+        let (request, probe, dial, resume) = (millis()?, millis()?, millis()?, millis()?);
+        let (first, second) = (millis()?, millis()?);
+        let builder = Self::builder()
+            .reconnect(u.arbitrary()?)
+            .request_timeout(request)
+            .probe_timeout(probe)
+            .dial_timeout(dial)
+            .backoff(first.min(second), first.max(second))
+            .max_pending_requests(u.int_in_range(1..=16)?)
+            .max_queued_bytes(u.int_in_range(0..=1024)?)
+            .resume_attempts(u.int_in_range(1..=4)?)
+            .resume_timeout(resume);
+        Ok(builder.build().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Config::builder().build(), Ok(Config::default()));
+    }
+
+    #[test]
+    fn each_bound_is_checked() {
+        type Change = fn(ConfigBuilder) -> ConfigBuilder;
+        let zeros: [(&str, Change); 6] = [
+            ("request_timeout", |builder| builder.request_timeout(Duration::ZERO)),
+            ("probe_timeout", |builder| builder.probe_timeout(Duration::ZERO)),
+            ("dial_timeout", |builder| builder.dial_timeout(Duration::ZERO)),
+            ("max_pending_requests", |builder| builder.max_pending_requests(0)),
+            ("resume_attempts", |builder| builder.resume_attempts(0)),
+            ("resume_timeout", |builder| builder.resume_timeout(Duration::ZERO)),
+        ];
+        for (setting, change) in zeros {
+            let refused = change(Config::builder()).build();
+            assert_eq!(refused, Err(InvalidConfig::Zero { setting }));
+        }
+        let millisecond = Duration::from_millis(1);
+        for (initial, max, valid) in [
+            (millisecond, millisecond, true),
+            (millisecond, Duration::MAX, true),
+            (Duration::from_micros(999), millisecond, false),
+            (Duration::from_millis(2), millisecond, false),
+        ] {
+            assert_eq!(Config::builder().backoff(initial, max).build().is_ok(), valid);
+        }
+        assert!(Config::builder().max_queued_bytes(0).build().is_ok());
+    }
+}

@@ -1,0 +1,119 @@
+//! What can go wrong, by whose fault: the call was wrong, the request failed, the connection could
+//! not be had.
+
+use crate::preflight::Version;
+use crate::session::InvalidSession;
+use crate::wire::{ErrorReply, SpecialReply, UnreadableSignal};
+
+/// The call cannot be carried out. Nothing was sent or kept, the client is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Misuse {
+    /// Requests need a connection, or one under way; signals need one that is ready.
+    #[error("not connected")]
+    NotConnected,
+    /// A request with neither name nor payload, which no server reads.
+    #[error("a request needs a name or a payload")]
+    EmptyRequest,
+    /// No server, or not this one, reads such a signal.
+    #[error(transparent)]
+    UnreadableSignal(#[from] UnreadableSignal),
+    /// There is a session, or one is being restored; close it first.
+    #[error("a session is already held or being restored")]
+    SessionHeld,
+    /// As many requests as allowed have no outcome yet.
+    #[error("as many requests as allowed are without a reply")]
+    TooManyRequests,
+    /// There is no connection, and what waits for one already has all the bytes it may have.
+    #[error("too many bytes are waiting for a connection")]
+    QueueFull,
+}
+
+/// Why a request has no reply, and whether it is safe to make it again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The application on the server answered with an error of its own.
+    #[error("the server answered with error {:?}: {:?}", .0.code(), .0.message())]
+    Failed(ErrorReply),
+    /// The server failed; it gives no details.
+    #[error("the server failed inside; it may have acted on the request")]
+    Internal,
+    /// The server is shutting down.
+    #[error("the server is shutting down and did not handle the request; repeat it later")]
+    ServerShutdown,
+    /// There is no session of that key.
+    #[error("there is no such session; repeating does not help")]
+    SessionNotFound,
+    /// The session has all the connections it may have.
+    #[error("the session has as many connections as it may have; repeat the request later")]
+    MaxSessionConnections,
+    /// The server has no sessions.
+    #[error("the server has no sessions; repeating does not help")]
+    SessionsDisabled,
+    /// The server could not read the request, or refuses it in this state.
+    #[error("the server refuses the request as a breach of protocol; repeating does not help")]
+    Protocol,
+    /// The server restored the session, but its reply describes none; the session is not held here.
+    #[error("the server's reply is no session: {0}")]
+    InvalidSession(InvalidSession),
+    /// The time was over.
+    #[error("{}", if *.sent {
+        "no reply came in time; the server may have acted on the request"
+    } else {
+        "no connection came in time; the request was never sent, repeating is safe"
+    })]
+    TimedOut {
+        /// Whether the request was sent.
+        sent: bool,
+    },
+    /// The application cancelled it.
+    #[error("cancelled; if it was sent, the server may have acted on the request")]
+    Cancelled,
+    /// There was no connection to send it on.
+    #[error("the request was never sent, repeating is safe")]
+    NotSent,
+    /// It was sent, then the connection ended.
+    #[error("the connection was lost; the server may have acted on the request")]
+    ConnectionLost,
+}
+
+impl From<SpecialReply> for RequestError {
+    fn from(reply: SpecialReply) -> Self {
+        match reply {
+            SpecialReply::Shutdown => Self::ServerShutdown,
+            SpecialReply::InternalError => Self::Internal,
+            SpecialReply::SessionNotFound => Self::SessionNotFound,
+            SpecialReply::MaxSessionConnections => Self::MaxSessionConnections,
+            SpecialReply::SessionsDisabled => Self::SessionsDisabled,
+            SpecialReply::ProtocolError => Self::Protocol,
+        }
+    }
+}
+
+/// Why an attempt to connect failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The preflight got no HTTP answer.
+    #[error("the server gave no HTTP answer")]
+    ProbeFailed,
+    /// The preflight got no answer in time.
+    #[error("the server gave no HTTP answer in time")]
+    ProbeTimedOut,
+    /// The server is shutting down or not up yet (status 503).
+    #[error("the server is not available at the moment")]
+    Unavailable,
+    /// The server speaks another version. Not tried again without a new call of `connect`.
+    #[error("the server speaks protocol version \"{0}\", which this client does not")]
+    IncompatibleVersion(Version),
+    /// The answer is none of a WebWire server. Not tried again without a new call of `connect`.
+    #[error("this is no WebWire server")]
+    NotWebWire,
+    /// The WebSocket could not be opened.
+    #[error("the WebSocket could not be opened")]
+    DialFailed,
+    /// The WebSocket was not open in time.
+    #[error("the WebSocket could not be opened in time")]
+    DialTimedOut,
+    /// The connection was lost while its session was being resumed.
+    #[error("the connection was lost before the session was resumed")]
+    LostWhileResuming,
+}

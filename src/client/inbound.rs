@@ -1,0 +1,128 @@
+//! What the server sends (protocol §6.2, §7.3).
+
+use bytes::Bytes;
+
+use super::action::{Action, Event, Oddity, Outcome};
+use super::error::RequestError;
+use super::link::Link;
+use super::machine::{Client, done};
+use super::requests::{Purpose, RequestId};
+use crate::actions::Actions;
+use crate::session::{Session, SessionKey};
+use crate::time::Instant;
+use crate::wire::{self, ErrorReply, Identifier, Message, Payload, SpecialReply};
+
+/// What answers a request.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Success(Payload),
+    Error(ErrorReply),
+    Special(SpecialReply),
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Success(payload) => Ok(payload),
+            Reply::Error(error) => Err(RequestError::Failed(error)),
+            Reply::Special(special) => Err(special.into()),
+        }
+    }
+}
+
+impl Client {
+    /// A message arrived on the WebSocket, binary or text. Ignored unless the WebSocket is open.
+    ///
+    /// Nothing that a server sends ends the connection: what cannot be read or makes no sense is
+    /// reported as [`Event::Oddity`].
+    pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Actions<Action>) {
+        self.advance(now);
+        match self.link {
+            Link::Resuming(_) | Link::Ready => {}
+            Link::Idle
+            | Link::Probing { .. }
+            | Link::Dialing { .. }
+            | Link::Waiting { .. }
+            | Link::Closed => return,
+        }
+        let message = match wire::decode(self.dialect, frame) {
+            Ok(message) => message,
+            Err(error) => return oddity(Oddity::Unreadable(error), out),
+        };
+        match message {
+            Message::Signal(content) => out.push(Action::Event(Event::Signal(content))),
+            Message::Reply { id, payload } => self.handle_reply(id, Reply::Success(payload), out),
+            Message::ErrorReply { id, error } => self.handle_reply(id, Reply::Error(error), out),
+            Message::SpecialReply { id: Identifier::ZERO, reply: SpecialReply::ProtocolError } => {
+                oddity(Oddity::UnattributedError, out);
+            }
+            Message::SpecialReply { id, reply } => {
+                self.handle_reply(id, Reply::Special(reply), out);
+            }
+            Message::SessionCreated { object } => match Session::from_json(&object) {
+                Ok(session) => {
+                    self.session = Some(session.clone());
+                    out.push(Action::Event(Event::SessionCreated(session)));
+                }
+                Err(invalid) => oddity(Oddity::InvalidSession(invalid), out),
+            },
+            Message::SessionClosed => {
+                if !self.end_session(out) {
+                    oddity(Oddity::NoSessionToClose, out);
+                }
+            }
+            Message::Request { .. }
+            | Message::CloseSession { .. }
+            | Message::RestoreSession { .. }
+            | Message::Heartbeat
+            | Message::AcceptConf(_) => oddity(Oddity::Unexpected(message.kind()), out),
+        }
+    }
+
+    /// Ends the request of this identifier; if there is none, the reply is late and ignored.
+    fn handle_reply(&mut self, id: Identifier, reply: Reply, out: &mut Actions<Action>) {
+        let id = RequestId::from_identifier(id);
+        if matches!(&self.link, Link::Resuming(resumption) if resumption.id == id) {
+            return self.handle_resumption(reply, out);
+        }
+        match self.requests.take_replied(id) {
+            Some(Purpose::Request) => done(id, reply.into(), out),
+            Some(Purpose::Restore) => {
+                let outcome = match reply {
+                    Reply::Success(payload) => self.restored(payload, out),
+                    Reply::Error(_) | Reply::Special(_) => reply.into(),
+                };
+                done(id, outcome, out);
+            }
+            Some(Purpose::Close(key)) => {
+                if matches!(reply, Reply::Success(_)) {
+                    self.closed(key.as_ref(), out);
+                }
+                done(id, reply.into(), out);
+            }
+            None => {}
+        }
+    }
+
+    /// The application's restore-session succeeded.
+    fn restored(&mut self, payload: Payload, out: &mut Actions<Action>) -> Outcome {
+        let session =
+            Session::from_json(payload.as_bytes()).map_err(RequestError::InvalidSession)?;
+        self.session = Some(session.clone());
+        out.push(Action::Event(Event::SessionRestored(session)));
+        Ok(payload)
+    }
+
+    /// The server closed the session, and may have said so before (protocol §5.7). A session that
+    /// took the place of the closed one stays.
+    fn closed(&mut self, key: Option<&SessionKey>, out: &mut Actions<Action>) {
+        let held = self.session.as_ref().map(|session| &session.key);
+        if key.is_none() || held == key {
+            self.end_session(out);
+        }
+    }
+}
+
+fn oddity(oddity: Oddity, out: &mut Actions<Action>) {
+    out.push(Action::Event(Event::Oddity(oddity)));
+}

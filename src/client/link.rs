@@ -1,0 +1,331 @@
+//! The connection: its states, and how one leads to another.
+
+use super::action::{Action, DisconnectReason, Event, Oddity, SessionLoss};
+use super::error::ConnectError;
+use super::inbound::Reply;
+use super::machine::Client;
+use super::requests::RequestId;
+use crate::actions::Actions;
+use crate::preflight::{self, ProbeFailed, Verdict};
+use crate::session::{Session, SessionKey};
+use crate::time::Instant;
+use crate::wire::SpecialReply;
+
+/// Where the connection stands.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// Never asked to connect, or gave up.
+    Idle,
+    /// The request for metadata is under way.
+    Probing { deadline: Instant },
+    /// The WebSocket is being opened.
+    Dialing { deadline: Instant },
+    /// The WebSocket is open, the session held is not yet back.
+    Resuming(Resumption),
+    /// Requests and signals can be sent.
+    Ready,
+    /// Pausing before the next attempt.
+    Waiting { until: Instant },
+    /// The application closed it.
+    Closed,
+}
+
+/// The resumption of a session on a new connection.
+#[derive(Debug)]
+pub(super) struct Resumption {
+    /// All attempts use the same identifier: an answer that comes late still counts.
+    pub(super) id: RequestId,
+    /// The session's key. If another session is held by now, this one is not missed.
+    key: SessionKey,
+    /// How often the server was asked.
+    attempts: u32,
+    step: Step,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The server was asked.
+    Asked { deadline: Instant },
+    /// It will be asked again.
+    Pausing { until: Instant },
+}
+
+/// Where a client stands, as far as an application cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Not asked to connect yet, or gave up: nothing happens without `connect`.
+    Idle,
+    /// An attempt to connect is under way.
+    Connecting,
+    /// Requests and signals are sent at once.
+    Connected,
+    /// The next attempt to connect comes after a pause.
+    Waiting,
+    /// Closed by the application: nothing happens without `connect`.
+    Closed,
+}
+
+impl Link {
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Idle | Self::Ready | Self::Closed => None,
+            Self::Probing { deadline } | Self::Dialing { deadline } => Some(*deadline),
+            Self::Waiting { until } => Some(*until),
+            Self::Resuming(resumption) => Some(match resumption.step {
+                Step::Asked { deadline } => deadline,
+                Step::Pausing { until } => until,
+            }),
+        }
+    }
+
+    pub(super) const fn status(&self) -> Status {
+        match self {
+            Self::Idle => Status::Idle,
+            Self::Probing { .. } | Self::Dialing { .. } | Self::Resuming(_) => Status::Connecting,
+            Self::Ready => Status::Connected,
+            Self::Waiting { .. } => Status::Waiting,
+            Self::Closed => Status::Closed,
+        }
+    }
+}
+
+/// What the host reports about the connection.
+impl Client {
+    /// The answer to [`Action::Probe`], or that there is none. Ignored unless a probe is under way.
+    pub fn handle_probed(
+        &mut self,
+        now: Instant,
+        answer: Result<preflight::Answer, ProbeFailed>,
+        out: &mut Actions<Action>,
+    ) {
+        let now = self.advance(now);
+        let Link::Probing { .. } = self.link else { return };
+        match answer.map(|answer| answer.evaluate()) {
+            Ok(Verdict::Connect(dialect)) => {
+                self.dialect = dialect;
+                self.link = Link::Dialing { deadline: now + self.config.dial_timeout };
+                out.push(Action::Dial);
+            }
+            Ok(Verdict::TryLater) => self.fail(ConnectError::Unavailable, out),
+            Ok(Verdict::Incompatible(version)) => {
+                self.give_up(ConnectError::IncompatibleVersion(version), out);
+            }
+            Ok(Verdict::NotWebWire) => self.give_up(ConnectError::NotWebWire, out),
+            Err(ProbeFailed) => self.fail(ConnectError::ProbeFailed, out),
+        }
+    }
+
+    /// The WebSocket that [`Action::Dial`] asked for is open. If no socket is wanted at all, the
+    /// host is told to hang up; in the remaining states, ignored.
+    pub fn handle_opened(&mut self, now: Instant, out: &mut Actions<Action>) {
+        self.advance(now);
+        match self.link {
+            Link::Dialing { .. } => match &self.session {
+                Some(session) => {
+                    let (id, key) = (self.requests.next_id(), session.key.clone());
+                    self.ask_for_session(id, key, 0, out);
+                }
+                None => self.become_ready(out),
+            },
+            Link::Idle | Link::Waiting { .. } | Link::Closed => out.push(Action::Hangup),
+            Link::Probing { .. } | Link::Resuming(_) | Link::Ready => {}
+        }
+    }
+
+    /// The WebSocket is closed, or could not be opened. Ignored if none was asked for.
+    ///
+    /// Requests that were sent end as [`ConnectionLost`](super::RequestError::ConnectionLost);
+    /// those that were not stay queued if the client will connect again, and end as
+    /// [`NotSent`](super::RequestError::NotSent) if not.
+    pub fn handle_disconnect(&mut self, now: Instant, out: &mut Actions<Action>) {
+        self.advance(now);
+        match self.link {
+            Link::Dialing { .. } => self.fail(ConnectError::DialFailed, out),
+            Link::Resuming(_) => self.fail(ConnectError::LostWhileResuming, out),
+            Link::Ready => {
+                let retry = self.wait_or_idle();
+                let reason = DisconnectReason::Lost;
+                out.push(Action::Event(Event::Disconnected { reason, retry }));
+                self.end_sent(out);
+                self.end_queued_unless(retry, out);
+            }
+            Link::Idle | Link::Probing { .. } | Link::Waiting { .. } | Link::Closed => {}
+        }
+    }
+
+    /// Does what is due: ends requests whose time is over, gives up a phase of connecting that
+    /// takes too long, makes the next attempt. A no-op before
+    /// [`next_timeout`](Self::next_timeout).
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Actions<Action>) {
+        let now = self.advance(now);
+        self.end_expired(out);
+        if self.link.deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        match core::mem::replace(&mut self.link, Link::Idle) {
+            Link::Probing { .. } => {
+                out.push(Action::Hangup);
+                self.fail(ConnectError::ProbeTimedOut, out);
+            }
+            Link::Dialing { .. } => {
+                out.push(Action::Hangup);
+                self.fail(ConnectError::DialTimedOut, out);
+            }
+            Link::Waiting { .. } => self.probe(out),
+            Link::Resuming(resumption) => match resumption.step {
+                Step::Asked { .. } => self.pause_resumption(resumption, out),
+                Step::Pausing { .. } => self.ask_again_for_session(resumption, out),
+            },
+            link @ (Link::Idle | Link::Ready | Link::Closed) => self.link = link,
+        }
+    }
+}
+
+/// The transitions.
+impl Client {
+    pub(super) fn probe(&mut self, out: &mut Actions<Action>) {
+        self.link = Link::Probing { deadline: self.now() + self.config.probe_timeout };
+        out.push(Action::Probe);
+    }
+
+    /// An attempt failed in a way that another one need not.
+    fn fail(&mut self, error: ConnectError, out: &mut Actions<Action>) {
+        let retry = self.wait_or_idle();
+        out.push(Action::Event(Event::ConnectFailed { error, retry }));
+        self.end_queued_unless(retry, out);
+    }
+
+    /// An attempt failed in a way that every other would.
+    fn give_up(&mut self, error: ConnectError, out: &mut Actions<Action>) {
+        self.link = Link::Idle;
+        self.backoff.reset();
+        out.push(Action::Event(Event::ConnectFailed { error, retry: None }));
+        self.end_queued(out);
+    }
+
+    fn wait_or_idle(&mut self) -> Option<Instant> {
+        if !self.config.reconnect {
+            self.link = Link::Idle;
+            return None;
+        }
+        let until = self.now() + self.backoff.after_failure();
+        self.link = Link::Waiting { until };
+        Some(until)
+    }
+
+    fn end_queued_unless(&mut self, retry: Option<Instant>, out: &mut Actions<Action>) {
+        if retry.is_none() {
+            self.end_queued(out);
+        }
+    }
+
+    fn become_ready(&mut self, out: &mut Actions<Action>) {
+        self.link = Link::Ready;
+        self.backoff.reset();
+        out.push(Action::Event(Event::Connected));
+        self.send_queued(out);
+    }
+}
+
+/// The resumption of the session.
+impl Client {
+    /// Asks the server, after it was asked `earlier` times.
+    fn ask_for_session(
+        &mut self,
+        id: RequestId,
+        key: SessionKey,
+        earlier: u32,
+        out: &mut Actions<Action>,
+    ) {
+        let frame = out.encoder.restore_session(id.identifier(), key.as_str().as_bytes());
+        out.push(Action::Send(frame));
+        let step = Step::Asked { deadline: self.now() + self.config.resume_timeout };
+        let attempts = earlier.saturating_add(1);
+        self.link = Link::Resuming(Resumption { id, key, attempts, step });
+    }
+
+    /// Asks the server again, unless the session was closed or replaced in the meantime.
+    fn ask_again_for_session(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
+        if !self.misses(&resumption) {
+            return self.become_ready(out);
+        }
+        let Resumption { id, key, attempts, .. } = resumption;
+        self.ask_for_session(id, key, attempts, out);
+    }
+
+    /// An attempt failed that another one may not: pauses, or gives up after too many.
+    fn pause_resumption(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
+        if resumption.attempts >= self.config.resume_attempts {
+            return self.lose_session(&resumption, SessionLoss::GaveUp, out);
+        }
+        let earlier = resumption.attempts.saturating_sub(1);
+        let step = Step::Pausing { until: self.now() + self.backoff.pause(earlier) };
+        self.link = Link::Resuming(Resumption { step, ..resumption });
+    }
+
+    fn lose_session(
+        &mut self,
+        resumption: &Resumption,
+        loss: SessionLoss,
+        out: &mut Actions<Action>,
+    ) {
+        if self.misses(resumption) {
+            self.session = None;
+            out.push(Action::Event(Event::SessionLost(loss)));
+        }
+        self.become_ready(out);
+    }
+
+    /// Whether the session to be resumed is still the one that is held.
+    fn misses(&self, resumption: &Resumption) -> bool {
+        self.session.as_ref().is_some_and(|session| session.key == resumption.key)
+    }
+
+    /// The server answered an attempt.
+    pub(super) fn handle_resumption(&mut self, reply: Reply, out: &mut Actions<Action>) {
+        let resumption = match core::mem::replace(&mut self.link, Link::Idle) {
+            Link::Resuming(resumption) => resumption,
+            link => {
+                self.link = link;
+                return;
+            }
+        };
+        match reply {
+            Reply::Success(payload) => match Session::from_json(payload.as_bytes()) {
+                Ok(session) => {
+                    self.session = Some(session.clone());
+                    out.push(Action::Event(Event::SessionRestored(session)));
+                    self.become_ready(out);
+                }
+                Err(invalid) => {
+                    out.push(Action::Event(Event::Oddity(Oddity::InvalidSession(invalid))));
+                    self.lose_session(&resumption, SessionLoss::InvalidReply, out);
+                }
+            },
+            Reply::Error(_) => self.lose_session(&resumption, SessionLoss::Refused, out),
+            Reply::Special(special) => match (special, resumption.step) {
+                (SpecialReply::SessionNotFound, _) => {
+                    self.lose_session(&resumption, SessionLoss::NotFound, out);
+                }
+                (SpecialReply::SessionsDisabled, _) => {
+                    self.lose_session(&resumption, SessionLoss::Disabled, out);
+                }
+                (SpecialReply::ProtocolError, _) => {
+                    self.lose_session(&resumption, SessionLoss::Refused, out);
+                }
+                (
+                    SpecialReply::Shutdown
+                    | SpecialReply::InternalError
+                    | SpecialReply::MaxSessionConnections,
+                    Step::Asked { .. },
+                ) => self.pause_resumption(resumption, out),
+                (
+                    SpecialReply::Shutdown
+                    | SpecialReply::InternalError
+                    | SpecialReply::MaxSessionConnections,
+                    Step::Pausing { .. },
+                ) => self.link = Link::Resuming(resumption),
+            },
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The client as its application and its host see it.
+
+use core::time::Duration;
+
+use super::action::{Action, DisconnectReason, Event, Outcome};
+use super::backoff::Backoff;
+use super::config::Config;
+use super::error::{Misuse, RequestError};
+use super::link::{Link, Status};
+use super::requests::{Call, Purpose, RequestId, Requests};
+use crate::actions::Actions;
+use crate::dialect::Dialect;
+use crate::session::{Session, SessionKey};
+use crate::time::Instant;
+use crate::wire::{Name, Payload, check_signal};
+
+/// A deadline that no clock passes: what saturated while it was computed.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// A client of one server. The [module](super) has the contract.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) config: Config,
+    pub(super) link: Link,
+    /// What the server speaks; settled by the preflight, before anything is sent.
+    pub(super) dialect: Dialect,
+    pub(super) session: Option<Session>,
+    pub(super) requests: Requests,
+    pub(super) backoff: Backoff,
+    /// The latest time seen.
+    now: Instant,
+}
+
+/// What the application does.
+impl Client {
+    /// A client that does nothing yet. `seed` spreads reconnecting clients over time and needs no
+    /// other quality than to differ between them.
+    pub const fn new(config: Config, seed: u64) -> Self {
+        Self {
+            config,
+            link: Link::Idle,
+            dialect: Dialect::V1_4,
+            session: None,
+            requests: Requests::new(),
+            backoff: Backoff::new(config.initial_backoff, config.max_backoff, seed),
+            now: Instant::EPOCH,
+        }
+    }
+
+    /// Starts to connect; while waiting to try again, tries at once. Otherwise a no-op.
+    ///
+    /// With automatic reconnection this is also what turns it on again after [`close`](Self::close).
+    pub fn connect(&mut self, now: Instant, out: &mut Actions<Action>) {
+        self.advance(now);
+        match self.link {
+            Link::Idle | Link::Closed | Link::Waiting { .. } => self.probe(out),
+            Link::Probing { .. } | Link::Dialing { .. } | Link::Resuming(_) | Link::Ready => {}
+        }
+    }
+
+    /// Makes a request. Sent at once if the connection is ready; while one is under way, or to be
+    /// tried again, kept until it is ready, in the order of the calls.
+    ///
+    /// `timeout` covers waiting for the connection and for the reply; `None` is the default of the
+    /// [`Config`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::EmptyRequest`], [`Misuse::NotConnected`] before `connect` and after `close`,
+    /// [`Misuse::TooManyRequests`], [`Misuse::QueueFull`]. Nothing is sent or kept then.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        name: Name,
+        payload: Payload,
+        timeout: Option<Duration>,
+        out: &mut Actions<Action>,
+    ) -> Result<RequestId, Misuse> {
+        self.advance(now);
+        if name.is_empty() && payload.is_empty() {
+            return Err(Misuse::EmptyRequest);
+        }
+        self.submit(Call::Request { name, payload }, timeout, out)
+    }
+
+    /// Gives up a request: its outcome is [`RequestError::Cancelled`]. The server is not told, the
+    /// protocol has no message for that. A no-op if the request has had its outcome.
+    pub fn cancel(&mut self, id: RequestId, out: &mut Actions<Action>) {
+        if self.requests.remove(id).is_some() {
+            done(id, Err(RequestError::Cancelled), out);
+        }
+    }
+
+    /// Sends a signal. Signals are never kept for later.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotConnected`] if the connection is not ready, [`Misuse::UnreadableSignal`] if the
+    /// server would not read it (protocol §1.4).
+    pub fn signal(
+        &mut self,
+        now: Instant,
+        name: &Name,
+        payload: &Payload,
+        out: &mut Actions<Action>,
+    ) -> Result<(), Misuse> {
+        self.advance(now);
+        if !matches!(self.link, Link::Ready) {
+            return Err(Misuse::NotConnected);
+        }
+        check_signal(self.dialect, name, payload)?;
+        let frame = out.encoder.signal(name, payload);
+        out.push(Action::Send(frame));
+        Ok(())
+    }
+
+    /// Asks the server for the session of `key`; kept for later like a [request](Self::request).
+    ///
+    /// On success [`Event::SessionRestored`] precedes the outcome, which carries the session as
+    /// JSON. If that JSON is no session, the outcome is [`RequestError::InvalidSession`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::SessionHeld`] if there is a session or one is being restored; else as for a
+    /// request.
+    pub fn restore_session(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        timeout: Option<Duration>,
+        out: &mut Actions<Action>,
+    ) -> Result<RequestId, Misuse> {
+        self.advance(now);
+        let resuming = matches!(self.link, Link::Resuming(_));
+        if self.session.is_some() || resuming || self.requests.is_restoring() {
+            return Err(Misuse::SessionHeld);
+        }
+        self.submit(Call::Restore(key), timeout, out)
+    }
+
+    /// Closes the session.
+    ///
+    /// The server is asked if it may know of the session on this connection; the session is
+    /// forgotten when it agrees and kept when it does not. If that request has to wait, because the
+    /// session is just being resumed or restored, it waits like any other. Without a connection the
+    /// session is forgotten at once and nothing is sent, without a session nothing happens: the
+    /// outcome is an empty reply then.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::TooManyRequests`], [`Misuse::QueueFull`].
+    pub fn close_session(
+        &mut self,
+        now: Instant,
+        timeout: Option<Duration>,
+        out: &mut Actions<Action>,
+    ) -> Result<RequestId, Misuse> {
+        self.advance(now);
+        let known_to_server = match self.link {
+            Link::Ready => self.has_session_to_close(),
+            Link::Resuming(_) => true,
+            Link::Idle
+            | Link::Probing { .. }
+            | Link::Dialing { .. }
+            | Link::Waiting { .. }
+            | Link::Closed => self.requests.is_restoring(),
+        };
+        if known_to_server {
+            return self.submit(Call::Close, timeout, out);
+        }
+        let id = self.requests.next_id();
+        self.end_session(out);
+        done(id, Ok(Payload::EMPTY), out);
+        Ok(id)
+    }
+
+    /// Ends the connection, or the attempts to get one. Queued requests end as
+    /// [`RequestError::NotSent`], sent ones as [`RequestError::ConnectionLost`]. The session is kept
+    /// and resumed after the next [`connect`](Self::connect).
+    pub fn close(&mut self, now: Instant, out: &mut Actions<Action>) {
+        self.advance(now);
+        let link = core::mem::replace(&mut self.link, Link::Closed);
+        match link {
+            Link::Idle | Link::Waiting { .. } | Link::Closed => {}
+            Link::Probing { .. } | Link::Dialing { .. } | Link::Resuming(_) => {
+                out.push(Action::Hangup);
+            }
+            Link::Ready => {
+                out.push(Action::Hangup);
+                let reason = DisconnectReason::Closed;
+                out.push(Action::Event(Event::Disconnected { reason, retry: None }));
+            }
+        }
+        self.backoff.reset();
+        self.end_sent(out);
+        self.end_queued(out);
+    }
+}
+
+/// What the host asks for.
+impl Client {
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next; `None` if only a call
+    /// can change anything.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let deadlines = [self.link.deadline(), self.requests.next_deadline()];
+        deadlines.into_iter().flatten().min().filter(|deadline| *deadline != NEVER)
+    }
+
+    /// Where the client stands.
+    pub const fn status(&self) -> Status {
+        self.link.status()
+    }
+
+    /// The session that is held, with or without a connection.
+    pub const fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// How many requests have no outcome yet, queued or sent.
+    pub fn pending_requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// How many bytes of requests wait for a connection.
+    pub const fn queued_bytes(&self) -> usize {
+        self.requests.queued_bytes()
+    }
+}
+
+/// Requests, from the call to the outcome.
+impl Client {
+    /// Takes note of the time, and gives the time that counts: clocks do not run backwards.
+    pub(super) fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    pub(super) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Sends or queues.
+    fn submit(
+        &mut self,
+        call: Call,
+        timeout: Option<Duration>,
+        out: &mut Actions<Action>,
+    ) -> Result<RequestId, Misuse> {
+        let queues = match self.link {
+            Link::Idle | Link::Closed => return Err(Misuse::NotConnected),
+            Link::Ready => false,
+            Link::Probing { .. }
+            | Link::Dialing { .. }
+            | Link::Resuming(_)
+            | Link::Waiting { .. } => true,
+        };
+        if self.requests.len() >= self.config.max_pending_requests {
+            return Err(Misuse::TooManyRequests);
+        }
+        let queued_bytes = self.requests.queued_bytes().saturating_add(call.size());
+        if queues && queued_bytes > self.config.max_queued_bytes {
+            return Err(Misuse::QueueFull);
+        }
+        let deadline = self.now + timeout.unwrap_or(self.config.request_timeout);
+        let id = self.requests.next_id();
+        if queues {
+            self.requests.queue(id, call, deadline);
+        } else {
+            self.send(id, call, deadline, out);
+        }
+        Ok(id)
+    }
+
+    fn send(&mut self, id: RequestId, call: Call, deadline: Instant, out: &mut Actions<Action>) {
+        let (frame, purpose) = match call {
+            Call::Request { name, payload } => {
+                (out.encoder.request(id.identifier(), &name, &payload), Purpose::Request)
+            }
+            Call::Restore(key) => {
+                let frame = out.encoder.restore_session(id.identifier(), key.as_str().as_bytes());
+                (frame, Purpose::Restore)
+            }
+            Call::Close => {
+                let key = self.session.as_ref().map(|session| session.key.clone());
+                (out.encoder.close_session(id.identifier()), Purpose::Close(key))
+            }
+        };
+        self.requests.await_reply(id, purpose, deadline);
+        out.push(Action::Send(frame));
+    }
+
+    /// Sends all that waited for the connection, but what waited too long.
+    pub(super) fn send_queued(&mut self, out: &mut Actions<Action>) {
+        self.end_expired(out);
+        while let Some((id, call, deadline)) = self.requests.take_queued() {
+            match call {
+                Call::Close if !self.has_session_to_close() => done(id, Ok(Payload::EMPTY), out),
+                Call::Close | Call::Request { .. } | Call::Restore(_) => {
+                    self.send(id, call, deadline, out);
+                }
+            }
+        }
+    }
+
+    /// Whether a session is held, or on its way because the application asked for it.
+    fn has_session_to_close(&self) -> bool {
+        self.session.is_some() || self.requests.is_restoring()
+    }
+
+    /// Forgets the session, if there is one, and says whether there was.
+    pub(super) fn end_session(&mut self, out: &mut Actions<Action>) -> bool {
+        let held = self.session.take().is_some();
+        if held {
+            out.push(Action::Event(Event::SessionClosed));
+        }
+        held
+    }
+
+    pub(super) fn end_expired(&mut self, out: &mut Actions<Action>) {
+        while let Some((id, sent)) = self.requests.take_expired(self.now) {
+            done(id, Err(RequestError::TimedOut { sent }), out);
+        }
+    }
+
+    pub(super) fn end_sent(&mut self, out: &mut Actions<Action>) {
+        while let Some(id) = self.requests.take_sent() {
+            done(id, Err(RequestError::ConnectionLost), out);
+        }
+    }
+
+    pub(super) fn end_queued(&mut self, out: &mut Actions<Action>) {
+        while let Some((id, _, _)) = self.requests.take_queued() {
+            done(id, Err(RequestError::NotSent), out);
+        }
+    }
+}
+
+pub(super) fn done(id: RequestId, outcome: Outcome, out: &mut Actions<Action>) {
+    out.push(Action::Done { id, outcome });
+}

@@ -1,0 +1,176 @@
+//! The requests without an outcome: queued for a connection, or sent and waiting for a reply.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::fmt;
+
+use crate::session::SessionKey;
+use crate::time::Instant;
+use crate::wire::{Identifier, Name, Payload};
+
+/// Names a request of one client. Never used twice by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct RequestId(u64);
+
+impl RequestId {
+    /// The identifier of the request on the wire: the counter, little-endian (protocol §2).
+    pub const fn identifier(self) -> Identifier {
+        Identifier::from_counter(self.0)
+    }
+
+    pub(super) const fn from_identifier(identifier: Identifier) -> Self {
+        Self(identifier.counter())
+    }
+}
+
+impl fmt::Display for RequestId {
+    /// The counter, as a decimal number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub(super) enum Call {
+    Request { name: Name, payload: Payload },
+    Restore(SessionKey),
+    Close,
+}
+
+impl Call {
+    /// The length of its message in bytes, but for a padding byte.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Request { name, payload } => 10 + name.len() + payload.len(),
+            Self::Restore(key) => 9 + key.as_str().len(),
+            Self::Close => 9,
+        }
+    }
+}
+
+/// What a reply is the reply to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Request,
+    Restore,
+    /// To close the session of this key; without a key, the one that a restore before it brings.
+    Close(Option<SessionKey>),
+}
+
+#[derive(Debug)]
+struct Pending<T> {
+    what: T,
+    deadline: Instant,
+}
+
+/// Identifiers rise, so the order of identifiers is the order of calls.
+#[derive(Debug)]
+pub(super) struct Requests {
+    counter: u64,
+    queued: BTreeMap<RequestId, Pending<Call>>,
+    sent: BTreeMap<RequestId, Pending<Purpose>>,
+    /// One entry for each queued or sent request.
+    deadlines: BTreeSet<(Instant, RequestId)>,
+    queued_bytes: usize,
+    /// The one restore-session of the application that may be under way.
+    restoring: Option<RequestId>,
+}
+
+impl Requests {
+    pub(super) const fn new() -> Self {
+        Self {
+            counter: 0,
+            queued: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            queued_bytes: 0,
+            restoring: None,
+        }
+    }
+
+    /// A fresh identifier; the first is 1, none is zero.
+    pub(super) fn next_id(&mut self) -> RequestId {
+        self.counter = self.counter.wrapping_add(1).max(1);
+        RequestId(self.counter)
+    }
+
+    /// How many requests are queued or sent.
+    pub(super) fn len(&self) -> usize {
+        self.queued.len() + self.sent.len()
+    }
+
+    pub(super) const fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether a restore-session of the application is queued or sent.
+    pub(super) const fn is_restoring(&self) -> bool {
+        self.restoring.is_some()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    pub(super) fn queue(&mut self, id: RequestId, call: Call, deadline: Instant) {
+        self.queued_bytes += call.size();
+        if matches!(call, Call::Restore(_)) {
+            self.restoring = Some(id);
+        }
+        self.deadlines.insert((deadline, id));
+        self.queued.insert(id, Pending { what: call, deadline });
+    }
+
+    pub(super) fn await_reply(&mut self, id: RequestId, purpose: Purpose, deadline: Instant) {
+        if purpose == Purpose::Restore {
+            self.restoring = Some(id);
+        }
+        self.deadlines.insert((deadline, id));
+        self.sent.insert(id, Pending { what: purpose, deadline });
+    }
+
+    /// Removes the oldest of the queued requests.
+    pub(super) fn take_queued(&mut self) -> Option<(RequestId, Call, Instant)> {
+        let (id, pending) = self.queued.pop_first()?;
+        self.queued_bytes -= pending.what.size();
+        self.forget(id, pending.deadline);
+        Some((id, pending.what, pending.deadline))
+    }
+
+    /// Removes the oldest of the sent requests.
+    pub(super) fn take_sent(&mut self) -> Option<RequestId> {
+        let (id, pending) = self.sent.pop_first()?;
+        self.forget(id, pending.deadline);
+        Some(id)
+    }
+
+    /// Removes the sent request that a reply is for.
+    pub(super) fn take_replied(&mut self, id: RequestId) -> Option<Purpose> {
+        let pending = self.sent.remove(&id)?;
+        self.forget(id, pending.deadline);
+        Some(pending.what)
+    }
+
+    /// Removes a request whose deadline is not after `now`, and says whether it was sent.
+    pub(super) fn take_expired(&mut self, now: Instant) -> Option<(RequestId, bool)> {
+        let (deadline, id) = *self.deadlines.first()?;
+        if deadline > now { None } else { self.remove(id).map(|sent| (id, sent)) }
+    }
+
+    /// Removes a request, and says whether it was sent. `None` if there is none.
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<bool> {
+        if self.take_replied(id).is_some() {
+            return Some(true);
+        }
+        let pending = self.queued.remove(&id)?;
+        self.queued_bytes -= pending.what.size();
+        self.forget(id, pending.deadline);
+        Some(false)
+    }
+
+    fn forget(&mut self, id: RequestId, deadline: Instant) {
+        self.deadlines.remove(&(deadline, id));
+        self.restoring = self.restoring.filter(|restoring| *restoring != id);
+    }
+}

@@ -1,0 +1,313 @@
+//! The states of the connection.
+
+use super::*;
+use crate::preflight::ProbeFailed;
+
+/// Brings a fixture into a state and empties its list of actions.
+fn in_state(name: &str) -> Fixture {
+    let config = Config::default();
+    let mut fixture = match name {
+        "Idle" => Fixture::new(config),
+        "Probing" => {
+            let mut fixture = Fixture::new(config);
+            fixture.connect();
+            fixture
+        }
+        "Dialing" => {
+            let mut fixture = in_state("Probing");
+            fixture.dialing();
+            fixture
+        }
+        "Dialing, session" => {
+            let mut fixture = in_state("Asked");
+            fixture.lost();
+            fixture.due();
+            fixture.dialing();
+            fixture
+        }
+        "Asked" => Fixture::resuming(config),
+        "Pausing" => {
+            let mut fixture = Fixture::resuming(config);
+            fixture.receive(frame(4, 1, b""));
+            fixture
+        }
+        "Ready" => Fixture::ready(config),
+        "Waiting" => Fixture::waiting(config),
+        "Closed" => {
+            let mut fixture = Fixture::ready(config);
+            fixture.close();
+            fixture
+        }
+        other => panic!("no state {other}"),
+    };
+    fixture.labels();
+    assert_eq!(state(&fixture.client), name.split(',').next().unwrap());
+    fixture
+}
+
+const STATES: [&str; 9] = [
+    "Idle",
+    "Probing",
+    "Dialing",
+    "Dialing, session",
+    "Asked",
+    "Pausing",
+    "Ready",
+    "Waiting",
+    "Closed",
+];
+
+type Input = fn(&mut Fixture);
+
+const INPUTS: &[(&str, Input)] = &[
+    ("connect", Fixture::connect),
+    ("close", Fixture::close),
+    ("early timeout", Fixture::timeout),
+    ("timeout", |fixture| {
+        if fixture.client.next_timeout().is_some() {
+            fixture.due();
+        }
+        fixture.timeout();
+    }),
+    ("probed", Fixture::dialing),
+    ("probed 503", |fixture| probed(fixture, Ok(answer(503, "")))),
+    ("probed 1.3", |fixture| probed(fixture, Ok(answer(200, r#"{"protocol-version":"1.3"}"#)))),
+    ("probed page", |fixture| probed(fixture, Ok(answer(404, "not found")))),
+    ("probe failed", |fixture| probed(fixture, Err(ProbeFailed))),
+    ("opened", Fixture::opened),
+    ("lost", Fixture::lost),
+    ("restored", |fixture| fixture.receive(frame(0xc0, 1, SESSION.as_bytes()))),
+    ("no session", |fixture| fixture.receive(frame(0xc0, 1, b"{}"))),
+    ("shutdown", |fixture| fixture.receive(frame(1, 1, b""))),
+    ("internal", |fixture| fixture.receive(frame(2, 1, b""))),
+    ("not found", |fixture| fixture.receive(frame(3, 1, b""))),
+    ("maximum", |fixture| fixture.receive(frame(4, 1, b""))),
+    ("disabled", |fixture| fixture.receive(frame(5, 1, b""))),
+    ("protocol", |fixture| fixture.receive(frame(6, 1, b""))),
+    ("error", |fixture| fixture.receive(frame(0, 1, b"\x01C"))),
+];
+
+fn probed(fixture: &mut Fixture, answer: Result<Answer, ProbeFailed>) {
+    fixture.client.handle_probed(fixture.now, answer, &mut fixture.out);
+}
+
+/// State, input, next state, actions. What is not listed changes nothing and does nothing.
+const TRANSITIONS: &[(&str, &str, &str, &str)] = &[
+    ("Idle", "connect", "Probing", "Probe"),
+    ("Idle", "close", "Closed", ""),
+    ("Idle", "opened", "Idle", "Hangup"),
+    ("Probing", "close", "Closed", "Hangup"),
+    ("Probing", "timeout", "Waiting", "Hangup ConnectFailed"),
+    ("Probing", "probed", "Dialing", "Dial"),
+    ("Probing", "probed 503", "Waiting", "ConnectFailed"),
+    ("Probing", "probed 1.3", "Idle", "ConnectFailed"),
+    ("Probing", "probed page", "Idle", "ConnectFailed"),
+    ("Probing", "probe failed", "Waiting", "ConnectFailed"),
+    ("Dialing", "close", "Closed", "Hangup"),
+    ("Dialing", "timeout", "Waiting", "Hangup ConnectFailed"),
+    ("Dialing", "opened", "Ready", "Connected"),
+    ("Dialing", "lost", "Waiting", "ConnectFailed"),
+    ("Dialing, session", "close", "Closed", "Hangup"),
+    ("Dialing, session", "timeout", "Waiting", "Hangup ConnectFailed"),
+    ("Dialing, session", "opened", "Asked", "Send 20 2"),
+    ("Dialing, session", "lost", "Waiting", "ConnectFailed"),
+    ("Asked", "close", "Closed", "Hangup"),
+    ("Asked", "timeout", "Pausing", ""),
+    ("Asked", "lost", "Waiting", "ConnectFailed"),
+    ("Asked", "restored", "Ready", "SessionRestored Connected"),
+    ("Asked", "no session", "Ready", "Oddity SessionLost Connected"),
+    ("Asked", "shutdown", "Pausing", ""),
+    ("Asked", "internal", "Pausing", ""),
+    ("Asked", "not found", "Ready", "SessionLost Connected"),
+    ("Asked", "maximum", "Pausing", ""),
+    ("Asked", "disabled", "Ready", "SessionLost Connected"),
+    ("Asked", "protocol", "Ready", "SessionLost Connected"),
+    ("Asked", "error", "Ready", "SessionLost Connected"),
+    ("Pausing", "close", "Closed", "Hangup"),
+    ("Pausing", "timeout", "Asked", "Send 20 1"),
+    ("Pausing", "lost", "Waiting", "ConnectFailed"),
+    ("Pausing", "restored", "Ready", "SessionRestored Connected"),
+    ("Pausing", "no session", "Ready", "Oddity SessionLost Connected"),
+    ("Pausing", "not found", "Ready", "SessionLost Connected"),
+    ("Pausing", "disabled", "Ready", "SessionLost Connected"),
+    ("Pausing", "protocol", "Ready", "SessionLost Connected"),
+    ("Pausing", "error", "Ready", "SessionLost Connected"),
+    ("Ready", "close", "Closed", "Hangup Disconnected"),
+    ("Ready", "lost", "Waiting", "Disconnected"),
+    ("Waiting", "connect", "Probing", "Probe"),
+    ("Waiting", "close", "Closed", ""),
+    ("Waiting", "timeout", "Probing", "Probe"),
+    ("Waiting", "opened", "Waiting", "Hangup"),
+    ("Closed", "connect", "Probing", "Probe"),
+    ("Closed", "opened", "Closed", "Hangup"),
+];
+
+#[test]
+fn every_input_in_every_state() {
+    for (from, input, ..) in TRANSITIONS {
+        assert!(STATES.contains(from) && INPUTS.iter().any(|(name, _)| name == input));
+    }
+    for from in STATES {
+        for (input, apply) in INPUTS {
+            let listed = TRANSITIONS.iter().find(|row| (row.0, row.1) == (from, *input));
+            let (to, actions) = listed.map_or((from, ""), |row| (row.2, row.3));
+            let mut fixture = in_state(from);
+            apply(&mut fixture);
+            let done = (state(&fixture.client), fixture.labels().join(" "));
+            let to = to.split(',').next().unwrap();
+            assert_eq!(done, (to.into(), actions.into()), "{input} in {from}");
+        }
+    }
+}
+
+#[test]
+fn states_and_what_applications_see_of_them() {
+    for (name, status) in [
+        ("Idle", Status::Idle),
+        ("Probing", Status::Connecting),
+        ("Dialing", Status::Connecting),
+        ("Asked", Status::Connecting),
+        ("Pausing", Status::Connecting),
+        ("Ready", Status::Connected),
+        ("Waiting", Status::Waiting),
+        ("Closed", Status::Closed),
+    ] {
+        assert_eq!(in_state(name).client.status(), status, "{name}");
+    }
+}
+
+#[test]
+fn without_reconnection_failures_lead_to_idle() {
+    let config = Config::builder().reconnect(false).build().unwrap();
+    let failures: [(&[Input], ConnectError); 6] = [
+        (&[|fixture| probed(fixture, Err(ProbeFailed))], ConnectError::ProbeFailed),
+        (&[|fixture| probed(fixture, Ok(answer(503, "")))], ConnectError::Unavailable),
+        (&[|fixture| probed(fixture, Ok(answer(200, "hello")))], ConnectError::NotWebWire),
+        (&[|fixture| fixture.pass(Duration::from_secs(10))], ConnectError::ProbeTimedOut),
+        (&[Fixture::dialing, Fixture::lost], ConnectError::DialFailed),
+        (
+            &[Fixture::dialing, |fixture| fixture.pass(Duration::from_secs(5))],
+            ConnectError::DialTimedOut,
+        ),
+    ];
+    for (inputs, error) in failures {
+        let mut fixture = Fixture::new(config);
+        fixture.connect();
+        let id = fixture.request("x").unwrap();
+        inputs.iter().for_each(|input| input(&mut fixture));
+        assert_eq!(state(&fixture.client), "Idle", "{error:?}");
+        let failed = Action::Event(Event::ConnectFailed { error, retry: None });
+        let not_sent = Action::Done { id, outcome: Err(RequestError::NotSent) };
+        assert!(fixture.take().ends_with(&[failed, not_sent]), "{error:?}");
+        assert_eq!(fixture.client.next_timeout(), None);
+    }
+    let mut fixture = Fixture::ready(config);
+    fixture.lost();
+    let disconnected = Event::Disconnected { reason: DisconnectReason::Lost, retry: None };
+    assert_eq!(fixture.take(), [Action::Event(disconnected)]);
+    assert_eq!(fixture.client.status(), Status::Idle);
+}
+
+/// Q14-14: the reference stops silently, and calls wait for nothing.
+#[test]
+fn an_incompatible_server_ends_the_attempts_with_one_clear_error() {
+    let mut fixture = in_state("Probing");
+    let id = fixture.request("x").unwrap();
+    probed(&mut fixture, Ok(answer(200, r#"{"protocol-version":"2.0"}"#)));
+    let actions = fixture.take();
+    let [Action::Event(Event::ConnectFailed { error, retry: None }), done] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert!(
+        matches!(error, ConnectError::IncompatibleVersion(version) if version.as_str() == "2.0")
+    );
+    assert_eq!(*done, Action::Done { id, outcome: Err(RequestError::NotSent) });
+    assert_eq!(fixture.request("y"), Err(Misuse::NotConnected));
+    fixture.connect();
+    assert_eq!(fixture.labels(), ["Probe"]);
+}
+
+/// Q14-15: the reference cannot turn reconnection on again.
+#[test]
+fn reconnection_works_again_after_close_and_connect() {
+    let mut fixture = in_state("Closed");
+    fixture.pass(Duration::from_secs(3600));
+    assert!(fixture.labels().is_empty());
+    fixture.connect();
+    fixture.dialing();
+    fixture.opened();
+    fixture.lost();
+    fixture.due();
+    assert_eq!(fixture.labels(), ["Probe", "Dial", "Connected", "Disconnected", "Probe"]);
+}
+
+#[test]
+fn pauses_grow_with_failures_and_start_over_once_ready() {
+    let mut fixture = in_state("Idle");
+    fixture.connect();
+    let mut last = Duration::ZERO;
+    for whole in [500, 1000, 2000, 4000, 8000].map(Duration::from_millis) {
+        probed(&mut fixture, Err(ProbeFailed));
+        let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
+        assert!((whole / 2..=whole).contains(&pause) && pause > last, "{pause:?}");
+        last = pause;
+        fixture.due();
+    }
+    fixture.dialing();
+    fixture.opened();
+    fixture.lost();
+    let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
+    assert!(pause <= Duration::from_millis(500), "{pause:?}");
+}
+
+#[test]
+fn a_new_start_by_the_application_has_short_pauses() {
+    let starts: [Input; 2] = [Fixture::close, |fixture| probed(fixture, Ok(answer(200, "{}")))];
+    for ended in starts {
+        let mut fixture = in_state("Probing");
+        for _ in 0..5 {
+            probed(&mut fixture, Err(ProbeFailed));
+            fixture.due();
+        }
+        ended(&mut fixture);
+        fixture.connect();
+        probed(&mut fixture, Err(ProbeFailed));
+        let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
+        assert!(pause <= Duration::from_millis(500), "{pause:?}");
+    }
+}
+
+#[test]
+fn events_tell_when_the_next_attempt_comes() {
+    let mut fixture = in_state("Ready");
+    fixture.lost();
+    let retry = fixture.client.next_timeout();
+    let disconnected = Event::Disconnected { reason: DisconnectReason::Lost, retry };
+    assert_eq!(fixture.take(), [Action::Event(disconnected)]);
+    fixture.due();
+    probed(&mut fixture, Err(ProbeFailed));
+    let retry = fixture.client.next_timeout();
+    let failed = Event::ConnectFailed { error: ConnectError::ProbeFailed, retry };
+    assert_eq!(fixture.take(), [Action::Probe, Action::Event(failed)]);
+}
+
+#[test]
+fn a_clock_that_runs_backwards_stands_still() {
+    let mut fixture = in_state("Probing");
+    let deadline = fixture.client.next_timeout();
+    fixture.client.handle_timeout(Instant::EPOCH, &mut fixture.out);
+    fixture.client.connect(Instant::EPOCH, &mut fixture.out);
+    assert_eq!((fixture.client.next_timeout(), fixture.labels().len()), (deadline, 0));
+    let body = crate::preflight::body(crate::Dialect::V1_4).unwrap();
+    fixture.client.handle_probed(Instant::EPOCH, Ok(answer(200, body)), &mut fixture.out);
+    assert_eq!(fixture.client.next_timeout(), Some(fixture.now + Duration::from_secs(5)));
+}
+
+#[test]
+fn the_end_of_time_is_no_deadline() {
+    let mut fixture = in_state("Idle");
+    fixture.now = Instant::from_nanos(u64::MAX);
+    fixture.connect();
+    fixture.timeout();
+    assert_eq!(fixture.client.next_timeout(), None);
+}

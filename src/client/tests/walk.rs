@@ -1,0 +1,277 @@
+//! Random walks: whatever happens, in whatever order, the contract holds.
+
+use alloc::collections::BTreeMap;
+
+use super::*;
+use crate::preflight::ProbeFailed;
+
+const SEEDS: u64 = 4000;
+const STEPS: usize = 200;
+const MAX_QUEUED: usize = 60;
+const MAX_PENDING: usize = 6;
+
+/// A linear congruential generator; its upper bits are random enough to choose by.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// What the host has, as far as its actions and reports tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Nothing,
+    Probing,
+    Dialing,
+    Open,
+}
+
+/// The host and the application around a client; checks what they see.
+struct World {
+    fixture: Fixture,
+    dice: Dice,
+    host: Host,
+    connected: bool,
+    open_requests: BTreeMap<RequestId, ()>,
+    last_id: u64,
+    sent: Vec<u64>,
+    trace: Vec<Action>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let config = Config::builder()
+            .reconnect(dice.chance(70))
+            .max_queued_bytes(MAX_QUEUED)
+            .max_pending_requests(MAX_PENDING)
+            .resume_attempts(2)
+            .build()
+            .unwrap();
+        let fixture = Fixture { client: Client::new(config, seed), ..Fixture::new(config) };
+        Self {
+            fixture,
+            dice,
+            host: Host::Nothing,
+            connected: false,
+            open_requests: BTreeMap::new(),
+            last_id: 0,
+            sent: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    fn made(&mut self, made: Result<RequestId, Misuse>) {
+        let Ok(id) = made else { return };
+        let counter = id.identifier().counter();
+        assert!(counter > self.last_id, "identifiers rise");
+        self.last_id = counter;
+        assert!(self.open_requests.insert(id, ()).is_none());
+    }
+
+    fn carry_out(&mut self) {
+        for action in self.fixture.take() {
+            self.trace.push(action.clone());
+            match action {
+                Action::Probe => {
+                    assert_eq!(self.host, Host::Nothing);
+                    self.host = Host::Probing;
+                }
+                Action::Dial => {
+                    assert_eq!(self.host, Host::Nothing);
+                    self.host = Host::Dialing;
+                }
+                Action::Send(frame) => {
+                    assert_eq!(self.host, Host::Open, "nothing is sent without a socket");
+                    let kind = frame[0];
+                    assert!(self.connected || kind == 0x20, "only the session comes before ready");
+                    if !(63..=65).contains(&kind) {
+                        self.sent.push(u64::from_le_bytes(frame[1..9].try_into().unwrap()));
+                    }
+                }
+                Action::Hangup => {
+                    assert_ne!(self.host, Host::Nothing);
+                    self.host = Host::Nothing;
+                }
+                Action::Done { id, .. } => {
+                    assert!(
+                        self.open_requests.remove(&id).is_some(),
+                        "one outcome for each request"
+                    );
+                }
+                Action::Event(Event::Connected) => {
+                    assert!(!self.connected);
+                    self.connected = true;
+                }
+                Action::Event(Event::Disconnected { .. }) => {
+                    assert!(self.connected);
+                    self.connected = false;
+                }
+                Action::Event(_) => {}
+            }
+        }
+        let client = &self.fixture.client;
+        assert_eq!(client.pending_requests(), self.open_requests.len());
+        assert!(client.pending_requests() <= MAX_PENDING && client.queued_bytes() <= MAX_QUEUED);
+        assert_eq!(client.status() == Status::Connected, self.connected);
+        // Without a connection, in sight or at hand, nothing is left to wait for.
+        let settled = matches!(client.status(), Status::Idle | Status::Closed);
+        assert!(!settled || client.pending_requests() == 0 && client.next_timeout().is_none());
+    }
+
+    /// One call, by chance. Most fit the state, some do not.
+    fn step(&mut self) {
+        let fixture = &mut self.fixture;
+        let dice = &mut self.dice;
+        match dice.below(24) {
+            0 => fixture.connect(),
+            1 if dice.chance(10) => fixture.close(),
+            2 | 3 => {
+                let text = ["", "a", "bb", "a name of some length"][dice.below(4) as usize];
+                let timeout = dice.chance(30).then(|| Duration::from_millis(dice.below(400)));
+                let now = fixture.now;
+                let made = fixture.client.request(
+                    now,
+                    name(text),
+                    Payload::EMPTY,
+                    timeout,
+                    &mut fixture.out,
+                );
+                self.made(made);
+            }
+            4 => {
+                let made = fixture.restore("KEY1");
+                self.made(made);
+            }
+            5 => {
+                let made = fixture.close_session();
+                self.made(made);
+            }
+            6 => {
+                let id = RequestId::from_identifier(Identifier::from_counter(
+                    dice.below(self.last_id + 2),
+                ));
+                fixture.client.cancel(id, &mut fixture.out);
+            }
+            7 => {
+                let refused = fixture.signal("s", &Payload::utf8("x")).is_err();
+                assert_eq!(refused, fixture.client.status() != Status::Connected);
+            }
+            8 => fixture.pass(Duration::from_millis(dice.below(3000))),
+            9 if fixture.client.next_timeout().is_some() => fixture.due(),
+            10 => fixture.timeout(),
+            11 if self.host != Host::Probing => fixture.dialing(),
+            12 if self.host == Host::Open => {
+                self.host = Host::Nothing;
+                fixture.lost();
+            }
+            13..=17 => self.server(),
+            _ => self.progress(),
+        }
+        self.carry_out();
+    }
+
+    /// The host gets further with what it is doing.
+    fn progress(&mut self) {
+        let (fixture, succeeds) = (&mut self.fixture, self.dice.chance(80));
+        match (self.host, succeeds) {
+            (Host::Nothing | Host::Open, _) => {}
+            (Host::Probing, true) => {
+                self.host = Host::Nothing;
+                fixture.dialing();
+            }
+            (Host::Probing, false) => {
+                self.host = Host::Nothing;
+                let answer = match self.dice.below(10) {
+                    0..=5 => Err(ProbeFailed),
+                    6 | 7 => Ok(answer(503, "")),
+                    8 => Ok(answer(200, "{}")),
+                    _ => Ok(answer(200, "[]")),
+                };
+                fixture.client.handle_probed(fixture.now, answer, &mut fixture.out);
+            }
+            (Host::Dialing, true) => {
+                self.host = Host::Open;
+                fixture.opened();
+            }
+            (Host::Dialing, false) => {
+                self.host = Host::Nothing;
+                fixture.lost();
+            }
+        }
+    }
+
+    /// The server sends something; mostly a reply to something that was sent.
+    fn server(&mut self) {
+        let dice = &mut self.dice;
+        let id = match self.sent.len() as u64 {
+            0 => dice.below(3),
+            sent if dice.chance(30) => self.sent[dice.below(sent) as usize],
+            sent => self.sent[sent as usize - 1],
+        };
+        let message = match dice.below(14) {
+            0..=4 => frame(0xc0, id, SESSION.as_bytes()),
+            5 => frame(0xbf, id, b""),
+            6 => frame(0, id, b"\x01C"),
+            7 => frame(1 + dice.below(6) as u8, id, b""),
+            8 => [b"\x15", SESSION.as_bytes()].concat().into(),
+            9 => [b"\x15", other_session().0.as_bytes()].concat().into(),
+            10 => Bytes::from_static(b"\x16"),
+            11 => Bytes::from_static(b"\x3f\x01ax"),
+            12 => frame(4, id, b""),
+            _ => {
+                let noise = (0..dice.below(14)).map(|_| dice.below(256) as u8);
+                noise.collect::<Vec<_>>().into()
+            }
+        };
+        self.fixture.receive(message);
+    }
+}
+
+fn walk(seed: u64) -> World {
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        world.step();
+    }
+    world
+}
+
+#[test]
+fn the_contract_holds_on_any_walk() {
+    let (mut restored, mut replies, mut lost) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let mut world = walk(seed);
+        for action in &world.trace {
+            match action {
+                Action::Event(Event::SessionRestored(_)) => restored += 1,
+                Action::Event(Event::SessionLost(_)) => lost += 1,
+                Action::Done { outcome: Ok(_), .. } => replies += 1,
+                _ => {}
+            }
+        }
+        world.fixture.close();
+        world.carry_out();
+        assert!(world.open_requests.is_empty(), "seed {seed}: each request has its outcome");
+    }
+    // The walks go where it is interesting.
+    assert!(
+        restored > SEEDS / 4 && replies > SEEDS && lost > SEEDS / 40,
+        "{restored} {replies} {lost}"
+    );
+}
+
+#[test]
+fn the_same_calls_and_seed_give_the_same_actions() {
+    for seed in 0..50 {
+        assert_eq!(walk(seed).trace, walk(seed).trace);
+    }
+    assert_ne!(walk(1).trace, walk(2).trace);
+}
