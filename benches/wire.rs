@@ -1,6 +1,7 @@
 //! How long it takes to read and to write one message.
 
-use std::hint::black_box;
+use core::hint::black_box;
+use core::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -33,6 +34,7 @@ fn each(
     mut measure: impl FnMut(&mut criterion::Bencher<'_>, &Message),
 ) {
     let mut group = criterion.benchmark_group(group);
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for (size, size_name) in SIZES {
         group.throughput(Throughput::Bytes(size as u64));
         for (encoding, encoding_name) in NAMES {
