@@ -1,6 +1,6 @@
 //! Whole vector files, both ways.
 
-use std::fmt::Write as _;
+use core::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
