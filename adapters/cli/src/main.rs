@@ -1,2 +1,36 @@
 //! The command `wwr`.
-fn main() {}
+
+mod args;
+mod decode;
+mod dissect;
+mod encode;
+mod hex;
+mod input;
+mod row;
+
+use std::io::{ErrorKind, Write as _, stderr};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Arguments, Command};
+
+/// Something outside of the command went wrong: it was called wrongly, a file cannot be read.
+const TROUBLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Encode(arguments) => encode::run(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        // Whoever read the output has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell it to if this fails too.
+            let _ = writeln!(stderr(), "wwr: {error}");
+            ExitCode::from(TROUBLE)
+        }
+    }
+}

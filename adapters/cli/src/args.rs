@@ -1,0 +1,100 @@
+//! What the command line may say.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use wwr::Dialect;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default());
+
+/// WebWire from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "wwr", version, styles = STYLES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Decode(DecodeArguments),
+    Encode(EncodeArguments),
+}
+
+/// Take WebWire messages apart
+///
+/// Each message is one argument of hexadecimal digits or, without arguments, one line of standard
+/// input. White space around a message is skipped, an empty one is the empty message.
+///
+/// Without --json, every part of the message is shown with its place; offsets count bytes from 0
+/// and are hexadecimal. With --json each message becomes one object on one line: ok, type_known,
+/// type, id, name_hex, encoding, payload_hex and accept_conf, as far as the message has them, and
+/// error for what is no message of the protocol. Of an error reply the name is the code and the
+/// payload the message.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wwr decode 7f0100000000000000046563686f6869
+  wwr decode --protocol 2.0 17020060ea000000200000
+  wwr decode --json < messages.txt | jq -r .error
+
+Exit codes:
+  0  every message was taken apart, whether or not the protocol allows it
+  2  something was not hexadecimal (its line is named on standard error, the others are shown),
+     or the command was called wrongly")]
+pub(crate) struct DecodeArguments {
+    /// Version of the protocol
+    #[arg(long, value_name = "VERSION", default_value = "1.4")]
+    pub(crate) protocol: Protocol,
+    /// Print one JSON object a message
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Messages; without any, they are read from standard input
+    #[arg(value_name = "HEX")]
+    pub(crate) messages: Vec<String>,
+}
+
+/// Put WebWire messages together
+///
+/// Reads JSON objects as `wwr decode --json` prints them from standard input, one a line, and
+/// prints a line of hexadecimal digits for each. What cannot be composed gives a line
+/// `refused: why`. Members that a type of message has no use for have to be empty or left out;
+/// other members than those of `wwr decode --json` are not looked at.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  echo '{\"type\":63,\"name_hex\":\"6563686f\",\"payload_hex\":\"6869\"}' | wwr encode
+  wwr decode --json < messages.txt | wwr encode
+
+Exit codes:
+  0  every message was composed
+  1  one or more were refused
+  2  the command was called wrongly")]
+pub(crate) struct EncodeArguments {
+    /// Version of the protocol
+    #[arg(long, value_name = "VERSION", default_value = "1.4")]
+    pub(crate) protocol: Protocol,
+}
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Protocol {
+    #[value(name = "1.4")]
+    V1_4,
+    #[value(name = "1.5")]
+    V1_5,
+    #[value(name = "2.0")]
+    V2_0,
+}
+
+impl From<Protocol> for Dialect {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::V1_4 => Self::V1_4,
+            Protocol::V1_5 => Self::V1_5,
+            Protocol::V2_0 => Self::V2_0,
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A message as a JSON object, both ways.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use wwr::wire::{
+    AcceptConf, ComposeError, DecodeError, Encoder, ErrorReply, Identifier, InvalidName, Kind,
+    Message, OddUtf16, SpecialReply,
+};
+use wwr::{Content, Dialect, Encoding, Payload};
+
+use crate::hex::{Hex, NotHex};
+
+/// The object, its members in the order in which they are written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    #[serde(default = "yes")]
+    ok: bool,
+    #[serde(default = "yes")]
+    type_known: bool,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Hex>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<Hex>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<EncodingName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_hex: Option<Hex>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accept_conf: Option<Settings>,
+    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
+    error: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What 2.0 servers announce.
+#[derive(Debug, Serialize, Deserialize)]
+struct Settings {
+    major: u8,
+    minor: u8,
+    read_timeout_ms: u32,
+    message_buffer_size: u32,
+    #[serde(default)]
+    sub_protocol_hex: Hex,
+}
+
+/// The encodings by the names the objects have for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EncodingName {
+    Binary,
+    Utf8,
+    Utf16,
+}
+
+impl EncodingName {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Utf8 => "utf8",
+            Self::Utf16 => "utf16",
+        }
+    }
+}
+
+impl From<Encoding> for EncodingName {
+    fn from(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::Binary,
+            Encoding::Utf8 => Self::Utf8,
+            Encoding::Utf16 => Self::Utf16,
+        }
+    }
+}
+
+/// Why an object is no message that could be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("it is no message, ok is false")]
+    NotOk,
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("{0} is no message type of any version")]
+    UnknownType(u8),
+    #[error("messages of type {kind} have no {member}")]
+    Unexpected { kind: u8, member: &'static str },
+    #[error("the encoding of messages of type {kind} is {}", expected.as_str())]
+    OtherEncoding { kind: u8, expected: EncodingName },
+    #[error("an identifier has 8 bytes, this one has {0}")]
+    Identifier(usize),
+    #[error("invalid name: {0}")]
+    Name(InvalidName),
+    #[error("invalid error code: {0}")]
+    Code(InvalidName),
+    #[error("{0}")]
+    OddUtf16(#[from] OddUtf16),
+    #[error("{0}")]
+    Compose(#[from] ComposeError),
+}
+
+impl Row {
+    /// What was received, `first` being the first byte of it.
+    pub(crate) fn new(first: Option<u8>, decoded: Result<Message, DecodeError>) -> Self {
+        match decoded {
+            Ok(message) => Self::of_message(message),
+            Err(error) => Self {
+                type_known: matches!(error, DecodeError::Malformed { .. }),
+                id: match error {
+                    DecodeError::Malformed { identifier, .. } => identifier.map(Hex::from),
+                    DecodeError::Empty | DecodeError::UnknownKind(_) => None,
+                },
+                kind: first,
+                error: Some(error.to_string()),
+                ..Self::EMPTY
+            },
+        }
+    }
+
+    /// For what is not even bytes.
+    pub(crate) fn not_hex(error: &NotHex) -> Self {
+        Self { error: Some(error.to_string()), ..Self::EMPTY }
+    }
+
+    const EMPTY: Self = Self {
+        ok: false,
+        type_known: false,
+        kind: None,
+        id: None,
+        name_hex: None,
+        encoding: None,
+        payload_hex: None,
+        accept_conf: None,
+        error: None,
+    };
+
+    fn of_message(message: Message) -> Self {
+        let row = Self {
+            ok: true,
+            type_known: true,
+            kind: Some(message.kind().as_byte()),
+            id: message.identifier().map(Hex::from),
+            encoding: Some(encoding_of(message.kind()).into()),
+            name_hex: Some(Hex::default()),
+            payload_hex: Some(Hex::default()),
+            ..Self::EMPTY
+        };
+        match message {
+            Message::Signal(content) | Message::Request { content, .. } => Self {
+                name_hex: Some(Hex::copy(content.name())),
+                payload_hex: Some(Hex(content.into_payload().into_bytes())),
+                ..row
+            },
+            Message::Reply { payload, .. } => {
+                Self { payload_hex: Some(Hex(payload.into_bytes())), ..row }
+            }
+            Message::ErrorReply { error, .. } => Self {
+                name_hex: Some(Hex::copy(error.code_bytes())),
+                payload_hex: Some(Hex::copy(error.message_bytes())),
+                ..row
+            },
+            Message::SessionCreated { object: bytes }
+            | Message::RestoreSession { key: bytes, .. } => {
+                Self { payload_hex: Some(Hex(bytes)), ..row }
+            }
+            Message::AcceptConf(conf) => Self {
+                accept_conf: Some(Settings {
+                    major: conf.major,
+                    minor: conf.minor,
+                    read_timeout_ms: conf.read_timeout_ms,
+                    message_buffer_size: conf.message_buffer_size,
+                    sub_protocol_hex: Hex(conf.sub_protocol.unwrap_or_default()),
+                }),
+                ..row
+            },
+            Message::SpecialReply { .. }
+            | Message::SessionClosed
+            | Message::CloseSession { .. }
+            | Message::Heartbeat => row,
+        }
+    }
+
+    /// Composes the message and gives it as bytes.
+    ///
+    /// Everything the object holds has to become part of the message.
+    pub(crate) fn encode(
+        mut self,
+        dialect: Dialect,
+        encoder: &mut Encoder,
+    ) -> Result<Bytes, Refusal> {
+        if !self.ok {
+            return Err(Refusal::NotOk);
+        }
+        let byte = self.kind.ok_or(Refusal::Missing("type"))?;
+        let kind = Kind::from_byte(byte).ok_or(Refusal::UnknownType(byte))?;
+        let expected = EncodingName::from(encoding_of(kind));
+        if self.encoding.is_some_and(|given| given != expected) {
+            return Err(Refusal::OtherEncoding { kind: byte, expected });
+        }
+        let message = self.take_message(kind)?;
+        self.is_used_up(byte)?;
+        Ok(encoder.encode(dialect, &message)?)
+    }
+
+    fn take_message(&mut self, kind: Kind) -> Result<Message, Refusal> {
+        Ok(match kind {
+            Kind::SignalBinary | Kind::SignalUtf8 | Kind::SignalUtf16 => {
+                Message::Signal(self.take_content(kind)?)
+            }
+            Kind::RequestBinary | Kind::RequestUtf8 | Kind::RequestUtf16 => {
+                Message::Request { id: self.take_id()?, content: self.take_content(kind)? }
+            }
+            Kind::ReplyBinary | Kind::ReplyUtf8 | Kind::ReplyUtf16 => {
+                Message::Reply { id: self.take_id()?, payload: self.take_payload(kind)? }
+            }
+            Kind::ErrorReply => {
+                let (code, message) = (take(&mut self.name_hex), take(&mut self.payload_hex));
+                let error = ErrorReply::new(&code, &message).map_err(Refusal::Code)?;
+                Message::ErrorReply { id: self.take_id()?, error }
+            }
+            Kind::ReplyShutdown => self.take_special(SpecialReply::Shutdown)?,
+            Kind::ReplyInternalError => self.take_special(SpecialReply::InternalError)?,
+            Kind::ReplySessionNotFound => self.take_special(SpecialReply::SessionNotFound)?,
+            Kind::ReplyMaxSessionConnections => {
+                self.take_special(SpecialReply::MaxSessionConnections)?
+            }
+            Kind::ReplySessionsDisabled => self.take_special(SpecialReply::SessionsDisabled)?,
+            Kind::ReplyProtocolError => self.take_special(SpecialReply::ProtocolError)?,
+            Kind::SessionCreated => Message::SessionCreated { object: take(&mut self.payload_hex) },
+            Kind::SessionClosed => Message::SessionClosed,
+            Kind::CloseSession => Message::CloseSession { id: self.take_id()? },
+            Kind::RestoreSession => {
+                Message::RestoreSession { id: self.take_id()?, key: take(&mut self.payload_hex) }
+            }
+            Kind::Heartbeat => Message::Heartbeat,
+            Kind::AcceptConf => {
+                let conf = self.accept_conf.take().ok_or(Refusal::Missing("accept_conf"))?;
+                Message::AcceptConf(AcceptConf {
+                    major: conf.major,
+                    minor: conf.minor,
+                    read_timeout_ms: conf.read_timeout_ms,
+                    message_buffer_size: conf.message_buffer_size,
+                    sub_protocol: Some(conf.sub_protocol_hex.0).filter(|name| !name.is_empty()),
+                })
+            }
+        })
+    }
+
+    fn take_id(&mut self) -> Result<Identifier, Refusal> {
+        let Hex(bytes) = self.id.take().ok_or(Refusal::Missing("id"))?;
+        let bytes = bytes[..].try_into().map_err(|_| Refusal::Identifier(bytes.len()))?;
+        Ok(Identifier::from_bytes(bytes))
+    }
+
+    fn take_payload(&mut self, kind: Kind) -> Result<Payload, Refusal> {
+        Ok(Payload::new(encoding_of(kind), take(&mut self.payload_hex))?)
+    }
+
+    fn take_content(&mut self, kind: Kind) -> Result<Content, Refusal> {
+        let payload = self.take_payload(kind)?;
+        Content::new(&take(&mut self.name_hex), &payload).map_err(Refusal::Name)
+    }
+
+    fn take_special(&mut self, reply: SpecialReply) -> Result<Message, Refusal> {
+        Ok(Message::SpecialReply { id: self.take_id()?, reply })
+    }
+
+    /// Refuses what the type of the message had no use for.
+    fn is_used_up(&self, kind: u8) -> Result<(), Refusal> {
+        let bytes = |member: &Option<Hex>| member.as_ref().is_some_and(|hex| !hex.0.is_empty());
+        let members = [
+            ("id", bytes(&self.id)),
+            ("name_hex", bytes(&self.name_hex)),
+            ("payload_hex", bytes(&self.payload_hex)),
+            ("accept_conf", self.accept_conf.is_some()),
+        ];
+        match members.into_iter().find(|(_, left)| *left) {
+            Some((member, _)) => Err(Refusal::Unexpected { kind, member }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn take(member: &mut Option<Hex>) -> Bytes {
+    member.take().unwrap_or_default().0
+}
+
+/// The encoding the type says; binary where it says none.
+const fn encoding_of(kind: Kind) -> Encoding {
+    match kind {
+        Kind::SignalUtf8 | Kind::RequestUtf8 | Kind::ReplyUtf8 => Encoding::Utf8,
+        Kind::SignalUtf16 | Kind::RequestUtf16 | Kind::ReplyUtf16 => Encoding::Utf16,
+        _ => Encoding::Binary,
+    }
+}
