@@ -1,4 +1,18 @@
-//! WebWire on smol.
+//! WebWire on [smol]: a [server](server::Server) and a [client](client::Client).
+//!
+//! Both are thin tasks around the state machines of [`wwr`]: they own sockets, time, randomness and
+//! storage, and decide nothing about the protocol. They run on any executor, with one thread or
+//! many; see [`Spawn`].
+//!
+//! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
+//!   or mount a [`Service`](server::Service) in an HTTP server of your own.
+//! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
+//!   to [`Events`](client::Events).
+//! * [`SessionStore`]: where sessions live while nobody is connected; [`MemoryStore`] and
+//!   [`FileStore`] are here.
+//! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
+//!
+//! What happens is logged through [`tracing`].
 
 pub mod client;
 mod clock;
@@ -17,3 +31,8 @@ pub use store::{
     Collected, FileStore, MemoryStore, SessionStore, SharedStore, ShortKey, StoreError,
     StoreErrorKind,
 };
+
+/// Compiles the examples of the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
