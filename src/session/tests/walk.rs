@@ -85,9 +85,9 @@ struct Walk {
 impl Walk {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let limit = Some(1 + random.below(3)).filter(|_| seed % 4 != 0);
+        let limit = Some(1 + random.below(3)).filter(|_| !seed.is_multiple_of(4));
         let max_connections = limit.and_then(NonZeroUsize::new);
-        let config = RegistryConfig { max_connections, durable: seed % 2 == 0 };
+        let config = RegistryConfig { max_connections, durable: seed.is_multiple_of(2) };
         let mut walk = Self {
             random,
             registry: Registry::new(config),
