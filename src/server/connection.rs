@@ -133,7 +133,10 @@ impl Connection {
                 self.waiting_bytes += frame.len();
                 self.waiting.push_back(frame);
             }
-            Phase::Open => self.drain(CloseReason::TooManyWaiting, out),
+            Phase::Open => {
+                self.waiting.push_back(frame);
+                self.drain(CloseReason::TooManyWaiting, out);
+            }
             Phase::Draining { .. } => self.refuse(frame, out),
             Phase::Closed => {}
         }

@@ -1,1 +1,238 @@
+//! The server connection, one call and all its actions at a time.
 
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::num::{NonZeroU16, NonZeroU32};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::actions::Actions;
+use crate::dialect::Dialect;
+use crate::session::{Change, Command, KeyFormat, Outcome, Session, SessionInfo, SessionKey};
+use crate::time::{Instant, UnixTime};
+use crate::wire::{Encoder, Encoding, Identifier, Kind, Name, Payload};
+
+mod closing;
+mod kinds;
+mod malformed;
+mod order;
+mod replies;
+mod session_states;
+mod sessions;
+mod signals;
+mod sizes;
+
+/// A connection and what became of it. Handlers are numbered from 1 in the order in which they
+/// start, identifiers of the client are counters.
+struct Script {
+    connection: Connection,
+    out: Actions<Action>,
+    now: Instant,
+    requests: Vec<RequestId>,
+    signals: Vec<SignalId>,
+}
+
+fn config() -> Config {
+    let sessions = Sessions::Enabled(KeyFormat::Custom(|key| key.starts_with('k')));
+    Config { sessions, ..Config::default() }
+}
+
+fn concurrent(handlers: u16) -> Config {
+    Config { concurrency: NonZeroU16::new(handlers).unwrap(), ..config() }
+}
+
+fn key(text: &str) -> SessionKey {
+    SessionKey::new(text).unwrap()
+}
+
+fn session(text: &str) -> Session {
+    Session::new(key(text), UnixTime::from_seconds(0), SessionInfo::new())
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn request(id: u64, text: &str, payload: &'static str) -> Bytes {
+    let id = Identifier::from_counter(id);
+    Encoder::new().request(id, &name(text), &Payload::utf8_static(payload))
+}
+
+fn signal(text: &str, payload: &'static str) -> Bytes {
+    Encoder::new().signal(&name(text), &Payload::utf8_static(payload))
+}
+
+fn restore(id: u64, key: &str) -> Bytes {
+    Encoder::new().restore_session(Identifier::from_counter(id), key.as_bytes())
+}
+
+fn close_session(id: u64) -> Bytes {
+    Encoder::new().close_session(Identifier::from_counter(id))
+}
+
+impl Script {
+    fn new() -> Self {
+        Self::with(Dialect::V1_4, &config())
+    }
+
+    /// A connection that was just accepted; what 2.0 peers are told first has been checked.
+    fn with(dialect: Dialect, config: &Config) -> Self {
+        let (now, mut out) = (Instant::from_millis(1), Actions::new());
+        let connection = Connection::accept(config, dialect, now, &mut out);
+        let mut script = Self { connection, out, now, requests: Vec::new(), signals: Vec::new() };
+        let announces = matches!(dialect, Dialect::V2_0 | Dialect::Unknown);
+        let announced: &[&str] = if announces { &["send 17 #020060ea000000200000"] } else { &[] };
+        script.expect(announced);
+        script
+    }
+
+    /// A connection that holds the session `k1`, which the store has.
+    fn logged_in(dialect: Dialect, config: &Config) -> Self {
+        let mut script = Self::with(dialect, config);
+        script.client(restore(99, "k1"), &["ask Restore k1"]);
+        let json = session("k1").to_json();
+        let reply = format!("send c0 99 {json}");
+        script.told("k1", restored("k1"), &[&reply, "event Restored"]);
+        script
+    }
+
+    /// All that is to be done, one line each:
+    ///
+    /// * `send`, the type in hex, the identifier as a counter (`-` if its bytes are no small number),
+    ///   the rest as text, or after `#` as hex;
+    /// * `run`, the number of the handler, name and payload of the request or signal;
+    /// * `ask` with what the registry is asked; `event` and `close`.
+    #[track_caller]
+    fn expect(&mut self, expected: &[&str]) {
+        assert_eq!(self.lines(), expected);
+    }
+
+    fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(action) = self.out.pop() {
+            lines.push(match action {
+                Action::Send(frame) => format!("send {}", describe(&frame)),
+                Action::Request(Request { id, content }) => {
+                    self.requests.push(id);
+                    let number = self.requests.len();
+                    format!("run {number} {}", text(content.name(), content.payload()))
+                }
+                Action::Signal(Signal { id, content }) => {
+                    self.signals.push(id);
+                    let number = self.signals.len();
+                    format!("signal {number} {}", text(content.name(), content.payload()))
+                }
+                Action::Session(Command::Create(session)) => {
+                    format!("ask Create {}", session.key.as_str())
+                }
+                Action::Session(Command::Restore(key)) => format!("ask Restore {}", key.as_str()),
+                Action::Session(Command::Close(key)) => format!("ask Close {}", key.as_str()),
+                Action::Session(Command::Leave(key)) => format!("ask Leave {}", key.as_str()),
+                Action::SessionEvent(event) => format!("event {event:?}"),
+                Action::Close(reason) => format!("close {reason:?}"),
+            });
+        }
+        lines
+    }
+
+    /// The client sends a message.
+    #[track_caller]
+    fn client(&mut self, frame: impl Into<Bytes>, expected: &[&str]) {
+        self.connection.handle_message(self.now, frame.into(), &mut self.out);
+        self.expect(expected);
+    }
+
+    /// The handler of a request is done.
+    #[track_caller]
+    fn reply(&mut self, number: usize, result: Result<&'static str, RequestError>, does: &[&str]) {
+        let payload = result.map(Payload::utf8_static);
+        assert_eq!(
+            self.connection.reply(self.requests[number - 1], payload, &mut self.out),
+            Ok(())
+        );
+        self.expect(does);
+    }
+
+    /// The handler of a signal is done.
+    #[track_caller]
+    fn handled(&mut self, number: usize, expected: &[&str]) {
+        let id = self.signals[number - 1];
+        assert_eq!(self.connection.signal_handled(id, &mut self.out), Ok(()));
+        self.expect(expected);
+    }
+
+    /// The registry has news.
+    #[track_caller]
+    fn told(&mut self, text: &str, change: Change, expected: &[&str]) {
+        let outcome = Outcome { key: key(text), change };
+        self.connection.handle_session(self.now, outcome, &mut self.out);
+        self.expect(expected);
+    }
+
+    /// The application creates a session.
+    fn create(&mut self, text: &str) -> Result<(), Misuse> {
+        let (now, info) = (UnixTime::from_seconds(0), SessionInfo::new());
+        self.connection.create_session(key(text), now, info, &mut self.out)
+    }
+
+    #[track_caller]
+    fn close(&mut self, expected: &[&str]) {
+        self.connection.close(self.now, &mut self.out);
+        self.expect(expected);
+    }
+
+    #[track_caller]
+    fn disconnect(&mut self, expected: &[&str]) {
+        self.connection.handle_disconnect(&mut self.out);
+        self.expect(expected);
+    }
+
+    /// `millis` pass, with a call of `handle_timeout` at their end.
+    #[track_caller]
+    fn pass(&mut self, millis: u64, expected: &[&str]) {
+        self.now = self.now + Duration::from_millis(millis);
+        self.connection.handle_timeout(self.now, &mut self.out);
+        self.expect(expected);
+        assert!(self.connection.next_timeout().is_none_or(|next| next > self.now));
+    }
+}
+
+fn restored(text: &str) -> Change {
+    Change::Restored(session(text).into())
+}
+
+fn text(name: &[u8], payload: &[u8]) -> String {
+    let words = [name, payload].map(|part| String::from_utf8_lossy(part).to_string());
+    words.join(" ").trim_end().to_string()
+}
+
+fn describe(frame: &[u8]) -> String {
+    let Some((kind, rest)) = frame.split_first() else { return "nothing".to_string() };
+    let identified = matches!(kind, 0..=6 | 31 | 32 | 127..=129 | 191..=193);
+    let (id, rest) = if identified { rest.split_at(8) } else { (&[][..], rest) };
+    let mut line = format!("{kind:02x}");
+    if let Ok(bytes) = <[u8; 8]>::try_from(id) {
+        let counter = u64::from_le_bytes(bytes);
+        let shown = if counter < 1_000 { counter.to_string() } else { "-".to_string() };
+        line = format!("{line} {shown}");
+    }
+    match core::str::from_utf8(rest) {
+        Ok("") => line,
+        Ok(text) if text.chars().all(|character| !character.is_control()) => {
+            format!("{line} {text}")
+        }
+        _ => rest.iter().fold(format!("{line} #"), |line, byte| format!("{line}{byte:02x}")),
+    }
+}
+
+#[test]
+fn frames_are_described() {
+    assert_eq!(describe(b""), "nothing");
+    assert_eq!(describe(b"\x16"), "16");
+    assert_eq!(describe(b"\xbf\x05\0\0\0\0\0\0\0hi"), "bf 5 hi");
+    assert_eq!(describe(b"\x06\xff\xff\xff\xff\xff\xff\xff\xff"), "06 -");
+    assert_eq!(describe(b"\x3f\x01ab"), "3f #016162");
+}

@@ -1,11 +1,13 @@
 //! Who holds which session.
 
+mod entry;
+
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry as MapEntry;
 use core::num::NonZeroUsize;
 
-use smallvec::SmallVec;
-
+use self::entry::{Closer, Creator, Entry, Restoring, StoreWork};
 use super::exchange::{Change, Command, ConnectionId, Effect, Outcome, StoreFailed, Ticket};
 use super::key::SessionKey;
 use super::object::Session;
@@ -26,79 +28,44 @@ pub struct RegistryConfig {
 /// A session that is created or restored passes through here, so that limits hold however slow the
 /// store is: a restoration **reserves** a place, **asks** the store, and the answer **commits** the
 /// place or frees it. Leaving in between frees it too. Operations of one key on the store never
-/// overlap in a way that could bring a closed session back: look-ups wait for a pending store,
-/// destroying waits for it too, and once a session is being destroyed nobody finds it.
+/// overlap in a way that could bring a closed session back: look-ups wait until the session is
+/// stored, destroying waits for that and for all look-ups (which may write the time of the look-up),
+/// and once a session is to be destroyed nobody finds it.
 ///
 /// Calls:
 ///
 /// * a connection asks: [`handle`](Self::handle);
 /// * the store has answered: [`looked_up`](Self::looked_up), [`stored`](Self::stored),
-///   [`destroyed`](Self::destroyed), once for each ticket; later or unknown tickets are ignored;
+///   [`destroyed`](Self::destroyed). Each ticket is answered once, also when the connection that
+///   caused it is gone; repeated and unknown tickets are ignored;
 /// * the application closes a session everywhere: [`close_key`](Self::close_key).
 ///
-/// Every call appends [`Effect`]s for the host to carry out. Cost: logarithmic in the number of
-/// sessions; closing is linear in the number of connections concerned. Several registries may share
-/// the work, each for its part of the keys.
+/// Every call appends [`Effect`]s for the host to carry out. The store may answer in any order. What
+/// a connection asks, and what it is told, must each stay in order. Cost: logarithmic in the number of
+/// sessions, linear in the number of connections that wait for the same session or are told that it
+/// was closed. Several registries may share the work, each for its part of the keys.
 #[derive(Debug, Default)]
 pub struct Registry {
     config: RegistryConfig,
     entries: BTreeMap<SessionKey, Entry>,
-    tickets: BTreeMap<Ticket, SessionKey>,
+    /// What the store has not answered yet.
+    tickets: BTreeMap<Ticket, Question>,
     last_ticket: u64,
     active: usize,
 }
 
-/// What is known of one key. Lives while somebody holds it, wants it, or the store works on it.
+/// What the store was asked.
 #[derive(Debug)]
-struct Entry {
-    holders: BTreeSet<ConnectionId>,
-    /// Reserved places.
-    restoring: SmallVec<[Restoring; 1]>,
-    store: StoreWork,
+struct Question {
+    key: SessionKey,
+    kind: QuestionKind,
 }
 
-/// A place reserved for a connection.
-#[derive(Debug)]
-struct Restoring {
-    connection: ConnectionId,
-    /// The look-up under way; `None` while it waits for the session to be stored.
-    ticket: Option<Ticket>,
-}
-
-/// What the store is doing with a session, look-ups aside.
-#[derive(Clone, Copy, Debug)]
-enum StoreWork {
-    Nothing,
-    Storing {
-        ticket: Ticket,
-        creator: Creator,
-        /// Who closed the session meanwhile: it is destroyed as soon as it is stored.
-        closing: Option<Closer>,
-    },
-    Destroying {
-        ticket: Ticket,
-        closer: Closer,
-    },
-}
-
-/// The connection whose session is being stored.
-#[derive(Clone, Copy, Debug)]
-enum Creator {
-    /// It was told and is among the holders, unless it left.
-    Announced(ConnectionId),
-    /// Durable: it is told when the store has the session.
-    Waiting(ConnectionId),
-    /// Durable, and it left before it was told.
-    Gone,
-}
-
-/// Who has a session destroyed.
-#[derive(Clone, Copy, Debug)]
-enum Closer {
-    /// Its last holder, which waits for the outcome.
-    Holder(ConnectionId),
-    /// The application, by key, or a holder that has left since.
-    Nobody,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QuestionKind {
+    Lookup,
+    Store,
+    Destroy,
 }
 
 /// Whether a connection that gave a session up was the last to hold it.
@@ -151,7 +118,8 @@ impl Registry {
     }
 
     /// Closes a session for all its connections, tells them, and has it destroyed, also when
-    /// nobody holds it. Returns how many connections were told.
+    /// nobody holds it. Returns how many connections were told; a connection that is waiting for its
+    /// own closing of the session is one of them.
     pub fn close_key(
         &mut self,
         key: SessionKey,
@@ -159,13 +127,18 @@ impl Registry {
         out: &mut Actions<Effect>,
     ) -> usize {
         let entry = self.entries.entry(key.clone()).or_insert_with(Entry::empty);
-        let holders = core::mem::take(&mut entry.holders);
-        self.active -= usize::from(!holders.is_empty());
-        for &connection in &holders {
+        let mut told = core::mem::take(&mut entry.holders);
+        self.active -= usize::from(!told.is_empty());
+        if let Some(closer) = entry.store.closer()
+            && let Closer::Holder(connection) = core::mem::replace(closer, Closer::Nobody)
+        {
+            told.insert(connection);
+        }
+        for &connection in &told {
             deliver(connection, &key, Change::ClosedByKey { disconnect }, out);
         }
         self.destroy(key, Closer::Nobody, out);
-        holders.len()
+        told.len()
     }
 
     /// The store's answer to [`Effect::Lookup`]: the session, or that there is none.
@@ -175,25 +148,30 @@ impl Registry {
         answer: Result<Option<Box<Session>>, StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let Some(key) = self.tickets.get(&ticket).cloned() else { return };
+        let Some(key) = self.answered(ticket, QuestionKind::Lookup) else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let Some(place) = entry.restoring.iter().position(|place| place.ticket == Some(ticket))
-        else {
-            return;
-        };
-        self.tickets.remove(&ticket);
-        let Restoring { connection, .. } = entry.restoring.swap_remove(place);
-        let change = match answer {
-            Ok(Some(session)) => {
-                self.active += usize::from(entry.holders.is_empty());
-                entry.holders.insert(connection);
-                Change::Restored(session)
-            }
-            Ok(None) => Change::NotFound,
-            Err(StoreFailed) => Change::LookupFailed,
-        };
-        deliver(connection, &key, change, out);
-        self.forget_if_empty(&key);
+        entry.lookups -= 1;
+        if let Some(place) = entry.restoring.iter().position(|place| place.ticket == Some(ticket)) {
+            let Restoring { connection, .. } = entry.restoring.remove(place);
+            let change = match answer {
+                Ok(Some(mut session)) => {
+                    self.active += usize::from(entry.holders.is_empty());
+                    entry.holders.insert(connection);
+                    // Whatever the store wrote there: the connection leaves by this key.
+                    session.key = key.clone();
+                    Change::Restored(session)
+                }
+                Ok(None) => Change::NotFound,
+                Err(StoreFailed) => Change::LookupFailed,
+            };
+            deliver(connection, &key, change, out);
+        }
+        if let StoreWork::AwaitingLookups(closer) = entry.store {
+            entry.store = StoreWork::Nothing;
+            self.destroy(key, closer, out);
+        } else {
+            self.forget_if_empty(&key);
+        }
     }
 
     /// The store's answer to [`Effect::Store`].
@@ -203,13 +181,9 @@ impl Registry {
         answer: Result<(), StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let Some(key) = self.tickets.get(&ticket).cloned() else { return };
+        let Some(key) = self.answered(ticket, QuestionKind::Store) else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let StoreWork::Storing { ticket: awaited, creator, closing } = entry.store else { return };
-        if awaited != ticket {
-            return;
-        }
-        self.tickets.remove(&ticket);
+        let StoreWork::Storing { creator, closing } = entry.store else { return };
         entry.store = StoreWork::Nothing;
         let exists = match (creator, answer) {
             (Creator::Announced(connection), _) => {
@@ -248,13 +222,9 @@ impl Registry {
         answer: Result<(), StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let Some(key) = self.tickets.get(&ticket).cloned() else { return };
+        let Some(key) = self.answered(ticket, QuestionKind::Destroy) else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let StoreWork::Destroying { ticket: awaited, closer } = entry.store else { return };
-        if awaited != ticket {
-            return;
-        }
-        self.tickets.remove(&ticket);
+        let StoreWork::Destroying(closer) = entry.store else { return };
         entry.store = StoreWork::Nothing;
         if let Closer::Holder(connection) = closer {
             let change = match answer {
@@ -275,18 +245,16 @@ impl Registry {
         let waits = match entry.store {
             StoreWork::Nothing => false,
             StoreWork::Storing { closing: None, .. } => true,
-            StoreWork::Storing { closing: Some(_), .. } | StoreWork::Destroying { .. } => {
-                return deliver(from, &key, Change::NotFound, out);
-            }
+            StoreWork::Storing { closing: Some(_), .. }
+            | StoreWork::AwaitingLookups(_)
+            | StoreWork::Destroying(_) => return deliver(from, &key, Change::NotFound, out),
         };
-        let taken = entry.holders.len() + entry.restoring.len();
-        if self.config.max_connections.is_some_and(|most| taken >= most.get()) {
+        if self.config.max_connections.is_some_and(|most| entry.taken() >= most.get()) {
             return deliver(from, &key, Change::LimitReached, out);
         }
-        let ticket = (!waits).then(|| issue(&mut self.last_ticket, &mut self.tickets, &key));
-        entry.restoring.push(Restoring { connection: from, ticket });
-        if let Some(ticket) = ticket {
-            out.push(Effect::Lookup { ticket, key });
+        entry.restoring.push(Restoring { connection: from, ticket: None });
+        if !waits {
+            self.look_up(&key, out);
         }
     }
 
@@ -295,7 +263,7 @@ impl Registry {
             return deliver(from, &session.key, Change::CreateFailed, out);
         }
         let key = session.key.clone();
-        let ticket = issue(&mut self.last_ticket, &mut self.tickets, &key);
+        let ticket = self.ask(&key, QuestionKind::Store);
         let mut entry = Entry::empty();
         let creator = if self.config.durable {
             Creator::Waiting(from)
@@ -305,7 +273,7 @@ impl Registry {
             deliver(from, &key, Change::Created, out);
             Creator::Announced(from)
         };
-        entry.store = StoreWork::Storing { ticket, creator, closing: None };
+        entry.store = StoreWork::Storing { creator, closing: None };
         self.entries.insert(key, entry);
         out.push(Effect::Store { ticket, session });
     }
@@ -333,25 +301,16 @@ impl Registry {
     fn leave(&mut self, from: ConnectionId, key: &SessionKey) {
         self.release(from, key);
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let tickets = &mut self.tickets;
-        entry.restoring.retain(|place| {
-            let leaves = place.connection == from;
-            if let Some(ticket) = place.ticket.filter(|_| leaves) {
-                tickets.remove(&ticket);
-            }
-            !leaves
-        });
-        match &mut entry.store {
-            StoreWork::Storing { creator, closing, .. } => {
-                if matches!(*creator, Creator::Waiting(connection) if connection == from) {
-                    *creator = Creator::Gone;
-                }
-                if let Some(closer) = closing {
-                    closer.leave(from);
-                }
-            }
-            StoreWork::Destroying { closer, .. } => closer.leave(from),
-            StoreWork::Nothing => {}
+        entry.restoring.retain(|place| place.connection != from);
+        if let StoreWork::Storing { creator, .. } = &mut entry.store
+            && matches!(*creator, Creator::Waiting(connection) if connection == from)
+        {
+            *creator = Creator::Gone;
+        }
+        if let Some(closer) = entry.store.closer()
+            && matches!(*closer, Closer::Holder(connection) if connection == from)
+        {
+            *closer = Closer::Nobody;
         }
         self.forget_if_empty(key);
     }
@@ -360,38 +319,82 @@ impl Registry {
     fn destroy(&mut self, key: SessionKey, closer: Closer, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         for place in entry.restoring.drain(..) {
-            if let Some(ticket) = place.ticket {
-                self.tickets.remove(&ticket);
-            }
             deliver(place.connection, &key, Change::NotFound, out);
         }
         match &mut entry.store {
+            StoreWork::Nothing if entry.lookups > 0 => {
+                entry.store = StoreWork::AwaitingLookups(closer);
+            }
             StoreWork::Nothing => {
-                let ticket = issue(&mut self.last_ticket, &mut self.tickets, &key);
-                entry.store = StoreWork::Destroying { ticket, closer };
+                entry.store = StoreWork::Destroying(closer);
+                let ticket = self.ask(&key, QuestionKind::Destroy);
                 out.push(Effect::Destroy { ticket, key });
             }
             StoreWork::Storing { closing, .. } => {
                 closing.get_or_insert(closer);
             }
             // Already under way; nobody can have come to hold it since.
-            StoreWork::Destroying { .. } => {}
+            StoreWork::AwaitingLookups(_) | StoreWork::Destroying(_) => {}
         }
     }
 
     /// Starts the look-ups that waited for the session to be stored.
     fn resume_lookups(&mut self, key: &SessionKey, exists: bool, out: &mut Actions<Effect>) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if !exists {
-            for place in entry.restoring.drain(..) {
-                deliver(place.connection, key, Change::NotFound, out);
-            }
+        if exists {
+            return self.look_up(key, out);
         }
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        for place in entry.restoring.drain(..) {
+            deliver(place.connection, key, Change::NotFound, out);
+        }
+    }
+
+    /// Starts a look-up for each reserved place that has none.
+    fn look_up(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
         for place in entry.restoring.iter_mut().filter(|place| place.ticket.is_none()) {
-            let ticket = issue(&mut self.last_ticket, &mut self.tickets, key);
+            let ticket = issue(&mut self.last_ticket, &mut self.tickets, key, QuestionKind::Lookup);
             place.ticket = Some(ticket);
+            entry.lookups += 1;
             out.push(Effect::Lookup { ticket, key: key.clone() });
         }
+    }
+
+    fn ask(&mut self, key: &SessionKey, kind: QuestionKind) -> Ticket {
+        issue(&mut self.last_ticket, &mut self.tickets, key, kind)
+    }
+
+    /// Takes back a ticket that was given out for this kind of question; gives the key.
+    fn answered(&mut self, ticket: Ticket, kind: QuestionKind) -> Option<SessionKey> {
+        match self.tickets.entry(ticket) {
+            MapEntry::Occupied(question) if question.get().kind == kind => {
+                Some(question.remove().key)
+            }
+            MapEntry::Occupied(_) | MapEntry::Vacant(_) => None,
+        }
+    }
+
+    /// Panics if what is kept contradicts itself.
+    #[cfg(test)]
+    pub(super) fn assert_consistent(&self) {
+        let held = self.entries.values().filter(|entry| !entry.holders.is_empty()).count();
+        assert_eq!(self.active, held, "active sessions");
+        for (key, entry) in &self.entries {
+            assert!(!entry.is_empty(), "{key:?} is kept for nothing");
+            let asked = |kind| {
+                let of_key = self.tickets.values().filter(|question| question.key == *key);
+                of_key.filter(|question| question.kind == kind).count()
+            };
+            assert_eq!(asked(QuestionKind::Lookup), entry.lookups, "look-ups");
+            let storing = matches!(entry.store, StoreWork::Storing { .. });
+            assert_eq!(asked(QuestionKind::Store), usize::from(storing), "stores");
+            let destroying = matches!(entry.store, StoreWork::Destroying(_));
+            assert_eq!(asked(QuestionKind::Destroy), usize::from(destroying), "destroys");
+            if let Some(most) = self.config.max_connections {
+                assert!(entry.taken() <= most.get(), "the limit is exceeded");
+            }
+        }
+        assert!(self.tickets.values().all(|question| self.entries.contains_key(&question.key)));
     }
 
     fn forget_if_empty(&mut self, key: &SessionKey) {
@@ -401,33 +404,19 @@ impl Registry {
     }
 }
 
-impl Entry {
-    fn empty() -> Self {
-        Self { holders: BTreeSet::new(), restoring: SmallVec::new(), store: StoreWork::Nothing }
-    }
-
-    fn is_empty(&self) -> bool {
-        let idle = matches!(self.store, StoreWork::Nothing);
-        idle && self.holders.is_empty() && self.restoring.is_empty()
-    }
-}
-
-impl Closer {
-    fn leave(&mut self, connection: ConnectionId) {
-        if matches!(*self, Self::Holder(closer) if closer == connection) {
-            *self = Self::Nobody;
-        }
-    }
-}
-
 fn deliver(connection: ConnectionId, key: &SessionKey, change: Change, out: &mut Actions<Effect>) {
     let outcome = Outcome { key: key.clone(), change };
     out.push(Effect::Deliver { connection, outcome });
 }
 
-fn issue(last: &mut u64, tickets: &mut BTreeMap<Ticket, SessionKey>, key: &SessionKey) -> Ticket {
+fn issue(
+    last: &mut u64,
+    tickets: &mut BTreeMap<Ticket, Question>,
+    key: &SessionKey,
+    kind: QuestionKind,
+) -> Ticket {
     *last += 1;
     let ticket = Ticket(*last);
-    tickets.insert(ticket, key.clone());
+    tickets.insert(ticket, Question { key: key.clone(), kind });
     ticket
 }

@@ -10,7 +10,7 @@ use wwr::{Actions, Instant, Payload, Session, SessionKey};
 use crate::recording::{Described, content, quoted};
 
 /// What an application is told, by an outcome or by an event.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Told {
     ConnectFailed(ConnectError),
     Reply(Payload),

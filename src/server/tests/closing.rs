@@ -1,0 +1,211 @@
+//! Closing, shutting down, losing the socket (protocol §5.8 to §5.10).
+
+use super::*;
+
+#[test]
+fn an_idle_connection_closes_at_once() {
+    let mut script = Script::new();
+    assert!(script.connection.is_open() && script.connection.wants_input());
+    script.close(&["close Requested"]);
+    assert!(!script.connection.is_open() && !script.connection.wants_input());
+    script.close(&[]);
+    script.disconnect(&[]);
+
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.connection.shut_down(script.now, &mut script.out);
+    script.expect(&["ask Leave k1", "close Shutdown"]);
+}
+
+#[test]
+fn a_running_handler_finishes_and_its_reply_goes_out_first() {
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.client(request(2, "queued", ""), &[]);
+    script.client(signal("queued", "x"), &[]);
+    script.client(close_session(3), &[]);
+    script.client(&b"\x7f"[..], &[]);
+    script.close(&["send 01 2", "send 01 3", "send 06 0"]);
+    assert!(!script.connection.is_open());
+    assert!(script.connection.wants_input(), "so that what is new can be refused");
+
+    script.client(request(4, "new", ""), &["send 01 4"]);
+    script.client(signal("new", "x"), &[]);
+    script.client(restore(5, "k2"), &["send 01 5"]);
+    script.client(&b"\x7f"[..], &["send 06 0"]);
+    script.client(&b"\x21"[..], &[]);
+    script.close(&[]);
+
+    // The application may still use it.
+    let payload = Payload::utf8("bye");
+    assert_eq!(script.connection.signal(&Name::NONE, &payload, &mut script.out), Ok(()));
+    script.expect(&["send 40 #00627965"]);
+    script.reply(1, Ok("done"), &["send c0 1 done", "ask Leave k1", "close Requested"]);
+}
+
+#[test]
+fn a_handler_may_close_its_own_connection() {
+    let mut script = Script::new();
+    script.client(request(1, "close-me", ""), &["run 1 close-me"]);
+    script.close(&[]);
+    script.reply(1, Ok("closing"), &["send c0 1 closing", "close Requested"]);
+}
+
+#[test]
+fn all_handlers_are_waited_for_signals_too() {
+    let mut script = Script::with(Dialect::V1_4, &concurrent(3));
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.client(signal("s", "x"), &["signal 1 s x"]);
+    script.client(request(2, "b", ""), &["run 2 b"]);
+    script.connection.shut_down(script.now, &mut script.out);
+    script.expect(&[]);
+    script.reply(2, Ok(""), &["send c0 2"]);
+    script.reply(1, Ok(""), &["send c0 1"]);
+    script.handled(1, &["close Shutdown"]);
+}
+
+#[test]
+fn the_registry_is_waited_for() {
+    let mut script = Script::new();
+    script.client(restore(1, "k1"), &["ask Restore k1"]);
+    script.client(request(2, "queued", ""), &[]);
+    script.close(&["send 01 2"]);
+    let reply = format!("send c0 1 {}", session("k1").to_json());
+    let rest = ["event Restored", "ask Leave k1", "close Requested"];
+    script.told("k1", restored("k1"), &[&[&reply[..]], &rest[..]].concat());
+
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.client(close_session(1), &["ask Close k1"]);
+    script.close(&[]);
+    let closed = ["send 16", "send bf 1", "event Closed", "close Requested"];
+    script.told("k1", Change::Closed, &closed);
+
+    let mut script = Script::new();
+    assert_eq!(script.create("k1"), Ok(()));
+    script.expect(&["ask Create k1"]);
+    script.close(&[]);
+    script.told("k1", Change::CreateFailed, &["event CreateFailed", "close Requested"]);
+}
+
+#[test]
+fn a_session_can_be_created_and_closed_while_draining() {
+    let mut script = Script::new();
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.close(&[]);
+    assert_eq!(script.create("k1"), Ok(()));
+    script.expect(&["ask Create k1"]);
+    let created = format!("send 15 {}", session("k1").to_json());
+    script.told("k1", Change::Created, &[&created]);
+    script.told("k1", Change::Stored, &["event Created"]);
+    assert_eq!(script.connection.close_session(&mut script.out), Ok(true));
+    script.expect(&["ask Close k1"]);
+    script.reply(1, Ok(""), &["send c0 1"]);
+    script.told("k1", Change::Closed, &["send 16", "event Closed", "close Requested"]);
+}
+
+#[test]
+fn a_deadline_bounds_the_wait() {
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    assert_eq!(script.connection.next_timeout(), None);
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.close(&[]);
+    let deadline = script.now + Duration::from_secs(10);
+    assert_eq!(script.connection.next_timeout(), Some(deadline));
+    script.pass(9_999, &[]);
+    // Asking again does not put it off.
+    script.close(&[]);
+    script.connection.shut_down(script.now, &mut script.out);
+    script.expect(&[]);
+    assert_eq!(script.connection.next_timeout(), Some(deadline));
+    script.pass(1, &["ask Leave k1", "close Requested"]);
+    script.pass(1, &[]);
+    assert_eq!(script.connection.next_timeout(), None);
+    let late = script.connection.reply(script.requests[0], Ok(Payload::EMPTY), &mut script.out);
+    assert_eq!(late, Err(Misuse::Closed));
+    script.expect(&[]);
+}
+
+#[test]
+fn without_patience_the_first_timeout_closes() {
+    let config = Config { drain_timeout: Duration::ZERO, ..config() };
+    let mut script = Script::with(Dialect::V1_4, &config);
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.close(&[]);
+    assert_eq!(script.connection.next_timeout(), Some(script.now));
+    script.pass(0, &["close Requested"]);
+}
+
+#[test]
+fn time_that_runs_backwards_stands_still() {
+    let mut script = Script::new();
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    let before = script.now;
+    script.now = before + Duration::from_secs(5);
+    script.client(&b"\x21"[..], &[]);
+    script.connection.close(before, &mut script.out);
+    assert_eq!(script.connection.next_timeout(), Some(before + Duration::from_secs(15)));
+    script.connection.handle_timeout(Instant::EPOCH, &mut script.out);
+    script.expect(&[]);
+    script.pass(10_000, &["close Requested"]);
+
+    // Nor is there an end of time.
+    let mut script = Script::new();
+    script.now = Instant::from_nanos(u64::MAX);
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.close(&[]);
+    script.pass(0, &["close Requested"]);
+}
+
+#[test]
+fn timeouts_without_need_do_nothing() {
+    let mut script = Script::new();
+    script.pass(1_000_000, &[]);
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.pass(1_000_000, &[]);
+    script.reply(1, Ok(""), &["send c0 1"]);
+}
+
+#[test]
+fn a_lost_socket_ends_everything_in_every_state() {
+    // Open: idle, serving, with messages waiting.
+    Script::new().disconnect(&[]);
+    let mut script = Script::new();
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.client(request(2, "b", ""), &[]);
+    script.disconnect(&[]);
+    assert_eq!(script.connection.running_handlers(), 0);
+    // Draining.
+    let mut script = Script::new();
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.close(&[]);
+    script.disconnect(&[]);
+    assert_eq!(script.connection.next_timeout(), None);
+    // Closed.
+    script.disconnect(&[]);
+}
+
+#[test]
+fn a_session_closed_by_key_may_take_the_connection_along() {
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.client(request(2, "queued", ""), &[]);
+    let by_key = Change::ClosedByKey { disconnect: true };
+    script.told("k1", by_key.clone(), &["send 16", "event Closed", "send 01 2"]);
+    script.reply(1, Ok("done"), &["send c0 1 done", "close SessionClosed"]);
+
+    let mut script = Script::logged_in(Dialect::V2_0, &config());
+    script.told("k1", by_key, &["send 16", "event Closed", "close SessionClosed"]);
+}
+
+#[test]
+fn reasons_have_close_codes() {
+    for (reason, code) in [
+        (CloseReason::Requested, 1000),
+        (CloseReason::SessionClosed, 1000),
+        (CloseReason::Shutdown, 1001),
+        (CloseReason::TooManyIgnored, 1008),
+        (CloseReason::TooManyWaiting, 1008),
+    ] {
+        assert_eq!(reason.code(), code);
+        assert!((1..=123).contains(&reason.text().len()), "it fits a close frame");
+    }
+}

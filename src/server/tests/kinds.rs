@@ -1,0 +1,70 @@
+//! Each message kind in each phase.
+
+use super::*;
+
+/// A well-formed message of a kind, identifier 5 where it has one.
+fn message(kind: Kind) -> Bytes {
+    const ID: &[u8] = &[5, 0, 0, 0, 0, 0, 0, 0];
+    let (identified, rest): (bool, &[u8]) = match kind {
+        Kind::ErrorReply => (true, b"\x01Cm"),
+        Kind::ReplyShutdown
+        | Kind::ReplyInternalError
+        | Kind::ReplySessionNotFound
+        | Kind::ReplyMaxSessionConnections
+        | Kind::ReplySessionsDisabled
+        | Kind::ReplyProtocolError
+        | Kind::CloseSession => (true, b""),
+        Kind::SessionCreated => (false, b"{}"),
+        Kind::SessionClosed | Kind::Heartbeat => (false, b""),
+        Kind::AcceptConf => (false, b"\x02\0\x60\xea\0\0\0\x20\0\0"),
+        Kind::RestoreSession => (true, b"k1"),
+        Kind::SignalBinary | Kind::SignalUtf8 | Kind::SignalUtf16 => (false, b"\x02nnxx"),
+        Kind::RequestBinary | Kind::RequestUtf8 | Kind::RequestUtf16 => (true, b"\x02nnxx"),
+        Kind::ReplyBinary | Kind::ReplyUtf8 => (true, b"x"),
+        Kind::ReplyUtf16 => (true, b"\0x\0"),
+    };
+    let mut frame = Vec::from([kind.as_byte()]);
+    frame.extend_from_slice(if identified { ID } else { b"" });
+    frame.extend_from_slice(rest);
+    frame.into()
+}
+
+#[test]
+fn an_open_connection_serves_what_clients_send() {
+    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
+        for &kind in Kind::ALL {
+            let expected: &[&str] = match kind {
+                Kind::SignalBinary | Kind::SignalUtf8 | Kind::SignalUtf16 => &["signal 1 nn xx"],
+                Kind::RequestBinary | Kind::RequestUtf8 | Kind::RequestUtf16 => &["run 1 nn xx"],
+                Kind::RestoreSession => &["ask Restore k1"],
+                Kind::CloseSession => &["send bf 5"],
+                _ => &[],
+            };
+            Script::with(dialect, &config()).client(message(kind), expected);
+        }
+    }
+}
+
+#[test]
+fn a_draining_connection_refuses_whatever_needs_a_reply() {
+    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
+        let mut script = Script::with(dialect, &config());
+        script.client(request(1, "a", ""), &["run 1 a"]);
+        script.close(&[]);
+        for &kind in Kind::ALL {
+            let refused: &[&str] = if kind.requires_reply() { &["send 01 5"] } else { &[] };
+            script.client(message(kind), refused);
+        }
+        assert_eq!(Kind::ALL.iter().filter(|kind| kind.requires_reply()).count(), 5);
+        script.reply(1, Ok(""), &["send c0 1", "close Requested"]);
+    }
+}
+
+#[test]
+fn a_closed_connection_is_silent() {
+    let mut script = Script::new();
+    script.close(&["close Requested"]);
+    for &kind in Kind::ALL {
+        script.client(message(kind), &[]);
+    }
+}

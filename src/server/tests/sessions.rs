@@ -1,0 +1,169 @@
+//! Sessions, as clients see them (protocol §5.5 to §5.8, §5.12).
+
+use super::*;
+
+#[test]
+fn a_session_is_announced_before_the_reply_of_its_request() {
+    let mut script = Script::new();
+    script.client(request(1, "login", ""), &["run 1 login"]);
+    assert_eq!(script.create("k1"), Ok(()));
+    script.expect(&["ask Create k1"]);
+    assert_eq!(script.connection.session(), None);
+    let created = format!("send 15 {}", session("k1").to_json());
+    script.told("k1", Change::Created, &[&created]);
+    assert_eq!(script.connection.session(), Some(&session("k1")));
+    script.told("k1", Change::Stored, &["event Created"]);
+    script.reply(1, Ok("ok"), &["send c0 1 ok"]);
+}
+
+#[test]
+fn private_fields_stay_on_the_server() {
+    let info = SessionInfo::new().public("user", "ada").private("quota", 10);
+    let mut script = Script::new();
+    let (now, out) = (UnixTime::from_seconds(0), &mut script.out);
+    assert_eq!(script.connection.create_session(key("k1"), now, info.clone(), out), Ok(()));
+    let Some(Action::Session(Command::Create(stored))) = script.out.pop() else {
+        panic!("the registry was not asked")
+    };
+    assert_eq!(stored.info, info, "the store gets all of it");
+    let times = "\"c\":\"1970-01-01T00:00:00Z\",\"l\":\"1970-01-01T00:00:00Z\"";
+    let json = format!("{{\"k\":\"k1\",{times},\"i\":{{\"user\":\"ada\"}}}}");
+    script.told("k1", Change::Created, &[&format!("send 15 {json}")]);
+    let known = script.connection.session().unwrap();
+    assert_eq!(known.info.value("quota"), Some(&10.into()));
+
+    let mut script = Script::new();
+    script.client(restore(1, "k1"), &["ask Restore k1"]);
+    let reply = format!("send c0 1 {json}");
+    script.told("k1", Change::Restored(stored), &[&reply, "event Restored"]);
+}
+
+#[test]
+fn restoring_over_a_session_is_refused_and_leaves_it_alone() {
+    for (dialect, refusal) in [
+        (Dialect::V1_4, "send 06 1"),
+        (Dialect::V1_5, "send 06 1"),
+        (Dialect::V2_0, "send 02 1"),
+        (Dialect::Unknown, "send 02 1"),
+    ] {
+        let mut script = Script::logged_in(dialect, &config());
+        for key in ["k2", "k1", "wrong format"] {
+            script.client(restore(1, key), &[refusal]);
+        }
+        assert_eq!(script.connection.session(), Some(&session("k1")));
+        script.disconnect(&["ask Leave k1"]);
+    }
+}
+
+#[test]
+fn keys_of_a_wrong_format_never_reach_the_registry() {
+    for frame in [
+        &b"\x20\x01\0\0\0\0\0\0\0x"[..],
+        b"\x20\x01\0\0\0\0\0\0\0\0\0",
+        b"\x20\x01\0\0\0\0\0\0\0\xff\xfe",
+        b"\x20\x01\0\0\0\0\0\0\0../k",
+    ] {
+        Script::new().client(frame, &["send 03 1"]);
+        Script::with(Dialect::V2_0, &config()).client(frame, &["send 03 1"]);
+        Script::with(Dialect::V1_4, &Config::default()).client(frame, &["send 03 1"]);
+    }
+    let mut script = Script::with(Dialect::V1_4, &Config::default());
+    script.client(restore(1, &"k".repeat(63)), &["send 03 1"]);
+    script.client(restore(2, &"k".repeat(64)), &[&format!("ask Restore {}", "k".repeat(64))]);
+}
+
+#[test]
+fn without_sessions_everything_about_them_is_refused() {
+    let config = Config { sessions: Sessions::Disabled, ..config() };
+    for dialect in [Dialect::V1_4, Dialect::V2_0] {
+        let mut script = Script::with(dialect, &config);
+        script.client(restore(1, "k1"), &["send 05 1"]);
+        script.client(close_session(2), &["send 05 2"]);
+        assert_eq!(script.create("k1"), Err(Misuse::SessionsDisabled));
+        let closed = script.connection.close_session(&mut script.out);
+        assert_eq!(closed, Err(Misuse::SessionsDisabled));
+        script.expect(&[]);
+        script.disconnect(&[]);
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_session_is_told_as_its_version_expects() {
+    for (dialect, sent) in [
+        (Dialect::V1_4, &["send 16", "send bf 1", "event Closed"][..]),
+        (Dialect::V1_5, &["send 16", "send bf 1", "event Closed"]),
+        (Dialect::V2_0, &["send bf 1", "event Closed"]),
+        (Dialect::Unknown, &["send 16", "send bf 1", "event Closed"]),
+    ] {
+        let mut script = Script::logged_in(dialect, &config());
+        script.client(close_session(1), &["ask Close k1"]);
+        script.client(request(2, "next", ""), &[]);
+        let next = [sent, &["run 1 next"]].concat();
+        script.told("k1", Change::Closed, &next);
+        assert_eq!(script.connection.session(), None);
+        script.reply(1, Ok(""), &["send c0 2"]);
+        script.client(close_session(3), &["send bf 3"]);
+    }
+}
+
+#[test]
+fn a_session_the_application_closes_is_announced_to_all_versions() {
+    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
+        let mut script = Script::logged_in(dialect, &config());
+        script.client(request(1, "logout", ""), &["run 1 logout"]);
+        assert_eq!(script.connection.close_session(&mut script.out), Ok(true));
+        script.expect(&["ask Close k1"]);
+        assert!(script.connection.session().is_some(), "until it is closed");
+        script.told("k1", Change::Closed, &["send 16", "event Closed"]);
+        script.reply(1, Ok("bye"), &["send c0 1 bye"]);
+        assert_eq!(script.connection.close_session(&mut script.out), Ok(false));
+        assert_eq!(script.create("k2"), Ok(()));
+        script.expect(&["ask Create k2"]);
+    }
+}
+
+#[test]
+fn a_session_closed_by_key_is_announced_and_the_connection_lives_on() {
+    for dialect in [Dialect::V1_4, Dialect::V2_0] {
+        let mut script = Script::logged_in(dialect, &config());
+        let by_key = Change::ClosedByKey { disconnect: false };
+        script.told("k1", by_key, &["send 16", "event Closed"]);
+        script.client(restore(1, "k1"), &["ask Restore k1"]);
+    }
+}
+
+#[test]
+fn what_could_not_be_destroyed_stays_and_can_be_closed_again() {
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.client(close_session(1), &["ask Close k1"]);
+    script.told("k1", Change::CloseFailed, &["send 02 1", "event CloseFailed"]);
+    assert_eq!(script.connection.session(), Some(&session("k1")));
+    script.client(close_session(2), &["ask Close k1"]);
+    script.told("k1", Change::Closed, &["send 16", "send bf 2", "event Closed"]);
+}
+
+#[test]
+fn a_failed_restoration_leaves_the_connection_usable() {
+    let mut script = Script::new();
+    for (change, reply) in [
+        (Change::NotFound, "send 03 1"),
+        (Change::LimitReached, "send 04 1"),
+        (Change::LookupFailed, "send 02 1"),
+    ] {
+        script.client(restore(1, "k1"), &["ask Restore k1"]);
+        script.told("k1", change, &[reply]);
+    }
+    script.client(request(2, "still", "here"), &["run 1 still here"]);
+}
+
+#[test]
+fn an_application_may_use_the_connection_before_it_is_read() {
+    let mut script = Script::with(Dialect::V2_0, &config());
+    assert_eq!(script.create("k1"), Ok(()));
+    script.expect(&["ask Create k1"]);
+    let created = format!("send 15 {}", session("k1").to_json());
+    script.told("k1", Change::Created, &[&created]);
+    let welcome = Payload::utf8("x");
+    assert_eq!(script.connection.signal(&name("w"), &welcome, &mut script.out), Ok(()));
+    script.expect(&["send 40 #017778"]);
+}

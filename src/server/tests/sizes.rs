@@ -1,0 +1,57 @@
+//! How much memory things take, and that the same inputs give the same outputs.
+
+use super::*;
+use crate::wire::{DecodeError, Message};
+
+// On 64-bit targets.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn sizes_do_not_grow_unnoticed() {
+    for (what, size, most) in [
+        ("Connection", size_of::<Connection>(), 224),
+        ("Action", size_of::<Action>(), 56),
+        ("Message", size_of::<Message>(), 56),
+        ("RequestError", size_of::<RequestError>(), 56),
+        ("Misuse", size_of::<Misuse>(), 1),
+        ("DecodeError", size_of::<DecodeError>(), 40),
+    ] {
+        assert!(size <= most, "{what} takes {size} bytes, at most {most} are meant");
+    }
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let run = || {
+        let mut script = Script::with(Dialect::Unknown, &concurrent(2));
+        let mut lines = Vec::new();
+        for round in 0..100u64 {
+            for frame in [
+                request(round, "echo", "payload"),
+                signal("s", "x"),
+                restore(round, "k1"),
+                close_session(round),
+                Bytes::from_static(b"\x7f"),
+            ] {
+                script.connection.handle_message(script.now, frame, &mut script.out);
+            }
+            lines.extend(script.lines());
+            let outcome = Outcome { key: key("k1"), change: restored("k1") };
+            script.connection.handle_session(script.now, outcome, &mut script.out);
+            lines.extend(script.lines());
+            for id in core::mem::take(&mut script.requests) {
+                let _ = script.connection.reply(id, Ok(Payload::EMPTY), &mut script.out);
+            }
+            for id in core::mem::take(&mut script.signals) {
+                let _ = script.connection.signal_handled(id, &mut script.out);
+            }
+            lines.extend(script.lines());
+        }
+        script.connection.shut_down(script.now, &mut script.out);
+        script.connection.handle_timeout(script.now + Duration::from_secs(60), &mut script.out);
+        lines.extend(script.lines());
+        lines
+    };
+    let lines = run();
+    assert!(lines.len() > 200 && lines.iter().any(|line| line.contains("bf")));
+    assert_eq!(lines, run());
+}

@@ -1,0 +1,96 @@
+//! What the registry knows of one session.
+
+use alloc::collections::BTreeSet;
+
+use smallvec::SmallVec;
+
+use crate::session::exchange::{ConnectionId, Ticket};
+
+/// What is known of one key. Lives while somebody holds it, wants it, or the store works on it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) holders: BTreeSet<ConnectionId>,
+    /// Reserved places.
+    pub(super) restoring: SmallVec<[Restoring; 1]>,
+    /// How many look-ups the store has not answered, with those nobody waits for any more.
+    pub(super) lookups: usize,
+    pub(super) store: StoreWork,
+}
+
+/// A place reserved for a connection.
+#[derive(Debug)]
+pub(super) struct Restoring {
+    pub(super) connection: ConnectionId,
+    /// The look-up under way; `None` while it waits for the session to be stored.
+    pub(super) ticket: Option<Ticket>,
+}
+
+/// What the store is doing with a session, look-ups aside.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StoreWork {
+    Nothing,
+    Storing {
+        creator: Creator,
+        /// Who closed the session meanwhile: it is destroyed as soon as it is stored.
+        closing: Option<Closer>,
+    },
+    /// It is destroyed as soon as all look-ups are answered.
+    AwaitingLookups(Closer),
+    Destroying(Closer),
+}
+
+/// The connection whose session is being stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Creator {
+    /// It was told and is among the holders, unless it left.
+    Announced(ConnectionId),
+    /// Durable: it is told when the store has the session.
+    Waiting(ConnectionId),
+    /// Durable, and it left before it was told.
+    Gone,
+}
+
+/// Who has a session destroyed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Closer {
+    /// Its last holder, which waits for the outcome.
+    Holder(ConnectionId),
+    /// The application, by key, or a holder that has left since.
+    Nobody,
+}
+
+impl Entry {
+    pub(super) fn empty() -> Self {
+        Self {
+            holders: BTreeSet::new(),
+            restoring: SmallVec::new(),
+            lookups: 0,
+            store: StoreWork::Nothing,
+        }
+    }
+
+    /// How many connections hold the session, or will if the store agrees.
+    pub(super) fn taken(&self) -> usize {
+        let created = matches!(
+            self.store,
+            StoreWork::Storing { creator: Creator::Waiting(_), closing: None }
+        );
+        self.holders.len() + self.restoring.len() + usize::from(created)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let idle = matches!(self.store, StoreWork::Nothing) && self.lookups == 0;
+        idle && self.holders.is_empty() && self.restoring.is_empty()
+    }
+}
+
+impl StoreWork {
+    /// Who has the session destroyed, now or later.
+    pub(super) const fn closer(&mut self) -> Option<&mut Closer> {
+        match self {
+            Self::Nothing => None,
+            Self::Storing { closing, .. } => closing.as_mut(),
+            Self::AwaitingLookups(closer) | Self::Destroying(closer) => Some(closer),
+        }
+    }
+}
