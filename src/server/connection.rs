@@ -275,10 +275,15 @@ impl Connection {
         self.drain(CloseReason::Requested, out);
     }
 
-    /// As [`close`](Self::close), because the whole server shuts down.
-    pub fn shut_down(&mut self, now: Instant, out: &mut Out) {
+    /// As [`close`](Self::close), because the whole server shuts down: at the latest after `within`.
+    /// A connection that drains already does not get more time than it had.
+    pub fn shut_down(&mut self, now: Instant, within: Duration, out: &mut Out) {
         self.tick(now);
-        self.drain(CloseReason::Shutdown, out);
+        let latest = self.now + within;
+        if let Phase::Draining { deadline, .. } = &mut self.phase {
+            *deadline = latest.min(*deadline);
+        }
+        self.drain_until(CloseReason::Shutdown, latest, out);
     }
 
     /// The session of this connection, if it has one.
@@ -405,12 +410,16 @@ impl Connection {
         }
     }
 
-    /// Starts to close: refuses what waits, and finishes at once if nothing runs.
     fn drain(&mut self, reason: CloseReason, out: &mut Out) {
+        self.drain_until(reason, self.now + self.limits.drain_timeout, out);
+    }
+
+    /// Starts to close: refuses what waits, and finishes at once if nothing runs.
+    fn drain_until(&mut self, reason: CloseReason, deadline: Instant, out: &mut Out) {
         if !matches!(self.phase, Phase::Open) {
             return;
         }
-        self.phase = Phase::Draining { reason, deadline: self.now + self.limits.drain_timeout };
+        self.phase = Phase::Draining { reason, deadline };
         self.waiting_bytes = 0;
         for frame in core::mem::take(&mut self.waiting) {
             self.refuse(frame, out);

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 
+use crate::session::Session;
 use crate::wire::{ErrorCode, UnreadableSignal};
 
 /// Why a request failed, as its handler says it (protocol §5.4).
@@ -67,6 +68,9 @@ pub enum Misuse {
     /// The server was configured without sessions.
     #[error("sessions are disabled")]
     SessionsDisabled,
+    /// The public part of the session is too large for clients to accept.
+    #[error("the session has more than {} bytes of JSON", Session::MAX_JSON)]
+    SessionTooLarge,
     /// The connection has a session already; close it first.
     #[error("the connection has a session already")]
     SessionExists,
@@ -82,6 +86,7 @@ impl From<Misuse> for RequestError {
             Misuse::Closed
             | Misuse::UnknownHandler
             | Misuse::UnreadableSignal(_)
+            | Misuse::SessionTooLarge
             | Misuse::SessionExists
             | Misuse::SessionBusy => Self::Internal,
         }

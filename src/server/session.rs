@@ -152,6 +152,9 @@ impl SessionSlot {
             }
         }
         let session = Box::new(Session::new(key, now, info));
+        if session.to_json().len() > Session::MAX_JSON {
+            return Err(Misuse::SessionTooLarge);
+        }
         self.state = State::Creating(session.clone());
         out.push(Action::Session(Command::Create(session)));
         Ok(())

@@ -184,6 +184,10 @@ impl Script {
         self.expect(expected);
     }
 
+    fn shut_down(&mut self, millis: u64) {
+        self.connection.shut_down(self.now, Duration::from_millis(millis), &mut self.out);
+    }
+
     #[track_caller]
     fn disconnect(&mut self, expected: &[&str]) {
         self.connection.handle_disconnect(&mut self.out);

@@ -135,7 +135,7 @@ impl Host {
         for id in self.ids() {
             let now = self.now;
             let peer = self.peer(id);
-            peer.connection.shut_down(now, &mut peer.out);
+            peer.connection.shut_down(now, Duration::from_secs(10), &mut peer.out);
         }
         self.settle();
     }

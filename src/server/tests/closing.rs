@@ -12,7 +12,7 @@ fn an_idle_connection_closes_at_once() {
     script.disconnect(&[]);
 
     let mut script = Script::logged_in(Dialect::V1_4, &config());
-    script.connection.shut_down(script.now, &mut script.out);
+    script.shut_down(10_000);
     script.expect(&["ask Leave k1", "close Shutdown"]);
 }
 
@@ -56,7 +56,7 @@ fn all_handlers_are_waited_for_signals_too() {
     script.client(request(1, "a", ""), &["run 1 a"]);
     script.client(signal("s", "x"), &["signal 1 s x"]);
     script.client(request(2, "b", ""), &["run 2 b"]);
-    script.connection.shut_down(script.now, &mut script.out);
+    script.shut_down(10_000);
     script.expect(&[]);
     script.reply(2, Ok(""), &["send c0 2"]);
     script.reply(1, Ok(""), &["send c0 1"]);
@@ -113,7 +113,7 @@ fn a_deadline_bounds_the_wait() {
     script.pass(9_999, &[]);
     // Asking again does not put it off.
     script.close(&[]);
-    script.connection.shut_down(script.now, &mut script.out);
+    script.shut_down(10_000);
     script.expect(&[]);
     assert_eq!(script.connection.next_timeout(), Some(deadline));
     script.pass(1, &["ask Leave k1", "close Requested"]);
@@ -122,6 +122,21 @@ fn a_deadline_bounds_the_wait() {
     let late = script.connection.reply(script.requests[0], Ok(Payload::EMPTY), &mut script.out);
     assert_eq!(late, Err(Misuse::Closed));
     script.expect(&[]);
+}
+
+#[test]
+fn a_shutdown_gives_no_more_time_than_there_was_but_less_if_it_wants() {
+    let mut script = Script::new();
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.shut_down(30_000);
+    script.expect(&[]);
+    let deadline = script.now + Duration::from_secs(30);
+    assert_eq!(script.connection.next_timeout(), Some(deadline));
+    script.shut_down(40_000);
+    assert_eq!(script.connection.next_timeout(), Some(deadline));
+    script.shut_down(500);
+    script.pass(499, &[]);
+    script.pass(1, &["close Shutdown"]);
 }
 
 #[test]

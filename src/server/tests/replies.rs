@@ -112,7 +112,7 @@ fn calls_after_the_end_are_refused() {
     assert_eq!(connection.close_session(out), Err(Misuse::Closed));
     assert_eq!(script.create("k1"), Err(Misuse::Closed));
     script.close(&[]);
-    script.connection.shut_down(script.now, &mut script.out);
+    script.shut_down(10_000);
     script.expect(&[]);
     script.disconnect(&[]);
     script.client(request(2, "b", ""), &[]);

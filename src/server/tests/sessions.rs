@@ -167,3 +167,20 @@ fn an_application_may_use_the_connection_before_it_is_read() {
     assert_eq!(script.connection.signal(&name("w"), &welcome, &mut script.out), Ok(()));
     script.expect(&["send 40 #017778"]);
 }
+
+#[test]
+fn a_session_that_clients_would_refuse_is_not_created() {
+    let mut script = Script::new();
+    let now = UnixTime::from_seconds(0);
+    let info = |length| SessionInfo::new().public("x", "a".repeat(length)).private("y", "b");
+    let mut create = |length| {
+        let Script { connection, out, .. } = &mut script;
+        connection.create_session(key("k1"), now, info(length), out)
+    };
+    assert_eq!(create(Session::MAX_JSON), Err(Misuse::SessionTooLarge));
+    assert_eq!(create(Session::MAX_JSON - 200), Ok(()));
+    script.expect(&["ask Create k1"]);
+    let hidden = SessionInfo::new().private("x", "a".repeat(Session::MAX_JSON));
+    let mut script = Script::new();
+    assert_eq!(script.connection.create_session(key("k1"), now, hidden, &mut script.out), Ok(()));
+}

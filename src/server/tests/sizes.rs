@@ -46,7 +46,7 @@ fn the_same_inputs_give_the_same_outputs() {
             }
             lines.extend(script.lines());
         }
-        script.connection.shut_down(script.now, &mut script.out);
+        script.shut_down(10_000);
         script.connection.handle_timeout(script.now + Duration::from_secs(60), &mut script.out);
         lines.extend(script.lines());
         lines

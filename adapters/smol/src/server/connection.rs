@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_channel::oneshot;
 use wwr::server::{Misuse, RequestError};
@@ -98,7 +98,7 @@ pub(super) enum Input {
     /// News of the registry.
     Session(Outcome),
     Close,
-    ShutDown,
+    ShutDown(Duration),
 }
 
 struct Shared {

@@ -11,7 +11,7 @@ use event_listener::Event;
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
-use wwr::{Actions, Session, SessionKey};
+use wwr::{Actions, Instant, Session, SessionKey};
 
 use super::connection::{Connection, Input};
 use super::settings::Collection;
@@ -44,7 +44,8 @@ struct Roster {
     connections: HashMap<ConnectionId, Connection>,
     /// Connections that are let in but whose handshake is not over.
     arriving: usize,
-    draining: bool,
+    /// When the connections have to be gone, once the server shuts down.
+    draining: Option<Instant>,
 }
 
 /// Something the store is to do.
@@ -97,7 +98,7 @@ impl Hub {
     /// Lets one more connection in, unless there are `most` or the server shuts down.
     pub(super) fn admit(self: &Arc<Self>, most: usize) -> Option<Arrival> {
         let mut roster = lock(&self.roster);
-        if roster.draining || roster.connections.len() + roster.arriving >= most {
+        if roster.draining.is_some() || roster.connections.len() + roster.arriving >= most {
             return None;
         }
         roster.arriving += 1;
@@ -107,8 +108,9 @@ impl Hub {
     /// A connection is open.
     pub(super) fn enter(&self, connection: Connection) {
         let mut roster = lock(&self.roster);
-        if roster.draining {
-            connection.close_with(Input::ShutDown);
+        if let Some(deadline) = roster.draining {
+            let within = deadline.saturating_since(self.clock.now());
+            connection.close_with(Input::ShutDown(within));
         }
         roster.connections.insert(connection.connection_id(), connection);
     }
@@ -128,23 +130,24 @@ impl Hub {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        lock(&self.roster).draining
+        lock(&self.roster).draining.is_some()
     }
 
     /// Closes all connections once their handlers are done; the rest after `within`.
     pub(super) async fn shut_down(&self, within: Duration) {
         let connections = {
             let mut roster = lock(&self.roster);
-            roster.draining = true;
+            roster.draining = Some(self.clock.now() + within);
             roster.connections.values().cloned().collect::<Vec<_>>()
         };
-        connections.iter().for_each(|connection| connection.close_with(Input::ShutDown));
+        connections.iter().for_each(|connection| connection.close_with(Input::ShutDown(within)));
         let in_time = async {
             self.wait_until(|hub| hub.is_empty()).await;
             true
         };
         let too_late = async {
-            sleep(within).await;
+            // The connections keep the deadline by themselves, unless their clients take nothing.
+            sleep(within + GIVING_UP).await;
             false
         };
         if !smol::future::or(in_time, too_late).await {

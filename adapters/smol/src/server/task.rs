@@ -312,7 +312,7 @@ impl<H: Handler> Task<H> {
                 self.connection.show_session(self.machine.session());
             }
             Input::Close => self.machine.close(now, &mut self.out),
-            Input::ShutDown => self.machine.shut_down(now, &mut self.out),
+            Input::ShutDown(within) => self.machine.shut_down(now, within, &mut self.out),
         }
     }
 
