@@ -192,6 +192,8 @@ impl Task {
     }
 
     fn tell(&mut self, event: client::Event) {
+        // Whoever is woken by this shall see the state it speaks of.
+        self.shared.show(self.machine.status(), self.machine.session());
         let now = self.clock.now();
         let in_time = |at: Option<Instant>| at.map(|at| at.saturating_since(now));
         let event = match event {
@@ -216,7 +218,6 @@ impl Task {
                 return;
             }
         };
-        self.shared.show(self.machine.status(), self.machine.session());
         self.shared.audience.tell(&event);
     }
 
