@@ -192,20 +192,22 @@ impl Task {
     }
 
     fn tell(&mut self, event: client::Event) {
-        // Whoever is woken by this shall see the state it speaks of.
+        // First the state, then the listeners, then the callers: whoever is woken by one of them
+        // finds the ones before it done.
         self.shared.show(self.machine.status(), self.machine.session());
         let now = self.clock.now();
         let in_time = |at: Option<Instant>| at.map(|at| at.saturating_since(now));
+        let attempt = match &event {
+            client::Event::Connected => Some(Ok(())),
+            client::Event::ConnectFailed { error, .. } => Some(Err(*error)),
+            _ => None,
+        };
         let event = match event {
-            client::Event::Connected => {
-                self.answer_connecting(Ok(()));
-                Event::Connected
-            }
+            client::Event::Connected => Event::Connected,
             client::Event::Disconnected { reason, retry } => {
                 Event::Disconnected { reason, retry_in: in_time(retry) }
             }
             client::Event::ConnectFailed { error, retry } => {
-                self.answer_connecting(Err(error));
                 Event::ConnectFailed { error, retry_in: in_time(retry) }
             }
             client::Event::Signal(content) => Event::Signal(content),
@@ -219,6 +221,9 @@ impl Task {
             }
         };
         self.shared.audience.tell(&event);
+        if let Some(result) = attempt {
+            self.answer_connecting(result);
+        }
     }
 
     fn answer_connecting(&mut self, result: Result<(), ConnectError>) {
