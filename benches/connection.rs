@@ -1,0 +1,158 @@
+//! How long a server connection takes for one message, from the frame to what is sent.
+
+use core::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use wwr::server::{Action, Config, Connection};
+use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
+use wwr::wire::{Encoder, Identifier, Message};
+use wwr::{
+    Actions, Content, Dialect, Instant, Payload, Session, SessionInfo, SessionKey, UnixTime,
+};
+
+const NOW: Instant = Instant::EPOCH;
+
+/// A connection that serves, and whose list has been used before.
+struct Server {
+    connection: Connection,
+    out: Actions<Action>,
+}
+
+impl Server {
+    fn new(dialect: Dialect) -> Self {
+        let mut out = Actions::new();
+        let config = Config::default();
+        let connection = Connection::accept(&config, dialect, NOW, &mut out);
+        out.drain().for_each(drop);
+        Self { connection, out }
+    }
+
+    fn receive(&mut self, frame: &Bytes) {
+        self.connection.handle_message(NOW, black_box(frame.clone()), &mut self.out);
+    }
+
+    /// Carries everything out with a handler that answers at once with what it was asked.
+    fn answer(&mut self) {
+        while let Some(action) = self.out.pop() {
+            match action {
+                Action::Send(frame) => drop(black_box(frame)),
+                Action::Request(request) => {
+                    let payload = request.content.into_payload();
+                    let reply = self.connection.reply(request.id, Ok(payload), &mut self.out);
+                    reply.expect("it runs");
+                }
+                Action::Signal(signal) => {
+                    black_box(signal.content);
+                    let handled = self.connection.signal_handled(signal.id, &mut self.out);
+                    handled.expect("it runs");
+                }
+                other => unreachable!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn encode(message: &Message) -> Bytes {
+    Encoder::new().encode(Dialect::V1_4, message).expect("valid")
+}
+
+fn id() -> Identifier {
+    Identifier::from_counter(1)
+}
+
+fn content() -> Content {
+    Content::new(b"echo", &Payload::binary(vec![b'x'; 32])).expect("a short name")
+}
+
+fn messages(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("server");
+    let request = encode(&Message::Request { id: id(), content: content() });
+    let signal = encode(&Message::Signal(content()));
+    let malformed = Bytes::from_static(b"\x7f\x01\0\0\0\0\0\0\0\xffname");
+    let heartbeat = encode_heartbeat();
+    for (name, frames) in [
+        ("request to reply", &[&request][..]),
+        ("signal", &[&signal]),
+        // With something meaningful after it, so that the connection is not closed.
+        ("malformed, then signal", &[&malformed, &signal]),
+        ("heartbeat", &[&heartbeat]),
+    ] {
+        let mut server = Server::new(Dialect::V1_4);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                for frame in frames {
+                    server.receive(frame);
+                    server.answer();
+                }
+            });
+        });
+    }
+    // Sixteen requests are there after one read of the socket; the replies go out together.
+    let mut server = Server::new(Dialect::V1_4);
+    group.bench_function("16 pipelined requests", |bencher| {
+        bencher.iter(|| {
+            for _ in 0..16 {
+                server.receive(&request);
+            }
+            server.answer();
+        });
+    });
+    group.finish();
+}
+
+fn encode_heartbeat() -> Bytes {
+    Encoder::new().encode(Dialect::V1_5, &Message::Heartbeat).expect("valid")
+}
+
+/// A client restores a session and closes the connection; the store answers at once.
+fn restore(criterion: &mut Criterion) {
+    let key = SessionKey::from_entropy([7; SessionKey::ENTROPY]);
+    let info = SessionInfo::new().public("user", "ada").private("quota", 10);
+    let session = Session::new(key.clone(), UnixTime::from_seconds(1_500_000_000), info);
+    let key = Bytes::copy_from_slice(key.as_str().as_bytes());
+    let frame = encode(&Message::RestoreSession { id: id(), key });
+    let mut registry = Registry::new(RegistryConfig::default());
+    let mut effects = Actions::<Effect>::new();
+    let mut out = Actions::new();
+
+    criterion.bench_function("server/restore and leave", |bencher| {
+        bencher.iter(|| {
+            let config = Config::default();
+            let mut connection = Connection::accept(&config, Dialect::V1_4, NOW, &mut out);
+            connection.handle_message(NOW, black_box(frame.clone()), &mut out);
+            loop {
+                if let Some(action) = out.pop() {
+                    match action {
+                        Action::Send(frame) => {
+                            black_box(frame);
+                            connection.close(NOW, &mut out);
+                        }
+                        Action::Session(command) => {
+                            registry.handle(ConnectionId(1), command, &mut effects);
+                        }
+                        Action::SessionEvent(_) | Action::Close(_) => {}
+                        other => unreachable!("{other:?}"),
+                    }
+                } else if let Some(effect) = effects.pop() {
+                    match effect {
+                        Effect::Lookup { ticket, .. } => {
+                            let found = Ok(Some(Box::new(session.clone())));
+                            registry.looked_up(ticket, found, &mut effects);
+                        }
+                        Effect::Deliver { outcome, .. } => {
+                            connection.handle_session(NOW, outcome, &mut out);
+                        }
+                        other => unreachable!("{other:?}"),
+                    }
+                } else {
+                    break;
+                }
+            }
+            assert!(registry.is_idle());
+        });
+    });
+}
+
+criterion_group!(benches, messages, restore);
+criterion_main!(benches);
