@@ -56,7 +56,8 @@ pub enum Effect {
         /// Whose session.
         key: SessionKey,
     },
-    /// Hand this to the connection's machine. If the connection is gone, drop it.
+    /// Hand this to the connection's machine, after all that was to be delivered to it before. If
+    /// the connection is gone, drop it.
     Deliver {
         /// To whom.
         connection: ConnectionId,

@@ -41,9 +41,12 @@ pub struct RegistryConfig {
 /// * the application closes a session everywhere: [`close_key`](Self::close_key).
 ///
 /// Every call appends [`Effect`]s for the host to carry out. The store may answer in any order. What
-/// a connection asks, and what it is told, must each stay in order. Cost: logarithmic in the number of
-/// sessions, linear in the number of connections that wait for the same session or are told that it
-/// was closed. Several registries may share the work, each for its part of the keys.
+/// a connection asks, and what it is told, must each stay in order: a host that shares the registry
+/// under a lock queues [`Effect::Deliver`] for its connection before it lets go of the lock.
+///
+/// Cost: logarithmic in the number of sessions, linear in the number of connections that wait for the
+/// same session or are told that it was closed. Several registries may share the work, each for its
+/// part of the keys.
 #[derive(Debug, Default)]
 pub struct Registry {
     config: RegistryConfig,
