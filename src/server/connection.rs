@@ -235,8 +235,11 @@ impl Connection {
     /// Creates a session for this connection (protocol §5.5). `key` is fresh, such as
     /// [`SessionKey::from_entropy`] makes it.
     ///
-    /// Ends with [`SessionEvent::Created`](super::SessionEvent::Created) or [`SessionEvent::CreateFailed`](super::SessionEvent::CreateFailed); the client is told
+    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`]; the client is told
     /// before the former. Reply to the request that caused it after that.
+    ///
+    /// [`SessionEvent::Created`]: super::SessionEvent::Created
+    /// [`SessionEvent::CreateFailed`]: super::SessionEvent::CreateFailed
     ///
     /// # Errors
     ///
@@ -255,8 +258,11 @@ impl Connection {
     /// Closes the session of this connection (protocol §5.8); if no other connection holds it, it is
     /// destroyed. The client is told.
     ///
-    /// Gives whether there was one. If so, ends with [`SessionEvent::Closed`](super::SessionEvent::Closed) or
-    /// [`SessionEvent::CloseFailed`](super::SessionEvent::CloseFailed).
+    /// Gives whether there was one. If so, ends with [`SessionEvent::Closed`] or
+    /// [`SessionEvent::CloseFailed`].
+    ///
+    /// [`SessionEvent::Closed`]: super::SessionEvent::Closed
+    /// [`SessionEvent::CloseFailed`]: super::SessionEvent::CloseFailed
     ///
     /// # Errors
     ///
