@@ -56,7 +56,8 @@ impl RequestError {
 /// A call that does not fit the state of the connection. Nothing was changed or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
-    /// The connection is over: its socket is gone or its last action was [`Close`](super::Action::Close).
+    /// The connection is over: its socket is gone, or its last action was
+    /// [`Close`](super::Action::Close).
     #[error("the connection is closed")]
     Closed,
     /// The request or signal was answered before, or never existed.
