@@ -1,10 +1,12 @@
 //! What the program does with the library; each step is `Some` if it went well.
 
 use bytes::Bytes;
+use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Content, Dialect, Payload};
+use wwr::{Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{client, preflight, server};
 
-pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses];
+pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses, converses];
 
 fn reads() -> Option<()> {
     let frame = Bytes::from_static(b"\x41\x05alarm\0f\0i\0r\0e\0");
@@ -22,4 +24,57 @@ fn writes() -> Option<()> {
 
 fn refuses() -> Option<()> {
     decode(Dialect::V1_4, Bytes::from_static(b"\x7f")).is_err().then_some(())
+}
+
+/// Both machines, joined by nothing but their actions: a login, and an echo.
+fn converses() -> Option<()> {
+    let (now, id) = (Instant::EPOCH, ConnectionId(1));
+    let (mut ours, mut theirs, mut effects) = (Actions::new(), Actions::new(), Actions::new());
+    let mut registry = Registry::new(RegistryConfig::default());
+    let mut server =
+        server::Connection::accept(&server::Config::default(), Dialect::V1_4, now, &mut theirs);
+    let mut client = client::Client::new(client::Config::default(), 7);
+    client.connect(now, &mut ours);
+    let login =
+        client.request(now, Name::new("login").ok()?, "ada".into(), None, &mut ours).ok()?;
+
+    let (mut waiting, mut outcome) = (None, None);
+    while !(ours.is_empty() && theirs.is_empty() && effects.is_empty()) {
+        match ours.pop() {
+            Some(client::Action::Probe) => {
+                let body = preflight::body(Dialect::V1_4)?.into();
+                let answer = preflight::Answer { status: 200, body };
+                client.handle_probed(now, Ok(answer), &mut ours);
+            }
+            Some(client::Action::Dial) => client.handle_opened(now, &mut ours),
+            Some(client::Action::Send(frame)) => server.handle_message(now, frame, &mut theirs),
+            Some(client::Action::Done { id, outcome: done }) if id == login => outcome = Some(done),
+            _ => {}
+        }
+        match theirs.pop() {
+            Some(server::Action::Send(frame)) => client.handle_message(now, frame, &mut ours),
+            Some(server::Action::Request(request)) => {
+                let key = SessionKey::from_entropy([7; SessionKey::ENTROPY]);
+                let info = SessionInfo::new().public("name", &*request.content.text().ok()?);
+                server.create_session(key, UnixTime::from_seconds(0), info, &mut theirs).ok()?;
+                waiting = Some(request);
+            }
+            Some(server::Action::SessionEvent(server::SessionEvent::Created)) => {
+                let request = waiting.take()?;
+                let echo = request.content.into_payload();
+                server.reply(request.id, Ok(echo), &mut theirs).ok()?;
+            }
+            Some(server::Action::Session(command)) => registry.handle(id, command, &mut effects),
+            _ => {}
+        }
+        match effects.pop() {
+            Some(Effect::Deliver { outcome, .. }) => {
+                server.handle_session(now, outcome, &mut theirs)
+            }
+            Some(Effect::Store { ticket, .. }) => registry.stored(ticket, Ok(()), &mut effects),
+            _ => {}
+        }
+    }
+    let name = client.session()?.info.value("name")?.as_str()? == "ada";
+    (name && outcome == Some(Ok("ada".into()))).then_some(())
 }
