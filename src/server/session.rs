@@ -1,6 +1,7 @@
 //! The session of one connection.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 
 use super::action::{Action, CloseReason, SessionEvent};
 use super::error::Misuse;
@@ -31,7 +32,7 @@ enum State {
         key: SessionKey,
     },
     /// The application created a session, the registry has not answered.
-    Creating(Box<Session>),
+    Creating(Box<Creation>),
     Held {
         session: Box<Session>,
         stored: Stored,
@@ -42,6 +43,13 @@ enum State {
         stored: Stored,
         closer: Closer,
     },
+}
+
+/// A session on its way, with the JSON that announces it.
+#[derive(Debug)]
+struct Creation {
+    session: Box<Session>,
+    json: String,
 }
 
 /// Whether somebody waits for the store to answer about a new session.
@@ -76,9 +84,8 @@ impl SessionSlot {
         match &self.state {
             State::Empty => None,
             State::Restoring { key, .. } => Some(key),
-            State::Creating(session)
-            | State::Held { session, .. }
-            | State::Closing { session, .. } => Some(&session.key),
+            State::Creating(creation) => Some(&creation.session.key),
+            State::Held { session, .. } | State::Closing { session, .. } => Some(&session.key),
         }
     }
 
@@ -152,10 +159,11 @@ impl SessionSlot {
             }
         }
         let session = Box::new(Session::new(key, now, info));
-        if session.to_json().len() > Session::MAX_JSON {
+        let json = session.to_json();
+        if json.len() > Session::MAX_JSON {
             return Err(Misuse::SessionTooLarge);
         }
-        self.state = State::Creating(session.clone());
+        self.state = State::Creating(Box::new(Creation { session: session.clone(), json }));
         out.push(Action::Session(Command::Create(session)));
         Ok(())
     }
@@ -213,10 +221,10 @@ impl SessionSlot {
                 reply::special(id, SpecialReply::InternalError, out);
                 State::Empty
             }
-            (State::Creating(session), Change::Created) => {
-                let frame = out.encoder.session_created(session.to_json().as_bytes());
+            (State::Creating(creation), Change::Created) => {
+                let frame = out.encoder.session_created(creation.json.as_bytes());
                 out.push(Action::Send(frame));
-                State::Held { session, stored: Stored::Awaited }
+                State::Held { session: creation.session, stored: Stored::Awaited }
             }
             (State::Creating(_), Change::CreateFailed) => {
                 out.push(Action::SessionEvent(SessionEvent::CreateFailed));

@@ -105,6 +105,12 @@ impl Registry {
         self.entries.get(key).map_or(0, |entry| entry.holders.len())
     }
 
+    /// Whether a session is being destroyed, or will be once the store has answered earlier
+    /// questions about it.
+    pub fn is_closing(&self, key: &SessionKey) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.store.is_closing())
+    }
+
     /// Whether nothing is held, reserved or in the hands of the store.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.tickets.is_empty()

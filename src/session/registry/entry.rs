@@ -85,6 +85,16 @@ impl Entry {
 }
 
 impl StoreWork {
+    /// Whether the session is to be destroyed, now or later.
+    pub(super) const fn is_closing(self) -> bool {
+        match self {
+            Self::Nothing | Self::Storing { closing: None, .. } => false,
+            Self::Storing { closing: Some(_), .. }
+            | Self::AwaitingLookups(_)
+            | Self::Destroying(_) => true,
+        }
+    }
+
     /// Who has the session destroyed, now or later.
     pub(super) const fn closer(&mut self) -> Option<&mut Closer> {
         match self {

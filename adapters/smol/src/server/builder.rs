@@ -148,7 +148,13 @@ impl<H: Handler> Builder<H> {
             true => Sessions::Enabled(self.keys.format()),
             false => Sessions::Disabled,
         };
-        let hub = Hub::new(self.executor, self.keys, self.store, self.registry);
+        let hub = Hub::new(
+            self.executor,
+            self.keys,
+            self.store,
+            self.limits.store_timeout,
+            self.registry,
+        );
         let hub = Arc::new(hub);
         if let Some(collection) = self.collection {
             hub.spawn(hub.clone().collect(collection));

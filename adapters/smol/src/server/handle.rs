@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wwr::SessionKey;
+use wwr::session::StoreFailed;
 
 use super::connection::Connection;
 use super::hub::Hub;
-use crate::store::StoreError;
 
 /// A running server, from outside. Cheap to clone.
 #[derive(Clone)]
@@ -75,12 +75,13 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// If the store could not destroy the session; the connections were told all the same.
+    /// [`StoreFailed`] if the store could not destroy the session, the log says why. The connections
+    /// were told all the same.
     pub async fn close_session(
         &self,
         key: SessionKey,
         connections: Connections,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<usize, StoreFailed> {
         self.hub.close_key(key, connections == Connections::Close).await
     }
 }

@@ -20,8 +20,9 @@ use crate::executor::Spawn;
 use crate::key::KeyGenerator;
 use crate::store::{SessionStore, SharedStore, StoreError, StoreErrorKind};
 
-/// How long a shutdown waits for tasks whose sockets it has taken away.
-const GIVING_UP: Duration = Duration::from_secs(1);
+/// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
+/// whose sockets it has taken away.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The shared part of a server, without its application.
 pub(super) struct Hub {
@@ -30,13 +31,21 @@ pub(super) struct Hub {
     address: OnceLock<SocketAddr>,
     executor: Box<dyn Spawn>,
     store: SharedStore,
+    store_timeout: Duration,
+    /// Locked before `closers` and `roster`, never after.
     registry: Mutex<Registry>,
+    /// Who waits for a session to be destroyed.
+    closers: Mutex<HashMap<SessionKey, Vec<Waiting>>>,
     roster: Mutex<Roster>,
-    /// Notified when a connection ends, and when the server has stopped.
+    /// Notified when a connection ends and when a shutdown gets further.
     changed: Event,
+    overdue: AtomicBool,
     stopped: AtomicBool,
     last_id: AtomicU64,
 }
+
+/// Somebody who waits for a session to be destroyed.
+type Waiting = oneshot::Sender<Result<(), StoreFailed>>;
 
 /// Who is there.
 #[derive(Debug, Default)]
@@ -61,6 +70,7 @@ impl Hub {
         executor: Box<dyn Spawn>,
         keys: Box<dyn KeyGenerator>,
         store: SharedStore,
+        store_timeout: Duration,
         config: RegistryConfig,
     ) -> Self {
         Self {
@@ -69,9 +79,12 @@ impl Hub {
             address: OnceLock::new(),
             executor,
             store,
+            store_timeout,
             registry: Mutex::new(Registry::new(config)),
+            closers: Mutex::new(HashMap::new()),
             roster: Mutex::new(Roster::default()),
             changed: Event::new(),
+            overdue: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             last_id: AtomicU64::new(0),
         }
@@ -141,21 +154,17 @@ impl Hub {
             roster.connections.values().cloned().collect::<Vec<_>>()
         };
         connections.iter().for_each(|connection| connection.close_with(Input::ShutDown(within)));
-        let in_time = async {
-            self.wait_until(|hub| hub.is_empty()).await;
-            true
-        };
-        let too_late = async {
-            // The connections keep the deadline by themselves, unless their clients take nothing.
-            sleep(within + GIVING_UP).await;
-            false
-        };
-        if !smol::future::or(in_time, too_late).await {
+        // The connections keep the deadline by themselves; what follows is for those whose handlers
+        // outlive their client, then for those whose client is slow to close.
+        if !self.empties(within).await {
+            self.overdue.store(true, Ordering::Release);
+            self.changed.notify(usize::MAX);
+        }
+        if !self.empties(GOODBYE).await {
             let late = self.connections();
             tracing::warn!(connections = late.len(), "shutdown takes too long: giving up on them");
             late.iter().for_each(|connection| connection.inbox().close());
-            let gone = self.wait_until(|hub| hub.is_empty());
-            smol::future::or(gone, sleep(GIVING_UP)).await;
+            self.empties(GOODBYE).await;
         }
         self.stopped.store(true, Ordering::Release);
         self.changed.notify(usize::MAX);
@@ -174,6 +183,24 @@ impl Hub {
             }
         };
         smol::future::or(work, self.stopped()).await;
+    }
+
+    /// Whether all connections have ended before a time is over.
+    async fn empties(&self, within: Duration) -> bool {
+        let in_time = async {
+            self.wait_until(|hub| hub.is_empty()).await;
+            true
+        };
+        let too_late = async {
+            sleep(within).await;
+            false
+        };
+        smol::future::or(in_time, too_late).await
+    }
+
+    /// Waits until a shutdown is past its deadline.
+    pub(super) async fn overdue(&self) {
+        self.wait_until(|hub| hub.overdue.load(Ordering::Acquire)).await;
     }
 
     fn is_empty(&self) -> bool {
@@ -208,46 +235,41 @@ impl Hub {
 
     /// Hands a connection's command to the registry.
     pub(super) fn handle(self: &Arc<Self>, from: ConnectionId, command: Command) {
-        let mut effects = Actions::new();
-        lock(&self.registry).handle(from, command, &mut effects);
-        self.carry_out(&mut effects);
+        let jobs = self.consult(|registry, effects| registry.handle(from, command, effects)).1;
+        self.start(jobs);
     }
 
-    /// Closes a session everywhere; gives how many connections were told.
+    /// Closes a session everywhere, and waits until it is destroyed; gives how many connections
+    /// were told.
     pub(super) async fn close_key(
         self: &Arc<Self>,
         key: SessionKey,
         disconnect: bool,
-    ) -> Result<usize, StoreError> {
-        let mut effects = Actions::new();
-        let told = lock(&self.registry).close_key(key, disconnect, &mut effects);
-        let mut waits = Vec::new();
-        while let Some(effect) = effects.pop() {
-            if let Some(job) = self.deliver(effect) {
-                let (done, wait) = oneshot::channel();
-                let hub = self.clone();
-                self.spawn(async move {
-                    // The caller may have lost interest.
-                    let _ = done.send(hub.work(job).await);
-                });
-                waits.push(wait);
-            }
-        }
-        for wait in waits {
-            wait.await.unwrap_or(Ok(()))?;
-        }
+    ) -> Result<usize, StoreFailed> {
+        let (done, destroyed) = oneshot::channel();
+        let (told, jobs) = self.consult(|registry, effects| {
+            let told = registry.close_key(key.clone(), disconnect, effects);
+            lock(&self.closers).entry(key).or_default().push(done);
+            told
+        });
+        self.start(jobs);
+        destroyed.await.unwrap_or(Err(StoreFailed))?;
         Ok(told)
     }
 
-    fn carry_out(self: &Arc<Self>, effects: &mut Actions<Effect>) {
-        while let Some(effect) = effects.pop() {
-            if let Some(job) = self.deliver(effect) {
-                let hub = self.clone();
-                // A task of its own: the registry has to hear of the end also if the connection
-                // that asked is gone by then. Errors were logged.
-                self.spawn(async move { drop(hub.work(job).await) });
-            }
-        }
+    /// Asks the registry, delivers what it says to connections, and gives what the store is to do.
+    ///
+    /// All deliveries are made before anybody else can ask, so that a connection hears of changes
+    /// in the order in which they happened.
+    fn consult<T>(
+        &self,
+        ask: impl FnOnce(&mut Registry, &mut Actions<Effect>) -> T,
+    ) -> (T, Vec<Job>) {
+        let mut effects = Actions::new();
+        let mut registry = lock(&self.registry);
+        let answer = ask(&mut registry, &mut effects);
+        let jobs = effects.drain().filter_map(|effect| self.deliver(effect)).collect();
+        (answer, jobs)
     }
 
     /// Carries out an effect, or gives it back as a job for the store.
@@ -266,39 +288,78 @@ impl Hub {
         }
     }
 
-    /// Has the store do a job and tells the registry.
-    fn work(
-        self: Arc<Self>,
-        job: Job,
-    ) -> futures_util::future::BoxFuture<'static, Result<(), StoreError>> {
-        Box::pin(async move {
-            let mut effects = Actions::new();
-            let result = match job {
-                Job::Lookup(ticket, key) => {
-                    let now = Clock::unix_now();
-                    let (answer, result) = split(guard(self.store.look_up(&key, now)).await);
-                    let answer = answer.map(|session| session.map(Box::new));
-                    lock(&self.registry).looked_up(ticket, answer, &mut effects);
-                    result
-                }
-                Job::Store(ticket, session) => {
-                    let (answer, result) = split(guard(self.store.create(&session)).await);
-                    lock(&self.registry).stored(ticket, answer, &mut effects);
-                    result
-                }
-                Job::Destroy(ticket, key) => {
-                    let (answer, result) = split(guard(self.store.destroy(&key)).await);
-                    lock(&self.registry).destroyed(ticket, answer, &mut effects);
-                    result
-                }
-            };
-            if let Err(error) = &result {
-                tracing::error!(%error, "the session store failed");
-            }
-            self.carry_out(&mut effects);
-            result
-        })
+    /// Has the store do jobs, each in a task of its own: the registry has to hear of the end also
+    /// if the connection that asked is gone by then.
+    fn start(self: &Arc<Self>, jobs: Vec<Job>) {
+        for job in jobs {
+            let hub = self.clone();
+            self.spawn(async move { hub.work(job).await });
+        }
     }
+
+    /// Has the store do a job and tells the registry.
+    async fn work(self: Arc<Self>, job: Job) {
+        let (key, answer) = match job {
+            Job::Lookup(ticket, key) => {
+                let found = self.ask_store(self.store.look_up(&key, Clock::unix_now())).await;
+                (key, Answer::Lookup(ticket, found.map(|session| session.map(Box::new))))
+            }
+            Job::Store(ticket, session) => {
+                let stored = self.ask_store(self.store.create(&session)).await;
+                (session.key.clone(), Answer::Store(ticket, stored))
+            }
+            Job::Destroy(ticket, key) => {
+                let destroyed = self.ask_store(self.store.destroy(&key)).await;
+                (key, Answer::Destroy(ticket, destroyed))
+            }
+        };
+        let ((), jobs) = self.consult(|registry, effects| {
+            let destroyed = match &answer {
+                Answer::Destroy(_, destroyed) => *destroyed,
+                Answer::Lookup(..) | Answer::Store(..) => Ok(()),
+            };
+            match answer {
+                Answer::Lookup(ticket, found) => registry.looked_up(ticket, found, effects),
+                Answer::Store(ticket, stored) => registry.stored(ticket, stored, effects),
+                Answer::Destroy(ticket, destroyed) => {
+                    registry.destroyed(ticket, destroyed, effects);
+                }
+            }
+            if !registry.is_closing(&key) {
+                for closer in lock(&self.closers).remove(&key).unwrap_or_default() {
+                    // The caller may have lost interest.
+                    let _ = closer.send(destroyed);
+                }
+            }
+        });
+        self.start(jobs);
+    }
+
+    /// Waits for the store, but not for ever, and logs its errors.
+    async fn ask_store<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreFailed> {
+        let in_time = async {
+            guard(work).await.map_err(|error| {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the session store failed");
+            })
+        };
+        let too_late = async {
+            sleep(self.store_timeout).await;
+            tracing::error!(after = ?self.store_timeout, "the session store does not answer");
+            Err(())
+        };
+        smol::future::or(in_time, too_late).await.map_err(|()| StoreFailed)
+    }
+}
+
+/// What the store answered.
+enum Answer {
+    Lookup(Ticket, Result<Option<Box<Session>>, StoreFailed>),
+    Store(Ticket, Result<(), StoreFailed>),
+    Destroy(Ticket, Result<(), StoreFailed>),
 }
 
 /// A place among the connections, held during the handshake.
@@ -321,14 +382,6 @@ async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T
             "the session store panicked; see its own message",
         ))
     })
-}
-
-/// What the registry has to know, and what the log has to.
-fn split<T>(result: Result<T, StoreError>) -> (Result<T, StoreFailed>, Result<(), StoreError>) {
-    match result {
-        Ok(answer) => (Ok(answer), Ok(())),
-        Err(error) => (Err(StoreFailed), Err(error)),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -24,6 +24,9 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// How long a client may take to answer a close frame. Default: 2 s.
     pub close_timeout: Duration,
+    /// How long the session store may take to answer before that counts as a failure of it.
+    /// Default: 30 s.
+    pub store_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -38,6 +41,7 @@ impl Default for Limits {
             max_waiting_bytes: 1024 * 1024,
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
+            store_timeout: Duration::from_secs(30),
         }
     }
 }

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream};
 use smol::Timer;
+use smol::future::or;
 use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent, SignalId};
 use wwr::{Actions, Instant, Payload, Session, SessionInfo};
 
@@ -137,7 +138,8 @@ impl<H: Handler> Task<H> {
             End::Gone => {
                 tracing::debug!(connection = self.connection.id(), "gone");
                 drop(self.socket);
-                finish(self.handlers, self.patience.drain).await;
+                let patience = or(sleep(self.patience.drain), self.hub.overdue());
+                finish(self.handlers, patience).await;
             }
             End::Aborted => {
                 tracing::warn!(connection = self.connection.id(), "given up");
@@ -366,7 +368,10 @@ async fn caught<T>(work: impl Future<Output = T>, what: &str) -> Option<T> {
 }
 
 /// Lets handlers run on whose client has gone.
-async fn finish(handlers: FuturesUnordered<BoxFuture<'static, Done>>, patience: Duration) {
+async fn finish(
+    handlers: FuturesUnordered<BoxFuture<'static, Done>>,
+    patience: impl Future<Output = ()>,
+) {
     if handlers.is_empty() {
         return;
     }
@@ -381,10 +386,10 @@ async fn finish(handlers: FuturesUnordered<BoxFuture<'static, Done>>, patience: 
         }
     });
     let patience = async {
-        sleep(patience).await;
+        patience.await;
         tracing::warn!("handlers of an ended connection take too long and are dropped");
     };
-    smol::future::or(all, patience).await;
+    or(all, patience).await;
 }
 
 /// Answers a caller, who may have lost interest.
