@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use event_listener::Event;
@@ -32,9 +32,8 @@ pub(super) struct Hub {
     store: SharedStore,
     registry: Mutex<Registry>,
     roster: Mutex<Roster>,
-    /// Notified when a connection ends, and when the server has stopped.
+    /// Notified when a connection ends, and when the server enters another stage.
     changed: Event,
-    stopped: AtomicBool,
     last_id: AtomicU64,
 }
 
@@ -44,7 +43,19 @@ struct Roster {
     connections: HashMap<ConnectionId, Connection>,
     /// Connections that are let in but whose handshake is not over.
     arriving: usize,
-    draining: bool,
+    stage: Stage,
+}
+
+/// Where a server stands in its life. There is no way back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    #[default]
+    Serving,
+    /// What runs may finish, what is new is refused.
+    Draining,
+    /// Nothing that still runs is waited for.
+    GivingUp,
+    Stopped,
 }
 
 /// Something the store is to do.
@@ -71,7 +82,6 @@ impl Hub {
             registry: Mutex::new(Registry::new(config)),
             roster: Mutex::new(Roster::default()),
             changed: Event::new(),
-            stopped: AtomicBool::new(false),
             last_id: AtomicU64::new(0),
         }
     }
@@ -97,26 +107,26 @@ impl Hub {
     /// Lets one more connection in, unless there are `most` or the server shuts down.
     pub(super) fn admit(self: &Arc<Self>, most: usize) -> Option<Arrival> {
         let mut roster = lock(&self.roster);
-        if roster.draining || roster.connections.len() + roster.arriving >= most {
+        let full = roster.connections.len() + roster.arriving >= most;
+        if full || roster.stage > Stage::Serving {
             return None;
         }
         roster.arriving += 1;
         Some(Arrival { hub: self.clone() })
     }
 
-    /// A connection is open.
-    pub(super) fn enter(&self, connection: Connection) {
+    /// A connection is open, until what this gives is dropped.
+    pub(super) fn enter(self: &Arc<Self>, connection: Connection) -> Presence {
         let mut roster = lock(&self.roster);
-        if roster.draining {
-            connection.close_with(Input::ShutDown);
+        roster.connections.insert(connection.connection_id(), connection.clone());
+        let stage = roster.stage;
+        drop(roster);
+        match stage {
+            Stage::Serving => {}
+            Stage::Draining => connection.close_with(Input::ShutDown),
+            Stage::GivingUp | Stage::Stopped => connection.inbox().close(),
         }
-        roster.connections.insert(connection.connection_id(), connection);
-    }
-
-    /// A connection has ended.
-    pub(super) fn leave(&self, connection: &Connection) {
-        lock(&self.roster).connections.remove(&connection.connection_id());
-        self.changed.notify(usize::MAX);
+        Presence { hub: self.clone(), connection }
     }
 
     pub(super) fn connections(&self) -> Vec<Connection> {
@@ -128,17 +138,15 @@ impl Hub {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        lock(&self.roster).draining
+        lock(&self.roster).stage > Stage::Serving
     }
 
     /// Closes all connections once their handlers are done; the rest after `within`.
     pub(super) async fn shut_down(&self, within: Duration) {
-        let connections = {
-            let mut roster = lock(&self.roster);
-            roster.draining = true;
-            roster.connections.values().cloned().collect::<Vec<_>>()
-        };
-        connections.iter().for_each(|connection| connection.close_with(Input::ShutDown));
+        self.advance(Stage::Draining);
+        for connection in self.connections() {
+            connection.close_with(Input::ShutDown);
+        }
         let in_time = async {
             self.wait_until(|hub| hub.is_empty()).await;
             true
@@ -148,39 +156,52 @@ impl Hub {
             false
         };
         if !smol::future::or(in_time, too_late).await {
+            self.advance(Stage::GivingUp);
             let late = self.connections();
             tracing::warn!(connections = late.len(), "shutdown takes too long: giving up on them");
             late.iter().for_each(|connection| connection.inbox().close());
             let gone = self.wait_until(|hub| hub.is_empty());
             smol::future::or(gone, sleep(GIVING_UP)).await;
         }
-        self.stopped.store(true, Ordering::Release);
+        self.advance(Stage::Stopped);
+    }
+
+    /// Enters a stage, unless the server is further already.
+    fn advance(&self, stage: Stage) {
+        let mut roster = lock(&self.roster);
+        roster.stage = roster.stage.max(stage);
+        drop(roster);
         self.changed.notify(usize::MAX);
     }
 
-    /// Removes old sessions from the store, again and again.
-    pub(super) async fn collect(self: Arc<Self>, collection: Collection) {
-        let work = async {
-            loop {
+    /// Waits until the server has come this far.
+    pub(super) async fn reaches(&self, stage: Stage) {
+        self.wait_until(|hub| lock(&hub.roster).stage >= stage).await;
+    }
+
+    /// Removes old sessions from the store, again and again, while the server exists and serves.
+    pub(super) async fn collect(hub: Weak<Self>, collection: Collection) {
+        loop {
+            let Some(hub) = hub.upgrade() else { return };
+            let work = async {
                 let age = collection.not_looked_up_for;
-                match guard(self.store.collect(Clock::unix_now(), age)).await {
+                match guard(hub.store.collect(Clock::unix_now(), age)).await {
                     Ok(collected) => tracing::info!(?collected, "old sessions removed"),
                     Err(error) => tracing::error!(%error, "old sessions could not be removed"),
                 }
-                sleep(collection.every).await;
+            };
+            smol::future::or(work, hub.reaches(Stage::Stopped)).await;
+            if lock(&hub.roster).stage == Stage::Stopped {
+                return;
             }
-        };
-        smol::future::or(work, self.stopped()).await;
+            drop(hub);
+            sleep(collection.every).await;
+        }
     }
 
     fn is_empty(&self) -> bool {
         let roster = lock(&self.roster);
         roster.connections.is_empty() && roster.arriving == 0
-    }
-
-    /// Waits until a shutdown is complete.
-    pub(super) async fn stopped(&self) {
-        self.wait_until(|hub| hub.stopped.load(Ordering::Acquire)).await;
     }
 
     async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
@@ -205,9 +226,8 @@ impl Hub {
 
     /// Hands a connection's command to the registry.
     pub(super) fn handle(self: &Arc<Self>, from: ConnectionId, command: Command) {
-        let mut effects = Actions::new();
-        lock(&self.registry).handle(from, command, &mut effects);
-        self.carry_out(&mut effects);
+        let ((), jobs) = self.change(|registry, out| registry.handle(from, command, out));
+        self.start(jobs);
     }
 
     /// Closes a session everywhere; gives how many connections were told.
@@ -216,42 +236,46 @@ impl Hub {
         key: SessionKey,
         disconnect: bool,
     ) -> Result<usize, StoreError> {
-        let mut effects = Actions::new();
-        let told = lock(&self.registry).close_key(key, disconnect, &mut effects);
+        let (told, jobs) = self.change(|registry, out| registry.close_key(key, disconnect, out));
         let mut waits = Vec::new();
-        while let Some(effect) = effects.pop() {
-            if let Some(job) = self.deliver(effect) {
-                let (done, wait) = oneshot::channel();
-                let hub = self.clone();
-                self.spawn(async move {
-                    // The caller may have lost interest.
-                    let _ = done.send(hub.work(job).await);
-                });
-                waits.push(wait);
-            }
+        for job in jobs {
+            let (done, wait) = oneshot::channel();
+            let hub = self.clone();
+            self.spawn(async move {
+                // The caller may have lost interest.
+                let _ = done.send(hub.work(job).await);
+            });
+            waits.push(wait);
         }
         for wait in waits {
-            wait.await.unwrap_or(Ok(()))?;
+            let dropped =
+                || StoreError::new(StoreErrorKind::Failed, "the executor of the server has ended");
+            wait.await.unwrap_or_else(|_| Err(dropped()))?;
         }
         Ok(told)
     }
 
-    fn carry_out(self: &Arc<Self>, effects: &mut Actions<Effect>) {
-        while let Some(effect) = effects.pop() {
-            if let Some(job) = self.deliver(effect) {
-                let hub = self.clone();
-                // A task of its own: the registry has to hear of the end also if the connection
-                // that asked is gone by then. Errors were logged.
-                self.spawn(async move { drop(hub.work(job).await) });
-            }
-        }
+    /// Changes the registry and tells the connections concerned. Gives what the store is to do.
+    ///
+    /// They are told before anybody else can change the registry, so that each hears of what
+    /// happened in the order in which it did.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Registry, &mut Actions<Effect>) -> T,
+    ) -> (T, Vec<Job>) {
+        let mut effects = Actions::new();
+        let mut registry = lock(&self.registry);
+        let result = change(&mut registry, &mut effects);
+        let jobs = effects.drain().filter_map(|effect| self.deliver(effect)).collect();
+        (result, jobs)
     }
 
-    /// Carries out an effect, or gives it back as a job for the store.
+    /// Delivers what is for a connection; gives back what is for the store.
     fn deliver(&self, effect: Effect) -> Option<Job> {
         match effect {
             Effect::Deliver { connection, outcome } => {
-                if let Some(connection) = lock(&self.roster).connections.get(&connection) {
+                let connection = lock(&self.roster).connections.get(&connection).cloned();
+                if let Some(connection) = connection {
                     // A connection that just ended does not need it any more.
                     let _ = connection.push(Input::Session(outcome), 0);
                 }
@@ -263,36 +287,42 @@ impl Hub {
         }
     }
 
+    /// Has the store do jobs, each in a task of its own: the registry has to hear of the end also if
+    /// the connection that asked is gone by then.
+    fn start(self: &Arc<Self>, jobs: Vec<Job>) {
+        for job in jobs {
+            let hub = self.clone();
+            // Errors were logged.
+            self.spawn(async move { drop(hub.work(job).await) });
+        }
+    }
+
     /// Has the store do a job and tells the registry.
     fn work(
         self: Arc<Self>,
         job: Job,
     ) -> futures_util::future::BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
-            let mut effects = Actions::new();
-            let result = match job {
+            let (((), jobs), result) = match job {
                 Job::Lookup(ticket, key) => {
                     let now = Clock::unix_now();
                     let (answer, result) = split(guard(self.store.look_up(&key, now)).await);
                     let answer = answer.map(|session| session.map(Box::new));
-                    lock(&self.registry).looked_up(ticket, answer, &mut effects);
-                    result
+                    (self.change(|registry, out| registry.looked_up(ticket, answer, out)), result)
                 }
                 Job::Store(ticket, session) => {
                     let (answer, result) = split(guard(self.store.create(&session)).await);
-                    lock(&self.registry).stored(ticket, answer, &mut effects);
-                    result
+                    (self.change(|registry, out| registry.stored(ticket, answer, out)), result)
                 }
                 Job::Destroy(ticket, key) => {
                     let (answer, result) = split(guard(self.store.destroy(&key)).await);
-                    lock(&self.registry).destroyed(ticket, answer, &mut effects);
-                    result
+                    (self.change(|registry, out| registry.destroyed(ticket, answer, out)), result)
                 }
             };
             if let Err(error) = &result {
                 tracing::error!(%error, "the session store failed");
             }
-            self.carry_out(&mut effects);
+            self.start(jobs);
             result
         })
     }
@@ -306,6 +336,26 @@ pub(super) struct Arrival {
 impl Drop for Arrival {
     fn drop(&mut self) {
         lock(&self.hub.roster).arriving -= 1;
+        self.hub.changed.notify(usize::MAX);
+    }
+}
+
+/// A place among the open connections. Given back also if the connection's task is cut short.
+pub(super) struct Presence {
+    hub: Arc<Hub>,
+    connection: Connection,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let id = self.connection.connection_id();
+        // Only if the task was dropped before it could do so itself.
+        if let Some(key) = self.connection.session_key() {
+            self.hub.handle(id, Command::Leave(key));
+        }
+        self.connection.ended();
+        let removed = lock(&self.hub.roster).connections.remove(&id);
+        drop(removed);
         self.hub.changed.notify(usize::MAX);
     }
 }
