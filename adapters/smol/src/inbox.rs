@@ -21,6 +21,8 @@ pub(crate) struct Inbox<T> {
 struct Queue<T> {
     items: VecDeque<(usize, T)>,
     bytes: usize,
+    /// Bytes of items that were taken but are still in memory.
+    held: usize,
     max_bytes: usize,
 }
 
@@ -35,7 +37,7 @@ pub(crate) enum Refused {
 
 impl<T> Inbox<T> {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        let queue = Queue { items: VecDeque::new(), bytes: 0, max_bytes };
+        let queue = Queue { items: VecDeque::new(), bytes: 0, held: 0, max_bytes };
         Self {
             filled: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -50,7 +52,8 @@ impl<T> Inbox<T> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Refused::Closed);
         }
-        if bytes > 0 && queue.bytes > 0 && queue.bytes + bytes > queue.max_bytes {
+        let waiting = queue.bytes.saturating_add(queue.held);
+        if bytes > 0 && waiting > 0 && waiting.saturating_add(bytes) > queue.max_bytes {
             return Err(Refused::Full);
         }
         queue.bytes += bytes;
@@ -67,7 +70,18 @@ impl<T> Inbox<T> {
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn take(&self) -> Option<T> {
+    /// How many items wait.
+    pub(crate) fn len(&self) -> usize {
+        if self.filled.load(Ordering::Acquire) { self.lock().items.len() } else { 0 }
+    }
+
+    /// Says how many bytes of what was taken are still in memory: they count as if they waited.
+    pub(crate) fn hold(&self, bytes: usize) {
+        self.lock().held = bytes;
+    }
+
+    /// Takes the next item, if there is one.
+    pub(crate) fn take(&self) -> Option<T> {
         if !self.filled.load(Ordering::Acquire) {
             return None;
         }
@@ -125,6 +139,10 @@ mod tests {
             (Poll::Ready(1), Poll::Ready(3), Poll::Pending)
         );
         assert_eq!(inbox.push(4, 60), Ok(()), "one item always fits");
+        assert_eq!((inbox.len(), inbox.take(), inbox.len()), (1, Some(4), 0));
+        inbox.hold(5);
+        assert_eq!(inbox.push(6, 6), Err(Refused::Full), "what is held counts");
+        assert_eq!(inbox.push(6, 5), Ok(()));
         inbox.close();
         assert_eq!(inbox.push(5, 0), Err(Refused::Closed));
         assert_eq!(take(&inbox), Poll::Pending);

@@ -9,12 +9,18 @@ use hyper::upgrade::Upgraded;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
+/// How many bytes are read before others get a turn. A peer that sends without a pause would
+/// otherwise keep its thread to itself, since what reads goes on until a message is complete.
+const TURN: usize = 256 * 1024;
+
 /// A connected byte stream that counts what it wrote, so that a peer that reads slowly can be told
 /// from one that does not read.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Stream,
     written: u64,
+    /// How many bytes may be read in this turn.
+    turn: usize,
 }
 
 #[derive(Debug)]
@@ -27,11 +33,11 @@ enum Stream {
 
 impl Socket {
     pub(crate) const fn tcp(stream: TcpStream) -> Self {
-        Self { stream: Stream::Tcp(stream), written: 0 }
+        Self { stream: Stream::Tcp(stream), written: 0, turn: TURN }
     }
 
     pub(crate) const fn upgraded(stream: Upgraded) -> Self {
-        Self { stream: Stream::Upgraded(stream), written: 0 }
+        Self { stream: Stream::Upgraded(stream), written: 0, turn: TURN }
     }
 
     /// How many bytes the stream has taken.
@@ -46,14 +52,21 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+        if self.turn == 0 {
+            self.turn = TURN;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let read = match &mut self.stream {
+            Stream::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, buffer))?,
             Stream::Upgraded(stream) => {
                 let mut buffer = ReadBuf::new(buffer);
                 ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
-                Poll::Ready(Ok(buffer.filled().len()))
+                buffer.filled().len()
             }
-        }
+        };
+        self.turn = self.turn.saturating_sub(read);
+        Poll::Ready(Ok(read))
     }
 }
 

@@ -6,13 +6,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message};
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use smol::Timer;
-use smol::future::FutureExt;
+use smol::future::{FutureExt, yield_now};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clock::sleep;
 use crate::socket::{Socket, stalled};
@@ -31,6 +33,10 @@ pub(crate) struct WebSocket {
     unflushed: bool,
     /// Bytes of messages that were fed since all was flushed.
     backlog: usize,
+    /// Those of them that were fed since the last attempt to flush.
+    fresh: usize,
+    /// How much the socket had taken when all was flushed.
+    flushed_at: u64,
     stall: Stall,
 }
 
@@ -73,7 +79,7 @@ impl WebSocket {
     /// Takes over a WebSocket that was opened with [`config`](Self::config).
     pub(crate) fn opened(stream: WebSocketStream<Socket>, stall_limit: Duration) -> Self {
         let stall = Stall { limit: stall_limit, since: None, timer: Timer::never() };
-        Self { stream, unflushed: false, backlog: 0, stall }
+        Self { stream, unflushed: false, backlog: 0, fresh: 0, flushed_at: 0, stall }
     }
 
     pub(crate) fn config(max_message_size: usize) -> WebSocketConfig {
@@ -108,12 +114,24 @@ impl WebSocket {
     pub(crate) fn feed(&mut self, message: Bytes) -> Result<(), Error> {
         self.unflushed = true;
         self.backlog += message.len();
+        self.fresh += message.len();
         Pin::new(&mut self.stream).start_send(Message::Binary(message))
     }
 
-    /// Whether more may be fed: not while the peer leaves what it was sent unread.
+    /// Whether more may be caused: not while the peer leaves what it was sent unread.
     pub(crate) const fn is_writable(&self) -> bool {
         self.stall.since.is_none() && self.backlog < WRITE_BACKLOG
+    }
+
+    /// Whether it is time to flush, because much was fed since that was tried.
+    pub(crate) const fn wants_flush(&self) -> bool {
+        self.fresh >= WRITE_BACKLOG
+    }
+
+    /// About how many bytes of messages the socket has not taken yet.
+    pub(crate) fn unsent(&self) -> usize {
+        let written = self.stream.get_ref().written() - self.flushed_at;
+        self.backlog.saturating_sub(usize::try_from(written).unwrap_or(usize::MAX))
     }
 
     /// Writes what waits. Ready with `Ok` when nothing waits any more.
@@ -121,17 +139,18 @@ impl WebSocket {
         if !self.unflushed {
             return Poll::Ready(Ok(()));
         }
-        match Pin::new(&mut self.stream).poll_flush(cx) {
+        self.fresh = 0;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let written = self.stream.get_ref().written();
+        match flushed {
             Poll::Ready(result) => {
                 self.unflushed = false;
                 self.backlog = 0;
+                self.flushed_at = written;
                 self.stall.since = None;
                 Poll::Ready(result)
             }
-            Poll::Pending => {
-                let written = self.stream.get_ref().written();
-                self.stall.poll(cx, written).map(|()| Err(Error::Io(stalled())))
-            }
+            Poll::Pending => self.stall.poll(cx, written).map(|()| Err(Error::Io(stalled()))),
         }
     }
 
@@ -145,18 +164,51 @@ impl WebSocket {
             while let Some(received) =
                 std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx)).await
             {
-                received?;
+                match received {
+                    Ok(Message::Close(_)) => return Ok(()),
+                    // A peer that never pauses must not get its thread to itself.
+                    Ok(_) => yield_now().await,
+                    Err(error) => return Err(error),
+                }
             }
+            // Reading had failed before: there is no telling messages apart any more.
+            let socket = self.stream.get_mut();
+            socket.close().await?;
+            let mut dropped = vec![0; READ_BUFFER];
+            while socket.read(&mut dropped).await? > 0 {}
             Ok::<(), Error>(())
         };
-        let timeout = async {
-            sleep(patience).await;
-            Err(Error::Io(io::ErrorKind::TimedOut.into()))
-        };
-        if let Err(error) = goodbye.or(timeout).await {
+        if let Err(error) = goodbye.or(timeout(patience)).await {
             tracing::debug!(%error, "the peer did not close in an orderly way");
         }
     }
+
+    /// After the peer has closed the WebSocket or its side of the connection: writes what waits, and
+    /// the answer to its close frame if it sent one.
+    pub(crate) async fn finish(mut self, patience: Duration) {
+        let last = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx));
+        if let Err(error) = last.or(timeout(patience)).await {
+            tracing::debug!(%error, "the peer did not wait for what was sent last");
+        }
+    }
+}
+
+/// The close frame for a peer that broke the rules of WebSocket (RFC 6455 §7.4.1); `None` if it is
+/// the connection that broke.
+pub(crate) fn violation(error: &Error) -> Option<(u16, &'static str)> {
+    match error {
+        Error::Capacity(_) => Some((1009, "message too large")),
+        Error::Utf8(_) => Some((1007, "text that is not UTF-8")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some((1002, "not the WebSocket protocol")),
+        _ => None,
+    }
+}
+
+/// The error of a peer that takes too long to say goodbye.
+async fn timeout(patience: Duration) -> Result<(), Error> {
+    sleep(patience).await;
+    Err(Error::Io(io::ErrorKind::TimedOut.into()))
 }
 
 impl Stall {
@@ -167,7 +219,10 @@ impl Stall {
             _ => {
                 let now = Instant::now();
                 self.since = Some((now, written));
-                self.timer.set_at(now + self.limit);
+                match now.checked_add(self.limit) {
+                    Some(end) => self.timer.set_at(end),
+                    None => self.timer = Timer::never(),
+                }
             }
         }
         self.timer.poll(cx).map(drop)

@@ -157,7 +157,7 @@ impl<H: Handler> Builder<H> {
         );
         let hub = Arc::new(hub);
         if let Some(collection) = self.collection {
-            hub.spawn(hub.clone().collect(collection));
+            hub.spawn(Hub::collect(Arc::downgrade(&hub), collection));
         }
         Service::new(self.handler, hub, machine, self.origins, self.limits)
     }

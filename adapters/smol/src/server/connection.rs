@@ -207,7 +207,9 @@ impl Connection {
     /// the client asks meanwhile is refused. The session is kept for the client to restore. Calling
     /// again does nothing.
     pub fn close(&self) {
-        self.close_with(Input::Close);
+        if self.is_connected() {
+            self.close_with(Input::Close);
+        }
     }
 
     /// Closes the connection in one of the ways there are.

@@ -8,7 +8,7 @@ use hyper::header::{
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Version};
 use wwr::{Dialect, preflight};
 
 use super::handler::Response;
@@ -84,7 +84,8 @@ fn upgrade(request: &Parts) -> Result<HeaderValue, Box<Response>> {
         has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket");
     let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
-    let Some(key) = key.filter(|_| asks && version) else {
+    let upgradable = request.version >= Version::HTTP_11;
+    let Some(key) = key.filter(|_| asks && version && upgradable) else {
         return Err(refusal(StatusCode::BAD_REQUEST));
     };
     let accept = derive_accept_key(key.as_bytes());

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use event_listener::Event;
@@ -37,10 +37,8 @@ pub(super) struct Hub {
     /// Who waits for a session to be destroyed.
     closers: Mutex<HashMap<SessionKey, Vec<Waiting>>>,
     roster: Mutex<Roster>,
-    /// Notified when a connection ends and when a shutdown gets further.
+    /// Notified when a connection ends, and when the server enters another stage.
     changed: Event,
-    overdue: AtomicBool,
-    stopped: AtomicBool,
     last_id: AtomicU64,
 }
 
@@ -53,8 +51,23 @@ struct Roster {
     connections: HashMap<ConnectionId, Connection>,
     /// Connections that are let in but whose handshake is not over.
     arriving: usize,
-    /// When the connections have to be gone, once the server shuts down.
-    draining: Option<Instant>,
+    stage: Stage,
+    /// When connections are to be gone, once the server drains.
+    deadline: Instant,
+}
+
+/// Where a server stands in its life. There is no way back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    #[default]
+    Serving,
+    /// What runs may finish, what is new is refused.
+    Draining,
+    /// The deadline is over: no handler is waited for.
+    Overdue,
+    /// Nor any client.
+    GivingUp,
+    Stopped,
 }
 
 /// Something the store is to do.
@@ -84,8 +97,6 @@ impl Hub {
             closers: Mutex::new(HashMap::new()),
             roster: Mutex::new(Roster::default()),
             changed: Event::new(),
-            overdue: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
             last_id: AtomicU64::new(0),
         }
     }
@@ -111,27 +122,29 @@ impl Hub {
     /// Lets one more connection in, unless there are `most` or the server shuts down.
     pub(super) fn admit(self: &Arc<Self>, most: usize) -> Option<Arrival> {
         let mut roster = lock(&self.roster);
-        if roster.draining.is_some() || roster.connections.len() + roster.arriving >= most {
+        let full = roster.connections.len() + roster.arriving >= most;
+        if full || roster.stage > Stage::Serving {
             return None;
         }
         roster.arriving += 1;
         Some(Arrival { hub: self.clone() })
     }
 
-    /// A connection is open.
-    pub(super) fn enter(&self, connection: Connection) {
+    /// A connection is open, until what this gives is dropped.
+    pub(super) fn enter(self: &Arc<Self>, connection: Connection) -> Presence {
         let mut roster = lock(&self.roster);
-        if let Some(deadline) = roster.draining {
-            let within = deadline.saturating_since(self.clock.now());
-            connection.close_with(Input::ShutDown(within));
+        roster.connections.insert(connection.connection_id(), connection.clone());
+        let (stage, deadline) = (roster.stage, roster.deadline);
+        drop(roster);
+        match stage {
+            Stage::Serving => {}
+            Stage::Draining | Stage::Overdue => {
+                let within = deadline.saturating_since(self.clock.now());
+                connection.close_with(Input::ShutDown(within));
+            }
+            Stage::GivingUp | Stage::Stopped => connection.inbox().close(),
         }
-        roster.connections.insert(connection.connection_id(), connection);
-    }
-
-    /// A connection has ended.
-    pub(super) fn leave(&self, connection: &Connection) {
-        lock(&self.roster).connections.remove(&connection.connection_id());
-        self.changed.notify(usize::MAX);
+        Presence { hub: self.clone(), connection }
     }
 
     pub(super) fn connections(&self) -> Vec<Connection> {
@@ -143,46 +156,29 @@ impl Hub {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        lock(&self.roster).draining.is_some()
+        lock(&self.roster).stage > Stage::Serving
     }
 
     /// Closes all connections once their handlers are done; the rest after `within`.
     pub(super) async fn shut_down(&self, within: Duration) {
-        let connections = {
-            let mut roster = lock(&self.roster);
-            roster.draining = Some(self.clock.now() + within);
-            roster.connections.values().cloned().collect::<Vec<_>>()
-        };
-        connections.iter().for_each(|connection| connection.close_with(Input::ShutDown(within)));
+        lock(&self.roster).deadline = self.clock.now() + within;
+        self.advance(Stage::Draining);
+        for connection in self.connections() {
+            connection.close_with(Input::ShutDown(within));
+        }
         // The connections keep the deadline by themselves; what follows is for those whose handlers
         // outlive their client, then for those whose client is slow to close.
         if !self.empties(within).await {
-            self.overdue.store(true, Ordering::Release);
-            self.changed.notify(usize::MAX);
+            self.advance(Stage::Overdue);
         }
         if !self.empties(GOODBYE).await {
+            self.advance(Stage::GivingUp);
             let late = self.connections();
             tracing::warn!(connections = late.len(), "shutdown takes too long: giving up on them");
             late.iter().for_each(|connection| connection.inbox().close());
             self.empties(GOODBYE).await;
         }
-        self.stopped.store(true, Ordering::Release);
-        self.changed.notify(usize::MAX);
-    }
-
-    /// Removes old sessions from the store, again and again.
-    pub(super) async fn collect(self: Arc<Self>, collection: Collection) {
-        let work = async {
-            loop {
-                let age = collection.not_looked_up_for;
-                match guard(self.store.collect(Clock::unix_now(), age)).await {
-                    Ok(collected) => tracing::info!(?collected, "old sessions removed"),
-                    Err(error) => tracing::error!(%error, "old sessions could not be removed"),
-                }
-                sleep(collection.every).await;
-            }
-        };
-        smol::future::or(work, self.stopped()).await;
+        self.advance(Stage::Stopped);
     }
 
     /// Whether all connections have ended before a time is over.
@@ -198,19 +194,42 @@ impl Hub {
         smol::future::or(in_time, too_late).await
     }
 
-    /// Waits until a shutdown is past its deadline.
-    pub(super) async fn overdue(&self) {
-        self.wait_until(|hub| hub.overdue.load(Ordering::Acquire)).await;
+    /// Enters a stage, unless the server is further already.
+    fn advance(&self, stage: Stage) {
+        let mut roster = lock(&self.roster);
+        roster.stage = roster.stage.max(stage);
+        drop(roster);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Waits until the server has come this far.
+    pub(super) async fn reaches(&self, stage: Stage) {
+        self.wait_until(|hub| lock(&hub.roster).stage >= stage).await;
+    }
+
+    /// Removes old sessions from the store, again and again, while the server exists and serves.
+    pub(super) async fn collect(hub: Weak<Self>, collection: Collection) {
+        loop {
+            let Some(hub) = hub.upgrade() else { return };
+            let work = async {
+                let age = collection.not_looked_up_for;
+                match guard(hub.store.collect(Clock::unix_now(), age)).await {
+                    Ok(collected) => tracing::info!(?collected, "old sessions removed"),
+                    Err(error) => tracing::error!(%error, "old sessions could not be removed"),
+                }
+            };
+            smol::future::or(work, hub.reaches(Stage::Stopped)).await;
+            if lock(&hub.roster).stage == Stage::Stopped {
+                return;
+            }
+            drop(hub);
+            sleep(collection.every).await;
+        }
     }
 
     fn is_empty(&self) -> bool {
         let roster = lock(&self.roster);
         roster.connections.is_empty() && roster.arriving == 0
-    }
-
-    /// Waits until a shutdown is complete.
-    pub(super) async fn stopped(&self) {
-        self.wait_until(|hub| hub.stopped.load(Ordering::Acquire)).await;
     }
 
     async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
@@ -276,7 +295,8 @@ impl Hub {
     fn deliver(&self, effect: Effect) -> Option<Job> {
         match effect {
             Effect::Deliver { connection, outcome } => {
-                if let Some(connection) = lock(&self.roster).connections.get(&connection) {
+                let connection = lock(&self.roster).connections.get(&connection).cloned();
+                if let Some(connection) = connection {
                     // A connection that just ended does not need it any more.
                     let _ = connection.push(Input::Session(outcome), 0);
                 }
@@ -370,6 +390,26 @@ pub(super) struct Arrival {
 impl Drop for Arrival {
     fn drop(&mut self) {
         lock(&self.hub.roster).arriving -= 1;
+        self.hub.changed.notify(usize::MAX);
+    }
+}
+
+/// A place among the open connections. Given back also if the connection's task is cut short.
+pub(super) struct Presence {
+    hub: Arc<Hub>,
+    connection: Connection,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let id = self.connection.connection_id();
+        // Only if the task was dropped before it could do so itself.
+        if let Some(key) = self.connection.session_key() {
+            self.hub.handle(id, Command::Leave(key));
+        }
+        self.connection.ended();
+        let removed = lock(&self.hub.roster).connections.remove(&id);
+        drop(removed);
         self.hub.changed.notify(usize::MAX);
     }
 }

@@ -10,18 +10,22 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use smol::future::or;
+use smol::future::{or, yield_now};
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
 use super::builder::Builder;
 use super::handle::ServerHandle;
 use super::handler::Handler;
+use super::hub::Stage;
 use super::service::Service;
 use crate::clock::sleep;
 
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
+
+/// Longer than any connection waits, and short enough to be added to any time.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A WebWire server that listens on a TCP address.
 ///
@@ -85,7 +89,11 @@ impl<H: Handler> Server<H> {
         let accept = async {
             loop {
                 match self.listener.accept().await {
-                    Ok((stream, remote)) => self.welcome(stream, remote),
+                    Ok((stream, remote)) => {
+                        self.welcome(stream, remote);
+                        // A crowd at the door must not keep those inside from being served.
+                        yield_now().await;
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(REST).await;
@@ -93,7 +101,7 @@ impl<H: Handler> Server<H> {
                 }
             }
         };
-        or(accept, hub.stopped()).await;
+        or(accept, hub.reaches(Stage::Stopped)).await;
         Ok(())
     }
 
@@ -124,7 +132,7 @@ async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: 
     });
     let connection = http1::Builder::new()
         .timer(SmolTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .header_read_timeout(limits.header_timeout.min(LONGEST))
         .max_buf_size(limits.max_header_size.max(8192))
         .serve_connection(FuturesIo::new(stream), answer)
         .with_upgrades();
@@ -134,7 +142,7 @@ async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: 
         }
     };
     let timeout = sleep(limits.handshake_timeout);
-    or(served, or(timeout, hub.stopped())).await;
+    or(served, or(timeout, hub.reaches(Stage::Stopped))).await;
 }
 
 /// One socket on which HTTP is spoken, counted.

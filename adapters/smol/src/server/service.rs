@@ -101,7 +101,7 @@ impl<H: Handler> Service<H> {
             Route::Answer(answer) => answer,
             Route::Options => self.options(&parts),
             Route::Other { upgrade: handshake } => {
-                let asked = self.inner.handler.before_upgrade(&parts);
+                let asked = async { self.inner.handler.before_upgrade(&parts).await };
                 match (AssertUnwindSafe(asked).catch_unwind().await, handshake) {
                     (Err(_), _) => {
                         tracing::error!("the handler for \"before_upgrade\" panicked");

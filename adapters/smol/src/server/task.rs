@@ -1,5 +1,6 @@
 //! The task of one connection: carries frames, answers and time between socket, machine, handlers.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -11,17 +12,17 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Stream};
+use futures_util::{FutureExt, Stream, StreamExt};
 use smol::Timer;
-use smol::future::or;
+use smol::future::{or, zip};
 use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent, SignalId};
 use wwr::{Actions, Instant, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
 use super::handler::Handler;
-use super::hub::{Arrival, Hub};
+use super::hub::{Arrival, Hub, Stage};
 use crate::clock::{Clock, sleep};
-use crate::websocket::{Incoming, WebSocket};
+use crate::websocket::{Incoming, WebSocket, violation};
 
 /// How many messages are taken from a busy socket before what they caused is written.
 const BATCH: usize = 256;
@@ -38,13 +39,20 @@ pub(super) struct Task<H> {
     reading: bool,
     /// What was taken from others and from the client since the last flush.
     taken: usize,
-    handlers: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Bytes of signals that were fed since all was flushed.
+    signals: usize,
+    handlers: Handlers,
+    /// Handlers that ended while the client left unread what it was sent.
+    held: VecDeque<Done>,
     timer: Timer,
     timer_at: Option<Instant>,
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
     patience: Patience,
 }
+
+/// The handlers that run on a connection.
+type Handlers = FuturesUnordered<BoxFuture<'static, Done>>;
 
 /// How long a connection that ends waits for others.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +86,12 @@ enum Wake {
 enum End {
     /// By the server, with a close frame.
     Closed(server::CloseReason),
-    /// The socket is gone.
-    Gone,
+    /// By the client, which may still read.
+    Left,
+    /// By the server, because the client does not speak WebSocket: code and reason for it.
+    Violated(u16, &'static str),
+    /// The socket is of no use any more.
+    Broken,
     /// The server has no patience left: neither for the client nor for handlers.
     Aborted,
 }
@@ -105,7 +117,9 @@ impl<H: Handler> Task<H> {
             socket,
             reading: false,
             taken: 0,
-            handlers: FuturesUnordered::new(),
+            signals: 0,
+            handlers: Handlers::new(),
+            held: VecDeque::new(),
             timer: Timer::never(),
             timer_at: None,
             creating: None,
@@ -116,11 +130,27 @@ impl<H: Handler> Task<H> {
 
     /// Serves the connection until it ends.
     pub(super) async fn run(mut self, arrival: Arrival) {
-        self.hub.enter(self.connection.clone());
+        let presence = self.hub.enter(self.connection.clone());
         drop(arrival);
         tracing::debug!(connection = self.connection.id(), "connected");
         self.start_connected();
-        let end = self.serve().await;
+        let served = AssertUnwindSafe(self.serve()).catch_unwind().await;
+        let end = served.unwrap_or_else(|_| {
+            tracing::error!(connection = self.connection.id(), "serving panicked");
+            End::Broken
+        });
+        self.detach();
+        let (hub, handler, connection) =
+            (self.hub.clone(), self.handler.clone(), self.connection.clone());
+        // In this order, both have their chance even if it is too late already.
+        or(self.say_goodbye(end), hub.reaches(Stage::GivingUp)).await;
+        let told = caught(|| handler.disconnected(&connection), "disconnected");
+        or(async { told.await.unwrap_or_default() }, hub.reaches(Stage::Stopped)).await;
+        drop(presence);
+    }
+
+    /// Nothing gets in or out of the machine any more, and its session is left.
+    fn detach(&mut self) {
         self.machine.handle_disconnect(&mut self.out);
         while let Some(action) = self.out.pop() {
             if let Action::Session(command) = action {
@@ -130,24 +160,43 @@ impl<H: Handler> Task<H> {
         self.connection.ended();
         self.creating = None;
         self.closing = None;
+    }
+
+    /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
+    /// has gone.
+    async fn say_goodbye(self, end: End) {
+        let id = self.connection.id();
+        let Self { hub, socket, handlers, patience, reading, .. } = self;
+        let enough = or(sleep(patience.drain), hub.reaches(Stage::Overdue));
+        let handlers = finish(handlers, enough);
         match end {
             End::Closed(reason) => {
-                tracing::debug!(connection = self.connection.id(), ?reason, "closed");
-                self.socket.close(reason.code(), reason.text(), self.patience.close).await;
+                tracing::debug!(connection = id, ?reason, "closed");
+                let closed = socket.close(reason.code(), reason.text(), patience.close);
+                if reading {
+                    // They are done, or have had the time that the machine gives them.
+                    drop(handlers);
+                    closed.await;
+                } else {
+                    // What runs is the hook for new connections, of which the machine knows nothing.
+                    zip(closed, handlers).await;
+                }
             }
-            End::Gone => {
-                tracing::debug!(connection = self.connection.id(), "gone");
-                drop(self.socket);
-                let patience = or(sleep(self.patience.drain), self.hub.overdue());
-                finish(self.handlers, patience).await;
+            End::Left => {
+                tracing::debug!(connection = id, "left");
+                zip(socket.finish(patience.close), handlers).await;
             }
-            End::Aborted => {
-                tracing::warn!(connection = self.connection.id(), "given up");
-                drop((self.socket, self.handlers));
+            End::Violated(code, why) => {
+                tracing::debug!(connection = id, code, why, "closed");
+                zip(socket.close(code, why, patience.close), handlers).await;
             }
+            End::Broken => {
+                tracing::debug!(connection = id, "gone");
+                drop(socket);
+                handlers.await;
+            }
+            End::Aborted => tracing::warn!(connection = id, "given up"),
         }
-        caught(self.handler.disconnected(&self.connection), "disconnected").await;
-        self.hub.leave(&self.connection);
     }
 
     async fn serve(&mut self) -> End {
@@ -157,16 +206,17 @@ impl<H: Handler> Task<H> {
             }
             self.rearm();
             match poll_fn(|cx| self.poll_wake(cx)).await {
-                Wake::Broken => return End::Gone,
+                Wake::Broken => return End::Broken,
                 Wake::Aborted => return End::Aborted,
                 Wake::Input(input) => self.take_input(input),
                 Wake::Done(done) => self.take_done(done),
                 Wake::Incoming(Incoming::Message(frame)) => self.take_message(frame),
                 Wake::Incoming(Incoming::Control) => {}
-                Wake::Incoming(Incoming::Closed) => return End::Gone,
+                Wake::Incoming(Incoming::Closed) => return End::Left,
                 Wake::Incoming(Incoming::Failed(error)) => {
                     tracing::debug!(connection = self.connection.id(), %error, "socket failed");
-                    return End::Gone;
+                    let violated = violation(&error).map(|(code, why)| End::Violated(code, why));
+                    return violated.unwrap_or(End::Left);
                 }
                 Wake::Timeout => {
                     self.timer_at = None;
@@ -180,31 +230,54 @@ impl<H: Handler> Task<H> {
     /// Waits for what comes first. Writes only when nothing else is ready, so that everything that
     /// was caused by one read leaves in one write.
     ///
-    /// While the client leaves what it was sent unread, nothing is taken that would be answered:
-    /// neither its messages nor signals for it. They wait where they are bounded.
+    /// While the client leaves what it was sent unread, nothing is done that would be answered: no
+    /// message is read, no reply composed, and signals are refused once too many wait.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         if self.connection.inbox().poll_closed(cx).is_ready() {
             return Poll::Ready(Wake::Aborted);
         }
-        if let Poll::Ready(Some(done)) = Pin::new(&mut self.handlers).poll_next(cx) {
+        if let Poll::Ready(done) = self.poll_handlers(cx) {
             return Poll::Ready(Wake::Done(done));
         }
         if Pin::new(&mut self.timer).poll(cx).is_ready() {
             return Poll::Ready(Wake::Timeout);
         }
-        let takes = self.socket.is_writable() && self.taken < BATCH;
+        let writable = self.socket.is_writable();
+        let takes = self.taken < BATCH && !self.socket.wants_flush();
         if takes && let Poll::Ready(wake) = self.poll_sources(cx) {
             self.taken += 1;
             return Poll::Ready(wake);
         }
-        if let Err(error) = std::task::ready!(self.socket.poll_flush(cx)) {
-            tracing::debug!(connection = self.connection.id(), %error, "cannot write");
-            return Poll::Ready(Wake::Broken);
-        }
         self.taken = 0;
-        if !takes {
+        let flushed = match self.socket.poll_flush(cx) {
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(connection = self.connection.id(), %error, "cannot write");
+                return Poll::Ready(Wake::Broken);
+            }
+            flushed => flushed.is_ready(),
+        };
+        if self.signals > 0 {
+            self.signals = if flushed { 0 } else { self.signals };
+            self.connection.inbox().hold(self.signals.min(self.socket.unsent()));
+        }
+        if !takes || flushed && !writable {
             // There may be more to take: come back after others had a turn.
             cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// The next handler that has ended, as soon as its reply may be sent.
+    fn poll_handlers(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        let writable = self.socket.is_writable();
+        if writable && let Some(done) = self.held.pop_front() {
+            return Poll::Ready(done);
+        }
+        while let Poll::Ready(Some(done)) = Pin::new(&mut self.handlers).poll_next(cx) {
+            if writable {
+                return Poll::Ready(done);
+            }
+            self.held.push_back(done);
         }
         Poll::Pending
     }
@@ -214,7 +287,7 @@ impl<H: Handler> Task<H> {
         if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
             return Poll::Ready(Wake::Input(input));
         }
-        if self.reading && self.machine.wants_input() {
+        if self.reading && self.machine.wants_input() && self.socket.is_writable() {
             return self.socket.poll_incoming(cx).map(Wake::Incoming);
         }
         Poll::Pending
@@ -227,13 +300,13 @@ impl<H: Handler> Task<H> {
                 Action::Send(frame) => {
                     if let Err(error) = self.socket.feed(frame) {
                         tracing::debug!(connection = self.connection.id(), %error, "cannot send");
-                        return Some(End::Gone);
+                        return Some(End::Broken);
                     }
                 }
                 Action::Request(request) => {
                     let (handler, connection) = (self.handler.clone(), self.connection.clone());
                     self.start(async move {
-                        let work = handler.request(&connection, request.content);
+                        let work = || handler.request(&connection, request.content);
                         let result = caught(work, "request").await;
                         Done::Request(request.id, result.unwrap_or(Err(RequestError::Internal)))
                     })
@@ -242,7 +315,7 @@ impl<H: Handler> Task<H> {
                 Action::Signal(signal) => {
                     let (handler, connection) = (self.handler.clone(), self.connection.clone());
                     self.start(async move {
-                        caught(handler.signal(&connection, signal.content), "signal").await;
+                        caught(|| handler.signal(&connection, signal.content), "signal").await;
                         Done::Signal(signal.id)
                     })
                     .await;
@@ -261,7 +334,8 @@ impl<H: Handler> Task<H> {
     async fn start(&mut self, work: impl Future<Output = Done> + Send + 'static) {
         let mut work = work.boxed();
         match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-            Poll::Ready(done) => self.take_done(done),
+            Poll::Ready(done) if self.socket.is_writable() => self.take_done(done),
+            Poll::Ready(done) => self.held.push_back(done),
             Poll::Pending => self.handlers.push(work),
         }
     }
@@ -269,7 +343,7 @@ impl<H: Handler> Task<H> {
     fn start_connected(&self) {
         let (handler, connection) = (self.handler.clone(), self.connection.clone());
         self.handlers.push(Box::pin(async move {
-            caught(handler.connected(&connection), "connected").await;
+            caught(|| handler.connected(&connection), "connected").await;
             Done::Connected
         }));
     }
@@ -278,7 +352,13 @@ impl<H: Handler> Task<H> {
         self.machine.handle_message(self.hub.clock.now(), frame, &mut self.out);
     }
 
+    /// A handler has ended. What it did before, such as sending signals, comes before its reply.
     fn take_done(&mut self, done: Done) {
+        for _ in 0..self.connection.inbox().len() {
+            if let Some(input) = self.connection.inbox().take() {
+                self.take_input(input);
+            }
+        }
         let result = match done {
             Done::Connected => {
                 self.reading = true;
@@ -296,6 +376,7 @@ impl<H: Handler> Task<H> {
         let now = self.hub.clock.now();
         match input {
             Input::Signal { name, payload } => {
+                self.signals += name.len() + payload.len();
                 if let Err(error) = self.machine.signal(&name, &payload, &mut self.out) {
                     tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
                 }
@@ -358,9 +439,9 @@ impl<H: Handler> Task<H> {
     }
 }
 
-/// Runs something of the application; nothing if it panics.
-async fn caught<T>(work: impl Future<Output = T>, what: &str) -> Option<T> {
-    let result = AssertUnwindSafe(work).catch_unwind().await;
+/// Runs something of the application; nothing if it panics, be it before its future exists.
+async fn caught<F: Future>(work: impl FnOnce() -> F, what: &str) -> Option<F::Output> {
+    let result = AssertUnwindSafe(async { work().await }).catch_unwind().await;
     if result.is_err() {
         tracing::error!("the handler for \"{what}\" panicked");
     }
@@ -368,23 +449,11 @@ async fn caught<T>(work: impl Future<Output = T>, what: &str) -> Option<T> {
 }
 
 /// Lets handlers run on whose client has gone.
-async fn finish(
-    handlers: FuturesUnordered<BoxFuture<'static, Done>>,
-    patience: impl Future<Output = ()>,
-) {
+async fn finish(mut handlers: Handlers, patience: impl Future<Output = ()>) {
     if handlers.is_empty() {
         return;
     }
-    let mut handlers = handlers;
-    let all = poll_fn(|cx| {
-        loop {
-            match Pin::new(&mut handlers).poll_next(cx) {
-                Poll::Ready(Some(_)) => {}
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    });
+    let all = async { while handlers.next().await.is_some() {} };
     let patience = async {
         patience.await;
         tracing::warn!("handlers of an ended connection take too long and are dropped");

@@ -1,0 +1,119 @@
+//! The server mounted in somebody else's HTTP server, on streams of another kind.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use smol::Async;
+use smol_hyper::rt::FuturesIo;
+use wwr_smol::server::{Server, Service};
+
+use crate::support::app::{App, Event};
+use crate::support::message::{answer, ask};
+use crate::support::peer::{self, Peer, frame, handshake};
+use crate::support::{SAFETY, Threads};
+
+const REMOTE: &str = "192.0.2.7:4711";
+
+/// Serves one end of a socket pair and gives a client on the other.
+fn mount(service: &Service<App>, threads: &Threads) -> Peer {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(SAFETY)).unwrap();
+    let stream = smol::net::unix::UnixStream::from(Async::new(theirs).unwrap());
+    let service = service.clone();
+    let connection = async move {
+        let remote: SocketAddr = REMOTE.parse().unwrap();
+        let answer = service_fn(|request: Request<Incoming>| {
+            let service = service.clone();
+            async move {
+                Ok::<_, Infallible>(match request.uri().path() {
+                    "/health" => Response::new("fine".to_owned().into()),
+                    _ => service.answer(request, remote).await,
+                })
+            }
+        });
+        let served = http1::Builder::new().serve_connection(FuturesIo::new(stream), answer);
+        // Ends with an error when a test ends in the middle of something.
+        let _ = served.with_upgrades().await;
+    };
+    threads.executor.spawn(connection).detach();
+    Peer::on(ours)
+}
+
+#[test]
+fn a_service_shares_an_http_server_with_other_routes() {
+    let threads = Threads::start(1);
+    let (app, events, _gates) = App::new();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    assert_eq!(service.handle().local_addr(), None);
+
+    let mut peer = mount(&service, &threads);
+    let health = peer.http("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!((health.status, health.body()), (200, "fine"));
+    let preflight = peer.http("WEBWIRE /any HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(preflight.body(), "{\"protocol-version\":\"1.4\"}\n");
+    peer.upgrade("/socket", "");
+    peer.is_served();
+
+    let connection = match events.recv_timeout(SAFETY).unwrap() {
+        Event::Connected(connection) => connection,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(connection.info().remote_addr, REMOTE.parse().unwrap());
+    assert_eq!(connection.server().local_addr(), None);
+    connection.close();
+    peer.closed_with(1000);
+}
+
+#[test]
+fn what_was_read_beyond_the_handshake_is_not_lost() {
+    let threads = Threads::start(1);
+    let (app, _events, _gates) = App::new();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    let mut peer = mount(&service, &threads);
+    let mut early = handshake("/", "").into_bytes();
+    early.extend(frame(peer::BINARY, &ask(1, "echo", "early")));
+    let last = frame(peer::BINARY, &ask(2, "echo", "split"));
+    early.extend(&last[..7]);
+    peer.write(&early);
+    assert_eq!(peer.http_answer().status, 101);
+    assert_eq!(peer.message(), answer(1, "early"));
+    peer.write(&last[7..]);
+    assert_eq!(peer.message(), answer(2, "split"));
+}
+
+#[test]
+fn large_messages_pass_through_other_streams_both_ways() {
+    let threads = Threads::start(1);
+    let (app, _events, _gates) = App::new();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    let mut peer = mount(&service, &threads);
+    peer.upgrade("/", "");
+    let payload = "x".repeat(3_000_000);
+    assert_eq!(peer.ask(1, "echo", &payload), answer(1, &payload));
+}
+
+#[test]
+fn a_headless_server_shuts_down_as_well() {
+    let threads = Threads::start(1);
+    let (app, _events, gates) = App::new();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    let mut peer = mount(&service, &threads);
+    peer.upgrade("/", "");
+    peer.send(&ask(1, "wait", "gate"));
+    gates.open("gate");
+    assert_eq!(peer.message(), answer(1, "gate"));
+    let handle = service.handle();
+    std::thread::scope(|scope| {
+        scope.spawn(|| smol::block_on(handle.shut_down(SAFETY)));
+        peer.closed_with(1001);
+    });
+    let mut late = mount(&service, &threads);
+    assert_eq!(late.http(&handshake("/", "")).status, 503);
+    let mut health = mount(&service, &threads);
+    assert_eq!(health.http("GET /health HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+}

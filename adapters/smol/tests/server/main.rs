@@ -1,0 +1,20 @@
+//! The server on real sockets, seen by a client made by hand.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod closing;
+mod executors;
+mod failures;
+mod frames;
+mod headless;
+mod http;
+mod limits;
+mod messages;
+mod order;
+mod sessions;
+mod shutdown;
+mod signals;
+mod slow_reader;
+mod stores;
+mod upgrade;
