@@ -1,6 +1,7 @@
 //! What may be sent as a name or an error code.
 
 use alloc::string::String;
+use core::convert::Infallible;
 use core::fmt;
 use core::str::FromStr;
 
@@ -29,6 +30,13 @@ pub enum InvalidName {
     /// An error code needs at least one character.
     #[error("an error code has at least one character")]
     EmptyCode,
+}
+
+impl From<Infallible> for InvalidName {
+    /// So that what takes anything that can become a name also takes a [`Name`].
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 /// Checks what names and error codes have in common (protocol §1.5).

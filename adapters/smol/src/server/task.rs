@@ -161,7 +161,12 @@ impl<H: Handler> Task<H> {
                 Wake::Done(done) => self.take_done(done),
                 Wake::Incoming(Incoming::Message(frame)) => self.take_message(frame),
                 Wake::Incoming(Incoming::Control) => {}
-                Wake::Incoming(Incoming::Closed) => return End::Gone,
+                Wake::Incoming(Incoming::Closed) => {
+                    // Writes the answer to the close frame, if there was one. Bounded by the
+                    // stall timeout; whether the client still takes it does not matter.
+                    let _ = poll_fn(|cx| self.socket.poll_flush(cx)).await;
+                    return End::Gone;
+                }
                 Wake::Incoming(Incoming::Failed(error)) => {
                     tracing::debug!(connection = self.connection.id(), %error, "socket failed");
                     return End::Gone;
