@@ -1,8 +1,18 @@
 //! What the command line may say.
 
+mod client;
+mod serve;
+mod value;
+
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wwr::Dialect;
+
+pub(crate) use client::{
+    ConnectArguments, ContentArguments, ListenArguments, RequestArguments, SignalArguments,
+};
+pub(crate) use serve::ServeArguments;
+pub(crate) use value::{AllowedOrigin, LogLevel, SessionPlace};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -19,9 +29,30 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Serve(ServeArguments),
+    Request(RequestArguments),
+    Signal(SignalArguments),
+    Listen(ListenArguments),
+    Demo(DemoArguments),
     Decode(DecodeArguments),
     Encode(EncodeArguments),
 }
+
+/// See what WebWire does, in a few seconds
+///
+/// Runs a server and a client in this process, and tells on standard output what they do and what
+/// passes between them: requests, errors, signals, a login, a connection that is cut, the session
+/// restored, a graceful shutdown.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wwr demo
+
+Exit codes:
+  0  everything went as told
+  1  something did not; standard error says what
+  2  the command was called wrongly")]
+pub(crate) struct DemoArguments {}
 
 /// Take WebWire messages apart
 ///
@@ -76,6 +107,14 @@ pub(crate) struct EncodeArguments {
     /// Version of the protocol
     #[arg(long, value_name = "VERSION", default_value = "1.4")]
     pub(crate) protocol: Protocol,
+}
+
+/// How much is logged.
+#[derive(Debug, Args)]
+pub(crate) struct LogArguments {
+    /// Log to standard error what is at least this important
+    #[arg(long, value_name = "LEVEL", env = "WWR_LOG")]
+    pub(crate) log: Option<LogLevel>,
 }
 
 /// A version of the protocol.

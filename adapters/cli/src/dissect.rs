@@ -7,6 +7,8 @@ use anstyle::{AnsiColor, Style};
 use wwr::wire::{DecodeError, Identifier, Kind, Malformation, Message};
 use wwr::{Content, Encoding, Payload};
 
+use crate::text::{Count, Quoted};
+
 const HEADING: Style = Style::new().bold();
 const PLACE: Style = AnsiColor::Cyan.on_default();
 const DUMP: Style = Style::new().dimmed();
@@ -16,8 +18,6 @@ const WRONG: Style = AnsiColor::Red.on_default();
 const DUMP_WIDTH: usize = 16;
 /// Bytes a dump shows before it stops.
 const DUMP_LIMIT: usize = 16 * DUMP_WIDTH;
-/// Characters of a text that are shown before it is cut.
-const TEXT_LIMIT: usize = 120;
 
 /// Shows the message `frame` was decoded to, or what is wrong with it.
 pub(crate) fn dissect(
@@ -45,7 +45,7 @@ pub(crate) fn dissect(
 }
 
 /// What a type is called.
-const fn title(kind: Kind) -> &'static str {
+pub(crate) const fn title(kind: Kind) -> &'static str {
     match kind {
         Kind::ErrorReply => "error reply",
         Kind::ReplyShutdown => "reply, shutting down",
@@ -256,46 +256,5 @@ impl fmt::Display for Place {
         } else {
             f.pad(&format!("{first:0digits$x}-{last:0digits$x}"))
         }
-    }
-}
-
-/// A number of bytes.
-struct Count(usize);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} byte{}", self.0, if self.0 == 1 { "" } else { "s" })
-    }
-}
-
-/// Text of a peer in quotes: whatever could harm a terminal is escaped, long text is cut.
-struct Quoted(String);
-
-impl Quoted {
-    fn text(text: &str) -> Self {
-        let mut quoted = String::from("\"");
-        let mut characters = text.chars();
-        for character in characters.by_ref().take(TEXT_LIMIT) {
-            match character {
-                '\'' => quoted.push(character),
-                _ => quoted.extend(character.escape_debug()),
-            }
-        }
-        quoted.push_str(if characters.next().is_some() { "\"..." } else { "\"" });
-        Self(quoted)
-    }
-
-    /// As text if it is UTF-8, otherwise byte by byte.
-    fn bytes(bytes: &[u8]) -> Self {
-        match core::str::from_utf8(bytes) {
-            Ok(text) => Self::text(text),
-            Err(_) => Self(format!("\"{}\"", bytes.escape_ascii())),
-        }
-    }
-}
-
-impl fmt::Display for Quoted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

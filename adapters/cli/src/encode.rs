@@ -10,6 +10,7 @@ use wwr::wire::Encoder;
 use crate::args::EncodeArguments;
 use crate::input::for_each_line;
 use crate::row::{Refusal, Row};
+use crate::text::one_line;
 
 /// Some line could not be composed.
 const REFUSED: u8 = 1;
@@ -27,23 +28,9 @@ pub(crate) fn run(arguments: &EncodeArguments) -> io::Result<ExitCode> {
             Ok(frame) => writeln!(out, "{}", HEXLOWER.encode(&frame)),
             Err(refusal) => {
                 all_composed = false;
-                writeln!(out, "refused: {}", one_line(&refusal))
+                writeln!(out, "refused: {}", one_line(&refusal.to_string()))
             }
         }
     })?;
     Ok(if all_composed { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
-}
-
-/// A reason may repeat parts of the input: what could break the line or move a terminal's cursor is
-/// escaped.
-fn one_line(refusal: &Refusal) -> String {
-    let mut line = String::new();
-    for character in refusal.to_string().chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
 }

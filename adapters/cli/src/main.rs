@@ -1,12 +1,24 @@
 //! The command `wwr`.
 
 mod args;
+mod content;
 mod decode;
+mod demo;
 mod dissect;
 mod encode;
+mod failure;
 mod hex;
 mod input;
+mod listen;
+mod log;
+mod playground;
+mod remote;
+mod request;
 mod row;
+mod serve;
+mod signal;
+mod stop;
+mod text;
 
 use std::io::{ErrorKind, Write as _, stderr};
 use std::process::ExitCode;
@@ -20,6 +32,11 @@ const TROUBLE: u8 = 2;
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Request(arguments) => request::run(&arguments),
+        Command::Signal(arguments) => signal::run(&arguments),
+        Command::Listen(arguments) => listen::run(&arguments),
+        Command::Demo(_) => demo::run(),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Encode(arguments) => encode::run(&arguments),
     };

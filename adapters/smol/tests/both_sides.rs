@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wwr::client::{DisconnectReason, RequestError, Status};
 use wwr::server::RequestError as Answer;
-use wwr::{Content, Payload, SessionInfo};
+use wwr::{Content, Name, Payload, SessionInfo};
 use wwr_smol::client::{Client, Error, Event};
 use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
 
@@ -47,6 +47,10 @@ fn a_client_goes_through_a_day() {
         for payload in [Payload::binary(vec![1, 2]), "text".into(), Payload::utf16("😀")] {
             assert_eq!(client.request("echo", payload.clone()).await, Ok(payload));
         }
+        // Names may be texts, or names already.
+        let name: Name = "echo".parse().unwrap();
+        assert_eq!(client.request(name.clone(), "x").await, Ok("x".into()));
+        assert_eq!(client.signal(name, "x").await, Ok(()));
         let failed = client.request("fail", "").await.unwrap_err();
         let Error::Request(RequestError::Failed(error)) = failed else { panic!("{failed:?}") };
         assert_eq!((&*error.code(), &*error.message()), ("NO", "because"));
@@ -115,5 +119,21 @@ fn dropping_a_request_cancels_it_and_dropping_the_client_disconnects() {
         assert_eq!(events.next().await, Some(Event::Disconnected { reason, retry_in: None }));
         assert_eq!(events.next().await, None);
         handle.shut_down(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn a_clients_close_frame_is_answered() {
+    use async_tungstenite::tungstenite::Message;
+    use futures_util::{SinkExt, StreamExt};
+
+    smol::block_on(async {
+        let (handle, _running, url) = serve().await;
+        let stream = smol::net::TcpStream::connect(handle.local_addr().unwrap()).await.unwrap();
+        let (mut socket, _) = async_tungstenite::client_async(url, stream).await.unwrap();
+        socket.send(Message::Close(None)).await.unwrap();
+        let answer = socket.next().await;
+        assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");
+        assert!(socket.next().await.is_none());
     });
 }

@@ -1,0 +1,86 @@
+//! The arguments of `wwr serve`.
+
+use core::num::{NonZeroU16, NonZeroUsize};
+use core::time::Duration;
+
+use clap::Args;
+
+use super::LogArguments;
+use super::value::{AllowedOrigin, SessionPlace, allowed_origin, concurrency, positive_duration};
+
+/// Serve a playground for trying clients out
+///
+/// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect. Speaks
+/// protocol 1.4. The playground is for trying things out, not for the public: whoever connects may
+/// signal to all others.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Requests, by name (counts and keys are replied as UTF-8):
+  echo, or none  replies with the payload, in its encoding
+  time           replies with the time of the server, RFC 3339 in UTC
+  sleep          payload: milliseconds, up to 60000; replies with its payload after that time
+  error          payload: CODE message; fails with this code and message, or with an internal
+                 error if the code cannot be sent
+  fail           fails with an internal error
+  login          payload: a JSON object of up to 32 KiB, or nothing; creates a session with this
+                 information and replies with its key; error SESSION_EXISTS if there is one
+  logout         closes the session; replies with true, or with false if there was none
+  whoami         replies with the session as JSON, or fails with NO_SESSION
+  signal-me      sends the signal `signal-me` with the payload, in its encoding, then replies
+  broadcast      sends the signal `broadcast` with the payload, in its encoding, to all clients,
+                 the sender included; replies with their number
+  kick           payload: a session key; closes the session on all connections, which stay open;
+                 replies with their number
+  close          replies, then closes the connection
+  anything else  fails with UNKNOWN_NAME
+Payloads that make no sense fail with BAD_PAYLOAD. A signal named echo comes back, others are
+ignored.
+
+Examples:
+  wwr serve
+  wwr serve --listen 127.0.0.1:0 --sessions ./sessions --collect-after 30days
+  wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
+  wwr serve --log debug        (shows each request)
+
+Signals:
+  SIGINT and SIGTERM shut down gracefully: requests that run may finish, for --shutdown-timeout;
+  the second one ends the server at once.
+
+Exit codes:
+  0    shut down
+  2    called wrongly, the address cannot be used, or the session directory cannot
+  130  ended at once by a second signal, SIGINT
+  143  ended at once by a second signal, SIGTERM")]
+pub(crate) struct ServeArguments {
+    /// Where to listen; port 0 lets the system choose one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
+    pub(crate) listen: String,
+    /// Where sessions are kept: a directory, `memory` or `off` (no sessions at all)
+    #[arg(long, value_name = "DIR|memory|off", default_value = "memory")]
+    pub(crate) sessions: SessionPlace,
+    /// Store a session before its client hears of it, and make files reach the disk
+    #[arg(long)]
+    pub(crate) durable: bool,
+    /// Remove sessions that nobody has restored for this long, such as 30days [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub(crate) collect_after: Option<Duration>,
+    /// How many connections may share a session [default: any number]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_session_connections: Option<NonZeroUsize>,
+    /// How many requests of one connection are handled at once: a number or `unlimited`
+    #[arg(long, value_name = "N", default_value = "1", value_parser = concurrency)]
+    pub(crate) concurrency: NonZeroU16,
+    /// The longest message of a client; who sends a longer one is disconnected
+    #[arg(long, value_name = "BYTES", default_value = "16777216")]
+    pub(crate) max_message_size: NonZeroUsize,
+    /// Whose pages may connect instead of those of the same host: an origin such as
+    /// https://example.com, or `any`; may be repeated
+    #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]
+    pub(crate) allow_origin: Vec<AllowedOrigin>,
+    /// How long a graceful shutdown waits for requests that run
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    pub(crate) shutdown_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
+}

@@ -1,0 +1,37 @@
+//! `wwr demo`: a server, a client and a bad network, in one process.
+
+mod relay;
+mod stage;
+mod story;
+mod tap;
+
+use core::time::Duration;
+use std::io::{self, Write, stderr};
+use std::process::ExitCode;
+
+use smol::Timer;
+use smol::future::or;
+
+use stage::{Stage, Trouble};
+
+/// Something was not as told.
+const NOT_AS_TOLD: u8 = 1;
+
+/// The story takes a few seconds; one that takes this long has got stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn run() -> io::Result<ExitCode> {
+    let stuck = async {
+        Timer::after(PATIENCE).await;
+        Err(Trouble::NotAsTold(format!("nothing happens, after {} s", PATIENCE.as_secs())))
+    };
+    match smol::block_on(or(story::tell(&mut Stage::new()), stuck)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(Trouble::Output(error)) => Err(error),
+        Err(trouble @ Trouble::NotAsTold(_)) => {
+            // Without standard error the exit code still tells.
+            let _ = writeln!(stderr(), "wwr demo: not as told: {trouble}");
+            Ok(ExitCode::from(NOT_AS_TOLD))
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What can go wrong between the command line and a server, and how it is told.
+
+use std::io::{self, Write, stderr, stdout};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use wwr::client::{ConnectError, InvalidConfig, Misuse, RequestError};
+use wwr_smol::client::{Error, InvalidUrl};
+
+use crate::text::one_line;
+
+/// Why a command that connects to a server did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{what}: {error}")]
+    Read { what: String, error: io::Error },
+    #[error("the payload is not UTF-8; send it with --encoding binary")]
+    NotUtf8,
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    #[error("{0} (--log debug says more)")]
+    Connect(#[from] ConnectError),
+    #[error("no connection came in time; nothing but the session was asked for")]
+    NoConnectionInTime,
+    #[error("{0}")]
+    Call(#[from] Error),
+}
+
+/// Whose fault it is, in the form of an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    Server = 1,
+    Caller = 2,
+    Connection = 3,
+    Time = 4,
+}
+
+/// The object that tells of a failure. It follows the name of what was to be sent, if any.
+#[derive(Debug, Serialize)]
+pub(crate) struct FailureRow {
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    message: String,
+}
+
+impl Failure {
+    /// A name for programs, and whose fault it is.
+    fn class(&self) -> (&'static str, Blame) {
+        match self {
+            Self::Read { .. } => ("unreadable-payload", Blame::Caller),
+            Self::NotUtf8 => ("not-utf8", Blame::Caller),
+            Self::Url(_) => ("invalid-url", Blame::Caller),
+            Self::Config(_) => ("invalid-setting", Blame::Caller),
+            Self::Connect(error) => of_connecting(error),
+            Self::NoConnectionInTime => ("timed-out", Blame::Time),
+            Self::Call(Error::Request(error)) => of_request(error),
+            Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
+            Self::Call(Error::InvalidName(_)) => ("invalid-name", Blame::Caller),
+            Self::Call(Error::Ended) => ("ended", Blame::Connection),
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.class().1 as u8)
+    }
+
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        self.class().1 == Blame::Connection
+    }
+
+    pub(crate) fn row(&self) -> FailureRow {
+        let (code, message) = match self {
+            Self::Call(Error::Request(RequestError::Failed(error))) => {
+                (Some(error.code().into_owned()), error.message().into_owned())
+            }
+            _ => (None, self.to_string()),
+        };
+        FailureRow { error: self.class().0, code, message }
+    }
+
+    /// Says on standard error what failed.
+    pub(crate) fn tell(&self, command: &str) {
+        let (kind, _) = self.class();
+        // Without standard error the exit code still tells.
+        let _ = writeln!(stderr(), "wwr {command}: {kind}: {}", one_line(&self.to_string()));
+    }
+}
+
+fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
+    match error {
+        ConnectError::ProbeFailed => ("probe-failed", Blame::Connection),
+        ConnectError::ProbeTimedOut | ConnectError::DialTimedOut => ("timed-out", Blame::Time),
+        ConnectError::Unavailable => ("unavailable", Blame::Connection),
+        ConnectError::IncompatibleVersion(_) => ("incompatible-version", Blame::Connection),
+        ConnectError::NotWebWire => ("not-webwire", Blame::Connection),
+        ConnectError::DialFailed => ("dial-failed", Blame::Connection),
+        ConnectError::LostWhileResuming => ("connection-lost", Blame::Connection),
+    }
+}
+
+fn of_request(error: &RequestError) -> (&'static str, Blame) {
+    match error {
+        RequestError::Failed(_) => ("failed", Blame::Server),
+        RequestError::Internal => ("internal-error", Blame::Server),
+        RequestError::ServerShutdown => ("shutdown", Blame::Server),
+        RequestError::SessionNotFound => ("session-not-found", Blame::Server),
+        RequestError::MaxSessionConnections => ("max-session-connections", Blame::Server),
+        RequestError::SessionsDisabled => ("sessions-disabled", Blame::Server),
+        RequestError::Protocol => ("protocol-error", Blame::Server),
+        RequestError::InvalidSession(_) => ("invalid-session", Blame::Server),
+        RequestError::TimedOut { .. } => ("timed-out", Blame::Time),
+        RequestError::Cancelled => ("cancelled", Blame::Connection),
+        RequestError::NotSent => ("not-sent", Blame::Connection),
+        RequestError::ConnectionLost => ("connection-lost", Blame::Connection),
+    }
+}
+
+fn of_misuse(misuse: &Misuse) -> (&'static str, Blame) {
+    match misuse {
+        Misuse::NotConnected => ("connection-lost", Blame::Connection),
+        Misuse::EmptyRequest => ("empty-request", Blame::Caller),
+        Misuse::UnreadableSignal(_) => ("unreadable-signal", Blame::Caller),
+        Misuse::SessionHeld => ("session-held", Blame::Caller),
+        Misuse::TooManyRequests => ("too-many-requests", Blame::Caller),
+        Misuse::QueueFull => ("queue-full", Blame::Caller),
+    }
+}
+
+/// Writes an object and the end of its line, at once.
+pub(crate) fn write_row(row: &impl Serialize) -> io::Result<()> {
+    let mut out = stdout().lock();
+    serde_json::to_writer(&mut out, row)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}

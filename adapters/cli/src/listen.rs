@@ -1,0 +1,122 @@
+//! `wwr listen`: what a server sends, and what becomes of the connection.
+
+mod line;
+
+use core::time::Duration;
+use std::io::{self, Write, stdout};
+use std::process::ExitCode;
+
+use smol::future::or;
+use wwr::client::Config;
+use wwr_smol::client::{Client, Event, Events};
+
+use crate::args::{ListenArguments, LogLevel};
+use crate::failure::{Failure, write_row};
+use crate::log;
+use crate::stop::Stop;
+use line::{EventRow, describe};
+
+/// The pause after the first failed attempt to connect, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// How listening ended before it was told to.
+enum End {
+    Output(io::Error),
+    Failure(Failure),
+    /// The event that was printed last said why.
+    GaveUp,
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// There is no connection and will be none.
+const NO_CONNECTION: u8 = 3;
+
+pub(crate) fn run(arguments: &ListenArguments) -> io::Result<ExitCode> {
+    log::start(&arguments.connect.log, LogLevel::Warn);
+    match smol::block_on(listen(arguments)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(End::Output(error)) => Err(error),
+        Err(End::GaveUp) => Ok(ExitCode::from(NO_CONNECTION)),
+        Err(End::Failure(failure)) => {
+            failure.tell("listen");
+            Ok(failure.exit_code())
+        }
+    }
+}
+
+async fn listen(arguments: &ListenArguments) -> Result<(), End> {
+    let mut stop = Stop::new()?;
+    let client = client(arguments).map_err(End::Failure)?;
+    let events = client.events();
+    let connecting = async {
+        // The event that comes with an error says the same.
+        let _ = client.connect().await;
+        std::future::pending().await
+    };
+    let stopped = async { Ok(stop.next().await.map(drop)?) };
+    let printing = print(&client, events, arguments);
+    or(stopped, or(printing, connecting)).await?;
+    client.close().await;
+    Ok(())
+}
+
+fn client(arguments: &ListenArguments) -> Result<Client, Failure> {
+    let config = Config::builder().backoff(BACKOFF.0, BACKOFF.1).build()?;
+    Ok(Client::builder(&arguments.connect.url.to_string())?.config(config).build())
+}
+
+/// Prints events until enough signals have come, or nothing will come any more.
+async fn print(
+    client: &Client,
+    mut events: Events,
+    arguments: &ListenArguments,
+) -> Result<(), End> {
+    let mut key = arguments.connect.session.clone();
+    let mut awaited = arguments.count.map(u64::from);
+    while let Some(event) = events.next().await {
+        print_event(&event, arguments.connect.json)?;
+        match event {
+            Event::Connected => {
+                if let Some(wanted) = key.take() {
+                    match client.restore_session(wanted.clone()).await.map_err(Failure::from) {
+                        Ok(_) => {}
+                        // On the next connection, then.
+                        Err(failure) if failure.is_lost_connection() => key = Some(wanted),
+                        Err(failure) => return Err(End::Failure(failure)),
+                    }
+                }
+            }
+            Event::Signal(_) => {
+                awaited = awaited.map(|count| count - 1);
+                if awaited == Some(0) {
+                    return Ok(());
+                }
+            }
+            Event::Disconnected { retry_in: None, .. }
+            | Event::ConnectFailed { retry_in: None, .. } => return Err(End::GaveUp),
+            Event::Disconnected { .. }
+            | Event::ConnectFailed { .. }
+            | Event::SessionCreated(_)
+            | Event::SessionRestored(_)
+            | Event::SessionClosed
+            | Event::SessionLost(_)
+            | Event::Missed(_) => {}
+        }
+    }
+    Err(End::GaveUp)
+}
+
+/// One line an event, written at once.
+fn print_event(event: &Event, json: bool) -> io::Result<()> {
+    if json {
+        return write_row(&EventRow::from(event));
+    }
+    let mut out = stdout().lock();
+    writeln!(out, "{}", describe(event))?;
+    out.flush()
+}

@@ -1,0 +1,229 @@
+//! An event as one line: for people, and for programs.
+
+use core::fmt::{self, Display};
+use core::time::Duration;
+
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use serde_json::Value;
+use wwr::client::{DisconnectReason, SessionLoss};
+use wwr::{Content, Session};
+use wwr_smol::client::Event;
+
+use crate::content::{PayloadRow, exact_text};
+use crate::hex::Hex;
+use crate::row::EncodingName;
+use crate::text::{Quoted, one_line};
+
+/// An event for people.
+pub(super) fn describe(event: &Event) -> String {
+    match event {
+        Event::Connected => "connected".into(),
+        Event::Disconnected { reason, retry_in } => {
+            format!("disconnected: {}{}", reason_name(*reason), Retry(*retry_in))
+        }
+        Event::ConnectFailed { error, retry_in } => {
+            format!("connect failed: {}{}", one_line(&error.to_string()), Retry(*retry_in))
+        }
+        Event::Signal(content) => describe_signal(content),
+        Event::SessionCreated(session) => format!("session created {}", session.to_json()),
+        Event::SessionRestored(session) => format!("session restored {}", session.to_json()),
+        Event::SessionClosed => "session closed".into(),
+        Event::SessionLost(loss) => format!("session lost: {}", loss_name(*loss)),
+        Event::Missed(count) => format!("missed {count}"),
+    }
+}
+
+fn describe_signal(content: &Content) -> String {
+    let payload = content.clone().into_payload();
+    let encoding = EncodingName::from(payload.encoding()).as_str();
+    let name = Quoted::bytes(content.name());
+    match exact_text(&payload) {
+        Some(text) => format!("signal {name} {encoding} {}", Quoted::whole(&text)),
+        None => format!("signal {name} {encoding} {}", HEXLOWER.encode(payload.as_bytes())),
+    }
+}
+
+/// After which time there will be another attempt.
+struct Retry(Option<Duration>);
+
+impl Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(time) => write!(f, "; next attempt in {} ms", time.as_millis()),
+            None => Ok(()),
+        }
+    }
+}
+
+const fn reason_name(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::Lost => "lost",
+        DisconnectReason::Closed => "closed",
+    }
+}
+
+const fn loss_name(loss: SessionLoss) -> &'static str {
+    match loss {
+        SessionLoss::NotFound => "not-found",
+        SessionLoss::Disabled => "disabled",
+        SessionLoss::Refused => "refused",
+        SessionLoss::InvalidReply => "invalid-reply",
+        SessionLoss::GaveUp => "gave-up",
+    }
+}
+
+/// An event for programs.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum EventRow {
+    Connected,
+    Disconnected {
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_in_ms: Option<u128>,
+    },
+    ConnectFailed {
+        error: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_in_ms: Option<u128>,
+    },
+    Signal {
+        #[serde(flatten)]
+        name: NameRow,
+        #[serde(flatten)]
+        payload: PayloadRow,
+    },
+    SessionCreated {
+        session: Value,
+    },
+    SessionRestored {
+        session: Value,
+    },
+    SessionClosed,
+    SessionLost {
+        reason: &'static str,
+    },
+    Missed {
+        count: u64,
+    },
+}
+
+/// A name, which peers need not make of text.
+#[derive(Debug, Serialize)]
+pub(super) enum NameRow {
+    #[serde(rename = "name")]
+    Text(String),
+    #[serde(rename = "name_hex")]
+    Bytes(Hex),
+}
+
+impl NameRow {
+    fn new(content: &Content) -> Self {
+        match content.name_str() {
+            Some(name) => Self::Text(name.into()),
+            None => Self::Bytes(Hex::copy(content.name())),
+        }
+    }
+}
+
+impl From<&Event> for EventRow {
+    fn from(event: &Event) -> Self {
+        let milliseconds = |time: &Option<Duration>| time.map(|time| time.as_millis());
+        match event {
+            Event::Connected => Self::Connected,
+            Event::Disconnected { reason, retry_in } => Self::Disconnected {
+                reason: reason_name(*reason),
+                retry_in_ms: milliseconds(retry_in),
+            },
+            Event::ConnectFailed { error, retry_in } => Self::ConnectFailed {
+                error: error.to_string(),
+                retry_in_ms: milliseconds(retry_in),
+            },
+            Event::Signal(content) => Self::Signal {
+                name: NameRow::new(content),
+                payload: PayloadRow::new(&content.clone().into_payload()),
+            },
+            Event::SessionCreated(session) => Self::SessionCreated { session: value(session) },
+            Event::SessionRestored(session) => Self::SessionRestored { session: value(session) },
+            Event::SessionClosed => Self::SessionClosed,
+            Event::SessionLost(loss) => Self::SessionLost { reason: loss_name(*loss) },
+            Event::Missed(count) => Self::Missed { count: *count },
+        }
+    }
+}
+
+/// The object that was on the wire. What a session writes is JSON.
+fn value(session: &Session) -> Value {
+    serde_json::from_str(&session.to_json()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use wwr::client::ConnectError;
+    use wwr::{Payload, SessionInfo, SessionKey, UnixTime};
+
+    use super::*;
+
+    fn signal(name: &[u8], payload: Payload) -> Event {
+        Event::Signal(Content::new(name, &payload).unwrap())
+    }
+
+    fn check(event: &Event, line: &str, json: &str) {
+        assert_eq!(describe(event), line);
+        assert_eq!(serde_json::to_string(&EventRow::from(event)).unwrap(), json);
+    }
+
+    #[test]
+    fn signals_are_one_line_whatever_they_carry() {
+        check(
+            &signal(b"news", "a\n\u{1b}[2J".into()),
+            r#"signal "news" utf8 "a\n\u{1b}[2J""#,
+            r#"{"event":"signal","name":"news","encoding":"utf8","payload":"a\n\u001b[2J"}"#,
+        );
+        check(
+            &signal(b"", Payload::utf16("😀")),
+            r#"signal "" utf16 "😀""#,
+            r#"{"event":"signal","name":"","encoding":"utf16","payload":"😀"}"#,
+        );
+        check(
+            &signal(b"\xff\n", Payload::binary(vec![0, 255])),
+            r#"signal "\xff\n" binary 00ff"#,
+            r#"{"event":"signal","name_hex":"ff0a","encoding":"binary","payload_hex":"00ff"}"#,
+        );
+    }
+
+    #[test]
+    fn connections_and_sessions_are_told_of() {
+        let retry_in = Some(Duration::from_millis(250));
+        check(&Event::Connected, "connected", r#"{"event":"connected"}"#);
+        check(
+            &Event::Disconnected { reason: DisconnectReason::Lost, retry_in },
+            "disconnected: lost; next attempt in 250 ms",
+            r#"{"event":"disconnected","reason":"lost","retry_in_ms":250}"#,
+        );
+        check(
+            &Event::ConnectFailed { error: ConnectError::NotWebWire, retry_in: None },
+            "connect failed: this is no WebWire server",
+            r#"{"event":"connect-failed","error":"this is no WebWire server"}"#,
+        );
+        let key = SessionKey::new("KEY").unwrap();
+        let info = SessionInfo::new().public("user", "ada");
+        let session = Session::new(key, UnixTime::from_seconds(0), info);
+        let json = session.to_json();
+        check(
+            &Event::SessionCreated(session),
+            &format!("session created {json}"),
+            concat!(
+                r#"{"event":"session-created","session":{"c":"1970-01-01T00:00:00Z","#,
+                r#""i":{"user":"ada"},"k":"KEY","l":"1970-01-01T00:00:00Z"}}"#,
+            ),
+        );
+        check(
+            &Event::SessionLost(SessionLoss::GaveUp),
+            "session lost: gave-up",
+            r#"{"event":"session-lost","reason":"gave-up"}"#,
+        );
+        check(&Event::Missed(3), "missed 3", r#"{"event":"missed","count":3}"#);
+    }
+}

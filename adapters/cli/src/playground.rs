@@ -1,0 +1,159 @@
+//! What `wwr serve` serves: requests that show each thing a server can do.
+
+mod payload;
+
+use core::str::FromStr;
+use core::time::Duration;
+
+use smol::Timer;
+use wwr::server::{Misuse, RequestError};
+use wwr::{Content, KeyFormat, Payload, SessionInfo};
+use wwr_smol::Clock;
+use wwr_smol::server::{Connection, Connections, Handler, SessionError, SignalError};
+
+use payload::{BadPayload, object, text};
+
+/// The longest time the request `sleep` takes.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The application. `wwr serve --help` says what it does.
+#[derive(Debug)]
+pub(crate) struct Playground;
+
+impl Handler for Playground {
+    async fn request(
+        &self,
+        connection: &Connection,
+        request: Content,
+    ) -> Result<Payload, RequestError> {
+        let name = request.name().escape_ascii();
+        tracing::debug!(connection = connection.id(), %name, "request");
+        match request.name() {
+            b"" | b"echo" => Ok(request.into_payload()),
+            b"time" => Ok(Payload::utf8(Clock::unix_now().to_string())),
+            b"sleep" => sleep(request).await,
+            b"error" => Err(error(&request)?),
+            b"fail" => Err(RequestError::Internal),
+            b"login" => login(connection, &request).await,
+            b"logout" => logout(connection).await,
+            b"whoami" => whoami(connection),
+            b"signal-me" => signal_me(connection, request),
+            b"broadcast" => broadcast(connection, request),
+            b"kick" => kick(connection, &request).await,
+            b"close" => {
+                connection.close();
+                Ok(Payload::EMPTY)
+            }
+            name => Err(unknown(name)),
+        }
+    }
+
+    async fn signal(&self, connection: &Connection, signal: Content) {
+        let name = signal.name().escape_ascii();
+        tracing::debug!(connection = connection.id(), %name, "signal");
+        if signal.name() == b"echo"
+            && let Err(error) = connection.signal("echo", signal.into_payload())
+        {
+            tracing::warn!(connection = connection.id(), %error, "a signal was not returned");
+        }
+    }
+
+    async fn connected(&self, connection: &Connection) {
+        let info = connection.info();
+        let (id, remote) = (connection.id(), info.remote_addr);
+        tracing::info!(connection = id, %remote, user_agent = ?info.user_agent, "connected");
+    }
+
+    async fn disconnected(&self, connection: &Connection) {
+        tracing::info!(connection = connection.id(), "disconnected");
+    }
+}
+
+async fn sleep(request: Content) -> Result<Payload, RequestError> {
+    let wanted = BadPayload("milliseconds as a number from 0 to 60000");
+    let milliseconds = u64::from_str(text(&request, &wanted)?.trim()).map_err(|_| wanted)?;
+    let duration = Duration::from_millis(milliseconds);
+    if duration > LONGEST_SLEEP {
+        return Err(wanted.into());
+    }
+    Timer::after(duration).await;
+    Ok(request.into_payload())
+}
+
+fn error(request: &Content) -> Result<RequestError, RequestError> {
+    let text = text(request, &BadPayload("CODE message"))?;
+    let (code, message) = text.split_once(' ').unwrap_or((&text, ""));
+    Ok(RequestError::failed(code.to_owned(), message.to_owned()))
+}
+
+async fn login(connection: &Connection, request: &Content) -> Result<Payload, RequestError> {
+    let info = SessionInfo::from_public(object(request)?);
+    match connection.create_session(info).await {
+        Ok(session) => Ok(Payload::utf8(session.key.as_str())),
+        Err(SessionError::Misuse(Misuse::SessionExists)) => {
+            Err(RequestError::failed("SESSION_EXISTS", "there is a session already; log out first"))
+        }
+        Err(SessionError::Misuse(Misuse::SessionBusy)) => {
+            Err(RequestError::failed("SESSION_BUSY", "the session is just being changed"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn logout(connection: &Connection) -> Result<Payload, RequestError> {
+    Ok(Payload::utf8(connection.close_session().await?.to_string()))
+}
+
+fn whoami(connection: &Connection) -> Result<Payload, RequestError> {
+    let session = connection.session();
+    let session =
+        session.ok_or_else(|| RequestError::failed("NO_SESSION", "there is no session; log in"))?;
+    Ok(Payload::utf8(session.to_json()))
+}
+
+fn signal_me(connection: &Connection, request: Content) -> Result<Payload, RequestError> {
+    connection.signal("signal-me", signal_payload(request)?).map_err(refused)?;
+    Ok(Payload::EMPTY)
+}
+
+fn broadcast(connection: &Connection, request: Content) -> Result<Payload, RequestError> {
+    let payload = signal_payload(request)?;
+    let connections = connection.server().connections();
+    let reached =
+        connections.iter().filter(|one| one.signal("broadcast", payload.clone()).is_ok()).count();
+    Ok(Payload::utf8(reached.to_string()))
+}
+
+/// Clients of protocol 1.4 read no signals without payload.
+fn signal_payload(request: Content) -> Result<Payload, RequestError> {
+    let payload = request.into_payload();
+    if payload.is_empty() {
+        return Err(BadPayload("what the signal is to carry; it cannot be empty").into());
+    }
+    Ok(payload)
+}
+
+fn refused(error: SignalError) -> RequestError {
+    match error {
+        SignalError::Backlogged => {
+            RequestError::failed("TOO_SLOW", "too much waits for this client to read it")
+        }
+        SignalError::Disconnected | SignalError::Unreadable(_) | SignalError::InvalidName(_) => {
+            RequestError::Internal
+        }
+    }
+}
+
+async fn kick(connection: &Connection, request: &Content) -> Result<Payload, RequestError> {
+    let wanted = BadPayload("a session key: 64 letters, digits, - and _");
+    let key = text(request, &wanted)?;
+    let key = KeyFormat::Generated.parse(key.trim().as_bytes()).ok_or(wanted)?;
+    let told = connection.server().close_session(key, Connections::Keep).await;
+    let told = told.map_err(|_| RequestError::Internal)?;
+    Ok(Payload::utf8(told.to_string()))
+}
+
+fn unknown(name: &[u8]) -> RequestError {
+    let name = name.escape_ascii();
+    RequestError::failed("UNKNOWN_NAME", format!("there is no request \"{name}\""))
+}

@@ -1,0 +1,55 @@
+//! One attempt to connect to a server.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use smol::Timer;
+use smol::future::or;
+use wwr::client::Config;
+use wwr_smol::client::Client;
+
+use crate::args::ConnectArguments;
+use crate::failure::Failure;
+
+/// A connection with the time that is left for using it.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) client: Client,
+    started: Instant,
+    timeout: Duration,
+}
+
+impl Remote {
+    /// Connects, and restores the session if there is one to restore.
+    pub(crate) async fn connect(
+        arguments: &ConnectArguments,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
+        let started = Instant::now();
+        let config = Config::builder()
+            .reconnect(false)
+            .probe_timeout(timeout)
+            .dial_timeout(timeout)
+            .request_timeout(timeout)
+            .build()?;
+        let client = Client::builder(&arguments.url.to_string())?.config(config).build();
+        let connected = async {
+            client.connect().await?;
+            if let Some(key) = &arguments.session {
+                client.restore_session(key.clone()).await?;
+            }
+            Ok(())
+        };
+        let too_late = async {
+            Timer::after(timeout).await;
+            Err(Failure::NoConnectionInTime)
+        };
+        or(connected, too_late).await?;
+        Ok(Self { client, started, timeout })
+    }
+
+    /// How much of the time is left.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.timeout.saturating_sub(self.started.elapsed())
+    }
+}

@@ -1,0 +1,100 @@
+//! `wwr serve`: the playground, until a signal ends it.
+
+use core::time::Duration;
+use std::io::{self, Write, stdout};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use smol::future::or;
+use wwr_smol::FileStore;
+use wwr_smol::server::{Builder, Collection, Limits, Origins, Server, ServerHandle};
+
+use crate::args::{AllowedOrigin, LogLevel, ServeArguments, SessionPlace};
+use crate::log;
+use crate::playground::Playground;
+use crate::stop::Stop;
+
+/// The longest time between two collections of old sessions.
+const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+
+pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
+    log::start(&arguments.log, LogLevel::Info);
+    smol::block_on(async {
+        // From here on, a signal means a graceful shutdown.
+        let stop = Stop::new()?;
+        let server =
+            builder(arguments).await?.listen(arguments.listen.as_str()).await.map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", arguments.listen))
+            })?;
+        announce(server.local_addr());
+        let handle = server.handle();
+        or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
+    let limits = Limits { max_message_size: arguments.max_message_size.get(), ..Limits::default() };
+    let mut builder = Server::builder(Playground)
+        .limits(limits)
+        .concurrency(arguments.concurrency)
+        .origins(origins(&arguments.allow_origin));
+    builder = match &arguments.sessions {
+        SessionPlace::Memory => builder,
+        SessionPlace::Off => builder.without_sessions(),
+        SessionPlace::Directory(directory) => {
+            let store = FileStore::open(directory).await.map_err(io::Error::other)?;
+            builder.store(if arguments.durable { store.durable() } else { store })
+        }
+    };
+    if arguments.durable {
+        builder = builder.durable_sessions();
+    }
+    if let Some(most) = arguments.max_session_connections {
+        builder = builder.max_session_connections(most);
+    }
+    if let Some(age) = arguments.collect_after {
+        let every = age.min(COLLECT_EVERY);
+        builder = builder.collect_sessions(Collection { not_looked_up_for: age, every });
+    }
+    Ok(builder)
+}
+
+fn origins(allowed: &[AllowedOrigin]) -> Origins {
+    let mut list = Vec::new();
+    for origin in allowed {
+        match origin {
+            AllowedOrigin::Any => return Origins::Any,
+            AllowedOrigin::Origin(origin) => list.push(origin.clone()),
+        }
+    }
+    if list.is_empty() { Origins::SameHost } else { Origins::List(list) }
+}
+
+/// Says that clients can connect, and where.
+fn announce(address: SocketAddr) {
+    let mut out = stdout().lock();
+    let said = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    if let Err(error) = said {
+        tracing::warn!(%error, %address, "listening, but cannot say so on standard output");
+    }
+}
+
+/// Shuts the server down at the first signal, and ends the process at the second. Does not return:
+/// the server does, when it is shut down.
+async fn stopped(mut stop: Stop, handle: ServerHandle, within: Duration) -> io::Result<()> {
+    stop.next().await?;
+    let connections = handle.connection_count();
+    tracing::info!(connections, within = ?within, "shutting down; a second signal ends at once");
+    let again = async {
+        let code = stop.next().await?;
+        tracing::warn!("ended by a second signal");
+        std::process::exit(code.into())
+    };
+    let shut_down = async {
+        handle.shut_down(within).await;
+        tracing::info!("shut down");
+        std::future::pending().await
+    };
+    or(shut_down, again).await
+}

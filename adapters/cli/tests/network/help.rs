@@ -1,0 +1,51 @@
+//! Help and version.
+
+use crate::support::run;
+
+#[test]
+fn every_command_has_examples_and_exit_codes() {
+    for command in ["serve", "request", "signal", "listen", "demo", "decode", "encode"] {
+        let ran = run(&[command, "--help"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");
+        for part in ["Examples:\n  wwr ", "Exit codes:\n  0"] {
+            let found = ran.text().contains(part) || command == "encode";
+            assert!(found, "{command} has no {part:?}: {}", ran.text());
+        }
+        assert!(ran.text().lines().all(|line| line.chars().count() <= 100), "{}", ran.text());
+    }
+    let request = run(&["request", "--help"]);
+    for code in ["  1  ", "  2  ", "  3  ", "  4  "] {
+        assert!(request.text().contains(code), "{code}");
+    }
+}
+
+#[test]
+fn the_help_of_serve_has_every_request() {
+    let ran = run(&["serve", "--help"]);
+    for name in [
+        "echo",
+        "time",
+        "sleep",
+        "error",
+        "fail",
+        "login",
+        "logout",
+        "whoami",
+        "signal-me",
+        "broadcast",
+        "kick",
+        "close",
+    ] {
+        let line = format!("\n  {name} ");
+        let line_of_echo = format!("\n  {name}, ");
+        let found = ran.text().contains(&line) || ran.text().contains(&line_of_echo);
+        assert!(found, "{name}: {}", ran.text());
+    }
+}
+
+#[test]
+fn there_is_a_version() {
+    let ran = run(&["--version"]);
+    let version = format!("wwr {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!((ran.code, ran.text()), (Some(0), version.as_str()));
+}

@@ -1,0 +1,11 @@
+//! The commands that talk to each other, run as a user runs them.
+
+mod demo;
+mod exit_codes;
+mod help;
+mod listen;
+mod playground;
+mod sessions;
+#[cfg(unix)]
+mod shutdown;
+mod support;

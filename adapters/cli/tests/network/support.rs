@@ -1,0 +1,221 @@
+//! Running the commands, and a network to cut.
+
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::{io, thread};
+
+/// The command, not to be run in the environment of whoever runs the tests.
+pub(crate) fn wwr() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wwr"));
+    command.env_remove("WWR_LOG").env_remove("WWR_SESSION");
+    command
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+}
+
+/// Runs a command to its end, with nothing on standard input.
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    run_with(arguments, b"")
+}
+
+pub(crate) fn run_with(arguments: &[&str], stdin: &[u8]) -> Ran {
+    let mut running = Running::start(arguments);
+    running.child.stdin.take().unwrap().write_all(stdin).unwrap();
+    running.finish()
+}
+
+/// A command that runs; it is killed when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Running {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = wwr()
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// The next line of standard output; none at its end.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        next_line(&mut self.stdout)
+    }
+
+    /// Reads standard output up to a line that contains this, and gives that line.
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
+        find_line(&mut self.stdout, text)
+    }
+
+    /// Reads standard error up to a line that contains this.
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        find_line(&mut self.stderr, text);
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end, and gives what was not read yet.
+    pub(crate) fn finish(mut self) -> Ran {
+        drop(self.child.stdin.take());
+        let (mut stdout, mut stderr) = (Vec::new(), String::new());
+        thread::scope(|scope| {
+            scope.spawn(|| self.stderr.read_to_string(&mut stderr).unwrap());
+            self.stdout.read_to_end(&mut stdout).unwrap();
+        });
+        Ran { code: self.child.wait().unwrap().code(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Errors mean that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn next_line(from: &mut impl io::BufRead) -> Option<String> {
+    let mut line = String::new();
+    let length = from.read_line(&mut line).unwrap();
+    (length > 0).then(|| line.trim_end().to_owned())
+}
+
+fn find_line(from: &mut impl io::BufRead, text: &str) -> String {
+    let mut seen = Vec::new();
+    while let Some(line) = next_line(from) {
+        if line.contains(text) {
+            return line;
+        }
+        seen.push(line);
+    }
+    panic!("no line with {text:?} in {seen:#?}");
+}
+
+/// A server that runs; it is killed when this is dropped.
+pub(crate) struct Server {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// `wwr serve` with more arguments, on a port that the system chooses.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
+        all.extend(arguments);
+        let mut running = Running::start(&all);
+        let line = running.line().expect("the address");
+        let address = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
+        Self { running, address }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        url(self.address)
+    }
+
+    /// The result of `wwr request` to this server, with more arguments.
+    pub(crate) fn request(&self, arguments: &[&str]) -> Ran {
+        let url = self.url();
+        let mut all = vec!["request", url.as_str()];
+        all.extend(arguments);
+        run(&all)
+    }
+
+    /// The reply to a request that succeeds.
+    pub(crate) fn reply(&self, arguments: &[&str]) -> String {
+        let ran = self.request(arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        ran.text().to_owned()
+    }
+
+    /// The code of a request that the playground refuses.
+    pub(crate) fn error(&self, arguments: &[&str]) -> String {
+        let mut all = vec!["--json"];
+        all.extend(arguments);
+        let ran = self.request(&all);
+        assert_eq!(ran.code, Some(1), "{arguments:?}: {ran:?}");
+        let object: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        object["code"].as_str().or(object["error"].as_str()).unwrap().to_owned()
+    }
+}
+
+pub(crate) fn url(address: SocketAddr) -> String {
+    format!("ws://{address}/")
+}
+
+/// Passes connections on to a server, or hangs up on them while there is none.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    server: Option<SocketAddr>,
+    open: Vec<TcpStream>,
+}
+
+impl Relay {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = state.clone();
+        // Ends with the process: it does no harm in the meantime.
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                let mut state = shared.lock().unwrap();
+                if let Some(server) = state.server {
+                    let server = TcpStream::connect(server).unwrap();
+                    pump(client.try_clone().unwrap(), server.try_clone().unwrap());
+                    pump(server.try_clone().unwrap(), client.try_clone().unwrap());
+                    state.open.extend([client, server]);
+                }
+            }
+        });
+        Self { address, state }
+    }
+
+    /// Lets connections through to this server, or to none, and cuts those there are.
+    pub(crate) fn lead_to(&self, server: Option<SocketAddr>) {
+        let mut state = self.state.lock().unwrap();
+        state.server = server;
+        for stream in state.open.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream) {
+    thread::spawn(move || {
+        // However it ends, so does the other direction.
+        let _ = io::copy(&mut from, &mut to);
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    });
+}
