@@ -238,8 +238,8 @@ impl Client {
     /// Closes the connection and stays without one until [`connect`](Self::connect) is called.
     /// Requests end without a reply. The session is kept for the next connection.
     ///
-    /// What was sent is still written. Done once the server has closed its side too, or has let two
-    /// seconds pass; other calls, to connect again for one, need not wait for that.
+    /// What was sent is still written. Done once the server has closed its side too, or was
+    /// [given up](Builder::close_timeout); other calls, to connect again for one, need not wait.
     pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();
         if self.shared().inbox.push_urgent(Input::Close(answer)).is_ok() {

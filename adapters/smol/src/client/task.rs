@@ -25,9 +25,6 @@ use crate::websocket::{Incoming, WebSocket};
 /// How much is taken before what it caused is written.
 const BATCH: usize = 256;
 
-/// How long the server may take to answer a close frame.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-
 pub(super) struct Task {
     target: Target,
     clock: Clock,
@@ -227,7 +224,7 @@ impl Task {
     /// else.
     fn part(&mut self) {
         if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
-            self.partings.push(Box::pin(socket.close(1000, "", CLOSE_PATIENCE)));
+            self.partings.push(Box::pin(socket.close(1000, "", self.target.close_timeout)));
         }
     }
 
