@@ -147,6 +147,7 @@ impl Life {
             }
             12 => world.server.shut_down(millis(dice.below(600)), fabric),
             13 => world.server.crash(fabric),
+            14 => world.server.give_way(fabric),
             _ => world.server.start(),
         }
     }

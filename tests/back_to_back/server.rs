@@ -19,6 +19,8 @@ pub(crate) enum State {
     Up,
     /// Shutting down, or shut down: it answers, but lets nobody in.
     Draining,
+    /// Another server has taken its place, of a version that no client of ours speaks.
+    Foreign,
     /// Crashed: there is nobody to answer.
     Down,
 }
@@ -91,6 +93,10 @@ impl Server {
             State::Up => {
                 let body = preflight::body(self.settings.dialect).expect("a dialect of 1.4");
                 Ok(Answer { status: 200, body: body.into() })
+            }
+            State::Foreign => {
+                let body = Bytes::from_static(b"{\"protocol-version\":\"9.9\"}");
+                Ok(Answer { status: 200, body })
             }
             State::Draining => Ok(Answer { status: 503, body: Bytes::new() }),
             State::Down => Err(ProbeFailed),
@@ -190,6 +196,12 @@ impl Server {
 
     pub(crate) fn start(&mut self) {
         self.state = State::Up;
+    }
+
+    /// Stops, and another server takes its place.
+    pub(crate) fn give_way(&mut self, fabric: &mut Fabric) {
+        self.crash(fabric);
+        self.state = State::Foreign;
     }
 
     pub(crate) fn close_key(

@@ -170,6 +170,32 @@ fn a_dial_may_be_refused_after_a_good_answer() {
 }
 
 #[test]
+fn a_server_of_another_version_is_not_tried_again() {
+    let mut world = World::scripted(calm());
+    let [ada] = world.connected();
+    let World { server, fabric, .. } = &mut world;
+    server.give_way(fabric);
+    world.run_for_millis(10);
+    let queued = world.request(ada, "echo");
+    world.run();
+    let told = world.told(ada);
+    let [Event::Disconnected { .. }, Event::ConnectFailed { error, retry: None }] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert!(
+        matches!(error, ConnectError::IncompatibleVersion(version) if version.as_str() == "9.9")
+    );
+    assert_eq!(world.outcome(ada, queued), Err(RequestError::NotSent));
+    world.server.start();
+    world.run();
+    assert_eq!(world.clients[ada].machine.status(), Status::Idle);
+    world.connect(ada);
+    assert!(world.ask(ada, "echo").is_ok());
+    world.finish();
+}
+
+#[test]
 fn what_is_on_its_way_in_a_cut_is_lost_and_what_waits_is_sent_later() {
     let mut world = World::scripted(calm());
     let [ada] = world.connected();
