@@ -12,6 +12,8 @@ use futures_util::task::AtomicWaker;
 pub(crate) struct Inbox<T> {
     /// Whether `queue` may hold something.
     filled: AtomicBool,
+    /// Whether `queue` may hold something urgent.
+    urgent: AtomicBool,
     closed: AtomicBool,
     waker: AtomicWaker,
     queue: Mutex<Queue<T>>,
@@ -40,6 +42,7 @@ impl<T> Inbox<T> {
         let queue = Queue { items: VecDeque::new(), bytes: 0, held: 0, max_bytes };
         Self {
             filled: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             queue: Mutex::new(queue),
@@ -48,6 +51,10 @@ impl<T> Inbox<T> {
 
     /// Adds an item that stands for `bytes` bytes of memory. Items of no bytes always fit.
     pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), Refused> {
+        self.add(item, bytes, false)
+    }
+
+    fn add(&self, item: T, bytes: usize, urgent: bool) -> Result<(), Refused> {
         let mut queue = self.lock();
         if self.closed.load(Ordering::Acquire) {
             return Err(Refused::Closed);
@@ -58,10 +65,25 @@ impl<T> Inbox<T> {
         }
         queue.bytes += bytes;
         queue.items.push_back((bytes, item));
+        if urgent {
+            self.urgent.store(true, Ordering::Release);
+        }
         drop(queue);
         self.filled.store(true, Ordering::Release);
         self.waker.wake();
         Ok(())
+    }
+
+    /// Adds an item for which the task is to take all that was added before, even if it takes
+    /// nothing else at the moment. Always fits.
+    pub(crate) fn push_urgent(&self, item: T) -> Result<(), Refused> {
+        self.add(item, 0, true)
+    }
+
+    /// Whether something urgent waits; the task is woken when there is.
+    pub(crate) fn poll_urgent(&self, cx: &Context<'_>) -> bool {
+        self.waker.register(cx.waker());
+        self.urgent.load(Ordering::Acquire)
     }
 
     /// Takes the next item; the task is woken when there is one.
@@ -91,6 +113,7 @@ impl<T> Inbox<T> {
             queue.bytes -= bytes;
         } else {
             self.filled.store(false, Ordering::Release);
+            self.urgent.store(false, Ordering::Release);
             queue.items.shrink_to_fit();
         }
         item.map(|(_, item)| item)
@@ -146,6 +169,19 @@ mod tests {
         inbox.close();
         assert_eq!(inbox.push(5, 0), Err(Refused::Closed));
         assert_eq!(take(&inbox), Poll::Pending);
+    }
+
+    #[test]
+    fn what_is_urgent_stays_so_until_all_is_taken() {
+        let inbox = Inbox::new(1);
+        let urgent = || inbox.poll_urgent(&Context::from_waker(std::task::Waker::noop()));
+        assert_eq!(inbox.push(1, 1), Ok(()));
+        assert!(!urgent());
+        assert_eq!(inbox.push_urgent(2), Ok(()), "however full it is");
+        assert!(urgent());
+        assert_eq!((take(&inbox), take(&inbox)), (Poll::Ready(1), Poll::Ready(2)));
+        assert_eq!(take(&inbox), Poll::Pending);
+        assert!(!urgent());
     }
 
     #[test]

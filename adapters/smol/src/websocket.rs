@@ -38,6 +38,8 @@ pub(crate) struct WebSocket {
     /// How much the socket had taken when all was flushed.
     flushed_at: u64,
     stall: Stall,
+    /// Whether a close frame has come.
+    closed_by_peer: bool,
 }
 
 /// Notices a peer that takes nothing for too long.
@@ -79,7 +81,15 @@ impl WebSocket {
     /// Takes over a WebSocket that was opened with [`config`](Self::config).
     pub(crate) fn opened(stream: WebSocketStream<Socket>, stall_limit: Duration) -> Self {
         let stall = Stall { limit: stall_limit, since: None, timer: Timer::never() };
-        Self { stream, unflushed: false, backlog: 0, fresh: 0, flushed_at: 0, stall }
+        Self {
+            stream,
+            unflushed: false,
+            backlog: 0,
+            fresh: 0,
+            flushed_at: 0,
+            stall,
+            closed_by_peer: false,
+        }
     }
 
     pub(crate) fn config(max_message_size: usize) -> WebSocketConfig {
@@ -102,7 +112,10 @@ impl WebSocket {
                 Incoming::Control
             }
             Some(Ok(Message::Close(_))) => {
-                self.unflushed = true;
+                self.closed_by_peer = true;
+                // The answer to it is on its way, even if the socket is dropped next. Should it not
+                // fit or fail, the peer sees the socket close.
+                let _ = Pin::new(&mut self.stream).poll_flush(cx);
                 Incoming::Closed
             }
             None => Incoming::Closed,
@@ -154,13 +167,17 @@ impl WebSocket {
         }
     }
 
-    /// Flushes, sends a close frame and waits until the peer closes too, but not for long: what the
-    /// peer sent before it knew is read and dropped, so that the last messages are not lost to a
-    /// reset connection.
+    /// Flushes, sends a close frame or answers that of the peer, and waits until the peer closes
+    /// too, but not for long: what the peer sent before it knew is read and dropped, so that the
+    /// last messages are not lost to a reset connection.
     pub(crate) async fn close(mut self, code: u16, reason: &'static str, patience: Duration) {
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
         let goodbye = async {
-            self.stream.close(Some(frame)).await?;
+            if self.closed_by_peer {
+                std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await?;
+            } else {
+                self.stream.close(Some(frame)).await?;
+            }
             while let Some(received) =
                 std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx)).await
             {

@@ -42,6 +42,7 @@ impl Builder {
                 headers: HeaderMap::new(),
                 max_message_size: 16 * 1024 * 1024,
                 stall_timeout: Duration::from_secs(30),
+                close_timeout: Duration::from_secs(2),
             },
             config: Config::default(),
             executor: Box::new(GlobalExecutor),
@@ -78,7 +79,16 @@ impl Builder {
         self
     }
 
-    /// How many bytes of calls may wait for a server that reads too slowly. Default: 16 MiB.
+    /// How long a server may take to close its side of a connection once this side is closed.
+    /// Nothing but [`Client::close`] waits for that. Default: 2 s.
+    #[must_use]
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.target.close_timeout = timeout;
+        self
+    }
+
+    /// How many bytes of calls may wait for a server that reads too slowly, counted as they are held
+    /// in memory. Default: 16 MiB.
     #[must_use]
     pub const fn max_waiting_bytes(mut self, bytes: usize) -> Self {
         self.max_waiting_bytes = bytes;

@@ -27,6 +27,8 @@ pub(super) struct Target {
     pub(super) headers: HeaderMap,
     pub(super) max_message_size: usize,
     pub(super) stall_timeout: Duration,
+    /// How long the server may take to answer a close frame.
+    pub(super) close_timeout: Duration,
 }
 
 /// Why a server was not reached.

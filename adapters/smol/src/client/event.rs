@@ -13,6 +13,9 @@ use wwr::{Content, Session};
 /// How many events wait for an application that does not take them.
 const CAPACITY: usize = 1024;
 
+/// How many bytes of signals wait; one always may.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
 /// Something for the application to know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -48,7 +51,7 @@ pub enum Event {
 
 /// The events of a client from the moment this was made, in order.
 ///
-/// A bounded number waits to be taken. If there are more, the newest are dropped and counted by an
+/// 1024 events, and 4 MiB of signals, wait to be taken at most. If there are more, the newest are dropped and counted by an
 /// [`Event::Missed`] in their place: the connection is not held up by an application that does not
 /// listen. Ends when the client has ended.
 ///
@@ -61,6 +64,8 @@ pub struct Events {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    /// Those of the signals in `events`.
+    bytes: usize,
     missed: u64,
     ended: bool,
     waker: Option<Waker>,
@@ -75,6 +80,7 @@ impl Events {
     fn poll(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
         let mut queue = lock(&self.queue);
         if let Some(event) = queue.events.pop_front() {
+            queue.bytes -= size(&event);
             return Poll::Ready(Some(event));
         }
         match std::mem::take(&mut queue.missed) {
@@ -99,35 +105,47 @@ impl Stream for Events {
 /// The task's side of all [`Events`] of a client.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
-    listeners: Mutex<Vec<Weak<Mutex<Queue>>>>,
+    listeners: Mutex<Listeners>,
+}
+
+#[derive(Debug, Default)]
+struct Listeners {
+    queues: Vec<Weak<Mutex<Queue>>>,
+    /// Nothing will be told any more.
+    ended: bool,
 }
 
 impl Audience {
     pub(super) fn subscribe(&self) -> Events {
-        let queue = Arc::default();
         let mut listeners = lock(&self.listeners);
-        listeners.retain(|listener| listener.strong_count() > 0);
-        listeners.push(Arc::downgrade(&queue));
+        let queue = Arc::new(Mutex::new(Queue { ended: listeners.ended, ..Queue::default() }));
+        listeners.queues.retain(|listener| listener.strong_count() > 0);
+        listeners.queues.push(Arc::downgrade(&queue));
         Events { queue }
     }
 
     pub(super) fn tell(&self, event: &Event) {
         self.each(|queue| {
             // Once events were missed, none may overtake the note of that.
-            if queue.missed > 0 || queue.events.len() >= CAPACITY {
+            let bytes = queue.bytes + size(event);
+            let full = queue.events.len() >= CAPACITY || queue.bytes > 0 && bytes > MAX_BYTES;
+            if queue.missed > 0 || full {
                 queue.missed += 1;
             } else {
+                queue.bytes = bytes;
                 queue.events.push_back(event.clone());
             }
         });
     }
 
+    /// Ends all [`Events`], also those that somebody asks for later.
     pub(super) fn end(&self) {
+        lock(&self.listeners).ended = true;
         self.each(|queue| queue.ended = true);
     }
 
     fn each(&self, change: impl Fn(&mut Queue)) {
-        for listener in lock(&self.listeners).iter().filter_map(Weak::upgrade) {
+        for listener in lock(&self.listeners).queues.iter().filter_map(Weak::upgrade) {
             let mut queue = lock(&listener);
             change(&mut queue);
             let waker = queue.waker.take();
@@ -139,12 +157,29 @@ impl Audience {
     }
 }
 
+/// The bytes that an event keeps in memory at the will of the server.
+fn size(event: &Event) -> usize {
+    match event {
+        Event::Signal(content) => content.name().len() + content.payload().len(),
+        Event::Connected
+        | Event::Disconnected { .. }
+        | Event::ConnectFailed { .. }
+        | Event::SessionCreated(_)
+        | Event::SessionRestored(_)
+        | Event::SessionClosed
+        | Event::SessionLost(_)
+        | Event::Missed(_) => 0,
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use wwr::Payload;
+
     use super::*;
 
     fn next(events: &mut Events) -> Option<Event> {
@@ -166,5 +201,29 @@ mod tests {
         audience.end();
         assert_eq!(next(&mut events), Some(Event::SessionClosed));
         assert_eq!(next(&mut events), None);
+    }
+
+    #[test]
+    fn the_bytes_of_signals_that_nobody_takes_are_bounded() {
+        let audience = Audience::default();
+        let mut events = audience.subscribe();
+        let payload = Payload::binary(vec![0; MAX_BYTES - 1]);
+        let large = Event::Signal(Content::new(b"n", &payload).unwrap());
+        let small = Event::Signal(Content::new(b"n", &Payload::EMPTY).unwrap());
+        [&large, &small, &Event::Connected].into_iter().for_each(|event| audience.tell(event));
+        assert_eq!(next(&mut events), Some(large.clone()));
+        assert_eq!(next(&mut events), Some(Event::Missed(2)));
+        [&small, &large].into_iter().for_each(|event| audience.tell(event));
+        assert_eq!(next(&mut events), Some(small));
+        assert_eq!(next(&mut events), Some(Event::Missed(1)), "its place was taken by then");
+        audience.tell(&large);
+        assert_eq!(next(&mut events), Some(large));
+    }
+
+    #[test]
+    fn who_listens_after_the_end_hears_of_it() {
+        let audience = Audience::default();
+        audience.end();
+        assert_eq!(next(&mut audience.subscribe()), None);
     }
 }

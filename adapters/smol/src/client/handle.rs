@@ -49,7 +49,7 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         // An error means that the task has ended already.
-        let _ = self.shared.inbox.push(Input::End, 0);
+        let _ = self.shared.inbox.push_urgent(Input::End);
     }
 }
 
@@ -195,7 +195,7 @@ impl Client {
         let name = name.try_into().map_err(InvalidName::from)?;
         let payload = payload.into();
         let (answer, sent) = oneshot::channel();
-        let bytes = name.len() + payload.len();
+        let bytes = size_of::<Input>() + name.len() + payload.len();
         self.push(Input::Signal { name, payload, answer }, bytes)?;
         Ok(sent.await.map_err(|_| Error::Ended)??)
     }
@@ -237,9 +237,12 @@ impl Client {
 
     /// Closes the connection and stays without one until [`connect`](Self::connect) is called.
     /// Requests end without a reply. The session is kept for the next connection.
+    ///
+    /// What was sent is still written. Done once the server has closed its side too, or was
+    /// [given up](Builder::close_timeout); other calls, to connect again for one, need not wait.
     pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();
-        if self.push(Input::Close(answer), 0).is_ok() {
+        if self.shared().inbox.push_urgent(Input::Close(answer)).is_ok() {
             // An error means that the task has ended, and the connection with it.
             let _ = closed.await;
         }
@@ -273,6 +276,7 @@ impl Client {
             Call::Restore(key) => key.as_str().len(),
             Call::CloseSession => 0,
         };
+        let bytes = size_of::<Input>() + bytes;
         let (answer, answered) = oneshot::channel();
         self.push(Input::Call { id, call, timeout, answer }, bytes)?;
         let mut cancellation = Cancellation { shared, id: Some(id) };
@@ -315,13 +319,14 @@ impl Shared {
         }
     }
 
-    /// Makes the state of the machine the one the application sees.
-    pub(super) fn show(&self, status: Status, session: Option<&Session>) {
-        let mut view = self.view();
-        view.status = status;
-        if view.session.as_ref() != session {
-            view.session = session.cloned();
-        }
+    /// Shows the application the status of the machine.
+    pub(super) fn show_status(&self, status: Status) {
+        self.view().status = status;
+    }
+
+    /// Shows the application the session of the machine.
+    pub(super) fn show_session(&self, session: Option<&Session>) {
+        self.view().session = session.cloned();
     }
 
     fn view(&self) -> MutexGuard<'_, View> {

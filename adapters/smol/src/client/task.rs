@@ -5,10 +5,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use smol::Timer;
 use wwr::client::{self, Action, ConnectError, RequestId};
 use wwr::preflight::{self, ProbeFailed};
@@ -23,9 +25,6 @@ use crate::websocket::{Incoming, WebSocket};
 /// How much is taken before what it caused is written.
 const BATCH: usize = 256;
 
-/// How long the server may take to answer a close frame.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-
 pub(super) struct Task {
     target: Target,
     clock: Clock,
@@ -33,6 +32,10 @@ pub(super) struct Task {
     out: Actions<Action>,
     shared: Arc<Shared>,
     link: Link,
+    /// Sockets that are no longer used, until the server has closed them too.
+    partings: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Those who wait for that.
+    closing: Vec<Answer<()>>,
     /// What was taken since the last flush.
     taken: usize,
     calls: HashMap<RequestId, (CallId, Answer<Result<Payload, Error>>)>,
@@ -40,6 +43,8 @@ pub(super) struct Task {
     connecting: Vec<Answer<Result<(), ConnectError>>>,
     timer: Timer,
     timer_at: Option<Instant>,
+    /// The status that the application sees.
+    shown: client::Status,
 }
 
 /// What there is to the server.
@@ -71,10 +76,13 @@ impl Task {
         Self {
             target,
             clock,
+            shown: machine.status(),
             machine,
             out: Actions::new(),
             shared,
             link: Link::None,
+            partings: FuturesUnordered::new(),
+            closing: Vec::new(),
             taken: 0,
             calls: HashMap::new(),
             ids: HashMap::new(),
@@ -87,22 +95,27 @@ impl Task {
     /// Serves the application until it has dropped all handles.
     pub(super) async fn run(mut self) {
         loop {
-            self.carry_out().await;
+            self.carry_out();
             self.rearm();
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Input(Input::End) => break,
-                Wake::Input(input) => self.take_input(input).await,
+                Wake::Input(input) => self.take_input(input),
                 Wake::Probed(answer) => self.probed(answer),
                 Wake::Dialed(socket) => self.dialed(socket),
                 Wake::Incoming(Incoming::Message(frame)) => {
                     self.machine.handle_message(self.clock.now(), frame, &mut self.out);
                 }
                 Wake::Incoming(Incoming::Control) => {}
-                Wake::Incoming(Incoming::Closed) | Wake::Broken => self.disconnected(),
+                Wake::Incoming(Incoming::Closed) => {
+                    // The close frame of the server is answered.
+                    self.part();
+                    self.disconnected();
+                }
                 Wake::Incoming(Incoming::Failed(error)) => {
                     tracing::debug!(url = %self.target.url, %error, "socket failed");
                     self.disconnected();
                 }
+                Wake::Broken => self.disconnected(),
                 Wake::Timeout => {
                     self.timer_at = None;
                     self.machine.handle_timeout(self.clock.now(), &mut self.out);
@@ -110,39 +123,64 @@ impl Task {
             }
         }
         self.machine.close(self.clock.now(), &mut self.out);
-        self.carry_out().await;
-        self.shared.inbox.close();
-        self.shared.audience.end();
+        self.carry_out();
+        self.end();
+        while self.partings.next().await.is_some() {}
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         if Pin::new(&mut self.timer).poll(cx).is_ready() {
             return Poll::Ready(Wake::Timeout);
         }
-        let takes = self.link.is_writable() && self.taken < BATCH;
-        if takes && let Poll::Ready(wake) = self.poll_sources(cx) {
+        self.poll_partings(cx);
+        if self.taken < BATCH
+            && let Poll::Ready(wake) = self.poll_sources(cx)
+        {
             self.taken += 1;
             return Poll::Ready(wake);
         }
+        let (enough, full) = (self.taken >= BATCH, !self.link.is_writable());
+        self.taken = 0;
         if let Link::Open(socket) = &mut self.link
-            && let Err(error) = ready!(socket.poll_flush(cx))
+            && let Poll::Ready(Err(error)) = socket.poll_flush(cx)
         {
             tracing::debug!(url = %self.target.url, %error, "cannot write");
             return Poll::Ready(Wake::Broken);
         }
-        self.taken = 0;
-        if !takes {
+        if enough || full && self.link.is_writable() {
             // There may be more to take: come back after others had a turn.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// What the application and the server want.
+    /// What the application and the server want, in turns.
     fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if let Poll::Ready(input) = self.shared.inbox.poll_take(cx) {
-            return Poll::Ready(Wake::Input(input));
+        type Source = fn(&mut Task, &mut Context<'_>) -> Poll<Wake>;
+        let sources: [Source; 2] = if self.taken & 1 == 0 {
+            [Self::poll_input, Self::poll_link]
+        } else {
+            [Self::poll_link, Self::poll_input]
+        };
+        let [first, second] = sources;
+        match first(self, cx) {
+            Poll::Ready(wake) => Poll::Ready(wake),
+            Poll::Pending => second(self, cx),
         }
+    }
+
+    /// What the application wants; not while the server takes nothing, unless it is to close.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if self.link.is_writable() || self.shared.inbox.poll_urgent(cx) {
+            self.shared.inbox.poll_take(cx).map(Wake::Input)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// What comes from the server. It is read even while it takes nothing: it may be waiting for
+    /// just that.
+    fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         match &mut self.link {
             Link::None => Poll::Pending,
             Link::Probing(probe) => probe.as_mut().poll(cx).map(Wake::Probed),
@@ -151,8 +189,18 @@ impl Task {
         }
     }
 
+    fn poll_partings(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(())) = self.partings.poll_next_unpin(cx) {}
+        if self.partings.is_empty() {
+            for answer in self.closing.drain(..) {
+                let _ = answer.send(());
+            }
+        }
+    }
+
     /// Does what the machine wants done.
-    async fn carry_out(&mut self) {
+    fn carry_out(&mut self) {
+        self.show_status();
         while let Some(action) = self.out.pop() {
             match action {
                 Action::Probe => self.link = Link::Probing(Box::pin(self.target.clone().probe())),
@@ -165,16 +213,26 @@ impl Task {
                         self.disconnected();
                     }
                 }
-                Action::Hangup => self.hang_up().await,
+                Action::Hangup => self.part(),
                 Action::Done { id, outcome } => self.done(id, outcome),
                 Action::Event(event) => self.tell(event),
             }
         }
     }
 
-    async fn hang_up(&mut self) {
+    /// Gives up what there is to the server. A socket is closed in an orderly way, beside everything
+    /// else.
+    fn part(&mut self) {
         if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
-            socket.close(1000, "", CLOSE_PATIENCE).await;
+            self.partings.push(Box::pin(socket.close(1000, "", self.target.close_timeout)));
+        }
+    }
+
+    fn show_status(&mut self) {
+        let status = self.machine.status();
+        if self.shown != status {
+            self.shown = status;
+            self.shared.show_status(status);
         }
     }
 
@@ -194,7 +252,7 @@ impl Task {
     fn tell(&mut self, event: client::Event) {
         // First the state, then the listeners, then the callers: whoever is woken by one of them
         // finds the ones before it done.
-        self.shared.show(self.machine.status(), self.machine.session());
+        self.show_status();
         let now = self.clock.now();
         let in_time = |at: Option<Instant>| at.map(|at| at.saturating_since(now));
         let attempt = match &event {
@@ -202,6 +260,9 @@ impl Task {
             client::Event::ConnectFailed { error, .. } => Some(Err(*error)),
             _ => None,
         };
+        if changes_session(&event) {
+            self.shared.show_session(self.machine.session());
+        }
         let event = match event {
             client::Event::Connected => Event::Connected,
             client::Event::Disconnected { reason, retry } => {
@@ -232,7 +293,7 @@ impl Task {
         }
     }
 
-    async fn take_input(&mut self, input: Input) {
+    fn take_input(&mut self, input: Input) {
         let now = self.clock.now();
         match input {
             Input::Connect(answer) => {
@@ -240,9 +301,12 @@ impl Task {
                 if self.machine.status() == client::Status::Connected {
                     let _ = answer.send(Ok(()));
                 } else {
+                    self.connecting.retain(|waiting| !waiting.is_canceled());
                     self.connecting.push(answer);
                 }
             }
+            // Cancelled before anything came of it.
+            Input::Call { answer, .. } if answer.is_canceled() => {}
             Input::Call { id, call, timeout, answer } => self.call(now, id, call, timeout, answer),
             Input::Cancel(id) => {
                 if let Some(request) = self.ids.get(&id) {
@@ -255,14 +319,12 @@ impl Task {
             }
             Input::Close(answer) => {
                 self.machine.close(now, &mut self.out);
-                self.carry_out().await;
+                self.carry_out();
                 self.answer_connecting(Err(ConnectError::DialFailed));
-                self.shared.show(self.machine.status(), self.machine.session());
-                let _ = answer.send(());
+                self.closing.push(answer);
             }
             Input::End => {}
         }
-        self.shared.show(self.machine.status(), self.machine.session());
     }
 
     fn call(
@@ -333,6 +395,37 @@ impl Task {
             Some(moment) => self.timer.set_at(moment),
             None => self.timer = Timer::never(),
         }
+    }
+
+    /// Lets go of the application: its calls end, and nothing is told to it any more.
+    fn end(&self) {
+        self.shared.show_status(client::Status::Closed);
+        self.shared.inbox.close();
+        self.shared.audience.end();
+    }
+}
+
+impl Drop for Task {
+    /// The executor may go before the application does.
+    fn drop(&mut self) {
+        self.calls.clear();
+        self.count();
+        self.end();
+    }
+}
+
+/// Whether an event tells of another session than before.
+const fn changes_session(event: &client::Event) -> bool {
+    match event {
+        client::Event::SessionCreated(_)
+        | client::Event::SessionRestored(_)
+        | client::Event::SessionClosed
+        | client::Event::SessionLost(_) => true,
+        client::Event::Connected
+        | client::Event::Disconnected { .. }
+        | client::Event::ConnectFailed { .. }
+        | client::Event::Signal(_)
+        | client::Event::Oddity(_) => false,
     }
 }
 

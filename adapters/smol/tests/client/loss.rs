@@ -1,0 +1,179 @@
+//! Losing the connection, and having it again.
+
+use std::net::Shutdown;
+
+use wwr::client::{DisconnectReason, Misuse, RequestError, Status};
+use wwr::{Payload, SessionKey};
+use wwr_smol::client::{Client, Error, Event, Events};
+
+use crate::raw::{CLOSE, RawServer, RawSocket, session_json};
+use crate::{builder, config, connected, poll_once, request, wait};
+
+/// What is told of a lost connection after which the client tries again.
+fn assert_lost(events: &mut Events) {
+    let Some(Event::Disconnected { reason, retry_in }) = wait(events.next()) else { panic!() };
+    assert_eq!((reason, retry_in.is_some()), (DisconnectReason::Lost, true));
+}
+
+/// Sends a session to the client and sees that it has come.
+fn create_session(socket: &mut RawSocket, events: &mut Events, key: &str) {
+    socket.send(&[b"\x15", session_json(key).as_bytes()].concat());
+    let Some(Event::SessionCreated(session)) = wait(events.next()) else { panic!() };
+    assert_eq!(session.key.as_str(), key);
+}
+
+/// The identifier of the question for a session of this key.
+fn asked_for(socket: &mut RawSocket, key: &str) -> Vec<u8> {
+    let message = socket.message();
+    assert_eq!((message[0], &message[9..]), (0x20, key.as_bytes()));
+    message[1..9].to_vec()
+}
+
+fn key(client: &Client) -> Option<String> {
+    client.session().map(|session| session.key.as_str().into())
+}
+
+#[test]
+fn the_close_frame_of_a_server_is_answered() {
+    let server = RawServer::bind();
+    let (client, mut events, mut socket) = connected(&server);
+    let goodbye = [&1001u16.to_be_bytes()[..], b"so long"].concat();
+    let answer = request(&client, "a", "x");
+    socket.request();
+    socket.send_frame(true, CLOSE, &goodbye);
+    assert_lost(&mut events);
+    assert_eq!(wait(answer), Err(RequestError::ConnectionLost.into()));
+    // The client is back before the server has closed its side of the old socket.
+    let mut next = server.open();
+    assert_eq!(wait(events.next()), Some(Event::Connected));
+    assert_eq!(socket.frame(), Some((CLOSE, goodbye)));
+    let answer = request(&client, "b", "y");
+    assert_eq!(next.echo(), "b");
+    assert_eq!(wait(answer), Ok(Payload::binary("y")));
+}
+
+#[test]
+fn a_cut_ends_what_was_sent_and_keeps_what_was_not() {
+    let server = RawServer::bind();
+    let (client, mut events, mut socket) = connected(&server);
+    let answers = [request(&client, "1", ""), request(&client, "2", "")];
+    let names = [socket.request().name, socket.request().name];
+    assert!(names.contains(&"1".into()) && names.contains(&"2".into()));
+    socket.stream.shutdown(Shutdown::Both).unwrap();
+    for answer in answers {
+        assert_eq!(wait(answer), Err(RequestError::ConnectionLost.into()));
+    }
+    assert_lost(&mut events);
+    let probe = server.accept();
+    assert_eq!(client.status(), Status::Connecting);
+    assert_eq!(wait(client.signal("n", "x")), Err(Misuse::NotConnected.into()));
+    let mut queued = [Box::pin(client.request("3", "x")), Box::pin(client.request("4", "x"))];
+    queued.iter_mut().for_each(|request| assert_eq!(poll_once(request), None));
+    probe.respond("200 OK", crate::raw::GOOD_BODY);
+    let mut next = server.accept().upgrade();
+    // Nothing of the first two, and these in the order in which they were made.
+    assert_eq!((next.echo(), next.echo()), ("3".into(), "4".into()));
+    for request in queued {
+        assert_eq!(wait(request), Ok(Payload::binary("x")));
+    }
+}
+
+#[test]
+fn the_session_is_resumed_before_anything_else_is_sent() {
+    let server = RawServer::bind();
+    let (client, mut events, mut socket) = connected(&server);
+    create_session(&mut socket, &mut events, "KEY1");
+    drop(socket);
+    assert_lost(&mut events);
+    let answer = request(&client, "a", "x");
+    let mut socket = server.open();
+    let id = asked_for(&mut socket, "KEY1");
+    socket.send(&[&[0xc0], &id[..], session_json("KEY1").as_bytes()].concat());
+    assert_eq!(socket.echo(), "a");
+    assert_eq!(wait(answer), Ok(Payload::binary("x")));
+    let Some(Event::SessionRestored(session)) = wait(events.next()) else { panic!() };
+    assert_eq!(Some(session), client.session());
+    assert_eq!(wait(events.next()), Some(Event::Connected));
+}
+
+#[test]
+fn a_session_that_is_gone_is_told_and_forgotten() {
+    let server = RawServer::bind();
+    let (client, mut events, mut socket) = connected(&server);
+    create_session(&mut socket, &mut events, "KEY1");
+    drop(socket);
+    assert_lost(&mut events);
+    let mut socket = server.open();
+    let id = asked_for(&mut socket, "KEY1");
+    // A passing failure is worth another question, with the same identifier.
+    socket.send(&[&[2], &id[..]].concat());
+    assert_eq!(asked_for(&mut socket, "KEY1"), id);
+    socket.send(&[&[3], &id[..]].concat());
+    assert!(matches!(wait(events.next()), Some(Event::SessionLost(_))));
+    assert_eq!(wait(events.next()), Some(Event::Connected));
+    assert_eq!(client.session(), None);
+}
+
+#[test]
+fn sessions_are_restored_and_closed_on_request() {
+    let server = RawServer::bind();
+    let (client, mut events, mut socket) = connected(&server);
+    let restoring = crate::spawn(&client, |client| async move {
+        client.restore_session(SessionKey::new("KEY2").unwrap()).await
+    });
+    let id = asked_for(&mut socket, "KEY2");
+    socket.send(&[&[0xc0], &id[..], session_json("KEY2").as_bytes()].concat());
+    assert_eq!(wait(restoring).unwrap().key.as_str(), "KEY2");
+    assert!(matches!(wait(events.next()), Some(Event::SessionRestored(_))));
+    let held = wait(client.restore_session(SessionKey::new("KEY3").unwrap()));
+    assert_eq!(held, Err(Misuse::SessionHeld.into()));
+
+    let closing = crate::spawn(&client, |client| async move { client.close_session().await });
+    let message = socket.message();
+    assert_eq!((message[0], message.len()), (0x1f, 9));
+    assert_eq!(key(&client), Some("KEY2".into()), "as long as the server has not agreed");
+    socket.send(b"\x16");
+    socket.send(&[&[0xbf], &message[1..9]].concat());
+    assert_eq!(wait(closing), Ok(()));
+    assert_eq!(wait(events.next()), Some(Event::SessionClosed));
+    assert_eq!(client.session(), None);
+    assert_eq!(wait(client.close_session()), Ok(()), "nothing is sent without a session");
+}
+
+#[test]
+fn what_waits_for_a_connection_is_bounded() {
+    let server = RawServer::bind();
+    let settings = config().max_queued_bytes(100).build().unwrap();
+    let client = builder(&server).config(settings).start();
+    let probe = server.accept();
+    let mut fits = Box::pin(client.request("fits", "x".repeat(80)));
+    assert_eq!(poll_once(&mut fits), None);
+    let refused = Err(Error::Misuse(Misuse::QueueFull));
+    assert_eq!(wait(client.request("too much", "x")), refused);
+    // What is cancelled makes room.
+    drop(fits);
+    let mut fits = Box::pin(client.request("fits", "y".repeat(80)));
+    while poll_once(&mut fits) == Some(refused.clone()) {
+        fits = Box::pin(client.request("fits", "y".repeat(80)));
+    }
+    probe.respond("200 OK", crate::raw::GOOD_BODY);
+    let mut socket = server.accept().upgrade();
+    assert_eq!(socket.echo(), "fits");
+    assert_eq!(wait(fits), Ok(Payload::binary("y".repeat(80))));
+}
+
+#[test]
+fn without_reconnection_a_lost_connection_stays_lost() {
+    let server = RawServer::bind();
+    let settings = config().reconnect(false).build().unwrap();
+    let (client, mut events, socket) =
+        crate::connected_with(&server, builder(&server).config(settings));
+    drop(socket);
+    let Some(Event::Disconnected { reason, retry_in }) = wait(events.next()) else { panic!() };
+    assert_eq!((reason, retry_in), (DisconnectReason::Lost, None));
+    assert_eq!(client.status(), Status::Idle);
+    assert_eq!(wait(client.request("a", "x")), Err(Misuse::NotConnected.into()));
+    let connecting = crate::spawn(&client, |client| async move { client.connect().await });
+    let _socket = server.open();
+    assert_eq!(wait(connecting), Ok(()));
+}

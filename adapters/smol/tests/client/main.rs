@@ -1,0 +1,75 @@
+//! The client against servers made by hand, good ones and bad ones.
+
+mod calls;
+mod closing;
+mod ends;
+mod loss;
+mod messages;
+mod probe;
+mod raw;
+mod slow;
+
+use std::future::Future;
+use std::time::Duration;
+
+use smol::Task;
+use wwr::Payload;
+use wwr::client::Config;
+use wwr_smol::client::{Builder, Client, Error, Event, Events};
+
+use raw::{PATIENCE, RawServer, RawSocket};
+
+/// Settings under which no pause is long; nothing is decided by how long it is.
+fn config() -> wwr::client::ConfigBuilder {
+    let pause = Duration::from_millis(1);
+    Config::builder().backoff(pause, pause).probe_timeout(PATIENCE).dial_timeout(PATIENCE)
+}
+
+fn builder(server: &RawServer) -> Builder {
+    Client::builder(&server.url("/")).unwrap().config(config().build().unwrap())
+}
+
+/// Waits for something that has to happen.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let late = async {
+        smol::Timer::after(PATIENCE).await;
+        panic!("it did not happen");
+    };
+    smol::block_on(smol::future::or(future, late))
+}
+
+/// A client with a connection to a server, and everything it tells from then on.
+fn connected(server: &RawServer) -> (Client, Events, RawSocket) {
+    connected_with(server, builder(server))
+}
+
+fn connected_with(server: &RawServer, builder: Builder) -> (Client, Events, RawSocket) {
+    let client = builder.build();
+    let mut events = client.events();
+    let connecting = spawn(&client, |client| async move { client.connect().await });
+    let socket = server.open();
+    assert_eq!(wait(connecting), Ok(()));
+    assert_eq!(wait(events.next()), Some(Event::Connected));
+    (client, events, socket)
+}
+
+/// Does something with a client in the background.
+fn spawn<T, F>(client: &Client, work: impl FnOnce(Client) -> F) -> Task<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    smol::spawn(work(client.clone()))
+}
+
+/// Makes a request in the background.
+fn request(client: &Client, name: &'static str, payload: &'static str) -> Answer {
+    spawn(client, move |client| async move { client.request(name, payload).await })
+}
+
+type Answer = Task<Result<Payload, Error>>;
+
+/// Polls a future once, as its caller would before dropping it.
+fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+    smol::block_on(smol::future::poll_once(future))
+}

@@ -1,0 +1,208 @@
+//! Reaching a server: what is asked, and what is made of the answers.
+
+use std::io::Write;
+use std::time::Duration;
+
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use wwr::Payload;
+use wwr::client::{ConnectError, Status};
+use wwr_smol::client::{Client, Event, StartError};
+
+use crate::raw::{GOOD_BODY, RawServer, unused_address};
+use crate::{builder, config, request, spawn, wait};
+
+#[test]
+fn preflight_and_handshake_name_path_query_host_and_headers() {
+    let server = RawServer::bind();
+    let url = server.url("/chat/a%20b?room=1&x");
+    let client = Client::builder(&url)
+        .unwrap()
+        .header(AUTHORIZATION, HeaderValue::from_static("Bearer abc"))
+        .build();
+    let connecting = spawn(&client, |client| async move { client.connect().await });
+
+    let probe = server.accept();
+    let host = url.trim_start_matches("ws://").split('/').next().unwrap();
+    assert_eq!(probe.head.lines().next(), Some("WEBWIRE /chat/a%20b?room=1&x HTTP/1.1"));
+    assert_eq!(probe.header("Host"), Some(host));
+    assert_eq!(probe.header("Authorization"), Some("Bearer abc"));
+    assert_eq!(probe.header("Upgrade"), None);
+    assert!(matches!(probe.header("Content-Length"), None | Some("0")));
+    assert_eq!(probe.header("Transfer-Encoding"), None);
+    probe.respond("200 OK", GOOD_BODY);
+
+    let handshake = server.accept();
+    assert_eq!(handshake.head.lines().next(), Some("GET /chat/a%20b?room=1&x HTTP/1.1"));
+    for (name, value) in [
+        ("Host", host),
+        ("Authorization", "Bearer abc"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+    ] {
+        assert_eq!(handshake.header(name), Some(value), "{name}");
+    }
+    assert_eq!(handshake.header("Sec-WebSocket-Extensions"), None);
+    let mut socket = handshake.upgrade();
+    assert_eq!(wait(connecting), Ok(()));
+    let answer = request(&client, "a", "x");
+    assert_eq!(socket.echo(), "a");
+    assert_eq!(wait(answer), Ok(Payload::binary("x")));
+}
+
+#[test]
+fn an_answer_that_will_not_change_ends_the_attempts() {
+    let server = RawServer::bind();
+    let client = builder(&server).build();
+    for (answer, error) in [
+        (r#"{"protocol-version":"1.5","read-timeout":60}"#, "speaks protocol version \"1.5\""),
+        (r#"{"protocol-version":"2.0"}"#, "speaks protocol version \"2.0\""),
+        (r#"{"protocol-version":"1.4.1"}"#, "speaks protocol version \"1.4.1\""),
+        ("{}", "speaks protocol version \"\""),
+        ("<html></html>", "this is no WebWire server"),
+        ("[\"1.4\"]", "this is no WebWire server"),
+        ("", "this is no WebWire server"),
+    ] {
+        let connecting = spawn(&client, |client| async move { client.connect().await });
+        server.accept().respond("200 OK", answer);
+        let failed = wait(connecting).unwrap_err();
+        assert!(failed.to_string().contains(error), "{answer:?}: {failed}");
+        assert_eq!(client.status(), Status::Idle, "{answer:?}");
+    }
+    // Asked again it tries again.
+    let connecting = spawn(&client, |client| async move { client.connect().await });
+    let _socket = server.open();
+    assert_eq!(wait(connecting), Ok(()));
+}
+
+#[test]
+fn what_is_no_http_answer_may_be_one_the_next_time() {
+    let server = RawServer::bind();
+    let client = builder(&server).build();
+    let mut events = client.events();
+    for answer in [
+        "",
+        "SSH-2.0-OpenSSH_9.6\r\n",
+        "HTTP/1.1 200",
+        "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{\"protocol",
+        "\u{1}\u{2}\u{3}\r\n\r\n",
+    ] {
+        let connecting = spawn(&client, |client| async move { client.connect().await });
+        server.accept().write(answer);
+        assert_eq!(wait(connecting), Err(ConnectError::ProbeFailed), "{answer:?}");
+        let Some(Event::ConnectFailed { error, retry_in }) = wait(events.next()) else { panic!() };
+        assert_eq!((error, retry_in.is_some()), (ConnectError::ProbeFailed, true), "{answer:?}");
+    }
+    let _socket = server.open();
+    assert_eq!(wait(events.next()), Some(Event::Connected));
+}
+
+#[test]
+fn only_the_status_503_means_anything() {
+    let server = RawServer::bind();
+    let client = builder(&server).start();
+    let mut events = client.events();
+    server.accept().respond("503 Service Unavailable", GOOD_BODY);
+    let Some(Event::ConnectFailed { error, retry_in }) = wait(events.next()) else { panic!() };
+    assert_eq!((error, retry_in.is_some()), (ConnectError::Unavailable, true));
+    let answer = request(&client, "a", "x");
+    server.accept().respond("404 Not Found", GOOD_BODY);
+    let mut socket = server.accept().upgrade();
+    assert_eq!(socket.echo(), "a");
+    assert_eq!(wait(answer), Ok(Payload::binary("x")));
+    assert_eq!(wait(events.next()), Some(Event::Connected));
+}
+
+#[test]
+fn an_endless_answer_is_not_read_to_its_end() {
+    let server = RawServer::bind();
+    let client = builder(&server).build();
+    let connecting = spawn(&client, |client| async move { client.connect().await });
+    let mut stream = server.accept().stream;
+    stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
+    // More than any buffer on the way holds.
+    let written = (0..65536).take_while(|_| stream.write_all(chunk.as_bytes()).is_ok()).count();
+    assert!(written < 65536, "it reads on and on");
+    assert_eq!(wait(connecting), Err(ConnectError::NotWebWire));
+}
+
+#[test]
+fn a_server_without_an_answer_is_given_up() {
+    let server = RawServer::bind();
+    let soon = Duration::from_millis(20);
+    let settings = config().reconnect(false).probe_timeout(soon).dial_timeout(soon);
+    let client = builder(&server).config(settings.build().unwrap()).build();
+    let connecting = spawn(&client, |client| async move { client.connect().await });
+    let silent = server.accept();
+    assert_eq!(wait(connecting), Err(ConnectError::ProbeTimedOut));
+    drop(silent);
+
+    // The time of the preflight is long here, that of the handshake short.
+    let settings = config().reconnect(false).dial_timeout(soon);
+    let client = builder(&server).config(settings.build().unwrap()).build();
+    let connecting = spawn(&client, |client| async move { client.connect().await });
+    server.answer_probe();
+    assert_eq!(wait(connecting), Err(ConnectError::DialTimedOut));
+}
+
+#[test]
+fn a_handshake_can_fail() {
+    let server = RawServer::bind();
+    let client = builder(&server).build();
+    for status in ["403 Forbidden", "200 OK", "302 Found"] {
+        let connecting = spawn(&client, |client| async move { client.connect().await });
+        server.answer_probe();
+        server.accept().respond(status, "no");
+        assert_eq!(wait(connecting), Err(ConnectError::DialFailed), "{status}");
+    }
+    let connecting = spawn(&client, |client| async move { client.connect().await });
+    server.answer_probe();
+    let _impostor = server.accept().upgrade_with("c29tZXRoaW5nIGVsc2U=");
+    assert_eq!(wait(connecting), Err(ConnectError::DialFailed));
+}
+
+#[test]
+fn a_refused_connection_is_no_client_for_who_wants_one_now() {
+    let url = format!("ws://{}/", unused_address());
+    let refused = wait(Client::connect_to(&url)).unwrap_err();
+    assert_eq!(refused, StartError::Connect(ConnectError::ProbeFailed));
+    assert!(matches!(wait(Client::connect_to("localhost")), Err(StartError::Url(_))));
+}
+
+#[test]
+fn a_client_may_be_there_before_its_server() {
+    let address = unused_address();
+    let settings = config().build().unwrap();
+    let client = Client::builder(&format!("ws://{address}/")).unwrap().config(settings).start();
+    let mut events = client.events();
+    let answer = request(&client, "early", "bird");
+    for _ in 0..3 {
+        let Some(Event::ConnectFailed { error, .. }) = wait(events.next()) else { panic!() };
+        assert_eq!(error, ConnectError::ProbeFailed);
+    }
+    let server = RawServer::bind_to(address);
+    let mut socket = server.open();
+    assert_eq!(socket.echo(), "early");
+    assert_eq!(wait(answer), Ok(Payload::binary("bird")));
+}
+
+#[test]
+fn everybody_who_waits_for_the_connection_hears_of_it() {
+    let server = RawServer::bind();
+    let client = builder(&server).build();
+    let attempts =
+        || [(); 8].map(|()| spawn(&client, |client| async move { client.connect().await }));
+    let (first, probe) = (attempts(), server.accept());
+    // Who asks while the attempt is under way joins it.
+    let joined = attempts();
+    let all = async {
+        for attempt in first.into_iter().chain(joined) {
+            assert_eq!(attempt.await, Ok(()))
+        }
+    };
+    probe.respond("200 OK", GOOD_BODY);
+    let _socket = server.accept().upgrade();
+    wait(all);
+    assert_eq!(wait(client.connect()), Ok(()), "connected already");
+}

@@ -1,0 +1,129 @@
+//! Servers that do not read.
+
+use std::time::Duration;
+
+use wwr::Payload;
+use wwr::client::{DisconnectReason, Misuse, RequestError};
+use wwr_smol::client::{Client, Error, Event};
+
+use crate::raw::{RawServer, RawSocket};
+use crate::{builder, connected, connected_with, poll_once, spawn, wait};
+
+/// More than the buffers of both sockets and of the client hold together.
+const MUCH: usize = 64 * 1024 * 1024;
+const LARGE: usize = 256 * 1024;
+
+/// Makes requests until what waits is all that may wait; gives how many were taken.
+fn fill(client: &Client) -> Vec<smol::Task<Result<Payload, Error>>> {
+    let mut taken = Vec::new();
+    loop {
+        let mut request = Box::pin({
+            let client = client.clone();
+            async move { client.request("large", vec![0; LARGE]).await }
+        });
+        match poll_once(&mut request) {
+            Some(refused) => {
+                assert_eq!(refused, Err(Misuse::QueueFull.into()));
+                return taken;
+            }
+            None => taken.push(smol::spawn(request)),
+        }
+        assert!(taken.len() * LARGE < 2 * MUCH, "it takes more and more");
+    }
+}
+
+#[test]
+fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
+    let server = RawServer::bind();
+    let patient = builder(&server)
+        .stall_timeout(Duration::from_secs(3600))
+        .close_timeout(Duration::from_millis(10))
+        .max_waiting_bytes(4 * LARGE);
+    let (client, mut events, socket) = connected_with(&server, patient);
+    let taken = fill(&client);
+    assert!(taken.len() >= 3);
+    wait(client.close());
+    for answer in taken {
+        // By then the client may have been closed.
+        let error = wait(answer).unwrap_err();
+        let ended = [Error::Request(RequestError::ConnectionLost), Misuse::NotConnected.into()];
+        assert!(ended.contains(&error), "{error:?}");
+    }
+    let Some(Event::Disconnected { reason, .. }) = wait(events.next()) else { panic!() };
+    assert_eq!(reason, DisconnectReason::Closed);
+    drop(socket);
+}
+
+#[test]
+fn dropping_the_client_ends_it_whatever_the_server_does() {
+    let server = RawServer::bind();
+    let patient =
+        builder(&server).stall_timeout(Duration::from_secs(3600)).max_waiting_bytes(4 * LARGE);
+    let (client, mut events, socket) = connected_with(&server, patient);
+    drop(fill(&client));
+    drop(client);
+    assert!(matches!(wait(events.next()), Some(Event::Disconnected { .. })));
+    assert_eq!(wait(events.next()), None);
+    drop(socket);
+}
+
+#[test]
+fn a_server_that_takes_nothing_for_too_long_is_left() {
+    let server = RawServer::bind();
+    let impatient =
+        builder(&server).stall_timeout(Duration::from_millis(50)).max_waiting_bytes(4 * LARGE);
+    let (client, mut events, socket) = connected_with(&server, impatient);
+    let mut taken = Vec::new();
+    let lost = loop {
+        // However fast it gives up, requests go on until it does.
+        let mut request = Box::pin(client.request("large", vec![0; LARGE]));
+        if poll_once(&mut request).is_none() {
+            taken.push(request);
+        }
+        if let Some(event) = poll_once(&mut Box::pin(events.next())) {
+            break event;
+        }
+    };
+    let Some(Event::Disconnected { reason, .. }) = lost else { panic!("{lost:?}") };
+    assert_eq!(reason, DisconnectReason::Lost);
+    drop(socket);
+}
+
+#[test]
+fn two_that_write_to_each_other_do_not_wait_for_ever() {
+    let server = RawServer::bind();
+    let patient =
+        builder(&server).stall_timeout(Duration::from_secs(3600)).max_waiting_bytes(2 * MUCH);
+    let (client, _events, mut socket) = connected_with(&server, patient);
+    let requests: Vec<_> = (0..MUCH / LARGE)
+        .map(|_| spawn(&client, |client| async move { client.request("l", vec![1; LARGE]).await }))
+        .collect();
+    // The server reads nothing before it has written as much.
+    let asked = socket.request();
+    let signal = [b"\x3f\x01n", &vec![0; LARGE][..]].concat();
+    (0..MUCH / LARGE).for_each(|_| socket.send(&signal));
+    socket.reply(&asked, &asked.payload);
+    for _ in 1..requests.len() {
+        socket.echo();
+    }
+    for request in requests {
+        assert_eq!(wait(request).map(|payload| payload.len()), Ok(LARGE));
+    }
+}
+
+#[test]
+fn signals_that_nobody_takes_cost_a_bounded_amount() {
+    let server = RawServer::bind();
+    let (client, mut events, mut socket) = connected(&server);
+    let signal = [b"\x3f\x01n", &vec![0; LARGE][..]].concat();
+    (0..MUCH / LARGE).for_each(|_| socket.send(&signal));
+    let answer = spawn(&client, |client| async move { client.request("a", "x").await });
+    let echo = |socket: &mut RawSocket| socket.echo();
+    assert_eq!(echo(&mut socket), "a");
+    assert_eq!(wait(answer), Ok(Payload::binary("x")));
+    let mut bytes = 0;
+    while let Some(Event::Signal(signal)) = wait(events.next()) {
+        bytes += signal.payload().len();
+    }
+    assert!(bytes < 8 * 1024 * 1024, "{bytes} bytes were kept");
+}

@@ -1,0 +1,231 @@
+//! What the nodes are woven into: time, what is going to happen, and the network.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wwr::Instant;
+use wwr::preflight::{Answer, ProbeFailed};
+use wwr::session::Ticket;
+
+use crate::application::Work;
+use crate::dice::Dice;
+
+/// A client, by its place in the world.
+pub(crate) type ClientId = usize;
+
+/// A connection between a client and the server. Never used twice, so it also names what the server
+/// has on its side.
+pub(crate) type SocketId = u64;
+
+/// What goes over a socket, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Packet {
+    /// The client opens it.
+    Open,
+    /// The server has accepted.
+    Opened,
+    /// The server has not.
+    Refused,
+    /// A WebSocket message.
+    Frame(Bytes),
+    /// The sender has closed it.
+    Close,
+}
+
+/// A direction of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the server.
+    Up,
+    /// To the client.
+    Down,
+}
+
+/// What is going to happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A preflight arrives at the server.
+    Probe { client: ClientId, attempt: u64 },
+    /// Its answer arrives at the client.
+    Probed { client: ClientId, attempt: u64, answer: Result<Answer, ProbeFailed> },
+    /// Something arrives on a socket.
+    Packet { socket: SocketId, way: Way, packet: Packet },
+    /// The receiving end of a direction learns that the socket is broken.
+    Broken { client: ClientId, socket: SocketId, way: Way },
+    /// The store is done.
+    Stored { epoch: u64, ticket: Ticket },
+    /// A handler of the server gets further.
+    Work { socket: SocketId, work: Work },
+}
+
+/// How the network behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions {
+    pub(crate) latency: Duration,
+    /// The latency is up to this much more.
+    pub(crate) jitter: Duration,
+}
+
+#[derive(Debug)]
+struct Socket {
+    client: ClientId,
+    /// When the last packet of each direction arrives: none overtakes it.
+    last: [Instant; 2],
+    /// Which directions lose everything without a word.
+    silent: [bool; 2],
+}
+
+pub(crate) struct Fabric {
+    pub(crate) now: Instant,
+    pub(crate) dice: Dice,
+    pub(crate) conditions: Conditions,
+    pub(crate) trace: Trace,
+    queue: BTreeMap<(Instant, u64), Event>,
+    sockets: BTreeMap<SocketId, Socket>,
+    events: u64,
+    last_socket: SocketId,
+}
+
+impl Fabric {
+    pub(crate) fn new(seed: u64, conditions: Conditions) -> Self {
+        Self {
+            now: Instant::EPOCH,
+            dice: Dice::new(seed),
+            conditions,
+            trace: Trace::default(),
+            queue: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            events: 0,
+            last_socket: 0,
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, at: Instant, event: Event) {
+        self.events += 1;
+        self.queue.insert((at, self.events), event);
+    }
+
+    pub(crate) fn after(&mut self, delay: Duration, event: Event) {
+        self.schedule(self.now + delay, event);
+    }
+
+    /// When the next thing happens.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// What happens next, if it does so by now and the network lets it.
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        while self.next().is_some_and(|at| at <= self.now) {
+            let (_, event) = self.queue.pop_first()?;
+            match &event {
+                Event::Packet { socket, way, .. } if !self.carries(*socket, *way) => {}
+                _ => return Some(event),
+            }
+        }
+        None
+    }
+
+    fn carries(&self, socket: SocketId, way: Way) -> bool {
+        self.sockets.get(&socket).is_some_and(|socket| !socket.silent[way as usize])
+    }
+
+    pub(crate) fn delay(&mut self) -> Duration {
+        self.conditions.latency + self.dice.up_to(self.conditions.jitter)
+    }
+
+    /// A new socket of a client.
+    pub(crate) fn open(&mut self, client: ClientId) -> SocketId {
+        self.last_socket += 1;
+        let socket = Socket { client, last: [self.now; 2], silent: [false; 2] };
+        self.sockets.insert(self.last_socket, socket);
+        self.send(self.last_socket, Way::Up, Packet::Open);
+        self.last_socket
+    }
+
+    pub(crate) fn send(&mut self, socket: SocketId, way: Way, packet: Packet) {
+        let at = self.now + self.delay();
+        let Some(found) = self.sockets.get_mut(&socket) else { return };
+        let last = &mut found.last[way as usize];
+        *last = at.max(*last);
+        let at = *last;
+        self.schedule(at, Event::Packet { socket, way, packet });
+    }
+
+    /// Whose socket it is.
+    pub(crate) fn owner(&self, socket: SocketId) -> ClientId {
+        self.sockets[&socket].client
+    }
+
+    pub(crate) fn sockets(&self) -> Vec<SocketId> {
+        self.sockets.keys().copied().collect()
+    }
+
+    /// Both sides are done with a socket.
+    pub(crate) fn forget(&mut self, socket: SocketId) {
+        self.sockets.remove(&socket);
+    }
+
+    /// Breaks a socket: what is on its way is lost, and both sides learn of it.
+    pub(crate) fn cut(&mut self, socket: SocketId) {
+        let Some(Socket { client, .. }) = self.sockets.remove(&socket) else { return };
+        for way in [Way::Up, Way::Down] {
+            let delay = self.delay();
+            self.after(delay, Event::Broken { client, socket, way });
+        }
+    }
+
+    /// From now on a socket loses what is sent in a direction, and nobody is told.
+    pub(crate) fn silence(&mut self, socket: SocketId, way: Way) {
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.silent[way as usize] = true;
+        }
+    }
+
+    /// Breaks the sockets that had fallen silent, as the hosts do after long enough.
+    pub(crate) fn cut_silent(&mut self) {
+        let silent = self.sockets.iter().filter(|(_, socket)| socket.silent != [false; 2]);
+        let silent: Vec<_> = silent.map(|(id, _)| *id).collect();
+        silent.into_iter().for_each(|socket| self.cut(socket));
+    }
+}
+
+/// Everything that happened, as a fingerprint.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    hash: u64,
+    /// Whether each line is shown as it comes.
+    pub(crate) shown: bool,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { hash: 0xcbf2_9ce4_8422_2325, shown: false }
+    }
+}
+
+impl Trace {
+    pub(crate) const fn fingerprint(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn note(&mut self, now: Instant, who: &str, which: u64, what: &dyn fmt::Debug) {
+        if self.shown {
+            println!("{:>12} {who} {which}: {what:?}", now.as_nanos() / 1000);
+        }
+        // Writing to a hash never fails.
+        let _ = write!(self, "{}{who}{which}{what:?}", now.as_nanos());
+    }
+}
+
+impl Write for Trace {
+    /// FNV-1a.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! A world: one server, some clients, and what is between them.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use wwr::client::{Config, Event as Told, Misuse, Outcome, RequestId};
+use wwr::session::RegistryConfig;
+use wwr::{Dialect, Instant, SessionKey};
+
+use crate::client::Node;
+use crate::fabric::{ClientId, Conditions, Event, Fabric, SocketId, Way};
+use crate::server::{Server, Settings};
+use crate::store::Habits;
+
+/// More steps than any run takes: one that takes more goes round in circles.
+const MANY: usize = 200_000;
+
+pub(crate) struct World {
+    pub(crate) fabric: Fabric,
+    pub(crate) server: Server,
+    pub(crate) clients: Vec<Node>,
+}
+
+/// 10 ms each way, a store that takes 5 ms, everything by the default settings.
+pub(crate) fn calm() -> Settings {
+    Settings {
+        connection: wwr::server::Config::default(),
+        registry: RegistryConfig::default(),
+        dialect: Dialect::Unknown,
+        habits: Habits { slowness: Duration::from_millis(5), failures: 0, varies: false },
+    }
+}
+
+/// As [`calm`], with a limit of connections for each session.
+pub(crate) fn limited(max_connections: usize) -> Settings {
+    let max_connections = NonZeroUsize::new(max_connections);
+    Settings { registry: RegistryConfig { max_connections, ..Default::default() }, ..calm() }
+}
+
+pub(crate) const CALM: Conditions =
+    Conditions { latency: Duration::from_millis(10), jitter: Duration::ZERO };
+
+impl World {
+    pub(crate) fn new(seed: u64, conditions: Conditions, settings: Settings) -> Self {
+        let fabric = Fabric::new(seed, conditions);
+        Self { fabric, server: Server::new(settings), clients: Vec::new() }
+    }
+
+    /// A world without chance.
+    pub(crate) fn scripted(settings: Settings) -> Self {
+        Self::new(0, CALM, settings)
+    }
+
+    pub(crate) fn client(&mut self, config: Config) -> ClientId {
+        let seed = self.fabric.dice.below(u64::MAX);
+        self.clients.push(Node::new(self.clients.len(), config, seed));
+        self.clients.len() - 1
+    }
+
+    /// Some clients with the default settings, connected.
+    pub(crate) fn connected<const N: usize>(&mut self) -> [ClientId; N] {
+        let clients = std::array::from_fn(|_| self.client(Config::default()));
+        for client in clients {
+            self.connect(client);
+        }
+        self.run();
+        clients.into_iter().for_each(|client| assert_eq!(self.told(client), [Told::Connected]));
+        clients
+    }
+
+    /// When something happens next.
+    fn next(&self) -> Option<Instant> {
+        let clients = self.clients.iter().filter_map(|node| node.machine.next_timeout());
+        clients.chain(self.fabric.next()).chain(self.server.next_timeout()).min()
+    }
+
+    /// Does everything that is due.
+    fn step(&mut self) {
+        let fabric = &mut self.fabric;
+        while let Some(event) = fabric.pop() {
+            match event {
+                Event::Probe { client, attempt } => self.server.probe(client, attempt, fabric),
+                Event::Probed { client, attempt, answer } => {
+                    self.clients[client].probed(attempt, answer, fabric);
+                }
+                Event::Packet { socket, way: Way::Up, packet } => {
+                    self.server.receive(socket, packet, fabric);
+                }
+                Event::Packet { socket, way: Way::Down, packet } => {
+                    self.clients[fabric.owner(socket)].receive(socket, packet, fabric);
+                }
+                Event::Broken { socket, way: Way::Up, .. } => self.server.lose(socket, fabric),
+                Event::Broken { client, socket, way: Way::Down } => {
+                    self.clients[client].lose(socket, fabric);
+                }
+                Event::Stored { epoch, ticket } => self.server.stored(epoch, ticket, fabric),
+                Event::Work { socket, work } => self.server.work(socket, work, fabric),
+            }
+        }
+        self.clients.iter_mut().for_each(|client| client.due(fabric));
+        self.server.due(fabric);
+    }
+
+    fn run_until(&mut self, end: Option<Instant>) {
+        for _ in 0..MANY {
+            let next = self.next().filter(|next| end.is_none_or(|end| *next <= end));
+            let Some(next) = next else {
+                self.fabric.now = end.unwrap_or(self.fabric.now);
+                return;
+            };
+            self.fabric.now = next.max(self.fabric.now);
+            self.step();
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Runs until nothing happens any more by itself.
+    pub(crate) fn run(&mut self) {
+        self.run_until(None);
+    }
+
+    pub(crate) fn run_for(&mut self, duration: Duration) {
+        self.run_until(Some(self.fabric.now + duration));
+    }
+
+    pub(crate) fn run_for_millis(&mut self, millis: u64) {
+        self.run_for(Duration::from_millis(millis));
+    }
+}
+
+/// What scripts do.
+impl World {
+    pub(crate) fn connect(&mut self, client: ClientId) {
+        self.clients[client].connect(&mut self.fabric);
+    }
+
+    pub(crate) fn close(&mut self, client: ClientId) {
+        self.clients[client].close(&mut self.fabric);
+    }
+
+    pub(crate) fn request(&mut self, client: ClientId, name: &str) -> RequestId {
+        self.clients[client].request(name, None, &mut self.fabric).expect("a possible request")
+    }
+
+    /// Makes a request and waits until the world is at rest.
+    pub(crate) fn ask(&mut self, client: ClientId, name: &str) -> Outcome {
+        let id = self.request(client, name);
+        self.run();
+        self.outcome(client, id)
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        client: ClientId,
+        key: &SessionKey,
+    ) -> Result<RequestId, Misuse> {
+        self.clients[client].restore(key, &mut self.fabric)
+    }
+
+    pub(crate) fn close_session(&mut self, client: ClientId) -> RequestId {
+        self.clients[client].close_session(&mut self.fabric).expect("a possible call")
+    }
+
+    pub(crate) fn outcome(&self, client: ClientId, id: RequestId) -> Outcome {
+        self.clients[client].outcomes.get(&id).expect("an outcome by now").clone()
+    }
+
+    /// What a client was told, but for signals, since it was last looked at.
+    pub(crate) fn told(&mut self, client: ClientId) -> Vec<Told> {
+        let told = std::mem::take(&mut self.clients[client].told);
+        let is_of_interest = |event: &Told| !matches!(event, Told::Oddity(_));
+        told.into_iter().filter(is_of_interest).collect()
+    }
+
+    /// The key of the session that a client holds.
+    pub(crate) fn key(&self, client: ClientId) -> Option<SessionKey> {
+        self.clients[client].machine.session().map(|session| session.key.clone())
+    }
+
+    pub(crate) fn socket(&self, client: ClientId) -> SocketId {
+        self.clients[client].socket().expect("a socket")
+    }
+
+    pub(crate) fn cut(&mut self, client: ClientId) {
+        let socket = self.socket(client);
+        self.fabric.cut(socket);
+    }
+}
