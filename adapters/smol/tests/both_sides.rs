@@ -125,7 +125,7 @@ fn dropping_a_request_cancels_it_and_dropping_the_client_disconnects() {
 #[test]
 fn a_clients_close_frame_is_answered() {
     use async_tungstenite::tungstenite::Message;
-    use futures_util::{SinkExt, StreamExt};
+    use futures_util::StreamExt;
 
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
