@@ -71,6 +71,10 @@ impl Failure {
         self.class().1 == Blame::Connection
     }
 
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        self.class().1 == Blame::Time
+    }
+
     pub(crate) fn row(&self) -> FailureRow {
         let (code, message) = match self {
             Self::Call(Error::Request(RequestError::Failed(error))) => {

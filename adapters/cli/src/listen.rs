@@ -60,9 +60,9 @@ async fn listen(arguments: &ListenArguments) -> Result<(), End> {
     };
     let stopped = async { Ok(stop.next().await.map(drop)?) };
     let printing = print(&client, events, arguments);
-    or(stopped, or(printing, connecting)).await?;
+    let result = or(stopped, or(printing, connecting)).await;
     client.close().await;
-    Ok(())
+    result
 }
 
 fn client(arguments: &ListenArguments) -> Result<Client, Failure> {

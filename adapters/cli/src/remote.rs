@@ -44,8 +44,27 @@ impl Remote {
             Timer::after(timeout).await;
             Err(Failure::NoConnectionInTime)
         };
-        or(connected, too_late).await?;
-        Ok(Self { client, started, timeout })
+        let result = or(connected, too_late).await;
+        let remote = Self { client, started, timeout };
+        match result {
+            Ok(()) => Ok(remote),
+            Err(failure) => Err(remote.fail(failure).await),
+        }
+    }
+
+    /// Says goodbye: writes what waits to be written, closes the connection, and waits until the
+    /// server has done so too, but not for long.
+    pub(crate) async fn close(self) {
+        self.client.close().await;
+    }
+
+    /// Says goodbye after a failure, unless there is no time for that.
+    pub(crate) async fn fail(self, failure: impl Into<Failure>) -> Failure {
+        let failure = failure.into();
+        if !failure.is_out_of_time() {
+            self.close().await;
+        }
+        failure
     }
 
     /// How much of the time is left.

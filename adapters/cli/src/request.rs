@@ -57,7 +57,11 @@ async fn request(arguments: &RequestArguments, name: &Name) -> Result<Payload, F
     let payload = arguments.content.read_payload()?;
     let remote = Remote::connect(&arguments.connect, arguments.timeout).await?;
     let time_left = remote.time_left();
-    let reply = remote.client.request_within(time_left, name.clone(), payload).await?;
-    remote.client.close().await;
-    Ok(reply)
+    match remote.client.request_within(time_left, name.clone(), payload).await {
+        Ok(reply) => {
+            remote.close().await;
+            Ok(reply)
+        }
+        Err(error) => Err(remote.fail(error).await),
+    }
 }

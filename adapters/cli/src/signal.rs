@@ -38,8 +38,9 @@ pub(crate) fn run(arguments: &SignalArguments) -> io::Result<ExitCode> {
 async fn signal(arguments: &SignalArguments, name: &Name) -> Result<(), Failure> {
     let payload = arguments.content.read_payload()?;
     let remote = Remote::connect(&arguments.connect, arguments.timeout).await?;
-    remote.client.signal(name.clone(), payload).await?;
-    // Writes what waits to be written, then the close frame.
-    remote.client.close().await;
+    if let Err(error) = remote.client.signal(name.clone(), payload).await {
+        return Err(remote.fail(error).await);
+    }
+    remote.close().await;
     Ok(())
 }

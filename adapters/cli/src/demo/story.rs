@@ -19,9 +19,9 @@ use crate::playground::Playground;
 type Told = Result<(), Trouble>;
 
 /// How long the network is away.
-const OUTAGE: Duration = Duration::from_millis(800);
+const OUTAGE: Duration = Duration::from_millis(1000);
 /// How long the request takes that a shutdown waits for, in the words of the request.
-const SLOW: (Duration, &str) = (Duration::from_millis(1000), "1000");
+const SLOW: (Duration, &str) = (Duration::from_millis(1500), "1500");
 
 /// The playground, which tells when a slow request has begun.
 struct Theatre {

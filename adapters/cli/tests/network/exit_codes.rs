@@ -83,9 +83,6 @@ fn no_connection_is_3() {
 
 #[test]
 fn a_lost_connection_is_3() {
-    let server = Server::start(&["--shutdown-timeout", "0s"]);
-    let too_long = server.request(&["--json", "--encoding", "binary", "echo", "x"]);
-    assert_eq!(too_long.code, Some(0));
     let strict = Server::start(&["--max-message-size", "64"]);
     let ran = strict.request(&["--json", "echo", &"x".repeat(100)]);
     assert_eq!((ran.code, &json(&ran.stdout)["error"]), (Some(3), &json!("connection-lost")));
@@ -116,5 +113,21 @@ fn a_session_that_is_not_there_is_1() {
         let ran = run(command);
         assert_eq!(ran.code, Some(1), "{command:?}");
         assert!(ran.stderr.contains("session-not-found"), "{command:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_server_that_cannot_start_is_2() {
+    let (listener, _) = silence();
+    let taken = listener.local_addr().unwrap().to_string();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().to_str().unwrap();
+    for (arguments, named) in [
+        (&["serve", "--listen", &taken][..], taken.as_str()),
+        (&["serve", "--listen", "127.0.0.1:0", "--sessions", file], file),
+    ] {
+        let ran = run(arguments);
+        assert_eq!((ran.code, ran.text()), (Some(2), ""), "{arguments:?}");
+        assert!(ran.stderr.contains(named), "{arguments:?}: {}", ran.stderr);
     }
 }
