@@ -1,5 +1,7 @@
 //! The commands that talk to each other, run as a user runs them.
 
+#[cfg(unix)]
+mod by_hand;
 mod demo;
 mod exit_codes;
 mod help;
