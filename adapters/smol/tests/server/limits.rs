@@ -1,1 +1,159 @@
-//! To come.
+//! What clients may cost before they have a WebSocket.
+
+use std::time::Duration;
+
+use hyper::http::request::Parts;
+use wwr::server::RequestError;
+use wwr::{Content, Payload};
+use wwr_smol::server::{Connection, ConnectionOptions, Handler, Limits, Response, Server};
+
+use crate::support::peer::{Peer, handshake};
+use crate::support::{Fixture, Running, forever, until};
+
+const SOON: Duration = Duration::from_millis(20);
+
+fn with(limits: Limits) -> Fixture {
+    Fixture::with(|builder| builder.limits(limits))
+}
+
+#[test]
+fn a_head_that_does_not_come_is_not_waited_for() {
+    let fixture = with(Limits { header_timeout: SOON, ..Limits::default() });
+    let mut bystander = Peer::connect(fixture.address());
+    for beginning in ["", "G", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: web"] {
+        let mut peer = Peer::dial(fixture.address());
+        peer.write(beginning.as_bytes());
+        let rest = peer.rest();
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408 "), "{beginning:?}: {rest:?}");
+    }
+    bystander.is_served();
+}
+
+#[test]
+fn a_socket_may_not_be_used_for_http_for_ever() {
+    let limits =
+        Limits { handshake_timeout: SOON, header_timeout: Duration::MAX, ..Limits::default() };
+    let fixture = with(limits);
+    let mut bystander = Peer::connect(fixture.address());
+    let mut peer = Peer::dial(fixture.address());
+    assert!(peer.rest().is_empty());
+    bystander.is_served();
+}
+
+#[test]
+fn an_application_that_does_not_decide_about_a_handshake_is_not_waited_for() {
+    struct Undecided;
+    impl Handler for Undecided {
+        async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+            Ok(request.into_payload())
+        }
+
+        async fn before_upgrade(&self, _: &Parts) -> Result<ConnectionOptions, Box<Response>> {
+            forever().await
+        }
+    }
+    let limits = Limits { handshake_timeout: SOON, ..Limits::default() };
+    let server = Running::with_threads(Server::builder(Undecided).limits(limits), 1);
+    let mut peer = Peer::dial(server.address);
+    peer.write(handshake("/", "").as_bytes());
+    assert!(peer.rest().is_empty());
+}
+
+#[test]
+fn a_head_that_is_too_long_is_refused() {
+    let fixture = with(Limits { max_header_size: 8192, ..Limits::default() });
+    let long = format!("X: {}\r\n", "x".repeat(10_000));
+    let many = "A: b\r\n".repeat(500);
+    for headers in [&long, &many] {
+        let mut peer = Peer::dial(fixture.address());
+        // Fails if the server has read enough before all is written.
+        let _ = peer.try_write(handshake("/", headers).as_bytes());
+        let rest = String::from_utf8(peer.rest()).unwrap();
+        assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 431 "), "{rest}");
+    }
+    let target = format!("/{}", "x".repeat(7000));
+    let mut peer = Peer::dial(fixture.address());
+    peer.upgrade(&target, "");
+    peer.is_served();
+    let mut endless = Peer::dial(fixture.address());
+    while endless.try_write(&[b'x'; 1024]).is_ok() {}
+    Peer::connect(fixture.address()).is_served();
+}
+
+#[test]
+fn more_sockets_than_allowed_are_closed_at_once() {
+    let fixture = with(Limits { max_handshakes: 2, ..Limits::default() });
+    let preflight = "WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut first = Peer::dial(fixture.address());
+    let mut second = Peer::dial(fixture.address());
+    for peer in [&mut first, &mut second] {
+        assert_eq!(peer.http(preflight).status, 200);
+    }
+    let mut third = Peer::dial(fixture.address());
+    assert!(third.rest().is_empty());
+    // One that has become a WebSocket does not count any more.
+    first.upgrade("/", "");
+    first.is_served();
+    let mut fourth = Peer::dial(fixture.address());
+    assert_eq!(fourth.http(preflight).status, 200);
+    drop(second);
+    until(|| {
+        let mut fifth = Peer::dial(fixture.address());
+        fifth.try_write(preflight.as_bytes()).is_ok() && !fifth.first_bytes().is_empty()
+    });
+    first.is_served();
+}
+
+#[test]
+fn limits_beyond_all_measure_are_no_limits() {
+    let limits = Limits {
+        max_connections: usize::MAX,
+        max_handshakes: usize::MAX,
+        header_timeout: Duration::MAX,
+        max_header_size: 1 << 20,
+        handshake_timeout: Duration::MAX,
+        max_message_size: usize::MAX,
+        max_waiting_bytes: usize::MAX,
+        stall_timeout: Duration::MAX,
+        close_timeout: Duration::MAX,
+    };
+    let fixture = Fixture::with(|builder| builder.limits(limits).drain_timeout(Duration::MAX));
+    let mut peer = Peer::connect(fixture.address());
+    let connection = fixture.connected();
+    peer.is_served();
+    // More than the socket takes at once, so that the stall timer is set.
+    peer.send(&crate::support::message::ask(1, "big", "20000000"));
+    fixture.wait_for_start("big");
+    assert_eq!(peer.message().len(), 9 + 20_000_000);
+    connection.close();
+    peer.closed_with(1000);
+}
+
+#[test]
+fn a_server_that_lets_nobody_in_still_answers_the_preflight() {
+    let fixture = with(Limits { max_connections: 0, ..Limits::default() });
+    let mut peer = Peer::dial(fixture.address());
+    assert_eq!(peer.http("WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    assert_eq!(peer.http(&handshake("/", "")).status, 503);
+}
+
+/// Clients that vanish without a word are noticed by the system.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_system_looks_after_silent_connections() {
+    let fixture = Fixture::new();
+    let stream = std::net::TcpStream::connect(fixture.address()).unwrap();
+    let client = stream.local_addr().unwrap().port();
+    let mut peer = Peer::on(stream);
+    peer.upgrade("/", "");
+    let (server, client) = (format!(":{:04X}", fixture.address().port()), format!(":{client:04X}"));
+    // The kind of timer that runs; 02 is that for keeping alive.
+    let timer = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        line.filter(|line| line[1].ends_with(&server) && line[2].ends_with(&client))
+            .map(|line| line[5].to_owned())
+            .next()
+    };
+    until(|| timer().is_some_and(|timer| timer.starts_with("02:")));
+}
