@@ -10,7 +10,7 @@ use wwr::{Encoding, Payload};
 use wwr_smol::client::{Client, Error, Event};
 
 use crate::raw::{GOOD_BODY, RawServer};
-use crate::{builder, connected, poll_once, request, wait};
+use crate::{builder, connected, poll_once, request, until, wait};
 
 #[test]
 fn many_tasks_on_many_threads_get_their_own_replies() {
@@ -58,6 +58,7 @@ fn a_request_that_is_dropped_is_cancelled() {
     let asked = socket.request();
     assert_eq!(client.pending_requests(), 1);
     drop(dropped);
+    until(|| client.pending_requests() == 0);
     // What comes for it now is late; what comes after it is not mistaken for it.
     socket.reply(&asked, b"late");
     let answer = request(&client, "next", "y");
