@@ -84,6 +84,24 @@ fn a_request_that_is_dropped_before_there_is_a_connection_is_never_sent() {
 }
 
 #[test]
+fn a_request_that_is_dropped_before_its_turn_is_never_sent() {
+    let server = RawServer::bind();
+    let executor = Arc::new(smol::Executor::new());
+    let client = builder(&server).executor(executor.clone()).start();
+    let mut socket = wait(executor.run(smol::unblock(move || server.open())));
+    assert_eq!(wait(executor.run(client.connect())), Ok(()));
+    // Nothing runs between these.
+    let mut dropped = Box::pin(client.request("dropped", "x"));
+    assert_eq!(poll_once(&mut dropped), None);
+    drop(dropped);
+    let mut kept = Box::pin(client.request("kept", "y"));
+    assert_eq!(poll_once(&mut kept), None);
+    let serving = smol::unblock(move || socket.echo());
+    assert_eq!(wait(executor.run(kept)), Ok(Payload::binary("y")));
+    assert_eq!(wait(serving), "kept");
+}
+
+#[test]
 fn a_request_without_a_reply_in_time_says_whether_it_was_sent() {
     let soon = Duration::from_millis(10);
     let server = RawServer::bind();
