@@ -51,9 +51,9 @@ pub enum Event {
 
 /// The events of a client from the moment this was made, in order.
 ///
-/// 1024 events, and 4 MiB of signals, wait to be taken at most. If there are more, the newest are dropped and counted by an
-/// [`Event::Missed`] in their place: the connection is not held up by an application that does not
-/// listen. Ends when the client has ended.
+/// At most 1024 events, and 4 MiB of signals, wait to be taken. If there are more, the newest are
+/// dropped and counted by an [`Event::Missed`] in their place: the connection is not held up by an
+/// application that does not listen. Ends when the client has ended.
 ///
 /// Take events with [`next`](Self::next), or as a [`Stream`].
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use super::dial::{Failure, Target};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Error, Input, Shared};
 use crate::clock::Clock;
-use crate::websocket::{Incoming, WebSocket};
+use crate::websocket::{Incoming, WebSocket, violation};
 
 /// How much is taken before what it caused is written.
 const BATCH: usize = 256;
@@ -107,12 +107,17 @@ impl Task {
                 }
                 Wake::Incoming(Incoming::Control) => {}
                 Wake::Incoming(Incoming::Closed) => {
-                    // The close frame of the server is answered.
-                    self.part();
+                    if let Some(socket) = self.take_socket() {
+                        // The close frame of the server is answered.
+                        self.partings.push(Box::pin(socket.finish(self.target.close_timeout)));
+                    }
                     self.disconnected();
                 }
                 Wake::Incoming(Incoming::Failed(error)) => {
                     tracing::debug!(url = %self.target.url, %error, "socket failed");
+                    if let Some((code, reason)) = violation(&error) {
+                        self.part(code, reason);
+                    }
                     self.disconnected();
                 }
                 Wake::Broken => self.disconnected(),
@@ -213,7 +218,7 @@ impl Task {
                         self.disconnected();
                     }
                 }
-                Action::Hangup => self.part(),
+                Action::Hangup => self.part(1000, ""),
                 Action::Done { id, outcome } => self.done(id, outcome),
                 Action::Event(event) => self.tell(event),
             }
@@ -222,9 +227,16 @@ impl Task {
 
     /// Gives up what there is to the server. A socket is closed in an orderly way, beside everything
     /// else.
-    fn part(&mut self) {
-        if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
-            self.partings.push(Box::pin(socket.close(1000, "", self.target.close_timeout)));
+    fn part(&mut self, code: u16, reason: &'static str) {
+        if let Some(socket) = self.take_socket() {
+            self.partings.push(Box::pin(socket.close(code, reason, self.target.close_timeout)));
+        }
+    }
+
+    fn take_socket(&mut self) -> Option<Box<WebSocket>> {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Open(socket) => Some(socket),
+            Link::None | Link::Probing(_) | Link::Dialing(_) => None,
         }
     }
 

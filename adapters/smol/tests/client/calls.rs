@@ -10,7 +10,7 @@ use wwr::{Encoding, Payload};
 use wwr_smol::client::{Client, Error, Event};
 
 use crate::raw::{GOOD_BODY, RawServer};
-use crate::{builder, connected, poll_once, request, wait};
+use crate::{builder, connected, poll_once, request, until, wait};
 
 #[test]
 fn many_tasks_on_many_threads_get_their_own_replies() {
@@ -58,6 +58,7 @@ fn a_request_that_is_dropped_is_cancelled() {
     let asked = socket.request();
     assert_eq!(client.pending_requests(), 1);
     drop(dropped);
+    until(|| client.pending_requests() == 0);
     // What comes for it now is late; what comes after it is not mistaken for it.
     socket.reply(&asked, b"late");
     let answer = request(&client, "next", "y");
@@ -80,6 +81,24 @@ fn a_request_that_is_dropped_before_there_is_a_connection_is_never_sent() {
     let mut socket = server.accept().upgrade();
     assert_eq!(socket.echo(), "kept");
     assert_eq!(wait(answer), Ok(Payload::binary("y")));
+}
+
+#[test]
+fn a_request_that_is_dropped_before_its_turn_is_never_sent() {
+    let server = RawServer::bind();
+    let executor = Arc::new(smol::Executor::new());
+    let client = builder(&server).executor(executor.clone()).start();
+    let mut socket = wait(executor.run(smol::unblock(move || server.open())));
+    assert_eq!(wait(executor.run(client.connect())), Ok(()));
+    // Nothing runs between these.
+    let mut dropped = Box::pin(client.request("dropped", "x"));
+    assert_eq!(poll_once(&mut dropped), None);
+    drop(dropped);
+    let mut kept = Box::pin(client.request("kept", "y"));
+    assert_eq!(poll_once(&mut kept), None);
+    let serving = smol::unblock(move || socket.echo());
+    assert_eq!(wait(executor.run(kept)), Ok(Payload::binary("y")));
+    assert_eq!(wait(serving), "kept");
 }
 
 #[test]

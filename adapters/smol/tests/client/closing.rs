@@ -7,7 +7,7 @@ use wwr::client::{ConnectError, DisconnectReason, Misuse, RequestError, Status};
 use wwr_smol::client::Event;
 
 use crate::raw::{CLOSE, GOOD_BODY, RawServer, session_json};
-use crate::{builder, connected, connected_with, poll_once, request, spawn, wait};
+use crate::{builder, connected, connected_with, poll_once, request, spawn, until, wait};
 
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -73,9 +73,7 @@ fn closing_ends_the_attempt_to_connect_wherever_it_is() {
     server.answer_probe();
     let handshake = server.accept();
     let queued = request(&client, "a", "x");
-    while client.pending_requests() == 0 {
-        std::thread::yield_now();
-    }
+    until(|| client.pending_requests() == 1);
     wait(client.close());
     assert_eq!(wait(dialing), Err(ConnectError::DialFailed));
     assert_eq!(wait(queued), Err(RequestError::NotSent.into()));

@@ -38,6 +38,15 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     smol::block_on(smol::future::or(future, late))
 }
 
+/// Waits until something is so.
+fn until(condition: impl Fn() -> bool) {
+    wait(async {
+        while !condition() {
+            smol::future::yield_now().await;
+        }
+    });
+}
+
 /// A client with a connection to a server, and everything it tells from then on.
 fn connected(server: &RawServer) -> (Client, Events, RawSocket) {
     connected_with(server, builder(server))

@@ -194,18 +194,20 @@ fn a_message_of_the_limit_is_read_and_a_longer_one_ends_the_connection() {
 #[test]
 fn what_breaks_the_rules_of_websocket_ends_the_connection() {
     type Breach = fn(&mut RawSocket);
-    let breaches: [Breach; 5] = [
-        |socket| socket.send_frame(true, 3, b"an opcode that is none"),
-        |socket| socket.send_frame(true, 0, b"goes on with nothing"),
-        |socket| socket.send_frame(false, PING, b"a fragmented ping"),
-        |socket| socket.send_frame(true, TEXT, b"\xff is no text"),
-        |socket| socket.send_frame(true, CLOSE, b"\x03"),
+    let breaches: [(Breach, u16); 5] = [
+        (|socket| socket.send_frame(true, 3, b"an opcode that is none"), 1002),
+        (|socket| socket.send_frame(true, 0, b"goes on with nothing"), 1002),
+        (|socket| socket.send_frame(false, PING, b"a fragmented ping"), 1002),
+        (|socket| socket.send_frame(true, TEXT, b"\xff is no text"), 1007),
+        (|socket| socket.send_frame(true, CLOSE, b"\x03"), 1002),
     ];
-    for breach in breaches {
+    for (breach, code) in breaches {
         let server = RawServer::bind();
         let (_client, mut events, mut socket) = connected(&server);
         breach(&mut socket);
         assert!(matches!(wait(events.next()), Some(Event::Disconnected { .. })));
+        let Some((CLOSE, goodbye)) = socket.frame() else { panic!("no close frame") };
+        assert_eq!(goodbye[..2], code.to_be_bytes());
         let _next = server.open();
         assert_eq!(wait(events.next()), Some(Event::Connected));
     }

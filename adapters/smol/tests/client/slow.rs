@@ -7,15 +7,18 @@ use wwr::client::{DisconnectReason, Misuse, RequestError};
 use wwr_smol::client::{Client, Error, Event};
 
 use crate::raw::{RawServer, RawSocket};
-use crate::{builder, connected, connected_with, poll_once, spawn, wait};
+use crate::{Answer, builder, connected, connected_with, poll_once, spawn, until, wait};
 
 /// More than the buffers of both sockets and of the client hold together.
-const MUCH: usize = 64 * 1024 * 1024;
+const MUCH: usize = 32 * 1024 * 1024;
 const LARGE: usize = 256 * 1024;
 
-/// Makes requests until what waits is all that may wait; gives how many were taken.
-fn fill(client: &Client) -> Vec<smol::Task<Result<Payload, Error>>> {
-    let mut taken = Vec::new();
+/// Makes requests until what waits is all that may wait; gives those that were taken. The first is
+/// more than the socket takes, so that the others wait behind it for good.
+fn fill(client: &Client) -> Vec<Answer> {
+    let mut taken =
+        vec![spawn(client, |client| async move { client.request("much", vec![0; MUCH]).await })];
+    until(|| client.pending_requests() == 1);
     loop {
         let mut request = Box::pin({
             let client = client.clone();
@@ -28,7 +31,7 @@ fn fill(client: &Client) -> Vec<smol::Task<Result<Payload, Error>>> {
             }
             None => taken.push(smol::spawn(request)),
         }
-        assert!(taken.len() * LARGE < 2 * MUCH, "it takes more and more");
+        assert!(taken.len() <= 5, "it takes more and more");
     }
 }
 
@@ -41,7 +44,7 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
         .max_waiting_bytes(4 * LARGE);
     let (client, mut events, socket) = connected_with(&server, patient);
     let taken = fill(&client);
-    assert!(taken.len() >= 3);
+    assert_eq!(taken.len(), 4, "the first, and three that wait");
     wait(client.close());
     for answer in taken {
         // By then the client may have been closed.
@@ -73,19 +76,10 @@ fn a_server_that_takes_nothing_for_too_long_is_left() {
     let impatient =
         builder(&server).stall_timeout(Duration::from_millis(50)).max_waiting_bytes(4 * LARGE);
     let (client, mut events, socket) = connected_with(&server, impatient);
-    let mut taken = Vec::new();
-    let lost = loop {
-        // However fast it gives up, requests go on until it does.
-        let mut request = Box::pin(client.request("large", vec![0; LARGE]));
-        if poll_once(&mut request).is_none() {
-            taken.push(request);
-        }
-        if let Some(event) = poll_once(&mut Box::pin(events.next())) {
-            break event;
-        }
-    };
-    let Some(Event::Disconnected { reason, .. }) = lost else { panic!("{lost:?}") };
+    let much = spawn(&client, |client| async move { client.request("much", vec![0; MUCH]).await });
+    let Some(Event::Disconnected { reason, .. }) = wait(events.next()) else { panic!() };
     assert_eq!(reason, DisconnectReason::Lost);
+    assert_eq!(wait(much), Err(RequestError::ConnectionLost.into()));
     drop(socket);
 }
 
