@@ -1,8 +1,10 @@
 //! The clocks of the system, as the machines of the core want them.
 
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::time::{Instant as SystemInstant, SystemTime};
 
+use smol::future::FutureExt;
 use wwr::{Instant, UnixTime};
 
 /// Waits.
@@ -80,6 +82,38 @@ impl Clock {
 impl Default for Clock {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The one timer of a task, for the deadline of its machine.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    timer: smol::Timer,
+    at: Option<Instant>,
+}
+
+impl Alarm {
+    pub(crate) fn new() -> Self {
+        Self { timer: smol::Timer::never(), at: None }
+    }
+
+    /// Moves the alarm to a deadline, if it has moved; `None` for none.
+    pub(crate) fn set(&mut self, at: Option<Instant>, clock: &Clock) {
+        if at == self.at {
+            return;
+        }
+        self.at = at;
+        match at.and_then(|instant| clock.moment(instant)) {
+            Some(moment) => self.timer.set_at(moment),
+            None => self.timer = smol::Timer::never(),
+        }
+    }
+
+    /// Ready once when the deadline has come.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.timer.poll(cx));
+        self.at = None;
+        Poll::Ready(())
     }
 }
 

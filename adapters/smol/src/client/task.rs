@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -11,7 +10,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use smol::Timer;
 use wwr::client::{self, Action, ConnectError, RequestId};
 use wwr::preflight::{self, ProbeFailed};
 use wwr::{Actions, Instant, Payload};
@@ -19,7 +17,7 @@ use wwr::{Actions, Instant, Payload};
 use super::dial::{Failure, Target};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Error, Input, Shared};
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
 
 /// How much is taken before what it caused is written.
@@ -41,8 +39,7 @@ pub(super) struct Task {
     calls: HashMap<RequestId, (CallId, Answer<Result<Payload, Error>>)>,
     ids: HashMap<CallId, RequestId>,
     connecting: Vec<Answer<Result<(), ConnectError>>>,
-    timer: Timer,
-    timer_at: Option<Instant>,
+    alarm: Alarm,
     /// The status that the application sees.
     shown: client::Status,
 }
@@ -87,8 +84,7 @@ impl Task {
             calls: HashMap::new(),
             ids: HashMap::new(),
             connecting: Vec::new(),
-            timer: Timer::never(),
-            timer_at: None,
+            alarm: Alarm::new(),
         }
     }
 
@@ -96,7 +92,7 @@ impl Task {
     pub(super) async fn run(mut self) {
         loop {
             self.carry_out();
-            self.rearm();
+            self.alarm.set(self.machine.next_timeout(), &self.clock);
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Input(Input::End) => break,
                 Wake::Input(input) => self.take_input(input),
@@ -122,7 +118,6 @@ impl Task {
                 }
                 Wake::Broken => self.disconnected(),
                 Wake::Timeout => {
-                    self.timer_at = None;
                     self.machine.handle_timeout(self.clock.now(), &mut self.out);
                 }
             }
@@ -134,7 +129,7 @@ impl Task {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if Pin::new(&mut self.timer).poll(cx).is_ready() {
+        if self.alarm.poll(cx).is_ready() {
             return Poll::Ready(Wake::Timeout);
         }
         self.poll_partings(cx);
@@ -394,19 +389,6 @@ impl Task {
     fn disconnected(&mut self) {
         self.link = Link::None;
         self.machine.handle_disconnect(self.clock.now(), &mut self.out);
-    }
-
-    /// Sets the timer if the machine's deadline has moved.
-    fn rearm(&mut self) {
-        let next = self.machine.next_timeout();
-        if next == self.timer_at {
-            return;
-        }
-        self.timer_at = next;
-        match next.and_then(|instant| self.clock.moment(instant)) {
-            Some(moment) => self.timer.set_at(moment),
-            None => self.timer = Timer::never(),
-        }
     }
 
     /// Lets go of the application: its calls end, and nothing is told to it any more.

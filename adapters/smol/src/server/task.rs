@@ -13,15 +13,14 @@ use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt};
-use smol::Timer;
 use smol::future::{or, zip};
 use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent, SignalId};
-use wwr::{Actions, Instant, Payload, Session, SessionInfo};
+use wwr::{Actions, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
 use super::handler::Handler;
 use super::hub::{Arrival, Hub, Stage};
-use crate::clock::{Clock, sleep};
+use crate::clock::{Alarm, Clock, sleep};
 use crate::websocket::{Incoming, WebSocket, violation};
 
 /// How many messages are taken from a busy socket before what they caused is written.
@@ -44,8 +43,7 @@ pub(super) struct Task<H> {
     handlers: Handlers,
     /// Handlers that ended while the client left unread what it was sent.
     held: VecDeque<Done>,
-    timer: Timer,
-    timer_at: Option<Instant>,
+    alarm: Alarm,
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
     patience: Patience,
@@ -120,8 +118,7 @@ impl<H: Handler> Task<H> {
             signals: 0,
             handlers: Handlers::new(),
             held: VecDeque::new(),
-            timer: Timer::never(),
-            timer_at: None,
+            alarm: Alarm::new(),
             creating: None,
             closing: None,
             patience,
@@ -204,7 +201,7 @@ impl<H: Handler> Task<H> {
             if let Some(end) = self.carry_out().await {
                 return end;
             }
-            self.rearm();
+            self.alarm.set(self.machine.next_timeout(), &self.hub.clock);
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Broken => return End::Broken,
                 Wake::Aborted => return End::Aborted,
@@ -219,7 +216,6 @@ impl<H: Handler> Task<H> {
                     return violated.unwrap_or(End::Left);
                 }
                 Wake::Timeout => {
-                    self.timer_at = None;
                     let now = self.hub.clock.now();
                     self.machine.handle_timeout(now, &mut self.out);
                 }
@@ -239,7 +235,7 @@ impl<H: Handler> Task<H> {
         if let Poll::Ready(done) = self.poll_handlers(cx) {
             return Poll::Ready(Wake::Done(done));
         }
-        if Pin::new(&mut self.timer).poll(cx).is_ready() {
+        if self.alarm.poll(cx).is_ready() {
             return Poll::Ready(Wake::Timeout);
         }
         let writable = self.socket.is_writable();
@@ -422,19 +418,6 @@ impl<H: Handler> Task<H> {
             SessionEvent::Restored => {}
             SessionEvent::Closed => answer(self.closing.take(), Ok(true)),
             SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
-        }
-    }
-
-    /// Sets the timer if the machine's deadline has moved.
-    fn rearm(&mut self) {
-        let next = self.machine.next_timeout();
-        if next == self.timer_at {
-            return;
-        }
-        self.timer_at = next;
-        match next.and_then(|instant| self.hub.clock.moment(instant)) {
-            Some(moment) => self.timer.set_at(moment),
-            None => self.timer = Timer::never(),
         }
     }
 }

@@ -116,6 +116,7 @@ fn limits_beyond_all_measure_are_no_limits() {
         max_waiting_bytes: usize::MAX,
         stall_timeout: Duration::MAX,
         close_timeout: Duration::MAX,
+        store_timeout: Duration::MAX,
     };
     let fixture = Fixture::with(|builder| builder.limits(limits).drain_timeout(Duration::MAX));
     let mut peer = Peer::connect(fixture.address());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use wwr::session::StoreFailed;
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 use wwr_smol::server::{Builder, Collection, Connections, Server};
 use wwr_smol::{Collected, MemoryStore, SessionStore, StoreError, StoreErrorKind};
@@ -212,7 +213,7 @@ fn a_session_that_cannot_be_destroyed_stays() {
         assert_eq!(fixture.server.handle.active_sessions(), 1);
 
         let closing = fixture.server.handle.close_session(key.clone(), Connections::Keep);
-        assert_eq!(smol::block_on(closing).unwrap_err().kind(), StoreErrorKind::Failed);
+        assert_eq!(smol::block_on(closing).unwrap_err(), StoreFailed);
         assert_eq!(peer.message(), SESSION_CLOSED, "told all the same");
 
         store.becomes(Mood::Works);
