@@ -4,8 +4,8 @@ use std::io::{self, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wwr::client::{ConnectError, InvalidConfig, Misuse, RequestError};
-use wwr_smol::client::{Error, InvalidUrl};
+use wwr::client::{ConnectError as Kind, InvalidConfig, Misuse, RequestError};
+use wwr_smol::client::{ConnectError, Error, InvalidUrl};
 
 use crate::text::one_line;
 
@@ -20,7 +20,7 @@ pub(crate) enum Failure {
     Url(#[from] InvalidUrl),
     #[error(transparent)]
     Config(#[from] InvalidConfig),
-    #[error("{0} (--log debug says more)")]
+    #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("no connection came in time; nothing but the session was asked for")]
     NoConnectionInTime,
@@ -94,14 +94,15 @@ impl Failure {
 }
 
 fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
-    match error {
-        ConnectError::ProbeFailed => ("probe-failed", Blame::Connection),
-        ConnectError::ProbeTimedOut | ConnectError::DialTimedOut => ("timed-out", Blame::Time),
-        ConnectError::Unavailable => ("unavailable", Blame::Connection),
-        ConnectError::IncompatibleVersion(_) => ("incompatible-version", Blame::Connection),
-        ConnectError::NotWebWire => ("not-webwire", Blame::Connection),
-        ConnectError::DialFailed => ("dial-failed", Blame::Connection),
-        ConnectError::LostWhileResuming => ("connection-lost", Blame::Connection),
+    match error.kind() {
+        Some(Kind::ProbeFailed) => ("probe-failed", Blame::Connection),
+        Some(Kind::ProbeTimedOut | Kind::DialTimedOut) => ("timed-out", Blame::Time),
+        Some(Kind::Unavailable) => ("unavailable", Blame::Connection),
+        Some(Kind::IncompatibleVersion(_)) => ("incompatible-version", Blame::Connection),
+        Some(Kind::NotWebWire) => ("not-webwire", Blame::Connection),
+        Some(Kind::DialFailed) => ("dial-failed", Blame::Connection),
+        Some(Kind::LostWhileResuming) => ("connection-lost", Blame::Connection),
+        None => ("closed", Blame::Connection),
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod builder;
 mod dial;
+mod error;
 mod event;
 mod handle;
 mod task;
 mod url;
 
 pub use builder::Builder;
+pub use error::{ConnectError, Error, StartError};
 pub use event::{Event, Events};
-pub use handle::{Client, Error, StartError};
+pub use handle::Client;
 pub use url::{InvalidUrl, ServerUrl};

@@ -160,10 +160,11 @@ fn value(session: &Session) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use wwr::client::ConnectError;
+    use wwr::client::ConnectError as Kind;
     use wwr::{Payload, SessionInfo, SessionKey, UnixTime};
 
     use super::*;
+    use wwr_smol::client::ConnectError;
 
     fn signal(name: &[u8], payload: Payload) -> Event {
         Event::Signal(Content::new(name, &payload).unwrap())
@@ -202,8 +203,9 @@ mod tests {
             "disconnected: lost; next attempt in 250 ms",
             r#"{"event":"disconnected","reason":"lost","retry_in_ms":250}"#,
         );
+        let error = ConnectError::Failed { kind: Kind::NotWebWire, cause: None };
         check(
-            &Event::ConnectFailed { error: ConnectError::NotWebWire, retry_in: None },
+            &Event::ConnectFailed { error, retry_in: None },
             "connect failed: this is no WebWire server",
             r#"{"event":"connect-failed","error":"this is no WebWire server"}"#,
         );

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use wwr::client::{Config, ConnectError};
+use wwr::client::Config;
 
 use super::dial::Target;
-use super::handle::{Client, Input, Shared, StartError};
+use super::error::{ConnectError, StartError};
+use super::handle::{Client, Input, Shared};
 use super::task::Task;
 use super::url::ServerUrl;
 use crate::clock::Clock;

@@ -7,8 +7,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::Stream;
-use wwr::client::{ConnectError, DisconnectReason, SessionLoss};
+use wwr::client::{DisconnectReason, SessionLoss};
 use wwr::{Content, Session};
+
+use super::error::ConnectError;
 
 /// How many events wait for an application that does not take them.
 const CAPACITY: usize = 1024;

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use wwr::client::{ConnectError, Misuse, RequestError, Status};
+use wwr::client::{Misuse, RequestError, Status};
 use wwr::wire::InvalidName;
 use wwr::{Name, Payload, Session, SessionKey};
 
 use super::builder::Builder;
+use super::error::{ConnectError, Error, StartError};
 use super::event::{Audience, Events};
 use super::url::{InvalidUrl, ServerUrl};
 use crate::inbox::{Inbox, Refused};
@@ -99,23 +100,6 @@ pub(super) enum Call {
     Request { name: Name, payload: Payload },
     Restore(SessionKey),
     CloseSession,
-}
-
-/// Why a call has no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The request was made, and ended without a reply. Says whether repeating it is safe.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The state of the client does not allow the call; nothing was sent.
-    #[error(transparent)]
-    Misuse(#[from] Misuse),
-    /// The name cannot be sent; nothing was.
-    #[error("invalid name: {0}")]
-    InvalidName(#[from] InvalidName),
-    /// The task of the client is gone, because its executor is.
-    #[error("the client has ended")]
-    Ended,
 }
 
 impl Client {
@@ -231,8 +215,8 @@ impl Client {
     /// is of the kind that may pass.
     pub async fn connect(&self) -> Result<(), ConnectError> {
         let (answer, connected) = oneshot::channel();
-        self.push(Input::Connect(answer), 0).map_err(|_| ConnectError::DialFailed)?;
-        connected.await.unwrap_or(Err(ConnectError::DialFailed))
+        self.push(Input::Connect(answer), 0).map_err(|_| ConnectError::Closed)?;
+        connected.await.unwrap_or(Err(ConnectError::Closed))
     }
 
     /// Closes the connection and stays without one until [`connect`](Self::connect) is called.
@@ -338,15 +322,4 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
     }
-}
-
-/// Why a client did not start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
-    /// The URL is none.
-    #[error(transparent)]
-    Url(#[from] InvalidUrl),
-    /// The first attempt to connect failed.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use wwr::client::{self, Action, ConnectError, RequestId};
+use wwr::client::{self, Action, RequestId};
 use wwr::preflight::{self, ProbeFailed};
 use wwr::{Actions, Instant, Payload};
 
 use super::dial::{Failure, Target};
+use super::error::{ConnectError, Error};
 use super::event::Event;
-use super::handle::{Answer, Call, CallId, Error, Input, Shared};
+use super::handle::{Answer, Call, CallId, Input, Shared};
 use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
 
@@ -39,6 +40,8 @@ pub(super) struct Task {
     calls: HashMap<RequestId, (CallId, Answer<Result<Payload, Error>>)>,
     ids: HashMap<CallId, RequestId>,
     connecting: Vec<Answer<Result<(), ConnectError>>>,
+    /// What the system said about the attempt that just failed.
+    cause: Option<Arc<str>>,
     alarm: Alarm,
     /// The status that the application sees.
     shown: client::Status,
@@ -84,6 +87,7 @@ impl Task {
             calls: HashMap::new(),
             ids: HashMap::new(),
             connecting: Vec::new(),
+            cause: None,
             alarm: Alarm::new(),
         }
     }
@@ -262,11 +266,6 @@ impl Task {
         self.show_status();
         let now = self.clock.now();
         let in_time = |at: Option<Instant>| at.map(|at| at.saturating_since(now));
-        let attempt = match &event {
-            client::Event::Connected => Some(Ok(())),
-            client::Event::ConnectFailed { error, .. } => Some(Err(*error)),
-            _ => None,
-        };
         if changes_session(&event) {
             self.shared.show_session(self.machine.session());
         }
@@ -275,7 +274,8 @@ impl Task {
             client::Event::Disconnected { reason, retry } => {
                 Event::Disconnected { reason, retry_in: in_time(retry) }
             }
-            client::Event::ConnectFailed { error, retry } => {
+            client::Event::ConnectFailed { error: kind, retry } => {
+                let error = ConnectError::Failed { kind, cause: self.cause.take() };
                 Event::ConnectFailed { error, retry_in: in_time(retry) }
             }
             client::Event::Signal(content) => Event::Signal(content),
@@ -284,19 +284,21 @@ impl Task {
             client::Event::SessionClosed => Event::SessionClosed,
             client::Event::SessionLost(loss) => Event::SessionLost(loss),
             client::Event::Oddity(oddity) => {
-                tracing::warn!(url = %self.target.url, ?oddity, "strange message of the server");
+                tracing::debug!(url = %self.target.url, ?oddity, "strange message of the server");
                 return;
             }
         };
         self.shared.audience.tell(&event);
-        if let Some(result) = attempt {
-            self.answer_connecting(result);
+        match event {
+            Event::Connected => self.answer_connecting(&Ok(())),
+            Event::ConnectFailed { error, .. } => self.answer_connecting(&Err(error)),
+            _ => {}
         }
     }
 
-    fn answer_connecting(&mut self, result: Result<(), ConnectError>) {
+    fn answer_connecting(&mut self, result: &Result<(), ConnectError>) {
         for answer in self.connecting.drain(..) {
-            let _ = answer.send(result);
+            let _ = answer.send(result.clone());
         }
     }
 
@@ -327,7 +329,7 @@ impl Task {
             Input::Close(answer) => {
                 self.machine.close(now, &mut self.out);
                 self.carry_out();
-                self.answer_connecting(Err(ConnectError::DialFailed));
+                self.answer_connecting(&Err(ConnectError::Closed));
                 self.closing.push(answer);
             }
             Input::End => {}
@@ -366,6 +368,7 @@ impl Task {
         self.link = Link::None;
         let answer = answer.map_err(|error| {
             tracing::debug!(url = %self.target.url, %error, "the preflight failed");
+            self.cause = Some(error.to_string().into());
             ProbeFailed
         });
         self.machine.handle_probed(self.clock.now(), answer, &mut self.out);
@@ -380,6 +383,7 @@ impl Task {
             }
             Err(error) => {
                 tracing::debug!(url = %self.target.url, %error, "the WebSocket was not opened");
+                self.cause = Some(error.to_string().into());
                 self.link = Link::None;
                 self.machine.handle_disconnect(now, &mut self.out);
             }

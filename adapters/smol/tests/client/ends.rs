@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use wwr::SessionKey;
-use wwr::client::{ConnectError, DisconnectReason, Status};
+use wwr::client::{DisconnectReason, Status};
+use wwr_smol::client::ConnectError;
 use wwr_smol::client::{Error, Event};
 
 use crate::raw::{CLOSE, RawServer};
@@ -75,7 +76,7 @@ fn nothing_waits_for_an_executor_that_is_gone() {
     assert_eq!(wait(client.close_session()), Err(Error::Ended));
     let key = SessionKey::new("KEY1").unwrap();
     assert_eq!(wait(client.restore_session(key)), Err(Error::Ended));
-    assert_eq!(wait(client.connect()), Err(ConnectError::DialFailed));
+    assert_eq!(wait(client.connect()), Err(ConnectError::Closed));
     wait(client.close());
     assert_eq!(wait(client.events().next()), None);
     assert_eq!((client.status(), client.pending_requests()), (Status::Closed, 0));

@@ -1,0 +1,62 @@
+//! Why there is no client, no connection, or no reply.
+
+use std::sync::Arc;
+
+use wwr::client::{ConnectError as Kind, Misuse, RequestError};
+use wwr::wire::InvalidName;
+
+use super::url::InvalidUrl;
+
+/// Why a call has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The request was made, and ended without a reply. Says whether repeating it is safe.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The state of the client does not allow the call; nothing was sent.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The name cannot be sent; nothing was.
+    #[error("invalid name: {0}")]
+    InvalidName(#[from] InvalidName),
+    /// The task of the client is gone, because its executor is.
+    #[error("the client has ended")]
+    Ended,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The attempt failed.
+    #[error("{kind}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    Failed {
+        /// At what.
+        kind: Kind,
+        /// What the system or the server said, for people to read.
+        cause: Option<Arc<str>>,
+    },
+    /// The client was closed, or its executor has ended, before the attempt did.
+    #[error("the client was closed before it was connected")]
+    Closed,
+}
+
+impl ConnectError {
+    /// At what the attempt failed; `None` if it was not let go on so far.
+    pub const fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Failed { kind, .. } => Some(*kind),
+            Self::Closed => None,
+        }
+    }
+}
+
+/// Why a client did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The URL is none.
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    /// The first attempt to connect failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
