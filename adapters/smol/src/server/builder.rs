@@ -85,7 +85,8 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// Removes sessions that were not looked up for long, now and then. Default: never.
+    /// Removes sessions that were not looked up for long, now and then, from when the server is
+    /// built until it is shut down or dropped. Default: never.
     #[must_use]
     pub fn collect_sessions(mut self, collection: Collection) -> Self {
         self.collection = Some(collection);

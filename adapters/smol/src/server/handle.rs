@@ -40,7 +40,11 @@ impl ServerHandle {
     /// Shuts the server down: handlers that run may finish and their replies are sent; meanwhile
     /// new requests get the shutdown reply and new connections 503. Connections are closed with a
     /// WebSocket close frame as soon as nothing runs on them, all of them after `within`. Then
-    /// [`Server::run`](super::Server::run) returns. Calling again waits as well.
+    /// [`Server::run`](super::Server::run) returns.
+    ///
+    /// Calling again waits as well, and the shorter deadline counts. If the future is dropped, the
+    /// server stays as it is then: it refuses what is new, and ends once this is called again. A
+    /// handler that waits for this waits for itself, until the deadline: spawn a task instead.
     pub async fn shut_down(&self, within: Duration) {
         self.hub.shut_down(within).await;
     }
@@ -50,12 +54,13 @@ impl ServerHandle {
         self.hub.is_draining()
     }
 
-    /// All open connections, in no order.
+    /// All open connections, in no order. A connection counts as open until its
+    /// [`disconnected`](super::Handler::disconnected) hook is done.
     pub fn connections(&self) -> Vec<Connection> {
         self.hub.connections()
     }
 
-    /// How many connections are open.
+    /// How many connections are open, as in [`connections`](Self::connections).
     pub fn connection_count(&self) -> usize {
         self.hub.connection_count()
     }

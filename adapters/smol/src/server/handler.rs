@@ -28,9 +28,10 @@ pub struct ConnectionOptions {
 ///
 /// Methods of different connections run at the same time. On one connection messages are handled in
 /// order and one at a time, unless a higher concurrency is set. A handler that panics costs its own
-/// request (the client gets an internal error) and nothing else.
+/// request (the client gets an internal error) and nothing else; a hook that panics is over.
 ///
-/// A handler whose client has gone runs on, for as long as the server's drain timeout.
+/// A handler whose client has gone runs on, for as long as the server's drain timeout. Handlers of
+/// one connection run within its task: one that blocks its thread holds up whatever else runs there.
 ///
 /// ```
 /// use wwr::server::RequestError;
@@ -66,7 +67,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// A client has connected. No message is read before this is done; what it sends precedes all
-    /// else.
+    /// else. If it closes the connection, it still runs to its end.
     fn connected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}

@@ -15,14 +15,17 @@ pub struct Limits {
     pub max_header_size: usize,
     /// How long a socket may be used for HTTP. Default: 60 s.
     pub handshake_timeout: Duration,
-    /// The longest message in bytes; whoever sends a longer one is disconnected before it is
-    /// buffered. Default: 16 MiB.
+    /// The longest message in bytes; whoever sends a longer one is disconnected with close code 1009
+    /// before it is buffered. Default: 16 MiB.
     pub max_message_size: usize,
-    /// How many bytes of signals may wait for a client that reads too slowly. Default: 1 MiB.
+    /// How many bytes of signals may wait for a client that reads too slowly, their names and 16
+    /// bytes each included. One signal may always wait. Default: 1 MiB.
     pub max_waiting_bytes: usize,
-    /// How long a client may take nothing of what is sent to it. Default: 30 s.
+    /// How long a client may take nothing of what is sent to it before it is disconnected. Default:
+    /// 30 s.
     pub stall_timeout: Duration,
-    /// How long a client may take to answer a close frame. Default: 2 s.
+    /// How long a client may take to read what was sent last and to answer the close frame. Default:
+    /// 2 s.
     pub close_timeout: Duration,
     /// How long the session store may take to answer before that counts as a failure of it.
     /// Default: 30 s.

@@ -108,7 +108,11 @@ impl Handler for App {
             "panic" => panic!("a handler of a test panics on purpose"),
             "error" => Err(RequestError::failed("CODE", "message")),
             "fail" => Err(RequestError::Internal),
-            "big" => Ok(Payload::binary(vec![7; text(&request).parse().unwrap_or(0)])),
+            // A reply of as many bytes as the payload says, not at once.
+            "big" => {
+                smol::future::yield_now().await;
+                Ok(Payload::binary(vec![7; text(&request).parse().unwrap_or(0)]))
+            }
             _ => Err(RequestError::failed("UNKNOWN_NAME", "")),
         }
     }
