@@ -7,6 +7,7 @@ mod closing;
 mod executors;
 mod failures;
 mod frames;
+#[cfg(unix)]
 mod headless;
 mod http;
 mod limits;

@@ -133,11 +133,8 @@ impl Handler for Asked {
     }
 
     async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
-        let path = request.uri.path();
-        self.0.send(path.to_owned()).unwrap();
-        Ok(ConnectionOptions {
-            concurrency: path.strip_prefix("/at-once/").and_then(|count| count.parse().ok()),
-        })
+        self.0.send(request.uri.path().to_owned()).unwrap();
+        Ok(ConnectionOptions::default())
     }
 }
 
