@@ -161,7 +161,13 @@ impl Hub {
 
     /// Closes all connections once their handlers are done; the rest after `within`.
     pub(super) async fn shut_down(&self, within: Duration) {
-        lock(&self.roster).deadline = self.clock.now() + within;
+        let deadline = self.clock.now() + within;
+        {
+            let mut roster = lock(&self.roster);
+            // Who asks again does not give more time than there was.
+            let first = roster.stage == Stage::Serving;
+            roster.deadline = if first { deadline } else { deadline.min(roster.deadline) };
+        }
         self.advance(Stage::Draining);
         for connection in self.connections() {
             connection.close_with(Input::ShutDown(within));

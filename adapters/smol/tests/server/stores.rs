@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wwr::session::StoreFailed;
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
-use wwr_smol::server::{Builder, Collection, Connections, Server};
+use wwr_smol::server::{Builder, Collection, Connections, Limits, Server};
 use wwr_smol::{Collected, MemoryStore, SessionStore, StoreError, StoreErrorKind};
 
 use crate::support::app::{App, Gates};
@@ -194,6 +194,22 @@ fn a_look_up_without_an_answer_holds_up_its_connection_and_frees_its_place_at_th
     store.becomes(Mood::Works);
     other.send(&restore(2, key.as_str()));
     assert_eq!(other.message()[..9], special(192, 2));
+}
+
+#[test]
+fn a_store_that_takes_too_long_counts_as_failed() {
+    let store = Moody::new(Mood::Waits);
+    let key = store.keep(1);
+    let limits = Limits { store_timeout: Duration::from_millis(20), ..Limits::default() };
+    let fixture = serve(&store, |builder| builder.limits(limits));
+    let mut peer = Peer::connect(fixture.address());
+    peer.send(&restore(1, key.as_str()));
+    assert_eq!(peer.message(), special(INTERNAL, 1));
+    let closing = fixture.server.handle.close_session(key.clone(), Connections::Keep);
+    assert_eq!(smol::block_on(closing), Err(StoreFailed));
+    store.becomes(Mood::Works);
+    peer.send(&restore(2, key.as_str()));
+    assert_eq!(peer.message()[..9], special(192, 2));
 }
 
 #[test]
