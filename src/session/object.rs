@@ -82,7 +82,8 @@ impl Session {
     }
 
     /// The JSON that is sent to clients (protocol §3.1): members `k`, `c`, `l` and, if there are
-    /// public fields, `i`; byte for byte what the reference writes.
+    /// public fields, `i`. In the form of the reference: this order, fields sorted by name, no white
+    /// space, times in UTC, and what could end a script in a page is escaped.
     pub fn to_json(&self) -> String {
         json(&WireForm {
             k: self.key.as_str(),
