@@ -44,6 +44,7 @@ pub enum SpecialErrors {
 
 /// One row of the table: how to behave towards a peer of a dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rules {
     /// Type 6, the protocol-error reply, is a known message.
     pub knows_protocol_error: bool,

@@ -21,8 +21,9 @@ pub const CONTENT_TYPE: &str = "application/json";
 /// The longest body that is looked at, in bytes. A host need not read further.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The HTTP status of a server that is shutting down (protocol §4.2).
-const SERVICE_UNAVAILABLE: u16 = 503;
+/// The HTTP statuses of a server that is not available at the moment: 503 while it shuts down
+/// (protocol §4.2), 502 and 504 from a proxy while it is down.
+const UNAVAILABLE: core::ops::RangeInclusive<u16> = 502..=504;
 
 /// The one version text that a 1.4 client accepts, character for character.
 const VERSION_1_4: &str = "1.4";
@@ -77,8 +78,12 @@ pub enum Verdict {
 }
 
 impl Answer {
-    /// Reads the answer as a 1.4 client does: the status matters only if it is 503, members other
-    /// than the version are ignored, and the version has to be "1.4" exactly.
+    /// Reads the answer as a 1.4 client does: the status matters only if the server is not
+    /// available, members other than the version are ignored, and the version has to be "1.4"
+    /// exactly.
+    ///
+    /// The statuses for "not available" are 502, 503 and 504. The reference knows only 503, and
+    /// gives up for good when a proxy answers while the server behind it is being restarted.
     ///
     /// The work is bounded by [`MAX_BODY`]; a longer body is no WebWire answer.
     ///
@@ -90,7 +95,7 @@ impl Answer {
     /// assert_eq!(answer.evaluate(), Verdict::Connect(Dialect::V1_4));
     /// ```
     pub fn evaluate(&self) -> Verdict {
-        if self.status == SERVICE_UNAVAILABLE {
+        if UNAVAILABLE.contains(&self.status) {
             return Verdict::TryLater;
         }
         if self.body.len() > MAX_BODY {
@@ -222,11 +227,16 @@ mod tests {
     }
 
     #[test]
-    fn the_status_matters_only_if_the_server_shuts_down() {
+    fn the_status_matters_only_if_the_server_is_not_available() {
         let body = body(Dialect::V1_4).unwrap();
         assert_eq!(verdict(404, body), Verdict::Connect(Dialect::V1_4));
         assert_eq!(verdict(503, body), Verdict::TryLater);
         assert_eq!(verdict(503, "Server shutting down\n"), Verdict::TryLater);
+        assert_eq!(verdict(502, "<h1>Bad Gateway</h1>"), Verdict::TryLater);
+        assert_eq!(verdict(504, "<h1>Gateway Timeout</h1>"), Verdict::TryLater);
+        for status in [200, 404, 500, 501, 505] {
+            assert_eq!(verdict(status, "<h1>Hello</h1>"), Verdict::NotWebWire);
+        }
         assert_eq!(verdict(400, "Bad Request\nInternal Server Error\n"), Verdict::NotWebWire);
     }
 

@@ -6,8 +6,6 @@ use core::ops::Add;
 use core::str::FromStr;
 use core::time::Duration;
 
-use alloc::string::String;
-
 /// A point on the host's monotonic clock, in nanoseconds since an epoch the host chooses.
 ///
 /// Machines only compare and add. The range is 584 years, arithmetic saturates.
@@ -58,7 +56,8 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// A wall clock time, as sessions carry it: nanoseconds exact, from year −9999 to 9999.
+/// A wall clock time, as sessions carry it: to the nanosecond, from the year 0 to the end
+/// of 30 December 9999, 22:00 UTC.
 ///
 /// Written and read as RFC 3339 (protocol §3.1). Writing is always in UTC (`Z`), with as many
 /// fractional digits as the value needs; reading accepts any offset and drops digits past the
@@ -78,8 +77,8 @@ pub struct UnixTime {
     nanos: u32,
 }
 
-/// The first and the last second that the date library can write.
-const SECONDS: (i64, i64) = (-377_705_023_201, 253_402_207_200);
+/// The first second that RFC 3339 can write, and the last that the date library can.
+const SECONDS: (i64, i64) = (-62_167_219_200, 253_402_207_200);
 
 impl UnixTime {
     /// 1 January of year 1, what the reference writes for "never" (protocol §3.1).
@@ -142,31 +141,34 @@ impl FromStr for UnixTime {
 
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
         // The shape is checked here because the library reads more than RFC 3339.
-        let bytes = text.as_bytes();
-        let shaped =
-            bytes.len() >= 20 && bytes[10] == b'T' && bytes[..4].iter().all(u8::is_ascii_digit);
-        if !shaped {
+        let (head, rest) = text.split_at_checked(19).ok_or(InvalidTime)?;
+        let (fraction, zone) = match rest.strip_prefix('.') {
+            Some(rest) => {
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                rest.split_at(digits)
+            }
+            None => ("", rest),
+        };
+        let zoned = zone == "Z" || has_shape(zone, "+00:00") || has_shape(zone, "-00:00");
+        if !has_shape(head, "0000-00-00T00:00:00") || !zoned {
             return Err(InvalidTime);
         }
-        let shortened = match bytes.get(19) {
-            Some(b'.') => {
-                let digits = bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-                let kept = 20 + digits.min(9);
-                text.get(..kept).zip(text.get(20 + digits..)).map(|(head, tail)| {
-                    let mut shortened = String::with_capacity(head.len() + tail.len());
-                    shortened.push_str(head);
-                    shortened.push_str(tail);
-                    shortened
-                })
-            }
-            _ => None,
-        };
-        let parsed = shortened.as_deref().unwrap_or(text).parse::<jiff::Timestamp>();
+        let kept = fraction.get(..9).map(|kept| alloc::format!("{head}.{kept}{zone}"));
+        let parsed = kept.as_deref().unwrap_or(text).parse::<jiff::Timestamp>();
         let nanos = parsed.map_err(|_| InvalidTime)?.as_nanosecond();
         let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).map_err(|_| InvalidTime)?;
         let nanos = u32::try_from(nanos.rem_euclid(1_000_000_000)).map_err(|_| InvalidTime)?;
         Ok(Self::from_parts(seconds, nanos))
     }
+}
+
+/// Whether `text` is like `shape`, in which `0` stands for any digit.
+fn has_shape(text: &str, shape: &str) -> bool {
+    let fits = |(byte, shape): (u8, u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == other,
+    };
+    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
 }
 
 #[cfg(test)]
@@ -201,6 +203,15 @@ mod tests {
             "2018-06-13T10:20:30.Z",
             "-002018-06-13T10:20:30Z",
             "2018-06-13T10:20:3\u{e9}.1Z",
+            "2018-06-13T10:20:30,5Z",
+            "2018-06-13T102030.50Z",
+            "2018-06-13T10:20:30z",
+            "2018-06-13T10:20:30+02",
+            "2018-06-13T10:20:30+0200",
+            "2018-06-13T10:20:30+02:00:30",
+            "2018-06-13T10:20:30Z[UTC]",
+            "2018-06-13T24:00:00Z",
+            "2018-06-13T10:20:30.123456789\u{663}Z",
         ] {
             assert_eq!(text.parse::<UnixTime>(), Err(InvalidTime), "{text}");
         }
@@ -219,9 +230,16 @@ mod tests {
     }
 
     #[test]
-    fn the_range_is_that_of_the_date_library() {
-        assert_eq!(SECONDS.0, jiff::Timestamp::MIN.as_second());
-        assert_eq!(SECONDS.1, jiff::Timestamp::MAX.as_second());
+    fn whatever_is_written_is_read_again() {
+        let first = UnixTime::from_seconds(i64::MIN);
+        assert_eq!(first.to_string(), "0000-01-01T00:00:00Z");
+        let last = UnixTime::from_seconds(i64::MAX);
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00.999999999Z");
+        assert_eq!(last.seconds(), jiff::Timestamp::MAX.as_second());
+        for time in [first, UnixTime::NEVER, UnixTime::from_parts(-1, 1), last] {
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        assert_eq!("0000-01-01T00:00:00+14:00".parse(), Ok(first), "clamped");
     }
 
     #[test]

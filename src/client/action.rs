@@ -59,7 +59,8 @@ pub enum Event {
     Signal(Content),
     /// The server created this session, which replaces any that was held.
     SessionCreated(Session),
-    /// This session was restored: on request, or by itself on a new connection.
+    /// This session was restored: on request, or by itself on a new connection. Also when the
+    /// server's answer comes after it was no longer waited for.
     SessionRestored(Session),
     /// The session was closed, by either side.
     SessionClosed,
@@ -89,7 +90,8 @@ pub enum SessionLoss {
     Refused,
     /// The server's reply describes no session.
     InvalidReply,
-    /// Every attempt failed: no answer, an internal error, too many connections, or a shutdown.
+    /// Every attempt failed: no answer, an internal error, too many connections, or a shutdown. If
+    /// an answer comes later, [`Event::SessionRestored`] tells of it.
     GaveUp,
 }
 

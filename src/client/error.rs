@@ -98,7 +98,7 @@ pub enum ConnectError {
     /// The preflight got no answer in time.
     #[error("the server gave no HTTP answer in time")]
     ProbeTimedOut,
-    /// The server is shutting down or not up yet (status 503).
+    /// The server is shutting down or not up yet (status 502, 503 or 504).
     #[error("the server is not available at the moment")]
     Unavailable,
     /// The server speaks another version. Not tried again without a new call of `connect`.

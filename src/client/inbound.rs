@@ -100,6 +100,18 @@ impl Client {
                 }
                 done(id, reply.into(), out);
             }
+            Some(Purpose::LateRestore(replies)) => match (reply, replies.saturating_sub(1)) {
+                (Reply::Success(payload), _) => {
+                    if let Err(RequestError::InvalidSession(invalid)) = self.restored(payload, out)
+                    {
+                        oddity(Oddity::InvalidSession(invalid), out);
+                    }
+                }
+                (Reply::Error(_) | Reply::Special(_), 0) => {}
+                (Reply::Error(_) | Reply::Special(_), left) => {
+                    self.requests.expect_late_restore(id, left);
+                }
+            },
             None => {}
         }
     }

@@ -247,6 +247,7 @@ impl Client {
     /// Asks the server again, unless the session was closed or replaced in the meantime.
     fn ask_again_for_session(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
         if !self.misses(&resumption) {
+            self.requests.expect_late_restore(resumption.id, resumption.attempts);
             return self.become_ready(out);
         }
         let Resumption { id, key, attempts, .. } = resumption;
@@ -256,6 +257,7 @@ impl Client {
     /// An attempt failed that another one may not: pauses, or gives up after too many.
     fn pause_resumption(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
         if resumption.attempts >= self.config.resume_attempts {
+            self.requests.expect_late_restore(resumption.id, resumption.attempts);
             return self.lose_session(&resumption, SessionLoss::GaveUp, out);
         }
         let earlier = resumption.attempts.saturating_sub(1);

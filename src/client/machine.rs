@@ -117,7 +117,9 @@ impl Client {
     /// Asks the server for the session of `key`; kept for later like a [request](Self::request).
     ///
     /// On success [`Event::SessionRestored`] precedes the outcome, which carries the session as
-    /// JSON. If that JSON is no session, the outcome is [`RequestError::InvalidSession`].
+    /// JSON. If that JSON is no session, the outcome is [`RequestError::InvalidSession`]. A success
+    /// that comes after the request was cancelled or timed out is told by the event alone: the
+    /// server then holds the session on this connection.
     ///
     /// # Errors
     ///
@@ -254,7 +256,7 @@ impl Client {
             | Link::Resuming(_)
             | Link::Waiting { .. } => true,
         };
-        if self.requests.len() >= self.config.max_pending_requests {
+        if self.requests.remembered() >= self.config.max_pending_requests {
             return Err(Misuse::TooManyRequests);
         }
         let queued_bytes = self.requests.queued_bytes().saturating_add(call.size());
@@ -302,9 +304,9 @@ impl Client {
         }
     }
 
-    /// Whether a session is held, or on its way because the application asked for it.
+    /// Whether a session is held, or may be on its way because it was asked for.
     fn has_session_to_close(&self) -> bool {
-        self.session.is_some() || self.requests.is_restoring()
+        self.session.is_some() || self.requests.may_restore()
     }
 
     /// Forgets the session, if there is one, and says whether there was.

@@ -56,6 +56,9 @@ pub(super) enum Purpose {
     Restore,
     /// To close the session of this key; without a key, the one that a restore before it brings.
     Close(Option<SessionKey>),
+    /// A restoration whose outcome was told before its reply came. The server may carry it out all
+    /// the same. So many replies are still to come at most.
+    LateRestore(u32),
 }
 
 #[derive(Debug)]
@@ -70,11 +73,13 @@ pub(super) struct Requests {
     counter: u64,
     queued: BTreeMap<RequestId, Pending<Call>>,
     sent: BTreeMap<RequestId, Pending<Purpose>>,
-    /// One entry for each queued or sent request.
+    /// One entry for each queued or sent request that has no outcome yet.
     deadlines: BTreeSet<(Instant, RequestId)>,
     queued_bytes: usize,
     /// The one restore-session of the application that may be under way.
     restoring: Option<RequestId>,
+    /// How many of the sent ones are late restorations.
+    late: usize,
 }
 
 impl Requests {
@@ -86,6 +91,7 @@ impl Requests {
             deadlines: BTreeSet::new(),
             queued_bytes: 0,
             restoring: None,
+            late: 0,
         }
     }
 
@@ -95,8 +101,13 @@ impl Requests {
         RequestId(self.counter)
     }
 
-    /// How many requests are queued or sent.
+    /// How many requests have no outcome yet.
     pub(super) fn len(&self) -> usize {
+        self.remembered() - self.late
+    }
+
+    /// How many requests are queued or sent, with those that have an outcome but no reply.
+    pub(super) fn remembered(&self) -> usize {
         self.queued.len() + self.sent.len()
     }
 
@@ -107,6 +118,11 @@ impl Requests {
     /// Whether a restore-session of the application is queued or sent.
     pub(super) const fn is_restoring(&self) -> bool {
         self.restoring.is_some()
+    }
+
+    /// Whether the server may come to hold a session because the application asked for it.
+    pub(super) const fn may_restore(&self) -> bool {
+        self.is_restoring() || self.late > 0
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -130,6 +146,13 @@ impl Requests {
         self.sent.insert(id, Pending { what: purpose, deadline });
     }
 
+    /// Takes note that so many replies to a restoration may still come, though nobody waits.
+    pub(super) fn expect_late_restore(&mut self, id: RequestId, replies: u32) {
+        let what = Purpose::LateRestore(replies);
+        self.sent.insert(id, Pending { what, deadline: Instant::EPOCH });
+        self.late += 1;
+    }
+
     /// Removes the oldest of the queued requests.
     pub(super) fn take_queued(&mut self) -> Option<(RequestId, Call, Instant)> {
         let (id, pending) = self.queued.pop_first()?;
@@ -138,17 +161,28 @@ impl Requests {
         Some((id, pending.what, pending.deadline))
     }
 
-    /// Removes the oldest of the sent requests.
+    /// Removes the oldest of the sent requests that have no outcome, and what is older.
     pub(super) fn take_sent(&mut self) -> Option<RequestId> {
-        let (id, pending) = self.sent.pop_first()?;
-        self.forget(id, pending.deadline);
-        Some(id)
+        loop {
+            let (id, pending) = self.sent.pop_first()?;
+            if let Purpose::LateRestore(_) = pending.what {
+                self.late -= 1;
+                continue;
+            }
+            self.forget(id, pending.deadline);
+            return Some(id);
+        }
     }
 
     /// Removes the sent request that a reply is for.
     pub(super) fn take_replied(&mut self, id: RequestId) -> Option<Purpose> {
         let pending = self.sent.remove(&id)?;
-        self.forget(id, pending.deadline);
+        match pending.what {
+            Purpose::LateRestore(_) => self.late -= 1,
+            Purpose::Request | Purpose::Restore | Purpose::Close(_) => {
+                self.forget(id, pending.deadline);
+            }
+        }
         Some(pending.what)
     }
 
@@ -158,10 +192,21 @@ impl Requests {
         if deadline > now { None } else { self.remove(id).map(|sent| (id, sent)) }
     }
 
-    /// Removes a request, and says whether it was sent. `None` if there is none.
+    /// Removes a request that has no outcome yet, and says whether it was sent. `None` if there is
+    /// none. The reply to a restoration still counts when it comes.
     pub(super) fn remove(&mut self, id: RequestId) -> Option<bool> {
-        if self.take_replied(id).is_some() {
-            return Some(true);
+        match self.sent.get(&id).map(|pending| &pending.what) {
+            Some(Purpose::LateRestore(_)) => return None,
+            Some(Purpose::Restore) => {
+                self.take_replied(id);
+                self.expect_late_restore(id, 1);
+                return Some(true);
+            }
+            Some(Purpose::Request | Purpose::Close(_)) => {
+                self.take_replied(id);
+                return Some(true);
+            }
+            None => {}
         }
         let pending = self.queued.remove(&id)?;
         self.queued_bytes -= pending.what.size();

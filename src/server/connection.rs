@@ -1,6 +1,7 @@
 //! The server's side of one connection.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -51,7 +52,6 @@ use crate::wire::{DecodeError, Kind, Message, Name, Payload, SpecialReply, check
 /// assert_eq!(out.pop(), Some(Action::Send(b"\xc0\x01\0\0\0\0\0\0\0hello"[..].into())));
 /// # Ok::<(), wwr::server::Misuse>(())
 /// ```
-#[derive(Debug)]
 pub struct Connection {
     dialect: Dialect,
     limits: Limits,
@@ -233,7 +233,7 @@ impl Connection {
     }
 
     /// Creates a session for this connection (protocol §5.5). `key` is fresh, such as
-    /// [`SessionKey::from_entropy`] makes it.
+    /// [`SessionKey::from_entropy`] makes it, and has the configured format.
     ///
     /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`]; the client is told
     /// before the former. Reply to the request that caused it after that.
@@ -243,7 +243,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Misuse`] if the connection is closed, has a session, or sessions are disabled.
+    /// [`Misuse`] if the connection is closed or has a session, sessions are disabled, or clients
+    /// could not restore or not read this one.
     pub fn create_session(
         &mut self,
         key: SessionKey,
@@ -443,6 +444,19 @@ impl Connection {
         self.phase = Phase::Closed;
         self.waiting = VecDeque::new();
         self.in_flight = InFlight::default();
+    }
+}
+
+impl fmt::Debug for Connection {
+    /// Without the messages that wait, which may have keys of sessions.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("dialect", &self.dialect)
+            .field("phase", &self.phase)
+            .field("session", &self.session)
+            .field("in_flight", &self.in_flight)
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -69,6 +69,10 @@ pub enum Misuse {
     /// The server was configured without sessions.
     #[error("sessions are disabled")]
     SessionsDisabled,
+    /// The key does not have the format that [`Sessions::Enabled`](super::Sessions::Enabled) names:
+    /// no client could ever restore the session.
+    #[error("the session key does not have the configured format")]
+    InvalidKey,
     /// The public part of the session is too large for clients to accept.
     #[error("the session has more than {} bytes of JSON", Session::MAX_JSON)]
     SessionTooLarge,
@@ -87,6 +91,7 @@ impl From<Misuse> for RequestError {
             Misuse::Closed
             | Misuse::UnknownHandler
             | Misuse::UnreadableSignal(_)
+            | Misuse::InvalidKey
             | Misuse::SessionTooLarge
             | Misuse::SessionExists
             | Misuse::SessionBusy => Self::Internal,

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::fmt;
 
 use super::action::{Action, CloseReason, SessionEvent};
 use super::error::Misuse;
@@ -46,10 +47,16 @@ enum State {
 }
 
 /// A session on its way, with the JSON that announces it.
-#[derive(Debug)]
 struct Creation {
     session: Box<Session>,
     json: String,
+}
+
+impl fmt::Debug for Creation {
+    /// Without the JSON, which has the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Creation").field("session", &self.session).finish_non_exhaustive()
+    }
 }
 
 /// Whether somebody waits for the store to answer about a new session.
@@ -148,15 +155,16 @@ impl SessionSlot {
         info: SessionInfo,
         out: &mut Out,
     ) -> Result<(), Misuse> {
-        if self.key_format.is_none() {
-            return Err(Misuse::SessionsDisabled);
-        }
+        let format = self.key_format.ok_or(Misuse::SessionsDisabled)?;
         match self.state {
             State::Empty => {}
             State::Held { .. } => return Err(Misuse::SessionExists),
             State::Restoring { .. } | State::Creating(_) | State::Closing { .. } => {
                 return Err(Misuse::SessionBusy);
             }
+        }
+        if !format.accepts(key.as_str()) {
+            return Err(Misuse::InvalidKey);
         }
         let session = Box::new(Session::new(key, now, info));
         let json = session.to_json();

@@ -81,15 +81,19 @@ impl KeyFormat {
     /// The key, if these bytes have the format of one.
     pub fn parse(self, bytes: &[u8]) -> Option<SessionKey> {
         let text = core::str::from_utf8(bytes).ok()?;
-        let accepted = match self {
+        self.accepts(text).then(|| SessionKey(String::from(text).into()))
+    }
+
+    /// Whether this text has the format of a key.
+    pub fn accepts(self, text: &str) -> bool {
+        match self {
             Self::Generated => {
                 let in_alphabet =
                     |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
                 text.len() == SessionKey::ENTROPY / 3 * 4 && text.bytes().all(in_alphabet)
             }
             Self::Custom(accepts) => !text.is_empty() && accepts(text),
-        };
-        accepted.then(|| SessionKey(String::from(text).into()))
+        }
     }
 }
 

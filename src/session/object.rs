@@ -82,7 +82,8 @@ impl Session {
     }
 
     /// The JSON that is sent to clients (protocol §3.1): members `k`, `c`, `l` and, if there are
-    /// public fields, `i`; byte for byte what the reference writes.
+    /// public fields, `i`. In the form of the reference: this order, fields sorted by name, no white
+    /// space, times in UTC, and what could end a script in a page is escaped.
     pub fn to_json(&self) -> String {
         json(&WireForm {
             k: self.key.as_str(),
@@ -223,9 +224,11 @@ mod tests {
 
     #[test]
     fn the_wire_form_is_that_of_the_reference() {
-        let info =
-            SessionInfo::new().public("u", "<bob>&\u{2028}").public("n", 1).private("p", true);
-        let expected = r#"{"k":"KEY1","c":"2018-06-13T08:20:30.5Z","l":"0001-01-01T00:00:00Z","i":{"n":1,"u":"\u003cbob\u003e\u0026\u2028"}}"#;
+        let info = SessionInfo::new()
+            .public("u", "<bob>&\u{2028}\u{2029}")
+            .public("n", 1)
+            .private("p", true);
+        let expected = r#"{"k":"KEY1","c":"2018-06-13T08:20:30.5Z","l":"0001-01-01T00:00:00Z","i":{"n":1,"u":"\u003cbob\u003e\u0026\u2028\u2029"}}"#;
         assert_eq!(session(info).to_json(), expected);
         let bare = r#"{"k":"KEY1","c":"2018-06-13T08:20:30.5Z","l":"0001-01-01T00:00:00Z"}"#;
         assert_eq!(session(SessionInfo::new().private("p", 1)).to_json(), bare);

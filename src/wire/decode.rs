@@ -177,7 +177,8 @@ impl Frame {
         let name_length = frame.byte(PREFIX);
         let named = NAMED_PREFIX + usize::from(name_length);
         let frame = frame.holds_name(Some(id), name_length, named)?;
-        let padded = encoding == Encoding::Utf16 && name_length % 2 == 1 && frame.len() > named;
+        // The length is even, so that the padding after a name of odd length is there.
+        let padded = encoding == Encoding::Utf16 && name_length % 2 == 1;
         let content = Content::checked(frame.rest(NAMED_PREFIX), name_length, padded, encoding);
         Ok(Message::Request { id, content })
     }

@@ -216,3 +216,26 @@ impl Encoder {
         chunk.split().freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_messages_share_memory_and_large_ones_do_not() {
+        let mut encoder = Encoder::new();
+        let mut encode = |length| encoder.reply(Identifier::ZERO, &Payload::binary(zeros(length)));
+        let (small, large, next) = (encode(10), encode(CHUNK), encode(10));
+        assert!(large.is_unique(), "it keeps no chunk alive");
+        assert!(!small.is_unique());
+        let distance = next.as_ptr() as usize - small.as_ptr() as usize;
+        assert_eq!(distance, small.len(), "the chunk was not thrown away");
+        encoder.shrink();
+        drop(next);
+        assert!(small.is_unique(), "the encoder has let go of it");
+    }
+
+    fn zeros(length: usize) -> Bytes {
+        BytesMut::zeroed(length).freeze()
+    }
+}

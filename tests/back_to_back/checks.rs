@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use wwr::SessionKey;
 use wwr::client::{Outcome, RequestError, Status};
 
 use crate::application::Token;
@@ -10,7 +11,7 @@ use crate::world::World;
 
 impl World {
     /// What holds whenever nothing is under way: the registry knows exactly what the connections
-    /// hold.
+    /// hold, and clients hold what their connections do.
     pub(crate) fn check_at_rest(&self) {
         let server = &self.server;
         let mut active = 0;
@@ -21,6 +22,12 @@ impl World {
         }
         assert_eq!(server.registry.active_sessions(), active);
         assert!(server.store.is_idle() && server.registry.is_idle() == (active == 0));
+        for node in self.clients.iter().filter(|node| node.is_connected()) {
+            let socket = node.socket().expect("it is connected");
+            let there = server.keys.iter().find(|key| server.holders(key).contains(&socket));
+            let here = node.machine.session().map(|session| &session.key);
+            assert_eq!(here.map(SessionKey::as_str), there.map(SessionKey::as_str), "two sessions");
+        }
         for node in &self.clients {
             assert!(node.open_calls().is_empty(), "without an outcome: {:?}", node.open_calls());
             assert_eq!((node.machine.pending_requests(), node.machine.queued_bytes()), (0, 0));

@@ -279,3 +279,76 @@ fn a_session_that_took_the_place_of_the_closed_one_stays() {
     assert_eq!(fixture.labels(), ["Send 1f 1", "SessionClosed", "SessionCreated", "Done 1"]);
     assert_eq!(held(&fixture), Some("KEY2"));
 }
+
+/// The server carries out what nobody waits for any more: then it holds the session on this
+/// connection, and both sides have to agree on that.
+#[test]
+fn a_session_that_is_restored_late_is_held_all_the_same() {
+    let cancelled: fn(&mut Fixture) = |fixture| {
+        let id = fixture.restore("KEY1").unwrap();
+        fixture.client.cancel(id, &mut fixture.out);
+        fixture.client.cancel(id, &mut fixture.out);
+        assert_eq!(fixture.labels(), ["Send 20 1", "Done 1 Cancelled"]);
+    };
+    let timed_out: fn(&mut Fixture) = |fixture| {
+        fixture.restore("KEY1").unwrap();
+        fixture.due();
+        assert_eq!(fixture.labels(), ["Send 20 1", "Done 1 TimedOut { sent: true }"]);
+    };
+    for give_up in [cancelled, timed_out] {
+        let mut fixture = Fixture::ready(Config::default());
+        give_up(&mut fixture);
+        assert_eq!(fixture.client.pending_requests(), 0);
+        assert_eq!(fixture.client.next_timeout(), None);
+        fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
+        assert_eq!(fixture.labels(), ["SessionRestored"]);
+        assert_eq!(held(&fixture), Some("KEY1"));
+        fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
+        assert!(fixture.labels().is_empty());
+
+        let mut fixture = Fixture::ready(Config::default());
+        give_up(&mut fixture);
+        fixture.receive(frame(3, 1, b""));
+        fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
+        assert!(fixture.labels().is_empty(), "one request, one reply");
+
+        let mut fixture = Fixture::ready(Config::default());
+        give_up(&mut fixture);
+        fixture.close_session().unwrap();
+        assert_eq!(fixture.labels(), ["Send 1f 2"], "the server may hold one");
+
+        let mut fixture = Fixture::ready(Config::default());
+        give_up(&mut fixture);
+        fixture.lost();
+        assert_eq!(fixture.labels(), ["Disconnected"], "it had its outcome");
+        fixture.reopen();
+        fixture.labels();
+        fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
+        assert!(fixture.labels().is_empty(), "of another connection");
+    }
+}
+
+#[test]
+fn a_session_that_was_given_up_for_lost_may_come_back() {
+    let config = Config::builder().resume_attempts(2).build().unwrap();
+    let mut fixture = Fixture::resuming(config);
+    (0..3).for_each(|_| fixture.due());
+    assert_eq!(fixture.labels(), ["Send 20 1", "SessionLost", "Connected"]);
+    fixture.receive(frame(2, 1, b""));
+    fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
+    assert_eq!(fixture.labels(), ["SessionRestored"]);
+    assert_eq!(held(&fixture), Some("KEY1"));
+}
+
+#[test]
+fn restorations_that_were_given_up_are_bounded_like_requests() {
+    let config = Config::builder().max_pending_requests(3).build().unwrap();
+    let mut fixture = Fixture::ready(config);
+    for _ in 0..3 {
+        let id = fixture.restore("KEY1").unwrap();
+        fixture.client.cancel(id, &mut fixture.out);
+    }
+    assert_eq!(fixture.restore("KEY1"), Err(Misuse::TooManyRequests));
+    fixture.receive(frame(3, 1, b""));
+    assert!(fixture.restore("KEY1").is_ok());
+}

@@ -109,6 +109,12 @@ fn a_bounded_number_of_bytes_waits_but_always_one_message() {
     assert!(!script.connection.wants_input());
     script.reply(1, Ok(""), &["send c0 1", "run 2 b"]);
     assert!(script.connection.wants_input());
+
+    let max_waiting_bytes = frame.len() as u32;
+    let mut script = Script::with(Dialect::V1_4, &Config { max_waiting_bytes, ..config() });
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.client(frame, &[]);
+    assert!(!script.connection.wants_input(), "no byte more may come");
 }
 
 #[test]

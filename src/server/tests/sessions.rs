@@ -177,10 +177,56 @@ fn a_session_that_clients_would_refuse_is_not_created() {
         let Script { connection, out, .. } = &mut script;
         connection.create_session(key("k1"), now, info(length), out)
     };
-    assert_eq!(create(Session::MAX_JSON), Err(Misuse::SessionTooLarge));
-    assert_eq!(create(Session::MAX_JSON - 200), Ok(()));
+    let room = Session::MAX_JSON - Session::new(key("k1"), now, info(0)).to_json().len();
+    assert_eq!(create(room + 1), Err(Misuse::SessionTooLarge));
+    assert_eq!(create(room), Ok(()));
     script.expect(&["ask Create k1"]);
     let hidden = SessionInfo::new().private("x", "a".repeat(Session::MAX_JSON));
     let mut script = Script::new();
     assert_eq!(script.connection.create_session(key("k1"), now, hidden, &mut script.out), Ok(()));
+}
+
+#[test]
+fn a_session_that_no_client_could_restore_is_not_created() {
+    let mut script = Script::new();
+    assert_eq!(script.create("other"), Err(Misuse::InvalidKey));
+    assert_eq!(script.create("k1"), Ok(()));
+    script.expect(&["ask Create k1"]);
+}
+
+#[test]
+fn keys_are_not_shown() {
+    let mut script = Script::new();
+    let shows = |script: &Script| format!("{:?}", script.connection).contains("k-secret");
+    assert_eq!(script.create("k-secret"), Ok(()));
+    assert!(!shows(&script));
+    script.client(request(1, "login", ""), &["ask Create k-secret", "run 1 login"]);
+    script.client(restore(2, "k-secret"), &[]);
+    assert!(!shows(&script));
+}
+
+#[test]
+fn whoever_creates_a_session_hears_of_it_once_though_it_is_closed_meanwhile() {
+    let closing = || {
+        let mut script = Script::new();
+        assert_eq!(script.create("k1"), Ok(()));
+        script.expect(&["ask Create k1"]);
+        let created = format!("send 15 {}", session("k1").to_json());
+        script.told("k1", Change::Created, &[&created]);
+        assert_eq!(script.connection.close_session(&mut script.out), Ok(true));
+        script.expect(&["ask Close k1"]);
+        script
+    };
+    let mut script = closing();
+    script.told("k1", Change::Stored, &["event Created"]);
+    script.told("k1", Change::Closed, &["send 16", "event Closed"]);
+
+    let mut script = closing();
+    script.told("k1", Change::Closed, &["send 16", "event Created", "event Closed"]);
+    script.told("k1", Change::Stored, &[]);
+
+    let mut script = closing();
+    script.told("k1", Change::CloseFailed, &["event CloseFailed"]);
+    script.told("k1", Change::Stored, &["event Created"]);
+    script.told("k1", Change::Stored, &[]);
 }
