@@ -1,13 +1,14 @@
 //! `wwr serve`: the playground, until a signal ends it.
 
+use core::error::Error as _;
 use core::time::Duration;
 use std::io::{self, Write, stdout};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use smol::future::or;
-use wwr_smol::FileStore;
 use wwr_smol::server::{Builder, Collection, Limits, Origins, Server, ServerHandle};
+use wwr_smol::{FileStore, StoreError};
 
 use crate::args::{AllowedOrigin, LogLevel, ServeArguments, SessionPlace};
 use crate::log;
@@ -43,7 +44,7 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
         SessionPlace::Memory => builder,
         SessionPlace::Off => builder.without_sessions(),
         SessionPlace::Directory(directory) => {
-            let store = FileStore::open(directory).await.map_err(io::Error::other)?;
+            let store = FileStore::open(directory).await.map_err(|error| with_cause(&error))?;
             builder.store(if arguments.durable { store.durable() } else { store })
         }
     };
@@ -58,6 +59,14 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
         builder = builder.collect_sessions(Collection { not_looked_up_for: age, every });
     }
     Ok(builder)
+}
+
+/// The error with what the system said.
+fn with_cause(error: &StoreError) -> io::Error {
+    io::Error::other(match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    })
 }
 
 fn origins(allowed: &[AllowedOrigin]) -> Origins {

@@ -111,8 +111,11 @@ impl WebSocket {
                 self.unflushed = true;
                 Incoming::Control
             }
-            Some(Ok(Message::Close(_))) => {
+            Some(Ok(Message::Close(frame))) => {
                 self.closed_by_peer = true;
+                if let Some(CloseFrame { code, reason }) = frame {
+                    tracing::debug!(code = u16::from(code), reason = ?reason, "the peer closes");
+                }
                 // The answer to it is on its way, even if the socket is dropped next. Should it not
                 // fit or fail, the peer sees the socket close.
                 let _ = Pin::new(&mut self.stream).poll_flush(cx);

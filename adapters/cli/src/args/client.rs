@@ -10,7 +10,7 @@ use wwr::{Name, SessionKey};
 use wwr_smol::client::ServerUrl;
 
 use super::LogArguments;
-use super::value::{PayloadEncoding, positive_duration};
+use super::value::{PayloadEncoding, positive_duration, positive_number};
 
 /// Make a request and print the reply
 ///
@@ -105,7 +105,7 @@ pub(crate) struct ListenArguments {
     #[command(flatten)]
     pub(crate) connect: ConnectArguments,
     /// End after this many signals
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive_number::<NonZeroU64>)]
     pub(crate) count: Option<NonZeroU64>,
 }
 

@@ -6,7 +6,9 @@ use core::time::Duration;
 use clap::Args;
 
 use super::LogArguments;
-use super::value::{AllowedOrigin, SessionPlace, allowed_origin, concurrency, positive_duration};
+use super::value::{
+    AllowedOrigin, SessionPlace, allowed_origin, concurrency, positive_duration, positive_number,
+};
 
 /// Serve a playground for trying clients out
 ///
@@ -65,13 +67,14 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) collect_after: Option<Duration>,
     /// How many connections may share a session [default: any number]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive_number::<NonZeroUsize>)]
     pub(crate) max_session_connections: Option<NonZeroUsize>,
     /// How many requests of one connection are handled at once: a number or `unlimited`
     #[arg(long, value_name = "N", default_value = "1", value_parser = concurrency)]
     pub(crate) concurrency: NonZeroU16,
     /// The longest message of a client; who sends a longer one is disconnected
-    #[arg(long, value_name = "BYTES", default_value = "16777216")]
+    #[arg(long, value_name = "BYTES", default_value = "16777216",
+          value_parser = positive_number::<NonZeroUsize>)]
     pub(crate) max_message_size: NonZeroUsize,
     /// Whose pages may connect instead of those of the same host: an origin such as
     /// https://example.com, or `any`; may be repeated

@@ -1,6 +1,7 @@
 //! Values of arguments: how they are written.
 
-use core::num::{NonZeroU16, ParseIntError};
+use core::num::NonZeroU16;
+use core::str::FromStr;
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -14,9 +15,17 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("it must not be zero".into()) } else { Ok(duration) }
 }
 
+/// A number that is not zero, in one of the types of those.
+pub(crate) fn positive_number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "write a whole number, 1 or more")
+}
+
 /// A number of handlers, or `unlimited`.
-pub(crate) fn concurrency(text: &str) -> Result<NonZeroU16, ParseIntError> {
-    if text == "unlimited" { Ok(NonZeroU16::MAX) } else { text.parse() }
+pub(crate) fn concurrency(text: &str) -> Result<NonZeroU16, &'static str> {
+    match text {
+        "unlimited" => Ok(NonZeroU16::MAX),
+        _ => text.parse().map_err(|_| "write a number from 1 to 65535, or unlimited"),
+    }
 }
 
 /// Where a server keeps sessions.

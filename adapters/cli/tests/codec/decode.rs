@@ -12,6 +12,16 @@ fn objects(stdout: &str) -> Vec<Value> {
 }
 
 #[test]
+fn the_example_of_the_readme_is_a_request_of_echo() {
+    let readme = include_str!("../../../../README.md");
+    let example = readme.lines().find_map(|line| line.strip_prefix("wwr decode ")).unwrap();
+    let message = example.split_whitespace().next().unwrap();
+    let ran = wwr(&["decode", message], b"");
+    assert!(ran.stdout.contains("name          \"echo\"\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with(" hi\n\n"), "{}", ran.stdout);
+}
+
+#[test]
 fn every_part_is_shown_with_its_place() {
     let ran =
         wwr(&["decode", "7f0100000000000000046563686f6869", "8101020304050607080161ff6800"], b"");

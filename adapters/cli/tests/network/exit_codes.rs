@@ -129,5 +129,30 @@ fn a_server_that_cannot_start_is_2() {
         let ran = run(arguments);
         assert_eq!((ran.code, ran.text()), (Some(2), ""), "{arguments:?}");
         assert!(ran.stderr.contains(named), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("(os error "), "the cause: {}", ran.stderr);
     }
+}
+
+#[test]
+fn numbers_that_are_none_are_explained() {
+    for (arguments, wanted) in [
+        (&["listen", "--count", "0", NOBODY][..], "a whole number, 1 or more"),
+        (&["serve", "--max-session-connections", "0"], "a whole number, 1 or more"),
+        (&["serve", "--max-message-size", "1k"], "a whole number, 1 or more"),
+        (&["serve", "--concurrency", "lots"], "a number from 1 to 65535, or unlimited"),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}");
+        assert!(ran.stderr.contains(wanted), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_log_says_why_a_server_closed() {
+    let server = Server::start(&["--max-message-size", "100"]);
+    let payload = "x".repeat(200);
+    let ran = run(&["request", "--log", "debug", &server.url(), "echo", &payload]);
+    assert_eq!((ran.code, ran.text()), (Some(3), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("code=1009"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("message too large"), "{}", ran.stderr);
 }

@@ -17,6 +17,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// The longest message in bytes; whoever sends a longer one is disconnected with close code 1009
     /// before it is buffered. Default: 16 MiB.
+    ///
+    /// A connection keeps the buffers that its largest messages needed, one each way, until it ends.
     pub max_message_size: usize,
     /// How many bytes of signals may wait for a client that reads too slowly, their names and 16
     /// bytes each included. One signal may always wait. Default: 1 MiB.
