@@ -49,7 +49,7 @@ impl Default for Config {
             max_backoff: Duration::from_secs(30),
             max_pending_requests: 65_536,
             max_queued_bytes: 1024 * 1024,
-            resume_attempts: 5,
+            resume_attempts: 16,
             resume_timeout: Duration::from_secs(10),
         }
     }
@@ -132,7 +132,8 @@ impl ConfigBuilder {
     }
 
     /// How often a new connection asks for the session held, until it is given up for lost. Only
-    /// passing failures are worth another attempt. Not zero. Default: 5.
+    /// passing failures are worth another attempt, after the pauses of the backoff: the default
+    /// outlasts a session store that is down for some minutes. Not zero. Default: 16.
     pub const fn resume_attempts(mut self, attempts: u32) -> Self {
         self.config.resume_attempts = attempts;
         self

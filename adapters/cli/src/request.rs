@@ -29,7 +29,21 @@ enum Outcome {
 pub(crate) fn run(arguments: &RequestArguments) -> io::Result<ExitCode> {
     log::start(&arguments.connect.log, LogLevel::Warn);
     let name = arguments.content.name();
-    let result = smol::block_on(request(arguments, &name));
+    let (result, remote) = smol::block_on(request(arguments, &name));
+    let told = tell(arguments, &name, result);
+    // The result does not wait for a server that is slow to say goodbye.
+    if let Some(remote) = remote {
+        smol::block_on(remote.close());
+    }
+    told
+}
+
+/// Prints what came of the request.
+fn tell(
+    arguments: &RequestArguments,
+    name: &Name,
+    result: Result<Payload, Failure>,
+) -> io::Result<ExitCode> {
     if arguments.connect.json {
         let outcome = match &result {
             Ok(reply) => Outcome::Reply(PayloadRow::new(reply)),
@@ -53,15 +67,22 @@ pub(crate) fn run(arguments: &RequestArguments) -> io::Result<ExitCode> {
     }
 }
 
-async fn request(arguments: &RequestArguments, name: &Name) -> Result<Payload, Failure> {
-    let payload = arguments.content.read_payload()?;
-    let remote = Remote::connect(&arguments.connect, arguments.timeout).await?;
+/// Makes the request; gives the connection back if there is one to be closed.
+async fn request(
+    arguments: &RequestArguments,
+    name: &Name,
+) -> (Result<Payload, Failure>, Option<Remote>) {
+    let prepared = async {
+        let payload = arguments.content.read_payload()?;
+        Ok((payload, Remote::connect(&arguments.connect, arguments.timeout).await?))
+    };
+    let (payload, remote) = match prepared.await {
+        Ok(prepared) => prepared,
+        Err(failure) => return (Err(failure), None),
+    };
     let time_left = remote.time_left();
     match remote.client.request_within(time_left, name.clone(), payload).await {
-        Ok(reply) => {
-            remote.close().await;
-            Ok(reply)
-        }
-        Err(error) => Err(remote.fail(error).await),
+        Ok(reply) => (Ok(reply), Some(remote)),
+        Err(error) => (Err(remote.fail(error).await), None),
     }
 }

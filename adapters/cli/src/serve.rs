@@ -15,6 +15,9 @@ use crate::log;
 use crate::playground::Playground;
 use crate::stop::Stop;
 
+/// How long sessions in memory are kept for clients that do not come back.
+const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The longest time between two collections of old sessions.
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 
@@ -54,7 +57,8 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
     if let Some(most) = arguments.max_session_connections {
         builder = builder.max_session_connections(most);
     }
-    if let Some(age) = arguments.collect_after {
+    let in_memory = matches!(arguments.sessions, SessionPlace::Memory);
+    if let Some(age) = arguments.collect_after.or(in_memory.then_some(MEMORY_KEEPS)) {
         let every = age.min(COLLECT_EVERY);
         builder = builder.collect_sessions(Collection { not_looked_up_for: age, every });
     }

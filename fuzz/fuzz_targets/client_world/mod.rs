@@ -182,8 +182,12 @@ impl World {
 
     pub fn receive(&mut self, frame: Bytes) {
         if self.host == Host::Open
-            && let Ok(message) = decode(Dialect::V1_4, frame.clone())
-            && let Some(id) = message.identifier()
+            && let Ok(
+                Message::Reply { id, .. }
+                | Message::ErrorReply { id, .. }
+                | Message::SpecialReply { id, .. },
+            ) = decode(Dialect::V1_4, frame.clone())
+            && self.sent.contains(&id.counter())
         {
             self.replied.insert(id.counter());
         }

@@ -17,6 +17,8 @@ use super::value::{
 /// signal to all others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Runs on one thread unless the environment variable SMOL_THREADS says otherwise.
+
 Requests, by name (counts and keys are replied as UTF-8):
   echo, or none  replies with the payload, in its encoding
   time           replies with the time of the server, RFC 3339 in UTC
@@ -63,7 +65,8 @@ pub(crate) struct ServeArguments {
     /// Store a session before its client hears of it, and make files reach the disk
     #[arg(long)]
     pub(crate) durable: bool,
-    /// Remove sessions that nobody has restored for this long, such as 30days [default: never]
+    /// Remove sessions that nobody has restored for this long, such as 30days [default: never, or
+    /// 1day with sessions in memory]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) collect_after: Option<Duration>,
     /// How many connections may share a session [default: any number]
