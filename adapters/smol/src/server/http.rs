@@ -9,10 +9,11 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
-use wwr::{Dialect, preflight};
+use wwr::preflight;
 
 use super::handler::Response;
 use super::origin::Origins;
+use super::settings::DIALECT;
 
 /// What a request is, before the application was asked.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub(super) fn empty(status: StatusCode) -> Response {
 
 /// The preflight of protocol 1.4 (§4.1).
 fn metadata() -> Response {
-    let body = preflight::body(Dialect::V1_4).unwrap_or_default();
+    let body = preflight::body(DIALECT).unwrap_or_default();
     let mut answer = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

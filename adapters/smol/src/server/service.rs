@@ -15,7 +15,6 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
-use wwr::Dialect;
 use wwr::server::Config;
 
 use super::connection::{Connection, ConnectionInfo};
@@ -24,7 +23,7 @@ use super::handler::{ConnectionOptions, Handler, Response};
 use super::http::{self, Route};
 use super::hub::{Arrival, Hub};
 use super::origin::Origins;
-use super::settings::Limits;
+use super::settings::{DIALECT, Limits};
 use super::task::{Patience, Task};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
@@ -175,7 +174,7 @@ impl<H: Handler> Inner<H> {
         let socket = WebSocket::new(socket, read, Role::Server, size, stall).await;
         let mut machine = self.machine.clone();
         machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
-        let dialect = Dialect::V1_4;
+        let dialect = DIALECT;
         let connection =
             Connection::new(self.hub.clone(), info, dialect, self.limits.max_waiting_bytes);
         let patience = Patience { close: limits.close_timeout, drain: machine.drain_timeout };
