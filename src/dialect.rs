@@ -1,5 +1,7 @@
 //! Every difference between the protocol versions, in one table.
 
+use core::fmt;
+
 /// The version of the protocol that a peer speaks, as far as that is known.
 ///
 /// 1.4 and 2.0 clients cannot be told apart when they connect (protocol §7.2), so a connection may
@@ -15,6 +17,18 @@ pub enum Dialect {
     V2_0,
     /// Not yet known: any of the above.
     Unknown,
+}
+
+impl fmt::Display for Dialect {
+    /// The number of the version, or "unknown".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::V1_4 => "1.4",
+            Self::V1_5 => "1.5",
+            Self::V2_0 => "2.0",
+            Self::Unknown => "unknown",
+        })
+    }
 }
 
 /// What a server answers to a request that it cannot parse (protocol §5.2, §7.2).
@@ -42,6 +56,15 @@ pub enum SpecialErrors {
     Internal,
 }
 
+/// How a server finds out that a silent peer is no longer there (protocol §4.6, §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Liveness {
+    /// The peer need not send anything by itself: the server sends WebSocket pings.
+    Pings,
+    /// The peer sends heartbeats: silence for the announced read timeout is the end.
+    ReadTimeout,
+}
+
 /// One row of the table: how to behave towards a peer of a dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,8 +79,17 @@ pub struct Rules {
     pub accepts_name_only_signals: bool,
     /// A binary or UTF-8 signal with a name and no payload may be sent to the peer.
     pub sends_name_only_signals: bool,
-    /// The server opens each connection with accept-conf.
-    pub announces_configuration: bool,
+    /// Messages to the peer must fit into the announced message buffer: longer ones end its client.
+    pub bounded_by_buffer: bool,
+    /// How silence of the peer is understood. Clients of a dialect with a read timeout send
+    /// heartbeats.
+    pub liveness: Liveness,
+    /// What the peer speaks if it sends a heartbeat although a server of 1.4 or 1.5 would not have
+    /// told it to.
+    pub after_heartbeat: Dialect,
+    /// Whatever the reference disconnects for is fatal here too: text, messages that cannot be
+    /// read, and messages longer than the announced buffer.
+    pub strict: bool,
     /// What a request that does not parse is answered with.
     pub malformed_request: MalformedRequest,
     /// How a handler's special errors are translated.
@@ -72,13 +104,21 @@ const V1_4: Rules = Rules {
     knows_heartbeat: false,
     accepts_name_only_signals: false,
     sends_name_only_signals: false,
-    announces_configuration: false,
+    bounded_by_buffer: false,
+    liveness: Liveness::Pings,
+    after_heartbeat: Dialect::V2_0,
+    strict: false,
     malformed_request: MalformedRequest::ProtocolError,
     special_errors: SpecialErrors::Mapped,
     notifies_own_close: true,
 };
 
-const V1_5: Rules = Rules { knows_heartbeat: true, ..V1_4 };
+const V1_5: Rules = Rules {
+    knows_heartbeat: true,
+    liveness: Liveness::ReadTimeout,
+    after_heartbeat: Dialect::V1_5,
+    ..V1_4
+};
 
 const V2_0: Rules = Rules {
     knows_protocol_error: false,
@@ -86,11 +126,16 @@ const V2_0: Rules = Rules {
     knows_heartbeat: true,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
-    announces_configuration: true,
+    bounded_by_buffer: true,
+    liveness: Liveness::ReadTimeout,
+    after_heartbeat: Dialect::V2_0,
+    strict: false,
     malformed_request: MalformedRequest::Ignore,
     special_errors: SpecialErrors::Internal,
     notifies_own_close: false,
 };
+
+const V2_0_STRICT: Rules = Rules { strict: true, ..V2_0 };
 
 const UNKNOWN: Rules = Rules {
     knows_protocol_error: true,
@@ -98,7 +143,10 @@ const UNKNOWN: Rules = Rules {
     knows_heartbeat: true,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
-    announces_configuration: true,
+    bounded_by_buffer: true,
+    liveness: Liveness::Pings,
+    after_heartbeat: Dialect::V2_0,
+    strict: false,
     malformed_request: MalformedRequest::InternalError,
     special_errors: SpecialErrors::MappedButProtocol,
     notifies_own_close: true,
@@ -112,6 +160,15 @@ impl Dialect {
             Self::V1_5 => &V1_5,
             Self::V2_0 => &V2_0,
             Self::Unknown => &UNKNOWN,
+        }
+    }
+
+    /// The row for a server that is as strict as the reference. It differs for 2.0 only: 1.x
+    /// servers disconnect for nothing, and who is not known may speak 1.x.
+    pub const fn strict_rules(self) -> &'static Rules {
+        match self {
+            Self::V2_0 => &V2_0_STRICT,
+            Self::V1_4 | Self::V1_5 | Self::Unknown => self.rules(),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! The metadata exchange that precedes a 1.x connection (protocol §4.1).
 //!
 //! Before each attempt to connect, a client sends an HTTP request of its own method, [`METHOD`].
-//! The server answers with its version as JSON, [`body`]; the client reads that answer with
+//! The server answers with its version as JSON, [`Metadata::to_body`]; the client reads that answer with
 //! [`Answer::evaluate`].
 
+use alloc::borrow::Cow;
+use alloc::format;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserializer;
-use serde::de::{Deserialize, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::dialect::Dialect;
 
@@ -25,26 +28,47 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// (protocol §4.2), 502 and 504 from a proxy while it is down.
 const UNAVAILABLE: core::ops::RangeInclusive<u16> = 502..=504;
 
-/// The one version text that a 1.4 client accepts, character for character.
-const VERSION_1_4: &str = "1.4";
+/// The read timeout of a 1.5 server that names none, or less than the shortest one: protocol §4.6.
+const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The body with which a server of `dialect` answers, to be sent with status 200 and
-/// [`CONTENT_TYPE`].
-///
-/// A server that serves all versions ([`Dialect::Unknown`]) names itself 1.4, since 2.0 clients
-/// never ask (protocol §7.2). `None` for 2.0, which has no preflight, and for 1.5, whose answer
-/// also has a read timeout and which no 1.4 client accepts.
+/// What a server says of itself.
 ///
 /// ```
-/// use wwr::{Dialect, preflight};
+/// use wwr::preflight::Metadata;
 ///
-/// assert_eq!(preflight::body(Dialect::V1_4), Some("{\"protocol-version\":\"1.4\"}\n"));
-/// assert_eq!(preflight::body(Dialect::V2_0), None);
+/// assert_eq!(&Metadata::V1_4.to_body()[..], b"{\"protocol-version\":\"1.4\"}\n");
 /// ```
-pub const fn body(dialect: Dialect) -> Option<&'static str> {
-    match dialect {
-        Dialect::V1_4 | Dialect::Unknown => Some("{\"protocol-version\":\"1.4\"}\n"),
-        Dialect::V1_5 | Dialect::V2_0 => None,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Metadata {
+    /// It speaks 1.4.
+    V1_4,
+    /// It speaks 1.5.
+    V1_5 {
+        /// How long it waits for a message before it closes the connection. Written in whole
+        /// seconds, rounded down, at least one.
+        read_timeout: Duration,
+    },
+}
+
+impl Metadata {
+    /// The version that this is the metadata of.
+    pub const fn dialect(&self) -> Dialect {
+        match self {
+            Self::V1_4 => Dialect::V1_4,
+            Self::V1_5 { .. } => Dialect::V1_5,
+        }
+    }
+
+    /// The body with which a server answers, to be sent with status 200 and [`CONTENT_TYPE`].
+    pub fn to_body(&self) -> Bytes {
+        match self {
+            Self::V1_4 => Bytes::from_static(b"{\"protocol-version\":\"1.4\"}\n"),
+            Self::V1_5 { read_timeout } => {
+                let seconds = read_timeout.as_secs().max(1);
+                let body = format!("{{\"protocol-version\":\"1.5\",\"read-timeout\":{seconds}}}\n");
+                body.into()
+            }
+        }
     }
 }
 
@@ -67,20 +91,20 @@ pub struct ProbeFailed;
 /// What a client concludes from an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Open the WebSocket and speak this dialect.
-    Connect(Dialect),
+    /// A server of 1.4 or 1.5, perhaps also of others.
+    Speaks(Metadata),
     /// The server is not available now; ask again later.
     TryLater,
-    /// A WebWire server of a version that this client does not speak. Asking again does not help.
-    Incompatible(Version),
-    /// This is no WebWire server, or none with a preflight. Asking again does not help.
+    /// A server that names another version.
+    Unknown(Version),
+    /// This is no WebWire server, or none with a preflight, as those of 2.0.
     NotWebWire,
 }
 
 impl Answer {
-    /// Reads the answer as a 1.4 client does: the status matters only if the server is not
-    /// available, members other than the version are ignored, and the version has to be "1.4"
-    /// exactly.
+    /// Reads the answer as 1.x clients do: the status matters only if the server is not available,
+    /// the version counts character for character, and members that the version does not have are
+    /// ignored.
     ///
     /// The statuses for "not available" are 502, 503 and 504. The reference knows only 503, and
     /// gives up for good when a proxy answers while the server behind it is being restarted.
@@ -88,11 +112,10 @@ impl Answer {
     /// The work is bounded by [`MAX_BODY`]; a longer body is no WebWire answer.
     ///
     /// ```
-    /// use wwr::Dialect;
-    /// use wwr::preflight::{Answer, Verdict};
+    /// use wwr::preflight::{Answer, Metadata, Verdict};
     ///
     /// let answer = Answer { status: 200, body: "{\"protocol-version\":\"1.4\"}\n".into() };
-    /// assert_eq!(answer.evaluate(), Verdict::Connect(Dialect::V1_4));
+    /// assert_eq!(answer.evaluate(), Verdict::Speaks(Metadata::V1_4));
     /// ```
     pub fn evaluate(&self) -> Verdict {
         if UNAVAILABLE.contains(&self.status) {
@@ -102,8 +125,13 @@ impl Answer {
             return Verdict::NotWebWire;
         }
         match serde_json::from_slice(&self.body) {
-            Ok(Metadata { version }) if version.is(VERSION_1_4) => Verdict::Connect(Dialect::V1_4),
-            Ok(Metadata { version }) => Verdict::Incompatible(version),
+            Ok(Members { version, .. }) if version.is("1.4") => Verdict::Speaks(Metadata::V1_4),
+            Ok(Members { version, read_timeout }) if version.is("1.5") => {
+                let named = read_timeout.0.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+                let read_timeout = named.unwrap_or(DEFAULT_READ_TIMEOUT);
+                Verdict::Speaks(Metadata::V1_5 { read_timeout })
+            }
+            Ok(Members { version, .. }) => Verdict::Unknown(version),
             Err(_) => Verdict::NotWebWire,
         }
     }
@@ -168,41 +196,100 @@ impl fmt::Debug for Version {
 }
 
 /// The JSON object of an answer. Read as the reference does: names match in any case, of several
-/// versions the last one counts, and `null` stands for nothing, also in place of the object.
-struct Metadata {
+/// members of a name the last one counts, and `null` stands for nothing, also in place of the
+/// object.
+struct Members {
     version: Version,
+    read_timeout: Seconds,
 }
 
-impl<'de> Deserialize<'de> for Metadata {
+impl Members {
+    const NONE: Self = Self { version: Version::MISSING, read_timeout: Seconds(None) };
+}
+
+impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MetadataVisitor)
+        deserializer.deserialize_any(MembersVisitor)
     }
 }
 
-struct MetadataVisitor;
+struct MembersVisitor;
 
-impl<'de> Visitor<'de> for MetadataVisitor {
-    type Value = Metadata;
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with a protocol version")
     }
 
-    fn visit_unit<E>(self) -> Result<Metadata, E> {
-        Ok(Metadata { version: Version::MISSING })
+    fn visit_unit<E>(self) -> Result<Members, E> {
+        Ok(Members::NONE)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Metadata, A::Error> {
-        let mut version = Version::MISSING;
-        while let Some(name) = members.next_key::<alloc::borrow::Cow<'de, str>>()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members, A::Error> {
+        let mut members = Members::NONE;
+        while let Some(name) = object.next_key::<Cow<'de, str>>()? {
             if name.eq_ignore_ascii_case("protocol-version") {
-                let text = members.next_value::<Option<alloc::borrow::Cow<'de, str>>>()?;
-                version = text.map_or(version, |text| Version::new(&text));
+                let text = object.next_value::<Option<Cow<'de, str>>>()?;
+                members.version = text.map_or(members.version, |text| Version::new(&text));
+            } else if name.eq_ignore_ascii_case("read-timeout") {
+                members.read_timeout = object.next_value()?;
             } else {
-                members.next_value::<IgnoredAny>()?;
+                object.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(Metadata { version })
+        Ok(members)
+    }
+}
+
+/// A number of seconds; `None` for any other JSON, which may stand there in an answer of 1.4.
+struct Seconds(Option<u64>);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecondsVisitor)
+    }
+}
+
+struct SecondsVisitor;
+
+impl<'de> Visitor<'de> for SecondsVisitor {
+    type Value = Seconds;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds")
+    }
+
+    fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
+        Ok(Seconds(Some(seconds)))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Seconds, E> {
+        Ok(Seconds(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Seconds, E> {
+        Ok(Seconds(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Seconds, E> {
+        Ok(Seconds(None))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Seconds, E> {
+        Ok(Seconds(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Seconds, E> {
+        Ok(Seconds(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Seconds, A::Error> {
+        IgnoredAny.visit_seq(list).map(|_| Seconds(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Seconds, A::Error> {
+        IgnoredAny.visit_map(object).map(|_| Seconds(None))
     }
 }
 
@@ -217,20 +304,34 @@ mod tests {
         Answer { status, body: body.into() }.evaluate()
     }
 
+    const ANSWER_1_4: &str = "{\"protocol-version\":\"1.4\"}\n";
+    const SPEAKS_1_4: Verdict = Verdict::Speaks(Metadata::V1_4);
+
+    fn speaks_1_5(seconds: u64) -> Verdict {
+        Verdict::Speaks(Metadata::V1_5 { read_timeout: Duration::from_secs(seconds) })
+    }
+
     #[test]
-    fn what_a_server_answers_a_client_accepts() {
-        let body = body(Dialect::V1_4).unwrap();
-        assert_eq!(body.len(), 27);
-        assert_eq!(verdict(200, body), Verdict::Connect(Dialect::V1_4));
-        assert_eq!(super::body(Dialect::Unknown), Some(body));
-        assert_eq!(super::body(Dialect::V1_5), None);
+    fn what_a_server_answers_a_client_understands() {
+        let read_timeout = Duration::from_secs(90);
+        for metadata in [Metadata::V1_4, Metadata::V1_5 { read_timeout }] {
+            let answer = Answer { status: 200, body: metadata.to_body() };
+            assert_eq!(answer.evaluate(), Verdict::Speaks(metadata));
+        }
+        assert_eq!(Metadata::V1_4.to_body(), ANSWER_1_4);
+        let read_timeout = Duration::from_millis(1999);
+        assert_eq!(
+            Metadata::V1_5 { read_timeout }.to_body(),
+            "{\"protocol-version\":\"1.5\",\"read-timeout\":1}\n"
+        );
+        let read_timeout = Duration::ZERO;
+        assert!(Metadata::V1_5 { read_timeout }.to_body().ends_with(b":1}\n"));
     }
 
     #[test]
     fn the_status_matters_only_if_the_server_is_not_available() {
-        let body = body(Dialect::V1_4).unwrap();
-        assert_eq!(verdict(404, body), Verdict::Connect(Dialect::V1_4));
-        assert_eq!(verdict(503, body), Verdict::TryLater);
+        assert_eq!(verdict(404, ANSWER_1_4), SPEAKS_1_4);
+        assert_eq!(verdict(503, ANSWER_1_4), Verdict::TryLater);
         assert_eq!(verdict(503, "Server shutting down\n"), Verdict::TryLater);
         assert_eq!(verdict(502, "<h1>Bad Gateway</h1>"), Verdict::TryLater);
         assert_eq!(verdict(504, "<h1>Gateway Timeout</h1>"), Verdict::TryLater);
@@ -241,18 +342,29 @@ mod tests {
     }
 
     #[test]
-    fn only_an_object_with_exactly_this_version_connects() {
-        for body in [
-            r#"{"protocol-version":"1.4"}"#,
-            r#"{"other":[1,{"x":null}],"protocol-version":"1.4"}"#,
-            r#"{"Protocol-Version":"1.4"}"#,
-            r#"{"protocol-version":"1.5","protocol-version":"1.4"}"#,
-            r#"{"protocol-version":"1\u002e4","protocol-version":null}"#,
+    fn the_version_counts_character_for_character() {
+        for (body, expected) in [
+            (r#"{"protocol-version":"1.4"}"#, SPEAKS_1_4),
+            (r#"{"other":[1,{"x":null}],"protocol-version":"1.4"}"#, SPEAKS_1_4),
+            (r#"{"Protocol-Version":"1.4"}"#, SPEAKS_1_4),
+            (r#"{"protocol-version":"1.5","protocol-version":"1.4"}"#, SPEAKS_1_4),
+            (r#"{"protocol-version":"1\u002e4","protocol-version":null}"#, SPEAKS_1_4),
+            (r#"{"protocol-version":"1.5","read-timeout":30}"#, speaks_1_5(30)),
+            (r#"{"READ-TIMEOUT":30,"protocol-version":"1.5"}"#, speaks_1_5(30)),
+            (r#"{"protocol-version":"1.5"}"#, speaks_1_5(60)),
         ] {
-            assert_eq!(verdict(200, body), Verdict::Connect(Dialect::V1_4), "{body}");
+            assert_eq!(verdict(200, body), expected, "{body}");
+        }
+        for strange in ["0", "-1", "1.5", "\"30\"", "null", "true", "[30]", "{\"x\":[]}"] {
+            let body = |version| {
+                let body =
+                    format!("{{\"protocol-version\":\"{version}\",\"read-timeout\":{strange}}}");
+                Answer { status: 200, body: body.into() }
+            };
+            assert_eq!(body("1.5").evaluate(), speaks_1_5(60), "{strange}");
+            assert_eq!(body("1.4").evaluate(), SPEAKS_1_4, "{strange}");
         }
         for (body, version) in [
-            (r#"{"protocol-version":"1.5","read-timeout":60}"#, "1.5"),
             (r#"{"protocol-version":"2.0"}"#, "2.0"),
             (r#"{"protocol-version":"1.4.0"}"#, "1.4.0"),
             (r#"{"protocol-version":" 1.4"}"#, " 1.4"),
@@ -261,7 +373,7 @@ mod tests {
             ("{}", ""),
             ("null", ""),
         ] {
-            let Verdict::Incompatible(claimed) = verdict(200, body) else { panic!("{body}") };
+            let Verdict::Unknown(claimed) = verdict(200, body) else { panic!("{body}") };
             assert_eq!(claimed.as_str(), version, "{body}");
         }
         for body in [
@@ -284,7 +396,7 @@ mod tests {
         long.splice(..0, br#"{"protocol-version":"1.4"}"#.iter().copied());
         let answer = |body: &[u8]| Answer { status: 200, body: Bytes::copy_from_slice(body) };
         assert_eq!(answer(&long).evaluate(), Verdict::NotWebWire);
-        assert_eq!(answer(&long[..MAX_BODY]).evaluate(), Verdict::Connect(Dialect::V1_4));
+        assert_eq!(answer(&long[..MAX_BODY]).evaluate(), SPEAKS_1_4);
         let mut nested = br#"{"x":"#.to_vec();
         nested.resize(MAX_BODY, b'[');
         assert_eq!(answer(&nested).evaluate(), Verdict::NotWebWire);

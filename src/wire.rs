@@ -6,6 +6,7 @@ mod encode;
 mod error;
 mod identifier;
 mod kind;
+pub(crate) mod length;
 mod message;
 mod name;
 mod payload;

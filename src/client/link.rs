@@ -101,13 +101,13 @@ impl Client {
         let now = self.advance(now);
         let Link::Probing { .. } = self.link else { return };
         match answer.map(|answer| answer.evaluate()) {
-            Ok(Verdict::Connect(dialect)) => {
-                self.dialect = dialect;
+            Ok(Verdict::Speaks(metadata)) => {
+                self.dialect = metadata.dialect();
                 self.link = Link::Dialing { deadline: now + self.config.dial_timeout };
                 out.push(Action::Dial);
             }
             Ok(Verdict::TryLater) => self.fail(ConnectError::Unavailable, out),
-            Ok(Verdict::Incompatible(version)) => {
+            Ok(Verdict::Unknown(version)) => {
                 self.give_up(ConnectError::IncompatibleVersion(version), out);
             }
             Ok(Verdict::NotWebWire) => self.give_up(ConnectError::NotWebWire, out),

@@ -108,7 +108,7 @@ impl Client {
         if !matches!(self.link, Link::Ready) {
             return Err(Misuse::NotConnected);
         }
-        check_signal(self.dialect, name, payload)?;
+        check_signal(self.dialect, 0, name, payload)?;
         let frame = out.encoder.signal(name, payload);
         out.push(Action::Send(frame));
         Ok(())

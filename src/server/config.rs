@@ -3,8 +3,11 @@
 use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 
+use super::announcement::Announcement;
+use super::pings::Pings;
+use super::protocol::Protocol;
+use crate::preflight::Metadata;
 use crate::session::KeyFormat;
-use crate::wire::AcceptConf;
 
 /// The settings of a [`Connection`](super::Connection). Every combination is valid.
 ///
@@ -17,6 +20,8 @@ use crate::wire::AcceptConf;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Which versions are spoken. Default: all.
+    pub protocol: Protocol,
     /// Sessions, or that there are none. Default: enabled, for generated keys.
     pub sessions: Sessions,
     /// How many handlers of requests and signals may run at once on the connection. Default: 1,
@@ -33,8 +38,16 @@ pub struct Config {
     pub max_ignored_in_a_row: NonZeroU32,
     /// How long running handlers may go on after the connection was told to close. Default: 10 s.
     pub drain_timeout: Duration,
-    /// What is announced to peers that may speak 2.0. Default: 60 s, 8192 bytes, no sub-protocol.
-    pub announced: AcceptConf,
+    /// What is announced to peers that may speak 1.5 or 2.0. Default: 60 s, 8192 bytes, no
+    /// sub-protocol.
+    pub announced: Announcement,
+    /// How it is noticed that a peer is gone that sends no heartbeats; `None` leaves that to the
+    /// host. Default: pings after 30 s of silence, 30 s for the answer.
+    pub pings: Option<Pings>,
+    /// Whether peers known to speak 2.0 are disconnected for all that the reference disconnects for
+    /// (protocol §5.2): text, messages that cannot be read, and messages longer than the announced
+    /// buffer. Default: no, such messages are ignored or, if they can be, read.
+    pub strict: bool,
 }
 
 /// Whether a server has sessions.
@@ -53,19 +66,32 @@ const IGNORED_IN_A_ROW: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 impl Default for Config {
     fn default() -> Self {
         Self {
+            protocol: Protocol::Any,
             sessions: Sessions::Enabled(KeyFormat::Generated),
             concurrency: CONCURRENCY,
             max_waiting_messages: WAITING_MESSAGES,
             max_waiting_bytes: 64 * 1024,
             max_ignored_in_a_row: IGNORED_IN_A_ROW,
             drain_timeout: Duration::from_secs(10),
-            announced: AcceptConf {
-                major: 2,
-                minor: 0,
-                read_timeout_ms: 60_000,
-                message_buffer_size: 8192,
-                sub_protocol: None,
-            },
+            announced: Announcement::default(),
+            pings: Some(Pings::default()),
+            strict: false,
         }
+    }
+}
+
+impl Config {
+    /// What the host answers to the request for metadata (protocol §4.1); `None` if it is to be
+    /// refused like any other that opens no WebSocket (protocol §4.5).
+    ///
+    /// ```
+    /// use wwr::server::{Config, Protocol};
+    ///
+    /// let config = Config { protocol: Protocol::V1_5, ..Config::default() };
+    /// let body = config.metadata().map(|metadata| metadata.to_body());
+    /// assert_eq!(&body.unwrap()[..], b"{\"protocol-version\":\"1.5\",\"read-timeout\":60}\n");
+    /// ```
+    pub const fn metadata(&self) -> Option<Metadata> {
+        self.protocol.metadata(self.announced.read_timeout_1_5())
     }
 }

@@ -95,8 +95,8 @@ impl Connection {
     /// The application's own hook for new connections, if it has one, may use the connection before
     /// the first message is read: simply start reading when the hook is done.
     pub fn accept(config: &Config, dialect: Dialect, now: Instant, out: &mut Out) -> Self {
-        if dialect.rules().announces_configuration {
-            let frame = out.encoder.accept_conf(&config.announced);
+        if config.protocol.announces() {
+            let frame = out.encoder.accept_conf(&config.announced.to_accept_conf());
             out.push(Action::Send(frame));
         }
         let key_format = match config.sessions {
@@ -226,7 +226,7 @@ impl Connection {
     /// signal: one with neither name nor payload, one without payload in UTF-16 or to a 1.x client.
     pub fn signal(&mut self, name: &Name, payload: &Payload, out: &mut Out) -> Result<(), Misuse> {
         self.not_closed()?;
-        check_signal(self.dialect, name, payload)?;
+        check_signal(self.dialect, 8192, name, payload)?;
         let frame = out.encoder.signal(name, payload);
         out.push(Action::Send(frame));
         Ok(())

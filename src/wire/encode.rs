@@ -6,6 +6,7 @@ use super::accept_conf::AcceptConf;
 use super::error::ComposeError;
 use super::identifier::Identifier;
 use super::kind::Kind;
+use super::length;
 use super::message::{Message, SpecialReply};
 use super::name::{ErrorCode, Name, check_code, check_name};
 use super::payload::{Encoding, Payload};
@@ -102,11 +103,10 @@ impl Encoder {
     }
 
     pub(crate) fn reply(&mut self, id: Identifier, payload: &Payload) -> Bytes {
-        let padded = payload.encoding() == Encoding::Utf16;
-        self.write(9 + usize::from(padded) + payload.len(), |out| {
+        self.write(length::reply(payload), |out| {
             out.put_u8(Kind::reply(payload.encoding()).as_byte());
             out.put_slice(id.as_bytes());
-            if padded {
+            if payload.encoding() == Encoding::Utf16 {
                 out.put_u8(0);
             }
             out.put_slice(payload.as_bytes());
@@ -148,7 +148,7 @@ impl Encoder {
 
     pub(crate) fn accept_conf(&mut self, conf: &AcceptConf) -> Bytes {
         let sub_protocol = conf.sub_protocol.as_deref().unwrap_or_default();
-        self.write(11 + sub_protocol.len(), |out| {
+        self.write(length::ACCEPT_CONF + sub_protocol.len(), |out| {
             out.put_slice(&[Kind::AcceptConf.as_byte(), conf.major, conf.minor]);
             out.put_u32_le(conf.read_timeout_ms);
             out.put_u32_le(conf.message_buffer_size);
@@ -165,8 +165,8 @@ impl Encoder {
         name: &[u8],
         payload: &[u8],
     ) -> Bytes {
-        let padded = encoding == Encoding::Utf16 && name.len() % 2 == 1;
-        let length = 2 + id.map_or(0, |_| 8) + name.len() + usize::from(padded) + payload.len();
+        let prefix = 2 + id.map_or(0, |id| id.as_bytes().len());
+        let length = prefix + length::named(encoding, name.len(), payload.len());
         self.write(length, |out| {
             out.put_u8(kind.as_byte());
             if let Some(id) = id {
@@ -174,7 +174,7 @@ impl Encoder {
             }
             out.put_u8(name.len() as u8);
             out.put_slice(name);
-            if padded {
+            if length::is_padded(encoding, name.len()) {
                 out.put_u8(0);
             }
             out.put_slice(payload);
@@ -193,7 +193,7 @@ impl Encoder {
     }
 
     fn identified(&mut self, kind: Kind, id: Identifier, rest: &[u8]) -> Bytes {
-        self.write(9 + rest.len(), |out| {
+        self.write(length::IDENTIFIED + rest.len(), |out| {
             out.put_u8(kind.as_byte());
             out.put_slice(id.as_bytes());
             out.put_slice(rest);

@@ -1,0 +1,184 @@
+//! What a server announces to peers that may speak 1.5 or 2.0.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::wire::{AcceptConf, length};
+
+/// What a server announces: in accept-conf (protocol §4.5), and its read timeout in the preflight
+/// of 1.5.
+///
+/// Only values that clients survive: a Go 2.0 client crashes on a read timeout of zero (Q20-06).
+///
+/// ```
+/// use core::time::Duration;
+/// use wwr::server::Announcement;
+///
+/// let announced = Announcement::default().read_timeout(Duration::from_secs(30))?;
+/// assert!(announced.clone().message_buffer(16).is_err());
+/// let announced = announced.sub_protocol("chat/1")?;
+/// # Ok::<(), wwr::server::InvalidAnnouncement>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    read_timeout: Duration,
+    message_buffer: u32,
+    sub_protocol: Option<Bytes>,
+}
+
+/// Why something cannot be announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum InvalidAnnouncement {
+    /// The read timeout would have clients send heartbeats without a pause, or is too long to be
+    /// written.
+    #[error("a read timeout of {0:?} cannot be announced; it has to be from 100 ms to 49 days")]
+    ReadTimeout(Duration),
+    /// No message fits into the buffer.
+    #[error("a message buffer of {0} bytes cannot be announced; it has to have 32 or more")]
+    MessageBuffer(u32),
+    /// The sub-protocol is empty, which stands for none.
+    #[error("a sub-protocol needs a name")]
+    EmptySubProtocol,
+    /// The announcement would not fit into the message buffer that it announces.
+    #[error(
+        "with a sub-protocol of {length} bytes the announcement does not fit into a message \
+             buffer of {buffer} bytes"
+    )]
+    SubProtocol {
+        /// The length of the sub-protocol in bytes.
+        length: usize,
+        /// The size of the buffer in bytes.
+        buffer: u32,
+    },
+}
+
+impl Announcement {
+    /// The shortest read timeout that can be announced: 100 ms.
+    pub const MIN_READ_TIMEOUT: Duration = Duration::from_millis(100);
+
+    /// The longest read timeout that can be announced: 2^32 - 1 ms, some 49 days.
+    pub const MAX_READ_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
+
+    /// The smallest message buffer that can be announced, in bytes: 32.
+    pub const MIN_MESSAGE_BUFFER: u32 = 32;
+
+    /// After which silence a peer that sends heartbeats is disconnected, in whole milliseconds.
+    /// Default: 60 s.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAnnouncement::ReadTimeout`].
+    pub fn read_timeout(mut self, timeout: Duration) -> Result<Self, InvalidAnnouncement> {
+        if !(Self::MIN_READ_TIMEOUT..=Self::MAX_READ_TIMEOUT).contains(&timeout) {
+            return Err(InvalidAnnouncement::ReadTimeout(timeout));
+        }
+        self.read_timeout = timeout;
+        Ok(self)
+    }
+
+    /// The longest message to and from 2.0 peers, in bytes. Default: 8192, on which Go 2.0 clients
+    /// insist that are not told otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAnnouncement::MessageBuffer`], [`InvalidAnnouncement::SubProtocol`].
+    pub fn message_buffer(mut self, bytes: u32) -> Result<Self, InvalidAnnouncement> {
+        if bytes < Self::MIN_MESSAGE_BUFFER {
+            return Err(InvalidAnnouncement::MessageBuffer(bytes));
+        }
+        self.message_buffer = bytes;
+        self.fits()
+    }
+
+    /// The name of the application's own protocol. 2.0 clients that are set to another, or to none,
+    /// do not connect. Default: none.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAnnouncement::EmptySubProtocol`], [`InvalidAnnouncement::SubProtocol`].
+    pub fn sub_protocol(mut self, name: impl Into<Bytes>) -> Result<Self, InvalidAnnouncement> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(InvalidAnnouncement::EmptySubProtocol);
+        }
+        self.sub_protocol = Some(name);
+        self.fits()
+    }
+
+    fn fits(self) -> Result<Self, InvalidAnnouncement> {
+        let length = self.sub_protocol.as_ref().map_or(0, Bytes::len);
+        let buffer = self.message_buffer;
+        if length::ACCEPT_CONF + length > buffer as usize {
+            return Err(InvalidAnnouncement::SubProtocol { length, buffer });
+        }
+        Ok(self)
+    }
+
+    /// The read timeout of 1.5 peers, who are told of whole seconds.
+    pub(super) const fn read_timeout_1_5(&self) -> Duration {
+        let seconds = self.read_timeout.as_secs();
+        Duration::from_secs(if seconds == 0 { 1 } else { seconds })
+    }
+
+    /// The read timeout of 2.0 peers.
+    pub(super) const fn read_timeout_2_0(&self) -> Duration {
+        self.read_timeout
+    }
+
+    /// The longest message to and from 2.0 peers, in bytes.
+    pub(super) const fn buffer(&self) -> usize {
+        self.message_buffer as usize
+    }
+
+    /// As the message that says so.
+    pub fn to_accept_conf(&self) -> AcceptConf {
+        AcceptConf {
+            major: 2,
+            minor: 0,
+            read_timeout_ms: u32::try_from(self.read_timeout.as_millis()).unwrap_or(u32::MAX),
+            message_buffer_size: self.message_buffer,
+            sub_protocol: self.sub_protocol.clone(),
+        }
+    }
+}
+
+impl Default for Announcement {
+    /// The defaults that the methods name, which are those of the reference (protocol §A).
+    fn default() -> Self {
+        Self { read_timeout: Duration::from_secs(60), message_buffer: 8192, sub_protocol: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_clients_survive_is_announced() {
+        let default = Announcement::default;
+        for (timeout, valid) in [
+            (Duration::ZERO, false),
+            (Announcement::MIN_READ_TIMEOUT - Duration::from_nanos(1), false),
+            (Announcement::MIN_READ_TIMEOUT, true),
+            (Announcement::MAX_READ_TIMEOUT, true),
+            (Announcement::MAX_READ_TIMEOUT + Duration::from_nanos(1), false),
+        ] {
+            assert_eq!(default().read_timeout(timeout).is_ok(), valid, "{timeout:?}");
+        }
+        for (buffer, valid) in [(0, false), (31, false), (32, true), (u32::MAX, true)] {
+            assert_eq!(default().message_buffer(buffer).is_ok(), valid, "{buffer}");
+        }
+        assert_eq!(default().sub_protocol(""), Err(InvalidAnnouncement::EmptySubProtocol));
+    }
+
+    #[test]
+    fn the_announcement_fits_into_the_buffer_that_it_announces() {
+        let small = || Announcement::default().message_buffer(32);
+        let too_large = Err(InvalidAnnouncement::SubProtocol { length: 22, buffer: 32 });
+        assert!(small().unwrap().sub_protocol(&[b'x'; 21][..]).is_ok());
+        assert_eq!(small().unwrap().sub_protocol(&[b'x'; 22][..]), too_large);
+        let named = Announcement::default().sub_protocol(&[b'x'; 22][..]).unwrap();
+        assert_eq!(named.message_buffer(32), too_large);
+    }
+}

@@ -1,0 +1,121 @@
+//! Which versions a server speaks, and how it tells its peers apart.
+
+use core::time::Duration;
+
+use crate::dialect::Dialect;
+use crate::preflight::Metadata;
+
+/// What a server speaks.
+///
+/// | | preflight | accept-conf | peers at first | after a preflight | after a heartbeat |
+/// |---|---|---|---|---|---|
+/// | [`Any`](Self::Any) | 1.4 | yes | unknown | 1.4 | 2.0 |
+/// | [`AnyAs1_5`](Self::AnyAs1_5) | 1.5 | yes | unknown | 1.5 | 2.0, or still 1.5 |
+/// | [`V1_4`](Self::V1_4) | 1.4 | no | 1.4 | 1.4 | 1.4 |
+/// | [`V1_5`](Self::V1_5) | 1.5 | no | 1.5 | 1.5 | 1.5 |
+/// | [`V2_0`](Self::V2_0) | none | yes | 2.0 | 2.0 | 2.0 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Protocol {
+    /// All versions on one port (protocol §7.2). The preflight names 1.4, which 1.5 clients that
+    /// ask refuse.
+    #[default]
+    Any,
+    /// As [`Any`](Self::Any), but the preflight names 1.5, which 1.4 clients refuse.
+    AnyAs1_5,
+    /// Only 1.4.
+    V1_4,
+    /// Only 1.5.
+    V1_5,
+    /// Only 2.0.
+    V2_0,
+}
+
+/// What a host saw of a peer before its WebSocket was open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Observed {
+    /// Nothing that tells.
+    #[default]
+    Nothing,
+    /// A preflight came from the same address moments ago, and no connection followed it so far:
+    /// what [`Preflights`](super::Preflights) finds out.
+    Preflight,
+}
+
+/// A row of the table above.
+struct Row {
+    /// The version that the preflight names.
+    preflight: Option<Dialect>,
+    /// Each connection begins with accept-conf.
+    announces: bool,
+    /// What a peer speaks of which nothing else is known.
+    otherwise: Dialect,
+}
+
+impl Protocol {
+    const fn row(self) -> Row {
+        let (preflight, announces, otherwise) = match self {
+            Self::Any => (Some(Dialect::V1_4), true, Dialect::Unknown),
+            Self::AnyAs1_5 => (Some(Dialect::V1_5), true, Dialect::Unknown),
+            Self::V1_4 => (Some(Dialect::V1_4), false, Dialect::V1_4),
+            Self::V1_5 => (Some(Dialect::V1_5), false, Dialect::V1_5),
+            Self::V2_0 => (None, true, Dialect::V2_0),
+        };
+        Row { preflight, announces, otherwise }
+    }
+
+    /// What the preflight is answered with; `None` if it is not answered.
+    pub(super) const fn metadata(self, read_timeout: Duration) -> Option<Metadata> {
+        match self.row().preflight {
+            Some(Dialect::V1_4) => Some(Metadata::V1_4),
+            Some(Dialect::V1_5) => Some(Metadata::V1_5 { read_timeout }),
+            Some(Dialect::V2_0 | Dialect::Unknown) | None => None,
+        }
+    }
+
+    /// Whether each connection begins with accept-conf. That has to be decided before the peer has
+    /// said anything, so it does not depend on what is known of the peer.
+    pub(super) const fn announces(self) -> bool {
+        self.row().announces
+    }
+
+    /// What a new peer speaks, as far as that is known.
+    pub(super) const fn classify(self, observed: Observed) -> Dialect {
+        let row = self.row();
+        match (observed, row.preflight) {
+            (Observed::Preflight, Some(named)) => named,
+            (Observed::Preflight, None) | (Observed::Nothing, _) => row.otherwise,
+        }
+    }
+
+    /// What a peer speaks that was taken for `dialect` and sends a heartbeat.
+    pub(super) const fn after_heartbeat(self, dialect: Dialect) -> Dialect {
+        match self.row().otherwise {
+            Dialect::Unknown => dialect.rules().after_heartbeat,
+            only => only,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_told_apart_as_the_table_says() {
+        use Dialect::{Unknown, V1_4, V1_5, V2_0};
+        for (protocol, first, after_preflight, heartbeat, both) in [
+            (Protocol::Any, Unknown, V1_4, V2_0, V2_0),
+            (Protocol::AnyAs1_5, Unknown, V1_5, V2_0, V1_5),
+            (Protocol::V1_4, V1_4, V1_4, V1_4, V1_4),
+            (Protocol::V1_5, V1_5, V1_5, V1_5, V1_5),
+            (Protocol::V2_0, V2_0, V2_0, V2_0, V2_0),
+        ] {
+            assert_eq!(protocol.classify(Observed::Nothing), first, "{protocol:?}");
+            assert_eq!(protocol.classify(Observed::Preflight), after_preflight, "{protocol:?}");
+            assert_eq!(protocol.after_heartbeat(first), heartbeat, "{protocol:?}");
+            assert_eq!(protocol.after_heartbeat(after_preflight), both, "{protocol:?}");
+        }
+    }
+}
