@@ -100,7 +100,7 @@ impl Fixture {
     }
 
     fn dialing(&mut self) {
-        let body = crate::preflight::body(crate::Dialect::V1_4).unwrap();
+        let body = "{\"protocol-version\":\"1.4\"}";
         self.client.handle_probed(self.now, Ok(answer(200, body)), &mut self.out);
     }
 
