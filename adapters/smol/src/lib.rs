@@ -18,6 +18,7 @@ pub mod client;
 mod clock;
 mod executor;
 mod inbox;
+mod keep_alive;
 mod key;
 pub mod server;
 mod socket;

@@ -19,11 +19,15 @@ use crate::executor::{GlobalExecutor, Spawn};
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use wwr::client::Config;
+/// use wwr::client::{Config, Protocol};
 /// use wwr_smol::client::Client;
 ///
 /// # smol::block_on(async {
-/// let config = Config::builder().request_timeout(Duration::from_secs(5)).build()?;
+/// let config = Config::builder()
+///     .protocol(Protocol::V2_0)
+///     .sub_protocol("chat/1")
+///     .request_timeout(Duration::from_secs(5))
+///     .build()?;
 /// let client = Client::builder("ws://localhost:7777/")?.config(config).connect().await?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -51,9 +55,10 @@ impl Builder {
         }
     }
 
-    /// Timeouts, reconnection and bounds.
+    /// Versions of the protocol, sub-protocol, timeouts, reconnection and bounds. Default:
+    /// [`Config::default`], which speaks whatever the server does.
     #[must_use]
-    pub const fn config(mut self, config: Config) -> Self {
+    pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
@@ -131,7 +136,7 @@ impl Builder {
         }
         let clock = Clock::new();
         let machine = wwr::client::Client::new(self.config, u64::from_le_bytes(seed));
-        let shared = Arc::new(Shared::new(self.max_waiting_bytes, machine.status()));
+        let shared = Arc::new(Shared::new(self.max_waiting_bytes, &machine));
         let task = Task::new(self.target, clock, machine, shared.clone());
         self.executor.spawn_task(Box::pin(task.run()));
         Client::new(shared)

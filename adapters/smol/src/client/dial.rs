@@ -1,6 +1,8 @@
 //! Reaching a server: the preflight and the WebSocket handshake.
 
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_tungstenite::tungstenite;
@@ -16,8 +18,16 @@ use tungstenite::client::IntoClientRequest;
 use wwr::preflight::{self, Answer};
 
 use super::url::ServerUrl;
+use crate::keep_alive::keep_alive;
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
+
+/// How long a connection is silent before the system asks whether the server is still there
+/// (protocol §4.3). Nothing else would tell: servers need not answer pings, nor send anything.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// The most that is shown of what a server says when it refuses the handshake, in characters.
+const MAX_SAID: usize = 120;
 
 /// What reaching a server needs to know.
 #[derive(Clone, Debug)]
@@ -40,23 +50,54 @@ pub(super) enum Failure {
     Http(#[from] hyper::Error),
     #[error(transparent)]
     WebSocket(#[from] tungstenite::Error),
+    /// The handshake was answered with another status than 101.
+    #[error("the server answers with status {status}{}", Said(.said))]
+    Refused {
+        status: u16,
+        /// What it has to say, for people to read.
+        said: String,
+    },
     #[error("the request cannot be written: {0}")]
     Request(#[from] hyper::http::Error),
     #[error("the server ended the connection before it answered")]
     Ended,
 }
 
+/// What came of a preflight.
+#[derive(Debug)]
+pub(super) struct Probed {
+    pub(super) answer: Result<Answer, Failure>,
+    /// Where the server is, if it was reached.
+    pub(super) address: Option<SocketAddr>,
+}
+
 impl Target {
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(self.url.address()).await?;
+    /// Connects to an address that is known, or else to the first of the host's that answers.
+    async fn connect(&self, known: Option<SocketAddr>) -> io::Result<TcpStream> {
+        let stream = match known {
+            Some(address) => TcpStream::connect(address).await?,
+            None => TcpStream::connect(self.url.address()).await?,
+        };
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
+        if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
+            tracing::debug!(url = %self.url, %error, "the system does not look after the connection");
+        }
         Ok(stream)
     }
 
     /// Asks for the server's metadata (protocol §4.1).
-    pub(super) async fn probe(self) -> Result<Answer, Failure> {
-        let stream = self.connect().await?;
+    pub(super) async fn probe(self) -> Probed {
+        match self.connect(None).await {
+            Ok(stream) => {
+                let address = stream.peer_addr().ok();
+                Probed { answer: self.ask(stream).await, address }
+            }
+            Err(error) => Probed { answer: Err(error.into()), address: None },
+        }
+    }
+
+    async fn ask(self, stream: TcpStream) -> Result<Answer, Failure> {
         let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
         let mut request = Request::builder()
             .method(
@@ -80,17 +121,45 @@ impl Target {
         smol::future::or(exchange, connection).await
     }
 
-    /// Opens the WebSocket (protocol §4.3).
-    pub(super) async fn dial(self) -> Result<Box<WebSocket>, Failure> {
+    /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was
+    /// one: a server may know a client by its own address, which depends on that.
+    pub(super) async fn dial(self, known: Option<SocketAddr>) -> Result<Box<WebSocket>, Failure> {
         let uri: Uri = self.url.to_string().parse().map_err(hyper::http::Error::from)?;
         let mut request = uri.into_client_request()?;
         request.headers_mut().extend(self.headers.clone());
-        let stream = self.connect().await?;
+        let stream = self.connect(known).await?;
         let config = WebSocket::config(self.max_message_size);
         let socket = Socket::tcp(stream);
         let opened = async_tungstenite::client_async_with_config(request, socket, Some(config));
-        let (stream, _response) = opened.await?;
+        let (stream, _response) = opened.await.map_err(refusal)?;
         Ok(Box::new(WebSocket::opened(stream, self.stall_timeout)))
+    }
+}
+
+/// Tells a server that answers, but not with 101, from other failures.
+fn refusal(error: tungstenite::Error) -> Failure {
+    match error {
+        tungstenite::Error::Http(response) => {
+            let body = response.body().as_deref().unwrap_or_default();
+            Failure::Refused { status: response.status().as_u16(), said: first_line(body) }
+        }
+        other => Failure::WebSocket(other),
+    }
+}
+
+/// The first line of a text of the server's, not too long, and fit for a log.
+fn first_line(body: &[u8]) -> String {
+    let line = body.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line.get(..4 * MAX_SAID).unwrap_or(line));
+    line.trim().chars().take(MAX_SAID).flat_map(char::escape_debug).collect()
+}
+
+/// What somebody said, if anything, behind a colon.
+struct Said<'a>(&'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
     }
 }
 
@@ -106,4 +175,25 @@ async fn read_body(mut response: Response<Incoming>) -> Result<Bytes, Failure> {
         }
     }
     Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_is_one_line_of_bounded_length() {
+        for (body, line) in [
+            (&b""[..], ""),
+            (b"\r\nsecond", ""),
+            (b" no entry \nsecond", "no entry"),
+            (b"\x1b[2J\xff", "\\u{1b}[2J\u{fffd}"),
+        ] {
+            assert_eq!(first_line(body), line);
+        }
+        assert_eq!(first_line("ä".repeat(100_000).as_bytes()), "ä".repeat(MAX_SAID));
+        let refused = |said: &str| Failure::Refused { status: 403, said: said.into() }.to_string();
+        assert_eq!(refused(""), "the server answers with status 403");
+        assert_eq!(refused("no"), "the server answers with status 403: no");
+    }
 }

@@ -42,9 +42,9 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// At what the attempt failed; `None` if it was not let go on so far.
-    pub const fn kind(&self) -> Option<Kind> {
+    pub const fn kind(&self) -> Option<&Kind> {
         match self {
-            Self::Failed { kind, .. } => Some(*kind),
+            Self::Failed { kind, .. } => Some(kind),
             Self::Closed => None,
         }
     }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use wwr::client::{Misuse, RequestError, Status};
+use wwr::client::{Discovered, Misuse, RequestError, Status};
 use wwr::wire::InvalidName;
-use wwr::{Name, Payload, Session, SessionKey};
+use wwr::{Dialect, Name, Payload, Session, SessionKey};
 
 use super::builder::Builder;
 use super::error::{ConnectError, Error, StartError};
@@ -67,6 +67,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct View {
     status: Status,
+    discovered: Discovered,
+    preflight_status: Option<u16>,
     session: Option<Session>,
 }
 
@@ -242,6 +244,25 @@ impl Client {
         self.shared().view().status
     }
 
+    /// What is spoken on this connection, or was on the latest one: 1.4, 1.5 or 2.0.
+    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt to connect until that is
+    /// settled.
+    pub fn dialect(&self) -> Dialect {
+        self.shared().view().discovered.dialect
+    }
+
+    /// A copy of what is known of the server, also if the client turned out not to suit it: its
+    /// answer to the preflight, and what it announced.
+    pub fn discovered(&self) -> Discovered {
+        self.shared().view().discovered.clone()
+    }
+
+    /// The HTTP status of the server's answer to the preflight of the latest attempt to connect
+    /// that sent one. `None` if there was no answer, or none was asked for.
+    pub fn preflight_status(&self) -> Option<u16> {
+        self.shared().view().preflight_status
+    }
+
     /// A copy of the session, if there is one, connected or not.
     pub fn session(&self) -> Option<Session> {
         self.shared().view().session.clone()
@@ -293,12 +314,18 @@ impl Drop for Cancellation<'_> {
 }
 
 impl Shared {
-    pub(super) fn new(max_waiting_bytes: usize, status: Status) -> Self {
+    pub(super) fn new(max_waiting_bytes: usize, machine: &wwr::client::Client) -> Self {
+        let view = View {
+            status: machine.status(),
+            discovered: machine.discovered().clone(),
+            preflight_status: None,
+            session: None,
+        };
         Self {
             inbox: Inbox::new(max_waiting_bytes),
             audience: Audience::default(),
             pending: AtomicUsize::new(0),
-            view: Mutex::new(View { status, session: None }),
+            view: Mutex::new(view),
             last_call: AtomicU64::new(0),
         }
     }
@@ -306,6 +333,16 @@ impl Shared {
     /// Shows the application the status of the machine.
     pub(super) fn show_status(&self, status: Status) {
         self.view().status = status;
+    }
+
+    /// Shows the application what the machine has found out about the server.
+    pub(super) fn show_discovered(&self, discovered: &Discovered) {
+        self.view().discovered = discovered.clone();
+    }
+
+    /// Shows the application the HTTP status of an answer to the preflight, or that there is none.
+    pub(super) fn show_preflight_status(&self, status: Option<u16>) {
+        self.view().preflight_status = status;
     }
 
     /// Shows the application the session of the machine.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -10,11 +11,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use wwr::client::{self, Action, RequestId};
-use wwr::preflight::{self, ProbeFailed};
+use wwr::client::{self, Action, Discovered, RequestId};
+use wwr::preflight::ProbeFailed;
 use wwr::{Actions, Instant, Payload};
 
-use super::dial::{Failure, Target};
+use super::dial::{Failure, Probed, Target};
 use super::error::{ConnectError, Error};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
@@ -40,17 +41,21 @@ pub(super) struct Task {
     calls: HashMap<RequestId, (CallId, Answer<Result<Payload, Error>>)>,
     ids: HashMap<CallId, RequestId>,
     connecting: Vec<Answer<Result<(), ConnectError>>>,
-    /// What the system said about the attempt that just failed.
+    /// What the system or the server said about the attempt that just failed.
     cause: Option<Arc<str>>,
+    /// Where the preflight of this attempt reached the server.
+    address: Option<SocketAddr>,
     alarm: Alarm,
     /// The status that the application sees.
     shown: client::Status,
+    /// What the application sees of what is known of the server.
+    shown_discovered: Discovered,
 }
 
 /// What there is to the server.
 enum Link {
     None,
-    Probing(BoxFuture<'static, Result<preflight::Answer, Failure>>),
+    Probing(BoxFuture<'static, Probed>),
     Dialing(BoxFuture<'static, Result<Box<WebSocket>, Failure>>),
     Open(Box<WebSocket>),
 }
@@ -58,7 +63,7 @@ enum Link {
 /// What the task waits for.
 enum Wake {
     Input(Input),
-    Probed(Result<preflight::Answer, Failure>),
+    Probed(Probed),
     Dialed(Result<Box<WebSocket>, Failure>),
     Incoming(Incoming),
     Timeout,
@@ -77,6 +82,7 @@ impl Task {
             target,
             clock,
             shown: machine.status(),
+            shown_discovered: machine.discovered().clone(),
             machine,
             out: Actions::new(),
             shared,
@@ -88,6 +94,7 @@ impl Task {
             ids: HashMap::new(),
             connecting: Vec::new(),
             cause: None,
+            address: None,
             alarm: Alarm::new(),
         }
     }
@@ -100,7 +107,7 @@ impl Task {
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Input(Input::End) => break,
                 Wake::Input(input) => self.take_input(input),
-                Wake::Probed(answer) => self.probed(answer),
+                Wake::Probed(probed) => self.probed(probed),
                 Wake::Dialed(socket) => self.dialed(socket),
                 Wake::Incoming(Incoming::Message(frame)) => {
                     self.machine.handle_message(self.clock.now(), frame, &mut self.out);
@@ -204,11 +211,18 @@ impl Task {
 
     /// Does what the machine wants done.
     fn carry_out(&mut self) {
-        self.show_status();
+        self.show_state();
         while let Some(action) = self.out.pop() {
             match action {
-                Action::Probe => self.link = Link::Probing(Box::pin(self.target.clone().probe())),
-                Action::Dial => self.link = Link::Dialing(Box::pin(self.target.clone().dial())),
+                Action::Probe => {
+                    (self.cause, self.address) = (None, None);
+                    self.shared.show_preflight_status(None);
+                    self.link = Link::Probing(Box::pin(self.target.clone().probe()));
+                }
+                Action::Dial => {
+                    let dial = self.target.clone().dial(self.address.take());
+                    self.link = Link::Dialing(Box::pin(dial));
+                }
                 Action::Send(frame) => {
                     if let Link::Open(socket) = &mut self.link
                         && let Err(error) = socket.feed(frame)
@@ -239,7 +253,12 @@ impl Task {
         }
     }
 
-    fn show_status(&mut self) {
+    fn show_state(&mut self) {
+        let discovered = self.machine.discovered();
+        if self.shown_discovered != *discovered {
+            self.shown_discovered.clone_from(discovered);
+            self.shared.show_discovered(discovered);
+        }
         let status = self.machine.status();
         if self.shown != status {
             self.shown = status;
@@ -263,7 +282,7 @@ impl Task {
     fn tell(&mut self, event: client::Event) {
         // First the state, then the listeners, then the callers: whoever is woken by one of them
         // finds the ones before it done.
-        self.show_status();
+        self.show_state();
         let now = self.clock.now();
         let in_time = |at: Option<Instant>| at.map(|at| at.saturating_since(now));
         if changes_session(&event) {
@@ -364,9 +383,12 @@ impl Task {
         }
     }
 
-    fn probed(&mut self, answer: Result<preflight::Answer, Failure>) {
+    fn probed(&mut self, probed: Probed) {
         self.link = Link::None;
-        let answer = answer.map_err(|error| {
+        self.address = probed.address;
+        let status = probed.answer.as_ref().ok().map(|answer| answer.status);
+        self.shared.show_preflight_status(status);
+        let answer = probed.answer.map_err(|error| {
             tracing::debug!(url = %self.target.url, %error, "the preflight failed");
             self.cause = Some(error.to_string().into());
             ProbeFailed
@@ -378,6 +400,7 @@ impl Task {
         let now = self.clock.now();
         match socket {
             Ok(socket) => {
+                self.cause = None;
                 self.link = Link::Open(socket);
                 self.machine.handle_opened(now, &mut self.out);
             }
@@ -385,7 +408,16 @@ impl Task {
                 tracing::debug!(url = %self.target.url, %error, "the WebSocket was not opened");
                 self.cause = Some(error.to_string().into());
                 self.link = Link::None;
-                self.machine.handle_disconnect(now, &mut self.out);
+                match error {
+                    Failure::Refused { status, .. } => {
+                        self.machine.handle_refused(now, status, &mut self.out);
+                    }
+                    Failure::Io(_)
+                    | Failure::Http(_)
+                    | Failure::WebSocket(_)
+                    | Failure::Request(_)
+                    | Failure::Ended => self.machine.handle_disconnect(now, &mut self.out),
+                }
             }
         }
     }

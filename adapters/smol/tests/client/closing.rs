@@ -147,7 +147,7 @@ fn closing_stops_the_pause_between_attempts() {
     // Connecting does not wait for the pause either.
     let connecting = spawn(&client, |client| async move { client.connect().await });
     server.accept().respond("503 Service Unavailable", GOOD_BODY);
-    assert_eq!(wait(connecting).unwrap_err().kind(), Some(ConnectError::Unavailable));
+    assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::Unavailable));
     let connecting = spawn(&client, |client| async move { client.connect().await });
     let _socket = server.open();
     assert_eq!(wait(connecting), Ok(()));

@@ -1,6 +1,7 @@
 //! The client against servers made by hand, good ones and bad ones.
 
 mod calls;
+mod changes;
 mod closing;
 mod ends;
 mod loss;
@@ -8,25 +9,39 @@ mod messages;
 mod probe;
 mod raw;
 mod slow;
+mod versions;
 
 use std::future::Future;
 use std::time::Duration;
 
 use smol::Task;
 use wwr::Payload;
-use wwr::client::Config;
-use wwr_smol::client::{Builder, Client, Error, Event, Events};
+use wwr::client::{Config, ConfigBuilder, Protocol};
+use wwr_smol::client::{Builder, Client, ConnectError, Error, Event, Events};
 
 use raw::{PATIENCE, RawServer, RawSocket};
 
-/// Settings under which no pause is long; nothing is decided by how long it is.
-fn config() -> wwr::client::ConfigBuilder {
+/// Settings under which no pause is long; nothing is decided by how long it is. Most tests are about
+/// what all versions have in common, and speak 1.4.
+fn config() -> ConfigBuilder {
+    config_of(Protocol::V1_4)
+}
+
+fn config_of(protocol: Protocol) -> ConfigBuilder {
     let pause = Duration::from_millis(1);
-    Config::builder().backoff(pause, pause).probe_timeout(PATIENCE).dial_timeout(PATIENCE)
+    Config::builder()
+        .protocol(protocol)
+        .backoff(pause, pause)
+        .probe_timeout(PATIENCE)
+        .dial_timeout(PATIENCE)
 }
 
 fn builder(server: &RawServer) -> Builder {
-    Client::builder(&server.url("/")).unwrap().config(config().build().unwrap())
+    builder_with(server, config())
+}
+
+fn builder_with(server: &RawServer, settings: ConfigBuilder) -> Builder {
+    Client::builder(&server.url("/")).unwrap().config(settings.build().unwrap())
 }
 
 /// Waits for something that has to happen.
@@ -60,6 +75,11 @@ fn connected_with(server: &RawServer, builder: Builder) -> (Client, Events, RawS
     assert_eq!(wait(connecting), Ok(()));
     assert_eq!(wait(events.next()), Some(Event::Connected));
     (client, events, socket)
+}
+
+/// Asks a client to connect, in the background.
+fn connecting(client: &Client) -> Task<Result<(), ConnectError>> {
+    spawn(client, |client| async move { client.connect().await })
 }
 
 /// Does something with a client in the background.

@@ -91,13 +91,13 @@ fn what_is_no_http_answer_may_be_one_the_next_time() {
         server.accept().write(answer);
         assert_eq!(
             wait(connecting).unwrap_err().kind(),
-            Some(ConnectError::ProbeFailed),
+            Some(&ConnectError::ProbeFailed),
             "{answer:?}"
         );
         let Some(Event::ConnectFailed { error, retry_in }) = wait(events.next()) else { panic!() };
         assert_eq!(
             (error.kind().unwrap(), retry_in.is_some()),
-            (ConnectError::ProbeFailed, true),
+            (&ConnectError::ProbeFailed, true),
             "{answer:?}"
         );
     }
@@ -112,7 +112,7 @@ fn only_the_status_503_means_anything() {
     let mut events = client.events();
     server.accept().respond("503 Service Unavailable", GOOD_BODY);
     let Some(Event::ConnectFailed { error, retry_in }) = wait(events.next()) else { panic!() };
-    assert_eq!((error.kind().unwrap(), retry_in.is_some()), (ConnectError::Unavailable, true));
+    assert_eq!((error.kind().unwrap(), retry_in.is_some()), (&ConnectError::Unavailable, true));
     let answer = request(&client, "a", "x");
     server.accept().respond("404 Not Found", GOOD_BODY);
     let mut socket = server.accept().upgrade();
@@ -132,7 +132,7 @@ fn an_endless_answer_is_not_read_to_its_end() {
     // More than any buffer on the way holds.
     let written = (0..65536).take_while(|_| stream.write_all(chunk.as_bytes()).is_ok()).count();
     assert!(written < 65536, "it reads on and on");
-    assert_eq!(wait(connecting).unwrap_err().kind(), Some(ConnectError::NotWebWire));
+    assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::NotWebWire));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_server_without_an_answer_is_given_up() {
     let client = builder(&server).config(settings.build().unwrap()).build();
     let connecting = spawn(&client, |client| async move { client.connect().await });
     let silent = server.accept();
-    assert_eq!(wait(connecting).unwrap_err().kind(), Some(ConnectError::ProbeTimedOut));
+    assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::ProbeTimedOut));
     drop(silent);
 
     // The time of the preflight is long here, that of the handshake short.
@@ -151,7 +151,7 @@ fn a_server_without_an_answer_is_given_up() {
     let client = builder(&server).config(settings.build().unwrap()).build();
     let connecting = spawn(&client, |client| async move { client.connect().await });
     server.answer_probe();
-    assert_eq!(wait(connecting).unwrap_err().kind(), Some(ConnectError::DialTimedOut));
+    assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::DialTimedOut));
 }
 
 #[test]
@@ -164,14 +164,14 @@ fn a_handshake_can_fail() {
         server.accept().respond(status, "no");
         assert_eq!(
             wait(connecting).unwrap_err().kind(),
-            Some(ConnectError::DialFailed),
+            Some(&ConnectError::DialFailed),
             "{status}"
         );
     }
     let connecting = spawn(&client, |client| async move { client.connect().await });
     server.answer_probe();
     let _impostor = server.accept().upgrade_with("c29tZXRoaW5nIGVsc2U=");
-    assert_eq!(wait(connecting).unwrap_err().kind(), Some(ConnectError::DialFailed));
+    assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::DialFailed));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_refused_connection_is_no_client_for_who_wants_one_now() {
     let url = format!("ws://{}/", unused_address());
     let refused = wait(Client::connect_to(&url)).unwrap_err();
     let StartError::Connect(error) = refused else { panic!("{refused:?}") };
-    assert_eq!(error.kind(), Some(ConnectError::ProbeFailed));
+    assert_eq!(error.kind(), Some(&ConnectError::ProbeFailed));
     let text = error.to_string().to_lowercase();
     assert!(text.contains("refused"), "{text}");
     assert!(matches!(wait(Client::connect_to("localhost")), Err(StartError::Url(_))));
@@ -194,7 +194,7 @@ fn a_client_may_be_there_before_its_server() {
     let answer = request(&client, "early", "bird");
     for _ in 0..3 {
         let Some(Event::ConnectFailed { error, .. }) = wait(events.next()) else { panic!() };
-        assert_eq!(error.kind(), Some(ConnectError::ProbeFailed));
+        assert_eq!(error.kind(), Some(&ConnectError::ProbeFailed));
     }
     let server = RawServer::bind_to(address);
     let mut socket = server.open();

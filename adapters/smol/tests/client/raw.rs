@@ -14,6 +14,22 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const GOOD_BODY: &str = "{\"protocol-version\":\"1.4\"}\n";
 
+/// The preflight's answer of a server of 1.5, with a read timeout of a second.
+pub(crate) const BODY_1_5: &str = "{\"protocol-version\":\"1.5\",\"read-timeout\":1}\n";
+
+/// The first message of a server of this version, with a read timeout in milliseconds and a message
+/// buffer in bytes.
+pub(crate) fn accept_conf(version: [u8; 2], read_timeout: u32, buffer: u32, name: &str) -> Vec<u8> {
+    let [major, minor] = version;
+    let (timeout, buffer) = (read_timeout.to_le_bytes(), buffer.to_le_bytes());
+    [&[0x17, major, minor][..], &timeout, &buffer, name.as_bytes()].concat()
+}
+
+/// The first message of a server of 2.0 with the default settings.
+pub(crate) fn default_conf() -> Vec<u8> {
+    accept_conf([2, 0], 60_000, 8192, "")
+}
+
 pub(crate) struct RawServer {
     listener: TcpListener,
 }
@@ -34,6 +50,11 @@ impl RawServer {
 
     /// The next connection and the HTTP request that comes on it.
     pub(crate) fn accept(&self) -> Exchange {
+        self.try_accept().expect("the client closed the connection before it asked")
+    }
+
+    /// The next connection and the HTTP request that comes on it, if one does.
+    pub(crate) fn try_accept(&self) -> Option<Exchange> {
         let (stream, _) = self.listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -41,10 +62,10 @@ impl RawServer {
         let mut exchange = Exchange { stream, head: String::new() };
         while !exchange.head.ends_with("\r\n\r\n") {
             let mut byte = [0];
-            exchange.stream.read_exact(&mut byte).unwrap();
+            exchange.stream.read_exact(&mut byte).ok()?;
             exchange.head.push(char::from(byte[0]));
         }
-        exchange
+        Some(exchange)
     }
 
     /// Answers a preflight as a 1.4 server does.
@@ -52,6 +73,20 @@ impl RawServer {
         let probe = self.accept();
         assert_eq!(probe.method(), "WEBWIRE");
         probe.respond("200 OK", GOOD_BODY);
+    }
+
+    /// Answers a preflight as a 2.0 server does, which knows no such method.
+    pub(crate) fn refuse_probe(&self) {
+        let probe = self.accept();
+        assert_eq!(probe.method(), "WEBWIRE");
+        probe.respond("400 Bad Request", "Bad Request\nInternal Server Error\n");
+    }
+
+    /// Opens the next WebSocket and sends a message on it, as 2.0 servers do.
+    pub(crate) fn announce(&self, first: &[u8]) -> RawSocket {
+        let mut socket = self.accept().upgrade();
+        socket.send(first);
+        socket
     }
 
     /// Answers a preflight, then the handshake.
