@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wwr::Dialect;
 
 pub(crate) use client::{
-    ConnectArguments, ContentArguments, ListenArguments, RequestArguments, SignalArguments,
+    ClientProtocol, ConnectArguments, ContentArguments, ListenArguments, ProbeArguments,
+    RequestArguments, SignalArguments,
 };
 pub(crate) use serve::ServeArguments;
 pub(crate) use value::{AllowedOrigin, LogLevel, SessionPlace};
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Request(RequestArguments),
     Signal(SignalArguments),
     Listen(ListenArguments),
+    Probe(ProbeArguments),
     Demo(DemoArguments),
     Decode(DecodeArguments),
     Encode(EncodeArguments),

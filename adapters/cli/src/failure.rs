@@ -98,10 +98,15 @@ fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
         Some(Kind::ProbeFailed) => ("probe-failed", Blame::Connection),
         Some(Kind::ProbeTimedOut | Kind::DialTimedOut) => ("timed-out", Blame::Time),
         Some(Kind::Unavailable) => ("unavailable", Blame::Connection),
-        Some(Kind::IncompatibleVersion(_)) => ("incompatible-version", Blame::Connection),
+        Some(Kind::IncompatibleVersion { .. }) => ("incompatible-version", Blame::Connection),
+        Some(Kind::IncompatibleSubProtocol { .. }) => {
+            ("incompatible-sub-protocol", Blame::Connection)
+        }
         Some(Kind::NotWebWire) => ("not-webwire", Blame::Connection),
         Some(Kind::DialFailed) => ("dial-failed", Blame::Connection),
-        Some(Kind::LostWhileResuming) => ("connection-lost", Blame::Connection),
+        Some(Kind::NoAcceptConf) => ("no-accept-conf", Blame::Connection),
+        Some(Kind::NotAcceptConf) => ("not-accept-conf", Blame::Connection),
+        Some(Kind::LostBeforeReady) => ("connection-lost", Blame::Connection),
         None => ("closed", Blame::Connection),
     }
 }
@@ -118,6 +123,7 @@ fn of_request(error: &RequestError) -> (&'static str, Blame) {
         RequestError::InvalidSession(_) => ("invalid-session", Blame::Server),
         RequestError::TimedOut { .. } => ("timed-out", Blame::Time),
         RequestError::Cancelled => ("cancelled", Blame::Connection),
+        RequestError::TooLarge { .. } => ("too-large", Blame::Caller),
         RequestError::NotSent => ("not-sent", Blame::Connection),
         RequestError::ConnectionLost => ("connection-lost", Blame::Connection),
     }
@@ -128,6 +134,7 @@ fn of_misuse(misuse: &Misuse) -> (&'static str, Blame) {
         Misuse::NotConnected => ("connection-lost", Blame::Connection),
         Misuse::EmptyRequest => ("empty-request", Blame::Caller),
         Misuse::UnreadableSignal(_) => ("unreadable-signal", Blame::Caller),
+        Misuse::TooLarge { .. } => ("too-large", Blame::Caller),
         Misuse::SessionHeld => ("session-held", Blame::Caller),
         Misuse::TooManyRequests => ("too-many-requests", Blame::Caller),
         Misuse::QueueFull => ("queue-full", Blame::Caller),

@@ -7,7 +7,8 @@ use std::io::{self, Write, stdout};
 use std::process::ExitCode;
 
 use smol::future::or;
-use wwr::client::Config;
+use wwr::Dialect;
+use wwr::client::DisconnectReason;
 use wwr_smol::client::{Client, Event, Events};
 
 use crate::args::{ListenArguments, LogLevel};
@@ -66,7 +67,7 @@ async fn listen(arguments: &ListenArguments) -> Result<(), End> {
 }
 
 fn client(arguments: &ListenArguments) -> Result<Client, Failure> {
-    let config = Config::builder().backoff(BACKOFF.0, BACKOFF.1).build()?;
+    let config = arguments.connect.speech.config().backoff(BACKOFF.0, BACKOFF.1).build()?;
     Ok(Client::builder(&arguments.connect.url.to_string())?.config(config).build())
 }
 
@@ -79,7 +80,7 @@ async fn print(
     let mut key = arguments.connect.session.clone();
     let mut awaited = arguments.count.map(u64::from);
     while let Some(event) = events.next().await {
-        print_event(&event, arguments.connect.json)?;
+        print_event(&event, client.dialect(), arguments.connect.json)?;
         match event {
             Event::Connected => {
                 if let Some(wanted) = key.take() {
@@ -97,6 +98,8 @@ async fn print(
                     return Ok(());
                 }
             }
+            // Why follows.
+            Event::Disconnected { reason: DisconnectReason::Incompatible, .. } => {}
             Event::Disconnected { retry_in: None, .. }
             | Event::ConnectFailed { retry_in: None, .. } => return Err(End::GaveUp),
             Event::Disconnected { .. }
@@ -111,12 +114,12 @@ async fn print(
     Err(End::GaveUp)
 }
 
-/// One line an event, written at once.
-fn print_event(event: &Event, json: bool) -> io::Result<()> {
+/// One line an event, written at once. A new connection is told of with what is spoken on it.
+fn print_event(event: &Event, dialect: Dialect, json: bool) -> io::Result<()> {
     if json {
-        return write_row(&EventRow::from(event));
+        return write_row(&EventRow::new(event, dialect));
     }
     let mut out = stdout().lock();
-    writeln!(out, "{}", describe(event))?;
+    writeln!(out, "{}", describe(event, dialect))?;
     out.flush()
 }

@@ -12,6 +12,7 @@ mod input;
 mod listen;
 mod log;
 mod playground;
+mod probe;
 mod remote;
 mod request;
 mod row;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Request(arguments) => request::run(&arguments),
         Command::Signal(arguments) => signal::run(&arguments),
         Command::Listen(arguments) => listen::run(&arguments),
+        Command::Probe(arguments) => probe::run(&arguments),
         Command::Demo(_) => demo::run(),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Encode(arguments) => encode::run(&arguments),

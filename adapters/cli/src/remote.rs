@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use smol::Timer;
 use smol::future::or;
-use wwr::client::Config;
 use wwr_smol::client::Client;
 
-use crate::args::ConnectArguments;
+use crate::args::{ClientProtocol, ConnectArguments};
 use crate::failure::Failure;
 
 /// A connection with the time that is left for using it.
@@ -26,9 +25,13 @@ impl Remote {
         timeout: Duration,
     ) -> Result<Self, Failure> {
         let started = Instant::now();
-        let config = Config::builder()
+        // Who does not answer the preflight may still speak 2.0, if there is time left for it.
+        let half = (timeout / 2).max(Duration::from_nanos(1));
+        let speech = &arguments.speech;
+        let config = speech
+            .config()
             .reconnect(false)
-            .probe_timeout(timeout)
+            .probe_timeout(if speech.protocol == ClientProtocol::Auto { half } else { timeout })
             .dial_timeout(timeout)
             .request_timeout(timeout)
             .build()?;

@@ -4,7 +4,9 @@ use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueEnum};
+use wwr::client::{Config, ConfigBuilder, Protocol};
 use wwr::session::EmptyKey;
 use wwr::{Name, SessionKey};
 use wwr_smol::client::ServerUrl;
@@ -16,7 +18,8 @@ use super::value::{PayloadEncoding, positive_duration, positive_number};
 ///
 /// The payload of the reply goes to standard output: bytes and UTF-8 as they are, UTF-16 as UTF-8
 /// with U+FFFD for what is no text; nothing is added. Everything else goes to standard error.
-/// There is one attempt to connect, with protocol 1.4.
+/// There is one attempt to connect, in which the version of the protocol is found out unless
+/// --protocol names one.
 ///
 /// With --json, standard output gets one object on one line, also if something went wrong: name
 /// (of the request), then encoding and payload (text) or payload_hex (binary, or what is no text) of
@@ -28,13 +31,15 @@ Examples:
   wwr request ws://localhost:7777/ echo hello
   wwr request ws://localhost:7777/ login '{\"user\":\"ada\"}'
   wwr request --session \"$key\" ws://localhost:7777/ whoami
+  wwr request --protocol 2.0 --sub-protocol chat/1 ws://localhost:7777/ echo hello
   wwr request --encoding binary --file picture.png ws://localhost:7777/ echo > copy.png
   date | wwr request --json --timeout 500ms ws://localhost:7777/ echo -
 
 Exit codes:
   0  the server replied
   1  the server answered with an error; its kind and code are shown
-  2  the command was called wrongly, or the payload cannot be read or sent
+  2  the command was called wrongly, or the payload cannot be read or sent (such as one that is
+     longer than what a server of 2.0 reads)
   3  no connection, or it was lost before the reply
   4  the time was over, before the reply or even the connection was there")]
 pub(crate) struct RequestArguments {
@@ -49,9 +54,9 @@ pub(crate) struct RequestArguments {
 
 /// Send a signal
 ///
-/// Connects once, with protocol 1.4, sends the signal and ends when it is written and the
-/// connection is closed. Signals have no reply: whether a server does anything with it is unknown.
-/// Servers of protocol 1.4 read only signals that have a payload.
+/// Connects once, sends the signal and ends when it is written and the connection is closed. Signals
+/// have no reply: whether a server does anything with it is unknown. Servers of protocol 1.4 and 1.5
+/// read only signals that have a payload.
 ///
 /// With --json, standard output gets one object on one line: name and, if something went wrong,
 /// error (its kind), code (if the server gave one) and message.
@@ -59,6 +64,7 @@ pub(crate) struct RequestArguments {
 #[command(after_help = "\
 Examples:
   wwr signal ws://localhost:7777/ echo hello
+  wwr signal --protocol 1.4 ws://localhost:7777/ echo hello
   wwr signal --encoding utf16 ws://localhost:7777/ news 'good news'
   tail -n 1 log.txt | wwr signal ws://localhost:7777/ log -
 
@@ -82,24 +88,26 @@ pub(crate) struct SignalArguments {
 ///
 /// One line an event on standard output, as they come. Waits for the server to come up, and connects
 /// again when the connection is lost; the session is restored by itself then. Ends on SIGINT and
-/// SIGTERM, after --count signals, or when whatever answers is no server of protocol 1.4.
+/// SIGTERM, after --count signals, or when what answers is no server of the versions this client
+/// speaks, or one of another sub-protocol.
 ///
 /// With --json each event is an object with the member event: connected, disconnected,
 /// connect-failed, signal, session-created, session-restored, session-closed, session-lost or
-/// missed. Signals have name (or name_hex), encoding and payload (text) or payload_hex; sessions are
+/// missed. A connection has its protocol; signals have name (or name_hex), encoding and payload (text) or payload_hex; sessions are
 /// in session; what failed has reason or error, and retry_in_ms if there will be another attempt.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wwr listen ws://localhost:7777/
   wwr listen --count 1 ws://localhost:7777/
+  wwr listen --sub-protocol chat/1 ws://localhost:7777/
   wwr listen --json --session \"$key\" ws://localhost:7777/ | jq -r 'select(.event == \"signal\")'
 
 Exit codes:
   0  ended by SIGINT or SIGTERM, or after --count signals
   1  the server answered with an error when the session of --session was to be restored
   2  the command was called wrongly
-  3  what answers is no server of protocol 1.4
+  3  what answers is no server that this client could talk to
   4  the session of --session was not restored in time")]
 pub(crate) struct ListenArguments {
     #[command(flatten)]
@@ -107,6 +115,43 @@ pub(crate) struct ListenArguments {
     /// End after this many signals
     #[arg(long, value_name = "N", value_parser = positive_number::<NonZeroU64>)]
     pub(crate) count: Option<NonZeroU64>,
+}
+
+/// Tell what a server speaks
+///
+/// Asks the server as clients of 1.4 and 1.5 do (the preflight), then opens a WebSocket and looks at
+/// what a server of 2.0 announces there first (accept-conf). Prints both with their settings, what
+/// became of the connection, and a conclusion.
+///
+/// With --json, standard output gets one object on one line: url, preflight (null without an answer;
+/// else status, verdict, and protocol and read_timeout_ms if it has them), accept_conf (null if none
+/// came; else protocol, read_timeout_ms, message_buffer_size, and sub_protocol or sub_protocol_hex),
+/// speaks (a list of versions), connected_with (the version this client spoke) and, if the client
+/// did not get through, error (its kind) and message.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wwr probe ws://localhost:7777/
+  wwr probe --timeout 2s ws://localhost:7777/chat
+  wwr probe --json ws://localhost:7777/ | jq -r '.speaks[]'
+
+Exit codes:
+  0  a WebWire server answered, whether or not this client could talk to it
+  2  the command was called wrongly
+  3  no WebWire server answered: none is there, it is not available now, or it is another one
+  4  the time was over before there was an answer")]
+pub(crate) struct ProbeArguments {
+    /// The server, such as ws://localhost:7777/
+    #[arg(value_name = "URL")]
+    pub(crate) url: ServerUrl,
+    /// How long everything may take together; each of the two steps has a half of it
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub(crate) timeout: Duration,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
 }
 
 /// What all these commands have in common.
@@ -119,11 +164,63 @@ pub(crate) struct ConnectArguments {
     #[arg(long, value_name = "KEY", value_parser = session_key,
           allow_hyphen_values = true, env = "WWR_SESSION", hide_env_values = true)]
     pub(crate) session: Option<SessionKey>,
+    #[command(flatten)]
+    pub(crate) speech: SpeechArguments,
     /// Print JSON objects
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+}
+
+/// What is spoken.
+#[derive(Debug, Args)]
+pub(crate) struct SpeechArguments {
+    /// The version of the protocol; auto finds out what the server speaks
+    #[arg(long, value_name = "VERSION", default_value = "auto")]
+    pub(crate) protocol: ClientProtocol,
+    /// The name of the application's own protocol, which servers of 2.0 have to announce
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) sub_protocol: Option<String>,
+    /// Do not ask for the version first: for --protocol 1.4 or 1.5 behind something that refuses
+    /// such a request
+    #[arg(long)]
+    pub(crate) skip_preflight: bool,
+}
+
+impl SpeechArguments {
+    /// The settings of a client that speaks so.
+    pub(crate) fn config(&self) -> ConfigBuilder {
+        let config =
+            Config::builder().protocol(self.protocol.into()).skip_preflight(self.skip_preflight);
+        match &self.sub_protocol {
+            Some(name) => config.sub_protocol(name.clone()),
+            None => config,
+        }
+    }
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientProtocol {
+    Auto,
+    #[value(name = "1.4")]
+    V1_4,
+    #[value(name = "1.5")]
+    V1_5,
+    #[value(name = "2.0")]
+    V2_0,
+}
+
+impl From<ClientProtocol> for Protocol {
+    fn from(protocol: ClientProtocol) -> Self {
+        match protocol {
+            ClientProtocol::Auto => Self::Auto,
+            ClientProtocol::V1_4 => Self::V1_4,
+            ClientProtocol::V1_5 => Self::V1_5,
+            ClientProtocol::V2_0 => Self::V2_0,
+        }
+    }
 }
 
 /// What is sent.

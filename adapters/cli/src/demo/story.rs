@@ -83,7 +83,8 @@ async fn connect(stage: &mut Stage) -> Result<Cast, Trouble> {
     let events = client.events();
     client.connect().await.map_err(trouble)?;
     stage.show(&relay)?;
-    stage.good("connected: the preflight agreed on protocol 1.4")?;
+    let dialect = client.dialect();
+    stage.good(format_args!("connected: the newest version that both speak is {dialect}"))?;
     let mut cast = Cast { server: handle, running, slow_request_began, relay, client, events };
     expect(cast.event().await? == Event::Connected, "the news of the connection")?;
     Ok(cast)

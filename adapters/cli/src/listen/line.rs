@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::Value;
 use wwr::client::{DisconnectReason, SessionLoss};
-use wwr::{Content, Session};
+use wwr::{Content, Dialect, Session};
 use wwr_smol::client::Event;
 
 use crate::content::{PayloadRow, exact_text};
@@ -15,10 +15,13 @@ use crate::hex::Hex;
 use crate::row::EncodingName;
 use crate::text::{Quoted, one_line};
 
-/// An event for people.
-pub(super) fn describe(event: &Event) -> String {
+/// An event for people; a connection with what is spoken on it.
+pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
     match event {
-        Event::Connected => "connected".into(),
+        Event::Connected => match settled(dialect) {
+            Some(version) => format!("connected, protocol {version}"),
+            None => "connected".into(),
+        },
         Event::Disconnected { reason, retry_in } => {
             format!("disconnected: {}{}", reason_name(*reason), Retry(*retry_in))
         }
@@ -44,6 +47,11 @@ fn describe_signal(content: &Content) -> String {
     }
 }
 
+/// The version, unless the connection is gone already.
+fn settled(dialect: Dialect) -> Option<String> {
+    (dialect != Dialect::Unknown).then(|| dialect.to_string())
+}
+
 /// After which time there will be another attempt.
 struct Retry(Option<Duration>);
 
@@ -60,6 +68,7 @@ const fn reason_name(reason: DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::Lost => "lost",
         DisconnectReason::Closed => "closed",
+        DisconnectReason::Incompatible => "incompatible",
     }
 }
 
@@ -77,7 +86,10 @@ const fn loss_name(loss: SessionLoss) -> &'static str {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum EventRow {
-    Connected,
+    Connected {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        protocol: Option<String>,
+    },
     Disconnected {
         reason: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,11 +139,11 @@ impl NameRow {
     }
 }
 
-impl From<&Event> for EventRow {
-    fn from(event: &Event) -> Self {
+impl EventRow {
+    pub(super) fn new(event: &Event, dialect: Dialect) -> Self {
         let milliseconds = |time: &Option<Duration>| time.map(|time| time.as_millis());
         match event {
-            Event::Connected => Self::Connected,
+            Event::Connected => Self::Connected { protocol: settled(dialect) },
             Event::Disconnected { reason, retry_in } => Self::Disconnected {
                 reason: reason_name(*reason),
                 retry_in_ms: milliseconds(retry_in),
@@ -171,8 +183,12 @@ mod tests {
     }
 
     fn check(event: &Event, line: &str, json: &str) {
-        assert_eq!(describe(event), line);
-        assert_eq!(serde_json::to_string(&EventRow::from(event)).unwrap(), json);
+        check_in(Dialect::Unknown, event, line, json);
+    }
+
+    fn check_in(dialect: Dialect, event: &Event, line: &str, json: &str) {
+        assert_eq!(describe(event, dialect), line);
+        assert_eq!(serde_json::to_string(&EventRow::new(event, dialect)).unwrap(), json);
     }
 
     #[test]
@@ -198,6 +214,17 @@ mod tests {
     fn connections_and_sessions_are_told_of() {
         let retry_in = Some(Duration::from_millis(250));
         check(&Event::Connected, "connected", r#"{"event":"connected"}"#);
+        check_in(
+            Dialect::V1_5,
+            &Event::Connected,
+            "connected, protocol 1.5",
+            r#"{"event":"connected","protocol":"1.5"}"#,
+        );
+        check(
+            &Event::Disconnected { reason: DisconnectReason::Incompatible, retry_in: None },
+            "disconnected: incompatible",
+            r#"{"event":"disconnected","reason":"incompatible"}"#,
+        );
         check(
             &Event::Disconnected { reason: DisconnectReason::Lost, retry_in },
             "disconnected: lost; next attempt in 250 ms",
@@ -206,8 +233,8 @@ mod tests {
         let error = ConnectError::Failed { kind: Kind::NotWebWire, cause: None };
         check(
             &Event::ConnectFailed { error, retry_in: None },
-            "connect failed: this is no WebWire server",
-            r#"{"event":"connect-failed","error":"this is no WebWire server"}"#,
+            "connect failed: this is no WebWire server; check the address",
+            r#"{"event":"connect-failed","error":"this is no WebWire server; check the address"}"#,
         );
         let key = SessionKey::new("KEY").unwrap();
         let info = SessionInfo::new().public("user", "ada");
