@@ -3,7 +3,6 @@
 use alloc::collections::BTreeMap;
 
 use super::*;
-use crate::preflight::ProbeFailed;
 
 const SEEDS: u64 = 4000;
 const STEPS: usize = 200;
@@ -56,7 +55,7 @@ impl World {
             .resume_attempts(2)
             .build()
             .unwrap();
-        let fixture = Fixture { client: Client::new(config, seed), ..Fixture::new(config) };
+        let fixture = Fixture { client: Client::new(config.clone(), seed), ..Fixture::new(config) };
         Self {
             fixture,
             dice,
