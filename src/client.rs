@@ -27,12 +27,12 @@
 //! # States
 //!
 //! ```text
-//!            connect            answer           opened               no session
-//!   Idle ──────────────▶ Probing ─────▶ Dialing ───────▶ AwaitingConf ──────────▶ Ready
-//!  Closed                   ▲ │            │ │                │ │ session held     ▲ │
-//!                   pause is│ │failed      │ │                │ └──────▶ Resuming ─┘ │
-//!                   over    │ ▼            │ │ failed         │ failed      │ lost   │ lost
-//!                          Waiting ◀───────┴─┴────────────────┴─────────────┴────────┘
+//!            connect            answer           opened                no session
+//!   Idle ──────────────▶ Probing ─────▶ Dialing ───────▶ AwaitingConf ───────────▶ Ready
+//!  Closed                   ▲ │            │                  │ │ session held      ▲ │
+//!                   pause is│ │failed      │failed            │ └──────▶ Resuming ──┘ │
+//!                   over    │ ▼            ▼                  ▼ failed      │lost      │lost
+//!                          Waiting ◀───────┴──────────────────┴─────────────┴──────────┘
 //! ```
 //!
 //! Without automatic reconnection, and after an error that is

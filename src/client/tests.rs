@@ -3,6 +3,7 @@
 mod discovery;
 mod limits;
 mod link;
+mod memory;
 mod messages;
 mod requests;
 mod session;
@@ -58,6 +59,12 @@ fn frame(kind: u8, id: u64, rest: &[u8]) -> Bytes {
     frame.extend_from_slice(Identifier::from_counter(id).as_bytes());
     frame.extend_from_slice(rest);
     frame.into()
+}
+
+/// An accept-conf; the read timeout is in milliseconds.
+fn conf(major: u8, read_timeout: u32, buffer: u32, sub_protocol: &[u8]) -> Vec<u8> {
+    let (timeout, buffer) = (read_timeout.to_le_bytes(), buffer.to_le_bytes());
+    [&[0x17, major, 0], &timeout[..], &buffer, sub_protocol].concat()
 }
 
 /// Settings of a client of 1.4 alone, for what has nothing to do with versions.
