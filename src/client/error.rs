@@ -128,9 +128,8 @@ pub enum ConnectError {
     Unavailable,
     /// The server speaks another version. [Definite](Self::is_definite).
     #[error(
-        "the server speaks protocol version \"{server}\", this client speaks {}; set this client \
-             to \"auto\" or the server's version, or update the older of the two",
-        .client.versions()
+        "the server speaks protocol version \"{server}\", this client speaks {}",
+        .client.advice()
     )]
     IncompatibleVersion {
         /// What the server's preflight answer names, or the version in its accept-conf.

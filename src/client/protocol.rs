@@ -39,13 +39,13 @@ impl Protocol {
         }
     }
 
-    /// The versions, for errors.
-    pub(super) const fn versions(self) -> &'static str {
+    /// What is spoken, and what to do if that does not suit the server. For errors.
+    pub(super) const fn advice(self) -> &'static str {
         match self {
-            Self::Auto => "1.4, 1.5 and 2.0",
-            Self::V1_4 => "only 1.4, to which it is set",
-            Self::V1_5 => "only 1.5, to which it is set",
-            Self::V2_0 => "only 2.0, to which it is set",
+            Self::Auto => "1.4, 1.5 and 2.0; update the older of the two",
+            Self::V1_4 => "only 1.4; set it to \"auto\", or update the older of the two",
+            Self::V1_5 => "only 1.5; set it to \"auto\", or update the older of the two",
+            Self::V2_0 => "only 2.0; set it to \"auto\", or update the older of the two",
         }
     }
 }

@@ -200,7 +200,7 @@ impl World {
                 Message::Reply { id, .. }
                 | Message::ErrorReply { id, .. }
                 | Message::SpecialReply { id, .. },
-            ) = decode(Dialect::V1_4, frame.clone())
+            ) = decode(self.client.dialect(), frame.clone())
             && self.sent.contains(&id.counter())
         {
             self.replied.insert(id.counter());
@@ -313,7 +313,7 @@ impl World {
         let message = decode(dialect, frame).expect("what is sent can be read");
         let (id, wanted) = match &message {
             Message::Signal(_) => return assert!(self.connected),
-            // Of a kind that its dialect has. It may precede the session, or keep it waited for.
+            // One may come before the connection is ready, while its session is resumed.
             Message::Heartbeat => return,
             Message::Request { id, .. } => (*id, Made::Request),
             Message::CloseSession { id } => (*id, Made::CloseSession),
