@@ -14,11 +14,12 @@ use crate::wire::Encoder;
 /// machine again and append more:
 ///
 /// ```
-/// use wwr::{Actions, Dialect, Instant, server};
+/// use wwr::server::{Config, Connection, Observed, Protocol};
+/// use wwr::{Actions, Instant, server};
 ///
 /// let mut out = Actions::new();
-/// let config = server::Config::default();
-/// let mut connection = server::Connection::accept(&config, Dialect::V1_4, Instant::EPOCH, &mut out);
+/// let config = Config { protocol: Protocol::V1_4, ..Config::default() };
+/// let mut connection = Connection::accept(&config, Observed::Nothing, Instant::EPOCH, &mut out);
 /// connection.close(Instant::EPOCH, &mut out);
 /// while let Some(action) = out.pop() {
 ///     match action {

@@ -39,7 +39,7 @@
 //!
 //! ```text
 //! server, one task per connection                      client, one task
-//!   conn = Connection::accept(cfg, dialect, now, out)    client.connect(now, out)
+//!   conn = Connection::accept(cfg, observed, now, out)   client.connect(now, out)
 //!   loop                                                 loop
 //!     while action = out.pop()                             while action = out.pop()
 //!       Send(frame)   -> feed the socket                     Probe, Dial      -> start it
@@ -53,14 +53,15 @@
 //! A server without sockets, in full:
 //!
 //! ```
-//! use wwr::server::{Action, Config, Connection, SessionEvent};
+//! use wwr::server::{Action, Config, Connection, Observed, Protocol, SessionEvent};
 //! use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
-//! use wwr::{Actions, Dialect, Instant, SessionInfo, SessionKey, UnixTime};
+//! use wwr::{Actions, Instant, SessionInfo, SessionKey, UnixTime};
 //!
 //! let (now, id) = (Instant::EPOCH, ConnectionId(1));
 //! let (mut out, mut effects) = (Actions::new(), Actions::new());
 //! let mut registry = Registry::new(RegistryConfig::default());
-//! let mut connection = Connection::accept(&Config::default(), Dialect::V1_4, now, &mut out);
+//! let config = Config { protocol: Protocol::V1_4, ..Config::default() };
+//! let mut connection = Connection::accept(&config, Observed::Nothing, now, &mut out);
 //!
 //! let (mut login, mut sent) = (None, Vec::new());
 //! connection.handle_message(now, b"\x7f\x01\0\0\0\0\0\0\0\x05login"[..].into(), &mut out);
@@ -79,7 +80,7 @@
 //!                 connection.reply(id, Ok("welcome".into()), &mut out)?;
 //!             }
 //!         }
-//!         Action::Signal(_) | Action::Close(_) => {}
+//!         _ => {} // signals, pings, the end
 //!     }
 //!     while let Some(effect) = effects.pop() {
 //!         match effect {
@@ -124,7 +125,7 @@ mod time;
 pub mod wire;
 
 pub use actions::Actions;
-pub use dialect::{Dialect, MalformedRequest, Rules, SpecialErrors};
+pub use dialect::{Dialect, Liveness, MalformedRequest, Rules, SpecialErrors};
 pub use session::{KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};
 pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload};

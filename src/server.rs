@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod error;
 mod in_flight;
+mod peer;
 mod pings;
 mod preflights;
 mod protocol;
@@ -13,6 +14,7 @@ mod reply;
 mod session;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use action::{Action, CloseReason, Request, SessionEvent, Signal};
 pub use announcement::{Announcement, InvalidAnnouncement};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::in_flight::{RequestId, SignalId};
+use crate::dialect::Dialect;
 use crate::session;
 use crate::wire::Content;
 
@@ -19,6 +20,18 @@ pub enum Action {
     Signal(Signal),
     /// Hand this to the [`Registry`](session::Registry) that is responsible for its key.
     Session(session::Command),
+    /// Send a WebSocket ping: nothing was heard of the peer for long.
+    Ping,
+    /// The peer has turned out to speak this. For those who show it, and for those who check
+    /// signals before the connection does.
+    Learned(Dialect),
+    /// A reply was longer than the peer reads, who gets an internal error instead. For the log.
+    ReplyTooLarge {
+        /// The length of its message in bytes.
+        length: usize,
+        /// The message buffer that was announced, in bytes.
+        buffer: usize,
+    },
     /// Something became of the connection's session; for those who wait for it.
     SessionEvent(SessionEvent),
     /// Flush what was sent, send a WebSocket close frame with [`CloseReason::code`], close the
@@ -74,6 +87,14 @@ pub enum CloseReason {
     /// The host kept feeding messages although [`wants_input`](super::Connection::wants_input) said
     /// no.
     TooManyWaiting,
+    /// Nothing was heard of the peer for the read timeout, or after a ping.
+    Silent,
+    /// The peer sent text. [Strict](super::Config::strict) servers only, like the next two.
+    Text,
+    /// The peer sent a message that cannot be read.
+    Unreadable,
+    /// The peer sent a message longer than the announced message buffer.
+    TooLarge,
 }
 
 impl CloseReason {
@@ -82,7 +103,10 @@ impl CloseReason {
         match self {
             Self::Requested | Self::SessionClosed => 1000,
             Self::Shutdown => 1001,
-            Self::TooManyIgnored | Self::TooManyWaiting => 1008,
+            Self::Unreadable => 1002,
+            Self::Text => 1003,
+            Self::TooManyIgnored | Self::TooManyWaiting | Self::Silent => 1008,
+            Self::TooLarge => 1009,
         }
     }
 
@@ -94,6 +118,10 @@ impl CloseReason {
             Self::SessionClosed => "session closed",
             Self::TooManyIgnored => "too many messages without meaning",
             Self::TooManyWaiting => "too many waiting messages",
+            Self::Silent => "nothing heard for too long",
+            Self::Text => "text is not spoken here",
+            Self::Unreadable => "unreadable message",
+            Self::TooLarge => "message too large",
         }
     }
 }

@@ -126,8 +126,10 @@ impl Announcement {
         self.read_timeout
     }
 
-    /// The longest message to and from 2.0 peers, in bytes.
-    pub(super) const fn buffer(&self) -> usize {
+    /// The longest message to and from 2.0 peers, in bytes, as [`check_signal`] wants it.
+    ///
+    /// [`check_signal`]: crate::wire::check_signal
+    pub const fn message_buffer_size(&self) -> usize {
         self.message_buffer as usize
     }
 

@@ -10,13 +10,16 @@ use super::action::{Action, CloseReason, Request, Signal};
 use super::config::{Config, Sessions};
 use super::error::{Misuse, RequestError};
 use super::in_flight::{InFlight, RequestId, SignalId};
+use super::peer::Peer;
+use super::protocol::Observed;
 use super::reply;
 use super::session::SessionSlot;
+use super::watch::{Silence, Watch};
 use crate::actions::Actions;
 use crate::dialect::{Dialect, MalformedRequest};
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, UnixTime};
-use crate::wire::{DecodeError, Kind, Message, Name, Payload, SpecialReply, check_signal, decode};
+use crate::wire::{DecodeError, Kind, Message, Name, Payload, SpecialReply, decode};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
 ///
@@ -39,11 +42,12 @@ use crate::wire::{DecodeError, Kind, Message, Name, Payload, SpecialReply, check
 /// The same inputs give the same outputs, byte for byte.
 ///
 /// ```
-/// use wwr::server::{Action, Config, Connection};
-/// use wwr::{Actions, Dialect, Instant};
+/// use wwr::server::{Action, Config, Connection, Observed, Protocol};
+/// use wwr::{Actions, Instant};
 ///
 /// let (now, mut out) = (Instant::EPOCH, Actions::new());
-/// let mut connection = Connection::accept(&Config::default(), Dialect::V1_4, now, &mut out);
+/// let config = Config { protocol: Protocol::V1_4, ..Config::default() };
+/// let mut connection = Connection::accept(&config, Observed::Nothing, now, &mut out);
 /// connection.handle_message(now, b"\x80\x01\0\0\0\0\0\0\0\x04echohello"[..].into(), &mut out);
 ///
 /// let Some(Action::Request(request)) = out.pop() else { unreachable!() };
@@ -53,7 +57,7 @@ use crate::wire::{DecodeError, Kind, Message, Name, Payload, SpecialReply, check
 /// # Ok::<(), wwr::server::Misuse>(())
 /// ```
 pub struct Connection {
-    dialect: Dialect,
+    peer: Peer,
     limits: Limits,
     phase: Phase,
     session: SessionSlot,
@@ -62,6 +66,7 @@ pub struct Connection {
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
     ignored_in_a_row: u32,
+    watch: Watch,
     now: Instant,
 }
 
@@ -89,12 +94,13 @@ enum Phase {
 type Out = Actions<Action>;
 
 impl Connection {
-    /// Starts on a socket whose WebSocket handshake is done. Peers that may speak 2.0 are told the
-    /// settings first of all (protocol §4.5).
+    /// Starts on a socket whose WebSocket handshake is done. If the server speaks 2.0, the first
+    /// message announces its settings, whoever the peer may be: 1.x clients ignore that (protocol
+    /// §4.5, §7.2).
     ///
     /// The application's own hook for new connections, if it has one, may use the connection before
     /// the first message is read: simply start reading when the hook is done.
-    pub fn accept(config: &Config, dialect: Dialect, now: Instant, out: &mut Out) -> Self {
+    pub fn accept(config: &Config, observed: Observed, now: Instant, out: &mut Out) -> Self {
         if config.protocol.announces() {
             let frame = out.encoder.accept_conf(&config.announced.to_accept_conf());
             out.push(Action::Send(frame));
@@ -103,27 +109,31 @@ impl Connection {
             Sessions::Disabled => None,
             Sessions::Enabled(format) => Some(format),
         };
+        let peer = Peer::new(config, observed);
+        let watch = Watch::new(config, peer.dialect(), now);
         Self {
-            dialect,
+            peer,
             limits: Limits::of(config),
             phase: Phase::Open,
-            session: SessionSlot::new(key_format, dialect.rules()),
+            session: SessionSlot::new(key_format),
             in_flight: InFlight::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ignored_in_a_row: 0,
+            watch,
             now,
         }
     }
 
-    /// A WebSocket message of the client arrived: binary, or text, which 1.4 reads alike
-    /// (protocol §1.1).
+    /// A binary WebSocket message of the client arrived. It is dispatched, or waits behind the
+    /// running handlers.
     ///
-    /// It is dispatched, or waits behind the running handlers.
+    /// Heartbeats are absorbed here, any number of them; the first tells what the peer speaks, if
+    /// that was not known.
     pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
-        self.tick(now);
+        self.handle_activity(now);
         if frame == [Kind::Heartbeat.as_byte()][..] {
-            return;
+            return self.heartbeat(out);
         }
         match self.phase {
             Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {
@@ -132,6 +142,9 @@ impl Connection {
             Phase::Open if self.has_room() => {
                 self.waiting_bytes += frame.len();
                 self.waiting.push_back(frame);
+                if !self.has_room() {
+                    self.watch.left_unread();
+                }
             }
             Phase::Open => {
                 self.waiting.push_back(frame);
@@ -142,22 +155,41 @@ impl Connection {
         }
     }
 
+    /// A WebSocket message of the client arrived that is text. 1.4 reads it like a binary one
+    /// (protocol §1.1), and so does this server, unless it is [strict](Config::strict).
+    pub fn handle_text(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
+        if self.peer.rules().strict {
+            self.handle_activity(now);
+            return self.drain(CloseReason::Text, out);
+        }
+        self.handle_message(now, frame, out);
+    }
+
+    /// The peer gave a sign of life that is no message: a ping, a pong, part of a long message.
+    pub fn handle_activity(&mut self, now: Instant) {
+        self.tick(now);
+        self.watch.heard(self.now);
+    }
+
     /// The registry has news about a session. News that come too late are ignored.
     pub fn handle_session(&mut self, now: Instant, outcome: Outcome, out: &mut Out) {
         self.tick(now);
-        if let Some(reason) = self.session.handle(outcome, out) {
+        if let Some(reason) = self.session.handle(&self.peer, outcome, out) {
             self.drain(reason, out);
         }
         self.proceed(out);
     }
 
-    /// Time has passed.
+    /// Time has passed. Before this, hand over what the socket has ready: what was not read yet
+    /// counts as not sent.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
-        if let Phase::Draining { reason, deadline } = self.phase
-            && deadline <= self.now
-        {
-            self.finish(reason, out);
+        match self.phase {
+            Phase::Open => self.look_after_peer(out),
+            Phase::Draining { reason, deadline } if deadline <= self.now => {
+                self.finish(reason, out);
+            }
+            Phase::Draining { .. } | Phase::Closed => {}
         }
     }
 
@@ -169,8 +201,9 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if at all.
     pub const fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
+            Phase::Open => self.watch.due(),
             Phase::Draining { deadline, .. } => Some(deadline),
-            Phase::Open | Phase::Closed => None,
+            Phase::Closed => None,
         }
     }
 
@@ -197,9 +230,12 @@ impl Connection {
         self.not_closed()?;
         let id = self.in_flight.end_request(id).ok_or(Misuse::UnknownHandler)?;
         match result {
-            Ok(payload) => reply::payload(id, &payload, out),
-            Err(error) => reply::failure(self.dialect.rules(), id, &error, out),
+            Ok(payload) => {
+                reply::payload(&self.peer, id, &payload, out);
+            }
+            Err(error) => reply::failure(&self.peer, id, &error, out),
         }
+        self.watch.served();
         self.proceed(out);
         Ok(())
     }
@@ -214,6 +250,7 @@ impl Connection {
         if !self.in_flight.end_signal(id) {
             return Err(Misuse::UnknownHandler);
         }
+        self.watch.served();
         self.proceed(out);
         Ok(())
     }
@@ -223,10 +260,11 @@ impl Connection {
     /// # Errors
     ///
     /// [`Misuse`] if the connection is closed, or if no client, or not this one, reads such a
-    /// signal: one with neither name nor payload, one without payload in UTF-16 or to a 1.x client.
+    /// signal: one with neither name nor payload, one without payload in UTF-16 or to a 1.x client,
+    /// one that is longer than the announced message buffer to a client that may have one.
     pub fn signal(&mut self, name: &Name, payload: &Payload, out: &mut Out) -> Result<(), Misuse> {
         self.not_closed()?;
-        check_signal(self.dialect, 8192, name, payload)?;
+        self.peer.reads_signal(name, payload)?;
         let frame = out.encoder.signal(name, payload);
         out.push(Action::Send(frame));
         Ok(())
@@ -253,7 +291,7 @@ impl Connection {
         out: &mut Out,
     ) -> Result<(), Misuse> {
         self.not_closed()?;
-        self.session.create(key, now, info, out)
+        self.session.create(&self.peer, key, now, info, out)
     }
 
     /// Closes the session of this connection (protocol §5.8); if no other connection holds it, it is
@@ -303,9 +341,35 @@ impl Connection {
         matches!(self.phase, Phase::Open)
     }
 
+    /// What the peer speaks, as far as that is known.
+    pub const fn dialect(&self) -> Dialect {
+        self.peer.dialect()
+    }
+
     /// How many handlers run.
     pub fn running_handlers(&self) -> usize {
         self.in_flight.len()
+    }
+
+    fn heartbeat(&mut self, out: &mut Out) {
+        if let Some(dialect) = self.peer.sent_heartbeat() {
+            self.watch.set(dialect);
+            out.push(Action::Learned(dialect));
+        }
+    }
+
+    fn look_after_peer(&mut self, out: &mut Out) {
+        if !self.in_flight.is_empty() {
+            self.watch.served();
+        }
+        if !self.has_room() {
+            self.watch.left_unread();
+        }
+        match self.watch.look(self.peer.dialect(), self.now) {
+            Silence::Bearable => {}
+            Silence::Ping => out.push(Action::Ping),
+            Silence::TooLong => self.drain(CloseReason::Silent, out),
+        }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -346,7 +410,10 @@ impl Connection {
     }
 
     fn dispatch(&mut self, frame: Bytes, out: &mut Out) {
-        let message = match decode(self.dialect, frame) {
+        if self.peer.exceeds(frame.len()) {
+            return self.drain(CloseReason::TooLarge, out);
+        }
+        let message = match decode(self.peer.dialect(), frame) {
             Ok(message) => message,
             Err(error) => return self.undecodable(error, out),
         };
@@ -359,7 +426,7 @@ impl Connection {
                 let id = self.in_flight.start_request(id);
                 out.push(Action::Request(Request { id, content }));
             }
-            Message::RestoreSession { id, key } => self.session.restore(id, &key, out),
+            Message::RestoreSession { id, key } => self.session.restore(&self.peer, id, &key, out),
             Message::CloseSession { id } => self.session.close_by_client(id, out),
             Message::Heartbeat => {}
             Message::Reply { .. }
@@ -374,7 +441,7 @@ impl Connection {
 
     /// Answers what arrives, or has waited, while the connection drains.
     fn refuse(&mut self, frame: Bytes, out: &mut Out) {
-        match decode(self.dialect, frame) {
+        match decode(self.peer.dialect(), frame) {
             Ok(message) if message.kind().requires_reply() => {
                 let id = message.identifier().unwrap_or_default();
                 reply::special(id, SpecialReply::Shutdown, out);
@@ -389,7 +456,7 @@ impl Connection {
     fn undecodable(&mut self, error: DecodeError, out: &mut Out) {
         let reply = match error {
             DecodeError::Malformed { kind, identifier, .. } if kind.requires_reply() => {
-                match (self.dialect.rules().malformed_request, identifier) {
+                match (self.peer.rules().malformed_request, identifier) {
                     (MalformedRequest::ProtocolError, identifier) => {
                         Some((identifier.unwrap_or_default(), SpecialReply::ProtocolError))
                     }
@@ -405,6 +472,9 @@ impl Connection {
         };
         if let Some((id, reply)) = reply {
             reply::special(id, reply, out);
+        }
+        if self.peer.rules().strict {
+            return self.drain(CloseReason::Unreadable, out);
         }
         self.ignored(out);
     }
@@ -451,7 +521,7 @@ impl fmt::Debug for Connection {
     /// Without the messages that wait, which may have keys of sessions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("dialect", &self.dialect)
+            .field("dialect", &self.peer.dialect())
             .field("phase", &self.phase)
             .field("session", &self.session)
             .field("in_flight", &self.in_flight)

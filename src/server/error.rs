@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 
+#[cfg(doc)]
 use crate::session::Session;
 use crate::wire::{ErrorCode, UnreadableSignal};
 
@@ -73,9 +74,15 @@ pub enum Misuse {
     /// no client could ever restore the session.
     #[error("the session key does not have the configured format")]
     InvalidKey,
-    /// The public part of the session is too large for clients to accept.
-    #[error("the session has more than {} bytes of JSON", Session::MAX_JSON)]
-    SessionTooLarge,
+    /// The public part of the session is too large for clients, or for this one, to accept.
+    #[error("the session has {length} bytes of JSON, of which the client reads {most}")]
+    SessionTooLarge {
+        /// The length of its JSON in bytes.
+        length: usize,
+        /// The most that the client reads: [`Session::MAX_JSON`], or less if the peer has a message
+        /// buffer.
+        most: usize,
+    },
     /// The connection has a session already; close it first.
     #[error("the connection has a session already")]
     SessionExists,
@@ -92,7 +99,7 @@ impl From<Misuse> for RequestError {
             | Misuse::UnknownHandler
             | Misuse::UnreadableSignal(_)
             | Misuse::InvalidKey
-            | Misuse::SessionTooLarge
+            | Misuse::SessionTooLarge { .. }
             | Misuse::SessionExists
             | Misuse::SessionBusy => Self::Internal,
         }

@@ -2,16 +2,36 @@
 
 use super::action::Action;
 use super::error::RequestError;
+use super::peer::{Peer, TooLarge};
 use crate::actions::Actions;
-use crate::dialect::{Rules, SpecialErrors};
-use crate::wire::{Identifier, Payload, SpecialReply};
+use crate::dialect::SpecialErrors;
+use crate::wire::{Identifier, Payload, SpecialReply, length};
 
 type Out = Actions<Action>;
 
-/// The reply to a request that succeeded.
-pub(super) fn payload(id: Identifier, payload: &Payload, out: &mut Out) {
-    let frame = out.encoder.reply(id, payload);
+/// The reply to a request that succeeded, if the peer can read one of that length. Otherwise the
+/// peer gets an internal error (unlike Q20-08).
+pub(super) fn payload(peer: &Peer, id: Identifier, payload: &Payload, out: &mut Out) -> bool {
+    let fits = peer.reads(length::reply(payload));
+    match fits {
+        Ok(()) => {
+            let frame = out.encoder.reply(id, payload);
+            out.push(Action::Send(frame));
+        }
+        Err(too_large) => oversized(id, too_large, out),
+    }
+    fits.is_ok()
+}
+
+/// The reply to a session message that succeeded and has nothing more to say.
+pub(super) fn done(id: Identifier, out: &mut Out) {
+    let frame = out.encoder.reply(id, &Payload::EMPTY);
     out.push(Action::Send(frame));
+}
+
+fn oversized(id: Identifier, TooLarge { length, buffer }: TooLarge, out: &mut Out) {
+    out.push(Action::ReplyTooLarge { length, buffer });
+    special(id, SpecialReply::InternalError, out);
 }
 
 /// A special reply that every dialect knows: any but the protocol error.
@@ -22,8 +42,8 @@ pub(super) fn special(id: Identifier, reply: SpecialReply, out: &mut Out) {
 
 /// A special reply of a handler, or an internal error where the dialect wants that instead
 /// (protocol §5.4).
-pub(super) fn translated(rules: &Rules, id: Identifier, reply: SpecialReply, out: &mut Out) {
-    let understood = match rules.special_errors {
+pub(super) fn translated(peer: &Peer, id: Identifier, reply: SpecialReply, out: &mut Out) {
+    let understood = match peer.rules().special_errors {
         SpecialErrors::Mapped => true,
         SpecialErrors::MappedButProtocol => reply != SpecialReply::ProtocolError,
         SpecialErrors::Internal => false,
@@ -32,11 +52,16 @@ pub(super) fn translated(rules: &Rules, id: Identifier, reply: SpecialReply, out
 }
 
 /// The reply to a request that failed (protocol §5.4).
-pub(super) fn failure(rules: &Rules, id: Identifier, error: &RequestError, out: &mut Out) {
+pub(super) fn failure(peer: &Peer, id: Identifier, error: &RequestError, out: &mut Out) {
     let reply = match error {
         RequestError::Failed { code, message } => {
-            let frame = out.encoder.error_reply(id, code, message);
-            return out.push(Action::Send(frame));
+            return match peer.reads(length::error_reply(code, message)) {
+                Ok(()) => {
+                    let frame = out.encoder.error_reply(id, code, message);
+                    out.push(Action::Send(frame));
+                }
+                Err(too_large) => oversized(id, too_large, out),
+            };
         }
         RequestError::Internal => return special(id, SpecialReply::InternalError, out),
         RequestError::SessionNotFound => SpecialReply::SessionNotFound,
@@ -44,5 +69,5 @@ pub(super) fn failure(rules: &Rules, id: Identifier, error: &RequestError, out: 
         RequestError::SessionsDisabled => SpecialReply::SessionsDisabled,
         RequestError::Protocol => SpecialReply::ProtocolError,
     };
-    translated(rules, id, reply, out);
+    translated(peer, id, reply, out);
 }

@@ -6,12 +6,12 @@ use core::fmt;
 
 use super::action::{Action, CloseReason, SessionEvent};
 use super::error::Misuse;
+use super::peer::{Peer, TooLarge};
 use super::reply;
 use crate::actions::Actions;
-use crate::dialect::Rules;
 use crate::session::{Change, Command, KeyFormat, Outcome, Session, SessionInfo, SessionKey};
 use crate::time::UnixTime;
-use crate::wire::{Encoder, Identifier, Payload, SpecialReply};
+use crate::wire::{Encoder, Identifier, Payload, SpecialReply, length};
 
 type Out = Actions<Action>;
 
@@ -20,7 +20,6 @@ type Out = Actions<Action>;
 pub(super) struct SessionSlot {
     /// The keys that may be asked for; `None` without sessions.
     key_format: Option<KeyFormat>,
-    rules: &'static Rules,
     state: State,
 }
 
@@ -75,8 +74,8 @@ enum Closer {
 }
 
 impl SessionSlot {
-    pub(super) const fn new(key_format: Option<KeyFormat>, rules: &'static Rules) -> Self {
-        Self { key_format, rules, state: State::Empty }
+    pub(super) const fn new(key_format: Option<KeyFormat>) -> Self {
+        Self { key_format, state: State::Empty }
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -115,13 +114,13 @@ impl SessionSlot {
     }
 
     /// The client asks to continue a session (protocol §5.6).
-    pub(super) fn restore(&mut self, id: Identifier, key: &[u8], out: &mut Out) {
+    pub(super) fn restore(&mut self, peer: &Peer, id: Identifier, key: &[u8], out: &mut Out) {
         let Some(format) = self.key_format else {
             return reply::special(id, SpecialReply::SessionsDisabled, out);
         };
         if !matches!(self.state, State::Empty) {
             // The session of this connection stays untouched (unlike Q14-05).
-            return reply::translated(self.rules, id, SpecialReply::ProtocolError, out);
+            return reply::translated(peer, id, SpecialReply::ProtocolError, out);
         }
         match format.parse(key) {
             Some(key) => {
@@ -142,7 +141,7 @@ impl SessionSlot {
             // A session that is just being created is not known to the client yet; the other two
             // hold up messages, so that this one cannot be here.
             State::Empty | State::Creating(_) | State::Restoring { .. } | State::Closing { .. } => {
-                reply::payload(id, &Payload::EMPTY, out)
+                reply::done(id, out);
             }
         }
     }
@@ -150,6 +149,7 @@ impl SessionSlot {
     /// The application creates a session (protocol §5.5).
     pub(super) fn create(
         &mut self,
+        peer: &Peer,
         key: SessionKey,
         now: UnixTime,
         info: SessionInfo,
@@ -168,8 +168,12 @@ impl SessionSlot {
         }
         let session = Box::new(Session::new(key, now, info));
         let json = session.to_json();
-        if json.len() > Session::MAX_JSON {
-            return Err(Misuse::SessionTooLarge);
+        let length = json.len();
+        if length > Session::MAX_JSON {
+            return Err(Misuse::SessionTooLarge { length, most: Session::MAX_JSON });
+        }
+        if let Err(TooLarge { buffer, .. }) = peer.reads(length::KIND + length) {
+            return Err(Misuse::SessionTooLarge { length, most: buffer - length::KIND });
         }
         self.state = State::Creating(Box::new(Creation { session: session.clone(), json }));
         out.push(Action::Session(Command::Create(session)));
@@ -205,17 +209,26 @@ impl SessionSlot {
 
     /// The registry has news. Gives a reason if the connection is to be closed. What does not fit
     /// the state changes nothing.
-    pub(super) fn handle(&mut self, outcome: Outcome, out: &mut Out) -> Option<CloseReason> {
+    pub(super) fn handle(
+        &mut self,
+        peer: &Peer,
+        outcome: Outcome,
+        out: &mut Out,
+    ) -> Option<CloseReason> {
         if self.key() != Some(&outcome.key) {
             return None;
         }
         let mut disconnects = None;
         let state = core::mem::replace(&mut self.state, State::Empty);
         self.state = match (state, outcome.change) {
-            (State::Restoring { id, .. }, Change::Restored(session)) => {
-                reply::payload(id, &Payload::utf8(session.to_json()), out);
-                out.push(Action::SessionEvent(SessionEvent::Restored));
-                State::Held { session, stored: Stored::Settled }
+            (State::Restoring { id, key }, Change::Restored(session)) => {
+                if reply::payload(peer, id, &Payload::utf8(session.to_json()), out) {
+                    out.push(Action::SessionEvent(SessionEvent::Restored));
+                    State::Held { session, stored: Stored::Settled }
+                } else {
+                    out.push(Action::Session(Command::Leave(key)));
+                    State::Empty
+                }
             }
             (State::Restoring { id, .. }, Change::NotFound) => {
                 reply::special(id, SpecialReply::SessionNotFound, out);
@@ -227,6 +240,14 @@ impl SessionSlot {
             }
             (State::Restoring { id, .. }, Change::LookupFailed) => {
                 reply::special(id, SpecialReply::InternalError, out);
+                State::Empty
+            }
+            (State::Creating(creation), Change::Created)
+                if peer.reads(length::KIND + creation.json.len()).is_err() =>
+            {
+                // It fitted before the peer turned out to have a message buffer.
+                out.push(Action::Session(Command::Leave(creation.session.key)));
+                out.push(Action::SessionEvent(SessionEvent::CreateFailed));
                 State::Empty
             }
             (State::Creating(creation), Change::Created) => {
@@ -248,14 +269,14 @@ impl SessionSlot {
             }
             (State::Held { stored, .. }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                self.ended(Closer::Application, stored, out)
+                ended(peer, Closer::Application, stored, out)
             }
             (State::Closing { stored, closer, .. }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                self.ended(closer, stored, out)
+                ended(peer, closer, stored, out)
             }
             (State::Closing { stored, closer, .. }, Change::Closed) => {
-                self.ended(closer, stored, out)
+                ended(peer, closer, stored, out)
             }
             (State::Closing { session, stored, closer }, Change::CloseFailed) => {
                 if let Closer::Client(id) = closer {
@@ -268,24 +289,24 @@ impl SessionSlot {
         };
         disconnects
     }
+}
 
-    /// The session is closed: `16` for a client that did not ask, and for 1.x also for one that did
-    /// (protocol §5.7), which gets its reply as well.
-    fn ended(&self, closer: Closer, stored: Stored, out: &mut Out) -> State {
-        let told = match closer {
-            Closer::Client(_) => self.rules.notifies_own_close,
-            Closer::Application => true,
-        };
-        if told {
-            out.push(Action::Send(Encoder::session_closed()));
-        }
-        if let Closer::Client(id) = closer {
-            reply::payload(id, &Payload::EMPTY, out);
-        }
-        settle(stored, out);
-        out.push(Action::SessionEvent(SessionEvent::Closed));
-        State::Empty
+/// The session is closed: `16` for a client that did not ask, and for 1.x also for one that did
+/// (protocol §5.7), which gets its reply as well.
+fn ended(peer: &Peer, closer: Closer, stored: Stored, out: &mut Out) -> State {
+    let told = match closer {
+        Closer::Client(_) => peer.rules().notifies_own_close,
+        Closer::Application => true,
+    };
+    if told {
+        out.push(Action::Send(Encoder::session_closed()));
     }
+    if let Closer::Client(id) = closer {
+        reply::done(id, out);
+    }
+    settle(stored, out);
+    out.push(Action::SessionEvent(SessionEvent::Closed));
+    State::Empty
 }
 
 /// Tells whoever waits for the store that it has answered.

@@ -15,14 +15,17 @@ use crate::session::{Change, Command, KeyFormat, Outcome, Session, SessionInfo, 
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Encoder, Encoding, Identifier, Kind, Name, Payload};
 
+mod buffer;
 mod closing;
 mod kinds;
 mod malformed;
 mod order;
+mod peers;
 mod replies;
 mod session_states;
 mod sessions;
 mod signals;
+mod silence;
 mod sizes;
 
 /// A connection and what became of it. Handlers are numbered from 1 in the order in which they
@@ -37,7 +40,7 @@ struct Script {
 
 fn config() -> Config {
     let sessions = Sessions::Enabled(KeyFormat::Custom(|key| key.starts_with('k')));
-    Config { sessions, ..Config::default() }
+    Config { sessions, pings: None, ..Config::default() }
 }
 
 fn concurrent(handlers: u16) -> Config {
@@ -78,11 +81,28 @@ impl Script {
         Self::with(Dialect::V1_4, &config())
     }
 
-    /// A connection that was just accepted; what 2.0 peers are told first has been checked.
+    /// A connection of a server for a version, or for all, that was just accepted.
+    fn accept(dialect: Dialect, config: &Config) -> Self {
+        let protocol = match dialect {
+            Dialect::V1_4 => Protocol::V1_4,
+            Dialect::V1_5 => Protocol::V1_5,
+            Dialect::V2_0 => Protocol::V2_0,
+            Dialect::Unknown => Protocol::Any,
+        };
+        let script = Self::observed(&Config { protocol, ..config.clone() }, Observed::Nothing);
+        assert_eq!(script.connection.dialect(), dialect);
+        script
+    }
+
+    fn observed(config: &Config, observed: Observed) -> Self {
+        let (now, mut out) = (Instant::EPOCH, Actions::new());
+        let connection = Connection::accept(config, observed, now, &mut out);
+        Self { connection, out, now, requests: Vec::new(), signals: Vec::new() }
+    }
+
+    /// As [`accept`](Self::accept); what 2.0 peers are told first has been checked.
     fn with(dialect: Dialect, config: &Config) -> Self {
-        let (now, mut out) = (Instant::from_millis(1), Actions::new());
-        let connection = Connection::accept(config, dialect, now, &mut out);
-        let mut script = Self { connection, out, now, requests: Vec::new(), signals: Vec::new() };
+        let mut script = Self::accept(dialect, config);
         let announces = matches!(dialect, Dialect::V2_0 | Dialect::Unknown);
         let announced: &[&str] = if announces { &["send 17 #020060ea000000200000"] } else { &[] };
         script.expect(announced);
@@ -132,6 +152,11 @@ impl Script {
                 Action::Session(Command::Close(key)) => format!("ask Close {}", key.as_str()),
                 Action::Session(Command::Leave(key)) => format!("ask Leave {}", key.as_str()),
                 Action::SessionEvent(event) => format!("event {event:?}"),
+                Action::Ping => "ping".to_string(),
+                Action::Learned(dialect) => format!("speaks {dialect}"),
+                Action::ReplyTooLarge { length, buffer } => {
+                    format!("reply of {length} bytes, at most {buffer}")
+                }
                 Action::Close(reason) => format!("close {reason:?}"),
             });
         }

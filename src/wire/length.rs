@@ -1,10 +1,13 @@
 //! How long messages are, without writing them (protocol §1.3).
 
-use super::name::Name;
+use super::name::{ErrorCode, Name};
 use super::payload::{Encoding, Payload};
 
 /// Type byte and identifier.
 pub(crate) const IDENTIFIED: usize = 9;
+
+/// The type byte.
+pub(crate) const KIND: usize = 1;
 
 /// What precedes the accept-conf's sub-protocol.
 pub(crate) const ACCEPT_CONF: usize = 11;
@@ -22,6 +25,11 @@ pub(crate) fn request(name: &Name, payload: &Payload) -> usize {
 /// The length of a reply in bytes.
 pub(crate) fn reply(payload: &Payload) -> usize {
     IDENTIFIED + usize::from(payload.encoding() == Encoding::Utf16) + payload.len()
+}
+
+/// The length of an error reply in bytes.
+pub(crate) fn error_reply(code: &ErrorCode, message: &str) -> usize {
+    IDENTIFIED + 1 + code.as_bytes().len() + message.len()
 }
 
 /// The length of a name, the alignment behind it, and a payload.

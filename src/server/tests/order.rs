@@ -119,7 +119,7 @@ fn a_bounded_number_of_bytes_waits_but_always_one_message() {
 
 #[test]
 fn heartbeats_cost_nothing() {
-    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
+    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0] {
         let max_waiting_messages = NonZeroU16::MIN;
         let max_ignored_in_a_row = NonZeroU32::MIN;
         let config = Config { max_waiting_messages, max_ignored_in_a_row, ..config() };

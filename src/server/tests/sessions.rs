@@ -178,7 +178,9 @@ fn a_session_that_clients_would_refuse_is_not_created() {
         connection.create_session(key("k1"), now, info(length), out)
     };
     let room = Session::MAX_JSON - Session::new(key("k1"), now, info(0)).to_json().len();
-    assert_eq!(create(room + 1), Err(Misuse::SessionTooLarge));
+    let too_large =
+        Misuse::SessionTooLarge { length: Session::MAX_JSON + 1, most: Session::MAX_JSON };
+    assert_eq!(create(room + 1), Err(too_large));
     assert_eq!(create(room), Ok(()));
     script.expect(&["ask Create k1"]);
     let hidden = SessionInfo::new().private("x", "a".repeat(Session::MAX_JSON));

@@ -1,0 +1,74 @@
+//! What a connection knows of its peer, and what follows from it.
+
+use super::config::Config;
+use super::protocol::{Observed, Protocol};
+use crate::dialect::{Dialect, Rules};
+use crate::wire::{Name, Payload, UnreadableSignal, check_signal};
+
+/// The peer of one connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    protocol: Protocol,
+    dialect: Dialect,
+    strict: bool,
+    /// The size of the message buffer that is announced, in bytes.
+    buffer: usize,
+}
+
+/// A message is longer than the peer reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooLarge {
+    /// The length of the message in bytes.
+    pub(super) length: usize,
+    /// The most that the peer reads.
+    pub(super) buffer: usize,
+}
+
+impl Peer {
+    pub(super) const fn new(config: &Config, observed: Observed) -> Self {
+        Self {
+            protocol: config.protocol,
+            dialect: config.protocol.classify(observed),
+            strict: config.strict,
+            buffer: config.announced.message_buffer_size(),
+        }
+    }
+
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(super) const fn rules(&self) -> &'static Rules {
+        if self.strict { self.dialect.strict_rules() } else { self.dialect.rules() }
+    }
+
+    /// A heartbeat came. Gives the dialect if it is another than was thought.
+    pub(super) fn sent_heartbeat(&mut self) -> Option<Dialect> {
+        let dialect = self.protocol.after_heartbeat(self.dialect);
+        (dialect != self.dialect).then(|| {
+            self.dialect = dialect;
+            dialect
+        })
+    }
+
+    /// Whether a message of this length may be sent (protocol §4.6).
+    pub(super) const fn reads(&self, length: usize) -> Result<(), TooLarge> {
+        if self.rules().bounded_by_buffer && length > self.buffer {
+            return Err(TooLarge { length, buffer: self.buffer });
+        }
+        Ok(())
+    }
+
+    /// Whether a message of this length is longer than what may be received.
+    pub(super) const fn exceeds(&self, length: usize) -> bool {
+        self.rules().strict && length > self.buffer
+    }
+
+    pub(super) fn reads_signal(
+        &self,
+        name: &Name,
+        payload: &Payload,
+    ) -> Result<(), UnreadableSignal> {
+        check_signal(self.dialect, self.buffer, name, payload)
+    }
+}

@@ -1,0 +1,163 @@
+//! Peers that say nothing: pings, read timeouts, and what is no silence.
+
+use super::*;
+
+const HEARTBEAT: &[u8] = b"\x21";
+
+/// A read timeout of 1 s, pings after 300 ms, 200 ms for the answer.
+fn config() -> Config {
+    let announced = Announcement::default().read_timeout(Duration::from_secs(1)).unwrap();
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(200)).unwrap();
+    Config { announced, pings: Some(pings), ..super::config() }
+}
+
+fn script(dialect: Dialect, config: &Config) -> Script {
+    let mut script = Script::accept(dialect, config);
+    script.lines();
+    script
+}
+
+impl Script {
+    /// Lets time pass until `millis` after the start; gives what was done, with the time.
+    fn until(&mut self, millis: u64) -> Vec<String> {
+        let mut lines = Vec::new();
+        let end = Instant::from_millis(millis);
+        while let Some(due) = self.connection.next_timeout().filter(|due| *due <= end) {
+            assert!(due >= self.now, "deadlines do not lie in the past");
+            self.now = due;
+            self.connection.handle_timeout(due, &mut self.out);
+            let now = due.as_nanos() / 1_000_000;
+            assert!(self.connection.next_timeout().is_none_or(|next| next > due), "{now}");
+            lines.extend(self.lines().iter().map(|line| format!("{now} {line}")));
+        }
+        self.now = end;
+        lines
+    }
+
+    fn active(&mut self, millis: u64) {
+        self.now = Instant::from_millis(millis);
+        self.connection.handle_activity(self.now);
+    }
+}
+
+#[test]
+fn peers_without_heartbeats_are_pinged_and_given_up() {
+    for dialect in [Dialect::V1_4, Dialect::Unknown] {
+        let mut script = script(dialect, &config());
+        assert_eq!(script.until(10_000), ["300 ping", "500 close Silent"], "{dialect}");
+    }
+}
+
+#[test]
+fn any_sign_of_life_is_enough() {
+    for dialect in [Dialect::V1_4, Dialect::Unknown] {
+        let mut script = script(dialect, &config());
+        assert_eq!(script.until(400), ["300 ping"]);
+        script.active(400);
+        assert_eq!(script.until(700), ["700 ping"], "300 ms after the pong");
+        script.active(700);
+        assert_eq!(script.until(950), Vec::<String>::new());
+        script.client(signal("s", "x"), &["signal 1 s x"]);
+        script.handled(1, &[]);
+        assert_eq!(script.until(1249), Vec::<String>::new());
+        assert_eq!(script.until(2000), ["1250 ping", "1450 close Silent"]);
+    }
+}
+
+#[test]
+fn pings_can_be_left_to_the_host() {
+    let mut script = script(Dialect::Unknown, &Config { pings: None, ..config() });
+    assert_eq!(script.connection.next_timeout(), None);
+    script.connection.handle_timeout(Instant::from_millis(100_000), &mut script.out);
+    script.expect(&[]);
+}
+
+#[test]
+fn peers_with_heartbeats_are_given_up_after_the_read_timeout() {
+    for dialect in [Dialect::V1_5, Dialect::V2_0] {
+        let mut silent = script(dialect, &config());
+        assert_eq!(silent.until(10_000), ["1000 close Silent"], "{dialect}");
+
+        let mut beating = script(dialect, &config());
+        for beat in 1..10 {
+            assert_eq!(beating.until(beat * 750), Vec::<String>::new());
+            beating.client(HEARTBEAT, &[]);
+        }
+        assert_eq!(beating.until(10_000), ["7750 close Silent"]);
+
+        let mut pinging = script(dialect, &config());
+        assert_eq!(pinging.until(999), Vec::<String>::new());
+        pinging.active(999);
+        assert_eq!(pinging.until(10_000), ["1999 close Silent"]);
+    }
+}
+
+#[test]
+fn the_read_timeout_of_1_5_is_the_one_that_was_told() {
+    let announced = Announcement::default().read_timeout(Duration::from_millis(400)).unwrap();
+    let mut script = script(Dialect::V1_5, &Config { announced, ..config() });
+    assert_eq!(script.until(10_000), ["1000 close Silent"], "no less than a second can be told");
+}
+
+#[test]
+fn the_read_timeout_counts_from_when_the_peer_is_known_to_have_one() {
+    let mut script = script(Dialect::Unknown, &config());
+    assert_eq!(script.until(450), ["300 ping"]);
+    script.client(HEARTBEAT, &["speaks 2.0"]);
+    assert_eq!(script.until(10_000), ["1450 close Silent"], "and no more pings");
+}
+
+#[test]
+fn the_deadline_is_not_moved_by_every_message() {
+    let mut script = script(Dialect::V2_0, &config());
+    let due = script.connection.next_timeout();
+    for millis in 1..900 {
+        script.now = Instant::from_millis(millis);
+        script.client(HEARTBEAT, &[]);
+        assert_eq!(script.connection.next_timeout(), due);
+    }
+    script.connection.handle_timeout(Instant::from_millis(1000), &mut script.out);
+    assert_eq!(script.connection.next_timeout(), Some(Instant::from_millis(1899)));
+}
+
+#[test]
+fn who_waits_for_a_handler_is_not_silent() {
+    let mut script = script(Dialect::V2_0, &config());
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    assert_eq!(script.until(5500), Vec::<String>::new());
+    script.reply(1, Ok("x"), &["send c0 1 x"]);
+    assert_eq!(script.until(20_000), ["7000 close Silent"], "at most twice the read timeout later");
+
+    // A peer that answers pings can be heard while handlers run.
+    let mut script = self::script(Dialect::V1_4, &config());
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    assert_eq!(script.until(600), ["300 ping"]);
+    assert!(!script.connection.is_open(), "draining");
+    script.reply(1, Ok("x"), &["send c0 1 x", "close Silent"]);
+}
+
+#[test]
+fn who_is_not_listened_to_is_not_silent() {
+    for dialect in [Dialect::V1_4, Dialect::V2_0] {
+        let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
+        let mut script = script(dialect, &full);
+        script.client(request(1, "slow", ""), &["run 1 slow"]);
+        script.client(request(2, "next", ""), &[]);
+        assert!(!script.connection.wants_input());
+        assert_eq!(script.until(5000), Vec::<String>::new());
+        // Just now it is listened to again; what it sent meanwhile has not been read yet.
+        script.reply(1, Ok("x"), &["send c0 1 x", "run 2 next"]);
+        script.reply(2, Ok("x"), &["send c0 2 x"]);
+        script.until(5290);
+        assert!(script.connection.is_open(), "{dialect}");
+    }
+}
+
+#[test]
+fn a_silent_peer_leaves_its_session() {
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    let now = script.now.as_nanos() / 1_000_000;
+    let left = format!("{} ask Leave k1", now + 500);
+    let closed = format!("{} close Silent", now + 500);
+    assert_eq!(script.until(10_000), [format!("{} ping", now + 300), left, closed]);
+}
