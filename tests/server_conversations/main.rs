@@ -7,6 +7,7 @@
 //! floating point, which is what the reference makes of them.
 
 mod application;
+#[path = "../support/difference.rs"]
 mod difference;
 mod host;
 mod replay;

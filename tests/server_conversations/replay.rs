@@ -133,7 +133,10 @@ impl<'a> Replay<'a> {
                 self.host.receive(*connection, frame.clone(), *text);
                 // What ours does at once and the reference does not at all.
                 let sent = format!("{connection} sent {}", HEXLOWER.encode(frame));
-                for line in self.differences.instead_of(self.transcript, &sent).unwrap_or_default()
+                for line in self
+                    .differences
+                    .instead_of(&self.transcript.scenario, &sent)
+                    .unwrap_or_default()
                 {
                     self.expect(&line);
                 }
@@ -192,7 +195,7 @@ impl<'a> Replay<'a> {
     /// The server sent something, or closed the connection.
     fn sent(&mut self, id: u64, recorded: &str) {
         let what = format!("{id}: {recorded}");
-        let Some(ours) = self.differences.instead_of(self.transcript, &what) else {
+        let Some(ours) = self.differences.instead_of(&self.transcript.scenario, &what) else {
             return self.expect(&what);
         };
         for line in &ours {
@@ -271,7 +274,8 @@ impl<'a> Replay<'a> {
         if let Some(rest) = text.strip_prefix("slow handler ") {
             return self.host.permit(rest.strip_suffix(" may go on"));
         }
-        if let Some(ours) = self.differences.instead_of(self.transcript, &shortened(text)) {
+        if let Some(ours) = self.differences.instead_of(&self.transcript.scenario, &shortened(text))
+        {
             self.find_out(text);
             return ours.iter().for_each(|line| self.expect(line));
         }
@@ -326,7 +330,7 @@ impl<'a> Replay<'a> {
         more.extend(self.host.destroyed.drain(..));
         let expected = match &*more {
             [] => None,
-            _ => self.differences.instead_of(self.transcript, "nothing more"),
+            _ => self.differences.instead_of(&self.transcript.scenario, "nothing more"),
         };
         assert_eq!(more, expected.unwrap_or_default(), "more happened");
         for id in self.host.ids() {

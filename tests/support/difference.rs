@@ -2,14 +2,12 @@
 
 use std::cell::Cell;
 
-use crate::transcript::Transcript;
-
 /// Something the reference did and ours does differently.
 #[derive(Debug)]
 pub(crate) struct Difference {
     scenario: &'static str,
-    /// What was recorded, as [`Replay`](crate::replay::Replay) words it; or how it begins, if it
-    /// ends in `..`; on any connection, if it begins with `*`.
+    /// What was recorded, in the words of the replay; or how it begins, if it ends in `..`; on any
+    /// connection, if it begins with `*`.
     recorded: &'static str,
     /// What ours does instead; `*` stands for the connection.
     ours: &'static [&'static str],
@@ -38,7 +36,7 @@ impl Difference {
     }
 
     /// If this is about what was recorded: what ours does instead.
-    fn apply(&self, transcript: &Transcript, recorded: &str) -> Option<Vec<String>> {
+    fn apply(&self, scenario: &str, recorded: &str) -> Option<Vec<String>> {
         let (connection, event) = recorded.split_once([':', ' ']).unwrap_or(("", recorded));
         let (recorded, expected) = match self.recorded.strip_prefix('*') {
             Some(expected) => (event, &expected[1..]),
@@ -49,7 +47,7 @@ impl Difference {
             None => recorded == expected,
         };
         let ours = self.ours.iter().map(|line| line.replacen('*', connection, 1));
-        (fits && self.scenario == transcript.scenario).then(|| ours.collect())
+        (fits && self.scenario == scenario).then(|| ours.collect())
     }
 }
 
@@ -71,13 +69,9 @@ impl Differences {
     }
 
     /// What ours does instead of what was recorded, if not the same.
-    pub(crate) fn instead_of(
-        &self,
-        transcript: &Transcript,
-        recorded: &str,
-    ) -> Option<Vec<String>> {
+    pub(crate) fn instead_of(&self, scenario: &str, recorded: &str) -> Option<Vec<String>> {
         self.rows.iter().find_map(|(row, met)| {
-            let ours = row.apply(transcript, recorded)?;
+            let ours = row.apply(scenario, recorded)?;
             met.set(met.get() + 1);
             println!("  {recorded} => {ours:?}: {}", row.why);
             Some(ours)
