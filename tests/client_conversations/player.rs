@@ -1,12 +1,11 @@
 //! One of the clients of a conversation: the machine, its host and its application.
 
-use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use wwr::client::{Action, Client, Config, Event, Misuse, RequestId, Status};
+use wwr::client::{Action, Client, Config, Event, RequestId, Status};
 use wwr::preflight::Answer;
-use wwr::{Actions, Instant, Payload, SessionKey};
+use wwr::{Actions, Instant, Name, Payload, SessionKey};
 
 use crate::recording::{Reference, content, quoted};
 use crate::told::Told;
@@ -176,15 +175,8 @@ impl Player {
     /// The client is still good for something: a request is sent, and its reply read.
     pub(crate) fn is_alive(&mut self) {
         let question = Payload::utf8_static(QUESTION);
-        let limit = Some(Duration::from_millis(1));
-        let made: Result<RequestId, Misuse> = self.client.request(
-            self.now,
-            Default::default(),
-            question.clone(),
-            limit,
-            &mut self.out,
-        );
-        made.unwrap();
+        let name = Name::default();
+        self.client.request(self.now, name, question.clone(), None, &mut self.out).unwrap();
         self.carry_out();
         let (_, frame) = self.sent.pop_back().unwrap();
         let mut reply = vec![0xc0];
