@@ -1,7 +1,7 @@
 //! The client side of a connection as a pure state machine (protocol §6).
 //!
-//! A [`Client`] keeps one connection to a server: it asks for the server's version, has the
-//! WebSocket opened, resumes the session, sends requests and signals, and starts again when the
+//! A [`Client`] keeps one connection to a server: it finds out which version the server speaks, has
+//! the WebSocket opened, resumes the session, sends requests and signals, and starts again when the
 //! connection is lost. It does none of the input and output itself.
 //!
 //! # Contract
@@ -21,22 +21,44 @@
 //! * **Sessions** survive connections: the session held is resumed on a new connection before
 //!   anything else is sent. [`Client::close`] keeps it, too.
 //! * **Bounds**: a call takes time in proportion to what it reports at most, and nothing that a
-//!   server sends is kept but the session object.
+//!   server sends is kept but the session object and what it announced of itself.
 //! * The same calls and the same seed give the same actions.
 //!
 //! # States
 //!
 //! ```text
-//!            connect            answer           opened, no session
-//!   Idle ──────────────▶ Probing ─────▶ Dialing ─────────────────────▶ Ready
-//!  Closed                   ▲ │            │ │ opened, session held      ▲ │
-//!                   pause is│ │failed      │ └────────▶ Resuming ────────┘ │
-//!                   over    │ ▼            │ failed         │ lost         │ lost
-//!                          Waiting ◀───────┴────────────────┴──────────────┘
+//!            connect            answer           opened                no session
+//!   Idle ──────────────▶ Probing ─────▶ Dialing ───────▶ AwaitingConf ───────────▶ Ready
+//!  Closed                   ▲ │            │                  │ │ session held      ▲ │
+//!                   pause is│ │failed      │failed            │ └──────▶ Resuming ──┘ │
+//!                   over    │ ▼            ▼                  ▼ failed      │lost      │lost
+//!                          Waiting ◀───────┴──────────────────┴─────────────┴──────────┘
 //! ```
 //!
-//! Without automatic reconnection, and after an answer that makes trying again pointless, Idle
-//! takes the place of Waiting. [`Client::close`] leads to Closed from everywhere.
+//! Without automatic reconnection, and after an error that is
+//! [definite](ConnectError::is_definite), Idle takes the place of Waiting. [`Client::close`] leads
+//! to Closed from everywhere.
+//!
+//! # Versions
+//!
+//! With [`Protocol::Auto`], a client speaks whatever its server does (protocol §7.3):
+//!
+//! | the preflight | the first message | then |
+//! |---|---|---|
+//! | names 1.4 or 1.5 | accept-conf of 2.0, at any time | 2.0 |
+//! | | none for a short while, or another | what the preflight names |
+//! | has another answer, or none | accept-conf of 2.0 | 2.0 |
+//! | | none in time | tries again; an error if the answer named a version |
+//! | | another | an error |
+//! | has status 502, 503 or 504 | | tries again |
+//!
+//! A server that announced 2.0 is dialled without a preflight the next time, and has to announce it
+//! again: if not, the client begins anew. One that was silent is not waited for a second time.
+//! AwaitingConf is skipped then, and by clients that are set to 1.x; Probing is skipped by those set
+//! to 2.0. [`Client::discovered`] has what was found out.
+//!
+//! With 2.0 nothing longer than the server's message buffer is sent. With 1.5 and 2.0 a heartbeat is
+//! sent when nothing else was for three quarters of the server's read timeout (protocol §4.6).
 //!
 //! # Run loop
 //!
@@ -51,15 +73,19 @@
 //! client.connect(now, &mut out);
 //! let question = client.request(now, "greet".parse()?, Payload::utf8("Ada"), None, &mut out)?;
 //!
-//! // This host has a server of few words.
+//! // This host has a server of few words. It speaks 2.0, which has no preflight.
 //! let mut answer = None;
 //! while let Some(action) = out.pop() {
 //!     match action {
 //!         Action::Probe => {
-//!             let body = "{\"protocol-version\":\"1.4\"}\n".into();
-//!             client.handle_probed(now, Ok(preflight::Answer { status: 200, body }), &mut out);
+//!             let body = "Bad Request\n".into();
+//!             client.handle_probed(now, Ok(preflight::Answer { status: 400, body }), &mut out);
 //!         }
-//!         Action::Dial => client.handle_opened(now, &mut out),
+//!         Action::Dial => {
+//!             client.handle_opened(now, &mut out);
+//!             let accept_conf = b"\x17\x02\0\x60\xea\0\0\0\x20\0\0";
+//!             client.handle_message(now, Bytes::from_static(accept_conf), &mut out);
+//!         }
 //!         Action::Send(frame) => {
 //!             assert_eq!(&frame[..], b"\x80\x01\0\0\0\0\0\0\0\x05greetAda");
 //!             let reply = Bytes::from_static(b"\xc0\x01\0\0\0\0\0\0\0hello Ada");
@@ -78,17 +104,22 @@
 mod action;
 mod backoff;
 mod config;
+mod discovery;
 mod error;
+mod heartbeat;
 mod inbound;
 mod link;
 mod machine;
+mod protocol;
 mod requests;
 #[cfg(test)]
 mod tests;
 
 pub use action::{Action, DisconnectReason, Event, Oddity, Outcome, SessionLoss};
 pub use config::{Config, ConfigBuilder, InvalidConfig};
+pub use discovery::Discovered;
 pub use error::{ConnectError, Misuse, RequestError};
 pub use link::Status;
 pub use machine::Client;
+pub use protocol::Protocol;
 pub use requests::RequestId;

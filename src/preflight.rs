@@ -26,10 +26,10 @@ pub const MAX_BODY: usize = 64 * 1024;
 
 /// The HTTP statuses of a server that is not available at the moment: 503 while it shuts down
 /// (protocol §4.2), 502 and 504 from a proxy while it is down.
-const UNAVAILABLE: core::ops::RangeInclusive<u16> = 502..=504;
+pub(crate) const UNAVAILABLE: core::ops::RangeInclusive<u16> = 502..=504;
 
 /// The read timeout of a 1.5 server that names none, or less than the shortest one: protocol §4.6.
-const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a server says of itself.
 ///
@@ -160,7 +160,7 @@ impl Version {
 
     const MISSING: Self = Self { text: [0; Self::MAX_LENGTH], length: 0, cut: false };
 
-    fn new(version: &str) -> Self {
+    pub(crate) fn new(version: &str) -> Self {
         let end = version.len().min(Self::MAX_LENGTH);
         let end = (0..=end).rev().find(|end| version.is_char_boundary(*end)).unwrap_or(0);
         let mut kept = Self { cut: end < version.len(), ..Self::MISSING };

@@ -1,6 +1,6 @@
 //! Any sequence of calls and reports to the client machine, fitting its state or not: each request
-//! has one outcome and that is true, nothing is sent without a connection, bounds and the rule of
-//! timeouts hold.
+//! has one outcome and that is true, nothing is sent without a connection or before its version is
+//! settled, bounds and the rule of timeouts hold.
 #![no_main]
 
 mod client_world;
@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use wwr::client::Config;
+use wwr::client::{Config, Protocol};
 use wwr::preflight::{Answer, ProbeFailed};
+use wwr::wire::AcceptConf;
 use wwr::{Name, Payload, SessionKey};
 
 use client_world::World;
@@ -27,6 +28,10 @@ struct Run<'a> {
 /// The settings, with small bounds, so that a short run meets them.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Limits {
+    protocol: Protocol,
+    skip_preflight: bool,
+    /// In milliseconds.
+    conf_grace: u8,
     reconnect: bool,
     #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(1..=6))]
     pending_requests: usize,
@@ -42,6 +47,9 @@ impl Limits {
         let [request, probe, dial, resume] =
             self.timeouts.map(|timeout| Duration::from_millis(u64::from(timeout) + 1));
         Config::builder()
+            .protocol(self.protocol)
+            .skip_preflight(self.skip_preflight && self.protocol != Protocol::Auto)
+            .conf_grace(Duration::from_millis(self.conf_grace.into()))
             .reconnect(self.reconnect)
             .request_timeout(request)
             .probe_timeout(probe)
@@ -71,6 +79,7 @@ enum Step<'a> {
     Probed,
     ProbedOdd(Result<Answer, ProbeFailed>),
     Opened,
+    Refused { status: u16 },
     Lost,
     // The host, whether it has been asked or not.
     StrayProbed(Answer),
@@ -81,6 +90,8 @@ enum Step<'a> {
     SessionReply { back: u8, key: u8 },
     SessionCreated { key: u8 },
     SessionClosed,
+    AcceptConf { minor: u8, read_timeout: u16, buffer: u8 },
+    AcceptConfOdd(AcceptConf),
     Raw(&'a [u8]),
     // Time.
     Pass { millis: u16 },
@@ -123,6 +134,7 @@ fn perform(world: &mut World, step: Step<'_>) {
         }
         Step::ProbedOdd(answer) => world.probed(answer),
         Step::Opened => world.opened(),
+        Step::Refused { status } => world.refused(status),
         Step::Lost => world.lost(),
         Step::StrayProbed(answer) => world.stray_probed(answer),
         Step::StrayOpened => world.stray_opened(),
@@ -133,6 +145,14 @@ fn perform(world: &mut World, step: Step<'_>) {
             world.receive([b"\x15", session(key).as_bytes()].concat().into());
         }
         Step::SessionClosed => world.receive(Bytes::from_static(b"\x16")),
+        Step::AcceptConf { minor, read_timeout, buffer } => world.announce(&AcceptConf {
+            major: 2,
+            minor,
+            read_timeout_ms: read_timeout.into(),
+            message_buffer_size: buffer.into(),
+            sub_protocol: None,
+        }),
+        Step::AcceptConfOdd(conf) => world.announce(&conf),
         Step::Raw(bytes) => world.receive(Bytes::copy_from_slice(bytes)),
         Step::Pass { millis } => world.pass(Duration::from_millis(millis.into())),
         Step::Due => world.due(),

@@ -15,7 +15,8 @@ pub enum Action {
     /// [`handle_probed`](super::Client::handle_probed).
     Probe,
     /// Open the WebSocket, then call [`handle_opened`](super::Client::handle_opened), or
-    /// [`handle_disconnect`](super::Client::handle_disconnect) if that failed.
+    /// [`handle_refused`](super::Client::handle_refused) if the server's answer was another HTTP
+    /// status, or [`handle_disconnect`](super::Client::handle_disconnect) if that failed otherwise.
     Dial,
     /// Send this as one binary message.
     Send(Bytes),
@@ -77,6 +78,9 @@ pub enum DisconnectReason {
     Lost,
     /// The application closed it.
     Closed,
+    /// It was taken for one of 1.x, then the server announced 2.0 with another sub-protocol. An
+    /// [`Event::ConnectFailed`] follows that tells which.
+    Incompatible,
 }
 
 /// Why a session could not be resumed.
@@ -86,7 +90,7 @@ pub enum SessionLoss {
     NotFound,
     /// The server has no sessions.
     Disabled,
-    /// The server refused with an error.
+    /// The server refused with an error, or does not read messages as long as the request for it.
     Refused,
     /// The server's reply describes no session.
     InvalidReply,
@@ -100,7 +104,7 @@ pub enum SessionLoss {
 pub enum Oddity {
     /// It sent something that is no message: empty, of an unknown type, malformed.
     Unreadable(DecodeError),
-    /// It sent a message that only clients send, or one out of place.
+    /// It sent a message that only clients send, or one out of place, such as a second accept-conf.
     Unexpected(Kind),
     /// It could not read a request and does not say which: the identifier is zero (Q14-02).
     UnattributedError,

@@ -2,6 +2,10 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
+
+use super::protocol::Protocol;
+
 /// The settings of a [`Client`](super::Client), checked before there is one.
 ///
 /// ```
@@ -13,8 +17,12 @@ use core::time::Duration;
 /// assert!(Config::builder().dial_timeout(Duration::ZERO).build().is_err());
 /// # Ok::<(), wwr::client::InvalidConfig>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    pub(super) protocol: Protocol,
+    pub(super) sub_protocol: Option<Bytes>,
+    pub(super) skip_preflight: bool,
+    pub(super) conf_grace: Duration,
     pub(super) reconnect: bool,
     pub(super) request_timeout: Duration,
     pub(super) probe_timeout: Duration,
@@ -41,6 +49,10 @@ impl Default for Config {
     /// The defaults that [`ConfigBuilder`] names.
     fn default() -> Self {
         Self {
+            protocol: Protocol::Auto,
+            sub_protocol: None,
+            skip_preflight: false,
+            conf_grace: Duration::from_millis(250),
             reconnect: true,
             request_timeout: Duration::from_secs(60),
             probe_timeout: Duration::from_secs(10),
@@ -64,6 +76,12 @@ pub enum InvalidConfig {
         /// The setting, by the name of its method.
         setting: &'static str,
     },
+    /// A sub-protocol without a name, which no server can announce.
+    #[error("a sub-protocol needs a name")]
+    EmptySubProtocol,
+    /// The preflight is part of finding out the version, and must not be skipped then.
+    #[error("the preflight can be skipped only if the protocol is set to one version")]
+    PreflightNeeded,
     /// The first backoff is below [`Config::MIN_BACKOFF`] or above the longest.
     #[error("the first backoff, {initial:?}, must be from 1 ms to the longest, {max:?}")]
     Backoff {
@@ -75,13 +93,43 @@ pub enum InvalidConfig {
 }
 
 /// Collects the settings of a [`Config`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ConfigBuilder {
     config: Config,
 }
 
 impl ConfigBuilder {
+    /// Which versions to speak. Default: [`Protocol::Auto`].
+    pub const fn protocol(mut self, protocol: Protocol) -> Self {
+        self.config.protocol = protocol;
+        self
+    }
+
+    /// The name of the application's own protocol. A 2.0 server has to announce the same, byte for
+    /// byte; those of 1.x have no such name and are not asked. Not empty. Default: none, which 2.0
+    /// servers with a sub-protocol do not suit.
+    pub fn sub_protocol(mut self, name: impl Into<Bytes>) -> Self {
+        self.config.sub_protocol = Some(name.into());
+        self
+    }
+
+    /// Whether to do without the preflight and trust that the server speaks the version that is
+    /// set: for an intermediary that refuses its HTTP method. Not for [`Protocol::Auto`]; 2.0 has
+    /// no preflight anyway. A 1.5 server's read timeout counts as 60 s then. Default: no.
+    pub const fn skip_preflight(mut self, skip: bool) -> Self {
+        self.config.skip_preflight = skip;
+        self
+    }
+
+    /// How long a server whose preflight names 1.4 or 1.5 may take to announce 2.0 on its new
+    /// WebSocket, until 1.x is spoken (protocol §7.3). Waited once: not on later connections to a
+    /// server that did not. Zero does not wait; the longest is the dial timeout. Default: 250 ms.
+    pub const fn conf_grace(mut self, grace: Duration) -> Self {
+        self.config.conf_grace = grace;
+        self
+    }
+
     /// Whether to connect again, after a pause, when an attempt failed or the connection was lost.
     /// Default: yes.
     pub const fn reconnect(mut self, reconnect: bool) -> Self {
@@ -102,7 +150,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long opening the WebSocket may take. Not zero. Default: 5 s.
+    /// How long opening the WebSocket may take, with the announcement of a server that has to speak
+    /// 2.0. Not zero. Default: 5 s.
     pub const fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.config.dial_timeout = timeout;
         self
@@ -167,6 +216,12 @@ impl ConfigBuilder {
         if initial < Config::MIN_BACKOFF || initial > max {
             return Err(InvalidConfig::Backoff { initial, max });
         }
+        if config.sub_protocol.as_ref().is_some_and(Bytes::is_empty) {
+            return Err(InvalidConfig::EmptySubProtocol);
+        }
+        if config.skip_preflight && config.protocol == Protocol::Auto {
+            return Err(InvalidConfig::PreflightNeeded);
+        }
         Ok(config)
     }
 }
@@ -178,7 +233,15 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
         let mut millis = || Ok(Duration::from_millis(u.int_in_range(1..=10_000)?));
         let (request, probe, dial, resume) = (millis()?, millis()?, millis()?, millis()?);
         let (first, second) = (millis()?, millis()?);
-        let builder = Self::builder()
+        let protocol = u.arbitrary()?;
+        let mut builder = Self::builder();
+        if u.arbitrary()? {
+            builder = builder.sub_protocol(&b"ab"[..u.int_in_range(1..=2)?]);
+        }
+        let builder = builder
+            .protocol(protocol)
+            .skip_preflight(protocol != Protocol::Auto && u.arbitrary()?)
+            .conf_grace(Duration::from_millis(u.int_in_range(0..=1000)?))
             .reconnect(u.arbitrary()?)
             .request_timeout(request)
             .probe_timeout(probe)
@@ -226,5 +289,13 @@ mod tests {
             assert_eq!(Config::builder().backoff(initial, max).build().is_ok(), valid);
         }
         assert!(Config::builder().max_queued_bytes(0).build().is_ok());
+        assert!(Config::builder().conf_grace(Duration::ZERO).build().is_ok());
+        let unnamed = Config::builder().sub_protocol("").build();
+        assert_eq!(unnamed, Err(InvalidConfig::EmptySubProtocol));
+        for protocol in [Protocol::Auto, Protocol::V1_4, Protocol::V1_5, Protocol::V2_0] {
+            let skipping = Config::builder().protocol(protocol).skip_preflight(true).build();
+            let refused = skipping.err() == Some(InvalidConfig::PreflightNeeded);
+            assert_eq!(refused, protocol == Protocol::Auto);
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! What can go wrong, by whose fault: the call was wrong, the request failed, the connection could
 //! not be had.
 
+use alloc::boxed::Box;
+use core::fmt;
+
+use super::protocol::Protocol;
 use crate::preflight::Version;
 use crate::session::InvalidSession;
 use crate::wire::{ErrorReply, SpecialReply, UnreadableSignal};
@@ -17,6 +21,15 @@ pub enum Misuse {
     /// No server, or not this one, reads such a signal.
     #[error(transparent)]
     UnreadableSignal(#[from] UnreadableSignal),
+    /// The server has announced that it does not read messages as long as this one (protocol §4.6).
+    /// For signals, this is a case of [`UnreadableSignal`](Self::UnreadableSignal).
+    #[error("the message has {length} bytes, the server reads at most {buffer}")]
+    TooLarge {
+        /// The length of the message in bytes, with the name and what precedes it.
+        length: usize,
+        /// The size of the server's message buffer in bytes.
+        buffer: usize,
+    },
     /// There is a session, or one is being restored; close it first.
     #[error("a session is already held or being restored")]
     SessionHeld,
@@ -71,6 +84,18 @@ pub enum RequestError {
     /// There was no connection to send it on.
     #[error("the request was never sent, repeating is safe")]
     NotSent,
+    /// It waited for a connection, and is longer than what the server reads, as it announced on that
+    /// (protocol §4.6).
+    #[error(
+        "the message has {length} bytes, this server reads at most {buffer}; the request was never \
+             sent"
+    )]
+    TooLarge {
+        /// The length of the message in bytes, with the name and what precedes it.
+        length: usize,
+        /// The size of the server's message buffer in bytes.
+        buffer: usize,
+    },
     /// It was sent, then the connection ended.
     #[error("the connection was lost; the server may have acted on the request")]
     ConnectionLost,
@@ -90,7 +115,7 @@ impl From<SpecialReply> for RequestError {
 }
 
 /// Why an attempt to connect failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// The preflight got no HTTP answer.
     #[error("the server gave no HTTP answer")]
@@ -101,19 +126,86 @@ pub enum ConnectError {
     /// The server is shutting down or not up yet (status 502, 503 or 504).
     #[error("the server is not available at the moment")]
     Unavailable,
-    /// The server speaks another version. Not tried again without a new call of `connect`.
-    #[error("the server speaks protocol version \"{0}\", which this client does not")]
-    IncompatibleVersion(Version),
-    /// The answer is none of a WebWire server. Not tried again without a new call of `connect`.
-    #[error("this is no WebWire server")]
+    /// The server speaks another version. [Definite](Self::is_definite).
+    #[error(
+        "the server speaks protocol version \"{server}\", this client speaks {}",
+        .client.advice()
+    )]
+    IncompatibleVersion {
+        /// What the server's preflight answer names, or the version in its accept-conf.
+        server: Version,
+        /// What the client is set to.
+        client: Protocol,
+    },
+    /// Server and client are made for different protocols of applications, or only one of them
+    /// names its own. Both as text for logs: bytes that are no printable ASCII are escaped, long
+    /// ones cut after 64. [Definite](Self::is_definite).
+    #[error(
+        "the server's sub-protocol is {}, this client's is {}; set both sides to the same",
+        Quoted(.server.as_deref()),
+        Quoted(.client.as_deref())
+    )]
+    IncompatibleSubProtocol {
+        /// The server's.
+        server: Option<Box<str>>,
+        /// The client's.
+        client: Option<Box<str>>,
+    },
+    /// The server answers like none of WebWire. [Definite](Self::is_definite).
+    #[error("this is no WebWire server; check the address")]
     NotWebWire,
+    /// The WebSocket is open, but the server did not announce 2.0 in time, or closed it before.
+    #[error(
+        "the WebSocket is open, but no accept-conf came in time, with which servers of protocol \
+             2.0 begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
+    )]
+    NoAcceptConf,
+    /// The server's first message is not the announcement of 2.0. [Definite](Self::is_definite).
+    #[error(
+        "the server's first message is no accept-conf, with which servers of protocol 2.0 begin; \
+             a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
+    )]
+    NotAcceptConf,
     /// The WebSocket could not be opened.
     #[error("the WebSocket could not be opened")]
     DialFailed,
     /// The WebSocket was not open in time.
     #[error("the WebSocket could not be opened in time")]
     DialTimedOut,
-    /// The connection was lost while its session was being resumed.
-    #[error("the connection was lost before the session was resumed")]
-    LostWhileResuming,
+    /// The connection was lost before it was ready: while its version was being found out, or its
+    /// session resumed.
+    #[error("the connection was lost before it was ready")]
+    LostBeforeReady,
+}
+
+impl ConnectError {
+    /// Whether the server is such that every other attempt would fail likewise: the client does not
+    /// try again without a new call of [`connect`](super::Client::connect).
+    pub const fn is_definite(&self) -> bool {
+        match self {
+            Self::IncompatibleVersion { .. }
+            | Self::IncompatibleSubProtocol { .. }
+            | Self::NotWebWire
+            | Self::NotAcceptConf => true,
+            Self::ProbeFailed
+            | Self::ProbeTimedOut
+            | Self::Unavailable
+            | Self::NoAcceptConf
+            | Self::DialFailed
+            | Self::DialTimedOut
+            | Self::LostBeforeReady => false,
+        }
+    }
+}
+
+/// A name in quotation marks, or that there is none.
+struct Quoted<'a>(Option<&'a str>);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(name) => write!(f, "\"{name}\""),
+            None => f.write_str("none"),
+        }
+    }
 }

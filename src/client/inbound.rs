@@ -33,19 +33,21 @@ impl From<Reply> for Outcome {
 impl Client {
     /// A message arrived on the WebSocket, binary or text. Ignored unless the WebSocket is open.
     ///
-    /// Nothing that a server sends ends the connection: what cannot be read or makes no sense is
-    /// reported as [`Event::Oddity`].
+    /// The first message may decide on the version, or that the server does not suit (protocol §7.3).
+    /// No other message ends the connection: what cannot be read or makes no sense is reported as
+    /// [`Event::Oddity`].
     pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {
-            Link::Resuming(_) | Link::Ready => {}
+            Link::AwaitingConf { .. } | Link::Resuming(_) | Link::Ready => {}
             Link::Idle
             | Link::Probing { .. }
             | Link::Dialing { .. }
             | Link::Waiting { .. }
             | Link::Closed => return,
         }
-        let message = match wire::decode(self.dialect, frame) {
+        let Some(frame) = self.look_at_first(frame, out) else { return };
+        let message = match wire::decode(self.dialect(), frame) {
             Ok(message) => message,
             Err(error) => return oddity(Oddity::Unreadable(error), out),
         };

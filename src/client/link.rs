@@ -6,10 +6,9 @@ use super::inbound::Reply;
 use super::machine::Client;
 use super::requests::RequestId;
 use crate::actions::Actions;
-use crate::preflight::{self, ProbeFailed, Verdict};
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
-use crate::wire::SpecialReply;
+use crate::wire::{SpecialReply, length};
 
 /// Where the connection stands.
 #[derive(Debug)]
@@ -20,6 +19,8 @@ pub(super) enum Link {
     Probing { deadline: Instant },
     /// The WebSocket is being opened.
     Dialing { deadline: Instant },
+    /// The WebSocket is open; whether the server announces 2.0 is still to be seen.
+    AwaitingConf { deadline: Instant },
     /// The WebSocket is open, the session held is not yet back.
     Resuming(Resumption),
     /// Requests and signals can be sent.
@@ -69,7 +70,9 @@ impl Link {
     pub(super) const fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Idle | Self::Ready | Self::Closed => None,
-            Self::Probing { deadline } | Self::Dialing { deadline } => Some(*deadline),
+            Self::Probing { deadline }
+            | Self::Dialing { deadline }
+            | Self::AwaitingConf { deadline } => Some(*deadline),
             Self::Waiting { until } => Some(*until),
             Self::Resuming(resumption) => Some(match resumption.step {
                 Step::Asked { deadline } => deadline,
@@ -81,7 +84,10 @@ impl Link {
     pub(super) const fn status(&self) -> Status {
         match self {
             Self::Idle => Status::Idle,
-            Self::Probing { .. } | Self::Dialing { .. } | Self::Resuming(_) => Status::Connecting,
+            Self::Probing { .. }
+            | Self::Dialing { .. }
+            | Self::AwaitingConf { .. }
+            | Self::Resuming(_) => Status::Connecting,
             Self::Ready => Status::Connected,
             Self::Waiting { .. } => Status::Waiting,
             Self::Closed => Status::Closed,
@@ -91,47 +97,6 @@ impl Link {
 
 /// What the host reports about the connection.
 impl Client {
-    /// The answer to [`Action::Probe`], or that there is none. Ignored unless a probe is under way.
-    pub fn handle_probed(
-        &mut self,
-        now: Instant,
-        answer: Result<preflight::Answer, ProbeFailed>,
-        out: &mut Actions<Action>,
-    ) {
-        let now = self.advance(now);
-        let Link::Probing { .. } = self.link else { return };
-        match answer.map(|answer| answer.evaluate()) {
-            Ok(Verdict::Speaks(metadata)) => {
-                self.dialect = metadata.dialect();
-                self.link = Link::Dialing { deadline: now + self.config.dial_timeout };
-                out.push(Action::Dial);
-            }
-            Ok(Verdict::TryLater) => self.fail(ConnectError::Unavailable, out),
-            Ok(Verdict::Unknown(version)) => {
-                self.give_up(ConnectError::IncompatibleVersion(version), out);
-            }
-            Ok(Verdict::NotWebWire) => self.give_up(ConnectError::NotWebWire, out),
-            Err(ProbeFailed) => self.fail(ConnectError::ProbeFailed, out),
-        }
-    }
-
-    /// The WebSocket that [`Action::Dial`] asked for is open. If no socket is wanted at all, the
-    /// host is told to hang up; in the remaining states, ignored.
-    pub fn handle_opened(&mut self, now: Instant, out: &mut Actions<Action>) {
-        self.advance(now);
-        match self.link {
-            Link::Dialing { .. } => match &self.session {
-                Some(session) => {
-                    let (id, key) = (self.requests.next_id(), session.key.clone());
-                    self.ask_for_session(id, key, 0, out);
-                }
-                None => self.become_ready(out),
-            },
-            Link::Idle | Link::Waiting { .. } | Link::Closed => out.push(Action::Hangup),
-            Link::Probing { .. } | Link::Resuming(_) | Link::Ready => {}
-        }
-    }
-
     /// The WebSocket is closed, or could not be opened. Ignored if none was asked for.
     ///
     /// Requests that were sent end as [`ConnectionLost`](super::RequestError::ConnectionLost);
@@ -140,8 +105,9 @@ impl Client {
     pub fn handle_disconnect(&mut self, now: Instant, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {
-            Link::Dialing { .. } => self.fail(ConnectError::DialFailed, out),
-            Link::Resuming(_) => self.fail(ConnectError::LostWhileResuming, out),
+            Link::Dialing { .. } => self.dial_failed(out),
+            Link::AwaitingConf { .. } => self.lost_before_settled(out),
+            Link::Resuming(_) => self.fail(ConnectError::LostBeforeReady, out),
             Link::Ready => {
                 let retry = self.wait_or_idle();
                 let reason = DisconnectReason::Lost;
@@ -154,24 +120,30 @@ impl Client {
     }
 
     /// Does what is due: ends requests whose time is over, gives up a phase of connecting that
-    /// takes too long, makes the next attempt. A no-op before
+    /// takes too long, makes the next attempt, sends a heartbeat. A no-op before
     /// [`next_timeout`](Self::next_timeout).
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
         self.end_expired(out);
-        if self.link.deadline().is_none_or(|deadline| deadline > now) {
-            return;
+        if self.link.deadline().is_some_and(|deadline| deadline <= now) {
+            self.handle_link_timeout(out);
         }
+        // Last, because whatever was sent before makes it unnecessary.
+        self.beat(out);
+    }
+
+    fn handle_link_timeout(&mut self, out: &mut Actions<Action>) {
         match core::mem::replace(&mut self.link, Link::Idle) {
-            Link::Probing { .. } => {
-                out.push(Action::Hangup);
-                self.fail(ConnectError::ProbeTimedOut, out);
-            }
+            Link::Probing { .. } => self.probe_timed_out(out),
             Link::Dialing { .. } => {
                 out.push(Action::Hangup);
                 self.fail(ConnectError::DialTimedOut, out);
             }
-            Link::Waiting { .. } => self.probe(out),
+            link @ Link::AwaitingConf { .. } => {
+                self.link = link;
+                self.conf_timed_out(out);
+            }
+            Link::Waiting { .. } => self.attempt(out),
             Link::Resuming(resumption) => match resumption.step {
                 Step::Asked { .. } => self.pause_resumption(resumption, out),
                 Step::Pausing { .. } => self.ask_again_for_session(resumption, out),
@@ -183,24 +155,40 @@ impl Client {
 
 /// The transitions.
 impl Client {
-    pub(super) fn probe(&mut self, out: &mut Actions<Action>) {
-        self.link = Link::Probing { deadline: self.now() + self.config.probe_timeout };
-        out.push(Action::Probe);
-    }
-
-    /// An attempt failed in a way that another one need not.
-    fn fail(&mut self, error: ConnectError, out: &mut Actions<Action>) {
-        let retry = self.wait_or_idle();
+    /// An attempt failed: the next one comes after a pause, unless it would fail likewise.
+    pub(super) fn fail(&mut self, error: ConnectError, out: &mut Actions<Action>) {
+        let retry = if error.is_definite() {
+            self.link = Link::Idle;
+            self.backoff.reset();
+            self.forget_server();
+            None
+        } else {
+            self.wait_or_idle()
+        };
         out.push(Action::Event(Event::ConnectFailed { error, retry }));
         self.end_queued_unless(retry, out);
     }
 
-    /// An attempt failed in a way that every other would.
-    fn give_up(&mut self, error: ConnectError, out: &mut Actions<Action>) {
-        self.link = Link::Idle;
-        self.backoff.reset();
-        out.push(Action::Event(Event::ConnectFailed { error, retry: None }));
-        self.end_queued(out);
+    /// The WebSocket is open, but the server does not suit.
+    pub(super) fn refuse(&mut self, error: ConnectError, out: &mut Actions<Action>) {
+        out.push(Action::Hangup);
+        if let Link::Ready = self.link {
+            let reason = DisconnectReason::Incompatible;
+            out.push(Action::Event(Event::Disconnected { reason, retry: None }));
+        }
+        self.fail(error, out);
+        self.end_sent(out);
+    }
+
+    /// The version is settled.
+    pub(super) fn start(&mut self, out: &mut Actions<Action>) {
+        match &self.session {
+            Some(session) => {
+                let (id, key) = (self.requests.next_id(), session.key.clone());
+                self.ask_for_session(id, key, 0, out);
+            }
+            None => self.become_ready(out),
+        }
     }
 
     fn wait_or_idle(&mut self) -> Option<Instant> {
@@ -237,11 +225,15 @@ impl Client {
         earlier: u32,
         out: &mut Actions<Action>,
     ) {
-        let frame = out.encoder.restore_session(id.identifier(), key.as_str().as_bytes());
-        out.push(Action::Send(frame));
         let step = Step::Asked { deadline: self.now() + self.config.resume_timeout };
-        let attempts = earlier.saturating_add(1);
-        self.link = Link::Resuming(Resumption { id, key, attempts, step });
+        let resumption = Resumption { id, key, attempts: earlier.saturating_add(1), step };
+        let key = resumption.key.as_str().as_bytes();
+        if self.check_length(length::IDENTIFIED + key.len()).is_err() {
+            return self.lose_session(&resumption, SessionLoss::Refused, out);
+        }
+        let frame = out.encoder.restore_session(id.identifier(), key);
+        self.transmit(frame, out);
+        self.link = Link::Resuming(resumption);
     }
 
     /// Asks the server again, unless the session was closed or replaced in the meantime.

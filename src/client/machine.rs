@@ -2,28 +2,39 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use super::action::{Action, DisconnectReason, Event, Outcome};
 use super::backoff::Backoff;
 use super::config::Config;
+use super::discovery::{Discovered, Discovery};
 use super::error::{Misuse, RequestError};
+use super::heartbeat::Heartbeat;
 use super::link::{Link, Status};
 use super::requests::{Call, Purpose, RequestId, Requests};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
-use crate::wire::{Name, Payload, check_signal};
+use crate::wire::{Encoder, Name, Payload, check_signal};
 
 /// A deadline that no clock passes: what saturated while it was computed.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// The message is longer than what the server reads; both in bytes.
+pub(super) struct TooLarge {
+    length: usize,
+    buffer: usize,
+}
 
 /// A client of one server. The [module](super) has the contract.
 #[derive(Debug)]
 pub struct Client {
     pub(super) config: Config,
     pub(super) link: Link,
-    /// What the server speaks; settled by the preflight, before anything is sent.
-    pub(super) dialect: Dialect,
+    pub(super) discovery: Discovery,
+    /// Of the connection there is, if its server wants any.
+    pub(super) heartbeat: Option<Heartbeat>,
     pub(super) session: Option<Session>,
     pub(super) requests: Requests,
     pub(super) backoff: Backoff,
@@ -36,13 +47,15 @@ impl Client {
     /// A client that does nothing yet. `seed` spreads reconnecting clients over time and needs no
     /// other quality than to differ between them.
     pub const fn new(config: Config, seed: u64) -> Self {
+        let backoff = Backoff::new(config.initial_backoff, config.max_backoff, seed);
         Self {
             config,
             link: Link::Idle,
-            dialect: Dialect::V1_4,
+            discovery: Discovery::new(),
+            heartbeat: None,
             session: None,
             requests: Requests::new(),
-            backoff: Backoff::new(config.initial_backoff, config.max_backoff, seed),
+            backoff,
             now: Instant::EPOCH,
         }
     }
@@ -53,8 +66,12 @@ impl Client {
     pub fn connect(&mut self, now: Instant, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {
-            Link::Idle | Link::Closed | Link::Waiting { .. } => self.probe(out),
-            Link::Probing { .. } | Link::Dialing { .. } | Link::Resuming(_) | Link::Ready => {}
+            Link::Idle | Link::Closed | Link::Waiting { .. } => self.attempt(out),
+            Link::Probing { .. }
+            | Link::Dialing { .. }
+            | Link::AwaitingConf { .. }
+            | Link::Resuming(_)
+            | Link::Ready => {}
         }
     }
 
@@ -67,7 +84,9 @@ impl Client {
     /// # Errors
     ///
     /// [`Misuse::EmptyRequest`], [`Misuse::NotConnected`] before `connect` and after `close`,
-    /// [`Misuse::TooManyRequests`], [`Misuse::QueueFull`]. Nothing is sent or kept then.
+    /// [`Misuse::TooManyRequests`], [`Misuse::QueueFull`], [`Misuse::TooLarge`] if the server does
+    /// not read messages of that length. Nothing is sent or kept then. That a request which has to
+    /// wait is too large turns out later, as [`RequestError::TooLarge`].
     pub fn request(
         &mut self,
         now: Instant,
@@ -108,9 +127,9 @@ impl Client {
         if !matches!(self.link, Link::Ready) {
             return Err(Misuse::NotConnected);
         }
-        check_signal(self.dialect, 0, name, payload)?;
+        check_signal(self.dialect(), self.message_buffer(), name, payload)?;
         let frame = out.encoder.signal(name, payload);
-        out.push(Action::Send(frame));
+        self.transmit(frame, out);
         Ok(())
     }
 
@@ -164,6 +183,7 @@ impl Client {
             Link::Idle
             | Link::Probing { .. }
             | Link::Dialing { .. }
+            | Link::AwaitingConf { .. }
             | Link::Waiting { .. }
             | Link::Closed => self.requests.is_restoring(),
         };
@@ -184,7 +204,10 @@ impl Client {
         let link = core::mem::replace(&mut self.link, Link::Closed);
         match link {
             Link::Idle | Link::Waiting { .. } | Link::Closed => {}
-            Link::Probing { .. } | Link::Dialing { .. } | Link::Resuming(_) => {
+            Link::Probing { .. }
+            | Link::Dialing { .. }
+            | Link::AwaitingConf { .. }
+            | Link::Resuming(_) => {
                 out.push(Action::Hangup);
             }
             Link::Ready => {
@@ -204,13 +227,25 @@ impl Client {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; `None` if only a call
     /// can change anything.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let deadlines = [self.link.deadline(), self.requests.next_deadline()];
+        let heartbeat = self.live_heartbeat().map(Heartbeat::deadline);
+        let deadlines = [self.link.deadline(), self.requests.next_deadline(), heartbeat];
         deadlines.into_iter().flatten().min().filter(|deadline| *deadline != NEVER)
     }
 
     /// Where the client stands.
     pub const fn status(&self) -> Status {
         self.link.status()
+    }
+
+    /// What the server speaks on this connection, or spoke on the latest one.
+    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt until that is settled.
+    pub const fn dialect(&self) -> Dialect {
+        self.discovery.found.dialect
+    }
+
+    /// What is known of the server, also if it turned out not to suit.
+    pub const fn discovered(&self) -> &Discovered {
+        &self.discovery.found
     }
 
     /// The session that is held, with or without a connection.
@@ -253,11 +288,16 @@ impl Client {
             Link::Ready => false,
             Link::Probing { .. }
             | Link::Dialing { .. }
+            | Link::AwaitingConf { .. }
             | Link::Resuming(_)
             | Link::Waiting { .. } => true,
         };
         if self.requests.remembered() >= self.config.max_pending_requests {
             return Err(Misuse::TooManyRequests);
+        }
+        if let (false, Err(TooLarge { length, buffer })) = (queues, self.check_length(call.size()))
+        {
+            return Err(Misuse::TooLarge { length, buffer });
         }
         let queued_bytes = self.requests.queued_bytes().saturating_add(call.size());
         if queues && queued_bytes > self.config.max_queued_bytes {
@@ -288,13 +328,64 @@ impl Client {
             }
         };
         self.requests.await_reply(id, purpose, deadline);
+        self.transmit(frame, out);
+    }
+
+    pub(super) fn transmit(&mut self, frame: Bytes, out: &mut Actions<Action>) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.sent(self.now);
+        }
         out.push(Action::Send(frame));
+    }
+
+    /// Sends a heartbeat if one is due.
+    pub(super) fn beat(&mut self, out: &mut Actions<Action>) {
+        if self.live_heartbeat().is_none() {
+            return;
+        }
+        if self.heartbeat.as_mut().is_some_and(|heartbeat| heartbeat.is_due(self.now)) {
+            out.push(Action::Send(Encoder::heartbeat()));
+        }
+    }
+
+    /// The heartbeat, if there is a connection that it keeps alive.
+    fn live_heartbeat(&self) -> Option<&Heartbeat> {
+        match self.link {
+            Link::Resuming(_) | Link::Ready => self.heartbeat.as_ref(),
+            Link::Idle
+            | Link::Probing { .. }
+            | Link::Dialing { .. }
+            | Link::AwaitingConf { .. }
+            | Link::Waiting { .. }
+            | Link::Closed => None,
+        }
+    }
+
+    /// The longest message that the server has announced to read, in bytes. Counts in the dialects
+    /// that have one.
+    fn message_buffer(&self) -> usize {
+        let conf = self.discovery.found.accept_conf.as_ref();
+        let announced = conf.map(|conf| conf.message_buffer_size);
+        announced.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the server reads messages of this length, in bytes (protocol §4.6).
+    pub(super) fn check_length(&self, length: usize) -> Result<(), TooLarge> {
+        let buffer = self.message_buffer();
+        if self.dialect().rules().bounded_by_buffer && length > buffer {
+            return Err(TooLarge { length, buffer });
+        }
+        Ok(())
     }
 
     /// Sends all that waited for the connection, but what waited too long.
     pub(super) fn send_queued(&mut self, out: &mut Actions<Action>) {
         self.end_expired(out);
         while let Some((id, call, deadline)) = self.requests.take_queued() {
+            if let Err(TooLarge { length, buffer }) = self.check_length(call.size()) {
+                done(id, Err(RequestError::TooLarge { length, buffer }), out);
+                continue;
+            }
             match call {
                 Call::Close if !self.has_session_to_close() => done(id, Ok(Payload::EMPTY), out),
                 Call::Close | Call::Request { .. } | Call::Restore(_) => {

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::session::SessionKey;
 use crate::time::Instant;
-use crate::wire::{Identifier, Name, Payload};
+use crate::wire::{Identifier, Name, Payload, length};
 
 /// Names a request of one client. Never used twice by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,12 +39,12 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// The length of its message in bytes, but for a padding byte.
+    /// The length of its message in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
-            Self::Request { name, payload } => 10 + name.len() + payload.len(),
-            Self::Restore(key) => 9 + key.as_str().len(),
-            Self::Close => 9,
+            Self::Request { name, payload } => length::request(name, payload),
+            Self::Restore(key) => length::IDENTIFIED + key.as_str().len(),
+            Self::Close => length::IDENTIFIED,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The client machine: every state, every message, every outcome.
 
+mod discovery;
+mod limits;
 mod link;
+mod memory;
 mod messages;
 mod requests;
 mod session;
@@ -15,7 +18,7 @@ use bytes::Bytes;
 
 use super::link::Link;
 use super::*;
-use crate::preflight::Answer;
+use crate::preflight::{Answer, Metadata, ProbeFailed};
 use crate::wire::{Identifier, Name, Payload};
 use crate::{Actions, Instant, Session, SessionKey};
 
@@ -56,6 +59,21 @@ fn frame(kind: u8, id: u64, rest: &[u8]) -> Bytes {
     frame.extend_from_slice(Identifier::from_counter(id).as_bytes());
     frame.extend_from_slice(rest);
     frame.into()
+}
+
+/// An accept-conf; the read timeout is in milliseconds.
+fn conf(major: u8, read_timeout: u32, buffer: u32, sub_protocol: &[u8]) -> Vec<u8> {
+    let (timeout, buffer) = (read_timeout.to_le_bytes(), buffer.to_le_bytes());
+    [&[0x17, major, 0], &timeout[..], &buffer, sub_protocol].concat()
+}
+
+/// Settings of a client of 1.4 alone, for what has nothing to do with versions.
+fn v1_4() -> Config {
+    builder_1_4().build().unwrap()
+}
+
+fn builder_1_4() -> ConfigBuilder {
+    Config::builder().protocol(Protocol::V1_4)
 }
 
 impl Fixture {
@@ -100,8 +118,15 @@ impl Fixture {
     }
 
     fn dialing(&mut self) {
-        let body = "{\"protocol-version\":\"1.4\"}";
-        self.client.handle_probed(self.now, Ok(answer(200, body)), &mut self.out);
+        self.probed(Ok(Answer { status: 200, body: Metadata::V1_4.to_body() }));
+    }
+
+    fn probed(&mut self, answer: Result<Answer, ProbeFailed>) {
+        self.client.handle_probed(self.now, answer, &mut self.out);
+    }
+
+    fn refused(&mut self, status: u16) {
+        self.client.handle_refused(self.now, status, &mut self.out);
     }
 
     fn opened(&mut self) {

@@ -3,25 +3,15 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use serde_json::Value;
-use wwr::client::{Action, Client, Config, ConnectError, Event, Misuse, RequestError, RequestId};
-use wwr::{Actions, Instant, Payload, Session, SessionKey};
+use wwr::client::{Action, Client, Config, Event, RequestId, Status};
+use wwr::preflight::Answer;
+use wwr::{Actions, Instant, Name, Payload, SessionKey};
 
-use crate::recording::{Described, content, quoted};
+use crate::recording::{Reference, content, quoted};
+use crate::told::Told;
 
-/// What an application is told, by an outcome or by an event.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Told {
-    ConnectFailed(ConnectError),
-    Reply(Payload),
-    Restored(Session),
-    Failed(RequestError),
-    Refused(Misuse),
-    Signal(Payload),
-    SessionCreated(Session),
-    SessionClosed,
-    Disconnected,
-}
+/// A request for oneself, and the reply.
+const QUESTION: &str = "are you still there?";
 
 /// One of the clients of a scenario and its host.
 pub(crate) struct Player {
@@ -32,27 +22,29 @@ pub(crate) struct Player {
     pub(crate) conn: u64,
     /// What the host was last told to begin or to end.
     pub(crate) host: Option<Action>,
-    pub(crate) sent: VecDeque<Bytes>,
-    pub(crate) restoring: BTreeSet<RequestId>,
+    /// When what was sent.
+    pub(crate) sent: VecDeque<(Instant, Bytes)>,
+    restoring: BTreeSet<RequestId>,
     /// Results of calls, in order.
     pub(crate) results: VecDeque<Told>,
     /// Events, in order. The reference tells of them on another task than of results.
     pub(crate) hooks: VecDeque<Told>,
+    reference: Reference,
 }
 
 impl Player {
-    pub(crate) fn new(reconnect: bool) -> Self {
-        let config = Config::builder().reconnect(reconnect).build().unwrap();
+    pub(crate) fn new(reference: Reference, config: Config, now: Instant) -> Self {
         Self {
             client: Client::new(config, 1),
             out: Actions::new(),
-            now: Instant::EPOCH,
+            now,
             conn: 0,
             host: None,
             sent: VecDeque::new(),
             restoring: BTreeSet::new(),
             results: VecDeque::new(),
             hooks: VecDeque::new(),
+            reference,
         }
     }
 
@@ -60,7 +52,7 @@ impl Player {
         while let Some(action) = self.out.pop() {
             match action {
                 Action::Probe | Action::Dial | Action::Hangup => self.host = Some(action),
-                Action::Send(frame) => self.sent.push_back(frame),
+                Action::Send(frame) => self.sent.push_back((self.now, frame)),
                 Action::Done { id, outcome } => self.results.push_back(match outcome {
                     Ok(_) if self.restoring.contains(&id) => {
                         Told::Restored(self.client.session().unwrap().clone())
@@ -73,13 +65,16 @@ impl Player {
         }
     }
 
-    pub(crate) fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event) {
         match event {
             Event::ConnectFailed { error, .. } => {
                 self.results.push_back(Told::ConnectFailed(error));
             }
-            Event::Signal(signal) => self.hooks.push_back(Told::Signal(signal.into_payload())),
+            Event::Signal(signal) => self.hooks.push_back(Told::Signal(signal)),
             Event::SessionCreated(session) => self.hooks.push_back(Told::SessionCreated(session)),
+            Event::SessionRestored(session) if self.reference == Reference::V2_0 => {
+                self.hooks.push_back(Told::SessionRestored(session));
+            }
             Event::SessionClosed => self.hooks.push_back(Told::SessionClosed),
             Event::Disconnected { .. } => self.hooks.push_back(Told::Disconnected),
             // The reference has no hooks for these.
@@ -90,11 +85,56 @@ impl Player {
         }
     }
 
-    /// Lets time pass until something is due.
-    pub(crate) fn due(&mut self) {
-        self.now = self.client.next_timeout().expect("something is due");
-        self.client.handle_timeout(self.now, &mut self.out);
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.status() == Status::Connected
+    }
+
+    pub(crate) fn connect(&mut self) {
+        self.client.connect(self.now, &mut self.out);
         self.carry_out();
+    }
+
+    pub(crate) fn answer_probe(&mut self, status: u16, body: &str) {
+        let answer = Answer { status, body: Bytes::copy_from_slice(body.as_bytes()) };
+        self.client.handle_probed(self.now, Ok(answer), &mut self.out);
+        self.carry_out();
+    }
+
+    /// The WebSocket is open, or the server answered otherwise.
+    pub(crate) fn answer_dial(&mut self, status: u16) {
+        match status {
+            101 => self.client.handle_opened(self.now, &mut self.out),
+            _ => self.client.handle_refused(self.now, status, &mut self.out),
+        }
+        self.carry_out();
+    }
+
+    pub(crate) fn receive(&mut self, frame: Bytes) {
+        self.client.handle_message(self.now, frame, &mut self.out);
+        self.carry_out();
+    }
+
+    pub(crate) fn disconnect(&mut self) {
+        self.client.handle_disconnect(self.now, &mut self.out);
+        self.carry_out();
+    }
+
+    /// Lets time pass, and does what is due by then when it is due.
+    pub(crate) fn advance_to(&mut self, then: Instant) {
+        while let Some(due) = self.client.next_timeout().filter(|due| *due <= then) {
+            self.now = self.now.max(due);
+            self.client.handle_timeout(self.now, &mut self.out);
+            self.carry_out();
+        }
+        self.now = self.now.max(then);
+    }
+
+    /// Lets time pass until something has happened.
+    pub(crate) fn wait_until(&mut self, happened: impl Fn(&Self) -> bool) {
+        while !happened(self) {
+            let due = self.client.next_timeout().expect("something is due");
+            self.advance_to(due);
+        }
     }
 
     /// The call that the reference's application makes; `frame` is what it led to.
@@ -103,6 +143,10 @@ impl Player {
         let made = match function {
             "Request" | "TimedRequest" | "Signal" => {
                 let (name, payload, timeout) = content(arguments, frame);
+                let name = match name {
+                    Ok(name) => name,
+                    Err(invalid) => return self.results.push_back(Told::NoName(invalid)),
+                };
                 if function == "Signal" {
                     self.client.signal(self.now, &name, &payload, &mut self.out).map(|()| None)
                 } else {
@@ -127,49 +171,18 @@ impl Player {
         }
         self.carry_out();
     }
-}
 
-/// Whether what the reference told its application is what ours tells.
-pub(crate) fn agrees(recorded: &str, told: &Told) -> bool {
-    let error = |kind: &str| recorded.ends_with(&format!(" failed (webwire.{kind})"));
-    let session = |prefix: &str, separator: &str, session: &Session| {
-        let Some(rest) = recorded.strip_prefix(prefix) else { return false };
-        let (key, rest) = quoted(rest);
-        let info: Value =
-            serde_json::from_str(rest.strip_prefix(separator).unwrap().trim_end_matches(')'))
-                .unwrap();
-        let held = session.info.to_public();
-        let held = if held.is_empty() { Value::Null } else { Value::Object(held) };
-        key == session.key.as_str() && info == held
-    };
-    let payload = |prefix: &str, payload: &Payload| {
-        let rest = recorded.strip_prefix(prefix);
-        rest.is_some_and(|rest| Described::parse(rest).0.is(payload))
-    };
-    match told {
-        Told::ConnectFailed(ConnectError::IncompatibleVersion(_)) => error("ConnIncompErr"),
-        Told::ConnectFailed(ConnectError::NotWebWire) => error("ProtocolErr"),
-        Told::ConnectFailed(_) => error("DisconnectedErr"),
-        Told::Reply(reply) => payload("reply (", reply),
-        Told::Restored(held) => session("session is now key ", ", info ", held),
-        Told::Failed(RequestError::Failed(reply)) => {
-            let (code, message) = (json(&reply.code()), json(&reply.message()));
-            recorded == format!("Request failed (webwire.ReqErr, code {code}, message {message})")
-        }
-        Told::Failed(RequestError::Internal) => error("ReqInternalErr"),
-        Told::Failed(RequestError::ServerShutdown) => error("ReqSrvShutdownErr"),
-        Told::Failed(RequestError::SessionNotFound) => error("SessNotFoundErr"),
-        Told::Failed(RequestError::MaxSessionConnections) => error("MaxSessConnsReachedErr"),
-        Told::Failed(RequestError::SessionsDisabled) => error("SessionsDisabledErr"),
-        Told::Failed(RequestError::TimedOut { sent: true }) => error("ReqTimeoutErr"),
-        Told::Failed(_) | Told::Refused(_) => false,
-        Told::Signal(signal) => payload("OnSignal(", signal),
-        Told::SessionCreated(created) => session("OnSessionCreated(key ", "; info ", created),
-        Told::SessionClosed => recorded == "OnSessionClosed",
-        Told::Disconnected => recorded == "OnDisconnected",
+    /// The client is still good for something: a request is sent, and its reply read.
+    pub(crate) fn is_alive(&mut self) {
+        let question = Payload::utf8_static(QUESTION);
+        let name = Name::default();
+        self.client.request(self.now, name, question.clone(), None, &mut self.out).unwrap();
+        self.carry_out();
+        let (_, frame) = self.sent.pop_back().unwrap();
+        let mut reply = vec![0xc0];
+        reply.extend_from_slice(&frame[1..9]);
+        reply.extend_from_slice(QUESTION.as_bytes());
+        self.receive(reply.into());
+        assert_eq!(self.results.pop_back(), Some(Told::Reply(question)));
     }
-}
-
-pub(crate) fn json(text: &str) -> String {
-    serde_json::to_string(text).unwrap()
 }

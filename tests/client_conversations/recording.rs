@@ -5,13 +5,68 @@ use core::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use wwr::wire::{self, Message};
-use wwr::{Dialect, Encoding, Name, Payload};
+use wwr::{Dialect, Encoding, InvalidName, Name, Payload};
+
+/// Which reference was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reference {
+    V1_4,
+    V2_0,
+}
+
+impl Reference {
+    pub(crate) const fn dialect(self) -> Dialect {
+        match self {
+            Self::V1_4 => Dialect::V1_4,
+            Self::V2_0 => Dialect::V2_0,
+        }
+    }
+
+    /// All that was recorded.
+    pub(crate) fn recordings(self) -> Vec<Recording> {
+        let lines = match self {
+            Self::V1_4 => include_str!("../vectors/transcripts-1.4.jsonl"),
+            Self::V2_0 => include_str!("../vectors/transcripts-2.0.jsonl"),
+        };
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
 
 #[derive(Deserialize)]
 pub(crate) struct Recording {
     pub(crate) scenario: String,
     pub(crate) client: String,
+    pub(crate) server_options: ServerOptions,
     pub(crate) events: Vec<Recorded>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ServerOptions {
+    #[serde(default)]
+    sub_protocol: String,
+}
+
+impl Recording {
+    /// The client's sub-protocol, which the recording tells only in words.
+    pub(crate) fn client_sub_protocol(&self) -> Option<String> {
+        match &*self.scenario {
+            "accept-conf-sub-protocol" => Some(self.server_options.sub_protocol.clone()),
+            "connect-sub-protocol-mismatch" | "connect-sub-protocol-client-only" => {
+                Some("another".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the client reconnects by itself.
+    pub(crate) fn reconnects(&self) -> bool {
+        self.scenario.contains("-auto")
+    }
+
+    /// Whether a connection ended at all while its scenario was recorded.
+    pub(crate) fn ends(&self, conn: u64) -> bool {
+        self.events.iter().any(|event| event.conn == Some(conn) && event.tcp.is_some())
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -23,6 +78,8 @@ pub(crate) struct Recorded {
     pub(crate) http: Option<String>,
     pub(crate) tcp: Option<String>,
     pub(crate) app: Option<String>,
+    /// Milliseconds since the start, where they were recorded.
+    pub(crate) ms: Option<u64>,
 }
 
 /// The label of the client and what it does, of an event such as `client A: Close`.
@@ -31,7 +88,10 @@ pub(crate) fn of_client(app: &str) -> Option<(&str, &str)> {
 }
 
 /// Name, payload and time limit of a call such as `name "a"; utf8, text "b"; 80ms)`.
-pub(crate) fn content(arguments: &str, frame: Option<&Bytes>) -> (Name, Payload, Option<Duration>) {
+pub(crate) fn content(
+    arguments: &str,
+    frame: Option<&Bytes>,
+) -> (Result<Name, InvalidName>, Payload, Option<Duration>) {
     let (name, rest) = quoted(arguments.strip_prefix("name ").unwrap());
     let (described, rest) = Described::parse(rest.strip_prefix("; ").unwrap());
     let payload = match &described.bytes {
@@ -43,10 +103,11 @@ pub(crate) fn content(arguments: &str, frame: Option<&Bytes>) -> (Name, Payload,
         },
     };
     assert!(described.is(&payload));
-    let millis = rest.strip_prefix("; ").map(|rest| rest.strip_suffix("ms)").unwrap());
+    let limit = rest.strip_prefix("; within ").or(rest.strip_prefix("; "));
+    let millis = limit.map(|limit| limit.strip_suffix("ms)").unwrap());
     let timeout = millis.map(|millis| Duration::from_millis(millis.parse().unwrap()));
     assert!(timeout.is_some() || rest == ")", "{rest}");
-    (Name::new(name).unwrap(), payload, timeout)
+    (Name::new(name), payload, timeout)
 }
 
 /// A payload as recordings describe it: `binary, empty`, `utf8, text "a"`, `utf16, bytes 0x6100`,

@@ -8,7 +8,7 @@ use wwr::client::{
     Action, Client, Config, Event, Misuse, Outcome, RequestError, RequestId, Status,
 };
 use wwr::preflight::{Answer, ProbeFailed};
-use wwr::wire::{Kind, Message, decode};
+use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
 use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey};
 
 /// What may wait at most.
@@ -144,6 +144,19 @@ impl World {
         }
     }
 
+    pub fn refused(&mut self, status: u16) {
+        if self.host == Host::Dialing {
+            self.host = Host::Nothing;
+            self.client.handle_refused(self.now, status, &mut self.out);
+        }
+    }
+
+    pub fn announce(&mut self, conf: &AcceptConf) {
+        let message = Message::AcceptConf(conf.clone());
+        let frame = Encoder::new().encode(Dialect::V2_0, &message).expect("it can be written");
+        self.receive(frame);
+    }
+
     pub fn lost(&mut self) {
         if matches!(self.host, Host::Dialing | Host::Open) {
             self.host = Host::Nothing;
@@ -170,6 +183,7 @@ impl World {
     pub fn stray_disconnect(&mut self) {
         if matches!(self.host, Host::Nothing | Host::Probing) {
             self.client.handle_disconnect(self.now, &mut self.out);
+            self.client.handle_refused(self.now, 404, &mut self.out);
             assert!(self.out.is_empty());
         }
     }
@@ -186,7 +200,7 @@ impl World {
                 Message::Reply { id, .. }
                 | Message::ErrorReply { id, .. }
                 | Message::SpecialReply { id, .. },
-            ) = decode(Dialect::V1_4, frame.clone())
+            ) = decode(self.client.dialect(), frame.clone())
             && self.sent.contains(&id.counter())
         {
             self.replied.insert(id.counter());
@@ -289,9 +303,18 @@ impl World {
 
     fn sent(&mut self, frame: Bytes) {
         assert_eq!(self.host, Host::Open, "nothing is sent without a socket");
-        let message = decode(Dialect::V1_4, frame).expect("what is sent can be read");
+        let dialect = self.client.dialect();
+        assert_ne!(dialect, Dialect::Unknown, "nothing is sent before the version is settled");
+        if dialect == Dialect::V2_0 {
+            let conf = self.client.discovered().accept_conf.as_ref().expect("it was announced");
+            let buffer = conf.message_buffer_size as usize;
+            assert!(frame.len() <= buffer.max(1), "{} bytes for {buffer}", frame.len());
+        }
+        let message = decode(dialect, frame).expect("what is sent can be read");
         let (id, wanted) = match &message {
             Message::Signal(_) => return assert!(self.connected),
+            // One may come before the connection is ready, while its session is resumed.
+            Message::Heartbeat => return,
             Message::Request { id, .. } => (*id, Made::Request),
             Message::CloseSession { id } => (*id, Made::CloseSession),
             Message::RestoreSession { id, .. } => (*id, Made::Restore),
@@ -319,7 +342,11 @@ impl World {
         let counter = id.identifier().counter();
         let (sent, replied) = (self.sent.contains(&counter), self.replied.contains(&counter));
         match outcome {
-            Err(RequestError::NotSent | RequestError::TimedOut { sent: false }) => assert!(!sent),
+            Err(
+                RequestError::NotSent
+                | RequestError::TooLarge { .. }
+                | RequestError::TimedOut { sent: false },
+            ) => assert!(!sent),
             Err(RequestError::ConnectionLost | RequestError::TimedOut { sent: true }) => {
                 assert!(sent && !replied);
             }

@@ -1,15 +1,14 @@
 //! The states of the connection.
 
 use super::*;
-use crate::preflight::ProbeFailed;
 
 /// Brings a fixture into a state and empties its list of actions.
 fn in_state(name: &str) -> Fixture {
-    let config = Config::default();
+    let config = v1_4();
     let mut fixture = match name {
         "Idle" => Fixture::new(config),
         "Probing" => {
-            let mut fixture = Fixture::new(config);
+            let mut fixture = Fixture::new(config.clone());
             fixture.connect();
             fixture
         }
@@ -70,12 +69,14 @@ const INPUTS: &[(&str, Input)] = &[
         fixture.timeout();
     }),
     ("probed", Fixture::dialing),
-    ("probed 503", |fixture| probed(fixture, Ok(answer(503, "")))),
-    ("probed 1.3", |fixture| probed(fixture, Ok(answer(200, r#"{"protocol-version":"1.3"}"#)))),
-    ("probed page", |fixture| probed(fixture, Ok(answer(404, "not found")))),
-    ("probe failed", |fixture| probed(fixture, Err(ProbeFailed))),
+    ("probed 503", |fixture| fixture.probed(Ok(answer(503, "")))),
+    ("probed 1.3", |fixture| fixture.probed(Ok(answer(200, r#"{"protocol-version":"1.3"}"#)))),
+    ("probed page", |fixture| fixture.probed(Ok(answer(404, "not found")))),
+    ("probe failed", |fixture| fixture.probed(Err(ProbeFailed))),
     ("opened", Fixture::opened),
     ("lost", Fixture::lost),
+    ("refused 404", |fixture| fixture.refused(404)),
+    ("refused 503", |fixture| fixture.refused(503)),
     ("restored", |fixture| fixture.receive(frame(0xc0, 1, SESSION.as_bytes()))),
     ("no session", |fixture| fixture.receive(frame(0xc0, 1, b"{}"))),
     ("shutdown", |fixture| fixture.receive(frame(1, 1, b""))),
@@ -86,10 +87,6 @@ const INPUTS: &[(&str, Input)] = &[
     ("protocol", |fixture| fixture.receive(frame(6, 1, b""))),
     ("error", |fixture| fixture.receive(frame(0, 1, b"\x01C"))),
 ];
-
-fn probed(fixture: &mut Fixture, answer: Result<Answer, ProbeFailed>) {
-    fixture.client.handle_probed(fixture.now, answer, &mut fixture.out);
-}
 
 /// State, input, next state, actions. What is not listed changes nothing and does nothing.
 const TRANSITIONS: &[(&str, &str, &str, &str)] = &[
@@ -107,10 +104,14 @@ const TRANSITIONS: &[(&str, &str, &str, &str)] = &[
     ("Dialing", "timeout", "Waiting", "Hangup ConnectFailed"),
     ("Dialing", "opened", "Ready", "Connected"),
     ("Dialing", "lost", "Waiting", "ConnectFailed"),
+    ("Dialing", "refused 404", "Waiting", "ConnectFailed"),
+    ("Dialing", "refused 503", "Waiting", "ConnectFailed"),
     ("Dialing, session", "close", "Closed", "Hangup"),
     ("Dialing, session", "timeout", "Waiting", "Hangup ConnectFailed"),
     ("Dialing, session", "opened", "Asked", "Send 20 2"),
     ("Dialing, session", "lost", "Waiting", "ConnectFailed"),
+    ("Dialing, session", "refused 404", "Waiting", "ConnectFailed"),
+    ("Dialing, session", "refused 503", "Waiting", "ConnectFailed"),
     ("Asked", "close", "Closed", "Hangup"),
     ("Asked", "timeout", "Pausing", ""),
     ("Asked", "lost", "Waiting", "ConnectFailed"),
@@ -178,11 +179,11 @@ fn states_and_what_applications_see_of_them() {
 
 #[test]
 fn without_reconnection_failures_lead_to_idle() {
-    let config = Config::builder().reconnect(false).build().unwrap();
+    let config = builder_1_4().reconnect(false).build().unwrap();
     let failures: [(&[Input], ConnectError); 6] = [
-        (&[|fixture| probed(fixture, Err(ProbeFailed))], ConnectError::ProbeFailed),
-        (&[|fixture| probed(fixture, Ok(answer(503, "")))], ConnectError::Unavailable),
-        (&[|fixture| probed(fixture, Ok(answer(200, "hello")))], ConnectError::NotWebWire),
+        (&[|fixture| fixture.probed(Err(ProbeFailed))], ConnectError::ProbeFailed),
+        (&[|fixture| fixture.probed(Ok(answer(503, "")))], ConnectError::Unavailable),
+        (&[|fixture| fixture.probed(Ok(answer(200, "hello")))], ConnectError::NotWebWire),
         (&[|fixture| fixture.pass(Duration::from_secs(10))], ConnectError::ProbeTimedOut),
         (&[Fixture::dialing, Fixture::lost], ConnectError::DialFailed),
         (
@@ -191,12 +192,12 @@ fn without_reconnection_failures_lead_to_idle() {
         ),
     ];
     for (inputs, error) in failures {
-        let mut fixture = Fixture::new(config);
+        let mut fixture = Fixture::new(config.clone());
         fixture.connect();
         let id = fixture.request("x").unwrap();
         inputs.iter().for_each(|input| input(&mut fixture));
         assert_eq!(state(&fixture.client), "Idle", "{error:?}");
-        let failed = Action::Event(Event::ConnectFailed { error, retry: None });
+        let failed = Action::Event(Event::ConnectFailed { error: error.clone(), retry: None });
         let not_sent = Action::Done { id, outcome: Err(RequestError::NotSent) };
         assert!(fixture.take().ends_with(&[failed, not_sent]), "{error:?}");
         assert_eq!(fixture.client.next_timeout(), None);
@@ -213,13 +214,13 @@ fn without_reconnection_failures_lead_to_idle() {
 fn an_incompatible_server_ends_the_attempts_with_one_clear_error() {
     let mut fixture = in_state("Probing");
     let id = fixture.request("x").unwrap();
-    probed(&mut fixture, Ok(answer(200, r#"{"protocol-version":"2.0"}"#)));
+    fixture.probed(Ok(answer(200, r#"{"protocol-version":"2.0"}"#)));
     let actions = fixture.take();
     let [Action::Event(Event::ConnectFailed { error, retry: None }), done] = &actions[..] else {
         panic!("{actions:?}");
     };
     assert!(
-        matches!(error, ConnectError::IncompatibleVersion(version) if version.as_str() == "2.0")
+        matches!(error, ConnectError::IncompatibleVersion { server, .. } if server.as_str() == "2.0")
     );
     assert_eq!(*done, Action::Done { id, outcome: Err(RequestError::NotSent) });
     assert_eq!(fixture.request("y"), Err(Misuse::NotConnected));
@@ -247,7 +248,7 @@ fn pauses_grow_with_failures_and_start_over_once_ready() {
     fixture.connect();
     let mut last = Duration::ZERO;
     for whole in [500, 1000, 2000, 4000, 8000].map(Duration::from_millis) {
-        probed(&mut fixture, Err(ProbeFailed));
+        fixture.probed(Err(ProbeFailed));
         let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
         assert!((whole / 2..=whole).contains(&pause) && pause > last, "{pause:?}");
         last = pause;
@@ -262,16 +263,16 @@ fn pauses_grow_with_failures_and_start_over_once_ready() {
 
 #[test]
 fn a_new_start_by_the_application_has_short_pauses() {
-    let starts: [Input; 2] = [Fixture::close, |fixture| probed(fixture, Ok(answer(200, "{}")))];
+    let starts: [Input; 2] = [Fixture::close, |fixture| fixture.probed(Ok(answer(200, "{}")))];
     for ended in starts {
         let mut fixture = in_state("Probing");
         for _ in 0..5 {
-            probed(&mut fixture, Err(ProbeFailed));
+            fixture.probed(Err(ProbeFailed));
             fixture.due();
         }
         ended(&mut fixture);
         fixture.connect();
-        probed(&mut fixture, Err(ProbeFailed));
+        fixture.probed(Err(ProbeFailed));
         let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
         assert!(pause <= Duration::from_millis(500), "{pause:?}");
     }
@@ -285,7 +286,7 @@ fn events_tell_when_the_next_attempt_comes() {
     let disconnected = Event::Disconnected { reason: DisconnectReason::Lost, retry };
     assert_eq!(fixture.take(), [Action::Event(disconnected)]);
     fixture.due();
-    probed(&mut fixture, Err(ProbeFailed));
+    fixture.probed(Err(ProbeFailed));
     let retry = fixture.client.next_timeout();
     let failed = Event::ConnectFailed { error: ConnectError::ProbeFailed, retry };
     assert_eq!(fixture.take(), [Action::Probe, Action::Event(failed)]);
@@ -298,8 +299,8 @@ fn a_clock_that_runs_backwards_stands_still() {
     fixture.client.handle_timeout(Instant::EPOCH, &mut fixture.out);
     fixture.client.connect(Instant::EPOCH, &mut fixture.out);
     assert_eq!((fixture.client.next_timeout(), fixture.labels().len()), (deadline, 0));
-    let body = "{\"protocol-version\":\"1.4\"}";
-    fixture.client.handle_probed(Instant::EPOCH, Ok(answer(200, body)), &mut fixture.out);
+    let answer = Answer { status: 200, body: Metadata::V1_4.to_body() };
+    fixture.client.handle_probed(Instant::EPOCH, Ok(answer), &mut fixture.out);
     assert_eq!(fixture.client.next_timeout(), Some(fixture.now + Duration::from_secs(5)));
 }
 

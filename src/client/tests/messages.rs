@@ -24,15 +24,15 @@ fn messages() -> Vec<Bytes> {
 
 #[test]
 fn without_a_socket_messages_are_ignored() {
-    let mut probing = Fixture::new(Config::default());
+    let mut probing = Fixture::new(v1_4());
     probing.connect();
-    let mut dialing = Fixture::new(Config::default());
+    let mut dialing = Fixture::new(v1_4());
     dialing.connect();
     dialing.dialing();
-    let mut closed = Fixture::ready(Config::default());
+    let mut closed = Fixture::ready(v1_4());
     closed.close();
-    let idle = Fixture::new(Config::default());
-    let waiting = Fixture::waiting(Config::default());
+    let idle = Fixture::new(v1_4());
+    let waiting = Fixture::waiting(v1_4());
     for mut fixture in [idle, probing, dialing, waiting, closed] {
         fixture.labels();
         let before = state(&fixture.client);
@@ -47,7 +47,7 @@ fn without_a_socket_messages_are_ignored() {
 #[test]
 fn nothing_that_a_server_sends_ends_a_connection() {
     for start in [Fixture::ready, Fixture::resuming] {
-        let mut fixture = start(Config::default());
+        let mut fixture = start(v1_4());
         let (before, timeout) = (state(&fixture.client), fixture.client.next_timeout());
         for message in messages() {
             fixture.receive(message);
@@ -79,7 +79,7 @@ fn strange_messages_are_reported_and_nothing_else() {
         (Bytes::from_static(b"\x15x"), Oddity::InvalidSession(InvalidSession::NotAnObject)),
         (Bytes::from_static(b"\x16"), Oddity::NoSessionToClose),
     ] {
-        let mut fixture = Fixture::ready(Config::default());
+        let mut fixture = Fixture::ready(v1_4());
         fixture.request("x").unwrap();
         fixture.labels();
         fixture.receive(message);
@@ -90,7 +90,7 @@ fn strange_messages_are_reported_and_nothing_else() {
 
 #[test]
 fn replies_to_nothing_are_ignored() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     for kind in [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0xbf, 0xc0] {
         fixture.receive(frame(kind, 9, b""));
     }
@@ -102,7 +102,7 @@ fn replies_to_nothing_are_ignored() {
 #[test]
 fn signals_come_with_their_names_as_slices_of_the_frame() {
     for start in [Fixture::ready, Fixture::resuming] {
-        let mut fixture = start(Config::default());
+        let mut fixture = start(v1_4());
         let received = Bytes::from_static(b"\x40\x05alarmfire");
         fixture.receive(received.clone());
         let actions = fixture.take();
@@ -115,17 +115,13 @@ fn signals_come_with_their_names_as_slices_of_the_frame() {
 #[test]
 fn signals_are_sent_at_once_or_refused() {
     let text = Payload::utf8("x");
-    let mut ready = Fixture::ready(Config::default());
+    let mut ready = Fixture::ready(v1_4());
     ready.signal("a", &text).unwrap();
     ready.signal("", &text).unwrap();
     ready.signal("a", &Payload::utf16("x")).unwrap();
     let sent = [&b"\x40\x01ax"[..], b"\x40\0x", b"\x41\x01a\0x\0"].map(Bytes::from_static);
     assert_eq!(ready.take(), sent.map(Action::Send));
-    for mut fixture in [
-        Fixture::new(Config::default()),
-        Fixture::waiting(Config::default()),
-        Fixture::resuming(Config::default()),
-    ] {
+    for mut fixture in [Fixture::new(v1_4()), Fixture::waiting(v1_4()), Fixture::resuming(v1_4())] {
         assert_eq!(fixture.signal("a", &text), Err(Misuse::NotConnected));
         assert!(fixture.take().is_empty());
     }
@@ -134,12 +130,12 @@ fn signals_are_sent_at_once_or_refused() {
 /// Q14-27: the reference sends signals that no peer reads.
 #[test]
 fn signals_without_payload_go_only_to_servers_that_read_them() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     let empty = [Payload::EMPTY, Payload::utf8(""), Payload::utf16("")];
     for payload in &empty {
         assert_eq!(fixture.signal("a", payload), Err(UnreadableSignal::NeedsPayload.into()));
     }
-    fixture.client.dialect = crate::Dialect::V2_0;
+    fixture.client.discovery.found.dialect = crate::Dialect::V2_0;
     assert_eq!(fixture.signal("a", &empty[0]), Ok(()));
     assert_eq!(fixture.signal("a", &empty[1]), Ok(()));
     assert_eq!(fixture.signal("a", &empty[2]), Err(UnreadableSignal::NeedsPayload.into()));
@@ -148,8 +144,8 @@ fn signals_without_payload_go_only_to_servers_that_read_them() {
 
 #[test]
 fn what_other_versions_send_depends_on_the_dialect() {
-    let mut fixture = Fixture::ready(Config::default());
-    fixture.client.dialect = crate::Dialect::V2_0;
+    let mut fixture = Fixture::ready(v1_4());
+    fixture.client.discovery.found.dialect = crate::Dialect::V2_0;
     fixture.receive(Bytes::from_static(b"\x21"));
     fixture.receive(Bytes::from_static(b"\x17\x02\0\x60\xea\0\0\0\x20\0\0"));
     fixture.receive(frame(6, 1, b""));

@@ -5,12 +5,12 @@ use crate::session::InvalidSession;
 use crate::wire::{ErrorReply, UnreadableSignal};
 
 fn bounded(requests: usize, bytes: usize) -> Config {
-    Config::builder().max_pending_requests(requests).max_queued_bytes(bytes).build().unwrap()
+    builder_1_4().max_pending_requests(requests).max_queued_bytes(bytes).build().unwrap()
 }
 
 #[test]
 fn identifiers_count_up_from_one_across_connections_and_kinds() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     fixture.request("a").unwrap();
     fixture.restore("KEY1").unwrap();
     fixture.receive(frame(0xc0, 2, SESSION.as_bytes()));
@@ -35,7 +35,7 @@ fn identifiers_count_up_from_one_across_connections_and_kinds() {
 
 #[test]
 fn a_ready_connection_takes_requests_of_all_encodings_at_once() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     for (payload, sent) in [
         (Payload::binary(&b"x"[..]), frame(0x7f, 1, b"\x03oddx")),
         (Payload::utf8("x"), frame(0x80, 2, b"\x03oddx")),
@@ -65,7 +65,7 @@ fn every_reply_has_its_outcome() {
         (frame(5, 1, b""), Err(RequestError::SessionsDisabled)),
         (frame(6, 1, b""), Err(RequestError::Protocol)),
     ] {
-        let mut fixture = Fixture::ready(Config::default());
+        let mut fixture = Fixture::ready(v1_4());
         let id = fixture.request("x").unwrap();
         fixture.labels();
         fixture.receive(reply.clone());
@@ -94,7 +94,7 @@ fn requests_of_their_own_ending() {
         (true, timed_out, RequestError::TimedOut { sent: false }),
     ] {
         let start = if queued { Fixture::waiting } else { Fixture::ready };
-        let mut fixture = start(Config::default());
+        let mut fixture = start(v1_4());
         let id = fixture.request("x").unwrap();
         ending(&mut fixture, id);
         assert_eq!(fixture.outcomes(), [(id, Err(outcome))]);
@@ -132,7 +132,7 @@ fn errors_say_whether_repeating_is_safe() {
 
 #[test]
 fn what_waits_is_sent_in_order_once_ready() {
-    let mut fixture = Fixture::waiting(Config::default());
+    let mut fixture = Fixture::waiting(v1_4());
     let ids = ["a", "b", "c", "d"].map(|text| fixture.request(text).unwrap());
     fixture.client.cancel(ids[1], &mut fixture.out);
     fixture.labels();
@@ -155,7 +155,7 @@ fn what_waits_is_sent_in_order_once_ready() {
 
 #[test]
 fn a_lost_connection_keeps_what_was_not_sent_and_repeats_nothing() {
-    let mut fixture = Fixture::resuming(Config::default());
+    let mut fixture = Fixture::resuming(v1_4());
     let queued = fixture.request("queued").unwrap();
     fixture.lost();
     assert_eq!(fixture.labels(), ["ConnectFailed"]);
@@ -171,7 +171,7 @@ fn a_lost_connection_keeps_what_was_not_sent_and_repeats_nothing() {
 
 #[test]
 fn one_deadline_covers_the_wait_and_the_reply() {
-    let mut fixture = Fixture::waiting(Config::default());
+    let mut fixture = Fixture::waiting(v1_4());
     let start = fixture.now;
     let second = Some(Duration::from_secs(1));
     let id =
@@ -186,7 +186,7 @@ fn one_deadline_covers_the_wait_and_the_reply() {
 
 #[test]
 fn what_waited_too_long_is_not_sent_though_nobody_looked_at_the_clock() {
-    let mut fixture = Fixture::waiting(Config::default());
+    let mut fixture = Fixture::waiting(v1_4());
     fixture.due();
     fixture.dialing();
     let brief = Some(Duration::from_millis(10));
@@ -203,7 +203,7 @@ fn what_waited_too_long_is_not_sent_though_nobody_looked_at_the_clock() {
 
 #[test]
 fn deadlines_come_in_the_order_of_time() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     for millis in [30, 10, 20] {
         let timeout = Some(Duration::from_millis(millis));
         let now = fixture.now;
@@ -248,8 +248,8 @@ fn the_queue_is_bounded_in_bytes_and_requests_in_number() {
 
 #[test]
 fn misuse_leaves_no_trace() {
-    let mut idle = Fixture::new(Config::default());
-    let mut closed = Fixture::ready(Config::default());
+    let mut idle = Fixture::new(v1_4());
+    let mut closed = Fixture::ready(v1_4());
     closed.close();
     closed.labels();
     for fixture in [&mut idle, &mut closed] {
@@ -259,7 +259,7 @@ fn misuse_leaves_no_trace() {
         assert!(fixture.take().is_empty());
         assert_eq!(fixture.client.pending_requests(), 0);
     }
-    let mut ready = Fixture::ready(Config::default());
+    let mut ready = Fixture::ready(v1_4());
     assert_eq!(ready.request(""), Err(Misuse::EmptyRequest));
     assert_eq!(ready.signal("", &Payload::EMPTY), Err(UnreadableSignal::Empty.into()));
     assert!(ready.take().is_empty());
@@ -267,7 +267,7 @@ fn misuse_leaves_no_trace() {
 
 #[test]
 fn a_request_may_have_no_time_limit() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     let limitless = Some(Duration::MAX);
     let now = fixture.now;
     fixture.client.request(now, name("x"), Payload::EMPTY, limitless, &mut fixture.out).unwrap();

@@ -21,7 +21,7 @@ fn held(fixture: &Fixture) -> Option<&str> {
 
 #[test]
 fn a_created_session_replaces_the_one_before() {
-    let mut fixture = holding(Config::default());
+    let mut fixture = holding(v1_4());
     let (json, other) = other_session();
     fixture.receive(created(&json));
     assert_eq!(fixture.take(), [Action::Event(Event::SessionCreated(other.clone()))]);
@@ -33,7 +33,7 @@ fn a_created_session_replaces_the_one_before() {
 
 #[test]
 fn the_application_restores_a_session() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     let id = fixture.restore("KEY1").unwrap();
     assert_eq!(fixture.restore("KEY1"), Err(Misuse::SessionHeld));
     assert_eq!(fixture.take(), [Action::Send(frame(0x20, 1, b"KEY1"))]);
@@ -47,7 +47,7 @@ fn the_application_restores_a_session() {
 
 #[test]
 fn a_restoration_can_fail_and_be_tried_again() {
-    let mut fixture = Fixture::ready(Config::default());
+    let mut fixture = Fixture::ready(v1_4());
     for (reply, error) in [
         (frame(1, 1, b""), RequestError::ServerShutdown),
         (frame(2, 2, b""), RequestError::Internal),
@@ -70,7 +70,7 @@ fn a_restoration_can_fail_and_be_tried_again() {
 
 #[test]
 fn a_restoration_waits_for_the_connection_in_its_turn() {
-    let mut fixture = Fixture::waiting(Config::default());
+    let mut fixture = Fixture::waiting(v1_4());
     fixture.request("before").unwrap();
     fixture.restore("KEY1").unwrap();
     assert_eq!(fixture.restore("KEY1"), Err(Misuse::SessionHeld));
@@ -82,7 +82,7 @@ fn a_restoration_waits_for_the_connection_in_its_turn() {
 
 #[test]
 fn a_resumed_session_comes_before_all_that_waits() {
-    let mut fixture = Fixture::resuming(Config::default());
+    let mut fixture = Fixture::resuming(v1_4());
     fixture.request("x").unwrap();
     assert_eq!(fixture.restore("KEY1"), Err(Misuse::SessionHeld));
     assert!(fixture.labels().is_empty());
@@ -101,7 +101,7 @@ fn reasons_for_which_a_session_is_lost() {
         (frame(0, 1, b"\x01C"), SessionLoss::Refused),
         (frame(0xc0, 1, b"[]"), SessionLoss::InvalidReply),
     ] {
-        let mut fixture = Fixture::resuming(Config::default());
+        let mut fixture = Fixture::resuming(v1_4());
         fixture.receive(reply);
         let lost = Action::Event(Event::SessionLost(loss));
         assert!(fixture.take().ends_with(&[lost, Action::Event(Event::Connected)]));
@@ -118,7 +118,7 @@ fn passing_failures_are_tried_again_on_the_same_connection_a_few_times() {
         Fixture::due,
     ];
     for failure in passing {
-        let mut fixture = Fixture::resuming(Config::builder().resume_attempts(3).build().unwrap());
+        let mut fixture = Fixture::resuming(builder_1_4().resume_attempts(3).build().unwrap());
         for whole in [500, 1000].map(Duration::from_millis) {
             failure(&mut fixture);
             let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
@@ -141,7 +141,7 @@ fn failure_while_pausing_is_late(fixture: &mut Fixture) {
 
 #[test]
 fn an_answer_that_comes_after_its_time_still_counts() {
-    let mut fixture = Fixture::resuming(Config::default());
+    let mut fixture = Fixture::resuming(v1_4());
     fixture.due();
     assert_eq!(state(&fixture.client), "Pausing");
     fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
@@ -150,7 +150,7 @@ fn an_answer_that_comes_after_its_time_still_counts() {
 
 #[test]
 fn a_session_survives_close_and_failed_attempts() {
-    let mut fixture = holding(Config::default());
+    let mut fixture = holding(v1_4());
     fixture.close();
     assert_eq!(held(&fixture), Some("KEY1"));
     fixture.connect();
@@ -164,14 +164,14 @@ fn a_session_survives_close_and_failed_attempts() {
 
 #[test]
 fn a_session_that_the_server_replaces_while_it_is_resumed_is_not_lost_with_it() {
-    let mut fixture = Fixture::resuming(Config::default());
+    let mut fixture = Fixture::resuming(v1_4());
     let (json, _) = other_session();
     fixture.receive(created(&json));
     fixture.receive(frame(3, 1, b""));
     assert_eq!(fixture.labels(), ["SessionCreated", "Connected"]);
     assert_eq!(held(&fixture), Some("KEY2"));
 
-    let mut fixture = Fixture::resuming(Config::default());
+    let mut fixture = Fixture::resuming(v1_4());
     fixture.receive(&b"\x16"[..]);
     assert_eq!(fixture.restore("KEY3"), Err(Misuse::SessionHeld), "it may still come back");
     fixture.receive(frame(4, 1, b""));
@@ -182,7 +182,7 @@ fn a_session_that_the_server_replaces_while_it_is_resumed_is_not_lost_with_it() 
 #[test]
 fn closing_a_session_is_told_once_whatever_the_version() {
     for notified in [true, false] {
-        let mut fixture = holding(Config::default());
+        let mut fixture = holding(v1_4());
         let id = fixture.close_session().unwrap();
         assert_eq!(fixture.take(), [Action::Send(frame(0x1f, 1, b""))]);
         assert_eq!(held(&fixture), Some("KEY1"));
@@ -209,7 +209,7 @@ fn a_session_is_kept_if_closing_it_fails() {
         },
     ];
     for failure in failures {
-        let mut fixture = holding(Config::default());
+        let mut fixture = holding(v1_4());
         fixture.close_session().unwrap();
         failure(&mut fixture);
         assert_eq!(fixture.outcomes().len(), 1);
@@ -219,9 +219,9 @@ fn a_session_is_kept_if_closing_it_fails() {
 
 #[test]
 fn without_a_session_there_is_nothing_to_close() {
-    let mut waiting = Fixture::waiting(Config::default());
-    let mut idle = Fixture::new(Config::default());
-    let mut ready = Fixture::ready(Config::default());
+    let mut waiting = Fixture::waiting(v1_4());
+    let mut idle = Fixture::new(v1_4());
+    let mut ready = Fixture::ready(v1_4());
     ready.labels();
     for fixture in [&mut waiting, &mut idle, &mut ready] {
         let id = fixture.close_session().unwrap();
@@ -231,7 +231,7 @@ fn without_a_session_there_is_nothing_to_close() {
 
 #[test]
 fn without_a_connection_a_session_is_only_forgotten() {
-    let mut fixture = holding(Config::default());
+    let mut fixture = holding(v1_4());
     fixture.lost();
     fixture.labels();
     let id = fixture.close_session().unwrap();
@@ -244,7 +244,7 @@ fn without_a_connection_a_session_is_only_forgotten() {
 /// The server may be about to restore it: forgetting it here would leave it open there.
 #[test]
 fn a_session_that_is_on_its_way_is_closed_when_it_came() {
-    let mut resuming = Fixture::resuming(Config::default());
+    let mut resuming = Fixture::resuming(v1_4());
     let id = resuming.close_session().unwrap();
     assert!(resuming.take().is_empty());
     resuming.receive(frame(0xc0, 1, SESSION.as_bytes()));
@@ -253,12 +253,12 @@ fn a_session_that_is_on_its_way_is_closed_when_it_came() {
     let done = Action::Done { id, outcome: Ok(Payload::EMPTY) };
     assert_eq!(resuming.take(), [Action::Event(Event::SessionClosed), done]);
 
-    let mut lost = Fixture::resuming(Config::default());
+    let mut lost = Fixture::resuming(v1_4());
     lost.close_session().unwrap();
     lost.receive(frame(3, 1, b""));
     assert_eq!(lost.labels(), ["SessionLost", "Connected", "Done 2"]);
 
-    let mut restoring = Fixture::waiting(Config::default());
+    let mut restoring = Fixture::waiting(v1_4());
     restoring.restore("KEY1").unwrap();
     restoring.close_session().unwrap();
     restoring.reopen();
@@ -271,7 +271,7 @@ fn a_session_that_is_on_its_way_is_closed_when_it_came() {
 
 #[test]
 fn a_session_that_took_the_place_of_the_closed_one_stays() {
-    let mut fixture = holding(Config::default());
+    let mut fixture = holding(v1_4());
     fixture.close_session().unwrap();
     fixture.receive(&b"\x16"[..]);
     fixture.receive(created(&other_session().0));
@@ -296,7 +296,7 @@ fn a_session_that_is_restored_late_is_held_all_the_same() {
         assert_eq!(fixture.labels(), ["Send 20 1", "Done 1 TimedOut { sent: true }"]);
     };
     for give_up in [cancelled, timed_out] {
-        let mut fixture = Fixture::ready(Config::default());
+        let mut fixture = Fixture::ready(v1_4());
         give_up(&mut fixture);
         assert_eq!(fixture.client.pending_requests(), 0);
         assert_eq!(fixture.client.next_timeout(), None);
@@ -306,18 +306,18 @@ fn a_session_that_is_restored_late_is_held_all_the_same() {
         fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
         assert!(fixture.labels().is_empty());
 
-        let mut fixture = Fixture::ready(Config::default());
+        let mut fixture = Fixture::ready(v1_4());
         give_up(&mut fixture);
         fixture.receive(frame(3, 1, b""));
         fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
         assert!(fixture.labels().is_empty(), "one request, one reply");
 
-        let mut fixture = Fixture::ready(Config::default());
+        let mut fixture = Fixture::ready(v1_4());
         give_up(&mut fixture);
         fixture.close_session().unwrap();
         assert_eq!(fixture.labels(), ["Send 1f 2"], "the server may hold one");
 
-        let mut fixture = Fixture::ready(Config::default());
+        let mut fixture = Fixture::ready(v1_4());
         give_up(&mut fixture);
         fixture.lost();
         assert_eq!(fixture.labels(), ["Disconnected"], "it had its outcome");
@@ -330,7 +330,7 @@ fn a_session_that_is_restored_late_is_held_all_the_same() {
 
 #[test]
 fn a_session_that_was_given_up_for_lost_may_come_back() {
-    let config = Config::builder().resume_attempts(2).build().unwrap();
+    let config = builder_1_4().resume_attempts(2).build().unwrap();
     let mut fixture = Fixture::resuming(config);
     (0..3).for_each(|_| fixture.due());
     assert_eq!(fixture.labels(), ["Send 20 1", "SessionLost", "Connected"]);
@@ -342,7 +342,7 @@ fn a_session_that_was_given_up_for_lost_may_come_back() {
 
 #[test]
 fn restorations_that_were_given_up_are_bounded_like_requests() {
-    let config = Config::builder().max_pending_requests(3).build().unwrap();
+    let config = builder_1_4().max_pending_requests(3).build().unwrap();
     let mut fixture = Fixture::ready(config);
     for _ in 0..3 {
         let id = fixture.restore("KEY1").unwrap();

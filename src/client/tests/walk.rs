@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use super::*;
-use crate::preflight::ProbeFailed;
+use crate::Dialect;
 
 const SEEDS: u64 = 4000;
 const STEPS: usize = 200;
@@ -40,6 +40,11 @@ struct World {
     dice: Dice,
     host: Host,
     connected: bool,
+    /// No message has come on the socket yet.
+    silent: bool,
+    /// The message buffer that the server announced on the socket, to a client that listens to it.
+    announced: Option<usize>,
+    protocol: Protocol,
     open_requests: BTreeMap<RequestId, ()>,
     last_id: u64,
     sent: Vec<u64>,
@@ -49,19 +54,27 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
+        let protocol = [Protocol::Auto, Protocol::V1_4, Protocol::V1_5, Protocol::V2_0]
+            [usize::from(dice.chance(60)) * dice.below(4) as usize];
         let config = Config::builder()
+            .protocol(protocol)
+            .skip_preflight(protocol != Protocol::Auto && dice.chance(20))
+            .conf_grace(Duration::from_millis(dice.below(3) * 100))
             .reconnect(dice.chance(70))
             .max_queued_bytes(MAX_QUEUED)
             .max_pending_requests(MAX_PENDING)
             .resume_attempts(2)
             .build()
             .unwrap();
-        let fixture = Fixture { client: Client::new(config, seed), ..Fixture::new(config) };
+        let fixture = Fixture { client: Client::new(config.clone(), seed), ..Fixture::new(config) };
         Self {
             fixture,
             dice,
             host: Host::Nothing,
             connected: false,
+            silent: false,
+            announced: None,
+            protocol,
             open_requests: BTreeMap::new(),
             last_id: 0,
             sent: Vec::new(),
@@ -92,8 +105,15 @@ impl World {
                 Action::Send(frame) => {
                     assert_eq!(self.host, Host::Open, "nothing is sent without a socket");
                     let kind = frame[0];
-                    assert!(self.connected || kind == 0x20, "only the session comes before ready");
-                    if !(63..=65).contains(&kind) {
+                    let early = [0x20, 0x21].contains(&kind);
+                    assert!(self.connected || early, "only the session comes before ready");
+                    match self.fixture.client.dialect() {
+                        Dialect::V1_4 => assert_ne!(kind, 0x21),
+                        Dialect::V1_5 => {}
+                        Dialect::V2_0 => assert!(frame.len() <= self.announced.unwrap()),
+                        Dialect::Unknown => panic!("sent before the version was settled"),
+                    }
+                    if !(63..=65).contains(&kind) && kind != 0x21 {
                         self.sent.push(u64::from_le_bytes(frame[1..9].try_into().unwrap()));
                     }
                 }
@@ -122,6 +142,7 @@ impl World {
         assert_eq!(client.pending_requests(), self.open_requests.len());
         assert!(client.pending_requests() <= MAX_PENDING && client.queued_bytes() <= MAX_QUEUED);
         assert_eq!(client.status() == Status::Connected, self.connected);
+        assert!(!self.connected || (client.dialect() == Dialect::V2_0) == self.announced.is_some());
         // Without a connection, in sight or at hand, nothing is left to wait for.
         let settled = matches!(client.status(), Status::Idle | Status::Closed);
         assert!(!settled || client.pending_requests() == 0 && client.next_timeout().is_none());
@@ -162,8 +183,12 @@ impl World {
                 fixture.client.cancel(id, &mut fixture.out);
             }
             7 => {
-                let refused = fixture.signal("s", &Payload::utf8("x")).is_err();
-                assert_eq!(refused, fixture.client.status() != Status::Connected);
+                let text = ["x", "some thirty bytes, or even more"][dice.below(2) as usize];
+                let sent = fixture.signal("s", &Payload::utf8(text));
+                let unready = fixture.client.status() != Status::Connected;
+                assert_eq!(sent == Err(Misuse::NotConnected), unready);
+                let fits = self.announced.is_none_or(|buffer| text.len() + 3 <= buffer);
+                assert_eq!(sent.is_ok(), !unready && fits);
             }
             8 => fixture.pass(Duration::from_millis(dice.below(3000))),
             9 if fixture.client.next_timeout().is_some() => fixture.due(),
@@ -174,6 +199,7 @@ impl World {
                 fixture.lost();
             }
             13..=17 => self.server(),
+            18 if self.host != Host::Dialing => fixture.refused(503),
             _ => self.progress(),
         }
         self.carry_out();
@@ -186,31 +212,57 @@ impl World {
             (Host::Nothing | Host::Open, _) => {}
             (Host::Probing, true) => {
                 self.host = Host::Nothing;
-                fixture.dialing();
+                match self.dice.below(10) {
+                    0..=4 => fixture.dialing(),
+                    5 => fixture.probed(Ok(answer(200, r#"{"protocol-version":"1.5"}"#))),
+                    6 => fixture.probed(Ok(answer(200, "{}"))),
+                    _ => fixture.probed(Ok(answer(400, "Bad Request\n"))),
+                }
             }
             (Host::Probing, false) => {
                 self.host = Host::Nothing;
-                let answer = match self.dice.below(10) {
-                    0..=5 => Err(ProbeFailed),
-                    6 | 7 => Ok(answer(503, "")),
-                    8 => Ok(answer(200, "{}")),
-                    _ => Ok(answer(200, "[]")),
-                };
-                fixture.client.handle_probed(fixture.now, answer, &mut fixture.out);
+                match self.dice.chance(70) {
+                    true => fixture.probed(Err(ProbeFailed)),
+                    false => fixture.probed(Ok(answer(503, ""))),
+                }
             }
             (Host::Dialing, true) => {
                 self.host = Host::Open;
+                (self.silent, self.announced) = (true, None);
                 fixture.opened();
             }
             (Host::Dialing, false) => {
                 self.host = Host::Nothing;
-                fixture.lost();
+                match self.dice.below(8) {
+                    0 => fixture.refused(404),
+                    1 => fixture.refused(503),
+                    _ => fixture.lost(),
+                }
             }
         }
     }
 
+    /// The server announces itself, if it has not said anything else; rarely in a way that does not
+    /// suit.
+    fn announce(&mut self) {
+        let dice = &mut self.dice;
+        let major = if dice.chance(95) { 2 } else { 3 };
+        let sub_protocol = if dice.chance(98) { &b""[..] } else { b"other" };
+        let read_timeout = [0, 100, 3000, u32::MAX][dice.below(4) as usize];
+        let buffer = [9, 20, 8192, u32::MAX][dice.below(4) as usize];
+        let listens = matches!(self.protocol, Protocol::Auto | Protocol::V2_0);
+        if self.host == Host::Open && listens && major == 2 && sub_protocol.is_empty() {
+            self.announced = Some(buffer as usize);
+        }
+        self.silent = false;
+        self.fixture.receive(conf(major, read_timeout, buffer, sub_protocol));
+    }
+
     /// The server sends something; mostly a reply to something that was sent.
     fn server(&mut self) {
+        if self.silent && self.dice.chance(80) {
+            return self.announce();
+        }
         let dice = &mut self.dice;
         let id = match self.sent.len() as u64 {
             0 => dice.below(3),
@@ -232,6 +284,7 @@ impl World {
                 noise.collect::<Vec<_>>().into()
             }
         };
+        self.silent &= self.host != Host::Open;
         self.fixture.receive(message);
     }
 }
@@ -246,7 +299,8 @@ fn walk(seed: u64) -> World {
 
 #[test]
 fn the_contract_holds_on_any_walk() {
-    let (mut restored, mut replies, mut lost) = (0, 0, 0);
+    let (mut restored, mut replies, mut lost, mut announced, mut too_large) = (0, 0, 0, 0, 0);
+    let (mut heartbeats, mut unsuitable) = (0, 0);
     for seed in 0..SEEDS {
         let mut world = walk(seed);
         for action in &world.trace {
@@ -254,18 +308,31 @@ fn the_contract_holds_on_any_walk() {
                 Action::Event(Event::SessionRestored(_)) => restored += 1,
                 Action::Event(Event::SessionLost(_)) => lost += 1,
                 Action::Done { outcome: Ok(_), .. } => replies += 1,
+                Action::Done { outcome: Err(RequestError::TooLarge { .. }), .. } => too_large += 1,
+                Action::Send(frame) if frame[..] == *b"\x21" => heartbeats += 1,
+                Action::Event(Event::ConnectFailed { error, .. }) if error.is_definite() => {
+                    unsuitable += 1;
+                }
                 _ => {}
             }
         }
+        announced += u64::from(world.announced.is_some());
         world.fixture.close();
         world.carry_out();
         assert!(world.open_requests.is_empty(), "seed {seed}: each request has its outcome");
     }
     // The walks go where it is interesting.
-    assert!(
-        restored > SEEDS / 4 && replies > SEEDS && lost > SEEDS / 40,
-        "{restored} {replies} {lost}"
-    );
+    for (what, count, least) in [
+        ("restored", restored, SEEDS / 4),
+        ("replies", replies, SEEDS),
+        ("lost", lost, SEEDS / 40),
+        ("announced", announced, SEEDS / 4),
+        ("too large", too_large, SEEDS / 40),
+        ("heartbeats", heartbeats, SEEDS),
+        ("unsuitable", unsuitable, SEEDS / 4),
+    ] {
+        assert!(count > least, "{what}: {count}");
+    }
 }
 
 #[test]

@@ -5,16 +5,22 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use wwr::server::{
-    Action, CloseReason, Config, Connection, Request, RequestError, RequestId, SessionEvent, Signal,
+    Action, CloseReason, Config, Connection, Observed, Preflights, Request, RequestError,
+    RequestId, SessionEvent, Signal,
 };
 use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
 use wwr::{Actions, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
 
-use super::application::{self, Step};
-use super::store::Store;
+use crate::application::{self, Step};
+use crate::store::Store;
+use crate::transcript::Reference;
 
 pub(crate) struct Host {
+    /// Whose application this host has.
+    reference: Reference,
     config: Config,
+    /// All clients connect from the same place.
+    preflights: Preflights<()>,
     pub(crate) registry: Registry,
     effects: Actions<Effect>,
     pub(crate) store: Store,
@@ -24,39 +30,47 @@ pub(crate) struct Host {
     keys: VecDeque<SessionKey>,
     /// What application and store were told, in the words of the recordings.
     pub(crate) told: VecDeque<String>,
+    /// The same about sessions that were destroyed, of which only 2.0 tells.
+    pub(crate) destroyed: VecDeque<String>,
 }
 
 /// A connection, and what its socket was given.
 struct Peer {
     connection: Connection,
+    observed: Observed,
     out: Actions<Action>,
     sent: VecDeque<Sent>,
-    /// The handler that waits for something.
-    handler: Option<(RequestId, Awaiting)>,
+    /// The handlers that wait for something, with what they wait for.
+    handlers: Vec<(RequestId, Awaiting)>,
 }
 
 /// What a client sees of the server.
 #[derive(Debug)]
 pub(crate) enum Sent {
     Frame(Bytes),
-    Closed(CloseReason),
+    Ping,
+    Closed(CloseReason, Instant),
 }
 
+#[derive(PartialEq)]
 enum Awaiting {
     SessionCreated,
     SessionClosed,
-    /// Whoever conducts the conversation.
-    Permission,
+    /// Whoever conducts the conversation. With what to reply then.
+    Permission(Payload),
 }
 
 impl Host {
     pub(crate) fn new(
+        reference: Reference,
         config: Config,
         registry: RegistryConfig,
         keys: impl IntoIterator<Item = SessionKey>,
     ) -> Self {
         Self {
+            reference,
             config,
+            preflights: Preflights::default(),
             registry: Registry::new(registry),
             effects: Actions::new(),
             store: Store::default(),
@@ -64,26 +78,64 @@ impl Host {
             now: Instant::EPOCH,
             keys: keys.into_iter().collect(),
             told: VecDeque::new(),
+            destroyed: VecDeque::new(),
         }
     }
 
+    pub(crate) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// When something is due, if anything is.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|peer| peer.connection.next_timeout()).min()
+    }
+
+    /// Lets time pass, and does what is due by then when it is due.
+    pub(crate) fn advance_to(&mut self, then: Instant) {
+        while let Some(due) = self.next_timeout().filter(|due| *due <= then) {
+            let now = self.now.max(due);
+            self.now = now;
+            for peer in self.peers.values_mut() {
+                peer.connection.handle_timeout(now, &mut peer.out);
+            }
+            self.settle();
+        }
+        self.now = self.now.max(then);
+    }
+
+    /// Somebody asked for the metadata.
+    pub(crate) fn preflight(&mut self) {
+        self.preflights.asked(self.now, ());
+    }
+
     /// A client has connected.
-    pub(crate) fn accept(&mut self, id: u64, dialect: Dialect) {
+    pub(crate) fn accept(&mut self, id: u64) {
+        let observed = self.preflights.connected(self.now, &());
         let mut out = Actions::new();
-        let connection = Connection::accept(&self.config, dialect, self.now, &mut out);
-        self.peers.insert(id, Peer { connection, out, sent: VecDeque::new(), handler: None });
+        let connection = Connection::accept(&self.config, observed, self.now, &mut out);
+        let peer = Peer { connection, observed, out, sent: VecDeque::new(), handlers: Vec::new() };
+        self.peers.insert(id, peer);
         self.settle();
     }
 
     /// A message of a client has arrived.
-    pub(crate) fn receive(&mut self, id: u64, frame: impl Into<Bytes>) {
-        self.now = self.now + Duration::from_millis(1);
-        let peer = self.peer(id);
-        assert!(peer.connection.wants_input() || peer.is_over(), "the socket is not read");
+    pub(crate) fn receive(&mut self, id: u64, frame: impl Into<Bytes>, text: bool) {
         let now = self.now;
         let peer = self.peer(id);
-        peer.connection.handle_message(now, frame.into(), &mut peer.out);
+        assert!(peer.connection.wants_input() || peer.is_over(), "the socket is not read");
+        if text {
+            peer.connection.handle_text(now, frame.into(), &mut peer.out);
+        } else {
+            peer.connection.handle_message(now, frame.into(), &mut peer.out);
+        }
         self.settle();
+    }
+
+    /// A ping or a pong of a client has arrived.
+    pub(crate) fn hear(&mut self, id: u64) {
+        let now = self.now;
+        self.peer(id).connection.handle_activity(now);
     }
 
     /// The socket of a connection is gone.
@@ -98,15 +150,35 @@ impl Host {
         self.peer(id).sent.pop_front()
     }
 
+    pub(crate) fn has_sent(&mut self, id: u64) -> bool {
+        !self.peer(id).sent.is_empty()
+    }
+
     pub(crate) fn ids(&self) -> Vec<u64> {
         self.peers.keys().copied().collect()
     }
 
-    /// The handler that waits for permission may go on.
-    pub(crate) fn permit(&mut self) {
+    /// Whether a connection began with a preflight, and what it is thought to speak by now.
+    pub(crate) fn knows(&mut self, id: u64) -> (Observed, Dialect) {
+        let peer = self.peer(id);
+        (peer.observed, peer.connection.dialect())
+    }
+
+    /// The slow handlers of a request with this payload may go on, or all of them.
+    pub(crate) fn permit(&mut self, payload: Option<&str>) {
+        let payload = payload.map(|payload| Payload::utf8(payload.to_owned()));
         for id in self.ids() {
-            if matches!(self.peer(id).handler, Some((_, Awaiting::Permission))) {
-                self.finish(id, Ok(Payload::utf8_static("done")));
+            let permitted = |(_, awaiting): &mut (_, _)| match awaiting {
+                Awaiting::Permission(given) => payload.as_ref().is_none_or(|only| only == given),
+                Awaiting::SessionCreated | Awaiting::SessionClosed => false,
+            };
+            let reference = self.reference;
+            let peer = self.peer(id);
+            let permitted: Vec<_> = peer.handlers.extract_if(.., permitted).collect();
+            for (handler, awaiting) in permitted {
+                if let Awaiting::Permission(payload) = awaiting {
+                    peer.reply(handler, Ok(application::done(reference, &payload)));
+                }
             }
         }
         self.settle();
@@ -140,9 +212,10 @@ impl Host {
         self.settle();
     }
 
-    /// Closes a session by key and the connections that hold it; gives how many.
+    /// Closes a session by key; gives how many connections held it. In 1.4 they are closed too.
     pub(crate) fn close_key(&mut self, key: &SessionKey) -> usize {
-        let closed = self.registry.close_key(key.clone(), true, &mut self.effects);
+        let disconnect = self.reference == Reference::V1_4;
+        let closed = self.registry.close_key(key.clone(), disconnect, &mut self.effects);
         self.settle();
         closed
     }
@@ -173,7 +246,15 @@ impl Host {
     fn carry_out(&mut self, id: u64, action: Action) {
         match action {
             Action::Send(frame) => self.peer(id).sent.push_back(Sent::Frame(frame)),
-            Action::Close(reason) => self.peer(id).sent.push_back(Sent::Closed(reason)),
+            Action::Close(reason) => {
+                let now = self.now;
+                self.peer(id).sent.push_back(Sent::Closed(reason, now));
+            }
+            Action::Ping => self.peer(id).sent.push_back(Sent::Ping),
+            Action::Learned(dialect) => assert_eq!(self.knows(id).1, dialect),
+            Action::ReplyTooLarge { length, buffer } => {
+                self.told.push_back(format!("reply of {length} bytes, buffer of {buffer}"));
+            }
             Action::Request(request) => self.on_request(id, request),
             Action::Signal(signal) => self.on_signal(id, signal),
             Action::Session(command) => {
@@ -205,6 +286,7 @@ impl Host {
                 self.registry.stored(ticket, Ok(()), &mut self.effects);
             }
             Effect::Destroy { ticket, key } => {
+                self.destroyed.push_back(format!("OnSessionClosed({:?})", key.as_str()));
                 self.store.destroy(&key);
                 self.registry.destroyed(ticket, Ok(()), &mut self.effects);
             }
@@ -234,7 +316,7 @@ impl Host {
                 let key = session.map_or("", |session| session.key.as_str()).to_owned();
                 peer.reply(handler, Ok(Payload::utf8(key)));
             }
-            Step::Slow => peer.handler = Some((handler, Awaiting::Permission)),
+            Step::Slow(payload) => peer.handlers.push((handler, Awaiting::Permission(payload))),
             Step::CloseMe => {
                 let now = self.now;
                 let peer = self.peer(id);
@@ -242,11 +324,11 @@ impl Host {
                 peer.reply(handler, Ok(Payload::utf8_static("closing")));
             }
             Step::Login(info) => match self.begin_session(id, info) {
-                Ok(()) => self.peer(id).handler = Some((handler, Awaiting::SessionCreated)),
+                Ok(()) => self.peer(id).handlers.push((handler, Awaiting::SessionCreated)),
                 Err(error) => self.peer(id).reply(handler, Err(error)),
             },
             Step::Logout => match peer.connection.close_session(&mut peer.out) {
-                Ok(true) => peer.handler = Some((handler, Awaiting::SessionClosed)),
+                Ok(true) => peer.handlers.push((handler, Awaiting::SessionClosed)),
                 Ok(false) => peer.reply(handler, Ok(Payload::utf8_static("bye"))),
                 Err(misuse) => peer.reply(handler, Err(misuse.into())),
             },
@@ -266,17 +348,18 @@ impl Host {
     }
 
     fn on_session_event(&mut self, id: u64, event: SessionEvent) {
-        match (event, &self.peer(id).handler) {
-            (SessionEvent::Created, Some((_, Awaiting::SessionCreated))) => {
-                self.finish(id, Ok(Payload::utf8_static("ok")));
-            }
-            (SessionEvent::Closed, Some((_, Awaiting::SessionClosed))) => {
-                self.finish(id, Ok(Payload::utf8_static("bye")));
-            }
-            (SessionEvent::CreateFailed | SessionEvent::CloseFailed, Some(_)) => {
-                self.finish(id, Err(RequestError::Internal));
-            }
-            _ => {}
+        let (awaited, result) = match event {
+            SessionEvent::Created => (Awaiting::SessionCreated, Ok(Payload::utf8_static("ok"))),
+            SessionEvent::CreateFailed => (Awaiting::SessionCreated, Err(RequestError::Internal)),
+            SessionEvent::Closed => (Awaiting::SessionClosed, Ok(Payload::utf8_static("bye"))),
+            SessionEvent::CloseFailed => (Awaiting::SessionClosed, Err(RequestError::Internal)),
+            SessionEvent::Restored => return,
+        };
+        let peer = self.peer(id);
+        let index = peer.handlers.iter().position(|(_, awaiting)| *awaiting == awaited);
+        if let Some(index) = index {
+            let (handler, _) = peer.handlers.remove(index);
+            peer.reply(handler, result);
         }
     }
 
@@ -287,12 +370,6 @@ impl Host {
         peer.connection.create_session(key, now, info, &mut peer.out)?;
         self.keys.pop_front();
         Ok(())
-    }
-
-    fn finish(&mut self, id: u64, result: Result<Payload, RequestError>) {
-        let peer = self.peer(id);
-        let (handler, _) = peer.handler.take().expect("a handler waits");
-        peer.reply(handler, result);
     }
 }
 

@@ -3,6 +3,8 @@
 use wwr::server::RequestError;
 use wwr::{Content, Encoding, Name, Payload, SessionInfo};
 
+use crate::transcript::Reference;
+
 /// What a handler does with a request.
 pub(crate) enum Step {
     Reply(Result<Payload, RequestError>),
@@ -14,8 +16,8 @@ pub(crate) enum Step {
     Logout,
     /// Replies with the key of the session.
     WhoAmI,
-    /// Waits until it is told to go on, then replies `done`.
-    Slow,
+    /// Waits until it is told to go on, then replies [`done`].
+    Slow(Payload),
     /// Closes the connection, then replies `closing`.
     CloseMe,
     Panic,
@@ -52,8 +54,12 @@ pub(crate) fn on_request(content: &Content) -> Step {
         }
         b"logout" => Step::Logout,
         b"whoami" => Step::WhoAmI,
-        b"slow" => Step::Slow,
+        b"slow" => Step::Slow(payload),
         b"close-me" => Step::CloseMe,
+        b"long" => Step::Reply(Ok(letters(&payload))),
+        b"long-signal" => {
+            Step::Signal(Name::from_static("long").expect("ASCII"), letters(&payload))
+        }
         name => {
             let signal = |name: &[u8], payload| {
                 let name = Name::try_from(bytes::Bytes::copy_from_slice(name));
@@ -67,5 +73,19 @@ pub(crate) fn on_request(content: &Content) -> Step {
                 Step::Reply(Ok(payload))
             }
         }
+    }
+}
+
+/// As many letters L as a payload says.
+fn letters(count: &Payload) -> Payload {
+    let count = count.text().unwrap_or_default().parse().expect("a number");
+    Payload::binary(vec![b'L'; count])
+}
+
+/// What a slow handler replies in the end.
+pub(crate) fn done(reference: Reference, payload: &Payload) -> Payload {
+    match reference {
+        Reference::V1_4 => Payload::utf8_static("done"),
+        Reference::V2_0 => Payload::utf8(format!("done {}", payload.text().unwrap_or_default())),
     }
 }

@@ -1,0 +1,439 @@
+//! What a server speaks: asked for, heard, and remembered (protocol §7.3).
+
+use alloc::boxed::Box;
+use alloc::format;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::action::Action;
+use super::error::ConnectError;
+use super::heartbeat::Heartbeat;
+use super::link::Link;
+use super::machine::Client;
+use super::protocol::Protocol;
+use crate::actions::Actions;
+use crate::dialect::{Dialect, Liveness};
+use crate::preflight::{self, Metadata, ProbeFailed, UNAVAILABLE, Verdict, Version};
+use crate::time::Instant;
+use crate::wire::{self, AcceptConf, Message};
+
+/// The major version in the accept-conf of the servers that a client speaks 2.0 with. The minor one
+/// does not matter (protocol §4.5).
+const MAJOR: u8 = 2;
+
+/// The most that errors show of a sub-protocol, in bytes.
+const MAX_LOGGED: usize = 64;
+
+/// What a client has found out about its server.
+///
+/// Kept when an attempt to connect fails, and when the connection is lost. Forgotten when the client
+/// begins to find out anew, with [`Action::Probe`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discovered {
+    /// What the server's answer to the latest preflight means. `None` without an HTTP answer, and
+    /// if the client did not ask.
+    pub preflight: Option<Verdict>,
+    /// The latest accept-conf that came first on a connection, whether or not it suits the client.
+    /// Of a sub-protocol that is not the client's, the first [`MAX_SUB_PROTOCOL`] bytes.
+    ///
+    /// [`MAX_SUB_PROTOCOL`]: Self::MAX_SUB_PROTOCOL
+    pub accept_conf: Option<AcceptConf>,
+    /// What is spoken on this connection, or was on the latest one.
+    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt until that is settled.
+    pub dialect: Dialect,
+}
+
+impl Discovered {
+    /// The most that is kept of a sub-protocol other than the client's own, in bytes.
+    pub const MAX_SUB_PROTOCOL: usize = 256;
+
+    const NOTHING: Self = Self { preflight: None, accept_conf: None, dialect: Dialect::Unknown };
+}
+
+/// How a client is to find out, with what it has found out.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    pub(super) found: Discovered,
+    route: Route,
+    memory: Memory,
+}
+
+impl Discovery {
+    pub(super) const fn new() -> Self {
+        Self { found: Discovered::NOTHING, route: Route::Settled, memory: Memory::Nothing }
+    }
+}
+
+/// What the first message of a connection decides.
+#[derive(Debug)]
+enum Route {
+    /// Nothing: this version is spoken.
+    Plain(Metadata),
+    /// 2.0 is spoken if it is an accept-conf, this version if not.
+    Open(Metadata),
+    /// 2.0 is spoken if it is an accept-conf, nothing if not.
+    Required(Doubt),
+    /// Nothing any more.
+    Settled,
+}
+
+/// Why an accept-conf may not come that has to.
+#[derive(Debug)]
+enum Doubt {
+    /// No reason: the client is set to 2.0.
+    None,
+    /// No reason: it came on the last connection.
+    Remembered,
+    /// The preflight's answer names a version that is none of the client's.
+    Version(Version),
+    /// The preflight's answer is none of a 1.x server.
+    NotWebWire,
+    /// The preflight got no answer.
+    NoAnswer,
+    /// The preflight got no answer in time.
+    NoAnswerInTime,
+}
+
+/// How it did not come.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    /// It is not waited for: the client is set to 1.x.
+    Preflight,
+    /// The WebSocket could not be opened.
+    Dial,
+    /// The server answered the WebSocket handshake with something else.
+    Refused,
+    /// Nothing came.
+    Silence,
+    /// Another message came first.
+    OtherMessage,
+}
+
+impl Doubt {
+    /// What is wrong with the server.
+    fn error(self, failure: Failure, client: Protocol) -> ConnectError {
+        use Failure::{Dial, OtherMessage, Preflight, Refused, Silence};
+        match (self, failure) {
+            (Self::Version(server), Preflight | Refused | Silence | OtherMessage) => {
+                ConnectError::IncompatibleVersion { server, client }
+            }
+            (Self::NotWebWire, Preflight | Refused | OtherMessage) => ConnectError::NotWebWire,
+            (Self::NoAnswer, Preflight | Dial) => ConnectError::ProbeFailed,
+            (Self::NoAnswerInTime, Preflight | Dial) => ConnectError::ProbeTimedOut,
+            (_, Preflight | Dial | Refused) => ConnectError::DialFailed,
+            (_, Silence) => ConnectError::NoAcceptConf,
+            (_, OtherMessage) => ConnectError::NotAcceptConf,
+        }
+    }
+}
+
+/// What the server was on the last connection. It matters to clients of all versions only.
+#[derive(Clone, Copy, Debug)]
+enum Memory {
+    Nothing,
+    /// It announced 2.0.
+    Announces,
+    /// It speaks 1.x and announced nothing.
+    Silent,
+}
+
+/// What the host reports until the version is settled.
+impl Client {
+    /// The answer to [`Action::Probe`], or that there is none. Ignored unless a probe is under way.
+    pub fn handle_probed(
+        &mut self,
+        now: Instant,
+        answer: Result<preflight::Answer, ProbeFailed>,
+        out: &mut Actions<Action>,
+    ) {
+        self.advance(now);
+        let Link::Probing { .. } = self.link else { return };
+        let verdict = answer.map(|answer| answer.evaluate());
+        self.discovery.found.preflight = verdict.ok();
+        self.conclude(verdict.map_err(|ProbeFailed| Doubt::NoAnswer), out);
+    }
+
+    /// The WebSocket that [`Action::Dial`] asked for is open. If no socket is wanted at all, the
+    /// host is told to hang up; in the remaining states, ignored.
+    pub fn handle_opened(&mut self, now: Instant, out: &mut Actions<Action>) {
+        let now = self.advance(now);
+        let dial_deadline = match self.link {
+            Link::Dialing { deadline } => deadline,
+            Link::Idle | Link::Waiting { .. } | Link::Closed => return out.push(Action::Hangup),
+            Link::Probing { .. } | Link::AwaitingConf { .. } | Link::Resuming(_) | Link::Ready => {
+                return;
+            }
+        };
+        let grace = match self.discovery.memory {
+            Memory::Silent => Duration::ZERO,
+            Memory::Nothing | Memory::Announces => self.config.conf_grace,
+        };
+        match self.discovery.route {
+            Route::Open(metadata) if grace.is_zero() => self.settle(metadata, out),
+            Route::Open(_) => {
+                let deadline = now + grace.min(self.config.dial_timeout);
+                self.link = Link::AwaitingConf { deadline };
+            }
+            Route::Required(_) => self.link = Link::AwaitingConf { deadline: dial_deadline },
+            Route::Plain(metadata) => self.settle(metadata, out),
+            // No dial without a route.
+            Route::Settled => self.start(out),
+        }
+    }
+
+    /// The server answered the WebSocket handshake with this HTTP status instead of 101. Ignored
+    /// unless a WebSocket was asked for and is not open.
+    ///
+    /// With 502, 503 and 504 the server is not available at the moment. Any other status is a failed
+    /// dial, or confirms what was suspected after the preflight.
+    pub fn handle_refused(&mut self, now: Instant, status: u16, out: &mut Actions<Action>) {
+        self.advance(now);
+        let Link::Dialing { .. } = self.link else { return };
+        if UNAVAILABLE.contains(&status) {
+            return self.fail(ConnectError::Unavailable, out);
+        }
+        let error = self.route_error(Failure::Refused);
+        self.fail(error, out);
+    }
+}
+
+/// From the start of an attempt to the version.
+impl Client {
+    /// Begins to connect, with what is known of the server.
+    pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
+        self.discovery.found.dialect = Dialect::Unknown;
+        match (self.config.protocol, self.discovery.memory) {
+            (Protocol::Auto, Memory::Announces) => {
+                self.dial(Route::Required(Doubt::Remembered), out);
+            }
+            (Protocol::Auto, Memory::Nothing | Memory::Silent) => self.probe(out),
+            (Protocol::V2_0, _) => self.dial(Route::Required(Doubt::None), out),
+            (protocol @ (Protocol::V1_4 | Protocol::V1_5), _) => match protocol.metadata() {
+                Some(metadata) if self.config.skip_preflight => {
+                    self.dial(Route::Plain(metadata), out);
+                }
+                Some(_) | None => self.probe(out),
+            },
+        }
+    }
+
+    fn probe(&mut self, out: &mut Actions<Action>) {
+        self.discovery.found = Discovered::NOTHING;
+        self.link = Link::Probing { deadline: self.now() + self.config.probe_timeout };
+        out.push(Action::Probe);
+    }
+
+    fn dial(&mut self, route: Route, out: &mut Actions<Action>) {
+        self.discovery.route = route;
+        self.link = Link::Dialing { deadline: self.now() + self.config.dial_timeout };
+        out.push(Action::Dial);
+    }
+
+    /// The preflight took too long.
+    pub(super) fn probe_timed_out(&mut self, out: &mut Actions<Action>) {
+        out.push(Action::Hangup);
+        self.conclude(Err(Doubt::NoAnswerInTime), out);
+    }
+
+    fn conclude(&mut self, verdict: Result<Verdict, Doubt>, out: &mut Actions<Action>) {
+        let doubt = match verdict {
+            Ok(Verdict::TryLater) => return self.fail(ConnectError::Unavailable, out),
+            Ok(Verdict::Speaks(metadata)) => match self.config.protocol.metadata() {
+                None => return self.dial(Route::Open(metadata), out),
+                Some(only) if only.dialect() == metadata.dialect() => {
+                    return self.dial(Route::Plain(metadata), out);
+                }
+                Some(_) => Doubt::Version(Version::new(&format!("{}", metadata.dialect()))),
+            },
+            Ok(Verdict::Unknown(version)) => Doubt::Version(version),
+            Ok(Verdict::NotWebWire) => Doubt::NotWebWire,
+            Err(doubt) => doubt,
+        };
+        match self.config.protocol {
+            Protocol::Auto | Protocol::V2_0 => self.dial(Route::Required(doubt), out),
+            client @ (Protocol::V1_4 | Protocol::V1_5) => {
+                self.fail(doubt.error(Failure::Preflight, client), out);
+            }
+        }
+    }
+
+    pub(super) const fn forget_server(&mut self) {
+        self.discovery.memory = Memory::Nothing;
+    }
+
+    /// The WebSocket could not be opened.
+    pub(super) fn dial_failed(&mut self, out: &mut Actions<Action>) {
+        let error = self.route_error(Failure::Dial);
+        self.fail(error, out);
+    }
+
+    /// The connection was lost before the version was settled.
+    pub(super) fn lost_before_settled(&mut self, out: &mut Actions<Action>) {
+        let error = match self.discovery.route {
+            Route::Required(_) => self.route_error(Failure::Silence),
+            Route::Plain(_) | Route::Open(_) | Route::Settled => ConnectError::LostBeforeReady,
+        };
+        self.forget_server();
+        self.fail(error, out);
+    }
+
+    /// No message came in time that could be the accept-conf.
+    pub(super) fn conf_timed_out(&mut self, out: &mut Actions<Action>) {
+        match self.discovery.route {
+            // A first message that comes later still decides.
+            Route::Open(metadata) | Route::Plain(metadata) => self.settle(metadata, out),
+            Route::Required(_) => self.refuse_route(Failure::Silence, out),
+            Route::Settled => self.start(out),
+        }
+    }
+
+    /// What is wrong if the attempt ends here.
+    fn route_error(&mut self, failure: Failure) -> ConnectError {
+        let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
+        let doubt = match route {
+            Route::Required(doubt) => doubt,
+            Route::Plain(_) | Route::Open(_) | Route::Settled => Doubt::None,
+        };
+        doubt.error(failure, self.config.protocol)
+    }
+
+    /// No accept-conf came although one has to. If that was only expected because of the last
+    /// connection, the server is another by now, and the client finds out anew.
+    fn refuse_route(&mut self, failure: Failure, out: &mut Actions<Action>) {
+        if let Route::Required(Doubt::Remembered) = self.discovery.route {
+            return self.rediscover(out);
+        }
+        let error = self.route_error(failure);
+        self.refuse(error, out);
+    }
+
+    fn rediscover(&mut self, out: &mut Actions<Action>) {
+        self.forget_server();
+        out.push(Action::Hangup);
+        self.attempt(out);
+    }
+}
+
+/// What an accept-conf says, as far as it decides.
+struct Announced {
+    major: u8,
+    /// The sub-protocol is the client's own.
+    suits: bool,
+}
+
+/// The first message.
+impl Client {
+    /// Looks at the first message of the connection, and gives it back if it is to be handled like
+    /// any other. Later messages are just given back.
+    pub(super) fn look_at_first(
+        &mut self,
+        frame: Bytes,
+        out: &mut Actions<Action>,
+    ) -> Option<Bytes> {
+        if let Route::Settled | Route::Plain(_) = self.discovery.route {
+            return Some(frame);
+        }
+        let announced = match wire::decode(Dialect::V2_0, frame.clone()) {
+            Ok(Message::AcceptConf(conf)) => Some(self.record(conf)),
+            Ok(_) | Err(_) => None,
+        };
+        match (&self.discovery.route, announced) {
+            (_, Some(Announced { major: MAJOR, suits: true })) => self.announced(out),
+            (_, Some(Announced { major: MAJOR, suits: false })) => {
+                let error = self.other_sub_protocol();
+                self.refuse(error, out);
+            }
+            (Route::Required(Doubt::Remembered), _) => self.rediscover(out),
+            (Route::Required(_), Some(Announced { .. })) => {
+                let (server, client) = (self.announced_version(), self.config.protocol);
+                self.refuse(ConnectError::IncompatibleVersion { server, client }, out);
+            }
+            (Route::Required(_), None) => self.refuse_route(Failure::OtherMessage, out),
+            (Route::Open(metadata) | Route::Plain(metadata), _) => {
+                let metadata = *metadata;
+                self.discovery.route = Route::Settled;
+                if let Link::AwaitingConf { .. } = self.link {
+                    self.settle(metadata, out);
+                }
+                return Some(frame);
+            }
+            (Route::Settled, _) => return Some(frame),
+        }
+        None
+    }
+
+    /// Keeps an accept-conf, without the frame that it is a slice of.
+    fn record(&mut self, conf: AcceptConf) -> Announced {
+        let suits = conf.sub_protocol == self.config.sub_protocol;
+        let announced = Announced { major: conf.major, suits };
+        let sub_protocol = if suits {
+            self.config.sub_protocol.clone()
+        } else {
+            conf.sub_protocol.as_deref().map(|name| {
+                let end = name.len().min(Discovered::MAX_SUB_PROTOCOL);
+                Bytes::copy_from_slice(name.get(..end).unwrap_or_default())
+            })
+        };
+        self.discovery.found.accept_conf = Some(AcceptConf { sub_protocol, ..conf });
+        announced
+    }
+
+    fn announced_version(&self) -> Version {
+        let conf = self.discovery.found.accept_conf.as_ref();
+        let (major, minor) = conf.map_or((0, 0), |conf| (conf.major, conf.minor));
+        Version::new(&format!("{major}.{minor}"))
+    }
+
+    fn other_sub_protocol(&self) -> ConnectError {
+        let conf = self.discovery.found.accept_conf.as_ref();
+        ConnectError::IncompatibleSubProtocol {
+            server: conf.and_then(|conf| conf.sub_protocol.as_deref()).map(for_logs),
+            client: self.config.sub_protocol.as_deref().map(for_logs),
+        }
+    }
+
+    /// The server announced 2.0, and what it announced suits.
+    fn announced(&mut self, out: &mut Actions<Action>) {
+        let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
+        self.discovery.memory = Memory::Announces;
+        self.discovery.found.dialect = Dialect::V2_0;
+        let conf = self.discovery.found.accept_conf.as_ref();
+        let read_timeout = conf.map_or(Duration::ZERO, AcceptConf::read_timeout);
+        self.arm_heartbeat(read_timeout);
+        // A server that saw a preflight takes the client for one of 1.x until a heartbeat comes.
+        if let (Route::Open(_), Some(_)) = (route, &self.heartbeat) {
+            let heartbeat = wire::Encoder::heartbeat();
+            self.transmit(heartbeat, out);
+        }
+        if let Link::AwaitingConf { .. } = self.link {
+            self.start(out);
+        }
+    }
+
+    /// The server speaks 1.x.
+    fn settle(&mut self, metadata: Metadata, out: &mut Actions<Action>) {
+        self.discovery.memory = Memory::Silent;
+        self.discovery.found.dialect = metadata.dialect();
+        self.arm_heartbeat(match metadata {
+            Metadata::V1_4 => Duration::ZERO,
+            Metadata::V1_5 { read_timeout } => read_timeout,
+        });
+        self.start(out);
+    }
+
+    fn arm_heartbeat(&mut self, read_timeout: Duration) {
+        self.heartbeat = match self.discovery.found.dialect.rules().liveness {
+            Liveness::ReadTimeout => Heartbeat::new(read_timeout, self.now()),
+            Liveness::Pings => None,
+        };
+    }
+}
+
+/// A name of a peer's choice as it may stand in a log: printable ASCII, not too long.
+fn for_logs(name: &[u8]) -> Box<str> {
+    let kept = name.get(..MAX_LOGGED).unwrap_or(name);
+    let more = if kept.len() < name.len() { "..." } else { "" };
+    format!("{}{more}", kept.escape_ascii()).into()
+}

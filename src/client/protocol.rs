@@ -1,0 +1,63 @@
+//! Which versions a client speaks.
+
+use core::fmt;
+
+use crate::preflight::{DEFAULT_READ_TIMEOUT, Metadata};
+
+/// What a client speaks.
+///
+/// | | preflight | accept-conf |
+/// |---|---|---|
+/// | [`Auto`](Self::Auto) | asked for until the server is known to speak 2.0 | decides (protocol §7.3) |
+/// | [`V1_4`](Self::V1_4), [`V1_5`](Self::V1_5) | has to name this version | ignored |
+/// | [`V2_0`](Self::V2_0) | not asked for | has to come first |
+///
+/// Clients of 1.x ask even if they are set to one version: it is how 1.x compares versions, and how
+/// a server of several recognizes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Protocol {
+    /// Whatever the server speaks; 2.0 if it speaks several.
+    #[default]
+    Auto,
+    /// Only 1.4.
+    V1_4,
+    /// Only 1.5.
+    V1_5,
+    /// Only 2.0.
+    V2_0,
+}
+
+impl Protocol {
+    /// What a server of the one version answers to the preflight, as far as it can be known without
+    /// asking. `None` if the version is not settled, or has no preflight.
+    pub(super) const fn metadata(self) -> Option<Metadata> {
+        match self {
+            Self::Auto | Self::V2_0 => None,
+            Self::V1_4 => Some(Metadata::V1_4),
+            Self::V1_5 => Some(Metadata::V1_5 { read_timeout: DEFAULT_READ_TIMEOUT }),
+        }
+    }
+
+    /// What is spoken, and what to do if that does not suit the server. For errors.
+    pub(super) const fn advice(self) -> &'static str {
+        match self {
+            Self::Auto => "1.4, 1.5 and 2.0; update the older of the two",
+            Self::V1_4 => "only 1.4; set it to \"auto\", or update the older of the two",
+            Self::V1_5 => "only 1.5; set it to \"auto\", or update the older of the two",
+            Self::V2_0 => "only 2.0; set it to \"auto\", or update the older of the two",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    /// The number of the version, or "auto".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::V1_4 => "1.4",
+            Self::V1_5 => "1.5",
+            Self::V2_0 => "2.0",
+        })
+    }
+}
