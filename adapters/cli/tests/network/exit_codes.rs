@@ -36,6 +36,11 @@ fn usage_errors_are_2() {
         &["signal", NOBODY, "a", "b", "c"],
         &["listen"],
         &["listen", "--count", "0", NOBODY],
+        &["listen", "--protocol", "any", NOBODY],
+        &["request", "--sub-protocol", "", NOBODY, "echo"],
+        &["probe"],
+        &["probe", "localhost:7777"],
+        &["probe", "--timeout", "0s", NOBODY],
         &[&["listen"], &key_and_url[..]].concat(),
         &["serve", "--listen", "nowhere"],
         &["serve", "--concurrency", "0"],
@@ -57,7 +62,12 @@ fn what_cannot_be_sent_is_2() {
     for arguments in [
         &["request", &url][..],
         &["request", &url, "", ""],
-        &["signal", &url, "name only"],
+        &["signal", "--protocol", "1.4", &url, "name only"],
+        &["request", &url, "echo", &"x".repeat(8192)],
+        &["signal", &url, "echo", &"x".repeat(8192)],
+        &["request", "--skip-preflight", &url, "echo", "x"],
+        &["signal", "--skip-preflight", &url, "echo", "x"],
+        &["listen", "--skip-preflight", &url],
         &["signal", &url],
     ] {
         let ran = run(arguments);

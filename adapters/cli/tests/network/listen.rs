@@ -1,10 +1,9 @@
 //! `wwr listen`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-
 use serde_json::{Value, json};
 
-use crate::support::{Relay, Running, Server, url};
+use crate::raw_server::{RawServer, accept_conf};
+use crate::support::{Relay, Running, Server, run, url};
 
 fn json(line: Option<String>) -> Value {
     serde_json::from_str(&line.expect("a line")).unwrap()
@@ -15,7 +14,7 @@ fn it_ends_after_some_signals() {
     let server = Server::start(&[]);
     let url = server.url();
     let mut listener = Running::start(&["listen", "--count", "2", &url]);
-    assert_eq!(listener.line().as_deref(), Some("connected"));
+    assert_eq!(listener.line().as_deref(), Some("connected, protocol 2.0"));
     server.reply(&["broadcast", "one\ntwo"]);
     assert_eq!(listener.line().as_deref(), Some(r#"signal "broadcast" utf8 "one\ntwo""#));
     server.reply(&["--encoding", "binary", "broadcast", "b"]);
@@ -45,7 +44,8 @@ fn it_waits_for_the_server_and_comes_back_with_its_session() {
     assert_eq!((&lost["event"], &lost["reason"]), (&json!("disconnected"), &json!("lost")));
     let session = json(Some(listener.line_with("session-restored")));
     assert_eq!(session["session"]["k"], key.as_str());
-    assert_eq!(json(Some(listener.line_with("connected"))), json!({ "event": "connected" }));
+    let connected = json(Some(listener.line_with("connected")));
+    assert_eq!(connected, json!({ "event": "connected", "protocol": "2.0" }));
     server.reply(&["broadcast", "hi"]);
     let signal = json(listener.line());
     let expected =
@@ -55,17 +55,18 @@ fn it_waits_for_the_server_and_comes_back_with_its_session() {
 
 #[test]
 fn it_gives_up_on_what_is_no_webwire_server() {
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = url(other.local_addr().unwrap());
-    let listener = Running::start(&["listen", &url]);
-    let (mut stream, _) = other.accept().unwrap();
-    let mut request = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    request.find(String::is_empty).expect("the end of a request");
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").unwrap();
-    let ran = listener.finish();
-    assert_eq!(ran.code, Some(3));
-    assert!(ran.text().starts_with("connect failed: "), "{}", ran.text());
-    assert!(!ran.text().contains("next attempt"), "{}", ran.text());
+    let other = RawServer { preflight: ("200 OK", "hi"), websocket: Err(("200 OK", "hi")) };
+    let other_sub_protocol = RawServer {
+        preflight: ("400 Bad Request", ""),
+        websocket: Ok(Some(accept_conf([2, 0], "chat/1"))),
+    };
+    for (server, why) in [(other, "no WebWire server"), (other_sub_protocol, "\"chat/1\"")] {
+        let ran = run(&["listen", &server.start()]);
+        assert_eq!(ran.code, Some(3), "{}", ran.text());
+        assert!(ran.text().starts_with("connect failed: "), "{}", ran.text());
+        assert!(ran.text().contains(why), "{}", ran.text());
+        assert!(!ran.text().contains("next attempt"), "{}", ran.text());
+    }
 }
 
 #[cfg(unix)]

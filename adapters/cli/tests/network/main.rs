@@ -7,7 +7,10 @@ mod exit_codes;
 mod help;
 mod listen;
 mod playground;
+mod probe;
+mod raw_server;
 mod sessions;
 #[cfg(unix)]
 mod shutdown;
+mod spoken;
 mod support;

@@ -36,11 +36,13 @@ fn bytes_pass_unchanged_from_files_and_standard_input() {
     let file = directory.path().join("payload");
     std::fs::write(&file, &bytes).unwrap();
     let file = file.to_str().unwrap();
-    let from_file = server.request(&["--encoding", "binary", "--file", file, "echo"]);
+    let arguments = ["--protocol", "1.4", "--encoding", "binary", "--file", file, "echo"];
+    let from_file = server.request(&arguments);
     assert_eq!((from_file.code, from_file.stdout == bytes), (Some(0), true));
     for stdin in [&["echo", "-"][..], &["--file", "-", "echo"]] {
         let url = server.url();
-        let arguments = [&["request", &url, "--encoding", "binary"], stdin].concat();
+        let arguments =
+            [&["request", &url, "--protocol", "1.4", "--encoding", "binary"], stdin].concat();
         let ran = run_with(&arguments, &bytes);
         assert_eq!((ran.code, ran.stdout == bytes), (Some(0), true));
     }
@@ -113,7 +115,7 @@ fn signals_go_to_one_or_to_all() {
     let url = server.url();
     let mut listeners = [(); 2].map(|()| Running::start(&["listen", &url]));
     for listener in &mut listeners {
-        assert_eq!(listener.line().as_deref(), Some("connected"));
+        assert_eq!(listener.line().as_deref(), Some("connected, protocol 2.0"));
     }
     assert_eq!(server.reply(&["--encoding", "utf16", "broadcast", "hi"]), "3");
     for listener in &mut listeners {

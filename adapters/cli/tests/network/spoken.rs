@@ -1,0 +1,79 @@
+//! What the commands that connect speak.
+
+use serde_json::{Value, json};
+
+use crate::raw_server::{RawServer, accept_conf};
+use crate::support::{Running, Server, run};
+
+/// The kind of the error of a request.
+fn error(arguments: &[&str]) -> String {
+    let ran = run(&[&["request", "--json"], arguments].concat());
+    let object: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(ran.code, Some(3), "{object}");
+    object["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn each_version_is_spoken_to_a_server_of_all() {
+    let server = Server::start(&[]);
+    let url = server.url();
+    for (options, version) in [
+        (&[][..], "2.0"),
+        (&["--protocol", "auto"], "2.0"),
+        (&["--protocol", "1.4"], "1.4"),
+        (&["--protocol", "1.4", "--skip-preflight"], "1.4"),
+        // Its preflight can name only one of 1.4 and 1.5.
+        (&["--protocol", "1.5", "--skip-preflight"], "1.5"),
+        (&["--protocol", "2.0"], "2.0"),
+    ] {
+        let mut listener = Running::start(&[&["listen", &url], options].concat());
+        let connected = format!("connected, protocol {version}");
+        assert_eq!(listener.line(), Some(connected), "{options:?}");
+        let echo = server.reply(&[&["echo", "hello"], options].concat());
+        assert_eq!(echo, "hello", "{options:?}");
+        let signal = run(&[&["signal", &url, "echo", "hello"], options].concat());
+        assert_eq!((signal.code, signal.stderr.as_str()), (Some(0), ""), "{options:?}");
+    }
+    assert_eq!(error(&["--protocol", "1.5", &url, "echo"]), "incompatible-version");
+}
+
+#[test]
+fn a_sub_protocol_has_to_be_that_of_the_server() {
+    let server = Server::start(&[]);
+    let url = server.url();
+    assert_eq!(error(&["--sub-protocol", "chat/1", &url, "a"]), "incompatible-sub-protocol");
+    // 1.4 has none.
+    let old = server.reply(&["--protocol", "1.4", "--sub-protocol", "chat/1", "echo", "x"]);
+    assert_eq!(old, "x");
+
+    let named = RawServer {
+        preflight: ("405 Method Not Allowed", ""),
+        websocket: Ok(Some(accept_conf([2, 0], "chat/1"))),
+    };
+    let url = named.start();
+    for (options, code) in [
+        (&["--sub-protocol", "chat/1"][..], 0),
+        (&["--sub-protocol", "chat/1", "--protocol", "2.0"], 0),
+        (&["--sub-protocol", "chat/2"], 3),
+        (&[], 3),
+    ] {
+        let ran = run(&[&["signal", &url, "a", "x"], options].concat());
+        assert_eq!(ran.code, Some(code), "{options:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_server_of_2_0_is_sent_nothing_longer_than_it_reads() {
+    let small = RawServer {
+        preflight: ("400 Bad Request", ""),
+        websocket: Ok(Some(accept_conf([2, 0], ""))),
+    };
+    let url = small.start();
+    let ran = run(&["request", "--json", &url, "echo", &"x".repeat(4096)]);
+    let object: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &object["error"]), (Some(2), &json!("too-large")), "{object}");
+    assert!(object["message"].as_str().unwrap().contains("4096"), "{object}");
+    // A name alone is a signal there.
+    assert_eq!(run(&["signal", &url, "name only"]).code, Some(0));
+    assert_eq!(run(&["signal", &url]).code, Some(2));
+}
