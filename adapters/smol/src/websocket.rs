@@ -37,6 +37,8 @@ pub(crate) struct WebSocket {
     fresh: usize,
     /// How much the socket had taken when all was flushed.
     flushed_at: u64,
+    /// How much the socket had given when that was last looked at.
+    read_at: u64,
     stall: Stall,
     /// Whether a close frame has come.
     closed_by_peer: bool,
@@ -54,10 +56,13 @@ struct Stall {
 /// What came from the peer.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// A message, binary or text.
+    /// A binary message.
     Message(Bytes),
-    /// A ping or a pong; pings are answered by themselves.
-    Control,
+    /// A text message.
+    Text(Bytes),
+    /// A sign of life that is no message: a ping, which is answered by itself, a pong, or a part of
+    /// a message.
+    Activity,
     /// The peer closed the WebSocket or the connection.
     Closed,
     /// The connection broke, or the peer broke the rules of WebSocket.
@@ -87,6 +92,7 @@ impl WebSocket {
             backlog: 0,
             fresh: 0,
             flushed_at: 0,
+            read_at: 0,
             stall,
             closed_by_peer: false,
         }
@@ -101,15 +107,18 @@ impl WebSocket {
 
     /// The next thing from the peer.
     pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let Poll::Ready(item) = Pin::new(&mut self.stream).poll_next(cx) else {
-            return Poll::Pending;
+        let polled = Pin::new(&mut self.stream).poll_next(cx);
+        let read = self.stream.get_ref().read();
+        let before = std::mem::replace(&mut self.read_at, read);
+        let Poll::Ready(item) = polled else {
+            return if read > before { Poll::Ready(Incoming::Activity) } else { Poll::Pending };
         };
         Poll::Ready(match item {
             Some(Ok(Message::Binary(message))) => Incoming::Message(message),
-            Some(Ok(Message::Text(message))) => Incoming::Message(message.into()),
+            Some(Ok(Message::Text(message))) => Incoming::Text(message.into()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
                 self.unflushed = true;
-                Incoming::Control
+                Incoming::Activity
             }
             Some(Ok(Message::Close(frame))) => {
                 self.closed_by_peer = true;
@@ -132,6 +141,12 @@ impl WebSocket {
         self.backlog += message.len();
         self.fresh += message.len();
         Pin::new(&mut self.stream).start_send(Message::Binary(message))
+    }
+
+    /// Puts a ping behind the messages that wait to be flushed.
+    pub(crate) fn ping(&mut self) -> Result<(), Error> {
+        self.unflushed = true;
+        Pin::new(&mut self.stream).start_send(Message::Ping(Bytes::new()))
     }
 
     /// Whether more may be caused: not while the peer leaves what it was sent unread.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -73,7 +72,8 @@ enum Wake {
     Input(Input),
     Done(Done),
     Incoming(Incoming),
-    Timeout,
+    /// The machine's deadline has come; with what the client had sent by then, or the next part.
+    Timeout(Option<Incoming>),
     /// The socket takes nothing more.
     Broken,
     /// The server gives the connection up.
@@ -99,13 +99,11 @@ impl<H: Handler> Task<H> {
         hub: Arc<Hub>,
         handler: Arc<H>,
         connection: Connection,
-        config: &server::Config,
-        dialect: wwr::Dialect,
+        machine: server::Connection,
+        out: Actions<Action>,
         socket: WebSocket,
         patience: Patience,
     ) -> Self {
-        let mut out = Actions::new();
-        let machine = server::Connection::accept(config, dialect, hub.clock.now(), &mut out);
         Self {
             hub,
             handler,
@@ -207,17 +205,16 @@ impl<H: Handler> Task<H> {
                 Wake::Aborted => return End::Aborted,
                 Wake::Input(input) => self.take_input(input),
                 Wake::Done(done) => self.take_done(done),
-                Wake::Incoming(Incoming::Message(frame)) => self.take_message(frame),
-                Wake::Incoming(Incoming::Control) => {}
-                Wake::Incoming(Incoming::Closed) => return End::Left,
-                Wake::Incoming(Incoming::Failed(error)) => {
-                    tracing::debug!(connection = self.connection.id(), %error, "socket failed");
-                    let violated = violation(&error).map(|(code, why)| End::Violated(code, why));
-                    return violated.unwrap_or(End::Left);
+                Wake::Incoming(incoming) => {
+                    if let Some(end) = self.take_incoming(incoming) {
+                        return end;
+                    }
                 }
-                Wake::Timeout => {
-                    let now = self.hub.clock.now();
-                    self.machine.handle_timeout(now, &mut self.out);
+                Wake::Timeout(incoming) => {
+                    if let Some(end) = incoming.and_then(|incoming| self.take_incoming(incoming)) {
+                        return end;
+                    }
+                    self.take_timeout();
                 }
             }
         }
@@ -236,7 +233,12 @@ impl<H: Handler> Task<H> {
             return Poll::Ready(Wake::Done(done));
         }
         if self.alarm.poll(cx).is_ready() {
-            return Poll::Ready(Wake::Timeout);
+            // What was sent is heard before the client is taken for silent.
+            let incoming = match self.poll_incoming(cx) {
+                Poll::Ready(incoming) => Some(incoming),
+                Poll::Pending => None,
+            };
+            return Poll::Ready(Wake::Timeout(incoming));
         }
         let writable = self.socket.is_writable();
         let takes = self.taken < BATCH && !self.socket.wants_flush();
@@ -283,10 +285,20 @@ impl<H: Handler> Task<H> {
         if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
             return Poll::Ready(Wake::Input(input));
         }
-        if self.reading && self.machine.wants_input() && self.socket.is_writable() {
-            return self.socket.poll_incoming(cx).map(Wake::Incoming);
+        self.poll_incoming(cx).map(Wake::Incoming)
+    }
+
+    /// What the client sends, if it may be taken.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if self.may_read() && self.machine.wants_input() {
+            return self.socket.poll_incoming(cx);
         }
         Poll::Pending
+    }
+
+    /// Whether nothing but the machine keeps the socket from being read.
+    const fn may_read(&self) -> bool {
+        self.reading && self.socket.is_writable()
     }
 
     /// Does what the machine wants done.
@@ -319,6 +331,22 @@ impl<H: Handler> Task<H> {
                 Action::Session(command) => {
                     self.hub.handle(self.connection.connection_id(), command);
                 }
+                Action::Ping => {
+                    if let Err(error) = self.socket.ping() {
+                        tracing::debug!(connection = self.connection.id(), %error, "cannot ping");
+                        return Some(End::Broken);
+                    }
+                }
+                Action::Learned(dialect) => {
+                    tracing::debug!(connection = self.connection.id(), %dialect, "client known");
+                    self.connection.show_dialect(dialect);
+                }
+                Action::ReplyTooLarge { length, buffer } => tracing::warn!(
+                    connection = self.connection.id(),
+                    length,
+                    buffer,
+                    "a reply is too large for the client, who gets an internal error"
+                ),
                 Action::SessionEvent(event) => self.take_session_event(event),
                 Action::Close(reason) => return Some(End::Closed(reason)),
             }
@@ -344,8 +372,29 @@ impl<H: Handler> Task<H> {
         }));
     }
 
-    fn take_message(&mut self, frame: Bytes) {
-        self.machine.handle_message(self.hub.clock.now(), frame, &mut self.out);
+    fn take_incoming(&mut self, incoming: Incoming) -> Option<End> {
+        let now = self.hub.clock.now();
+        match incoming {
+            Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
+            Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
+            Incoming::Activity => self.machine.handle_activity(now),
+            Incoming::Closed => return Some(End::Left),
+            Incoming::Failed(error) => {
+                tracing::debug!(connection = self.connection.id(), %error, "socket failed");
+                let violated = violation(&error).map(|(code, why)| End::Violated(code, why));
+                return Some(violated.unwrap_or(End::Left));
+            }
+        }
+        None
+    }
+
+    fn take_timeout(&mut self) {
+        let now = self.hub.clock.now();
+        if !self.may_read() {
+            // A client that is not listened to is not silent.
+            self.machine.handle_activity(now);
+        }
+        self.machine.handle_timeout(now, &mut self.out);
     }
 
     /// A handler has ended. What it did before, such as sending signals, comes before its reply.
