@@ -60,9 +60,8 @@ pub(crate) enum Incoming {
     Message(Bytes),
     /// A text message.
     Text(Bytes),
-    /// A sign of life that is no message: a ping, which is answered by itself, a pong, or a part of
-    /// a message.
-    Activity,
+    /// A ping or a pong; pings are answered by themselves.
+    Control,
     /// The peer closed the WebSocket or the connection.
     Closed,
     /// The connection broke, or the peer broke the rules of WebSocket.
@@ -107,18 +106,15 @@ impl WebSocket {
 
     /// The next thing from the peer.
     pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let polled = Pin::new(&mut self.stream).poll_next(cx);
-        let read = self.stream.get_ref().read();
-        let before = std::mem::replace(&mut self.read_at, read);
-        let Poll::Ready(item) = polled else {
-            return if read > before { Poll::Ready(Incoming::Activity) } else { Poll::Pending };
+        let Poll::Ready(item) = Pin::new(&mut self.stream).poll_next(cx) else {
+            return Poll::Pending;
         };
         Poll::Ready(match item {
             Some(Ok(Message::Binary(message))) => Incoming::Message(message),
             Some(Ok(Message::Text(message))) => Incoming::Text(message.into()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
                 self.unflushed = true;
-                Incoming::Activity
+                Incoming::Control
             }
             Some(Ok(Message::Close(frame))) => {
                 self.closed_by_peer = true;
@@ -133,6 +129,12 @@ impl WebSocket {
             None => Incoming::Closed,
             Some(Err(error)) => Incoming::Failed(error),
         })
+    }
+
+    /// Whether anything has come since this was asked before, be it only a part of a message.
+    pub(crate) fn was_active(&mut self) -> bool {
+        let read = self.stream.get_ref().read();
+        std::mem::replace(&mut self.read_at, read) != read
     }
 
     /// Puts a message behind those that wait to be flushed.

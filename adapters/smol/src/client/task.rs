@@ -105,7 +105,7 @@ impl Task {
                 Wake::Incoming(Incoming::Message(frame) | Incoming::Text(frame)) => {
                     self.machine.handle_message(self.clock.now(), frame, &mut self.out);
                 }
-                Wake::Incoming(Incoming::Activity) => {}
+                Wake::Incoming(Incoming::Control) => {}
                 Wake::Incoming(Incoming::Closed) => {
                     if let Some(socket) = self.take_socket() {
                         // The close frame of the server is answered.

@@ -1,26 +1,29 @@
 //! The task of one connection: carries frames, answers and time between socket, machine, handlers.
 
+mod goodbye;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Stream, StreamExt};
-use smol::future::{or, zip};
+use futures_util::{FutureExt, Stream};
+use smol::future::or;
 use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent, SignalId};
 use wwr::{Actions, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
 use super::handler::Handler;
 use super::hub::{Arrival, Hub, Stage};
-use crate::clock::{Alarm, Clock, sleep};
+use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
+use goodbye::End;
+pub(super) use goodbye::Patience;
 
 /// How many messages are taken from a busy socket before what they caused is written.
 const BATCH: usize = 256;
@@ -51,15 +54,6 @@ pub(super) struct Task<H> {
 /// The handlers that run on a connection.
 type Handlers = FuturesUnordered<BoxFuture<'static, Done>>;
 
-/// How long a connection that ends waits for others.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// For the client to answer the close frame.
-    pub(super) close: Duration,
-    /// For handlers that run on after the client has gone.
-    pub(super) drain: Duration,
-}
-
 /// A handler that has ended.
 enum Done {
     Connected,
@@ -77,20 +71,6 @@ enum Wake {
     /// The socket takes nothing more.
     Broken,
     /// The server gives the connection up.
-    Aborted,
-}
-
-/// How a connection ends.
-enum End {
-    /// By the server, with a close frame.
-    Closed(server::CloseReason),
-    /// By the client, which may still read.
-    Left,
-    /// By the server, because the client does not speak WebSocket: code and reason for it.
-    Violated(u16, &'static str),
-    /// The socket is of no use any more.
-    Broken,
-    /// The server has no patience left: neither for the client nor for handlers.
     Aborted,
 }
 
@@ -155,43 +135,6 @@ impl<H: Handler> Task<H> {
         self.connection.ended();
         self.creating = None;
         self.closing = None;
-    }
-
-    /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
-    /// has gone.
-    async fn say_goodbye(self, end: End) {
-        let id = self.connection.id();
-        let Self { hub, socket, handlers, patience, reading, .. } = self;
-        let enough = or(sleep(patience.drain), hub.reaches(Stage::Overdue));
-        let handlers = finish(handlers, enough);
-        match end {
-            End::Closed(reason) => {
-                tracing::debug!(connection = id, ?reason, "closed");
-                let closed = socket.close(reason.code(), reason.text(), patience.close);
-                if reading {
-                    // They are done, or have had the time that the machine gives them.
-                    drop(handlers);
-                    closed.await;
-                } else {
-                    // What runs is the hook for new connections, of which the machine knows nothing.
-                    zip(closed, handlers).await;
-                }
-            }
-            End::Left => {
-                tracing::debug!(connection = id, "left");
-                zip(socket.finish(patience.close), handlers).await;
-            }
-            End::Violated(code, why) => {
-                tracing::debug!(connection = id, code, why, "closed");
-                zip(socket.close(code, why, patience.close), handlers).await;
-            }
-            End::Broken => {
-                tracing::debug!(connection = id, "gone");
-                drop(socket);
-                handlers.await;
-            }
-            End::Aborted => tracing::warn!(connection = id, "given up"),
-        }
     }
 
     async fn serve(&mut self) -> End {
@@ -288,12 +231,16 @@ impl<H: Handler> Task<H> {
         self.poll_incoming(cx).map(Wake::Incoming)
     }
 
-    /// What the client sends, if it may be taken.
+    /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.may_read() && self.machine.wants_input() {
-            return self.socket.poll_incoming(cx);
+        if !self.may_read() || !self.machine.wants_input() {
+            return Poll::Pending;
         }
-        Poll::Pending
+        let incoming = self.socket.poll_incoming(cx);
+        if self.socket.was_active() && incoming.is_pending() {
+            self.machine.handle_activity(self.hub.clock.now());
+        }
+        incoming
     }
 
     /// Whether nothing but the machine keeps the socket from being read.
@@ -377,7 +324,7 @@ impl<H: Handler> Task<H> {
         match incoming {
             Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
             Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
-            Incoming::Activity => self.machine.handle_activity(now),
+            Incoming::Control => self.machine.handle_activity(now),
             Incoming::Closed => return Some(End::Left),
             Incoming::Failed(error) => {
                 tracing::debug!(connection = self.connection.id(), %error, "socket failed");
@@ -478,19 +425,6 @@ async fn caught<F: Future>(work: impl FnOnce() -> F, what: &str) -> Option<F::Ou
         tracing::error!("the handler for \"{what}\" panicked");
     }
     result.ok()
-}
-
-/// Lets handlers run on whose client has gone.
-async fn finish(mut handlers: Handlers, patience: impl Future<Output = ()>) {
-    if handlers.is_empty() {
-        return;
-    }
-    let all = async { while handlers.next().await.is_some() {} };
-    let patience = async {
-        patience.await;
-        tracing::warn!("handlers of an ended connection take too long and are dropped");
-    };
-    or(all, patience).await;
 }
 
 /// Answers a caller, who may have lost interest.
