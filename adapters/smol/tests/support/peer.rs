@@ -210,6 +210,20 @@ impl Peer {
         frame.payload
     }
 
+    /// The next message; pings before it are answered.
+    pub(crate) fn message_after_pings(&mut self) -> Vec<u8> {
+        loop {
+            let next = self.frame().expect("the server closed the connection");
+            match next.first {
+                PING => self.write(&frame(PONG, &next.payload)),
+                first => {
+                    assert_eq!(first, BINARY, "{next:?}");
+                    return next.payload;
+                }
+            }
+        }
+    }
+
     /// The next frame; `None` if the server has closed the connection.
     pub(crate) fn frame(&mut self) -> Option<Frame> {
         let head = self.take(2)?;
