@@ -190,10 +190,10 @@ fn a_client_that_does_not_answer_pings_makes_room_for_the_next() {
 /// What waits in the socket counts, however late the server gets to see it.
 #[test]
 fn a_server_that_was_asleep_does_not_blame_its_clients() {
-    let server = Server::start(&["--read-timeout", "2s"]);
+    let mut server = Server::start(&["--read-timeout", "2s", "--log", "debug"]);
     let mut hand = Hand::open(server.address, "/");
     hand.send(HEARTBEAT);
-    hand.is_served();
+    server.running.wait_for_log("dialect=2.0");
     server.running.signal(Signal::STOP);
     thread::sleep(Duration::from_millis(2500));
     hand.send(HEARTBEAT);
