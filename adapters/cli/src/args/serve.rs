@@ -91,7 +91,7 @@ pub(crate) struct ServeArguments {
           value_parser = humantime::parse_duration)]
     pub(crate) shutdown_timeout: Duration,
     #[command(flatten)]
-    pub(crate) spoken: SpokenArguments,
-    #[command(flatten)]
     pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) spoken: SpokenArguments,
 }

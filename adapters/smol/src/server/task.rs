@@ -107,7 +107,8 @@ impl<H: Handler> Task<H> {
     pub(super) async fn run(mut self, arrival: Arrival) {
         let presence = self.hub.enter(self.connection.clone());
         drop(arrival);
-        tracing::debug!(connection = self.connection.id(), "connected");
+        let (id, dialect) = (self.connection.id(), self.connection.dialect());
+        tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
         let served = AssertUnwindSafe(self.serve()).catch_unwind().await;
         let end = served.unwrap_or_else(|_| {
