@@ -4,6 +4,10 @@
 mod by_hand;
 mod demo;
 mod exit_codes;
+#[cfg(unix)]
+mod flood;
+#[cfg(unix)]
+mod hand;
 mod help;
 mod listen;
 mod playground;
@@ -11,3 +15,5 @@ mod sessions;
 #[cfg(unix)]
 mod shutdown;
 mod support;
+#[cfg(unix)]
+mod versions;

@@ -102,7 +102,7 @@ impl Task {
                 Wake::Input(input) => self.take_input(input),
                 Wake::Probed(answer) => self.probed(answer),
                 Wake::Dialed(socket) => self.dialed(socket),
-                Wake::Incoming(Incoming::Message(frame)) => {
+                Wake::Incoming(Incoming::Message(frame) | Incoming::Text(frame)) => {
                     self.machine.handle_message(self.clock.now(), frame, &mut self.out);
                 }
                 Wake::Incoming(Incoming::Control) => {}
