@@ -65,10 +65,16 @@ impl Watch {
         self.due
     }
 
-    /// The peer gave a sign of life.
-    pub(super) const fn heard(&mut self, now: Instant) {
+    /// The peer gave a sign of life. After a ping, it is not left alone for as long as the answer
+    /// could have taken.
+    pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.pinged = false;
+        if core::mem::take(&mut self.pinged)
+            && let Some(pings) = self.limits.pings
+        {
+            let next = now + pings.after;
+            self.due = self.due.map(|due| due.min(next));
+        }
     }
 
     /// The socket is left unread: the peer cannot be heard.

@@ -2,6 +2,7 @@
 
 mod client;
 mod serve;
+mod spoken;
 mod value;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -13,7 +14,8 @@ pub(crate) use client::{
     RequestArguments, SignalArguments,
 };
 pub(crate) use serve::ServeArguments;
-pub(crate) use value::{AllowedOrigin, LogLevel, SessionPlace};
+pub(crate) use spoken::SpokenArguments;
+pub(crate) use value::{AllowedOrigin, LogLevel, SessionPlace, protocol_name};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())

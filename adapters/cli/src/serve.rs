@@ -10,7 +10,9 @@ use smol::future::or;
 use wwr_smol::server::{Builder, Collection, Limits, Origins, Server, ServerHandle};
 use wwr_smol::{FileStore, StoreError};
 
-use crate::args::{AllowedOrigin, LogLevel, ServeArguments, SessionPlace};
+use crate::args::{
+    AllowedOrigin, LogLevel, ServeArguments, SessionPlace, SpokenArguments, protocol_name,
+};
 use crate::log;
 use crate::playground::Playground;
 use crate::stop::Stop;
@@ -30,6 +32,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
             builder(arguments).await?.listen(arguments.listen.as_str()).await.map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", arguments.listen))
             })?;
+        say_what_is_spoken(&arguments.spoken);
         announce(server.local_addr());
         let handle = server.handle();
         or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await?;
@@ -43,6 +46,7 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
         .limits(limits)
         .concurrency(arguments.concurrency)
         .origins(origins(&arguments.allow_origin));
+    builder = speaking(builder, &arguments.spoken)?;
     builder = match &arguments.sessions {
         SessionPlace::Memory => builder,
         SessionPlace::Off => builder.without_sessions(),
@@ -65,6 +69,24 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
     Ok(builder)
 }
 
+/// Sets what the server speaks.
+fn speaking(
+    builder: Builder<Playground>,
+    spoken: &SpokenArguments,
+) -> io::Result<Builder<Playground>> {
+    let announced = spoken.announcement().map_err(invalid)?;
+    let pings = spoken.pings().map_err(invalid)?;
+    let mut builder = builder.protocol(spoken.protocol).announce(announced).pings(pings);
+    for (path, protocol) in &spoken.path {
+        builder = builder.protocol_at(path, *protocol);
+    }
+    Ok(if spoken.strict { builder.strict() } else { builder })
+}
+
+fn invalid(error: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
 /// The error with what the system said.
 fn with_cause(error: &StoreError) -> io::Error {
     io::Error::other(match error.source() {
@@ -82,6 +104,21 @@ fn origins(allowed: &[AllowedOrigin]) -> Origins {
         }
     }
     if list.is_empty() { Origins::SameHost } else { Origins::List(list) }
+}
+
+/// Says what clients may speak, and what they are told.
+fn say_what_is_spoken(spoken: &SpokenArguments) {
+    tracing::info!(
+        protocol = protocol_name(spoken.protocol),
+        read_timeout = ?spoken.read_timeout,
+        message_buffer = spoken.message_buffer,
+        sub_protocol = spoken.sub_protocol,
+        strict = spoken.strict,
+        "speaking"
+    );
+    for (path, protocol) in &spoken.path {
+        tracing::info!(path, protocol = protocol_name(*protocol), "speaking on a path");
+    }
 }
 
 /// Says that clients can connect, and where.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod connection;
+mod endpoint;
 mod handle;
 mod handler;
 mod http;

@@ -13,12 +13,13 @@ use smol::net::TcpStream;
 /// otherwise keep its thread to itself, since what reads goes on until a message is complete.
 const TURN: usize = 256 * 1024;
 
-/// A connected byte stream that counts what it wrote, so that a peer that reads slowly can be told
-/// from one that does not read.
+/// A connected byte stream that counts what passes, so that a peer that reads or writes slowly can be
+/// told from one that does nothing.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Stream,
     written: u64,
+    read: u64,
     /// How many bytes may be read in this turn.
     turn: usize,
 }
@@ -33,16 +34,25 @@ enum Stream {
 
 impl Socket {
     pub(crate) const fn tcp(stream: TcpStream) -> Self {
-        Self { stream: Stream::Tcp(stream), written: 0, turn: TURN }
+        Self::new(Stream::Tcp(stream))
     }
 
     pub(crate) const fn upgraded(stream: Upgraded) -> Self {
-        Self { stream: Stream::Upgraded(stream), written: 0, turn: TURN }
+        Self::new(Stream::Upgraded(stream))
+    }
+
+    const fn new(stream: Stream) -> Self {
+        Self { stream, written: 0, read: 0, turn: TURN }
     }
 
     /// How many bytes the stream has taken.
     pub(crate) const fn written(&self) -> u64 {
         self.written
+    }
+
+    /// How many bytes the stream has given.
+    pub(crate) const fn read(&self) -> u64 {
+        self.read
     }
 }
 
@@ -66,6 +76,7 @@ impl AsyncRead for Socket {
             }
         };
         self.turn = self.turn.saturating_sub(read);
+        self.read += read as u64;
         Poll::Ready(Ok(read))
     }
 }

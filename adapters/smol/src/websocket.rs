@@ -37,6 +37,8 @@ pub(crate) struct WebSocket {
     fresh: usize,
     /// How much the socket had taken when all was flushed.
     flushed_at: u64,
+    /// How much the socket had given when that was last looked at.
+    read_at: u64,
     stall: Stall,
     /// Whether a close frame has come.
     closed_by_peer: bool,
@@ -54,8 +56,10 @@ struct Stall {
 /// What came from the peer.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// A message, binary or text.
+    /// A binary message.
     Message(Bytes),
+    /// A text message.
+    Text(Bytes),
     /// A ping or a pong; pings are answered by themselves.
     Control,
     /// The peer closed the WebSocket or the connection.
@@ -87,6 +91,7 @@ impl WebSocket {
             backlog: 0,
             fresh: 0,
             flushed_at: 0,
+            read_at: 0,
             stall,
             closed_by_peer: false,
         }
@@ -106,7 +111,7 @@ impl WebSocket {
         };
         Poll::Ready(match item {
             Some(Ok(Message::Binary(message))) => Incoming::Message(message),
-            Some(Ok(Message::Text(message))) => Incoming::Message(message.into()),
+            Some(Ok(Message::Text(message))) => Incoming::Text(message.into()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
                 self.unflushed = true;
                 Incoming::Control
@@ -126,12 +131,24 @@ impl WebSocket {
         })
     }
 
+    /// Whether anything has come since this was asked before, be it only a part of a message.
+    pub(crate) fn was_active(&mut self) -> bool {
+        let read = self.stream.get_ref().read();
+        std::mem::replace(&mut self.read_at, read) != read
+    }
+
     /// Puts a message behind those that wait to be flushed.
     pub(crate) fn feed(&mut self, message: Bytes) -> Result<(), Error> {
         self.unflushed = true;
         self.backlog += message.len();
         self.fresh += message.len();
         Pin::new(&mut self.stream).start_send(Message::Binary(message))
+    }
+
+    /// Puts a ping behind the messages that wait to be flushed.
+    pub(crate) fn ping(&mut self) -> Result<(), Error> {
+        self.unflushed = true;
+        Pin::new(&mut self.stream).start_send(Message::Ping(Bytes::new()))
     }
 
     /// Whether more may be caused: not while the peer leaves what it was sent unread.

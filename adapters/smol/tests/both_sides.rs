@@ -131,6 +131,8 @@ fn a_clients_close_frame_is_answered() {
         let (handle, _running, url) = serve().await;
         let stream = smol::net::TcpStream::connect(handle.local_addr().unwrap()).await.unwrap();
         let (mut socket, _) = async_tungstenite::client_async(url, stream).await.unwrap();
+        let announced = socket.next().await;
+        assert!(matches!(announced, Some(Ok(Message::Binary(_)))), "{announced:?}");
         socket.send(Message::Close(None)).await.unwrap();
         let answer = socket.next().await;
         assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");

@@ -65,6 +65,15 @@ fn any_sign_of_life_is_enough() {
 }
 
 #[test]
+fn patience_with_an_answer_does_not_put_off_the_next_ping() {
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_secs(5)).unwrap();
+    let mut script = script(Dialect::Unknown, &Config { pings: Some(pings), ..config() });
+    assert_eq!(script.until(310), ["300 ping"]);
+    script.active(310);
+    assert_eq!(script.until(10_000), ["610 ping", "5610 close Silent"]);
+}
+
+#[test]
 fn pings_can_be_left_to_the_host() {
     let mut script = script(Dialect::Unknown, &Config { pings: None, ..config() });
     assert_eq!(script.connection.next_timeout(), None);

@@ -6,6 +6,7 @@ use core::time::Duration;
 use clap::Args;
 
 use super::LogArguments;
+use super::spoken::SpokenArguments;
 use super::value::{
     AllowedOrigin, SessionPlace, allowed_origin, concurrency, positive_duration, positive_number,
 };
@@ -13,7 +14,7 @@ use super::value::{
 /// Serve a playground for trying clients out
 ///
 /// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect. Speaks
-/// protocol 1.4. The playground is for trying things out, not for the public: whoever connects may
+/// all versions of the protocol on one port, unless told otherwise. The playground is for trying things out, not for the public: whoever connects may
 /// signal to all others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -44,6 +45,8 @@ Examples:
   wwr serve
   wwr serve --listen 127.0.0.1:0 --sessions ./sessions --collect-after 30days
   wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
+  wwr serve --protocol 1.4 --path /new=2.0 --read-timeout 30s --sub-protocol chat/1
+  wwr serve --ping-after 5s --ping-timeout 5s
   wwr serve --log debug        (shows each request)
 
 Signals:
@@ -89,4 +92,6 @@ pub(crate) struct ServeArguments {
     pub(crate) shutdown_timeout: Duration,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) spoken: SpokenArguments,
 }

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use wwr::Encoding;
+use wwr::server::{Announcement, Pings, Protocol};
+
+use super::spoken::PingAfter;
 
 /// A duration such as `500ms` or `1m 30s`, not zero.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -25,6 +28,65 @@ pub(crate) fn concurrency(text: &str) -> Result<NonZeroU16, &'static str> {
     match text {
         "unlimited" => Ok(NonZeroU16::MAX),
         _ => text.parse().map_err(|_| "write a number from 1 to 65535, or unlimited"),
+    }
+}
+
+/// What a server may speak, by name.
+const PROTOCOLS: [(&str, Protocol); 5] = [
+    ("any", Protocol::Any),
+    ("any-as-1.5", Protocol::AnyAs1_5),
+    ("1.4", Protocol::V1_4),
+    ("1.5", Protocol::V1_5),
+    ("2.0", Protocol::V2_0),
+];
+
+/// What a server speaks.
+pub(crate) fn protocol(text: &str) -> Result<Protocol, &'static str> {
+    let named = PROTOCOLS.into_iter().find(|(name, _)| *name == text);
+    named.map(|(_, protocol)| protocol).ok_or("write any, any-as-1.5, 1.4, 1.5 or 2.0")
+}
+
+/// The name of what a server speaks.
+pub(crate) fn protocol_name(spoken: Protocol) -> &'static str {
+    let named = PROTOCOLS.into_iter().find(|(_, protocol)| *protocol == spoken);
+    named.map_or("unknown", |(name, _)| name)
+}
+
+/// A path and what a server speaks there.
+pub(crate) fn path_protocol(text: &str) -> Result<(String, Protocol), &'static str> {
+    match text.rsplit_once('=') {
+        Some((path, spoken)) if path.starts_with('/') && !path.contains(['?', '#']) => {
+            Ok((path.into(), protocol(spoken)?))
+        }
+        _ => Err("write it like /new=2.0, with a path that begins with a slash and has no query"),
+    }
+}
+
+/// A read timeout that can be announced.
+pub(crate) fn read_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let announced = Announcement::default().read_timeout(timeout);
+    announced.map(|_| timeout).map_err(|error| error.to_string())
+}
+
+/// The size of a message buffer that can be announced.
+pub(crate) fn message_buffer(text: &str) -> Result<u32, String> {
+    let bytes = text.parse().map_err(|_| "write a whole number, from 32 to 4294967295")?;
+    let announced = Announcement::default().message_buffer(bytes);
+    announced.map(|_| bytes).map_err(|error| error.to_string())
+}
+
+/// A time that pings and the wait for an answer may take.
+pub(crate) fn ping_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    Pings::new(time, time).map(|_| time).map_err(|error| error.to_string())
+}
+
+/// After how much silence pings are sent, or `off`.
+pub(crate) fn ping_after(text: &str) -> Result<PingAfter, String> {
+    match text {
+        "off" => Ok(PingAfter::Off),
+        _ => ping_time(text).map(PingAfter::Silence),
     }
 }
 
@@ -129,6 +191,36 @@ mod tests {
         assert_eq!(concurrency("unlimited"), Ok(NonZeroU16::MAX));
         for text in ["0", "-1", "65536", "many"] {
             assert!(concurrency(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn protocols_have_names_also_for_paths() {
+        for (name, spoken) in PROTOCOLS {
+            assert_eq!((protocol(name), protocol_name(spoken)), (Ok(spoken), name));
+        }
+        assert_eq!(path_protocol("/a=b=2.0"), Ok(("/a=b".into(), Protocol::V2_0)));
+        assert_eq!(path_protocol("/=any"), Ok(("/".into(), Protocol::Any)));
+        for text in ["", "/", "new=2.0", "/new", "/new=", "/new=3.0", "/new?x=2.0"] {
+            assert!(path_protocol(text).is_err(), "{text}");
+        }
+        assert!(protocol("").is_err() && protocol("3.0").is_err() && protocol("ANY").is_err());
+    }
+
+    #[test]
+    fn what_is_announced_is_within_the_limits_of_the_protocol() {
+        assert_eq!(read_timeout("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(message_buffer("32"), Ok(32));
+        assert_eq!(ping_after("off"), Ok(PingAfter::Off));
+        assert_eq!(ping_after("10ms"), Ok(PingAfter::Silence(Duration::from_millis(10))));
+        for text in ["0s", "99ms", "50days", "5", ""] {
+            assert!(read_timeout(text).is_err(), "{text}");
+        }
+        for text in ["0", "31", "4294967296", "8k", ""] {
+            assert!(message_buffer(text).is_err(), "{text}");
+        }
+        for text in ["0s", "9ms", "on", ""] {
+            assert!(ping_after(text).is_err(), "{text}");
         }
     }
 

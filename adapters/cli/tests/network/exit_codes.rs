@@ -46,6 +46,13 @@ fn usage_errors_are_2() {
         &["serve", "--concurrency", "0"],
         &["serve", "--allow-origin", "example.com"],
         &["serve", "--max-session-connections", "0"],
+        &["serve", "--protocol", "3.0"],
+        &["serve", "--path", "new=2.0"],
+        &["serve", "--read-timeout", "50ms"],
+        &["serve", "--message-buffer", "31"],
+        &["serve", "--sub-protocol", ""],
+        &["serve", "--message-buffer", "32", "--sub-protocol", "longer than the buffer allows"],
+        &["serve", "--ping-after", "1ms"],
         &["demo", "please"],
         &["dance"],
     ] {

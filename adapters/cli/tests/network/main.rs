@@ -4,6 +4,10 @@
 mod by_hand;
 mod demo;
 mod exit_codes;
+#[cfg(unix)]
+mod flood;
+#[cfg(unix)]
+mod hand;
 mod help;
 mod listen;
 mod playground;
@@ -14,3 +18,5 @@ mod sessions;
 mod shutdown;
 mod spoken;
 mod support;
+#[cfg(unix)]
+mod versions;

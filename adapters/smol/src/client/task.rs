@@ -109,7 +109,7 @@ impl Task {
                 Wake::Input(input) => self.take_input(input),
                 Wake::Probed(probed) => self.probed(probed),
                 Wake::Dialed(socket) => self.dialed(socket),
-                Wake::Incoming(Incoming::Message(frame)) => {
+                Wake::Incoming(Incoming::Message(frame) | Incoming::Text(frame)) => {
                     self.machine.handle_message(self.clock.now(), frame, &mut self.out);
                 }
                 Wake::Incoming(Incoming::Control) => {}

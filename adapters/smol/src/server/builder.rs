@@ -1,14 +1,16 @@
 //! Setting up a server.
 
+use std::collections::HashMap;
 use std::io;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use smol::net::{AsyncToSocketAddrs, TcpListener};
-use wwr::server::{Config, Sessions};
+use wwr::server::{Announcement, Config, Pings, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 
+use super::endpoint::Endpoints;
 use super::handler::Handler;
 use super::hub::Hub;
 use super::listener::Server;
@@ -23,6 +25,7 @@ use crate::store::{MemoryStore, SessionStore, SharedStore};
 pub struct Builder<H> {
     handler: H,
     machine: Config,
+    paths: HashMap<String, Protocol>,
     registry: RegistryConfig,
     sessions: bool,
     store: SharedStore,
@@ -38,6 +41,7 @@ impl<H: Handler> Builder<H> {
         Self {
             handler,
             machine: Config::default(),
+            paths: HashMap::new(),
             registry: RegistryConfig::default(),
             sessions: true,
             store: SharedStore::new(MemoryStore::new()),
@@ -47,6 +51,50 @@ impl<H: Handler> Builder<H> {
             limits: Limits::default(),
             collection: None,
         }
+    }
+
+    /// Which versions of the protocol are spoken. Default: all of them, on one port.
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.machine.protocol = protocol;
+        self
+    }
+
+    /// Which versions are spoken on a path instead, both in its preflight and on its WebSockets. The
+    /// path begins with a slash and is matched as a whole, as it is written in requests; a query
+    /// does not count. Of several calls for a path the last one counts, other paths add up.
+    ///
+    /// Clients of 1.5 and 2.0 can be told a path, those of 1.4 only ever use `/` (protocol §4.3).
+    #[must_use]
+    pub fn protocol_at(mut self, path: impl Into<String>, protocol: Protocol) -> Self {
+        self.paths.insert(path.into(), protocol);
+        self
+    }
+
+    /// What clients that may speak 1.5 or 2.0 are told, and held to once they are known to. Default:
+    /// a read timeout of 60 s, a message buffer of 8192 bytes, no sub-protocol.
+    #[must_use]
+    pub fn announce(mut self, announced: Announcement) -> Self {
+        self.machine.announced = announced;
+        self
+    }
+
+    /// When clients that send no heartbeats are pinged, and how long they have to answer; `None`
+    /// leaves it to the system to find out that they are gone, if it ever does. Default: after 30 s
+    /// of silence, 30 s for the answer.
+    #[must_use]
+    pub fn pings(mut self, pings: impl Into<Option<Pings>>) -> Self {
+        self.machine.pings = pings.into();
+        self
+    }
+
+    /// Disconnects clients known to speak 2.0 for all that the reference disconnects them for: text,
+    /// messages that cannot be read, and messages longer than the announced buffer (protocol §5.2).
+    /// Default: such messages are ignored or, if they can be, read.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.machine.strict = true;
+        self
     }
 
     /// Where sessions are kept. Default: in memory.
@@ -160,7 +208,8 @@ impl<H: Handler> Builder<H> {
         if let Some(collection) = self.collection {
             hub.spawn(Hub::collect(Arc::downgrade(&hub), collection));
         }
-        Service::new(self.handler, hub, machine, self.origins, self.limits)
+        let endpoints = Endpoints::new(machine, self.paths);
+        Service::new(self.handler, hub, endpoints, self.origins, self.limits)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -105,24 +105,45 @@ struct Shared {
     id: ConnectionId,
     hub: Arc<Hub>,
     info: ConnectionInfo,
-    dialect: Dialect,
+    reads: Reads,
     inbox: Inbox<Input>,
     open: AtomicBool,
     session: Mutex<Option<Session>>,
+}
+
+/// What the client is known to read.
+#[derive(Debug)]
+pub(super) struct Reads {
+    /// A [`Dialect`] as a number.
+    dialect: AtomicU8,
+    /// The announced message buffer in bytes.
+    message_buffer: usize,
+}
+
+impl Reads {
+    pub(super) const fn new(dialect: Dialect, message_buffer: usize) -> Self {
+        Self { dialect: AtomicU8::new(dialect as u8), message_buffer }
+    }
+
+    fn dialect(&self) -> Dialect {
+        let known = self.dialect.load(Ordering::Relaxed);
+        let mut dialects = [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0].into_iter();
+        dialects.find(|dialect| *dialect as u8 == known).unwrap_or(Dialect::Unknown)
+    }
 }
 
 impl Connection {
     pub(super) fn new(
         hub: Arc<Hub>,
         info: ConnectionInfo,
-        dialect: Dialect,
+        reads: Reads,
         max_waiting_bytes: usize,
     ) -> Self {
         let shared = Shared {
             id: hub.next_id(),
             hub,
             info,
-            dialect,
+            reads,
             inbox: Inbox::new(max_waiting_bytes),
             open: AtomicBool::new(true),
             session: Mutex::new(None),
@@ -145,6 +166,12 @@ impl Connection {
         &self.shared.info
     }
 
+    /// What the client speaks, as far as that is known: a server of all versions learns it from a
+    /// preflight before the connection, or from the first heartbeat on it (protocol §7.2).
+    pub fn dialect(&self) -> Dialect {
+        self.shared.reads.dialect()
+    }
+
     /// Whether the connection serves: false as soon as it was told to close, or has ended.
     pub fn is_connected(&self) -> bool {
         self.shared.open.load(Ordering::Acquire)
@@ -152,6 +179,9 @@ impl Connection {
 
     /// Sends a signal. It is sent in the order of the calls, and before the reply of a handler that
     /// sends it. Returns at once: the signal waits in memory until the client takes it.
+    ///
+    /// A client that may speak 2.0 reads no message longer than the announced buffer, and one that
+    /// may speak 1.x no signal without payload.
     ///
     /// # Errors
     ///
@@ -163,7 +193,7 @@ impl Connection {
     {
         let name = name.try_into().map_err(InvalidName::from)?;
         let payload = payload.into();
-        check_signal(self.shared.dialect, &name, &payload)?;
+        check_signal(self.dialect(), self.shared.reads.message_buffer, &name, &payload)?;
         let bytes = name.len() + payload.len() + 16;
         self.push(Input::Signal { name, payload }, bytes).map_err(|refused| match refused {
             Refused::Closed => SignalError::Disconnected,
@@ -238,6 +268,11 @@ impl Connection {
 
     pub(super) fn connection_id(&self) -> ConnectionId {
         self.shared.id
+    }
+
+    /// The client has turned out to speak this.
+    pub(super) fn show_dialect(&self, dialect: Dialect) {
+        self.shared.reads.dialect.store(dialect as u8, Ordering::Relaxed);
     }
 
     /// Makes the session of the machine the one the application sees.

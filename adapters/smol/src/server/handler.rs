@@ -80,9 +80,10 @@ pub trait Handler: Send + Sync + 'static {
         async {}
     }
 
-    /// Somebody asks to open a WebSocket, or for anything else but `OPTIONS` and the preflight. An
-    /// `Err` is sent as the answer, and no connection is opened; so an application may turn clients
-    /// away, or answer ordinary requests. With `Ok`, what is no handshake gets the usual refusal.
+    /// Somebody asks to open a WebSocket, or for anything else but `OPTIONS` and the preflight, if the
+    /// server has one. An `Err` is sent as the answer, and no connection is opened; so an application
+    /// may turn clients away, or answer ordinary requests. With `Ok`, what is no handshake gets the
+    /// usual refusal.
     ///
     /// The `Origin` of handshakes was checked before.
     fn before_upgrade(

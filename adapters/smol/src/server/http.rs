@@ -9,20 +9,21 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
-use wwr::preflight;
+use wwr::preflight::{self, Metadata};
 
 use super::handler::Response;
 use super::origin::Origins;
-use super::settings::DIALECT;
 
 /// What a request is, before the application was asked.
 #[derive(Debug)]
 pub(super) enum Route {
     /// Nothing for the application; answer this.
     Answer(Response),
+    /// The preflight; answer it with this, see [`metadata`].
+    Preflight(Metadata),
     /// A browser asks what it may do.
     Options,
-    /// Anything else: for the application to accept or to answer.
+    /// Anything else, the preflight of a server that has none included: for the application to accept or to answer.
     Other {
         /// If it is a WebSocket handshake, the `Sec-WebSocket-Accept` to accept it with; otherwise
         /// the answer if the application has none.
@@ -30,17 +31,23 @@ pub(super) enum Route {
     },
 }
 
-/// Decides about a request in the order of protocol §4.2. `refusing` is the state in which
-/// everything is answered with 503.
-pub(super) fn route(request: &Parts, origins: &Origins, refusing: Option<&'static str>) -> Route {
+/// Decides about a request in the order of protocol §4.2. `metadata` is what the preflight is answered
+/// with; `None` if it is not (protocol §4.5). `refusing` is the state in which everything is answered
+/// with 503.
+pub(super) fn route(
+    request: &Parts,
+    metadata: Option<Metadata>,
+    origins: &Origins,
+    refusing: Option<&'static str>,
+) -> Route {
     if let Some(why) = refusing {
         let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, why);
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Route::Answer(answer);
     }
-    match request.method.as_str() {
-        "OPTIONS" => Route::Options,
-        preflight::METHOD => Route::Answer(metadata()),
+    match (request.method.as_str(), metadata) {
+        ("OPTIONS", _) => Route::Options,
+        (preflight::METHOD, Some(metadata)) => Route::Preflight(metadata),
         _ if request.headers.contains_key(UPGRADE) && !origins.allow(&request.headers) => {
             Route::Answer(text(StatusCode::FORBIDDEN, "Origin not allowed\n"))
         }
@@ -65,24 +72,24 @@ pub(super) fn empty(status: StatusCode) -> Response {
     answer
 }
 
-/// The preflight of protocol 1.4 (§4.1).
-fn metadata() -> Response {
-    let body = preflight::body(DIALECT).unwrap_or_default();
-    let mut answer = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+/// The answer to the preflight (protocol §4.1).
+pub(super) fn metadata(metadata: &Metadata) -> Response {
+    let mut answer = Response::new(Full::new(metadata.to_body()));
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(preflight::CONTENT_TYPE));
     answer
 }
 
-/// Checks the WebSocket handshake (RFC 6455 §4.2.1).
+/// Checks the WebSocket handshake (RFC 6455 §4.2.1), in the order of the reference: who does not ask
+/// for an upgrade is told so whatever the method (protocol §4.3).
 fn upgrade(request: &Parts) -> Result<HeaderValue, Box<Response>> {
     let headers = &request.headers;
-    if request.method != Method::GET {
-        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED));
-    }
     let asks =
         has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket");
+    if asks && request.method != Method::GET {
+        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED));
+    }
     let version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
     let upgradable = request.version >= Version::HTTP_11;

@@ -15,15 +15,17 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
-use wwr::server::Config;
+use wwr::Actions;
+use wwr::server::{self, Config, Observed};
 
-use super::connection::{Connection, ConnectionInfo};
+use super::connection::{Connection, ConnectionInfo, Reads};
+use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
 use super::http::{self, Route};
 use super::hub::{Arrival, Hub};
 use super::origin::Origins;
-use super::settings::{DIALECT, Limits};
+use super::settings::Limits;
 use super::task::{Patience, Task};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
@@ -60,21 +62,28 @@ pub struct Service<H> {
 struct Inner<H> {
     handler: Arc<H>,
     hub: Arc<Hub>,
-    machine: Config,
+    endpoints: Endpoints,
     origins: Origins,
     limits: Limits,
+}
+
+/// What was agreed on with a client that opens a WebSocket.
+struct Agreed {
+    machine: Config,
+    observed: Observed,
+    info: ConnectionInfo,
 }
 
 impl<H: Handler> Service<H> {
     pub(super) fn new(
         handler: H,
         hub: Arc<Hub>,
-        machine: Config,
+        endpoints: Endpoints,
         origins: Origins,
         limits: Limits,
     ) -> Self {
         let handler = Arc::new(handler);
-        Self { inner: Arc::new(Inner { handler, hub, machine, origins, limits }) }
+        Self { inner: Arc::new(Inner { handler, hub, endpoints, origins, limits }) }
     }
 
     /// What else can be done with the server.
@@ -90,14 +99,24 @@ impl<H: Handler> Service<H> {
         &self.inner.limits
     }
 
-    /// Answers a request; if it opens a WebSocket, serves that in a task of its own. `remote` is
-    /// shown to the application as the address of the client.
+    /// Answers a request; if it opens a WebSocket, serves that in a task of its own.
+    ///
+    /// `remote` is the address of the client. It is shown to the application, and a WebSocket is
+    /// told to be that of a 1.x client by the preflight that came from there moments ago (protocol
+    /// §7.2). Behind a proxy, pass the client's own address, which trusted proxies name in a header;
+    /// otherwise clients of different versions may be taken for each other. Its port does not
+    /// matter.
     pub async fn answer(&self, mut request: Request<Incoming>, remote: SocketAddr) -> Response {
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, _body) = request.into_parts();
         let refusing = self.inner.hub.is_draining().then_some("Server shutting down\n");
-        match http::route(&parts, &self.inner.origins, refusing) {
+        let endpoint = self.inner.endpoints.at(parts.uri.path());
+        match http::route(&parts, endpoint.metadata(), &self.inner.origins, refusing) {
             Route::Answer(answer) => answer,
+            Route::Preflight(metadata) => {
+                endpoint.asked(self.inner.hub.clock.now(), remote);
+                http::metadata(&metadata)
+            }
             Route::Options => self.options(&parts),
             Route::Other { upgrade: handshake } => {
                 let asked = async { self.inner.handler.before_upgrade(&parts).await };
@@ -109,7 +128,7 @@ impl<H: Handler> Service<H> {
                     (Ok(Err(answer)), _) => *answer,
                     (Ok(Ok(_)), Err(refusal)) => *refusal,
                     (Ok(Ok(options)), Ok(accept)) => {
-                        self.open(upgrade, accept, options, &parts, remote)
+                        self.open(upgrade, accept, endpoint, options, &parts, remote)
                     }
                 }
             }
@@ -132,6 +151,7 @@ impl<H: Handler> Service<H> {
         &self,
         upgrade: OnUpgrade,
         accept: HeaderValue,
+        endpoint: &Endpoint,
         options: ConnectionOptions,
         parts: &Parts,
         remote: SocketAddr,
@@ -146,10 +166,14 @@ impl<H: Handler> Service<H> {
             user_agent: user_agent.map(String::from),
             remote_addr: remote,
         };
+        let mut machine = endpoint.machine().clone();
+        machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
+        let observed = endpoint.connected(self.inner.hub.clock.now(), remote);
+        let agreed = Agreed { machine, observed, info };
         let inner = self.inner.clone();
         self.inner.hub.spawn(async move {
             match upgrade.await {
-                Ok(upgraded) => inner.serve(upgraded, arrival, options, info).await,
+                Ok(upgraded) => inner.serve(upgraded, arrival, agreed).await,
                 Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
             }
         });
@@ -158,13 +182,7 @@ impl<H: Handler> Service<H> {
 }
 
 impl<H: Handler> Inner<H> {
-    async fn serve(
-        &self,
-        upgraded: Upgraded,
-        arrival: Arrival,
-        options: ConnectionOptions,
-        info: ConnectionInfo,
-    ) {
+    async fn serve(&self, upgraded: Upgraded, arrival: Arrival, agreed: Agreed) {
         let (socket, read) = match upgraded.downcast::<FuturesIo<TcpStream>>() {
             Ok(parts) => (Socket::tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
             Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
@@ -172,14 +190,16 @@ impl<H: Handler> Inner<H> {
         let limits = &self.limits;
         let (size, stall) = (limits.max_message_size, limits.stall_timeout);
         let socket = WebSocket::new(socket, read, Role::Server, size, stall).await;
-        let mut machine = self.machine.clone();
-        machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
-        let dialect = DIALECT;
+        let Agreed { machine: config, observed, info } = agreed;
+        let mut out = Actions::new();
+        let now = self.hub.clock.now();
+        let machine = server::Connection::accept(&config, observed, now, &mut out);
+        let reads = Reads::new(machine.dialect(), config.announced.message_buffer_size());
         let connection =
-            Connection::new(self.hub.clone(), info, dialect, self.limits.max_waiting_bytes);
-        let patience = Patience { close: limits.close_timeout, drain: machine.drain_timeout };
+            Connection::new(self.hub.clone(), info, reads, self.limits.max_waiting_bytes);
+        let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
         let (hub, handler) = (self.hub.clone(), self.handler.clone());
-        let task = Task::new(hub, handler, connection, &machine, dialect, socket, patience);
+        let task = Task::new(hub, handler, connection, machine, out, socket, patience);
         task.run(arrival).await;
     }
 }

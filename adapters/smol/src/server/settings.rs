@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-use wwr::Dialect;
-
-/// What the server speaks: the preflight and every connection agree on it.
-pub(super) const DIALECT: Dialect = Dialect::V1_4;
-
 /// What a server allows, so that no client costs it too much. The defaults suit a public service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

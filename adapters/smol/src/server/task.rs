@@ -1,27 +1,29 @@
 //! The task of one connection: carries frames, answers and time between socket, machine, handlers.
 
+mod goodbye;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Stream, StreamExt};
-use smol::future::{or, zip};
+use futures_util::{FutureExt, Stream};
+use smol::future::or;
 use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent, SignalId};
 use wwr::{Actions, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
 use super::handler::Handler;
 use super::hub::{Arrival, Hub, Stage};
-use crate::clock::{Alarm, Clock, sleep};
+use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
+use goodbye::End;
+pub(super) use goodbye::Patience;
 
 /// How many messages are taken from a busy socket before what they caused is written.
 const BATCH: usize = 256;
@@ -52,15 +54,6 @@ pub(super) struct Task<H> {
 /// The handlers that run on a connection.
 type Handlers = FuturesUnordered<BoxFuture<'static, Done>>;
 
-/// How long a connection that ends waits for others.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// For the client to answer the close frame.
-    pub(super) close: Duration,
-    /// For handlers that run on after the client has gone.
-    pub(super) drain: Duration,
-}
-
 /// A handler that has ended.
 enum Done {
     Connected,
@@ -73,24 +66,11 @@ enum Wake {
     Input(Input),
     Done(Done),
     Incoming(Incoming),
-    Timeout,
+    /// The machine's deadline has come; with what the client had sent by then, or the next part.
+    Timeout(Option<Incoming>),
     /// The socket takes nothing more.
     Broken,
     /// The server gives the connection up.
-    Aborted,
-}
-
-/// How a connection ends.
-enum End {
-    /// By the server, with a close frame.
-    Closed(server::CloseReason),
-    /// By the client, which may still read.
-    Left,
-    /// By the server, because the client does not speak WebSocket: code and reason for it.
-    Violated(u16, &'static str),
-    /// The socket is of no use any more.
-    Broken,
-    /// The server has no patience left: neither for the client nor for handlers.
     Aborted,
 }
 
@@ -99,13 +79,11 @@ impl<H: Handler> Task<H> {
         hub: Arc<Hub>,
         handler: Arc<H>,
         connection: Connection,
-        config: &server::Config,
-        dialect: wwr::Dialect,
+        machine: server::Connection,
+        out: Actions<Action>,
         socket: WebSocket,
         patience: Patience,
     ) -> Self {
-        let mut out = Actions::new();
-        let machine = server::Connection::accept(config, dialect, hub.clock.now(), &mut out);
         Self {
             hub,
             handler,
@@ -129,7 +107,8 @@ impl<H: Handler> Task<H> {
     pub(super) async fn run(mut self, arrival: Arrival) {
         let presence = self.hub.enter(self.connection.clone());
         drop(arrival);
-        tracing::debug!(connection = self.connection.id(), "connected");
+        let (id, dialect) = (self.connection.id(), self.connection.dialect());
+        tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
         let served = AssertUnwindSafe(self.serve()).catch_unwind().await;
         let end = served.unwrap_or_else(|_| {
@@ -159,43 +138,6 @@ impl<H: Handler> Task<H> {
         self.closing = None;
     }
 
-    /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
-    /// has gone.
-    async fn say_goodbye(self, end: End) {
-        let id = self.connection.id();
-        let Self { hub, socket, handlers, patience, reading, .. } = self;
-        let enough = or(sleep(patience.drain), hub.reaches(Stage::Overdue));
-        let handlers = finish(handlers, enough);
-        match end {
-            End::Closed(reason) => {
-                tracing::debug!(connection = id, ?reason, "closed");
-                let closed = socket.close(reason.code(), reason.text(), patience.close);
-                if reading {
-                    // They are done, or have had the time that the machine gives them.
-                    drop(handlers);
-                    closed.await;
-                } else {
-                    // What runs is the hook for new connections, of which the machine knows nothing.
-                    zip(closed, handlers).await;
-                }
-            }
-            End::Left => {
-                tracing::debug!(connection = id, "left");
-                zip(socket.finish(patience.close), handlers).await;
-            }
-            End::Violated(code, why) => {
-                tracing::debug!(connection = id, code, why, "closed");
-                zip(socket.close(code, why, patience.close), handlers).await;
-            }
-            End::Broken => {
-                tracing::debug!(connection = id, "gone");
-                drop(socket);
-                handlers.await;
-            }
-            End::Aborted => tracing::warn!(connection = id, "given up"),
-        }
-    }
-
     async fn serve(&mut self) -> End {
         loop {
             if let Some(end) = self.carry_out().await {
@@ -207,17 +149,16 @@ impl<H: Handler> Task<H> {
                 Wake::Aborted => return End::Aborted,
                 Wake::Input(input) => self.take_input(input),
                 Wake::Done(done) => self.take_done(done),
-                Wake::Incoming(Incoming::Message(frame)) => self.take_message(frame),
-                Wake::Incoming(Incoming::Control) => {}
-                Wake::Incoming(Incoming::Closed) => return End::Left,
-                Wake::Incoming(Incoming::Failed(error)) => {
-                    tracing::debug!(connection = self.connection.id(), %error, "socket failed");
-                    let violated = violation(&error).map(|(code, why)| End::Violated(code, why));
-                    return violated.unwrap_or(End::Left);
+                Wake::Incoming(incoming) => {
+                    if let Some(end) = self.take_incoming(incoming) {
+                        return end;
+                    }
                 }
-                Wake::Timeout => {
-                    let now = self.hub.clock.now();
-                    self.machine.handle_timeout(now, &mut self.out);
+                Wake::Timeout(incoming) => {
+                    if let Some(end) = incoming.and_then(|incoming| self.take_incoming(incoming)) {
+                        return end;
+                    }
+                    self.take_timeout();
                 }
             }
         }
@@ -236,7 +177,12 @@ impl<H: Handler> Task<H> {
             return Poll::Ready(Wake::Done(done));
         }
         if self.alarm.poll(cx).is_ready() {
-            return Poll::Ready(Wake::Timeout);
+            // What was sent is heard before the client is taken for silent.
+            let incoming = match self.poll_incoming(cx) {
+                Poll::Ready(incoming) => Some(incoming),
+                Poll::Pending => None,
+            };
+            return Poll::Ready(Wake::Timeout(incoming));
         }
         let writable = self.socket.is_writable();
         let takes = self.taken < BATCH && !self.socket.wants_flush();
@@ -283,10 +229,24 @@ impl<H: Handler> Task<H> {
         if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
             return Poll::Ready(Wake::Input(input));
         }
-        if self.reading && self.machine.wants_input() && self.socket.is_writable() {
-            return self.socket.poll_incoming(cx).map(Wake::Incoming);
+        self.poll_incoming(cx).map(Wake::Incoming)
+    }
+
+    /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if !self.may_read() || !self.machine.wants_input() {
+            return Poll::Pending;
         }
-        Poll::Pending
+        let incoming = self.socket.poll_incoming(cx);
+        if self.socket.was_active() && incoming.is_pending() {
+            self.machine.handle_activity(self.hub.clock.now());
+        }
+        incoming
+    }
+
+    /// Whether nothing but the machine keeps the socket from being read.
+    const fn may_read(&self) -> bool {
+        self.reading && self.socket.is_writable()
     }
 
     /// Does what the machine wants done.
@@ -319,6 +279,22 @@ impl<H: Handler> Task<H> {
                 Action::Session(command) => {
                     self.hub.handle(self.connection.connection_id(), command);
                 }
+                Action::Ping => {
+                    if let Err(error) = self.socket.ping() {
+                        tracing::debug!(connection = self.connection.id(), %error, "cannot ping");
+                        return Some(End::Broken);
+                    }
+                }
+                Action::Learned(dialect) => {
+                    tracing::debug!(connection = self.connection.id(), %dialect, "client known");
+                    self.connection.show_dialect(dialect);
+                }
+                Action::ReplyTooLarge { length, buffer } => tracing::warn!(
+                    connection = self.connection.id(),
+                    length,
+                    buffer,
+                    "a reply is too large for the client, who gets an internal error"
+                ),
                 Action::SessionEvent(event) => self.take_session_event(event),
                 Action::Close(reason) => return Some(End::Closed(reason)),
             }
@@ -344,8 +320,29 @@ impl<H: Handler> Task<H> {
         }));
     }
 
-    fn take_message(&mut self, frame: Bytes) {
-        self.machine.handle_message(self.hub.clock.now(), frame, &mut self.out);
+    fn take_incoming(&mut self, incoming: Incoming) -> Option<End> {
+        let now = self.hub.clock.now();
+        match incoming {
+            Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
+            Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
+            Incoming::Control => self.machine.handle_activity(now),
+            Incoming::Closed => return Some(End::Left),
+            Incoming::Failed(error) => {
+                tracing::debug!(connection = self.connection.id(), %error, "socket failed");
+                let violated = violation(&error).map(|(code, why)| End::Violated(code, why));
+                return Some(violated.unwrap_or(End::Left));
+            }
+        }
+        None
+    }
+
+    fn take_timeout(&mut self) {
+        let now = self.hub.clock.now();
+        if !self.may_read() {
+            // A client that is not listened to is not silent.
+            self.machine.handle_activity(now);
+        }
+        self.machine.handle_timeout(now, &mut self.out);
     }
 
     /// A handler has ended. What it did before, such as sending signals, comes before its reply.
@@ -429,19 +426,6 @@ async fn caught<F: Future>(work: impl FnOnce() -> F, what: &str) -> Option<F::Ou
         tracing::error!("the handler for \"{what}\" panicked");
     }
     result.ok()
-}
-
-/// Lets handlers run on whose client has gone.
-async fn finish(mut handlers: Handlers, patience: impl Future<Output = ()>) {
-    if handlers.is_empty() {
-        return;
-    }
-    let all = async { while handlers.next().await.is_some() {} };
-    let patience = async {
-        patience.await;
-        tracing::warn!("handlers of an ended connection take too long and are dropped");
-    };
-    or(all, patience).await;
 }
 
 /// Answers a caller, who may have lost interest.

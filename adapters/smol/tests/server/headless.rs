@@ -81,6 +81,7 @@ fn what_was_read_beyond_the_handshake_is_not_lost() {
     early.extend(&last[..7]);
     peer.write(&early);
     assert_eq!(peer.http_answer().status, 101);
+    peer.announced();
     assert_eq!(peer.message(), answer(1, "early"));
     peer.write(&last[7..]);
     assert_eq!(peer.message(), answer(2, "split"));
@@ -92,6 +93,7 @@ fn large_messages_pass_through_other_streams_both_ways() {
     let (app, _events, _gates) = App::new();
     let service = Server::builder(app).executor(threads.executor.clone()).headless();
     let mut peer = mount(&service, &threads);
+    peer.preflight("/");
     peer.upgrade("/", "");
     let payload = "x".repeat(3_000_000);
     assert_eq!(peer.ask(1, "echo", &payload), answer(1, &payload));

@@ -12,6 +12,12 @@ pub(crate) const MAX_CONNECTIONS: u8 = 4;
 pub(crate) const DISABLED: u8 = 5;
 pub(crate) const PROTOCOL: u8 = 6;
 
+/// Accept-conf with the defaults: 2.0, a read timeout of 60 s, a message buffer of 8192 bytes.
+pub(crate) const ACCEPT_CONF: &[u8] = &[23, 2, 0, 0x60, 0xea, 0, 0, 0, 0x20, 0, 0];
+
+/// A heartbeat.
+pub(crate) const HEARTBEAT: &[u8] = &[33];
+
 /// The message that a session was closed.
 pub(crate) const SESSION_CLOSED: &[u8] = &[22];
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::SAFETY;
-use super::message::ask;
+use super::message::{ACCEPT_CONF, ask};
 
 /// The key of the handshake and the answer to it, from RFC 6455 §1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -101,15 +101,37 @@ impl Peer {
         Self { stream: Box::new(stream), read: Vec::new() }
     }
 
-    /// An open WebSocket.
+    /// An open WebSocket of a 1.4 client at a server of all versions: it asks first.
     pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::dial(address).preflight("/");
+        Self::connect_unasked(address)
+    }
+
+    /// An open WebSocket of a client that may speak 2.0: it does not ask.
+    pub(crate) fn connect_unasked(address: SocketAddr) -> Self {
         let mut peer = Self::dial(address);
         peer.upgrade("/", "");
         peer
     }
 
-    /// Sends a handshake and checks that it is accepted.
+    /// Asks for the metadata and gives the answer.
+    pub(crate) fn preflight(&mut self, path: &str) -> Answer {
+        self.http(&format!("WEBWIRE {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    /// Opens a WebSocket at a server that speaks 2.0 and announces what is the default.
     pub(crate) fn upgrade(&mut self, path: &str, headers: &str) {
+        self.open(path, headers);
+        self.announced();
+    }
+
+    /// Checks that the next message is the default announcement.
+    pub(crate) fn announced(&mut self) {
+        assert_eq!(self.message(), ACCEPT_CONF);
+    }
+
+    /// Sends a handshake and checks that it is accepted.
+    pub(crate) fn open(&mut self, path: &str, headers: &str) {
         self.write(handshake(path, headers).as_bytes());
         let answer = self.http_answer();
         assert_eq!(answer.status, 101, "{answer:?}");
@@ -186,6 +208,20 @@ impl Peer {
         let frame = self.frame().expect("the server closed the connection");
         assert_eq!(frame.first, BINARY, "{frame:?}");
         frame.payload
+    }
+
+    /// The next message; pings before it are answered.
+    pub(crate) fn message_after_pings(&mut self) -> Vec<u8> {
+        loop {
+            let next = self.frame().expect("the server closed the connection");
+            match next.first {
+                PING => self.write(&frame(PONG, &next.payload)),
+                first => {
+                    assert_eq!(first, BINARY, "{next:?}");
+                    return next.payload;
+                }
+            }
+        }
     }
 
     /// The next frame; `None` if the server has closed the connection.

@@ -1,0 +1,119 @@
+//! What is spoken where.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wwr::Instant;
+use wwr::preflight::Metadata;
+use wwr::server::{Config, Observed, Preflights, Protocol};
+
+/// The paths of a server.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    paths: HashMap<String, Endpoint>,
+    otherwise: Endpoint,
+}
+
+/// A path with its settings, or all the paths that have none of their own.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    machine: Config,
+    /// Who has asked for the metadata of this endpoint: clients connect where they asked.
+    preflights: Mutex<Preflights<IpAddr>>,
+}
+
+impl Endpoints {
+    /// The endpoints of a server with these settings, which speaks something else on some paths.
+    pub(super) fn new(machine: Config, paths: HashMap<String, Protocol>) -> Self {
+        let endpoint = |(path, protocol)| {
+            let machine = Config { protocol, ..machine.clone() };
+            (path, Endpoint::new(machine))
+        };
+        Self { paths: paths.into_iter().map(endpoint).collect(), otherwise: Endpoint::new(machine) }
+    }
+
+    pub(super) fn at(&self, path: &str) -> &Endpoint {
+        self.paths.get(path).unwrap_or(&self.otherwise)
+    }
+}
+
+impl Endpoint {
+    fn new(machine: Config) -> Self {
+        Self { machine, preflights: Mutex::default() }
+    }
+
+    /// The settings of its connections.
+    pub(super) const fn machine(&self) -> &Config {
+        &self.machine
+    }
+
+    /// What the preflight is answered with, if it is.
+    pub(super) const fn metadata(&self) -> Option<Metadata> {
+        self.machine.metadata()
+    }
+
+    /// Notes that the preflight was answered.
+    pub(super) fn asked(&self, now: Instant, client: SocketAddr) {
+        self.preflights().asked(now, host(client));
+    }
+
+    /// What was seen of a client that opens a WebSocket now.
+    pub(super) fn connected(&self, now: Instant, client: SocketAddr) -> Observed {
+        self.preflights().connected(now, &host(client))
+    }
+
+    fn preflights(&self) -> MutexGuard<'_, Preflights<IpAddr>> {
+        self.preflights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address without the port, which differs between preflight and WebSocket. A host counts as one
+/// by whichever kind of socket it comes in.
+fn host(client: SocketAddr) -> IpAddr {
+    client.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::EPOCH;
+
+    fn endpoints() -> Endpoints {
+        let paths = [("/new".to_owned(), Protocol::V2_0), ("/old".to_owned(), Protocol::V1_4)];
+        Endpoints::new(Config::default(), paths.into())
+    }
+
+    #[test]
+    fn a_path_is_matched_as_a_whole() {
+        let endpoints = endpoints();
+        for (path, protocol) in [
+            ("/new", Protocol::V2_0),
+            ("/old", Protocol::V1_4),
+            ("/", Protocol::Any),
+            ("/new/", Protocol::Any),
+            ("/NEW", Protocol::Any),
+        ] {
+            assert_eq!(endpoints.at(path).machine().protocol, protocol, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_address_whatever_the_port_and_the_kind_of_socket() {
+        let endpoint = &endpoints().otherwise;
+        endpoint.asked(NOW, "[::ffff:192.0.2.1]:1000".parse().unwrap());
+        let other = "192.0.2.2:1000".parse().unwrap();
+        assert_eq!(endpoint.connected(NOW, other), Observed::Nothing);
+        let same = "192.0.2.1:2000".parse().unwrap();
+        assert_eq!(endpoint.connected(NOW, same), Observed::Preflight);
+    }
+
+    #[test]
+    fn who_connects_elsewhere_does_not_use_up_a_preflight() {
+        let (endpoints, client) = (endpoints(), "192.0.2.1:1000".parse().unwrap());
+        endpoints.at("/").asked(NOW, client);
+        assert_eq!(endpoints.at("/new").connected(NOW, client), Observed::Nothing);
+        assert_eq!(endpoints.at("/").connected(NOW, client), Observed::Preflight);
+    }
+}

@@ -1,0 +1,151 @@
+//! Peers that say nothing, and peers that only seem to.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wwr::server::{Announcement, Pings, RequestError};
+use wwr::{Content, Payload};
+use wwr_smol::server::{Connection, Handler, Limits, Server};
+
+use crate::support::message::{HEARTBEAT, MAX_CONNECTIONS, UTF8, ask, reply, request, restore};
+use crate::support::message::{answer, special};
+use crate::support::peer::{BINARY, CLOSE, PING, PONG, Peer, code_of, frame};
+use crate::support::{Fixture, Running, until};
+
+fn pings(after: u64, patience: u64) -> Pings {
+    Pings::new(Duration::from_millis(after), Duration::from_millis(patience)).unwrap()
+}
+
+fn read_timeout(millis: u64) -> Announcement {
+    Announcement::default().read_timeout(Duration::from_millis(millis)).unwrap()
+}
+
+#[test]
+fn a_peer_that_answers_pings_stays_and_one_that_does_not_goes() {
+    let fixture = Fixture::with(|builder| builder.pings(pings(30, 2000)));
+    let mut there = Peer::connect_unasked(fixture.address());
+    for _ in 0..10 {
+        let ping = there.frame().unwrap();
+        assert_eq!(ping.first, PING);
+        there.write(&frame(PONG, &ping.payload));
+    }
+    let mut gone = Peer::connect_unasked(fixture.address());
+    let start = Instant::now();
+    assert_eq!(gone.frame().map(|frame| frame.first), Some(PING));
+    let close = gone.frame().unwrap();
+    assert_eq!((close.first, code_of(&close)), (CLOSE, 1008));
+    assert!(start.elapsed() >= Duration::from_millis(2000), "it has time to answer");
+}
+
+#[test]
+fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
+    let fixture = Fixture::with(|builder| {
+        builder.pings(pings(100, 1500)).max_session_connections(std::num::NonZeroUsize::MIN)
+    });
+    let mut gone = Peer::connect_unasked(fixture.address());
+    gone.send(&ask(1, "login", "ada"));
+    assert_eq!(gone.message_after_pings()[0], 21);
+    let key = String::from_utf8(gone.message_after_pings()[9..].to_vec()).unwrap();
+    let mut next = Peer::connect_unasked(fixture.address());
+    next.send(&restore(1, &key));
+    assert_eq!(next.message_after_pings(), special(MAX_CONNECTIONS, 1));
+    // From here on, the first one does nothing. The other one answers pings meanwhile.
+    let restored = loop {
+        next.send(&restore(2, &key));
+        let answer = next.message_after_pings();
+        if answer != special(MAX_CONNECTIONS, 2) {
+            break answer;
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(restored[0], 192, "{restored:?}");
+    until(|| fixture.server.handle.connection_count() == 1);
+    drop(gone);
+}
+
+#[test]
+fn without_pings_nobody_is_asked() {
+    let fixture = Fixture::with(|builder| builder.pings(None));
+    let mut peer = Peer::connect_unasked(fixture.address());
+    thread::sleep(Duration::from_millis(300));
+    // No ping comes before the answer.
+    peer.is_served();
+}
+
+#[test]
+fn a_known_2_0_peer_is_given_up_after_the_read_timeout_without_a_ping() {
+    let fixture = Fixture::with(|builder| builder.announce(read_timeout(200)).pings(None));
+    let mut peer = Peer::dial(fixture.address());
+    peer.open("/", "");
+    assert_eq!(peer.message()[3..7], [200, 0, 0, 0]);
+    let start = Instant::now();
+    peer.send(HEARTBEAT);
+    let close = peer.frame().unwrap();
+    assert_eq!((close.first, code_of(&close)), (CLOSE, 1008));
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert!(!fixture.wait_for_disconnected().0);
+}
+
+/// In the middle of a frame, a peer cannot even answer a ping.
+#[test]
+fn a_large_message_may_come_slowly() {
+    let limit = Duration::from_millis(1000);
+    let fixture = Fixture::with(|builder| builder.pings(pings(300, 700)));
+    let mut peer = Peer::connect(fixture.address());
+    let payload = vec![b'x'; 100_000];
+    let message = frame(BINARY, &request(UTF8, 1, "echo", &payload));
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    for part in message.chunks(message.len() / 100) {
+        // Fails if the server has hung up.
+        if peer.try_write(part).is_err() {
+            break;
+        }
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+        thread::sleep(limit / 40);
+    }
+    // If this thread was kept from running for so long, the server was right to hang up.
+    if longest.max(last.elapsed()) < limit {
+        assert!(peer.message_after_pings() == reply(UTF8, 1, &payload));
+    }
+}
+
+/// What such a peer has sent waits in the socket, unread, because it reads too slowly itself.
+#[test]
+fn a_peer_whose_messages_are_left_unread_is_not_silent() {
+    let size = 30_000_000;
+    let announced = read_timeout(200).message_buffer(100_000_000).unwrap();
+    // Whoever is closed gets no time for what was not written yet.
+    let limits = Limits { close_timeout: Duration::from_millis(1), ..Limits::default() };
+    let fixture = Fixture::with(|builder| builder.announce(announced).limits(limits));
+    let mut peer = Peer::dial(fixture.address());
+    peer.open("/", "");
+    peer.message();
+    peer.write(&[frame(BINARY, HEARTBEAT), frame(BINARY, &ask(1, "big", "30000000"))].concat());
+    fixture.wait_for_start("big");
+    thread::sleep(Duration::from_millis(1000));
+    assert_eq!(peer.message().len(), 9 + size);
+}
+
+/// An application whose hook for new connections takes its time.
+struct Slow;
+
+impl Handler for Slow {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+
+    async fn connected(&self, _: &Connection) {
+        smol::Timer::after(Duration::from_millis(1000)).await;
+    }
+}
+
+#[test]
+fn who_is_not_read_yet_is_not_silent() {
+    let builder = Server::builder(Slow).pings(pings(100, 400));
+    let server = Running::with_threads(builder, 1);
+    let mut peer = Peer::connect_unasked(server.address);
+    // Sent before anything is read, so it is heard before anything is judged.
+    peer.send(&ask(1, "echo", "early"));
+    assert_eq!(peer.message_after_pings(), answer(1, "early"));
+}
