@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use wwr::client::{DisconnectReason, RequestError, Status};
+use wwr::client::{Config, DisconnectReason, Protocol, RequestError, Status};
 use wwr::server::RequestError as Answer;
-use wwr::{Content, Name, Payload, SessionInfo};
+use wwr::{Content, Dialect, Name, Payload, SessionInfo};
 use wwr_smol::client::{Client, Error, Event};
 use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
 
@@ -94,6 +94,34 @@ fn a_client_goes_through_a_day() {
         drop((client, second));
         handle.shut_down(Duration::from_millis(10)).await;
         running.await.unwrap();
+    });
+}
+
+#[test]
+fn each_version_is_spoken_and_the_newest_if_none_is_named() {
+    smol::block_on(async {
+        let (handle, _running, url) = serve().await;
+        for (protocol, dialect) in [
+            (Protocol::Auto, Dialect::V2_0),
+            (Protocol::V1_4, Dialect::V1_4),
+            (Protocol::V2_0, Dialect::V2_0),
+        ] {
+            let config = Config::builder().protocol(protocol).build().unwrap();
+            let client = Client::builder(&url).unwrap().config(config).connect().await.unwrap();
+            assert_eq!(client.dialect(), dialect, "{protocol}");
+            assert_eq!(client.preflight_status().is_some(), protocol != Protocol::V2_0);
+            assert_eq!(client.request("echo", "x").await, Ok("x".into()), "{protocol}");
+            // Only 2.0 has a limit, and reads signals without a payload.
+            let large = client.request("echo", vec![0; 10_000]).await;
+            assert_eq!(large.is_ok(), dialect == Dialect::V1_4, "{protocol}");
+            let bare = client.signal("name", Payload::EMPTY).await;
+            assert_eq!(bare.is_ok(), dialect == Dialect::V2_0, "{protocol}");
+        }
+        // The preflight of this server names 1.4.
+        let config = Config::builder().protocol(Protocol::V1_5).build().unwrap();
+        let refused = Client::builder(&url).unwrap().config(config).connect().await;
+        assert!(refused.unwrap_err().to_string().contains("\"1.4\""));
+        handle.shut_down(Duration::ZERO).await;
     });
 }
 

@@ -289,7 +289,11 @@ impl Task {
             self.shared.show_session(self.machine.session());
         }
         let event = match event {
-            client::Event::Connected => Event::Connected,
+            client::Event::Connected => {
+                let dialect = self.machine.dialect();
+                tracing::debug!(url = %self.target.url, %dialect, "connected");
+                Event::Connected
+            }
             client::Event::Disconnected { reason, retry } => {
                 Event::Disconnected { reason, retry_in: in_time(retry) }
             }
