@@ -1,10 +1,12 @@
 //! How long a server connection takes for one message, from the frame to what is sent.
 
 use core::hint::black_box;
+use core::time::Duration;
 
 use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
-use wwr::server::{Action, Config, Connection};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use wwr::server::{Action, Config, Connection, Observed, Protocol};
 use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{
@@ -20,16 +22,20 @@ struct Server {
 }
 
 impl Server {
-    fn new(dialect: Dialect) -> Self {
+    fn new(protocol: Protocol) -> Self {
         let mut out = Actions::new();
-        let config = Config::default();
-        let connection = Connection::accept(&config, dialect, NOW, &mut out);
+        let config = Config { protocol, ..Config::default() };
+        let connection = Connection::accept(&config, Observed::Nothing, NOW, &mut out);
         out.drain().for_each(drop);
         Self { connection, out }
     }
 
     fn receive(&mut self, frame: &Bytes) {
-        self.connection.handle_message(NOW, black_box(frame.clone()), &mut self.out);
+        self.receive_at(NOW, frame);
+    }
+
+    fn receive_at(&mut self, now: Instant, frame: &Bytes) {
+        self.connection.handle_message(now, black_box(frame.clone()), &mut self.out);
     }
 
     /// Carries everything out with a handler that answers at once with what it was asked.
@@ -78,7 +84,7 @@ fn messages(criterion: &mut Criterion) {
         ("malformed, then signal", &[&malformed, &signal]),
         ("heartbeat", &[&heartbeat]),
     ] {
-        let mut server = Server::new(Dialect::V1_4);
+        let mut server = Server::new(Protocol::V1_4);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 for frame in frames {
@@ -89,7 +95,19 @@ fn messages(criterion: &mut Criterion) {
         });
     }
     // Sixteen requests are there after one read of the socket; the replies go out together.
-    let mut server = Server::new(Dialect::V1_4);
+    // A reply to a peer that may have a message buffer is checked against it.
+    for (name, protocol) in
+        [("request to reply, any", Protocol::Any), ("request to reply, 2.0", Protocol::V2_0)]
+    {
+        let mut server = Server::new(protocol);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                server.receive(&request);
+                server.answer();
+            });
+        });
+    }
+    let mut server = Server::new(Protocol::V1_4);
     group.bench_function("16 pipelined requests", |bencher| {
         bencher.iter(|| {
             for _ in 0..16 {
@@ -98,7 +116,25 @@ fn messages(criterion: &mut Criterion) {
             server.answer();
         });
     });
+    heartbeats(&mut group);
     group.finish();
+}
+
+/// A peer known to speak 2.0 sends one each millisecond, and the host keeps its timer.
+fn heartbeats(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let heartbeat = encode_heartbeat();
+    let mut server = Server::new(Protocol::V2_0);
+    let mut now = NOW;
+    group.bench_function("heartbeat, watched", |bencher| {
+        bencher.iter(|| {
+            now = now + Duration::from_millis(1);
+            server.receive_at(now, &heartbeat);
+            if server.connection.next_timeout().is_some_and(|due| due <= now) {
+                server.connection.handle_timeout(now, &mut server.out);
+            }
+            assert!(server.out.is_empty());
+        });
+    });
 }
 
 fn encode_heartbeat() -> Bytes {
@@ -118,8 +154,8 @@ fn restore(criterion: &mut Criterion) {
 
     criterion.bench_function("server/restore and leave", |bencher| {
         bencher.iter(|| {
-            let config = Config::default();
-            let mut connection = Connection::accept(&config, Dialect::V1_4, NOW, &mut out);
+            let config = Config { protocol: Protocol::V1_4, ..Config::default() };
+            let mut connection = Connection::accept(&config, Observed::Nothing, NOW, &mut out);
             connection.handle_message(NOW, black_box(frame.clone()), &mut out);
             loop {
                 if let Some(action) = out.pop() {

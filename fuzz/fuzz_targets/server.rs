@@ -16,6 +16,10 @@ use wwr::{Encoding, Payload};
 enum Step {
     /// The client sends any bytes.
     Bytes(Vec<u8>),
+    /// The same as text.
+    Text(Vec<u8>),
+    /// The client sends a ping, or a pong.
+    Activity,
     Request {
         name: u8,
         payload: u8,
@@ -99,6 +103,8 @@ fn take(world: &mut World, event: &Event) {
     let on = world.choose(event.on);
     match &event.step {
         Step::Bytes(bytes) => world.receive(on, Bytes::copy_from_slice(bytes)),
+        Step::Text(bytes) => world.receive_text(on, Bytes::copy_from_slice(bytes)),
+        Step::Activity => world.hear_from(on),
         Step::Request { name, payload: length, encoding } => {
             world.receive_request(on, *name, &payload(*length, *encoding));
         }

@@ -58,11 +58,18 @@ pub(super) struct Discovery {
     pub(super) found: Discovered,
     route: Route,
     memory: Memory,
+    /// When the WebSocket was opened: a server's read timeout counts from then.
+    opened: Instant,
 }
 
 impl Discovery {
     pub(super) const fn new() -> Self {
-        Self { found: Discovered::NOTHING, route: Route::Settled, memory: Memory::Nothing }
+        Self {
+            found: Discovered::NOTHING,
+            route: Route::Settled,
+            memory: Memory::Nothing,
+            opened: Instant::EPOCH,
+        }
     }
 }
 
@@ -166,6 +173,7 @@ impl Client {
                 return;
             }
         };
+        self.discovery.opened = now;
         let grace = match self.discovery.memory {
             Memory::Silent => Duration::ZERO,
             Memory::Nothing | Memory::Announces => self.config.conf_grace,
@@ -187,12 +195,16 @@ impl Client {
     /// unless a WebSocket was asked for and is not open.
     ///
     /// With 502, 503 and 504 the server is not available at the moment. Any other status is a failed
-    /// dial, or confirms what was suspected after the preflight.
+    /// dial, or confirms what was suspected after the preflight; where no preflight was asked for
+    /// because the server spoke 2.0 on the last connection, it is another by now, and is asked.
     pub fn handle_refused(&mut self, now: Instant, status: u16, out: &mut Actions<Action>) {
         self.advance(now);
         let Link::Dialing { .. } = self.link else { return };
         if UNAVAILABLE.contains(&status) {
             return self.fail(ConnectError::Unavailable, out);
+        }
+        if let Route::Required(Doubt::Remembered) = self.discovery.route {
+            return self.find_out_anew(out);
         }
         let error = self.route_error(Failure::Refused);
         self.fail(error, out);
@@ -310,8 +322,12 @@ impl Client {
     }
 
     fn rediscover(&mut self, out: &mut Actions<Action>) {
-        self.forget_server();
         out.push(Action::Hangup);
+        self.find_out_anew(out);
+    }
+
+    fn find_out_anew(&mut self, out: &mut Actions<Action>) {
+        self.forget_server();
         self.attempt(out);
     }
 }
@@ -425,7 +441,7 @@ impl Client {
 
     fn arm_heartbeat(&mut self, read_timeout: Duration) {
         self.heartbeat = match self.discovery.found.dialect.rules().liveness {
-            Liveness::ReadTimeout => Heartbeat::new(read_timeout, self.now()),
+            Liveness::ReadTimeout => Heartbeat::new(read_timeout, self.discovery.opened),
             Liveness::Pings => None,
         };
     }

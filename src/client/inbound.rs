@@ -102,6 +102,11 @@ impl Client {
                 }
                 done(id, reply.into(), out);
             }
+            Some(Purpose::LateClose(key)) => {
+                if matches!(reply, Reply::Success(_)) {
+                    self.closed(key.as_ref(), out);
+                }
+            }
             Some(Purpose::LateRestore(replies)) => match (reply, replies.saturating_sub(1)) {
                 (Reply::Success(payload), _) => {
                     if let Err(RequestError::InvalidSession(invalid)) = self.restored(payload, out)
@@ -127,11 +132,13 @@ impl Client {
         Ok(payload)
     }
 
-    /// The server closed the session, and may have said so before (protocol §5.7). A session that
-    /// took the place of the closed one stays.
+    /// The server closed the session, and in 1.x said so before (protocol §5.7): a session that took
+    /// the place of the closed one stays. In 2.0 this reply is all that tells, whichever session it
+    /// was that the request found.
     fn closed(&mut self, key: Option<&SessionKey>, out: &mut Actions<Action>) {
         let held = self.session.as_ref().map(|session| &session.key);
-        if key.is_none() || held == key {
+        let was_told = self.dialect().rules().notifies_own_close;
+        if !was_told || key.is_none() || held == key {
             self.end_session(out);
         }
     }

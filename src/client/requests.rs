@@ -59,6 +59,9 @@ pub(super) enum Purpose {
     /// A restoration whose outcome was told before its reply came. The server may carry it out all
     /// the same. So many replies are still to come at most.
     LateRestore(u32),
+    /// The same of a request to close a session. A 2.0 server tells by nothing but the reply that
+    /// it was carried out.
+    LateClose(Option<SessionKey>),
 }
 
 #[derive(Debug)]
@@ -78,8 +81,9 @@ pub(super) struct Requests {
     queued_bytes: usize,
     /// The one restore-session of the application that may be under way.
     restoring: Option<RequestId>,
-    /// How many of the sent ones are late restorations.
-    late: usize,
+    /// How many of the sent ones are late restorations, and how many late closures.
+    late_restores: usize,
+    late_closes: usize,
 }
 
 impl Requests {
@@ -91,7 +95,8 @@ impl Requests {
             deadlines: BTreeSet::new(),
             queued_bytes: 0,
             restoring: None,
-            late: 0,
+            late_restores: 0,
+            late_closes: 0,
         }
     }
 
@@ -103,7 +108,7 @@ impl Requests {
 
     /// How many requests have no outcome yet.
     pub(super) fn len(&self) -> usize {
-        self.remembered() - self.late
+        self.remembered() - self.late_restores - self.late_closes
     }
 
     /// How many requests are queued or sent, with those that have an outcome but no reply.
@@ -122,7 +127,7 @@ impl Requests {
 
     /// Whether the server may come to hold a session because the application asked for it.
     pub(super) const fn may_restore(&self) -> bool {
-        self.is_restoring() || self.late > 0
+        self.is_restoring() || self.late_restores > 0
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -150,7 +155,13 @@ impl Requests {
     pub(super) fn expect_late_restore(&mut self, id: RequestId, replies: u32) {
         let what = Purpose::LateRestore(replies);
         self.sent.insert(id, Pending { what, deadline: Instant::EPOCH });
-        self.late += 1;
+        self.late_restores += 1;
+    }
+
+    fn expect_late_close(&mut self, id: RequestId, key: Option<SessionKey>) {
+        let what = Purpose::LateClose(key);
+        self.sent.insert(id, Pending { what, deadline: Instant::EPOCH });
+        self.late_closes += 1;
     }
 
     /// Removes the oldest of the queued requests.
@@ -165,12 +176,14 @@ impl Requests {
     pub(super) fn take_sent(&mut self) -> Option<RequestId> {
         loop {
             let (id, pending) = self.sent.pop_first()?;
-            if let Purpose::LateRestore(_) = pending.what {
-                self.late -= 1;
-                continue;
+            match pending.what {
+                Purpose::LateRestore(_) => self.late_restores -= 1,
+                Purpose::LateClose(_) => self.late_closes -= 1,
+                Purpose::Request | Purpose::Restore | Purpose::Close(_) => {
+                    self.forget(id, pending.deadline);
+                    return Some(id);
+                }
             }
-            self.forget(id, pending.deadline);
-            return Some(id);
         }
     }
 
@@ -178,7 +191,8 @@ impl Requests {
     pub(super) fn take_replied(&mut self, id: RequestId) -> Option<Purpose> {
         let pending = self.sent.remove(&id)?;
         match pending.what {
-            Purpose::LateRestore(_) => self.late -= 1,
+            Purpose::LateRestore(_) => self.late_restores -= 1,
+            Purpose::LateClose(_) => self.late_closes -= 1,
             Purpose::Request | Purpose::Restore | Purpose::Close(_) => {
                 self.forget(id, pending.deadline);
             }
@@ -193,16 +207,22 @@ impl Requests {
     }
 
     /// Removes a request that has no outcome yet, and says whether it was sent. `None` if there is
-    /// none. The reply to a restoration still counts when it comes.
+    /// none. The reply to a restoration or a closure still counts when it comes.
     pub(super) fn remove(&mut self, id: RequestId) -> Option<bool> {
         match self.sent.get(&id).map(|pending| &pending.what) {
-            Some(Purpose::LateRestore(_)) => return None,
+            Some(Purpose::LateRestore(_) | Purpose::LateClose(_)) => return None,
             Some(Purpose::Restore) => {
                 self.take_replied(id);
                 self.expect_late_restore(id, 1);
                 return Some(true);
             }
-            Some(Purpose::Request | Purpose::Close(_)) => {
+            Some(Purpose::Close(_)) => {
+                if let Some(Purpose::Close(key)) = self.take_replied(id) {
+                    self.expect_late_close(id, key);
+                }
+                return Some(true);
+            }
+            Some(Purpose::Request) => {
                 self.take_replied(id);
                 return Some(true);
             }

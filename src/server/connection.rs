@@ -132,6 +132,9 @@ impl Connection {
     /// that was not known.
     pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
         self.handle_activity(now);
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
         if frame == [Kind::Heartbeat.as_byte()][..] {
             return self.heartbeat(out);
         }
@@ -184,12 +187,13 @@ impl Connection {
     /// counts as not sent.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
-        match self.phase {
-            Phase::Open => self.look_after_peer(out),
-            Phase::Draining { reason, deadline } if deadline <= self.now => {
-                self.finish(reason, out);
-            }
-            Phase::Draining { .. } | Phase::Closed => {}
+        if matches!(self.phase, Phase::Open) {
+            self.look_after_peer(out);
+        }
+        if let Phase::Draining { reason, deadline } = self.phase
+            && deadline <= self.now
+        {
+            self.finish(reason, out);
         }
     }
 

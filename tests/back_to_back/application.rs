@@ -39,10 +39,20 @@ pub(crate) enum Deed {
     Leave,
     /// Sends three signals, then replies.
     Tell,
+    /// Replies with more than fits into any buffer.
+    Large,
+    /// Fails, with as much to say.
+    LargeFailure,
+    /// Creates a session with as much in it.
+    LargeLogIn,
+    /// Fails as if the client had not kept to the protocol.
+    Blame,
+    /// Sends signals of odd kinds and sizes, then replies.
+    Shout,
 }
 
 /// The deeds by the names of their requests, and how long each takes.
-pub(crate) const DEEDS: [(&str, Deed, Duration); 12] = [
+pub(crate) const DEEDS: [(&str, Deed, Duration); 18] = [
     ("echo", Deed::Echo, Duration::ZERO),
     ("slow", Deed::Slow, Duration::from_secs(5)),
     ("never", Deed::Never, Duration::ZERO),
@@ -55,7 +65,16 @@ pub(crate) const DEEDS: [(&str, Deed, Duration); 12] = [
     ("whoami", Deed::WhoAmI, Duration::ZERO),
     ("leave", Deed::Leave, Duration::from_millis(1)),
     ("tell", Deed::Tell, Duration::from_millis(2)),
+    ("long", Deed::Echo, Duration::ZERO),
+    ("large", Deed::Large, Duration::ZERO),
+    ("large failure", Deed::LargeFailure, Duration::ZERO),
+    ("large login", Deed::LargeLogIn, Duration::ZERO),
+    ("blame", Deed::Blame, Duration::ZERO),
+    ("shout", Deed::Shout, Duration::ZERO),
 ];
+
+/// More than the message buffers in these worlds have, in bytes.
+pub(crate) const LARGE: usize = 9000;
 
 pub(crate) fn deed(content: &Content) -> (Deed, Duration) {
     let known = DEEDS.iter().find(|(name, _, _)| name.as_bytes() == content.name());
@@ -70,10 +89,16 @@ pub(crate) fn payload((client, number): Token) -> Payload {
     Payload::utf8(format!("{client}/{number}"))
 }
 
+/// The payload of a request: the token, and much more in a long one.
+pub(crate) fn request_payload(name: &str, (client, number): Token) -> Payload {
+    let padding = if name == "long" { LARGE } else { 0 };
+    Payload::utf8(format!("{client}/{number}{}", " ".repeat(padding)))
+}
+
 pub(crate) fn token(content: &Content) -> Token {
     let text = content.text().expect("text");
     let (client, number) = text.split_once('/').expect("a token");
-    (client.parse().expect("a client"), number.parse().expect("a number"))
+    (client.parse().expect("a client"), number.trim_end().parse().expect("a number"))
 }
 
 pub(crate) type Reply = Result<Payload, server::RequestError>;

@@ -62,6 +62,16 @@ impl Node {
         self.machine.status() == Status::Connected
     }
 
+    /// Whether something will come of it by itself, other than heartbeats.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self.machine.status() {
+            Status::Connecting | Status::Waiting => true,
+            Status::Idle | Status::Connected | Status::Closed => {
+                self.machine.pending_requests() > 0
+            }
+        }
+    }
+
     /// The socket, open or about to be.
     pub(crate) const fn socket(&self) -> Option<SocketId> {
         match self.host {
@@ -99,7 +109,8 @@ impl Node {
         fabric: &mut Fabric,
     ) -> Result<RequestId, Misuse> {
         let token = self.token();
-        let (name, payload) = (name.parse().expect("a name"), application::payload(token));
+        let payload = application::request_payload(name, token);
+        let name = name.parse().expect("a name");
         let made = self.machine.request(fabric.now, name, payload, timeout, &mut self.out);
         self.made(made, Call::Request(token), fabric)
     }
@@ -179,11 +190,17 @@ impl Node {
                 self.machine.handle_opened(now, &mut self.out);
             }
             Packet::Frame(frame) => self.machine.handle_message(now, frame, &mut self.out),
-            Packet::Refused | Packet::Close => {
+            Packet::Ping => fabric.send(socket, Way::Up, Packet::Pong),
+            Packet::Refused(Some(status)) => {
+                fabric.forget(socket);
+                self.host = Host::Nothing;
+                self.machine.handle_refused(now, status, &mut self.out);
+            }
+            Packet::Refused(None) | Packet::Close => {
                 fabric.forget(socket);
                 return self.lose(socket, fabric);
             }
-            Packet::Open => panic!("a server opens nothing"),
+            Packet::Open | Packet::Pong => panic!("a server opens nothing and is not pinged"),
         }
         self.carry_out(fabric);
     }
@@ -237,6 +254,8 @@ impl Node {
                     assert!(self.calls.contains_key(&id), "{id} is no call");
                     assert_eq!(self.outcomes.insert(id, outcome), None, "{id} ends twice");
                 }
+                // The others are there to be heard, no matter in which order.
+                Action::Event(Event::Signal(content)) if content.name() != b"news" => {}
                 Action::Event(Event::Signal(content)) => {
                     let Host::Open(socket) = self.host else { panic!("{:?}", self.host) };
                     let expected = application::payload((socket as usize, self.signals));

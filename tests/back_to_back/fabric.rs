@@ -8,9 +8,11 @@ use bytes::Bytes;
 use wwr::Instant;
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::session::Ticket;
+use wwr::wire::Kind;
 
 use crate::application::Work;
 use crate::dice::Dice;
+use crate::reference;
 
 /// A client, by its place in the world.
 pub(crate) type ClientId = usize;
@@ -26,10 +28,13 @@ pub(crate) enum Packet {
     Open,
     /// The server has accepted.
     Opened,
-    /// The server has not.
-    Refused,
+    /// The server has not: with this HTTP status, or without a word.
+    Refused(Option<u16>),
     /// A WebSocket message.
     Frame(Bytes),
+    /// A WebSocket ping, and the answer to it.
+    Ping,
+    Pong,
     /// The sender has closed it.
     Close,
 }
@@ -60,6 +65,19 @@ pub(crate) enum Event {
     Work { socket: SocketId, work: Work },
 }
 
+impl Event {
+    /// Whether this is nothing but care: a heartbeat, a ping, a pong. The two sides of a connection
+    /// exchange those for ever, and are at rest all the same.
+    fn is_care(&self) -> bool {
+        let Self::Packet { packet, .. } = self else { return false };
+        match packet {
+            Packet::Ping | Packet::Pong => true,
+            Packet::Frame(frame) => **frame == [Kind::Heartbeat.as_byte()],
+            Packet::Open | Packet::Opened | Packet::Refused(_) | Packet::Close => false,
+        }
+    }
+}
+
 /// How the network behaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conditions {
@@ -82,8 +100,12 @@ pub(crate) struct Fabric {
     pub(crate) dice: Dice,
     pub(crate) conditions: Conditions,
     pub(crate) trace: Trace,
+    /// Every message that was sent, if somebody wants to know.
+    pub(crate) recording: Option<Vec<(SocketId, Way, Bytes)>>,
     queue: BTreeMap<(Instant, u64), Event>,
     sockets: BTreeMap<SocketId, Socket>,
+    /// How much of the queue is more than care.
+    business: usize,
     events: u64,
     last_socket: SocketId,
 }
@@ -95,8 +117,10 @@ impl Fabric {
             dice: Dice::new(seed),
             conditions,
             trace: Trace::default(),
+            recording: None,
             queue: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            business: 0,
             events: 0,
             last_socket: 0,
         }
@@ -104,6 +128,7 @@ impl Fabric {
 
     pub(crate) fn schedule(&mut self, at: Instant, event: Event) {
         self.events += 1;
+        self.business += usize::from(!event.is_care());
         self.queue.insert((at, self.events), event);
     }
 
@@ -120,6 +145,7 @@ impl Fabric {
     pub(crate) fn pop(&mut self) -> Option<Event> {
         while self.next().is_some_and(|at| at <= self.now) {
             let (_, event) = self.queue.pop_first()?;
+            self.business -= usize::from(!event.is_care());
             match &event {
                 Event::Packet { socket, way, .. } if !self.carries(*socket, *way) => {}
                 _ => return Some(event),
@@ -128,8 +154,21 @@ impl Fabric {
         None
     }
 
-    fn carries(&self, socket: SocketId, way: Way) -> bool {
+    /// Whether nothing is on its way, or under way, but care.
+    pub(crate) const fn is_at_rest(&self) -> bool {
+        self.business == 0
+    }
+
+    /// Whether a direction of a socket works.
+    pub(crate) fn carries(&self, socket: SocketId, way: Way) -> bool {
         self.sockets.get(&socket).is_some_and(|socket| !socket.silent[way as usize])
+    }
+
+    /// Whether both directions of a socket work, and the client behind it does what it should:
+    /// those made by hand may stop to read.
+    pub(crate) fn is_healthy(&self, socket: SocketId) -> bool {
+        [Way::Up, Way::Down].iter().all(|way| self.carries(socket, *way))
+            && reference::index(self.owner(socket)).is_none()
     }
 
     pub(crate) fn delay(&mut self) -> Duration {
@@ -147,6 +186,9 @@ impl Fabric {
 
     pub(crate) fn send(&mut self, socket: SocketId, way: Way, packet: Packet) {
         let at = self.now + self.delay();
+        if let (Some(recording), Packet::Frame(frame)) = (&mut self.recording, &packet) {
+            recording.push((socket, way, frame.clone()));
+        }
         let Some(found) = self.sockets.get_mut(&socket) else { return };
         let last = &mut found.last[way as usize];
         *last = at.max(*last);

@@ -4,6 +4,7 @@
 //!
 //! * `fabric`: time, the queue of what is going to happen, and the network between the nodes.
 //! * `client`, `server`: a node each, machine and host; `application` is what the server serves.
+//! * `reference`: clients made by hand, after those of the references.
 //! * `store`: where sessions are kept, slow and unreliable as the world wants it.
 //! * `world`: puts them together; `checks`: what holds in every world at rest.
 //! * `scenarios`: scripts with exact expectations; `random`: thousands of worlds by chance.
@@ -13,7 +14,9 @@ mod checks;
 mod client;
 mod dice;
 mod fabric;
+mod matrix;
 mod random;
+mod reference;
 mod scenarios;
 mod server;
 mod store;

@@ -3,5 +3,6 @@
 //! store takes 5 ms.
 
 mod connections;
+mod liveness;
 mod requests;
 mod sessions;

@@ -1,15 +1,18 @@
-//! The server node: a machine for each connection, one registry, the store, and the application.
+//! The server node: a machine for each connection, one registry, the store, and the application,
+//! whose handlers are in `handlers`.
+
+mod handlers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wwr::preflight::{self, Answer, ProbeFailed};
-use wwr::server::{Action, CloseReason, Config, Connection, RequestError, RequestId, SessionEvent};
+use wwr::preflight::{Answer, ProbeFailed};
+use wwr::server::{Action, CloseReason, Config, Connection, Preflights, Protocol, RequestId};
 use wwr::session::{Change, ConnectionId, Effect, Registry, RegistryConfig, Ticket};
-use wwr::{Actions, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{Actions, Dialect, Instant, SessionKey};
 
-use crate::application::{self, Deed, Record, Reply, Token, Work, deed, token};
+use crate::application::{Record, Token, Work, deed, token};
 use crate::fabric::{ClientId, Event, Fabric, Packet, SocketId, Way};
 use crate::store::{Answer as Stored, Habits, Store};
 
@@ -30,7 +33,6 @@ pub(crate) enum State {
 pub(crate) struct Settings {
     pub(crate) connection: Config,
     pub(crate) registry: RegistryConfig,
-    pub(crate) dialect: Dialect,
     pub(crate) habits: Habits,
 }
 
@@ -41,6 +43,15 @@ pub(crate) struct Server {
     pub(crate) registry: Registry,
     pub(crate) store: Store,
     pub(crate) record: Record,
+    preflights: Preflights<ClientId>,
+    /// By which of the servers in this place, one after the other, each client was last answered.
+    answered: BTreeMap<ClientId, u64>,
+    /// Counts the servers that took this place.
+    servers: u64,
+    /// How many replies were larger than their peer reads.
+    pub(crate) too_large: u64,
+    /// How many pings were sent.
+    pub(crate) pings: u64,
     /// Every key that was ever made.
     pub(crate) keys: Vec<SessionKey>,
     /// Why connections were closed by the server.
@@ -56,6 +67,8 @@ pub(crate) struct Server {
 /// A connection, as its task has it.
 pub(crate) struct Served {
     pub(crate) machine: Connection,
+    /// The client was told of another version by the server that was here before.
+    misled: bool,
     /// What came while the machine wanted no input.
     unread: VecDeque<Bytes>,
     /// Handlers that wait for their session to be created, or closed.
@@ -78,6 +91,11 @@ impl Server {
             registry: Registry::new(settings.registry),
             store: Store::new(settings.habits),
             record: Record::default(),
+            preflights: Preflights::default(),
+            answered: BTreeMap::new(),
+            servers: 0,
+            too_large: 0,
+            pings: 0,
             keys: Vec::new(),
             closed: Vec::new(),
             epoch: 0,
@@ -88,12 +106,16 @@ impl Server {
         }
     }
 
-    pub(crate) fn probe(&self, client: ClientId, attempt: u64, fabric: &mut Fabric) {
+    pub(crate) fn probe(&mut self, client: ClientId, attempt: u64, fabric: &mut Fabric) {
         let answer = match self.state {
-            State::Up => {
-                let body = preflight::body(self.settings.dialect).expect("a dialect of 1.4");
-                Ok(Answer { status: 200, body: body.into() })
-            }
+            State::Up => Ok(match self.settings.connection.metadata() {
+                Some(metadata) => {
+                    self.preflights.asked(fabric.now, client);
+                    self.answered.insert(client, self.servers);
+                    Answer { status: 200, body: metadata.to_body() }
+                }
+                None => Answer { status: 400, body: Bytes::from_static(b"Bad Request\n") },
+            }),
             State::Foreign => {
                 let body = Bytes::from_static(b"{\"protocol-version\":\"9.9\"}");
                 Ok(Answer { status: 200, body })
@@ -109,11 +131,21 @@ impl Server {
         match packet {
             Packet::Open if self.state == State::Up => {
                 fabric.send(socket, Way::Down, Packet::Opened);
-                let (config, dialect) = (&self.settings.connection, self.settings.dialect);
-                let machine = Connection::accept(config, dialect, fabric.now, &mut self.out);
-                self.connections.insert(socket, Served::new(machine));
+                let (now, from) = (fabric.now, fabric.owner(socket));
+                let observed = self.preflights.connected(now, &from);
+                let config = &self.settings.connection;
+                let machine = Connection::accept(config, observed, now, &mut self.out);
+                let misled = self.answered.get(&from).is_some_and(|by| *by != self.servers);
+                self.connections.insert(socket, Served::new(machine, misled));
             }
-            Packet::Open => fabric.send(socket, Way::Down, Packet::Refused),
+            Packet::Open => {
+                let status = match self.state {
+                    State::Draining => Some(503),
+                    State::Foreign => Some(400),
+                    State::Up | State::Down => None,
+                };
+                fabric.send(socket, Way::Down, Packet::Refused(status));
+            }
             Packet::Frame(frame) => {
                 if let Some(served) = self.connections.get_mut(&socket) {
                     served.unread.push_back(frame);
@@ -123,7 +155,12 @@ impl Server {
                 fabric.forget(socket);
                 return self.lose(socket, fabric);
             }
-            Packet::Opened | Packet::Refused => panic!("a client only opens"),
+            Packet::Pong => {
+                if let Some(served) = self.connections.get_mut(&socket) {
+                    served.machine.handle_activity(fabric.now);
+                }
+            }
+            Packet::Opened | Packet::Refused(_) | Packet::Ping => panic!("a client only opens"),
         }
         self.work_off(socket, fabric);
     }
@@ -204,6 +241,14 @@ impl Server {
         self.state = State::Foreign;
     }
 
+    /// Stops, and one of another version takes its place, over the same store.
+    pub(crate) fn replace(&mut self, protocol: Protocol, fabric: &mut Fabric) {
+        self.crash(fabric);
+        self.settings.connection.protocol = protocol;
+        self.servers += 1;
+        self.start();
+    }
+
     pub(crate) fn close_key(
         &mut self,
         key: &SessionKey,
@@ -263,7 +308,20 @@ impl Server {
 
     fn act(&mut self, socket: SocketId, action: Action, fabric: &mut Fabric) {
         match action {
-            Action::Send(frame) => fabric.send(socket, Way::Down, Packet::Frame(frame)),
+            Action::Send(frame) => {
+                let buffer = self.settings.connection.announced.message_buffer_size();
+                let fits = frame.len() <= buffer;
+                let served = self.connections.get(&socket).expect("a connection that acts");
+                let bounded = served.machine.dialect().rules().bounded_by_buffer;
+                assert!(fits || !bounded, "{} bytes for a peer that reads {buffer}", frame.len());
+                fabric.send(socket, Way::Down, Packet::Frame(frame));
+            }
+            Action::Ping => {
+                self.pings += 1;
+                fabric.send(socket, Way::Down, Packet::Ping);
+            }
+            Action::Learned(dialect) => assert_eq!(self.dialect(socket), Some(dialect)),
+            Action::ReplyTooLarge { .. } => self.too_large += 1,
             Action::Request(request) => {
                 let token = token(&request.content);
                 self.arrived(socket, 0, token);
@@ -282,6 +340,9 @@ impl Server {
             }
             Action::SessionEvent(event) => self.session_event(socket, event),
             Action::Close(reason) => {
+                let misled = self.connections.get(&socket).is_some_and(|served| served.misled);
+                let healthy = fabric.is_healthy(socket) && !misled;
+                assert!(!(healthy && reason == CloseReason::Silent), "{socket} was not silent");
                 fabric.send(socket, Way::Down, Packet::Close);
                 self.closed.push((socket, reason));
                 let more = self.actions.iter().any(|(of, _)| *of == socket);
@@ -324,125 +385,22 @@ impl Server {
     }
 }
 
-/// The application.
-impl Server {
-    pub(crate) fn work(&mut self, socket: SocketId, work: Work, fabric: &mut Fabric) {
-        // A handler whose connection is gone is abandoned.
-        let Some(served) = self.connections.get_mut(&socket) else { return };
-        match work {
-            Work::SignalHandled(id) => {
-                assert_eq!(served.machine.signal_handled(id, &mut self.out), Ok(()));
-            }
-            Work::Handle { id, deed, token } => {
-                if let Some(reply) = self.perform(socket, id, deed, token, fabric) {
-                    self.reply(socket, id, token, reply);
-                }
-            }
-        }
-        self.work_off(socket, fabric);
-    }
-
-    /// Gives the reply, unless it comes later.
-    fn perform(
-        &mut self,
-        socket: SocketId,
-        id: RequestId,
-        deed: Deed,
-        token: Token,
-        fabric: &mut Fabric,
-    ) -> Option<Reply> {
-        let served = self.connections.get_mut(&socket)?;
-        let machine = &mut served.machine;
-        match deed {
-            Deed::Echo | Deed::Slow => Some(Ok(application::payload(token))),
-            Deed::Never => None,
-            Deed::Fail => Some(Err(RequestError::failed("FAIL", "as you wished"))),
-            Deed::Crash => Some(Err(RequestError::Internal)),
-            Deed::WhoAmI => {
-                let key = machine.session().map_or("", |session| session.key.as_str());
-                Some(Ok(Payload::utf8(key)))
-            }
-            Deed::LogIn => {
-                let number = self.keys.len() as u64 + 1;
-                let mut entropy = [0; SessionKey::ENTROPY];
-                entropy[..8].copy_from_slice(&number.to_le_bytes());
-                let key = SessionKey::from_entropy(entropy);
-                let now = UnixTime::from_seconds(number as i64);
-                let info = SessionInfo::new().public("number", number);
-                match machine.create_session(key.clone(), now, info, &mut self.out) {
-                    Ok(()) => {
-                        self.keys.push(key);
-                        assert_eq!(served.creating.replace((id, token)), None);
-                        None
-                    }
-                    Err(misuse) => Some(Err(misuse.into())),
-                }
-            }
-            Deed::LogOut => match machine.close_session(&mut self.out) {
-                Ok(true) => {
-                    assert_eq!(served.closing.replace((id, token)), None);
-                    None
-                }
-                Ok(false) => Some(Ok(Payload::EMPTY)),
-                Err(misuse) => Some(Err(misuse.into())),
-            },
-            Deed::Kick | Deed::KickOut => {
-                let key = machine.session().map(|session| session.key.clone());
-                let told = key.map_or(0, |key| {
-                    let disconnect = deed == Deed::KickOut;
-                    self.registry.close_key(key, disconnect, &mut self.effects)
-                });
-                // The reply comes behind what the registry has to say.
-                while let Some(effect) = self.effects.pop() {
-                    self.effect(effect, fabric);
-                }
-                self.connections.get(&socket)?;
-                Some(Ok(Payload::utf8(told.to_string())))
-            }
-            Deed::Leave => {
-                machine.close(fabric.now, &mut self.out);
-                Some(Ok(Payload::utf8("farewell")))
-            }
-            Deed::Tell => {
-                let name = Name::new("news").expect("a name");
-                for _ in 0..3 {
-                    let payload = application::payload((socket as usize, served.signals_sent));
-                    served.signals_sent += 1;
-                    assert_eq!(machine.signal(&name, &payload, &mut self.out), Ok(()));
-                }
-                Some(Ok(Payload::EMPTY))
-            }
-        }
-    }
-
-    fn reply(&mut self, socket: SocketId, id: RequestId, token: Token, reply: Reply) {
-        let served = self.connections.get_mut(&socket).expect("a connection with a handler");
-        assert_eq!(served.machine.reply(id, reply.clone(), &mut self.out), Ok(()));
-        self.record.replied(token, reply);
-        self.actions.extend(self.out.drain().map(|action| (socket, action)));
-    }
-
-    fn session_event(&mut self, socket: SocketId, event: SessionEvent) {
-        let Some(served) = self.connections.get_mut(&socket) else { return };
-        let (who, reply) = match event {
-            SessionEvent::Created => (&mut served.creating, Ok(Payload::utf8("welcome"))),
-            SessionEvent::CreateFailed => (&mut served.creating, Err(RequestError::Internal)),
-            SessionEvent::Closed => (&mut served.closing, Ok(Payload::utf8("goodbye"))),
-            SessionEvent::CloseFailed => (&mut served.closing, Err(RequestError::Internal)),
-            SessionEvent::Restored => return,
-        };
-        if let Some((id, token)) = who.take() {
-            self.reply(socket, id, token, reply);
-        }
-    }
-}
-
 /// What is asked of the server by those who check it.
 impl Server {
     /// The connections that hold a session, as they say themselves.
     pub(crate) fn holders(&self, key: &SessionKey) -> BTreeSet<SocketId> {
         let holds = |served: &Served| served.machine.session().is_some_and(|held| held.key == *key);
         self.connections.iter().filter(|(_, served)| holds(served)).map(|(id, _)| *id).collect()
+    }
+
+    /// What a peer speaks, as far as the server knows.
+    pub(crate) fn dialect(&self, socket: SocketId) -> Option<Dialect> {
+        self.connections.get(&socket).map(|served| served.machine.dialect())
+    }
+
+    /// Whether a connection is being closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.connections.values().any(|served| !served.machine.is_open())
     }
 
     /// Whether a message waits to be read.
@@ -452,9 +410,10 @@ impl Server {
 }
 
 impl Served {
-    const fn new(machine: Connection) -> Self {
+    const fn new(machine: Connection, misled: bool) -> Self {
         Self {
             machine,
+            misled,
             unread: VecDeque::new(),
             creating: None,
             closing: None,

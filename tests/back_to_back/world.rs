@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use wwr::client::{Config, Event as Told, Misuse, Outcome, RequestId};
 use wwr::session::RegistryConfig;
-use wwr::{Dialect, Instant, SessionKey};
+use wwr::{Instant, SessionKey};
 
 use crate::client::Node;
 use crate::fabric::{ClientId, Conditions, Event, Fabric, SocketId, Way};
+use crate::reference::{self, Reference};
 use crate::server::{Server, Settings};
 use crate::store::Habits;
 
@@ -19,6 +20,8 @@ pub(crate) struct World {
     pub(crate) fabric: Fabric,
     pub(crate) server: Server,
     pub(crate) clients: Vec<Node>,
+    /// Clients made by hand.
+    pub(crate) references: Vec<Reference>,
 }
 
 /// 10 ms each way, a store that takes 5 ms, everything by the default settings.
@@ -26,7 +29,6 @@ pub(crate) fn calm() -> Settings {
     Settings {
         connection: wwr::server::Config::default(),
         registry: RegistryConfig::default(),
-        dialect: Dialect::Unknown,
         habits: Habits { slowness: Duration::from_millis(5), failures: 0, varies: false },
     }
 }
@@ -43,7 +45,7 @@ pub(crate) const CALM: Conditions =
 impl World {
     pub(crate) fn new(seed: u64, conditions: Conditions, settings: Settings) -> Self {
         let fabric = Fabric::new(seed, conditions);
-        Self { fabric, server: Server::new(settings), clients: Vec::new() }
+        Self { fabric, server: Server::new(settings), clients: Vec::new(), references: Vec::new() }
     }
 
     /// A world without chance.
@@ -55,6 +57,11 @@ impl World {
         let seed = self.fabric.dice.below(u64::MAX);
         self.clients.push(Node::new(self.clients.len(), config, seed));
         self.clients.len() - 1
+    }
+
+    pub(crate) fn reference(&mut self, kind: reference::Kind) -> usize {
+        self.references.push(Reference::new(self.references.len(), kind));
+        self.references.len() - 1
     }
 
     /// Some clients with the default settings, connected.
@@ -71,7 +78,18 @@ impl World {
     /// When something happens next.
     fn next(&self) -> Option<Instant> {
         let clients = self.clients.iter().filter_map(|node| node.machine.next_timeout());
-        clients.chain(self.fabric.next()).chain(self.server.next_timeout()).min()
+        let references = self.references.iter().filter_map(Reference::next_timeout);
+        let all = clients.chain(references).chain(self.fabric.next());
+        all.chain(self.server.next_timeout()).min()
+    }
+
+    /// Whether nothing happens any more by itself, but for each side making sure that the other is
+    /// still there.
+    fn is_at_rest(&self) -> bool {
+        self.fabric.is_at_rest()
+            && !self.server.is_closing()
+            && !self.clients.iter().any(Node::is_busy)
+            && !self.references.iter().any(Reference::is_busy)
     }
 
     /// Does everything that is due.
@@ -80,47 +98,65 @@ impl World {
         while let Some(event) = fabric.pop() {
             match event {
                 Event::Probe { client, attempt } => self.server.probe(client, attempt, fabric),
-                Event::Probed { client, attempt, answer } => {
-                    self.clients[client].probed(attempt, answer, fabric);
-                }
+                Event::Probed { client, attempt, answer } => match reference::index(client) {
+                    Some(index) => self.references[index].probed(attempt, answer, fabric),
+                    None => self.clients[client].probed(attempt, answer, fabric),
+                },
                 Event::Packet { socket, way: Way::Up, packet } => {
                     self.server.receive(socket, packet, fabric);
                 }
                 Event::Packet { socket, way: Way::Down, packet } => {
-                    self.clients[fabric.owner(socket)].receive(socket, packet, fabric);
+                    let client = fabric.owner(socket);
+                    match reference::index(client) {
+                        Some(index) => self.references[index].receive(socket, packet, fabric),
+                        None => self.clients[client].receive(socket, packet, fabric),
+                    }
                 }
                 Event::Broken { socket, way: Way::Up, .. } => self.server.lose(socket, fabric),
                 Event::Broken { client, socket, way: Way::Down } => {
-                    self.clients[client].lose(socket, fabric);
+                    match reference::index(client) {
+                        Some(index) => self.references[index].lose(socket, fabric),
+                        None => self.clients[client].lose(socket, fabric),
+                    }
                 }
                 Event::Stored { epoch, ticket } => self.server.stored(epoch, ticket, fabric),
                 Event::Work { socket, work } => self.server.work(socket, work, fabric),
             }
         }
         self.clients.iter_mut().for_each(|client| client.due(fabric));
+        self.references.iter_mut().for_each(|reference| reference.due(fabric));
         self.server.due(fabric);
     }
 
-    fn run_until(&mut self, end: Option<Instant>) {
+    /// Goes to what happens next, and does it.
+    fn advance(&mut self, next: Instant) {
+        self.fabric.now = next.max(self.fabric.now);
+        self.step();
+    }
+
+    /// Runs until the world is at rest.
+    pub(crate) fn run(&mut self) {
         for _ in 0..MANY {
-            let next = self.next().filter(|next| end.is_none_or(|end| *next <= end));
-            let Some(next) = next else {
-                self.fabric.now = end.unwrap_or(self.fabric.now);
-                return;
-            };
-            self.fabric.now = next.max(self.fabric.now);
-            self.step();
+            match self.next() {
+                Some(next) if !self.is_at_rest() => self.advance(next),
+                _ => return,
+            }
         }
         panic!("the world does not come to rest");
     }
 
-    /// Runs until nothing happens any more by itself.
-    pub(crate) fn run(&mut self) {
-        self.run_until(None);
-    }
-
     pub(crate) fn run_for(&mut self, duration: Duration) {
-        self.run_until(Some(self.fabric.now + duration));
+        let end = self.fabric.now + duration;
+        for _ in 0..MANY {
+            match self.next() {
+                Some(next) if next <= end => self.advance(next),
+                _ => {
+                    self.fabric.now = end;
+                    return;
+                }
+            }
+        }
+        panic!("too much happens");
     }
 
     pub(crate) fn run_for_millis(&mut self, millis: u64) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use wwr::server::{Config, RequestError, Sessions};
+use wwr::server::{Announcement, Config, Observed, Pings, Protocol, RequestError, Sessions};
 use wwr::session::{ConnectionId, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{Content, Dialect, Instant, KeyFormat, Name, Payload, SessionInfo, SessionKey, UnixTime};
@@ -18,13 +18,21 @@ use peer::Peer;
 use registrar::Registrar;
 
 const PEERS: u64 = 4;
-const DIALECTS: [Dialect; 4] = [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown];
 /// A value of a private field: it must never be sent.
 const SECRET: &str = "a secret of the server";
 
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Setting {
-    dialects: [u8; PEERS as usize],
+    protocol: Protocol,
+    observed: [Observed; PEERS as usize],
+    strict: bool,
+    /// In milliseconds, as far as they can be announced.
+    read_timeout: u16,
+    /// In bytes, as far as it can be announced.
+    buffer: u8,
+    sub_protocol: u8,
+    /// In milliseconds; none if they are too short.
+    pings: (u8, u8),
     sessions: bool,
     concurrency: u8,
     waiting_messages: u8,
@@ -37,7 +45,8 @@ pub(crate) struct Setting {
 
 pub(crate) struct World {
     config: Config,
-    dialects: [Dialect; PEERS as usize],
+    pings: Duration,
+    observed: [Observed; PEERS as usize],
     peers: BTreeMap<ConnectionId, Peer>,
     registrar: Registrar,
     /// The latest time the clock has shown.
@@ -48,6 +57,20 @@ pub(crate) struct World {
 
 fn key(number: u8) -> SessionKey {
     SessionKey::new(["key-a", "key-b", "key-c"][usize::from(number) % 3]).expect("not empty")
+}
+
+fn announced(setting: &Setting) -> Announcement {
+    let mut announced = Announcement::default();
+    let read_timeout = Duration::from_millis(setting.read_timeout.into());
+    announced = announced.clone().read_timeout(read_timeout).unwrap_or(announced);
+    announced = announced.clone().message_buffer(setting.buffer.into()).unwrap_or(announced);
+    let name = "s".repeat(setting.sub_protocol.into());
+    announced.clone().sub_protocol(name).unwrap_or(announced)
+}
+
+fn pings(setting: &Setting) -> Option<Pings> {
+    let (after, patience) = setting.pings;
+    Pings::new(Duration::from_millis(after.into()), Duration::from_millis(patience.into())).ok()
 }
 
 impl World {
@@ -62,13 +85,17 @@ impl World {
             max_waiting_bytes: u32::from(setting.waiting_bytes) * 4,
             max_ignored_in_a_row: NonZeroU32::MIN.saturating_add((setting.ignored % 16).into()),
             drain_timeout: Duration::from_millis(setting.drain_millis.into()),
-            ..Config::default()
+            protocol: setting.protocol,
+            announced: announced(setting),
+            pings: pings(setting),
+            strict: setting.strict,
         };
         let max_connections = NonZeroUsize::new(usize::from(setting.limit % 4));
         let registry = RegistryConfig { max_connections, durable: setting.durable };
         let mut world = Self {
             config,
-            dialects: setting.dialects.map(|dialect| DIALECTS[usize::from(dialect) % 4]),
+            pings: Duration::from_millis(u64::from(setting.pings.0) + u64::from(setting.pings.1)),
+            observed: setting.observed,
             peers: BTreeMap::new(),
             registrar: Registrar::new(registry),
             now: Instant::from_millis(1_000_000),
@@ -80,9 +107,9 @@ impl World {
     }
 
     fn connect(&mut self) {
-        let dialect = self.dialects[(self.last_id % PEERS) as usize];
+        let observed = self.observed[(self.last_id % PEERS) as usize];
         self.last_id += 1;
-        let peer = Peer::accept(&self.config, dialect, self.now);
+        let peer = Peer::accept(&self.config, self.pings, observed, self.now);
         self.peers.insert(ConnectionId(self.last_id), peer);
     }
 
@@ -98,6 +125,16 @@ impl World {
     pub(crate) fn receive(&mut self, on: ConnectionId, frame: Bytes) {
         let now = self.now;
         self.peer(on).receive(now, frame);
+    }
+
+    pub(crate) fn receive_text(&mut self, on: ConnectionId, frame: Bytes) {
+        let now = self.now;
+        self.peer(on).receive_text(now, frame);
+    }
+
+    pub(crate) fn hear_from(&mut self, on: ConnectionId) {
+        let now = self.now;
+        self.peer(on).hear(now);
     }
 
     fn receive_message(&mut self, on: ConnectionId, message: &Message) {

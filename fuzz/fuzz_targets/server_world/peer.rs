@@ -1,19 +1,29 @@
 //! One connection, its client and its application.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
-use wwr::server::{Action, Config, Connection, Misuse, RequestError, RequestId, SignalId};
+use wwr::server::{
+    Action, Config, Connection, Misuse, Observed, Protocol, RequestError, RequestId, SignalId,
+};
 use wwr::session::{Command, Outcome};
 use wwr::wire::{DecodeError, Identifier, Kind, Message, Sender, decode};
-use wwr::{Actions, Dialect, Instant, Payload, SessionKey};
+use wwr::{Actions, Dialect, Instant, Liveness, Payload, SessionKey};
 
 use super::SECRET;
 
 pub(crate) struct Peer {
     connection: Connection,
+    config: Config,
+    /// The silence before a ping, and the wait for its answer.
+    pings: Duration,
+    /// What it speaks, as far as the connection has said.
     dialect: Dialect,
-    concurrency: usize,
+    /// Accept-conf has to come, and nothing before it.
+    announced: bool,
+    /// The latest sign of life.
+    heard: Instant,
     out: Actions<Action>,
     /// On the way to the registry.
     pub(crate) outbox: VecDeque<Command>,
@@ -23,20 +33,44 @@ pub(crate) struct Peer {
     signals: Vec<SignalId>,
     answered: Vec<RequestId>,
     /// How many replies the client expects, by identifier.
-    expected: BTreeMap<Identifier, usize>,
+    expected: BTreeMap<Identifier, Replies>,
     /// The handlers did not finish in time, or the socket is gone.
     given_up: bool,
     closed: bool,
 }
 
+/// What a client expects: at least, and at most.
+#[derive(Debug, Default)]
+struct Replies {
+    least: usize,
+    most: usize,
+}
+
+/// Whether a message has a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    One,
+    /// It depends on what the peer has turned out to speak until it is looked at.
+    PerhapsOne,
+}
+
 impl Peer {
-    pub(crate) fn accept(config: &Config, dialect: Dialect, now: Instant) -> Self {
+    pub(crate) fn accept(
+        config: &Config,
+        pings: Duration,
+        observed: Observed,
+        now: Instant,
+    ) -> Self {
         let mut out = Actions::new();
-        let connection = Connection::accept(config, dialect, now, &mut out);
+        let connection = Connection::accept(config, observed, now, &mut out);
+        let announced = matches!(config.protocol, Protocol::V1_4 | Protocol::V1_5);
         let mut peer = Self {
+            dialect: connection.dialect(),
             connection,
-            dialect,
-            concurrency: usize::from(config.concurrency.get()),
+            config: config.clone(),
+            pings,
+            announced,
+            heard: now,
             out,
             outbox: VecDeque::new(),
             inbox: VecDeque::new(),
@@ -48,6 +82,7 @@ impl Peer {
             closed: false,
         };
         peer.carry_out();
+        assert!(peer.announced, "2.0 clients wait for accept-conf");
         peer
     }
 
@@ -76,26 +111,60 @@ impl Peer {
     }
 
     pub(crate) fn receive(&mut self, now: Instant, frame: Bytes) {
-        if !self.closed
-            && let Some(id) = self.wants_reply(frame.clone())
-        {
-            *self.expected.entry(id).or_default() += 1;
-        }
+        self.expect(&frame);
+        self.heard = now;
         self.call(|connection, out| connection.handle_message(now, frame, out));
     }
 
-    /// The identifier with which a message has to be answered.
-    fn wants_reply(&self, frame: Bytes) -> Option<Identifier> {
-        let (kind, id) = match decode(self.dialect, frame) {
-            Ok(message) => (message.kind(), message.identifier()?),
-            Err(DecodeError::Malformed { kind, identifier, .. }) => match self.dialect {
-                Dialect::V1_4 | Dialect::V1_5 => (kind, identifier.unwrap_or_default()),
-                Dialect::Unknown => (kind, identifier?),
-                Dialect::V2_0 => return None,
-            },
+    pub(crate) fn receive_text(&mut self, now: Instant, frame: Bytes) {
+        let refused = self.config.strict && self.dialect == Dialect::V2_0;
+        if !refused {
+            self.expect(&frame);
+        }
+        self.heard = now;
+        self.call(|connection, out| connection.handle_text(now, frame, out));
+        assert!(!(refused && self.connection.is_open()));
+    }
+
+    pub(crate) fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.call(|connection, _| connection.handle_activity(now));
+    }
+
+    fn expect(&mut self, frame: &Bytes) {
+        if !self.closed
+            && let Some((id, wants)) = self.wants_reply(frame)
+        {
+            let replies = self.expected.entry(id).or_default();
+            replies.least += usize::from(wants == Wants::One);
+            replies.most += 1;
+        }
+    }
+
+    /// The identifier with which a message is to be answered.
+    fn wants_reply(&self, frame: &Bytes) -> Option<(Identifier, Wants)> {
+        let too_long = self.config.strict && frame.len() > self.buffer();
+        let may_change = !matches!(self.config.protocol, Protocol::V1_4 | Protocol::V1_5);
+        let (kind, id, wants) = match decode(self.dialect, frame.clone()) {
+            Ok(message) if too_long && may_change => {
+                (message.kind(), message.identifier()?, Wants::PerhapsOne)
+            }
+            Ok(message) => (message.kind(), message.identifier()?, Wants::One),
+            Err(DecodeError::Malformed { kind, identifier, .. }) => {
+                let id = match self.dialect {
+                    Dialect::V1_4 | Dialect::V1_5 => identifier.unwrap_or_default(),
+                    Dialect::Unknown => identifier?,
+                    Dialect::V2_0 => return None,
+                };
+                (kind, id, if may_change { Wants::PerhapsOne } else { Wants::One })
+            }
             Err(DecodeError::Empty | DecodeError::UnknownKind(_)) => return None,
         };
-        kind.requires_reply().then_some(id)
+        kind.requires_reply().then_some((id, wants))
+    }
+
+    const fn buffer(&self) -> usize {
+        self.config.announced.message_buffer_size()
     }
 
     pub(crate) fn reply(&mut self, which: u8, result: Result<Payload, RequestError>) {
@@ -128,9 +197,27 @@ impl Peer {
 
     /// The clock shows `now`; the latest it ever showed is `latest`.
     pub(crate) fn pass(&mut self, now: Instant, latest: Instant) {
-        self.given_up |= self.connection.next_timeout().is_some_and(|deadline| deadline <= latest);
+        let was_open = self.connection.is_open();
+        let due = self.connection.next_timeout().is_some_and(|deadline| deadline <= latest);
+        self.given_up |= due && (!was_open || self.config.drain_timeout.is_zero());
         self.call(|connection, out| connection.handle_timeout(now, out));
         assert!(self.connection.next_timeout().is_none_or(|next| next > latest));
+        if was_open && !self.connection.is_open() {
+            assert!(due && self.heard + self.patience() <= latest, "it was not silent for long");
+        }
+    }
+
+    /// How long the peer may be silent, at the least.
+    fn patience(&self) -> Duration {
+        let read_timeout = self.config.announced.to_accept_conf().read_timeout();
+        match self.dialect.rules().liveness {
+            Liveness::Pings => self.pings,
+            // 1.5 is told of whole seconds.
+            Liveness::ReadTimeout if self.dialect == Dialect::V1_5 => {
+                Duration::from_secs(read_timeout.as_secs().max(1))
+            }
+            Liveness::ReadTimeout => read_timeout,
+        }
     }
 
     pub(crate) fn disconnect(&mut self) {
@@ -150,16 +237,30 @@ impl Peer {
                 Action::Request(request) => self.requests.push(request.id),
                 Action::Signal(signal) => self.signals.push(signal.id),
                 Action::Session(command) => self.outbox.push_back(command),
+                Action::Ping => {
+                    assert!(self.connection.is_open() && self.config.pings.is_some());
+                    assert_eq!(self.dialect.rules().liveness, Liveness::Pings);
+                }
+                Action::Learned(dialect) => {
+                    assert!(self.dialect != dialect && dialect == Dialect::V2_0);
+                    self.dialect = dialect;
+                }
+                Action::ReplyTooLarge { length, buffer } => {
+                    assert!(self.dialect.rules().bounded_by_buffer);
+                    assert!(buffer == self.buffer() && length > buffer);
+                }
                 Action::SessionEvent(_) => {}
                 Action::Close(_) => {
                     self.closed = true;
-                    assert!(self.given_up || self.expected.is_empty(), "requests were forgotten");
+                    let forgotten = self.expected.values().any(|replies| replies.least > 0);
+                    assert!(self.given_up || !forgotten, "requests were forgotten");
                     assert!(self.given_up || self.requests.is_empty() && self.signals.is_empty());
                 }
             }
         }
         let running = self.connection.running_handlers();
-        assert!(running <= self.concurrency);
+        assert!(running <= usize::from(self.config.concurrency.get()));
+        assert_eq!(self.connection.dialect(), self.dialect);
         assert!(self.closed || running == self.requests.len() + self.signals.len());
         assert!(!(self.closed && self.connection.is_open()));
     }
@@ -167,6 +268,15 @@ impl Peer {
     fn sent(&mut self, frame: Bytes) {
         let secret = SECRET.as_bytes();
         assert!(!frame.windows(secret.len()).any(|part| part == secret), "a secret was sent");
+        if self.dialect.rules().bounded_by_buffer {
+            assert!(frame.len() <= self.buffer(), "the client cannot read so much");
+        }
+        if !self.announced {
+            let announced = Message::AcceptConf(self.config.announced.to_accept_conf());
+            assert_eq!(decode(Dialect::V2_0, frame), Ok(announced));
+            self.announced = true;
+            return;
+        }
         let message = decode(self.dialect, frame).expect("the client can read it");
         assert_ne!(message.kind().sender(), Sender::Client);
         if matches!(self.dialect, Dialect::V2_0 | Dialect::Unknown) {
@@ -178,9 +288,12 @@ impl Peer {
         else {
             return;
         };
-        let Some(count) = self.expected.get_mut(&id) else { panic!("nobody expects {message:?}") };
-        *count -= 1;
-        if *count == 0 {
+        let Some(replies) = self.expected.get_mut(&id) else {
+            panic!("nobody expects {message:?}")
+        };
+        replies.least = replies.least.saturating_sub(1);
+        replies.most -= 1;
+        if replies.most == 0 {
             self.expected.remove(&id);
         }
     }

@@ -200,3 +200,17 @@ fn servers_of_1_x_take_messages_of_any_length() {
     fixture.client.request(fixture.now, name("a"), large, None, &mut fixture.out).unwrap();
     assert_eq!(fixture.labels(), ["Send 3f", "Send 7f"]);
 }
+
+/// The server counts from the opening of the WebSocket, whatever the client waited for then.
+#[test]
+fn the_first_heartbeat_counts_from_the_opening() {
+    let mut fixture = Fixture::new(Config::default());
+    fixture.connect();
+    let body = "{\"protocol-version\":\"1.5\",\"read-timeout\":1}";
+    fixture.probed(Ok(answer(200, body)));
+    fixture.opened();
+    fixture.due();
+    assert_eq!(fixture.labels(), ["Probe", "Dial", "Connected"]);
+    let rest = heartbeats(&mut fixture, 2000);
+    assert_eq!(rest, [500, 1250, 2000], "250 ms were for accept-conf, and 750 ms is the pause");
+}

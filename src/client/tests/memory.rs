@@ -56,9 +56,24 @@ fn a_server_that_no_longer_announces_is_found_out_about_anew_at_once() {
     }
 }
 
+/// An HTTP server has taken the place of one of 2.0.
+#[test]
+fn a_server_that_refuses_the_web_socket_is_asked_what_it_is() {
+    let mut fixture = announced(ANSWERS_400);
+    fixture.lost();
+    fixture.due();
+    fixture.labels();
+    REFUSED(&mut fixture);
+    assert_eq!(fixture.labels(), ["Probe"], "at once");
+    ANSWERS_400(&mut fixture);
+    REFUSED(&mut fixture);
+    let (state, actions, _) = told(&mut fixture);
+    assert_eq!((state.as_str(), actions.as_str()), ("Idle", "Dial NotWebWire!"));
+}
+
 #[test]
 fn failures_of_the_network_are_no_reason_to_forget() {
-    let failures: [Input; 4] = [LOST, DUE, REFUSED, UNAVAILABLE];
+    let failures: [Input; 3] = [LOST, DUE, UNAVAILABLE];
     for failure in failures {
         let mut fixture = announced(ANSWERS_400);
         fixture.lost();

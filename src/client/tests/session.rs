@@ -196,6 +196,21 @@ fn closing_a_session_is_told_once_whatever_the_version() {
     }
 }
 
+/// A 2.0 server tells by nothing but its reply that it closed the session.
+#[test]
+fn a_session_that_is_closed_late_is_held_no_longer() {
+    for (reply, held_then) in [(frame(0xbf, 1, b""), None), (frame(2, 1, b""), Some("KEY1"))] {
+        let mut fixture = holding(v1_4());
+        let id = fixture.close_session().unwrap();
+        fixture.client.cancel(id, &mut fixture.out);
+        assert_eq!(fixture.labels(), ["Send 1f 1", "Done 1 Cancelled"]);
+        assert_eq!((held(&fixture), fixture.client.pending_requests()), (Some("KEY1"), 0));
+        fixture.receive(reply);
+        assert_eq!(held(&fixture), held_then);
+        assert_eq!(fixture.labels().len(), usize::from(held_then.is_none()), "no second outcome");
+    }
+}
+
 #[test]
 fn a_session_is_kept_if_closing_it_fails() {
     let failures: [fn(&mut Fixture); 4] = [
@@ -278,6 +293,23 @@ fn a_session_that_took_the_place_of_the_closed_one_stays() {
     fixture.receive(frame(0xbf, 1, b""));
     assert_eq!(fixture.labels(), ["Send 1f 1", "SessionClosed", "SessionCreated", "Done 1"]);
     assert_eq!(held(&fixture), Some("KEY2"));
+}
+
+/// A 2.0 server says nothing before its reply, and closes what it finds when the request arrives.
+#[test]
+fn a_2_0_server_closes_the_session_that_it_finds() {
+    let config = Config::builder().protocol(Protocol::V2_0).build().unwrap();
+    let mut fixture = Fixture::new(config);
+    fixture.connect();
+    fixture.opened();
+    fixture.receive(conf(2, 0, 8192, b""));
+    fixture.receive(created(SESSION));
+    fixture.close_session().unwrap();
+    fixture.receive(created(&other_session().0));
+    fixture.labels();
+    fixture.receive(frame(0xbf, 1, b""));
+    assert_eq!(fixture.labels(), ["SessionClosed", "Done 1"]);
+    assert_eq!(held(&fixture), None);
 }
 
 /// The server carries out what nobody waits for any more: then it holds the session on this

@@ -129,3 +129,11 @@ fn no_other_peer_is_disconnected_for_that() {
         }
     }
 }
+
+#[test]
+fn nothing_is_learned_of_a_peer_once_its_connection_is_over() {
+    let mut script = Script::with(Dialect::Unknown, &config());
+    script.disconnect(&[]);
+    script.client(HEARTBEAT, &[]);
+    assert_eq!(script.connection.dialect(), Dialect::Unknown);
+}

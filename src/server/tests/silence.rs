@@ -170,3 +170,11 @@ fn a_silent_peer_leaves_its_session() {
     let closed = format!("{} close Silent", now + 500);
     assert_eq!(script.until(10_000), [format!("{} ping", now + 300), left, closed]);
 }
+
+#[test]
+fn without_time_to_drain_silence_is_the_end_at_once() {
+    let config = Config { drain_timeout: Duration::ZERO, ..config() };
+    let mut script = script(Dialect::V1_4, &config);
+    script.client(request(1, "a", "x"), &["run 1 a x"]);
+    assert_eq!(script.until(10_000), ["300 ping", "500 close Silent"]);
+}

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use wwr::Payload;
-use wwr::client::{Config, ConnectError, DisconnectReason, Event, Misuse, RequestError, Status};
+use wwr::client::{
+    Config, ConnectError, DisconnectReason, Event, Misuse, Protocol, RequestError, Status,
+};
 use wwr::server::CloseReason;
 
 use crate::fabric::Way;
@@ -139,11 +141,11 @@ fn a_server_that_is_down_or_busy_is_tried_until_it_is_up() {
     let errors: Vec<_> = told
         .iter()
         .map(|event| match event {
-            Event::ConnectFailed { error, retry: Some(_) } => *error,
+            Event::ConnectFailed { error, retry: Some(_) } => error.clone(),
             other => panic!("{other:?}"),
         })
         .collect();
-    assert!(errors.starts_with(&[ConnectError::ProbeFailed; 2]), "{errors:?}");
+    assert!(errors.starts_with(&[const { ConnectError::ProbeFailed }; 2]), "{errors:?}");
     assert!(errors.ends_with(&[ConnectError::Unavailable]), "{errors:?}");
     world.server.start();
     world.run();
@@ -162,7 +164,7 @@ fn a_dial_may_be_refused_after_a_good_answer() {
     let World { server, fabric, .. } = &mut world;
     server.shut_down(SECOND, fabric);
     world.run();
-    let error = ConnectError::DialFailed;
+    let error = ConnectError::Unavailable;
     assert_eq!(world.told(ada), [Event::ConnectFailed { error, retry: None }]);
     assert_eq!(world.outcome(ada, queued), Err(RequestError::NotSent));
     assert_eq!(world.clients[ada].machine.status(), Status::Idle);
@@ -172,7 +174,10 @@ fn a_dial_may_be_refused_after_a_good_answer() {
 #[test]
 fn a_server_of_another_version_is_not_tried_again() {
     let mut world = World::scripted(calm());
-    let [ada] = world.connected();
+    let ada = world.client(Config::builder().protocol(Protocol::V1_4).build().unwrap());
+    world.connect(ada);
+    world.run();
+    assert_eq!(world.told(ada), [Event::Connected]);
     let World { server, fabric, .. } = &mut world;
     server.give_way(fabric);
     world.run_for_millis(10);
@@ -184,12 +189,33 @@ fn a_server_of_another_version_is_not_tried_again() {
         panic!("{told:?}")
     };
     assert!(
-        matches!(error, ConnectError::IncompatibleVersion(version) if version.as_str() == "9.9")
+        matches!(error, ConnectError::IncompatibleVersion { server, .. } if server.as_str() == "9.9")
     );
     assert_eq!(world.outcome(ada, queued), Err(RequestError::NotSent));
     world.server.start();
     world.run();
     assert_eq!(world.clients[ada].machine.status(), Status::Idle);
+    world.connect(ada);
+    assert!(world.ask(ada, "echo").is_ok());
+    world.finish();
+}
+
+/// A client that knows its server for one of 2.0 does not ask it for its version. It does when an
+/// HTTP server has taken the place of that.
+#[test]
+fn an_http_server_in_the_place_of_one_of_2_0_is_not_tried_again() {
+    let mut world = World::scripted(calm());
+    let [ada] = world.connected();
+    let World { server, fabric, .. } = &mut world;
+    server.give_way(fabric);
+    world.run_for(Duration::from_secs(60));
+    let told = world.told(ada);
+    let [Event::Disconnected { .. }, Event::ConnectFailed { error, retry: None }] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert!(error.is_definite(), "{error}");
+    world.server.start();
     world.connect(ada);
     assert!(world.ask(ada, "echo").is_ok());
     world.finish();

@@ -31,8 +31,9 @@ fn converses() -> Option<()> {
     let (now, id) = (Instant::EPOCH, ConnectionId(1));
     let (mut ours, mut theirs, mut effects) = (Actions::new(), Actions::new(), Actions::new());
     let mut registry = Registry::new(RegistryConfig::default());
-    let mut server =
-        server::Connection::accept(&server::Config::default(), Dialect::V1_4, now, &mut theirs);
+    let config = server::Config::default();
+    let observed = server::Observed::Preflight;
+    let mut server = server::Connection::accept(&config, observed, now, &mut theirs);
     let mut client = client::Client::new(client::Config::default(), 7);
     client.connect(now, &mut ours);
     let login =
@@ -42,7 +43,7 @@ fn converses() -> Option<()> {
     while !(ours.is_empty() && theirs.is_empty() && effects.is_empty()) {
         match ours.pop() {
             Some(client::Action::Probe) => {
-                let body = preflight::body(Dialect::V1_4)?.into();
+                let body = config.metadata()?.to_body();
                 let answer = preflight::Answer { status: 200, body };
                 client.handle_probed(now, Ok(answer), &mut ours);
             }

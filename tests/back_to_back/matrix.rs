@@ -1,0 +1,118 @@
+//! Which versions meet, and what becomes of it: each client with each server in each situation.
+//!
+//! * `ours`: our client, set to one version or to find out.
+//! * `by_hand`: clients after those of the references.
+//! * `changes`: a server of one version takes the place of one of another.
+//!
+//! Run with `--nocapture`, the tables are printed.
+
+mod by_hand;
+mod changes;
+mod ours;
+
+use std::fmt;
+use std::time::Duration;
+
+use wwr::server::{Announcement, Pings, Protocol};
+
+use crate::fabric::{SocketId, Way};
+use crate::server::Settings;
+use crate::world::{World, calm};
+
+const SERVERS: [Protocol; 5] =
+    [Protocol::V1_4, Protocol::V1_5, Protocol::V2_0, Protocol::Any, Protocol::AnyAs1_5];
+
+/// Longer than a 2.0 client waits in silence for accept-conf, so that this is what ends it.
+const READ_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Three read timeouts: more than any server bears from a peer that is gone.
+const IDLE: Duration = Duration::from_secs(24);
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Several handlers may run, and silence is soon noticed.
+fn settings(protocol: Protocol) -> Settings {
+    let mut settings = calm();
+    let pings = Pings::new(READ_TIMEOUT, Duration::from_secs(1));
+    let config = &mut settings.connection;
+    config.protocol = protocol;
+    config.concurrency = config.concurrency.saturating_add(3);
+    config.pings = Some(pings.expect("times long enough"));
+    config.announced = Announcement::default().read_timeout(READ_TIMEOUT).expect("a usual time");
+    settings
+}
+
+fn name(server: Protocol) -> &'static str {
+    match server {
+        Protocol::V1_4 => "1.4",
+        Protocol::V1_5 => "1.5",
+        Protocol::V2_0 => "2.0",
+        Protocol::Any => "any",
+        Protocol::AnyAs1_5 => "any, as 1.5",
+    }
+}
+
+/// Says which cell it was, if a check in it fails.
+struct Cell<'a> {
+    situation: &'a str,
+    client: &'a str,
+    server: Protocol,
+}
+
+impl Drop for Cell<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { situation, client, server } = self;
+            eprintln!("in the cell {situation}: client {client}, server {}", name(*server));
+        }
+    }
+}
+
+/// Fills a table and prints it.
+fn table<C: fmt::Display, R: fmt::Display>(
+    situation: &str,
+    clients: impl IntoIterator<Item = C>,
+    mut cell: impl FnMut(usize, usize) -> R,
+) {
+    let mut lines = format!("\n{situation:<24}");
+    for server in SERVERS {
+        lines += &format!("{:<22}", name(server));
+    }
+    for (row, client) in clients.into_iter().enumerate() {
+        let client = client.to_string();
+        lines += &format!("\n  {client:<22}");
+        for (column, server) in SERVERS.into_iter().enumerate() {
+            let _cell = Cell { situation, client: &client, server };
+            lines += &format!("{:<22}", cell(row, column).to_string());
+        }
+    }
+    println!("{lines}");
+}
+
+impl World {
+    /// The types of the messages that went down a socket while `what` was done.
+    fn types_of(&mut self, socket: SocketId, what: impl FnOnce(&mut Self)) -> Vec<u8> {
+        self.fabric.recording = Some(Vec::new());
+        what(self);
+        let sent = self.fabric.recording.take().unwrap_or_default();
+        let down = sent.iter().filter(|(on, way, _)| (*on, *way) == (socket, Way::Down));
+        down.map(|(_, _, frame)| frame[0]).collect()
+    }
+
+    fn replace(&mut self, protocol: Protocol) {
+        self.server.replace(protocol, &mut self.fabric);
+    }
+
+    fn shut_down(&mut self, within: Duration) {
+        self.server.shut_down(within, &mut self.fabric);
+    }
+}
+
+/// What goes down for a request to close the session.
+const fn closing_types(told: bool) -> &'static [u8] {
+    if told { &[0x16, 0xbf] } else { &[0xbf] }
+}
+
+const fn closing_text(told: bool) -> &'static str {
+    if told { "16 bf" } else { "bf" }
+}

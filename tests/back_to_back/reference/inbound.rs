@@ -1,0 +1,90 @@
+//! What such a client makes of a message.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wwr::wire::{AcceptConf, Message, decode};
+use wwr::{Dialect, Session};
+
+use super::{Asked, BUFFER, Death, Host, Kind, Reference, Told};
+use crate::fabric::{Fabric, SocketId};
+
+impl Reference {
+    pub(super) fn frame(&mut self, socket: SocketId, frame: Bytes, fabric: &mut Fabric) {
+        match (self.host, self.kind) {
+            (Host::Waiting(_), Kind::Strict) => match decode(Dialect::V2_0, frame) {
+                Ok(Message::AcceptConf(conf)) if suits(&conf) => {
+                    let pause = conf.read_timeout() / 4 * 3;
+                    self.heartbeat = Some((pause, fabric.now + pause));
+                    self.ready(socket, fabric);
+                }
+                _ => self.die(Death::Unacceptable),
+            },
+            (Host::Waiting(_), Kind::Plain | Kind::Storm) => {
+                // Whatever else comes first, it waits for ever.
+                if frame.first() == Some(&0x17) {
+                    let pause = Duration::from_millis(1);
+                    self.heartbeat = Some((pause, fabric.now + pause));
+                    self.ready(socket, fabric);
+                }
+            }
+            _ => self.message(frame),
+        }
+    }
+
+    fn message(&mut self, frame: Bytes) {
+        let dialect = match self.kind {
+            Kind::Plain => Dialect::V1_4,
+            Kind::Strict | Kind::Storm => Dialect::V2_0,
+        };
+        let readable = self.kind != Kind::Strict || frame.len() <= BUFFER;
+        match decode(dialect, frame.clone()) {
+            Ok(message) if readable => self.understood(frame[0], message),
+            _ if self.kind == Kind::Strict => {
+                self.die(Death::Unreadable(frame[..frame.len().min(16)].to_vec()));
+            }
+            _ => {}
+        }
+    }
+
+    fn understood(&mut self, kind: u8, message: Message) {
+        match message {
+            Message::SessionCreated { object } => {
+                let session = Session::from_json(&object).expect("a session");
+                self.key = Some(Bytes::copy_from_slice(session.key.as_str().as_bytes()));
+                self.told.push(Told::SessionCreated);
+            }
+            Message::SessionClosed => self.end_session(),
+            Message::Reply { id, .. } => match self.asked.remove(&id) {
+                Some(Asked::Request) => self.told.push(Told::Replied(kind)),
+                Some(Asked::Restore) => self.told.push(Told::SessionRestored),
+                Some(Asked::CloseSession) => self.end_session(),
+                None => panic!("a reply to nothing"),
+            },
+            Message::ErrorReply { id, .. } | Message::SpecialReply { id, .. } => {
+                match self.asked.remove(&id) {
+                    Some(Asked::Restore) => self.key = None,
+                    Some(Asked::Request | Asked::CloseSession) | None => {}
+                }
+                self.told.push(Told::Replied(kind));
+            }
+            Message::Signal(_)
+            | Message::Request { .. }
+            | Message::CloseSession { .. }
+            | Message::RestoreSession { .. }
+            | Message::Heartbeat
+            | Message::AcceptConf(_) => {}
+        }
+    }
+
+    fn end_session(&mut self) {
+        if self.key.take().is_some() {
+            self.told.push(Told::SessionClosed);
+        }
+    }
+}
+
+/// Whether the strict client goes on.
+fn suits(conf: &AcceptConf) -> bool {
+    conf.major == 2 && conf.sub_protocol.is_none() && conf.message_buffer_size as usize == BUFFER
+}
