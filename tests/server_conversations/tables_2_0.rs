@@ -112,7 +112,7 @@ pub(crate) const ALWAYS: &[Difference] = &[
         &["1: ping", "1: c00100000000000000646f6e652061"],
         "a peer that is silent while its handler runs is asked whether it is still there",
     ),
-    differs("read-timeout-slow-handler", "1: closed", &["1: closed, 403 ms later"], HANDLED),
+    differs("read-timeout-slow-handler", "1: closed", &["1: closed, 463 ms later"], HANDLED),
     differs(
         "buffer-overflow-to-client",
         "1: bf04000000000000004c4c..",
