@@ -106,6 +106,11 @@ fn the_read_timeout_of_1_5_is_the_one_that_was_told() {
     let announced = Announcement::default().read_timeout(Duration::from_millis(400)).unwrap();
     let mut script = script(Dialect::V1_5, &Config { announced, ..config() });
     assert_eq!(script.until(10_000), ["1000 close Silent"], "no less than a second can be told");
+
+    // It is told as one second; who is taken for 1.5 but speaks 2.0 was told all of it.
+    let announced = Announcement::default().read_timeout(Duration::from_millis(1900)).unwrap();
+    let mut script = self::script(Dialect::V1_5, &Config { announced, ..config() });
+    assert_eq!(script.until(10_000), ["1900 close Silent"]);
 }
 
 #[test]
