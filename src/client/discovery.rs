@@ -112,6 +112,8 @@ enum Failure {
     Dial,
     /// The server answered the WebSocket handshake with something else.
     Refused,
+    /// It did with a status that a server of any version may have for this client.
+    Denied,
     /// Nothing came in time.
     Silence,
     /// The connection was lost before anything came, which may be the network's fault.
@@ -123,9 +125,9 @@ enum Failure {
 impl Doubt {
     /// What is wrong with the server.
     fn error(self, failure: Failure, client: Protocol) -> ConnectError {
-        use Failure::{Dial, Lost, OtherMessage, Preflight, Refused, Silence};
+        use Failure::{Denied, Dial, Lost, OtherMessage, Preflight, Refused, Silence};
         match (self, failure) {
-            (Self::Version(server), Preflight | Refused | Silence | OtherMessage) => {
+            (Self::Version(server), Preflight | Refused | Denied | Silence | OtherMessage) => {
                 ConnectError::IncompatibleVersion { server, client }
             }
             (Self::NotWebWire, Preflight | Refused | OtherMessage) => {
@@ -134,7 +136,7 @@ impl Doubt {
             // Had the preflight got its answer, the message might make sense.
             (Self::NoAnswer, Preflight | Dial | OtherMessage) => ConnectError::ProbeFailed,
             (Self::NoAnswerInTime, Preflight | Dial | OtherMessage) => ConnectError::ProbeTimedOut,
-            (_, Preflight | Dial | Refused) => ConnectError::DialFailed,
+            (_, Preflight | Dial | Refused | Denied) => ConnectError::DialFailed,
             (_, Silence | Lost) => ConnectError::NoAcceptConf,
             (_, OtherMessage) => ConnectError::NotAcceptConf,
         }
@@ -212,10 +214,10 @@ impl Client {
         if let Route::Required(Doubt::Remembered) = self.discovery.route {
             return self.find_out_anew(out);
         }
-        let error = match status {
-            401 | 403 | 500 => ConnectError::DialFailed,
-            _ => self.route_error(Failure::Refused),
-        };
+        let error = self.route_error(match status {
+            401 | 403 | 500 => Failure::Denied,
+            _ => Failure::Refused,
+        });
         self.fail(error, out);
     }
 }

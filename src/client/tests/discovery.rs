@@ -152,6 +152,13 @@ fn a_server_that_has_to_announce_2_0() {
         &[
             (NAMES_1_6, &[LOST], "Waiting", "DialFailed", "unknown"),
             (NAMES_1_6, &[REFUSED], "Idle", "IncompatibleVersion!", "unknown"),
+            (
+                NAMES_1_6,
+                &[|fixture| fixture.refused(403)],
+                "Idle",
+                "IncompatibleVersion!",
+                "unknown",
+            ),
             (NAMES_1_6, &[OPENED, DUE], "Idle", "Hangup IncompatibleVersion!", "unknown"),
             (NAMES_1_6, &[OPENED, LOST], "Waiting", "NoAcceptConf", "unknown"),
             (NAMES_1_6, &[OPENED, SIGNAL], "Idle", "Hangup IncompatibleVersion!", "unknown"),
@@ -177,7 +184,7 @@ fn a_server_that_has_to_announce_2_0() {
 
 #[test]
 fn what_a_web_wire_server_may_refuse_with_decides_nothing() {
-    for preflight in [NAMES_1_4, NAMES_1_6, ANSWERS_400, NO_ANSWER] {
+    for preflight in [NAMES_1_4, ANSWERS_400, NO_ANSWER] {
         for (status, error) in [
             (401, "DialFailed"),
             (403, "DialFailed"),
