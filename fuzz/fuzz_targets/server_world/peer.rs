@@ -212,9 +212,9 @@ impl Peer {
         let read_timeout = self.config.announced.to_accept_conf().read_timeout();
         match self.dialect.rules().liveness {
             Liveness::Pings => self.pings,
-            // 1.5 is told of whole seconds.
+            // 1.5 is told of a second or more.
             Liveness::ReadTimeout if self.dialect == Dialect::V1_5 => {
-                Duration::from_secs(read_timeout.as_secs().max(1))
+                read_timeout.max(Duration::from_secs(1))
             }
             Liveness::ReadTimeout => read_timeout,
         }
