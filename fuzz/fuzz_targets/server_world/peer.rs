@@ -239,7 +239,9 @@ impl Peer {
                 Action::Session(command) => self.outbox.push_back(command),
                 Action::Ping => {
                     assert!(self.connection.is_open() && self.config.pings.is_some());
-                    assert_eq!(self.dialect.rules().liveness, Liveness::Pings);
+                    // Who has a read timeout need not send anything while a handler runs.
+                    let busy = self.connection.running_handlers() > 0;
+                    assert!(busy || self.dialect.rules().liveness == Liveness::Pings);
                 }
                 Action::Learned(dialect) => {
                     assert!(self.dialect != dialect && dialect == Dialect::V2_0);

@@ -191,6 +191,29 @@ fn who_is_not_listened_to_is_not_silent() {
 }
 
 #[test]
+fn who_was_not_listened_to_for_a_while_is_given_as_long_again() {
+    let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
+    let mut script = script(Dialect::V1_4, &full);
+    script.until(10);
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.client(request(2, "next", ""), &[]);
+    assert!(!script.connection.wants_input());
+    script.until(290);
+    script.reply(1, Ok("x"), &["send c0 1 x", "run 2 next"]);
+    script.reply(2, Ok("x"), &["send c0 2 x"]);
+    assert_eq!(script.until(599), Vec::<String>::new());
+    assert_eq!(script.until(600), ["600 ping"]);
+}
+
+#[test]
+fn a_peer_is_watched_once_it_is_known_to_have_a_read_timeout() {
+    let mut script = script(Dialect::Unknown, &Config { pings: None, ..config() });
+    script.until(450);
+    script.client(HEARTBEAT, &["speaks 2.0"]);
+    assert_eq!(script.until(10_000), ["1450 close Silent"]);
+}
+
+#[test]
 fn a_silent_peer_leaves_its_session() {
     let mut script = Script::logged_in(Dialect::V1_4, &config());
     let now = script.now.as_nanos() / 1_000_000;
