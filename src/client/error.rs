@@ -154,6 +154,13 @@ pub enum ConnectError {
     /// The server answers like none of WebWire. [Definite](Self::is_definite).
     #[error("this is no WebWire server; check the address")]
     NotWebWire,
+    /// The preflight's answer is none of a 1.x server, and the client is set to one version of
+    /// those. [Definite](Self::is_definite).
+    #[error(
+        "the server does not name its version, as servers of protocol 1.4 and 1.5 do; one of 2.0 \
+             needs a client that is set to that or to \"auto\""
+    )]
+    NotMetadata,
     /// The WebSocket is open, but the server did not announce 2.0 in time, or closed it before.
     #[error(
         "the WebSocket is open, but no accept-conf came in time, with which servers of protocol \
@@ -186,6 +193,7 @@ impl ConnectError {
             Self::IncompatibleVersion { .. }
             | Self::IncompatibleSubProtocol { .. }
             | Self::NotWebWire
+            | Self::NotMetadata
             | Self::NotAcceptConf => true,
             Self::ProbeFailed
             | Self::ProbeTimedOut

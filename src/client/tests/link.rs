@@ -183,7 +183,7 @@ fn without_reconnection_failures_lead_to_idle() {
     let failures: [(&[Input], ConnectError); 6] = [
         (&[|fixture| fixture.probed(Err(ProbeFailed))], ConnectError::ProbeFailed),
         (&[|fixture| fixture.probed(Ok(answer(503, "")))], ConnectError::Unavailable),
-        (&[|fixture| fixture.probed(Ok(answer(200, "hello")))], ConnectError::NotWebWire),
+        (&[|fixture| fixture.probed(Ok(answer(200, "hello")))], ConnectError::NotMetadata),
         (&[|fixture| fixture.pass(Duration::from_secs(10))], ConnectError::ProbeTimedOut),
         (&[Fixture::dialing, Fixture::lost], ConnectError::DialFailed),
         (
