@@ -157,8 +157,8 @@ pub enum ConnectError {
     /// The preflight's answer is none of a 1.x server, and the client is set to one version of
     /// those. [Definite](Self::is_definite).
     #[error(
-        "the server does not name its version, as servers of protocol 1.4 and 1.5 do; one of 2.0 \
-             needs a client that is set to that or to \"auto\""
+        "this is no server of protocol 1.4 or 1.5, which would name its version; check the address, \
+             or set the client to \"auto\" if the server speaks 2.0"
     )]
     NotMetadata,
     /// The WebSocket is open, but the server did not announce 2.0 in time, or closed it before.

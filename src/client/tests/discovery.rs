@@ -358,7 +358,11 @@ fn errors_name_both_sides_and_what_to_do() {
         ),
         (chat(), &[ANSWERS_400, OPENED, CONF], &["sub-protocol is none", "set both sides"]),
         (auto(), &[ANSWERS_400, OPENED, CONF_CHAT], &["is \"chat\"", "this client's is none"]),
-        (pinned(Protocol::V1_4), &[ANSWERS_400], &["does not name its version", "\"auto\""]),
+        (
+            pinned(Protocol::V1_4),
+            &[ANSWERS_400],
+            &["no server of protocol 1.4 or 1.5", "check the address", "\"auto\""],
+        ),
         (auto(), &[ANSWERS_400, REFUSED], &["no WebWire server", "check the address"]),
         (pinned(Protocol::V2_0), &[OPENED, DUE], &["no accept-conf came", "\"auto\""]),
         (pinned(Protocol::V2_0), &[OPENED, SIGNAL], &["is no accept-conf", "\"auto\""]),
