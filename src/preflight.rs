@@ -95,7 +95,8 @@ pub enum Verdict {
     Speaks(Metadata),
     /// The server is not available now; ask again later.
     TryLater,
-    /// A server that names another version.
+    /// A server that names another version. A 1.4 client of the reference says the same of an
+    /// answer without a version, which here is not taken for one of WebWire.
     Unknown(Version),
     /// This is no WebWire server, or none with a preflight, as those of 2.0.
     NotWebWire,
@@ -131,8 +132,10 @@ impl Answer {
                 let read_timeout = named.unwrap_or(DEFAULT_READ_TIMEOUT);
                 Verdict::Speaks(Metadata::V1_5 { read_timeout })
             }
-            Ok(Members { version, .. }) => Verdict::Unknown(version),
-            Err(_) => Verdict::NotWebWire,
+            Ok(Members { version, .. }) if !version.as_str().is_empty() => {
+                Verdict::Unknown(version)
+            }
+            Ok(_) | Err(_) => Verdict::NotWebWire,
         }
     }
 }
@@ -146,7 +149,7 @@ impl<'a> arbitrary::Arbitrary<'a> for Answer {
 }
 
 /// The version a server claims: its first [`Version::MAX_LENGTH`] bytes, cut where a character
-/// ends; empty if the server named none.
+/// ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     text: [u8; Self::MAX_LENGTH],
@@ -368,10 +371,6 @@ mod tests {
             (r#"{"protocol-version":"2.0"}"#, "2.0"),
             (r#"{"protocol-version":"1.4.0"}"#, "1.4.0"),
             (r#"{"protocol-version":" 1.4"}"#, " 1.4"),
-            (r#"{"protocol-version":""}"#, ""),
-            (r#"{"protocol-version":null}"#, ""),
-            ("{}", ""),
-            ("null", ""),
         ] {
             let Verdict::Unknown(claimed) = verdict(200, body) else { panic!("{body}") };
             assert_eq!(claimed.as_str(), version, "{body}");
@@ -379,6 +378,11 @@ mod tests {
         for body in [
             "",
             " ",
+            r#"{"protocol-version":""}"#,
+            r#"{"protocol-version":null}"#,
+            r#"{"error":"not found"}"#,
+            "{}",
+            "null",
             "no json",
             "[]",
             "\"1.4\"",

@@ -126,8 +126,9 @@ impl Doubt {
             (Self::Version(server), Preflight | Refused | Silence | OtherMessage) => {
                 ConnectError::IncompatibleVersion { server, client }
             }
-            (Self::NotWebWire, Preflight) => ConnectError::NotMetadata,
-            (Self::NotWebWire, Refused | OtherMessage) => ConnectError::NotWebWire,
+            (Self::NotWebWire, Preflight | Refused | OtherMessage) => {
+                ConnectError::NotWebWire { client }
+            }
             (Self::NoAnswer, Preflight | Dial) => ConnectError::ProbeFailed,
             (Self::NoAnswerInTime, Preflight | Dial) => ConnectError::ProbeTimedOut,
             (_, Preflight | Dial | Refused) => ConnectError::DialFailed,

@@ -152,15 +152,12 @@ pub enum ConnectError {
         client: Option<Box<str>>,
     },
     /// The server answers like none of WebWire. [Definite](Self::is_definite).
-    #[error("this is no WebWire server; check the address")]
-    NotWebWire,
-    /// The preflight's answer is none of a 1.x server, and the client is set to one version of
-    /// those. [Definite](Self::is_definite).
-    #[error(
-        "this is no server of protocol 1.4 or 1.5, which would name its version; check the address, \
-             or set the client to \"auto\" if the server speaks 2.0"
-    )]
-    NotMetadata,
+    #[error("this is no WebWire server{}", .client.doubt())]
+    NotWebWire {
+        /// What the client is set to: one that is set to 1.4 or 1.5 cannot tell a server of 2.0 from
+        /// one of something else.
+        client: Protocol,
+    },
     /// The WebSocket is open, but the server did not announce 2.0 in time, or closed it before.
     #[error(
         "the WebSocket is open, but no accept-conf came in time, with which servers of protocol \
@@ -192,8 +189,7 @@ impl ConnectError {
         match self {
             Self::IncompatibleVersion { .. }
             | Self::IncompatibleSubProtocol { .. }
-            | Self::NotWebWire
-            | Self::NotMetadata
+            | Self::NotWebWire { .. }
             | Self::NotAcceptConf => true,
             Self::ProbeFailed
             | Self::ProbeTimedOut

@@ -39,6 +39,21 @@ impl Protocol {
         }
     }
 
+    /// What else may be wrong if a server answers like none of WebWire, and what to do. For errors.
+    pub(super) const fn doubt(self) -> &'static str {
+        match self {
+            Self::Auto | Self::V2_0 => "; check the address",
+            Self::V1_4 => {
+                ", or one that speaks only 2.0 while this client is set to 1.4; check the address, \
+                 or set the client to \"auto\""
+            }
+            Self::V1_5 => {
+                ", or one that speaks only 2.0 while this client is set to 1.5; check the address, \
+                 or set the client to \"auto\""
+            }
+        }
+    }
+
     /// What is spoken, and what to do if that does not suit the server. For errors.
     pub(super) const fn advice(self) -> &'static str {
         match self {

@@ -117,8 +117,7 @@ impl Announcement {
 
     /// The read timeout of 1.5 peers, who are told of whole seconds.
     pub(super) const fn read_timeout_1_5(&self) -> Duration {
-        let seconds = self.read_timeout.as_secs();
-        Duration::from_secs(if seconds == 0 { 1 } else { seconds })
+        whole_seconds(self.read_timeout)
     }
 
     /// The read timeout of 2.0 peers.
@@ -143,6 +142,12 @@ impl Announcement {
             sub_protocol: self.sub_protocol.clone(),
         }
     }
+}
+
+/// A read timeout as 1.5 peers are told it.
+pub(super) const fn whole_seconds(read_timeout: Duration) -> Duration {
+    let seconds = read_timeout.as_secs();
+    Duration::from_secs(if seconds == 0 { 1 } else { seconds })
 }
 
 impl Default for Announcement {

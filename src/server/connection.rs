@@ -1,12 +1,14 @@
 //! The server's side of one connection.
 
+mod inbound;
+
 use alloc::collections::VecDeque;
 use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::action::{Action, CloseReason, Request, Signal};
+use super::action::{Action, CloseReason};
 use super::config::{Config, Sessions};
 use super::error::{Misuse, RequestError};
 use super::in_flight::{InFlight, RequestId, SignalId};
@@ -16,10 +18,10 @@ use super::reply;
 use super::session::SessionSlot;
 use super::watch::{Silence, Watch};
 use crate::actions::Actions;
-use crate::dialect::{Dialect, MalformedRequest};
+use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, UnixTime};
-use crate::wire::{DecodeError, Kind, Message, Name, Payload, SpecialReply, decode};
+use crate::wire::{Kind, Name, Payload};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
 ///
@@ -363,13 +365,10 @@ impl Connection {
     }
 
     fn look_after_peer(&mut self, out: &mut Out) {
-        if !self.in_flight.is_empty() {
-            self.watch.served();
-        }
         if !self.has_room() {
             self.watch.left_unread();
         }
-        match self.watch.look(self.peer.dialect(), self.now) {
+        match self.watch.look(self.peer.dialect(), !self.in_flight.is_empty(), self.now) {
             Silence::Bearable => {}
             Silence::Ping => out.push(Action::Ping),
             Silence::TooLong => self.drain(CloseReason::Silent, out),
@@ -410,84 +409,6 @@ impl Connection {
             && !self.session.is_changing()
         {
             self.finish(reason, out);
-        }
-    }
-
-    fn dispatch(&mut self, frame: Bytes, out: &mut Out) {
-        if self.peer.exceeds(frame.len()) {
-            return self.drain(CloseReason::TooLarge, out);
-        }
-        let message = match decode(self.peer.dialect(), frame) {
-            Ok(message) => message,
-            Err(error) => return self.undecodable(error, out),
-        };
-        match message {
-            Message::Signal(content) => {
-                let id = self.in_flight.start_signal();
-                out.push(Action::Signal(Signal { id, content }));
-            }
-            Message::Request { id, content } => {
-                let id = self.in_flight.start_request(id);
-                out.push(Action::Request(Request { id, content }));
-            }
-            Message::RestoreSession { id, key } => self.session.restore(&self.peer, id, &key, out),
-            Message::CloseSession { id } => self.session.close_by_client(id, out),
-            Message::Heartbeat => {}
-            Message::Reply { .. }
-            | Message::ErrorReply { .. }
-            | Message::SpecialReply { .. }
-            | Message::SessionCreated { .. }
-            | Message::SessionClosed
-            | Message::AcceptConf(_) => return self.ignored(out),
-        }
-        self.ignored_in_a_row = 0;
-    }
-
-    /// Answers what arrives, or has waited, while the connection drains.
-    fn refuse(&mut self, frame: Bytes, out: &mut Out) {
-        match decode(self.peer.dialect(), frame) {
-            Ok(message) if message.kind().requires_reply() => {
-                let id = message.identifier().unwrap_or_default();
-                reply::special(id, SpecialReply::Shutdown, out);
-            }
-            Ok(_) => {}
-            Err(error) => self.undecodable(error, out),
-        }
-    }
-
-    /// Answers a message that cannot be read, if its sender waits for an answer and the dialect has
-    /// one (protocol §5.2).
-    fn undecodable(&mut self, error: DecodeError, out: &mut Out) {
-        let reply = match error {
-            DecodeError::Malformed { kind, identifier, .. } if kind.requires_reply() => {
-                match (self.peer.rules().malformed_request, identifier) {
-                    (MalformedRequest::ProtocolError, identifier) => {
-                        Some((identifier.unwrap_or_default(), SpecialReply::ProtocolError))
-                    }
-                    (MalformedRequest::InternalError, Some(identifier)) => {
-                        Some((identifier, SpecialReply::InternalError))
-                    }
-                    (MalformedRequest::InternalError, None) | (MalformedRequest::Ignore, _) => None,
-                }
-            }
-            DecodeError::Malformed { .. } | DecodeError::Empty | DecodeError::UnknownKind(_) => {
-                None
-            }
-        };
-        if let Some((id, reply)) = reply {
-            reply::special(id, reply, out);
-        }
-        if self.peer.rules().strict {
-            return self.drain(CloseReason::Unreadable, out);
-        }
-        self.ignored(out);
-    }
-
-    /// Counts a message that means nothing; too many in a row end the connection.
-    fn ignored(&mut self, out: &mut Out) {
-        self.ignored_in_a_row = self.ignored_in_a_row.saturating_add(1);
-        if self.ignored_in_a_row >= self.limits.ignored_in_a_row {
-            self.drain(CloseReason::TooManyIgnored, out);
         }
     }
 

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 /// When the server pings peers that send no heartbeats, and how long it waits for a sign of life
-/// after that (protocol §7.2).
+/// after that (protocol §7.2). Peers that do are pinged only if they are silent while a handler of
+/// theirs runs.
 ///
 /// Clients of both references, browsers and Node answer pings. A peer that has vanished is noticed,
 /// and its session left, after the sum of both times. Pings also keep proxies from cutting

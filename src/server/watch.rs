@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::announcement::whole_seconds;
 use super::config::Config;
 use super::pings::Pings;
 use crate::dialect::{Dialect, Liveness};
@@ -14,11 +15,11 @@ pub(super) struct Watch {
     limits: Limits,
     /// When something was heard of the peer, or when it could not have been heard.
     heard: Instant,
-    /// Nothing was heard since a ping.
-    pinged: bool,
+    /// When a ping was sent after which nothing was heard.
+    pinged: Option<Instant>,
     /// The socket was left unread at some time since the last look.
     unread: bool,
-    /// A handler ran at some time since the last look.
+    /// A handler has ended at some time since the last look.
     served: bool,
     due: Option<Instant>,
 }
@@ -27,8 +28,8 @@ pub(super) struct Watch {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     pings: Option<Pings>,
-    read_timeout_1_5: Duration,
-    read_timeout_2_0: Duration,
+    /// That of 2.0.
+    read_timeout: Duration,
 }
 
 /// How long a peer may be silent, and what then.
@@ -49,13 +50,10 @@ pub(super) enum Silence {
 
 impl Watch {
     pub(super) fn new(config: &Config, dialect: Dialect, now: Instant) -> Self {
-        let limits = Limits {
-            pings: config.pings,
-            read_timeout_1_5: config.announced.read_timeout_1_5(),
-            read_timeout_2_0: config.announced.read_timeout_2_0(),
-        };
+        let limits =
+            Limits { pings: config.pings, read_timeout: config.announced.read_timeout_2_0() };
         let mut watch =
-            Self { limits, heard: now, pinged: false, unread: false, served: false, due: None };
+            Self { limits, heard: now, pinged: None, unread: false, served: false, due: None };
         watch.set(dialect);
         watch
     }
@@ -69,7 +67,7 @@ impl Watch {
     /// could have taken.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        if core::mem::take(&mut self.pinged)
+        if self.pinged.take().is_some()
             && let Some(pings) = self.limits.pings
         {
             let next = now + pings.after;
@@ -82,15 +80,15 @@ impl Watch {
         self.unread = true;
     }
 
-    /// A handler runs, or has ended. Time spent in handlers is no silence of a peer with a read
-    /// timeout (protocol §4.6), which is thus found gone after twice that at the latest.
+    /// A handler has ended. Time spent in handlers is no silence of a peer with a read timeout
+    /// (protocol §4.6), which is thus found gone after twice that at the latest.
     pub(super) const fn served(&mut self) {
         self.served = true;
     }
 
     /// The deadline according to a dialect that was just learned.
     pub(super) fn set(&mut self, dialect: Dialect) {
-        self.pinged = false;
+        self.pinged = None;
         self.due = match self.limits.of(dialect) {
             Limit::None => None,
             Limit::Ping(pings) => Some(self.heard + pings.after),
@@ -98,36 +96,43 @@ impl Watch {
         };
     }
 
-    /// Looks after the peer, if it is time to.
-    pub(super) fn look(&mut self, dialect: Dialect, now: Instant) -> Silence {
+    /// Looks after the peer, if it is time to. `busy`: a handler runs. A peer that need not send
+    /// anything meanwhile is pinged then, whatever it speaks.
+    pub(super) fn look(&mut self, dialect: Dialect, busy: bool, now: Instant) -> Silence {
         if self.due.is_none_or(|due| due > now) {
             return Silence::Bearable;
         }
-        let limit = self.limits.of(dialect);
         let unread = core::mem::take(&mut self.unread);
         let served = core::mem::take(&mut self.served);
-        if unread || served && matches!(limit, Limit::Gone(_)) {
-            self.heard(now);
-        }
-        let (end, next) = match limit {
+        let (after, patience, excused) = match self.limits.of(dialect) {
             Limit::None => {
                 self.due = None;
                 return Silence::Bearable;
             }
-            Limit::Ping(pings) => (self.heard + pings.after, now + pings.patience),
-            Limit::Gone(after) => (self.heard + after, now + after),
+            Limit::Ping(pings) => (pings.after, Some(pings.patience), false),
+            Limit::Gone(after) if busy => {
+                let patience = self.limits.pings.map(|pings| pings.patience);
+                (after, patience, patience.is_none())
+            }
+            Limit::Gone(after) => (after, None, served),
         };
+        if unread || excused {
+            self.heard(now);
+        }
+        let end = self.heard + after;
         if end > now {
             self.due = Some(end);
             return Silence::Bearable;
         }
-        self.due = Some(next);
-        match limit {
-            Limit::Ping(_) if !self.pinged => {
-                self.pinged = true;
-                Silence::Ping
-            }
-            Limit::Ping(_) | Limit::Gone(_) | Limit::None => Silence::TooLong,
+        let Some(patience) = patience else { return Silence::TooLong };
+        let asked = self.pinged.unwrap_or(now);
+        if self.pinged.is_some() && asked + patience <= now {
+            return Silence::TooLong;
+        }
+        self.due = Some((asked + patience).min(now + after));
+        match self.pinged.replace(asked) {
+            None => Silence::Ping,
+            Some(_) => Silence::Bearable,
         }
     }
 }
@@ -138,10 +143,8 @@ impl Limits {
             (Liveness::Pings, Some(pings)) => Limit::Ping(pings),
             (Liveness::Pings, None) => Limit::None,
             (Liveness::ReadTimeout, _) => match dialect {
-                Dialect::V1_5 => Limit::Gone(self.read_timeout_1_5),
-                Dialect::V1_4 | Dialect::V2_0 | Dialect::Unknown => {
-                    Limit::Gone(self.read_timeout_2_0)
-                }
+                Dialect::V1_5 => Limit::Gone(whole_seconds(self.read_timeout)),
+                Dialect::V1_4 | Dialect::V2_0 | Dialect::Unknown => Limit::Gone(self.read_timeout),
             },
         }
     }

@@ -24,6 +24,18 @@ pub(crate) const ALWAYS_1_4: &[Difference] = &[
         "Q14-12: the reference ignores the protocol-error reply",
     ),
     differs(
+        "connect-wrong-version",
+        "5: Connect failed (webwire.ConnIncompErr)",
+        NOT_WEBWIRE,
+        NAMELESS,
+    ),
+    differs(
+        "connect-wrong-version",
+        "6: Connect failed (webwire.ConnIncompErr)",
+        NOT_WEBWIRE,
+        NAMELESS,
+    ),
+    differs(
         "name-only-requests",
         "Request failed (webwire.ProtocolErr)",
         EMPTY_REQUEST,
@@ -64,6 +76,8 @@ pub(crate) const ALWAYS_1_4: &[Difference] = &[
     ),
 ];
 
+const NOT_WEBWIRE: &[&str] = &["ConnectFailed(NotWebWire { client: V1_4 })"];
+const NAMELESS: &str = "an answer that names no version is none of WebWire";
 const ANY_VERSION: &str = "ours speaks all versions, and the server might announce 2.0";
 
 /// 1.4, if ours finds out the version.
@@ -73,6 +87,18 @@ pub(crate) const AUTO_1_4: &[Difference] = &[
         "1: Connect failed (webwire.ConnIncompErr)",
         &["Connected"],
         "the preflight names 1.5, which ours speaks too",
+    ),
+    differs(
+        "connect-wrong-version",
+        "5: Connect failed (webwire.ConnIncompErr)",
+        SILENT,
+        ANY_VERSION,
+    ),
+    differs(
+        "connect-wrong-version",
+        "6: Connect failed (webwire.ConnIncompErr)",
+        SILENT,
+        ANY_VERSION,
     ),
     differs(
         "connect-wrong-version",
@@ -190,6 +216,6 @@ pub(crate) const ALWAYS_2_0: &[Difference] = &[
 pub(crate) const AUTO_2_0: &[Difference] = &[differs(
     "connect-refused",
     "1: Connect failed (webwire.ErrDisconnected)",
-    &["ConnectFailed(NotWebWire)"],
+    &["ConnectFailed(NotWebWire { client: Auto })"],
     "neither the preflight nor the WebSocket is granted: there is no reason to try again",
 )];

@@ -86,9 +86,7 @@ pub(crate) fn agrees(reference: Reference, recorded: &str, told: &Told) -> bool 
         Told::ConnectFailed(connect_error) => error(match connect_error {
             ConnectError::IncompatibleVersion { .. } => errors.incompatible_version,
             ConnectError::IncompatibleSubProtocol { .. } => errors.incompatible_sub_protocol,
-            ConnectError::NotWebWire | ConnectError::NotMetadata | ConnectError::NotAcceptConf => {
-                errors.unintelligible
-            }
+            ConnectError::NotWebWire { .. } | ConnectError::NotAcceptConf => errors.unintelligible,
             ConnectError::ProbeFailed
             | ConnectError::ProbeTimedOut
             | ConnectError::Unavailable

@@ -102,8 +102,7 @@ fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
         Some(Kind::IncompatibleSubProtocol { .. }) => {
             ("incompatible-sub-protocol", Blame::Connection)
         }
-        Some(Kind::NotWebWire) => ("not-webwire", Blame::Connection),
-        Some(Kind::NotMetadata) => ("not-metadata", Blame::Connection),
+        Some(Kind::NotWebWire { .. }) => ("not-webwire", Blame::Connection),
         Some(Kind::DialFailed) => ("dial-failed", Blame::Connection),
         Some(Kind::NoAcceptConf) => ("no-accept-conf", Blame::Connection),
         Some(Kind::NotAcceptConf) => ("not-accept-conf", Blame::Connection),

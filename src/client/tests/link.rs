@@ -183,7 +183,10 @@ fn without_reconnection_failures_lead_to_idle() {
     let failures: [(&[Input], ConnectError); 6] = [
         (&[|fixture| fixture.probed(Err(ProbeFailed))], ConnectError::ProbeFailed),
         (&[|fixture| fixture.probed(Ok(answer(503, "")))], ConnectError::Unavailable),
-        (&[|fixture| fixture.probed(Ok(answer(200, "hello")))], ConnectError::NotMetadata),
+        (
+            &[|fixture| fixture.probed(Ok(answer(200, "hello")))],
+            ConnectError::NotWebWire { client: Protocol::V1_4 },
+        ),
         (&[|fixture| fixture.pass(Duration::from_secs(10))], ConnectError::ProbeTimedOut),
         (&[Fixture::dialing, Fixture::lost], ConnectError::DialFailed),
         (

@@ -130,19 +130,42 @@ fn the_deadline_is_not_moved_by_every_message() {
 }
 
 #[test]
-fn who_waits_for_a_handler_is_not_silent() {
-    let mut script = script(Dialect::V2_0, &config());
-    script.client(request(1, "slow", ""), &["run 1 slow"]);
-    assert_eq!(script.until(5500), Vec::<String>::new());
-    script.reply(1, Ok("x"), &["send c0 1 x"]);
-    assert_eq!(script.until(20_000), ["7000 close Silent"], "at most twice the read timeout later");
+fn who_waits_for_a_handler_need_not_speak_but_be_there() {
+    let mut without_pings = script(Dialect::V2_0, &Config { pings: None, ..config() });
+    without_pings.client(request(1, "slow", ""), &["run 1 slow"]);
+    assert_eq!(without_pings.until(5500), Vec::<String>::new());
+    without_pings.reply(1, Ok("x"), &["send c0 1 x"]);
+    let closed = ["7000 close Silent"];
+    assert_eq!(without_pings.until(20_000), closed, "at most twice the read timeout later");
 
-    // A peer that answers pings can be heard while handlers run.
-    let mut script = self::script(Dialect::V1_4, &config());
+    let mut there = script(Dialect::V2_0, &config());
+    there.client(request(1, "slow", ""), &["run 1 slow"]);
+    assert_eq!(there.until(1100), ["1000 ping"]);
+    there.active(1100);
+    assert_eq!(there.until(2000), Vec::<String>::new());
+    assert_eq!(there.until(2150), ["2100 ping"]);
+    there.reply(1, Ok("x"), &["send c0 1 x"]);
+    assert_eq!(there.until(20_000), ["3300 close Silent"], "the handler is the last sign of life");
+
+    for (dialect, ping) in [(Dialect::V1_4, "300 ping"), (Dialect::V2_0, "1000 ping")] {
+        let mut gone = script(dialect, &config());
+        gone.client(request(1, "slow", ""), &["run 1 slow"]);
+        assert_eq!(gone.until(1300), [ping], "{dialect}");
+        assert!(!gone.connection.is_open(), "draining");
+        gone.reply(1, Ok("x"), &["send c0 1 x", "close Silent"]);
+    }
+}
+
+#[test]
+fn an_answer_may_take_longer_than_the_read_timeout() {
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(2500)).unwrap();
+    let mut script = script(Dialect::V2_0, &Config { pings: Some(pings), ..config() });
     script.client(request(1, "slow", ""), &["run 1 slow"]);
-    assert_eq!(script.until(600), ["300 ping"]);
-    assert!(!script.connection.is_open(), "draining");
-    script.reply(1, Ok("x"), &["send c0 1 x", "close Silent"]);
+    assert_eq!(script.until(3400), ["1000 ping"], "one is enough");
+    script.active(3400);
+    assert_eq!(script.until(6899), ["4400 ping"]);
+    script.until(6900);
+    assert!(!script.connection.is_open());
 }
 
 #[test]

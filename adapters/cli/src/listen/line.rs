@@ -172,7 +172,7 @@ fn value(session: &Session) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use wwr::client::ConnectError as Kind;
+    use wwr::client::{ConnectError as Kind, Protocol};
     use wwr::{Payload, SessionInfo, SessionKey, UnixTime};
 
     use super::*;
@@ -230,7 +230,8 @@ mod tests {
             "disconnected: lost; next attempt in 250 ms",
             r#"{"event":"disconnected","reason":"lost","retry_in_ms":250}"#,
         );
-        let error = ConnectError::Failed { kind: Kind::NotWebWire, cause: None };
+        let error =
+            ConnectError::Failed { kind: Kind::NotWebWire { client: Protocol::Auto }, cause: None };
         check(
             &Event::ConnectFailed { error, retry_in: None },
             "connect failed: this is no WebWire server; check the address",

@@ -96,7 +96,7 @@ fn what_is_no_server_or_none_now_is_3() {
         (down, Err(down), "unavailable"),
         (NO_SUCH_METHOD, Err(down), "unavailable"),
         (page, Err(page), "not-webwire"),
-        (other_json, Err(other_json), "incompatible-version"),
+        (other_json, Err(other_json), "not-webwire"),
         (page, Ok(Some(b"some other chat".to_vec())), "not-webwire"),
     ] {
         let (code, object) = probe(preflight, websocket);

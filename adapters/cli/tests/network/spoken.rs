@@ -49,7 +49,7 @@ fn a_server_of_another_version_is_told_from_none() {
     };
     let (old, new) = (only_1_4.start(), only_2_0.start());
     assert_eq!(error(&["--protocol", "2.0", "--timeout", "1s", &old, "echo"]), "no-accept-conf");
-    assert_eq!(error(&["--protocol", "1.4", &new, "echo"]), "not-metadata");
+    assert_eq!(error(&["--protocol", "1.4", &new, "echo"]), "not-webwire");
 }
 
 #[test]

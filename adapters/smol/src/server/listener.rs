@@ -20,13 +20,13 @@ use super::handler::Handler;
 use super::hub::Stage;
 use super::service::Service;
 use crate::clock::sleep;
+use crate::keep_alive::keep_alive;
 
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
 
 /// How long a connection is silent before the system asks whether the client is still there
 /// (protocol §4.3).
-#[cfg(unix)]
 const KEEP_ALIVE: Duration = Duration::from_secs(180);
 
 /// Longer than any connection waits, and short enough to be added to any time.
@@ -120,7 +120,7 @@ impl<H: Handler> Server<H> {
         };
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = keep_alive(&stream) {
+        if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
             tracing::debug!(%remote, %error, "the system does not look after the connection");
         }
         let service = self.service.clone();
@@ -129,22 +129,6 @@ impl<H: Handler> Server<H> {
             drop(handshake);
         });
     }
-}
-
-/// Has the system find out when a client has vanished without a word.
-#[cfg(unix)]
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    use rustix::net::sockopt;
-
-    sockopt::set_socket_keepalive(stream, true)?;
-    #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "nto")))]
-    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn keep_alive(_: &TcpStream) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: SocketAddr) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use wwr::Payload;
-use wwr::client::{ConnectError, Status};
+use wwr::client::{ConnectError, Protocol, Status};
 use wwr_smol::client::{Client, Event, StartError};
 
 use crate::raw::{GOOD_BODY, RawServer, unused_address};
@@ -58,10 +58,10 @@ fn an_answer_that_will_not_change_ends_the_attempts() {
         (r#"{"protocol-version":"1.5","read-timeout":60}"#, "speaks protocol version \"1.5\""),
         (r#"{"protocol-version":"2.0"}"#, "speaks protocol version \"2.0\""),
         (r#"{"protocol-version":"1.4.1"}"#, "speaks protocol version \"1.4.1\""),
-        ("{}", "speaks protocol version \"\""),
-        ("<html></html>", "this is no server of protocol 1.4 or 1.5"),
-        ("[\"1.4\"]", "this is no server of protocol 1.4 or 1.5"),
-        ("", "this is no server of protocol 1.4 or 1.5"),
+        ("{}", "this is no WebWire server"),
+        ("<html></html>", "this is no WebWire server"),
+        ("[\"1.4\"]", "this is no WebWire server"),
+        ("", "this is no WebWire server"),
     ] {
         let connecting = spawn(&client, |client| async move { client.connect().await });
         server.accept().respond("200 OK", answer);
@@ -132,7 +132,10 @@ fn an_endless_answer_is_not_read_to_its_end() {
     // More than any buffer on the way holds.
     let written = (0..65536).take_while(|_| stream.write_all(chunk.as_bytes()).is_ok()).count();
     assert!(written < 65536, "it reads on and on");
-    assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::NotMetadata));
+    assert_eq!(
+        wait(connecting).unwrap_err().kind(),
+        Some(&ConnectError::NotWebWire { client: Protocol::V1_4 })
+    );
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn what_is_no_webwire_server_is_told_from_one_that_is_down() {
         server.accept().respond(handshake, answer);
         let error = wait(connected).unwrap_err();
         let text = error.to_string();
-        assert_eq!(failed(error), Kind::NotWebWire, "{text}");
+        assert_eq!(failed(error), Kind::NotWebWire { client: Protocol::Auto }, "{text}");
         assert!(text.contains(handshake.split(' ').next().unwrap()), "{text}");
         assert!(!text.contains("at all"), "{text}");
         assert_eq!(client.status(), Status::Idle, "{handshake}");

@@ -1,0 +1,90 @@
+//! What clients send (protocol §5.2).
+
+use bytes::Bytes;
+
+use super::{Connection, Out};
+use crate::dialect::MalformedRequest;
+use crate::server::action::{Action, CloseReason, Request, Signal};
+use crate::server::reply;
+use crate::wire::{DecodeError, Message, SpecialReply, decode};
+
+impl Connection {
+    /// Handles the message whose turn it is.
+    pub(super) fn dispatch(&mut self, frame: Bytes, out: &mut Out) {
+        if self.peer.exceeds(frame.len()) {
+            return self.drain(CloseReason::TooLarge, out);
+        }
+        let message = match decode(self.peer.dialect(), frame) {
+            Ok(message) => message,
+            Err(error) => return self.undecodable(error, out),
+        };
+        match message {
+            Message::Signal(content) => {
+                let id = self.in_flight.start_signal();
+                out.push(Action::Signal(Signal { id, content }));
+            }
+            Message::Request { id, content } => {
+                let id = self.in_flight.start_request(id);
+                out.push(Action::Request(Request { id, content }));
+            }
+            Message::RestoreSession { id, key } => self.session.restore(&self.peer, id, &key, out),
+            Message::CloseSession { id } => self.session.close_by_client(id, out),
+            Message::Heartbeat => {}
+            Message::Reply { .. }
+            | Message::ErrorReply { .. }
+            | Message::SpecialReply { .. }
+            | Message::SessionCreated { .. }
+            | Message::SessionClosed
+            | Message::AcceptConf(_) => return self.ignored(out),
+        }
+        self.ignored_in_a_row = 0;
+    }
+
+    /// Answers what arrives, or has waited, while the connection drains.
+    pub(super) fn refuse(&mut self, frame: Bytes, out: &mut Out) {
+        match decode(self.peer.dialect(), frame) {
+            Ok(message) if message.kind().requires_reply() => {
+                let id = message.identifier().unwrap_or_default();
+                reply::special(id, SpecialReply::Shutdown, out);
+            }
+            Ok(_) => {}
+            Err(error) => self.undecodable(error, out),
+        }
+    }
+
+    /// Answers a message that cannot be read, if its sender waits for an answer and the dialect has
+    /// one (protocol §5.2).
+    fn undecodable(&mut self, error: DecodeError, out: &mut Out) {
+        let reply = match error {
+            DecodeError::Malformed { kind, identifier, .. } if kind.requires_reply() => {
+                match (self.peer.rules().malformed_request, identifier) {
+                    (MalformedRequest::ProtocolError, identifier) => {
+                        Some((identifier.unwrap_or_default(), SpecialReply::ProtocolError))
+                    }
+                    (MalformedRequest::InternalError, Some(identifier)) => {
+                        Some((identifier, SpecialReply::InternalError))
+                    }
+                    (MalformedRequest::InternalError, None) | (MalformedRequest::Ignore, _) => None,
+                }
+            }
+            DecodeError::Malformed { .. } | DecodeError::Empty | DecodeError::UnknownKind(_) => {
+                None
+            }
+        };
+        if let Some((id, reply)) = reply {
+            reply::special(id, reply, out);
+        }
+        if self.peer.rules().strict {
+            return self.drain(CloseReason::Unreadable, out);
+        }
+        self.ignored(out);
+    }
+
+    /// Counts a message that means nothing; too many in a row end the connection.
+    fn ignored(&mut self, out: &mut Out) {
+        self.ignored_in_a_row = self.ignored_in_a_row.saturating_add(1);
+        if self.ignored_in_a_row >= self.limits.ignored_in_a_row {
+            self.drain(CloseReason::TooManyIgnored, out);
+        }
+    }
+}
