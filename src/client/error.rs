@@ -23,7 +23,10 @@ pub enum Misuse {
     UnreadableSignal(#[from] UnreadableSignal),
     /// The server has announced that it does not read messages as long as this one (protocol §4.6).
     /// For signals, this is a case of [`UnreadableSignal`](Self::UnreadableSignal).
-    #[error("the message has {length} bytes, the server reads at most {buffer}")]
+    #[error(
+        "the message has {length} bytes, the server reads at most {buffer}; raise its message \
+             buffer, or set the client to 1.4 if the server speaks that, too"
+    )]
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,

@@ -220,6 +220,9 @@ impl Hub {
             let work = async {
                 let age = collection.not_looked_up_for;
                 match guard(hub.store.collect(Clock::unix_now(), age)).await {
+                    Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
+                        tracing::debug!(examined, "no old sessions");
+                    }
                     Ok(Collected { examined, removed, failed, leftovers }) => {
                         tracing::info!(
                             examined,
