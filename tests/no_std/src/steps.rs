@@ -39,7 +39,7 @@ fn converses() -> Option<()> {
     let login =
         client.request(now, Name::new("login").ok()?, "ada".into(), None, &mut ours).ok()?;
 
-    let (mut waiting, mut outcome) = (None, None);
+    let (mut open, mut waiting, mut outcome) = (false, None, None);
     while !(ours.is_empty() && theirs.is_empty() && effects.is_empty()) {
         match ours.pop() {
             Some(client::Action::Probe) => {
@@ -47,12 +47,15 @@ fn converses() -> Option<()> {
                 let answer = preflight::Answer { status: 200, body };
                 client.handle_probed(now, Ok(answer), &mut ours);
             }
-            Some(client::Action::Dial) => client.handle_opened(now, &mut ours),
+            Some(client::Action::Dial) => {
+                client.handle_opened(now, &mut ours);
+                open = true;
+            }
             Some(client::Action::Send(frame)) => server.handle_message(now, frame, &mut theirs),
             Some(client::Action::Done { id, outcome: done }) if id == login => outcome = Some(done),
             _ => {}
         }
-        match theirs.pop() {
+        match if open { theirs.pop() } else { None } {
             Some(server::Action::Send(frame)) => client.handle_message(now, frame, &mut ours),
             Some(server::Action::Request(request)) => {
                 let key = SessionKey::from_entropy([7; SessionKey::ENTROPY]);
