@@ -74,9 +74,8 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
     let stop = Stop::new()?;
     // Whether the page can be written is better known now than after the run.
     let page = arguments.html.as_ref().map(|path| {
-        let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        };
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         File::create(path).map_err(named)
     });
     let page = page.transpose()?;
@@ -90,10 +89,10 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
         return Ok(failure.exit_code());
     }
     let failure = tally.failure.take();
-    let command: Vec<String> = env::args_os().map(|word| shell_word(&word.to_string_lossy())).collect();
+    let command: Vec<String> =
+        env::args_os().map(|word| shell_word(&word.to_string_lossy())).collect();
     let measured = crew.course.end().saturating_sub(plan.schedule.warmup);
-    let outcome =
-        Outcome::new(&plan, spoken, &tally, measured, interrupted, command.join(" "));
+    let outcome = Outcome::new(&plan, spoken, &tally, measured, interrupted, command.join(" "));
     if let Some(page) = page {
         let mut page = BufWriter::new(page);
         page::write(&mut page, &outcome, &tally)?;
@@ -222,9 +221,8 @@ impl Crew {
 
 /// A word as it is written for a shell.
 fn shell_word(word: &str) -> String {
-    let is_plain = |character: char| {
-        character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character)
-    };
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.into()
     } else {

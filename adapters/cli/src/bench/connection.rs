@@ -100,7 +100,7 @@ impl<'a> Connection<'a> {
             let mut lanes: FuturesUnordered<_> =
                 self.lanes.iter().map(|waiting| self.send(waiting)).collect();
             while lanes.next().await.is_some() {}
-            if self.quota.get() > 0 || self.common.is_over(Instant::now()) {
+            if self.quota.get() > 0 || self.has_nothing_left() {
                 return;
             }
             self.client.close().await;
@@ -111,6 +111,12 @@ impl<'a> Connection<'a> {
                 Timer::after(PAUSE).await;
             }
         }
+    }
+
+    fn has_nothing_left(&self) -> bool {
+        let now = Instant::now();
+        let next = self.share.borrow().clone().take(self.common.elapsed(now));
+        next.is_none() || self.common.is_over(now)
     }
 
     async fn log_in(&self) {
@@ -137,7 +143,8 @@ impl<'a> Connection<'a> {
                 start = self.common.began.get() + due;
                 if start > now {
                     Timer::at(start).await;
-                    if self.common.is_over(Instant::now()) {
+                    // Unless the run was ended early, it was due in time, however late it is now.
+                    if due >= self.common.course.end() {
                         return;
                     }
                 }
@@ -196,13 +203,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn record(
-        &self,
-        kind: Kind,
-        outcome: Result<usize, Failure>,
-        start: Instant,
-        now: Instant,
-    ) {
+    fn record(&self, kind: Kind, outcome: Result<usize, Failure>, start: Instant, now: Instant) {
         let common = self.common;
         common.in_flight.set(common.in_flight.get() - 1);
         let elapsed = common.elapsed(now);

@@ -347,9 +347,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        for (number, text) in
-            [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")]
-        {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
         for (nanos, text) in [
@@ -364,7 +362,10 @@ mod tests {
         ] {
             assert_eq!(time(nanos), text);
         }
-        assert_eq!((rate(0.25), rate(99.94), rate(123_456.7)), ("0.2".into(), "99.9".into(), "123,457".into()));
+        assert_eq!(
+            (rate(0.25), rate(99.94), rate(123_456.7)),
+            ("0.2".into(), "99.9".into(), "123,457".into())
+        );
         assert_eq!((bytes(12.0), bytes(65_536.0)), ("12 B".into(), "65.5 kB".into()));
     }
 }

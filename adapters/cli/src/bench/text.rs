@@ -15,7 +15,8 @@ const NOTE: Style = AnsiColor::Yellow.on_default();
 /// Prints all of it.
 pub(super) fn print(outcome: &Outcome) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    let mut line = |name: &str, value: &dyn Display| writeln!(out, "{TITLE}{name:<13}{TITLE:#}{value}");
+    let mut line =
+        |name: &str, value: &dyn Display| writeln!(out, "{TITLE}{name:<13}{TITLE:#}{value}");
     line("server", &format_args!("{}, protocol {}", outcome.url, outcome.protocol))?;
     line("load", &describe_load(outcome))?;
     let requests = &outcome.requests;

@@ -28,6 +28,9 @@ const OPENING: usize = 64;
 /// How long messages in flight may take once the run was told to end.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How late a message may be sent that was due before the end.
+const SLACK: Duration = Duration::from_millis(20);
+
 /// How often a thread looks whether anybody is still connected, when it waits for the last replies.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -107,7 +110,7 @@ impl Thread {
     async fn load(&self, common: &Common<'_>, connections: &[Connection<'_>]) {
         let mut running: FuturesUnordered<_> = connections.iter().map(Connection::run).collect();
         let (start, time) = (Instant::now(), thread_time());
-        let end = start.checked_add(self.course.end());
+        let end = common.began.get().checked_add(self.course.end().saturating_add(SLACK));
         let too_late = async {
             end.map_or_else(Timer::never, Timer::at).await;
         };

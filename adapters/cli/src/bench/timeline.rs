@@ -92,7 +92,9 @@ impl Timeline {
     /// What happened in a second, step by step.
     pub(super) fn rates(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let seconds = self.step.as_secs_f64();
-        self.steps.iter().map(move |step| (step.done as f64 / seconds, step.failed as f64 / seconds))
+        self.steps
+            .iter()
+            .map(move |step| (step.done as f64 / seconds, step.failed as f64 / seconds))
     }
 }
 
