@@ -8,6 +8,9 @@ use anstyle::{AnsiColor, Style};
 use super::report::{Distribution, Outcome, bytes, grouped, rate, time};
 use super::tally::Errors;
 
+/// Characters of a line, beside its name.
+const WIDTH: usize = 80;
+
 const TITLE: Style = Style::new().bold();
 const BAD: Style = AnsiColor::Red.on_default();
 const NOTE: Style = AnsiColor::Yellow.on_default();
@@ -18,7 +21,11 @@ pub(super) fn print(outcome: &Outcome) -> io::Result<()> {
     let mut line =
         |name: &str, value: &dyn Display| writeln!(out, "{TITLE}{name:<13}{TITLE:#}{value}");
     line("server", &format_args!("{}, protocol {}", outcome.url, outcome.protocol))?;
-    line("load", &describe_load(outcome))?;
+    let mut name = "load";
+    for part in wrapped(&describe_load(outcome)) {
+        line(name, &part)?;
+        name = "";
+    }
     let requests = &outcome.requests;
     if outcome.settings.signals_percent < 100 {
         let (replied, every_second) = (grouped(requests.replied), rate(requests.per_second));
@@ -73,12 +80,31 @@ pub(super) fn print(outcome: &Outcome) -> io::Result<()> {
         line("generator", &format_args!("processor time {}", threads.join(", ")))?;
     }
     for note in outcome.notes() {
-        line("note", &format_args!("{NOTE}{note}{NOTE:#}"))?;
+        let mut name = "note";
+        for part in wrapped(&note) {
+            line(name, &format_args!("{NOTE}{part}{NOTE:#}"))?;
+            name = "";
+        }
     }
     out.flush()
 }
 
-/// What the load was, in one line.
+/// Breaks a text into lines, between words.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+/// What the load was, in one sentence.
 pub(super) fn describe_load(outcome: &Outcome) -> String {
     let settings = &outcome.settings;
     let mut parts = vec![

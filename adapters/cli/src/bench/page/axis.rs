@@ -44,14 +44,16 @@ pub(super) fn ticks(most: f64) -> Vec<f64> {
 /// Round numbers on a logarithmic scale, from below the least to above the most: 1, 2 and 5 times
 /// each power of ten, or the powers alone if they are many.
 pub(super) fn logarithmic_ticks(least: f64, most: f64) -> Vec<f64> {
-    let (first, last) = (least.max(1.0).log10().floor(), most.max(10.0).log10().ceil());
+    let least = least.max(1.0);
+    let (first, last) = (least.log10().floor(), most.max(10.0).log10().ceil());
     let factors: &[f64] = if last - first > 4.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
     let powers = (first as i32..=last as i32).map(|power| 10_f64.powi(power));
     let all: Vec<f64> =
         powers.flat_map(|power| factors.iter().map(move |factor| factor * power)).collect();
     // One on each side of the data, no more.
     let start = all.iter().rposition(|tick| *tick <= least).unwrap_or(0);
-    let end = all.iter().position(|tick| *tick >= most).unwrap_or(all.len().saturating_sub(1));
+    let is_end = |tick: &f64| *tick >= most && *tick > least;
+    let end = all.iter().position(is_end).unwrap_or(all.len().saturating_sub(1));
     all.get(start..=end.max(start)).unwrap_or_default().to_vec()
 }
 
