@@ -65,8 +65,6 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
-    pub(crate) load: LoadArguments,
-    #[command(flatten)]
     pub(crate) speech: SpeechArguments,
     /// Print a JSON object
     #[arg(long)]
@@ -76,6 +74,8 @@ pub(crate) struct BenchArguments {
     pub(crate) html: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) load: LoadArguments,
 }
 
 /// What the load is made of.
@@ -110,7 +110,7 @@ pub(crate) struct LoadArguments {
     /// The name of the request that creates the session, for --churn
     #[arg(long, value_name = "NAME", default_value = "login")]
     pub(crate) login: Name,
-    /// How many threads send. One does more than most servers need
+    /// How many threads send; more than one if that one is the bottleneck and processors are idle
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = positive_number::<NonZeroU16>)]
     pub(crate) threads: NonZeroU16,
