@@ -12,8 +12,8 @@ use wwr::Dialect;
 
 pub(crate) use bench::BenchArguments;
 pub(crate) use client::{
-    ClientProtocol, ConnectArguments, ContentArguments, ListenArguments, ProbeArguments,
-    RequestArguments, SignalArguments,
+    ConnectArguments, ContentArguments, ListenArguments, ProbeArguments, RequestArguments,
+    SignalArguments,
 };
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;

@@ -23,6 +23,8 @@ use std::{env, thread as system_thread};
 
 use smol::channel::{self, Sender};
 use smol::future::{block_on, poll_once};
+use wwr::client::ConnectError as Kind;
+use wwr_smol::client::ConnectError;
 
 use crate::args::{BenchArguments, LogLevel};
 use crate::failure::{Failure, write_row};
@@ -171,7 +173,10 @@ impl Crew {
             }
             (_, Some(failure)) => Err(failure.into()),
             // All were lost as soon as they were open.
-            (_, None) => Err(Failure::NoConnectionInTime.into()),
+            (_, None) => {
+                let lost = ConnectError::Failed { kind: Kind::LostBeforeReady, cause: None };
+                Err(Failure::from(lost).into())
+            }
         }
     }
 

@@ -27,8 +27,8 @@ pub(crate) enum Failure {
          less, or use --protocol 1.4 if the server speaks that too"
     )]
     LongerThanBuffer { length: u64, buffer: u64 },
-    #[error("no connection came in time; nothing but the session was asked for")]
-    NoConnectionInTime,
+    #[error("the session was not restored in time; nothing else was asked for")]
+    NoSessionInTime,
     #[error("{0}")]
     Call(#[from] Error),
 }
@@ -61,7 +61,7 @@ impl Failure {
             Self::Config(_) => ("invalid-setting", Blame::Caller),
             Self::Connect(error) => of_connecting(error),
             Self::LongerThanBuffer { .. } => ("too-large", Blame::Caller),
-            Self::NoConnectionInTime => ("timed-out", Blame::Time),
+            Self::NoSessionInTime => ("timed-out", Blame::Time),
             Self::Call(Error::Request(error)) => of_request(error),
             Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
             Self::Call(Error::InvalidName(_)) => ("invalid-name", Blame::Caller),
