@@ -215,7 +215,7 @@ fn the_page_has_everything_and_needs_nothing_else() {
     }
     assert_eq!(page.matches("<svg").count(), 2);
     for part in
-        ["prefers-color-scheme: dark", ">p99.9</text>", "a&lt;b&gt;&amp;", "a &lt;page&gt;.html"]
+        ["prefers-color-scheme: dark", "<title>p99.9: ", "a&lt;b&gt;&amp;", "a &lt;page&gt;.html"]
     {
         assert!(page.contains(part), "{part}");
     }

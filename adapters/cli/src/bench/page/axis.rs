@@ -2,12 +2,12 @@
 
 /// The size of a chart.
 pub(super) const WIDTH: f64 = 920.0;
-pub(super) const HEIGHT: f64 = 300.0;
+pub(super) const HEIGHT: f64 = 314.0;
 
 /// The part of it that has the data: what is around has the numbers.
 pub(super) const LEFT: f64 = 64.0;
 pub(super) const RIGHT: f64 = WIDTH - 12.0;
-pub(super) const TOP: f64 = 40.0;
+pub(super) const TOP: f64 = 54.0;
 pub(super) const BOTTOM: f64 = HEIGHT - 28.0;
 
 /// Turns values into places along an axis.

@@ -10,8 +10,15 @@ use super::axis::{Axis, BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, logarithmic_tic
 /// How many bars there are at most.
 const BARS: usize = 110;
 
-/// How far the names of two percentiles have to be apart.
-const NAME_WIDTH: f64 = 46.0;
+/// Percentiles closer to each other than this have their names side by side.
+const SAME: f64 = 12.0;
+
+/// How wide a character of a name is, at most, and how high a row of them.
+const CHARACTER: f64 = 8.5;
+const ROW: f64 = 15.0;
+
+/// In how many rows names are.
+const ROWS: usize = 3;
 
 pub(super) fn write(
     out: &mut impl Write,
@@ -76,9 +83,9 @@ pub(super) fn write(
     writeln!(out, "</svg>")
 }
 
-/// Lines at the percentiles; names that would cover each other are in two rows, or left out.
+/// Lines at the percentiles, with their names.
 fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> io::Result<()> {
-    let mut rows = [f64::NEG_INFINITY; 2];
+    let mut names: Vec<(f64, String)> = Vec::new();
     for (name, nanos) in latency.percentiles() {
         let x = across.place((nanos.max(1) as f64).ln());
         writeln!(
@@ -88,17 +95,26 @@ fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> i
             TOP - 4.0,
             time(nanos),
         )?;
-        let free = rows.iter().position(|last| x - last >= NAME_WIDTH);
-        if let Some(row) = free.and_then(|row| rows.get_mut(row).map(|last| (row, last))) {
-            *row.1 = x;
-            writeln!(
-                out,
-                "<text class=\"mark-name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">\
-                 {name}</text>",
-                x.min(RIGHT - 12.0),
-                TOP - 9.0 - 15.0 * row.0 as f64,
-            )?;
+        match names.last_mut() {
+            Some((last, names)) if x - *last < SAME => names.extend([", ", name]),
+            Some(_) | None => names.push((x, name.into())),
         }
+    }
+    // Names that would cover each other are in rows above each other.
+    let mut rows = [f64::NEG_INFINITY; ROWS];
+    for (x, name) in names {
+        let half = name.len() as f64 * CHARACTER / 2.0;
+        let x = x.min(RIGHT - half);
+        let free = rows.iter().position(|end| x - half > *end).unwrap_or(ROWS - 1);
+        if let Some(end) = rows.get_mut(free) {
+            *end = x + half;
+        }
+        writeln!(
+            out,
+            "<text class=\"mark-name\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">\
+             {name}</text>",
+            TOP - 9.0 - ROW * free as f64,
+        )?;
     }
     Ok(())
 }

@@ -28,7 +28,8 @@ pub(super) fn write(out: &mut impl Write, timeline: &Timeline, seconds: f64) -> 
     }
     let highest = rates.iter().map(|(done, failed)| done.max(*failed)).fold(0.0, f64::max);
     let scale = ticks(highest);
-    let up = Axis { values: (0.0, scale.last().copied().unwrap_or(1.0)), places: (BOTTOM, TOP) };
+    let up =
+        Axis { values: (0.0, scale.last().copied().unwrap_or(1.0)), places: (BOTTOM, TOP / 4.0) };
     let time = ticks(seconds);
     let end = seconds.max(step);
     let across = Axis { values: (0.0, end), places: (LEFT, RIGHT) };
