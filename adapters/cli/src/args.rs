@@ -1,5 +1,6 @@
 //! What the command line may say.
 
+mod bench;
 mod client;
 mod serve;
 mod spoken;
@@ -9,6 +10,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wwr::Dialect;
 
+pub(crate) use bench::BenchArguments;
 pub(crate) use client::{
     ConnectArguments, ContentArguments, ListenArguments, ProbeArguments, RequestArguments,
     SignalArguments,
@@ -37,6 +39,7 @@ pub(crate) enum Command {
     Signal(SignalArguments),
     Listen(ListenArguments),
     Probe(ProbeArguments),
+    Bench(BenchArguments),
     Demo(DemoArguments),
     Decode(DecodeArguments),
     Encode(EncodeArguments),

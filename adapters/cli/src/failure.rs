@@ -22,6 +22,11 @@ pub(crate) enum Failure {
     Config(#[from] InvalidConfig),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(
+        "a message of this --size has {length} bytes, the server reads at most {buffer} in 2.0; send \
+         less, or use --protocol 1.4 if the server speaks that too"
+    )]
+    LongerThanBuffer { length: u64, buffer: u64 },
     #[error("the session was not restored in time; nothing else was asked for")]
     NoSessionInTime,
     #[error("{0}")]
@@ -55,6 +60,7 @@ impl Failure {
             Self::Url(_) => ("invalid-url", Blame::Caller),
             Self::Config(_) => ("invalid-setting", Blame::Caller),
             Self::Connect(error) => of_connecting(error),
+            Self::LongerThanBuffer { .. } => ("too-large", Blame::Caller),
             Self::NoSessionInTime => ("timed-out", Blame::Time),
             Self::Call(Error::Request(error)) => of_request(error),
             Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
@@ -65,6 +71,27 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.class().1 as u8)
+    }
+
+    /// Its name for programs, with the code if the application on the server gave one.
+    pub(crate) fn kind_and_code(&self) -> String {
+        let kind = self.class().0;
+        match self {
+            Self::Call(Error::Request(RequestError::Failed(error))) => {
+                format!("{kind} {}", one_line(&error.code()))
+            }
+            _ => kind.into(),
+        }
+    }
+
+    /// Whether the same call would fail again, at any server or at this one.
+    pub(crate) fn is_of_the_caller(&self) -> bool {
+        self.class().1 == Blame::Caller
+    }
+
+    /// Whether it is what the server answered.
+    pub(crate) fn is_of_the_server(&self) -> bool {
+        self.class().1 == Blame::Server
     }
 
     pub(crate) fn is_lost_connection(&self) -> bool {

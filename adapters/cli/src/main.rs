@@ -1,6 +1,7 @@
 //! The command `wwr`.
 
 mod args;
+mod bench;
 mod content;
 mod decode;
 mod demo;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Signal(arguments) => signal::run(&arguments),
         Command::Listen(arguments) => listen::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(_) => demo::run(),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Encode(arguments) => encode::run(&arguments),

@@ -1,5 +1,6 @@
 //! The commands that talk to each other, run as a user runs them.
 
+mod bench;
 #[cfg(unix)]
 mod by_hand;
 mod demo;

@@ -1,0 +1,117 @@
+//! The arguments of `wwr bench`.
+
+use core::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+use core::time::Duration;
+use std::path::PathBuf;
+
+use clap::Args;
+use wwr::Name;
+use wwr_smol::client::ServerUrl;
+
+use super::LogArguments;
+use super::client::SpeechArguments;
+use super::value::{positive_duration, positive_number};
+
+/// Put a server under load and measure it
+///
+/// Opens --connections, keeps --depth messages in flight on each, and measures for --duration, or
+/// until --count messages are through. Then prints the throughput, the percentiles of the latency,
+/// and what went wrong, by kind.
+///
+/// Without --rate the loop is closed: a message is sent as soon as one before it is answered. That
+/// measures throughput; a server that stalls is asked less, so its pauses hardly show in the
+/// latencies. With --rate the loop is open: messages are due at fixed times, and latencies count
+/// from then, however late a message could be sent. That is the way to measure latency.
+///
+/// With --json, standard output gets one object on one line: url, protocol, settings, seconds,
+/// interrupted, requests, signals, bytes (of payloads), latency_ns, errors (by kind), connections,
+/// churn, generator and timeline. Times in members that end in _ns are nanoseconds.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wwr bench ws://localhost:7777/
+  wwr bench --connections 64 --rate 20000 --duration 30s --html report.html ws://localhost:7777/
+  wwr bench --churn 10 --signals 25 --count 100000 --json ws://localhost:7777/ | jq .latency_ns
+
+Signals:
+  SIGINT and SIGTERM end the run early; what was measured until then is printed. The second one ends
+  the command at once.
+
+Exit codes:
+  0    messages got through; those that did not are counted in the output
+  1    nothing but errors came from the server; the first one is shown
+  2    the command was called wrongly, or the messages cannot be sent (such as those that are longer
+       than what a server of 2.0 reads)
+  3    nothing got through: no connection, or all were lost
+  4    nothing got through in time
+  130  ended before anything was measured, or by a second signal, SIGINT
+  143  the same, SIGTERM")]
+pub(crate) struct BenchArguments {
+    /// The server, such as ws://localhost:7777/
+    #[arg(value_name = "URL")]
+    pub(crate) url: ServerUrl,
+    /// How long to measure [default: 10s, without --count]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// How many messages to send, over all connections
+    #[arg(long, value_name = "N", conflicts_with = "duration",
+          value_parser = positive_number::<NonZeroU64>)]
+    pub(crate) count: Option<NonZeroU64>,
+    /// How long to do the same before measuring
+    #[arg(long, value_name = "DURATION", default_value = "0s",
+          value_parser = humantime::parse_duration)]
+    pub(crate) warmup: Duration,
+    /// How long a request, or connecting, may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) speech: SpeechArguments,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a page with charts to a file; it needs nothing but a browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) load: LoadArguments,
+}
+
+/// What the load is made of.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct LoadArguments {
+    /// How many connections
+    #[arg(long, value_name = "N", default_value = "16",
+          value_parser = positive_number::<NonZeroU32>)]
+    pub(crate) connections: NonZeroU32,
+    /// How many messages are in flight on each connection
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = positive_number::<NonZeroU16>)]
+    pub(crate) depth: NonZeroU16,
+    /// Messages per second, over all connections [default: as many as the server answers]
+    #[arg(long, value_name = "N", value_parser = positive_number::<NonZeroU32>)]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// The length of a payload
+    #[arg(long, value_name = "BYTES", default_value = "32")]
+    pub(crate) size: u32,
+    /// The name of requests and signals
+    #[arg(long, value_name = "NAME", default_value = "echo")]
+    pub(crate) name: Name,
+    /// How many of 100 messages are signals, which have no reply; the others are requests
+    #[arg(long, value_name = "PERCENT", default_value = "0",
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) signals: u8,
+    /// Log in on each connection, close it after this many messages, and open it again with the
+    /// session restored, over and over
+    #[arg(long, value_name = "MESSAGES", value_parser = positive_number::<NonZeroU64>)]
+    pub(crate) churn: Option<NonZeroU64>,
+    /// The name of the request that creates the session, for --churn
+    #[arg(long, value_name = "NAME", default_value = "login")]
+    pub(crate) login: Name,
+    /// How many threads send; more than one if that one is the bottleneck and processors are idle
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = positive_number::<NonZeroU16>)]
+    pub(crate) threads: NonZeroU16,
+}

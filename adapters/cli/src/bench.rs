@@ -1,0 +1,236 @@
+//! `wwr bench`: a server under load, and how it does.
+
+mod connection;
+mod page;
+mod plan;
+mod progress;
+mod report;
+mod schedule;
+mod system;
+mod tally;
+mod text;
+mod thread;
+mod timeline;
+
+use core::time::Duration;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Instant;
+use std::{env, thread as system_thread};
+
+use smol::channel::{self, Sender};
+use smol::future::{block_on, poll_once};
+use wwr::client::ConnectError as Kind;
+use wwr_smol::client::ConnectError;
+
+use crate::args::{BenchArguments, LogLevel};
+use crate::failure::{Failure, write_row};
+use crate::log;
+use crate::stop::Stop;
+use plan::{Course, Plan, Spoken};
+use progress::Progress;
+use report::Outcome;
+use tally::Tally;
+use thread::{Report, Thread};
+
+/// How often the progress is shown, and the user's wish to stop noticed.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Why there is nothing to report.
+enum End {
+    Io(io::Error),
+    Failure(Failure),
+    /// A signal ended the command.
+    Stopped(u8),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+pub(crate) fn run(arguments: &BenchArguments) -> io::Result<ExitCode> {
+    log::start(&arguments.log, LogLevel::Warn);
+    match bench(arguments) {
+        Ok(code) => Ok(code),
+        Err(End::Io(error)) => Err(error),
+        Err(End::Stopped(code)) => Ok(ExitCode::from(code)),
+        Err(End::Failure(failure)) => {
+            failure.tell("bench");
+            Ok(failure.exit_code())
+        }
+    }
+}
+
+fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
+    let stop = Stop::new()?;
+    // Whether the page can be written is better known now than after the run.
+    let page = arguments.html.as_ref().map(|path| {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        File::create(path).map_err(named)
+    });
+    let page = page.transpose()?;
+    system::raise_file_limit();
+    let plan = Arc::new(Plan::new(arguments)?);
+    let mut crew = Crew::start(&plan, stop)?;
+    let spoken = crew.gather(&plan)?;
+    let (mut tally, interrupted) = crew.run(&plan)?;
+    if let Some(failure) = crew.course.failure() {
+        failure.tell("bench");
+        return Ok(failure.exit_code());
+    }
+    let failure = tally.failure.take();
+    let command: Vec<String> =
+        env::args_os().map(|word| shell_word(&word.to_string_lossy())).collect();
+    let measured = crew.course.end().saturating_sub(plan.schedule.warmup);
+    let outcome = Outcome::new(&plan, spoken, &tally, measured, interrupted, command.join(" "));
+    if let Some(page) = page {
+        let mut page = BufWriter::new(page);
+        page::write(&mut page, &outcome, &tally)?;
+        page.flush()?;
+    }
+    if arguments.json {
+        write_row(&outcome)?;
+    } else {
+        text::print(&outcome)?;
+    }
+    Ok(match failure {
+        Some(failure) if tally.requests.done + tally.signals.done == 0 => {
+            failure.tell("bench");
+            failure.exit_code()
+        }
+        Some(_) | None => ExitCode::SUCCESS,
+    })
+}
+
+/// The threads, and what there is to them.
+struct Crew {
+    course: Arc<Course>,
+    threads: u64,
+    reports: Receiver<Report>,
+    start: Sender<Instant>,
+    /// Dropped to let the run end.
+    halt: Option<Sender<()>>,
+    stop: Stop,
+}
+
+impl Crew {
+    /// Starts the threads, which open the connections.
+    fn start(plan: &Arc<Plan>, stop: Stop) -> io::Result<Self> {
+        let course = Arc::new(Course::new(plan));
+        let (to_me, reports) = mpsc::channel();
+        let (start, started) = channel::unbounded();
+        let (halt, halted) = channel::bounded(1);
+        for number in 0..plan.threads {
+            let thread = Thread {
+                number,
+                plan: plan.clone(),
+                course: course.clone(),
+                reports: to_me.clone(),
+                start: started.clone(),
+                halt: halted.clone(),
+            };
+            system_thread::Builder::new()
+                .name(format!("load {number}"))
+                .spawn(move || thread.run())?;
+        }
+        Ok(Self { course, threads: plan.threads, reports, start, halt: Some(halt), stop })
+    }
+
+    /// Waits until all connections are open, or at least some.
+    fn gather(&mut self, plan: &Plan) -> Result<Spoken, End> {
+        let (mut all, mut first, mut known) = (0, None, None);
+        for _ in 0..self.threads {
+            let report = loop {
+                if let Some(code) = self.told_to_stop()? {
+                    return Err(End::Stopped(code));
+                }
+                if let Some(report) = self.next_report()? {
+                    break report;
+                }
+            };
+            if let Report::Ready { connected, spoken, failure } = report {
+                all += connected;
+                first = first.or(failure);
+                known = known.or(spoken);
+            }
+        }
+        match (known, first) {
+            (Some(spoken), _) if all > 0 => {
+                plan.check(spoken)?;
+                Ok(spoken)
+            }
+            (_, Some(failure)) => Err(failure.into()),
+            // All were lost as soon as they were open.
+            (_, None) => {
+                let lost = ConnectError::Failed { kind: Kind::LostBeforeReady, cause: None };
+                Err(Failure::from(lost).into())
+            }
+        }
+    }
+
+    /// Lets the threads send, and adds up what they saw. Says whether the user ended it.
+    fn run(&mut self, plan: &Plan) -> Result<(Tally, bool), End> {
+        let began = Instant::now();
+        for _ in 0..self.threads {
+            // Threads that are no more have nothing to begin with.
+            let _ = self.start.try_send(began);
+        }
+        let progress = Progress::new(plan);
+        let (mut sum, mut missing, mut interrupted) = (Tally::new(), self.threads, false);
+        while missing > 0 {
+            if let Some(Report::Done(tally)) = self.next_report()? {
+                sum.add(*tally);
+                missing -= 1;
+            }
+            if let Some(code) = self.told_to_stop()? {
+                if interrupted || began.elapsed() < plan.schedule.warmup {
+                    return Err(End::Stopped(code));
+                }
+                interrupted = true;
+                self.course.end_at(began.elapsed());
+            }
+            if interrupted || self.course.failure().is_some() {
+                self.halt = None;
+            }
+            progress.show(began.elapsed(), self.course.progress());
+        }
+        progress.end();
+        Ok((sum, interrupted))
+    }
+
+    fn next_report(&self) -> io::Result<Option<Report>> {
+        match self.reports.recv_timeout(TICK) {
+            Ok(report) => Ok(Some(report)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("a thread has failed")),
+        }
+    }
+
+    /// Whether a signal came that ends a program; asks, and does not wait.
+    fn told_to_stop(&mut self) -> io::Result<Option<u8>> {
+        block_on(poll_once(self.stop.next())).transpose()
+    }
+}
+
+/// A word as it is written for a shell.
+fn shell_word(word: &str) -> String {
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,207 @@
+//! What is to be done, as every thread knows it.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::OnceLock;
+
+use wwr::client::Config;
+use wwr::{Dialect, Name, Payload};
+use wwr_smol::client::Client;
+
+use super::schedule::{Kind, Schedule};
+use crate::args::BenchArguments;
+use crate::failure::Failure;
+
+/// How long is measured if nobody says.
+const DURATION: Duration = Duration::from_secs(10);
+
+/// The pause after the first failed attempt to connect again, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// What a message takes in memory beside its payload, generously.
+const MESSAGE_OVERHEAD: usize = 1024;
+
+/// How long a server may take to close its side of a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) url: String,
+    config: Config,
+    pub(super) schedule: Schedule,
+    pub(super) threads: u64,
+    pub(super) depth: usize,
+    pub(super) name: Name,
+    pub(super) payload: Payload,
+    pub(super) churn: Option<u64>,
+    pub(super) login: Name,
+    pub(super) timeout: Duration,
+    /// How long is measured; `None`: until all messages are through.
+    pub(super) duration: Option<Duration>,
+}
+
+impl Plan {
+    pub(super) fn new(arguments: &BenchArguments) -> Result<Self, Failure> {
+        let load = &arguments.load;
+        let depth = usize::from(load.depth.get());
+        let size = load.size as usize;
+        let config = arguments
+            .speech
+            .config()
+            .probe_timeout(arguments.timeout)
+            .dial_timeout(arguments.timeout)
+            .request_timeout(arguments.timeout)
+            .backoff(BACKOFF.0, BACKOFF.1)
+            .max_pending_requests(depth.saturating_add(8))
+            .max_queued_bytes(depth.saturating_add(1).saturating_mul(size + MESSAGE_OVERHEAD))
+            .build()?;
+        let connections = u64::from(load.connections.get());
+        let count = arguments.count.map(u64::from);
+        let duration = count.is_none().then(|| arguments.duration.unwrap_or(DURATION));
+        let mut schedule = Schedule {
+            connections,
+            rate: load.rate.map(u32::from),
+            total: count.unwrap_or(u64::MAX),
+            warmup: arguments.warmup,
+            signals: load.signals,
+        };
+        if let Some(total) = duration.and_then(|duration| schedule.due_in(duration)) {
+            schedule.total = total;
+        }
+        Ok(Self {
+            url: arguments.url.to_string(),
+            config,
+            schedule,
+            threads: u64::from(load.threads.get()).min(connections),
+            depth,
+            name: load.name.clone(),
+            payload: Payload::binary(vec![b'x'; size]),
+            churn: load.churn.map(u64::from),
+            login: load.login.clone(),
+            timeout: arguments.timeout,
+            duration,
+        })
+    }
+
+    /// A client that is not connected yet.
+    pub(super) fn client(&self, executor: impl wwr_smol::Spawn) -> Result<Client, Failure> {
+        let room = self.depth.saturating_add(1);
+        let message = self.payload.len().saturating_add(MESSAGE_OVERHEAD);
+        Ok(Client::builder(&self.url)?
+            .config(self.config.clone())
+            .max_message_size(message.max(16 * 1024 * 1024))
+            .max_waiting_bytes(room.saturating_mul(message))
+            .close_timeout(CLOSE_TIMEOUT)
+            .executor(executor)
+            .build())
+    }
+
+    /// Refuses messages that the server will not read.
+    pub(super) fn check(&self, spoken: Spoken) -> Result<(), Failure> {
+        let kind = if self.schedule.signals == 100 { Kind::Signal } else { Kind::Request };
+        let head = match kind {
+            Kind::Request => 10,
+            Kind::Signal => 2,
+        };
+        let length = (head + self.name.len() + self.payload.len()) as u64;
+        match spoken.buffer.map(u64::from) {
+            Some(buffer) if length > buffer => Err(Failure::LongerThanBuffer { length, buffer }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// When the last message is sent, from the beginning of the run, unless it ends early.
+    fn end(&self) -> Option<Duration> {
+        self.duration.map(|duration| self.schedule.warmup.saturating_add(duration))
+    }
+}
+
+/// What is spoken with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spoken {
+    pub(super) dialect: Dialect,
+    /// The longest message that the server reads, if it says.
+    pub(super) buffer: Option<u32>,
+}
+
+impl Spoken {
+    pub(super) fn with(client: &Client) -> Self {
+        let found = client.discovered();
+        let conf = found.accept_conf.filter(|_| found.dialect == Dialect::V2_0);
+        Self { dialect: found.dialect, buffer: conf.map(|conf| conf.message_buffer_size) }
+    }
+}
+
+/// How a run is going: what threads tell each other while it does.
+#[derive(Debug)]
+pub(super) struct Course {
+    /// When the last message is sent, in nanoseconds from the beginning of the run.
+    end: AtomicU64,
+    /// Why nothing can be measured.
+    failure: OnceLock<Failure>,
+    /// What each thread has done.
+    progress: Vec<Progress>,
+}
+
+/// What a thread has done. In a cache line of its own: only that thread writes there.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Progress {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Course {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            end: AtomicU64::new(plan.end().map_or(u64::MAX, nanos)),
+            failure: OnceLock::new(),
+            progress: (0..plan.threads).map(|_| Progress::default()).collect(),
+        }
+    }
+
+    /// When the last message is sent, from the beginning of the run.
+    pub(super) fn end(&self) -> Duration {
+        Duration::from_nanos(self.end.load(Ordering::Relaxed))
+    }
+
+    /// Lets the run end here, if it goes on for longer.
+    pub(super) fn end_at(&self, moment: Duration) {
+        self.end.fetch_min(nanos(moment), Ordering::Relaxed);
+    }
+
+    /// Lets the run end because no such message can be sent.
+    pub(super) fn fail(&self, failure: Failure) {
+        // The first one tells enough.
+        let _ = self.failure.set(failure);
+        self.end_at(Duration::ZERO);
+    }
+
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    pub(super) fn progress_of(&self, thread: u64) -> Option<&Progress> {
+        self.progress.get(usize::try_from(thread).ok()?)
+    }
+
+    /// What all threads have done together: what got through, and what did not.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        self.progress.iter().fold((0, 0), |(done, failed), progress| {
+            let more = progress.done.load(Ordering::Relaxed);
+            (done + more, failed + progress.failed.load(Ordering::Relaxed))
+        })
+    }
+}
+
+impl Progress {
+    pub(super) fn show(&self, done: u64, failed: u64) {
+        self.done.store(done, Ordering::Relaxed);
+        self.failed.store(failed, Ordering::Relaxed);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
