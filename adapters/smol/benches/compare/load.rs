@@ -17,9 +17,6 @@ use super::traffic::Traffic;
 /// header and identifier.
 const CHECKED: usize = 64;
 
-/// Requests that fit into this surely fit into the buffers of a socket.
-const SURELY_BUFFERED: usize = 32 * 1024;
-
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
@@ -43,12 +40,11 @@ pub(crate) struct Load {
 
 /// How it is found out which connection can go on.
 enum Waiting {
-    /// There is one connection, and reading it waits.
-    Blocking,
-    Polling {
-        epoll: OwnedFd,
-        events: Vec<epoll::Event>,
-    },
+    /// There is one, and it is tried again and again, so that no time passes until this thread is
+    /// awake.
+    Spinning,
+    /// The system says which.
+    Polling { epoll: OwnedFd, events: Vec<epoll::Event> },
 }
 
 impl Load {
@@ -58,11 +54,11 @@ impl Load {
         let clients = (0..case.connections)
             .map(|_| Client::connect(server))
             .collect::<io::Result<Vec<_>>>()?;
-        // While this thread waits for a socket to take something it reads nothing, so that must not
-        // be needed for the server to go on.
-        let blocking = case.depth == 1 || traffic.round() <= SURELY_BUFFERED;
+        for client in &clients {
+            client.stream().set_nonblocking(true)?;
+        }
         let waiting = match &clients[..] {
-            [_] if blocking => Waiting::Blocking,
+            [_] => Waiting::Spinning,
             _ => Waiting::polling(&clients)?,
         };
         Ok(Self { clients, traffic, waiting, buffer: vec![0; 256 * 1024], checked: usize::MAX })
@@ -97,8 +93,12 @@ impl Load {
     /// Waits for the last replies, which are compared as a whole.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.checked = usize::MAX;
+        let start = Instant::now();
         while self.clients.iter().any(|client| client.in_flight() > 0) {
             self.turn(false)?;
+            if start.elapsed() > PATIENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
         }
         Ok(())
     }
@@ -109,20 +109,23 @@ impl Load {
         while start.elapsed() < time {
             replies += self.turn(true)? as u64;
         }
+        if replies == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         Ok(replies)
     }
 
-    /// Waits for replies, and makes as many new requests if it `goes_on`.
+    /// Takes what replies there are, and makes as many new requests if it `goes_on`.
     fn turn(&mut self, goes_on: bool) -> io::Result<usize> {
         let Waiting::Polling { epoll, events } = &mut self.waiting else {
+            if self.clients[0].is_waiting() {
+                self.send(0)?;
+            }
             return self.take(0, goes_on);
         };
         events.clear();
         let patience = Timespec { tv_sec: PATIENCE.as_secs() as _, tv_nsec: 0 };
         epoll::wait(&*epoll, spare_capacity(events), Some(&patience))?;
-        if events.is_empty() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
         let mut replies = 0;
         for index in 0..events.len() {
             let Waiting::Polling { events, .. } = &self.waiting else { break };
@@ -138,9 +141,13 @@ impl Load {
         Ok(replies)
     }
 
+    /// Takes the replies that one connection has, perhaps none.
     fn take(&mut self, client: usize, goes_on: bool) -> io::Result<usize> {
         let receiver = &mut self.clients[client];
-        let replies = receiver.receive(&self.traffic, self.checked, &mut self.buffer)?;
+        let replies = match receiver.receive(&self.traffic, self.checked, &mut self.buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            received => received?,
+        };
         if goes_on && replies > 0 {
             receiver.ask(replies, &self.traffic);
             self.send(client)?;
@@ -167,7 +174,6 @@ impl Waiting {
     fn polling(clients: &[Client]) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (index, client) in clients.iter().enumerate() {
-            client.stream().set_nonblocking(true)?;
             let data = EventData::new_u64(index as u64);
             epoll::add(&epoll, client.stream(), data, EventFlags::IN)?;
         }
