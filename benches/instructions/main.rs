@@ -24,7 +24,7 @@ use report::Counts;
 
 /// Counts the instructions that the machines take for one message.
 #[derive(Debug, Parser)]
-#[command(name = "instructions")]
+#[command(name = "instructions", bin_name = "instructions")]
 struct Args {
     /// Only operations with this in their names
     filter: Option<String>,

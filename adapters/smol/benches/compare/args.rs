@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 
-use super::case::{self, Case};
+use super::case::{CASES, IDLE};
 use super::child::Side;
 
 /// Compares a WebWire echo with a bare WebSocket echo.
 #[derive(Debug, Parser)]
-#[command(name = "compare")]
+#[command(name = "compare", bin_name = "compare")]
 pub(crate) struct Args {
     /// How long each server is measured in each run
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
@@ -18,16 +19,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
-    /// Only this case, such as 16x16; may be repeated
-    #[arg(long = "case", value_name = "NAME", value_parser = case::named)]
-    pub(crate) cases: Vec<&'static Case>,
+    /// Only this load, or only the memory of idle connections; may be repeated
+    #[arg(long = "case", value_name = "NAME", value_parser = PossibleValuesParser::new(names()))]
+    cases: Vec<String>,
     /// How many idle connections the memory is measured with
     #[arg(long, value_name = "NUMBER", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
-    /// Leaves the memory of idle connections out
-    #[arg(long)]
-    pub(crate) no_memory: bool,
     /// Prints one JSON object instead of tables
     #[arg(long)]
     pub(crate) json: bool,
@@ -37,6 +35,17 @@ pub(crate) struct Args {
     /// Comes from `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Args {
+    /// Whether the case of that name is to be measured.
+    pub(crate) fn include(&self, name: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|case| case == name)
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    CASES.iter().map(|case| case.name).chain([IDLE])
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -14,6 +14,9 @@ pub(crate) struct Case {
     pub(crate) size: &'static str,
 }
 
+/// What `--case` calls the memory of idle connections, which is measured without a load.
+pub(crate) const IDLE: &str = "idle";
+
 pub(crate) const CASES: [Case; 6] = [
     case("1x1", 1, 1, 32, "32 B"),
     case("1x64", 1, 64, 32, "32 B"),
@@ -31,12 +34,4 @@ const fn case(
     size: &'static str,
 ) -> Case {
     Case { name, connections, depth, payload, size }
-}
-
-/// The case of that name.
-pub(crate) fn named(name: &str) -> Result<&'static Case, String> {
-    CASES.iter().find(|case| case.name == name).ok_or_else(|| {
-        let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
-        format!("there are {}", names.join(", "))
-    })
 }

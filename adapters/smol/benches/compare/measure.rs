@@ -87,18 +87,28 @@ impl Comparison {
     /// The least, the median and the largest of the ratios of a number, each within one run.
     pub(crate) fn ratios(&self, number: impl Fn(&Sample) -> f64) -> [f64; 3] {
         let ratios = self.sorted(|run| number(&run.webwire) / number(&run.bare));
-        [ratios.first(), ratios.get(ratios.len() / 2), ratios.last()]
-            .map(|ratio| ratio.copied().unwrap_or(f64::NAN))
+        let [least, most] = [ratios.first(), ratios.last()].map(|ratio| ratio.copied());
+        [least.unwrap_or(f64::NAN), middle(&ratios), most.unwrap_or(f64::NAN)]
     }
 
     fn median(&self, number: impl Fn(&Run) -> f64) -> f64 {
-        let numbers = self.sorted(number);
-        numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+        middle(&self.sorted(number))
     }
 
     fn sorted(&self, number: impl Fn(&Run) -> f64) -> Vec<f64> {
         let mut numbers: Vec<f64> = self.runs.iter().map(number).collect();
         numbers.sort_by(f64::total_cmp);
         numbers
+    }
+}
+
+/// The median of sorted numbers.
+fn middle(sorted: &[f64]) -> f64 {
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        f64::midpoint(at(half.wrapping_sub(1)), at(half))
+    } else {
+        at(half)
     }
 }

@@ -80,8 +80,8 @@ impl Report {
             comparison.bare(Sample::server_busy).min(comparison.webwire(Sample::server_busy)) < BUSY
         }) {
             println!(
-                "\n* A server had to wait: its processor was not what limited the throughput, \
-                 compare its CPU time."
+                "\n* A server had to wait, for requests or for another process: its CPU time says \
+                 more than the throughput."
             );
         }
         println!();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::args::Args;
-use super::case::CASES;
+use super::case::{CASES, IDLE};
 use super::child::{self, Side};
 use super::report::Report;
 use super::{bare, measure, memory, webwire};
@@ -41,14 +41,13 @@ fn serve(side: Side) -> Result<(), Box<dyn Error>> {
 }
 
 fn compare(args: &Args) -> Result<(), Box<dyn Error>> {
-    let chosen = |name| args.cases.is_empty() || args.cases.iter().any(|case| case.name == name);
     let mut comparisons = Vec::new();
-    for case in CASES.iter().filter(|case| chosen(case.name)) {
+    for case in CASES.iter().filter(|case| args.include(case.name)) {
         comparisons.push(measure::compare(case, args)?);
     }
-    let memory = match args.no_memory {
-        true => None,
-        false => {
+    let memory = match args.include(IDLE) {
+        false => None,
+        true => {
             eprintln!("memory of idle connections");
             let bare = memory::measure(Side::Bare, args.connections)?;
             Some([bare, memory::measure(Side::Webwire, args.connections)?])
