@@ -37,6 +37,9 @@ struct Args {
     /// Does one operation again and again, to be run under callgrind
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
+    /// Only shows that it works: does each operation once, without counting
+    #[arg(long)]
+    test: bool,
     /// Comes from `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -63,14 +66,19 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         callgrind::repeat(operation.ok_or("there is no such operation")?);
         return Ok(());
     }
+    let filter = args.filter.as_deref().unwrap_or_default();
+    let chosen = OPERATIONS.iter().filter(|operation| operation.name.contains(filter));
+    if args.test {
+        chosen.for_each(|operation| (operation.prepare)()());
+        return Ok(());
+    }
     if !callgrind::is_there() {
         println!("skipped: valgrind is not installed");
         return Ok(());
     }
     let baseline = args.baseline.as_deref().map(Counts::read).transpose()?;
-    let filter = args.filter.as_deref().unwrap_or_default();
     let mut counts = Counts::default();
-    for operation in OPERATIONS.iter().filter(|operation| operation.name.contains(filter)) {
+    for operation in chosen {
         eprintln!("{}", operation.name);
         counts.add(operation.name, callgrind::count(operation)?);
     }

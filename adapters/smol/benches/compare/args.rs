@@ -32,12 +32,24 @@ pub(crate) struct Args {
     /// Only serves, until standard input ends; prints the port first
     #[arg(long, value_name = "SIDE")]
     pub(crate) serve: Option<Side>,
+    /// Only shows that it works: measures briefly and once
+    #[arg(long)]
+    test: bool,
     /// Comes from `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Args {
+    /// The options given.
+    pub(crate) fn read() -> Self {
+        let mut args = Self::parse();
+        if args.test {
+            (args.seconds, args.runs, args.connections) = (Duration::from_millis(1), 1, 10);
+        }
+        args
+    }
+
     /// Whether the case of that name is to be measured.
     pub(crate) fn include(&self, name: &str) -> bool {
         self.cases.is_empty() || self.cases.iter().any(|case| case == name)

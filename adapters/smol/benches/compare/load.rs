@@ -103,14 +103,15 @@ impl Load {
         Ok(())
     }
 
+    /// Goes on for that long, and until there was a reply.
     fn go_on(&mut self, time: Duration) -> io::Result<u64> {
         let start = Instant::now();
         let mut replies = 0;
-        while start.elapsed() < time {
+        while start.elapsed() < time || replies == 0 {
             replies += self.turn(true)? as u64;
-        }
-        if replies == 0 {
-            return Err(io::ErrorKind::TimedOut.into());
+            if replies == 0 && start.elapsed() > PATIENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
         }
         Ok(replies)
     }

@@ -3,8 +3,6 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use super::args::Args;
 use super::case::{CASES, IDLE};
 use super::child::{self, Side};
@@ -18,7 +16,7 @@ pub(crate) fn main() -> ExitCode {
         println!("skipped: this measures, which is for cargo bench");
         return ExitCode::SUCCESS;
     }
-    let args = Args::parse();
+    let args = Args::read();
     let result = match args.serve {
         Some(side) => serve(side),
         None => compare(&args),
