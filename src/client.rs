@@ -49,8 +49,9 @@
 //! | | none for a short while, or another | what the preflight names |
 //! | has another answer, or none | accept-conf of 2.0 | 2.0 |
 //! | | none in time | tries again; an error if the answer named a version |
-//! | | another | an error |
-//! | has status 502, 503 or 504 | | tries again |
+//! | | another | an error; tries again if there was no answer |
+//! | | the connection is lost before | tries again |
+//! | has status 429, 502, 503 or 504 | | tries again |
 //!
 //! A server that announced 2.0 is dialled without a preflight the next time, and has to announce it
 //! again: if not, the client begins anew. One that was silent is not waited for a second time.

@@ -24,9 +24,12 @@ pub const CONTENT_TYPE: &str = "application/json";
 /// The longest body that is looked at, in bytes. A host need not read further.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// The HTTP statuses of a server that is not available at the moment: 503 while it shuts down
-/// (protocol §4.2), 502 and 504 from a proxy while it is down.
-pub(crate) const UNAVAILABLE: core::ops::RangeInclusive<u16> = 502..=504;
+/// Whether an HTTP status is that of a server that is not available at the moment: 503 while it
+/// shuts down (protocol §4.2), 502 and 504 from a proxy while it is down, 429 from one that limits
+/// how often a client may ask.
+pub(crate) const fn is_unavailable(status: u16) -> bool {
+    matches!(status, 429 | 502..=504)
+}
 
 /// The read timeout of a 1.5 server that names none, or less than the shortest one: protocol §4.6.
 pub(crate) const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -107,8 +110,8 @@ impl Answer {
     /// the version counts character for character, and members that the version does not have are
     /// ignored.
     ///
-    /// The statuses for "not available" are 502, 503 and 504. The reference knows only 503, and
-    /// gives up for good when a proxy answers while the server behind it is being restarted.
+    /// The statuses for "not available" are 429, 502, 503 and 504. The reference knows only 503, and
+    /// gives up for good when a proxy answers in place of the server.
     ///
     /// The work is bounded by [`MAX_BODY`]; a longer body is no WebWire answer.
     ///
@@ -119,7 +122,7 @@ impl Answer {
     /// assert_eq!(answer.evaluate(), Verdict::Speaks(Metadata::V1_4));
     /// ```
     pub fn evaluate(&self) -> Verdict {
-        if UNAVAILABLE.contains(&self.status) {
+        if is_unavailable(self.status) {
             return Verdict::TryLater;
         }
         if self.body.len() > MAX_BODY {
@@ -338,6 +341,7 @@ mod tests {
         assert_eq!(verdict(503, "Server shutting down\n"), Verdict::TryLater);
         assert_eq!(verdict(502, "<h1>Bad Gateway</h1>"), Verdict::TryLater);
         assert_eq!(verdict(504, "<h1>Gateway Timeout</h1>"), Verdict::TryLater);
+        assert_eq!(verdict(429, "<h1>Too Many Requests</h1>"), Verdict::TryLater);
         for status in [200, 404, 500, 501, 505] {
             assert_eq!(verdict(status, "<h1>Hello</h1>"), Verdict::NotWebWire);
         }

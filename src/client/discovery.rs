@@ -14,7 +14,7 @@ use super::machine::Client;
 use super::protocol::Protocol;
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
-use crate::preflight::{self, Metadata, ProbeFailed, UNAVAILABLE, Verdict, Version};
+use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
 use crate::time::Instant;
 use crate::wire::{self, AcceptConf, Message};
 
@@ -112,8 +112,12 @@ enum Failure {
     Dial,
     /// The server answered the WebSocket handshake with something else.
     Refused,
-    /// Nothing came.
+    /// It did with a status that a server of any version may have for this client.
+    Denied,
+    /// Nothing came in time.
     Silence,
+    /// The connection was lost before anything came, which may be the network's fault.
+    Lost,
     /// Another message came first.
     OtherMessage,
 }
@@ -121,18 +125,19 @@ enum Failure {
 impl Doubt {
     /// What is wrong with the server.
     fn error(self, failure: Failure, client: Protocol) -> ConnectError {
-        use Failure::{Dial, OtherMessage, Preflight, Refused, Silence};
+        use Failure::{Denied, Dial, Lost, OtherMessage, Preflight, Refused, Silence};
         match (self, failure) {
-            (Self::Version(server), Preflight | Refused | Silence | OtherMessage) => {
+            (Self::Version(server), Preflight | Refused | Denied | Silence | OtherMessage) => {
                 ConnectError::IncompatibleVersion { server, client }
             }
             (Self::NotWebWire, Preflight | Refused | OtherMessage) => {
                 ConnectError::NotWebWire { client }
             }
-            (Self::NoAnswer, Preflight | Dial) => ConnectError::ProbeFailed,
-            (Self::NoAnswerInTime, Preflight | Dial) => ConnectError::ProbeTimedOut,
-            (_, Preflight | Dial | Refused) => ConnectError::DialFailed,
-            (_, Silence) => ConnectError::NoAcceptConf,
+            // Had the preflight got its answer, the message might make sense.
+            (Self::NoAnswer, Preflight | Dial | OtherMessage) => ConnectError::ProbeFailed,
+            (Self::NoAnswerInTime, Preflight | Dial | OtherMessage) => ConnectError::ProbeTimedOut,
+            (_, Preflight | Dial | Refused | Denied) => ConnectError::DialFailed,
+            (_, Silence | Lost) => ConnectError::NoAcceptConf,
             (_, OtherMessage) => ConnectError::NotAcceptConf,
         }
     }
@@ -196,19 +201,23 @@ impl Client {
     /// The server answered the WebSocket handshake with this HTTP status instead of 101. Ignored
     /// unless a WebSocket was asked for and is not open.
     ///
-    /// With 502, 503 and 504 the server is not available at the moment. Any other status is a failed
-    /// dial, or confirms what was suspected after the preflight; where no preflight was asked for
-    /// because the server spoke 2.0 on the last connection, it is another by now, and is asked.
+    /// With 429, 502, 503 and 504 the server is not available at the moment. Any other status is a
+    /// failed dial, or confirms what was suspected after the preflight, unless it is one with which
+    /// WebWire servers refuse too: 401, 403, 500. Where no preflight was asked for because the server
+    /// spoke 2.0 on the last connection, it is another by now, and is asked.
     pub fn handle_refused(&mut self, now: Instant, status: u16, out: &mut Actions<Action>) {
         self.advance(now);
         let Link::Dialing { .. } = self.link else { return };
-        if UNAVAILABLE.contains(&status) {
+        if preflight::is_unavailable(status) {
             return self.fail(ConnectError::Unavailable, out);
         }
         if let Route::Required(Doubt::Remembered) = self.discovery.route {
             return self.find_out_anew(out);
         }
-        let error = self.route_error(Failure::Refused);
+        let error = self.route_error(match status {
+            401 | 403 | 500 => Failure::Denied,
+            _ => Failure::Refused,
+        });
         self.fail(error, out);
     }
 }
@@ -286,7 +295,7 @@ impl Client {
     /// The connection was lost before the version was settled.
     pub(super) fn lost_before_settled(&mut self, out: &mut Actions<Action>) {
         let error = match self.discovery.route {
-            Route::Required(_) => self.route_error(Failure::Silence),
+            Route::Required(_) => self.route_error(Failure::Lost),
             Route::Plain(_) | Route::Open(_) | Route::Settled => ConnectError::LostBeforeReady,
         };
         self.forget_server();

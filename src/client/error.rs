@@ -23,7 +23,10 @@ pub enum Misuse {
     UnreadableSignal(#[from] UnreadableSignal),
     /// The server has announced that it does not read messages as long as this one (protocol §4.6).
     /// For signals, this is a case of [`UnreadableSignal`](Self::UnreadableSignal).
-    #[error("the message has {length} bytes, the server reads at most {buffer}")]
+    #[error(
+        "the message has {length} bytes, the server reads at most {buffer}; raise its message \
+             buffer, or set the client to 1.4 if the server speaks that, too"
+    )]
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,
@@ -117,13 +120,13 @@ impl From<SpecialReply> for RequestError {
 /// Why an attempt to connect failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The preflight got no HTTP answer.
+    /// The preflight got no HTTP answer, and what came without it was no announcement of 2.0.
     #[error("the server gave no HTTP answer")]
     ProbeFailed,
-    /// The preflight got no answer in time.
+    /// The preflight got no answer in time, and what came without it was no announcement of 2.0.
     #[error("the server gave no HTTP answer in time")]
     ProbeTimedOut,
-    /// The server is shutting down or not up yet (status 502, 503 or 504).
+    /// The server is shutting down, not up yet or too busy (status 429, 502, 503 or 504).
     #[error("the server is not available at the moment")]
     Unavailable,
     /// The server speaks another version. [Definite](Self::is_definite).

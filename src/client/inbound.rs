@@ -8,6 +8,8 @@ use super::link::Link;
 use super::machine::{Client, done};
 use super::requests::{Purpose, RequestId};
 use crate::actions::Actions;
+use crate::dialect::Dialect;
+use crate::preflight::Verdict;
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 use crate::wire::{self, ErrorReply, Identifier, Message, Payload, SpecialReply};
@@ -47,7 +49,7 @@ impl Client {
             | Link::Closed => return,
         }
         let Some(frame) = self.look_at_first(frame, out) else { return };
-        let message = match wire::decode(self.dialect(), frame) {
+        let message = match wire::decode(self.read_as(), frame) {
             Ok(message) => message,
             Err(error) => return oddity(Oddity::Unreadable(error), out),
         };
@@ -78,6 +80,15 @@ impl Client {
             | Message::RestoreSession { .. }
             | Message::Heartbeat
             | Message::AcceptConf(_) => oddity(Oddity::Unexpected(message.kind()), out),
+        }
+    }
+
+    /// The dialect to read messages in. A server of all versions that was asked for the version may
+    /// take the client for one of 1.x even if both speak 2.0, and answer with protocol errors.
+    fn read_as(&self) -> Dialect {
+        match (self.dialect(), &self.discovery.found.preflight) {
+            (Dialect::V2_0, Some(Verdict::Speaks(_))) => Dialect::Unknown,
+            (dialect, _) => dialect,
         }
     }
 

@@ -115,9 +115,10 @@ impl Announcement {
         Ok(self)
     }
 
-    /// The read timeout of 1.5 peers, who are told of whole seconds.
+    /// The read timeout of 1.5 peers. They are told of whole seconds, rounded down, but who is taken
+    /// for 1.5 may speak 2.0 and have been told of all of it.
     pub(super) const fn read_timeout_1_5(&self) -> Duration {
-        whole_seconds(self.read_timeout)
+        at_least_a_second(self.read_timeout)
     }
 
     /// The read timeout of 2.0 peers.
@@ -144,10 +145,9 @@ impl Announcement {
     }
 }
 
-/// A read timeout as 1.5 peers are told it.
-pub(super) const fn whole_seconds(read_timeout: Duration) -> Duration {
-    let seconds = read_timeout.as_secs();
-    Duration::from_secs(if seconds == 0 { 1 } else { seconds })
+/// A read timeout as far as 1.5 peers can be told of it.
+pub(super) const fn at_least_a_second(read_timeout: Duration) -> Duration {
+    if read_timeout.as_secs() == 0 { Duration::from_secs(1) } else { read_timeout }
 }
 
 impl Default for Announcement {

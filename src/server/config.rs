@@ -41,8 +41,8 @@ pub struct Config {
     /// What is announced to peers that may speak 1.5 or 2.0. Default: 60 s, 8192 bytes, no
     /// sub-protocol.
     pub announced: Announcement,
-    /// How it is noticed that a peer is gone that sends no heartbeats; `None` leaves that to the
-    /// host. Default: pings after 30 s of silence, 30 s for the answer.
+    /// How it is noticed that a peer is gone that sends no heartbeats, or whose handler takes long;
+    /// `None` leaves that to the host. Default: pings after 30 s of silence, 30 s for the answer.
     pub pings: Option<Pings>,
     /// Whether peers known to speak 2.0 are disconnected for all that the reference disconnects for
     /// (protocol §5.2): text, messages that cannot be read, and messages longer than the announced

@@ -38,6 +38,15 @@ impl Peer {
         self.dialect
     }
 
+    /// The dialect to read messages of the peer in. A server of all versions may have taken a 2.0
+    /// client for one of 1.x, and reads what either sends (protocol §7.2).
+    pub(super) const fn read_as(&self) -> Dialect {
+        match self.dialect {
+            Dialect::V1_4 | Dialect::V1_5 if self.protocol.announces() => Dialect::Unknown,
+            dialect => dialect,
+        }
+    }
+
     pub(super) const fn rules(&self) -> &'static Rules {
         if self.strict { self.dialect.strict_rules() } else { self.dialect.rules() }
     }

@@ -11,7 +11,7 @@ use crate::time::Instant;
 ///
 /// `A` is whatever a host knows of a client before its WebSocket is open, such as its IP address
 /// without the port. One for all connections of a server; memory is bounded, and whoever asks without
-/// end can displace no more than a few of the others.
+/// end and never connects can displace no more than a few of the others.
 ///
 /// ```
 /// use core::time::Duration;

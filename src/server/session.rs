@@ -245,8 +245,11 @@ impl SessionSlot {
             (State::Creating(creation), Change::Created)
                 if peer.reads(length::KIND + creation.json.len()).is_err() =>
             {
-                // It fitted before the peer turned out to have a message buffer.
-                out.push(Action::Session(Command::Leave(creation.session.key)));
+                // It fitted before the peer turned out to have a message buffer. Nobody was told of
+                // it: it is destroyed, and the outcome of that not waited for.
+                let key = creation.session.key;
+                out.push(Action::Session(Command::Close(key.clone())));
+                out.push(Action::Session(Command::Leave(key)));
                 out.push(Action::SessionEvent(SessionEvent::CreateFailed));
                 State::Empty
             }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::announcement::whole_seconds;
+use super::announcement::at_least_a_second;
 use super::config::Config;
 use super::pings::Pings;
 use crate::dialect::{Dialect, Liveness};
@@ -143,7 +143,7 @@ impl Limits {
             (Liveness::Pings, Some(pings)) => Limit::Ping(pings),
             (Liveness::Pings, None) => Limit::None,
             (Liveness::ReadTimeout, _) => match dialect {
-                Dialect::V1_5 => Limit::Gone(whole_seconds(self.read_timeout)),
+                Dialect::V1_5 => Limit::Gone(at_least_a_second(self.read_timeout)),
                 Dialect::V1_4 | Dialect::V2_0 | Dialect::Unknown => Limit::Gone(self.read_timeout),
             },
         }

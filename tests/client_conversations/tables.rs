@@ -211,11 +211,3 @@ pub(crate) const ALWAYS_2_0: &[Difference] = &[
         "there is no session to close; the reference tells of it each time",
     ),
 ];
-
-/// 2.0, if ours finds out the version.
-pub(crate) const AUTO_2_0: &[Difference] = &[differs(
-    "connect-refused",
-    "1: Connect failed (webwire.ErrDisconnected)",
-    &["ConnectFailed(NotWebWire { client: Auto })"],
-    "neither the preflight nor the WebSocket is granted: there is no reason to try again",
-)];

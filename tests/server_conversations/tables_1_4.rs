@@ -118,6 +118,7 @@ pub(crate) const ALWAYS: &[Difference] = &[
     differs("shutdown", "1: 010200000000000000", &["1: closed, Shutdown"], SHUT_DOWN),
 ];
 
+const WITHOUT_PAYLOAD: &str = "clients of 2.0 send signals without payload";
 const MALFORMED: &str = "what kills 2.0 clients is sent to known 1.x clients only";
 
 /// If ours may be set to speak any version. Clients made by hand send no preflight, so that it is
@@ -125,11 +126,12 @@ const MALFORMED: &str = "what kills 2.0 clients is sent to known 1.x clients onl
 pub(crate) const ANY: &[Difference] = &[
     differs("malformed", "1: 060000000000000000", &[], MALFORMED).times(12),
     differs("malformed", "1: 06a1a2a3a4a5a6a7a8", &["1: 02a1a2a3a4a5a6a7a8"], MALFORMED).times(4),
+    differs("malformed", "1 sent 400161", &[r#"OnSignal(name "a")"#], WITHOUT_PAYLOAD),
     differs(
-        "malformed",
-        "1 sent 400161",
-        &[r#"OnSignal(name "a")"#],
-        "clients of 2.0 send signals without payload",
+        "signals-without-payload",
+        "1 sent 3f0361636b",
+        &[r#"OnSignal(name "ack")"#],
+        WITHOUT_PAYLOAD,
     ),
     differs("session-restore-odd-keys", "1: 060000000000000000", &[], MALFORMED),
     differs(

@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wwr::Dialect;
 
 pub(crate) use client::{
-    ClientProtocol, ConnectArguments, ContentArguments, ListenArguments, ProbeArguments,
-    RequestArguments, SignalArguments,
+    ConnectArguments, ContentArguments, ListenArguments, ProbeArguments, RequestArguments,
+    SignalArguments,
 };
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;

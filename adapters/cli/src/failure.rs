@@ -22,8 +22,8 @@ pub(crate) enum Failure {
     Config(#[from] InvalidConfig),
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("no connection came in time; nothing but the session was asked for")]
-    NoConnectionInTime,
+    #[error("the session was not restored in time; nothing else was asked for")]
+    NoSessionInTime,
     #[error("{0}")]
     Call(#[from] Error),
 }
@@ -55,7 +55,7 @@ impl Failure {
             Self::Url(_) => ("invalid-url", Blame::Caller),
             Self::Config(_) => ("invalid-setting", Blame::Caller),
             Self::Connect(error) => of_connecting(error),
-            Self::NoConnectionInTime => ("timed-out", Blame::Time),
+            Self::NoSessionInTime => ("timed-out", Blame::Time),
             Self::Call(Error::Request(error)) => of_request(error),
             Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
             Self::Call(Error::InvalidName(_)) => ("invalid-name", Blame::Caller),

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use smol::Timer;
 use smol::future::or;
+use wwr::SessionKey;
 use wwr_smol::client::Client;
 
-use crate::args::{ClientProtocol, ConnectArguments};
+use crate::args::ConnectArguments;
 use crate::failure::Failure;
 
 /// A connection with the time that is left for using it.
@@ -25,34 +26,35 @@ impl Remote {
         timeout: Duration,
     ) -> Result<Self, Failure> {
         let started = Instant::now();
-        // Who does not answer the preflight may still speak 2.0, if there is time left for it.
-        let half = (timeout / 2).max(Duration::from_nanos(1));
-        let speech = &arguments.speech;
-        let config = speech
+        // Together they end in time, and the client says which of them did not get anywhere. Who does
+        // not answer the preflight may still speak 2.0.
+        let step = if arguments.speech.asks_first() { timeout / 2 } else { timeout };
+        let step = step.max(Duration::from_nanos(1));
+        let config = arguments
+            .speech
             .config()
             .reconnect(false)
-            .probe_timeout(if speech.protocol == ClientProtocol::Auto { half } else { timeout })
-            .dial_timeout(timeout)
+            .probe_timeout(step)
+            .dial_timeout(step)
             .request_timeout(timeout)
             .build()?;
         let client = Client::builder(&arguments.url.to_string())?.config(config).build();
-        let connected = async {
-            client.connect().await?;
-            if let Some(key) = &arguments.session {
-                client.restore_session(key.clone()).await?;
-            }
-            Ok(())
-        };
-        let too_late = async {
-            Timer::after(timeout).await;
-            Err(Failure::NoConnectionInTime)
-        };
-        let result = or(connected, too_late).await;
         let remote = Self { client, started, timeout };
-        match result {
+        match remote.connected(arguments.session.as_ref()).await {
             Ok(()) => Ok(remote),
             Err(failure) => Err(remote.fail(failure).await),
         }
+    }
+
+    async fn connected(&self, session: Option<&SessionKey>) -> Result<(), Failure> {
+        self.client.connect().await?;
+        let Some(key) = session else { return Ok(()) };
+        let restored = async { Ok(self.client.restore_session(key.clone()).await.map(drop)?) };
+        let too_late = async {
+            Timer::after(self.time_left()).await;
+            Err(Failure::NoSessionInTime)
+        };
+        or(restored, too_late).await
     }
 
     /// Says goodbye: writes what waits to be written, closes the connection, and waits until the

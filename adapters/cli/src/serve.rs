@@ -77,7 +77,10 @@ fn speaking(
     let announced = spoken.announcement().map_err(invalid)?;
     let pings = spoken.pings().map_err(invalid)?;
     let mut builder = builder.protocol(spoken.protocol).announce(announced).pings(pings);
-    for (path, protocol) in &spoken.path {
+    for (index, (path, protocol)) in spoken.path.iter().enumerate() {
+        if spoken.path.iter().take(index).any(|(earlier, _)| earlier == path) {
+            return Err(invalid(format!("--path {path}= is given twice; a path speaks one thing")));
+        }
         builder = builder.protocol_at(path, *protocol);
     }
     Ok(if spoken.strict { builder.strict() } else { builder })

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wwr::client::{
     Action, Client, Config, Event, Misuse, Outcome, RequestError, RequestId, Status,
 };
-use wwr::preflight::{Answer, ProbeFailed};
+use wwr::preflight::{Answer, ProbeFailed, Verdict};
 use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
 use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey};
 
@@ -200,13 +200,21 @@ impl World {
                 Message::Reply { id, .. }
                 | Message::ErrorReply { id, .. }
                 | Message::SpecialReply { id, .. },
-            ) = decode(self.client.dialect(), frame.clone())
+            ) = decode(self.read_as(), frame.clone())
             && self.sent.contains(&id.counter())
         {
             self.replied.insert(id.counter());
         }
         self.client.handle_message(self.now, frame, &mut self.out);
         assert!(self.host == Host::Open || self.out.is_empty(), "nothing comes without a socket");
+    }
+
+    /// A server that named 1.x may answer like one, even if 2.0 is spoken.
+    fn read_as(&self) -> Dialect {
+        match (self.client.dialect(), self.client.discovered().preflight) {
+            (Dialect::V2_0, Some(Verdict::Speaks(_))) => Dialect::Unknown,
+            (dialect, _) => dialect,
+        }
     }
 
     pub fn pass(&mut self, duration: Duration) {

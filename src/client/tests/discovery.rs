@@ -152,8 +152,15 @@ fn a_server_that_has_to_announce_2_0() {
         &[
             (NAMES_1_6, &[LOST], "Waiting", "DialFailed", "unknown"),
             (NAMES_1_6, &[REFUSED], "Idle", "IncompatibleVersion!", "unknown"),
+            (
+                NAMES_1_6,
+                &[|fixture| fixture.refused(403)],
+                "Idle",
+                "IncompatibleVersion!",
+                "unknown",
+            ),
             (NAMES_1_6, &[OPENED, DUE], "Idle", "Hangup IncompatibleVersion!", "unknown"),
-            (NAMES_1_6, &[OPENED, LOST], "Idle", "IncompatibleVersion!", "unknown"),
+            (NAMES_1_6, &[OPENED, LOST], "Waiting", "NoAcceptConf", "unknown"),
             (NAMES_1_6, &[OPENED, SIGNAL], "Idle", "Hangup IncompatibleVersion!", "unknown"),
             (NAMES_1_6, &[OPENED, SHORT_CONF], "Idle", "Hangup IncompatibleVersion!", "unknown"),
             (ANSWERS_400, &[LOST], "Waiting", "DialFailed", "unknown"),
@@ -165,12 +172,65 @@ fn a_server_that_has_to_announce_2_0() {
             (NO_ANSWER, &[REFUSED], "Waiting", "DialFailed", "unknown"),
             (NO_ANSWER, &[OPENED, DUE], "Waiting", "Hangup NoAcceptConf", "unknown"),
             (NO_ANSWER, &[OPENED, LOST], "Waiting", "NoAcceptConf", "unknown"),
-            (NO_ANSWER, &[OPENED, NOTHING], "Idle", "Hangup NotAcceptConf!", "unknown"),
+            (NO_ANSWER, &[OPENED, NOTHING], "Waiting", "Hangup ProbeFailed", "unknown"),
+            (NO_ANSWER, &[OPENED, SIGNAL], "Waiting", "Hangup ProbeFailed", "unknown"),
             (NONE_IN_TIME, &[LOST], "Waiting", "ProbeTimedOut", "unknown"),
             (NONE_IN_TIME, &[OPENED, DUE], "Waiting", "Hangup NoAcceptConf", "unknown"),
+            (NONE_IN_TIME, &[OPENED, SIGNAL], "Waiting", "Hangup ProbeTimedOut", "unknown"),
         ],
         &auto(),
     );
+}
+
+#[test]
+fn what_a_web_wire_server_may_refuse_with_decides_nothing() {
+    for preflight in [NAMES_1_4, ANSWERS_400, NO_ANSWER] {
+        for (status, error) in [
+            (401, "DialFailed"),
+            (403, "DialFailed"),
+            (429, "Unavailable"),
+            (500, "DialFailed"),
+            (502, "Unavailable"),
+            (503, "Unavailable"),
+            (504, "Unavailable"),
+        ] {
+            let mut fixture = after(auto(), preflight);
+            fixture.labels();
+            fixture.refused(status);
+            let (state, actions, _) = told(&mut fixture);
+            assert_eq!((state.as_str(), actions.as_str()), ("Waiting", error), "{status}");
+        }
+    }
+    for status in [200, 301, 400, 404, 405, 426, 501, 505] {
+        let mut fixture = after(auto(), ANSWERS_400);
+        fixture.labels();
+        fixture.refused(status);
+        assert_eq!(told(&mut fixture).1, "NotWebWire!", "{status}");
+    }
+}
+
+/// A server of all versions whose preflight names 1.5 goes on taking the client for one of 1.5,
+/// whose heartbeats tell nothing.
+#[test]
+fn a_server_that_named_1_x_may_answer_like_one() {
+    for (preflight, expected) in [
+        (NAMES_1_5, Some(Err(RequestError::Protocol))),
+        (NAMES_1_4, Some(Err(RequestError::Protocol))),
+        (ANSWERS_400, None),
+        (NO_ANSWER, None),
+    ] {
+        let mut fixture = after(auto(), preflight);
+        fixture.opened();
+        CONF(&mut fixture);
+        let id = fixture.request("a").unwrap();
+        fixture.take();
+        fixture.receive(frame(0x06, 1, b""));
+        let outcome = fixture.take().into_iter().find_map(|action| match action {
+            Action::Done { id: done, outcome } if done == id => Some(outcome),
+            _ => None,
+        });
+        assert_eq!(outcome, expected);
+    }
 }
 
 #[test]

@@ -146,6 +146,7 @@ fn signals_without_payload_go_only_to_servers_that_read_them() {
 fn what_other_versions_send_depends_on_the_dialect() {
     let mut fixture = Fixture::ready(v1_4());
     fixture.client.discovery.found.dialect = crate::Dialect::V2_0;
+    fixture.client.discovery.found.preflight = None;
     fixture.receive(Bytes::from_static(b"\x21"));
     fixture.receive(Bytes::from_static(b"\x17\x02\0\x60\xea\0\0\0\x20\0\0"));
     fixture.receive(frame(6, 1, b""));

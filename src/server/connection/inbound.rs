@@ -14,7 +14,7 @@ impl Connection {
         if self.peer.exceeds(frame.len()) {
             return self.drain(CloseReason::TooLarge, out);
         }
-        let message = match decode(self.peer.dialect(), frame) {
+        let message = match decode(self.peer.read_as(), frame) {
             Ok(message) => message,
             Err(error) => return self.undecodable(error, out),
         };
@@ -42,7 +42,7 @@ impl Connection {
 
     /// Answers what arrives, or has waited, while the connection drains.
     pub(super) fn refuse(&mut self, frame: Bytes, out: &mut Out) {
-        match decode(self.peer.dialect(), frame) {
+        match decode(self.peer.read_as(), frame) {
             Ok(message) if message.kind().requires_reply() => {
                 let id = message.identifier().unwrap_or_default();
                 reply::special(id, SpecialReply::Shutdown, out);

@@ -98,7 +98,7 @@ fn a_session_that_became_too_large_meanwhile_is_not_announced() {
     assert_eq!(script.connection.create_session(key, created, info, &mut script.out), Ok(()));
     script.expect(&["ask Create k1"]);
     script.client(&b"\x21"[..], &["speaks 2.0"]);
-    script.told("k1", Change::Created, &["ask Leave k1", "event CreateFailed"]);
+    script.told("k1", Change::Created, &["ask Close k1", "ask Leave k1", "event CreateFailed"]);
     assert_eq!(script.connection.session(), None);
 }
 

@@ -68,6 +68,25 @@ fn what_was_learned_counts_from_then_on() {
     script.told("k1", Change::Closed, &["send bf 3", "event Closed"]);
 }
 
+/// Who is taken for 1.x because of a preflight may speak 2.0: another's, from the same address, or
+/// our own client's, whose heartbeats tell nothing if the preflight names 1.5.
+#[test]
+fn servers_of_all_versions_read_signals_without_payload_of_anybody() {
+    for (protocol, observed, reads) in [
+        (Protocol::Any, Observed::Preflight, true),
+        (Protocol::AnyAs1_5, Observed::Preflight, true),
+        (Protocol::Any, Observed::Nothing, true),
+        (Protocol::V2_0, Observed::Nothing, true),
+        (Protocol::V1_4, Observed::Preflight, false),
+        (Protocol::V1_5, Observed::Preflight, false),
+    ] {
+        let mut script = Script::observed(&Config { protocol, ..config() }, observed);
+        script.lines();
+        let read: &[&str] = if reads { &["signal 1 a"] } else { &[] };
+        script.client(&b"\x3f\x01a"[..], read);
+    }
+}
+
 /// What the reference disconnects for (protocol §5.2), but for text.
 const BREACHES: [(&[u8], CloseReason); 5] = [
     (b"", CloseReason::Unreadable),

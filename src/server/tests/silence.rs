@@ -106,6 +106,11 @@ fn the_read_timeout_of_1_5_is_the_one_that_was_told() {
     let announced = Announcement::default().read_timeout(Duration::from_millis(400)).unwrap();
     let mut script = script(Dialect::V1_5, &Config { announced, ..config() });
     assert_eq!(script.until(10_000), ["1000 close Silent"], "no less than a second can be told");
+
+    // It is told as one second; who is taken for 1.5 but speaks 2.0 was told all of it.
+    let announced = Announcement::default().read_timeout(Duration::from_millis(1900)).unwrap();
+    let mut script = self::script(Dialect::V1_5, &Config { announced, ..config() });
+    assert_eq!(script.until(10_000), ["1900 close Silent"]);
 }
 
 #[test]
@@ -183,6 +188,29 @@ fn who_is_not_listened_to_is_not_silent() {
         script.until(5290);
         assert!(script.connection.is_open(), "{dialect}");
     }
+}
+
+#[test]
+fn who_was_not_listened_to_for_a_while_is_given_as_long_again() {
+    let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
+    let mut script = script(Dialect::V1_4, &full);
+    script.until(10);
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.client(request(2, "next", ""), &[]);
+    assert!(!script.connection.wants_input());
+    script.until(290);
+    script.reply(1, Ok("x"), &["send c0 1 x", "run 2 next"]);
+    script.reply(2, Ok("x"), &["send c0 2 x"]);
+    assert_eq!(script.until(599), Vec::<String>::new());
+    assert_eq!(script.until(600), ["600 ping"]);
+}
+
+#[test]
+fn a_peer_is_watched_once_it_is_known_to_have_a_read_timeout() {
+    let mut script = script(Dialect::Unknown, &Config { pings: None, ..config() });
+    script.until(450);
+    script.client(HEARTBEAT, &["speaks 2.0"]);
+    assert_eq!(script.until(10_000), ["1450 close Silent"]);
 }
 
 #[test]

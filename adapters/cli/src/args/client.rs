@@ -47,7 +47,8 @@ pub(crate) struct RequestArguments {
     pub(crate) connect: ConnectArguments,
     #[command(flatten)]
     pub(crate) content: ContentArguments,
-    /// How long everything may take together: connecting, restoring the session, the reply
+    /// How long everything may take together: connecting, restoring the session, the reply; asking
+    /// for the version and opening the WebSocket have a half of it each
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
 }
@@ -79,7 +80,8 @@ pub(crate) struct SignalArguments {
     pub(crate) connect: ConnectArguments,
     #[command(flatten)]
     pub(crate) content: ContentArguments,
-    /// How long connecting and restoring the session may take together
+    /// How long connecting and restoring the session may take together; asking for the version and
+    /// opening the WebSocket have a half of it each
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
 }
@@ -93,8 +95,9 @@ pub(crate) struct SignalArguments {
 ///
 /// With --json each event is an object with the member event: connected, disconnected,
 /// connect-failed, signal, session-created, session-restored, session-closed, session-lost or
-/// missed. A connection has its protocol; signals have name (or name_hex), encoding and payload (text) or payload_hex; sessions are
-/// in session; what failed has reason or error, and retry_in_ms if there will be another attempt.
+/// missed. A connection has its protocol; signals have name (or name_hex), encoding and payload (text)
+/// or payload_hex; sessions are in session; what failed has reason or error, and retry_in_ms if there
+/// will be another attempt.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -189,6 +192,11 @@ pub(crate) struct SpeechArguments {
 }
 
 impl SpeechArguments {
+    /// Whether the server is asked for its version before the WebSocket is opened.
+    pub(crate) fn asks_first(&self) -> bool {
+        self.protocol != ClientProtocol::V2_0 && !self.skip_preflight
+    }
+
     /// The settings of a client that speaks so.
     pub(crate) fn config(&self) -> ConfigBuilder {
         let config =

@@ -14,8 +14,8 @@ use super::value::{
 /// Serve a playground for trying clients out
 ///
 /// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect. Speaks
-/// all versions of the protocol on one port, unless told otherwise. The playground is for trying things out, not for the public: whoever connects may
-/// signal to all others.
+/// all versions of the protocol on one port, unless told otherwise. The playground is for trying
+/// things out, not for the public: whoever connects may signal to all others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Runs on one thread unless the environment variable SMOL_THREADS says otherwise.

@@ -55,11 +55,19 @@ pub(crate) fn protocol_name(spoken: Protocol) -> &'static str {
 /// A path and what a server speaks there.
 pub(crate) fn path_protocol(text: &str) -> Result<(String, Protocol), &'static str> {
     match text.rsplit_once('=') {
-        Some((path, spoken)) if path.starts_with('/') && !path.contains(['?', '#']) => {
+        Some((path, spoken)) if path.starts_with('/') && path.bytes().all(is_of_path) => {
             Ok((path.into(), protocol(spoken)?))
         }
-        _ => Err("write it like /new=2.0, with a path that begins with a slash and has no query"),
+        _ => {
+            Err("write it like /new=2.0, with a path that begins with a slash, has no query, and \
+                  has %C3%BC and the like in place of what is not ASCII")
+        }
     }
+}
+
+/// Whether requests can have the byte in their path as it is.
+const fn is_of_path(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')
 }
 
 /// A read timeout that can be announced.
@@ -201,7 +209,10 @@ mod tests {
         }
         assert_eq!(path_protocol("/a=b=2.0"), Ok(("/a=b".into(), Protocol::V2_0)));
         assert_eq!(path_protocol("/=any"), Ok(("/".into(), Protocol::Any)));
-        for text in ["", "/", "new=2.0", "/new", "/new=", "/new=3.0", "/new?x=2.0"] {
+        assert_eq!(path_protocol("/%C3%BC=1.5"), Ok(("/%C3%BC".into(), Protocol::V1_5)));
+        for text in
+            ["", "/", "new=2.0", "/new", "/new=", "/new=3.0", "/new?x=2.0", "/a b=2.0", "/ü=2.0"]
+        {
             assert!(path_protocol(text).is_err(), "{text}");
         }
         assert!(protocol("").is_err() && protocol("3.0").is_err() && protocol("ANY").is_err());

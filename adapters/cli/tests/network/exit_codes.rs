@@ -48,6 +48,7 @@ fn usage_errors_are_2() {
         &["serve", "--max-session-connections", "0"],
         &["serve", "--protocol", "3.0"],
         &["serve", "--path", "new=2.0"],
+        &["serve", "--path", "/a=2.0", "--path", "/a=1.4"],
         &["serve", "--read-timeout", "50ms"],
         &["serve", "--message-buffer", "31"],
         &["serve", "--sub-protocol", ""],

@@ -38,6 +38,21 @@ fn each_version_is_spoken_to_a_server_of_all() {
 }
 
 #[test]
+fn a_server_of_another_version_is_told_from_none() {
+    let only_1_4 = RawServer {
+        preflight: ("200 OK", "{\"protocol-version\":\"1.4\"}\n"),
+        websocket: Ok(None),
+    };
+    let only_2_0 = RawServer {
+        preflight: ("400 Bad Request", "Bad Request\n"),
+        websocket: Ok(Some(accept_conf([2, 0], ""))),
+    };
+    let (old, new) = (only_1_4.start(), only_2_0.start());
+    assert_eq!(error(&["--protocol", "2.0", "--timeout", "1s", &old, "echo"]), "no-accept-conf");
+    assert_eq!(error(&["--protocol", "1.4", &new, "echo"]), "not-webwire");
+}
+
+#[test]
 fn a_sub_protocol_has_to_be_that_of_the_server() {
     let server = Server::start(&[]);
     let url = server.url();

@@ -151,7 +151,14 @@ fn refusal(error: tungstenite::Error) -> Failure {
 fn first_line(body: &[u8]) -> String {
     let line = body.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let line = String::from_utf8_lossy(line.get(..4 * MAX_SAID).unwrap_or(line));
-    line.trim().chars().take(MAX_SAID).flat_map(char::escape_debug).collect()
+    let mut said = String::new();
+    for character in line.trim().chars().take(MAX_SAID) {
+        match character {
+            '"' | '\'' | '\\' => said.push(character),
+            _ => said.extend(character.escape_debug()),
+        }
+    }
+    said
 }
 
 /// What somebody said, if anything, behind a colon.
@@ -188,6 +195,7 @@ mod tests {
             (b"\r\nsecond", ""),
             (b" no entry \nsecond", "no entry"),
             (b"\x1b[2J\xff", "\\u{1b}[2J\u{fffd}"),
+            (b"{\"error\":\"it's \\\\\"}", "{\"error\":\"it's \\\\\"}"),
         ] {
             assert_eq!(first_line(body), line);
         }

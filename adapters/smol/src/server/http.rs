@@ -23,7 +23,8 @@ pub(super) enum Route {
     Preflight(Metadata),
     /// A browser asks what it may do.
     Options,
-    /// Anything else, the preflight of a server that has none included: for the application to accept or to answer.
+    /// Anything else, the preflight of a server that has none included: for the application to accept
+    /// or to answer.
     Other {
         /// If it is a WebSocket handshake, the `Sec-WebSocket-Accept` to accept it with; otherwise
         /// the answer if the application has none.
@@ -31,9 +32,9 @@ pub(super) enum Route {
     },
 }
 
-/// Decides about a request in the order of protocol §4.2. `metadata` is what the preflight is answered
-/// with; `None` if it is not (protocol §4.5). `refusing` is the state in which everything is answered
-/// with 503.
+/// Decides about a request in the order of protocol §4.2. `metadata` is what the preflight is
+/// answered with; `None` if it is not (protocol §4.5). `refusing` is the state in which everything is
+/// answered with 503.
 pub(super) fn route(
     request: &Parts,
     metadata: Option<Metadata>,

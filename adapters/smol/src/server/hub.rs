@@ -18,7 +18,7 @@ use super::settings::Collection;
 use crate::clock::{Clock, sleep};
 use crate::executor::Spawn;
 use crate::key::KeyGenerator;
-use crate::store::{SessionStore, SharedStore, StoreError, StoreErrorKind};
+use crate::store::{Collected, SessionStore, SharedStore, StoreError, StoreErrorKind};
 
 /// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
 /// whose sockets it has taken away.
@@ -220,7 +220,18 @@ impl Hub {
             let work = async {
                 let age = collection.not_looked_up_for;
                 match guard(hub.store.collect(Clock::unix_now(), age)).await {
-                    Ok(collected) => tracing::info!(?collected, "old sessions removed"),
+                    Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
+                        tracing::debug!(examined, "no old sessions");
+                    }
+                    Ok(Collected { examined, removed, failed, leftovers }) => {
+                        tracing::info!(
+                            examined,
+                            removed,
+                            failed,
+                            leftovers,
+                            "old sessions removed"
+                        );
+                    }
                     Err(error) => tracing::error!(%error, "old sessions could not be removed"),
                 }
             };

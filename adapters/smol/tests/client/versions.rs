@@ -233,12 +233,12 @@ fn the_preflight_can_be_skipped() {
 
 #[test]
 fn another_version_is_named_and_not_tried_again() {
-    // In the preflight, and by silence then; and in accept-conf.
+    // In the preflight, and by a refusal then; and in accept-conf.
     let server = RawServer::bind();
     let client = client(&server, Protocol::Auto);
     let connected = connecting(&client);
     server.accept().respond("200 OK", "{\"protocol-version\":\"3.1\"}");
-    drop(server.accept().upgrade());
+    server.accept().respond("404 Not Found", "");
     let error = wait(connected).unwrap_err();
     assert!(error.to_string().contains("\"3.1\""), "{error}");
     assert!(matches!(failed(error), Kind::IncompatibleVersion { .. }));

@@ -65,7 +65,7 @@ fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
 
 #[test]
 fn without_pings_nobody_is_asked() {
-    let fixture = Fixture::with(|builder| builder.pings(None));
+    let fixture = Fixture::with(|builder| builder.pings(pings(30, 100)).pings(None));
     let mut peer = Peer::connect_unasked(fixture.address());
     thread::sleep(Duration::from_millis(300));
     // No ping comes before the answer.
