@@ -1,0 +1,61 @@
+//! What the program does.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use super::args::Args;
+use super::case::{CASES, IDLE};
+use super::child::{self, Side};
+use super::report::Report;
+use super::{bare, measure, memory, webwire};
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    // `cargo test --benches` starts this too, without the flag that `cargo bench` gives.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("skipped: this measures, which is for cargo bench");
+        return ExitCode::SUCCESS;
+    }
+    let args = Args::read();
+    let result = match args.serve {
+        Some(side) => serve(side),
+        None => compare(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(side: Side) -> Result<(), Box<dyn Error>> {
+    child::end_with_parent();
+    match side {
+        Side::Bare => Ok(bare::serve()?),
+        Side::Webwire => webwire::serve(),
+    }
+}
+
+fn compare(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut comparisons = Vec::new();
+    for case in CASES.iter().filter(|case| args.include(case.name)) {
+        comparisons.push(measure::compare(case, args)?);
+    }
+    let memory = match args.include(IDLE) {
+        false => None,
+        true => {
+            eprintln!("memory of idle connections");
+            let bare = memory::measure(Side::Bare, args.connections)?;
+            Some([bare, memory::measure(Side::Webwire, args.connections)?])
+        }
+    };
+    let report = Report { comparisons, memory };
+    if args.json {
+        report.print_json(args);
+    } else {
+        report.print(args);
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! What is measured: a WebWire server whose handler gives back what it gets.
+
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use smol::Executor;
+use wwr::server::{Announcement, Protocol, RequestError};
+use wwr::{Content, Payload};
+use wwr_smol::server::{Connection, Handler, Server};
+
+use super::child;
+
+/// Longer than any reply, so that none is refused.
+const MESSAGE_BUFFER: u32 = 8 << 20;
+
+struct Echo;
+
+impl Handler for Echo {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+}
+
+/// Serves on this thread until the process ends.
+pub(crate) fn serve() -> Result<(), Box<dyn Error>> {
+    let announced = Announcement::default().message_buffer(MESSAGE_BUFFER)?;
+    let executor = Arc::new(Executor::new());
+    smol::block_on(executor.run(async {
+        let server = Server::builder(Echo)
+            .protocol(Protocol::Any)
+            .announce(announced)
+            .executor(executor.clone())
+            .listen((Ipv4Addr::LOCALHOST, 0))
+            .await?;
+        child::listens_on(server.local_addr())?;
+        server.run().await?;
+        Ok(())
+    }))
+}

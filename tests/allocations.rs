@@ -1,0 +1,280 @@
+//! What the machines allocate, and what they keep. With `--nocapture`, the tests print the numbers.
+
+use core::num::NonZeroU16;
+
+use allocation_counter::{AllocationInfo, measure};
+use bytes::Bytes;
+use wwr::server::{self, Observed};
+use wwr::wire::{Encoder, Identifier, Message, decode};
+use wwr::{Actions, Content, Dialect, Instant, Name, Payload, client};
+
+const NOW: Instant = Instant::EPOCH;
+
+/// How often everything is done.
+const ROUNDS: u64 = 10_000;
+
+/// How many bytes of small messages come out of one chunk of an encoder at least, and how many
+/// allocations one chunk may take.
+const CHUNK: u64 = 3900;
+const PER_CHUNK: u64 = 2;
+
+/// A server connection, its list, and a host whose handlers are ready at once.
+struct Server {
+    connection: server::Connection,
+    out: Actions<server::Action>,
+    /// What was sent and not written yet.
+    sent: Vec<Bytes>,
+}
+
+impl Server {
+    fn new(concurrency: u16) -> Self {
+        let concurrency = NonZeroU16::new(concurrency).unwrap();
+        let config = server::Config { concurrency, ..server::Config::default() };
+        let mut out = Actions::new();
+        let connection = server::Connection::accept(&config, Observed::Nothing, NOW, &mut out);
+        let mut server = Self { connection, out, sent: Vec::with_capacity(512) };
+        server.carry_out();
+        server
+    }
+
+    fn receive(&mut self, frame: &Bytes) {
+        self.connection.handle_message(NOW, frame.clone(), &mut self.out);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.out.pop() {
+            match action {
+                server::Action::Send(frame) => self.sent.push(frame),
+                server::Action::Request(request) => {
+                    let payload = request.content.into_payload();
+                    self.connection.reply(request.id, Ok(payload), &mut self.out).unwrap();
+                }
+                server::Action::Signal(signal) => {
+                    self.connection.signal_handled(signal.id, &mut self.out).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn content() -> Content {
+    Content::new(b"echo", &Payload::binary(vec![b'x'; 32])).unwrap()
+}
+
+fn frame(message: &Message) -> Bytes {
+    Encoder::new().encode(Dialect::Unknown, message).unwrap()
+}
+
+fn request() -> Bytes {
+    frame(&Message::Request { id: Identifier::from_counter(1), content: content() })
+}
+
+/// Fails if more than the chunks of `bytes` sent bytes were allocated.
+fn assert_only_chunks(info: &AllocationInfo, bytes: u64, what: &str) {
+    let most = PER_CHUNK * bytes.div_ceil(CHUNK);
+    println!("{what}: {} allocations of {most} for {ROUNDS} messages", info.count_total);
+    assert!(info.count_total <= most, "{what}: {} allocations, not {most}", info.count_total);
+}
+
+#[test]
+fn replies_of_ready_handlers_take_nothing_but_chunks() {
+    let request = request();
+    // So many requests are there after one read; their replies are written together.
+    for batch in [1, 16, 256] {
+        let mut server = Server::new(1);
+        let mut bytes = 0;
+        let mut serve = |rounds| {
+            for _ in 0..rounds / batch {
+                for _ in 0..batch {
+                    server.receive(&request);
+                    server.carry_out();
+                }
+                bytes += server.sent.drain(..).map(|frame| frame.len() as u64).sum::<u64>();
+            }
+        };
+        serve(ROUNDS);
+        let info = measure(|| serve(ROUNDS));
+        assert_only_chunks(&info, bytes / 2, &format!("server, {batch} at a time"));
+    }
+}
+
+#[test]
+fn replies_that_come_later_take_nothing_but_chunks() {
+    const RUNNING: u64 = 16;
+    let request = request();
+    let mut server = Server::new(RUNNING as u16);
+    let mut running = Vec::with_capacity(RUNNING as usize);
+    let mut serve = |rounds| {
+        let mut bytes = 0;
+        for _ in 0..rounds / RUNNING {
+            for _ in 0..RUNNING {
+                server.receive(&request);
+            }
+            while let Some(server::Action::Request(request)) = server.out.pop() {
+                running.push(request);
+            }
+            for request in running.drain(..).rev() {
+                let payload = request.content.into_payload();
+                server.connection.reply(request.id, Ok(payload), &mut server.out).unwrap();
+            }
+            server.carry_out();
+            bytes += server.sent.drain(..).map(|frame| frame.len() as u64).sum::<u64>();
+        }
+        bytes
+    };
+    let bytes = serve(ROUNDS);
+    let info = measure(|| _ = serve(ROUNDS));
+    assert_only_chunks(&info, bytes, "server, in any order");
+}
+
+#[test]
+fn signals_and_heartbeats_take_nothing() {
+    for message in [Message::Signal(content()), Message::Heartbeat] {
+        let frame = frame(&message);
+        let mut server = Server::new(1);
+        let mut serve = || {
+            server.receive(&frame);
+            // The first heartbeat tells what the peer speaks.
+            if let Some(server::Action::Signal(signal)) = server.out.pop() {
+                server.connection.signal_handled(signal.id, &mut server.out).unwrap();
+            }
+        };
+        serve();
+        let info = measure(|| (0..ROUNDS).for_each(|_| serve()));
+        assert_eq!(info.count_total, 0, "{message:?}");
+    }
+}
+
+#[test]
+fn decoding_takes_nothing() {
+    let id = Identifier::from_counter(1);
+    let key = Bytes::from_static(b"key");
+    for message in [
+        Message::Request { id, content: content() },
+        Message::Reply { id, payload: Payload::binary(vec![b'x'; 32]) },
+        Message::Signal(content()),
+        Message::RestoreSession { id, key },
+        Message::CloseSession { id },
+        Message::SessionCreated { object: Bytes::from_static(b"{}") },
+        Message::Heartbeat,
+    ] {
+        let frame = frame(&message);
+        drop(frame.clone());
+        let info = measure(|| {
+            for _ in 0..ROUNDS {
+                drop(decode(Dialect::Unknown, frame.clone()).unwrap());
+            }
+        });
+        assert_eq!(info.count_total, 0, "{message:?}");
+    }
+}
+
+#[test]
+fn encoding_takes_nothing_but_chunks() {
+    let reply = Message::Reply { id: Identifier::from_counter(1), payload: Payload::utf8("done") };
+    let mut encoder = Encoder::new();
+    let mut sent = Vec::with_capacity(ROUNDS as usize);
+    let mut encode = || {
+        sent.clear();
+        sent.extend((0..ROUNDS).map(|_| encoder.encode(Dialect::V2_0, &reply).unwrap()));
+        sent.iter().map(|frame| frame.len() as u64).sum()
+    };
+    let bytes = encode();
+    let info = measure(|| _ = encode());
+    assert_only_chunks(&info, bytes, "encoding");
+}
+
+/// A client of 2.0 whose connection is ready.
+fn ready_client(out: &mut Actions<client::Action>) -> client::Client {
+    let config = server::Config { protocol: server::Protocol::V2_0, ..Default::default() };
+    let mut from_server = Actions::new();
+    server::Connection::accept(&config, Observed::Nothing, NOW, &mut from_server);
+    let Some(server::Action::Send(conf)) = from_server.pop() else { panic!("it announces") };
+
+    let config = client::Config::builder().protocol(client::Protocol::V2_0).build().unwrap();
+    let mut client = client::Client::new(config, 1);
+    client.connect(NOW, out);
+    client.handle_opened(NOW, out);
+    client.handle_message(NOW, conf, out);
+    out.drain().for_each(drop);
+    assert_eq!(client.status(), client::Status::Connected);
+    client
+}
+
+#[test]
+fn requests_of_a_client_take_a_bounded_number_of_table_nodes() {
+    let (name, payload) = (Name::new("echo").unwrap(), Payload::binary(vec![b'x'; 32]));
+    // Identifiers rise, so with more than one request nodes fill at one end and empty at the other.
+    for (in_flight, per_request) in [(1, 0.0), (16, 0.3), (64, 0.3)] {
+        let replies: Vec<_> = (1..=2 * ROUNDS)
+            .map(|number| {
+                let id = Identifier::from_counter(number);
+                frame(&Message::Reply { id, payload: payload.clone() })
+            })
+            .collect();
+        let mut replies = replies.into_iter();
+        let mut out = Actions::new();
+        let mut client = ready_client(&mut out);
+        let mut bytes = 0;
+        let mut exchange = |rounds| {
+            for _ in 0..rounds / in_flight {
+                for _ in 0..in_flight {
+                    client.request(NOW, name.clone(), payload.clone(), None, &mut out).unwrap();
+                }
+                for action in out.drain() {
+                    let client::Action::Send(frame) = action else { panic!("{action:?}") };
+                    bytes += frame.len() as u64;
+                }
+                for reply in replies.by_ref().take(in_flight as usize) {
+                    client.handle_message(NOW, reply, &mut out);
+                    let done = out.pop();
+                    assert!(matches!(done, Some(client::Action::Done { outcome: Ok(_), .. })));
+                }
+            }
+        };
+        exchange(ROUNDS);
+        let info = measure(|| exchange(ROUNDS));
+        let chunks = PER_CHUNK * (bytes / 2).div_ceil(CHUNK);
+        let nodes = info.count_total.saturating_sub(chunks) as f64 / ROUNDS as f64;
+        println!(
+            "client, {in_flight} in flight: {nodes} allocations for each request and its reply"
+        );
+        assert!(nodes <= per_request, "{in_flight} in flight: {nodes} nodes for each request");
+    }
+}
+
+#[test]
+fn an_idle_connection_keeps_nothing_on_the_heap() {
+    let request = request();
+    let mut kept = None;
+    let info = measure(|| {
+        let mut server = Server::new(1);
+        server.receive(&request);
+        server.carry_out();
+        server.sent = Vec::new();
+        server.out.shrink();
+        kept = Some(server);
+    });
+    assert_eq!(info.bytes_current, 0);
+}
+
+/// The queue of messages behind a handler does not shrink by itself: what it keeps is bounded by its
+/// longest, a pointer and a length for each.
+#[test]
+fn after_a_burst_a_connection_keeps_a_kilobyte_at_most() {
+    let request = request();
+    let mut kept = None;
+    let info = measure(|| {
+        let mut server = Server::new(1);
+        while server.connection.wants_input() {
+            server.receive(&request);
+        }
+        server.carry_out();
+        server.sent = Vec::new();
+        server.out.shrink();
+        kept = Some(server);
+    });
+    println!("after a burst: {} bytes", info.bytes_current);
+    assert!(info.bytes_current <= 1024, "{}", info.bytes_current);
+}
