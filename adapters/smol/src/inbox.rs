@@ -92,6 +92,11 @@ impl<T> Inbox<T> {
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Whether nothing waits, and the inbox is open.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.filled.load(Ordering::Acquire) && !self.closed.load(Ordering::Acquire)
+    }
+
     /// How many items wait.
     pub(crate) fn len(&self) -> usize {
         if self.filled.load(Ordering::Acquire) { self.lock().items.len() } else { 0 }

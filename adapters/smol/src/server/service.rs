@@ -198,8 +198,8 @@ impl<H: Handler> Inner<H> {
         let connection =
             Connection::new(self.hub.clone(), info, reads, self.limits.max_waiting_bytes);
         let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
-        let (hub, handler) = (self.hub.clone(), self.handler.clone());
-        let task = Task::new(hub, handler, connection, machine, out, socket, patience);
+        let (hub, handler) = (self.hub.clone(), &*self.handler);
+        let task = Task::new(hub, handler, &connection, machine, out, socket, patience);
         task.run(arrival).await;
     }
 }

@@ -1,6 +1,7 @@
 //! The task of one connection: carries frames, answers and time between socket, machine, handlers.
 
 mod goodbye;
+mod handlers;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -15,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream};
 use smol::future::or;
 use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent, SignalId};
-use wwr::{Actions, Payload, Session, SessionInfo};
+use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
 use super::handler::Handler;
@@ -24,15 +25,18 @@ use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
 use goodbye::End;
 pub(super) use goodbye::Patience;
+use handlers::{Handlers, Start, Started, caught};
 
 /// How many messages are taken from a busy socket before what they caused is written.
 const BATCH: usize = 256;
 
 /// The task of one connection.
-pub(super) struct Task<H> {
+pub(super) struct Task<'a, H> {
     hub: Arc<Hub>,
-    handler: Arc<H>,
-    connection: Connection,
+    handler: &'a H,
+    connection: &'a Connection,
+    requests: Box<dyn Start<'a, Reply> + 'a>,
+    signals: Box<dyn Start<'a, ()> + 'a>,
     machine: server::Connection,
     out: Actions<Action>,
     socket: WebSocket,
@@ -40,9 +44,11 @@ pub(super) struct Task<H> {
     reading: bool,
     /// What was taken from others and from the client since the last flush.
     taken: usize,
+    /// When the first of it was taken, by which all of it is taken to have come.
+    now: Instant,
     /// Bytes of signals that were fed since all was flushed.
-    signals: usize,
-    handlers: Handlers,
+    fed_signals: usize,
+    running: Running<'a>,
     /// Handlers that ended while the client left unread what it was sent.
     held: VecDeque<Done>,
     alarm: Alarm,
@@ -52,12 +58,14 @@ pub(super) struct Task<H> {
 }
 
 /// The handlers that run on a connection.
-type Handlers = FuturesUnordered<BoxFuture<'static, Done>>;
+type Running<'a> = FuturesUnordered<BoxFuture<'a, Done>>;
+
+type Reply = Result<Payload, RequestError>;
 
 /// A handler that has ended.
 enum Done {
     Connected,
-    Request(RequestId, Result<Payload, RequestError>),
+    Request(RequestId, Reply),
     Signal(SignalId),
 }
 
@@ -74,27 +82,32 @@ enum Wake {
     Aborted,
 }
 
-impl<H: Handler> Task<H> {
+impl<'a, H: Handler> Task<'a, H> {
     pub(super) fn new(
         hub: Arc<Hub>,
-        handler: Arc<H>,
-        connection: Connection,
+        handler: &'a H,
+        connection: &'a Connection,
         machine: server::Connection,
         out: Actions<Action>,
         socket: WebSocket,
         patience: Patience,
     ) -> Self {
+        let requests = |content: Content| handler.request(connection, content);
+        let signals = |content: Content| handler.signal(connection, content);
         Self {
+            now: hub.clock.now(),
             hub,
             handler,
             connection,
+            requests: Box::new(Handlers::new("request", requests)),
+            signals: Box::new(Handlers::new("signal", signals)),
             machine,
             out,
             socket,
             reading: false,
             taken: 0,
-            signals: 0,
-            handlers: Handlers::new(),
+            fed_signals: 0,
+            running: Running::new(),
             held: VecDeque::new(),
             alarm: Alarm::new(),
             creating: None,
@@ -116,11 +129,10 @@ impl<H: Handler> Task<H> {
             End::Broken
         });
         self.detach();
-        let (hub, handler, connection) =
-            (self.hub.clone(), self.handler.clone(), self.connection.clone());
+        let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
         // In this order, both have their chance even if it is too late already.
         or(self.say_goodbye(end), hub.reaches(Stage::GivingUp)).await;
-        let told = caught(|| handler.disconnected(&connection), "disconnected");
+        let told = caught(|| handler.disconnected(connection), "disconnected");
         or(async { told.await.unwrap_or_default() }, hub.reaches(Stage::Stopped)).await;
         drop(presence);
     }
@@ -170,6 +182,18 @@ impl<H: Handler> Task<H> {
     /// While the client leaves what it was sent unread, nothing is done that would be answered: no
     /// message is read, no reply composed, and signals are refused once too many wait.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let mut drained = false;
+        if self.taken == 0 {
+            self.now = self.hub.clock.now();
+        } else if self.may_go_on() {
+            match self.poll_incoming(cx) {
+                Poll::Ready(incoming) => {
+                    self.taken += 1;
+                    return Poll::Ready(Wake::Incoming(incoming));
+                }
+                Poll::Pending => drained = true,
+            }
+        }
         if self.connection.inbox().poll_closed(cx).is_ready() {
             return Poll::Ready(Wake::Aborted);
         }
@@ -185,12 +209,14 @@ impl<H: Handler> Task<H> {
             return Poll::Ready(Wake::Timeout(incoming));
         }
         let writable = self.socket.is_writable();
-        let takes = self.taken < BATCH && !self.socket.wants_flush();
-        if takes && let Poll::Ready(wake) = self.poll_sources(cx) {
+        let takes = self.may_take();
+        if takes && let Poll::Ready(wake) = self.poll_sources(drained, cx) {
             self.taken += 1;
             return Poll::Ready(wake);
         }
         self.taken = 0;
+        self.requests.shrink();
+        self.signals.shrink();
         let flushed = match self.socket.poll_flush(cx) {
             Poll::Ready(Err(error)) => {
                 tracing::debug!(connection = self.connection.id(), %error, "cannot write");
@@ -198,9 +224,9 @@ impl<H: Handler> Task<H> {
             }
             flushed => flushed.is_ready(),
         };
-        if self.signals > 0 {
-            self.signals = if flushed { 0 } else { self.signals };
-            self.connection.inbox().hold(self.signals.min(self.socket.unsent()));
+        if self.fed_signals > 0 {
+            self.fed_signals = if flushed { 0 } else { self.fed_signals };
+            self.connection.inbox().hold(self.fed_signals.min(self.socket.unsent()));
         }
         if !takes || flushed && !writable {
             // There may be more to take: come back after others had a turn.
@@ -209,13 +235,24 @@ impl<H: Handler> Task<H> {
         Poll::Pending
     }
 
+    /// Whether more may be taken before what was taken is answered.
+    const fn may_take(&self) -> bool {
+        self.taken < BATCH && !self.socket.wants_flush()
+    }
+
+    /// Whether the next message of the client may be taken before anything else is asked for. It is
+    /// in the middle of a batch; all else is asked before the task rests.
+    fn may_go_on(&self) -> bool {
+        self.may_take() && self.held.is_empty() && self.connection.inbox().is_quiet()
+    }
+
     /// The next handler that has ended, as soon as its reply may be sent.
     fn poll_handlers(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
         let writable = self.socket.is_writable();
         if writable && let Some(done) = self.held.pop_front() {
             return Poll::Ready(done);
         }
-        while let Poll::Ready(Some(done)) = Pin::new(&mut self.handlers).poll_next(cx) {
+        while let Poll::Ready(Some(done)) = Pin::new(&mut self.running).poll_next(cx) {
             if writable {
                 return Poll::Ready(done);
             }
@@ -224,12 +261,12 @@ impl<H: Handler> Task<H> {
         Poll::Pending
     }
 
-    /// What others and the client want.
-    fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+    /// What others and the client want. `drained`: the client was just asked.
+    fn poll_sources(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
         if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
             return Poll::Ready(Wake::Input(input));
         }
-        self.poll_incoming(cx).map(Wake::Incoming)
+        if drained { Poll::Pending } else { self.poll_incoming(cx).map(Wake::Incoming) }
     }
 
     /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
@@ -259,22 +296,16 @@ impl<H: Handler> Task<H> {
                         return Some(End::Broken);
                     }
                 }
-                Action::Request(request) => {
-                    let (handler, connection) = (self.handler.clone(), self.connection.clone());
-                    self.start(async move {
-                        let work = || handler.request(&connection, request.content);
-                        let result = caught(work, "request").await;
-                        Done::Request(request.id, result.unwrap_or(Err(RequestError::Internal)))
-                    })
-                    .await;
+                Action::Request(server::Request { id, content }) => {
+                    let started = start(&mut *self.requests, content).await;
+                    let done = move |result: Option<Reply>| {
+                        Done::Request(id, result.unwrap_or(Err(RequestError::Internal)))
+                    };
+                    self.started(started, done);
                 }
-                Action::Signal(signal) => {
-                    let (handler, connection) = (self.handler.clone(), self.connection.clone());
-                    self.start(async move {
-                        caught(|| handler.signal(&connection, signal.content), "signal").await;
-                        Done::Signal(signal.id)
-                    })
-                    .await;
+                Action::Signal(server::Signal { id, content }) => {
+                    let started = start(&mut *self.signals, content).await;
+                    self.started(started, move |_| Done::Signal(id));
                 }
                 Action::Session(command) => {
                     self.hub.handle(self.connection.connection_id(), command);
@@ -302,26 +333,29 @@ impl<H: Handler> Task<H> {
         None
     }
 
-    /// Starts a handler. One that is ready at once is done right here.
-    async fn start(&mut self, work: impl Future<Output = Done> + Send + 'static) {
-        let mut work = work.boxed();
-        match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-            Poll::Ready(done) if self.socket.is_writable() => self.take_done(done),
-            Poll::Ready(done) => self.held.push_back(done),
-            Poll::Pending => self.handlers.push(work),
+    /// A handler was started. One that was ready at once is done right here.
+    fn started<T: 'a>(
+        &mut self,
+        started: Started<'a, T>,
+        done: impl FnOnce(Option<T>) -> Done + Send + 'a,
+    ) {
+        match started {
+            Started::Done(result) if self.socket.is_writable() => self.take_done(done(result)),
+            Started::Done(result) => self.held.push_back(done(result)),
+            Started::Running(rest) => self.running.push(rest.map(done).boxed()),
         }
     }
 
     fn start_connected(&self) {
-        let (handler, connection) = (self.handler.clone(), self.connection.clone());
-        self.handlers.push(Box::pin(async move {
-            caught(|| handler.connected(&connection), "connected").await;
+        let (handler, connection) = (self.handler, self.connection);
+        self.running.push(Box::pin(async move {
+            caught(|| handler.connected(connection), "connected").await;
             Done::Connected
         }));
     }
 
     fn take_incoming(&mut self, incoming: Incoming) -> Option<End> {
-        let now = self.hub.clock.now();
+        let now = self.now;
         match incoming {
             Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
             Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
@@ -369,7 +403,7 @@ impl<H: Handler> Task<H> {
         let now = self.hub.clock.now();
         match input {
             Input::Signal { name, payload } => {
-                self.signals += name.len() + payload.len();
+                self.fed_signals += name.len() + payload.len();
                 if let Err(error) = self.machine.signal(&name, &payload, &mut self.out) {
                     tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
                 }
@@ -419,13 +453,14 @@ impl<H: Handler> Task<H> {
     }
 }
 
-/// Runs something of the application; nothing if it panics, be it before its future exists.
-async fn caught<F: Future>(work: impl FnOnce() -> F, what: &str) -> Option<F::Output> {
-    let result = AssertUnwindSafe(async { work().await }).catch_unwind().await;
-    if result.is_err() {
-        tracing::error!("the handler for \"{what}\" panicked");
-    }
-    result.ok()
+/// Starts a handler on a message.
+async fn start<'a, T>(on: &mut (dyn Start<'a, T> + 'a), content: Content) -> Started<'a, T> {
+    let mut content = Some(content);
+    poll_fn(|cx| match content.take() {
+        Some(content) => Poll::Ready(on.start(content, cx)),
+        None => Poll::Pending,
+    })
+    .await
 }
 
 /// Answers a caller, who may have lost interest.

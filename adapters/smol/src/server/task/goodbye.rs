@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use smol::future::{or, zip};
 use wwr::server::CloseReason;
 
-use super::{Handlers, Task};
+use super::{Running, Task};
 use crate::clock::sleep;
 use crate::server::handler::Handler;
 use crate::server::hub::Stage;
@@ -34,14 +34,14 @@ pub(super) enum End {
     Aborted,
 }
 
-impl<H: Handler> Task<H> {
+impl<H: Handler> Task<'_, H> {
     /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
     /// has gone.
     pub(super) async fn say_goodbye(self, end: End) {
         let id = self.connection.id();
-        let Self { hub, socket, handlers, patience, reading, .. } = self;
+        let Self { hub, socket, running, patience, reading, .. } = self;
         let enough = or(sleep(patience.drain), hub.reaches(Stage::Overdue));
-        let handlers = finish(handlers, enough);
+        let handlers = finish(running, enough);
         match end {
             End::Closed(reason) => {
                 tracing::debug!(connection = id, ?reason, "closed");
@@ -74,7 +74,7 @@ impl<H: Handler> Task<H> {
 }
 
 /// Lets handlers run on whose client has gone.
-async fn finish(mut handlers: Handlers, patience: impl Future<Output = ()>) {
+async fn finish(mut handlers: Running<'_>, patience: impl Future<Output = ()>) {
     if handlers.is_empty() {
         return;
     }

@@ -1,0 +1,165 @@
+//! Handlers of the application: started in room that is used again, boxed only if they have to wait.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use wwr::Content;
+
+/// What the application does with messages of one kind.
+pub(super) trait Start<'a, T>: Send {
+    /// Starts on a message.
+    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T>;
+
+    /// Gives back the room that is kept for the next message.
+    fn shrink(&mut self);
+}
+
+/// What became of a handler when it was started. Without a result, it panicked.
+pub(super) enum Started<'a, T> {
+    Done(Option<T>),
+    Running(BoxFuture<'a, Option<T>>),
+}
+
+/// Handlers whose futures are of one type, so that one can take the place of another.
+pub(super) struct Handlers<M, F> {
+    make: M,
+    /// For the log.
+    name: &'static str,
+    room: Option<Pin<Box<Option<F>>>>,
+}
+
+impl<M: Fn(Content) -> F, F: Future> Handlers<M, F> {
+    /// Handlers that `make` makes.
+    pub(super) const fn new(name: &'static str, make: M) -> Self {
+        Self { make, name, room: None }
+    }
+}
+
+impl<'a, M, F, T> Start<'a, T> for Handlers<M, F>
+where
+    M: Fn(Content) -> F + Send,
+    F: Future<Output = T> + Send + 'a,
+    T: 'a,
+{
+    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
+        let mut room = self.room.take().unwrap_or_else(|| Box::pin(None));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            room.set(Some((self.make)(content)));
+            let polled = poll(room.as_mut(), cx);
+            if polled.is_ready() {
+                room.set(None);
+            }
+            polled
+        }));
+        match polled {
+            Ok(Poll::Ready(result)) => {
+                self.room = Some(room);
+                Started::Done(Some(result))
+            }
+            Ok(Poll::Pending) => {
+                let name = self.name;
+                let rest = poll_fn(move |cx| poll(room.as_mut(), cx));
+                Started::Running(Box::pin(async move { caught(|| rest, name).await }))
+            }
+            Err(_) => {
+                tracing::error!("the handler for \"{}\" panicked", self.name);
+                Started::Done(None)
+            }
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.room = None;
+    }
+}
+
+fn poll<F: Future>(room: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    match room.as_pin_mut() {
+        Some(work) => work.poll(cx),
+        None => Poll::Pending,
+    }
+}
+
+/// Runs something of the application; nothing if it panics, be it before its future exists.
+pub(super) async fn caught<F: Future>(work: impl FnOnce() -> F, name: &str) -> Option<F::Output> {
+    let result = AssertUnwindSafe(async { work().await }).catch_unwind().await;
+    if result.is_err() {
+        tracing::error!("the handler for \"{name}\" panicked");
+    }
+    result.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    use smol::future::{block_on, yield_now};
+    use wwr::Payload;
+
+    use super::*;
+
+    /// Waits as often as the payload is long; none may be there at once, `!` panics.
+    fn handlers(dropped: Arc<AtomicUsize>) -> Box<dyn Start<'static, usize>> {
+        struct Counted(Arc<AtomicUsize>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Box::new(Handlers::new("test", move |content: Content| {
+            let counted = Counted(dropped.clone());
+            async move {
+                let _counted = counted;
+                assert_ne!(content.name(), b"!");
+                for _ in content.payload() {
+                    yield_now().await;
+                }
+                content.payload().len()
+            }
+        }))
+    }
+
+    fn start(on: &mut dyn Start<'static, usize>, name: &str, length: usize) -> Option<usize> {
+        let content = Content::new(name.as_bytes(), &Payload::binary(vec![0; length])).unwrap();
+        match on.start(content, &mut Context::from_waker(Waker::noop())) {
+            Started::Done(result) => {
+                assert!(result.is_none() || length == 0);
+                result
+            }
+            Started::Running(rest) => {
+                assert!(length > 0);
+                block_on(rest)
+            }
+        }
+    }
+
+    #[test]
+    fn each_has_its_result_and_is_dropped_once() {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let mut handlers = handlers(dropped.clone());
+        for (count, length) in [0, 0, 3, 0, 1, 2, 0].into_iter().enumerate() {
+            assert_eq!(start(&mut *handlers, "a", length), Some(length));
+            assert_eq!(dropped.load(Ordering::Relaxed), count + 1);
+            if count == 3 {
+                handlers.shrink();
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_panics_harms_no_other() {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let mut handlers = handlers(dropped.clone());
+        assert_eq!(start(&mut *handlers, "a", 0), Some(0));
+        assert_eq!(start(&mut *handlers, "!", 0), None);
+        assert_eq!(start(&mut *handlers, "a", 1), Some(1));
+        assert_eq!(start(&mut *handlers, "a", 0), Some(0));
+        assert_eq!(dropped.load(Ordering::Relaxed), 4);
+    }
+}
