@@ -189,7 +189,7 @@ impl<H: Handler> Inner<H> {
         };
         let limits = &self.limits;
         let (size, stall) = (limits.max_message_size, limits.stall_timeout);
-        let socket = WebSocket::new(socket, read, Role::Server, size, stall).await;
+        let socket = WebSocket::new(socket, read, Role::Server, size, stall);
         let Agreed { machine: config, observed, info } = agreed;
         let mut out = Actions::new();
         let now = self.hub.clock.now();
