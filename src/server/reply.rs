@@ -17,7 +17,7 @@ pub(super) fn payload(peer: &Peer, id: Identifier, payload: &Payload, out: &mut 
     match fits {
         Ok(()) => {
             let frame = out.encoder.reply(id, payload);
-            out.push(Action::Send(frame));
+            out.push_with(|| Action::Send(frame));
         }
         Err(too_large) => oversized(id, too_large, out),
     }

@@ -17,11 +17,11 @@ impl Connection {
         match decode(self.peer.read_as(), frame) {
             Ok(Message::Signal(content)) => {
                 let id = self.in_flight.start_signal();
-                out.push(Action::Signal(Signal { id, content }));
+                out.push_with(|| Action::Signal(Signal { id, content }));
             }
             Ok(Message::Request { id, content }) => {
                 let id = self.in_flight.start_request(id);
-                out.push(Action::Request(Request { id, content }));
+                out.push_with(|| Action::Request(Request { id, content }));
             }
             Ok(Message::RestoreSession { id, key }) => {
                 self.session.restore(&self.peer, id, &key, out);
