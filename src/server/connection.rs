@@ -137,7 +137,9 @@ impl Connection {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        if frame == [Kind::Heartbeat.as_byte()][..] {
+        if let [byte] = frame[..]
+            && byte == Kind::Heartbeat.as_byte()
+        {
             return self.heartbeat(out);
         }
         match self.phase {
@@ -398,7 +400,14 @@ impl Connection {
     }
 
     /// Dispatches what waits, as far as allowed, and finishes closing if nothing runs any more.
+    #[inline]
     fn proceed(&mut self, out: &mut Out) {
+        if !matches!(self.phase, Phase::Open) || !self.waiting.is_empty() {
+            self.catch_up(out);
+        }
+    }
+
+    fn catch_up(&mut self, out: &mut Out) {
         while matches!(self.phase, Phase::Open) && self.may_dispatch() {
             let Some(frame) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= frame.len();

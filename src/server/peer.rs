@@ -62,7 +62,7 @@ impl Peer {
 
     /// Whether a message of this length may be sent (protocol §4.6).
     pub(super) const fn reads(&self, length: usize) -> Result<(), TooLarge> {
-        if self.rules().bounded_by_buffer && length > self.buffer {
+        if length > self.buffer && self.rules().bounded_by_buffer {
             return Err(TooLarge { length, buffer: self.buffer });
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Peer {
 
     /// Whether a message of this length is longer than what may be received.
     pub(super) const fn exceeds(&self, length: usize) -> bool {
-        self.rules().strict && length > self.buffer
+        length > self.buffer && self.rules().strict
     }
 
     pub(super) fn reads_signal(
