@@ -75,6 +75,13 @@ impl<A> Actions<A> {
     pub(crate) fn push(&mut self, action: A) {
         self.list.push_back(action);
     }
+
+    /// As [`push`](Self::push), for actions that are many: makes room first and the action then, in
+    /// its place, so that it is not copied there at once after it was written.
+    #[inline]
+    pub(crate) fn push_with(&mut self, make: impl FnOnce() -> A) {
+        self.list.extend(core::iter::once_with(make));
+    }
 }
 
 impl<A> Default for Actions<A> {

@@ -8,7 +8,10 @@ use crate::session;
 use crate::wire::Content;
 
 /// What the host does for a [`Connection`](super::Connection), in the order of the list.
+///
+/// The tag takes a word, so that what follows is moved in whole words.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(u64)]
 pub enum Action {
     /// Send this as one binary WebSocket message. Sending may be delayed until nothing more is
     /// ready to be handled, so that many messages go out in one write.

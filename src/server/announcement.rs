@@ -126,6 +126,11 @@ impl Announcement {
         self.read_timeout
     }
 
+    /// The longest message to and from 2.0 peers, in bytes, as announced.
+    pub(super) const fn message_buffer_bytes(&self) -> u32 {
+        self.message_buffer
+    }
+
     /// The longest message to and from 2.0 peers, in bytes, as [`check_signal`] wants it.
     ///
     /// [`check_signal`]: crate::wire::check_signal
@@ -146,7 +151,7 @@ impl Announcement {
 }
 
 /// A read timeout as far as 1.5 peers can be told of it.
-pub(super) const fn at_least_a_second(read_timeout: Duration) -> Duration {
+const fn at_least_a_second(read_timeout: Duration) -> Duration {
     if read_timeout.as_secs() == 0 { Duration::from_secs(1) } else { read_timeout }
 }
 

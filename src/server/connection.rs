@@ -20,7 +20,7 @@ use super::watch::{Silence, Watch};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
-use crate::time::{Instant, UnixTime};
+use crate::time::{Instant, Span, UnixTime};
 use crate::wire::{Kind, Name, Payload};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
@@ -75,11 +75,11 @@ pub struct Connection {
 /// What of the [`Config`] is needed after the start.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    concurrency: usize,
-    waiting_messages: usize,
-    waiting_bytes: usize,
+    concurrency: u16,
+    waiting_messages: u16,
+    waiting_bytes: u32,
     ignored_in_a_row: u32,
-    drain_timeout: Duration,
+    drain_timeout: Span,
 }
 
 /// Where a connection stands in its life.
@@ -137,7 +137,9 @@ impl Connection {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        if frame == [Kind::Heartbeat.as_byte()][..] {
+        if let [byte] = frame[..]
+            && byte == Kind::Heartbeat.as_byte()
+        {
             return self.heartbeat(out);
         }
         match self.phase {
@@ -387,18 +389,27 @@ impl Connection {
     }
 
     fn has_room(&self) -> bool {
-        let bytes = self.waiting.is_empty() || self.waiting_bytes < self.limits.waiting_bytes;
-        bytes && self.waiting.len() < self.limits.waiting_messages
+        let bytes =
+            self.waiting.is_empty() || self.waiting_bytes < self.limits.waiting_bytes as usize;
+        bytes && self.waiting.len() < usize::from(self.limits.waiting_messages)
     }
 
     /// Whether the next message may be handled: a handler may start, and no session message of the
     /// client is half done.
     fn may_dispatch(&self) -> bool {
-        self.in_flight.len() < self.limits.concurrency && !self.session.holds_up_messages()
+        self.in_flight.len() < usize::from(self.limits.concurrency)
+            && !self.session.holds_up_messages()
     }
 
     /// Dispatches what waits, as far as allowed, and finishes closing if nothing runs any more.
+    #[inline]
     fn proceed(&mut self, out: &mut Out) {
+        if !matches!(self.phase, Phase::Open) || !self.waiting.is_empty() {
+            self.catch_up(out);
+        }
+    }
+
+    fn catch_up(&mut self, out: &mut Out) {
         while matches!(self.phase, Phase::Open) && self.may_dispatch() {
             let Some(frame) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= frame.len();
@@ -458,11 +469,11 @@ impl fmt::Debug for Connection {
 impl Limits {
     fn of(config: &Config) -> Self {
         Self {
-            concurrency: usize::from(config.concurrency.get()),
-            waiting_messages: usize::from(config.max_waiting_messages.get()),
-            waiting_bytes: config.max_waiting_bytes as usize,
+            concurrency: config.concurrency.get(),
+            waiting_messages: config.max_waiting_messages.get(),
+            waiting_bytes: config.max_waiting_bytes,
             ignored_in_a_row: config.max_ignored_in_a_row.get(),
-            drain_timeout: config.drain_timeout,
+            drain_timeout: config.drain_timeout.into(),
         }
     }
 }

@@ -50,15 +50,18 @@ impl InFlight {
         self.running == 0
     }
 
+    #[inline]
     pub(super) fn start_request(&mut self, id: Identifier) -> RequestId {
         RequestId(self.start(SlotContent::Request(id)))
     }
 
+    #[inline]
     pub(super) fn start_signal(&mut self) -> SignalId {
         SignalId(self.start(SlotContent::Signal))
     }
 
     /// Ends a request; gives the client's identifier, or nothing if it had ended before.
+    #[inline]
     pub(super) fn end_request(&mut self, id: RequestId) -> Option<Identifier> {
         match self.content(id.0)? {
             SlotContent::Request(identifier) => {
@@ -70,6 +73,7 @@ impl InFlight {
     }
 
     /// Ends a signal; whether it was running.
+    #[inline]
     pub(super) fn end_signal(&mut self, id: SignalId) -> bool {
         match self.content(id.0) {
             Some(SlotContent::Signal) => {

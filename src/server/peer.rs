@@ -12,7 +12,7 @@ pub(super) struct Peer {
     dialect: Dialect,
     strict: bool,
     /// The size of the message buffer that is announced, in bytes.
-    buffer: usize,
+    buffer: u32,
 }
 
 /// A message is longer than the peer reads.
@@ -30,8 +30,12 @@ impl Peer {
             protocol: config.protocol,
             dialect: config.protocol.classify(observed),
             strict: config.strict,
-            buffer: config.announced.message_buffer_size(),
+            buffer: config.announced.message_buffer_bytes(),
         }
+    }
+
+    const fn buffer(&self) -> usize {
+        self.buffer as usize
     }
 
     pub(super) const fn dialect(&self) -> Dialect {
@@ -62,15 +66,15 @@ impl Peer {
 
     /// Whether a message of this length may be sent (protocol §4.6).
     pub(super) const fn reads(&self, length: usize) -> Result<(), TooLarge> {
-        if self.rules().bounded_by_buffer && length > self.buffer {
-            return Err(TooLarge { length, buffer: self.buffer });
+        if length > self.buffer() && self.rules().bounded_by_buffer {
+            return Err(TooLarge { length, buffer: self.buffer() });
         }
         Ok(())
     }
 
     /// Whether a message of this length is longer than what may be received.
     pub(super) const fn exceeds(&self, length: usize) -> bool {
-        self.rules().strict && length > self.buffer
+        length > self.buffer() && self.rules().strict
     }
 
     pub(super) fn reads_signal(
@@ -78,6 +82,6 @@ impl Peer {
         name: &Name,
         payload: &Payload,
     ) -> Result<(), UnreadableSignal> {
-        check_signal(self.dialect, self.buffer, name, payload)
+        check_signal(self.dialect, self.buffer(), name, payload)
     }
 }

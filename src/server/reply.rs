@@ -11,12 +11,13 @@ type Out = Actions<Action>;
 
 /// The reply to a request that succeeded, if the peer can read one of that length. Otherwise the
 /// peer gets an internal error (unlike Q20-08).
+#[inline]
 pub(super) fn payload(peer: &Peer, id: Identifier, payload: &Payload, out: &mut Out) -> bool {
     let fits = peer.reads(length::reply(payload));
     match fits {
         Ok(()) => {
             let frame = out.encoder.reply(id, payload);
-            out.push(Action::Send(frame));
+            out.push_with(|| Action::Send(frame));
         }
         Err(too_large) => oversized(id, too_large, out),
     }
@@ -29,6 +30,7 @@ pub(super) fn done(id: Identifier, out: &mut Out) {
     out.push(Action::Send(frame));
 }
 
+#[cold]
 fn oversized(id: Identifier, TooLarge { length, buffer }: TooLarge, out: &mut Out) {
     out.push(Action::ReplyTooLarge { length, buffer });
     special(id, SpecialReply::InternalError, out);

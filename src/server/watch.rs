@@ -1,12 +1,8 @@
 //! Notices that a peer has gone silent.
 
-use core::time::Duration;
-
-use super::announcement::at_least_a_second;
 use super::config::Config;
-use super::pings::Pings;
 use crate::dialect::{Dialect, Liveness};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 
 /// The watch over one peer. What the peer sends only takes note of the time; the deadline is moved
 /// when it has come, so that a host need not re-arm its timer for each message.
@@ -29,7 +25,14 @@ pub(super) struct Watch {
 struct Limits {
     pings: Option<Pings>,
     /// That of 2.0.
-    read_timeout: Duration,
+    read_timeout: Span,
+}
+
+/// [`Pings`](super::pings::Pings), as they are kept.
+#[derive(Clone, Copy, Debug)]
+struct Pings {
+    after: Span,
+    patience: Span,
 }
 
 /// How long a peer may be silent, and what then.
@@ -37,7 +40,7 @@ struct Limits {
 enum Limit {
     None,
     Ping(Pings),
-    Gone(Duration),
+    Gone(Span),
 }
 
 /// What is to be done about a silent peer.
@@ -50,8 +53,12 @@ pub(super) enum Silence {
 
 impl Watch {
     pub(super) fn new(config: &Config, dialect: Dialect, now: Instant) -> Self {
-        let limits =
-            Limits { pings: config.pings, read_timeout: config.announced.read_timeout_2_0() };
+        let limits = Limits {
+            pings: config
+                .pings
+                .map(|pings| Pings { after: pings.after.into(), patience: pings.patience.into() }),
+            read_timeout: config.announced.read_timeout_2_0().into(),
+        };
         let mut watch =
             Self { limits, heard: now, pinged: None, unread: false, served: false, due: None };
         watch.set(dialect);
@@ -138,12 +145,12 @@ impl Watch {
 }
 
 impl Limits {
-    const fn of(&self, dialect: Dialect) -> Limit {
+    fn of(&self, dialect: Dialect) -> Limit {
         match (dialect.rules().liveness, self.pings) {
             (Liveness::Pings, Some(pings)) => Limit::Ping(pings),
             (Liveness::Pings, None) => Limit::None,
             (Liveness::ReadTimeout, _) => match dialect {
-                Dialect::V1_5 => Limit::Gone(at_least_a_second(self.read_timeout)),
+                Dialect::V1_5 => Limit::Gone(self.read_timeout.max(Span::SECOND)),
                 Dialect::V1_4 | Dialect::V2_0 | Dialect::Unknown => Limit::Gone(self.read_timeout),
             },
         }

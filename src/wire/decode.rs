@@ -59,14 +59,14 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
         Kind::ReplySessionsDisabled => frame.special(SpecialReply::SessionsDisabled),
         Kind::ReplyProtocolError => frame.special(SpecialReply::ProtocolError),
         Kind::SessionCreated => frame.session_created(),
-        Kind::SessionClosed => frame.exactly(1).map(|_| Message::SessionClosed),
-        Kind::Heartbeat => frame.exactly(1).map(|_| Message::Heartbeat),
+        Kind::SessionClosed => frame.exactly(1).map(|()| Message::SessionClosed),
+        Kind::Heartbeat => frame.exactly(1).map(|()| Message::Heartbeat),
         Kind::CloseSession => {
-            let frame = frame.exactly(PREFIX)?;
+            frame.exactly(PREFIX)?;
             Ok(Message::CloseSession { id: frame.identifier() })
         }
         Kind::RestoreSession => {
-            let frame = frame.at_least(PREFIX + 1)?;
+            frame.at_least(PREFIX + 1)?;
             Ok(Message::RestoreSession { id: frame.identifier(), key: frame.rest(PREFIX) })
         }
         Kind::AcceptConf => frame.accept_conf(),
@@ -80,6 +80,7 @@ struct Frame {
 }
 
 impl Frame {
+    #[cold]
     fn malformed(&self, identifier: Option<Identifier>, reason: Malformation) -> DecodeError {
         DecodeError::Malformed { kind: self.kind, identifier, reason }
     }
@@ -88,26 +89,26 @@ impl Frame {
         self.bytes.len()
     }
 
-    /// The frame if it has `least` bytes or more.
-    fn at_least(self, least: usize) -> Result<Self, DecodeError> {
+    /// Refuses a frame of fewer than `least` bytes.
+    fn at_least(&self, least: usize) -> Result<(), DecodeError> {
         if self.len() >= least {
-            return Ok(self);
+            return Ok(());
         }
         Err(self.malformed(None, Malformation::TooShort { length: self.len(), least }))
     }
 
-    /// The frame if it has `exact` bytes.
-    fn exactly(self, exact: usize) -> Result<Self, DecodeError> {
+    /// Refuses a frame that has not `exact` bytes.
+    fn exactly(&self, exact: usize) -> Result<(), DecodeError> {
         if self.len() == exact {
-            return Ok(self);
+            return Ok(());
         }
         Err(self.malformed(None, Malformation::WrongLength { length: self.len(), exact }))
     }
 
-    /// The frame if its length is even, as that of all UTF-16 messages.
-    fn even(self) -> Result<Self, DecodeError> {
+    /// Refuses a frame of an odd number of bytes, which no UTF-16 message has.
+    fn even(&self) -> Result<(), DecodeError> {
         if self.len().is_multiple_of(2) {
-            return Ok(self);
+            return Ok(());
         }
         Err(self.malformed(None, Malformation::OddUtf16 { length: self.len() }))
     }
@@ -139,87 +140,92 @@ impl Frame {
 
     /// Refuses a frame shorter than `least`, which its name of `name_length` bytes asks for.
     fn holds_name(
-        self,
+        &self,
         identifier: Option<Identifier>,
         name_length: u8,
         least: usize,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<(), DecodeError> {
         if self.len() >= least {
-            return Ok(self);
+            return Ok(());
         }
         let length = self.len();
         Err(self.malformed(identifier, Malformation::NamePastEnd { name_length, least, length }))
     }
 
     fn signal(self, dialect: Dialect, encoding: Encoding) -> Result<Message, DecodeError> {
-        let frame = self.at_least(3)?;
-        let name_length = frame.byte(1);
+        self.at_least(3)?;
+        let name_length = self.byte(1);
         let payload = usize::from(!dialect.rules().accepts_name_only_signals);
-        let frame = frame.holds_name(None, name_length, 2 + usize::from(name_length) + payload)?;
-        Ok(Message::Signal(Content::checked(frame.rest(2), name_length, false, encoding)))
+        self.holds_name(None, name_length, 2 + usize::from(name_length) + payload)?;
+        Ok(Message::Signal(Content::checked(self.rest(2), name_length, false, encoding)))
     }
 
     fn signal_utf16(self) -> Result<Message, DecodeError> {
-        let frame = self.at_least(4)?.even()?;
-        let name_length = frame.byte(1);
+        self.at_least(4)?;
+        self.even()?;
+        let name_length = self.byte(1);
         let padded = name_length % 2 == 1;
         let offset = 2 + usize::from(name_length) + usize::from(padded);
-        let frame = frame.holds_name(None, name_length, offset + 2)?;
-        Ok(Message::Signal(Content::checked(frame.rest(2), name_length, padded, Encoding::Utf16)))
+        self.holds_name(None, name_length, offset + 2)?;
+        Ok(Message::Signal(Content::checked(self.rest(2), name_length, padded, Encoding::Utf16)))
     }
 
     fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
-        let mut frame = self.at_least(NAMED_PREFIX + 1)?;
+        self.at_least(NAMED_PREFIX + 1)?;
         if encoding == Encoding::Utf16 {
-            frame = frame.even()?;
+            self.even()?;
         }
-        let id = frame.identifier();
-        let name_length = frame.byte(PREFIX);
+        let id = self.identifier();
+        let name_length = self.byte(PREFIX);
         let named = NAMED_PREFIX + usize::from(name_length);
-        let frame = frame.holds_name(Some(id), name_length, named)?;
+        self.holds_name(Some(id), name_length, named)?;
         // The length is even, so that the padding after a name of odd length is there.
         let padded = encoding == Encoding::Utf16 && name_length % 2 == 1;
-        let content = Content::checked(frame.rest(NAMED_PREFIX), name_length, padded, encoding);
+        let content = Content::checked(self.rest(NAMED_PREFIX), name_length, padded, encoding);
         Ok(Message::Request { id, content })
     }
 
     fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
-        let (frame, offset) = match encoding {
-            Encoding::Binary | Encoding::Utf8 => (self.at_least(PREFIX)?, PREFIX),
-            Encoding::Utf16 => (self.at_least(PREFIX + 1)?.even()?, PREFIX + 1),
+        let offset = match encoding {
+            Encoding::Binary | Encoding::Utf8 => PREFIX,
+            Encoding::Utf16 => PREFIX + 1,
         };
-        let id = frame.identifier();
-        Ok(Message::Reply { id, payload: Payload::checked(encoding, frame.rest(offset)) })
+        self.at_least(offset)?;
+        if encoding == Encoding::Utf16 {
+            self.even()?;
+        }
+        let id = self.identifier();
+        Ok(Message::Reply { id, payload: Payload::checked(encoding, self.rest(offset)) })
     }
 
     fn error_reply(self) -> Result<Message, DecodeError> {
-        let frame = self.at_least(NAMED_PREFIX + 1)?;
-        let id = frame.identifier();
-        let code_length = frame.byte(PREFIX);
+        self.at_least(NAMED_PREFIX + 1)?;
+        let id = self.identifier();
+        let code_length = self.byte(PREFIX);
         if code_length == 0 {
-            return Err(frame.malformed(Some(id), Malformation::EmptyCode));
+            return Err(self.malformed(Some(id), Malformation::EmptyCode));
         }
         let least = NAMED_PREFIX + usize::from(code_length);
-        let frame = frame.holds_name(Some(id), code_length, least)?;
-        let error = ErrorReply::checked(frame.rest(NAMED_PREFIX), code_length);
+        self.holds_name(Some(id), code_length, least)?;
+        let error = ErrorReply::checked(self.rest(NAMED_PREFIX), code_length);
         Ok(Message::ErrorReply { id, error })
     }
 
     fn special(self, reply: SpecialReply) -> Result<Message, DecodeError> {
-        let frame = self.at_least(PREFIX)?;
-        Ok(Message::SpecialReply { id: frame.identifier(), reply })
+        self.at_least(PREFIX)?;
+        Ok(Message::SpecialReply { id: self.identifier(), reply })
     }
 
     fn session_created(self) -> Result<Message, DecodeError> {
-        let frame = self.at_least(2)?;
-        Ok(Message::SessionCreated { object: frame.rest(1) })
+        self.at_least(2)?;
+        Ok(Message::SessionCreated { object: self.rest(1) })
     }
 
     fn accept_conf(self) -> Result<Message, DecodeError> {
-        let frame = self.at_least(11)?;
-        let (major, minor) = (frame.byte(1), frame.byte(2));
-        let (read_timeout_ms, message_buffer_size) = (frame.word(3), frame.word(7));
-        let sub_protocol = Some(frame.rest(11)).filter(|name| !name.is_empty());
+        self.at_least(11)?;
+        let (major, minor) = (self.byte(1), self.byte(2));
+        let (read_timeout_ms, message_buffer_size) = (self.word(3), self.word(7));
+        let sub_protocol = Some(self.rest(11)).filter(|name| !name.is_empty());
         Ok(Message::AcceptConf(AcceptConf {
             major,
             minor,

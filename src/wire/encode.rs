@@ -67,14 +67,16 @@ impl Encoder {
         Ok(match message {
             Message::Signal(content) => {
                 check_name(content.name()).map_err(ComposeError::InvalidName)?;
-                self.named(kind, None, content.encoding(), content.name(), content.payload())
+                let head = [kind.as_byte(), content.name_length()];
+                self.named(&head, content.encoding(), content.name(), content.payload())
             }
             Message::Request { id, content } => {
                 check_name(content.name()).map_err(ComposeError::InvalidName)?;
                 if content.name().is_empty() && content.payload().is_empty() {
                     return Err(ComposeError::EmptyRequest);
                 }
-                self.named(kind, Some(*id), content.encoding(), content.name(), content.payload())
+                let head = requesting(kind, *id, content.name_length());
+                self.named(&head, content.encoding(), content.name(), content.payload())
             }
             Message::Reply { id, payload } => self.reply(*id, payload),
             Message::ErrorReply { id, error } => {
@@ -93,19 +95,22 @@ impl Encoder {
 
     pub(crate) fn signal(&mut self, name: &Name, payload: &Payload) -> Bytes {
         let kind = Kind::signal(payload.encoding());
-        self.named(kind, None, payload.encoding(), name.as_bytes(), payload.as_bytes())
+        let head = [kind.as_byte(), name.len() as u8];
+        self.named(&head, payload.encoding(), name.as_bytes(), payload.as_bytes())
     }
 
     /// Name and payload must not both be empty: no server reads that.
     pub(crate) fn request(&mut self, id: Identifier, name: &Name, payload: &Payload) -> Bytes {
         let kind = Kind::request(payload.encoding());
-        self.named(kind, Some(id), payload.encoding(), name.as_bytes(), payload.as_bytes())
+        let head = requesting(kind, id, name.len() as u8);
+        self.named(&head, payload.encoding(), name.as_bytes(), payload.as_bytes())
     }
 
+    #[inline]
     pub(crate) fn reply(&mut self, id: Identifier, payload: &Payload) -> Bytes {
+        let head = identified(Kind::reply(payload.encoding()), id);
         self.write(length::reply(payload), |out| {
-            out.put_u8(Kind::reply(payload.encoding()).as_byte());
-            out.put_slice(id.as_bytes());
+            out.put_slice(&head);
             if payload.encoding() == Encoding::Utf16 {
                 out.put_u8(0);
             }
@@ -156,23 +161,11 @@ impl Encoder {
         })
     }
 
-    /// A signal or a request; the name has at most 255 bytes.
-    fn named(
-        &mut self,
-        kind: Kind,
-        id: Option<Identifier>,
-        encoding: Encoding,
-        name: &[u8],
-        payload: &[u8],
-    ) -> Bytes {
-        let prefix = 2 + id.map_or(0, |id| id.as_bytes().len());
-        let length = prefix + length::named(encoding, name.len(), payload.len());
+    /// A signal or a request: what precedes the name, which has at most 255 bytes, and the rest.
+    fn named(&mut self, head: &[u8], encoding: Encoding, name: &[u8], payload: &[u8]) -> Bytes {
+        let length = head.len() + length::named(encoding, name.len(), payload.len());
         self.write(length, |out| {
-            out.put_u8(kind.as_byte());
-            if let Some(id) = id {
-                out.put_slice(id.as_bytes());
-            }
-            out.put_u8(name.len() as u8);
+            out.put_slice(head);
             out.put_slice(name);
             if length::is_padded(encoding, name.len()) {
                 out.put_u8(0);
@@ -193,15 +186,16 @@ impl Encoder {
     }
 
     fn identified(&mut self, kind: Kind, id: Identifier, rest: &[u8]) -> Bytes {
-        self.write(length::IDENTIFIED + rest.len(), |out| {
-            out.put_u8(kind.as_byte());
-            out.put_slice(id.as_bytes());
+        let head = identified(kind, id);
+        self.write(head.len() + rest.len(), |out| {
+            out.put_slice(&head);
             out.put_slice(rest);
         })
     }
 
     /// Writes `length` bytes into the chunk, or into memory of their own if they are many: a large
     /// message shall not keep a chunk alive, nor a chunk be thrown away for one.
+    #[inline]
     fn write(&mut self, length: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
         if length > CHUNK / 4 {
             let mut own = BytesMut::with_capacity(length);
@@ -215,6 +209,18 @@ impl Encoder {
         fill(chunk);
         chunk.split().freeze()
     }
+}
+
+/// Type, identifier, and the length of the name.
+fn requesting(kind: Kind, id: Identifier, name: u8) -> [u8; length::IDENTIFIED + 1] {
+    let [a, b, c, d, e, f, g, h] = *id.as_bytes();
+    [kind.as_byte(), a, b, c, d, e, f, g, h, name]
+}
+
+/// Type and identifier.
+fn identified(kind: Kind, id: Identifier) -> [u8; length::IDENTIFIED] {
+    let [a, b, c, d, e, f, g, h] = *id.as_bytes();
+    [kind.as_byte(), a, b, c, d, e, f, g, h]
 }
 
 #[cfg(test)]

@@ -79,11 +79,10 @@ impl Kind {
 
     /// Whether peers of `dialect` know this kind.
     pub const fn is_known_in(self, dialect: Dialect) -> bool {
-        let rules = dialect.rules();
         match self {
-            Self::ReplyProtocolError => rules.knows_protocol_error,
-            Self::AcceptConf => rules.knows_accept_conf,
-            Self::Heartbeat => rules.knows_heartbeat,
+            Self::ReplyProtocolError => dialect.rules().knows_protocol_error,
+            Self::AcceptConf => dialect.rules().knows_accept_conf,
+            Self::Heartbeat => dialect.rules().knows_heartbeat,
             _ => true,
         }
     }

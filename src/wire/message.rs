@@ -186,6 +186,11 @@ impl Content {
         Self { data, name_length, padded, encoding }
     }
 
+    /// How many bytes the name has.
+    pub(crate) const fn name_length(&self) -> u8 {
+        self.name_length
+    }
+
     fn payload_offset(&self) -> usize {
         usize::from(self.name_length) + usize::from(self.padded)
     }
@@ -220,6 +225,7 @@ impl Content {
     }
 
     /// The payload, still a slice of the frame.
+    #[inline]
     pub fn into_payload(mut self) -> Payload {
         self.data.advance(self.payload_offset().min(self.data.len()));
         Payload::checked(self.encoding, self.data)

@@ -14,28 +14,29 @@ impl Connection {
         if self.peer.exceeds(frame.len()) {
             return self.drain(CloseReason::TooLarge, out);
         }
-        let message = match decode(self.peer.read_as(), frame) {
-            Ok(message) => message,
-            Err(error) => return self.undecodable(error, out),
-        };
-        match message {
-            Message::Signal(content) => {
+        match decode(self.peer.read_as(), frame) {
+            Ok(Message::Signal(content)) => {
                 let id = self.in_flight.start_signal();
-                out.push(Action::Signal(Signal { id, content }));
+                out.push_with(|| Action::Signal(Signal { id, content }));
             }
-            Message::Request { id, content } => {
+            Ok(Message::Request { id, content }) => {
                 let id = self.in_flight.start_request(id);
-                out.push(Action::Request(Request { id, content }));
+                out.push_with(|| Action::Request(Request { id, content }));
             }
-            Message::RestoreSession { id, key } => self.session.restore(&self.peer, id, &key, out),
-            Message::CloseSession { id } => self.session.close_by_client(id, out),
-            Message::Heartbeat => {}
-            Message::Reply { .. }
-            | Message::ErrorReply { .. }
-            | Message::SpecialReply { .. }
-            | Message::SessionCreated { .. }
-            | Message::SessionClosed
-            | Message::AcceptConf(_) => return self.ignored(out),
+            Ok(Message::RestoreSession { id, key }) => {
+                self.session.restore(&self.peer, id, &key, out);
+            }
+            Ok(Message::CloseSession { id }) => self.session.close_by_client(id, out),
+            Ok(Message::Heartbeat) => {}
+            Ok(
+                Message::Reply { .. }
+                | Message::ErrorReply { .. }
+                | Message::SpecialReply { .. }
+                | Message::SessionCreated { .. }
+                | Message::SessionClosed
+                | Message::AcceptConf(_),
+            ) => return self.ignored(out),
+            Err(error) => return self.undecodable(error, out),
         }
         self.ignored_in_a_row = 0;
     }
