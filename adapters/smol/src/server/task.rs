@@ -57,6 +57,14 @@ pub(super) struct Task<'a, H> {
     patience: Patience,
 }
 
+/// What a task starts with.
+pub(super) struct Opened {
+    pub(super) machine: server::Connection,
+    pub(super) out: Actions<Action>,
+    pub(super) socket: WebSocket,
+    pub(super) patience: Patience,
+}
+
 /// The handlers that run on a connection.
 type Running<'a> = FuturesUnordered<BoxFuture<'a, Done>>;
 
@@ -87,14 +95,13 @@ impl<'a, H: Handler> Task<'a, H> {
         hub: Arc<Hub>,
         handler: &'a H,
         connection: &'a Connection,
-        machine: server::Connection,
-        out: Actions<Action>,
-        socket: WebSocket,
-        patience: Patience,
-    ) -> Self {
+        opened: Box<Opened>,
+    ) -> Box<Self> {
+        let Opened { machine, out, socket, patience } = *opened;
         let requests = |content: Content| handler.request(connection, content);
         let signals = |content: Content| handler.signal(connection, content);
-        Self {
+        // A future is as large as all that is ever moved within it: this is not.
+        Box::new(Self {
             now: hub.clock.now(),
             hub,
             handler,
@@ -113,11 +120,11 @@ impl<'a, H: Handler> Task<'a, H> {
             creating: None,
             closing: None,
             patience,
-        }
+        })
     }
 
     /// Serves the connection until it ends.
-    pub(super) async fn run(mut self, arrival: Arrival) {
+    pub(super) async fn run(mut self: Box<Self>, arrival: Arrival) {
         let presence = self.hub.enter(self.connection.clone());
         drop(arrival);
         let (id, dialect) = (self.connection.id(), self.connection.dialect());
@@ -130,9 +137,11 @@ impl<'a, H: Handler> Task<'a, H> {
         });
         self.detach();
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
+        // Room for what comes but once is not kept all the time.
+        let goodbye = Box::pin(self.say_goodbye(end));
         // In this order, both have their chance even if it is too late already.
-        or(self.say_goodbye(end), hub.reaches(Stage::GivingUp)).await;
-        let told = caught(|| handler.disconnected(connection), "disconnected");
+        or(goodbye, hub.reaches(Stage::GivingUp)).await;
+        let told = Box::pin(caught(|| handler.disconnected(connection), "disconnected"));
         or(async { told.await.unwrap_or_default() }, hub.reaches(Stage::Stopped)).await;
         drop(presence);
     }
