@@ -2,6 +2,9 @@
 
 mod goodbye;
 mod handlers;
+mod output;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -39,6 +42,8 @@ pub(super) struct Task<'a, H> {
     signals: Box<dyn Start<'a, ()> + 'a>,
     machine: server::Connection,
     out: Actions<Action>,
+    /// Whether the memory of `out` was left to others, as nothing is to be done.
+    resting: bool,
     socket: WebSocket,
     /// Whether the socket may be read: not before the hook for new connections is done.
     reading: bool,
@@ -110,6 +115,7 @@ impl<'a, H: Handler> Task<'a, H> {
             signals: Box::new(Handlers::new("signal", signals)),
             machine,
             out,
+            resting: false,
             socket,
             reading: false,
             taken: 0,
@@ -192,6 +198,10 @@ impl<'a, H: Handler> Task<'a, H> {
     /// message is read, no reply composed, and signals are refused once too many wait.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let mut drained = false;
+        if self.resting {
+            self.resting = false;
+            output::take_up(&mut self.out);
+        }
         if self.taken == 0 {
             self.now = self.hub.clock.now();
         } else if self.may_go_on() {
@@ -241,6 +251,8 @@ impl<'a, H: Handler> Task<'a, H> {
             // There may be more to take: come back after others had a turn.
             cx.waker().wake_by_ref();
         }
+        self.resting = true;
+        output::give_up(&mut self.out);
         Poll::Pending
     }
 
