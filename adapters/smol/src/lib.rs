@@ -22,6 +22,7 @@ mod keep_alive;
 mod key;
 pub mod server;
 mod socket;
+mod spare;
 mod store;
 mod websocket;
 

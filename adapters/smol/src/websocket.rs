@@ -1,26 +1,26 @@
 //! A WebSocket that is fed many messages and flushed once.
 
+mod framing;
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use async_tungstenite::tungstenite::{Error, Message};
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
 use smol::Timer;
 use smol::future::{FutureExt, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clock::sleep;
 use crate::socket::{Socket, stalled};
-
-/// How much is read at a time. The buffer exists once per connection, so it is small.
-const READ_BUFFER: usize = 8 * 1024;
+use framing::{Framing, READ_BUFFER};
 
 /// How many bytes are fed before they are flushed, even if there is more to read.
 const WRITE_BACKLOG: usize = 128 * 1024;
@@ -28,7 +28,7 @@ const WRITE_BACKLOG: usize = 128 * 1024;
 /// One WebSocket, server's or client's.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
-    stream: WebSocketStream<Socket>,
+    framing: Framing,
     /// Whether something may wait to be flushed.
     unflushed: bool,
     /// Bytes of messages that were fed since all was flushed.
@@ -70,43 +70,29 @@ pub(crate) enum Incoming {
 
 impl WebSocket {
     /// Takes over a socket after its handshake; `read` is what was read beyond it.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         socket: Socket,
         read: Vec<u8>,
         role: Role,
         max_message_size: usize,
         stall_limit: Duration,
     ) -> Self {
-        let config = Some(Self::config(max_message_size));
-        let stream = WebSocketStream::from_partially_read(socket, read, role, config).await;
-        Self::opened(stream, stall_limit)
-    }
-
-    /// Takes over a WebSocket that was opened with [`config`](Self::config).
-    pub(crate) fn opened(stream: WebSocketStream<Socket>, stall_limit: Duration) -> Self {
-        let stall = Stall { limit: stall_limit, since: None, timer: Timer::never() };
+        let (read_at, flushed_at) = (socket.read(), socket.written());
         Self {
-            stream,
+            framing: Framing::new(socket, read, role, max_message_size),
             unflushed: false,
             backlog: 0,
             fresh: 0,
-            flushed_at: 0,
-            read_at: 0,
-            stall,
+            flushed_at,
+            read_at,
+            stall: Stall { limit: stall_limit, since: None, timer: Timer::never() },
             closed_by_peer: false,
         }
     }
 
-    pub(crate) fn config(max_message_size: usize) -> WebSocketConfig {
-        WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(max_message_size))
-            .max_frame_size(Some(max_message_size))
-    }
-
     /// The next thing from the peer.
     pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let Poll::Ready(item) = Pin::new(&mut self.stream).poll_next(cx) else {
+        let Poll::Ready(item) = self.framing.poll_next(cx) else {
             return Poll::Pending;
         };
         Poll::Ready(match item {
@@ -123,7 +109,7 @@ impl WebSocket {
                 }
                 // The answer to it is on its way, even if the socket is dropped next. Should it not
                 // fit or fail, the peer sees the socket close.
-                let _ = Pin::new(&mut self.stream).poll_flush(cx);
+                let _ = self.framing.poll_flush(cx);
                 Incoming::Closed
             }
             None => Incoming::Closed,
@@ -133,7 +119,7 @@ impl WebSocket {
 
     /// Whether anything has come since this was asked before, be it only a part of a message.
     pub(crate) fn was_active(&mut self) -> bool {
-        let read = self.stream.get_ref().read();
+        let read = self.framing.socket().read();
         std::mem::replace(&mut self.read_at, read) != read
     }
 
@@ -142,13 +128,13 @@ impl WebSocket {
         self.unflushed = true;
         self.backlog += message.len();
         self.fresh += message.len();
-        Pin::new(&mut self.stream).start_send(Message::Binary(message))
+        self.framing.feed(Message::Binary(message))
     }
 
     /// Puts a ping behind the messages that wait to be flushed.
     pub(crate) fn ping(&mut self) -> Result<(), Error> {
         self.unflushed = true;
-        Pin::new(&mut self.stream).start_send(Message::Ping(Bytes::new()))
+        self.framing.feed(Message::Ping(Bytes::new()))
     }
 
     /// Whether more may be caused: not while the peer leaves what it was sent unread.
@@ -163,24 +149,28 @@ impl WebSocket {
 
     /// About how many bytes of messages the socket has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
-        let written = self.stream.get_ref().written() - self.flushed_at;
+        let written = self.framing.socket().written() - self.flushed_at;
         self.backlog.saturating_sub(usize::try_from(written).unwrap_or(usize::MAX))
     }
 
     /// Writes what waits. Ready with `Ok` when nothing waits any more.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.unflushed {
+            self.framing.rest();
             return Poll::Ready(Ok(()));
         }
         self.fresh = 0;
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        let written = self.stream.get_ref().written();
+        let flushed = self.framing.poll_flush(cx);
+        let written = self.framing.socket().written();
         match flushed {
             Poll::Ready(result) => {
                 self.unflushed = false;
                 self.backlog = 0;
                 self.flushed_at = written;
                 self.stall.since = None;
+                if result.is_ok() {
+                    self.framing.rest();
+                }
                 Poll::Ready(result)
             }
             Poll::Pending => self.stall.poll(cx, written).map(|()| Err(Error::Io(stalled()))),
@@ -194,13 +184,12 @@ impl WebSocket {
         let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
         let goodbye = async {
             if self.closed_by_peer {
-                std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await?;
+                poll_fn(|cx| self.framing.poll_flush(cx)).await?;
             } else {
-                self.stream.close(Some(frame)).await?;
+                self.framing.feed(Message::Close(Some(frame)))?;
+                poll_fn(|cx| self.framing.poll_flush(cx)).await?;
             }
-            while let Some(received) =
-                std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_next(cx)).await
-            {
+            while let Some(received) = poll_fn(|cx| self.framing.poll_next(cx)).await {
                 match received {
                     Ok(Message::Close(_)) => return Ok(()),
                     // A peer that never pauses must not get its thread to itself.
@@ -209,7 +198,7 @@ impl WebSocket {
                 }
             }
             // Reading had failed before: there is no telling messages apart any more.
-            let socket = self.stream.get_mut();
+            let socket = self.framing.socket_mut();
             socket.close().await?;
             let mut dropped = vec![0; READ_BUFFER];
             while socket.read(&mut dropped).await? > 0 {}
@@ -223,7 +212,7 @@ impl WebSocket {
     /// After the peer has closed the WebSocket or its side of the connection: writes what waits, and
     /// the answer to its close frame if it sent one.
     pub(crate) async fn finish(mut self, patience: Duration) {
-        let last = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx));
+        let last = poll_fn(|cx| self.framing.poll_flush(cx));
         if let Err(error) = last.or(timeout(patience)).await {
             tracing::debug!(%error, "the peer did not wait for what was sent last");
         }

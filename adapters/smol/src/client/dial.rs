@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite;
@@ -12,9 +14,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderMap};
 use hyper::{Method, Request, Response, Uri};
+use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
 use tungstenite::client::IntoClientRequest;
+use tungstenite::protocol::{Role, WebSocketConfig};
 use wwr::preflight::{self, Answer};
 
 use super::url::ServerUrl;
@@ -127,13 +131,67 @@ impl Target {
         let uri: Uri = self.url.to_string().parse().map_err(hyper::http::Error::from)?;
         let mut request = uri.into_client_request()?;
         request.headers_mut().extend(self.headers.clone());
-        let stream = self.connect(known).await?;
-        let config = WebSocket::config(self.max_message_size);
-        let socket = Socket::tcp(stream);
-        let opened = async_tungstenite::client_async_with_config(request, socket, Some(config));
+        let mut socket = Socket::tcp(self.connect(known).await?);
+        let recorded = Recorded { socket: &mut socket, read: Vec::new() };
+        let config = Some(WebSocketConfig::default().read_buffer_size(0));
+        let opened = async_tungstenite::client_async_with_config(request, recorded, config);
         let (stream, _response) = opened.await.map_err(refusal)?;
-        Ok(Box::new(WebSocket::opened(stream, self.stall_timeout)))
+        let beyond = beyond_head(&stream.into_inner().read).to_vec();
+        let (size, stall) = (self.max_message_size, self.stall_timeout);
+        Ok(Box::new(WebSocket::new(socket, beyond, Role::Client, size, stall)))
     }
+}
+
+/// A socket during the handshake, with all that was read from it.
+struct Recorded<'a> {
+    socket: &'a mut Socket,
+    read: Vec<u8>,
+}
+
+impl AsyncRead for Recorded<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let read = ready!(Pin::new(&mut *self.socket).poll_read(cx, buffer))?;
+        self.read.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl AsyncWrite for Recorded<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.socket).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.socket).poll_close(cx)
+    }
+}
+
+/// What follows the head of a response: the first messages may come with it. The head ends with an
+/// empty line; the parser allows some before it, and line feeds alone.
+fn beyond_head(read: &[u8]) -> &[u8] {
+    let (mut rest, mut begun) = (read, false);
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let (line, after) = rest.split_at(end + 1);
+        rest = after;
+        match line {
+            b"\n" | b"\r\n" if begun => return rest,
+            b"\n" | b"\r\n" => {}
+            _ => begun = true,
+        }
+    }
+    &[]
 }
 
 /// Tells a server that answers, but not with 101, from other failures.
@@ -187,6 +245,18 @@ async fn read_body(mut response: Response<Incoming>) -> Result<Bytes, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_the_head_is_found_however_its_lines_end() {
+        for (read, beyond) in [
+            (&b"HTTP/1.1 101 Fine\r\nA: b\r\n\r\n\x82\0\n\n"[..], &b"\x82\0\n\n"[..]),
+            (b"\r\n\nHTTP/1.1 101\nA: b\n\r\n\r\n", b"\r\n"),
+            (b"HTTP/1.1 101\n\n", b""),
+            (b"HTTP/1.1 101\r\nA", b""),
+        ] {
+            assert_eq!(beyond_head(read), beyond);
+        }
+    }
 
     #[test]
     fn what_a_server_says_is_one_line_of_bounded_length() {

@@ -26,7 +26,7 @@ use super::http::{self, Route};
 use super::hub::{Arrival, Hub};
 use super::origin::Origins;
 use super::settings::Limits;
-use super::task::{Patience, Task};
+use super::task::{Opened, Patience, Task};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
@@ -173,7 +173,8 @@ impl<H: Handler> Service<H> {
         let inner = self.inner.clone();
         self.inner.hub.spawn(async move {
             match upgrade.await {
-                Ok(upgraded) => inner.serve(upgraded, arrival, agreed).await,
+                // In a task of its own, which is as small as it can be: it may be idle for long.
+                Ok(upgraded) => inner.serve(upgraded, arrival, agreed),
                 Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
             }
         });
@@ -182,25 +183,28 @@ impl<H: Handler> Service<H> {
 }
 
 impl<H: Handler> Inner<H> {
-    async fn serve(&self, upgraded: Upgraded, arrival: Arrival, agreed: Agreed) {
+    /// Serves a WebSocket that was just opened, in a task of its own.
+    fn serve(self: Arc<Self>, upgraded: Upgraded, arrival: Arrival, agreed: Agreed) {
         let (socket, read) = match upgraded.downcast::<FuturesIo<TcpStream>>() {
             Ok(parts) => (Socket::tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
             Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
         };
         let limits = &self.limits;
         let (size, stall) = (limits.max_message_size, limits.stall_timeout);
-        let socket = WebSocket::new(socket, read, Role::Server, size, stall).await;
+        let socket = WebSocket::new(socket, read, Role::Server, size, stall);
         let Agreed { machine: config, observed, info } = agreed;
         let mut out = Actions::new();
         let now = self.hub.clock.now();
         let machine = server::Connection::accept(&config, observed, now, &mut out);
         let reads = Reads::new(machine.dialect(), config.announced.message_buffer_size());
-        let connection =
-            Connection::new(self.hub.clone(), info, reads, self.limits.max_waiting_bytes);
+        let connection = Connection::new(self.hub.clone(), info, reads, limits.max_waiting_bytes);
         let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
-        let (hub, handler) = (self.hub.clone(), &*self.handler);
-        let task = Task::new(hub, handler, &connection, machine, out, socket, patience);
-        task.run(arrival).await;
+        let opened = Box::new(Opened { machine, out, socket, patience });
+        let inner = self.clone();
+        self.hub.spawn(async move {
+            let handler = &*inner.handler;
+            Task::new(inner.hub.clone(), handler, &connection, opened).run(arrival).await;
+        });
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Limits {
     /// The longest message in bytes; whoever sends a longer one is disconnected with close code 1009
     /// before it is buffered. Default: 16 MiB.
     ///
-    /// A connection keeps the buffers that its largest messages needed, one each way, until it ends.
+    /// Idle connections keep no buffers, unless their client sends messages in fragments: those keep
+    /// what the largest messages needed, one buffer each way, until they end.
     pub max_message_size: usize,
     /// How many bytes of signals may wait for a client that reads too slowly, their names and 16
     /// bytes each included. One signal may always wait. Default: 1 MiB.

@@ -2,6 +2,9 @@
 
 mod goodbye;
 mod handlers;
+mod output;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -39,6 +42,8 @@ pub(super) struct Task<'a, H> {
     signals: Box<dyn Start<'a, ()> + 'a>,
     machine: server::Connection,
     out: Actions<Action>,
+    /// Whether the memory of `out` was left to others, as nothing is to be done.
+    resting: bool,
     socket: WebSocket,
     /// Whether the socket may be read: not before the hook for new connections is done.
     reading: bool,
@@ -55,6 +60,14 @@ pub(super) struct Task<'a, H> {
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
     patience: Patience,
+}
+
+/// What a task starts with.
+pub(super) struct Opened {
+    pub(super) machine: server::Connection,
+    pub(super) out: Actions<Action>,
+    pub(super) socket: WebSocket,
+    pub(super) patience: Patience,
 }
 
 /// The handlers that run on a connection.
@@ -87,14 +100,13 @@ impl<'a, H: Handler> Task<'a, H> {
         hub: Arc<Hub>,
         handler: &'a H,
         connection: &'a Connection,
-        machine: server::Connection,
-        out: Actions<Action>,
-        socket: WebSocket,
-        patience: Patience,
-    ) -> Self {
+        opened: Box<Opened>,
+    ) -> Box<Self> {
+        let Opened { machine, out, socket, patience } = *opened;
         let requests = |content: Content| handler.request(connection, content);
         let signals = |content: Content| handler.signal(connection, content);
-        Self {
+        // A future is as large as all that is ever moved within it: this is not.
+        Box::new(Self {
             now: hub.clock.now(),
             hub,
             handler,
@@ -103,6 +115,7 @@ impl<'a, H: Handler> Task<'a, H> {
             signals: Box::new(Handlers::new("signal", signals)),
             machine,
             out,
+            resting: false,
             socket,
             reading: false,
             taken: 0,
@@ -113,11 +126,11 @@ impl<'a, H: Handler> Task<'a, H> {
             creating: None,
             closing: None,
             patience,
-        }
+        })
     }
 
     /// Serves the connection until it ends.
-    pub(super) async fn run(mut self, arrival: Arrival) {
+    pub(super) async fn run(mut self: Box<Self>, arrival: Arrival) {
         let presence = self.hub.enter(self.connection.clone());
         drop(arrival);
         let (id, dialect) = (self.connection.id(), self.connection.dialect());
@@ -130,9 +143,11 @@ impl<'a, H: Handler> Task<'a, H> {
         });
         self.detach();
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
+        // Room for what comes but once is not kept all the time.
+        let goodbye = Box::pin(self.say_goodbye(end));
         // In this order, both have their chance even if it is too late already.
-        or(self.say_goodbye(end), hub.reaches(Stage::GivingUp)).await;
-        let told = caught(|| handler.disconnected(connection), "disconnected");
+        or(goodbye, hub.reaches(Stage::GivingUp)).await;
+        let told = Box::pin(caught(|| handler.disconnected(connection), "disconnected"));
         or(async { told.await.unwrap_or_default() }, hub.reaches(Stage::Stopped)).await;
         drop(presence);
     }
@@ -183,6 +198,10 @@ impl<'a, H: Handler> Task<'a, H> {
     /// message is read, no reply composed, and signals are refused once too many wait.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let mut drained = false;
+        if self.resting {
+            self.resting = false;
+            output::take_up(&mut self.out);
+        }
         if self.taken == 0 {
             self.now = self.hub.clock.now();
         } else if self.may_go_on() {
@@ -232,6 +251,8 @@ impl<'a, H: Handler> Task<'a, H> {
             // There may be more to take: come back after others had a turn.
             cx.waker().wake_by_ref();
         }
+        self.resting = true;
+        output::give_up(&mut self.out);
         Poll::Pending
     }
 

@@ -37,9 +37,9 @@ pub(super) enum End {
 impl<H: Handler> Task<'_, H> {
     /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
     /// has gone.
-    pub(super) async fn say_goodbye(self, end: End) {
+    pub(super) async fn say_goodbye(self: Box<Self>, end: End) {
         let id = self.connection.id();
-        let Self { hub, socket, running, patience, reading, .. } = self;
+        let Self { hub, socket, running, patience, reading, .. } = *self;
         let enough = or(sleep(patience.drain), hub.reaches(Stage::Overdue));
         let handlers = finish(running, enough);
         match end {

@@ -1,0 +1,240 @@
+//! WebSocket framing on a socket, with buffers only while something is under way.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use async_tungstenite::tungstenite::{Error, Message};
+use smol::io::{AsyncRead, AsyncWrite};
+
+use crate::socket::Socket;
+use crate::spare::Spares;
+
+/// How much is read at a time.
+pub(super) const READ_BUFFER: usize = 8 * 1024;
+
+thread_local! {
+    /// Server's framing that no connection needs at the moment.
+    static SPARES: Spares<Box<WebSocketContext>> = const { Spares::new() };
+}
+
+/// Makes frames of messages and messages of frames.
+///
+/// The library that does so keeps its buffers for good. As most connections are idle most of the
+/// time, all of it is given up whenever nothing is under way, and the next connection of the thread
+/// that has something to do takes it over.
+#[derive(Debug)]
+pub(super) struct Framing {
+    socket: Socket,
+    role: Role,
+    max_message_size: usize,
+    context: Option<Box<WebSocketContext>>,
+    /// About how many bytes of buffers the context has.
+    size: usize,
+    /// How many bytes were read before the socket was taken over.
+    read_before: u64,
+    /// The least number of bytes in which all messages that came can have come. Only if it is also
+    /// how many were read is it certain that none of them waits in the buffer: a peer that uses more
+    /// than it has to, such as fragments, has its buffers kept.
+    received: u64,
+    /// Whether nothing more comes.
+    ended: bool,
+}
+
+impl Framing {
+    /// Takes over a socket after its handshake; `read` is what was read beyond it.
+    pub(super) fn new(socket: Socket, read: Vec<u8>, role: Role, max_message_size: usize) -> Self {
+        let read_before = (read.len() as u64).wrapping_sub(socket.read());
+        let mut framing = Self {
+            socket,
+            role,
+            max_message_size,
+            context: None,
+            size: 0,
+            read_before,
+            received: 0,
+            ended: false,
+        };
+        if !read.is_empty() {
+            framing.size = 2 * READ_BUFFER + read.len();
+            let context = WebSocketContext::from_partially_read(read, role, framing.config());
+            framing.context = Some(Box::new(context));
+        }
+        framing
+    }
+
+    pub(super) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(super) const fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// The next message; `None` if nothing more comes.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let result = self.with(Some(cx), |context, socket| context.read(socket));
+        match result {
+            Ok(message) => {
+                self.count(&message);
+                Poll::Ready(Some(Ok(message)))
+            }
+            Err(error) if would_block(&error) => Poll::Pending,
+            Err(error) => {
+                self.ended = true;
+                let closed = matches!(error, Error::AlreadyClosed | Error::ConnectionClosed);
+                Poll::Ready((!closed).then_some(Err(error)))
+            }
+        }
+    }
+
+    /// Puts a message behind those that wait to be flushed.
+    pub(super) fn feed(&mut self, message: Message) -> Result<(), Error> {
+        self.size = self.size.max(2 * READ_BUFFER + message.len());
+        match self.with(None, |context, socket| context.write(socket, message)) {
+            // It waits.
+            Err(error) if would_block(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Writes what waits.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.with(Some(cx), |context, socket| context.flush(socket)) {
+            Err(error) if would_block(&error) => Poll::Pending,
+            // The last thing that was to be written is.
+            Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Gives the buffers up if they are empty. Nothing may wait to be flushed.
+    pub(super) fn rest(&mut self) {
+        let read = self.socket.read().wrapping_add(self.read_before);
+        if self.ended || self.received != read {
+            return;
+        }
+        if let Some(context) = self.context.take_if(|context| context.can_write()) {
+            self.give_up(context);
+        }
+    }
+
+    /// Whether there are no buffers.
+    #[cfg(test)]
+    pub(super) const fn rests(&self) -> bool {
+        self.context.is_none()
+    }
+
+    fn give_up(&mut self, context: Box<WebSocketContext>) {
+        if self.role == Role::Server {
+            // If the thread ends, nobody needs it any more.
+            let _ = SPARES.try_with(|spares| spares.keep(self.size, context));
+        }
+        self.size = 0;
+    }
+
+    /// Takes over what another connection has given up, or makes it.
+    fn take_up(&mut self) -> Box<WebSocketContext> {
+        let spare = match self.role {
+            Role::Server => SPARES.try_with(Spares::take).ok().flatten(),
+            Role::Client => None,
+        };
+        let same = |context: &WebSocketContext| {
+            context.get_config().max_message_size == Some(self.max_message_size)
+        };
+        let (size, context) = match spare {
+            Some((size, context)) if same(&context) => (size, context),
+            _ => {
+                let context = WebSocketContext::new(self.role, self.config());
+                (2 * READ_BUFFER, Box::new(context))
+            }
+        };
+        self.size = size;
+        context
+    }
+
+    fn config(&self) -> Option<WebSocketConfig> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(self.max_message_size))
+            .max_frame_size(Some(self.max_message_size));
+        Some(config)
+    }
+
+    /// Does something with the socket. Without `cx`, nothing is read from it or written to it.
+    fn with<T>(
+        &mut self,
+        cx: Option<&mut Context<'_>>,
+        act: impl FnOnce(&mut WebSocketContext, &mut Bridge<'_, '_, '_>) -> T,
+    ) -> T {
+        let mut context = match self.context.take() {
+            Some(context) => context,
+            None => self.take_up(),
+        };
+        let result = act(&mut context, &mut Bridge { socket: &mut self.socket, cx });
+        self.context = Some(context);
+        result
+    }
+
+    /// Counts the bytes of a message, in one frame with the shortest header (RFC 6455 §5.2).
+    fn count(&mut self, message: &Message) {
+        let length = message.len();
+        let header = match length {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => 10,
+        };
+        let mask = if self.role == Role::Server { 4 } else { 0 };
+        self.received = self.received.wrapping_add(header + mask + length as u64);
+        self.size = self.size.max(2 * READ_BUFFER + length);
+    }
+}
+
+/// A socket for those who do not know of tasks.
+struct Bridge<'a, 'b, 'c> {
+    socket: &'a mut Socket,
+    cx: Option<&'b mut Context<'c>>,
+}
+
+impl Bridge<'_, '_, '_> {
+    fn now<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        let polled = match &mut self.cx {
+            Some(cx) => poll(Pin::new(self.socket), cx),
+            None => Poll::Pending,
+        };
+        match polled {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Read for Bridge<'_, '_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.now(|socket, cx| socket.poll_read(cx, buffer))
+    }
+}
+
+impl Write for Bridge<'_, '_, '_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.now(|socket, cx| socket.poll_write(cx, buffer))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.now(AsyncWrite::poll_flush)
+    }
+}
+
+fn would_block(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
+}
