@@ -1,5 +1,8 @@
 //! What the connections of a server share: the registry of sessions, the store, and who is there.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -37,8 +40,11 @@ pub(super) struct Hub {
     /// Who waits for a session to be destroyed.
     closers: Mutex<HashMap<SessionKey, Vec<Waiting>>>,
     roster: Mutex<Roster>,
-    /// Notified when a connection ends, and when the server enters another stage.
-    changed: Event,
+    /// Notified when the server enters another stage. Every connection that ends waits for one, so
+    /// what happens to a single connection must not wake them.
+    advanced: Event,
+    /// Notified when the last connection has ended.
+    emptied: Event,
     last_id: AtomicU64,
 }
 
@@ -54,6 +60,26 @@ struct Roster {
     stage: Stage,
     /// When connections are to be gone, once the server drains.
     deadline: Instant,
+}
+
+impl Roster {
+    /// A roster of no more than this keeps its room.
+    const SMALL: usize = 64;
+
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.arriving == 0
+    }
+
+    /// Takes a connection off. Room that a crowd has needed is given back: so rarely that each
+    /// connection pays a constant part of it.
+    fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        let removed = self.connections.remove(&id);
+        let room = self.connections.capacity();
+        if room > Self::SMALL && self.connections.len() < room / 8 {
+            self.connections.shrink_to(room / 4);
+        }
+        removed
+    }
 }
 
 /// Where a server stands in its life. There is no way back.
@@ -96,7 +122,8 @@ impl Hub {
             registry: Mutex::new(Registry::new(config)),
             closers: Mutex::new(HashMap::new()),
             roster: Mutex::new(Roster::default()),
-            changed: Event::new(),
+            advanced: Event::new(),
+            emptied: Event::new(),
             last_id: AtomicU64::new(0),
         }
     }
@@ -190,7 +217,7 @@ impl Hub {
     /// Whether all connections have ended before a time is over.
     async fn empties(&self, within: Duration) -> bool {
         let in_time = async {
-            self.wait_until(|hub| hub.is_empty()).await;
+            wait_until(&self.emptied, || lock(&self.roster).is_empty()).await;
             true
         };
         let too_late = async {
@@ -205,12 +232,12 @@ impl Hub {
         let mut roster = lock(&self.roster);
         roster.stage = roster.stage.max(stage);
         drop(roster);
-        self.changed.notify(usize::MAX);
+        self.advanced.notify(usize::MAX);
     }
 
     /// Waits until the server has come this far.
     pub(super) async fn reaches(&self, stage: Stage) {
-        self.wait_until(|hub| lock(&hub.roster).stage >= stage).await;
+        wait_until(&self.advanced, || lock(&self.roster).stage >= stage).await;
     }
 
     /// Removes old sessions from the store, again and again, while the server exists and serves.
@@ -241,21 +268,6 @@ impl Hub {
             }
             drop(hub);
             sleep(collection.every).await;
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        let roster = lock(&self.roster);
-        roster.connections.is_empty() && roster.arriving == 0
-    }
-
-    async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
-        loop {
-            let changed = self.changed.listen();
-            if condition(self) {
-                return;
-            }
-            changed.await;
         }
     }
 
@@ -406,8 +418,13 @@ pub(super) struct Arrival {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        lock(&self.hub.roster).arriving -= 1;
-        self.hub.changed.notify(usize::MAX);
+        let mut roster = lock(&self.hub.roster);
+        roster.arriving -= 1;
+        let empty = roster.is_empty();
+        drop(roster);
+        if empty {
+            self.hub.emptied.notify(usize::MAX);
+        }
     }
 }
 
@@ -425,9 +442,25 @@ impl Drop for Presence {
             self.hub.handle(id, Command::Leave(key));
         }
         self.connection.ended();
-        let removed = lock(&self.hub.roster).connections.remove(&id);
+        let mut roster = lock(&self.hub.roster);
+        let removed = roster.remove(id);
+        let empty = roster.is_empty();
+        drop(roster);
         drop(removed);
-        self.hub.changed.notify(usize::MAX);
+        if empty {
+            self.hub.emptied.notify(usize::MAX);
+        }
+    }
+}
+
+/// Waits for something to be so; the event is notified when that may have changed.
+async fn wait_until(changed: &Event, condition: impl Fn() -> bool) {
+    loop {
+        let listener = changed.listen();
+        if condition() {
+            return;
+        }
+        listener.await;
     }
 }
 
