@@ -3,56 +3,41 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use rustix::param::clock_ticks_per_second;
 
-/// The two servers that are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Side {
-    /// A WebSocket echo.
-    Bare,
-    /// A WebWire echo.
-    Webwire,
-}
+/// The memory of a server is taken for settled if it has not changed for this long.
+const SETTLED: Duration = Duration::from_millis(500);
 
-impl Side {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Bare => "bare",
-            Self::Webwire => "webwire",
-        }
-    }
-}
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A running server; killed when dropped. It also ends when its standard input does, so it does not
 /// outlive this process however that ends.
 #[derive(Debug)]
-pub(crate) struct Server {
-    side: Side,
-    process: Child,
+pub(crate) struct Process {
+    child: Child,
     address: SocketAddr,
 }
 
-impl Server {
-    pub(crate) fn start(side: Side) -> io::Result<Self> {
-        let mut process = Command::new(env::current_exe()?)
-            .args(["--bench", "--serve", side.name()])
+impl Process {
+    /// Starts this program again with other arguments, and waits until it says where it listens.
+    pub(crate) fn start(arguments: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(env::current_exe()?)
+            .arg("--bench")
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let output = process.stdout.take();
+        let output = child.stdout.take();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Self { side, process, address };
+        let mut process = Self { child, address };
         let mut port = String::new();
         BufReader::new(output.ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut port)?;
-        server.address.set_port(port.trim().parse().map_err(io::Error::other)?);
-        Ok(server)
-    }
-
-    pub(crate) const fn side(&self) -> Side {
-        self.side
+        process.address.set_port(port.trim().parse().map_err(io::Error::other)?);
+        Ok(process)
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -61,24 +46,39 @@ impl Server {
 
     /// The processor time it has used, in user mode and in the kernel.
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        cpu_time(&self.process.id().to_string())
+        cpu_time(&self.child.id().to_string())
     }
 
-    /// The bytes of memory it has resident.
-    pub(crate) fn resident(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    /// Bytes of memory, by the system's name for them: `VmRSS` are those resident.
+    pub(crate) fn memory(&self, kind: &str) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+        let kilobytes = fields.find(|(name, _)| *name == kind);
+        let kilobytes = kilobytes.and_then(|(_, value)| value.split_whitespace().next());
         let kilobytes: Option<u64> = kilobytes.and_then(|number| number.parse().ok());
         kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(unreadable)
     }
+
+    /// The resident memory once it does not change any more.
+    pub(crate) fn settled_memory(&self) -> io::Result<u64> {
+        let start = Instant::now();
+        let (mut resident, mut since) = (self.memory("VmRSS")?, start);
+        while since.elapsed() < SETTLED && start.elapsed() < LONGEST {
+            sleep(SETTLED / 10);
+            let now = self.memory("VmRSS")?;
+            if now != resident {
+                (resident, since) = (now, Instant::now());
+            }
+        }
+        Ok(resident)
+    }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         // Either fails only if the process has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
