@@ -29,6 +29,8 @@ pub(crate) const SESSION_CLOSED: u8 = 22;
 /// First bytes of frames.
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
 
 /// What the server sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,24 +124,27 @@ impl Socket {
         }
     }
 
-    /// What the server sends next.
+    /// What the server sends next. Its pings are answered.
     pub(crate) fn frame(&mut self) -> io::Result<Frame> {
-        let mut header = [0; 2];
-        self.stream.read_exact(&mut header)?;
-        let length = match header[1] {
-            126 => {
-                let mut length = [0; 2];
-                self.stream.read_exact(&mut length)?;
-                usize::from(u16::from_be_bytes(length))
+        loop {
+            let mut header = [0; 2];
+            self.stream.read_exact(&mut header)?;
+            let length = match header[1] {
+                126 => {
+                    let mut length = [0; 2];
+                    self.stream.read_exact(&mut length)?;
+                    usize::from(u16::from_be_bytes(length))
+                }
+                length => usize::from(length),
+            };
+            let mut payload = vec![0; length];
+            self.stream.read_exact(&mut payload)?;
+            match header[0] {
+                BINARY => return Ok(Frame::Message(payload)),
+                CLOSE => return Ok(Frame::Close),
+                PING => self.send(PONG, &payload)?,
+                _ => return Err(unexpected("frame")),
             }
-            length => usize::from(length),
-        };
-        let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload)?;
-        match header[0] {
-            BINARY => Ok(Frame::Message(payload)),
-            CLOSE => Ok(Frame::Close),
-            _ => Err(unexpected("frame")),
         }
     }
 

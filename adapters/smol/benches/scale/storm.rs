@@ -53,7 +53,6 @@ const VISITS: [Visit; 5] = [
 pub(crate) fn run(args: &Args) -> io::Result<Outcome> {
     let mut outcome = Outcome::new("storm");
     let server = server()?;
-    let mut asking = Socket::open(server.address(), 0)?;
     let failed = AtomicU32::new(0);
     let stage = |name, cycles| {
         let watch = Watch::start(&server, name)?;
@@ -61,7 +60,7 @@ pub(crate) fn run(args: &Args) -> io::Result<Outcome> {
     };
     let cycles = args.cycles;
     let warm_up = stage("warm-up", WARM_UP.min(cycles / 2))?;
-    until_counts(&mut asking, (1, 0))?;
+    until_counts(&mut Socket::open(server.address(), 0)?, (1, 0))?;
     let before = server.settled_memory()?;
     outcome.stages.push(Stage { after: before, ..warm_up });
 
@@ -75,7 +74,7 @@ pub(crate) fn run(args: &Args) -> io::Result<Outcome> {
         memory.push(one.after / 1024);
         eprintln!("  storm: {} of {cycles}, {} KiB", part * (cycles / PARTS), one.after / 1024);
     }
-    let left = until_counts(&mut asking, (1, 0))?;
+    let left = until_counts(&mut Socket::open(server.address(), 0)?, (1, 0))?;
     let (after, peak) = (server.settled_memory()?, server.memory("VmHWM")?);
     let count = u64::from(cycles / PARTS * PARTS);
     outcome.stages.push(Stage { name: "come and go", count, elapsed, cpu, before, after, peak });
