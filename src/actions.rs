@@ -41,6 +41,7 @@ impl<A> Actions<A> {
     }
 
     /// Takes the next action to be carried out.
+    #[inline]
     pub fn pop(&mut self) -> Option<A> {
         self.list.pop_front()
     }
@@ -80,7 +81,7 @@ impl<A> Actions<A> {
     /// its place, so that it is not copied there at once after it was written.
     #[inline]
     pub(crate) fn push_with(&mut self, make: impl FnOnce() -> A) {
-        self.list.extend(core::iter::once_with(make));
+        self.list.push_back(make());
     }
 }
 
