@@ -6,7 +6,7 @@ use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use wwr::server::{self, Observed};
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Actions, Content, Dialect, Instant, Name, Payload, client};
+use wwr::{Actions, Content, Dialect, Instant, Name, Payload, PreparedSignal, client};
 
 const NOW: Instant = Instant::EPOCH;
 
@@ -143,6 +143,36 @@ fn signals_and_heartbeats_take_nothing() {
         serve();
         let info = measure(|| (0..ROUNDS).for_each(|_| serve()));
         assert_eq!(info.count_total, 0, "{message:?}");
+    }
+}
+
+#[test]
+fn a_prepared_signal_takes_nothing_for_each_connection() {
+    const CONNECTIONS: usize = 1000;
+    let name = Name::new("news").unwrap();
+    // Small ones come out of a chunk, large ones have memory of their own.
+    for length in [32, 4000] {
+        let payload = Payload::binary(vec![b'x'; length]);
+        let mut signal = None;
+        let info = measure(|| signal = Some(PreparedSignal::new(&name, &payload).unwrap()));
+        let signal = signal.unwrap();
+        println!("a signal of {length} bytes takes {} when prepared", info.bytes_current);
+        assert!(info.bytes_current <= length as i64 + 64, "{}", info.bytes_current);
+
+        let mut servers: Vec<_> = (0..CONNECTIONS).map(|_| Server::new(1)).collect();
+        let mut tell = || {
+            for server in &mut servers {
+                server.connection.signal_prepared(&signal, &mut server.out).unwrap();
+                server.carry_out();
+            }
+            for server in &mut servers {
+                assert_eq!(server.sent.pop().unwrap().as_ptr(), signal.frame().as_ptr());
+            }
+        };
+        // The lists of the connections grow.
+        tell();
+        let info = measure(|| (0..10).for_each(|_| tell()));
+        assert_eq!(info.count_total, 0, "{length} bytes");
     }
 }
 

@@ -21,7 +21,7 @@ use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, Span, UnixTime};
-use crate::wire::{Kind, Name, Payload};
+use crate::wire::{Kind, Name, Payload, PreparedSignal};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
 ///
@@ -275,6 +275,23 @@ impl Connection {
         self.peer.reads_signal(name, payload)?;
         let frame = out.encoder.signal(name, payload);
         out.push(Action::Send(frame));
+        Ok(())
+    }
+
+    /// As [`signal`](Self::signal), with a signal that was encoded before: nothing is written, its
+    /// bytes are shared. Made for signals to many connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Self::signal).
+    pub fn signal_prepared(
+        &mut self,
+        signal: &PreparedSignal,
+        out: &mut Out,
+    ) -> Result<(), Misuse> {
+        self.not_closed()?;
+        self.peer.reads_prepared(signal)?;
+        out.push(Action::Send(signal.frame().clone()));
         Ok(())
     }
 

@@ -423,9 +423,9 @@ impl<'a, H: Handler> Task<'a, H> {
     fn take_input(&mut self, input: Input) {
         let now = self.hub.clock.now();
         match input {
-            Input::Signal { name, payload } => {
-                self.fed_signals += name.len() + payload.len();
-                if let Err(error) = self.machine.signal(&name, &payload, &mut self.out) {
+            Input::Signal(signal) => {
+                self.fed_signals += signal.len();
+                if let Err(error) = signal.send(&mut self.machine, &mut self.out) {
                     tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
                 }
             }
