@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
@@ -136,7 +136,8 @@ impl<'a, H: Handler> Task<'a, H> {
         let (id, dialect) = (self.connection.id(), self.connection.dialect());
         tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
-        let served = AssertUnwindSafe(self.serve()).catch_unwind().await;
+        let serve = poll_fn(|cx| self.poll_end(cx));
+        let served = AssertUnwindSafe(serve).catch_unwind().await;
         let end = served.unwrap_or_else(|_| {
             tracing::error!(connection = self.connection.id(), "serving panicked");
             End::Broken
@@ -165,28 +166,35 @@ impl<'a, H: Handler> Task<'a, H> {
         self.closing = None;
     }
 
-    async fn serve(&mut self) -> End {
+    /// Serves the connection. Ready when it is to end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if let Some(end) = self.carry_out().await {
-                return end;
+            if let Some(end) = self.carry_out(cx) {
+                return Poll::Ready(end);
             }
             self.alarm.set(self.machine.next_timeout(), &self.hub.clock);
-            match poll_fn(|cx| self.poll_wake(cx)).await {
-                Wake::Broken => return End::Broken,
-                Wake::Aborted => return End::Aborted,
-                Wake::Input(input) => self.take_input(input),
-                Wake::Done(done) => self.take_done(done),
-                Wake::Incoming(incoming) => {
-                    if let Some(end) = self.take_incoming(incoming) {
-                        return end;
-                    }
+            let end = match ready!(self.poll_wake(cx)) {
+                Wake::Input(input) => {
+                    self.take_input(input);
+                    None
                 }
+                Wake::Done(done) => {
+                    self.take_done(done);
+                    None
+                }
+                Wake::Incoming(incoming) => self.take_incoming(incoming),
                 Wake::Timeout(incoming) => {
-                    if let Some(end) = incoming.and_then(|incoming| self.take_incoming(incoming)) {
-                        return end;
+                    let end = incoming.and_then(|incoming| self.take_incoming(incoming));
+                    if end.is_none() {
+                        self.take_timeout();
                     }
-                    self.take_timeout();
+                    end
                 }
+                Wake::Broken => Some(End::Broken),
+                Wake::Aborted => Some(End::Aborted),
+            };
+            if let Some(end) = end {
+                return Poll::Ready(end);
             }
         }
     }
@@ -308,7 +316,7 @@ impl<'a, H: Handler> Task<'a, H> {
     }
 
     /// Does what the machine wants done.
-    async fn carry_out(&mut self) -> Option<End> {
+    fn carry_out(&mut self, cx: &mut Context<'_>) -> Option<End> {
         while let Some(action) = self.out.pop() {
             match action {
                 Action::Send(frame) => {
@@ -318,14 +326,14 @@ impl<'a, H: Handler> Task<'a, H> {
                     }
                 }
                 Action::Request(server::Request { id, content }) => {
-                    let started = start(&mut *self.requests, content).await;
+                    let started = self.requests.start(content, cx);
                     let done = move |result: Option<Reply>| {
                         Done::Request(id, result.unwrap_or(Err(RequestError::Internal)))
                     };
                     self.started(started, done);
                 }
                 Action::Signal(server::Signal { id, content }) => {
-                    let started = start(&mut *self.signals, content).await;
+                    let started = self.signals.start(content, cx);
                     self.started(started, move |_| Done::Signal(id));
                 }
                 Action::Session(command) => {
@@ -472,16 +480,6 @@ impl<'a, H: Handler> Task<'a, H> {
             SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
         }
     }
-}
-
-/// Starts a handler on a message.
-async fn start<'a, T>(on: &mut (dyn Start<'a, T> + 'a), content: Content) -> Started<'a, T> {
-    let mut content = Some(content);
-    poll_fn(|cx| match content.take() {
-        Some(content) => Poll::Ready(on.start(content, cx)),
-        None => Poll::Pending,
-    })
-    .await
 }
 
 /// Answers a caller, who may have lost interest.
