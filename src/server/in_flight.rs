@@ -100,7 +100,11 @@ impl InFlight {
 
     /// Frees a slot if what is in it still belongs to `place` and is what is to end.
     #[inline]
-    fn end<T>(&mut self, place: Place, running: impl FnOnce(SlotContent) -> Option<T>) -> Option<T> {
+    fn end<T>(
+        &mut self,
+        place: Place,
+        running: impl FnOnce(SlotContent) -> Option<T>,
+    ) -> Option<T> {
         let slot = self.slots.get_mut(place.slot as usize)?;
         if slot.generation != place.generation {
             return None;
