@@ -57,11 +57,13 @@ impl<A> Actions<A> {
     }
 
     /// How many actions wait.
+    #[inline]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
     /// Whether no action waits.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

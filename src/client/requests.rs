@@ -264,3 +264,47 @@ fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) 
         None => queued.get(id).is_some(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Instant = Instant::from_nanos(1);
+    const LATER: Instant = Instant::from_nanos(2);
+
+    #[test]
+    fn deadlines_of_answered_requests_do_not_pile_up() {
+        let mut requests = Requests::new();
+        let old = requests.next_id();
+        requests.await_reply(old, Purpose::Request, SOON);
+        for _ in 0..10_000 {
+            let id = requests.next_id();
+            requests.queue(id, Call::Close, LATER);
+            assert!(
+                matches!(requests.take_queued(), Some((taken, Call::Close, LATER)) if taken == id)
+            );
+            requests.await_reply(id, Purpose::Request, LATER);
+            assert_eq!(requests.take_replied(id), Some(Purpose::Request));
+            assert_eq!(requests.next_deadline(), Some(SOON));
+            assert!(requests.deadlines.len() <= 4 * requests.len() + KEPT + 2);
+        }
+        assert_eq!(requests.take_expired(SOON), Some((old, true)));
+        assert_eq!((requests.next_deadline(), requests.len()), (None, 0));
+    }
+
+    #[test]
+    fn requests_that_waited_expire_once() {
+        let mut requests = Requests::new();
+        let (first, second) = (requests.next_id(), requests.next_id());
+        requests.queue(first, Call::Close, LATER);
+        requests.queue(second, Call::Close, SOON);
+        while let Some((id, _, deadline)) = requests.take_queued() {
+            requests.await_reply(id, Purpose::Request, deadline);
+        }
+        assert_eq!(requests.take_expired(SOON), Some((second, true)));
+        assert_eq!(requests.take_expired(SOON), None);
+        assert_eq!(requests.take_expired(LATER), Some((first, true)));
+        assert_eq!(requests.take_expired(LATER), None);
+        assert_eq!(requests.next_deadline(), None);
+    }
+}

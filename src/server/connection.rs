@@ -207,6 +207,7 @@ impl Connection {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if at all.
+    #[inline]
     pub const fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => self.watch.due(),
@@ -216,6 +217,7 @@ impl Connection {
     }
 
     /// Whether the socket should be read. False while enough messages wait, and after the end.
+    #[inline]
     pub fn wants_input(&self) -> bool {
         match self.phase {
             Phase::Open => self.has_room(),
@@ -405,6 +407,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn has_room(&self) -> bool {
         let bytes =
             self.waiting.is_empty() || self.waiting_bytes < self.limits.waiting_bytes as usize;
@@ -413,6 +416,7 @@ impl Connection {
 
     /// Whether the next message may be handled: a handler may start, and no session message of the
     /// client is half done.
+    #[inline]
     fn may_dispatch(&self) -> bool {
         self.in_flight.len() < usize::from(self.limits.concurrency)
             && !self.session.holds_up_messages()
