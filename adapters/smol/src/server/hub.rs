@@ -1,7 +1,12 @@
 //! What the connections of a server share: the registry of sessions, the store, and who is there.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::iter;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -23,6 +28,9 @@ use crate::store::{Collected, SessionStore, SharedStore, StoreError, StoreErrorK
 /// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
 /// whose sockets it has taken away.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How many connections are looked up at a time by those who go through all of them.
+const PORTION: usize = 256;
 
 /// The shared part of a server, without its application.
 pub(super) struct Hub {
@@ -48,7 +56,8 @@ type Waiting = oneshot::Sender<Result<(), StoreFailed>>;
 /// Who is there.
 #[derive(Debug, Default)]
 struct Roster {
-    connections: HashMap<ConnectionId, Connection>,
+    /// In the order of their numbers, so that who goes through all of them can stop in between.
+    connections: BTreeMap<ConnectionId, Connection>,
     /// Connections that are let in but whose handshake is not over.
     arriving: usize,
     stage: Stage,
@@ -149,6 +158,23 @@ impl Hub {
 
     pub(super) fn connections(&self) -> Vec<Connection> {
         lock(&self.roster).connections.values().cloned().collect()
+    }
+
+    /// The open connections one after another. Nobody has to wait until all were seen, nor are all
+    /// copied: who comes or goes meanwhile may be left out, everybody else is seen once.
+    pub(super) fn walk(&self) -> impl Iterator<Item = Connection> {
+        let newest = self.last_id.load(Ordering::Relaxed);
+        let mut seen = Bound::Unbounded;
+        let portions = iter::from_fn(move || {
+            let roster = lock(&self.roster);
+            let unseen = roster.connections.range((seen, Bound::Unbounded));
+            let unseen = unseen.take_while(|(id, _)| id.0 <= newest).take(PORTION);
+            let portion: Vec<_> = unseen.map(|(_, connection)| connection.clone()).collect();
+            drop(roster);
+            seen = Bound::Excluded(portion.last()?.connection_id());
+            Some(portion)
+        });
+        portions.flatten()
     }
 
     pub(super) fn connection_count(&self) -> usize {
