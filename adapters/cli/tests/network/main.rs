@@ -3,10 +3,14 @@
 mod bench;
 #[cfg(unix)]
 mod by_hand;
+#[cfg(unix)]
+mod crash;
 mod demo;
 mod exit_codes;
 #[cfg(unix)]
 mod flood;
+#[cfg(unix)]
+mod full_disk;
 #[cfg(unix)]
 mod hand;
 mod help;
