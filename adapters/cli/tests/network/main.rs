@@ -6,6 +6,8 @@ mod by_hand;
 #[cfg(unix)]
 mod crash;
 mod demo;
+#[cfg(unix)]
+mod drain;
 mod exit_codes;
 #[cfg(unix)]
 mod flood;

@@ -217,6 +217,12 @@ impl Relay {
         Self { address, state }
     }
 
+    /// Lets new connections through to this server, and leaves those there are.
+    #[cfg(unix)]
+    pub(crate) fn send_new_to(&self, server: SocketAddr) {
+        self.state.lock().unwrap().server = Some(server);
+    }
+
     /// Lets connections through to this server, or to none, and cuts those there are.
     pub(crate) fn lead_to(&self, server: Option<SocketAddr>) {
         let mut state = self.state.lock().unwrap();
