@@ -151,26 +151,32 @@ impl Crashes {
             self.note(&session.key, &info, Fate::Announced);
         }
         let key = SessionKey::new(answered(reply)?.text().unwrap()).unwrap();
-        if self.random.below(2) == 0 {
-            self.come_back(url, &key).await?;
+        match self.random.below(3) {
+            0 => self.log_out(&client, &key, &info).await,
+            // Beside the first connection, which keeps a logout from closing the session.
+            1 => restore(url, &key, &info).await.map(drop),
+            _ => Some(()),
         }
-        if self.random.below(2) == 0 {
-            self.note(&key, &info, Fate::Closing);
-            let reply = client.request("logout", "").await;
-            if client.session().is_none() {
-                self.note(&key, &info, Fate::Closed);
-            }
-            answered(reply)?;
-        }
-        Some(())
     }
 
-    /// Restores a session that must be there. None if the server is gone.
+    /// Restores a session that must be there, and sometimes closes it. None if the server is gone.
     async fn come_back(&self, url: &str, key: &SessionKey) -> Option<()> {
-        let client = connect(url).await?;
-        let session = answered(client.restore_session(key.clone()).await)?;
-        assert_eq!(session.info, self.ledger.lock().unwrap()[key].0);
-        Some(())
+        let info = self.ledger.lock().unwrap()[key].0.clone();
+        let client = restore(url, key, &info).await?;
+        match self.random.below(2) {
+            0 => self.log_out(&client, key, &info).await,
+            _ => Some(()),
+        }
+    }
+
+    /// Closes a session that no other connection has. None if the server is gone.
+    async fn log_out(&self, client: &Client, key: &SessionKey, info: &SessionInfo) -> Option<()> {
+        self.note(key, info, Fate::Closing);
+        let reply = client.request("logout", "").await;
+        if client.session().is_none() {
+            self.note(key, info, Fate::Closed);
+        }
+        answered(reply).map(drop)
     }
 
     fn note(&self, key: &SessionKey, info: &SessionInfo, fate: Fate) {
@@ -232,6 +238,14 @@ impl Crashes {
 async fn connect(url: &str) -> Option<Client> {
     let config = Config::builder().reconnect(false).build().unwrap();
     Client::builder(url).unwrap().config(config).connect().await.ok()
+}
+
+/// A client that has restored a session which must be there. None if the server is gone.
+async fn restore(url: &str, key: &SessionKey, info: &SessionInfo) -> Option<Client> {
+    let client = connect(url).await?;
+    let session = answered(client.restore_session(key.clone()).await)?;
+    assert_eq!(session.info, *info);
+    Some(client)
 }
 
 /// None if the server is gone; other errors there are none.

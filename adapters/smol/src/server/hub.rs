@@ -1,6 +1,6 @@
 //! What the connections of a server share: the registry of sessions, the store, and who is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use event_listener::Event;
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
-use wwr::{Actions, Instant, Session, SessionKey};
+use wwr::{Actions, Instant, Session, SessionKey, UnixTime};
 
 use super::connection::{Connection, Input};
 use super::settings::Collection;
@@ -218,8 +218,9 @@ impl Hub {
         loop {
             let Some(hub) = hub.upgrade() else { return };
             let work = async {
-                let age = collection.not_looked_up_for;
-                match guard(hub.store.collect(Clock::unix_now(), age)).await {
+                let (now, age) = (Clock::unix_now(), collection.not_looked_up_for);
+                hub.renew(now, age).await;
+                match guard(hub.store.collect(now, age)).await {
                     Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
                         tracing::debug!(examined, "no old sessions");
                     }
@@ -241,6 +242,21 @@ impl Hub {
             }
             drop(hub);
             sleep(collection.every).await;
+        }
+    }
+
+    /// Notes in the store that sessions are of use whose connections have been open for so long that
+    /// their look-ups will soon be too old.
+    async fn renew(&self, now: UnixTime, age: Duration) {
+        let fresh = |connection: &Connection| {
+            connection.info().connected_at.elapsed().is_ok_and(|open| open < age / 2)
+        };
+        let connections = self.connections().into_iter().filter(|one| !fresh(one));
+        let held: HashSet<_> = connections.filter_map(|one| one.session_key()).collect();
+        for key in held {
+            if let Err(error) = guard(self.store.look_up(&key, now)).await {
+                tracing::warn!(%error, "a session in use may be collected");
+            }
         }
     }
 
