@@ -26,4 +26,6 @@ mod shutdown;
 mod spoken;
 mod support;
 #[cfg(unix)]
+mod sync;
+#[cfg(unix)]
 mod versions;
