@@ -1,6 +1,7 @@
 //! The client machine: every state, every message, every outcome.
 
 mod discovery;
+mod drain;
 mod limits;
 mod link;
 mod memory;

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -16,7 +16,7 @@ use event_listener::Event;
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
-use wwr::{Actions, Instant, Session, SessionKey};
+use wwr::{Actions, Instant, Session, SessionKey, UnixTime};
 
 use super::connection::{Connection, Input};
 use super::settings::Collection;
@@ -244,8 +244,9 @@ impl Hub {
         loop {
             let Some(hub) = hub.upgrade() else { return };
             let work = async {
-                let age = collection.not_looked_up_for;
-                match guard(hub.store.collect(Clock::unix_now(), age)).await {
+                let (now, age) = (Clock::unix_now(), collection.not_looked_up_for);
+                hub.renew(now, age).await;
+                match guard(hub.store.collect(now, age)).await {
                     Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
                         tracing::debug!(examined, "no old sessions");
                     }
@@ -267,6 +268,21 @@ impl Hub {
             }
             drop(hub);
             sleep(collection.every).await;
+        }
+    }
+
+    /// Notes in the store that sessions are of use whose connections have been open for so long that
+    /// their look-ups will soon be too old.
+    async fn renew(&self, now: UnixTime, age: Duration) {
+        let fresh = |connection: &Connection| {
+            connection.info().connected_at.elapsed().is_ok_and(|open| open < age / 2)
+        };
+        let connections = self.connections().into_iter().filter(|one| !fresh(one));
+        let held: HashSet<_> = connections.filter_map(|one| one.session_key()).collect();
+        for key in held {
+            if let Err(error) = guard(self.store.look_up(&key, now)).await {
+                tracing::warn!(%error, "a session in use may be collected");
+            }
         }
     }
 

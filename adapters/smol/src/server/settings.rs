@@ -55,7 +55,8 @@ impl Default for Limits {
 /// How often sessions that nobody has asked for are removed, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collection {
-    /// Sessions not looked up for this long are removed.
+    /// Sessions not looked up for this long are removed. Those that connections of this server have
+    /// are not: they are looked up before, if their connections have been open for half as long.
     pub not_looked_up_for: Duration,
     /// How much time lies between two collections.
     pub every: Duration,
