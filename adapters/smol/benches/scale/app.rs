@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use smol::Executor;
 use wwr::server::RequestError;
-use wwr::{Content, Payload, SessionInfo, SessionKey};
+use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
 use wwr_smol::FileStore;
-use wwr_smol::server::{Connection, Connections, Handler, Server};
+use wwr_smol::server::{Broadcast, Connection, Connections, Handler, Server};
 
 use super::args::Args;
 use super::process;
@@ -44,11 +44,11 @@ impl Handler for App {
                 Ok(Payload::utf8(format!("{connections} {sessions}")))
             }
             // Tells all; gives how many they are.
-            b"broadcast" => tell(&server.connections(), request.into_payload()),
+            b"broadcast" => Ok(sent(server.signal_all(&news(request)?))),
             // Tells those of the session with the key in the payload.
             b"group" => {
-                let connections = server.session_connections(&key(&request)?);
-                tell(&connections, request.into_payload())
+                let key = key(&request)?;
+                Ok(sent(server.signal_session(&key, &news(request)?)))
             }
             // Closes that session, and its connections.
             b"disband" => {
@@ -64,9 +64,15 @@ impl Handler for App {
     }
 }
 
-fn tell(connections: &[Connection], payload: Payload) -> Result<Payload, RequestError> {
-    let told = connections.iter().filter(|to| to.signal(NEWS, payload.clone()).is_ok());
-    Ok(told.count().to_string().into())
+/// The signal to many that a request asks for.
+fn news(request: Content) -> Result<PreparedSignal, RequestError> {
+    let name = NEWS.try_into().map_err(|_| RequestError::Internal)?;
+    PreparedSignal::new(&name, &request.into_payload()).map_err(|_| RequestError::Internal)
+}
+
+/// How many were told.
+fn sent(broadcast: Broadcast) -> Payload {
+    Payload::utf8(broadcast.sent.to_string())
 }
 
 fn key(request: &Content) -> Result<SessionKey, RequestError> {

@@ -1,31 +1,37 @@
 //! What the connections of a server share: the registry of sessions, the store, and who is there.
 
+mod jobs;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use event_listener::Event;
 use futures_channel::oneshot;
-use futures_util::FutureExt;
-use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
-use wwr::{Actions, Instant, Session, SessionKey};
+use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed};
+use wwr::{Actions, Instant, SessionKey, UnixTime};
 
+use self::jobs::{Job, guard};
 use super::connection::{Connection, Input};
 use super::settings::Collection;
+
 use crate::clock::{Clock, sleep};
 use crate::executor::Spawn;
 use crate::key::KeyGenerator;
-use crate::store::{Collected, SessionStore, SharedStore, StoreError, StoreErrorKind};
+use crate::store::{Collected, SessionStore, SharedStore};
 
 /// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
 /// whose sockets it has taken away.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How many connections are looked up at a time by those who go through all of them.
+const PORTION: usize = 256;
 
 /// The shared part of a server, without its application.
 pub(super) struct Hub {
@@ -54,7 +60,8 @@ type Waiting = oneshot::Sender<Result<(), StoreFailed>>;
 /// Who is there.
 #[derive(Debug, Default)]
 struct Roster {
-    connections: HashMap<ConnectionId, Connection>,
+    /// In the order of their numbers, so that who goes through all of them can stop in between.
+    connections: BTreeMap<ConnectionId, Connection>,
     /// Connections that are let in but whose handshake is not over.
     arriving: usize,
     stage: Stage,
@@ -63,22 +70,8 @@ struct Roster {
 }
 
 impl Roster {
-    /// A roster of no more than this keeps its room.
-    const SMALL: usize = 64;
-
     fn is_empty(&self) -> bool {
         self.connections.is_empty() && self.arriving == 0
-    }
-
-    /// Takes a connection off. Room that a crowd has needed is given back: so rarely that each
-    /// connection pays a constant part of it.
-    fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
-        let removed = self.connections.remove(&id);
-        let room = self.connections.capacity();
-        if room > Self::SMALL && self.connections.len() < room / 8 {
-            self.connections.shrink_to(room / 4);
-        }
-        removed
     }
 }
 
@@ -94,14 +87,6 @@ pub(super) enum Stage {
     /// Nor any client.
     GivingUp,
     Stopped,
-}
-
-/// Something the store is to do.
-#[derive(Debug)]
-enum Job {
-    Lookup(Ticket, SessionKey),
-    Store(Ticket, Box<Session>),
-    Destroy(Ticket, SessionKey),
 }
 
 impl Hub {
@@ -178,6 +163,23 @@ impl Hub {
         lock(&self.roster).connections.values().cloned().collect()
     }
 
+    /// The open connections one after another. Nobody has to wait until all were seen, nor are all
+    /// copied: who comes or goes meanwhile may be left out, everybody else is seen once.
+    pub(super) fn walk(&self) -> impl Iterator<Item = Connection> {
+        let newest = self.last_id.load(Ordering::Relaxed);
+        let mut seen = Bound::Unbounded;
+        let portions = iter::from_fn(move || {
+            let roster = lock(&self.roster);
+            let unseen = roster.connections.range((seen, Bound::Unbounded));
+            let unseen = unseen.take_while(|(id, _)| id.0 <= newest).take(PORTION);
+            let portion: Vec<_> = unseen.map(|(_, connection)| connection.clone()).collect();
+            drop(roster);
+            seen = Bound::Excluded(portion.last()?.connection_id());
+            Some(portion)
+        });
+        portions.flatten()
+    }
+
     pub(super) fn connection_count(&self) -> usize {
         lock(&self.roster).connections.len()
     }
@@ -245,8 +247,9 @@ impl Hub {
         loop {
             let Some(hub) = hub.upgrade() else { return };
             let work = async {
-                let age = collection.not_looked_up_for;
-                match guard(hub.store.collect(Clock::unix_now(), age)).await {
+                let (now, age) = (Clock::unix_now(), collection.not_looked_up_for);
+                hub.renew(now, age).await;
+                match guard(hub.store.collect(now, age)).await {
                     Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
                         tracing::debug!(examined, "no old sessions");
                     }
@@ -268,6 +271,21 @@ impl Hub {
             }
             drop(hub);
             sleep(collection.every).await;
+        }
+    }
+
+    /// Notes in the store that sessions are of use whose connections have been open for so long that
+    /// their look-ups will soon be too old.
+    async fn renew(&self, now: UnixTime, age: Duration) {
+        let fresh = |connection: &Connection| {
+            connection.info().connected_at.elapsed().is_ok_and(|open| open < age / 2)
+        };
+        let connections = self.connections().into_iter().filter(|one| !fresh(one));
+        let held: HashSet<_> = connections.filter_map(|one| one.session_key()).collect();
+        for key in held {
+            if let Err(error) = guard(self.store.look_up(&key, now)).await {
+                tracing::warn!(%error, "a session in use may be collected");
+            }
         }
     }
 
@@ -336,79 +354,6 @@ impl Hub {
             Effect::Destroy { ticket, key } => Some(Job::Destroy(ticket, key)),
         }
     }
-
-    /// Has the store do jobs, each in a task of its own: the registry has to hear of the end also
-    /// if the connection that asked is gone by then.
-    fn start(self: &Arc<Self>, jobs: Vec<Job>) {
-        for job in jobs {
-            let hub = self.clone();
-            self.spawn(async move { hub.work(job).await });
-        }
-    }
-
-    /// Has the store do a job and tells the registry.
-    async fn work(self: Arc<Self>, job: Job) {
-        let (key, answer) = match job {
-            Job::Lookup(ticket, key) => {
-                let found = self.ask_store(self.store.look_up(&key, Clock::unix_now())).await;
-                (key, Answer::Lookup(ticket, found.map(|session| session.map(Box::new))))
-            }
-            Job::Store(ticket, session) => {
-                let stored = self.ask_store(self.store.create(&session)).await;
-                (session.key.clone(), Answer::Store(ticket, stored))
-            }
-            Job::Destroy(ticket, key) => {
-                let destroyed = self.ask_store(self.store.destroy(&key)).await;
-                (key, Answer::Destroy(ticket, destroyed))
-            }
-        };
-        let ((), jobs) = self.consult(|registry, effects| {
-            let destroyed = match &answer {
-                Answer::Destroy(_, destroyed) => *destroyed,
-                Answer::Lookup(..) | Answer::Store(..) => Ok(()),
-            };
-            match answer {
-                Answer::Lookup(ticket, found) => registry.looked_up(ticket, found, effects),
-                Answer::Store(ticket, stored) => registry.stored(ticket, stored, effects),
-                Answer::Destroy(ticket, destroyed) => {
-                    registry.destroyed(ticket, destroyed, effects);
-                }
-            }
-            if !registry.is_closing(&key) {
-                for closer in lock(&self.closers).remove(&key).unwrap_or_default() {
-                    // The caller may have lost interest.
-                    let _ = closer.send(destroyed);
-                }
-            }
-        });
-        self.start(jobs);
-    }
-
-    /// Waits for the store, but not for ever, and logs its errors.
-    async fn ask_store<T>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreFailed> {
-        let in_time = async {
-            guard(work).await.map_err(|error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "the session store failed");
-            })
-        };
-        let too_late = async {
-            sleep(self.store_timeout).await;
-            tracing::error!(after = ?self.store_timeout, "the session store does not answer");
-            Err(())
-        };
-        smol::future::or(in_time, too_late).await.map_err(|()| StoreFailed)
-    }
-}
-
-/// What the store answered.
-enum Answer {
-    Lookup(Ticket, Result<Option<Box<Session>>, StoreFailed>),
-    Store(Ticket, Result<(), StoreFailed>),
-    Destroy(Ticket, Result<(), StoreFailed>),
 }
 
 /// A place among the connections, held during the handshake.
@@ -443,7 +388,7 @@ impl Drop for Presence {
         }
         self.connection.ended();
         let mut roster = lock(&self.hub.roster);
-        let removed = roster.remove(id);
+        let removed = roster.connections.remove(&id);
         let empty = roster.is_empty();
         drop(roster);
         drop(removed);
@@ -462,16 +407,6 @@ async fn wait_until(changed: &Event, condition: impl Fn() -> bool) {
         }
         listener.await;
     }
-}
-
-/// Makes a panic of the store an error of it.
-async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(StoreError::new(
-            StoreErrorKind::Failed,
-            "the session store panicked; see its own message",
-        ))
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

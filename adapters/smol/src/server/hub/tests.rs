@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Wake, Waker};
@@ -5,27 +6,59 @@ use std::time::SystemTime;
 
 use wwr::Dialect;
 
+use super::super::connection::{ConnectionInfo, Reads};
 use super::*;
 use crate::executor::GlobalExecutor;
 use crate::key::RandomKeys;
-use crate::server::connection::{ConnectionInfo, Reads};
 use crate::store::MemoryStore;
 
 fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
-    let config = RegistryConfig::default();
-    let executor = Box::new(GlobalExecutor);
-    Arc::new(Hub::new(executor, Box::new(RandomKeys), store, GOODBYE, config))
+    let (keys, executor) = (Box::new(RandomKeys), Box::new(GlobalExecutor));
+    let timeout = Duration::from_secs(1);
+    Arc::new(Hub::new(executor, keys, store, timeout, RegistryConfig::default()))
 }
 
 fn enter(hub: &Arc<Hub>) -> Presence {
-    let arrival = hub.admit(usize::MAX).expect("there is room");
-    let remote_addr = SocketAddr::from(([127, 0, 0, 1], 1));
-    let info = ConnectionInfo { connected_at: SystemTime::now(), user_agent: None, remote_addr };
-    let connection = Connection::new(hub.clone(), info, Reads::new(Dialect::V2_0, 8192), 1024);
-    let presence = hub.enter(connection);
-    drop(arrival);
-    presence
+    let info = ConnectionInfo {
+        connected_at: SystemTime::UNIX_EPOCH,
+        user_agent: None,
+        remote_addr: (Ipv4Addr::LOCALHOST, 1).into(),
+    };
+    hub.enter(Connection::new(hub.clone(), info, Reads::new(Dialect::Unknown, 8192), 100))
+}
+
+#[test]
+fn a_walk_meets_everybody_once() {
+    for count in [0, 1, PORTION - 1, PORTION, PORTION + 1, 3 * PORTION] {
+        let hub = hub();
+        let present: Vec<_> = (0..count).map(|_| enter(&hub)).collect();
+        let met = hub.walk().map(|connection| connection.connection_id());
+        let ids = present.iter().map(|presence| presence.connection.connection_id());
+        assert!(met.eq(ids), "{count} connections");
+    }
+}
+
+#[test]
+fn a_walk_goes_on_while_others_come_and_go() {
+    let hub = hub();
+    let mut present: Vec<_> = (0..4 * PORTION).map(|_| Some(enter(&hub))).collect();
+    let mut newcomers = Vec::new();
+    let mut met = Vec::new();
+    for connection in hub.walk() {
+        let id = connection.id() as usize;
+        met.push(id);
+        // The one just met and one far ahead go, somebody else comes.
+        present[id - 1] = None;
+        if let Some(ahead) = present.get_mut(id + PORTION) {
+            *ahead = None;
+        }
+        newcomers.push(enter(&hub));
+    }
+    assert!(met.is_sorted_by(|one, next| one < next), "nobody is met twice");
+    assert!(met.len() < present.len() && met.iter().all(|id| *id <= present.len()));
+    assert!(present.iter().all(Option::is_none), "who stayed was met");
+    assert_eq!(hub.connection_count(), newcomers.len());
 }
 
 /// Counts how often a task is woken.
@@ -70,15 +103,4 @@ fn a_shutdown_is_woken_once_when_the_last_of_a_crowd_has_gone() {
     let arriving = hub.admit(1);
     let empties = wait_until(&hub.emptied, || lock(&hub.roster).is_empty());
     assert_eq!(woken_by(empties, || drop(arriving)), (1, true));
-}
-
-#[test]
-fn the_room_that_a_crowd_has_needed_is_given_back() {
-    let hub = hub();
-    let crowd: Vec<_> = (0..10_000).map(|_| enter(&hub)).collect();
-    assert_eq!(hub.connection_count(), 10_000);
-    drop(crowd);
-    assert_eq!(hub.connection_count(), 0);
-    let room = lock(&hub.roster).connections.capacity();
-    assert!(room <= 2 * Roster::SMALL, "room for {room}");
 }
