@@ -1,4 +1,4 @@
-use smol::future::{poll_once, zip};
+use smol::future::{or, poll_once, zip};
 use smol::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -177,5 +177,24 @@ fn what_came_with_the_handshake_is_read_first() {
         assert!(socket.framing.rests());
         drop(client);
         assert!(matches!(next(&mut socket).await, Incoming::Failed(_)));
+    });
+}
+
+#[test]
+fn a_peer_that_broke_the_rules_sees_the_end_before_it_closes() {
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        client.write_all(&frame(0x83, b"no such kind")).await.unwrap();
+        assert!(matches!(next(&mut socket).await, Incoming::Failed(_)));
+        let mut received = Vec::new();
+        // The socket is dropped after this time at the latest, which would end it as well.
+        let closing = socket.close(1002, "bye", Duration::from_secs(10));
+        let read = async { client.read_to_end(&mut received).await.is_ok() };
+        let gave_up = async {
+            closing.await;
+            false
+        };
+        assert!(or(read, gave_up).await, "only when the server had waited long enough");
+        assert_eq!(received, b"\x88\x05\x03\xeabye");
     });
 }
