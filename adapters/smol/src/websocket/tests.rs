@@ -130,6 +130,25 @@ fn one_after_another_uses_the_same_buffers() {
 }
 
 #[test]
+fn all_that_waits_counts_as_memory_that_is_left_to_others() {
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        let message = Bytes::from(vec![7; 60_000]);
+        for messages in [1, 20] {
+            assert!(socket.framing.rests());
+            for _ in 0..messages {
+                socket.feed(message.clone()).unwrap();
+            }
+            let all = messages * message.len();
+            assert!(socket.framing.size() > all, "{} for {all}", socket.framing.size());
+            let mut received = vec![0; messages * (4 + message.len())];
+            let (read, ()) = zip(client.read_exact(&mut received), flush(&mut socket)).await;
+            read.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_close_frame_is_answered_after_a_rest() {
     smol::block_on(async {
         let (mut socket, mut client) = pair().await;
