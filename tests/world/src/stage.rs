@@ -22,6 +22,8 @@ pub(crate) struct Stage {
     pub(crate) coverage: Coverage,
     /// Sessions are durable on all servers.
     pub(crate) durable: bool,
+    /// There are several servers.
+    pub(crate) is_cluster: bool,
     /// The first thing that did not hold.
     pub(crate) violation: Option<Violation>,
 }

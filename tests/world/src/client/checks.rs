@@ -2,7 +2,7 @@
 
 use wwr::client::{DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status};
 use wwr::wire::{DecodeError, Kind};
-use wwr::{Instant, SessionKey, server};
+use wwr::{Dialect, Instant, SessionKey, server};
 
 use super::{Call, Host, Node, Open};
 use crate::application::{NEWS, leading_number};
@@ -196,10 +196,21 @@ impl Node {
                 // Clients of 1.x ignore it (protocol §4.5).
                 let is_announcement =
                     error == DecodeError::UnknownKind(Kind::AcceptConf.as_byte());
-                stage.check(noisy || is_announcement, Invariant::OnlyReadable, || format!("{who}: {error}"));
+                stage.check(noisy || is_announcement || self.is_signal_without_payload(&error), Invariant::OnlyReadable, || format!("{who}: {error}"));
             }
             _ => {}
         }
+    }
+
+    /// A server that did not see the preflight of a client, or forgot it, may not know that a client speaks 1.x, and
+    /// send it signals without payload, which 1.x ignores (protocol §7.2).
+    fn is_signal_without_payload(&self, error: &DecodeError) -> bool {
+        let is_signal = matches!(
+            error,
+            DecodeError::Malformed { kind: Kind::SignalBinary | Kind::SignalUtf8, .. }
+        );
+        let is_old = matches!(self.machine.dialect(), Dialect::V1_4 | Dialect::V1_5);
+        is_signal && is_old
     }
 
     /// A client is told of a session: if sessions are durable, the store has it.

@@ -176,8 +176,8 @@ impl World {
             return;
         }
         let now: Instant = self.stage.now;
-        if let Some(end) = self.servers[server].drains_until().filter(|end| *end > now) {
-            self.stage.queue.schedule(end, Event::Exit { server, epoch });
+        if let Some(end) = self.servers[server].drains_until().filter(|end| *end >= now) {
+            self.stage.queue.schedule(end + millis(1), Event::Exit { server, epoch });
             return;
         }
         let left = self.servers[server].connections.len();
