@@ -142,7 +142,10 @@ impl Total {
         self.events += report.events;
         self.simulated += report.simulated;
         self.coverage.merge(&report.coverage);
-        self.violations.extend(report.violation.map(|violation| (seed, violation)));
+        if let Some(violation) = report.violation {
+            eprintln!("seed {seed}: {violation}");
+            self.violations.push((seed, violation));
+        }
     }
 
     fn tell(&mut self, seeds: u64, began: Instant) {
@@ -176,7 +179,10 @@ impl Total {
             let of_it = self.violations.iter().filter(|(_, found)| found.invariant == invariant);
             let seeds: Vec<_> = of_it.map(|(seed, _)| *seed).collect();
             if let [first, ..] = seeds[..] {
-                println!("{invariant}: violated in {} worlds, first in that of seed {first}", seeds.len());
+                println!(
+                    "{invariant}: violated in {} worlds, first in that of seed {first}",
+                    seeds.len()
+                );
             }
         }
     }

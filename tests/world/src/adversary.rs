@@ -76,22 +76,24 @@ impl Adversary {
             return;
         }
         match stage.dice.below(16) {
-            0 => self.many(Fault::HeartbeatStorm, 200, stage, |_, _| {
-                Bytes::from_static(HEARTBEAT)
-            }),
+            0 => self.many(Fault::HeartbeatStorm, 200, stage, |_, _| Bytes::from_static(HEARTBEAT)),
             1 => self.many(Fault::Malformed, 6, stage, Self::malformed),
             2 => self.many(Fault::UnknownType, 6, stage, |_, stage| {
                 let frames: [&[u8]; 4] = [b"", b"\x07hello", b"\xff", b"\x64\0"];
                 Bytes::from_static(stage.dice.choose(&frames))
             }),
             3 => self.many(Fault::ServerOnly, 4, stage, Self::server_only),
-            4 => self.many(Fault::Flood, 100, stage, |adversary, _| adversary.request("echo", false)),
+            4 => {
+                self.many(Fault::Flood, 100, stage, |adversary, _| adversary.request("echo", false))
+            }
             5 => self.many(Fault::KeyGuess, 5, stage, Self::guess),
             6 => self.many(Fault::StolenKey, 2, stage, |_, stage| {
                 let key = client::any_key(stage);
                 restore(1, key.as_str().as_bytes())
             }),
-            7 => self.many(Fault::Oversize, 1, stage, |adversary, _| adversary.request("echo", true)),
+            7 => {
+                self.many(Fault::Oversize, 1, stage, |adversary, _| adversary.request("echo", true))
+            }
             8 => {
                 stage.count(Fact::Fault(Fault::TextFrame));
                 let frame = self.request("echo", false);
@@ -179,8 +181,7 @@ impl Adversary {
     }
 
     fn guess(&mut self, stage: &mut Stage) -> Bytes {
-        let keys: [&[u8]; 5] =
-            [b"k", b"../../etc/passwd", b"\xff\xfe", &[b'A'; 64], &[b'/'; 64]];
+        let keys: [&[u8]; 5] = [b"k", b"../../etc/passwd", b"\xff\xfe", &[b'A'; 64], &[b'/'; 64]];
         restore(2, stage.dice.choose(&keys))
     }
 }

@@ -85,7 +85,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(id: ClientId, settings: Settings, seed: u64, home: ServerId, servers: usize) -> Self {
+    pub(crate) fn new(
+        id: ClientId,
+        settings: Settings,
+        seed: u64,
+        home: ServerId,
+        servers: usize,
+    ) -> Self {
         Self {
             id,
             machine: Client::new(settings.config.clone(), seed),
@@ -226,7 +232,8 @@ impl Node {
         if self.machine.next_timeout().is_some_and(|next| next <= now) {
             let now = self.clock.read(stage.now);
             self.machine.handle_timeout(now, &mut self.out);
-            let (next, latest, who) = (self.machine.next_timeout(), self.clock.latest(), self.who());
+            let (next, latest, who) =
+                (self.machine.next_timeout(), self.clock.latest(), self.who());
             stage.check(next.is_none_or(|next| next > latest), Invariant::DeadlinesForward, || {
                 format!("{who}: {next:?} is not after {latest:?}")
             });

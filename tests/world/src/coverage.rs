@@ -164,7 +164,11 @@ impl Coverage {
 
     /// How often something was seen that is written like this in the tables.
     pub fn seen(&self, name: &str) -> u64 {
-        self.counts.iter().filter(|(fact, _)| fact.to_string() == name).map(|(_, count)| count).sum()
+        self.counts
+            .iter()
+            .filter(|(fact, _)| fact.to_string() == name)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// How many different things were seen.

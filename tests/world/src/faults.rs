@@ -35,6 +35,8 @@ pub enum Fault {
     Shutdown,
     /// A server starts again with another version.
     OtherVersion,
+    /// Another server takes its place, of a version that nobody speaks.
+    ForeignServer,
     /// The clock of a server or client jumps ahead.
     ClockForward,
     /// It jumps back.

@@ -35,7 +35,12 @@ impl Packet {
     fn size(&self) -> usize {
         let content = match self {
             Self::Frame(frame) | Self::Text(frame) => frame.len(),
-            Self::Open | Self::Opened | Self::Refused(_) | Self::Ping | Self::Pong | Self::Close => 0,
+            Self::Open
+            | Self::Opened
+            | Self::Refused(_)
+            | Self::Ping
+            | Self::Pong
+            | Self::Close => 0,
         };
         content + 8
     }

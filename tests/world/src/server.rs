@@ -33,6 +33,8 @@ pub(crate) enum State {
     Up,
     /// Shutting down: it answers, but lets nobody in.
     Draining,
+    /// Another server has taken its place, of a version that nobody speaks.
+    Foreign,
     /// There is nobody to answer.
     Down,
 }
@@ -131,6 +133,10 @@ impl Server {
                 None => Answer { status: 400, body: Bytes::from_static(b"Bad Request\n") },
             }),
             State::Draining => Ok(Answer { status: 503, body: Bytes::new() }),
+            State::Foreign => {
+                let body = Bytes::from_static(b"{\"protocol-version\":\"9.9\"}");
+                Ok(Answer { status: 200, body })
+            }
             State::Down => Err(ProbeFailed),
         };
         let delay = stage.network.delay(&mut stage.dice);
@@ -175,6 +181,7 @@ impl Server {
                 return self.collect(socket, stage);
             }
             State::Draining => Some(503),
+            State::Foreign => Some(400),
             State::Up | State::Down => None,
         };
         stage.send(self.who(socket), socket, Way::Down, Packet::Refused(status));
@@ -261,8 +268,14 @@ impl Server {
         }
     }
 
+    /// Stops, and another server is there in its place.
+    pub(crate) fn give_way(&mut self, stage: &mut Stage) {
+        self.crash(stage);
+        self.state = State::Foreign;
+    }
+
     pub(crate) fn start(&mut self, protocol: Option<Protocol>) {
-        if self.state == State::Down {
+        if matches!(self.state, State::Down | State::Foreign) {
             self.state = State::Up;
             self.settings.connection.protocol =
                 protocol.unwrap_or(self.settings.connection.protocol);
@@ -277,7 +290,7 @@ impl Server {
 
     /// Closes a session everywhere.
     pub(crate) fn close_key(&mut self, key: &SessionKey, disconnect: bool, stage: &mut Stage) {
-        if self.state != State::Down {
+        if matches!(self.state, State::Up | State::Draining) {
             self.close_everywhere(key, disconnect, stage);
             self.carry_out(stage);
         }

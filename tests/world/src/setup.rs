@@ -7,8 +7,8 @@ use wwr::client::{self, Config};
 use wwr::server::{Announcement, Pings, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 
-use crate::client::Settings as ClientSettings;
 use crate::client::REQUEST_TIMEOUT;
+use crate::client::Settings as ClientSettings;
 use crate::dice::Dice;
 use crate::event::millis;
 use crate::network::Conditions;
@@ -90,14 +90,21 @@ fn server(dice: &mut Dice, durable: bool) -> Settings {
         .unwrap_or_default();
     let connection = wwr::server::Config {
         protocol: dice.choose(&PROTOCOLS),
-        sessions: if dice.chance(3) { Sessions::Disabled } else { Sessions::Enabled(Default::default()) },
+        sessions: if dice.chance(3) {
+            Sessions::Disabled
+        } else {
+            Sessions::Enabled(Default::default())
+        },
         announced,
         pings: Pings::new(millis(600), millis(300)).ok(),
         strict: dice.chance(30),
         concurrency: dice.choose(&[NonZeroU16::MIN, NonZeroU16::MIN.saturating_add(3)]),
         max_waiting_messages: NonZeroU16::MIN.saturating_add(dice.below(4) as u16),
         max_waiting_bytes: dice.choose(&[64, 65_536]),
-        max_ignored_in_a_row: dice.choose(&[5, 1000]).try_into().unwrap_or(std::num::NonZeroU32::MIN),
+        max_ignored_in_a_row: dice
+            .choose(&[5, 1000])
+            .try_into()
+            .unwrap_or(std::num::NonZeroU32::MIN),
         drain_timeout: millis(500),
     };
     let max_connections = NonZeroUsize::new(dice.choose(&[0, 1, 1, 2]));

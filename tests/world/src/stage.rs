@@ -38,7 +38,8 @@ impl Stage {
     ) {
         if !holds && self.violation.is_none() {
             let text = text();
-            self.trace.note(self.now, Who::World, 0, b"", || format!("VIOLATION {invariant}: {text}"));
+            self.trace
+                .note(self.now, Who::World, 0, b"", || format!("VIOLATION {invariant}: {text}"));
             self.violation = Some(Violation { invariant, text });
         }
     }
@@ -62,7 +63,9 @@ impl Stage {
                     format!("#{socket} {way:?}: {}", describe(frame))
                 });
             }
-            other => self.trace.note(self.now, who, 101, b"", || format!("#{socket} {way:?}: {other:?}")),
+            other => {
+                self.trace.note(self.now, who, 101, b"", || format!("#{socket} {way:?}: {other:?}"))
+            }
         }
         let Self { now, network, dice, queue, .. } = self;
         network.send(*now, socket, way, packet, dice, queue);

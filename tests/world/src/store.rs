@@ -277,7 +277,9 @@ pub(crate) fn abandon(stage: &mut Stage, server: ServerId) {
     }
     for (asker, what) in done_now {
         match what {
-            What::Store(session) if store.deleted_by(&session.key).is_none() => store.keep(&session),
+            What::Store(session) if store.deleted_by(&session.key).is_none() => {
+                store.keep(&session)
+            }
             What::Destroy(key) => store.delete(&key, asker),
             What::Store(_) | What::Lookup(_) => {}
         }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use wwr::{Dialect, Instant};
 use wwr::wire::{Kind, decode};
+use wwr::{Dialect, Instant};
 
 /// Who does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,8 @@ impl Trace {
         self.mix(who.word());
         self.mix(what);
         for chunk in bytes.chunks(8) {
-            let word = chunk.iter().fold(chunk.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+            let word =
+                chunk.iter().fold(chunk.len() as u64, |word, byte| word << 8 | u64::from(*byte));
             self.mix(word);
         }
         if self.shown {

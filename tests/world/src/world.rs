@@ -73,14 +73,8 @@ impl World {
         let settings = setup.servers.iter().enumerate();
         let servers: Vec<_> =
             settings.map(|(id, settings)| Server::new(id, settings.clone())).collect();
-        let mut world = Self {
-            stage,
-            servers,
-            clients: Vec::new(),
-            adversaries: Vec::new(),
-            steps: 0,
-            setup,
-        };
+        let mut world =
+            Self { stage, servers, clients: Vec::new(), adversaries: Vec::new(), steps: 0, setup };
         for index in 0..world.setup.clients.len() {
             let settings = world.setup.clients[index].clone();
             world.add_client(settings);
@@ -175,7 +169,9 @@ impl World {
             }
             Event::Work { socket, work } => {
                 let mut servers = self.servers.iter_mut();
-                if let Some(server) = servers.find(|server| server.connections.contains_key(&socket)) {
+                if let Some(server) =
+                    servers.find(|server| server.connections.contains_key(&socket))
+                {
                     server.work(socket, work, stage);
                 }
             }

@@ -65,9 +65,7 @@ impl Node {
         let token = stage.ledger.next_token();
         let timeout = stage.dice.chance(20).then(|| millis(stage.dice.below(200)));
         let payload = request_payload(name, token);
-        stage.note(self.who(), token as u64, || {
-            format!("request {token}: {name:?}, {timeout:?}")
-        });
+        stage.note(self.who(), token as u64, || format!("request {token}: {name:?}, {timeout:?}"));
         let Ok(name) = name.parse() else { return };
         let now = self.clock.read(stage.now);
         let made = self.machine.request(now, name, payload, timeout, &mut self.out);
@@ -77,9 +75,7 @@ impl Node {
     pub(crate) fn restore(&mut self, key: &SessionKey, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         let timeout = stage.dice.chance(20).then(|| millis(stage.dice.below(200)));
-        stage.note(self.who(), 3, || {
-            format!("restores {}, {timeout:?}", crate::store::short(key))
-        });
+        stage.note(self.who(), 3, || format!("restores {}, {timeout:?}", crate::store::short(key)));
         let made = self.machine.restore_session(now, key.clone(), timeout, &mut self.out);
         self.made(made, Call::Restore(key.clone()), timeout, stage);
     }

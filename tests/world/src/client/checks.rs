@@ -1,6 +1,8 @@
 //! What holds for a client: each call has one outcome, and that is true.
 
-use wwr::client::{DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status};
+use wwr::client::{
+    DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status,
+};
 use wwr::wire::{DecodeError, Kind};
 use wwr::{Dialect, Instant, SessionKey, server};
 
@@ -38,7 +40,8 @@ impl Node {
         };
         stage.check(fits, Invariant::CallsAreHonoured, || format!("{who}: {link:?} with {host:?}"));
         let (pending, bytes) = (self.machine.pending_requests(), self.machine.queued_bytes());
-        let bounded = pending <= self.settings.max_pending && bytes <= self.settings.max_queued_bytes;
+        let bounded =
+            pending <= self.settings.max_pending && bytes <= self.settings.max_queued_bytes;
         stage.check(bounded, Invariant::QueuesBounded, || {
             format!("{who}: {pending} requests without an outcome, {bytes} bytes queued")
         });
@@ -109,7 +112,8 @@ impl Node {
             Ok(_) => open.sent || open.call == Call::CloseSession,
             Err(_) => open.sent,
         };
-        stage.check(fits, Invariant::TrueOutcome, || format!("{who}: {open:?} ends as {outcome:?}"));
+        stage
+            .check(fits, Invariant::TrueOutcome, || format!("{who}: {open:?} ends as {outcome:?}"));
         match open.call {
             Call::Request(token) => self.check_reply(token, &open, &outcome, stage),
             Call::Restore(_) => self.restored = Some(outcome),
@@ -162,7 +166,9 @@ impl Node {
             ) => false,
         };
         stage.check(is_true, Invariant::TrueOutcome, || {
-            format!("{who}: request {token}, {open:?}, ends as {outcome:?}, the handler said {reply:?}")
+            format!(
+                "{who}: request {token}, {open:?}, ends as {outcome:?}, the handler said {reply:?}"
+            )
         });
     }
 
@@ -178,7 +184,10 @@ impl Node {
                 self.signals += 1;
                 let fits = content.payload() == expected.as_bytes();
                 stage.check(fits, Invariant::SignalsInOrder, || {
-                    format!("{who}: signal {} instead of {expected}", content.payload().escape_ascii())
+                    format!(
+                        "{who}: signal {} instead of {expected}",
+                        content.payload().escape_ascii()
+                    )
                 });
             }
             Told::SessionCreated(session) => {
@@ -194,9 +203,12 @@ impl Node {
             Told::Oddity(Oddity::Unreadable(error)) => {
                 let noisy = self.socket().is_some_and(|socket| stage.network.is_noisy(socket));
                 // Clients of 1.x ignore it (protocol §4.5).
-                let is_announcement =
-                    error == DecodeError::UnknownKind(Kind::AcceptConf.as_byte());
-                stage.check(noisy || is_announcement || self.is_signal_without_payload(&error), Invariant::OnlyReadable, || format!("{who}: {error}"));
+                let is_announcement = error == DecodeError::UnknownKind(Kind::AcceptConf.as_byte());
+                stage.check(
+                    noisy || is_announcement || self.is_signal_without_payload(&error),
+                    Invariant::OnlyReadable,
+                    || format!("{who}: {error}"),
+                );
             }
             _ => {}
         }

@@ -145,7 +145,8 @@ impl Server {
 
     /// What was told to close has done so in time.
     pub(super) fn check_drains(&mut self, now: Instant, stage: &mut Stage) {
-        let late = |served: &super::Served| served.drains_by.is_some_and(|deadline| deadline <= now);
+        let late =
+            |served: &super::Served| served.drains_by.is_some_and(|deadline| deadline <= now);
         let late = self.connections.iter().find(|(_, served)| late(served)).map(|(id, _)| *id);
         if let Some(socket) = late {
             let who = self.who(socket);

@@ -22,7 +22,9 @@ impl Server {
     fn reply_of(&mut self, socket: SocketId, task: Task, stage: &mut Stage) -> Option<Reply> {
         let now = self.clock.read(stage.now);
         let Task { deed, token, .. } = task;
-        let said = |what: &str| Payload::utf8(token.map_or(what.into(), |token| format!("{token} {what}")));
+        let said = |what: &str| {
+            Payload::utf8(token.map_or(what.into(), |token| format!("{token} {what}")))
+        };
         let served = self.connections.get_mut(&socket)?;
         match deed {
             Deed::Echo => Some(Ok(said("echo"))),
@@ -51,9 +53,8 @@ impl Server {
             },
             Deed::Kick | Deed::KickOut => {
                 let key = served.machine.session().map(|session| session.key.clone());
-                let told = key.map_or(0, |key| {
-                    self.close_everywhere(&key, deed == Deed::KickOut, stage)
-                });
+                let told =
+                    key.map_or(0, |key| self.close_everywhere(&key, deed == Deed::KickOut, stage));
                 Some(Ok(said(&told.to_string())))
             }
             Deed::Leave => {
@@ -68,8 +69,7 @@ impl Server {
             }
             Deed::TellAll => {
                 let key = served.machine.session().map(|session| session.key.clone());
-                let holders: Vec<_> =
-                    key.iter().flat_map(|key| self.known_holders(key)).collect();
+                let holders: Vec<_> = key.iter().flat_map(|key| self.known_holders(key)).collect();
                 for holder in &holders {
                     self.news(*holder, stage);
                 }
@@ -82,7 +82,8 @@ impl Server {
     fn news(&mut self, socket: SocketId, stage: &mut Stage) {
         let who = self.who(socket);
         let Some(served) = self.connections.get_mut(&socket) else { return };
-        let (Ok(name), payload) = (Name::new(NEWS), signal_payload(socket, served.signals_sent)) else {
+        let (Ok(name), payload) = (Name::new(NEWS), signal_payload(socket, served.signals_sent))
+        else {
             return;
         };
         let sent = served.machine.signal(&name, &payload, &mut self.out);
@@ -147,7 +148,8 @@ impl Server {
         let too_large = self.out.iter().skip(waiting).any(is_too_large);
         if let Some(token) = task.token {
             let entry = stage.ledger.entry(token);
-            let before = entry.reply.replace(if too_large { Err(RequestError::Internal) } else { reply });
+            let before =
+                entry.reply.replace(if too_large { Err(RequestError::Internal) } else { reply });
             stage.check(before.is_none(), Invariant::OneAnswer, || {
                 format!("{who}: request {token} is answered twice")
             });
@@ -169,7 +171,8 @@ impl Server {
             SessionEvent::Restored => return,
         };
         if let Some(task) = waits.pop_front() {
-            let text = text.map(|text| task.token.map_or(text.into(), |token| format!("{token} {text}")));
+            let text =
+                text.map(|text| task.token.map_or(text.into(), |token| format!("{token} {text}")));
             let reply = text.map(Payload::utf8).ok_or(RequestError::Internal);
             self.reply(socket, task, reply, stage);
             self.collect(socket, stage);

@@ -109,9 +109,10 @@ impl Served {
     /// The registry answers.
     pub(crate) fn hears(&mut self, change: &Change) {
         let answers = match change {
-            Change::Restored(_) | Change::NotFound | Change::LimitReached | Change::LookupFailed => {
-                Asked::Restore
-            }
+            Change::Restored(_)
+            | Change::NotFound
+            | Change::LimitReached
+            | Change::LookupFailed => Asked::Restore,
             Change::Created | Change::CreateFailed => Asked::Create,
             Change::Closed | Change::CloseFailed | Change::ClosedByKey { .. } => Asked::Close,
             Change::Stored => return,

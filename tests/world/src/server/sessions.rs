@@ -28,7 +28,8 @@ enum QuestionKind {
 impl Server {
     /// Which registry is responsible for a session.
     pub(super) fn shard(&self, key: &SessionKey) -> usize {
-        let sum = key.as_str().bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
+        let sum =
+            key.as_str().bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
         sum as usize % self.shards.len()
     }
 
@@ -64,7 +65,9 @@ impl Server {
                     Effect::Store { ticket, session } => {
                         (*ticket, session.key.clone(), QuestionKind::Store)
                     }
-                    Effect::Destroy { ticket, key } => (*ticket, key.clone(), QuestionKind::Destroy),
+                    Effect::Destroy { ticket, key } => {
+                        (*ticket, key.clone(), QuestionKind::Destroy)
+                    }
                 };
                 if kind == QuestionKind::Destroy {
                     let known = stage.ledger.session(&key).clone();
@@ -138,7 +141,8 @@ impl Server {
         self.touched.insert(key.clone());
         let registry = &self.shards[self.shard(key)];
         let of_key = |question: &&Question| question.key == *key;
-        let asked = |kind| self.questions.values().filter(of_key).any(|question| question.kind == kind);
+        let asked =
+            |kind| self.questions.values().filter(of_key).any(|question| question.kind == kind);
         let state = EntryState {
             held: registry.connection_count(key) > 0,
             storing: asked(QuestionKind::Store),

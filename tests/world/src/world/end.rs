@@ -120,7 +120,8 @@ impl World {
 
     /// Whether something is more than care for the other side.
     fn is_business(&self, event: &Event) -> bool {
-        let has = |socket| self.servers.iter().any(|server| server.connections.contains_key(socket));
+        let has =
+            |socket| self.servers.iter().any(|server| server.connections.contains_key(socket));
         match event {
             Event::Packet { packet: Packet::Ping | Packet::Pong, .. } => false,
             Event::Packet { packet: Packet::Frame(frame), .. } if **frame == [0x21] => false,
@@ -210,7 +211,8 @@ impl World {
             };
             let invariant =
                 if is_due { Invariant::AnnouncedIsDurable } else { Invariant::ClosedStaysClosed };
-            self.stage.check(fits, invariant, || format!("{} in the end: {outcome:?}", short(&key)));
+            self.stage
+                .check(fits, invariant, || format!("{} in the end: {outcome:?}", short(&key)));
             self.clients[client].close(&mut self.stage);
             self.clients[client].forget_session(&mut self.stage);
             self.rest();

@@ -102,6 +102,12 @@ impl World {
                 let protocol = self.stage.dice.choose(&PROTOCOLS);
                 self.servers[server].start(Some(protocol));
             }
+            (27, _) => {
+                self.blame(Fault::ForeignServer, server as u64);
+                self.servers[server].give_way(&mut self.stage);
+                let pause = self.stage.dice.up_to(millis(2000));
+                self.stage.after(pause, Event::Restart { server });
+            }
             (19 | 20, _) => self.jump(),
             (21..=24, _) => {
                 let count = self.stage.ledger.keys.len();
