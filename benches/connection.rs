@@ -10,7 +10,8 @@ use wwr::server::{Action, Config, Connection, Observed, Protocol};
 use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{
-    Actions, Content, Dialect, Instant, Payload, Session, SessionInfo, SessionKey, UnixTime,
+    Actions, Content, Dialect, Instant, Name, Payload, PreparedSignal, Session, SessionInfo,
+    SessionKey, UnixTime,
 };
 
 const NOW: Instant = Instant::EPOCH;
@@ -120,6 +121,37 @@ fn messages(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// One signal goes to a hundred connections.
+fn broadcast(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("server/to 100 connections");
+    let mut servers: Vec<_> = (0..100).map(|_| Server::new(Protocol::Any)).collect();
+    let name = Name::new("news").expect("valid");
+    for size in [32, 1 << 10] {
+        let payload = Payload::binary(vec![b'x'; size]);
+        group.bench_function(format!("signal, {size} bytes"), |bencher| {
+            bencher.iter(|| {
+                for server in &mut servers {
+                    let payload = black_box(&payload);
+                    let sent = server.connection.signal(&name, payload, &mut server.out);
+                    sent.expect("it is open");
+                    server.answer();
+                }
+            });
+        });
+        group.bench_function(format!("prepared signal, {size} bytes"), |bencher| {
+            bencher.iter(|| {
+                let signal = PreparedSignal::new(&name, black_box(&payload)).expect("readable");
+                for server in &mut servers {
+                    let sent = server.connection.signal_prepared(&signal, &mut server.out);
+                    sent.expect("it is open");
+                    server.answer();
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 /// A peer known to speak 2.0 sends one each millisecond, and the host keeps its timer.
 fn heartbeats(group: &mut BenchmarkGroup<'_, WallTime>) {
     let heartbeat = encode_heartbeat();
@@ -190,5 +222,5 @@ fn restore(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, messages, restore);
+criterion_group!(benches, messages, broadcast, restore);
 criterion_main!(benches);

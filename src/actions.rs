@@ -41,6 +41,7 @@ impl<A> Actions<A> {
     }
 
     /// Takes the next action to be carried out.
+    #[inline]
     pub fn pop(&mut self) -> Option<A> {
         self.list.pop_front()
     }
@@ -56,11 +57,13 @@ impl<A> Actions<A> {
     }
 
     /// How many actions wait.
+    #[inline]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
     /// Whether no action waits.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -80,7 +83,7 @@ impl<A> Actions<A> {
     /// its place, so that it is not copied there at once after it was written.
     #[inline]
     pub(crate) fn push_with(&mut self, make: impl FnOnce() -> A) {
-        self.list.extend(core::iter::once_with(make));
+        self.list.push_back(make());
     }
 }
 

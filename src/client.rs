@@ -113,6 +113,7 @@ mod link;
 mod machine;
 mod protocol;
 mod requests;
+mod table;
 #[cfg(test)]
 mod tests;
 

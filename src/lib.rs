@@ -128,4 +128,4 @@ pub use actions::Actions;
 pub use dialect::{Dialect, Liveness, MalformedRequest, Rules, SpecialErrors};
 pub use session::{KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};
-pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload};
+pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload, PreparedSignal};

@@ -6,17 +6,21 @@ use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use wwr::server::{self, Observed};
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Actions, Content, Dialect, Instant, Name, Payload, client};
+use wwr::{Actions, Content, Dialect, Instant, Name, Payload, PreparedSignal, client};
 
 const NOW: Instant = Instant::EPOCH;
 
 /// How often everything is done.
 const ROUNDS: u64 = 10_000;
 
-/// How many bytes of small messages come out of one chunk of an encoder at least, and how many
-/// allocations one chunk may take.
-const CHUNK: u64 = 3900;
+/// How many bytes a chunk of an encoder has for small messages, and how many allocations it takes:
+/// the bytes, and the count of those who hold a part of them.
+const CHUNK: u64 = 4096;
 const PER_CHUNK: u64 = 2;
+
+/// The lengths of a request of that name and 32 bytes, and of the reply to it.
+const REQUEST: usize = 10 + 4 + 32;
+const REPLY: usize = 9 + 32;
 
 /// A server connection, its list, and a host whose handlers are ready at once.
 struct Server {
@@ -34,6 +38,8 @@ impl Server {
         let connection = server::Connection::accept(&config, Observed::Nothing, NOW, &mut out);
         let mut server = Self { connection, out, sent: Vec::with_capacity(512) };
         server.carry_out();
+        // A server of all versions announces its settings.
+        server.sent.clear();
         server
     }
 
@@ -70,10 +76,10 @@ fn request() -> Bytes {
     frame(&Message::Request { id: Identifier::from_counter(1), content: content() })
 }
 
-/// Fails if more than the chunks of `bytes` sent bytes were allocated.
-fn assert_only_chunks(info: &AllocationInfo, bytes: u64, what: &str) {
-    let most = PER_CHUNK * bytes.div_ceil(CHUNK);
-    println!("{what}: {} allocations of {most} for {ROUNDS} messages", info.count_total);
+/// Fails if more was allocated than the chunks that hold so many messages of one length.
+fn assert_only_chunks(info: &AllocationInfo, messages: u64, length: usize, what: &str) {
+    let most = PER_CHUNK * messages.div_ceil(CHUNK / length as u64);
+    println!("{what}: {} allocations of {most} for {messages} messages", info.count_total);
     assert!(info.count_total <= most, "{what}: {} allocations, not {most}", info.count_total);
 }
 
@@ -83,19 +89,22 @@ fn replies_of_ready_handlers_take_nothing_but_chunks() {
     // So many requests are there after one read; their replies are written together.
     for batch in [1, 16, 256] {
         let mut server = Server::new(1);
-        let mut bytes = 0;
         let mut serve = |rounds| {
             for _ in 0..rounds / batch {
                 for _ in 0..batch {
                     server.receive(&request);
                     server.carry_out();
                 }
-                bytes += server.sent.drain(..).map(|frame| frame.len() as u64).sum::<u64>();
+                assert!(server.sent.drain(..).all(|frame| frame.len() == REPLY));
             }
         };
         serve(ROUNDS);
         let info = measure(|| serve(ROUNDS));
-        assert_only_chunks(&info, bytes / 2, &format!("server, {batch} at a time"));
+        let what = format!("server, {batch} at a time");
+        assert_only_chunks(&info, ROUNDS / batch * batch, REPLY, &what);
+        if batch == 1 {
+            assert_eq!(info.count_total, 0, "what was written is used again");
+        }
     }
 }
 
@@ -106,7 +115,6 @@ fn replies_that_come_later_take_nothing_but_chunks() {
     let mut server = Server::new(RUNNING as u16);
     let mut running = Vec::with_capacity(RUNNING as usize);
     let mut serve = |rounds| {
-        let mut bytes = 0;
         for _ in 0..rounds / RUNNING {
             for _ in 0..RUNNING {
                 server.receive(&request);
@@ -119,13 +127,12 @@ fn replies_that_come_later_take_nothing_but_chunks() {
                 server.connection.reply(request.id, Ok(payload), &mut server.out).unwrap();
             }
             server.carry_out();
-            bytes += server.sent.drain(..).map(|frame| frame.len() as u64).sum::<u64>();
+            assert!(server.sent.drain(..).all(|frame| frame.len() == REPLY));
         }
-        bytes
     };
-    let bytes = serve(ROUNDS);
-    let info = measure(|| _ = serve(ROUNDS));
-    assert_only_chunks(&info, bytes, "server, in any order");
+    serve(ROUNDS);
+    let info = measure(|| serve(ROUNDS));
+    assert_only_chunks(&info, ROUNDS, REPLY, "server, in any order");
 }
 
 #[test]
@@ -143,6 +150,36 @@ fn signals_and_heartbeats_take_nothing() {
         serve();
         let info = measure(|| (0..ROUNDS).for_each(|_| serve()));
         assert_eq!(info.count_total, 0, "{message:?}");
+    }
+}
+
+#[test]
+fn a_prepared_signal_takes_nothing_for_each_connection() {
+    const CONNECTIONS: usize = 1000;
+    let name = Name::new("news").unwrap();
+    // Small ones come out of a chunk, large ones have memory of their own.
+    for length in [32, 4000] {
+        let payload = Payload::binary(vec![b'x'; length]);
+        let mut signal = None;
+        let info = measure(|| signal = Some(PreparedSignal::new(&name, &payload).unwrap()));
+        let signal = signal.unwrap();
+        println!("a signal of {length} bytes takes {} when prepared", info.bytes_current);
+        assert!(info.bytes_current <= length as i64 + 64, "{}", info.bytes_current);
+
+        let mut servers: Vec<_> = (0..CONNECTIONS).map(|_| Server::new(1)).collect();
+        let mut tell = || {
+            for server in &mut servers {
+                server.connection.signal_prepared(&signal, &mut server.out).unwrap();
+                server.carry_out();
+            }
+            for server in &mut servers {
+                assert_eq!(server.sent.pop().unwrap().as_ptr(), signal.frame().as_ptr());
+            }
+        };
+        // The lists of the connections grow.
+        tell();
+        let info = measure(|| (0..10).for_each(|_| tell()));
+        assert_eq!(info.count_total, 0, "{length} bytes");
     }
 }
 
@@ -178,11 +215,11 @@ fn encoding_takes_nothing_but_chunks() {
     let mut encode = || {
         sent.clear();
         sent.extend((0..ROUNDS).map(|_| encoder.encode(Dialect::V2_0, &reply).unwrap()));
-        sent.iter().map(|frame| frame.len() as u64).sum()
+        sent.iter().map(Bytes::len).max().unwrap()
     };
-    let bytes = encode();
+    let length = encode();
     let info = measure(|| _ = encode());
-    assert_only_chunks(&info, bytes, "encoding");
+    assert_only_chunks(&info, ROUNDS, length, "encoding");
 }
 
 /// A client of 2.0 whose connection is ready.
@@ -203,10 +240,9 @@ fn ready_client(out: &mut Actions<client::Action>) -> client::Client {
 }
 
 #[test]
-fn requests_of_a_client_take_a_bounded_number_of_table_nodes() {
+fn requests_of_a_client_take_nothing_but_chunks() {
     let (name, payload) = (Name::new("echo").unwrap(), Payload::binary(vec![b'x'; 32]));
-    // Identifiers rise, so with more than one request nodes fill at one end and empty at the other.
-    for (in_flight, per_request) in [(1, 0.0), (16, 0.3), (64, 0.3)] {
+    for in_flight in [1, 16, 64, 256] {
         let replies: Vec<_> = (1..=2 * ROUNDS)
             .map(|number| {
                 let id = Identifier::from_counter(number);
@@ -216,7 +252,6 @@ fn requests_of_a_client_take_a_bounded_number_of_table_nodes() {
         let mut replies = replies.into_iter();
         let mut out = Actions::new();
         let mut client = ready_client(&mut out);
-        let mut bytes = 0;
         let mut exchange = |rounds| {
             for _ in 0..rounds / in_flight {
                 for _ in 0..in_flight {
@@ -224,7 +259,7 @@ fn requests_of_a_client_take_a_bounded_number_of_table_nodes() {
                 }
                 for action in out.drain() {
                     let client::Action::Send(frame) = action else { panic!("{action:?}") };
-                    bytes += frame.len() as u64;
+                    assert_eq!(frame.len(), REQUEST);
                 }
                 for reply in replies.by_ref().take(in_flight as usize) {
                     client.handle_message(NOW, reply, &mut out);
@@ -235,12 +270,8 @@ fn requests_of_a_client_take_a_bounded_number_of_table_nodes() {
         };
         exchange(ROUNDS);
         let info = measure(|| exchange(ROUNDS));
-        let chunks = PER_CHUNK * (bytes / 2).div_ceil(CHUNK);
-        let nodes = info.count_total.saturating_sub(chunks) as f64 / ROUNDS as f64;
-        println!(
-            "client, {in_flight} in flight: {nodes} allocations for each request and its reply"
-        );
-        assert!(nodes <= per_request, "{in_flight} in flight: {nodes} nodes for each request");
+        let what = format!("client, {in_flight} in flight");
+        assert_only_chunks(&info, ROUNDS / in_flight * in_flight, REQUEST, &what);
     }
 }
 

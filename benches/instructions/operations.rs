@@ -22,7 +22,7 @@ pub(super) struct Operation {
 /// Does an operation once.
 pub(super) type Once = Box<dyn FnMut()>;
 
-pub(super) const OPERATIONS: [Operation; 15] = [
+pub(super) const OPERATIONS: [Operation; 18] = [
     // Part of all that receive: a host gives frames away, here they are used again.
     operation("share a frame", 1, wire::share),
     operation("decode a request", 1, wire::decode_request),
@@ -36,6 +36,9 @@ pub(super) const OPERATIONS: [Operation; 15] = [
     operation("server: signal", 1, server::signal),
     operation("server: heartbeat", 1, server::heartbeat),
     operation("server: send a signal", 1, server::send_signal),
+    operation("server: to 100 connections, signal", 100, server::broadcast),
+    operation("server: to 100 connections, prepared", 100, server::broadcast_prepared),
+    operation("server: prepare a signal", 1, server::prepare_signal),
     operation("server: restore a session and leave", 1, session::restore),
     operation("client: request and reply", 1, client::request),
     operation("client: request and reply, 16 together", 16, client::requests),

@@ -1,8 +1,10 @@
 //! The requests without an outcome: queued for a connection, or sent and waiting for a reply.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BinaryHeap;
+use core::cmp::Reverse;
 use core::fmt;
 
+use super::table::{KEPT, Table};
 use crate::session::SessionKey;
 use crate::time::Instant;
 use crate::wire::{Identifier, Name, Payload, length};
@@ -65,8 +67,8 @@ pub(super) enum Purpose {
 }
 
 #[derive(Debug)]
-struct Pending<T> {
-    what: T,
+struct Queued {
+    call: Call,
     deadline: Instant,
 }
 
@@ -74,10 +76,11 @@ struct Pending<T> {
 #[derive(Debug)]
 pub(super) struct Requests {
     counter: u64,
-    queued: BTreeMap<RequestId, Pending<Call>>,
-    sent: BTreeMap<RequestId, Pending<Purpose>>,
-    /// One entry for each queued or sent request that has no outcome yet.
-    deadlines: BTreeSet<(Instant, RequestId)>,
+    queued: Table<Queued>,
+    sent: Table<Purpose>,
+    /// The deadline of each queued or sent request that has no outcome yet. Those of others stay in
+    /// it for a while, but the first is never one of them.
+    deadlines: BinaryHeap<Reverse<(Instant, RequestId)>>,
     queued_bytes: usize,
     /// The one restore-session of the application that may be under way.
     restoring: Option<RequestId>,
@@ -90,9 +93,9 @@ impl Requests {
     pub(super) const fn new() -> Self {
         Self {
             counter: 0,
-            queued: BTreeMap::new(),
-            sent: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
+            queued: Table::new(),
+            sent: Table::new(),
+            deadlines: BinaryHeap::new(),
             queued_bytes: 0,
             restoring: None,
             late_restores: 0,
@@ -131,7 +134,7 @@ impl Requests {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
     pub(super) fn queue(&mut self, id: RequestId, call: Call, deadline: Instant) {
@@ -139,77 +142,64 @@ impl Requests {
         if matches!(call, Call::Restore(_)) {
             self.restoring = Some(id);
         }
-        self.deadlines.insert((deadline, id));
-        self.queued.insert(id, Pending { what: call, deadline });
+        self.deadlines.push(Reverse((deadline, id)));
+        self.queued.insert(id, Queued { call, deadline });
     }
 
     pub(super) fn await_reply(&mut self, id: RequestId, purpose: Purpose, deadline: Instant) {
         if purpose == Purpose::Restore {
             self.restoring = Some(id);
         }
-        self.deadlines.insert((deadline, id));
-        self.sent.insert(id, Pending { what: purpose, deadline });
+        self.deadlines.push(Reverse((deadline, id)));
+        self.sent.insert(id, purpose);
     }
 
     /// Takes note that so many replies to a restoration may still come, though nobody waits.
     pub(super) fn expect_late_restore(&mut self, id: RequestId, replies: u32) {
-        let what = Purpose::LateRestore(replies);
-        self.sent.insert(id, Pending { what, deadline: Instant::EPOCH });
+        self.sent.insert(id, Purpose::LateRestore(replies));
         self.late_restores += 1;
     }
 
     fn expect_late_close(&mut self, id: RequestId, key: Option<SessionKey>) {
-        let what = Purpose::LateClose(key);
-        self.sent.insert(id, Pending { what, deadline: Instant::EPOCH });
+        self.sent.insert(id, Purpose::LateClose(key));
         self.late_closes += 1;
     }
 
     /// Removes the oldest of the queued requests.
     pub(super) fn take_queued(&mut self) -> Option<(RequestId, Call, Instant)> {
-        let (id, pending) = self.queued.pop_first()?;
-        self.queued_bytes -= pending.what.size();
-        self.forget(id, pending.deadline);
-        Some((id, pending.what, pending.deadline))
+        let (id, Queued { call, deadline }) = self.queued.pop_first()?;
+        self.queued_bytes -= call.size();
+        self.forget(id);
+        Some((id, call, deadline))
     }
 
     /// Removes the oldest of the sent requests that have no outcome, and what is older.
     pub(super) fn take_sent(&mut self) -> Option<RequestId> {
         loop {
-            let (id, pending) = self.sent.pop_first()?;
-            match pending.what {
-                Purpose::LateRestore(_) => self.late_restores -= 1,
-                Purpose::LateClose(_) => self.late_closes -= 1,
-                Purpose::Request | Purpose::Restore | Purpose::Close(_) => {
-                    self.forget(id, pending.deadline);
-                    return Some(id);
-                }
+            let (id, purpose) = self.sent.pop_first()?;
+            if self.removed(id, &purpose) {
+                return Some(id);
             }
         }
     }
 
     /// Removes the sent request that a reply is for.
     pub(super) fn take_replied(&mut self, id: RequestId) -> Option<Purpose> {
-        let pending = self.sent.remove(&id)?;
-        match pending.what {
-            Purpose::LateRestore(_) => self.late_restores -= 1,
-            Purpose::LateClose(_) => self.late_closes -= 1,
-            Purpose::Request | Purpose::Restore | Purpose::Close(_) => {
-                self.forget(id, pending.deadline);
-            }
-        }
-        Some(pending.what)
+        let purpose = self.sent.remove(id)?;
+        self.removed(id, &purpose);
+        Some(purpose)
     }
 
     /// Removes a request whose deadline is not after `now`, and says whether it was sent.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<(RequestId, bool)> {
-        let (deadline, id) = *self.deadlines.first()?;
+        let Reverse((deadline, id)) = *self.deadlines.peek()?;
         if deadline > now { None } else { self.remove(id).map(|sent| (id, sent)) }
     }
 
     /// Removes a request that has no outcome yet, and says whether it was sent. `None` if there is
     /// none. The reply to a restoration or a closure still counts when it comes.
     pub(super) fn remove(&mut self, id: RequestId) -> Option<bool> {
-        match self.sent.get(&id).map(|pending| &pending.what) {
+        match self.sent.get(id) {
             Some(Purpose::LateRestore(_) | Purpose::LateClose(_)) => return None,
             Some(Purpose::Restore) => {
                 self.take_replied(id);
@@ -228,14 +218,93 @@ impl Requests {
             }
             None => {}
         }
-        let pending = self.queued.remove(&id)?;
-        self.queued_bytes -= pending.what.size();
-        self.forget(id, pending.deadline);
+        let Queued { call, .. } = self.queued.remove(id)?;
+        self.queued_bytes -= call.size();
+        self.forget(id);
         Some(false)
     }
 
-    fn forget(&mut self, id: RequestId, deadline: Instant) {
-        self.deadlines.remove(&(deadline, id));
+    /// A sent request was removed. Gives whether it had no outcome so far.
+    fn removed(&mut self, id: RequestId, purpose: &Purpose) -> bool {
+        match purpose {
+            Purpose::LateRestore(_) => self.late_restores -= 1,
+            Purpose::LateClose(_) => self.late_closes -= 1,
+            Purpose::Request | Purpose::Restore | Purpose::Close(_) => {
+                self.forget(id);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A request was removed that had no outcome so far.
+    fn forget(&mut self, id: RequestId) {
         self.restoring = self.restoring.filter(|restoring| *restoring != id);
+        while let Some(Reverse((_, first))) = self.deadlines.peek()
+            && !has_no_outcome(&self.queued, &self.sent, *first)
+        {
+            self.deadlines.pop();
+        }
+        // A request has two deadlines at most, one from the time when it was queued. So this
+        // happens once for as many requests as there are left, or more.
+        if self.deadlines.len() > 4 * self.len() + KEPT {
+            let (queued, sent) = (&self.queued, &self.sent);
+            self.deadlines.retain(|Reverse((_, id))| has_no_outcome(queued, sent, *id));
+        }
+        if self.deadlines.is_empty() && self.deadlines.capacity() > KEPT {
+            self.deadlines = BinaryHeap::new();
+        }
+    }
+}
+
+fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) -> bool {
+    match sent.get(id) {
+        Some(Purpose::Request | Purpose::Restore | Purpose::Close(_)) => true,
+        Some(Purpose::LateRestore(_) | Purpose::LateClose(_)) => false,
+        None => queued.get(id).is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Instant = Instant::from_nanos(1);
+    const LATER: Instant = Instant::from_nanos(2);
+
+    #[test]
+    fn deadlines_of_answered_requests_do_not_pile_up() {
+        let mut requests = Requests::new();
+        let old = requests.next_id();
+        requests.await_reply(old, Purpose::Request, SOON);
+        for _ in 0..10_000 {
+            let id = requests.next_id();
+            requests.queue(id, Call::Close, LATER);
+            assert!(
+                matches!(requests.take_queued(), Some((taken, Call::Close, LATER)) if taken == id)
+            );
+            requests.await_reply(id, Purpose::Request, LATER);
+            assert_eq!(requests.take_replied(id), Some(Purpose::Request));
+            assert_eq!(requests.next_deadline(), Some(SOON));
+            assert!(requests.deadlines.len() <= 4 * requests.len() + KEPT + 2);
+        }
+        assert_eq!(requests.take_expired(SOON), Some((old, true)));
+        assert_eq!((requests.next_deadline(), requests.len()), (None, 0));
+    }
+
+    #[test]
+    fn requests_that_waited_expire_once() {
+        let mut requests = Requests::new();
+        let (first, second) = (requests.next_id(), requests.next_id());
+        requests.queue(first, Call::Close, LATER);
+        requests.queue(second, Call::Close, SOON);
+        while let Some((id, _, deadline)) = requests.take_queued() {
+            requests.await_reply(id, Purpose::Request, deadline);
+        }
+        assert_eq!(requests.take_expired(SOON), Some((second, true)));
+        assert_eq!(requests.take_expired(SOON), None);
+        assert_eq!(requests.take_expired(LATER), Some((first, true)));
+        assert_eq!(requests.take_expired(LATER), None);
+        assert_eq!(requests.next_deadline(), None);
     }
 }

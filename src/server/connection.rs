@@ -21,7 +21,7 @@ use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, Span, UnixTime};
-use crate::wire::{Kind, Name, Payload};
+use crate::wire::{Kind, Name, Payload, PreparedSignal};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
 ///
@@ -207,6 +207,7 @@ impl Connection {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, if at all.
+    #[inline]
     pub const fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => self.watch.due(),
@@ -216,6 +217,7 @@ impl Connection {
     }
 
     /// Whether the socket should be read. False while enough messages wait, and after the end.
+    #[inline]
     pub fn wants_input(&self) -> bool {
         match self.phase {
             Phase::Open => self.has_room(),
@@ -275,6 +277,23 @@ impl Connection {
         self.peer.reads_signal(name, payload)?;
         let frame = out.encoder.signal(name, payload);
         out.push(Action::Send(frame));
+        Ok(())
+    }
+
+    /// As [`signal`](Self::signal), with a signal that was encoded before: nothing is written, its
+    /// bytes are shared. Made for signals to many connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Self::signal).
+    pub fn signal_prepared(
+        &mut self,
+        signal: &PreparedSignal,
+        out: &mut Out,
+    ) -> Result<(), Misuse> {
+        self.not_closed()?;
+        self.peer.reads_prepared(signal)?;
+        out.push(Action::Send(signal.frame().clone()));
         Ok(())
     }
 
@@ -394,6 +413,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn has_room(&self) -> bool {
         let bytes =
             self.waiting.is_empty() || self.waiting_bytes < self.limits.waiting_bytes as usize;
@@ -402,6 +422,7 @@ impl Connection {
 
     /// Whether the next message may be handled: a handler may start, and no session message of the
     /// client is half done.
+    #[inline]
     fn may_dispatch(&self) -> bool {
         self.in_flight.len() < usize::from(self.limits.concurrency)
             && !self.session.holds_up_messages()

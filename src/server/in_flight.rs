@@ -63,32 +63,23 @@ impl InFlight {
     /// Ends a request; gives the client's identifier, or nothing if it had ended before.
     #[inline]
     pub(super) fn end_request(&mut self, id: RequestId) -> Option<Identifier> {
-        match self.content(id.0)? {
-            SlotContent::Request(identifier) => {
-                self.end(id.0);
-                Some(identifier)
-            }
+        self.end(id.0, |content| match content {
+            SlotContent::Request(identifier) => Some(identifier),
             SlotContent::Signal | SlotContent::Free { .. } => None,
-        }
+        })
     }
 
     /// Ends a signal; whether it was running.
     #[inline]
     pub(super) fn end_signal(&mut self, id: SignalId) -> bool {
-        match self.content(id.0) {
-            Some(SlotContent::Signal) => {
-                self.end(id.0);
-                true
-            }
-            Some(SlotContent::Request(_) | SlotContent::Free { .. }) | None => false,
-        }
+        let ended = self.end(id.0, |content| match content {
+            SlotContent::Signal => Some(()),
+            SlotContent::Request(_) | SlotContent::Free { .. } => None,
+        });
+        ended.is_some()
     }
 
-    fn content(&self, place: Place) -> Option<SlotContent> {
-        let slot = self.slots.get(place.slot as usize)?;
-        (slot.generation == place.generation).then_some(slot.content)
-    }
-
+    #[inline]
     fn start(&mut self, content: SlotContent) -> Place {
         self.running += 1;
         let index = self.free.unwrap_or(self.slots.len() as u32);
@@ -107,13 +98,23 @@ impl InFlight {
         }
     }
 
-    fn end(&mut self, place: Place) {
-        if let Some(slot) = self.slots.get_mut(place.slot as usize) {
-            slot.generation = slot.generation.wrapping_add(1);
-            slot.content = SlotContent::Free { next: self.free };
-            self.free = Some(place.slot);
-            self.running -= 1;
+    /// Frees a slot if what is in it still belongs to `place` and is what is to end.
+    #[inline]
+    fn end<T>(
+        &mut self,
+        place: Place,
+        running: impl FnOnce(SlotContent) -> Option<T>,
+    ) -> Option<T> {
+        let slot = self.slots.get_mut(place.slot as usize)?;
+        if slot.generation != place.generation {
+            return None;
         }
+        let ended = running(slot.content)?;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.content = SlotContent::Free { next: self.free };
+        self.free = Some(place.slot);
+        self.running -= 1;
+        Some(ended)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::protocol::{Observed, Protocol};
 use crate::dialect::{Dialect, Rules};
-use crate::wire::{Name, Payload, UnreadableSignal, check_signal};
+use crate::wire::{Name, Payload, PreparedSignal, UnreadableSignal, check_signal};
 
 /// The peer of one connection.
 #[derive(Debug)]
@@ -83,5 +83,12 @@ impl Peer {
         payload: &Payload,
     ) -> Result<(), UnreadableSignal> {
         check_signal(self.dialect, self.buffer(), name, payload)
+    }
+
+    pub(super) const fn reads_prepared(
+        &self,
+        signal: &PreparedSignal,
+    ) -> Result<(), UnreadableSignal> {
+        signal.check(self.dialect, self.buffer())
     }
 }

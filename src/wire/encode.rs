@@ -15,6 +15,9 @@ use crate::dialect::Dialect;
 /// How much is allocated for small messages at a time.
 const CHUNK: usize = 4096;
 
+/// Messages longer than this do not share a chunk.
+const LARGE: usize = CHUNK / 4;
+
 /// Writes messages, many small ones into one shared chunk.
 ///
 /// A message is written once; what comes out can be cloned and sent to many.
@@ -46,6 +49,12 @@ impl Encoder {
     /// An encoder. Allocates nothing until the first message.
     pub const fn new() -> Self {
         Self { chunk: None }
+    }
+
+    /// An encoder for one message of this length, which keeps no more memory than it takes.
+    pub(crate) fn for_one(length: usize) -> Self {
+        // Large messages have memory of their own in any case.
+        Self { chunk: (length <= LARGE).then(|| BytesMut::with_capacity(length)) }
     }
 
     /// Gives the current chunk back.
@@ -197,7 +206,7 @@ impl Encoder {
     /// message shall not keep a chunk alive, nor a chunk be thrown away for one.
     #[inline]
     fn write(&mut self, length: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
-        if length > CHUNK / 4 {
+        if length > LARGE {
             let mut own = BytesMut::with_capacity(length);
             fill(&mut own);
             return own.freeze();

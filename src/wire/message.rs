@@ -191,11 +191,13 @@ impl Content {
         self.name_length
     }
 
+    #[inline]
     fn payload_offset(&self) -> usize {
         usize::from(self.name_length) + usize::from(self.padded)
     }
 
     /// The name: 0 to 255 bytes, of any value.
+    #[inline]
     pub fn name(&self) -> &[u8] {
         self.data.get(..usize::from(self.name_length)).unwrap_or_default()
     }
@@ -211,6 +213,7 @@ impl Content {
     }
 
     /// The bytes of the payload.
+    #[inline]
     pub fn payload(&self) -> &[u8] {
         self.data.get(self.payload_offset()..).unwrap_or_default()
     }

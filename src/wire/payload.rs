@@ -101,21 +101,25 @@ impl Payload {
     }
 
     /// The bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.data
     }
 
     /// The bytes, shared.
+    #[inline]
     pub fn into_bytes(self) -> Bytes {
         self.data
     }
 
     /// How many bytes it has.
+    #[inline]
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
     /// Whether it has no bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use smol::Timer;
 use wwr::server::{Misuse, RequestError};
-use wwr::{Content, KeyFormat, Payload, SessionInfo};
+use wwr::{Content, KeyFormat, Name, Payload, PreparedSignal, SessionInfo};
 use wwr_smol::Clock;
 use wwr_smol::server::{Connection, Connections, Handler, SessionError, SignalError};
 
@@ -117,10 +117,10 @@ fn signal_me(connection: &Connection, request: Content) -> Result<Payload, Reque
 }
 
 fn broadcast(connection: &Connection, request: Content) -> Result<Payload, RequestError> {
-    let payload = signal_payload(request)?;
-    let connections = connection.server().connections();
-    let reached =
-        connections.iter().filter(|one| one.signal("broadcast", payload.clone()).is_ok()).count();
+    let name = Name::from_static("broadcast").map_err(|_| RequestError::Internal)?;
+    let signal = PreparedSignal::new(&name, &signal_payload(request)?)
+        .map_err(|_| RequestError::Internal)?;
+    let reached = connection.server().signal_all(&signal).sent;
     Ok(Payload::utf8(reached.to_string()))
 }
 

@@ -1,5 +1,6 @@
 //! A WebWire server: implement [`Handler`], build a [`Server`], run it.
 
+mod broadcast;
 mod builder;
 mod connection;
 mod endpoint;
@@ -13,6 +14,7 @@ mod service;
 mod settings;
 mod task;
 
+pub use broadcast::Broadcast;
 pub use builder::Builder;
 pub use connection::{Connection, ConnectionInfo, SessionError, SignalError};
 pub use handle::{Connections, ServerHandle};

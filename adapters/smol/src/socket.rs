@@ -1,11 +1,14 @@
 //! The byte stream under a WebSocket.
 
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, Read as _, Result};
+use std::net;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper::upgrade::Upgraded;
+use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
@@ -24,17 +27,25 @@ pub(crate) struct Socket {
     turn: usize,
 }
 
+/// A socket that the kernel is not asked for bytes again once it has given fewer than there was room
+/// for: the next it has to say is that there are more.
+#[derive(Debug)]
+struct Tcp {
+    stream: Arc<Async<net::TcpStream>>,
+    drained: bool,
+}
+
 #[derive(Debug)]
 enum Stream {
     /// A socket of ours.
-    Tcp(TcpStream),
+    Tcp(Tcp),
     /// Whatever somebody else's HTTP server runs on.
     Upgraded(Upgraded),
 }
 
 impl Socket {
-    pub(crate) const fn tcp(stream: TcpStream) -> Self {
-        Self::new(Stream::Tcp(stream))
+    pub(crate) fn tcp(stream: TcpStream) -> Self {
+        Self::new(Stream::Tcp(Tcp { stream: stream.into(), drained: false }))
     }
 
     pub(crate) const fn upgraded(stream: Upgraded) -> Self {
@@ -56,6 +67,25 @@ impl Socket {
     }
 }
 
+impl Tcp {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
+        loop {
+            if self.drained {
+                ready!(self.stream.poll_readable(cx))?;
+                self.drained = false;
+            }
+            match self.stream.get_ref().read(buffer) {
+                Ok(read) => {
+                    self.drained = read < buffer.len();
+                    return Poll::Ready(Ok(read));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.drained = true,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -68,7 +98,7 @@ impl AsyncRead for Socket {
             return Poll::Pending;
         }
         let read = match &mut self.stream {
-            Stream::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, buffer))?,
+            Stream::Tcp(tcp) => ready!(tcp.poll_read(cx, buffer))?,
             Stream::Upgraded(stream) => {
                 let mut buffer = ReadBuf::new(buffer);
                 ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
@@ -88,7 +118,7 @@ impl AsyncWrite for Socket {
         buffer: &[u8],
     ) -> Poll<Result<usize>> {
         let written = match &mut self.stream {
-            Stream::Tcp(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
+            Stream::Tcp(tcp) => ready!(Pin::new(&mut &*tcp.stream).poll_write(cx, buffer)),
             Stream::Upgraded(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
         }?;
         self.written += written as u64;
@@ -97,14 +127,14 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tcp(tcp) => Pin::new(&mut &*tcp.stream).poll_flush(cx),
             Stream::Upgraded(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_close(cx),
+            Stream::Tcp(tcp) => Pin::new(&mut &*tcp.stream).poll_close(cx),
             Stream::Upgraded(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -112,5 +142,5 @@ impl AsyncWrite for Socket {
 
 /// The error of a peer that reads nothing for too long.
 pub(crate) fn stalled() -> Error {
-    Error::new(std::io::ErrorKind::TimedOut, "the peer reads nothing")
+    Error::new(ErrorKind::TimedOut, "the peer reads nothing")
 }

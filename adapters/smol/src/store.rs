@@ -92,7 +92,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreErrorKind::Broken`] if what is stored is no session, which is left as it is;
-    /// [`StoreErrorKind::Failed`] if it could not be read, or the time not be noted.
+    /// [`StoreErrorKind::Failed`] if it could not be read. That the time could not be noted may be
+    /// an error too, but better locks nobody out.
     fn look_up(
         &self,
         key: &SessionKey,

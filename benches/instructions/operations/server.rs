@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use wwr::server::{Action, Config, Connection, Observed, Protocol};
 use wwr::wire::Message;
-use wwr::{Actions, Content, Name, Payload};
+use wwr::{Actions, Content, Name, Payload, PreparedSignal};
 
 use super::{NOW, Once, content, frame, id, payload};
 
@@ -97,6 +97,44 @@ pub(super) fn send_signal() -> Once {
             server.send(frame);
         }
     })
+}
+
+pub(super) fn prepare_signal() -> Once {
+    let (name, payload) = (Name::new("echo").expect("valid"), payload());
+    Box::new(move || {
+        black_box(PreparedSignal::new(&name, black_box(&payload)).expect("readable"));
+    })
+}
+
+/// A signal goes to many connections.
+pub(super) fn broadcast() -> Once {
+    let name = Name::new("echo").expect("valid");
+    telling(move |servers| {
+        let payload = payload();
+        for server in servers {
+            let sent = server.connection.signal(&name, black_box(&payload), &mut server.out);
+            sent.expect("it is open");
+            server.carry_out();
+        }
+    })
+}
+
+/// The same, prepared each time.
+pub(super) fn broadcast_prepared() -> Once {
+    let name = Name::new("echo").expect("valid");
+    telling(move |servers| {
+        let signal = PreparedSignal::new(&name, black_box(&payload())).expect("readable");
+        for server in servers {
+            let sent = server.connection.signal_prepared(&signal, &mut server.out);
+            sent.expect("it is open");
+            server.carry_out();
+        }
+    })
+}
+
+fn telling(mut tell: impl FnMut(&mut [Server]) + 'static) -> Once {
+    let mut servers: Vec<_> = (0..100).map(|_| Server::new(Protocol::Any)).collect();
+    Box::new(move || tell(&mut servers))
 }
 
 /// So many messages come together; all but the first wait behind a handler.

@@ -104,3 +104,22 @@ impl StoreWork {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Command, Effect, SessionKey};
+
+    // On 64-bit targets.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn sizes_do_not_grow_unnoticed() {
+        for (what, size, most) in [
+            ("a session in the registry", size_of::<(SessionKey, Entry)>(), 120),
+            ("Command", size_of::<Command>(), 24),
+            ("Effect", size_of::<Effect>(), 40),
+        ] {
+            assert!(size <= most, "{what} takes {size} bytes, at most {most} are meant");
+        }
+    }
+}

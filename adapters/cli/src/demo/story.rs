@@ -8,7 +8,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::zip;
 use wwr::client::{Config, DisconnectReason, RequestError, Status};
 use wwr::server::RequestError as Answer;
-use wwr::{Content, Payload, SessionKey};
+use wwr::{Content, Name, Payload, PreparedSignal, SessionKey};
 use wwr_smol::client::{Client, Error, Event, Events};
 use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
 
@@ -128,10 +128,11 @@ async fn signals(stage: &mut Stage, cast: &mut Cast) -> Told {
     let returned = cast.event().await?;
     let echo = Content::new(b"echo", &"ping".into()).map_err(trouble)?;
     expect(returned == Event::Signal(echo), "the signal to come back")?;
-    for connection in cast.server.connections() {
-        connection.signal("news", Payload::utf16("tea is ready")).map_err(trouble)?;
-    }
-    let news = Content::new(b"news", &Payload::utf16("tea is ready")).map_err(trouble)?;
+    let tea = Payload::utf16("tea is ready");
+    let name = Name::new("news").map_err(trouble)?;
+    let told = cast.server.signal_all(&PreparedSignal::new(&name, &tea).map_err(trouble)?);
+    expect(told.sent == 1, "one client to tell")?;
+    let news = Content::new(b"news", &tea).map_err(trouble)?;
     expect(cast.event().await? == Event::Signal(news), "the signal of the server")?;
     stage.show(&cast.relay)?;
     stage.good("one came back, another came unasked")?;

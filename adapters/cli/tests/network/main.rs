@@ -3,10 +3,16 @@
 mod bench;
 #[cfg(unix)]
 mod by_hand;
+#[cfg(unix)]
+mod crash;
 mod demo;
+#[cfg(unix)]
+mod drain;
 mod exit_codes;
 #[cfg(unix)]
 mod flood;
+#[cfg(unix)]
+mod full_disk;
 #[cfg(unix)]
 mod hand;
 mod help;
@@ -19,5 +25,7 @@ mod sessions;
 mod shutdown;
 mod spoken;
 mod support;
+#[cfg(unix)]
+mod sync;
 #[cfg(unix)]
 mod versions;

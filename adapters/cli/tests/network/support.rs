@@ -47,8 +47,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = wwr()
-            .args(arguments)
+        Self::spawn(wwr().args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -128,7 +131,19 @@ impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
         all.extend(arguments);
-        let mut running = Running::start(&all);
+        Self::running(Running::start(&all))
+    }
+
+    /// The same, started by another program to which the command is given as further arguments.
+    #[cfg(unix)]
+    pub(crate) fn start_in(program: &[&str], arguments: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command.env_remove("WWR_LOG").args(&program[1..]).arg(env!("CARGO_BIN_EXE_wwr"));
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        Self::running(Running::spawn(&mut command))
+    }
+
+    fn running(mut running: Running) -> Self {
         let line = running.line().expect("the address");
         let address = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
         Self { running, address }
@@ -200,6 +215,12 @@ impl Relay {
             }
         });
         Self { address, state }
+    }
+
+    /// Lets new connections through to this server, and leaves those there are.
+    #[cfg(unix)]
+    pub(crate) fn send_new_to(&self, server: SocketAddr) {
+        self.state.lock().unwrap().server = Some(server);
     }
 
     /// Lets connections through to this server, or to none, and cuts those there are.

@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_channel::oneshot;
-use wwr::server::{Misuse, RequestError};
+use wwr::server::{self, Misuse, RequestError};
 use wwr::session::{ConnectionId, Outcome};
 use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
-use wwr::{Dialect, Name, Payload, Session, SessionInfo, SessionKey};
+use wwr::{Actions, Dialect, Name, Payload, PreparedSignal, Session, SessionInfo, SessionKey};
 
 use super::handle::ServerHandle;
 use super::hub::Hub;
 use crate::inbox::{Inbox, Refused};
+
+/// What a waiting signal counts beyond its own bytes.
+const SIGNAL: usize = 16;
 
 /// One connected client, as the application sees it. Cheap to clone; may be kept and used from
 /// anywhere, also after the connection has ended.
@@ -51,6 +54,15 @@ pub enum SignalError {
     InvalidName(#[from] InvalidName),
 }
 
+impl From<Refused> for SignalError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Closed => Self::Disconnected,
+            Refused::Full => Self::Backlogged,
+        }
+    }
+}
+
 /// Why a session was not created or not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
@@ -84,10 +96,7 @@ impl From<SessionError> for RequestError {
 /// What others want of the task of a connection.
 #[derive(Debug)]
 pub(super) enum Input {
-    Signal {
-        name: Name,
-        payload: Payload,
-    },
+    Signal(Outgoing),
     CreateSession {
         info: SessionInfo,
         done: oneshot::Sender<Result<Session, SessionError>>,
@@ -99,6 +108,36 @@ pub(super) enum Input {
     Session(Outcome),
     Close,
     ShutDown(Duration),
+}
+
+/// A signal on its way to the client.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// For this client alone. The task encodes it, small ones together.
+    Own(Name, Payload),
+    /// For others, too.
+    Prepared(PreparedSignal),
+}
+
+impl Outgoing {
+    /// About how many bytes it takes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Own(name, payload) => name.len() + payload.len(),
+            Self::Prepared(signal) => signal.frame().len(),
+        }
+    }
+
+    pub(super) fn send(
+        &self,
+        machine: &mut server::Connection,
+        out: &mut Actions<server::Action>,
+    ) -> Result<(), Misuse> {
+        match self {
+            Self::Own(name, payload) => machine.signal(name, payload, out),
+            Self::Prepared(signal) => machine.signal_prepared(signal, out),
+        }
+    }
 }
 
 struct Shared {
@@ -194,11 +233,28 @@ impl Connection {
         let name = name.try_into().map_err(InvalidName::from)?;
         let payload = payload.into();
         check_signal(self.dialect(), self.shared.reads.message_buffer, &name, &payload)?;
-        let bytes = name.len() + payload.len() + 16;
-        self.push(Input::Signal { name, payload }, bytes).map_err(|refused| match refused {
-            Refused::Closed => SignalError::Disconnected,
-            Refused::Full => SignalError::Backlogged,
-        })
+        self.push_signal(Outgoing::Own(name, payload))
+    }
+
+    /// As [`signal`](Self::signal), with a signal that was encoded before. All connections that send
+    /// it share its memory, until it goes into their sockets; yet its bytes count for each client
+    /// that reads too slowly.
+    ///
+    /// [`ServerHandle::signal_all`] and [`ServerHandle::signal_session`] do this for many, and the
+    /// results for any choice of connections can be collected into a
+    /// [`Broadcast`](super::Broadcast).
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError`], but none about the name; nothing was sent then.
+    pub fn signal_prepared(&self, signal: &PreparedSignal) -> Result<(), SignalError> {
+        signal.check(self.dialect(), self.shared.reads.message_buffer)?;
+        self.push_signal(Outgoing::Prepared(signal.clone()))
+    }
+
+    fn push_signal(&self, signal: Outgoing) -> Result<(), SignalError> {
+        let bytes = signal.len() + SIGNAL;
+        Ok(self.push(Input::Signal(signal), bytes)?)
     }
 
     /// Creates a session with this information, tells the client and gives it to the store.

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wwr::SessionKey;
 use wwr::session::StoreFailed;
+use wwr::{PreparedSignal, SessionKey};
 
+use super::broadcast::Broadcast;
 use super::connection::Connection;
 use super::hub::Hub;
 
@@ -73,6 +74,41 @@ impl ServerHandle {
     /// The connections of a session; none if it is unknown.
     pub fn session_connections(&self, key: &SessionKey) -> Vec<Connection> {
         self.hub.session_connections(key)
+    }
+
+    /// Sends a signal to all connections, as [`Connection::signal_prepared`] does, and says what
+    /// became of it. Connections that are opened or end meanwhile may be left out.
+    ///
+    /// Returns at once: it waits for no client, nor does it keep others from connecting. It looks at
+    /// each connection, though: with many thousands, an application that counts milliseconds calls
+    /// it from a thread where it holds nothing up.
+    ///
+    /// ```
+    /// use wwr::server::RequestError;
+    /// use wwr::{Content, Payload, PreparedSignal};
+    /// use wwr_smol::server::{Connection, Handler};
+    ///
+    /// struct Chat;
+    ///
+    /// impl Handler for Chat {
+    ///     async fn request(&self, from: &Connection, said: Content) -> Result<Payload, RequestError> {
+    ///         let name = "said".try_into().map_err(|_| RequestError::Internal)?;
+    ///         let said = PreparedSignal::new(&name, &said.into_payload())
+    ///             .map_err(|_| RequestError::failed("NOTHING", "say something"))?;
+    ///         let heard = from.server().signal_all(&said);
+    ///         Ok(Payload::utf8(format!("{} of {} heard it", heard.sent, heard.total())))
+    ///     }
+    /// }
+    /// ```
+    pub fn signal_all(&self, signal: &PreparedSignal) -> Broadcast {
+        self.hub.walk().map(|connection| connection.signal_prepared(signal)).collect()
+    }
+
+    /// As [`signal_all`](Self::signal_all), to the connections of one session; to nobody if it is
+    /// unknown.
+    pub fn signal_session(&self, key: &SessionKey, signal: &PreparedSignal) -> Broadcast {
+        let connections = self.hub.session_connections(key);
+        connections.iter().map(|connection| connection.signal_prepared(signal)).collect()
     }
 
     /// Closes a session everywhere and destroys it, also if nobody is connected. Gives how many

@@ -1,7 +1,12 @@
 //! What the connections of a server share: the registry of sessions, the store, and who is there.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -11,7 +16,7 @@ use event_listener::Event;
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
-use wwr::{Actions, Instant, Session, SessionKey};
+use wwr::{Actions, Instant, Session, SessionKey, UnixTime};
 
 use super::connection::{Connection, Input};
 use super::settings::Collection;
@@ -23,6 +28,9 @@ use crate::store::{Collected, SessionStore, SharedStore, StoreError, StoreErrorK
 /// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
 /// whose sockets it has taken away.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How many connections are looked up at a time by those who go through all of them.
+const PORTION: usize = 256;
 
 /// The shared part of a server, without its application.
 pub(super) struct Hub {
@@ -48,7 +56,8 @@ type Waiting = oneshot::Sender<Result<(), StoreFailed>>;
 /// Who is there.
 #[derive(Debug, Default)]
 struct Roster {
-    connections: HashMap<ConnectionId, Connection>,
+    /// In the order of their numbers, so that who goes through all of them can stop in between.
+    connections: BTreeMap<ConnectionId, Connection>,
     /// Connections that are let in but whose handshake is not over.
     arriving: usize,
     stage: Stage,
@@ -151,6 +160,23 @@ impl Hub {
         lock(&self.roster).connections.values().cloned().collect()
     }
 
+    /// The open connections one after another. Nobody has to wait until all were seen, nor are all
+    /// copied: who comes or goes meanwhile may be left out, everybody else is seen once.
+    pub(super) fn walk(&self) -> impl Iterator<Item = Connection> {
+        let newest = self.last_id.load(Ordering::Relaxed);
+        let mut seen = Bound::Unbounded;
+        let portions = iter::from_fn(move || {
+            let roster = lock(&self.roster);
+            let unseen = roster.connections.range((seen, Bound::Unbounded));
+            let unseen = unseen.take_while(|(id, _)| id.0 <= newest).take(PORTION);
+            let portion: Vec<_> = unseen.map(|(_, connection)| connection.clone()).collect();
+            drop(roster);
+            seen = Bound::Excluded(portion.last()?.connection_id());
+            Some(portion)
+        });
+        portions.flatten()
+    }
+
     pub(super) fn connection_count(&self) -> usize {
         lock(&self.roster).connections.len()
     }
@@ -218,8 +244,9 @@ impl Hub {
         loop {
             let Some(hub) = hub.upgrade() else { return };
             let work = async {
-                let age = collection.not_looked_up_for;
-                match guard(hub.store.collect(Clock::unix_now(), age)).await {
+                let (now, age) = (Clock::unix_now(), collection.not_looked_up_for);
+                hub.renew(now, age).await;
+                match guard(hub.store.collect(now, age)).await {
                     Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
                         tracing::debug!(examined, "no old sessions");
                     }
@@ -241,6 +268,21 @@ impl Hub {
             }
             drop(hub);
             sleep(collection.every).await;
+        }
+    }
+
+    /// Notes in the store that sessions are of use whose connections have been open for so long that
+    /// their look-ups will soon be too old.
+    async fn renew(&self, now: UnixTime, age: Duration) {
+        let fresh = |connection: &Connection| {
+            connection.info().connected_at.elapsed().is_ok_and(|open| open < age / 2)
+        };
+        let connections = self.connections().into_iter().filter(|one| !fresh(one));
+        let held: HashSet<_> = connections.filter_map(|one| one.session_key()).collect();
+        for key in held {
+            if let Err(error) = guard(self.store.look_up(&key, now)).await {
+                tracing::warn!(%error, "a session in use may be collected");
+            }
         }
     }
 

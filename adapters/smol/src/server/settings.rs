@@ -21,8 +21,8 @@ pub struct Limits {
     /// Idle connections keep no buffers, unless their client sends messages in fragments: those keep
     /// what the largest messages needed, one buffer each way, until they end.
     pub max_message_size: usize,
-    /// How many bytes of signals may wait for a client that reads too slowly, their names and 16
-    /// bytes each included. One signal may always wait. Default: 1 MiB.
+    /// How many bytes of signals may wait for a client that reads too slowly, their names and some
+    /// 16 bytes each included. One signal may always wait. Default: 1 MiB.
     pub max_waiting_bytes: usize,
     /// How long a client may take nothing of what is sent to it before it is disconnected. Default:
     /// 30 s.
@@ -55,7 +55,8 @@ impl Default for Limits {
 /// How often sessions that nobody has asked for are removed, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collection {
-    /// Sessions not looked up for this long are removed.
+    /// Sessions not looked up for this long are removed. Those that connections of this server have
+    /// are not: they are looked up before, if their connections have been open for half as long.
     pub not_looked_up_for: Duration,
     /// How much time lies between two collections.
     pub every: Duration,

@@ -1,5 +1,6 @@
 //! The task of one connection: carries frames, answers and time between socket, machine, handlers.
 
+mod actions;
 mod goodbye;
 mod handlers;
 mod output;
@@ -7,18 +8,19 @@ mod output;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream};
 use smol::future::or;
-use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent, SignalId};
+use wwr::server::{self, Action, RequestError, RequestId, SignalId};
 use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
@@ -26,9 +28,10 @@ use super::handler::Handler;
 use super::hub::{Arrival, Hub, Stage};
 use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
+use actions::answer;
 use goodbye::End;
 pub(super) use goodbye::Patience;
-use handlers::{Handlers, Start, Started, caught};
+use handlers::{Handlers, Start, caught};
 
 /// How many messages are taken from a busy socket before what they caused is written.
 const BATCH: usize = 256;
@@ -111,8 +114,8 @@ impl<'a, H: Handler> Task<'a, H> {
             hub,
             handler,
             connection,
-            requests: Box::new(Handlers::new("request", requests)),
-            signals: Box::new(Handlers::new("signal", signals)),
+            requests: Box::new(Handlers::new("request", requests, || Err(RequestError::Internal))),
+            signals: Box::new(Handlers::new("signal", signals, || ())),
             machine,
             out,
             resting: false,
@@ -136,7 +139,8 @@ impl<'a, H: Handler> Task<'a, H> {
         let (id, dialect) = (self.connection.id(), self.connection.dialect());
         tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
-        let served = AssertUnwindSafe(self.serve()).catch_unwind().await;
+        let serve = poll_fn(|cx| self.poll_end(cx));
+        let served = AssertUnwindSafe(serve).catch_unwind().await;
         let end = served.unwrap_or_else(|_| {
             tracing::error!(connection = self.connection.id(), "serving panicked");
             End::Broken
@@ -165,28 +169,46 @@ impl<'a, H: Handler> Task<'a, H> {
         self.closing = None;
     }
 
-    async fn serve(&mut self) -> End {
+    /// Serves the connection. Ready when it is to end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if let Some(end) = self.carry_out().await {
-                return end;
+            if let Some(end) = self.carry_out(cx) {
+                return Poll::Ready(end);
+            }
+            let mut drained = false;
+            if self.may_go_on() {
+                if let Poll::Ready(incoming) = self.poll_incoming(cx) {
+                    self.taken += 1;
+                    if let Some(end) = self.take_incoming(incoming) {
+                        return Poll::Ready(end);
+                    }
+                    continue;
+                }
+                drained = true;
             }
             self.alarm.set(self.machine.next_timeout(), &self.hub.clock);
-            match poll_fn(|cx| self.poll_wake(cx)).await {
-                Wake::Broken => return End::Broken,
-                Wake::Aborted => return End::Aborted,
-                Wake::Input(input) => self.take_input(input),
-                Wake::Done(done) => self.take_done(done),
-                Wake::Incoming(incoming) => {
-                    if let Some(end) = self.take_incoming(incoming) {
-                        return end;
-                    }
+            let end = match ready!(self.poll_wake(drained, cx)) {
+                Wake::Input(input) => {
+                    self.take_input(input);
+                    None
                 }
+                Wake::Done(done) => {
+                    self.take_done(done);
+                    None
+                }
+                Wake::Incoming(incoming) => self.take_incoming(incoming),
                 Wake::Timeout(incoming) => {
-                    if let Some(end) = incoming.and_then(|incoming| self.take_incoming(incoming)) {
-                        return end;
+                    let end = incoming.and_then(|incoming| self.take_incoming(incoming));
+                    if end.is_none() {
+                        self.take_timeout();
                     }
-                    self.take_timeout();
+                    end
                 }
+                Wake::Broken => Some(End::Broken),
+                Wake::Aborted => Some(End::Aborted),
+            };
+            if let Some(end) = end {
+                return Poll::Ready(end);
             }
         }
     }
@@ -196,22 +218,15 @@ impl<'a, H: Handler> Task<'a, H> {
     ///
     /// While the client leaves what it was sent unread, nothing is done that would be answered: no
     /// message is read, no reply composed, and signals are refused once too many wait.
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let mut drained = false;
+    ///
+    /// `drained`: the client was just asked.
+    fn poll_wake(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
         if self.resting {
             self.resting = false;
             output::take_up(&mut self.out);
         }
         if self.taken == 0 {
             self.now = self.hub.clock.now();
-        } else if self.may_go_on() {
-            match self.poll_incoming(cx) {
-                Poll::Ready(incoming) => {
-                    self.taken += 1;
-                    return Poll::Ready(Wake::Incoming(incoming));
-                }
-                Poll::Pending => drained = true,
-            }
         }
         if self.connection.inbox().poll_closed(cx).is_ready() {
             return Poll::Ready(Wake::Aborted);
@@ -264,7 +279,10 @@ impl<'a, H: Handler> Task<'a, H> {
     /// Whether the next message of the client may be taken before anything else is asked for. It is
     /// in the middle of a batch; all else is asked before the task rests.
     fn may_go_on(&self) -> bool {
-        self.may_take() && self.held.is_empty() && self.connection.inbox().is_quiet()
+        self.taken > 0
+            && self.may_take()
+            && self.held.is_empty()
+            && self.connection.inbox().is_quiet()
     }
 
     /// The next handler that has ended, as soon as its reply may be sent.
@@ -307,66 +325,6 @@ impl<'a, H: Handler> Task<'a, H> {
         self.reading && self.socket.is_writable()
     }
 
-    /// Does what the machine wants done.
-    async fn carry_out(&mut self) -> Option<End> {
-        while let Some(action) = self.out.pop() {
-            match action {
-                Action::Send(frame) => {
-                    if let Err(error) = self.socket.feed(frame) {
-                        tracing::debug!(connection = self.connection.id(), %error, "cannot send");
-                        return Some(End::Broken);
-                    }
-                }
-                Action::Request(server::Request { id, content }) => {
-                    let started = start(&mut *self.requests, content).await;
-                    let done = move |result: Option<Reply>| {
-                        Done::Request(id, result.unwrap_or(Err(RequestError::Internal)))
-                    };
-                    self.started(started, done);
-                }
-                Action::Signal(server::Signal { id, content }) => {
-                    let started = start(&mut *self.signals, content).await;
-                    self.started(started, move |_| Done::Signal(id));
-                }
-                Action::Session(command) => {
-                    self.hub.handle(self.connection.connection_id(), command);
-                }
-                Action::Ping => {
-                    if let Err(error) = self.socket.ping() {
-                        tracing::debug!(connection = self.connection.id(), %error, "cannot ping");
-                        return Some(End::Broken);
-                    }
-                }
-                Action::Learned(dialect) => {
-                    tracing::debug!(connection = self.connection.id(), %dialect, "client known");
-                    self.connection.show_dialect(dialect);
-                }
-                Action::ReplyTooLarge { length, buffer } => tracing::warn!(
-                    connection = self.connection.id(),
-                    length,
-                    buffer,
-                    "a reply is too large for the client, who gets an internal error"
-                ),
-                Action::SessionEvent(event) => self.take_session_event(event),
-                Action::Close(reason) => return Some(End::Closed(reason)),
-            }
-        }
-        None
-    }
-
-    /// A handler was started. One that was ready at once is done right here.
-    fn started<T: 'a>(
-        &mut self,
-        started: Started<'a, T>,
-        done: impl FnOnce(Option<T>) -> Done + Send + 'a,
-    ) {
-        match started {
-            Started::Done(result) if self.socket.is_writable() => self.take_done(done(result)),
-            Started::Done(result) => self.held.push_back(done(result)),
-            Started::Running(rest) => self.running.push(rest.map(done).boxed()),
-        }
-    }
-
     fn start_connected(&self) {
         let (handler, connection) = (self.handler, self.connection);
         self.running.push(Box::pin(async move {
@@ -402,30 +360,45 @@ impl<'a, H: Handler> Task<'a, H> {
 
     /// A handler has ended. What it did before, such as sending signals, comes before its reply.
     fn take_done(&mut self, done: Done) {
+        self.hear_others();
+        match done {
+            Done::Connected => self.reading = true,
+            Done::Request(id, reply) => self.reply(id, reply),
+            Done::Signal(id) => self.signal_handled(id),
+        }
+    }
+
+    /// Takes what others wanted by now.
+    fn hear_others(&mut self) {
         for _ in 0..self.connection.inbox().len() {
             if let Some(input) = self.connection.inbox().take() {
                 self.take_input(input);
             }
         }
-        let result = match done {
-            Done::Connected => {
-                self.reading = true;
-                Ok(())
-            }
-            Done::Request(id, result) => self.machine.reply(id, result, &mut self.out),
-            Done::Signal(id) => self.machine.signal_handled(id, &mut self.out),
-        };
-        if let Err(error) = result {
-            tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late");
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply) {
+        if let Err(error) = self.machine.reply(id, reply, &mut self.out) {
+            self.note_late(&error);
         }
+    }
+
+    fn signal_handled(&mut self, id: SignalId) {
+        if let Err(error) = self.machine.signal_handled(id, &mut self.out) {
+            self.note_late(&error);
+        }
+    }
+
+    fn note_late(&self, error: &dyn fmt::Display) {
+        tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late");
     }
 
     fn take_input(&mut self, input: Input) {
         let now = self.hub.clock.now();
         match input {
-            Input::Signal { name, payload } => {
-                self.fed_signals += name.len() + payload.len();
-                if let Err(error) = self.machine.signal(&name, &payload, &mut self.out) {
+            Input::Signal(signal) => {
+                self.fed_signals += signal.len();
+                if let Err(error) = signal.send(&mut self.machine, &mut self.out) {
                     tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
                 }
             }
@@ -457,36 +430,5 @@ impl<'a, H: Handler> Task<'a, H> {
         self.machine
             .create_session(key, Clock::unix_now(), info, &mut self.out)
             .map_err(SessionError::Misuse)
-    }
-
-    fn take_session_event(&mut self, event: SessionEvent) {
-        match event {
-            SessionEvent::Created => {
-                let session = self.machine.session().cloned();
-                let session = session.ok_or(SessionError::Misuse(Misuse::SessionBusy));
-                answer(self.creating.take(), session);
-            }
-            SessionEvent::CreateFailed => answer(self.creating.take(), Err(SessionError::Store)),
-            SessionEvent::Restored => {}
-            SessionEvent::Closed => answer(self.closing.take(), Ok(true)),
-            SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
-        }
-    }
-}
-
-/// Starts a handler on a message.
-async fn start<'a, T>(on: &mut (dyn Start<'a, T> + 'a), content: Content) -> Started<'a, T> {
-    let mut content = Some(content);
-    poll_fn(|cx| match content.take() {
-        Some(content) => Poll::Ready(on.start(content, cx)),
-        None => Poll::Pending,
-    })
-    .await
-}
-
-/// Answers a caller, who may have lost interest.
-fn answer<T>(waiting: Option<oneshot::Sender<T>>, value: T) {
-    if let Some(waiting) = waiting {
-        let _ = waiting.send(value);
     }
 }

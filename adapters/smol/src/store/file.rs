@@ -50,7 +50,9 @@ use directory::{Directory, Durability};
 ///   directory that exists stays; that others may enter it is logged as a warning, because the
 ///   names of the files are the keys.
 /// * A file is replaced by renaming, so a reader sees the old session or the new one, never half.
-///   Since a look-up notes its time, it writes too.
+///   Since a look-up notes its time, it writes too. Where that fails, because the disk is full or
+///   the directory read-only, the session is found all the same, and a warning logged: its last
+///   look-up then is the one noted before, to the collector too.
 /// * A file that is no session is an error, and left alone. Files that are not ours are ignored.
 /// * A crash may leave a temporary file behind. [`collect`](SessionStore::collect) removes those
 ///   last written more than an hour before the time it is given.
@@ -103,8 +105,12 @@ impl FileStore {
     }
 
     /// Makes each change reach the disk before it is reported as done, at the price of waiting for
-    /// the disk twice a change, look-ups included. Without, a crash of the system (not of the
-    /// process) may undo the last changes or leave files that are no sessions.
+    /// the disk twice a change, look-ups included: a new session is synced before it gets its name,
+    /// the directory after that, and after a removal. A removal that fails may still have happened
+    /// when it is the directory that cannot be synced; so may a creation.
+    ///
+    /// Without, a crash of the process does no harm either, but one of the system may undo the last
+    /// changes or leave files that are no sessions.
     #[must_use]
     pub fn durable(mut self) -> Self {
         self.directory.durability = Durability::Synced;

@@ -58,7 +58,8 @@ impl Framing {
         };
         if !read.is_empty() {
             framing.size = 2 * READ_BUFFER + read.len();
-            let context = WebSocketContext::from_partially_read(read, role, framing.config());
+            let context =
+                WebSocketContext::from_partially_read(read, role, config(max_message_size));
             framing.context = Some(Box::new(context));
         }
         framing
@@ -80,8 +81,8 @@ impl Framing {
         if self.ended {
             return Poll::Ready(None);
         }
-        let result = self.with(Some(cx), |context, socket| context.read(socket));
-        match result {
+        let (context, mut socket) = self.parts(Some(cx));
+        match context.read(&mut socket) {
             Ok(message) => {
                 self.count(&message);
                 Poll::Ready(Some(Ok(message)))
@@ -98,16 +99,19 @@ impl Framing {
     /// Puts a message behind those that wait to be flushed.
     pub(super) fn feed(&mut self, message: Message) -> Result<(), Error> {
         self.size = self.size.max(2 * READ_BUFFER + message.len());
-        match self.with(None, |context, socket| context.write(socket, message)) {
+        let (context, mut socket) = self.parts(None);
+        match context.write(&mut socket, message) {
+            Ok(()) => Ok(()),
             // It waits.
             Err(error) if would_block(&error) => Ok(()),
-            result => result,
+            Err(error) => Err(error),
         }
     }
 
     /// Writes what waits.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.with(Some(cx), |context, socket| context.flush(socket)) {
+        let (context, mut socket) = self.parts(Some(cx));
+        match context.flush(&mut socket) {
             Err(error) if would_block(&error) => Poll::Pending,
             // The last thing that was to be written is.
             Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
@@ -140,47 +144,39 @@ impl Framing {
         self.size = 0;
     }
 
-    /// Takes over what another connection has given up, or makes it.
-    fn take_up(&mut self) -> Box<WebSocketContext> {
-        let spare = match self.role {
+    /// What another connection has given up, or something new; and about how large it is.
+    fn take_up(role: Role, max_message_size: usize) -> (usize, Box<WebSocketContext>) {
+        let spare = match role {
             Role::Server => SPARES.try_with(Spares::take).ok().flatten(),
             Role::Client => None,
         };
         let same = |context: &WebSocketContext| {
-            context.get_config().max_message_size == Some(self.max_message_size)
+            context.get_config().max_message_size == Some(max_message_size)
         };
-        let (size, context) = match spare {
+        match spare {
             Some((size, context)) if same(&context) => (size, context),
             _ => {
-                let context = WebSocketContext::new(self.role, self.config());
+                let context = WebSocketContext::new(role, config(max_message_size));
                 (2 * READ_BUFFER, Box::new(context))
             }
-        };
-        self.size = size;
-        context
+        }
     }
 
-    fn config(&self) -> Option<WebSocketConfig> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(self.max_message_size))
-            .max_frame_size(Some(self.max_message_size));
-        Some(config)
-    }
-
-    /// Does something with the socket. Without `cx`, nothing is read from it or written to it.
-    fn with<T>(
-        &mut self,
-        cx: Option<&mut Context<'_>>,
-        act: impl FnOnce(&mut WebSocketContext, &mut Bridge<'_, '_, '_>) -> T,
-    ) -> T {
-        let mut context = match self.context.take() {
+    /// What makes and reads frames, and the socket for it. Without `cx`, nothing is read from the
+    /// socket or written to it.
+    fn parts<'a, 'b, 'c>(
+        &'a mut self,
+        cx: Option<&'b mut Context<'c>>,
+    ) -> (&'a mut WebSocketContext, Bridge<'a, 'b, 'c>) {
+        let context = match &mut self.context {
             Some(context) => context,
-            None => self.take_up(),
+            none => {
+                let (size, context) = Self::take_up(self.role, self.max_message_size);
+                self.size = size;
+                none.insert(context)
+            }
         };
-        let result = act(&mut context, &mut Bridge { socket: &mut self.socket, cx });
-        self.context = Some(context);
-        result
+        (context, Bridge { socket: &mut self.socket, cx })
     }
 
     /// Counts the bytes of a message, in one frame with the shortest header (RFC 6455 §5.2).
@@ -195,6 +191,14 @@ impl Framing {
         self.received = self.received.wrapping_add(header + mask + length as u64);
         self.size = self.size.max(2 * READ_BUFFER + length);
     }
+}
+
+fn config(max_message_size: usize) -> Option<WebSocketConfig> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(max_message_size))
+        .max_frame_size(Some(max_message_size));
+    Some(config)
 }
 
 /// A socket for those who do not know of tasks.

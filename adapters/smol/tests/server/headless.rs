@@ -9,8 +9,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use smol::Async;
+use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
-use wwr_smol::server::{Server, Service};
+use wwr_smol::server::{Handler, Server, Service};
 
 use crate::support::app::{App, Event};
 use crate::support::message::{answer, ask};
@@ -21,9 +22,21 @@ const REMOTE: &str = "192.0.2.7:4711";
 
 /// Serves one end of a socket pair and gives a client on the other.
 fn mount(service: &Service<App>, threads: &Threads) -> Peer {
+    mount_wrapped(service, threads, |stream| stream)
+}
+
+/// The same, with a stream around the server's end.
+pub(crate) fn mount_wrapped<H: Handler, S>(
+    service: &Service<H>,
+    threads: &Threads,
+    wrap: impl FnOnce(smol::net::unix::UnixStream) -> S,
+) -> Peer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(SAFETY)).unwrap();
-    let stream = smol::net::unix::UnixStream::from(Async::new(theirs).unwrap());
+    let stream = wrap(smol::net::unix::UnixStream::from(Async::new(theirs).unwrap()));
     let service = service.clone();
     let connection = async move {
         let remote: SocketAddr = REMOTE.parse().unwrap();

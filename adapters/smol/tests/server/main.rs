@@ -3,7 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broadcast;
 mod closing;
+#[cfg(unix)]
+mod coalescing;
 mod executors;
 mod failures;
 mod frames;

@@ -17,7 +17,7 @@ use crate::support::{Fixture, Running, until};
 const WHO: &str = "Some(\"ada\") Some(\"secret\")";
 
 /// Logs in and gives the key, after checking what came before the reply.
-fn login(peer: &mut Peer) -> String {
+pub(crate) fn login(peer: &mut Peer) -> String {
     peer.send(&ask(100, "login", "ada"));
     let created = peer.message();
     let reply = peer.message();
@@ -37,7 +37,7 @@ fn check_object(json: &[u8], key: &str) {
 }
 
 /// Restores a session.
-fn resume(peer: &mut Peer, key: &str) {
+pub(crate) fn resume(peer: &mut Peer, key: &str) {
     peer.send(&restore(200, key));
     let reply = peer.message();
     assert_eq!(reply[..9], special(192, 200), "{reply:?}");

@@ -1,7 +1,7 @@
 //! Session stores that fail, panic or never answer: only who needs them suffers.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -291,6 +291,65 @@ fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
         drop(service);
         until(|| Arc::strong_count(&store) == 1);
     }
+}
+
+/// A store in memory that collects once it may.
+#[derive(Default)]
+struct Patient {
+    sessions: MemoryStore,
+    may_collect: AtomicBool,
+}
+
+impl SessionStore for Patient {
+    async fn create(&self, session: &Session) -> Result<(), StoreError> {
+        self.sessions.create(session).await
+    }
+
+    async fn look_up(
+        &self,
+        key: &SessionKey,
+        now: UnixTime,
+    ) -> Result<Option<Session>, StoreError> {
+        self.sessions.look_up(key, now).await
+    }
+
+    async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
+        self.sessions.destroy(key).await
+    }
+
+    async fn collect(&self, now: UnixTime, age: Duration) -> Result<Collected, StoreError> {
+        match self.may_collect.load(Ordering::Relaxed) {
+            true => self.sessions.collect(now, age).await,
+            false => Ok(Collected::default()),
+        }
+    }
+}
+
+#[test]
+fn a_session_in_use_is_not_collected_however_old_it_is() {
+    let store = Arc::new(Patient::default());
+    // Whatever nobody has is old at once.
+    let collection =
+        Collection { not_looked_up_for: Duration::ZERO, every: Duration::from_millis(1) };
+    let fixture =
+        Fixture::with(|builder| builder.store(store.clone()).collect_sessions(collection));
+    let mut peer = Peer::connect(fixture.address());
+    peer.send(&ask(1, "login", "ada"));
+    assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
+    until(|| store.sessions.len() == 1);
+    store.may_collect.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let left = Session::new(
+            SessionKey::new("left").unwrap(),
+            UnixTime::from_seconds(1),
+            SessionInfo::new(),
+        );
+        smol::block_on(store.create(&left)).unwrap();
+        until(|| store.sessions.len() < 2);
+        assert_eq!(store.sessions.len(), 1);
+    }
+    drop(peer);
+    until(|| store.sessions.is_empty());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, mpsc};
 
 use wwr::server::RequestError;
-use wwr::{Content, Payload, SessionInfo};
+use wwr::{Content, Name, Payload, PreparedSignal, SessionInfo};
 use wwr_smol::server::{Connection, Handler};
 
 /// What happens in the application, in order.
@@ -100,6 +100,13 @@ impl Handler for App {
                     connection.signal("count", Payload::utf8(format!("{number}"))).unwrap();
                 }
                 Ok(Payload::EMPTY)
+            }
+            // Sends a signal to all connections, then replies how many take it.
+            "tell all" => {
+                let name = Name::new("told").unwrap();
+                let signal = PreparedSignal::new(&name, &request.into_payload()).unwrap();
+                let told = connection.server().signal_all(&signal);
+                Ok(Payload::utf8(told.sent.to_string()))
             }
             "close" => {
                 connection.close();

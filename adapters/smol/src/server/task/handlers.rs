@@ -18,28 +18,30 @@ pub(super) trait Start<'a, T>: Send {
     fn shrink(&mut self);
 }
 
-/// What became of a handler when it was started. Without a result, it panicked.
+/// What became of a handler when it was started.
 pub(super) enum Started<'a, T> {
-    Done(Option<T>),
-    Running(BoxFuture<'a, Option<T>>),
+    Done(T),
+    Running(BoxFuture<'a, T>),
 }
 
 /// Handlers whose futures are of one type, so that one can take the place of another.
-pub(super) struct Handlers<M, F> {
+pub(super) struct Handlers<M, F, T> {
     make: M,
     /// For the log.
     name: &'static str,
+    /// The result of one that panicked.
+    failed: fn() -> T,
     room: Option<Pin<Box<Option<F>>>>,
 }
 
-impl<M: Fn(Content) -> F, F: Future> Handlers<M, F> {
+impl<M: Fn(Content) -> F, F: Future<Output = T>, T> Handlers<M, F, T> {
     /// Handlers that `make` makes.
-    pub(super) const fn new(name: &'static str, make: M) -> Self {
-        Self { make, name, room: None }
+    pub(super) const fn new(name: &'static str, make: M, failed: fn() -> T) -> Self {
+        Self { make, name, failed, room: None }
     }
 }
 
-impl<'a, M, F, T> Start<'a, T> for Handlers<M, F>
+impl<'a, M, F, T> Start<'a, T> for Handlers<M, F, T>
 where
     M: Fn(Content) -> F + Send,
     F: Future<Output = T> + Send + 'a,
@@ -58,16 +60,18 @@ where
         match polled {
             Ok(Poll::Ready(result)) => {
                 self.room = Some(room);
-                Started::Done(Some(result))
+                Started::Done(result)
             }
             Ok(Poll::Pending) => {
-                let name = self.name;
+                let (name, failed) = (self.name, self.failed);
                 let rest = poll_fn(move |cx| poll(room.as_mut(), cx));
-                Started::Running(Box::pin(async move { caught(|| rest, name).await }))
+                Started::Running(Box::pin(async move {
+                    caught(|| rest, name).await.unwrap_or_else(failed)
+                }))
             }
             Err(_) => {
                 tracing::error!("the handler for \"{}\" panicked", self.name);
-                Started::Done(None)
+                Started::Done((self.failed)())
             }
         }
     }
@@ -105,14 +109,14 @@ mod tests {
     use super::*;
 
     /// Waits as often as the payload is long; none may be there at once, `!` panics.
-    fn handlers(dropped: Arc<AtomicUsize>) -> Box<dyn Start<'static, usize>> {
+    fn handlers(dropped: Arc<AtomicUsize>) -> Box<dyn Start<'static, Option<usize>>> {
         struct Counted(Arc<AtomicUsize>);
         impl Drop for Counted {
             fn drop(&mut self) {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Box::new(Handlers::new("test", move |content: Content| {
+        let make = move |content: Content| {
             let counted = Counted(dropped.clone());
             async move {
                 let _counted = counted;
@@ -120,12 +124,17 @@ mod tests {
                 for _ in content.payload() {
                     yield_now().await;
                 }
-                content.payload().len()
+                Some(content.payload().len())
             }
-        }))
+        };
+        Box::new(Handlers::new("test", make, || None))
     }
 
-    fn start(on: &mut dyn Start<'static, usize>, name: &str, length: usize) -> Option<usize> {
+    fn start(
+        on: &mut dyn Start<'static, Option<usize>>,
+        name: &str,
+        length: usize,
+    ) -> Option<usize> {
         let content = Content::new(name.as_bytes(), &Payload::binary(vec![0; length])).unwrap();
         match on.start(content, &mut Context::from_waker(Waker::noop())) {
             Started::Done(result) => {

@@ -54,7 +54,7 @@ impl Directory {
             StoreError::new(StoreErrorKind::Failed, message).with_source(error)
         };
         let path = std::path::absolute(path).map_err(unusable)?;
-        create_private(&path).map_err(unusable)?;
+        create(&path).map_err(unusable)?;
         let metadata = fs::metadata(&path).map_err(unusable)?;
         let directory = Self {
             path: path.into(),
@@ -91,7 +91,15 @@ impl Directory {
         let Some(claim) = self.claim(&file)? else { return Ok(None) };
         let mut session = read(&claim, &file)?;
         let previous = core::mem::replace(&mut session.last_lookup, now);
-        self.write(&file, &session, Place::Claimed)?;
+        // A full disk must not lock out those whose sessions are on it.
+        if let Err(error) = self.write(&file, &session, Place::Claimed) {
+            let cause = error.source().map(ToString::to_string);
+            tracing::warn!(
+                %error,
+                cause,
+                "a look-up could not be noted; the session may be collected too early",
+            );
+        }
         session.last_lookup = previous;
         Ok(Some(session))
     }
@@ -209,6 +217,14 @@ fn read(claim: &Claim, file: &SessionFile<'_>) -> Result<Session, StoreError> {
 fn failed(action: &str, file: &dyn fmt::Display, advice: &str, error: io::Error) -> StoreError {
     let message = format!("cannot {action} session file {file}; {advice}");
     StoreError::new(StoreErrorKind::Failed, message).with_source(error)
+}
+
+/// Creates a directory if it is missing. What is made reaches the disk, or a crash of the system
+/// might take the directory with all that is synced in it.
+fn create(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
+    create_private(path)?;
+    missing.iter().rev().filter_map(|made| made.parent()).try_for_each(sync_directory)
 }
 
 #[cfg(unix)]

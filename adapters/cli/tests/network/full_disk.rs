@@ -1,0 +1,123 @@
+//! Disks that take nothing more, and directories that are not as they should be.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::Server;
+
+/// A playground whose files cannot grow beyond 512 bytes, as if the disk were full for what is
+/// longer.
+fn on_a_full_disk(directory: &Path) -> Server {
+    let script = r#"trap "" XFSZ && ulimit -f 1 && exec "$0" "$@""#;
+    Server::start_in(&["sh", "-c", script], &["--sessions", text(directory), "--durable"])
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn long_info() -> String {
+    format!(r#"{{"user":"ada","pad":"{}"}}"#, "x".repeat(5000))
+}
+
+#[test]
+fn on_a_full_disk_only_new_sessions_suffer() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("sessions");
+    let server = Server::start(&["--sessions", text(&directory), "--durable"]);
+    let old = server.reply(&["login", &long_info()]);
+    drop(server);
+
+    let mut server = on_a_full_disk(&directory);
+    assert_eq!(server.error(&["login", &long_info()]), "internal-error");
+    server.running.wait_for_log("cannot write session file");
+    // The time of the look-up cannot be noted, which is no reason to keep ada out.
+    assert!(server.reply(&["--session", &old, "whoami"]).contains("ada"));
+    server.running.wait_for_log("could not be noted");
+    let small = server.reply(&["login", r#"{"user":"bob"}"#]);
+    assert!(server.reply(&["--session", &small, "whoami"]).contains("bob"));
+    assert_eq!(server.reply(&["echo", "still here"]), "still here");
+    assert_eq!(names(&directory).len(), 2, "nothing half-written stays");
+    server.reply(&["--session", &small, "logout"]);
+    drop(server);
+
+    let server = Server::start(&["--sessions", text(&directory), "--durable"]);
+    assert!(server.reply(&["--session", &old, "whoami"]).contains("ada"));
+    assert_eq!(names(&directory), [format!("{old}.wwrsess")]);
+}
+
+#[test]
+fn what_is_no_session_costs_only_whoever_asks_for_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("sessions");
+    let arguments = ["--sessions", text(&directory), "--durable", "--collect-after", "1ns"];
+    let server = Server::start(&arguments[..3]);
+    let good = server.reply(&["login", r#"{"user":"ada"}"#]);
+    let half = "h".repeat(64);
+    let folder = "f".repeat(64);
+    fs::write(directory.join(format!("{half}.wwrsess")), r#"{"c":"2026-11-22T12:3"#).unwrap();
+    fs::create_dir(directory.join(format!("{folder}.wwrsess"))).unwrap();
+    fs::write(directory.join("README"), "hands off").unwrap();
+    for key in [&half, &folder] {
+        assert_eq!(server.error(&["--session", key, "whoami"]), "internal-error");
+    }
+    assert!(server.reply(&["--session", &good, "whoami"]).contains("ada"));
+    drop(server);
+
+    // Nor does the collector touch it, which at once removes all that is old.
+    let mut server = Server::start(&arguments);
+    server.running.wait_for_log("old sessions removed");
+    let mut left = names(&directory);
+    left.sort();
+    assert_eq!(left, ["README".into(), format!("{folder}.wwrsess"), format!("{half}.wwrsess")]);
+}
+
+/// Whether permissions hold for whoever runs the tests. They do not for root.
+fn permissions_hold(directory: &Path) -> bool {
+    let probe = directory.join("probe");
+    let hold = fs::write(&probe, "").is_err();
+    if !hold {
+        fs::remove_file(probe).unwrap();
+        println!("skipped: permissions do not hold for this user");
+    }
+    hold
+}
+
+#[test]
+fn a_read_only_directory_keeps_what_it_has() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("sessions");
+    let server = Server::start(&["--sessions", text(&directory), "--durable"]);
+    let key = server.reply(&["login", r#"{"user":"ada"}"#]);
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o500)).unwrap();
+    if permissions_hold(&directory) {
+        assert_eq!(server.error(&["login"]), "internal-error");
+        assert_eq!(server.error(&["--session", &key, "logout"]), "internal-error");
+        assert!(server.reply(&["--session", &key, "whoami"]).contains("ada"));
+    }
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
+    assert!(server.reply(&["--session", &key, "whoami"]).contains("ada"));
+}
+
+#[test]
+fn an_unreadable_file_is_refused_and_kept() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("sessions");
+    let server = Server::start(&["--sessions", text(&directory), "--durable"]);
+    let key = server.reply(&["login", r#"{"user":"ada"}"#]);
+    let file = directory.join(format!("{key}.wwrsess"));
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o000)).unwrap();
+    if fs::read(&file).is_err() {
+        assert_eq!(server.error(&["--session", &key, "whoami"]), "internal-error");
+    } else {
+        println!("skipped: permissions do not hold for this user");
+    }
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(server.reply(&["--session", &key, "whoami"]).contains("ada"));
+}
