@@ -286,6 +286,7 @@ impl Node {
         let server = self.target;
         stage.note(self.who(), attempt, || format!("asks server {server} for its version"));
         if !self.is_settled && stage.dice.chance(2) {
+            stage.is_deceptive = true;
             return stage.count(Fact::Fault(Fault::ProbeLost));
         }
         let delay = stage.network.delay(&mut stage.dice);

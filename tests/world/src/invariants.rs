@@ -43,6 +43,8 @@ pub enum Invariant {
     Recovery,
     /// Peers that are gone without a word are noticed.
     SilenceIsNoticed,
+    /// Peers that are there are not taken for gone.
+    LifeIsNoticed,
     /// When all is over, nothing is left.
     MemoryFloor,
     /// The world comes to rest.
@@ -55,7 +57,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -75,6 +77,7 @@ impl Invariant {
         Self::CallsAreHonoured,
         Self::Recovery,
         Self::SilenceIsNoticed,
+        Self::LifeIsNoticed,
         Self::MemoryFloor,
         Self::Termination,
         Self::NoPanic,

@@ -90,6 +90,8 @@ pub(crate) struct Socket {
     pub(crate) peer: Peer,
     pub(crate) server: ServerId,
     lanes: [Lane; 2],
+    /// Somebody reads slowly, or did.
+    slow: bool,
     /// Messages that make no sense were put on it.
     pub(crate) noisy: bool,
 }
@@ -114,7 +116,10 @@ impl Network {
     pub(crate) fn open(&mut self, now: Instant, peer: Peer, server: ServerId) -> SocketId {
         self.last += 1;
         let lane = Lane { last: now, silent: false, drag: Duration::ZERO, outstanding: 0 };
-        self.sockets.insert(self.last, Socket { peer, server, lanes: [lane; 2], noisy: false });
+        self.sockets.insert(
+            self.last,
+            Socket { peer, server, lanes: [lane; 2], slow: false, noisy: false },
+        );
         self.last
     }
 
@@ -156,6 +161,11 @@ impl Network {
 
     pub(crate) fn get(&self, socket: SocketId) -> Option<&Socket> {
         self.sockets.get(&socket)
+    }
+
+    /// Whether both directions work, and have done so well.
+    pub(crate) fn is_healthy(&self, socket: SocketId) -> bool {
+        self.get(socket).is_some_and(|found| !found.slow) && !self.is_silent(socket)
     }
 
     pub(crate) fn is_silent(&self, socket: SocketId) -> bool {
@@ -202,6 +212,7 @@ impl Network {
     pub(crate) fn drag(&mut self, socket: SocketId, way: Way, drag: Duration) {
         if let Some(found) = self.sockets.get_mut(&socket) {
             found.lanes[way as usize].drag = drag;
+            found.slow = true;
         }
     }
 

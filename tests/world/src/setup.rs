@@ -82,6 +82,15 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Whether a server may take a peer for gone that is not, because it cannot know what the peer
+    /// speaks, or because the network is too slow for its patience.
+    pub(crate) fn is_deceptive(&self) -> bool {
+        let is_slow = !self.conditions.per_kib.is_zero();
+        is_slow || self.servers.len() > 1 || self.servers.iter().any(|server| server.one_address)
+    }
+}
+
 fn server(dice: &mut Dice, durable: bool) -> Settings {
     let buffer = dice.choose(&[8192, 8192, 8192, 300, 100]);
     let announced = Announcement::default()

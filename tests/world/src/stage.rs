@@ -24,6 +24,9 @@ pub(crate) struct Stage {
     pub(crate) durable: bool,
     /// There are several servers.
     pub(crate) is_cluster: bool,
+    /// Whether somebody may be taken for gone who is not: a clock has jumped, or a server does not
+    /// know what its peers speak.
+    pub(crate) is_deceptive: bool,
     /// The first thing that did not hold.
     pub(crate) violation: Option<Violation>,
 }

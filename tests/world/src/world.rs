@@ -65,6 +65,7 @@ impl World {
             trace: Trace::new(shown),
             coverage: Coverage::default(),
             durable: setup.durable,
+            is_deceptive: setup.is_deceptive(),
             is_cluster: setup.servers.len() > 1,
             violation: None,
             dice,

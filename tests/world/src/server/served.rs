@@ -71,6 +71,10 @@ impl Served {
         }
     }
 
+    pub(crate) const fn is_client(&self) -> bool {
+        matches!(self.peer, Peer::Client(_))
+    }
+
     /// Where it stands.
     pub(crate) fn state_now(&self) -> ServerState {
         let phase = if self.machine.is_open() {

@@ -130,6 +130,11 @@ impl Server {
     fn end(&mut self, socket: SocketId, reason: CloseReason, stage: &mut Stage) {
         let who = self.who(socket);
         stage.count(Fact::Closed(name_of(reason)));
+        let is_client = self.connections.get(&socket).is_some_and(|served| served.is_client());
+        let is_there = is_client && stage.network.is_healthy(socket) && !stage.is_deceptive;
+        stage.check(!is_there || reason != CloseReason::Silent, Invariant::LifeIsNoticed, || {
+            format!("{who}: #{socket} is taken for gone")
+        });
         stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
         stage.send(who, socket, Way::Down, Packet::Close);
         let more = self.actions.iter().any(|(of, _)| *of == socket);

@@ -98,6 +98,7 @@ impl World {
             (16 | 17, _) => self.shut_down(server),
             (18, _) => {
                 self.blame(Fault::OtherVersion, server as u64);
+                self.stage.is_deceptive = true;
                 self.servers[server].crash(&mut self.stage);
                 let protocol = self.stage.dice.choose(&PROTOCOLS);
                 self.servers[server].start(Some(protocol));
@@ -220,6 +221,7 @@ impl World {
         let index = self.stage.dice.index(count).unwrap_or_default();
         let by = self.stage.dice.choose(&[1, 100, 1500, 60_000]);
         let forward = self.stage.dice.chance(60);
+        self.stage.is_deceptive = true;
         self.blame(if forward { Fault::ClockForward } else { Fault::ClockBack }, index as u64);
         let clock = match self.clients.get_mut(index) {
             Some(client) => &mut client.clock,
