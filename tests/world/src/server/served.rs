@@ -100,6 +100,11 @@ impl Served {
         self.drains_by = Some(deadline);
     }
 
+    /// Whether a session message is half done, behind which all others wait.
+    pub(crate) const fn holds_up(&self) -> bool {
+        matches!(self.asked, Some(Asked::Restore | Asked::Close))
+    }
+
     /// The machine asks the registry.
     pub(crate) const fn asks(&mut self, command: &Command) {
         self.asked = match command {

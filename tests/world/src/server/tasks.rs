@@ -33,6 +33,12 @@ impl Server {
             let Some(served) = self.connections.get_mut(&socket) else { continue };
             match &action {
                 Action::Session(command) => served.asks(command),
+                Action::Request(_) | Action::Signal(_) => {
+                    let waits = served.holds_up();
+                    stage.check(!waits, Invariant::RequestsInOrder, || {
+                        format!("{who}: overtakes a session message: {action:?}")
+                    });
+                }
                 Action::Send(frame) => {
                     let is_client = matches!(served.peer, Peer::Client(_));
                     let owed = served.answers(frame) || !is_client;
