@@ -111,11 +111,13 @@ impl Framing {
         }
     }
 
-    /// Puts a message behind those that wait to be flushed.
-    pub(super) fn feed(&mut self, message: Message) -> Result<(), Error> {
-        self.size = self.size.max(2 * READ_BUFFER + message.len());
+    /// Puts a message behind those that wait to be flushed, of which `backlog` bytes were fed.
+    pub(super) fn feed(&mut self, message: Message, backlog: usize) -> Result<(), Error> {
+        let size = 2 * READ_BUFFER + backlog + message.len();
         let (context, mut socket) = self.parts(None);
-        match context.write(&mut socket, message) {
+        let written = context.write(&mut socket, message);
+        self.size = self.size.max(size);
+        match written {
             Ok(()) => Ok(()),
             // It waits.
             Err(error) if would_block(&error) => Ok(()),
@@ -167,6 +169,12 @@ impl Framing {
     #[cfg(test)]
     pub(super) const fn rests(&self) -> bool {
         self.context.is_none()
+    }
+
+    /// About how many bytes the buffers have.
+    #[cfg(test)]
+    pub(super) const fn size(&self) -> usize {
+        self.size
     }
 
     fn give_up(&mut self, context: Box<WebSocketContext>) {
