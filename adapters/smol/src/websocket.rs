@@ -22,6 +22,9 @@ use crate::clock::sleep;
 use crate::socket::{Socket, stalled};
 use framing::{Framing, READ_BUFFER};
 
+/// About how many bytes the answer to a ping takes beyond what the ping carries.
+const PONG: usize = 2;
+
 /// How many bytes are fed before they are flushed, even if there is more to read.
 const WRITE_BACKLOG: usize = 128 * 1024;
 
@@ -31,8 +34,10 @@ pub(crate) struct WebSocket {
     framing: Framing,
     /// Whether something may wait to be flushed.
     unflushed: bool,
-    /// Bytes of messages that were fed since all was flushed.
+    /// Bytes of messages and answers to pings that were fed since all was flushed.
     backlog: usize,
+    /// Those of them that are answers to pings.
+    pongs: usize,
     /// Those of them that were fed since the last attempt to flush.
     fresh: usize,
     /// How much the socket had taken when all was flushed.
@@ -82,6 +87,7 @@ impl WebSocket {
             framing: Framing::new(socket, read, role, max_message_size),
             unflushed: false,
             backlog: 0,
+            pongs: 0,
             fresh: 0,
             flushed_at,
             read_at,
@@ -90,18 +96,25 @@ impl WebSocket {
         }
     }
 
-    /// The next thing from the peer.
+    /// The next thing from the peer. Nothing more comes from one that pings without reading the
+    /// answers, until all was flushed.
     pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if self.pongs >= WRITE_BACKLOG {
+            return Poll::Pending;
+        }
         let Poll::Ready(item) = self.framing.poll_next(cx) else {
             return Poll::Pending;
         };
         Poll::Ready(match item {
             Some(Ok(Message::Binary(message))) => Incoming::Message(message),
             Some(Ok(Message::Text(message))) => Incoming::Text(message.into()),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+            Some(Ok(Message::Ping(ping))) => {
                 self.unflushed = true;
+                self.backlog += ping.len() + PONG;
+                self.pongs += ping.len() + PONG;
                 Incoming::Control
             }
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Control,
             Some(Ok(Message::Close(frame))) => {
                 self.closed_by_peer = true;
                 if let Some(CloseFrame { code, reason }) = frame {
@@ -148,7 +161,7 @@ impl WebSocket {
         self.fresh >= WRITE_BACKLOG
     }
 
-    /// About how many bytes of messages the socket has not taken yet.
+    /// About how many bytes the socket has not taken yet.
     pub(crate) fn unsent(&self) -> usize {
         let written = self.framing.socket().written() - self.flushed_at;
         self.backlog.saturating_sub(usize::try_from(written).unwrap_or(usize::MAX))
@@ -167,6 +180,7 @@ impl WebSocket {
             Poll::Ready(result) => {
                 self.unflushed = false;
                 self.backlog = 0;
+                self.pongs = 0;
                 self.flushed_at = written;
                 self.stall.since = None;
                 if result.is_ok() {

@@ -217,3 +217,28 @@ fn a_peer_that_broke_the_rules_sees_the_end_before_it_closes() {
         assert_eq!(received, b"\x88\x05\x03\xeabye");
     });
 }
+
+#[test]
+fn one_that_pings_and_reads_nothing_is_not_listened_to() {
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        let pings = frame(0x89, &[7; 125]).repeat(1000);
+        let writing = async {
+            while client.write_all(&pings).await.is_ok() {}
+            panic!("the socket fails");
+        };
+        let reading = poll_fn(|cx| {
+            while let Poll::Ready(incoming) = socket.poll_incoming(cx) {
+                assert!(matches!(incoming, Incoming::Control), "{incoming:?}");
+                assert!(socket.pongs < WRITE_BACKLOG + 127, "{} bytes wait", socket.pongs);
+            }
+            if socket.poll_flush(cx).is_pending() && socket.pongs >= WRITE_BACKLOG {
+                assert!(socket.poll_incoming(cx).is_pending() && !socket.is_writable());
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        or(reading, writing).await;
+    });
+}
