@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::transcript;
+
 /// Either end of the stream; the server's implements hyper's traits.
 #[derive(Clone)]
 pub(crate) struct Duplex(Arc<Mutex<Inner>>);
@@ -17,7 +19,10 @@ struct Inner {
     hung_up: bool,
     reader: Option<Waker>,
     to_client: Vec<u8>,
-    /// How many bytes the client takes, of all there are.
+    /// Where the WebSocket begins in what the client was sent.
+    switched_at: Option<usize>,
+    /// How many bytes of the WebSocket the client takes. Those of HTTP it always takes: hyper hands
+    /// the stream over without waiting for the end of its answer.
     room: usize,
     writer: Option<Waker>,
     /// The server says no more.
@@ -25,13 +30,14 @@ struct Inner {
 }
 
 impl Duplex {
-    /// A stream whose client takes `room` bytes for the time being.
+    /// A stream whose client takes `room` bytes of the WebSocket for the time being.
     pub(crate) fn new(room: usize) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             to_server: VecDeque::new(),
             hung_up: false,
             reader: None,
             to_client: Vec::new(),
+            switched_at: None,
             room,
             writer: None,
             finished: false,
@@ -67,6 +73,14 @@ impl Duplex {
     }
 }
 
+impl Inner {
+    /// How many bytes the client takes now.
+    fn space(&self) -> usize {
+        let Some(begin) = self.switched_at else { return usize::MAX };
+        self.room.saturating_sub(self.to_client.len() - begin)
+    }
+}
+
 fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
@@ -95,7 +109,7 @@ impl Write for Duplex {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let mut inner = self.lock();
         assert!(!inner.finished, "written after the end");
-        let count = bytes.len().min(inner.room - inner.to_client.len());
+        let count = bytes.len().min(inner.space());
         if count == 0 && !bytes.is_empty() {
             if inner.hung_up {
                 return Poll::Ready(Err(Error::from(ErrorKind::BrokenPipe)));
@@ -104,6 +118,9 @@ impl Write for Duplex {
             return Poll::Pending;
         }
         inner.to_client.extend(&bytes[..count]);
+        if inner.switched_at.is_none() {
+            inner.switched_at = transcript::frames_at(&inner.to_client);
+        }
         Poll::Ready(Ok(count))
     }
 

@@ -9,10 +9,17 @@ const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 pub(crate) fn check(received: &[u8]) {
     assert!(received.is_empty() || received.starts_with(b"HTTP/1."), "no HTTP");
-    let Some(switch) = find(received, SWITCHING) else { return };
-    let after = &received[switch..];
-    let head = find(after, END_OF_HEAD).expect("the head has an end");
-    check_frames(&after[head + END_OF_HEAD.len()..]);
+    assert!(frames_at(received).is_some() || find(received, SWITCHING).is_none(), "half a head");
+    if let Some(frames) = frames_at(received) {
+        check_frames(&received[frames..]);
+    }
+}
+
+/// Where the first frame begins, if the WebSocket was opened.
+pub(crate) fn frames_at(received: &[u8]) -> Option<usize> {
+    let switch = find(received, SWITCHING)?;
+    let head = find(&received[switch..], END_OF_HEAD)?;
+    Some(switch + head + END_OF_HEAD.len())
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
