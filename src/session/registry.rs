@@ -5,9 +5,10 @@ mod entry;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry as MapEntry;
+use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
-use self::entry::{Closer, Creator, Entry, Restoring, StoreWork};
+use self::entry::{Closer, Creator, Entry, StoreWork};
 use super::exchange::{Change, Command, ConnectionId, Effect, Outcome, StoreFailed, Ticket};
 use super::key::SessionKey;
 use super::object::Session;
@@ -44,8 +45,8 @@ pub struct RegistryConfig {
 /// a connection asks, and what it is told, must each stay in order: a host that shares the registry
 /// under a lock queues [`Effect::Deliver`] for its connection before it lets go of the lock.
 ///
-/// Cost: logarithmic in the number of sessions, linear in the number of connections that wait for the
-/// same session or are told that it was closed. Several registries may share the work, each for its
+/// Cost: logarithmic in the number of sessions and of their connections; linear in the number of
+/// connections that a call tells something, or asks the store for. Several registries may share the work, each for its
 /// part of the keys.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -64,9 +65,10 @@ struct Question {
     kind: QuestionKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum QuestionKind {
-    Lookup,
+    /// For this connection, which may have left since.
+    Lookup(ConnectionId),
     Store,
     Destroy,
 }
@@ -157,11 +159,16 @@ impl Registry {
         answer: Result<Option<Box<Session>>, StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let Some(key) = self.answered(ticket, QuestionKind::Lookup) else { return };
+        let Some((key, QuestionKind::Lookup(connection))) =
+            self.answered(ticket, |kind| matches!(kind, QuestionKind::Lookup(_)))
+        else {
+            return;
+        };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.lookups -= 1;
-        if let Some(place) = entry.restoring.iter().position(|place| place.ticket == Some(ticket)) {
-            let Restoring { connection, .. } = entry.restoring.remove(place);
+        // It may have left, and even asked again.
+        if entry.restoring.get(&connection) == Some(&Some(ticket)) {
+            entry.restoring.remove(&connection);
             let change = match answer {
                 Ok(Some(mut session)) => {
                     self.active += usize::from(entry.holders.is_empty());
@@ -190,7 +197,8 @@ impl Registry {
         answer: Result<(), StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let Some(key) = self.answered(ticket, QuestionKind::Store) else { return };
+        let answered = self.answered(ticket, |kind| matches!(kind, QuestionKind::Store));
+        let Some((key, _)) = answered else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let StoreWork::Storing { creator, closing } = entry.store else { return };
         entry.store = StoreWork::Nothing;
@@ -231,7 +239,8 @@ impl Registry {
         answer: Result<(), StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let Some(key) = self.answered(ticket, QuestionKind::Destroy) else { return };
+        let answered = self.answered(ticket, |kind| matches!(kind, QuestionKind::Destroy));
+        let Some((key, _)) = answered else { return };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let StoreWork::Destroying(closer) = entry.store else { return };
         entry.store = StoreWork::Nothing;
@@ -261,9 +270,9 @@ impl Registry {
         if self.config.max_connections.is_some_and(|most| entry.taken() >= most.get()) {
             return deliver(from, &key, Change::LimitReached, out);
         }
-        entry.restoring.push(Restoring { connection: from, ticket: None });
+        entry.restoring.insert(from, None);
         if !waits {
-            self.look_up(&key, out);
+            self.look_up(&key, from, out);
         }
     }
 
@@ -310,7 +319,7 @@ impl Registry {
     fn leave(&mut self, from: ConnectionId, key: &SessionKey) {
         self.release(from, key);
         let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.restoring.retain(|place| place.connection != from);
+        entry.restoring.remove(&from);
         if let StoreWork::Storing { creator, .. } = &mut entry.store
             && matches!(*creator, Creator::Waiting(connection) if connection == from)
         {
@@ -327,8 +336,8 @@ impl Registry {
     /// Has a session destroyed that nobody holds any more. Whoever waits for it does not find it.
     fn destroy(&mut self, key: SessionKey, closer: Closer, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        for place in entry.restoring.drain(..) {
-            deliver(place.connection, &key, Change::NotFound, out);
+        for connection in core::mem::take(&mut entry.restoring).into_keys() {
+            deliver(connection, &key, Change::NotFound, out);
         }
         match &mut entry.store {
             StoreWork::Nothing if entry.lookups > 0 => {
@@ -349,35 +358,45 @@ impl Registry {
 
     /// Starts the look-ups that waited for the session to be stored.
     fn resume_lookups(&mut self, key: &SessionKey, exists: bool, out: &mut Actions<Effect>) {
-        if exists {
-            return self.look_up(key, out);
-        }
         let Some(entry) = self.entries.get_mut(key) else { return };
-        for place in entry.restoring.drain(..) {
-            deliver(place.connection, key, Change::NotFound, out);
+        if exists {
+            let waiting: Vec<_> = entry.restoring.keys().copied().collect();
+            for connection in waiting {
+                self.look_up(key, connection, out);
+            }
+        } else {
+            for connection in core::mem::take(&mut entry.restoring).into_keys() {
+                deliver(connection, key, Change::NotFound, out);
+            }
         }
     }
 
-    /// Starts a look-up for each reserved place that has none.
-    fn look_up(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+    /// Starts the look-up for a reserved place.
+    fn look_up(&mut self, key: &SessionKey, connection: ConnectionId, out: &mut Actions<Effect>) {
+        let ticket = self.ask(key, QuestionKind::Lookup(connection));
         let Some(entry) = self.entries.get_mut(key) else { return };
-        for place in entry.restoring.iter_mut().filter(|place| place.ticket.is_none()) {
-            let ticket = issue(&mut self.last_ticket, &mut self.tickets, key, QuestionKind::Lookup);
-            place.ticket = Some(ticket);
-            entry.lookups += 1;
-            out.push(Effect::Lookup { ticket, key: key.clone() });
-        }
+        entry.restoring.insert(connection, Some(ticket));
+        entry.lookups += 1;
+        out.push(Effect::Lookup { ticket, key: key.clone() });
     }
 
     fn ask(&mut self, key: &SessionKey, kind: QuestionKind) -> Ticket {
-        issue(&mut self.last_ticket, &mut self.tickets, key, kind)
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.tickets.insert(ticket, Question { key: key.clone(), kind });
+        ticket
     }
 
-    /// Takes back a ticket that was given out for this kind of question; gives the key.
-    fn answered(&mut self, ticket: Ticket, kind: QuestionKind) -> Option<SessionKey> {
+    /// Takes back a ticket that was given out for this kind of question; gives what was asked.
+    fn answered(
+        &mut self,
+        ticket: Ticket,
+        is_right: impl FnOnce(QuestionKind) -> bool,
+    ) -> Option<(SessionKey, QuestionKind)> {
         match self.tickets.entry(ticket) {
-            MapEntry::Occupied(question) if question.get().kind == kind => {
-                Some(question.remove().key)
+            MapEntry::Occupied(question) if is_right(question.get().kind) => {
+                let Question { key, kind } = question.remove();
+                Some((key, kind))
             }
             MapEntry::Occupied(_) | MapEntry::Vacant(_) => None,
         }
@@ -390,15 +409,18 @@ impl Registry {
         assert_eq!(self.active, held, "active sessions");
         for (key, entry) in &self.entries {
             assert!(!entry.is_empty(), "{key:?} is kept for nothing");
-            let asked = |kind| {
-                let of_key = self.tickets.values().filter(|question| question.key == *key);
-                of_key.filter(|question| question.kind == kind).count()
-            };
-            assert_eq!(asked(QuestionKind::Lookup), entry.lookups, "look-ups");
+            let mut asked = [0; 3];
+            for question in self.tickets.values().filter(|question| question.key == *key) {
+                asked[match question.kind {
+                    QuestionKind::Lookup(_) => 0,
+                    QuestionKind::Store => 1,
+                    QuestionKind::Destroy => 2,
+                }] += 1;
+            }
             let storing = matches!(entry.store, StoreWork::Storing { .. });
-            assert_eq!(asked(QuestionKind::Store), usize::from(storing), "stores");
             let destroying = matches!(entry.store, StoreWork::Destroying(_));
-            assert_eq!(asked(QuestionKind::Destroy), usize::from(destroying), "destroys");
+            let expected = [entry.lookups, usize::from(storing), usize::from(destroying)];
+            assert_eq!(asked, expected, "look-ups, stores, destroys");
             if let Some(most) = self.config.max_connections {
                 assert!(entry.taken() <= most.get(), "the limit is exceeded");
             }
@@ -416,16 +438,4 @@ impl Registry {
 fn deliver(connection: ConnectionId, key: &SessionKey, change: Change, out: &mut Actions<Effect>) {
     let outcome = Outcome { key: key.clone(), change };
     out.push(Effect::Deliver { connection, outcome });
-}
-
-fn issue(
-    last: &mut u64,
-    tickets: &mut BTreeMap<Ticket, Question>,
-    key: &SessionKey,
-    kind: QuestionKind,
-) -> Ticket {
-    *last += 1;
-    let ticket = Ticket(*last);
-    tickets.insert(ticket, Question { key: key.clone(), kind });
-    ticket
 }

@@ -189,7 +189,15 @@ impl WebSocket {
                 self.framing.feed(Message::Close(Some(frame)))?;
                 poll_fn(|cx| self.framing.poll_flush(cx)).await?;
             }
-            while let Some(received) = poll_fn(|cx| self.framing.poll_next(cx)).await {
+            let mut next = poll_fn(|cx| {
+                let next = self.framing.poll_next(cx);
+                if next.is_pending() {
+                    // Many may wait for the goodbye of their peers at once.
+                    self.framing.rest_closing();
+                }
+                next
+            });
+            while let Some(received) = (&mut next).await {
                 match received {
                     Ok(Message::Close(_)) => return Ok(()),
                     // A peer that never pauses must not get its thread to itself.

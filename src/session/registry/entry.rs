@@ -1,8 +1,6 @@
 //! What the registry knows of one session.
 
-use alloc::collections::BTreeSet;
-
-use smallvec::SmallVec;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::session::exchange::{ConnectionId, Ticket};
 
@@ -10,19 +8,12 @@ use crate::session::exchange::{ConnectionId, Ticket};
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) holders: BTreeSet<ConnectionId>,
-    /// Reserved places.
-    pub(super) restoring: SmallVec<[Restoring; 1]>,
+    /// Who has a place reserved, with the look-up under way; there is none while it waits for the
+    /// session to be stored.
+    pub(super) restoring: BTreeMap<ConnectionId, Option<Ticket>>,
     /// How many look-ups the store has not answered, with those nobody waits for any more.
     pub(super) lookups: usize,
     pub(super) store: StoreWork,
-}
-
-/// A place reserved for a connection.
-#[derive(Debug)]
-pub(super) struct Restoring {
-    pub(super) connection: ConnectionId,
-    /// The look-up under way; `None` while it waits for the session to be stored.
-    pub(super) ticket: Option<Ticket>,
 }
 
 /// What the store is doing with a session, look-ups aside.
@@ -63,7 +54,7 @@ impl Entry {
     pub(super) fn empty() -> Self {
         Self {
             holders: BTreeSet::new(),
-            restoring: SmallVec::new(),
+            restoring: BTreeMap::new(),
             lookups: 0,
             store: StoreWork::Nothing,
         }
@@ -115,7 +106,7 @@ mod tests {
     #[test]
     fn sizes_do_not_grow_unnoticed() {
         for (what, size, most) in [
-            ("a session in the registry", size_of::<(SessionKey, Entry)>(), 120),
+            ("a session in the registry", size_of::<(SessionKey, Entry)>(), 112),
             ("Command", size_of::<Command>(), 24),
             ("Effect", size_of::<Effect>(), 40),
         ] {

@@ -293,3 +293,46 @@ fn a_session_has_the_key_it_was_asked_for() {
     desk.registry.looked_up(ticket, Ok(Some(session("another"))), &mut desk.out);
     desk.expect(&["tell 1 k Restored"]);
 }
+
+#[test]
+fn a_crowd_restores_one_session_however_the_store_answers() {
+    const CROWD: u64 = 1000;
+    let mut desk = Desk::new();
+    for number in 1..=CROWD {
+        desk.restore(number, "k", &[&format!("ask {number} lookup k")]);
+    }
+    // Some give up, and some of those ask again: what was asked before is not for them any more.
+    for number in (1..=CROWD).step_by(10) {
+        desk.leave(number, "k");
+    }
+    for number in (1..=CROWD).step_by(20) {
+        desk.restore(number, "k", &[&format!("ask {} lookup k", CROWD + number.div_ceil(20))]);
+    }
+    for number in (1..=CROWD).rev() {
+        let told = format!("tell {number} k Restored");
+        let told = [&*told];
+        desk.found(number, if number % 10 == 1 { &[] } else { &told });
+    }
+    assert_eq!(desk.holders("k").len() as u64, CROWD / 10 * 9);
+    for number in (1..=CROWD).step_by(20) {
+        desk.found(CROWD + number.div_ceil(20), &[&format!("tell {number} k Restored")]);
+    }
+    assert_eq!(desk.holders("k").len() as u64, CROWD / 20 * 19);
+    desk.close_key(
+        "k",
+        950,
+        &{
+            let told = (1..=CROWD).filter(|number| number % 20 != 11);
+            let mut told: Vec<_> = told
+                .map(|number| format!("tell {number} k ClosedByKey {{ disconnect: false }}"))
+                .collect();
+            told.push("ask 1051 destroy k".into());
+            told
+        }
+        .iter()
+        .map(|line| &**line)
+        .collect::<Vec<_>>(),
+    );
+    desk.destroyed(1051, Ok(()), &[]);
+    desk.expect_idle();
+}

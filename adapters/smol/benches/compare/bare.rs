@@ -13,7 +13,7 @@ use smol::LocalExecutor;
 use smol::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 
-use super::child;
+use super::process;
 
 const READ_BUFFER: usize = 4 * 1024;
 
@@ -22,7 +22,7 @@ pub(crate) fn serve() -> io::Result<()> {
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        child::listens_on(listener.local_addr()?)?;
+        process::listens_on(listener.local_addr()?)?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;

@@ -1,12 +1,9 @@
-//! A server in a process of its own.
+//! The two servers, each in a process of its own.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use std::{env, fs, thread};
+use std::io;
+use std::ops::Deref;
 
-use rustix::param::clock_ticks_per_second;
+use super::process::Process;
 
 /// The two servers that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,89 +23,27 @@ impl Side {
     }
 }
 
-/// A running server; killed when dropped. It also ends when its standard input does, so it does not
-/// outlive this process however that ends.
+/// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     side: Side,
-    process: Child,
-    address: SocketAddr,
+    process: Process,
 }
 
 impl Server {
     pub(crate) fn start(side: Side) -> io::Result<Self> {
-        let mut process = Command::new(env::current_exe()?)
-            .args(["--bench", "--serve", side.name()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = process.stdout.take();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Self { side, process, address };
-        let mut port = String::new();
-        BufReader::new(output.ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut port)?;
-        server.address.set_port(port.trim().parse().map_err(io::Error::other)?);
-        Ok(server)
+        Ok(Self { side, process: Process::start(&["--serve", side.name()])? })
     }
 
     pub(crate) const fn side(&self) -> Side {
         self.side
     }
+}
 
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
-
-    /// The processor time it has used, in user mode and in the kernel.
-    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        cpu_time(&self.process.id().to_string())
-    }
-
-    /// The bytes of memory it has resident.
-    pub(crate) fn resident(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        let kilobytes: Option<u64> = kilobytes.and_then(|number| number.parse().ok());
-        kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(unreadable)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Either fails only if the process has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The processor time a process has used; `self` is this one.
-pub(crate) fn cpu_time(process: &str) -> io::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name of the program, which may have anything in it, ends with the last bracket; the state
-    // comes next, then ten numbers, then the two.
-    let (_, rest) = stat.rsplit_once(')').ok_or_else(unreadable)?;
-    let ticks: Vec<u64> = rest.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-    let [user, system] = ticks[..] else { return Err(unreadable()) };
-    let seconds = (user + system) as f64 / clock_ticks_per_second() as f64;
-    Ok(Duration::from_secs_f64(seconds))
-}
-
-fn unreadable() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "/proc is not as expected")
-}
-
-/// Tells the parent where this server listens.
-pub(crate) fn listens_on(address: SocketAddr) -> io::Result<()> {
-    let mut output = io::stdout().lock();
-    writeln!(output, "{}", address.port())?;
-    output.flush()
-}
-
-/// Ends this process when the parent is gone.
-pub(crate) fn end_with_parent() {
-    thread::spawn(|| {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        std::process::exit(0);
-    });
 }

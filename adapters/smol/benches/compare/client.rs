@@ -1,16 +1,15 @@
 //! One connection of the load generator.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::child::{Server, Side};
+use super::handshake::{self, unexpected};
 use super::traffic::Traffic;
 
 /// How long a server may take for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-const ACCEPT_CONF: u8 = 23;
 
 /// A WebSocket, what is on its way on it, and where in the round of requests it is.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut client = Self {
+        let client = Self {
             stream,
             send_at: 0,
             to_send: 0,
@@ -45,35 +44,12 @@ impl Client {
             in_flight: 0,
             waiting: false,
         };
-        client.upgrade(server.address())?;
+        handshake::ask(&client.stream, server.address())?;
+        handshake::take_answer(&client.stream)?;
         if server.side() == Side::Webwire {
-            client.read_accept_conf()?;
+            handshake::take_accept_conf(&client.stream)?;
         }
         Ok(client)
-    }
-
-    fn upgrade(&mut self, address: SocketAddr) -> io::Result<()> {
-        write!(
-            self.stream,
-            "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )?;
-        // Byte by byte, so that nothing of what follows is taken.
-        let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n") {
-            self.stream.read_exact(&mut byte)?;
-            head.extend_from_slice(&byte);
-        }
-        if head.starts_with(b"HTTP/1.1 101 ") { Ok(()) } else { Err(unexpected("handshake")) }
-    }
-
-    /// The first message of a server that speaks 2.0; short, so its frame has a header of two bytes.
-    fn read_accept_conf(&mut self) -> io::Result<()> {
-        let mut header = [0; 2];
-        self.stream.read_exact(&mut header)?;
-        let mut message = vec![0; usize::from(header[1])];
-        self.stream.read_exact(&mut message)?;
-        if message.first() == Some(&ACCEPT_CONF) { Ok(()) } else { Err(unexpected("accept-conf")) }
     }
 
     pub(crate) const fn stream(&self) -> &TcpStream {
@@ -147,8 +123,4 @@ impl Client {
         self.in_flight = self.in_flight.checked_sub(replies).ok_or_else(|| unexpected("reply"))?;
         Ok(replies)
     }
-}
-
-fn unexpected(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the server sent another {what}"))
 }

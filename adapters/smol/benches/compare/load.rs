@@ -9,8 +9,9 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::case::Case;
-use super::child::{Server, cpu_time};
+use super::child::Server;
 use super::client::{Client, PATIENCE};
+use super::process::cpu_time;
 use super::traffic::Traffic;
 
 /// How much of each reply is compared while it is measured: a small one as a whole, of a larger one

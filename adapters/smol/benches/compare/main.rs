@@ -21,11 +21,17 @@ mod child;
 #[cfg(target_os = "linux")]
 mod client;
 #[cfg(target_os = "linux")]
+#[path = "../support/handshake.rs"]
+mod handshake;
+#[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+#[path = "../support/process.rs"]
+mod process;
 #[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]

@@ -1,8 +1,6 @@
 //! What an idle connection costs in memory.
 
 use std::io;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::child::{Server, Side};
@@ -14,11 +12,6 @@ const SMALL: Case = one("small", 32);
 
 /// A larger one, after which a connection may give its buffers back.
 const LARGE: Case = one("large", 64 << 10);
-
-/// The memory of a server is taken for settled if it has not changed for this long.
-const SETTLED: Duration = Duration::from_millis(500);
-
-const LONGEST: Duration = Duration::from_secs(10);
 
 /// Resident bytes of a server per idle connection.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +36,7 @@ pub(crate) fn measure(side: Side, connections: u32) -> io::Result<Memory> {
     let mut first = Client::connect(&server)?;
     exchange(&mut first, &small, &mut buffer)?;
     exchange(&mut first, &large, &mut buffer)?;
-    let before = settled(&server)?;
+    let before = server.settled_memory()?;
     let mut clients = Vec::new();
     for _ in 0..connections {
         let mut client = Client::connect(&server)?;
@@ -51,11 +44,11 @@ pub(crate) fn measure(side: Side, connections: u32) -> io::Result<Memory> {
         clients.push(client);
     }
     let per_connection = |bytes: u64| (bytes as f64 - before as f64) / f64::from(connections);
-    let after_small = per_connection(settled(&server)?);
+    let after_small = per_connection(server.settled_memory()?);
     for client in &mut clients {
         exchange(client, &large, &mut buffer)?;
     }
-    let after_large = per_connection(settled(&server)?);
+    let after_large = per_connection(server.settled_memory()?);
     Ok(Memory { small: after_small, large: after_large })
 }
 
@@ -67,18 +60,4 @@ fn exchange(client: &mut Client, traffic: &Traffic, buffer: &mut [u8]) -> io::Re
         client.receive(traffic, usize::MAX, buffer)?;
     }
     Ok(())
-}
-
-/// The resident memory once it does not change any more.
-fn settled(server: &Server) -> io::Result<u64> {
-    let start = Instant::now();
-    let (mut resident, mut since) = (server.resident()?, start);
-    while since.elapsed() < SETTLED && start.elapsed() < LONGEST {
-        sleep(SETTLED / 10);
-        let now = server.resident()?;
-        if now != resident {
-            (resident, since) = (now, Instant::now());
-        }
-    }
-    Ok(resident)
 }

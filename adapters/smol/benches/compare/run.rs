@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use super::args::Args;
 use super::case::{CASES, IDLE};
-use super::child::{self, Side};
+use super::child::Side;
 use super::report::Report;
-use super::{bare, measure, memory, webwire};
+use super::{bare, measure, memory, process, webwire};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -31,7 +31,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn serve(side: Side) -> Result<(), Box<dyn Error>> {
-    child::end_with_parent();
+    process::end_with_parent();
     match side {
         Side::Bare => Ok(bare::serve()?),
         Side::Webwire => webwire::serve(),

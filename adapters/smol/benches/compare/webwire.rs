@@ -9,7 +9,7 @@ use wwr::server::{Announcement, Protocol, RequestError};
 use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, Handler, Server};
 
-use super::child;
+use super::process;
 
 /// Longer than any reply, so that none is refused.
 const MESSAGE_BUFFER: u32 = 8 << 20;
@@ -33,7 +33,7 @@ pub(crate) fn serve() -> Result<(), Box<dyn Error>> {
             .executor(executor.clone())
             .listen((Ipv4Addr::LOCALHOST, 0))
             .await?;
-        child::listens_on(server.local_addr())?;
+        process::listens_on(server.local_addr())?;
         server.run().await?;
         Ok(())
     }))

@@ -1,5 +1,6 @@
 //! What the connections of a server share: the registry of sessions, the store, and who is there.
 
+mod jobs;
 #[cfg(test)]
 mod tests;
 
@@ -7,23 +8,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter;
 use std::net::SocketAddr;
 use std::ops::Bound;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use event_listener::Event;
 use futures_channel::oneshot;
-use futures_util::FutureExt;
-use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed, Ticket};
-use wwr::{Actions, Instant, Session, SessionKey, UnixTime};
+use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed};
+use wwr::{Actions, Instant, SessionKey, UnixTime};
 
+use self::jobs::{Job, guard};
 use super::connection::{Connection, Input};
 use super::settings::Collection;
+
 use crate::clock::{Clock, sleep};
 use crate::executor::Spawn;
 use crate::key::KeyGenerator;
-use crate::store::{Collected, SessionStore, SharedStore, StoreError, StoreErrorKind};
+use crate::store::{Collected, SessionStore, SharedStore};
 
 /// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
 /// whose sockets it has taken away.
@@ -45,8 +46,11 @@ pub(super) struct Hub {
     /// Who waits for a session to be destroyed.
     closers: Mutex<HashMap<SessionKey, Vec<Waiting>>>,
     roster: Mutex<Roster>,
-    /// Notified when a connection ends, and when the server enters another stage.
-    changed: Event,
+    /// Notified when the server enters another stage. Every connection that ends waits for one, so
+    /// what happens to a single connection must not wake them.
+    advanced: Event,
+    /// Notified when the last connection has ended.
+    emptied: Event,
     last_id: AtomicU64,
 }
 
@@ -65,6 +69,12 @@ struct Roster {
     deadline: Instant,
 }
 
+impl Roster {
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.arriving == 0
+    }
+}
+
 /// Where a server stands in its life. There is no way back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
@@ -77,14 +87,6 @@ pub(super) enum Stage {
     /// Nor any client.
     GivingUp,
     Stopped,
-}
-
-/// Something the store is to do.
-#[derive(Debug)]
-enum Job {
-    Lookup(Ticket, SessionKey),
-    Store(Ticket, Box<Session>),
-    Destroy(Ticket, SessionKey),
 }
 
 impl Hub {
@@ -105,7 +107,8 @@ impl Hub {
             registry: Mutex::new(Registry::new(config)),
             closers: Mutex::new(HashMap::new()),
             roster: Mutex::new(Roster::default()),
-            changed: Event::new(),
+            advanced: Event::new(),
+            emptied: Event::new(),
             last_id: AtomicU64::new(0),
         }
     }
@@ -216,7 +219,7 @@ impl Hub {
     /// Whether all connections have ended before a time is over.
     async fn empties(&self, within: Duration) -> bool {
         let in_time = async {
-            self.wait_until(|hub| hub.is_empty()).await;
+            wait_until(&self.emptied, || lock(&self.roster).is_empty()).await;
             true
         };
         let too_late = async {
@@ -231,12 +234,12 @@ impl Hub {
         let mut roster = lock(&self.roster);
         roster.stage = roster.stage.max(stage);
         drop(roster);
-        self.changed.notify(usize::MAX);
+        self.advanced.notify(usize::MAX);
     }
 
     /// Waits until the server has come this far.
     pub(super) async fn reaches(&self, stage: Stage) {
-        self.wait_until(|hub| lock(&hub.roster).stage >= stage).await;
+        wait_until(&self.advanced, || lock(&self.roster).stage >= stage).await;
     }
 
     /// Removes old sessions from the store, again and again, while the server exists and serves.
@@ -283,21 +286,6 @@ impl Hub {
             if let Err(error) = guard(self.store.look_up(&key, now)).await {
                 tracing::warn!(%error, "a session in use may be collected");
             }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        let roster = lock(&self.roster);
-        roster.connections.is_empty() && roster.arriving == 0
-    }
-
-    async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
-        loop {
-            let changed = self.changed.listen();
-            if condition(self) {
-                return;
-            }
-            changed.await;
         }
     }
 
@@ -366,79 +354,6 @@ impl Hub {
             Effect::Destroy { ticket, key } => Some(Job::Destroy(ticket, key)),
         }
     }
-
-    /// Has the store do jobs, each in a task of its own: the registry has to hear of the end also
-    /// if the connection that asked is gone by then.
-    fn start(self: &Arc<Self>, jobs: Vec<Job>) {
-        for job in jobs {
-            let hub = self.clone();
-            self.spawn(async move { hub.work(job).await });
-        }
-    }
-
-    /// Has the store do a job and tells the registry.
-    async fn work(self: Arc<Self>, job: Job) {
-        let (key, answer) = match job {
-            Job::Lookup(ticket, key) => {
-                let found = self.ask_store(self.store.look_up(&key, Clock::unix_now())).await;
-                (key, Answer::Lookup(ticket, found.map(|session| session.map(Box::new))))
-            }
-            Job::Store(ticket, session) => {
-                let stored = self.ask_store(self.store.create(&session)).await;
-                (session.key.clone(), Answer::Store(ticket, stored))
-            }
-            Job::Destroy(ticket, key) => {
-                let destroyed = self.ask_store(self.store.destroy(&key)).await;
-                (key, Answer::Destroy(ticket, destroyed))
-            }
-        };
-        let ((), jobs) = self.consult(|registry, effects| {
-            let destroyed = match &answer {
-                Answer::Destroy(_, destroyed) => *destroyed,
-                Answer::Lookup(..) | Answer::Store(..) => Ok(()),
-            };
-            match answer {
-                Answer::Lookup(ticket, found) => registry.looked_up(ticket, found, effects),
-                Answer::Store(ticket, stored) => registry.stored(ticket, stored, effects),
-                Answer::Destroy(ticket, destroyed) => {
-                    registry.destroyed(ticket, destroyed, effects);
-                }
-            }
-            if !registry.is_closing(&key) {
-                for closer in lock(&self.closers).remove(&key).unwrap_or_default() {
-                    // The caller may have lost interest.
-                    let _ = closer.send(destroyed);
-                }
-            }
-        });
-        self.start(jobs);
-    }
-
-    /// Waits for the store, but not for ever, and logs its errors.
-    async fn ask_store<T>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreFailed> {
-        let in_time = async {
-            guard(work).await.map_err(|error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "the session store failed");
-            })
-        };
-        let too_late = async {
-            sleep(self.store_timeout).await;
-            tracing::error!(after = ?self.store_timeout, "the session store does not answer");
-            Err(())
-        };
-        smol::future::or(in_time, too_late).await.map_err(|()| StoreFailed)
-    }
-}
-
-/// What the store answered.
-enum Answer {
-    Lookup(Ticket, Result<Option<Box<Session>>, StoreFailed>),
-    Store(Ticket, Result<(), StoreFailed>),
-    Destroy(Ticket, Result<(), StoreFailed>),
 }
 
 /// A place among the connections, held during the handshake.
@@ -448,8 +363,13 @@ pub(super) struct Arrival {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        lock(&self.hub.roster).arriving -= 1;
-        self.hub.changed.notify(usize::MAX);
+        let mut roster = lock(&self.hub.roster);
+        roster.arriving -= 1;
+        let empty = roster.is_empty();
+        drop(roster);
+        if empty {
+            self.hub.emptied.notify(usize::MAX);
+        }
     }
 }
 
@@ -467,20 +387,26 @@ impl Drop for Presence {
             self.hub.handle(id, Command::Leave(key));
         }
         self.connection.ended();
-        let removed = lock(&self.hub.roster).connections.remove(&id);
+        let mut roster = lock(&self.hub.roster);
+        let removed = roster.connections.remove(&id);
+        let empty = roster.is_empty();
+        drop(roster);
         drop(removed);
-        self.hub.changed.notify(usize::MAX);
+        if empty {
+            self.hub.emptied.notify(usize::MAX);
+        }
     }
 }
 
-/// Makes a panic of the store an error of it.
-async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(StoreError::new(
-            StoreErrorKind::Failed,
-            "the session store panicked; see its own message",
-        ))
-    })
+/// Waits for something to be so; the event is notified when that may have changed.
+async fn wait_until(changed: &Event, condition: impl Fn() -> bool) {
+    loop {
+        let listener = changed.listen();
+        if condition() {
+            return;
+        }
+        listener.await;
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

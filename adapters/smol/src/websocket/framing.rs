@@ -40,6 +40,8 @@ pub(super) struct Framing {
     received: u64,
     /// Whether nothing more comes.
     ended: bool,
+    /// Whether nothing more is written.
+    mute: bool,
 }
 
 impl Framing {
@@ -55,6 +57,7 @@ impl Framing {
             read_before,
             received: 0,
             ended: false,
+            mute: false,
         };
         if !read.is_empty() {
             framing.size = 2 * READ_BUFFER + read.len();
@@ -121,13 +124,31 @@ impl Framing {
 
     /// Gives the buffers up if they are empty. Nothing may wait to be flushed.
     pub(super) fn rest(&mut self) {
-        let read = self.socket.read().wrapping_add(self.read_before);
-        if self.ended || self.received != read {
+        if !self.has_read_all() {
             return;
         }
         if let Some(context) = self.context.take_if(|context| context.can_write()) {
             self.give_up(context);
         }
+    }
+
+    /// The same for good: what comes is still read, but nothing is written from now on. To be called
+    /// when a close frame was flushed, while that of the peer is awaited.
+    ///
+    /// Whoever frames what comes next does not know of the close frame and would answer pings, and
+    /// the close frame of the peer.
+    pub(super) fn rest_closing(&mut self) {
+        if self.has_read_all() {
+            self.mute = true;
+            self.context = None;
+            self.size = 0;
+        }
+    }
+
+    /// Whether all that was read has been given out as messages.
+    fn has_read_all(&self) -> bool {
+        let read = self.socket.read().wrapping_add(self.read_before);
+        !self.ended && self.received == read
     }
 
     /// Whether there are no buffers.
@@ -176,7 +197,7 @@ impl Framing {
                 none.insert(context)
             }
         };
-        (context, Bridge { socket: &mut self.socket, cx })
+        (context, Bridge { socket: &mut self.socket, mute: self.mute, cx })
     }
 
     /// Counts the bytes of a message, in one frame with the shortest header (RFC 6455 §5.2).
@@ -204,6 +225,8 @@ fn config(max_message_size: usize) -> Option<WebSocketConfig> {
 /// A socket for those who do not know of tasks.
 struct Bridge<'a, 'b, 'c> {
     socket: &'a mut Socket,
+    /// Whether what is written is dropped.
+    mute: bool,
     cx: Option<&'b mut Context<'c>>,
 }
 
@@ -231,6 +254,9 @@ impl Read for Bridge<'_, '_, '_> {
 
 impl Write for Bridge<'_, '_, '_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.mute {
+            return Ok(buffer.len());
+        }
         self.now(|socket, cx| socket.poll_write(cx, buffer))
     }
 

@@ -1,4 +1,4 @@
-use smol::future::zip;
+use smol::future::{poll_once, zip};
 use smol::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -140,6 +140,29 @@ fn a_close_frame_is_answered_after_a_rest() {
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, b"\x88\x02\x03\xe8");
+    });
+}
+
+#[test]
+fn nothing_is_kept_or_sent_while_the_close_frame_of_the_peer_is_awaited() {
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        client.write_all(&frame(0x82, b"hello")).await.unwrap();
+        assert_eq!(message(&mut socket).await, "hello");
+        let mut closing = Box::pin(socket.close(1001, "bye", Duration::from_secs(60)));
+        let mut received = vec![0; 7];
+        let first = client.read_exact(&mut received);
+        zip(async { first.await.unwrap() }, poll_once(&mut closing)).await;
+        assert_eq!(received, b"\x88\x05\x03\xe9bye");
+        for unanswered in [frame(0x82, b"too late"), frame(0x89, b"ping"), frame(0x88, b"\x03\xe9")]
+        {
+            assert!(poll_once(&mut closing).await.is_none());
+            client.write_all(&unanswered).await.unwrap();
+        }
+        closing.await;
+        received.clear();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"");
     });
 }
 

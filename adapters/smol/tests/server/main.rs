@@ -7,6 +7,7 @@ mod broadcast;
 mod closing;
 #[cfg(unix)]
 mod coalescing;
+mod crowds;
 mod executors;
 mod failures;
 mod frames;

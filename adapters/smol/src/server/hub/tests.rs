@@ -1,4 +1,7 @@
 use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Wake, Waker};
 use std::time::SystemTime;
 
 use wwr::Dialect;
@@ -56,4 +59,48 @@ fn a_walk_goes_on_while_others_come_and_go() {
     assert!(met.len() < present.len() && met.iter().all(|id| *id <= present.len()));
     assert!(present.iter().all(Option::is_none), "who stayed was met");
     assert_eq!(hub.connection_count(), newcomers.len());
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits with `future` while `work` is done; how often it was woken by that, and whether it is done.
+fn woken_by(future: impl Future<Output = ()>, work: impl FnOnce()) -> (usize, bool) {
+    let wakes = Arc::<Wakes>::default();
+    let waker = Waker::from(wakes.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    work();
+    let woken = wakes.0.load(Ordering::Relaxed);
+    (woken, future.as_mut().poll(&mut context).is_ready())
+}
+
+#[test]
+fn who_waits_for_a_stage_is_not_woken_by_connections_that_come_and_go() {
+    let hub = hub();
+    let staying = enter(&hub);
+    let come_and_go = || (0..100).for_each(|_| drop(enter(&hub)));
+    assert_eq!(woken_by(hub.reaches(Stage::Overdue), come_and_go), (0, false));
+    // Nor when the last one goes, which only a shutdown waits for.
+    assert_eq!(woken_by(hub.reaches(Stage::Overdue), || drop(staying)), (0, false));
+    assert_eq!(woken_by(hub.reaches(Stage::Overdue), || hub.advance(Stage::Overdue)), (1, true));
+}
+
+#[test]
+fn a_shutdown_is_woken_once_when_the_last_of_a_crowd_has_gone() {
+    let hub = hub();
+    let crowd: Vec<_> = (0..100).map(|_| enter(&hub)).collect();
+    let empties = wait_until(&hub.emptied, || lock(&hub.roster).is_empty());
+    assert_eq!(woken_by(empties, || drop(crowd)), (1, true));
+    let arriving = hub.admit(1);
+    let empties = wait_until(&hub.emptied, || lock(&hub.roster).is_empty());
+    assert_eq!(woken_by(empties, || drop(arriving)), (1, true));
 }

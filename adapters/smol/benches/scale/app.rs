@@ -1,0 +1,97 @@
+//! The server: what the clients ask of it.
+
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::Executor;
+use wwr::server::RequestError;
+use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
+use wwr_smol::FileStore;
+use wwr_smol::server::{Broadcast, Connection, Connections, Handler, Server};
+
+use super::args::Args;
+use super::process;
+
+/// The name of the signals to many.
+pub(crate) const NEWS: &str = "news";
+
+/// How long a shutdown may take.
+const GOODBYE: Duration = Duration::from_secs(30);
+
+struct App;
+
+impl Handler for App {
+    async fn request(
+        &self,
+        connection: &Connection,
+        request: Content,
+    ) -> Result<Payload, RequestError> {
+        let server = connection.server();
+        match request.name() {
+            b"login" => {
+                let info = SessionInfo::new().public("user", "ada");
+                let session = connection.create_session(info).await?;
+                Ok(Payload::utf8(session.key.as_str()))
+            }
+            b"logout" => {
+                connection.close_session().await.map(|_| Payload::EMPTY).map_err(Into::into)
+            }
+            // How many connections and sessions there are.
+            b"count" => {
+                let (connections, sessions) = (server.connection_count(), server.active_sessions());
+                Ok(Payload::utf8(format!("{connections} {sessions}")))
+            }
+            // Tells all; gives how many they are.
+            b"broadcast" => Ok(sent(server.signal_all(&news(request)?))),
+            // Tells those of the session with the key in the payload.
+            b"group" => {
+                let key = key(&request)?;
+                Ok(sent(server.signal_session(&key, &news(request)?)))
+            }
+            // Closes that session, and its connections.
+            b"disband" => {
+                let closed = server.close_session(key(&request)?, Connections::Close).await;
+                closed.map(|told| told.to_string().into()).map_err(|_| RequestError::Internal)
+            }
+            b"stop" => {
+                smol::spawn(async move { server.shut_down(GOODBYE).await }).detach();
+                Ok(Payload::EMPTY)
+            }
+            _ => Ok(request.into_payload()),
+        }
+    }
+}
+
+/// The signal to many that a request asks for.
+fn news(request: Content) -> Result<PreparedSignal, RequestError> {
+    let name = NEWS.try_into().map_err(|_| RequestError::Internal)?;
+    PreparedSignal::new(&name, &request.into_payload()).map_err(|_| RequestError::Internal)
+}
+
+/// How many were told.
+fn sent(broadcast: Broadcast) -> Payload {
+    Payload::utf8(broadcast.sent.to_string())
+}
+
+fn key(request: &Content) -> Result<SessionKey, RequestError> {
+    let key = request.text().ok().and_then(|text| SessionKey::new(&*text).ok());
+    key.ok_or_else(|| RequestError::failed("KEY", "the payload is no session key"))
+}
+
+/// Serves on this thread until the process or the server ends.
+pub(crate) fn serve(port: u16, args: &Args) -> Result<(), Box<dyn Error>> {
+    let executor = Arc::new(Executor::new());
+    smol::block_on(executor.run(async {
+        let mut builder = Server::builder(App).executor(executor.clone());
+        if let Some(directory) = &args.store {
+            let store = FileStore::open(directory).await?.durable();
+            builder = builder.store(store).durable_sessions();
+        }
+        let server = builder.listen((Ipv4Addr::LOCALHOST, port)).await?;
+        process::listens_on(server.local_addr())?;
+        server.run().await?;
+        Ok(())
+    }))
+}

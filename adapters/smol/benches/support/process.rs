@@ -1,0 +1,114 @@
+//! A server in a process of its own.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use rustix::param::clock_ticks_per_second;
+
+/// The memory of a server is taken for settled if it has not changed for this long.
+const SETTLED: Duration = Duration::from_millis(500);
+
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// A running server; killed when dropped. It also ends when its standard input does, so it does not
+/// outlive this process however that ends.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    /// Starts this program again with other arguments, and waits until it says where it listens.
+    pub(crate) fn start(arguments: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(env::current_exe()?)
+            .arg("--bench")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut process = Self { child, address };
+        let mut port = String::new();
+        BufReader::new(output.ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut port)?;
+        process.address.set_port(port.trim().parse().map_err(io::Error::other)?);
+        Ok(process)
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The processor time it has used, in user mode and in the kernel.
+    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
+        cpu_time(&self.child.id().to_string())
+    }
+
+    /// Bytes of memory, by the system's name for them: `VmRSS` are those resident.
+    pub(crate) fn memory(&self, kind: &str) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+        let kilobytes = fields.find(|(name, _)| *name == kind);
+        let kilobytes = kilobytes.and_then(|(_, value)| value.split_whitespace().next());
+        let kilobytes: Option<u64> = kilobytes.and_then(|number| number.parse().ok());
+        kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(unreadable)
+    }
+
+    /// The resident memory once it does not change any more.
+    pub(crate) fn settled_memory(&self) -> io::Result<u64> {
+        let start = Instant::now();
+        let (mut resident, mut since) = (self.memory("VmRSS")?, start);
+        while since.elapsed() < SETTLED && start.elapsed() < LONGEST {
+            sleep(SETTLED / 10);
+            let now = self.memory("VmRSS")?;
+            if now != resident {
+                (resident, since) = (now, Instant::now());
+            }
+        }
+        Ok(resident)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Either fails only if the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processor time a process has used; `self` is this one.
+pub(crate) fn cpu_time(process: &str) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name of the program, which may have anything in it, ends with the last bracket; the state
+    // comes next, then ten numbers, then the two.
+    let (_, rest) = stat.rsplit_once(')').ok_or_else(unreadable)?;
+    let ticks: Vec<u64> = rest.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+    let [user, system] = ticks[..] else { return Err(unreadable()) };
+    let seconds = (user + system) as f64 / clock_ticks_per_second() as f64;
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "/proc is not as expected")
+}
+
+/// Tells the parent where this server listens.
+pub(crate) fn listens_on(address: SocketAddr) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{}", address.port())?;
+    output.flush()
+}
+
+/// Ends this process when the parent is gone.
+pub(crate) fn end_with_parent() {
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
+}

@@ -1,0 +1,107 @@
+//! What the store is to do for the registry.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use wwr::session::{StoreFailed, Ticket};
+use wwr::{Session, SessionKey};
+
+use super::{Hub, lock};
+use crate::clock::{Clock, sleep};
+use crate::store::{SessionStore, StoreError, StoreErrorKind};
+
+/// Something the store is to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    Lookup(Ticket, SessionKey),
+    Store(Ticket, Box<Session>),
+    Destroy(Ticket, SessionKey),
+}
+
+impl Hub {
+    /// Has the store do jobs, each in a task of its own: the registry has to hear of the end also
+    /// if the connection that asked is gone by then.
+    pub(super) fn start(self: &Arc<Self>, jobs: Vec<Job>) {
+        for job in jobs {
+            let hub = self.clone();
+            self.spawn(async move { hub.work(job).await });
+        }
+    }
+
+    /// Has the store do a job and tells the registry.
+    async fn work(self: Arc<Self>, job: Job) {
+        let (key, answer) = match job {
+            Job::Lookup(ticket, key) => {
+                let found = self.ask_store(self.store.look_up(&key, Clock::unix_now())).await;
+                (key, Answer::Lookup(ticket, found.map(|session| session.map(Box::new))))
+            }
+            Job::Store(ticket, session) => {
+                let stored = self.ask_store(self.store.create(&session)).await;
+                (session.key.clone(), Answer::Store(ticket, stored))
+            }
+            Job::Destroy(ticket, key) => {
+                let destroyed = self.ask_store(self.store.destroy(&key)).await;
+                (key, Answer::Destroy(ticket, destroyed))
+            }
+        };
+        let ((), jobs) = self.consult(|registry, effects| {
+            let destroyed = match &answer {
+                Answer::Destroy(_, destroyed) => *destroyed,
+                Answer::Lookup(..) | Answer::Store(..) => Ok(()),
+            };
+            match answer {
+                Answer::Lookup(ticket, found) => registry.looked_up(ticket, found, effects),
+                Answer::Store(ticket, stored) => registry.stored(ticket, stored, effects),
+                Answer::Destroy(ticket, destroyed) => {
+                    registry.destroyed(ticket, destroyed, effects);
+                }
+            }
+            if !registry.is_closing(&key) {
+                for closer in lock(&self.closers).remove(&key).unwrap_or_default() {
+                    // The caller may have lost interest.
+                    let _ = closer.send(destroyed);
+                }
+            }
+        });
+        self.start(jobs);
+    }
+
+    /// Waits for the store, but not for ever, and logs its errors.
+    async fn ask_store<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreFailed> {
+        let in_time = async {
+            guard(work).await.map_err(|error| {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the session store failed");
+            })
+        };
+        let too_late = async {
+            sleep(self.store_timeout).await;
+            tracing::error!(after = ?self.store_timeout, "the session store does not answer");
+            Err(())
+        };
+        smol::future::or(in_time, too_late).await.map_err(|()| StoreFailed)
+    }
+}
+
+/// What the store answered.
+enum Answer {
+    Lookup(Ticket, Result<Option<Box<Session>>, StoreFailed>),
+    Store(Ticket, Result<(), StoreFailed>),
+    Destroy(Ticket, Result<(), StoreFailed>),
+}
+
+/// Makes a panic of the store an error of it.
+pub(super) async fn guard<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        Err(StoreError::new(
+            StoreErrorKind::Failed,
+            "the session store panicked; see its own message",
+        ))
+    })
+}
