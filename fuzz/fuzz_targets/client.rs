@@ -30,6 +30,7 @@ struct Run<'a> {
 struct Limits {
     protocol: Protocol,
     skip_preflight: bool,
+    sub_protocol: SubProtocol,
     /// In milliseconds.
     conf_grace: u8,
     reconnect: bool,
@@ -42,11 +43,33 @@ struct Limits {
     timeouts: [u8; 4],
 }
 
+/// The name of the application's protocol, on either side.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum SubProtocol {
+    None,
+    Ours,
+    Another,
+}
+
+impl SubProtocol {
+    fn name(self) -> Option<Bytes> {
+        match self {
+            Self::None => None,
+            Self::Ours => Some(Bytes::from_static(b"ours/1")),
+            Self::Another => Some(Bytes::from_static(b"another")),
+        }
+    }
+}
+
 impl Limits {
     fn config(self) -> Config {
         let [request, probe, dial, resume] =
             self.timeouts.map(|timeout| Duration::from_millis(u64::from(timeout) + 1));
-        Config::builder()
+        let mut builder = Config::builder();
+        if let Some(name) = self.sub_protocol.name() {
+            builder = builder.sub_protocol(name);
+        }
+        builder
             .protocol(self.protocol)
             .skip_preflight(self.skip_preflight && self.protocol != Protocol::Auto)
             .conf_grace(Duration::from_millis(self.conf_grace.into()))
@@ -90,7 +113,7 @@ enum Step<'a> {
     SessionReply { back: u8, key: u8 },
     SessionCreated { key: u8 },
     SessionClosed,
-    AcceptConf { minor: u8, read_timeout: u16, buffer: u8 },
+    AcceptConf { minor: u8, read_timeout: u16, buffer: u8, sub_protocol: SubProtocol },
     AcceptConfOdd(AcceptConf),
     Raw(&'a [u8]),
     // Time.
@@ -114,6 +137,7 @@ impl Limits {
         client_world::Bounds {
             pending: self.pending_requests,
             queued_bytes: usize::from(self.queued_bytes),
+            sub_protocol: self.sub_protocol.name(),
         }
     }
 }
@@ -145,13 +169,15 @@ fn perform(world: &mut World, step: Step<'_>) {
             world.receive([b"\x15", session(key).as_bytes()].concat().into());
         }
         Step::SessionClosed => world.receive(Bytes::from_static(b"\x16")),
-        Step::AcceptConf { minor, read_timeout, buffer } => world.announce(&AcceptConf {
-            major: 2,
-            minor,
-            read_timeout_ms: read_timeout.into(),
-            message_buffer_size: buffer.into(),
-            sub_protocol: None,
-        }),
+        Step::AcceptConf { minor, read_timeout, buffer, sub_protocol } => {
+            world.announce(&AcceptConf {
+                major: 2,
+                minor,
+                read_timeout_ms: read_timeout.into(),
+                message_buffer_size: buffer.into(),
+                sub_protocol: sub_protocol.name(),
+            })
+        }
         Step::AcceptConfOdd(conf) => world.announce(&conf),
         Step::Raw(bytes) => world.receive(Bytes::copy_from_slice(bytes)),
         Step::Pass { millis } => world.pass(Duration::from_millis(millis.into())),

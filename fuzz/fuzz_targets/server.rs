@@ -41,6 +41,12 @@ enum Step {
         payload: u8,
         encoding: u8,
     },
+    /// One signal to all, encoded once.
+    SendToAll {
+        name: u8,
+        payload: u8,
+        encoding: u8,
+    },
     CreateSession(u8),
     EndSession,
     Close,
@@ -117,6 +123,9 @@ fn take(world: &mut World, event: &Event) {
         Step::ReplyAgain(which) => world.reply_again(on, *which),
         Step::SendSignal { name, payload: length, encoding } => {
             world.signal(on, *name, &payload(*length, *encoding));
+        }
+        Step::SendToAll { name, payload: length, encoding } => {
+            world.signal_all(*name, &payload(*length, *encoding));
         }
         Step::CreateSession(key) => world.create_session(on, *key),
         Step::EndSession => world.close_session(on),

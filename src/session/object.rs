@@ -249,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_come_back_as_they_were() {
+        for number in [2.0546950501119882e-81, 1.7976931348623157e308, 5e-324, -0.1, 1e23] {
+            let session = session(SessionInfo::new().public("n", number));
+            let stored = Session::from_stored(session.key.clone(), session.to_stored().as_bytes());
+            assert_eq!(stored.as_ref(), Ok(&session));
+            assert_eq!(Session::from_json(session.to_json().as_bytes()).as_ref(), Ok(&session));
+        }
+    }
+
+    #[test]
     fn what_a_server_sends_is_bounded() {
         let mut json = br#"{"k":"a"}"#.to_vec();
         json.resize(Session::MAX_JSON, b' ');

@@ -11,11 +11,12 @@ use wwr::preflight::{Answer, ProbeFailed, Verdict};
 use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
 use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey};
 
-/// What may wait at most.
-#[derive(Clone, Copy, Debug)]
+/// What may wait at most, and which servers are to be left.
+#[derive(Clone, Debug)]
 pub struct Bounds {
     pub pending: usize,
     pub queued_bytes: usize,
+    pub sub_protocol: Option<Bytes>,
 }
 
 /// What the host has, as its actions and its reports tell.
@@ -280,6 +281,10 @@ impl World {
             Action::Event(Event::Connected) => {
                 assert!(!self.connected && self.host == Host::Open);
                 self.connected = true;
+                if let Dialect::V2_0 = self.client.dialect() {
+                    let conf = self.client.discovered().accept_conf.as_ref().expect("announced");
+                    assert_eq!(conf.sub_protocol, self.bounds.sub_protocol, "another application");
+                }
             }
             Action::Event(Event::Disconnected { retry, .. }) => {
                 assert!(self.connected);

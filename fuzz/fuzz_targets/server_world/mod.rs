@@ -12,7 +12,10 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use wwr::server::{Announcement, Config, Observed, Pings, Protocol, RequestError, Sessions};
 use wwr::session::{ConnectionId, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message};
-use wwr::{Content, Dialect, Instant, KeyFormat, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{
+    Content, Dialect, Instant, KeyFormat, Name, Payload, PreparedSignal, SessionInfo, SessionKey,
+    UnixTime,
+};
 
 use peer::Peer;
 use registrar::Registrar;
@@ -190,6 +193,23 @@ impl World {
     pub(crate) fn signal(&mut self, on: ConnectionId, name: u8, payload: &Payload) {
         let name = Name::new("s".repeat(usize::from(name))).expect("printable and short");
         self.peer(on).try_call(|connection, out| connection.signal(&name, payload, out));
+    }
+
+    /// A signal that is encoded once is sent to those who would be sent it alone, and the same.
+    pub(crate) fn signal_all(&mut self, name: u8, payload: &Payload) {
+        let name = Name::new("s".repeat(usize::from(name))).expect("printable and short");
+        let prepared = PreparedSignal::new(&name, payload);
+        for peer in self.peers.values_mut() {
+            match &prepared {
+                Ok(prepared) => peer.signal_both_ways(prepared, &name, payload),
+                // Nobody reads it, whatever they speak.
+                Err(_) => peer.try_call(|connection, out| {
+                    let alone = connection.signal(&name, payload, out);
+                    assert!(alone.is_err(), "it cannot be prepared, but sent");
+                    alone
+                }),
+            }
+        }
     }
 
     pub(crate) fn create_session(&mut self, on: ConnectionId, number: u8) {

@@ -9,7 +9,7 @@ use wwr::server::{
 };
 use wwr::session::{Command, Outcome};
 use wwr::wire::{DecodeError, Identifier, Kind, Message, Sender, decode};
-use wwr::{Actions, Dialect, Instant, Liveness, Payload, SessionKey};
+use wwr::{Actions, Dialect, Instant, Liveness, Name, Payload, PreparedSignal, SessionKey};
 
 use super::SECRET;
 
@@ -108,6 +108,22 @@ impl Peer {
         assert!(refused.is_none() || self.out.is_empty(), "{refused:?}, but something was done");
         assert!(!self.closed || refused == Some(Misuse::Closed));
         self.carry_out();
+    }
+
+    /// Sends a signal twice, prepared and not: both are refused alike, or both sent alike.
+    pub(crate) fn signal_both_ways(
+        &mut self,
+        prepared: &PreparedSignal,
+        name: &Name,
+        payload: &Payload,
+    ) {
+        let shared = self.connection.signal_prepared(prepared, &mut self.out);
+        let alone = self.connection.signal(name, payload, &mut self.out);
+        assert_eq!(shared, alone);
+        let sent = Action::Send(prepared.frame().clone());
+        let times = if shared.is_ok() { 2 } else { 0 };
+        assert_eq!(self.out.drain().collect::<Vec<_>>(), vec![sent; times]);
+        (0..times).for_each(|_| self.sent(prepared.frame().clone()));
     }
 
     pub(crate) fn receive(&mut self, now: Instant, frame: Bytes) {

@@ -165,6 +165,11 @@ impl Directory {
             let advice = "keep less in the session's info: 4 MiB is the limit";
             return Err(failed("write", file, advice, io::ErrorKind::FileTooLarge.into()));
         }
+        // Values may be nested more deeply than JSON is read.
+        if let Err(cause) = Session::from_stored(session.key.clone(), stored.as_bytes()) {
+            let advice = "keep less deeply nested values in the session's info";
+            return Err(failed("write", file, advice, io::Error::other(cause)));
+        }
         let path = file.path();
         let write = || {
             let mut builder = tempfile::Builder::new();

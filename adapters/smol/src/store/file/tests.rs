@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::thread;
 use std::time::SystemTime;
 
+use serde_json::Value;
 use smol::block_on;
 use tempfile::TempDir;
 use wwr::{SessionInfo, UnixTime};
@@ -170,10 +171,14 @@ fn a_broken_file_is_named_and_left_alone() {
 #[test]
 fn a_session_that_could_not_be_read_back_is_not_written() {
     let (directory, store) = fresh();
-    let info = SessionInfo::new().public("note", "x".repeat(4 << 20));
-    let error = block_on(store.create(&Session::new(key("k"), seconds(1), info))).unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Failed);
-    assert!(names(directory.path()).is_empty());
+    let deep = (0..200).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    for (value, why) in [(Value::from("x".repeat(4 << 20)), "4 MiB"), (deep, "nested")] {
+        let info = SessionInfo::new().public("note", value);
+        let error = block_on(store.create(&Session::new(key("k"), seconds(1), info))).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Failed);
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(names(directory.path()).is_empty());
+    }
 }
 
 #[test]

@@ -1,0 +1,252 @@
+//! The parser rules of protocol §1.4 and the composer rules of §1.5 once more, written from the
+//! text alone and as close to it as can be: what is fast or elegant is the other implementation.
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1_4,
+    V1_5,
+    V2_0,
+}
+
+/// How the bytes of a payload are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Binary,
+    Utf8,
+    Utf16,
+}
+
+/// What bytes are, in one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// No bytes, so no type.
+    NoType,
+    UnknownType(u8),
+    /// Refused, before or after the identifier was read.
+    Malformed {
+        kind: u8,
+        id: Option<[u8; 8]>,
+    },
+    Message(Fields),
+}
+
+/// All that a message of any type may hold. An error reply has its code as the name and its message
+/// as the payload, a session key or object is a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fields {
+    pub(crate) kind: u8,
+    pub(crate) id: Option<[u8; 8]>,
+    pub(crate) encoding: Encoding,
+    pub(crate) name: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) conf: Option<Conf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conf {
+    pub(crate) major: u8,
+    pub(crate) minor: u8,
+    pub(crate) timeout: u32,
+    pub(crate) buffer: u32,
+    /// Empty if there is none.
+    pub(crate) sub_protocol: Vec<u8>,
+}
+
+/// The table of §1.2: which numbers are types in a version.
+pub(crate) fn is_known(version: Version, kind: u8) -> bool {
+    match kind {
+        0..=5 | 21 | 22 | 31 | 32 | 63..=65 | 127..=129 | 191..=193 => true,
+        6 => version != Version::V2_0,
+        23 => version == Version::V2_0,
+        33 => version != Version::V1_4,
+        _ => false,
+    }
+}
+
+fn encoding(kind: u8) -> Encoding {
+    match kind {
+        64 | 128 | 192 => Encoding::Utf8,
+        65 | 129 | 193 => Encoding::Utf16,
+        _ => Encoding::Binary,
+    }
+}
+
+/// The table of §1.4, row by row.
+pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
+    let l = m.len();
+    if l == 0 {
+        return Reading::NoType;
+    }
+    let kind = m[0];
+    if !is_known(version, kind) {
+        return Reading::UnknownType(kind);
+    }
+    let malformed = |id| Reading::Malformed { kind, id };
+    let mut fields = Fields {
+        kind,
+        id: None,
+        encoding: encoding(kind),
+        name: Vec::new(),
+        payload: Vec::new(),
+        conf: None,
+    };
+    match kind {
+        63 | 64 => {
+            if l < 3 {
+                return malformed(None);
+            }
+            let n = m[1] as usize;
+            let least = if version == Version::V2_0 { 2 + n } else { 3 + n };
+            if l < least {
+                return malformed(None);
+            }
+            fields.name = m[2..2 + n].to_vec();
+            fields.payload = m[2 + n..].to_vec();
+        }
+        65 => {
+            if l < 4 || l % 2 == 1 {
+                return malformed(None);
+            }
+            let n = m[1] as usize;
+            let off = 2 + n + n % 2;
+            if l < off + 2 {
+                return malformed(None);
+            }
+            fields.name = m[2..2 + n].to_vec();
+            fields.payload = m[off..].to_vec();
+        }
+        127..=129 => {
+            if l < 11 || kind == 129 && l % 2 == 1 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+            let n = m[9] as usize;
+            if n == 0 {
+                fields.payload = m[10..].to_vec();
+            } else {
+                if l < 10 + n {
+                    return malformed(fields.id);
+                }
+                fields.name = m[10..10 + n].to_vec();
+                let pad = kind == 129 && n % 2 == 1 && l > 10 + n;
+                fields.payload = m[10 + n + pad as usize..].to_vec();
+            }
+        }
+        191 | 192 => {
+            if l < 9 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+            fields.payload = m[9..].to_vec();
+        }
+        193 => {
+            if l < 10 || l % 2 == 1 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+            fields.payload = m[10..].to_vec();
+        }
+        0 => {
+            if l < 11 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+            let c = m[9] as usize;
+            if c == 0 || l < 10 + c {
+                return malformed(fields.id);
+            }
+            fields.name = m[10..10 + c].to_vec();
+            fields.payload = m[10 + c..].to_vec();
+        }
+        1..=6 => {
+            if l < 9 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+        }
+        21 => {
+            if l < 2 {
+                return malformed(None);
+            }
+            fields.payload = m[1..].to_vec();
+        }
+        22 | 33 => {
+            if l != 1 {
+                return malformed(None);
+            }
+        }
+        31 => {
+            if l != 9 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+        }
+        32 => {
+            if l < 10 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+            fields.payload = m[9..].to_vec();
+        }
+        23 => {
+            if l < 11 {
+                return malformed(None);
+            }
+            fields.conf = Some(Conf {
+                major: m[1],
+                minor: m[2],
+                timeout: little_endian(&m[3..7]),
+                buffer: little_endian(&m[7..11]),
+                sub_protocol: m[11..].to_vec(),
+            });
+        }
+        other => unreachable!("{other} is no type"),
+    }
+    Reading::Message(fields)
+}
+
+fn identifier(m: &[u8]) -> [u8; 8] {
+    [m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8]]
+}
+
+fn little_endian(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, byte| number * 256 + u32::from(*byte))
+}
+
+/// The layouts of §1.3, for what the composers of §1.5 do not refuse.
+pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
+    let Fields { kind, id, name, payload, conf, .. } = fields;
+    let printable = name.iter().all(|byte| (0x20..=0x7e).contains(byte));
+    if !is_known(version, *kind) || !printable || name.len() > 255 {
+        return None;
+    }
+    if matches!(kind, 127..=129) && name.is_empty() && payload.is_empty() {
+        return None;
+    }
+    if *kind == 0 && name.is_empty() {
+        return None;
+    }
+    let mut m = vec![*kind];
+    m.extend(id.iter().flatten());
+    if matches!(kind, 0 | 63..=65 | 127..=129) {
+        m.push(name.len() as u8);
+        m.extend(name);
+    }
+    let padded = match kind {
+        65 | 129 => name.len() % 2 == 1,
+        193 => true,
+        _ => false,
+    };
+    if padded {
+        m.push(0);
+    }
+    m.extend(payload);
+    if let Some(conf) = conf {
+        m.extend([conf.major, conf.minor]);
+        m.extend(conf.timeout.to_le_bytes());
+        m.extend(conf.buffer.to_le_bytes());
+        m.extend(&conf.sub_protocol);
+    }
+    Some(m)
+}
