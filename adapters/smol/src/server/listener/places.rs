@@ -205,7 +205,7 @@ mod tests {
     fn places_are_free_again_and_nothing_is_left() {
         let places = Places::new(10);
         let mut first = take(&places, &[1, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
-        first.remove(4);
+        drop(first.remove(4));
         let mut next = take(&places, &[3]);
         assert!(lost(&mut first).is_empty() && lost(&mut next).is_empty());
         next.extend(take(&places, &[1, 1]));
