@@ -68,6 +68,12 @@ impl<A> Actions<A> {
         self.list.is_empty()
     }
 
+    /// How many actions the list has memory for.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.list.capacity()
+    }
+
     /// Gives memory back that the list and its encoding buffer keep for reuse. Worth calling when
     /// the connection falls idle.
     pub fn shrink(&mut self) {

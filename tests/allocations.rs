@@ -32,8 +32,12 @@ struct Server {
 
 impl Server {
     fn new(concurrency: u16) -> Self {
+        Self::of(server::Protocol::Any, concurrency)
+    }
+
+    fn of(protocol: server::Protocol, concurrency: u16) -> Self {
         let concurrency = NonZeroU16::new(concurrency).unwrap();
-        let config = server::Config { concurrency, ..server::Config::default() };
+        let config = server::Config { protocol, concurrency, ..server::Config::default() };
         let mut out = Actions::new();
         let connection = server::Connection::accept(&config, Observed::Nothing, NOW, &mut out);
         let mut server = Self { connection, out, sent: Vec::with_capacity(512) };
@@ -105,6 +109,28 @@ fn replies_of_ready_handlers_take_nothing_but_chunks() {
         if batch == 1 {
             assert_eq!(info.count_total, 0, "what was written is used again");
         }
+    }
+}
+
+/// A large payload is copied once, behind the header of its reply, and is never in a chunk that
+/// others share.
+#[test]
+fn a_large_reply_takes_memory_for_itself_and_no_more() {
+    for length in [64 << 10, 1 << 20] {
+        let payload = Payload::binary(vec![b'x'; length]);
+        let content = Content::new(b"echo", &payload).unwrap();
+        let request = frame(&Message::Request { id: Identifier::from_counter(1), content });
+        // A server of all versions would refuse replies longer than it has announced.
+        let mut server = Server::of(server::Protocol::V1_4, 1);
+        let mut serve = || {
+            server.receive(&request);
+            server.carry_out();
+            server.sent.pop().unwrap().len()
+        };
+        serve();
+        let info = measure(|| assert_eq!(serve(), 9 + length));
+        assert_eq!((info.count_total, info.bytes_total), (1, 9 + length as u64));
+        assert_eq!(info.bytes_current, 0, "{length} bytes");
     }
 }
 
@@ -272,6 +298,9 @@ fn requests_of_a_client_take_nothing_but_chunks() {
         let info = measure(|| exchange(ROUNDS));
         let what = format!("client, {in_flight} in flight");
         assert_only_chunks(&info, ROUNDS / in_flight * in_flight, REQUEST, &what);
+        if in_flight == 1 {
+            assert_eq!(info.count_total, 0, "what was written is used again");
+        }
     }
 }
 

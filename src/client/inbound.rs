@@ -9,7 +9,6 @@ use super::machine::{Client, done};
 use super::requests::{Purpose, RequestId};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
-use crate::preflight::Verdict;
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 use crate::wire::{self, ErrorReply, Identifier, Message, Payload, SpecialReply};
@@ -83,12 +82,14 @@ impl Client {
         }
     }
 
-    /// The dialect to read messages in. A server of all versions that was asked for the version may
-    /// take the client for one of 1.x even if both speak 2.0, and answer with protocol errors.
-    fn read_as(&self) -> Dialect {
-        match (self.dialect(), &self.discovery.found.preflight) {
-            (Dialect::V2_0, Some(Verdict::Speaks(_))) => Dialect::Unknown,
-            (dialect, _) => dialect,
+    /// The dialect to read messages in. A server of all versions may take a client of 2.0 for one of
+    /// 1.x, because a preflight came from the same address (protocol §7.2), and answer with protocol
+    /// errors until the first heartbeat. The client may know nothing of that preflight: its answer
+    /// was lost, or another client sent it.
+    const fn read_as(&self) -> Dialect {
+        match self.dialect() {
+            Dialect::V2_0 => Dialect::Unknown,
+            dialect => dialect,
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Resumption {
     key: SessionKey,
     /// How often the server was asked.
     attempts: u32,
+    /// How many of these have no answer yet. One that comes when the resumption is over counts, too.
+    unanswered: u32,
     step: Step,
 }
 
@@ -185,7 +187,9 @@ impl Client {
         match &self.session {
             Some(session) => {
                 let (id, key) = (self.requests.next_id(), session.key.clone());
-                self.ask_for_session(id, key, 0, out);
+                let step = Step::Pausing { until: self.now() };
+                let first = Resumption { id, key, attempts: 0, unanswered: 0, step };
+                self.ask_for_session(first, out);
             }
             None => self.become_ready(out),
         }
@@ -217,39 +221,40 @@ impl Client {
 
 /// The resumption of the session.
 impl Client {
-    /// Asks the server, after it was asked `earlier` times.
-    fn ask_for_session(
-        &mut self,
-        id: RequestId,
-        key: SessionKey,
-        earlier: u32,
-        out: &mut Actions<Action>,
-    ) {
-        let step = Step::Asked { deadline: self.now() + self.config.resume_timeout };
-        let resumption = Resumption { id, key, attempts: earlier.saturating_add(1), step };
+    /// Asks the server, for the first time or again.
+    fn ask_for_session(&mut self, mut resumption: Resumption, out: &mut Actions<Action>) {
         let key = resumption.key.as_str().as_bytes();
         if self.check_length(length::IDENTIFIED + key.len()).is_err() {
             return self.lose_session(&resumption, SessionLoss::Refused, out);
         }
-        let frame = out.encoder.restore_session(id.identifier(), key);
+        let frame = out.encoder.restore_session(resumption.id.identifier(), key);
         self.transmit(frame, out);
+        resumption.attempts = resumption.attempts.saturating_add(1);
+        resumption.unanswered = resumption.unanswered.saturating_add(1);
+        resumption.step = Step::Asked { deadline: self.now() + self.config.resume_timeout };
         self.link = Link::Resuming(resumption);
     }
 
     /// Asks the server again, unless the session was closed or replaced in the meantime.
     fn ask_again_for_session(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
-        if !self.misses(&resumption) {
-            self.requests.expect_late_restore(resumption.id, resumption.attempts);
-            return self.become_ready(out);
+        if self.misses(&resumption) {
+            return self.ask_for_session(resumption, out);
         }
-        let Resumption { id, key, attempts, .. } = resumption;
-        self.ask_for_session(id, key, attempts, out);
+        self.expect_late_answers(&resumption);
+        self.become_ready(out);
+    }
+
+    /// The resumption is over: what the server answers from now on to earlier attempts may still
+    /// bring the session.
+    fn expect_late_answers(&mut self, resumption: &Resumption) {
+        if resumption.unanswered > 0 {
+            self.requests.expect_late_restore(resumption.id, resumption.unanswered);
+        }
     }
 
     /// An attempt failed that another one may not: pauses, or gives up after too many.
     fn pause_resumption(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
         if resumption.attempts >= self.config.resume_attempts {
-            self.requests.expect_late_restore(resumption.id, resumption.attempts);
             return self.lose_session(&resumption, SessionLoss::GaveUp, out);
         }
         let earlier = resumption.attempts.saturating_sub(1);
@@ -267,6 +272,7 @@ impl Client {
             self.session = None;
             out.push(Action::Event(Event::SessionLost(loss)));
         }
+        self.expect_late_answers(resumption);
         self.become_ready(out);
     }
 
@@ -277,13 +283,14 @@ impl Client {
 
     /// The server answered an attempt.
     pub(super) fn handle_resumption(&mut self, reply: Reply, out: &mut Actions<Action>) {
-        let resumption = match core::mem::replace(&mut self.link, Link::Idle) {
+        let mut resumption = match core::mem::replace(&mut self.link, Link::Idle) {
             Link::Resuming(resumption) => resumption,
             link => {
                 self.link = link;
                 return;
             }
         };
+        resumption.unanswered = resumption.unanswered.saturating_sub(1);
         match reply {
             Reply::Success(payload) => match Session::from_json(payload.as_bytes()) {
                 Ok(session) => {

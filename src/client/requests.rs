@@ -4,7 +4,7 @@ use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 use core::fmt;
 
-use super::table::{KEPT, Table};
+use super::table::{KEPT, Table, spare};
 use crate::session::SessionKey;
 use crate::time::Instant;
 use crate::wire::{Identifier, Name, Payload, length};
@@ -251,8 +251,8 @@ impl Requests {
             let (queued, sent) = (&self.queued, &self.sent);
             self.deadlines.retain(|Reverse((_, id))| has_no_outcome(queued, sent, *id));
         }
-        if self.deadlines.is_empty() && self.deadlines.capacity() > KEPT {
-            self.deadlines = BinaryHeap::new();
+        if let Some(capacity) = spare(self.deadlines.len(), self.deadlines.capacity()) {
+            self.deadlines.shrink_to(capacity);
         }
     }
 }
@@ -267,6 +267,8 @@ fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) 
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     const SOON: Instant = Instant::from_nanos(1);
@@ -290,6 +292,26 @@ mod tests {
         }
         assert_eq!(requests.take_expired(SOON), Some((old, true)));
         assert_eq!((requests.next_deadline(), requests.len()), (None, 0));
+    }
+
+    /// However many there were, in whatever order their replies came, and though there is always one.
+    #[test]
+    fn memory_of_a_burst_is_given_back_before_the_last_request_is_answered() {
+        for is_reversed in [false, true] {
+            let mut requests = Requests::new();
+            let old = requests.next_id();
+            requests.await_reply(old, Purpose::Request, LATER);
+            let mut burst: Vec<_> = (0..100 * KEPT).map(|_| requests.next_id()).collect();
+            burst.iter().for_each(|id| requests.await_reply(*id, Purpose::Request, LATER));
+            if is_reversed {
+                burst.reverse();
+            }
+            for id in burst {
+                assert_eq!(requests.take_replied(id), Some(Purpose::Request));
+            }
+            assert_eq!((requests.len(), requests.next_deadline()), (1, Some(LATER)));
+            assert!(requests.deadlines.capacity() <= 8 * KEPT, "{}", requests.deadlines.capacity());
+        }
     }
 
     #[test]

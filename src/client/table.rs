@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 
 use super::requests::RequestId;
 
-/// For so many entries, an empty table keeps its memory.
+/// For so many entries, a table keeps its memory when it needs less.
 pub(super) const KEPT: usize = 256;
 
 /// Entries by rising identifier.
@@ -87,9 +87,18 @@ impl<T> Table<T> {
             self.entries.retain(|(_, value)| value.is_some());
             self.holes = 0;
         }
-        if self.entries.is_empty() && self.entries.capacity() > KEPT {
-            self.entries = VecDeque::new();
+        if let Some(capacity) = spare(self.entries.len(), self.entries.capacity()) {
+            self.entries.shrink_to(capacity);
         }
+    }
+}
+
+/// To which capacity a list of that length is worth being shrunk, if it is: with a few entries left
+/// of very many, or with none. It grows and shrinks so rarely that both cost O(1) for an entry.
+pub(super) fn spare(length: usize, capacity: usize) -> Option<usize> {
+    match length {
+        0 => (capacity > KEPT).then_some(0),
+        _ => (capacity > 4 * KEPT.max(2 * length)).then_some(KEPT.max(2 * length)),
     }
 }
 
@@ -158,5 +167,18 @@ mod tests {
             table.remove(id(1));
             assert_eq!(table.entries.capacity() > 0, kept, "{entries} entries");
         }
+    }
+
+    #[test]
+    fn memory_of_many_entries_is_given_back_while_new_ones_come() {
+        let many = 100 * KEPT as u64;
+        let mut table = filled(1..=many);
+        for number in 1..=many {
+            table.insert(id(many + number), number);
+            table.remove(id(number));
+            table.remove(id(many + number - 1));
+        }
+        assert_eq!(table.len(), 1);
+        assert!(table.entries.capacity() <= 4 * KEPT, "{}", table.entries.capacity());
     }
 }

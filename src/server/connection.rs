@@ -378,6 +378,12 @@ impl Connection {
         self.in_flight.len()
     }
 
+    /// How many messages wait behind the running handlers: never more than
+    /// [`Config::max_waiting_messages`].
+    pub fn waiting_messages(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn heartbeat(&mut self, out: &mut Out) {
         if let Some(dialect) = self.peer.sent_heartbeat() {
             self.watch.set(dialect);

@@ -46,8 +46,8 @@ pub struct RegistryConfig {
 /// under a lock queues [`Effect::Deliver`] for its connection before it lets go of the lock.
 ///
 /// Cost: logarithmic in the number of sessions and of their connections; linear in the number of
-/// connections that a call tells something, or asks the store for. Several registries may share the work, each for its
-/// part of the keys.
+/// connections that a call tells something, or asks the store for. Several registries may share the
+/// work, each for its part of the keys.
 #[derive(Debug, Default)]
 pub struct Registry {
     config: RegistryConfig,

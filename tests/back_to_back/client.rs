@@ -225,7 +225,6 @@ impl Node {
 
     fn carry_out(&mut self, fabric: &mut Fabric) {
         while let Some(action) = self.out.pop() {
-            fabric.trace.note(fabric.now, "client", self.id as u64, &action);
             match action {
                 Action::Probe => {
                     assert_eq!(self.host, Host::Nothing);

@@ -1,7 +1,6 @@
 //! What the nodes are woven into: time, what is going to happen, and the network.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -99,7 +98,6 @@ pub(crate) struct Fabric {
     pub(crate) now: Instant,
     pub(crate) dice: Dice,
     pub(crate) conditions: Conditions,
-    pub(crate) trace: Trace,
     /// Every message that was sent, if somebody wants to know.
     pub(crate) recording: Option<Vec<(SocketId, Way, Bytes)>>,
     queue: BTreeMap<(Instant, u64), Event>,
@@ -116,7 +114,6 @@ impl Fabric {
             now: Instant::EPOCH,
             dice: Dice::new(seed),
             conditions,
-            trace: Trace::default(),
             recording: None,
             queue: BTreeMap::new(),
             sockets: BTreeMap::new(),
@@ -231,43 +228,5 @@ impl Fabric {
         let silent = self.sockets.iter().filter(|(_, socket)| socket.silent != [false; 2]);
         let silent: Vec<_> = silent.map(|(id, _)| *id).collect();
         silent.into_iter().for_each(|socket| self.cut(socket));
-    }
-}
-
-/// Everything that happened, as a fingerprint.
-#[derive(Debug)]
-pub(crate) struct Trace {
-    hash: u64,
-    /// Whether each line is shown as it comes.
-    pub(crate) shown: bool,
-}
-
-impl Default for Trace {
-    fn default() -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, shown: false }
-    }
-}
-
-impl Trace {
-    pub(crate) const fn fingerprint(&self) -> u64 {
-        self.hash
-    }
-
-    pub(crate) fn note(&mut self, now: Instant, who: &str, which: u64, what: &dyn fmt::Debug) {
-        if self.shown {
-            println!("{:>12} {who} {which}: {what:?}", now.as_nanos() / 1000);
-        }
-        // Writing to a hash never fails.
-        let _ = write!(self, "{}{who}{which}{what:?}", now.as_nanos());
-    }
-}
-
-impl Write for Trace {
-    /// FNV-1a.
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        Ok(())
     }
 }

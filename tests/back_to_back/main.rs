@@ -7,7 +7,7 @@
 //! * `reference`: clients made by hand, after those of the references.
 //! * `store`: where sessions are kept, slow and unreliable as the world wants it.
 //! * `world`: puts them together; `checks`: what holds in every world at rest.
-//! * `scenarios`: scripts with exact expectations; `random`: thousands of worlds by chance.
+//! * `scenarios`: scripts with exact expectations; `matrix`: every version with every other.
 
 mod application;
 mod checks;
@@ -15,7 +15,6 @@ mod client;
 mod dice;
 mod fabric;
 mod matrix;
-mod random;
 mod reference;
 mod scenarios;
 mod server;

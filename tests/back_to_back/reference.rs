@@ -169,13 +169,6 @@ impl Reference {
         }
     }
 
-    pub(crate) fn close(&mut self, fabric: &mut Fabric) {
-        if let Some(socket) = self.socket() {
-            fabric.send(socket, Way::Up, Packet::Close);
-        }
-        self.forget();
-    }
-
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.host, Host::Ready(_))
     }

@@ -259,14 +259,6 @@ impl Server {
         self.carry_out(fabric);
         told
     }
-
-    /// Closes one connection when its handlers are done.
-    pub(crate) fn close(&mut self, socket: SocketId, fabric: &mut Fabric) {
-        if let Some(served) = self.connections.get_mut(&socket) {
-            served.machine.close(fabric.now, &mut self.out);
-            self.work_off(socket, fabric);
-        }
-    }
 }
 
 /// What the machines want.
@@ -283,7 +275,6 @@ impl Server {
                 self.effect(effect, fabric);
             }
             if let Some((socket, action)) = self.actions.pop_front() {
-                fabric.trace.note(fabric.now, "server", socket, &action);
                 self.act(socket, action, fabric);
             } else if !self.read(fabric) {
                 break;
@@ -371,7 +362,7 @@ impl Server {
                 }
             }
             Effect::Lookup { .. } | Effect::Store { .. } | Effect::Destroy { .. } => {
-                let (ticket, takes) = self.store.begin(effect, &mut fabric.dice);
+                let (ticket, takes) = self.store.begin(effect);
                 fabric.after(takes, Event::Stored { epoch: self.epoch, ticket });
             }
         }

@@ -11,12 +11,10 @@ use crate::dice::Dice;
 /// How the store behaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habits {
-    /// The most that an operation takes.
+    /// How long an operation takes.
     pub(crate) slowness: Duration,
     /// How many of a hundred operations fail.
     pub(crate) failures: u64,
-    /// Whether an operation takes up to `slowness`, or exactly that.
-    pub(crate) varies: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +46,7 @@ impl Store {
     }
 
     /// Begins what the registry wants; gives the ticket and how long it takes.
-    pub(crate) fn begin(&mut self, effect: Effect, dice: &mut Dice) -> (Ticket, Duration) {
+    pub(crate) fn begin(&mut self, effect: Effect) -> (Ticket, Duration) {
         let (ticket, operation) = match effect {
             Effect::Lookup { ticket, key } => (ticket, Operation::Lookup(key)),
             Effect::Store { ticket, session } => (ticket, Operation::Store(session)),
@@ -56,8 +54,7 @@ impl Store {
             Effect::Deliver { .. } => panic!("{effect:?} is none of the store's business"),
         };
         assert!(self.under_way.insert(ticket, operation).is_none(), "{ticket:?} twice");
-        let Habits { slowness, varies, .. } = self.habits;
-        (ticket, if varies { dice.up_to(slowness) } else { slowness })
+        (ticket, self.habits.slowness)
     }
 
     pub(crate) fn finish(&mut self, ticket: Ticket, dice: &mut Dice) -> Answer {

@@ -29,7 +29,7 @@ pub(crate) fn calm() -> Settings {
     Settings {
         connection: wwr::server::Config::default(),
         registry: RegistryConfig::default(),
-        habits: Habits { slowness: Duration::from_millis(5), failures: 0, varies: false },
+        habits: Habits { slowness: Duration::from_millis(5), failures: 0 },
     }
 }
 

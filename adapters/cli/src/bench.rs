@@ -15,6 +15,7 @@ mod timeline;
 use core::time::Duration;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -74,13 +75,11 @@ pub(crate) fn run(arguments: &BenchArguments) -> io::Result<ExitCode> {
 
 fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
     let stop = Stop::new()?;
-    // Whether the page can be written is better known now than after the run.
-    let page = arguments.html.as_ref().map(|path| {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        File::create(path).map_err(named)
-    });
-    let page = page.transpose()?;
+    if let Some(page) = &arguments.html {
+        // Whether it can be written is better known now than after the run. What is in it stays
+        // until there is something new.
+        File::options().append(true).create(true).open(page).map_err(named(page))?;
+    }
     system::raise_file_limit();
     let plan = Arc::new(Plan::new(arguments)?);
     let mut crew = Crew::start(&plan, stop)?;
@@ -95,10 +94,8 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
         env::args_os().map(|word| shell_word(&word.to_string_lossy())).collect();
     let measured = crew.course.end().saturating_sub(plan.schedule.warmup);
     let outcome = Outcome::new(&plan, spoken, &tally, measured, interrupted, command.join(" "));
-    if let Some(page) = page {
-        let mut page = BufWriter::new(page);
-        page::write(&mut page, &outcome, &tally)?;
-        page.flush()?;
+    if let Some(page) = &arguments.html {
+        write_page(page, &outcome, &tally).map_err(named(page))?;
     }
     if arguments.json {
         write_row(&outcome)?;
@@ -112,6 +109,17 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
         }
         Some(_) | None => ExitCode::SUCCESS,
     })
+}
+
+fn write_page(path: &Path, outcome: &Outcome, tally: &Tally) -> io::Result<()> {
+    let mut page = BufWriter::new(File::create(path)?);
+    page::write(&mut page, outcome, tally)?;
+    page.flush()
+}
+
+/// Adds to an error which file it is about.
+fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The threads, and what there is to them.

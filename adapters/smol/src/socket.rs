@@ -1,7 +1,7 @@
 //! The byte stream under a WebSocket.
 
 use std::io::{Error, ErrorKind, Read as _, Result};
-use std::net;
+use std::net::{self, Shutdown};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -134,7 +134,8 @@ impl AsyncWrite for Socket {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.stream {
-            Stream::Tcp(tcp) => Pin::new(&mut &*tcp.stream).poll_close(cx),
+            // `Async` would only flush.
+            Stream::Tcp(tcp) => Poll::Ready(tcp.stream.get_ref().shutdown(Shutdown::Write)),
             Stream::Upgraded(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

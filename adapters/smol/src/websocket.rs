@@ -126,15 +126,16 @@ impl WebSocket {
     /// Puts a message behind those that wait to be flushed.
     pub(crate) fn feed(&mut self, message: Bytes) -> Result<(), Error> {
         self.unflushed = true;
-        self.backlog += message.len();
-        self.fresh += message.len();
-        self.framing.feed(Message::Binary(message))
+        let (backlog, length) = (self.backlog, message.len());
+        self.backlog += length;
+        self.fresh += length;
+        self.framing.feed(Message::Binary(message), backlog)
     }
 
     /// Puts a ping behind the messages that wait to be flushed.
     pub(crate) fn ping(&mut self) -> Result<(), Error> {
         self.unflushed = true;
-        self.framing.feed(Message::Ping(Bytes::new()))
+        self.framing.feed(Message::Ping(Bytes::new()), self.backlog)
     }
 
     /// Whether more may be caused: not while the peer leaves what it was sent unread.
@@ -186,10 +187,18 @@ impl WebSocket {
             if self.closed_by_peer {
                 poll_fn(|cx| self.framing.poll_flush(cx)).await?;
             } else {
-                self.framing.feed(Message::Close(Some(frame)))?;
+                self.framing.feed(Message::Close(Some(frame)), self.backlog)?;
                 poll_fn(|cx| self.framing.poll_flush(cx)).await?;
             }
-            while let Some(received) = poll_fn(|cx| self.framing.poll_next(cx)).await {
+            let mut next = poll_fn(|cx| {
+                let next = self.framing.poll_next(cx);
+                if next.is_pending() {
+                    // Many may wait for the goodbye of their peers at once.
+                    self.framing.rest_closing();
+                }
+                next
+            });
+            while let Some(received) = (&mut next).await {
                 match received {
                     Ok(Message::Close(_)) => return Ok(()),
                     // A peer that never pauses must not get its thread to itself.

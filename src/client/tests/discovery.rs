@@ -210,15 +210,11 @@ fn what_a_web_wire_server_may_refuse_with_decides_nothing() {
 }
 
 /// A server of all versions whose preflight names 1.5 goes on taking the client for one of 1.5,
-/// whose heartbeats tell nothing.
+/// whose heartbeats tell nothing. Its answer to the preflight may have been lost, or have been given
+/// to another client of the same address.
 #[test]
-fn a_server_that_named_1_x_may_answer_like_one() {
-    for (preflight, expected) in [
-        (NAMES_1_5, Some(Err(RequestError::Protocol))),
-        (NAMES_1_4, Some(Err(RequestError::Protocol))),
-        (ANSWERS_400, None),
-        (NO_ANSWER, None),
-    ] {
+fn a_server_that_may_have_named_1_x_may_answer_like_one() {
+    for preflight in [NAMES_1_5, NAMES_1_4, ANSWERS_400, NO_ANSWER] {
         let mut fixture = after(auto(), preflight);
         fixture.opened();
         CONF(&mut fixture);
@@ -229,7 +225,7 @@ fn a_server_that_named_1_x_may_answer_like_one() {
             Action::Done { id: done, outcome } if done == id => Some(outcome),
             _ => None,
         });
-        assert_eq!(outcome, expected);
+        assert_eq!(outcome, Some(Err(RequestError::Protocol)));
     }
 }
 

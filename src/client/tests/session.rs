@@ -133,6 +133,29 @@ fn passing_failures_are_tried_again_on_the_same_connection_a_few_times() {
     }
 }
 
+/// The server did not find it when first asked, and finds it when asked again.
+#[test]
+fn the_answer_to_a_second_attempt_counts_when_the_first_is_answered_late() {
+    for (first, loss) in [
+        (frame(3, 1, b""), SessionLoss::NotFound),
+        (frame(5, 1, b""), SessionLoss::Disabled),
+        (frame(0xc0, 1, b"[]"), SessionLoss::InvalidReply),
+    ] {
+        let mut fixture = Fixture::resuming(v1_4());
+        fixture.due();
+        fixture.due();
+        assert_eq!(fixture.labels(), ["Send 20 1"], "a second attempt");
+        fixture.receive(first);
+        let lost = Action::Event(Event::SessionLost(loss));
+        assert!(fixture.take().ends_with(&[lost, Action::Event(Event::Connected)]));
+        fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
+        assert_eq!(fixture.labels(), ["SessionRestored"]);
+        assert_eq!(held(&fixture), Some("KEY1"));
+        fixture.receive(frame(0xc0, 1, SESSION.as_bytes()));
+        assert!(fixture.labels().is_empty(), "two attempts, two answers");
+    }
+}
+
 fn failure_while_pausing_is_late(fixture: &mut Fixture) {
     let until = fixture.client.next_timeout();
     fixture.receive(frame(4, 1, b""));

@@ -44,6 +44,12 @@ impl Common<'_> {
     fn is_over(&self, moment: Instant) -> bool {
         self.elapsed(moment) >= self.course.end()
     }
+
+    /// Counts the signals that were never written, once all connections are finished.
+    pub(super) fn finish(&self) {
+        let mut tally = self.tally.borrow_mut();
+        tally.unwritten = self.in_flight.get().saturating_sub(tally.unanswered);
+    }
 }
 
 /// One connection, with what it still has to send.
@@ -287,6 +293,7 @@ impl<'a> Connection<'a> {
         let mut tally = common.tally.borrow_mut();
         for waiting in &self.lanes {
             if let Some(start) = waiting.take() {
+                tally.unanswered += 1;
                 tally.latency.record(now.saturating_duration_since(start));
             }
         }

@@ -99,7 +99,11 @@ fn details(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         rows.push(("Signals sent", grouped(outcome.signals.sent)));
         rows.push(("Signals received", grouped(outcome.signals.received)));
     }
-    for (name, count) in [("Unanswered", requests.unanswered), ("Never sent", requests.unsent)] {
+    for (name, count) in [
+        ("Requests unanswered", requests.unanswered),
+        ("Signals not written", outcome.signals.unwritten),
+        ("Never sent", requests.unsent),
+    ] {
         if count > 0 {
             rows.push((name, grouped(count)));
         }

@@ -67,6 +67,8 @@ pub(super) struct Exchanged {
 pub(super) struct Signals {
     pub(super) sent: u64,
     pub(super) failed: u64,
+    /// That the socket had not taken at the end.
+    pub(super) unwritten: u64,
     pub(super) per_second: f64,
     /// From the server, whenever they came.
     pub(super) received: u64,
@@ -163,6 +165,7 @@ impl Outcome {
             signals: Signals {
                 sent: tally.signals.done,
                 failed: tally.signals.failed,
+                unwritten: tally.unwritten,
                 per_second: rate(tally.signals.done_in_time),
                 received: tally.signals_received,
             },
@@ -220,9 +223,15 @@ impl Outcome {
         }
         if self.requests.unanswered > 0 {
             notes.push(format!(
-                "{} messages in flight had no answer at the end; they count in the latencies with \
+                "{} requests in flight had no answer at the end; they count in the latencies with \
                  the time they had waited",
                 grouped(self.requests.unanswered)
+            ));
+        }
+        if self.signals.unwritten > 0 {
+            notes.push(format!(
+                "{} signals were not written at the end: the server did not read",
+                grouped(self.signals.unwritten)
             ));
         }
         if self.generator.bottleneck {

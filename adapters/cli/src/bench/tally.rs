@@ -85,6 +85,8 @@ pub(super) struct Tally {
     pub(super) unsent: u64,
     /// Requests that had no answer when the run was over.
     pub(super) unanswered: u64,
+    /// Signals that the socket had not taken when the run was over.
+    pub(super) unwritten: u64,
     /// Of payloads, before the end of the measurement.
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
@@ -121,6 +123,7 @@ impl Tally {
             signals_received: 0,
             unsent: 0,
             unanswered: 0,
+            unwritten: 0,
             bytes_sent: 0,
             bytes_received: 0,
             latency: Times::new(),
@@ -168,6 +171,7 @@ impl Tally {
         self.signals_received += other.signals_received;
         self.unsent += other.unsent;
         self.unanswered += other.unanswered;
+        self.unwritten += other.unwritten;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.latency.add(&other.latency);
@@ -233,6 +237,7 @@ mod tests {
             let mut tally = Tally::new();
             tally.requests.sent = 2;
             tally.requests.done = 1;
+            (tally.unanswered, tally.unwritten) = (3, 4);
             tally.last = Duration::from_millis(millis);
             tally.latency.record(tally.last);
             tally.timeline.at(tally.last).done += 1;
@@ -243,6 +248,7 @@ mod tests {
         sum.add(one(7));
         assert_eq!((sum.requests.sent, sum.requests.done, sum.requests.failed), (4, 2, 2));
         assert_eq!(sum.requests.errors, Errors::from([("internal-error".into(), 2)]));
+        assert_eq!((sum.unanswered, sum.unwritten), (6, 8));
         assert_eq!((sum.last.as_millis(), sum.latency.histogram.len()), (7, 2));
         assert!(sum.latency.histogram.max() >= 7_000_000);
     }

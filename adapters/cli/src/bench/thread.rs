@@ -101,6 +101,7 @@ impl Thread {
         self.load(&common, &connections).await;
         let now = Instant::now();
         connections.iter().for_each(|connection| connection.finish(now));
+        common.finish();
         close(&connections).await;
         drop(connections);
         self.tell(Report::Done(Box::new(common.tally.into_inner())));
@@ -146,7 +147,6 @@ impl Thread {
             }
         };
         or(answered, or(given_up, deserted)).await;
-        common.tally.borrow_mut().unanswered = common.in_flight.get();
     }
 
     async fn halted(&self) {

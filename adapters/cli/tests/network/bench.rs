@@ -222,6 +222,20 @@ fn the_page_has_everything_and_needs_nothing_else() {
 }
 
 #[test]
+fn a_page_stays_if_there_is_nothing_new_to_tell() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("page.html");
+    fs::write(&path, "an earlier page").unwrap();
+    let ran = run(&["bench", "--html", path.to_str().unwrap(), "ws://127.0.0.1:1/"]);
+    assert_eq!(ran.code, Some(3));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "an earlier page");
+
+    let server = Server::start(&[]);
+    bench(&server, &["--count", "10", "--html", path.to_str().unwrap()]);
+    assert!(fs::read_to_string(&path).unwrap().starts_with("<!doctype html>"));
+}
+
+#[test]
 fn what_a_2_0_server_does_not_read_is_not_sent() {
     let server = Server::start(&[]);
     let url = server.url();

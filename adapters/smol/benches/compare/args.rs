@@ -26,6 +26,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
+    /// How many bytes the bare echo reads at a time under load; the default is what the WebWire server
+    /// does
+    #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) read_buffer: u32,
     /// Prints one JSON object instead of tables
     #[arg(long)]
     pub(crate) json: bool,

@@ -15,10 +15,8 @@ use std::pin::Pin;
 
 use super::process;
 
-const READ_BUFFER: usize = 4 * 1024;
-
-/// Serves on this thread until the process ends.
-pub(crate) fn serve() -> io::Result<()> {
+/// Serves on this thread until the process ends, and reads so many bytes at a time.
+pub(crate) fn serve(read_buffer: usize) -> io::Result<()> {
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -26,13 +24,13 @@ pub(crate) fn serve() -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            executor.spawn(connection(stream)).detach();
+            executor.spawn(connection(stream, read_buffer)).detach();
         }
     }))
 }
 
-async fn connection(stream: TcpStream) -> Result<(), Error> {
-    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+async fn connection(stream: TcpStream, read_buffer: usize) -> Result<(), Error> {
+    let config = WebSocketConfig::default().read_buffer_size(read_buffer);
     let socket = accept_async_with_config(stream, Some(config)).await?;
     let mut echo = Echo { socket, unflushed: false };
     poll_fn(|cx| echo.poll(cx)).await

@@ -31,8 +31,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(side: Side) -> io::Result<Self> {
-        Ok(Self { side, process: Process::start(&["--serve", side.name()])? })
+    /// Starts it. The read buffer, in bytes, is that of the bare echo; the other has its own.
+    pub(crate) fn start(side: Side, read_buffer: u32) -> io::Result<Self> {
+        let read_buffer = read_buffer.to_string();
+        let arguments = ["--serve", side.name(), "--read-buffer", &read_buffer];
+        Ok(Self { side, process: Process::start(&arguments)? })
     }
 
     pub(crate) const fn side(&self) -> Side {

@@ -30,11 +30,11 @@ pub(crate) fn compare(case: &'static Case, args: &Args) -> io::Result<Comparison
         eprintln!("{}: run {number} of {}", case.name, args.runs);
         // Who comes first changes, so that what slowly changes on the machine favours neither.
         let (bare, webwire) = if number % 2 == 1 {
-            let bare = sample(case, Side::Bare, args.seconds)?;
-            (bare, sample(case, Side::Webwire, args.seconds)?)
+            let bare = sample(case, Side::Bare, args)?;
+            (bare, sample(case, Side::Webwire, args)?)
         } else {
-            let webwire = sample(case, Side::Webwire, args.seconds)?;
-            (sample(case, Side::Bare, args.seconds)?, webwire)
+            let webwire = sample(case, Side::Webwire, args)?;
+            (sample(case, Side::Bare, args)?, webwire)
         };
         runs.push(Run { bare, webwire });
     }
@@ -42,11 +42,11 @@ pub(crate) fn compare(case: &'static Case, args: &Args) -> io::Result<Comparison
 }
 
 /// Measures one server in a new process.
-fn sample(case: &Case, side: Side, time: Duration) -> io::Result<Sample> {
-    let server = Server::start(side)?;
+fn sample(case: &Case, side: Side, args: &Args) -> io::Result<Sample> {
+    let server = Server::start(side, args.read_buffer)?;
     let mut load = Load::connect(case, &server)?;
     load.warm_up(WARM_UP)?;
-    let sample = load.measure(&server, time)?;
+    let sample = load.measure(&server, args.seconds)?;
     load.finish()?;
     Ok(sample)
 }

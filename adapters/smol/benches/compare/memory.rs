@@ -13,6 +13,9 @@ const SMALL: Case = one("small", 32);
 /// A larger one, after which a connection may give its buffers back.
 const LARGE: Case = one("large", 64 << 10);
 
+/// How many bytes the bare echo reads at a time here: few, as its buffer stays with the connection.
+pub(crate) const READ_BUFFER: u32 = 4 * 1024;
+
 /// Resident bytes of a server per idle connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
@@ -28,7 +31,7 @@ const fn one(name: &'static str, payload: usize) -> Case {
 
 /// Measures one server with that many idle connections.
 pub(crate) fn measure(side: Side, connections: u32) -> io::Result<Memory> {
-    let server = Server::start(side)?;
+    let server = Server::start(side, READ_BUFFER)?;
     let small = Traffic::new(&SMALL, side).map_err(io::Error::other)?;
     let large = Traffic::new(&LARGE, side).map_err(io::Error::other)?;
     let mut buffer = vec![0; 64 * 1024];

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::Args;
 use super::load::Sample;
 use super::measure::Comparison;
-use super::memory::Memory;
+use super::memory::{self, Memory};
 
 /// A server that is busy less than this was not what limited the throughput.
 const BUSY: f64 = 0.9;
@@ -33,8 +33,9 @@ impl Report {
 
     fn print_comparisons(&self, args: &Args) {
         println!(
-            "WebWire against a bare WebSocket echo, one thread each, on loopback.\n\
-             Median of {} runs of {:?} each, ratios within each run; {}.\n",
+            "WebWire against a bare WebSocket echo that reads {} bytes at a time, one thread each, on\n\
+             loopback. Median of {} runs of {:?} each, ratios within each run; {}.\n",
+            args.read_buffer,
             args.runs,
             args.seconds,
             load_average(),
@@ -93,6 +94,7 @@ impl Report {
         let memory = self.memory.as_ref().map(|[bare, webwire]| {
             json!({
                 "connections": args.connections,
+                "bare_read_buffer": memory::READ_BUFFER,
                 "bare": bare.small,
                 "webwire": webwire.small,
                 "ratio": webwire.small / bare.small,
@@ -103,6 +105,7 @@ impl Report {
             "runs": args.runs,
             "seconds": args.seconds.as_secs_f64(),
             "machine": load_average(),
+            "bare_read_buffer": args.read_buffer,
             "cases": cases,
             "bytes_per_idle_connection": memory,
         });
@@ -137,7 +140,11 @@ fn comparison_json(comparison: &Comparison) -> Value {
 }
 
 fn print_memory([bare, webwire]: &[Memory; 2], connections: u32) {
-    println!("Resident bytes of the server per idle connection, of {connections}.\n");
+    println!(
+        "Resident bytes of the server per idle connection, of {connections}. The bare echo reads {} \
+         bytes\nat a time here.\n",
+        memory::READ_BUFFER,
+    );
     println!("{:24}{:>10}{:>10}{:>8}", "", "bare", "webwire", "ratio");
     for (name, bare, webwire) in [
         ("after a small message", bare.small, webwire.small),

@@ -18,7 +18,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let args = Args::read();
     let result = match args.serve {
-        Some(side) => serve(side),
+        Some(side) => serve(side, &args),
         None => compare(&args),
     };
     match result {
@@ -30,10 +30,10 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn serve(side: Side) -> Result<(), Box<dyn Error>> {
+fn serve(side: Side, args: &Args) -> Result<(), Box<dyn Error>> {
     process::end_with_parent();
     match side {
-        Side::Bare => Ok(bare::serve()?),
+        Side::Bare => Ok(bare::serve(args.read_buffer as usize)?),
         Side::Webwire => webwire::serve(),
     }
 }

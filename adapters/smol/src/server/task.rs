@@ -301,12 +301,20 @@ impl<'a, H: Handler> Task<'a, H> {
         Poll::Pending
     }
 
-    /// What others and the client want. `drained`: the client was just asked.
+    /// What others and the client want, by turns if there is always more of both. `drained`: the
+    /// client was just asked.
     fn poll_sources(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
+        let clients_turn = !drained && !self.taken.is_multiple_of(2);
+        if clients_turn && let Poll::Ready(incoming) = self.poll_incoming(cx) {
+            return Poll::Ready(Wake::Incoming(incoming));
+        }
         if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
             return Poll::Ready(Wake::Input(input));
         }
-        if drained { Poll::Pending } else { self.poll_incoming(cx).map(Wake::Incoming) }
+        if drained || clients_turn {
+            return Poll::Pending;
+        }
+        self.poll_incoming(cx).map(Wake::Incoming)
     }
 
     /// What the client sends, if it may be taken. A part of a message is a sign of life as well.

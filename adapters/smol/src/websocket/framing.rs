@@ -11,12 +11,17 @@ use smol::io::{AsyncRead, AsyncWrite};
 use crate::socket::Socket;
 use crate::spare::Spares;
 
-/// How much is read at a time.
+/// How many bytes are read at a time, and how many a message has from which on more are.
+///
+/// What is read first is cleared, so that most messages want a small buffer, and large ones few
+/// calls of the system.
 pub(super) const READ_BUFFER: usize = 8 * 1024;
+const LARGE_READ_BUFFER: usize = 32 * 1024;
+const LARGE_MESSAGE: usize = 16 * 1024;
 
 thread_local! {
-    /// Server's framing that no connection needs at the moment.
-    static SPARES: Spares<Box<WebSocketContext>> = const { Spares::new() };
+    /// Server's framing that no connection needs at the moment, with small and large buffers.
+    static SPARES: [Spares<Box<WebSocketContext>>; 2] = const { [Spares::new(), Spares::new()] };
 }
 
 /// Makes frames of messages and messages of frames.
@@ -27,8 +32,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Framing {
     socket: Socket,
-    role: Role,
-    max_message_size: usize,
+    wanted: Wanted,
     context: Option<Box<WebSocketContext>>,
     /// About how many bytes of buffers the context has.
     size: usize,
@@ -40,6 +44,17 @@ pub(super) struct Framing {
     received: u64,
     /// Whether nothing more comes.
     ended: bool,
+    /// Whether nothing more is written.
+    mute: bool,
+}
+
+/// What a connection needs for its frames.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    role: Role,
+    max_message_size: usize,
+    /// Whether the last message was large, as the next may be.
+    large: bool,
 }
 
 impl Framing {
@@ -48,18 +63,18 @@ impl Framing {
         let read_before = (read.len() as u64).wrapping_sub(socket.read());
         let mut framing = Self {
             socket,
-            role,
-            max_message_size,
+            wanted: Wanted { role, max_message_size, large: false },
             context: None,
             size: 0,
             read_before,
             received: 0,
             ended: false,
+            mute: false,
         };
         if !read.is_empty() {
             framing.size = 2 * READ_BUFFER + read.len();
-            let context =
-                WebSocketContext::from_partially_read(read, role, config(max_message_size));
+            let config = framing.wanted.config();
+            let context = WebSocketContext::from_partially_read(read, role, config);
             framing.context = Some(Box::new(context));
         }
         framing
@@ -96,11 +111,13 @@ impl Framing {
         }
     }
 
-    /// Puts a message behind those that wait to be flushed.
-    pub(super) fn feed(&mut self, message: Message) -> Result<(), Error> {
-        self.size = self.size.max(2 * READ_BUFFER + message.len());
+    /// Puts a message behind those that wait to be flushed, of which `backlog` bytes were fed.
+    pub(super) fn feed(&mut self, message: Message, backlog: usize) -> Result<(), Error> {
+        let size = 2 * READ_BUFFER + backlog + message.len();
         let (context, mut socket) = self.parts(None);
-        match context.write(&mut socket, message) {
+        let written = context.write(&mut socket, message);
+        self.size = self.size.max(size);
+        match written {
             Ok(()) => Ok(()),
             // It waits.
             Err(error) if would_block(&error) => Ok(()),
@@ -121,13 +138,31 @@ impl Framing {
 
     /// Gives the buffers up if they are empty. Nothing may wait to be flushed.
     pub(super) fn rest(&mut self) {
-        let read = self.socket.read().wrapping_add(self.read_before);
-        if self.ended || self.received != read {
+        if !self.has_read_all() {
             return;
         }
         if let Some(context) = self.context.take_if(|context| context.can_write()) {
             self.give_up(context);
         }
+    }
+
+    /// The same for good: what comes is still read, but nothing is written from now on. To be called
+    /// when a close frame was flushed, while that of the peer is awaited.
+    ///
+    /// Whoever frames what comes next does not know of the close frame and would answer pings, and
+    /// the close frame of the peer.
+    pub(super) fn rest_closing(&mut self) {
+        if self.has_read_all() {
+            self.mute = true;
+            self.context = None;
+            self.size = 0;
+        }
+    }
+
+    /// Whether all that was read has been given out as messages.
+    fn has_read_all(&self) -> bool {
+        let read = self.socket.read().wrapping_add(self.read_before);
+        !self.ended && self.received == read
     }
 
     /// Whether there are no buffers.
@@ -136,30 +171,22 @@ impl Framing {
         self.context.is_none()
     }
 
-    fn give_up(&mut self, context: Box<WebSocketContext>) {
-        if self.role == Role::Server {
-            // If the thread ends, nobody needs it any more.
-            let _ = SPARES.try_with(|spares| spares.keep(self.size, context));
-        }
-        self.size = 0;
+    /// About how many bytes the buffers have.
+    #[cfg(test)]
+    pub(super) const fn size(&self) -> usize {
+        self.size
     }
 
-    /// What another connection has given up, or something new; and about how large it is.
-    fn take_up(role: Role, max_message_size: usize) -> (usize, Box<WebSocketContext>) {
-        let spare = match role {
-            Role::Server => SPARES.try_with(Spares::take).ok().flatten(),
-            Role::Client => None,
-        };
-        let same = |context: &WebSocketContext| {
-            context.get_config().max_message_size == Some(max_message_size)
-        };
-        match spare {
-            Some((size, context)) if same(&context) => (size, context),
-            _ => {
-                let context = WebSocketContext::new(role, config(max_message_size));
-                (2 * READ_BUFFER, Box::new(context))
-            }
+    fn give_up(&mut self, context: Box<WebSocketContext>) {
+        if self.wanted.role == Role::Server {
+            let large = context.get_config().read_buffer_size > READ_BUFFER;
+            // If the thread ends, nobody needs it any more.
+            let _ = SPARES.try_with(|[small_ones, large_ones]| {
+                let spares = if large { large_ones } else { small_ones };
+                spares.keep(self.size, context);
+            });
         }
+        self.size = 0;
     }
 
     /// What makes and reads frames, and the socket for it. Without `cx`, nothing is read from the
@@ -171,12 +198,12 @@ impl Framing {
         let context = match &mut self.context {
             Some(context) => context,
             none => {
-                let (size, context) = Self::take_up(self.role, self.max_message_size);
+                let (size, context) = self.wanted.take_up();
                 self.size = size;
                 none.insert(context)
             }
         };
-        (context, Bridge { socket: &mut self.socket, cx })
+        (context, Bridge { socket: &mut self.socket, mute: self.mute, cx })
     }
 
     /// Counts the bytes of a message, in one frame with the shortest header (RFC 6455 §5.2).
@@ -187,23 +214,55 @@ impl Framing {
             126..=0xffff => 4,
             _ => 10,
         };
-        let mask = if self.role == Role::Server { 4 } else { 0 };
+        let mask = if self.wanted.role == Role::Server { 4 } else { 0 };
         self.received = self.received.wrapping_add(header + mask + length as u64);
         self.size = self.size.max(2 * READ_BUFFER + length);
+        self.wanted.large = length >= LARGE_MESSAGE;
     }
 }
 
-fn config(max_message_size: usize) -> Option<WebSocketConfig> {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(Some(max_message_size))
-        .max_frame_size(Some(max_message_size));
-    Some(config)
+impl Wanted {
+    /// What another connection has given up, or something new; and about how large it is.
+    fn take_up(self) -> (usize, Box<WebSocketContext>) {
+        let spare = match self.role {
+            Role::Server => SPARES
+                .try_with(|[small_ones, large_ones]| {
+                    if self.large { large_ones } else { small_ones }.take()
+                })
+                .ok()
+                .flatten(),
+            Role::Client => None,
+        };
+        let same = |context: &WebSocketContext| {
+            context.get_config().max_message_size == Some(self.max_message_size)
+        };
+        match spare {
+            Some((size, context)) if same(&context) => (size, context),
+            _ => {
+                let context = WebSocketContext::new(self.role, self.config());
+                (2 * self.read_buffer(), Box::new(context))
+            }
+        }
+    }
+
+    const fn read_buffer(self) -> usize {
+        if self.large { LARGE_READ_BUFFER } else { READ_BUFFER }
+    }
+
+    fn config(self) -> Option<WebSocketConfig> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(self.read_buffer())
+            .max_message_size(Some(self.max_message_size))
+            .max_frame_size(Some(self.max_message_size));
+        Some(config)
+    }
 }
 
 /// A socket for those who do not know of tasks.
 struct Bridge<'a, 'b, 'c> {
     socket: &'a mut Socket,
+    /// Whether what is written is dropped.
+    mute: bool,
     cx: Option<&'b mut Context<'c>>,
 }
 
@@ -231,6 +290,9 @@ impl Read for Bridge<'_, '_, '_> {
 
 impl Write for Bridge<'_, '_, '_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.mute {
+            return Ok(buffer.len());
+        }
         self.now(|socket, cx| socket.poll_write(cx, buffer))
     }
 

@@ -1,4 +1,4 @@
-use smol::future::zip;
+use smol::future::{or, poll_once, zip};
 use smol::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -130,6 +130,25 @@ fn one_after_another_uses_the_same_buffers() {
 }
 
 #[test]
+fn all_that_waits_counts_as_memory_that_is_left_to_others() {
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        let message = Bytes::from(vec![7; 60_000]);
+        for messages in [1, 20] {
+            assert!(socket.framing.rests());
+            for _ in 0..messages {
+                socket.feed(message.clone()).unwrap();
+            }
+            let all = messages * message.len();
+            assert!(socket.framing.size() > all, "{} for {all}", socket.framing.size());
+            let mut received = vec![0; messages * (4 + message.len())];
+            let (read, ()) = zip(client.read_exact(&mut received), flush(&mut socket)).await;
+            read.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_close_frame_is_answered_after_a_rest() {
     smol::block_on(async {
         let (mut socket, mut client) = pair().await;
@@ -144,6 +163,29 @@ fn a_close_frame_is_answered_after_a_rest() {
 }
 
 #[test]
+fn nothing_is_kept_or_sent_while_the_close_frame_of_the_peer_is_awaited() {
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        client.write_all(&frame(0x82, b"hello")).await.unwrap();
+        assert_eq!(message(&mut socket).await, "hello");
+        let mut closing = Box::pin(socket.close(1001, "bye", Duration::from_secs(60)));
+        let mut received = vec![0; 7];
+        let first = client.read_exact(&mut received);
+        zip(async { first.await.unwrap() }, poll_once(&mut closing)).await;
+        assert_eq!(received, b"\x88\x05\x03\xe9bye");
+        for unanswered in [frame(0x82, b"too late"), frame(0x89, b"ping"), frame(0x88, b"\x03\xe9")]
+        {
+            assert!(poll_once(&mut closing).await.is_none());
+            client.write_all(&unanswered).await.unwrap();
+        }
+        closing.await;
+        received.clear();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"");
+    });
+}
+
+#[test]
 fn what_came_with_the_handshake_is_read_first() {
     smol::block_on(async {
         let (mut socket, client) = opened(frame(0x82, b"early")).await;
@@ -154,5 +196,24 @@ fn what_came_with_the_handshake_is_read_first() {
         assert!(socket.framing.rests());
         drop(client);
         assert!(matches!(next(&mut socket).await, Incoming::Failed(_)));
+    });
+}
+
+#[test]
+fn a_peer_that_broke_the_rules_sees_the_end_before_it_closes() {
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        client.write_all(&frame(0x83, b"no such kind")).await.unwrap();
+        assert!(matches!(next(&mut socket).await, Incoming::Failed(_)));
+        let mut received = Vec::new();
+        // The socket is dropped after this time at the latest, which would end it as well.
+        let closing = socket.close(1002, "bye", Duration::from_secs(10));
+        let read = async { client.read_to_end(&mut received).await.is_ok() };
+        let gave_up = async {
+            closing.await;
+            false
+        };
+        assert!(or(read, gave_up).await, "only when the server had waited long enough");
+        assert_eq!(received, b"\x88\x05\x03\xeabye");
     });
 }

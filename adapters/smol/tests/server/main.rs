@@ -11,6 +11,7 @@ mod coalescing;
 mod crowds;
 mod executors;
 mod failures;
+mod fairness;
 mod frames;
 #[cfg(unix)]
 mod headless;

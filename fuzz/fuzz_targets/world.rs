@@ -1,0 +1,11 @@
+//! The simulated world, with the input in the place of chance.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use wwr_world::{Dice, Lines, run};
+
+fuzz_target!(|input: &[u8]| {
+    if let Some(violation) = run(Dice::from_bytes(input), Lines::Dropped).violation {
+        panic!("{violation}");
+    }
+});

@@ -1,0 +1,201 @@
+//! Runs simulated worlds, as many as wanted, and tells what they came across.
+//!
+//! ```text
+//! cargo run --release --example simulate -- --seeds 1000000
+//! cargo run --release --example simulate -- --seed 42 --trace
+//! ```
+//!
+//! Ends with exit code 1 at the first world in which something does not hold, and says how to
+//! repeat it.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use wwr_world::{Coverage, Dice, Invariant, Lines, Report, Violation, run};
+
+/// Runs simulated worlds: one seed is one world, bit for bit.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How many worlds to run.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The seed of the first.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Runs the world of this seed alone.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Prints all that happens, with --seed.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// How many worlds run at a time.
+    #[arg(long, default_value_t = 1)]
+    jobs: u64,
+    /// Runs each so many-th world twice, to see that it is the same; 0 for none.
+    #[arg(long, default_value_t = 64)]
+    twice: u64,
+    /// Goes on after a violation, and counts them by what did not hold.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// How many lines before the end of a failed world are shown.
+const LAST_LINES: usize = 40;
+
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// What all worlds came across together.
+#[derive(Debug, Default)]
+struct Total {
+    worlds: u64,
+    events: u64,
+    simulated: Duration,
+    coverage: Coverage,
+    violations: Vec<(u64, Violation)>,
+    told: Option<Instant>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // What panics is told by the report.
+    std::panic::set_hook(Box::new(|_| {}));
+    match args.seed {
+        Some(seed) => one(seed, args.trace),
+        None => many(&args),
+    }
+}
+
+fn one(seed: u64, shown: bool) -> ExitCode {
+    let lines = if shown { Lines::Kept } else { Lines::Dropped };
+    let report = run(Dice::seeded(seed), lines);
+    report.trace.iter().for_each(|line| println!("{line}"));
+    println!(
+        "seed {seed}: {} events in {:.1} s of simulated time, fingerprint {:016x}",
+        report.events,
+        report.simulated.as_secs_f64(),
+        report.fingerprint
+    );
+    match report.violation {
+        Some(violation) => {
+            println!("{violation}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
+}
+
+/// The world of a seed, and whether it is the same again.
+fn checked(seed: u64, twice: u64) -> Report {
+    let mut report = run(Dice::seeded(seed), Lines::Dropped);
+    if twice > 0 && seed.is_multiple_of(twice) && report.violation.is_none() {
+        let again = run(Dice::seeded(seed), Lines::Dropped);
+        if again.fingerprint != report.fingerprint {
+            let text = "the second run of the seed is another".into();
+            report.violation = Some(Violation { invariant: Invariant::SameTrace, text });
+        }
+    }
+    report
+}
+
+fn many(args: &Args) -> ExitCode {
+    let (next, stop) = (AtomicU64::new(args.from), AtomicBool::new(false));
+    let end = args.from.saturating_add(args.seeds);
+    let began = Instant::now();
+    let total = Mutex::new(Total::default());
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let report = checked(seed, args.twice);
+                    let Ok(mut total) = total.lock() else { return };
+                    total.add(seed, report);
+                    if !total.violations.is_empty() && !args.keep_going {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    total.tell(args.seeds, began);
+                }
+            });
+        }
+    });
+    let Ok(total) = total.into_inner() else { return ExitCode::FAILURE };
+    total.print(began);
+    match total.violations.first() {
+        Some((seed, _)) => {
+            show(*seed);
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, report: Report) {
+        self.worlds += 1;
+        self.events += report.events;
+        self.simulated += report.simulated;
+        self.coverage.merge(&report.coverage);
+        if let Some(violation) = report.violation {
+            eprintln!("seed {seed}: {violation}");
+            self.violations.push((seed, violation));
+        }
+    }
+
+    fn tell(&mut self, seeds: u64, began: Instant) {
+        let now = Instant::now();
+        if self.told.is_some_and(|told| now - told < PROGRESS) {
+            return;
+        }
+        self.told = Some(now);
+        eprintln!(
+            "{} of {seeds} worlds, {:.0}/s, {} violations",
+            self.worlds,
+            self.worlds as f64 / (now - began).as_secs_f64().max(0.001),
+            self.violations.len()
+        );
+    }
+
+    fn print(&self, began: Instant) {
+        let seconds = began.elapsed().as_secs_f64();
+        println!("{}", self.coverage);
+        println!(
+            "{} worlds in {seconds:.1} s ({:.0}/s), {:.1} days of simulated time, {} events, {} \
+             faults injected, {} different things seen",
+            self.worlds,
+            self.worlds as f64 / seconds.max(0.001),
+            self.simulated.as_secs_f64() / 86_400.0,
+            self.events,
+            self.coverage.faults(),
+            self.coverage.len()
+        );
+        for invariant in Invariant::ALL {
+            let of_it = self.violations.iter().filter(|(_, found)| found.invariant == invariant);
+            let seeds: Vec<_> = of_it.map(|(seed, _)| *seed).collect();
+            if let [first, ..] = seeds[..] {
+                println!(
+                    "{invariant}: violated in {} worlds, first in that of seed {first}",
+                    seeds.len()
+                );
+            }
+        }
+    }
+}
+
+/// Shows how a world failed, and how to repeat it.
+fn show(seed: u64) {
+    let report = run(Dice::seeded(seed), Lines::Kept);
+    let hidden = report.trace.len().saturating_sub(LAST_LINES);
+    println!("\nseed {seed}, the last {LAST_LINES} lines of {}:", report.trace.len());
+    report.trace.iter().skip(hidden).for_each(|line| println!("{line}"));
+    if let Some(violation) = report.violation {
+        println!("\n{violation}");
+    }
+    println!("\nto repeat it: cargo run --release --example simulate -- --seed {seed} --trace");
+}

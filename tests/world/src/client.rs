@@ -1,0 +1,353 @@
+//! A client: the machine, its host, and an application that knows what it asked for.
+
+mod acts;
+mod checks;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use wwr::client::{Action, Client, Config, Event as Told, RequestId, Status};
+use wwr::preflight::{Answer, ProbeFailed};
+use wwr::wire::Kind;
+use wwr::{Actions, Instant, SessionKey};
+
+pub(crate) use self::acts::{REQUEST_TIMEOUT, any_key};
+use crate::clock::Clock;
+use crate::coverage::{Effect, Fact, LinkState};
+use crate::event::{ClientId, Event, ServerId};
+use crate::faults::Fault;
+use crate::invariants::Invariant;
+use crate::ledger::Token;
+use crate::network::{Packet, Peer, SocketId, Way};
+use crate::stage::Stage;
+use crate::trace::{Who, describe, is_reply};
+
+/// What the host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Nothing,
+    Probing(u64),
+    Dialing(SocketId),
+    Open(SocketId),
+}
+
+/// What the application asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Request(Token),
+    Restore(SessionKey),
+    CloseSession,
+}
+
+/// A call without an outcome.
+#[derive(Debug)]
+struct Open {
+    call: Call,
+    deadline: Instant,
+    sent: bool,
+    cancelled: bool,
+}
+
+/// The settings of a client that are checked from outside.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) max_pending: usize,
+    pub(crate) max_queued_bytes: usize,
+    /// Finds its way to every server, and back.
+    pub(crate) is_versatile: bool,
+}
+
+pub(crate) struct Node {
+    id: ClientId,
+    pub(crate) settings: Settings,
+    pub(crate) machine: Client,
+    pub(crate) clock: Clock,
+    /// The server it usually goes to.
+    pub(crate) home: ServerId,
+    /// Always goes there.
+    pub(crate) is_settled: bool,
+    /// The server of the latest preflight.
+    target: ServerId,
+    servers: usize,
+    out: Actions<Action>,
+    host: Host,
+    attempts: u64,
+    open: BTreeMap<RequestId, Open>,
+    /// How many signals came, and went, on the socket there is.
+    signals: u64,
+    signals_sent: u64,
+    /// Asked for its session on the socket there is.
+    resumes: bool,
+    link: LinkState,
+    /// How the latest restoration ended.
+    pub(crate) restored: Option<wwr::client::Outcome>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        id: ClientId,
+        settings: Settings,
+        seed: u64,
+        home: ServerId,
+        servers: usize,
+    ) -> Self {
+        Self {
+            id,
+            machine: Client::new(settings.config.clone(), seed),
+            settings,
+            clock: Clock::default(),
+            home,
+            is_settled: false,
+            target: home,
+            servers,
+            out: Actions::new(),
+            host: Host::Nothing,
+            attempts: 0,
+            open: BTreeMap::new(),
+            signals: 0,
+            signals_sent: 0,
+            resumes: false,
+            link: LinkState::Idle,
+            restored: None,
+        }
+    }
+
+    const fn who(&self) -> Who {
+        Who::Client(self.id)
+    }
+
+    /// The socket, open or about to be.
+    pub(crate) const fn socket(&self) -> Option<SocketId> {
+        match self.host {
+            Host::Dialing(socket) | Host::Open(socket) => Some(socket),
+            Host::Nothing | Host::Probing(_) => None,
+        }
+    }
+
+    /// Whether something will come of it by itself, other than heartbeats.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self.machine.status() {
+            Status::Connecting | Status::Waiting => true,
+            Status::Idle | Status::Connected | Status::Closed => !self.open.is_empty(),
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.machine.status() == Status::Connected
+    }
+
+    /// When something is due, by the world's clock.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.machine.next_timeout().map(|next| self.clock.when(next))
+    }
+
+    fn pick(&mut self, stage: &mut Stage) -> ServerId {
+        if !self.is_settled && stage.dice.chance(10) {
+            stage.count(Fact::Fault(Fault::Rebalance));
+            return stage.dice.index(self.servers).unwrap_or(self.home);
+        }
+        self.home
+    }
+}
+
+/// The host.
+impl Node {
+    pub(crate) fn probed(
+        &mut self,
+        attempt: u64,
+        answer: Result<Answer, ProbeFailed>,
+        stage: &mut Stage,
+    ) {
+        if self.host == Host::Probing(attempt) {
+            self.host = Host::Nothing;
+            let now = self.clock.read(stage.now);
+            self.machine.handle_probed(now, answer, &mut self.out);
+            self.carry_out(stage);
+        }
+    }
+
+    pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
+        if self.socket() != Some(socket) {
+            if matches!(packet, Packet::Close | Packet::Refused(_)) {
+                stage.network.forget(socket);
+            }
+            return;
+        }
+        match packet {
+            Packet::Opened => {
+                self.host = Host::Open(socket);
+                (self.signals, self.signals_sent, self.resumes) = (0, 0, false);
+                let now = self.clock.read(stage.now);
+                self.machine.handle_opened(now, &mut self.out);
+            }
+            Packet::Frame(frame) | Packet::Text(frame) => return self.read(socket, frame, stage),
+            Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
+            Packet::Refused(Some(status)) => {
+                stage.network.forget(socket);
+                self.host = Host::Nothing;
+                let now = self.clock.read(stage.now);
+                self.machine.handle_refused(now, status, &mut self.out);
+            }
+            Packet::Refused(None) | Packet::Close => {
+                stage.network.forget(socket);
+                return self.lose(socket, stage);
+            }
+            Packet::Open | Packet::Pong => {}
+        }
+        self.carry_out(stage);
+    }
+
+    fn read(&mut self, socket: SocketId, frame: Bytes, stage: &mut Stage) {
+        let now = self.clock.read(stage.now);
+        let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
+        let answered = kind.filter(|kind| is_reply(*kind)).and_then(|_| self.call_of(&frame));
+        let is_connected = self.is_connected();
+        self.machine.handle_message(now, frame.clone(), &mut self.out);
+        let seen = self.out.iter().next().map_or(Effect::Nothing, effect_of);
+        stage.count(Fact::ToClient(kind.map_or(256, |kind| u16::from(kind.as_byte())), seen));
+        self.carry_out(stage);
+        if let Some(id) = answered
+            && is_connected
+        {
+            let (who, ended) = (self.who(), !self.open.contains_key(&id));
+            stage.check(ended, Invariant::TrueOutcome, || {
+                format!("{who}: {id} goes on after its answer on #{socket}: {}", describe(&frame))
+            });
+        }
+    }
+
+    /// The socket is gone.
+    pub(crate) fn lose(&mut self, socket: SocketId, stage: &mut Stage) {
+        if self.socket() == Some(socket) {
+            self.host = Host::Nothing;
+            let now = self.clock.read(stage.now);
+            self.machine.handle_disconnect(now, &mut self.out);
+            self.carry_out(stage);
+        }
+    }
+
+    pub(crate) fn due(&mut self, stage: &mut Stage) {
+        let now = self.clock.shown(stage.now);
+        if self.machine.next_timeout().is_some_and(|next| next <= now) {
+            let now = self.clock.read(stage.now);
+            self.machine.handle_timeout(now, &mut self.out);
+            let (next, latest, who) =
+                (self.machine.next_timeout(), self.clock.latest(), self.who());
+            stage.check(next.is_none_or(|next| next > latest), Invariant::DeadlinesForward, || {
+                format!("{who}: {next:?} is not after {latest:?}")
+            });
+            self.carry_out(stage);
+        }
+        self.check_deadlines(now, stage);
+    }
+
+    /// The host calls too early: nothing comes of it.
+    pub(crate) fn call_early(&mut self, stage: &mut Stage) {
+        if self.machine.next_timeout().is_some_and(|next| next <= self.clock.shown(stage.now)) {
+            return;
+        }
+        let now = self.clock.read(stage.now);
+        self.machine.handle_timeout(now, &mut self.out);
+        let (who, silent) = (self.who(), self.out.is_empty());
+        stage.check(silent, Invariant::DeadlinesForward, || {
+            format!("{who}: a timeout too early does something")
+        });
+        self.carry_out(stage);
+    }
+
+    fn carry_out(&mut self, stage: &mut Stage) {
+        while let Some(action) = self.out.pop() {
+            match action {
+                Action::Probe => self.probe(stage),
+                Action::Dial => self.dial(stage),
+                Action::Send(frame) => self.send(frame, stage),
+                Action::Hangup => self.hang_up(stage),
+                Action::Done { id, outcome } => self.done(id, outcome, stage),
+                Action::Event(event) => self.told(event, stage),
+            }
+        }
+        self.look_at(stage);
+    }
+
+    fn expect_host(&self, expected: Host, stage: &mut Stage) {
+        let (who, host) = (self.who(), self.host);
+        stage.check(host == expected, Invariant::CallsAreHonoured, || {
+            format!("{who}: has {host:?}, not {expected:?}")
+        });
+    }
+
+    fn probe(&mut self, stage: &mut Stage) {
+        self.expect_host(Host::Nothing, stage);
+        self.attempts += 1;
+        let (client, attempt) = (self.id, self.attempts);
+        self.host = Host::Probing(attempt);
+        self.target = self.pick(stage);
+        let server = self.target;
+        stage.note(self.who(), attempt, || format!("asks server {server} for its version"));
+        if !self.is_settled && stage.dice.chance(2) {
+            stage.is_deceptive = true;
+            return stage.count(Fact::Fault(Fault::ProbeLost));
+        }
+        let delay = stage.network.delay(&mut stage.dice);
+        stage.after(delay, Event::Probe { client, attempt, server });
+    }
+
+    fn dial(&mut self, stage: &mut Stage) {
+        self.expect_host(Host::Nothing, stage);
+        if self.machine.dialect() == wwr::Dialect::Unknown && self.is_settled {
+            self.target = self.home;
+        } else if stage.dice.chance(10) {
+            self.target = self.pick(stage);
+        }
+        let socket = stage.network.open(stage.now, Peer::Client(self.id), self.target);
+        let target = self.target;
+        stage.note(self.who(), socket, || format!("opens #{socket} to server {target}"));
+        self.host = Host::Dialing(socket);
+        stage.send(self.who(), socket, Way::Up, Packet::Open);
+    }
+
+    fn send(&mut self, frame: Bytes, stage: &mut Stage) {
+        let Host::Open(socket) = self.host else {
+            let who = self.who();
+            return stage.check(false, Invariant::SilentAfterClose, || {
+                format!("{who}: sends without a socket: {}", describe(&frame))
+            });
+        };
+        let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
+        if kind.is_some_and(Kind::requires_reply) {
+            self.sends(socket, &frame, stage);
+        }
+        if kind == Some(Kind::RestoreSession) && !self.is_connected() {
+            self.resumes = true;
+        }
+        stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+    }
+
+    fn hang_up(&mut self, stage: &mut Stage) {
+        let (who, has_any) = (self.who(), self.host != Host::Nothing);
+        stage.check(has_any, Invariant::CallsAreHonoured, || format!("{who}: nothing to hang up"));
+        if let Some(socket) = self.socket() {
+            stage.send(who, socket, Way::Up, Packet::Close);
+        }
+        self.host = Host::Nothing;
+    }
+
+    /// Which call a message is about.
+    fn call_of(&self, frame: &[u8]) -> Option<RequestId> {
+        let bytes = frame.get(1..9)?;
+        self.open.keys().find(|id| id.identifier().as_bytes()[..] == *bytes).copied()
+    }
+}
+
+const fn effect_of(action: &Action) -> Effect {
+    match action {
+        Action::Probe | Action::Dial => Effect::Nothing,
+        Action::Send(_) => Effect::Sent,
+        Action::Hangup => Effect::Hangup,
+        Action::Done { outcome: Ok(_), .. } => Effect::Done,
+        Action::Done { outcome: Err(_), .. } => Effect::Failed,
+        Action::Event(Told::Oddity(_)) => Effect::Oddity,
+        Action::Event(_) => Effect::Event,
+    }
+}

@@ -1,0 +1,284 @@
+//! What holds for a client: each call has one outcome, and that is true.
+
+use wwr::client::{
+    DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status,
+};
+use wwr::wire::{DecodeError, Kind};
+use wwr::{Dialect, Instant, SessionKey, server};
+
+use super::{Call, Host, Node, Open};
+use crate::application::{NEWS, leading_number};
+use crate::coverage::{Fact, LinkState};
+use crate::invariants::Invariant;
+use crate::ledger::Token;
+use crate::network::SocketId;
+use crate::stage::Stage;
+use crate::store::short;
+
+impl Node {
+    /// A machine was called: its bounds, and where it stands.
+    pub(super) fn look_at(&mut self, stage: &mut Stage) {
+        let link = match (self.machine.status(), self.host) {
+            (Status::Idle, _) => LinkState::Idle,
+            (Status::Closed, _) => LinkState::Closed,
+            (Status::Waiting, _) => LinkState::Waiting,
+            (Status::Connected, _) => LinkState::Ready,
+            (Status::Connecting, Host::Open(_)) if self.resumes => LinkState::Resuming,
+            (Status::Connecting, Host::Open(_)) => LinkState::AwaitingConf,
+            (Status::Connecting, Host::Dialing(_)) => LinkState::Dialing,
+            (Status::Connecting, Host::Probing(_) | Host::Nothing) => LinkState::Probing,
+        };
+        if link != self.link {
+            stage.count(Fact::Link(self.link, link));
+            self.link = link;
+        }
+        let (who, host) = (self.who(), self.host);
+        let fits = match link {
+            LinkState::Idle | LinkState::Closed | LinkState::Waiting => host == Host::Nothing,
+            LinkState::Ready => matches!(host, Host::Open(_)),
+            _ => host != Host::Nothing,
+        };
+        stage.check(fits, Invariant::CallsAreHonoured, || format!("{who}: {link:?} with {host:?}"));
+        let (pending, bytes) = (self.machine.pending_requests(), self.machine.queued_bytes());
+        let bounded =
+            pending <= self.settings.max_pending && bytes <= self.settings.max_queued_bytes;
+        stage.check(bounded, Invariant::QueuesBounded, || {
+            format!("{who}: {pending} requests without an outcome, {bytes} bytes queued")
+        });
+        let open = self.open.len();
+        stage.check(pending == open, Invariant::OneOutcome, || {
+            format!("{who}: {open} calls have no outcome, {pending} by its account")
+        });
+    }
+
+    /// No call is without an outcome after its deadline.
+    pub(super) fn check_deadlines(&self, now: Instant, stage: &mut Stage) {
+        let late = self.open.iter().find(|(_, open)| open.deadline <= now);
+        if let Some((id, open)) = late {
+            let who = self.who();
+            stage.check(false, Invariant::OneOutcome, || format!("{who}: {id} is late: {open:?}"));
+        }
+    }
+
+    /// A message that wants a reply goes out.
+    pub(super) fn sends(&mut self, socket: SocketId, frame: &[u8], stage: &mut Stage) {
+        let who = self.who();
+        let resumes = self.resumes || !self.is_connected();
+        let open = self.call_of(frame).and_then(|id| self.open.get_mut(&id));
+        let token = match open {
+            Some(open) => {
+                let is_first = !std::mem::replace(&mut open.sent, true);
+                stage.check(is_first, Invariant::OneAnswer, || {
+                    format!("{who}: a call is sent twice: {open:?}")
+                });
+                match open.call {
+                    Call::Request(token) => Some(token),
+                    Call::Restore(_) | Call::CloseSession => None,
+                }
+            }
+            // The resumption of the session is no call of the application.
+            None if resumes => None,
+            None => {
+                let text = frame.escape_ascii().to_string();
+                return stage.check(false, Invariant::TrueOutcome, || {
+                    format!("{who}: sends what has no outcome to come: {text}")
+                });
+            }
+        };
+        if let Some(token) = token {
+            let is_first = stage.ledger.sends(token, socket);
+            stage.check(is_first, Invariant::OneAnswer, || {
+                format!("{who}: request {token} is sent twice")
+            });
+        }
+    }
+
+    pub(super) fn done(&mut self, id: RequestId, outcome: Outcome, stage: &mut Stage) {
+        let who = self.who();
+        let name = outcome.as_ref().map_or_else(name_of, |_| "Ok");
+        stage.count(Fact::Outcome(name));
+        stage.trace.note(stage.now, who, 6, name.as_bytes(), || format!("{id}: {outcome:?}"));
+        let Some(open) = self.open.remove(&id) else {
+            return stage.check(false, Invariant::OneOutcome, || {
+                format!("{who}: {id} has no outcome to come: {outcome:?}")
+            });
+        };
+        let latest = self.clock.latest();
+        let fits = match &outcome {
+            Err(RequestError::TimedOut { sent }) => *sent == open.sent && open.deadline <= latest,
+            Err(RequestError::NotSent | RequestError::TooLarge { .. }) => !open.sent,
+            Err(RequestError::Cancelled) => open.cancelled,
+            Err(RequestError::ConnectionLost) => open.sent,
+            Ok(_) => open.sent || open.call == Call::CloseSession,
+            Err(_) => open.sent,
+        };
+        stage
+            .check(fits, Invariant::TrueOutcome, || format!("{who}: {open:?} ends as {outcome:?}"));
+        match open.call {
+            Call::Request(token) => self.check_reply(token, &open, &outcome, stage),
+            Call::Restore(_) => self.restored = Some(outcome),
+            Call::CloseSession => {}
+        }
+    }
+
+    fn check_reply(&self, token: Token, open: &Open, outcome: &Outcome, stage: &mut Stage) {
+        let who = self.who();
+        let number = match outcome {
+            Ok(payload) => leading_number(payload.as_bytes()),
+            Err(RequestError::Failed(error)) => leading_number(error.message_bytes()),
+            Err(_) => None,
+        };
+        let crossed = number.is_some_and(|number| number != token as u64);
+        stage.check(!crossed, Invariant::RepliesDoNotCross, || {
+            format!("{who}: request {token} got the reply to {number:?}")
+        });
+        let entry = stage.ledger.entry(token);
+        let (reply, reached) = (entry.reply.clone(), entry.reached);
+        use server::RequestError as Said;
+        let is_true = match outcome {
+            Ok(payload) => reply.as_ref() == Some(&Ok(payload.clone())),
+            Err(RequestError::Failed(error)) => match &reply {
+                Some(Err(Said::Failed { code, message })) => {
+                    error.code() == code.as_str() && error.message() == *message
+                }
+                _ => false,
+            },
+            Err(RequestError::Internal) => {
+                matches!(reply, Some(Err(Said::Internal | Said::Protocol | Said::SessionsDisabled)))
+            }
+            Err(RequestError::Protocol) => reply == Some(Err(Said::Protocol)),
+            Err(RequestError::SessionsDisabled) => reply == Some(Err(Said::SessionsDisabled)),
+            Err(
+                RequestError::NotSent
+                | RequestError::TimedOut { sent: false }
+                | RequestError::TooLarge { .. }
+                | RequestError::ServerShutdown,
+            ) => !reached,
+            Err(
+                RequestError::ConnectionLost
+                | RequestError::Cancelled
+                | RequestError::TimedOut { sent: true },
+            ) => true,
+            Err(
+                RequestError::SessionNotFound
+                | RequestError::MaxSessionConnections
+                | RequestError::InvalidSession(_),
+            ) => false,
+        };
+        stage.check(is_true, Invariant::TrueOutcome, || {
+            format!(
+                "{who}: request {token}, {open:?}, ends as {outcome:?}, the handler said {reply:?}"
+            )
+        });
+    }
+
+    pub(super) fn told(&mut self, event: Told, stage: &mut Stage) {
+        let who = self.who();
+        stage.count(Fact::Told(name_of_event(&event)));
+        let code = name_of_event(&event);
+        stage.trace.note(stage.now, who, 7, code.as_bytes(), || format!("is told: {event:?}"));
+        match event {
+            Told::Signal(content) if content.name() == NEWS.as_bytes() => {
+                let Host::Open(socket) = self.host else { return };
+                let expected = format!("{socket}/{}", self.signals);
+                self.signals += 1;
+                let fits = content.payload() == expected.as_bytes();
+                stage.check(fits, Invariant::SignalsInOrder, || {
+                    format!(
+                        "{who}: signal {} instead of {expected}",
+                        content.payload().escape_ascii()
+                    )
+                });
+            }
+            Told::SessionCreated(session) => {
+                self.check_announced(&session.key, stage);
+                stage.ledger.session(&session.key).announced = true;
+            }
+            Told::SessionRestored(session) => {
+                let known = stage.ledger.sessions.contains_key(&session.key);
+                stage.check(known, Invariant::TrueOutcome, || {
+                    format!("{who}: restored {}, which nobody made", short(&session.key))
+                });
+            }
+            Told::Oddity(Oddity::Unreadable(error)) => {
+                let noisy = self.socket().is_some_and(|socket| stage.network.is_noisy(socket));
+                // Clients of 1.x ignore it (protocol §4.5).
+                let is_announcement = error == DecodeError::UnknownKind(Kind::AcceptConf.as_byte());
+                stage.check(
+                    noisy || is_announcement || self.is_signal_without_payload(&error),
+                    Invariant::OnlyReadable,
+                    || format!("{who}: {error}"),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// A server that did not see the preflight of a client, or forgot it, may not know that a client speaks 1.x, and
+    /// send it signals without payload, which 1.x ignores (protocol §7.2).
+    fn is_signal_without_payload(&self, error: &DecodeError) -> bool {
+        let is_signal = matches!(
+            error,
+            DecodeError::Malformed { kind: Kind::SignalBinary | Kind::SignalUtf8, .. }
+        );
+        let is_old = matches!(self.machine.dialect(), Dialect::V1_4 | Dialect::V1_5);
+        is_signal && is_old
+    }
+
+    /// A client is told of a session: if sessions are durable, the store has it.
+    fn check_announced(&self, key: &SessionKey, stage: &mut Stage) {
+        let unwanted = stage.ledger.session(key).unwanted;
+        let kept = stage.store.keeps(key);
+        let (who, durable) = (self.who(), stage.durable);
+        stage.check(!durable || unwanted || kept, Invariant::AnnouncedIsDurable, || {
+            format!("{who}: {} is announced and not stored", short(key))
+        });
+    }
+
+    /// All is quiet: nothing is left to come.
+    pub(crate) fn check_rest(&self, stage: &mut Stage) {
+        let (who, open, bytes) = (self.who(), self.open.len(), self.machine.queued_bytes());
+        let pending = self.machine.pending_requests();
+        let rests = open == 0 && bytes == 0 && pending == 0;
+        stage.check(rests, Invariant::OneOutcome, || {
+            format!("{who} at rest: {open} calls without an outcome, {bytes} bytes queued")
+        });
+    }
+}
+
+fn name_of(error: &RequestError) -> &'static str {
+    match error {
+        RequestError::Failed(_) => "Failed",
+        RequestError::Internal => "Internal",
+        RequestError::ServerShutdown => "ServerShutdown",
+        RequestError::SessionNotFound => "SessionNotFound",
+        RequestError::MaxSessionConnections => "MaxSessionConnections",
+        RequestError::SessionsDisabled => "SessionsDisabled",
+        RequestError::Protocol => "Protocol",
+        RequestError::InvalidSession(_) => "InvalidSession",
+        RequestError::TimedOut { sent: true } => "TimedOut, sent",
+        RequestError::TimedOut { sent: false } => "TimedOut, not sent",
+        RequestError::Cancelled => "Cancelled",
+        RequestError::NotSent => "NotSent",
+        RequestError::TooLarge { .. } => "TooLarge",
+        RequestError::ConnectionLost => "ConnectionLost",
+    }
+}
+
+const fn name_of_event(event: &Told) -> &'static str {
+    match event {
+        Told::Connected => "Connected",
+        Told::Disconnected { reason: DisconnectReason::Lost, .. } => "Disconnected, lost",
+        Told::Disconnected { reason: DisconnectReason::Closed, .. } => "Disconnected, closed",
+        Told::Disconnected { reason: DisconnectReason::Incompatible, .. } => {
+            "Disconnected, incompatible"
+        }
+        Told::ConnectFailed { .. } => "ConnectFailed",
+        Told::Signal(_) => "Signal",
+        Told::SessionCreated(_) => "SessionCreated",
+        Told::SessionRestored(_) => "SessionRestored",
+        Told::SessionClosed => "SessionClosed",
+        Told::SessionLost(_) => "SessionLost",
+        Told::Oddity(_) => "Oddity",
+    }
+}

@@ -1,0 +1,96 @@
+//! Chance: from a seed, or from the bytes of a fuzzer.
+
+use std::time::Duration;
+
+/// Where all chance of a world comes from. The same source gives the same world.
+#[derive(Clone, Debug)]
+pub struct Dice {
+    state: u64,
+    /// Bytes that decide for as long as there are any.
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Dice {
+    /// Chance from a seed; any seed is good.
+    pub const fn seeded(seed: u64) -> Self {
+        Self { state: seed, bytes: Vec::new(), taken: 0 }
+    }
+
+    /// Chance from bytes: each small decision takes one of them. When they are used up, it goes on
+    /// as from a seed.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self { state: 0, bytes: bytes.to_vec(), taken: 0 }
+    }
+
+    /// The generator of Steele, Lea and Flood (2014).
+    fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn take(&mut self, count: usize) -> Option<u64> {
+        let bytes = self.bytes.get(self.taken..self.taken + count)?;
+        self.taken += count;
+        Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        let count = if bound <= 256 { 1 } else { 4 };
+        if let Some(number) = self.take(count) {
+            return number % bound;
+        }
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// Any number.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.take(8).unwrap_or_else(|| self.draw())
+    }
+
+    /// Whether something happens that does so in so many cases of a hundred.
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// One of several, of which there is at least one.
+    pub(crate) fn choose<T: Copy>(&mut self, among: &[T]) -> T {
+        among[self.below(among.len() as u64) as usize]
+    }
+
+    /// The index of one of so many, if there is any.
+    pub(crate) fn index(&mut self, count: usize) -> Option<usize> {
+        (count > 0).then(|| self.below(count as u64) as usize)
+    }
+
+    /// From zero to `most`, in microseconds.
+    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+        Duration::from_micros(self.below(most.as_micros() as u64 + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_decide_as_long_as_there_are_any() {
+        let mut dice = Dice::from_bytes(&[3, 250, 0, 0, 1, 0]);
+        assert_eq!((dice.below(10), dice.below(7)), (3, 250 % 7));
+        assert_eq!(dice.below(1000), 256);
+        assert!(dice.below(1000) < 1000, "and then it goes on");
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_numbers_again() {
+        let numbers = |seed| {
+            let mut dice = Dice::seeded(seed);
+            std::array::from_fn::<_, 8, _>(|_| dice.below(1 << 40))
+        };
+        assert_eq!(numbers(7), numbers(7));
+        assert_ne!(numbers(7), numbers(8));
+    }
+}

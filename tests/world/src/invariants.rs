@@ -1,0 +1,107 @@
+//! What holds in every world, by name.
+
+use std::fmt;
+
+/// What holds, whatever happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Invariant {
+    /// Each request has one outcome, and has it by its deadline.
+    OneOutcome,
+    /// The outcome is true: a reply is what the handler said, what was "not sent" never was.
+    TrueOutcome,
+    /// Each request that reaches a server is answered once, by the one it was sent to.
+    OneAnswer,
+    /// No reply ends another request than its own.
+    RepliesDoNotCross,
+    /// The requests of a connection are handled in the order in which they were sent.
+    RequestsInOrder,
+    /// The signals of a connection arrive in order, none is lost in between, none comes twice.
+    SignalsInOrder,
+    /// The registries know what the connections hold, no less and no more.
+    RegistryIsUnion,
+    /// No session is held by more connections than allowed.
+    SessionLimit,
+    /// A session that was closed for good is never restored.
+    ClosedStaysClosed,
+    /// With durable sessions, what the client was told of can be restored until it is closed.
+    AnnouncedIsDurable,
+    /// A client holds the session that its connection does, once all is quiet.
+    SessionsAgree,
+    /// No queue is longer than configured.
+    QueuesBounded,
+    /// After a timeout was handled, the next lies ahead; one too early does nothing.
+    DeadlinesForward,
+    /// A machine whose connection is over sends nothing and asks for nothing.
+    SilentAfterClose,
+    /// A connection that is to close has done so by its deadline.
+    ShutdownEnds,
+    /// No peer of ours gets a message that it cannot read, or more than it reads.
+    OnlyReadable,
+    /// Calls that fit the state of a machine are carried out, the others refused without effect.
+    CallsAreHonoured,
+    /// When the faults are over, clients are connected again and stay it.
+    Recovery,
+    /// Peers that are gone without a word are noticed.
+    SilenceIsNoticed,
+    /// Peers that are there are not taken for gone.
+    LifeIsNoticed,
+    /// When all is over, nothing is left.
+    MemoryFloor,
+    /// The world comes to rest.
+    Termination,
+    /// No input makes a machine panic.
+    NoPanic,
+    /// The same seed gives the same trace.
+    SameTrace,
+}
+
+impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 24] = [
+        Self::OneOutcome,
+        Self::TrueOutcome,
+        Self::OneAnswer,
+        Self::RepliesDoNotCross,
+        Self::RequestsInOrder,
+        Self::SignalsInOrder,
+        Self::RegistryIsUnion,
+        Self::SessionLimit,
+        Self::ClosedStaysClosed,
+        Self::AnnouncedIsDurable,
+        Self::SessionsAgree,
+        Self::QueuesBounded,
+        Self::DeadlinesForward,
+        Self::SilentAfterClose,
+        Self::ShutdownEnds,
+        Self::OnlyReadable,
+        Self::CallsAreHonoured,
+        Self::Recovery,
+        Self::SilenceIsNoticed,
+        Self::LifeIsNoticed,
+        Self::MemoryFloor,
+        Self::Termination,
+        Self::NoPanic,
+        Self::SameTrace,
+    ];
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which it is.
+    pub invariant: Invariant,
+    /// What was seen instead.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.text)
+    }
+}

@@ -1,0 +1,83 @@
+//! What really happened to the requests and sessions, by those who know it.
+
+use std::collections::BTreeMap;
+
+use wwr::{Payload, SessionKey, server};
+
+use crate::network::SocketId;
+
+/// Which request it is: no two are the same.
+pub(crate) type Token = usize;
+
+pub(crate) type Reply = Result<Payload, server::RequestError>;
+
+/// A request of the application of a client.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// The socket it went out on.
+    pub(crate) sent: Option<SocketId>,
+    pub(crate) reached: bool,
+    /// What the handler said.
+    pub(crate) reply: Option<Reply>,
+}
+
+/// What became of a session.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Some client was told of it.
+    pub(crate) announced: bool,
+    /// Somebody wanted it closed: whether it can still be restored is open from here on.
+    pub(crate) unwanted: bool,
+}
+
+/// The truth.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) requests: Vec<Entry>,
+    /// Every session that was ever made, in the order of the making.
+    pub(crate) keys: Vec<SessionKey>,
+    pub(crate) sessions: BTreeMap<SessionKey, Known>,
+    /// The requests that went out on each socket, in order.
+    sent: BTreeMap<SocketId, Vec<Token>>,
+}
+
+impl Ledger {
+    pub(crate) fn next_token(&mut self) -> Token {
+        self.requests.push(Entry::default());
+        self.requests.len() - 1
+    }
+
+    pub(crate) fn entry(&mut self, token: Token) -> &mut Entry {
+        if token >= self.requests.len() {
+            self.requests.resize_with(token + 1, Entry::default);
+        }
+        &mut self.requests[token]
+    }
+
+    /// A request goes out; whether for the first time.
+    pub(crate) fn sends(&mut self, token: Token, socket: SocketId) -> bool {
+        self.sent.entry(socket).or_default().push(token);
+        self.entry(token).sent.replace(socket).is_none()
+    }
+
+    /// The request that went out on a socket after so many others.
+    pub(crate) fn sent_on(&self, socket: SocketId, number: usize) -> Option<Token> {
+        self.sent.get(&socket)?.get(number).copied()
+    }
+
+    pub(crate) fn session(&mut self, key: &SessionKey) -> &mut Known {
+        self.sessions.entry(key.clone()).or_default()
+    }
+
+    /// A session was made.
+    pub(crate) fn made(&mut self, key: &SessionKey) {
+        self.keys.push(key.clone());
+        self.session(key);
+    }
+
+    /// The sessions that have to be in the store if they are durable.
+    pub(crate) fn due(&self) -> impl Iterator<Item = &SessionKey> {
+        let due = self.sessions.iter().filter(|(_, known)| known.announced && !known.unwanted);
+        due.map(|(key, _)| key)
+    }
+}

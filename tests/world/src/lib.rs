@@ -1,0 +1,62 @@
+//! A simulated world for [`wwr`]: many clients and servers, all the real machines of the core, over a
+//! network and a store that are models; time is virtual, and all chance comes from one source. One
+//! seed is one run, bit for bit.
+//!
+//! Everything that can go wrong does: connections break, fall silent or crawl, servers crash and
+//! come back, some as another version, the store fails or loses its answers, clocks jump, peers send
+//! what they like. After each step the [`Invariant`]s hold, by those who know the truth. In the end
+//! the faults are over, everybody recovers, and nothing is left.
+//!
+//! * `world`: puts it together; `setup` says what it is like, `world/life` what happens in it,
+//!   `world/end` how it ends; `faults` names what goes wrong.
+//! * `client`, `server`, `adversary`: who acts. `application` is what servers serve.
+//! * `network`, `store`, `clock`, `event`: what is between them.
+//! * `ledger`: what really happened. `invariants` names what has to hold; the checks are next to
+//!   what they look at, in the files called `checks`.
+//! * `trace`, `coverage`: for those who want to know what happened, and what has been tried.
+
+mod adversary;
+mod application;
+mod client;
+mod clock;
+mod coverage;
+mod dice;
+mod event;
+mod faults;
+mod invariants;
+mod ledger;
+mod network;
+mod server;
+mod setup;
+mod stage;
+mod store;
+mod trace;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use coverage::Coverage;
+pub use dice::Dice;
+pub use faults::Fault;
+pub use invariants::{Invariant, Violation};
+pub use world::Report;
+
+/// Whether a run keeps lines to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// It does.
+    Kept,
+    /// It does not, which is much faster.
+    Dropped,
+}
+
+/// Runs a world. A panic of a machine is a [`Violation`] of [`Invariant::NoPanic`].
+pub fn run(dice: Dice, lines: Lines) -> Report {
+    let mut world = world::World::new(dice, lines == Lines::Kept);
+    if let Err(cause) = catch_unwind(AssertUnwindSafe(|| world.run())) {
+        let text = cause.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).into()));
+        world.panicked(text.unwrap_or_else(|| "without a word".into()));
+    }
+    world.into_report()
+}

@@ -1,0 +1,243 @@
+//! The network: sockets whose every direction delays, loses, chokes or falls silent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wwr::Instant;
+
+use crate::dice::Dice;
+use crate::event::{ClientId, Event, Queue, ServerId};
+
+/// A connection between a peer and a server. Never used twice.
+pub(crate) type SocketId = u64;
+
+/// What goes over a socket, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Packet {
+    /// The client opens it.
+    Open,
+    /// The server has accepted.
+    Opened,
+    /// The server has not: with this HTTP status, or without a word.
+    Refused(Option<u16>),
+    /// A binary WebSocket message.
+    Frame(Bytes),
+    /// A text message.
+    Text(Bytes),
+    Ping,
+    Pong,
+    /// The sender has closed it.
+    Close,
+}
+
+impl Packet {
+    fn size(&self) -> usize {
+        let content = match self {
+            Self::Frame(frame) | Self::Text(frame) => frame.len(),
+            Self::Open
+            | Self::Opened
+            | Self::Refused(_)
+            | Self::Ping
+            | Self::Pong
+            | Self::Close => 0,
+        };
+        content + 8
+    }
+}
+
+/// A direction of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the server.
+    Up,
+    /// To the client.
+    Down,
+}
+
+/// Who is at the client's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Client(ClientId),
+    Adversary(usize),
+}
+
+/// How the network behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions {
+    pub(crate) latency: Duration,
+    /// The latency is up to this much more.
+    pub(crate) jitter: Duration,
+    /// How long a KiB takes on top of that.
+    pub(crate) per_kib: Duration,
+}
+
+/// A direction of a socket.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    /// When the last packet arrives: none overtakes it.
+    last: Instant,
+    /// Everything is lost without a word.
+    silent: bool,
+    /// How long the receiver takes for each packet.
+    drag: Duration,
+    /// What was sent and has not arrived, in bytes.
+    outstanding: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) peer: Peer,
+    pub(crate) server: ServerId,
+    lanes: [Lane; 2],
+    /// Somebody reads slowly, or did.
+    slow: bool,
+    /// Messages that make no sense were put on it.
+    pub(crate) noisy: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) conditions: Conditions,
+    sockets: BTreeMap<SocketId, Socket>,
+    last: SocketId,
+}
+
+impl Network {
+    pub(crate) const fn new(conditions: Conditions) -> Self {
+        Self { conditions, sockets: BTreeMap::new(), last: 0 }
+    }
+
+    pub(crate) fn delay(&self, dice: &mut Dice) -> Duration {
+        self.conditions.latency + dice.up_to(self.conditions.jitter)
+    }
+
+    /// A new socket of a peer.
+    pub(crate) fn open(&mut self, now: Instant, peer: Peer, server: ServerId) -> SocketId {
+        self.last += 1;
+        let lane = Lane { last: now, silent: false, drag: Duration::ZERO, outstanding: 0 };
+        self.sockets.insert(
+            self.last,
+            Socket { peer, server, lanes: [lane; 2], slow: false, noisy: false },
+        );
+        self.last
+    }
+
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        way: Way,
+        packet: Packet,
+        dice: &mut Dice,
+        queue: &mut Queue,
+    ) {
+        let delay = self.delay(dice);
+        let per_kib = self.conditions.per_kib;
+        let Some(found) = self.sockets.get_mut(&socket) else { return };
+        let lane = &mut found.lanes[way as usize];
+        let cost = packet.size();
+        lane.outstanding += cost;
+        let free = lane.last + per_kib * (cost as u32) / 1024 + lane.drag;
+        lane.last = free.max(now + delay);
+        queue.schedule(lane.last, Event::Packet { socket, way, packet, cost });
+    }
+
+    /// Something arrives; whether it really does.
+    pub(crate) fn arrives(&mut self, socket: SocketId, way: Way, cost: usize) -> bool {
+        let Some(found) = self.sockets.get_mut(&socket) else { return false };
+        let lane = &mut found.lanes[way as usize];
+        if lane.silent {
+            return false;
+        }
+        lane.outstanding = lane.outstanding.saturating_sub(cost);
+        true
+    }
+
+    /// How many bytes a sender has sent that have not arrived.
+    pub(crate) fn outstanding(&self, socket: SocketId, way: Way) -> usize {
+        self.sockets.get(&socket).map_or(0, |found| found.lanes[way as usize].outstanding)
+    }
+
+    pub(crate) fn get(&self, socket: SocketId) -> Option<&Socket> {
+        self.sockets.get(&socket)
+    }
+
+    /// Whether both directions work, and have done so well.
+    pub(crate) fn is_healthy(&self, socket: SocketId) -> bool {
+        self.get(socket).is_some_and(|found| !found.slow) && !self.is_silent(socket)
+    }
+
+    pub(crate) fn is_silent(&self, socket: SocketId) -> bool {
+        self.get(socket).is_some_and(|found| found.lanes.iter().any(|lane| lane.silent))
+    }
+
+    /// Whether nothing reaches the server any more.
+    pub(crate) fn is_mute(&self, socket: SocketId) -> bool {
+        self.get(socket).is_some_and(|found| found.lanes[Way::Up as usize].silent)
+    }
+
+    pub(crate) fn is_noisy(&self, socket: SocketId) -> bool {
+        self.get(socket).is_some_and(|found| found.noisy)
+    }
+
+    pub(crate) fn make_noisy(&mut self, socket: SocketId) {
+        if let Some(found) = self.sockets.get_mut(&socket) {
+            found.noisy = true;
+        }
+    }
+
+    pub(crate) fn ids(&self) -> Vec<SocketId> {
+        self.sockets.keys().copied().collect()
+    }
+
+    pub(crate) fn of_server(&self, server: ServerId) -> Vec<SocketId> {
+        let of_server = self.sockets.iter().filter(|(_, socket)| socket.server == server);
+        of_server.map(|(id, _)| *id).collect()
+    }
+
+    /// Both sides are done with a socket.
+    pub(crate) fn forget(&mut self, socket: SocketId) {
+        self.sockets.remove(&socket);
+    }
+
+    /// From now on a socket loses what is sent in a direction, and nobody is told.
+    pub(crate) fn silence(&mut self, socket: SocketId, way: Way) {
+        if let Some(found) = self.sockets.get_mut(&socket) {
+            found.lanes[way as usize].silent = true;
+        }
+    }
+
+    /// The receiver of a direction takes so long for each packet from now on.
+    pub(crate) fn drag(&mut self, socket: SocketId, way: Way, drag: Duration) {
+        if let Some(found) = self.sockets.get_mut(&socket) {
+            found.lanes[way as usize].drag = drag;
+            found.slow = true;
+        }
+    }
+
+    /// Nobody is slow any more.
+    pub(crate) fn hurry(&mut self) {
+        for socket in self.sockets.values_mut() {
+            socket.lanes.iter_mut().for_each(|lane| lane.drag = Duration::ZERO);
+        }
+    }
+
+    /// Breaks a socket: what is on its way is lost, and each side learns of it in its time.
+    pub(crate) fn cut(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        late: Duration,
+        dice: &mut Dice,
+        queue: &mut Queue,
+    ) {
+        if self.sockets.remove(&socket).is_none() {
+            return;
+        }
+        for way in [Way::Up, Way::Down] {
+            let delay = self.delay(dice) + dice.up_to(late);
+            queue.schedule(now + delay, Event::Broken { socket, way });
+        }
+    }
+}

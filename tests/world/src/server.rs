@@ -1,0 +1,307 @@
+//! A server: a machine for each connection, a registry for each shard of the sessions, and the
+//! application, whose handlers are in `handlers`. `tasks` carries out what the machines want.
+
+mod checks;
+mod handlers;
+mod served;
+mod sessions;
+mod tasks;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wwr::preflight::{Answer, ProbeFailed};
+use wwr::server::{Action, Config, Connection, Preflights, Protocol};
+use wwr::session::{Effect, Registry, RegistryConfig, Ticket};
+use wwr::{Actions, Instant, SessionKey};
+
+use self::served::Served;
+use self::sessions::Question;
+use crate::clock::Clock;
+use crate::coverage::EntryState;
+use crate::event::{ClientId, Event, ServerId};
+use crate::invariants::Invariant;
+use crate::network::{Packet, Peer, SocketId, Way};
+use crate::stage::Stage;
+use crate::store;
+use crate::trace::Who;
+
+/// Whether the server serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Up,
+    /// Shutting down: it answers, but lets nobody in.
+    Draining,
+    /// Another server has taken its place, of a version that nobody speaks.
+    Foreign,
+    /// There is nobody to answer.
+    Down,
+}
+
+/// The settings of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) connection: Config,
+    pub(crate) registry: RegistryConfig,
+    pub(crate) shards: usize,
+    /// The most that news of a registry take to the task of a connection; zero for at once.
+    pub(crate) inbox_delay: Duration,
+    /// All clients have the same address.
+    pub(crate) one_address: bool,
+}
+
+pub(crate) struct Server {
+    id: ServerId,
+    pub(crate) settings: Settings,
+    pub(crate) state: State,
+    /// Does not let anybody in for now, without a word.
+    pub(crate) refuses: bool,
+    pub(crate) clock: Clock,
+    pub(crate) connections: BTreeMap<SocketId, Served>,
+    shards: Vec<Registry>,
+    preflights: Preflights<u64>,
+    /// Counts the lives: what was under way in an earlier one is nobody's business.
+    pub(crate) epoch: u64,
+    out: Actions<Action>,
+    effects: Vec<Actions<Effect>>,
+    /// What is to be carried out, in order, and for which connection.
+    actions: VecDeque<(SocketId, Action)>,
+    /// What the store has not answered.
+    questions: BTreeMap<(usize, Ticket), Question>,
+    /// What the registries know, for coverage.
+    entries: BTreeMap<SessionKey, EntryState>,
+    /// The sessions that this step had to do with.
+    touched: BTreeSet<SessionKey>,
+}
+
+/// The network's side.
+impl Server {
+    pub(crate) fn new(id: ServerId, settings: Settings) -> Self {
+        let mut server = Self {
+            id,
+            state: State::Up,
+            refuses: false,
+            clock: Clock::default(),
+            connections: BTreeMap::new(),
+            shards: Vec::new(),
+            preflights: Preflights::default(),
+            epoch: 0,
+            out: Actions::new(),
+            effects: Vec::new(),
+            actions: VecDeque::new(),
+            questions: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            settings,
+        };
+        server.empty_registries();
+        server
+    }
+
+    fn empty_registries(&mut self) {
+        let Settings { registry, shards, .. } = &self.settings;
+        self.shards = (0..*shards).map(|_| Registry::new(*registry)).collect();
+        self.effects = (0..*shards).map(|_| Actions::new()).collect();
+        self.questions.clear();
+        self.entries.clear();
+        self.touched.clear();
+    }
+
+    const fn who(&self, socket: SocketId) -> Who {
+        Who::Server(self.id, socket)
+    }
+
+    /// What the server sees of where a peer is.
+    const fn address(&self, peer: Peer) -> u64 {
+        match peer {
+            _ if self.settings.one_address => 0,
+            Peer::Client(id) => id as u64,
+            Peer::Adversary(id) => 1000 + id as u64,
+        }
+    }
+
+    pub(crate) fn probe(&mut self, client: ClientId, attempt: u64, stage: &mut Stage) {
+        let now = self.clock.read(stage.now);
+        let answer = match self.state {
+            State::Up if self.refuses => Err(ProbeFailed),
+            State::Up => Ok(match self.settings.connection.metadata() {
+                Some(metadata) => {
+                    self.preflights.asked(now, self.address(Peer::Client(client)));
+                    Answer { status: 200, body: metadata.to_body() }
+                }
+                None => Answer { status: 400, body: Bytes::from_static(b"Bad Request\n") },
+            }),
+            State::Draining => Ok(Answer { status: 503, body: Bytes::new() }),
+            State::Foreign => {
+                let body = Bytes::from_static(b"{\"protocol-version\":\"9.9\"}");
+                Ok(Answer { status: 200, body })
+            }
+            State::Down => Err(ProbeFailed),
+        };
+        let delay = stage.network.delay(&mut stage.dice);
+        stage.after(delay, Event::Probed { client, attempt, answer });
+    }
+
+    pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
+        let now = self.clock.read(stage.now);
+        match packet {
+            Packet::Open => self.accept(now, socket, stage),
+            Packet::Frame(frame) => self.queue(socket, served::Input::Binary(frame)),
+            Packet::Text(frame) => self.queue(socket, served::Input::Text(frame)),
+            Packet::Close => {
+                stage.network.forget(socket);
+                return self.lose(socket, stage);
+            }
+            Packet::Pong | Packet::Ping => {
+                if let Some(served) = self.connections.get_mut(&socket) {
+                    served.machine.handle_activity(now);
+                }
+            }
+            Packet::Opened | Packet::Refused(_) => {}
+        }
+        self.work_off(socket, stage);
+    }
+
+    fn queue(&mut self, socket: SocketId, input: served::Input) {
+        if let Some(served) = self.connections.get_mut(&socket) {
+            served.unread.push_back(input);
+        }
+    }
+
+    fn accept(&mut self, now: Instant, socket: SocketId, stage: &mut Stage) {
+        let Some(peer) = stage.network.get(socket).map(|socket| socket.peer) else { return };
+        let status = match self.state {
+            State::Up if !self.refuses => {
+                stage.send(self.who(socket), socket, Way::Down, Packet::Opened);
+                let observed = self.preflights.connected(now, &self.address(peer));
+                let config = &self.settings.connection;
+                let machine = Connection::accept(config, observed, now, &mut self.out);
+                self.connections.insert(socket, Served::new(machine, peer));
+                return self.collect(socket, stage);
+            }
+            State::Draining => Some(503),
+            State::Foreign => Some(400),
+            State::Up | State::Down => None,
+        };
+        stage.send(self.who(socket), socket, Way::Down, Packet::Refused(status));
+    }
+
+    /// The socket is gone.
+    pub(crate) fn lose(&mut self, socket: SocketId, stage: &mut Stage) {
+        if let Some(served) = self.connections.get_mut(&socket) {
+            served.machine.handle_disconnect(&mut self.out);
+            self.collect(socket, stage);
+            self.check_end(socket, stage);
+            self.connections.remove(&socket);
+            self.carry_out(stage);
+        }
+    }
+
+    /// When something is due, by the world's clock.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let timeouts = self.connections.values().filter_map(|served| served.machine.next_timeout());
+        timeouts.min().map(|next| self.clock.when(next))
+    }
+
+    pub(crate) fn due(&mut self, stage: &mut Stage) {
+        let now = self.clock.read(stage.now);
+        let is_due =
+            |served: &Served| served.machine.next_timeout().is_some_and(|next| next <= now);
+        let due = self.connections.iter().filter(|(_, served)| is_due(served));
+        for socket in due.map(|(socket, _)| *socket).collect::<Vec<_>>() {
+            let Some(served) = self.connections.get_mut(&socket) else { continue };
+            served.machine.handle_timeout(now, &mut self.out);
+            let next = served.machine.next_timeout();
+            stage.check(next.is_none_or(|next| next > now), Invariant::DeadlinesForward, || {
+                format!("{}: {next:?} is not after {now:?}", Who::Server(self.id, socket))
+            });
+            self.work_off(socket, stage);
+        }
+        self.check_drains(now, stage);
+    }
+
+    /// A host calls too early: nothing comes of it.
+    pub(crate) fn call_early(&mut self, stage: &mut Stage) {
+        let now = self.clock.read(stage.now);
+        let who = Who::Server(self.id, 0);
+        for served in self.connections.values_mut() {
+            if served.machine.next_timeout().is_some_and(|next| next <= now) {
+                continue;
+            }
+            served.machine.handle_timeout(now, &mut self.out);
+            stage.check(self.out.is_empty(), Invariant::DeadlinesForward, || {
+                format!("{who}: a timeout too early does something")
+            });
+        }
+        while self.out.pop().is_some() {}
+    }
+}
+
+/// The operator's side.
+impl Server {
+    /// Shuts down gracefully.
+    pub(crate) fn shut_down(&mut self, within: Duration, stage: &mut Stage) {
+        let now = self.clock.read(stage.now);
+        self.state = State::Draining;
+        for socket in self.connections.keys().copied().collect::<Vec<_>>() {
+            if let Some(served) = self.connections.get_mut(&socket) {
+                served.machine.shut_down(now, within, &mut self.out);
+                served.drains_within(self.clock.latest() + within);
+                self.work_off(socket, stage);
+            }
+        }
+        self.check_drains(now, stage);
+    }
+
+    /// Stops without a word. What the store was doing is done, or not.
+    pub(crate) fn crash(&mut self, stage: &mut Stage) {
+        self.state = State::Down;
+        self.epoch += 1;
+        self.connections.clear();
+        self.actions.clear();
+        self.empty_registries();
+        self.preflights = Preflights::default();
+        store::abandon(stage, self.id);
+        for socket in stage.network.of_server(self.id) {
+            stage.cut(socket, Duration::ZERO);
+        }
+    }
+
+    /// Stops, and another server is there in its place.
+    pub(crate) fn give_way(&mut self, stage: &mut Stage) {
+        self.crash(stage);
+        self.state = State::Foreign;
+    }
+
+    pub(crate) fn start(&mut self, protocol: Option<Protocol>) {
+        if matches!(self.state, State::Down | State::Foreign) {
+            self.state = State::Up;
+            self.settings.connection.protocol =
+                protocol.unwrap_or(self.settings.connection.protocol);
+        }
+    }
+
+    /// By when all connections that are to close have to be closed, by the world's clock.
+    pub(crate) fn drains_until(&self) -> Option<Instant> {
+        let ends = self.connections.values().filter_map(|served| served.drains_by);
+        ends.max().map(|end| self.clock.when(end))
+    }
+
+    /// Closes a session everywhere.
+    pub(crate) fn close_key(&mut self, key: &SessionKey, disconnect: bool, stage: &mut Stage) {
+        if matches!(self.state, State::Up | State::Draining) {
+            self.close_everywhere(key, disconnect, stage);
+            self.carry_out(stage);
+        }
+    }
+
+    /// Closes one connection when its handlers are done.
+    pub(crate) fn close(&mut self, socket: SocketId, stage: &mut Stage) {
+        let now = self.clock.read(stage.now);
+        if let Some(served) = self.connections.get_mut(&socket) {
+            served.machine.close(now, &mut self.out);
+            self.work_off(socket, stage);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What holds on a server after each step.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use wwr::Instant;
+use wwr::server::Misuse;
+use wwr::session::{Change, Outcome};
+
+use super::{Server, State};
+use crate::application::Task;
+use crate::coverage::{Fact, Phase, ServerState, Slot};
+use crate::event::millis;
+use crate::invariants::Invariant;
+use crate::network::{Peer, SocketId, Way};
+use crate::stage::Stage;
+use crate::store::short;
+
+impl Server {
+    /// A machine was called: its bounds, and where it stands.
+    pub(super) fn look_at(&mut self, socket: SocketId, stage: &mut Stage) {
+        let who = self.who(socket);
+        let config = &self.settings.connection;
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let state = served.state_now();
+        if state != served.state {
+            stage.count(Fact::Connection(served.state, state));
+            served.state = state;
+        }
+        if state.0 == Phase::Draining && served.drains_by.is_none() {
+            served.drains_within(self.clock.latest() + config.drain_timeout);
+        }
+        let running = served.machine.running_handlers();
+        let waiting = served.machine.waiting_messages();
+        let bounded = running <= usize::from(config.concurrency.get())
+            && waiting <= usize::from(config.max_waiting_messages.get());
+        stage.check(bounded, Invariant::QueuesBounded, || {
+            format!("{who}: {running} handlers run, {waiting} messages wait")
+        });
+    }
+
+    /// What is sent fits into the buffer of a peer that has one.
+    pub(super) fn check_length(&self, socket: SocketId, length: usize, stage: &mut Stage) {
+        let Some(served) = self.connections.get(&socket) else { return };
+        let buffer = self.settings.connection.announced.message_buffer_size();
+        let bounded = served.machine.dialect().rules().bounded_by_buffer;
+        let who = self.who(socket);
+        stage.check(!bounded || length <= buffer, Invariant::OnlyReadable, || {
+            format!("{who}: {length} bytes for a peer that reads {buffer}")
+        });
+    }
+
+    /// Requests are handled once, in the order in which they were sent.
+    pub(super) fn heard_request(&mut self, socket: SocketId, task: Task, stage: &mut Stage) {
+        let who = self.who(socket);
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let Some(token) = task.token else { return };
+        let expected = stage.ledger.sent_on(socket, served.requests_heard);
+        served.requests_heard += 1;
+        stage.check(expected == Some(token), Invariant::RequestsInOrder, || {
+            format!("{who}: request {token} comes instead of {expected:?}")
+        });
+        let before = std::mem::replace(&mut stage.ledger.entry(token).reached, true);
+        stage.check(!before, Invariant::OneAnswer, || {
+            format!("{who}: request {token} is handled twice")
+        });
+        stage.note(who, token as u64, || format!("handles request {token}: {:?}", task.deed));
+    }
+
+    pub(super) fn heard_signal(&mut self, socket: SocketId, payload: &[u8], stage: &mut Stage) {
+        let who = self.who(socket);
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        if let Peer::Adversary(_) = served.peer {
+            return;
+        }
+        let expected = format!("{socket}/{}", served.signals_heard);
+        served.signals_heard += 1;
+        stage.check(payload == expected.as_bytes(), Invariant::SignalsInOrder, || {
+            format!("{who}: signal {} instead of {expected}", payload.escape_ascii())
+        });
+    }
+
+    /// A registry has news: they are possible.
+    pub(super) fn check_news(&self, outcome: &Outcome, stage: &mut Stage) {
+        let key = &outcome.key;
+        let (id, epoch) = (self.id, self.epoch);
+        let deleted = stage.store.deleted_by(key) == Some((id, epoch));
+        match &outcome.change {
+            Change::Restored(_) => stage.check(!deleted, Invariant::ClosedStaysClosed, || {
+                format!("server {id} restores {}, which it has closed", short(key))
+            }),
+            Change::NotFound => {
+                let known = stage.ledger.session(key).clone();
+                let due = self.settings.registry.durable && known.announced && !known.unwanted;
+                stage.check(!due, Invariant::AnnouncedIsDurable, || {
+                    format!("server {id} does not find {}", short(key))
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// The registries know what the connections hold, and no session has too many of them.
+    pub(super) fn check_sessions(&mut self, stage: &mut Stage) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let touched = std::mem::take(&mut self.touched);
+        let is_told = self.connections.values().all(|served| served.inbox.is_empty());
+        for key in &touched {
+            let known: BTreeSet<_> = self.known_holders(key).collect();
+            if let Some(most) = self.settings.registry.max_connections {
+                let held = self.holders(key, |_| true).count().max(known.len());
+                let id = self.id;
+                stage.check(held <= most.get(), Invariant::SessionLimit, || {
+                    format!("server {id}: {held} connections hold {}, {most} may", short(key))
+                });
+            }
+            if is_told {
+                let held: BTreeSet<_> = self.holders(key, |slot| slot == Slot::Held).collect();
+                let id = self.id;
+                stage.check(known == held, Invariant::RegistryIsUnion, || {
+                    format!("server {id}, {}: {known:?} known, {held:?} hold it", short(key))
+                });
+            }
+        }
+        if !is_told {
+            self.touched = touched;
+        }
+    }
+
+    /// The connections that hold a session, as they say themselves.
+    fn holders(
+        &self,
+        key: &wwr::SessionKey,
+        counts: impl Fn(Slot) -> bool,
+    ) -> impl Iterator<Item = SocketId> {
+        let holds = move |(socket, served): (&SocketId, &super::Served)| {
+            let ServerState(_, slot) = served.state_now();
+            let held = served.machine.session().is_some_and(|session| session.key == *key);
+            (held && counts(slot)).then_some(*socket)
+        };
+        self.connections.iter().filter_map(holds).collect::<Vec<_>>().into_iter()
+    }
+
+    /// What was told to close has done so in time.
+    pub(super) fn check_drains(&mut self, now: Instant, stage: &mut Stage) {
+        let late =
+            |served: &super::Served| served.drains_by.is_some_and(|deadline| deadline <= now);
+        let late = self.connections.iter().find(|(_, served)| late(served)).map(|(id, _)| *id);
+        if let Some(socket) = late {
+            let who = self.who(socket);
+            stage.check(false, Invariant::ShutdownEnds, || format!("{who}: not closed by {now:?}"));
+        }
+    }
+
+    /// A machine is over: nothing moves it any more.
+    pub(super) fn check_end(&mut self, socket: SocketId, stage: &mut Stage) {
+        let who = self.who(socket);
+        let latest = self.clock.latest();
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        // What it wanted before is with the others already.
+        let machine = &mut served.machine;
+        let asks = machine.wants_input() || machine.next_timeout().is_some();
+        let out = &mut self.out;
+        let frame = Bytes::from_static(b"\x7f\x01\0\0\0\0\0\0\0\x04echo");
+        machine.handle_message(latest, frame.clone(), out);
+        machine.handle_text(latest, frame, out);
+        machine.handle_message(latest, Bytes::from_static(b"\x21"), out);
+        machine.handle_activity(latest);
+        machine.close(latest, out);
+        machine.shut_down(latest, millis(1), out);
+        machine.handle_disconnect(out);
+        machine.handle_timeout(latest + millis(1_000_000), out);
+        let refused = machine.close_session(out) == Err(Misuse::Closed);
+        let silent = out.is_empty();
+        stage.check(!asks && silent && refused, Invariant::SilentAfterClose, || {
+            format!("{who}: {out:?} after the end; asks: {asks}, refuses: {refused}")
+        });
+        while self.out.pop().is_some() {}
+    }
+
+    /// Whether something is under way that comes to an end by itself.
+    pub(crate) fn is_busy(&self) -> bool {
+        let busy = |served: &super::Served| {
+            !served.machine.is_open() || !served.inbox.is_empty() || served.asked.is_some()
+        };
+        self.state == State::Draining
+            || !self.questions.is_empty()
+            || self.connections.values().any(busy)
+    }
+
+    /// All is quiet: what is kept is what is held, and nobody waits for an answer.
+    pub(crate) fn check_rest(&self, stage: &mut Stage) {
+        let mut active = 0;
+        for key in stage.ledger.keys.clone() {
+            let known: BTreeSet<_> = self.known_holders(&key).collect();
+            let held: BTreeSet<_> = self.holders(&key, |_| true).collect();
+            active += usize::from(!known.is_empty());
+            let id = self.id;
+            stage.check(known == held, Invariant::RegistryIsUnion, || {
+                format!("server {id} at rest, {}: {known:?}, held by {held:?}", short(&key))
+            });
+        }
+        let (id, said, idle) = (self.id, self.active_sessions(), self.is_idle());
+        stage.check(said == active && idle == (active == 0), Invariant::RegistryIsUnion, || {
+            format!("server {id} at rest: {active} sessions, {said} by its account, idle: {idle}")
+        });
+        for (socket, served) in &self.connections {
+            let who = self.who(*socket);
+            let (owed, running) = (served.owed(), served.machine.running_handlers());
+            let unread = served.unread.len() + served.machine.waiting_messages();
+            let is_client = matches!(served.peer, Peer::Client(_));
+            let settled = running > 0 || (owed == 0 || !is_client) && unread == 0;
+            stage.check(settled, Invariant::OneAnswer, || {
+                format!("{who}: {owed} answers are owed, {unread} messages wait, for nothing")
+            });
+            let outstanding = stage.network.outstanding(*socket, Way::Down);
+            let silent = stage.network.is_silent(*socket);
+            stage.check(silent || outstanding < 4096, Invariant::QueuesBounded, || {
+                format!("{who}: {outstanding} bytes are still on their way")
+            });
+        }
+    }
+}

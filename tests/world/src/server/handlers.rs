@@ -1,0 +1,181 @@
+//! The application of a server.
+
+use wwr::server::{Action, Connection, Misuse, RequestError, SessionEvent};
+use wwr::{Name, Payload, SessionInfo, SessionKey, UnixTime};
+
+use super::Server;
+use crate::application::{Deed, LARGE, NEWS, Task, signal_payload};
+use crate::invariants::Invariant;
+use crate::ledger::Reply;
+use crate::network::SocketId;
+use crate::stage::Stage;
+
+impl Server {
+    /// Runs a handler, and replies unless that comes later.
+    pub(super) fn perform(&mut self, socket: SocketId, task: Task, stage: &mut Stage) {
+        if let Some(reply) = self.reply_of(socket, task, stage) {
+            self.reply(socket, task, reply, stage);
+        }
+        self.collect(socket, stage);
+    }
+
+    fn reply_of(&mut self, socket: SocketId, task: Task, stage: &mut Stage) -> Option<Reply> {
+        let now = self.clock.read(stage.now);
+        let Task { deed, token, .. } = task;
+        let said = |what: &str| {
+            Payload::utf8(token.map_or(what.into(), |token| format!("{token} {what}")))
+        };
+        let served = self.connections.get_mut(&socket)?;
+        match deed {
+            Deed::Echo => Some(Ok(said("echo"))),
+            Deed::Never => None,
+            Deed::Large => Some(Ok(said(&"x".repeat(LARGE)))),
+            Deed::LargeFailure => Some(Err(RequestError::failed("LARGE", "x".repeat(LARGE)))),
+            Deed::Blame => Some(Err(RequestError::Protocol)),
+            Deed::Fail => {
+                let message = token.map_or(String::new(), |token| format!("{token} as you wished"));
+                Some(Err(RequestError::failed("FAIL", message)))
+            }
+            Deed::Crash => Some(Err(RequestError::Internal)),
+            Deed::Shout => {
+                self.shout(socket);
+                Some(Ok(said("shouted")))
+            }
+            Deed::LogIn => self.log_in(socket, task, 0, stage),
+            Deed::LargeLogIn => self.log_in(socket, task, LARGE, stage),
+            Deed::LogOut => match served.machine.close_session(&mut self.out) {
+                Ok(true) => {
+                    served.closing.push_back(task);
+                    None
+                }
+                Ok(false) => Some(Ok(said("no session"))),
+                Err(misuse) => Some(Err(misuse.into())),
+            },
+            Deed::Kick | Deed::KickOut => {
+                let key = served.machine.session().map(|session| session.key.clone());
+                let told =
+                    key.map_or(0, |key| self.close_everywhere(&key, deed == Deed::KickOut, stage));
+                Some(Ok(said(&told.to_string())))
+            }
+            Deed::Leave => {
+                served.machine.close(now, &mut self.out);
+                Some(Ok(said("farewell")))
+            }
+            Deed::Tell => {
+                for _ in 0..3 {
+                    self.news(socket, stage);
+                }
+                Some(Ok(said("told")))
+            }
+            Deed::TellAll => {
+                let key = served.machine.session().map(|session| session.key.clone());
+                let holders: Vec<_> = key.iter().flat_map(|key| self.known_holders(key)).collect();
+                for holder in &holders {
+                    self.news(*holder, stage);
+                }
+                Some(Ok(said(&holders.len().to_string())))
+            }
+        }
+    }
+
+    /// Sends the next of the numbered signals.
+    fn news(&mut self, socket: SocketId, stage: &mut Stage) {
+        let who = self.who(socket);
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let (Ok(name), payload) = (Name::new(NEWS), signal_payload(socket, served.signals_sent))
+        else {
+            return;
+        };
+        let sent = served.machine.signal(&name, &payload, &mut self.out);
+        served.signals_sent += u64::from(sent.is_ok());
+        stage.check(sent != Err(Misuse::UnknownHandler), Invariant::CallsAreHonoured, || {
+            format!("{who}: a signal is refused: {sent:?}")
+        });
+        self.collect(socket, stage);
+    }
+
+    /// Sends signals of odd kinds and sizes; those that the peer does not read are refused.
+    fn shout(&mut self, socket: SocketId) {
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let Ok(name) = Name::new("shout") else { return };
+        let odd = [
+            Payload::EMPTY,
+            Payload::utf8(""),
+            Payload::binary(vec![b'x'; LARGE]),
+            Payload::utf16("wide"),
+            Payload::utf16(""),
+        ];
+        for payload in odd {
+            let _ = served.machine.signal(&name, &payload, &mut self.out);
+        }
+    }
+
+    fn log_in(
+        &mut self,
+        socket: SocketId,
+        task: Task,
+        length: usize,
+        stage: &mut Stage,
+    ) -> Option<Reply> {
+        let number = stage.ledger.keys.len() as u64 + 1;
+        let mut entropy = [0; SessionKey::ENTROPY];
+        entropy[..8].copy_from_slice(&number.to_le_bytes());
+        let key = SessionKey::from_entropy(entropy);
+        let now = UnixTime::from_seconds(number as i64);
+        let info = SessionInfo::new().public("number", number).private("more", "secret");
+        let info = if length > 0 { info.public("long", "x".repeat(length)) } else { info };
+        let served = self.connections.get_mut(&socket)?;
+        match served.machine.create_session(key.clone(), now, info, &mut self.out) {
+            Ok(()) => {
+                stage.ledger.made(&key);
+                served.creating.push_back(task);
+                None
+            }
+            Err(misuse) => Some(Err(misuse.into())),
+        }
+    }
+
+    fn reply(&mut self, socket: SocketId, task: Task, reply: Reply, stage: &mut Stage) {
+        let who = self.who(socket);
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let machine: &mut Connection = &mut served.machine;
+        let waiting = self.out.len();
+        let done = machine.reply(task.id, reply.clone(), &mut self.out);
+        stage.check(done.is_ok(), Invariant::CallsAreHonoured, || {
+            format!("{who}: a reply is refused: {done:?}")
+        });
+        let is_too_large = |action: &Action| matches!(action, Action::ReplyTooLarge { .. });
+        let too_large = self.out.iter().skip(waiting).any(is_too_large);
+        if let Some(token) = task.token {
+            let entry = stage.ledger.entry(token);
+            let before =
+                entry.reply.replace(if too_large { Err(RequestError::Internal) } else { reply });
+            stage.check(before.is_none(), Invariant::OneAnswer, || {
+                format!("{who}: request {token} is answered twice")
+            });
+        }
+    }
+
+    pub(super) fn session_event(
+        &mut self,
+        socket: SocketId,
+        event: SessionEvent,
+        stage: &mut Stage,
+    ) {
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let (waits, text) = match event {
+            SessionEvent::Created => (&mut served.creating, Some("welcome")),
+            SessionEvent::CreateFailed => (&mut served.creating, None),
+            SessionEvent::Closed => (&mut served.closing, Some("goodbye")),
+            SessionEvent::CloseFailed => (&mut served.closing, None),
+            SessionEvent::Restored => return,
+        };
+        if let Some(task) = waits.pop_front() {
+            let text =
+                text.map(|text| task.token.map_or(text.into(), |token| format!("{token} {text}")));
+            let reply = text.map(Payload::utf8).ok_or(RequestError::Internal);
+            self.reply(socket, task, reply, stage);
+            self.collect(socket, stage);
+        }
+    }
+}

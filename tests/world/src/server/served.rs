@@ -1,0 +1,167 @@
+//! A connection, as its task has it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use wwr::Instant;
+use wwr::server::Connection;
+use wwr::session::{Change, Command, Outcome};
+use wwr::wire::{Identifier, Kind};
+
+use crate::application::Task;
+use crate::coverage::{Phase, ServerState, Slot};
+use crate::network::Peer;
+use crate::trace::is_reply;
+
+/// What was received and not yet read.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    Binary(Bytes),
+    Text(Bytes),
+}
+
+/// What the registry was asked and has not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Restore,
+    Create,
+    Close,
+}
+
+pub(crate) struct Served {
+    pub(crate) machine: Connection,
+    pub(crate) peer: Peer,
+    /// What came while the machine wanted no input, or the peer did not read.
+    pub(crate) unread: VecDeque<Input>,
+    /// News of the registry on their way, and when the last of them arrives.
+    pub(crate) inbox: VecDeque<Outcome>,
+    pub(crate) inbox_last: Instant,
+    pub(crate) asked: Option<Asked>,
+    /// Handlers that wait for their session to be created, or closed.
+    pub(crate) creating: VecDeque<Task>,
+    pub(crate) closing: VecDeque<Task>,
+    pub(crate) signals_sent: u64,
+    pub(crate) signals_heard: u64,
+    pub(crate) requests_heard: usize,
+    /// By when it has to be closed.
+    pub(crate) drains_by: Option<Instant>,
+    /// How many answers are still owed to each identifier.
+    owed: BTreeMap<Identifier, i64>,
+    /// Where it stood after the last call.
+    pub(crate) state: ServerState,
+}
+
+impl Served {
+    pub(crate) const fn new(machine: Connection, peer: Peer) -> Self {
+        Self {
+            machine,
+            peer,
+            unread: VecDeque::new(),
+            inbox: VecDeque::new(),
+            inbox_last: Instant::EPOCH,
+            asked: None,
+            creating: VecDeque::new(),
+            closing: VecDeque::new(),
+            signals_sent: 0,
+            signals_heard: 0,
+            requests_heard: 0,
+            drains_by: None,
+            owed: BTreeMap::new(),
+            state: ServerState(Phase::Open, Slot::Empty),
+        }
+    }
+
+    pub(crate) const fn is_client(&self) -> bool {
+        matches!(self.peer, Peer::Client(_))
+    }
+
+    /// Where it stands.
+    pub(crate) fn state_now(&self) -> ServerState {
+        let phase = if self.machine.is_open() {
+            Phase::Open
+        } else if self.machine.next_timeout().is_some() {
+            Phase::Draining
+        } else {
+            Phase::Closed
+        };
+        let slot = match self.asked {
+            Some(Asked::Restore) => Slot::Restoring,
+            Some(Asked::Create) => Slot::Creating,
+            Some(Asked::Close) => Slot::Closing,
+            None if self.machine.session().is_some() => Slot::Held,
+            None => Slot::Empty,
+        };
+        ServerState(phase, slot)
+    }
+
+    /// It has to be closed by then.
+    pub(crate) fn drains_within(&mut self, deadline: Instant) {
+        let deadline = self.drains_by.map_or(deadline, |earlier| earlier.min(deadline));
+        self.drains_by = Some(deadline);
+    }
+
+    /// Whether a session message is half done, behind which all others wait.
+    pub(crate) const fn holds_up(&self) -> bool {
+        matches!(self.asked, Some(Asked::Restore | Asked::Close))
+    }
+
+    /// The machine asks the registry.
+    pub(crate) const fn asks(&mut self, command: &Command) {
+        self.asked = match command {
+            Command::Restore(_) => Some(Asked::Restore),
+            Command::Create(_) => Some(Asked::Create),
+            Command::Close(_) => Some(Asked::Close),
+            Command::Leave(_) => None,
+        };
+    }
+
+    /// The registry answers.
+    pub(crate) fn hears(&mut self, change: &Change) {
+        let answers = match change {
+            Change::Restored(_)
+            | Change::NotFound
+            | Change::LimitReached
+            | Change::LookupFailed => Asked::Restore,
+            Change::Created | Change::CreateFailed => Asked::Create,
+            Change::Closed | Change::CloseFailed | Change::ClosedByKey { .. } => Asked::Close,
+            Change::Stored => return,
+        };
+        self.asked = self.asked.filter(|asked| *asked != answers);
+    }
+
+    /// A message is handed to the machine.
+    pub(crate) fn owes_for(&mut self, frame: &Bytes) {
+        let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
+        if kind.is_some_and(Kind::requires_reply)
+            && let Some(id) = identifier(frame)
+        {
+            *self.owed.entry(id).or_default() += 1;
+        }
+    }
+
+    /// The machine sends; whether it owed that, if it is an answer.
+    pub(crate) fn answers(&mut self, frame: &Bytes) -> bool {
+        let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
+        if !kind.is_some_and(is_reply) {
+            return true;
+        }
+        let Some(id) = identifier(frame) else { return false };
+        let Some(owed) = self.owed.get_mut(&id) else { return false };
+        *owed -= 1;
+        if *owed == 0 {
+            self.owed.remove(&id);
+        }
+        true
+    }
+
+    /// How many answers are owed.
+    pub(crate) fn owed(&self) -> i64 {
+        self.owed.values().sum()
+    }
+}
+
+/// The identifier of a message that has one.
+pub(crate) fn identifier(frame: &[u8]) -> Option<Identifier> {
+    let bytes = frame.get(1..9)?.try_into().ok()?;
+    Some(Identifier::from_bytes(bytes))
+}

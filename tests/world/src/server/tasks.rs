@@ -1,0 +1,234 @@
+//! What the machines want, carried out.
+
+use wwr::server::{Action, CloseReason};
+use wwr::session::{Command, ConnectionId};
+use wwr::wire::Kind;
+
+use super::Server;
+use super::served::Input;
+use crate::application::{Task, Work, deed, leading_number};
+use crate::coverage::{Effect as Seen, Fact};
+use crate::event::{Event, millis};
+use crate::invariants::Invariant;
+use crate::network::{Packet, Peer, SocketId, Way};
+use crate::stage::Stage;
+
+/// While a peer has so many bytes to read, nothing is read of it.
+const CHOKED: usize = 16 * 1024;
+
+/// A peer that has so many bytes to read is given up.
+const GIVEN_UP: usize = 256 * 1024;
+
+impl Server {
+    /// Carries out what a call to the machine of a connection caused.
+    pub(super) fn work_off(&mut self, socket: SocketId, stage: &mut Stage) {
+        self.collect(socket, stage);
+        self.carry_out(stage);
+    }
+
+    /// Takes what a call to the machine of a connection caused.
+    pub(super) fn collect(&mut self, socket: SocketId, stage: &mut Stage) {
+        let who = self.who(socket);
+        while let Some(action) = self.out.pop() {
+            let Some(served) = self.connections.get_mut(&socket) else { continue };
+            match &action {
+                Action::Session(command) => served.asks(command),
+                Action::Request(_) | Action::Signal(_) => {
+                    let waits = served.holds_up();
+                    stage.check(!waits, Invariant::RequestsInOrder, || {
+                        format!("{who}: overtakes a session message: {action:?}")
+                    });
+                }
+                Action::Send(frame) => {
+                    let is_client = matches!(served.peer, Peer::Client(_));
+                    let owed = served.answers(frame) || !is_client;
+                    stage.check(owed, Invariant::OneAnswer, || format!("{who}: {frame:?}"));
+                }
+                _ => {}
+            }
+            self.actions.push_back((socket, action));
+        }
+        self.look_at(socket, stage);
+    }
+
+    pub(super) fn carry_out(&mut self, stage: &mut Stage) {
+        loop {
+            self.take_effects(stage);
+            if let Some((socket, action)) = self.actions.pop_front() {
+                self.act(socket, action, stage);
+            } else if !self.read(stage) {
+                break;
+            }
+        }
+        self.check_sessions(stage);
+    }
+
+    /// Hands one message that waited to a machine that wants it.
+    fn read(&mut self, stage: &mut Stage) -> bool {
+        let now = self.clock.read(stage.now);
+        let readable = self.connections.iter().find(|(socket, served)| {
+            !served.unread.is_empty()
+                && served.machine.wants_input()
+                && stage.network.outstanding(**socket, Way::Down) < CHOKED
+        });
+        let Some(socket) = readable.map(|(socket, _)| *socket) else { return false };
+        let Some(served) = self.connections.get_mut(&socket) else { return false };
+        let Some(input) = served.unread.pop_front() else { return false };
+        let first = match &input {
+            Input::Binary(frame) | Input::Text(frame) => {
+                served.owes_for(frame);
+                frame.first().copied()
+            }
+        };
+        match input {
+            Input::Binary(frame) => served.machine.handle_message(now, frame, &mut self.out),
+            Input::Text(frame) => served.machine.handle_text(now, frame, &mut self.out),
+        }
+        let seen = self.out.iter().next().map_or(Seen::Nothing, effect_of);
+        let known = first.filter(|byte| Kind::from_byte(*byte).is_some());
+        stage.count(Fact::ToServer(known.map_or(256, u16::from), seen));
+        self.collect(socket, stage);
+        true
+    }
+
+    fn act(&mut self, socket: SocketId, action: Action, stage: &mut Stage) {
+        let who = self.who(socket);
+        match action {
+            Action::Send(frame) => {
+                self.check_length(socket, frame.len(), stage);
+                stage.send(who, socket, Way::Down, Packet::Frame(frame));
+                if stage.network.outstanding(socket, Way::Down) > GIVEN_UP {
+                    stage.note(who, 20, || format!("#{socket} does not read and is given up"));
+                    stage.cut(socket, millis(0));
+                }
+            }
+            Action::Ping => stage.send(who, socket, Way::Down, Packet::Ping),
+            Action::Learned(_) | Action::ReplyTooLarge { .. } => {}
+            Action::Request(request) => {
+                let payload = request.content.payload();
+                let token = match self.connections.get(&socket).map(|served| served.peer) {
+                    Some(Peer::Client(_)) => {
+                        leading_number(payload).and_then(|number| usize::try_from(number).ok())
+                    }
+                    Some(Peer::Adversary(_)) | None => None,
+                };
+                let (deed, takes) = deed(&request.content);
+                let task = Task { id: request.id, deed, token };
+                self.heard_request(socket, task, stage);
+                if takes.is_zero() && stage.dice.chance(60) {
+                    self.perform(socket, task, stage);
+                } else {
+                    let delay = stage.dice.up_to(takes);
+                    stage.after(delay, Event::Work { socket, work: Work::Handle(task) });
+                }
+            }
+            Action::Signal(signal) => {
+                self.heard_signal(socket, signal.content.payload(), stage);
+                let delay = stage.dice.up_to(millis(3));
+                stage.after(delay, Event::Work { socket, work: Work::SignalHandled(signal.id) });
+            }
+            Action::Session(command) => self.ask_registry(socket, command, stage),
+            Action::SessionEvent(event) => self.session_event(socket, event, stage),
+            Action::Close(reason) => self.end(socket, reason, stage),
+        }
+    }
+
+    fn end(&mut self, socket: SocketId, reason: CloseReason, stage: &mut Stage) {
+        let who = self.who(socket);
+        stage.count(Fact::Closed(name_of(reason)));
+        let is_client = self.connections.get(&socket).is_some_and(|served| served.is_client());
+        let is_there = is_client && stage.network.is_healthy(socket) && !stage.is_deceptive;
+        stage.check(!is_there || reason != CloseReason::Silent, Invariant::LifeIsNoticed, || {
+            format!("{who}: #{socket} is taken for gone")
+        });
+        stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
+        stage.send(who, socket, Way::Down, Packet::Close);
+        let more = self.actions.iter().any(|(of, _)| *of == socket);
+        stage.check(!more, Invariant::SilentAfterClose, || {
+            format!("{who}: something comes after the close: {:?}", self.actions)
+        });
+        self.check_end(socket, stage);
+        self.connections.remove(&socket);
+    }
+
+    fn ask_registry(&mut self, socket: SocketId, command: Command, stage: &mut Stage) {
+        let key = match &command {
+            Command::Restore(key) | Command::Close(key) | Command::Leave(key) => key.clone(),
+            Command::Create(session) => session.key.clone(),
+        };
+        let shard = self.shard(&key);
+        if let Command::Close(key) = &command {
+            let mut holders = self.shards[shard].connections(key);
+            if holders.next() == Some(ConnectionId(socket)) && holders.next().is_none() {
+                stage.ledger.session(key).unwanted = true;
+            }
+        }
+        let code = key.as_str().bytes().fold(0, |word, byte| word << 1 ^ u64::from(byte));
+        let name = match &command {
+            Command::Restore(_) => "restores",
+            Command::Create(_) => "creates",
+            Command::Close(_) => "closes",
+            Command::Leave(_) => "leaves",
+        };
+        stage.note(self.who(socket), code, || format!("{name} {}", crate::store::short(&key)));
+        self.shards[shard].handle(ConnectionId(socket), command, &mut self.effects[shard]);
+        self.touch(&key, stage);
+    }
+
+    /// The store or a task of another connection has news in the inbox of this one.
+    pub(crate) fn take_inbox(&mut self, socket: SocketId, stage: &mut Stage) {
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let Some(outcome) = served.inbox.pop_front() else { return };
+        self.tell(socket, outcome, stage);
+        self.carry_out(stage);
+    }
+
+    /// A handler gets further.
+    pub(crate) fn work(&mut self, socket: SocketId, work: Work, stage: &mut Stage) {
+        // A handler whose connection is gone is abandoned.
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        match work {
+            Work::SignalHandled(id) => {
+                let ended = served.machine.signal_handled(id, &mut self.out);
+                let who = self.who(socket);
+                stage.check(ended.is_ok(), Invariant::CallsAreHonoured, || {
+                    format!("{who}: a signal was handled: {ended:?}")
+                });
+            }
+            Work::Handle(task) => self.perform(socket, task, stage),
+        }
+        self.work_off(socket, stage);
+    }
+
+    /// Looks whether somebody reads again.
+    pub(crate) fn resume(&mut self, socket: SocketId, stage: &mut Stage) {
+        if self.connections.get(&socket).is_some_and(|served| !served.unread.is_empty()) {
+            self.carry_out(stage);
+        }
+    }
+}
+
+const fn effect_of(action: &Action) -> Seen {
+    match action {
+        Action::Send(_) => Seen::Answer,
+        Action::Request(_) | Action::Signal(_) => Seen::Handler,
+        Action::Session(_) => Seen::Registry,
+        Action::Learned(_) => Seen::Learned,
+        Action::Close(_) => Seen::Closed,
+        Action::Ping | Action::ReplyTooLarge { .. } | Action::SessionEvent(_) => Seen::Nothing,
+    }
+}
+
+const fn name_of(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Requested => "Requested",
+        CloseReason::Shutdown => "Shutdown",
+        CloseReason::SessionClosed => "SessionClosed",
+        CloseReason::TooManyIgnored => "TooManyIgnored",
+        CloseReason::TooManyWaiting => "TooManyWaiting",
+        CloseReason::Silent => "Silent",
+        CloseReason::Text => "Text",
+        CloseReason::Unreadable => "Unreadable",
+        CloseReason::TooLarge => "TooLarge",
+    }
+}

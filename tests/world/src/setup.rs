@@ -1,0 +1,155 @@
+//! What a world is like: drawn once, before anything happens.
+
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::time::Duration;
+
+use wwr::client::{self, Config};
+use wwr::server::{Announcement, Pings, Protocol, Sessions};
+use wwr::session::RegistryConfig;
+
+use crate::client::REQUEST_TIMEOUT;
+use crate::client::Settings as ClientSettings;
+use crate::dice::Dice;
+use crate::event::millis;
+use crate::network::Conditions;
+use crate::server::Settings;
+use crate::store::{Habits, Style};
+
+/// Versions of servers, the usual one more often.
+pub(crate) const PROTOCOLS: [Protocol; 7] = [
+    Protocol::Any,
+    Protocol::Any,
+    Protocol::Any,
+    Protocol::AnyAs1_5,
+    Protocol::V1_4,
+    Protocol::V1_5,
+    Protocol::V2_0,
+];
+
+/// The read timeout that servers announce.
+pub(crate) const READ_TIMEOUT: Duration = millis(2000);
+
+/// What a world is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) conditions: Conditions,
+    pub(crate) habits: Habits,
+    pub(crate) style: Style,
+    pub(crate) servers: Vec<Settings>,
+    pub(crate) clients: Vec<ClientSettings>,
+    pub(crate) adversaries: usize,
+    pub(crate) durable: bool,
+    /// How often something happens.
+    pub(crate) steps: u64,
+    /// How much of that goes wrong, of a hundred.
+    pub(crate) trouble: u64,
+}
+
+impl Setup {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        let conditions = Conditions {
+            latency: millis(1 + dice.below(40)),
+            jitter: dice.choose(&[millis(0), millis(5), millis(30)]),
+            per_kib: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(4)]),
+        };
+        let habits = Habits {
+            slowness: dice.choose(&[Duration::ZERO, millis(20), millis(20), millis(1500)]),
+            failures: dice.choose(&[0, 0, 0, 10, 50]),
+            lost_answers: dice.choose(&[0, 0, 10]),
+            silences: dice.choose(&[0, 0, 0, 10]),
+        };
+        let count = dice.choose(&[1, 1, 2, 3]);
+        let style = match count {
+            1 => dice.choose(&[Style::ReadThenWrite, Style::Atomic]),
+            _ => Style::Atomic,
+        };
+        let durable = dice.chance(40);
+        let first = server(dice, durable);
+        let is_mixed = dice.chance(25);
+        let servers = (0..count).map(|_| {
+            let mut settings = first.clone();
+            if is_mixed {
+                settings.connection.protocol = dice.choose(&PROTOCOLS);
+            }
+            settings
+        });
+        let servers = servers.collect();
+        let clients = (0..2 + dice.below(4)).map(|_| client(dice)).collect();
+        let adversaries = dice.choose(&[0, 0, 0, 1, 2]);
+        let steps = 15 + dice.below(60);
+        let trouble = dice.choose(&[5, 20, 20, 40]);
+        Self { conditions, habits, style, servers, clients, adversaries, durable, steps, trouble }
+    }
+}
+
+impl Setup {
+    /// Whether a server may take a peer for gone that is not, because it cannot know what the peer
+    /// speaks, or because the network is too slow for its patience.
+    pub(crate) fn is_deceptive(&self) -> bool {
+        let is_slow = !self.conditions.per_kib.is_zero();
+        is_slow || self.servers.len() > 1 || self.servers.iter().any(|server| server.one_address)
+    }
+}
+
+fn server(dice: &mut Dice, durable: bool) -> Settings {
+    let buffer = dice.choose(&[8192, 8192, 8192, 300, 100]);
+    let announced = Announcement::default()
+        .read_timeout(READ_TIMEOUT)
+        .and_then(|announced| announced.message_buffer(buffer))
+        .unwrap_or_default();
+    let connection = wwr::server::Config {
+        protocol: dice.choose(&PROTOCOLS),
+        sessions: if dice.chance(3) {
+            Sessions::Disabled
+        } else {
+            Sessions::Enabled(Default::default())
+        },
+        announced,
+        pings: Pings::new(millis(600), millis(300)).ok(),
+        strict: dice.chance(30),
+        concurrency: dice.choose(&[NonZeroU16::MIN, NonZeroU16::MIN.saturating_add(3)]),
+        max_waiting_messages: NonZeroU16::MIN.saturating_add(dice.below(4) as u16),
+        max_waiting_bytes: dice.choose(&[64, 65_536]),
+        max_ignored_in_a_row: dice
+            .choose(&[5, 1000])
+            .try_into()
+            .unwrap_or(std::num::NonZeroU32::MIN),
+        drain_timeout: millis(500),
+    };
+    let max_connections = NonZeroUsize::new(dice.choose(&[0, 1, 1, 2]));
+    Settings {
+        connection,
+        registry: RegistryConfig { max_connections, durable },
+        shards: dice.choose(&[1, 1, 3]),
+        inbox_delay: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(8)]),
+        one_address: dice.chance(15),
+    }
+}
+
+fn client(dice: &mut Dice) -> ClientSettings {
+    use client::Protocol::{Auto, V1_4, V1_5, V2_0};
+    let protocol = dice.choose(&[Auto, Auto, Auto, Auto, Auto, V1_4, V1_5, V2_0]);
+    let (max_pending, max_queued_bytes) = (12, dice.choose(&[100, 20_000]));
+    let reconnect = dice.chance(85);
+    let config = Config::builder()
+        .protocol(protocol)
+        .reconnect(reconnect)
+        .request_timeout(REQUEST_TIMEOUT)
+        .probe_timeout(millis(300))
+        .dial_timeout(millis(300))
+        .backoff(millis(10), millis(400))
+        .max_pending_requests(max_pending)
+        .max_queued_bytes(max_queued_bytes)
+        .resume_attempts(2)
+        .resume_timeout(millis(400))
+        .build()
+        .unwrap_or_default();
+    let is_versatile = reconnect && protocol == Auto;
+    ClientSettings { config, max_pending, max_queued_bytes, is_versatile }
+}
+
+/// A client that finds its way to every server.
+pub(crate) fn versatile() -> ClientSettings {
+    let config = Config::builder().backoff(millis(10), millis(400)).build().unwrap_or_default();
+    ClientSettings { config, max_pending: 65_536, max_queued_bytes: 1 << 20, is_versatile: true }
+}

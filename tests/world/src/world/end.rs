@@ -1,0 +1,237 @@
+//! The end: faults are over, all comes to rest, and what has to hold then is seen to hold.
+
+use std::time::Duration;
+
+use wwr::client::{RequestError, Status};
+
+use super::World;
+use crate::event::{Event, millis};
+use crate::invariants::Invariant;
+use crate::network::Packet;
+use crate::server::State;
+use crate::setup::{READ_TIMEOUT, versatile};
+use crate::store::{Habits, short};
+use crate::trace::Who;
+
+/// Longer than it takes a server to find out that a peer is gone, whatever it speaks: up to two
+/// read timeouts after the last handler has ended, of those for the messages that wait.
+const NOTICED: Duration = millis(40_000);
+
+/// Longer than it takes to connect, to resume a session and to have all requests answered.
+const SETTLED: Duration = millis(12_000);
+
+/// How many sessions are restored in the end, to see whether that is so.
+const TRIED: usize = 3;
+
+impl World {
+    pub(super) fn end(&mut self) {
+        let stages: [fn(&mut Self); 8] = [
+            Self::heal,
+            Self::notice_silence,
+            Self::settle,
+            Self::stay_healthy,
+            Self::close_clients,
+            Self::try_sessions,
+            Self::close_clients,
+            Self::check_floor,
+        ];
+        for stage in stages {
+            if !self.has_failed() {
+                stage(self);
+            }
+        }
+    }
+
+    /// The faults are over.
+    fn heal(&mut self) {
+        self.stage.note(Who::World, 1, || "the faults are over".into());
+        for adversary in &mut self.adversaries {
+            adversary.stop(&mut self.stage);
+        }
+        self.setup.habits = Habits::good();
+        self.stage.store.habits = Habits::good();
+        self.stage.network.hurry();
+        for server in &mut self.servers {
+            server.refuses = false;
+            server.start(None);
+        }
+        self.clients.iter_mut().for_each(|client| client.is_settled = true);
+    }
+
+    /// Peers that are gone without a word are given up, unless a handler of theirs still runs.
+    fn notice_silence(&mut self) {
+        let silent = |server: &crate::server::Server| -> Vec<_> {
+            let gone = server.connections.keys().copied();
+            gone.filter(|socket| self.stage.network.is_mute(*socket)).collect()
+        };
+        let gone: Vec<_> = self.servers.iter().map(silent).collect();
+        if gone.iter().all(Vec::is_empty) {
+            return;
+        }
+        self.run_for(NOTICED);
+        for (server, gone) in gone.iter().enumerate() {
+            for socket in gone {
+                let Some(served) = self.servers[server].connections.get(socket) else { continue };
+                let busy = served.machine.running_handlers() > 0;
+                self.stage.check(busy, Invariant::SilenceIsNoticed, || {
+                    format!("server {server}: #{socket} is gone and was not given up")
+                });
+            }
+        }
+    }
+
+    /// Runs until all is at rest, or only clients are left that find no server for them.
+    fn settle(&mut self) {
+        self.end_silence();
+        self.run_for(SETTLED);
+        for client in 0..self.clients.len() {
+            let status = self.clients[client].machine.status();
+            if !matches!(status, Status::Connecting | Status::Waiting) {
+                continue;
+            }
+            let lost = self.clients[client].settings.is_versatile;
+            self.stage.check(!lost, Invariant::Recovery, || {
+                format!("client {client} is {status:?}, although all is well")
+            });
+            self.clients[client].close(&mut self.stage);
+        }
+        self.rest();
+        self.check_rest();
+    }
+
+    /// Runs until nothing happens any more but that each side makes sure of the other.
+    fn rest(&mut self) {
+        for _ in 0..120 {
+            if self.is_at_rest() || self.has_failed() {
+                return;
+            }
+            self.run_for(millis(500));
+        }
+        let busy = self.stage.queue.iter().find(|event| self.is_business(event)).cloned();
+        self.stage.check(false, Invariant::Termination, || format!("no rest; next: {busy:?}"));
+    }
+
+    fn is_at_rest(&self) -> bool {
+        !self.clients.iter().any(crate::client::Node::is_busy)
+            && !self.servers.iter().any(crate::server::Server::is_busy)
+            && self.stage.store.is_idle()
+            && !self.stage.queue.iter().any(|event| self.is_business(event))
+    }
+
+    /// Whether something is more than care for the other side.
+    fn is_business(&self, event: &Event) -> bool {
+        let has =
+            |socket| self.servers.iter().any(|server| server.connections.contains_key(socket));
+        match event {
+            Event::Packet { packet: Packet::Ping | Packet::Pong, .. } => false,
+            Event::Packet { packet: Packet::Frame(frame), .. } if **frame == [0x21] => false,
+            Event::Packet { socket, .. } => self.stage.network.get(*socket).is_some(),
+            Event::Work { socket, .. } | Event::Inbox { socket } => has(socket),
+            Event::Broken { .. } | Event::Exit { .. } | Event::Restart { .. } => true,
+            Event::Apply { .. } | Event::Answer { .. } => true,
+            Event::Probe { .. } | Event::Probed { .. } => true,
+            Event::Accepts { .. } | Event::StoreRecovers => false,
+        }
+    }
+
+    fn check_rest(&mut self) {
+        let stage = &mut self.stage;
+        self.clients.iter().for_each(|client| client.check_rest(stage));
+        self.servers.iter().for_each(|server| server.check_rest(stage));
+        for (id, client) in self.clients.iter().enumerate() {
+            let Some(socket) = client.socket().filter(|_| client.is_connected()) else { continue };
+            let held = self.servers.iter().find_map(|server| server.connections.get(&socket));
+            let Some(served) = held else {
+                stage.check(false, Invariant::Recovery, || {
+                    format!("client {id} is connected by #{socket}, which nobody serves")
+                });
+                continue;
+            };
+            let there = served.machine.session().map(|session| session.key.clone());
+            let here = client.machine.session().map(|session| session.key.clone());
+            stage.check(here == there, Invariant::SessionsAgree, || {
+                let name = |key: Option<_>| key.as_ref().map_or("none".into(), short);
+                format!("client {id} holds {}, its connection {}", name(here), name(there))
+            });
+        }
+    }
+
+    /// Idle peers stay connected, each on the socket that it has.
+    fn stay_healthy(&mut self) {
+        let sockets = |world: &Self| -> Vec<_> {
+            let connected = world.clients.iter().filter(|client| client.is_connected());
+            connected.map(|client| client.socket()).collect()
+        };
+        let before = sockets(self);
+        self.run_for(4 * READ_TIMEOUT);
+        let after = sockets(self);
+        self.stage.check(before == after, Invariant::Recovery, || {
+            format!("idle clients were on {before:?} and are on {after:?}")
+        });
+    }
+
+    fn close_clients(&mut self) {
+        for client in 0..self.clients.len() {
+            self.clients[client].close(&mut self.stage);
+        }
+        self.rest();
+    }
+
+    /// What was closed for good cannot be restored; what was announced can, if it is durable.
+    fn try_sessions(&mut self) {
+        let stage = &self.stage;
+        let closed = stage.ledger.keys.iter().filter(|key| stage.store.deleted_by(key).is_some());
+        let closed = closed.rev().take(TRIED).map(|key| (key.clone(), false));
+        let durable = stage.ledger.due().filter(|_| stage.durable).take(TRIED);
+        let tried: Vec<_> = closed.chain(durable.map(|key| (key.clone(), true))).collect();
+        if tried.is_empty() {
+            return;
+        }
+        let client = self.add_client(versatile());
+        self.clients[client].is_settled = true;
+        let home = self.clients[client].home;
+        let config = &self.servers[home].settings.connection;
+        if matches!(config.sessions, wwr::server::Sessions::Disabled) {
+            return;
+        }
+        let buffer = config.announced.message_buffer_size();
+        for (key, is_due) in tried {
+            self.clients[client].restored = None;
+            self.clients[client].connect(&mut self.stage);
+            self.run_for(millis(3000));
+            self.clients[client].restore_patiently(&key, &mut self.stage);
+            self.run_for(millis(2000));
+            let outcome = self.clients[client].restored.take();
+            let is_long = self.stage.store.length(&key) + 9 > buffer;
+            let fits = match &outcome {
+                Some(Ok(_)) => is_due,
+                Some(Err(RequestError::SessionNotFound)) => !is_due,
+                Some(Err(RequestError::Internal)) => is_due && is_long,
+                _ => false,
+            };
+            let invariant =
+                if is_due { Invariant::AnnouncedIsDurable } else { Invariant::ClosedStaysClosed };
+            self.stage
+                .check(fits, invariant, || format!("{} in the end: {outcome:?}", short(&key)));
+            self.clients[client].close(&mut self.stage);
+            self.clients[client].forget_session(&mut self.stage);
+            self.rest();
+        }
+    }
+
+    /// All is over.
+    fn check_floor(&mut self) {
+        self.check_rest();
+        let connections: usize = self.servers.iter().map(|server| server.connections.len()).sum();
+        let idle = self.servers.iter().all(|server| server.is_idle() && server.state == State::Up);
+        let sockets = self.stage.network.ids();
+        let store = self.stage.store.is_idle();
+        let holds = connections == 0 && idle && sockets.is_empty() && store;
+        self.stage.check(holds, Invariant::MemoryFloor, || {
+            format!(
+                "{connections} connections, sockets {sockets:?}, registries idle: {idle}, store \
+                 idle: {store}"
+            )
+        });
+    }
+}

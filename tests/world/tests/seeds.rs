@@ -1,0 +1,140 @@
+//! Some thousand worlds, and those that found something once. Many more: the example `simulate`.
+
+use wwr_world::{Coverage, Dice, Lines, run};
+
+/// How many worlds each test runs.
+const WORLDS: u64 = 1500;
+
+/// Runs the world of a seed; fails with what to do about it if something does not hold.
+fn world(seed: u64) -> wwr_world::Report {
+    let report = run(Dice::seeded(seed), Lines::Dropped);
+    if let Some(violation) = &report.violation {
+        let lines = run(Dice::seeded(seed), Lines::Kept).trace;
+        let last: Vec<_> = lines.iter().rev().take(40).rev().cloned().collect();
+        panic!(
+            "{violation}\n\n{}\n\nto repeat it: cargo run --release --example simulate -- \
+             --seed {seed} --trace",
+            last.join("\n")
+        );
+    }
+    report
+}
+
+/// Runs worlds; what they came across has to be worth it.
+fn worlds(seeds: impl Iterator<Item = u64>) {
+    let mut seen = Coverage::default();
+    for seed in seeds {
+        seen.merge(&world(seed).coverage);
+    }
+    let dull: Vec<_> = EXPECTED.iter().filter(|name| seen.seen(name) < WORLDS / 100).collect();
+    assert!(dull.is_empty(), "seldom seen: {dull:?}\n{seen}");
+}
+
+/// What many worlds come across.
+const EXPECTED: [&str; 56] = [
+    // Outcomes.
+    "Ok",
+    "Failed",
+    "Internal",
+    "ServerShutdown",
+    "SessionNotFound",
+    "MaxSessionConnections",
+    "SessionsDisabled",
+    "Protocol",
+    "TimedOut, sent",
+    "TimedOut, not sent",
+    "Cancelled",
+    "NotSent",
+    "ConnectionLost",
+    // What applications are told.
+    "SessionCreated",
+    "SessionRestored",
+    "SessionClosed",
+    "SessionLost",
+    "Disconnected, lost",
+    "ConnectFailed",
+    // Reasons to close.
+    "Requested",
+    "Shutdown",
+    "Silent",
+    // Transitions that are not met by chance.
+    "Dialing -> Resuming",
+    "AwaitingConf -> Resuming",
+    "AwaitingConf -> Probing",
+    "Resuming -> Ready",
+    "Resuming -> Waiting",
+    "Open/Restoring -> Draining/Restoring",
+    "Open/Held -> Draining/Held",
+    "held -> held+looking up",
+    "held+storing -> storing+to be destroyed",
+    "destroying -> held",
+    // Faults.
+    "Cut",
+    "CutLate",
+    "HalfOpen",
+    "RefusedDial",
+    "ProbeLost",
+    "SlowReader",
+    "NoiseToClient",
+    "StoreFails",
+    "StoreLosesAnswer",
+    "StoreNeverAnswers",
+    "Crash",
+    "OtherVersion",
+    "ClockForward",
+    "ClockBack",
+    "CloseKey",
+    "HeartbeatStorm",
+    "TextFrame",
+    "Oversize",
+    "Malformed",
+    "KeyGuess",
+    "StolenKey",
+    "Flood",
+    "NeverReads",
+    "Vanished",
+];
+
+#[test]
+fn the_invariants_hold_in_worlds_of_even_seeds() {
+    worlds((0..WORLDS).map(|number| 2 * number));
+}
+
+#[test]
+fn the_invariants_hold_in_worlds_of_odd_seeds() {
+    worlds((0..WORLDS).map(|number| 2 * number + 1));
+}
+
+#[test]
+fn the_same_seed_is_the_same_world_bit_for_bit() {
+    let fingerprint = |seed| run(Dice::seeded(seed), Lines::Dropped).fingerprint;
+    for seed in 0..100 {
+        assert_eq!(fingerprint(seed), fingerprint(seed), "seed {seed}");
+        let shown = run(Dice::seeded(seed), Lines::Kept);
+        assert_eq!(fingerprint(seed), shown.fingerprint, "seed {seed}, shown");
+        assert!(!shown.trace.is_empty());
+    }
+    assert_ne!(fingerprint(1), fingerprint(2));
+}
+
+/// Worlds that found a mistake of the core once. Each mistake has a test of its own there as well:
+/// what happens in the world of a seed changes with the worlds.
+#[test]
+fn worlds_that_found_something() {
+    for (seed, what) in [
+        (9, "a protocol error that a 2.0 client cannot read, after a preflight without an answer"),
+        (183_751, "a session restored at the second attempt, after the first did not find it"),
+    ] {
+        println!("{what}");
+        world(seed);
+    }
+}
+
+#[test]
+fn bytes_make_worlds_too() {
+    for length in 0..200 {
+        let bytes: Vec<_> = (0..length).map(|index| (index * 89 + length) as u8).collect();
+        let report = run(Dice::from_bytes(&bytes), Lines::Dropped);
+        assert_eq!(report.violation, None, "{bytes:?}");
+    }
+}
