@@ -240,7 +240,7 @@ fn broken(field: &Field) -> io::Result<()> {
         [&[BINARY, 100][..], &[0; 100]].concat(),
         frame(0x83, &message),
         frame(MIDDLE, &message),
-        header(PING, 1000),
+        frame(PING, &[0; 126]),
     ];
     let mut dropped = [0; 64];
     for way in ways.iter().cycle() {

@@ -12,7 +12,7 @@ use crate::support::message::{
     BINARY as REQUEST, HEARTBEAT, INTERNAL, NOT_FOUND, answer, ask, request, restore, signal,
     special,
 };
-use crate::support::peer::{BINARY, PING, PONG, Peer, frame, handshake};
+use crate::support::peer::{BINARY, PING, PONG, Peer, TEXT, code_of, frame, handshake};
 
 /// Few places, and nobody is closed for being slow.
 fn crowded(most: usize) -> Fixture {
@@ -120,6 +120,19 @@ fn floods_of_what_is_quickly_read_hold_up_nobody() {
         });
         peer.is_served();
     }
+}
+
+#[test]
+fn who_breaks_the_rules_sees_the_end_at_once_and_is_forgotten_as_soon_as_it_goes() {
+    let limits = Limits { close_timeout: Duration::MAX, ..Limits::default() };
+    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let mut peer = Peer::connect(fixture.address());
+    peer.write(&frame(TEXT, &[0xff; 10]));
+    assert_eq!(peer.frame().map(|close| code_of(&close)), Some(1007));
+    // Nobody waits for it to answer: there is no telling its answer from anything else.
+    peer.closed();
+    drop(peer);
+    fixture.wait_for_disconnected();
 }
 
 /// A message in fragments of one byte and an empty one.
