@@ -27,8 +27,15 @@ use places::Places;
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
 
-/// How long it rests if a socket was closed, so that the next attempt may well succeed.
+/// How many sockets are closed then, so that accepting keeps up with a crowd at the door.
+const PORTION: usize = 32;
+
+/// How long it rests if sockets were closed, so that the next attempt may well succeed.
 const SHORT_REST: Duration = Duration::from_millis(10);
+
+/// How many clients may wait to be accepted; the system may allow fewer.
+#[cfg(unix)]
+const QUEUE: i32 = 4096;
 
 /// How long a connection is silent before the system asks whether the client is still there
 /// (protocol §4.3).
@@ -78,6 +85,9 @@ impl<H: Handler> Server<H> {
 
     pub(super) fn new(listener: TcpListener, address: SocketAddr, service: Service<H>) -> Self {
         service.hub().listens_on(address);
+        if let Err(error) = widen(&listener) {
+            tracing::debug!(%error, "the queue of the listener stays as it is");
+        }
         let places = Places::new(service.limits().max_handshakes);
         let (crowded, not_accepted) = (Rarely::default(), Rarely::default());
         Self { listener, address, service, places, crowded, not_accepted }
@@ -126,8 +136,9 @@ impl<H: Handler> Server<H> {
         if let Some(attempts) = self.not_accepted.count(now) {
             tracing::warn!(attempts, %error, "cannot accept connections");
         }
-        // If there are no file descriptors left, those of handshakes are the first to be missed.
-        sleep(if self.places.free_one() { SHORT_REST } else { REST }).await;
+        // If there are no file descriptors left, those of handshakes are the first to be given up.
+        let freed = (0..PORTION).take_while(|_| self.places.free_one()).count();
+        sleep(if freed > 0 { SHORT_REST } else { REST }).await;
     }
 
     /// Serves HTTP on a new socket, in a task of its own.
@@ -152,6 +163,18 @@ impl<H: Handler> Server<H> {
             drop(place);
         });
     }
+}
+
+/// Lets more clients wait to be accepted than the 128 of the standard library. Those that do not fit
+/// are not told so: they try again, a second later at the earliest.
+#[cfg(unix)]
+fn widen(listener: &TcpListener) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, QUEUE)?)
+}
+
+#[cfg(not(unix))]
+fn widen(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether accepting failed because of the client that was to be accepted.

@@ -163,3 +163,27 @@ fn the_system_looks_after_silent_connections() {
     };
     until(|| timer().is_some_and(|timer| timer.starts_with("02:")));
 }
+
+/// Who finds no room in the system's queue waits for a second or more, through no fault of the
+/// server's.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crowd_finds_room_in_front_of_a_server_that_is_busy() {
+    use std::net::TcpStream;
+
+    struct Nobody;
+
+    impl Handler for Nobody {
+        async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+            Ok(request.into_payload())
+        }
+    }
+
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let crowd = most.trim().parse::<usize>().unwrap().min(500);
+    // It listens and accepts nobody.
+    let server = smol::block_on(Server::builder(Nobody).listen("127.0.0.1:0")).unwrap();
+    let connect = |_| TcpStream::connect_timeout(&server.local_addr(), crate::support::SAFETY);
+    let connected = (0..crowd).map(connect).collect::<Result<Vec<_>, _>>();
+    assert_eq!(connected.unwrap().len(), crowd);
+}
