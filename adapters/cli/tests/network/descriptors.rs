@@ -18,7 +18,7 @@ fn a_server_without_descriptors_serves_who_is_there_and_recovers() {
     let mut server = poor();
     let mut early = Hand::open(server.address, "/");
     // The system takes them all in. Some become WebSockets, and they stay.
-    let crowd: Vec<_> = (0..100).map(|_| Hand::ask(server.address, "/")).collect();
+    let crowd: Vec<_> = (0..200).map(|_| Hand::ask(server.address, "/")).collect();
     server.running.wait_for_log(REFUSED);
     early.is_served();
 

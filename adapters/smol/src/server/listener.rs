@@ -27,10 +27,7 @@ use places::Places;
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
 
-/// How many sockets are closed then, so that accepting keeps up with a crowd at the door.
-const PORTION: usize = 32;
-
-/// How long it rests if sockets were closed, so that the next attempt may well succeed.
+/// How long it rests before sockets are closed, and after that, as the next attempt may well succeed.
 const SHORT_REST: Duration = Duration::from_millis(10);
 
 /// How many clients may wait to be accepted; the system may allow fewer.
@@ -136,9 +133,10 @@ impl<H: Handler> Server<H> {
         if let Some(attempts) = self.not_accepted.count(now) {
             tracing::warn!(attempts, %error, "cannot accept connections");
         }
-        // If there are no file descriptors left, those of handshakes are the first to be given up.
-        let freed = (0..PORTION).take_while(|_| self.places.free_one()).count();
-        sleep(if freed > 0 { SHORT_REST } else { REST }).await;
+        // If there are no file descriptors left, some of those of handshakes are given up, but not
+        // of such as are over in a moment.
+        sleep(SHORT_REST).await;
+        sleep(if self.places.free_some() { SHORT_REST } else { REST }).await;
     }
 
     /// Serves HTTP on a new socket, in a task of its own.
