@@ -10,6 +10,7 @@ mod http;
 mod hub;
 mod listener;
 mod origin;
+mod rarely;
 mod service;
 mod settings;
 mod task;

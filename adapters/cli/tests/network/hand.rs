@@ -39,20 +39,32 @@ impl Hand {
 
     /// Opens a WebSocket.
     pub(crate) fn open_quietly(address: SocketAddr, path: &str) -> Self {
-        let mut hand = Self::dial(address);
-        let head = hand.http(&format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {SAMPLE_KEY}\r\n\r\n"
-        ));
+        let mut hand = Self::ask(address, path);
+        let head = hand.head();
         assert!(head.starts_with("http/1.1 101 "), "{head}");
         let accept = format!("sec-websocket-accept: {}\r\n", SAMPLE_ACCEPT.to_ascii_lowercase());
         assert!(head.contains(&accept), "{head}");
         hand
     }
 
+    /// Asks for a WebSocket, without waiting for the answer.
+    pub(crate) fn ask(address: SocketAddr, path: &str) -> Self {
+        let mut hand = Self::dial(address);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {SAMPLE_KEY}\r\n\r\n"
+        );
+        hand.stream.write_all(request.as_bytes()).unwrap();
+        hand
+    }
+
     /// Sends a request and reads the head of the answer, in lower case.
     pub(crate) fn http(&mut self, request: &str) -> String {
         self.stream.write_all(request.as_bytes()).unwrap();
+        self.head()
+    }
+
+    fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(self.read(1));

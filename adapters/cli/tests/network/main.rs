@@ -7,12 +7,16 @@ mod by_hand;
 mod crash;
 mod demo;
 #[cfg(unix)]
+mod descriptors;
+#[cfg(unix)]
 mod drain;
 mod exit_codes;
 #[cfg(unix)]
 mod flood;
 #[cfg(unix)]
 mod full_disk;
+#[cfg(unix)]
+mod guesses;
 #[cfg(unix)]
 mod hand;
 mod help;

@@ -72,9 +72,9 @@ impl Running {
         find_line(&mut self.stdout, text)
     }
 
-    /// Reads standard error up to a line that contains this.
-    pub(crate) fn wait_for_log(&mut self, text: &str) {
-        find_line(&mut self.stderr, text);
+    /// Reads standard error up to a line that contains this, and gives that line.
+    pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
+        find_line(&mut self.stderr, text)
     }
 
     #[cfg(unix)]

@@ -44,14 +44,19 @@ impl Process {
         self.address
     }
 
+    /// Its number in the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The processor time it has used, in user mode and in the kernel.
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        cpu_time(&self.child.id().to_string())
+        cpu_time(&self.id().to_string())
     }
 
     /// Bytes of memory, by the system's name for them: `VmRSS` are those resident.
     pub(crate) fn memory(&self, kind: &str) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let mut fields = status.lines().filter_map(|line| line.split_once(':'));
         let kilobytes = fields.find(|(name, _)| *name == kind);
         let kilobytes = kilobytes.and_then(|(_, value)| value.split_whitespace().next());

@@ -19,6 +19,7 @@ use wwr::{Actions, Instant, SessionKey, UnixTime};
 
 use self::jobs::{Job, guard};
 use super::connection::{Connection, Input};
+use super::rarely::Rarely;
 use super::settings::Collection;
 
 use crate::clock::{Clock, sleep};
@@ -52,6 +53,8 @@ pub(super) struct Hub {
     /// Notified when the last connection has ended.
     emptied: Event,
     last_id: AtomicU64,
+    /// Keys of clients that no session has.
+    pub(super) unknown_keys: Rarely,
 }
 
 /// Somebody who waits for a session to be destroyed.
@@ -110,6 +113,7 @@ impl Hub {
             advanced: Event::new(),
             emptied: Event::new(),
             last_id: AtomicU64::new(0),
+            unknown_keys: Rarely::default(),
         }
     }
 

@@ -1,11 +1,11 @@
 //! A server with a listener of its own.
 
+mod places;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -18,12 +18,21 @@ use super::builder::Builder;
 use super::handle::ServerHandle;
 use super::handler::Handler;
 use super::hub::Stage;
+use super::rarely::Rarely;
 use super::service::Service;
 use crate::clock::sleep;
 use crate::keep_alive::keep_alive;
+use places::Places;
 
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
+
+/// How long it rests before sockets are closed, and after that, as the next attempt may well succeed.
+const SHORT_REST: Duration = Duration::from_millis(10);
+
+/// How many clients may wait to be accepted; the system may allow fewer.
+#[cfg(unix)]
+const QUEUE: i32 = 4096;
 
 /// How long a connection is silent before the system asks whether the client is still there
 /// (protocol §4.3).
@@ -60,7 +69,9 @@ pub struct Server<H> {
     listener: TcpListener,
     address: SocketAddr,
     service: Service<H>,
-    handshakes: Arc<AtomicUsize>,
+    places: Places,
+    crowded: Rarely,
+    not_accepted: Rarely,
 }
 
 impl<H: Handler> Server<H> {
@@ -71,7 +82,12 @@ impl<H: Handler> Server<H> {
 
     pub(super) fn new(listener: TcpListener, address: SocketAddr, service: Service<H>) -> Self {
         service.hub().listens_on(address);
-        Self { listener, address, service, handshakes: Arc::default() }
+        if let Err(error) = widen(&listener) {
+            tracing::debug!(%error, "the queue of the listener stays as it is");
+        }
+        let places = Places::new(service.limits().max_handshakes);
+        let (crowded, not_accepted) = (Rarely::default(), Rarely::default());
+        Self { listener, address, service, places, crowded, not_accepted }
     }
 
     /// The address the server listens on.
@@ -99,10 +115,7 @@ impl<H: Handler> Server<H> {
                         // A crowd at the door must not keep those inside from being served.
                         yield_now().await;
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        sleep(REST).await;
-                    }
+                    Err(error) => self.rest_after(&error).await,
                 }
             }
         };
@@ -110,14 +123,28 @@ impl<H: Handler> Server<H> {
         Ok(())
     }
 
+    /// Waits until accepting is worth another attempt.
+    async fn rest_after(&self, error: &io::Error) {
+        if is_of_client(error) {
+            // That client has gone already; the next one need not wait.
+            return yield_now().await;
+        }
+        let now = self.service.hub().clock.now();
+        if let Some(attempts) = self.not_accepted.count(now) {
+            tracing::warn!(attempts, %error, "cannot accept connections");
+        }
+        // If there are no file descriptors left, some of those of handshakes are given up, but not
+        // of such as are over in a moment.
+        sleep(SHORT_REST).await;
+        sleep(if self.places.free_some() { SHORT_REST } else { REST }).await;
+    }
+
     /// Serves HTTP on a new socket, in a task of its own.
     fn welcome(&self, stream: TcpStream, remote: SocketAddr) {
-        let Some(handshake) =
-            Handshake::begin(&self.handshakes, self.service.limits().max_handshakes)
-        else {
-            tracing::warn!(%remote, "too many handshakes at once");
-            return;
-        };
+        let (place, lost, full) = self.places.take(remote.ip());
+        if full && let Some(closed) = self.crowded.count(self.service.hub().clock.now()) {
+            tracing::warn!(%remote, closed, "too many handshakes at once");
+        }
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
         if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
@@ -125,10 +152,33 @@ impl<H: Handler> Server<H> {
         }
         let service = self.service.clone();
         self.service.hub().spawn(async move {
-            serve_http(service, stream, remote).await;
-            drop(handshake);
+            let lost = async {
+                // An error, as nothing is ever sent.
+                let _ = lost.await;
+                tracing::debug!(%remote, "another handshake came in place of this one");
+            };
+            or(lost, serve_http(service, stream, remote)).await;
+            drop(place);
         });
     }
+}
+
+/// Lets more clients wait to be accepted than the 128 of the standard library. Those that do not fit
+/// are not told so: they try again, a second later at the earliest.
+#[cfg(unix)]
+fn widen(listener: &TcpListener) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, QUEUE)?)
+}
+
+#[cfg(not(unix))]
+fn widen(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether accepting failed because of the client that was to be accepted.
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: SocketAddr) {
@@ -151,24 +201,6 @@ async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: 
     };
     let timeout = sleep(limits.handshake_timeout);
     or(served, or(timeout, hub.reaches(Stage::Stopped))).await;
-}
-
-/// One socket on which HTTP is spoken, counted.
-struct Handshake {
-    count: Arc<AtomicUsize>,
-}
-
-impl Handshake {
-    fn begin(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let counted = Self { count: count.clone() };
-        (count.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl<H> fmt::Debug for Server<H> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Open WebSocket connections. More are answered with 503. Default: 16 384.
     pub max_connections: usize,
-    /// Sockets on which no WebSocket was opened yet. More are closed at once. Default: 1 024.
+    /// Sockets on which no WebSocket was opened yet. For one more, the oldest one of the address that
+    /// has the most is closed, so that no host keeps the others out; of IPv6 addresses, those with
+    /// the same first 64 bits count as one. Behind a proxy all clients are one host. Default: 1 024.
     pub max_handshakes: usize,
     /// How long a client may take to send a request head. Default: 10 s.
     pub header_timeout: Duration,

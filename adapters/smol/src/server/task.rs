@@ -21,6 +21,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream};
 use smol::future::or;
 use wwr::server::{self, Action, RequestError, RequestId, SignalId};
+use wwr::session::Change;
 use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
@@ -420,11 +421,22 @@ impl<'a, H: Handler> Task<'a, H> {
                 Err(misuse) => answer(Some(done), Err(SessionError::Misuse(misuse))),
             },
             Input::Session(outcome) => {
+                if outcome.change == Change::NotFound {
+                    self.note_unknown_key();
+                }
                 self.machine.handle_session(now, outcome, &mut self.out);
                 self.connection.show_session(self.machine.session());
             }
             Input::Close => self.machine.close(now, &mut self.out),
             Input::ShutDown(within) => self.machine.shut_down(now, within, &mut self.out),
+        }
+    }
+
+    /// The client asked for a session that there is none of: it is old, or the key was guessed.
+    fn note_unknown_key(&self) {
+        if let Some(keys) = self.hub.unknown_keys.count(self.hub.clock.now()) {
+            let (connection, remote) = (self.connection.id(), self.connection.info().remote_addr);
+            tracing::info!(keys, connection, %remote, "no sessions of these keys, the last from");
         }
     }
 

@@ -8,7 +8,9 @@ use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, ConnectionOptions, Handler, Limits, Response, Server};
 
 use crate::support::peer::{Peer, handshake};
-use crate::support::{Fixture, Running, forever, until};
+#[cfg(target_os = "linux")]
+use crate::support::until;
+use crate::support::{Fixture, Running, forever};
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -81,7 +83,7 @@ fn a_head_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn more_sockets_than_allowed_are_closed_at_once() {
+fn the_oldest_of_too_many_sockets_is_closed() {
     let fixture = with(Limits { max_handshakes: 2, ..Limits::default() });
     let preflight = "WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut first = Peer::dial(fixture.address());
@@ -90,18 +92,21 @@ fn more_sockets_than_allowed_are_closed_at_once() {
         assert_eq!(peer.http(preflight).status, 200);
     }
     let mut third = Peer::dial(fixture.address());
-    assert!(third.rest().is_empty());
+    assert!(first.rest().is_empty());
     // One that has become a WebSocket does not count any more.
-    first.upgrade("/", "");
-    first.is_served();
+    second.upgrade("/", "");
+    second.is_served();
     let mut fourth = Peer::dial(fixture.address());
-    assert_eq!(fourth.http(preflight).status, 200);
-    drop(second);
-    until(|| {
-        let mut fifth = Peer::dial(fixture.address());
-        fifth.try_write(preflight.as_bytes()).is_ok() && !fifth.first_bytes().is_empty()
-    });
-    first.is_served();
+    for peer in [&mut third, &mut fourth] {
+        assert_eq!(peer.http(preflight).status, 200);
+    }
+    second.is_served();
+}
+
+#[test]
+fn a_server_without_room_for_handshakes_closes_sockets_at_once() {
+    let fixture = with(Limits { max_handshakes: 0, ..Limits::default() });
+    assert!(Peer::dial(fixture.address()).rest().is_empty());
 }
 
 #[test]
@@ -157,4 +162,28 @@ fn the_system_looks_after_silent_connections() {
             .next()
     };
     until(|| timer().is_some_and(|timer| timer.starts_with("02:")));
+}
+
+/// Who finds no room in the system's queue waits for a second or more, through no fault of the
+/// server's.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crowd_finds_room_in_front_of_a_server_that_is_busy() {
+    use std::net::TcpStream;
+
+    struct Nobody;
+
+    impl Handler for Nobody {
+        async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+            Ok(request.into_payload())
+        }
+    }
+
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let crowd = most.trim().parse::<usize>().unwrap().min(500);
+    // It listens and accepts nobody.
+    let server = smol::block_on(Server::builder(Nobody).listen("127.0.0.1:0")).unwrap();
+    let connect = |_| TcpStream::connect_timeout(&server.local_addr(), crate::support::SAFETY);
+    let connected = (0..crowd).map(connect).collect::<Result<Vec<_>, _>>();
+    assert_eq!(connected.unwrap().len(), crowd);
 }

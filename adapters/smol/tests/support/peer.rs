@@ -177,12 +177,6 @@ impl Peer {
         std::mem::take(&mut self.read)
     }
 
-    /// Reads until something has come, or the server has closed the connection.
-    pub(crate) fn first_bytes(&mut self) -> &[u8] {
-        self.fill();
-        &self.read
-    }
-
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }

@@ -1,0 +1,46 @@
+//! A server that has no file descriptors left.
+
+use std::net::TcpStream;
+
+use crate::hand::Hand;
+use crate::support::Server;
+
+/// A playground that may have 64 files open.
+fn poor() -> Server {
+    let script = r#"ulimit -n 64 && exec "$0" "$@""#;
+    Server::start_in(&["sh", "-c", script], &["--log", "warn"])
+}
+
+const REFUSED: &str = "cannot accept connections";
+
+#[test]
+fn a_server_without_descriptors_serves_who_is_there_and_recovers() {
+    let mut server = poor();
+    let mut early = Hand::open(server.address, "/");
+    // The system takes them all in. Some become WebSockets, and they stay.
+    let crowd: Vec<_> = (0..200).map(|_| Hand::ask(server.address, "/")).collect();
+    server.running.wait_for_log(REFUSED);
+    early.is_served();
+
+    // Between two lines lies a second: it does not try again and again without a pause.
+    let line = server.running.wait_for_log(REFUSED);
+    let (_, attempts) = line.split_once("attempts=").unwrap();
+    let attempts = attempts.split(' ').next().unwrap();
+    assert!(attempts.parse::<u32>().unwrap() <= 110, "{line}");
+    early.is_served();
+
+    drop(crowd);
+    Hand::open(server.address, "/").is_served();
+    early.is_served();
+}
+
+#[test]
+fn handshakes_that_never_end_do_not_keep_the_descriptors() {
+    let mut server = poor();
+    let mut early = Hand::open(server.address, "/");
+    let half: Vec<_> = (0..200).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    server.running.wait_for_log(REFUSED);
+    Hand::open(server.address, "/").is_served();
+    early.is_served();
+    drop(half);
+}

@@ -1,0 +1,47 @@
+//! The server that is attacked: with the limits that servers have by default.
+
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use smol::Executor;
+use wwr::server::RequestError;
+use wwr::{Content, Payload};
+use wwr_smol::FileStore;
+use wwr_smol::server::{Connection, Handler, Server};
+
+use super::process;
+
+struct Echo;
+
+impl Handler for Echo {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+}
+
+/// Lets this process open so many files, or as many as it may.
+pub(crate) fn limit_files(most: Option<u64>) -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = most.or(limit.maximum);
+    // If it stays as it is, fewer connections are possible.
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Serves on this thread until the process ends. Sessions are in files: those can be attacked.
+pub(crate) fn serve(files: u64) -> Result<(), Box<dyn Error>> {
+    process::end_with_parent();
+    limit_files((files > 0).then_some(files));
+    let directory = tempfile::tempdir()?;
+    let executor = Arc::new(Executor::new());
+    smol::block_on(executor.run(async {
+        let store = FileStore::open(directory.path().join("sessions")).await?;
+        let builder = Server::builder(Echo).store(store).executor(executor.clone());
+        let server = builder.listen((Ipv4Addr::LOCALHOST, 0)).await?;
+        process::listens_on(server.local_addr())?;
+        server.run().await?;
+        Ok(())
+    }))
+}
