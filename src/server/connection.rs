@@ -1,10 +1,10 @@
 //! The server's side of one connection.
 
+mod closing;
 mod inbound;
 
 use alloc::collections::VecDeque;
 use core::fmt;
-use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -339,25 +339,6 @@ impl Connection {
         self.session.close(out)
     }
 
-    /// Closes the connection as soon as nothing runs any more, at the latest after
-    /// [`Config::drain_timeout`]. New requests are refused, signals dropped. The session is left,
-    /// not destroyed.
-    pub fn close(&mut self, now: Instant, out: &mut Out) {
-        self.tick(now);
-        self.drain(CloseReason::Requested, out);
-    }
-
-    /// As [`close`](Self::close), because the whole server shuts down: at the latest after `within`.
-    /// A connection that drains already does not get more time than it had.
-    pub fn shut_down(&mut self, now: Instant, within: Duration, out: &mut Out) {
-        self.tick(now);
-        let latest = self.now + within;
-        if let Phase::Draining { deadline, .. } = &mut self.phase {
-            *deadline = latest.min(*deadline);
-        }
-        self.drain_until(CloseReason::Shutdown, latest, out);
-    }
-
     /// The session of this connection, if it has one.
     pub fn session(&self) -> Option<&Session> {
         self.session.session()
@@ -448,35 +429,6 @@ impl Connection {
         {
             self.finish(reason, out);
         }
-    }
-
-    fn drain(&mut self, reason: CloseReason, out: &mut Out) {
-        self.drain_until(reason, self.now + self.limits.drain_timeout, out);
-    }
-
-    /// Starts to close: refuses what waits, and finishes at once if nothing runs.
-    fn drain_until(&mut self, reason: CloseReason, deadline: Instant, out: &mut Out) {
-        if !matches!(self.phase, Phase::Open) {
-            return;
-        }
-        self.phase = Phase::Draining { reason, deadline };
-        self.waiting_bytes = 0;
-        for frame in core::mem::take(&mut self.waiting) {
-            self.refuse(frame, out);
-        }
-        self.proceed(out);
-    }
-
-    fn finish(&mut self, reason: CloseReason, out: &mut Out) {
-        self.end(out);
-        out.push(Action::Close(reason));
-    }
-
-    fn end(&mut self, out: &mut Out) {
-        self.session.leave(out);
-        self.phase = Phase::Closed;
-        self.waiting = VecDeque::new();
-        self.in_flight = InFlight::default();
     }
 }
 
