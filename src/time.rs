@@ -249,6 +249,17 @@ mod tests {
         let later = UnixTime::from_seconds(10);
         assert_eq!(later.saturating_since(UnixTime::from_seconds(4)), Duration::from_secs(6));
         assert_eq!(UnixTime::from_seconds(4).saturating_since(later), Duration::ZERO);
+        let half_a_second_less = UnixTime::from_parts(9, 500_000_000);
+        assert_eq!(later.saturating_since(half_a_second_less), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn the_first_and_the_last_second_are_within_the_range() {
+        for seconds in [SECONDS.0, SECONDS.1] {
+            assert_eq!(UnixTime::from_parts(seconds, 5).nanos, 5);
+        }
+        assert_eq!(UnixTime::from_parts(SECONDS.0 - 1, 5).nanos, 0);
+        assert_eq!(UnixTime::from_parts(SECONDS.1 + 1, 5).nanos, 999_999_999);
     }
 
     #[test]
