@@ -10,8 +10,8 @@ use crate::time::Instant;
 
 impl Connection {
     /// Closes the connection as soon as nothing runs any more, at the latest after
-    /// [`Config::drain_timeout`](crate::server::Config::drain_timeout). New requests are refused, signals dropped. The session is left,
-    /// not destroyed.
+    /// [`Config::drain_timeout`](crate::server::Config::drain_timeout). New requests are refused,
+    /// signals dropped. The session is left, not destroyed.
     pub fn close(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
         self.drain(CloseReason::Requested, out);
