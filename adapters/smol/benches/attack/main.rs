@@ -31,6 +31,12 @@ mod run;
 #[cfg(target_os = "linux")]
 mod server;
 #[cfg(target_os = "linux")]
+#[path = "../support/sockets.rs"]
+mod sockets;
+#[cfg(target_os = "linux")]
+#[path = "../support/start.rs"]
+mod start;
+#[cfg(target_os = "linux")]
 mod wire;
 
 #[cfg(target_os = "linux")]

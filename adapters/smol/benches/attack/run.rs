@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use super::args::Args;
 use super::attacks::ATTACKS;
 use super::measure::measure;
+use super::sockets::limit_files;
+use super::start::start;
 use super::{report, server};
 
 /// Files that are open besides the connections of crowds.
@@ -13,24 +15,17 @@ const OTHER_FILES: u64 = 500;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    // `cargo test --benches` starts this too, without the flag that `cargo bench` gives.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("skipped: this measures, which is for cargo bench");
-        return ExitCode::SUCCESS;
-    }
-    let args = Args::read();
-    let result = match args.serve {
-        Some(files) => server::serve(files).map(|()| ExitCode::SUCCESS),
-        None => attack(args),
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("failed: {error}");
-        ExitCode::FAILURE
+    start(|| {
+        let args = Args::read();
+        match args.serve {
+            Some(files) => server::serve(files).map(|()| ExitCode::SUCCESS),
+            None => attack(args),
+        }
     })
 }
 
 fn attack(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let possible = server::limit_files(None).saturating_sub(OTHER_FILES);
+    let possible = limit_files(None).saturating_sub(OTHER_FILES);
     if u64::from(args.connections) > possible {
         eprintln!("crowds of {possible}: the limit of open files allows no more");
         args.connections = u32::try_from(possible)?;

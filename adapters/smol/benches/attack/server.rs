@@ -4,7 +4,6 @@ use std::error::Error;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use smol::Executor;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
@@ -12,6 +11,7 @@ use wwr_smol::FileStore;
 use wwr_smol::server::{Connection, Handler, Server};
 
 use super::process;
+use super::sockets::limit_files;
 
 struct Echo;
 
@@ -19,15 +19,6 @@ impl Handler for Echo {
     async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
         Ok(request.into_payload())
     }
-}
-
-/// Lets this process open so many files, or as many as it may.
-pub(crate) fn limit_files(most: Option<u64>) -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = most.or(limit.maximum);
-    // If it stays as it is, fewer connections are possible.
-    let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Serves on this thread until the process ends. Sessions are in files: those can be attacked.

@@ -1,10 +1,10 @@
 //! Bytes for the server, good ones and bad ones.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use super::sockets;
 
 /// How long the server may take for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,17 +32,7 @@ pub(crate) const EVIL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
 /// A TCP connection from an address of this host.
 pub(crate) fn dial(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(from, 0))?;
-    rustix::net::connect(&socket, &to)?;
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // Closing is final at once: no port waits until it may be used again.
-    sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
-    Ok(stream)
+    sockets::dial(from, to, PATIENCE)
 }
 
 /// A frame with a mask of zeros, which changes nothing but is one as well.

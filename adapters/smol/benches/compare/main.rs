@@ -37,6 +37,9 @@ mod report;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
+#[path = "../support/start.rs"]
+mod start;
+#[cfg(target_os = "linux")]
 mod traffic;
 #[cfg(target_os = "linux")]
 mod webwire;

@@ -7,27 +7,19 @@ use super::args::Args;
 use super::case::{CASES, IDLE};
 use super::child::Side;
 use super::report::Report;
+use super::start::start;
 use super::{bare, measure, memory, process, webwire};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    // `cargo test --benches` starts this too, without the flag that `cargo bench` gives.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("skipped: this measures, which is for cargo bench");
-        return ExitCode::SUCCESS;
-    }
-    let args = Args::read();
-    let result = match args.serve {
-        Some(side) => serve(side, &args),
-        None => compare(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("failed: {error}");
-            ExitCode::FAILURE
+    start(|| {
+        let args = Args::read();
+        match args.serve {
+            Some(side) => serve(side, &args)?,
+            None => compare(&args)?,
         }
-    }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn serve(side: Side, args: &Args) -> Result<(), Box<dyn Error>> {

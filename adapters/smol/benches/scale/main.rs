@@ -36,7 +36,13 @@ mod session;
 #[cfg(target_os = "linux")]
 mod socket;
 #[cfg(target_os = "linux")]
+#[path = "../support/sockets.rs"]
+mod sockets;
+#[cfg(target_os = "linux")]
 mod stage;
+#[cfg(target_os = "linux")]
+#[path = "../support/start.rs"]
+mod start;
 #[cfg(target_os = "linux")]
 mod storm;
 

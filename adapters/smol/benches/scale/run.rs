@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
-
 use super::args::{Args, Case};
+use super::sockets::limit_files;
+use super::start::start;
 use super::{app, broadcast, idle, process, report, restore, session, storm};
 
 /// Files that are open besides the connections.
@@ -13,34 +13,24 @@ const OTHER_FILES: u64 = 200;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    // `cargo test --benches` starts this too, without the flag that `cargo bench` gives.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("skipped: this measures, which is for cargo bench");
-        return ExitCode::SUCCESS;
-    }
-    let args = Args::read();
-    let result = match args.serve {
-        Some(port) => serve(port, &args),
-        None => measure(args),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("failed: {error}");
-            ExitCode::FAILURE
+    start(|| {
+        let args = Args::read();
+        match args.serve {
+            Some(port) => serve(port, &args),
+            None => measure(args),
         }
-    }
+    })
 }
 
 fn serve(port: u16, args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     process::end_with_parent();
-    raise_file_limit();
+    limit_files(None);
     app::serve(port, args)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn measure(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let possible = raise_file_limit().saturating_sub(OTHER_FILES);
+    let possible = limit_files(None).saturating_sub(OTHER_FILES);
     if u64::from(args.connections) > possible {
         eprintln!("{possible} connections instead: the limit of open files allows no more");
         args.connections = u32::try_from(possible)?;
@@ -66,13 +56,4 @@ fn measure(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     let well = outcomes.iter().all(|outcome| outcome.broken.is_empty());
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Lets this process open as many files as it may: each connection is one. How many that are.
-fn raise_file_limit() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // If it stays as it is, fewer connections are possible.
-    let _ = setrlimit(Resource::Nofile, limit);
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

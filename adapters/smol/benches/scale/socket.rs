@@ -1,13 +1,12 @@
 //! A client made by hand, which costs little: thousands of them are in this process.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
-
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::app::NEWS;
 use super::handshake::{self, unexpected};
+use super::sockets;
 
 /// How long the server may take for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,18 +47,7 @@ pub(crate) struct Socket {
 /// A TCP connection from one of the addresses of this host, chosen by a number.
 pub(crate) fn dial(to: SocketAddr, number: u32) -> io::Result<TcpStream> {
     let [.., last] = (1 + number / PER_ADDRESS % 250).to_be_bytes();
-    let from = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), 0);
-    let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    rustix::net::bind(&socket, &from)?;
-    rustix::net::connect(&socket, &to)?;
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // Closing is final at once: no port waits until it may be used again.
-    sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
-    Ok(stream)
+    sockets::dial(Ipv4Addr::new(127, 0, 0, last), to, PATIENCE)
 }
 
 impl Socket {
