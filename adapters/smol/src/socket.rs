@@ -65,6 +65,14 @@ impl Socket {
     pub(crate) const fn read(&self) -> u64 {
         self.read
     }
+
+    /// Has the kernel itself asked for bytes by the next read. Whoever waits for readiness may hear
+    /// of a timer first, though bytes came before its time.
+    pub(crate) const fn ask_kernel(&mut self) {
+        if let Stream::Tcp(tcp) = &mut self.stream {
+            tcp.drained = false;
+        }
+    }
 }
 
 impl Tcp {
@@ -144,4 +152,35 @@ impl AsyncWrite for Socket {
 /// The error of a peer that reads nothing for too long.
 pub(crate) fn stalled() -> Error {
     Error::new(ErrorKind::TimedOut, "the peer reads nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use smol::future::{poll_fn, poll_once};
+    use smol::net::TcpListener;
+
+    use super::*;
+
+    /// A thread that was kept busy is not told of bytes yet when it sees that a timer has ended.
+    #[test]
+    fn the_kernel_is_asked_for_what_nobody_was_told_of_yet() {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut socket = Socket::tcp(listener.accept().await.unwrap().0);
+            let mut buffer = [0; 2];
+            for _ in 0..200 {
+                let mut read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer));
+                assert!(poll_once(&mut read).await.is_none());
+                peer.write_all(b"a").unwrap();
+                let Stream::Tcp(tcp) = &socket.stream else { unreachable!() };
+                while tcp.stream.get_ref().peek(&mut [0]).is_err() {}
+                socket.ask_kernel();
+                let mut read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer));
+                assert_eq!(poll_once(&mut read).await.unwrap().unwrap(), 1);
+            }
+        });
+    }
 }

@@ -130,6 +130,13 @@ impl WebSocket {
         })
     }
 
+    /// The next thing that has come by now. [`poll_incoming`](Self::poll_incoming) may learn of what
+    /// has come only after a timer that ended later.
+    pub(crate) fn poll_come(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        self.framing.socket_mut().ask_kernel();
+        self.poll_incoming(cx)
+    }
+
     /// Whether anything has come since this was asked before, be it only a part of a message.
     pub(crate) fn was_active(&mut self) -> bool {
         let read = self.framing.socket().read();

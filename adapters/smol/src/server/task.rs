@@ -237,7 +237,7 @@ impl<'a, H: Handler> Task<'a, H> {
         }
         if self.alarm.poll(cx).is_ready() {
             // What was sent is heard before the client is taken for silent.
-            let incoming = match self.poll_incoming(cx) {
+            let incoming = match self.poll_message(WebSocket::poll_come, cx) {
                 Poll::Ready(incoming) => Some(incoming),
                 Poll::Pending => None,
             };
@@ -317,12 +317,20 @@ impl<'a, H: Handler> Task<'a, H> {
         self.poll_incoming(cx).map(Wake::Incoming)
     }
 
-    /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        self.poll_message(WebSocket::poll_incoming, cx)
+    }
+
+    /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
+    fn poll_message(
+        &mut self,
+        poll: fn(&mut WebSocket, &mut Context<'_>) -> Poll<Incoming>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Incoming> {
         if !self.may_read() || !self.machine.wants_input() {
             return Poll::Pending;
         }
-        let incoming = self.socket.poll_incoming(cx);
+        let incoming = poll(&mut self.socket, cx);
         if self.socket.was_active() && incoming.is_pending() {
             self.machine.handle_activity(self.hub.clock.now());
         }
