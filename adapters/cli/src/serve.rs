@@ -41,12 +41,17 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
 }
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
-    let limits = Limits { max_message_size: arguments.max_message_size.get(), ..Limits::default() };
+    let announced = arguments.spoken.announcement().map_err(invalid)?;
+    let mut limits = Limits::default();
+    limits.max_message_size = match arguments.max_message_size {
+        Some(most) => most.get(),
+        None => limits.max_message_size.max(announced.message_buffer_size()),
+    };
     let mut builder = Server::builder(Playground)
         .limits(limits)
         .concurrency(arguments.concurrency)
         .origins(origins(&arguments.allow_origin));
-    builder = speaking(builder, &arguments.spoken)?;
+    builder = speaking(builder.announce(announced), &arguments.spoken)?;
     builder = match &arguments.sessions {
         SessionPlace::Memory => builder,
         SessionPlace::Off => builder.without_sessions(),
@@ -69,14 +74,13 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
     Ok(builder)
 }
 
-/// Sets what the server speaks.
+/// Sets what the server speaks, but for what it announces.
 fn speaking(
     builder: Builder<Playground>,
     spoken: &SpokenArguments,
 ) -> io::Result<Builder<Playground>> {
-    let announced = spoken.announcement().map_err(invalid)?;
     let pings = spoken.pings().map_err(invalid)?;
-    let mut builder = builder.protocol(spoken.protocol).announce(announced).pings(pings);
+    let mut builder = builder.protocol(spoken.protocol).pings(pings);
     for (index, (path, protocol)) in spoken.path.iter().enumerate() {
         if spoken.path.iter().take(index).any(|(earlier, _)| earlier == path) {
             return Err(invalid(format!("--path {path}= is given twice; a path speaks one thing")));

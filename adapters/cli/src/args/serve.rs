@@ -78,10 +78,10 @@ pub(crate) struct ServeArguments {
     /// How many requests of one connection are handled at once: a number or `unlimited`
     #[arg(long, value_name = "N", default_value = "1", value_parser = concurrency)]
     pub(crate) concurrency: NonZeroU16,
-    /// The longest message of a client; who sends a longer one is disconnected
-    #[arg(long, value_name = "BYTES", default_value = "16777216",
-          value_parser = positive_number::<NonZeroUsize>)]
-    pub(crate) max_message_size: NonZeroUsize,
+    /// The longest message of a client; who sends a longer one is disconnected [default: 1048576,
+    /// or the message buffer if that is larger]
+    #[arg(long, value_name = "BYTES", value_parser = positive_number::<NonZeroUsize>)]
+    pub(crate) max_message_size: Option<NonZeroUsize>,
     /// Whose pages may connect instead of those of the same host: an origin such as
     /// https://example.com, or `any`; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]

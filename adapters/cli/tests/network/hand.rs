@@ -82,11 +82,15 @@ impl Hand {
     pub(crate) fn frame(&mut self, opcode: u8, payload: &[u8]) {
         let mask = [0x37, 0xfa, 0x21, 0x3d];
         let mut frame = vec![0x80 | opcode];
-        match u8::try_from(payload.len()) {
-            Ok(length @ ..=125) => frame.push(0x80 | length),
-            _ => {
+        match payload.len() {
+            length @ ..=125 => frame.push(0x80 | length as u8),
+            length @ ..=0xffff => {
                 frame.push(0x80 | 126);
-                frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+                frame.extend((length as u16).to_be_bytes());
+            }
+            length => {
+                frame.push(0x80 | 127);
+                frame.extend((length as u64).to_be_bytes());
             }
         }
         frame.extend(mask);
@@ -113,13 +117,16 @@ impl Hand {
         let head = self.read(2);
         assert_eq!(head[0] & 0xf0, 0x80, "whole, without extensions");
         let length = match head[1] {
-            126 => {
-                let bytes = self.read(2);
-                usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
-            }
+            126 => self.length(2),
+            127 => self.length(8),
             length => usize::from(length),
         };
         (head[0] & 0x0f, self.read(length))
+    }
+
+    /// A length of so many bytes.
+    fn length(&mut self, bytes: usize) -> usize {
+        self.read(bytes).into_iter().fold(0, |length, byte| length << 8 | usize::from(byte))
     }
 
     /// Waits for a ping and answers it.

@@ -155,6 +155,14 @@ fn a_strict_server_hangs_up_as_the_reference_does() {
     }
 }
 
+#[test]
+fn messages_that_fit_into_the_announced_buffer_are_taken_however_large_it_is() {
+    let server = Server::start(&["--message-buffer", "3000000"]);
+    let mut hand = Hand::open(server.address, "/");
+    hand.request(0x80, 1, "echo", &vec![b'x'; 2_000_000]);
+    assert_eq!(hand.reply(0xc0, 1).len(), 2_000_000);
+}
+
 /// A client whose connection is still there but that does not answer any more.
 #[test]
 fn a_client_that_does_not_answer_pings_makes_room_for_the_next() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smol::Executor;
 use wwr::server::{Announcement, Protocol, RequestError};
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, Handler, Server};
+use wwr_smol::server::{Connection, Handler, Limits, Server};
 
 use super::process;
 
@@ -25,11 +25,13 @@ impl Handler for Echo {
 /// Serves on this thread until the process ends.
 pub(crate) fn serve() -> Result<(), Box<dyn Error>> {
     let announced = Announcement::default().message_buffer(MESSAGE_BUFFER)?;
+    let limits = Limits { max_message_size: announced.message_buffer_size(), ..Limits::default() };
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(async {
         let server = Server::builder(Echo)
             .protocol(Protocol::Any)
             .announce(announced)
+            .limits(limits)
             .executor(executor.clone())
             .listen((Ipv4Addr::LOCALHOST, 0))
             .await?;

@@ -72,7 +72,8 @@ impl<H: Handler> Builder<H> {
     }
 
     /// What clients that may speak 1.5 or 2.0 are told, and held to once they are known to. Default:
-    /// a read timeout of 60 s, a message buffer of 8192 bytes, no sub-protocol.
+    /// a read timeout of 60 s, a message buffer of 8192 bytes, no sub-protocol. For a larger buffer
+    /// than [`Limits::max_message_size`], raise that too.
     #[must_use]
     pub fn announce(mut self, announced: Announcement) -> Self {
         self.machine.announced = announced;
@@ -207,6 +208,15 @@ impl<H: Handler> Builder<H> {
         let hub = Arc::new(hub);
         if let Some(collection) = self.collection {
             hub.spawn(Hub::collect(Arc::downgrade(&hub), collection));
+        }
+        let (most, announced) =
+            (self.limits.max_message_size, machine.announced.message_buffer_size());
+        if most < announced {
+            tracing::warn!(
+                most,
+                announced,
+                "clients may be disconnected for messages they may send"
+            );
         }
         let endpoints = Endpoints::new(machine, self.paths);
         Service::new(self.handler, hub, endpoints, self.origins, self.limits)

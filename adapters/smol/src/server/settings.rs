@@ -18,7 +18,8 @@ pub struct Limits {
     /// How long a socket may be used for HTTP. Default: 60 s.
     pub handshake_timeout: Duration,
     /// The longest message in bytes; whoever sends a longer one is disconnected with close code 1009
-    /// before it is buffered. Default: 16 MiB.
+    /// before it is buffered. Default: 1 MiB. Should be no less than the message buffer that is
+    /// announced, 8 KiB by default: clients of protocol 2.0 may send as much (protocol §4.6).
     ///
     /// Idle connections keep no buffers, unless their client sends messages in fragments: those keep
     /// what the largest messages needed, one buffer each way, until they end.
@@ -45,7 +46,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             max_header_size: 16 * 1024,
             handshake_timeout: Duration::from_secs(60),
-            max_message_size: 16 * 1024 * 1024,
+            max_message_size: 1024 * 1024,
             max_waiting_bytes: 1024 * 1024,
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),

@@ -55,6 +55,8 @@ pub(super) struct Task<'a, H> {
     taken: usize,
     /// When the first of it was taken, by which all of it is taken to have come.
     now: Instant,
+    /// Whether any of it is of the client.
+    heard: bool,
     /// Bytes of signals that were fed since all was flushed.
     fed_signals: usize,
     running: Running<'a>,
@@ -123,6 +125,7 @@ impl<'a, H: Handler> Task<'a, H> {
             socket,
             reading: false,
             taken: 0,
+            heard: false,
             fed_signals: 0,
             running: Running::new(),
             held: VecDeque::new(),
@@ -228,6 +231,7 @@ impl<'a, H: Handler> Task<'a, H> {
         }
         if self.taken == 0 {
             self.now = self.hub.clock.now();
+            self.heard = false;
         }
         if self.connection.inbox().poll_closed(cx).is_ready() {
             return Poll::Ready(Wake::Aborted);
@@ -236,7 +240,12 @@ impl<'a, H: Handler> Task<'a, H> {
             return Poll::Ready(Wake::Done(done));
         }
         if self.alarm.poll(cx).is_ready() {
-            // What was sent is heard before the client is taken for silent.
+            // What was sent is heard before the client is taken for silent, and so is the rest of
+            // the batch, however long ago it began: a process can be stopped anywhere.
+            self.now = self.hub.clock.now();
+            if self.heard {
+                self.machine.handle_activity(self.now);
+            }
             let incoming = match self.poll_message(WebSocket::poll_come, cx) {
                 Poll::Ready(incoming) => Some(incoming),
                 Poll::Pending => None,
@@ -352,6 +361,7 @@ impl<'a, H: Handler> Task<'a, H> {
 
     fn take_incoming(&mut self, incoming: Incoming) -> Option<End> {
         let now = self.now;
+        self.heard = true;
         match incoming {
             Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
             Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),

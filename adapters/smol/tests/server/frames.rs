@@ -62,7 +62,8 @@ fn pings_are_answered_also_while_a_handler_runs() {
 
 #[test]
 fn large_messages_come_back_whole() {
-    let fixture = Fixture::new();
+    let limits = Limits { max_message_size: 6_000_000, ..Limits::default() };
+    let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());
     for size in [125, 126, 65_535, 65_536, 5_000_000] {
         let payload = vec![b'x'; size];
@@ -132,6 +133,18 @@ fn a_message_that_is_too_large_is_refused_by_its_length() {
     assert_eq!((close.first, code_of(&close)), (CLOSE, 1009));
     peer.closed();
     bystander.is_served();
+}
+
+#[test]
+fn by_default_a_message_has_at_most_one_mebibyte() {
+    let fixture = Fixture::new();
+    let payload = vec![b'x'; (1 << 20) - 14];
+    let mut peer = Peer::connect(fixture.address());
+    peer.send(&request(UTF8, 1, "echo", &payload));
+    assert!(peer.message() == reply(UTF8, 1, &payload));
+    peer.write(&[&[BINARY, 0xff][..], &((1_u64 << 20) + 1).to_be_bytes(), &[0; 4]].concat());
+    let close = peer.frame().unwrap();
+    assert_eq!((close.first, code_of(&close)), (CLOSE, 1009));
 }
 
 #[test]
