@@ -138,3 +138,11 @@ fn bytes_make_worlds_too() {
         assert_eq!(report.violation, None, "{bytes:?}");
     }
 }
+
+/// An input of the fuzz target: a client is sent away, by a handler that had been queued for long,
+/// just when all are looked at.
+#[test]
+fn a_client_that_was_just_sent_away_is_given_time_to_come_back() {
+    let input = include_bytes!("inputs/sent_away_late");
+    assert_eq!(run(Dice::from_bytes(input), Lines::Dropped).violation, None);
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wwr::client::{RequestError, Status};
 
 use super::World;
+use crate::client::Node;
 use crate::event::{Event, millis};
 use crate::invariants::Invariant;
 use crate::network::Packet;
@@ -19,6 +20,10 @@ const NOTICED: Duration = millis(40_000);
 
 /// Longer than it takes to connect, to resume a session and to have all requests answered.
 const SETTLED: Duration = millis(12_000);
+
+/// How often all is given time to settle while clients are on their way to a server. A handler that
+/// was queued for long may just have sent one of them away again.
+const RECONNECTS: usize = 4;
 
 /// How many sessions are restored in the end, to see whether that is so.
 const TRIED: usize = 3;
@@ -83,13 +88,18 @@ impl World {
     /// Runs until all is at rest, or only clients are left that find no server for them.
     fn settle(&mut self) {
         self.end_silence();
-        self.run_for(SETTLED);
+        for _ in 0..RECONNECTS {
+            self.run_for(SETTLED);
+            if !self.clients.iter().any(is_lost) {
+                break;
+            }
+        }
         for client in 0..self.clients.len() {
             let status = self.clients[client].machine.status();
-            if !matches!(status, Status::Connecting | Status::Waiting) {
+            if !is_on_the_way(&self.clients[client]) {
                 continue;
             }
-            let lost = self.clients[client].settings.is_versatile;
+            let lost = is_lost(&self.clients[client]);
             self.stage.check(!lost, Invariant::Recovery, || {
                 format!("client {client} is {status:?}, although all is well")
             });
@@ -112,7 +122,7 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        !self.clients.iter().any(crate::client::Node::is_busy)
+        !self.clients.iter().any(Node::is_busy)
             && !self.servers.iter().any(crate::server::Server::is_busy)
             && self.stage.store.is_idle()
             && !self.stage.queue.iter().any(|event| self.is_business(event))
@@ -234,4 +244,14 @@ impl World {
             )
         });
     }
+}
+
+/// Whether a client is neither connected nor content without a connection.
+fn is_on_the_way(client: &Node) -> bool {
+    matches!(client.machine.status(), Status::Connecting | Status::Waiting)
+}
+
+/// The same of one that every server suits.
+fn is_lost(client: &Node) -> bool {
+    client.settings.is_versatile && is_on_the_way(client)
 }
