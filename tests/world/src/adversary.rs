@@ -14,7 +14,7 @@ use crate::stage::Stage;
 use crate::trace::Who;
 
 /// The message that keeps a connection alive.
-const HEARTBEAT: &[u8] = &[Kind::Heartbeat.as_byte()];
+pub(crate) const HEARTBEAT: &[u8] = &[Kind::Heartbeat.as_byte()];
 
 pub(crate) struct Adversary {
     id: usize,

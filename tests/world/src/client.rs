@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use wwr::client::{Action, Client, Config, Event as Told, RequestId, Status};
 use wwr::preflight::{Answer, ProbeFailed};
-use wwr::wire::Kind;
-use wwr::{Actions, Instant, SessionKey};
+use wwr::wire::{Kind, Message, decode};
+use wwr::{Actions, Dialect, Instant, SessionKey};
 
 pub(crate) use self::acts::{REQUEST_TIMEOUT, any_key};
 use crate::clock::Clock;
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) settings: Settings,
     pub(crate) machine: Client,
     pub(crate) clock: Clock,
+    /// Until then, no timer comes.
+    pub(crate) timers_rest_until: Instant,
     /// The server it usually goes to.
     pub(crate) home: ServerId,
     /// Always goes there.
@@ -79,6 +81,12 @@ pub(crate) struct Node {
     signals_sent: u64,
     /// Asked for its session on the socket there is.
     resumes: bool,
+    /// The longest message that the server on the socket there is has said to read.
+    reads_at_most: usize,
+    /// The request that went out last.
+    sent_last: Option<Token>,
+    /// How often connecting has failed in a row.
+    failures: u32,
     link: LinkState,
     /// How the latest restoration ended.
     pub(crate) restored: Option<wwr::client::Outcome>,
@@ -97,6 +105,7 @@ impl Node {
             machine: Client::new(settings.config.clone(), seed),
             settings,
             clock: Clock::default(),
+            timers_rest_until: Instant::EPOCH,
             home,
             is_settled: false,
             target: home,
@@ -108,6 +117,9 @@ impl Node {
             signals: 0,
             signals_sent: 0,
             resumes: false,
+            reads_at_most: usize::MAX,
+            sent_last: None,
+            failures: 0,
             link: LinkState::Idle,
             restored: None,
         }
@@ -139,7 +151,8 @@ impl Node {
 
     /// When something is due, by the world's clock.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.machine.next_timeout().map(|next| self.clock.when(next))
+        let next = self.machine.next_timeout()?;
+        Some(self.clock.when(next).max(self.timers_rest_until))
     }
 
     fn pick(&mut self, stage: &mut Stage) -> ServerId {
@@ -178,6 +191,7 @@ impl Node {
             Packet::Opened => {
                 self.host = Host::Open(socket);
                 (self.signals, self.signals_sent, self.resumes) = (0, 0, false);
+                self.reads_at_most = usize::MAX;
                 let now = self.clock.read(stage.now);
                 self.machine.handle_opened(now, &mut self.out);
             }
@@ -200,6 +214,9 @@ impl Node {
 
     fn read(&mut self, socket: SocketId, frame: Bytes, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
+        if let Ok(Message::AcceptConf(conf)) = decode(Dialect::V2_0, frame.clone()) {
+            self.reads_at_most = usize::try_from(conf.message_buffer_size).unwrap_or(usize::MAX);
+        }
         let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
         let answered = kind.filter(|kind| is_reply(*kind)).and_then(|_| self.call_of(&frame));
         let is_connected = self.is_connected();
@@ -228,6 +245,9 @@ impl Node {
     }
 
     pub(crate) fn due(&mut self, stage: &mut Stage) {
+        if stage.now < self.timers_rest_until {
+            return;
+        }
         let now = self.clock.shown(stage.now);
         if self.machine.next_timeout().is_some_and(|next| next <= now) {
             let now = self.clock.read(stage.now);
@@ -295,7 +315,7 @@ impl Node {
 
     fn dial(&mut self, stage: &mut Stage) {
         self.expect_host(Host::Nothing, stage);
-        if self.machine.dialect() == wwr::Dialect::Unknown && self.is_settled {
+        if self.machine.dialect() == Dialect::Unknown && self.is_settled {
             self.target = self.home;
         } else if stage.dice.chance(10) {
             self.target = self.pick(stage);
@@ -314,6 +334,7 @@ impl Node {
                 format!("{who}: sends without a socket: {}", describe(&frame))
             });
         };
+        self.check_length(socket, frame.len(), stage);
         let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
         if kind.is_some_and(Kind::requires_reply) {
             self.sends(socket, &frame, stage);

@@ -71,4 +71,8 @@ pub enum Fault {
     NeverReads,
     /// A peer is gone without closing.
     Vanished,
+    /// The timers of a host come late for a while.
+    LateTimers,
+    /// A server starts again with another read timeout and message buffer.
+    Reconfigured,
 }

@@ -13,7 +13,8 @@ pub enum Invariant {
     OneAnswer,
     /// No reply ends another request than its own.
     RepliesDoNotCross,
-    /// The requests of a connection are handled in the order in which they were sent.
+    /// The requests of a client are sent in the order of the calls, those of a connection handled in
+    /// the order in which they were sent.
     RequestsInOrder,
     /// The signals of a connection arrive in order, none is lost in between, none comes twice.
     SignalsInOrder,
@@ -27,7 +28,7 @@ pub enum Invariant {
     AnnouncedIsDurable,
     /// A client holds the session that its connection does, once all is quiet.
     SessionsAgree,
-    /// No queue is longer than configured.
+    /// No queue is longer than configured, and none is taken for full that is not.
     QueuesBounded,
     /// After a timeout was handled, the next lies ahead; one too early does nothing.
     DeadlinesForward,
@@ -39,11 +40,16 @@ pub enum Invariant {
     OnlyReadable,
     /// Calls that fit the state of a machine are carried out, the others refused without effect.
     CallsAreHonoured,
+    /// A client that failed to connect waits for as long as configured: longer from failure to
+    /// failure, and shortly again after a success.
+    Patience,
+    /// A preflight tells of one connection at most.
+    PreflightsCountOnce,
     /// When the faults are over, clients are connected again and stay it.
     Recovery,
     /// Peers that are gone without a word are noticed.
     SilenceIsNoticed,
-    /// Peers that are there are not taken for gone.
+    /// Peers that are there and keep to the rules are not taken for gone.
     LifeIsNoticed,
     /// When all is over, nothing is left.
     MemoryFloor,
@@ -57,7 +63,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -75,6 +81,8 @@ impl Invariant {
         Self::ShutdownEnds,
         Self::OnlyReadable,
         Self::CallsAreHonoured,
+        Self::Patience,
+        Self::PreflightsCountOnce,
         Self::Recovery,
         Self::SilenceIsNoticed,
         Self::LifeIsNoticed,

@@ -9,7 +9,7 @@
 //!
 //! * `world`: puts it together; `setup` says what it is like, `world/life` what happens in it,
 //!   `world/end` how it ends; `faults` names what goes wrong.
-//! * `client`, `server`, `adversary`: who acts. `application` is what servers serve.
+//! * `client`, `server`, `adversary`, `modest`: who acts. `application` is what servers serve.
 //! * `network`, `store`, `clock`, `event`: what is between them.
 //! * `ledger`: what really happened. `invariants` names what has to hold; the checks are next to
 //!   what they look at, in the files called `checks`.
@@ -25,6 +25,7 @@ mod event;
 mod faults;
 mod invariants;
 mod ledger;
+mod modest;
 mod network;
 mod server;
 mod setup;

@@ -60,6 +60,17 @@ pub(crate) enum Way {
 pub(crate) enum Peer {
     Client(ClientId),
     Adversary(usize),
+    Modest(usize),
+}
+
+impl Peer {
+    /// Whether it does what peers should.
+    pub(crate) const fn keeps_to_rules(self) -> bool {
+        match self {
+            Self::Client(_) | Self::Modest(_) => true,
+            Self::Adversary(_) => false,
+        }
+    }
 }
 
 /// How the network behaves.

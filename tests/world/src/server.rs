@@ -17,6 +17,7 @@ use wwr::session::{Effect, Registry, RegistryConfig, Ticket};
 use wwr::{Actions, Instant, SessionKey};
 
 use self::served::Served;
+pub(crate) use self::served::identifier;
 use self::sessions::Question;
 use crate::clock::Clock;
 use crate::coverage::EntryState;
@@ -58,9 +59,13 @@ pub(crate) struct Server {
     /// Does not let anybody in for now, without a word.
     pub(crate) refuses: bool,
     pub(crate) clock: Clock,
+    /// Until then, no timer comes.
+    pub(crate) timers_rest_until: Instant,
     pub(crate) connections: BTreeMap<SocketId, Served>,
     shards: Vec<Registry>,
     preflights: Preflights<u64>,
+    /// The addresses of the preflights that were answered and not followed by a connection.
+    asked: Vec<u64>,
     /// Counts the lives: what was under way in an earlier one is nobody's business.
     pub(crate) epoch: u64,
     out: Actions<Action>,
@@ -83,9 +88,11 @@ impl Server {
             state: State::Up,
             refuses: false,
             clock: Clock::default(),
+            timers_rest_until: Instant::EPOCH,
             connections: BTreeMap::new(),
             shards: Vec::new(),
             preflights: Preflights::default(),
+            asked: Vec::new(),
             epoch: 0,
             out: Actions::new(),
             effects: Vec::new(),
@@ -118,6 +125,7 @@ impl Server {
             _ if self.settings.one_address => 0,
             Peer::Client(id) => id as u64,
             Peer::Adversary(id) => 1000 + id as u64,
+            Peer::Modest(id) => 2000 + id as u64,
         }
     }
 
@@ -127,7 +135,9 @@ impl Server {
             State::Up if self.refuses => Err(ProbeFailed),
             State::Up => Ok(match self.settings.connection.metadata() {
                 Some(metadata) => {
-                    self.preflights.asked(now, self.address(Peer::Client(client)));
+                    let address = self.address(Peer::Client(client));
+                    self.asked.push(address);
+                    self.preflights.asked(now, address);
                     Answer { status: 200, body: metadata.to_body() }
                 }
                 None => Answer { status: 400, body: Bytes::from_static(b"Bad Request\n") },
@@ -175,6 +185,7 @@ impl Server {
             State::Up if !self.refuses => {
                 stage.send(self.who(socket), socket, Way::Down, Packet::Opened);
                 let observed = self.preflights.connected(now, &self.address(peer));
+                self.check_observed(socket, self.address(peer), observed, stage);
                 let config = &self.settings.connection;
                 let machine = Connection::accept(config, observed, now, &mut self.out);
                 self.connections.insert(socket, Served::new(machine, peer));
@@ -201,10 +212,13 @@ impl Server {
     /// When something is due, by the world's clock.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let timeouts = self.connections.values().filter_map(|served| served.machine.next_timeout());
-        timeouts.min().map(|next| self.clock.when(next))
+        timeouts.min().map(|next| self.clock.when(next).max(self.timers_rest_until))
     }
 
     pub(crate) fn due(&mut self, stage: &mut Stage) {
+        if stage.now < self.timers_rest_until {
+            return;
+        }
         let now = self.clock.read(stage.now);
         let is_due =
             |served: &Served| served.machine.next_timeout().is_some_and(|next| next <= now);
@@ -262,6 +276,7 @@ impl Server {
         self.actions.clear();
         self.empty_registries();
         self.preflights = Preflights::default();
+        self.asked.clear();
         store::abandon(stage, self.id);
         for socket in stage.network.of_server(self.id) {
             stage.cut(socket, Duration::ZERO);
@@ -285,7 +300,7 @@ impl Server {
     /// By when all connections that are to close have to be closed, by the world's clock.
     pub(crate) fn drains_until(&self) -> Option<Instant> {
         let ends = self.connections.values().filter_map(|served| served.drains_by);
-        ends.max().map(|end| self.clock.when(end))
+        ends.max().map(|end| self.clock.when(end).max(self.timers_rest_until))
     }
 
     /// Closes a session everywhere.

@@ -26,8 +26,39 @@ pub(crate) const PROTOCOLS: [Protocol; 7] = [
     Protocol::V2_0,
 ];
 
-/// The read timeout that servers announce.
+/// The read timeout that servers announce, as a rule.
 pub(crate) const READ_TIMEOUT: Duration = millis(2000);
+
+/// The shortest that any announces.
+pub(crate) const SHORT_READ_TIMEOUT: Duration = millis(1000);
+
+/// The shortest and the longest pause of a client that tries to connect.
+pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
+
+/// What only some worlds have. It is drawn aside: a world without any of it is not changed by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extras {
+    /// Timers of hosts come late at times.
+    pub(crate) late_timers: bool,
+    /// Each server announces what it likes, and something else after a restart.
+    pub(crate) reconfigures: bool,
+    /// How many identifiers each client has used up before.
+    pub(crate) used_identifiers: u64,
+    /// How many peers do no more than they have to.
+    pub(crate) modest: usize,
+}
+
+impl Extras {
+    fn draw(aside: &mut Dice) -> Self {
+        let rarely = |aside: &mut Dice, percent| aside.chance(percent);
+        Self {
+            late_timers: rarely(aside, 15),
+            reconfigures: rarely(aside, 15),
+            used_identifiers: if rarely(aside, 5) { aside.choose(&[240, 65_520]) } else { 0 },
+            modest: if rarely(aside, 15) { aside.choose(&[1, 2]) } else { 0 },
+        }
+    }
+}
 
 /// What a world is made of.
 #[derive(Debug)]
@@ -43,10 +74,11 @@ pub(crate) struct Setup {
     pub(crate) steps: u64,
     /// How much of that goes wrong, of a hundred.
     pub(crate) trouble: u64,
+    pub(crate) extras: Extras,
 }
 
 impl Setup {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+    pub(crate) fn draw(dice: &mut Dice, aside: &mut Dice) -> Self {
         let conditions = Conditions {
             latency: millis(1 + dice.below(40)),
             jitter: dice.choose(&[millis(0), millis(5), millis(30)]),
@@ -73,12 +105,27 @@ impl Setup {
             }
             settings
         });
-        let servers = servers.collect();
+        let mut servers: Vec<_> = servers.collect();
+        let extras = Extras::draw(aside);
+        if extras.reconfigures {
+            servers.iter_mut().for_each(|server| reconfigure(server, aside));
+        }
         let clients = (0..2 + dice.below(4)).map(|_| client(dice)).collect();
         let adversaries = dice.choose(&[0, 0, 0, 1, 2]);
         let steps = 15 + dice.below(60);
         let trouble = dice.choose(&[5, 20, 20, 40]);
-        Self { conditions, habits, style, servers, clients, adversaries, durable, steps, trouble }
+        Self {
+            conditions,
+            habits,
+            style,
+            servers,
+            clients,
+            adversaries,
+            durable,
+            steps,
+            trouble,
+            extras,
+        }
     }
 }
 
@@ -91,12 +138,21 @@ impl Setup {
     }
 }
 
-fn server(dice: &mut Dice, durable: bool) -> Settings {
-    let buffer = dice.choose(&[8192, 8192, 8192, 300, 100]);
-    let announced = Announcement::default()
-        .read_timeout(READ_TIMEOUT)
+fn announcement(read_timeout: Duration, buffer: u32) -> Announcement {
+    Announcement::default()
+        .read_timeout(read_timeout)
         .and_then(|announced| announced.message_buffer(buffer))
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+/// Gives a server that has no connection something else to announce.
+pub(crate) fn reconfigure(server: &mut Settings, aside: &mut Dice) {
+    let read_timeout = aside.choose(&[READ_TIMEOUT, SHORT_READ_TIMEOUT]);
+    server.connection.announced = announcement(read_timeout, aside.choose(&[8192, 300, 100]));
+}
+
+fn server(dice: &mut Dice, durable: bool) -> Settings {
+    let announced = announcement(READ_TIMEOUT, dice.choose(&[8192, 8192, 8192, 300, 100]));
     let connection = wwr::server::Config {
         protocol: dice.choose(&PROTOCOLS),
         sessions: if dice.chance(3) {
@@ -137,7 +193,7 @@ fn client(dice: &mut Dice) -> ClientSettings {
         .request_timeout(REQUEST_TIMEOUT)
         .probe_timeout(millis(300))
         .dial_timeout(millis(300))
-        .backoff(millis(10), millis(400))
+        .backoff(BACKOFF.0, BACKOFF.1)
         .max_pending_requests(max_pending)
         .max_queued_bytes(max_queued_bytes)
         .resume_attempts(2)
@@ -150,6 +206,6 @@ fn client(dice: &mut Dice) -> ClientSettings {
 
 /// A client that finds its way to every server.
 pub(crate) fn versatile() -> ClientSettings {
-    let config = Config::builder().backoff(millis(10), millis(400)).build().unwrap_or_default();
+    let config = Config::builder().backoff(BACKOFF.0, BACKOFF.1).build().unwrap_or_default();
     ClientSettings { config, max_pending: 65_536, max_queued_bytes: 1 << 20, is_versatile: true }
 }

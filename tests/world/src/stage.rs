@@ -14,6 +14,8 @@ use crate::trace::{Trace, Who, describe};
 pub(crate) struct Stage {
     pub(crate) now: Instant,
     pub(crate) dice: Dice,
+    /// For what was added to the worlds later, and only some of them have.
+    pub(crate) aside: Dice,
     pub(crate) queue: Queue,
     pub(crate) network: Network,
     pub(crate) store: Store,
@@ -27,6 +29,8 @@ pub(crate) struct Stage {
     /// Whether somebody may be taken for gone who is not: a clock has jumped, or a server does not
     /// know what its peers speak.
     pub(crate) is_deceptive: bool,
+    /// A clock has jumped.
+    pub(crate) time_is_torn: bool,
     /// The first thing that did not hold.
     pub(crate) violation: Option<Violation>,
 }

@@ -13,6 +13,7 @@ pub(crate) enum Who {
     Store,
     Client(usize),
     Adversary(usize),
+    Modest(usize),
     /// A server, and the socket of the connection.
     Server(usize, u64),
 }
@@ -24,6 +25,7 @@ impl Who {
             Self::Store => 2,
             Self::Client(id) => (id as u64) << 8 | 3,
             Self::Adversary(id) => (id as u64) << 8 | 4,
+            Self::Modest(id) => (id as u64) << 8 | 6,
             Self::Server(id, socket) => socket << 16 | (id as u64) << 8 | 5,
         }
     }
@@ -36,6 +38,7 @@ impl fmt::Display for Who {
             Self::Store => f.pad("store"),
             Self::Client(id) => f.pad(&format!("client {id}")),
             Self::Adversary(id) => f.pad(&format!("adversary {id}")),
+            Self::Modest(id) => f.pad(&format!("modest peer {id}")),
             Self::Server(id, socket) => f.pad(&format!("server {id} on #{socket}")),
         }
     }

@@ -14,6 +14,7 @@ use crate::dice::Dice;
 use crate::event::{Event, Queue};
 use crate::invariants::{Invariant, Violation};
 use crate::ledger::Ledger;
+use crate::modest::Modest;
 use crate::network::{Network, Packet, Peer, SocketId, Way};
 use crate::server::Server;
 use crate::setup::Setup;
@@ -49,13 +50,15 @@ pub(crate) struct World {
     servers: Vec<Server>,
     clients: Vec<Node>,
     adversaries: Vec<Adversary>,
+    modest: Vec<Modest>,
     setup: Setup,
     steps: u64,
 }
 
 impl World {
     pub(crate) fn new(mut dice: Dice, shown: bool) -> Self {
-        let setup = Setup::draw(&mut dice);
+        let mut aside = dice.aside();
+        let setup = Setup::draw(&mut dice, &mut aside);
         let mut stage = Stage {
             now: BEGINNING,
             queue: Queue::default(),
@@ -67,15 +70,24 @@ impl World {
             durable: setup.durable,
             is_deceptive: setup.is_deceptive(),
             is_cluster: setup.servers.len() > 1,
+            time_is_torn: false,
             violation: None,
             dice,
+            aside,
         };
         stage.note(Who::World, 0, || format!("{setup:#?}"));
         let settings = setup.servers.iter().enumerate();
         let servers: Vec<_> =
             settings.map(|(id, settings)| Server::new(id, settings.clone())).collect();
-        let mut world =
-            Self { stage, servers, clients: Vec::new(), adversaries: Vec::new(), steps: 0, setup };
+        let mut world = Self {
+            stage,
+            servers,
+            clients: Vec::new(),
+            adversaries: Vec::new(),
+            modest: Vec::new(),
+            steps: 0,
+            setup,
+        };
         for index in 0..world.setup.clients.len() {
             let settings = world.setup.clients[index].clone();
             world.add_client(settings);
@@ -83,6 +95,10 @@ impl World {
         for id in 0..world.setup.adversaries {
             let answers_pings = world.stage.dice.chance(70);
             world.adversaries.push(Adversary::new(id, answers_pings));
+        }
+        for id in 0..world.setup.extras.modest {
+            let server = world.stage.aside.index(world.servers.len()).unwrap_or_default();
+            world.modest.push(Modest::new(id, server, BEGINNING));
         }
         world
     }
@@ -92,7 +108,9 @@ impl World {
         let servers = self.servers.len();
         let home = self.stage.dice.index(servers).unwrap_or_default();
         let id = self.clients.len();
-        self.clients.push(Node::new(id, settings, seed, home, servers));
+        let mut client = Node::new(id, settings, seed, home, servers);
+        client.use_up(self.setup.extras.used_identifiers);
+        self.clients.push(client);
         id
     }
 
@@ -126,7 +144,8 @@ impl World {
     fn next(&self) -> Option<Instant> {
         let clients = self.clients.iter().filter_map(Node::next_timeout);
         let servers = self.servers.iter().filter_map(Server::next_timeout);
-        clients.chain(servers).chain(self.stage.queue.next()).min()
+        let modest = self.modest.iter().filter_map(Modest::next_timeout);
+        clients.chain(servers).chain(modest).chain(self.stage.queue.next()).min()
     }
 
     /// Does everything that is due.
@@ -140,6 +159,7 @@ impl World {
         let stage = &mut self.stage;
         self.clients.iter_mut().for_each(|client| client.due(stage));
         self.servers.iter_mut().for_each(|server| server.due(stage));
+        self.modest.iter_mut().for_each(|peer| peer.due(stage));
     }
 
     fn happen(&mut self, event: Event) {
@@ -158,6 +178,7 @@ impl World {
             Event::Broken { socket, way: Way::Down } => {
                 self.clients.iter_mut().for_each(|client| client.lose(socket, stage));
                 self.adversaries.iter_mut().for_each(|adversary| adversary.lose(socket));
+                self.modest.iter_mut().for_each(|peer| peer.lose(socket, stage));
             }
             Event::Apply { operation } => store::apply(stage, operation),
             Event::Answer { operation } => {
@@ -176,7 +197,7 @@ impl World {
                     server.work(socket, work, stage);
                 }
             }
-            Event::Restart { server } => self.servers[server].start(None),
+            Event::Restart { server } => self.restart(server, None),
             Event::Exit { server, epoch } => self.exit(server, epoch),
             Event::Accepts { server } => self.servers[server].refuses = false,
             Event::StoreRecovers => stage.store.habits = self.setup.habits,
@@ -198,6 +219,10 @@ impl World {
             }
             (Way::Down, Peer::Adversary(adversary)) => {
                 self.adversaries[adversary].receive(socket, packet, stage);
+                self.servers[server].resume(socket, stage);
+            }
+            (Way::Down, Peer::Modest(peer)) => {
+                self.modest[peer].receive(socket, packet, stage);
                 self.servers[server].resume(socket, stage);
             }
         }

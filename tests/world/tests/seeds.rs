@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 56] = [
+const EXPECTED: [&str; 58] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -93,6 +93,8 @@ const EXPECTED: [&str; 56] = [
     "Flood",
     "NeverReads",
     "Vanished",
+    "LateTimers",
+    "Reconfigured",
 ];
 
 #[test]

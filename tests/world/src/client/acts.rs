@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wwr::SessionKey;
 use wwr::client::{Misuse, RequestId};
+use wwr::{Instant, SessionKey};
 
 use super::{Call, Node, Open};
 use crate::application::{DEEDS, request_payload, signal_payload};
@@ -58,6 +58,7 @@ impl Node {
         let now = self.clock.read(stage.now);
         stage.note(self.who(), 2, || "is to close".into());
         self.machine.close(now, &mut self.out);
+        self.failures = 0;
         self.carry_out(stage);
     }
 
@@ -85,6 +86,14 @@ impl Node {
         let now = self.clock.read(stage.now);
         let made = self.machine.restore_session(now, key.clone(), None, &mut self.out);
         self.made(made, Call::Restore(key.clone()), None, stage);
+    }
+
+    /// Uses up identifiers: each closing of no session takes one, and nothing comes of it.
+    pub(crate) fn use_up(&mut self, identifiers: u64) {
+        for _ in 0..identifiers {
+            let _ = self.machine.close_session(Instant::EPOCH, None, &mut self.out);
+            self.out.pop();
+        }
     }
 
     /// Forgets the session without a connection: the server is not told.

@@ -12,6 +12,7 @@ use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;
 use crate::network::SocketId;
+use crate::setup::BACKOFF;
 use crate::stage::Stage;
 use crate::store::short;
 
@@ -85,12 +86,53 @@ impl Node {
                 });
             }
         };
+        self.check_in_time(frame, stage);
         if let Some(token) = token {
             let is_first = stage.ledger.sends(token, socket);
             stage.check(is_first, Invariant::OneAnswer, || {
                 format!("{who}: request {token} is sent twice")
             });
+            let before = self.sent_last.replace(token);
+            stage.check(before < Some(token), Invariant::RequestsInOrder, || {
+                format!("{who}: request {token} is sent after {before:?}")
+            });
         }
+    }
+
+    /// What goes out is still of use to whoever asked for it, also when the timers are late.
+    fn check_in_time(&self, frame: &[u8], stage: &mut Stage) {
+        let latest = self.clock.latest();
+        let open = self.call_of(frame).and_then(|id| self.open.get(&id));
+        let late = open.filter(|open| open.deadline < latest);
+        let who = self.who();
+        stage.check(late.is_none(), Invariant::OneOutcome, || {
+            format!("{who}: is sent after its deadline: {late:?}")
+        });
+    }
+
+    /// The server reads messages of this length: it has said how long they may be.
+    pub(super) fn check_length(&self, socket: SocketId, length: usize, stage: &mut Stage) {
+        let is_bounded = self.machine.dialect().rules().bounded_by_buffer;
+        let (who, most) = (self.who(), self.reads_at_most);
+        stage.check(!is_bounded || length <= most, Invariant::OnlyReadable, || {
+            format!("{who}: {length} bytes on #{socket} for a server that reads {most}")
+        });
+    }
+
+    /// It will try again, or not.
+    fn check_pause(&mut self, retry: Option<Instant>, stage: &mut Stage) {
+        let Some(until) = retry else {
+            self.failures = 0;
+            return;
+        };
+        let (first, most) = BACKOFF;
+        let whole = first.saturating_mul(1 << self.failures.min(20)).min(most);
+        let pause = until.saturating_since(self.clock.latest());
+        let (who, failures) = (self.who(), self.failures);
+        stage.check((whole / 2..=whole).contains(&pause), Invariant::Patience, || {
+            format!("{who}: waits for {pause:?} after {failures} failures, not {whole:?} or less")
+        });
+        self.failures += 1;
     }
 
     pub(super) fn done(&mut self, id: RequestId, outcome: Outcome, stage: &mut Stage) {
@@ -103,6 +145,11 @@ impl Node {
                 format!("{who}: {id} has no outcome to come: {outcome:?}")
             });
         };
+        let waiting = self.out.len();
+        self.machine.cancel(id, &mut self.out);
+        stage.check(self.out.len() == waiting, Invariant::OneOutcome, || {
+            format!("{who}: {id} is cancelled after its end, and has another outcome")
+        });
         let latest = self.clock.latest();
         let fits = match &outcome {
             Err(RequestError::TimedOut { sent }) => *sent == open.sent && open.deadline <= latest,
@@ -178,6 +225,10 @@ impl Node {
         let code = name_of_event(&event);
         stage.trace.note(stage.now, who, 7, code.as_bytes(), || format!("is told: {event:?}"));
         match event {
+            Told::Connected => self.failures = 0,
+            Told::ConnectFailed { retry, .. } | Told::Disconnected { retry, .. } => {
+                self.check_pause(retry, stage);
+            }
             Told::Signal(content) if content.name() == NEWS.as_bytes() => {
                 let Host::Open(socket) = self.host else { return };
                 let expected = format!("{socket}/{}", self.signals);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use wwr::Instant;
-use wwr::server::Misuse;
+use wwr::server::{CloseReason, Misuse, Observed};
 use wwr::session::{Change, Outcome};
 
 use super::{Server, State};
@@ -36,6 +36,57 @@ impl Server {
             && waiting <= usize::from(config.max_waiting_messages.get());
         stage.check(bounded, Invariant::QueuesBounded, || {
             format!("{who}: {running} handlers run, {waiting} messages wait")
+        });
+        let bytes = served.waiting_bytes();
+        let has_room = waiting < usize::from(config.max_waiting_messages.get())
+            && (waiting == 0 || bytes < config.max_waiting_bytes as usize);
+        let fits = state.0 != Phase::Open || served.machine.wants_input() == has_room;
+        stage.check(fits, Invariant::QueuesBounded, || {
+            format!("{who}: {waiting} messages wait, of {bytes} bytes; has room: {has_room}")
+        });
+    }
+
+    /// A peer is taken for one that has sent a preflight: it has, and for no other connection.
+    pub(super) fn check_observed(
+        &mut self,
+        socket: SocketId,
+        address: u64,
+        observed: Observed,
+        stage: &mut Stage,
+    ) {
+        if observed == Observed::Preflight {
+            let index = self.asked.iter().position(|asked| *asked == address);
+            let used = index.map(|index| self.asked.remove(index));
+            let who = self.who(socket);
+            stage.check(used.is_some(), Invariant::PreflightsCountOnce, || {
+                format!("{who}: taken for a client of 1.x for a preflight of another connection")
+            });
+        }
+    }
+
+    /// A connection is about to be closed: nothing is left unanswered but what a handler, or the
+    /// registry, has not answered by the deadline.
+    pub(super) fn check_answered(
+        &mut self,
+        socket: SocketId,
+        reason: CloseReason,
+        stage: &mut Stage,
+    ) {
+        let who = self.who(socket);
+        let Some(served) = self.connections.get(&socket) else { return };
+        let is_for_message = matches!(
+            reason,
+            CloseReason::TooManyIgnored
+                | CloseReason::Text
+                | CloseReason::Unreadable
+                | CloseReason::TooLarge
+        );
+        let (owed, open) = (served.owed(), served.may_owe());
+        let holds = owed <= open || is_for_message || !served.peer.keeps_to_rules();
+        stage.check(holds, Invariant::OneAnswer, || {
+            format!(
+                "{who}: is closed ({reason:?}) and owes {owed} answers, of {open} that may come"
+            )
         });
     }
 
@@ -145,6 +196,9 @@ impl Server {
 
     /// What was told to close has done so in time.
     pub(super) fn check_drains(&mut self, now: Instant, stage: &mut Stage) {
+        if stage.now < self.timers_rest_until {
+            return;
+        }
         let late =
             |served: &super::Served| served.drains_by.is_some_and(|deadline| deadline <= now);
         let late = self.connections.iter().find(|(_, served)| late(served)).map(|(id, _)| *id);

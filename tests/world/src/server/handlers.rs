@@ -144,6 +144,15 @@ impl Server {
         stage.check(done.is_ok(), Invariant::CallsAreHonoured, || {
             format!("{who}: a reply is refused: {done:?}")
         });
+        served.running.retain(|id| *id != task.id);
+        let sent = self.out.len();
+        let others = served.ended_request.replace(task.id).into_iter().chain([task.id]);
+        let empty = || Ok(Payload::EMPTY);
+        let mut again = others.map(|id| machine.reply(id, empty(), &mut self.out));
+        let refused = again.all(|again| again.is_err()) && self.out.len() == sent;
+        stage.check(refused, Invariant::CallsAreHonoured, || {
+            format!("{who}: a second reply to the same request is accepted")
+        });
         let is_too_large = |action: &Action| matches!(action, Action::ReplyTooLarge { .. });
         let too_large = self.out.iter().skip(waiting).any(is_too_large);
         if let Some(token) = task.token {

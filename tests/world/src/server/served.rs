@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use wwr::Instant;
-use wwr::server::Connection;
+use wwr::server::{Connection, RequestId, SignalId};
 use wwr::session::{Change, Command, Outcome};
 use wwr::wire::{Identifier, Kind};
 
+use crate::adversary::HEARTBEAT;
 use crate::application::Task;
 use crate::coverage::{Phase, ServerState, Slot};
 use crate::network::Peer;
 use crate::trace::is_reply;
+
+/// More messages than wait in any machine of these worlds.
+const MOST_WAITING: usize = 16;
 
 /// What was received and not yet read.
 #[derive(Clone, Debug)]
@@ -37,14 +41,23 @@ pub(crate) struct Served {
     pub(crate) inbox: VecDeque<Outcome>,
     pub(crate) inbox_last: Instant,
     pub(crate) asked: Option<Asked>,
+    /// The same when it last left a session without waiting for that.
+    given_up: Option<Asked>,
     /// Handlers that wait for their session to be created, or closed.
     pub(crate) creating: VecDeque<Task>,
     pub(crate) closing: VecDeque<Task>,
     pub(crate) signals_sent: u64,
     pub(crate) signals_heard: u64,
     pub(crate) requests_heard: usize,
+    /// The requests whose handlers run.
+    pub(crate) running: Vec<RequestId>,
+    /// The handlers that ended last, to be ended once more.
+    pub(crate) ended_request: Option<RequestId>,
+    pub(crate) ended_signal: Option<SignalId>,
     /// By when it has to be closed.
     pub(crate) drains_by: Option<Instant>,
+    /// The lengths of the latest messages that were handed to the machine: all that may wait.
+    lengths: VecDeque<usize>,
     /// How many answers are still owed to each identifier.
     owed: BTreeMap<Identifier, i64>,
     /// Where it stood after the last call.
@@ -60,19 +73,20 @@ impl Served {
             inbox: VecDeque::new(),
             inbox_last: Instant::EPOCH,
             asked: None,
+            given_up: None,
             creating: VecDeque::new(),
             closing: VecDeque::new(),
             signals_sent: 0,
             signals_heard: 0,
             requests_heard: 0,
+            running: Vec::new(),
+            ended_request: None,
+            ended_signal: None,
             drains_by: None,
+            lengths: VecDeque::new(),
             owed: BTreeMap::new(),
             state: ServerState(Phase::Open, Slot::Empty),
         }
-    }
-
-    pub(crate) const fn is_client(&self) -> bool {
-        matches!(self.peer, Peer::Client(_))
     }
 
     /// Where it stands.
@@ -107,6 +121,9 @@ impl Served {
 
     /// The machine asks the registry.
     pub(crate) const fn asks(&mut self, command: &Command) {
+        if let Command::Leave(_) = command {
+            self.given_up = self.asked;
+        }
         self.asked = match command {
             Command::Restore(_) => Some(Asked::Restore),
             Command::Create(_) => Some(Asked::Create),
@@ -131,12 +148,21 @@ impl Served {
 
     /// A message is handed to the machine.
     pub(crate) fn owes_for(&mut self, frame: &Bytes) {
+        if frame[..] != *HEARTBEAT {
+            self.lengths.push_back(frame.len());
+            self.lengths.drain(..self.lengths.len().saturating_sub(MOST_WAITING));
+        }
         let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
         if kind.is_some_and(Kind::requires_reply)
             && let Some(id) = identifier(frame)
         {
             *self.owed.entry(id).or_default() += 1;
         }
+    }
+
+    /// How many bytes of messages wait in the machine, by the account of who handed them over.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.lengths.iter().rev().take(self.machine.waiting_messages()).sum()
     }
 
     /// The machine sends; whether it owed that, if it is an answer.
@@ -152,6 +178,12 @@ impl Served {
             self.owed.remove(&id);
         }
         true
+    }
+
+    /// How many answers may be owed for good reason: by handlers, and the registry.
+    pub(crate) fn may_owe(&self) -> i64 {
+        let asked = matches!(self.given_up, Some(Asked::Restore | Asked::Close));
+        self.running.len() as i64 + i64::from(asked)
     }
 
     /// How many answers are owed.

@@ -12,6 +12,7 @@ use crate::event::{Event, millis};
 use crate::invariants::Invariant;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
+use crate::trace::Who;
 
 /// While a peer has so many bytes to read, nothing is read of it.
 const CHOKED: usize = 16 * 1024;
@@ -40,8 +41,7 @@ impl Server {
                     });
                 }
                 Action::Send(frame) => {
-                    let is_client = matches!(served.peer, Peer::Client(_));
-                    let owed = served.answers(frame) || !is_client;
+                    let owed = served.answers(frame) || !served.peer.keeps_to_rules();
                     stage.check(owed, Invariant::OneAnswer, || format!("{who}: {frame:?}"));
                 }
                 _ => {}
@@ -110,10 +110,13 @@ impl Server {
                     Some(Peer::Client(_)) => {
                         leading_number(payload).and_then(|number| usize::try_from(number).ok())
                     }
-                    Some(Peer::Adversary(_)) | None => None,
+                    Some(Peer::Adversary(_) | Peer::Modest(_)) | None => None,
                 };
                 let (deed, takes) = deed(&request.content);
                 let task = Task { id: request.id, deed, token };
+                if let Some(served) = self.connections.get_mut(&socket) {
+                    served.running.push(request.id);
+                }
                 self.heard_request(socket, task, stage);
                 if takes.is_zero() && stage.dice.chance(60) {
                     self.perform(socket, task, stage);
@@ -136,11 +139,17 @@ impl Server {
     fn end(&mut self, socket: SocketId, reason: CloseReason, stage: &mut Stage) {
         let who = self.who(socket);
         stage.count(Fact::Closed(name_of(reason)));
-        let is_client = self.connections.get(&socket).is_some_and(|served| served.is_client());
-        let is_there = is_client && stage.network.is_healthy(socket) && !stage.is_deceptive;
+        let doubtful = match self.connections.get(&socket).map(|served| served.peer) {
+            Some(Peer::Client(_)) => stage.is_deceptive,
+            // It has told what it speaks.
+            Some(Peer::Modest(_)) => stage.time_is_torn,
+            Some(Peer::Adversary(_)) | None => true,
+        };
+        let is_there = stage.network.is_healthy(socket) && !doubtful;
         stage.check(!is_there || reason != CloseReason::Silent, Invariant::LifeIsNoticed, || {
             format!("{who}: #{socket} is taken for gone")
         });
+        self.check_answered(socket, reason, stage);
         stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
         stage.send(who, socket, Way::Down, Packet::Close);
         let more = self.actions.iter().any(|(of, _)| *of == socket);
@@ -190,9 +199,16 @@ impl Server {
         match work {
             Work::SignalHandled(id) => {
                 let ended = served.machine.signal_handled(id, &mut self.out);
-                let who = self.who(socket);
+                let who = Who::Server(self.id, socket);
                 stage.check(ended.is_ok(), Invariant::CallsAreHonoured, || {
                     format!("{who}: a signal was handled: {ended:?}")
+                });
+                let waiting = self.out.len();
+                let others = served.ended_signal.replace(id).into_iter().chain([id]);
+                let mut again = others.map(|id| served.machine.signal_handled(id, &mut self.out));
+                let refused = again.all(|again| again.is_err()) && self.out.len() == waiting;
+                stage.check(refused, Invariant::CallsAreHonoured, || {
+                    format!("{who}: a signal was handled twice")
                 });
             }
             Work::Handle(task) => self.perform(socket, task, stage),

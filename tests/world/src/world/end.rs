@@ -53,12 +53,13 @@ impl World {
         for adversary in &mut self.adversaries {
             adversary.stop(&mut self.stage);
         }
+        self.modest.iter_mut().for_each(|peer| peer.stop(&mut self.stage));
         self.setup.habits = Habits::good();
         self.stage.store.habits = Habits::good();
         self.stage.network.hurry();
-        for server in &mut self.servers {
-            server.refuses = false;
-            server.start(None);
+        for server in 0..self.servers.len() {
+            self.servers[server].refuses = false;
+            self.restart(server, None);
         }
         self.clients.iter_mut().for_each(|client| client.is_settled = true);
     }

@@ -8,7 +8,7 @@ use crate::event::{Event, ServerId, millis};
 use crate::faults::Fault;
 use crate::network::{Packet, Peer, Way};
 use crate::server::State;
-use crate::setup::PROTOCOLS;
+use crate::setup::{PROTOCOLS, reconfigure};
 use crate::trace::Who;
 
 impl World {
@@ -19,6 +19,9 @@ impl World {
         for _ in 0..self.setup.steps {
             if self.has_failed() {
                 return;
+            }
+            if self.setup.extras.late_timers && self.stage.aside.chance(15) {
+                self.delay_timers();
             }
             if self.stage.dice.chance(self.setup.trouble) {
                 self.trouble();
@@ -101,7 +104,7 @@ impl World {
                 self.stage.is_deceptive = true;
                 self.servers[server].crash(&mut self.stage);
                 let protocol = self.stage.dice.choose(&PROTOCOLS);
-                self.servers[server].start(Some(protocol));
+                self.restart(server, Some(protocol));
             }
             (27, _) => {
                 self.blame(Fault::ForeignServer, server as u64);
@@ -155,6 +158,30 @@ impl World {
     fn store_recovers(&mut self) {
         let pause = self.stage.dice.up_to(millis(4000));
         self.stage.after(pause, Event::StoreRecovers);
+    }
+
+    /// A server that is down is there again.
+    pub(super) fn restart(&mut self, server: ServerId, protocol: Option<wwr::server::Protocol>) {
+        let is_gone = matches!(self.servers[server].state, State::Down | State::Foreign);
+        if is_gone && self.setup.extras.reconfigures && self.stage.aside.chance(50) {
+            self.blame(Fault::Reconfigured, server as u64);
+            reconfigure(&mut self.servers[server].settings, &mut self.stage.aside);
+        }
+        self.servers[server].start(protocol);
+    }
+
+    /// A host is busy with other things; what it receives comes before its timers.
+    fn delay_timers(&mut self) {
+        let aside = &mut self.stage.aside;
+        let index = aside.index(self.clients.len() + self.servers.len()).unwrap_or_default();
+        let until = self.stage.now + aside.up_to(millis(800));
+        // Heartbeats come late, too.
+        self.stage.is_deceptive = true;
+        self.blame(Fault::LateTimers, index as u64);
+        match self.clients.get_mut(index) {
+            Some(client) => client.timers_rest_until = until,
+            None => self.servers[index - self.clients.len()].timers_rest_until = until,
+        }
     }
 
     fn crash(&mut self, server: ServerId, most: std::time::Duration) {
@@ -221,7 +248,7 @@ impl World {
         let index = self.stage.dice.index(count).unwrap_or_default();
         let by = self.stage.dice.choose(&[1, 100, 1500, 60_000]);
         let forward = self.stage.dice.chance(60);
-        self.stage.is_deceptive = true;
+        (self.stage.is_deceptive, self.stage.time_is_torn) = (true, true);
         self.blame(if forward { Fault::ClockForward } else { Fault::ClockBack }, index as u64);
         let clock = match self.clients.get_mut(index) {
             Some(client) => &mut client.clock,
