@@ -49,7 +49,8 @@ pub enum Invariant {
     Recovery,
     /// Peers that are gone without a word are noticed.
     SilenceIsNoticed,
-    /// Peers that are there and keep to the rules are not taken for gone.
+    /// Peers that are there and keep to the rules are not taken for gone, nor sent away for less than
+    /// is allowed.
     LifeIsNoticed,
     /// When all is over, nothing is left.
     MemoryFloor,

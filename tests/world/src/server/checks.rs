@@ -64,15 +64,16 @@ impl Server {
         }
     }
 
-    /// A connection is about to be closed: nothing is left unanswered but what a handler, or the
-    /// registry, has not answered by the deadline.
-    pub(super) fn check_answered(
+    /// A connection is about to be closed: with good reason, and nothing is left unanswered but what
+    /// a handler, or the registry, has not answered by the deadline.
+    pub(super) fn check_closing(
         &mut self,
         socket: SocketId,
         reason: CloseReason,
         stage: &mut Stage,
     ) {
         let who = self.who(socket);
+        let config = &self.settings.connection;
         let Some(served) = self.connections.get(&socket) else { return };
         let is_for_message = matches!(
             reason,
@@ -81,6 +82,13 @@ impl Server {
                 | CloseReason::Unreadable
                 | CloseReason::TooLarge
         );
+        let (row, most) = (served.ignorable_in_a_row(), config.max_ignored_in_a_row.get());
+        let enough = reason != CloseReason::TooManyIgnored || row >= most;
+        stage.check(enough, Invariant::LifeIsNoticed, || {
+            format!(
+                "{who}: is closed for {row} messages in a row without meaning, {most} are allowed"
+            )
+        });
         let (owed, open) = (served.owed(), served.may_owe());
         let holds = owed <= open || is_for_message || !served.peer.keeps_to_rules();
         stage.check(holds, Invariant::OneAnswer, || {

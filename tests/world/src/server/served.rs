@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use wwr::Dialect;
 use wwr::Instant;
 use wwr::server::{Connection, RequestId, SignalId};
 use wwr::session::{Change, Command, Outcome};
-use wwr::wire::{Identifier, Kind};
+use wwr::wire::{Identifier, Kind, Message, decode};
 
 use crate::adversary::HEARTBEAT;
 use crate::application::Task;
@@ -58,6 +59,8 @@ pub(crate) struct Served {
     pub(crate) drains_by: Option<Instant>,
     /// The lengths of the latest messages that were handed to the machine: all that may wait.
     lengths: VecDeque<usize>,
+    /// How many messages in a row may have meant nothing, now and at most.
+    ignorable: (u32, u32),
     /// How many answers are still owed to each identifier.
     owed: BTreeMap<Identifier, i64>,
     /// Where it stood after the last call.
@@ -84,6 +87,7 @@ impl Served {
             ended_signal: None,
             drains_by: None,
             lengths: VecDeque::new(),
+            ignorable: (0, 0),
             owed: BTreeMap::new(),
             state: ServerState(Phase::Open, Slot::Empty),
         }
@@ -151,6 +155,9 @@ impl Served {
         if frame[..] != *HEARTBEAT {
             self.lengths.push_back(frame.len());
             self.lengths.drain(..self.lengths.len().saturating_sub(MOST_WAITING));
+            let (row, most) = self.ignorable;
+            let row = if has_meaning(frame) { 0 } else { row + 1 };
+            self.ignorable = (row, most.max(row));
         }
         let kind = frame.first().and_then(|byte| Kind::from_byte(*byte));
         if kind.is_some_and(Kind::requires_reply)
@@ -158,6 +165,11 @@ impl Served {
         {
             *self.owed.entry(id).or_default() += 1;
         }
+    }
+
+    /// The longest row of messages that may have meant nothing.
+    pub(crate) const fn ignorable_in_a_row(&self) -> u32 {
+        self.ignorable.1
     }
 
     /// How many bytes of messages wait in the machine, by the account of who handed them over.
@@ -190,6 +202,16 @@ impl Served {
     pub(crate) fn owed(&self) -> i64 {
         self.owed.values().sum()
     }
+}
+
+/// Whether a message is one of a client in every version.
+fn has_meaning(frame: &Bytes) -> bool {
+    [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown].into_iter().all(|dialect| {
+        let message = decode(dialect, frame.clone());
+        message.is_ok_and(|message| {
+            message.kind().requires_reply() || matches!(message, Message::Signal(_))
+        })
+    })
 }
 
 /// The identifier of a message that has one.

@@ -149,7 +149,7 @@ impl Server {
         stage.check(!is_there || reason != CloseReason::Silent, Invariant::LifeIsNoticed, || {
             format!("{who}: #{socket} is taken for gone")
         });
-        self.check_answered(socket, reason, stage);
+        self.check_closing(socket, reason, stage);
         stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
         stage.send(who, socket, Way::Down, Packet::Close);
         let more = self.actions.iter().any(|(of, _)| *of == socket);
