@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) max_queued_bytes: usize,
     /// Finds its way to every server, and back.
     pub(crate) is_versatile: bool,
+    /// Has the timeouts of these worlds, not the usual ones.
+    pub(crate) hurries: bool,
 }
 
 pub(crate) struct Node {
@@ -81,6 +83,8 @@ pub(crate) struct Node {
     signals_sent: u64,
     /// Asked for its session on the socket there is.
     resumes: bool,
+    /// How often it did.
+    resumptions: u32,
     /// The longest message that the server on the socket there is has said to read.
     reads_at_most: usize,
     /// The request that went out last.
@@ -88,6 +92,8 @@ pub(crate) struct Node {
     /// How often connecting has failed in a row.
     failures: u32,
     link: LinkState,
+    /// Since when it is there.
+    link_since: Instant,
     /// How the latest restoration ended.
     pub(crate) restored: Option<wwr::client::Outcome>,
 }
@@ -117,10 +123,12 @@ impl Node {
             signals: 0,
             signals_sent: 0,
             resumes: false,
+            resumptions: 0,
             reads_at_most: usize::MAX,
             sent_last: None,
             failures: 0,
             link: LinkState::Idle,
+            link_since: Instant::EPOCH,
             restored: None,
         }
     }
@@ -191,7 +199,7 @@ impl Node {
             Packet::Opened => {
                 self.host = Host::Open(socket);
                 (self.signals, self.signals_sent, self.resumes) = (0, 0, false);
-                self.reads_at_most = usize::MAX;
+                (self.reads_at_most, self.resumptions) = (usize::MAX, 0);
                 let now = self.clock.read(stage.now);
                 self.machine.handle_opened(now, &mut self.out);
             }
@@ -260,6 +268,7 @@ impl Node {
             self.carry_out(stage);
         }
         self.check_deadlines(now, stage);
+        self.check_patience(stage);
     }
 
     /// The host calls too early: nothing comes of it.
@@ -341,6 +350,7 @@ impl Node {
         }
         if kind == Some(Kind::RestoreSession) && !self.is_connected() {
             self.resumes = true;
+            self.resumptions += 1;
         }
         stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
     }

@@ -40,8 +40,8 @@ pub enum Invariant {
     OnlyReadable,
     /// Calls that fit the state of a machine are carried out, the others refused without effect.
     CallsAreHonoured,
-    /// A client that failed to connect waits for as long as configured: longer from failure to
-    /// failure, and shortly again after a success.
+    /// A client waits for as long as configured, when it connects and before it tries again: longer
+    /// from failure to failure, and shortly again after a success.
     Patience,
     /// A preflight tells of one connection at most.
     PreflightsCountOnce,

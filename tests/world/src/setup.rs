@@ -35,6 +35,11 @@ pub(crate) const SHORT_READ_TIMEOUT: Duration = millis(1000);
 /// The shortest and the longest pause of a client that tries to connect.
 pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 
+/// How long clients wait for each step of connecting, and how often they ask for a session.
+pub(crate) const STEP_TIMEOUT: Duration = millis(300);
+pub(crate) const RESUME_TIMEOUT: Duration = millis(400);
+pub(crate) const RESUME_ATTEMPTS: u32 = 2;
+
 /// What only some worlds have. It is drawn aside: a world without any of it is not changed by it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extras {
@@ -191,21 +196,27 @@ fn client(dice: &mut Dice) -> ClientSettings {
         .protocol(protocol)
         .reconnect(reconnect)
         .request_timeout(REQUEST_TIMEOUT)
-        .probe_timeout(millis(300))
-        .dial_timeout(millis(300))
+        .probe_timeout(STEP_TIMEOUT)
+        .dial_timeout(STEP_TIMEOUT)
         .backoff(BACKOFF.0, BACKOFF.1)
         .max_pending_requests(max_pending)
         .max_queued_bytes(max_queued_bytes)
-        .resume_attempts(2)
-        .resume_timeout(millis(400))
+        .resume_attempts(RESUME_ATTEMPTS)
+        .resume_timeout(RESUME_TIMEOUT)
         .build()
         .unwrap_or_default();
     let is_versatile = reconnect && protocol == Auto;
-    ClientSettings { config, max_pending, max_queued_bytes, is_versatile }
+    ClientSettings { config, max_pending, max_queued_bytes, is_versatile, hurries: true }
 }
 
 /// A client that finds its way to every server.
 pub(crate) fn versatile() -> ClientSettings {
     let config = Config::builder().backoff(BACKOFF.0, BACKOFF.1).build().unwrap_or_default();
-    ClientSettings { config, max_pending: 65_536, max_queued_bytes: 1 << 20, is_versatile: true }
+    ClientSettings {
+        config,
+        max_pending: 65_536,
+        max_queued_bytes: 1 << 20,
+        is_versatile: true,
+        hurries: false,
+    }
 }

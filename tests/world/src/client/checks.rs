@@ -12,7 +12,7 @@ use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;
 use crate::network::SocketId;
-use crate::setup::BACKOFF;
+use crate::setup::{BACKOFF, RESUME_ATTEMPTS, RESUME_TIMEOUT, STEP_TIMEOUT};
 use crate::stage::Stage;
 use crate::store::short;
 
@@ -31,7 +31,7 @@ impl Node {
         };
         if link != self.link {
             stage.count(Fact::Link(self.link, link));
-            self.link = link;
+            (self.link, self.link_since) = (link, self.clock.latest());
         }
         let (who, host) = (self.who(), self.host);
         let fits = match link {
@@ -59,6 +59,23 @@ impl Node {
             let who = self.who();
             stage.check(false, Invariant::OneOutcome, || format!("{who}: {id} is late: {open:?}"));
         }
+    }
+
+    /// No step of connecting takes longer than configured.
+    pub(super) fn check_patience(&self, stage: &mut Stage) {
+        let most = match self.link {
+            LinkState::Idle | LinkState::Ready | LinkState::Closed => return,
+            LinkState::Probing | LinkState::Dialing | LinkState::AwaitingConf => STEP_TIMEOUT,
+            LinkState::Resuming => RESUME_ATTEMPTS * (RESUME_TIMEOUT + BACKOFF.1),
+            LinkState::Waiting => BACKOFF.1,
+        };
+        let (who, link, asked) = (self.who(), self.link, self.resumptions);
+        let since = self.clock.latest().saturating_since(self.link_since);
+        let counts = !stage.time_is_torn && self.timers_rest_until == Instant::EPOCH;
+        let fits = (since <= most || !counts) && asked <= RESUME_ATTEMPTS;
+        stage.check(fits || !self.settings.hurries, Invariant::Patience, || {
+            format!("{who}: {link:?} for {since:?}, asked for its session {asked} times")
+        });
     }
 
     /// A message that wants a reply goes out.
