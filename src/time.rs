@@ -277,6 +277,7 @@ mod tests {
         assert_eq!(last.seconds(), jiff::Timestamp::MAX.as_second());
         for time in [first, UnixTime::NEVER, UnixTime::from_parts(-1, 1), last] {
             assert_eq!(time.to_string().parse(), Ok(time));
+            assert_eq!(alloc::format!("{time:?}"), time.to_string(), "dumps are readable");
         }
         assert_eq!("0000-01-01T00:00:00+14:00".parse(), Ok(first), "clamped");
     }
