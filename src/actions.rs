@@ -98,3 +98,46 @@ impl<A> Default for Actions<A> {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::wire::Identifier;
+
+    #[test]
+    fn what_was_pushed_first_is_taken_first() {
+        let mut out = Actions::default();
+        out.push(1);
+        out.push_with(|| 2);
+        out.push(3);
+        assert_eq!(out.iter().collect::<Vec<_>>(), [&1, &2, &3]);
+        assert_eq!(out.pop(), Some(1));
+        assert_eq!(out.drain().collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(out.pop(), None);
+    }
+
+    #[test]
+    fn a_list_says_how_many_wait() {
+        let mut out = Actions::new();
+        for waiting in 0..3 {
+            assert_eq!((out.len(), out.is_empty()), (waiting, waiting == 0));
+            out.push(());
+        }
+    }
+
+    #[test]
+    fn memory_is_kept_until_it_is_given_back() {
+        let mut out = Actions::new();
+        assert_eq!(out.capacity(), 0);
+        (0..100).for_each(|action| out.push(action));
+        out.drain().for_each(drop);
+        assert!(out.capacity() >= 100);
+        let frame = out.encoder.close_session(Identifier::ZERO);
+        assert!(!frame.is_unique(), "the encoder keeps the rest of its chunk");
+        out.shrink();
+        assert_eq!(out.capacity(), 0);
+        assert!(frame.is_unique());
+    }
+}

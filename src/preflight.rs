@@ -400,11 +400,13 @@ mod tests {
 
     #[test]
     fn a_hostile_answer_costs_little() {
-        let mut long = vec![b' '; MAX_BODY];
+        let most = 65_536;
+        assert_eq!(MAX_BODY, most);
+        let mut long = vec![b' '; most];
         long.splice(..0, br#"{"protocol-version":"1.4"}"#.iter().copied());
         let answer = |body: &[u8]| Answer { status: 200, body: Bytes::copy_from_slice(body) };
-        assert_eq!(answer(&long).evaluate(), Verdict::NotWebWire);
-        assert_eq!(answer(&long[..MAX_BODY]).evaluate(), SPEAKS_1_4);
+        assert_eq!(answer(&long[..=most]).evaluate(), Verdict::NotWebWire);
+        assert_eq!(answer(&long[..most]).evaluate(), SPEAKS_1_4);
         let mut nested = br#"{"x":"#.to_vec();
         nested.resize(MAX_BODY, b'[');
         assert_eq!(answer(&nested).evaluate(), Verdict::NotWebWire);

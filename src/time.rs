@@ -102,6 +102,9 @@ pub struct UnixTime {
 /// The first second that RFC 3339 can write, and the last that the date library can.
 const SECONDS: (i64, i64) = (-62_167_219_200, 253_402_207_200);
 
+/// The last nanosecond of a second.
+const MAX_NANOS: u32 = 999_999_999;
+
 impl UnixTime {
     /// 1 January of year 1, what the reference writes for "never" (protocol §3.1).
     pub const NEVER: Self = Self::from_seconds(-62_135_596_800);
@@ -113,11 +116,14 @@ impl UnixTime {
 
     /// `seconds` and `nanos` (0 to 999 999 999) after 1970-01-01T00:00:00Z, both clamped.
     pub const fn from_parts(seconds: i64, nanos: u32) -> Self {
-        let nanos = if nanos > 999_999_999 { 999_999_999 } else { nanos };
+        let nanos = match nanos {
+            0..=MAX_NANOS => nanos,
+            _ => MAX_NANOS,
+        };
         if seconds < SECONDS.0 {
             Self { seconds: SECONDS.0, nanos: 0 }
         } else if seconds > SECONDS.1 {
-            Self { seconds: SECONDS.1, nanos: 999_999_999 }
+            Self { seconds: SECONDS.1, nanos: MAX_NANOS }
         } else {
             Self { seconds, nanos }
         }
@@ -271,6 +277,7 @@ mod tests {
         assert_eq!(last.seconds(), jiff::Timestamp::MAX.as_second());
         for time in [first, UnixTime::NEVER, UnixTime::from_parts(-1, 1), last] {
             assert_eq!(time.to_string().parse(), Ok(time));
+            assert_eq!(alloc::format!("{time:?}"), time.to_string(), "dumps are readable");
         }
         assert_eq!("0000-01-01T00:00:00+14:00".parse(), Ok(first), "clamped");
     }

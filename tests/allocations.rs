@@ -183,8 +183,9 @@ fn signals_and_heartbeats_take_nothing() {
 fn a_prepared_signal_takes_nothing_for_each_connection() {
     const CONNECTIONS: usize = 1000;
     let name = Name::new("news").unwrap();
-    // Small ones come out of a chunk, large ones have memory of their own.
-    for length in [32, 4000] {
+    // Small ones come out of a chunk, large ones have memory of their own. With the six bytes that
+    // precede the payload, the second is the longest of the small ones.
+    for length in [32, CHUNK as usize / 4 - 6, 4000] {
         let payload = Payload::binary(vec![b'x'; length]);
         let mut signal = None;
         let info = measure(|| signal = Some(PreparedSignal::new(&name, &payload).unwrap()));
@@ -207,6 +208,13 @@ fn a_prepared_signal_takes_nothing_for_each_connection() {
         let info = measure(|| (0..10).for_each(|_| tell()));
         assert_eq!(info.count_total, 0, "{length} bytes");
     }
+}
+
+#[test]
+fn text_becomes_utf_16_in_memory_of_its_length() {
+    let text = "how many roads";
+    let info = measure(|| drop(Payload::utf16(text)));
+    assert_eq!((info.count_total, info.bytes_total), (1, 2 * text.len() as u64));
 }
 
 #[test]

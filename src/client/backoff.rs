@@ -75,6 +75,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_drawn_evenly_from_zero_to_the_most() {
+        let mut random = SplitMix64(1);
+        for (most, draws) in [(0, 1), (1, 2000), (4, 5000)] {
+            let mut drawn = std::vec![0; most + 1];
+            for _ in 0..draws {
+                drawn[usize::try_from(random.up_to(most as u64)).unwrap()] += 1;
+            }
+            let share = draws / drawn.len();
+            assert!(drawn.iter().all(|times| times * 10 >= share * 9), "{drawn:?}");
+        }
+    }
+
+    #[test]
     fn pauses_double_up_to_the_maximum_and_start_over_after_success() {
         for seed in 0..100 {
             let mut backoff = Backoff::new(INITIAL, MAX, seed);

@@ -76,3 +76,21 @@ impl fmt::Display for Protocol {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_shown_by_their_numbers() {
+        for (protocol, shown) in [
+            (Protocol::Auto, "auto"),
+            (Protocol::V1_4, "1.4"),
+            (Protocol::V1_5, "1.5"),
+            (Protocol::V2_0, "2.0"),
+        ] {
+            assert_eq!(std::format!("{protocol}"), shown);
+            assert_eq!(std::format!("{protocol:>6}").len(), 6, "{shown}");
+        }
+    }
+}

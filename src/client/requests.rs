@@ -245,9 +245,7 @@ impl Requests {
         {
             self.deadlines.pop();
         }
-        // A request has two deadlines at most, one from the time when it was queued. So this
-        // happens once for as many requests as there are left, or more.
-        if self.deadlines.len() > 4 * self.len() + KEPT {
+        if are_mostly_stale(self.deadlines.len(), self.len()) {
             let (queued, sent) = (&self.queued, &self.sent);
             self.deadlines.retain(|Reverse((_, id))| has_no_outcome(queued, sent, *id));
         }
@@ -255,6 +253,13 @@ impl Requests {
             self.deadlines.shrink_to(capacity);
         }
     }
+}
+
+/// Whether so many deadlines are worth being looked through, of which those of so many requests
+/// still count. A request has two at most, one from the time when it was queued. So this happens
+/// once for as many requests as there are left, or more.
+const fn are_mostly_stale(deadlines: usize, requests: usize) -> bool {
+    deadlines > 4 * requests + KEPT
 }
 
 fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) -> bool {
@@ -311,6 +316,14 @@ mod tests {
             }
             assert_eq!((requests.len(), requests.next_deadline()), (1, Some(LATER)));
             assert!(requests.deadlines.capacity() <= 8 * KEPT, "{}", requests.deadlines.capacity());
+        }
+    }
+
+    #[test]
+    fn deadlines_are_looked_through_when_there_are_four_for_each_request_and_some_more() {
+        for (requests, most) in [(0, KEPT), (1, KEPT + 4), (10 * KEPT, 41 * KEPT)] {
+            assert!(!are_mostly_stale(most, requests) && !are_mostly_stale(1, requests));
+            assert!(are_mostly_stale(most + 1, requests) && are_mostly_stale(2 * most, requests));
         }
     }
 

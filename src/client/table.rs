@@ -157,6 +157,27 @@ mod tests {
     }
 
     #[test]
+    fn as_many_holes_stay_as_there_are_entries() {
+        for (entries, removed, places) in [(4, 2..=3, 4), (5, 2..=4, 2), (6, 2..=3, 6)] {
+            let mut table = filled(1..=entries);
+            removed.for_each(|number| assert_eq!(table.remove(id(number)), Some(number)));
+            assert_eq!(table.entries.len(), places, "of {entries}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_shrunk_when_it_needs_a_small_part_of_its_memory() {
+        for (length, most) in
+            [(0, KEPT), (1, 4 * KEPT), (KEPT / 2, 4 * KEPT), (KEPT, 8 * KEPT), (1000, 8000)]
+        {
+            assert_eq!(spare(length, most), None, "{length} in {most}");
+            let left = spare(length, most + 1).unwrap();
+            assert_eq!(left, if length == 0 { 0 } else { most / 4 }, "{length} in {most} + 1");
+            assert_eq!(spare(length, left), None, "once is enough");
+        }
+    }
+
+    #[test]
     fn memory_of_many_entries_is_given_back_when_the_last_is_gone() {
         for (entries, kept) in [(KEPT as u64, true), (10 * KEPT as u64, false)] {
             let mut table = filled(1..=entries);

@@ -181,6 +181,7 @@ mod tests {
         for (buffer, valid) in [(0, false), (31, false), (32, true), (u32::MAX, true)] {
             assert_eq!(default().message_buffer(buffer).is_ok(), valid, "{buffer}");
         }
+        assert_eq!(default().message_buffer_size(), 8192);
         assert_eq!(default().sub_protocol(""), Err(InvalidAnnouncement::EmptySubProtocol));
     }
 

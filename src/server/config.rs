@@ -95,3 +95,43 @@ impl Config {
         self.protocol.metadata(self.announced.read_timeout_1_5())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the preflight says, given what the server speaks and its read timeout.
+    fn preflight(protocol: Protocol, read_timeout: Duration) -> Option<Metadata> {
+        let announced = Announcement::default().read_timeout(read_timeout).unwrap();
+        Config { protocol, announced, ..Config::default() }.metadata()
+    }
+
+    #[test]
+    fn the_preflight_names_one_version_of_1_x_if_any() {
+        let read_timeout = Duration::from_secs(7);
+        for (protocol, named) in [
+            (Protocol::Any, Some(Metadata::V1_4)),
+            (Protocol::AnyAs1_5, Some(Metadata::V1_5 { read_timeout })),
+            (Protocol::V1_4, Some(Metadata::V1_4)),
+            (Protocol::V1_5, Some(Metadata::V1_5 { read_timeout })),
+            (Protocol::V2_0, None),
+        ] {
+            assert_eq!(preflight(protocol, read_timeout), named, "{protocol:?}");
+        }
+    }
+
+    #[test]
+    fn clients_of_1_5_are_told_of_a_second_at_least() {
+        let second = Duration::from_secs(1);
+        let longer = second + Duration::from_millis(1);
+        for (announced, told) in [
+            (Announcement::MIN_READ_TIMEOUT, second),
+            (second - Duration::from_nanos(1), second),
+            (second, second),
+            (longer, longer),
+        ] {
+            let named = Metadata::V1_5 { read_timeout: told };
+            assert_eq!(preflight(Protocol::V1_5, announced), Some(named));
+        }
+    }
+}

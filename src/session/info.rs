@@ -91,3 +91,36 @@ impl SessionInfo {
         selected.map(|(name, field)| (name.clone(), field.value.clone())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_field_is_either_public_or_private() {
+        let info = SessionInfo::new().public("b", 1).private("c", 2).public("a", 3);
+        assert_eq!(info.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(Value::Object(info.to_public()), json!({ "a": 3, "b": 1 }));
+        assert_eq!(Value::Object(info.to_private()), json!({ "c": 2 }));
+        assert_eq!(info.value("c"), Some(&json!(2)));
+        assert_eq!(info.value("d"), None);
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_counts_and_so_does_who_sees_it() {
+        let info = SessionInfo::new().public("a", 1).private("a", 2);
+        assert_eq!(info, SessionInfo::new().private("a", 2));
+        assert!(info.to_public().is_empty());
+    }
+
+    #[test]
+    fn private_fields_are_fields() {
+        assert!(SessionInfo::new().is_empty());
+        assert!(!SessionInfo::new().private("a", 1).is_empty());
+        assert!(!SessionInfo::new().public("a", 1).is_empty());
+    }
+}

@@ -111,6 +111,12 @@ mod tests {
     }
 
     #[test]
+    fn dumps_do_not_give_a_key_away() {
+        let key = SessionKey::new("a secret").unwrap();
+        assert_eq!(alloc::format!("{key:?}"), "SessionKey(8 bytes)");
+    }
+
+    #[test]
     fn only_what_the_generator_makes_is_a_generated_key() {
         let good = "a".repeat(64);
         assert!(KeyFormat::Generated.parse(good.as_bytes()).is_some());

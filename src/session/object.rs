@@ -236,7 +236,9 @@ mod tests {
 
     #[test]
     fn the_stored_form_keeps_private_fields_and_reads_files_of_the_reference() {
-        let full = session(SessionInfo::new().public("u", "ada").private("quota", json!([1, 2])));
+        let info = SessionInfo::new().public("u", "ada").private("quota", json!([1, 2]));
+        let last_lookup = UnixTime::from_seconds(1);
+        let full = Session { last_lookup, ..session(info) };
         let stored = full.to_stored();
         assert_eq!(Session::from_stored(full.key.clone(), stored.as_bytes()), Ok(full));
         let empty = session(SessionInfo::new());
@@ -260,8 +262,10 @@ mod tests {
 
     #[test]
     fn what_a_server_sends_is_bounded() {
+        let most = 262_144;
+        assert_eq!(Session::MAX_JSON, most);
         let mut json = br#"{"k":"a"}"#.to_vec();
-        json.resize(Session::MAX_JSON, b' ');
+        json.resize(most, b' ');
         assert!(Session::from_json(&json).is_ok());
         json.push(b' ');
         assert_eq!(Session::from_json(&json), Err(InvalidSession::TooLong));
@@ -273,6 +277,10 @@ mod tests {
             br#"{"K":"KEY1","C":"2018-06-13T10:20:30.5+02:00","z":[],"i":null}"#,
         );
         assert_eq!(read, Ok(session(SessionInfo::new())));
+        let read = Session::from_json(br#"{"k":"a","L":"1970-01-01T00:00:02Z","I":{"u":1}}"#);
+        let (created, last_lookup) = (UnixTime::NEVER, UnixTime::from_seconds(2));
+        let (key, info) = (SessionKey::new("a").unwrap(), SessionInfo::new().public("u", 1));
+        assert_eq!(read, Ok(Session { key, created, last_lookup, info }));
         for (json, error) in [
             (&b"{"[..], InvalidSession::NotAnObject),
             (b"[]", InvalidSession::NotAnObject),

@@ -203,20 +203,24 @@ impl Encoder {
     }
 
     /// Writes `length` bytes into the chunk, or into memory of their own if they are many: a large
-    /// message shall not keep a chunk alive, nor a chunk be thrown away for one.
+    /// message shall not keep a chunk alive, nor a chunk be thrown away for one. `fill` writes exactly
+    /// that many.
     #[inline]
     fn write(&mut self, length: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
-        if length > LARGE {
+        let frame = if length > LARGE {
             let mut own = BytesMut::with_capacity(length);
             fill(&mut own);
-            return own.freeze();
-        }
-        let chunk = self.chunk.get_or_insert_default();
-        if chunk.capacity() < length {
-            chunk.reserve(CHUNK);
-        }
-        fill(chunk);
-        chunk.split().freeze()
+            own.freeze()
+        } else {
+            let chunk = self.chunk.get_or_insert_default();
+            if chunk.capacity() < length {
+                chunk.reserve(CHUNK);
+            }
+            fill(chunk);
+            chunk.split().freeze()
+        };
+        debug_assert_eq!(frame.len(), length, "the length was told in advance");
+        frame
     }
 }
 
@@ -248,6 +252,16 @@ mod tests {
         encoder.shrink();
         drop(next);
         assert!(small.is_unique(), "the encoder has let go of it");
+    }
+
+    #[test]
+    fn a_message_may_take_a_quarter_of_a_chunk() {
+        for (length, shares) in [(CHUNK / 4, true), (CHUNK / 4 + 1, false)] {
+            let mut encoder = Encoder::new();
+            let payload = Payload::binary(zeros(length - length::IDENTIFIED));
+            let frame = encoder.reply(Identifier::ZERO, &payload);
+            assert_eq!((frame.len(), !frame.is_unique()), (length, shares));
+        }
     }
 
     fn zeros(length: usize) -> Bytes {

@@ -47,3 +47,15 @@ impl fmt::Debug for Identifier {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_shown_in_the_order_of_the_wire() {
+        let id = Identifier::from_counter(0x0123_4567_89ab_cd0e);
+        assert_eq!(alloc::format!("{id}"), "0ecdab8967452301");
+        assert_eq!(alloc::format!("{id:?}"), "0ecdab8967452301");
+    }
+}

@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use core::str::Utf8Error;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
 use super::identifier::Identifier;
@@ -170,10 +170,8 @@ impl Content {
     pub fn new(name: &[u8], payload: &Payload) -> Result<Self, InvalidName> {
         let too_long = InvalidName::TooLong { length: name.len() };
         let name_length = u8::try_from(name.len()).map_err(|_| too_long)?;
-        let mut data = BytesMut::with_capacity(name.len() + payload.len());
-        data.put_slice(name);
-        data.put_slice(payload.as_bytes());
-        Ok(Self { data: data.freeze(), name_length, padded: false, encoding: payload.encoding() })
+        let data = [name, payload.as_bytes()].concat().into();
+        Ok(Self { data, name_length, padded: false, encoding: payload.encoding() })
     }
 
     /// The content that starts at the first byte of `data`; lengths were checked while parsing.
@@ -266,10 +264,7 @@ impl ErrorReply {
         }
         let too_long = InvalidName::TooLong { length: code.len() };
         let code_length = u8::try_from(code.len()).map_err(|_| too_long)?;
-        let mut data = BytesMut::with_capacity(code.len() + message.len());
-        data.put_slice(code);
-        data.put_slice(message);
-        Ok(Self { data: data.freeze(), code_length })
+        Ok(Self { data: [code, message].concat().into(), code_length })
     }
 
     pub(crate) const fn checked(data: Bytes, code_length: u8) -> Self {
@@ -307,3 +302,72 @@ impl core::fmt::Debug for ErrorReply {
 }
 
 const _: () = assert!(MAX_NAME_LENGTH == u8::MAX as usize, "lengths are kept in one byte");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Dialect;
+    use crate::wire::decode;
+
+    #[test]
+    fn contents_are_equal_if_encoding_name_and_payload_are() {
+        let content = |name: &[u8], payload| Content::new(name, &payload).unwrap();
+        let one = content(b"ab", Payload::utf8("c"));
+        assert_eq!(one, content(b"ab", Payload::utf8("c")));
+        for other in [
+            content(b"ab", Payload::binary("c")),
+            content(b"xy", Payload::utf8("c")),
+            content(b"ab", Payload::utf8("d")),
+            content(b"a", Payload::utf8("bc")),
+        ] {
+            assert_ne!(one, other);
+        }
+        let received = decode(Dialect::V1_4, Bytes::from_static(b"\x41\x01a\0b\0"));
+        let padded = content(b"a", Payload::utf16("b"));
+        assert_eq!(received, Ok(Message::Signal(padded)), "padding does not count");
+    }
+
+    #[test]
+    fn names_of_any_bytes_up_to_255_are_kept() {
+        let long = [0xff; 255];
+        let content = Content::new(&long, &Payload::EMPTY).unwrap();
+        assert_eq!((content.name(), content.name_str()), (&long[..], None));
+        let too_long = InvalidName::TooLong { length: 256 };
+        assert_eq!(Content::new(&[b'n'; 256], &Payload::EMPTY), Err(too_long));
+        let content = Content::new("caf\u{e9}".as_bytes(), &Payload::EMPTY).unwrap();
+        assert_eq!(content.name_str(), Some("caf\u{e9}"));
+    }
+
+    #[test]
+    fn error_replies_have_a_code_and_are_read_as_text() {
+        let error = ErrorReply::new(b"C\xff", b"it \xfe").unwrap();
+        assert_eq!((error.code_bytes(), error.message_bytes()), (&b"C\xff"[..], &b"it \xfe"[..]));
+        assert_eq!((&*error.code(), &*error.message()), ("C\u{fffd}", "it \u{fffd}"));
+        let shown = alloc::format!("{error:?}");
+        assert!(shown.contains("C\u{fffd}") && shown.contains("it \u{fffd}"), "{shown}");
+        assert_eq!(ErrorReply::new(b"", b"m"), Err(InvalidName::EmptyCode));
+        assert!(ErrorReply::new(&[b'C'; 255], b"").is_ok());
+        let too_long = InvalidName::TooLong { length: 256 };
+        assert_eq!(ErrorReply::new(&[b'C'; 256], b""), Err(too_long));
+    }
+
+    #[test]
+    fn what_has_an_identifier_gives_it() {
+        let id = Identifier::from_counter(7);
+        let content = Content::new(b"n", &Payload::EMPTY).unwrap();
+        let error = ErrorReply::new(b"C", b"").unwrap();
+        for message in [
+            Message::Request { id, content: content.clone() },
+            Message::Reply { id, payload: Payload::EMPTY },
+            Message::ErrorReply { id, error },
+            Message::SpecialReply { id, reply: SpecialReply::Shutdown },
+            Message::CloseSession { id },
+            Message::RestoreSession { id, key: Bytes::from_static(b"k") },
+        ] {
+            assert_eq!(message.identifier(), Some(id), "{message:?}");
+        }
+        for message in [Message::Signal(content), Message::SessionClosed, Message::Heartbeat] {
+            assert_eq!(message.identifier(), None, "{message:?}");
+        }
+    }
+}

@@ -186,3 +186,48 @@ impl<'a> arbitrary::Arbitrary<'a> for Payload {
         Ok(Self { data: data.into(), encoding })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_payload_is_made_of_says_how_it_is_to_be_read() {
+        let utf16 = b"\xe9\0\x3d\xd8\0\xde";
+        for (payload, encoding, data) in [
+            (Payload::default(), Encoding::Binary, &b""[..]),
+            (Payload::from("\u{e9}"), Encoding::Utf8, b"\xc3\xa9"),
+            (Payload::from(String::from("\u{e9}")), Encoding::Utf8, b"\xc3\xa9"),
+            (Payload::from(Vec::from(*b"\xff\0")), Encoding::Binary, b"\xff\0"),
+            (Payload::from(Bytes::from_static(b"\xff")), Encoding::Binary, b"\xff"),
+            (Payload::utf16("\u{e9}\u{1f600}"), Encoding::Utf16, utf16),
+            (Payload::new(Encoding::Utf16, &utf16[..]).unwrap(), Encoding::Utf16, utf16),
+            (Payload::new(Encoding::Utf8, &b"\xff"[..]).unwrap(), Encoding::Utf8, b"\xff"),
+        ] {
+            assert_eq!((payload.encoding(), payload.as_bytes()), (encoding, data));
+            assert_eq!((payload.len(), payload.is_empty()), (data.len(), data.is_empty()));
+            assert_eq!(payload.into_bytes(), data);
+        }
+    }
+
+    #[test]
+    fn utf_16_has_an_even_number_of_bytes() {
+        for length in 0..4 {
+            let payload =
+                Payload::new(Encoding::Utf16, Bytes::from_static(&[0; 4]).slice(..length));
+            assert_eq!(payload.err(), (length % 2 == 1).then_some(OddUtf16 { length }));
+        }
+    }
+
+    #[test]
+    fn only_text_is_text() {
+        let text = |encoding, data: &'static [u8]| {
+            let payload = Payload::new(encoding, data).unwrap();
+            payload.text().map(Cow::into_owned).ok()
+        };
+        assert_eq!(text(Encoding::Binary, b"\xc3\xa9").as_deref(), Some("\u{e9}"));
+        assert_eq!(text(Encoding::Utf8, b"\xc3\xa9").as_deref(), Some("\u{e9}"));
+        assert_eq!(text(Encoding::Utf8, b"\xff"), None);
+        assert_eq!(text(Encoding::Utf16, b"\0\xd8a\0").as_deref(), Some("\u{fffd}a"));
+    }
+}

@@ -154,3 +154,52 @@ const fn check_length(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_a_signal_depends_on_what_it_carries() {
+        let (none, name) = (Name::NONE, Name::from_static("n").unwrap());
+        let (empty, needs) = (Err(UnreadableSignal::Empty), Err(UnreadableSignal::NeedsPayload));
+        for (name, payload, in_1_4, in_2_0) in [
+            (&name, Payload::utf8("p"), Ok(()), Ok(())),
+            (&none, Payload::utf8("p"), Ok(()), Ok(())),
+            (&name, Payload::EMPTY, needs, Ok(())),
+            (&name, Payload::utf8(""), needs, Ok(())),
+            (&name, Payload::utf16(""), needs, needs),
+            (&none, Payload::EMPTY, empty, empty),
+            (&none, Payload::utf16(""), empty, empty),
+        ] {
+            for (dialect, expected) in [(Dialect::V1_4, in_1_4), (Dialect::V2_0, in_2_0)] {
+                assert_eq!(check_signal(dialect, 100, name, &payload), expected, "{payload:?}");
+                match PreparedSignal::new(name, &payload) {
+                    Ok(signal) => assert_eq!(signal.check(dialect, 100), expected, "{payload:?}"),
+                    Err(nobody) => assert_eq!((Err(nobody), in_2_0), (expected, expected)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_fits_into_the_message_buffer_of_who_has_one() {
+        let (name, payload) = (Name::from_static("n").unwrap(), Payload::utf16("p"));
+        // Type, length of the name, name, padding, payload.
+        let length = 6;
+        let signal = PreparedSignal::new(&name, &payload).unwrap();
+        assert_eq!(signal.frame(), &b"\x41\x01n\0p\0"[..]);
+        assert!(alloc::format!("{signal:?}").contains("n\\0p"), "dumps show the message");
+        let too_large = Err(UnreadableSignal::TooLarge { length, buffer: 5 });
+        for (dialect, buffer, expected) in [
+            (Dialect::V2_0, 6, Ok(())),
+            (Dialect::V2_0, 5, too_large),
+            (Dialect::Unknown, 5, too_large),
+            (Dialect::V1_4, 5, Ok(())),
+            (Dialect::V1_5, 5, Ok(())),
+        ] {
+            assert_eq!(check_signal(dialect, buffer, &name, &payload), expected, "{dialect}");
+            assert_eq!(signal.check(dialect, buffer), expected, "{dialect}");
+        }
+    }
+}

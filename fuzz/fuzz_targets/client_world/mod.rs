@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wwr::client::{
     Action, Client, Config, Event, Misuse, Outcome, RequestError, RequestId, Status,
 };
-use wwr::preflight::{Answer, ProbeFailed, Verdict};
+use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
 use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey};
 
@@ -210,11 +210,11 @@ impl World {
         assert!(self.host == Host::Open || self.out.is_empty(), "nothing comes without a socket");
     }
 
-    /// A server that named 1.x may answer like one, even if 2.0 is spoken.
+    /// A server that takes a client of 2.0 for one of 1.x answers like one.
     fn read_as(&self) -> Dialect {
-        match (self.client.dialect(), self.client.discovered().preflight) {
-            (Dialect::V2_0, Some(Verdict::Speaks(_))) => Dialect::Unknown,
-            (dialect, _) => dialect,
+        match self.client.dialect() {
+            Dialect::V2_0 => Dialect::Unknown,
+            dialect => dialect,
         }
     }
 

@@ -103,6 +103,22 @@ fn a_session_that_became_too_large_meanwhile_is_not_announced() {
 }
 
 #[test]
+fn what_announces_a_session_is_as_long_as_the_buffer_at_most() {
+    let length = session(0).to_json().len() as u32 + 1;
+    for (buffer, fits) in [(length, true), (length - 1, false)] {
+        let announced = Announcement::default().message_buffer(buffer).unwrap();
+        let mut script = Script::observed(&Config { announced, ..config() }, Observed::Preflight);
+        let Session { key, info, created, .. } = session(0);
+        assert_eq!(script.connection.create_session(key, created, info, &mut script.out), Ok(()));
+        script.connection.handle_message(script.now, (&b"\x21"[..]).into(), &mut script.out);
+        assert_eq!(script.connection.dialect(), Dialect::V2_0);
+        let outcome = Outcome { key: super::key("k1"), change: Change::Created };
+        script.connection.handle_session(script.now, outcome, &mut script.out);
+        assert_eq!(script.lines().iter().any(|line| line.starts_with("send 15")), fits);
+    }
+}
+
+#[test]
 fn a_session_that_is_too_large_is_not_restored() {
     let length = session(64).to_json().len() + 9;
     for dialect in BOUNDED {

@@ -212,15 +212,22 @@ fn a_session_closed_by_key_may_take_the_connection_along() {
 }
 
 #[test]
-fn reasons_have_close_codes() {
-    for (reason, code) in [
+fn each_reason_has_a_close_code_and_a_text_of_its_own() {
+    let reasons = [
         (CloseReason::Requested, 1000),
         (CloseReason::SessionClosed, 1000),
         (CloseReason::Shutdown, 1001),
         (CloseReason::TooManyIgnored, 1008),
         (CloseReason::TooManyWaiting, 1008),
-    ] {
+        (CloseReason::Silent, 1008),
+        (CloseReason::Unreadable, 1002),
+        (CloseReason::Text, 1003),
+        (CloseReason::TooLarge, 1009),
+    ];
+    for (reason, code) in reasons {
         assert_eq!(reason.code(), code);
         assert!((1..=123).contains(&reason.text().len()), "it fits a close frame");
+        let same = reasons.iter().filter(|(other, _)| other.text() == reason.text());
+        assert_eq!(same.count(), 1, "{reason:?}");
     }
 }

@@ -77,6 +77,7 @@ fn a_bounded_number_of_messages_waits() {
     for id in 2..=4 {
         assert!(script.connection.wants_input());
         script.client(request(id, "b", ""), &[]);
+        assert_eq!(script.connection.waiting_messages() as u64, id - 1);
     }
     assert!(!script.connection.wants_input());
     script.reply(1, Ok(""), &["send c0 1", "run 2 b"]);
@@ -86,6 +87,7 @@ fn a_bounded_number_of_messages_waits() {
 
     // What the host feeds nevertheless is refused, and ends the connection.
     script.client(request(6, "c", ""), &["send 01 3", "send 01 4", "send 01 5", "send 01 6"]);
+    assert_eq!(script.connection.waiting_messages(), 0);
     script.reply(2, Ok("x"), &["send c0 2 x", "close TooManyWaiting"]);
 }
 

@@ -65,6 +65,17 @@ fn any_sign_of_life_is_enough() {
 }
 
 #[test]
+fn a_host_that_comes_late_finds_the_same() {
+    for dialect in [Dialect::V1_4, Dialect::Unknown] {
+        let mut script = script(dialect, &config());
+        script.pass(301, &["ping"]);
+        script.pass(201, &["close Silent"]);
+    }
+    let mut script = script(Dialect::V2_0, &config());
+    script.pass(1001, &["close Silent"]);
+}
+
+#[test]
 fn patience_with_an_answer_does_not_put_off_the_next_ping() {
     let pings = Pings::new(Duration::from_millis(300), Duration::from_secs(5)).unwrap();
     let mut script = script(Dialect::Unknown, &Config { pings: Some(pings), ..config() });

@@ -1,4 +1,4 @@
-//! How much memory things take, and that the same inputs give the same outputs.
+//! What things take and show, and that the same inputs give the same outputs.
 
 use super::*;
 use crate::wire::{DecodeError, Message};
@@ -54,4 +54,17 @@ fn the_same_inputs_give_the_same_outputs() {
     let lines = run();
     assert!(lines.len() > 200 && lines.iter().any(|line| line.contains("bf")));
     assert_eq!(lines, run());
+}
+
+#[test]
+fn what_is_shown_for_logs_has_no_keys_and_tells_what_goes_on() {
+    let mut script = Script::new();
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.client(restore(2, "k-of-the-client"), &[]);
+    assert_eq!(script.create("k-of-the-server"), Ok(()));
+    let shown = format!("{:?}", script.connection);
+    for part in ["Connection", "dialect: V1_4", "phase: Open", "Creation", "waiting: 1"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(!shown.contains("k-of"), "{shown}");
 }

@@ -206,3 +206,15 @@ fn every_command_in_every_state() {
         }
     }
 }
+
+#[test]
+fn a_session_that_was_closed_is_closing_until_the_store_has_destroyed_it() {
+    use Before::*;
+
+    for before in Before::ALL {
+        let registry = before.desk().registry;
+        let closing = [StoringClosed, AwaitingLookups, Destroying, DestroyingForNobody];
+        assert_eq!(registry.is_closing(&key("k")), closing.contains(&before), "{before:?}");
+        assert!(!registry.is_closing(&key("other")));
+    }
+}

@@ -141,10 +141,17 @@ fn bytes_make_worlds_too() {
     }
 }
 
-/// An input of the fuzz target: a client is sent away, by a handler that had been queued for long,
-/// just when all are looked at.
+/// Inputs of the fuzz target that found something.
 #[test]
-fn a_client_that_was_just_sent_away_is_given_time_to_come_back() {
-    let input = include_bytes!("inputs/sent_away_late");
-    assert_eq!(run(Dice::from_bytes(input), Lines::Dropped).violation, None);
+fn inputs_that_found_something() {
+    let inputs: [(&str, &[u8]); 2] = [
+        (
+            "a handler that was queued for long sends a client away just when all are looked at",
+            include_bytes!("inputs/sent_away_late"),
+        ),
+        ("a shutdown without any time", include_bytes!("inputs/no_time_to_shut_down")),
+    ];
+    for (what, input) in inputs {
+        assert_eq!(run(Dice::from_bytes(input), Lines::Dropped).violation, None, "{what}");
+    }
 }

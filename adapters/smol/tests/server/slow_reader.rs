@@ -1,12 +1,13 @@
 //! Clients that do not read what they are sent.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use wwr::Payload;
 use wwr_smol::server::{Connection, Limits, SignalError};
 
 use crate::support::app::Event;
-use crate::support::message::{BINARY, UTF8, ask, request, signal};
+use crate::support::message::{BINARY, UTF8, answer, ask, request, signal};
 use crate::support::peer::{self, Peer, frame};
 use crate::support::{Fixture, until};
 
@@ -97,6 +98,49 @@ fn large_replies_are_composed_one_at_a_time() {
     let (_, before) = fixture.wait_for_disconnected();
     let begun = before.iter().filter(|event| matches!(event, Event::Started(_))).count();
     assert!(begun <= 3, "{begun} replies of 50 MB were made for nobody");
+}
+
+#[test]
+fn replies_of_handlers_that_ended_meanwhile_come_once_the_client_reads() {
+    let fixture = Fixture::with(|builder| builder.concurrency(NonZeroU16::new(3).unwrap()));
+    let mut peer = Peer::connect(fixture.address());
+    let connection = fixture.connected();
+    let gates = ["a", "b", "c"];
+    (1..).zip(gates).for_each(|(id, gate)| peer.send(&ask(id, "wait", gate)));
+    gates.iter().for_each(|_| drop(fixture.wait_for_start("wait")));
+    let mut sent = 0;
+    while let more @ 1.. = fill(&connection, 1_000_000) {
+        sent += more / 1_000_000;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for gate in gates {
+        fixture.gates.open(gate);
+        while !matches!(fixture.event(), Event::Passed(passed) if passed == gate) {}
+    }
+    (0..sent).for_each(|_| assert_eq!(peer.message()[..6], signal(BINARY, "fill", b"")[..]));
+    (1..).zip(gates).for_each(|(id, gate)| assert_eq!(peer.message(), answer(id, gate)));
+    peer.is_served();
+}
+
+/// A reply that is as much as may wait is flushed before the handler of the next message ends.
+#[test]
+fn what_comes_after_a_large_reply_is_handled_too() {
+    let fixture = Fixture::new();
+    let mut peer = Peer::connect(fixture.address());
+    let large = "x".repeat(300_000);
+    for next in [ask(2, "echo", "a"), signal(UTF8, "back", b"a")] {
+        peer.send(&ask(1, "wait", &large));
+        peer.send(&next);
+        peer.send(&ask(3, "echo", "b"));
+        // They wait in the machine once the ping is answered.
+        peer.write(&frame(peer::PING, b""));
+        assert_eq!(peer.frame().map(|frame| frame.first), Some(peer::PONG));
+        fixture.gates.open(&large);
+        assert!(peer.message() == answer(1, &large));
+        let answered = peer.message();
+        assert!(answered == answer(2, "a") || answered == signal(UTF8, "back", b"a"));
+        assert_eq!(peer.message(), answer(3, "b"));
+    }
 }
 
 #[test]

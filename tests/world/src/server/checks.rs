@@ -202,13 +202,13 @@ impl Server {
         self.connections.iter().filter_map(holds).collect::<Vec<_>>().into_iter()
     }
 
-    /// What was told to close has done so in time.
+    /// What was told to close has done so in time. Whatever else happens at the last moment may come
+    /// first.
     pub(super) fn check_drains(&mut self, now: Instant, stage: &mut Stage) {
         if stage.now < self.timers_rest_until {
             return;
         }
-        let late =
-            |served: &super::Served| served.drains_by.is_some_and(|deadline| deadline <= now);
+        let late = |served: &super::Served| served.drains_by.is_some_and(|deadline| deadline < now);
         let late = self.connections.iter().find(|(_, served)| late(served)).map(|(id, _)| *id);
         if let Some(socket) = late {
             let who = self.who(socket);
