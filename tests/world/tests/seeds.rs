@@ -144,12 +144,16 @@ fn bytes_make_worlds_too() {
 /// Inputs of the fuzz target that found something.
 #[test]
 fn inputs_that_found_something() {
-    let inputs: [(&str, &[u8]); 2] = [
+    let inputs: [(&str, &[u8]); 3] = [
         (
             "a handler that was queued for long sends a client away just when all are looked at",
             include_bytes!("inputs/sent_away_late"),
         ),
         ("a shutdown without any time", include_bytes!("inputs/no_time_to_shut_down")),
+        (
+            "a server becomes another version while it is dialled, and slow handlers hide it",
+            include_bytes!("inputs/version_changed_while_dialing"),
+        ),
     ];
     for (what, input) in inputs {
         assert_eq!(run(Dice::from_bytes(input), Lines::Dropped).violation, None, "{what}");
