@@ -110,6 +110,18 @@ fn the_oldest_of_too_many_sockets_is_closed() {
 }
 
 #[test]
+fn places_of_those_who_have_a_websocket_or_are_gone_are_free_again() {
+    // One stays, one comes, and one may not have quite left.
+    let fixture = with(Limits { max_handshakes: 3, ..Limits::default() });
+    let mut patient = Peer::dial(fixture.address());
+    assert_eq!(patient.preflight("/").status, 200);
+    for _ in 0..10 {
+        Peer::connect(fixture.address()).is_served();
+    }
+    assert_eq!(patient.preflight("/").status, 200);
+}
+
+#[test]
 fn a_server_without_room_for_handshakes_closes_sockets_at_once() {
     let fixture = with(Limits { max_handshakes: 0, ..Limits::default() });
     assert!(Peer::dial(fixture.address()).rest().is_empty());
