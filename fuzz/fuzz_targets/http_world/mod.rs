@@ -102,6 +102,20 @@ impl World {
         assert!(self.executor.is_empty(), "a task is left behind");
     }
 
+    /// Whatever the others did, who comes after them is let in, and served if it may send as much.
+    pub(crate) fn serve_another(&self, max_message: usize) {
+        let client = self.connect(3);
+        client.read_all();
+        let (id, request) = script::last_request();
+        client.send(&script::open_and_send(&request));
+        self.run();
+        let served = transcript::is_answered(&client.received(), id);
+        assert!(served || request.len() > max_message, "it is not served");
+        client.hang_up();
+        self.run();
+        assert_eq!(self.service.handle().connection_count(), 0);
+    }
+
     /// A shutdown has nothing to wait for.
     pub(crate) fn finish(self) {
         let handle = self.service.handle();

@@ -110,14 +110,31 @@ enum Body<'a> {
     Raw(&'a [u8]),
 }
 
+/// The handshake of a client that does nothing odd, but for the empty line at its end.
+const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// What the last client asks, which has to be answered.
+pub(crate) fn last_request() -> (Identifier, Vec<u8>) {
+    let id = Identifier::from_counter(1);
+    let content = Content::new(b"echo", &Payload::EMPTY).expect("a name will do");
+    let written = Encoder::new().encode(Dialect::Unknown, &Message::Request { id, content });
+    (id, written.expect("it is short").to_vec())
+}
+
+/// Opens a WebSocket and sends that message.
+pub(crate) fn open_and_send(message: &[u8]) -> Vec<u8> {
+    let header = [0x82, 0x80 | message.len() as u8, 0, 0, 0, 0];
+    [HANDSHAKE, b"\r\n", &header, message].concat()
+}
+
 impl Script<'_> {
     pub(crate) fn pieces(&self) -> Pieces {
         let mut bytes = Vec::new();
         self.requests.iter().for_each(|request| request.write(&mut bytes));
         if self.opens {
-            bytes.extend(b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n");
-            bytes.extend(b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
-            bytes.extend(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+            bytes.extend(HANDSHAKE);
             write_headers(&self.headers, &mut bytes);
         }
         self.frames.iter().for_each(|frame| frame.write(&mut bytes));

@@ -33,16 +33,20 @@ impl Setting {
         if self.flag(5) { usize::from(self.reads) * 4 } else { usize::MAX }
     }
 
+    /// How long messages of clients may be.
+    pub(crate) fn max_message(&self) -> usize {
+        if self.flag(4) { usize::from(self.max_message) } else { 1 << 20 }
+    }
+
     fn announced(&self) -> Announcement {
         let announced = Announcement::default();
         announced.clone().message_buffer(u32::from(self.buffer) * 4).unwrap_or(announced)
     }
 
     fn limits(&self) -> Limits {
-        let max_message_size = if self.flag(4) { usize::from(self.max_message) } else { 1 << 20 };
         Limits {
             max_connections: if self.flag(6) { 1 } else { 2 },
-            max_message_size,
+            max_message_size: self.max_message(),
             max_waiting_bytes: usize::from(self.waiting) * 8,
             ..Limits::default()
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wwr::Dialect;
-use wwr::wire::{Sender, decode};
+use wwr::wire::{Identifier, Message, Sender, decode};
 
 const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
@@ -11,7 +11,7 @@ pub(crate) fn check(received: &[u8]) {
     assert!(received.is_empty() || received.starts_with(b"HTTP/1."), "no HTTP");
     assert!(frames_at(received).is_some() || find(received, SWITCHING).is_none(), "half a head");
     if let Some(frames) = frames_at(received) {
-        check_frames(&received[frames..]);
+        for_each_message(&received[frames..], |_| {});
     }
 }
 
@@ -26,8 +26,18 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
+/// Whether a request was answered with a reply.
+pub(crate) fn is_answered(received: &[u8], asked: Identifier) -> bool {
+    let frames = frames_at(received).expect("it is let in");
+    let mut answered = false;
+    for_each_message(&received[frames..], |message| {
+        answered |= matches!(message, Message::Reply { id, .. } if id == asked);
+    });
+    answered
+}
+
 /// Whole frames, unmasked, in one part each, nothing after the close frame.
-fn check_frames(mut rest: &[u8]) {
+fn for_each_message(mut rest: &[u8], mut see: impl FnMut(Message)) {
     while let [first, length, after @ ..] = rest {
         assert_eq!(first & 0x70, 0, "reserved bits");
         assert_eq!(first & 0x80, 0x80, "a part of a message");
@@ -45,7 +55,7 @@ fn check_frames(mut rest: &[u8]) {
         };
         let (body, after) = after.split_at(length.try_into().expect("a short frame"));
         match first & 0x0f {
-            0x2 => check_message(body),
+            0x2 => see(message(body)),
             0x8 => assert!(after.is_empty() && body.len() <= 125, "frames after the close frame"),
             0x9 | 0xa => assert!(body.len() <= 125, "a long control frame"),
             opcode => panic!("a frame of type {opcode}"),
@@ -55,7 +65,8 @@ fn check_frames(mut rest: &[u8]) {
     assert!(rest.is_empty(), "half a frame");
 }
 
-fn check_message(body: &[u8]) {
+fn message(body: &[u8]) -> Message {
     let message = decode(Dialect::Unknown, Bytes::copy_from_slice(body)).expect("it can be read");
     assert_ne!(message.kind().sender(), Sender::Client, "{message:?}");
+    message
 }

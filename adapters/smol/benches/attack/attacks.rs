@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
+use wwr_smol::server::Limits;
+
 use super::handshake;
 use super::wire::{
     BEGINNING, BINARY, EVIL, HEARTBEAT, MIDDLE, PING, TEXT, dial, echo, frame, header, restore,
@@ -151,11 +153,12 @@ fn come(field: &Field, words: &[u8]) -> io::Result<()> {
 
 /// Announces the largest messages there may be, on many connections, and never sends them.
 fn announce(field: &Field) -> io::Result<()> {
+    let largest = Limits::default().max_message_size as u64;
     let mut sockets = Vec::new();
     while field.goes_on() {
         if sockets.len() < field.crowd as usize / 5 {
             let mut socket = field.open()?;
-            socket.write_all(&header(BINARY, 16 << 20))?;
+            socket.write_all(&header(BINARY, largest))?;
             sockets.push(socket);
             field.did(1);
         } else {

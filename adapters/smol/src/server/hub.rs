@@ -55,6 +55,8 @@ pub(super) struct Hub {
     last_id: AtomicU64,
     /// Keys of clients that no session has.
     pub(super) unknown_keys: Rarely,
+    /// Clients that found too many connections.
+    pub(super) turned_away: Rarely,
 }
 
 /// Somebody who waits for a session to be destroyed.
@@ -114,6 +116,7 @@ impl Hub {
             emptied: Event::new(),
             last_id: AtomicU64::new(0),
             unknown_keys: Rarely::default(),
+            turned_away: Rarely::default(),
         }
     }
 
@@ -287,8 +290,8 @@ impl Hub {
         let connections = self.connections().into_iter().filter(|one| !fresh(one));
         let held: HashSet<_> = connections.filter_map(|one| one.session_key()).collect();
         for key in held {
-            if let Err(error) = guard(self.store.look_up(&key, now)).await {
-                tracing::warn!(%error, "a session in use may be collected");
+            if self.ask_store(self.store.look_up(&key, now)).await.is_err() {
+                tracing::warn!("a session in use may be collected");
             }
         }
     }

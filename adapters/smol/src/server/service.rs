@@ -157,7 +157,9 @@ impl<H: Handler> Service<H> {
         remote: SocketAddr,
     ) -> Response {
         let Some(arrival) = self.inner.hub.admit(self.inner.limits.max_connections) else {
-            tracing::warn!(%remote, "too many connections");
+            if let Some(refused) = self.inner.hub.turned_away.count(self.inner.hub.clock.now()) {
+                tracing::warn!(%remote, refused, "too many connections");
+            }
             return http::text(StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n");
         };
         let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());

@@ -51,8 +51,8 @@ use directory::{Directory, Durability};
 ///   names of the files are the keys.
 /// * A file is replaced by renaming, so a reader sees the old session or the new one, never half.
 ///   Since a look-up notes its time, it writes too. Where that fails, because the disk is full or
-///   the directory read-only, the session is found all the same, and a warning logged: its last
-///   look-up then is the one noted before, to the collector too.
+///   the directory or the whole file system read-only, the session is found all the same, and a
+///   warning logged: its last look-up then is the one noted before, to the collector too.
 /// * A file that is no session is an error, and left alone. Files that are not ours are ignored.
 /// * A crash may leave a temporary file behind. [`collect`](SessionStore::collect) removes those
 ///   last written more than an hour before the time it is given.

@@ -293,6 +293,23 @@ fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
     }
 }
 
+#[test]
+fn a_look_up_without_an_answer_does_not_end_the_collecting() {
+    let store = Moody::new(Mood::Works);
+    let collection =
+        Collection { not_looked_up_for: Duration::ZERO, every: Duration::from_millis(1) };
+    let limits = Limits { store_timeout: Duration::from_millis(20), ..Limits::default() };
+    let fixture = serve(&store, |builder| builder.limits(limits).collect_sessions(collection));
+    let mut peer = Peer::connect(fixture.address());
+    peer.send(&ask(1, "login", "ada"));
+    assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
+    // Before each collection the session in use is looked up, which from now on never ends.
+    (0..100).for_each(|_| store.gates.open("collect"));
+    store.becomes(Mood::Waits);
+    let before = store.collections.load(Ordering::Relaxed);
+    until(|| store.collections.load(Ordering::Relaxed) >= before + 3);
+}
+
 /// A store in memory that collects once it may.
 #[derive(Default)]
 struct Patient {

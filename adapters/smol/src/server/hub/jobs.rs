@@ -68,7 +68,7 @@ impl Hub {
     }
 
     /// Waits for the store, but not for ever, and logs its errors.
-    async fn ask_store<T>(
+    pub(super) async fn ask_store<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreFailed> {

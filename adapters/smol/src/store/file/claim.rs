@@ -79,10 +79,16 @@ mod platform {
     }
 
     fn open(path: &Path) -> io::Result<Option<File>> {
-        // Writable, because network file systems want that of who locks. Not blocking, because
-        // opening a pipe may wait for ever.
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::open(path, flags, Mode::empty()) {
+        // Not blocking, because opening a pipe may wait for ever.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = |access| rustix::fs::open(path, flags | access, Mode::empty());
+        // Writable, because network file systems want that of who locks. Where nothing can be
+        // written, what is there is found all the same.
+        let opened = match open(OFlags::RDWR) {
+            Err(Errno::ROFS | Errno::ACCESS | Errno::PERM) => open(OFlags::RDONLY),
+            opened => opened,
+        };
+        match opened {
             Ok(descriptor) => {
                 let file = File::from(descriptor);
                 if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(not_regular()) }

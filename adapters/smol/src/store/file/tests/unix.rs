@@ -72,6 +72,18 @@ fn a_directory_that_others_may_enter_is_warned_about() {
     }
 }
 
+/// As on a disk that the system has made read-only. Shows nothing to root, for whom no file is.
+#[test]
+fn a_file_that_may_only_be_read_is_found() {
+    let (directory, store) = fresh();
+    block_on(store.create(&session("k"))).unwrap();
+    let read_only = PermissionsExt::from_mode(0o400);
+    fs::set_permissions(directory.path().join("k.wwrsess"), read_only).unwrap();
+    assert!(block_on(store.look_up(&key("k"), seconds(200))).unwrap().is_some());
+    block_on(store.destroy(&key("k"))).unwrap();
+    assert!(names(directory.path()).is_empty());
+}
+
 #[test]
 fn links_are_not_followed() {
     let parent = tempfile::tempdir().unwrap();
