@@ -29,8 +29,8 @@ use wwr_smol::client::ConnectError;
 
 use crate::args::{BenchArguments, LogLevel};
 use crate::failure::{Failure, write_row};
-use crate::log;
 use crate::stop::Stop;
+use crate::{files, log};
 use plan::{Course, Plan, Spoken};
 use progress::Progress;
 use report::Outcome;
@@ -80,7 +80,7 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
         // until there is something new.
         File::options().append(true).create(true).open(page).map_err(named(page))?;
     }
-    system::raise_file_limit();
+    files::raise_limit();
     let plan = Arc::new(Plan::new(arguments)?);
     let mut crew = Crew::start(&plan, stop)?;
     let spoken = crew.gather(&plan)?;

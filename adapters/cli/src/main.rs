@@ -8,6 +8,7 @@ mod demo;
 mod dissect;
 mod encode;
 mod failure;
+mod files;
 mod hex;
 mod input;
 mod listen;

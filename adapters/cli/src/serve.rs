@@ -13,9 +13,9 @@ use wwr_smol::{FileStore, StoreError};
 use crate::args::{
     AllowedOrigin, LogLevel, ServeArguments, SessionPlace, SpokenArguments, protocol_name,
 };
-use crate::log;
 use crate::playground::Playground;
 use crate::stop::Stop;
+use crate::{files, log};
 
 /// How long sessions in memory are kept for clients that do not come back.
 const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,6 +25,7 @@ const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 
 pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
     log::start(&arguments.log, LogLevel::Info);
+    files::raise_limit();
     smol::block_on(async {
         // From here on, a signal means a graceful shutdown.
         let stop = Stop::new()?;

@@ -15,18 +15,3 @@ pub(super) fn thread_time() -> Option<Duration> {
 pub(super) fn thread_time() -> Option<Duration> {
     None
 }
-
-/// Lets this process open as many files as it may: each connection is one.
-#[cfg(unix)]
-pub(super) fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
-}
-
-/// Lets this process open as many files as it may: each connection is one.
-#[cfg(not(unix))]
-pub(super) fn raise_file_limit() {}

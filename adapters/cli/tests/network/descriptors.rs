@@ -44,3 +44,18 @@ fn handshakes_that_never_end_do_not_keep_the_descriptors() {
     early.is_served();
     drop(half);
 }
+
+#[test]
+fn sessions_are_found_while_there_are_no_descriptors_left() {
+    let sessions = tempfile::tempdir().unwrap();
+    let script = r#"ulimit -n 64 && exec "$0" "$@""#;
+    let arguments = ["--log", "warn", "--sessions", sessions.path().to_str().unwrap()];
+    let mut server = Server::start_in(&["sh", "-c", script], &arguments);
+    let mut early = Hand::open(server.address, "/");
+    let crowd: Vec<_> = (0..200).map(|_| Hand::ask(server.address, "/")).collect();
+    server.running.wait_for_log(REFUSED);
+    // There is no such session, and the store can say so.
+    early.send(&[&[0x20][..], &[1; 8], "A".repeat(64).as_bytes()].concat());
+    assert_eq!(early.message(), [&[3][..], &[1; 8]].concat());
+    drop(crowd);
+}

@@ -1,6 +1,7 @@
 //! A server with a listener of its own.
 
 mod places;
+mod reserve;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -23,6 +24,7 @@ use super::service::Service;
 use crate::clock::sleep;
 use crate::keep_alive::keep_alive;
 use places::Places;
+use reserve::Supply;
 
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
@@ -111,11 +113,19 @@ impl<H: Handler> Server<H> {
             loop {
                 match self.listener.accept().await {
                     Ok((stream, remote)) => {
-                        self.welcome(stream, remote);
+                        if let Some(stream) = self.make_room(stream).await {
+                            self.welcome(stream, remote);
+                        }
                         // A crowd at the door must not keep those inside from being served.
                         yield_now().await;
                     }
-                    Err(error) => self.rest_after(&error).await,
+                    Err(error) if is_of_client(&error) => {
+                        // That client has gone already; the next one need not wait.
+                        yield_now().await;
+                    }
+                    Err(error) => {
+                        self.rest_after(&error).await;
+                    }
                 }
             }
         };
@@ -123,12 +133,24 @@ impl<H: Handler> Server<H> {
         Ok(())
     }
 
-    /// Waits until accepting is worth another attempt.
-    async fn rest_after(&self, error: &io::Error) {
-        if is_of_client(error) {
-            // That client has gone already; the next one need not wait.
-            return yield_now().await;
-        }
+    /// Has others close if there are few descriptors left. The new socket is closed if there is none
+    /// that it may have.
+    async fn make_room(&self, stream: TcpStream) -> Option<TcpStream> {
+        let stream = match Supply::seen_by(&stream) {
+            Supply::Ample => return Some(stream),
+            Supply::Short => Some(stream),
+            Supply::Exhausted => {
+                drop(stream);
+                None
+            }
+        };
+        let error = io::Error::other("the last file descriptors are kept for those who are served");
+        let freed = self.rest_after(&error).await;
+        stream.filter(|_| freed)
+    }
+
+    /// Waits until accepting is worth another attempt. Says whether sockets were closed for it.
+    async fn rest_after(&self, error: &io::Error) -> bool {
         let now = self.service.hub().clock.now();
         if let Some(attempts) = self.not_accepted.count(now) {
             tracing::warn!(attempts, %error, "cannot accept connections");
@@ -136,7 +158,9 @@ impl<H: Handler> Server<H> {
         // If there are no file descriptors left, some of those of handshakes are given up, but not
         // of such as are over in a moment.
         sleep(SHORT_REST).await;
-        sleep(if self.places.free_some() { SHORT_REST } else { REST }).await;
+        let freed = self.places.free_some();
+        sleep(if freed { SHORT_REST } else { REST }).await;
+        freed
     }
 
     /// Serves HTTP on a new socket, in a task of its own.
