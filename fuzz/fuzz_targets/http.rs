@@ -27,5 +27,6 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut world = World::new(&setting);
     world.play(&scripts);
+    world.serve_another();
     world.finish();
 });

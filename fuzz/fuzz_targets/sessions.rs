@@ -122,8 +122,9 @@ impl Value<'_> {
             Self::Natural(number) => (*number).into(),
             Self::Bool(truth) => (*truth).into(),
             Self::List(numbers) => numbers.clone().into(),
-            Self::Nested(depth) => (0..depth % 100)
-                .fold(serde_json::Value::Null, |inner, _| [inner].into_iter().collect()),
+            Self::Nested(depth) => {
+                (0..*depth).fold(serde_json::Value::Null, |inner, _| [inner].into_iter().collect())
+            }
         }
     }
 }

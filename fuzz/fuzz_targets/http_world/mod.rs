@@ -97,6 +97,28 @@ impl World {
             assert!(received.len() <= BASE + GAIN * sent, "{} for {sent}", received.len());
             transcript::check(&received);
         }
+        self.check_idle();
+    }
+
+    /// Whatever they did, who comes next is let in and answered.
+    pub(crate) fn serve_another(&mut self) {
+        const PING: &[u8] = b"\x89\x80\0\0\0\0";
+        const PONG: &[u8] = b"\x8a\0";
+        let client = self.connect(3);
+        client.read_all();
+        client.send(&[script::OPENING, b"\r\n", PING].concat());
+        self.run();
+        let received = client.received();
+        let frames = transcript::frames_at(&received).expect("it is let in");
+        let answered = received[frames..].windows(PONG.len()).any(|part| part == PONG);
+        assert!(answered, "no answer in {}", received.escape_ascii());
+        client.hang_up();
+        self.run();
+        self.check_idle();
+    }
+
+    /// Nobody is there, and nothing is left of whoever was.
+    fn check_idle(&self) {
         let handle = self.service.handle();
         assert_eq!((handle.connection_count(), handle.active_sessions()), (0, 0));
         assert!(self.executor.is_empty(), "a task is left behind");

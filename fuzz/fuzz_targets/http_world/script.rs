@@ -6,6 +6,11 @@ use wwr::{Content, Dialect, Payload};
 
 use super::app::{NAMES, key};
 
+/// What opens a WebSocket, but for the empty line at its end.
+pub(crate) const OPENING: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// Bytes in the pieces in which they arrive.
 pub(crate) struct Pieces {
     bytes: Vec<u8>,
@@ -115,9 +120,7 @@ impl Script<'_> {
         let mut bytes = Vec::new();
         self.requests.iter().for_each(|request| request.write(&mut bytes));
         if self.opens {
-            bytes.extend(b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n");
-            bytes.extend(b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
-            bytes.extend(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+            bytes.extend(OPENING);
             write_headers(&self.headers, &mut bytes);
         }
         self.frames.iter().for_each(|frame| frame.write(&mut bytes));
