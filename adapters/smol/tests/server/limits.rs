@@ -12,7 +12,7 @@ use crate::support::peer::{Peer, handshake};
 use crate::support::until;
 use crate::support::{Fixture, Running, forever};
 
-const SOON: Duration = Duration::from_millis(20);
+const SOON: Duration = Duration::from_millis(200);
 
 fn with(limits: Limits) -> Fixture {
     Fixture::with(|builder| builder.limits(limits))
