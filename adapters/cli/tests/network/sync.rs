@@ -61,16 +61,17 @@ fn durable_sessions_reach_the_disk_before_the_reply_and_so_do_logouts() {
             &["fsync(", ".wwrsess-new"],
             &["rename", ".wwrsess-new", &file],
             &["fsync(", &in_directory],
-            &["sendto(", &key[..16]],
+            // What is sent only once cannot have been sent before.
+            &["sendto(", r#"\25{\"k\":\""#, &key[..16]],
             // Its look-up noted.
             &["fsync(", ".wwrsess-new"],
             &["rename", ".wwrsess-new", &file],
             &["fsync(", &in_directory],
-            &["sendto("],
+            &["sendto(", r"\300\1", &key[..16]],
             // Removed.
             &["unlink", &file],
             &["fsync(", &in_directory],
-            &["sendto("],
+            &["sendto(", r"\202\1\26"],
         ],
     );
 }

@@ -16,8 +16,12 @@ use crate::support::peer::{BINARY, PING, PONG, Peer, TEXT, code_of, frame, hands
 
 /// Few places, and nobody is closed for being slow.
 fn crowded(most: usize) -> Fixture {
-    let limits =
-        Limits { max_handshakes: most, header_timeout: Duration::MAX, ..Limits::default() };
+    let limits = Limits {
+        max_handshakes: most,
+        header_timeout: Duration::MAX,
+        handshake_timeout: Duration::MAX,
+        ..Limits::default()
+    };
     Fixture::with(|builder| builder.limits(limits))
 }
 

@@ -18,7 +18,7 @@ use crate::support::peer::{Peer, handshake};
 use crate::support::until;
 use crate::support::{Fixture, Running, forever};
 
-const SOON: Duration = Duration::from_millis(20);
+const SOON: Duration = Duration::from_millis(200);
 
 fn with(limits: Limits) -> Fixture {
     Fixture::with(|builder| builder.limits(limits))
@@ -26,7 +26,9 @@ fn with(limits: Limits) -> Fixture {
 
 #[test]
 fn a_head_that_does_not_come_is_not_waited_for() {
-    let fixture = with(Limits { header_timeout: SOON, ..Limits::default() });
+    let limits =
+        Limits { header_timeout: SOON, handshake_timeout: Duration::MAX, ..Limits::default() };
+    let fixture = with(limits);
     let mut bystander = Peer::connect(fixture.address());
     for beginning in ["", "G", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: web"] {
         let mut peer = Peer::dial(fixture.address());
@@ -90,7 +92,12 @@ fn a_head_that_is_too_long_is_refused() {
 
 #[test]
 fn the_oldest_of_too_many_sockets_is_closed() {
-    let fixture = with(Limits { max_handshakes: 2, ..Limits::default() });
+    let fixture = with(Limits {
+        max_handshakes: 2,
+        header_timeout: Duration::MAX,
+        handshake_timeout: Duration::MAX,
+        ..Limits::default()
+    });
     let preflight = "WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut first = Peer::dial(fixture.address());
     let mut second = Peer::dial(fixture.address());
