@@ -144,7 +144,7 @@ fn bytes_make_worlds_too() {
 /// Inputs of the fuzz target that found something.
 #[test]
 fn inputs_that_found_something() {
-    let inputs: [(&str, &[u8]); 3] = [
+    let inputs: [(&str, &[u8]); 4] = [
         (
             "a handler that was queued for long sends a client away just when all are looked at",
             include_bytes!("inputs/sent_away_late"),
@@ -153,6 +153,10 @@ fn inputs_that_found_something() {
         (
             "a server becomes another version while it is dialled, and slow handlers hide it",
             include_bytes!("inputs/version_changed_while_dialing"),
+        ),
+        (
+            "the place of a connection that closes its session is taken before it is told",
+            include_bytes!("inputs/place_given_up_before_it_is_told"),
         ),
     ];
     for (what, input) in inputs {

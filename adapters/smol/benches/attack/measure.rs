@@ -7,12 +7,16 @@ use std::{fs, io};
 
 use super::args::Args;
 use super::attacks::{Attack, Field};
-use super::good::{Latencies, Socket, live};
+use super::good::{Latencies, Socket, live, percentile};
 use super::process::Process;
 use super::wire::PATIENCE;
 
 /// How often descriptors are counted.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long half of the replies may take, in milliseconds, whatever goes on: far more than they do,
+/// and less than a user notices.
+const MOST_MILLISECONDS: f64 = 100.0;
 
 /// What an attack cost.
 #[derive(Debug)]
@@ -77,6 +81,10 @@ pub(crate) fn measure(attack: &Attack, args: &Args) -> io::Result<Cost> {
         broken.push(format!("the good client was not served: {error}"));
         Latencies::default()
     });
+    let median = percentile(&during.requests, 50);
+    if median > MOST_MILLISECONDS {
+        broken.push(format!("half of the replies came after {median:.1} ms or more"));
+    }
     if attack.others_come && during.turned_away > 0 {
         broken.push(format!("{} newcomers were turned away", during.turned_away));
     }

@@ -31,7 +31,8 @@ pub struct Connection {
 pub struct ConnectionInfo {
     /// When the WebSocket was opened.
     pub connected_at: SystemTime,
-    /// The `User-Agent` header of the handshake; `None` if there was none or it was no text.
+    /// The first 256 letters of the `User-Agent` header of the handshake; `None` if there was none or
+    /// it was no text.
     pub user_agent: Option<String>,
     /// Where the client connected from.
     pub remote_addr: SocketAddr,

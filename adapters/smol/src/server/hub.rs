@@ -17,7 +17,7 @@ use futures_channel::oneshot;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed};
 use wwr::{Actions, Instant, SessionKey, UnixTime};
 
-use self::jobs::{Job, guard};
+use self::jobs::Job;
 use super::connection::{Connection, Input};
 use super::rarely::Rarely;
 use super::settings::Collection;
@@ -55,6 +55,8 @@ pub(super) struct Hub {
     last_id: AtomicU64,
     /// Keys of clients that no session has.
     pub(super) unknown_keys: Rarely,
+    /// Failures of the store.
+    store_failures: Rarely,
     /// Clients that found too many connections.
     pub(super) turned_away: Rarely,
 }
@@ -116,6 +118,7 @@ impl Hub {
             emptied: Event::new(),
             last_id: AtomicU64::new(0),
             unknown_keys: Rarely::default(),
+            store_failures: Rarely::default(),
             turned_away: Rarely::default(),
         }
     }
@@ -256,7 +259,9 @@ impl Hub {
             let work = async {
                 let (now, age) = (Clock::unix_now(), collection.not_looked_up_for);
                 hub.renew(now, age).await;
-                match guard(hub.store.collect(now, age)).await {
+                // It looks at all sessions, which may take its time.
+                let limit = hub.store_timeout.max(collection.every);
+                match hub.ask_store_within(limit, hub.store.collect(now, age)).await {
                     Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
                         tracing::debug!(examined, "no old sessions");
                     }
@@ -269,7 +274,7 @@ impl Hub {
                             "old sessions removed"
                         );
                     }
-                    Err(error) => tracing::error!(%error, "old sessions could not be removed"),
+                    Err(_) => tracing::error!("old sessions could not be removed"),
                 }
             };
             smol::future::or(work, hub.reaches(Stage::Stopped)).await;

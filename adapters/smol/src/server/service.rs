@@ -30,6 +30,10 @@ use super::task::{Opened, Patience, Task};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
+/// How many letters of a `User-Agent` are kept: who sends more is no browser, and has them kept as
+/// long as the connection lives.
+const MAX_USER_AGENT: usize = 256;
+
 /// A WebWire server without a listener: a function from HTTP requests to answers that takes over
 /// the connections that are upgraded. Clones share the server.
 ///
@@ -165,7 +169,7 @@ impl<H: Handler> Service<H> {
         let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let info = ConnectionInfo {
             connected_at: SystemTime::now(),
-            user_agent: user_agent.map(String::from),
+            user_agent: user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
             remote_addr: remote,
         };
         let mut machine = endpoint.machine().clone();

@@ -280,12 +280,14 @@ fn a_store_that_never_answers_does_not_keep_the_server_from_ending() {
 #[test]
 fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
     let threads = Threads::start(1);
-    for mood in [Mood::Works, Mood::Fails, Mood::Panics] {
+    let limits = Limits { store_timeout: Duration::from_millis(5), ..Limits::default() };
+    for mood in [Mood::Works, Mood::Fails, Mood::Panics, Mood::Waits] {
         let store = Moody::new(mood);
         let collection =
             Collection { not_looked_up_for: Duration::ZERO, every: Duration::from_millis(1) };
         let (app, ..) = App::new();
         let builder = Server::builder(app).executor(threads.executor.clone());
+        let builder = builder.limits(limits.clone());
         let service = builder.store(store.clone()).collect_sessions(collection).headless();
         until(|| store.collections.load(Ordering::Relaxed) >= 3);
         drop(service);

@@ -65,6 +65,10 @@ fn the_application_knows_who_connected() {
     peer.upgrade("/", "User-Agent: by hand\r\n");
     let connection = fixture.connected();
     assert_eq!(connection.info().user_agent.as_deref(), Some("by hand"));
+    let mut wordy = Peer::dial(fixture.address());
+    wordy.upgrade("/", &format!("User-Agent: {}\r\n", "x".repeat(8000)));
+    let kept = fixture.connected().info().user_agent.clone();
+    assert_eq!(kept, Some("x".repeat(256)), "not all of it, for as long as it lives");
     assert!(connection.info().remote_addr.ip().is_loopback());
     assert!(connection.info().connected_at >= before);
     assert!(connection.is_connected());
@@ -74,8 +78,8 @@ fn the_application_knows_who_connected() {
     assert_eq!(second.info().user_agent, None);
     assert_ne!(second.id(), connection.id());
     let connections = fixture.server.handle.connections();
-    assert_eq!((connections.len(), fixture.server.handle.connection_count()), (2, 2));
-    drop((peer, other));
+    assert_eq!((connections.len(), fixture.server.handle.connection_count()), (3, 3));
+    drop((peer, other, wordy));
     until(|| fixture.server.handle.connection_count() == 0);
 }
 

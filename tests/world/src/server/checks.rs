@@ -169,7 +169,9 @@ impl Server {
         for key in &touched {
             let known: BTreeSet<_> = self.known_holders(key).collect();
             if let Some(most) = self.settings.registry.max_connections {
-                let held = self.holders(key, |_| true).count().max(known.len());
+                // The place of one that closes its session may be taken before it is told.
+                let held = self.holders(key, |slot| slot != Slot::Closing).count();
+                let held = held.max(known.len());
                 let id = self.id;
                 stage.check(held <= most.get(), Invariant::SessionLimit, || {
                     format!("server {id}: {held} connections hold {}, {most} may", short(key))

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use wwr::session::{StoreFailed, Ticket};
@@ -67,20 +68,35 @@ impl Hub {
         self.start(jobs);
     }
 
-    /// Waits for the store, but not for ever, and logs its errors.
+    /// Waits for the store, but not for ever, and logs its errors now and then.
     pub(super) async fn ask_store<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreFailed> {
+        self.ask_store_within(self.store_timeout, work).await
+    }
+
+    /// The same for work that takes longer.
+    pub(super) async fn ask_store_within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreFailed> {
+        // Clients can cause what fails again and again.
+        let failures = || self.store_failures.count(self.clock.now());
         let in_time = async {
             guard(work).await.map_err(|error| {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "the session store failed");
+                if let Some(failures) = failures() {
+                    tracing::error!(failures, %error, cause, "the session store failed");
+                }
             })
         };
         let too_late = async {
-            sleep(self.store_timeout).await;
-            tracing::error!(after = ?self.store_timeout, "the session store does not answer");
+            sleep(limit).await;
+            if let Some(failures) = failures() {
+                tracing::error!(failures, after = ?limit, "the session store does not answer");
+            }
             Err(())
         };
         smol::future::or(in_time, too_late).await.map_err(|()| StoreFailed)
@@ -95,9 +111,7 @@ enum Answer {
 }
 
 /// Makes a panic of the store an error of it.
-pub(super) async fn guard<T>(
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
+async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
         Err(StoreError::new(
             StoreErrorKind::Failed,
