@@ -105,6 +105,23 @@ fn a_read_only_directory_keeps_what_it_has() {
 }
 
 #[test]
+fn a_file_that_is_read_only_can_be_looked_up() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("sessions");
+    let server = bound_by_permissions(&directory);
+    let key = server.reply(&["login", r#"{"user":"ada"}"#]);
+    let set = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode));
+    set(&directory.join(format!("{key}.wwrsess")), 0o400).unwrap();
+    set(&directory, 0o500).unwrap();
+    assert!(server.reply(&["--session", &key, "whoami"]).contains("ada"));
+    set(&directory, 0o700).unwrap();
+    // The look-up replaces it.
+    assert!(server.reply(&["--session", &key, "whoami"]).contains("ada"));
+    server.reply(&["--session", &key, "logout"]);
+    assert_eq!(names(&directory), [""; 0]);
+}
+
+#[test]
 fn an_unreadable_file_is_refused_and_kept() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("sessions");
