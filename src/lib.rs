@@ -100,8 +100,8 @@
 //! # Reading the source
 //!
 //! Modules depend downwards only: `time`, `dialect`, then `wire` and `session`, then `server` and
-//! `client`, which do not know each other. Comments name sections of the protocol description (§)
-//! and its list of known mistakes of the reference (Q14-05 and the like).
+//! `client`, which do not know each other. Comments name sections of the protocol (§5.4) and known
+//! mistakes of the reference (Q14-05): both are in `docs/protocol.md` of the repository.
 //!
 //! # Features
 //!
