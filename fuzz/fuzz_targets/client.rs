@@ -154,7 +154,7 @@ fn perform(world: &mut World, step: Step<'_>) {
         Step::Signal { name, payload } => world.signal(&name, &payload),
         Step::Probed => {
             let body = Bytes::from_static(b"{\"protocol-version\":\"1.4\"}\n");
-            world.probed(Ok(Answer { status: 200, body }));
+            world.probed(Ok(Answer { status: 200, body, retry_after: None }));
         }
         Step::ProbedOdd(answer) => world.probed(answer),
         Step::Opened => world.opened(),
