@@ -7,6 +7,7 @@ mod link;
 mod memory;
 mod messages;
 mod requests;
+mod retry;
 mod session;
 mod walk;
 
@@ -239,7 +240,7 @@ fn state(client: &Client) -> String {
 #[test]
 fn sizes_do_not_grow_unnoticed() {
     for (what, size, most) in [
-        ("Client", size_of::<Client>(), 656),
+        ("Client", size_of::<Client>(), 672),
         ("Action", size_of::<Action>(), 80),
         ("RequestError", size_of::<RequestError>(), 48),
     ] {

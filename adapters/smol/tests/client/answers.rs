@@ -107,6 +107,8 @@ fn an_answer_may_come_in_pieces_of_any_length() {
             let head = switching(exchange, "Upgrade", &more);
             for piece in [head.as_bytes(), &announcement()].concat().chunks(length) {
                 exchange.stream.write_all(piece).unwrap();
+                // So that the client mostly reads them one by one.
+                thread::sleep(Duration::from_micros(50));
             }
         });
     }
