@@ -66,8 +66,9 @@ impl Builder {
     }
 
     /// A header that is sent with every attempt to connect, with the preflight and with the
-    /// WebSocket handshake, such as `Authorization` or `Origin`. It takes the place of one of the same
-    /// name. `Host` can be set, too; default: the host of the URL.
+    /// WebSocket handshake, such as `Authorization` or `Origin`. One of a name that
+    /// was given before is sent beside that, but for `Authorization` and `Host`, which are replaced.
+    /// Default of `Host`: the host of the URL, and its port if that is not 80.
     ///
     /// # Errors
     ///

@@ -37,12 +37,15 @@ pub enum InvalidHeader {
     /// The value of `Host` is not a host with an optional port.
     #[error("the header Host must be a host, with a port if it is not 80")]
     Host,
+    /// There are tens of thousands already.
+    #[error("there are too many headers")]
+    TooMany,
     /// The URL has a user name or a password, which are this header already.
     #[error("the URL has a user name or a password, so the header Authorization cannot be set too")]
     SecondAuthorization,
 }
 
-/// Adds a header, in place of one of the same name.
+/// Adds a header beside those of the same name, of which `Host` and `Authorization` have one only.
 pub(super) fn add(
     headers: &mut HeaderMap,
     url: &ServerUrl,
@@ -61,7 +64,12 @@ pub(super) fn add(
     if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
         value.set_sensitive(true);
     }
-    headers.insert(name, value);
+    if [HOST, AUTHORIZATION].contains(&name) {
+        headers.insert(name, value);
+    } else {
+        // An error means that there are more than a map can have.
+        headers.try_append(name, value).map_err(|_| InvalidHeader::TooMany)?;
+    }
     Ok(())
 }
 

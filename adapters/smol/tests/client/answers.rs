@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use wwr::client::{ConnectError as Kind, Protocol, Status};
 use wwr::{Dialect, Payload};
-use wwr_smol::client::Client;
+use wwr_smol::client::{Client, Event};
 
 use crate::raw::{Exchange, GOOD_BODY, RawServer, RawSocket, default_conf};
 use crate::{builder_with, config_of, connecting, request, wait};
@@ -132,7 +132,7 @@ fn messages_that_come_with_the_answer_are_not_lost() {
     assert_eq!(client.dialect(), Dialect::V2_0);
     wait(events.next());
     for index in 0..100_u8 {
-        let Some(wwr_smol::client::Event::Signal(signal)) = wait(events.next()) else { panic!() };
+        let Some(Event::Signal(signal)) = wait(events.next()) else { panic!() };
         assert_eq!(signal.payload(), [index]);
     }
 }
@@ -322,5 +322,56 @@ fn a_preflight_may_have_any_answer_too() {
         server.accept().write(answer);
         let text = wait(connected).unwrap_err().to_string();
         assert!(text.ends_with(said), "{answer:?}: {text}");
+    }
+}
+
+#[test]
+fn a_server_says_when_it_wants_to_be_asked_again() {
+    let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    for (status, more, seconds) in [
+        ("503 Busy", "Retry-After: 100\r\n", Some(100)),
+        ("429 Too Many", "retry-after: 100\r\n", Some(100)),
+        ("503 Busy", "Retry-After: Sun, 06 Nov 1994 08:51:17 GMT\r\n", Some(100)),
+        ("503 Busy", "Retry-After: 99999999999999999999\r\n", Some(3600)),
+        ("503 Busy", "Retry-After: soon\r\n", None),
+        ("503 Busy", "", None),
+    ] {
+        for asked_first in [true, false] {
+            let server = RawServer::bind();
+            let protocol = if asked_first { Protocol::V1_4 } else { Protocol::V2_0 };
+            let client = builder_with(&server, config_of(protocol)).build();
+            let mut events = client.events();
+            let connected = connecting(&client);
+            server.accept().write(&format!("HTTP/1.1 {status}\r\n{date}{more}\r\nsorry"));
+            let text = wait(connected).unwrap_err().to_string();
+            assert!(text.ends_with(": sorry"), "{text}");
+            let Some(Event::ConnectFailed { error, retry_in }) = wait(events.next()) else {
+                panic!()
+            };
+            assert_eq!(error.kind(), Some(&Kind::Unavailable));
+            let (retry_in, slack) = (retry_in.unwrap(), Duration::from_secs(10));
+            match seconds.map(Duration::from_secs) {
+                // The clock has gone on since.
+                Some(wanted) => assert!(
+                    (wanted - slack..=wanted * 5 / 4).contains(&retry_in),
+                    "{retry_in:?} of {wanted:?}"
+                ),
+                None => assert!(retry_in <= Duration::from_millis(1)),
+            }
+            if seconds.is_some() {
+                // The application may be in a hurry.
+                let connected = connecting(&client);
+                let exchange = server.accept();
+                if asked_first {
+                    exchange.respond("200 OK", GOOD_BODY);
+                    let _socket = server.accept().upgrade();
+                    assert_eq!(wait(connected), Ok(()));
+                } else {
+                    let mut socket = exchange.upgrade();
+                    socket.send(&default_conf());
+                    assert_eq!(wait(connected), Ok(()));
+                }
+            }
+        }
     }
 }

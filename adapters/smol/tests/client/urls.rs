@@ -1,6 +1,6 @@
 //! What becomes of the URL: the first lines and headers of both requests.
 
-use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
 use wwr_smol::client::{Builder, Client, InvalidHeader, InvalidUrl, ServerUrl};
 
 use crate::raw::{Exchange, GOOD_BODY, RawServer};
@@ -91,10 +91,15 @@ fn headers_of_the_application_cannot_break_the_handshake() {
         .header(HOST, HeaderValue::from_static("example.com"))
         .unwrap()
         .header(ORIGIN, HeaderValue::from_static("https://example.com"))
+        .unwrap()
+        .header(COOKIE, HeaderValue::from_static("a=b"))
+        .unwrap()
+        .header(COOKIE, HeaderValue::from_static("c=d"))
         .unwrap();
     for request in requests(&server, builder) {
         assert_eq!(request.header("Host"), Some("example.com"));
         assert_eq!(request.head.matches("Host:").count(), 1);
         assert_eq!(request.header("Origin"), Some("https://example.com"));
+        assert_eq!(request.head.matches("Cookie:").count(), 2);
     }
 }
