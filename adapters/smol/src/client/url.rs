@@ -251,9 +251,8 @@ impl<'a> Written<'a> {
             ParseError::InvalidIpv4Address => {
                 InvalidUrl::Host("it ends like an IPv4 address and is none")
             }
-            ParseError::IdnaError => InvalidUrl::Host("it is no valid domain name"),
-            ParseError::InvalidDomainCharacter => {
-                InvalidUrl::Host("it has a character that host names cannot have")
+            ParseError::IdnaError | ParseError::InvalidDomainCharacter => {
+                InvalidUrl::Host("it is no valid domain name")
             }
             ParseError::Overflow => InvalidUrl::TooLong,
             ParseError::RelativeUrlWithoutBase => {
