@@ -70,7 +70,8 @@ fn dial_failure(answer: impl FnOnce(&Exchange) -> Vec<u8>) -> String {
 
 #[test]
 fn the_connection_may_be_upgraded_and_kept_alive() {
-    for connection in ["keep-alive, Upgrade", "upgrade", "Keep-Alive ,UPGRADE, x"] {
+    for connection in ["keep-alive, Upgrade", "upgrade", "close, upgrade", "Keep-Alive ,UPGRADE, x"]
+    {
         opens(|exchange| {
             let head = switching(exchange, connection, "");
             exchange.stream.write_all(&[head.as_bytes(), &announcement()].concat()).unwrap();
