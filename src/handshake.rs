@@ -9,7 +9,7 @@ use core::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest as _, Sha1};
+use sha1_smol::Sha1;
 
 /// The value of `Sec-WebSocket-Version`.
 pub const VERSION: &str = "13";
@@ -24,7 +24,10 @@ const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_value(key: &[u8]) -> String {
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(MAGIC).finalize())
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(MAGIC);
+    STANDARD.encode(hash.digest().bytes())
 }
 
 /// The nonce of one handshake, as it is sent.

@@ -113,7 +113,8 @@ impl Client {
             Link::AwaitingConf { .. } => self.lost_before_settled(out),
             Link::Resuming(_) => self.fail(ConnectError::LostBeforeReady, out),
             Link::Ready => {
-                let retry = self.wait_or_idle(Duration::ZERO);
+                let pause = self.backoff.after_failure();
+                let retry = self.wait_or_idle(pause);
                 let reason = DisconnectReason::Lost;
                 out.push(Action::Event(Event::Disconnected { reason, retry }));
                 self.end_sent(out);
@@ -177,7 +178,10 @@ impl Client {
             self.forget_server();
             None
         } else {
-            self.wait_or_idle(retry_after.unwrap_or_default())
+            let pause = self.backoff.after_failure();
+            let wanted = retry_after.unwrap_or_default().min(self.config.max_retry_after);
+            let pause = pause.max(self.backoff.beyond(wanted));
+            self.wait_or_idle(pause)
         };
         out.push(Action::Event(Event::ConnectFailed { error, retry }));
         self.end_queued_unless(retry, out);
@@ -207,14 +211,12 @@ impl Client {
         }
     }
 
-    /// Waits for the pause of the backoff, or for `at_least` if that is longer.
-    fn wait_or_idle(&mut self, at_least: Duration) -> Option<Instant> {
+    fn wait_or_idle(&mut self, pause: Duration) -> Option<Instant> {
         if !self.config.reconnect {
             self.link = Link::Idle;
             return None;
         }
-        let at_least = at_least.min(self.config.max_retry_after);
-        let until = self.now() + self.backoff.after_failure().max(self.backoff.beyond(at_least));
+        let until = self.now() + pause;
         self.link = Link::Waiting { until };
         Some(until)
     }
