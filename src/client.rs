@@ -51,7 +51,7 @@
 //! | | none in time | tries again; an error if the answer named a version |
 //! | | another | an error; tries again if there was no answer |
 //! | | the connection is lost before | tries again |
-//! | has status 429, 502, 503 or 504 | | tries again |
+//! | has status 429, 502, 503 or 504 | | tries again, not before the time in `Retry-After` |
 //!
 //! A server that announced 2.0 is dialled without a preflight the next time, and has to announce it
 //! again: if not, the client begins anew. One that was silent is not waited for a second time.
@@ -80,7 +80,8 @@
 //!     match action {
 //!         Action::Probe => {
 //!             let body = "Bad Request\n".into();
-//!             client.handle_probed(now, Ok(preflight::Answer { status: 400, body }), &mut out);
+//!             let answer = preflight::Answer { status: 400, body, retry_after: None };
+//!             client.handle_probed(now, Ok(answer), &mut out);
 //!         }
 //!         Action::Dial => {
 //!             client.handle_opened(now, &mut out);

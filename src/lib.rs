@@ -27,6 +27,7 @@
 //! * [`session::Registry`] knows which connections hold which session, and keeps the limits.
 //! * [`client::Client`] keeps a client connected: preflight, requests and their one outcome,
 //!   reconnection with backoff, resuming the session.
+//! * [`preflight`] and [`handshake`] are the HTTP that comes before the first message.
 //! * [`wire`] turns bytes into messages and back, exact to the byte.
 //! * [`Dialect`] holds every difference between the protocol versions 1.4, 1.5 and 2.0.
 //!
@@ -118,6 +119,7 @@ extern crate std;
 mod actions;
 pub mod client;
 mod dialect;
+pub mod handshake;
 pub mod preflight;
 pub mod server;
 pub mod session;

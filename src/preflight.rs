@@ -27,7 +27,7 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// Whether an HTTP status is that of a server that is not available at the moment: 503 while it
 /// shuts down (protocol §4.2), 502 and 504 from a proxy while it is down, 429 from one that limits
 /// how often a client may ask.
-pub(crate) const fn is_unavailable(status: u16) -> bool {
+pub const fn is_unavailable(status: u16) -> bool {
     matches!(status, 429 | 502..=504)
 }
 
@@ -80,8 +80,12 @@ impl Metadata {
 pub struct Answer {
     /// The HTTP status code.
     pub status: u16,
-    /// The body, or its first bytes if it has more than [`MAX_BODY`].
+    /// The body, or its first bytes if it has more than [`MAX_BODY`]. It does not matter with a
+    /// status that [is unavailable](is_unavailable).
     pub body: Bytes,
+    /// After what time from now the server wants to be asked again: its header `Retry-After` (RFC
+    /// 9110 §10.2.3), if it has a valid one.
+    pub retry_after: Option<Duration>,
 }
 
 /// No HTTP answer came: the name was not found, the connection failed or ended too early, or what
@@ -118,7 +122,8 @@ impl Answer {
     /// ```
     /// use wwr::preflight::{Answer, Metadata, Verdict};
     ///
-    /// let answer = Answer { status: 200, body: "{\"protocol-version\":\"1.4\"}\n".into() };
+    /// let body = "{\"protocol-version\":\"1.4\"}\n".into();
+    /// let answer = Answer { status: 200, body, retry_after: None };
     /// assert_eq!(answer.evaluate(), Verdict::Speaks(Metadata::V1_4));
     /// ```
     pub fn evaluate(&self) -> Verdict {
@@ -147,7 +152,8 @@ impl Answer {
 impl<'a> arbitrary::Arbitrary<'a> for Answer {
     fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
         let body: &[u8] = u.arbitrary()?;
-        Ok(Self { status: u.arbitrary()?, body: Bytes::copy_from_slice(body) })
+        let body = Bytes::copy_from_slice(body);
+        Ok(Self { status: u.arbitrary()?, body, retry_after: u.arbitrary()? })
     }
 }
 
@@ -307,7 +313,7 @@ mod tests {
     use super::*;
 
     fn verdict(status: u16, body: &'static str) -> Verdict {
-        Answer { status, body: body.into() }.evaluate()
+        Answer { status, body: body.into(), retry_after: None }.evaluate()
     }
 
     const ANSWER_1_4: &str = "{\"protocol-version\":\"1.4\"}\n";
@@ -321,7 +327,7 @@ mod tests {
     fn what_a_server_answers_a_client_understands() {
         let read_timeout = Duration::from_secs(90);
         for metadata in [Metadata::V1_4, Metadata::V1_5 { read_timeout }] {
-            let answer = Answer { status: 200, body: metadata.to_body() };
+            let answer = Answer { status: 200, body: metadata.to_body(), retry_after: None };
             assert_eq!(answer.evaluate(), Verdict::Speaks(metadata));
         }
         assert_eq!(Metadata::V1_4.to_body(), ANSWER_1_4);
@@ -366,7 +372,7 @@ mod tests {
             let body = |version| {
                 let body =
                     format!("{{\"protocol-version\":\"{version}\",\"read-timeout\":{strange}}}");
-                Answer { status: 200, body: body.into() }
+                Answer { status: 200, body: body.into(), retry_after: None }
             };
             assert_eq!(body("1.5").evaluate(), speaks_1_5(60), "{strange}");
             assert_eq!(body("1.4").evaluate(), SPEAKS_1_4, "{strange}");
@@ -404,7 +410,10 @@ mod tests {
         assert_eq!(MAX_BODY, most);
         let mut long = vec![b' '; most];
         long.splice(..0, br#"{"protocol-version":"1.4"}"#.iter().copied());
-        let answer = |body: &[u8]| Answer { status: 200, body: Bytes::copy_from_slice(body) };
+        let answer = |body: &[u8]| {
+            let body = Bytes::copy_from_slice(body);
+            Answer { status: 200, body, retry_after: None }
+        };
         assert_eq!(answer(&long[..=most]).evaluate(), Verdict::NotWebWire);
         assert_eq!(answer(&long[..most]).evaluate(), SPEAKS_1_4);
         let mut nested = br#"{"x":"#.to_vec();

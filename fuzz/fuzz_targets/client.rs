@@ -102,7 +102,7 @@ enum Step<'a> {
     Probed,
     ProbedOdd(Result<Answer, ProbeFailed>),
     Opened,
-    Refused { status: u16 },
+    Refused { status: u16, retry_after: Option<u8> },
     Lost,
     // The host, whether it has been asked or not.
     StrayProbed(Answer),
@@ -154,11 +154,11 @@ fn perform(world: &mut World, step: Step<'_>) {
         Step::Signal { name, payload } => world.signal(&name, &payload),
         Step::Probed => {
             let body = Bytes::from_static(b"{\"protocol-version\":\"1.4\"}\n");
-            world.probed(Ok(Answer { status: 200, body }));
+            world.probed(Ok(Answer { status: 200, body, retry_after: None }));
         }
         Step::ProbedOdd(answer) => world.probed(answer),
         Step::Opened => world.opened(),
-        Step::Refused { status } => world.refused(status),
+        Step::Refused { status, retry_after } => world.refused(status, millis(retry_after)),
         Step::Lost => world.lost(),
         Step::StrayProbed(answer) => world.stray_probed(answer),
         Step::StrayOpened => world.stray_opened(),

@@ -29,6 +29,16 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// A pause of at least this, and up to a quarter more: clients that are told to come back after
+    /// the same time do not come all at once.
+    pub(super) fn beyond(&mut self, at_least: Duration) -> Duration {
+        if at_least.is_zero() {
+            return Duration::ZERO;
+        }
+        let quarter = u64::try_from((at_least / 4).as_nanos()).unwrap_or(u64::MAX);
+        at_least.saturating_add(Duration::from_nanos(self.random.up_to(quarter)))
+    }
+
     /// A pause for something that failed `earlier` times before; not counted as a failure to
     /// connect.
     pub(super) fn pause(&mut self, earlier: u32) -> Duration {
@@ -115,8 +125,21 @@ mod tests {
     }
 
     #[test]
+    fn a_least_pause_is_kept_and_spread_upwards() {
+        let mut backoff = Backoff::new(INITIAL, MAX, 7);
+        for least in [Duration::ZERO, Duration::from_nanos(3), INITIAL, MAX] {
+            let pauses: std::vec::Vec<_> = (0..200).map(|_| backoff.beyond(least)).collect();
+            assert!(pauses.iter().all(|pause| (least..=least * 5 / 4).contains(pause)));
+            let (half, middle) = (pauses.len() / 2, least + least / 8);
+            let late = pauses.iter().filter(|pause| **pause > middle).count();
+            assert!(least < INITIAL || late.abs_diff(half) < half / 2, "{late} late of {least:?}");
+        }
+    }
+
+    #[test]
     fn extreme_settings_do_not_overflow() {
         let mut backoff = Backoff::new(Duration::MAX, Duration::MAX, 7);
+        assert_eq!(backoff.beyond(Duration::MAX), Duration::MAX);
         assert!(backoff.pause(u32::MAX) >= Duration::from_nanos(u64::MAX / 2));
         backoff.failures = u32::MAX;
         backoff.after_failure();

@@ -29,6 +29,7 @@ pub struct Config {
     pub(super) dial_timeout: Duration,
     pub(super) initial_backoff: Duration,
     pub(super) max_backoff: Duration,
+    pub(super) max_retry_after: Duration,
     pub(super) max_pending_requests: usize,
     pub(super) max_queued_bytes: usize,
     pub(super) resume_attempts: u32,
@@ -59,6 +60,7 @@ impl Default for Config {
             dial_timeout: Duration::from_secs(5),
             initial_backoff: Duration::from_millis(500),
             max_backoff: Duration::from_secs(30),
+            max_retry_after: Duration::from_secs(3600),
             max_pending_requests: 65_536,
             max_queued_bytes: 1024 * 1024,
             resume_attempts: 16,
@@ -166,6 +168,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// The longest pause that a server can ask for with `Retry-After` when it refuses the preflight
+    /// or the WebSocket (RFC 9110 §10.2.3): if it asks for more, this is taken. Such a pause is the
+    /// least, and lengthened by up to a quarter at random. Zero does not heed servers. Default: 1 h.
+    pub const fn max_retry_after(mut self, max: Duration) -> Self {
+        self.config.max_retry_after = max;
+        self
+    }
+
     /// How many requests may be without an outcome at a time, queued or sent. Not zero. Default:
     /// 65 536.
     pub const fn max_pending_requests(mut self, requests: usize) -> Self {
@@ -232,7 +242,7 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
     fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
         let mut millis = || Ok(Duration::from_millis(u.int_in_range(1..=10_000)?));
         let (request, probe, dial, resume) = (millis()?, millis()?, millis()?, millis()?);
-        let (first, second) = (millis()?, millis()?);
+        let (first, second, retry) = (millis()?, millis()?, millis()?);
         let protocol = u.arbitrary()?;
         let mut builder = Self::builder();
         if u.arbitrary()? {
@@ -247,6 +257,7 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
             .probe_timeout(probe)
             .dial_timeout(dial)
             .backoff(first.min(second), first.max(second))
+            .max_retry_after(retry)
             .max_pending_requests(u.int_in_range(1..=16)?)
             .max_queued_bytes(u.int_in_range(0..=1024)?)
             .resume_attempts(u.int_in_range(1..=4)?)

@@ -164,8 +164,11 @@ impl Client {
     ) {
         self.advance(now);
         let Link::Probing { .. } = self.link else { return };
-        let verdict = answer.map(|answer| answer.evaluate());
+        let verdict = answer.as_ref().map(preflight::Answer::evaluate);
         self.discovery.found.preflight = verdict.ok();
+        if let (Ok(Verdict::TryLater), Ok(answer)) = (verdict, &answer) {
+            return self.fail_for(ConnectError::Unavailable, answer.retry_after, out);
+        }
         self.conclude(verdict.map_err(|ProbeFailed| Doubt::NoAnswer), out);
     }
 
@@ -199,17 +202,24 @@ impl Client {
     }
 
     /// The server answered the WebSocket handshake with this HTTP status instead of 101. Ignored
-    /// unless a WebSocket was asked for and is not open.
+    /// unless a WebSocket was asked for and is not open. `retry_after` is its header of that name, as
+    /// [`Answer::retry_after`](preflight::Answer::retry_after): the client does not try again before.
     ///
     /// With 429, 502, 503 and 504 the server is not available at the moment. Any other status is a
     /// failed dial, or confirms what was suspected after the preflight, unless it is one with which
     /// WebWire servers refuse too: 401, 403, 500. Where no preflight was asked for because the server
     /// spoke 2.0 on the last connection, it is another by now, and is asked.
-    pub fn handle_refused(&mut self, now: Instant, status: u16, out: &mut Actions<Action>) {
+    pub fn handle_refused(
+        &mut self,
+        now: Instant,
+        status: u16,
+        retry_after: Option<Duration>,
+        out: &mut Actions<Action>,
+    ) {
         self.advance(now);
         let Link::Dialing { .. } = self.link else { return };
         if preflight::is_unavailable(status) {
-            return self.fail(ConnectError::Unavailable, out);
+            return self.fail_for(ConnectError::Unavailable, retry_after, out);
         }
         if let Route::Required(Doubt::Remembered) = self.discovery.route {
             return self.find_out_anew(out);
@@ -218,7 +228,7 @@ impl Client {
             401 | 403 | 500 => Failure::Denied,
             _ => Failure::Refused,
         });
-        self.fail(error, out);
+        self.fail_for(error, retry_after, out);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The connection: its states, and how one leads to another.
 
+use core::time::Duration;
+
 use super::action::{Action, DisconnectReason, Event, Oddity, SessionLoss};
 use super::error::ConnectError;
 use super::inbound::Reply;
@@ -111,7 +113,8 @@ impl Client {
             Link::AwaitingConf { .. } => self.lost_before_settled(out),
             Link::Resuming(_) => self.fail(ConnectError::LostBeforeReady, out),
             Link::Ready => {
-                let retry = self.wait_or_idle();
+                let pause = self.backoff.after_failure();
+                let retry = self.wait_or_idle(pause);
                 let reason = DisconnectReason::Lost;
                 out.push(Action::Event(Event::Disconnected { reason, retry }));
                 self.end_sent(out);
@@ -159,13 +162,26 @@ impl Client {
 impl Client {
     /// An attempt failed: the next one comes after a pause, unless it would fail likewise.
     pub(super) fn fail(&mut self, error: ConnectError, out: &mut Actions<Action>) {
+        self.fail_for(error, None, out);
+    }
+
+    /// The same, and the server has said how long the pause is at least.
+    pub(super) fn fail_for(
+        &mut self,
+        error: ConnectError,
+        retry_after: Option<Duration>,
+        out: &mut Actions<Action>,
+    ) {
         let retry = if error.is_definite() {
             self.link = Link::Idle;
             self.backoff.reset();
             self.forget_server();
             None
         } else {
-            self.wait_or_idle()
+            let pause = self.backoff.after_failure();
+            let wanted = retry_after.unwrap_or_default().min(self.config.max_retry_after);
+            let pause = pause.max(self.backoff.beyond(wanted));
+            self.wait_or_idle(pause)
         };
         out.push(Action::Event(Event::ConnectFailed { error, retry }));
         self.end_queued_unless(retry, out);
@@ -195,12 +211,12 @@ impl Client {
         }
     }
 
-    fn wait_or_idle(&mut self) -> Option<Instant> {
+    fn wait_or_idle(&mut self, pause: Duration) -> Option<Instant> {
         if !self.config.reconnect {
             self.link = Link::Idle;
             return None;
         }
-        let until = self.now() + self.backoff.after_failure();
+        let until = self.now() + pause;
         self.link = Link::Waiting { until };
         Some(until)
     }

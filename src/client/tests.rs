@@ -7,6 +7,7 @@ mod link;
 mod memory;
 mod messages;
 mod requests;
+mod retry;
 mod session;
 mod walk;
 
@@ -50,8 +51,12 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
+fn answer_of(metadata: Metadata) -> Answer {
+    Answer { status: 200, body: metadata.to_body(), retry_after: None }
+}
+
 fn answer(status: u16, body: &'static str) -> Answer {
-    Answer { status, body: Bytes::from_static(body.as_bytes()) }
+    Answer { status, body: Bytes::from_static(body.as_bytes()), retry_after: None }
 }
 
 /// A frame: type, identifier, the rest.
@@ -119,7 +124,7 @@ impl Fixture {
     }
 
     fn dialing(&mut self) {
-        self.probed(Ok(Answer { status: 200, body: Metadata::V1_4.to_body() }));
+        self.probed(Ok(answer_of(Metadata::V1_4)));
     }
 
     fn probed(&mut self, answer: Result<Answer, ProbeFailed>) {
@@ -127,7 +132,7 @@ impl Fixture {
     }
 
     fn refused(&mut self, status: u16) {
-        self.client.handle_refused(self.now, status, &mut self.out);
+        self.client.handle_refused(self.now, status, None, &mut self.out);
     }
 
     fn opened(&mut self) {
@@ -235,7 +240,7 @@ fn state(client: &Client) -> String {
 #[test]
 fn sizes_do_not_grow_unnoticed() {
     for (what, size, most) in [
-        ("Client", size_of::<Client>(), 656),
+        ("Client", size_of::<Client>(), 672),
         ("Action", size_of::<Action>(), 80),
         ("RequestError", size_of::<RequestError>(), 48),
     ] {

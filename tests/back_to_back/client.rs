@@ -194,7 +194,7 @@ impl Node {
             Packet::Refused(Some(status)) => {
                 fabric.forget(socket);
                 self.host = Host::Nothing;
-                self.machine.handle_refused(now, status, &mut self.out);
+                self.machine.handle_refused(now, status, None, &mut self.out);
             }
             Packet::Refused(None) | Packet::Close => {
                 fabric.forget(socket);

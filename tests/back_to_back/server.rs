@@ -112,15 +112,18 @@ impl Server {
                 Some(metadata) => {
                     self.preflights.asked(fabric.now, client);
                     self.answered.insert(client, self.servers);
-                    Answer { status: 200, body: metadata.to_body() }
+                    Answer { status: 200, body: metadata.to_body(), retry_after: None }
                 }
-                None => Answer { status: 400, body: Bytes::from_static(b"Bad Request\n") },
+                None => {
+                    let body = Bytes::from_static(b"Bad Request\n");
+                    Answer { status: 400, body, retry_after: None }
+                }
             }),
             State::Foreign => {
                 let body = Bytes::from_static(b"{\"protocol-version\":\"9.9\"}");
-                Ok(Answer { status: 200, body })
+                Ok(Answer { status: 200, body, retry_after: None })
             }
-            State::Draining => Ok(Answer { status: 503, body: Bytes::new() }),
+            State::Draining => Ok(Answer { status: 503, body: Bytes::new(), retry_after: None }),
             State::Down => Err(ProbeFailed),
         };
         let delay = fabric.delay();

@@ -95,7 +95,8 @@ impl Player {
     }
 
     pub(crate) fn answer_probe(&mut self, status: u16, body: &str) {
-        let answer = Answer { status, body: Bytes::copy_from_slice(body.as_bytes()) };
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let answer = Answer { status, body, retry_after: None };
         self.client.handle_probed(self.now, Ok(answer), &mut self.out);
         self.carry_out();
     }
@@ -104,7 +105,7 @@ impl Player {
     pub(crate) fn answer_dial(&mut self, status: u16) {
         match status {
             101 => self.client.handle_opened(self.now, &mut self.out),
-            _ => self.client.handle_refused(self.now, status, &mut self.out),
+            _ => self.client.handle_refused(self.now, status, None, &mut self.out),
         }
         self.carry_out();
     }

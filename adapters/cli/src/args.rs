@@ -4,6 +4,7 @@ mod bench;
 mod client;
 mod serve;
 mod spoken;
+mod url;
 mod value;
 
 use clap::builder::styling::{AnsiColor, Styles};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use wwr::client::{ConnectError as Kind, InvalidConfig, Misuse, RequestError};
-use wwr_smol::client::{ConnectError, Error, InvalidUrl};
+use wwr_smol::client::{ConnectError, Error};
 
 use crate::text::one_line;
 
@@ -16,8 +16,6 @@ pub(crate) enum Failure {
     Read { what: String, error: io::Error },
     #[error("the payload is not UTF-8; send it with --encoding binary")]
     NotUtf8,
-    #[error(transparent)]
-    Url(#[from] InvalidUrl),
     #[error(transparent)]
     Config(#[from] InvalidConfig),
     #[error(transparent)]
@@ -57,7 +55,6 @@ impl Failure {
         match self {
             Self::Read { .. } => ("unreadable-payload", Blame::Caller),
             Self::NotUtf8 => ("not-utf8", Blame::Caller),
-            Self::Url(_) => ("invalid-url", Blame::Caller),
             Self::Config(_) => ("invalid-setting", Blame::Caller),
             Self::Connect(error) => of_connecting(error),
             Self::LongerThanBuffer { .. } => ("too-large", Blame::Caller),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use smol::future::or;
 use wwr::Dialect;
 use wwr::client::DisconnectReason;
-use wwr_smol::client::{Client, Event, Events};
+use wwr_smol::client::{Builder, Client, Event, Events};
 
 use crate::args::{ListenArguments, LogLevel};
 use crate::failure::{Failure, write_row};
@@ -68,7 +68,7 @@ async fn listen(arguments: &ListenArguments) -> Result<(), End> {
 
 fn client(arguments: &ListenArguments) -> Result<Client, Failure> {
     let config = arguments.connect.speech.config().backoff(BACKOFF.0, BACKOFF.1).build()?;
-    Ok(Client::builder(&arguments.connect.url.to_string())?.config(config).build())
+    Ok(Builder::new(arguments.connect.url.clone()).config(config).build())
 }
 
 /// Prints events until enough signals have come, or nothing will come any more.

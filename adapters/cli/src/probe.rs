@@ -11,7 +11,7 @@ use wwr::client::{Config, Discovered};
 use wwr::preflight::{Metadata, Verdict};
 use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
-use wwr_smol::client::Client;
+use wwr_smol::client::Builder;
 
 use crate::args::{LogLevel, ProbeArguments};
 use crate::failure::{Failure, FailureRow, write_row};
@@ -68,7 +68,7 @@ async fn probe(arguments: &ProbeArguments) -> Result<Report, Failure> {
         .dial_timeout(half)
         .conf_grace(GRACE)
         .build()?;
-    let client = Client::builder(&url)?.config(config).build();
+    let client = Builder::new(arguments.url.clone()).config(config).build();
     let failure = client.connect().await.err().map(Failure::from);
     let (status, found) = (client.preflight_status(), client.discovered());
     client.close().await;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use smol::Timer;
 use smol::future::or;
 use wwr::SessionKey;
-use wwr_smol::client::Client;
+use wwr_smol::client::{Builder, Client};
 
 use crate::args::ConnectArguments;
 use crate::failure::Failure;
@@ -38,7 +38,7 @@ impl Remote {
             .dial_timeout(step)
             .request_timeout(timeout)
             .build()?;
-        let client = Client::builder(&arguments.url.to_string())?.config(config).build();
+        let client = Builder::new(arguments.url.clone()).config(config).build();
         let remote = Self { client, started, timeout };
         match remote.connected(arguments.session.as_ref()).await {
             Ok(()) => Ok(remote),

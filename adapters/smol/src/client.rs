@@ -5,11 +5,17 @@ mod dial;
 mod error;
 mod event;
 mod handle;
+mod headers;
+mod http;
+mod refusal;
+mod retry_after;
 mod task;
+mod text;
 mod url;
 
 pub use builder::Builder;
 pub use error::{ConnectError, Error, StartError};
 pub use event::{Event, Events};
 pub use handle::Client;
+pub use headers::InvalidHeader;
 pub use url::{InvalidUrl, ServerUrl};

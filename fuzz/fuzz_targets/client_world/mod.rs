@@ -145,10 +145,10 @@ impl World {
         }
     }
 
-    pub fn refused(&mut self, status: u16) {
+    pub fn refused(&mut self, status: u16, retry_after: Option<Duration>) {
         if self.host == Host::Dialing {
             self.host = Host::Nothing;
-            self.client.handle_refused(self.now, status, &mut self.out);
+            self.client.handle_refused(self.now, status, retry_after, &mut self.out);
         }
     }
 
@@ -184,7 +184,7 @@ impl World {
     pub fn stray_disconnect(&mut self) {
         if matches!(self.host, Host::Nothing | Host::Probing) {
             self.client.handle_disconnect(self.now, &mut self.out);
-            self.client.handle_refused(self.now, 404, &mut self.out);
+            self.client.handle_refused(self.now, 404, None, &mut self.out);
             assert!(self.out.is_empty());
         }
     }

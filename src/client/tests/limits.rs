@@ -95,7 +95,7 @@ fn servers_of_1_5_get_heartbeats_and_those_of_1_4_none() {
         let config = Config::builder().protocol(protocol).conf_grace(Duration::ZERO);
         let mut fixture = Fixture::new(config.build().unwrap());
         fixture.connect();
-        fixture.probed(Ok(Answer { status: 200, body: metadata.to_body() }));
+        fixture.probed(Ok(answer_of(metadata)));
         fixture.opened();
         assert_eq!(fixture.client.status(), Status::Connected);
         let next = fixture.client.next_timeout();

@@ -302,7 +302,7 @@ fn a_clock_that_runs_backwards_stands_still() {
     fixture.client.handle_timeout(Instant::EPOCH, &mut fixture.out);
     fixture.client.connect(Instant::EPOCH, &mut fixture.out);
     assert_eq!((fixture.client.next_timeout(), fixture.labels().len()), (deadline, 0));
-    let answer = Answer { status: 200, body: Metadata::V1_4.to_body() };
+    let answer = answer_of(Metadata::V1_4);
     fixture.client.handle_probed(Instant::EPOCH, Ok(answer), &mut fixture.out);
     assert_eq!(fixture.client.next_timeout(), Some(fixture.now + Duration::from_secs(5)));
 }

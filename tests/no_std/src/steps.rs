@@ -44,7 +44,7 @@ fn converses() -> Option<()> {
         match ours.pop() {
             Some(client::Action::Probe) => {
                 let body = config.metadata()?.to_body();
-                let answer = preflight::Answer { status: 200, body };
+                let answer = preflight::Answer { status: 200, body, retry_after: None };
                 client.handle_probed(now, Ok(answer), &mut ours);
             }
             Some(client::Action::Dial) => {

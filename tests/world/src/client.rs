@@ -4,10 +4,11 @@ mod acts;
 mod checks;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::client::{Action, Client, Config, Event as Told, RequestId, Status};
-use wwr::preflight::{Answer, ProbeFailed};
+use wwr::preflight::{Answer, ProbeFailed, is_unavailable};
 use wwr::wire::{Kind, Message, decode};
 use wwr::{Actions, Dialect, Instant, SessionKey};
 
@@ -91,6 +92,10 @@ pub(crate) struct Node {
     sent_last: Option<Token>,
     /// How often connecting has failed in a row.
     failures: u32,
+    /// How long the server that has just refused wants it to wait.
+    asked_to_wait: Duration,
+    /// Until when it must not come back, by its own clock.
+    unwanted_until: Instant,
     link: LinkState,
     /// Since when it is there.
     link_since: Instant,
@@ -127,6 +132,8 @@ impl Node {
             reads_at_most: usize::MAX,
             sent_last: None,
             failures: 0,
+            asked_to_wait: Duration::ZERO,
+            unwanted_until: Instant::EPOCH,
             link: LinkState::Idle,
             link_since: Instant::EPOCH,
             restored: None,
@@ -183,6 +190,11 @@ impl Node {
         if self.host == Host::Probing(attempt) {
             self.host = Host::Nothing;
             let now = self.clock.read(stage.now);
+            if let Ok(answer) = &answer
+                && is_unavailable(answer.status)
+            {
+                self.sent_away(answer.retry_after, stage);
+            }
             self.machine.handle_probed(now, answer, &mut self.out);
             self.carry_out(stage);
         }
@@ -205,11 +217,12 @@ impl Node {
             }
             Packet::Frame(frame) | Packet::Text(frame) => return self.read(socket, frame, stage),
             Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
-            Packet::Refused(Some(status)) => {
+            Packet::Refused(Some((status, retry_after))) => {
                 stage.network.forget(socket);
                 self.host = Host::Nothing;
                 let now = self.clock.read(stage.now);
-                self.machine.handle_refused(now, status, &mut self.out);
+                self.sent_away(retry_after, stage);
+                self.machine.handle_refused(now, status, retry_after, &mut self.out);
             }
             Packet::Refused(None) | Packet::Close => {
                 stage.network.forget(socket);
@@ -218,6 +231,15 @@ impl Node {
             Packet::Open | Packet::Pong => {}
         }
         self.carry_out(stage);
+    }
+
+    /// A server is about to tell it when to come back.
+    fn sent_away(&mut self, retry_after: Option<Duration>, stage: &mut Stage) {
+        self.asked_to_wait = retry_after.unwrap_or_default();
+        self.unwanted_until = self.clock.latest() + self.asked_to_wait;
+        if retry_after.is_some() {
+            stage.count(Fact::Fault(Fault::SentAway));
+        }
     }
 
     fn read(&mut self, socket: SocketId, frame: Bytes, stage: &mut Stage) {
@@ -308,6 +330,8 @@ impl Node {
 
     fn probe(&mut self, stage: &mut Stage) {
         self.expect_host(Host::Nothing, stage);
+        self.check_wanted(stage);
+        self.asked_to_wait = Duration::ZERO;
         self.attempts += 1;
         let (client, attempt) = (self.id, self.attempts);
         self.host = Host::Probing(attempt);
@@ -324,6 +348,8 @@ impl Node {
 
     fn dial(&mut self, stage: &mut Stage) {
         self.expect_host(Host::Nothing, stage);
+        self.check_wanted(stage);
+        self.asked_to_wait = Duration::ZERO;
         if self.machine.dialect() == Dialect::Unknown && self.is_settled {
             self.target = self.home;
         } else if stage.dice.chance(10) {

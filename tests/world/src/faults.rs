@@ -13,6 +13,8 @@ pub enum Fault {
     SilenceEnds,
     /// A server lets nobody in for a while.
     RefusedDial,
+    /// A server sends clients away and says when to come back.
+    SentAway,
     /// A preflight is lost.
     ProbeLost,
     /// A peer reads slowly.

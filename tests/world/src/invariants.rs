@@ -43,6 +43,9 @@ pub enum Invariant {
     /// A client waits for as long as configured, when it connects and before it tries again: longer
     /// from failure to failure, and shortly again after a success.
     Patience,
+    /// A client does not come back before the time that a server has asked it to wait, unless its
+    /// application wants it to.
+    ComesWhenAsked,
     /// A preflight tells of one connection at most.
     PreflightsCountOnce,
     /// When the faults are over, clients are connected again and stay it.
@@ -64,7 +67,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -83,6 +86,7 @@ impl Invariant {
         Self::OnlyReadable,
         Self::CallsAreHonoured,
         Self::Patience,
+        Self::ComesWhenAsked,
         Self::PreflightsCountOnce,
         Self::Recovery,
         Self::SilenceIsNoticed,

@@ -19,8 +19,9 @@ pub(crate) enum Packet {
     Open,
     /// The server has accepted.
     Opened,
-    /// The server has not: with this HTTP status, or without a word.
-    Refused(Option<u16>),
+    /// The server has not: with this HTTP status and the time after which it wants to be asked
+    /// again, or without a word.
+    Refused(Option<(u16, Option<Duration>)>),
     /// A binary WebSocket message.
     Frame(Bytes),
     /// A text message.

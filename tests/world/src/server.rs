@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) inbox_delay: Duration,
     /// All clients have the same address.
     pub(crate) one_address: bool,
+    /// The longest time after which it wants clients back that it refuses, if it says so.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 pub(crate) struct Server {
@@ -131,21 +133,28 @@ impl Server {
 
     pub(crate) fn probe(&mut self, client: ClientId, attempt: u64, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
+        let retry_after = self.draw_retry_after(stage);
         let answer = match self.state {
-            State::Up if self.refuses => Err(ProbeFailed),
+            State::Up if self.refuses => match retry_after {
+                Some(_) => Ok(Answer { status: 429, body: Bytes::new(), retry_after }),
+                None => Err(ProbeFailed),
+            },
             State::Up => Ok(match self.settings.connection.metadata() {
                 Some(metadata) => {
                     let address = self.address(Peer::Client(client));
                     self.asked.push(address);
                     self.preflights.asked(now, address);
-                    Answer { status: 200, body: metadata.to_body() }
+                    Answer { status: 200, body: metadata.to_body(), retry_after: None }
                 }
-                None => Answer { status: 400, body: Bytes::from_static(b"Bad Request\n") },
+                None => {
+                    let body = Bytes::from_static(b"Bad Request\n");
+                    Answer { status: 400, body, retry_after: None }
+                }
             }),
-            State::Draining => Ok(Answer { status: 503, body: Bytes::new() }),
+            State::Draining => Ok(Answer { status: 503, body: Bytes::new(), retry_after }),
             State::Foreign => {
                 let body = Bytes::from_static(b"{\"protocol-version\":\"9.9\"}");
-                Ok(Answer { status: 200, body })
+                Ok(Answer { status: 200, body, retry_after: None })
             }
             State::Down => Err(ProbeFailed),
         };
@@ -173,6 +182,12 @@ impl Server {
         self.work_off(socket, stage);
     }
 
+    /// After what time a client that is refused now is to come back.
+    fn draw_retry_after(&self, stage: &mut Stage) -> Option<Duration> {
+        let longest = self.settings.retry_after?;
+        Some(stage.aside.up_to(longest))
+    }
+
     fn queue(&mut self, socket: SocketId, input: served::Input) {
         if let Some(served) = self.connections.get_mut(&socket) {
             served.unread.push_back(input);
@@ -191,9 +206,10 @@ impl Server {
                 self.connections.insert(socket, Served::new(machine, peer));
                 return self.collect(socket, stage);
             }
-            State::Draining => Some(503),
-            State::Foreign => Some(400),
-            State::Up | State::Down => None,
+            State::Draining => Some((503, self.draw_retry_after(stage))),
+            State::Foreign => Some((400, None)),
+            State::Up => self.draw_retry_after(stage).map(|wait| (429, Some(wait))),
+            State::Down => None,
         };
         stage.send(self.who(socket), socket, Way::Down, Packet::Refused(status));
     }

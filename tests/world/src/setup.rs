@@ -51,6 +51,8 @@ pub(crate) struct Extras {
     pub(crate) used_identifiers: u64,
     /// How many peers do no more than they have to.
     pub(crate) modest: usize,
+    /// The longest time after which servers want clients back that they refuse, if they say so.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Extras {
@@ -61,6 +63,7 @@ impl Extras {
             reconfigures: rarely(aside, 15),
             used_identifiers: if rarely(aside, 5) { aside.choose(&[240, 65_520]) } else { 0 },
             modest: if rarely(aside, 15) { aside.choose(&[1, 2]) } else { 0 },
+            retry_after: rarely(aside, 30).then(|| aside.choose(&[millis(50), millis(2000)])),
         }
     }
 }
@@ -112,6 +115,7 @@ impl Setup {
         });
         let mut servers: Vec<_> = servers.collect();
         let extras = Extras::draw(aside);
+        servers.iter_mut().for_each(|server| server.retry_after = extras.retry_after);
         if extras.reconfigures {
             servers.iter_mut().for_each(|server| reconfigure(server, aside));
         }
@@ -184,6 +188,7 @@ fn server(dice: &mut Dice, durable: bool) -> Settings {
         shards: dice.choose(&[1, 1, 3]),
         inbox_delay: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(8)]),
         one_address: dice.chance(15),
+        retry_after: None,
     }
 }
 

@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 58] = [
+const EXPECTED: [&str; 59] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -73,6 +73,7 @@ const EXPECTED: [&str; 58] = [
     "CutLate",
     "HalfOpen",
     "RefusedDial",
+    "SentAway",
     "ProbeLost",
     "SlowReader",
     "NoiseToClient",

@@ -10,6 +10,7 @@ use wwr_smol::client::ServerUrl;
 
 use super::LogArguments;
 use super::client::SpeechArguments;
+use super::url::UrlParser;
 use super::value::{positive_duration, positive_number};
 
 /// Put a server under load and measure it
@@ -48,7 +49,7 @@ Exit codes:
   143  the same, SIGTERM")]
 pub(crate) struct BenchArguments {
     /// The server, such as ws://localhost:7777/
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_parser = UrlParser)]
     pub(crate) url: ServerUrl,
     /// How long to measure [default: 10s, without --count]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]

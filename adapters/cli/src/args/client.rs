@@ -12,6 +12,7 @@ use wwr::{Name, SessionKey};
 use wwr_smol::client::ServerUrl;
 
 use super::LogArguments;
+use super::url::UrlParser;
 use super::value::{PayloadEncoding, positive_duration, positive_number};
 
 /// Make a request and print the reply
@@ -145,7 +146,7 @@ Exit codes:
   4  the time was over before there was an answer")]
 pub(crate) struct ProbeArguments {
     /// The server, such as ws://localhost:7777/
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_parser = UrlParser)]
     pub(crate) url: ServerUrl,
     /// How long everything may take together; each of the two steps has a half of it
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
@@ -161,7 +162,7 @@ pub(crate) struct ProbeArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArguments {
     /// The server, such as ws://localhost:7777/
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_parser = UrlParser)]
     pub(crate) url: ServerUrl,
     /// The key of a session to restore first
     #[arg(long, value_name = "KEY", value_parser = session_key,

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use wwr::client::Config;
 use wwr::{Dialect, Name, Payload};
-use wwr_smol::client::Client;
+use wwr_smol::client::{Builder, Client, ServerUrl};
 
 use super::schedule::{Kind, Schedule};
 use crate::args::BenchArguments;
@@ -27,7 +27,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is to be done.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) url: String,
+    pub(super) url: ServerUrl,
     config: Config,
     pub(super) schedule: Schedule,
     pub(super) threads: u64,
@@ -70,7 +70,7 @@ impl Plan {
             schedule.total = total;
         }
         Ok(Self {
-            url: arguments.url.to_string(),
+            url: arguments.url.clone(),
             config,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
@@ -88,7 +88,7 @@ impl Plan {
     pub(super) fn client(&self, executor: impl wwr_smol::Spawn) -> Result<Client, Failure> {
         let room = self.depth.saturating_add(1);
         let message = self.payload.len().saturating_add(MESSAGE_OVERHEAD);
-        Ok(Client::builder(&self.url)?
+        Ok(Builder::new(self.url.clone())
             .config(self.config.clone())
             .max_message_size(message.max(16 * 1024 * 1024))
             .max_waiting_bytes(room.saturating_mul(message))

@@ -31,5 +31,6 @@ mod spoken;
 mod support;
 #[cfg(unix)]
 mod sync;
+mod urls;
 #[cfg(unix)]
 mod versions;

@@ -10,6 +10,7 @@ use wwr::client::Config;
 use super::dial::Target;
 use super::error::{ConnectError, StartError};
 use super::handle::{Client, Input, Shared};
+use super::headers::{self, InvalidHeader};
 use super::task::Task;
 use super::url::ServerUrl;
 use crate::clock::Clock;
@@ -40,7 +41,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(url: ServerUrl) -> Self {
+    /// Begins to set up a client of the server at this address.
+    pub fn new(url: ServerUrl) -> Self {
         Self {
             target: Target {
                 url,
@@ -63,11 +65,18 @@ impl Builder {
         self
     }
 
-    /// A header that is sent with every attempt to connect, such as `Authorization`.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.target.headers.insert(name, value);
-        self
+    /// A header that is sent with every attempt to connect, with the preflight and with the
+    /// WebSocket handshake, such as `Authorization` or `Origin`. One of a name that
+    /// was given before is sent beside that, but for `Authorization` and `Host`, which are replaced.
+    /// Default of `Host`: the host of the URL, and its port if that is not 80.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader`] for headers with which there would be no handshake, such as `Connection` and
+    /// `Sec-WebSocket-Key`, and for `Authorization` if the URL has a user name or a password.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Result<Self, InvalidHeader> {
+        headers::add(&mut self.target.headers, &self.target.url, name, value)?;
+        Ok(self)
     }
 
     /// The longest message in bytes; a server that sends a longer one is disconnected. Default:

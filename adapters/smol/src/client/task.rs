@@ -15,10 +15,11 @@ use wwr::client::{self, Action, Discovered, RequestId};
 use wwr::preflight::ProbeFailed;
 use wwr::{Actions, Instant, Payload};
 
-use super::dial::{Failure, Probed, Target};
+use super::dial::{Probed, Target};
 use super::error::{ConnectError, Error};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
+use super::http::Failure;
 use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
 
@@ -392,6 +393,10 @@ impl Task {
         self.address = probed.address;
         let status = probed.answer.as_ref().ok().map(|answer| answer.status);
         self.shared.show_preflight_status(status);
+        if let Some(refusal) = probed.refusal {
+            tracing::debug!(url = %self.target.url, %refusal, "the preflight was refused");
+            self.cause = Some(refusal.to_string().into());
+        }
         let answer = probed.answer.map_err(|error| {
             tracing::debug!(url = %self.target.url, %error, "the preflight failed");
             self.cause = Some(error.to_string().into());
@@ -413,13 +418,17 @@ impl Task {
                 self.cause = Some(error.to_string().into());
                 self.link = Link::None;
                 match error {
-                    Failure::Refused { status, .. } => {
-                        self.machine.handle_refused(now, status, &mut self.out);
+                    Failure::Refused { status, retry_after, .. } => {
+                        self.machine.handle_refused(now, status, retry_after, &mut self.out);
                     }
                     Failure::Io(_)
+                    | Failure::Handshake(_)
+                    | Failure::Tls
+                    | Failure::NotHttp(_)
+                    | Failure::HeadTooLarge
                     | Failure::Http(_)
-                    | Failure::WebSocket(_)
                     | Failure::Request(_)
+                    | Failure::Randomness(_)
                     | Failure::Ended => self.machine.handle_disconnect(now, &mut self.out),
                 }
             }

@@ -1,6 +1,5 @@
 //! The HTTP side: preflight, CORS, upgrade (protocol §4.1 to §4.3).
 
-use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -9,6 +8,7 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
+use wwr::handshake::accept_value;
 use wwr::preflight::{self, Metadata};
 
 use super::handler::Response;
@@ -97,7 +97,7 @@ fn upgrade(request: &Parts) -> Result<HeaderValue, Box<Response>> {
     let Some(key) = key.filter(|_| asks && version && upgradable) else {
         return Err(refusal(StatusCode::BAD_REQUEST));
     };
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = accept_value(key.as_bytes());
     HeaderValue::try_from(accept).map_err(|_| refusal(StatusCode::BAD_REQUEST))
 }
 

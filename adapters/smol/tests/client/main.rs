@@ -1,5 +1,6 @@
 //! The client against servers made by hand, good ones and bad ones.
 
+mod answers;
 mod calls;
 mod changes;
 mod closing;
@@ -9,6 +10,7 @@ mod messages;
 mod probe;
 mod raw;
 mod slow;
+mod urls;
 mod versions;
 
 use std::future::Future;

@@ -18,6 +18,7 @@ fn preflight_and_handshake_name_path_query_host_and_headers() {
     let client = Client::builder(&url)
         .unwrap()
         .header(AUTHORIZATION, HeaderValue::from_static("Bearer abc"))
+        .unwrap()
         .build();
     let connecting = spawn(&client, |client| async move { client.connect().await });
 

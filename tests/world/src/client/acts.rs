@@ -50,6 +50,8 @@ impl Node {
     pub(crate) fn connect(&mut self, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         stage.note(self.who(), 1, || "is to connect".into());
+        // What the application wants counts more than what servers do.
+        self.unwanted_until = Instant::EPOCH;
         self.machine.connect(now, &mut self.out);
         self.carry_out(stage);
     }

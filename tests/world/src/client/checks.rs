@@ -67,7 +67,7 @@ impl Node {
             LinkState::Idle | LinkState::Ready | LinkState::Closed => return,
             LinkState::Probing | LinkState::Dialing | LinkState::AwaitingConf => STEP_TIMEOUT,
             LinkState::Resuming => RESUME_ATTEMPTS * (RESUME_TIMEOUT + BACKOFF.1),
-            LinkState::Waiting => BACKOFF.1,
+            LinkState::Waiting => BACKOFF.1.max(self.asked_to_wait * 5 / 4),
         };
         let (who, link, asked) = (self.who(), self.link, self.resumptions);
         let since = self.clock.latest().saturating_since(self.link_since);
@@ -75,6 +75,14 @@ impl Node {
         let fits = (since <= most || !counts) && asked <= RESUME_ATTEMPTS;
         stage.check(fits || !self.settings.hurries, Invariant::Patience, || {
             format!("{who}: {link:?} for {since:?}, asked for its session {asked} times")
+        });
+    }
+
+    /// It goes to a server, and none has asked it to wait for longer.
+    pub(super) fn check_wanted(&self, stage: &mut Stage) {
+        let (who, now, until) = (self.who(), self.clock.latest(), self.unwanted_until);
+        stage.check(now >= until, Invariant::ComesWhenAsked, || {
+            format!("{who}: comes at {now:?}, a server wants it at {until:?}")
         });
     }
 
@@ -145,9 +153,10 @@ impl Node {
         let (first, most) = BACKOFF;
         let whole = first.saturating_mul(1 << self.failures.min(20)).min(most);
         let pause = until.saturating_since(self.clock.latest());
-        let (who, failures) = (self.who(), self.failures);
-        stage.check((whole / 2..=whole).contains(&pause), Invariant::Patience, || {
-            format!("{who}: waits for {pause:?} after {failures} failures, not {whole:?} or less")
+        let (who, failures, asked) = (self.who(), self.failures, self.asked_to_wait);
+        let expected = (whole / 2).max(asked)..=whole.max(asked * 5 / 4);
+        stage.check(expected.contains(&pause), Invariant::Patience, || {
+            format!("{who}: waits for {pause:?} after {failures} failures, asked for {asked:?}")
         });
         self.failures += 1;
     }

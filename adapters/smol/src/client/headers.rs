@@ -1,0 +1,137 @@
+//! The headers that an application adds to preflight and handshake.
+
+use hyper::header::{
+    AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+};
+use hyper::http::uri::Authority;
+
+use super::url::ServerUrl;
+
+/// Headers that belong to the connection or to the message (RFC 9110 §7.6.1, RFC 9112 §6), or that
+/// have the server answer in ways which this client does not read.
+const RESERVED: [&str; 12] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Those of the WebSocket handshake (RFC 6455 §11.3).
+const HANDSHAKE: &str = "sec-websocket-";
+
+/// Why a header cannot be added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHeader {
+    /// The client sets it itself, or must not send it: without that there is no handshake.
+    #[error("the header {0} belongs to the connection, and cannot be set")]
+    Reserved(HeaderName),
+    /// The value of `Host` is not a host with an optional port.
+    #[error("the header Host must be a host, with a port if it is not 80")]
+    Host,
+    /// There are tens of thousands already.
+    #[error("there are too many headers")]
+    TooMany,
+    /// The URL has a user name or a password, which are this header already.
+    #[error("the URL has a user name or a password, so the header Authorization cannot be set too")]
+    SecondAuthorization,
+}
+
+/// Adds a header beside those of the same name, of which `Host` and `Authorization` have one only.
+pub(super) fn add(
+    headers: &mut HeaderMap,
+    url: &ServerUrl,
+    name: HeaderName,
+    mut value: HeaderValue,
+) -> Result<(), InvalidHeader> {
+    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(HANDSHAKE) {
+        return Err(InvalidHeader::Reserved(name));
+    }
+    if name == HOST && !is_host(&value) {
+        return Err(InvalidHeader::Host);
+    }
+    if name == AUTHORIZATION && url.credentials().is_some() {
+        return Err(InvalidHeader::SecondAuthorization);
+    }
+    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
+        value.set_sensitive(true);
+    }
+    if [HOST, AUTHORIZATION].contains(&name) {
+        headers.insert(name, value);
+    } else {
+        // An error means that there are more than a map can have.
+        headers.try_append(name, value).map_err(|_| InvalidHeader::TooMany)?;
+    }
+    Ok(())
+}
+
+fn is_host(value: &HeaderValue) -> bool {
+    let authority = Authority::try_from(value.as_bytes());
+    authority.is_ok_and(|host| !host.host().is_empty() && !host.as_str().contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn try_to(url: &str, name: &str, value: &'static str) -> Result<HeaderMap, InvalidHeader> {
+        let mut headers = HeaderMap::new();
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        add(&mut headers, &url.parse().unwrap(), name, HeaderValue::from_static(value))?;
+        Ok(headers)
+    }
+
+    #[test]
+    fn what_belongs_to_the_handshake_cannot_be_set() {
+        for name in [
+            "Upgrade",
+            "CONNECTION",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Version",
+            "sec-websocket-protocol",
+            "Sec-WebSocket-Extensions",
+            "Sec-WebSocket-Accept",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Expect",
+            "TE",
+            "Accept-Encoding",
+        ] {
+            let refused = try_to("ws://host/", name, "x").unwrap_err();
+            assert!(matches!(refused, InvalidHeader::Reserved(_)), "{name}");
+            assert!(refused.to_string().contains(&name.to_ascii_lowercase()), "{refused}");
+        }
+        for value in ["", "a b", "user@host", "host/path", ":80", "http://host"] {
+            assert_eq!(try_to("ws://host/", "Host", value), Err(InvalidHeader::Host), "{value}");
+        }
+        let here = "ws://user:secret@localhost/";
+        let second = try_to(here, "Authorization", "Bearer x");
+        assert_eq!(second, Err(InvalidHeader::SecondAuthorization));
+    }
+
+    #[test]
+    fn others_can_and_secrets_are_not_shown() {
+        for (name, value) in [
+            ("Host", "example.com"),
+            ("Host", "[::1]:7777"),
+            ("Origin", "https://example.com"),
+            ("User-Agent", "x"),
+            ("X-Anything", ""),
+        ] {
+            assert_eq!(try_to("ws://u:p@localhost/", name, value).unwrap()[name], value);
+        }
+        for name in ["Authorization", "Cookie", "Proxy-Authorization"] {
+            let headers = try_to("ws://host/", name, "secret").unwrap();
+            assert_eq!(headers[name], "secret");
+            assert!(!format!("{headers:?}").contains("secret"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a server says that answers with something else than was asked for.
+
+use std::fmt;
+
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
+use hyper::http::response::Parts;
+
+use super::text::shown;
+
+/// The most that is shown of what a server says, in characters.
+const MAX_SAID: usize = 120;
+
+/// The most that is shown of where a server sends clients, in characters.
+const MAX_LOCATION: usize = 200;
+
+/// An answer, for people to read: its status, where it leads, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    status: u16,
+    /// Of a redirect; else empty.
+    location: String,
+    /// The first line of its text, or the title of its page; may be empty.
+    said: String,
+}
+
+impl Refusal {
+    /// `body` may be the beginning only.
+    pub(super) fn new(head: &Parts, body: &[u8]) -> Self {
+        let location = head.headers.get(LOCATION).filter(|_| head.status.is_redirection());
+        let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        Self {
+            status: head.status.as_u16(),
+            location: shown(location.unwrap_or_default().trim(), MAX_LOCATION),
+            said: said(&head.headers, body),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server answers with status {}", self.status)?;
+        if !self.location.is_empty() {
+            write!(f, " and sends clients to {}, which this one does not follow", self.location)?;
+        }
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
+    }
+}
+
+/// The first line of a text that is not empty, or the title of a page. Nothing of what is no text.
+fn said(headers: &HeaderMap, body: &[u8]) -> String {
+    let text_of = |name| headers.get(name).map(|value| value.as_bytes().to_ascii_lowercase());
+    let plain = text_of(CONTENT_ENCODING).is_none_or(|coding| coding.trim_ascii() == b"identity");
+    let kind = text_of(CONTENT_TYPE).unwrap_or_default();
+    let is_text = [&b"image/"[..], b"audio/", b"video/", b"font/", b"application/octet-stream"]
+        .iter()
+        .all(|other| !kind.starts_with(other));
+    // Compressed, without saying so.
+    let is_gzip = body.starts_with(b"\x1f\x8b");
+    if !plain || !is_text || is_gzip {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let is_page = text.starts_with('<') || kind.windows(4).any(|part| part == b"html");
+    if is_page {
+        return shown(&title(text).unwrap_or_default(), MAX_SAID);
+    }
+    let line = text.split(['\r', '\n']).next().unwrap_or_default();
+    shown(line.trim_end(), MAX_SAID)
+}
+
+/// The title of a page of HTML.
+fn title(page: &str) -> Option<String> {
+    // ASCII alone changes, so that positions stay.
+    let lower = page.to_ascii_lowercase();
+    let begin = lower.find("<title")?;
+    let begin = begin + lower.get(begin..)?.find('>')? + 1;
+    let end = lower.get(begin..)?.find("</title").map_or(page.len(), |length| begin + length);
+    let words: Vec<_> = page.get(begin..end)?.split_whitespace().collect();
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+    let title = words.join(" ");
+    Some(entities.iter().fold(title, |title, (entity, text)| title.replace(entity, text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Response;
+
+    use super::*;
+
+    fn refusal(status: u16, headers: &[(&str, &str)], body: &[u8]) -> String {
+        let mut builder = Response::builder().status(status);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        Refusal::new(&builder.body(()).unwrap().into_parts().0, body).to_string()
+    }
+
+    fn of_body(headers: &[(&str, &str)], body: &[u8]) -> String {
+        let text = refusal(403, headers, body);
+        let said = text.strip_prefix("the server answers with status 403").unwrap();
+        said.strip_prefix(": ").unwrap_or(said).into()
+    }
+
+    #[test]
+    fn what_a_server_says_is_one_line_of_bounded_length() {
+        for (body, line) in [
+            (&b""[..], ""),
+            (b"\r\n\r\nsecond", "second"),
+            (b" no entry \nsecond", "no entry"),
+            (b"no entry\rsecond", "no entry"),
+            (b"\xef\xbb\xbfno entry", "no entry"),
+            (b"\x1b[2J\xff", "\\u{1b}[2J\u{fffd}"),
+            (b"{\"error\":\"it's \\\\\"}", "{\"error\":\"it's \\\\\"}"),
+            (b"\x1f\x8b\x08\0garbage", ""),
+        ] {
+            assert_eq!(of_body(&[], body), line);
+        }
+        let long = of_body(&[], "ä".repeat(100_000).as_bytes());
+        assert_eq!(long, "ä".repeat(MAX_SAID) + "...");
+    }
+
+    #[test]
+    fn pages_show_their_title_and_what_is_no_text_nothing() {
+        let page = b"<!DOCTYPE html>\n<HTML><head><Title lang=en>\n 502  Bad\nGateway &amp; so on \
+                     </TITLE></head><body>no";
+        assert_eq!(of_body(&[("Content-Type", "text/html")], page), "502 Bad Gateway & so on");
+        assert_eq!(of_body(&[], page), "502 Bad Gateway & so on");
+        assert_eq!(of_body(&[], b"<title>cut sho"), "cut sho");
+        assert_eq!(of_body(&[], b"<html><h1>no title"), "");
+        assert_eq!(of_body(&[], b"<title"), "");
+        assert_eq!(of_body(&[("Content-Type", "Text/HTML; charset=utf-8")], b"no page"), "");
+        assert_eq!(of_body(&[("Content-Type", "image/png")], b"\x89PNG"), "");
+        assert_eq!(of_body(&[("Content-Encoding", "br")], b"\x0b\x02\x80"), "");
+        assert_eq!(of_body(&[("Content-Encoding", "Identity")], b"no"), "no");
+        assert_eq!(of_body(&[("Content-Type", "application/json")], b"{}"), "{}");
+    }
+
+    #[test]
+    fn redirects_say_where_to() {
+        let to = [("Location", "https://example.com/\tx")];
+        assert_eq!(
+            refusal(302, &to, b"Found"),
+            "the server answers with status 302 and sends clients to https://example.com/\\tx, \
+             which this one does not follow: Found"
+        );
+        assert_eq!(refusal(404, &to, b""), "the server answers with status 404");
+        let long = "x".repeat(10_000);
+        assert!(refusal(301, &[("Location", &long)], b"").len() < 400);
+    }
+}

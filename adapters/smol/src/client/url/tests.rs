@@ -1,0 +1,205 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::*;
+
+fn parse(text: &str) -> ServerUrl {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn refused(text: &str) -> InvalidUrl {
+    text.parse::<ServerUrl>().expect_err(text)
+}
+
+#[test]
+fn host_port_and_path_are_found() {
+    for (text, address, authority, path) in [
+        ("ws://localhost", Address::Name("localhost", 80), "localhost", "/"),
+        ("http://localhost:7777", Address::Name("localhost", 7777), "localhost:7777", "/"),
+        ("ws://host:80/", Address::Name("host", 80), "host", "/"),
+        ("ws://host:/", Address::Name("host", 80), "host", "/"),
+        ("http://host:443/", Address::Name("host", 443), "host:443", "/"),
+        (
+            "ws://127.0.0.1:1/a/b?c=d",
+            Address::Known(Ipv4Addr::LOCALHOST.into(), 1),
+            "127.0.0.1:1",
+            "/a/b?c=d",
+        ),
+        (
+            "ws://[0:0::1]:7777/",
+            Address::Known(Ipv6Addr::LOCALHOST.into(), 7777),
+            "[::1]:7777",
+            "/",
+        ),
+        ("ws://[::1]", Address::Known(Ipv6Addr::LOCALHOST.into(), 80), "[::1]", "/"),
+        ("ws://host:1?token=abc", Address::Name("host", 1), "host:1", "/?token=abc"),
+        ("ws://host?", Address::Name("host", 80), "host", "/?"),
+    ] {
+        let url = parse(text);
+        assert_eq!(
+            (url.address(), url.authority().to_str().unwrap()),
+            (address, authority),
+            "{text}"
+        );
+        assert_eq!(url.path().as_str(), path, "{text}");
+    }
+}
+
+#[test]
+fn each_url_has_one_normal_form() {
+    for (text, normal) in [
+        ("WS://LocalHost:7777", "ws://localhost:7777/"),
+        ("HTTP://host/", "ws://host/"),
+        ("ws://host:80/a", "ws://host/a"),
+        ("http://host:80/a", "ws://host/a"),
+        ("ws://host/ü?q=é", "ws://host/%C3%BC?q=%C3%A9"),
+        ("ws://host/%c3%bc", "ws://host/%c3%bc"),
+        ("ws://bücher.example/", "ws://xn--bcher-kva.example/"),
+        ("ws://BÜCHER.example/", "ws://xn--bcher-kva.example/"),
+        ("ws://例え.テスト:7777/", "ws://xn--r8jz45g.xn--zckzah:7777/"),
+        ("ws://host/a/./b/../c", "ws://host/a/c"),
+        ("ws://host?a=b/c", "ws://host/?a=b/c"),
+        ("ws://h%6Fst/", "ws://host/"),
+        ("ws://[2001:DB8:0::1]:80/", "ws://[2001:db8::1]/"),
+        ("ws://host/a?b=ws://other/", "ws://host/a?b=ws://other/"),
+        ("ws://host/a@b?c@d:e", "ws://host/a@b?c@d:e"),
+    ] {
+        let url = parse(text);
+        assert_eq!(url.to_string(), normal, "{text}");
+        assert_eq!(parse(&url.to_string()), url, "{text}");
+        assert_eq!(format!("{url:?}"), format!("ServerUrl({normal:?})"));
+    }
+}
+
+/// Every printable character can stand in a path and a query, and the request has it in a form that
+/// RFC 3986 and HTTP libraries take.
+#[test]
+fn every_printable_character_can_be_sent() {
+    for character in (0x21..0x7f_u8).map(char::from).chain(['ü', '日', '\u{1f600}']) {
+        if matches!(character, '#' | '\\') {
+            continue;
+        }
+        for text in [format!("ws://host/a{character}b"), format!("ws://host/?a{character}b")] {
+            assert!(parse(&text).path().as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+    }
+    let longest = format!("ws://host/{}", "a".repeat(ServerUrl::MAX_LENGTH - 10));
+    assert_eq!(parse(&longest).to_string().len(), ServerUrl::MAX_LENGTH);
+    assert_eq!(refused(&format!("{longest}a")), InvalidUrl::TooLong);
+    assert_eq!(refused(&format!("ws://host/{}", "ü".repeat(100_000))), InvalidUrl::TooLong);
+}
+
+#[test]
+fn user_name_and_password_are_credentials_for_servers_on_this_machine() {
+    for (text, pair) in [
+        ("ws://ada:secret@localhost:7777/", "ada:secret"),
+        ("ws://ada@127.0.0.1/", "ada:"),
+        ("ws://ada:@[::1]/", "ada:"),
+        ("ws://:secret@127.8.9.10/", ":secret"),
+        ("http://a%40b:p%3Aq%2Fr@app.localhost./", "a@b:p:q/r"),
+        ("ws://a:b@c@localhost/", "a:b@c"),
+        ("ws://ü:é@[::ffff:127.0.0.1]/", "ü:é"),
+        ("ws://ada:100%@LOCALHOST/", "ada:100%"),
+    ] {
+        let url = parse(text);
+        let value = url.credentials().unwrap().to_str().unwrap();
+        let sent = STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(sent, pair.as_bytes(), "{text}");
+        let shown = format!("{url} {url:?} {:?}", url.credentials());
+        assert!(!shown.contains("ada") && !shown.contains("secret"), "{shown}");
+        assert!(!shown.contains(value), "{shown}");
+    }
+    assert_eq!(parse("ws://@host/").credentials(), None);
+    assert_eq!(parse("ws://localhost/a@b").credentials(), None);
+    for text in ["ws://ada:secret@example.com/", "ws://ada@10.0.0.1/", "ws://a:b@localhost.com/"] {
+        assert_eq!(refused(text), InvalidUrl::ExposedCredentials, "{text}");
+    }
+    for text in ["ws://a%3Ab:c@localhost/", "ws://a:b%0Ac@localhost/", "ws://%7f@localhost/"] {
+        assert!(matches!(refused(text), InvalidUrl::Credentials(_)), "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    for (text, said) in [
+        ("", "no scheme; write ws://localhost:7777/"),
+        ("/", "no scheme; write ws://localhost:7777/"),
+        ("localhost:7777", "no scheme; write ws://localhost:7777"),
+        ("localhost", "no scheme; write ws://localhost"),
+        ("[::1]:7777/a?b", "no scheme; write ws://[::1]:7777/a?b"),
+        ("//host/path", "no scheme; write ws://host/path"),
+        ("ws:host", "no scheme; write ws://host"),
+        ("HTTP:/host", "no scheme; write ws://host"),
+        ("://host", "no scheme; write ws://localhost:7777/"),
+        ("host?to=http://other/", "no scheme; write ws://localhost:7777/"),
+        ("ftp://host/", "\"ftp\" is no scheme"),
+        ("unix:///run/socket", "\"unix\" is no scheme"),
+        ("wss://host/", "wss:// needs TLS"),
+        ("HTTPS://host/", "https:// needs TLS"),
+        ("ws://", "no host"),
+        ("ws:///path", "no host"),
+        ("ws:////host/", "no host"),
+        ("ws://:7777/", "no host"),
+        ("ws://?a=b", "no host"),
+        ("ws://@/", "no host"),
+        ("ws://host:70000/", "the port of the URL, \"70000\", is invalid"),
+        ("ws://host:0/", "the port of the URL, \"0\", is invalid"),
+        ("ws://host:-1/", "the port of the URL, \"-1\", is invalid"),
+        ("ws://host:port/", "the port of the URL, \"port\", is invalid"),
+        ("ws://[::1]:x/", "the port of the URL, \"x\", is invalid"),
+        ("ws://::1:7777/", "in brackets, like ws://[::1]:7777/"),
+        ("ws://::1/", "in brackets, like ws://[::1]:7777/"),
+        ("ws://[fe80::1%25eth0]/", "no IPv6 zones"),
+        ("ws://[fe80::1%eth0]/", "no IPv6 zones"),
+        ("ws://[::1/", "no IPv6 address"),
+        ("ws://[host]/", "no IPv6 address"),
+        ("ws://1.2.3.256/", "like an IPv4 address"),
+        ("ws://a^b/", "no valid domain name"),
+        ("ws://a%20b/", "no valid domain name"),
+        ("ws://xn--/", "no valid domain name"),
+        ("ws://a b/", "a blank; remove it, or write %20"),
+        ("ws://host/a b", "a blank; remove it, or write %20"),
+        (" ws://host/", "a blank"),
+        ("ws://host/ ", "a blank"),
+        ("ws://ho\tst/", "a tab"),
+        ("w\ns://host/", "a line end"),
+        ("ws://host/\r\nX: y", "a line end"),
+        ("ws://host\\path", "a backslash"),
+        ("ws:\\\\host", "a backslash"),
+        ("ws://host/\0", "the invisible character U+0000"),
+        ("ws://ho\u{ad}st/", "the invisible character U+00AD"),
+        ("ws://host/\u{202e}", "the invisible character U+202E"),
+        ("ws://host/#part", "a fragment"),
+        ("ws://host#", "a fragment"),
+        ("ws://host?a=b#c", "a fragment"),
+    ] {
+        let error = refused(text).to_string();
+        assert!(error.contains(said), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn errors_never_show_a_password() {
+    for text in [
+        "ada:secret@localhost:7777",
+        "ws://ada:secret@host:70000/",
+        "ws://ada:secret@[::1/",
+        "ws://ada:secret@/",
+        "ws://ada:secret@ho st/",
+        "ws://ada:secret@host/",
+        "wss://ada:secret@host/",
+        "ftp://ada:secret@host/",
+        "ws://ada:secret@localhost/#",
+        "ws://ada:se/secret@localhost/",
+        "ada:secret@host://",
+        "ws://ada:secret%00@localhost/",
+    ] {
+        let error = refused(text);
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("secret") && !shown.contains("ada"), "{shown}");
+    }
+    let long = format!("{}\u{1b}://{}", "h".repeat(1000), "x".repeat(1000));
+    assert!(matches!(refused(&long), InvalidUrl::Character('\u{1b}')));
+    assert!(refused(&"h".repeat(10_000)).to_string().len() < 200);
+    assert!(refused(&format!("{}://host", "h".repeat(10_000))).to_string().len() < 200);
+    assert!(refused(&format!("ws://host:{}", "9".repeat(10_000))).to_string().len() < 200);
+}

@@ -1,0 +1,105 @@
+//! What becomes of the URL: the first lines and headers of both requests.
+
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
+use wwr_smol::client::{Builder, Client, InvalidHeader, InvalidUrl, ServerUrl};
+
+use crate::raw::{Exchange, GOOD_BODY, RawServer};
+use crate::{config, connecting, wait};
+
+/// The preflight and the handshake that a client sends; it gets through.
+fn requests(server: &RawServer, builder: Builder) -> [Exchange; 2] {
+    let client = builder.config(config().build().unwrap()).build();
+    let connected = connecting(&client);
+    let mut probe = server.accept();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{GOOD_BODY}");
+    std::io::Write::write_all(&mut probe.stream, answer.as_bytes()).unwrap();
+    let handshake = server.accept();
+    let head = handshake.head.clone();
+    let stream = handshake.stream.try_clone().unwrap();
+    let _socket = handshake.upgrade();
+    assert_eq!(wait(connected), Ok(()));
+    [probe, Exchange { stream, head }]
+}
+
+fn builder(server: &RawServer, rest: &str) -> Builder {
+    Client::builder(&server.url(rest)).unwrap()
+}
+
+#[test]
+fn urls_are_sent_in_their_normal_form() {
+    for (rest, target) in [
+        ("?token=abc", "/?token=abc"),
+        ("", "/"),
+        ("/ü?q=é", "/%C3%BC?q=%C3%A9"),
+        ("/a/../b?x=../y", "/b?x=../y"),
+        ("/a%2fb|c{d}?e=\"f'<>`", "/a%2fb|c%7Bd%7D?e=%22f%27%3C%3E`"),
+    ] {
+        let server = RawServer::bind();
+        let [probe, handshake] = requests(&server, builder(&server, rest));
+        let host = server.url("").replace("ws://", "");
+        let (first, second) =
+            (format!("WEBWIRE {target} HTTP/1.1"), format!("GET {target} HTTP/1.1"));
+        assert_eq!(probe.head.lines().next(), Some(&*first), "{rest}");
+        assert_eq!(handshake.head.lines().next(), Some(&*second), "{rest}");
+        for request in [&probe, &handshake] {
+            assert_eq!(request.header("Host"), Some(&*host));
+            assert_eq!(request.header("Authorization"), None);
+            assert_eq!(request.head.matches("Host:").count(), 1);
+        }
+    }
+}
+
+#[test]
+fn the_case_of_the_scheme_does_not_matter() {
+    for scheme in ["WS://", "HTTP://", "http://", "Ws://"] {
+        let server = RawServer::bind();
+        let url = server.url("/").replace("ws://", scheme);
+        let [probe, _] = requests(&server, Client::builder(&url).unwrap());
+        assert_eq!(probe.head.lines().next(), Some("WEBWIRE / HTTP/1.1"), "{scheme}");
+    }
+}
+
+#[test]
+fn user_name_and_password_are_sent_as_basic_credentials() {
+    let server = RawServer::bind();
+    let url = server.url("/").replace("ws://", "ws://ada:p%40ss%20w%C3%B6rd@");
+    for request in requests(&server, Client::builder(&url).unwrap()) {
+        assert_eq!(request.header("Authorization"), Some("Basic YWRhOnBAc3Mgd8O2cmQ="));
+        assert!(!request.header("Host").unwrap().contains('@'));
+    }
+    let parsed: ServerUrl = url.parse().unwrap();
+    for request in requests(&server, Builder::new(parsed)) {
+        assert_eq!(request.header("Authorization"), Some("Basic YWRhOnBAc3Mgd8O2cmQ="));
+    }
+    let header = HeaderValue::from_static("Bearer x");
+    let second = Client::builder(&url).unwrap().header(AUTHORIZATION, header);
+    assert_eq!(second.err(), Some(InvalidHeader::SecondAuthorization));
+    let elsewhere = Client::builder("ws://ada:secret@example.com/");
+    assert_eq!(elsewhere.err(), Some(InvalidUrl::ExposedCredentials));
+}
+
+#[test]
+fn headers_of_the_application_cannot_break_the_handshake() {
+    let server = RawServer::bind();
+    let value = HeaderValue::from_static("x");
+    for name in ["upgrade", "connection", "sec-websocket-key", "content-length"] {
+        let name = HeaderName::from_static(name);
+        let refused = builder(&server, "/").header(name.clone(), value.clone());
+        assert_eq!(refused.err(), Some(InvalidHeader::Reserved(name)));
+    }
+    let builder = builder(&server, "/")
+        .header(HOST, HeaderValue::from_static("example.com"))
+        .unwrap()
+        .header(ORIGIN, HeaderValue::from_static("https://example.com"))
+        .unwrap()
+        .header(COOKIE, HeaderValue::from_static("a=b"))
+        .unwrap()
+        .header(COOKIE, HeaderValue::from_static("c=d"))
+        .unwrap();
+    for request in requests(&server, builder) {
+        assert_eq!(request.header("Host"), Some("example.com"));
+        assert_eq!(request.head.matches("Host:").count(), 1);
+        assert_eq!(request.header("Origin"), Some("https://example.com"));
+        assert_eq!(request.head.matches("Cookie:").count(), 2);
+    }
+}

@@ -1,0 +1,268 @@
+//! The WebSocket handshake (protocol §4.3, RFC 6455 §4) beyond what an HTTP library does.
+//!
+//! A client makes a [`Key`] and sends [`Key::as_str`] as `Sec-WebSocket-Key`, offers neither a
+//! sub-protocol nor an extension, and checks the head of the answer with [`Key::check`]. A server
+//! answers with [`accept_value`].
+
+use alloc::string::String;
+use core::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1_smol::Sha1;
+
+/// The value of `Sec-WebSocket-Version`.
+pub const VERSION: &str = "13";
+
+/// What servers append to a key before they hash it (RFC 6455 §1.3).
+const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The value of `Sec-WebSocket-Accept` for that of `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
+///
+/// ```
+/// let accept = wwr::handshake::accept_value(b"dGhlIHNhbXBsZSBub25jZQ==");
+/// assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_value(key: &[u8]) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(MAGIC);
+    STANDARD.encode(hash.digest().bytes())
+}
+
+/// The nonce of one handshake, as it is sent.
+///
+/// ```
+/// use wwr::handshake::{InvalidAnswer, Key};
+///
+/// let key = Key::from_entropy([7; 16]); // from a random source, really
+/// let accept = wwr::handshake::accept_value(key.as_str().as_bytes());
+/// let headers = [
+///     ("Upgrade", &b"websocket"[..]),
+///     ("Connection", b"keep-alive, Upgrade"),
+///     ("Sec-WebSocket-Accept", accept.as_bytes()),
+/// ];
+/// assert_eq!(key.check((1, 1), 101, headers), Ok(()));
+/// assert_eq!(key.check((1, 1), 403, headers), Err(InvalidAnswer::Status(403)));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+/// Why the head of an answer does not open a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum InvalidAnswer {
+    /// The status is another than 101: the server refuses, or sends elsewhere.
+    #[error("the server answers with status {0}")]
+    Status(u16),
+    /// Only HTTP/1.1 has upgrades.
+    #[error("the server opens a WebSocket in a version of HTTP that cannot")]
+    HttpVersion,
+    /// `Upgrade` is missing or names another protocol.
+    #[error("the server switches protocols, but not to WebSocket: its header Upgrade is wrong")]
+    Upgrade,
+    /// `Connection` does not list `Upgrade`.
+    #[error("the server's header Connection does not say \"Upgrade\"")]
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, there twice, or not made of this key. Some cache or another
+    /// server may have answered.
+    #[error("the server's header Sec-WebSocket-Accept does not answer this handshake")]
+    Accept,
+    /// The server wants an extension, and none was offered.
+    #[error("the server wants a WebSocket extension, and none was offered")]
+    Extension,
+    /// The server wants a WebSocket sub-protocol, and none was offered.
+    #[error("the server wants a WebSocket sub-protocol, and none was offered")]
+    SubProtocol,
+}
+
+impl Key {
+    /// How many random bytes a key is made of.
+    pub const ENTROPY: usize = 16;
+
+    /// A key of random bytes, which must be new for each handshake.
+    pub fn from_entropy(bytes: [u8; Self::ENTROPY]) -> Self {
+        Self(STANDARD.encode(bytes))
+    }
+
+    /// The value of `Sec-WebSocket-Key`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Checks the head of the answer to a handshake that offered neither a sub-protocol nor an
+    /// extension (RFC 6455 §4.1). `version` is that of HTTP, as (1, 1) for HTTP/1.1. Names of headers
+    /// are compared without regard to case. Answers with status 100 and 102 to 199 are no answers
+    /// yet: the host skips them.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, as [`InvalidAnswer`]. The connection is to be closed then.
+    pub fn check<'a>(
+        &self,
+        version: (u8, u8),
+        status: u16,
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<(), InvalidAnswer> {
+        if status != 101 {
+            return Err(InvalidAnswer::Status(status));
+        }
+        if version.0 != 1 || version.1 < 1 {
+            return Err(InvalidAnswer::HttpVersion);
+        }
+        let mut seen = Seen::default();
+        let expected = accept_value(self.0.as_bytes());
+        for (name, value) in headers {
+            seen.take(name, value.trim_ascii(), &expected);
+        }
+        match seen {
+            Seen { upgrades: 0, .. } | Seen { other_upgrade: true, .. } => {
+                Err(InvalidAnswer::Upgrade)
+            }
+            Seen { connection: false, .. } => Err(InvalidAnswer::Connection),
+            Seen { accepts, .. } if accepts != 1 => Err(InvalidAnswer::Accept),
+            Seen { other_accept: true, .. } => Err(InvalidAnswer::Accept),
+            Seen { extension: true, .. } => Err(InvalidAnswer::Extension),
+            Seen { sub_protocol: true, .. } => Err(InvalidAnswer::SubProtocol),
+            Seen { .. } => Ok(()),
+        }
+    }
+}
+
+/// What the headers of an answer say.
+#[derive(Debug, Default)]
+struct Seen {
+    upgrades: usize,
+    other_upgrade: bool,
+    connection: bool,
+    accepts: usize,
+    other_accept: bool,
+    extension: bool,
+    sub_protocol: bool,
+}
+
+impl Seen {
+    fn take(&mut self, name: &str, value: &[u8], expected: &str) {
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        if is("Upgrade") {
+            self.upgrades += 1;
+            self.other_upgrade |= !value.eq_ignore_ascii_case(b"websocket");
+        } else if is("Connection") {
+            let mut tokens = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            self.connection |= tokens.any(|token| token.eq_ignore_ascii_case(b"upgrade"));
+        } else if is("Sec-WebSocket-Accept") {
+            self.accepts += 1;
+            self.other_accept |= value != expected.as_bytes();
+        } else if is("Sec-WebSocket-Extensions") {
+            self.extension |= !value.is_empty();
+        } else if is("Sec-WebSocket-Protocol") {
+            self.sub_protocol |= !value.is_empty();
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Key").field(&self.0).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// That of RFC 6455 §1.3.
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    fn key() -> Key {
+        Key::from_entropy(*b"the sample nonce")
+    }
+
+    fn check(changes: &[(&str, &str)], more: &[(&str, &str)]) -> Result<(), InvalidAnswer> {
+        let mut headers = std::vec![
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", ACCEPT),
+        ];
+        for (name, value) in changes {
+            headers
+                .iter_mut()
+                .filter(|header| header.0 == *name)
+                .for_each(|header| header.1 = value);
+        }
+        headers.retain(|header| header.1 != "-");
+        headers.extend(more);
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        key().check((1, 1), 101, headers)
+    }
+
+    #[test]
+    fn keys_and_their_answers_are_those_of_the_rfc() {
+        assert_eq!(key().as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept_value(key().as_str().as_bytes()), ACCEPT);
+        assert_eq!(Key::from_entropy([0; 16]).as_str(), "AAAAAAAAAAAAAAAAAAAAAA==");
+    }
+
+    #[test]
+    fn good_answers_open_a_websocket_however_they_are_written() {
+        assert_eq!(check(&[], &[]), Ok(()));
+        for (name, value) in [
+            ("Upgrade", "WebSocket"),
+            ("Connection", "keep-alive, Upgrade"),
+            ("Connection", "upgrade"),
+            ("Connection", "Keep-Alive ,\tUPGRADE , x"),
+        ] {
+            assert_eq!(check(&[(name, value)], &[]), Ok(()), "{name}: {value}");
+        }
+        for more in [
+            ("connection", "keep-alive"),
+            ("UPGRADE", "websocket"),
+            ("Sec-WebSocket-Extensions", ""),
+            ("Sec-WebSocket-Protocol", ""),
+            ("Sec-WebSocket-Version", "13"),
+            ("Content-Length", "0"),
+        ] {
+            assert_eq!(check(&[], &[more]), Ok(()), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn each_rule_is_checked() {
+        use InvalidAnswer::{Accept, Connection, Extension, SubProtocol, Upgrade};
+        for (name, value, error) in [
+            ("Upgrade", "-", Upgrade),
+            ("Upgrade", "", Upgrade),
+            ("Upgrade", "h2c", Upgrade),
+            ("Upgrade", "websocket, h2c", Upgrade),
+            ("Connection", "-", Connection),
+            ("Connection", "keep-alive", Connection),
+            ("Connection", "Upgrades", Connection),
+            ("Sec-WebSocket-Accept", "-", Accept),
+            ("Sec-WebSocket-Accept", "", Accept),
+            ("Sec-WebSocket-Accept", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Accept),
+        ] {
+            assert_eq!(check(&[(name, value)], &[]), Err(error), "{name}: {value}");
+        }
+        for (name, value, error) in [
+            ("upgrade", "h2c", Upgrade),
+            ("Sec-WebSocket-Accept", ACCEPT, Accept),
+            ("Sec-WebSocket-Extensions", "permessage-deflate", Extension),
+            ("sec-websocket-extensions", "x; y=\"z\"", Extension),
+            ("Sec-WebSocket-Protocol", "chat", SubProtocol),
+        ] {
+            assert_eq!(check(&[], &[(name, value)]), Err(error), "{name}: {value}");
+        }
+        for (version, status, error) in [
+            ((1, 1), 200, InvalidAnswer::Status(200)),
+            ((1, 0), 503, InvalidAnswer::Status(503)),
+            ((1, 0), 101, InvalidAnswer::HttpVersion),
+            ((2, 0), 101, InvalidAnswer::HttpVersion),
+            ((0, 9), 101, InvalidAnswer::HttpVersion),
+            ((1, 1), 101, Upgrade),
+        ] {
+            assert_eq!(key().check(version, status, []), Err(error), "{version:?} {status}");
+        }
+    }
+}
