@@ -225,11 +225,11 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// Whether pages of that scheme come from hosts.
-const fn is_of_web(scheme: &str) -> bool {
+fn is_of_web(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-const fn default_port(scheme: &str) -> Option<u16> {
+fn default_port(scheme: &str) -> Option<u16> {
     if scheme.eq_ignore_ascii_case("http") {
         Some(80)
     } else if scheme.eq_ignore_ascii_case("https") {

@@ -5,11 +5,9 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderValue,
-};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use wwr::server::RequestError;
+use wwr::server::{RequestError, gate};
 use wwr::{Content, Payload};
 
 use super::connection::Connection;
@@ -98,8 +96,10 @@ pub trait Handler: Send + Sync + 'static {
     /// default those that let pages of any origin send the preflight of protocol 1.4.
     fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         let _ = request;
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers
-            .insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(wwr::preflight::METHOD));
+        for (name, value) in gate::CORS {
+            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
     }
 }
