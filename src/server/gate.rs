@@ -34,6 +34,8 @@ mod path;
 mod proxies;
 mod refusal;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 pub use answer::{Answer, CORS};

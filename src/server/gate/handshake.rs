@@ -91,7 +91,7 @@ fn no_upgrade(head: &Head<'_>) -> Refusal {
         _ if head.has_body() => Refusal::Body,
         preflight::METHOD => Refusal::NoPreflight,
         "GET" | "HEAD" if head.upgrades_to_websocket => match head.version {
-            HttpVersion::Http10 => Refusal::HttpVersion,
+            HttpVersion::Http10 => Refusal::Http10,
             HttpVersion::Http11 => Refusal::NoConnectionUpgrade,
         },
         "GET" | "HEAD" => Refusal::NoWebSocket,

@@ -28,6 +28,7 @@ pub struct Head<'a> {
     pub(super) names_upgrade: bool,
     pub(super) upgrades_to_websocket: bool,
     pub(super) connection_upgrade: bool,
+    connection_close: bool,
 }
 
 /// A header field that may be there once.
@@ -69,6 +70,7 @@ impl<'a> Head<'a> {
             names_upgrade: false,
             upgrades_to_websocket: false,
             connection_upgrade: false,
+            connection_close: false,
         };
         for (name, value) in headers {
             head.see(name, value.trim_ascii());
@@ -87,6 +89,7 @@ impl<'a> Head<'a> {
             self.upgrades_to_websocket |= lists(value, "websocket");
         } else if is("connection") {
             self.connection_upgrade |= lists(value, "upgrade");
+            self.connection_close |= lists(value, "close");
         } else if is("sec-websocket-key") {
             self.key.see(value);
         } else if is("sec-websocket-version") {
@@ -102,6 +105,11 @@ impl<'a> Head<'a> {
     /// target that is the name of a host.
     pub fn path(&self) -> &'a str {
         self.target.as_ref().map_or("", |target| target.path)
+    }
+
+    /// Whether the client sends nothing more on the socket (RFC 9112 section 9.3).
+    pub fn closes(&self) -> bool {
+        self.connection_close || self.version == HttpVersion::Http10
     }
 
     /// Whether a body follows, which a gate does not read.
@@ -230,6 +238,16 @@ mod tests {
             assert_eq!(check(HttpVersion::Http10), older, "{hosts:?}");
         }
         assert_eq!(Head::new("GET", "http://h/", HttpVersion::Http11, []).check(), Err(NoHost));
+    }
+
+    #[test]
+    fn a_client_may_say_that_nothing_follows() {
+        for (connection, closes) in
+            [("close", true), ("keep-alive, Close", true), ("keep-alive", false), ("closed", false)]
+        {
+            assert_eq!(head(&[("connection", connection)]).closes(), closes, "{connection}");
+        }
+        assert!(Head::new("GET", "/", HttpVersion::Http10, []).closes());
     }
 
     #[test]

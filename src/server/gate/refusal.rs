@@ -31,7 +31,7 @@ pub enum Refusal {
     /// `Upgrade: websocket` without `Connection: Upgrade`.
     NoConnectionUpgrade,
     /// `Upgrade: websocket` in HTTP/1.0.
-    HttpVersion,
+    Http10,
     /// Another method than `GET`, and none that the application answers.
     MethodNotAllowed,
     /// The preflight of 1.x clients at a server that has none (protocol §4.5).
@@ -72,10 +72,9 @@ impl Refusal {
         match self {
             Self::ShuttingDown | Self::TooManyConnections | Self::Evicted => 503,
             Self::OriginNotAllowed | Self::ByApplication => 403,
-            Self::NoWebSocket
-            | Self::NoConnectionUpgrade
-            | Self::HttpVersion
-            | Self::WrongVersion => 426,
+            Self::NoWebSocket | Self::NoConnectionUpgrade | Self::Http10 | Self::WrongVersion => {
+                426
+            }
             Self::MethodNotAllowed => 405,
             Self::HeadTooLong => 431,
             Self::HeadTimeout | Self::HandshakeTimeout => 408,
@@ -109,7 +108,7 @@ impl Refusal {
             Self::Body => "The request has a body",
             Self::NoWebSocket => "This is a WebWire server, which serves WebSockets and no pages",
             Self::NoConnectionUpgrade => "The Connection header does not name Upgrade",
-            Self::HttpVersion => "The request came as HTTP/1.0, which has no WebSockets",
+            Self::Http10 => "The request came as HTTP/1.0, which has no WebSockets",
             Self::MethodNotAllowed => "Method not allowed",
             Self::NoPreflight => "This server speaks WebWire 2.0 only, which has no preflight",
             Self::WrongVersion => "The Sec-WebSocket-Version header is not 13",
@@ -144,7 +143,7 @@ impl Refusal {
             Self::NoConnectionUpgrade => {
                 "A proxy in between has to pass on both headers: Upgrade and Connection."
             }
-            Self::HttpVersion => {
+            Self::Http10 => {
                 "A proxy in between has to speak HTTP/1.1 to this server (nginx: proxy_http_version 1.1)."
             }
             Self::MethodNotAllowed => "WebSockets are opened with GET.",
@@ -162,29 +161,9 @@ impl Refusal {
         }
     }
 
-    /// Whether a person is likely to read the answer who does not know what this is.
+    /// Whether a person may read the answer who does not know what this is.
     pub(super) const fn explains_how_to_connect(self) -> bool {
-        matches!(
-            self,
-            Self::NoWebSocket
-                | Self::NoConnectionUpgrade
-                | Self::HttpVersion
-                | Self::MethodNotAllowed
-                | Self::NoPreflight
-                | Self::WrongVersion
-                | Self::SeveralVersions
-                | Self::NoKey
-                | Self::SeveralKeys
-                | Self::InvalidKey
-                | Self::Body
-                | Self::InvalidTarget
-                | Self::OriginNotAllowed
-                | Self::NoHost
-                | Self::SeveralHosts
-                | Self::InvalidHost
-                | Self::InvalidLength
-                | Self::NoHttp
-        )
+        matches!(self.status(), 400 | 403 | 405 | 426)
     }
 
     /// Whether the answer says which version of WebSocket is spoken (protocol §4.3).

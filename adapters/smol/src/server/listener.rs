@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -204,7 +205,8 @@ impl<H: Handler> Server<H> {
             tracing::debug!(%remote, %error, "the system does not look after the connection");
         }
         let proxied = self.proxy_protocol && self.service.proxies().trust(remote.ip());
-        let visit = Visit { service: self.service.clone(), remote, proxied, slot };
+        let (service, client) = (self.service.clone(), Mutex::new(remote));
+        let visit = Visit { service, remote, client, proxied, slot };
         self.service.hub().spawn(visit.serve(stream, evicted));
     }
 }
@@ -232,6 +234,8 @@ struct Visit<H> {
     service: Service<H>,
     /// Where the socket comes from.
     remote: SocketAddr,
+    /// Where the client is, as far as that is known by now.
+    client: Mutex<SocketAddr>,
     /// Whether it begins with a header of the PROXY protocol.
     proxied: bool,
     slot: Slot,
@@ -251,7 +255,7 @@ impl<H: Handler> Visit<H> {
         };
         let too_long = async {
             sleep(self.service.limits().handshake_timeout).await;
-            self.service.refuses(Refusal::HandshakeTimeout, self.remote);
+            self.service.refuses(Refusal::HandshakeTimeout, self.client());
         };
         let served = async {
             if let Some((stream, peer)) = self.begin(stream).await {
@@ -259,6 +263,16 @@ impl<H: Handler> Visit<H> {
             }
         };
         or(evicted, or(served, or(too_long, hub.reaches(Stage::Stopped)))).await;
+    }
+
+    fn client(&self) -> SocketAddr {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client is where a proxy says, from now on.
+    fn turns_out_to_be(&self, client: SocketAddr) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        self.slot.move_to(client.ip());
     }
 
     /// Reads the header of the PROXY protocol, if there has to be one. Returns where the client is.
@@ -273,7 +287,7 @@ impl<H: Handler> Visit<H> {
         match or(proxy::client(&mut stream), timeout).await {
             Ok(client) => {
                 let client = client.unwrap_or(self.remote);
-                self.slot.move_to(client.ip());
+                self.turns_out_to_be(client);
                 Some((stream, client))
             }
             Err(error) => {
@@ -294,7 +308,7 @@ impl<H: Handler> Visit<H> {
         let answered = &AtomicBool::new(false);
         let answer = service_fn(|request| {
             let client = self.service.client(request.headers(), peer);
-            self.slot.move_to(client.ip());
+            self.turns_out_to_be(client);
             let caller = Caller { client, socket: self.remote };
             async move {
                 let answer = self.service.answer_to(request, caller).await;

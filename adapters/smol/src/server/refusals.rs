@@ -93,7 +93,7 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
         Refusal::NoConnectionUpgrade => {
             "a proxy in between has to pass Upgrade and Connection on (nginx: proxy_set_header)"
         }
-        Refusal::HttpVersion => {
+        Refusal::Http10 => {
             "a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
         }
         Refusal::NoPreflight => "clients of 1.x need Builder::protocol (wwr serve --protocol) any",
@@ -120,7 +120,7 @@ const fn is_of_operator(refusal: Refusal) -> bool {
         Refusal::TooManyConnections
             | Refusal::OriginNotAllowed
             | Refusal::NoConnectionUpgrade
-            | Refusal::HttpVersion
+            | Refusal::Http10
             | Refusal::HeadTooLong
             | Refusal::Evicted
             | Refusal::NoProxyHeader
