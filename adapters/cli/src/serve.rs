@@ -45,13 +45,16 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
     let announced = arguments.spoken.announcement().map_err(invalid)?;
+    let spoken = &arguments.spoken;
+    let announces =
+        spoken.protocol.announces() || spoken.path.iter().any(|(_, protocol)| protocol.announces());
     let mut limits = Limits::default();
     limits.max_message_size = match arguments.max_message_size {
-        Some(most) if most.get() < announced.message_buffer_size() => {
+        Some(most) if announces && most.get() < announced.message_buffer_size() => {
+            let buffer = announced.message_buffer_size();
             return Err(invalid(format!(
-                "--max-message-size {most} is less than the message buffer of {} bytes that clients \
-                 are told of; lower --message-buffer, too",
-                announced.message_buffer_size()
+                "--max-message-size {most} is less than the message buffer of {buffer} bytes that \
+                 clients are told of; raise it, or lower --message-buffer"
             )));
         }
         Some(most) => most.get(),

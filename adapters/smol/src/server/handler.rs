@@ -28,7 +28,8 @@ pub struct ConnectionOptions {
 /// order and one at a time, unless a higher concurrency is set. A handler that panics costs its own
 /// request (the client gets an internal error) and nothing else; a hook that panics is over.
 ///
-/// A handler whose client has gone runs on, for as long as the server's drain timeout. Handlers of
+/// A handler whose client has gone runs on, for as long as the server's drain timeout; its reply is
+/// dropped. Handlers of
 /// one connection run within its task: one that blocks its thread holds up whatever else runs there.
 ///
 /// ```
@@ -83,7 +84,8 @@ pub trait Handler: Send + Sync + 'static {
     /// may turn clients away, or answer ordinary requests. With `Ok`, what is no handshake gets the
     /// usual refusal.
     ///
-    /// The `Origin` of handshakes was checked before.
+    /// The `Origin` of handshakes was checked before, and that the head is one of HTTP (one `Host`, one
+    /// length). A handshake that is refused here leaves a line in the log at the level `debug`.
     fn before_upgrade(
         &self,
         request: &Parts,
