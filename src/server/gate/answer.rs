@@ -97,8 +97,9 @@ fn text(refusal: Refusal, head: &Head<'_>) -> String {
         // Letters of hosts only: nothing that a browser could take for anything but text.
         let authority = head.authority();
         let host = authority.as_ref().map_or("HOST:PORT", |authority| authority.as_str());
+        let what = if refusal == Refusal::NoWebSocket { "" } else { "This is a WebWire server. " };
         text.push_str(&format!(
-            "\nThis is a WebWire server. Connect to it with a WebWire client, for example:\n    \
+            "\n{what}Connect to it with a WebWire client, for example:\n    \
              wwr request ws://{host}/ echo hello\n"
         ));
     }
