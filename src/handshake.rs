@@ -24,10 +24,21 @@ const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_value(key: &[u8]) -> String {
+    String::from_utf8_lossy(&accept_bytes(key)).into_owned()
+}
+
+/// How many bytes a `Sec-WebSocket-Accept` has.
+pub(crate) const ACCEPT_LENGTH: usize = 28;
+
+/// The same without an allocation; always ASCII.
+pub(crate) fn accept_bytes(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(MAGIC);
-    STANDARD.encode(hash.digest().bytes())
+    let mut accept = [0; ACCEPT_LENGTH];
+    // 20 bytes are 28 in base64.
+    let _ = STANDARD.encode_slice(hash.digest().bytes(), &mut accept);
+    accept
 }
 
 /// The nonce of one handshake, as it is sent.

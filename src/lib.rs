@@ -23,6 +23,7 @@
 //!                                              └────────────────────────────────────┘
 //! ```
 //!
+//! * [`server::gate`] says what an HTTP request means: preflight, upgrade, or a refusal that helps.
 //! * [`server::Connection`] serves one socket: order, concurrency, replies, deferred closing.
 //! * [`session::Registry`] knows which connections hold which session, and keeps the limits.
 //! * [`client::Client`] keeps a client connected: preflight, requests and their one outcome,

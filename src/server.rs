@@ -1,10 +1,11 @@
-//! The server's side of the protocol: one [`Connection`] per socket.
+//! The server's side of the protocol: the [`gate`] in front, one [`Connection`] per socket.
 
 mod action;
 mod announcement;
 mod config;
 mod connection;
 mod error;
+pub mod gate;
 mod in_flight;
 mod peer;
 mod pings;

@@ -74,9 +74,9 @@ impl Protocol {
         }
     }
 
-    /// Whether each connection begins with accept-conf. That has to be decided before the peer has
-    /// said anything, so it does not depend on what is known of the peer.
-    pub(super) const fn announces(self) -> bool {
+    /// Whether each connection begins with accept-conf (protocol §4.5). That has to be decided before
+    /// the peer has said anything, so it does not depend on what is known of the peer.
+    pub const fn announces(self) -> bool {
         self.row().announces
     }
 

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use smol::future::or;
-use wwr_smol::server::{Builder, Collection, Limits, Origins, Server, ServerHandle};
+use wwr_smol::server::{
+    Builder, Collection, Limits, Origins, Server, ServerHandle, TrustedProxies,
+};
 use wwr_smol::{FileStore, StoreError};
 
 use crate::args::{
@@ -34,7 +36,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
                 io::Error::new(error.kind(), format!("{}: {error}", arguments.listen))
             })?;
         say_what_is_spoken(&arguments.spoken);
-        announce(server.local_addr());
+        announce(server.local_addrs());
         let handle = server.handle();
         or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await?;
         Ok(ExitCode::SUCCESS)
@@ -43,15 +45,32 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
     let announced = arguments.spoken.announcement().map_err(invalid)?;
+    let spoken = &arguments.spoken;
+    let announces =
+        spoken.protocol.announces() || spoken.path.iter().any(|(_, protocol)| protocol.announces());
     let mut limits = Limits::default();
     limits.max_message_size = match arguments.max_message_size {
+        Some(most) if announces && most.get() < announced.message_buffer_size() => {
+            let buffer = announced.message_buffer_size();
+            return Err(invalid(format!(
+                "--max-message-size {most} is less than the message buffer of {buffer} bytes that \
+                 clients are told of; raise it, or lower --message-buffer"
+            )));
+        }
         Some(most) => most.get(),
         None => limits.max_message_size.max(announced.message_buffer_size()),
     };
     let mut builder = Server::builder(Playground)
         .limits(limits)
         .concurrency(arguments.concurrency)
-        .origins(origins(&arguments.allow_origin));
+        .origins(origins(&arguments.allow_origin))
+        .trusted_proxies(TrustedProxies {
+            networks: arguments.trusted_proxy.clone(),
+            headers: arguments.proxy_header.into(),
+        });
+    if arguments.proxy_protocol {
+        builder = builder.proxy_protocol();
+    }
     builder = speaking(builder.announce(announced), &arguments.spoken)?;
     builder = match &arguments.sessions {
         SessionPlace::Memory => builder,
@@ -129,12 +148,13 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
     }
 }
 
-/// Says that clients can connect, and where.
-fn announce(address: SocketAddr) {
+/// Says that clients can connect, and where: one line for each address.
+fn announce(addresses: &[SocketAddr]) {
     let mut out = stdout().lock();
-    let said = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let mut lines = addresses.iter().map(|address| writeln!(out, "listening on http://{address}"));
+    let said = lines.try_for_each(|said| said).and_then(|()| out.flush());
     if let Err(error) = said {
-        tracing::warn!(%error, %address, "listening, but cannot say so on standard output");
+        tracing::warn!(%error, ?addresses, "listening, but cannot say so on standard output");
     }
 }
 

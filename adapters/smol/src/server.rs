@@ -8,19 +8,26 @@ mod handle;
 mod handler;
 mod http;
 mod hub;
+mod invalid;
 mod listener;
 mod origin;
-mod rarely;
+mod refusals;
 mod service;
 mod settings;
 mod task;
+mod throttle;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
 pub use connection::{Connection, ConnectionInfo, SessionError, SignalError};
 pub use handle::{Connections, ServerHandle};
 pub use handler::{ConnectionOptions, Handler, Response};
+pub use invalid::InvalidSettings;
 pub use listener::Server;
-pub use origin::Origins;
+pub use origin::parse_origin;
 pub use service::Service;
 pub use settings::{Collection, Limits};
+pub use wwr::server::gate::{
+    InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins, ProxyHeaders,
+    TrustedProxies,
+};

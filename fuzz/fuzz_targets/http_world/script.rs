@@ -73,6 +73,9 @@ enum Header<'a> {
     ContentLength(u32),
     Chunked,
     Expect,
+    Host(&'a [u8]),
+    Forwarded(&'a [u8]),
+    ForwardedFor(&'a [u8]),
     Other(&'a [u8], &'a [u8]),
 }
 
@@ -196,6 +199,9 @@ fn write_headers(headers: &[Header<'_>], bytes: &mut Vec<u8>) {
             }
             Header::Chunked => (b"Transfer-Encoding", b"chunked"),
             Header::Expect => (b"Expect", b"100-continue"),
+            Header::Host(value) => (b"Host", value),
+            Header::Forwarded(value) => (b"Forwarded", value),
+            Header::ForwardedFor(value) => (b"X-Forwarded-For", value),
             Header::Other(name, value) => (name, value),
         };
         bytes.extend([name, b": ", value, b"\r\n"].concat());

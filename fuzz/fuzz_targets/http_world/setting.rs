@@ -6,7 +6,9 @@ use std::sync::Arc;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use smol::Executor;
 use wwr::server::{Announcement, Protocol};
-use wwr_smol::server::{Limits, Origins, Server, Service};
+use wwr_smol::server::{
+    Limits, Origins, ProxyHeaders, Server, Service, TrustedProxies, parse_origin,
+};
 
 use super::app::{App, Keys};
 
@@ -33,9 +35,10 @@ impl Setting {
         if self.flag(5) { usize::from(self.reads) * 4 } else { usize::MAX }
     }
 
-    /// How long messages of clients may be.
+    /// How long messages of clients may be: no less than what is announced.
     pub(crate) fn max_message(&self) -> usize {
-        if self.flag(4) { usize::from(self.max_message) } else { 1 << 20 }
+        let announced = self.announced().message_buffer_size();
+        if self.flag(4) { announced + usize::from(self.max_message) } else { 1 << 20 }
     }
 
     fn announced(&self) -> Announcement {
@@ -52,6 +55,14 @@ impl Setting {
         }
     }
 
+    fn origins(&self) -> Origins {
+        match (self.flag(3), parse_origin("http://localhost")) {
+            (true, Ok(origin)) if self.flag(0) => Origins::List(vec![origin]),
+            (true, _) => Origins::Any,
+            (false, _) => Origins::SameHost,
+        }
+    }
+
     pub(crate) fn service(&self, executor: Arc<Executor<'static>>) -> Service<App> {
         let mut builder = Server::builder(App)
             .executor(executor)
@@ -61,7 +72,13 @@ impl Setting {
             .announce(self.announced())
             .limits(self.limits())
             .concurrency(NonZeroU16::MIN.saturating_add(u16::from(self.concurrency) % 4))
-            .origins(if self.flag(3) { Origins::Any } else { Origins::SameHost });
+            .origins(self.origins());
+        if self.flag(7) {
+            let proxies = ["10.0.0.1", "192.0.2.0/24"].map(|network| network.parse());
+            let networks = proxies.into_iter().flatten().collect();
+            let headers = ProxyHeaders::Either;
+            builder = builder.trusted_proxies(TrustedProxies { networks, headers });
+        }
         if let Some(most) = NonZeroUsize::new(usize::from(self.session_connections) % 3) {
             builder = builder.max_session_connections(most);
         }
@@ -74,6 +91,6 @@ impl Setting {
         if self.flag(2) {
             builder = builder.durable_sessions();
         }
-        builder.headless()
+        builder.headless().expect("the settings can work")
     }
 }

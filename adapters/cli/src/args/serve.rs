@@ -4,11 +4,13 @@ use core::num::{NonZeroU16, NonZeroUsize};
 use core::time::Duration;
 
 use clap::Args;
+use wwr_smol::server::Network;
 
 use super::LogArguments;
 use super::spoken::SpokenArguments;
 use super::value::{
-    AllowedOrigin, SessionPlace, allowed_origin, concurrency, positive_duration, positive_number,
+    AllowedOrigin, ProxyHeader, SessionPlace, allowed_origin, concurrency, positive_duration,
+    positive_number,
 };
 
 /// Serve a playground for trying clients out
@@ -45,6 +47,8 @@ Examples:
   wwr serve
   wwr serve --listen 127.0.0.1:0 --sessions ./sessions --collect-after 30days
   wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
+  wwr serve --trusted-proxy 127.0.0.1 --proxy-header x-forwarded-for
+  wwr serve --listen 0.0.0.0:7777 --trusted-proxy 10.0.0.0/8 --proxy-protocol
   wwr serve --protocol 1.4 --path /new=2.0 --read-timeout 30s --sub-protocol chat/1
   wwr serve --ping-after 5s --ping-timeout 5s
   wwr serve --log debug        (shows each request)
@@ -59,7 +63,7 @@ Exit codes:
   130  ended at once by a second signal, SIGINT
   143  ended at once by a second signal, SIGTERM")]
 pub(crate) struct ServeArguments {
-    /// Where to listen; port 0 lets the system choose one
+    /// Where to listen: a name stands for all its addresses; port 0 lets the system choose one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
     pub(crate) listen: String,
     /// Where sessions are kept: a directory, `memory` or `off` (no sessions at all)
@@ -83,9 +87,21 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "BYTES", value_parser = positive_number::<NonZeroUsize>)]
     pub(crate) max_message_size: Option<NonZeroUsize>,
     /// Whose pages may connect instead of those of the same host: an origin such as
-    /// https://example.com, or `any`; may be repeated
+    /// https://example.com, `null` for pages without an address, or `any`; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]
     pub(crate) allow_origin: Vec<AllowedOrigin>,
+    /// A proxy in front that is believed which client it speaks for, by the headers Forwarded or
+    /// X-Forwarded-For: its address, or a network such as 10.0.0.0/8; may be repeated
+    #[arg(long, value_name = "ADDRESS[/N]")]
+    pub(crate) trusted_proxy: Vec<Network>,
+    /// Which of the headers of trusted proxies counts; `either` believes none if both are there and
+    /// differ
+    #[arg(long, value_name = "HEADER", default_value = "either", requires = "trusted_proxy")]
+    pub(crate) proxy_header: ProxyHeader,
+    /// Trusted proxies begin with a header of the PROXY protocol, version 1 or 2, as balancers of TCP
+    /// send it (HAProxy: send-proxy)
+    #[arg(long, requires = "trusted_proxy")]
+    pub(crate) proxy_protocol: bool,
     /// How long a graceful shutdown waits for requests that run
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]

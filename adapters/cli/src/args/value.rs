@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use wwr::Encoding;
 use wwr::server::{Announcement, Pings, Protocol};
+use wwr_smol::server::{Origin, ProxyHeaders, parse_origin};
 
 use super::spoken::PingAfter;
 
@@ -120,21 +121,32 @@ impl From<&str> for SessionPlace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AllowedOrigin {
     Any,
-    Origin(String),
+    Origin(Origin),
 }
 
-/// `any`, or an origin as browsers write it.
-pub(crate) fn allowed_origin(text: &str) -> Result<AllowedOrigin, &'static str> {
-    if text == "any" {
-        return Ok(AllowedOrigin::Any);
+/// `any`, or an origin.
+pub(crate) fn allowed_origin(text: &str) -> Result<AllowedOrigin, String> {
+    match text.trim() {
+        "any" => Ok(AllowedOrigin::Any),
+        _ => parse_origin(text).map(AllowedOrigin::Origin).map_err(|error| error.to_string()),
     }
-    match text.split_once("://") {
-        Some((scheme, host))
-            if !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#']) =>
-        {
-            Ok(AllowedOrigin::Origin(text.into()))
+}
+
+/// The headers in which proxies name their clients.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ProxyHeader {
+    Either,
+    Forwarded,
+    XForwardedFor,
+}
+
+impl From<ProxyHeader> for ProxyHeaders {
+    fn from(header: ProxyHeader) -> Self {
+        match header {
+            ProxyHeader::Either => Self::Either,
+            ProxyHeader::Forwarded => Self::Forwarded,
+            ProxyHeader::XForwardedFor => Self::XForwardedFor,
         }
-        _ => Err("write it like https://example.com or https://example.com:8443, or any"),
     }
 }
 
@@ -238,10 +250,28 @@ mod tests {
     #[test]
     fn an_origin_has_a_scheme_and_no_path() {
         assert_eq!(allowed_origin("any"), Ok(AllowedOrigin::Any));
-        let origin = "https://example.com:8443";
-        assert_eq!(allowed_origin(origin), Ok(AllowedOrigin::Origin(origin.into())));
-        for text in ["", "example.com", "://example.com", "https://", "https://example.com/"] {
-            assert!(allowed_origin(text).is_err(), "{text}");
+        for (text, origin) in [
+            ("https://example.com:8443", "https://example.com:8443"),
+            ("HTTPS://Example.com:443/ ", "https://example.com"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("null", "null"),
+            ("file://", "file://"),
+        ] {
+            let origin = AllowedOrigin::Origin(origin.parse().unwrap());
+            assert_eq!(allowed_origin(text), Ok(origin), "{text}");
+        }
+        for (text, said) in [
+            ("", "missing"),
+            ("*", "allow any"),
+            ("https://*.example.com", "allow any"),
+            ("example.com", "begins with a scheme"),
+            ("://example.com", "begins with a scheme"),
+            ("https://", "needs a host"),
+            ("https://example.com/app", "leave out what follows"),
+            ("ws://example.com", "http or https"),
+        ] {
+            let error = allowed_origin(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
         }
     }
 }

@@ -101,7 +101,7 @@ fn no_connection_is_3() {
 
 #[test]
 fn a_lost_connection_is_3() {
-    let strict = Server::start(&["--max-message-size", "64"]);
+    let strict = Server::start(&["--protocol", "1.4", "--max-message-size", "64"]);
     let ran = strict.request(&["--json", "echo", &"x".repeat(100)]);
     assert_eq!((ran.code, &json(&ran.stdout)["error"]), (Some(3), &json!("connection-lost")));
 }
@@ -167,7 +167,7 @@ fn numbers_that_are_none_are_explained() {
 
 #[test]
 fn the_log_says_why_a_server_closed() {
-    let server = Server::start(&["--max-message-size", "100"]);
+    let server = Server::start(&["--protocol", "1.4", "--max-message-size", "100"]);
     let payload = "x".repeat(200);
     let ran = run(&["request", "--log", "debug", &server.url(), "echo", &payload]);
     assert_eq!((ran.code, ran.text()), (Some(3), ""), "{}", ran.stderr);

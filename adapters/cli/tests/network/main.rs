@@ -15,6 +15,7 @@ mod exit_codes;
 mod flood;
 #[cfg(unix)]
 mod full_disk;
+mod gate;
 #[cfg(unix)]
 mod guesses;
 #[cfg(unix)]

@@ -128,7 +128,7 @@ fn a_path_may_have_a_version_of_its_own() {
     for (path, status, body) in [
         ("/", 200, &b"{\"protocol-version\":\"1.4\"}\n"[..]),
         ("/newer", 200, b"{\"protocol-version\":\"1.5\",\"read-timeout\":2}\n"),
-        ("/new", 400, b"Bad Request\n"),
+        ("/new", 400, b"This server speaks WebWire 2.0 only"),
     ] {
         let mut hand = Hand::dial(address);
         let head = hand.preflight(path);

@@ -1,20 +1,20 @@
 //! Setting up a server.
 
-use std::collections::HashMap;
 use std::io;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smol::net::{AsyncToSocketAddrs, TcpListener};
+use smol::net::AsyncToSocketAddrs;
+use wwr::server::gate::{EndpointPath, Origins, TrustedProxies};
 use wwr::server::{Announcement, Config, Pings, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 
 use super::endpoint::Endpoints;
 use super::handler::Handler;
 use super::hub::Hub;
-use super::listener::Server;
-use super::origin::Origins;
+use super::invalid::InvalidSettings;
+use super::listener::{self, Server};
 use super::service::Service;
 use super::settings::{Collection, Limits};
 use crate::executor::{GlobalExecutor, Spawn};
@@ -25,13 +25,15 @@ use crate::store::{MemoryStore, SessionStore, SharedStore};
 pub struct Builder<H> {
     handler: H,
     machine: Config,
-    paths: HashMap<String, Protocol>,
+    paths: Vec<(String, Protocol)>,
     registry: RegistryConfig,
     sessions: bool,
     store: SharedStore,
     keys: Box<dyn KeyGenerator>,
     executor: Box<dyn Spawn>,
     origins: Origins,
+    proxies: TrustedProxies,
+    proxy_protocol: bool,
     limits: Limits,
     collection: Option<Collection>,
 }
@@ -41,13 +43,15 @@ impl<H: Handler> Builder<H> {
         Self {
             handler,
             machine: Config::default(),
-            paths: HashMap::new(),
+            paths: Vec::new(),
             registry: RegistryConfig::default(),
             sessions: true,
             store: SharedStore::new(MemoryStore::new()),
             keys: Box::new(RandomKeys),
             executor: Box::new(GlobalExecutor),
             origins: Origins::default(),
+            proxies: TrustedProxies::default(),
+            proxy_protocol: false,
             limits: Limits::default(),
             collection: None,
         }
@@ -61,13 +65,14 @@ impl<H: Handler> Builder<H> {
     }
 
     /// Which versions are spoken on a path instead, both in its preflight and on its WebSockets. The
-    /// path begins with a slash and is matched as a whole, as it is written in requests; a query
-    /// does not count. Of several calls for a path the last one counts, other paths add up.
+    /// path begins with a slash and is matched as a whole; a query does not count, and how letters are
+    /// escaped does not matter ([`EndpointPath`]). Of several calls for a path the last one counts,
+    /// other paths add up.
     ///
     /// Clients of 1.5 and 2.0 can be told a path, those of 1.4 only ever use `/` (protocol §4.3).
     #[must_use]
     pub fn protocol_at(mut self, path: impl Into<String>, protocol: Protocol) -> Self {
-        self.paths.insert(path.into(), protocol);
+        self.paths.push((path.into(), protocol));
         self
     }
 
@@ -158,10 +163,34 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// Whose pages may connect. Default: those of the same host.
+    /// Whose pages may connect. Default: those of the same host, with `http` or `https`.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
         self.origins = origins;
+        self
+    }
+
+    /// Which proxies are trusted to name their clients, in the headers `Forwarded` (RFC 7239) or
+    /// `X-Forwarded-For`. The address that they name counts for everything: the slots of
+    /// [`Limits::max_handshakes`], the memory of preflights, the log, and
+    /// [`ConnectionInfo::remote_addr`](super::ConnectionInfo::remote_addr). Default: none.
+    ///
+    /// List only addresses from which nobody else can connect: whoever can is believed to be any
+    /// client it likes.
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Sockets from [trusted proxies](Self::trusted_proxies) begin with a header of the PROXY protocol,
+    /// version 1 or 2, as balancers send it that know nothing of HTTP. Those that do not are closed. It
+    /// is no header for sockets from elsewhere. Default: it is not spoken.
+    ///
+    /// Only for servers with a listener of their own.
+    #[must_use]
+    pub fn proxy_protocol(mut self) -> Self {
+        self.proxy_protocol = true;
         self
     }
 
@@ -182,17 +211,32 @@ impl<H: Handler> Builder<H> {
     /// Binds a TCP address; port 0 lets the system choose. Clients can connect from now on, and are
     /// served once [`Server::run`] is called.
     ///
+    /// A name may stand for several addresses, as `localhost` does for one of IPv4 and one of IPv6:
+    /// the server listens on all of them, with port 0 on the same port if it is free everywhere. An
+    /// address of a family that the system does not have is left out, with a warning.
+    ///
     /// # Errors
     ///
-    /// If the address cannot be bound.
+    /// If an address cannot be bound: the error names it. [`InvalidSettings`], of the kind
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput).
     pub async fn listen(self, address: impl AsyncToSocketAddrs) -> io::Result<Server<H>> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Server::new(listener, address, self.headless()))
+        let proxy_protocol = self.proxy_protocol;
+        let service = self.build()?;
+        let listeners = listener::bind(address).await?;
+        Server::new(listeners, service, proxy_protocol)
     }
 
     /// A server without a listener, for mounting in an HTTP server of your own.
-    pub fn headless(self) -> Service<H> {
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSettings`].
+    pub fn headless(self) -> Result<Service<H>, InvalidSettings> {
+        self.build()
+    }
+
+    fn build(self) -> Result<Service<H>, InvalidSettings> {
+        let paths = self.check()?;
         let mut machine = self.machine;
         machine.sessions = match self.sessions {
             true => Sessions::Enabled(self.keys.format()),
@@ -209,17 +253,39 @@ impl<H: Handler> Builder<H> {
         if let Some(collection) = self.collection {
             hub.spawn(Hub::collect(Arc::downgrade(&hub), collection));
         }
-        let (most, announced) =
-            (self.limits.max_message_size, machine.announced.message_buffer_size());
-        if most < announced {
+        let endpoints = Endpoints::new(machine, paths);
+        Ok(Service::new(self.handler, hub, endpoints, self.origins, self.proxies, self.limits))
+    }
+
+    /// Checks the settings, and reads the paths.
+    fn check(&self) -> Result<Vec<(EndpointPath, Protocol)>, InvalidSettings> {
+        self.limits.check()?;
+        if self.collection.is_some_and(|collection| collection.every.is_zero()) {
+            let setting = "Collection::every";
+            let consequence = "sessions would be collected without a pause";
+            return Err(InvalidSettings::Zero { setting, consequence });
+        }
+        if self.proxy_protocol && self.proxies.networks.is_empty() {
+            return Err(InvalidSettings::NoTrustedProxies);
+        }
+        for network in self.proxies.networks.iter().filter(|network| network.is_everything()) {
             tracing::warn!(
-                most,
-                announced,
-                "clients may be disconnected for messages they may send"
+                %network,
+                "every address is a trusted proxy: clients can pass for any other; list the proxies"
             );
         }
-        let endpoints = Endpoints::new(machine, self.paths);
-        Service::new(self.handler, hub, endpoints, self.origins, self.limits)
+        let mut protocols = self.paths.iter().map(|(_, protocol)| *protocol);
+        let announces = protocols.any(Protocol::announces) || self.machine.protocol.announces();
+        let announced = self.machine.announced.message_buffer_size();
+        let max_message_size = self.limits.max_message_size;
+        if announces && max_message_size < announced {
+            return Err(InvalidSettings::MessageSize { max_message_size, announced });
+        }
+        let read = |(path, protocol): &(String, Protocol)| match EndpointPath::new(path) {
+            Ok(path) => Ok((path, *protocol)),
+            Err(error) => Err(InvalidSettings::Path { path: path.clone(), error }),
+        };
+        self.paths.iter().map(read).collect()
     }
 }
 

@@ -34,8 +34,11 @@ pub struct ConnectionInfo {
     /// The first 256 letters of the `User-Agent` header of the handshake; `None` if there was none or
     /// it was no text.
     pub user_agent: Option<String>,
-    /// Where the client connected from.
+    /// Where the client connected from. Behind [trusted proxies](super::Builder::trusted_proxies),
+    /// what they say of it; the port is 0 if they name none.
     pub remote_addr: SocketAddr,
+    /// Where the socket came from: the client, or a proxy.
+    pub socket_addr: SocketAddr,
 }
 
 /// Why a signal was not sent.

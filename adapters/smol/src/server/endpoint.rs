@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wwr::Instant;
 use wwr::preflight::Metadata;
+use wwr::server::gate::EndpointPath;
 use wwr::server::{Config, Observed, Preflights, Protocol};
 
 /// The paths of a server.
@@ -25,16 +26,16 @@ pub(super) struct Endpoint {
 
 impl Endpoints {
     /// The endpoints of a server with these settings, which speaks something else on some paths.
-    pub(super) fn new(machine: Config, paths: HashMap<String, Protocol>) -> Self {
-        let endpoint = |(path, protocol)| {
+    pub(super) fn new(machine: Config, paths: Vec<(EndpointPath, Protocol)>) -> Self {
+        let endpoint = |(path, protocol): (EndpointPath, _)| {
             let machine = Config { protocol, ..machine.clone() };
-            (path, Endpoint::new(machine))
+            (path.as_str().to_owned(), Endpoint::new(machine))
         };
         Self { paths: paths.into_iter().map(endpoint).collect(), otherwise: Endpoint::new(machine) }
     }
 
     pub(super) fn at(&self, path: &str) -> &Endpoint {
-        self.paths.get(path).unwrap_or(&self.otherwise)
+        self.paths.get(&*EndpointPath::normal(path)).unwrap_or(&self.otherwise)
     }
 }
 
@@ -81,7 +82,8 @@ mod tests {
     const NOW: Instant = Instant::EPOCH;
 
     fn endpoints() -> Endpoints {
-        let paths = [("/new".to_owned(), Protocol::V2_0), ("/old".to_owned(), Protocol::V1_4)];
+        let paths = [("/new", Protocol::V2_0), ("/old", Protocol::V1_4), ("/ü", Protocol::V1_5)];
+        let paths = paths.map(|(path, protocol)| (EndpointPath::new(path).unwrap(), protocol));
         Endpoints::new(Config::default(), paths.into())
     }
 
@@ -94,6 +96,8 @@ mod tests {
             ("/", Protocol::Any),
             ("/new/", Protocol::Any),
             ("/NEW", Protocol::Any),
+            ("/%6eew", Protocol::V2_0),
+            ("/%c3%bc", Protocol::V1_5),
         ] {
             assert_eq!(endpoints.at(path).machine().protocol, protocol, "{path}");
         }

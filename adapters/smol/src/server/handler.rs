@@ -5,11 +5,9 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderValue,
-};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use wwr::server::RequestError;
+use wwr::server::{RequestError, gate};
 use wwr::{Content, Payload};
 
 use super::connection::Connection;
@@ -30,7 +28,8 @@ pub struct ConnectionOptions {
 /// order and one at a time, unless a higher concurrency is set. A handler that panics costs its own
 /// request (the client gets an internal error) and nothing else; a hook that panics is over.
 ///
-/// A handler whose client has gone runs on, for as long as the server's drain timeout. Handlers of
+/// A handler whose client has gone runs on, for as long as the server's drain timeout; its reply is
+/// dropped. Handlers of
 /// one connection run within its task: one that blocks its thread holds up whatever else runs there.
 ///
 /// ```
@@ -85,7 +84,8 @@ pub trait Handler: Send + Sync + 'static {
     /// may turn clients away, or answer ordinary requests. With `Ok`, what is no handshake gets the
     /// usual refusal.
     ///
-    /// The `Origin` of handshakes was checked before.
+    /// The `Origin` of handshakes was checked before, and that the head is one of HTTP (one `Host`, one
+    /// length). A handshake that is refused here leaves a line in the log at the level `debug`.
     fn before_upgrade(
         &self,
         request: &Parts,
@@ -98,8 +98,10 @@ pub trait Handler: Send + Sync + 'static {
     /// default those that let pages of any origin send the preflight of protocol 1.4.
     fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         let _ = request;
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers
-            .insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(wwr::preflight::METHOD));
+        for (name, value) in gate::CORS {
+            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
     }
 }

@@ -19,8 +19,8 @@ use wwr::{Actions, Instant, SessionKey, UnixTime};
 
 use self::jobs::Job;
 use super::connection::{Connection, Input};
-use super::rarely::Rarely;
 use super::settings::Collection;
+use super::throttle::Throttle;
 
 use crate::clock::{Clock, sleep};
 use crate::executor::Spawn;
@@ -54,11 +54,9 @@ pub(super) struct Hub {
     emptied: Event,
     last_id: AtomicU64,
     /// Keys of clients that no session has.
-    pub(super) unknown_keys: Rarely,
+    pub(super) unknown_keys: Throttle,
     /// Failures of the store.
-    store_failures: Rarely,
-    /// Clients that found too many connections.
-    pub(super) turned_away: Rarely,
+    store_failures: Throttle,
 }
 
 /// Somebody who waits for a session to be destroyed.
@@ -117,9 +115,8 @@ impl Hub {
             advanced: Event::new(),
             emptied: Event::new(),
             last_id: AtomicU64::new(0),
-            unknown_keys: Rarely::default(),
-            store_failures: Rarely::default(),
-            turned_away: Rarely::default(),
+            unknown_keys: Throttle::default(),
+            store_failures: Throttle::default(),
         }
     }
 

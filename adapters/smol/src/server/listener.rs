@@ -1,30 +1,39 @@
 //! A server with a listener of its own.
 
-mod places;
+mod bind;
+mod proxy;
 mod reserve;
+mod slots;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use smol::future::{or, yield_now};
 use smol::net::{TcpListener, TcpStream};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
+use wwr::server::gate::Refusal;
 
 use super::builder::Builder;
 use super::handle::ServerHandle;
 use super::handler::Handler;
 use super::hub::Stage;
-use super::rarely::Rarely;
-use super::service::Service;
+use super::service::{Caller, Service};
+use super::throttle::Throttle;
 use crate::clock::sleep;
 use crate::keep_alive::keep_alive;
-use places::Places;
 use reserve::Supply;
+use slots::{Evicted, Slot, Slots};
+
+pub(super) use bind::bind;
 
 /// How long accepting rests after an error, such as having no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
@@ -43,7 +52,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(180);
 /// Longer than any connection waits, and short enough to be added to any time.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A WebWire server that listens on a TCP address.
+/// A WebWire server that listens on TCP addresses.
 ///
 /// ```
 /// use wwr::server::RequestError;
@@ -68,12 +77,16 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// # }).unwrap();
 /// ```
 pub struct Server<H> {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
+    /// Of all listeners, in the same order.
+    addresses: Vec<SocketAddr>,
+    /// The first of them.
     address: SocketAddr,
     service: Service<H>,
-    places: Places,
-    crowded: Rarely,
-    not_accepted: Rarely,
+    slots: Slots,
+    /// Whether sockets of trusted proxies begin with a header of the PROXY protocol.
+    proxy_protocol: bool,
+    not_accepted: Throttle,
 }
 
 impl<H: Handler> Server<H> {
@@ -82,19 +95,34 @@ impl<H: Handler> Server<H> {
         Builder::new(handler)
     }
 
-    pub(super) fn new(listener: TcpListener, address: SocketAddr, service: Service<H>) -> Self {
+    /// A server with at least one listener.
+    pub(super) fn new(
+        listeners: Vec<TcpListener>,
+        service: Service<H>,
+        proxy_protocol: bool,
+    ) -> io::Result<Self> {
+        let addresses: Vec<_> =
+            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let address = *addresses.first().ok_or(io::ErrorKind::InvalidInput)?;
         service.hub().listens_on(address);
-        if let Err(error) = widen(&listener) {
-            tracing::debug!(%error, "the queue of the listener stays as it is");
+        for listener in &listeners {
+            if let Err(error) = widen(listener) {
+                tracing::debug!(%error, "the queue of the listener stays as it is");
+            }
         }
-        let places = Places::new(service.limits().max_handshakes);
-        let (crowded, not_accepted) = (Rarely::default(), Rarely::default());
-        Self { listener, address, service, places, crowded, not_accepted }
+        let slots = Slots::new(service.limits().max_handshakes);
+        let not_accepted = Throttle::default();
+        Ok(Self { listeners, addresses, address, service, slots, proxy_protocol, not_accepted })
     }
 
-    /// The address the server listens on.
+    /// The address the server listens on; the first of them, if they are several.
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// All addresses the server listens on: several if it was given a name that stands for several.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What else can be done with the server, also while it runs.
@@ -110,27 +138,32 @@ impl<H: Handler> Server<H> {
     pub async fn run(self) -> io::Result<()> {
         let hub = self.service.hub().clone();
         let accept = async {
-            loop {
-                match self.listener.accept().await {
-                    Ok((stream, remote)) => {
-                        if let Some(stream) = self.make_room(stream).await {
-                            self.welcome(stream, remote);
-                        }
-                        // A crowd at the door must not keep those inside from being served.
-                        yield_now().await;
-                    }
-                    Err(error) if is_of_client(&error) => {
-                        // That client has gone already; the next one need not wait.
-                        yield_now().await;
-                    }
-                    Err(error) => {
-                        self.rest_after(&error).await;
-                    }
-                }
-            }
+            join_all(self.listeners.iter().map(|listener| self.accept(listener))).await;
         };
         or(accept, hub.reaches(Stage::Stopped)).await;
         Ok(())
+    }
+
+    /// Accepts for ever.
+    async fn accept(&self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, remote)) => {
+                    if let Some(stream) = self.make_room(stream).await {
+                        self.welcome(stream, remote);
+                    }
+                    // A crowd at the door must not keep those inside from being served.
+                    yield_now().await;
+                }
+                Err(error) if is_of_client(&error) => {
+                    // That client has gone already; the next one need not wait.
+                    yield_now().await;
+                }
+                Err(error) => {
+                    self.rest_after(&error).await;
+                }
+            }
+        }
     }
 
     /// Has others close if there are few descriptors left. The new socket is closed if there is none
@@ -158,32 +191,23 @@ impl<H: Handler> Server<H> {
         // If there are no file descriptors left, some of those of handshakes are given up, but not
         // of such as are over in a moment.
         sleep(SHORT_REST).await;
-        let freed = self.places.free_some();
+        let freed = self.slots.evict_some();
         sleep(if freed { SHORT_REST } else { REST }).await;
         freed
     }
 
     /// Serves HTTP on a new socket, in a task of its own.
     fn welcome(&self, stream: TcpStream, remote: SocketAddr) {
-        let (place, lost, full) = self.places.take(remote.ip());
-        if full && let Some(closed) = self.crowded.count(self.service.hub().clock.now()) {
-            tracing::warn!(%remote, closed, "too many handshakes at once");
-        }
+        let (slot, evicted) = self.slots.take(remote.ip());
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
         if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
             tracing::debug!(%remote, %error, "the system does not look after the connection");
         }
-        let service = self.service.clone();
-        self.service.hub().spawn(async move {
-            let lost = async {
-                // An error, as nothing is ever sent.
-                let _ = lost.await;
-                tracing::debug!(%remote, "another handshake came in place of this one");
-            };
-            or(lost, serve_http(service, stream, remote)).await;
-            drop(place);
-        });
+        let proxied = self.proxy_protocol && self.service.proxies().trust(remote.ip());
+        let (service, client) = (self.service.clone(), Mutex::new(remote));
+        let visit = Visit { service, remote, client, proxied, slot };
+        self.service.hub().spawn(visit.serve(stream, evicted));
     }
 }
 
@@ -205,30 +229,116 @@ fn is_of_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-async fn serve_http<H: Handler>(service: Service<H>, stream: TcpStream, remote: SocketAddr) {
-    let limits = service.limits();
-    let hub = service.hub();
-    let answer = service_fn(|request| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(service.answer(request, remote).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(SmolTimer::new())
-        .header_read_timeout(limits.header_timeout.min(LONGEST))
-        .max_buf_size(limits.max_header_size.max(8192))
-        .serve_connection(FuturesIo::new(stream), answer)
-        .with_upgrades();
-    let served = async {
-        if let Err(error) = connection.await {
-            tracing::debug!(%remote, %error, "HTTP ended");
+/// A socket on which HTTP is spoken.
+struct Visit<H> {
+    service: Service<H>,
+    /// Where the socket comes from.
+    remote: SocketAddr,
+    /// Where the client is, as far as that is known by now.
+    client: Mutex<SocketAddr>,
+    /// Whether it begins with a header of the PROXY protocol.
+    proxied: bool,
+    slot: Slot,
+}
+
+impl<H: Handler> Visit<H> {
+    /// Serves until a WebSocket is opened, or the socket is closed for one reason or another.
+    async fn serve(self, stream: TcpStream, evicted: Evicted) {
+        let hub = self.service.hub();
+        let evicted = async {
+            match evicted.await {
+                Ok(()) => {
+                    tracing::debug!(remote = %self.remote, "closed: few descriptors are left")
+                }
+                Err(_) => self.service.refuses(Refusal::Evicted, self.remote),
+            }
+        };
+        let too_long = async {
+            sleep(self.service.limits().handshake_timeout).await;
+            self.service.refuses(Refusal::HandshakeTimeout, self.client());
+        };
+        let served = async {
+            if let Some((stream, peer)) = self.begin(stream).await {
+                self.serve_http(stream, peer).await;
+            }
+        };
+        or(evicted, or(served, or(too_long, hub.reaches(Stage::Stopped)))).await;
+    }
+
+    fn client(&self) -> SocketAddr {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client is where a proxy says, from now on.
+    fn turns_out_to_be(&self, client: SocketAddr) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        self.slot.move_to(client.ip());
+    }
+
+    /// Reads the header of the PROXY protocol, if there has to be one. Returns where the client is.
+    async fn begin(&self, mut stream: TcpStream) -> Option<(TcpStream, SocketAddr)> {
+        if !self.proxied {
+            return Some((stream, self.remote));
         }
-    };
-    let timeout = sleep(limits.handshake_timeout);
-    or(served, or(timeout, hub.reaches(Stage::Stopped))).await;
+        let timeout = async {
+            sleep(self.service.limits().header_timeout).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        match or(proxy::client(&mut stream), timeout).await {
+            Ok(client) => {
+                let client = client.unwrap_or(self.remote);
+                self.turns_out_to_be(client);
+                Some((stream, client))
+            }
+            Err(error) => {
+                match error.kind() {
+                    io::ErrorKind::InvalidData | io::ErrorKind::TimedOut => {
+                        self.service.refuses(Refusal::NoProxyHeader, self.remote);
+                    }
+                    // A proxy that looks whether the server is there.
+                    _ => tracing::debug!(remote = %self.remote, %error, "ended before HTTP"),
+                }
+                None
+            }
+        }
+    }
+
+    async fn serve_http(&self, stream: TcpStream, peer: SocketAddr) {
+        let limits = self.service.limits();
+        let answered = &AtomicBool::new(false);
+        let answer = service_fn(|request| {
+            let client = self.service.client(request.headers(), peer);
+            self.turns_out_to_be(client);
+            let caller = Caller { client, socket: self.remote };
+            async move {
+                let answer = self.service.answer_to(request, caller).await;
+                answered.store(true, Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(SmolTimer::new())
+            .header_read_timeout(limits.header_timeout.min(LONGEST))
+            .max_buf_size(limits.max_header_size)
+            // A client may have said all it has to say: it is answered all the same.
+            .half_close(true)
+            .serve_connection(FuturesIo::new(stream), answer)
+            .with_upgrades();
+        let Err(error) = connection.await else { return };
+        if error.is_parse_too_large() {
+            self.service.refuses(Refusal::HeadTooLong, peer);
+        } else if error.is_parse() {
+            self.service.refuses(Refusal::NoHttp, peer);
+        } else if error.is_timeout() && !answered.load(Ordering::Relaxed) {
+            self.service.refuses(Refusal::HeadTimeout, peer);
+        } else {
+            tracing::debug!(remote = %peer, %error, "HTTP ended");
+        }
+    }
 }
 
 impl<H> fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }

@@ -1,92 +1,70 @@
-//! Which pages may open connections.
+//! Origins as people write them.
 
-use hyper::header::{HOST, HeaderMap, ORIGIN};
+use url::Url;
+use wwr::server::gate::{InvalidOrigin, Origin};
 
-/// Whose pages may open WebSockets. Browsers send the `Origin` of the page with the handshake;
-/// programs send none and are always let in.
+/// Reads an origin as people write it, for [`Origins::List`](super::Origins::List): as the core does
+/// ([`Origin`]), but names need not be in ASCII, and addresses may be written in any of the ways that
+/// browsers take.
 ///
-/// Without such a check, any page a user visits could connect to the server in the user's name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origins {
-    /// Pages of the host (and port) that the connection is made to.
-    #[default]
-    SameHost,
-    /// Pages of these origins, written as browsers do: `https://example.com`, with the port if it
-    /// is not that of the scheme.
-    List(Vec<String>),
-    /// All pages.
-    Any,
-}
-
-impl Origins {
-    /// Whether a request with these headers may open a WebSocket.
-    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(ORIGIN) else { return true };
-        let Ok(origin) = origin.to_str() else { return matches!(self, Self::Any) };
-        match self {
-            Self::Any => true,
-            Self::List(origins) => origins.iter().any(|one| one.eq_ignore_ascii_case(origin)),
-            Self::SameHost => {
-                let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-                host.is_some_and(|host| is_of_host(origin, host))
+/// ```
+/// use wwr_smol::server::{InvalidOrigin, Origins, parse_origin};
+///
+/// let origins = Origins::List(vec![parse_origin("https://B\u{fc}cher.example/")?]);
+/// assert_eq!(origins, Origins::List(vec!["https://xn--bcher-kva.example".parse()?]));
+/// # Ok::<(), InvalidOrigin>(())
+/// ```
+///
+/// # Errors
+///
+/// [`InvalidOrigin`], if no page could have that origin.
+pub fn parse_origin(text: &str) -> Result<Origin, InvalidOrigin> {
+    text.parse().or_else(|error| match error {
+        InvalidOrigin::NotAscii | InvalidOrigin::Host => {
+            // The form of a URL is already known to be right; what is left is the host.
+            let url = Url::parse(text.trim()).map_err(|_| InvalidOrigin::Host)?;
+            match url.origin() {
+                origin @ url::Origin::Tuple(..) => origin.ascii_serialization().parse(),
+                url::Origin::Opaque(_) => Err(error),
             }
         }
-    }
-}
-
-/// Whether an origin such as `https://example.com:8443` belongs to the host of a `Host` header.
-/// A port that is left out is that of the origin's scheme.
-fn is_of_host(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let default_port = match scheme {
-        "http" | "ws" => ":80",
-        "https" | "wss" => ":443",
-        _ => "",
-    };
-    let bare = |text: &str| text.strip_suffix(default_port).unwrap_or(text).to_ascii_lowercase();
-    bare(authority) == bare(host)
+        other => Err(other),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(origin: Option<&str>, host: Option<&str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [(ORIGIN, origin), (HOST, host)] {
-            if let Some(value) = value {
-                headers.insert(name, value.parse().unwrap());
-            }
-        }
-        headers
-    }
-
     #[test]
-    fn same_host_compares_host_and_port() {
-        for (origin, host, allowed) in [
-            (None, Some("example.com"), true),
-            (Some("http://example.com"), Some("example.com"), true),
-            (Some("http://EXAMPLE.com"), Some("example.COM"), true),
-            (Some("http://example.com:80"), Some("example.com"), true),
-            (Some("https://example.com"), Some("example.com:443"), true),
-            (Some("http://example.com:8080"), Some("example.com:8080"), true),
-            (Some("http://example.com:8080"), Some("example.com"), false),
-            (Some("http://evil.com"), Some("example.com"), false),
-            (Some("http://example.com.evil.com"), Some("example.com"), false),
-            (Some("null"), Some("example.com"), false),
-            (Some("http://example.com"), None, false),
+    fn hosts_are_brought_into_the_form_in_which_browsers_send_them() {
+        for (text, origin) in [
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            (" HTTPS://BÜCHER.example:443/ ", "https://xn--bcher-kva.example"),
+            ("http://ex%41mple.com:8080", "http://example.com:8080"),
+            ("http://127.1:3000", "http://127.0.0.1:3000"),
+            ("http://0x7f000001", "http://127.0.0.1"),
+            ("https://例え.テスト", "https://xn--r8jz45g.xn--zckzah"),
+            ("https://example.com", "https://example.com"),
+            ("app://local", "app://local"),
+            ("null", "null"),
         ] {
-            let headers = headers(origin, host);
-            assert_eq!(Origins::SameHost.allow(&headers), allowed, "{origin:?} {host:?}");
+            assert_eq!(
+                parse_origin(text).map(|origin| origin.to_string()),
+                Ok(origin.into()),
+                "{text}"
+            );
         }
-    }
-
-    #[test]
-    fn a_list_names_whole_origins() {
-        let list = Origins::List(vec!["https://app.example.com".into()]);
-        assert!(list.allow(&headers(Some("https://app.example.com"), Some("api.example.com"))));
-        assert!(!list.allow(&headers(Some("http://app.example.com"), Some("app.example.com"))));
-        assert!(list.allow(&headers(None, None)));
-        assert!(Origins::Any.allow(&headers(Some("null"), None)));
+        for (text, error) in [
+            ("https://bü cher.example", InvalidOrigin::Host),
+            ("http://1.2.3.4.5", InvalidOrigin::Host),
+            ("https://", InvalidOrigin::Host),
+            ("app://bücher", InvalidOrigin::NotAscii),
+            ("https://bücher.example/a", InvalidOrigin::Path),
+            ("https://*.bücher.example", InvalidOrigin::Wildcard),
+            ("bücher.example", InvalidOrigin::Scheme),
+        ] {
+            assert_eq!(parse_origin(text), Err(error), "{text}");
+        }
     }
 }

@@ -8,23 +8,25 @@ use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_util::FutureExt;
-use hyper::body::Incoming;
-use hyper::header::{HeaderValue, USER_AGENT};
+use hyper::header::{HeaderMap, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
 use wwr::Actions;
+use wwr::server::gate::{
+    self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
+};
 use wwr::server::{self, Config, Observed};
 
 use super::connection::{Connection, ConnectionInfo, Reads};
 use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
-use super::http::{self, Route};
+use super::http;
 use super::hub::{Arrival, Hub};
-use super::origin::Origins;
+use super::refusals::Refusals;
 use super::settings::Limits;
 use super::task::{Opened, Patience, Task};
 use crate::socket::Socket;
@@ -68,7 +70,18 @@ struct Inner<H> {
     hub: Arc<Hub>,
     endpoints: Endpoints,
     origins: Origins,
+    proxies: TrustedProxies,
+    refusals: Refusals,
     limits: Limits,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    /// The address of the client, as far as trusted proxies tell.
+    pub(super) client: SocketAddr,
+    /// The address that the socket itself came from.
+    pub(super) socket: SocketAddr,
 }
 
 /// What was agreed on with a client that opens a WebSocket.
@@ -84,10 +97,12 @@ impl<H: Handler> Service<H> {
         hub: Arc<Hub>,
         endpoints: Endpoints,
         origins: Origins,
+        proxies: TrustedProxies,
         limits: Limits,
     ) -> Self {
-        let handler = Arc::new(handler);
-        Self { inner: Arc::new(Inner { handler, hub, endpoints, origins, limits }) }
+        let (handler, refusals) = (Arc::new(handler), Refusals::new());
+        let inner = Inner { handler, hub, endpoints, origins, proxies, refusals, limits };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What else can be done with the server.
@@ -103,44 +118,92 @@ impl<H: Handler> Service<H> {
         &self.inner.limits
     }
 
-    /// Answers a request; if it opens a WebSocket, serves that in a task of its own.
+    pub(super) fn proxies(&self) -> &TrustedProxies {
+        &self.inner.proxies
+    }
+
+    /// A socket is refused, or a request of which nothing is known.
+    pub(super) fn refuses(&self, refusal: Refusal, remote: SocketAddr) {
+        self.inner.refusals.socket(self.inner.hub.clock.now(), refusal, remote);
+    }
+
+    /// Answers a request; if it opens a WebSocket, serves that in a task of its own. A body is not
+    /// read.
     ///
-    /// `remote` is the address of the client. It is shown to the application, and a WebSocket is
-    /// told to be that of a 1.x client by the preflight that came from there moments ago (protocol
-    /// §7.2). Behind a proxy, pass the client's own address, which trusted proxies name in a header;
-    /// otherwise clients of different versions may be taken for each other. Its port does not
-    /// matter.
-    pub async fn answer(&self, mut request: Request<Incoming>, remote: SocketAddr) -> Response {
+    /// `remote` is the address that the socket of the request came from. If that is one of the
+    /// [trusted proxies](super::Builder::trusted_proxies), their headers tell the address of the
+    /// client; otherwise it is the client's own. The address of the client is shown to the
+    /// application, and a WebSocket is told to be that of a 1.x client by the preflight that came from
+    /// there moments ago (protocol §7.2), so that clients of different versions may be taken for each
+    /// other where one address stands for many. Its port does not matter.
+    pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response {
+        let client = self.client(request.headers(), remote);
+        self.answer_to(request, Caller { client, socket: remote }).await
+    }
+
+    /// The address of the client whose request came from `peer`.
+    pub(super) fn client(&self, headers: &HeaderMap, peer: SocketAddr) -> SocketAddr {
+        let Client { address, doubt } = self.inner.proxies.client(peer, http::headers(headers));
+        if let Some(doubt) = doubt {
+            self.inner.refusals.doubt(self.inner.hub.clock.now(), doubt, peer);
+        }
+        address
+    }
+
+    pub(super) async fn answer_to<B>(&self, mut request: Request<B>, caller: Caller) -> Response {
         let upgrade = hyper::upgrade::on(&mut request);
-        let (parts, _body) = request.into_parts();
-        let refusing = self.inner.hub.is_draining().then_some("Server shutting down\n");
-        let endpoint = self.inner.endpoints.at(parts.uri.path());
-        match http::route(&parts, endpoint.metadata(), &self.inner.origins, refusing) {
-            Route::Answer(answer) => answer,
-            Route::Preflight(metadata) => {
-                endpoint.asked(self.inner.hub.clock.now(), remote);
-                http::metadata(&metadata)
+        let parts = request.into_parts().0;
+        let target = http::target(&parts.uri);
+        let head = http::head(&parts, &target);
+        let endpoint = self.inner.endpoints.at(head.path());
+        let terms = Terms {
+            metadata: endpoint.metadata(),
+            origins: &self.inner.origins,
+            shutting_down: self.inner.hub.is_draining(),
+        };
+        let refuse = |refusal: Refusal| {
+            let now = self.inner.hub.clock.now();
+            self.inner.refusals.request(now, refusal, caller.client, &parts.headers);
+            http::response(Answer::refusal(refusal, &head, &terms))
+        };
+        match gate::decide(&head, &terms) {
+            Decision::Refuse(refusal) => refuse(refusal),
+            Decision::Preflight(metadata) => {
+                endpoint.asked(self.inner.hub.clock.now(), caller.client);
+                http::response(Answer::preflight(&metadata))
             }
-            Route::Options => self.options(&parts),
-            Route::Other { upgrade: handshake } => {
+            Decision::Options => self.options(&parts),
+            Decision::Ask { upgrade: handshake } => {
                 let asked = async { self.inner.handler.before_upgrade(&parts).await };
                 match (AssertUnwindSafe(asked).catch_unwind().await, handshake) {
                     (Err(_), _) => {
                         tracing::error!("the handler for \"before_upgrade\" panicked");
                         http::empty(StatusCode::INTERNAL_SERVER_ERROR)
                     }
-                    (Ok(Err(answer)), _) => *answer,
-                    (Ok(Ok(_)), Err(refusal)) => *refusal,
-                    (Ok(Ok(options)), Ok(accept)) => {
-                        self.open(upgrade, accept, endpoint, options, &parts, remote)
+                    (Ok(Err(answer)), handshake) => {
+                        if handshake.is_ok() {
+                            let now = self.inner.hub.clock.now();
+                            let refusal = Refusal::ByApplication;
+                            self.inner.refusals.request(
+                                now,
+                                refusal,
+                                caller.client,
+                                &parts.headers,
+                            );
+                        }
+                        *answer
                     }
+                    (Ok(Ok(_)), Err(refusal)) => refuse(refusal),
+                    (Ok(Ok(options)), Ok(accept)) => self
+                        .open(upgrade, &accept, endpoint, options, &parts, caller)
+                        .unwrap_or_else(refuse),
                 }
             }
         }
     }
 
     fn options(&self, parts: &Parts) -> Response {
-        let mut answer = http::empty(StatusCode::OK);
+        let mut answer = http::response(Answer::options());
         let headers = answer.headers_mut();
         let asked = AssertUnwindSafe(|| self.inner.handler.options(parts, headers));
         if std::panic::catch_unwind(asked).is_err() {
@@ -154,23 +217,24 @@ impl<H: Handler> Service<H> {
     fn open(
         &self,
         upgrade: OnUpgrade,
-        accept: HeaderValue,
+        accept: &Accept,
         endpoint: &Endpoint,
         options: ConnectionOptions,
         parts: &Parts,
-        remote: SocketAddr,
-    ) -> Response {
-        let Some(arrival) = self.inner.hub.admit(self.inner.limits.max_connections) else {
-            if let Some(refused) = self.inner.hub.turned_away.count(self.inner.hub.clock.now()) {
-                tracing::warn!(%remote, refused, "too many connections");
-            }
-            return http::text(StatusCode::SERVICE_UNAVAILABLE, "Too many connections\n");
-        };
+        caller: Caller,
+    ) -> Result<Response, Refusal> {
+        let arrival = self
+            .inner
+            .hub
+            .admit(self.inner.limits.max_connections)
+            .ok_or(Refusal::TooManyConnections)?;
+        let remote = caller.client;
         let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let info = ConnectionInfo {
             connected_at: SystemTime::now(),
             user_agent: user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
             remote_addr: remote,
+            socket_addr: caller.socket,
         };
         let mut machine = endpoint.machine().clone();
         machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
@@ -184,7 +248,7 @@ impl<H: Handler> Service<H> {
                 Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
             }
         });
-        http::switching(accept)
+        Ok(http::response(Answer::switching(accept)))
     }
 }
 

@@ -129,7 +129,7 @@ impl Scene {
         let handler = Waiting { executor: executor.clone(), released, begun, connected };
         let concurrency = (TOGETHER as u16).try_into().unwrap();
         let builder = Server::builder(handler).concurrency(concurrency);
-        let service = builder.executor(executor).headless();
+        let service = builder.executor(executor).headless().unwrap();
         let writes = Arc::new(AtomicUsize::new(0));
         let mut peer =
             mount_wrapped(&service, &threads, |stream| Counting { stream, writes: writes.clone() });

@@ -105,18 +105,18 @@ fn who_breaks_the_rules_is_told_and_disconnected_and_others_live_on() {
 
 #[test]
 fn a_message_that_is_too_large_is_refused_by_its_length() {
-    let limits = Limits { max_message_size: 1000, ..Limits::default() };
+    let limits = Limits { max_message_size: 8192, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut bystander = Peer::connect(fixture.address());
 
     let mut peer = Peer::connect(fixture.address());
-    let largest = request(UTF8, 1, "echo", &[b'x'; 1000 - 14]);
-    assert_eq!(largest.len(), 1000);
+    let largest = request(UTF8, 1, "echo", &[b'x'; 8192 - 14]);
+    assert_eq!(largest.len(), 8192);
     peer.send(&largest);
-    assert_eq!(peer.message(), reply(UTF8, 1, &[b'x'; 1000 - 14]));
+    assert_eq!(peer.message(), reply(UTF8, 1, &[b'x'; 8192 - 14]));
 
     // Only the head of the frame is sent: the answer cannot depend on the rest.
-    for length in [1001, 1 << 40, u64::MAX >> 1, u64::MAX] {
+    for length in [8193, 1 << 40, u64::MAX >> 1, u64::MAX] {
         let mut peer = Peer::connect(fixture.address());
         let head = [&[BINARY, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
         peer.write(&head);
@@ -127,8 +127,8 @@ fn a_message_that_is_too_large_is_refused_by_its_length() {
 
     // The sum of fragments counts.
     let mut peer = Peer::connect(fixture.address());
-    peer.write(&frame(0x02, &[0; 600]));
-    peer.write(&frame(0x00, &[0; 401]));
+    peer.write(&frame(0x02, &[0; 5000]));
+    peer.write(&frame(0x00, &[0; 3193]));
     let close = peer.frame().unwrap();
     assert_eq!((close.first, code_of(&close)), (CLOSE, 1009));
     peer.closed();
@@ -149,7 +149,7 @@ fn by_default_a_message_has_at_most_one_mebibyte() {
 
 #[test]
 fn who_goes_on_sending_a_message_that_was_refused_still_learns_why() {
-    let limits = Limits { max_message_size: 1000, ..Limits::default() };
+    let limits = Limits { max_message_size: 8192, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "echo", "before"));

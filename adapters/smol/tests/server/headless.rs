@@ -61,7 +61,7 @@ where
 fn a_service_shares_an_http_server_with_other_routes() {
     let threads = Threads::start(1);
     let (app, events, _gates) = App::new();
-    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless().unwrap();
     assert_eq!(service.handle().local_addr(), None);
 
     let mut peer = mount(&service, &threads);
@@ -86,7 +86,7 @@ fn a_service_shares_an_http_server_with_other_routes() {
 fn what_was_read_beyond_the_handshake_is_not_lost() {
     let threads = Threads::start(1);
     let (app, _events, _gates) = App::new();
-    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless().unwrap();
     let mut peer = mount(&service, &threads);
     let mut early = handshake("/", "").into_bytes();
     early.extend(frame(peer::BINARY, &ask(1, "echo", "early")));
@@ -104,7 +104,7 @@ fn what_was_read_beyond_the_handshake_is_not_lost() {
 fn large_messages_pass_through_other_streams_both_ways() {
     let threads = Threads::start(1);
     let (app, _events, _gates) = App::new();
-    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless().unwrap();
     let mut peer = mount(&service, &threads);
     peer.preflight("/");
     peer.upgrade("/", "");
@@ -116,7 +116,7 @@ fn large_messages_pass_through_other_streams_both_ways() {
 fn a_headless_server_shuts_down_as_well() {
     let threads = Threads::start(1);
     let (app, _events, gates) = App::new();
-    let service = Server::builder(app).executor(threads.executor.clone()).headless();
+    let service = Server::builder(app).executor(threads.executor.clone()).headless().unwrap();
     let mut peer = mount(&service, &threads);
     peer.upgrade("/", "");
     peer.send(&ask(1, "wait", "gate"));

@@ -44,7 +44,7 @@ fn the_preflight_is_answered_as_clients_of_the_field_ask_for_it() {
 fn the_method_of_the_preflight_is_in_upper_case() {
     let fixture = Fixture::new();
     let mut peer = Peer::dial(fixture.address());
-    assert_eq!(peer.http("webwire / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 400);
+    assert_eq!(peer.http("webwire / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
 }
 
 #[test]
@@ -61,26 +61,53 @@ fn browsers_may_send_the_preflight_from_anywhere() {
 }
 
 #[test]
-fn what_is_no_handshake_is_refused() {
+fn what_is_no_handshake_is_told_what_one_is() {
     let fixture = Fixture::new();
-    for (request, status) in [
-        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
-        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab".to_owned(), 400),
-        (handshake("/", "").replacen("GET", "PUT", 1), 405),
-        (handshake("/", "").replace("Version: 13", "Version: 8"), 400),
-        (handshake("/", "").replace("Sec-WebSocket-Version: 13\r\n", ""), 400),
-        (handshake("/", "").replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400),
-        (handshake("/", "").replace("Upgrade: websocket", "Upgrade: h2c"), 400),
-        (handshake("/", "").replace("Connection: Upgrade", "Connection: close"), 400),
-        (handshake("/", "").replace("HTTP/1.1", "HTTP/1.0"), 400),
+    for (request, status, reason) in [
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 426, "This is a WebWire server"),
+        (handshake("/", "").replace("Version: 13", "Version: 8"), 426, "is not 13"),
+        (handshake("/", "").replace("Version: 13", "Version: 8, 13"), 426, "is not 13"),
+        (handshake("/", "").replace("Version: 13", "Version: 013"), 426, "is not 13"),
+        (handshake("/", "").replace("Sec-WebSocket-Version: 13\r\n", ""), 426, "is not 13"),
+        (handshake("/", "").replace("Upgrade: websocket", "Upgrade: h2c"), 426, "WebWire server"),
+        (handshake("/", "").replace("Connection: Upgrade", "Connection: close"), 426, "Connection"),
+        (handshake("/", "").replace("HTTP/1.1", "HTTP/1.0"), 426, "HTTP/1.0"),
+        (handshake("/", "").replacen("GET", "PUT", 1), 405, "Method not allowed"),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 405, "Method not allowed"),
+        ("BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 405, "Method not allowed"),
+        ("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n".to_owned(), 405, "Method not allowed"),
+        ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab".to_owned(), 400, "a body"),
     ] {
         let answer = Peer::dial(fixture.address()).http(&request);
         assert_eq!(answer.status, status, "{request}");
         assert_eq!(answer.header("sec-websocket-version"), Some("13"), "{request}");
-        let body = if status == 400 { "Bad Request\n" } else { "Method Not Allowed\n" };
-        assert_eq!(answer.body(), body, "{request}");
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+        let upgrade = (status == 426).then_some("websocket");
+        assert_eq!(answer.header("upgrade"), upgrade, "{request}");
+        if status == 426 {
+            let connection = answer.header("connection").unwrap_or_default();
+            assert!(connection.split(", ").any(|token| token == "Upgrade"), "{request}{answer:?}");
+        }
+        let allow = (status == 405).then_some("GET, OPTIONS, WEBWIRE");
+        assert_eq!(answer.header("allow"), allow, "{request}");
+        let (first, rest) = answer.body().split_once('\n').unwrap();
+        assert!(first.contains(reason), "{first}");
+        assert!(rest.contains("wwr request ws://"), "{rest}");
     }
+    let answer = Peer::dial(fixture.address()).http("GET / HTTP/1.1\r\nHost: example:7\r\n\r\n");
+    assert!(answer.body().contains("wwr request ws://example:7/ "), "{}", answer.body());
     Peer::connect(fixture.address()).is_served();
+}
+
+#[test]
+fn a_server_without_preflight_does_not_allow_it() {
+    let fixture = Fixture::with(|builder| builder.protocol(wwr::server::Protocol::V2_0));
+    let mut peer = Peer::dial(fixture.address());
+    let answer = peer.http("WEBWIRE / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!((answer.status, answer.header("sec-websocket-version")), (400, Some("13")));
+    assert!(answer.body().starts_with("This server speaks WebWire 2.0 only"), "{}", answer.body());
+    let answer = peer.http("POST / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, OPTIONS")));
 }
 
 #[test]
@@ -89,7 +116,7 @@ fn a_refused_head_has_no_body() {
     let mut peer = Peer::dial(fixture.address());
     peer.write(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let rest = String::from_utf8(peer.rest()).unwrap().to_ascii_lowercase();
-    assert!(rest.starts_with("http/1.1 400 "), "{rest}");
+    assert!(rest.starts_with("http/1.1 426 "), "{rest}");
     assert!(rest.contains("\r\nsec-websocket-version: 13\r\n"), "{rest}");
     assert!(rest.ends_with("\r\n\r\n"), "{rest}");
 }
@@ -193,7 +220,7 @@ fn an_application_answers_ordinary_requests_and_turns_clients_away() {
     assert_eq!(server.handle.connection_count(), 0);
 
     let answer = Peer::dial(server.address).http("GET /other HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(answer.status, 400, "the usual refusal for what the application leaves alone");
+    assert_eq!(answer.status, 426, "the usual refusal for what the application leaves alone");
     let answer = peer.http("WEBWIRE /private HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(answer.status, 200, "the preflight is not the application's");
     let mut open = Peer::dial(server.address);

@@ -1,18 +1,12 @@
 //! What clients may cost before they have a WebSocket.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::http::request::Parts;
-use smol::Executor;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, ConnectionOptions, Handler, Limits, Response, Server};
 
-use crate::support::app::App;
 use crate::support::peer::{Peer, handshake};
 #[cfg(target_os = "linux")]
 use crate::support::until;
@@ -117,7 +111,7 @@ fn the_oldest_of_too_many_sockets_is_closed() {
 }
 
 #[test]
-fn places_of_those_who_have_a_websocket_or_are_gone_are_free_again() {
+fn slots_are_free_again_once_there_is_a_websocket_or_the_client_is_gone() {
     // One stays, one comes, and one may not have quite left.
     let fixture = with(Limits { max_handshakes: 3, ..Limits::default() });
     let mut patient = Peer::dial(fixture.address());
@@ -126,12 +120,6 @@ fn places_of_those_who_have_a_websocket_or_are_gone_are_free_again() {
         Peer::connect(fixture.address()).is_served();
     }
     assert_eq!(patient.preflight("/").status, 200);
-}
-
-#[test]
-fn a_server_without_room_for_handshakes_closes_sockets_at_once() {
-    let fixture = with(Limits { max_handshakes: 0, ..Limits::default() });
-    assert!(Peer::dial(fixture.address()).rest().is_empty());
 }
 
 #[test]
@@ -158,65 +146,6 @@ fn limits_beyond_all_measure_are_no_limits() {
     assert_eq!(peer.message().len(), 9 + 20_000_000);
     connection.close();
     peer.closed_with(1000);
-}
-
-#[test]
-fn a_server_that_lets_nobody_in_still_answers_the_preflight() {
-    let fixture = with(Limits { max_connections: 0, ..Limits::default() });
-    let mut peer = Peer::dial(fixture.address());
-    assert_eq!(peer.http("WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
-    assert_eq!(peer.http(&handshake("/", "")).status, 503);
-}
-
-/// Counts the warnings about refused handshakes on a thread.
-#[derive(Default)]
-struct Warnings(AtomicU64);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, about: &Metadata<'_>) -> bool {
-        *about.level() == Level::WARN && about.target() == "wwr_smol::server::service"
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-#[test]
-fn clients_that_find_no_room_do_not_fill_the_log() {
-    let executor = Arc::new(Executor::new());
-    let limits = Limits { max_connections: 0, ..Limits::default() };
-    let builder = Server::builder(App::new().0).limits(limits).executor(executor.clone());
-    let server = smol::block_on(builder.listen("127.0.0.1:0")).unwrap();
-    let (address, handle) = (server.local_addr(), server.handle());
-    let start = Instant::now();
-    let clients = std::thread::spawn(move || {
-        for _ in 0..100 {
-            assert_eq!(Peer::dial(address).http(&handshake("/", "")).status, 503);
-        }
-        let elapsed = start.elapsed();
-        smol::block_on(handle.shut_down(Duration::ZERO));
-        elapsed
-    });
-    let warnings = Arc::new(Warnings::default());
-    let serve = || smol::block_on(executor.run(server.run()));
-    tracing::subscriber::with_default(warnings.clone(), serve).unwrap();
-    let lines = warnings.0.load(Ordering::Relaxed);
-    // One at once, and then one a second.
-    let most = clients.join().unwrap().as_secs() + 1;
-    assert!((1..=most).contains(&lines), "{lines} lines, at most {most}");
 }
 
 /// Clients that vanish without a word are noticed by the system.

@@ -116,7 +116,8 @@ fn a_peer_whose_messages_are_left_unread_is_not_silent() {
     let size = 30_000_000;
     let announced = read_timeout(200).message_buffer(100_000_000).unwrap();
     // Whoever is closed gets no time for what was not written yet.
-    let limits = Limits { close_timeout: Duration::from_millis(1), ..Limits::default() };
+    let (close_timeout, max_message_size) = (Duration::from_millis(1), 100_000_000);
+    let limits = Limits { close_timeout, max_message_size, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.announce(announced).limits(limits));
     let mut peer = Peer::dial(fixture.address());
     peer.open("/", "");

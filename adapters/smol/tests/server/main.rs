@@ -15,12 +15,16 @@ mod fairness;
 mod frames;
 #[cfg(unix)]
 mod headless;
+mod heads;
 mod http;
 mod limits;
 mod liveness;
 mod messages;
 mod order;
+mod proxies;
+mod refused;
 mod sessions;
+mod settings;
 mod shutdown;
 mod signals;
 mod slow_reader;

@@ -288,7 +288,7 @@ fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
         let (app, ..) = App::new();
         let builder = Server::builder(app).executor(threads.executor.clone());
         let builder = builder.limits(limits.clone());
-        let service = builder.store(store.clone()).collect_sessions(collection).headless();
+        let service = builder.store(store.clone()).collect_sessions(collection).headless().unwrap();
         until(|| store.collections.load(Ordering::Relaxed) >= 3);
         drop(service);
         until(|| Arc::strong_count(&store) == 1);

@@ -1,6 +1,7 @@
 //! What the tests share: servers on ports of their own, an application, a client made by hand.
 
 pub(crate) mod app;
+pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod peer;
 

@@ -24,6 +24,7 @@ fn enter(hub: &Arc<Hub>) -> Presence {
         connected_at: SystemTime::UNIX_EPOCH,
         user_agent: None,
         remote_addr: (Ipv4Addr::LOCALHOST, 1).into(),
+        socket_addr: (Ipv4Addr::LOCALHOST, 1).into(),
     };
     hub.enter(Connection::new(hub.clone(), info, Reads::new(Dialect::Unknown, 8192), 100))
 }

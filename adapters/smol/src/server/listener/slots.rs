@@ -1,0 +1,118 @@
+//! Slots for sockets without a WebSocket, and the news that one was evicted.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_channel::oneshot;
+use wwr::server::gate::{HandshakeSlots, SlotId, Taken};
+
+/// The [`HandshakeSlots`] of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Slots(Arc<Mutex<Shared>>);
+
+/// A slot that was taken; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    id: SlotId,
+    slots: Slots,
+}
+
+/// Ready when a slot is evicted: with an error for another socket's sake, with nothing if the system
+/// is short of descriptors.
+pub(super) type Evicted = oneshot::Receiver<()>;
+
+#[derive(Debug)]
+struct Shared {
+    slots: HandshakeSlots,
+    /// How the holders of slots learn that they are evicted.
+    holders: HashMap<SlotId, oneshot::Sender<()>>,
+}
+
+impl Slots {
+    pub(super) fn new(most: usize) -> Self {
+        let shared = Shared { slots: HandshakeSlots::new(most), holders: HashMap::new() };
+        Self(Arc::new(Mutex::new(shared)))
+    }
+
+    /// Takes a slot for a client of that address.
+    pub(super) fn take(&self, client: IpAddr) -> (Slot, Evicted) {
+        let (holder, evicted) = oneshot::channel();
+        let mut shared = self.lock();
+        let Taken { slot: id, evicted: gone } = shared.slots.take(client);
+        shared.holders.insert(id, holder);
+        if let Some(gone) = gone {
+            shared.holders.remove(&gone);
+        }
+        (Slot { id, slots: self.clone() }, evicted)
+    }
+
+    /// Evicts an eighth of the slots, at least one, in the order in which they would be anyway; false
+    /// if none is taken.
+    pub(super) fn evict_some(&self) -> bool {
+        let mut shared = self.lock();
+        let some = shared.slots.taken().div_ceil(8);
+        for _ in 0..some {
+            let gone = shared.slots.evict();
+            if let Some(holder) = gone.and_then(|gone| shared.holders.remove(&gone)) {
+                // An error means that it is over already.
+                let _ = holder.send(());
+            }
+        }
+        some > 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// The client turns out to have another address.
+    pub(super) fn move_to(&self, client: IpAddr) {
+        self.slots.lock().slots.move_to(self.id, client);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut shared = self.slots.lock();
+        shared.slots.leave(self.id);
+        shared.holders.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_evicted(evicted: &mut Evicted) -> bool {
+        evicted.try_recv() != Ok(None)
+    }
+
+    #[test]
+    fn holders_hear_that_their_slot_is_evicted() {
+        let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let slots = Slots::new(2);
+        let (first, mut first_evicted) = slots.take(one);
+        let (_second, mut second_evicted) = slots.take(one);
+        assert!(!is_evicted(&mut first_evicted));
+        first.move_to(other);
+        // Both hosts have one slot: the oldest goes.
+        let (_third, mut third_evicted) = slots.take(other);
+        assert!(is_evicted(&mut first_evicted));
+        assert!(!is_evicted(&mut second_evicted) && !is_evicted(&mut third_evicted));
+        drop(first);
+        assert!(slots.evict_some() && slots.evict_some() && !slots.evict_some());
+        assert!(is_evicted(&mut second_evicted) && is_evicted(&mut third_evicted));
+    }
+
+    #[test]
+    fn nothing_is_left_of_slots_that_are_free() {
+        let slots = Slots::new(10);
+        let taken: Vec<_> = (0..20).map(|last| slots.take([192, 0, 2, last].into())).collect();
+        drop(taken);
+        let shared = slots.lock();
+        assert!(shared.slots.taken() == 0 && shared.holders.is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! Lines of the log about requests and sockets that are refused.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use wwr::Instant;
+use wwr::server::gate::{Doubt, LogThrottle, Refusal};
+
+use super::throttle::Throttle;
+
+/// How many letters of a header are shown.
+const MAX_SHOWN: usize = 128;
+
+/// Writes a line for each refusal, but no more than one a second for each reason. The line says how
+/// many refusals of that reason it stands for.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    throttles: Mutex<[LogThrottle; Refusal::COUNT]>,
+    no_address: Throttle,
+    contradiction: Throttle,
+}
+
+impl Refusals {
+    pub(super) fn new() -> Self {
+        Self {
+            throttles: Mutex::new([LogThrottle::default(); Refusal::COUNT]),
+            no_address: Throttle::default(),
+            contradiction: Throttle::default(),
+        }
+    }
+
+    /// A socket is refused, or what came of a request is not known.
+    pub(super) fn socket(&self, now: Instant, refusal: Refusal, remote: SocketAddr) {
+        self.request(now, refusal, remote, &HeaderMap::new());
+    }
+
+    /// A request with these headers is refused.
+    pub(super) fn request(
+        &self,
+        now: Instant,
+        refusal: Refusal,
+        remote: SocketAddr,
+        headers: &HeaderMap,
+    ) {
+        let Some(times) = self.count(now, refusal) else { return };
+        let (status, reason) = (refusal.status(), refusal.reason());
+        match (refusal, what_to_do(refusal)) {
+            (Refusal::OriginNotAllowed, what_to_do) => {
+                let [origin, host] = [ORIGIN, HOST].map(|name| Shown(headers, name));
+                tracing::warn!(%remote, %origin, %host, status, times, "{reason}: {what_to_do}");
+            }
+            (Refusal::ByApplication, _) => tracing::debug!(%remote, times, "{reason}"),
+            (refusal, what_to_do) if is_of_operator(refusal) => {
+                tracing::warn!(%remote, status, times, "{reason}: {what_to_do}");
+            }
+            (_, what_to_do) => tracing::info!(%remote, status, times, "{reason}: {what_to_do}"),
+        }
+    }
+
+    /// What a trusted proxy says of its client does not count.
+    pub(super) fn doubt(&self, now: Instant, doubt: Doubt, proxy: SocketAddr) {
+        let (throttle, what_to_do) = match doubt {
+            Doubt::NoAddress => (&self.no_address, "have it name one"),
+            Doubt::Contradiction => (
+                &self.contradiction,
+                "set TrustedProxies::headers (wwr serve --proxy-header) to the one that all proxies set",
+            ),
+        };
+        if let Some(times) = throttle.count(now) {
+            tracing::warn!(%proxy, times, "{doubt}: {what_to_do}");
+        }
+    }
+
+    fn count(&self, now: Instant, refusal: Refusal) -> Option<u64> {
+        let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
+        throttles.get_mut(refusal as usize)?.count(now)
+    }
+}
+
+/// What there is to set, or to change elsewhere.
+const fn what_to_do(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::ShuttingDown => "the client has to come back later",
+        Refusal::TooManyConnections => "raise Limits::max_connections",
+        Refusal::OriginNotAllowed => {
+            "to allow its pages, list it in Builder::origins (wwr serve --allow-origin)"
+        }
+        Refusal::NoWebSocket | Refusal::MethodNotAllowed => {
+            "Handler::before_upgrade can answer ordinary requests"
+        }
+        Refusal::NoConnectionUpgrade => {
+            "a proxy in between has to pass Upgrade and Connection on (nginx: proxy_set_header)"
+        }
+        Refusal::Http10 => {
+            "a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
+        }
+        Refusal::NoPreflight => "clients of 1.x need Builder::protocol (wwr serve --protocol) any",
+        Refusal::HeadTooLong => "raise Limits::max_header_size",
+        Refusal::HeadTimeout => "raise Limits::header_timeout",
+        Refusal::HandshakeTimeout => "raise Limits::handshake_timeout",
+        Refusal::Evicted => {
+            "raise Limits::max_handshakes; behind a proxy, set Builder::trusted_proxies \
+             (wwr serve --trusted-proxy)"
+        }
+        Refusal::NoProxyHeader => {
+            "have the proxy send it (HAProxy: send-proxy), or do not set Builder::proxy_protocol \
+             (wwr serve --proxy-protocol)"
+        }
+        Refusal::NoHttp => "the client has to speak HTTP/1.1; TLS ends in a proxy in front",
+        _ => "the client has to send another request",
+    }
+}
+
+/// Whether the cause may be a setting of the server, or of a proxy in front of it.
+const fn is_of_operator(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::TooManyConnections
+            | Refusal::OriginNotAllowed
+            | Refusal::NoConnectionUpgrade
+            | Refusal::Http10
+            | Refusal::HeadTooLong
+            | Refusal::Evicted
+            | Refusal::NoProxyHeader
+    )
+}
+
+/// The beginning of a header, on one line.
+struct Shown<'a>(&'a HeaderMap, HeaderName);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.0.get(&self.1).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let letters = value.iter().flat_map(|value| value.chars()).take(MAX_SHOWN);
+        letters
+            .flat_map(char::escape_debug)
+            .try_for_each(|letter| fmt::Write::write_char(f, letter))
+    }
+}

@@ -1,0 +1,17 @@
+//! Lines of the log about what clients can cause again and again.
+
+use std::sync::{Mutex, PoisonError};
+
+use wwr::Instant;
+use wwr::server::gate::LogThrottle;
+
+/// A [`LogThrottle`] that many may use at once.
+#[derive(Debug, Default)]
+pub(super) struct Throttle(Mutex<LogThrottle>);
+
+impl Throttle {
+    /// As [`LogThrottle::count`].
+    pub(super) fn count(&self, now: Instant) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count(now)
+    }
+}

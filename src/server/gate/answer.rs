@@ -1,0 +1,107 @@
+//! HTTP answers as plain data.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::decision::Terms;
+use super::handshake::Accept;
+use super::head::Head;
+use super::refusal::Refusal;
+use crate::preflight::{self, Metadata};
+
+/// An HTTP answer. The host adds `Content-Length`, and leaves the body out if the method is `HEAD`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers, in order, each once.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The body; empty if there is none.
+    pub body: Bytes,
+}
+
+/// The headers with which pages of any origin may send the preflight (protocol §4.2).
+pub const CORS: [(&str, &str); 2] =
+    [("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", preflight::METHOD)];
+
+const PLAIN_TEXT: (&str, Cow<'static, str>) =
+    ("Content-Type", Cow::Borrowed("text/plain; charset=utf-8"));
+
+impl Answer {
+    /// The answer to the preflight (protocol §4.1).
+    pub fn preflight(metadata: &Metadata) -> Self {
+        let headers = vec![
+            ("Access-Control-Allow-Origin", "*".into()),
+            ("Content-Type", preflight::CONTENT_TYPE.into()),
+        ];
+        Self { status: 200, headers, body: metadata.to_body() }
+    }
+
+    /// The answer to `OPTIONS`, to which the application adds headers such as [`CORS`] (protocol
+    /// §4.2).
+    pub const fn options() -> Self {
+        Self { status: 200, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// The answer that opens a WebSocket (RFC 6455 section 4.2.2). No extension and no sub-protocol
+    /// is agreed on (protocol §4.3).
+    pub fn switching(accept: &Accept) -> Self {
+        let headers = vec![
+            ("Upgrade", "websocket".into()),
+            ("Connection", "Upgrade".into()),
+            ("Sec-WebSocket-Accept", String::from(accept.as_str()).into()),
+        ];
+        Self { status: 101, headers, body: Bytes::new() }
+    }
+
+    /// The answer to a request that is refused: its text says why, and how to connect where a person
+    /// may read it. `Connection: close` where nothing more may follow on the socket, such as behind a
+    /// body that nobody reads.
+    pub fn refusal(refusal: Refusal, head: &Head<'_>, terms: &Terms<'_>) -> Self {
+        let mut headers = vec![PLAIN_TEXT];
+        if refusal.names_version() {
+            headers.push(("Sec-WebSocket-Version", "13".into()));
+        }
+        if refusal == Refusal::MethodNotAllowed {
+            let allowed =
+                if terms.metadata.is_some() { "GET, OPTIONS, WEBWIRE" } else { "GET, OPTIONS" };
+            headers.push(("Allow", allowed.into()));
+        }
+        let upgrade = refusal.status() == 426;
+        if upgrade {
+            headers.push(("Upgrade", "websocket".into()));
+        }
+        match (upgrade, refusal.ends_socket() || head.has_body()) {
+            (true, false) => headers.push(("Connection", "Upgrade".into())),
+            (true, true) => headers.push(("Connection", "Upgrade, close".into())),
+            (false, true) => headers.push(("Connection", "close".into())),
+            (false, false) => {}
+        }
+        Self { status: refusal.status(), headers, body: text(refusal, head).into() }
+    }
+}
+
+/// The text of a refusal.
+fn text(refusal: Refusal, head: &Head<'_>) -> String {
+    let mut text = format!("{}\n", refusal.reason());
+    if !refusal.advice().is_empty() {
+        text.push_str(refusal.advice());
+        text.push('\n');
+    }
+    if refusal.explains_how_to_connect() {
+        // Letters of hosts only: nothing that a browser could take for anything but text.
+        let authority = head.authority();
+        let host = authority.as_ref().map_or("HOST:PORT", |authority| authority.as_str());
+        let what = if refusal == Refusal::NoWebSocket { "" } else { "This is a WebWire server. " };
+        text.push_str(&format!(
+            "\n{what}Connect to it with a WebWire client, for example:\n    \
+             wwr request ws://{host}/ echo hello\n"
+        ));
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! The WebSocket handshake (RFC 6455 section 4.2.1).
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::head::{Field, Head, HttpVersion};
+use super::refusal::Refusal;
+use crate::handshake::{self, ACCEPT_LENGTH, accept_bytes};
+use crate::preflight;
+
+/// The one version of WebSocket there is.
+const VERSION: &[u8] = handshake::VERSION.as_bytes();
+
+/// Base64 as clients write it. Bits that belong to no byte do not matter: some clients make keys of
+/// random letters.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
+/// The value of `Sec-WebSocket-Accept` with which a handshake is accepted (RFC 6455 section 4.2.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Accept([u8; ACCEPT_LENGTH]);
+
+impl Accept {
+    /// The answer to a `Sec-WebSocket-Key`; `None` if that is not the base64 of 16 bytes.
+    pub fn of_key(key: &[u8]) -> Option<Self> {
+        // 16 bytes in base64, and room for what a wrong key may hold.
+        let mut nonce = [0; 18];
+        let length = BASE64.decode_slice(key, &mut nonce).ok()?;
+        if length != 16 {
+            return None;
+        }
+        Some(Self(accept_bytes(key)))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl core::fmt::Debug for Accept {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Checks a handshake whose origin is allowed.
+pub(super) fn check(head: &Head<'_>) -> Result<Accept, Refusal> {
+    let asks = head.connection_upgrade && head.upgrades_to_websocket;
+    if !asks || head.version == HttpVersion::Http10 {
+        return Err(no_upgrade(head));
+    }
+    if head.method != "GET" {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    // What follows the head would be taken for WebSocket frames.
+    if head.has_body() {
+        return Err(Refusal::Body);
+    }
+    // Each of these may be there once: RFC 6455 section 11.3.
+    match head.websocket_version {
+        Field::Once(VERSION) => {}
+        Field::Absent | Field::Once(_) => return Err(Refusal::WrongVersion),
+        Field::Several => return Err(Refusal::SeveralVersions),
+    }
+    match head.key {
+        Field::Absent => Err(Refusal::NoKey),
+        Field::Once(key) => Accept::of_key(key).ok_or(Refusal::InvalidKey),
+        Field::Several => Err(Refusal::SeveralKeys),
+    }
+}
+
+/// What is wrong with a request that is no handshake.
+fn no_upgrade(head: &Head<'_>) -> Refusal {
+    match head.method {
+        _ if head.has_body() => Refusal::Body,
+        preflight::METHOD => Refusal::NoPreflight,
+        "GET" | "HEAD" if head.upgrades_to_websocket => match head.version {
+            HttpVersion::Http10 => Refusal::Http10,
+            HttpVersion::Http11 => Refusal::NoConnectionUpgrade,
+        },
+        "GET" | "HEAD" => Refusal::NoWebSocket,
+        _ => Refusal::MethodNotAllowed,
+    }
+}

@@ -1,0 +1,236 @@
+//! Whole heads, and what comes of them.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::preflight::Metadata;
+
+const HANDSHAKE: [(&str, &str); 5] = [
+    ("host", "example.com"),
+    ("upgrade", "websocket"),
+    ("connection", "Upgrade"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+fn head<'a>(method: &'a str, headers: &[(&'a str, &'a str)]) -> Head<'a> {
+    let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+    Head::new(method, "/", HttpVersion::Http11, headers)
+}
+
+/// The handshake with other values for some headers, without those that are empty, with those that are
+/// new.
+fn handshake<'a>(method: &'a str, changes: &[(&'a str, &'a str)]) -> Head<'a> {
+    let named = |name| changes.iter().any(|(changed, _)| *changed == name);
+    let kept = HANDSHAKE.into_iter().filter(|(name, _)| !named(*name));
+    let headers = kept.chain(changes.iter().copied().filter(|(_, value)| !value.is_empty()));
+    head(method, &headers.collect::<Vec<_>>())
+}
+
+fn terms(metadata: Option<Metadata>) -> Terms<'static> {
+    Terms { metadata, origins: &Origins::SameHost, shutting_down: false }
+}
+
+/// Why a request is refused, if the application allows it.
+fn refusal(head: &Head<'_>) -> Option<Refusal> {
+    match decide(head, &terms(Some(Metadata::V1_4))) {
+        Decision::Refuse(refusal) | Decision::Ask { upgrade: Err(refusal) } => Some(refusal),
+        Decision::Ask { upgrade: Ok(_) } | Decision::Preflight(_) | Decision::Options => None,
+    }
+}
+
+#[test]
+fn a_handshake_is_accepted_with_the_hash_of_its_key() {
+    let decision = decide(&handshake("GET", &[]), &terms(None));
+    let Decision::Ask { upgrade: Ok(accept) } = decision else { panic!("{decision:?}") };
+    assert_eq!(accept.as_str(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let answer = Answer::switching(&accept);
+    let headers = answer.headers.iter().map(|(name, value)| (*name, &**value));
+    let expected = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    ];
+    assert_eq!((answer.status, headers.collect::<Vec<_>>()), (101, expected.into()));
+    assert!(answer.body.is_empty());
+}
+
+#[test]
+fn what_is_asked_for_is_told_apart() {
+    let known = terms(Some(Metadata::V1_4));
+    let host = [("host", "h")];
+    assert_eq!(decide(&head("WEBWIRE", &host), &known), Decision::Preflight(Metadata::V1_4));
+    assert_eq!(decide(&head("OPTIONS", &host), &known), Decision::Options);
+    let unknown = terms(None);
+    let decision = decide(&head("WEBWIRE", &host), &unknown);
+    assert_eq!(decision, Decision::Ask { upgrade: Err(Refusal::NoPreflight) });
+    let ending = Terms { shutting_down: true, ..known };
+    for method in ["WEBWIRE", "OPTIONS", "GET", "POST"] {
+        let all = [head(method, &host), head(method, &[]), handshake(method, &[])];
+        for head in all {
+            assert_eq!(decide(&head, &ending), Decision::Refuse(Refusal::ShuttingDown));
+        }
+    }
+}
+
+#[test]
+fn each_fault_has_a_reason_of_its_own() {
+    use Refusal::*;
+    for (changes, expected) in [
+        (&[][..], None),
+        (&[("origin", "http://example.com")], None),
+        (&[("origin", "http://evil.com")], Some(OriginNotAllowed)),
+        (&[("origin", "http://evil.com"), ("connection", "")], Some(OriginNotAllowed)),
+        (&[("host", "")], Some(NoHost)),
+        (&[("host", "a"), ("host", "b")], Some(SeveralHosts)),
+        (&[("host", "a b")], Some(InvalidHost)),
+        (&[("content-length", "x")], Some(InvalidLength)),
+        (&[("content-length", "1")], Some(Body)),
+        (&[("content-length", "0")], None),
+        (&[("transfer-encoding", "chunked")], Some(Body)),
+        (&[("expect", "100-continue")], None),
+        (&[("upgrade", "")], Some(NoWebSocket)),
+        (&[("upgrade", "h2c")], Some(NoWebSocket)),
+        (&[("upgrade", "h2c, WebSocket")], None),
+        (&[("connection", "")], Some(NoConnectionUpgrade)),
+        (&[("connection", "keep-alive, upgrade")], None),
+        (&[("sec-websocket-version", "")], Some(WrongVersion)),
+        (&[("sec-websocket-version", "8")], Some(WrongVersion)),
+        (
+            &[("sec-websocket-version", "13"), ("sec-websocket-version", "13")],
+            Some(SeveralVersions),
+        ),
+        (&[("sec-websocket-key", "")], Some(NoKey)),
+        (&[("sec-websocket-key", "a"), ("sec-websocket-key", "b")], Some(SeveralKeys)),
+        (&[("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAAAA")], Some(InvalidKey)),
+        (&[("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==")], None),
+        (&[("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAB==")], None),
+    ] {
+        assert_eq!(refusal(&handshake("GET", changes)), expected, "{changes:?}");
+    }
+    for method in ["POST", "HEAD", "get", "BREW"] {
+        assert_eq!(refusal(&handshake(method, &[])), Some(MethodNotAllowed), "{method}");
+    }
+    let plain = |method| refusal(&head(method, &[("host", "h")]));
+    assert_eq!([plain("GET"), plain("HEAD")], [Some(NoWebSocket); 2]);
+    assert_eq!([plain("POST"), plain("webwire")], [Some(MethodNotAllowed); 2]);
+    let old = HANDSHAKE.map(|(name, value)| (name, value.as_bytes()));
+    let old = Head::new("GET", "/", HttpVersion::Http10, old);
+    assert_eq!(refusal(&old), Some(Http10));
+}
+
+/// All refusals there are.
+const ALL: [Refusal; Refusal::COUNT] = [
+    Refusal::ShuttingDown,
+    Refusal::TooManyConnections,
+    Refusal::NoHost,
+    Refusal::SeveralHosts,
+    Refusal::InvalidHost,
+    Refusal::InvalidTarget,
+    Refusal::InvalidLength,
+    Refusal::OriginNotAllowed,
+    Refusal::Body,
+    Refusal::NoWebSocket,
+    Refusal::NoConnectionUpgrade,
+    Refusal::Http10,
+    Refusal::MethodNotAllowed,
+    Refusal::NoPreflight,
+    Refusal::WrongVersion,
+    Refusal::SeveralVersions,
+    Refusal::NoKey,
+    Refusal::SeveralKeys,
+    Refusal::InvalidKey,
+    Refusal::NoHttp,
+    Refusal::HeadTooLong,
+    Refusal::HeadTimeout,
+    Refusal::HandshakeTimeout,
+    Refusal::Evicted,
+    Refusal::NoProxyHeader,
+    Refusal::ByApplication,
+];
+
+#[test]
+fn refusals_are_numbered_without_a_gap_and_have_different_reasons() {
+    for (index, refusal) in ALL.into_iter().enumerate() {
+        assert_eq!(refusal as usize, index);
+        assert!((400..=599).contains(&refusal.status()), "{refusal:?}");
+        let reason = refusal.reason();
+        assert!(!reason.is_empty() && !reason.ends_with('.'), "{reason}");
+        assert!(ALL.iter().skip(index + 1).all(|other| other.reason() != reason), "{reason}");
+    }
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    let mut values = answer.headers.iter().filter(|(one, _)| *one == name);
+    let value = values.next().map(|(_, value)| &**value);
+    assert!(values.next().is_none(), "{name} is there twice");
+    value
+}
+
+fn body(answer: &Answer) -> String {
+    String::from_utf8(answer.body.to_vec()).unwrap()
+}
+
+#[test]
+fn a_refusal_says_why_and_whoever_may_not_know_what_this_is_how_to_connect() {
+    let head = handshake("GET", &[]);
+    for refusal in ALL {
+        let answer = Answer::refusal(refusal, &head, &terms(Some(Metadata::V1_4)));
+        assert_eq!(answer.status, refusal.status());
+        assert_eq!(header(&answer, "Content-Type"), Some("text/plain; charset=utf-8"));
+        let text = body(&answer);
+        assert_eq!(text.lines().next(), Some(refusal.reason()));
+        let helps = text.contains("wwr request ws://example.com/ ");
+        assert_eq!(helps, matches!(answer.status, 400 | 403 | 405 | 426), "{refusal:?}: {text}");
+        let asks = answer.status == 426;
+        assert_eq!(header(&answer, "Upgrade").is_some(), asks, "{refusal:?}");
+        let names = matches!(answer.status, 400 | 405 | 426);
+        assert_eq!(header(&answer, "Sec-WebSocket-Version"), names.then_some("13"), "{refusal:?}");
+        assert_eq!(header(&answer, "Allow").is_some(), answer.status == 405, "{refusal:?}");
+    }
+    let answer = Answer::refusal(Refusal::ShuttingDown, &head, &terms(None));
+    assert_eq!(body(&answer), "Server shutting down\n");
+    assert_eq!(header(&answer, "Connection"), Some("close"));
+}
+
+#[test]
+fn a_refusal_behind_a_body_ends_the_socket() {
+    let metadata = Some(Metadata::V1_4);
+    for (length, refusal, connection) in [
+        ("5", Refusal::Body, Some("close")),
+        ("5", Refusal::OriginNotAllowed, Some("close")),
+        ("5", Refusal::MethodNotAllowed, Some("close")),
+        ("5", Refusal::WrongVersion, Some("Upgrade, close")),
+        ("0", Refusal::OriginNotAllowed, None),
+        ("0", Refusal::WrongVersion, Some("Upgrade")),
+        ("0", Refusal::NoHost, Some("close")),
+    ] {
+        let head = handshake("GET", &[("content-length", length)]);
+        let answer = Answer::refusal(refusal, &head, &terms(metadata));
+        assert_eq!(header(&answer, "Connection"), connection, "{length} {refusal:?}");
+    }
+}
+
+#[test]
+fn only_what_is_answered_is_allowed() {
+    let head = head("POST", &[("host", "h")]);
+    for (metadata, allowed) in
+        [(Some(Metadata::V1_4), "GET, OPTIONS, WEBWIRE"), (None, "GET, OPTIONS")]
+    {
+        let answer = Answer::refusal(Refusal::MethodNotAllowed, &head, &terms(metadata));
+        assert_eq!(header(&answer, "Allow"), Some(allowed));
+    }
+}
+
+/// What a page could make a browser ask for is shown only as far as it is a host.
+#[test]
+fn the_text_repeats_nothing_but_a_host() {
+    for (host, shown) in [("h:1", "ws://h:1/"), ("<script>", "ws://HOST:PORT/"), ("", "HOST:PORT")]
+    {
+        let headers = [("host", host)];
+        let answer = Answer::refusal(Refusal::NoWebSocket, &head("GET", &headers), &terms(None));
+        let text = body(&answer);
+        assert!(text.contains(shown) && !text.contains('<'), "{text}");
+    }
+}
