@@ -5,6 +5,7 @@ mod announcement;
 mod config;
 mod connection;
 mod error;
+mod hub;
 mod in_flight;
 mod peer;
 mod pings;
@@ -21,6 +22,10 @@ pub use announcement::{Announcement, InvalidAnnouncement};
 pub use config::{Config, Sessions};
 pub use connection::Connection;
 pub use error::{Misuse, RequestError};
+pub use hub::{
+    Expiry, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId, MAX_GROUP_NAME, Refusal,
+    StoreAnswer, WaiterId, Work,
+};
 pub use in_flight::{RequestId, SignalId};
 pub use pings::{InvalidPings, Pings};
 pub use preflights::Preflights;

@@ -37,6 +37,10 @@ pub enum Action {
     },
     /// Something became of the connection's session; for those who wait for it.
     SessionEvent(SessionEvent),
+    /// Nothing runs on the connection any more, and nothing new can begin: tell the
+    /// [hub](super::Hub::drained). Only after
+    /// [`Connection::shut_down`](super::Connection::shut_down), once.
+    Drained,
     /// Flush what was sent, send a WebSocket close frame with [`CloseReason::code`], close the
     /// socket. The last action of a connection; handlers that still run are abandoned.
     Close(CloseReason),
