@@ -23,8 +23,8 @@ pub use config::{Config, Sessions};
 pub use connection::Connection;
 pub use error::{Misuse, RequestError};
 pub use hub::{
-    Expiry, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId, MAX_GROUP_NAME, Refusal,
-    StoreAnswer, WaiterId, Work,
+    Expiry, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId, MAX_GROUP_NAME,
+    Refusal, StoreAnswer, WaiterId, Work,
 };
 pub use in_flight::{RequestId, SignalId};
 pub use pings::{InvalidPings, Pings};

@@ -217,7 +217,12 @@ impl Server {
         self.state = State::Draining;
         for socket in self.connections.keys().copied().collect::<Vec<_>>() {
             if let Some(served) = self.connections.get_mut(&socket) {
-                served.machine.shut_down(fabric.now, fabric.now + within, IdleConnections::Close, &mut self.out);
+                served.machine.shut_down(
+                    fabric.now,
+                    fabric.now + within,
+                    IdleConnections::Close,
+                    &mut self.out,
+                );
                 self.work_off(socket, fabric);
             }
         }

@@ -290,7 +290,9 @@ impl Host {
                 self.call(to, |connection, now, out| connection.handle_session(now, outcome, out));
             }
             HubAction::ShutDown { to, deadline, idle } => {
-                self.call(to, |connection, now, out| connection.shut_down(now, deadline, idle, out));
+                self.call(to, |connection, now, out| {
+                    connection.shut_down(now, deadline, idle, out)
+                });
             }
             HubAction::Close { to } => self.call(to, Connection::close),
             HubAction::Store(Job { id, work }) => {
@@ -302,7 +304,9 @@ impl Host {
                 self.closed.insert(waiter, told);
             }
             HubAction::Stopped => {}
-            HubAction::Abort { .. } | HubAction::StoreTimedOut { .. } | HubAction::ExpirySkipped => {
+            HubAction::Abort { .. }
+            | HubAction::StoreTimedOut { .. }
+            | HubAction::ExpirySkipped => {
                 panic!("everybody is in time, and nothing expires: {action:?}")
             }
         }

@@ -5,9 +5,7 @@ use core::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
-use wwr::server::{
-    Announcement, CloseReason, Config, HubConfig, Observed, Protocol, Sessions,
-};
+use wwr::server::{Announcement, CloseReason, Config, HubConfig, Observed, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 use wwr::{Dialect, Instant, KeyFormat, Name, Payload, SessionInfo, SessionKey};
 

@@ -9,7 +9,8 @@ const KEY_FORMAT: &str = "Q14-08: only keys the generator could have made reach 
 const NO_PAYLOAD: &str = "Q14-27: signals that no client reads are refused where they are sent";
 const DESTROYED: &str = r#"OnSessionClosed("session-key-0001")"#;
 const DESTROYS: &str = "Q14-01: a session that is closed on its last connection is destroyed";
-const SHUT_DOWN: &str = "when no handler runs any more, a server that shuts down closes all connections";
+const SHUT_DOWN: &str =
+    "when no handler runs any more, a server that shuts down closes all connections";
 
 /// Whatever ours is set to speak.
 pub(crate) const ALWAYS: &[Difference] = &[

@@ -9,7 +9,8 @@ const KEY_FORMAT: &str = "only keys the generator could have made reach the stor
 const REPLACED: &str =
     "Q14-05, in part also in 2.0: a session is not replaced by restoring another";
 const CLOSING: &str = "Q20-19: what comes while the connection closes is refused, not dropped";
-const SHUT_DOWN: &str = "when no handler runs any more, a server that shuts down closes all connections";
+const SHUT_DOWN: &str =
+    "when no handler runs any more, a server that shuts down closes all connections";
 const HANDLED: &str = "time spent in handlers is no silence; at most one more read timeout";
 
 /// Whatever ours is set to.

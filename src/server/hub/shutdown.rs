@@ -23,12 +23,19 @@ use crate::time::Instant;
 pub(super) enum Stage {
     Serving,
     /// What runs may finish until the deadline, what is new is refused.
-    Draining { deadline: Instant },
+    Draining {
+        deadline: Instant,
+    },
     /// All connections were told to close, and have until `abort` to do so. `deadline` is that of
     /// handlers whose client has gone.
-    Closing { deadline: Instant, abort: Instant },
+    Closing {
+        deadline: Instant,
+        abort: Instant,
+    },
     /// All connections are to be dropped, by then at the latest.
-    Aborting { stop: Instant },
+    Aborting {
+        stop: Instant,
+    },
     Stopped,
 }
 

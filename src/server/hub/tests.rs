@@ -140,7 +140,11 @@ fn line(action: &HubAction) -> String {
         HubAction::StoreTimedOut { job } => format!("job {} timed out", job.0),
         HubAction::ExpirySkipped => "expiry skipped".to_string(),
         HubAction::Done { waiter, told, result } => {
-            format!("done {} told {told} {}", waiter.0, if result.is_ok() { "ok" } else { "failed" })
+            format!(
+                "done {} told {told} {}",
+                waiter.0,
+                if result.is_ok() { "ok" } else { "failed" }
+            )
         }
         HubAction::Stopped => "stopped".to_string(),
     }

@@ -22,7 +22,10 @@ fn connections_join_and_leave_and_a_group_exists_while_it_has_members() {
     assert_eq!(script.hub.join(one, "b"), Ok(true));
     assert_eq!(script.hub.join(three, "c"), Ok(true));
     assert_eq!((members(&script, "a"), members(&script, "b")), ([1, 2].into(), [1].into()));
-    assert_eq!((groups(&script, 1), groups(&script, 2)), (["a", "b"].map(Into::into).into(), ["a".into()].into()));
+    assert_eq!(
+        (groups(&script, 1), groups(&script, 2)),
+        (["a", "b"].map(Into::into).into(), ["a".into()].into())
+    );
     assert!(!script.hub.leave(two, "b") && !script.hub.leave(two, "unknown"));
     assert!(script.hub.leave(two, "a") && !script.hub.leave(two, "a"));
     assert_eq!(script.hub.group_count(), 3);

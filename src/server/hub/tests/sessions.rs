@@ -64,11 +64,9 @@ fn a_store_that_does_not_answer_has_failed_and_its_late_answer_is_ignored() {
 fn an_answer_of_another_kind_or_to_another_job_is_ignored() {
     let mut script = Script::with(1, HubConfig::default());
     script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);
-    for wrong in [
-        StoreAnswer::Created(Ok(())),
-        StoreAnswer::Destroyed(Ok(())),
-        StoreAnswer::Expired(Ok(())),
-    ] {
+    for wrong in
+        [StoreAnswer::Created(Ok(())), StoreAnswer::Destroyed(Ok(())), StoreAnswer::Expired(Ok(()))]
+    {
         script.answers(1, wrong, &[]);
     }
     script.answers(2, FOUND(), &[]);

@@ -232,10 +232,9 @@ const fn effect_of(action: &Action) -> Seen {
         Action::Session(_) => Seen::Registry,
         Action::Learned(_) => Seen::Learned,
         Action::Close(_) => Seen::Closed,
-        Action::Ping
-        | Action::ReplyTooLarge { .. }
-        | Action::SessionEvent(_)
-        | Action::Drained => Seen::Nothing,
+        Action::Ping | Action::ReplyTooLarge { .. } | Action::SessionEvent(_) | Action::Drained => {
+            Seen::Nothing
+        }
     }
 }
 
