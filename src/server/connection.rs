@@ -168,7 +168,10 @@ impl Connection {
                 self.waiting.push_back(frame);
                 self.drain(CloseReason::TooManyWaiting, out);
             }
-            Phase::Draining { .. } => self.refuse(frame, out),
+            Phase::Draining { .. } => {
+                self.refuse(frame, out);
+                self.proceed(out);
+            }
             Phase::Closed => {}
         }
     }
@@ -178,7 +181,8 @@ impl Connection {
     pub fn handle_text(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
         if self.peer.rules().strict {
             self.handle_activity(now);
-            return self.drain(CloseReason::Text, out);
+            self.drain(CloseReason::Text, out);
+            return self.proceed(out);
         }
         self.handle_message(now, frame, out);
     }

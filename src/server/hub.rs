@@ -397,6 +397,8 @@ impl Hub {
     /// shutdown to its next stage. A no-op before [`next_timeout`](Self::next_timeout).
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Out) {
         let now = self.advance(now);
+        // First, since jobs without any time end at once.
+        self.start_round(out);
         while let Some((job, purpose)) = self.jobs.take_overdue(now) {
             out.push(HubAction::StoreTimedOut { job });
             let answer = match purpose {
@@ -407,7 +409,6 @@ impl Hub {
             };
             self.conclude(purpose, answer, out);
         }
-        self.start_round(out);
         self.stage_timeout(out);
     }
 

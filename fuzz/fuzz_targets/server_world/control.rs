@@ -114,7 +114,9 @@ impl Control {
     pub(crate) fn leave(&mut self, now: Instant, connection: ConnectionId) {
         self.open.remove(&connection);
         self.hub.left(now, connection, &mut self.out);
-        self.groups.values_mut().for_each(|members| drop(members.remove(&connection)));
+        for members in self.groups.values_mut() {
+            members.remove(&connection);
+        }
         self.carry_out();
     }
 

@@ -18,6 +18,7 @@ impl Connection {
     pub fn close(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
         self.drain(CloseReason::Requested, out);
+        self.proceed(out);
     }
 
     /// Refuses what is new, because the whole server shuts down. What runs may finish until
@@ -52,11 +53,12 @@ impl Connection {
         self.drain_until(CloseReason::Shutdown, latest, once_drained, out);
     }
 
-    /// Closes once nothing runs any more. If the connection drains already, the reason stays.
+    /// Closes once nothing runs any more. If the connection drains already, the reason stays, and it
+    /// closes when it [proceeds](Self::proceed).
     pub(super) fn drain(&mut self, reason: CloseReason, out: &mut Out) {
         if let Phase::Draining { once_drained, .. } = &mut self.phase {
             *once_drained = OnceDrained::Close;
-            return self.proceed(out);
+            return;
         }
         let deadline = self.now + self.limits.drain_timeout;
         self.drain_until(reason, deadline, OnceDrained::Close, out);

@@ -199,6 +199,26 @@ fn a_connection_that_closes_already_does_not_stay() {
 }
 
 #[test]
+fn all_that_waits_is_refused_before_a_connection_closes_for_what_means_nothing() {
+    let ignored = NonZeroU32::new(1).unwrap();
+    let config = Config { max_ignored_in_a_row: ignored, concurrency: NonZeroU16::MIN, ..config() };
+    let mut script = Script::with(Dialect::V1_4, &config);
+    script.client(restore(1, "k1"), &["ask Restore k1"]);
+    script.client(&b"\x7f"[..], &[]);
+    script.client(request(2, "queued", ""), &[]);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&["send 06 0", "send 01 2"]);
+    script.told("k1", Change::NotFound, &["send 03 1", "close Shutdown"]);
+
+    // While it stays, a message that means nothing is one too many.
+    let mut script = Script::with(Dialect::V1_4, &config);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&["drained"]);
+    script.client(request(1, "new", ""), &["send 01 1"]);
+    script.client(&b"\x7f"[..], &["send 06 0", "close Shutdown"]);
+}
+
+#[test]
 fn without_patience_the_first_timeout_closes() {
     let config = Config { drain_timeout: Duration::ZERO, ..config() };
     let mut script = Script::with(Dialect::V1_4, &config);

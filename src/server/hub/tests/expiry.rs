@@ -81,6 +81,22 @@ fn rounds_without_a_pause_do_not_spin() {
 }
 
 #[test]
+fn a_store_without_any_time_fails_at_once_and_nothing_spins() {
+    let expiry = Some(Expiry { unused_for: Duration::ZERO, every: Duration::ZERO });
+    let mut script = Script::with(
+        1,
+        HubConfig { expiry, store_timeout: Duration::ZERO, ..HubConfig::default() },
+    );
+    script.asks(1, Command::Create(session("k")), &["tell 1 k Created", "job 1 create k"]);
+    script.answers(1, StoreAnswer::Created(Ok(())), &["tell 1 k Stored"]);
+    script.pass(0, &["job 2 look up k", "job 2 timed out", "expiry skipped"]);
+    assert_eq!(script.next(), Some(1));
+    script.left(1, &[]);
+    script.pass(1, &["job 3 expire 0ns", "job 3 timed out"]);
+    assert_eq!(script.next(), Some(2));
+}
+
+#[test]
 fn a_server_that_has_stopped_expires_nothing() {
     let mut script = Script::new(config());
     script.shut_down(10, &["stopped"]);
