@@ -21,7 +21,7 @@ pub enum Action {
     /// Run the application's handler, then call
     /// [`signal_handled`](super::Connection::signal_handled) once.
     Signal(Signal),
-    /// Hand this to the [`Registry`](session::Registry) that is responsible for its key.
+    /// Hand this to [`Hub::handle`](super::Hub::handle).
     Session(session::Command),
     /// Send a WebSocket ping: nothing was heard of the peer for long.
     Ping,
