@@ -6,8 +6,9 @@ use core::time::Duration;
 use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use wwr::server::{Action, Config, Connection, Observed, Protocol};
-use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
+use wwr::server::{
+    Action, Config, Connection, Hub, HubAction, HubConfig, Observed, Protocol, StoreAnswer, Work,
+};
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{
     Actions, Content, Dialect, Instant, Name, Payload, PreparedSignal, Session, SessionInfo,
@@ -180,14 +181,16 @@ fn restore(criterion: &mut Criterion) {
     let session = Session::new(key.clone(), UnixTime::from_seconds(1_500_000_000), info);
     let key = Bytes::copy_from_slice(key.as_str().as_bytes());
     let frame = encode(&Message::RestoreSession { id: id(), key });
-    let mut registry = Registry::new(RegistryConfig::default());
-    let mut effects = Actions::<Effect>::new();
+    let mut hub = Hub::new(HubConfig::default());
+    let mut control = Actions::<HubAction>::new();
     let mut out = Actions::new();
 
     criterion.bench_function("server/restore and leave", |bencher| {
         bencher.iter(|| {
             let config = Config { protocol: Protocol::V1_4, ..Config::default() };
+            let id = hub.admit(NOW).expect("it is the only one");
             let mut connection = Connection::accept(&config, Observed::Nothing, NOW, &mut out);
+            hub.opened(NOW, id, &mut control);
             connection.handle_message(NOW, black_box(frame.clone()), &mut out);
             loop {
                 if let Some(action) = out.pop() {
@@ -197,18 +200,20 @@ fn restore(criterion: &mut Criterion) {
                             connection.close(NOW, &mut out);
                         }
                         Action::Session(command) => {
-                            registry.handle(ConnectionId(1), command, &mut effects);
+                            hub.handle(NOW, id, command, &mut control);
                         }
                         Action::SessionEvent(_) | Action::Close(_) => {}
                         other => unreachable!("{other:?}"),
                     }
-                } else if let Some(effect) = effects.pop() {
-                    match effect {
-                        Effect::Lookup { ticket, .. } => {
+                } else if let Some(action) = control.pop() {
+                    match action {
+                        HubAction::Store(job) => {
+                            assert!(matches!(job.work, Work::LookUp(_)));
                             let found = Ok(Some(Box::new(session.clone())));
-                            registry.looked_up(ticket, found, &mut effects);
+                            let answer = StoreAnswer::LookedUp(found);
+                            hub.answered(NOW, job.id, answer, &mut control);
                         }
-                        Effect::Deliver { outcome, .. } => {
+                        HubAction::Deliver { outcome, .. } => {
                             connection.handle_session(NOW, outcome, &mut out);
                         }
                         other => unreachable!("{other:?}"),
@@ -217,7 +222,8 @@ fn restore(criterion: &mut Criterion) {
                     break;
                 }
             }
-            assert!(registry.is_idle());
+            hub.left(NOW, id, &mut control);
+            assert!(hub.is_idle());
         });
     });
 }

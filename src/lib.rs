@@ -16,8 +16,8 @@
 //!  │ client::Client ──┘       │    frames      │ server::Connection ──┘             │
 //!  │           actions        │                │    │ Command     ▲ Outcome actions │
 //!  └──────────────────────────┘                │    ▼             │                 │
-//!                                              │ session::Registry, once per server │
-//!                                              │    │ Effect      ▲ answers         │
+//!                                              │ server::Hub, once per server       │
+//!                                              │    │ jobs        ▲ answers         │
 //!                                              │    ▼             │                 │
 //!                                              │ a session store of the host        │
 //!                                              └────────────────────────────────────┘
@@ -25,7 +25,8 @@
 //!
 //! * [`server::gate`] says what an HTTP request means: preflight, upgrade, or a refusal that helps.
 //! * [`server::Connection`] serves one socket: order, concurrency, replies, deferred closing.
-//! * [`session::Registry`] knows which connections hold which session, and keeps the limits.
+//! * [`server::Hub`] is what the connections of a server share: admission, sessions and their limits,
+//!   jobs of the session store, groups, the stages of a shutdown.
 //! * [`client::Client`] keeps a client connected: preflight, requests and their one outcome,
 //!   reconnection with backoff, resuming the session.
 //! * [`preflight`] and [`handshake`] are the HTTP that comes before the first message.
@@ -41,29 +42,38 @@
 //!
 //! ```text
 //! server, one task per connection                      client, one task
-//!   conn = Connection::accept(cfg, observed, now, out)   client.connect(now, out)
-//!   loop                                                 loop
-//!     while action = out.pop()                             while action = out.pop()
-//!       Send(frame)   -> feed the socket                     Probe, Dial      -> start it
-//!       Request, ..   -> run the handler                     Send(frame)      -> feed the socket
-//!       Session(cmd)  -> registry.handle(id, cmd, effects)   Done{id,outcome} -> wake the caller
-//!       Close(why)    -> flush, close frame, end             Event(e)         -> application
-//!     flush, once nothing more is ready to be read         flush likewise
-//!     wait for: frame, outcome, answer, timer, end         wait for: frame, call, timer, dial, end
+//!   id = hub.admit(now)                                  client.connect(now, out)
+//!   conn = Connection::accept(cfg, observed, now, out)   loop
+//!   hub.opened(now, id, control)                           while action = out.pop()
+//!   loop                                                     Probe, Dial      -> start it
+//!     while action = out.pop()                               Send(frame)      -> feed the socket
+//!       Send(frame)   -> feed the socket                     Done{id,outcome} -> wake the caller
+//!       Request, ..   -> run the handler                     Event(e)         -> application
+//!       Session(cmd)  -> hub.handle(now, id, cmd, control) flush, once nothing more is ready
+//!       Close(why)    -> flush, close frame, end           wait for: frame, call, timer, dial, end
+//!     flush, once nothing more is ready to be read
+//!     wait for: frame, outcome, answer, timer, end     server, once
+//!   hub.left(now, id, control)                           while action = control.pop(), under the lock
+//!                                                          Deliver, ShutDown, .. -> to that task
+//!                                                          Store(job)            -> hub.answered(..)
 //! ```
 //!
 //! A server without sockets, in full:
 //!
 //! ```
-//! use wwr::server::{Action, Config, Connection, Observed, Protocol, SessionEvent};
-//! use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
+//! use wwr::server::{
+//!     Action, Config, Connection, Hub, HubAction, HubConfig, Observed, Protocol, SessionEvent,
+//!     StoreAnswer, Work,
+//! };
 //! use wwr::{Actions, Instant, SessionInfo, SessionKey, UnixTime};
 //!
-//! let (now, id) = (Instant::EPOCH, ConnectionId(1));
-//! let (mut out, mut effects) = (Actions::new(), Actions::new());
-//! let mut registry = Registry::new(RegistryConfig::default());
+//! let now = Instant::EPOCH;
+//! let (mut out, mut control) = (Actions::new(), Actions::new());
+//! let mut hub = Hub::new(HubConfig::default());
+//! let id = hub.admit(now)?;
 //! let config = Config { protocol: Protocol::V1_4, ..Config::default() };
 //! let mut connection = Connection::accept(&config, Observed::Nothing, now, &mut out);
+//! hub.opened(now, id, &mut control);
 //!
 //! let (mut login, mut sent) = (None, Vec::new());
 //! connection.handle_message(now, b"\x7f\x01\0\0\0\0\0\0\0\x05login"[..].into(), &mut out);
@@ -75,7 +85,7 @@
 //!             connection.create_session(key, UnixTime::from_seconds(0), SessionInfo::new(), &mut out)?;
 //!             login = Some(request.id);
 //!         }
-//!         Action::Session(command) => registry.handle(id, command, &mut effects),
+//!         Action::Session(command) => hub.handle(now, id, command, &mut control),
 //!         Action::SessionEvent(event) => {
 //!             assert_eq!(event, SessionEvent::Created);
 //!             if let Some(id) = login.take() {
@@ -84,19 +94,26 @@
 //!         }
 //!         _ => {} // signals, pings, the end
 //!     }
-//!     while let Some(effect) = effects.pop() {
-//!         match effect {
-//!             Effect::Deliver { outcome, .. } => connection.handle_session(now, outcome, &mut out),
-//!             Effect::Store { ticket, .. } => registry.stored(ticket, Ok(()), &mut effects),
-//!             Effect::Lookup { ticket, .. } => registry.looked_up(ticket, Ok(None), &mut effects),
-//!             Effect::Destroy { ticket, .. } => registry.destroyed(ticket, Ok(()), &mut effects),
+//!     while let Some(action) = control.pop() {
+//!         match action {
+//!             HubAction::Deliver { outcome, .. } => connection.handle_session(now, outcome, &mut out),
+//!             HubAction::Store(job) => {
+//!                 let answer = match job.work {
+//!                     Work::LookUp(_) => StoreAnswer::LookedUp(Ok(None)),
+//!                     Work::Create(_) => StoreAnswer::Created(Ok(())),
+//!                     Work::Destroy(_) => StoreAnswer::Destroyed(Ok(())),
+//!                     Work::Expire { .. } => StoreAnswer::Expired(Ok(())),
+//!                 };
+//!                 hub.answered(now, job.id, answer, &mut control);
+//!             }
+//!             _ => {} // shutdown
 //!         }
 //!     }
 //! }
 //! assert_eq!(sent.len(), 2);
 //! assert!(sent[0].starts_with(b"\x15{\"k\":"));
 //! assert_eq!(&sent[1][..], b"\xc0\x01\0\0\0\0\0\0\0welcome");
-//! # Ok::<(), wwr::server::Misuse>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Reading the source

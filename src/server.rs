@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod error;
 pub mod gate;
+mod hub;
 mod in_flight;
 mod peer;
 mod pings;
@@ -22,6 +23,10 @@ pub use announcement::{Announcement, InvalidAnnouncement};
 pub use config::{Config, Sessions};
 pub use connection::Connection;
 pub use error::{Misuse, RequestError};
+pub use hub::{
+    Expiry, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId, MAX_GROUP_NAME,
+    Refusal, StoreAnswer, WaiterId, Work,
+};
 pub use in_flight::{RequestId, SignalId};
 pub use pings::{InvalidPings, Pings};
 pub use preflights::Preflights;

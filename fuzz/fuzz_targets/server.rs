@@ -1,4 +1,4 @@
-//! Any sequence of events on a few server connections, their registry and a store that answers
+//! Any sequence of events on a few server connections, their hub and a store that answers
 //! late, in any order, and fails at times.
 #![no_main]
 
@@ -50,14 +50,18 @@ enum Step {
     CreateSession(u8),
     EndSession,
     Close,
-    /// In so many milliseconds.
+    /// The server shuts down, in so many milliseconds.
     ShutDown(u8),
     Disconnect,
+    /// The task of the connection is dropped.
+    Vanish,
+    Join(u8),
+    LeaveGroup(u8),
     /// Time passes, in either direction.
     Time(i16),
-    /// What a connection asked reaches the registry.
+    /// What a connection asked reaches the hub.
     Ask,
-    /// What the registry told reaches a connection.
+    /// What the hub told reaches a connection.
     Hear,
     StoreAnswers {
         which: u8,
@@ -106,7 +110,7 @@ fn payload(length: u8, encoding: u8) -> Payload {
 }
 
 fn take(world: &mut World, event: &Event) {
-    let on = world.choose(event.on);
+    let Some(on) = world.choose(event.on) else { return alone(world, event) };
     match &event.step {
         Step::Bytes(bytes) => world.receive(on, Bytes::copy_from_slice(bytes)),
         Step::Text(bytes) => world.receive_text(on, Bytes::copy_from_slice(bytes)),
@@ -130,13 +134,26 @@ fn take(world: &mut World, event: &Event) {
         Step::CreateSession(key) => world.create_session(on, *key),
         Step::EndSession => world.close_session(on),
         Step::Close => world.close(on),
-        Step::ShutDown(within) => world.shut_down(on, *within),
         Step::Disconnect => world.disconnect(on),
-        Step::Time(millis) => world.pass(i64::from(*millis)),
+        Step::Vanish => world.vanish(on),
+        Step::Join(group) => world.join(on, *group),
+        Step::LeaveGroup(group) => world.leave_group(on, *group),
         Step::Ask => world.ask(on),
         Step::Hear => world.hear(on),
+        Step::ShutDown(_) | Step::Time(_) | Step::StoreAnswers { .. } | Step::CloseKey { .. } => {
+            alone(world, event);
+        }
+    }
+}
+
+/// What happens without a connection.
+fn alone(world: &mut World, event: &Event) {
+    match &event.step {
+        Step::ShutDown(within) => world.shut_down(*within),
+        Step::Time(millis) => world.pass(i64::from(*millis)),
         Step::StoreAnswers { which, fails } => world.store_answers(*which, *fails),
         Step::CloseKey { key, disconnect } => world.close_key(*key, *disconnect),
+        _ => {}
     }
 }
 

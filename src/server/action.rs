@@ -21,7 +21,7 @@ pub enum Action {
     /// Run the application's handler, then call
     /// [`signal_handled`](super::Connection::signal_handled) once.
     Signal(Signal),
-    /// Hand this to the [`Registry`](session::Registry) that is responsible for its key.
+    /// Hand this to [`Hub::handle`](super::Hub::handle).
     Session(session::Command),
     /// Send a WebSocket ping: nothing was heard of the peer for long.
     Ping,
@@ -37,6 +37,10 @@ pub enum Action {
     },
     /// Something became of the connection's session; for those who wait for it.
     SessionEvent(SessionEvent),
+    /// Nothing runs on the connection any more, and nothing new can begin: tell the
+    /// [hub](super::Hub::drained). Only after
+    /// [`Connection::shut_down`](super::Connection::shut_down), once.
+    Drained,
     /// Flush what was sent, send a WebSocket close frame with [`CloseReason::code`], close the
     /// socket. The last action of a connection; handlers that still run are abandoned.
     Close(CloseReason),

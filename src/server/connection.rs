@@ -88,9 +88,20 @@ enum Phase {
     /// Serving.
     Open,
     /// Told to close: what runs may finish until the deadline, what is new is refused.
-    Draining { reason: CloseReason, deadline: Instant },
+    Draining { reason: CloseReason, deadline: Instant, once_drained: OnceDrained },
     /// Over.
     Closed,
+}
+
+/// What a draining connection does when nothing runs on it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnceDrained {
+    /// It closes.
+    Close,
+    /// It says so, and stays.
+    Report,
+    /// It has said so.
+    Stay,
 }
 
 type Out = Actions<Action>;
@@ -157,7 +168,10 @@ impl Connection {
                 self.waiting.push_back(frame);
                 self.drain(CloseReason::TooManyWaiting, out);
             }
-            Phase::Draining { .. } => self.refuse(frame, out),
+            Phase::Draining { .. } => {
+                self.refuse(frame, out);
+                self.proceed(out);
+            }
             Phase::Closed => {}
         }
     }
@@ -167,7 +181,8 @@ impl Connection {
     pub fn handle_text(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
         if self.peer.rules().strict {
             self.handle_activity(now);
-            return self.drain(CloseReason::Text, out);
+            self.drain(CloseReason::Text, out);
+            return self.proceed(out);
         }
         self.handle_message(now, frame, out);
     }
@@ -194,7 +209,7 @@ impl Connection {
         if matches!(self.phase, Phase::Open) {
             self.look_after_peer(out);
         }
-        if let Phase::Draining { reason, deadline } = self.phase
+        if let Phase::Draining { reason, deadline, .. } = self.phase
             && deadline <= self.now
         {
             self.finish(reason, out);
@@ -423,11 +438,21 @@ impl Connection {
             self.waiting_bytes -= frame.len();
             self.dispatch(frame, out);
         }
-        if let Phase::Draining { reason, .. } = self.phase
-            && self.in_flight.is_empty()
-            && !self.session.is_changing()
+        let is_drained = self.in_flight.is_empty() && !self.session.is_changing();
+        if let Phase::Draining { reason, once_drained, .. } = &mut self.phase
+            && is_drained
         {
-            self.finish(reason, out);
+            match *once_drained {
+                OnceDrained::Close => {
+                    let reason = *reason;
+                    self.finish(reason, out);
+                }
+                OnceDrained::Report => {
+                    *once_drained = OnceDrained::Stay;
+                    out.push(Action::Drained);
+                }
+                OnceDrained::Stay => {}
+            }
         }
     }
 }

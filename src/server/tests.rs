@@ -157,6 +157,7 @@ impl Script {
                 Action::ReplyTooLarge { length, buffer } => {
                     format!("reply of {length} bytes, at most {buffer}")
                 }
+                Action::Drained => "drained".to_string(),
                 Action::Close(reason) => format!("close {reason:?}"),
             });
         }
@@ -210,7 +211,12 @@ impl Script {
     }
 
     fn shut_down(&mut self, millis: u64) {
-        self.connection.shut_down(self.now, Duration::from_millis(millis), &mut self.out);
+        self.shut_down_idle(millis, IdleConnections::Close);
+    }
+
+    fn shut_down_idle(&mut self, millis: u64, idle: IdleConnections) {
+        let deadline = self.now + Duration::from_millis(millis);
+        self.connection.shut_down(self.now, deadline, idle, &mut self.out);
     }
 
     #[track_caller]

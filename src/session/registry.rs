@@ -15,7 +15,7 @@ use super::object::Session;
 use crate::actions::Actions;
 
 /// The settings of a [`Registry`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RegistryConfig {
     /// How many connections may hold one session; `None` for any number.
     pub max_connections: Option<NonZeroUsize>,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::preflight::{Answer, ProbeFailed};
-use wwr::server::{Action, CloseReason, Config, Connection, Preflights, Protocol, RequestId};
+use wwr::server::{
+    Action, CloseReason, Config, Connection, IdleConnections, Preflights, Protocol, RequestId,
+};
 use wwr::session::{Change, ConnectionId, Effect, Registry, RegistryConfig, Ticket};
 use wwr::{Actions, Dialect, Instant, SessionKey};
 
@@ -218,7 +220,12 @@ impl Server {
         self.state = State::Draining;
         for socket in self.connections.keys().copied().collect::<Vec<_>>() {
             if let Some(served) = self.connections.get_mut(&socket) {
-                served.machine.shut_down(fabric.now, within, &mut self.out);
+                served.machine.shut_down(
+                    fabric.now,
+                    fabric.now + within,
+                    IdleConnections::Close,
+                    &mut self.out,
+                );
                 self.work_off(socket, fabric);
             }
         }
@@ -333,6 +340,7 @@ impl Server {
                 self.registry.handle(ConnectionId(socket), command, &mut self.effects);
             }
             Action::SessionEvent(event) => self.session_event(socket, event),
+            Action::Drained => {}
             Action::Close(reason) => {
                 let misled = self.connections.get(&socket).is_some_and(|served| served.misled);
                 let healthy = fabric.is_healthy(socket) && !misled;

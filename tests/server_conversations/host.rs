@@ -1,14 +1,14 @@
-//! The host of a server: it drives connections and registry, and has no clock, socket or task.
+//! The host of a server: it drives connections and their hub, and has no clock, socket or task.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use wwr::server::{
-    Action, CloseReason, Config, Connection, Observed, Preflights, Request, RequestError,
-    RequestId, SessionEvent, Signal,
+    Action, CloseReason, Config, Connection, Hub, HubAction, HubConfig, Job, Observed, Preflights,
+    Request, RequestError, RequestId, SessionEvent, Signal, StoreAnswer, WaiterId, Work,
 };
-use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
+use wwr::session::ConnectionId;
 use wwr::{Actions, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
 
 use crate::application::{self, Step};
@@ -21,10 +21,14 @@ pub(crate) struct Host {
     config: Config,
     /// All clients connect from the same place.
     preflights: Preflights<()>,
-    pub(crate) registry: Registry,
-    effects: Actions<Effect>,
+    pub(crate) hub: Hub,
+    out: Actions<HubAction>,
     pub(crate) store: Store,
     peers: BTreeMap<u64, Peer>,
+    /// The numbers of the recording, by those of the hub.
+    numbers: BTreeMap<ConnectionId, u64>,
+    /// How many connections were told by those calls that closed a session.
+    closed: BTreeMap<WaiterId, usize>,
     now: Instant,
     /// The keys of new sessions, first one first.
     keys: VecDeque<SessionKey>,
@@ -36,6 +40,7 @@ pub(crate) struct Host {
 
 /// A connection, and what its socket was given.
 struct Peer {
+    id: ConnectionId,
     connection: Connection,
     observed: Observed,
     out: Actions<Action>,
@@ -64,17 +69,19 @@ impl Host {
     pub(crate) fn new(
         reference: Reference,
         config: Config,
-        registry: RegistryConfig,
+        hub: HubConfig,
         keys: impl IntoIterator<Item = SessionKey>,
     ) -> Self {
         Self {
             reference,
             config,
             preflights: Preflights::default(),
-            registry: Registry::new(registry),
-            effects: Actions::new(),
+            hub: Hub::new(hub),
+            out: Actions::new(),
             store: Store::default(),
             peers: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            closed: BTreeMap::new(),
             now: Instant::EPOCH,
             keys: keys.into_iter().collect(),
             told: VecDeque::new(),
@@ -88,7 +95,8 @@ impl Host {
 
     /// When something is due, if anything is.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|peer| peer.connection.next_timeout()).min()
+        let connections = self.peers.values().filter_map(|peer| peer.connection.next_timeout());
+        connections.chain(self.hub.next_timeout()).min()
     }
 
     /// Lets time pass, and does what is due by then when it is due.
@@ -99,6 +107,7 @@ impl Host {
             for peer in self.peers.values_mut() {
                 peer.connection.handle_timeout(now, &mut peer.out);
             }
+            self.hub.handle_timeout(now, &mut self.out);
             self.settle();
         }
         self.now = self.now.max(then);
@@ -110,12 +119,15 @@ impl Host {
     }
 
     /// A client has connected.
-    pub(crate) fn accept(&mut self, id: u64) {
+    pub(crate) fn accept(&mut self, number: u64) {
+        let id = self.hub.admit(self.now).expect("the recordings have few connections");
         let observed = self.preflights.connected(self.now, &());
         let mut out = Actions::new();
         let connection = Connection::accept(&self.config, observed, self.now, &mut out);
-        let peer = Peer { connection, observed, out, sent: VecDeque::new(), handlers: Vec::new() };
-        self.peers.insert(id, peer);
+        let (sent, handlers) = (VecDeque::new(), Vec::new());
+        self.peers.insert(number, Peer { id, connection, observed, out, sent, handlers });
+        self.numbers.insert(id, number);
+        self.hub.opened(self.now, id, &mut self.out);
         self.settle();
     }
 
@@ -140,8 +152,12 @@ impl Host {
 
     /// The socket of a connection is gone.
     pub(crate) fn disconnect(&mut self, id: u64) {
+        let now = self.now;
         let peer = self.peer(id);
         peer.connection.handle_disconnect(&mut peer.out);
+        let left = peer.id;
+        self.settle();
+        self.hub.left(now, left, &mut self.out);
         self.settle();
     }
 
@@ -204,20 +220,16 @@ impl Host {
     }
 
     pub(crate) fn shut_down(&mut self) {
-        for id in self.ids() {
-            let now = self.now;
-            let peer = self.peer(id);
-            peer.connection.shut_down(now, Duration::from_secs(10), &mut peer.out);
-        }
+        self.hub.shut_down(self.now, Duration::from_secs(10), &mut self.out);
         self.settle();
     }
 
     /// Closes a session by key; gives how many connections held it. In 1.4 they are closed too.
     pub(crate) fn close_key(&mut self, key: &SessionKey) -> usize {
         let disconnect = self.reference == Reference::V1_4;
-        let closed = self.registry.close_key(key.clone(), disconnect, &mut self.effects);
+        let waiter = self.hub.close_session(self.now, key.clone(), disconnect, &mut self.out);
         self.settle();
-        closed
+        self.closed.remove(&waiter).expect("the store answers at once")
     }
 
     fn peer(&mut self, id: u64) -> &mut Peer {
@@ -233,8 +245,8 @@ impl Host {
     /// Carries out all that is to be done, in order, until everybody waits.
     fn settle(&mut self) {
         loop {
-            if let Some(effect) = self.effects.pop() {
-                self.carry_out_effect(effect);
+            if let Some(action) = self.out.pop() {
+                self.carry_out_of_hub(action);
                 continue;
             }
             let next = self.peers.iter_mut().find_map(|(&id, peer)| Some((id, peer.out.pop()?)));
@@ -246,9 +258,16 @@ impl Host {
     fn carry_out(&mut self, id: u64, action: Action) {
         match action {
             Action::Send(frame) => self.peer(id).sent.push_back(Sent::Frame(frame)),
+            Action::Drained => {
+                let (now, id) = (self.now, self.peer(id).id);
+                self.hub.drained(now, id, &mut self.out);
+            }
             Action::Close(reason) => {
                 let now = self.now;
-                self.peer(id).sent.push_back(Sent::Closed(reason, now));
+                let peer = self.peer(id);
+                peer.sent.push_back(Sent::Closed(reason, now));
+                let left = peer.id;
+                self.hub.left(now, left, &mut self.out);
             }
             Action::Ping => self.peer(id).sent.push_back(Sent::Ping),
             Action::Learned(dialect) => assert_eq!(self.knows(id).1, dialect),
@@ -258,15 +277,55 @@ impl Host {
             Action::Request(request) => self.on_request(id, request),
             Action::Signal(signal) => self.on_signal(id, signal),
             Action::Session(command) => {
-                self.registry.handle(ConnectionId(id), command, &mut self.effects);
+                let (now, id) = (self.now, self.peer(id).id);
+                self.hub.handle(now, id, command, &mut self.out);
             }
             Action::SessionEvent(event) => self.on_session_event(id, event),
         }
     }
 
-    fn carry_out_effect(&mut self, effect: Effect) {
-        match effect {
-            Effect::Lookup { ticket, key } => {
+    fn carry_out_of_hub(&mut self, action: HubAction) {
+        match action {
+            HubAction::Deliver { to, outcome } => {
+                self.call(to, |connection, now, out| connection.handle_session(now, outcome, out));
+            }
+            HubAction::ShutDown { to, deadline, idle } => {
+                self.call(to, |connection, now, out| {
+                    connection.shut_down(now, deadline, idle, out)
+                });
+            }
+            HubAction::Close { to } => self.call(to, Connection::close),
+            HubAction::Store(Job { id, work }) => {
+                let answer = self.ask_store(work);
+                self.hub.answered(self.now, id, answer, &mut self.out);
+            }
+            HubAction::Done { waiter, told, result } => {
+                assert_eq!(result, Ok(()));
+                self.closed.insert(waiter, told);
+            }
+            HubAction::Stopped => {}
+            HubAction::Abort { .. }
+            | HubAction::StoreTimedOut { .. }
+            | HubAction::ExpirySkipped => {
+                panic!("everybody is in time, and nothing expires: {action:?}")
+            }
+        }
+    }
+
+    /// Calls the machine of a connection that may have ended.
+    fn call(
+        &mut self,
+        id: ConnectionId,
+        call: impl FnOnce(&mut Connection, Instant, &mut Actions<Action>),
+    ) {
+        let (now, number) = (self.now, self.numbers[&id]);
+        let peer = self.peer(number);
+        call(&mut peer.connection, now, &mut peer.out);
+    }
+
+    fn ask_store(&mut self, work: Work) -> StoreAnswer {
+        match work {
+            Work::LookUp(key) => {
                 let now = self.wall_clock();
                 let answer = self.store.look_up(&key, now);
                 let result = match &answer {
@@ -276,25 +335,20 @@ impl Host {
                 };
                 let key = key.as_str();
                 self.told.push_back(format!("session manager OnSessionLookup({key:?}){result}"));
-                let answer = answer.map(|session| session.map(Box::new));
-                self.registry.looked_up(ticket, answer, &mut self.effects);
+                StoreAnswer::LookedUp(answer.map(|session| session.map(Box::new)))
             }
-            Effect::Store { ticket, session } => {
+            Work::Create(session) => {
                 let key = session.key.as_str();
                 self.told.push_back(format!("session manager OnSessionCreated(key {key:?})"));
                 self.store.keep(*session);
-                self.registry.stored(ticket, Ok(()), &mut self.effects);
+                StoreAnswer::Created(Ok(()))
             }
-            Effect::Destroy { ticket, key } => {
+            Work::Destroy(key) => {
                 self.destroyed.push_back(format!("OnSessionClosed({:?})", key.as_str()));
                 self.store.destroy(&key);
-                self.registry.destroyed(ticket, Ok(()), &mut self.effects);
+                StoreAnswer::Destroyed(Ok(()))
             }
-            Effect::Deliver { connection, outcome } => {
-                let now = self.now;
-                let peer = self.peer(connection.0);
-                peer.connection.handle_session(now, outcome, &mut peer.out);
-            }
+            Work::Expire { .. } => StoreAnswer::Expired(Ok(())),
         }
     }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
-use wwr::server::{Announcement, CloseReason, Config, Observed, Protocol, Sessions};
+use wwr::server::{Announcement, CloseReason, Config, HubConfig, Observed, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 use wwr::{Dialect, Instant, KeyFormat, Name, Payload, SessionInfo, SessionKey};
 
@@ -89,9 +89,10 @@ impl<'a> Replay<'a> {
         let generated = options.session_keys.contains("default generator");
         let keys = if generated { recorded_keys(transcript) } else { numbered_keys() };
         let max_connections = NonZeroUsize::new(options.max_session_connections);
-        let registry = RegistryConfig { max_connections, durable: false };
+        let sessions = RegistryConfig { max_connections, durable: false };
+        let hub = HubConfig { sessions, ..HubConfig::default() };
         let config = config(mode, transcript, generated);
-        let mut host = Host::new(mode.reference, config, registry, keys.clone());
+        let mut host = Host::new(mode.reference, config, hub, keys.clone());
         host.store.fails = transcript.scenario == "session-restore-lookup-error";
         let (recorded_at, heartbeats) = (None, Vec::new());
         Self { mode, transcript, differences, host, keys, recorded_at, heartbeats }
@@ -292,11 +293,11 @@ impl<'a> Replay<'a> {
 
     /// If the application asked something: asks the same.
     fn find_out(&mut self, text: &str) {
-        let count = |key: usize| self.host.registry.connection_count(&self.keys[key]);
+        let count = |key: usize| self.host.hub.session_connections(&self.keys[key]).count();
         let told = if text.starts_with("SessionConnectionsNum first") {
             format!("SessionConnectionsNum first {}, second {}", count(0), count(1))
         } else if text.starts_with("SessionConnectionsNum") {
-            let active = self.host.registry.active_sessions();
+            let active = self.host.hub.active_sessions();
             format!("SessionConnectionsNum {}, ActiveSessionsNum {active}", count(0))
         } else if text.starts_with("CloseSession of the same key again") {
             format!("CloseSession of the same key again returned {}", self.close_key())
@@ -336,7 +337,7 @@ impl<'a> Replay<'a> {
         for id in self.host.ids() {
             self.host.disconnect(id);
         }
-        assert!(self.host.registry.is_idle());
+        assert!(self.host.hub.is_idle());
     }
 
     /// What the peer of a connection was taken for follows from what it did.

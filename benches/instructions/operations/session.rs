@@ -3,8 +3,10 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use wwr::server::{Action, Config, Connection, Observed};
-use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
+use wwr::server::{
+    Action, Config, Connection, Hub, HubAction, HubConfig, Observed, StoreAnswer, Work,
+};
+use wwr::session::ConnectionId;
 use wwr::wire::Message;
 use wwr::{Actions, Session, SessionInfo, SessionKey, UnixTime};
 
@@ -18,32 +20,36 @@ pub(super) fn restore() -> Once {
     let key = Bytes::copy_from_slice(key.as_str().as_bytes());
     let frame = frame(&Message::RestoreSession { id: id(), key });
     let config = Config::default();
-    let mut registry = Registry::new(RegistryConfig::default());
-    let mut effects = Actions::<Effect>::new();
+    let mut hub = Hub::new(HubConfig::default());
+    let mut control = Actions::<HubAction>::new();
     let mut out = Actions::new();
     Box::new(move || {
+        let id = hub.admit(NOW).expect("it is the only one");
         let mut connection = Connection::accept(&config, Observed::Nothing, NOW, &mut out);
+        hub.opened(NOW, id, &mut control);
         connection.handle_message(NOW, black_box(frame.clone()), &mut out);
-        while !(out.is_empty() && effects.is_empty()) {
-            carry_out(&mut connection, &mut registry, &mut out, &mut effects);
-            answer(&mut connection, &mut registry, &session, &mut out, &mut effects);
+        while !(out.is_empty() && control.is_empty()) {
+            carry_out(&mut connection, id, &mut hub, &mut out, &mut control);
+            answer(&mut connection, &mut hub, &session, &mut out, &mut control);
         }
         connection.handle_disconnect(&mut out);
-        carry_out(&mut connection, &mut registry, &mut out, &mut effects);
-        assert!(registry.is_idle());
+        carry_out(&mut connection, id, &mut hub, &mut out, &mut control);
+        hub.left(NOW, id, &mut control);
+        assert!(hub.is_idle());
     })
 }
 
 fn carry_out(
     connection: &mut Connection,
-    registry: &mut Registry,
+    id: ConnectionId,
+    hub: &mut Hub,
     out: &mut Actions<Action>,
-    effects: &mut Actions<Effect>,
+    control: &mut Actions<HubAction>,
 ) {
     while let Some(action) = out.pop() {
         match action {
             Action::Send(frame) => drop(black_box(frame)),
-            Action::Session(command) => registry.handle(ConnectionId(1), command, effects),
+            Action::Session(command) => hub.handle(NOW, id, command, control),
             Action::SessionEvent(_) => assert!(connection.session().is_some()),
             other => unreachable!("{other:?}"),
         }
@@ -52,17 +58,19 @@ fn carry_out(
 
 fn answer(
     connection: &mut Connection,
-    registry: &mut Registry,
+    hub: &mut Hub,
     session: &Session,
     out: &mut Actions<Action>,
-    effects: &mut Actions<Effect>,
+    control: &mut Actions<HubAction>,
 ) {
-    while let Some(effect) = effects.pop() {
-        match effect {
-            Effect::Lookup { ticket, .. } => {
-                registry.looked_up(ticket, Ok(Some(Box::new(session.clone()))), effects);
+    while let Some(action) = control.pop() {
+        match action {
+            HubAction::Store(job) => {
+                assert!(matches!(job.work, Work::LookUp(_)));
+                let found = StoreAnswer::LookedUp(Ok(Some(Box::new(session.clone()))));
+                hub.answered(NOW, job.id, found, control);
             }
-            Effect::Deliver { outcome, .. } => connection.handle_session(NOW, outcome, out),
+            HubAction::Deliver { outcome, .. } => connection.handle_session(NOW, outcome, out),
             other => unreachable!("{other:?}"),
         }
     }

@@ -1,7 +1,7 @@
-//! Connections, their registry and a store, with everything on its way between them.
+//! Connections, their hub and a store, with everything on its way between them.
 
+mod control;
 mod peer;
-mod registrar;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
-use wwr::server::{Announcement, Config, Observed, Pings, Protocol, RequestError, Sessions};
+use wwr::server::{
+    Announcement, Config, Expiry, HubConfig, IdleConnections, Observed, Pings, Protocol,
+    RequestError, Sessions,
+};
 use wwr::session::{ConnectionId, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{
@@ -17,8 +20,8 @@ use wwr::{
     UnixTime,
 };
 
-use peer::Peer;
-use registrar::Registrar;
+use control::{Control, Input};
+use peer::{Ask, Peer};
 
 const PEERS: u64 = 4;
 /// A value of a private field: it must never be sent.
@@ -44,6 +47,13 @@ pub(crate) struct Setting {
     drain_millis: u8,
     limit: u8,
     durable: bool,
+    connections: u8,
+    store_millis: u8,
+    /// In seconds; none if zero.
+    expiry: u8,
+    idle: IdleConnections,
+    abort_millis: u8,
+    groups: u8,
 }
 
 pub(crate) struct World {
@@ -51,10 +61,10 @@ pub(crate) struct World {
     pings: Duration,
     observed: [Observed; PEERS as usize],
     peers: BTreeMap<ConnectionId, Peer>,
-    registrar: Registrar,
+    control: Control,
     /// The latest time the clock has shown.
     now: Instant,
-    last_id: u64,
+    connects: u64,
     last_request: u64,
 }
 
@@ -94,15 +104,27 @@ impl World {
             strict: setting.strict,
         };
         let max_connections = NonZeroUsize::new(usize::from(setting.limit % 4));
-        let registry = RegistryConfig { max_connections, durable: setting.durable };
+        let expiry = (setting.expiry > 0).then(|| Expiry {
+            unused_for: Duration::from_secs(setting.expiry.into()),
+            every: Duration::from_secs((setting.expiry / 4).into()),
+        });
+        let hub = HubConfig {
+            max_connections: 1 + usize::from(setting.connections) % 8,
+            sessions: RegistryConfig { max_connections, durable: setting.durable },
+            store_timeout: Duration::from_millis(setting.store_millis.into()),
+            expiry,
+            idle_connections: setting.idle,
+            abort_after: Duration::from_millis(setting.abort_millis.into()),
+            max_groups: usize::from(setting.groups),
+        };
         let mut world = Self {
             config,
             pings: Duration::from_millis(u64::from(setting.pings.0) + u64::from(setting.pings.1)),
             observed: setting.observed,
             peers: BTreeMap::new(),
-            registrar: Registrar::new(registry),
+            control: Control::new(hub),
             now: Instant::from_millis(1_000_000),
-            last_id: 0,
+            connects: 0,
             last_request: 0,
         };
         (0..PEERS).for_each(|_| world.connect());
@@ -110,15 +132,18 @@ impl World {
     }
 
     fn connect(&mut self) {
-        let observed = self.observed[(self.last_id % PEERS) as usize];
-        self.last_id += 1;
-        let peer = Peer::accept(&self.config, self.pings, observed, self.now);
-        self.peers.insert(ConnectionId(self.last_id), peer);
+        let observed = self.observed[(self.connects % PEERS) as usize];
+        self.connects += 1;
+        if let Some(id) = self.control.connect(self.now) {
+            let peer = Peer::accept(&self.config, self.pings, observed, self.now);
+            assert!(self.peers.insert(id, peer).is_none(), "{id:?} is used twice");
+        }
     }
 
-    pub(crate) fn choose(&self, number: u8) -> ConnectionId {
-        let index = usize::from(number) % self.peers.len();
-        *self.peers.keys().nth(index).expect("there are as many")
+    /// One of the connections, if there are any.
+    pub(crate) fn choose(&self, number: u8) -> Option<ConnectionId> {
+        let index = usize::from(number).checked_rem(self.peers.len())?;
+        self.peers.keys().nth(index).copied()
     }
 
     fn peer(&mut self, on: ConnectionId) -> &mut Peer {
@@ -228,13 +253,21 @@ impl World {
         self.peer(on).call(|connection, out| connection.close(now, out));
     }
 
-    pub(crate) fn shut_down(&mut self, on: ConnectionId, millis: u8) {
-        let (now, within) = (self.now, Duration::from_millis(millis.into()));
-        self.peer(on).call(|connection, out| connection.shut_down(now, within, out));
+    pub(crate) fn shut_down(&mut self, millis: u8) {
+        self.control.shut_down(self.now, Duration::from_millis(millis.into()));
+        self.deliver();
     }
 
-    /// The socket is gone. What the connection asked reaches the registry still; another
-    /// connection takes its place.
+    pub(crate) fn join(&mut self, on: ConnectionId, group: u8) {
+        self.control.join(on, group);
+    }
+
+    pub(crate) fn leave_group(&mut self, on: ConnectionId, group: u8) {
+        self.control.leave_group(on, group);
+    }
+
+    /// The socket is gone. What the connection asked reaches the hub still; another connection takes
+    /// its place.
     pub(crate) fn disconnect(&mut self, on: ConnectionId) {
         self.end(on);
         self.connect();
@@ -243,11 +276,26 @@ impl World {
     fn end(&mut self, on: ConnectionId) {
         let Some(mut peer) = self.peers.remove(&on) else { return };
         peer.disconnect();
-        while let Some(command) = peer.outbox.pop_front() {
-            self.registrar.handle(on, command);
+        while let Some(ask) = peer.outbox.pop_front() {
+            self.pass_on(on, ask);
         }
-        self.registrar.forget(on);
+        self.control.leave(self.now, on);
         self.deliver();
+    }
+
+    /// Its task was dropped without a word.
+    pub(crate) fn vanish(&mut self, on: ConnectionId) {
+        self.peers.remove(&on);
+        self.control.leave(self.now, on);
+        self.deliver();
+        self.connect();
+    }
+
+    fn pass_on(&mut self, from: ConnectionId, ask: Ask) {
+        match ask {
+            Ask::Session(command) => self.control.handle(self.now, from, command),
+            Ask::Drained => self.control.drained(self.now, from),
+        }
     }
 
     pub(crate) fn pass(&mut self, millis: i64) {
@@ -257,11 +305,13 @@ impl World {
         for peer in self.peers.values_mut() {
             peer.pass(now, self.now);
         }
+        self.control.pass(now, self.now);
+        self.deliver();
     }
 
     pub(crate) fn ask(&mut self, on: ConnectionId) {
-        if let Some(command) = self.peer(on).outbox.pop_front() {
-            self.registrar.handle(on, command);
+        if let Some(ask) = self.peer(on).outbox.pop_front() {
+            self.pass_on(on, ask);
             self.deliver();
         }
     }
@@ -269,26 +319,34 @@ impl World {
     pub(crate) fn hear(&mut self, on: ConnectionId) {
         let now = self.now;
         let peer = self.peer(on);
-        if let Some(outcome) = peer.inbox.pop_front() {
-            peer.call(|connection, out| connection.handle_session(now, outcome, out));
+        match peer.inbox.pop_front() {
+            Some(Input::Session(outcome)) => {
+                peer.call(|connection, out| connection.handle_session(now, outcome, out));
+            }
+            Some(Input::ShutDown(deadline, idle)) => {
+                peer.call(|connection, out| connection.shut_down(now, deadline, idle, out));
+            }
+            Some(Input::Close) => peer.call(|connection, out| connection.close(now, out)),
+            Some(Input::Abort) => self.end(on),
+            None => {}
         }
     }
 
     pub(crate) fn store_answers(&mut self, which: u8, fails: bool) {
-        self.registrar.store_answers(which, fails);
+        self.control.store_answers(self.now, which, fails);
         self.deliver();
     }
 
     pub(crate) fn close_key(&mut self, number: u8, disconnect: bool) {
-        self.registrar.close_key(key(number), disconnect);
+        self.control.close_session(self.now, key(number), disconnect);
         self.deliver();
     }
 
-    /// What the registry has told sets out for the connections.
+    /// What the hub has told sets out for the connections.
     fn deliver(&mut self) {
-        for (to, outcome) in self.registrar.take_told() {
+        for (to, input) in self.control.take_told() {
             if let Some(peer) = self.peers.get_mut(&to) {
-                peer.inbox.push_back(outcome);
+                peer.inbox.push_back(input);
             }
         }
     }
@@ -296,8 +354,8 @@ impl World {
     pub(crate) fn check(&self) {
         for number in 0..3 {
             let key = key(number);
-            self.registrar.check(&key);
-            for id in self.registrar.registry.connections(&key) {
+            self.control.check(&key);
+            for id in self.control.hub.session_connections(&key) {
                 let Some(peer) = self.peers.get(&id) else { panic!("{id:?} is gone, but holds") };
                 assert!(!peer.is_quiet() || peer.held_key() == Some(&key), "it does not know");
             }
@@ -306,29 +364,28 @@ impl World {
 
     /// Lets everything come to its end.
     pub(crate) fn settle(mut self) {
-        while self.registrar.is_busy() || !self.peers.values().all(Peer::is_quiet) {
+        while self.control.is_busy() || !self.peers.values().all(Peer::is_quiet) {
             for id in self.peers.keys().copied().collect::<Vec<_>>() {
                 self.ask(id);
                 self.hear(id);
             }
-            if self.registrar.is_busy() {
+            if self.control.is_busy() {
                 self.store_answers(0, false);
             }
             self.check();
         }
         for (&id, peer) in &self.peers {
             if let Some(key) = peer.held_key() {
-                let mut holders = self.registrar.registry.connections(key);
+                let mut holders = self.control.hub.session_connections(key);
                 assert!(holders.any(|holder| holder == id), "it holds what it does not hold");
             }
         }
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.end(id);
         }
-        while self.registrar.is_busy() {
+        while self.control.is_busy() {
             self.store_answers(0, false);
         }
-        assert!(self.registrar.registry.is_idle());
-        assert_eq!(self.registrar.registry.active_sessions(), 0);
+        self.control.check_end();
     }
 }

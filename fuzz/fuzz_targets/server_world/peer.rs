@@ -7,11 +7,18 @@ use bytes::Bytes;
 use wwr::server::{
     Action, Config, Connection, Misuse, Observed, Protocol, RequestError, RequestId, SignalId,
 };
-use wwr::session::{Command, Outcome};
+use wwr::session::Command;
 use wwr::wire::{DecodeError, Identifier, Kind, Message, Sender, decode};
 use wwr::{Actions, Dialect, Instant, Liveness, Name, Payload, PreparedSignal, SessionKey};
 
 use super::SECRET;
+use super::control::Input;
+
+/// What a connection has for the hub.
+pub(crate) enum Ask {
+    Session(Command),
+    Drained,
+}
 
 pub(crate) struct Peer {
     connection: Connection,
@@ -25,10 +32,10 @@ pub(crate) struct Peer {
     /// The latest sign of life.
     heard: Instant,
     out: Actions<Action>,
-    /// On the way to the registry.
-    pub(crate) outbox: VecDeque<Command>,
-    /// On the way from the registry.
-    pub(crate) inbox: VecDeque<Outcome>,
+    /// On the way to the hub.
+    pub(crate) outbox: VecDeque<Ask>,
+    /// On the way from the hub.
+    pub(crate) inbox: VecDeque<Input>,
     requests: Vec<RequestId>,
     signals: Vec<SignalId>,
     answered: Vec<RequestId>,
@@ -252,7 +259,11 @@ impl Peer {
                 Action::Send(frame) => self.sent(frame),
                 Action::Request(request) => self.requests.push(request.id),
                 Action::Signal(signal) => self.signals.push(signal.id),
-                Action::Session(command) => self.outbox.push_back(command),
+                Action::Session(command) => self.outbox.push_back(Ask::Session(command)),
+                Action::Drained => {
+                    assert!(self.requests.is_empty() && self.signals.is_empty());
+                    self.outbox.push_back(Ask::Drained);
+                }
                 Action::Ping => {
                     assert!(self.connection.is_open() && self.config.pings.is_some());
                     // Who has a read timeout need not send anything while a handler runs.

@@ -1,10 +1,10 @@
 //! How a connection is closed (protocol §5.8, §5.10).
 
 use alloc::collections::VecDeque;
-use core::time::Duration;
 
-use super::{Connection, Out, Phase};
+use super::{Connection, OnceDrained, Out, Phase};
 use crate::server::action::{Action, CloseReason};
+use crate::server::hub::IdleConnections;
 use crate::server::in_flight::InFlight;
 use crate::time::Instant;
 
@@ -12,32 +12,70 @@ impl Connection {
     /// Closes the connection as soon as nothing runs any more, at the latest after
     /// [`Config::drain_timeout`](crate::server::Config::drain_timeout). New requests are refused,
     /// signals dropped. The session is left, not destroyed.
+    ///
+    /// A connection that [stays](IdleConnections::Stay) during a shutdown is closed with the reason of
+    /// that.
     pub fn close(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
         self.drain(CloseReason::Requested, out);
+        self.proceed(out);
     }
 
-    /// As [`close`](Self::close), because the whole server shuts down: at the latest after `within`.
-    /// A connection that drains already does not get more time than it had.
-    pub fn shut_down(&mut self, now: Instant, within: Duration, out: &mut Out) {
+    /// Refuses what is new, because the whole server shuts down. What runs may finish until
+    /// `deadline`, at which the connection is closed.
+    ///
+    /// With [`IdleConnections::Close`] the connection is closed as soon as nothing runs any more. With
+    /// [`IdleConnections::Stay`] it says [`Action::Drained`] then, once, and stays, until it is told to
+    /// [close](Self::close).
+    ///
+    /// A connection that drains already does not get more time than it had, nor does one that is
+    /// closing stay.
+    pub fn shut_down(
+        &mut self,
+        now: Instant,
+        deadline: Instant,
+        idle: IdleConnections,
+        out: &mut Out,
+    ) {
         self.tick(now);
-        let latest = self.now + within;
-        if let Phase::Draining { deadline, .. } = &mut self.phase {
+        let latest = deadline;
+        if let Phase::Draining { deadline, once_drained, .. } = &mut self.phase {
             *deadline = latest.min(*deadline);
+            if idle == IdleConnections::Close {
+                *once_drained = OnceDrained::Close;
+            }
+            return self.proceed(out);
         }
-        self.drain_until(CloseReason::Shutdown, latest, out);
+        let once_drained = match idle {
+            IdleConnections::Stay => OnceDrained::Report,
+            IdleConnections::Close => OnceDrained::Close,
+        };
+        self.drain_until(CloseReason::Shutdown, latest, once_drained, out);
     }
 
+    /// Closes once nothing runs any more. If the connection drains already, the reason stays, and it
+    /// closes when it [proceeds](Self::proceed).
     pub(super) fn drain(&mut self, reason: CloseReason, out: &mut Out) {
-        self.drain_until(reason, self.now + self.limits.drain_timeout, out);
+        if let Phase::Draining { once_drained, .. } = &mut self.phase {
+            *once_drained = OnceDrained::Close;
+            return;
+        }
+        let deadline = self.now + self.limits.drain_timeout;
+        self.drain_until(reason, deadline, OnceDrained::Close, out);
     }
 
     /// Starts to close: refuses what waits, and finishes at once if nothing runs.
-    fn drain_until(&mut self, reason: CloseReason, deadline: Instant, out: &mut Out) {
+    fn drain_until(
+        &mut self,
+        reason: CloseReason,
+        deadline: Instant,
+        once_drained: OnceDrained,
+        out: &mut Out,
+    ) {
         if !matches!(self.phase, Phase::Open) {
             return;
         }
-        self.phase = Phase::Draining { reason, deadline };
+        self.phase = Phase::Draining { reason, deadline, once_drained };
         self.waiting_bytes = 0;
         for frame in core::mem::take(&mut self.waiting) {
             self.refuse(frame, out);

@@ -140,6 +140,85 @@ fn a_shutdown_gives_no_more_time_than_there_was_but_less_if_it_wants() {
 }
 
 #[test]
+fn an_idle_connection_may_stay_during_a_shutdown_and_refuses_what_is_new() {
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&["drained"]);
+    assert!(!script.connection.is_open() && script.connection.wants_input());
+    script.client(request(1, "new", ""), &["send 01 1"]);
+    script.client(signal("new", "x"), &[]);
+    script.client(restore(2, "k2"), &["send 01 2"]);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&[]);
+    assert_eq!(script.connection.next_timeout(), Some(script.now + Duration::from_secs(10)));
+    script.pass(9_999, &[]);
+    script.close(&["ask Leave k1", "close Shutdown"]);
+}
+
+#[test]
+fn a_busy_connection_that_stays_is_drained_when_nothing_runs_and_closes_by_the_deadline() {
+    let mut script = Script::with(Dialect::V1_4, &concurrent(2));
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.client(signal("s", "x"), &["signal 1 s x"]);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&[]);
+    script.reply(1, Ok(""), &["send c0 1"]);
+    script.handled(1, &["drained"]);
+    script.pass(9_999, &[]);
+    script.pass(1, &["close Shutdown"]);
+
+    // Told to close while something runs, it does not stay.
+    let mut script = Script::new();
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.close(&[]);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.reply(1, Ok(""), &["send c0 1", "close Shutdown"]);
+}
+
+#[test]
+fn a_connection_that_closes_already_does_not_stay() {
+    let mut script = Script::new();
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    script.close(&[]);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.reply(1, Ok(""), &["send c0 1", "close Requested"]);
+
+    // One that stays is closed for other reasons as well.
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&["drained"]);
+    let by_key = Change::ClosedByKey { disconnect: true };
+    script.told("k1", by_key, &["send 16", "event Closed", "close Shutdown"]);
+
+    let mut script = Script::new();
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&["drained"]);
+    script.shut_down(10_000);
+    script.expect(&["close Shutdown"]);
+}
+
+#[test]
+fn all_that_waits_is_refused_before_a_connection_closes_for_what_means_nothing() {
+    let ignored = NonZeroU32::new(1).unwrap();
+    let config = Config { max_ignored_in_a_row: ignored, concurrency: NonZeroU16::MIN, ..config() };
+    let mut script = Script::with(Dialect::V1_4, &config);
+    script.client(restore(1, "k1"), &["ask Restore k1"]);
+    script.client(&b"\x7f"[..], &[]);
+    script.client(request(2, "queued", ""), &[]);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&["send 06 0", "send 01 2"]);
+    script.told("k1", Change::NotFound, &["send 03 1", "close Shutdown"]);
+
+    // While it stays, a message that means nothing is one too many.
+    let mut script = Script::with(Dialect::V1_4, &config);
+    script.shut_down_idle(10_000, IdleConnections::Stay);
+    script.expect(&["drained"]);
+    script.client(request(1, "new", ""), &["send 01 1"]);
+    script.client(&b"\x7f"[..], &["send 06 0", "close Shutdown"]);
+}
+
+#[test]
 fn without_patience_the_first_timeout_closes() {
     let config = Config { drain_timeout: Duration::ZERO, ..config() };
     let mut script = Script::with(Dialect::V1_4, &config);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::preflight::{Answer, ProbeFailed};
-use wwr::server::{Action, Config, Connection, Preflights, Protocol};
+use wwr::server::{Action, Config, Connection, IdleConnections, Preflights, Protocol};
 use wwr::session::{Effect, Registry, RegistryConfig, Ticket};
 use wwr::{Actions, Instant, SessionKey};
 
@@ -276,7 +276,7 @@ impl Server {
         self.state = State::Draining;
         for socket in self.connections.keys().copied().collect::<Vec<_>>() {
             if let Some(served) = self.connections.get_mut(&socket) {
-                served.machine.shut_down(now, within, &mut self.out);
+                served.machine.shut_down(now, now + within, IdleConnections::Close, &mut self.out);
                 served.drains_within(self.clock.latest() + within);
                 self.work_off(socket, stage);
             }

@@ -20,7 +20,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream};
 use smol::future::or;
-use wwr::server::{self, Action, RequestError, RequestId, SignalId};
+use wwr::server::{self, Action, IdleConnections, RequestError, RequestId, SignalId};
 use wwr::session::Change;
 use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 
@@ -446,7 +446,9 @@ impl<'a, H: Handler> Task<'a, H> {
                 self.connection.show_session(self.machine.session());
             }
             Input::Close => self.machine.close(now, &mut self.out),
-            Input::ShutDown(within) => self.machine.shut_down(now, within, &mut self.out),
+            Input::ShutDown(within) => {
+                self.machine.shut_down(now, now + within, IdleConnections::Close, &mut self.out);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use wwr::Instant;
-use wwr::server::{CloseReason, Misuse, Observed};
+use wwr::server::{CloseReason, IdleConnections, Misuse, Observed};
 use wwr::session::{Change, Outcome};
 
 use super::{Server, State};
@@ -233,7 +233,7 @@ impl Server {
         machine.handle_message(latest, Bytes::from_static(b"\x21"), out);
         machine.handle_activity(latest);
         machine.close(latest, out);
-        machine.shut_down(latest, millis(1), out);
+        machine.shut_down(latest, latest + millis(1), IdleConnections::Close, out);
         machine.handle_disconnect(out);
         machine.handle_timeout(latest + millis(1_000_000), out);
         let refused = machine.close_session(out) == Err(Misuse::Closed);

@@ -132,6 +132,7 @@ impl Server {
             }
             Action::Session(command) => self.ask_registry(socket, command, stage),
             Action::SessionEvent(event) => self.session_event(socket, event, stage),
+            Action::Drained => {}
             Action::Close(reason) => self.end(socket, reason, stage),
         }
     }
@@ -231,7 +232,9 @@ const fn effect_of(action: &Action) -> Seen {
         Action::Session(_) => Seen::Registry,
         Action::Learned(_) => Seen::Learned,
         Action::Close(_) => Seen::Closed,
-        Action::Ping | Action::ReplyTooLarge { .. } | Action::SessionEvent(_) => Seen::Nothing,
+        Action::Ping | Action::ReplyTooLarge { .. } | Action::SessionEvent(_) | Action::Drained => {
+            Seen::Nothing
+        }
     }
 }
 

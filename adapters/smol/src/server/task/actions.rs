@@ -67,6 +67,7 @@ impl<H: Handler> Task<'_, H> {
                     "a reply is too large for the client, who gets an internal error"
                 ),
                 Action::SessionEvent(event) => self.take_session_event(event),
+                Action::Drained => {}
                 Action::Close(reason) => return Some(End::Closed(reason)),
             }
         }

@@ -1,0 +1,161 @@
+//! Groups of connections.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use crate::session::ConnectionId;
+
+/// Why a connection does not join a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// There is no such connection, or it has left.
+    #[error("the connection has left")]
+    UnknownConnection,
+    /// The connection is in as many groups as it may be.
+    #[error("the connection is in {max} groups already (max_groups)")]
+    TooManyGroups {
+        /// [`HubConfig::max_groups`](super::HubConfig::max_groups).
+        max: usize,
+    },
+    /// The name is empty, or longer than [`MAX_GROUP_NAME`] bytes.
+    #[error("the name of a group has 1 to 255 bytes, this one has {length}")]
+    InvalidName {
+        /// The length of the name in bytes.
+        length: usize,
+    },
+}
+
+/// The longest name of a group, in bytes.
+pub const MAX_GROUP_NAME: usize = 255;
+
+/// The groups that a connection is in, in the order in which it joined them.
+pub(super) type Memberships = SmallVec<[GroupIndex; 2]>;
+
+/// The place of a group in [`Groups::slots`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GroupIndex(u32);
+
+/// All groups that have members. A group exists from its first member to its last.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    names: BTreeMap<Box<str>, GroupIndex>,
+    slots: Vec<Group>,
+    free: Vec<GroupIndex>,
+}
+
+/// A group; without a name, its place is free.
+#[derive(Debug, Default)]
+struct Group {
+    name: Box<str>,
+    members: BTreeSet<ConnectionId>,
+}
+
+impl Groups {
+    /// Adds a connection to a group; returns whether it was not in it before.
+    pub(super) fn join(
+        &mut self,
+        connection: ConnectionId,
+        memberships: &mut Memberships,
+        name: &str,
+        max: usize,
+    ) -> Result<bool, GroupError> {
+        if !(1..=MAX_GROUP_NAME).contains(&name.len()) {
+            return Err(GroupError::InvalidName { length: name.len() });
+        }
+        let known = self.names.get(name).copied();
+        if known.is_some_and(|group| memberships.contains(&group)) {
+            return Ok(false);
+        }
+        if memberships.len() >= max {
+            return Err(GroupError::TooManyGroups { max });
+        }
+        let group = known.unwrap_or_else(|| self.create(name));
+        if let Some(group) = self.slots.get_mut(group.0 as usize) {
+            group.members.insert(connection);
+        }
+        memberships.push(group);
+        Ok(true)
+    }
+
+    /// Removes a connection from a group; returns whether it was in it.
+    pub(super) fn leave(
+        &mut self,
+        connection: ConnectionId,
+        memberships: &mut Memberships,
+        name: &str,
+    ) -> bool {
+        let Some(group) = self.names.get(name).copied() else { return false };
+        let Some(place) = memberships.iter().position(|one| *one == group) else { return false };
+        memberships.remove(place);
+        self.remove(connection, group);
+        true
+    }
+
+    /// Removes a connection from all its groups.
+    pub(super) fn leave_all(&mut self, connection: ConnectionId, memberships: Memberships) {
+        for group in memberships {
+            self.remove(connection, group);
+        }
+    }
+
+    /// The members of a group, in the order of their identifiers.
+    pub(super) fn members(&self, name: &str) -> impl Iterator<Item = ConnectionId> + '_ {
+        let group = self.names.get(name).and_then(|group| self.slots.get(group.0 as usize));
+        group.into_iter().flat_map(|group| group.members.iter().copied())
+    }
+
+    /// How many members a group has.
+    pub(super) fn member_count(&self, name: &str) -> usize {
+        let group = self.names.get(name).and_then(|group| self.slots.get(group.0 as usize));
+        group.map_or(0, |group| group.members.len())
+    }
+
+    /// The names of these groups.
+    pub(super) fn names_of<'a>(
+        &'a self,
+        memberships: &'a Memberships,
+    ) -> impl Iterator<Item = &'a str> {
+        let slots = memberships.iter().filter_map(|group| self.slots.get(group.0 as usize));
+        slots.map(|group| &*group.name)
+    }
+
+    /// How many groups have members.
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.len() + self.free.len()
+    }
+
+    fn create(&mut self, name: &str) -> GroupIndex {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Group::default());
+            // Every group has a member, and memory ends long before 2^32 of them.
+            GroupIndex(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+        });
+        if let Some(group) = self.slots.get_mut(index.0 as usize) {
+            group.name = name.into();
+        }
+        self.names.insert(name.into(), index);
+        index
+    }
+
+    fn remove(&mut self, connection: ConnectionId, index: GroupIndex) {
+        let Some(group) = self.slots.get_mut(index.0 as usize) else { return };
+        group.members.remove(&connection);
+        if group.members.is_empty() {
+            self.names.remove(&core::mem::take(&mut group.name));
+            self.free.push(index);
+        }
+        if self.names.is_empty() {
+            // Many groups may have been there at once; their memory is not kept for ever.
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What the session store has not answered yet.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use super::action::JobId;
+use crate::session::{SessionKey, Ticket};
+use crate::time::Instant;
+
+/// On whose behalf the store works.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Purpose {
+    /// The registry looks a session up.
+    LookUp(Ticket, SessionKey),
+    /// The registry keeps a new session.
+    Create(Ticket, SessionKey),
+    /// The registry destroys a session.
+    Destroy(Ticket, SessionKey),
+    /// A session that is in use is kept from expiring.
+    Renew,
+    /// Sessions expire.
+    Expire,
+}
+
+/// The jobs without an answer, each with the time by which the answer has to be there.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    last: u64,
+    pending: BTreeMap<JobId, (Instant, Purpose)>,
+    deadlines: BTreeSet<(Instant, JobId)>,
+}
+
+impl Jobs {
+    pub(super) fn start(&mut self, purpose: Purpose, deadline: Instant) -> JobId {
+        self.last += 1;
+        let id = JobId(self.last);
+        self.pending.insert(id, (deadline, purpose));
+        self.deadlines.insert((deadline, id));
+        id
+    }
+
+    /// What a job without an answer is for.
+    pub(super) fn purpose(&self, id: JobId) -> Option<&Purpose> {
+        self.pending.get(&id).map(|(_, purpose)| purpose)
+    }
+
+    /// Takes a job whose answer has come.
+    pub(super) fn take(&mut self, id: JobId) -> Option<Purpose> {
+        let (deadline, purpose) = self.pending.remove(&id)?;
+        self.deadlines.remove(&(deadline, id));
+        Some(purpose)
+    }
+
+    /// Takes a job whose answer did not come in time.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(JobId, Purpose)> {
+        let (deadline, id) = *self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.take(id).map(|purpose| (id, purpose))
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
