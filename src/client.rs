@@ -45,18 +45,26 @@
 //!
 //! | the preflight | the first message | then |
 //! |---|---|---|
-//! | names 1.4 or 1.5 | accept-conf of 2.0, at any time | 2.0 |
-//! | | none for a short while, or another | what the preflight names |
+//! | names 1.4 or 1.5 | accept-conf of 2.0, at any time | 2.0 from then on |
+//! | | none yet, or another | what the preflight names |
 //! | has another answer, or none | accept-conf of 2.0 | 2.0 |
 //! | | none in time | tries again; an error if the answer named a version |
 //! | | another | an error; tries again if there was no answer |
 //! | | the connection is lost before | tries again |
 //! | has status 429, 502, 503 or 504 | | tries again |
 //!
+//! Nothing is waited for if the preflight names 1.4 or 1.5: most such servers never announce
+//! anything. The client speaks what the preflight names, unless an accept-conf has come with the
+//! opening of the WebSocket. One that comes later, as the first message, switches the connection to
+//! 2.0. What was sent before was sent as 1.x: it may be longer than the message buffer, and a
+//! server with another sub-protocol may have handled it. A client that is to talk to nobody but 2.0
+//! servers, or to those with its sub-protocol only, is set to [`Protocol::V2_0`]. A signal for a
+//! server of unknown version carries a payload, as 1.x reads no other.
+//!
 //! A server that announced 2.0 is dialled without a preflight the next time, and has to announce it
-//! again: if not, the client begins anew. One that was silent is not waited for a second time.
-//! AwaitingConf is skipped then, and by clients that are set to 1.x; Probing is skipped by those set
-//! to 2.0. [`Client::discovered`] has what was found out.
+//! again: if not, the client begins anew. AwaitingConf takes no time after a preflight that names
+//! 1.x, and is skipped by clients that are set to 1.x; Probing is skipped by those set to 2.0.
+//! [`Client::discovered`] has what was found out.
 //!
 //! With 2.0 nothing longer than the server's message buffer is sent. With 1.5 and 2.0 a heartbeat is
 //! sent when nothing else was for three quarters of the server's read timeout (protocol §4.6).

@@ -31,8 +31,6 @@ struct Limits {
     protocol: Protocol,
     skip_preflight: bool,
     sub_protocol: SubProtocol,
-    /// In milliseconds.
-    conf_grace: u8,
     reconnect: bool,
     #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(1..=6))]
     pending_requests: usize,
@@ -72,7 +70,6 @@ impl Limits {
         builder
             .protocol(self.protocol)
             .skip_preflight(self.skip_preflight && self.protocol != Protocol::Auto)
-            .conf_grace(Duration::from_millis(self.conf_grace.into()))
             .reconnect(self.reconnect)
             .request_timeout(request)
             .probe_timeout(probe)

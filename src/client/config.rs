@@ -22,7 +22,6 @@ pub struct Config {
     pub(super) protocol: Protocol,
     pub(super) sub_protocol: Option<Bytes>,
     pub(super) skip_preflight: bool,
-    pub(super) conf_grace: Duration,
     pub(super) reconnect: bool,
     pub(super) request_timeout: Duration,
     pub(super) probe_timeout: Duration,
@@ -52,7 +51,6 @@ impl Default for Config {
             protocol: Protocol::Auto,
             sub_protocol: None,
             skip_preflight: false,
-            conf_grace: Duration::from_millis(250),
             reconnect: true,
             request_timeout: Duration::from_secs(60),
             probe_timeout: Duration::from_secs(10),
@@ -119,14 +117,6 @@ impl ConfigBuilder {
     /// no preflight anyway. A 1.5 server's read timeout counts as 60 s then. Default: no.
     pub const fn skip_preflight(mut self, skip: bool) -> Self {
         self.config.skip_preflight = skip;
-        self
-    }
-
-    /// How long a server whose preflight names 1.4 or 1.5 may take to announce 2.0 on its new
-    /// WebSocket, until 1.x is spoken (protocol §7.3). Waited once: not on later connections to a
-    /// server that did not. Zero does not wait; the longest is the dial timeout. Default: 250 ms.
-    pub const fn conf_grace(mut self, grace: Duration) -> Self {
-        self.config.conf_grace = grace;
         self
     }
 
@@ -241,7 +231,6 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
         let builder = builder
             .protocol(protocol)
             .skip_preflight(protocol != Protocol::Auto && u.arbitrary()?)
-            .conf_grace(Duration::from_millis(u.int_in_range(0..=1000)?))
             .reconnect(u.arbitrary()?)
             .request_timeout(request)
             .probe_timeout(probe)
@@ -289,7 +278,6 @@ mod tests {
             assert_eq!(Config::builder().backoff(initial, max).build().is_ok(), valid);
         }
         assert!(Config::builder().max_queued_bytes(0).build().is_ok());
-        assert!(Config::builder().conf_grace(Duration::ZERO).build().is_ok());
         let unnamed = Config::builder().sub_protocol("").build();
         assert_eq!(unnamed, Err(InvalidConfig::EmptySubProtocol));
         for protocol in [Protocol::Auto, Protocol::V1_4, Protocol::V1_5, Protocol::V2_0] {

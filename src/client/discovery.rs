@@ -57,7 +57,9 @@ impl Discovered {
 pub(super) struct Discovery {
     pub(super) found: Discovered,
     route: Route,
-    memory: Memory,
+    /// Whether the server announced 2.0 on the last connection. It matters to clients of all versions
+    /// only.
+    announces: bool,
     /// When the WebSocket was opened: a server's read timeout counts from then.
     opened: Instant,
 }
@@ -67,7 +69,7 @@ impl Discovery {
         Self {
             found: Discovered::NOTHING,
             route: Route::Settled,
-            memory: Memory::Nothing,
+            announces: false,
             opened: Instant::EPOCH,
         }
     }
@@ -143,16 +145,6 @@ impl Doubt {
     }
 }
 
-/// What the server was on the last connection. It matters to clients of all versions only.
-#[derive(Clone, Copy, Debug)]
-enum Memory {
-    Nothing,
-    /// It announced 2.0.
-    Announces,
-    /// It speaks 1.x and announced nothing.
-    Silent,
-}
-
 /// What the host reports until the version is settled.
 impl Client {
     /// The answer to [`Action::Probe`], or that there is none. Ignored unless a probe is under way.
@@ -171,6 +163,9 @@ impl Client {
 
     /// The WebSocket that [`Action::Dial`] asked for is open. If no socket is wanted at all, the
     /// host is told to hang up; in the remaining states, ignored.
+    ///
+    /// [`next_timeout`](Self::next_timeout) may be `now` after this: the host hands over the messages
+    /// that have come already, then calls [`handle_timeout`](Self::handle_timeout).
     pub fn handle_opened(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
         let dial_deadline = match self.link {
@@ -181,16 +176,10 @@ impl Client {
             }
         };
         self.discovery.opened = now;
-        let grace = match self.discovery.memory {
-            Memory::Silent => Duration::ZERO,
-            Memory::Nothing | Memory::Announces => self.config.conf_grace,
-        };
         match self.discovery.route {
-            Route::Open(metadata) if grace.is_zero() => self.settle(metadata, out),
-            Route::Open(_) => {
-                let deadline = now + grace.min(self.config.dial_timeout);
-                self.link = Link::AwaitingConf { deadline };
-            }
+            // An accept-conf often comes with the answer to the handshake (protocol §4.5), and is
+            // worth a look before anything is sent. It is worth no waiting: there may be none.
+            Route::Open(_) => self.link = Link::AwaitingConf { deadline: now },
             Route::Required(_) => self.link = Link::AwaitingConf { deadline: dial_deadline },
             Route::Plain(metadata) => self.settle(metadata, out),
             // No dial without a route.
@@ -227,11 +216,9 @@ impl Client {
     /// Begins to connect, with what is known of the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
         self.discovery.found.dialect = Dialect::Unknown;
-        match (self.config.protocol, self.discovery.memory) {
-            (Protocol::Auto, Memory::Announces) => {
-                self.dial(Route::Required(Doubt::Remembered), out);
-            }
-            (Protocol::Auto, Memory::Nothing | Memory::Silent) => self.probe(out),
+        match (self.config.protocol, self.discovery.announces) {
+            (Protocol::Auto, true) => self.dial(Route::Required(Doubt::Remembered), out),
+            (Protocol::Auto, false) => self.probe(out),
             (Protocol::V2_0, _) => self.dial(Route::Required(Doubt::None), out),
             (protocol @ (Protocol::V1_4 | Protocol::V1_5), _) => match protocol.metadata() {
                 Some(metadata) if self.config.skip_preflight => {
@@ -283,7 +270,7 @@ impl Client {
     }
 
     pub(super) const fn forget_server(&mut self) {
-        self.discovery.memory = Memory::Nothing;
+        self.discovery.announces = false;
     }
 
     /// The WebSocket could not be opened.
@@ -302,7 +289,7 @@ impl Client {
         self.fail(error, out);
     }
 
-    /// No message came in time that could be the accept-conf.
+    /// No message has come that could be the accept-conf, and it is time to go on without.
     pub(super) fn conf_timed_out(&mut self, out: &mut Actions<Action>) {
         match self.discovery.route {
             // A first message that comes later still decides.
@@ -424,7 +411,7 @@ impl Client {
     /// The server announced 2.0, and what it announced suits.
     fn announced(&mut self, out: &mut Actions<Action>) {
         let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
-        self.discovery.memory = Memory::Announces;
+        self.discovery.announces = true;
         self.discovery.found.dialect = Dialect::V2_0;
         let conf = self.discovery.found.accept_conf.as_ref();
         let read_timeout = conf.map_or(Duration::ZERO, AcceptConf::read_timeout);
@@ -441,7 +428,6 @@ impl Client {
 
     /// The server speaks 1.x.
     fn settle(&mut self, metadata: Metadata, out: &mut Actions<Action>) {
-        self.discovery.memory = Memory::Silent;
         self.discovery.found.dialect = metadata.dialect();
         self.arm_heartbeat(match metadata {
             Metadata::V1_4 => Duration::ZERO,

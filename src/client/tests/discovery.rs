@@ -294,20 +294,38 @@ fn a_client_of_2_0_alone_asks_for_nothing_and_insists() {
     }
 }
 
+/// Nothing tells that 2.0 will be announced after a preflight that named 1.x: what has come by the time
+/// that the WebSocket is open counts, and nothing is waited for.
 #[test]
-fn how_long_the_announcement_is_waited_for() {
+fn an_announcement_is_waited_for_only_if_it_has_to_come() {
     let waits = |config: Config, preflight: Input, dialled: u64| {
         let mut fixture = after(config, preflight);
         fixture.pass(Duration::from_millis(dialled));
         fixture.opened();
         fixture.client.next_timeout().map(|next| next.saturating_since(fixture.now).as_millis())
     };
-    assert_eq!(waits(auto(), NAMES_1_4, 4000), Some(250));
+    assert_eq!(waits(auto(), NAMES_1_4, 4000), Some(0));
+    assert_eq!(waits(auto(), NAMES_1_5, 0), Some(0));
     assert_eq!(waits(auto(), ANSWERS_400, 4000), Some(1000), "dial and accept-conf share a time");
-    let grace = |grace| Config::builder().conf_grace(grace).build().unwrap();
-    assert_eq!(waits(grace(Duration::MAX), NAMES_1_4, 4000), Some(5000));
-    assert_eq!(waits(grace(Duration::ZERO), NAMES_1_4, 4000), None, "it is ready");
-    assert_eq!(waits(grace(Duration::ZERO), ANSWERS_400, 1), Some(4999));
+    assert_eq!(waits(auto(), ANSWERS_400, 1), Some(4999));
+}
+
+#[test]
+fn a_short_request_to_a_fresh_client_of_a_1_x_server_does_not_lose_a_millisecond() {
+    for preflight in [NAMES_1_4, NAMES_1_5] {
+        let mut fixture = Fixture::new(auto());
+        fixture.connect();
+        let (start, timeout) = (fixture.now, Some(Duration::from_millis(100)));
+        let (now, a) = (fixture.now, name("a"));
+        let made = fixture.client.request(now, a, Payload::EMPTY, timeout, &mut fixture.out);
+        preflight(&mut fixture);
+        fixture.opened();
+        fixture.due();
+        assert_eq!(fixture.now, start);
+        assert_eq!(fixture.labels(), ["Probe", "Dial", "Connected", "Send 7f"]);
+        fixture.receive(frame(0xbf, 1, b"x"));
+        assert_eq!(fixture.outcomes(), [(made.unwrap(), Ok(Payload::binary("x")))]);
+    }
 }
 
 #[test]

@@ -59,7 +59,6 @@ impl World {
         let config = Config::builder()
             .protocol(protocol)
             .skip_preflight(protocol != Protocol::Auto && dice.chance(20))
-            .conf_grace(Duration::from_millis(dice.below(3) * 100))
             .reconnect(dice.chance(70))
             .max_queued_bytes(MAX_QUEUED)
             .max_pending_requests(MAX_PENDING)
