@@ -69,6 +69,14 @@
 //! With 2.0 nothing longer than the server's message buffer is sent. With 1.5 and 2.0 a heartbeat is
 //! sent when nothing else was for three quarters of the server's read timeout (protocol §4.6).
 //!
+//! # Liveness
+//!
+//! A server that has vanished without a word is noticed ([`DisconnectReason::Silent`]): with the
+//! [pings](ConfigBuilder::pings) of the default, after 45 s if it is one that answers them. All that
+//! the host reads is a sign of life: messages, and by [`Client::handle_activity`] and
+//! [`Client::handle_pong`] what it reads besides. What has come is handed over before
+//! [`Client::handle_timeout`] is called, or a host that slept would take its server for silent.
+//!
 //! # Run loop
 //!
 //! ```
@@ -100,7 +108,7 @@
 //!             let reply = Bytes::from_static(b"\xc0\x01\0\0\0\0\0\0\0hello Ada");
 //!             client.handle_message(now, reply, &mut out);
 //!         }
-//!         Action::Hangup => {}
+//!         Action::Ping | Action::Hangup => {}
 //!         Action::Done { id, outcome } if id == question => answer = Some(outcome?),
 //!         Action::Done { .. } => {}
 //!         Action::Event(event) => assert_eq!(event, Event::Connected),
@@ -120,11 +128,13 @@ mod inbound;
 mod link;
 mod machine;
 mod protocol;
+mod pulse;
 mod requests;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use crate::pings::{InvalidPings, Pings};
 pub use action::{Action, DisconnectReason, Event, Oddity, Outcome, SessionLoss};
 pub use config::{Config, ConfigBuilder, InvalidConfig};
 pub use discovery::Discovered;

@@ -118,6 +118,7 @@ extern crate std;
 mod actions;
 pub mod client;
 mod dialect;
+mod pings;
 pub mod preflight;
 pub mod server;
 pub mod session;
@@ -125,7 +126,7 @@ mod time;
 pub mod wire;
 
 pub use actions::Actions;
-pub use dialect::{Dialect, Liveness, MalformedRequest, Rules, SpecialErrors};
+pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
 pub use session::{KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};
 pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload, PreparedSignal};

@@ -5,6 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::protocol::Protocol;
+use crate::pings::Pings;
 
 /// The settings of a [`Client`](super::Client), checked before there is one.
 ///
@@ -22,12 +23,14 @@ pub struct Config {
     pub(super) protocol: Protocol,
     pub(super) sub_protocol: Option<Bytes>,
     pub(super) skip_preflight: bool,
+    pub(super) pings: Option<Pings>,
     pub(super) reconnect: bool,
     pub(super) request_timeout: Duration,
     pub(super) probe_timeout: Duration,
     pub(super) dial_timeout: Duration,
     pub(super) initial_backoff: Duration,
     pub(super) max_backoff: Duration,
+    pub(super) backoff_reset_after: Duration,
     pub(super) max_pending_requests: usize,
     pub(super) max_queued_bytes: usize,
     pub(super) resume_attempts: u32,
@@ -37,6 +40,16 @@ pub struct Config {
 impl Config {
     /// The shortest first backoff: one millisecond.
     pub const MIN_BACKOFF: Duration = Duration::from_millis(1);
+
+    /// The pings of the default: after 30 s of silence, 15 s for a sign of life.
+    pub const PINGS: Pings =
+        Pings { after: Duration::from_secs(30), patience: Duration::from_secs(15) };
+
+    /// When the server is pinged, if it is. For hosts that have the system look after their
+    /// connections by the same measure.
+    pub const fn pings(&self) -> Option<Pings> {
+        self.pings
+    }
 
     /// Settings to start from: those of [`Config::default`].
     pub fn builder() -> ConfigBuilder {
@@ -51,12 +64,14 @@ impl Default for Config {
             protocol: Protocol::Auto,
             sub_protocol: None,
             skip_preflight: false,
+            pings: Some(Self::PINGS),
             reconnect: true,
             request_timeout: Duration::from_secs(60),
             probe_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(5),
             initial_backoff: Duration::from_millis(500),
             max_backoff: Duration::from_secs(30),
+            backoff_reset_after: Duration::from_secs(10),
             max_pending_requests: 65_536,
             max_queued_bytes: 1024 * 1024,
             resume_attempts: 16,
@@ -120,6 +135,21 @@ impl ConfigBuilder {
         self
     }
 
+    /// When a silent server is pinged, and how long a sign of life may take after that; `None` never
+    /// pings and trusts in the system to notice that a server has vanished.
+    ///
+    /// A server that answers pings is given up after the sum of both times
+    /// ([`Pings::total`]), whatever its handlers do. The reference (protocol §4.4, §5.3) answers none
+    /// in 1.5 and 2.0, and in 1.4 none while it handles a message. A server that may be of that kind,
+    /// as it has not answered a ping yet, or in 1.4 none while it had a request to work on, is given up
+    /// after twice the sum, if two requests in a row ran out of time as well and no older one waits:
+    /// it may just be slow. Signs of life are all bytes that arrive. Default: [`Config::PINGS`], 45 s
+    /// in all.
+    pub const fn pings(mut self, pings: Option<Pings>) -> Self {
+        self.config.pings = pings;
+        self
+    }
+
     /// Whether to connect again, after a pause, when an attempt failed or the connection was lost.
     /// Default: yes.
     pub const fn reconnect(mut self, reconnect: bool) -> Self {
@@ -153,6 +183,15 @@ impl ConfigBuilder {
     pub const fn backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.config.initial_backoff = initial;
         self.config.max_backoff = max;
+        self
+    }
+
+    /// How long a connection has to last until its loss counts as the first failure again. Those that
+    /// end earlier make the pauses grow like failures, so that a server which accepts connections and
+    /// ends them at once is not dialled over and over. [`close`](super::Client::close) begins anew as
+    /// well. Zero forgets all failures with each connection. Default: 10 s.
+    pub const fn backoff_reset_after(mut self, duration: Duration) -> Self {
+        self.config.backoff_reset_after = duration;
         self
     }
 
@@ -231,11 +270,13 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
         let builder = builder
             .protocol(protocol)
             .skip_preflight(protocol != Protocol::Auto && u.arbitrary()?)
+            .pings(if u.arbitrary()? { Pings::new(first, second).ok() } else { None })
             .reconnect(u.arbitrary()?)
             .request_timeout(request)
             .probe_timeout(probe)
             .dial_timeout(dial)
             .backoff(first.min(second), first.max(second))
+            .backoff_reset_after(second)
             .max_pending_requests(u.int_in_range(1..=16)?)
             .max_queued_bytes(u.int_in_range(0..=1024)?)
             .resume_attempts(u.int_in_range(1..=4)?)

@@ -12,6 +12,7 @@ use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::machine::Client;
 use super::protocol::Protocol;
+use super::pulse::Pulse;
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
 use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
@@ -171,11 +172,15 @@ impl Client {
         let dial_deadline = match self.link {
             Link::Dialing { deadline } => deadline,
             Link::Idle | Link::Waiting { .. } | Link::Closed => return out.push(Action::Hangup),
-            Link::Probing { .. } | Link::AwaitingConf { .. } | Link::Resuming(_) | Link::Ready => {
+            Link::Probing { .. }
+            | Link::AwaitingConf { .. }
+            | Link::Resuming(_)
+            | Link::Ready { .. } => {
                 return;
             }
         };
         self.discovery.opened = now;
+        self.pulse = self.config.pings.map(|pings| Pulse::new(pings, now));
         match self.discovery.route {
             // An accept-conf often comes with the answer to the handshake (protocol §4.5), and is
             // worth a look before anything is sent. It is worth no waiting: there may be none.

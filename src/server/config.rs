@@ -4,8 +4,8 @@ use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 
 use super::announcement::Announcement;
-use super::pings::Pings;
 use super::protocol::Protocol;
+use crate::pings::Pings;
 use crate::preflight::Metadata;
 use crate::session::KeyFormat;
 

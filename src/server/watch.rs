@@ -28,7 +28,7 @@ struct Limits {
     read_timeout: Span,
 }
 
-/// [`Pings`](super::pings::Pings), as they are kept.
+/// [`Pings`](crate::pings::Pings), as they are kept.
 #[derive(Clone, Copy, Debug)]
 struct Pings {
     after: Span,

@@ -67,11 +67,8 @@ struct Report {
 async fn probe(arguments: &ProbeArguments) -> Result<Report, Failure> {
     let url = arguments.url.to_string();
     let half = (arguments.timeout / 2).max(Duration::from_nanos(1));
-    let config = Config::builder()
-        .reconnect(false)
-        .probe_timeout(half)
-        .dial_timeout(half)
-        .build()?;
+    let config =
+        Config::builder().reconnect(false).probe_timeout(half).dial_timeout(half).build()?;
     let client = Client::builder(&url)?.config(config).build();
     let mut events = client.events();
     let failure = match client.connect().await {
