@@ -22,13 +22,9 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use wwr::preflight::{self, Answer};
 
 use super::url::ServerUrl;
-use crate::keep_alive::keep_alive;
+use crate::keep_alive::KeepAlive;
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
-
-/// How long a connection is silent before the system asks whether the server is still there
-/// (protocol §4.3). Nothing else would tell: servers need not answer pings, nor send anything.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The most that is shown of what a server says when it refuses the handshake, in characters.
 const MAX_SAID: usize = 120;
@@ -41,6 +37,8 @@ pub(super) struct Target {
     pub(super) headers: HeaderMap,
     pub(super) max_message_size: usize,
     pub(super) stall_timeout: Duration,
+    /// How the system looks after the connections.
+    pub(super) keep_alive: KeepAlive,
     /// How long the server may take to answer a close frame.
     pub(super) close_timeout: Duration,
 }
@@ -84,7 +82,7 @@ impl Target {
         };
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
+        if let Err(error) = self.keep_alive.look_after(&stream) {
             tracing::debug!(url = %self.url, %error, "the system does not look after the connection");
         }
         Ok(stream)

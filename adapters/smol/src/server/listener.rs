@@ -22,7 +22,7 @@ use super::hub::Stage;
 use super::rarely::Rarely;
 use super::service::Service;
 use crate::clock::sleep;
-use crate::keep_alive::keep_alive;
+use crate::keep_alive::KeepAlive;
 use places::Places;
 use reserve::Supply;
 
@@ -171,7 +171,9 @@ impl<H: Handler> Server<H> {
         }
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
+        let stall = self.service.limits().stall_timeout;
+        let keep_alive = KeepAlive::new(None, KEEP_ALIVE, stall);
+        if let Err(error) = keep_alive.look_after(&stream) {
             tracing::debug!(%remote, %error, "the system does not look after the connection");
         }
         let service = self.service.clone();
