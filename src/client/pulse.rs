@@ -1,5 +1,7 @@
 //! Notices that the server has fallen silent (protocol §4.4, §5.3, §7.3).
 
+use core::time::Duration;
+
 use super::requests::RequestId;
 use crate::dialect::Pongs;
 use crate::pings::Pings;
@@ -9,12 +11,18 @@ use crate::time::{Instant, Span};
 /// may be unable to answer pings is given up. One may just have been a slow one.
 const DOUBTS: u32 = 2;
 
+/// How long after the opening the first ping is sent, which shows whether the server answers any, if
+/// pings are more than [`SELDOM`] apart: a connection for one request has ended by then. If not, it is
+/// sent at once.
+const FIRST: Span = Span::SECOND;
+const SELDOM: Duration = Duration::from_secs(10);
+
 /// Watches over the server of one connection. What arrives only takes note of the time; the deadline
 /// is moved when it has come, so that a host need not re-arm its timer for each message.
 ///
 /// Pings are the means, but not every server answers them: those of some versions never do, those of
 /// 1.4 not while they are busy with a message. Until a server has shown that it does, silence proves
-/// nothing, and is the end only if requests ran out of time as well. So it is asked as soon as the
+/// nothing, and is the end only if requests ran out of time as well. So it is asked soon after the
 /// connection is there.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -67,7 +75,7 @@ impl Pulse {
             patience: pings.patience.into(),
             heard: now,
             pinged: None,
-            due: now,
+            due: if pings.after > SELDOM { now + FIRST } else { now },
             asked: false,
             answers: false,
             answers_at_work: false,
