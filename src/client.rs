@@ -47,14 +47,15 @@
 //! |---|---|---|
 //! | names 1.4 or 1.5 | accept-conf of 2.0, at any time | 2.0 from then on |
 //! | | none yet, or another | what the preflight names |
+//! | does, and promises an accept-conf | none for a second | what the preflight names |
 //! | has another answer, or none | accept-conf of 2.0 | 2.0 |
 //! | | none in time | tries again; an error if the answer named a version |
 //! | | another | an error; tries again if there was no answer |
 //! | | the connection is lost before | tries again |
 //! | has status 429, 502, 503 or 504 | | tries again |
 //!
-//! Nothing is waited for if the preflight names 1.4 or 1.5: most such servers never announce
-//! anything. The client speaks what the preflight names, unless an accept-conf has come with the
+//! Nothing is waited for if the preflight names 1.4 or 1.5 and no more: most such servers never
+//! announce anything. Servers of this crate that do say so ([`preflight::ACCEPT_CONF`]). The client speaks what the preflight names, unless an accept-conf has come with the
 //! opening of the WebSocket. One that comes later, as the first message, switches the connection to
 //! 2.0. What was sent before was sent as 1.x: it may be longer than the message buffer, and a
 //! server with another sub-protocol may have handled it. A client that is to talk to nobody but 2.0
@@ -68,6 +69,8 @@
 //!
 //! With 2.0 nothing longer than the server's message buffer is sent. With 1.5 and 2.0 a heartbeat is
 //! sent when nothing else was for three quarters of the server's read timeout (protocol §4.6).
+//!
+//! [`preflight::ACCEPT_CONF`]: crate::preflight::ACCEPT_CONF
 //!
 //! # Liveness
 //!

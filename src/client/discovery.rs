@@ -23,6 +23,10 @@ use crate::wire::{self, AcceptConf, Message};
 /// does not matter (protocol §4.5).
 const MAJOR: u8 = 2;
 
+/// How long an accept-conf is waited for that is due after a preflight that names 1.x. It should have
+/// come with the opening, but the connection may be one to another server.
+const PROMISED: Duration = Duration::from_secs(1);
+
 /// The most that errors show of a sub-protocol, in bytes.
 const MAX_LOGGED: usize = 64;
 
@@ -58,6 +62,8 @@ impl Discovered {
 pub(super) struct Discovery {
     pub(super) found: Discovered,
     route: Route,
+    /// Whether the preflight of this attempt said that an accept-conf comes.
+    promised: bool,
     /// Whether the server announced 2.0 on the last connection. It matters to clients of all versions
     /// only.
     announces: bool,
@@ -70,6 +76,7 @@ impl Discovery {
         Self {
             found: Discovered::NOTHING,
             route: Route::Settled,
+            promised: false,
             announces: false,
             opened: Instant::EPOCH,
         }
@@ -148,6 +155,15 @@ impl Doubt {
 
 /// What the host reports until the version is settled.
 impl Client {
+    /// The answer to [`Action::Probe`] has the header [`preflight::ACCEPT_CONF`]: to be told before
+    /// [`handle_probed`](Self::handle_probed). An accept-conf is waited for then, though not for long,
+    /// even if the answer names 1.x. Ignored unless a probe is under way.
+    pub const fn expect_accept_conf(&mut self) {
+        if let Link::Probing { .. } = self.link {
+            self.discovery.promised = true;
+        }
+    }
+
     /// The answer to [`Action::Probe`], or that there is none. Ignored unless a probe is under way.
     pub fn handle_probed(
         &mut self,
@@ -184,7 +200,13 @@ impl Client {
         match self.discovery.route {
             // An accept-conf often comes with the answer to the handshake (protocol §4.5), and is
             // worth a look before anything is sent. It is worth no waiting: there may be none.
-            Route::Open(_) => self.link = Link::AwaitingConf { deadline: now },
+            Route::Open(_) if !self.discovery.promised => {
+                self.link = Link::AwaitingConf { deadline: now };
+            }
+            Route::Open(_) => {
+                let deadline = dial_deadline.min(now + PROMISED);
+                self.link = Link::AwaitingConf { deadline };
+            }
             Route::Required(_) => self.link = Link::AwaitingConf { deadline: dial_deadline },
             Route::Plain(metadata) => self.settle(metadata, out),
             // No dial without a route.
@@ -236,6 +258,7 @@ impl Client {
 
     fn probe(&mut self, out: &mut Actions<Action>) {
         self.discovery.found = Discovered::NOTHING;
+        self.discovery.promised = false;
         self.link = Link::Probing { deadline: self.now() + self.config.probe_timeout };
         out.push(Action::Probe);
     }

@@ -94,6 +94,12 @@ impl Config {
     pub const fn metadata(&self) -> Option<Metadata> {
         self.protocol.metadata(self.announced.read_timeout_1_5())
     }
+
+    /// Whether each connection begins with accept-conf. A host says so with the answer to the
+    /// preflight: [`preflight::ACCEPT_CONF`](crate::preflight::ACCEPT_CONF).
+    pub const fn announces(&self) -> bool {
+        self.protocol.announces()
+    }
 }
 
 #[cfg(test)]

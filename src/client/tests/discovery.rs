@@ -26,6 +26,10 @@ pub(super) fn after(config: Config, probed: Input) -> Fixture {
 }
 
 pub(super) const NAMES_1_4: Input = Fixture::dialing;
+pub(super) const PROMISES: Input = |fixture| {
+    fixture.client.expect_accept_conf();
+    fixture.dialing();
+};
 pub(super) const NAMES_1_5: Input = |fixture| {
     let body = r#"{"protocol-version":"1.5","read-timeout":8}"#;
     fixture.probed(Ok(answer(200, body)));
@@ -308,6 +312,37 @@ fn an_announcement_is_waited_for_only_if_it_has_to_come() {
     assert_eq!(waits(auto(), NAMES_1_5, 0), Some(0));
     assert_eq!(waits(auto(), ANSWERS_400, 4000), Some(1000), "dial and accept-conf share a time");
     assert_eq!(waits(auto(), ANSWERS_400, 1), Some(4999));
+    assert_eq!(waits(auto(), PROMISES, 0), Some(1000));
+    assert_eq!(waits(auto(), PROMISES, 4500), Some(500));
+}
+
+/// A server of this crate says so, with its preflight.
+#[test]
+fn an_announcement_that_was_promised_comes_before_anything_is_sent() {
+    check(
+        &[
+            (PROMISES, &[OPENED], "AwaitingConf", "", "unknown"),
+            (PROMISES, &[OPENED, CONF], "Ready", "Send 21 Connected", "2.0"),
+            (PROMISES, &[OPENED, CONF_CHAT], "Idle", "Hangup IncompatibleSubProtocol!", "unknown"),
+            (PROMISES, &[OPENED, SIGNAL], "Ready", "Connected Signal", "1.4"),
+            // It came to another server of 1.4, which is not waited for the next time.
+            (PROMISES, &[OPENED, DUE], "Ready", "Connected", "1.4"),
+            (
+                PROMISES,
+                &[OPENED, DUE, LOST, DUE, NAMES_1_4, OPENED, Fixture::timeout],
+                "Ready",
+                "Connected Disconnected Probe Dial Connected",
+                "1.4",
+            ),
+        ],
+        &auto(),
+    );
+    let mut stray = after(auto(), NAMES_1_4);
+    stray.client.expect_accept_conf();
+    stray.opened();
+    assert_eq!(stray.client.next_timeout(), Some(stray.now));
+    // A client of one version waits for nothing else.
+    check(&[(PROMISES, &[OPENED], "Ready", "Connected", "1.4")], &pinned(Protocol::V1_4));
 }
 
 #[test]

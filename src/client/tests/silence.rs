@@ -374,7 +374,10 @@ fn the_default_notices_within_45_seconds() {
     fixture.timeout();
     assert_eq!(fixture.labels(), ["Probe", "Dial", "Connected"]);
     fixture.due();
-    assert_eq!((fixture.labels(), fixture.now), (["Ping".into()].into(), Instant::from_millis(2000)));
+    assert_eq!(
+        (fixture.labels(), fixture.now),
+        (["Ping".into()].into(), Instant::from_millis(2000))
+    );
     fixture.pong();
     for _ in 0..7 {
         fixture.pass(Duration::from_secs(7));

@@ -69,6 +69,8 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct Probed {
     pub(super) answer: Result<Answer, Failure>,
+    /// Whether the server says that each connection begins with accept-conf.
+    pub(super) announces: bool,
     /// Where the server is, if it was reached.
     pub(super) address: Option<SocketAddr>,
 }
@@ -93,13 +95,16 @@ impl Target {
         match self.connect(None).await {
             Ok(stream) => {
                 let address = stream.peer_addr().ok();
-                Probed { answer: self.ask(stream).await, address }
+                match self.ask(stream).await {
+                    Ok((answer, announces)) => Probed { answer: Ok(answer), announces, address },
+                    Err(error) => Probed { answer: Err(error), announces: false, address },
+                }
             }
-            Err(error) => Probed { answer: Err(error.into()), address: None },
+            Err(error) => Probed { answer: Err(error.into()), announces: false, address: None },
         }
     }
 
-    async fn ask(self, stream: TcpStream) -> Result<Answer, Failure> {
+    async fn ask(self, stream: TcpStream) -> Result<(Answer, bool), Failure> {
         let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
         let mut request = Request::builder()
             .method(
@@ -112,7 +117,9 @@ impl Target {
         request.headers_mut().extend(self.headers);
         let exchange = async {
             let response = sender.send_request(request).await?;
-            Ok(Answer { status: response.status().as_u16(), body: read_body(response).await? })
+            let announces = response.headers().contains_key(preflight::ACCEPT_CONF);
+            let status = response.status().as_u16();
+            Ok((Answer { status, body: read_body(response).await? }, announces))
         };
         let connection = async {
             connection.await?;

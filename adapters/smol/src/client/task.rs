@@ -394,6 +394,9 @@ impl Task {
     fn probed(&mut self, probed: Probed) {
         self.link = Link::None;
         self.address = probed.address;
+        if probed.announces {
+            self.machine.expect_accept_conf();
+        }
         let status = probed.answer.as_ref().ok().map(|answer| answer.status);
         self.shared.show_preflight_status(status);
         let answer = probed.answer.map_err(|error| {

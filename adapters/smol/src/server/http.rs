@@ -73,12 +73,16 @@ pub(super) fn empty(status: StatusCode) -> Response {
     answer
 }
 
-/// The answer to the preflight (protocol §4.1).
-pub(super) fn metadata(metadata: &Metadata) -> Response {
+/// The answer to the preflight (protocol §4.1). `announces`: an accept-conf comes first on each
+/// connection.
+pub(super) fn metadata(metadata: &Metadata, announces: bool) -> Response {
     let mut answer = Response::new(Full::new(metadata.to_body()));
     let headers = answer.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(preflight::CONTENT_TYPE));
+    if announces {
+        headers.insert(preflight::ACCEPT_CONF, HeaderValue::from_static("2.0"));
+    }
     answer
 }
 

@@ -120,7 +120,7 @@ impl<H: Handler> Service<H> {
             Route::Answer(answer) => answer,
             Route::Preflight(metadata) => {
                 endpoint.asked(self.inner.hub.clock.now(), remote);
-                http::metadata(&metadata)
+                http::metadata(&metadata, endpoint.machine().announces())
             }
             Route::Options => self.options(&parts),
             Route::Other { upgrade: handshake } => {
