@@ -8,6 +8,7 @@ mod loss;
 mod messages;
 mod probe;
 mod raw;
+mod silence;
 mod slow;
 mod versions;
 
