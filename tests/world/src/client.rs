@@ -101,7 +101,8 @@ pub(crate) struct Node {
     ponged: bool,
     /// The socket that was hung up last.
     left: Option<SocketId>,
-    /// How many requests that were sent since then have run out of time.
+    /// How many requests that were sent since then have run out of time, with those for the session
+    /// that is resumed.
     unheard: u32,
     link: LinkState,
     /// Since when it is there.
@@ -382,6 +383,7 @@ impl Node {
         if kind == Some(Kind::RestoreSession) && !self.is_connected() {
             self.resumes = true;
             self.resumptions += 1;
+            self.unheard += 1;
         }
         stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
     }
