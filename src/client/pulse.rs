@@ -30,11 +30,16 @@ pub(super) struct Pulse {
     patience: Span,
     /// When something was heard of the server, or could not have been.
     heard: Instant,
-    /// The pings that were sent since then.
     pinged: Option<Pinged>,
     due: Instant,
     /// A ping was sent on this connection.
     asked: bool,
+    /// How many pings have no answer. The last that is answered answers the last that was sent.
+    unanswered: u32,
+    /// The oldest request that waited for its reply when the last ping was sent.
+    asked_at: Option<RequestId>,
+    /// Whether something to work on was sent after that.
+    worked: bool,
     /// One was answered.
     answers: bool,
     /// One was answered while the server had a request to work on.
@@ -49,14 +54,11 @@ pub(super) struct Pulse {
     last_doubt: Option<RequestId>,
 }
 
+/// The pings that were sent since something was heard.
 #[derive(Clone, Copy, Debug)]
 struct Pinged {
     first: Instant,
     last: Instant,
-    /// The oldest request that waited for its reply at the first ping.
-    waiting: Option<RequestId>,
-    /// A pong answers this ping alone: there was one, and no work was sent after it.
-    plain: bool,
 }
 
 /// What is to be done about a silent server.
@@ -77,6 +79,9 @@ impl Pulse {
             pinged: None,
             due: if pings.after > SELDOM { now + FIRST } else { now },
             asked: false,
+            unanswered: 0,
+            asked_at: None,
+            worked: false,
             answers: false,
             answers_at_work: false,
             may_work: true,
@@ -91,9 +96,9 @@ impl Pulse {
         self.due
     }
 
-    /// Whether it matters which request waits if a pong arrives.
+    /// Whether the next pong answers the last ping: it matters then which request waits.
     pub(super) const fn is_asking(&self) -> bool {
-        self.pinged.is_some()
+        self.unanswered == 1
     }
 
     /// Something arrived. After a ping, the server is not left alone for as long as the answer could
@@ -110,29 +115,24 @@ impl Pulse {
     /// A pong arrived. `waiting`: the oldest request that waits for its reply.
     pub(super) fn answered(&mut self, now: Instant, waiting: Option<RequestId>) {
         self.answers |= self.asked;
-        if let Some(pinged) = self.pinged.filter(|pinged| pinged.plain) {
-            self.answers_at_work |= waiting.is_some() && pinged.waiting == waiting;
-            self.may_work = false;
+        if self.is_asking() {
+            self.answers_at_work |= waiting.is_some() && self.asked_at == waiting;
+            self.may_work &= self.worked;
         }
+        self.unanswered = self.unanswered.saturating_sub(1);
         self.heard(now);
     }
 
     /// A request was sent.
     pub(super) fn requested(&mut self, id: RequestId) {
         self.unheard.get_or_insert(id);
-        self.works();
+        self.worked = true;
     }
 
     /// A signal was sent.
     pub(super) const fn signalled(&mut self) {
         self.may_work = true;
-        self.works();
-    }
-
-    const fn works(&mut self) {
-        if let Some(pinged) = &mut self.pinged {
-            pinged.plain = false;
-        }
+        self.worked = true;
     }
 
     /// A request that was sent has run out of time.
@@ -160,7 +160,7 @@ impl Pulse {
             let end = self.heard + self.after;
             if self.asked && end > now {
                 self.due = end;
-                return Silence::Bearable;
+                return self.ask_at_work(pongs, waiting);
             }
             return self.ping(now, waiting);
         };
@@ -186,14 +186,31 @@ impl Pulse {
         if !is_time {
             return Silence::Bearable;
         }
-        self.pinged = Some(Pinged { last, plain: false, ..pinged });
-        Silence::Ping
+        self.pinged = Some(Pinged { last, ..pinged });
+        self.ask(waiting)
     }
 
     fn ping(&mut self, now: Instant, waiting: Option<RequestId>) -> Silence {
-        self.asked = true;
-        self.pinged = Some(Pinged { first: now, last: now, waiting, plain: true });
+        self.pinged = Some(Pinged { first: now, last: now });
         self.due = now + self.patience;
+        self.ask(waiting)
+    }
+
+    /// A server that is heard is asked as well, for later, if it is still to be seen whether it answers
+    /// at work, and has some.
+    fn ask_at_work(&mut self, pongs: Pongs, waiting: Option<RequestId>) -> Silence {
+        let is_open = pongs == Pongs::BetweenMessages && !self.answers_at_work;
+        if is_open && waiting.is_some() && self.unanswered == 0 {
+            return self.ask(waiting);
+        }
+        Silence::Bearable
+    }
+
+    fn ask(&mut self, waiting: Option<RequestId>) -> Silence {
+        self.asked = true;
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.asked_at = waiting;
+        self.worked = false;
         Silence::Ping
     }
 

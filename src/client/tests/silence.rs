@@ -231,7 +231,8 @@ fn a_1_4_server_at_work_is_given_twice_the_time_and_as_long_as_requests_wait() {
     long.receive(frame(0xbf, 1, b"x"));
     long.labels();
     long.until(20_300);
-    long.pong();
+    // Now it reads, and answers all that it was asked.
+    (0..100).for_each(|_| long.pong());
     assert_eq!(long.until(20_801), ["20600 Ping", "20800 Hangup", "20800 Disconnected"]);
 }
 
@@ -243,10 +244,10 @@ fn a_1_4_server_that_answered_at_work_is_missed_at_work() {
     let (now, limit) = (fixture.now, Some(Duration::from_secs(20)));
     fixture.client.request(now, name("a"), Payload::EMPTY, limit, &mut fixture.out).unwrap();
     fixture.labels();
-    assert_eq!(fixture.until(310), ["300 Ping"]);
+    assert_eq!(fixture.until(250), ["200 Ping"]);
     fixture.pong();
-    let lines = fixture.until(811);
-    assert_eq!(lines, ["610 Ping", "810 Hangup", "810 Disconnected", "810 Done 1 ConnectionLost"]);
+    let lines = fixture.until(751);
+    assert_eq!(lines, ["550 Ping", "750 Hangup", "750 Disconnected", "750 Done 1 ConnectionLost"]);
 }
 
 /// However long handlers take: pings are answered beside them.
@@ -275,7 +276,7 @@ fn a_host_that_slept_asks_again_before_it_judges() {
         fixture.request("a").unwrap();
         fixture.request("b").unwrap();
         fixture.labels();
-        assert_eq!(fixture.until(300), ["300 Ping"]);
+        assert!(fixture.until(300).contains(&"300 Ping".into()));
         fixture.now = Instant::from_millis(10_000_000);
         fixture.timeout();
         let lines = fixture.labels();
@@ -388,4 +389,23 @@ fn the_default_notices_within_45_seconds() {
         fixture.due();
     }
     assert_eq!(fixture.now.saturating_since(start), Duration::from_secs(45));
+}
+
+/// Servers of this crate ping those who speak 1.4, which thus need not ping.
+#[test]
+fn a_1_4_server_that_is_heard_is_asked_at_work_all_the_same() {
+    let mut fixture = connected(OF_1_4);
+    fixture.pong();
+    let (now, limit) = (fixture.now, Some(Duration::from_secs(20)));
+    fixture.client.request(now, name("a"), Payload::EMPTY, limit, &mut fixture.out).unwrap();
+    fixture.labels();
+    assert_eq!(fixture.until(250), ["200 Ping"]);
+    fixture.activity();
+    assert_eq!(fixture.until(500), no_lines(), "once");
+    fixture.activity();
+    fixture.pong();
+    assert_eq!(
+        fixture.until(1001),
+        ["800 Ping", "1000 Hangup", "1000 Disconnected", "1000 Done 1 ConnectionLost"]
+    );
 }

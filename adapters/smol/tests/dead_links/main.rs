@@ -142,9 +142,10 @@ fn requests_end_with_a_link_that_is_cut() {
             let mut scene = Scene::new(protocol, pings(100, 400), Config::builder()).await;
             let client = scene.client.clone();
             let answer = smol::spawn(async move { client.request("never", "").await });
-            // Until the server has answered pings beside its handler. One may have been on its way.
-            let seen = scene.relay.down.passed();
-            while scene.relay.down.passed() < seen + 8 {
+            // Until the server has answered pings beside its handler. It sends some as well.
+            let ways = [&scene.relay.up, &scene.relay.down];
+            let seen = ways.map(|way| way.passed());
+            while ways.iter().zip(seen).any(|(way, seen)| way.passed() < seen + 50) {
                 yield_now().await;
             }
             scene.relay.up.cut();
