@@ -63,9 +63,9 @@
 //! server of unknown version carries a payload, as 1.x reads no other.
 //!
 //! A server that announced 2.0 is dialled without a preflight the next time, and has to announce it
-//! again: if not, the client begins anew. AwaitingConf takes no time after a preflight that names
-//! 1.x, and is skipped by clients that are set to 1.x; Probing is skipped by those set to 2.0.
-//! [`Client::discovered`] has what was found out.
+//! again, within a second: if not, the client begins anew. AwaitingConf takes no time after a
+//! preflight that names 1.x, and is skipped by clients that are set to 1.x; Probing is skipped by
+//! those set to 2.0. [`Client::discovered`] has what was found out.
 //!
 //! With 2.0 nothing longer than the server's message buffer is sent. With 1.5 and 2.0 a heartbeat is
 //! sent when nothing else was for three quarters of the server's read timeout (protocol §4.6).

@@ -23,8 +23,8 @@ use crate::wire::{self, AcceptConf, Message};
 /// does not matter (protocol §4.5).
 const MAJOR: u8 = 2;
 
-/// How long an accept-conf is waited for that is due after a preflight that names 1.x. It should have
-/// come with the opening, but the connection may be one to another server.
+/// How long an accept-conf is waited for that the server promised, with its preflight or by the one on
+/// the last connection. It should come with the opening, but the server may be another by now, of 1.x.
 const PROMISED: Duration = Duration::from_secs(1);
 
 /// The most that errors show of a sub-protocol, in bytes.
@@ -203,7 +203,7 @@ impl Client {
             Route::Open(_) if !self.discovery.promised => {
                 self.link = Link::AwaitingConf { deadline: now };
             }
-            Route::Open(_) => {
+            Route::Open(_) | Route::Required(Doubt::Remembered) => {
                 let deadline = dial_deadline.min(now + PROMISED);
                 self.link = Link::AwaitingConf { deadline };
             }

@@ -27,7 +27,7 @@ fn a_server_that_announced_2_0_is_dialled_at_once_and_has_to_do_it_again() {
             ("AwaitingConf", "Disconnected Dial", "unknown")
         );
         let remaining = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
-        assert_eq!(remaining, Duration::from_secs(5));
+        assert_eq!(remaining, Duration::from_secs(1), "it may be one of 1.x by now");
         CONF(&mut fixture);
         assert_eq!(fixture.labels(), ["Send 20 1"]);
         fixture.close();
