@@ -45,21 +45,40 @@
 //!
 //! | the preflight | the first message | then |
 //! |---|---|---|
-//! | names 1.4 or 1.5 | accept-conf of 2.0, at any time | 2.0 |
-//! | | none for a short while, or another | what the preflight names |
+//! | names 1.4 or 1.5 | accept-conf of 2.0, at any time | 2.0 from then on |
+//! | | none yet, or another | what the preflight names |
+//! | does, and promises an accept-conf | none for a second | what the preflight names |
 //! | has another answer, or none | accept-conf of 2.0 | 2.0 |
 //! | | none in time | tries again; an error if the answer named a version |
 //! | | another | an error; tries again if there was no answer |
 //! | | the connection is lost before | tries again |
 //! | has status 429, 502, 503 or 504 | | tries again, not before the time in `Retry-After` |
 //!
+//! Nothing is waited for if the preflight names 1.4 or 1.5 and no more: most such servers never
+//! announce anything. Servers of this crate that do say so ([`preflight::ACCEPT_CONF`]). The client speaks what the preflight names, unless an accept-conf has come with the
+//! opening of the WebSocket. One that comes later, as the first message, switches the connection to
+//! 2.0. What was sent before was sent as 1.x: it may be longer than the message buffer, and a
+//! server with another sub-protocol may have handled it. A client that is to talk to nobody but 2.0
+//! servers, or to those with its sub-protocol only, is set to [`Protocol::V2_0`]. A signal for a
+//! server of unknown version carries a payload, as 1.x reads no other.
+//!
 //! A server that announced 2.0 is dialled without a preflight the next time, and has to announce it
-//! again: if not, the client begins anew. One that was silent is not waited for a second time.
-//! AwaitingConf is skipped then, and by clients that are set to 1.x; Probing is skipped by those set
-//! to 2.0. [`Client::discovered`] has what was found out.
+//! again, within a second: if not, the client begins anew. AwaitingConf takes no time after a
+//! preflight that names 1.x, and is skipped by clients that are set to 1.x; Probing is skipped by
+//! those set to 2.0. [`Client::discovered`] has what was found out.
 //!
 //! With 2.0 nothing longer than the server's message buffer is sent. With 1.5 and 2.0 a heartbeat is
 //! sent when nothing else was for three quarters of the server's read timeout (protocol §4.6).
+//!
+//! [`preflight::ACCEPT_CONF`]: crate::preflight::ACCEPT_CONF
+//!
+//! # Liveness
+//!
+//! A server that has vanished without a word is noticed ([`DisconnectReason::Silent`]): with the
+//! [pings](ConfigBuilder::pings) of the default, after 45 s if it is one that answers them. All that
+//! the host reads is a sign of life: messages, and by [`Client::handle_activity`] and
+//! [`Client::handle_pong`] what it reads besides. What has come is handed over before
+//! [`Client::handle_timeout`] is called, or a host that slept would take its server for silent.
 //!
 //! # Run loop
 //!
@@ -93,7 +112,7 @@
 //!             let reply = Bytes::from_static(b"\xc0\x01\0\0\0\0\0\0\0hello Ada");
 //!             client.handle_message(now, reply, &mut out);
 //!         }
-//!         Action::Hangup => {}
+//!         Action::Ping | Action::Hangup => {}
 //!         Action::Done { id, outcome } if id == question => answer = Some(outcome?),
 //!         Action::Done { .. } => {}
 //!         Action::Event(event) => assert_eq!(event, Event::Connected),
@@ -113,11 +132,13 @@ mod inbound;
 mod link;
 mod machine;
 mod protocol;
+mod pulse;
 mod requests;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use crate::pings::{InvalidPings, Pings};
 pub use action::{Action, DisconnectReason, Event, Oddity, Outcome, SessionLoss};
 pub use config::{Config, ConfigBuilder, InvalidConfig};
 pub use discovery::Discovered;

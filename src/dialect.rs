@@ -65,6 +65,16 @@ pub enum Liveness {
     ReadTimeout,
 }
 
+/// Whether a server answers WebSocket pings, as the reference does (protocol §4.4). One that answers
+/// a ping although the reference would not is another, and answers them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pongs {
+    /// It answers when it reads, which it does not while it handles a message (protocol §5.3).
+    BetweenMessages,
+    /// It never answers.
+    Never,
+}
+
 /// One row of the table: how to behave towards a peer of a dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,6 +94,8 @@ pub struct Rules {
     /// How silence of the peer is understood. Clients of a dialect with a read timeout send
     /// heartbeats.
     pub liveness: Liveness,
+    /// Whether servers answer pings.
+    pub pongs: Pongs,
     /// What the peer speaks if it sends a heartbeat although a server of 1.4 or 1.5 would not have
     /// told it to.
     pub after_heartbeat: Dialect,
@@ -106,6 +118,7 @@ const V1_4: Rules = Rules {
     sends_name_only_signals: false,
     bounded_by_buffer: false,
     liveness: Liveness::Pings,
+    pongs: Pongs::BetweenMessages,
     after_heartbeat: Dialect::V2_0,
     strict: false,
     malformed_request: MalformedRequest::ProtocolError,
@@ -116,6 +129,7 @@ const V1_4: Rules = Rules {
 const V1_5: Rules = Rules {
     knows_heartbeat: true,
     liveness: Liveness::ReadTimeout,
+    pongs: Pongs::Never,
     after_heartbeat: Dialect::V1_5,
     ..V1_4
 };
@@ -128,6 +142,7 @@ const V2_0: Rules = Rules {
     sends_name_only_signals: true,
     bounded_by_buffer: true,
     liveness: Liveness::ReadTimeout,
+    pongs: Pongs::Never,
     after_heartbeat: Dialect::V2_0,
     strict: false,
     malformed_request: MalformedRequest::Ignore,
@@ -145,6 +160,7 @@ const UNKNOWN: Rules = Rules {
     sends_name_only_signals: true,
     bounded_by_buffer: true,
     liveness: Liveness::Pings,
+    pongs: Pongs::Never,
     after_heartbeat: Dialect::V2_0,
     strict: false,
     malformed_request: MalformedRequest::InternalError,

@@ -138,6 +138,7 @@ mod actions;
 pub mod client;
 mod dialect;
 pub mod handshake;
+mod pings;
 pub mod preflight;
 pub mod server;
 pub mod session;
@@ -145,7 +146,7 @@ mod time;
 pub mod wire;
 
 pub use actions::Actions;
-pub use dialect::{Dialect, Liveness, MalformedRequest, Rules, SpecialErrors};
+pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
 pub use session::{KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};
 pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload, PreparedSignal};

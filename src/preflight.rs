@@ -21,6 +21,11 @@ pub const METHOD: &str = "WEBWIRE";
 /// The `Content-Type` of the answer.
 pub const CONTENT_TYPE: &str = "application/json";
 
+/// A header of the answer, with any value, by which servers of this crate say that each connection
+/// begins with accept-conf: it names 1.x for those who know nothing else, and speaks 2.0 as well. The
+/// references neither send nor read it.
+pub const ACCEPT_CONF: &str = "webwire-accept-conf";
+
 /// The longest body that is looked at, in bytes. A host need not read further.
 pub const MAX_BODY: usize = 64 * 1024;
 

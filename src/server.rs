@@ -9,7 +9,6 @@ pub mod gate;
 mod hub;
 mod in_flight;
 mod peer;
-mod pings;
 mod preflights;
 mod protocol;
 mod reply;
@@ -18,6 +17,7 @@ mod session;
 mod tests;
 mod watch;
 
+pub use crate::pings::{InvalidPings, Pings};
 pub use action::{Action, CloseReason, Request, SessionEvent, Signal};
 pub use announcement::{Announcement, InvalidAnnouncement};
 pub use config::{Config, Sessions};
@@ -28,6 +28,5 @@ pub use hub::{
     Refusal, StoreAnswer, WaiterId, Work,
 };
 pub use in_flight::{RequestId, SignalId};
-pub use pings::{InvalidPings, Pings};
 pub use preflights::Preflights;
 pub use protocol::{Observed, Protocol};

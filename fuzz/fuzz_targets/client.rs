@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use wwr::client::{Config, Protocol};
+use wwr::client::{Config, Pings, Protocol};
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::AcceptConf;
 use wwr::{Name, Payload, SessionKey};
@@ -31,8 +31,8 @@ struct Limits {
     protocol: Protocol,
     skip_preflight: bool,
     sub_protocol: SubProtocol,
-    /// In milliseconds.
-    conf_grace: u8,
+    /// In milliseconds, less ten.
+    pings: Option<[u8; 2]>,
     reconnect: bool,
     #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(1..=6))]
     pending_requests: usize,
@@ -65,6 +65,11 @@ impl Limits {
     fn config(self) -> Config {
         let [request, probe, dial, resume] =
             self.timeouts.map(|timeout| Duration::from_millis(u64::from(timeout) + 1));
+        let pings = self.pings.and_then(|times| {
+            let [after, patience] =
+                times.map(|millis| Duration::from_millis(u64::from(millis) + 10));
+            Pings::new(after, patience).ok()
+        });
         let mut builder = Config::builder();
         if let Some(name) = self.sub_protocol.name() {
             builder = builder.sub_protocol(name);
@@ -72,12 +77,13 @@ impl Limits {
         builder
             .protocol(self.protocol)
             .skip_preflight(self.skip_preflight && self.protocol != Protocol::Auto)
-            .conf_grace(Duration::from_millis(self.conf_grace.into()))
+            .pings(pings)
             .reconnect(self.reconnect)
             .request_timeout(request)
             .probe_timeout(probe)
             .dial_timeout(dial)
             .backoff(Duration::from_millis(1), Duration::from_millis(64))
+            .backoff_reset_after(Duration::from_millis(32))
             .max_pending_requests(self.pending_requests)
             .max_queued_bytes(usize::from(self.queued_bytes))
             .resume_attempts(self.resume_attempts)
@@ -104,6 +110,8 @@ enum Step<'a> {
     Opened,
     Refused { status: u16, retry_after: Option<u8> },
     Lost,
+    SignOfLife { is_pong: bool },
+    PromisesAcceptConf,
     // The host, whether it has been asked or not.
     StrayProbed(Answer),
     StrayOpened,
@@ -160,6 +168,8 @@ fn perform(world: &mut World, step: Step<'_>) {
         Step::Opened => world.opened(),
         Step::Refused { status, retry_after } => world.refused(status, millis(retry_after)),
         Step::Lost => world.lost(),
+        Step::SignOfLife { is_pong } => world.sign_of_life(is_pong),
+        Step::PromisesAcceptConf => world.expect_accept_conf(),
         Step::StrayProbed(answer) => world.stray_probed(answer),
         Step::StrayOpened => world.stray_opened(),
         Step::StrayDisconnect => world.stray_disconnect(),

@@ -20,6 +20,9 @@ pub enum Action {
     Dial,
     /// Send this as one binary message.
     Send(Bytes),
+    /// Send a WebSocket ping; its payload does not matter. When a pong arrives, call
+    /// [`handle_pong`](super::Client::handle_pong).
+    Ping,
     /// Drop the probe, the dial or the socket, whichever there is, after writing what was sent. The
     /// host reports nothing of it any more.
     Hangup,
@@ -78,6 +81,9 @@ pub enum DisconnectReason {
     Lost,
     /// The application closed it.
     Closed,
+    /// Nothing was heard of the server for too long: it, or the network, is gone without a word
+    /// ([`ConfigBuilder::pings`](super::ConfigBuilder::pings)).
+    Silent,
     /// It was taken for one of 1.x, then the server announced 2.0 with another sub-protocol. An
     /// [`Event::ConnectFailed`] follows that tells which.
     Incompatible,

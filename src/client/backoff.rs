@@ -4,29 +4,59 @@ use core::time::Duration;
 
 /// Exponential backoff with jitter: after `n` failures a pause between half and the whole of
 /// `initial * 2^n`, which never exceeds `max`.
+///
+/// Attempts that fail are counted until one succeeds. The loss of a connection counts as well, until
+/// one has lasted: how often connecting succeeds says nothing about a server that ends each
+/// connection at once. The two are counted apart, so that one short loss after a long outage is no
+/// reason for a long pause.
 #[derive(Debug)]
 pub(super) struct Backoff {
     initial: Duration,
     max: Duration,
+    reset_after: Duration,
+    /// Attempts that failed since the last connection.
     failures: u32,
+    /// Connections that were lost since one has lasted.
+    losses: u32,
     random: SplitMix64,
 }
 
 impl Backoff {
-    pub(super) const fn new(initial: Duration, max: Duration, seed: u64) -> Self {
-        Self { initial, max, failures: 0, random: SplitMix64(seed) }
+    pub(super) const fn new(
+        initial: Duration,
+        max: Duration,
+        reset_after: Duration,
+        seed: u64,
+    ) -> Self {
+        Self { initial, max, reset_after, failures: 0, losses: 0, random: SplitMix64(seed) }
     }
 
     /// The pause after one more failed attempt to connect.
     pub(super) fn after_failure(&mut self) -> Duration {
-        let pause = self.pause(self.failures);
+        let pause = self.pause(self.losses.saturating_add(self.failures));
         self.failures = self.failures.saturating_add(1);
         pause
     }
 
-    /// An attempt succeeded: the next failure is the first again.
+    /// The pause after the loss of a connection that lasted so long.
+    pub(super) fn after_loss(&mut self, lasted: Duration) -> Duration {
+        if lasted >= self.reset_after {
+            self.losses = 0;
+        }
+        let pause = self.pause(self.losses);
+        self.losses = self.losses.saturating_add(1);
+        pause
+    }
+
+    /// An attempt succeeded.
+    pub(super) const fn connected(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The next failure is the first again.
     pub(super) const fn reset(&mut self) {
         self.failures = 0;
+        self.losses = 0;
     }
 
     /// A pause of at least this, and up to a quarter more: clients that are told to come back after
@@ -76,6 +106,7 @@ mod tests {
 
     const INITIAL: Duration = Duration::from_millis(500);
     const MAX: Duration = Duration::from_secs(30);
+    const RESET_AFTER: Duration = Duration::from_secs(10);
 
     #[test]
     fn the_generator_gives_the_published_sequence() {
@@ -100,21 +131,44 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_maximum_and_start_over_after_success() {
         for seed in 0..100 {
-            let mut backoff = Backoff::new(INITIAL, MAX, seed);
+            let mut backoff = Backoff::new(INITIAL, MAX, RESET_AFTER, seed);
             for whole in
                 [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000].map(Duration::from_millis)
             {
                 let pause = backoff.after_failure();
                 assert!((whole / 2..=whole).contains(&pause), "{pause:?} of {whole:?}");
             }
-            backoff.reset();
+            backoff.connected();
             assert!(backoff.after_failure() <= INITIAL);
         }
     }
 
     #[test]
+    fn pauses_after_losses_double_until_a_connection_has_lasted() {
+        let mut backoff = Backoff::new(INITIAL, MAX, RESET_AFTER, 1);
+        let less = RESET_AFTER - Duration::from_nanos(1);
+        let halves = |pause: Duration, whole| (whole / 2..=whole).contains(&pause);
+        for whole in [500, 1000, 2000].map(Duration::from_millis) {
+            assert!(halves(backoff.after_loss(less), whole));
+            backoff.connected();
+        }
+        assert!(halves(backoff.after_loss(RESET_AFTER), INITIAL), "it lasted");
+        // Attempts that fail then double the pause further, and are forgotten by the next success.
+        assert!(halves(backoff.after_failure(), 2 * INITIAL));
+        for _ in 0..20 {
+            backoff.after_failure();
+        }
+        assert!(halves(backoff.after_failure(), MAX));
+        backoff.connected();
+        assert!(halves(backoff.after_loss(Duration::ZERO), 2 * INITIAL), "one short loss");
+        backoff.reset();
+        assert!(halves(backoff.after_loss(Duration::ZERO), INITIAL));
+    }
+
+    #[test]
     fn pauses_are_spread_over_the_whole_range_and_depend_on_the_seed() {
-        let pauses = (0..200).map(|seed| Backoff::new(INITIAL, MAX, seed).after_failure());
+        let pauses =
+            (0..200).map(|seed| Backoff::new(INITIAL, MAX, RESET_AFTER, seed).after_failure());
         let quarters = pauses.fold([0; 4], |mut quarters, pause| {
             let over = (pause - INITIAL / 2).as_nanos() * 4
                 / (INITIAL / 2 + Duration::from_nanos(1)).as_nanos();
@@ -126,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_least_pause_is_kept_and_spread_upwards() {
-        let mut backoff = Backoff::new(INITIAL, MAX, 7);
+        let mut backoff = Backoff::new(INITIAL, MAX, RESET_AFTER, 7);
         for least in [Duration::ZERO, Duration::from_nanos(3), INITIAL, MAX] {
             let pauses: std::vec::Vec<_> = (0..200).map(|_| backoff.beyond(least)).collect();
             assert!(pauses.iter().all(|pause| (least..=least * 5 / 4).contains(pause)));
@@ -138,11 +192,13 @@ mod tests {
 
     #[test]
     fn extreme_settings_do_not_overflow() {
-        let mut backoff = Backoff::new(Duration::MAX, Duration::MAX, 7);
+        let mut backoff = Backoff::new(Duration::MAX, Duration::MAX, RESET_AFTER, 7);
         assert_eq!(backoff.beyond(Duration::MAX), Duration::MAX);
         assert!(backoff.pause(u32::MAX) >= Duration::from_nanos(u64::MAX / 2));
         backoff.failures = u32::MAX;
+        backoff.losses = u32::MAX;
         backoff.after_failure();
-        assert_eq!(backoff.failures, u32::MAX);
+        backoff.after_loss(Duration::ZERO);
+        assert_eq!((backoff.failures, backoff.losses), (u32::MAX, u32::MAX));
     }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::protocol::Protocol;
+use crate::pings::Pings;
 
 /// The settings of a [`Client`](super::Client), checked before there is one.
 ///
@@ -22,7 +23,7 @@ pub struct Config {
     pub(super) protocol: Protocol,
     pub(super) sub_protocol: Option<Bytes>,
     pub(super) skip_preflight: bool,
-    pub(super) conf_grace: Duration,
+    pub(super) pings: Option<Pings>,
     pub(super) reconnect: bool,
     pub(super) request_timeout: Duration,
     pub(super) probe_timeout: Duration,
@@ -30,6 +31,7 @@ pub struct Config {
     pub(super) initial_backoff: Duration,
     pub(super) max_backoff: Duration,
     pub(super) max_retry_after: Duration,
+    pub(super) backoff_reset_after: Duration,
     pub(super) max_pending_requests: usize,
     pub(super) max_queued_bytes: usize,
     pub(super) resume_attempts: u32,
@@ -39,6 +41,16 @@ pub struct Config {
 impl Config {
     /// The shortest first backoff: one millisecond.
     pub const MIN_BACKOFF: Duration = Duration::from_millis(1);
+
+    /// The pings of the default: after 30 s of silence, 15 s for a sign of life.
+    pub const PINGS: Pings =
+        Pings { after: Duration::from_secs(30), patience: Duration::from_secs(15) };
+
+    /// When the server is pinged, if it is. For hosts that have the system look after their
+    /// connections by the same measure.
+    pub const fn pings(&self) -> Option<Pings> {
+        self.pings
+    }
 
     /// Settings to start from: those of [`Config::default`].
     pub fn builder() -> ConfigBuilder {
@@ -53,7 +65,7 @@ impl Default for Config {
             protocol: Protocol::Auto,
             sub_protocol: None,
             skip_preflight: false,
-            conf_grace: Duration::from_millis(250),
+            pings: Some(Self::PINGS),
             reconnect: true,
             request_timeout: Duration::from_secs(60),
             probe_timeout: Duration::from_secs(10),
@@ -61,6 +73,7 @@ impl Default for Config {
             initial_backoff: Duration::from_millis(500),
             max_backoff: Duration::from_secs(30),
             max_retry_after: Duration::from_secs(3600),
+            backoff_reset_after: Duration::from_secs(10),
             max_pending_requests: 65_536,
             max_queued_bytes: 1024 * 1024,
             resume_attempts: 16,
@@ -124,11 +137,18 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a server whose preflight names 1.4 or 1.5 may take to announce 2.0 on its new
-    /// WebSocket, until 1.x is spoken (protocol §7.3). Waited once: not on later connections to a
-    /// server that did not. Zero does not wait; the longest is the dial timeout. Default: 250 ms.
-    pub const fn conf_grace(mut self, grace: Duration) -> Self {
-        self.config.conf_grace = grace;
+    /// When a silent server is pinged, and how long a sign of life may take after that; `None` never
+    /// pings and trusts in the system to notice that a server has vanished.
+    ///
+    /// A server that answers pings is given up after the sum of both times
+    /// ([`Pings::total`]), whatever its handlers do. The reference (protocol §4.4, §5.3) answers none
+    /// in 1.5 and 2.0, and in 1.4 none while it handles a message. A server that may be of that kind,
+    /// as it has not answered a ping yet, or in 1.4 none while it had a request to work on, is given up
+    /// after twice the sum, if two requests in a row ran out of time as well and no older one waits:
+    /// it may just be slow. Signs of life are all bytes that arrive. Default: [`Config::PINGS`], 45 s
+    /// in all.
+    pub const fn pings(mut self, pings: Option<Pings>) -> Self {
+        self.config.pings = pings;
         self
     }
 
@@ -173,6 +193,15 @@ impl ConfigBuilder {
     /// least, and lengthened by up to a quarter at random. Zero does not heed servers. Default: 1 h.
     pub const fn max_retry_after(mut self, max: Duration) -> Self {
         self.config.max_retry_after = max;
+        self
+    }
+
+    /// How long a connection has to last until its loss counts as the first failure again. Those that
+    /// end earlier make the pauses grow like failures, so that a server which accepts connections and
+    /// ends them at once is not dialled over and over. [`close`](super::Client::close) begins anew as
+    /// well. Zero forgets all failures with each connection. Default: 10 s.
+    pub const fn backoff_reset_after(mut self, duration: Duration) -> Self {
+        self.config.backoff_reset_after = duration;
         self
     }
 
@@ -251,13 +280,14 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
         let builder = builder
             .protocol(protocol)
             .skip_preflight(protocol != Protocol::Auto && u.arbitrary()?)
-            .conf_grace(Duration::from_millis(u.int_in_range(0..=1000)?))
+            .pings(if u.arbitrary()? { Pings::new(first, second).ok() } else { None })
             .reconnect(u.arbitrary()?)
             .request_timeout(request)
             .probe_timeout(probe)
             .dial_timeout(dial)
             .backoff(first.min(second), first.max(second))
             .max_retry_after(retry)
+            .backoff_reset_after(second)
             .max_pending_requests(u.int_in_range(1..=16)?)
             .max_queued_bytes(u.int_in_range(0..=1024)?)
             .resume_attempts(u.int_in_range(1..=4)?)
@@ -300,7 +330,6 @@ mod tests {
             assert_eq!(Config::builder().backoff(initial, max).build().is_ok(), valid);
         }
         assert!(Config::builder().max_queued_bytes(0).build().is_ok());
-        assert!(Config::builder().conf_grace(Duration::ZERO).build().is_ok());
         let unnamed = Config::builder().sub_protocol("").build();
         assert_eq!(unnamed, Err(InvalidConfig::EmptySubProtocol));
         for protocol in [Protocol::Auto, Protocol::V1_4, Protocol::V1_5, Protocol::V2_0] {

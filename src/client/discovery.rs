@@ -12,6 +12,7 @@ use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::machine::Client;
 use super::protocol::Protocol;
+use super::pulse::Pulse;
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
 use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
@@ -21,6 +22,10 @@ use crate::wire::{self, AcceptConf, Message};
 /// The major version in the accept-conf of the servers that a client speaks 2.0 with. The minor one
 /// does not matter (protocol §4.5).
 const MAJOR: u8 = 2;
+
+/// How long an accept-conf is waited for that the server promised, with its preflight or by the one on
+/// the last connection. It should come with the opening, but the server may be another by now, of 1.x.
+const PROMISED: Duration = Duration::from_secs(1);
 
 /// The most that errors show of a sub-protocol, in bytes.
 const MAX_LOGGED: usize = 64;
@@ -57,7 +62,11 @@ impl Discovered {
 pub(super) struct Discovery {
     pub(super) found: Discovered,
     route: Route,
-    memory: Memory,
+    /// Whether the preflight of this attempt said that an accept-conf comes.
+    promised: bool,
+    /// Whether the server announced 2.0 on the last connection. It matters to clients of all versions
+    /// only.
+    announces: bool,
     /// When the WebSocket was opened: a server's read timeout counts from then.
     opened: Instant,
 }
@@ -67,7 +76,8 @@ impl Discovery {
         Self {
             found: Discovered::NOTHING,
             route: Route::Settled,
-            memory: Memory::Nothing,
+            promised: false,
+            announces: false,
             opened: Instant::EPOCH,
         }
     }
@@ -143,18 +153,17 @@ impl Doubt {
     }
 }
 
-/// What the server was on the last connection. It matters to clients of all versions only.
-#[derive(Clone, Copy, Debug)]
-enum Memory {
-    Nothing,
-    /// It announced 2.0.
-    Announces,
-    /// It speaks 1.x and announced nothing.
-    Silent,
-}
-
 /// What the host reports until the version is settled.
 impl Client {
+    /// The answer to [`Action::Probe`] has the header [`preflight::ACCEPT_CONF`]: to be told before
+    /// [`handle_probed`](Self::handle_probed). An accept-conf is waited for then, though not for long,
+    /// even if the answer names 1.x. Ignored unless a probe is under way.
+    pub const fn expect_accept_conf(&mut self) {
+        if let Link::Probing { .. } = self.link {
+            self.discovery.promised = true;
+        }
+    }
+
     /// The answer to [`Action::Probe`], or that there is none. Ignored unless a probe is under way.
     pub fn handle_probed(
         &mut self,
@@ -174,24 +183,31 @@ impl Client {
 
     /// The WebSocket that [`Action::Dial`] asked for is open. If no socket is wanted at all, the
     /// host is told to hang up; in the remaining states, ignored.
+    ///
+    /// [`next_timeout`](Self::next_timeout) may be `now` after this: the host hands over the messages
+    /// that have come already, then calls [`handle_timeout`](Self::handle_timeout).
     pub fn handle_opened(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
         let dial_deadline = match self.link {
             Link::Dialing { deadline } => deadline,
             Link::Idle | Link::Waiting { .. } | Link::Closed => return out.push(Action::Hangup),
-            Link::Probing { .. } | Link::AwaitingConf { .. } | Link::Resuming(_) | Link::Ready => {
+            Link::Probing { .. }
+            | Link::AwaitingConf { .. }
+            | Link::Resuming(_)
+            | Link::Ready { .. } => {
                 return;
             }
         };
         self.discovery.opened = now;
-        let grace = match self.discovery.memory {
-            Memory::Silent => Duration::ZERO,
-            Memory::Nothing | Memory::Announces => self.config.conf_grace,
-        };
+        self.pulse = self.config.pings.map(|pings| Pulse::new(pings, now));
         match self.discovery.route {
-            Route::Open(metadata) if grace.is_zero() => self.settle(metadata, out),
-            Route::Open(_) => {
-                let deadline = now + grace.min(self.config.dial_timeout);
+            // An accept-conf often comes with the answer to the handshake (protocol §4.5), and is
+            // worth a look before anything is sent. It is worth no waiting: there may be none.
+            Route::Open(_) if !self.discovery.promised => {
+                self.link = Link::AwaitingConf { deadline: now };
+            }
+            Route::Open(_) | Route::Required(Doubt::Remembered) => {
+                let deadline = dial_deadline.min(now + PROMISED);
                 self.link = Link::AwaitingConf { deadline };
             }
             Route::Required(_) => self.link = Link::AwaitingConf { deadline: dial_deadline },
@@ -237,11 +253,9 @@ impl Client {
     /// Begins to connect, with what is known of the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
         self.discovery.found.dialect = Dialect::Unknown;
-        match (self.config.protocol, self.discovery.memory) {
-            (Protocol::Auto, Memory::Announces) => {
-                self.dial(Route::Required(Doubt::Remembered), out);
-            }
-            (Protocol::Auto, Memory::Nothing | Memory::Silent) => self.probe(out),
+        match (self.config.protocol, self.discovery.announces) {
+            (Protocol::Auto, true) => self.dial(Route::Required(Doubt::Remembered), out),
+            (Protocol::Auto, false) => self.probe(out),
             (Protocol::V2_0, _) => self.dial(Route::Required(Doubt::None), out),
             (protocol @ (Protocol::V1_4 | Protocol::V1_5), _) => match protocol.metadata() {
                 Some(metadata) if self.config.skip_preflight => {
@@ -254,6 +268,7 @@ impl Client {
 
     fn probe(&mut self, out: &mut Actions<Action>) {
         self.discovery.found = Discovered::NOTHING;
+        self.discovery.promised = false;
         self.link = Link::Probing { deadline: self.now() + self.config.probe_timeout };
         out.push(Action::Probe);
     }
@@ -293,7 +308,7 @@ impl Client {
     }
 
     pub(super) const fn forget_server(&mut self) {
-        self.discovery.memory = Memory::Nothing;
+        self.discovery.announces = false;
     }
 
     /// The WebSocket could not be opened.
@@ -312,7 +327,7 @@ impl Client {
         self.fail(error, out);
     }
 
-    /// No message came in time that could be the accept-conf.
+    /// No message has come that could be the accept-conf, and it is time to go on without.
     pub(super) fn conf_timed_out(&mut self, out: &mut Actions<Action>) {
         match self.discovery.route {
             // A first message that comes later still decides.
@@ -434,7 +449,7 @@ impl Client {
     /// The server announced 2.0, and what it announced suits.
     fn announced(&mut self, out: &mut Actions<Action>) {
         let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
-        self.discovery.memory = Memory::Announces;
+        self.discovery.announces = true;
         self.discovery.found.dialect = Dialect::V2_0;
         let conf = self.discovery.found.accept_conf.as_ref();
         let read_timeout = conf.map_or(Duration::ZERO, AcceptConf::read_timeout);
@@ -451,7 +466,6 @@ impl Client {
 
     /// The server speaks 1.x.
     fn settle(&mut self, metadata: Metadata, out: &mut Actions<Action>) {
-        self.discovery.memory = Memory::Silent;
         self.discovery.found.dialect = metadata.dialect();
         self.arm_heartbeat(match metadata {
             Metadata::V1_4 => Duration::ZERO,

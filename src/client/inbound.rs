@@ -6,6 +6,7 @@ use super::action::{Action, Event, Oddity, Outcome};
 use super::error::RequestError;
 use super::link::Link;
 use super::machine::{Client, done};
+use super::pulse::Pulse;
 use super::requests::{Purpose, RequestId};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
@@ -38,9 +39,9 @@ impl Client {
     /// No other message ends the connection: what cannot be read or makes no sense is reported as
     /// [`Event::Oddity`].
     pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Actions<Action>) {
-        self.advance(now);
+        self.handle_activity(now);
         match self.link {
-            Link::AwaitingConf { .. } | Link::Resuming(_) | Link::Ready => {}
+            Link::AwaitingConf { .. } | Link::Resuming(_) | Link::Ready { .. } => {}
             Link::Idle
             | Link::Probing { .. }
             | Link::Dialing { .. }
@@ -79,6 +80,25 @@ impl Client {
             | Message::RestoreSession { .. }
             | Message::Heartbeat
             | Message::AcceptConf(_) => oddity(Oddity::Unexpected(message.kind()), out),
+        }
+    }
+
+    /// Something arrived that is no message: a ping, a part of a message. Or the socket took some of
+    /// what had to wait, which it does only if the server takes it. A sign of life.
+    pub fn handle_activity(&mut self, now: Instant) {
+        let now = self.advance(now);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.heard(now);
+        }
+    }
+
+    /// A pong arrived. A sign of life, and proof that the server answers [pings](Action::Ping).
+    pub fn handle_pong(&mut self, now: Instant) {
+        let now = self.advance(now);
+        let is_asking = self.pulse.as_ref().is_some_and(Pulse::is_asking);
+        let waiting = if is_asking { self.oldest_waiting() } else { None };
+        if let Some(pulse) = &mut self.pulse {
+            pulse.answered(now, waiting);
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) enum Link {
     /// The WebSocket is open, the session held is not yet back.
     Resuming(Resumption),
     /// Requests and signals can be sent.
-    Ready,
+    Ready { since: Instant },
     /// Pausing before the next attempt.
     Waiting { until: Instant },
     /// The application closed it.
@@ -73,7 +73,7 @@ pub enum Status {
 impl Link {
     pub(super) const fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Idle | Self::Ready | Self::Closed => None,
+            Self::Idle | Self::Ready { .. } | Self::Closed => None,
             Self::Probing { deadline }
             | Self::Dialing { deadline }
             | Self::AwaitingConf { deadline } => Some(*deadline),
@@ -85,6 +85,19 @@ impl Link {
         }
     }
 
+    /// Whether the WebSocket is open and the version settled.
+    pub(super) const fn is_settled(&self) -> bool {
+        match self {
+            Self::Resuming(_) | Self::Ready { .. } => true,
+            Self::Idle
+            | Self::Probing { .. }
+            | Self::Dialing { .. }
+            | Self::AwaitingConf { .. }
+            | Self::Waiting { .. }
+            | Self::Closed => false,
+        }
+    }
+
     pub(super) const fn status(&self) -> Status {
         match self {
             Self::Idle => Status::Idle,
@@ -92,7 +105,7 @@ impl Link {
             | Self::Dialing { .. }
             | Self::AwaitingConf { .. }
             | Self::Resuming(_) => Status::Connecting,
-            Self::Ready => Status::Connected,
+            Self::Ready { .. } => Status::Connected,
             Self::Waiting { .. } => Status::Waiting,
             Self::Closed => Status::Closed,
         }
@@ -112,27 +125,23 @@ impl Client {
             Link::Dialing { .. } => self.dial_failed(out),
             Link::AwaitingConf { .. } => self.lost_before_settled(out),
             Link::Resuming(_) => self.fail(ConnectError::LostBeforeReady, out),
-            Link::Ready => {
-                let pause = self.backoff.after_failure();
-                let retry = self.wait_or_idle(pause);
-                let reason = DisconnectReason::Lost;
-                out.push(Action::Event(Event::Disconnected { reason, retry }));
-                self.end_sent(out);
-                self.end_queued_unless(retry, out);
-            }
+            Link::Ready { since } => self.lose(since, DisconnectReason::Lost, out),
             Link::Idle | Link::Probing { .. } | Link::Waiting { .. } | Link::Closed => {}
         }
     }
 
     /// Does what is due: ends requests whose time is over, gives up a phase of connecting that
-    /// takes too long, makes the next attempt, sends a heartbeat. A no-op before
-    /// [`next_timeout`](Self::next_timeout).
+    /// takes too long, makes the next attempt, sends a heartbeat or a ping, gives a silent server up. A
+    /// no-op before [`next_timeout`](Self::next_timeout).
+    ///
+    /// Before this, hand over what the socket has ready: what was not read yet counts as not sent.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
         self.end_expired(out);
         if self.link.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle_link_timeout(out);
         }
+        self.feel_pulse(out);
         // Last, because whatever was sent before makes it unnecessary.
         self.beat(out);
     }
@@ -150,10 +159,16 @@ impl Client {
             }
             Link::Waiting { .. } => self.attempt(out),
             Link::Resuming(resumption) => match resumption.step {
-                Step::Asked { .. } => self.pause_resumption(resumption, out),
+                Step::Asked { .. } => {
+                    let now = self.now();
+                    if let Some(pulse) = &mut self.pulse {
+                        pulse.ran_out(now, resumption.id);
+                    }
+                    self.pause_resumption(resumption, out);
+                }
                 Step::Pausing { .. } => self.ask_again_for_session(resumption, out),
             },
-            link @ (Link::Idle | Link::Ready | Link::Closed) => self.link = link,
+            link @ (Link::Idle | Link::Ready { .. } | Link::Closed) => self.link = link,
         }
     }
 }
@@ -187,10 +202,28 @@ impl Client {
         self.end_queued_unless(retry, out);
     }
 
+    /// A connection that was ready is no more.
+    fn lose(&mut self, since: Instant, reason: DisconnectReason, out: &mut Actions<Action>) {
+        let pause = self.backoff.after_loss(self.now().saturating_since(since));
+        let retry = self.wait_or_idle(pause);
+        out.push(Action::Event(Event::Disconnected { reason, retry }));
+        self.end_sent(out);
+        self.end_queued_unless(retry, out);
+    }
+
+    /// The server is gone without a word.
+    pub(super) fn fall_silent(&mut self, out: &mut Actions<Action>) {
+        out.push(Action::Hangup);
+        match self.link {
+            Link::Ready { since } => self.lose(since, DisconnectReason::Silent, out),
+            _ => self.fail(ConnectError::LostBeforeReady, out),
+        }
+    }
+
     /// The WebSocket is open, but the server does not suit.
     pub(super) fn refuse(&mut self, error: ConnectError, out: &mut Actions<Action>) {
         out.push(Action::Hangup);
-        if let Link::Ready = self.link {
+        if let Link::Ready { .. } = self.link {
             let reason = DisconnectReason::Incompatible;
             out.push(Action::Event(Event::Disconnected { reason, retry: None }));
         }
@@ -228,8 +261,8 @@ impl Client {
     }
 
     fn become_ready(&mut self, out: &mut Actions<Action>) {
-        self.link = Link::Ready;
-        self.backoff.reset();
+        self.link = Link::Ready { since: self.now() };
+        self.backoff.connected();
         out.push(Action::Event(Event::Connected));
         self.send_queued(out);
     }
@@ -245,6 +278,9 @@ impl Client {
         }
         let frame = out.encoder.restore_session(resumption.id.identifier(), key);
         self.transmit(frame, out);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.requested(resumption.id);
+        }
         resumption.attempts = resumption.attempts.saturating_add(1);
         resumption.unanswered = resumption.unanswered.saturating_add(1);
         resumption.step = Step::Asked { deadline: self.now() + self.config.resume_timeout };

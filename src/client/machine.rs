@@ -11,6 +11,7 @@ use super::discovery::{Discovered, Discovery};
 use super::error::{Misuse, RequestError};
 use super::heartbeat::Heartbeat;
 use super::link::{Link, Status};
+use super::pulse::{Pulse, Silence};
 use super::requests::{Call, Purpose, RequestId, Requests};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
@@ -35,6 +36,8 @@ pub struct Client {
     pub(super) discovery: Discovery,
     /// Of the connection there is, if its server wants any.
     pub(super) heartbeat: Option<Heartbeat>,
+    /// Of the connection there is, if its server is to be watched.
+    pub(super) pulse: Option<Pulse>,
     pub(super) session: Option<Session>,
     pub(super) requests: Requests,
     pub(super) backoff: Backoff,
@@ -47,12 +50,18 @@ impl Client {
     /// A client that does nothing yet. `seed` spreads reconnecting clients over time and needs no
     /// other quality than to differ between them.
     pub const fn new(config: Config, seed: u64) -> Self {
-        let backoff = Backoff::new(config.initial_backoff, config.max_backoff, seed);
+        let backoff = Backoff::new(
+            config.initial_backoff,
+            config.max_backoff,
+            config.backoff_reset_after,
+            seed,
+        );
         Self {
             config,
             link: Link::Idle,
             discovery: Discovery::new(),
             heartbeat: None,
+            pulse: None,
             session: None,
             requests: Requests::new(),
             backoff,
@@ -71,7 +80,7 @@ impl Client {
             | Link::Dialing { .. }
             | Link::AwaitingConf { .. }
             | Link::Resuming(_)
-            | Link::Ready => {}
+            | Link::Ready { .. } => {}
         }
     }
 
@@ -124,12 +133,15 @@ impl Client {
         out: &mut Actions<Action>,
     ) -> Result<(), Misuse> {
         self.advance(now);
-        if !matches!(self.link, Link::Ready) {
+        if !matches!(self.link, Link::Ready { .. }) {
             return Err(Misuse::NotConnected);
         }
         check_signal(self.dialect(), self.message_buffer(), name, payload)?;
         let frame = out.encoder.signal(name, payload);
         self.transmit(frame, out);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.signalled();
+        }
         Ok(())
     }
 
@@ -178,7 +190,7 @@ impl Client {
     ) -> Result<RequestId, Misuse> {
         self.advance(now);
         let known_to_server = match self.link {
-            Link::Ready => self.has_session_to_close(),
+            Link::Ready { .. } => self.has_session_to_close(),
             Link::Resuming(_) => true,
             Link::Idle
             | Link::Probing { .. }
@@ -210,7 +222,7 @@ impl Client {
             | Link::Resuming(_) => {
                 out.push(Action::Hangup);
             }
-            Link::Ready => {
+            Link::Ready { .. } => {
                 out.push(Action::Hangup);
                 let reason = DisconnectReason::Closed;
                 out.push(Action::Event(Event::Disconnected { reason, retry: None }));
@@ -228,7 +240,8 @@ impl Client {
     /// can change anything.
     pub fn next_timeout(&self) -> Option<Instant> {
         let heartbeat = self.live_heartbeat().map(Heartbeat::deadline);
-        let deadlines = [self.link.deadline(), self.requests.next_deadline(), heartbeat];
+        let pulse = self.live_pulse().map(Pulse::due);
+        let deadlines = [self.link.deadline(), self.requests.next_deadline(), heartbeat, pulse];
         deadlines.into_iter().flatten().min().filter(|deadline| *deadline != NEVER)
     }
 
@@ -285,7 +298,7 @@ impl Client {
     ) -> Result<RequestId, Misuse> {
         let queues = match self.link {
             Link::Idle | Link::Closed => return Err(Misuse::NotConnected),
-            Link::Ready => false,
+            Link::Ready { .. } => false,
             Link::Probing { .. }
             | Link::Dialing { .. }
             | Link::AwaitingConf { .. }
@@ -328,6 +341,9 @@ impl Client {
             }
         };
         self.requests.await_reply(id, purpose, deadline);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.requested(id);
+        }
         self.transmit(frame, out);
     }
 
@@ -350,14 +366,32 @@ impl Client {
 
     /// The heartbeat, if there is a connection that it keeps alive.
     fn live_heartbeat(&self) -> Option<&Heartbeat> {
-        match self.link {
-            Link::Resuming(_) | Link::Ready => self.heartbeat.as_ref(),
-            Link::Idle
-            | Link::Probing { .. }
-            | Link::Dialing { .. }
-            | Link::AwaitingConf { .. }
-            | Link::Waiting { .. }
-            | Link::Closed => None,
+        self.heartbeat.as_ref().filter(|_| self.link.is_settled())
+    }
+
+    fn live_pulse(&self) -> Option<&Pulse> {
+        self.pulse.as_ref().filter(|_| self.link.is_settled())
+    }
+
+    /// Looks whether the server is still there.
+    pub(super) fn feel_pulse(&mut self, out: &mut Actions<Action>) {
+        if self.live_pulse().is_none_or(|pulse| pulse.due() > self.now) {
+            return;
+        }
+        let (now, waiting) = (self.now, self.oldest_waiting());
+        let pongs = self.dialect().rules().pongs;
+        match self.pulse.as_mut().map(|pulse| pulse.look(now, pongs, waiting)) {
+            None | Some(Silence::Bearable) => {}
+            Some(Silence::Ping) => out.push(Action::Ping),
+            Some(Silence::TooLong) => self.fall_silent(out),
+        }
+    }
+
+    /// The oldest request whose reply is waited for; that of a resumption is one, too.
+    pub(super) fn oldest_waiting(&self) -> Option<RequestId> {
+        match &self.link {
+            Link::Resuming(resumption) => Some(resumption.id),
+            _ => self.requests.oldest_waiting(),
         }
     }
 
@@ -411,6 +445,9 @@ impl Client {
 
     pub(super) fn end_expired(&mut self, out: &mut Actions<Action>) {
         while let Some((id, sent)) = self.requests.take_expired(self.now) {
+            if let (true, Some(pulse)) = (sent, &mut self.pulse) {
+                pulse.ran_out(self.now, id);
+            }
             done(id, Err(RequestError::TimedOut { sent }), out);
         }
     }

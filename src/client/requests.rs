@@ -66,6 +66,16 @@ pub(super) enum Purpose {
     LateClose(Option<SessionKey>),
 }
 
+impl Purpose {
+    /// Whether the outcome was told already.
+    const fn is_late(&self) -> bool {
+        match self {
+            Self::Request | Self::Restore | Self::Close(_) => false,
+            Self::LateRestore(_) | Self::LateClose(_) => true,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Queued {
     call: Call,
@@ -131,6 +141,12 @@ impl Requests {
     /// Whether the server may come to hold a session because the application asked for it.
     pub(super) const fn may_restore(&self) -> bool {
         self.is_restoring() || self.late_restores > 0
+    }
+
+    /// The oldest of the sent requests whose reply is waited for.
+    pub(super) fn oldest_waiting(&self) -> Option<RequestId> {
+        let mut sent = self.sent.iter();
+        sent.find(|(_, purpose)| !purpose.is_late()).map(|(id, _)| id)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -264,8 +280,7 @@ const fn are_mostly_stale(deadlines: usize, requests: usize) -> bool {
 
 fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) -> bool {
     match sent.get(id) {
-        Some(Purpose::Request | Purpose::Restore | Purpose::Close(_)) => true,
-        Some(Purpose::LateRestore(_) | Purpose::LateClose(_)) => false,
+        Some(purpose) => !purpose.is_late(),
         None => queued.get(id).is_some(),
     }
 }

@@ -34,6 +34,11 @@ impl<T> Table<T> {
         value.as_ref()
     }
 
+    /// All entries, by rising identifier.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &T)> {
+        self.entries.iter().filter_map(|(id, value)| value.as_ref().map(|value| (*id, value)))
+    }
+
     /// Adds an entry, in place of the one of that identifier if there is one. O(1) if the identifier
     /// is the highest.
     pub(super) fn insert(&mut self, id: RequestId, value: T) {

@@ -9,6 +9,7 @@ mod messages;
 mod requests;
 mod retry;
 mod session;
+mod silence;
 mod walk;
 
 use alloc::format;
@@ -78,8 +79,18 @@ fn v1_4() -> Config {
     builder_1_4().build().unwrap()
 }
 
+/// The default but for the pings, which have tests of their own.
+fn builder() -> ConfigBuilder {
+    Config::builder().pings(None)
+}
+
+/// Both times are in milliseconds.
+fn pings(after: u64, patience: u64) -> Option<Pings> {
+    Pings::new(Duration::from_millis(after), Duration::from_millis(patience)).ok()
+}
+
 fn builder_1_4() -> ConfigBuilder {
-    Config::builder().protocol(Protocol::V1_4)
+    builder().protocol(Protocol::V1_4)
 }
 
 impl Fixture {
@@ -211,7 +222,7 @@ impl Fixture {
 
 fn label(action: &Action) -> String {
     match action {
-        Action::Probe | Action::Dial | Action::Hangup => format!("{action:?}"),
+        Action::Probe | Action::Dial | Action::Ping | Action::Hangup => format!("{action:?}"),
         Action::Send(frame) if frame.len() > 8 && (31..63).contains(&frame[0]) => {
             format!("Send {:02x} {}", frame[0], u64::from_le_bytes(frame[1..9].try_into().unwrap()))
         }
@@ -240,7 +251,7 @@ fn state(client: &Client) -> String {
 #[test]
 fn sizes_do_not_grow_unnoticed() {
     for (what, size, most) in [
-        ("Client", size_of::<Client>(), 672),
+        ("Client", size_of::<Client>(), 840),
         ("Action", size_of::<Action>(), 80),
         ("RequestError", size_of::<RequestError>(), 48),
     ] {

@@ -4,8 +4,8 @@ use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 
 use super::announcement::Announcement;
-use super::pings::Pings;
 use super::protocol::Protocol;
+use crate::pings::Pings;
 use crate::preflight::Metadata;
 use crate::session::KeyFormat;
 
@@ -93,6 +93,12 @@ impl Config {
     /// ```
     pub const fn metadata(&self) -> Option<Metadata> {
         self.protocol.metadata(self.announced.read_timeout_1_5())
+    }
+
+    /// Whether each connection begins with accept-conf. A host says so with the answer to the
+    /// preflight: [`preflight::ACCEPT_CONF`](crate::preflight::ACCEPT_CONF).
+    pub const fn announces(&self) -> bool {
+        self.protocol.announces()
     }
 }
 

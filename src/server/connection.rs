@@ -161,7 +161,7 @@ impl Connection {
                 self.waiting_bytes += frame.len();
                 self.waiting.push_back(frame);
                 if !self.has_room() {
-                    self.watch.left_unread();
+                    self.watch.left_unread(self.now);
                 }
             }
             Phase::Open => {
@@ -388,10 +388,8 @@ impl Connection {
     }
 
     fn look_after_peer(&mut self, out: &mut Out) {
-        if !self.has_room() {
-            self.watch.left_unread();
-        }
-        match self.watch.look(self.peer.dialect(), !self.in_flight.is_empty(), self.now) {
+        let (dialect, unread) = (self.peer.dialect(), !self.has_room());
+        match self.watch.look(dialect, !self.in_flight.is_empty(), unread, self.now) {
             Silence::Bearable => {}
             Silence::Ping => out.push(Action::Ping),
             Silence::TooLong => self.drain(CloseReason::Silent, out),

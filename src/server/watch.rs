@@ -1,8 +1,15 @@
 //! Notices that a peer has gone silent.
 
+use core::time::Duration;
+
 use super::config::Config;
 use crate::dialect::{Dialect, Liveness};
 use crate::time::{Instant, Span};
+
+/// How often a peer whose messages are left unread is shown that the server is there, at least. It gets
+/// no answers to its own pings meanwhile, and may be as impatient as clients of this crate by default
+/// (protocol §5.3).
+const SIGN: Duration = Duration::from_secs(10);
 
 /// The watch over one peer. What the peer sends only takes note of the time; the deadline is moved
 /// when it has come, so that a host need not re-arm its timer for each message.
@@ -28,7 +35,7 @@ struct Limits {
     read_timeout: Span,
 }
 
-/// [`Pings`](super::pings::Pings), as they are kept.
+/// [`Pings`](crate::pings::Pings), as they are kept.
 #[derive(Clone, Copy, Debug)]
 struct Pings {
     after: Span,
@@ -83,8 +90,14 @@ impl Watch {
     }
 
     /// The socket is left unread: the peer cannot be heard.
-    pub(super) const fn left_unread(&mut self) {
-        self.unread = true;
+    pub(super) fn left_unread(&mut self, now: Instant) {
+        if !self.unread {
+            self.unread = true;
+            if let Some(sign) = self.limits.sign() {
+                let next = now + sign;
+                self.due = self.due.map(|due| due.min(next));
+            }
+        }
     }
 
     /// A handler has ended. Time spent in handlers is no silence of a peer with a read timeout
@@ -104,12 +117,18 @@ impl Watch {
     }
 
     /// Looks after the peer, if it is time to. `busy`: a handler runs. A peer that need not send
-    /// anything meanwhile is pinged then, whatever it speaks.
-    pub(super) fn look(&mut self, dialect: Dialect, busy: bool, now: Instant) -> Silence {
+    /// anything meanwhile is pinged then, whatever it speaks. `unread`: the socket is left unread.
+    pub(super) fn look(
+        &mut self,
+        dialect: Dialect,
+        busy: bool,
+        unread: bool,
+        now: Instant,
+    ) -> Silence {
         if self.due.is_none_or(|due| due > now) {
             return Silence::Bearable;
         }
-        let unread = core::mem::take(&mut self.unread);
+        let was_unread = core::mem::replace(&mut self.unread, unread) || unread;
         let served = core::mem::take(&mut self.served);
         let (after, patience, excused) = match self.limits.of(dialect) {
             Limit::None => {
@@ -123,8 +142,12 @@ impl Watch {
             }
             Limit::Gone(after) => (after, None, served),
         };
-        if unread || excused {
+        if was_unread || excused {
             self.heard(now);
+        }
+        if let (true, Some(sign)) = (unread, self.limits.sign()) {
+            self.due = Some(now + sign.min(after));
+            return Silence::Ping;
         }
         let end = self.heard + after;
         if end > now {
@@ -145,6 +168,11 @@ impl Watch {
 }
 
 impl Limits {
+    /// How often a peer that is not read is pinged, if pings are sent at all.
+    fn sign(&self) -> Option<Span> {
+        self.pings.map(|pings| pings.after.min(SIGN.into()))
+    }
+
     fn of(&self, dialect: Dialect) -> Limit {
         match (dialect.rules().liveness, self.pings) {
             (Liveness::Pings, Some(pings)) => Limit::Ping(pings),

@@ -190,7 +190,10 @@ impl Node {
                 self.machine.handle_opened(now, &mut self.out);
             }
             Packet::Frame(frame) => self.machine.handle_message(now, frame, &mut self.out),
-            Packet::Ping => fabric.send(socket, Way::Up, Packet::Pong),
+            Packet::Ping => {
+                self.machine.handle_activity(now);
+                fabric.send(socket, Way::Up, Packet::Pong);
+            }
             Packet::Refused(Some(status)) => {
                 fabric.forget(socket);
                 self.host = Host::Nothing;
@@ -200,7 +203,8 @@ impl Node {
                 fabric.forget(socket);
                 return self.lose(socket, fabric);
             }
-            Packet::Open | Packet::Pong => panic!("a server opens nothing and is not pinged"),
+            Packet::Pong => self.machine.handle_pong(now),
+            Packet::Open => panic!("a server opens nothing"),
         }
         self.carry_out(fabric);
     }
@@ -241,6 +245,10 @@ impl Node {
                 Action::Send(frame) => {
                     let Host::Open(socket) = self.host else { panic!("{:?}", self.host) };
                     fabric.send(socket, Way::Up, Packet::Frame(frame));
+                }
+                Action::Ping => {
+                    let Host::Open(socket) = self.host else { panic!("{:?}", self.host) };
+                    fabric.send(socket, Way::Up, Packet::Ping);
                 }
                 Action::Hangup => {
                     assert_ne!(self.host, Host::Nothing);

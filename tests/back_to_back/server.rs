@@ -160,12 +160,16 @@ impl Server {
                 fabric.forget(socket);
                 return self.lose(socket, fabric);
             }
-            Packet::Pong => {
+            Packet::Ping | Packet::Pong => {
                 if let Some(served) = self.connections.get_mut(&socket) {
                     served.machine.handle_activity(fabric.now);
+                    // What comes behind a message that is not read is not read either.
+                    if matches!(packet, Packet::Ping) && served.unread.is_empty() {
+                        fabric.send(socket, Way::Down, Packet::Pong);
+                    }
                 }
             }
-            Packet::Opened | Packet::Refused(_) | Packet::Ping => panic!("a client only opens"),
+            Packet::Opened | Packet::Refused(_) => panic!("a client only opens"),
         }
         self.work_off(socket, fabric);
     }

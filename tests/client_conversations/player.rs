@@ -60,6 +60,8 @@ impl Player {
                     Ok(payload) => Told::Reply(payload),
                     Err(error) => Told::Failed(error),
                 }),
+                // The reference sends none, and was recorded without.
+                Action::Ping => {}
                 Action::Event(event) => self.tell(event),
             }
         }

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 
 use humantime::format_duration;
 use serde::Serialize;
+use smol::Timer;
+use smol::future::or;
 use wwr::client::{Config, Discovered};
 use wwr::preflight::{Metadata, Verdict};
 use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
-use wwr_smol::client::Builder;
+use wwr_smol::client::{Builder, Client, Event, Events};
 
 use crate::args::{LogLevel, ProbeArguments};
 use crate::failure::{Failure, FailureRow, write_row};
@@ -19,9 +21,12 @@ use crate::hex::Hex;
 use crate::log;
 use crate::text::{Count, Quoted, one_line};
 
-/// How long a server of 1.4 or 1.5 may take to say that it also speaks 2.0: longer than clients
-/// wait, to be sure.
+/// How long a server of 1.4 or 1.5 may take to say that it also speaks 2.0. Clients do not wait for
+/// that, but this is all that is asked here.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
     log::start(&arguments.log, LogLevel::Warn);
@@ -62,17 +67,41 @@ struct Report {
 async fn probe(arguments: &ProbeArguments) -> Result<Report, Failure> {
     let url = arguments.url.to_string();
     let half = (arguments.timeout / 2).max(Duration::from_nanos(1));
-    let config = Config::builder()
-        .reconnect(false)
-        .probe_timeout(half)
-        .dial_timeout(half)
-        .conf_grace(GRACE)
-        .build()?;
+    let config =
+        Config::builder().reconnect(false).probe_timeout(half).dial_timeout(half).build()?;
     let client = Builder::new(arguments.url.clone()).config(config).build();
-    let failure = client.connect().await.err().map(Failure::from);
+    let mut events = client.events();
+    let failure = match client.connect().await {
+        Ok(()) => announced_late(&client, &mut events).await,
+        Err(error) => Some(error.into()),
+    };
     let (status, found) = (client.preflight_status(), client.discovered());
     client.close().await;
     Ok(Report { url, status, found, failure })
+}
+
+/// Waits until a server that was taken for one of 1.x says that it also speaks 2.0, but not for long.
+/// Gives why it does not suit, should that become clear.
+async fn announced_late(client: &Client, events: &mut Events) -> Option<Failure> {
+    let announced = async {
+        while client.dialect() != Dialect::V2_0 {
+            Timer::after(LOOK).await;
+        }
+        None
+    };
+    let unsuitable = async {
+        while let Some(event) = events.next().await {
+            if let Event::ConnectFailed { error, .. } = event {
+                return Some(error.into());
+            }
+        }
+        None
+    };
+    let too_late = async {
+        Timer::after(GRACE).await;
+        None
+    };
+    or(unsuitable, or(announced, too_late)).await
 }
 
 impl Report {

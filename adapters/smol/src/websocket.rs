@@ -42,8 +42,9 @@ pub(crate) struct WebSocket {
     fresh: usize,
     /// How much the socket had taken when all was flushed.
     flushed_at: u64,
-    /// How much the socket had given when that was last looked at.
+    /// How much the socket had given when that was last looked at, and taken.
     read_at: u64,
+    written_at: u64,
     stall: Stall,
     /// Whether a close frame has come.
     closed_by_peer: bool,
@@ -65,8 +66,10 @@ pub(crate) enum Incoming {
     Message(Bytes),
     /// A text message.
     Text(Bytes),
-    /// A ping or a pong; pings are answered by themselves.
-    Control,
+    /// A ping; it is answered by itself.
+    Ping,
+    /// A pong.
+    Pong,
     /// The peer closed the WebSocket or the connection.
     Closed,
     /// The connection broke, or the peer broke the rules of WebSocket.
@@ -91,6 +94,7 @@ impl WebSocket {
             fresh: 0,
             flushed_at,
             read_at,
+            written_at: flushed_at,
             stall: Stall { limit: stall_limit, since: None, timer: Timer::never() },
             closed_by_peer: false,
         }
@@ -112,9 +116,9 @@ impl WebSocket {
                 self.unflushed = true;
                 self.backlog += ping.len() + PONG;
                 self.pongs += ping.len() + PONG;
-                Incoming::Control
+                Incoming::Ping
             }
-            Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Control,
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Pong,
             Some(Ok(Message::Close(frame))) => {
                 self.closed_by_peer = true;
                 if let Some(CloseFrame { code, reason }) = frame {
@@ -141,6 +145,14 @@ impl WebSocket {
     pub(crate) fn was_active(&mut self) -> bool {
         let read = self.framing.socket().read();
         std::mem::replace(&mut self.read_at, read) != read
+    }
+
+    /// Whether the socket has taken some of what had to wait for that, since this was asked before. It
+    /// does only if the peer's system takes what was sent, be it a part of a message.
+    pub(crate) fn was_taken_from(&mut self) -> bool {
+        let written = self.framing.socket().written();
+        let moved = std::mem::replace(&mut self.written_at, written) != written;
+        moved && self.stall.since.is_some()
     }
 
     /// Puts a message behind those that wait to be flushed.

@@ -158,6 +158,21 @@ impl World {
         self.receive(frame);
     }
 
+    /// The answer to the preflight is going to promise an accept-conf, if there is a preflight.
+    pub fn expect_accept_conf(&mut self) {
+        self.client.expect_accept_conf();
+    }
+
+    /// Something comes that is no message, whether there is a socket or not.
+    pub fn sign_of_life(&mut self, is_pong: bool) {
+        if is_pong {
+            self.client.handle_pong(self.now);
+        } else {
+            self.client.handle_activity(self.now);
+        }
+        assert!(self.out.is_empty());
+    }
+
     pub fn lost(&mut self) {
         if matches!(self.host, Host::Dialing | Host::Open) {
             self.host = Host::Nothing;
@@ -272,6 +287,7 @@ impl World {
         match action {
             Action::Probe => self.host_goes(Host::Nothing, Host::Probing),
             Action::Dial => self.host_goes(Host::Nothing, Host::Dialing),
+            Action::Ping => assert_eq!(self.host, Host::Open, "nothing is pinged without a socket"),
             Action::Hangup => {
                 assert_ne!(self.host, Host::Nothing);
                 self.host = Host::Nothing;

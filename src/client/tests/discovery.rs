@@ -10,11 +10,11 @@ use crate::wire::AcceptConf;
 pub(super) type Input = fn(&mut Fixture);
 
 pub(super) fn auto() -> Config {
-    Config::default()
+    builder().build().unwrap()
 }
 
 fn pinned(protocol: Protocol) -> Config {
-    Config::builder().protocol(protocol).build().unwrap()
+    builder().protocol(protocol).build().unwrap()
 }
 
 /// Connecting has begun, and the preflight had this answer.
@@ -26,6 +26,10 @@ pub(super) fn after(config: Config, probed: Input) -> Fixture {
 }
 
 pub(super) const NAMES_1_4: Input = Fixture::dialing;
+pub(super) const PROMISES: Input = |fixture| {
+    fixture.client.expect_accept_conf();
+    fixture.dialing();
+};
 pub(super) const NAMES_1_5: Input = |fixture| {
     let body = r#"{"protocol-version":"1.5","read-timeout":8}"#;
     fixture.probed(Ok(answer(200, body)));
@@ -260,7 +264,7 @@ fn a_client_of_one_1_x_version_looks_for_nothing_else() {
 #[test]
 fn a_preflight_can_be_skipped_by_clients_of_one_version() {
     for (protocol, dialect) in [(Protocol::V1_4, Dialect::V1_4), (Protocol::V1_5, Dialect::V1_5)] {
-        let config = Config::builder().protocol(protocol).skip_preflight(true).build().unwrap();
+        let config = builder().protocol(protocol).skip_preflight(true).build().unwrap();
         let mut fixture = Fixture::new(config);
         fixture.connect();
         fixture.opened();
@@ -294,20 +298,69 @@ fn a_client_of_2_0_alone_asks_for_nothing_and_insists() {
     }
 }
 
+/// Nothing tells that 2.0 will be announced after a preflight that named 1.x: what has come by the time
+/// that the WebSocket is open counts, and nothing is waited for.
 #[test]
-fn how_long_the_announcement_is_waited_for() {
+fn an_announcement_is_waited_for_only_if_it_has_to_come() {
     let waits = |config: Config, preflight: Input, dialled: u64| {
         let mut fixture = after(config, preflight);
         fixture.pass(Duration::from_millis(dialled));
         fixture.opened();
         fixture.client.next_timeout().map(|next| next.saturating_since(fixture.now).as_millis())
     };
-    assert_eq!(waits(auto(), NAMES_1_4, 4000), Some(250));
+    assert_eq!(waits(auto(), NAMES_1_4, 4000), Some(0));
+    assert_eq!(waits(auto(), NAMES_1_5, 0), Some(0));
     assert_eq!(waits(auto(), ANSWERS_400, 4000), Some(1000), "dial and accept-conf share a time");
-    let grace = |grace| Config::builder().conf_grace(grace).build().unwrap();
-    assert_eq!(waits(grace(Duration::MAX), NAMES_1_4, 4000), Some(5000));
-    assert_eq!(waits(grace(Duration::ZERO), NAMES_1_4, 4000), None, "it is ready");
-    assert_eq!(waits(grace(Duration::ZERO), ANSWERS_400, 1), Some(4999));
+    assert_eq!(waits(auto(), ANSWERS_400, 1), Some(4999));
+    assert_eq!(waits(auto(), PROMISES, 0), Some(1000));
+    assert_eq!(waits(auto(), PROMISES, 4500), Some(500));
+}
+
+/// A server of this crate says so, with its preflight.
+#[test]
+fn an_announcement_that_was_promised_comes_before_anything_is_sent() {
+    check(
+        &[
+            (PROMISES, &[OPENED], "AwaitingConf", "", "unknown"),
+            (PROMISES, &[OPENED, CONF], "Ready", "Send 21 Connected", "2.0"),
+            (PROMISES, &[OPENED, CONF_CHAT], "Idle", "Hangup IncompatibleSubProtocol!", "unknown"),
+            (PROMISES, &[OPENED, SIGNAL], "Ready", "Connected Signal", "1.4"),
+            // It came to another server of 1.4, which is not waited for the next time.
+            (PROMISES, &[OPENED, DUE], "Ready", "Connected", "1.4"),
+            (
+                PROMISES,
+                &[OPENED, DUE, LOST, DUE, NAMES_1_4, OPENED, Fixture::timeout],
+                "Ready",
+                "Connected Disconnected Probe Dial Connected",
+                "1.4",
+            ),
+        ],
+        &auto(),
+    );
+    let mut stray = after(auto(), NAMES_1_4);
+    stray.client.expect_accept_conf();
+    stray.opened();
+    assert_eq!(stray.client.next_timeout(), Some(stray.now));
+    // A client of one version waits for nothing else.
+    check(&[(PROMISES, &[OPENED], "Ready", "Connected", "1.4")], &pinned(Protocol::V1_4));
+}
+
+#[test]
+fn a_short_request_to_a_fresh_client_of_a_1_x_server_does_not_lose_a_millisecond() {
+    for preflight in [NAMES_1_4, NAMES_1_5] {
+        let mut fixture = Fixture::new(auto());
+        fixture.connect();
+        let (start, timeout) = (fixture.now, Some(Duration::from_millis(100)));
+        let (now, a) = (fixture.now, name("a"));
+        let made = fixture.client.request(now, a, Payload::EMPTY, timeout, &mut fixture.out);
+        preflight(&mut fixture);
+        fixture.opened();
+        fixture.due();
+        assert_eq!(fixture.now, start);
+        assert_eq!(fixture.labels(), ["Probe", "Dial", "Connected", "Send 7f"]);
+        fixture.receive(frame(0xbf, 1, b"x"));
+        assert_eq!(fixture.outcomes(), [(made.unwrap(), Ok(Payload::binary("x")))]);
+    }
 }
 
 #[test]
@@ -338,7 +391,7 @@ fn sub_protocols_have_to_be_the_same() {
         (Some(&long[..256]), &long, false),
         (Some(&long), &long[..299], false),
     ] {
-        let mut builder = Config::builder().protocol(Protocol::V2_0);
+        let mut builder = builder().protocol(Protocol::V2_0);
         if let Some(ours) = ours {
             builder = builder.sub_protocol(Bytes::copy_from_slice(ours));
         }
@@ -396,7 +449,7 @@ fn errors_name_both_sides_and_what_to_do() {
         });
         error.unwrap()
     };
-    let chat = || Config::builder().sub_protocol("my \"chat\"\n").build().unwrap();
+    let chat = || builder().sub_protocol("my \"chat\"\n").build().unwrap();
     let long: Input = |fixture| fixture.receive(conf(2, 1, 64, &[0; 70_000]));
     for (config, inputs, texts) in [
         (

@@ -5,7 +5,7 @@ use crate::wire::UnreadableSignal;
 
 /// A connection of 2.0 is ready. The server's read timeout is in milliseconds.
 fn ready_2_0(read_timeout: u32, buffer: u32) -> Fixture {
-    let config = Config::builder().protocol(Protocol::V2_0).reconnect(true).build().unwrap();
+    let config = builder().protocol(Protocol::V2_0).reconnect(true).build().unwrap();
     let mut fixture = Fixture::new(config);
     fixture.connect();
     fixture.opened();
@@ -92,11 +92,12 @@ fn servers_of_1_5_get_heartbeats_and_those_of_1_4_none() {
         (Protocol::Auto, Metadata::V1_5 { read_timeout: Duration::MAX }, None),
         (Protocol::V1_4, Metadata::V1_4, None),
     ] {
-        let config = Config::builder().protocol(protocol).conf_grace(Duration::ZERO);
+        let config = builder().protocol(protocol);
         let mut fixture = Fixture::new(config.build().unwrap());
         fixture.connect();
         fixture.probed(Ok(answer_of(metadata)));
         fixture.opened();
+        fixture.timeout();
         assert_eq!(fixture.client.status(), Status::Connected);
         let next = fixture.client.next_timeout();
         assert_eq!(next, pause.map(|pause| fixture.now + pause));
@@ -201,16 +202,43 @@ fn servers_of_1_x_take_messages_of_any_length() {
     assert_eq!(fixture.labels(), ["Send 3f", "Send 7f"]);
 }
 
-/// The server counts from the opening of the WebSocket, whatever the client waited for then.
+/// The server counts from the opening of the WebSocket, however long its accept-conf takes.
 #[test]
 fn the_first_heartbeat_counts_from_the_opening() {
-    let mut fixture = Fixture::new(Config::default());
+    let mut fixture = Fixture::new(builder().protocol(Protocol::V2_0).build().unwrap());
     fixture.connect();
-    let body = "{\"protocol-version\":\"1.5\",\"read-timeout\":1}";
-    fixture.probed(Ok(answer(200, body)));
     fixture.opened();
-    fixture.due();
-    assert_eq!(fixture.labels(), ["Probe", "Dial", "Connected"]);
+    fixture.pass(Duration::from_millis(250));
+    fixture.receive(conf(2, 1000, 8192, b""));
+    assert_eq!(fixture.labels(), ["Dial", "Connected"]);
     let rest = heartbeats(&mut fixture, 2000);
     assert_eq!(rest, [500, 1250, 2000], "250 ms were for accept-conf, and 750 ms is the pause");
+}
+
+/// With a server of 1.x that turns out to speak 2.0: what was sent before cannot be taken back.
+#[test]
+fn the_message_buffer_counts_from_the_accept_conf_on() {
+    let mut fixture = Fixture::new(builder().build().unwrap());
+    fixture.connect();
+    fixture.dialing();
+    fixture.opened();
+    fixture.timeout();
+    let large = || Payload::binary(alloc::vec![b'x'; 100]);
+    let request = |fixture: &mut Fixture| {
+        fixture.client.request(fixture.now, name("a"), large(), None, &mut fixture.out)
+    };
+    let sent = request(&mut fixture).unwrap();
+    assert_eq!(
+        fixture.signal("a", &Payload::EMPTY),
+        Err(Misuse::UnreadableSignal(UnreadableSignal::NeedsPayload)),
+        "1.4 does not read it"
+    );
+    assert_eq!(fixture.labels(), ["Probe", "Dial", "Connected", "Send 7f"]);
+    fixture.receive(conf(2, 1000, 64, b""));
+    assert_eq!(fixture.labels(), ["Send 21"], "so that the server knows");
+    assert_eq!(request(&mut fixture), Err(Misuse::TooLarge { length: 111, buffer: 64 }));
+    assert_eq!(fixture.signal("a", &Payload::EMPTY), Ok(()));
+    fixture.receive(frame(0xbf, 1, b"y"));
+    assert_eq!(fixture.labels(), ["Send 3f", &format!("Done {sent}")]);
+    assert_eq!(heartbeats(&mut fixture, 1600), [750, 1500]);
 }

@@ -264,6 +264,81 @@ fn pauses_grow_with_failures_and_start_over_once_ready() {
     assert!(pause <= Duration::from_millis(500), "{pause:?}");
 }
 
+/// How often a server is dialled within an hour that ends each connection after `lasting`.
+fn dials_in_an_hour(seed: u64, lasting: Duration, meanwhile: Input) -> usize {
+    let mut fixture = in_state("Idle");
+    fixture.client = Client::new(v1_4(), seed);
+    let end = fixture.now + Duration::from_secs(3600);
+    fixture.connect();
+    let mut dials = 0;
+    while fixture.now < end {
+        fixture.dialing();
+        fixture.opened();
+        meanwhile(&mut fixture);
+        assert_eq!(fixture.client.status(), Status::Connected);
+        fixture.pass(lasting);
+        fixture.lost();
+        dials += fixture.labels().iter().filter(|label| *label == "Dial").count();
+        fixture.due();
+    }
+    dials
+}
+
+#[test]
+fn a_server_that_ends_each_connection_is_not_dialled_over_and_over() {
+    let kinds: [(&str, Duration, Input); 5] = [
+        ("at once", Duration::ZERO, |_| {}),
+        ("after a second", Duration::from_secs(1), |_| {}),
+        ("after one request", Duration::ZERO, |fixture| {
+            let id = fixture.request("a").unwrap();
+            fixture.receive(frame(0xbf, id.identifier().counter(), b"x"));
+        }),
+        ("after the session is back", Duration::ZERO, |fixture| {
+            if fixture.client.session().is_none() {
+                fixture.receive([b"\x15", SESSION.as_bytes()].concat());
+            } else {
+                let sent = fixture.out.iter().find_map(|action| match action {
+                    Action::Send(frame) => Some(frame[1..9].try_into().unwrap()),
+                    _ => None,
+                });
+                let id = u64::from_le_bytes(sent.unwrap());
+                fixture.receive(frame(0xc0, id, SESSION.as_bytes()));
+            }
+        }),
+        ("just before it counts", Duration::from_millis(9_999), |_| {}),
+    ];
+    for (kind, lasting, meanwhile) in kinds {
+        for seed in 0..20 {
+            let dials = dials_in_an_hour(seed, lasting, meanwhile);
+            assert!((90..=250).contains(&dials), "{kind}: {dials}");
+        }
+    }
+    // Connections that last are worth a short pause each.
+    let dials = dials_in_an_hour(1, Duration::from_secs(10), |_| {});
+    assert!((340..=352).contains(&dials), "{dials}");
+}
+
+#[test]
+fn one_short_loss_after_a_long_outage_makes_no_long_pause() {
+    let mut fixture = in_state("Ready");
+    fixture.pass(Duration::from_secs(3600));
+    fixture.lost();
+    let pause = |fixture: &Fixture| {
+        fixture.client.next_timeout().unwrap().saturating_since(fixture.now).as_millis()
+    };
+    assert!(pause(&fixture) <= 500, "it had been good for long");
+    fixture.due();
+    for _ in 0..10 {
+        fixture.probed(Err(ProbeFailed));
+        fixture.due();
+    }
+    fixture.dialing();
+    fixture.opened();
+    fixture.pass(Duration::from_secs(1));
+    fixture.lost();
+    assert!((500..=1000).contains(&pause(&fixture)), "the second loss, {}", pause(&fixture));
+}
+
 #[test]
 fn a_new_start_by_the_application_has_short_pauses() {
     let starts: [Input; 2] = [Fixture::close, |fixture| fixture.probed(Ok(answer(200, "{}")))];
@@ -279,6 +354,22 @@ fn a_new_start_by_the_application_has_short_pauses() {
         let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
         assert!(pause <= Duration::from_millis(500), "{pause:?}");
     }
+}
+
+#[test]
+fn closing_forgets_short_connections() {
+    let mut fixture = in_state("Ready");
+    for _ in 0..6 {
+        fixture.lost();
+        fixture.reopen();
+    }
+    fixture.close();
+    fixture.connect();
+    fixture.dialing();
+    fixture.opened();
+    fixture.lost();
+    let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
+    assert!(pause <= Duration::from_millis(500), "{pause:?}");
 }
 
 #[test]

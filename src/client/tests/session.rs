@@ -321,7 +321,7 @@ fn a_session_that_took_the_place_of_the_closed_one_stays() {
 /// A 2.0 server says nothing before its reply, and closes what it finds when the request arrives.
 #[test]
 fn a_2_0_server_closes_the_session_that_it_finds() {
-    let config = Config::builder().protocol(Protocol::V2_0).build().unwrap();
+    let config = builder().protocol(Protocol::V2_0).build().unwrap();
     let mut fixture = Fixture::new(config);
     fixture.connect();
     fixture.opened();

@@ -59,8 +59,8 @@ impl World {
         let config = Config::builder()
             .protocol(protocol)
             .skip_preflight(protocol != Protocol::Auto && dice.chance(20))
-            .conf_grace(Duration::from_millis(dice.below(3) * 100))
             .reconnect(dice.chance(70))
+            .pings(if dice.chance(50) { pings(100 + dice.below(2000), 500) } else { None })
             .max_queued_bytes(MAX_QUEUED)
             .max_pending_requests(MAX_PENDING)
             .resume_attempts(2)
@@ -117,6 +117,7 @@ impl World {
                         self.sent.push(u64::from_le_bytes(frame[1..9].try_into().unwrap()));
                     }
                 }
+                Action::Ping => assert_eq!(self.host, Host::Open),
                 Action::Hangup => {
                     assert_ne!(self.host, Host::Nothing);
                     self.host = Host::Nothing;

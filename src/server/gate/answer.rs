@@ -33,12 +33,16 @@ const PLAIN_TEXT: (&str, Cow<'static, str>) =
     ("Content-Type", Cow::Borrowed("text/plain; charset=utf-8"));
 
 impl Answer {
-    /// The answer to the preflight (protocol §4.1).
-    pub fn preflight(metadata: &Metadata) -> Self {
-        let headers = vec![
+    /// The answer to the preflight (protocol §4.1). `announces`: whether each connection begins with
+    /// an accept-conf, as [`Config::announces`](crate::server::Config::announces) says.
+    pub fn preflight(metadata: &Metadata, announces: bool) -> Self {
+        let mut headers = vec![
             ("Access-Control-Allow-Origin", "*".into()),
             ("Content-Type", preflight::CONTENT_TYPE.into()),
         ];
+        if announces {
+            headers.push((preflight::ACCEPT_CONF, "2.0".into()));
+        }
         Self { status: 200, headers, body: metadata.to_body() }
     }
 

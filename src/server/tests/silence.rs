@@ -192,13 +192,34 @@ fn who_is_not_listened_to_is_not_silent() {
         script.client(request(1, "slow", ""), &["run 1 slow"]);
         script.client(request(2, "next", ""), &[]);
         assert!(!script.connection.wants_input());
-        assert_eq!(script.until(5000), Vec::<String>::new());
+        // It may be waiting for an answer to a ping, which is not read either.
+        let signs: Vec<_> = (1..=16).map(|sign| format!("{} ping", 300 * sign)).collect();
+        assert_eq!(script.until(5000), signs, "{dialect}");
         // Just now it is listened to again; what it sent meanwhile has not been read yet.
         script.reply(1, Ok("x"), &["send c0 1 x", "run 2 next"]);
         script.reply(2, Ok("x"), &["send c0 2 x"]);
         script.until(5290);
         assert!(script.connection.is_open(), "{dialect}");
     }
+}
+
+/// Clients of this crate give a server up after 45 s without a sign of life, whatever they speak.
+#[test]
+fn who_is_not_listened_to_sees_that_the_server_is_there() {
+    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
+        let full = Config { max_waiting_messages: NonZeroU16::MIN, ..Config::default() };
+        let mut script = script(dialect, &full);
+        script.until(5000);
+        script.client(request(1, "slow", ""), &["run 1 slow"]);
+        script.client(request(2, "next", ""), &[]);
+        let signs: Vec<_> = (1..=9).map(|sign| format!("{} ping", 5000 + 10_000 * sign)).collect();
+        assert_eq!(script.until(100_000), signs, "{dialect}");
+    }
+    let full = Config { max_waiting_messages: NonZeroU16::MIN, pings: None, ..config() };
+    let mut script = script(Dialect::V2_0, &full);
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.client(request(2, "next", ""), &[]);
+    assert_eq!(script.until(100_000), Vec::<String>::new(), "pings are left to the host");
 }
 
 #[test]

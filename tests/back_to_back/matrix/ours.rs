@@ -80,8 +80,8 @@ const TABLE: [(Protocol, [Pair; 5]); 4] = {
         (
             Protocol::Auto,
             [
-                meet(290, V1_4, [V1_4, V1_4], [true, true]),
-                meet(290, V1_5, [V1_5, V1_5], [true, true]),
+                meet(40, V1_4, [V1_4, V1_4], [true, true]),
+                meet(40, V1_5, [V1_5, V1_5], [true, true]),
                 meet(40, V2_0, [V2_0, V2_0], [false, false]),
                 meet(40, V2_0, [V2_0, V2_0], [false, false]),
                 meet(40, V2_0, [V1_5, V1_5], [true, true]),

@@ -25,7 +25,11 @@ fn watched(protocol: Server) -> Settings {
 }
 
 fn client(world: &mut World, protocol: Protocol) -> ClientId {
-    let client = world.client(Config::builder().protocol(protocol).build().expect("usual"));
+    connected(world, Config::builder().protocol(protocol).build().expect("usual"))
+}
+
+fn connected(world: &mut World, config: Config) -> ClientId {
+    let client = world.client(config);
     world.connect(client);
     world.run_for(SECOND);
     assert_eq!(world.told(client), [Event::Connected]);
@@ -100,7 +104,8 @@ fn without_pings_a_silent_peer_is_left_to_the_host() {
     settings.connection.pings = None;
     settings.registry = RegistryConfig::default();
     let mut world = World::scripted(settings);
-    let ada = client(&mut world, Protocol::V1_4);
+    let config = Config::builder().protocol(Protocol::V1_4).pings(None).build().expect("usual");
+    let ada = connected(&mut world, config);
     let socket = world.socket(ada);
     world.fabric.silence(socket, Way::Up);
     world.fabric.silence(socket, Way::Down);

@@ -2,12 +2,13 @@
 
 mod acts;
 mod checks;
+mod silence;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wwr::client::{Action, Client, Config, Event as Told, RequestId, Status};
+use wwr::client::{Action, Client, Config, Event as Told, Pings, RequestId, Status};
 use wwr::preflight::{Answer, ProbeFailed, is_unavailable};
 use wwr::wire::{Kind, Message, decode};
 use wwr::{Actions, Dialect, Instant, SessionKey};
@@ -55,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) max_pending: usize,
     pub(crate) max_queued_bytes: usize,
+    pub(crate) pings: Option<Pings>,
     /// Finds its way to every server, and back.
     pub(crate) is_versatile: bool,
     /// Has the timeouts of these worlds, not the usual ones.
@@ -90,12 +92,23 @@ pub(crate) struct Node {
     reads_at_most: usize,
     /// The request that went out last.
     sent_last: Option<Token>,
-    /// How often connecting has failed in a row.
+    /// How often connecting has failed in a row, and how often a connection was lost since one has
+    /// lasted.
     failures: u32,
     /// How long the server that has just refused wants it to wait.
     asked_to_wait: Duration,
     /// Until when it must not come back, by its own clock.
     unwanted_until: Instant,
+    losses: u32,
+    connected_since: Instant,
+    /// When something came on the socket there is, and whether a pong ever has.
+    heard: Instant,
+    ponged: bool,
+    /// The socket that was hung up last.
+    left: Option<SocketId>,
+    /// How many requests that were sent since then have run out of time, with those for the session
+    /// that is resumed.
+    unheard: u32,
     link: LinkState,
     /// Since when it is there.
     link_since: Instant,
@@ -134,6 +147,12 @@ impl Node {
             failures: 0,
             asked_to_wait: Duration::ZERO,
             unwanted_until: Instant::EPOCH,
+            losses: 0,
+            connected_since: Instant::EPOCH,
+            heard: Instant::EPOCH,
+            ponged: false,
+            left: None,
+            unheard: 0,
             link: LinkState::Idle,
             link_since: Instant::EPOCH,
             restored: None,
@@ -207,16 +226,27 @@ impl Node {
             }
             return;
         }
+        self.hears(stage);
         match packet {
             Packet::Opened => {
                 self.host = Host::Open(socket);
+                self.ponged = false;
                 (self.signals, self.signals_sent, self.resumes) = (0, 0, false);
                 (self.reads_at_most, self.resumptions) = (usize::MAX, 0);
                 let now = self.clock.read(stage.now);
                 self.machine.handle_opened(now, &mut self.out);
             }
             Packet::Frame(frame) | Packet::Text(frame) => return self.read(socket, frame, stage),
-            Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
+            Packet::Ping => {
+                let now = self.clock.read(stage.now);
+                self.machine.handle_activity(now);
+                stage.send(self.who(), socket, Way::Up, Packet::Pong);
+            }
+            Packet::Pong => {
+                self.ponged = true;
+                let now = self.clock.read(stage.now);
+                self.machine.handle_pong(now);
+            }
             Packet::Refused(Some((status, retry_after))) => {
                 stage.network.forget(socket);
                 self.host = Host::Nothing;
@@ -228,7 +258,7 @@ impl Node {
                 stage.network.forget(socket);
                 return self.lose(socket, stage);
             }
-            Packet::Open | Packet::Pong => {}
+            Packet::Open => {}
         }
         self.carry_out(stage);
     }
@@ -291,6 +321,7 @@ impl Node {
         }
         self.check_deadlines(now, stage);
         self.check_patience(stage);
+        self.check_silence(stage);
     }
 
     /// The host calls too early: nothing comes of it.
@@ -313,6 +344,7 @@ impl Node {
                 Action::Probe => self.probe(stage),
                 Action::Dial => self.dial(stage),
                 Action::Send(frame) => self.send(frame, stage),
+                Action::Ping => self.ping(stage),
                 Action::Hangup => self.hang_up(stage),
                 Action::Done { id, outcome } => self.done(id, outcome, stage),
                 Action::Event(event) => self.told(event, stage),
@@ -377,14 +409,26 @@ impl Node {
         if kind == Some(Kind::RestoreSession) && !self.is_connected() {
             self.resumes = true;
             self.resumptions += 1;
+            self.unheard += 1;
         }
         stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+    }
+
+    fn ping(&mut self, stage: &mut Stage) {
+        let Host::Open(socket) = self.host else {
+            let who = self.who();
+            return stage.check(false, Invariant::SilentAfterClose, || {
+                format!("{who}: pings without a socket")
+            });
+        };
+        stage.send(self.who(), socket, Way::Up, Packet::Ping);
     }
 
     fn hang_up(&mut self, stage: &mut Stage) {
         let (who, has_any) = (self.who(), self.host != Host::Nothing);
         stage.check(has_any, Invariant::CallsAreHonoured, || format!("{who}: nothing to hang up"));
-        if let Some(socket) = self.socket() {
+        self.left = self.socket();
+        if let Some(socket) = self.left {
             stage.send(who, socket, Way::Up, Packet::Close);
         }
         self.host = Host::Nothing;
@@ -400,7 +444,7 @@ impl Node {
 const fn effect_of(action: &Action) -> Effect {
     match action {
         Action::Probe | Action::Dial => Effect::Nothing,
-        Action::Send(_) => Effect::Sent,
+        Action::Send(_) | Action::Ping => Effect::Sent,
         Action::Hangup => Effect::Hangup,
         Action::Done { outcome: Ok(_), .. } => Effect::Done,
         Action::Done { outcome: Err(_), .. } => Effect::Failed,

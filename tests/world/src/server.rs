@@ -52,6 +52,16 @@ pub(crate) struct Settings {
     pub(crate) one_address: bool,
     /// The longest time after which it wants clients back that it refuses, if it says so.
     pub(crate) retry_after: Option<Duration>,
+    /// Answers no pings, as the reference of 1.5 and 2.0 (protocol §4.4).
+    pub(crate) ignores_pings: bool,
+}
+
+impl Settings {
+    /// The reference of 1.4 does, and who speaks 1.4 relies on that.
+    pub(crate) const fn answers_pings(&self) -> bool {
+        let speaks_1_4 = !matches!(self.connection.protocol, Protocol::V1_5 | Protocol::V2_0);
+        speaks_1_4 || !self.ignores_pings
+    }
 }
 
 pub(crate) struct Server {
@@ -172,7 +182,8 @@ impl Server {
                 stage.network.forget(socket);
                 return self.lose(socket, stage);
             }
-            Packet::Pong | Packet::Ping => {
+            Packet::Ping => self.queue(socket, served::Input::Ping),
+            Packet::Pong => {
                 if let Some(served) = self.connections.get_mut(&socket) {
                     served.machine.handle_activity(now);
                 }

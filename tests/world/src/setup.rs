@@ -35,6 +35,13 @@ pub(crate) const SHORT_READ_TIMEOUT: Duration = millis(1000);
 /// The shortest and the longest pause of a client that tries to connect.
 pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 
+/// How long a connection lasts until its loss counts as the first again.
+pub(crate) const BACKOFF_RESET_AFTER: Duration = millis(700);
+
+/// When clients ping their servers, and how long the answer may take: longer than a server that leaves a
+/// socket unread takes to show that it is there.
+const PINGS: (Duration, Duration) = (millis(700), millis(900));
+
 /// How long clients wait for each step of connecting, and how often they ask for a session.
 pub(crate) const STEP_TIMEOUT: Duration = millis(300);
 pub(crate) const RESUME_TIMEOUT: Duration = millis(400);
@@ -114,12 +121,14 @@ impl Setup {
             settings
         });
         let mut servers: Vec<_> = servers.collect();
+        let ignores_pings = aside.chance(30);
+        servers.iter_mut().for_each(|server| server.ignores_pings = ignores_pings);
         let extras = Extras::draw(aside);
         servers.iter_mut().for_each(|server| server.retry_after = extras.retry_after);
         if extras.reconfigures {
             servers.iter_mut().for_each(|server| reconfigure(server, aside));
         }
-        let clients = (0..2 + dice.below(4)).map(|_| client(dice)).collect();
+        let clients = (0..2 + dice.below(4)).map(|_| client(dice, aside)).collect();
         let adversaries = dice.choose(&[0, 0, 0, 1, 2]);
         let steps = 15 + dice.below(60);
         let trouble = dice.choose(&[5, 20, 20, 40]);
@@ -189,14 +198,16 @@ fn server(dice: &mut Dice, durable: bool) -> Settings {
         inbox_delay: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(8)]),
         one_address: dice.chance(15),
         retry_after: None,
+        ignores_pings: false,
     }
 }
 
-fn client(dice: &mut Dice) -> ClientSettings {
+fn client(dice: &mut Dice, aside: &mut Dice) -> ClientSettings {
     use client::Protocol::{Auto, V1_4, V1_5, V2_0};
     let protocol = dice.choose(&[Auto, Auto, Auto, Auto, Auto, V1_4, V1_5, V2_0]);
     let (max_pending, max_queued_bytes) = (12, dice.choose(&[100, 20_000]));
     let reconnect = dice.chance(85);
+    let pings = if aside.chance(80) { Pings::new(PINGS.0, PINGS.1).ok() } else { None };
     let config = Config::builder()
         .protocol(protocol)
         .reconnect(reconnect)
@@ -204,6 +215,8 @@ fn client(dice: &mut Dice) -> ClientSettings {
         .probe_timeout(STEP_TIMEOUT)
         .dial_timeout(STEP_TIMEOUT)
         .backoff(BACKOFF.0, BACKOFF.1)
+        .backoff_reset_after(BACKOFF_RESET_AFTER)
+        .pings(pings)
         .max_pending_requests(max_pending)
         .max_queued_bytes(max_queued_bytes)
         .resume_attempts(RESUME_ATTEMPTS)
@@ -211,13 +224,18 @@ fn client(dice: &mut Dice) -> ClientSettings {
         .build()
         .unwrap_or_default();
     let is_versatile = reconnect && protocol == Auto;
-    ClientSettings { config, max_pending, max_queued_bytes, is_versatile, hurries: true }
+    ClientSettings { config, max_pending, max_queued_bytes, pings, is_versatile, hurries: true }
 }
 
 /// A client that finds its way to every server.
 pub(crate) fn versatile() -> ClientSettings {
-    let config = Config::builder().backoff(BACKOFF.0, BACKOFF.1).build().unwrap_or_default();
+    let config = Config::builder()
+        .backoff(BACKOFF.0, BACKOFF.1)
+        .backoff_reset_after(BACKOFF_RESET_AFTER)
+        .build()
+        .unwrap_or_default();
     ClientSettings {
+        pings: config.pings(),
         config,
         max_pending: 65_536,
         max_queued_bytes: 1 << 20,

@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 59] = [
+const EXPECTED: [&str; 60] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -52,6 +52,7 @@ const EXPECTED: [&str; 59] = [
     "SessionClosed",
     "SessionLost",
     "Disconnected, lost",
+    "Disconnected, silent",
     "ConnectFailed",
     // Reasons to close.
     "Requested",

@@ -68,6 +68,7 @@ const fn reason_name(reason: DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::Lost => "lost",
         DisconnectReason::Closed => "closed",
+        DisconnectReason::Silent => "silent",
         DisconnectReason::Incompatible => "incompatible",
     }
 }

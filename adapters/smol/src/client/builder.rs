@@ -15,6 +15,11 @@ use super::task::Task;
 use super::url::ServerUrl;
 use crate::clock::Clock;
 use crate::executor::{GlobalExecutor, Spawn};
+use crate::keep_alive::KeepAlive;
+
+/// How long a connection is silent before the system asks whether the server is still there, if there
+/// are no pings to tell (protocol §4.3).
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The settings of a [`Client`], on the way to one.
 ///
@@ -49,6 +54,7 @@ impl Builder {
                 headers: HeaderMap::new(),
                 max_message_size: 16 * 1024 * 1024,
                 stall_timeout: Duration::from_secs(30),
+                keep_alive: KeepAlive::new(None, KEEP_ALIVE, Duration::ZERO),
                 close_timeout: Duration::from_secs(2),
             },
             config: Config::default(),
@@ -144,9 +150,11 @@ impl Builder {
             tracing::warn!(%error, "no randomness: many clients may reconnect at the same time");
         }
         let clock = Clock::new();
+        let mut target = self.target;
+        target.keep_alive = KeepAlive::new(self.config.pings(), KEEP_ALIVE, target.stall_timeout);
         let machine = wwr::client::Client::new(self.config, u64::from_le_bytes(seed));
         let shared = Arc::new(Shared::new(self.max_waiting_bytes, &machine));
-        let task = Task::new(self.target, clock, machine, shared.clone());
+        let task = Task::new(target, clock, machine, shared.clone());
         self.executor.spawn_task(Box::pin(task.run()));
         Client::new(shared)
     }

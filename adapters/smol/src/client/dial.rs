@@ -20,13 +20,9 @@ use super::http::{Failure, Wanted, ask};
 use super::refusal::Refusal;
 use super::retry_after::retry_after;
 use super::url::{Address, ServerUrl};
-use crate::keep_alive::keep_alive;
+use crate::keep_alive::KeepAlive;
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
-
-/// How long a connection is silent before the system asks whether the server is still there
-/// (protocol §4.3). Nothing else would tell: servers need not answer pings, nor send anything.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What reaching a server needs to know.
 #[derive(Clone, Debug)]
@@ -36,6 +32,8 @@ pub(super) struct Target {
     pub(super) headers: HeaderMap,
     pub(super) max_message_size: usize,
     pub(super) stall_timeout: Duration,
+    /// How the system looks after the connections.
+    pub(super) keep_alive: KeepAlive,
     /// How long the server may take to answer a close frame.
     pub(super) close_timeout: Duration,
 }
@@ -46,6 +44,8 @@ pub(super) struct Probed {
     pub(super) answer: Result<Answer, Failure>,
     /// The answer for people to read, if it is none of a server of 1.4 or 1.5.
     pub(super) refusal: Option<Refusal>,
+    /// Whether the server says that each connection begins with accept-conf.
+    pub(super) announces: bool,
     /// Where the server is, if it was reached.
     pub(super) address: Option<SocketAddr>,
 }
@@ -60,7 +60,7 @@ impl Target {
         };
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
+        if let Err(error) = self.keep_alive.look_after(&stream) {
             tracing::debug!(url = %self.url, %error, "the system does not look after the connection");
         }
         Ok(stream)
@@ -87,26 +87,31 @@ impl Target {
 
     /// Asks for the server's metadata (protocol §4.1).
     pub(super) async fn probe(self) -> Probed {
+        let failed = |failure, address| Probed {
+            answer: Err(failure),
+            refusal: None,
+            announces: false,
+            address,
+        };
         let stream = match self.connect(None).await {
             Ok(stream) => stream,
-            Err(error) => {
-                return Probed { answer: Err(error.into()), refusal: None, address: None };
-            }
+            Err(error) => return failed(error.into(), None),
         };
         let address = stream.peer_addr().ok();
         match self.ask_for_metadata(Socket::tcp(stream)).await {
-            Ok((answer, refusal)) => Probed { answer: Ok(answer), refusal, address },
-            Err(failure) => Probed { answer: Err(failure), refusal: None, address },
+            Ok(probed) => Probed { address, ..probed },
+            Err(failure) => failed(failure, address),
         }
     }
 
-    async fn ask_for_metadata(&self, socket: Socket) -> Result<(Answer, Option<Refusal>), Failure> {
+    async fn ask_for_metadata(&self, socket: Socket) -> Result<Probed, Failure> {
         let method =
             Method::from_bytes(preflight::METHOD.as_bytes()).map_err(hyper::http::Error::from)?;
         let answered = ask(socket, self.request(method, []), |status| {
             if preflight::is_unavailable(status.as_u16()) { Wanted::Text } else { Wanted::Metadata }
         });
         let answered = answered.await?;
+        let announces = answered.head.headers.contains_key(preflight::ACCEPT_CONF);
         let answer = Answer {
             status: answered.head.status.as_u16(),
             body: answered.body.into(),
@@ -118,7 +123,7 @@ impl Target {
             }
             Verdict::Speaks(_) | Verdict::Unknown(_) => None,
         };
-        Ok((answer, refusal))
+        Ok(Probed { answer: Ok(answer), refusal, announces, address: None })
     }
 
     /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was

@@ -1,5 +1,7 @@
 //! The task of a client: carries calls, frames and time between application, machine and socket.
 
+mod hearing;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -21,7 +23,7 @@ use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
 use super::http::Failure;
 use crate::clock::{Alarm, Clock};
-use crate::websocket::{Incoming, WebSocket, violation};
+use crate::websocket::{Incoming, WebSocket};
 
 /// How much is taken before what it caused is written.
 const BATCH: usize = 256;
@@ -67,7 +69,8 @@ enum Wake {
     Probed(Probed),
     Dialed(Result<Box<WebSocket>, Failure>),
     Incoming(Incoming),
-    Timeout,
+    /// The machine's deadline has come; with what the server had sent by then, or the next part.
+    Timeout(Option<Incoming>),
     /// The socket takes nothing more.
     Broken,
 }
@@ -110,26 +113,12 @@ impl Task {
                 Wake::Input(input) => self.take_input(input),
                 Wake::Probed(probed) => self.probed(probed),
                 Wake::Dialed(socket) => self.dialed(socket),
-                Wake::Incoming(Incoming::Message(frame) | Incoming::Text(frame)) => {
-                    self.machine.handle_message(self.clock.now(), frame, &mut self.out);
-                }
-                Wake::Incoming(Incoming::Control) => {}
-                Wake::Incoming(Incoming::Closed) => {
-                    if let Some(socket) = self.take_socket() {
-                        // The close frame of the server is answered.
-                        self.partings.push(Box::pin(socket.finish(self.target.close_timeout)));
-                    }
-                    self.disconnected();
-                }
-                Wake::Incoming(Incoming::Failed(error)) => {
-                    tracing::debug!(url = %self.target.url, %error, "socket failed");
-                    if let Some((code, reason)) = violation(&error) {
-                        self.part(code, reason);
-                    }
-                    self.disconnected();
-                }
+                Wake::Incoming(incoming) => self.take_incoming(incoming),
                 Wake::Broken => self.disconnected(),
-                Wake::Timeout => {
+                Wake::Timeout(incoming) => {
+                    if let Some(incoming) = incoming {
+                        self.take_incoming(incoming);
+                    }
                     self.machine.handle_timeout(self.clock.now(), &mut self.out);
                 }
             }
@@ -142,7 +131,7 @@ impl Task {
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         if self.alarm.poll(cx).is_ready() {
-            return Poll::Ready(Wake::Timeout);
+            return Poll::Ready(Wake::Timeout(self.hear(cx)));
         }
         self.poll_partings(cx);
         if self.taken < BATCH
@@ -197,7 +186,14 @@ impl Task {
             Link::None => Poll::Pending,
             Link::Probing(probe) => probe.as_mut().poll(cx).map(Wake::Probed),
             Link::Dialing(dial) => dial.as_mut().poll(cx).map(Wake::Dialed),
-            Link::Open(socket) => socket.poll_incoming(cx).map(Wake::Incoming),
+            Link::Open(socket) => {
+                let incoming = socket.poll_incoming(cx);
+                // A part of a message is a sign of life as well.
+                if socket.was_active() && incoming.is_pending() {
+                    self.machine.handle_activity(self.clock.now());
+                }
+                incoming.map(Wake::Incoming)
+            }
         }
     }
 
@@ -229,6 +225,14 @@ impl Task {
                         && let Err(error) = socket.feed(frame)
                     {
                         tracing::debug!(url = %self.target.url, %error, "cannot send");
+                        self.disconnected();
+                    }
+                }
+                Action::Ping => {
+                    if let Link::Open(socket) = &mut self.link
+                        && let Err(error) = socket.ping()
+                    {
+                        tracing::debug!(url = %self.target.url, %error, "cannot ping");
                         self.disconnected();
                     }
                 }
@@ -391,6 +395,9 @@ impl Task {
     fn probed(&mut self, probed: Probed) {
         self.link = Link::None;
         self.address = probed.address;
+        if probed.announces {
+            self.machine.expect_accept_conf();
+        }
         let status = probed.answer.as_ref().ok().map(|answer| answer.status);
         self.shared.show_preflight_status(status);
         if let Some(refusal) = probed.refusal {

@@ -29,7 +29,7 @@ use super::hub::Stage;
 use super::service::{Caller, Service};
 use super::throttle::Throttle;
 use crate::clock::sleep;
-use crate::keep_alive::keep_alive;
+use crate::keep_alive::KeepAlive;
 use reserve::Supply;
 use slots::{Evicted, Slot, Slots};
 
@@ -201,7 +201,9 @@ impl<H: Handler> Server<H> {
         let (slot, evicted) = self.slots.take(remote.ip());
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = keep_alive(&stream, KEEP_ALIVE) {
+        let stall = self.service.limits().stall_timeout;
+        let keep_alive = KeepAlive::new(None, KEEP_ALIVE, stall);
+        if let Err(error) = keep_alive.look_after(&stream) {
             tracing::debug!(%remote, %error, "the system does not look after the connection");
         }
         let proxied = self.proxy_protocol && self.service.proxies().trust(remote.ip());

@@ -29,6 +29,7 @@ use super::hub::{Arrival, Hub};
 use super::refusals::Refusals;
 use super::settings::Limits;
 use super::task::{Opened, Patience, Task};
+use crate::keep_alive::KeepAlive;
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
@@ -170,7 +171,7 @@ impl<H: Handler> Service<H> {
             Decision::Refuse(refusal) => refuse(refusal),
             Decision::Preflight(metadata) => {
                 endpoint.asked(self.inner.hub.clock.now(), caller.client);
-                http::response(Answer::preflight(&metadata))
+                http::response(Answer::preflight(&metadata, endpoint.machine().announces()))
             }
             Decision::Options => self.options(&parts),
             Decision::Ask { upgrade: handshake } => {
@@ -255,11 +256,21 @@ impl<H: Handler> Service<H> {
 impl<H: Handler> Inner<H> {
     /// Serves a WebSocket that was just opened, in a task of its own.
     fn serve(self: Arc<Self>, upgraded: Upgraded, arrival: Arrival, agreed: Agreed) {
+        let limits = &self.limits;
         let (socket, read) = match upgraded.downcast::<FuturesIo<TcpStream>>() {
-            Ok(parts) => (Socket::tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
+            Ok(parts) => {
+                let stream = parts.io.into_inner();
+                if let Some(pings) = agreed.machine.pings {
+                    let keep_alive =
+                        KeepAlive::new(Some(pings), pings.after(), limits.stall_timeout);
+                    if let Err(error) = keep_alive.look_after(&stream) {
+                        tracing::debug!(%error, "the system does not look after the connection");
+                    }
+                }
+                (Socket::tcp(stream), parts.read_buf.to_vec())
+            }
             Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
         };
-        let limits = &self.limits;
         let (size, stall) = (limits.max_message_size, limits.stall_timeout);
         let socket = WebSocket::new(socket, read, Role::Server, size, stall);
         let Agreed { machine: config, observed, info } = agreed;

@@ -365,7 +365,7 @@ impl<'a, H: Handler> Task<'a, H> {
         match incoming {
             Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
             Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
-            Incoming::Control => self.machine.handle_activity(now),
+            Incoming::Ping | Incoming::Pong => self.machine.handle_activity(now),
             Incoming::Closed => return Some(End::Left),
             Incoming::Failed(error) => {
                 tracing::debug!(connection = self.connection.id(), %error, "socket failed");

@@ -9,6 +9,7 @@ mod loss;
 mod messages;
 mod probe;
 mod raw;
+mod silence;
 mod slow;
 mod urls;
 mod versions;

@@ -181,8 +181,19 @@ impl RawSocket {
         self.stream.write_all(&frame).unwrap();
     }
 
-    /// The next frame; `None` once the client has closed the connection.
+    /// The next frame but for pings, which are not answered; `None` once the client has closed the
+    /// connection.
     pub(crate) fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            match self.any_frame() {
+                Some((PING, _)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The next frame; `None` once the client has closed the connection.
+    pub(crate) fn any_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         match self.stream.read_exact(&mut head) {
             Ok(()) => {}

@@ -60,7 +60,7 @@ impl Node {
         let now = self.clock.read(stage.now);
         stage.note(self.who(), 2, || "is to close".into());
         self.machine.close(now, &mut self.out);
-        self.failures = 0;
+        (self.failures, self.losses) = (0, 0);
         self.carry_out(stage);
     }
 

@@ -12,7 +12,7 @@ use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;
 use crate::network::SocketId;
-use crate::setup::{BACKOFF, RESUME_ATTEMPTS, RESUME_TIMEOUT, STEP_TIMEOUT};
+use crate::setup::{BACKOFF, BACKOFF_RESET_AFTER, RESUME_ATTEMPTS, RESUME_TIMEOUT, STEP_TIMEOUT};
 use crate::stage::Stage;
 use crate::store::short;
 
@@ -147,18 +147,18 @@ impl Node {
     /// It will try again, or not.
     fn check_pause(&mut self, retry: Option<Instant>, stage: &mut Stage) {
         let Some(until) = retry else {
-            self.failures = 0;
+            (self.failures, self.losses) = (0, 0);
             return;
         };
         let (first, most) = BACKOFF;
-        let whole = first.saturating_mul(1 << self.failures.min(20)).min(most);
+        let failures = self.losses + self.failures;
+        let whole = first.saturating_mul(1 << failures.min(20)).min(most);
         let pause = until.saturating_since(self.clock.latest());
-        let (who, failures, asked) = (self.who(), self.failures, self.asked_to_wait);
+        let (who, asked) = (self.who(), self.asked_to_wait);
         let expected = (whole / 2).max(asked)..=whole.max(asked * 5 / 4);
         stage.check(expected.contains(&pause), Invariant::Patience, || {
             format!("{who}: waits for {pause:?} after {failures} failures, asked for {asked:?}")
         });
-        self.failures += 1;
     }
 
     pub(super) fn done(&mut self, id: RequestId, outcome: Outcome, stage: &mut Stage) {
@@ -171,6 +171,9 @@ impl Node {
                 format!("{who}: {id} has no outcome to come: {outcome:?}")
             });
         };
+        if let Err(RequestError::TimedOut { sent: true }) = outcome {
+            self.unheard += 1;
+        }
         let waiting = self.out.len();
         self.machine.cancel(id, &mut self.out);
         stage.check(self.out.len() == waiting, Invariant::OneOutcome, || {
@@ -251,9 +254,23 @@ impl Node {
         let code = name_of_event(&event);
         stage.trace.note(stage.now, who, 7, code.as_bytes(), || format!("is told: {event:?}"));
         match event {
-            Told::Connected => self.failures = 0,
-            Told::ConnectFailed { retry, .. } | Told::Disconnected { retry, .. } => {
+            Told::Connected => {
+                (self.failures, self.connected_since) = (0, self.clock.latest());
+            }
+            Told::ConnectFailed { retry, .. } => {
                 self.check_pause(retry, stage);
+                self.failures += u32::from(retry.is_some());
+            }
+            Told::Disconnected { retry, reason } => {
+                let lasted = self.clock.latest().saturating_since(self.connected_since);
+                if lasted >= BACKOFF_RESET_AFTER {
+                    self.losses = 0;
+                }
+                self.check_pause(retry, stage);
+                self.losses += u32::from(retry.is_some());
+                if reason == DisconnectReason::Silent {
+                    self.check_end(stage);
+                }
             }
             Told::Signal(content) if content.name() == NEWS.as_bytes() => {
                 let Host::Open(socket) = self.host else { return };
@@ -347,6 +364,7 @@ const fn name_of_event(event: &Told) -> &'static str {
         Told::Connected => "Connected",
         Told::Disconnected { reason: DisconnectReason::Lost, .. } => "Disconnected, lost",
         Told::Disconnected { reason: DisconnectReason::Closed, .. } => "Disconnected, closed",
+        Told::Disconnected { reason: DisconnectReason::Silent, .. } => "Disconnected, silent",
         Told::Disconnected { reason: DisconnectReason::Incompatible, .. } => {
             "Disconnected, incompatible"
         }

@@ -273,7 +273,12 @@ impl Server {
         for (socket, served) in &self.connections {
             let who = self.who(*socket);
             let (owed, running) = (served.owed(), served.machine.running_handlers());
-            let unread = served.unread.len() + served.machine.waiting_messages();
+            let pings = served
+                .unread
+                .iter()
+                .filter(|input| matches!(input, super::served::Input::Ping))
+                .count();
+            let unread = served.unread.len() - pings + served.machine.waiting_messages();
             let is_client = matches!(served.peer, Peer::Client(_));
             let settled = running > 0 || (owed == 0 || !is_client) && unread == 0;
             stage.check(settled, Invariant::OneAnswer, || {

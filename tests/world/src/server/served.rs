@@ -23,6 +23,7 @@ const MOST_WAITING: usize = 16;
 pub(crate) enum Input {
     Binary(Bytes),
     Text(Bytes),
+    Ping,
 }
 
 /// What the registry was asked and has not answered.

@@ -79,10 +79,19 @@ impl Server {
                 served.owes_for(frame);
                 frame.first().copied()
             }
+            Input::Ping => {
+                served.machine.handle_activity(now);
+                if self.settings.answers_pings() {
+                    stage.send(self.who(socket), socket, Way::Down, Packet::Pong);
+                }
+                self.collect(socket, stage);
+                return true;
+            }
         };
         match input {
             Input::Binary(frame) => served.machine.handle_message(now, frame, &mut self.out),
             Input::Text(frame) => served.machine.handle_text(now, frame, &mut self.out),
+            Input::Ping => {}
         }
         let seen = self.out.iter().next().map_or(Seen::Nothing, effect_of);
         let known = first.filter(|byte| Kind::from_byte(*byte).is_some());

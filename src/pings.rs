@@ -1,27 +1,31 @@
-//! When silent peers are asked whether they are still there.
+//! When silent peers are asked whether they are still there, by either side.
 
 use core::time::Duration;
 
-/// When the server pings peers that send no heartbeats, and how long it waits for a sign of life
-/// after that (protocol §7.2). Peers that do are pinged only if they are silent while a handler of
-/// theirs runs.
+/// When a silent peer is pinged, and how long a sign of life may take after that (protocol §4.4,
+/// §7.2). Whatever arrives is one, be it a part of a message.
 ///
-/// Clients of both references, browsers and Node answer pings. A peer that has vanished is noticed,
-/// and its session left, after the sum of both times. Pings also keep proxies from cutting
-/// connections for being idle.
+/// A peer that has vanished is noticed after the sum of both times, if it is one that answers pings.
+/// Pings also keep proxies from cutting connections for being idle.
+///
+/// * **Servers** ping clients that send no heartbeats; those that do are pinged only if they are
+///   silent while a handler of theirs runs. Clients of both references, browsers and Node answer.
+/// * **Clients** ping servers of every version. What becomes of one that answers none is told by
+///   [`client::ConfigBuilder::pings`](crate::client::ConfigBuilder::pings).
 ///
 /// ```
 /// use core::time::Duration;
 /// use wwr::server::Pings;
 ///
 /// let often = Pings::new(Duration::from_secs(5), Duration::from_secs(10))?;
+/// assert_eq!(often.total(), Duration::from_secs(15));
 /// assert!(Pings::new(Duration::ZERO, Duration::from_secs(10)).is_err());
 /// # Ok::<(), wwr::server::InvalidPings>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pings {
-    pub(super) after: Duration,
-    pub(super) patience: Duration,
+    pub(crate) after: Duration,
+    pub(crate) patience: Duration,
 }
 
 /// A time of [`Pings`] is shorter than [`Pings::SHORTEST`].
@@ -44,10 +48,25 @@ impl Pings {
             _ => Ok(Self { after, patience }),
         }
     }
+
+    /// The silence after which a ping is sent.
+    pub const fn after(&self) -> Duration {
+        self.after
+    }
+
+    /// How long a sign of life may take after that.
+    pub const fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// The sum of both: the longest time until a peer that answers pings is missed.
+    pub const fn total(&self) -> Duration {
+        self.after.saturating_add(self.patience)
+    }
 }
 
 impl Default for Pings {
-    /// After 30 s, for 30 s.
+    /// After 30 s, for 30 s: the default of servers.
     fn default() -> Self {
         Self { after: Duration::from_secs(30), patience: Duration::from_secs(30) }
     }
