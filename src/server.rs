@@ -23,5 +23,5 @@ pub use connection::Connection;
 pub use error::{Misuse, RequestError};
 pub use in_flight::{RequestId, SignalId};
 pub use pings::{InvalidPings, Pings};
-pub use preflights::Preflights;
+pub use preflights::{Acquaintance, Preflights};
 pub use protocol::{Observed, Protocol};

@@ -1,0 +1,177 @@
+//! What came from one address.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::Preflights;
+use crate::server::protocol::Observed;
+use crate::time::Instant;
+
+const VALIDITY: Duration = Preflights::<()>::VALIDITY;
+const PRESUMED: Duration = Preflights::<()>::PRESUMED;
+const MEMORY: Duration = Preflights::<()>::MEMORY;
+const STRAY_MEMORY: Duration = Preflights::<()>::STRAY_MEMORY;
+const LONE_WAIT: Duration = Preflights::<()>::LONE_WAIT;
+const WAIT: Duration = Preflights::<()>::WAIT;
+
+/// Preflights that come within this time of each other are counted together.
+const TOGETHER: Duration = Duration::from_millis(250);
+
+/// How many clients of an address are counted that are waited for. With more of them, it cannot be
+/// told whether each has asked.
+const MOST_WAITING: usize = 1024;
+
+/// An address, as far as it matters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Host {
+    /// The number of the last time that it was heard of.
+    pub(super) touched: u64,
+    /// The preflights that no client of 1.x has followed so far, oldest first.
+    asks: VecDeque<Asks>,
+    /// When those came that are waited for, oldest first.
+    waiting: VecDeque<Instant>,
+    /// Until when it counts as one that does not only speak 1.x.
+    mixed_until: Option<Instant>,
+}
+
+/// Preflights that came together.
+#[derive(Clone, Copy, Debug)]
+struct Asks {
+    first: Instant,
+    last: Instant,
+    count: u32,
+    brief: bool,
+}
+
+impl Asks {
+    fn end(&self) -> Instant {
+        self.last + if self.brief { PRESUMED } else { VALIDITY }
+    }
+}
+
+impl Host {
+    /// Forgets what is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let (mut asks, mut strayed) = (core::mem::take(&mut self.asks), None);
+        asks.retain(|asks| {
+            let expired = asks.end() < now;
+            if expired && asks.count > 0 && !asks.brief {
+                strayed = strayed.max(Some(asks.end() + STRAY_MEMORY));
+            }
+            !expired
+        });
+        self.asks = asks;
+        self.mixed_until = self.mixed_until.max(strayed).filter(|until| *until > now);
+        // A host may have lost sight of one.
+        while self.waiting.front().is_some_and(|since| *since + 2 * WAIT < now) {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Whether anything is known that would have to be remembered.
+    pub(super) fn is_of_use(&self, now: Instant) -> bool {
+        self.mixed_until.is_some_and(|until| until > now)
+            || self.asks.iter().any(|asks| asks.end() + STRAY_MEMORY > now)
+    }
+
+    pub(super) fn asked(&mut self, now: Instant, brief: bool) {
+        let together = self
+            .asks
+            .iter_mut()
+            .rev()
+            .find(|asks| asks.brief == brief)
+            .filter(|asks| now.saturating_since(asks.first) < TOGETHER);
+        match together {
+            Some(asks) => {
+                asks.last = now;
+                asks.count = asks.count.saturating_add(1);
+            }
+            None => self.asks.push_back(Asks { first: now, last: now, count: 1, brief }),
+        }
+    }
+
+    /// A WebSocket was opened. Returns how long to wait for it, if it could be of 1.x.
+    pub(super) fn arrived(&mut self, now: Instant) -> Option<Duration> {
+        let asked = self.open_asks();
+        if asked == 0 {
+            self.shows_2_0(now);
+            return None;
+        }
+        if self.waiting.len() < MOST_WAITING {
+            self.waiting.push_back(now);
+        } else {
+            self.mixed_until = self.mixed_until.max(Some(now + STRAY_MEMORY));
+        }
+        if self.waiting.len() > asked {
+            // One of them did not ask, and it may be any.
+            self.shows_2_0(now);
+        }
+        Some(if self.may_presume(now) && asked == 1 { LONE_WAIT } else { WAIT })
+    }
+
+    /// A client that was waited for has sent something, which those of 2.0 do not.
+    pub(super) fn spoke(&mut self, is_1_x: bool) -> Observed {
+        self.waiting.pop_front();
+        if !is_1_x {
+            return Observed::Nothing;
+        }
+        self.claim();
+        Observed::Preflight
+    }
+
+    /// Decides on a client that has said nothing, or how long it is to be waited for.
+    pub(super) fn silent(&mut self, now: Instant, arrived: Instant) -> Result<Observed, Instant> {
+        let end = arrived + WAIT;
+        let alone = self.waiting.len() <= 1 && self.open_asks() == 1;
+        if now < end && self.open_asks() > 0 && !(alone && self.may_presume(now)) {
+            return Err(end);
+        }
+        Ok(self.guess(now))
+    }
+
+    /// Decides on a client of which nothing more is known.
+    pub(super) fn guess(&mut self, now: Instant) -> Observed {
+        let presumed = self.may_presume(now);
+        self.waiting.pop_front();
+        if !presumed {
+            return Observed::Nothing;
+        }
+        self.claim();
+        Observed::Preflight
+    }
+
+    /// Somebody is here who may speak 2.0.
+    pub(super) fn shows_2_0(&mut self, now: Instant) {
+        self.mixed_until = self.mixed_until.max(Some(now + MEMORY));
+    }
+
+    fn open_asks(&self) -> usize {
+        self.asks.iter().map(|asks| asks.count as usize).fold(0, usize::saturating_add)
+    }
+
+    /// Whether a client may be taken for one of 1.x without proof.
+    fn may_presume(&self, now: Instant) -> bool {
+        self.mixed_until.is_none()
+            && self.open_asks() > 0
+            && self.open().all(|asks| !asks.brief && asks.last + PRESUMED >= now)
+    }
+
+    /// The preflights that wait for their clients.
+    fn open(&self) -> impl Iterator<Item = &Asks> {
+        self.asks.iter().filter(|asks| asks.count > 0)
+    }
+
+    /// A preflight was followed by its client. Its entry stays for as long as it would have, so that
+    /// there never are more than the time has room for.
+    fn claim(&mut self) {
+        if let Some(asks) = self.asks.iter_mut().find(|asks| asks.count > 0) {
+            asks.count -= 1;
+        }
+    }
+
+    /// How many entries are kept.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.asks.len(), self.waiting.len())
+    }
+}
