@@ -27,13 +27,13 @@ use host::Host;
 /// at its address.
 ///
 /// A client that is silent is taken for one of 1.x only if nothing speaks against it. Its preflight
-/// came within [`PRESUMED`](Self::PRESUMED). For [`MEMORY`](Self::MEMORY) no WebSocket came from the
+/// came within [`PRESUMED`](Self::PRESUMED), and nothing else came from the address since. For [`MEMORY`](Self::MEMORY) no WebSocket came from the
 /// address without a preflight, and none turned out to be of 2.0. For
 /// [`STRAY_MEMORY`](Self::STRAY_MEMORY) each preflight was followed by a WebSocket. In all other
 /// cases the version is "not known", which harms no client.
 ///
 /// What remains: the first client of 2.0 at an address, if it comes within a second of the preflight
-/// of somebody who then does not connect within [`LONE_WAIT`](Self::LONE_WAIT) of it.
+/// of somebody who then does not connect while it is waited for.
 ///
 /// # How a host asks
 ///
@@ -93,12 +93,11 @@ impl<A> Preflights<A> {
     /// For how long it is remembered that somebody asked and never connected: a minute.
     pub const STRAY_MEMORY: Duration = Duration::from_secs(60);
 
-    /// How long a lone client is given to speak: 50 ms.
-    pub const LONE_WAIT: Duration = Duration::from_millis(50);
-
-    /// How long a client is given that is not alone: 200 ms, about a round trip to the other side of
-    /// the world.
-    pub const WAIT: Duration = Duration::from_millis(200);
+    /// How long a client is given to speak at most: 250 ms, a round trip to the other side of the
+    /// world. One that comes soon after its preflight, from near by, is given less: 20 ms, and four
+    /// times as long as the oldest preflight is ago that it may have sent; 50 ms if it might be
+    /// presumed to have sent it.
+    pub const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
     /// How many addresses are remembered at most.
     pub const MOST: usize = 16_384;
@@ -128,26 +127,24 @@ impl<A: Ord + Clone> Preflights<A> {
 
     /// A client that was waited for has sent its first message, `frame`.
     pub fn spoke(&mut self, now: Instant, from: &A, frame: &[u8]) -> Observed {
-        self.tick(now);
+        let now = self.tick(now);
         // Only 1.5 and 2.0 have heartbeats, and a client of 1.5 that asks sends none so soon.
         let is_1_x = frame != [Kind::Heartbeat.as_byte()];
-        self.host(from).spoke(is_1_x)
+        self.host(from).spoke(now, is_1_x)
     }
 
     /// A client that was waited for since `arrived` has not sent anything, or is gone.
-    pub fn silent(&mut self, now: Instant, arrived: Instant, from: &A) -> Acquaintance {
+    pub fn silent(&mut self, now: Instant, arrived: Instant, from: &A) -> Observed {
         let now = self.tick(now);
-        match self.host(from).silent(now, arrived) {
-            Ok(observed) => Acquaintance::Made(observed),
-            Err(until) => Acquaintance::Waiting { until },
-        }
+        self.host(from).silent(now, arrived)
     }
 
     /// A WebSocket was opened from this address, and cannot be waited for: decides at once.
     pub fn connected(&mut self, now: Instant, from: &A) -> Observed {
         let now = self.tick(now);
-        match self.host(from).arrived(now) {
-            Some(_) => self.host(from).guess(now),
+        let host = self.host(from);
+        match host.arrived(now) {
+            Some(_) => host.decide(now),
             None => Observed::Nothing,
         }
     }

@@ -11,11 +11,25 @@ const VALIDITY: Duration = Preflights::<()>::VALIDITY;
 const PRESUMED: Duration = Preflights::<()>::PRESUMED;
 const MEMORY: Duration = Preflights::<()>::MEMORY;
 const STRAY_MEMORY: Duration = Preflights::<()>::STRAY_MEMORY;
-const LONE_WAIT: Duration = Preflights::<()>::LONE_WAIT;
-const WAIT: Duration = Preflights::<()>::WAIT;
+const LONGEST_WAIT: Duration = Preflights::<()>::LONGEST_WAIT;
 
-/// Preflights that come within this time of each other are counted together.
+/// How long a client may need between the end of its handshake and its first message, whatever the
+/// network.
+const SLACK: Duration = Duration::from_millis(20);
+
+/// How long a client is waited for at least that might be presumed to have asked: in this time comes
+/// whoever did, unless it is far away.
+const PRESUMPTION: Duration = Duration::from_millis(50);
+
+/// A client whose preflight came this long ago, which is two round trips, needs one more until its
+/// first message is here. It is given eight.
+const PATIENCE: u32 = 4;
+
+/// Preflights that come within this time of each other are counted together, if there are many.
 const TOGETHER: Duration = Duration::from_millis(250);
+
+/// How many are counted one by one.
+const ONE_BY_ONE: usize = 32;
 
 /// How many clients of an address are counted that are waited for. With more of them, it cannot be
 /// told whether each has asked.
@@ -30,8 +44,12 @@ pub(super) struct Host {
     asks: VecDeque<Asks>,
     /// When those came that are waited for, oldest first.
     waiting: VecDeque<Instant>,
+    /// When several had last asked, or were waited for, or one asked while another was.
+    crowded: Option<Instant>,
     /// Until when it counts as one that does not only speak 1.x.
     mixed_until: Option<Instant>,
+    /// Until when it counts as one where clients of 1.x speak first.
+    eager_until: Option<Instant>,
 }
 
 /// Preflights that came together.
@@ -62,26 +80,31 @@ impl Host {
         });
         self.asks = asks;
         self.mixed_until = self.mixed_until.max(strayed).filter(|until| *until > now);
+        self.eager_until = self.eager_until.filter(|until| *until > now);
         // A host may have lost sight of one.
-        while self.waiting.front().is_some_and(|since| *since + 2 * WAIT < now) {
+        while self.waiting.front().is_some_and(|since| *since + 2 * LONGEST_WAIT < now) {
             self.waiting.pop_front();
         }
     }
 
     /// Whether anything is known that would have to be remembered.
     pub(super) fn is_of_use(&self, now: Instant) -> bool {
-        self.mixed_until.is_some_and(|until| until > now)
+        self.mixed_until.max(self.eager_until).is_some_and(|until| until > now)
             || self.asks.iter().any(|asks| asks.end() + STRAY_MEMORY > now)
     }
 
     pub(super) fn asked(&mut self, now: Instant, brief: bool) {
+        if !self.waiting.is_empty() {
+            self.crowded = Some(now);
+        }
+        let many = self.asks.len() >= ONE_BY_ONE;
         let together = self
             .asks
             .iter_mut()
             .rev()
             .find(|asks| asks.brief == brief)
             .filter(|asks| now.saturating_since(asks.first) < TOGETHER);
-        match together {
+        match together.filter(|_| many) {
             Some(asks) => {
                 asks.last = now;
                 asks.count = asks.count.saturating_add(1);
@@ -102,42 +125,63 @@ impl Host {
         } else {
             self.mixed_until = self.mixed_until.max(Some(now + STRAY_MEMORY));
         }
+        if asked > 1 || self.waiting.len() > 1 {
+            self.crowded = Some(now);
+        }
         if self.waiting.len() > asked {
             // One of them did not ask, and it may be any.
             self.shows_2_0(now);
         }
-        Some(if self.may_presume(now) && asked == 1 { LONE_WAIT } else { WAIT })
+        // It may be the one that asked first.
+        let asked = self.open().next().map_or(now, |asks| asks.first);
+        let wait = now.saturating_since(asked).saturating_mul(PATIENCE).saturating_add(SLACK);
+        let least = if self.may_presume(now) { PRESUMPTION } else { SLACK };
+        Some(wait.max(least).min(LONGEST_WAIT))
     }
 
     /// A client that was waited for has sent something, which those of 2.0 do not.
-    pub(super) fn spoke(&mut self, is_1_x: bool) -> Observed {
+    pub(super) fn spoke(&mut self, now: Instant, is_1_x: bool) -> Observed {
         self.waiting.pop_front();
         if !is_1_x {
             return Observed::Nothing;
         }
+        self.eager_until = Some(now + MEMORY);
         self.claim();
         Observed::Preflight
     }
 
-    /// Decides on a client that has said nothing, or how long it is to be waited for.
-    pub(super) fn silent(&mut self, now: Instant, arrived: Instant) -> Result<Observed, Instant> {
-        let end = arrived + WAIT;
-        let alone = self.waiting.len() <= 1 && self.open_asks() == 1;
-        if now < end && self.open_asks() > 0 && !(alone && self.may_presume(now)) {
-            return Err(end);
+    /// Decides on a client that came at `arrived` and has said nothing.
+    pub(super) fn silent(&mut self, now: Instant, arrived: Instant) -> Observed {
+        let was_alone = self.crowded.is_none_or(|crowded| crowded < arrived);
+        self.waiting.pop_front();
+        if was_alone {
+            return self.guess(now);
         }
-        Ok(self.guess(now))
+        self.leave_unknown()
+    }
+
+    /// Decides at once on a client that has just come.
+    pub(super) fn decide(&mut self, now: Instant) -> Observed {
+        self.waiting.pop_back();
+        self.guess(now)
     }
 
     /// Decides on a client of which nothing more is known.
-    pub(super) fn guess(&mut self, now: Instant) -> Observed {
-        let presumed = self.may_presume(now);
-        self.waiting.pop_front();
-        if !presumed {
-            return Observed::Nothing;
+    fn guess(&mut self, now: Instant) -> Observed {
+        if !self.may_presume(now) {
+            return self.leave_unknown();
         }
         self.claim();
         Observed::Preflight
+    }
+
+    fn leave_unknown(&mut self) -> Observed {
+        // It may have taken the place of the one that asked, which is still to come and will speak.
+        // Where none does, whoever asks in vain is to make no more than one client wait.
+        if self.eager_until.is_none() {
+            self.claim();
+        }
+        Observed::Nothing
     }
 
     /// Somebody is here who may speak 2.0.

@@ -20,7 +20,6 @@ fn until(millis: u64) -> Acquaintance {
 }
 
 const NOTHING: Acquaintance = made(Observed::Nothing);
-const PREFLIGHT: Acquaintance = made(Observed::Preflight);
 
 #[test]
 fn each_preflight_counts_once_and_for_its_own_address() {
@@ -45,11 +44,24 @@ fn a_client_that_speaks_first_is_one_of_1_x_whoever_else_is_there() {
     let mut preflights = Preflights::default();
     assert_eq!(preflights.arrived(at(0), &1), NOTHING, "one of 2.0");
     preflights.asked(at(1), 1);
-    assert_eq!(preflights.arrived(at(2), &1), until(202));
-    assert_eq!(preflights.arrived(at(3), &1), until(203), "the preflight is anybody's");
+    assert_eq!(preflights.arrived(at(2), &1), until(2 + 24));
+    assert_eq!(preflights.arrived(at(3), &1), until(3 + 28), "the preflight is anybody's");
     assert_eq!(preflights.spoke(at(4), &1, REQUEST), Observed::Preflight);
     assert_eq!(preflights.arrived(at(5), &1), NOTHING, "it is used up");
-    assert_eq!(preflights.silent(at(203), at(3), &1), NOTHING);
+    assert_eq!(preflights.silent(at(26), at(2), &1), Observed::Nothing);
+}
+
+#[test]
+fn a_client_that_is_far_away_is_given_more_time() {
+    for (later, wait) in [(0, 50), (1, 50), (10, 60), (50, 220), (58, 250), (2_999, 250)] {
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        assert_eq!(preflights.arrived(at(later), &1), until(later + wait));
+        assert_eq!(preflights.spoke(at(later + wait), &1, REQUEST), Observed::Preflight);
+    }
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    assert_eq!(preflights.arrived(at(3_001), &1), NOTHING);
 }
 
 #[test]
@@ -62,52 +74,56 @@ fn a_heartbeat_is_no_word_of_1_x() {
 }
 
 #[test]
-fn a_silent_client_is_presumed_to_be_the_one_that_asked_if_it_is_alone() {
-    let mut preflights = Preflights::default();
-    for start in [0, 10_000] {
-        preflights.asked(at(start), 1);
-        assert_eq!(preflights.arrived(at(start + 1000), &1), until(start + 1050));
-        assert_eq!(preflights.silent(at(start + 1050), at(start + 1000), &1), {
-            // A second after the preflight it is too late to presume anything.
-            until(start + 1200)
-        });
-        assert_eq!(preflights.silent(at(start + 1200), at(start + 1000), &1), NOTHING);
-        preflights = Preflights::default();
+fn a_silent_client_is_presumed_to_be_the_one_that_asked_for_a_second() {
+    for (silent, observed) in [(1000, Observed::Preflight), (1001, Observed::Nothing)] {
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        assert_eq!(preflights.arrived(at(750), &1), until(1000));
+        assert_eq!(preflights.silent(at(silent), at(750), &1), observed);
     }
-    preflights.asked(at(0), 1);
-    assert_eq!(preflights.arrived(at(900), &1), until(950));
-    assert_eq!(preflights.silent(at(950), at(900), &1), PREFLIGHT);
 }
 
 #[test]
 fn whoever_takes_the_preflight_of_another_is_found_out_when_that_one_comes() {
-    for late in [10, 49] {
+    for late in [1, 49] {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);
         assert_eq!(preflights.arrived(at(1), &1), until(51), "one of 2.0");
-        assert_eq!(preflights.arrived(at(1 + late), &1), until(201 + late), "the one that asked");
+        let own = preflights.arrived(at(1 + late), &1);
+        assert!(matches!(own, Acquaintance::Waiting { .. }), "the one that asked");
         assert_eq!(preflights.spoke(at(1 + late), &1, REQUEST), Observed::Preflight);
-        assert_eq!(preflights.silent(at(51), at(1), &1), NOTHING);
+        assert_eq!(preflights.silent(at(51), at(1), &1), Observed::Nothing);
     }
 }
 
 #[test]
-fn several_that_asked_are_given_longer_and_presumed_if_all_have() {
+fn what_was_asked_later_was_asked_by_another() {
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    assert_eq!(preflights.arrived(at(10), &1), until(70), "one of 2.0");
+    preflights.asked(at(20), 1);
+    assert!(matches!(preflights.arrived(at(30), &1), Acquaintance::Waiting { .. }));
+    assert_eq!(preflights.spoke(at(40), &1, REQUEST), Observed::Preflight);
+    assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
+}
+
+#[test]
+fn of_several_silent_clients_none_is_presumed_to_have_asked() {
+    // Not even if as many have: one more may still be to come.
     let mut preflights = Preflights::default();
     preflights.asked(at(0), 1);
     preflights.asked(at(0), 1);
-    assert_eq!(preflights.arrived(at(10), &1), until(210));
-    assert_eq!(preflights.arrived(at(20), &1), until(220));
-    assert_eq!(preflights.silent(at(210), at(10), &1), PREFLIGHT);
-    assert_eq!(preflights.silent(at(220), at(20), &1), PREFLIGHT);
-    // A third has not.
-    preflights.asked(at(300), 1);
-    preflights.asked(at(300), 1);
-    for (index, arrived) in [310, 311, 312].into_iter().enumerate() {
-        assert_eq!(preflights.arrived(at(arrived), &1), until(arrived + 200), "{index}");
+    for _ in 0..2 {
+        assert_eq!(preflights.arrived(at(10), &1), until(70));
     }
-    for arrived in [310, 311, 312] {
-        assert_eq!(preflights.silent(at(arrived + 200), at(arrived), &1), NOTHING);
+    for _ in 0..2 {
+        assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
+    }
+    // A host that cannot wait has to.
+    preflights.asked(at(100), 1);
+    preflights.asked(at(100), 1);
+    for observed in [Observed::Preflight, Observed::Preflight, Observed::Nothing] {
+        assert_eq!(preflights.connected(at(101), &1), observed);
     }
 }
 
@@ -120,53 +136,80 @@ fn an_address_that_has_shown_2_0_presumes_nothing_for_an_hour() {
     ];
     let hour = 60 * 60 * 1000;
     for sign in signs {
-        for (later, observed) in [(1000, NOTHING), (hour - 500, NOTHING), (hour, PREFLIGHT)] {
+        for (later, observed) in [
+            (1000, Observed::Nothing),
+            (hour - 500, Observed::Nothing),
+            (hour, Observed::Preflight),
+        ] {
             let mut preflights = Preflights::default();
             sign(&mut preflights);
-            preflights.asked(at(later), 1);
-            preflights.asked(at(later), 2);
-            let Acquaintance::Waiting { until } = preflights.arrived(at(later), &1) else {
-                panic!("{later}")
-            };
-            assert_eq!(preflights.silent(until, at(later), &1), observed, "{later}");
-            // Others are not suspected for it.
-            assert!(matches!(preflights.arrived(at(later), &2), Acquaintance::Waiting { .. }));
-            assert_eq!(preflights.silent(at(later + 50), at(later), &2), PREFLIGHT);
+            for from in [1, 2] {
+                preflights.asked(at(later), from);
+                let waits =
+                    matches!(preflights.arrived(at(later), &from), Acquaintance::Waiting { .. });
+                assert!(waits, "{later}");
+            }
+            assert_eq!(preflights.silent(at(later + 50), at(later), &1), observed, "{later}");
+            assert_eq!(
+                preflights.silent(at(later + 50), at(later), &2),
+                Observed::Preflight,
+                "another"
+            );
         }
     }
 }
 
 #[test]
 fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
-    // A health check every ten seconds.
-    let mut preflights = Preflights::default();
-    preflights.asked(at(0), 1);
-    for check in (10_000..600_000).step_by(10_000) {
-        preflights.asked(at(check), 1);
-        for delay in [1, 500, 2_999] {
-            let now = check + delay;
-            assert_eq!(preflights.arrived(at(now), &1), until(now + 200));
-            assert_eq!(preflights.silent(at(now + 200), at(now), &1), NOTHING);
+    for delay in [0, 500, 2_999] {
+        // A health check every ten seconds.
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        for check in (10_000..600_000).step_by(10_000) {
+            preflights.asked(at(check), 1);
+            let now = at(check + delay);
+            assert!(matches!(preflights.arrived(now, &1), Acquaintance::Waiting { .. }));
+            let later = at(check + delay + 250);
+            assert_eq!(preflights.silent(later, now, &1), Observed::Nothing);
+            // Each check makes one client wait.
+            assert_eq!(preflights.arrived(later, &1), NOTHING);
         }
-        assert_eq!(preflights.arrived(at(check + 3_001), &1), NOTHING, "over");
-        preflights = Preflights::default();
-        preflights.asked(at(check), 1);
     }
     // A minute after the last one nobody minds.
+    for (later, observed) in [(62_900, Observed::Nothing), (63_001, Observed::Preflight)] {
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        preflights.asked(at(later), 1);
+        assert!(matches!(preflights.arrived(at(later), &1), Acquaintance::Waiting { .. }));
+        assert_eq!(preflights.silent(at(later + 50), at(later), &1), observed);
+    }
+}
+
+#[test]
+fn where_clients_speak_first_a_silent_one_leaves_the_preflight_to_its_sender() {
     let mut preflights = Preflights::default();
     preflights.asked(at(0), 1);
-    preflights.asked(at(63_001), 1);
-    assert_eq!(preflights.arrived(at(63_002), &1), until(63_052));
-    assert_eq!(preflights.silent(at(63_052), at(63_002), &1), PREFLIGHT);
+    assert_eq!(preflights.arrived(at(1), &1), until(51));
+    assert_eq!(preflights.spoke(at(2), &1, REQUEST), Observed::Preflight);
+    assert_eq!(preflights.arrived(at(3), &1), NOTHING, "one of 2.0");
+    preflights.asked(at(100), 1);
+    for now in [110, 120, 500, 2_000] {
+        assert!(matches!(preflights.arrived(at(now), &1), Acquaintance::Waiting { .. }), "{now}");
+        assert_eq!(preflights.silent(at(now + 250), at(now), &1), Observed::Nothing);
+    }
+    // At last, through a slow network, comes the one that asked.
+    assert_eq!(preflights.arrived(at(2_500), &1), until(2_750));
+    assert_eq!(preflights.spoke(at(2_600), &1, REQUEST), Observed::Preflight);
 }
 
 #[test]
 fn whoever_closes_after_asking_is_waited_for_but_not_presumed() {
     let mut preflights = Preflights::default();
     preflights.asked_briefly(at(0), 1);
-    assert_eq!(preflights.arrived(at(10), &1), until(210));
-    assert_eq!(preflights.silent(at(210), at(10), &1), NOTHING);
-    assert_eq!(preflights.arrived(at(900), &1), until(1100));
+    assert_eq!(preflights.arrived(at(10), &1), until(70));
+    assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
+    preflights.asked_briefly(at(100), 1);
+    assert_eq!(preflights.arrived(at(900), &1), until(1150));
     assert_eq!(preflights.spoke(at(901), &1, REQUEST), Observed::Preflight, "behind a proxy");
     preflights.asked_briefly(at(1000), 1);
     assert_eq!(preflights.arrived(at(2001), &1), NOTHING);
@@ -179,7 +222,7 @@ fn clocks_do_not_run_backwards() {
     preflights.asked(at(0), 2);
     assert_eq!(preflights.arrived(at(5001), &2), until(5051));
     assert_eq!(preflights.arrived(at(0), &1), until(5051));
-    assert_eq!(preflights.silent(at(0), at(5001), &2), PREFLIGHT);
+    assert_eq!(preflights.silent(at(0), at(5001), &2), Observed::Preflight);
 }
 
 #[test]
@@ -196,7 +239,7 @@ fn memory_is_bounded_and_one_address_does_not_displace_the_others() {
     }
     assert_eq!(preflights.hosts.len(), most);
     let (asks, waiting) = preflights.hosts[&1].counts();
-    assert!(asks <= 20 && waiting <= 1024, "{asks} {waiting}");
+    assert!(asks <= 60 && waiting <= 1024, "{asks} {waiting}");
     for from in 0..3 * most {
         preflights.asked(at(10_000), from);
     }

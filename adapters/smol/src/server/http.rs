@@ -101,6 +101,11 @@ fn upgrade(request: &Parts) -> Result<HeaderValue, Box<Response>> {
     HeaderValue::try_from(accept).map_err(|_| refusal(StatusCode::BAD_REQUEST))
 }
 
+/// Whether the client says that it closes the connection after the answer (RFC 9112 §9.3).
+pub(super) fn closes(request: &Parts) -> bool {
+    request.version < Version::HTTP_11 || has_token(&request.headers, &CONNECTION, "close")
+}
+
 /// Whether a header lists a token, in any case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());

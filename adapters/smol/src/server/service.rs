@@ -15,9 +15,10 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
-use wwr::Actions;
-use wwr::server::{self, Config, Observed};
+use wwr::server::{self, Acquaintance, Config};
+use wwr::{Actions, Instant};
 
+use super::acquaint::{Known, acquaint};
 use super::connection::{Connection, ConnectionInfo, Reads};
 use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
@@ -26,7 +27,7 @@ use super::http::{self, Route};
 use super::hub::{Arrival, Hub};
 use super::origin::Origins;
 use super::settings::Limits;
-use super::task::{Opened, Patience, Task};
+use super::task::{Opened, Patience, Presumed, Task};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
@@ -74,7 +75,10 @@ struct Inner<H> {
 /// What was agreed on with a client that opens a WebSocket.
 struct Agreed {
     machine: Config,
-    observed: Observed,
+    endpoint: Arc<Endpoint>,
+    /// When the client asked for it.
+    arrived: Instant,
+    acquaintance: Acquaintance,
     info: ConnectionInfo,
 }
 
@@ -105,11 +109,11 @@ impl<H: Handler> Service<H> {
 
     /// Answers a request; if it opens a WebSocket, serves that in a task of its own.
     ///
-    /// `remote` is the address of the client. It is shown to the application, and a WebSocket is
-    /// told to be that of a 1.x client by the preflight that came from there moments ago (protocol
-    /// §7.2). Behind a proxy, pass the client's own address, which trusted proxies name in a header;
-    /// otherwise clients of different versions may be taken for each other. Its port does not
-    /// matter.
+    /// `remote` is the address of the client. It is shown to the application, and a WebSocket may be
+    /// that of a 1.x client if a preflight came from there moments ago (protocol §7.2), see
+    /// [`Preflights`](server::Preflights). Behind a proxy, pass the client's own address, which
+    /// trusted proxies name in a header; otherwise 1.4 clients that do not speak as soon as they are
+    /// connected stay "not known". Its port does not matter.
     pub async fn answer(&self, mut request: Request<Incoming>, remote: SocketAddr) -> Response {
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, _body) = request.into_parts();
@@ -118,7 +122,7 @@ impl<H: Handler> Service<H> {
         match http::route(&parts, endpoint.metadata(), &self.inner.origins, refusing) {
             Route::Answer(answer) => answer,
             Route::Preflight(metadata) => {
-                endpoint.asked(self.inner.hub.clock.now(), remote);
+                endpoint.asked(self.inner.hub.clock.now(), remote, http::closes(&parts));
                 http::metadata(&metadata)
             }
             Route::Options => self.options(&parts),
@@ -155,7 +159,7 @@ impl<H: Handler> Service<H> {
         &self,
         upgrade: OnUpgrade,
         accept: HeaderValue,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         options: ConnectionOptions,
         parts: &Parts,
         remote: SocketAddr,
@@ -174,8 +178,10 @@ impl<H: Handler> Service<H> {
         };
         let mut machine = endpoint.machine().clone();
         machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
-        let observed = endpoint.connected(self.inner.hub.clock.now(), remote);
-        let agreed = Agreed { machine, observed, info };
+        let arrived = self.inner.hub.clock.now();
+        let acquaintance = endpoint.arrived(arrived, remote);
+        let endpoint = endpoint.clone();
+        let agreed = Agreed { machine, endpoint, arrived, acquaintance, info };
         let inner = self.inner.clone();
         self.inner.hub.spawn(async move {
             match upgrade.await {
@@ -198,14 +204,42 @@ impl<H: Handler> Inner<H> {
         let limits = &self.limits;
         let (size, stall) = (limits.max_message_size, limits.stall_timeout);
         let socket = WebSocket::new(socket, read, Role::Server, size, stall);
-        let Agreed { machine: config, observed, info } = agreed;
+        match agreed.acquaintance {
+            Acquaintance::Made(observed) => {
+                self.serve_known(socket, arrival, agreed, Known::at_once(observed));
+            }
+            Acquaintance::Waiting { until } => {
+                let (hub, mut socket) = (self.hub.clone(), socket);
+                hub.spawn(async move {
+                    let (clock, remote) = (&self.hub.clock, agreed.info.remote_addr);
+                    let (endpoint, arrived) = (&agreed.endpoint, agreed.arrived);
+                    let known =
+                        acquaint(&mut socket, endpoint, clock, remote, arrived, until).await;
+                    self.serve_known(socket, arrival, agreed, known);
+                });
+            }
+        }
+    }
+
+    /// Serves a client of which is known what there is to know.
+    fn serve_known(
+        self: Arc<Self>,
+        socket: WebSocket,
+        arrival: Arrival,
+        agreed: Agreed,
+        known: Known,
+    ) {
+        let Agreed { machine: config, endpoint, info, .. } = agreed;
+        let Known { observed, presumed, first } = known;
+        let limits = &self.limits;
         let mut out = Actions::new();
         let now = self.hub.clock.now();
         let machine = server::Connection::accept(&config, observed, now, &mut out);
         let reads = Reads::new(machine.dialect(), config.announced.message_buffer_size());
         let connection = Connection::new(self.hub.clone(), info, reads, limits.max_waiting_bytes);
         let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
-        let opened = Box::new(Opened { machine, out, socket, patience });
+        let presumed = presumed.then_some(Presumed(endpoint));
+        let opened = Box::new(Opened { machine, out, socket, patience, first, presumed });
         let inner = self.clone();
         self.hub.spawn(async move {
             let handler = &*inner.handler;
