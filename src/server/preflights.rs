@@ -29,8 +29,9 @@ use host::Host;
 /// A client that is silent is taken for one of 1.x only if nothing speaks against it. Its preflight
 /// came within [`PRESUMED`](Self::PRESUMED), and nothing else came from the address since. For [`MEMORY`](Self::MEMORY) no WebSocket came from the
 /// address without a preflight, and none turned out to be of 2.0. For
-/// [`STRAY_MEMORY`](Self::STRAY_MEMORY) each preflight was followed by a WebSocket. In all other
-/// cases the version is "not known", which harms no client.
+/// [`STRAY_MEMORY`](Self::STRAY_MEMORY) each preflight was followed by a WebSocket, and no silent
+/// client came while somebody else did. In all other cases the version is "not known", which harms
+/// no client.
 ///
 /// What remains: the first client of 2.0 at an address, if it comes within a second of the preflight
 /// of somebody who then does not connect while it is waited for.

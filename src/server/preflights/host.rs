@@ -73,7 +73,7 @@ impl Host {
         let (mut asks, mut strayed) = (core::mem::take(&mut self.asks), None);
         asks.retain(|asks| {
             let expired = asks.end() < now;
-            if expired && asks.count > 0 && !asks.brief {
+            if expired && !asks.brief {
                 strayed = strayed.max(Some(asks.end() + STRAY_MEMORY));
             }
             !expired
@@ -133,7 +133,7 @@ impl Host {
             self.shows_2_0(now);
         }
         // It may be the one that asked first.
-        let asked = self.open().next().map_or(now, |asks| asks.first);
+        let asked = self.asks.front().map_or(now, |asks| asks.first);
         let wait = now.saturating_since(asked).saturating_mul(PATIENCE).saturating_add(SLACK);
         let least = if self.may_presume(now) { PRESUMPTION } else { SLACK };
         Some(wait.max(least).min(LONGEST_WAIT))
@@ -157,6 +157,8 @@ impl Host {
         if was_alone {
             return self.guess(now);
         }
+        // If it did not ask, the one that did may not come.
+        self.mixed_until = self.mixed_until.max(Some(now + STRAY_MEMORY));
         self.leave_unknown()
     }
 
@@ -196,21 +198,20 @@ impl Host {
     /// Whether a client may be taken for one of 1.x without proof.
     fn may_presume(&self, now: Instant) -> bool {
         self.mixed_until.is_none()
-            && self.open_asks() > 0
-            && self.open().all(|asks| !asks.brief && asks.last + PRESUMED >= now)
+            && !self.asks.is_empty()
+            && self.asks.iter().all(|asks| !asks.brief && asks.last + PRESUMED >= now)
     }
 
-    /// The preflights that wait for their clients.
-    fn open(&self) -> impl Iterator<Item = &Asks> {
-        self.asks.iter().filter(|asks| asks.count > 0)
-    }
-
-    /// A preflight was followed by its client. Its entry stays for as long as it would have, so that
-    /// there never are more than the time has room for.
+    /// A preflight was followed by its client, or is not to be followed any more: the oldest.
     fn claim(&mut self) {
-        if let Some(asks) = self.asks.iter_mut().find(|asks| asks.count > 0) {
-            asks.count -= 1;
+        let Some(asks) = self.asks.front_mut() else { return };
+        if asks.count <= 1 {
+            self.asks.pop_front();
+            return;
         }
+        // They came about evenly.
+        asks.first = asks.first + asks.last.saturating_since(asks.first) / asks.count;
+        asks.count -= 1;
     }
 
     /// How many entries are kept.

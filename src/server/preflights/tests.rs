@@ -119,7 +119,12 @@ fn of_several_silent_clients_none_is_presumed_to_have_asked() {
     for _ in 0..2 {
         assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
     }
+    // Nor is one that comes alone later: one of them may not have come at all.
+    preflights.asked(at(1_000), 1);
+    assert_eq!(preflights.arrived(at(1_001), &1), until(1_025));
+    assert_eq!(preflights.silent(at(1_025), at(1_001), &1), Observed::Nothing);
     // A host that cannot wait has to.
+    let mut preflights = Preflights::default();
     preflights.asked(at(100), 1);
     preflights.asked(at(100), 1);
     for observed in [Observed::Preflight, Observed::Preflight, Observed::Nothing] {

@@ -19,6 +19,7 @@ mod http;
 mod limits;
 mod liveness;
 mod messages;
+mod mixed;
 mod order;
 mod sessions;
 mod shutdown;
