@@ -94,11 +94,11 @@ impl<A> Preflights<A> {
     /// For how long it is remembered that somebody asked and never connected: a minute.
     pub const STRAY_MEMORY: Duration = Duration::from_secs(60);
 
-    /// How long a client is given to speak at most: 250 ms, a round trip to the other side of the
-    /// world. One that comes soon after its preflight, from near by, is given less: 20 ms, and four
+    /// How long a client is given to speak at most: 200 ms, about a round trip to the other side of
+    /// the world, and less than clients wait for accept-conf. One that comes soon after its preflight, from near by, is given less: 20 ms, and four
     /// times as long as the oldest preflight is ago that it may have sent; 50 ms if it might be
     /// presumed to have sent it.
-    pub const LONGEST_WAIT: Duration = Duration::from_millis(250);
+    pub const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
     /// How many addresses are remembered at most.
     pub const MOST: usize = 16_384;

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use smol::Timer;
 use wwr::server::{Misuse, RequestError};
-use wwr::{Content, KeyFormat, Name, Payload, PreparedSignal, SessionInfo};
+use wwr::{Content, KeyFormat, Name, Payload, PreparedSignal};
 use wwr_smol::Clock;
 use wwr_smol::server::{Connection, Connections, Handler, SessionError, SignalError};
 

@@ -53,7 +53,7 @@ fn a_client_that_speaks_first_is_one_of_1_x_whoever_else_is_there() {
 
 #[test]
 fn a_client_that_is_far_away_is_given_more_time() {
-    for (later, wait) in [(0, 50), (1, 50), (10, 60), (50, 220), (58, 250), (2_999, 250)] {
+    for (later, wait) in [(0, 50), (1, 50), (10, 60), (40, 180), (45, 200), (2_999, 200)] {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);
         assert_eq!(preflights.arrived(at(later), &1), until(later + wait));
@@ -78,8 +78,8 @@ fn a_silent_client_is_presumed_to_be_the_one_that_asked_for_a_second() {
     for (silent, observed) in [(1000, Observed::Preflight), (1001, Observed::Nothing)] {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);
-        assert_eq!(preflights.arrived(at(750), &1), until(1000));
-        assert_eq!(preflights.silent(at(silent), at(750), &1), observed);
+        assert_eq!(preflights.arrived(at(800), &1), until(1000));
+        assert_eq!(preflights.silent(at(silent), at(800), &1), observed);
     }
 }
 
@@ -174,7 +174,7 @@ fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
             preflights.asked(at(check), 1);
             let now = at(check + delay);
             assert!(matches!(preflights.arrived(now, &1), Acquaintance::Waiting { .. }));
-            let later = at(check + delay + 250);
+            let later = at(check + delay + 200);
             assert_eq!(preflights.silent(later, now, &1), Observed::Nothing);
             // Each check makes one client wait.
             assert_eq!(preflights.arrived(later, &1), NOTHING);
@@ -200,10 +200,10 @@ fn where_clients_speak_first_a_silent_one_leaves_the_preflight_to_its_sender() {
     preflights.asked(at(100), 1);
     for now in [110, 120, 500, 2_000] {
         assert!(matches!(preflights.arrived(at(now), &1), Acquaintance::Waiting { .. }), "{now}");
-        assert_eq!(preflights.silent(at(now + 250), at(now), &1), Observed::Nothing);
+        assert_eq!(preflights.silent(at(now + 200), at(now), &1), Observed::Nothing);
     }
     // At last, through a slow network, comes the one that asked.
-    assert_eq!(preflights.arrived(at(2_500), &1), until(2_750));
+    assert_eq!(preflights.arrived(at(2_500), &1), until(2_700));
     assert_eq!(preflights.spoke(at(2_600), &1, REQUEST), Observed::Preflight);
 }
 
@@ -214,7 +214,7 @@ fn whoever_closes_after_asking_is_waited_for_but_not_presumed() {
     assert_eq!(preflights.arrived(at(10), &1), until(70));
     assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
     preflights.asked_briefly(at(100), 1);
-    assert_eq!(preflights.arrived(at(900), &1), until(1150));
+    assert_eq!(preflights.arrived(at(900), &1), until(1100));
     assert_eq!(preflights.spoke(at(901), &1, REQUEST), Observed::Preflight, "behind a proxy");
     preflights.asked_briefly(at(1000), 1);
     assert_eq!(preflights.arrived(at(2001), &1), NOTHING);

@@ -299,7 +299,7 @@ fn nobody_dies_in_a_mixed_crowd_and_whoever_speaks_first_gets_everything() {
         crowd.run();
         for client in crowd.clients.iter().filter(|client| client.kind == Kindred::Newer) {
             let waited = client.announced.unwrap() - client.opened;
-            assert!(loss > 0 || waited <= 250 + 90, "a client of 2.0 waited for {waited} ms");
+            assert!(loss > 0 || waited <= 200 + 90, "a client of 2.0 waited for {waited} ms");
         }
         let eager = crowd.tally(Kindred::Eager1x);
         if loss == 0 {
