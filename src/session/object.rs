@@ -299,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn every_time_and_every_key_comes_back() {
+        for seconds in [i64::MIN, -1, 0, 253_402_300_799, 253_402_300_800, i64::MAX] {
+            for key in ["\0", "\u{2028}<\"\\", "\u{10ffff}"] {
+                let time = UnixTime::from_seconds(seconds);
+                let key = SessionKey::new(key).unwrap();
+                let session = Session::new(key, time, SessionInfo::new().public("\0\"", "\u{7f}"));
+                assert_eq!(Session::from_json(session.to_json().as_bytes()), Ok(session));
+            }
+        }
+    }
+
+    #[test]
     fn what_can_be_checked_can_be_read_and_the_other_way_round() {
         let nested = |levels| {
             let value = (0..levels).fold(json!(1), |inner, _| json!([inner]));

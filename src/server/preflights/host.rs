@@ -78,12 +78,16 @@ impl Host {
             }
             !expired
         });
-        self.asks = asks;
+        self.asks = if asks.is_empty() { VecDeque::new() } else { asks };
         self.mixed_until = self.mixed_until.max(strayed).filter(|until| *until > now);
         self.eager_until = self.eager_until.filter(|until| *until > now);
         // A host may have lost sight of one.
         while self.waiting.front().is_some_and(|since| *since + 2 * LONGEST_WAIT < now) {
             self.waiting.pop_front();
+        }
+        if self.waiting.is_empty() {
+            // Neither is the room kept that a flood once needed.
+            self.waiting = VecDeque::new();
         }
     }
 
