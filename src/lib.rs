@@ -147,6 +147,6 @@ pub mod wire;
 
 pub use actions::Actions;
 pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
-pub use session::{KeyFormat, Session, SessionInfo, SessionKey};
+pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};
 pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload, PreparedSignal};

@@ -28,5 +28,5 @@ pub use hub::{
     Refusal, StoreAnswer, WaiterId, Work,
 };
 pub use in_flight::{RequestId, SignalId};
-pub use preflights::Preflights;
+pub use preflights::{Acquaintance, Preflights};
 pub use protocol::{Observed, Protocol};

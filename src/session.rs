@@ -3,13 +3,14 @@
 mod exchange;
 mod info;
 mod key;
+mod number;
 mod object;
 mod registry;
 #[cfg(test)]
 mod tests;
 
 pub use exchange::{Change, Command, ConnectionId, Effect, Outcome, StoreFailed, Ticket};
-pub use info::SessionInfo;
+pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};
 pub use object::{InvalidSession, Session};
 pub use registry::{Registry, RegistryConfig};

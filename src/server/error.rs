@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 
 #[cfg(doc)]
-use crate::session::Session;
+use crate::session::{Session, SessionInfo};
 use crate::wire::{ErrorCode, UnreadableSignal};
 
 /// Why a request failed, as its handler says it (protocol §5.4).
@@ -83,6 +83,20 @@ pub enum Misuse {
         /// buffer.
         most: usize,
     },
+    /// The session, its private part included, is larger than what is stored.
+    #[error("the session has {length} bytes of JSON to be stored, which may be {most}")]
+    StoredTooLarge {
+        /// The length of its stored form in bytes.
+        length: usize,
+        /// The most that is stored: [`Session::MAX_STORED`].
+        most: usize,
+    },
+    /// A field of the session is nested more deeply than clients and stores read.
+    #[error("a field of the session is nested more than {most} levels deep")]
+    SessionTooDeep {
+        /// How many levels there may be: [`SessionInfo::MAX_DEPTH`].
+        most: usize,
+    },
     /// The connection has a session already; close it first.
     #[error("the connection has a session already")]
     SessionExists,
@@ -100,6 +114,8 @@ impl From<Misuse> for RequestError {
             | Misuse::UnreadableSignal(_)
             | Misuse::InvalidKey
             | Misuse::SessionTooLarge { .. }
+            | Misuse::StoredTooLarge { .. }
+            | Misuse::SessionTooDeep { .. }
             | Misuse::SessionExists
             | Misuse::SessionBusy => Self::Internal,
         }

@@ -38,8 +38,7 @@ pub enum Observed {
     /// Nothing that tells.
     #[default]
     Nothing,
-    /// A preflight came from the same address moments ago, and no connection followed it so far:
-    /// what [`Preflights`](super::Preflights) finds out.
+    /// It follows a preflight, and thus speaks 1.x: what [`Preflights`](super::Preflights) finds out.
     Preflight,
 }
 
@@ -63,6 +62,12 @@ impl Protocol {
             Self::V2_0 => (None, true, Dialect::V2_0),
         };
         Row { preflight, announces, otherwise }
+    }
+
+    /// Whether it matters what was [`Observed`] of a peer: for the two that speak all versions.
+    pub const fn tells_peers_apart(self) -> bool {
+        let row = self.row();
+        row.announces && row.preflight.is_some()
     }
 
     /// What the preflight is answered with; `None` if it is not answered.
@@ -112,6 +117,8 @@ mod tests {
             (Protocol::V1_5, V1_5, V1_5, V1_5, V1_5),
             (Protocol::V2_0, V2_0, V2_0, V2_0, V2_0),
         ] {
+            let differs = first != after_preflight;
+            assert_eq!(protocol.tells_peers_apart(), differs, "{protocol:?}");
             assert_eq!(protocol.classify(Observed::Nothing), first, "{protocol:?}");
             assert_eq!(protocol.classify(Observed::Preflight), after_preflight, "{protocol:?}");
             assert_eq!(protocol.after_heartbeat(first), heartbeat, "{protocol:?}");

@@ -167,6 +167,14 @@ impl SessionSlot {
             return Err(Misuse::InvalidKey);
         }
         let session = Box::new(Session::new(key, now, info));
+        // Before anything is made of it: that takes a stack as deep as the session.
+        if session.info.is_too_deep() {
+            return Err(Misuse::SessionTooDeep { most: SessionInfo::MAX_DEPTH });
+        }
+        let stored = session.to_stored().len();
+        if stored > Session::MAX_STORED {
+            return Err(Misuse::StoredTooLarge { length: stored, most: Session::MAX_STORED });
+        }
         let json = session.to_json();
         let length = json.len();
         if length > Session::MAX_JSON {

@@ -1,13 +1,23 @@
 //! What an application knows about a session.
 
+use alloc::borrow::{Cow, ToOwned};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use super::number::is_kept_by_value;
 
 /// The fields of a session: names and JSON values, sorted by name.
 ///
 /// Public fields are sent to the client with the session, private ones are only stored.
+///
+/// A [`Value`] holds integers of 64 bits and finite floating-point numbers of 64 bits. A field that
+/// was read from JSON keeps its text if that has other numbers: [`value`](Self::value) then shows
+/// the nearest ones, while [`json`](Self::json), the client and the store get them digit for digit.
 ///
 /// ```
 /// use wwr::SessionInfo;
@@ -21,9 +31,11 @@ pub struct SessionInfo {
     fields: BTreeMap<String, Field>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Field {
     value: Value,
+    /// The text it was read from, if that has numbers that the value does not hold.
+    exact: Option<Box<RawValue>>,
     visibility: Visibility,
 }
 
@@ -33,26 +45,53 @@ enum Visibility {
     Private,
 }
 
+/// A JSON text is no [`SessionInfo`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidInfo {
+    /// It is no JSON, or JSON that is no object.
+    #[error("session info is a JSON object")]
+    NotAnObject,
+    /// A field is nested more deeply than [`SessionInfo::MAX_DEPTH`], has a number beyond what 64-bit
+    /// floating point holds, or half of a surrogate pair.
+    #[error(
+        "a field of the session info is nested more than {most} levels deep, has a number \
+         beyond 64-bit floating point, or half of a surrogate pair",
+        most = SessionInfo::MAX_DEPTH
+    )]
+    UnreadableField,
+}
+
 impl SessionInfo {
+    /// How deeply arrays and objects may be nested in the value of a field: 125 levels. This is what
+    /// the clients and stores of this crate read, in which a field lies two levels down.
+    pub const MAX_DEPTH: usize = 125;
+
     /// No fields.
     pub const fn new() -> Self {
         Self { fields: BTreeMap::new() }
     }
 
-    /// Adds or replaces a field that the client gets to see.
+    /// Adds or replaces a field that the client gets to see. A number that is not finite becomes
+    /// `null`, as everywhere in JSON.
     #[must_use]
     pub fn public(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.with(name.into(), value.into(), Visibility::Public)
+        self.with(name.into(), value.into(), None, Visibility::Public)
     }
 
     /// Adds or replaces a field that stays on the server.
     #[must_use]
     pub fn private(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.with(name.into(), value.into(), Visibility::Private)
+        self.with(name.into(), value.into(), None, Visibility::Private)
     }
 
-    fn with(mut self, name: String, value: Value, visibility: Visibility) -> Self {
-        self.fields.insert(name, Field { value, visibility });
+    fn with(
+        mut self,
+        name: String,
+        value: Value,
+        exact: Option<Box<RawValue>>,
+        visibility: Visibility,
+    ) -> Self {
+        self.fields.insert(name, Field { value, exact, visibility });
         self
     }
 
@@ -61,9 +100,70 @@ impl SessionInfo {
         object.into_iter().fold(Self::new(), |info, (name, value)| info.public(name, value))
     }
 
-    /// The value of a field, public or private.
+    /// All members of the JSON object that this text is, as public fields, with every digit of their
+    /// numbers. Of several members of a name, the last one counts.
+    ///
+    /// ```
+    /// use wwr::SessionInfo;
+    ///
+    /// let info = SessionInfo::from_public_json(r#"{"balance":123456789012345678901234567890}"#)?;
+    /// assert_eq!(info.json("balance").as_deref(), Some("123456789012345678901234567890"));
+    /// # Ok::<(), wwr::InvalidInfo>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInfo`] if it is no object, or has a field that cannot be read.
+    pub fn from_public_json(object: &str) -> Result<Self, InvalidInfo> {
+        Self::new().with_members(object, Visibility::Public, OnUnreadable::Refuse)
+    }
+
+    /// Adds the members of an object of JSON that a peer or a store wrote.
+    pub(super) fn with_public_json(
+        self,
+        object: &str,
+        on_unreadable: OnUnreadable,
+    ) -> Result<Self, InvalidInfo> {
+        self.with_members(object, Visibility::Public, on_unreadable)
+    }
+
+    /// As [`with_public_json`](Self::with_public_json), for private fields.
+    pub(super) fn with_private_json(
+        self,
+        object: &str,
+        on_unreadable: OnUnreadable,
+    ) -> Result<Self, InvalidInfo> {
+        self.with_members(object, Visibility::Private, on_unreadable)
+    }
+
+    fn with_members(
+        self,
+        object: &str,
+        visibility: Visibility,
+        on_unreadable: OnUnreadable,
+    ) -> Result<Self, InvalidInfo> {
+        let members = members(object).ok_or(InvalidInfo::NotAnObject)?;
+        members.into_iter().try_fold(self, |info, (name, json)| {
+            let value = serde_json::from_str(json.get()).ok();
+            match (value.filter(|value| !exceeds_depth(value, Self::MAX_DEPTH)), on_unreadable) {
+                (Some(value), _) => {
+                    let exact = (!is_kept_by_value(json.get())).then(|| json.to_owned());
+                    Ok(info.with(name, value, exact, visibility))
+                }
+                (None, OnUnreadable::LeaveOut) => Ok(info),
+                (None, OnUnreadable::Refuse) => Err(InvalidInfo::UnreadableField),
+            }
+        })
+    }
+
+    /// The value of a field, public or private. See [above](Self) for numbers that it does not hold.
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.fields.get(name).map(|field| &field.value)
+    }
+
+    /// The JSON of a field, public or private, with every digit of its numbers.
+    pub fn json(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.fields.get(name).map(Field::json)
     }
 
     /// The names of all fields, sorted.
@@ -89,6 +189,97 @@ impl SessionInfo {
     fn select(&self, visibility: Visibility) -> Map<String, Value> {
         let selected = self.fields.iter().filter(|(_, field)| field.visibility == visibility);
         selected.map(|(name, field)| (name.clone(), field.value.clone())).collect()
+    }
+
+    /// The public fields, to be serialised; `None` if there are no such fields.
+    pub(super) fn public_fields(&self) -> Option<Fields<'_>> {
+        self.fields_of(Visibility::Public)
+    }
+
+    /// The private fields, to be serialised; `None` if there are no such fields.
+    pub(super) fn private_fields(&self) -> Option<Fields<'_>> {
+        self.fields_of(Visibility::Private)
+    }
+
+    fn fields_of(&self, visibility: Visibility) -> Option<Fields<'_>> {
+        let any = self.fields.values().any(|field| field.visibility == visibility);
+        any.then_some(Fields { fields: &self.fields, visibility })
+    }
+
+    /// Whether a field is nested more deeply than [`MAX_DEPTH`](Self::MAX_DEPTH).
+    pub(crate) fn is_too_deep(&self) -> bool {
+        self.fields.values().any(|field| exceeds_depth(&field.value, Self::MAX_DEPTH))
+    }
+}
+
+/// What becomes of a field that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnUnreadable {
+    /// It is left out.
+    LeaveOut,
+    /// So is everything else.
+    Refuse,
+}
+
+/// The members of a JSON object by name, unread; `None` if the text is no object. However deeply it
+/// is nested, this does not recurse.
+pub(super) fn members(object: &str) -> Option<BTreeMap<String, &RawValue>> {
+    serde_json::from_str(object).ok()
+}
+
+/// Whether arrays and objects are nested in this value by more than a number of levels.
+fn exceeds_depth(value: &Value, levels: usize) -> bool {
+    let within = |inner: &Value| match levels.checked_sub(1) {
+        Some(levels) => exceeds_depth(inner, levels),
+        None => false,
+    };
+    match value {
+        Value::Array(_) | Value::Object(_) if levels == 0 => true,
+        Value::Array(values) => values.iter().any(within),
+        Value::Object(members) => members.values().any(within),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+impl Field {
+    fn json(&self) -> Cow<'_, str> {
+        match &self.exact {
+            Some(exact) => Cow::Borrowed(exact.get()),
+            None => Cow::Owned(self.value.to_string()),
+        }
+    }
+}
+
+impl PartialEq for Field {
+    /// Numbers that the value does not hold count.
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (&self.exact, &other.exact) {
+            (None, None) => self.value == other.value,
+            _ => self.value == other.value && self.json() == other.json(),
+        };
+        same && self.visibility == other.visibility
+    }
+}
+
+/// The fields of one kind as a JSON object.
+pub(super) struct Fields<'a> {
+    fields: &'a BTreeMap<String, Field>,
+    visibility: Visibility,
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.fields.iter();
+        serializer.collect_map(fields.filter(|(_, field)| field.visibility == self.visibility))
+    }
+}
+
+impl Serialize for Field {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.exact {
+            Some(exact) => exact.serialize(serializer),
+            None => self.value.serialize(serializer),
+        }
     }
 }
 
@@ -122,5 +313,51 @@ mod tests {
         assert!(SessionInfo::new().is_empty());
         assert!(!SessionInfo::new().private("a", 1).is_empty());
         assert!(!SessionInfo::new().public("a", 1).is_empty());
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let text = r#"{"a":123456789012345678901234567890,"b":[0.10000000000000000001,{"c":-18446744073709551616}],"d":1.50,"e":1e-400}"#;
+        let info = SessionInfo::from_public_json(text).unwrap();
+        for (name, json) in [
+            ("a", "123456789012345678901234567890"),
+            ("b", r#"[0.10000000000000000001,{"c":-18446744073709551616}]"#),
+            ("d", "1.5"),
+            ("e", "1e-400"),
+        ] {
+            assert_eq!(info.json(name).as_deref(), Some(json));
+        }
+        assert_eq!(info.json("f"), None);
+        assert_eq!(info.value("a"), Some(&json!(1.2345678901234568e29)));
+        assert_eq!(info, SessionInfo::from_public_json(text).unwrap());
+        let other = text.replace("567890,", "567891,");
+        assert_ne!(info, SessionInfo::from_public_json(&other).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_info() {
+        let nested = |levels| {
+            let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+            alloc::format!(r#"{{"deep":{open}{close}}}"#)
+        };
+        let most = SessionInfo::MAX_DEPTH;
+        assert!(SessionInfo::from_public_json(&nested(most)).is_ok());
+        let deep = nested(most + 1);
+        let very_deep = nested(1_000_000);
+        for unreadable in [&*deep, &*very_deep, r#"{"a":1e400}"#, r#"{"a":"\ud800"}"#] {
+            let refused = SessionInfo::from_public_json(unreadable);
+            assert_eq!(refused, Err(InvalidInfo::UnreadableField));
+        }
+        for no_object in ["", "[]", "1", "{}x", r#"{"a":}"#, "null"] {
+            let refused = SessionInfo::from_public_json(no_object);
+            assert_eq!(refused, Err(InvalidInfo::NotAnObject), "{no_object}");
+        }
+    }
+
+    #[test]
+    fn of_several_members_of_a_name_the_last_counts_and_any_name_is_kept() {
+        let info = SessionInfo::from_public_json("{\"\":1,\"\\u0000\":2,\"a\":3,\"a\":4}").unwrap();
+        assert_eq!(info.names().collect::<Vec<_>>(), ["", "\0", "a"]);
+        assert_eq!(info.value("a"), Some(&json!(4)));
     }
 }

@@ -1,11 +1,12 @@
 //! Sessions and their JSON: on the wire (protocol §3.1) and in storage (protocol §3.3).
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
-use super::info::SessionInfo;
+use super::info::{Fields, InvalidInfo, OnUnreadable, SessionInfo, members};
 use super::key::SessionKey;
 use crate::time::UnixTime;
 
@@ -22,10 +23,10 @@ pub struct Session {
     pub info: SessionInfo,
 }
 
-/// Why a JSON text is no session.
+/// Why a JSON text is no session, or a session has no JSON that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSession {
-    /// It is longer than [`Session::MAX_JSON`].
+    /// It is longer than [`Session::MAX_JSON`], or [`Session::MAX_STORED`] if it is stored.
     #[error("longer than any session")]
     TooLong,
     /// It is no JSON, or JSON that is no object.
@@ -40,15 +41,13 @@ pub enum InvalidSession {
     /// There is no key, or an empty one.
     #[error("there is no session key")]
     NoKey,
-}
-
-/// The members of a session that both forms share, as they are found in an object.
-struct Members {
-    key: Option<String>,
-    created: UnixTime,
-    last_lookup: UnixTime,
-    public: Map<String, Value>,
-    private: Map<String, Value>,
+    /// A field of a member cannot be read.
+    #[error(
+        "member {0:?} has a field that is nested more than {most} levels deep, a number beyond \
+         64-bit floating point, or half of a surrogate pair",
+        most = SessionInfo::MAX_DEPTH
+    )]
+    UnreadableField(char),
 }
 
 /// The wire form. Serialised in the order of its fields, as the reference does.
@@ -57,24 +56,27 @@ struct WireForm<'a> {
     k: &'a str,
     c: String,
     l: String,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    i: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    i: Option<Fields<'a>>,
 }
 
 /// The stored form; `p` is ours, the reference ignores it.
 #[derive(Serialize)]
-struct StoredForm {
+struct StoredForm<'a> {
     c: String,
     l: String,
-    i: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    p: Map<String, Value>,
+    i: Option<Fields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p: Option<Fields<'a>>,
 }
 
 impl Session {
     /// The longest JSON that is accepted from a server, in bytes: 256 KiB. Reading JSON takes many
     /// times its memory.
     pub const MAX_JSON: usize = 256 * 1024;
+
+    /// The longest JSON that is stored, in bytes: 4 MiB.
+    pub const MAX_STORED: usize = 4 * 1024 * 1024;
 
     /// A session created at `now`.
     pub const fn new(key: SessionKey, now: UnixTime, info: SessionInfo) -> Self {
@@ -89,12 +91,14 @@ impl Session {
             k: self.key.as_str(),
             c: self.created.to_string(),
             l: self.last_lookup.to_string(),
-            i: self.info.to_public(),
+            i: self.info.public_fields(),
         })
     }
 
     /// Reads the JSON that servers send. As tolerant as the clients of the reference: member names
-    /// in any case, unknown members ignored, missing times are [`UnixTime::NEVER`].
+    /// in any case, unknown members ignored, missing times are [`UnixTime::NEVER`], bytes that are
+    /// not UTF-8 become U+FFFD. A field that cannot be read, for one of the reasons of
+    /// [`InvalidSession::UnreadableField`], is left out: it keeps nobody from resuming the session.
     ///
     /// # Errors
     ///
@@ -103,90 +107,109 @@ impl Session {
         if json.len() > Self::MAX_JSON {
             return Err(InvalidSession::TooLong);
         }
-        let members = Members::parse(json)?;
-        let key = members.key.as_deref().unwrap_or_default();
-        let key = SessionKey::new(key).map_err(|_| InvalidSession::NoKey)?;
-        Ok(members.into_session(key))
+        Self::read(&String::from_utf8_lossy(json), None, OnUnreadable::LeaveOut)
     }
 
     /// The JSON that is stored (protocol §3.3): members `c`, `l`, `i` and, if there are private
     /// fields, `p`. The key is not part of it.
     pub fn to_stored(&self) -> String {
-        let public = self.info.to_public();
         json(&StoredForm {
             c: self.created.to_string(),
             l: self.last_lookup.to_string(),
-            i: Some(public).filter(|fields| !fields.is_empty()),
-            p: self.info.to_private(),
+            i: self.info.public_fields(),
+            p: self.info.private_fields(),
         })
     }
 
-    /// Reads what [`to_stored`](Self::to_stored) or the reference stored under `key`.
+    /// Reads what [`to_stored`](Self::to_stored) or the reference stored under `key`. Nothing is
+    /// left out of what it returns, so that it may be written again.
     ///
     /// # Errors
     ///
-    /// [`InvalidSession`] if it is no session.
+    /// [`InvalidSession`] if it is no session, or one with a field that cannot be read.
     pub fn from_stored(key: SessionKey, json: &[u8]) -> Result<Self, InvalidSession> {
-        Members::parse(json).map(|members| members.into_session(key))
+        if json.len() > Self::MAX_STORED {
+            return Err(InvalidSession::TooLong);
+        }
+        let json = core::str::from_utf8(json).map_err(|_| InvalidSession::NotAnObject)?;
+        Self::read(json, Some(key), OnUnreadable::Refuse)
     }
-}
 
-impl Members {
-    fn parse(json: &[u8]) -> Result<Self, InvalidSession> {
-        let value = serde_json::from_slice(json).map_err(|_| InvalidSession::NotAnObject)?;
-        let object = match value {
-            Value::Object(object) => object,
-            // The reference reads `null` as a session without anything.
-            Value::Null => Map::new(),
-            _ => return Err(InvalidSession::NotAnObject),
+    /// Whether clients and stores can read this session from its JSON. The lengths are checked as
+    /// well.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSession::UnreadableField`] if a field is nested more deeply than
+    /// [`SessionInfo::MAX_DEPTH`], [`InvalidSession::TooLong`].
+    pub fn check(&self) -> Result<(), InvalidSession> {
+        if self.info.is_too_deep() {
+            return Err(InvalidSession::UnreadableField('i'));
+        }
+        if self.to_json().len() > Self::MAX_JSON || self.to_stored().len() > Self::MAX_STORED {
+            return Err(InvalidSession::TooLong);
+        }
+        Ok(())
+    }
+
+    /// Reads either form. A key that is known counts instead of one in the JSON.
+    fn read(
+        json: &str,
+        known_key: Option<SessionKey>,
+        on_unreadable: OnUnreadable,
+    ) -> Result<Self, InvalidSession> {
+        let (mut key, mut info) = (None, SessionInfo::new());
+        let (mut created, mut last_lookup) = (UnixTime::NEVER, UnixTime::NEVER);
+        // The reference reads `null` as a session without anything.
+        let members = match json.trim_ascii() {
+            "null" => BTreeMap::new(),
+            json => members(json).ok_or(InvalidSession::NotAnObject)?,
         };
-        let mut members = Self {
-            key: None,
-            created: UnixTime::NEVER,
-            last_lookup: UnixTime::NEVER,
-            public: Map::new(),
-            private: Map::new(),
-        };
-        for (name, value) in object {
-            if value.is_null() {
+        let (mut public, mut private) = (None, None);
+        for (name, value) in &members {
+            if value.get() == "null" {
                 continue;
             }
             match name.as_str() {
-                "k" | "K" => members.key = Some(text('k', value)?),
-                "c" | "C" => members.created = time('c', value)?,
-                "l" | "L" => members.last_lookup = time('l', value)?,
-                "i" | "I" => members.public = fields('i', value)?,
-                "p" | "P" => members.private = fields('p', value)?,
+                "k" | "K" => key = Some(text('k', value)?),
+                "c" | "C" => created = time('c', value)?,
+                "l" | "L" => last_lookup = time('l', value)?,
+                "i" | "I" => public = Some(value),
+                "p" | "P" => private = Some(value),
                 _ => {}
             }
         }
-        Ok(members)
-    }
-
-    fn into_session(self, key: SessionKey) -> Session {
-        let info = SessionInfo::from_public(self.public);
-        let info =
-            self.private.into_iter().fold(info, |info, (name, value)| info.private(name, value));
-        Session { key, created: self.created, last_lookup: self.last_lookup, info }
+        if let Some(fields) = public {
+            info = info
+                .with_public_json(fields.get(), on_unreadable)
+                .map_err(|invalid| in_member('i', invalid))?;
+        }
+        if let Some(fields) = private {
+            info = info
+                .with_private_json(fields.get(), on_unreadable)
+                .map_err(|invalid| in_member('p', invalid))?;
+        }
+        let key = match known_key {
+            Some(key) => key,
+            None => SessionKey::new(key.unwrap_or_default()).map_err(|_| InvalidSession::NoKey)?,
+        };
+        Ok(Self { key, created, last_lookup, info })
     }
 }
 
-fn text(member: char, value: Value) -> Result<String, InvalidSession> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => Err(InvalidSession::WrongType(member)),
+const fn in_member(member: char, invalid: InvalidInfo) -> InvalidSession {
+    match invalid {
+        InvalidInfo::NotAnObject => InvalidSession::WrongType(member),
+        InvalidInfo::UnreadableField => InvalidSession::UnreadableField(member),
     }
 }
 
-fn time(member: char, value: Value) -> Result<UnixTime, InvalidSession> {
+fn text(member: char, value: &RawValue) -> Result<String, InvalidSession> {
+    serde_json::from_str(value.get()).map_err(|_| InvalidSession::WrongType(member))
+}
+
+fn time(member: char, value: &RawValue) -> Result<UnixTime, InvalidSession> {
     text(member, value)?.parse().map_err(|_| InvalidSession::InvalidTime(member))
-}
-
-fn fields(member: char, value: Value) -> Result<Map<String, Value>, InvalidSession> {
-    match value {
-        Value::Object(fields) => Ok(fields),
-        _ => Err(InvalidSession::WrongType(member)),
-    }
 }
 
 /// JSON as the reference writes it: without white space, and with the characters escaped that
@@ -258,6 +281,68 @@ mod tests {
             assert_eq!(stored.as_ref(), Ok(&session));
             assert_eq!(Session::from_json(session.to_json().as_bytes()).as_ref(), Ok(&session));
         }
+    }
+
+    #[test]
+    fn every_digit_comes_back_in_both_forms() {
+        let numbers = r#"{"a":123456789012345678901234567890,"b":[0.10000000000000000001]}"#;
+        let stored = alloc::format!(
+            r#"{{"c":"2018-06-13T08:20:30.5Z","l":"0001-01-01T00:00:00Z","i":{numbers},"p":{{"c":[9e-999,1e2]}}}}"#
+        );
+        let key = SessionKey::new("KEY1").unwrap();
+        let read = Session::from_stored(key.clone(), stored.as_bytes()).unwrap();
+        assert_eq!(read.to_stored(), stored);
+        let public = SessionInfo::from_public_json(numbers).unwrap();
+        let sent = session(public);
+        assert!(sent.to_json().ends_with(&alloc::format!(r#","i":{numbers}}}"#)));
+        assert_eq!(Session::from_json(sent.to_json().as_bytes()), Ok(sent));
+    }
+
+    #[test]
+    fn every_time_and_every_key_comes_back() {
+        for seconds in [i64::MIN, -1, 0, 253_402_300_799, 253_402_300_800, i64::MAX] {
+            for key in ["\0", "\u{2028}<\"\\", "\u{10ffff}"] {
+                let time = UnixTime::from_seconds(seconds);
+                let key = SessionKey::new(key).unwrap();
+                let session = Session::new(key, time, SessionInfo::new().public("\0\"", "\u{7f}"));
+                assert_eq!(Session::from_json(session.to_json().as_bytes()), Ok(session));
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_checked_can_be_read_and_the_other_way_round() {
+        let nested = |levels| {
+            let value = (0..levels).fold(json!(1), |inner, _| json!([inner]));
+            session(SessionInfo::new().public("a", value.clone()).private("b", value))
+        };
+        let most = SessionInfo::MAX_DEPTH;
+        let deepest = nested(most);
+        assert_eq!(deepest.check(), Ok(()));
+        assert!(Session::from_json(deepest.to_json().as_bytes()).is_ok());
+        let read = Session::from_stored(deepest.key.clone(), deepest.to_stored().as_bytes());
+        assert_eq!(read.as_ref(), Ok(&deepest));
+        let deeper = nested(most + 1);
+        assert_eq!(deeper.check(), Err(InvalidSession::UnreadableField('i')));
+        let read = Session::from_stored(deeper.key.clone(), deeper.to_stored().as_bytes());
+        assert_eq!(read, Err(InvalidSession::UnreadableField('i')));
+        let long = session(SessionInfo::new().public("a", "x".repeat(Session::MAX_JSON)));
+        assert_eq!(long.check(), Err(InvalidSession::TooLong));
+        let long = session(SessionInfo::new().private("a", "x".repeat(Session::MAX_STORED)));
+        assert_eq!(long.check(), Err(InvalidSession::TooLong));
+    }
+
+    #[test]
+    fn fields_that_cannot_be_read_keep_no_client_from_its_key() {
+        let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+        let json = alloc::format!(
+            r#"{{"k":"a","x":{deep},"i":{{"deep":{deep},"half":"\ud800","large":1e999,"u":1}}}}"#
+        );
+        let read = Session::from_json(json.as_bytes()).unwrap();
+        assert_eq!(read.key.as_str(), "a");
+        assert_eq!(read.info, SessionInfo::new().public("u", 1));
+        let read = Session::from_json(b"{\"k\":\"a\",\"i\":{\"u\":\"\xff\"}}").unwrap();
+        assert_eq!(read.info, SessionInfo::new().public("u", "\u{fffd}"));
     }
 
     #[test]

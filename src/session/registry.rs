@@ -171,11 +171,16 @@ impl Registry {
             entry.restoring.remove(&connection);
             let change = match answer {
                 Ok(Some(mut session)) => {
-                    self.active += usize::from(entry.holders.is_empty());
-                    entry.holders.insert(connection);
                     // Whatever the store wrote there: the connection leaves by this key.
                     session.key = key.clone();
-                    Change::Restored(session)
+                    // A client that cannot read it would not know what it holds.
+                    if session.check().is_ok() {
+                        self.active += usize::from(entry.holders.is_empty());
+                        entry.holders.insert(connection);
+                        Change::Restored(session)
+                    } else {
+                        Change::LookupFailed
+                    }
                 }
                 Ok(None) => Change::NotFound,
                 Err(StoreFailed) => Change::LookupFailed,

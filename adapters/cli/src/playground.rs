@@ -7,11 +7,11 @@ use core::time::Duration;
 
 use smol::Timer;
 use wwr::server::{Misuse, RequestError};
-use wwr::{Content, KeyFormat, Name, Payload, PreparedSignal, SessionInfo};
+use wwr::{Content, KeyFormat, Name, Payload, PreparedSignal};
 use wwr_smol::Clock;
 use wwr_smol::server::{Connection, Connections, Handler, SessionError, SignalError};
 
-use payload::{BadPayload, object, text};
+use payload::{BadPayload, info, text};
 
 /// The longest time the request `sleep` takes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -87,7 +87,7 @@ fn error(request: &Content) -> Result<RequestError, RequestError> {
 }
 
 async fn login(connection: &Connection, request: &Content) -> Result<Payload, RequestError> {
-    let info = SessionInfo::from_public(object(request)?);
+    let info = info(request)?;
     match connection.create_session(info).await {
         Ok(session) => Ok(Payload::utf8(session.key.as_str())),
         Err(SessionError::Misuse(Misuse::SessionExists)) => {

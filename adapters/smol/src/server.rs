@@ -1,5 +1,6 @@
 //! A WebWire server: implement [`Handler`], build a [`Server`], run it.
 
+mod acquaint;
 mod broadcast;
 mod builder;
 mod connection;

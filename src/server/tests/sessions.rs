@@ -1,5 +1,7 @@
 //! Sessions, as clients see them (protocol §5.5 to §5.8, §5.12).
 
+use serde_json::json;
+
 use super::*;
 
 #[test]
@@ -186,6 +188,30 @@ fn a_session_that_clients_would_refuse_is_not_created() {
     let hidden = SessionInfo::new().private("x", "a".repeat(Session::MAX_JSON));
     let mut script = Script::new();
     assert_eq!(script.connection.create_session(key("k1"), now, hidden, &mut script.out), Ok(()));
+}
+
+#[test]
+fn a_session_that_nobody_could_read_back_is_not_created() {
+    let now = UnixTime::from_seconds(0);
+    let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": [inner] }));
+    let half = SessionInfo::MAX_DEPTH / 2;
+    let too_deep = Misuse::SessionTooDeep { most: SessionInfo::MAX_DEPTH };
+    let most = Session::MAX_STORED;
+    let large = |length| SessionInfo::new().public("n", 1).private("x", "a".repeat(length));
+    let room = most - Session::new(key("k1"), now, large(0)).to_stored().len();
+    let too_large = Misuse::StoredTooLarge { length: most + 1, most };
+    for (info, expected) in [
+        (SessionInfo::new().public("x", nested(half + 1)), Err(too_deep)),
+        (SessionInfo::new().private("x", nested(half + 1)), Err(too_deep)),
+        (SessionInfo::new().public("x", nested(half)), Ok(())),
+        (large(room + 1), Err(too_large)),
+        (large(room), Ok(())),
+    ] {
+        let mut script = Script::new();
+        let Script { connection, out, .. } = &mut script;
+        assert_eq!(connection.create_session(key("k1"), now, info, out), expected);
+        script.expect(if expected.is_ok() { &["ask Create k1"] } else { &[] });
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Stories of several connections and one store.
 
+use serde_json::json;
+
 use super::*;
 
 const FAILED: Result<(), StoreFailed> = Err(StoreFailed);
@@ -335,4 +337,19 @@ fn a_crowd_restores_one_session_however_the_store_answers() {
     );
     desk.destroyed(1051, Ok(()), &[]);
     desk.expect_idle();
+}
+
+#[test]
+fn what_the_store_found_is_not_restored_if_no_client_could_read_it() {
+    let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+    let long = json!("x".repeat(Session::MAX_JSON));
+    for unreadable in [deep, long] {
+        let mut desk = Desk::limited(1);
+        desk.restore(5, "k", &["ask 1 lookup k"]);
+        let info = SessionInfo::new().public("a", unreadable);
+        let session = Box::new(Session { info, ..*session("k") });
+        desk.registry.looked_up(desk.tickets[&1].0, Ok(Some(session)), &mut desk.out);
+        desk.expect(&["tell 5 k LookupFailed"]);
+        desk.expect_idle();
+    }
 }

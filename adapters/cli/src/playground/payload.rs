@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
-use wwr::Content;
 use wwr::server::RequestError;
+use wwr::{Content, InvalidInfo, SessionInfo};
 
 /// The longest information of a session, in bytes of UTF-8. Escaped it takes up to six times that,
 /// and clients read sessions of up to [`Session::MAX_JSON`](wwr::Session::MAX_JSON).
@@ -28,20 +27,26 @@ pub(super) fn text<'a>(
     request.text().map_err(|_| *wanted)
 }
 
-/// The payload as a JSON object; none is one without members.
-pub(super) fn object(request: &Content) -> Result<Map<String, Value>, BadPayload> {
+/// The payload as a JSON object of fields that the client gets to see; none is one without members.
+pub(super) fn info(request: &Content) -> Result<SessionInfo, BadPayload> {
     let wanted = BadPayload("a JSON object of up to 32 KiB, or nothing");
     let text = text(request, &wanted)?;
     match text.len() {
-        0 => Ok(Map::new()),
-        1..=LONGEST_INFO => serde_json::from_str(&text).map_err(|_| wanted),
+        0 => Ok(SessionInfo::new()),
+        1..=LONGEST_INFO => SessionInfo::from_public_json(&text).map_err(|invalid| match invalid {
+            InvalidInfo::NotAnObject => wanted,
+            InvalidInfo::UnreadableField => BadPayload(
+                "JSON nested at most 125 levels deep, with numbers below 1.8e308 and whole \
+                 surrogate pairs",
+            ),
+        }),
         _ => Err(wanted),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use wwr::{Payload, Session, SessionInfo, SessionKey, UnixTime};
+    use wwr::{Payload, Session, SessionKey, UnixTime};
 
     use super::*;
 
@@ -52,23 +57,33 @@ mod tests {
     #[test]
     fn an_object_comes_in_any_encoding() {
         let json = r#"{"user":"ada 😀"}"#;
-        let expected: Map<String, Value> = serde_json::from_str(json).unwrap();
+        let expected = SessionInfo::new().public("user", "ada 😀");
         for payload in [json.into(), Payload::utf16(json), Payload::binary(json)] {
-            assert_eq!(object(&request(payload)).unwrap(), expected);
+            assert_eq!(info(&request(payload)).unwrap(), expected);
         }
-        assert_eq!(object(&request("")).unwrap(), Map::new());
+        assert!(info(&request("")).unwrap().is_empty());
         for payload in ["[]".into(), "{".into(), "null".into(), Payload::binary(vec![0xff])] {
-            assert!(object(&request(payload)).is_err());
+            assert!(info(&request(payload)).is_err());
         }
     }
 
     #[test]
     fn the_longest_object_makes_a_session_that_clients_read() {
         let json = format!(r#"{{"a":"{}"}}"#, "<".repeat(LONGEST_INFO - 8));
-        let info = SessionInfo::from_public(object(&request(json.clone())).unwrap());
+        let longest = info(&request(json.clone())).unwrap();
         let key = SessionKey::from_entropy([0; 48]);
-        let session = Session::new(key, UnixTime::from_seconds(0), info);
+        let session = Session::new(key, UnixTime::from_seconds(0), longest);
         assert_eq!(Session::from_json(session.to_json().as_bytes()), Ok(session));
-        assert!(object(&request(json + " ")).is_err());
+        assert!(info(&request(json + " ")).is_err());
+    }
+
+    #[test]
+    fn what_clients_could_not_read_is_refused_and_numbers_keep_their_digits() {
+        let nested = |levels| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert!(info(&request(nested(SessionInfo::MAX_DEPTH))).is_ok());
+        let BadPayload(wanted) = info(&request(nested(SessionInfo::MAX_DEPTH + 1))).unwrap_err();
+        assert!(wanted.contains(&format!("{} levels", SessionInfo::MAX_DEPTH)));
+        let exact = info(&request(r#"{"n":123456789012345678901234567890}"#)).unwrap();
+        assert_eq!(exact.json("n").as_deref(), Some("123456789012345678901234567890"));
     }
 }

@@ -96,16 +96,16 @@ fn a_reply_that_2_0_clients_cannot_read_becomes_an_internal_error_and_is_logged(
     large.extend(b"echo");
     large.extend(&payload);
 
+    Hand::dial(server.address).preflight("/");
+    let mut old = Hand::open(server.address, "/");
+    old.send(&large);
+    assert_eq!(old.reply(0xc0, 7), payload);
+
     let mut unknown = Hand::open(server.address, "/");
     unknown.send(&large);
     assert_eq!(unknown.reply(0x02, 7), b"");
     server.running.wait_for_log("length=20009 buffer=8192");
     unknown.is_served();
-
-    Hand::dial(server.address).preflight("/");
-    let mut old = Hand::open(server.address, "/");
-    old.send(&large);
-    assert_eq!(old.reply(0xc0, 7), payload);
 }
 
 #[test]

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wwr::Instant;
 use wwr::preflight::Metadata;
 use wwr::server::gate::EndpointPath;
-use wwr::server::{Config, Observed, Preflights, Protocol};
+use wwr::server::{Acquaintance, Config, Observed, Preflights, Protocol};
 
 /// The paths of a server.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    paths: HashMap<String, Endpoint>,
-    otherwise: Endpoint,
+    paths: HashMap<String, Arc<Endpoint>>,
+    otherwise: Arc<Endpoint>,
 }
 
 /// A path with its settings, or all the paths that have none of their own.
@@ -29,12 +29,13 @@ impl Endpoints {
     pub(super) fn new(machine: Config, paths: Vec<(EndpointPath, Protocol)>) -> Self {
         let endpoint = |(path, protocol): (EndpointPath, _)| {
             let machine = Config { protocol, ..machine.clone() };
-            (path.as_str().to_owned(), Endpoint::new(machine))
+            (path.as_str().to_owned(), Arc::new(Endpoint::new(machine)))
         };
-        Self { paths: paths.into_iter().map(endpoint).collect(), otherwise: Endpoint::new(machine) }
+        let paths = paths.into_iter().map(endpoint).collect();
+        Self { paths, otherwise: Arc::new(Endpoint::new(machine)) }
     }
 
-    pub(super) fn at(&self, path: &str) -> &Endpoint {
+    pub(super) fn at(&self, path: &str) -> &Arc<Endpoint> {
         self.paths.get(&*EndpointPath::normal(path)).unwrap_or(&self.otherwise)
     }
 }
@@ -54,14 +55,36 @@ impl Endpoint {
         self.machine.metadata()
     }
 
-    /// Notes that the preflight was answered.
-    pub(super) fn asked(&self, now: Instant, client: SocketAddr) {
-        self.preflights().asked(now, host(client));
+    /// Notes that the preflight was answered. `brief`: its connection is closed then.
+    pub(super) fn asked(&self, now: Instant, client: SocketAddr, brief: bool) {
+        if brief {
+            self.preflights().asked_briefly(now, host(client));
+        } else {
+            self.preflights().asked(now, host(client));
+        }
     }
 
-    /// What was seen of a client that opens a WebSocket now.
-    pub(super) fn connected(&self, now: Instant, client: SocketAddr) -> Observed {
-        self.preflights().connected(now, &host(client))
+    /// A client opens a WebSocket. What follows from that, here and below, is up to [`Preflights`].
+    pub(super) fn arrived(&self, now: Instant, client: SocketAddr) -> Acquaintance {
+        if !self.machine.protocol.tells_peers_apart() {
+            return Acquaintance::Made(Observed::Nothing);
+        }
+        self.preflights().arrived(now, &host(client))
+    }
+
+    /// A client that was waited for has sent this message.
+    pub(super) fn spoke(&self, now: Instant, client: SocketAddr, frame: &[u8]) -> Observed {
+        self.preflights().spoke(now, &host(client), frame)
+    }
+
+    /// A client that was waited for since it `arrived` has sent nothing.
+    pub(super) fn silent(&self, now: Instant, arrived: Instant, client: SocketAddr) -> Observed {
+        self.preflights().silent(now, arrived, &host(client))
+    }
+
+    /// A client that was taken for one of 1.x without proof sends heartbeats.
+    pub(super) fn turned_out_newer(&self, now: Instant, client: SocketAddr) {
+        self.preflights().turned_out_newer(now, &host(client));
     }
 
     fn preflights(&self) -> MutexGuard<'_, Preflights<IpAddr>> {
@@ -80,6 +103,7 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::EPOCH;
+    const NOTHING: Acquaintance = Acquaintance::Made(Observed::Nothing);
 
     fn endpoints() -> Endpoints {
         let paths = [("/new", Protocol::V2_0), ("/old", Protocol::V1_4), ("/ü", Protocol::V1_5)];
@@ -106,18 +130,24 @@ mod tests {
     #[test]
     fn a_client_is_known_by_its_address_whatever_the_port_and_the_kind_of_socket() {
         let endpoint = &endpoints().otherwise;
-        endpoint.asked(NOW, "[::ffff:192.0.2.1]:1000".parse().unwrap());
+        endpoint.asked(NOW, "[::ffff:192.0.2.1]:1000".parse().unwrap(), false);
         let other = "192.0.2.2:1000".parse().unwrap();
-        assert_eq!(endpoint.connected(NOW, other), Observed::Nothing);
+        assert_eq!(endpoint.arrived(NOW, other), NOTHING);
         let same = "192.0.2.1:2000".parse().unwrap();
-        assert_eq!(endpoint.connected(NOW, same), Observed::Preflight);
+        assert!(matches!(endpoint.arrived(NOW, same), Acquaintance::Waiting { .. }));
+        assert_eq!(endpoint.spoke(NOW, same, b"\x3f\x01ab"), Observed::Preflight);
     }
 
     #[test]
     fn who_connects_elsewhere_does_not_use_up_a_preflight() {
         let (endpoints, client) = (endpoints(), "192.0.2.1:1000".parse().unwrap());
-        endpoints.at("/").asked(NOW, client);
-        assert_eq!(endpoints.at("/new").connected(NOW, client), Observed::Nothing);
-        assert_eq!(endpoints.at("/").connected(NOW, client), Observed::Preflight);
+        for path in ["/", "/old"] {
+            endpoints.at(path).asked(NOW, client, false);
+        }
+        assert_eq!(endpoints.at("/new").arrived(NOW, client), NOTHING);
+        // There all are of 1.4, and nobody has to wait.
+        assert_eq!(endpoints.at("/old").arrived(NOW, client), NOTHING);
+        let at_all = endpoints.at("/").arrived(NOW, client);
+        assert!(matches!(at_all, Acquaintance::Waiting { .. }));
     }
 }

@@ -14,12 +14,13 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
-use wwr::Actions;
 use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
-use wwr::server::{self, Config, Observed};
+use wwr::server::{self, Acquaintance, Config};
+use wwr::{Actions, Instant};
 
+use super::acquaint::{Known, acquaint};
 use super::connection::{Connection, ConnectionInfo, Reads};
 use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
@@ -28,7 +29,7 @@ use super::http;
 use super::hub::{Arrival, Hub};
 use super::refusals::Refusals;
 use super::settings::Limits;
-use super::task::{Opened, Patience, Task};
+use super::task::{Opened, Patience, Presumed, Task};
 use crate::keep_alive::KeepAlive;
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
@@ -88,7 +89,10 @@ pub(super) struct Caller {
 /// What was agreed on with a client that opens a WebSocket.
 struct Agreed {
     machine: Config,
-    observed: Observed,
+    endpoint: Arc<Endpoint>,
+    /// When the client asked for it.
+    arrived: Instant,
+    acquaintance: Acquaintance,
     info: ConnectionInfo,
 }
 
@@ -134,9 +138,8 @@ impl<H: Handler> Service<H> {
     /// `remote` is the address that the socket of the request came from. If that is one of the
     /// [trusted proxies](super::Builder::trusted_proxies), their headers tell the address of the
     /// client; otherwise it is the client's own. The address of the client is shown to the
-    /// application, and a WebSocket is told to be that of a 1.x client by the preflight that came from
-    /// there moments ago (protocol §7.2), so that clients of different versions may be taken for each
-    /// other where one address stands for many. Its port does not matter.
+    /// application, and a WebSocket may be that of a 1.x client if a preflight came from there moments
+    /// ago (protocol §7.2), see [`Preflights`](server::Preflights). Its port does not matter.
     pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response {
         let client = self.client(request.headers(), remote);
         self.answer_to(request, Caller { client, socket: remote }).await
@@ -170,7 +173,7 @@ impl<H: Handler> Service<H> {
         match gate::decide(&head, &terms) {
             Decision::Refuse(refusal) => refuse(refusal),
             Decision::Preflight(metadata) => {
-                endpoint.asked(self.inner.hub.clock.now(), caller.client);
+                endpoint.asked(self.inner.hub.clock.now(), caller.client, head.closes());
                 http::response(Answer::preflight(&metadata, endpoint.machine().announces()))
             }
             Decision::Options => self.options(&parts),
@@ -219,7 +222,7 @@ impl<H: Handler> Service<H> {
         &self,
         upgrade: OnUpgrade,
         accept: &Accept,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         options: ConnectionOptions,
         parts: &Parts,
         caller: Caller,
@@ -239,8 +242,10 @@ impl<H: Handler> Service<H> {
         };
         let mut machine = endpoint.machine().clone();
         machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
-        let observed = endpoint.connected(self.inner.hub.clock.now(), remote);
-        let agreed = Agreed { machine, observed, info };
+        let arrived = self.inner.hub.clock.now();
+        let acquaintance = endpoint.arrived(arrived, remote);
+        let endpoint = endpoint.clone();
+        let agreed = Agreed { machine, endpoint, arrived, acquaintance, info };
         let inner = self.inner.clone();
         self.inner.hub.spawn(async move {
             match upgrade.await {
@@ -273,14 +278,42 @@ impl<H: Handler> Inner<H> {
         };
         let (size, stall) = (limits.max_message_size, limits.stall_timeout);
         let socket = WebSocket::new(socket, read, Role::Server, size, stall);
-        let Agreed { machine: config, observed, info } = agreed;
+        match agreed.acquaintance {
+            Acquaintance::Made(observed) => {
+                self.serve_known(socket, arrival, agreed, Known::at_once(observed));
+            }
+            Acquaintance::Waiting { until } => {
+                let (hub, mut socket) = (self.hub.clone(), socket);
+                hub.spawn(async move {
+                    let (clock, remote) = (&self.hub.clock, agreed.info.remote_addr);
+                    let (endpoint, arrived) = (&agreed.endpoint, agreed.arrived);
+                    let known =
+                        acquaint(&mut socket, endpoint, clock, remote, arrived, until).await;
+                    self.serve_known(socket, arrival, agreed, known);
+                });
+            }
+        }
+    }
+
+    /// Serves a client of which is known what there is to know.
+    fn serve_known(
+        self: Arc<Self>,
+        socket: WebSocket,
+        arrival: Arrival,
+        agreed: Agreed,
+        known: Known,
+    ) {
+        let Agreed { machine: config, endpoint, info, .. } = agreed;
+        let Known { observed, presumed, first } = known;
+        let limits = &self.limits;
         let mut out = Actions::new();
         let now = self.hub.clock.now();
         let machine = server::Connection::accept(&config, observed, now, &mut out);
         let reads = Reads::new(machine.dialect(), config.announced.message_buffer_size());
         let connection = Connection::new(self.hub.clone(), info, reads, limits.max_waiting_bytes);
         let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
-        let opened = Box::new(Opened { machine, out, socket, patience });
+        let presumed = presumed.then_some(Presumed(endpoint));
+        let opened = Box::new(Opened { machine, out, socket, patience, first, presumed });
         let inner = self.clone();
         self.hub.spawn(async move {
             let handler = &*inner.handler;

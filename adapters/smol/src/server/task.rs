@@ -25,6 +25,7 @@ use wwr::session::Change;
 use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
+use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Arrival, Hub, Stage};
 use crate::clock::{Alarm, Clock};
@@ -66,6 +67,9 @@ pub(super) struct Task<'a, H> {
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
     patience: Patience,
+    /// What came from the client before it was known.
+    first: Option<Box<Incoming>>,
+    presumed: Option<Presumed>,
 }
 
 /// What a task starts with.
@@ -74,7 +78,13 @@ pub(super) struct Opened {
     pub(super) out: Actions<Action>,
     pub(super) socket: WebSocket,
     pub(super) patience: Patience,
+    /// What came from the client before it was known.
+    pub(super) first: Option<Box<Incoming>>,
+    pub(super) presumed: Option<Presumed>,
 }
+
+/// The client was taken for one of 1.x without proof, by this endpoint.
+pub(super) struct Presumed(pub(super) Arc<Endpoint>);
 
 /// The handlers that run on a connection.
 type Running<'a> = FuturesUnordered<BoxFuture<'a, Done>>;
@@ -108,7 +118,7 @@ impl<'a, H: Handler> Task<'a, H> {
         connection: &'a Connection,
         opened: Box<Opened>,
     ) -> Box<Self> {
-        let Opened { machine, out, socket, patience } = *opened;
+        let Opened { machine, out, socket, patience, first, presumed } = *opened;
         let requests = |content: Content| handler.request(connection, content);
         let signals = |content: Content| handler.signal(connection, content);
         // A future is as large as all that is ever moved within it: this is not.
@@ -133,6 +143,8 @@ impl<'a, H: Handler> Task<'a, H> {
             creating: None,
             closing: None,
             patience,
+            first,
+            presumed,
         })
     }
 
@@ -338,6 +350,9 @@ impl<'a, H: Handler> Task<'a, H> {
     ) -> Poll<Incoming> {
         if !self.may_read() || !self.machine.wants_input() {
             return Poll::Pending;
+        }
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(*first);
         }
         let incoming = poll(&mut self.socket, cx);
         if self.socket.was_active() && incoming.is_pending() {

@@ -20,6 +20,7 @@ mod http;
 mod limits;
 mod liveness;
 mod messages;
+mod mixed;
 mod order;
 mod proxies;
 mod refused;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
 use wwr::session::StoreFailed;
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 use wwr_smol::server::{Builder, Collection, Connections, Limits, Server};
@@ -102,6 +103,25 @@ impl SessionStore for Moody {
 
 fn serve(store: &Arc<Moody>, configure: impl FnOnce(Builder<App>) -> Builder<App>) -> Fixture {
     Fixture::with(|builder| configure(builder.store(store.clone())))
+}
+
+#[test]
+fn a_session_that_no_client_could_read_is_refused_and_the_connection_lives() {
+    let store = Moody::new(Mood::Works);
+    let fixture = serve(&store, |builder| builder);
+    let deep = (0..200).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let long = Value::from("x".repeat(Session::MAX_JSON));
+    for (byte, unreadable) in [(1, deep), (2, long)] {
+        let key = SessionKey::from_entropy([byte; 48]);
+        let info = SessionInfo::new().public("a", unreadable);
+        let session = Session::new(key.clone(), UnixTime::from_seconds(0), info);
+        smol::block_on(store.inner.create(&session)).unwrap();
+        let mut peer = Peer::connect(fixture.address());
+        peer.send(&restore(1, key.as_str()));
+        assert_eq!(peer.message(), special(INTERNAL, 1));
+        peer.is_served();
+        assert_eq!(fixture.server.handle.active_sessions(), 0);
+    }
 }
 
 const WHO: &str = "Some(\"ada\") Some(\"secret\")";

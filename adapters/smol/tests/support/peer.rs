@@ -114,6 +114,17 @@ impl Peer {
         peer
     }
 
+    /// A 1.4 client at a server of all versions that sends a message as soon as it is connected, as
+    /// those of the reference do that have something to say. What the server announces is read.
+    pub(crate) fn connect_speaking(address: SocketAddr, message: &[u8]) -> Self {
+        Self::dial(address).preflight("/");
+        let mut peer = Self::dial(address);
+        peer.open("/", "");
+        peer.send(message);
+        peer.announced();
+        peer
+    }
+
     /// Asks for the metadata and gives the answer.
     pub(crate) fn preflight(&mut self, path: &str) -> Answer {
         self.http(&format!("WEBWIRE {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))

@@ -10,7 +10,7 @@ use wwr::{Session, SessionKey};
 
 use super::{Hub, lock};
 use crate::clock::{Clock, sleep};
-use crate::store::{SessionStore, StoreError, StoreErrorKind};
+use crate::store::{SessionStore, ShortKey, StoreError, StoreErrorKind};
 
 /// Something the store is to do.
 #[derive(Debug)]
@@ -34,7 +34,11 @@ impl Hub {
     async fn work(self: Arc<Self>, job: Job) {
         let (key, answer) = match job {
             Job::Lookup(ticket, key) => {
-                let found = self.ask_store(self.store.look_up(&key, Clock::unix_now())).await;
+                let found = async {
+                    let found = self.store.look_up(&key, Clock::unix_now()).await?;
+                    found.map(readable).transpose()
+                };
+                let found = self.ask_store(found).await;
                 (key, Answer::Lookup(ticket, found.map(|session| session.map(Box::new))))
             }
             Job::Store(ticket, session) => {
@@ -108,6 +112,21 @@ enum Answer {
     Lookup(Ticket, Result<Option<Box<Session>>, StoreFailed>),
     Store(Ticket, Result<(), StoreFailed>),
     Destroy(Ticket, Result<(), StoreFailed>),
+}
+
+/// The session, if clients can read it. The registry refuses others too, but does not say why.
+fn readable(session: Session) -> Result<Session, StoreError> {
+    match session.check() {
+        Ok(()) => Ok(session),
+        Err(invalid) => {
+            let key = ShortKey(&session.key);
+            let message = format!(
+                "clients cannot read the session {key} that the store found: nest its info less \
+                 deeply, and make it shorter"
+            );
+            Err(StoreError::new(StoreErrorKind::Broken, message).with_source(invalid))
+        }
+    }
 }
 
 /// Makes a panic of the store an error of it.

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use wwr::server::{self, Action, Misuse, SessionEvent};
 
 use super::handlers::Started;
-use super::{Done, End, Task};
+use super::{Done, End, Presumed, Task};
 use crate::server::connection::SessionError;
 use crate::server::handler::Handler;
 
@@ -59,6 +59,10 @@ impl<H: Handler> Task<'_, H> {
                 Action::Learned(dialect) => {
                     tracing::debug!(connection = self.connection.id(), %dialect, "client known");
                     self.connection.show_dialect(dialect);
+                    if let Some(Presumed(endpoint)) = self.presumed.take() {
+                        let remote = self.connection.info().remote_addr;
+                        endpoint.turned_out_newer(self.hub.clock.now(), remote);
+                    }
                 }
                 Action::ReplyTooLarge { length, buffer } => tracing::warn!(
                     connection = self.connection.id(),

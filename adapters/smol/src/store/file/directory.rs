@@ -14,7 +14,7 @@ use super::name::{SessionFile, TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The largest session file, in bytes: what a foreign file may cost at most.
-pub(super) const MAX_FILE_LENGTH: u64 = 4 * 1024 * 1024;
+pub(super) const MAX_FILE_LENGTH: u64 = Session::MAX_STORED as u64;
 
 /// When a change counts as done.
 #[derive(Clone, Copy)]

@@ -94,6 +94,36 @@ fn files_of_the_reference_servers_are_read_as_they_are() {
 }
 
 #[test]
+fn numbers_of_other_servers_keep_every_digit_however_often_they_are_looked_up() {
+    let (directory, store) = fresh();
+    let numbers = r#"{"a":18446744073709551616,"b":[0.10000000000000000001,{"c":1e-400}],"d":1}"#;
+    let content =
+        format!(r#"{{"c":"2026-11-22T12:31:06Z","l":"2026-11-22T12:31:06Z","i":{numbers}}}"#);
+    let path = directory.path().join("go.wwrsess");
+    fs::write(&path, content).unwrap();
+    for now in [7, 8] {
+        let found = block_on(store.look_up(&key("go"), seconds(now))).unwrap().unwrap();
+        assert!(found.to_json().contains(numbers), "{}", found.to_json());
+        assert!(fs::read_to_string(&path).unwrap().contains(numbers));
+    }
+}
+
+#[test]
+fn a_file_with_what_no_value_holds_is_refused_and_left_alone() {
+    let (directory, store) = fresh();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for field in [&*deep, "1e400", r#""\ud800""#] {
+        let content = format!(r#"{{"c":"2026-11-22T12:31:06Z","l":null,"i":{{"a":{field}}}}}"#);
+        let path = directory.path().join("k.wwrsess");
+        fs::write(&path, &content).unwrap();
+        let error = block_on(store.look_up(&key("k"), seconds(1))).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Broken);
+        assert!(told(&error).contains("nested more than 125 levels"), "{}", told(&error));
+        assert_eq!(fs::read_to_string(&path).unwrap(), content);
+    }
+}
+
+#[test]
 fn a_relative_directory_stays_where_it_was() {
     let here = std::env::current_dir().unwrap();
     let directory = tempfile::tempdir_in(&here).unwrap();

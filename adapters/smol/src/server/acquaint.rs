@@ -1,0 +1,72 @@
+//! Finds out what a client speaks, before it is sent anything.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use wwr::Instant;
+use wwr::server::Observed;
+
+use super::endpoint::Endpoint;
+use crate::clock::{Clock, sleep};
+use crate::websocket::{Incoming, WebSocket};
+
+/// What is known of a client before it is served.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) observed: Observed,
+    /// It was taken for one of 1.x because it was silent: it may turn out to be newer.
+    pub(super) presumed: bool,
+    /// What came from it meanwhile. Boxed, as most connections have none.
+    pub(super) first: Option<Box<Incoming>>,
+}
+
+impl Known {
+    /// Of a client that there was no reason to wait for.
+    pub(super) const fn at_once(observed: Observed) -> Self {
+        Self { observed, presumed: false, first: None }
+    }
+}
+
+/// Waits for the first message of a client that has come at `arrived`, for as long as the endpoint wants.
+pub(super) async fn acquaint(
+    socket: &mut WebSocket,
+    endpoint: &Endpoint,
+    clock: &Clock,
+    remote: SocketAddr,
+    arrived: Instant,
+    until: Instant,
+) -> Known {
+    let left = until.saturating_since(clock.now());
+    let first = async { Some(message(socket).await) };
+    let silence = async {
+        sleep(left).await;
+        None
+    };
+    let first = smol::future::or(first, silence).await;
+    let now = clock.now();
+    let (observed, presumed) = match &first {
+        Some(Incoming::Message(frame) | Incoming::Text(frame)) => {
+            (endpoint.spoke(now, remote, frame), false)
+        }
+        // It is silent, or gone, or breaks the rules.
+        Some(_) | None => {
+            let observed = endpoint.silent(now, arrived, remote);
+            (observed, observed == Observed::Preflight)
+        }
+    };
+    Known { observed, presumed, first: first.map(Box::new) }
+}
+
+/// The next message of a client, or its end.
+async fn message(socket: &mut WebSocket) -> Incoming {
+    poll_fn(|cx| {
+        loop {
+            let incoming = socket.poll_incoming(cx);
+            if !matches!(incoming, Poll::Ready(Incoming::Ping | Incoming::Pong)) {
+                return incoming;
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,260 @@
+//! One address at a time, by hand; then crowds behind one.
+
+mod crowd;
+
+use super::*;
+
+const REQUEST: &[u8] = b"\x7f\x01\0\0\0\0\0\0\0\x01a";
+const HEARTBEAT: &[u8] = b"\x21";
+
+fn at(millis: u64) -> Instant {
+    Instant::EPOCH + Duration::from_millis(millis)
+}
+
+const fn made(observed: Observed) -> Acquaintance {
+    Acquaintance::Made(observed)
+}
+
+fn until(millis: u64) -> Acquaintance {
+    Acquaintance::Waiting { until: at(millis) }
+}
+
+const NOTHING: Acquaintance = made(Observed::Nothing);
+
+#[test]
+fn each_preflight_counts_once_and_for_its_own_address() {
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    preflights.asked(at(0), 1);
+    preflights.asked(at(0), 2);
+    for (from, observed) in [
+        (3, Observed::Nothing),
+        (1, Observed::Preflight),
+        (1, Observed::Preflight),
+        (1, Observed::Nothing),
+        (2, Observed::Preflight),
+        (2, Observed::Nothing),
+    ] {
+        assert_eq!(preflights.connected(at(1), &from), observed);
+    }
+}
+
+#[test]
+fn a_client_that_speaks_first_is_one_of_1_x_whoever_else_is_there() {
+    let mut preflights = Preflights::default();
+    assert_eq!(preflights.arrived(at(0), &1), NOTHING, "one of 2.0");
+    preflights.asked(at(1), 1);
+    assert_eq!(preflights.arrived(at(2), &1), until(2 + 24));
+    assert_eq!(preflights.arrived(at(3), &1), until(3 + 28), "the preflight is anybody's");
+    assert_eq!(preflights.spoke(at(4), &1, REQUEST), Observed::Preflight);
+    assert_eq!(preflights.arrived(at(5), &1), NOTHING, "it is used up");
+    assert_eq!(preflights.silent(at(26), at(2), &1), Observed::Nothing);
+}
+
+#[test]
+fn a_client_that_is_far_away_is_given_more_time() {
+    for (later, wait) in [(0, 50), (1, 50), (10, 60), (40, 180), (45, 200), (2_999, 200)] {
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        assert_eq!(preflights.arrived(at(later), &1), until(later + wait));
+        assert_eq!(preflights.spoke(at(later + wait), &1, REQUEST), Observed::Preflight);
+    }
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    assert_eq!(preflights.arrived(at(3_001), &1), NOTHING);
+}
+
+#[test]
+fn a_heartbeat_is_no_word_of_1_x() {
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    assert_eq!(preflights.arrived(at(1), &1), until(51));
+    assert_eq!(preflights.spoke(at(2), &1, HEARTBEAT), Observed::Nothing);
+    assert_eq!(preflights.arrived(at(3), &1), until(53), "nobody has used the preflight");
+}
+
+#[test]
+fn a_silent_client_is_presumed_to_be_the_one_that_asked_for_a_second() {
+    for (silent, observed) in [(1000, Observed::Preflight), (1001, Observed::Nothing)] {
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        assert_eq!(preflights.arrived(at(800), &1), until(1000));
+        assert_eq!(preflights.silent(at(silent), at(800), &1), observed);
+    }
+}
+
+#[test]
+fn whoever_takes_the_preflight_of_another_is_found_out_when_that_one_comes() {
+    for late in [1, 49] {
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        assert_eq!(preflights.arrived(at(1), &1), until(51), "one of 2.0");
+        let own = preflights.arrived(at(1 + late), &1);
+        assert!(matches!(own, Acquaintance::Waiting { .. }), "the one that asked");
+        assert_eq!(preflights.spoke(at(1 + late), &1, REQUEST), Observed::Preflight);
+        assert_eq!(preflights.silent(at(51), at(1), &1), Observed::Nothing);
+    }
+}
+
+#[test]
+fn what_was_asked_later_was_asked_by_another() {
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    assert_eq!(preflights.arrived(at(10), &1), until(70), "one of 2.0");
+    preflights.asked(at(20), 1);
+    assert!(matches!(preflights.arrived(at(30), &1), Acquaintance::Waiting { .. }));
+    assert_eq!(preflights.spoke(at(40), &1, REQUEST), Observed::Preflight);
+    assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
+}
+
+#[test]
+fn of_several_silent_clients_none_is_presumed_to_have_asked() {
+    // Not even if as many have: one more may still be to come.
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    preflights.asked(at(0), 1);
+    for _ in 0..2 {
+        assert_eq!(preflights.arrived(at(10), &1), until(70));
+    }
+    for _ in 0..2 {
+        assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
+    }
+    // Nor is one that comes alone later: one of them may not have come at all.
+    preflights.asked(at(1_000), 1);
+    assert_eq!(preflights.arrived(at(1_001), &1), until(1_025));
+    assert_eq!(preflights.silent(at(1_025), at(1_001), &1), Observed::Nothing);
+    // A host that cannot wait has to.
+    let mut preflights = Preflights::default();
+    preflights.asked(at(100), 1);
+    preflights.asked(at(100), 1);
+    for observed in [Observed::Preflight, Observed::Preflight, Observed::Nothing] {
+        assert_eq!(preflights.connected(at(101), &1), observed);
+    }
+}
+
+#[test]
+fn an_address_that_has_shown_2_0_presumes_nothing_for_an_hour() {
+    type Sign = fn(&mut Preflights<u8>);
+    let signs: [Sign; 2] = [
+        |preflights| assert_eq!(preflights.arrived(at(0), &1), NOTHING),
+        |preflights| preflights.turned_out_newer(at(0), &1),
+    ];
+    let hour = 60 * 60 * 1000;
+    for sign in signs {
+        for (later, observed) in [
+            (1000, Observed::Nothing),
+            (hour - 500, Observed::Nothing),
+            (hour, Observed::Preflight),
+        ] {
+            let mut preflights = Preflights::default();
+            sign(&mut preflights);
+            for from in [1, 2] {
+                preflights.asked(at(later), from);
+                let waits =
+                    matches!(preflights.arrived(at(later), &from), Acquaintance::Waiting { .. });
+                assert!(waits, "{later}");
+            }
+            assert_eq!(preflights.silent(at(later + 50), at(later), &1), observed, "{later}");
+            assert_eq!(
+                preflights.silent(at(later + 50), at(later), &2),
+                Observed::Preflight,
+                "another"
+            );
+        }
+    }
+}
+
+#[test]
+fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
+    for delay in [0, 500, 2_999] {
+        // A health check every ten seconds.
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        for check in (10_000..600_000).step_by(10_000) {
+            preflights.asked(at(check), 1);
+            let now = at(check + delay);
+            assert!(matches!(preflights.arrived(now, &1), Acquaintance::Waiting { .. }));
+            let later = at(check + delay + 200);
+            assert_eq!(preflights.silent(later, now, &1), Observed::Nothing);
+            // Each check makes one client wait.
+            assert_eq!(preflights.arrived(later, &1), NOTHING);
+        }
+    }
+    // A minute after the last one nobody minds.
+    for (later, observed) in [(62_900, Observed::Nothing), (63_001, Observed::Preflight)] {
+        let mut preflights = Preflights::default();
+        preflights.asked(at(0), 1);
+        preflights.asked(at(later), 1);
+        assert!(matches!(preflights.arrived(at(later), &1), Acquaintance::Waiting { .. }));
+        assert_eq!(preflights.silent(at(later + 50), at(later), &1), observed);
+    }
+}
+
+#[test]
+fn where_clients_speak_first_a_silent_one_leaves_the_preflight_to_its_sender() {
+    let mut preflights = Preflights::default();
+    preflights.asked(at(0), 1);
+    assert_eq!(preflights.arrived(at(1), &1), until(51));
+    assert_eq!(preflights.spoke(at(2), &1, REQUEST), Observed::Preflight);
+    assert_eq!(preflights.arrived(at(3), &1), NOTHING, "one of 2.0");
+    preflights.asked(at(100), 1);
+    for now in [110, 120, 500, 2_000] {
+        assert!(matches!(preflights.arrived(at(now), &1), Acquaintance::Waiting { .. }), "{now}");
+        assert_eq!(preflights.silent(at(now + 200), at(now), &1), Observed::Nothing);
+    }
+    // At last, through a slow network, comes the one that asked.
+    assert_eq!(preflights.arrived(at(2_500), &1), until(2_700));
+    assert_eq!(preflights.spoke(at(2_600), &1, REQUEST), Observed::Preflight);
+}
+
+#[test]
+fn whoever_closes_after_asking_is_waited_for_but_not_presumed() {
+    let mut preflights = Preflights::default();
+    preflights.asked_briefly(at(0), 1);
+    assert_eq!(preflights.arrived(at(10), &1), until(70));
+    assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
+    preflights.asked_briefly(at(100), 1);
+    assert_eq!(preflights.arrived(at(900), &1), until(1100));
+    assert_eq!(preflights.spoke(at(901), &1, REQUEST), Observed::Preflight, "behind a proxy");
+    preflights.asked_briefly(at(1000), 1);
+    assert_eq!(preflights.arrived(at(2001), &1), NOTHING);
+}
+
+#[test]
+fn clocks_do_not_run_backwards() {
+    let mut preflights = Preflights::default();
+    preflights.asked(at(5000), 1);
+    preflights.asked(at(0), 2);
+    assert_eq!(preflights.arrived(at(5001), &2), until(5051));
+    assert_eq!(preflights.arrived(at(0), &1), until(5051));
+    assert_eq!(preflights.silent(at(0), at(5001), &2), Observed::Preflight);
+}
+
+#[test]
+fn memory_is_bounded_and_one_address_does_not_displace_the_others() {
+    let mut preflights = Preflights::default();
+    let most = Preflights::<usize>::MOST;
+    for from in 0..most {
+        preflights.asked(at(0), from);
+    }
+    for millis in 0..10_000 {
+        preflights.asked(at(millis), 1);
+        preflights.asked_briefly(at(millis), 1);
+        preflights.arrived(at(millis), &1);
+    }
+    assert_eq!(preflights.hosts.len(), most);
+    let (asks, waiting) = preflights.hosts[&1].counts();
+    assert!(asks <= 60 && waiting <= 1024, "{asks} {waiting}");
+    for from in 0..3 * most {
+        preflights.asked(at(10_000), from);
+    }
+    assert_eq!((preflights.hosts.len(), preflights.order.len()), (most, most));
+    assert_eq!(preflights.arrived(at(10_000), &(3 * most - 1)), until(10_050));
+    // What is over makes room before there are too many.
+    let later = 10_000 + 2 * 60 * 60 * 1000;
+    for from in 0..most {
+        preflights.asked(at(later), 4 * most + from);
+    }
+    let recent = preflights.hosts.keys().filter(|from| **from >= 4 * most).count();
+    assert_eq!((recent, preflights.hosts.len()), (most, most));
+}
