@@ -33,7 +33,7 @@ impl Place {
         let mut allowed = (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor));
         let first = allowed.next().ok_or(io::ErrorKind::NotFound)?;
         Ok(match self {
-            Self::Apart => Some([first, allowed.last().unwrap_or(first)]),
+            Self::Apart => Some([first, allowed.next_back().unwrap_or(first)]),
             Self::Together => Some([first; 2]),
             Self::Free => None,
         })

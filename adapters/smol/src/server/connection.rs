@@ -44,7 +44,8 @@ pub enum SignalError {
     /// The connection has ended.
     #[error("the connection has ended")]
     Disconnected,
-    /// The client reads too slowly: too many bytes wait for it already.
+    /// Too many bytes wait for the client already: it reads too slowly, or nothing could be written
+    /// because its handler has not waited for anything since. [`Connection::ready`] waits for room.
     #[error("too many bytes wait for this client already")]
     Backlogged,
     /// The client would not read such a signal.
@@ -184,7 +185,7 @@ impl Connection {
             hub,
             info,
             reads,
-            inbox: Inbox::new(max_waiting_bytes),
+            inbox: Inbox::holding(max_waiting_bytes),
             open: AtomicBool::new(true),
             session: Mutex::new(None),
         };
@@ -218,7 +219,8 @@ impl Connection {
     }
 
     /// Sends a signal. It is sent in the order of the calls, and before the reply of a handler that
-    /// sends it. Returns at once: the signal waits in memory until the client takes it.
+    /// sends it. Returns at once: the signal waits in memory until the client takes it. Whoever sends
+    /// many of them waits for [`ready`](Self::ready) before each.
     ///
     /// A client that may speak 2.0 reads no message longer than the announced buffer, and one that
     /// may speak 1.x no signal without payload.
@@ -251,6 +253,42 @@ impl Connection {
     pub fn signal_prepared(&self, signal: &PreparedSignal) -> Result<(), SignalError> {
         signal.check(self.dialect(), self.shared.reads.message_buffer)?;
         self.push_signal(Outgoing::Prepared(signal.clone()))
+    }
+
+    /// Waits until at most half as many bytes wait for the client as [may](super::Limits), which may
+    /// be at once. The next signal is accepted then, whatever its size. What can be written is
+    /// written meanwhile.
+    ///
+    /// Those who wait go on in the order in which they came. If several send to one client from
+    /// different threads, another may have used the room before a signal is sent:
+    /// [`SignalError::Backlogged`] says so, and this can be waited for again.
+    ///
+    /// ```
+    /// use wwr::server::RequestError;
+    /// use wwr::{Content, Payload};
+    /// use wwr_smol::server::{Connection, Handler};
+    ///
+    /// struct Export;
+    ///
+    /// impl Handler for Export {
+    ///     async fn request(&self, to: &Connection, _: Content) -> Result<Payload, RequestError> {
+    ///         for part in 0..1000_u32 {
+    ///             to.ready().await.map_err(|_| RequestError::Internal)?;
+    ///             let sent = to.signal("part", vec![part as u8; 8192]);
+    ///             sent.map_err(|_| RequestError::Internal)?;
+    ///         }
+    ///         Ok(Payload::utf8("that was all"))
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError::Disconnected`] once the connection has ended. A client that does not read is
+    /// disconnected after the [stall timeout](super::Limits::stall_timeout), so nobody waits for it
+    /// longer.
+    pub async fn ready(&self) -> Result<(), SignalError> {
+        Ok(self.shared.inbox.room().await?)
     }
 
     fn push_signal(&self, signal: Outgoing) -> Result<(), SignalError> {

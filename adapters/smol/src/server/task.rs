@@ -53,6 +53,8 @@ pub(super) struct Task<'a, H> {
     reading: bool,
     /// What was taken from others and from the client since the last flush.
     taken: usize,
+    /// Whether it is the client's turn, if others want something as well.
+    clients_turn: bool,
     /// When the first of it was taken, by which all of it is taken to have come.
     now: Instant,
     /// Whether any of it is of the client.
@@ -125,6 +127,7 @@ impl<'a, H: Handler> Task<'a, H> {
             socket,
             reading: false,
             taken: 0,
+            clients_turn: false,
             heard: false,
             fed_signals: 0,
             running: Running::new(),
@@ -313,11 +316,13 @@ impl<'a, H: Handler> Task<'a, H> {
     /// What others and the client want, by turns if there is always more of both. `drained`: the
     /// client was just asked.
     fn poll_sources(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
-        let clients_turn = !drained && !self.taken.is_multiple_of(2);
+        let clients_turn = !drained && self.clients_turn;
         if clients_turn && let Poll::Ready(incoming) = self.poll_incoming(cx) {
+            self.clients_turn = false;
             return Poll::Ready(Wake::Incoming(incoming));
         }
         if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
+            self.clients_turn = true;
             return Poll::Ready(Wake::Input(input));
         }
         if drained || clients_turn {
