@@ -21,7 +21,7 @@ use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, Span, UnixTime};
-use crate::wire::{Kind, Name, Payload, PreparedSignal};
+use crate::wire::{Identifier, Kind, Name, Payload, PreparedSignal};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
 ///
@@ -352,6 +352,12 @@ impl Connection {
     /// What the peer speaks, as far as that is known.
     pub const fn dialect(&self) -> Dialect {
         self.peer.dialect()
+    }
+
+    /// The identifier that the client has given to a request whose handler runs (protocol §2). For the
+    /// log: identifiers may repeat. `None` if it was answered, or the connection is closed.
+    pub fn identifier(&self, id: RequestId) -> Option<Identifier> {
+        self.in_flight.identifier(id)
     }
 
     /// How many handlers run.

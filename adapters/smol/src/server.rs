@@ -10,6 +10,7 @@ mod http;
 mod hub;
 mod listener;
 mod origin;
+mod panics;
 mod rarely;
 mod service;
 mod settings;

@@ -17,7 +17,7 @@ use futures_channel::oneshot;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed};
 use wwr::{Actions, Instant, SessionKey, UnixTime};
 
-use self::jobs::Job;
+use self::jobs::{Asked, Job};
 use super::connection::{Connection, Input};
 use super::rarely::Rarely;
 use super::settings::Collection;
@@ -25,7 +25,7 @@ use super::settings::Collection;
 use crate::clock::{Clock, sleep};
 use crate::executor::Spawn;
 use crate::key::KeyGenerator;
-use crate::store::{Collected, SessionStore, SharedStore};
+use crate::store::{Collected, SessionStore, SharedStore, ShortKey};
 
 /// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
 /// whose sockets it has taken away.
@@ -261,7 +261,8 @@ impl Hub {
                 hub.renew(now, age).await;
                 // It looks at all sessions, which may take its time.
                 let limit = hub.store_timeout.max(collection.every);
-                match hub.ask_store_within(limit, hub.store.collect(now, age)).await {
+                let (asked, collect) = (Asked::about_all("collect"), hub.store.collect(now, age));
+                match hub.ask_store_within(limit, asked, collect).await {
                     Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
                         tracing::debug!(examined, "no old sessions");
                     }
@@ -295,8 +296,10 @@ impl Hub {
         let connections = self.connections().into_iter().filter(|one| !fresh(one));
         let held: HashSet<_> = connections.filter_map(|one| one.session_key()).collect();
         for key in held {
-            if self.ask_store(self.store.look_up(&key, now)).await.is_err() {
-                tracing::warn!("a session in use may be collected");
+            let asked = Asked::about("look up", &key);
+            if self.ask_store(asked, self.store.look_up(&key, now)).await.is_err() {
+                let session = ShortKey(&key);
+                tracing::warn!(%session, "a session in use may be collected");
             }
         }
     }

@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::protocol::Role;
-use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
@@ -25,6 +23,7 @@ use super::handler::{ConnectionOptions, Handler, Response};
 use super::http::{self, Route};
 use super::hub::{Arrival, Hub};
 use super::origin::Origins;
+use super::panics::{caught, caught_async, note_http_panic};
 use super::settings::Limits;
 use super::task::{Opened, Patience, Task};
 use crate::socket::Socket;
@@ -121,12 +120,12 @@ impl<H: Handler> Service<H> {
                 endpoint.asked(self.inner.hub.clock.now(), remote);
                 http::metadata(&metadata)
             }
-            Route::Options => self.options(&parts),
+            Route::Options => self.options(&parts, remote),
             Route::Other { upgrade: handshake } => {
-                let asked = async { self.inner.handler.before_upgrade(&parts).await };
-                match (AssertUnwindSafe(asked).catch_unwind().await, handshake) {
-                    (Err(_), _) => {
-                        tracing::error!("the handler for \"before_upgrade\" panicked");
+                let asked = caught_async(|| self.inner.handler.before_upgrade(&parts));
+                match (asked.await, handshake) {
+                    (Err(panic), _) => {
+                        note_http_panic("before_upgrade", &parts, remote, &panic);
                         http::empty(StatusCode::INTERNAL_SERVER_ERROR)
                     }
                     (Ok(Err(answer)), _) => *answer,
@@ -139,12 +138,11 @@ impl<H: Handler> Service<H> {
         }
     }
 
-    fn options(&self, parts: &Parts) -> Response {
+    fn options(&self, parts: &Parts, remote: SocketAddr) -> Response {
         let mut answer = http::empty(StatusCode::OK);
         let headers = answer.headers_mut();
-        let asked = AssertUnwindSafe(|| self.inner.handler.options(parts, headers));
-        if std::panic::catch_unwind(asked).is_err() {
-            tracing::error!("the handler for \"options\" panicked");
+        if let Err(panic) = caught(|| self.inner.handler.options(parts, headers)) {
+            note_http_panic("options", parts, remote, &panic);
             return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
         }
         answer

@@ -10,15 +10,14 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_channel::oneshot;
+use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Stream};
 use smol::future::or;
 use wwr::server::{self, Action, RequestError, RequestId, SignalId};
 use wwr::session::Change;
@@ -27,12 +26,13 @@ use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 use super::connection::{Connection, Input, SessionError};
 use super::handler::Handler;
 use super::hub::{Arrival, Hub, Stage};
+use super::panics::{caught, caught_async};
 use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
 use goodbye::End;
 pub(super) use goodbye::Patience;
-use handlers::{Handlers, Start, caught};
+use handlers::{Handlers, Start};
 
 /// How many messages are taken from a busy socket before what they caused is written.
 const BATCH: usize = 256;
@@ -119,8 +119,8 @@ impl<'a, H: Handler> Task<'a, H> {
             hub,
             handler,
             connection,
-            requests: Box::new(Handlers::new("request", requests, || Err(RequestError::Internal))),
-            signals: Box::new(Handlers::new("signal", signals, || ())),
+            requests: Box::new(Handlers::new(requests, || Err(RequestError::Internal))),
+            signals: Box::new(Handlers::new(signals, || ())),
             machine,
             out,
             resting: false,
@@ -147,9 +147,8 @@ impl<'a, H: Handler> Task<'a, H> {
         tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
         let serve = poll_fn(|cx| self.poll_end(cx));
-        let served = AssertUnwindSafe(serve).catch_unwind().await;
-        let end = served.unwrap_or_else(|_| {
-            tracing::error!(connection = self.connection.id(), "serving panicked");
+        let end = caught_async(|| serve).await.unwrap_or_else(|panic| {
+            tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
             End::Broken
         });
         self.detach();
@@ -157,9 +156,12 @@ impl<'a, H: Handler> Task<'a, H> {
         // Room for what comes but once is not kept all the time.
         let goodbye = Box::pin(self.say_goodbye(end));
         // In this order, both have their chance even if it is too late already.
-        or(goodbye, hub.reaches(Stage::GivingUp)).await;
-        let told = Box::pin(caught(|| handler.disconnected(connection), "disconnected"));
-        or(async { told.await.unwrap_or_default() }, hub.reaches(Stage::Stopped)).await;
+        let goodbye = caught_async(|| or(goodbye, hub.reaches(Stage::GivingUp)));
+        if let Err(panic) = goodbye.await {
+            tracing::error!(connection = id, %panic, "a handler panicked when it was dropped");
+        }
+        let told = Box::pin(hook("disconnected", id, || handler.disconnected(connection)));
+        or(told, hub.reaches(Stage::Stopped)).await;
         drop(presence);
     }
 
@@ -359,7 +361,7 @@ impl<'a, H: Handler> Task<'a, H> {
     fn start_connected(&self) {
         let (handler, connection) = (self.handler, self.connection);
         self.running.push(Box::pin(async move {
-            caught(|| handler.connected(connection), "connected").await;
+            hook("connected", connection.id(), || handler.connected(connection)).await;
             Done::Connected
         }));
     }
@@ -464,14 +466,29 @@ impl<'a, H: Handler> Task<'a, H> {
     }
 
     fn create_session(&mut self, info: SessionInfo) -> Result<(), SessionError> {
-        let key = std::panic::catch_unwind(AssertUnwindSafe(|| self.hub.keys.generate()))
-            .map_err(|_| SessionError::NoKey)?
+        let connection = self.connection.id();
+        let key = caught(|| self.hub.keys.generate())
+            .map_err(|panic| {
+                tracing::error!(connection, %panic, "the generator of session keys panicked");
+                SessionError::NoKey
+            })?
             .map_err(|error| {
-                tracing::error!(%error, "no session key");
+                tracing::error!(connection, %error, "no session key could be made");
                 SessionError::NoKey
             })?;
         self.machine
             .create_session(key, Clock::unix_now(), info, &mut self.out)
             .map_err(SessionError::Misuse)
+    }
+}
+
+/// Calls a hook of the application about a connection. One that panics is over.
+async fn hook<F: Future<Output = ()>>(
+    hook: &'static str,
+    connection: u64,
+    call: impl FnOnce() -> F,
+) {
+    if let Err(panic) = caught_async(call).await {
+        tracing::error!(connection, hook, %panic, "a hook panicked");
     }
 }

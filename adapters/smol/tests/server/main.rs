@@ -20,6 +20,7 @@ mod limits;
 mod liveness;
 mod messages;
 mod order;
+mod panics;
 mod room;
 mod sessions;
 mod shutdown;
