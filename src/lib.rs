@@ -117,6 +117,7 @@ extern crate std;
 
 mod actions;
 pub mod client;
+mod close;
 mod dialect;
 pub mod preflight;
 pub mod server;
@@ -125,6 +126,7 @@ mod time;
 pub mod wire;
 
 pub use actions::Actions;
+pub use close::{CloseFrame, InvalidCloseFrame};
 pub use dialect::{Dialect, Liveness, MalformedRequest, Rules, SpecialErrors};
 pub use session::{KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};

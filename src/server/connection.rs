@@ -194,10 +194,10 @@ impl Connection {
         if matches!(self.phase, Phase::Open) {
             self.look_after_peer(out);
         }
-        if let Phase::Draining { reason, deadline } = self.phase
+        if let Phase::Draining { deadline, .. } = self.phase
             && deadline <= self.now
         {
-            self.finish(reason, out);
+            self.finish(out);
         }
     }
 
@@ -429,11 +429,11 @@ impl Connection {
             self.waiting_bytes -= frame.len();
             self.dispatch(frame, out);
         }
-        if let Phase::Draining { reason, .. } = self.phase
+        if matches!(self.phase, Phase::Draining { .. })
             && self.in_flight.is_empty()
             && !self.session.is_changing()
         {
-            self.finish(reason, out);
+            self.finish(out);
         }
     }
 }

@@ -18,7 +18,7 @@ mod task;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
-pub use connection::{Connection, ConnectionInfo, SessionError, SignalError};
+pub use connection::{Connection, ConnectionInfo, Ended, SessionError, SignalError};
 pub use handle::{Connections, ServerHandle};
 pub use handler::{ConnectionOptions, Handler, Response};
 pub use listener::Server;

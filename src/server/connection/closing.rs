@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::{Connection, Out, Phase};
+use crate::close::CloseFrame;
 use crate::server::action::{Action, CloseReason};
 use crate::server::in_flight::InFlight;
 use crate::time::Instant;
@@ -15,6 +16,13 @@ impl Connection {
     pub fn close(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
         self.drain(CloseReason::Requested, out);
+    }
+
+    /// As [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4). One that
+    /// drains already keeps the reason it has.
+    pub fn close_with(&mut self, now: Instant, frame: CloseFrame, out: &mut Out) {
+        self.tick(now);
+        self.drain(CloseReason::Application(frame), out);
     }
 
     /// As [`close`](Self::close), because the whole server shuts down: at the latest after `within`.
@@ -45,15 +53,19 @@ impl Connection {
         self.proceed(out);
     }
 
-    pub(super) fn finish(&mut self, reason: CloseReason, out: &mut Out) {
-        self.end(out);
-        out.push(Action::Close(reason));
+    /// Ends a connection that drains, with its close frame.
+    pub(super) fn finish(&mut self, out: &mut Out) {
+        if let Phase::Draining { reason, .. } = self.end(out) {
+            out.push(Action::Close(reason));
+        }
     }
 
-    pub(super) fn end(&mut self, out: &mut Out) {
+    /// Ends the connection; returns the phase that it was in.
+    pub(super) fn end(&mut self, out: &mut Out) -> Phase {
         self.session.leave(out);
-        self.phase = Phase::Closed;
+        let before = core::mem::replace(&mut self.phase, Phase::Closed);
         self.waiting = VecDeque::new();
         self.in_flight = InFlight::default();
+        before
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wwr::client::{Action, Client, Config, Event as Told, RequestId, Status};
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::{Kind, Message, decode};
-use wwr::{Actions, Dialect, Instant, SessionKey};
+use wwr::{Actions, CloseFrame, Dialect, Instant, SessionKey};
 
 pub(crate) use self::acts::{REQUEST_TIMEOUT, any_key};
 use crate::clock::Clock;
@@ -89,6 +89,8 @@ pub(crate) struct Node {
     reads_at_most: usize,
     /// The request that went out last.
     sent_last: Option<Token>,
+    /// What the server has sent as its last word, while that is handled.
+    goodbye: Option<CloseFrame>,
     /// How often connecting has failed in a row.
     failures: u32,
     link: LinkState,
@@ -126,6 +128,7 @@ impl Node {
             resumptions: 0,
             reads_at_most: usize::MAX,
             sent_last: None,
+            goodbye: None,
             failures: 0,
             link: LinkState::Idle,
             link_since: Instant::EPOCH,
@@ -190,7 +193,7 @@ impl Node {
 
     pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
         if self.socket() != Some(socket) {
-            if matches!(packet, Packet::Close | Packet::Refused(_)) {
+            if matches!(packet, Packet::Close(_) | Packet::Refused(_)) {
                 stage.network.forget(socket);
             }
             return;
@@ -211,9 +214,19 @@ impl Node {
                 let now = self.clock.read(stage.now);
                 self.machine.handle_refused(now, status, &mut self.out);
             }
-            Packet::Refused(None) | Packet::Close => {
+            Packet::Refused(None) => {
                 stage.network.forget(socket);
                 return self.lose(socket, stage);
+            }
+            Packet::Close(frame) => {
+                stage.network.forget(socket);
+                self.host = Host::Nothing;
+                let now = self.clock.read(stage.now);
+                self.goodbye = stage.ledger.goodbyes.get(&socket).cloned();
+                self.machine.handle_closed(now, frame, &mut self.out);
+                self.carry_out(stage);
+                self.goodbye = None;
+                return;
             }
             Packet::Open | Packet::Pong => {}
         }
@@ -359,7 +372,7 @@ impl Node {
         let (who, has_any) = (self.who(), self.host != Host::Nothing);
         stage.check(has_any, Invariant::CallsAreHonoured, || format!("{who}: nothing to hang up"));
         if let Some(socket) = self.socket() {
-            stage.send(who, socket, Way::Up, Packet::Close);
+            stage.send(who, socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
         }
         self.host = Host::Nothing;
     }

@@ -32,6 +32,9 @@ pub(crate) const READ_TIMEOUT: Duration = millis(2000);
 /// The shortest that any announces.
 pub(crate) const SHORT_READ_TIMEOUT: Duration = millis(1000);
 
+/// Clients do not come back by themselves after a close frame of this code.
+pub(crate) const FINAL_CODE: u16 = 4003;
+
 /// The shortest and the longest pause of a client that tries to connect.
 pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 
@@ -203,6 +206,7 @@ fn client(dice: &mut Dice) -> ClientSettings {
         .max_queued_bytes(max_queued_bytes)
         .resume_attempts(RESUME_ATTEMPTS)
         .resume_timeout(RESUME_TIMEOUT)
+        .final_close_codes([FINAL_CODE])
         .build()
         .unwrap_or_default();
     let is_versatile = reconnect && protocol == Auto;
@@ -211,7 +215,11 @@ fn client(dice: &mut Dice) -> ClientSettings {
 
 /// A client that finds its way to every server.
 pub(crate) fn versatile() -> ClientSettings {
-    let config = Config::builder().backoff(BACKOFF.0, BACKOFF.1).build().unwrap_or_default();
+    let config = Config::builder()
+        .backoff(BACKOFF.0, BACKOFF.1)
+        .final_close_codes([FINAL_CODE])
+        .build()
+        .unwrap_or_default();
     ClientSettings {
         config,
         max_pending: 65_536,

@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 58] = [
+const EXPECTED: [&str; 61] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -52,9 +52,12 @@ const EXPECTED: [&str; 58] = [
     "SessionClosed",
     "SessionLost",
     "Disconnected, lost",
+    "Disconnected, closed by the server",
+    "told to stay away",
     "ConnectFailed",
     // Reasons to close.
     "Requested",
+    "Application",
     "Shutdown",
     "Silent",
     // Transitions that are not met by chance.

@@ -18,7 +18,8 @@ use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, Stor
 use wwr::{Actions, Instant, SessionKey, UnixTime};
 
 use self::jobs::{Asked, Job};
-use super::connection::{Connection, Input};
+use super::connection::{Connection, Ended, Input};
+use super::handle::Connections;
 use super::rarely::Rarely;
 use super::settings::Collection;
 
@@ -162,7 +163,7 @@ impl Hub {
             Stage::Serving => {}
             Stage::Draining | Stage::Overdue => {
                 let within = deadline.saturating_since(self.clock.now());
-                connection.close_with(Input::ShutDown(within));
+                connection.close_by(Input::ShutDown(within));
             }
             Stage::GivingUp | Stage::Stopped => connection.inbox().close(),
         }
@@ -209,7 +210,7 @@ impl Hub {
         }
         self.advance(Stage::Draining);
         for connection in self.connections() {
-            connection.close_with(Input::ShutDown(within));
+            connection.close_by(Input::ShutDown(within));
         }
         // The connections keep the deadline by themselves; what follows is for those whose handlers
         // outlive their client, then for those whose client is slow to close.
@@ -325,14 +326,32 @@ impl Hub {
     pub(super) async fn close_key(
         self: &Arc<Self>,
         key: SessionKey,
-        disconnect: bool,
+        connections: Connections,
     ) -> Result<usize, StoreFailed> {
         let (done, destroyed) = oneshot::channel();
-        let (told, jobs) = self.consult(|registry, effects| {
+        let ((told, closed), jobs) = self.consult(|registry, effects| {
+            let disconnect = connections == Connections::Close;
             let told = registry.close_key(key.clone(), disconnect, effects);
+            let holders = effects.iter().filter_map(|effect| match effect {
+                Effect::Deliver { connection, .. } => Some(*connection),
+                _ => None,
+            });
+            let closed: Vec<_> = match connections {
+                Connections::CloseWith(_) => holders.collect(),
+                Connections::Keep | Connections::Close => Vec::new(),
+            };
             lock(&self.closers).entry(key).or_default().push(done);
-            told
+            (told, closed)
         });
+        if let Connections::CloseWith(frame) = connections {
+            // They have been told of their session.
+            for connection in closed {
+                let connection = lock(&self.roster).connections.get(&connection).cloned();
+                if let Some(connection) = connection {
+                    connection.close_by(Input::CloseWith(frame.clone()));
+                }
+            }
+        }
         self.start(jobs);
         destroyed.await.unwrap_or(Err(StoreFailed))?;
         Ok(told)
@@ -401,7 +420,7 @@ impl Drop for Presence {
         if let Some(key) = self.connection.session_key() {
             self.hub.handle(id, Command::Leave(key));
         }
-        self.connection.ended();
+        self.connection.end(Ended::Aborted);
         let mut roster = lock(&self.hub.roster);
         let removed = roster.connections.remove(&id);
         let empty = roster.is_empty();

@@ -151,7 +151,7 @@ impl<'a, H: Handler> Task<'a, H> {
             tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
             End::Broken
         });
-        self.detach();
+        self.detach(&end);
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
         // Room for what comes but once is not kept all the time.
         let goodbye = Box::pin(self.say_goodbye(end));
@@ -166,14 +166,14 @@ impl<'a, H: Handler> Task<'a, H> {
     }
 
     /// Nothing gets in or out of the machine any more, and its session is left.
-    fn detach(&mut self) {
+    fn detach(&mut self, end: &End) {
         self.machine.handle_disconnect(&mut self.out);
         while let Some(action) = self.out.pop() {
             if let Action::Session(command) = action {
                 self.hub.handle(self.connection.connection_id(), command);
             }
         }
-        self.connection.ended();
+        self.connection.end(end.told());
         self.creating = None;
         self.closing = None;
     }
@@ -373,11 +373,10 @@ impl<'a, H: Handler> Task<'a, H> {
             Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
             Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
             Incoming::Control => self.machine.handle_activity(now),
-            Incoming::Closed => return Some(End::Left),
+            Incoming::Closed(frame) => return Some(End::Left(frame)),
             Incoming::Failed(error) => {
                 tracing::debug!(connection = self.connection.id(), %error, "socket failed");
-                let violated = violation(&error).map(|(code, why)| End::Violated(code, why));
-                return Some(violated.unwrap_or(End::Left));
+                return Some(violation(&error).map_or(End::Left(None), End::Violated));
             }
         }
         None
@@ -453,6 +452,7 @@ impl<'a, H: Handler> Task<'a, H> {
                 self.connection.show_session(self.machine.session());
             }
             Input::Close => self.machine.close(now, &mut self.out),
+            Input::CloseWith(frame) => self.machine.close_with(now, frame, &mut self.out),
             Input::ShutDown(within) => self.machine.shut_down(now, within, &mut self.out),
         }
     }

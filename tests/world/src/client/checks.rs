@@ -1,10 +1,10 @@
 //! What holds for a client: each call has one outcome, and that is true.
 
 use wwr::client::{
-    DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status,
+    ConnectError, DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status,
 };
 use wwr::wire::{DecodeError, Kind};
-use wwr::{Dialect, Instant, SessionKey, server};
+use wwr::{CloseFrame, Dialect, Instant, SessionKey, server};
 
 use super::{Call, Host, Node, Open};
 use crate::application::{NEWS, leading_number};
@@ -12,7 +12,7 @@ use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;
 use crate::network::SocketId;
-use crate::setup::{BACKOFF, RESUME_ATTEMPTS, RESUME_TIMEOUT, STEP_TIMEOUT};
+use crate::setup::{BACKOFF, FINAL_CODE, RESUME_ATTEMPTS, RESUME_TIMEOUT, STEP_TIMEOUT};
 use crate::stage::Stage;
 use crate::store::short;
 
@@ -136,6 +136,22 @@ impl Node {
         });
     }
 
+    /// A client is told what the server has said with its close frame, and heeds it.
+    fn check_goodbye(&self, told: Option<CloseFrame>, retry: Option<Instant>, stage: &mut Stage) {
+        let who = self.who();
+        let (said, code) = (&self.goodbye, told.as_ref().map(CloseFrame::code));
+        stage.check(told == *said, Invariant::GoodbyesAreTold, || {
+            format!("{who}: is told of {told:?}, the server said {said:?}")
+        });
+        let stays = retry.is_none();
+        stage.check(stays || code != Some(FINAL_CODE), Invariant::GoodbyesAreTold, || {
+            format!("{who}: comes back after {code:?}")
+        });
+        if code == Some(FINAL_CODE) {
+            stage.count(Fact::Told("told to stay away"));
+        }
+    }
+
     /// It will try again, or not.
     fn check_pause(&mut self, retry: Option<Instant>, stage: &mut Stage) {
         let Some(until) = retry else {
@@ -243,7 +259,25 @@ impl Node {
         stage.trace.note(stage.now, who, 7, code.as_bytes(), || format!("is told: {event:?}"));
         match event {
             Told::Connected => self.failures = 0,
-            Told::ConnectFailed { retry, .. } | Told::Disconnected { retry, .. } => {
+            Told::ConnectFailed { error, retry } => {
+                let told = match error {
+                    ConnectError::ClosedBeforeReady(frame) => Some(frame),
+                    _ => None,
+                };
+                // A server may also turn out not to suit by its last word.
+                if told.is_some() {
+                    self.check_goodbye(told, retry, stage);
+                }
+                self.check_pause(retry, stage);
+            }
+            Told::Disconnected { reason, retry } => {
+                match reason {
+                    DisconnectReason::ClosedByServer(frame) => {
+                        self.check_goodbye(Some(frame), retry, stage);
+                    }
+                    DisconnectReason::Lost => self.check_goodbye(None, retry, stage),
+                    DisconnectReason::Closed | DisconnectReason::Incompatible => {}
+                }
                 self.check_pause(retry, stage);
             }
             Told::Signal(content) if content.name() == NEWS.as_bytes() => {
@@ -337,6 +371,9 @@ const fn name_of_event(event: &Told) -> &'static str {
     match event {
         Told::Connected => "Connected",
         Told::Disconnected { reason: DisconnectReason::Lost, .. } => "Disconnected, lost",
+        Told::Disconnected { reason: DisconnectReason::ClosedByServer(_), .. } => {
+            "Disconnected, closed by the server"
+        }
         Told::Disconnected { reason: DisconnectReason::Closed, .. } => "Disconnected, closed",
         Told::Disconnected { reason: DisconnectReason::Incompatible, .. } => {
             "Disconnected, incompatible"
