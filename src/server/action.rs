@@ -1,5 +1,7 @@
 //! What a server connection wants done.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use super::in_flight::{RequestId, SignalId};
@@ -83,7 +85,7 @@ pub enum CloseReason {
     /// The application asked for it.
     Requested,
     /// The application asked for it, with this code and reason.
-    Application(CloseFrame),
+    Application(Box<CloseFrame>),
     /// The server shuts down.
     Shutdown,
     /// The session of the connection was closed and the connection with it.
@@ -128,7 +130,7 @@ impl CloseReason {
     /// The close frame.
     pub fn frame(&self) -> CloseFrame {
         match self {
-            Self::Application(frame) => frame.clone(),
+            Self::Application(frame) => (**frame).clone(),
             known => CloseFrame::known(known.code(), known.known_text()),
         }
     }

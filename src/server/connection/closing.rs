@@ -1,5 +1,6 @@
 //! How a connection is closed (protocol §5.8, §5.10).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
@@ -22,7 +23,7 @@ impl Connection {
     /// drains already keeps the reason it has.
     pub fn close_with(&mut self, now: Instant, frame: CloseFrame, out: &mut Out) {
         self.tick(now);
-        self.drain(CloseReason::Application(frame), out);
+        self.drain(CloseReason::Application(Box::new(frame)), out);
     }
 
     /// As [`close`](Self::close), because the whole server shuts down: at the latest after `within`.

@@ -13,6 +13,7 @@ mod executors;
 mod failures;
 mod fairness;
 mod frames;
+mod goodbyes;
 #[cfg(unix)]
 mod headless;
 mod http;
