@@ -428,7 +428,8 @@ impl Task {
         }
         match frame {
             Some(frame) => {
-                tracing::debug!(url = %self.target.url, %frame, "closed by the server");
+                let (url, code, reason) = (&self.target.url, frame.code(), frame.reason());
+                tracing::debug!(%url, code, ?reason, "closed by the server");
                 self.machine.handle_closed(self.clock.now(), frame, &mut self.out);
             }
             None => self.disconnected(),

@@ -284,8 +284,8 @@ impl Connection {
         self.push_signal(Outgoing::Prepared(signal.clone()))
     }
 
-    /// Waits until at most half as many bytes wait for the client as [may](super::Limits), which may
-    /// be at once. The next signal is accepted then, whatever its size. What can be written is
+    /// Waits until at most half as many bytes wait for the client as
+    /// [may](super::Limits::max_waiting_bytes); returns at once if that is so. The next signal is accepted then, whatever its size. What can be written is
     /// written meanwhile.
     ///
     /// Those who wait go on in the order in which they came. If several send to one client from

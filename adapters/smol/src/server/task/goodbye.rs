@@ -60,7 +60,8 @@ impl<H: Handler> Task<'_, H> {
         match end {
             End::Closed(reason) => {
                 let frame = reason.frame();
-                tracing::debug!(connection = id, %frame, "closed");
+                let (code, reason) = (frame.code(), frame.reason());
+                tracing::debug!(connection = id, code, ?reason, "closed");
                 let closed = socket.close(frame, patience.close);
                 if reading {
                     // They are done, or have had the time that the machine gives them.
@@ -73,13 +74,22 @@ impl<H: Handler> Task<'_, H> {
             }
             End::Left(frame) => {
                 match frame {
-                    Some(frame) => tracing::debug!(connection = id, %frame, "closed by the client"),
+                    Some(frame) => {
+                        let (code, reason) = (frame.code(), frame.reason());
+                        tracing::debug!(connection = id, code, ?reason, "closed by the client");
+                    }
                     None => tracing::debug!(connection = id, "left without a close frame"),
                 }
                 zip(socket.finish(patience.close), handlers).await;
             }
             End::Violated(frame) => {
-                tracing::debug!(connection = id, %frame, "closed, as it broke the rules of WebSocket");
+                let (code, reason) = (frame.code(), frame.reason());
+                tracing::debug!(
+                    connection = id,
+                    code,
+                    reason,
+                    "closed, as the client broke the rules of WebSocket"
+                );
                 zip(socket.close(frame, patience.close), handlers).await;
             }
             End::Broken => {
