@@ -136,6 +136,7 @@ extern crate std;
 
 mod actions;
 pub mod client;
+mod close;
 mod dialect;
 pub mod handshake;
 mod pings;
@@ -146,6 +147,7 @@ mod time;
 pub mod wire;
 
 pub use actions::Actions;
+pub use close::{CloseFrame, InvalidCloseFrame};
 pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
 pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};

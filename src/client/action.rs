@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::error::{ConnectError, RequestError};
 use super::requests::RequestId;
+use crate::close::CloseFrame;
 use crate::session::{InvalidSession, Session};
 use crate::time::Instant;
 use crate::wire::{Content, DecodeError, Kind, Payload};
@@ -75,10 +76,12 @@ pub enum Event {
 }
 
 /// Why a connection is no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DisconnectReason {
-    /// The server closed it, or the network failed.
+    /// The network failed, or the server ended the connection without a close frame.
     Lost,
+    /// The server closed it, with this close frame.
+    ClosedByServer(CloseFrame),
     /// The application closed it.
     Closed,
     /// Nothing was heard of the server for too long: it, or the network, is gone without a word

@@ -1,10 +1,12 @@
 //! The settings of a client.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::protocol::Protocol;
+use crate::close::CloseFrame;
 use crate::pings::Pings;
 
 /// The settings of a [`Client`](super::Client), checked before there is one.
@@ -36,6 +38,7 @@ pub struct Config {
     pub(super) max_queued_bytes: usize,
     pub(super) resume_attempts: u32,
     pub(super) resume_timeout: Duration,
+    pub(super) final_close_codes: Vec<u16>,
 }
 
 impl Config {
@@ -78,6 +81,7 @@ impl Default for Config {
             max_queued_bytes: 1024 * 1024,
             resume_attempts: 16,
             resume_timeout: Duration::from_secs(10),
+            final_close_codes: Vec::new(),
         }
     }
 }
@@ -97,6 +101,15 @@ pub enum InvalidConfig {
     /// The preflight is part of finding out the version, and must not be skipped then.
     #[error("the preflight can be skipped only if the protocol is set to one version")]
     PreflightNeeded,
+    /// A final close code that no close frame may have (RFC 6455 §7.4).
+    #[error(
+        "no close frame has code {code}: 1000 to 1003, 1007 to 1014 and 3000 to 4999 are possible, and \
+             1005 for none"
+    )]
+    CloseCode {
+        /// The code.
+        code: u16,
+    },
     /// The first backoff is below [`Config::MIN_BACKOFF`] or above the longest.
     #[error("the first backoff, {initial:?}, must be from 1 ms to the longest, {max:?}")]
     Backoff {
@@ -233,6 +246,15 @@ impl ConfigBuilder {
         self
     }
 
+    /// The codes of close frames after which the client does not connect again by itself, such as
+    /// 4003 of a server that uses it for those who are banned. Requests that wait end as
+    /// [`NotSent`](super::RequestError::NotSent) then. [`CloseFrame::NO_CODE`] stands for a frame
+    /// without a code. Default: none; every close frame may be followed by better times.
+    pub fn final_close_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
+        self.config.final_close_codes = codes.into_iter().collect();
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -257,6 +279,10 @@ impl ConfigBuilder {
         }
         if config.sub_protocol.as_ref().is_some_and(Bytes::is_empty) {
             return Err(InvalidConfig::EmptySubProtocol);
+        }
+        let possible = |code| code == CloseFrame::NO_CODE || CloseFrame::may_be_sent(code);
+        if let Some(code) = config.final_close_codes.iter().find(|code| !possible(**code)) {
+            return Err(InvalidConfig::CloseCode { code: *code });
         }
         if config.skip_preflight && config.protocol == Protocol::Auto {
             return Err(InvalidConfig::PreflightNeeded);
@@ -291,7 +317,8 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
             .max_pending_requests(u.int_in_range(1..=16)?)
             .max_queued_bytes(u.int_in_range(0..=1024)?)
             .resume_attempts(u.int_in_range(1..=4)?)
-            .resume_timeout(resume);
+            .resume_timeout(resume)
+            .final_close_codes(u.arbitrary::<bool>()?.then_some(4000));
         Ok(builder.build().unwrap_or_default())
     }
 }
@@ -332,6 +359,11 @@ mod tests {
         assert!(Config::builder().max_queued_bytes(0).build().is_ok());
         let unnamed = Config::builder().sub_protocol("").build();
         assert_eq!(unnamed, Err(InvalidConfig::EmptySubProtocol));
+        for (code, valid) in [(4003, true), (1001, true), (1005, true), (1006, false), (7, false)] {
+            let built = Config::builder().final_close_codes([1000, code]).build();
+            let refused = Some(InvalidConfig::CloseCode { code });
+            assert_eq!(built.err(), if valid { None } else { refused });
+        }
         for protocol in [Protocol::Auto, Protocol::V1_4, Protocol::V1_5, Protocol::V2_0] {
             let skipping = Config::builder().protocol(protocol).skip_preflight(true).build();
             let refused = skipping.err() == Some(InvalidConfig::PreflightNeeded);

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use super::protocol::Protocol;
+use crate::close::CloseFrame;
 use crate::preflight::Version;
 use crate::session::InvalidSession;
 use crate::wire::{ErrorReply, SpecialReply, UnreadableSignal};
@@ -183,6 +184,9 @@ pub enum ConnectError {
     /// session resumed.
     #[error("the connection was lost before it was ready")]
     LostBeforeReady,
+    /// The server closed the connection before it was ready, with this close frame.
+    #[error("the server closed the connection before it was ready: {0}")]
+    ClosedBeforeReady(CloseFrame),
 }
 
 impl ConnectError {
@@ -200,7 +204,8 @@ impl ConnectError {
             | Self::NoAcceptConf
             | Self::DialFailed
             | Self::DialTimedOut
-            | Self::LostBeforeReady => false,
+            | Self::LostBeforeReady
+            | Self::ClosedBeforeReady(_) => false,
         }
     }
 }

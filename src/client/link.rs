@@ -8,6 +8,7 @@ use super::inbound::Reply;
 use super::machine::Client;
 use super::requests::RequestId;
 use crate::actions::Actions;
+use crate::close::CloseFrame;
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 use crate::wire::{SpecialReply, length};
@@ -114,7 +115,8 @@ impl Link {
 
 /// What the host reports about the connection.
 impl Client {
-    /// The WebSocket is closed, or could not be opened. Ignored if none was asked for.
+    /// The WebSocket is gone without a close frame of the server, or could not be opened. Ignored if
+    /// none was asked for.
     ///
     /// Requests that were sent end as [`ConnectionLost`](super::RequestError::ConnectionLost);
     /// those that were not stay queued if the client will connect again, and end as
@@ -126,6 +128,23 @@ impl Client {
             Link::AwaitingConf { .. } => self.lost_before_settled(out),
             Link::Resuming(_) => self.fail(ConnectError::LostBeforeReady, out),
             Link::Ready { since } => self.lose(since, DisconnectReason::Lost, out),
+            Link::Idle | Link::Probing { .. } | Link::Waiting { .. } | Link::Closed => {}
+        }
+    }
+
+    /// The server has closed the WebSocket with a close frame. Else as
+    /// [`handle_disconnect`](Self::handle_disconnect), but the client does not connect again by itself
+    /// if the code is [final](super::ConfigBuilder::final_close_codes).
+    pub fn handle_closed(&mut self, now: Instant, frame: CloseFrame, out: &mut Actions<Action>) {
+        self.advance(now);
+        match self.link {
+            Link::Dialing { .. } => self.dial_failed(out),
+            Link::AwaitingConf { .. } => {
+                self.forget_server();
+                self.fail(ConnectError::ClosedBeforeReady(frame), out);
+            }
+            Link::Resuming(_) => self.fail(ConnectError::ClosedBeforeReady(frame), out),
+            Link::Ready { since } => self.lose(since, DisconnectReason::ClosedByServer(frame), out),
             Link::Idle | Link::Probing { .. } | Link::Waiting { .. } | Link::Closed => {}
         }
     }
@@ -187,7 +206,11 @@ impl Client {
         retry_after: Option<Duration>,
         out: &mut Actions<Action>,
     ) {
-        let retry = if error.is_definite() {
+        let told_to_stay_away = match &error {
+            ConnectError::ClosedBeforeReady(frame) => self.is_final(frame.code()),
+            _ => false,
+        };
+        let retry = if error.is_definite() || told_to_stay_away {
             self.link = Link::Idle;
             self.backoff.reset();
             self.forget_server();
@@ -204,8 +227,17 @@ impl Client {
 
     /// A connection that was ready is no more.
     fn lose(&mut self, since: Instant, reason: DisconnectReason, out: &mut Actions<Action>) {
-        let pause = self.backoff.after_loss(self.now().saturating_since(since));
-        let retry = self.wait_or_idle(pause);
+        let retry = match &reason {
+            DisconnectReason::ClosedByServer(frame) if self.is_final(frame.code()) => {
+                self.link = Link::Idle;
+                self.backoff.reset();
+                None
+            }
+            _ => {
+                let pause = self.backoff.after_loss(self.now().saturating_since(since));
+                self.wait_or_idle(pause)
+            }
+        };
         out.push(Action::Event(Event::Disconnected { reason, retry }));
         self.end_sent(out);
         self.end_queued_unless(retry, out);
@@ -242,6 +274,11 @@ impl Client {
             }
             None => self.become_ready(out),
         }
+    }
+
+    /// Whether the client is not to come back by itself after a close frame of this code.
+    fn is_final(&self, code: u16) -> bool {
+        self.config.final_close_codes.contains(&code)
     }
 
     fn wait_or_idle(&mut self, pause: Duration) -> Option<Instant> {

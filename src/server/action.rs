@@ -1,8 +1,11 @@
 //! What a server connection wants done.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use super::in_flight::{RequestId, SignalId};
+use crate::close::CloseFrame;
 use crate::dialect::Dialect;
 use crate::session;
 use crate::wire::Content;
@@ -41,7 +44,7 @@ pub enum Action {
     /// [hub](super::Hub::drained). Only after
     /// [`Connection::shut_down`](super::Connection::shut_down), once.
     Drained,
-    /// Flush what was sent, send a WebSocket close frame with [`CloseReason::code`], close the
+    /// Flush what was sent, send a WebSocket close frame with [`CloseReason::frame`], close the
     /// socket. The last action of a connection; handlers that still run are abandoned.
     Close(CloseReason),
 }
@@ -81,10 +84,12 @@ pub enum SessionEvent {
 }
 
 /// Why the server closes a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// The application asked for it.
     Requested,
+    /// The application asked for it, with this code and reason.
+    Application(Box<CloseFrame>),
     /// The server shuts down.
     Shutdown,
     /// The session of the connection was closed and the connection with it.
@@ -106,8 +111,9 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// The status code of the close frame (RFC 6455 §7.4.1).
-    pub const fn code(self) -> u16 {
+    pub const fn code(&self) -> u16 {
         match self {
+            Self::Application(frame) => frame.code(),
             Self::Requested | Self::SessionClosed => 1000,
             Self::Shutdown => 1001,
             Self::Unreadable => 1002,
@@ -118,8 +124,24 @@ impl CloseReason {
     }
 
     /// The reason text of the close frame.
-    pub const fn text(self) -> &'static str {
+    pub fn text(&self) -> &str {
         match self {
+            Self::Application(frame) => frame.reason(),
+            known => known.known_text(),
+        }
+    }
+
+    /// The close frame.
+    pub fn frame(&self) -> CloseFrame {
+        match self {
+            Self::Application(frame) => (**frame).clone(),
+            known => CloseFrame::known(known.code(), known.known_text()),
+        }
+    }
+
+    const fn known_text(&self) -> &'static str {
+        match self {
+            Self::Application(_) => "",
             Self::Requested => "closed by the server",
             Self::Shutdown => "server shutting down",
             Self::SessionClosed => "session closed",

@@ -21,7 +21,7 @@ use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, Span, UnixTime};
-use crate::wire::{Kind, Name, Payload, PreparedSignal};
+use crate::wire::{Identifier, Kind, Name, Payload, PreparedSignal};
 
 /// The server's side of one connection: one per socket, owned by whoever serves that socket.
 ///
@@ -209,10 +209,10 @@ impl Connection {
         if matches!(self.phase, Phase::Open) {
             self.look_after_peer(out);
         }
-        if let Phase::Draining { reason, deadline, .. } = self.phase
+        if let Phase::Draining { deadline, .. } = self.phase
             && deadline <= self.now
         {
-            self.finish(reason, out);
+            self.finish(out);
         }
     }
 
@@ -369,6 +369,12 @@ impl Connection {
         self.peer.dialect()
     }
 
+    /// The identifier that the client has given to a request whose handler runs (protocol §2). For the
+    /// log: identifiers may repeat. `None` if it was answered, or the connection is closed.
+    pub fn identifier(&self, id: RequestId) -> Option<Identifier> {
+        self.in_flight.identifier(id)
+    }
+
     /// How many handlers run.
     pub fn running_handlers(&self) -> usize {
         self.in_flight.len()
@@ -437,14 +443,11 @@ impl Connection {
             self.dispatch(frame, out);
         }
         let is_drained = self.in_flight.is_empty() && !self.session.is_changing();
-        if let Phase::Draining { reason, once_drained, .. } = &mut self.phase
+        if let Phase::Draining { once_drained, .. } = &mut self.phase
             && is_drained
         {
             match *once_drained {
-                OnceDrained::Close => {
-                    let reason = *reason;
-                    self.finish(reason, out);
-                }
+                OnceDrained::Close => self.finish(out),
                 OnceDrained::Report => {
                     *once_drained = OnceDrained::Stay;
                     out.push(Action::Drained);

@@ -60,6 +60,17 @@ impl InFlight {
         SignalId(self.start(SlotContent::Signal))
     }
 
+    /// The client's identifier of a request that runs.
+    pub(super) fn identifier(&self, id: RequestId) -> Option<Identifier> {
+        let slot = self.slots.get(id.0.slot as usize)?;
+        match slot.content {
+            SlotContent::Request(identifier) if slot.generation == id.0.generation => {
+                Some(identifier)
+            }
+            SlotContent::Request(_) | SlotContent::Signal | SlotContent::Free { .. } => None,
+        }
+    }
+
     /// Ends a request; gives the client's identifier, or nothing if it had ended before.
     #[inline]
     pub(super) fn end_request(&mut self, id: RequestId) -> Option<Identifier> {
@@ -129,6 +140,7 @@ mod tests {
         let signal = table.start_signal();
         let second = table.start_request(Identifier::from_counter(1));
         assert_eq!(table.len(), 3);
+        assert_eq!(table.identifier(first), Some(Identifier::from_counter(1)));
         assert_eq!(table.end_request(first), Some(Identifier::from_counter(1)));
         assert_eq!(table.end_request(first), None);
         assert!(table.end_signal(signal));
@@ -137,6 +149,7 @@ mod tests {
         let third = table.start_request(Identifier::from_counter(3));
         let fourth = table.start_request(Identifier::from_counter(4));
         assert_eq!(table.slots.len(), 3);
+        assert_eq!(table.identifier(first), None, "its slot belongs to another now");
         assert_eq!(table.end_request(first), None, "its slot belongs to another now");
         assert_eq!(table.end_request(fourth), Some(Identifier::from_counter(4)));
         assert_eq!(table.end_request(third), Some(Identifier::from_counter(3)));

@@ -93,7 +93,8 @@ pub(crate) fn agrees(reference: Reference, recorded: &str, told: &Told) -> bool 
             | ConnectError::NoAcceptConf
             | ConnectError::DialFailed
             | ConnectError::DialTimedOut
-            | ConnectError::LostBeforeReady => errors.disconnected,
+            | ConnectError::LostBeforeReady
+            | ConnectError::ClosedBeforeReady(_) => errors.disconnected,
         }),
         Told::Failed(RequestError::Failed(reply)) => {
             let (code, message) = (json(&reply.code()), json(&reply.message()));

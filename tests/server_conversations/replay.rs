@@ -241,7 +241,7 @@ impl<'a> Replay<'a> {
 
     fn closed(&self, reason: CloseReason, at: Instant) -> String {
         let reasons = CLOSES_FOR.iter().find(|(name, _)| *name == self.transcript.scenario);
-        let expected = reasons.map_or(CloseReason::Requested, |(_, reason)| *reason);
+        let expected = reasons.map_or(CloseReason::Requested, |(_, reason)| reason.clone());
         let mut what = "closed".to_owned();
         if reason != expected {
             what += &format!(", {reason:?}");

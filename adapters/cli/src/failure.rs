@@ -131,6 +131,7 @@ fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
         Some(Kind::NoAcceptConf) => ("no-accept-conf", Blame::Connection),
         Some(Kind::NotAcceptConf) => ("not-accept-conf", Blame::Connection),
         Some(Kind::LostBeforeReady) => ("connection-lost", Blame::Connection),
+        Some(Kind::ClosedBeforeReady(_)) => ("closed-by-server", Blame::Connection),
         None => ("closed", Blame::Connection),
     }
 }

@@ -86,34 +86,57 @@ impl Default for Clock {
 }
 
 /// The one timer of a task, for the deadline of its machine.
+///
+/// Setting a timer of the system costs a call of it, and wakes the thread that waits for it. A deadline
+/// that moves away, as most do with each message, leaves the timer as it is: that ends too early then,
+/// and is set again.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     timer: smol::Timer,
-    at: Option<Instant>,
+    /// When the timer ends.
+    timer_at: Option<SystemInstant>,
+    /// The deadline, for the machine and for the timer; `None` in the latter if it never comes.
+    deadline: Option<(Instant, Option<SystemInstant>)>,
 }
 
 impl Alarm {
     pub(crate) fn new() -> Self {
-        Self { timer: smol::Timer::never(), at: None }
+        Self { timer: smol::Timer::never(), timer_at: None, deadline: None }
     }
 
     /// Moves the alarm to a deadline, if it has moved; `None` for none.
     pub(crate) fn set(&mut self, at: Option<Instant>, clock: &Clock) {
-        if at == self.at {
+        if at == self.deadline.map(|(at, _)| at) {
             return;
         }
-        self.at = at;
-        match at.and_then(|instant| clock.moment(instant)) {
-            Some(moment) => self.timer.set_at(moment),
-            None => self.timer = smol::Timer::never(),
+        self.deadline = at.map(|at| (at, clock.moment(at)));
+        if let Some((_, Some(moment))) = self.deadline
+            && self.timer_at.is_none_or(|timer_at| moment < timer_at)
+        {
+            self.set_timer(moment);
         }
     }
 
     /// Ready once when the deadline has come.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.timer.poll(cx));
-        self.at = None;
-        Poll::Ready(())
+        while let Some(timer_at) = self.timer_at {
+            ready!(self.timer.poll(cx));
+            self.timer_at = None;
+            match self.deadline {
+                Some((_, Some(moment))) if moment > timer_at => self.set_timer(moment),
+                Some((_, Some(_))) => {
+                    self.deadline = None;
+                    return Poll::Ready(());
+                }
+                Some((_, None)) | None => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    fn set_timer(&mut self, moment: SystemInstant) {
+        self.timer.set_at(moment);
+        self.timer_at = Some(moment);
     }
 }
 
@@ -143,6 +166,47 @@ mod tests {
         let clock = Clock::new();
         let moment = clock.moment(Instant::from_nanos(u64::MAX));
         assert!(moment.is_none_or(|moment| clock.instant(moment).as_nanos() == u64::MAX));
+    }
+
+    /// Waits for an alarm; the moment at which it was ready.
+    fn wait(alarm: &mut Alarm, clock: &Clock) -> Instant {
+        smol::block_on(std::future::poll_fn(|cx| alarm.poll(cx)));
+        clock.now()
+    }
+
+    #[test]
+    fn an_alarm_is_never_early_wherever_its_deadline_moves() {
+        let clock = Clock::new();
+        let mut alarm = Alarm::new();
+        let in_millis = |millis| clock.now() + Duration::from_millis(millis);
+        // Away, nearer, off and on again, and to where the timer ended already.
+        for deadlines in [&[1, 20][..], &[60_000, 5], &[5, 60_000, 10], &[60_000, 1], &[1]] {
+            for at in deadlines {
+                alarm.set(Some(in_millis(*at)), &clock);
+                alarm.set(None, &clock);
+                alarm.set(Some(in_millis(*at)), &clock);
+            }
+            let (deadline, _) = alarm.deadline.unwrap();
+            assert!(wait(&mut alarm, &clock) >= deadline, "{deadlines:?}");
+            let once =
+                smol::block_on(smol::future::poll_once(std::future::poll_fn(|cx| alarm.poll(cx))));
+            assert!(once.is_none(), "it is ready once");
+        }
+    }
+
+    #[test]
+    fn the_timer_is_left_alone_while_the_deadline_moves_away() {
+        let clock = Clock::new();
+        let mut alarm = Alarm::new();
+        let hour = Instant::EPOCH + Duration::from_secs(3600);
+        alarm.set(Some(hour), &clock);
+        for second in 1..100 {
+            alarm.set(Some(hour + Duration::from_secs(second)), &clock);
+            alarm.set(None, &clock);
+            assert_eq!(alarm.timer_at, clock.moment(hour));
+        }
+        alarm.set(Some(Instant::EPOCH + Duration::from_secs(60)), &clock);
+        assert_eq!(alarm.timer_at, clock.moment(Instant::EPOCH + Duration::from_secs(60)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod hub;
 mod invalid;
 mod listener;
 mod origin;
+mod panics;
 mod refusals;
 mod service;
 mod settings;
@@ -20,7 +21,7 @@ mod throttle;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
-pub use connection::{Connection, ConnectionInfo, SessionError, SignalError};
+pub use connection::{Connection, ConnectionInfo, Ended, SessionError, SignalError};
 pub use handle::{Connections, ServerHandle};
 pub use handler::{ConnectionOptions, Handler, Response};
 pub use invalid::InvalidSettings;

@@ -4,8 +4,10 @@ use std::io::{Error, ErrorKind, Read as _, Result};
 use std::net::{self, Shutdown};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
+use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper::upgrade::Upgraded;
 use smol::Async;
@@ -29,10 +31,47 @@ pub(crate) struct Socket {
 
 /// A socket that the kernel is not asked for bytes again once it has given fewer than there was room
 /// for: the next it has to say is that there are more.
+///
+/// Whether the reactor said so is not asked of [`Async::poll_readable`]: that takes an event for an
+/// old one if the reactor waited already when interest in it was registered. So it is on every
+/// executor that does not drive the reactor itself, and a task that believes it is woken in vain,
+/// again and again.
 #[derive(Debug)]
 struct Tcp {
     stream: Arc<Async<net::TcpStream>>,
-    drained: bool,
+    kernel: Kernel,
+    signal: Arc<Signal>,
+    /// Raises `signal`.
+    waker: Waker,
+}
+
+/// What the kernel knows of those who read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    /// It is to be asked for bytes.
+    MayHaveMore,
+    /// It had no more, and was not told to say when it has.
+    Drained,
+    /// It says through the reactor when it has more.
+    Watches,
+}
+
+/// Raised by the reactor when there is something to read.
+#[derive(Debug, Default)]
+struct Signal {
+    raised: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.raised.store(true, Ordering::Release);
+        self.task.wake();
+    }
 }
 
 #[derive(Debug)]
@@ -45,7 +84,7 @@ enum Stream {
 
 impl Socket {
     pub(crate) fn tcp(stream: TcpStream) -> Self {
-        Self::new(Stream::Tcp(Tcp { stream: stream.into(), drained: false }))
+        Self::new(Stream::Tcp(Tcp::new(stream.into())))
     }
 
     pub(crate) const fn upgraded(stream: Upgraded) -> Self {
@@ -70,27 +109,53 @@ impl Socket {
     /// of a timer first, though bytes came before its time.
     pub(crate) const fn ask_kernel(&mut self) {
         if let Stream::Tcp(tcp) = &mut self.stream {
-            tcp.drained = false;
+            tcp.kernel = Kernel::MayHaveMore;
         }
     }
 }
 
 impl Tcp {
+    fn new(stream: Arc<Async<net::TcpStream>>) -> Self {
+        let signal = Arc::<Signal>::default();
+        let waker = Waker::from(signal.clone());
+        Self { stream, kernel: Kernel::MayHaveMore, signal, waker }
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
         loop {
-            if self.drained {
-                ready!(self.stream.poll_readable(cx))?;
-                self.drained = false;
+            if self.kernel != Kernel::MayHaveMore {
+                self.signal.task.register(cx.waker());
             }
+            if self.kernel == Kernel::Drained {
+                self.watch()?;
+            }
+            if self.kernel == Kernel::Watches && !self.signal.raised.swap(false, Ordering::AcqRel) {
+                return Poll::Pending;
+            }
+            self.kernel = Kernel::MayHaveMore;
             match self.stream.get_ref().read(buffer) {
+                Ok(read) if read == buffer.len() => return Poll::Ready(Ok(read)),
                 Ok(read) => {
-                    self.drained = read < buffer.len();
+                    self.kernel = Kernel::Drained;
                     return Poll::Ready(Ok(read));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.drained = true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.kernel = Kernel::Drained;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Has the signal raised as soon as there is something to read, be it there already.
+    fn watch(&mut self) -> Result<()> {
+        self.signal.raised.store(false, Ordering::Relaxed);
+        // It may speak of an event that was heard of by the signal. The next call has to be one that
+        // registers interest.
+        let mut cx = Context::from_waker(&self.waker);
+        while self.stream.poll_readable(&mut cx)?.is_ready() {}
+        self.kernel = Kernel::Watches;
+        Ok(())
     }
 }
 
@@ -157,11 +222,55 @@ pub(crate) fn stalled() -> Error {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::thread::{self, Thread};
+    use std::time::{Duration, Instant};
 
     use smol::future::{poll_fn, poll_once};
     use smol::net::TcpListener;
 
     use super::*;
+
+    /// Wakes a thread, which notes that it was woken.
+    struct Unpark {
+        thread: Thread,
+        woken: AtomicBool,
+    }
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.woken.store(true, Ordering::SeqCst);
+            self.thread.unpark();
+        }
+    }
+
+    /// As it is on an executor that does not drive the reactor itself: the thread of the reactor
+    /// waits for events already when this one says that it is interested in one.
+    #[test]
+    fn one_wake_up_is_enough_although_the_reactor_waited_before() {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = Async::new(listener.accept().unwrap().0).unwrap();
+        let mut socket = Socket::tcp(TcpStream::from(accepted));
+        let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(unpark.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut buffer = [0; 2];
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for round in 0..200 {
+            assert!(Pin::new(&mut socket).poll_read(&mut cx, &mut buffer).is_pending());
+            // Time for the reactor to begin to wait. The test is not wrong if it does not.
+            thread::sleep(Duration::from_millis(1));
+            peer.write_all(b"a").unwrap();
+            while !unpark.woken.swap(false, Ordering::SeqCst) {
+                assert!(Instant::now() < deadline, "nobody is woken");
+                thread::park_timeout(Duration::from_secs(1));
+            }
+            match Pin::new(&mut socket).poll_read(&mut cx, &mut buffer) {
+                Poll::Ready(read) => assert_eq!(read.unwrap(), 1),
+                Poll::Pending => panic!("woken for nothing in round {round}"),
+            }
+        }
+    }
 
     /// A thread that was kept busy is not told of bytes yet when it sees that a timer has ended.
     #[test]

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use async_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use async_tungstenite::tungstenite::protocol::{self, Role};
 use async_tungstenite::tungstenite::{Error, Message};
 use bytes::Bytes;
 use smol::Timer;
 use smol::future::{FutureExt, yield_now};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
+use wwr::CloseFrame;
 
 use crate::clock::sleep;
 use crate::socket::{Socket, stalled};
@@ -70,8 +71,8 @@ pub(crate) enum Incoming {
     Ping,
     /// A pong.
     Pong,
-    /// The peer closed the WebSocket or the connection.
-    Closed,
+    /// The peer closed the WebSocket with a close frame, or ended the connection without one.
+    Closed(Option<CloseFrame>),
     /// The connection broke, or the peer broke the rules of WebSocket.
     Failed(Error),
 }
@@ -121,15 +122,16 @@ impl WebSocket {
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Pong,
             Some(Ok(Message::Close(frame))) => {
                 self.closed_by_peer = true;
-                if let Some(CloseFrame { code, reason }) = frame {
-                    tracing::debug!(code = u16::from(code), reason = ?reason, "the peer closes");
-                }
                 // The answer to it is on its way, even if the socket is dropped next. Should it not
                 // fit or fail, the peer sees the socket close.
                 let _ = self.framing.poll_flush(cx);
-                Incoming::Closed
+                let (code, reason) = match &frame {
+                    Some(frame) => (Some(frame.code.into()), frame.reason.as_str()),
+                    None => (None, ""),
+                };
+                Incoming::Closed(Some(CloseFrame::received(code, reason)))
             }
-            None => Incoming::Closed,
+            None => Incoming::Closed(None),
             Some(Err(error)) => Incoming::Failed(error),
         })
     }
@@ -214,8 +216,11 @@ impl WebSocket {
     /// Flushes, sends a close frame or answers that of the peer, and waits until the peer closes
     /// too, but not for long: what the peer sent before it knew is read and dropped, so that the
     /// last messages are not lost to a reset connection.
-    pub(crate) async fn close(mut self, code: u16, reason: &'static str, patience: Duration) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+    pub(crate) async fn close(mut self, frame: CloseFrame, patience: Duration) {
+        let frame = protocol::CloseFrame {
+            code: CloseCode::from(frame.code()),
+            reason: frame.reason().into(),
+        };
         let goodbye = async {
             if self.closed_by_peer {
                 poll_fn(|cx| self.framing.poll_flush(cx)).await?;
@@ -263,14 +268,15 @@ impl WebSocket {
 
 /// The close frame for a peer that broke the rules of WebSocket (RFC 6455 §7.4.1); `None` if it is
 /// the connection that broke.
-pub(crate) fn violation(error: &Error) -> Option<(u16, &'static str)> {
-    match error {
-        Error::Capacity(_) => Some((1009, "message too large")),
-        Error::Utf8(_) => Some((1007, "text that is not UTF-8")),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some((1002, "not the WebSocket protocol")),
-        _ => None,
-    }
+pub(crate) fn violation(error: &Error) -> Option<CloseFrame> {
+    let (code, reason) = match error {
+        Error::Capacity(_) => (1009, "message too large"),
+        Error::Utf8(_) => (1007, "text that is not UTF-8"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return None,
+        Error::Protocol(_) => (1002, "not the WebSocket protocol"),
+        _ => return None,
+    };
+    CloseFrame::new(code, reason).ok()
 }
 
 /// The error of a peer that takes too long to say goodbye.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wwr::client::{Config, DisconnectReason, Protocol, RequestError, Status};
 use wwr::server::RequestError as Answer;
-use wwr::{Content, Dialect, Name, Payload, SessionInfo};
+use wwr::{CloseFrame, Content, Dialect, Name, Payload, SessionInfo};
 use wwr_smol::client::{Client, Error, Event};
 use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
 
@@ -68,9 +68,10 @@ fn a_client_goes_through_a_day() {
         // The connection is lost; the client comes back and has its session.
         handle.connections()[0].close();
         let lost = events.next().await;
-        let reason = DisconnectReason::Lost;
+        let frame = CloseFrame::new(1000, "closed by the server").unwrap();
+        let reason = DisconnectReason::ClosedByServer(frame);
         assert!(
-            matches!(lost, Some(Event::Disconnected { reason: r, .. }) if r == reason),
+            matches!(&lost, Some(Event::Disconnected { reason: r, .. }) if *r == reason),
             "{lost:?}"
         );
         assert_eq!(client.request("whoami", "").await, Ok("somebody".into()));
@@ -147,6 +148,59 @@ fn dropping_a_request_cancels_it_and_dropping_the_client_disconnects() {
         assert_eq!(events.next().await, Some(Event::Disconnected { reason, retry_in: None }));
         assert_eq!(events.next().await, None);
         handle.shut_down(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn a_client_learns_what_the_server_said_and_stays_away_if_it_is_to() {
+    smol::block_on(async {
+        let (handle, _running, url) = serve().await;
+        let config = Config::builder().final_close_codes([4003]).build().unwrap();
+        let client = Client::builder(&url).unwrap().config(config).connect().await.unwrap();
+        let mut events = client.events();
+
+        handle.connections()[0].close_with(4000, "come back\n").unwrap();
+        let Some(Event::Disconnected { reason, retry_in }) = events.next().await else { panic!() };
+        let frame = CloseFrame::new(4000, "come back\n").unwrap();
+        assert_eq!(reason, DisconnectReason::ClosedByServer(frame));
+        assert!(retry_in.is_some());
+        let waiting = client.request("echo", "x");
+        assert_eq!(waiting.await, Ok("x".into()), "it has come back");
+        assert_eq!(events.next().await, Some(Event::Connected));
+
+        let never = client.request("never", "");
+        let ban = async {
+            while client.pending_requests() == 0 {
+                smol::future::yield_now().await;
+            }
+            let open = handle.connections();
+            open.iter().for_each(|connection| connection.close_with(4003, "banned").unwrap());
+            // The handler never ends. A shutdown has no patience with it.
+            handle.shut_down(Duration::ZERO).await;
+            std::future::pending().await
+        };
+        let ended = smol::future::or(never, ban).await;
+        assert_eq!(ended, Err(RequestError::ConnectionLost.into()));
+        let Some(Event::Disconnected { reason, retry_in }) = events.next().await else { panic!() };
+        let frame = CloseFrame::new(4003, "banned").unwrap();
+        assert_eq!((reason, retry_in), (DisconnectReason::ClosedByServer(frame), None));
+        assert_eq!(client.status(), Status::Idle);
+        let late = client.request("echo", "x").await;
+        assert_eq!(late, Err(wwr::client::Misuse::NotConnected.into()));
+    });
+}
+
+#[test]
+fn a_shutdown_of_the_server_is_no_loss() {
+    smol::block_on(async {
+        let (handle, _running, url) = serve().await;
+        let client = Client::connect_to(&url).await.unwrap();
+        let mut events = client.events();
+        handle.shut_down(Duration::from_secs(60)).await;
+        let Some(Event::Disconnected { reason, retry_in }) = events.next().await else { panic!() };
+        let frame = CloseFrame::new(1001, "server shutting down").unwrap();
+        assert_eq!(reason, DisconnectReason::ClosedByServer(frame));
+        assert!(retry_in.is_some());
     });
 }
 

@@ -1,6 +1,9 @@
 //! The states of the connection.
 
+use alloc::vec;
+
 use super::*;
+use crate::CloseFrame;
 
 /// Brings a fixture into a state and empties its list of actions.
 fn in_state(name: &str) -> Fixture {
@@ -405,4 +408,91 @@ fn the_end_of_time_is_no_deadline() {
     fixture.connect();
     fixture.timeout();
     assert_eq!(fixture.client.next_timeout(), None);
+}
+
+fn goodbye(code: u16) -> CloseFrame {
+    CloseFrame::new(code, "goodbye").unwrap()
+}
+
+fn staying_away() -> Config {
+    Config::builder().protocol(Protocol::V1_4).final_close_codes([4003, 1005]).build().unwrap()
+}
+
+#[test]
+fn a_close_frame_of_the_server_is_told_and_followed_by_another_attempt() {
+    for frame in [goodbye(1001), goodbye(4000), CloseFrame::received(Some(1013), "")] {
+        let mut fixture = Fixture::ready(staying_away());
+        let sent = fixture.request("sent").unwrap();
+        fixture.take();
+        fixture.client.handle_closed(fixture.now, frame.clone(), &mut fixture.out);
+        let retry = fixture.client.next_timeout();
+        assert!(retry.is_some());
+        let reason = DisconnectReason::ClosedByServer(frame);
+        let told = Action::Event(Event::Disconnected { reason, retry });
+        let lost = Action::Done { id: sent, outcome: Err(RequestError::ConnectionLost) };
+        assert_eq!(fixture.take(), [told, lost]);
+        // What the application asks for meanwhile waits, as after any loss.
+        fixture.request("waits").unwrap();
+        fixture.reopen();
+        assert_eq!(fixture.labels().last().unwrap(), "Send 7f");
+    }
+}
+
+#[test]
+fn after_a_final_close_code_the_client_stays_away_until_it_is_told_to_connect() {
+    for frame in [goodbye(4003), CloseFrame::received(None, "")] {
+        let mut fixture = Fixture::ready(staying_away());
+        let sent = fixture.request("sent").unwrap();
+        fixture.take();
+        fixture.client.handle_closed(fixture.now, frame.clone(), &mut fixture.out);
+        let reason = DisconnectReason::ClosedByServer(frame);
+        let told = Action::Event(Event::Disconnected { reason, retry: None });
+        let lost = Action::Done { id: sent, outcome: Err(RequestError::ConnectionLost) };
+        assert_eq!(fixture.take(), [told, lost]);
+        assert_eq!((fixture.client.next_timeout(), fixture.client.status()), (None, Status::Idle));
+        assert_eq!(fixture.request("more"), Err(Misuse::NotConnected));
+        fixture.connect();
+        assert_eq!(fixture.labels(), ["Probe"]);
+    }
+}
+
+#[test]
+fn a_close_frame_before_the_connection_is_ready_is_told_as_well() {
+    for (code, stays_away) in [(1013, false), (4003, true)] {
+        for before in ["AwaitingConf", "Asked"] {
+            let mut fixture = match before {
+                "Asked" => Fixture::resuming(staying_away()),
+                _ => {
+                    let config = Config::builder().final_close_codes([4003]).build().unwrap();
+                    let mut fixture = Fixture::new(config);
+                    fixture.connect();
+                    fixture.dialing();
+                    fixture.opened();
+                    fixture
+                }
+            };
+            assert_eq!(state(&fixture.client), before);
+            let id = fixture.request("waits").unwrap();
+            fixture.take();
+            fixture.client.handle_closed(fixture.now, goodbye(code), &mut fixture.out);
+            let retry = fixture.client.next_timeout().filter(|_| !stays_away);
+            let error = ConnectError::ClosedBeforeReady(goodbye(code));
+            let told = Action::Event(Event::ConnectFailed { error, retry });
+            let not_sent = Action::Done { id, outcome: Err(RequestError::NotSent) };
+            let mut expected = vec![told];
+            expected.extend(stays_away.then_some(not_sent));
+            assert_eq!(fixture.take(), expected, "{code} {before}");
+            let status = if stays_away { Status::Idle } else { Status::Waiting };
+            assert_eq!(fixture.client.status(), status);
+        }
+    }
+}
+
+#[test]
+fn a_close_frame_that_nobody_waits_for_is_ignored() {
+    for before in ["Idle", "Probing", "Waiting", "Closed"] {
+        let mut fixture = in_state(before);
+        fixture.client.handle_closed(fixture.now, goodbye(4003), &mut fixture.out);
+        assert_eq!((state(&fixture.client), fixture.take()), (before.into(), Vec::new()));
+    }
 }

@@ -1,8 +1,10 @@
 //! How a connection is closed (protocol §5.8, §5.10).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::{Connection, OnceDrained, Out, Phase};
+use crate::close::CloseFrame;
 use crate::server::action::{Action, CloseReason};
 use crate::server::hub::IdleConnections;
 use crate::server::in_flight::InFlight;
@@ -18,6 +20,14 @@ impl Connection {
     pub fn close(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
         self.drain(CloseReason::Requested, out);
+        self.proceed(out);
+    }
+
+    /// As [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4). One that
+    /// drains already keeps the reason it has.
+    pub fn close_with(&mut self, now: Instant, frame: CloseFrame, out: &mut Out) {
+        self.tick(now);
+        self.drain(CloseReason::Application(Box::new(frame)), out);
         self.proceed(out);
     }
 
@@ -83,15 +93,19 @@ impl Connection {
         self.proceed(out);
     }
 
-    pub(super) fn finish(&mut self, reason: CloseReason, out: &mut Out) {
-        self.end(out);
-        out.push(Action::Close(reason));
+    /// Ends a connection that drains, with its close frame.
+    pub(super) fn finish(&mut self, out: &mut Out) {
+        if let Phase::Draining { reason, .. } = self.end(out) {
+            out.push(Action::Close(reason));
+        }
     }
 
-    pub(super) fn end(&mut self, out: &mut Out) {
+    /// Ends the connection; returns the phase that it was in.
+    pub(super) fn end(&mut self, out: &mut Out) -> Phase {
         self.session.leave(out);
-        self.phase = Phase::Closed;
+        let before = core::mem::replace(&mut self.phase, Phase::Closed);
         self.waiting = VecDeque::new();
         self.in_flight = InFlight::default();
+        before
     }
 }

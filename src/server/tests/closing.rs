@@ -1,6 +1,7 @@
 //! Closing, shutting down, losing the socket (protocol §5.8 to §5.10).
 
 use super::*;
+use crate::close::CloseFrame;
 
 #[test]
 fn an_idle_connection_closes_at_once() {
@@ -14,6 +15,40 @@ fn an_idle_connection_closes_at_once() {
     let mut script = Script::logged_in(Dialect::V1_4, &config());
     script.shut_down(10_000);
     script.expect(&["ask Leave k1", "close Shutdown"]);
+}
+
+#[test]
+fn the_application_may_say_code_and_reason() {
+    let banned = CloseFrame::new(4003, "banned").unwrap();
+    let other = CloseFrame::new(1013, "later").unwrap();
+    let closed = |script: &mut Script| {
+        let Some(Action::Close(reason)) = script.out.pop() else { panic!() };
+        assert!(script.out.is_empty());
+        reason.frame()
+    };
+    let mut script = Script::new();
+    script.connection.close_with(script.now, banned.clone(), &mut script.out);
+    assert_eq!(closed(&mut script), banned);
+    script.connection.close_with(script.now, other.clone(), &mut script.out);
+    script.expect(&[]);
+
+    // As late as other closings, and the first word counts.
+    let mut script = Script::new();
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.connection.close_with(script.now, banned.clone(), &mut script.out);
+    script.connection.close_with(script.now, other.clone(), &mut script.out);
+    script.close(&[]);
+    assert!(!script.connection.is_open());
+    script.client(request(2, "new", ""), &["send 01 2"]);
+    let next = script.connection.next_timeout().unwrap();
+    script.connection.handle_timeout(next, &mut script.out);
+    assert_eq!(closed(&mut script), banned);
+
+    let mut script = Script::new();
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.close(&[]);
+    script.connection.close_with(script.now, banned, &mut script.out);
+    script.reply(1, Ok("done"), &["send c0 1 done", "close Requested"]);
 }
 
 #[test]
@@ -303,8 +338,9 @@ fn each_reason_has_a_close_code_and_a_text_of_its_own() {
         (CloseReason::Text, 1003),
         (CloseReason::TooLarge, 1009),
     ];
-    for (reason, code) in reasons {
-        assert_eq!(reason.code(), code);
+    for (reason, code) in &reasons {
+        assert_eq!(reason.code(), *code);
+        assert_eq!(CloseFrame::new(*code, reason.text().to_string()), Ok(reason.frame()));
         assert!((1..=123).contains(&reason.text().len()), "it fits a close frame");
         let same = reasons.iter().filter(|(other, _)| other.text() == reason.text());
         assert_eq!(same.count(), 1, "{reason:?}");

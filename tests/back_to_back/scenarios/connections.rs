@@ -71,7 +71,7 @@ fn closing_by_the_server_waits_for_the_handlers_and_refuses_what_is_new() {
     };
     assert_eq!(*reason, DisconnectReason::Lost);
     assert_eq!(
-        world.server.closed.iter().map(|closed| closed.1).collect::<Vec<_>>(),
+        world.server.closed.iter().map(|closed| closed.1.clone()).collect::<Vec<_>>(),
         [CloseReason::Requested]
     );
     world.finish();

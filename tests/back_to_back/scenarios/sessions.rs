@@ -231,8 +231,9 @@ fn closing_by_key_reaches_every_connection() {
             let gone = matches!(told.get(1), Some(Event::Disconnected { retry: Some(_), .. }));
             assert_eq!((gone, told.len()), (disconnect, 1 + usize::from(disconnect)));
         }
-        let closed = [CloseReason::SessionClosed; 2];
-        let reasons: Vec<_> = world.server.closed.iter().map(|(_, reason)| *reason).collect();
+        let closed = [CloseReason::SessionClosed, CloseReason::SessionClosed];
+        let reasons: Vec<_> =
+            world.server.closed.iter().map(|(_, reason)| reason.clone()).collect();
         assert_eq!(reasons, if disconnect { &closed[..] } else { &[] });
         world.run();
         for client in clients {

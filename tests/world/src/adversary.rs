@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wwr::wire::{Encoder, Identifier, Kind, Message};
-use wwr::{Content, Dialect, Payload};
+use wwr::{CloseFrame, Content, Dialect, Payload};
 
 use crate::application::{DEEDS, LARGE};
 use crate::client;
@@ -41,7 +41,7 @@ impl Adversary {
             Packet::Ping if self.answers_pings => {
                 stage.send(self.who(), socket, Way::Up, Packet::Pong);
             }
-            Packet::Close | Packet::Refused(_) => {
+            Packet::Close(_) | Packet::Refused(_) => {
                 stage.network.forget(socket);
                 self.lose(socket);
             }
@@ -59,7 +59,7 @@ impl Adversary {
     /// Ends what it began.
     pub(crate) fn stop(&mut self, stage: &mut Stage) {
         if let Some(socket) = self.socket.take() {
-            stage.send(self.who(), socket, Way::Up, Packet::Close);
+            stage.send(self.who(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
             self.is_open = false;
         }
     }

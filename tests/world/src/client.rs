@@ -11,7 +11,7 @@ use bytes::Bytes;
 use wwr::client::{Action, Client, Config, Event as Told, Pings, RequestId, Status};
 use wwr::preflight::{Answer, ProbeFailed, is_unavailable};
 use wwr::wire::{Kind, Message, decode};
-use wwr::{Actions, Dialect, Instant, SessionKey};
+use wwr::{Actions, CloseFrame, Dialect, Instant, SessionKey};
 
 pub(crate) use self::acts::{REQUEST_TIMEOUT, any_key};
 use crate::clock::Clock;
@@ -92,6 +92,8 @@ pub(crate) struct Node {
     reads_at_most: usize,
     /// The request that went out last.
     sent_last: Option<Token>,
+    /// What the server has sent as its last word, while that is handled.
+    goodbye: Option<CloseFrame>,
     /// How often connecting has failed in a row, and how often a connection was lost since one has
     /// lasted.
     failures: u32,
@@ -144,6 +146,7 @@ impl Node {
             resumptions: 0,
             reads_at_most: usize::MAX,
             sent_last: None,
+            goodbye: None,
             failures: 0,
             asked_to_wait: Duration::ZERO,
             unwanted_until: Instant::EPOCH,
@@ -221,7 +224,7 @@ impl Node {
 
     pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
         if self.socket() != Some(socket) {
-            if matches!(packet, Packet::Close | Packet::Refused(_)) {
+            if matches!(packet, Packet::Close(_) | Packet::Refused(_)) {
                 stage.network.forget(socket);
             }
             return;
@@ -254,9 +257,19 @@ impl Node {
                 self.sent_away(retry_after, stage);
                 self.machine.handle_refused(now, status, retry_after, &mut self.out);
             }
-            Packet::Refused(None) | Packet::Close => {
+            Packet::Refused(None) => {
                 stage.network.forget(socket);
                 return self.lose(socket, stage);
+            }
+            Packet::Close(frame) => {
+                stage.network.forget(socket);
+                self.host = Host::Nothing;
+                let now = self.clock.read(stage.now);
+                self.goodbye = stage.ledger.goodbyes.get(&socket).cloned();
+                self.machine.handle_closed(now, frame, &mut self.out);
+                self.carry_out(stage);
+                self.goodbye = None;
+                return;
             }
             Packet::Open => {}
         }
@@ -429,7 +442,7 @@ impl Node {
         stage.check(has_any, Invariant::CallsAreHonoured, || format!("{who}: nothing to hang up"));
         self.left = self.socket();
         if let Some(socket) = self.left {
-            stage.send(who, socket, Way::Up, Packet::Close);
+            stage.send(who, socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
         }
         self.host = Host::Nothing;
     }

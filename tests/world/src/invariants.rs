@@ -34,6 +34,8 @@ pub enum Invariant {
     DeadlinesForward,
     /// A machine whose connection is over sends nothing and asks for nothing.
     SilentAfterClose,
+    /// A client is told what the server has said with its close frame, and stays away if it is to.
+    GoodbyesAreTold,
     /// A connection that is to close has done so by its deadline.
     ShutdownEnds,
     /// No peer of ours gets a message that it cannot read, or more than it reads.
@@ -67,7 +69,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -82,6 +84,7 @@ impl Invariant {
         Self::QueuesBounded,
         Self::DeadlinesForward,
         Self::SilentAfterClose,
+        Self::GoodbyesAreTold,
         Self::ShutdownEnds,
         Self::OnlyReadable,
         Self::CallsAreHonoured,

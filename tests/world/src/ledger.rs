@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wwr::{Payload, SessionKey, server};
+use wwr::{CloseFrame, Payload, SessionKey, server};
 
 use crate::network::SocketId;
 
@@ -37,6 +37,8 @@ pub(crate) struct Ledger {
     /// Every session that was ever made, in the order of the making.
     pub(crate) keys: Vec<SessionKey>,
     pub(crate) sessions: BTreeMap<SessionKey, Known>,
+    /// The last word of a server on each socket that it has closed.
+    pub(crate) goodbyes: BTreeMap<SocketId, CloseFrame>,
     /// The requests that went out on each socket, in order.
     sent: BTreeMap<SocketId, Vec<Token>>,
 }

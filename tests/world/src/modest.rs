@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Content, Dialect, Instant, Payload};
+use wwr::{CloseFrame, Content, Dialect, Instant, Payload};
 
 use crate::adversary::HEARTBEAT;
 use crate::event::{ServerId, millis};
@@ -75,7 +75,7 @@ impl Modest {
 
     pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
         if self.socket != Some(socket) {
-            if matches!(packet, Packet::Close | Packet::Refused(_)) {
+            if matches!(packet, Packet::Close(_) | Packet::Refused(_)) {
                 stage.network.forget(socket);
             }
             return;
@@ -85,7 +85,7 @@ impl Modest {
             Packet::Opened => self.beat(socket, stage),
             Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
             Packet::Frame(frame) => self.read(&frame, stage),
-            Packet::Close | Packet::Refused(_) => {
+            Packet::Close(_) | Packet::Refused(_) => {
                 stage.network.forget(socket);
                 self.lose(socket, stage);
             }
@@ -138,7 +138,7 @@ impl Modest {
     /// Leaves for good.
     pub(crate) fn stop(&mut self, stage: &mut Stage) {
         if let Some(socket) = self.socket.take() {
-            stage.send(self.who(), socket, Way::Up, Packet::Close);
+            stage.send(self.who(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
         }
         (self.wakes, self.waits_for) = (None, None);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wwr::Instant;
+use wwr::{CloseFrame, Instant};
 
 use crate::dice::Dice;
 use crate::event::{ClientId, Event, Queue, ServerId};
@@ -28,8 +28,8 @@ pub(crate) enum Packet {
     Text(Bytes),
     Ping,
     Pong,
-    /// The sender has closed it.
-    Close,
+    /// The sender has closed it, with this close frame.
+    Close(CloseFrame),
 }
 
 impl Packet {
@@ -41,7 +41,7 @@ impl Packet {
             | Self::Refused(_)
             | Self::Ping
             | Self::Pong
-            | Self::Close => 0,
+            | Self::Close(_) => 0,
         };
         content + 8
     }

@@ -178,7 +178,7 @@ impl Server {
             Packet::Open => self.accept(now, socket, stage),
             Packet::Frame(frame) => self.queue(socket, served::Input::Binary(frame)),
             Packet::Text(frame) => self.queue(socket, served::Input::Text(frame)),
-            Packet::Close => {
+            Packet::Close(_) => {
                 stage.network.forget(socket);
                 return self.lose(socket, stage);
             }
@@ -342,7 +342,10 @@ impl Server {
     pub(crate) fn close(&mut self, socket: SocketId, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         if let Some(served) = self.connections.get_mut(&socket) {
-            served.machine.close(now, &mut self.out);
+            match handlers::goodbye(stage) {
+                Some(frame) => served.machine.close_with(now, frame, &mut self.out),
+                None => served.machine.close(now, &mut self.out),
+            }
             self.work_off(socket, stage);
         }
     }

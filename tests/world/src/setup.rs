@@ -32,6 +32,9 @@ pub(crate) const READ_TIMEOUT: Duration = millis(2000);
 /// The shortest that any announces.
 pub(crate) const SHORT_READ_TIMEOUT: Duration = millis(1000);
 
+/// Clients do not come back by themselves after a close frame of this code.
+pub(crate) const FINAL_CODE: u16 = 4003;
+
 /// The shortest and the longest pause of a client that tries to connect.
 pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 
@@ -221,6 +224,7 @@ fn client(dice: &mut Dice, aside: &mut Dice) -> ClientSettings {
         .max_queued_bytes(max_queued_bytes)
         .resume_attempts(RESUME_ATTEMPTS)
         .resume_timeout(RESUME_TIMEOUT)
+        .final_close_codes([FINAL_CODE])
         .build()
         .unwrap_or_default();
     let is_versatile = reconnect && protocol == Auto;
@@ -232,6 +236,7 @@ pub(crate) fn versatile() -> ClientSettings {
     let config = Config::builder()
         .backoff(BACKOFF.0, BACKOFF.1)
         .backoff_reset_after(BACKOFF_RESET_AFTER)
+        .final_close_codes([FINAL_CODE])
         .build()
         .unwrap_or_default();
     ClientSettings {

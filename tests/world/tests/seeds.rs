@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 60] = [
+const EXPECTED: [&str; 63] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -53,9 +53,12 @@ const EXPECTED: [&str; 60] = [
     "SessionLost",
     "Disconnected, lost",
     "Disconnected, silent",
+    "Disconnected, closed by the server",
+    "told to stay away",
     "ConnectFailed",
     // Reasons to close.
     "Requested",
+    "Application",
     "Shutdown",
     "Silent",
     // Transitions that are not met by chance.

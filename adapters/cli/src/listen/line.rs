@@ -6,8 +6,8 @@ use core::time::Duration;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::Value;
-use wwr::client::{DisconnectReason, SessionLoss};
-use wwr::{Content, Dialect, Session};
+use wwr::client::{ConnectError, DisconnectReason, SessionLoss};
+use wwr::{CloseFrame, Content, Dialect, Session};
 use wwr_smol::client::Event;
 
 use crate::content::{PayloadRow, exact_text};
@@ -23,7 +23,7 @@ pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
             None => "connected".into(),
         },
         Event::Disconnected { reason, retry_in } => {
-            format!("disconnected: {}{}", reason_name(*reason), Retry(*retry_in))
+            format!("disconnected: {}{}", Reason(reason), Retry(*retry_in))
         }
         Event::ConnectFailed { error, retry_in } => {
             format!("connect failed: {}{}", one_line(&error.to_string()), Retry(*retry_in))
@@ -64,9 +64,26 @@ impl Display for Retry {
     }
 }
 
-const fn reason_name(reason: DisconnectReason) -> &'static str {
+/// Why a connection is no more, with what the server said.
+struct Reason<'a>(&'a DisconnectReason);
+
+impl Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(reason_name(self.0))?;
+        match self.0 {
+            DisconnectReason::ClosedByServer(frame) => write!(f, ", {frame}"),
+            DisconnectReason::Lost
+            | DisconnectReason::Closed
+            | DisconnectReason::Silent
+            | DisconnectReason::Incompatible => Ok(()),
+        }
+    }
+}
+
+const fn reason_name(reason: &DisconnectReason) -> &'static str {
     match reason {
         DisconnectReason::Lost => "lost",
+        DisconnectReason::ClosedByServer(_) => "closed-by-server",
         DisconnectReason::Closed => "closed",
         DisconnectReason::Silent => "silent",
         DisconnectReason::Incompatible => "incompatible",
@@ -93,11 +110,15 @@ pub(super) enum EventRow {
     },
     Disconnected {
         reason: &'static str,
+        #[serde(flatten)]
+        close: Option<CloseRow>,
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_in_ms: Option<u128>,
     },
     ConnectFailed {
         error: String,
+        #[serde(flatten)]
+        close: Option<CloseRow>,
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_in_ms: Option<u128>,
     },
@@ -120,6 +141,22 @@ pub(super) enum EventRow {
     Missed {
         count: u64,
     },
+}
+
+/// What the close frame of the server said.
+#[derive(Debug, Serialize)]
+pub(super) struct CloseRow {
+    /// Not there if the frame had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    close_code: Option<u16>,
+    close_reason: String,
+}
+
+impl CloseRow {
+    fn new(frame: &CloseFrame) -> Self {
+        let code = Some(frame.code()).filter(|code| *code != CloseFrame::NO_CODE);
+        Self { close_code: code, close_reason: frame.reason().into() }
+    }
 }
 
 /// A name, which peers need not make of text.
@@ -146,11 +183,22 @@ impl EventRow {
         match event {
             Event::Connected => Self::Connected { protocol: settled(dialect) },
             Event::Disconnected { reason, retry_in } => Self::Disconnected {
-                reason: reason_name(*reason),
+                reason: reason_name(reason),
+                close: match reason {
+                    DisconnectReason::ClosedByServer(frame) => Some(CloseRow::new(frame)),
+                    DisconnectReason::Lost
+                    | DisconnectReason::Closed
+                    | DisconnectReason::Silent
+                    | DisconnectReason::Incompatible => None,
+                },
                 retry_in_ms: milliseconds(retry_in),
             },
             Event::ConnectFailed { error, retry_in } => Self::ConnectFailed {
                 error: error.to_string(),
+                close: match error.kind() {
+                    Some(ConnectError::ClosedBeforeReady(frame)) => Some(CloseRow::new(frame)),
+                    _ => None,
+                },
                 retry_in_ms: milliseconds(retry_in),
             },
             Event::Signal(content) => Self::Signal {
@@ -173,11 +221,11 @@ fn value(session: &Session) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use wwr::client::{ConnectError as Kind, Protocol};
+    use wwr::client::Protocol;
     use wwr::{Payload, SessionInfo, SessionKey, UnixTime};
 
     use super::*;
-    use wwr_smol::client::ConnectError;
+    use wwr_smol::client::ConnectError as Failed;
 
     fn signal(name: &[u8], payload: Payload) -> Event {
         Event::Signal(Content::new(name, &payload).unwrap())
@@ -231,8 +279,38 @@ mod tests {
             "disconnected: lost; next attempt in 250 ms",
             r#"{"event":"disconnected","reason":"lost","retry_in_ms":250}"#,
         );
-        let error =
-            ConnectError::Failed { kind: Kind::NotWebWire { client: Protocol::Auto }, cause: None };
+        let error = Failed::Failed {
+            kind: ConnectError::NotWebWire { client: Protocol::Auto },
+            cause: None,
+        };
+        let banned = CloseFrame::received(Some(4003), "banned\n");
+        let reason = DisconnectReason::ClosedByServer(banned.clone());
+        check(
+            &Event::Disconnected { reason, retry_in: None },
+            r#"disconnected: closed-by-server, 4003 "banned\n""#,
+            concat!(
+                r#"{"event":"disconnected","reason":"closed-by-server","close_code":4003,"#,
+                r#""close_reason":"banned\n"}"#
+            ),
+        );
+        let reason = DisconnectReason::ClosedByServer(CloseFrame::received(None, ""));
+        check(
+            &Event::Disconnected { reason, retry_in },
+            "disconnected: closed-by-server, no code; next attempt in 250 ms",
+            concat!(
+                r#"{"event":"disconnected","reason":"closed-by-server","close_reason":"","#,
+                r#""retry_in_ms":250}"#
+            ),
+        );
+        let kind = ConnectError::ClosedBeforeReady(banned);
+        check(
+            &Event::ConnectFailed { error: Failed::Failed { kind, cause: None }, retry_in: None },
+            r#"connect failed: the server closed the connection before it was ready: 4003 "banned\n""#,
+            concat!(
+                r#"{"event":"connect-failed","error":"the server closed the connection before it was "#,
+                r#"ready: 4003 \"banned\\n\"","close_code":4003,"close_reason":"banned\n"}"#
+            ),
+        );
         check(
             &Event::ConnectFailed { error, retry_in: None },
             "connect failed: this is no WebWire server; check the address",

@@ -27,6 +27,9 @@ mod process;
 #[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]
+#[path = "../support/resident.rs"]
+mod resident;
+#[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 mod server;

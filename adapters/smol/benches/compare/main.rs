@@ -19,11 +19,13 @@ mod case;
 #[cfg(target_os = "linux")]
 mod child;
 #[cfg(target_os = "linux")]
-mod client;
+#[path = "../support/connection.rs"]
+mod connection;
 #[cfg(target_os = "linux")]
 #[path = "../support/handshake.rs"]
 mod handshake;
 #[cfg(target_os = "linux")]
+#[path = "../support/load.rs"]
 mod load;
 #[cfg(target_os = "linux")]
 mod measure;
@@ -35,11 +37,15 @@ mod process;
 #[cfg(target_os = "linux")]
 mod report;
 #[cfg(target_os = "linux")]
+#[path = "../support/resident.rs"]
+mod resident;
+#[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 #[path = "../support/start.rs"]
 mod start;
 #[cfg(target_os = "linux")]
+#[path = "../support/traffic.rs"]
 mod traffic;
 #[cfg(target_os = "linux")]
 mod webwire;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::case::Case;
-use super::child::{Server, Side};
+use super::child::{self, Side};
 use super::load::{Load, Sample};
 
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -43,8 +43,8 @@ pub(crate) fn compare(case: &'static Case, args: &Args) -> io::Result<Comparison
 
 /// Measures one server in a new process.
 fn sample(case: &Case, side: Side, args: &Args) -> io::Result<Sample> {
-    let server = Server::start(side, args.read_buffer)?;
-    let mut load = Load::connect(case, &server)?;
+    let server = child::start(side, args.read_buffer)?;
+    let mut load = Load::connect(case, &server, side == Side::Webwire)?;
     load.warm_up(WARM_UP)?;
     let sample = load.measure(&server, args.seconds)?;
     load.finish()?;

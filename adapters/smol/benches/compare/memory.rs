@@ -3,8 +3,9 @@
 use std::io;
 
 use super::case::Case;
-use super::child::{Server, Side};
-use super::client::Client;
+use super::child::{self, Side};
+use super::connection::Connection;
+
 use super::traffic::Traffic;
 
 /// The message that every connection has exchanged before it is idle.
@@ -31,18 +32,19 @@ const fn one(name: &'static str, payload: usize) -> Case {
 
 /// Measures one server with that many idle connections.
 pub(crate) fn measure(side: Side, connections: u32) -> io::Result<Memory> {
-    let server = Server::start(side, READ_BUFFER)?;
-    let small = Traffic::new(&SMALL, side).map_err(io::Error::other)?;
-    let large = Traffic::new(&LARGE, side).map_err(io::Error::other)?;
+    let webwire = side == Side::Webwire;
+    let server = child::start(side, READ_BUFFER)?;
+    let small = Traffic::new(&SMALL, webwire).map_err(io::Error::other)?;
+    let large = Traffic::new(&LARGE, webwire).map_err(io::Error::other)?;
     let mut buffer = vec![0; 64 * 1024];
     // The first connection pays for what exists once.
-    let mut first = Client::connect(&server)?;
+    let mut first = Connection::connect(server.address(), webwire)?;
     exchange(&mut first, &small, &mut buffer)?;
     exchange(&mut first, &large, &mut buffer)?;
     let before = server.settled_memory()?;
     let mut clients = Vec::new();
     for _ in 0..connections {
-        let mut client = Client::connect(&server)?;
+        let mut client = Connection::connect(server.address(), webwire)?;
         exchange(&mut client, &small, &mut buffer)?;
         clients.push(client);
     }
@@ -56,7 +58,7 @@ pub(crate) fn measure(side: Side, connections: u32) -> io::Result<Memory> {
 }
 
 /// One request and its reply.
-fn exchange(client: &mut Client, traffic: &Traffic, buffer: &mut [u8]) -> io::Result<()> {
+fn exchange(client: &mut Connection, traffic: &Traffic, buffer: &mut [u8]) -> io::Result<()> {
     client.ask(1, traffic);
     client.send(traffic)?;
     while client.in_flight() > 0 {

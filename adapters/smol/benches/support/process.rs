@@ -3,16 +3,10 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use rustix::param::clock_ticks_per_second;
-
-/// The memory of a server is taken for settled if it has not changed for this long.
-const SETTLED: Duration = Duration::from_millis(500);
-
-const LONGEST: Duration = Duration::from_secs(10);
 
 /// A running server; killed when dropped. It also ends when its standard input does, so it does not
 /// outlive this process however that ends.
@@ -53,30 +47,6 @@ impl Process {
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
         cpu_time(&self.id().to_string())
     }
-
-    /// Bytes of memory, by the system's name for them: `VmRSS` are those resident.
-    pub(crate) fn memory(&self, kind: &str) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let mut fields = status.lines().filter_map(|line| line.split_once(':'));
-        let kilobytes = fields.find(|(name, _)| *name == kind);
-        let kilobytes = kilobytes.and_then(|(_, value)| value.split_whitespace().next());
-        let kilobytes: Option<u64> = kilobytes.and_then(|number| number.parse().ok());
-        kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(unreadable)
-    }
-
-    /// The resident memory once it does not change any more.
-    pub(crate) fn settled_memory(&self) -> io::Result<u64> {
-        let start = Instant::now();
-        let (mut resident, mut since) = (self.memory("VmRSS")?, start);
-        while since.elapsed() < SETTLED && start.elapsed() < LONGEST {
-            sleep(SETTLED / 10);
-            let now = self.memory("VmRSS")?;
-            if now != resident {
-                (resident, since) = (now, Instant::now());
-            }
-        }
-        Ok(resident)
-    }
 }
 
 impl Drop for Process {
@@ -99,7 +69,7 @@ pub(crate) fn cpu_time(process: &str) -> io::Result<Duration> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-fn unreadable() -> io::Error {
+pub(crate) fn unreadable() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "/proc is not as expected")
 }
 

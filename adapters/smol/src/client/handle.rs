@@ -167,6 +167,18 @@ impl Client {
         self.call(Call::Request { name, payload: payload.into() }, Some(timeout)).await
     }
 
+    /// Waits until at most half as many bytes of calls wait as
+    /// [may](Builder::max_waiting_bytes), because the server takes them; returns at once if that is
+    /// so. For those who make many calls without waiting for each: the next is accepted then,
+    /// whatever its size, unless there is no connection and too much waits for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`].
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.shared().inbox.room().await.map_err(|_| Error::Ended)
+    }
+
     /// Sends a signal. It is not known whether it arrives.
     ///
     /// # Errors

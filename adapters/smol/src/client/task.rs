@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use wwr::client::{self, Action, Discovered, RequestId};
 use wwr::preflight::ProbeFailed;
-use wwr::{Actions, Instant, Payload};
+use wwr::{Actions, CloseFrame, Instant, Payload};
 
 use super::dial::{Probed, Target};
 use super::error::{ConnectError, Error};
@@ -236,7 +236,7 @@ impl Task {
                         self.disconnected();
                     }
                 }
-                Action::Hangup => self.part(1000, ""),
+                Action::Hangup => self.part(CloseFrame::NORMAL),
                 Action::Done { id, outcome } => self.done(id, outcome),
                 Action::Event(event) => self.tell(event),
             }
@@ -245,9 +245,9 @@ impl Task {
 
     /// Gives up what there is to the server. A socket is closed in an orderly way, beside everything
     /// else.
-    fn part(&mut self, code: u16, reason: &'static str) {
+    fn part(&mut self, frame: CloseFrame) {
         if let Some(socket) = self.take_socket() {
-            self.partings.push(Box::pin(socket.close(code, reason, self.target.close_timeout)));
+            self.partings.push(Box::pin(socket.close(frame, self.target.close_timeout)));
         }
     }
 
@@ -439,6 +439,22 @@ impl Task {
                     | Failure::Ended => self.machine.handle_disconnect(now, &mut self.out),
                 }
             }
+        }
+    }
+
+    /// The server has closed the WebSocket, with a close frame or without.
+    fn closed(&mut self, frame: Option<CloseFrame>) {
+        if let Some(socket) = self.take_socket() {
+            // The close frame of the server is answered.
+            self.partings.push(Box::pin(socket.finish(self.target.close_timeout)));
+        }
+        match frame {
+            Some(frame) => {
+                let (url, code, reason) = (&self.target.url, frame.code(), frame.reason());
+                tracing::debug!(%url, code, ?reason, "closed by the server");
+                self.machine.handle_closed(self.clock.now(), frame, &mut self.out);
+            }
+            None => self.disconnected(),
         }
     }
 

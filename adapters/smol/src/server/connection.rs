@@ -1,16 +1,20 @@
 //! The application's view of a connection.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_channel::oneshot;
-use wwr::server::{self, Misuse, RequestError};
+use wwr::server::{self, CloseReason, Misuse, RequestError};
 use wwr::session::{ConnectionId, Outcome};
 use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
-use wwr::{Actions, Dialect, Name, Payload, PreparedSignal, Session, SessionInfo, SessionKey};
+use wwr::{
+    Actions, CloseFrame, Dialect, InvalidCloseFrame, Name, Payload, PreparedSignal, Session,
+    SessionInfo, SessionKey,
+};
 
 use super::handle::ServerHandle;
 use super::hub::Hub;
@@ -41,13 +45,31 @@ pub struct ConnectionInfo {
     pub socket_addr: SocketAddr,
 }
 
+/// Why a connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The server closed it. [`CloseReason::frame`] is what the client was told.
+    ByServer(CloseReason),
+    /// The client closed it, with this close frame.
+    ByClient(CloseFrame),
+    /// The client broke the rules of WebSocket, and was told so with this close frame (RFC 6455
+    /// §7.4.1).
+    Violated(CloseFrame),
+    /// The network failed, the client ended the connection without a close frame, or it took nothing
+    /// of what was sent to it for the [stall timeout](super::Limits::stall_timeout).
+    Lost,
+    /// A shutdown of the server took too long.
+    Aborted,
+}
+
 /// Why a signal was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {
     /// The connection has ended.
     #[error("the connection has ended")]
     Disconnected,
-    /// The client reads too slowly: too many bytes wait for it already.
+    /// Too many bytes wait for the client already: it reads too slowly, or nothing could be written
+    /// because its handler has not waited for anything since. [`Connection::ready`] waits for room.
     #[error("too many bytes wait for this client already")]
     Backlogged,
     /// The client would not read such a signal.
@@ -111,6 +133,7 @@ pub(super) enum Input {
     /// News of the registry.
     Session(Outcome),
     Close,
+    CloseWith(CloseFrame),
     ShutDown(Duration),
 }
 
@@ -151,7 +174,14 @@ struct Shared {
     reads: Reads,
     inbox: Inbox<Input>,
     open: AtomicBool,
-    session: Mutex<Option<Session>>,
+    state: Mutex<State>,
+}
+
+/// What the application sees of a connection that changes.
+#[derive(Default)]
+struct State {
+    session: Option<Session>,
+    ended: Option<Box<Ended>>,
 }
 
 /// What the client is known to read.
@@ -187,9 +217,9 @@ impl Connection {
             hub,
             info,
             reads,
-            inbox: Inbox::new(max_waiting_bytes),
+            inbox: Inbox::holding(max_waiting_bytes),
             open: AtomicBool::new(true),
-            session: Mutex::new(None),
+            state: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -221,7 +251,8 @@ impl Connection {
     }
 
     /// Sends a signal. It is sent in the order of the calls, and before the reply of a handler that
-    /// sends it. Returns at once: the signal waits in memory until the client takes it.
+    /// sends it. Returns at once: the signal waits in memory until the client takes it. Whoever sends
+    /// many of them waits for [`ready`](Self::ready) before each.
     ///
     /// A client that may speak 2.0 reads no message longer than the announced buffer, and one that
     /// may speak 1.x no signal without payload.
@@ -256,6 +287,42 @@ impl Connection {
         self.push_signal(Outgoing::Prepared(signal.clone()))
     }
 
+    /// Waits until at most half as many bytes wait for the client as
+    /// [may](super::Limits::max_waiting_bytes); returns at once if that is so. The next signal is accepted then, whatever its size. What can be written is
+    /// written meanwhile.
+    ///
+    /// Those who wait go on in the order in which they came. If several send to one client from
+    /// different threads, another may have used the room before a signal is sent:
+    /// [`SignalError::Backlogged`] says so, and this can be waited for again.
+    ///
+    /// ```
+    /// use wwr::server::RequestError;
+    /// use wwr::{Content, Payload};
+    /// use wwr_smol::server::{Connection, Handler};
+    ///
+    /// struct Export;
+    ///
+    /// impl Handler for Export {
+    ///     async fn request(&self, to: &Connection, _: Content) -> Result<Payload, RequestError> {
+    ///         for part in 0..1000_u32 {
+    ///             to.ready().await.map_err(|_| RequestError::Internal)?;
+    ///             let sent = to.signal("part", vec![part as u8; 8192]);
+    ///             sent.map_err(|_| RequestError::Internal)?;
+    ///         }
+    ///         Ok(Payload::utf8("that was all"))
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError::Disconnected`] once the connection has ended. A client that does not read is
+    /// disconnected after the [stall timeout](super::Limits::stall_timeout), so nobody waits for it
+    /// longer.
+    pub async fn ready(&self) -> Result<(), SignalError> {
+        Ok(self.shared.inbox.room().await?)
+    }
+
     fn push_signal(&self, signal: Outgoing) -> Result<(), SignalError> {
         let bytes = signal.len() + SIGNAL;
         Ok(self.push(Input::Signal(signal), bytes)?)
@@ -284,13 +351,18 @@ impl Connection {
 
     /// A copy of the session, if the connection has one.
     pub fn session(&self) -> Option<Session> {
-        self.shared.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state().session.clone()
     }
 
     /// The key of the session, if the connection has one.
     pub fn session_key(&self) -> Option<SessionKey> {
-        let session = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
-        session.as_ref().map(|session| session.key.clone())
+        self.state().session.as_ref().map(|session| session.key.clone())
+    }
+
+    /// Why the connection has ended; `None` before it has. For the
+    /// [`disconnected`](super::Handler::disconnected) hook, for one.
+    pub fn ended(&self) -> Option<Ended> {
+        self.state().ended.as_deref().cloned()
     }
 
     /// Closes the connection once the handlers that run are done and their replies are sent. What
@@ -298,12 +370,40 @@ impl Connection {
     /// again does nothing.
     pub fn close(&self) {
         if self.is_connected() {
-            self.close_with(Input::Close);
+            self.close_by(Input::Close);
         }
     }
 
+    /// As [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4): 4000 to
+    /// 4999 are for applications, and a client may know codes after which it does not come back. Does
+    /// nothing if the connection closes already.
+    ///
+    /// ```
+    /// use wwr_smol::server::Connection;
+    ///
+    /// fn ban(connection: &Connection) -> Result<(), wwr::InvalidCloseFrame> {
+    ///     connection.close_with(4003, "banned")
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCloseFrame`] if the code is none of 1000 to 1003, 1007 to 1014 and 3000 to 4999, or
+    /// the reason has more than 123 bytes of UTF-8. The connection stays open then.
+    pub fn close_with(
+        &self,
+        code: u16,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Result<(), InvalidCloseFrame> {
+        let frame = CloseFrame::new(code, reason)?;
+        if self.is_connected() {
+            self.close_by(Input::CloseWith(frame));
+        }
+        Ok(())
+    }
+
     /// Closes the connection in one of the ways there are.
-    pub(super) fn close_with(&self, input: Input) {
+    pub(super) fn close_by(&self, input: Input) {
         self.shared.open.store(false, Ordering::Release);
         // An error means that it has ended already.
         let _ = self.push(input, 0);
@@ -337,15 +437,22 @@ impl Connection {
 
     /// Makes the session of the machine the one the application sees.
     pub(super) fn show_session(&self, session: Option<&Session>) {
-        let mut shown = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
-        *shown = session.cloned();
+        self.state().session = session.cloned();
     }
 
-    /// The connection has ended: nobody gets anything into it any more.
-    pub(super) fn ended(&self) {
+    /// The connection has ended, for the first reason that is given: nobody gets anything into it any
+    /// more.
+    pub(super) fn end(&self, why: Ended) {
         self.shared.open.store(false, Ordering::Release);
-        self.show_session(None);
+        let mut state = self.state();
+        state.session = None;
+        state.ended.get_or_insert_with(|| Box::new(why));
+        drop(state);
         self.shared.inbox.close();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

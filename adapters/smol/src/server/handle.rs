@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wwr::session::StoreFailed;
-use wwr::{PreparedSignal, SessionKey};
+use wwr::{CloseFrame, PreparedSignal, SessionKey};
 
 use super::broadcast::Broadcast;
 use super::connection::Connection;
@@ -20,12 +20,15 @@ pub struct ServerHandle {
 }
 
 /// What happens to the connections whose session is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connections {
     /// They stay, without a session.
     Keep,
     /// They are closed as well.
     Close,
+    /// They are closed as well, with this close frame, as
+    /// [`Connection::close_with`] does.
+    CloseWith(CloseFrame),
 }
 
 impl ServerHandle {
@@ -79,7 +82,9 @@ impl ServerHandle {
     /// Sends a signal to all connections, as [`Connection::signal_prepared`] does, and says what
     /// became of it. Connections that are opened or end meanwhile may be left out.
     ///
-    /// Returns at once: it waits for no client, nor does it keep others from connecting. It looks at
+    /// Returns at once: it waits for no client, nor does it keep others from connecting. Whoever would
+    /// rather wait than leave a client out waits for [`Connection::ready`] of each, in tasks of their
+    /// own, as one slow client would hold up all who come after it. It looks at
     /// each connection, though: with many thousands, an application that counts milliseconds calls
     /// it from a thread where it holds nothing up.
     ///
@@ -123,7 +128,7 @@ impl ServerHandle {
         key: SessionKey,
         connections: Connections,
     ) -> Result<usize, StoreFailed> {
-        self.hub.close_key(key, connections == Connections::Close).await
+        self.hub.close_key(key, connections).await
     }
 }
 

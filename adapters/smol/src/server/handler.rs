@@ -26,7 +26,11 @@ pub struct ConnectionOptions {
 ///
 /// Methods of different connections run at the same time. On one connection messages are handled in
 /// order and one at a time, unless a higher concurrency is set. A handler that panics costs its own
-/// request (the client gets an internal error) and nothing else; a hook that panics is over.
+/// request (the client gets an internal error) and nothing else; a hook that panics is over. The log
+/// tells which it was, for which connection and request, and the message of the panic.
+///
+/// What a handler sends is written while it waits for something. One that sends many signals waits for
+/// [`Connection::ready`] before each.
 ///
 /// A handler whose client has gone runs on, for as long as the server's drain timeout; its reply is
 /// dropped. Handlers of
@@ -73,7 +77,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// A connection has ended; its session, if it had one, is detached from it. Called once for
-    /// every [`connected`](Self::connected).
+    /// every [`connected`](Self::connected). [`Connection::ended`] says why it has ended.
     fn disconnected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}

@@ -17,15 +17,16 @@ use futures_channel::oneshot;
 use wwr::session::{Command, ConnectionId, Effect, Registry, RegistryConfig, StoreFailed};
 use wwr::{Actions, Instant, SessionKey, UnixTime};
 
-use self::jobs::Job;
-use super::connection::{Connection, Input};
+use self::jobs::{Asked, Job};
+use super::connection::{Connection, Ended, Input};
+use super::handle::Connections;
 use super::settings::Collection;
 use super::throttle::Throttle;
 
 use crate::clock::{Clock, sleep};
 use crate::executor::Spawn;
 use crate::key::KeyGenerator;
-use crate::store::{Collected, SessionStore, SharedStore};
+use crate::store::{Collected, SessionStore, SharedStore, ShortKey};
 
 /// How long a shutdown that is past its deadline waits for closing handshakes, and then for tasks
 /// whose sockets it has taken away.
@@ -159,7 +160,7 @@ impl Hub {
             Stage::Serving => {}
             Stage::Draining | Stage::Overdue => {
                 let within = deadline.saturating_since(self.clock.now());
-                connection.close_with(Input::ShutDown(within));
+                connection.close_by(Input::ShutDown(within));
             }
             Stage::GivingUp | Stage::Stopped => connection.inbox().close(),
         }
@@ -206,7 +207,7 @@ impl Hub {
         }
         self.advance(Stage::Draining);
         for connection in self.connections() {
-            connection.close_with(Input::ShutDown(within));
+            connection.close_by(Input::ShutDown(within));
         }
         // The connections keep the deadline by themselves; what follows is for those whose handlers
         // outlive their client, then for those whose client is slow to close.
@@ -258,7 +259,8 @@ impl Hub {
                 hub.renew(now, age).await;
                 // It looks at all sessions, which may take its time.
                 let limit = hub.store_timeout.max(collection.every);
-                match hub.ask_store_within(limit, hub.store.collect(now, age)).await {
+                let (asked, collect) = (Asked::about_all("collect"), hub.store.collect(now, age));
+                match hub.ask_store_within(limit, asked, collect).await {
                     Ok(Collected { examined, removed: 0, failed: 0, leftovers: 0 }) => {
                         tracing::debug!(examined, "no old sessions");
                     }
@@ -292,8 +294,10 @@ impl Hub {
         let connections = self.connections().into_iter().filter(|one| !fresh(one));
         let held: HashSet<_> = connections.filter_map(|one| one.session_key()).collect();
         for key in held {
-            if self.ask_store(self.store.look_up(&key, now)).await.is_err() {
-                tracing::warn!("a session in use may be collected");
+            let asked = Asked::about("look up", &key);
+            if self.ask_store(asked, self.store.look_up(&key, now)).await.is_err() {
+                let session = ShortKey(&key);
+                tracing::warn!(%session, "a session in use may be collected");
             }
         }
     }
@@ -319,14 +323,32 @@ impl Hub {
     pub(super) async fn close_key(
         self: &Arc<Self>,
         key: SessionKey,
-        disconnect: bool,
+        connections: Connections,
     ) -> Result<usize, StoreFailed> {
         let (done, destroyed) = oneshot::channel();
-        let (told, jobs) = self.consult(|registry, effects| {
+        let ((told, closed), jobs) = self.consult(|registry, effects| {
+            let disconnect = connections == Connections::Close;
             let told = registry.close_key(key.clone(), disconnect, effects);
+            let holders = effects.iter().filter_map(|effect| match effect {
+                Effect::Deliver { connection, .. } => Some(*connection),
+                _ => None,
+            });
+            let closed: Vec<_> = match connections {
+                Connections::CloseWith(_) => holders.collect(),
+                Connections::Keep | Connections::Close => Vec::new(),
+            };
             lock(&self.closers).entry(key).or_default().push(done);
-            told
+            (told, closed)
         });
+        if let Connections::CloseWith(frame) = connections {
+            // They have been told of their session.
+            for connection in closed {
+                let connection = lock(&self.roster).connections.get(&connection).cloned();
+                if let Some(connection) = connection {
+                    connection.close_by(Input::CloseWith(frame.clone()));
+                }
+            }
+        }
         self.start(jobs);
         destroyed.await.unwrap_or(Err(StoreFailed))?;
         Ok(told)
@@ -395,7 +417,7 @@ impl Drop for Presence {
         if let Some(key) = self.connection.session_key() {
             self.hub.handle(id, Command::Leave(key));
         }
-        self.connection.ended();
+        self.connection.end(Ended::Aborted);
         let mut roster = lock(&self.hub.roster);
         let removed = roster.connections.remove(&id);
         let empty = roster.is_empty();

@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::protocol::Role;
-use futures_util::FutureExt;
 use hyper::header::{HeaderMap, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -27,6 +25,7 @@ use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
 use super::http;
 use super::hub::{Arrival, Hub};
+use super::panics::{caught, caught_async, note_http_panic};
 use super::refusals::Refusals;
 use super::settings::Limits;
 use super::task::{Opened, Patience, Presumed, Task};
@@ -176,12 +175,12 @@ impl<H: Handler> Service<H> {
                 endpoint.asked(self.inner.hub.clock.now(), caller.client, head.closes());
                 http::response(Answer::preflight(&metadata, endpoint.machine().announces()))
             }
-            Decision::Options => self.options(&parts),
+            Decision::Options => self.options(&parts, caller.client),
             Decision::Ask { upgrade: handshake } => {
-                let asked = async { self.inner.handler.before_upgrade(&parts).await };
-                match (AssertUnwindSafe(asked).catch_unwind().await, handshake) {
-                    (Err(_), _) => {
-                        tracing::error!("the handler for \"before_upgrade\" panicked");
+                let asked = caught_async(|| self.inner.handler.before_upgrade(&parts));
+                match (asked.await, handshake) {
+                    (Err(panic), _) => {
+                        note_http_panic("before_upgrade", &parts, caller.client, &panic);
                         http::empty(StatusCode::INTERNAL_SERVER_ERROR)
                     }
                     (Ok(Err(answer)), handshake) => {
@@ -206,12 +205,11 @@ impl<H: Handler> Service<H> {
         }
     }
 
-    fn options(&self, parts: &Parts) -> Response {
+    fn options(&self, parts: &Parts, remote: SocketAddr) -> Response {
         let mut answer = http::response(Answer::options());
         let headers = answer.headers_mut();
-        let asked = AssertUnwindSafe(|| self.inner.handler.options(parts, headers));
-        if std::panic::catch_unwind(asked).is_err() {
-            tracing::error!("the handler for \"options\" panicked");
+        if let Err(panic) = caught(|| self.inner.handler.options(parts, headers)) {
+            note_http_panic("options", parts, remote, &panic);
             return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
         }
         answer

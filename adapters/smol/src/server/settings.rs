@@ -34,7 +34,8 @@ pub struct Limits {
     /// what the largest messages needed, one buffer each way, until they end.
     pub max_message_size: usize,
     /// How many bytes of signals may wait for a client that reads too slowly, their names and some
-    /// 16 bytes each included. One signal may always wait. Default: 1 MiB.
+    /// 16 bytes each included. One signal may always wait, and one after each
+    /// [`Connection::ready`](super::Connection::ready). Default: 1 MiB.
     pub max_waiting_bytes: usize,
     /// How long a client may take nothing of what is sent to it before it is disconnected. Default:
     /// 30 s.

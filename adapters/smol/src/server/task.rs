@@ -10,15 +10,14 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_channel::oneshot;
+use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Stream};
 use smol::future::or;
 use wwr::server::{self, Action, IdleConnections, RequestError, RequestId, SignalId};
 use wwr::session::Change;
@@ -28,12 +27,13 @@ use super::connection::{Connection, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Arrival, Hub, Stage};
+use super::panics::{caught, caught_async};
 use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
 use goodbye::End;
 pub(super) use goodbye::Patience;
-use handlers::{Handlers, Start, caught};
+use handlers::{Handlers, Start};
 
 /// How many messages are taken from a busy socket before what they caused is written.
 const BATCH: usize = 256;
@@ -54,6 +54,8 @@ pub(super) struct Task<'a, H> {
     reading: bool,
     /// What was taken from others and from the client since the last flush.
     taken: usize,
+    /// Whether it is the client's turn, if others want something as well.
+    clients_turn: bool,
     /// When the first of it was taken, by which all of it is taken to have come.
     now: Instant,
     /// Whether any of it is of the client.
@@ -127,14 +129,15 @@ impl<'a, H: Handler> Task<'a, H> {
             hub,
             handler,
             connection,
-            requests: Box::new(Handlers::new("request", requests, || Err(RequestError::Internal))),
-            signals: Box::new(Handlers::new("signal", signals, || ())),
+            requests: Box::new(Handlers::new(requests, || Err(RequestError::Internal))),
+            signals: Box::new(Handlers::new(signals, || ())),
             machine,
             out,
             resting: false,
             socket,
             reading: false,
             taken: 0,
+            clients_turn: false,
             heard: false,
             fed_signals: 0,
             running: Running::new(),
@@ -156,31 +159,33 @@ impl<'a, H: Handler> Task<'a, H> {
         tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
         let serve = poll_fn(|cx| self.poll_end(cx));
-        let served = AssertUnwindSafe(serve).catch_unwind().await;
-        let end = served.unwrap_or_else(|_| {
-            tracing::error!(connection = self.connection.id(), "serving panicked");
+        let end = caught_async(|| serve).await.unwrap_or_else(|panic| {
+            tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
             End::Broken
         });
-        self.detach();
+        self.detach(&end);
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
         // Room for what comes but once is not kept all the time.
         let goodbye = Box::pin(self.say_goodbye(end));
         // In this order, both have their chance even if it is too late already.
-        or(goodbye, hub.reaches(Stage::GivingUp)).await;
-        let told = Box::pin(caught(|| handler.disconnected(connection), "disconnected"));
-        or(async { told.await.unwrap_or_default() }, hub.reaches(Stage::Stopped)).await;
+        let goodbye = caught_async(|| or(goodbye, hub.reaches(Stage::GivingUp)));
+        if let Err(panic) = goodbye.await {
+            tracing::error!(connection = id, %panic, "a handler panicked when it was dropped");
+        }
+        let told = Box::pin(hook("disconnected", id, || handler.disconnected(connection)));
+        or(told, hub.reaches(Stage::Stopped)).await;
         drop(presence);
     }
 
     /// Nothing gets in or out of the machine any more, and its session is left.
-    fn detach(&mut self) {
+    fn detach(&mut self, end: &End) {
         self.machine.handle_disconnect(&mut self.out);
         while let Some(action) = self.out.pop() {
             if let Action::Session(command) = action {
                 self.hub.handle(self.connection.connection_id(), command);
             }
         }
-        self.connection.ended();
+        self.connection.end(end.told());
         self.creating = None;
         self.closing = None;
     }
@@ -325,11 +330,13 @@ impl<'a, H: Handler> Task<'a, H> {
     /// What others and the client want, by turns if there is always more of both. `drained`: the
     /// client was just asked.
     fn poll_sources(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
-        let clients_turn = !drained && !self.taken.is_multiple_of(2);
+        let clients_turn = !drained && self.clients_turn;
         if clients_turn && let Poll::Ready(incoming) = self.poll_incoming(cx) {
+            self.clients_turn = false;
             return Poll::Ready(Wake::Incoming(incoming));
         }
         if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
+            self.clients_turn = true;
             return Poll::Ready(Wake::Input(input));
         }
         if drained || clients_turn {
@@ -369,7 +376,7 @@ impl<'a, H: Handler> Task<'a, H> {
     fn start_connected(&self) {
         let (handler, connection) = (self.handler, self.connection);
         self.running.push(Box::pin(async move {
-            caught(|| handler.connected(connection), "connected").await;
+            hook("connected", connection.id(), || handler.connected(connection)).await;
             Done::Connected
         }));
     }
@@ -381,11 +388,10 @@ impl<'a, H: Handler> Task<'a, H> {
             Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
             Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
             Incoming::Ping | Incoming::Pong => self.machine.handle_activity(now),
-            Incoming::Closed => return Some(End::Left),
+            Incoming::Closed(frame) => return Some(End::Left(frame)),
             Incoming::Failed(error) => {
                 tracing::debug!(connection = self.connection.id(), %error, "socket failed");
-                let violated = violation(&error).map(|(code, why)| End::Violated(code, why));
-                return Some(violated.unwrap_or(End::Left));
+                return Some(violation(&error).map_or(End::Left(None), End::Violated));
             }
         }
         None
@@ -461,6 +467,7 @@ impl<'a, H: Handler> Task<'a, H> {
                 self.connection.show_session(self.machine.session());
             }
             Input::Close => self.machine.close(now, &mut self.out),
+            Input::CloseWith(frame) => self.machine.close_with(now, frame, &mut self.out),
             Input::ShutDown(within) => {
                 self.machine.shut_down(now, now + within, IdleConnections::Close, &mut self.out);
             }
@@ -476,14 +483,29 @@ impl<'a, H: Handler> Task<'a, H> {
     }
 
     fn create_session(&mut self, info: SessionInfo) -> Result<(), SessionError> {
-        let key = std::panic::catch_unwind(AssertUnwindSafe(|| self.hub.keys.generate()))
-            .map_err(|_| SessionError::NoKey)?
+        let connection = self.connection.id();
+        let key = caught(|| self.hub.keys.generate())
+            .map_err(|panic| {
+                tracing::error!(connection, %panic, "the generator of session keys panicked");
+                SessionError::NoKey
+            })?
             .map_err(|error| {
-                tracing::error!(%error, "no session key");
+                tracing::error!(connection, %error, "no session key could be made");
                 SessionError::NoKey
             })?;
         self.machine
             .create_session(key, Clock::unix_now(), info, &mut self.out)
             .map_err(SessionError::Misuse)
+    }
+}
+
+/// Calls a hook of the application about a connection. One that panics is over.
+async fn hook<F: Future<Output = ()>>(
+    hook: &'static str,
+    connection: u64,
+    call: impl FnOnce() -> F,
+) {
+    if let Err(panic) = caught_async(call).await {
+        tracing::error!(connection, hook, %panic, "a hook panicked");
     }
 }

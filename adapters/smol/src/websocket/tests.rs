@@ -17,6 +17,10 @@ async fn opened(early: Vec<u8>) -> (WebSocket, TcpStream) {
     (WebSocket::new(socket, early, Role::Server, 1 << 20, limit), client.unwrap())
 }
 
+fn bye(code: u16) -> CloseFrame {
+    CloseFrame::new(code, "bye").unwrap()
+}
+
 /// A frame of a client, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = match payload.len() {
@@ -154,11 +158,35 @@ fn a_close_frame_is_answered_after_a_rest() {
         let (mut socket, mut client) = pair().await;
         flush(&mut socket).await;
         client.write_all(&frame(0x88, &1000_u16.to_be_bytes())).await.unwrap();
-        assert!(matches!(next(&mut socket).await, Incoming::Closed));
+        let Incoming::Closed(Some(frame)) = next(&mut socket).await else { panic!() };
+        assert_eq!(frame, CloseFrame::NORMAL);
         socket.finish(Duration::from_secs(60)).await;
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, b"\x88\x02\x03\xe8");
+    });
+}
+
+#[test]
+fn a_close_frame_is_told_as_it_came() {
+    for (payload, code, reason) in [
+        (&b""[..], 1005, ""),
+        (b"\x03\xe9", 1001, ""),
+        (b"\x0f\xa3banned\n", 4003, "banned\n"),
+        (b"\x03\xf5", 1013, ""),
+    ] {
+        smol::block_on(async {
+            let (mut socket, mut client) = pair().await;
+            client.write_all(&frame(0x88, payload)).await.unwrap();
+            let Incoming::Closed(Some(told)) = next(&mut socket).await else { panic!() };
+            assert_eq!((told.code(), told.reason()), (code, reason));
+        });
+    }
+    smol::block_on(async {
+        let (mut socket, mut client) = pair().await;
+        client.write_all(&frame(0x88, b"\x0f\xa3\xff")).await.unwrap();
+        let Incoming::Failed(error) = next(&mut socket).await else { panic!() };
+        assert_eq!(violation(&error).map(|frame| frame.code()), Some(1007));
     });
 }
 
@@ -168,7 +196,7 @@ fn nothing_is_kept_or_sent_while_the_close_frame_of_the_peer_is_awaited() {
         let (mut socket, mut client) = pair().await;
         client.write_all(&frame(0x82, b"hello")).await.unwrap();
         assert_eq!(message(&mut socket).await, "hello");
-        let mut closing = Box::pin(socket.close(1001, "bye", Duration::from_secs(60)));
+        let mut closing = Box::pin(socket.close(bye(1001), Duration::from_secs(60)));
         let mut received = vec![0; 7];
         let first = client.read_exact(&mut received);
         zip(async { first.await.unwrap() }, poll_once(&mut closing)).await;
@@ -207,7 +235,7 @@ fn a_peer_that_broke_the_rules_sees_the_end_before_it_closes() {
         assert!(matches!(next(&mut socket).await, Incoming::Failed(_)));
         let mut received = Vec::new();
         // The socket is dropped after this time at the latest, which would end it as well.
-        let closing = socket.close(1002, "bye", Duration::from_secs(10));
+        let closing = socket.close(bye(1002), Duration::from_secs(10));
         let read = async { client.read_to_end(&mut received).await.is_ok() };
         let gave_up = async {
             closing.await;

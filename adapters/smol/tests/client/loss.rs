@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 
 use wwr::client::{DisconnectReason, Misuse, RequestError, Status};
-use wwr::{Payload, SessionKey};
+use wwr::{CloseFrame, Payload, SessionKey};
 use wwr_smol::client::{Client, Error, Event, Events};
 
 use crate::raw::{CLOSE, RawServer, RawSocket, session_json};
@@ -41,7 +41,10 @@ fn the_close_frame_of_a_server_is_answered() {
     let answer = request(&client, "a", "x");
     socket.request();
     socket.send_frame(true, CLOSE, &goodbye);
-    assert_lost(&mut events);
+    let Some(Event::Disconnected { reason, retry_in }) = wait(events.next()) else { panic!() };
+    let frame = CloseFrame::new(1001, "so long").unwrap();
+    assert_eq!(reason, DisconnectReason::ClosedByServer(frame));
+    assert!(retry_in.is_some());
     assert_eq!(wait(answer), Err(RequestError::ConnectionLost.into()));
     // The client is back before the server has closed its side of the old socket.
     let mut next = server.open();

@@ -58,6 +58,34 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
 }
 
 #[test]
+fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
+    let server = RawServer::bind();
+    let patient =
+        builder(&server).stall_timeout(Duration::from_secs(3600)).max_waiting_bytes(4 * LARGE);
+    let (client, _events, mut socket) = connected_with(&server, patient);
+    let mut taken = fill(&client);
+    assert_eq!(poll_once(&mut Box::pin(client.ready())), None, "nobody reads");
+    let count = 3 * taken.len();
+    let many = smol::spawn(async move {
+        while taken.len() < count {
+            client.ready().await.unwrap();
+            let client = client.clone();
+            let mut call = Box::pin(async move { client.request("l", vec![1; LARGE]).await });
+            assert_eq!(smol::future::poll_once(&mut call).await, None);
+            taken.push(smol::spawn(call));
+        }
+        for call in taken {
+            assert_eq!(call.await, Ok(Payload::binary("x")));
+        }
+    });
+    for _ in 0..count {
+        let asked = socket.request();
+        socket.reply(&asked, b"x");
+    }
+    wait(many);
+}
+
+#[test]
 fn dropping_the_client_ends_it_whatever_the_server_does() {
     let server = RawServer::bind();
     let patient =

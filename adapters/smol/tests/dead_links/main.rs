@@ -124,7 +124,10 @@ fn both_sides_notice_a_link_that_is_cut_whichever_way() {
                 }
                 let reason = scene.lost().await;
                 // If only the way up is cut, the server may be the first to notice, and says so.
-                let told = !down && reason == DisconnectReason::Lost;
+                let told = matches!(
+                    &reason,
+                    DisconnectReason::ClosedByServer(frame) if !down && frame.code() == 1008
+                );
                 let fits = told || reason == DisconnectReason::Silent;
                 assert!(fits, "{protocol:?}, up {up}, down {down}: {reason:?}");
                 scene.gone.recv().await.unwrap();

@@ -13,6 +13,7 @@ mod executors;
 mod failures;
 mod fairness;
 mod frames;
+mod goodbyes;
 #[cfg(unix)]
 mod headless;
 mod heads;
@@ -22,8 +23,10 @@ mod liveness;
 mod messages;
 mod mixed;
 mod order;
+mod panics;
 mod proxies;
 mod refused;
+mod room;
 mod sessions;
 mod settings;
 mod shutdown;

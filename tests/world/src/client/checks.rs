@@ -1,10 +1,10 @@
 //! What holds for a client: each call has one outcome, and that is true.
 
 use wwr::client::{
-    DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status,
+    ConnectError, DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status,
 };
 use wwr::wire::{DecodeError, Kind};
-use wwr::{Dialect, Instant, SessionKey, server};
+use wwr::{CloseFrame, Dialect, Instant, SessionKey, server};
 
 use super::{Call, Host, Node, Open};
 use crate::application::{NEWS, leading_number};
@@ -12,7 +12,9 @@ use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;
 use crate::network::SocketId;
-use crate::setup::{BACKOFF, BACKOFF_RESET_AFTER, RESUME_ATTEMPTS, RESUME_TIMEOUT, STEP_TIMEOUT};
+use crate::setup::{
+    BACKOFF, BACKOFF_RESET_AFTER, FINAL_CODE, RESUME_ATTEMPTS, RESUME_TIMEOUT, STEP_TIMEOUT,
+};
 use crate::stage::Stage;
 use crate::store::short;
 
@@ -144,6 +146,22 @@ impl Node {
         });
     }
 
+    /// A client is told what the server has said with its close frame, and heeds it.
+    fn check_goodbye(&self, told: Option<CloseFrame>, retry: Option<Instant>, stage: &mut Stage) {
+        let who = self.who();
+        let (said, code) = (&self.goodbye, told.as_ref().map(CloseFrame::code));
+        stage.check(told == *said, Invariant::GoodbyesAreTold, || {
+            format!("{who}: is told of {told:?}, the server said {said:?}")
+        });
+        let stays = retry.is_none();
+        stage.check(stays || code != Some(FINAL_CODE), Invariant::GoodbyesAreTold, || {
+            format!("{who}: comes back after {code:?}")
+        });
+        if code == Some(FINAL_CODE) {
+            stage.count(Fact::Told("told to stay away"));
+        }
+    }
+
     /// It will try again, or not.
     fn check_pause(&mut self, retry: Option<Instant>, stage: &mut Stage) {
         let Some(until) = retry else {
@@ -257,18 +275,36 @@ impl Node {
             Told::Connected => {
                 (self.failures, self.connected_since) = (0, self.clock.latest());
             }
-            Told::ConnectFailed { retry, .. } => {
+            Told::ConnectFailed { error, retry } => {
+                let told = match error {
+                    ConnectError::ClosedBeforeReady(frame) => Some(frame),
+                    _ => None,
+                };
+                // A server may also turn out not to suit by its last word.
+                if told.is_some() {
+                    self.check_goodbye(told, retry, stage);
+                }
                 self.check_pause(retry, stage);
                 self.failures += u32::from(retry.is_some());
             }
             Told::Disconnected { retry, reason } => {
+                let silent = reason == DisconnectReason::Silent;
+                match reason {
+                    DisconnectReason::ClosedByServer(frame) => {
+                        self.check_goodbye(Some(frame), retry, stage);
+                    }
+                    DisconnectReason::Lost => self.check_goodbye(None, retry, stage),
+                    DisconnectReason::Closed
+                    | DisconnectReason::Silent
+                    | DisconnectReason::Incompatible => {}
+                }
                 let lasted = self.clock.latest().saturating_since(self.connected_since);
                 if lasted >= BACKOFF_RESET_AFTER {
                     self.losses = 0;
                 }
                 self.check_pause(retry, stage);
                 self.losses += u32::from(retry.is_some());
-                if reason == DisconnectReason::Silent {
+                if silent {
                     self.check_end(stage);
                 }
             }
@@ -363,6 +399,9 @@ const fn name_of_event(event: &Told) -> &'static str {
     match event {
         Told::Connected => "Connected",
         Told::Disconnected { reason: DisconnectReason::Lost, .. } => "Disconnected, lost",
+        Told::Disconnected { reason: DisconnectReason::ClosedByServer(_), .. } => {
+            "Disconnected, closed by the server"
+        }
         Told::Disconnected { reason: DisconnectReason::Closed, .. } => "Disconnected, closed",
         Told::Disconnected { reason: DisconnectReason::Silent, .. } => "Disconnected, silent",
         Told::Disconnected { reason: DisconnectReason::Incompatible, .. } => {

@@ -69,7 +69,7 @@ impl Server {
     pub(super) fn check_closing(
         &mut self,
         socket: SocketId,
-        reason: CloseReason,
+        reason: &CloseReason,
         stage: &mut Stage,
     ) {
         let who = self.who(socket);
@@ -83,7 +83,7 @@ impl Server {
                 | CloseReason::TooLarge
         );
         let (row, most) = (served.ignorable_in_a_row(), config.max_ignored_in_a_row.get());
-        let enough = reason != CloseReason::TooManyIgnored || row >= most;
+        let enough = *reason != CloseReason::TooManyIgnored || row >= most;
         stage.check(enough, Invariant::LifeIsNoticed, || {
             format!(
                 "{who}: is closed for {row} messages in a row without meaning, {most} are allowed"

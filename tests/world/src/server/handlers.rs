@@ -1,7 +1,7 @@
 //! The application of a server.
 
 use wwr::server::{Action, Connection, Misuse, RequestError, SessionEvent};
-use wwr::{Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{CloseFrame, Name, Payload, SessionInfo, SessionKey, UnixTime};
 
 use super::Server;
 use crate::application::{Deed, LARGE, NEWS, Task, signal_payload};
@@ -58,7 +58,10 @@ impl Server {
                 Some(Ok(said(&told.to_string())))
             }
             Deed::Leave => {
-                served.machine.close(now, &mut self.out);
+                match goodbye(stage) {
+                    Some(frame) => served.machine.close_with(now, frame, &mut self.out),
+                    None => served.machine.close(now, &mut self.out),
+                }
                 Some(Ok(said("farewell")))
             }
             Deed::Tell => {
@@ -187,4 +190,12 @@ impl Server {
             self.collect(socket, stage);
         }
     }
+}
+
+/// What an application says when it closes a connection, if it says anything.
+pub(super) fn goodbye(stage: &mut Stage) -> Option<CloseFrame> {
+    let code = 4000 + u16::try_from(stage.aside.below(5)).unwrap_or_default();
+    let reason = format!("goodbye {}", stage.aside.below(1000));
+    let frame = CloseFrame::new(code, reason).ok();
+    frame.filter(|_| stage.aside.chance(60))
 }

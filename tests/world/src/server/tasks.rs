@@ -148,7 +148,7 @@ impl Server {
 
     fn end(&mut self, socket: SocketId, reason: CloseReason, stage: &mut Stage) {
         let who = self.who(socket);
-        stage.count(Fact::Closed(name_of(reason)));
+        stage.count(Fact::Closed(name_of(&reason)));
         let doubtful = match self.connections.get(&socket).map(|served| served.peer) {
             Some(Peer::Client(_)) => stage.is_deceptive,
             // It has told what it speaks.
@@ -159,9 +159,10 @@ impl Server {
         stage.check(!is_there || reason != CloseReason::Silent, Invariant::LifeIsNoticed, || {
             format!("{who}: #{socket} is taken for gone")
         });
-        self.check_closing(socket, reason, stage);
+        self.check_closing(socket, &reason, stage);
         stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
-        stage.send(who, socket, Way::Down, Packet::Close);
+        stage.ledger.goodbyes.insert(socket, reason.frame());
+        stage.send(who, socket, Way::Down, Packet::Close(reason.frame()));
         let more = self.actions.iter().any(|(of, _)| *of == socket);
         stage.check(!more, Invariant::SilentAfterClose, || {
             format!("{who}: something comes after the close: {:?}", self.actions)
@@ -247,9 +248,10 @@ const fn effect_of(action: &Action) -> Seen {
     }
 }
 
-const fn name_of(reason: CloseReason) -> &'static str {
+const fn name_of(reason: &CloseReason) -> &'static str {
     match reason {
         CloseReason::Requested => "Requested",
+        CloseReason::Application(_) => "Application",
         CloseReason::Shutdown => "Shutdown",
         CloseReason::SessionClosed => "SessionClosed",
         CloseReason::TooManyIgnored => "TooManyIgnored",

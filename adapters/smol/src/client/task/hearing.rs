@@ -29,17 +29,11 @@ impl Task {
             }
             Incoming::Ping => self.machine.handle_activity(now),
             Incoming::Pong => self.machine.handle_pong(now),
-            Incoming::Closed => {
-                if let Some(socket) = self.take_socket() {
-                    // The close frame of the server is answered.
-                    self.partings.push(Box::pin(socket.finish(self.target.close_timeout)));
-                }
-                self.disconnected();
-            }
+            Incoming::Closed(frame) => self.closed(frame),
             Incoming::Failed(error) => {
                 tracing::debug!(url = %self.target.url, %error, "socket failed");
-                if let Some((code, reason)) = violation(&error) {
-                    self.part(code, reason);
+                if let Some(frame) = violation(&error) {
+                    self.part(frame);
                 }
                 self.disconnected();
             }

@@ -1,15 +1,14 @@
 //! What the store is to do for the registry.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use wwr::session::{StoreFailed, Ticket};
 use wwr::{Session, SessionKey};
 
 use super::{Hub, lock};
 use crate::clock::{Clock, sleep};
+use crate::server::panics::caught_async;
 use crate::store::{SessionStore, ShortKey, StoreError, StoreErrorKind};
 
 /// Something the store is to do.
@@ -38,15 +37,17 @@ impl Hub {
                     let found = self.store.look_up(&key, Clock::unix_now()).await?;
                     found.map(readable).transpose()
                 };
-                let found = self.ask_store(found).await;
+                let found = self.ask_store(Asked::about("look up", &key), found).await;
                 (key, Answer::Lookup(ticket, found.map(|session| session.map(Box::new))))
             }
             Job::Store(ticket, session) => {
-                let stored = self.ask_store(self.store.create(&session)).await;
+                let asked = Asked::about("create", &session.key);
+                let stored = self.ask_store(asked, self.store.create(&session)).await;
                 (session.key.clone(), Answer::Store(ticket, stored))
             }
             Job::Destroy(ticket, key) => {
-                let destroyed = self.ask_store(self.store.destroy(&key)).await;
+                let asked = Asked::about("destroy", &key);
+                let destroyed = self.ask_store(asked, self.store.destroy(&key)).await;
                 (key, Answer::Destroy(ticket, destroyed))
             }
         };
@@ -75,35 +76,65 @@ impl Hub {
     /// Waits for the store, but not for ever, and logs its errors now and then.
     pub(super) async fn ask_store<T>(
         &self,
+        asked: Asked<'_>,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreFailed> {
-        self.ask_store_within(self.store_timeout, work).await
+        self.ask_store_within(self.store_timeout, asked, work).await
     }
 
     /// The same for work that takes longer.
     pub(super) async fn ask_store_within<T>(
         &self,
         limit: Duration,
+        asked: Asked<'_>,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreFailed> {
         // Clients can cause what fails again and again.
         let failures = || self.store_failures.count(self.clock.now());
+        let Asked { operation, key } = asked;
+        let session = || key.map(|key| ShortKey(key).to_string());
         let in_time = async {
             guard(work).await.map_err(|error| {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 if let Some(failures) = failures() {
-                    tracing::error!(failures, %error, cause, "the session store failed");
+                    let session = session();
+                    tracing::error!(
+                        failures, operation, session, %error, cause,
+                        "the session store failed"
+                    );
                 }
             })
         };
         let too_late = async {
             sleep(limit).await;
             if let Some(failures) = failures() {
-                tracing::error!(failures, after = ?limit, "the session store does not answer");
+                let session = session();
+                tracing::error!(
+                    failures, operation, session, after = ?limit,
+                    "the session store does not answer"
+                );
             }
             Err(())
         };
         smol::future::or(in_time, too_late).await.map_err(|()| StoreFailed)
+    }
+}
+
+/// What the store is asked for, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    operation: &'static str,
+    /// The session that it is about, if it is about one.
+    key: Option<&'a SessionKey>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) const fn about(operation: &'static str, key: &'a SessionKey) -> Self {
+        Self { operation, key: Some(key) }
+    }
+
+    pub(super) const fn about_all(operation: &'static str) -> Self {
+        Self { operation, key: None }
     }
 }
 
@@ -131,10 +162,8 @@ fn readable(session: Session) -> Result<Session, StoreError> {
 
 /// Makes a panic of the store an error of it.
 async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(StoreError::new(
-            StoreErrorKind::Failed,
-            "the session store panicked; see its own message",
-        ))
+    caught_async(|| work).await.unwrap_or_else(|panic| {
+        let message = format!("the session store panicked: {panic}");
+        Err(StoreError::new(StoreErrorKind::Failed, message))
     })
 }

@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 use futures_util::FutureExt;
 use wwr::server::{self, Action, Misuse, SessionEvent};
 
-use super::handlers::Started;
+use super::handlers::{About, Started};
 use super::{Done, End, Presumed, Task};
 use crate::server::connection::SessionError;
 use crate::server::handler::Handler;
@@ -23,7 +23,9 @@ impl<H: Handler> Task<'_, H> {
                     }
                 }
                 Action::Request(server::Request { id, content }) => {
-                    match self.requests.start(content, cx) {
+                    let identifier = self.machine.identifier(id);
+                    let about = About::request(self.connection.id(), identifier, &content);
+                    match self.requests.start(about, content, cx) {
                         Started::Done(reply) if self.socket.is_writable() => {
                             self.hear_others();
                             self.reply(id, reply);
@@ -36,7 +38,8 @@ impl<H: Handler> Task<'_, H> {
                     }
                 }
                 Action::Signal(server::Signal { id, content }) => {
-                    match self.signals.start(content, cx) {
+                    let about = About::signal(self.connection.id(), &content);
+                    match self.signals.start(about, content, cx) {
                         Started::Done(()) if self.socket.is_writable() => {
                             self.hear_others();
                             self.signal_handled(id);

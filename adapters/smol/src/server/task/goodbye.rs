@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use smol::future::{or, zip};
+use wwr::CloseFrame;
 use wwr::server::CloseReason;
 
 use super::{Running, Task};
 use crate::clock::sleep;
+use crate::server::connection::Ended;
 use crate::server::handler::Handler;
 use crate::server::hub::Stage;
 
@@ -24,14 +26,27 @@ pub(in crate::server) struct Patience {
 pub(super) enum End {
     /// By the server, with a close frame.
     Closed(CloseReason),
-    /// By the client, which may still read.
-    Left,
-    /// By the server, because the client does not speak WebSocket: code and reason for it.
-    Violated(u16, &'static str),
+    /// By the client, which may still read: with this close frame, or without one.
+    Left(Option<CloseFrame>),
+    /// By the server, because the client does not speak WebSocket.
+    Violated(CloseFrame),
     /// The socket is of no use any more.
     Broken,
     /// The server has no patience left: neither for the client nor for handlers.
     Aborted,
+}
+
+impl End {
+    /// As the application is told.
+    pub(super) fn told(&self) -> Ended {
+        match self {
+            Self::Closed(reason) => Ended::ByServer(reason.clone()),
+            Self::Left(Some(frame)) => Ended::ByClient(frame.clone()),
+            Self::Violated(frame) => Ended::Violated(frame.clone()),
+            Self::Left(None) | Self::Broken => Ended::Lost,
+            Self::Aborted => Ended::Aborted,
+        }
+    }
 }
 
 impl<H: Handler> Task<'_, H> {
@@ -41,11 +56,13 @@ impl<H: Handler> Task<'_, H> {
         let id = self.connection.id();
         let Self { hub, socket, running, patience, reading, .. } = *self;
         let enough = or(sleep(patience.drain), hub.reaches(Stage::Overdue));
-        let handlers = finish(running, enough);
+        let handlers = finish(id, running, enough);
         match end {
             End::Closed(reason) => {
-                tracing::debug!(connection = id, ?reason, "closed");
-                let closed = socket.close(reason.code(), reason.text(), patience.close);
+                let frame = reason.frame();
+                let (code, reason) = (frame.code(), frame.reason());
+                tracing::debug!(connection = id, code, ?reason, "closed");
+                let closed = socket.close(frame, patience.close);
                 if reading {
                     // They are done, or have had the time that the machine gives them.
                     drop(handlers);
@@ -55,13 +72,25 @@ impl<H: Handler> Task<'_, H> {
                     zip(closed, handlers).await;
                 }
             }
-            End::Left => {
-                tracing::debug!(connection = id, "left");
+            End::Left(frame) => {
+                match frame {
+                    Some(frame) => {
+                        let (code, reason) = (frame.code(), frame.reason());
+                        tracing::debug!(connection = id, code, ?reason, "closed by the client");
+                    }
+                    None => tracing::debug!(connection = id, "left without a close frame"),
+                }
                 zip(socket.finish(patience.close), handlers).await;
             }
-            End::Violated(code, why) => {
-                tracing::debug!(connection = id, code, why, "closed");
-                zip(socket.close(code, why, patience.close), handlers).await;
+            End::Violated(frame) => {
+                let (code, reason) = (frame.code(), frame.reason());
+                tracing::debug!(
+                    connection = id,
+                    code,
+                    reason,
+                    "closed, as the client broke the rules of WebSocket"
+                );
+                zip(socket.close(frame, patience.close), handlers).await;
             }
             End::Broken => {
                 tracing::debug!(connection = id, "gone");
@@ -74,14 +103,17 @@ impl<H: Handler> Task<'_, H> {
 }
 
 /// Lets handlers run on whose client has gone.
-async fn finish(mut handlers: Running<'_>, patience: impl Future<Output = ()>) {
+async fn finish(connection: u64, mut handlers: Running<'_>, patience: impl Future<Output = ()>) {
     if handlers.is_empty() {
         return;
     }
     let all = async { while handlers.next().await.is_some() {} };
     let patience = async {
         patience.await;
-        tracing::warn!("handlers of an ended connection take too long and are dropped");
+        tracing::warn!(
+            connection,
+            "handlers of an ended connection take longer than the drain timeout and are dropped"
+        );
     };
     or(all, patience).await;
 }

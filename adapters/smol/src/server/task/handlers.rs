@@ -1,18 +1,19 @@
 //! Handlers of the application: started in room that is used again, boxed only if they have to wait.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use wwr::Content;
+use wwr::wire::Identifier;
+
+use crate::server::panics::{Panic, ShortName, caught, caught_async};
 
 /// What the application does with messages of one kind.
 pub(super) trait Start<'a, T>: Send {
     /// Starts on a message.
-    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T>;
+    fn start(&mut self, about: About, content: Content, cx: &mut Context<'_>) -> Started<'a, T>;
 
     /// Gives back the room that is kept for the next message.
     fn shrink(&mut self);
@@ -24,11 +25,41 @@ pub(super) enum Started<'a, T> {
     Running(BoxFuture<'a, T>),
 }
 
+/// Which message a handler works on, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    /// The number of the connection.
+    connection: u64,
+    /// The client's identifier, if it is a request.
+    request: Option<Identifier>,
+    name: ShortName,
+}
+
+impl About {
+    pub(super) fn request(connection: u64, id: Option<Identifier>, content: &Content) -> Self {
+        let name = ShortName::new(content.name());
+        Self { connection, request: Some(id.unwrap_or_default()), name }
+    }
+
+    pub(super) fn signal(connection: u64, content: &Content) -> Self {
+        Self { connection, request: None, name: ShortName::new(content.name()) }
+    }
+
+    fn note(&self, panic: &Panic) {
+        let Self { connection, request, name } = self;
+        match request {
+            Some(request) => tracing::error!(
+                connection, %request, %name, %panic,
+                "the handler of a request panicked; the client gets an internal error"
+            ),
+            None => tracing::error!(connection, %name, %panic, "the handler of a signal panicked"),
+        }
+    }
+}
+
 /// Handlers whose futures are of one type, so that one can take the place of another.
 pub(super) struct Handlers<M, F, T> {
     make: M,
-    /// For the log.
-    name: &'static str,
     /// The result of one that panicked.
     failed: fn() -> T,
     room: Option<Pin<Box<Option<F>>>>,
@@ -36,8 +67,8 @@ pub(super) struct Handlers<M, F, T> {
 
 impl<M: Fn(Content) -> F, F: Future<Output = T>, T> Handlers<M, F, T> {
     /// Handlers that `make` makes.
-    pub(super) const fn new(name: &'static str, make: M, failed: fn() -> T) -> Self {
-        Self { make, name, failed, room: None }
+    pub(super) const fn new(make: M, failed: fn() -> T) -> Self {
+        Self { make, failed, room: None }
     }
 }
 
@@ -47,30 +78,33 @@ where
     F: Future<Output = T> + Send + 'a,
     T: 'a,
 {
-    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
+    fn start(&mut self, about: About, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
         let mut room = self.room.take().unwrap_or_else(|| Box::pin(None));
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let polled = caught(|| {
             room.set(Some((self.make)(content)));
             let polled = poll(room.as_mut(), cx);
             if polled.is_ready() {
                 room.set(None);
             }
             polled
-        }));
+        });
         match polled {
             Ok(Poll::Ready(result)) => {
                 self.room = Some(room);
                 Started::Done(result)
             }
             Ok(Poll::Pending) => {
-                let (name, failed) = (self.name, self.failed);
+                let failed = self.failed;
                 let rest = poll_fn(move |cx| poll(room.as_mut(), cx));
                 Started::Running(Box::pin(async move {
-                    caught(|| rest, name).await.unwrap_or_else(failed)
+                    caught_async(|| rest).await.unwrap_or_else(|panic| {
+                        about.note(&panic);
+                        failed()
+                    })
                 }))
             }
-            Err(_) => {
-                tracing::error!("the handler for \"{}\" panicked", self.name);
+            Err(panic) => {
+                about.note(&panic);
                 Started::Done((self.failed)())
             }
         }
@@ -86,15 +120,6 @@ fn poll<F: Future>(room: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::O
         Some(work) => work.poll(cx),
         None => Poll::Pending,
     }
-}
-
-/// Runs something of the application; nothing if it panics, be it before its future exists.
-pub(super) async fn caught<F: Future>(work: impl FnOnce() -> F, name: &str) -> Option<F::Output> {
-    let result = AssertUnwindSafe(async { work().await }).catch_unwind().await;
-    if result.is_err() {
-        tracing::error!("the handler for \"{name}\" panicked");
-    }
-    result.ok()
 }
 
 #[cfg(test)]
@@ -127,7 +152,7 @@ mod tests {
                 Some(content.payload().len())
             }
         };
-        Box::new(Handlers::new("test", make, || None))
+        Box::new(Handlers::new(make, || None))
     }
 
     fn start(
@@ -136,7 +161,8 @@ mod tests {
         length: usize,
     ) -> Option<usize> {
         let content = Content::new(name.as_bytes(), &Payload::binary(vec![0; length])).unwrap();
-        match on.start(content, &mut Context::from_waker(Waker::noop())) {
+        let about = About::signal(1, &content);
+        match on.start(about, content, &mut Context::from_waker(Waker::noop())) {
             Started::Done(result) => {
                 assert!(result.is_none() || length == 0);
                 result

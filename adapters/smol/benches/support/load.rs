@@ -9,9 +9,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::case::Case;
-use super::child::Server;
-use super::client::{Client, PATIENCE};
-use super::process::cpu_time;
+use super::connection::{Connection, PATIENCE};
+use super::process::{Process, cpu_time};
 use super::traffic::Traffic;
 
 /// How much of each reply is compared while it is measured: a small one as a whole, of a larger one
@@ -31,7 +30,7 @@ pub(crate) struct Sample {
 
 /// A load on a server.
 pub(crate) struct Load {
-    clients: Vec<Client>,
+    clients: Vec<Connection>,
     traffic: Traffic,
     waiting: Waiting,
     buffer: Vec<u8>,
@@ -49,11 +48,11 @@ enum Waiting {
 }
 
 impl Load {
-    /// Connects, without sending anything yet.
-    pub(crate) fn connect(case: &Case, server: &Server) -> io::Result<Self> {
-        let traffic = Traffic::new(case, server.side()).map_err(io::Error::other)?;
+    /// Connects, without sending anything yet. `webwire`: to a WebWire server, not to a bare echo.
+    pub(crate) fn connect(case: &Case, server: &Process, webwire: bool) -> io::Result<Self> {
+        let traffic = Traffic::new(case, webwire).map_err(io::Error::other)?;
         let clients = (0..case.connections)
-            .map(|_| Client::connect(server))
+            .map(|_| Connection::connect(server.address(), webwire))
             .collect::<io::Result<Vec<_>>>()?;
         for client in &clients {
             client.stream().set_nonblocking(true)?;
@@ -79,7 +78,7 @@ impl Load {
     }
 
     /// Keeps the requests in flight for `time` and counts the replies.
-    pub(crate) fn measure(&mut self, server: &Server, time: Duration) -> io::Result<Sample> {
+    pub(crate) fn measure(&mut self, server: &Process, time: Duration) -> io::Result<Sample> {
         let (server_before, generator_before) = (server.cpu_time()?, cpu_time("self")?);
         let start = Instant::now();
         let requests = self.go_on(time)?;
@@ -173,7 +172,7 @@ impl Load {
 }
 
 impl Waiting {
-    fn polling(clients: &[Client]) -> io::Result<Self> {
+    fn polling(clients: &[Connection]) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (index, client) in clients.iter().enumerate() {
             let data = EventData::new_u64(index as u64);

@@ -1,10 +1,9 @@
 //! One connection of the load generator.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::child::{Server, Side};
 use super::handshake::{self, unexpected};
 use super::traffic::Traffic;
 
@@ -13,7 +12,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A WebSocket, what is on its way on it, and where in the round of requests it is.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// Where in the round the next byte to be sent is.
     send_at: usize,
@@ -28,10 +27,10 @@ pub(crate) struct Client {
     waiting: bool,
 }
 
-impl Client {
-    /// Opens a WebSocket.
-    pub(crate) fn connect(server: &Server) -> io::Result<Self> {
-        let stream = TcpStream::connect(server.address())?;
+impl Connection {
+    /// Opens a WebSocket. `webwire`: to a WebWire server, which announces itself.
+    pub(crate) fn connect(server: SocketAddr, webwire: bool) -> io::Result<Self> {
+        let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -44,9 +43,9 @@ impl Client {
             in_flight: 0,
             waiting: false,
         };
-        handshake::ask(&client.stream, server.address())?;
+        handshake::ask(&client.stream, server)?;
         handshake::take_answer(&client.stream)?;
-        if server.side() == Side::Webwire {
+        if webwire {
             handshake::take_accept_conf(&client.stream)?;
         }
         Ok(client)

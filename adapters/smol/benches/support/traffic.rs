@@ -4,7 +4,6 @@ use wwr::wire::{ComposeError, Encoder, Identifier, Message};
 use wwr::{Content, Dialect, Payload};
 
 use super::case::Case;
-use super::child::Side;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -26,7 +25,8 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn new(case: &Case, side: Side) -> Result<Self, ComposeError> {
+    /// `webwire`: whether replies come back, and not the requests themselves.
+    pub(crate) fn new(case: &Case, webwire: bool) -> Result<Self, ComposeError> {
         let mut encoder = Encoder::new();
         let (mut requests, mut replies) = (Vec::new(), Vec::new());
         for number in 0..case.depth {
@@ -37,9 +37,9 @@ impl Traffic {
             let request = Message::Request { id, content };
             let request = encoder.encode(Dialect::V2_0, &request)?;
             append_frame(&mut requests, &request, Some(MASK));
-            let reply = match side {
-                Side::Bare => request,
-                Side::Webwire => encoder.encode(Dialect::V2_0, &Message::Reply { id, payload })?,
+            let reply = match webwire {
+                false => request,
+                true => encoder.encode(Dialect::V2_0, &Message::Reply { id, payload })?,
             };
             append_frame(&mut replies, &reply, None);
         }

@@ -1,0 +1,80 @@
+//! The options of the program.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::place::Place;
+use super::runtime::Runtime;
+
+/// Compares a WebWire client and server on foreign executors with those on smol.
+#[derive(Debug, Parser)]
+#[command(name = "foreign", bin_name = "foreign")]
+pub(crate) struct Args {
+    /// How many times each executor is measured
+    #[arg(long, value_name = "NUMBER", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// How many requests a client makes one after another in each run
+    #[arg(long, value_name = "NUMBER", default_value_t = 20_000,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) requests: u32,
+    /// For how many milliseconds the throughput is measured in each run
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 200,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    load: u64,
+    /// A request that takes longer than so many milliseconds is a stall
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 20,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    stall: u64,
+    /// How many times the 99th percentile of smol that of another executor may be
+    #[arg(long, value_name = "RATIO", default_value_t = 3.0)]
+    pub(crate) most: f64,
+    /// Only this executor, and smol to compare it with; may be repeated
+    #[arg(long = "executor", value_name = "NAME")]
+    executors: Vec<Runtime>,
+    /// Which processors client and server may use
+    #[arg(long, value_name = "PLACE", default_value = "together")]
+    pub(crate) place: Place,
+    /// Prints one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only serves on this executor, until standard input ends; prints the port first
+    #[arg(long, value_name = "NAME")]
+    pub(crate) serve: Option<Runtime>,
+    /// The processor on which it serves; the system chooses if this is not given
+    #[arg(long, value_name = "NUMBER", requires = "serve")]
+    pub(crate) processor: Option<usize>,
+    /// Only shows that it works: few requests, once
+    #[arg(long)]
+    pub(crate) test: bool,
+    /// Comes from `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Args {
+    /// The options given.
+    pub(crate) fn read() -> Self {
+        let mut args = Self::parse();
+        if args.test {
+            (args.runs, args.requests, args.load) = (1, 100, 1);
+        }
+        args
+    }
+
+    /// How long the throughput is measured.
+    pub(crate) const fn load(&self) -> Duration {
+        Duration::from_millis(self.load)
+    }
+
+    /// What a request may take that is no stall.
+    pub(crate) const fn stall(&self) -> Duration {
+        Duration::from_millis(self.stall)
+    }
+
+    /// Whether this executor is to be measured.
+    pub(crate) fn include(&self, runtime: Runtime) -> bool {
+        runtime == Runtime::Smol || self.executors.is_empty() || self.executors.contains(&runtime)
+    }
+}

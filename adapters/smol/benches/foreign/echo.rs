@@ -1,0 +1,33 @@
+//! What is measured: a server that gives back what it gets.
+
+use std::net::Ipv4Addr;
+
+use wwr::server::{Protocol, RequestError};
+use wwr::{Content, Payload};
+use wwr_smol::server::{Connection, Handler, Server};
+
+use super::process;
+use super::runtime::{Failure, Runtime};
+
+struct Echo;
+
+impl Handler for Echo {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+}
+
+/// Serves until the process ends.
+pub(crate) fn serve(runtime: Runtime) -> Result<(), Failure> {
+    process::end_with_parent();
+    runtime.run(|spawner| async move {
+        let server = Server::builder(Echo)
+            .protocol(Protocol::Any)
+            .executor(spawner)
+            .listen((Ipv4Addr::LOCALHOST, 0))
+            .await?;
+        process::listens_on(server.local_addr())?;
+        server.run().await?;
+        Ok(())
+    })
+}
