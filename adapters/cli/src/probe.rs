@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 use core::time::Duration;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use humantime::format_duration;
@@ -13,39 +13,53 @@ use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
 use wwr_smol::client::Client;
 
-use crate::args::{LogLevel, ProbeArguments};
-use crate::failure::{Failure, FailureRow, write_row};
+use crate::args::{LogLevel, ProbeArguments, half};
+use crate::deadline::{Deadline, Stage};
+use crate::failure::{Failure, FailureRow};
 use crate::hex::Hex;
-use crate::log;
+use crate::runtime::Tasks;
 use crate::text::{Count, Quoted, one_line};
+use crate::{log, output};
 
 /// How long a server of 1.4 or 1.5 may take to say that it also speaks 2.0: longer than clients
 /// wait, to be sure.
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
-    log::start(&arguments.log, LogLevel::Warn);
-    let report = match smol::block_on(probe(arguments)) {
-        Ok(report) => report,
-        Err(failure) => {
-            failure.tell("probe");
-            return Ok(failure.exit_code());
+    let deadline = Deadline::new(arguments.timeout);
+    log::start(&arguments.log, LogLevel::Warn)?;
+    let tasks = Tasks::default();
+    smol::block_on(tasks.run(async {
+        let (report, client) = match probe(arguments, deadline, &tasks).await {
+            Ok(found) => found,
+            Err(failure) => {
+                failure.tell("probe");
+                return Ok(failure.exit_code());
+            }
+        };
+        let mut bytes = Vec::new();
+        if arguments.json {
+            bytes = output::row(&report.row())?;
+        } else {
+            report.write(&mut bytes)?;
         }
-    };
-    if arguments.json {
-        write_row(&report.row())?;
-    } else {
-        let mut out = stdout().lock();
-        report.write(&mut out)?;
-        out.flush()?;
-    }
-    Ok(match &report.failure {
-        Some(failure) if report.speaks().is_empty() => {
-            failure.tell("probe");
-            failure.exit_code()
-        }
-        Some(_) | None => ExitCode::SUCCESS,
-    })
+        let printed = output::print_within(deadline, bytes).await?;
+        let is_none = report.speaks().is_empty();
+        let code = match report.failure.filter(|_| is_none).or(printed.err()) {
+            Some(failure) => {
+                failure.tell("probe");
+                failure.exit_code()
+            }
+            None => ExitCode::SUCCESS,
+        };
+        // What was found does not wait for a server that is slow to say goodbye.
+        let closed = async {
+            client.close().await;
+            Ok(())
+        };
+        let _ = deadline.limit(Stage::Closing, closed).await;
+        Ok(code)
+    }))
 }
 
 /// What was found out.
@@ -59,20 +73,24 @@ struct Report {
 }
 
 /// Connects, which may fail, and gives what became known by that.
-async fn probe(arguments: &ProbeArguments) -> Result<Report, Failure> {
+async fn probe(
+    arguments: &ProbeArguments,
+    deadline: Deadline,
+    tasks: &Tasks,
+) -> Result<(Report, Client), Failure> {
     let url = arguments.url.to_string();
-    let half = (arguments.timeout / 2).max(Duration::from_nanos(1));
     let config = Config::builder()
         .reconnect(false)
-        .probe_timeout(half)
-        .dial_timeout(half)
-        .conf_grace(GRACE)
+        .probe_timeout(half(arguments.timeout))
+        .dial_timeout(arguments.timeout)
+        .conf_grace(GRACE.min(arguments.timeout / 4))
         .build()?;
-    let client = Client::builder(&url)?.config(config).build();
-    let failure = client.connect().await.err().map(Failure::from);
+    let client = arguments.headers.add_to(Client::builder(&url)?)?;
+    let client = client.config(config).executor(tasks.clone()).build();
+    let connected = async { Ok(client.connect().await?) };
+    let failure = deadline.limit(Stage::Connecting, connected).await.err();
     let (status, found) = (client.preflight_status(), client.discovered());
-    client.close().await;
-    Ok(Report { url, status, found, failure })
+    Ok((Report { url, status, found, failure }, client))
 }
 
 impl Report {
@@ -129,7 +147,7 @@ impl Report {
         }
         let speaks = self.speaks();
         if !speaks.is_empty() {
-            writeln!(out, "speaks {}", speaks.join(" and "))?;
+            writeln!(out, "speaks {}", one_line(&speaks.join(" and ")))?;
         }
         Ok(())
     }

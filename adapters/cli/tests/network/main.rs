@@ -10,6 +10,8 @@ mod demo;
 mod descriptors;
 #[cfg(unix)]
 mod drain;
+mod environment;
+mod escapes;
 mod exit_codes;
 #[cfg(unix)]
 mod flood;
@@ -19,8 +21,11 @@ mod full_disk;
 mod guesses;
 #[cfg(unix)]
 mod hand;
+mod headers;
 mod help;
 mod listen;
+#[cfg(unix)]
+mod logs;
 mod playground;
 mod probe;
 mod raw_server;
@@ -31,5 +36,6 @@ mod spoken;
 mod support;
 #[cfg(unix)]
 mod sync;
+mod timeouts;
 #[cfg(unix)]
 mod versions;

@@ -9,7 +9,9 @@ use std::{io, thread};
 /// The command, not to be run in the environment of whoever runs the tests.
 pub(crate) fn wwr() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwr"));
-    command.env_remove("WWR_LOG").env_remove("WWR_SESSION");
+    for name in ["WWR_LOG", "WWR_SESSION", "WWR_USER", "SMOL_THREADS"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -50,7 +52,7 @@ impl Running {
         Self::spawn(wwr().args(arguments))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -75,6 +77,12 @@ impl Running {
     /// Reads standard error up to a line that contains this, and gives that line.
     pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
         find_line(&mut self.stderr, text)
+    }
+
+    /// The number of its process.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     #[cfg(unix)]
@@ -143,7 +151,7 @@ impl Server {
         Self::running(Running::spawn(&mut command))
     }
 
-    fn running(mut running: Running) -> Self {
+    pub(crate) fn running(mut running: Running) -> Self {
         let line = running.line().expect("the address");
         let address = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
         Self { running, address }

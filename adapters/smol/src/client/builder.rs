@@ -63,10 +63,11 @@ impl Builder {
         self
     }
 
-    /// A header that is sent with every attempt to connect, such as `Authorization`.
+    /// A header that is sent with every attempt to connect, such as `Authorization`. One of a name
+    /// that was given before is sent beside that.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.target.headers.insert(name, value);
+        self.target.headers.append(name, value);
         self
     }
 
