@@ -97,7 +97,9 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Reading => "the payload has not come to its end",
-            Self::Connecting => "there was no connection, or no word from the server on it",
+            Self::Connecting => {
+                "there was no connection, or one on which the server does not say that it speaks 2.0,"
+            }
             Self::Restoring => "the session was not restored, and nothing else asked for,",
             Self::Replying => "the server did not reply",
             Self::Closing => {

@@ -36,7 +36,10 @@ struct State {
     /// What the other side took, or refused.
     written: u64,
     failed: u64,
-    has_ended: bool,
+    /// How many of the dropped lines were told of at an end.
+    told_in_all: u64,
+    /// Nobody takes anything any more.
+    is_given_up: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,8 @@ impl Lines {
                 dropped: 0,
                 written: 0,
                 failed: 0,
-                has_ended: false,
+                told_in_all: 0,
+                is_given_up: false,
             }),
             changed: Condvar::new(),
         }
@@ -119,26 +123,25 @@ impl Lines {
     /// got to see without a word about them.
     pub(crate) fn end(&self, stalled_for: Duration, most: Duration) -> u64 {
         let mut state = self.lock();
-        if !state.has_ended && state.dropped > 0 {
+        if state.dropped > state.told_in_all {
             state.untold = 0;
+            state.told_in_all = state.dropped;
             let all = state.dropped;
             let notice = format!("wwr: {all} log lines were dropped in all: {WHY}\n");
             state.push(notice.into_bytes(), true);
             self.changed.notify_all();
         }
         let begun = Instant::now();
-        while !state.has_ended && !state.is_drained() {
+        while !state.is_drained() && !state.is_given_up {
             let left = most.saturating_sub(begun.elapsed()).min(stalled_for);
             let before = state.written + state.failed;
             let waited = self.changed.wait_timeout(state, left);
             let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = now;
-            if timeout.timed_out() && state.written + state.failed == before {
-                break;
-            }
+            // Whoever asks again need not wait again.
+            state.is_given_up =
+                timeout.timed_out() && state.written + state.failed == before && !state.is_drained();
         }
-        // Who asks again gets no other answer, and need not wait for it.
-        state.has_ended = true;
         if state.is_drained() { state.failed } else { state.lost() }
     }
 
@@ -228,11 +231,9 @@ mod tests {
     /// Adds lines while the first of them is on its way and no other can be.
     fn add_behind_a_blocked_one(lines: &Lines, count: usize) {
         add(lines, 0);
-        let mut state = lines.lock();
-        while !state.is_writing {
-            state = lines.changed.wait_timeout(state, LONG).unwrap().0;
+        while !lines.lock().is_writing {
+            thread::yield_now();
         }
-        drop(state);
         (1..count).for_each(|number| add(lines, number));
     }
 
@@ -240,25 +241,29 @@ mod tests {
     fn what_does_not_fit_is_dropped_and_told_of_in_its_place() {
         let (lines, turn, seen) = slow();
         add_behind_a_blocked_one(&lines, 15);
-        // Ten wait, and four were dropped. Nothing more is taken before half of them are written.
-        (0..5).for_each(|_| turn.send(Ok(())).unwrap());
-        (0..5).for_each(|number| assert_eq!(seen.recv().unwrap(), format!("line {number:04}\n")));
-        while lines.lock().bytes > 60 {
-            thread::yield_now();
-        }
+        // Ten wait, and four were dropped. Nothing more is taken before half of the room is free.
+        let take = |from: usize, to: usize| {
+            for number in from..to {
+                turn.send(Ok(())).unwrap();
+                assert_eq!(seen.recv().unwrap(), format!("line {number:04}\n"));
+            }
+            // One more is on its way by then.
+            while lines.lock().waiting.len() != 10 - to {
+                thread::yield_now();
+            }
+        };
+        take(0, 4);
         add(&lines, 15);
-        (0..2).for_each(|_| turn.send(Ok(())).unwrap());
-        (5..7).for_each(|number| assert_eq!(seen.recv().unwrap(), format!("line {number:04}\n")));
-        while lines.lock().bytes > 40 {
-            thread::yield_now();
-        }
+        take(4, 5);
         add(&lines, 16);
-        (0..7).for_each(|_| turn.send(Ok(())).unwrap());
+        (0..9).for_each(|_| turn.send(Ok(())).unwrap());
         assert_eq!(lines.end(LONG, LONG), 0);
         let rest: Vec<_> = seen.try_iter().collect();
         assert_eq!(
             rest,
             [
+                "line 0005\n",
+                "line 0006\n",
                 "line 0007\n",
                 "line 0008\n",
                 "line 0009\n",

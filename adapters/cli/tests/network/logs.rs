@@ -86,10 +86,8 @@ fn a_log_that_is_not_read_holds_nobody_up_and_says_what_is_missing() {
     let ran = server.running.finish();
     assert_eq!(ran.code, Some(0));
     let dropped = dropped_in_all(&ran.stderr);
-    let count = |text: &str| ran.stderr.lines().filter(|line| line.contains(text)).count() as u64;
-    assert!(dropped > 0 && count(" connected ") < CROWD as u64);
-    assert_eq!(count("were dropped here"), 1, "all together, in their place");
-    assert!(count("shut down") >= 1, "the end is told of");
+    let count = ran.stderr.lines().filter(|line| line.contains(" connected ")).count();
+    assert!(dropped > 0 && (1..CROWD).contains(&count), "{dropped} dropped, {count} told of");
 }
 
 #[test]
