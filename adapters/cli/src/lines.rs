@@ -139,8 +139,9 @@ impl Lines {
             let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = now;
             // Whoever asks again need not wait again.
-            state.is_given_up =
-                timeout.timed_out() && state.written + state.failed == before && !state.is_drained();
+            state.is_given_up = timeout.timed_out()
+                && state.written + state.failed == before
+                && !state.is_drained();
         }
         if state.is_drained() { state.failed } else { state.lost() }
     }

@@ -108,14 +108,3 @@ fn what_servers_say_of_themselves_is_escaped() {
         }
     }
 }
-
-#[test]
-fn errors_that_are_counted_are_escaped() {
-    let server = Server::start(&[]);
-    let url = server.url();
-    // The playground has no such request, and says so with the name.
-    let ran = run(&["bench", "--count", "2", "--name", "~", "--json", &url]);
-    assert!(is_harmless(ran.text()), "{:?}", ran.text());
-    let ran = run(&["decode", "--json", "7f01000000000000000361e280ae"]);
-    assert!(is_harmless(ran.text()), "{:?}", ran.text());
-}

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use crate::support::SAFETY;
 use crate::support::{Running, Server, run, url, wwr};
 
 /// A server that refuses everything, and tells what it was asked.
@@ -62,7 +63,7 @@ fn both_http_requests_of_every_command_have_them() {
         arguments.extend(["--origin", "https://example.com", "--user", "Aladdin:open sesame"]);
         let running = Running::start(&arguments);
         for method in ["WEBWIRE ", "GET "] {
-            let head = heads.recv().unwrap();
+            let head = heads.recv_timeout(SAFETY).unwrap();
             assert!(head.starts_with(method), "{head}");
             assert_eq!(values(&head, "X-Tenant"), ["blue", "green"], "{command:?}: {head}");
             assert_eq!(values(&head, "Origin"), ["https://example.com"], "{command:?}: {head}");
@@ -85,7 +86,7 @@ fn credentials_come_from_the_environment_unless_an_option_says_otherwise() {
         let ran =
             Running::spawn(wwr().args(arguments).args(options).env("WWR_USER", "a:b")).finish();
         assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-        assert_eq!(values(&heads.recv().unwrap(), "Authorization"), [expected]);
+        assert_eq!(values(&heads.recv_timeout(SAFETY).unwrap(), "Authorization"), [expected]);
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::hand::{Hand, SAFETY};
-use crate::support::{Running, Server, run, wwr};
+use crate::hand::Hand;
+use crate::support::{SAFETY, Server, wwr};
 
 /// More than the log lines of a pipe and of the queue before it.
 const CROWD: usize = 1500;
@@ -216,18 +216,4 @@ fn a_line_for_each_connection_is_for_debugging() {
         let lines = ran.stderr.lines().filter(|line| line.contains(" disconnected ")).count();
         assert_eq!((ran.code, lines), (Some(0), expected), "{}", ran.stderr);
     }
-}
-
-#[test]
-fn logs_show_no_hidden_characters() {
-    let url = "ws://127.0.0.1:1/";
-    let ran = run(&["request", "--log", "trace", url, "echo"]);
-    assert_eq!(ran.code, Some(3));
-    assert!(!ran.stderr.contains(['\u{202e}', '\u{9b}']), "{}", ran.stderr);
-    let listening =
-        Running::start(&["serve", "--listen", "127.0.0.1:0", "--sub-protocol", "a\u{202e}b"]);
-    let server = Server::running(listening);
-    server.running.signal(Signal::TERM);
-    let ran = server.running.finish();
-    assert!(ran.stderr.contains("a\\u{202e}b"), "{}", ran.stderr);
 }

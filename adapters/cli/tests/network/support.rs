@@ -4,7 +4,11 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{io, thread};
+
+/// How long anything may take before a test gives up. Never decides whether one passes.
+pub(crate) const SAFETY: Duration = Duration::from_secs(60);
 
 /// The command, not to be run in the environment of whoever runs the tests.
 pub(crate) fn wwr() -> Command {

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::support::{Running, run, url, wwr};
-
-/// How long anything may take before a test gives up. Never decides whether one passes.
-const SAFETY: Duration = Duration::from_secs(60);
+use crate::support::{Running, SAFETY, Server, run, url, wwr};
 
 const SPEAKS_1_4: &str = "{\"protocol-version\":\"1.4\"}\n";
 const SPEAKS_1_5: &str = "{\"protocol-version\":\"1.5\",\"read-timeout\":60000}\n";
@@ -203,7 +200,7 @@ fn a_load_that_gets_no_connection_is_4() {
 
 #[test]
 fn an_input_without_end_is_4() {
-    let server = crate::support::Server::start(&[]);
+    let server = Server::start(&[]);
     let url = server.url();
     for command in ["request", "signal"] {
         // Its standard input stays open, with nothing on it.
@@ -232,7 +229,7 @@ fn a_pipe_in_the_file_system_that_nobody_writes_to_is_4() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_output_that_nobody_reads_is_4() {
-    let server = crate::support::Server::start(&["--message-buffer", "1000000"]);
+    let server = Server::start(&["--message-buffer", "1000000"]);
     let url = server.url();
     let payload = "x".repeat(100_000);
     for more in [&[][..], &["--json"]] {
