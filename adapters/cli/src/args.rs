@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod headers;
 mod serve;
 mod spoken;
 mod url;
@@ -14,8 +15,9 @@ use wwr::Dialect;
 pub(crate) use bench::BenchArguments;
 pub(crate) use client::{
     ConnectArguments, ContentArguments, ListenArguments, ProbeArguments, RequestArguments,
-    SignalArguments,
+    SignalArguments, half,
 };
+pub(crate) use headers::{Credentials, add_headers, without_secrets};
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;
 pub(crate) use value::{AllowedOrigin, LogLevel, SessionPlace, protocol_name};
@@ -65,7 +67,8 @@ pub(crate) struct DemoArguments {}
 /// Take WebWire messages apart
 ///
 /// Each message is one argument of hexadecimal digits or, without arguments, one line of standard
-/// input. White space around a message is skipped, an empty one is the empty message.
+/// input, up to 129 MiB long. White space around a message is skipped, an empty one is the empty
+/// message.
 ///
 /// Without --json, every part of the message is shown with its place; offsets count bytes from 0
 /// and are hexadecimal. With --json each message becomes one object on one line: ok, type_known,
@@ -82,7 +85,7 @@ Examples:
 Exit codes:
   0  every message was taken apart, whether or not the protocol allows it
   2  something was not hexadecimal (its line is named on standard error, the others are shown),
-     or the command was called wrongly")]
+     a line was too long, or the command was called wrongly")]
 pub(crate) struct DecodeArguments {
     /// Version of the protocol
     #[arg(long, value_name = "VERSION", default_value = "1.4")]
@@ -98,8 +101,8 @@ pub(crate) struct DecodeArguments {
 /// Put WebWire messages together
 ///
 /// Reads JSON objects as `wwr decode --json` prints them from standard input, one a line, and
-/// prints a line of hexadecimal digits for each. What cannot be composed gives a line
-/// `refused: why`. Members that a type of message has no use for have to be empty or left out;
+/// prints a line of hexadecimal digits for each. A line may have up to 129 MiB. What cannot be
+/// composed gives a line `refused: why`. Members that a type of message has no use for have to be empty or left out;
 /// other members than those of `wwr decode --json` are not looked at.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -110,7 +113,7 @@ Examples:
 Exit codes:
   0  every message was composed
   1  one or more were refused
-  2  the command was called wrongly")]
+  2  a line was too long, or the command was called wrongly")]
 pub(crate) struct EncodeArguments {
     /// Version of the protocol
     #[arg(long, value_name = "VERSION", default_value = "1.4")]
@@ -120,8 +123,9 @@ pub(crate) struct EncodeArguments {
 /// How much is logged.
 #[derive(Debug, Args)]
 pub(crate) struct LogArguments {
-    /// Log to standard error what is at least this important
-    #[arg(long, value_name = "LEVEL", env = "WWR_LOG")]
+    /// Log to standard error what is at least this important; also by the environment variable
+    /// WWR_LOG
+    #[arg(long, value_name = "LEVEL", ignore_case = true)]
     pub(crate) log: Option<LogLevel>,
 }
 

@@ -14,7 +14,7 @@ mod timeline;
 
 use core::time::Duration;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,15 +22,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Instant;
 use std::{env, thread as system_thread};
 
+use smol::block_on;
 use smol::channel::{self, Sender};
-use smol::future::{block_on, poll_once};
+use smol::future::{or, poll_once};
 use wwr::client::ConnectError as Kind;
 use wwr_smol::client::ConnectError;
 
-use crate::args::{BenchArguments, LogLevel};
-use crate::failure::{Failure, write_row};
+use crate::args::{BenchArguments, LogLevel, without_secrets};
+use crate::failure::Failure;
 use crate::stop::Stop;
-use crate::{files, log};
+use crate::{files, log, output};
 use plan::{Course, Plan, Spoken};
 use progress::Progress;
 use report::Outcome;
@@ -61,7 +62,7 @@ impl From<Failure> for End {
 }
 
 pub(crate) fn run(arguments: &BenchArguments) -> io::Result<ExitCode> {
-    log::start(&arguments.log, LogLevel::Warn);
+    log::start(&arguments.log, LogLevel::Warn)?;
     match bench(arguments) {
         Ok(code) => Ok(code),
         Err(End::Io(error)) => Err(error),
@@ -74,11 +75,14 @@ pub(crate) fn run(arguments: &BenchArguments) -> io::Result<ExitCode> {
 }
 
 fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
-    let stop = Stop::new()?;
-    if let Some(page) = &arguments.html {
+    let mut stop = Stop::new()?;
+    if let Some(page) = arguments.html.clone() {
         // Whether it can be written is better known now than after the run. What is in it stays
         // until there is something new.
-        File::options().append(true).create(true).open(page).map_err(named(page))?;
+        let opened = smol::unblock(move || {
+            File::options().append(true).create(true).open(&page).map_err(named(&page))
+        });
+        until_stopped(&mut stop, opened)?;
     }
     files::raise_limit();
     let plan = Arc::new(Plan::new(arguments)?);
@@ -91,16 +95,24 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
     }
     let failure = tally.failure.take();
     let command: Vec<String> =
-        env::args_os().map(|word| shell_word(&word.to_string_lossy())).collect();
+        without_secrets(env::args_os().map(|word| word.to_string_lossy().into_owned()))
+            .iter()
+            .map(|word| shell_word(word))
+            .collect();
     let measured = crew.course.end().saturating_sub(plan.schedule.warmup);
     let outcome = Outcome::new(&plan, spoken, &tally, measured, interrupted, command.join(" "));
-    if let Some(page) = &arguments.html {
-        write_page(page, &outcome, &tally).map_err(named(page))?;
+    if let Some(file) = arguments.html.clone() {
+        let mut page = Vec::new();
+        page::write(&mut page, &outcome, &tally)?;
+        until_stopped(&mut crew.stop, smol::unblock(move || write_page(&file, &page)))?;
     }
+    let mut bytes = Vec::new();
     if arguments.json {
-        write_row(&outcome)?;
+        output::write_row(&mut bytes, &outcome)?;
+        until_stopped(&mut crew.stop, output::print(bytes))?;
     } else {
-        text::print(&outcome)?;
+        text::write(&mut bytes, &outcome)?;
+        until_stopped(&mut crew.stop, output::print_styled(bytes))?;
     }
     Ok(match failure {
         Some(failure) if tally.requests.done + tally.signals.done == 0 => {
@@ -111,10 +123,15 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
     })
 }
 
-fn write_page(path: &Path, outcome: &Outcome, tally: &Tally) -> io::Result<()> {
-    let mut page = BufWriter::new(File::create(path)?);
-    page::write(&mut page, outcome, tally)?;
-    page.flush()
+/// Waits for something that may block, unless a signal ends the command.
+fn until_stopped<T>(stop: &mut Stop, work: impl Future<Output = io::Result<T>>) -> Result<T, End> {
+    let stopped = async { Err(stop.next().await.map_or_else(End::Io, End::Stopped)) };
+    block_on(or(async { Ok(work.await?) }, stopped))
+}
+
+fn write_page(path: &Path, page: &[u8]) -> io::Result<()> {
+    let write = || File::create(path)?.write_all(page);
+    write().map_err(named(path))
 }
 
 /// Adds to an error which file it is about.

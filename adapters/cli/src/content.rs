@@ -1,9 +1,9 @@
 //! Names and payloads: from the command line, and as JSON.
 
 use std::borrow::Cow;
-use std::fs;
-use std::io::{Read as _, stdin};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, stdin};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wwr::{Encoding, Name, Payload};
@@ -11,20 +11,26 @@ use wwr::{Encoding, Name, Payload};
 use crate::args::ContentArguments;
 use crate::failure::Failure;
 use crate::hex::Hex;
+use crate::patient::Patient;
 use crate::row::EncodingName;
+use crate::text::for_terminal;
+
+/// The longest payload that is read from a file or from standard input, in bytes.
+pub(crate) const MOST_PAYLOAD: u64 = 64 * 1024 * 1024;
 
 impl ContentArguments {
     pub(crate) fn name(&self) -> Name {
         self.name.clone().unwrap_or_default()
     }
 
-    /// Reads the payload from where it is.
-    pub(crate) fn read_payload(&self) -> Result<Payload, Failure> {
+    /// Reads the payload from where it is. What is read may have no end, or none yet: whoever waits
+    /// can stop waiting.
+    pub(crate) async fn read_payload(&self) -> Result<Payload, Failure> {
         let stdin = Path::new("-");
         let data = match (self.payload.as_deref(), self.file.as_deref()) {
-            (Some("-"), _) => read(stdin)?,
+            (Some("-"), _) => read(stdin.into()).await?,
             (Some(text), _) => text.as_bytes().to_vec(),
-            (None, Some(file)) => read(file)?,
+            (None, Some(file)) => read(file.into()).await?,
             (None, None) => Vec::new(),
         };
         encode(self.encoding.into(), data)
@@ -32,14 +38,26 @@ impl ContentArguments {
 }
 
 /// Reads a file, or standard input for `-`.
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let (what, data) = if file == Path::new("-") {
-        let mut data = Vec::new();
-        ("standard input".into(), stdin().lock().read_to_end(&mut data).map(|_| data))
-    } else {
-        (file.display().to_string(), fs::read(file))
-    };
-    data.map_err(|error| Failure::Read { what, error })
+async fn read(file: PathBuf) -> Result<Vec<u8>, Failure> {
+    smol::unblock(move || {
+        if file == Path::new("-") {
+            read_from("standard input", Ok(Patient(stdin().lock())), MOST_PAYLOAD)
+        } else {
+            read_from(&file.display().to_string(), File::open(&file), MOST_PAYLOAD)
+        }
+    })
+    .await
+}
+
+/// Reads all there is, unless that is more than is allowed.
+fn read_from(what: &str, file: io::Result<impl Read>, most: u64) -> Result<Vec<u8>, Failure> {
+    let mut data = Vec::new();
+    let read = file.and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut data));
+    match read {
+        Ok(length) if length as u64 > most => Err(Failure::TooLong { what: what.into(), most }),
+        Ok(_) => Ok(data),
+        Err(error) => Err(Failure::Read { what: what.into(), error }),
+    }
 }
 
 /// The payload in an encoding, of bytes or of UTF-8.
@@ -72,6 +90,11 @@ pub(crate) fn printable(payload: &Payload) -> Cow<'_, [u8]> {
             Cow::Borrowed(payload.as_bytes())
         }
     }
+}
+
+/// The same on a terminal: what could harm it is escaped.
+pub(crate) fn printable_on_terminal(payload: &Payload) -> String {
+    for_terminal(&String::from_utf8_lossy(&printable(payload)))
 }
 
 /// A payload as members of an object.
@@ -127,6 +150,23 @@ mod tests {
         ] {
             assert_eq!(json(&payload), expected);
         }
+    }
+
+    #[test]
+    fn what_has_no_end_is_read_up_to_a_limit() {
+        let read = |length: u64, most| read_from("x", Ok(io::repeat(b'x').take(length)), most);
+        assert_eq!(read(9, 10).unwrap().len(), 9);
+        assert_eq!(read(10, 10).unwrap().len(), 10);
+        let error = read(u64::MAX, 10).unwrap_err();
+        assert_eq!(error.to_string(), "x: longer than the 10 bytes that a payload may have");
+    }
+
+    #[test]
+    fn a_terminal_gets_no_escape_sequences() {
+        let shown = |payload: &Payload| printable_on_terminal(payload);
+        assert_eq!(shown(&"a\n\u{1b}[2J\u{202e}".into()), "a\n\\u{1b}[2J\\u{202e}");
+        assert_eq!(shown(&Payload::utf16("\u{9b}2J")), "\\u{9b}2J");
+        assert_eq!(shown(&Payload::binary(vec![b'a', 0xff, 7])), "a\u{fffd}\\u{7}");
     }
 
     #[test]

@@ -10,13 +10,15 @@ use crate::args::{DecodeArguments, Protocol};
 use crate::dissect::dissect;
 use crate::hex::{self, NotHex};
 use crate::input::for_each_line;
+use crate::output::write_row;
+use crate::patient::Patient;
 use crate::row::Row;
 
 pub(crate) fn run(arguments: &DecodeArguments) -> io::Result<ExitCode> {
     let form = if arguments.json { Form::Object } else { Form::Dissection };
     let plain: Box<dyn Write> = match form {
-        Form::Object => Box::new(stdout().lock()),
-        Form::Dissection => Box::new(anstream::stdout().lock()),
+        Form::Object => Box::new(Patient(stdout().lock())),
+        Form::Dissection => Box::new(Patient(anstream::stdout().lock())),
     };
     let mut out = BufWriter::with_capacity(64 * 1024, plain);
     let mut decoder = Decoder { protocol: arguments.protocol, form, all_hex: true };
@@ -82,9 +84,4 @@ impl Decoder {
             Form::Dissection => Ok(()),
         }
     }
-}
-
-fn write_row(out: &mut impl Write, row: &Row) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, row)?;
-    out.write_all(b"\n")
 }

@@ -5,13 +5,16 @@ mod stage;
 mod story;
 mod tap;
 
+use core::num::NonZeroU16;
 use core::time::Duration;
-use std::io::{self, Write, stderr};
+use std::io;
 use std::process::ExitCode;
 
 use smol::Timer;
 use smol::future::or;
 
+use crate::text::one_line;
+use crate::{runtime, stderr};
 use stage::{Stage, Trouble};
 
 /// Something was not as told.
@@ -21,16 +24,16 @@ const NOT_AS_TOLD: u8 = 1;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run() -> io::Result<ExitCode> {
+    let tasks = runtime::start(NonZeroU16::MIN)?;
     let stuck = async {
         Timer::after(PATIENCE).await;
         Err(Trouble::NotAsTold(format!("nothing happens, after {} s", PATIENCE.as_secs())))
     };
-    match smol::block_on(or(story::tell(&mut Stage::new()), stuck)) {
+    match smol::block_on(or(story::tell(&mut Stage::new(), &tasks), stuck)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(Trouble::Output(error)) => Err(error),
         Err(trouble @ Trouble::NotAsTold(_)) => {
-            // Without standard error the exit code still tells.
-            let _ = writeln!(stderr(), "wwr demo: not as told: {trouble}");
+            stderr::say(&format!("wwr demo: not as told: {}", one_line(&trouble.to_string())));
             Ok(ExitCode::from(NOT_AS_TOLD))
         }
     }

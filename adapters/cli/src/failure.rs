@@ -1,12 +1,14 @@
 //! What can go wrong between the command line and a server, and how it is told.
 
-use std::io::{self, Write, stderr, stdout};
+use std::io;
 use std::process::ExitCode;
 
 use serde::Serialize;
 use wwr::client::{ConnectError as Kind, InvalidConfig, Misuse, RequestError};
 use wwr_smol::client::{ConnectError, Error};
 
+use crate::deadline::OutOfTime;
+use crate::stderr;
 use crate::text::one_line;
 
 /// Why a command that connects to a server did not do what it should.
@@ -14,6 +16,13 @@ use crate::text::one_line;
 pub(crate) enum Failure {
     #[error("{what}: {error}")]
     Read { what: String, error: io::Error },
+    #[error("{what}: longer than the {most} bytes that a payload may have")]
+    TooLong { what: String, most: u64 },
+    /// Something about the options and the environment together.
+    #[error("{0}")]
+    Setting(io::Error),
+    #[error(transparent)]
+    OutOfTime(#[from] OutOfTime),
     #[error("the payload is not UTF-8; send it with --encoding binary")]
     NotUtf8,
     #[error(transparent)]
@@ -25,10 +34,14 @@ pub(crate) enum Failure {
          less, or use --protocol 1.4 if the server speaks that too"
     )]
     LongerThanBuffer { length: u64, buffer: u64 },
-    #[error("the session was not restored in time; nothing else was asked for")]
-    NoSessionInTime,
     #[error("{0}")]
     Call(#[from] Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Setting(error)
+    }
 }
 
 /// Whose fault it is, in the form of an exit code.
@@ -54,11 +67,13 @@ impl Failure {
     fn class(&self) -> (&'static str, Blame) {
         match self {
             Self::Read { .. } => ("unreadable-payload", Blame::Caller),
+            Self::TooLong { .. } => ("too-large", Blame::Caller),
+            Self::Setting(_) => ("invalid-setting", Blame::Caller),
+            Self::OutOfTime(_) => ("timed-out", Blame::Time),
             Self::NotUtf8 => ("not-utf8", Blame::Caller),
             Self::Config(_) => ("invalid-setting", Blame::Caller),
             Self::Connect(error) => of_connecting(error),
             Self::LongerThanBuffer { .. } => ("too-large", Blame::Caller),
-            Self::NoSessionInTime => ("timed-out", Blame::Time),
             Self::Call(Error::Request(error)) => of_request(error),
             Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
             Self::Call(Error::InvalidName(_)) => ("invalid-name", Blame::Caller),
@@ -112,8 +127,7 @@ impl Failure {
     /// Says on standard error what failed.
     pub(crate) fn tell(&self, command: &str) {
         let (kind, _) = self.class();
-        // Without standard error the exit code still tells.
-        let _ = writeln!(stderr(), "wwr {command}: {kind}: {}", one_line(&self.to_string()));
+        stderr::say(&format!("wwr {command}: {kind}: {}", one_line(&self.to_string())));
     }
 }
 
@@ -164,12 +178,4 @@ fn of_misuse(misuse: &Misuse) -> (&'static str, Blame) {
         Misuse::TooManyRequests => ("too-many-requests", Blame::Caller),
         Misuse::QueueFull => ("queue-full", Blame::Caller),
     }
-}
-
-/// Writes an object and the end of its line, at once.
-pub(crate) fn write_row(row: &impl Serialize) -> io::Result<()> {
-    let mut out = stdout().lock();
-    serde_json::to_writer(&mut out, row)?;
-    out.write_all(b"\n")?;
-    out.flush()
 }

@@ -2,6 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write, stdin};
 
+use crate::content::MOST_PAYLOAD;
+use crate::patient::Patient;
+
+/// The longest line, in bytes: enough for the longest payload in hexadecimal digits, and all that
+/// stands around it.
+const MOST_LINE: u64 = 2 * MOST_PAYLOAD + 1024 * 1024;
+
 /// Gives every line of standard input to `handle`, with its number, counted from 1.
 ///
 /// `out` is flushed whenever nothing more has been read yet: output keeps up with a live source,
@@ -10,11 +17,12 @@ pub(crate) fn for_each_line<W: Write>(
     out: &mut W,
     handle: impl FnMut(&mut W, u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    for_each_line_of(stdin().lock(), out, handle)
+    for_each_line_of(Patient(stdin().lock()), MOST_LINE, out, handle)
 }
 
 fn for_each_line_of<W: Write>(
     input: impl Read,
+    most: u64,
     out: &mut W,
     mut handle: impl FnMut(&mut W, u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -26,10 +34,16 @@ fn for_each_line_of<W: Write>(
             out.flush()?;
         }
         line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
+        // One more for the line feed, which may be missing.
+        if (&mut input).take(most.saturating_add(1)).read_until(b'\n', &mut line)? == 0 {
             return out.flush();
         }
         number += 1;
+        if line.len() as u64 > most && !line.ends_with(b"\n") {
+            out.flush()?;
+            let what = format!("line {number} of standard input is longer than {most} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         handle(out, number, line.strip_suffix(b"\n").unwrap_or(&line))?;
     }
 }
@@ -40,7 +54,7 @@ mod tests {
 
     fn lines(input: &[u8]) -> Vec<(u64, Vec<u8>)> {
         let mut lines = Vec::new();
-        for_each_line_of(input, &mut io::sink(), |_, number, line| {
+        for_each_line_of(input, 10, &mut io::sink(), |_, number, line| {
             lines.push((number, line.to_vec()));
             Ok(())
         })
@@ -53,6 +67,22 @@ mod tests {
         assert_eq!(lines(b""), []);
         assert_eq!(lines(b"\n"), [(1, b"".to_vec())]);
         assert_eq!(lines(b"a\n\nb\xff"), [(1, b"a".into()), (2, b"".into()), (3, b"b\xff".into())]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_waited_for() {
+        let check = |input: &[u8]| {
+            let mut seen = 0;
+            let read = for_each_line_of(input, 3, &mut io::sink(), |_, _, _| {
+                seen += 1;
+                Ok(())
+            });
+            (seen, read.map_err(|error| error.to_string()))
+        };
+        assert_eq!(check(b"abc\nabc"), (2, Ok(())));
+        let error = "line 2 of standard input is longer than 3 bytes".to_owned();
+        assert_eq!(check(b"abc\nabcd\n"), (1, Err(error.clone())));
+        assert_eq!(check(b"abc\nabcde"), (1, Err(error)));
     }
 
     /// Gives one line a read, as a terminal does.
@@ -85,7 +115,7 @@ mod tests {
     #[test]
     fn output_keeps_up_with_a_live_source() {
         let mut out = Flushes::default();
-        for_each_line_of(Slow(vec![b"d\n", b"b\nc\n", b"a\n"]), &mut out, |out, _, line| {
+        for_each_line_of(Slow(vec![b"d\n", b"b\nc\n", b"a\n"]), 10, &mut out, |out, _, line| {
             out.write_all(line)
         })
         .unwrap();

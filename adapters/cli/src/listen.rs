@@ -3,18 +3,19 @@
 mod line;
 
 use core::time::Duration;
-use std::io::{self, Write, stdout};
+use std::io;
 use std::process::ExitCode;
 
 use smol::future::or;
-use wwr::Dialect;
 use wwr::client::DisconnectReason;
+use wwr::{Dialect, SessionKey};
 use wwr_smol::client::{Builder, Client, Event, Events};
 
 use crate::args::{ListenArguments, LogLevel};
-use crate::failure::{Failure, write_row};
-use crate::log;
+use crate::failure::Failure;
+use crate::runtime::Tasks;
 use crate::stop::Stop;
+use crate::{log, output};
 use line::{EventRow, describe};
 
 /// The pause after the first failed attempt to connect, and the longest.
@@ -38,8 +39,9 @@ impl From<io::Error> for End {
 const NO_CONNECTION: u8 = 3;
 
 pub(crate) fn run(arguments: &ListenArguments) -> io::Result<ExitCode> {
-    log::start(&arguments.connect.log, LogLevel::Warn);
-    match smol::block_on(listen(arguments)) {
+    log::start(&arguments.connect.log, LogLevel::Warn)?;
+    let tasks = Tasks::default();
+    match smol::block_on(tasks.run(listen(arguments, &tasks))) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(End::Output(error)) => Err(error),
         Err(End::GaveUp) => Ok(ExitCode::from(NO_CONNECTION)),
@@ -50,9 +52,10 @@ pub(crate) fn run(arguments: &ListenArguments) -> io::Result<ExitCode> {
     }
 }
 
-async fn listen(arguments: &ListenArguments) -> Result<(), End> {
+async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
     let mut stop = Stop::new()?;
-    let client = client(arguments).map_err(End::Failure)?;
+    let session = arguments.connect.session()?;
+    let client = client(arguments, tasks).map_err(End::Failure)?;
     let events = client.events();
     let connecting = async {
         // The event that comes with an error says the same.
@@ -60,27 +63,29 @@ async fn listen(arguments: &ListenArguments) -> Result<(), End> {
         std::future::pending().await
     };
     let stopped = async { Ok(stop.next().await.map(drop)?) };
-    let printing = print(&client, events, arguments);
+    let printing = print(&client, events, session, arguments);
     let result = or(stopped, or(printing, connecting)).await;
     client.close().await;
     result
 }
 
-fn client(arguments: &ListenArguments) -> Result<Client, Failure> {
+fn client(arguments: &ListenArguments, tasks: &Tasks) -> Result<Client, Failure> {
     let config = arguments.connect.speech.config().backoff(BACKOFF.0, BACKOFF.1).build()?;
-    Ok(Builder::new(arguments.connect.url.clone()).config(config).build())
+    let client = Builder::new(arguments.connect.url.clone());
+    let client = arguments.connect.headers.add_to(client)?;
+    Ok(client.config(config).executor(tasks.clone()).build())
 }
 
 /// Prints events until enough signals have come, or nothing will come any more.
 async fn print(
     client: &Client,
     mut events: Events,
+    mut key: Option<SessionKey>,
     arguments: &ListenArguments,
 ) -> Result<(), End> {
-    let mut key = arguments.connect.session.clone();
     let mut awaited = arguments.count.map(u64::from);
     while let Some(event) = events.next().await {
-        print_event(&event, client.dialect(), arguments.connect.json)?;
+        print_event(&event, client.dialect(), arguments.connect.json).await?;
         match event {
             Event::Connected => {
                 if let Some(wanted) = key.take() {
@@ -115,11 +120,11 @@ async fn print(
 }
 
 /// One line an event, written at once. A new connection is told of with what is spoken on it.
-fn print_event(event: &Event, dialect: Dialect, json: bool) -> io::Result<()> {
-    if json {
-        return write_row(&EventRow::new(event, dialect));
-    }
-    let mut out = stdout().lock();
-    writeln!(out, "{}", describe(event, dialect))?;
-    out.flush()
+async fn print_event(event: &Event, dialect: Dialect, json: bool) -> io::Result<()> {
+    let line = if json {
+        output::row(&EventRow::new(event, dialect))?
+    } else {
+        format!("{}\n", describe(event, dialect)).into_bytes()
+    };
+    output::print(line).await
 }

@@ -3,27 +3,34 @@
 mod args;
 mod bench;
 mod content;
+mod deadline;
 mod decode;
 mod demo;
 mod dissect;
 mod encode;
+mod environment;
 mod failure;
 mod files;
 mod hex;
 mod input;
+mod lines;
 mod listen;
 mod log;
+mod output;
+mod patient;
 mod playground;
 mod probe;
 mod remote;
 mod request;
 mod row;
+mod runtime;
 mod serve;
 mod signal;
+mod stderr;
 mod stop;
 mod text;
 
-use std::io::{ErrorKind, Write as _, stderr};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -34,6 +41,7 @@ use crate::args::{Arguments, Command};
 const TROUBLE: u8 = 2;
 
 fn main() -> ExitCode {
+    let _guard = stderr::Guard::new();
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Request(arguments) => request::run(&arguments),
@@ -50,8 +58,7 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to tell it to if this fails too.
-            let _ = writeln!(stderr(), "wwr: {error}");
+            stderr::say(&format!("wwr: {}", text::one_line(&error.to_string())));
             ExitCode::from(TROUBLE)
         }
     }

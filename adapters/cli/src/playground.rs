@@ -54,18 +54,18 @@ impl Handler for Playground {
         if signal.name() == b"echo"
             && let Err(error) = connection.signal("echo", signal.into_payload())
         {
-            tracing::warn!(connection = connection.id(), %error, "a signal was not returned");
+            tracing::debug!(connection = connection.id(), %error, "a signal was not returned");
         }
     }
 
     async fn connected(&self, connection: &Connection) {
         let info = connection.info();
         let (id, remote) = (connection.id(), info.remote_addr);
-        tracing::info!(connection = id, %remote, user_agent = ?info.user_agent, "connected");
+        tracing::debug!(connection = id, %remote, user_agent = ?info.user_agent, "connected");
     }
 
     async fn disconnected(&self, connection: &Connection) {
-        tracing::info!(connection = connection.id(), "disconnected");
+        tracing::debug!(connection = connection.id(), "disconnected");
     }
 }
 

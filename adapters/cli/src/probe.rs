@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 use core::time::Duration;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use humantime::format_duration;
@@ -15,11 +15,13 @@ use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
 use wwr_smol::client::{Builder, Client, Event, Events};
 
-use crate::args::{LogLevel, ProbeArguments};
-use crate::failure::{Failure, FailureRow, write_row};
+use crate::args::{LogLevel, ProbeArguments, half};
+use crate::deadline::{Deadline, Stage};
+use crate::failure::{Failure, FailureRow};
 use crate::hex::Hex;
-use crate::log;
+use crate::runtime::Tasks;
 use crate::text::{Count, Quoted, one_line};
+use crate::{log, output};
 
 /// How long a server of 1.4 or 1.5 may take to say that it also speaks 2.0. Clients do not wait for
 /// that, but this is all that is asked here.
@@ -29,28 +31,40 @@ const GRACE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
-    log::start(&arguments.log, LogLevel::Warn);
-    let report = match smol::block_on(probe(arguments)) {
-        Ok(report) => report,
-        Err(failure) => {
-            failure.tell("probe");
-            return Ok(failure.exit_code());
+    let deadline = Deadline::new(arguments.timeout);
+    log::start(&arguments.log, LogLevel::Warn)?;
+    let tasks = Tasks::default();
+    smol::block_on(tasks.run(async {
+        let (report, client) = match probe(arguments, deadline, &tasks).await {
+            Ok(found) => found,
+            Err(failure) => {
+                failure.tell("probe");
+                return Ok(failure.exit_code());
+            }
+        };
+        let mut bytes = Vec::new();
+        if arguments.json {
+            bytes = output::row(&report.row())?;
+        } else {
+            report.write(&mut bytes)?;
         }
-    };
-    if arguments.json {
-        write_row(&report.row())?;
-    } else {
-        let mut out = stdout().lock();
-        report.write(&mut out)?;
-        out.flush()?;
-    }
-    Ok(match &report.failure {
-        Some(failure) if report.speaks().is_empty() => {
-            failure.tell("probe");
-            failure.exit_code()
-        }
-        Some(_) | None => ExitCode::SUCCESS,
-    })
+        let printed = output::print_within(deadline, bytes).await?;
+        let is_none = report.speaks().is_empty();
+        let code = match report.failure.filter(|_| is_none).or(printed.err()) {
+            Some(failure) => {
+                failure.tell("probe");
+                failure.exit_code()
+            }
+            None => ExitCode::SUCCESS,
+        };
+        // What was found does not wait for a server that is slow to say goodbye.
+        let closed = async {
+            client.close().await;
+            Ok(())
+        };
+        let _ = deadline.limit(Stage::Closing, closed).await;
+        Ok(code)
+    }))
 }
 
 /// What was found out.
@@ -64,25 +78,33 @@ struct Report {
 }
 
 /// Connects, which may fail, and gives what became known by that.
-async fn probe(arguments: &ProbeArguments) -> Result<Report, Failure> {
+async fn probe(
+    arguments: &ProbeArguments,
+    deadline: Deadline,
+    tasks: &Tasks,
+) -> Result<(Report, Client), Failure> {
     let url = arguments.url.to_string();
-    let half = (arguments.timeout / 2).max(Duration::from_nanos(1));
-    let config =
-        Config::builder().reconnect(false).probe_timeout(half).dial_timeout(half).build()?;
-    let client = Builder::new(arguments.url.clone()).config(config).build();
+    let config = Config::builder()
+        .reconnect(false)
+        .probe_timeout(half(arguments.timeout))
+        .dial_timeout(arguments.timeout)
+        .build()?;
+    let client = arguments.headers.add_to(Builder::new(arguments.url.clone()))?;
+    let client = client.config(config).executor(tasks.clone()).build();
     let mut events = client.events();
-    let failure = match client.connect().await {
-        Ok(()) => announced_late(&client, &mut events).await,
-        Err(error) => Some(error.into()),
+    let grace = GRACE.min(arguments.timeout / 4);
+    let connected = async {
+        client.connect().await?;
+        announced_late(&client, &mut events, grace).await.map_or(Ok(()), Err)
     };
+    let failure = deadline.limit(Stage::Connecting, connected).await.err();
     let (status, found) = (client.preflight_status(), client.discovered());
-    client.close().await;
-    Ok(Report { url, status, found, failure })
+    Ok((Report { url, status, found, failure }, client))
 }
 
 /// Waits until a server that was taken for one of 1.x says that it also speaks 2.0, but not for long.
 /// Gives why it does not suit, should that become clear.
-async fn announced_late(client: &Client, events: &mut Events) -> Option<Failure> {
+async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -> Option<Failure> {
     let announced = async {
         while client.dialect() != Dialect::V2_0 {
             Timer::after(LOOK).await;
@@ -98,7 +120,7 @@ async fn announced_late(client: &Client, events: &mut Events) -> Option<Failure>
         None
     };
     let too_late = async {
-        Timer::after(GRACE).await;
+        Timer::after(grace).await;
         None
     };
     or(unsuitable, or(announced, too_late)).await
@@ -158,7 +180,7 @@ impl Report {
         }
         let speaks = self.speaks();
         if !speaks.is_empty() {
-            writeln!(out, "speaks {}", speaks.join(" and "))?;
+            writeln!(out, "speaks {}", one_line(&speaks.join(" and ")))?;
         }
         Ok(())
     }

@@ -1,16 +1,18 @@
 //! `wwr request`: one request and its reply.
 
-use std::io::{self, Write, stdout};
+use std::io::{self, IsTerminal as _, stdout};
 use std::process::ExitCode;
 
 use serde::Serialize;
 use wwr::{Name, Payload};
 
 use crate::args::{LogLevel, RequestArguments};
-use crate::content::{PayloadRow, printable};
-use crate::failure::{Failure, FailureRow, write_row};
-use crate::log;
+use crate::content::{PayloadRow, printable, printable_on_terminal};
+use crate::deadline::{Deadline, Stage};
+use crate::failure::{Failure, FailureRow};
 use crate::remote::Remote;
+use crate::runtime::Tasks;
+use crate::{log, output};
 
 #[derive(Debug, Serialize)]
 struct Row<'a> {
@@ -27,39 +29,40 @@ enum Outcome {
 }
 
 pub(crate) fn run(arguments: &RequestArguments) -> io::Result<ExitCode> {
-    log::start(&arguments.connect.log, LogLevel::Warn);
+    let deadline = Deadline::new(arguments.timeout);
+    log::start(&arguments.connect.log, LogLevel::Warn)?;
     let name = arguments.content.name();
-    let (result, remote) = smol::block_on(request(arguments, &name));
-    let told = tell(arguments, &name, result);
-    // The result does not wait for a server that is slow to say goodbye.
-    if let Some(remote) = remote {
-        smol::block_on(remote.close());
-    }
-    told
+    let tasks = Tasks::default();
+    smol::block_on(tasks.run(async {
+        let (result, remote) = request(arguments, &name, deadline, &tasks).await;
+        let told = tell(arguments, &name, deadline, result).await;
+        // The result does not wait for a server that is slow to say goodbye.
+        if let Some(remote) = remote {
+            remote.leave().await;
+        }
+        told
+    }))
 }
 
 /// Prints what came of the request.
-fn tell(
+async fn tell(
     arguments: &RequestArguments,
     name: &Name,
+    deadline: Deadline,
     result: Result<Payload, Failure>,
 ) -> io::Result<ExitCode> {
-    if arguments.connect.json {
+    let bytes = if arguments.connect.json {
         let outcome = match &result {
             Ok(reply) => Outcome::Reply(PayloadRow::new(reply)),
             Err(failure) => Outcome::Failure(failure.row()),
         };
-        write_row(&Row { name: name.as_str(), outcome })?;
-    }
-    match result {
-        Ok(reply) => {
-            if !arguments.connect.json {
-                let mut out = stdout().lock();
-                out.write_all(&printable(&reply))?;
-                out.flush()?;
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+        output::row(&Row { name: name.as_str(), outcome })?
+    } else {
+        result.as_ref().map(shown).unwrap_or_default()
+    };
+    let printed = output::print_within(deadline, bytes).await?;
+    match result.and(printed) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
             failure.tell("request");
             Ok(failure.exit_code())
@@ -67,22 +70,35 @@ fn tell(
     }
 }
 
+/// A reply as it is printed.
+fn shown(reply: &Payload) -> Vec<u8> {
+    if stdout().is_terminal() {
+        printable_on_terminal(reply).into_bytes()
+    } else {
+        printable(reply).into_owned()
+    }
+}
+
 /// Makes the request; gives the connection back if there is one to be closed.
 async fn request(
     arguments: &RequestArguments,
     name: &Name,
+    deadline: Deadline,
+    tasks: &Tasks,
 ) -> (Result<Payload, Failure>, Option<Remote>) {
     let prepared = async {
-        let payload = arguments.content.read_payload()?;
-        Ok((payload, Remote::connect(&arguments.connect, arguments.timeout).await?))
+        let payload = deadline.limit(Stage::Reading, arguments.content.read_payload()).await?;
+        Ok((payload, Remote::connect(&arguments.connect, deadline, tasks).await?))
     };
     let (payload, remote) = match prepared.await {
         Ok(prepared) => prepared,
         Err(failure) => return (Err(failure), None),
     };
-    let time_left = remote.time_left();
-    match remote.client.request_within(time_left, name.clone(), payload).await {
+    let replied = async {
+        Ok(remote.client.request_within(deadline.left_at_least(), name.clone(), payload).await?)
+    };
+    match deadline.limit(Stage::Replying, replied).await {
         Ok(reply) => (Ok(reply), Some(remote)),
-        Err(error) => (Err(remote.fail(error).await), None),
+        Err(failure) => (Err(remote.fail(failure).await), None),
     }
 }

@@ -2,7 +2,7 @@
 
 use core::error::Error as _;
 use core::time::Duration;
-use std::io::{self, Write, stdout};
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -16,31 +16,49 @@ use crate::args::{
     AllowedOrigin, LogLevel, ServeArguments, SessionPlace, SpokenArguments, protocol_name,
 };
 use crate::playground::Playground;
+use crate::runtime::Tasks;
 use crate::stop::Stop;
-use crate::{files, log};
+use crate::{environment, files, log, output, runtime, stderr};
 
 /// How long sessions in memory are kept for clients that do not come back.
 const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a server that is to end at once waits for a standard error that takes nothing.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// The longest time between two collections of old sessions.
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 
 pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
-    log::start(&arguments.log, LogLevel::Info);
+    log::start(&arguments.log, LogLevel::Info)?;
     files::raise_limit();
-    smol::block_on(async {
+    let tasks = runtime::start(environment::threads()?)?;
+    let served = smol::block_on(async {
         // From here on, a signal means a graceful shutdown.
-        let stop = Stop::new()?;
-        let server =
-            builder(arguments).await?.listen(arguments.listen.as_str()).await.map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", arguments.listen))
-            })?;
+        let mut stop = Stop::new()?;
+        // Looking up a name, or a slow disk, may take its time.
+        let told_to_stop = async { stop.next().await.map(|_| None) };
+        let Some(server) =
+            or(async { listen(arguments, &tasks).await.map(Some) }, told_to_stop).await?
+        else {
+            return Ok(());
+        };
         say_what_is_spoken(&arguments.spoken);
-        announce(server.local_addrs());
+        // Nobody needs to read it for clients to be served.
+        tasks.spawn(announce(server.local_addrs().to_vec())).detach();
         let handle = server.handle();
-        or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await?;
-        Ok(ExitCode::SUCCESS)
-    })
+        or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await
+    });
+    log::end();
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+async fn listen(arguments: &ServeArguments, tasks: &Tasks) -> io::Result<Server<Playground>> {
+    let builder = builder(arguments).await?.executor(tasks.clone());
+    builder
+        .listen(arguments.listen.as_str())
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", arguments.listen)))
 }
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
@@ -149,11 +167,10 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
 }
 
 /// Says that clients can connect, and where: one line for each address.
-fn announce(addresses: &[SocketAddr]) {
-    let mut out = stdout().lock();
-    let mut lines = addresses.iter().map(|address| writeln!(out, "listening on http://{address}"));
-    let said = lines.try_for_each(|said| said).and_then(|()| out.flush());
-    if let Err(error) = said {
+async fn announce(addresses: Vec<SocketAddr>) {
+    let lines: String =
+        addresses.iter().map(|address| format!("listening on http://{address}\n")).collect();
+    if let Err(error) = output::print(lines.into_bytes()).await {
         tracing::warn!(%error, ?addresses, "listening, but cannot say so on standard output");
     }
 }
@@ -167,6 +184,7 @@ async fn stopped(mut stop: Stop, handle: ServerHandle, within: Duration) -> io::
     let again = async {
         let code = stop.next().await?;
         tracing::warn!("ended by a second signal");
+        let _ = stderr::end(LAST_WORDS);
         std::process::exit(code.into())
     };
     let shut_down = async {

@@ -7,9 +7,11 @@ use serde::Serialize;
 use wwr::Name;
 
 use crate::args::{LogLevel, SignalArguments};
-use crate::failure::{Failure, FailureRow, write_row};
-use crate::log;
+use crate::deadline::{Deadline, Stage};
+use crate::failure::{Failure, FailureRow};
 use crate::remote::Remote;
+use crate::runtime::Tasks;
+use crate::{log, output};
 
 #[derive(Debug, Serialize)]
 struct Row<'a> {
@@ -19,28 +21,39 @@ struct Row<'a> {
 }
 
 pub(crate) fn run(arguments: &SignalArguments) -> io::Result<ExitCode> {
-    log::start(&arguments.connect.log, LogLevel::Warn);
+    let deadline = Deadline::new(arguments.timeout);
+    log::start(&arguments.connect.log, LogLevel::Warn)?;
     let name = arguments.content.name();
-    let result = smol::block_on(signal(arguments, &name));
-    if arguments.connect.json {
-        let failure = result.as_ref().err().map(Failure::row);
-        write_row(&Row { name: name.as_str(), failure })?;
-    }
-    Ok(match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.tell("signal");
-            failure.exit_code()
+    let tasks = Tasks::default();
+    smol::block_on(tasks.run(async {
+        let sent = signal(arguments, &name, deadline, &tasks).await;
+        let mut bytes = Vec::new();
+        if arguments.connect.json {
+            let failure = sent.as_ref().err().map(Failure::row);
+            bytes = output::row(&Row { name: name.as_str(), failure })?;
         }
-    })
+        let printed = output::print_within(deadline, bytes).await?;
+        Ok(match sent.and(printed) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                failure.tell("signal");
+                failure.exit_code()
+            }
+        })
+    }))
 }
 
-async fn signal(arguments: &SignalArguments, name: &Name) -> Result<(), Failure> {
-    let payload = arguments.content.read_payload()?;
-    let remote = Remote::connect(&arguments.connect, arguments.timeout).await?;
-    if let Err(error) = remote.client.signal(name.clone(), payload).await {
-        return Err(remote.fail(error).await);
+async fn signal(
+    arguments: &SignalArguments,
+    name: &Name,
+    deadline: Deadline,
+    tasks: &Tasks,
+) -> Result<(), Failure> {
+    let payload = deadline.limit(Stage::Reading, arguments.content.read_payload()).await?;
+    let remote = Remote::connect(&arguments.connect, deadline, tasks).await?;
+    let sent = async { Ok(remote.client.signal(name.clone(), payload).await?) };
+    match deadline.limit(Stage::Closing, sent).await {
+        Ok(()) => remote.close().await,
+        Err(failure) => Err(remote.fail(failure).await),
     }
-    remote.close().await;
-    Ok(())
 }

@@ -1,8 +1,11 @@
 //! Where tasks run.
 
-use std::future::Future;
+use std::future::{Future, pending};
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use smol::Executor;
 
@@ -29,13 +32,57 @@ pub trait Spawn: Send + Sync + 'static {
 }
 
 /// The executor behind [`smol::spawn`]: one thread, or as many as the environment variable
-/// `SMOL_THREADS` says.
+/// `SMOL_THREADS` says, from 1 to 1024.
+///
+/// With a number outside of these, [`smol::spawn`] would run nothing at all, or panic as soon as the
+/// system has no threads left. Tasks then run on one thread of their own, and the log says so. What
+/// is no number counts as 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GlobalExecutor;
 
+/// How many threads the executor of smol may be told to start.
+const THREADS: RangeInclusive<i32> = 1..=1024;
+
 impl Spawn for GlobalExecutor {
     fn spawn_task(&self, task: Task) {
-        smol::spawn(task).detach();
+        match substitute() {
+            None => smol::spawn(task).detach(),
+            Some(executor) => executor.spawn_task(task),
+        }
+    }
+}
+
+/// What runs tasks in place of the executor of smol, if that one would not.
+fn substitute() -> Option<&'static Arc<Executor<'static>>> {
+    static SUBSTITUTE: OnceLock<Option<Arc<Executor<'static>>>> = OnceLock::new();
+    let substitute = SUBSTITUTE.get_or_init(|| {
+        // As smol reads it.
+        let threads = std::env::var("SMOL_THREADS").ok()?.parse().ok()?;
+        if THREADS.contains(&threads) {
+            return None;
+        }
+        let (least, most) = (THREADS.start(), THREADS.end());
+        tracing::warn!(
+            threads,
+            least,
+            most,
+            "SMOL_THREADS is no number of threads to run on; one is used"
+        );
+        let executor = Arc::new(Executor::new());
+        let running = executor.clone();
+        let thread = thread::Builder::new().name("wwr-smol".into());
+        if let Err(error) = thread.spawn(move || run(&running)) {
+            tracing::error!(%error, "there is no thread to run on");
+        }
+        Some(executor)
+    });
+    substitute.as_ref()
+}
+
+fn run(executor: &Executor<'static>) {
+    loop {
+        // A task that panics ends, and no other does.
+        let _ = catch_unwind(AssertUnwindSafe(|| smol::block_on(executor.run(pending::<()>()))));
     }
 }
 

@@ -10,6 +10,7 @@ use wwr_smol::client::ServerUrl;
 
 use super::LogArguments;
 use super::client::SpeechArguments;
+use super::headers::HeaderArguments;
 use super::url::UrlParser;
 use super::value::{positive_duration, positive_number};
 
@@ -32,6 +33,7 @@ use super::value::{positive_duration, positive_number};
 Examples:
   wwr bench ws://localhost:7777/
   wwr bench --connections 64 --rate 20000 --duration 30s --html report.html ws://localhost:7777/
+  WWR_USER=ada:secret wwr bench --header 'X-Tenant: blue' ws://localhost:7777/
   wwr bench --churn 10 --signals 25 --count 100000 --json ws://localhost:7777/ | jq .latency_ns
 
 Signals:
@@ -62,7 +64,8 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "DURATION", default_value = "0s",
           value_parser = humantime::parse_duration)]
     pub(crate) warmup: Duration,
-    /// How long a request, or connecting, may take
+    /// How long a request may take, and how long connecting may; half of the latter is kept for 2.0 if
+    /// nobody answers the question for the version
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
@@ -70,6 +73,8 @@ pub(crate) struct BenchArguments {
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) headers: HeaderArguments,
     /// Write a page with charts to a file; it needs nothing but a browser
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 use core::num::NonZeroU64;
 use core::time::Duration;
+use std::io;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -12,14 +13,16 @@ use wwr::{Name, SessionKey};
 use wwr_smol::client::ServerUrl;
 
 use super::LogArguments;
+use super::headers::HeaderArguments;
 use super::url::UrlParser;
 use super::value::{PayloadEncoding, positive_duration, positive_number};
+use crate::environment;
 
 /// Make a request and print the reply
 ///
 /// The payload of the reply goes to standard output: bytes and UTF-8 as they are, UTF-16 as UTF-8
-/// with U+FFFD for what is no text; nothing is added. Everything else goes to standard error.
-/// There is one attempt to connect, in which the version of the protocol is found out unless
+/// with U+FFFD for what is no text; nothing is added. A terminal gets escapes for what could harm
+/// it, such as control characters. Everything else goes to standard error. There is one attempt to connect, in which the version of the protocol is found out unless
 /// --protocol names one.
 ///
 /// With --json, standard output gets one object on one line, also if something went wrong: name
@@ -32,6 +35,8 @@ Examples:
   wwr request ws://localhost:7777/ echo hello
   wwr request ws://localhost:7777/ login '{\"user\":\"ada\"}'
   wwr request --session \"$key\" ws://localhost:7777/ whoami
+  wwr request --header 'X-Tenant: blue' --origin https://example.com ws://localhost:7777/ echo hi
+  WWR_USER=ada:secret wwr request ws://localhost:7777/ whoami
   wwr request --protocol 2.0 --sub-protocol chat/1 ws://localhost:7777/ echo hello
   wwr request --encoding binary --file picture.png ws://localhost:7777/ echo > copy.png
   date | wwr request --json --timeout 500ms ws://localhost:7777/ echo -
@@ -48,16 +53,18 @@ pub(crate) struct RequestArguments {
     pub(crate) connect: ConnectArguments,
     #[command(flatten)]
     pub(crate) content: ContentArguments,
-    /// How long everything may take together: connecting, restoring the session, the reply; asking
-    /// for the version and opening the WebSocket have a half of it each
+    /// How long everything may take together: reading the payload, connecting (half of the time is
+    /// kept for 2.0 if nobody answers the question for the version), restoring the session, the
+    /// reply, printing it, closing the connection
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
 }
 
 /// Send a signal
 ///
-/// Connects once, sends the signal and ends when it is written and the connection is closed. Signals
-/// have no reply: whether a server does anything with it is unknown. Servers of protocol 1.4 and 1.5
+/// Connects once, sends the signal, closes the connection and ends when the server has closed it too:
+/// by then it has read the signal. Signals have no reply: whether a server does anything with it is
+/// unknown. Servers of protocol 1.4 and 1.5
 /// read only signals that have a payload.
 ///
 /// With --json, standard output gets one object on one line: name and, if something went wrong,
@@ -67,6 +74,7 @@ pub(crate) struct RequestArguments {
 Examples:
   wwr signal ws://localhost:7777/ echo hello
   wwr signal --protocol 1.4 ws://localhost:7777/ echo hello
+  wwr signal --header 'X-Tenant: blue' ws://localhost:7777/ echo hello
   wwr signal --encoding utf16 ws://localhost:7777/ news 'good news'
   tail -n 1 log.txt | wwr signal ws://localhost:7777/ log -
 
@@ -75,14 +83,15 @@ Exit codes:
   1  the server answered with an error when the session of --session was to be restored
   2  the command was called wrongly, or the payload cannot be read or sent
   3  no connection
-  4  the time was over before there was a connection")]
+  4  the time was over, before there was a connection or before the server had closed it")]
 pub(crate) struct SignalArguments {
     #[command(flatten)]
     pub(crate) connect: ConnectArguments,
     #[command(flatten)]
     pub(crate) content: ContentArguments,
-    /// How long connecting and restoring the session may take together; asking for the version and
-    /// opening the WebSocket have a half of it each
+    /// How long everything may take together: reading the payload, connecting (half of the time is
+    /// kept for 2.0 if nobody answers the question for the version), restoring the session, closing
+    /// the connection
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
 }
@@ -105,6 +114,7 @@ Examples:
   wwr listen ws://localhost:7777/
   wwr listen --count 1 ws://localhost:7777/
   wwr listen --sub-protocol chat/1 ws://localhost:7777/
+  WWR_USER=ada:secret wwr listen --origin https://example.com ws://localhost:7777/
   wwr listen --json --session \"$key\" ws://localhost:7777/ | jq -r 'select(.event == \"signal\")'
 
 Exit codes:
@@ -137,6 +147,7 @@ pub(crate) struct ListenArguments {
 Examples:
   wwr probe ws://localhost:7777/
   wwr probe --timeout 2s ws://localhost:7777/chat
+  wwr probe --origin https://example.com --header 'X-Tenant: blue' ws://localhost:7777/
   wwr probe --json ws://localhost:7777/ | jq -r '.speaks[]'
 
 Exit codes:
@@ -148,12 +159,15 @@ pub(crate) struct ProbeArguments {
     /// The server, such as ws://localhost:7777/
     #[arg(value_name = "URL", value_parser = UrlParser)]
     pub(crate) url: ServerUrl,
-    /// How long everything may take together; each of the two steps has a half of it
+    /// How long everything may take together; half of it is kept for the WebSocket if nobody answers
+    /// the preflight
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) headers: HeaderArguments,
     #[command(flatten)]
     pub(crate) log: LogArguments,
 }
@@ -164,10 +178,11 @@ pub(crate) struct ConnectArguments {
     /// The server, such as ws://localhost:7777/
     #[arg(value_name = "URL", value_parser = UrlParser)]
     pub(crate) url: ServerUrl,
-    /// The key of a session to restore first
-    #[arg(long, value_name = "KEY", value_parser = session_key,
-          allow_hyphen_values = true, env = "WWR_SESSION", hide_env_values = true)]
-    pub(crate) session: Option<SessionKey>,
+    /// The key of a session to restore first; also by the environment variable WWR_SESSION
+    #[arg(long, value_name = "KEY", value_parser = session_key, allow_hyphen_values = true)]
+    session: Option<SessionKey>,
+    #[command(flatten)]
+    pub(crate) headers: HeaderArguments,
     #[command(flatten)]
     pub(crate) speech: SpeechArguments,
     /// Print JSON objects
@@ -175,6 +190,16 @@ pub(crate) struct ConnectArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+}
+
+impl ConnectArguments {
+    /// The key of a session to restore first, as the options say or else the environment.
+    pub(crate) fn session(&self) -> io::Result<Option<SessionKey>> {
+        match &self.session {
+            Some(key) => Ok(Some(key.clone())),
+            None => environment::session(),
+        }
+    }
 }
 
 /// What is spoken.
@@ -193,9 +218,18 @@ pub(crate) struct SpeechArguments {
 }
 
 impl SpeechArguments {
-    /// Whether the server is asked for its version before the WebSocket is opened.
-    pub(crate) fn asks_first(&self) -> bool {
-        self.protocol != ClientProtocol::V2_0 && !self.skip_preflight
+    /// The settings of a client that speaks so and has this much time to connect.
+    pub(crate) fn config_within(&self, timeout: Duration) -> ConfigBuilder {
+        self.config().probe_timeout(self.patience_with_preflight(timeout)).dial_timeout(timeout)
+    }
+
+    /// How long the answer to a preflight may take. Who does not give one may still speak 2.0, which
+    /// takes time as well to find out.
+    fn patience_with_preflight(&self, timeout: Duration) -> Duration {
+        match self.protocol {
+            ClientProtocol::Auto => half(timeout),
+            ClientProtocol::V1_4 | ClientProtocol::V1_5 | ClientProtocol::V2_0 => timeout,
+        }
     }
 
     /// The settings of a client that speaks so.
@@ -238,15 +272,20 @@ pub(crate) struct ContentArguments {
     /// Its name; "" or nothing for none
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<Name>,
-    /// Its payload; `-` reads standard input
+    /// Its payload; `-` reads standard input to its end, up to 64 MiB
     #[arg(value_name = "PAYLOAD", allow_hyphen_values = true)]
     pub(crate) payload: Option<String>,
-    /// A file with the payload; `-` is standard input
+    /// A file with the payload, up to 64 MiB; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "payload")]
     pub(crate) file: Option<PathBuf>,
     /// How the payload is sent; for utf8 and utf16 it has to be given as UTF-8
     #[arg(long, default_value = "utf8")]
     pub(crate) encoding: PayloadEncoding,
+}
+
+/// A half of a time, which is not nothing.
+pub(crate) fn half(timeout: Duration) -> Duration {
+    (timeout / 2).max(Duration::from_nanos(1))
 }
 
 fn session_key(text: &str) -> Result<SessionKey, EmptyKey> {

@@ -20,7 +20,7 @@ use super::value::{
 /// things out, not for the public: whoever connects may signal to all others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Runs on one thread unless the environment variable SMOL_THREADS says otherwise.
+Serves on one thread unless the environment variable SMOL_THREADS says how many, from 1 to 1024.
 
 Requests, by name (counts and keys are replied as UTF-8):
   echo, or none  replies with the payload, in its encoding
@@ -51,7 +51,10 @@ Examples:
   wwr serve --listen 0.0.0.0:7777 --trusted-proxy 10.0.0.0/8 --proxy-protocol
   wwr serve --protocol 1.4 --path /new=2.0 --read-timeout 30s --sub-protocol chat/1
   wwr serve --ping-after 5s --ping-timeout 5s
-  wwr serve --log debug        (shows each request)
+  wwr serve --log debug        (shows each connection and request)
+
+Logs hold nothing up: if standard error is not read, lines are dropped, and how many is told there
+when it is read again and at the end, or else on standard output.
 
 Signals:
   SIGINT and SIGTERM shut down gracefully: requests that run may finish, for --shutdown-timeout;

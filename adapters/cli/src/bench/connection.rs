@@ -17,6 +17,7 @@ use wwr_smol::client::{Client, Event, Events};
 use super::plan::{Course, Plan, Progress};
 use super::schedule::{Kind, Share, Turn};
 use super::tally::Tally;
+use crate::deadline::OutOfTime;
 use crate::failure::Failure;
 
 /// How long one that lost its connection waits before it sends again.
@@ -86,7 +87,13 @@ impl<'a> Connection<'a> {
     /// Connects, and says how that went. The client goes on trying if it may help.
     pub(super) async fn open(&self) -> Result<(), Failure> {
         let start = Instant::now();
-        self.client.connect().await?;
+        let timeout = self.common.plan.timeout;
+        let connected = async { self.client.connect().await.map_err(Failure::from) };
+        let too_late = async {
+            Timer::after(timeout).await;
+            Err(OutOfTime::connecting(timeout).into())
+        };
+        or(connected, too_late).await?;
         self.common.tally.borrow_mut().links.connecting.record(start.elapsed());
         Ok(())
     }

@@ -4,12 +4,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::OnceLock;
 
+use http::{HeaderName, HeaderValue};
 use wwr::client::Config;
 use wwr::{Dialect, Name, Payload};
 use wwr_smol::client::{Builder, Client, ServerUrl};
 
 use super::schedule::{Kind, Schedule};
-use crate::args::BenchArguments;
+use crate::args::{BenchArguments, add_headers};
 use crate::failure::Failure;
 
 /// How long is measured if nobody says.
@@ -29,6 +30,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Plan {
     pub(super) url: ServerUrl,
     config: Config,
+    headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) schedule: Schedule,
     pub(super) threads: u64,
     pub(super) depth: usize,
@@ -48,9 +50,7 @@ impl Plan {
         let size = load.size as usize;
         let config = arguments
             .speech
-            .config()
-            .probe_timeout(arguments.timeout)
-            .dial_timeout(arguments.timeout)
+            .config_within(arguments.timeout)
             .request_timeout(arguments.timeout)
             .backoff(BACKOFF.0, BACKOFF.1)
             .max_pending_requests(depth.saturating_add(8))
@@ -72,6 +72,7 @@ impl Plan {
         Ok(Self {
             url: arguments.url.clone(),
             config,
+            headers: arguments.headers.all()?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,
@@ -88,7 +89,7 @@ impl Plan {
     pub(super) fn client(&self, executor: impl wwr_smol::Spawn) -> Result<Client, Failure> {
         let room = self.depth.saturating_add(1);
         let message = self.payload.len().saturating_add(MESSAGE_OVERHEAD);
-        Ok(Builder::new(self.url.clone())
+        Ok(add_headers(Builder::new(self.url.clone()), self.headers.clone())?
             .config(self.config.clone())
             .max_message_size(message.max(16 * 1024 * 1024))
             .max_waiting_bytes(room.saturating_mul(message))

@@ -1,7 +1,7 @@
 //! The outcome for people, as lines.
 
 use core::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
@@ -15,9 +15,8 @@ const TITLE: Style = Style::new().bold();
 const BAD: Style = AnsiColor::Red.on_default();
 const NOTE: Style = AnsiColor::Yellow.on_default();
 
-/// Prints all of it.
-pub(super) fn print(outcome: &Outcome) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
+/// Writes all of it.
+pub(super) fn write(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let mut line =
         |name: &str, value: &dyn Display| writeln!(out, "{TITLE}{name:<13}{TITLE:#}{value}");
     line("server", &format_args!("{}, protocol {}", outcome.url, outcome.protocol))?;
@@ -86,7 +85,7 @@ pub(super) fn print(outcome: &Outcome) -> io::Result<()> {
             name = "";
         }
     }
-    out.flush()
+    Ok(())
 }
 
 /// Breaks a text into lines, between words.

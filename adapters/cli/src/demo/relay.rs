@@ -9,6 +9,7 @@ use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use smol::net::{TcpListener, TcpStream};
 
 use super::tap::{Sight, Tap, Way};
+use crate::runtime::Tasks;
 
 /// Passes bytes on between a port of its own and a server, until it is dropped.
 #[derive(Debug)]
@@ -33,11 +34,11 @@ struct State {
 }
 
 impl Relay {
-    pub(super) async fn start(server: SocketAddr) -> io::Result<Self> {
+    pub(super) async fn start(server: SocketAddr, tasks: &Tasks) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared { server, state: Mutex::default() });
-        let accepting = smol::spawn(accept(listener, shared.clone()));
+        let accepting = tasks.spawn(accept(listener, shared.clone(), tasks.clone()));
         Ok(Self { address, shared, _accepting: accepting })
     }
 
@@ -80,15 +81,15 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks) {
     // An error here makes the client fail to connect, and the story says so.
     while let Ok((client, _)) = listener.accept().await {
         let shared = shared.clone();
-        smol::spawn(async move {
+        let passing = async move {
             // However it ends, both streams are closed.
             let _ = pass(client, &shared).await;
-        })
-        .detach();
+        };
+        tasks.spawn(passing).detach();
     }
 }
 

@@ -15,6 +15,7 @@ use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
 use super::relay::Relay;
 use super::stage::{Stage, Trouble, expect, trouble};
 use crate::playground::Playground;
+use crate::runtime::Tasks;
 
 type Told = Result<(), Trouble>;
 
@@ -53,33 +54,33 @@ struct Cast {
 }
 
 /// Tells the story, and makes sure that all of it is true.
-pub(super) async fn tell(stage: &mut Stage) -> Told {
+pub(super) async fn tell(stage: &mut Stage, tasks: &Tasks) -> Told {
     let started = Instant::now();
-    let mut cast = connect(stage).await?;
+    let mut cast = connect(stage, tasks).await?;
     requests(stage, &cast).await?;
     error(stage, &cast).await?;
     signals(stage, &mut cast).await?;
     let key = login(stage, &mut cast).await?;
     outage(stage, &mut cast, &key).await?;
-    kick(stage, &mut cast, &key).await?;
-    shutdown(stage, cast).await?;
+    kick(stage, tasks, &mut cast, &key).await?;
+    shutdown(stage, tasks, cast).await?;
     stage.end(format_args!("That was WebWire, in {:.1} s.", started.elapsed().as_secs_f32()))?;
     Ok(())
 }
 
-async fn connect(stage: &mut Stage) -> Result<Cast, Trouble> {
+async fn connect(stage: &mut Stage, tasks: &Tasks) -> Result<Cast, Trouble> {
     stage.step("A server listens, a client connects")?;
     let (began, slow_request_began) = smol::channel::bounded(1);
-    let server = Server::builder(Theatre { slow_request_began: began });
+    let server = Server::builder(Theatre { slow_request_began: began }).executor(tasks.clone());
     let server = server.listen("127.0.0.1:0").await.map_err(trouble)?;
-    let relay = Relay::start(server.local_addr()).await.map_err(trouble)?;
+    let relay = Relay::start(server.local_addr(), tasks).await.map_err(trouble)?;
     stage.say(format_args!(
         "The server is on {}; the client sees {}, a relay that shows what passes.",
         server.local_addr(),
         relay.address(),
     ))?;
-    let (handle, running) = (server.handle(), smol::spawn(server.run()));
-    let client = client(&relay)?;
+    let (handle, running) = (server.handle(), tasks.spawn(server.run()));
+    let client = client(&relay, tasks)?;
     let events = client.events();
     client.connect().await.map_err(trouble)?;
     stage.show(&relay)?;
@@ -90,11 +91,12 @@ async fn connect(stage: &mut Stage) -> Result<Cast, Trouble> {
     Ok(cast)
 }
 
-fn client(relay: &Relay) -> Result<Client, Trouble> {
+fn client(relay: &Relay, tasks: &Tasks) -> Result<Client, Trouble> {
     let (soon, later) = (Duration::from_millis(200), Duration::from_millis(800));
     let config = Config::builder().backoff(soon, later).build().map_err(trouble)?;
     let url = format!("ws://{}/", relay.address());
-    Ok(Client::builder(&url).map_err(trouble)?.config(config).build())
+    let client = Client::builder(&url).map_err(trouble)?;
+    Ok(client.config(config).executor(tasks.clone()).build())
 }
 
 async fn requests(stage: &mut Stage, cast: &Cast) -> Told {
@@ -194,9 +196,9 @@ async fn outage(stage: &mut Stage, cast: &mut Cast, key: &SessionKey) -> Told {
     Ok(())
 }
 
-async fn kick(stage: &mut Stage, cast: &mut Cast, key: &SessionKey) -> Told {
+async fn kick(stage: &mut Stage, tasks: &Tasks, cast: &mut Cast, key: &SessionKey) -> Told {
     stage.step("A second client shares the session, and closes it for both")?;
-    let second = client(&cast.relay)?;
+    let second = client(&cast.relay, tasks)?;
     second.connect().await.map_err(trouble)?;
     second.restore_session(key.clone()).await.map_err(trouble)?;
     let holders = cast.server.session_connections(key).len();
@@ -216,13 +218,13 @@ async fn kick(stage: &mut Stage, cast: &mut Cast, key: &SessionKey) -> Told {
     Ok(())
 }
 
-async fn shutdown(stage: &mut Stage, cast: Cast) -> Told {
+async fn shutdown(stage: &mut Stage, tasks: &Tasks, cast: Cast) -> Told {
     stage.step("A graceful shutdown")?;
     let Cast { server, running, slow_request_began, relay, client, .. } = cast;
     let slow = client.request("sleep", SLOW.1);
     let shutting_down = async {
         let began = slow_request_began.recv().await;
-        let shut_down = smol::spawn({
+        let shut_down = tasks.spawn({
             let server = server.clone();
             async move { server.shut_down(Duration::from_secs(10)).await }
         });

@@ -13,7 +13,7 @@ use wwr_smol::client::Event;
 use crate::content::{PayloadRow, exact_text};
 use crate::hex::Hex;
 use crate::row::EncodingName;
-use crate::text::{Quoted, one_line};
+use crate::text::{Quoted, one_line, visible_json};
 
 /// An event for people; a connection with what is spoken on it.
 pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
@@ -29,8 +29,12 @@ pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
             format!("connect failed: {}{}", one_line(&error.to_string()), Retry(*retry_in))
         }
         Event::Signal(content) => describe_signal(content),
-        Event::SessionCreated(session) => format!("session created {}", session.to_json()),
-        Event::SessionRestored(session) => format!("session restored {}", session.to_json()),
+        Event::SessionCreated(session) => {
+            format!("session created {}", visible_json(&session.to_json()))
+        }
+        Event::SessionRestored(session) => {
+            format!("session restored {}", visible_json(&session.to_json()))
+        }
         Event::SessionClosed => "session closed".into(),
         Event::SessionLost(loss) => format!("session lost: {}", loss_name(*loss)),
         Event::Missed(count) => format!("missed {count}"),
@@ -225,6 +229,7 @@ mod tests {
     use wwr::{Payload, SessionInfo, SessionKey, UnixTime};
 
     use super::*;
+    use crate::output;
     use wwr_smol::client::ConnectError as Failed;
 
     fn signal(name: &[u8], payload: Payload) -> Event {
@@ -237,7 +242,8 @@ mod tests {
 
     fn check_in(dialect: Dialect, event: &Event, line: &str, json: &str) {
         assert_eq!(describe(event, dialect), line);
-        assert_eq!(serde_json::to_string(&EventRow::new(event, dialect)).unwrap(), json);
+        let row = String::from_utf8(output::row(&EventRow::new(event, dialect)).unwrap()).unwrap();
+        assert_eq!(row, format!("{json}\n"));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::hand::{Hand, SAFETY};
-use crate::support::Server;
+use crate::hand::Hand;
+use crate::support::{SAFETY, Server};
 
 const A_SECOND: u32 = 1000;
 const SECONDS: u32 = 10;

@@ -2,10 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
-/// How long anything may take before a test gives up. Never decides whether one passes.
-pub(crate) const SAFETY: Duration = Duration::from_secs(60);
+use crate::support::SAFETY;
 
 /// One socket, and what is written to and read from it.
 pub(crate) struct Hand {

@@ -10,6 +10,8 @@ mod demo;
 mod descriptors;
 #[cfg(unix)]
 mod drain;
+mod environment;
+mod escapes;
 mod exit_codes;
 #[cfg(unix)]
 mod flood;
@@ -20,8 +22,11 @@ mod gate;
 mod guesses;
 #[cfg(unix)]
 mod hand;
+mod headers;
 mod help;
 mod listen;
+#[cfg(unix)]
+mod logs;
 mod playground;
 mod probe;
 mod raw_server;
@@ -32,6 +37,7 @@ mod spoken;
 mod support;
 #[cfg(unix)]
 mod sync;
+mod timeouts;
 mod urls;
 #[cfg(unix)]
 mod versions;

@@ -48,7 +48,10 @@ fn a_server_of_another_version_is_told_from_none() {
         websocket: Ok(Some(accept_conf([2, 0], ""))),
     };
     let (old, new) = (only_1_4.start(), only_2_0.start());
-    assert_eq!(error(&["--protocol", "2.0", "--timeout", "1s", &old, "echo"]), "no-accept-conf");
+    // It opens the WebSocket and waits to be asked, as does the client to be told.
+    let ran = run(&["request", "--protocol", "2.0", "--timeout", "1s", &old, "echo"]);
+    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+    assert!(ran.stderr.contains("does not say that it speaks 2.0"), "{}", ran.stderr);
     assert_eq!(error(&["--protocol", "1.4", &new, "echo"]), "not-webwire");
 }
 

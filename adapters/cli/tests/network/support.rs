@@ -4,12 +4,18 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{io, thread};
+
+/// How long anything may take before a test gives up. Never decides whether one passes.
+pub(crate) const SAFETY: Duration = Duration::from_secs(60);
 
 /// The command, not to be run in the environment of whoever runs the tests.
 pub(crate) fn wwr() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwr"));
-    command.env_remove("WWR_LOG").env_remove("WWR_SESSION");
+    for name in ["WWR_LOG", "WWR_SESSION", "WWR_USER", "SMOL_THREADS"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -50,7 +56,7 @@ impl Running {
         Self::spawn(wwr().args(arguments))
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -75,6 +81,12 @@ impl Running {
     /// Reads standard error up to a line that contains this, and gives that line.
     pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
         find_line(&mut self.stderr, text)
+    }
+
+    /// The number of its process.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     #[cfg(unix)]
@@ -143,7 +155,7 @@ impl Server {
         Self::running(Running::spawn(&mut command))
     }
 
-    fn running(mut running: Running) -> Self {
+    pub(crate) fn running(mut running: Running) -> Self {
         let line = running.line().expect("the address");
         let address = line.strip_prefix("listening on http://").unwrap().parse().unwrap();
         Self { running, address }

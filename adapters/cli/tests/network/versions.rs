@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::hand::{Hand, SAFETY};
-use crate::support::Server;
+use crate::hand::Hand;
+use crate::support::{SAFETY, Server};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -11,8 +11,8 @@ use hyper::http::request::Parts;
 /// How many letters of a message are shown.
 const MESSAGE: usize = 512;
 
-/// How many letters of a name are shown.
-const NAME: usize = 64;
+/// How many bytes of a name are shown. They are copied for each message, so there are few.
+const NAME: usize = 47;
 
 /// The panic of something of the application. Shows its message, in one line of bounded length.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct Panic {
 }
 
 impl Panic {
+    #[cold]
     pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
@@ -66,6 +67,7 @@ pub(super) struct ShortName {
 }
 
 impl ShortName {
+    #[inline]
     pub(super) fn new(name: &[u8]) -> Self {
         let mut bytes = [0; NAME + 1];
         let length = name.len().min(bytes.len());

@@ -1,7 +1,8 @@
 //! The server on executors of all kinds.
 
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wwr_smol::server::Server;
 
@@ -62,6 +63,41 @@ fn four_threads_serve_many() {
 #[test]
 fn the_global_executor_serves_many() {
     exercise(&Running::on_global_executor(Server::builder(App::new().0)));
+}
+
+/// Set in the process that is to serve with a strange number of threads.
+const SERVES: &str = "WWR_TEST_SERVES";
+
+#[test]
+fn the_global_executor_serves_whatever_it_is_told() {
+    if std::env::var_os(SERVES).is_some() {
+        exercise(&Running::on_global_executor(Server::builder(App::new().0)));
+        return;
+    }
+    for threads in ["0", "-1", "-2147483648", "100000", "2147483647", "abc", "", "2"] {
+        let test = "executors::the_global_executor_serves_whatever_it_is_told";
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env(SERVES, "1")
+            .env("SMOL_THREADS", threads)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It would wait without end, or its threads would try to start threads without end.
+        let begun = Instant::now();
+        let status = loop {
+            match process.try_wait().unwrap() {
+                Some(status) => break status,
+                None if begun.elapsed() < SAFETY => thread::sleep(Duration::from_millis(10)),
+                None => {
+                    process.kill().unwrap();
+                    process.wait().unwrap();
+                    panic!("SMOL_THREADS={threads} does not serve");
+                }
+            }
+        };
+        assert!(status.success(), "SMOL_THREADS={threads}");
+    }
 }
 
 #[test]

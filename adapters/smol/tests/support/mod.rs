@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use smol::Executor;
 use wwr_smol::server::{Builder, Handler, Server, ServerHandle};
+use wwr_smol::{GlobalExecutor, Spawn as _};
 
 use app::{App, Event, Gates};
 
@@ -72,7 +73,7 @@ impl Running {
 
     /// Runs a server on the executor that the builder has by default.
     pub(crate) fn on_global_executor<H: Handler>(builder: Builder<H>) -> Self {
-        Self::listen(builder, |task| smol::spawn(task).detach(), None)
+        Self::listen(builder, |task| GlobalExecutor.spawn_task(task), None)
     }
 
     fn listen<H: Handler>(

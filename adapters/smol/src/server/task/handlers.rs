@@ -1,6 +1,7 @@
 //! Handlers of the application: started in room that is used again, boxed only if they have to wait.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,7 +9,7 @@ use futures_util::future::BoxFuture;
 use wwr::Content;
 use wwr::wire::Identifier;
 
-use crate::server::panics::{Panic, ShortName, caught, caught_async};
+use crate::server::panics::{Panic, ShortName, caught_async};
 
 /// What the application does with messages of one kind.
 pub(super) trait Start<'a, T>: Send {
@@ -80,14 +81,15 @@ where
 {
     fn start(&mut self, about: About, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
         let mut room = self.room.take().unwrap_or_else(|| Box::pin(None));
-        let polled = caught(|| {
+        // Not by way of `caught`: the result of each message would be moved once more.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
             room.set(Some((self.make)(content)));
             let polled = poll(room.as_mut(), cx);
             if polled.is_ready() {
                 room.set(None);
             }
             polled
-        });
+        }));
         match polled {
             Ok(Poll::Ready(result)) => {
                 self.room = Some(room);

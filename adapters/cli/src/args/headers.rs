@@ -1,0 +1,317 @@
+//! The arguments about the HTTP requests that open a connection.
+
+use core::fmt;
+use core::str::FromStr;
+use std::io;
+
+use clap::Args;
+use data_encoding::BASE64;
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
+use wwr_smol::client::Builder;
+
+use crate::environment;
+
+/// How many headers may be added. Servers do not take very long heads.
+const MOST: usize = 64;
+
+/// What the preflight and the handshake say beside what they have to.
+#[derive(Debug, Args)]
+pub(crate) struct HeaderArguments {
+    /// Send a header with both HTTP requests, the preflight and the handshake, as in
+    /// 'X-Tenant: blue'; may be repeated
+    #[arg(long, value_name = "NAME:VALUE", value_parser = header)]
+    header: Vec<(HeaderName, HeaderValue)>,
+    /// Connect as a page of this origin would, such as https://example.com
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    origin: Option<HeaderValue>,
+    /// Log in with HTTP Basic authentication. Other users of this machine can see arguments: the
+    /// environment variable WWR_USER says the same unseen
+    #[arg(long, value_name = "USER:PASSWORD")]
+    user: Option<Credentials>,
+}
+
+impl HeaderArguments {
+    /// Adds the headers to those of a client.
+    pub(crate) fn add_to(&self, client: Builder) -> io::Result<Builder> {
+        add_headers(client, self.all()?)
+    }
+
+    /// All headers, as options say or else the environment.
+    pub(crate) fn all(&self) -> io::Result<Vec<(HeaderName, HeaderValue)>> {
+        let has = |wanted: &HeaderName| self.header.iter().any(|(name, _)| name == wanted);
+        let mut all = self.header.clone();
+        match &self.origin {
+            Some(_) if has(&ORIGIN) => return Err(twice("--origin", &ORIGIN)),
+            Some(origin) => all.push((ORIGIN, origin.clone())),
+            None => {}
+        }
+        let user = match &self.user {
+            Some(_) if has(&AUTHORIZATION) => return Err(twice("--user", &AUTHORIZATION)),
+            // Whoever says something does not ask for what the environment has.
+            None if has(&AUTHORIZATION) => None,
+            Some(user) => Some(user.clone()),
+            None => environment::user()?,
+        };
+        all.extend(user.map(|user| (AUTHORIZATION, user.0)));
+        if all.len() > MOST {
+            return Err(invalid(format!("{} headers are too many; {MOST} can be sent", all.len())));
+        }
+        if all.iter().filter(|(name, _)| *name == HOST).count() > 1 {
+            return Err(invalid("--header Host: is given twice; a request has one".into()));
+        }
+        Ok(all)
+    }
+}
+
+/// Adds headers to those of a client.
+pub(crate) fn add_headers(
+    client: Builder,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> io::Result<Builder> {
+    headers.into_iter().try_fold(client, |client, (name, value)| {
+        client.header(name, value).map_err(|error| invalid(error.to_string()))
+    })
+}
+
+fn twice(option: &str, name: &HeaderName) -> io::Error {
+    invalid(format!("{option} and --header {name}: say the same; leave one of them out"))
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// A header of somebody's own.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write it like NAME:VALUE")?;
+    let name = HeaderName::from_str(name.trim_end())
+        .map_err(|_| "the name of a header has letters, digits and - and no spaces")?;
+    if is_ours(&name) {
+        return Err(format!("{name} belongs to the handshake and cannot be changed"));
+    }
+    let mut value = HeaderValue::from_bytes(value.trim().as_bytes())
+        .map_err(|_| "the value of a header has no control characters, such as ends of lines")?;
+    // It may be a secret: then it is kept out of logs.
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// Whether a header says how the request is read, or what becomes of the connection.
+fn is_ours(name: &HeaderName) -> bool {
+    const OURS: [&str; 9] = [
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    OURS.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-")
+}
+
+/// An origin as browsers write it.
+fn origin(text: &str) -> Result<HeaderValue, &'static str> {
+    const FORM: &str = "write it like https://example.com or https://example.com:8443, or null";
+    let is_plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_origin = match text.split_once("://") {
+        Some((scheme, host)) => {
+            !scheme.is_empty()
+                && !host.is_empty()
+                && !host.contains(['/', '?', '#', '@'])
+                && is_plain(text)
+        }
+        None => text == "null",
+    };
+    if is_origin { HeaderValue::from_str(text).map_err(|_| FORM) } else { Err(FORM) }
+}
+
+/// A user and a password, as they go into a header (RFC 7617).
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials(HeaderValue);
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+/// Why a text is no user and password. It does not show them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoCredentials {
+    #[error("write it like USER:PASSWORD")]
+    NoColon,
+    #[error("user and password have no control characters")]
+    Control,
+}
+
+impl FromStr for Credentials {
+    type Err = NoCredentials;
+
+    fn from_str(text: &str) -> Result<Self, NoCredentials> {
+        if !text.contains(':') {
+            return Err(NoCredentials::NoColon);
+        }
+        if text.contains(char::is_control) {
+            return Err(NoCredentials::Control);
+        }
+        let value = format!("Basic {}", BASE64.encode(text.as_bytes()));
+        let mut value = HeaderValue::from_str(&value).map_err(|_| NoCredentials::Control)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+/// Arguments as they may be shown: without what could be a secret.
+pub(crate) fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut shown: Vec<String> = Vec::new();
+    for argument in arguments {
+        let (option, value) = match argument.split_once('=') {
+            Some((option, value)) if matches!(option, "--user" | "--header") => {
+                (option.to_owned(), Some(value.to_owned()))
+            }
+            _ => match shown.last().map(String::as_str) {
+                Some(option @ ("--user" | "--header")) => {
+                    (option.to_owned(), Some(argument.clone()))
+                }
+                _ => (String::new(), None),
+            },
+        };
+        let hidden = value.map(|value| match value.split_once(':') {
+            Some((name, _)) if option == "--header" => format!("{name}:..."),
+            _ => "...".into(),
+        });
+        shown.push(match hidden {
+            Some(hidden) if argument.starts_with(&format!("{option}=")) => {
+                format!("{option}={hidden}")
+            }
+            Some(hidden) => hidden,
+            None => without_user(argument),
+        });
+    }
+    shown
+}
+
+/// A URL without the user and the password that it may have.
+fn without_user(argument: String) -> String {
+    let Some((scheme, rest)) = argument.split_once("://") else { return argument };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest.get(..end).and_then(|authority| authority.rfind('@')) {
+        Some(at) => format!("{scheme}://...{}", rest.get(at..).unwrap_or_default()),
+        None => argument,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_have_a_name_and_a_value() {
+        for (text, name, value) in [
+            ("X-Tenant: blue", "x-tenant", "blue"),
+            ("x:a:b", "x", "a:b"),
+            ("x:", "x", ""),
+            ("Cookie:  a=b; c=d ", "cookie", "a=b; c=d"),
+            ("Host: example.com", "host", "example.com"),
+        ] {
+            let (found, given) = header(text).unwrap();
+            assert_eq!((found.as_str(), given.to_str().unwrap()), (name, value), "{text}");
+        }
+        assert_eq!(header("x: \u{e9}").unwrap().1.as_bytes(), "\u{e9}".as_bytes());
+        for text in [
+            "",
+            "x",
+            ":x",
+            "a b: c",
+            "\u{e9}: x",
+            "x: a\r\nb: c",
+            "x\r\ny: z",
+            "x: \0",
+            "Connection: close",
+            "upgrade: h2c",
+            "Sec-WebSocket-Key: x",
+            "Sec-WebSocket-Anything: x",
+            "Content-Length: 3",
+            "Transfer-Encoding: chunked",
+            "Expect: 100-continue",
+        ] {
+            assert!(header(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_do() {
+        for text in ["https://example.com", "http://[::1]:80", "null", "moz-extension://a-b-c"] {
+            assert_eq!(origin(text).unwrap(), text);
+        }
+        for text in [
+            "",
+            "example.com",
+            "https://",
+            "://x",
+            "https://example.com/",
+            "https://a b",
+            "https://\u{e9}.com",
+            "https://u@x",
+            "Null",
+            "any",
+        ] {
+            assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_encoded_and_not_shown() {
+        // The examples of RFC 7617, sections 2 and 2.1.
+        for (text, expected) in [
+            ("Aladdin:open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            ("test:123\u{a3}", "Basic dGVzdDoxMjPCow=="),
+            ("a:b:c", "Basic YTpiOmM="),
+            (":", "Basic Og=="),
+        ] {
+            let credentials: Credentials = text.parse().unwrap();
+            assert_eq!(credentials.0, expected);
+            assert_eq!(format!("{credentials:?} {:?}", credentials.0), "Credentials(..) Sensitive");
+        }
+        for text in ["", "ada", "ada:\n", "a\0:b"] {
+            assert!(text.parse::<Credentials>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_shows_no_secrets() {
+        let arguments = [
+            "wwr",
+            "bench",
+            "--user",
+            "ada:secret",
+            "--user=ada:secret",
+            "--header",
+            "Cookie: secret",
+            "--header=X-Key: secret",
+            "--depth=4",
+            "ws://ada:secret@localhost:7777/a@b",
+            "ws://localhost/a@b",
+        ];
+        let shown = without_secrets(arguments.into_iter().map(str::to_owned));
+        assert_eq!(
+            shown,
+            [
+                "wwr",
+                "bench",
+                "--user",
+                "...",
+                "--user=...",
+                "--header",
+                "Cookie:...",
+                "--header=X-Key:...",
+                "--depth=4",
+                "ws://...@localhost:7777/a@b",
+                "ws://localhost/a@b",
+            ]
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! Settings from the environment. A variable that is empty counts as not set: that is how compose
+//! files and CI leave those that nobody gave a value.
+
+use core::num::NonZeroU16;
+use std::{env, io};
+
+use clap::ValueEnum as _;
+use wwr::SessionKey;
+
+use crate::args::{Credentials, LogLevel};
+
+/// How much is logged.
+const LOG: &str = "WWR_LOG";
+/// The key of a session to restore.
+const SESSION: &str = "WWR_SESSION";
+/// A user and a password.
+const USER: &str = "WWR_USER";
+/// How many threads a server runs on.
+const THREADS: &str = "SMOL_THREADS";
+
+/// The most threads that a server runs on. More than any machine has processors.
+const MOST_THREADS: u16 = 1024;
+
+pub(crate) fn log_level() -> io::Result<Option<LogLevel>> {
+    let level = |text: &str| {
+        LogLevel::from_str(text.trim(), true)
+            .map_err(|_| "write off, error, warn, info, debug or trace".into())
+    };
+    read(LOG, Shown::Yes, level)
+}
+
+pub(crate) fn session() -> io::Result<Option<SessionKey>> {
+    read(SESSION, Shown::No, |text| SessionKey::new(text).map_err(|error| error.to_string()))
+}
+
+pub(crate) fn user() -> io::Result<Option<Credentials>> {
+    read(USER, Shown::No, |text| text.parse().map_err(|error| format!("{error}")))
+}
+
+/// How many threads a server runs on; one if nobody says.
+pub(crate) fn threads() -> io::Result<NonZeroU16> {
+    let threads = |text: &str| {
+        let number = text.trim().parse().ok();
+        let number = number.filter(|number: &NonZeroU16| number.get() <= MOST_THREADS);
+        number.ok_or_else(|| format!("write a number of threads from 1 to {MOST_THREADS}"))
+    };
+    Ok(read(THREADS, Shown::Yes, threads)?.unwrap_or(NonZeroU16::MIN))
+}
+
+/// Whether an error may show the value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Yes,
+    No,
+}
+
+fn read<T>(
+    name: &str,
+    shown: Shown,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> io::Result<Option<T>> {
+    let Some(value) = env::var_os(name) else { return Ok(None) };
+    let parsed = match value.to_str() {
+        Some(text) if text.trim().is_empty() => return Ok(None),
+        Some(text) => parse(text),
+        None => Err("it is no UTF-8".into()),
+    };
+    let place = match shown {
+        Shown::Yes => format!("{name}={}", value.display().to_string().escape_debug()),
+        Shown::No => name.into(),
+    };
+    parsed.map(Some).map_err(|error| {
+        let message = format!("the environment variable {place} cannot be used: {error}");
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    })
+}

@@ -1,0 +1,308 @@
+//! Lines on their way to somebody who may be slow to read them: whoever adds a line never waits.
+//!
+//! Written here, since the non-blocking writer of `tracing-appender` bounds lines and not bytes,
+//! does not count what cannot be written, and prints to standard output when it cannot end: that
+//! blocks or panics if nobody reads there either.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Lines that wait to be written by one thread. Bounded: lines that do not fit are dropped, and how
+/// many is told in their place.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    /// How many bytes may wait.
+    most: usize,
+    state: Mutex<State>,
+    /// There is something to write, or something was written.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Line>,
+    bytes: usize,
+    /// One line is on its way, and waits no longer.
+    is_writing: bool,
+    /// Nothing more is taken until half of the room is free: then dropped lines are told of
+    /// together.
+    is_full: bool,
+    /// Dropped since that was told.
+    untold: u64,
+    dropped: u64,
+    /// What the other side took, or refused.
+    written: u64,
+    failed: u64,
+    /// How many of the dropped lines were told of at an end.
+    told_in_all: u64,
+    /// Nobody takes anything any more.
+    is_given_up: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: Vec<u8>,
+    /// It tells of others.
+    is_notice: bool,
+}
+
+impl Lines {
+    /// Room for so many bytes.
+    pub(crate) const fn new(most: usize) -> Self {
+        Self {
+            most,
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                bytes: 0,
+                is_writing: false,
+                is_full: false,
+                untold: 0,
+                dropped: 0,
+                written: 0,
+                failed: 0,
+                told_in_all: 0,
+                is_given_up: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Adds a line that may be dropped. It ends with a line feed.
+    pub(crate) fn add(&self, text: Vec<u8>) {
+        let mut state = self.lock();
+        if state.is_full && state.bytes <= self.most / 2 {
+            state.is_full = false;
+        }
+        if state.is_full || state.bytes.saturating_add(text.len()) > self.most {
+            state.is_full = true;
+            state.untold += 1;
+            state.dropped += 1;
+            return;
+        }
+        state.tell_of_dropped();
+        state.push(text, false);
+        self.changed.notify_all();
+    }
+
+    /// Adds a line that is not dropped, such as the one that says why a command fails.
+    pub(crate) fn add_for_sure(&self, text: Vec<u8>) {
+        let mut state = self.lock();
+        state.tell_of_dropped();
+        state.push(text, false);
+        self.changed.notify_all();
+    }
+
+    /// Writes lines as they come, without end. A line that cannot be written is counted.
+    pub(crate) fn write_to(&self, out: &mut impl Write) -> ! {
+        let mut state = self.lock();
+        loop {
+            let Some(line) = state.waiting.pop_front() else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            state.bytes -= line.text.len();
+            state.is_writing = true;
+            drop(state);
+            let result = out.write_all(&line.text).and_then(|()| out.flush());
+            state = self.lock();
+            state.is_writing = false;
+            match result {
+                Ok(()) => state.written += 1,
+                Err(_) if line.is_notice => {}
+                Err(_) => state.failed += 1,
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until all is written: for as long as lines are still taken in time, and for `most` in
+    /// all. Says at the end how many lines were dropped, and gives the number of lines that nobody
+    /// got to see without a word about them.
+    pub(crate) fn end(&self, stalled_for: Duration, most: Duration) -> u64 {
+        let mut state = self.lock();
+        if state.dropped > state.told_in_all {
+            state.untold = 0;
+            state.told_in_all = state.dropped;
+            let all = state.dropped;
+            let notice = format!("wwr: {all} log lines were dropped in all: {WHY}\n");
+            state.push(notice.into_bytes(), true);
+            self.changed.notify_all();
+        }
+        let begun = Instant::now();
+        while !state.is_drained() && !state.is_given_up {
+            let left = most.saturating_sub(begun.elapsed()).min(stalled_for);
+            let before = state.written + state.failed;
+            let waited = self.changed.wait_timeout(state, left);
+            let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = now;
+            // Whoever asks again need not wait again.
+            state.is_given_up = timeout.timed_out()
+                && state.written + state.failed == before
+                && !state.is_drained();
+        }
+        if state.is_drained() { state.failed } else { state.lost() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why lines are dropped.
+const WHY: &str = "standard error is read too slowly";
+
+impl State {
+    fn tell_of_dropped(&mut self) {
+        if self.untold > 0 {
+            let notice = format!("wwr: {} log lines were dropped here: {WHY}\n", self.untold);
+            self.untold = 0;
+            self.push(notice.into_bytes(), true);
+        }
+    }
+
+    fn push(&mut self, text: Vec<u8>, is_notice: bool) {
+        self.bytes += text.len();
+        self.waiting.push_back(Line { text, is_notice });
+    }
+
+    fn is_drained(&self) -> bool {
+        self.waiting.is_empty() && !self.is_writing
+    }
+
+    /// How many lines were not written, or not wholly.
+    fn lost(&self) -> u64 {
+        let waiting = self.waiting.iter().filter(|line| !line.is_notice).count();
+        self.dropped + self.failed + waiting as u64 + u64::from(self.is_writing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::thread;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Takes a line whenever it is told to.
+    struct Slow {
+        turns: Receiver<io::Result<()>>,
+        seen: Sender<String>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Once nobody gives turns any more, nothing is taken any more.
+            match self.turns.recv() {
+                Ok(turn) => turn?,
+                Err(_) => loop {
+                    thread::park();
+                },
+            }
+            let _ = self.seen.send(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Lines with room for ten of ten bytes, whoever gives turns, and what was seen.
+    fn slow() -> (Arc<Lines>, Sender<io::Result<()>>, Receiver<String>) {
+        let lines = Arc::new(Lines::new(100));
+        let (turn, turns) = channel();
+        let (seen, sights) = channel();
+        let writer = lines.clone();
+        // Ends with the process.
+        thread::spawn(move || writer.write_to(&mut Slow { turns, seen }));
+        (lines, turn, sights)
+    }
+
+    fn add(lines: &Lines, number: usize) {
+        lines.add(format!("line {number:04}\n").into_bytes());
+    }
+
+    /// Adds lines while the first of them is on its way and no other can be.
+    fn add_behind_a_blocked_one(lines: &Lines, count: usize) {
+        add(lines, 0);
+        while !lines.lock().is_writing {
+            thread::yield_now();
+        }
+        (1..count).for_each(|number| add(lines, number));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_told_of_in_its_place() {
+        let (lines, turn, seen) = slow();
+        add_behind_a_blocked_one(&lines, 15);
+        // Ten wait, and four were dropped. Nothing more is taken before half of the room is free.
+        let take = |from: usize, to: usize| {
+            for number in from..to {
+                turn.send(Ok(())).unwrap();
+                assert_eq!(seen.recv().unwrap(), format!("line {number:04}\n"));
+            }
+            // One more is on its way by then.
+            while lines.lock().waiting.len() != 10 - to {
+                thread::yield_now();
+            }
+        };
+        take(0, 4);
+        add(&lines, 15);
+        take(4, 5);
+        add(&lines, 16);
+        (0..9).for_each(|_| turn.send(Ok(())).unwrap());
+        assert_eq!(lines.end(LONG, LONG), 0);
+        let rest: Vec<_> = seen.try_iter().collect();
+        assert_eq!(
+            rest,
+            [
+                "line 0005\n",
+                "line 0006\n",
+                "line 0007\n",
+                "line 0008\n",
+                "line 0009\n",
+                "line 0010\n",
+                "wwr: 5 log lines were dropped here: standard error is read too slowly\n",
+                "line 0016\n",
+                "wwr: 5 log lines were dropped in all: standard error is read too slowly\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_whoever_takes_nothing() {
+        let (lines, _turn, _) = slow();
+        add_behind_a_blocked_one(&lines, 20);
+        let short = Duration::from_millis(10);
+        assert_eq!(lines.end(short, LONG), 20);
+        // Nor does it wait a second time.
+        assert_eq!(lines.end(LONG, LONG), 20);
+    }
+
+    #[test]
+    fn lines_that_must_be_told_are_not_dropped() {
+        let (lines, turn, seen) = slow();
+        add_behind_a_blocked_one(&lines, 20);
+        lines.add_for_sure(b"why\n".to_vec());
+        (0..14).for_each(|_| turn.send(Ok(())).unwrap());
+        assert_eq!(lines.end(LONG, LONG), 0);
+        assert!(seen.try_iter().any(|line| line == "why\n"));
+    }
+
+    #[test]
+    fn lines_that_nobody_takes_are_counted() {
+        let (lines, turn, _) = slow();
+        add(&lines, 1);
+        add(&lines, 2);
+        turn.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
+        turn.send(Ok(())).unwrap();
+        assert_eq!(lines.end(LONG, LONG), 1);
+    }
+}
