@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-/// Code and reason of a WebSocket close frame (RFC 6455 §5.5.1, §7.4).
+/// Code and reason of a WebSocket close frame (RFC 6455 §5.5.1, RFC 6455 §7.4).
 ///
 /// One to be sent is checked by [`new`](Self::new); one that came is taken as it is by
 /// [`received`](Self::received). The text of the reason may come from anybody: [`Display`] shows it

@@ -88,8 +88,8 @@ pub struct Answer {
     /// The body, or its first bytes if it has more than [`MAX_BODY`]. It does not matter with a
     /// status that [is unavailable](is_unavailable).
     pub body: Bytes,
-    /// After what time from now the server wants to be asked again: its header `Retry-After` (RFC
-    /// 9110 §10.2.3), if it has a valid one.
+    /// After what time from now the server wants to be asked again: its header `Retry-After`
+    /// (RFC 9110 §10.2.3), if it has a valid one.
     pub retry_after: Option<Duration>,
 }
 

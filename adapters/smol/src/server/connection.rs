@@ -52,8 +52,8 @@ pub enum Ended {
     ByServer(CloseReason),
     /// The client closed it, with this close frame.
     ByClient(CloseFrame),
-    /// The client broke the rules of WebSocket, and was told so with this close frame (RFC 6455
-    /// §7.4.1).
+    /// The client broke the rules of WebSocket, and was told so with this close frame
+    /// (RFC 6455 §7.4.1).
     Violated(CloseFrame),
     /// The network failed, the client ended the connection without a close frame, or it took nothing
     /// of what was sent to it for the [stall timeout](super::Limits::stall_timeout).

@@ -106,7 +106,7 @@ where
                 }))
             }
             Err(panic) => {
-                about.note(&panic);
+                about.note(&Panic::new(panic));
                 Started::Done((self.failed)())
             }
         }
