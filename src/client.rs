@@ -103,7 +103,7 @@
 //!             client.handle_probed(now, Ok(answer), &mut out);
 //!         }
 //!         Action::Dial => {
-//!             client.handle_opened(now, &mut out);
+//!             client.handle_opened(now, None, &mut out);
 //!             let accept_conf = b"\x17\x02\0\x60\xea\0\0\0\x20\0\0";
 //!             client.handle_message(now, Bytes::from_static(accept_conf), &mut out);
 //!         }

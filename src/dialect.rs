@@ -8,6 +8,7 @@ use core::fmt;
 /// start out as [`Unknown`](Self::Unknown), which behaves in the way that is safe for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[non_exhaustive]
 pub enum Dialect {
     /// Protocol 1.4: preflight, no heartbeats, protocol-error replies.
     V1_4,
@@ -15,17 +16,22 @@ pub enum Dialect {
     V1_5,
     /// Protocol 2.0: accept-conf instead of the preflight, no protocol-error replies.
     V2_0,
-    /// Not yet known: any of the above.
+    /// The sub-protocol `wwr.1` between peers of this project (protocol §10): as 2.0, with the
+    /// protocol-error replies of 1.x, and both sides state the longest message that they read. It is
+    /// agreed on in the WebSocket handshake, so that it is known from the first byte.
+    Wwr1,
+    /// Not yet known: 1.4, 1.5 or 2.0.
     Unknown,
 }
 
 impl fmt::Display for Dialect {
-    /// The number of the version, or "unknown".
+    /// The number of the version, "wwr.1", or "unknown".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::V1_4 => "1.4",
             Self::V1_5 => "1.5",
             Self::V2_0 => "2.0",
+            Self::Wwr1 => "wwr.1",
             Self::Unknown => "unknown",
         })
     }
@@ -73,6 +79,8 @@ pub enum Pongs {
     BetweenMessages,
     /// It never answers.
     Never,
+    /// It answers whenever it reads, and shows in another way that it is there while it does not.
+    Always,
 }
 
 /// One row of the table: how to behave towards a peer of a dialect.
@@ -85,11 +93,16 @@ pub struct Rules {
     pub knows_accept_conf: bool,
     /// Type 33, the heartbeat, is a known message.
     pub knows_heartbeat: bool,
+    /// Type 24, client settings, is a known message, with which a client states the longest message
+    /// that it reads; the server does so in its accept-conf. Each side is held to what the other has
+    /// stated, and to [`MIN_STATED`](Dialect::MIN_STATED) before.
+    pub states_limits: bool,
     /// A binary or UTF-8 signal with a name and no payload parses.
     pub accepts_name_only_signals: bool,
     /// A binary or UTF-8 signal with a name and no payload may be sent to the peer.
     pub sends_name_only_signals: bool,
-    /// Messages to the peer must fit into the announced message buffer: longer ones end its client.
+    /// Messages to the peer must fit into its message buffer: the announced one, longer messages than
+    /// which end a client of 2.0, or what the peer has stated.
     pub bounded_by_buffer: bool,
     /// How silence of the peer is understood. Clients of a dialect with a read timeout send
     /// heartbeats.
@@ -114,6 +127,7 @@ const V1_4: Rules = Rules {
     knows_protocol_error: true,
     knows_accept_conf: false,
     knows_heartbeat: false,
+    states_limits: false,
     accepts_name_only_signals: false,
     sends_name_only_signals: false,
     bounded_by_buffer: false,
@@ -138,6 +152,7 @@ const V2_0: Rules = Rules {
     knows_protocol_error: false,
     knows_accept_conf: true,
     knows_heartbeat: true,
+    states_limits: false,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
     bounded_by_buffer: true,
@@ -152,10 +167,21 @@ const V2_0: Rules = Rules {
 
 const V2_0_STRICT: Rules = Rules { strict: true, ..V2_0 };
 
+const WWR1: Rules = Rules {
+    knows_protocol_error: true,
+    states_limits: true,
+    pongs: Pongs::Always,
+    after_heartbeat: Dialect::Wwr1,
+    malformed_request: MalformedRequest::ProtocolError,
+    special_errors: SpecialErrors::Mapped,
+    ..V2_0
+};
+
 const UNKNOWN: Rules = Rules {
     knows_protocol_error: true,
     knows_accept_conf: true,
     knows_heartbeat: true,
+    states_limits: false,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
     bounded_by_buffer: true,
@@ -169,22 +195,64 @@ const UNKNOWN: Rules = Rules {
 };
 
 impl Dialect {
+    /// All dialects.
+    pub const ALL: [Self; 5] = [Self::V1_4, Self::V1_5, Self::V2_0, Self::Wwr1, Self::Unknown];
+
+    /// The longest message in bytes that each peer reads where both state what they read, whatever it
+    /// states and before it has stated anything: 8192 (protocol §10.2).
+    pub const MIN_STATED: u32 = 8192;
+
     /// The row of the table for this dialect.
     pub const fn rules(self) -> &'static Rules {
         match self {
             Self::V1_4 => &V1_4,
             Self::V1_5 => &V1_5,
             Self::V2_0 => &V2_0,
+            Self::Wwr1 => &WWR1,
             Self::Unknown => &UNKNOWN,
         }
     }
 
     /// The row for a server that is as strict as the reference. It differs for 2.0 only: 1.x
-    /// servers disconnect for nothing, and who is not known may speak 1.x.
+    /// servers disconnect for nothing, a peer that is not known may speak 1.x, and peers of `wwr.1`
+    /// are not of the reference.
     pub const fn strict_rules(self) -> &'static Rules {
         match self {
             Self::V2_0 => &V2_0_STRICT,
-            Self::V1_4 | Self::V1_5 | Self::Unknown => self.rules(),
+            Self::V1_4 | Self::V1_5 | Self::Wwr1 | Self::Unknown => self.rules(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn every_dialect_has_a_name_of_its_own() {
+        let names = Dialect::ALL.map(|dialect| dialect.to_string());
+        assert_eq!(names, ["1.4", "1.5", "2.0", "wwr.1", "unknown"]);
+    }
+
+    #[test]
+    fn wwr_1_has_the_best_of_all_versions() {
+        let rules = Dialect::Wwr1.rules();
+        assert!(rules.knows_protocol_error && rules.knows_accept_conf && rules.knows_heartbeat);
+        assert!(rules.accepts_name_only_signals && rules.sends_name_only_signals);
+        assert!(rules.states_limits && rules.bounded_by_buffer && !rules.strict);
+        assert!(!rules.notifies_own_close, "the reply tells");
+        assert_eq!(rules.special_errors, SpecialErrors::Mapped);
+        assert_eq!(rules.malformed_request, MalformedRequest::ProtocolError);
+        assert_eq!((rules.liveness, rules.pongs), (Liveness::ReadTimeout, Pongs::Always));
+        assert_eq!(rules.after_heartbeat, Dialect::Wwr1);
+        assert_eq!(Dialect::Wwr1.strict_rules(), rules);
+    }
+
+    #[test]
+    fn only_peers_of_wwr_1_state_limits() {
+        let stating = Dialect::ALL.into_iter().filter(|dialect| dialect.rules().states_limits);
+        assert!(stating.eq([Dialect::Wwr1]));
     }
 }

@@ -1,8 +1,8 @@
 //! The WebSocket handshake (protocol §4.3, RFC 6455 §4) beyond what an HTTP library does.
 //!
-//! A client makes a [`Key`] and sends [`Key::as_str`] as `Sec-WebSocket-Key`, offers neither a
-//! sub-protocol nor an extension, and checks the head of the answer with [`Key::check`]. A server
-//! answers with [`accept_value`].
+//! A client makes a [`Key`] and sends [`Key::as_str`] as `Sec-WebSocket-Key`, may offer a
+//! [`SubProtocol`], offers no extension, and checks the head of the answer with [`Key::check`]. A
+//! server answers with [`accept_value`].
 
 use alloc::string::String;
 use core::fmt;
@@ -13,6 +13,36 @@ use sha1_smol::Sha1;
 
 /// The value of `Sec-WebSocket-Version`.
 pub const VERSION: &str = "13";
+
+/// A WebSocket sub-protocol of this project (RFC 6455 §1.9, protocol §10.1).
+///
+/// Not to be confused with the name of the application's own protocol, which the accept-conf carries
+/// (protocol §4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[non_exhaustive]
+pub enum SubProtocol {
+    /// `wwr.1`: [`Dialect::Wwr1`](crate::Dialect::Wwr1).
+    Wwr1,
+}
+
+impl SubProtocol {
+    /// The header in which it is offered and selected.
+    pub const HEADER: &'static str = "Sec-WebSocket-Protocol";
+
+    /// Its name in that header.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wwr1 => "wwr.1",
+        }
+    }
+
+    /// Whether one line of the header offers it, maybe among others. Names are compared with regard to
+    /// case.
+    pub fn is_in(self, line: &[u8]) -> bool {
+        line.split(|byte| *byte == b',').any(|name| name.trim_ascii() == self.as_str().as_bytes())
+    }
+}
 
 /// What servers append to a key before they hash it (RFC 6455 §1.3).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -53,8 +83,8 @@ pub(crate) fn accept_bytes(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
 ///     ("Connection", b"keep-alive, Upgrade"),
 ///     ("Sec-WebSocket-Accept", accept.as_bytes()),
 /// ];
-/// assert_eq!(key.check((1, 1), 101, headers), Ok(()));
-/// assert_eq!(key.check((1, 1), 403, headers), Err(InvalidAnswer::Status(403)));
+/// assert_eq!(key.check((1, 1), 101, headers, None), Ok(None));
+/// assert_eq!(key.check((1, 1), 403, headers, None), Err(InvalidAnswer::Status(403)));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
@@ -81,8 +111,8 @@ pub enum InvalidAnswer {
     /// The server wants an extension, and none was offered.
     #[error("the server wants a WebSocket extension, and none was offered")]
     Extension,
-    /// The server wants a WebSocket sub-protocol, and none was offered.
-    #[error("the server wants a WebSocket sub-protocol, and none was offered")]
+    /// The server wants a WebSocket sub-protocol that was not offered, or several.
+    #[error("the server wants a WebSocket sub-protocol that was not offered")]
     SubProtocol,
 }
 
@@ -100,10 +130,10 @@ impl Key {
         &self.0
     }
 
-    /// Checks the head of the answer to a handshake that offered neither a sub-protocol nor an
-    /// extension (RFC 6455 §4.1). `version` is that of HTTP, as (1, 1) for HTTP/1.1. Names of headers
-    /// are compared without regard to case. Answers with status 100 and 102 to 199 are no answers
-    /// yet: the host skips them.
+    /// Checks the head of the answer to a handshake that offered no extension, and no other
+    /// sub-protocol than `offered` (RFC 6455 §4.1). Returns the sub-protocol that was agreed on.
+    /// `version` is that of HTTP, as (1, 1) for HTTP/1.1. Names of headers are compared without regard
+    /// to case. Answers with status 100 and 102 to 199 are no answers yet: the host skips them.
     ///
     /// # Errors
     ///
@@ -113,7 +143,8 @@ impl Key {
         version: (u8, u8),
         status: u16,
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<(), InvalidAnswer> {
+        offered: Option<SubProtocol>,
+    ) -> Result<Option<SubProtocol>, InvalidAnswer> {
         if status != 101 {
             return Err(InvalidAnswer::Status(status));
         }
@@ -123,7 +154,7 @@ impl Key {
         let mut seen = Seen::default();
         let expected = accept_value(self.0.as_bytes());
         for (name, value) in headers {
-            seen.take(name, value.trim_ascii(), &expected);
+            seen.take(name, value.trim_ascii(), &expected, offered);
         }
         match seen {
             Seen { upgrades: 0, .. } | Seen { other_upgrade: true, .. } => {
@@ -133,8 +164,8 @@ impl Key {
             Seen { accepts, .. } if accepts != 1 => Err(InvalidAnswer::Accept),
             Seen { other_accept: true, .. } => Err(InvalidAnswer::Accept),
             Seen { extension: true, .. } => Err(InvalidAnswer::Extension),
-            Seen { sub_protocol: true, .. } => Err(InvalidAnswer::SubProtocol),
-            Seen { .. } => Ok(()),
+            Seen { other_sub_protocol: true, .. } => Err(InvalidAnswer::SubProtocol),
+            Seen { selected, .. } => Ok(selected),
         }
     }
 }
@@ -148,11 +179,12 @@ struct Seen {
     accepts: usize,
     other_accept: bool,
     extension: bool,
-    sub_protocol: bool,
+    selected: Option<SubProtocol>,
+    other_sub_protocol: bool,
 }
 
 impl Seen {
-    fn take(&mut self, name: &str, value: &[u8], expected: &str) {
+    fn take(&mut self, name: &str, value: &[u8], expected: &str, offered: Option<SubProtocol>) {
         let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
         if is("Upgrade") {
             self.upgrades += 1;
@@ -165,8 +197,11 @@ impl Seen {
             self.other_accept |= value != expected.as_bytes();
         } else if is("Sec-WebSocket-Extensions") {
             self.extension |= !value.is_empty();
-        } else if is("Sec-WebSocket-Protocol") {
-            self.sub_protocol |= !value.is_empty();
+        } else if is(SubProtocol::HEADER) && !value.is_empty() {
+            let selected = offered.filter(|offered| offered.as_str().as_bytes() == value);
+            // One may be selected, once.
+            self.other_sub_protocol |= selected.is_none() || self.selected.is_some();
+            self.selected = selected;
         }
     }
 }
@@ -191,6 +226,16 @@ mod tests {
     }
 
     fn check(changes: &[(&str, &str)], more: &[(&str, &str)]) -> Result<(), InvalidAnswer> {
+        let agreed = check_offering(None, changes, more)?;
+        assert_eq!(agreed, None, "nothing was offered");
+        Ok(())
+    }
+
+    fn check_offering(
+        offered: Option<SubProtocol>,
+        changes: &[(&str, &str)],
+        more: &[(&str, &str)],
+    ) -> Result<Option<SubProtocol>, InvalidAnswer> {
         let mut headers = std::vec![
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
@@ -206,7 +251,45 @@ mod tests {
         headers.extend(more);
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-        key().check((1, 1), 101, headers)
+        key().check((1, 1), 101, headers, offered)
+    }
+
+    #[test]
+    fn what_was_offered_may_be_selected_once_and_as_it_was_written() {
+        let (wwr1, refused) = (Some(SubProtocol::Wwr1), Err(InvalidAnswer::SubProtocol));
+        for (lines, agreed) in [
+            (&[][..], Ok(None)),
+            (&[""], Ok(None)),
+            (&["wwr.1"], Ok(wwr1)),
+            (&[" wwr.1\t"], Ok(wwr1)),
+            (&["WWR.1"], refused),
+            (&["wwr.2"], refused),
+            (&["wwr.1, chat"], refused),
+            (&["chat"], refused),
+            (&["wwr.1", "wwr.1"], refused),
+            (&["chat", "wwr.1"], refused),
+        ] {
+            let more: Vec<_> = lines.iter().map(|line| ("sec-websocket-protocol", *line)).collect();
+            assert_eq!(check_offering(wwr1, &[], &more), agreed, "{lines:?}");
+            let agreed_on_nothing =
+                agreed.map_or(refused, |agreed| agreed.map_or(Ok(None), |_| refused));
+            assert_eq!(check_offering(None, &[], &more), agreed_on_nothing, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_found_among_others() {
+        for (line, offers) in [
+            ("wwr.1", true),
+            ("chat, wwr.1", true),
+            ("wwr.1,chat", true),
+            ("wwr.10", false),
+            ("wwr.1.chat", false),
+            ("WWR.1", false),
+            ("", false),
+        ] {
+            assert_eq!(SubProtocol::Wwr1.is_in(line.as_bytes()), offers, "{line}");
+        }
     }
 
     #[test]
@@ -273,7 +356,7 @@ mod tests {
             ((0, 9), 101, InvalidAnswer::HttpVersion),
             ((1, 1), 101, Upgrade),
         ] {
-            assert_eq!(key().check(version, status, []), Err(error), "{version:?} {status}");
+            assert_eq!(key().check(version, status, [], None), Err(error), "{version:?} {status}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes to messages and back (protocol §1). Knows no state and no role.
 
 mod accept_conf;
+mod client_settings;
 mod decode;
 mod encode;
 mod error;
@@ -13,6 +14,7 @@ mod payload;
 mod signal;
 
 pub use accept_conf::AcceptConf;
+pub use client_settings::ClientSettings;
 pub use decode::decode;
 pub use encode::Encoder;
 pub use error::{ComposeError, DecodeError, Malformation};

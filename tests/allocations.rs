@@ -266,7 +266,7 @@ fn ready_client(out: &mut Actions<client::Action>) -> client::Client {
     let config = client::Config::builder().protocol(client::Protocol::V2_0).build().unwrap();
     let mut client = client::Client::new(config, 1);
     client.connect(NOW, out);
-    client.handle_opened(NOW, out);
+    client.handle_opened(NOW, None, out);
     client.handle_message(NOW, conf, out);
     out.drain().for_each(drop);
     assert_eq!(client.status(), client::Status::Connected);

@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use super::protocol::Protocol;
 use crate::close::CloseFrame;
+use crate::dialect::Dialect;
+use crate::handshake::SubProtocol;
 use crate::pings::Pings;
 
 /// The settings of a [`Client`](super::Client), checked before there is one.
@@ -39,6 +41,8 @@ pub struct Config {
     pub(super) resume_attempts: u32,
     pub(super) resume_timeout: Duration,
     pub(super) final_close_codes: Vec<u16>,
+    pub(super) max_message_size: u32,
+    pub(super) wwr1: bool,
 }
 
 impl Config {
@@ -53,6 +57,21 @@ impl Config {
     /// connections by the same measure.
     pub const fn pings(&self) -> Option<Pings> {
         self.pings
+    }
+
+    /// The longest message that the host reads, in bytes.
+    pub const fn max_message_size(&self) -> u32 {
+        self.max_message_size
+    }
+
+    /// Which sub-protocol the handshake offers (protocol §10.1), if any.
+    pub const fn offers(&self) -> Option<SubProtocol> {
+        match self.protocol {
+            Protocol::Auto if self.wwr1 && self.max_message_size >= Dialect::MIN_STATED => {
+                Some(SubProtocol::Wwr1)
+            }
+            Protocol::Auto | Protocol::V1_4 | Protocol::V1_5 | Protocol::V2_0 => None,
+        }
     }
 
     /// Settings to start from: those of [`Config::default`].
@@ -82,6 +101,8 @@ impl Default for Config {
             resume_attempts: 16,
             resume_timeout: Duration::from_secs(10),
             final_close_codes: Vec::new(),
+            max_message_size: 16 * 1024 * 1024,
+            wwr1: true,
         }
     }
 }
@@ -255,6 +276,22 @@ impl ConfigBuilder {
         self
     }
 
+    /// The longest message that the host reads, in bytes; it ends the connection if the server sends a
+    /// longer one. Servers of `wwr.1` are told of it (protocol §10.2). Not zero. Default: 16 MiB.
+    pub const fn max_message_size(mut self, bytes: u32) -> Self {
+        self.config.max_message_size = bytes;
+        self
+    }
+
+    /// Whether to offer `wwr.1` (protocol §10), which servers of this project select: then both sides
+    /// know from the first byte what is spoken, and messages longer than a message buffer of 2.0 get
+    /// through. Other servers take no notice. Only for [`Protocol::Auto`], and for a
+    /// [`max_message_size`](Self::max_message_size) of [`Dialect::MIN_STATED`] or more. Default: yes.
+    pub const fn wwr1(mut self, offer: bool) -> Self {
+        self.config.wwr1 = offer;
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -269,6 +306,7 @@ impl ConfigBuilder {
             ("max_pending_requests", config.max_pending_requests == 0),
             ("resume_attempts", config.resume_attempts == 0),
             ("resume_timeout", config.resume_timeout.is_zero()),
+            ("max_message_size", config.max_message_size == 0),
         ];
         if let Some((setting, _)) = zero.into_iter().find(|(_, is_zero)| *is_zero) {
             return Err(InvalidConfig::Zero { setting });
@@ -318,7 +356,9 @@ impl<'a> arbitrary::Arbitrary<'a> for Config {
             .max_queued_bytes(u.int_in_range(0..=1024)?)
             .resume_attempts(u.int_in_range(1..=4)?)
             .resume_timeout(resume)
-            .final_close_codes(u.arbitrary::<bool>()?.then_some(4000));
+            .final_close_codes(u.arbitrary::<bool>()?.then_some(4000))
+            .max_message_size(u.int_in_range(8191..=20_000)?)
+            .wwr1(u.arbitrary()?);
         Ok(builder.build().unwrap_or_default())
     }
 }
@@ -333,15 +373,32 @@ mod tests {
     }
 
     #[test]
+    fn wwr_1_is_offered_by_clients_of_all_versions() {
+        for (protocol, size, wwr1, offers) in [
+            (Protocol::Auto, 8192, true, true),
+            (Protocol::Auto, 8191, true, false),
+            (Protocol::Auto, 8192, false, false),
+            (Protocol::V1_4, 8192, true, false),
+            (Protocol::V1_5, 8192, true, false),
+            (Protocol::V2_0, 8192, true, false),
+        ] {
+            let builder = Config::builder().protocol(protocol).max_message_size(size).wwr1(wwr1);
+            let offered = builder.build().unwrap().offers();
+            assert_eq!(offered, offers.then_some(SubProtocol::Wwr1), "{protocol} {size} {wwr1}");
+        }
+    }
+
+    #[test]
     fn each_bound_is_checked() {
         type Change = fn(ConfigBuilder) -> ConfigBuilder;
-        let zeros: [(&str, Change); 6] = [
+        let zeros: [(&str, Change); 7] = [
             ("request_timeout", |builder| builder.request_timeout(Duration::ZERO)),
             ("probe_timeout", |builder| builder.probe_timeout(Duration::ZERO)),
             ("dial_timeout", |builder| builder.dial_timeout(Duration::ZERO)),
             ("max_pending_requests", |builder| builder.max_pending_requests(0)),
             ("resume_attempts", |builder| builder.resume_attempts(0)),
             ("resume_timeout", |builder| builder.resume_timeout(Duration::ZERO)),
+            ("max_message_size", |builder| builder.max_message_size(0)),
         ];
         for (setting, change) in zeros {
             let refused = change(Config::builder()).build();

@@ -15,9 +15,10 @@ use super::protocol::Protocol;
 use super::pulse::Pulse;
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
+use crate::handshake::SubProtocol;
 use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
 use crate::time::Instant;
-use crate::wire::{self, AcceptConf, Message};
+use crate::wire::{self, AcceptConf, ClientSettings, Message};
 
 /// The major version in the accept-conf of the servers that a client speaks 2.0 with. The minor one
 /// does not matter (protocol §4.5).
@@ -64,7 +65,9 @@ pub(super) struct Discovery {
     route: Route,
     /// Whether the preflight of this attempt said that an accept-conf comes.
     promised: bool,
-    /// Whether the server announced 2.0 on the last connection. It matters to clients of all versions
+    /// What the handshake of this connection has agreed on.
+    agreed: Option<SubProtocol>,
+    /// Whether the server announced 2.0 on the last connection, maybe in `wwr.1`. It matters to clients of all versions
     /// only.
     announces: bool,
     /// When the WebSocket was opened: a server's read timeout counts from then.
@@ -77,6 +80,7 @@ impl Discovery {
             found: Discovered::NOTHING,
             route: Route::Settled,
             promised: false,
+            agreed: None,
             announces: false,
             opened: Instant::EPOCH,
         }
@@ -184,9 +188,18 @@ impl Client {
     /// The WebSocket that [`Action::Dial`] asked for is open. If no socket is wanted at all, the
     /// host is told to hang up; in the remaining states, ignored.
     ///
+    /// `agreed` is the sub-protocol that the server has selected: what
+    /// [`Key::check`](crate::handshake::Key::check) returns. Then nothing is left to be found out. The
+    /// settings of this side are sent at once, those of the server follow its answer (protocol §10.2).
+    ///
     /// [`next_timeout`](Self::next_timeout) may be `now` after this: the host hands over the messages
     /// that have come already, then calls [`handle_timeout`](Self::handle_timeout).
-    pub fn handle_opened(&mut self, now: Instant, out: &mut Actions<Action>) {
+    pub fn handle_opened(
+        &mut self,
+        now: Instant,
+        agreed: Option<SubProtocol>,
+        out: &mut Actions<Action>,
+    ) {
         let now = self.advance(now);
         let dial_deadline = match self.link {
             Link::Dialing { deadline } => deadline,
@@ -200,6 +213,13 @@ impl Client {
         };
         self.discovery.opened = now;
         self.pulse = self.config.pings.map(|pings| Pulse::new(pings, now));
+        self.discovery.agreed = agreed.filter(|_| agreed == self.offers());
+        if let Some(SubProtocol::Wwr1) = self.discovery.agreed {
+            // It is one of ours, whatever it answered to the preflight.
+            self.discovery.route = Route::Required(Doubt::None);
+            self.discovery.found.dialect = Dialect::Wwr1;
+            self.state_settings(out);
+        }
         match self.discovery.route {
             // An accept-conf often comes with the answer to the handshake (protocol §4.5), and is
             // worth a look before anything is sent. It is worth no waiting: there may be none.
@@ -446,11 +466,21 @@ impl Client {
         }
     }
 
-    /// The server announced 2.0, and what it announced suits.
+    /// Sends what the server has to know of this side: before anything else.
+    fn state_settings(&mut self, out: &mut Actions<Action>) {
+        let max_message_size = self.config.max_message_size;
+        let frame = out.encoder.client_settings(ClientSettings { max_message_size });
+        self.transmit(frame, out);
+    }
+
+    /// The server announced 2.0, or began `wwr.1`, and what it announced suits.
     fn announced(&mut self, out: &mut Actions<Action>) {
         let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
         self.discovery.announces = true;
-        self.discovery.found.dialect = Dialect::V2_0;
+        self.discovery.found.dialect = match self.discovery.agreed {
+            Some(SubProtocol::Wwr1) => Dialect::Wwr1,
+            None => Dialect::V2_0,
+        };
         let conf = self.discovery.found.accept_conf.as_ref();
         let read_timeout = conf.map_or(Duration::ZERO, AcceptConf::read_timeout);
         self.arm_heartbeat(read_timeout);

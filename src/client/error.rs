@@ -165,13 +165,13 @@ pub enum ConnectError {
     /// The WebSocket is open, but the server did not announce 2.0 in time, or closed it before.
     #[error(
         "the WebSocket is open, but no accept-conf came in time, with which servers of protocol \
-             2.0 begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
+             2.0 and wwr.1 begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
     )]
     NoAcceptConf,
     /// The server's first message is not the announcement of 2.0. [Definite](Self::is_definite).
     #[error(
-        "the server's first message is no accept-conf, with which servers of protocol 2.0 begin; \
-             a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
+        "the server's first message is no accept-conf, with which servers of protocol 2.0 and wwr.1 \
+             begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
     )]
     NotAcceptConf,
     /// The WebSocket could not be opened.

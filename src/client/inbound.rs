@@ -79,7 +79,8 @@ impl Client {
             | Message::CloseSession { .. }
             | Message::RestoreSession { .. }
             | Message::Heartbeat
-            | Message::AcceptConf(_) => oddity(Oddity::Unexpected(message.kind()), out),
+            | Message::AcceptConf(_)
+            | Message::ClientSettings(_) => oddity(Oddity::Unexpected(message.kind()), out),
         }
     }
 

@@ -15,6 +15,7 @@ use super::pulse::{Pulse, Silence};
 use super::requests::{Call, Purpose, RequestId, Requests};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
+use crate::handshake::SubProtocol;
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 use crate::wire::{Encoder, Name, Payload, check_signal};
@@ -256,6 +257,13 @@ impl Client {
         self.discovery.found.dialect
     }
 
+    /// Which sub-protocol the host offers with each [`Action::Probe`] and [`Action::Dial`], in the
+    /// header [`SubProtocol::HEADER`] (protocol §10.1); always the same. `None`: that header is not
+    /// sent.
+    pub const fn offers(&self) -> Option<SubProtocol> {
+        self.config.offers()
+    }
+
     /// What is known of the server, also if it turned out not to suit.
     pub const fn discovered(&self) -> &Discovered {
         &self.discovery.found
@@ -395,12 +403,14 @@ impl Client {
         }
     }
 
-    /// The longest message that the server has announced to read, in bytes. Counts in the dialects
-    /// that have one.
+    /// The longest message that the server has announced or stated to read, in bytes. Counts in the
+    /// dialects that have one.
     fn message_buffer(&self) -> usize {
         let conf = self.discovery.found.accept_conf.as_ref();
         let announced = conf.map(|conf| conf.message_buffer_size);
-        announced.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
+        let least = if self.dialect().rules().states_limits { Dialect::MIN_STATED } else { 0 };
+        let reads = announced.map(|bytes| bytes.max(least));
+        reads.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
     /// Whether the server reads messages of this length, in bytes (protocol §4.6).

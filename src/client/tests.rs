@@ -11,6 +11,7 @@ mod retry;
 mod session;
 mod silence;
 mod walk;
+mod wwr1;
 
 use alloc::format;
 use alloc::string::String;
@@ -147,7 +148,7 @@ impl Fixture {
     }
 
     fn opened(&mut self) {
-        self.client.handle_opened(self.now, &mut self.out);
+        self.client.handle_opened(self.now, None, &mut self.out);
     }
 
     fn lost(&mut self) {
@@ -251,7 +252,7 @@ fn state(client: &Client) -> String {
 #[test]
 fn sizes_do_not_grow_unnoticed() {
     for (what, size, most) in [
-        ("Client", size_of::<Client>(), 864),
+        ("Client", size_of::<Client>(), 872),
         ("Action", size_of::<Action>(), 80),
         ("RequestError", size_of::<RequestError>(), 48),
     ] {

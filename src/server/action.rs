@@ -31,6 +31,9 @@ pub enum Action {
     /// The peer has turned out to speak this. For those who show it, and for those who check
     /// signals before the connection does.
     Learned(Dialect),
+    /// The client has stated the longest message that it reads, in bytes (protocol §10.2):
+    /// [`Connection::peer_reads`](super::Connection::peer_reads) from now on.
+    PeerReads(u32),
     /// A reply was longer than the peer reads, who gets an internal error instead. For the log.
     ReplyTooLarge {
         /// The length of its message in bytes.

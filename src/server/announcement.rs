@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::dialect::Dialect;
 use crate::wire::{AcceptConf, length};
 
 /// What a server announces: in accept-conf (protocol §4.5), and its read timeout in the preflight
@@ -113,6 +114,15 @@ impl Announcement {
             return Err(InvalidAnnouncement::SubProtocol { length, buffer });
         }
         Ok(self)
+    }
+
+    /// Whether the announcement is short enough for every client of `wwr.1` (protocol §10.2).
+    pub(super) const fn suits_wwr1(&self) -> bool {
+        let name = match &self.sub_protocol {
+            Some(name) => name.len(),
+            None => 0,
+        };
+        length::ACCEPT_CONF + name <= Dialect::MIN_STATED as usize
     }
 
     /// The read timeout of 1.5 peers. They are told of whole seconds, rounded down, but who is taken

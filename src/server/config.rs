@@ -4,7 +4,8 @@ use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 
 use super::announcement::Announcement;
-use super::protocol::Protocol;
+use super::protocol::{Observed, Protocol};
+use crate::dialect::Dialect;
 use crate::pings::Pings;
 use crate::preflight::Metadata;
 use crate::session::KeyFormat;
@@ -48,6 +49,13 @@ pub struct Config {
     /// (protocol §5.2): text, messages that cannot be read, and messages longer than the announced
     /// buffer. Default: no, such messages are ignored or, if they can be, read.
     pub strict: bool,
+    /// The longest message that the host reads from a client, in bytes. Clients of `wwr.1` are told of
+    /// it and held to it (protocol §10.2). Default: 1 MiB.
+    pub max_message_size: u32,
+    /// Whether `wwr.1` is spoken with clients that offer it (protocol §10). Default: yes. It needs a
+    /// [`protocol`](Self::protocol) that begins with an accept-conf of [`Dialect::MIN_STATED`] bytes at
+    /// most, and a [`max_message_size`](Self::max_message_size) of as many or more.
+    pub wwr1: bool,
 }
 
 /// Whether a server has sessions.
@@ -76,6 +84,8 @@ impl Default for Config {
             announced: Announcement::default(),
             pings: Some(Pings::default()),
             strict: false,
+            max_message_size: 1024 * 1024,
+            wwr1: true,
         }
     }
 }
@@ -99,6 +109,25 @@ impl Config {
     /// preflight: [`preflight::ACCEPT_CONF`](crate::preflight::ACCEPT_CONF).
     pub const fn announces(&self) -> bool {
         self.protocol.announces()
+    }
+
+    /// Whether the handshake agrees on `wwr.1` if a client offers it (protocol §10.1).
+    pub const fn selects_wwr1(&self) -> bool {
+        self.wwr1
+            && self.announces()
+            && self.max_message_size >= Dialect::MIN_STATED
+            && self.announced.suits_wwr1()
+    }
+
+    /// What a new peer speaks, as far as that is known.
+    pub(super) const fn classify(&self, observed: Observed) -> Dialect {
+        match observed {
+            // A host that has agreed on it all the same.
+            Observed::SubProtocol if !self.selects_wwr1() => {
+                self.protocol.classify(Observed::Nothing)
+            }
+            observed => self.protocol.classify(observed),
+        }
     }
 }
 
@@ -124,6 +153,25 @@ mod tests {
         ] {
             assert_eq!(preflight(protocol, read_timeout), named, "{protocol:?}");
         }
+    }
+
+    #[test]
+    fn wwr_1_is_agreed_on_where_nothing_speaks_against_it() {
+        for (protocol, max_message_size, wwr1, selects) in [
+            (Protocol::Any, 8192, true, true),
+            (Protocol::AnyAs1_5, u32::MAX, true, true),
+            (Protocol::V2_0, 8192, true, true),
+            (Protocol::Any, 8191, true, false),
+            (Protocol::Any, 8192, false, false),
+            (Protocol::V1_4, 8192, true, false),
+            (Protocol::V1_5, 8192, true, false),
+        ] {
+            let config = Config { protocol, max_message_size, wwr1, ..Config::default() };
+            assert_eq!(config.selects_wwr1(), selects, "{config:?}");
+            let agreed = config.classify(Observed::SubProtocol) == Dialect::Wwr1;
+            assert_eq!(agreed, selects, "{config:?}");
+        }
+        assert!(Config::default().selects_wwr1());
     }
 
     #[test]

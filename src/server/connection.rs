@@ -109,20 +109,24 @@ type Out = Actions<Action>;
 impl Connection {
     /// Starts on a socket whose WebSocket handshake is done. If the server speaks 2.0, the first
     /// message announces its settings, whoever the peer may be: 1.x clients ignore that (protocol
-    /// §4.5, §7.2).
+    /// §4.5, §7.2). Those of `wwr.1` are told what the server reads itself (protocol §10.2).
     ///
     /// The application's own hook for new connections, if it has one, may use the connection before
     /// the first message is read: simply start reading when the hook is done.
     pub fn accept(config: &Config, observed: Observed, now: Instant, out: &mut Out) -> Self {
+        let peer = Peer::new(config, observed);
         if config.protocol.announces() {
-            let frame = out.encoder.accept_conf(&config.announced.to_accept_conf());
+            let mut conf = config.announced.to_accept_conf();
+            if peer.dialect().rules().states_limits {
+                conf.message_buffer_size = config.max_message_size;
+            }
+            let frame = out.encoder.accept_conf(&conf);
             out.push(Action::Send(frame));
         }
         let key_format = match config.sessions {
             Sessions::Disabled => None,
             Sessions::Enabled(format) => Some(format),
         };
-        let peer = Peer::new(config, observed);
         let watch = Watch::new(config, peer.dialect(), now);
         Self {
             peer,
@@ -152,6 +156,9 @@ impl Connection {
             && byte == Kind::Heartbeat.as_byte()
         {
             return self.heartbeat(out);
+        }
+        if self.is_settings(&frame) {
+            return self.take_settings(frame, out);
         }
         match self.phase {
             Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {
@@ -367,6 +374,13 @@ impl Connection {
     /// What the peer speaks, as far as that is known.
     pub const fn dialect(&self) -> Dialect {
         self.peer.dialect()
+    }
+
+    /// The longest message that the client reads, in bytes. It counts where the dialect has such a
+    /// bound: it is the announced message buffer (protocol §4.6), or what the client has stated
+    /// (protocol §10.2).
+    pub const fn peer_reads(&self) -> usize {
+        self.peer.buffer()
     }
 
     /// The identifier that the client has given to a request whose handler runs (protocol §2). For the

@@ -16,7 +16,12 @@
 //!     ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
 //! ];
 //! let head = Head::new("GET", "/", HttpVersion::Http11, headers);
-//! let terms = Terms { metadata: Some(Metadata::V1_4), origins: &Origins::SameHost, shutting_down: false };
+//! let terms = Terms {
+//!     metadata: Some(Metadata::V1_4),
+//!     origins: &Origins::SameHost,
+//!     selects_wwr1: true,
+//!     shutting_down: false,
+//! };
 //! let Decision::Ask { upgrade: Ok(accept) } = decide(&head, &terms) else { unreachable!() };
 //! assert_eq!(accept.as_str(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 //! assert_eq!(Answer::switching(&accept).status, 101);

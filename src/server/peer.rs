@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::protocol::{Observed, Protocol};
 use crate::dialect::{Dialect, Rules};
-use crate::wire::{Name, Payload, PreparedSignal, UnreadableSignal, check_signal};
+use crate::wire::{ClientSettings, Name, Payload, PreparedSignal, UnreadableSignal, check_signal};
 
 /// The peer of one connection.
 #[derive(Debug)]
@@ -11,8 +11,14 @@ pub(super) struct Peer {
     protocol: Protocol,
     dialect: Dialect,
     strict: bool,
-    /// The size of the message buffer that is announced, in bytes.
-    buffer: u32,
+    /// The longest message that the peer reads, in bytes, if its dialect has such a bound: the
+    /// announced message buffer, or what the peer has stated.
+    reads: u32,
+    /// The longest message that it may send, in bytes, if it is held to any: the announced message
+    /// buffer, or what the server has stated.
+    sends: u32,
+    /// Whether the peer has stated what it reads.
+    has_stated: bool,
 }
 
 /// A message is longer than the peer reads.
@@ -26,16 +32,32 @@ pub(super) struct TooLarge {
 
 impl Peer {
     pub(super) const fn new(config: &Config, observed: Observed) -> Self {
-        Self {
-            protocol: config.protocol,
-            dialect: config.protocol.classify(observed),
-            strict: config.strict,
-            buffer: config.announced.message_buffer_bytes(),
-        }
+        let dialect = config.classify(observed);
+        let (reads, sends) = if dialect.rules().states_limits {
+            (Dialect::MIN_STATED, config.max_message_size)
+        } else {
+            let buffer = config.announced.message_buffer_bytes();
+            (buffer, buffer)
+        };
+        let (protocol, strict) = (config.protocol, config.strict);
+        Self { protocol, dialect, strict, reads, sends, has_stated: false }
     }
 
-    const fn buffer(&self) -> usize {
-        self.buffer as usize
+    /// The longest message that the peer reads, in bytes, if its dialect has such a bound.
+    pub(super) const fn buffer(&self) -> usize {
+        self.reads as usize
+    }
+
+    /// Whether the peer has stated what it reads. What it states after that does not count.
+    pub(super) const fn has_stated(&self) -> bool {
+        self.has_stated
+    }
+
+    /// The peer states what it reads. Returns what counts from now on.
+    pub(super) fn states(&mut self, settings: ClientSettings) -> u32 {
+        self.has_stated = true;
+        self.reads = settings.max_message_size.max(Dialect::MIN_STATED);
+        self.reads
     }
 
     pub(super) const fn dialect(&self) -> Dialect {
@@ -74,7 +96,8 @@ impl Peer {
 
     /// Whether a message of this length is longer than what may be received.
     pub(super) const fn exceeds(&self, length: usize) -> bool {
-        length > self.buffer() && self.rules().strict
+        let rules = self.rules();
+        length > self.sends as usize && (rules.strict || rules.states_limits)
     }
 
     pub(super) fn reads_signal(

@@ -14,6 +14,9 @@ use crate::preflight::Metadata;
 /// | [`V1_4`](Self::V1_4) | 1.4 | no | 1.4 | 1.4 | 1.4 |
 /// | [`V1_5`](Self::V1_5) | 1.5 | no | 1.5 | 1.5 | 1.5 |
 /// | [`V2_0`](Self::V2_0) | none | yes | 2.0 | 2.0 | 2.0 |
+///
+/// Those that begin with an accept-conf also speak `wwr.1` with clients that offer it, unless
+/// [`Config::wwr1`](super::Config::wwr1) is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Protocol {
@@ -40,6 +43,9 @@ pub enum Observed {
     Nothing,
     /// It follows a preflight, and thus speaks 1.x: what [`Preflights`](super::Preflights) finds out.
     Preflight,
+    /// The handshake agreed on the sub-protocol `wwr.1` (protocol §10.1): what
+    /// [`Accept::sub_protocol`](super::gate::Accept::sub_protocol) says.
+    SubProtocol,
 }
 
 /// A row of the table above.
@@ -75,7 +81,7 @@ impl Protocol {
         match self.row().preflight {
             Some(Dialect::V1_4) => Some(Metadata::V1_4),
             Some(Dialect::V1_5) => Some(Metadata::V1_5 { read_timeout }),
-            Some(Dialect::V2_0 | Dialect::Unknown) | None => None,
+            Some(Dialect::V2_0 | Dialect::Wwr1 | Dialect::Unknown) | None => None,
         }
     }
 
@@ -89,16 +95,20 @@ impl Protocol {
     pub(super) const fn classify(self, observed: Observed) -> Dialect {
         let row = self.row();
         match (observed, row.preflight) {
+            (Observed::SubProtocol, _) if row.announces => Dialect::Wwr1,
             (Observed::Preflight, Some(named)) => named,
-            (Observed::Preflight, None) | (Observed::Nothing, _) => row.otherwise,
+            (Observed::SubProtocol | Observed::Nothing, _) | (Observed::Preflight, None) => {
+                row.otherwise
+            }
         }
     }
 
     /// What a peer speaks that was taken for `dialect` and sends a heartbeat.
     pub(super) const fn after_heartbeat(self, dialect: Dialect) -> Dialect {
-        match self.row().otherwise {
-            Dialect::Unknown => dialect.rules().after_heartbeat,
-            only => only,
+        match (dialect, self.row().otherwise) {
+            (agreed @ Dialect::Wwr1, _) => agreed,
+            (taken_for, Dialect::Unknown) => taken_for.rules().after_heartbeat,
+            (_, only) => only,
         }
     }
 }
@@ -123,6 +133,9 @@ mod tests {
             assert_eq!(protocol.classify(Observed::Preflight), after_preflight, "{protocol:?}");
             assert_eq!(protocol.after_heartbeat(first), heartbeat, "{protocol:?}");
             assert_eq!(protocol.after_heartbeat(after_preflight), both, "{protocol:?}");
+            let agreed = if protocol.announces() { Dialect::Wwr1 } else { first };
+            assert_eq!(protocol.classify(Observed::SubProtocol), agreed, "{protocol:?}");
+            assert_eq!(protocol.after_heartbeat(agreed), agreed, "{protocol:?}");
         }
     }
 }

@@ -27,6 +27,7 @@ mod sessions;
 mod signals;
 mod silence;
 mod sizes;
+mod wwr1;
 
 /// A connection and what became of it. Handlers are numbered from 1 in the order in which they
 /// start, identifiers of the client are counters.
@@ -87,9 +88,13 @@ impl Script {
             Dialect::V1_4 => Protocol::V1_4,
             Dialect::V1_5 => Protocol::V1_5,
             Dialect::V2_0 => Protocol::V2_0,
-            Dialect::Unknown => Protocol::Any,
+            Dialect::Unknown | Dialect::Wwr1 => Protocol::Any,
         };
-        let script = Self::observed(&Config { protocol, ..config.clone() }, Observed::Nothing);
+        let observed = match dialect {
+            Dialect::Wwr1 => Observed::SubProtocol,
+            _ => Observed::Nothing,
+        };
+        let script = Self::observed(&Config { protocol, ..config.clone() }, observed);
         assert_eq!(script.connection.dialect(), dialect);
         script
     }
@@ -103,8 +108,11 @@ impl Script {
     /// As [`accept`](Self::accept); what 2.0 peers are told first has been checked.
     fn with(dialect: Dialect, config: &Config) -> Self {
         let mut script = Self::accept(dialect, config);
-        let announces = matches!(dialect, Dialect::V2_0 | Dialect::Unknown);
-        let announced: &[&str] = if announces { &["send 17 #020060ea000000200000"] } else { &[] };
+        let announced: &[&str] = match dialect {
+            Dialect::V1_4 | Dialect::V1_5 => &[],
+            Dialect::V2_0 | Dialect::Unknown => &["send 17 #020060ea000000200000"],
+            Dialect::Wwr1 => &["send 17 #020060ea000000001000"],
+        };
         script.expect(announced);
         script
     }
@@ -154,6 +162,7 @@ impl Script {
                 Action::SessionEvent(event) => format!("event {event:?}"),
                 Action::Ping => "ping".to_string(),
                 Action::Learned(dialect) => format!("speaks {dialect}"),
+                Action::PeerReads(bytes) => format!("reads {bytes}"),
                 Action::ReplyTooLarge { length, buffer } => {
                     format!("reply of {length} bytes, at most {buffer}")
                 }

@@ -179,7 +179,9 @@ impl Limits {
             (Liveness::Pings, None) => Limit::None,
             (Liveness::ReadTimeout, _) => match dialect {
                 Dialect::V1_5 => Limit::Gone(self.read_timeout.max(Span::SECOND)),
-                Dialect::V1_4 | Dialect::V2_0 | Dialect::Unknown => Limit::Gone(self.read_timeout),
+                Dialect::V1_4 | Dialect::V2_0 | Dialect::Wwr1 | Dialect::Unknown => {
+                    Limit::Gone(self.read_timeout)
+                }
             },
         }
     }

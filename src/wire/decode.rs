@@ -3,9 +3,11 @@
 use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
+use super::client_settings::ClientSettings;
 use super::error::{DecodeError, Malformation};
 use super::identifier::Identifier;
 use super::kind::Kind;
+use super::length;
 use super::message::{Content, ErrorReply, Message, SpecialReply};
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
@@ -70,6 +72,7 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
             Ok(Message::RestoreSession { id: frame.identifier(), key: frame.rest(PREFIX) })
         }
         Kind::AcceptConf => frame.accept_conf(),
+        Kind::ClientSettings => frame.client_settings(),
     }
 }
 
@@ -233,5 +236,10 @@ impl Frame {
             message_buffer_size,
             sub_protocol,
         }))
+    }
+
+    fn client_settings(self) -> Result<Message, DecodeError> {
+        self.at_least(length::CLIENT_SETTINGS)?;
+        Ok(Message::ClientSettings(ClientSettings { max_message_size: self.word(1) }))
     }
 }

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::accept_conf::AcceptConf;
+use super::client_settings::ClientSettings;
 use super::error::ComposeError;
 use super::identifier::Identifier;
 use super::kind::Kind;
@@ -99,6 +100,7 @@ impl Encoder {
             Message::RestoreSession { id, key } => self.restore_session(*id, key),
             Message::Heartbeat => Self::heartbeat(),
             Message::AcceptConf(conf) => self.accept_conf(conf),
+            Message::ClientSettings(settings) => self.client_settings(*settings),
         })
     }
 
@@ -167,6 +169,13 @@ impl Encoder {
             out.put_u32_le(conf.read_timeout_ms);
             out.put_u32_le(conf.message_buffer_size);
             out.put_slice(sub_protocol);
+        })
+    }
+
+    pub(crate) fn client_settings(&mut self, settings: ClientSettings) -> Bytes {
+        self.write(length::CLIENT_SETTINGS, |out| {
+            out.put_u8(Kind::ClientSettings.as_byte());
+            out.put_u32_le(settings.max_message_size);
         })
     }
 

@@ -15,8 +15,20 @@ pub enum Sender {
     Both,
 }
 
+/// Whether a kind that is `all` or has this rule is known where these rules hold.
+macro_rules! is_known {
+    ($rules:ident all) => {
+        true
+    };
+    ($rules:ident $rule:ident) => {
+        $rules.$rule
+    };
+}
+
+/// One row for each kind: number, name, which side sends it, and the dialects that know it: `all`, or
+/// the member of [`Rules`](crate::dialect::Rules) that says so.
 macro_rules! kinds {
-    ($($byte:literal $name:ident $sender:ident $doc:literal,)*) => {
+    ($($byte:literal $name:ident $sender:ident $known:ident $doc:literal,)*) => {
         /// The type of a message: its first byte (protocol §1.2).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -42,49 +54,48 @@ macro_rules! kinds {
                     $(Self::$name => Sender::$sender,)*
                 }
             }
+
+            /// Whether peers of `dialect` know this kind.
+            pub const fn is_known_in(self, dialect: Dialect) -> bool {
+                let rules = dialect.rules();
+                match self {
+                    $(Self::$name => is_known!(rules $known),)*
+                }
+            }
         }
     };
 }
 
 kinds! {
-    0 ErrorReply Server "The request failed with a code and a message.",
-    1 ReplyShutdown Server "The request was refused: the server is shutting down.",
-    2 ReplyInternalError Server "The request failed, without details.",
-    3 ReplySessionNotFound Server "There is no session of that key.",
-    4 ReplyMaxSessionConnections Server "The session has all the connections it may have.",
-    5 ReplySessionsDisabled Server "The server has no sessions.",
-    6 ReplyProtocolError Server "The request could not be parsed; 1.x only.",
-    21 SessionCreated Server "The server created a session for this connection.",
-    22 SessionClosed Server "The session of this connection was closed.",
-    23 AcceptConf Server "The server's settings, the first message of a 2.0 connection.",
-    31 CloseSession Client "Asks to close the session of this connection.",
-    32 RestoreSession Client "Asks to continue the session of a key.",
-    33 Heartbeat Client "Keeps a connection alive; 1.5 and 2.0.",
-    63 SignalBinary Both "A signal with a binary payload.",
-    64 SignalUtf8 Both "A signal with a UTF-8 payload.",
-    65 SignalUtf16 Both "A signal with a UTF-16 payload.",
-    127 RequestBinary Client "A request with a binary payload.",
-    128 RequestUtf8 Client "A request with a UTF-8 payload.",
-    129 RequestUtf16 Client "A request with a UTF-16 payload.",
-    191 ReplyBinary Server "A reply with a binary payload.",
-    192 ReplyUtf8 Server "A reply with a UTF-8 payload.",
-    193 ReplyUtf16 Server "A reply with a UTF-16 payload.",
+    0 ErrorReply Server all "The request failed with a code and a message.",
+    1 ReplyShutdown Server all "The request was refused: the server is shutting down.",
+    2 ReplyInternalError Server all "The request failed, without details.",
+    3 ReplySessionNotFound Server all "There is no session of that key.",
+    4 ReplyMaxSessionConnections Server all "The session has all the connections it may have.",
+    5 ReplySessionsDisabled Server all "The server has no sessions.",
+    6 ReplyProtocolError Server knows_protocol_error "The request could not be parsed; 1.x and wwr.1.",
+    21 SessionCreated Server all "The server created a session for this connection.",
+    22 SessionClosed Server all "The session of this connection was closed.",
+    23 AcceptConf Server knows_accept_conf "The server's settings, the first message of a connection of 2.0 and wwr.1.",
+    24 ClientSettings Client states_limits "The client's settings, its first message in wwr.1.",
+    31 CloseSession Client all "Asks to close the session of this connection.",
+    32 RestoreSession Client all "Asks to continue the session of a key.",
+    33 Heartbeat Client knows_heartbeat "Keeps a connection alive; 1.5, 2.0 and wwr.1.",
+    63 SignalBinary Both all "A signal with a binary payload.",
+    64 SignalUtf8 Both all "A signal with a UTF-8 payload.",
+    65 SignalUtf16 Both all "A signal with a UTF-16 payload.",
+    127 RequestBinary Client all "A request with a binary payload.",
+    128 RequestUtf8 Client all "A request with a UTF-8 payload.",
+    129 RequestUtf16 Client all "A request with a UTF-16 payload.",
+    191 ReplyBinary Server all "A reply with a binary payload.",
+    192 ReplyUtf8 Server all "A reply with a UTF-8 payload.",
+    193 ReplyUtf16 Server all "A reply with a UTF-16 payload.",
 }
 
 impl Kind {
     /// The number of this kind, the first byte of its messages.
     pub const fn as_byte(self) -> u8 {
         self as u8
-    }
-
-    /// Whether peers of `dialect` know this kind.
-    pub const fn is_known_in(self, dialect: Dialect) -> bool {
-        match self {
-            Self::ReplyProtocolError => dialect.rules().knows_protocol_error,
-            Self::AcceptConf => dialect.rules().knows_accept_conf,
-            Self::Heartbeat => dialect.rules().knows_heartbeat,
-            _ => true,
-        }
     }
 
     /// Whether the sender expects exactly one reply: requests, close-session, restore-session.
@@ -133,17 +144,19 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert_eq!(Kind::from_byte(byte).map_or(byte, Kind::as_byte), byte);
         }
-        assert_eq!(Kind::ALL.len(), 22);
+        assert_eq!(Kind::ALL.len(), 23);
         assert!(Kind::ALL.iter().all(|kind| Kind::from_byte(kind.as_byte()) == Some(*kind)));
     }
 
     #[test]
-    fn versions_differ_in_three_kinds() {
+    fn versions_differ_in_four_kinds() {
         let known = |dialect| Kind::ALL.iter().filter(|kind| kind.is_known_in(dialect)).count();
         assert_eq!(known(Dialect::V1_4), 20);
         assert_eq!(known(Dialect::V1_5), 21);
         assert_eq!(known(Dialect::V2_0), 21);
         assert_eq!(known(Dialect::Unknown), 22);
+        assert_eq!(known(Dialect::Wwr1), 23);
+        assert!(!Kind::ClientSettings.is_known_in(Dialect::Unknown));
         assert!(!Kind::ReplyProtocolError.is_known_in(Dialect::V2_0));
         assert!(!Kind::AcceptConf.is_known_in(Dialect::V1_5));
         assert!(!Kind::Heartbeat.is_known_in(Dialect::V1_4));

@@ -12,6 +12,9 @@ pub(crate) const KIND: usize = 1;
 /// What precedes the accept-conf's sub-protocol.
 pub(crate) const ACCEPT_CONF: usize = 11;
 
+/// The length of client settings, without what later versions append.
+pub(crate) const CLIENT_SETTINGS: usize = 5;
+
 /// The length of a signal in bytes.
 pub(crate) fn signal(name: &Name, payload: &Payload) -> usize {
     2 + named(payload.encoding(), name.len(), payload.len())

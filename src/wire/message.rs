@@ -6,6 +6,7 @@ use core::str::Utf8Error;
 use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
+use super::client_settings::ClientSettings;
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::name::{InvalidName, MAX_NAME_LENGTH};
@@ -67,6 +68,8 @@ pub enum Message {
     Heartbeat,
     /// The server's settings.
     AcceptConf(AcceptConf),
+    /// The client's settings.
+    ClientSettings(ClientSettings),
 }
 
 /// Replies that consist of their type (protocol §1.2).
@@ -83,7 +86,7 @@ pub enum SpecialReply {
     MaxSessionConnections,
     /// The server has no sessions.
     SessionsDisabled,
-    /// The request could not be parsed; 1.x only.
+    /// The request could not be parsed; 1.x and `wwr.1`.
     ProtocolError,
 }
 
@@ -116,6 +119,7 @@ impl Message {
             Self::RestoreSession { .. } => Kind::RestoreSession,
             Self::Heartbeat => Kind::Heartbeat,
             Self::AcceptConf(_) => Kind::AcceptConf,
+            Self::ClientSettings(_) => Kind::ClientSettings,
         }
     }
 
@@ -132,7 +136,8 @@ impl Message {
             | Self::SessionCreated { .. }
             | Self::SessionClosed
             | Self::Heartbeat
-            | Self::AcceptConf(_) => None,
+            | Self::AcceptConf(_)
+            | Self::ClientSettings(_) => None,
         }
     }
 }

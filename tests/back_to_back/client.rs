@@ -187,7 +187,7 @@ impl Node {
             Packet::Opened => {
                 self.host = Host::Open(socket);
                 self.signals = 0;
-                self.machine.handle_opened(now, &mut self.out);
+                self.machine.handle_opened(now, None, &mut self.out);
             }
             Packet::Frame(frame) => self.machine.handle_message(now, frame, &mut self.out),
             Packet::Ping => {

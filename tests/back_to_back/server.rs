@@ -326,6 +326,7 @@ impl Server {
                 fabric.send(socket, Way::Down, Packet::Ping);
             }
             Action::Learned(dialect) => assert_eq!(self.dialect(socket), Some(dialect)),
+            Action::PeerReads(_) => unreachable!("nobody agrees on wwr.1"),
             Action::ReplyTooLarge { .. } => self.too_large += 1,
             Action::Request(request) => {
                 let token = token(&request.content);

@@ -106,7 +106,7 @@ impl Player {
     /// The WebSocket is open, or the server answered otherwise.
     pub(crate) fn answer_dial(&mut self, status: u16) {
         match status {
-            101 => self.client.handle_opened(self.now, &mut self.out),
+            101 => self.client.handle_opened(self.now, None, &mut self.out),
             _ => self.client.handle_refused(self.now, status, None, &mut self.out),
         }
         self.carry_out();

@@ -7,6 +7,7 @@ pub(crate) enum Version {
     V1_4,
     V1_5,
     V2_0,
+    Wwr1,
 }
 
 /// How the bytes of a payload are meant.
@@ -41,6 +42,8 @@ pub(crate) struct Fields {
     pub(crate) name: Vec<u8>,
     pub(crate) payload: Vec<u8>,
     pub(crate) conf: Option<Conf>,
+    /// What client settings state.
+    pub(crate) stated: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +61,8 @@ pub(crate) fn is_known(version: Version, kind: u8) -> bool {
     match kind {
         0..=5 | 21 | 22 | 31 | 32 | 63..=65 | 127..=129 | 191..=193 => true,
         6 => version != Version::V2_0,
-        23 => version == Version::V2_0,
+        23 => version == Version::V2_0 || version == Version::Wwr1,
+        24 => version == Version::Wwr1,
         33 => version != Version::V1_4,
         _ => false,
     }
@@ -90,6 +94,7 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
         name: Vec::new(),
         payload: Vec::new(),
         conf: None,
+        stated: None,
     };
     match kind {
         63 | 64 => {
@@ -97,7 +102,8 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
                 return malformed(None);
             }
             let n = m[1] as usize;
-            let least = if version == Version::V2_0 { 2 + n } else { 3 + n };
+            let empty = version == Version::V2_0 || version == Version::Wwr1;
+            let least = if empty { 2 + n } else { 3 + n };
             if l < least {
                 return malformed(None);
             }
@@ -201,6 +207,12 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
                 sub_protocol: m[11..].to_vec(),
             });
         }
+        24 => {
+            if l < 5 {
+                return malformed(None);
+            }
+            fields.stated = Some(little_endian(&m[1..5]));
+        }
         other => unreachable!("{other} is no type"),
     }
     Reading::Message(fields)
@@ -216,7 +228,7 @@ fn little_endian(bytes: &[u8]) -> u32 {
 
 /// The layouts of §1.3, for what the composers of §1.5 do not refuse.
 pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
-    let Fields { kind, id, name, payload, conf, .. } = fields;
+    let Fields { kind, id, name, payload, conf, stated, .. } = fields;
     let printable = name.iter().all(|byte| (0x20..=0x7e).contains(byte));
     if !is_known(version, *kind) || !printable || name.len() > 255 {
         return None;
@@ -247,6 +259,9 @@ pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
         m.extend(conf.timeout.to_le_bytes());
         m.extend(conf.buffer.to_le_bytes());
         m.extend(&conf.sub_protocol);
+    }
+    if let Some(stated) = stated {
+        m.extend(stated.to_le_bytes());
     }
     Some(m)
 }

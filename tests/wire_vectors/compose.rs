@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use wwr::wire::{AcceptConf, Encoder, ErrorReply, Identifier, Message, SpecialReply};
+use wwr::wire::{
+    AcceptConf, ClientSettings, Encoder, ErrorReply, Identifier, Message, SpecialReply,
+};
 use wwr::{Content, Dialect, ErrorCode, Name, Payload};
 
-use crate::vectors::{COMPOSE_1_4, COMPOSE_2_0, File, Hex, Id, Tag, rows};
+use crate::vectors::{COMPOSE_1_4, COMPOSE_2_0, COMPOSE_WWR1, File, Hex, Id, Tag, rows};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,7 @@ enum Function {
     SessionClosed,
     Heartbeat,
     AcceptConf,
+    ClientSettings,
 }
 
 /// The arguments of all functions; each row has those of its function.
@@ -56,6 +59,7 @@ struct Args {
     read_timeout_ns: Option<i64>,
     message_buffer_size: Option<u32>,
     sub_protocol_hex: Option<Hex>,
+    max_message_size: Option<u32>,
 }
 
 impl Args {
@@ -196,6 +200,9 @@ fn compose(way: Way, dialect: Dialect, row: &Row) -> Result<Bytes, String> {
         Function::SessionClosed => Message::SessionClosed,
         Function::Heartbeat => Message::Heartbeat,
         Function::AcceptConf => Message::AcceptConf(accept_conf(args)?),
+        Function::ClientSettings => Message::ClientSettings(ClientSettings {
+            max_message_size: args.max_message_size.unwrap(),
+        }),
     };
     Encoder::new().encode(dialect, &message).map_err(text)
 }
@@ -234,4 +241,9 @@ fn messages_of_2_0_are_written_as_the_reference_writes_them() {
     let exceptions =
         [(Exception::UncheckedName, 23), (Exception::CloseSessionWithPayload, 15)].into();
     assert_eq!(check(&COMPOSE_2_0), (484, 462, exceptions));
+}
+
+#[test]
+fn messages_of_wwr_1_are_written_as_the_protocol_says() {
+    assert_eq!(check(&COMPOSE_WWR1), (13, 2, BTreeMap::new()));
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use wwr::wire::{DecodeError, Encoder, Identifier, Kind, Malformation, Message, decode};
 use wwr::{Dialect, Encoding};
 
-use crate::vectors::{File, Hex, Id, PARSE_1_4, PARSE_2_0, Tag, rows};
+use crate::vectors::{File, Hex, Id, PARSE_1_4, PARSE_2_0, PARSE_WWR1, Tag, rows};
 
 #[derive(Debug, Deserialize)]
 struct Row {
@@ -26,6 +26,7 @@ struct Fields {
     encoding: Tag,
     payload_hex: Hex,
     accept_conf: Option<Conf>,
+    client_settings: Option<Stated>,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -38,9 +39,15 @@ struct Conf {
     sub_protocol_hex: Hex,
 }
 
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stated {
+    max_message_size: u32,
+}
+
 /// The fields of a message as the vectors give them.
 fn fields(message: &Message) -> Fields {
-    let mut accept_conf = None;
+    let (mut accept_conf, mut client_settings) = (None, None);
     let copy = Bytes::copy_from_slice;
     let none = Bytes::new;
     let (name, encoding, payload) = match message {
@@ -63,6 +70,10 @@ fn fields(message: &Message) -> Fields {
             });
             (none(), Encoding::Binary, none())
         }
+        Message::ClientSettings(settings) => {
+            client_settings = Some(Stated { max_message_size: settings.max_message_size });
+            (none(), Encoding::Binary, none())
+        }
         Message::SpecialReply { .. }
         | Message::SessionClosed
         | Message::CloseSession { .. }
@@ -73,7 +84,8 @@ fn fields(message: &Message) -> Fields {
         Encoding::Utf8 => Tag::Utf8,
         Encoding::Utf16 => Tag::Utf16,
     };
-    Fields { name_hex: Hex(name), encoding, payload_hex: Hex(payload), accept_conf }
+    let (name_hex, payload_hex) = (Hex(name), Hex(payload));
+    Fields { name_hex, encoding, payload_hex, accept_conf, client_settings }
 }
 
 fn identifier(decoded: &Result<Message, DecodeError>) -> Option<Identifier> {
@@ -136,6 +148,32 @@ fn messages_of_2_0_are_read_as_the_reference_reads_them() {
 }
 
 #[test]
+fn messages_of_wwr_1_are_read_as_the_protocol_says() {
+    assert_eq!(check(&PARSE_WWR1), (22, 8, 3));
+}
+
+#[test]
+fn client_settings_are_a_message_of_wwr_1_only() {
+    for (frame, message) in messages(&PARSE_WWR1) {
+        for dialect in Dialect::ALL.into_iter().filter(|dialect| *dialect != Dialect::Wwr1) {
+            let known = decode(dialect, frame.clone()) != Err(DecodeError::UnknownKind(24));
+            assert_eq!(known, message.kind() != Kind::ClientSettings, "{dialect}: {frame:?}");
+            let written = Encoder::new().encode(dialect, &message);
+            assert!(known || written.is_err(), "{dialect}: {message:?}");
+        }
+    }
+}
+
+#[test]
+fn wwr_1_reads_whatever_some_version_reads() {
+    for file in [PARSE_1_4, PARSE_2_0] {
+        for (frame, message) in messages(&file) {
+            assert_eq!(decode(Dialect::Wwr1, frame), Ok(message));
+        }
+    }
+}
+
+#[test]
 fn version_1_5_is_1_4_and_the_heartbeat() {
     for row in rows::<Row>(PARSE_1_4.text) {
         let [older, newer] =
@@ -160,7 +198,7 @@ fn an_unknown_dialect_reads_whatever_some_version_reads() {
 
 #[test]
 fn every_prefix_of_a_message_is_a_shorter_message_or_refused() {
-    for file in [PARSE_1_4, PARSE_2_0] {
+    for file in [PARSE_1_4, PARSE_2_0, PARSE_WWR1] {
         for (frame, message) in messages(&file) {
             for length in 0..frame.len() {
                 match decode(file.dialect, frame.slice(..length)) {
@@ -201,14 +239,15 @@ fn longer(kind: Kind, added: usize) -> Longer {
         | Kind::ReplySessionNotFound
         | Kind::ReplyMaxSessionConnections
         | Kind::ReplySessionsDisabled
-        | Kind::ReplyProtocolError => Longer::Same,
+        | Kind::ReplyProtocolError
+        | Kind::ClientSettings => Longer::Same,
         _ => Longer::Grows,
     }
 }
 
 #[test]
 fn bytes_after_a_message_are_payload_ignored_or_refused_as_the_type_says() {
-    for file in [PARSE_1_4, PARSE_2_0] {
+    for file in [PARSE_1_4, PARSE_2_0, PARSE_WWR1] {
         for (frame, message) in messages(&file) {
             for tail in [&b"~"[..], b"~~"] {
                 let mut bytes = BytesMut::from(&frame[..]);
@@ -251,6 +290,7 @@ fn meaningless(message: &Message, frame: &[u8]) -> usize {
         Message::Signal(_) => 2,
         Message::Request { .. } | Message::ErrorReply { .. } => 10,
         Message::AcceptConf(conf) => 11 + conf.sub_protocol.as_ref().map_or(0, Bytes::len),
+        Message::ClientSettings(_) => 5,
         Message::SessionCreated { .. } | Message::SessionClosed | Message::Heartbeat => 1,
         Message::Reply { .. }
         | Message::SpecialReply { .. }
@@ -287,4 +327,5 @@ fn rewrite(file: &File) -> (usize, usize, usize) {
 fn what_was_read_is_written_with_the_same_meaning() {
     assert_eq!(rewrite(&PARSE_1_4), (1070, 190, 257));
     assert_eq!(rewrite(&PARSE_2_0), (1101, 155, 363));
+    assert_eq!(rewrite(&PARSE_WWR1), (20, 2, 0));
 }

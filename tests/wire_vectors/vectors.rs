@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use wwr::wire::Identifier;
 use wwr::{Dialect, Encoding};
 
-/// A file of the reference of one version.
+/// A file of one version: what the reference did, or for `wwr.1` what the protocol says.
 pub(crate) struct File {
     pub(crate) dialect: Dialect,
     pub(crate) text: &'static str,
@@ -21,6 +21,10 @@ pub(crate) const PARSE_1_4: File =
     File { dialect: Dialect::V1_4, text: include_str!("../vectors/parse-1.4.jsonl") };
 pub(crate) const PARSE_2_0: File =
     File { dialect: Dialect::V2_0, text: include_str!("../vectors/parse-2.0.jsonl") };
+pub(crate) const COMPOSE_WWR1: File =
+    File { dialect: Dialect::Wwr1, text: include_str!("../vectors/compose-wwr.1.jsonl") };
+pub(crate) const PARSE_WWR1: File =
+    File { dialect: Dialect::Wwr1, text: include_str!("../vectors/parse-wwr.1.jsonl") };
 pub(crate) const UTF16: &str = include_str!("../vectors/utf16.jsonl");
 
 /// The rows of a file.

@@ -138,6 +138,8 @@ pub(crate) enum Protocol {
     V1_5,
     #[value(name = "2.0")]
     V2_0,
+    #[value(name = "wwr.1")]
+    Wwr1,
 }
 
 impl From<Protocol> for Dialect {
@@ -146,6 +148,7 @@ impl From<Protocol> for Dialect {
             Protocol::V1_4 => Self::V1_4,
             Protocol::V1_5 => Self::V1_5,
             Protocol::V2_0 => Self::V2_0,
+            Protocol::Wwr1 => Self::Wwr1,
         }
     }
 }

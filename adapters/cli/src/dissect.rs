@@ -57,6 +57,7 @@ pub(crate) const fn title(kind: Kind) -> &'static str {
         Kind::SessionCreated => "session created",
         Kind::SessionClosed => "session closed",
         Kind::AcceptConf => "accept-conf",
+        Kind::ClientSettings => "client settings",
         Kind::CloseSession => "close session",
         Kind::RestoreSession => "restore session",
         Kind::Heartbeat => "heartbeat",
@@ -101,6 +102,11 @@ impl<W: Write> Parts<'_, W> {
                 let size = Count(conf.message_buffer_size as usize);
                 self.part(4, "buffer size", format_args!("{size}"))?;
                 self.text("sub-protocol", conf.sub_protocol.as_deref().unwrap_or_default())
+            }
+            Message::ClientSettings(settings) => {
+                let size = Count(settings.max_message_size as usize);
+                self.part(4, "largest size", format_args!("{size}"))?;
+                self.rest("ignored")
             }
             Message::SpecialReply { .. } => self.rest("ignored"),
             Message::SessionClosed | Message::CloseSession { .. } | Message::Heartbeat => Ok(()),

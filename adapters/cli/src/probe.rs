@@ -106,7 +106,7 @@ async fn probe(
 /// Gives why it does not suit, should that become clear.
 async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -> Option<Failure> {
     let announced = async {
-        while client.dialect() != Dialect::V2_0 {
+        while !matches!(client.dialect(), Dialect::V2_0 | Dialect::Wwr1) {
             Timer::after(LOOK).await;
         }
         None
@@ -135,7 +135,8 @@ impl Report {
             Some(Verdict::TryLater | Verdict::NotWebWire) | None => None,
         };
         let announced = self.found.accept_conf.as_ref().map(announced_version);
-        let mut versions: Vec<String> = asked.into_iter().chain(announced).collect();
+        let agreed = (self.found.dialect == Dialect::Wwr1).then(|| Dialect::Wwr1.to_string());
+        let mut versions: Vec<String> = asked.into_iter().chain(announced).chain(agreed).collect();
         versions.dedup();
         versions
     }
@@ -180,7 +181,7 @@ impl Report {
         }
         let speaks = self.speaks();
         if !speaks.is_empty() {
-            writeln!(out, "speaks {}", one_line(&speaks.join(" and ")))?;
+            writeln!(out, "speaks {}", one_line(&listed(&speaks)))?;
         }
         Ok(())
     }
@@ -200,6 +201,14 @@ impl Report {
             Some(Verdict::NotWebWire) | None => "not the answer of a server of 1.4 or 1.5".into(),
         };
         format!("status {status}, {says}")
+    }
+}
+
+/// Names in a sentence.
+fn listed(names: &[String]) -> String {
+    match names {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        names => names.concat(),
     }
 }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wwr::wire::{
-    AcceptConf, ComposeError, DecodeError, Encoder, ErrorReply, Identifier, InvalidName, Kind,
-    Message, OddUtf16, SpecialReply,
+    AcceptConf, ClientSettings, ComposeError, DecodeError, Encoder, ErrorReply, Identifier,
+    InvalidName, Kind, Message, OddUtf16, SpecialReply,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
 
@@ -29,6 +29,8 @@ pub(crate) struct Row {
     payload_hex: Option<Hex>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accept_conf: Option<Settings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_settings: Option<Stated>,
     #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     error: Option<String>,
 }
@@ -46,6 +48,12 @@ struct Settings {
     message_buffer_size: u32,
     #[serde(default)]
     sub_protocol_hex: Hex,
+}
+
+/// What clients of `wwr.1` state.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stated {
+    max_message_size: u32,
 }
 
 /// The encodings by the names the objects have for them.
@@ -136,6 +144,7 @@ impl Row {
         encoding: None,
         payload_hex: None,
         accept_conf: None,
+        client_settings: None,
         error: None,
     };
 
@@ -167,6 +176,9 @@ impl Row {
             Message::SessionCreated { object: bytes }
             | Message::RestoreSession { key: bytes, .. } => {
                 Self { payload_hex: Some(Hex(bytes)), ..row }
+            }
+            Message::ClientSettings(ClientSettings { max_message_size }) => {
+                Self { client_settings: Some(Stated { max_message_size }), ..row }
             }
             Message::AcceptConf(conf) => Self {
                 accept_conf: Some(Settings {
@@ -238,6 +250,12 @@ impl Row {
                 Message::RestoreSession { id: self.take_id()?, key: take(&mut self.payload_hex) }
             }
             Kind::Heartbeat => Message::Heartbeat,
+            Kind::ClientSettings => {
+                let stated = self.client_settings.take();
+                let stated = stated.ok_or(Refusal::Missing("client_settings"))?;
+                let max_message_size = stated.max_message_size;
+                Message::ClientSettings(ClientSettings { max_message_size })
+            }
             Kind::AcceptConf => {
                 let conf = self.accept_conf.take().ok_or(Refusal::Missing("accept_conf"))?;
                 Message::AcceptConf(AcceptConf {
@@ -278,6 +296,7 @@ impl Row {
             ("name_hex", bytes(&self.name_hex)),
             ("payload_hex", bytes(&self.payload_hex)),
             ("accept_conf", self.accept_conf.is_some()),
+            ("client_settings", self.client_settings.is_some()),
         ];
         match members.into_iter().find(|(_, left)| *left) {
             Some((member, _)) => Err(Refusal::Unexpected { kind, member }),

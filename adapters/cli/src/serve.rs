@@ -125,6 +125,9 @@ fn speaking(
         }
         builder = builder.protocol_at(path, *protocol);
     }
+    if spoken.no_wwr1 {
+        builder = builder.without_wwr1();
+    }
     Ok(if spoken.strict { builder.strict() } else { builder })
 }
 

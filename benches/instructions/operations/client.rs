@@ -55,7 +55,7 @@ fn ready(out: &mut Actions<Action>) -> Client {
     let config = Config::builder().protocol(Protocol::V2_0).build().expect("valid");
     let mut client = Client::new(config, 1);
     client.connect(NOW, out);
-    client.handle_opened(NOW, out);
+    client.handle_opened(NOW, None, out);
     client.handle_message(NOW, accept_conf(), out);
     out.drain().for_each(drop);
     client

@@ -141,7 +141,7 @@ impl World {
         if self.host == Host::Dialing {
             self.host = Host::Open;
             self.replied.clear();
-            self.client.handle_opened(self.now, &mut self.out);
+            self.client.handle_opened(self.now, None, &mut self.out);
         }
     }
 
@@ -189,7 +189,7 @@ impl World {
 
     pub fn stray_opened(&mut self) {
         if self.host != Host::Dialing {
-            self.client.handle_opened(self.now, &mut self.out);
+            self.client.handle_opened(self.now, None, &mut self.out);
             let wanted = matches!(self.client.status(), Status::Connected | Status::Connecting);
             assert!(wanted || self.out.pop() == Some(Action::Hangup));
             assert!(self.out.is_empty());

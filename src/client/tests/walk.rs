@@ -111,6 +111,7 @@ impl World {
                         Dialect::V1_4 => assert_ne!(kind, 0x21),
                         Dialect::V1_5 => {}
                         Dialect::V2_0 => assert!(frame.len() <= self.announced.unwrap()),
+                        Dialect::Wwr1 => panic!("nobody has agreed on it"),
                         Dialect::Unknown => panic!("sent before the version was settled"),
                     }
                     if !(63..=65).contains(&kind) && kind != 0x21 {

@@ -6,7 +6,7 @@ use super::{Connection, Out};
 use crate::dialect::MalformedRequest;
 use crate::server::action::{Action, CloseReason, Request, Signal};
 use crate::server::reply;
-use crate::wire::{DecodeError, Message, SpecialReply, decode};
+use crate::wire::{DecodeError, Kind, Message, SpecialReply, decode};
 
 impl Connection {
     /// Handles the message whose turn it is.
@@ -34,11 +34,33 @@ impl Connection {
                 | Message::SpecialReply { .. }
                 | Message::SessionCreated { .. }
                 | Message::SessionClosed
-                | Message::AcceptConf(_),
+                | Message::AcceptConf(_)
+                // The first was taken before it could wait.
+                | Message::ClientSettings(_),
             ) => return self.ignored(out),
             Err(error) => return self.undecodable(error, out),
         }
         self.ignored_in_a_row = 0;
+    }
+
+    /// Whether a message is to be taken as the settings of the client.
+    pub(super) fn is_settings(&self, frame: &[u8]) -> bool {
+        frame.first() == Some(&Kind::ClientSettings.as_byte())
+            && self.peer.rules().states_limits
+            && !self.peer.has_stated()
+    }
+
+    /// Takes the settings of the client as soon as they come, whatever runs (protocol §10.2).
+    pub(super) fn take_settings(&mut self, frame: Bytes, out: &mut Out) {
+        match decode(self.peer.read_as(), frame) {
+            Ok(Message::ClientSettings(settings)) => {
+                let reads = self.peer.states(settings);
+                out.push(Action::PeerReads(reads));
+            }
+            Ok(_) => {}
+            Err(error) => self.undecodable(error, out),
+        }
+        self.proceed(out);
     }
 
     /// Answers what arrives, or has waited, while the connection drains.

@@ -12,6 +12,7 @@ use super::decision::Terms;
 use super::handshake::Accept;
 use super::head::Head;
 use super::refusal::Refusal;
+use crate::handshake::SubProtocol;
 use crate::preflight::{self, Metadata};
 
 /// An HTTP answer. The host adds `Content-Length`, and leaves the body out if the method is `HEAD`.
@@ -52,14 +53,17 @@ impl Answer {
         Self { status: 200, headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// The answer that opens a WebSocket (RFC 6455 section 4.2.2). No extension and no sub-protocol
-    /// is agreed on (protocol §4.3).
+    /// The answer that opens a WebSocket (RFC 6455 section 4.2.2). No extension is agreed on (protocol
+    /// §4.3), and no sub-protocol but those of this project (protocol §10.1).
     pub fn switching(accept: &Accept) -> Self {
-        let headers = vec![
+        let mut headers = vec![
             ("Upgrade", "websocket".into()),
             ("Connection", "Upgrade".into()),
             ("Sec-WebSocket-Accept", String::from(accept.as_str()).into()),
         ];
+        if let Some(agreed) = accept.sub_protocol() {
+            headers.push((SubProtocol::HEADER, agreed.as_str().into()));
+        }
         Self { status: 101, headers, body: Bytes::new() }
     }
 

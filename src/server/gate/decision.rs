@@ -14,6 +14,9 @@ pub struct Terms<'a> {
     pub metadata: Option<Metadata>,
     /// Whose pages may open WebSockets.
     pub origins: &'a Origins,
+    /// Whether `wwr.1` is agreed on if the client offers it (protocol §10.1).
+    /// [`Config::selects_wwr1`](crate::server::Config::selects_wwr1) knows.
+    pub selects_wwr1: bool,
     /// Whether the server shuts down: then everything is refused (protocol §4.2).
     pub shutting_down: bool,
 }
@@ -23,8 +26,15 @@ pub struct Terms<'a> {
 pub enum Decision {
     /// It is refused; nothing is asked of the application.
     Refuse(Refusal),
-    /// The preflight: note that it came, and send [`Answer::preflight`](super::Answer::preflight).
-    Preflight(Metadata),
+    /// The preflight: send [`Answer::preflight`](super::Answer::preflight).
+    Preflight {
+        /// What it is answered with.
+        metadata: Metadata,
+        /// Whether to note that it came, for [`Preflights`](crate::server::Preflights). Not if the
+        /// client has said that it offers `wwr.1`: its WebSocket tells what it speaks (protocol
+        /// §10.1).
+        noted: bool,
+    },
     /// A browser asks what it may do: send
     /// [`Answer::options`](super::Answer::options), with the headers of the application.
     Options,
@@ -50,10 +60,13 @@ pub fn decide(head: &Head<'_>, terms: &Terms<'_>) -> Decision {
     }
     match (head.method, terms.metadata) {
         ("OPTIONS", _) => Decision::Options,
-        (preflight::METHOD, Some(metadata)) => Decision::Preflight(metadata),
+        (preflight::METHOD, Some(metadata)) => {
+            let noted = !(terms.selects_wwr1 && head.offers_wwr1);
+            Decision::Preflight { metadata, noted }
+        }
         _ if head.names_upgrade && !terms.origins.allow(head) => {
             Decision::Refuse(Refusal::OriginNotAllowed)
         }
-        _ => Decision::Ask { upgrade: handshake::check(head) },
+        _ => Decision::Ask { upgrade: handshake::check(head, terms) },
     }
 }

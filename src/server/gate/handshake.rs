@@ -4,10 +4,12 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::decision::Terms;
 use super::head::{Field, Head, HttpVersion};
 use super::refusal::Refusal;
-use crate::handshake::{self, ACCEPT_LENGTH, accept_bytes};
+use crate::handshake::{self, ACCEPT_LENGTH, SubProtocol, accept_bytes};
 use crate::preflight;
+use crate::server::protocol::Observed;
 
 /// The one version of WebSocket there is.
 const VERSION: &[u8] = handshake::VERSION.as_bytes();
@@ -21,12 +23,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// The value of `Sec-WebSocket-Accept` with which a handshake is accepted (RFC 6455 section 4.2.2).
+/// With what a handshake is accepted: the value of `Sec-WebSocket-Accept`, and the sub-protocol
+/// (RFC 6455 section 4.2.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Accept([u8; ACCEPT_LENGTH]);
+pub struct Accept {
+    value: [u8; ACCEPT_LENGTH],
+    sub_protocol: Option<SubProtocol>,
+}
 
 impl Accept {
-    /// The answer to a `Sec-WebSocket-Key`; `None` if that is not the base64 of 16 bytes.
+    /// The answer to a `Sec-WebSocket-Key`, without a sub-protocol; `None` if that is not the base64 of
+    /// 16 bytes.
     pub fn of_key(key: &[u8]) -> Option<Self> {
         // 16 bytes in base64, and room for what a wrong key may hold.
         let mut nonce = [0; 18];
@@ -34,23 +41,37 @@ impl Accept {
         if length != 16 {
             return None;
         }
-        Some(Self(accept_bytes(key)))
+        Some(Self { value: accept_bytes(key), sub_protocol: None })
     }
 
-    /// As text.
+    /// The value of `Sec-WebSocket-Accept`.
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.0).unwrap_or_default()
+        core::str::from_utf8(&self.value).unwrap_or_default()
+    }
+
+    /// The sub-protocol that is agreed on, the value of `Sec-WebSocket-Protocol`, if any (protocol
+    /// §10.1).
+    pub const fn sub_protocol(&self) -> Option<SubProtocol> {
+        self.sub_protocol
+    }
+
+    /// What is known of the client by that.
+    pub const fn observed(&self) -> Observed {
+        match self.sub_protocol {
+            Some(SubProtocol::Wwr1) => Observed::SubProtocol,
+            None => Observed::Nothing,
+        }
     }
 }
 
 impl core::fmt::Debug for Accept {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        core::fmt::Debug::fmt(self.as_str(), f)
+        f.debug_tuple("Accept").field(&self.as_str()).field(&self.sub_protocol).finish()
     }
 }
 
 /// Checks a handshake whose origin is allowed.
-pub(super) fn check(head: &Head<'_>) -> Result<Accept, Refusal> {
+pub(super) fn check(head: &Head<'_>, terms: &Terms<'_>) -> Result<Accept, Refusal> {
     let asks = head.connection_upgrade && head.upgrades_to_websocket;
     if !asks || head.version == HttpVersion::Http10 {
         return Err(no_upgrade(head));
@@ -70,7 +91,11 @@ pub(super) fn check(head: &Head<'_>) -> Result<Accept, Refusal> {
     }
     match head.key {
         Field::Absent => Err(Refusal::NoKey),
-        Field::Once(key) => Accept::of_key(key).ok_or(Refusal::InvalidKey),
+        Field::Once(key) => {
+            let accept = Accept::of_key(key).ok_or(Refusal::InvalidKey)?;
+            let agreed = terms.selects_wwr1 && head.offers_wwr1;
+            Ok(Accept { sub_protocol: agreed.then_some(SubProtocol::Wwr1), ..accept })
+        }
         Field::Several => Err(Refusal::SeveralKeys),
     }
 }

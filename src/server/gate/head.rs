@@ -2,6 +2,7 @@
 
 use super::host::{Authority, Target};
 use super::refusal::Refusal;
+use crate::handshake::SubProtocol;
 
 /// The version of HTTP that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,7 @@ pub struct Head<'a> {
     pub(super) upgrades_to_websocket: bool,
     pub(super) connection_upgrade: bool,
     connection_close: bool,
+    pub(super) offers_wwr1: bool,
 }
 
 /// A header field that may be there once.
@@ -71,6 +73,7 @@ impl<'a> Head<'a> {
             upgrades_to_websocket: false,
             connection_upgrade: false,
             connection_close: false,
+            offers_wwr1: false,
         };
         for (name, value) in headers {
             head.see(name, value.trim_ascii());
@@ -94,6 +97,8 @@ impl<'a> Head<'a> {
             self.key.see(value);
         } else if is("sec-websocket-version") {
             self.websocket_version.see(value);
+        } else if is(SubProtocol::HEADER) {
+            self.offers_wwr1 |= SubProtocol::Wwr1.is_in(value);
         } else if is("content-length") {
             value.split(|byte| *byte == b',').for_each(|one| self.length.see(one.trim_ascii()));
         } else if is("transfer-encoding") {

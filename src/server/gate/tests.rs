@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::preflight::Metadata;
+use crate::server::Observed;
 
 const HANDSHAKE: [(&str, &str); 5] = [
     ("host", "example.com"),
@@ -29,14 +30,14 @@ fn handshake<'a>(method: &'a str, changes: &[(&'a str, &'a str)]) -> Head<'a> {
 }
 
 fn terms(metadata: Option<Metadata>) -> Terms<'static> {
-    Terms { metadata, origins: &Origins::SameHost, shutting_down: false }
+    Terms { metadata, origins: &Origins::SameHost, selects_wwr1: true, shutting_down: false }
 }
 
 /// Why a request is refused, if the application allows it.
 fn refusal(head: &Head<'_>) -> Option<Refusal> {
     match decide(head, &terms(Some(Metadata::V1_4))) {
         Decision::Refuse(refusal) | Decision::Ask { upgrade: Err(refusal) } => Some(refusal),
-        Decision::Ask { upgrade: Ok(_) } | Decision::Preflight(_) | Decision::Options => None,
+        Decision::Ask { upgrade: Ok(_) } | Decision::Preflight { .. } | Decision::Options => None,
     }
 }
 
@@ -57,10 +58,47 @@ fn a_handshake_is_accepted_with_the_hash_of_its_key() {
 }
 
 #[test]
+fn wwr_1_is_selected_if_it_is_offered_and_spoken_and_nothing_else_is() {
+    const OFFER: &str = "sec-websocket-protocol";
+    for (offers, offered) in [
+        (&[][..], false),
+        (&[(OFFER, "wwr.1")], true),
+        (&[(OFFER, "chat, wwr.1 ,x")], true),
+        (&[(OFFER, "chat"), ("Sec-WebSocket-Protocol", "wwr.1")], true),
+        (&[(OFFER, "chat")], false),
+        (&[(OFFER, "chat, superchat")], false),
+        (&[(OFFER, "wwr.2")], false),
+        (&[(OFFER, "WWR.1")], false),
+        (&[(OFFER, "wwr.1x, x.wwr.1")], false),
+        (&[(OFFER, ",")], false),
+    ] {
+        for selects_wwr1 in [true, false] {
+            let terms = Terms { selects_wwr1, ..terms(Some(Metadata::V1_4)) };
+            let decision = decide(&handshake("GET", offers), &terms);
+            let Decision::Ask { upgrade: Ok(accept) } = decision else { panic!("{decision:?}") };
+            let agreed = offered && selects_wwr1;
+            assert_eq!(accept.sub_protocol().is_some(), agreed, "{offers:?}");
+            let observed = if agreed { Observed::SubProtocol } else { Observed::Nothing };
+            assert_eq!(accept.observed(), observed);
+            let headers = Answer::switching(&accept).headers;
+            let selected = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(OFFER));
+            let expected = agreed.then_some("wwr.1");
+            assert_eq!(selected.map(|(_, value)| &**value), expected, "{offers:?}");
+            assert_eq!(headers.len(), if agreed { 4 } else { 3 });
+            // A preflight that says so tells nothing about other clients of its address.
+            let asked: Vec<_> = [("host", "h")].into_iter().chain(offers.iter().copied()).collect();
+            let preflight = Decision::Preflight { metadata: Metadata::V1_4, noted: !agreed };
+            assert_eq!(decide(&head("WEBWIRE", &asked), &terms), preflight, "{offers:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_asked_for_is_told_apart() {
     let known = terms(Some(Metadata::V1_4));
     let host = [("host", "h")];
-    assert_eq!(decide(&head("WEBWIRE", &host), &known), Decision::Preflight(Metadata::V1_4));
+    let preflight = Decision::Preflight { metadata: Metadata::V1_4, noted: true };
+    assert_eq!(decide(&head("WEBWIRE", &host), &known), preflight);
     assert_eq!(decide(&head("OPTIONS", &host), &known), Decision::Options);
     let unknown = terms(None);
     let decision = decide(&head("WEBWIRE", &host), &unknown);

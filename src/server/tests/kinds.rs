@@ -17,6 +17,7 @@ fn message(kind: Kind) -> Bytes {
         Kind::SessionCreated => (false, b"{}"),
         Kind::SessionClosed | Kind::Heartbeat => (false, b""),
         Kind::AcceptConf => (false, b"\x02\0\x60\xea\0\0\0\x20\0\0"),
+        Kind::ClientSettings => (false, b"\0\0\x01\0"),
         Kind::RestoreSession => (true, b"k1"),
         Kind::SignalBinary | Kind::SignalUtf8 | Kind::SignalUtf16 => (false, b"\x02nnxx"),
         Kind::RequestBinary | Kind::RequestUtf8 | Kind::RequestUtf16 => (true, b"\x02nnxx"),
@@ -31,7 +32,7 @@ fn message(kind: Kind) -> Bytes {
 
 #[test]
 fn an_open_connection_serves_what_clients_send() {
-    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
+    for dialect in Dialect::ALL {
         for &kind in Kind::ALL {
             let expected: &[&str] = match kind {
                 Kind::SignalBinary | Kind::SignalUtf8 | Kind::SignalUtf16 => &["signal 1 nn xx"],
@@ -39,6 +40,7 @@ fn an_open_connection_serves_what_clients_send() {
                 Kind::RestoreSession => &["ask Restore k1"],
                 Kind::CloseSession => &["send bf 5"],
                 Kind::Heartbeat if dialect == Dialect::Unknown => &["speaks 2.0"],
+                Kind::ClientSettings if dialect == Dialect::Wwr1 => &["reads 65536"],
                 _ => &[],
             };
             Script::with(dialect, &config()).client(message(kind), expected);
@@ -48,13 +50,14 @@ fn an_open_connection_serves_what_clients_send() {
 
 #[test]
 fn a_draining_connection_refuses_whatever_needs_a_reply() {
-    for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
+    for dialect in Dialect::ALL {
         let mut script = Script::with(dialect, &config());
         script.client(request(1, "a", ""), &["run 1 a"]);
         script.close(&[]);
         for &kind in Kind::ALL {
             let refused: &[&str] = match kind {
                 Kind::Heartbeat if dialect == Dialect::Unknown => &["speaks 2.0"],
+                Kind::ClientSettings if dialect == Dialect::Wwr1 => &["reads 65536"],
                 _ if kind.requires_reply() => &["send 01 5"],
                 _ => &[],
             };

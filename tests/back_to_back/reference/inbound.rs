@@ -73,7 +73,8 @@ impl Reference {
             | Message::CloseSession { .. }
             | Message::RestoreSession { .. }
             | Message::Heartbeat
-            | Message::AcceptConf(_) => {}
+            | Message::AcceptConf(_)
+            | Message::ClientSettings(_) => {}
         }
     }
 

@@ -48,7 +48,7 @@ fn converses() -> Option<()> {
                 client.handle_probed(now, Ok(answer), &mut ours);
             }
             Some(client::Action::Dial) => {
-                client.handle_opened(now, &mut ours);
+                client.handle_opened(now, None, &mut ours);
                 open = true;
             }
             Some(client::Action::Send(frame)) => server.handle_message(now, frame, &mut theirs),

@@ -237,7 +237,7 @@ impl Node {
                 (self.signals, self.signals_sent, self.resumes) = (0, 0, false);
                 (self.reads_at_most, self.resumptions) = (usize::MAX, 0);
                 let now = self.clock.read(stage.now);
-                self.machine.handle_opened(now, &mut self.out);
+                self.machine.handle_opened(now, None, &mut self.out);
             }
             Packet::Frame(frame) | Packet::Text(frame) => return self.read(socket, frame, stage),
             Packet::Ping => {

@@ -192,6 +192,7 @@ fn server(dice: &mut Dice, durable: bool) -> Settings {
             .try_into()
             .unwrap_or(std::num::NonZeroU32::MIN),
         drain_timeout: millis(500),
+        ..wwr::server::Config::default()
     };
     let max_connections = NonZeroUsize::new(dice.choose(&[0, 1, 1, 2]));
     Settings {

@@ -31,6 +31,9 @@ pub(crate) struct SpokenArguments {
     /// Disconnect 2.0 clients for text, unreadable messages and messages longer than the buffer
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Do not speak wwr.1 with clients of this project, which are served like all others then
+    #[arg(long)]
+    pub(crate) no_wwr1: bool,
     /// Ping a client that sends no heartbeats after this much silence; `off`: never
     #[arg(long, value_name = "DURATION|off", default_value = "30s", value_parser = ping_after)]
     pub(crate) ping_after: PingAfter,

@@ -54,6 +54,9 @@ impl Plan {
             .request_timeout(arguments.timeout)
             .backoff(BACKOFF.0, BACKOFF.1)
             .max_pending_requests(depth.saturating_add(8))
+            .max_message_size(
+                u32::try_from(size + MESSAGE_OVERHEAD).map_or(u32::MAX, |size| size.max(16 << 20)),
+            )
             .max_queued_bytes(depth.saturating_add(1).saturating_mul(size + MESSAGE_OVERHEAD))
             .build()?;
         let connections = u64::from(load.connections.get());
@@ -91,7 +94,6 @@ impl Plan {
         let message = self.payload.len().saturating_add(MESSAGE_OVERHEAD);
         Ok(add_headers(Builder::new(self.url.clone()), self.headers.clone())?
             .config(self.config.clone())
-            .max_message_size(message.max(16 * 1024 * 1024))
             .max_waiting_bytes(room.saturating_mul(message))
             .close_timeout(CLOSE_TIMEOUT)
             .executor(executor)
@@ -129,7 +131,7 @@ pub(super) struct Spoken {
 impl Spoken {
     pub(super) fn with(client: &Client) -> Self {
         let found = client.discovered();
-        let conf = found.accept_conf.filter(|_| found.dialect == Dialect::V2_0);
+        let conf = found.accept_conf.filter(|_| found.dialect.rules().bounded_by_buffer);
         Self { dialect: found.dialect, buffer: conf.map(|conf| conf.message_buffer_size) }
     }
 }

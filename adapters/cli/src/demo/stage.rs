@@ -144,7 +144,8 @@ fn short_hex(bytes: &[u8]) -> String {
 
 /// What a message says, in short.
 fn describe(frame: &Bytes) -> String {
-    let Ok(message) = wire::decode(Dialect::Unknown, frame.clone()) else {
+    // It knows the messages of all versions.
+    let Ok(message) = wire::decode(Dialect::Wwr1, frame.clone()) else {
         return "no message".into();
     };
     let title = title(message.kind());
@@ -164,7 +165,8 @@ fn describe(frame: &Bytes) -> String {
         | Message::SessionClosed
         | Message::CloseSession { .. }
         | Message::Heartbeat
-        | Message::AcceptConf(_) => title.into(),
+        | Message::AcceptConf(_)
+        | Message::ClientSettings(_) => title.into(),
     }
 }
 

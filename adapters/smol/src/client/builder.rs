@@ -52,7 +52,8 @@ impl Builder {
             target: Target {
                 url,
                 headers: HeaderMap::new(),
-                max_message_size: 16 * 1024 * 1024,
+                offers: None,
+                max_message_size: usize::MAX,
                 stall_timeout: Duration::from_secs(30),
                 keep_alive: KeepAlive::new(None, KEEP_ALIVE, Duration::ZERO),
                 close_timeout: Duration::from_secs(2),
@@ -63,7 +64,8 @@ impl Builder {
         }
     }
 
-    /// Versions of the protocol, sub-protocol, timeouts, reconnection and bounds. Default:
+    /// Versions of the protocol, sub-protocol, timeouts, reconnection and bounds, that of messages
+    /// included. Default:
     /// [`Config::default`], which speaks whatever the server does.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -83,14 +85,6 @@ impl Builder {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Result<Self, InvalidHeader> {
         headers::add(&mut self.target.headers, &self.target.url, name, value)?;
         Ok(self)
-    }
-
-    /// The longest message in bytes; a server that sends a longer one is disconnected. Default:
-    /// 16 MiB.
-    #[must_use]
-    pub const fn max_message_size(mut self, bytes: usize) -> Self {
-        self.target.max_message_size = bytes;
-        self
     }
 
     /// How long a server may take nothing of what is sent to it. Default: 30 s.
@@ -151,6 +145,9 @@ impl Builder {
         }
         let clock = Clock::new();
         let mut target = self.target;
+        target.offers = self.config.offers();
+        target.max_message_size =
+            usize::try_from(self.config.max_message_size()).unwrap_or(usize::MAX);
         target.keep_alive = KeepAlive::new(self.config.pings(), KEEP_ALIVE, target.stall_timeout);
         let machine = wwr::client::Client::new(self.config, u64::from_le_bytes(seed));
         let shared = Arc::new(Shared::new(self.max_waiting_bytes, &machine));

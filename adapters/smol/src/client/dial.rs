@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, Uri, Version};
 use smol::net::TcpStream;
-use wwr::handshake::{self, InvalidAnswer, Key};
+use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
 use wwr::preflight::{self, Answer, Verdict};
 
 use super::http::{Failure, Wanted, ask};
@@ -30,6 +30,8 @@ pub(super) struct Target {
     pub(super) url: ServerUrl,
     /// Sent with both requests.
     pub(super) headers: HeaderMap,
+    /// What both offer.
+    pub(super) offers: Option<SubProtocol>,
     pub(super) max_message_size: usize,
     pub(super) stall_timeout: Duration,
     /// How the system looks after the connections.
@@ -48,6 +50,13 @@ pub(super) struct Probed {
     pub(super) announces: bool,
     /// Where the server is, if it was reached.
     pub(super) address: Option<SocketAddr>,
+}
+
+/// A WebSocket that was opened.
+pub(super) struct Dialed {
+    pub(super) socket: Box<WebSocket>,
+    /// The sub-protocol that the server has selected.
+    pub(super) agreed: Option<SubProtocol>,
 }
 
 impl Target {
@@ -78,6 +87,10 @@ impl Target {
         let sent = request.headers_mut();
         sent.insert(HOST, self.url.authority().clone());
         sent.extend(headers);
+        if let Some(offered) = self.offers {
+            let name = HeaderValue::from_static(offered.as_str());
+            sent.insert(SEC_WEBSOCKET_PROTOCOL, name);
+        }
         if let Some(credentials) = self.url.credentials() {
             sent.insert(AUTHORIZATION, credentials.clone());
         }
@@ -128,7 +141,7 @@ impl Target {
 
     /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was
     /// one: a server may know a client by its own address, which depends on that.
-    pub(super) async fn dial(self, known: Option<SocketAddr>) -> Result<Box<WebSocket>, Failure> {
+    pub(super) async fn dial(self, known: Option<SocketAddr>) -> Result<Dialed, Failure> {
         let mut entropy = [0; Key::ENTROPY];
         getrandom::fill(&mut entropy)?;
         let key = Key::from_entropy(entropy);
@@ -151,17 +164,18 @@ impl Target {
             _ => (0, 0),
         };
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        match key.check(version, head.status.as_u16(), headers) {
-            Ok(()) => {}
+        let agreed = match key.check(version, head.status.as_u16(), headers, self.offers) {
+            Ok(agreed) => agreed,
             Err(InvalidAnswer::Status(status)) => {
                 let refusal = Refusal::new(head, &answered.body);
                 let retry_after = retry_after(&head.headers, SystemTime::now());
                 return Err(Failure::Refused { status, refusal, retry_after });
             }
             Err(invalid) => return Err(invalid.into()),
-        }
+        };
         let (size, stall) = (self.max_message_size, self.stall_timeout);
         let beyond = answered.beyond.to_vec();
-        Ok(Box::new(WebSocket::new(answered.socket, beyond, Role::Client, size, stall)))
+        let socket = WebSocket::new(answered.socket, beyond, Role::Client, size, stall);
+        Ok(Dialed { socket: Box::new(socket), agreed })
     }
 }

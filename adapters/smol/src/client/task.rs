@@ -17,7 +17,7 @@ use wwr::client::{self, Action, Discovered, RequestId};
 use wwr::preflight::ProbeFailed;
 use wwr::{Actions, CloseFrame, Instant, Payload};
 
-use super::dial::{Probed, Target};
+use super::dial::{Dialed, Probed, Target};
 use super::error::{ConnectError, Error};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
@@ -59,7 +59,7 @@ pub(super) struct Task {
 enum Link {
     None,
     Probing(BoxFuture<'static, Probed>),
-    Dialing(BoxFuture<'static, Result<Box<WebSocket>, Failure>>),
+    Dialing(BoxFuture<'static, Result<Dialed, Failure>>),
     Open(Box<WebSocket>),
 }
 
@@ -67,7 +67,7 @@ enum Link {
 enum Wake {
     Input(Input),
     Probed(Probed),
-    Dialed(Result<Box<WebSocket>, Failure>),
+    Dialed(Result<Dialed, Failure>),
     Incoming(Incoming),
     /// The machine's deadline has come; with what the server had sent by then, or the next part.
     Timeout(Option<Incoming>),
@@ -112,7 +112,7 @@ impl Task {
                 Wake::Input(Input::End) => break,
                 Wake::Input(input) => self.take_input(input),
                 Wake::Probed(probed) => self.probed(probed),
-                Wake::Dialed(socket) => self.dialed(socket),
+                Wake::Dialed(dialed) => self.dialed(dialed),
                 Wake::Incoming(incoming) => self.take_incoming(incoming),
                 Wake::Broken => self.disconnected(),
                 Wake::Timeout(incoming) => {
@@ -412,13 +412,13 @@ impl Task {
         self.machine.handle_probed(self.clock.now(), answer, &mut self.out);
     }
 
-    fn dialed(&mut self, socket: Result<Box<WebSocket>, Failure>) {
+    fn dialed(&mut self, dialed: Result<Dialed, Failure>) {
         let now = self.clock.now();
-        match socket {
-            Ok(socket) => {
+        match dialed {
+            Ok(Dialed { socket, agreed }) => {
                 self.cause = None;
                 self.link = Link::Open(socket);
-                self.machine.handle_opened(now, &mut self.out);
+                self.machine.handle_opened(now, agreed, &mut self.out);
             }
             Err(error) => {
                 tracing::debug!(url = %self.target.url, %error, "the WebSocket was not opened");

@@ -103,6 +103,15 @@ impl<H: Handler> Builder<H> {
         self
     }
 
+    /// Does not speak `wwr.1` with clients that offer it (protocol §10), which are served as any other
+    /// of 2.0 then. Default: it is spoken wherever 2.0 is, if [`Limits::max_message_size`] is 8192 or
+    /// more.
+    #[must_use]
+    pub fn without_wwr1(mut self) -> Self {
+        self.machine.wwr1 = false;
+        self
+    }
+
     /// Where sessions are kept. Default: in memory.
     #[must_use]
     pub fn store(mut self, store: impl SessionStore) -> Self {
@@ -238,6 +247,7 @@ impl<H: Handler> Builder<H> {
     fn build(self) -> Result<Service<H>, InvalidSettings> {
         let paths = self.check()?;
         let mut machine = self.machine;
+        machine.max_message_size = u32::try_from(self.limits.max_message_size).unwrap_or(u32::MAX);
         machine.sessions = match self.sessions {
             true => Sessions::Enabled(self.keys.format()),
             false => Sessions::Disabled,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -189,18 +189,22 @@ struct State {
 pub(super) struct Reads {
     /// A [`Dialect`] as a number.
     dialect: AtomicU8,
-    /// The announced message buffer in bytes.
-    message_buffer: usize,
+    /// The longest message that it reads in bytes, if its dialect has such a bound.
+    longest: AtomicUsize,
 }
 
 impl Reads {
-    pub(super) const fn new(dialect: Dialect, message_buffer: usize) -> Self {
-        Self { dialect: AtomicU8::new(dialect as u8), message_buffer }
+    pub(super) const fn new(dialect: Dialect, longest: usize) -> Self {
+        Self { dialect: AtomicU8::new(dialect as u8), longest: AtomicUsize::new(longest) }
+    }
+
+    fn longest(&self) -> usize {
+        self.longest.load(Ordering::Relaxed)
     }
 
     fn dialect(&self) -> Dialect {
         let known = self.dialect.load(Ordering::Relaxed);
-        let mut dialects = [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0].into_iter();
+        let mut dialects = Dialect::ALL.into_iter();
         dialects.find(|dialect| *dialect as u8 == known).unwrap_or(Dialect::Unknown)
     }
 }
@@ -240,7 +244,8 @@ impl Connection {
     }
 
     /// What the client speaks, as far as that is known: a server of all versions learns it from a
-    /// preflight before the connection, or from the first heartbeat on it (protocol §7.2).
+    /// preflight before the connection, or from the first heartbeat on it (protocol §7.2). With clients
+    /// of this project the handshake agrees on it (protocol §10.1).
     pub fn dialect(&self) -> Dialect {
         self.shared.reads.dialect()
     }
@@ -254,8 +259,9 @@ impl Connection {
     /// sends it. Returns at once: the signal waits in memory until the client takes it. Whoever sends
     /// many of them waits for [`ready`](Self::ready) before each.
     ///
-    /// A client that may speak 2.0 reads no message longer than the announced buffer, and one that
-    /// may speak 1.x no signal without payload.
+    /// A client that may speak 2.0 reads no message longer than the announced buffer, one of `wwr.1`
+    /// none longer than it has stated, which it does first of all, and one that may speak 1.x no signal
+    /// without payload.
     ///
     /// # Errors
     ///
@@ -267,7 +273,7 @@ impl Connection {
     {
         let name = name.try_into().map_err(InvalidName::from)?;
         let payload = payload.into();
-        check_signal(self.dialect(), self.shared.reads.message_buffer, &name, &payload)?;
+        check_signal(self.dialect(), self.shared.reads.longest(), &name, &payload)?;
         self.push_signal(Outgoing::Own(name, payload))
     }
 
@@ -283,7 +289,7 @@ impl Connection {
     ///
     /// [`SignalError`], but none about the name; nothing was sent then.
     pub fn signal_prepared(&self, signal: &PreparedSignal) -> Result<(), SignalError> {
-        signal.check(self.dialect(), self.shared.reads.message_buffer)?;
+        signal.check(self.dialect(), self.shared.reads.longest())?;
         self.push_signal(Outgoing::Prepared(signal.clone()))
     }
 
@@ -433,6 +439,12 @@ impl Connection {
     /// The client has turned out to speak this.
     pub(super) fn show_dialect(&self, dialect: Dialect) {
         self.shared.reads.dialect.store(dialect as u8, Ordering::Relaxed);
+    }
+
+    /// Notes what the client has stated to read, in bytes.
+    pub(super) fn show_longest(&self, bytes: u32) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.shared.reads.longest.store(bytes, Ordering::Relaxed);
     }
 
     /// Makes the session of the machine the one the application sees.

@@ -15,7 +15,7 @@ use smol_hyper::rt::FuturesIo;
 use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
-use wwr::server::{self, Acquaintance, Config};
+use wwr::server::{self, Acquaintance, Config, Observed};
 use wwr::{Actions, Instant};
 
 use super::acquaint::{Known, acquaint};
@@ -162,6 +162,7 @@ impl<H: Handler> Service<H> {
         let terms = Terms {
             metadata: endpoint.metadata(),
             origins: &self.inner.origins,
+            selects_wwr1: endpoint.machine().selects_wwr1(),
             shutting_down: self.inner.hub.is_draining(),
         };
         let refuse = |refusal: Refusal| {
@@ -171,8 +172,10 @@ impl<H: Handler> Service<H> {
         };
         match gate::decide(&head, &terms) {
             Decision::Refuse(refusal) => refuse(refusal),
-            Decision::Preflight(metadata) => {
-                endpoint.asked(self.inner.hub.clock.now(), caller.client, head.closes());
+            Decision::Preflight { metadata, noted } => {
+                if noted {
+                    endpoint.asked(self.inner.hub.clock.now(), caller.client, head.closes());
+                }
                 http::response(Answer::preflight(&metadata, endpoint.machine().announces()))
             }
             Decision::Options => self.options(&parts, caller.client),
@@ -241,7 +244,11 @@ impl<H: Handler> Service<H> {
         let mut machine = endpoint.machine().clone();
         machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
         let arrived = self.inner.hub.clock.now();
-        let acquaintance = endpoint.arrived(arrived, remote);
+        let acquaintance = match accept.observed() {
+            // It has said what it is by nothing.
+            Observed::Nothing => endpoint.arrived(arrived, remote),
+            observed => Acquaintance::Made(observed),
+        };
         let endpoint = endpoint.clone();
         let agreed = Agreed { machine, endpoint, arrived, acquaintance, info };
         let inner = self.inner.clone();
@@ -307,7 +314,7 @@ impl<H: Handler> Inner<H> {
         let mut out = Actions::new();
         let now = self.hub.clock.now();
         let machine = server::Connection::accept(&config, observed, now, &mut out);
-        let reads = Reads::new(machine.dialect(), config.announced.message_buffer_size());
+        let reads = Reads::new(machine.dialect(), machine.peer_reads());
         let connection = Connection::new(self.hub.clone(), info, reads, limits.max_waiting_bytes);
         let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
         let presumed = presumed.then_some(Presumed(endpoint));

@@ -28,7 +28,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// The longest message in bytes; whoever sends a longer one is disconnected with close code 1009
     /// before it is buffered. Default: 1 MiB. No less than the message buffer that is announced, 8 KiB
-    /// by default: clients of protocol 2.0 may send as much (protocol §4.6).
+    /// by default: clients of protocol 2.0 may send as much (protocol §4.6). Those of `wwr.1` are told of
+    /// this limit itself (protocol §10.2).
     ///
     /// Idle connections keep no buffers, unless their client sends messages in fragments: those keep
     /// what the largest messages needed, one buffer each way, until they end.

@@ -178,7 +178,7 @@ fn each_reply_has_its_error() {
 #[test]
 fn a_message_of_the_limit_is_read_and_a_longer_one_ends_the_connection() {
     let server = RawServer::bind();
-    let limited = builder(&server).max_message_size(1000);
+    let limited = builder_with(&server, config().max_message_size(1000));
     let (client, mut events, mut socket) = connected_with(&server, limited);
     let signal = |length: usize| [b"\x3f\x01n", &vec![b'x'; length - 3][..]].concat();
     socket.send(&signal(1000));

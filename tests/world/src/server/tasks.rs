@@ -112,7 +112,7 @@ impl Server {
                 }
             }
             Action::Ping => stage.send(who, socket, Way::Down, Packet::Ping),
-            Action::Learned(_) | Action::ReplyTooLarge { .. } => {}
+            Action::Learned(_) | Action::PeerReads(_) | Action::ReplyTooLarge { .. } => {}
             Action::Request(request) => {
                 let payload = request.content.payload();
                 let token = match self.connections.get(&socket).map(|served| served.peer) {
@@ -240,7 +240,7 @@ const fn effect_of(action: &Action) -> Seen {
         Action::Send(_) => Seen::Answer,
         Action::Request(_) | Action::Signal(_) => Seen::Handler,
         Action::Session(_) => Seen::Registry,
-        Action::Learned(_) => Seen::Learned,
+        Action::Learned(_) | Action::PeerReads(_) => Seen::Learned,
         Action::Close(_) => Seen::Closed,
         Action::Ping | Action::ReplyTooLarge { .. } | Action::SessionEvent(_) | Action::Drained => {
             Seen::Nothing

@@ -67,6 +67,7 @@ impl<H: Handler> Task<'_, H> {
                         endpoint.turned_out_newer(self.hub.clock.now(), remote);
                     }
                 }
+                Action::PeerReads(bytes) => self.connection.show_longest(bytes),
                 Action::ReplyTooLarge { length, buffer } => tracing::warn!(
                     connection = self.connection.id(),
                     length,
