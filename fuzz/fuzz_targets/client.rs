@@ -107,7 +107,7 @@ enum Step<'a> {
     // The host, as far as it has been asked.
     Probed,
     ProbedOdd(Result<Answer, ProbeFailed>),
-    Opened,
+    Opened { agreed: bool },
     Refused { status: u16, retry_after: Option<u8> },
     Lost,
     SignOfLife { is_pong: bool },
@@ -165,7 +165,7 @@ fn perform(world: &mut World, step: Step<'_>) {
             world.probed(Ok(Answer { status: 200, body, retry_after: None }));
         }
         Step::ProbedOdd(answer) => world.probed(answer),
-        Step::Opened => world.opened(),
+        Step::Opened { agreed } => world.opened(agreed),
         Step::Refused { status, retry_after } => world.refused(status, millis(retry_after)),
         Step::Lost => world.lost(),
         Step::SignOfLife { is_pong } => world.sign_of_life(is_pong),

@@ -8,7 +8,7 @@ use wwr::Dialect;
 use wwr::wire::{ComposeError, DecodeError, Encoder, Message, decode};
 
 /// The first byte of the input chooses one of these, the rest is the frame.
-const DIALECTS: [Dialect; 4] = [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown];
+const DIALECTS: [Dialect; 5] = Dialect::ALL;
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, bytes)) = input.split_first() else { return };
@@ -38,6 +38,7 @@ fn parts(message: &Message) -> [&[u8]; 2] {
         Message::SpecialReply { .. }
         | Message::SessionClosed
         | Message::CloseSession { .. }
+        | Message::ClientSettings(_)
         | Message::Heartbeat => [&[], &[]],
     }
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use wwr::wire::{
-    AcceptConf, ComposeError, Encoder, ErrorReply, Identifier, Message, SpecialReply, decode,
+    AcceptConf, ClientSettings, ComposeError, Encoder, ErrorReply, Identifier, Message,
+    SpecialReply, decode,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
 
@@ -31,6 +32,7 @@ enum Made<'a> {
     RestoreSession { id: Identifier, key: &'a [u8] },
     Heartbeat,
     AcceptConf(AcceptConf),
+    ClientSettings(ClientSettings),
 }
 
 fuzz_target!(|input: Input<'_>| {
@@ -59,6 +61,7 @@ impl Made<'_> {
             Self::CloseSession { id } => Message::CloseSession { id },
             Self::RestoreSession { id, key } => Message::RestoreSession { id, key: copy(key) },
             Self::Heartbeat => Message::Heartbeat,
+            Self::ClientSettings(settings) => Message::ClientSettings(settings),
             Self::AcceptConf(conf) => Message::AcceptConf(AcceptConf {
                 sub_protocol: conf.sub_protocol.filter(|name| !name.is_empty()),
                 ..conf
@@ -142,7 +145,7 @@ fn read_and_write(dialect: Dialect, bytes: &[u8]) {
 }
 
 /// The bytes of a message as they are written: padding is zero, and nothing follows the identifier
-/// of a reply that is only a type.
+/// of a reply that is only a type, or what is known of client settings.
 fn canonical(message: &Message, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let padding = match message {
@@ -155,6 +158,10 @@ fn canonical(message: &Message, bytes: &[u8]) -> Vec<u8> {
         Message::Reply { payload, .. } => (payload.encoding() == Encoding::Utf16).then_some(9),
         Message::SpecialReply { .. } => {
             bytes.truncate(9);
+            None
+        }
+        Message::ClientSettings(_) => {
+            bytes.truncate(5);
             None
         }
         _ => None,

@@ -348,6 +348,7 @@ impl<'a> Replay<'a> {
             (Protocol::V2_0, _) => Dialect::V2_0,
             _ if self.heartbeats.contains(&id) => Dialect::V2_0,
             (_, Observed::Preflight) => Dialect::V1_4,
+            (_, Observed::SubProtocol) => Dialect::Wwr1,
             (_, Observed::Nothing) => Dialect::Unknown,
         };
         assert_eq!(dialect, expected, "{id}");

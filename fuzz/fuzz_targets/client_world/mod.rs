@@ -137,11 +137,21 @@ impl World {
         }
     }
 
-    pub fn opened(&mut self) {
+    /// `agreed`: the server has selected what was offered.
+    pub fn opened(&mut self, agreed: bool) {
         if self.host == Host::Dialing {
             self.host = Host::Open;
             self.replied.clear();
-            self.client.handle_opened(self.now, None, &mut self.out);
+            let agreed = self.client.offers().filter(|_| agreed);
+            self.client.handle_opened(self.now, agreed, &mut self.out);
+            if agreed.is_some() {
+                assert_eq!(self.client.dialect(), Dialect::Wwr1);
+                let stated =
+                    self.out.iter().next().is_some_and(
+                        |action| matches!(action, Action::Send(frame) if frame[0] == 24),
+                    );
+                assert!(stated, "settings come first");
+            }
         }
     }
 
@@ -297,7 +307,7 @@ impl World {
             Action::Event(Event::Connected) => {
                 assert!(!self.connected && self.host == Host::Open);
                 self.connected = true;
-                if let Dialect::V2_0 = self.client.dialect() {
+                if let Dialect::V2_0 | Dialect::Wwr1 = self.client.dialect() {
                     let conf = self.client.discovered().accept_conf.as_ref().expect("announced");
                     assert_eq!(conf.sub_protocol, self.bounds.sub_protocol, "another application");
                 }
@@ -334,9 +344,11 @@ impl World {
         assert_eq!(self.host, Host::Open, "nothing is sent without a socket");
         let dialect = self.client.dialect();
         assert_ne!(dialect, Dialect::Unknown, "nothing is sent before the version is settled");
-        if dialect == Dialect::V2_0 {
+        let is_first = frame.first() == Some(&Kind::ClientSettings.as_byte());
+        if dialect.rules().bounded_by_buffer && !is_first {
             let conf = self.client.discovered().accept_conf.as_ref().expect("it was announced");
-            let buffer = conf.message_buffer_size as usize;
+            let least = if dialect == Dialect::Wwr1 { 8192 } else { 0 };
+            let buffer = (conf.message_buffer_size as usize).max(least);
             assert!(frame.len() <= buffer.max(1), "{} bytes for {buffer}", frame.len());
         }
         let message = decode(dialect, frame).expect("what is sent can be read");
@@ -344,6 +356,7 @@ impl World {
             Message::Signal(_) => return assert!(self.connected),
             // One may come before the connection is ready, while its session is resumed.
             Message::Heartbeat => return,
+            Message::ClientSettings(_) => return assert!(!self.connected, "before all else"),
             Message::Request { id, .. } => (*id, Made::Request),
             Message::CloseSession { id } => (*id, Made::CloseSession),
             Message::RestoreSession { id, .. } => (*id, Made::Restore),

@@ -54,6 +54,8 @@ pub(crate) struct Setting {
     idle: IdleConnections,
     abort_millis: u8,
     groups: u8,
+    max_message_size: u16,
+    wwr1: bool,
 }
 
 pub(crate) struct World {
@@ -102,6 +104,8 @@ impl World {
             announced: announced(setting),
             pings: pings(setting),
             strict: setting.strict,
+            max_message_size: setting.max_message_size.into(),
+            wwr1: setting.wwr1,
         };
         let max_connections = NonZeroUsize::new(usize::from(setting.limit % 4));
         let expiry = (setting.expiry > 0).then(|| Expiry {

@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     pings: Duration,
     /// What it speaks, as far as the connection has said.
     dialect: Dialect,
+    /// What it reads, if it has stated that.
+    stated: Option<usize>,
     /// Accept-conf has to come, and nothing before it.
     announced: bool,
     /// The latest sign of life.
@@ -76,6 +78,7 @@ impl Peer {
             connection,
             config: config.clone(),
             pings,
+            stated: None,
             announced,
             heard: now,
             out,
@@ -166,7 +169,10 @@ impl Peer {
 
     /// The identifier with which a message is to be answered.
     fn wants_reply(&self, frame: &Bytes) -> Option<(Identifier, Wants)> {
-        let too_long = self.config.strict && frame.len() > self.buffer();
+        let too_long = match self.dialect {
+            Dialect::Wwr1 => frame.len() > self.config.max_message_size as usize,
+            _ => self.config.strict && frame.len() > self.buffer(),
+        };
         let may_change = !matches!(self.config.protocol, Protocol::V1_4 | Protocol::V1_5);
         let (kind, id, wants) = match decode(self.dialect, frame.clone()) {
             Ok(message) if too_long && may_change => {
@@ -175,9 +181,9 @@ impl Peer {
             Ok(message) => (message.kind(), message.identifier()?, Wants::One),
             Err(DecodeError::Malformed { kind, identifier, .. }) => {
                 let id = match self.dialect {
-                    Dialect::V1_4 | Dialect::V1_5 => identifier.unwrap_or_default(),
+                    Dialect::V1_4 | Dialect::V1_5 | Dialect::Wwr1 => identifier.unwrap_or_default(),
                     Dialect::Unknown => identifier?,
-                    Dialect::V2_0 => return None,
+                    _ => return None,
                 };
                 (kind, id, if may_change { Wants::PerhapsOne } else { Wants::One })
             }
@@ -186,8 +192,12 @@ impl Peer {
         kind.requires_reply().then_some((id, wants))
     }
 
-    const fn buffer(&self) -> usize {
-        self.config.announced.message_buffer_size()
+    /// The longest message that it reads, if its dialect has such a bound.
+    fn buffer(&self) -> usize {
+        match self.dialect {
+            Dialect::Wwr1 => self.stated.unwrap_or(8192),
+            _ => self.config.announced.message_buffer_size(),
+        }
     }
 
     pub(crate) fn reply(&mut self, which: u8, result: Result<Payload, RequestError>) {
@@ -274,6 +284,11 @@ impl Peer {
                     assert!(self.dialect != dialect && dialect == Dialect::V2_0);
                     self.dialect = dialect;
                 }
+                Action::PeerReads(bytes) => {
+                    assert!(self.dialect == Dialect::Wwr1 && self.stated.is_none());
+                    assert!(bytes >= 8192, "everybody reads as much");
+                    self.stated = Some(bytes as usize);
+                }
                 Action::ReplyTooLarge { length, buffer } => {
                     assert!(self.dialect.rules().bounded_by_buffer);
                     assert!(buffer == self.buffer() && length > buffer);
@@ -301,7 +316,11 @@ impl Peer {
             assert!(frame.len() <= self.buffer(), "the client cannot read so much");
         }
         if !self.announced {
-            let announced = Message::AcceptConf(self.config.announced.to_accept_conf());
+            let mut conf = self.config.announced.to_accept_conf();
+            if self.dialect == Dialect::Wwr1 {
+                conf.message_buffer_size = self.config.max_message_size;
+            }
+            let announced = Message::AcceptConf(conf);
             assert_eq!(decode(Dialect::V2_0, frame), Ok(announced));
             self.announced = true;
             return;

@@ -5,7 +5,7 @@ use wwr::{Content, Encoding, Payload};
 use wwr_smol::client::{Client, Event};
 
 use crate::raw::{BINARY, CLOSE, PING, PONG, RawServer, RawSocket, TEXT, session_json};
-use crate::{builder, connected, connected_with, request, wait};
+use crate::{builder, builder_with, config, connected, connected_with, request, wait};
 
 fn assert_serves(client: &Client, socket: &mut RawSocket) {
     let answer = request(client, "still", "there");
