@@ -18,6 +18,11 @@ impl Handler for Application {
                 connection.create_session(info).await?;
                 Ok("welcome".into())
             }
+            b"login large" => {
+                let info = SessionInfo::new().public("notes", "x".repeat(100_000));
+                connection.create_session(info).await?;
+                Ok("welcome".into())
+            }
             b"whoami" => Ok(connection.session().map_or("nobody".into(), |_| "somebody".into())),
             b"signal" => {
                 connection.signal("news", request.into_payload()).map_err(|_| Answer::Internal)?;
@@ -99,11 +104,11 @@ fn a_client_goes_through_a_day() {
 }
 
 #[test]
-fn each_version_is_spoken_and_the_newest_if_none_is_named() {
+fn each_version_is_spoken_and_the_best_if_none_is_named() {
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
         for (protocol, dialect) in [
-            (Protocol::Auto, Dialect::V2_0),
+            (Protocol::Auto, Dialect::Wwr1),
             (Protocol::V1_4, Dialect::V1_4),
             (Protocol::V2_0, Dialect::V2_0),
         ] {
@@ -112,16 +117,97 @@ fn each_version_is_spoken_and_the_newest_if_none_is_named() {
             assert_eq!(client.dialect(), dialect, "{protocol}");
             assert_eq!(client.preflight_status().is_some(), protocol != Protocol::V2_0);
             assert_eq!(client.request("echo", "x").await, Ok("x".into()), "{protocol}");
-            // Only 2.0 has a limit, and reads signals without a payload.
+            // Only 2.0 has so low a limit, and 1.x reads no signals without a payload.
             let large = client.request("echo", vec![0; 10_000]).await;
-            assert_eq!(large.is_ok(), dialect == Dialect::V1_4, "{protocol}");
+            assert_eq!(large.is_ok(), dialect != Dialect::V2_0, "{protocol}");
             let bare = client.signal("name", Payload::EMPTY).await;
-            assert_eq!(bare.is_ok(), dialect == Dialect::V2_0, "{protocol}");
+            assert_eq!(bare.is_ok(), dialect != Dialect::V1_4, "{protocol}");
         }
         // The preflight of this server names 1.4.
         let config = Config::builder().protocol(Protocol::V1_5).build().unwrap();
         let refused = Client::builder(&url).unwrap().config(config).connect().await;
         assert!(refused.unwrap_err().to_string().contains("\"1.4\""));
+        handle.shut_down(Duration::ZERO).await;
+    });
+}
+
+/// Both at their defaults. 2.0 would allow none of these: they are longer than 8 KiB.
+#[test]
+fn long_messages_arrive_in_both_directions() {
+    smol::block_on(async {
+        let (handle, _running, url) = serve().await;
+        for _ in 0..10 {
+            let client = Client::connect_to(&url).await.unwrap();
+            let mut events = client.events();
+            // The first thing that is done on the connection.
+            assert_eq!(client.signal("echo", vec![1; 9000]).await, Ok(()));
+            assert_eq!(client.dialect(), Dialect::Wwr1);
+            let news = client.request("signal", vec![2; 9000]).await;
+            assert_eq!(news, Ok(Payload::EMPTY));
+            let Some(Event::Signal(signal)) = events.next().await else { panic!("no signal") };
+            assert_eq!(signal.payload(), [2; 9000]);
+            for length in [9000, 100_000, (1 << 20) - 14] {
+                let payload = Payload::binary(vec![3; length]);
+                assert_eq!(client.request("echo", payload.clone()).await, Ok(payload));
+            }
+            let too_large = client.request("echo", vec![0; (1 << 20) - 13]).await;
+            let refused = wwr::client::Misuse::TooLarge { length: (1 << 20) + 1, buffer: 1 << 20 };
+            assert_eq!(too_large, Err(Error::Misuse(refused)));
+        }
+        for connection in handle.connections() {
+            assert_eq!(connection.dialect(), Dialect::Wwr1, "no heartbeat told");
+        }
+        handle.shut_down(Duration::ZERO).await;
+    });
+}
+
+#[test]
+fn a_session_may_be_as_large_as_both_read() {
+    smol::block_on(async {
+        let (handle, running, url) = serve().await;
+        let client = Client::connect_to(&url).await.unwrap();
+        assert_eq!(client.request("login large", "").await, Ok("welcome".into()));
+        let key = client.session().unwrap().key;
+        let second = Client::connect_to(&url).await.unwrap();
+        let restored = second.restore_session(key).await.unwrap();
+        assert_eq!(restored.info.value("notes"), Some(&"x".repeat(100_000).into()));
+        drop((client, second));
+        handle.shut_down(Duration::from_secs(1)).await;
+        running.await.unwrap();
+    });
+}
+
+#[test]
+fn either_side_can_do_without() {
+    smol::block_on(async {
+        let server = Server::builder(Application).without_wwr1();
+        let server = server.listen("127.0.0.1:0").await.unwrap();
+        let without = format!("ws://{}/", server.local_addr());
+        let _running = smol::spawn(server.run());
+        let (_handle, _other, with) = serve().await;
+        for (url, offers) in [(&without, true), (&with, false), (&without, false)] {
+            let config = Config::builder().wwr1(offers).build().unwrap();
+            let client = Client::builder(url).unwrap().config(config).connect().await.unwrap();
+            assert_eq!(client.dialect(), Dialect::V2_0);
+            assert_eq!(client.request("echo", "x").await, Ok("x".into()));
+            assert!(client.request("echo", vec![0; 9000]).await.is_err());
+        }
+    });
+}
+
+/// The second time no preflight is needed, and nothing is waited for.
+#[test]
+fn a_client_comes_back_without_a_preflight() {
+    smol::block_on(async {
+        let (handle, _running, url) = serve().await;
+        let client = Client::connect_to(&url).await.unwrap();
+        assert_eq!(client.preflight_status(), Some(200));
+        handle.connections()[0].close();
+        let mut events = client.events();
+        while !matches!(events.next().await, Some(Event::Connected)) {}
+        assert_eq!(client.dialect(), Dialect::Wwr1);
+        assert_eq!(client.request("echo", vec![0; 9000]).await, Ok(vec![0; 9000].into()));
+        assert_eq!(handle.connections()[0].dialect(), Dialect::Wwr1);
         handle.shut_down(Duration::ZERO).await;
     });
 }

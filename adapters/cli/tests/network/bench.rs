@@ -56,7 +56,7 @@ fn the_object_has_all_there_is_to_know() {
     let outcome = bench(&server, &["--duration", "50ms", "--warmup", "20ms"]);
     let none = json!({"requests": {}, "signals": {}, "connections": {}});
     assert_eq!(outcome["errors"], none);
-    assert_eq!((&outcome["protocol"], &outcome["seconds"]), (&json!("2.0"), &json!(0.05)));
+    assert_eq!((&outcome["protocol"], &outcome["seconds"]), (&json!("wwr.1"), &json!(0.05)));
     assert_eq!(outcome["interrupted"], false);
     assert_eq!(outcome["settings"]["rate"], Value::Null);
     assert_eq!(outcome["settings"]["warmup_seconds"], 0.02);
@@ -237,7 +237,7 @@ fn a_page_stays_if_there_is_nothing_new_to_tell() {
 
 #[test]
 fn what_a_2_0_server_does_not_read_is_not_sent() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--no-wwr1"]);
     let url = server.url();
     let ran = run(&["bench", "--size", "9000", "--count", "10", &url]);
     assert_eq!((ran.code, ran.text()), (Some(2), ""));
@@ -246,6 +246,13 @@ fn what_a_2_0_server_does_not_read_is_not_sent() {
     }
     let outcome = bench(&server, &["--size", "9000", "--count", "10", "--protocol", "1.4"]);
     assert_eq!(outcome["bytes"]["received"], 90_000);
+    // Servers of this project read what they have stated.
+    let server = Server::start(&[]);
+    let outcome = bench(&server, &["--size", "9000", "--count", "10"]);
+    assert_eq!(outcome["bytes"]["received"], 90_000);
+    let ran = run(&["bench", "--size", "1048576", "--count", "10", &server.url()]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1048576"), "{}", ran.stderr);
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn it_ends_after_some_signals() {
     let server = Server::start(&[]);
     let url = server.url();
     let mut listener = Running::start(&["listen", "--count", "2", &url]);
-    assert_eq!(listener.line().as_deref(), Some("connected, protocol 2.0"));
+    assert_eq!(listener.line().as_deref(), Some("connected, protocol wwr.1"));
     server.reply(&["broadcast", "one\ntwo"]);
     assert_eq!(listener.line().as_deref(), Some(r#"signal "broadcast" utf8 "one\ntwo""#));
     server.reply(&["--encoding", "binary", "broadcast", "b"]);
@@ -45,7 +45,7 @@ fn it_waits_for_the_server_and_comes_back_with_its_session() {
     let session = json(Some(listener.line_with("session-restored")));
     assert_eq!(session["session"]["k"], key.as_str());
     let connected = json(Some(listener.line_with("connected")));
-    assert_eq!(connected, json!({ "event": "connected", "protocol": "2.0" }));
+    assert_eq!(connected, json!({ "event": "connected", "protocol": "wwr.1" }));
     server.reply(&["broadcast", "hi"]);
     let signal = json(listener.line());
     let expected =

@@ -115,7 +115,7 @@ fn signals_go_to_one_or_to_all() {
     let url = server.url();
     let mut listeners = [(); 2].map(|()| Running::start(&["listen", &url]));
     for listener in &mut listeners {
-        assert_eq!(listener.line().as_deref(), Some("connected, protocol 2.0"));
+        assert_eq!(listener.line().as_deref(), Some("connected, protocol wwr.1"));
     }
     assert_eq!(server.reply(&["--encoding", "utf16", "broadcast", "hi"]), "3");
     for listener in &mut listeners {

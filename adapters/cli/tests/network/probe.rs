@@ -122,21 +122,26 @@ fn no_answer_in_time_is_4() {
 
 #[test]
 fn people_get_a_table_and_a_conclusion() {
-    let server = Server::start(&[]);
-    let ran = run(&["probe", &server.url()]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    let expected = format!(
-        "server          {}\n\
-         preflight       status 200, version 1.4\n\
-         accept-conf     version 2.0\n\
-         read timeout    1m\n\
-         message buffer  8192 bytes\n\
-         sub-protocol    none\n\
-         connection      ready, in 2.0\n\
-         speaks 1.4 and 2.0\n",
-        server.url()
-    );
-    assert_eq!(ran.text(), expected);
+    for (options, buffer, connected, speaks) in [
+        (&["--no-wwr1"][..], 8192, "2.0", "1.4 and 2.0"),
+        (&[], 1_048_576, "wwr.1", "1.4, 2.0 and wwr.1"),
+    ] {
+        let server = Server::start(options);
+        let ran = run(&["probe", &server.url()]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        let expected = format!(
+            "server          {}\n\
+             preflight       status 200, version 1.4\n\
+             accept-conf     version 2.0\n\
+             read timeout    1m\n\
+             message buffer  {buffer} bytes\n\
+             sub-protocol    none\n\
+             connection      ready, in {connected}\n\
+             speaks {speaks}\n",
+            server.url()
+        );
+        assert_eq!(ran.text(), expected);
+    }
 
     let hostile = RawServer {
         preflight: SPEAKS_1_5,

@@ -18,8 +18,8 @@ fn each_version_is_spoken_to_a_server_of_all() {
     let server = Server::start(&[]);
     let url = server.url();
     for (options, version) in [
-        (&[][..], "2.0"),
-        (&["--protocol", "auto"], "2.0"),
+        (&[][..], "wwr.1"),
+        (&["--protocol", "auto"], "wwr.1"),
         (&["--protocol", "1.4"], "1.4"),
         (&["--protocol", "1.4", "--skip-preflight"], "1.4"),
         // Its preflight can name only one of 1.4 and 1.5.

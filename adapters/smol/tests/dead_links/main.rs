@@ -103,9 +103,9 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 const SERVERS: [(Protocol, Dialect); 5] = [
     (Protocol::V1_4, Dialect::V1_4),
     (Protocol::V1_5, Dialect::V1_5),
-    (Protocol::V2_0, Dialect::V2_0),
-    (Protocol::Any, Dialect::V2_0),
-    (Protocol::AnyAs1_5, Dialect::V2_0),
+    (Protocol::V2_0, Dialect::Wwr1),
+    (Protocol::Any, Dialect::Wwr1),
+    (Protocol::AnyAs1_5, Dialect::Wwr1),
 ];
 
 #[test]

@@ -35,3 +35,4 @@ mod slow_reader;
 mod stores;
 mod upgrade;
 mod versions;
+mod wwr1;
