@@ -13,6 +13,7 @@ mod silence;
 mod slow;
 mod urls;
 mod versions;
+mod wwr1;
 
 use std::future::Future;
 use std::time::Duration;
