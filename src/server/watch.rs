@@ -101,7 +101,8 @@ impl Watch {
     }
 
     /// A handler has ended. Time spent in handlers is no silence of a peer with a read timeout
-    /// (protocol §4.6), which is thus found gone after twice that at the latest.
+    /// (protocol §4.6). Such a peer is given up after at most twice that timeout and the time for the
+    /// answer to a ping.
     pub(super) const fn served(&mut self) {
         self.served = true;
     }
