@@ -47,8 +47,8 @@ pub enum HubAction {
         /// The job.
         job: JobId,
     },
-    /// No sessions were expired in this round, because the store failed to note that some are in use.
-    /// For the log; the next round is on its way.
+    /// No sessions expire in this round, because the store failed to note that one of them is in use.
+    /// For the log. The next round comes; after two that were skipped, one is carried out all the same.
     ExpirySkipped,
     /// What [`Hub::close_session`](super::Hub::close_session) started has ended. There is exactly one
     /// for each [`WaiterId`].
@@ -84,8 +84,10 @@ pub enum Work {
     Destroy(SessionKey),
     /// Remove the sessions that were not looked up for so long.
     Expire {
-        /// How long ago the last look-up lies at least.
+        /// How long before `at` the last look-up lies at least.
         unused_for: Duration,
+        /// The start of the round, to which the age counts: sessions in use were looked up since.
+        at: Instant,
     },
 }
 
