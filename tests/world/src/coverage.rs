@@ -28,6 +28,8 @@ pub(crate) enum Fact {
     Closed(&'static str),
     /// The application of a client was told.
     Told(&'static str),
+    /// A hub wanted this, or was told it.
+    Hub(&'static str),
 }
 
 /// A connection of a server: its phase, and its session.
@@ -123,7 +125,9 @@ impl fmt::Display for Fact {
             Self::ToServer(byte, effect) | Self::ToClient(byte, effect) => {
                 write!(f, "{}: {effect:?}", kind(*byte))
             }
-            Self::Outcome(name) | Self::Closed(name) | Self::Told(name) => f.write_str(name),
+            Self::Outcome(name) | Self::Closed(name) | Self::Told(name) | Self::Hub(name) => {
+                f.write_str(name)
+            }
         }
     }
 }
@@ -140,6 +144,7 @@ impl Fact {
             Self::Outcome(_) => "outcomes of requests",
             Self::Closed(_) => "reasons to close",
             Self::Told(_) => "told to applications",
+            Self::Hub(_) => "hubs",
         }
     }
 }

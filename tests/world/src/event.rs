@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wwr::Instant;
 use wwr::preflight::{Answer, ProbeFailed};
+use wwr::session::ConnectionId;
 
 use crate::application::Work;
 use crate::network::{Packet, SocketId, Way};
@@ -31,7 +32,11 @@ pub(crate) enum Event {
     Apply { operation: OperationId },
     /// The store answers.
     Answer { operation: OperationId },
-    /// The registry's news reach the task of a connection.
+    /// The handshake of a connection that was admitted ends.
+    Opens { server: ServerId, epoch: u64, socket: SocketId },
+    /// Nothing is left of a connection.
+    Left { server: ServerId, epoch: u64, id: ConnectionId },
+    /// The hub's news reach the task of a connection.
     Inbox { socket: SocketId },
     /// A handler gets further.
     Work { socket: SocketId, work: Work },
