@@ -60,7 +60,9 @@ pub enum HubAction {
         /// Whether the session is destroyed.
         result: Result<(), StoreFailed>,
     },
-    /// The shutdown has ended: stop listening, drop what is left. The last action of a hub.
+    /// The shutdown has ended: stop listening, drop what is left. There is exactly one. A host that
+    /// keeps the hub after that is still told how jobs of the store end that had begun, and what
+    /// their callers wait for.
     Stopped,
 }
 

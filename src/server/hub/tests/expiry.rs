@@ -109,3 +109,46 @@ fn a_server_that_has_stopped_expires_nothing() {
     script.answers(1, StoreAnswer::Expired(Ok(())), &[]);
     assert_eq!(script.next(), None);
 }
+
+#[test]
+fn a_session_is_destroyed_after_the_look_up_that_keeps_it_from_expiring() {
+    let mut script = Script::with(1, config());
+    script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);
+    script.answers(1, FOUND(), &["tell 1 k Restored"]);
+    script.pass(50, &["job 2 look up k"]);
+    // Stores may write back what they have read: it would be there again.
+    script.asks(1, Command::Close(key("k")), &[]);
+    script.answers(2, FOUND(), &["job 3 destroy k", "job 4 expire 100s"]);
+    script.answers(3, StoreAnswer::Destroyed(Ok(())), &["tell 1 k Closed"]);
+    script.answers(4, StoreAnswer::Expired(Ok(())), &[]);
+
+    // The same if the look-up times out, and the server has stopped by then.
+    let mut script = Script::with(1, config());
+    script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);
+    script.answers(1, FOUND(), &["tell 1 k Restored"]);
+    script.pass(50, &["job 2 look up k"]);
+    script.hub.close_session(script.now, key("k"), false, &mut script.out);
+    script.expect(&["tell 1 k ClosedByKey { disconnect: false }"]);
+    script.shut_down(10, &["shut down 1 by 60 Stay"]);
+    script.left(1, &["stopped"]);
+    script.pass(30, &["job 2 timed out", "job 3 destroy k"]);
+    assert!(!script.hub.is_idle());
+    script.answers(3, StoreAnswer::Destroyed(Ok(())), &["done 1 told 1 ok"]);
+    assert!(script.hub.is_idle());
+}
+
+#[test]
+fn a_round_that_takes_long_does_not_count_against_the_sessions_in_use() {
+    let mut script = Script::with(2, config());
+    for (id, name) in [(1, "a"), (2, "b")] {
+        script.asks(id, Command::Restore(key(name)), &[&format!("job {id} look up {name}")]);
+        let told = format!("tell {id} {name} Restored");
+        script.answers(id, StoreAnswer::LookedUp(Ok(Some(session(name)))), &[&told]);
+    }
+    script.pass(50, &["job 3 look up a"]);
+    script.pass(29, &[]);
+    script.answers(3, FOUND(), &["job 4 look up b"]);
+    script.pass(29, &[]);
+    // Nothing expires that was not unused for 100 s when the round started.
+    script.answers(4, FOUND(), &["job 5 expire 158s"]);
+}

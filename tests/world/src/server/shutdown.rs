@@ -20,7 +20,8 @@ impl Server {
         self.state = State::Draining;
         self.control.hub.shut_down(now, within, &mut self.control.out);
         let deadline = self.clock.latest() + within;
-        let stops_by = deadline + 2 * self.settings.hub.abort_after;
+        let rest = self.timers_rest_until.saturating_since(stage.now);
+        let stops_by = deadline + 2 * self.settings.hub.abort_after + rest;
         let tells = |action: &HubAction| matches!(action, HubAction::ShutDown { .. });
         let is_told = self.control.out.iter().any(tells);
         let id = self.id;
