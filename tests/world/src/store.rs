@@ -212,7 +212,8 @@ pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, job: Job) {
     stage.after(apply + answer, Event::Answer { operation: id });
 }
 
-/// Does what was asked for. Returns which sessions expired, and at whose wish.
+/// Does what was asked for. Returns which sessions expired that nobody wanted closed, and at whose
+/// wish.
 pub(crate) fn apply(stage: &mut Stage, id: OperationId) -> Option<(Asker, Vec<SessionKey>)> {
     let (store, now) = (&mut stage.store, stage.now);
     let operation = store.operations.get_mut(&id)?;
@@ -233,12 +234,14 @@ pub(crate) fn apply(stage: &mut Stage, id: OperationId) -> Option<(Asker, Vec<Se
         Work::Create(session) => store.keep(&session, now),
         Work::Destroy(key) => store.delete(&key, asker),
         Work::Expire { unused_for } => {
-            let keys = store.unused(begun, unused_for);
-            for key in &keys {
-                store.kept.remove(key);
-                stage.ledger.session(key).unwanted = true;
+            let mut wanted = Vec::new();
+            for key in store.unused(begun, unused_for) {
+                store.kept.remove(&key);
+                if !std::mem::replace(&mut stage.ledger.session(&key).unwanted, true) {
+                    wanted.push(key);
+                }
             }
-            expired = Some((asker, keys));
+            expired = Some((asker, wanted));
         }
     }
     check(stage);

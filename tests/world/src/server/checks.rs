@@ -167,7 +167,11 @@ impl Server {
         let touched = std::mem::take(&mut self.touched);
         let is_told = self.connections.values().all(|served| served.inbox.is_empty());
         for key in &touched {
-            let known: BTreeSet<_> = self.known_holders(key).collect();
+            // What is dropped at once, its host may need some time to give up.
+            let is_dropped =
+                |id: &ConnectionId| self.control.members.get(id).is_some_and(|one| one.is_aborted);
+            let known = self.known_holders(key).filter(|id| !is_dropped(id));
+            let known: BTreeSet<_> = known.collect();
             if let Some(most) = self.settings.hub.sessions.max_connections {
                 // The place of one that closes its session may be taken before it is told.
                 let held = self.holders(key, |slot| slot != Slot::Closing).count();

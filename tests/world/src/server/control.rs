@@ -62,6 +62,8 @@ pub(super) struct Waiting {
 /// A shutdown, by the host's account.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shutdown {
+    /// The deadline, if the clock has jumped back: the earliest that it may be, and the latest.
+    pub(super) not_before: Instant,
     pub(super) deadline: Instant,
     /// By when the server has to have stopped.
     pub(super) stops_by: Instant,
@@ -195,7 +197,7 @@ impl Server {
         let due = self
             .control
             .shutdown
-            .is_some_and(|shutdown| shutdown.deadline + self.settings.hub.abort_after <= latest);
+            .is_some_and(|shutdown| shutdown.not_before + self.settings.hub.abort_after <= latest);
         self.expect_told(id, due, "abort", stage);
         let Some(member) = self.control.members.get_mut(&id) else { return };
         (member.is_told_to_close, member.is_aborted) = (true, true);

@@ -107,7 +107,8 @@ impl Server {
             });
         }
         if let Work::Expire { unused_for } = &job.work {
-            let expiring = stage.store.unused(stage.now, *unused_for);
+            let mut expiring = stage.store.unused(stage.now, *unused_for);
+            expiring.retain(|key| !stage.ledger.session(key).unwanted);
             self.check_expired(self.epoch, &expiring, stage);
         }
         let within = self.settings.hub.store_timeout;

@@ -20,6 +20,7 @@ impl Server {
         self.state = State::Draining;
         self.control.hub.shut_down(now, within, &mut self.control.out);
         let deadline = self.clock.latest() + within;
+        let not_before = now + within;
         let rest = self.timers_rest_until.saturating_since(stage.now);
         let stops_by = deadline + 2 * self.settings.hub.abort_after + rest;
         let tells = |action: &HubAction| matches!(action, HubAction::ShutDown { .. });
@@ -28,17 +29,19 @@ impl Server {
         match &mut self.control.shutdown {
             None => {
                 let (is_closing, has_stopped) = (false, false);
-                let shutdown = Shutdown { deadline, stops_by, is_closing, has_stopped };
+                let shutdown = Shutdown { not_before, deadline, stops_by, is_closing, has_stopped };
                 self.control.shutdown = Some(shutdown);
             }
             // A second call.
             Some(shutdown) => {
-                let holds = !is_told || !shutdown.is_closing && deadline < shutdown.deadline;
+                let holds = !is_told || !shutdown.is_closing && not_before < shutdown.deadline;
                 stage.check(holds, Invariant::ShutdownInStages, || {
                     format!("server {id}: a second call, by {deadline:?}, changes {shutdown:?}")
                 });
                 if is_told {
-                    (shutdown.deadline, shutdown.stops_by) = (deadline, stops_by);
+                    shutdown.not_before = not_before.min(shutdown.not_before);
+                    shutdown.deadline = deadline.min(shutdown.deadline);
+                    shutdown.stops_by = stops_by.min(shutdown.stops_by);
                 }
             }
         }
@@ -87,7 +90,7 @@ impl Server {
     pub(super) fn is_told_to_close(&mut self, to: ConnectionId, stage: &mut Stage) {
         let (latest, nothing_runs) = (self.clock.latest(), self.nothing_runs());
         let is_due = self.control.shutdown.is_some_and(|shutdown| {
-            shutdown.is_closing || nothing_runs || shutdown.deadline <= latest
+            shutdown.is_closing || nothing_runs || shutdown.not_before <= latest
         });
         self.expect_told(to, true, "close", stage);
         let id = self.id;
@@ -182,7 +185,7 @@ impl Server {
         stage.check(!forgotten, Invariant::ShutdownInStages, || {
             format!("server {id} stops and has not dropped all connections")
         });
-        let early = shutdown.deadline + 2 * self.settings.hub.abort_after > latest;
+        let early = shutdown.not_before + 2 * self.settings.hub.abort_after > latest;
         let left = self.control.members.len();
         stage.check(!early || left == 0, Invariant::ShutdownInStages, || {
             format!("server {id} stops early, with {left} connections: {shutdown:?}")
