@@ -302,7 +302,7 @@ impl Server {
         let now = self.clock.read(stage.now);
         let who = Who::Server(self.id, 0);
         for served in self.connections.values_mut() {
-            if served.machine.next_timeout().is_some_and(|next| next <= now) {
+            if served.machine.next_timeout().is_some_and(|next| next <= self.clock.latest()) {
                 continue;
             }
             served.machine.handle_timeout(now, &mut self.out);
