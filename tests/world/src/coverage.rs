@@ -30,6 +30,18 @@ pub(crate) enum Fact {
     Told(&'static str),
     /// A hub wanted this, or was told it.
     Hub(&'static str),
+    /// A server went from one stage of its life to another.
+    Stage(HubStage, HubStage),
+}
+
+/// A stage of the life of a server, as far as its host can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum HubStage {
+    Serving,
+    Draining,
+    Closing,
+    Aborting,
+    Stopped,
 }
 
 /// A connection of a server: its phase, and its session.
@@ -120,6 +132,7 @@ impl fmt::Display for Fact {
         match self {
             Self::Fault(fault) => write!(f, "{fault:?}"),
             Self::Connection(from, to) => write!(f, "{from} -> {to}"),
+            Self::Stage(from, to) => write!(f, "{from:?} -> {to:?}"),
             Self::Link(from, to) => write!(f, "{from:?} -> {to:?}"),
             Self::Entry(from, to) => write!(f, "{from} -> {to}"),
             Self::ToServer(byte, effect) | Self::ToClient(byte, effect) => {
@@ -145,6 +158,7 @@ impl Fact {
             Self::Closed(_) => "reasons to close",
             Self::Told(_) => "told to applications",
             Self::Hub(_) => "hubs",
+            Self::Stage(..) => "stages of servers",
         }
     }
 }

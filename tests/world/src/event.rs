@@ -42,6 +42,8 @@ pub(crate) enum Event {
     Work { socket: SocketId, work: Work },
     /// A server that is down starts again.
     Restart { server: ServerId },
+    /// A server that shuts down is told so once more.
+    ShutDownAgain { server: ServerId, epoch: u64 },
     /// A server that shuts down ends its process.
     Exit { server: ServerId, epoch: u64 },
     /// A server accepts connections again.

@@ -208,6 +208,7 @@ impl World {
                 }
             }
             Event::Restart { server } => self.restart(server, None),
+            Event::ShutDownAgain { server, epoch } => self.shut_down_again(server, epoch),
             Event::Exit { server, epoch } => self.exit(server, epoch),
             Event::Accepts { server } => self.servers[server].refuses = false,
             Event::StoreRecovers => stage.store.habits = self.setup.habits,

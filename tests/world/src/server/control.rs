@@ -9,7 +9,7 @@ use wwr::{Actions, Instant, SessionKey};
 
 use super::{Server, State};
 use crate::application::Task;
-use crate::coverage::Fact;
+use crate::coverage::{Fact, HubStage};
 use crate::event::Event;
 use crate::faults::Fault;
 use crate::invariants::Invariant;
@@ -67,9 +67,7 @@ pub(super) struct Shutdown {
     pub(super) deadline: Instant,
     /// By when the server has to have stopped.
     pub(super) stops_by: Instant,
-    /// All connections are to close.
-    pub(super) is_closing: bool,
-    pub(super) has_stopped: bool,
+    pub(super) stage: HubStage,
 }
 
 pub(super) struct Control {
@@ -199,6 +197,7 @@ impl Server {
             .shutdown
             .is_some_and(|shutdown| shutdown.not_before + self.settings.hub.abort_after <= latest);
         self.expect_told(id, due, "abort", stage);
+        self.enters(HubStage::Aborting, stage);
         let Some(member) = self.control.members.get_mut(&id) else { return };
         (member.is_told_to_close, member.is_aborted) = (true, true);
         let socket = member.socket;

@@ -8,10 +8,18 @@ use wwr::session::ConnectionId;
 
 use super::control::{Member, Shutdown};
 use super::{Server, State};
+use crate::coverage::{Fact, HubStage};
 use crate::event::{Event, millis};
 use crate::invariants::Invariant;
 use crate::network::SocketId;
 use crate::stage::Stage;
+
+impl Shutdown {
+    /// Whether all connections are to close, or more.
+    fn is_closing(&self) -> bool {
+        self.stage >= HubStage::Closing
+    }
+}
 
 impl Server {
     /// Shuts down gracefully, or sooner than it was to.
@@ -28,13 +36,14 @@ impl Server {
         let id = self.id;
         match &mut self.control.shutdown {
             None => {
-                let (is_closing, has_stopped) = (false, false);
-                let shutdown = Shutdown { not_before, deadline, stops_by, is_closing, has_stopped };
+                let shutdown =
+                    Shutdown { not_before, deadline, stops_by, stage: HubStage::Serving };
                 self.control.shutdown = Some(shutdown);
+                self.enters(HubStage::Draining, stage);
             }
             // A second call.
             Some(shutdown) => {
-                let holds = !is_told || !shutdown.is_closing && not_before < shutdown.deadline;
+                let holds = !is_told || !shutdown.is_closing() && not_before < shutdown.deadline;
                 stage.check(holds, Invariant::ShutdownInStages, || {
                     format!("server {id}: a second call, by {deadline:?}, changes {shutdown:?}")
                 });
@@ -49,7 +58,17 @@ impl Server {
     }
 
     pub(crate) const fn has_stopped(&self) -> bool {
-        matches!(self.control.shutdown, Some(Shutdown { has_stopped: true, .. }))
+        matches!(self.control.shutdown, Some(Shutdown { stage: HubStage::Stopped, .. }))
+    }
+
+    /// The hub goes on to a stage, or is there already.
+    pub(super) fn enters(&mut self, next: HubStage, stage: &mut Stage) {
+        if let Some(shutdown) = &mut self.control.shutdown
+            && shutdown.stage < next
+        {
+            stage.count(Fact::Stage(shutdown.stage, next));
+            shutdown.stage = next;
+        }
     }
 
     /// The host was late, or its clock has jumped: that is not the hub's fault.
@@ -78,7 +97,7 @@ impl Server {
         let configured = self.settings.hub.idle_connections;
         let fits = self.control.shutdown.is_some_and(|shutdown| {
             deadline <= shutdown.deadline
-                && (idle == configured || shutdown.is_closing && idle == IdleConnections::Close)
+                && (idle == configured || shutdown.is_closing() && idle == IdleConnections::Close)
         });
         self.expect_told(to, fits, "shut down", stage);
         if let Some(member) = self.control.members.get_mut(&to) {
@@ -90,16 +109,14 @@ impl Server {
     pub(super) fn is_told_to_close(&mut self, to: ConnectionId, stage: &mut Stage) {
         let (latest, nothing_runs) = (self.clock.latest(), self.nothing_runs());
         let is_due = self.control.shutdown.is_some_and(|shutdown| {
-            shutdown.is_closing || nothing_runs || shutdown.not_before <= latest
+            shutdown.is_closing() || nothing_runs || shutdown.not_before <= latest
         });
         self.expect_told(to, true, "close", stage);
         let id = self.id;
         stage.check(is_due, Invariant::IdleStay, || {
             format!("server {id}: {to:?} is closed, although handlers of the server run")
         });
-        if let Some(shutdown) = &mut self.control.shutdown {
-            shutdown.is_closing = true;
-        }
+        self.enters(HubStage::Closing, stage);
         if let Some(member) = self.control.members.get_mut(&to) {
             member.is_told_to_close = true;
         }
@@ -125,14 +142,14 @@ impl Server {
         let nothing_runs = self.nothing_runs();
         let kept = self.open_members().any(|member| !member.is_told_to_close);
         let id = self.id;
-        let Some(shutdown) = &mut self.control.shutdown else { return };
-        if !shutdown.is_closing && nothing_runs {
-            shutdown.is_closing = true;
+        let Some(shutdown) = self.control.shutdown else { return };
+        if !shutdown.is_closing() && nothing_runs {
+            self.enters(HubStage::Closing, stage);
             stage.check(!kept, Invariant::IdleStay, || {
                 format!("server {id}: nothing runs any more, and not all connections are closed")
             });
         }
-        let (hub, account) = (self.control.hub.is_stopped(), shutdown.has_stopped);
+        let (hub, account) = (self.control.hub.is_stopped(), self.has_stopped());
         stage.check(hub == account, Invariant::ShutdownEnds, || {
             format!("server {id}: stopped: {hub}; but said so: {account}")
         });
@@ -171,13 +188,13 @@ impl Server {
         let id = self.id;
         let latest = self.clock.latest();
         let forgotten = self.open_members().any(|member| !member.is_aborted);
-        let Some(shutdown) = &mut self.control.shutdown else {
+        let Some(shutdown) = self.control.shutdown else {
             return stage.check(false, Invariant::ShutdownEnds, || {
                 format!("server {id} stops and was not told to")
             });
         };
-        let again = std::mem::replace(&mut shutdown.has_stopped, true);
-        let shutdown = *shutdown;
+        let again = self.has_stopped();
+        self.enters(HubStage::Stopped, stage);
         stage.check(!again, Invariant::ShutdownEnds, || format!("server {id} stops twice"));
         stage.check(latest <= shutdown.stops_by, Invariant::ShutdownEnds, || {
             format!("server {id} stops at {latest:?}, after {:?}", shutdown.stops_by)
@@ -197,10 +214,8 @@ impl Server {
     /// A server that shuts down does not take longer than it may.
     pub(super) fn check_stops(&self, now: Instant, stage: &mut Stage) {
         let id = self.id;
-        let late = self
-            .control
-            .shutdown
-            .is_some_and(|shutdown| !shutdown.has_stopped && shutdown.stops_by < now);
+        let ends_by = self.control.shutdown.map(|shutdown| shutdown.stops_by);
+        let late = !self.has_stopped() && ends_by.is_some_and(|end| end < now);
         stage.check(!late, Invariant::ShutdownEnds, || {
             format!("server {id} has not stopped by {now:?}: {:?}", self.control.shutdown)
         });

@@ -143,9 +143,9 @@ impl World {
             Event::Packet { packet: Packet::Frame(frame), .. } if **frame == [0x21] => false,
             Event::Packet { socket, .. } => self.stage.network.get(*socket).is_some(),
             Event::Work { socket, .. } | Event::Inbox { socket } => has(socket),
-            Event::Opens { server, epoch, .. } | Event::Left { server, epoch, .. } => {
-                self.servers[*server].epoch == *epoch
-            }
+            Event::Opens { server, epoch, .. }
+            | Event::Left { server, epoch, .. }
+            | Event::ShutDownAgain { server, epoch } => self.servers[*server].epoch == *epoch,
             Event::Broken { .. } | Event::Exit { .. } | Event::Restart { .. } => true,
             Event::Apply { .. } | Event::Answer { .. } => true,
             Event::Probe { .. } | Event::Probed { .. } => true,

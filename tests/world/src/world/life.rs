@@ -197,13 +197,27 @@ impl World {
     }
 
     fn shut_down(&mut self, server: ServerId) {
-        let fault = match self.servers[server].state {
-            State::Up => Fault::Shutdown,
-            State::Draining => Fault::ShutdownAgain,
-            State::Down | State::Foreign => return,
-        };
-        self.blame(fault, server as u64);
-        let within = self.stage.dice.up_to(millis(600));
+        if self.servers[server].state != State::Up {
+            return;
+        }
+        self.blame(Fault::Shutdown, server as u64);
+        let stage = &mut self.stage;
+        let within = stage.dice.up_to(millis(600));
+        self.servers[server].shut_down(within, stage);
+        if stage.aside.chance(30) {
+            let pause = stage.aside.up_to(within);
+            let epoch = self.servers[server].epoch;
+            stage.after(pause, Event::ShutDownAgain { server, epoch });
+        }
+    }
+
+    /// The operator is in a hurry, or is not any more.
+    pub(super) fn shut_down_again(&mut self, server: ServerId, epoch: u64) {
+        if self.servers[server].epoch != epoch {
+            return;
+        }
+        self.blame(Fault::ShutdownAgain, server as u64);
+        let within = self.stage.aside.up_to(millis(600));
         self.servers[server].shut_down(within, &mut self.stage);
     }
 
