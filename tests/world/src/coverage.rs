@@ -16,7 +16,7 @@ pub(crate) enum Fact {
     Connection(ServerState, ServerState),
     /// A client's link did.
     Link(LinkState, LinkState),
-    /// What a registry knows of a session did.
+    /// What a hub knows of a session did.
     Entry(EntryState, EntryState),
     /// A message of this type (256: of none) had this effect on a server.
     ToServer(u16, Effect),
@@ -76,7 +76,7 @@ pub(crate) enum LinkState {
     Closed,
 }
 
-/// What a registry knows of a session, as far as its host can see.
+/// What a hub knows of a session, as far as its host can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct EntryState {
     pub(crate) held: bool,
@@ -151,7 +151,7 @@ impl Fact {
             Self::Fault(_) => "faults injected",
             Self::Connection(..) => "server connections (phase/session)",
             Self::Link(..) => "client links",
-            Self::Entry(..) => "registry entries",
+            Self::Entry(..) => "sessions in hubs",
             Self::ToServer(..) => "messages to servers",
             Self::ToClient(..) => "messages to clients",
             Self::Outcome(_) => "outcomes of requests",

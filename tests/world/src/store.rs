@@ -45,7 +45,7 @@ pub(crate) enum Style {
     /// In one step with reading.
     Atomic,
     /// It writes back what it read when it answers, wherever the session is by then: what the
-    /// registry has to bear from the store of one server.
+    /// hub has to bear from the store of one server.
     ReadThenWrite,
 }
 

@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// A connection is about to be closed: with good reason, and nothing is left unanswered but what
-    /// a handler, or the registry, has not answered by the deadline.
+    /// a handler, or the hub, has not answered by the deadline.
     pub(super) fn check_closing(
         &mut self,
         socket: SocketId,

@@ -27,7 +27,7 @@ pub(crate) enum Input {
     Ping,
 }
 
-/// What the registry was asked and has not answered.
+/// What the hub was asked and has not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Restore,
@@ -146,7 +146,7 @@ impl Served {
         matches!(self.asked, Some(Asked::Restore | Asked::Close))
     }
 
-    /// The machine asks the registry.
+    /// The machine asks the hub.
     pub(crate) const fn asks(&mut self, command: &Command) {
         if let Command::Leave(_) = command {
             self.given_up = self.asked;
@@ -159,7 +159,7 @@ impl Served {
         };
     }
 
-    /// The registry answers.
+    /// The hub answers.
     pub(crate) fn hears(&mut self, change: &Change) {
         let answers = match change {
             Change::Restored(_)
@@ -216,7 +216,7 @@ impl Served {
         true
     }
 
-    /// How many answers may be owed for good reason: by handlers, and the registry.
+    /// How many answers may be owed for good reason: by handlers, and the hub.
     pub(crate) fn may_owe(&self) -> i64 {
         let asked = matches!(self.given_up, Some(Asked::Restore | Asked::Close));
         self.running.len() as i64 + i64::from(asked)

@@ -137,6 +137,17 @@ impl Server {
         self.control.hub.drained(now, id, &mut self.control.out);
     }
 
+    /// After each step: the hub counts the connections that are there, those that are open apart.
+    pub(super) fn check_counts(&self, stage: &mut Stage) {
+        let hub = &self.control.hub;
+        let counted = (hub.admitted_count(), hub.connection_count());
+        let there = (self.control.members.len(), self.open_members().count());
+        let id = self.id;
+        stage.check(counted == there, Invariant::AdmissionLimit, || {
+            format!("server {id}: {counted:?} connections are counted, {there:?} are there")
+        });
+    }
+
     /// After each step: if nothing runs any more, all connections are to close.
     pub(super) fn check_stage(&mut self, stage: &mut Stage) {
         let nothing_runs = self.nothing_runs();

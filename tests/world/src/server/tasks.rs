@@ -60,6 +60,7 @@ impl Server {
             }
         }
         self.check_sessions(stage);
+        self.check_counts(stage);
         self.check_stage(stage);
         self.check_waiters(stage);
     }
