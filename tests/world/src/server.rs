@@ -241,6 +241,9 @@ impl Server {
 
     /// The socket is gone.
     pub(crate) fn lose(&mut self, socket: SocketId, stage: &mut Stage) {
+        if self.connections.contains_key(&socket) && stage.aside.chance(10) {
+            return self.lose_task(socket, stage);
+        }
         if let Some(served) = self.connections.get_mut(&socket) {
             served.machine.handle_disconnect(&mut self.out);
             self.collect(socket, stage);
@@ -253,6 +256,17 @@ impl Server {
             self.departs(socket, stage);
             self.carry_out(stage);
         }
+    }
+
+    /// The task of a connection ends with it, and has no time to say anything.
+    fn lose_task(&mut self, socket: SocketId, stage: &mut Stage) {
+        if let Some(served) = self.connections.remove(&socket) {
+            self.touched.extend(served.machine.session().map(|session| session.key.clone()));
+        }
+        if let Some(&id) = self.control.ids.get(&socket) {
+            self.left(id, stage);
+        }
+        self.carry_out(stage);
     }
 
     /// When something is due, by the world's clock.

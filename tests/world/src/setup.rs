@@ -62,6 +62,8 @@ pub(crate) struct Extras {
     pub(crate) retry_after: Option<Duration>,
     /// The settings of the hubs, without those of sessions.
     pub(crate) hub: HubConfig,
+    /// The store takes as long as it may, so that rounds of expiry take long.
+    pub(crate) is_slow_store: bool,
     /// The most that a handshake takes after it was admitted.
     pub(crate) handshake: Duration,
     /// The most that it takes until nothing is left of a connection that is over.
@@ -81,6 +83,7 @@ impl Extras {
             modest: if rarely(aside, 15) { aside.choose(&[1, 2]) } else { 0 },
             retry_after: rarely(aside, 30).then(|| aside.choose(&[millis(50), millis(2000)])),
             hub: hub(aside),
+            is_slow_store: rarely(aside, 15),
             handshake: aside.choose(&[Duration::ZERO, Duration::ZERO, millis(30)]),
             linger: aside.choose(&[Duration::ZERO, millis(30), millis(1500)]),
         }
@@ -111,7 +114,7 @@ impl Setup {
             jitter: dice.choose(&[millis(0), millis(5), millis(30)]),
             per_kib: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(4)]),
         };
-        let habits = Habits {
+        let mut habits = Habits {
             slowness: dice.choose(&[Duration::ZERO, millis(20), millis(20), millis(1500)]),
             failures: dice.choose(&[0, 0, 0, 10, 50]),
             lost_answers: dice.choose(&[0, 0, 10]),
@@ -138,6 +141,9 @@ impl Setup {
         let extras = Extras::draw(aside);
         servers.iter_mut().for_each(|server| server.retry_after = extras.retry_after);
         let hub = extras.hub;
+        if extras.is_slow_store {
+            habits.slowness = hub.store_timeout / 2;
+        }
         servers.iter_mut().for_each(|server| {
             server.hub = HubConfig { sessions: server.hub.sessions, ..hub };
             (server.handshake, server.linger) = (extras.handshake, extras.linger);

@@ -24,6 +24,8 @@ pub(super) struct Member {
     pub(super) is_open: bool,
     /// The hub was told that nothing runs on it.
     pub(super) is_drained: bool,
+    /// It was told that the server shuts down.
+    pub(super) is_told: bool,
     /// The hub wants it closed, or dropped.
     pub(super) is_told_to_close: bool,
     pub(super) is_aborted: bool,
@@ -133,6 +135,7 @@ impl Server {
             socket,
             is_open: false,
             is_drained: false,
+            is_told: false,
             is_told_to_close: false,
             is_aborted: false,
         };
@@ -199,7 +202,7 @@ impl Server {
         self.expect_told(id, due, "abort", stage);
         self.enters(HubStage::Aborting, stage);
         let Some(member) = self.control.members.get_mut(&id) else { return };
-        (member.is_told_to_close, member.is_aborted) = (true, true);
+        (member.is_told, member.is_told_to_close, member.is_aborted) = (true, true, true);
         let socket = member.socket;
         if let Some(served) = self.connections.remove(&socket) {
             self.touched.extend(served.machine.session().map(|session| session.key.clone()));

@@ -101,6 +101,7 @@ impl Server {
         });
         self.expect_told(to, fits, "shut down", stage);
         if let Some(member) = self.control.members.get_mut(&to) {
+            member.is_told = true;
             member.is_told_to_close |= idle == IdleConnections::Close;
         }
     }
@@ -163,6 +164,10 @@ impl Server {
         let (hub, account) = (self.control.hub.is_stopped(), self.has_stopped());
         stage.check(hub == account, Invariant::ShutdownEnds, || {
             format!("server {id}: stopped: {hub}; but said so: {account}")
+        });
+        let untold = self.open_members().any(|member| !member.is_told);
+        stage.check(!untold, Invariant::ShutdownInStages, || {
+            format!("server {id}: a connection was not told of the shutdown")
         });
         let due = self.control.members.is_empty();
         stage.check(account || !due, Invariant::ShutdownEnds, || {
