@@ -48,7 +48,7 @@ pub enum HubAction {
         job: JobId,
     },
     /// No sessions expire in this round, because the store failed to note that one of them is in use.
-    /// For the log. The next round comes; after two that were skipped, one is carried out all the same.
+    /// For the log; the next round is on its way.
     ExpirySkipped,
     /// What [`Hub::close_session`](super::Hub::close_session) started has ended. There is exactly one
     /// for each [`WaiterId`].
@@ -60,7 +60,9 @@ pub enum HubAction {
         /// Whether the session is destroyed.
         result: Result<(), StoreFailed>,
     },
-    /// The shutdown has ended: stop listening, drop what is left. The last action of a hub.
+    /// The shutdown has ended: stop listening, drop what is left. There is exactly one. A host that
+    /// keeps the hub after that is still told how jobs of the store end that had begun, and what
+    /// their callers wait for.
     Stopped,
 }
 

@@ -7,13 +7,8 @@ use super::action::{HubAction, Work};
 use super::config::Expiry;
 use super::jobs::Purpose;
 use super::{Hub, Out};
-use crate::session::{SessionKey, StoreFailed};
+use crate::session::{SessionKey, StoreFailed, Ticket};
 use crate::time::Instant;
-
-/// How many rounds in a row may be skipped because the store failed to look up a session that is in
-/// use. Renewing starts when half of the time is over, so that no session is lost by one such round;
-/// and one session that the store cannot read does not keep all others for ever.
-const MAX_SKIPPED: u8 = 2;
 
 /// The rounds of one hub.
 #[derive(Debug)]
@@ -21,28 +16,18 @@ pub(super) enum Rounds {
     /// Sessions do not expire, or the server has stopped.
     Off,
     /// The next round starts then.
-    Waiting { config: Expiry, next: Instant, skipped: u8 },
-    /// The sessions in use are looked up, one after another.
-    Renewing(Renewal),
+    Waiting { config: Expiry, next: Instant },
+    /// The sessions in use are looked up since then, one after another; these are left.
+    Renewing { config: Expiry, started: Instant, left: BTreeSet<SessionKey> },
     /// The store removes what has expired.
     Expiring { config: Expiry },
-}
-
-/// Sessions in use are kept from expiring.
-#[derive(Debug)]
-pub(super) struct Renewal {
-    config: Expiry,
-    started: Instant,
-    left: BTreeSet<SessionKey>,
-    /// How many rounds before this one were skipped.
-    skipped: u8,
 }
 
 impl Rounds {
     /// The first round starts at once.
     pub(super) const fn new(config: Option<Expiry>, now: Instant) -> Self {
         match config {
-            Some(config) => Self::Waiting { config, next: now, skipped: 0 },
+            Some(config) => Self::Waiting { config, next: now },
             None => Self::Off,
         }
     }
@@ -51,9 +36,18 @@ impl Rounds {
         match self {
             Self::Waiting { next, .. } => Some(*next),
             // The jobs have deadlines of their own.
-            Self::Off | Self::Renewing(_) | Self::Expiring { .. } => None,
+            Self::Off | Self::Renewing { .. } | Self::Expiring { .. } => None,
         }
     }
+}
+
+/// The look-up of a session that is in use.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    pub(super) key: SessionKey,
+    /// The session is destroyed after that: stores may write back what they have read, and it would
+    /// be there again.
+    pub(super) destroy: Option<Ticket>,
 }
 
 /// The time between two rounds.
@@ -62,19 +56,19 @@ fn pause(config: Expiry) -> Duration {
 }
 
 /// How long the store may take to go through all its sessions.
-fn limit(config: Expiry, store_timeout: Duration) -> Duration {
+pub(super) fn limit(config: Expiry, store_timeout: Duration) -> Duration {
     store_timeout.max(config.every)
 }
 
 impl Hub {
     /// Starts a round if one is due.
     pub(super) fn start_round(&mut self, out: &mut Out) {
-        let Rounds::Waiting { config, next, skipped } = self.rounds else { return };
+        let Rounds::Waiting { config, next } = self.rounds else { return };
         if next > self.now {
             return;
         }
         let left = self.sessions_in_use(config.unused_for / 2);
-        self.renew_next(Renewal { config, started: self.now, left, skipped }, out);
+        self.renew_next(config, self.now, left, out);
     }
 
     /// The sessions of connections that have been open for so long.
@@ -86,17 +80,24 @@ impl Hub {
         keys.filter(|key| self.registry.connection_count(key) > 0).cloned().collect()
     }
 
-    fn renew_next(&mut self, mut renewal: Renewal, out: &mut Out) {
-        while let Some(key) = renewal.left.pop_first() {
+    fn renew_next(
+        &mut self,
+        config: Expiry,
+        started: Instant,
+        mut left: BTreeSet<SessionKey>,
+        out: &mut Out,
+    ) {
+        while let Some(key) = left.pop_first() {
             // It may have been closed since the round started.
             if self.registry.connection_count(&key) > 0 {
+                self.renewal = Some(Renewal { key: key.clone(), destroy: None });
                 let (purpose, work) = (Purpose::Renew, Work::LookUp(key));
                 self.ask_store(purpose, work, self.config.store_timeout, out);
-                self.rounds = Rounds::Renewing(renewal);
+                self.rounds = Rounds::Renewing { config, started, left };
                 return;
             }
         }
-        let Renewal { config, started, .. } = renewal;
+        // What was in use when the round started was looked up since.
         let work = Work::Expire { unused_for: config.unused_for, at: started };
         let within = limit(config, self.config.store_timeout);
         self.ask_store(Purpose::Expire, work, within, out);
@@ -106,15 +107,18 @@ impl Hub {
     /// The store has looked up a session that is in use, or failed to. A session that the store does
     /// not know cannot expire.
     pub(super) fn renewed(&mut self, result: Result<(), StoreFailed>, out: &mut Out) {
+        if let Some(Renewal { key, destroy: Some(ticket) }) = self.renewal.take() {
+            self.destroy(ticket, key, out);
+        }
         match core::mem::replace(&mut self.rounds, Rounds::Off) {
-            Rounds::Renewing(Renewal { config, skipped, .. })
-                if result.is_err() && skipped < MAX_SKIPPED =>
-            {
-                out.push(HubAction::ExpirySkipped);
-                let next = self.now + pause(config);
-                self.rounds = Rounds::Waiting { config, next, skipped: skipped + 1 };
-            }
-            Rounds::Renewing(renewal) => self.renew_next(renewal, out),
+            Rounds::Renewing { config, started, left } => match result {
+                Ok(()) => self.renew_next(config, started, left, out),
+                // Sessions in use could expire now: none do.
+                Err(StoreFailed) => {
+                    out.push(HubAction::ExpirySkipped);
+                    self.rounds = Rounds::Waiting { config, next: self.now + pause(config) };
+                }
+            },
             other @ (Rounds::Off | Rounds::Waiting { .. } | Rounds::Expiring { .. }) => {
                 self.rounds = other;
             }
@@ -123,9 +127,8 @@ impl Hub {
 
     /// The store has removed what expired, or failed to.
     pub(super) fn expired(&mut self) {
-        if let Rounds::Expiring { config } = self.rounds {
-            let next = self.now + pause(config);
-            self.rounds = Rounds::Waiting { config, next, skipped: 0 };
+        if let Rounds::Expiring { config, .. } = self.rounds {
+            self.rounds = Rounds::Waiting { config, next: self.now + pause(config) };
         }
     }
 }

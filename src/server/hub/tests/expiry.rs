@@ -57,30 +57,17 @@ fn sessions_in_use_are_looked_up_before_unless_they_are_fresh() {
 }
 
 #[test]
-fn two_rounds_are_skipped_if_the_store_cannot_note_what_is_in_use() {
-    let mut script = Script::with(2, config());
-    for (id, name) in [(1, "a"), (2, "b")] {
-        let look_up = format!("job {id} look up {name}");
-        script.asks(id, Command::Restore(key(name)), &[&look_up]);
-        script.answers(id, FOUND(), &[&format!("tell {id} {name} Restored")]);
-    }
-    script.pass(50, &["job 3 look up a"]);
-    script.answers(3, StoreAnswer::LookedUp(Err(StoreFailed)), &["expiry skipped"]);
+fn nothing_expires_if_the_store_cannot_note_what_is_in_use() {
+    let mut script = Script::with(1, config());
+    script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);
+    script.answers(1, FOUND(), &["tell 1 k Restored"]);
+    script.pass(50, &["job 2 look up k"]);
+    script.answers(2, StoreAnswer::LookedUp(Err(StoreFailed)), &["expiry skipped"]);
     assert_eq!(script.next(), Some(60));
-    script.pass(10, &["job 4 look up a"]);
-    script.pass(30, &["job 4 timed out", "expiry skipped"]);
-    // One session that cannot be read does not keep all others for ever.
-    script.pass(10, &["job 5 look up a"]);
-    script.answers(5, StoreAnswer::LookedUp(Err(StoreFailed)), &["job 6 look up b"]);
-    script.answers(6, FOUND(), &["job 7 expire 100s at 100"]);
-    script.answers(7, StoreAnswer::Expired(Ok(())), &[]);
-    // From then on, two may be skipped again.
-    script.pass(10, &["job 8 look up a"]);
-    script.answers(8, StoreAnswer::LookedUp(Err(StoreFailed)), &["expiry skipped"]);
-    script.pass(10, &["job 9 look up a"]);
-    script.pass(5, &[]);
-    script.answers(9, FOUND(), &["job 10 look up b"]);
-    script.answers(10, FOUND(), &["job 11 expire 100s at 120"]);
+    script.pass(10, &["job 3 look up k"]);
+    script.pass(30, &["job 3 timed out", "expiry skipped"]);
+    script.pass(10, &["job 4 look up k"]);
+    script.answers(4, FOUND(), &["job 5 expire 100s at 100"]);
 }
 
 #[test]
@@ -121,4 +108,47 @@ fn a_server_that_has_stopped_expires_nothing() {
     script.shut_down(10, &["stopped"]);
     script.answers(1, StoreAnswer::Expired(Ok(())), &[]);
     assert_eq!(script.next(), None);
+}
+
+#[test]
+fn a_session_is_destroyed_after_the_look_up_that_keeps_it_from_expiring() {
+    let mut script = Script::with(1, config());
+    script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);
+    script.answers(1, FOUND(), &["tell 1 k Restored"]);
+    script.pass(50, &["job 2 look up k"]);
+    // Stores may write back what they have read: it would be there again.
+    script.asks(1, Command::Close(key("k")), &[]);
+    script.answers(2, FOUND(), &["job 3 destroy k", "job 4 expire 100s at 50"]);
+    script.answers(3, StoreAnswer::Destroyed(Ok(())), &["tell 1 k Closed"]);
+    script.answers(4, StoreAnswer::Expired(Ok(())), &[]);
+
+    // The same if the look-up times out, and the server has stopped by then.
+    let mut script = Script::with(1, config());
+    script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);
+    script.answers(1, FOUND(), &["tell 1 k Restored"]);
+    script.pass(50, &["job 2 look up k"]);
+    script.hub.close_session(script.now, key("k"), false, &mut script.out);
+    script.expect(&["tell 1 k ClosedByKey { disconnect: false }"]);
+    script.shut_down(10, &["shut down 1 by 60 Stay"]);
+    script.left(1, &["stopped"]);
+    script.pass(30, &["job 2 timed out", "job 3 destroy k"]);
+    assert!(!script.hub.is_idle());
+    script.answers(3, StoreAnswer::Destroyed(Ok(())), &["done 1 told 1 ok"]);
+    assert!(script.hub.is_idle());
+}
+
+#[test]
+fn a_round_that_takes_long_does_not_count_against_the_sessions_in_use() {
+    let mut script = Script::with(2, config());
+    for (id, name) in [(1, "a"), (2, "b")] {
+        script.asks(id, Command::Restore(key(name)), &[&format!("job {id} look up {name}")]);
+        let told = format!("tell {id} {name} Restored");
+        script.answers(id, StoreAnswer::LookedUp(Ok(Some(session(name)))), &[&told]);
+    }
+    script.pass(50, &["job 3 look up a"]);
+    script.pass(29, &[]);
+    script.answers(3, FOUND(), &["job 4 look up b"]);
+    script.pass(29, &[]);
+    // Nothing expires that was not unused for 100 s when the round started.
+    script.answers(4, FOUND(), &["job 5 expire 100s at 50"]);
 }
