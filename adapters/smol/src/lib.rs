@@ -20,9 +20,9 @@ mod executor;
 mod inbox;
 mod keep_alive;
 mod key;
+mod pool;
 pub mod server;
 mod socket;
-mod spare;
 mod store;
 mod websocket;
 

@@ -216,12 +216,12 @@ impl WebSocket {
     /// Flushes, sends a close frame or answers that of the peer, and waits until the peer closes
     /// too, but not for long: what the peer sent before it knew is read and dropped, so that the
     /// last messages are not lost to a reset connection.
-    pub(crate) async fn close(mut self, frame: CloseFrame, patience: Duration) {
+    pub(crate) async fn close(mut self, frame: CloseFrame, timeout: Duration) {
         let frame = protocol::CloseFrame {
             code: CloseCode::from(frame.code()),
             reason: frame.reason().into(),
         };
-        let goodbye = async {
+        let handshake = async {
             if self.closed_by_peer {
                 poll_fn(|cx| self.framing.poll_flush(cx)).await?;
             } else {
@@ -231,7 +231,7 @@ impl WebSocket {
             let mut next = poll_fn(|cx| {
                 let next = self.framing.poll_next(cx);
                 if next.is_pending() {
-                    // Many may wait for the goodbye of their peers at once.
+                    // Many may wait for the close frames of their peers at once.
                     self.framing.rest_closing();
                 }
                 next
@@ -251,16 +251,16 @@ impl WebSocket {
             while socket.read(&mut dropped).await? > 0 {}
             Ok::<(), Error>(())
         };
-        if let Err(error) = goodbye.or(timeout(patience)).await {
+        if let Err(error) = handshake.or(expiry(timeout)).await {
             tracing::debug!(%error, "the peer did not close in an orderly way");
         }
     }
 
     /// After the peer has closed the WebSocket or its side of the connection: writes what waits, and
     /// the answer to its close frame if it sent one.
-    pub(crate) async fn finish(mut self, patience: Duration) {
+    pub(crate) async fn finish(mut self, timeout: Duration) {
         let last = poll_fn(|cx| self.framing.poll_flush(cx));
-        if let Err(error) = last.or(timeout(patience)).await {
+        if let Err(error) = last.or(expiry(timeout)).await {
             tracing::debug!(%error, "the peer did not wait for what was sent last");
         }
     }
@@ -279,9 +279,9 @@ pub(crate) fn violation(error: &Error) -> Option<CloseFrame> {
     CloseFrame::new(code, reason).ok()
 }
 
-/// The error of a peer that takes too long to say goodbye.
-async fn timeout(patience: Duration) -> Result<(), Error> {
-    sleep(patience).await;
+/// The error of a peer that does not end the close handshake in time.
+async fn expiry(timeout: Duration) -> Result<(), Error> {
+    sleep(timeout).await;
     Err(Error::Io(io::ErrorKind::TimedOut.into()))
 }
 

@@ -20,7 +20,7 @@ use wwr::{
 
 use super::handle::ServerHandle;
 use super::hub::Hub;
-use crate::clock::{Alarm, Clock};
+use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
 
 /// The deadline of a server that does not shut down.
@@ -447,7 +447,7 @@ impl Connection {
     /// Waits until handlers are no longer waited for, because the server shuts down. For the task of
     /// the connection.
     pub(super) async fn overdue(&self, clock: &Clock) {
-        let mut alarm = Alarm::new();
+        let mut timer = Timer::new();
         poll_fn(|cx| {
             self.shared.inbox.register(cx);
             let deadline = match self.shared.shut_down_by.load(Ordering::Acquire) {
@@ -457,8 +457,8 @@ impl Connection {
             if deadline.is_some_and(|deadline| deadline <= clock.now()) {
                 return Poll::Ready(());
             }
-            alarm.set(deadline, clock);
-            alarm.poll(cx)
+            timer.set(deadline, clock);
+            timer.poll(cx)
         })
         .await;
     }

@@ -28,7 +28,7 @@ use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async};
-use crate::clock::{Alarm, Clock};
+use crate::clock::{Clock, Timer};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
 use goodbye::End;
@@ -67,7 +67,7 @@ pub(super) struct Task<'a, H> {
     running: Running<'a>,
     /// Handlers that ended while the client left unread what it was sent.
     held: VecDeque<Done>,
-    alarm: Alarm,
+    timer: Timer,
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
     patience: Patience,
@@ -145,7 +145,7 @@ impl<'a, H: Handler> Task<'a, H> {
             fed_signals: 0,
             running: Running::new(),
             held: VecDeque::new(),
-            alarm: Alarm::new(),
+            timer: Timer::new(),
             creating: None,
             closing: None,
             patience,
@@ -210,7 +210,7 @@ impl<'a, H: Handler> Task<'a, H> {
                 }
                 drained = true;
             }
-            self.alarm.set(self.machine.next_timeout(), &self.hub.clock);
+            self.timer.set(self.machine.next_timeout(), &self.hub.clock);
             let end = match ready!(self.poll_wake(drained, cx)) {
                 Wake::Input(input) => {
                     self.take_input(input);
@@ -259,7 +259,7 @@ impl<'a, H: Handler> Task<'a, H> {
         if let Poll::Ready(done) = self.poll_handlers(cx) {
             return Poll::Ready(Wake::Done(done));
         }
-        if self.alarm.poll(cx).is_ready() {
+        if self.timer.poll(cx).is_ready() {
             // What was sent is heard before the client is taken for silent, and so is the rest of
             // the batch, however long ago it began: a process can be stopped anywhere.
             self.now = self.hub.clock.now();

@@ -7,12 +7,12 @@ use event_listener::Event;
 use smol::future::or;
 
 use super::Hub;
-use crate::clock::Alarm;
+use crate::clock::Timer;
 
 /// Calls the hub at its timeouts, as long as it exists. `earlier` is notified when the hub is dropped,
 /// or wants to be called before the time that it was to be called at.
 pub(super) async fn run(hub: Weak<Hub>, earlier: Arc<Event>) {
-    let mut alarm = Alarm::new();
+    let mut timer = Timer::new();
     loop {
         let listener = earlier.listen();
         let Some(hub_now) = hub.upgrade() else { return };
@@ -26,8 +26,8 @@ pub(super) async fn run(hub: Weak<Hub>, earlier: Arc<Event>) {
             hub_now.call(|machine, now, out| machine.handle_timeout(now, out));
             continue;
         }
-        alarm.set(next, &hub_now.clock);
+        timer.set(next, &hub_now.clock);
         drop(hub_now);
-        or(poll_fn(|cx| alarm.poll(cx)), listener).await;
+        or(poll_fn(|cx| timer.poll(cx)), listener).await;
     }
 }

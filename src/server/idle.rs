@@ -11,10 +11,10 @@ use crate::time::{Instant, Span};
 /// (protocol §5.3).
 const SIGN: Duration = Duration::from_secs(10);
 
-/// The watch over one peer. What the peer sends only takes note of the time; the deadline is moved
+/// Watches for the silence of one peer. What the peer sends only takes note of the time; the deadline is moved
 /// when it has come, so that a host need not re-arm its timer for each message.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct IdleMonitor {
     limits: Limits,
     /// When something was heard of the peer, or when it could not have been heard.
     heard: Instant,
@@ -58,7 +58,7 @@ pub(super) enum Silence {
     TooLong,
 }
 
-impl Watch {
+impl IdleMonitor {
     pub(super) fn new(config: &Config, dialect: Dialect, now: Instant) -> Self {
         let limits = Limits {
             pings: config
@@ -66,10 +66,10 @@ impl Watch {
                 .map(|pings| Pings { after: pings.after.into(), patience: pings.patience.into() }),
             read_timeout: config.announced.read_timeout_2_0().into(),
         };
-        let mut watch =
+        let mut monitor =
             Self { limits, heard: now, pinged: None, unread: false, served: false, due: None };
-        watch.set(dialect);
-        watch
+        monitor.set(dialect);
+        monitor
     }
 
     /// When [`look`](Self::look) is to be called.
