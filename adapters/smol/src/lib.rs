@@ -34,6 +34,11 @@ pub use store::{
     StoreErrorKind,
 };
 
+/// Runs the example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
+
 /// Compiles the examples of the project's README.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
