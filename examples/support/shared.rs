@@ -130,7 +130,8 @@ fn answer(sessions: &mut HashMap<SessionKey, Session>, work: Work) -> StoreAnswe
             sessions.remove(&key);
             StoreAnswer::Destroyed(Ok(()))
         }
-        Work::Expire { unused_for } => {
+        // Now is the start of the round: this store is asked at once.
+        Work::Expire { unused_for, at: _ } => {
             let now = unix_now();
             sessions.retain(|_, session| now.saturating_since(session.last_lookup) < unused_for);
             StoreAnswer::Expired(Ok(()))
