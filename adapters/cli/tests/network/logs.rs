@@ -125,7 +125,7 @@ fn a_log_that_is_never_read_is_told_of_on_standard_output() {
     stdout.read_to_string(&mut rest).unwrap();
     let (number, why) = rest.split_once(' ').unwrap();
     assert!(number.parse::<u64>().unwrap() >= 20, "{rest}");
-    assert_eq!(why, "log lines were lost: standard error does not take them\n");
+    assert_eq!(why, "log lines were dropped: standard error does not take them\n");
     drop(reader);
 }
 
