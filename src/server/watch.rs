@@ -91,12 +91,10 @@ impl Watch {
 
     /// The socket is left unread: the peer cannot be heard.
     pub(super) fn left_unread(&mut self, now: Instant) {
-        if !self.unread {
-            self.unread = true;
-            if let Some(sign) = self.limits.sign() {
-                let next = now + sign;
-                self.due = self.due.map(|due| due.min(next));
-            }
+        self.unread = true;
+        if let Some(sign) = self.limits.sign() {
+            let next = now + sign;
+            self.due = self.due.map(|due| due.min(next));
         }
     }
 

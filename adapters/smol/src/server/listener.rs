@@ -25,7 +25,6 @@ use wwr::server::gate::Refusal;
 use super::builder::Builder;
 use super::handle::ServerHandle;
 use super::handler::Handler;
-use super::hub::Stage;
 use super::service::{Caller, Service};
 use super::throttle::Throttle;
 use crate::clock::sleep;
@@ -140,7 +139,7 @@ impl<H: Handler> Server<H> {
         let accept = async {
             join_all(self.listeners.iter().map(|listener| self.accept(listener))).await;
         };
-        or(accept, hub.reaches(Stage::Stopped)).await;
+        or(accept, hub.stops()).await;
         Ok(())
     }
 
@@ -264,7 +263,7 @@ impl<H: Handler> Visit<H> {
                 self.serve_http(stream, peer).await;
             }
         };
-        or(evicted, or(served, or(too_long, hub.reaches(Stage::Stopped)))).await;
+        or(evicted, or(served, or(too_long, hub.stops()))).await;
     }
 
     fn client(&self) -> SocketAddr {

@@ -24,7 +24,7 @@ use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
 use super::http;
-use super::hub::{Arrival, Hub};
+use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async, note_http_panic};
 use super::refusals::Refusals;
 use super::settings::Limits;
@@ -162,7 +162,7 @@ impl<H: Handler> Service<H> {
         let terms = Terms {
             metadata: endpoint.metadata(),
             origins: &self.inner.origins,
-            shutting_down: self.inner.hub.is_draining(),
+            shutting_down: self.inner.hub.is_shutting_down(),
         };
         let refuse = |refusal: Refusal| {
             let now = self.inner.hub.clock.now();
@@ -225,11 +225,7 @@ impl<H: Handler> Service<H> {
         parts: &Parts,
         caller: Caller,
     ) -> Result<Response, Refusal> {
-        let arrival = self
-            .inner
-            .hub
-            .admit(self.inner.limits.max_connections)
-            .ok_or(Refusal::TooManyConnections)?;
+        let admission = self.inner.hub.admit()?;
         let remote = caller.client;
         let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let info = ConnectionInfo {
@@ -248,7 +244,7 @@ impl<H: Handler> Service<H> {
         self.inner.hub.spawn(async move {
             match upgrade.await {
                 // In a task of its own, which is as small as it can be: it may be idle for long.
-                Ok(upgraded) => inner.serve(upgraded, arrival, agreed),
+                Ok(upgraded) => inner.serve(upgraded, admission, agreed),
                 Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
             }
         });
@@ -258,7 +254,7 @@ impl<H: Handler> Service<H> {
 
 impl<H: Handler> Inner<H> {
     /// Serves a WebSocket that was just opened, in a task of its own.
-    fn serve(self: Arc<Self>, upgraded: Upgraded, arrival: Arrival, agreed: Agreed) {
+    fn serve(self: Arc<Self>, upgraded: Upgraded, admission: Admission, agreed: Agreed) {
         let limits = &self.limits;
         let (socket, read) = match upgraded.downcast::<FuturesIo<TcpStream>>() {
             Ok(parts) => {
@@ -278,7 +274,7 @@ impl<H: Handler> Inner<H> {
         let socket = WebSocket::new(socket, read, Role::Server, size, stall);
         match agreed.acquaintance {
             Acquaintance::Made(observed) => {
-                self.serve_known(socket, arrival, agreed, Known::at_once(observed));
+                self.serve_known(socket, admission, agreed, Known::at_once(observed));
             }
             Acquaintance::Waiting { until } => {
                 let (hub, mut socket) = (self.hub.clone(), socket);
@@ -287,7 +283,7 @@ impl<H: Handler> Inner<H> {
                     let (endpoint, arrived) = (&agreed.endpoint, agreed.arrived);
                     let known =
                         acquaint(&mut socket, endpoint, clock, remote, arrived, until).await;
-                    self.serve_known(socket, arrival, agreed, known);
+                    self.serve_known(socket, admission, agreed, known);
                 });
             }
         }
@@ -297,7 +293,7 @@ impl<H: Handler> Inner<H> {
     fn serve_known(
         self: Arc<Self>,
         socket: WebSocket,
-        arrival: Arrival,
+        admission: Admission,
         agreed: Agreed,
         known: Known,
     ) {
@@ -308,14 +304,20 @@ impl<H: Handler> Inner<H> {
         let now = self.hub.clock.now();
         let machine = server::Connection::accept(&config, observed, now, &mut out);
         let reads = Reads::new(machine.dialect(), config.announced.message_buffer_size());
-        let connection = Connection::new(self.hub.clone(), info, reads, limits.max_waiting_bytes);
+        let connection = Connection::new(
+            self.hub.clone(),
+            admission.id(),
+            info,
+            reads,
+            limits.max_waiting_bytes,
+        );
         let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
         let presumed = presumed.then_some(Presumed(endpoint));
         let opened = Box::new(Opened { machine, out, socket, patience, first, presumed });
         let inner = self.clone();
         self.hub.spawn(async move {
             let handler = &*inner.handler;
-            Task::new(inner.hub.clone(), handler, &connection, opened).run(arrival).await;
+            Task::new(inner.hub.clone(), handler, &connection, opened).run(admission).await;
         });
     }
 }

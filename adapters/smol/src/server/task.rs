@@ -19,14 +19,14 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use smol::future::or;
-use wwr::server::{self, Action, IdleConnections, RequestError, RequestId, SignalId};
+use wwr::server::{self, Action, RequestError, RequestId, SignalId};
 use wwr::session::Change;
 use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
-use super::hub::{Arrival, Hub, Stage};
+use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async};
 use crate::clock::{Alarm, Clock};
 use crate::websocket::{Incoming, WebSocket, violation};
@@ -52,6 +52,8 @@ pub(super) struct Task<'a, H> {
     socket: WebSocket,
     /// Whether the socket may be read: not before the hook for new connections is done.
     reading: bool,
+    /// Whether nothing runs on it any more, while the server shuts down, but for that hook.
+    drained: bool,
     /// What was taken from others and from the client since the last flush.
     taken: usize,
     /// Whether it is the client's turn, if others want something as well.
@@ -129,13 +131,14 @@ impl<'a, H: Handler> Task<'a, H> {
             hub,
             handler,
             connection,
-            requests: Box::new(Handlers::new(requests, || Err(RequestError::Internal))),
-            signals: Box::new(Handlers::new(signals, || ())),
+            requests: Box::new(Handlers::new(requests)),
+            signals: Box::new(Handlers::new(signals)),
             machine,
             out,
             resting: false,
             socket,
             reading: false,
+            drained: false,
             taken: 0,
             clients_turn: false,
             heard: false,
@@ -152,9 +155,8 @@ impl<'a, H: Handler> Task<'a, H> {
     }
 
     /// Serves the connection until it ends.
-    pub(super) async fn run(mut self: Box<Self>, arrival: Arrival) {
-        let presence = self.hub.enter(self.connection.clone());
-        drop(arrival);
+    pub(super) async fn run(mut self: Box<Self>, admission: Admission) {
+        let open = Hub::open(admission, self.connection.clone());
         let (id, dialect) = (self.connection.id(), self.connection.dialect());
         tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
@@ -168,13 +170,14 @@ impl<'a, H: Handler> Task<'a, H> {
         // Room for what comes but once is not kept all the time.
         let goodbye = Box::pin(self.say_goodbye(end));
         // In this order, both have their chance even if it is too late already.
-        let goodbye = caught_async(|| or(goodbye, hub.reaches(Stage::GivingUp)));
+        let aborted = poll_fn(|cx| connection.poll_aborted(cx));
+        let goodbye = caught_async(|| or(goodbye, aborted));
         if let Err(panic) = goodbye.await {
             tracing::error!(connection = id, %panic, "a handler panicked when it was dropped");
         }
         let told = Box::pin(hook("disconnected", id, || handler.disconnected(connection)));
-        or(told, hub.reaches(Stage::Stopped)).await;
-        drop(presence);
+        or(told, hub.stops()).await;
+        drop(open);
     }
 
     /// Nothing gets in or out of the machine any more, and its session is left.
@@ -250,7 +253,7 @@ impl<'a, H: Handler> Task<'a, H> {
             self.now = self.hub.clock.now();
             self.heard = false;
         }
-        if self.connection.inbox().poll_closed(cx).is_ready() {
+        if self.connection.poll_aborted(cx).is_ready() {
             return Poll::Ready(Wake::Aborted);
         }
         if let Poll::Ready(done) = self.poll_handlers(cx) {
@@ -410,7 +413,12 @@ impl<'a, H: Handler> Task<'a, H> {
     fn take_done(&mut self, done: Done) {
         self.hear_others();
         match done {
-            Done::Connected => self.reading = true,
+            Done::Connected => {
+                self.reading = true;
+                if self.drained {
+                    self.hub.drained(self.connection.connection_id());
+                }
+            }
             Done::Request(id, reply) => self.reply(id, reply),
             Done::Signal(id) => self.signal_handled(id),
         }
@@ -468,8 +476,8 @@ impl<'a, H: Handler> Task<'a, H> {
             }
             Input::Close => self.machine.close(now, &mut self.out),
             Input::CloseWith(frame) => self.machine.close_with(now, frame, &mut self.out),
-            Input::ShutDown(within) => {
-                self.machine.shut_down(now, now + within, IdleConnections::Close, &mut self.out);
+            Input::ShutDown { deadline, idle } => {
+                self.machine.shut_down(now, deadline, idle, &mut self.out);
             }
         }
     }
