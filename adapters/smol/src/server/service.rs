@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
+use smol::future::yield_now;
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
 use wwr::server::gate::{
@@ -169,6 +170,11 @@ impl<H: Handler> Service<H> {
             self.inner.refusals.request(now, refusal, caller.client, &parts.headers);
             http::response(Answer::refusal(refusal, &head, &terms))
         };
+        if head.has_body() {
+            // Nobody reads it. Now hyper sees whether it has ended: if not, it closes the socket behind
+            // the answer, and has the answer say so.
+            yield_now().await;
+        }
         match gate::decide(&head, &terms) {
             Decision::Refuse(refusal) => refuse(refusal),
             Decision::Preflight(metadata) => {
