@@ -7,6 +7,7 @@ mod connection;
 mod error;
 pub mod gate;
 mod hub;
+mod idle;
 mod in_flight;
 mod peer;
 mod preflights;
@@ -15,7 +16,6 @@ mod reply;
 mod session;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 pub use crate::pings::{InvalidPings, Pings};
 pub use action::{Action, CloseReason, Request, SessionEvent, Signal};

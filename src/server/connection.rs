@@ -11,12 +11,12 @@ use bytes::Bytes;
 use super::action::{Action, CloseReason};
 use super::config::{Config, Sessions};
 use super::error::{Misuse, RequestError};
+use super::idle::{IdleMonitor, Silence};
 use super::in_flight::{InFlight, RequestId, SignalId};
 use super::peer::Peer;
 use super::protocol::Observed;
 use super::reply;
 use super::session::SessionSlot;
-use super::watch::{Silence, Watch};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
@@ -68,7 +68,7 @@ pub struct Connection {
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
     ignored_in_a_row: u32,
-    watch: Watch,
+    idle: IdleMonitor,
     now: Instant,
 }
 
@@ -127,7 +127,7 @@ impl Connection {
             Sessions::Disabled => None,
             Sessions::Enabled(format) => Some(format),
         };
-        let watch = Watch::new(config, peer.dialect(), now);
+        let idle = IdleMonitor::new(config, peer.dialect(), now);
         Self {
             peer,
             limits: Limits::of(config),
@@ -137,7 +137,7 @@ impl Connection {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ignored_in_a_row: 0,
-            watch,
+            idle,
             now,
         }
     }
@@ -168,7 +168,7 @@ impl Connection {
                 self.waiting_bytes += frame.len();
                 self.waiting.push_back(frame);
                 if !self.has_room() {
-                    self.watch.left_unread(self.now);
+                    self.idle.left_unread(self.now);
                 }
             }
             Phase::Open => {
@@ -197,7 +197,7 @@ impl Connection {
     /// The peer gave a sign of life that is no message: a ping, a pong, part of a long message.
     pub fn handle_activity(&mut self, now: Instant) {
         self.tick(now);
-        self.watch.heard(self.now);
+        self.idle.heard(self.now);
     }
 
     /// The registry has news about a session. News that come too late are ignored.
@@ -232,7 +232,7 @@ impl Connection {
     #[inline]
     pub const fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open => self.watch.due(),
+            Phase::Open => self.idle.due(),
             Phase::Draining { deadline, .. } => Some(deadline),
             Phase::Closed => None,
         }
@@ -267,7 +267,7 @@ impl Connection {
             }
             Err(error) => reply::failure(&self.peer, id, &error, out),
         }
-        self.watch.served();
+        self.idle.served();
         self.proceed(out);
         Ok(())
     }
@@ -282,7 +282,7 @@ impl Connection {
         if !self.in_flight.end_signal(id) {
             return Err(Misuse::UnknownHandler);
         }
-        self.watch.served();
+        self.idle.served();
         self.proceed(out);
         Ok(())
     }
@@ -402,14 +402,14 @@ impl Connection {
 
     fn heartbeat(&mut self, out: &mut Out) {
         if let Some(dialect) = self.peer.sent_heartbeat() {
-            self.watch.set(dialect);
+            self.idle.set(dialect);
             out.push(Action::Learned(dialect));
         }
     }
 
     fn look_after_peer(&mut self, out: &mut Out) {
         let (dialect, unread) = (self.peer.dialect(), !self.has_room());
-        match self.watch.look(dialect, !self.in_flight.is_empty(), unread, self.now) {
+        match self.idle.look(dialect, !self.in_flight.is_empty(), unread, self.now) {
             Silence::Bearable => {}
             Silence::Ping => out.push(Action::Ping),
             Silence::TooLong => self.drain(CloseReason::Silent, out),

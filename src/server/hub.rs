@@ -17,13 +17,13 @@ pub use action::{HubAction, Job, JobId, Refusal, StoreAnswer, WaiterId, Work};
 pub use config::{Expiry, HubConfig, IdleConnections};
 pub use groups::{GroupError, MAX_GROUP_NAME};
 
-use expiry::Rounds;
+use expiry::{Renewal, Rounds};
 use groups::{Groups, Memberships};
 use jobs::{Jobs, Purpose};
 use shutdown::Stage;
 
 use crate::actions::Actions;
-use crate::session::{Command, ConnectionId, Effect, Registry, SessionKey, StoreFailed};
+use crate::session::{Command, ConnectionId, Effect, Registry, SessionKey, StoreFailed, Ticket};
 use crate::time::Instant;
 
 /// The control plane of a server as a state machine: what all connections of one server share.
@@ -88,6 +88,7 @@ pub struct Hub {
     last_waiter: u64,
     groups: Groups,
     rounds: Rounds,
+    renewal: Option<Renewal>,
     stage: Stage,
     now: Instant,
 }
@@ -139,6 +140,7 @@ impl Hub {
             last_waiter: 0,
             groups: Groups::default(),
             rounds: Rounds::new(config.expiry, Instant::EPOCH),
+            renewal: None,
             stage: Stage::Serving,
             now: Instant::EPOCH,
             config,
@@ -293,11 +295,20 @@ impl Hub {
                     (Purpose::Create(ticket, session.key.clone()), Work::Create(session))
                 }
                 Effect::Destroy { ticket, key } => {
-                    (Purpose::Destroy(ticket, key.clone()), Work::Destroy(key))
+                    match &mut self.renewal {
+                        Some(renewal) if renewal.key == key => renewal.destroy = Some(ticket),
+                        Some(_) | None => self.destroy(ticket, key, out),
+                    }
+                    continue;
                 }
             };
             self.ask_store(purpose, work, self.config.store_timeout, out);
         }
+    }
+
+    fn destroy(&mut self, ticket: Ticket, key: SessionKey, out: &mut Out) {
+        let (purpose, work) = (Purpose::Destroy(ticket, key.clone()), Work::Destroy(key));
+        self.ask_store(purpose, work, self.config.store_timeout, out);
     }
 
     fn ask_store(&mut self, purpose: Purpose, work: Work, within: Duration, out: &mut Out) {
@@ -315,7 +326,8 @@ impl Hub {
             }
             (Purpose::Create(ticket, key), StoreAnswer::Created(created)) => {
                 self.registry.stored(ticket, created, effects);
-                (key, Ok(()))
+                // A creation that failed may have happened all the same: then the session is there.
+                (key, created)
             }
             (Purpose::Destroy(ticket, key), StoreAnswer::Destroyed(destroyed)) => {
                 self.registry.destroyed(ticket, destroyed, effects);

@@ -12,8 +12,10 @@ use crate::time::Instant;
 use crate::wire::Kind;
 use host::Host;
 
-/// What came from which address lately, to tell 1.x clients from those of 2.0 (protocol §7.2): the
-/// former ask by a preflight before each connection, the latter never.
+/// What came from which address lately, to tell 1.x clients from those of 2.0 (protocol §7.2). The
+/// former send a preflight before each connection, except JavaScript 1.5 in Node, which sends none.
+/// Clients of 2.0 never send one; the client of this crate sends one as long as it does not know what
+/// the server speaks, and then shows what it speaks.
 ///
 /// `A` is whatever a host knows of a client before its WebSocket is open, such as its IP address
 /// without the port. One for all connections of a server that can meet each other's preflights;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use smol::future::or;
 use wwr::client::DisconnectReason;
 use wwr::{Dialect, SessionKey};
-use wwr_smol::client::{Builder, Client, Event, Events};
+use wwr_smol::client::{Client, Event, Events};
 
 use crate::args::{ListenArguments, LogLevel};
 use crate::failure::Failure;
@@ -71,8 +71,7 @@ async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
 
 fn client(arguments: &ListenArguments, tasks: &Tasks) -> Result<Client, Failure> {
     let config = arguments.connect.speech.config().backoff(BACKOFF.0, BACKOFF.1).build()?;
-    let client = Builder::new(arguments.connect.url.clone());
-    let client = arguments.connect.headers.add_to(client)?;
+    let client = arguments.connect.headers.client_of(&arguments.connect.url)?;
     Ok(client.config(config).executor(tasks.clone()).build())
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn end() {
     if lost == 0 {
         return;
     }
-    let line = format!("{lost} log lines were lost: standard error does not take them\n");
+    let line = format!("{lost} log lines were dropped: standard error does not take them\n");
     let told = async {
         // Then it cannot be told at all.
         let _ = output::print(line.into_bytes()).await;

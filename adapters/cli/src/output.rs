@@ -15,8 +15,7 @@ use crate::text::{is_hidden, json_escape};
 pub(crate) async fn print(bytes: Vec<u8>) -> io::Result<()> {
     smol::unblock(move || {
         let mut out = Patient(stdout().lock());
-        out.write_all(&bytes)?;
-        out.flush()
+        out.write_all(&bytes).and_then(|()| out.flush()).map_err(named)
     })
     .await
 }
@@ -25,10 +24,14 @@ pub(crate) async fn print(bytes: Vec<u8>) -> io::Result<()> {
 pub(crate) async fn print_styled(bytes: Vec<u8>) -> io::Result<()> {
     smol::unblock(move || {
         let mut out = Patient(anstream::stdout().lock());
-        out.write_all(&bytes)?;
-        out.flush()
+        out.write_all(&bytes).and_then(|()| out.flush()).map_err(named)
     })
     .await
+}
+
+/// Adds to an error what it is about.
+fn named(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output: {error}"))
 }
 
 /// Prints at once, if there is something to print, and if that is done in time. The outer error is

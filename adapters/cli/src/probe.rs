@@ -13,7 +13,7 @@ use wwr::client::{Config, Discovered};
 use wwr::preflight::{Metadata, Verdict};
 use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
-use wwr_smol::client::{Builder, Client, Event, Events};
+use wwr_smol::client::{Client, Event, Events};
 
 use crate::args::{LogLevel, ProbeArguments, half};
 use crate::deadline::{Deadline, Stage};
@@ -89,7 +89,7 @@ async fn probe(
         .probe_timeout(half(arguments.timeout))
         .dial_timeout(arguments.timeout)
         .build()?;
-    let client = arguments.headers.add_to(Builder::new(arguments.url.clone()))?;
+    let client = arguments.headers.client_of(&arguments.url)?;
     let client = client.config(config).executor(tasks.clone()).build();
     let mut events = client.events();
     let grace = GRACE.min(arguments.timeout / 4);

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use wwr::SessionKey;
-use wwr_smol::client::{Builder, Client};
+use wwr_smol::client::Client;
 
 use crate::args::ConnectArguments;
 use crate::deadline::{Deadline, Stage};
@@ -13,37 +13,34 @@ use crate::runtime::Tasks;
 /// How long a server may take to close its side of a connection that has served its purpose.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A connection, and the time there is for using it.
+/// A server, and the time there is for using it.
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) client: Client,
+    session: Option<SessionKey>,
     deadline: Deadline,
 }
 
 impl Remote {
-    /// Connects, and restores the session if there is one to restore.
-    pub(crate) async fn connect(
+    /// Gets ready: fails if something is wrong with options or environment.
+    pub(crate) fn new(
         arguments: &ConnectArguments,
         deadline: Deadline,
         tasks: &Tasks,
     ) -> Result<Self, Failure> {
-        let session = arguments.session()?;
         let left = deadline.left_at_least();
         let config =
             arguments.speech.config_within(left).reconnect(false).request_timeout(left).build()?;
-        let client = arguments.headers.add_to(Builder::new(arguments.url.clone()))?;
+        let client = arguments.headers.client_of(&arguments.url)?;
         let client = client.config(config).close_timeout(left).executor(tasks.clone()).build();
-        let remote = Self { client, deadline };
-        match remote.connected(session).await {
-            Ok(()) => Ok(remote),
-            Err(failure) => Err(remote.fail(failure).await),
-        }
+        Ok(Self { client, session: arguments.session()?, deadline })
     }
 
-    async fn connected(&self, session: Option<SessionKey>) -> Result<(), Failure> {
+    /// Connects, and restores the session if there is one to restore.
+    pub(crate) async fn connect(&mut self) -> Result<(), Failure> {
         let connected = async { Ok(self.client.connect().await?) };
         self.deadline.limit(Stage::Connecting, connected).await?;
-        let Some(key) = session else { return Ok(()) };
+        let Some(key) = self.session.take() else { return Ok(()) };
         let restored = async { Ok(self.client.restore_session(key).await.map(drop)?) };
         self.deadline.limit(Stage::Restoring, restored).await
     }

@@ -86,18 +86,19 @@ async fn request(
     deadline: Deadline,
     tasks: &Tasks,
 ) -> (Result<Payload, Failure>, Option<Remote>) {
-    let prepared = async {
-        let payload = deadline.limit(Stage::Reading, arguments.content.read_payload()).await?;
-        Ok((payload, Remote::connect(&arguments.connect, deadline, tasks).await?))
-    };
-    let (payload, remote) = match prepared.await {
-        Ok(prepared) => prepared,
+    let mut remote = match Remote::new(&arguments.connect, deadline, tasks) {
+        Ok(remote) => remote,
         Err(failure) => return (Err(failure), None),
     };
-    let replied = async {
-        Ok(remote.client.request_within(deadline.left_at_least(), name.clone(), payload).await?)
+    let exchanged = async {
+        let payload = deadline.limit(Stage::Reading, arguments.content.read_payload()).await?;
+        remote.connect().await?;
+        let left = deadline.left_at_least();
+        let replied =
+            async { Ok(remote.client.request_within(left, name.clone(), payload).await?) };
+        deadline.limit(Stage::Replying, replied).await
     };
-    match deadline.limit(Stage::Replying, replied).await {
+    match exchanged.await {
         Ok(reply) => (Ok(reply), Some(remote)),
         Err(failure) => (Err(remote.fail(failure).await), None),
     }

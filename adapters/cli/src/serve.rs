@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use smol::future::or;
 use wwr_smol::server::{
-    Builder, Collection, Limits, Origins, Server, ServerHandle, TrustedProxies,
+    Builder, Collection, IdleConnections, Limits, Origins, Server, ServerHandle, TrustedProxies,
 };
 use wwr_smol::{FileStore, StoreError};
 
@@ -100,6 +100,9 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
     };
     if arguments.durable {
         builder = builder.durable_sessions();
+    }
+    if arguments.close_idle {
+        builder = builder.idle_connections(IdleConnections::Close);
     }
     if let Some(most) = arguments.max_session_connections {
         builder = builder.max_session_connections(most);

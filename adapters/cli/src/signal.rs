@@ -49,10 +49,14 @@ async fn signal(
     deadline: Deadline,
     tasks: &Tasks,
 ) -> Result<(), Failure> {
-    let payload = deadline.limit(Stage::Reading, arguments.content.read_payload()).await?;
-    let remote = Remote::connect(&arguments.connect, deadline, tasks).await?;
-    let sent = async { Ok(remote.client.signal(name.clone(), payload).await?) };
-    match deadline.limit(Stage::Closing, sent).await {
+    let mut remote = Remote::new(&arguments.connect, deadline, tasks)?;
+    let sent = async {
+        let payload = deadline.limit(Stage::Reading, arguments.content.read_payload()).await?;
+        remote.connect().await?;
+        let sent = async { Ok(remote.client.signal(name.clone(), payload).await?) };
+        deadline.limit(Stage::Closing, sent).await
+    };
+    match sent.await {
         Ok(()) => remote.close().await,
         Err(failure) => Err(remote.fail(failure).await),
     }

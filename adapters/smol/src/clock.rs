@@ -88,42 +88,42 @@ impl Default for Clock {
 /// The one timer of a task, for the deadline of its machine.
 ///
 /// Setting a timer of the system costs a call of it, and wakes the thread that waits for it. A deadline
-/// that moves away, as most do with each message, leaves the timer as it is: that ends too early then,
-/// and is set again.
+/// that moves away, as most do with each message, leaves that timer as it is: it ends too early then, and
+/// is set again.
 #[derive(Debug)]
-pub(crate) struct Alarm {
-    timer: smol::Timer,
-    /// When the timer ends.
-    timer_at: Option<SystemInstant>,
-    /// The deadline, for the machine and for the timer; `None` in the latter if it never comes.
+pub(crate) struct Timer {
+    system: smol::Timer,
+    /// When the timer of the system ends.
+    system_at: Option<SystemInstant>,
+    /// The deadline, for the machine and for the system; `None` in the latter if it never comes.
     deadline: Option<(Instant, Option<SystemInstant>)>,
 }
 
-impl Alarm {
+impl Timer {
     pub(crate) fn new() -> Self {
-        Self { timer: smol::Timer::never(), timer_at: None, deadline: None }
+        Self { system: smol::Timer::never(), system_at: None, deadline: None }
     }
 
-    /// Moves the alarm to a deadline, if it has moved; `None` for none.
+    /// Sets the timer to a deadline, if that has moved; `None` for none.
     pub(crate) fn set(&mut self, at: Option<Instant>, clock: &Clock) {
         if at == self.deadline.map(|(at, _)| at) {
             return;
         }
         self.deadline = at.map(|at| (at, clock.moment(at)));
         if let Some((_, Some(moment))) = self.deadline
-            && self.timer_at.is_none_or(|timer_at| moment < timer_at)
+            && self.system_at.is_none_or(|system_at| moment < system_at)
         {
-            self.set_timer(moment);
+            self.set_system(moment);
         }
     }
 
     /// Ready once when the deadline has come.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(timer_at) = self.timer_at {
-            ready!(self.timer.poll(cx));
-            self.timer_at = None;
+        while let Some(system_at) = self.system_at {
+            ready!(self.system.poll(cx));
+            self.system_at = None;
             match self.deadline {
-                Some((_, Some(moment))) if moment > timer_at => self.set_timer(moment),
+                Some((_, Some(moment))) if moment > system_at => self.set_system(moment),
                 Some((_, Some(_))) => {
                     self.deadline = None;
                     return Poll::Ready(());
@@ -134,9 +134,9 @@ impl Alarm {
         Poll::Pending
     }
 
-    fn set_timer(&mut self, moment: SystemInstant) {
-        self.timer.set_at(moment);
-        self.timer_at = Some(moment);
+    fn set_system(&mut self, moment: SystemInstant) {
+        self.system.set_at(moment);
+        self.system_at = Some(moment);
     }
 }
 
@@ -168,45 +168,45 @@ mod tests {
         assert!(moment.is_none_or(|moment| clock.instant(moment).as_nanos() == u64::MAX));
     }
 
-    /// Waits for an alarm; the moment at which it was ready.
-    fn wait(alarm: &mut Alarm, clock: &Clock) -> Instant {
-        smol::block_on(std::future::poll_fn(|cx| alarm.poll(cx)));
+    /// Waits for a timer; the moment at which it was ready.
+    fn wait(timer: &mut Timer, clock: &Clock) -> Instant {
+        smol::block_on(std::future::poll_fn(|cx| timer.poll(cx)));
         clock.now()
     }
 
     #[test]
-    fn an_alarm_is_never_early_wherever_its_deadline_moves() {
+    fn a_timer_is_never_early_wherever_its_deadline_moves() {
         let clock = Clock::new();
-        let mut alarm = Alarm::new();
+        let mut timer = Timer::new();
         let in_millis = |millis| clock.now() + Duration::from_millis(millis);
         // Away, nearer, off and on again, and to where the timer ended already.
         for deadlines in [&[1, 20][..], &[60_000, 5], &[5, 60_000, 10], &[60_000, 1], &[1]] {
             for at in deadlines {
-                alarm.set(Some(in_millis(*at)), &clock);
-                alarm.set(None, &clock);
-                alarm.set(Some(in_millis(*at)), &clock);
+                timer.set(Some(in_millis(*at)), &clock);
+                timer.set(None, &clock);
+                timer.set(Some(in_millis(*at)), &clock);
             }
-            let (deadline, _) = alarm.deadline.unwrap();
-            assert!(wait(&mut alarm, &clock) >= deadline, "{deadlines:?}");
+            let (deadline, _) = timer.deadline.unwrap();
+            assert!(wait(&mut timer, &clock) >= deadline, "{deadlines:?}");
             let once =
-                smol::block_on(smol::future::poll_once(std::future::poll_fn(|cx| alarm.poll(cx))));
+                smol::block_on(smol::future::poll_once(std::future::poll_fn(|cx| timer.poll(cx))));
             assert!(once.is_none(), "it is ready once");
         }
     }
 
     #[test]
-    fn the_timer_is_left_alone_while_the_deadline_moves_away() {
+    fn the_timer_of_the_system_is_left_alone_while_the_deadline_moves_away() {
         let clock = Clock::new();
-        let mut alarm = Alarm::new();
+        let mut timer = Timer::new();
         let hour = Instant::EPOCH + Duration::from_secs(3600);
-        alarm.set(Some(hour), &clock);
+        timer.set(Some(hour), &clock);
         for second in 1..100 {
-            alarm.set(Some(hour + Duration::from_secs(second)), &clock);
-            alarm.set(None, &clock);
-            assert_eq!(alarm.timer_at, clock.moment(hour));
+            timer.set(Some(hour + Duration::from_secs(second)), &clock);
+            timer.set(None, &clock);
+            assert_eq!(timer.system_at, clock.moment(hour));
         }
-        alarm.set(Some(Instant::EPOCH + Duration::from_secs(60)), &clock);
-        assert_eq!(alarm.timer_at, clock.moment(Instant::EPOCH + Duration::from_secs(60)));
+        timer.set(Some(Instant::EPOCH + Duration::from_secs(60)), &clock);
+        assert_eq!(timer.system_at, clock.moment(Instant::EPOCH + Duration::from_secs(60)));
     }
 
     #[test]

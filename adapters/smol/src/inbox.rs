@@ -202,10 +202,14 @@ impl<T> Inbox<T> {
         self.waker.wake();
     }
 
-    /// Ready once it was closed.
-    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Has the task woken by [`wake`](Self::wake), and by all that is added.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
-        if self.closed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Wakes the task, for something that is not in the inbox.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {

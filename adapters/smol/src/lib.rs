@@ -20,9 +20,9 @@ mod executor;
 mod inbox;
 mod keep_alive;
 mod key;
+mod pool;
 pub mod server;
 mod socket;
-mod spare;
 mod store;
 mod websocket;
 
@@ -33,6 +33,11 @@ pub use store::{
     Collected, FileStore, MemoryStore, SessionStore, SharedStore, ShortKey, StoreError,
     StoreErrorKind,
 };
+
+/// Runs the example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
 
 /// Compiles the examples of the project's README.
 #[cfg(doctest)]

@@ -29,6 +29,7 @@ pub use listener::Server;
 pub use origin::parse_origin;
 pub use service::Service;
 pub use settings::{Collection, Limits};
+pub use wwr::server::IdleConnections;
 pub use wwr::server::gate::{
     InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins, ProxyHeaders,
     TrustedProxies,

@@ -26,6 +26,9 @@ use framing::{Framing, READ_BUFFER};
 /// About how many bytes the answer to a ping takes beyond what the ping carries.
 const PONG: usize = 2;
 
+/// What the library says to a peer whose close frame is invalid.
+const VIOLATION: &str = "Protocol violation";
+
 /// How many bytes are fed before they are flushed, even if there is more to read.
 const WRITE_BACKLOG: usize = 128 * 1024;
 
@@ -125,6 +128,10 @@ impl WebSocket {
                 // The answer to it is on its way, even if the socket is dropped next. Should it not
                 // fit or fail, the peer sees the socket close.
                 let _ = self.framing.poll_flush(cx);
+                if frame.as_ref().is_some_and(stands_for_invalid_code) {
+                    let error = Error::Protocol(ProtocolError::InvalidCloseSequence);
+                    return Poll::Ready(Incoming::Failed(error));
+                }
                 let (code, reason) = match &frame {
                     Some(frame) => (Some(frame.code.into()), frame.reason.as_str()),
                     None => (None, ""),
@@ -136,11 +143,10 @@ impl WebSocket {
         })
     }
 
-    /// The next thing that has come by now. [`poll_incoming`](Self::poll_incoming) may learn of what
-    /// has come only after a timer that ended later.
-    pub(crate) fn poll_come(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+    /// Has the system itself asked for what has come, when [`poll_incoming`](Self::poll_incoming) is
+    /// called next: it may learn of that only after a timer that ended later.
+    pub(crate) const fn ask_kernel(&mut self) {
         self.framing.socket_mut().ask_kernel();
-        self.poll_incoming(cx)
     }
 
     /// Whether anything has come since this was asked before, be it only a part of a message.
@@ -216,12 +222,12 @@ impl WebSocket {
     /// Flushes, sends a close frame or answers that of the peer, and waits until the peer closes
     /// too, but not for long: what the peer sent before it knew is read and dropped, so that the
     /// last messages are not lost to a reset connection.
-    pub(crate) async fn close(mut self, frame: CloseFrame, patience: Duration) {
+    pub(crate) async fn close(mut self, frame: CloseFrame, timeout: Duration) {
         let frame = protocol::CloseFrame {
             code: CloseCode::from(frame.code()),
             reason: frame.reason().into(),
         };
-        let goodbye = async {
+        let handshake = async {
             if self.closed_by_peer {
                 poll_fn(|cx| self.framing.poll_flush(cx)).await?;
             } else {
@@ -231,7 +237,7 @@ impl WebSocket {
             let mut next = poll_fn(|cx| {
                 let next = self.framing.poll_next(cx);
                 if next.is_pending() {
-                    // Many may wait for the goodbye of their peers at once.
+                    // Many may wait for the close frames of their peers at once.
                     self.framing.rest_closing();
                 }
                 next
@@ -251,16 +257,16 @@ impl WebSocket {
             while socket.read(&mut dropped).await? > 0 {}
             Ok::<(), Error>(())
         };
-        if let Err(error) = goodbye.or(timeout(patience)).await {
+        if let Err(error) = handshake.or(expiry(timeout)).await {
             tracing::debug!(%error, "the peer did not close in an orderly way");
         }
     }
 
     /// After the peer has closed the WebSocket or its side of the connection: writes what waits, and
     /// the answer to its close frame if it sent one.
-    pub(crate) async fn finish(mut self, patience: Duration) {
+    pub(crate) async fn finish(mut self, timeout: Duration) {
         let last = poll_fn(|cx| self.framing.poll_flush(cx));
-        if let Err(error) = last.or(timeout(patience)).await {
+        if let Err(error) = last.or(expiry(timeout)).await {
             tracing::debug!(%error, "the peer did not wait for what was sent last");
         }
     }
@@ -273,15 +279,22 @@ pub(crate) fn violation(error: &Error) -> Option<CloseFrame> {
         Error::Capacity(_) => (1009, "message too large"),
         Error::Utf8(_) => (1007, "text that is not UTF-8"),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return None,
+        Error::Protocol(ProtocolError::InvalidCloseSequence) => (1002, VIOLATION),
         Error::Protocol(_) => (1002, "not the WebSocket protocol"),
         _ => return None,
     };
     CloseFrame::new(code, reason).ok()
 }
 
-/// The error of a peer that takes too long to say goodbye.
-async fn timeout(patience: Duration) -> Result<(), Error> {
-    sleep(patience).await;
+/// Whether a close frame came with a code that none may have (RFC 6455 §7.4.1). The library shows this
+/// in its place, and has answered with it.
+fn stands_for_invalid_code(frame: &protocol::CloseFrame) -> bool {
+    frame.code == CloseCode::Protocol && frame.reason.as_str() == VIOLATION
+}
+
+/// The error of a peer that does not end the close handshake in time.
+async fn expiry(timeout: Duration) -> Result<(), Error> {
+    sleep(timeout).await;
     Err(Error::Io(io::ErrorKind::TimedOut.into()))
 }
 

@@ -1,5 +1,7 @@
 //! Why a request is refused, in words for people.
 
+use crate::server::hub;
+
 /// Why a request, or a socket on which requests were to come, is refused.
 ///
 /// The [`reason`](Self::reason) is meant for the answer and for the log alike. A log that is told of
@@ -60,6 +62,15 @@ pub enum Refusal {
     NoProxyHeader,
     /// The application refused it. Host and application know with which status.
     ByApplication,
+}
+
+impl From<hub::Refusal> for Refusal {
+    fn from(refusal: hub::Refusal) -> Self {
+        match refusal {
+            hub::Refusal::Full { .. } => Self::TooManyConnections,
+            hub::Refusal::ShuttingDown => Self::ShuttingDown,
+        }
+    }
 }
 
 impl Refusal {

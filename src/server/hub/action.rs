@@ -47,7 +47,7 @@ pub enum HubAction {
         /// The job.
         job: JobId,
     },
-    /// No sessions were expired in this round, because the store failed to note that some are in use.
+    /// No sessions expire in this round, because the store failed to note that one of them is in use.
     /// For the log; the next round is on its way.
     ExpirySkipped,
     /// What [`Hub::close_session`](super::Hub::close_session) started has ended. There is exactly one
@@ -60,7 +60,9 @@ pub enum HubAction {
         /// Whether the session is destroyed.
         result: Result<(), StoreFailed>,
     },
-    /// The shutdown has ended: stop listening, drop what is left. The last action of a hub.
+    /// The shutdown has ended: stop listening, drop what is left. There is exactly one. A host that
+    /// keeps the hub after that is still told how jobs of the store end that had begun, and what
+    /// their callers wait for.
     Stopped,
 }
 
@@ -84,8 +86,10 @@ pub enum Work {
     Destroy(SessionKey),
     /// Remove the sessions that were not looked up for so long.
     Expire {
-        /// How long ago the last look-up lies at least.
+        /// How long before `at` the last look-up lies at least.
         unused_for: Duration,
+        /// The start of the round, to which the age counts: sessions in use were looked up since.
+        at: Instant,
     },
 }
 

@@ -53,7 +53,8 @@ impl Default for HubConfig {
 pub struct Expiry {
     /// Sessions that were not looked up for this long expire. Sessions that connections of this server
     /// hold do not: the hub has them looked up before, once their connections have been open for half
-    /// of this time.
+    /// of this time. One may expire if it was to be closed and the store failed to destroy it. Set
+    /// this to more than twice of what the store may take to answer.
     pub unused_for: Duration,
     /// The time between two rounds, from the end of one to the start of the next. Less than a second
     /// counts as one. The first round starts at once.

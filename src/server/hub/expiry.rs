@@ -7,7 +7,7 @@ use super::action::{HubAction, Work};
 use super::config::Expiry;
 use super::jobs::Purpose;
 use super::{Hub, Out};
-use crate::session::{SessionKey, StoreFailed};
+use crate::session::{SessionKey, StoreFailed, Ticket};
 use crate::time::Instant;
 
 /// The rounds of one hub.
@@ -17,8 +17,8 @@ pub(super) enum Rounds {
     Off,
     /// The next round starts then.
     Waiting { config: Expiry, next: Instant },
-    /// The sessions in use are looked up, one after another; these are left.
-    Renewing { config: Expiry, left: BTreeSet<SessionKey> },
+    /// The sessions in use are looked up since then, one after another; these are left.
+    Renewing { config: Expiry, started: Instant, left: BTreeSet<SessionKey> },
     /// The store removes what has expired.
     Expiring { config: Expiry },
 }
@@ -41,6 +41,15 @@ impl Rounds {
     }
 }
 
+/// The look-up of a session that is in use.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    pub(super) key: SessionKey,
+    /// The session is destroyed after that: stores may write back what they have read, and it would
+    /// be there again.
+    pub(super) destroy: Option<Ticket>,
+}
+
 /// The time between two rounds.
 fn pause(config: Expiry) -> Duration {
     config.every.max(Duration::from_secs(1))
@@ -59,7 +68,7 @@ impl Hub {
             return;
         }
         let left = self.sessions_in_use(config.unused_for / 2);
-        self.renew_next(config, left, out);
+        self.renew_next(config, self.now, left, out);
     }
 
     /// The sessions of connections that have been open for so long.
@@ -71,17 +80,25 @@ impl Hub {
         keys.filter(|key| self.registry.connection_count(key) > 0).cloned().collect()
     }
 
-    fn renew_next(&mut self, config: Expiry, mut left: BTreeSet<SessionKey>, out: &mut Out) {
+    fn renew_next(
+        &mut self,
+        config: Expiry,
+        started: Instant,
+        mut left: BTreeSet<SessionKey>,
+        out: &mut Out,
+    ) {
         while let Some(key) = left.pop_first() {
             // It may have been closed since the round started.
             if self.registry.connection_count(&key) > 0 {
+                self.renewal = Some(Renewal { key: key.clone(), destroy: None });
                 let (purpose, work) = (Purpose::Renew, Work::LookUp(key));
                 self.ask_store(purpose, work, self.config.store_timeout, out);
-                self.rounds = Rounds::Renewing { config, left };
+                self.rounds = Rounds::Renewing { config, started, left };
                 return;
             }
         }
-        let work = Work::Expire { unused_for: config.unused_for };
+        // What was in use when the round started was looked up since.
+        let work = Work::Expire { unused_for: config.unused_for, at: started };
         let within = limit(config, self.config.store_timeout);
         self.ask_store(Purpose::Expire, work, within, out);
         self.rounds = Rounds::Expiring { config };
@@ -90,9 +107,12 @@ impl Hub {
     /// The store has looked up a session that is in use, or failed to. A session that the store does
     /// not know cannot expire.
     pub(super) fn renewed(&mut self, result: Result<(), StoreFailed>, out: &mut Out) {
+        if let Some(Renewal { key, destroy: Some(ticket) }) = self.renewal.take() {
+            self.destroy(ticket, key, out);
+        }
         match core::mem::replace(&mut self.rounds, Rounds::Off) {
-            Rounds::Renewing { config, left } => match result {
-                Ok(()) => self.renew_next(config, left, out),
+            Rounds::Renewing { config, started, left } => match result {
+                Ok(()) => self.renew_next(config, started, left, out),
                 // Sessions in use could expire now: none do.
                 Err(StoreFailed) => {
                     out.push(HubAction::ExpirySkipped);

@@ -135,7 +135,9 @@ fn line(action: &HubAction) -> String {
             Work::LookUp(key) => format!("job {} look up {}", id.0, key.as_str()),
             Work::Create(session) => format!("job {} create {}", id.0, session.key.as_str()),
             Work::Destroy(key) => format!("job {} destroy {}", id.0, key.as_str()),
-            Work::Expire { unused_for } => format!("job {} expire {unused_for:?}", id.0),
+            Work::Expire { unused_for, at } => {
+                format!("job {} expire {unused_for:?} at {}", id.0, since_start(at))
+            }
         },
         HubAction::StoreTimedOut { job } => format!("job {} timed out", job.0),
         HubAction::ExpirySkipped => "expiry skipped".to_string(),

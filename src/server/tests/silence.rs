@@ -223,6 +223,20 @@ fn who_is_not_listened_to_sees_that_the_server_is_there() {
 }
 
 #[test]
+fn a_peer_that_says_what_it_speaks_between_two_long_handlers_is_shown_signs_of_life() {
+    let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
+    let mut script = script(Dialect::Unknown, &full);
+    script.client(request(1, "slow", ""), &["run 1 slow"]);
+    script.client(request(2, "next", ""), &[]);
+    script.until(100);
+    script.reply(1, Ok("x"), &["send c0 1 x", "run 2 next"]);
+    script.client(HEARTBEAT, &["speaks 2.0"]);
+    script.client(request(3, "last", ""), &[]);
+    assert!(!script.connection.wants_input());
+    assert_eq!(script.until(1000), ["400 ping", "700 ping", "1000 ping"]);
+}
+
+#[test]
 fn who_was_not_listened_to_for_a_while_is_given_as_long_again() {
     let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
     let mut script = script(Dialect::V1_4, &full);

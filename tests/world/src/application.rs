@@ -58,10 +58,16 @@ pub(crate) enum Deed {
     Blame,
     /// Sends signals of odd kinds and sizes, then replies.
     Shout,
+    /// Joins a group.
+    Join,
+    /// Leaves it.
+    LeaveGroup,
+    /// Sends a signal to each connection of a group, then replies.
+    TellGroup,
 }
 
 /// The deeds by the names of their requests, and how long each takes at most.
-pub(crate) const DEEDS: [(&str, Deed, Duration); 20] = [
+pub(crate) const DEEDS: [(&str, Deed, Duration); 23] = [
     ("echo", Deed::Echo, Duration::ZERO),
     ("echo soon", Deed::Echo, millis(20)),
     ("slow", Deed::Echo, millis(5000)),
@@ -82,6 +88,9 @@ pub(crate) const DEEDS: [(&str, Deed, Duration); 20] = [
     ("large login", Deed::LargeLogIn, Duration::ZERO),
     ("blame", Deed::Blame, Duration::ZERO),
     ("shout", Deed::Shout, Duration::ZERO),
+    ("join", Deed::Join, Duration::ZERO),
+    ("leave group", Deed::LeaveGroup, Duration::ZERO),
+    ("tell group", Deed::TellGroup, millis(2)),
 ];
 
 /// As [`DEEDS`], what a request of another name does.

@@ -339,10 +339,10 @@ impl Node {
 
     /// The host calls too early: nothing comes of it.
     pub(crate) fn call_early(&mut self, stage: &mut Stage) {
-        if self.machine.next_timeout().is_some_and(|next| next <= self.clock.shown(stage.now)) {
+        let now = self.clock.read(stage.now);
+        if self.machine.next_timeout().is_some_and(|next| next <= self.clock.latest()) {
             return;
         }
-        let now = self.clock.read(stage.now);
         self.machine.handle_timeout(now, &mut self.out);
         let (who, silent) = (self.who(), self.out.is_empty());
         stage.check(silent, Invariant::DeadlinesForward, || {

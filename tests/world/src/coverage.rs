@@ -16,7 +16,7 @@ pub(crate) enum Fact {
     Connection(ServerState, ServerState),
     /// A client's link did.
     Link(LinkState, LinkState),
-    /// What a registry knows of a session did.
+    /// What a hub knows of a session did.
     Entry(EntryState, EntryState),
     /// A message of this type (256: of none) had this effect on a server.
     ToServer(u16, Effect),
@@ -28,6 +28,20 @@ pub(crate) enum Fact {
     Closed(&'static str),
     /// The application of a client was told.
     Told(&'static str),
+    /// A hub wanted this, or was told it.
+    Hub(&'static str),
+    /// A server went from one stage of its life to another.
+    Stage(HubStage, HubStage),
+}
+
+/// A stage of the life of a server, as far as its host can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum HubStage {
+    Serving,
+    Draining,
+    Closing,
+    Aborting,
+    Stopped,
 }
 
 /// A connection of a server: its phase, and its session.
@@ -62,7 +76,7 @@ pub(crate) enum LinkState {
     Closed,
 }
 
-/// What a registry knows of a session, as far as its host can see.
+/// What a hub knows of a session, as far as its host can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct EntryState {
     pub(crate) held: bool,
@@ -118,12 +132,15 @@ impl fmt::Display for Fact {
         match self {
             Self::Fault(fault) => write!(f, "{fault:?}"),
             Self::Connection(from, to) => write!(f, "{from} -> {to}"),
+            Self::Stage(from, to) => write!(f, "{from:?} -> {to:?}"),
             Self::Link(from, to) => write!(f, "{from:?} -> {to:?}"),
             Self::Entry(from, to) => write!(f, "{from} -> {to}"),
             Self::ToServer(byte, effect) | Self::ToClient(byte, effect) => {
                 write!(f, "{}: {effect:?}", kind(*byte))
             }
-            Self::Outcome(name) | Self::Closed(name) | Self::Told(name) => f.write_str(name),
+            Self::Outcome(name) | Self::Closed(name) | Self::Told(name) | Self::Hub(name) => {
+                f.write_str(name)
+            }
         }
     }
 }
@@ -134,12 +151,14 @@ impl Fact {
             Self::Fault(_) => "faults injected",
             Self::Connection(..) => "server connections (phase/session)",
             Self::Link(..) => "client links",
-            Self::Entry(..) => "registry entries",
+            Self::Entry(..) => "sessions in hubs",
             Self::ToServer(..) => "messages to servers",
             Self::ToClient(..) => "messages to clients",
             Self::Outcome(_) => "outcomes of requests",
             Self::Closed(_) => "reasons to close",
             Self::Told(_) => "told to applications",
+            Self::Hub(_) => "hubs",
+            Self::Stage(..) => "stages of servers",
         }
     }
 }

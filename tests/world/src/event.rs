@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wwr::Instant;
 use wwr::preflight::{Answer, ProbeFailed};
+use wwr::session::ConnectionId;
 
 use crate::application::Work;
 use crate::network::{Packet, SocketId, Way};
@@ -31,12 +32,18 @@ pub(crate) enum Event {
     Apply { operation: OperationId },
     /// The store answers.
     Answer { operation: OperationId },
-    /// The registry's news reach the task of a connection.
+    /// The handshake of a connection that was admitted ends.
+    Opens { server: ServerId, epoch: u64, socket: SocketId },
+    /// Nothing is left of a connection.
+    Left { server: ServerId, epoch: u64, id: ConnectionId },
+    /// The hub's news reach the task of a connection.
     Inbox { socket: SocketId },
     /// A handler gets further.
     Work { socket: SocketId, work: Work },
     /// A server that is down starts again.
     Restart { server: ServerId },
+    /// A server that shuts down is told so once more.
+    ShutDownAgain { server: ServerId, epoch: u64 },
     /// A server that shuts down ends its process.
     Exit { server: ServerId, epoch: u64 },
     /// A server accepts connections again.

@@ -35,6 +35,10 @@ pub enum Fault {
     Crash,
     /// A server shuts down gracefully.
     Shutdown,
+    /// A server that shuts down is told so again.
+    ShutdownAgain,
+    /// All connections that a server may have are taken.
+    Full,
     /// A server starts again with another version.
     OtherVersion,
     /// Another server takes its place, of a version that nobody speaks.

@@ -18,7 +18,7 @@ pub enum Invariant {
     RequestsInOrder,
     /// The signals of a connection arrive in order, none is lost in between, none comes twice.
     SignalsInOrder,
-    /// The registries know what the connections hold, no less and no more.
+    /// The hubs know what the connections hold, no less and no more.
     RegistryIsUnion,
     /// No session is held by more connections than allowed.
     SessionLimit,
@@ -36,8 +36,25 @@ pub enum Invariant {
     SilentAfterClose,
     /// A client is told what the server has said with its close frame, and stays away if it is to.
     GoodbyesAreTold,
-    /// A connection that is to close has done so by its deadline.
+    /// A connection that is to close has done so by its deadline, and a server that is to shut down
+    /// has stopped by its own, whatever clients and the store do.
     ShutdownEnds,
+    /// A server never has more connections than it may have, and refuses one only if it has as many, or
+    /// shuts down.
+    AdmissionLimit,
+    /// Each job of the store is answered or times out, once, and not before its time.
+    JobsEndOnce,
+    /// Each caller that closes a session is told once how that ended, and the truth.
+    WaitersAreTold,
+    /// A session that a connection of the server holds never expires.
+    InUseNeverExpires,
+    /// Those are in a group that joined it and have neither left it nor the server.
+    GroupsAreMembers,
+    /// During a shutdown idle connections stay while any handler of the server runs, if they are to;
+    /// then all are closed, for the reason of the shutdown.
+    IdleStay,
+    /// A shutdown tells connections to shut down, to close, and drops them, each in its time.
+    ShutdownInStages,
     /// No peer of ours gets a message that it cannot read, or more than it reads.
     OnlyReadable,
     /// Calls that fit the state of a machine are carried out, the others refused without effect.
@@ -69,7 +86,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 35] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -86,6 +103,13 @@ impl Invariant {
         Self::SilentAfterClose,
         Self::GoodbyesAreTold,
         Self::ShutdownEnds,
+        Self::AdmissionLimit,
+        Self::JobsEndOnce,
+        Self::WaitersAreTold,
+        Self::InUseNeverExpires,
+        Self::GroupsAreMembers,
+        Self::IdleStay,
+        Self::ShutdownInStages,
         Self::OnlyReadable,
         Self::CallsAreHonoured,
         Self::Patience,

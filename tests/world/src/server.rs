@@ -1,10 +1,14 @@
-//! A server: a machine for each connection, a registry for each shard of the sessions, and the
-//! application, whose handlers are in `handlers`. `tasks` carries out what the machines want.
+//! A server: a machine for each connection, the hub of all of them, and the application, whose
+//! handlers are in `handlers`. `tasks` carries out what the machines want, `control` what the hub
+//! does.
 
 mod checks;
+mod control;
+mod groups;
 mod handlers;
 mod served;
 mod sessions;
+mod shutdown;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,13 +16,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::preflight::{Answer, ProbeFailed};
-use wwr::server::{Action, Config, Connection, IdleConnections, Preflights, Protocol};
-use wwr::session::{Effect, Registry, RegistryConfig, Ticket};
+use wwr::server::{Action, Config, Connection, HubConfig, Preflights, Protocol};
 use wwr::{Actions, Instant, SessionKey};
 
+use self::control::Control;
 use self::served::Served;
 pub(crate) use self::served::identifier;
-use self::sessions::Question;
 use crate::clock::Clock;
 use crate::coverage::EntryState;
 use crate::event::{ClientId, Event, ServerId};
@@ -44,9 +47,12 @@ pub(crate) enum State {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) connection: Config,
-    pub(crate) registry: RegistryConfig,
-    pub(crate) shards: usize,
-    /// The most that news of a registry take to the task of a connection; zero for at once.
+    pub(crate) hub: HubConfig,
+    /// The most that a handshake takes after it was admitted.
+    pub(crate) handshake: Duration,
+    /// The most that it takes until nothing is left of a connection that is over.
+    pub(crate) linger: Duration,
+    /// The most that news of the hub take to the task of a connection; zero for at once.
     pub(crate) inbox_delay: Duration,
     /// All clients have the same address.
     pub(crate) one_address: bool,
@@ -74,19 +80,16 @@ pub(crate) struct Server {
     /// Until then, no timer comes.
     pub(crate) timers_rest_until: Instant,
     pub(crate) connections: BTreeMap<SocketId, Served>,
-    shards: Vec<Registry>,
+    control: Control,
     preflights: Preflights<u64>,
     /// The addresses of the preflights that were answered and not followed by a connection.
     asked: Vec<u64>,
     /// Counts the lives: what was under way in an earlier one is nobody's business.
     pub(crate) epoch: u64,
     out: Actions<Action>,
-    effects: Vec<Actions<Effect>>,
     /// What is to be carried out, in order, and for which connection.
     actions: VecDeque<(SocketId, Action)>,
-    /// What the store has not answered.
-    questions: BTreeMap<(usize, Ticket), Question>,
-    /// What the registries know, for coverage.
+    /// What the hub knows of sessions, for coverage.
     entries: BTreeMap<SessionKey, EntryState>,
     /// The sessions that this step had to do with.
     touched: BTreeSet<SessionKey>,
@@ -95,36 +98,23 @@ pub(crate) struct Server {
 /// The network's side.
 impl Server {
     pub(crate) fn new(id: ServerId, settings: Settings) -> Self {
-        let mut server = Self {
+        Self {
             id,
             state: State::Up,
             refuses: false,
             clock: Clock::default(),
             timers_rest_until: Instant::EPOCH,
             connections: BTreeMap::new(),
-            shards: Vec::new(),
+            control: Control::new(settings.hub),
             preflights: Preflights::default(),
             asked: Vec::new(),
             epoch: 0,
             out: Actions::new(),
-            effects: Vec::new(),
             actions: VecDeque::new(),
-            questions: BTreeMap::new(),
             entries: BTreeMap::new(),
             touched: BTreeSet::new(),
             settings,
-        };
-        server.empty_registries();
-        server
-    }
-
-    fn empty_registries(&mut self) {
-        let Settings { registry, shards, .. } = &self.settings;
-        self.shards = (0..*shards).map(|_| Registry::new(*registry)).collect();
-        self.effects = (0..*shards).map(|_| Actions::new()).collect();
-        self.questions.clear();
-        self.entries.clear();
-        self.touched.clear();
+        }
     }
 
     const fn who(&self, socket: SocketId) -> Who {
@@ -206,40 +196,89 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant, socket: SocketId, stage: &mut Stage) {
-        let Some(peer) = stage.network.get(socket).map(|socket| socket.peer) else { return };
         let status = match self.state {
-            State::Up if !self.refuses => {
+            State::Up if self.refuses => self.draw_retry_after(stage).map(|wait| (429, Some(wait))),
+            State::Up | State::Draining => match self.admit(now, socket, stage) {
+                Ok(()) => return self.shake_hands(socket, stage),
+                Err(_) => Some((503, self.draw_retry_after(stage))),
+            },
+            State::Foreign => Some((400, None)),
+            State::Down => None,
+        };
+        stage.send(self.who(socket), socket, Way::Down, Packet::Refused(status));
+    }
+
+    /// The handshake of a connection takes its time.
+    fn shake_hands(&mut self, socket: SocketId, stage: &mut Stage) {
+        let delay = stage.aside.up_to(self.settings.handshake);
+        if delay.is_zero() {
+            return self.open(socket, stage);
+        }
+        stage.after(delay, Event::Opens { server: self.id, epoch: self.epoch, socket });
+    }
+
+    /// The handshake of a connection is done, or has failed.
+    pub(crate) fn open(&mut self, socket: SocketId, stage: &mut Stage) {
+        if !self.control.ids.contains_key(&socket) {
+            return;
+        }
+        let now = self.clock.read(stage.now);
+        match stage.network.get(socket).map(|socket| socket.peer) {
+            Some(peer) => {
                 stage.send(self.who(socket), socket, Way::Down, Packet::Opened);
                 let observed = self.preflights.connected(now, &self.address(peer));
                 self.check_observed(socket, self.address(peer), observed, stage);
                 let config = &self.settings.connection;
                 let machine = Connection::accept(config, observed, now, &mut self.out);
                 self.connections.insert(socket, Served::new(machine, peer));
-                return self.collect(socket, stage);
+                self.collect(socket, stage);
+                self.tell_opened(now, socket);
             }
-            State::Draining => Some((503, self.draw_retry_after(stage))),
-            State::Foreign => Some((400, None)),
-            State::Up => self.draw_retry_after(stage).map(|wait| (429, Some(wait))),
-            State::Down => None,
-        };
-        stage.send(self.who(socket), socket, Way::Down, Packet::Refused(status));
+            None => self.departs(socket, stage),
+        }
+        self.carry_out(stage);
     }
 
     /// The socket is gone.
     pub(crate) fn lose(&mut self, socket: SocketId, stage: &mut Stage) {
+        if self.connections.contains_key(&socket) && stage.aside.chance(10) {
+            return self.lose_task(socket, stage);
+        }
         if let Some(served) = self.connections.get_mut(&socket) {
             served.machine.handle_disconnect(&mut self.out);
             self.collect(socket, stage);
             self.check_end(socket, stage);
             self.connections.remove(&socket);
             self.carry_out(stage);
+            self.departs(socket, stage);
+            self.carry_out(stage);
+        } else if self.is_handshaking(socket) {
+            self.departs(socket, stage);
+            self.carry_out(stage);
         }
+    }
+
+    /// The task of a connection ends with it, and has no time to say anything.
+    fn lose_task(&mut self, socket: SocketId, stage: &mut Stage) {
+        if let Some(served) = self.connections.remove(&socket) {
+            self.touched.extend(served.machine.session().map(|session| session.key.clone()));
+        }
+        if let Some(&id) = self.control.ids.get(&socket) {
+            self.left(id, stage);
+        }
+        self.carry_out(stage);
     }
 
     /// When something is due, by the world's clock.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let timeouts = self.connections.values().filter_map(|served| served.machine.next_timeout());
-        timeouts.min().map(|next| self.clock.when(next).max(self.timers_rest_until))
+        let of_hub = if self.runs() { self.control.hub.next_timeout() } else { None };
+        let next = timeouts.chain(of_hub).min();
+        next.map(|next| self.clock.when(next).max(self.timers_rest_until))
+    }
+
+    const fn runs(&self) -> bool {
+        matches!(self.state, State::Up | State::Draining)
     }
 
     pub(crate) fn due(&mut self, stage: &mut Stage) {
@@ -259,7 +298,17 @@ impl Server {
             });
             self.work_off(socket, stage);
         }
+        if self.runs() && self.control.hub.next_timeout().is_some_and(|next| next <= now) {
+            self.control.hub.handle_timeout(now, &mut self.control.out);
+            let next = self.control.hub.next_timeout();
+            stage.check(next.is_none_or(|next| next > now), Invariant::DeadlinesForward, || {
+                format!("the hub of server {}: {next:?} is not after {now:?}", self.id)
+            });
+            self.carry_out(stage);
+        }
         self.check_drains(now, stage);
+        self.check_jobs(now, stage);
+        self.check_stops(now, stage);
     }
 
     /// A host calls too early: nothing comes of it.
@@ -267,7 +316,7 @@ impl Server {
         let now = self.clock.read(stage.now);
         let who = Who::Server(self.id, 0);
         for served in self.connections.values_mut() {
-            if served.machine.next_timeout().is_some_and(|next| next <= now) {
+            if served.machine.next_timeout().is_some_and(|next| next <= self.clock.latest()) {
                 continue;
             }
             served.machine.handle_timeout(now, &mut self.out);
@@ -276,32 +325,28 @@ impl Server {
             });
         }
         while self.out.pop().is_some() {}
+        let next = self.control.hub.next_timeout();
+        if self.runs() && next.is_none_or(|next| next > self.clock.latest()) {
+            self.control.hub.handle_timeout(now, &mut self.control.out);
+            let silent = self.control.out.is_empty();
+            stage.check(silent, Invariant::DeadlinesForward, || {
+                format!("{who}: a timeout of the hub too early does something")
+            });
+        }
     }
 }
 
 /// The operator's side.
 impl Server {
-    /// Shuts down gracefully.
-    pub(crate) fn shut_down(&mut self, within: Duration, stage: &mut Stage) {
-        let now = self.clock.read(stage.now);
-        self.state = State::Draining;
-        for socket in self.connections.keys().copied().collect::<Vec<_>>() {
-            if let Some(served) = self.connections.get_mut(&socket) {
-                served.machine.shut_down(now, now + within, IdleConnections::Close, &mut self.out);
-                served.drains_within(self.clock.latest() + within);
-                self.work_off(socket, stage);
-            }
-        }
-        self.check_drains(now, stage);
-    }
-
     /// Stops without a word. What the store was doing is done, or not.
     pub(crate) fn crash(&mut self, stage: &mut Stage) {
         self.state = State::Down;
         self.epoch += 1;
         self.connections.clear();
         self.actions.clear();
-        self.empty_registries();
+        self.control = Control::new(self.settings.hub);
+        self.entries.clear();
+        self.touched.clear();
         self.preflights = Preflights::default();
         self.asked.clear();
         store::abandon(stage, self.id);
@@ -324,16 +369,10 @@ impl Server {
         }
     }
 
-    /// By when all connections that are to close have to be closed, by the world's clock.
-    pub(crate) fn drains_until(&self) -> Option<Instant> {
-        let ends = self.connections.values().filter_map(|served| served.drains_by);
-        ends.max().map(|end| self.clock.when(end).max(self.timers_rest_until))
-    }
-
     /// Closes a session everywhere.
     pub(crate) fn close_key(&mut self, key: &SessionKey, disconnect: bool, stage: &mut Stage) {
-        if matches!(self.state, State::Up | State::Draining) {
-            self.close_everywhere(key, disconnect, stage);
+        if self.runs() {
+            self.close_everywhere(key, disconnect, None, stage);
             self.carry_out(stage);
         }
     }
@@ -342,6 +381,7 @@ impl Server {
     pub(crate) fn close(&mut self, socket: SocketId, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         if let Some(served) = self.connections.get_mut(&socket) {
+            served.may_close = true;
             match handlers::goodbye(stage) {
                 Some(frame) => served.machine.close_with(now, frame, &mut self.out),
                 None => served.machine.close(now, &mut self.out),

@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use wwr::client::{self, Config};
-use wwr::server::{Announcement, Pings, Protocol, Sessions};
+use wwr::server::{Announcement, Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 
 use crate::client::REQUEST_TIMEOUT;
@@ -63,7 +63,18 @@ pub(crate) struct Extras {
     pub(crate) modest: usize,
     /// The longest time after which servers want clients back that they refuse, if they say so.
     pub(crate) retry_after: Option<Duration>,
+    /// The settings of the hubs, without those of sessions.
+    pub(crate) hub: HubConfig,
+    /// The store takes as long as it may, so that rounds of expiry take long.
+    pub(crate) is_slow_store: bool,
+    /// The most that a handshake takes after it was admitted.
+    pub(crate) handshake: Duration,
+    /// The most that it takes until nothing is left of a connection that is over.
+    pub(crate) linger: Duration,
 }
+
+/// So many connections are more than come in any world.
+pub(crate) const ENOUGH: usize = 1000;
 
 impl Extras {
     fn draw(aside: &mut Dice) -> Self {
@@ -74,6 +85,10 @@ impl Extras {
             used_identifiers: if rarely(aside, 5) { aside.choose(&[240, 65_520]) } else { 0 },
             modest: if rarely(aside, 15) { aside.choose(&[1, 2]) } else { 0 },
             retry_after: rarely(aside, 30).then(|| aside.choose(&[millis(50), millis(2000)])),
+            hub: hub(aside),
+            is_slow_store: rarely(aside, 15),
+            handshake: aside.choose(&[Duration::ZERO, Duration::ZERO, millis(30)]),
+            linger: aside.choose(&[Duration::ZERO, millis(30), millis(1500)]),
         }
     }
 }
@@ -102,7 +117,7 @@ impl Setup {
             jitter: dice.choose(&[millis(0), millis(5), millis(30)]),
             per_kib: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(4)]),
         };
-        let habits = Habits {
+        let mut habits = Habits {
             slowness: dice.choose(&[Duration::ZERO, millis(20), millis(20), millis(1500)]),
             failures: dice.choose(&[0, 0, 0, 10, 50]),
             lost_answers: dice.choose(&[0, 0, 10]),
@@ -128,6 +143,14 @@ impl Setup {
         servers.iter_mut().for_each(|server| server.ignores_pings = ignores_pings);
         let extras = Extras::draw(aside);
         servers.iter_mut().for_each(|server| server.retry_after = extras.retry_after);
+        let hub = extras.hub;
+        if extras.is_slow_store {
+            habits.slowness = hub.store_timeout / 2;
+        }
+        servers.iter_mut().for_each(|server| {
+            server.hub = HubConfig { sessions: server.hub.sessions, ..hub };
+            (server.handshake, server.linger) = (extras.handshake, extras.linger);
+        });
         if extras.reconfigures {
             servers.iter_mut().for_each(|server| reconfigure(server, aside));
         }
@@ -197,12 +220,32 @@ fn server(dice: &mut Dice, durable: bool) -> Settings {
     let max_connections = NonZeroUsize::new(dice.choose(&[0, 1, 1, 2]));
     Settings {
         connection,
-        registry: RegistryConfig { max_connections, durable },
-        shards: dice.choose(&[1, 1, 3]),
+        hub: HubConfig {
+            sessions: RegistryConfig { max_connections, durable },
+            ..HubConfig::default()
+        },
+        handshake: Duration::ZERO,
+        linger: Duration::ZERO,
         inbox_delay: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(8)]),
         one_address: dice.chance(15),
         retry_after: None,
         ignores_pings: false,
+    }
+}
+
+fn hub(aside: &mut Dice) -> HubConfig {
+    let store_timeout = aside.choose(&[millis(6000), millis(1000)]);
+    // A session is looked up in time only if the store does not take half of this time.
+    let unused_for = 2 * store_timeout + aside.choose(&[millis(500), millis(4000)]);
+    let expiry = Expiry { unused_for, every: millis(1000) };
+    HubConfig {
+        max_connections: if aside.chance(15) { aside.choose(&[1, 2, 3]) } else { ENOUGH },
+        store_timeout,
+        expiry: aside.chance(40).then_some(expiry),
+        idle_connections: aside.choose(&[IdleConnections::Stay, IdleConnections::Close]),
+        abort_after: aside.choose(&[Duration::ZERO, millis(50), millis(400)]),
+        max_groups: aside.choose(&[1, 2, 256]),
+        ..HubConfig::default()
     }
 }
 

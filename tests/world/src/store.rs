@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wwr::session::{Effect, StoreFailed, Ticket};
-use wwr::{Session, SessionKey};
+use wwr::server::{Job, JobId, StoreAnswer, Work};
+use wwr::session::StoreFailed;
+use wwr::{Instant, Session, SessionKey};
 
 use crate::coverage::Fact;
 use crate::event::{Event, ServerId, millis};
@@ -15,8 +16,8 @@ use crate::trace::Who;
 
 pub(crate) type OperationId = u64;
 
-/// How long a server waits for the store until it takes it for failed.
-const PATIENCE: Duration = millis(5000);
+/// How long the store keeps an operation that it never answers.
+const FORGOTTEN: Duration = millis(5000);
 
 /// How the store behaves. Numbers are of a hundred operations.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Habits {
     pub(crate) failures: u64,
     /// Are done, but the answer is that they failed.
     pub(crate) lost_answers: u64,
-    /// Are never answered; half of them are done. The server gives up in the end.
+    /// Are never answered; half of them are done.
     pub(crate) silences: u64,
 }
 
@@ -44,7 +45,7 @@ pub(crate) enum Style {
     /// In one step with reading.
     Atomic,
     /// It writes back what it read when it answers, wherever the session is by then: what the
-    /// registry has to bear from the store of one server.
+    /// hub has to bear from the store of one server.
     ReadThenWrite,
 }
 
@@ -53,63 +54,52 @@ pub(crate) enum Style {
 pub(crate) struct Asker {
     pub(crate) server: ServerId,
     pub(crate) epoch: u64,
-    pub(crate) shard: usize,
-    pub(crate) ticket: Ticket,
+    pub(crate) job: JobId,
 }
 
 #[derive(Debug)]
 struct Operation {
     asker: Asker,
-    what: What,
+    what: Work,
+    begun: Instant,
     result: Result<(), StoreFailed>,
     /// Whether it is done at all.
     is_done: bool,
+    /// Nobody is ever told of it.
+    is_silent: bool,
     /// What a look-up has found.
     found: Option<Box<Session>>,
 }
 
-#[derive(Clone, Debug)]
-enum What {
-    Lookup(SessionKey),
-    Store(Box<Session>),
-    Destroy(SessionKey),
-}
-
-impl What {
-    fn name(&self) -> String {
-        let verb = match self {
-            Self::Lookup(_) => "look up",
-            Self::Store(_) => "store",
-            Self::Destroy(_) => "destroy",
-        };
-        format!("{verb} {}", short(self.key()))
-    }
-
-    const fn key(&self) -> &SessionKey {
-        match self {
-            Self::Lookup(key) | Self::Destroy(key) => key,
-            Self::Store(session) => &session.key,
-        }
+fn name_of(work: &Work) -> String {
+    match work {
+        Work::LookUp(key) => format!("look up {}", short(key)),
+        Work::Create(session) => format!("store {}", short(&session.key)),
+        Work::Destroy(key) => format!("destroy {}", short(key)),
+        Work::Expire { unused_for, .. } => format!("expire what was not used for {unused_for:?}"),
     }
 }
 
-/// What a registry is to be told.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    LookedUp(Result<Option<Box<Session>>, StoreFailed>),
-    Stored(Result<(), StoreFailed>),
-    Destroyed(Result<(), StoreFailed>),
+/// The session that a job of the store is about, if it is about one.
+pub(crate) const fn key_of(work: &Work) -> Option<&SessionKey> {
+    match work {
+        Work::LookUp(key) | Work::Destroy(key) => Some(key),
+        Work::Create(session) => Some(&session.key),
+        Work::Expire { .. } => None,
+    }
 }
 
-impl Answer {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::LookedUp(Ok(Some(_))) => "found",
-            Self::LookedUp(Ok(None)) => "not found",
-            Self::Stored(Ok(())) => "stored",
-            Self::Destroyed(Ok(())) => "destroyed",
-            Self::LookedUp(Err(_)) | Self::Stored(Err(_)) | Self::Destroyed(Err(_)) => "failed",
-        }
+const fn answer_name(answer: &StoreAnswer) -> &'static str {
+    match answer {
+        StoreAnswer::LookedUp(Ok(Some(_))) => "found",
+        StoreAnswer::LookedUp(Ok(None)) => "not found",
+        StoreAnswer::Created(Ok(())) => "stored",
+        StoreAnswer::Destroyed(Ok(())) => "destroyed",
+        StoreAnswer::Expired(Ok(())) => "expired",
+        StoreAnswer::LookedUp(Err(_))
+        | StoreAnswer::Created(Err(_))
+        | StoreAnswer::Destroyed(Err(_))
+        | StoreAnswer::Expired(Err(_)) => "failed",
     }
 }
 
@@ -117,7 +107,8 @@ impl Answer {
 pub(crate) struct Store {
     pub(crate) habits: Habits,
     style: Style,
-    kept: BTreeMap<SessionKey, Session>,
+    /// With the time of the latest look-up.
+    kept: BTreeMap<SessionKey, (Session, Instant)>,
     /// What was deleted, and by which server in which of its lives.
     deleted: BTreeMap<SessionKey, (ServerId, u64)>,
     operations: BTreeMap<OperationId, Operation>,
@@ -142,7 +133,7 @@ impl Store {
 
     /// How much a client is told of a session, in bytes.
     pub(crate) fn length(&self, key: &SessionKey) -> usize {
-        self.kept.get(key).map_or(0, |session| session.to_json().len())
+        self.kept.get(key).map_or(0, |(session, _)| session.to_json().len())
     }
 
     /// Which server deleted a session, and in which of its lives.
@@ -150,8 +141,15 @@ impl Store {
         self.deleted.get(key).copied()
     }
 
-    fn keep(&mut self, session: &Session) {
-        self.kept.insert(session.key.clone(), session.clone());
+    fn keep(&mut self, session: &Session, now: Instant) {
+        self.kept.insert(session.key.clone(), (session.clone(), now));
+    }
+
+    /// What was not looked up for so long by then.
+    pub(crate) fn unused(&self, then: Instant, unused_for: Duration) -> Vec<SessionKey> {
+        let is_old = |used: Instant| used + unused_for < then;
+        let old = self.kept.iter().filter(|(_, (_, used))| is_old(*used));
+        old.map(|(key, _)| key.clone()).collect()
     }
 
     fn delete(&mut self, key: &SessionKey, asker: Asker) {
@@ -170,17 +168,19 @@ impl Store {
     }
 }
 
-/// Begins what a registry wants.
-pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, shard: usize, effect: Effect) {
-    let (ticket, what, code) = match effect {
-        Effect::Lookup { ticket, key } => (ticket, What::Lookup(key), 1),
-        Effect::Store { ticket, session } => (ticket, What::Store(session), 2),
-        Effect::Destroy { ticket, key } => (ticket, What::Destroy(key), 3),
-        Effect::Deliver { .. } => return,
+/// Begins what a hub wants.
+pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, job: Job) {
+    let Job { id: job, work } = job;
+    let code = match work {
+        Work::LookUp(_) => 1,
+        Work::Create(_) => 2,
+        Work::Destroy(_) => 3,
+        Work::Expire { .. } => 5,
     };
     let Habits { slowness, failures, lost_answers, silences } = stage.store.habits;
     let fate = stage.dice.below(100);
     let (mut apply, mut answer) = (stage.dice.up_to(slowness), stage.dice.up_to(slowness));
+    let mut is_silent = false;
     let (result, is_done) = if fate < failures {
         stage.count(Fact::Fault(Fault::StoreFails));
         (Err(StoreFailed), false)
@@ -189,7 +189,8 @@ pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, shard: usiz
         (Err(StoreFailed), true)
     } else if fate < failures + lost_answers + silences {
         stage.count(Fact::Fault(Fault::StoreNeverAnswers));
-        answer = PATIENCE.saturating_sub(apply);
+        is_silent = true;
+        answer = FORGOTTEN.saturating_sub(apply);
         (Err(StoreFailed), stage.dice.chance(50))
     } else {
         (Ok(()), true)
@@ -200,52 +201,91 @@ pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, shard: usiz
     let id = stage.store.last + 1;
     stage.store.last = id;
     stage.note(Who::Store, id << 8 | code, || {
-        format!("operation {id} for server {server}: {}, {result:?}, done: {is_done}", what.name())
+        let name = name_of(&work);
+        format!("operation {id} for server {server}: {name}, {result:?}, done: {is_done}")
     });
-    let asker = Asker { server, epoch, shard, ticket };
-    stage.store.operations.insert(id, Operation { asker, what, result, is_done, found: None });
+    let asker = Asker { server, epoch, job };
+    let (what, begun) = (work, stage.now);
+    let operation = Operation { asker, what, begun, result, is_done, is_silent, found: None };
+    stage.store.operations.insert(id, operation);
     stage.after(apply, Event::Apply { operation: id });
     stage.after(apply + answer, Event::Answer { operation: id });
 }
 
-/// Does what was asked for.
-pub(crate) fn apply(stage: &mut Stage, id: OperationId) {
-    let store = &mut stage.store;
-    let Some(operation) = store.operations.get_mut(&id) else { return };
+/// Does what was asked for. Returns which sessions expired that nobody wanted closed, and at whose
+/// wish.
+pub(crate) fn apply(stage: &mut Stage, id: OperationId) -> Option<(Asker, Vec<SessionKey>)> {
+    let (store, now) = (&mut stage.store, stage.now);
+    let operation = store.operations.get_mut(&id)?;
     if !operation.is_done {
-        return;
+        return None;
     }
-    let asker = operation.asker;
+    let (asker, begun) = (operation.asker, operation.begun);
+    let mut expired = None;
     match operation.what.clone() {
-        What::Lookup(key) => operation.found = store.kept.get(&key).cloned().map(Box::new),
-        What::Store(session) => store.keep(&session),
-        What::Destroy(key) => store.delete(&key, asker),
+        Work::LookUp(key) => {
+            operation.found = store.kept.get(&key).map(|(session, _)| Box::new(session.clone()));
+            if store.style == Style::Atomic
+                && let Some((_, used)) = store.kept.get_mut(&key)
+            {
+                *used = now;
+            }
+        }
+        Work::Create(session) => store.keep(&session, now),
+        Work::Destroy(key) => store.delete(&key, asker),
+        Work::Expire { unused_for, .. } => {
+            let mut wanted = Vec::new();
+            for key in store.unused(begun, unused_for) {
+                store.kept.remove(&key);
+                if !std::mem::replace(&mut stage.ledger.session(&key).unwanted, true) {
+                    wanted.push(key);
+                }
+            }
+            expired = Some((asker, wanted));
+        }
     }
     check(stage);
+    expired
 }
 
-/// Ends an operation: gives whom to tell what, and the key.
-pub(crate) fn finish(stage: &mut Stage, id: OperationId) -> Option<(Asker, Answer, SessionKey)> {
-    let store = &mut stage.store;
-    let Operation { asker, what, result, found, .. } = store.operations.remove(&id)?;
-    let key = what.key().clone();
+/// Ends an operation: whom to tell what, unless it is never answered.
+pub(crate) fn finish(stage: &mut Stage, id: OperationId) -> Option<(Asker, StoreAnswer)> {
+    let (store, now) = (&mut stage.store, stage.now);
+    let operation = store.operations.remove(&id)?;
+    let Operation { asker, what, result, found, is_silent, is_done, .. } = operation;
+    if is_silent {
+        return None;
+    }
+    let name = name_of(&what);
     let answer = match what {
-        What::Lookup(_) => {
+        Work::LookUp(_) => {
             if store.style == Style::ReadThenWrite
+                && is_done
                 && let Some(session) = &found
             {
-                store.keep(session);
+                store.keep(session, now);
             }
-            Answer::LookedUp(result.map(|()| found))
+            StoreAnswer::LookedUp(result.map(|()| found))
         }
-        What::Store(_) => Answer::Stored(result),
-        What::Destroy(_) => Answer::Destroyed(result),
+        Work::Create(_) => StoreAnswer::Created(result),
+        Work::Destroy(_) => StoreAnswer::Destroyed(result),
+        Work::Expire { .. } => StoreAnswer::Expired(result),
     };
     stage.note(Who::Store, id << 8 | 4, || {
-        format!("operation {id} on {}: {}", short(&key), answer.name())
+        format!("operation {id}, {name}: {}", answer_name(&answer))
     });
     check(stage);
-    Some((asker, answer, key))
+    Some((asker, answer))
+}
+
+/// A server does not wait any longer: what was not done is not done any more. It may be answered
+/// all the same.
+pub(crate) fn give_up(stage: &mut Stage, server: ServerId, epoch: u64, job: JobId) {
+    let given_up = Asker { server, epoch, job };
+    let mut operations = stage.store.operations.values_mut();
+    if let Some(operation) = operations.find(|operation| operation.asker == given_up) {
+        operation.is_done = false;
+    }
 }
 
 fn check(stage: &mut Stage) {
@@ -260,13 +300,13 @@ fn check(stage: &mut Stage) {
 /// is not written any more; what it deletes may be deleted at any time, if no look-up can bring it
 /// back.
 pub(crate) fn abandon(stage: &mut Stage, server: ServerId) {
-    let Stage { store, dice, .. } = stage;
+    let Stage { store, dice, now, .. } = stage;
     let mut done_now = Vec::new();
     for operation in store.operations.values_mut() {
         if operation.asker.server != server || !operation.is_done {
             continue;
         }
-        if matches!(operation.what, What::Destroy(_)) && store.style == Style::Atomic {
+        if matches!(operation.what, Work::Destroy(_)) && store.style == Style::Atomic {
             continue;
         }
         operation.is_done = false;
@@ -277,11 +317,11 @@ pub(crate) fn abandon(stage: &mut Stage, server: ServerId) {
     }
     for (asker, what) in done_now {
         match what {
-            What::Store(session) if store.deleted_by(&session.key).is_none() => {
-                store.keep(&session)
+            Work::Create(session) if store.deleted_by(&session.key).is_none() => {
+                store.keep(&session, *now);
             }
-            What::Destroy(key) => store.delete(&key, asker),
-            What::Store(_) | What::Lookup(_) => {}
+            Work::Destroy(key) => store.delete(&key, asker),
+            Work::Create(_) | Work::LookUp(_) | Work::Expire { .. } => {}
         }
     }
 }

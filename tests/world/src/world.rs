@@ -180,12 +180,22 @@ impl World {
                 self.adversaries.iter_mut().for_each(|adversary| adversary.lose(socket));
                 self.modest.iter_mut().for_each(|peer| peer.lose(socket, stage));
             }
-            Event::Apply { operation } => store::apply(stage, operation),
+            Event::Apply { operation } => {
+                if let Some((asker, expired)) = store::apply(stage, operation) {
+                    self.servers[asker.server].check_expired(asker.epoch, &expired, stage);
+                }
+            }
             Event::Answer { operation } => {
-                if let Some((asker, answer, _)) = store::finish(stage, operation) {
+                if let Some((asker, answer)) = store::finish(stage, operation) {
                     self.servers[asker.server].answered(asker, answer, stage);
                 }
             }
+            Event::Opens { server, epoch, socket } => {
+                if self.servers[server].epoch == epoch {
+                    self.servers[server].open(socket, stage);
+                }
+            }
+            Event::Left { server, epoch, id } => self.servers[server].left_late(epoch, id, stage),
             Event::Inbox { socket } => {
                 self.servers.iter_mut().for_each(|server| server.take_inbox(socket, stage));
             }
@@ -198,6 +208,7 @@ impl World {
                 }
             }
             Event::Restart { server } => self.restart(server, None),
+            Event::ShutDownAgain { server, epoch } => self.shut_down_again(server, epoch),
             Event::Exit { server, epoch } => self.exit(server, epoch),
             Event::Accepts { server } => self.servers[server].refuses = false,
             Event::StoreRecovers => stage.store.habits = self.setup.habits,

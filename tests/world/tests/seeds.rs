@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 63] = [
+const EXPECTED: [&str; 80] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -72,6 +72,24 @@ const EXPECTED: [&str; 63] = [
     "held -> held+looking up",
     "held+storing -> storing+to be destroyed",
     "destroying -> held",
+    // Hubs.
+    "Serving -> Draining",
+    "Draining -> Closing",
+    "Closing -> Aborting",
+    "Closing -> Stopped",
+    "Aborting -> Stopped",
+    "hub: shut down, idle ones stay",
+    "hub: shut down, idle ones close",
+    "hub: close",
+    "hub: abort",
+    "hub: job timed out",
+    "answer to a job that timed out",
+    "hub: session destroyed for a caller",
+    "hub: session not destroyed for a caller",
+    "hub: expiry skipped",
+    "session expires",
+    "ShutdownAgain",
+    "Full",
     // Faults.
     "Cut",
     "CutLate",

@@ -13,6 +13,7 @@ use super::client::SpeechArguments;
 use super::headers::HeaderArguments;
 use super::url::UrlParser;
 use super::value::{positive_duration, positive_number};
+use crate::content::MOST_PAYLOAD;
 
 /// Put a server under load and measure it
 ///
@@ -99,8 +100,9 @@ pub(crate) struct LoadArguments {
     /// Messages per second, over all connections [default: as many as the server answers]
     #[arg(long, value_name = "N", value_parser = positive_number::<NonZeroU32>)]
     pub(crate) rate: Option<NonZeroU32>,
-    /// The length of a payload
-    #[arg(long, value_name = "BYTES", default_value = "32")]
+    /// The length of a payload, up to 64 MiB
+    #[arg(long, value_name = "BYTES", default_value = "32",
+          value_parser = clap::value_parser!(u32).range(0..=MOST_PAYLOAD as i64))]
     pub(crate) size: u32,
     /// The name of requests and signals
     #[arg(long, value_name = "NAME", default_value = "echo")]

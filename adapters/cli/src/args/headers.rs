@@ -7,7 +7,7 @@ use std::io;
 use clap::Args;
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
-use wwr_smol::client::Builder;
+use wwr_smol::client::{Builder, ServerUrl};
 
 use crate::environment;
 
@@ -24,40 +24,41 @@ pub(crate) struct HeaderArguments {
     /// Connect as a page of this origin would, such as https://example.com
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Option<HeaderValue>,
-    /// Log in with HTTP Basic authentication. Other users of this machine can see arguments: the
-    /// environment variable WWR_USER says the same unseen
+    /// Log in with HTTP Basic authentication, unencrypted as all else. Other users of this machine can
+    /// see arguments: the environment variable WWR_USER says the same unseen
     #[arg(long, value_name = "USER:PASSWORD")]
     user: Option<Credentials>,
 }
 
 impl HeaderArguments {
-    /// Adds the headers to those of a client.
-    pub(crate) fn add_to(&self, client: Builder) -> io::Result<Builder> {
-        add_headers(client, self.all()?)
+    /// A client of a server that sends them.
+    pub(crate) fn client_of(&self, url: &ServerUrl) -> io::Result<Builder> {
+        add_headers(Builder::new(url.clone()), self.all(url)?)
     }
 
-    /// All headers, as options say or else the environment.
-    pub(crate) fn all(&self) -> io::Result<Vec<(HeaderName, HeaderValue)>> {
-        let has = |wanted: &HeaderName| self.header.iter().any(|(name, _)| name == wanted);
+    /// All headers for a server, as options say or else the environment.
+    pub(crate) fn all(&self, url: &ServerUrl) -> io::Result<Vec<(HeaderName, HeaderValue)>> {
         let mut all = self.header.clone();
-        match &self.origin {
-            Some(_) if has(&ORIGIN) => return Err(twice("--origin", &ORIGIN)),
-            Some(origin) => all.push((ORIGIN, origin.clone())),
-            None => {}
-        }
+        all.extend(self.origin.clone().map(|origin| (ORIGIN, origin)));
+        let is_said = url.has_credentials() || all.iter().any(|(name, _)| *name == AUTHORIZATION);
         let user = match &self.user {
-            Some(_) if has(&AUTHORIZATION) => return Err(twice("--user", &AUTHORIZATION)),
-            // Whoever says something does not ask for what the environment has.
-            None if has(&AUTHORIZATION) => None,
             Some(user) => Some(user.clone()),
+            // Whoever says something does not ask for what the environment has.
+            None if is_said => None,
             None => environment::user()?,
         };
         all.extend(user.map(|user| (AUTHORIZATION, user.0)));
         if all.len() > MOST {
             return Err(invalid(format!("{} headers are too many; {MOST} can be sent", all.len())));
         }
-        if all.iter().filter(|(name, _)| *name == HOST).count() > 1 {
-            return Err(invalid("--header Host: is given twice; a request has one".into()));
+        for (name, options) in [
+            (AUTHORIZATION, "--user and --header Authorization"),
+            (HOST, "--header Host"),
+            (ORIGIN, "--origin and --header Origin"),
+        ] {
+            if all.iter().filter(|(other, _)| *other == name).count() > 1 {
+                return Err(invalid(format!("{options}: a request has one of them; give one")));
+            }
         }
         Ok(all)
     }
@@ -73,10 +74,6 @@ pub(crate) fn add_headers(
     })
 }
 
-fn twice(option: &str, name: &HeaderName) -> io::Error {
-    invalid(format!("{option} and --header {name}: say the same; leave one of them out"))
-}
-
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
@@ -86,30 +83,11 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write it like NAME:VALUE")?;
     let name = HeaderName::from_str(name.trim_end())
         .map_err(|_| "the name of a header has letters, digits and - and no spaces")?;
-    if is_ours(&name) {
-        return Err(format!("{name} belongs to the handshake and cannot be changed"));
-    }
     let mut value = HeaderValue::from_bytes(value.trim().as_bytes())
         .map_err(|_| "the value of a header has no control characters, such as ends of lines")?;
     // It may be a secret: then it is kept out of logs.
     value.set_sensitive(true);
     Ok((name, value))
-}
-
-/// Whether a header says how the request is read, or what becomes of the connection.
-fn is_ours(name: &HeaderName) -> bool {
-    const OURS: [&str; 9] = [
-        "connection",
-        "content-length",
-        "expect",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    OURS.contains(&name.as_str()) || name.as_str().starts_with("sec-websocket-")
 }
 
 /// An origin as browsers write it.
@@ -221,23 +199,7 @@ mod tests {
             assert_eq!((found.as_str(), given.to_str().unwrap()), (name, value), "{text}");
         }
         assert_eq!(header("x: \u{e9}").unwrap().1.as_bytes(), "\u{e9}".as_bytes());
-        for text in [
-            "",
-            "x",
-            ":x",
-            "a b: c",
-            "\u{e9}: x",
-            "x: a\r\nb: c",
-            "x\r\ny: z",
-            "x: \0",
-            "Connection: close",
-            "upgrade: h2c",
-            "Sec-WebSocket-Key: x",
-            "Sec-WebSocket-Anything: x",
-            "Content-Length: 3",
-            "Transfer-Encoding: chunked",
-            "Expect: 100-continue",
-        ] {
+        for text in ["", "x", ":x", "a b: c", "\u{e9}: x", "x: a\r\nb: c", "x\r\ny: z", "x: \0"] {
             assert!(header(text).is_err(), "{text:?}");
         }
     }

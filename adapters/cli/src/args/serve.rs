@@ -109,6 +109,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub(crate) shutdown_timeout: Duration,
+    /// Close idle connections at once in a graceful shutdown, so that their clients connect to another
+    /// server: for servers behind a load balancer. Otherwise they stay, and learn that the server
+    /// shuts down, until no request runs any more
+    #[arg(long)]
+    pub(crate) close_idle: bool,
     #[command(flatten)]
     pub(crate) log: LogArguments,
     #[command(flatten)]

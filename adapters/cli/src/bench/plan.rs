@@ -75,7 +75,7 @@ impl Plan {
         Ok(Self {
             url: arguments.url.clone(),
             config,
-            headers: arguments.headers.all()?,
+            headers: arguments.headers.all(&arguments.url)?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,

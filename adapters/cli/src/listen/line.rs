@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use wwr::client::{ConnectError, DisconnectReason, SessionLoss};
 use wwr::{CloseFrame, Content, Dialect, Session};
 use wwr_smol::client::Event;
@@ -133,10 +133,10 @@ pub(super) enum EventRow {
         payload: PayloadRow,
     },
     SessionCreated {
-        session: Value,
+        session: Box<RawValue>,
     },
     SessionRestored {
-        session: Value,
+        session: Box<RawValue>,
     },
     SessionClosed,
     SessionLost {
@@ -209,8 +209,8 @@ impl EventRow {
                 name: NameRow::new(content),
                 payload: PayloadRow::new(&content.clone().into_payload()),
             },
-            Event::SessionCreated(session) => Self::SessionCreated { session: value(session) },
-            Event::SessionRestored(session) => Self::SessionRestored { session: value(session) },
+            Event::SessionCreated(session) => Self::SessionCreated { session: object(session) },
+            Event::SessionRestored(session) => Self::SessionRestored { session: object(session) },
             Event::SessionClosed => Self::SessionClosed,
             Event::SessionLost(loss) => Self::SessionLost { reason: loss_name(*loss) },
             Event::Missed(count) => Self::Missed { count: *count },
@@ -218,9 +218,10 @@ impl EventRow {
     }
 }
 
-/// The object that was on the wire. What a session writes is JSON.
-fn value(session: &Session) -> Value {
-    serde_json::from_str(&session.to_json()).unwrap_or_default()
+/// The object that was on the wire, with all digits of its numbers.
+fn object(session: &Session) -> Box<RawValue> {
+    // What a session writes is JSON.
+    RawValue::from_string(visible_json(&session.to_json())).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -329,11 +330,16 @@ mod tests {
         check(
             &Event::SessionCreated(session),
             &format!("session created {json}"),
-            concat!(
-                r#"{"event":"session-created","session":{"c":"1970-01-01T00:00:00Z","#,
-                r#""i":{"user":"ada"},"k":"KEY","l":"1970-01-01T00:00:00Z"}}"#,
-            ),
+            &format!(r#"{{"event":"session-created","session":{json}}}"#),
         );
+        let long =
+            r#"{"c":"1970-01-01T00:00:00Z","i":{"n":123456789012345678901234567890.50},"k":"K"}"#;
+        let row = EventRow::new(
+            &Event::SessionRestored(Session::from_json(long.as_bytes()).unwrap()),
+            Dialect::V2_0,
+        );
+        let row = String::from_utf8(output::row(&row).unwrap()).unwrap();
+        assert!(row.contains(r#"{"n":123456789012345678901234567890.50}"#), "{row}");
         check(
             &Event::SessionLost(SessionLoss::GaveUp),
             "session lost: gave-up",

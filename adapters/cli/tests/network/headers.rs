@@ -91,6 +91,18 @@ fn credentials_come_from_the_environment_unless_an_option_says_otherwise() {
 }
 
 #[test]
+fn a_url_comes_before_the_environment() {
+    let (url, heads) = refusing();
+    let url = url.replace("ws://", "ws://c:d@");
+    let arguments = ["request", "--protocol", "2.0", &url, "echo", "x"];
+    let ran = Running::spawn(wwr().args(arguments).env("WWR_USER", "a:b")).finish();
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert_eq!(values(&heads.recv_timeout(SAFETY).unwrap(), "Authorization"), ["Basic Yzpk"]);
+    let ran = run(&[&arguments[..], &["--user", "a:b"]].concat());
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+}
+
+#[test]
 fn an_origin_is_judged_by_the_server() {
     let server = Server::start(&["--allow-origin", "https://example.com"]);
     for (origin, code) in [("https://example.com", 0), ("https://example.org", 3)] {
@@ -106,15 +118,19 @@ fn headers_that_cannot_be_sent_are_2_and_told_of() {
         (&["--header", "no colon"][..], "NAME:VALUE"),
         (&["--header", "a b: c"], "no spaces"),
         (&["--header", "X: a\r\nY: b"], "no control characters"),
-        (&["--header", "Connection: close"], "belongs to the handshake"),
-        (&["--header", "Sec-WebSocket-Key: x"], "belongs to the handshake"),
+        (&["--header", "Connection: close"], "belongs to the connection"),
+        (&["--header", "Sec-WebSocket-Key: x"], "belongs to the connection"),
         (&["--origin", "example.com"], "https://example.com"),
         (&["--origin", "https://example.com/"], "https://example.com"),
-        (&["--origin", "null", "--header", "Origin: null"], "leave one of them out"),
+        (&["--origin", "null", "--header", "Origin: null"], "a request has one"),
         (&["--user", "ada"], "USER:PASSWORD"),
         (&["--user", "ada:\u{7}"], "no control characters"),
-        (&["--user", "a:b", "--header", "Authorization: x"], "leave one of them out"),
-        (&["--header", "Host: a", "--header", "Host: b"], "given twice"),
+        (&["--user", "a:b", "--header", "Authorization: x"], "a request has one"),
+        (&["--header", "Host: a", "--header", "Host: b"], "a request has one"),
+        (
+            &["--header", "Cookie: a", "--header", "Origin: a", "--header", "Origin: b"],
+            "one of them",
+        ),
     ] {
         for command in COMMANDS {
             let mut arguments = with_url(command, "ws://127.0.0.1:1/");

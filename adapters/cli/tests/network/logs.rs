@@ -125,7 +125,7 @@ fn a_log_that_is_never_read_is_told_of_on_standard_output() {
     stdout.read_to_string(&mut rest).unwrap();
     let (number, why) = rest.split_once(' ').unwrap();
     assert!(number.parse::<u64>().unwrap() >= 20, "{rest}");
-    assert_eq!(why, "log lines were lost: standard error does not take them\n");
+    assert_eq!(why, "log lines were dropped: standard error does not take them\n");
     drop(reader);
 }
 
@@ -216,4 +216,30 @@ fn a_line_for_each_connection_is_for_debugging() {
         let lines = ran.stderr.lines().filter(|line| line.contains(" disconnected ")).count();
         assert_eq!((ran.code, lines), (Some(0), expected), "{}", ran.stderr);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_of_logs_stops_nobody() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = wwr();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--log", "debug"]).stderr(full());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    come_and_go(address, 10);
+    terminate(&child);
+    assert_eq!(ends(&mut child).code(), Some(0));
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("log lines were dropped: standard error does not take them"), "{rest}");
+
+    // What is printed is the purpose of the others.
+    let server = Server::start(&[]);
+    let ran = wwr().args(["request", &server.url(), "echo", "x"]).stdout(full()).output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("wwr: standard output: "), "{said}");
 }

@@ -51,6 +51,23 @@ fn a_shutdown_has_a_deadline() {
 }
 
 #[test]
+fn idle_clients_are_sent_away_at_once_if_that_is_wanted() {
+    let mut server = Server::start(&["--log", "debug", "--close-idle"]);
+    let url = server.url();
+    let mut idle = Running::start(&["listen", &url]);
+    idle.line_with("connected");
+    let request = Running::start(&["request", "--timeout", "2m", &url, "sleep", "60000"]);
+    server.running.wait_for_log("name=sleep");
+    server.running.signal(Signal::TERM);
+    idle.line_with("1001");
+    server.running.signal(Signal::TERM);
+    server.running.finish();
+    request.finish();
+    idle.signal(Signal::INT);
+    idle.finish();
+}
+
+#[test]
 fn a_server_without_clients_ends_at_once() {
     let server = Server::start(&["--shutdown-timeout", "1h"]);
     server.running.signal(Signal::TERM);

@@ -259,6 +259,9 @@ fn what_has_no_end_is_read_up_to_a_limit_that_the_error_names() {
         let expected = "too-large: /dev/zero: longer than the 67108864 bytes";
         assert!(stderr.contains(expected), "{stderr}");
     }
+    let ran = run(&["bench", "--size", "67108865", "ws://127.0.0.1:1/"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("67108864"), "{}", ran.stderr);
     let ran = run(&["request", "--file", "/no/such/file", "ws://127.0.0.1:1/", "echo"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
 }

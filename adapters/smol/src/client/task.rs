@@ -22,7 +22,7 @@ use super::error::{ConnectError, Error};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
 use super::http::Failure;
-use crate::clock::{Alarm, Clock};
+use crate::clock::{Clock, Timer};
 use crate::websocket::{Incoming, WebSocket};
 
 /// How much is taken before what it caused is written.
@@ -48,7 +48,7 @@ pub(super) struct Task {
     cause: Option<Arc<str>>,
     /// Where the preflight of this attempt reached the server.
     address: Option<SocketAddr>,
-    alarm: Alarm,
+    timer: Timer,
     /// The status that the application sees.
     shown: client::Status,
     /// What the application sees of what is known of the server.
@@ -99,7 +99,7 @@ impl Task {
             connecting: Vec::new(),
             cause: None,
             address: None,
-            alarm: Alarm::new(),
+            timer: Timer::new(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Task {
     pub(super) async fn run(mut self) {
         loop {
             self.carry_out();
-            self.alarm.set(self.machine.next_timeout(), &self.clock);
+            self.timer.set(self.machine.next_timeout(), &self.clock);
             match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Input(Input::End) => break,
                 Wake::Input(input) => self.take_input(input),
@@ -130,7 +130,7 @@ impl Task {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        if self.alarm.poll(cx).is_ready() {
+        if self.timer.poll(cx).is_ready() {
             return Poll::Ready(Wake::Timeout(self.hear(cx)));
         }
         self.poll_partings(cx);

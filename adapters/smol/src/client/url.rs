@@ -104,6 +104,11 @@ impl ServerUrl {
     /// The longest normal form, in bytes.
     pub const MAX_LENGTH: usize = 16 * 1024;
 
+    /// Whether it has a user name or a password, which are sent as the header `Authorization`.
+    pub const fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
+    }
+
     /// What to connect a TCP socket to.
     pub(super) fn address(&self) -> Address<'_> {
         let port = self.url.port_or_known_default().unwrap_or(80);

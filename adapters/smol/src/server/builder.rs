@@ -2,12 +2,13 @@
 
 use std::io;
 use std::num::{NonZeroU16, NonZeroUsize};
-use std::sync::Arc;
 use std::time::Duration;
 
 use smol::net::AsyncToSocketAddrs;
 use wwr::server::gate::{EndpointPath, Origins, TrustedProxies};
-use wwr::server::{Announcement, Config, Pings, Protocol, Sessions};
+use wwr::server::{
+    Announcement, Config, Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions,
+};
 use wwr::session::RegistryConfig;
 
 use super::endpoint::Endpoints;
@@ -36,6 +37,7 @@ pub struct Builder<H> {
     proxy_protocol: bool,
     limits: Limits,
     collection: Option<Collection>,
+    idle_connections: IdleConnections,
 }
 
 impl<H: Handler> Builder<H> {
@@ -54,6 +56,7 @@ impl<H: Handler> Builder<H> {
             proxy_protocol: false,
             limits: Limits::default(),
             collection: None,
+            idle_connections: IdleConnections::default(),
         }
     }
 
@@ -172,6 +175,16 @@ impl<H: Handler> Builder<H> {
         self
     }
 
+    /// What happens to idle connections when the server shuts down. Default: they stay, and answer new
+    /// requests with the shutdown reply, as long as any handler of the server runs.
+    /// [`IdleConnections::Close`] closes them at once, so that their clients connect to another server:
+    /// for servers behind a load balancer.
+    #[must_use]
+    pub fn idle_connections(mut self, idle: IdleConnections) -> Self {
+        self.idle_connections = idle;
+        self
+    }
+
     /// Whose pages may connect. Default: those of the same host, with `http` or `https`.
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
@@ -252,17 +265,19 @@ impl<H: Handler> Builder<H> {
             true => Sessions::Enabled(self.keys.format()),
             false => Sessions::Disabled,
         };
-        let hub = Hub::new(
-            self.executor,
-            self.keys,
-            self.store,
-            self.limits.store_timeout,
-            self.registry,
-        );
-        let hub = Arc::new(hub);
-        if let Some(collection) = self.collection {
-            hub.spawn(Hub::collect(Arc::downgrade(&hub), collection));
-        }
+        let expiry = self.collection.map(|collection| Expiry {
+            unused_for: collection.not_looked_up_for,
+            every: collection.every,
+        });
+        let config = HubConfig {
+            max_connections: self.limits.max_connections,
+            sessions: self.registry,
+            store_timeout: self.limits.store_timeout,
+            expiry,
+            idle_connections: self.idle_connections,
+            ..HubConfig::default()
+        };
+        let hub = Hub::new(self.executor, self.keys, self.store, config);
         let endpoints = Endpoints::new(machine, paths);
         Ok(Service::new(self.handler, hub, endpoints, self.origins, self.proxies, self.limits))
     }

@@ -2,23 +2,29 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use futures_channel::oneshot;
-use wwr::server::{self, CloseReason, Misuse, RequestError};
+use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
 use wwr::session::{ConnectionId, Outcome};
 use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
 use wwr::{
-    Actions, CloseFrame, Dialect, InvalidCloseFrame, Name, Payload, PreparedSignal, Session,
-    SessionInfo, SessionKey,
+    Actions, CloseFrame, Dialect, Instant, InvalidCloseFrame, Name, Payload, PreparedSignal,
+    Session, SessionInfo, SessionKey,
 };
 
 use super::handle::ServerHandle;
 use super::hub::Hub;
+use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
+
+/// The deadline of a server that does not shut down.
+const NO_SHUTDOWN: u64 = u64::MAX;
 
 /// What a waiting signal counts beyond its own bytes.
 const SIGNAL: usize = 16;
@@ -134,7 +140,10 @@ pub(super) enum Input {
     Session(Outcome),
     Close,
     CloseWith(CloseFrame),
-    ShutDown(Duration),
+    ShutDown {
+        deadline: Instant,
+        idle: IdleConnections,
+    },
 }
 
 /// A signal on its way to the client.
@@ -174,6 +183,9 @@ struct Shared {
     reads: Reads,
     inbox: Inbox<Input>,
     open: AtomicBool,
+    /// Until when handlers are waited for, because the server shuts down: nanoseconds of an [`Instant`].
+    shut_down_by: AtomicU64,
+    aborted: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -212,17 +224,20 @@ impl Reads {
 impl Connection {
     pub(super) fn new(
         hub: Arc<Hub>,
+        id: ConnectionId,
         info: ConnectionInfo,
         reads: Reads,
         max_waiting_bytes: usize,
     ) -> Self {
         let shared = Shared {
-            id: hub.next_id(),
+            id,
             hub,
             info,
             reads,
             inbox: Inbox::holding(max_waiting_bytes),
             open: AtomicBool::new(true),
+            shut_down_by: AtomicU64::new(NO_SHUTDOWN),
+            aborted: AtomicBool::new(false),
             state: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -394,7 +409,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`InvalidCloseFrame`] if the code is none of 1000 to 1003, 1007 to 1014 and 3000 to 4999, or
+    /// [`InvalidCloseFrame`] if the code is none of 1000 to 1003, 1007 to 1013 and 3000 to 4999, or
     /// the reason has more than 123 bytes of UTF-8. The connection stays open then.
     pub fn close_with(
         &self,
@@ -413,6 +428,45 @@ impl Connection {
         self.shared.open.store(false, Ordering::Release);
         // An error means that it has ended already.
         let _ = self.push(input, 0);
+    }
+
+    /// The server shuts down: handlers are not waited for beyond the deadline, even if the client has
+    /// gone before.
+    pub(super) fn shut_down_by(&self, deadline: Instant, idle: IdleConnections) {
+        self.shared.shut_down_by.fetch_min(deadline.as_nanos(), Ordering::AcqRel);
+        self.close_by(Input::ShutDown { deadline, idle });
+        self.shared.inbox.wake();
+    }
+
+    /// Gives the connection up, whatever it is doing.
+    pub(super) fn abort(&self) {
+        self.shared.aborted.store(true, Ordering::Release);
+        self.shared.inbox.close();
+    }
+
+    /// Ready once the connection is given up. For its task.
+    pub(super) fn poll_aborted(&self, cx: &Context<'_>) -> Poll<()> {
+        self.shared.inbox.register(cx);
+        if self.shared.aborted.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Waits until handlers are no longer waited for, because the server shuts down. For the task of
+    /// the connection.
+    pub(super) async fn overdue(&self, clock: &Clock) {
+        let mut timer = Timer::new();
+        poll_fn(|cx| {
+            self.shared.inbox.register(cx);
+            let deadline = match self.shared.shut_down_by.load(Ordering::Acquire) {
+                NO_SHUTDOWN => None,
+                deadline => Some(Instant::from_nanos(deadline)),
+            };
+            if deadline.is_some_and(|deadline| deadline <= clock.now()) {
+                return Poll::Ready(());
+            }
+            timer.set(deadline, clock);
+            timer.poll(cx)
+        })
+        .await;
     }
 
     async fn ask<T>(

@@ -42,20 +42,21 @@ impl ServerHandle {
     }
 
     /// Shuts the server down: handlers that run may finish and their replies are sent; meanwhile
-    /// new requests get the shutdown reply and new connections 503. Connections are closed with a
-    /// WebSocket close frame as soon as nothing runs on them, all of them after `within`. Then
-    /// [`Server::run`](super::Server::run) returns.
+    /// new requests get the shutdown reply and new connections 503. When no handler of the server runs
+    /// any more, or after `within`, all connections are closed with a WebSocket close frame (1001).
+    /// Then [`Server::run`](super::Server::run) returns. See
+    /// [`Builder::idle_connections`](super::Builder::idle_connections) for servers behind a balancer.
     ///
-    /// Calling again waits as well, and the shorter deadline counts. If the future is dropped, the
-    /// server stays as it is then: it refuses what is new, and ends once this is called again. A
-    /// handler that waits for this waits for itself, until the deadline: spawn a task instead.
+    /// Calling again waits as well, and the shorter deadline counts. The shutdown goes on if the future
+    /// is dropped. A handler that waits for this waits for itself, until the deadline: spawn a task
+    /// instead.
     pub async fn shut_down(&self, within: Duration) {
         self.hub.shut_down(within).await;
     }
 
     /// Whether the server shuts down or has.
     pub fn is_shutting_down(&self) -> bool {
-        self.hub.is_draining()
+        self.hub.is_shutting_down()
     }
 
     /// All open connections, in no order. A connection counts as open until its
@@ -128,7 +129,7 @@ impl ServerHandle {
         key: SessionKey,
         connections: Connections,
     ) -> Result<usize, StoreFailed> {
-        self.hub.close_key(key, connections).await
+        self.hub.close_session(key, connections).await
     }
 }
 

@@ -99,7 +99,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// A browser asks with `OPTIONS` what it may do. Adds headers to an empty `200` answer; by
-    /// default those that let pages of any origin send the preflight of protocol 1.4.
+    /// default those that let pages of any origin send the preflight of protocols 1.4 and 1.5.
     fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         let _ = request;
         for (name, value) in gate::CORS {

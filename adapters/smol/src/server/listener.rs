@@ -1,8 +1,8 @@
 //! A server with a listener of its own.
 
 mod bind;
+mod fd_pressure;
 mod proxy;
-mod reserve;
 mod slots;
 
 use std::convert::Infallible;
@@ -25,12 +25,11 @@ use wwr::server::gate::Refusal;
 use super::builder::Builder;
 use super::handle::ServerHandle;
 use super::handler::Handler;
-use super::hub::Stage;
 use super::service::{Caller, Service};
 use super::throttle::Throttle;
 use crate::clock::sleep;
 use crate::keep_alive::KeepAlive;
-use reserve::Supply;
+use fd_pressure::FdPressure;
 use slots::{Evicted, Slot, Slots};
 
 pub(super) use bind::bind;
@@ -140,7 +139,7 @@ impl<H: Handler> Server<H> {
         let accept = async {
             join_all(self.listeners.iter().map(|listener| self.accept(listener))).await;
         };
-        or(accept, hub.reaches(Stage::Stopped)).await;
+        or(accept, hub.stops()).await;
         Ok(())
     }
 
@@ -150,7 +149,7 @@ impl<H: Handler> Server<H> {
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     if let Some(stream) = self.make_room(stream).await {
-                        self.welcome(stream, remote);
+                        self.serve_http_on(stream, remote);
                     }
                     // A crowd at the door must not keep those inside from being served.
                     yield_now().await;
@@ -169,10 +168,10 @@ impl<H: Handler> Server<H> {
     /// Has others close if there are few descriptors left. The new socket is closed if there is none
     /// that it may have.
     async fn make_room(&self, stream: TcpStream) -> Option<TcpStream> {
-        let stream = match Supply::seen_by(&stream) {
-            Supply::Ample => return Some(stream),
-            Supply::Short => Some(stream),
-            Supply::Exhausted => {
+        let stream = match FdPressure::seen_by(&stream) {
+            FdPressure::Low => return Some(stream),
+            FdPressure::High => Some(stream),
+            FdPressure::Critical => {
                 drop(stream);
                 None
             }
@@ -197,7 +196,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Serves HTTP on a new socket, in a task of its own.
-    fn welcome(&self, stream: TcpStream, remote: SocketAddr) {
+    fn serve_http_on(&self, stream: TcpStream, remote: SocketAddr) {
         let (slot, evicted) = self.slots.take(remote.ip());
         // Small messages are the rule; should it fail, they are merely slower.
         let _ = stream.set_nodelay(true);
@@ -208,8 +207,8 @@ impl<H: Handler> Server<H> {
         }
         let proxied = self.proxy_protocol && self.service.proxies().trust(remote.ip());
         let (service, client) = (self.service.clone(), Mutex::new(remote));
-        let visit = Visit { service, remote, client, proxied, slot };
-        self.service.hub().spawn(visit.serve(stream, evicted));
+        let socket = HttpSocket { service, remote, client, proxied, slot };
+        self.service.hub().spawn(socket.serve(stream, evicted));
     }
 }
 
@@ -232,7 +231,7 @@ fn is_of_client(error: &io::Error) -> bool {
 }
 
 /// A socket on which HTTP is spoken.
-struct Visit<H> {
+struct HttpSocket<H> {
     service: Service<H>,
     /// Where the socket comes from.
     remote: SocketAddr,
@@ -243,7 +242,7 @@ struct Visit<H> {
     slot: Slot,
 }
 
-impl<H: Handler> Visit<H> {
+impl<H: Handler> HttpSocket<H> {
     /// Serves until a WebSocket is opened, or the socket is closed for one reason or another.
     async fn serve(self, stream: TcpStream, evicted: Evicted) {
         let hub = self.service.hub();
@@ -264,7 +263,7 @@ impl<H: Handler> Visit<H> {
                 self.serve_http(stream, peer).await;
             }
         };
-        or(evicted, or(served, or(too_long, hub.reaches(Stage::Stopped)))).await;
+        or(evicted, or(served, or(too_long, hub.stops()))).await;
     }
 
     fn client(&self) -> SocketAddr {

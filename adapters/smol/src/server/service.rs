@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
+use smol::future::yield_now;
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
 use wwr::server::gate::{
@@ -24,7 +25,7 @@ use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
 use super::http;
-use super::hub::{Arrival, Hub};
+use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async, note_http_panic};
 use super::refusals::Refusals;
 use super::settings::Limits;
@@ -163,13 +164,18 @@ impl<H: Handler> Service<H> {
             metadata: endpoint.metadata(),
             origins: &self.inner.origins,
             selects_wwr1: endpoint.machine().selects_wwr1(),
-            shutting_down: self.inner.hub.is_draining(),
+            shutting_down: self.inner.hub.is_shutting_down(),
         };
         let refuse = |refusal: Refusal| {
             let now = self.inner.hub.clock.now();
             self.inner.refusals.request(now, refusal, caller.client, &parts.headers);
             http::response(Answer::refusal(refusal, &head, &terms))
         };
+        if head.has_body() {
+            // Nobody reads it. Now hyper sees whether it has ended: if not, it closes the socket behind
+            // the answer, and has the answer say so.
+            yield_now().await;
+        }
         match gate::decide(&head, &terms) {
             Decision::Refuse(refusal) => refuse(refusal),
             Decision::Preflight { metadata, noted } => {
@@ -228,11 +234,7 @@ impl<H: Handler> Service<H> {
         parts: &Parts,
         caller: Caller,
     ) -> Result<Response, Refusal> {
-        let arrival = self
-            .inner
-            .hub
-            .admit(self.inner.limits.max_connections)
-            .ok_or(Refusal::TooManyConnections)?;
+        let admission = self.inner.hub.admit()?;
         let remote = caller.client;
         let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let info = ConnectionInfo {
@@ -255,7 +257,7 @@ impl<H: Handler> Service<H> {
         self.inner.hub.spawn(async move {
             match upgrade.await {
                 // In a task of its own, which is as small as it can be: it may be idle for long.
-                Ok(upgraded) => inner.serve(upgraded, arrival, agreed),
+                Ok(upgraded) => inner.serve(upgraded, admission, agreed),
                 Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
             }
         });
@@ -265,7 +267,7 @@ impl<H: Handler> Service<H> {
 
 impl<H: Handler> Inner<H> {
     /// Serves a WebSocket that was just opened, in a task of its own.
-    fn serve(self: Arc<Self>, upgraded: Upgraded, arrival: Arrival, agreed: Agreed) {
+    fn serve(self: Arc<Self>, upgraded: Upgraded, admission: Admission, agreed: Agreed) {
         let limits = &self.limits;
         let (socket, read) = match upgraded.downcast::<FuturesIo<TcpStream>>() {
             Ok(parts) => {
@@ -285,7 +287,7 @@ impl<H: Handler> Inner<H> {
         let socket = WebSocket::new(socket, read, Role::Server, size, stall);
         match agreed.acquaintance {
             Acquaintance::Made(observed) => {
-                self.serve_known(socket, arrival, agreed, Known::at_once(observed));
+                self.serve_known(socket, admission, agreed, Known::at_once(observed));
             }
             Acquaintance::Waiting { until } => {
                 let (hub, mut socket) = (self.hub.clone(), socket);
@@ -294,7 +296,7 @@ impl<H: Handler> Inner<H> {
                     let (endpoint, arrived) = (&agreed.endpoint, agreed.arrived);
                     let known =
                         acquaint(&mut socket, endpoint, clock, remote, arrived, until).await;
-                    self.serve_known(socket, arrival, agreed, known);
+                    self.serve_known(socket, admission, agreed, known);
                 });
             }
         }
@@ -304,7 +306,7 @@ impl<H: Handler> Inner<H> {
     fn serve_known(
         self: Arc<Self>,
         socket: WebSocket,
-        arrival: Arrival,
+        admission: Admission,
         agreed: Agreed,
         known: Known,
     ) {
@@ -315,14 +317,20 @@ impl<H: Handler> Inner<H> {
         let now = self.hub.clock.now();
         let machine = server::Connection::accept(&config, observed, now, &mut out);
         let reads = Reads::new(machine.dialect(), machine.peer_reads());
-        let connection = Connection::new(self.hub.clone(), info, reads, limits.max_waiting_bytes);
+        let connection = Connection::new(
+            self.hub.clone(),
+            admission.id(),
+            info,
+            reads,
+            limits.max_waiting_bytes,
+        );
         let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
         let presumed = presumed.then_some(Presumed(endpoint));
         let opened = Box::new(Opened { machine, out, socket, patience, first, presumed });
         let inner = self.clone();
         self.hub.spawn(async move {
             let handler = &*inner.handler;
-            Task::new(inner.hub.clone(), handler, &connection, opened).run(arrival).await;
+            Task::new(inner.hub.clone(), handler, &connection, opened).run(admission).await;
         });
     }
 }

@@ -96,6 +96,6 @@ pub struct Collection {
     /// Sessions not looked up for this long are removed. Those that connections of this server have
     /// are not: they are looked up before, if their connections have been open for half as long.
     pub not_looked_up_for: Duration,
-    /// How much time lies between two collections.
+    /// How much time lies between two collections; less than a second counts as one.
     pub every: Duration,
 }

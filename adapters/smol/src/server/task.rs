@@ -19,16 +19,16 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use smol::future::or;
-use wwr::server::{self, Action, IdleConnections, RequestError, RequestId, SignalId};
+use wwr::server::{self, Action, RequestError, RequestId, SignalId};
 use wwr::session::Change;
 use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
 
 use super::connection::{Connection, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
-use super::hub::{Arrival, Hub, Stage};
+use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async};
-use crate::clock::{Alarm, Clock};
+use crate::clock::{Clock, Timer};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
 use goodbye::End;
@@ -52,6 +52,8 @@ pub(super) struct Task<'a, H> {
     socket: WebSocket,
     /// Whether the socket may be read: not before the hook for new connections is done.
     reading: bool,
+    /// Whether nothing runs on it any more, while the server shuts down, but for that hook.
+    drained: bool,
     /// What was taken from others and from the client since the last flush.
     taken: usize,
     /// Whether it is the client's turn, if others want something as well.
@@ -65,7 +67,7 @@ pub(super) struct Task<'a, H> {
     running: Running<'a>,
     /// Handlers that ended while the client left unread what it was sent.
     held: VecDeque<Done>,
-    alarm: Alarm,
+    timer: Timer,
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
     patience: Patience,
@@ -129,20 +131,21 @@ impl<'a, H: Handler> Task<'a, H> {
             hub,
             handler,
             connection,
-            requests: Box::new(Handlers::new(requests, || Err(RequestError::Internal))),
-            signals: Box::new(Handlers::new(signals, || ())),
+            requests: Box::new(Handlers::new(requests)),
+            signals: Box::new(Handlers::new(signals)),
             machine,
             out,
             resting: false,
             socket,
             reading: false,
+            drained: false,
             taken: 0,
             clients_turn: false,
             heard: false,
             fed_signals: 0,
             running: Running::new(),
             held: VecDeque::new(),
-            alarm: Alarm::new(),
+            timer: Timer::new(),
             creating: None,
             closing: None,
             patience,
@@ -152,9 +155,8 @@ impl<'a, H: Handler> Task<'a, H> {
     }
 
     /// Serves the connection until it ends.
-    pub(super) async fn run(mut self: Box<Self>, arrival: Arrival) {
-        let presence = self.hub.enter(self.connection.clone());
-        drop(arrival);
+    pub(super) async fn run(mut self: Box<Self>, admission: Admission) {
+        let open = Hub::open(admission, self.connection.clone());
         let (id, dialect) = (self.connection.id(), self.connection.dialect());
         tracing::debug!(connection = id, %dialect, "connected");
         self.start_connected();
@@ -168,13 +170,14 @@ impl<'a, H: Handler> Task<'a, H> {
         // Room for what comes but once is not kept all the time.
         let goodbye = Box::pin(self.say_goodbye(end));
         // In this order, both have their chance even if it is too late already.
-        let goodbye = caught_async(|| or(goodbye, hub.reaches(Stage::GivingUp)));
+        let aborted = poll_fn(|cx| connection.poll_aborted(cx));
+        let goodbye = caught_async(|| or(goodbye, aborted));
         if let Err(panic) = goodbye.await {
             tracing::error!(connection = id, %panic, "a handler panicked when it was dropped");
         }
         let told = Box::pin(hook("disconnected", id, || handler.disconnected(connection)));
-        or(told, hub.reaches(Stage::Stopped)).await;
-        drop(presence);
+        or(told, hub.stops()).await;
+        drop(open);
     }
 
     /// Nothing gets in or out of the machine any more, and its session is left.
@@ -207,7 +210,7 @@ impl<'a, H: Handler> Task<'a, H> {
                 }
                 drained = true;
             }
-            self.alarm.set(self.machine.next_timeout(), &self.hub.clock);
+            self.timer.set(self.machine.next_timeout(), &self.hub.clock);
             let end = match ready!(self.poll_wake(drained, cx)) {
                 Wake::Input(input) => {
                     self.take_input(input);
@@ -250,20 +253,21 @@ impl<'a, H: Handler> Task<'a, H> {
             self.now = self.hub.clock.now();
             self.heard = false;
         }
-        if self.connection.inbox().poll_closed(cx).is_ready() {
+        if self.connection.poll_aborted(cx).is_ready() {
             return Poll::Ready(Wake::Aborted);
         }
         if let Poll::Ready(done) = self.poll_handlers(cx) {
             return Poll::Ready(Wake::Done(done));
         }
-        if self.alarm.poll(cx).is_ready() {
+        if self.timer.poll(cx).is_ready() {
             // What was sent is heard before the client is taken for silent, and so is the rest of
             // the batch, however long ago it began: a process can be stopped anywhere.
             self.now = self.hub.clock.now();
             if self.heard {
                 self.machine.handle_activity(self.now);
             }
-            let incoming = match self.poll_message(WebSocket::poll_come, cx) {
+            self.socket.ask_kernel();
+            let incoming = match self.poll_incoming(cx) {
                 Poll::Ready(incoming) => Some(incoming),
                 Poll::Pending => None,
             };
@@ -345,23 +349,15 @@ impl<'a, H: Handler> Task<'a, H> {
         self.poll_incoming(cx).map(Wake::Incoming)
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        self.poll_message(WebSocket::poll_incoming, cx)
-    }
-
     /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
-    fn poll_message(
-        &mut self,
-        poll: fn(&mut WebSocket, &mut Context<'_>) -> Poll<Incoming>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Incoming> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if !self.may_read() || !self.machine.wants_input() {
             return Poll::Pending;
         }
         if let Some(first) = self.first.take() {
             return Poll::Ready(*first);
         }
-        let incoming = poll(&mut self.socket, cx);
+        let incoming = self.socket.poll_incoming(cx);
         if self.socket.was_active() && incoming.is_pending() {
             self.machine.handle_activity(self.hub.clock.now());
         }
@@ -410,7 +406,12 @@ impl<'a, H: Handler> Task<'a, H> {
     fn take_done(&mut self, done: Done) {
         self.hear_others();
         match done {
-            Done::Connected => self.reading = true,
+            Done::Connected => {
+                self.reading = true;
+                if self.drained {
+                    self.hub.drained(self.connection.connection_id());
+                }
+            }
             Done::Request(id, reply) => self.reply(id, reply),
             Done::Signal(id) => self.signal_handled(id),
         }
@@ -468,8 +469,8 @@ impl<'a, H: Handler> Task<'a, H> {
             }
             Input::Close => self.machine.close(now, &mut self.out),
             Input::CloseWith(frame) => self.machine.close_with(now, frame, &mut self.out),
-            Input::ShutDown(within) => {
-                self.machine.shut_down(now, now + within, IdleConnections::Close, &mut self.out);
+            Input::ShutDown { deadline, idle } => {
+                self.machine.shut_down(now, deadline, idle, &mut self.out);
             }
         }
     }

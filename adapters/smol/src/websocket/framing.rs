@@ -8,8 +8,8 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketC
 use async_tungstenite::tungstenite::{Error, Message};
 use smol::io::{AsyncRead, AsyncWrite};
 
+use crate::pool::Pool;
 use crate::socket::Socket;
-use crate::spare::Spares;
 
 /// How many bytes are read at a time, and how many a message has from which on more are.
 ///
@@ -21,7 +21,7 @@ const LARGE_MESSAGE: usize = 16 * 1024;
 
 thread_local! {
     /// Server's framing that no connection needs at the moment, with small and large buffers.
-    static SPARES: [Spares<Box<WebSocketContext>>; 2] = const { [Spares::new(), Spares::new()] };
+    static POOLS: [Pool<Box<WebSocketContext>>; 2] = const { [Pool::new(), Pool::new()] };
 }
 
 /// Makes frames of messages and messages of frames.
@@ -181,9 +181,9 @@ impl Framing {
         if self.wanted.role == Role::Server {
             let large = context.get_config().read_buffer_size > READ_BUFFER;
             // If the thread ends, nobody needs it any more.
-            let _ = SPARES.try_with(|[small_ones, large_ones]| {
-                let spares = if large { large_ones } else { small_ones };
-                spares.keep(self.size, context);
+            let _ = POOLS.try_with(|[small_ones, large_ones]| {
+                let pool = if large { large_ones } else { small_ones };
+                pool.keep(self.size, context);
             });
         }
         self.size = 0;
@@ -224,8 +224,8 @@ impl Framing {
 impl Wanted {
     /// What another connection has given up, or something new; and about how large it is.
     fn take_up(self) -> (usize, Box<WebSocketContext>) {
-        let spare = match self.role {
-            Role::Server => SPARES
+        let pooled = match self.role {
+            Role::Server => POOLS
                 .try_with(|[small_ones, large_ones]| {
                     if self.large { large_ones } else { small_ones }.take()
                 })
@@ -236,7 +236,7 @@ impl Wanted {
         let same = |context: &WebSocketContext| {
             context.get_config().max_message_size == Some(self.max_message_size)
         };
-        match spare {
+        match pooled {
             Some((size, context)) if same(&context) => (size, context),
             _ => {
                 let context = WebSocketContext::new(self.role, self.config());

@@ -126,6 +126,57 @@ fn a_refusal_behind_an_unread_body_says_that_it_is_the_last() {
     }
 }
 
+/// Answers what is under `/site` by itself.
+struct Site;
+
+impl Handler for Site {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+
+    async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
+        match request.uri.path() {
+            "/site" => Err(Box::new(Response::new("healthy".to_owned().into()))),
+            "/broken" => panic!("before the upgrade"),
+            _ => Ok(ConnectionOptions::default()),
+        }
+    }
+}
+
+#[test]
+fn any_answer_before_an_unread_body_says_that_it_is_the_last() {
+    let server = Running::with_threads(Server::builder(Site), 1);
+    for (line, status) in [
+        ("WEBWIRE /", 200),
+        ("OPTIONS /", 200),
+        ("OPTIONS *", 200),
+        ("GET /site", 200),
+        ("POST /site", 200),
+        ("GET /broken", 500),
+    ] {
+        for body in [
+            // It has not come, or not all of it.
+            "Content-Length: 5\r\n\r\n",
+            "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+            "Content-Length: 5\r\n\r\nhe",
+            "Content-Length: 500000\r\n\r\nhe",
+            "Transfer-Encoding: chunked\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        ] {
+            let mut peer = Peer::dial(server.address);
+            let request = format!("{line} HTTP/1.1\r\nHost: h\r\n{body}");
+            let answer = peer.http(&request);
+            let said = (answer.status, answer.header("connection"));
+            assert_eq!(said, (status, Some("close")), "{request}");
+            assert!(peer.rest().is_empty(), "{request}");
+        }
+        let mut peer = Peer::dial(server.address);
+        let answer = peer.http(&format!("{line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!((answer.status, answer.header("connection")), (status, None), "{line}");
+        peer.upgrade("/", "");
+    }
+}
+
 #[test]
 fn the_host_has_to_be_there_once_and_to_be_one() {
     let fixture = Fixture::new();

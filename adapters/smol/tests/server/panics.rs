@@ -178,7 +178,7 @@ fn the_line_names_what_panicked_for_whom_and_why() {
     let id = receiver.recv_timeout(SAFETY).unwrap();
     let errors = log.errors();
     let connection = format!("connection={id}");
-    let long = format!("name={}…", "n".repeat(64));
+    let long = format!("name={}…", "n".repeat(47));
     for expected in [
         &["hook=\"connected\"", &connection, "panic=hook connected"][..],
         &["request=0000000000000001", "name=at once", &connection, "panic=request at once\\nwith"],

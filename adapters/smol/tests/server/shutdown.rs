@@ -6,12 +6,41 @@ use std::time::Duration;
 
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, Handler, Server};
+use wwr_smol::server::{Connection, Handler, IdleConnections, Server};
 
 use crate::support::app::App;
 use crate::support::message::{BINARY, SHUTDOWN, answer, ask, close_session, signal, special};
 use crate::support::peer::Peer;
 use crate::support::{Fixture, Running, SAFETY, Threads, forever, until};
+
+#[test]
+fn a_setting_closes_idle_connections_at_once() {
+    let fixture = Fixture::with(|builder| builder.idle_connections(IdleConnections::Close));
+    let mut idle = Peer::connect(fixture.address());
+    let mut busy = Peer::connect(fixture.address());
+    busy.send(&ask(1, "wait", "gate"));
+    fixture.wait_for_start("wait");
+    let done = fixture.server.begin_shut_down(Duration::MAX);
+    idle.closed_with(1001);
+    assert_eq!(busy.ask(2, "echo", "late"), special(SHUTDOWN, 2));
+    fixture.gates.open("gate");
+    assert_eq!(busy.message(), answer(1, "gate"));
+    busy.closed_with(1001);
+    done.recv_timeout(SAFETY).unwrap();
+}
+
+#[test]
+fn a_shutdown_goes_on_though_nobody_waits_for_it() {
+    let fixture = Fixture::new();
+    let mut busy = Peer::connect(fixture.address());
+    busy.send(&ask(1, "wait", "gate"));
+    fixture.wait_for_start("wait");
+    let handle = fixture.server.handle.clone();
+    let begun = handle.shut_down(Duration::from_millis(20));
+    assert!(smol::block_on(smol::future::poll_once(begun)).is_none());
+    busy.closed_with(1001);
+    fixture.server.wait_for_end();
+}
 
 #[test]
 fn a_graceful_shutdown_finishes_what_runs_and_ends_with_everything_closed() {
@@ -24,19 +53,22 @@ fn a_graceful_shutdown_finishes_what_runs_and_ends_with_everything_closed() {
     let connections = fixture.server.handle.connections();
 
     let done = fixture.server.begin_shut_down(Duration::MAX);
-    idle.closed_with(1001);
     assert_eq!(busy.message(), special(SHUTDOWN, 2));
+    // The idle one stays while a handler runs somewhere.
+    assert_eq!(idle.ask(1, "echo", "late"), special(SHUTDOWN, 1));
     assert_eq!(busy.ask(3, "echo", "late"), special(SHUTDOWN, 3));
     busy.send(&close_session(4));
     assert_eq!(busy.message(), special(SHUTDOWN, 4));
     busy.send(&signal(BINARY, "dropped", b"x"));
-    until(|| fixture.server.handle.connection_count() == 1);
+    assert_eq!(idle.ask(2, "echo", "later"), special(SHUTDOWN, 2));
+    assert_eq!(fixture.server.handle.connection_count(), 2);
     assert!(connections.iter().all(|connection| !connection.is_connected()));
     assert!(done.try_recv().is_err() && !fixture.server.has_ended());
 
     fixture.gates.open("gate");
     assert_eq!(busy.message(), answer(1, "gate"));
     busy.closed_with(1001);
+    idle.closed_with(1001);
     done.recv_timeout(SAFETY).unwrap();
     fixture.server.wait_for_end();
     assert_eq!(fixture.server.handle.connection_count(), 0);

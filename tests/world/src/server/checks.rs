@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use wwr::Instant;
 use wwr::server::{CloseReason, IdleConnections, Misuse, Observed};
-use wwr::session::{Change, Outcome};
+use wwr::session::{Change, ConnectionId, Outcome};
 
 use super::{Server, State};
 use crate::application::Task;
@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// A connection is about to be closed: with good reason, and nothing is left unanswered but what
-    /// a handler, or the registry, has not answered by the deadline.
+    /// a handler, or the hub, has not answered by the deadline.
     pub(super) fn check_closing(
         &mut self,
         socket: SocketId,
@@ -139,7 +139,7 @@ impl Server {
         });
     }
 
-    /// A registry has news: they are possible.
+    /// The hub has news: they are possible.
     pub(super) fn check_news(&self, outcome: &Outcome, stage: &mut Stage) {
         let key = &outcome.key;
         let (id, epoch) = (self.id, self.epoch);
@@ -150,7 +150,7 @@ impl Server {
             }),
             Change::NotFound => {
                 let known = stage.ledger.session(key).clone();
-                let due = self.settings.registry.durable && known.announced && !known.unwanted;
+                let due = self.settings.hub.sessions.durable && known.announced && !known.unwanted;
                 stage.check(!due, Invariant::AnnouncedIsDurable, || {
                     format!("server {id} does not find {}", short(key))
                 });
@@ -159,7 +159,7 @@ impl Server {
         }
     }
 
-    /// The registries know what the connections hold, and no session has too many of them.
+    /// The hub knows what the connections hold, and no session has too many of them.
     pub(super) fn check_sessions(&mut self, stage: &mut Stage) {
         if self.touched.is_empty() {
             return;
@@ -167,8 +167,12 @@ impl Server {
         let touched = std::mem::take(&mut self.touched);
         let is_told = self.connections.values().all(|served| served.inbox.is_empty());
         for key in &touched {
-            let known: BTreeSet<_> = self.known_holders(key).collect();
-            if let Some(most) = self.settings.registry.max_connections {
+            // What is dropped at once, its host may need some time to give up.
+            let is_dropped =
+                |id: &ConnectionId| self.control.members.get(id).is_some_and(|one| one.is_aborted);
+            let known = self.known_holders(key).filter(|id| !is_dropped(id));
+            let known: BTreeSet<_> = known.collect();
+            if let Some(most) = self.settings.hub.sessions.max_connections {
                 // The place of one that closes its session may be taken before it is told.
                 let held = self.holders(key, |slot| slot != Slot::Closing).count();
                 let held = held.max(known.len());
@@ -191,15 +195,15 @@ impl Server {
     }
 
     /// The connections that hold a session, as they say themselves.
-    fn holders(
+    pub(super) fn holders(
         &self,
         key: &wwr::SessionKey,
         counts: impl Fn(Slot) -> bool,
-    ) -> impl Iterator<Item = SocketId> {
+    ) -> impl Iterator<Item = ConnectionId> {
         let holds = move |(socket, served): (&SocketId, &super::Served)| {
             let ServerState(_, slot) = served.state_now();
             let held = served.machine.session().is_some_and(|session| session.key == *key);
-            (held && counts(slot)).then_some(*socket)
+            self.control.ids.get(socket).filter(|_| held && counts(slot)).copied()
         };
         self.connections.iter().filter_map(holds).collect::<Vec<_>>().into_iter()
     }
@@ -244,13 +248,18 @@ impl Server {
         while self.out.pop().is_some() {}
     }
 
+    /// Whether the hub holds nothing and waits for nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.control.hub.is_idle()
+    }
+
     /// Whether something is under way that comes to an end by itself.
     pub(crate) fn is_busy(&self) -> bool {
         let busy = |served: &super::Served| {
             !served.machine.is_open() || !served.inbox.is_empty() || served.asked.is_some()
         };
         self.state == State::Draining
-            || !self.questions.is_empty()
+            || !self.control.jobs.is_empty()
             || self.connections.values().any(busy)
     }
 
@@ -266,10 +275,19 @@ impl Server {
                 format!("server {id} at rest, {}: {known:?}, held by {held:?}", short(&key))
             });
         }
-        let (id, said, idle) = (self.id, self.active_sessions(), self.is_idle());
-        stage.check(said == active && idle == (active == 0), Invariant::RegistryIsUnion, || {
-            format!("server {id} at rest: {active} sessions, {said} by its account, idle: {idle}")
+        let hub = &self.control.hub;
+        let (id, said, idle) = (self.id, hub.active_sessions(), hub.is_idle());
+        let (open, left) = (self.connections.len(), self.control.members.len());
+        let counts = hub.connection_count() == open && hub.admitted_count() == left && left == open;
+        let holds = said == active && idle == (open == 0) && counts;
+        stage.check(holds, Invariant::RegistryIsUnion, || {
+            format!(
+                "server {id} at rest: {active} sessions, {said} by its account, {open} connections \
+                 of {left}, idle: {idle}"
+            )
         });
+        self.check_waiters(stage);
+        self.check_groups(stage);
         for (socket, served) in &self.connections {
             let who = self.who(*socket);
             let (owed, running) = (served.owed(), served.machine.running_handlers());

@@ -53,11 +53,25 @@ impl Server {
             },
             Deed::Kick | Deed::KickOut => {
                 let key = served.machine.session().map(|session| session.key.clone());
-                let told =
-                    key.map_or(0, |key| self.close_everywhere(&key, deed == Deed::KickOut, stage));
+                let Some(key) = key else { return Some(Ok(said("0"))) };
+                let waits = Some((socket, task));
+                self.close_everywhere(&key, deed == Deed::KickOut, waits, stage);
+                None
+            }
+            Deed::Join => {
+                let members = self.join(socket, token.unwrap_or_default(), stage);
+                Some(Ok(said(&members.to_string())))
+            }
+            Deed::LeaveGroup => {
+                let left = self.leave_group(socket, token.unwrap_or_default(), stage);
+                Some(Ok(said(if left { "left" } else { "not in it" })))
+            }
+            Deed::TellGroup => {
+                let told = self.tell_group(token.unwrap_or_default(), stage);
                 Some(Ok(said(&told.to_string())))
             }
             Deed::Leave => {
+                served.may_close = true;
                 match goodbye(stage) {
                     Some(frame) => served.machine.close_with(now, frame, &mut self.out),
                     None => served.machine.close(now, &mut self.out),
@@ -72,7 +86,9 @@ impl Server {
             }
             Deed::TellAll => {
                 let key = served.machine.session().map(|session| session.key.clone());
-                let holders: Vec<_> = key.iter().flat_map(|key| self.known_holders(key)).collect();
+                let holders = key.iter().flat_map(|key| self.known_holders(key));
+                let members = holders.filter_map(|id| self.control.members.get(&id));
+                let holders: Vec<_> = members.map(|member| member.socket).collect();
                 for holder in &holders {
                     self.news(*holder, stage);
                 }
@@ -82,7 +98,7 @@ impl Server {
     }
 
     /// Sends the next of the numbered signals.
-    fn news(&mut self, socket: SocketId, stage: &mut Stage) {
+    pub(super) fn news(&mut self, socket: SocketId, stage: &mut Stage) {
         let who = self.who(socket);
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let (Ok(name), payload) = (Name::new(NEWS), signal_payload(socket, served.signals_sent))
@@ -166,6 +182,13 @@ impl Server {
                 format!("{who}: request {token} is answered twice")
             });
         }
+    }
+
+    /// A session was closed everywhere, as a handler wanted.
+    pub(super) fn kicked(&mut self, socket: SocketId, task: Task, told: usize, stage: &mut Stage) {
+        let text = task.token.map_or(told.to_string(), |token| format!("{token} {told}"));
+        self.reply(socket, task, Ok(Payload::utf8(text)), stage);
+        self.collect(socket, stage);
     }
 
     pub(super) fn session_event(

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use wwr::Dialect;
 use wwr::Instant;
 use wwr::server::{Connection, RequestId, SignalId};
-use wwr::session::{Change, Command, Outcome};
+use wwr::session::{Change, Command};
 use wwr::wire::{Identifier, Kind, Message, decode};
 
+use super::control::News;
 use crate::adversary::HEARTBEAT;
 use crate::application::Task;
 use crate::coverage::{Phase, ServerState, Slot};
@@ -26,7 +27,7 @@ pub(crate) enum Input {
     Ping,
 }
 
-/// What the registry was asked and has not answered.
+/// What the hub was asked and has not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Restore,
@@ -34,13 +35,21 @@ pub(crate) enum Asked {
     Close,
 }
 
+/// How a connection was told to shut down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToldToShutDown {
+    pub(crate) deadline: Instant,
+    /// It was not closing before.
+    pub(crate) was_open: bool,
+}
+
 pub(crate) struct Served {
     pub(crate) machine: Connection,
     pub(crate) peer: Peer,
     /// What came while the machine wanted no input, or the peer did not read.
     pub(crate) unread: VecDeque<Input>,
-    /// News of the registry on their way, and when the last of them arrives.
-    pub(crate) inbox: VecDeque<Outcome>,
+    /// News of the hub on their way, and when the last of them arrives.
+    pub(crate) inbox: VecDeque<News>,
     pub(crate) inbox_last: Instant,
     pub(crate) asked: Option<Asked>,
     /// The same when it last left a session without waiting for that.
@@ -56,6 +65,10 @@ pub(crate) struct Served {
     /// The handlers that ended last, to be ended once more.
     pub(crate) ended_request: Option<RequestId>,
     pub(crate) ended_signal: Option<SignalId>,
+    /// How the server told it to shut down first.
+    pub(crate) shut_down: Option<ToldToShutDown>,
+    /// Something else than the shutdown may close it.
+    pub(crate) may_close: bool,
     /// By when it has to be closed.
     pub(crate) drains_by: Option<Instant>,
     /// The lengths of the latest messages that were handed to the machine: all that may wait.
@@ -86,6 +99,8 @@ impl Served {
             running: Vec::new(),
             ended_request: None,
             ended_signal: None,
+            shut_down: None,
+            may_close: false,
             drains_by: None,
             lengths: VecDeque::new(),
             ignorable: (0, 0),
@@ -119,12 +134,19 @@ impl Served {
         self.drains_by = Some(deadline);
     }
 
+    /// The server shuts down.
+    pub(crate) fn is_shut_down(&mut self, deadline: Instant) {
+        let was_open = self.shut_down.map_or(self.machine.is_open(), |told| told.was_open);
+        self.shut_down = Some(ToldToShutDown { deadline, was_open });
+        self.drains_within(deadline);
+    }
+
     /// Whether a session message is half done, behind which all others wait.
     pub(crate) const fn holds_up(&self) -> bool {
         matches!(self.asked, Some(Asked::Restore | Asked::Close))
     }
 
-    /// The machine asks the registry.
+    /// The machine asks the hub.
     pub(crate) const fn asks(&mut self, command: &Command) {
         if let Command::Leave(_) = command {
             self.given_up = self.asked;
@@ -137,7 +159,7 @@ impl Served {
         };
     }
 
-    /// The registry answers.
+    /// The hub answers.
     pub(crate) fn hears(&mut self, change: &Change) {
         let answers = match change {
             Change::Restored(_)
@@ -148,6 +170,7 @@ impl Served {
             Change::Closed | Change::CloseFailed | Change::ClosedByKey { .. } => Asked::Close,
             Change::Stored => return,
         };
+        self.may_close |= matches!(change, Change::ClosedByKey { disconnect: true });
         self.asked = self.asked.filter(|asked| *asked != answers);
     }
 
@@ -193,7 +216,7 @@ impl Served {
         true
     }
 
-    /// How many answers may be owed for good reason: by handlers, and the registry.
+    /// How many answers may be owed for good reason: by handlers, and the hub.
     pub(crate) fn may_owe(&self) -> i64 {
         let asked = matches!(self.given_up, Some(Asked::Restore | Asked::Close));
         self.running.len() as i64 + i64::from(asked)

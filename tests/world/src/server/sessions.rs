@@ -1,154 +1,287 @@
-//! The registries of a server, and what is between them, the store and the connections.
+//! Sessions: what is between the hub, the store and the connections.
+
+use std::time::Duration;
 
 use wwr::SessionKey;
-use wwr::session::{Change, ConnectionId, Effect, Outcome};
+use wwr::server::{HubAction, Job, JobId, StoreAnswer, WaiterId, Work};
+use wwr::session::{Change, Command, ConnectionId};
 
 use super::Server;
-use crate::coverage::{EntryState, Fact};
+use super::control::{Asked, JobKind, News, Waiting};
+use crate::application::Task;
+use crate::coverage::{EntryState, Fact, Slot};
 use crate::event::Event;
 use crate::invariants::Invariant;
 use crate::network::SocketId;
 use crate::stage::Stage;
-use crate::store::{self, Answer, Asker, short};
-
-/// What the store was asked.
-#[derive(Clone, Debug)]
-pub(super) struct Question {
-    key: SessionKey,
-    kind: QuestionKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum QuestionKind {
-    Lookup,
-    Store,
-    Destroy,
-}
+use crate::store::{self, Asker, short};
 
 impl Server {
-    /// Which registry is responsible for a session.
-    pub(super) fn shard(&self, key: &SessionKey) -> usize {
-        let sum =
-            key.as_str().bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
-        sum as usize % self.shards.len()
+    /// A connection asks something about a session.
+    pub(super) fn ask_hub(&mut self, socket: SocketId, command: Command, stage: &mut Stage) {
+        let Some(&id) = self.control.ids.get(&socket) else { return };
+        let key = match &command {
+            Command::Restore(key) | Command::Close(key) | Command::Leave(key) => key.clone(),
+            Command::Create(session) => session.key.clone(),
+        };
+        if let Command::Close(key) = &command
+            && self.control.hub.session_connections(key).eq([id])
+        {
+            stage.ledger.session(key).unwanted = true;
+        }
+        let code = key.as_str().bytes().fold(0, |word, byte| word << 1 ^ u64::from(byte));
+        let name = match &command {
+            Command::Restore(_) => "restores",
+            Command::Create(_) => "creates",
+            Command::Close(_) => "closes",
+            Command::Leave(_) => "leaves",
+        };
+        stage.note(self.who(socket), code, || format!("{name} {}", short(&key)));
+        let now = self.clock.read(stage.now);
+        self.control.hub.handle(now, id, command, &mut self.control.out);
+        self.touch(&key, stage);
     }
 
+    /// Closes a session for all its connections. The handler of a request is answered when that is
+    /// done.
     pub(super) fn close_everywhere(
         &mut self,
         key: &SessionKey,
         disconnect: bool,
+        task: Option<(SocketId, Task)>,
         stage: &mut Stage,
-    ) -> usize {
+    ) {
         stage.ledger.session(key).unwanted = true;
-        let shard = self.shard(key);
-        let effects = &mut self.effects[shard];
-        let told = self.shards[shard].close_key(key.clone(), disconnect, effects);
+        let now = self.clock.read(stage.now);
+        let control = &mut self.control;
+        let before = control.out.len();
+        let waiter = control.hub.close_session(now, key.clone(), disconnect, &mut control.out);
+        let told = control.out.iter().skip(before).filter(|action| is_close_of(action, key));
+        let waiting = Waiting { key: key.clone(), told: told.count(), task, is_gone: None };
+        let told = waiting.told;
+        let again = control.waiters.insert(waiter, waiting).is_some();
+        stage.check(!again, Invariant::WaitersAreTold, || format!("{waiter:?} names two callers"));
         stage.note(self.who(0), u64::from(disconnect), || {
             format!("{} is closed everywhere, {told} told", short(key))
         });
         self.touch(key, stage);
-        told
     }
 
-    /// Carries out what the registries want.
-    pub(super) fn take_effects(&mut self, stage: &mut Stage) {
-        for shard in 0..self.effects.len() {
-            while let Some(effect) = self.effects[shard].pop() {
-                let (ticket, key, kind) = match &effect {
-                    Effect::Deliver { .. } => {
-                        if let Effect::Deliver { connection, outcome } = effect {
-                            self.deliver(connection, outcome, stage);
-                        }
-                        continue;
-                    }
-                    Effect::Lookup { ticket, key } => (*ticket, key.clone(), QuestionKind::Lookup),
-                    Effect::Store { ticket, session } => {
-                        (*ticket, session.key.clone(), QuestionKind::Store)
-                    }
-                    Effect::Destroy { ticket, key } => {
-                        (*ticket, key.clone(), QuestionKind::Destroy)
-                    }
-                };
-                if kind == QuestionKind::Destroy {
-                    let known = stage.ledger.session(&key).clone();
-                    let wanted = known.unwanted || !known.announced;
-                    stage.check(wanted, Invariant::AnnouncedIsDurable, || {
-                        format!("{} is destroyed, though nobody closed it", short(&key))
-                    });
-                }
-                let question = Question { key: key.clone(), kind };
-                let before = self.questions.insert((shard, ticket), question);
-                stage.check(before.is_none(), Invariant::CallsAreHonoured, || {
-                    format!("{ticket:?} is given out twice")
-                });
-                store::begin(stage, self.id, self.epoch, shard, effect);
-                self.touch(&key, stage);
-            }
+    /// A caller is told that a session is closed.
+    pub(super) fn done(
+        &mut self,
+        waiter: WaiterId,
+        told: usize,
+        destroyed: bool,
+        stage: &mut Stage,
+    ) {
+        let waiting = self.control.waiters.remove(&waiter);
+        let fits = waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.told == told && waiting.is_gone == Some(destroyed));
+        let id = self.id;
+        stage.check(fits, Invariant::WaitersAreTold, || {
+            format!("server {id}: {waiter:?}, {told} told, destroyed: {destroyed}; {waiting:?}")
+        });
+        if let Some((socket, task)) = waiting.and_then(|waiting| waiting.task) {
+            self.kicked(socket, task, told, stage);
         }
     }
 
-    /// The store has answered.
-    pub(crate) fn answered(&mut self, asker: Asker, answer: Answer, stage: &mut Stage) {
+    /// The hub has work for the store.
+    pub(super) fn ask_store(&mut self, mut job: Job, stage: &mut Stage) {
+        let (id, key) = (job.id, store::key_of(&job.work).cloned());
+        let kind = match &job.work {
+            Work::LookUp(_) => JobKind::LookUp,
+            Work::Create(_) => JobKind::Create,
+            Work::Destroy(_) => JobKind::Destroy,
+            Work::Expire { .. } => JobKind::Expire,
+        };
+        if kind == JobKind::Destroy
+            && let Some(key) = &key
+        {
+            let known = stage.ledger.session(key).clone();
+            let wanted = known.unwanted || !known.announced;
+            stage.check(wanted, Invariant::AnnouncedIsDurable, || {
+                format!("{} is destroyed, though nobody closed it", short(key))
+            });
+        }
+        if let Work::Expire { unused_for, at } = &mut job.work {
+            // The age counts to the start of the round.
+            *unused_for += self.clock.read(stage.now).saturating_since(*at);
+            let mut expiring = stage.store.unused(stage.now, *unused_for);
+            expiring.retain(|key| !stage.ledger.session(key).unwanted);
+            self.check_expired(self.epoch, &expiring, stage);
+        }
+        let within = self.settings.hub.store_timeout;
+        let every = self.settings.hub.expiry.map_or(Duration::ZERO, |expiry| expiry.every);
+        let longest = if kind == JobKind::Expire { within.max(every) } else { within };
+        let patient_until = self.clock.read(stage.now) + within;
+        let due = self.clock.latest() + longest;
+        let asked = Asked { key: key.clone(), kind, patient_until, due };
+        let is_new = self.control.last_job < Some(id);
+        let server = self.id;
+        stage.check(is_new, Invariant::JobsEndOnce, || format!("server {server}: {id:?} again"));
+        self.control.last_job = Some(id);
+        self.control.jobs.insert(id, asked);
+        store::begin(stage, self.id, self.epoch, job);
+        key.iter().for_each(|key| self.touch(key, stage));
+    }
+
+    /// The store has answered, maybe after the hub has given up.
+    pub(crate) fn answered(&mut self, asker: Asker, answer: StoreAnswer, stage: &mut Stage) {
         if asker.epoch != self.epoch {
             return;
         }
-        let Asker { shard, ticket, .. } = asker;
-        let Some(question) = self.questions.remove(&(shard, ticket)) else { return };
-        let effects = &mut self.effects[shard];
-        let registry = &mut self.shards[shard];
-        let is_destroyed = matches!(answer, Answer::Destroyed(Ok(())));
-        match answer {
-            Answer::LookedUp(answer) => registry.looked_up(ticket, answer, effects),
-            Answer::Stored(answer) => registry.stored(ticket, answer, effects),
-            Answer::Destroyed(answer) => registry.destroyed(ticket, answer, effects),
+        let now = self.clock.read(stage.now);
+        let asked = self.control.jobs.remove(&asker.job);
+        let is_destroyed = matches!(answer, StoreAnswer::Destroyed(Ok(())));
+        let has_failed = matches!(
+            answer,
+            StoreAnswer::LookedUp(Err(_))
+                | StoreAnswer::Created(Err(_))
+                | StoreAnswer::Destroyed(Err(_))
+                | StoreAnswer::Expired(Err(_))
+        );
+        self.control.hub.answered(now, asker.job, answer.clone(), &mut self.control.out);
+        let id = self.id;
+        match &asked {
+            None => {
+                let silent = self.control.out.is_empty();
+                stage.check(silent, Invariant::JobsEndOnce, || {
+                    format!("server {id}: {:?} timed out and is answered", asker.job)
+                });
+                stage.count(Fact::Hub("answer to a job that timed out"));
+            }
+            Some(asked) => {
+                self.concluded(asked, !has_failed);
+                if let Some(key) = &asked.key {
+                    let holders = self.control.hub.session_connections(key).count();
+                    let holds = !is_destroyed || holders == 0;
+                    stage.check(holds, Invariant::ClosedStaysClosed, || {
+                        format!("{} is destroyed and held by {holders}", short(key))
+                    });
+                    self.touch(key, stage);
+                }
+            }
         }
-        let holders = registry.connection_count(&question.key);
-        stage.check(!is_destroyed || holders == 0, Invariant::ClosedStaysClosed, || {
-            format!("{} is destroyed and held by {holders}", short(&question.key))
+        let length = self.control.out.len();
+        self.control.hub.answered(now, asker.job, answer, &mut self.control.out);
+        let silent = self.control.out.len() == length;
+        stage.check(silent, Invariant::JobsEndOnce, || {
+            format!("server {id}: {:?} is answered twice", asker.job)
         });
-        self.touch(&question.key, stage);
         self.carry_out(stage);
     }
 
+    /// A job has ended; callers that wait for its session may learn from that.
+    pub(super) fn concluded(&mut self, asked: &Asked, is_done: bool) {
+        let is_gone = match asked.kind {
+            JobKind::Destroy => is_done,
+            // The store may have done it all the same.
+            JobKind::Create if !is_done => false,
+            JobKind::Create | JobKind::LookUp | JobKind::Expire => return,
+        };
+        let waiters = self.control.waiters.values_mut();
+        for waiting in waiters.filter(|waiting| Some(&waiting.key) == asked.key.as_ref()) {
+            waiting.is_gone = Some(is_gone);
+        }
+    }
+
+    /// A job times out once, and not before its time.
+    pub(super) fn check_timed_out(&self, job: JobId, asked: Option<&Asked>, stage: &mut Stage) {
+        let (id, latest) = (self.id, self.clock.latest());
+        let fits = asked.is_some_and(|asked| asked.patient_until <= latest);
+        stage.check(fits, Invariant::JobsEndOnce, || {
+            format!("server {id}: {job:?} times out at {latest:?}: {asked:?}")
+        });
+    }
+
+    /// No job is forgotten, and nobody waits for a store that has nothing to do.
+    pub(super) fn check_jobs(&self, now: wwr::Instant, stage: &mut Stage) {
+        let late = self.control.jobs.iter().find(|(_, asked)| asked.due < now);
+        let id = self.id;
+        stage.check(late.is_none(), Invariant::JobsEndOnce, || {
+            format!("server {id}: neither answered nor timed out by {now:?}: {late:?}")
+        });
+    }
+
+    pub(super) fn check_waiters(&self, stage: &mut Stage) {
+        let holds = !self.control.jobs.is_empty() || self.control.waiters.is_empty();
+        let id = self.id;
+        stage.check(holds, Invariant::WaitersAreTold, || {
+            format!("server {id}: wait for nothing: {:?}", self.control.waiters)
+        });
+    }
+
+    /// Sessions have expired, or would now: no connection holds one of them.
+    pub(crate) fn check_expired(&self, epoch: u64, keys: &[SessionKey], stage: &mut Stage) {
+        if epoch != self.epoch || stage.time_is_torn {
+            return;
+        }
+        for key in keys {
+            let held = self.holders(key, |slot| slot == Slot::Held).next();
+            let id = self.id;
+            stage.count(Fact::Hub("session expires"));
+            stage.check(held.is_none(), Invariant::InUseNeverExpires, || {
+                format!("server {id}: {} expires, and {held:?} holds it", short(key))
+            });
+        }
+    }
+
     /// Takes news to a connection, at once or later.
-    fn deliver(&mut self, connection: ConnectionId, outcome: Outcome, stage: &mut Stage) {
-        let ConnectionId(socket) = connection;
-        self.check_news(&outcome, stage);
+    pub(super) fn deliver(&mut self, to: ConnectionId, news: News, stage: &mut Stage) {
+        let Some(socket) = self.control.members.get(&to).map(|member| member.socket) else {
+            return;
+        };
         let delay = stage.dice.up_to(self.settings.inbox_delay);
         let Some(served) = self.connections.get_mut(&socket) else { return };
         if delay.is_zero() && served.inbox.is_empty() {
-            return self.tell(socket, outcome, stage);
+            return self.tell(socket, news, stage);
         }
-        served.inbox.push_back(outcome);
+        served.inbox.push_back(news);
         served.inbox_last = served.inbox_last.max(stage.now + delay);
         stage.queue.schedule(served.inbox_last, Event::Inbox { socket });
     }
 
-    pub(super) fn tell(&mut self, socket: SocketId, outcome: Outcome, stage: &mut Stage) {
+    pub(super) fn tell(&mut self, socket: SocketId, news: News, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         let Some(served) = self.connections.get_mut(&socket) else { return };
-        self.touched.insert(outcome.key.clone());
-        stage.note(super::Who::Server(self.id, socket), 30, || {
-            format!("{}: {}", short(&outcome.key), name_of(&outcome.change))
-        });
-        served.hears(&outcome.change);
-        served.machine.handle_session(now, outcome, &mut self.out);
+        let who = super::Who::Server(self.id, socket);
+        match news {
+            News::Session(outcome) => {
+                self.touched.insert(outcome.key.clone());
+                stage.note(who, 30, || {
+                    format!("{}: {}", short(&outcome.key), name_of(&outcome.change))
+                });
+                served.hears(&outcome.change);
+                served.machine.handle_session(now, outcome, &mut self.out);
+            }
+            News::ShutDown { deadline, idle } => {
+                stage.note(who, 31, || format!("is to shut down by {deadline:?}, {idle:?}"));
+                served.is_shut_down(deadline);
+                served.machine.shut_down(now, deadline, idle, &mut self.out);
+            }
+            News::Close => {
+                stage.note(who, 32, || "is to close, as all are".into());
+                served.machine.close(now, &mut self.out);
+            }
+        }
         self.collect(socket, stage);
     }
 
     /// Something was done to a session.
     pub(super) fn touch(&mut self, key: &SessionKey, stage: &mut Stage) {
         self.touched.insert(key.clone());
-        let registry = &self.shards[self.shard(key)];
-        let of_key = |question: &&Question| question.key == *key;
-        let asked =
-            |kind| self.questions.values().filter(of_key).any(|question| question.kind == kind);
+        let jobs = self.control.jobs.values();
+        let of_key: Vec<_> = jobs.filter(|asked| asked.key.as_ref() == Some(key)).collect();
+        let asked = |kind| of_key.iter().any(|asked| asked.kind == kind);
         let state = EntryState {
-            held: registry.connection_count(key) > 0,
-            storing: asked(QuestionKind::Store),
-            looking_up: asked(QuestionKind::Lookup),
-            destroying: asked(QuestionKind::Destroy),
-            closing: registry.is_closing(key),
+            held: self.known_holders(key).next().is_some(),
+            storing: asked(JobKind::Create),
+            looking_up: asked(JobKind::LookUp),
+            destroying: asked(JobKind::Destroy),
+            closing: self.control.waiters.values().any(|waiting| waiting.key == *key),
         };
         let before = self.entries.insert(key.clone(), state).unwrap_or_default();
         if before != state {
@@ -156,18 +289,22 @@ impl Server {
         }
     }
 
-    /// The connections that a registry knows to hold a session.
-    pub(crate) fn known_holders(&self, key: &SessionKey) -> impl Iterator<Item = SocketId> + '_ {
-        self.shards[self.shard(key)].connections(key).map(|ConnectionId(socket)| socket)
+    /// The connections that the hub knows to hold a session.
+    pub(super) fn known_holders(
+        &self,
+        key: &SessionKey,
+    ) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.control.hub.session_connections(key)
     }
+}
 
-    /// Whether the registries hold nothing and wait for nothing.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.shards.iter().all(|registry| registry.is_idle() && registry.active_sessions() == 0)
-    }
-
-    pub(super) fn active_sessions(&self) -> usize {
-        self.shards.iter().map(|registry| registry.active_sessions()).sum()
+/// Whether a hub tells a connection that this session is closed for all.
+fn is_close_of(action: &HubAction, key: &SessionKey) -> bool {
+    match action {
+        HubAction::Deliver { outcome, .. } => {
+            outcome.key == *key && matches!(outcome.change, Change::ClosedByKey { .. })
+        }
+        _ => false,
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the machines want, carried out.
 
 use wwr::server::{Action, CloseReason};
-use wwr::session::{Command, ConnectionId};
 use wwr::wire::Kind;
 
 use super::Server;
@@ -53,7 +52,7 @@ impl Server {
 
     pub(super) fn carry_out(&mut self, stage: &mut Stage) {
         loop {
-            self.take_effects(stage);
+            self.take_hub_actions(stage);
             if let Some((socket, action)) = self.actions.pop_front() {
                 self.act(socket, action, stage);
             } else if !self.read(stage) {
@@ -61,6 +60,9 @@ impl Server {
             }
         }
         self.check_sessions(stage);
+        self.check_counts(stage);
+        self.check_stage(stage);
+        self.check_waiters(stage);
     }
 
     /// Hands one message that waited to a machine that wants it.
@@ -139,9 +141,9 @@ impl Server {
                 let delay = stage.dice.up_to(millis(3));
                 stage.after(delay, Event::Work { socket, work: Work::SignalHandled(signal.id) });
             }
-            Action::Session(command) => self.ask_registry(socket, command, stage),
+            Action::Session(command) => self.ask_hub(socket, command, stage),
             Action::SessionEvent(event) => self.session_event(socket, event, stage),
-            Action::Drained => {}
+            Action::Drained => self.drained(socket, stage),
             Action::Close(reason) => self.end(socket, reason, stage),
         }
     }
@@ -160,6 +162,7 @@ impl Server {
             format!("{who}: #{socket} is taken for gone")
         });
         self.check_closing(socket, &reason, stage);
+        self.check_shut_down(socket, &reason, stage);
         stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
         stage.ledger.goodbyes.insert(socket, reason.frame());
         stage.send(who, socket, Way::Down, Packet::Close(reason.frame()));
@@ -169,37 +172,14 @@ impl Server {
         });
         self.check_end(socket, stage);
         self.connections.remove(&socket);
-    }
-
-    fn ask_registry(&mut self, socket: SocketId, command: Command, stage: &mut Stage) {
-        let key = match &command {
-            Command::Restore(key) | Command::Close(key) | Command::Leave(key) => key.clone(),
-            Command::Create(session) => session.key.clone(),
-        };
-        let shard = self.shard(&key);
-        if let Command::Close(key) = &command {
-            let mut holders = self.shards[shard].connections(key);
-            if holders.next() == Some(ConnectionId(socket)) && holders.next().is_none() {
-                stage.ledger.session(key).unwanted = true;
-            }
-        }
-        let code = key.as_str().bytes().fold(0, |word, byte| word << 1 ^ u64::from(byte));
-        let name = match &command {
-            Command::Restore(_) => "restores",
-            Command::Create(_) => "creates",
-            Command::Close(_) => "closes",
-            Command::Leave(_) => "leaves",
-        };
-        stage.note(self.who(socket), code, || format!("{name} {}", crate::store::short(&key)));
-        self.shards[shard].handle(ConnectionId(socket), command, &mut self.effects[shard]);
-        self.touch(&key, stage);
+        self.departs(socket, stage);
     }
 
     /// The store or a task of another connection has news in the inbox of this one.
     pub(crate) fn take_inbox(&mut self, socket: SocketId, stage: &mut Stage) {
         let Some(served) = self.connections.get_mut(&socket) else { return };
-        let Some(outcome) = served.inbox.pop_front() else { return };
-        self.tell(socket, outcome, stage);
+        let Some(news) = served.inbox.pop_front() else { return };
+        self.tell(socket, news, stage);
         self.carry_out(stage);
     }
 

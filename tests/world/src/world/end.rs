@@ -10,7 +10,7 @@ use crate::event::{Event, millis};
 use crate::invariants::Invariant;
 use crate::network::Packet;
 use crate::server::State;
-use crate::setup::{READ_TIMEOUT, versatile};
+use crate::setup::{ENOUGH, READ_TIMEOUT, versatile};
 use crate::store::{Habits, short};
 use crate::trace::Who;
 
@@ -59,6 +59,11 @@ impl World {
         self.stage.network.hurry();
         for server in 0..self.servers.len() {
             self.servers[server].refuses = false;
+            // Those that could not come in do so now.
+            if self.servers[server].settings.hub.max_connections < ENOUGH {
+                self.servers[server].settings.hub.max_connections = ENOUGH;
+                self.servers[server].crash(&mut self.stage);
+            }
             self.restart(server, None);
         }
         self.clients.iter_mut().for_each(|client| client.is_settled = true);
@@ -138,6 +143,9 @@ impl World {
             Event::Packet { packet: Packet::Frame(frame), .. } if **frame == [0x21] => false,
             Event::Packet { socket, .. } => self.stage.network.get(*socket).is_some(),
             Event::Work { socket, .. } | Event::Inbox { socket } => has(socket),
+            Event::Opens { server, epoch, .. }
+            | Event::Left { server, epoch, .. }
+            | Event::ShutDownAgain { server, epoch } => self.servers[*server].epoch == *epoch,
             Event::Broken { .. } | Event::Exit { .. } | Event::Restart { .. } => true,
             Event::Apply { .. } | Event::Answer { .. } => true,
             Event::Probe { .. } | Event::Probed { .. } => true,
@@ -221,9 +229,11 @@ impl World {
             self.run_for(millis(2000));
             let outcome = self.clients[client].restored.take();
             let is_long = self.stage.store.length(&key) + 9 > buffer;
+            // It may have expired meanwhile.
+            let has_expired = is_due && self.stage.ledger.session(&key).unwanted;
             let fits = match &outcome {
                 Some(Ok(_)) => is_due,
-                Some(Err(RequestError::SessionNotFound)) => !is_due,
+                Some(Err(RequestError::SessionNotFound)) => !is_due || has_expired,
                 Some(Err(RequestError::Internal)) => is_due && is_long,
                 _ => false,
             };
@@ -247,7 +257,7 @@ impl World {
         let holds = connections == 0 && idle && sockets.is_empty() && store;
         self.stage.check(holds, Invariant::MemoryFloor, || {
             format!(
-                "{connections} connections, sockets {sockets:?}, registries idle: {idle}, store \
+                "{connections} connections, sockets {sockets:?}, hubs idle: {idle}, store \
                  idle: {store}"
             )
         });

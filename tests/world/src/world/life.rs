@@ -1,7 +1,5 @@
 //! While it lasts: what applications, peers, operators and fate do.
 
-use wwr::Instant;
-
 use super::World;
 use crate::coverage::Fact;
 use crate::event::{Event, ServerId, millis};
@@ -130,6 +128,10 @@ impl World {
                 let stage = &mut self.stage;
                 self.servers.iter_mut().for_each(|server| server.close(socket, stage));
             }
+            (28 | 29, Some(socket)) => {
+                let stage = &mut self.stage;
+                self.servers.iter_mut().for_each(|server| server.stir_groups(socket, stage));
+            }
             (26, _) => {
                 self.blame(Fault::EarlyTimeout, 0);
                 let stage = &mut self.stage;
@@ -180,7 +182,11 @@ impl World {
         self.blame(Fault::LateTimers, index as u64);
         match self.clients.get_mut(index) {
             Some(client) => client.timers_rest_until = until,
-            None => self.servers[index - self.clients.len()].timers_rest_until = until,
+            None => {
+                let server = &mut self.servers[index - self.clients.len()];
+                server.timers_rest_until = until;
+                server.excuse(until.saturating_since(self.stage.now));
+            }
         }
     }
 
@@ -195,23 +201,29 @@ impl World {
             return;
         }
         self.blame(Fault::Shutdown, server as u64);
-        let within = self.stage.dice.up_to(millis(600));
+        let stage = &mut self.stage;
+        let within = stage.dice.up_to(millis(600));
+        self.servers[server].shut_down(within, stage);
+        if stage.aside.chance(30) {
+            let pause = stage.aside.up_to(within);
+            let epoch = self.servers[server].epoch;
+            stage.after(pause, Event::ShutDownAgain { server, epoch });
+        }
+    }
+
+    /// The operator is in a hurry, or is not any more.
+    pub(super) fn shut_down_again(&mut self, server: ServerId, epoch: u64) {
+        if self.servers[server].epoch != epoch {
+            return;
+        }
+        self.blame(Fault::ShutdownAgain, server as u64);
+        let within = self.stage.aside.up_to(millis(600));
         self.servers[server].shut_down(within, &mut self.stage);
-        let epoch = self.servers[server].epoch;
-        // The clock of the server may have jumped back, and be late.
-        let end = self.servers[server].clock.latest() + within;
-        let end = self.servers[server].clock.when(end).max(self.stage.now) + millis(1);
-        self.stage.queue.schedule(end, Event::Exit { server, epoch });
     }
 
     /// A server that shut down is gone; another takes its place.
     pub(super) fn exit(&mut self, server: ServerId, epoch: u64) {
-        if self.servers[server].epoch != epoch || self.servers[server].state != State::Draining {
-            return;
-        }
-        let now: Instant = self.stage.now;
-        if let Some(end) = self.servers[server].drains_until().filter(|end| *end >= now) {
-            self.stage.queue.schedule(end + millis(1), Event::Exit { server, epoch });
+        if self.servers[server].epoch != epoch || !self.servers[server].has_stopped() {
             return;
         }
         let left = self.servers[server].connections.len();
@@ -250,6 +262,9 @@ impl World {
         let forward = self.stage.dice.chance(60);
         (self.stage.is_deceptive, self.stage.time_is_torn) = (true, true);
         self.blame(if forward { Fault::ClockForward } else { Fault::ClockBack }, index as u64);
+        if forward && let Some(server) = index.checked_sub(self.clients.len()) {
+            self.servers[server].excuse(millis(by));
+        }
         let clock = match self.clients.get_mut(index) {
             Some(client) => &mut client.clock,
             None => &mut self.servers[index - self.clients.len()].clock,

@@ -1,148 +1,112 @@
-//! What the store is to do for the registry.
+//! What the store does for the hub.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
-use wwr::session::{StoreFailed, Ticket};
+use futures_channel::oneshot;
+use wwr::server::{Job, StoreAnswer, Work};
+use wwr::session::StoreFailed;
 use wwr::{Session, SessionKey};
 
-use super::{Hub, lock};
-use crate::clock::{Clock, sleep};
+use super::Hub;
+use crate::clock::Clock;
 use crate::server::panics::caught_async;
-use crate::store::{SessionStore, ShortKey, StoreError, StoreErrorKind};
-
-/// Something the store is to do.
-#[derive(Debug)]
-pub(super) enum Job {
-    Lookup(Ticket, SessionKey),
-    Store(Ticket, Box<Session>),
-    Destroy(Ticket, SessionKey),
-}
+use crate::store::{Collected, SessionStore, ShortKey, StoreError, StoreErrorKind};
 
 impl Hub {
-    /// Has the store do jobs, each in a task of its own: the registry has to hear of the end also
-    /// if the connection that asked is gone by then.
-    pub(super) fn start(self: &Arc<Self>, jobs: Vec<Job>) {
-        for job in jobs {
-            let hub = self.clone();
-            self.spawn(async move { hub.work(job).await });
+    /// Has the store do a job, in a task of its own, and tells the hub: also if the connection that
+    /// asked is gone by then. `given_up` ends when the hub no longer waits for the answer.
+    pub(super) async fn work(self: Arc<Self>, job: Job, given_up: oneshot::Receiver<()>) {
+        let Job { id, work } = job;
+        let store = &self.store;
+        let answer = async {
+            match &work {
+                Work::LookUp(key) => {
+                    let found = async {
+                        let found = store.look_up(key, Clock::unix_now()).await?;
+                        found.map(readable).transpose()
+                    };
+                    let found = self.ask_store("look up", Some(key), found).await;
+                    StoreAnswer::LookedUp(found.map(|session| session.map(Box::new)))
+                }
+                Work::Create(session) => {
+                    let created = store.create(session);
+                    let key = Some(&session.key);
+                    StoreAnswer::Created(self.ask_store("create", key, created).await)
+                }
+                Work::Destroy(key) => {
+                    let destroyed = store.destroy(key);
+                    StoreAnswer::Destroyed(self.ask_store("destroy", Some(key), destroyed).await)
+                }
+                Work::Expire { unused_for, at } => {
+                    let ago = self.clock.now().saturating_since(*at);
+                    let now = SystemTime::now();
+                    let then = Clock::unix_time(now.checked_sub(ago).unwrap_or(now));
+                    let expired = store.collect(then, *unused_for);
+                    let expired = self.ask_store("collect", None, expired).await;
+                    StoreAnswer::Expired(expired.map(|expired| note_expired(&expired)))
+                }
+            }
+        };
+        let too_late = async {
+            // An error, as nothing is ever sent.
+            let _ = given_up.await;
+            None
+        };
+        match smol::future::or(async { Some(answer.await) }, too_late).await {
+            Some(answer) => {
+                self.lock().running.remove(&id);
+                self.call(|machine, now, out| machine.answered(now, id, answer, out));
+            }
+            None => self.note_missing_answer(&work),
         }
     }
 
-    /// Has the store do a job and tells the registry.
-    async fn work(self: Arc<Self>, job: Job) {
-        let (key, answer) = match job {
-            Job::Lookup(ticket, key) => {
-                let found = async {
-                    let found = self.store.look_up(&key, Clock::unix_now()).await?;
-                    found.map(readable).transpose()
-                };
-                let found = self.ask_store(Asked::about("look up", &key), found).await;
-                (key, Answer::Lookup(ticket, found.map(|session| session.map(Box::new))))
-            }
-            Job::Store(ticket, session) => {
-                let asked = Asked::about("create", &session.key);
-                let stored = self.ask_store(asked, self.store.create(&session)).await;
-                (session.key.clone(), Answer::Store(ticket, stored))
-            }
-            Job::Destroy(ticket, key) => {
-                let asked = Asked::about("destroy", &key);
-                let destroyed = self.ask_store(asked, self.store.destroy(&key)).await;
-                (key, Answer::Destroy(ticket, destroyed))
-            }
-        };
-        let ((), jobs) = self.consult(|registry, effects| {
-            let destroyed = match &answer {
-                Answer::Destroy(_, destroyed) => *destroyed,
-                Answer::Lookup(..) | Answer::Store(..) => Ok(()),
-            };
-            match answer {
-                Answer::Lookup(ticket, found) => registry.looked_up(ticket, found, effects),
-                Answer::Store(ticket, stored) => registry.stored(ticket, stored, effects),
-                Answer::Destroy(ticket, destroyed) => {
-                    registry.destroyed(ticket, destroyed, effects);
-                }
-            }
-            if !registry.is_closing(&key) {
-                for closer in lock(&self.closers).remove(&key).unwrap_or_default() {
-                    // The caller may have lost interest.
-                    let _ = closer.send(destroyed);
-                }
-            }
-        });
-        self.start(jobs);
-    }
-
-    /// Waits for the store, but not for ever, and logs its errors now and then.
-    pub(super) async fn ask_store<T>(
+    /// Waits for the store, and logs its errors now and then.
+    async fn ask_store<T>(
         &self,
-        asked: Asked<'_>,
+        operation: &'static str,
+        key: Option<&SessionKey>,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreFailed> {
-        self.ask_store_within(self.store_timeout, asked, work).await
-    }
-
-    /// The same for work that takes longer.
-    pub(super) async fn ask_store_within<T>(
-        &self,
-        limit: Duration,
-        asked: Asked<'_>,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreFailed> {
-        // Clients can cause what fails again and again.
-        let failures = || self.store_failures.count(self.clock.now());
-        let Asked { operation, key } = asked;
-        let session = || key.map(|key| ShortKey(key).to_string());
-        let in_time = async {
-            guard(work).await.map_err(|error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                if let Some(failures) = failures() {
-                    let session = session();
-                    tracing::error!(
-                        failures, operation, session, %error, cause,
-                        "the session store failed"
-                    );
-                }
-            })
-        };
-        let too_late = async {
-            sleep(limit).await;
-            if let Some(failures) = failures() {
-                let session = session();
+        guard(work).await.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            // Clients can cause what fails again and again.
+            if let Some(failures) = self.store_failures.count(self.clock.now()) {
+                let session = key.map(|key| ShortKey(key).to_string());
                 tracing::error!(
-                    failures, operation, session, after = ?limit,
-                    "the session store does not answer"
+                    failures, operation, session, %error, cause,
+                    "the session store failed"
                 );
             }
-            Err(())
+            StoreFailed
+        })
+    }
+
+    fn note_missing_answer(&self, work: &Work) {
+        let (operation, key) = match work {
+            Work::LookUp(key) => ("look up", Some(key)),
+            Work::Create(session) => ("create", Some(&session.key)),
+            Work::Destroy(key) => ("destroy", Some(key)),
+            Work::Expire { .. } => ("collect", None),
         };
-        smol::future::or(in_time, too_late).await.map_err(|()| StoreFailed)
+        if let Some(failures) = self.store_failures.count(self.clock.now()) {
+            let session = key.map(|key| ShortKey(key).to_string());
+            tracing::error!(
+                failures, operation, session, store_timeout = ?self.store_timeout,
+                "the session store does not answer"
+            );
+        }
     }
 }
 
-/// What the store is asked for, for the log.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    operation: &'static str,
-    /// The session that it is about, if it is about one.
-    key: Option<&'a SessionKey>,
-}
-
-impl<'a> Asked<'a> {
-    pub(super) const fn about(operation: &'static str, key: &'a SessionKey) -> Self {
-        Self { operation, key: Some(key) }
+fn note_expired(expired: &Collected) {
+    let Collected { examined, removed, failed, leftovers } = *expired;
+    if (removed, failed, leftovers) == (0, 0, 0) {
+        tracing::debug!(examined, "no old sessions");
+    } else {
+        tracing::info!(examined, removed, failed, leftovers, "old sessions removed");
     }
-
-    pub(super) const fn about_all(operation: &'static str) -> Self {
-        Self { operation, key: None }
-    }
-}
-
-/// What the store answered.
-enum Answer {
-    Lookup(Ticket, Result<Option<Box<Session>>, StoreFailed>),
-    Store(Ticket, Result<(), StoreFailed>),
-    Destroy(Ticket, Result<(), StoreFailed>),
 }
 
 /// The session, if clients can read it. The registry refuses others too, but does not say why.

@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 use std::pin::pin;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::SystemTime;
 
@@ -14,28 +14,29 @@ use crate::store::MemoryStore;
 
 fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
-    let (keys, executor) = (Box::new(RandomKeys), Box::new(GlobalExecutor));
-    let timeout = Duration::from_secs(1);
-    Arc::new(Hub::new(executor, keys, store, timeout, RegistryConfig::default()))
+    Hub::new(Box::new(GlobalExecutor), Box::new(RandomKeys), store, HubConfig::default())
 }
 
-fn enter(hub: &Arc<Hub>) -> Presence {
+fn open(hub: &Arc<Hub>) -> OpenGuard {
     let info = ConnectionInfo {
         connected_at: SystemTime::UNIX_EPOCH,
         user_agent: None,
         remote_addr: (Ipv4Addr::LOCALHOST, 1).into(),
         socket_addr: (Ipv4Addr::LOCALHOST, 1).into(),
     };
-    hub.enter(Connection::new(hub.clone(), info, Reads::new(Dialect::Unknown, 8192), 100))
+    let admission = hub.admit().unwrap();
+    let reads = Reads::new(Dialect::Unknown, 8192);
+    let connection = Connection::new(hub.clone(), admission.id(), info, reads, 100);
+    Hub::open(admission, connection)
 }
 
 #[test]
-fn a_walk_meets_everybody_once() {
+fn a_walk_meets_each_connection_once() {
     for count in [0, 1, PORTION - 1, PORTION, PORTION + 1, 3 * PORTION] {
         let hub = hub();
-        let present: Vec<_> = (0..count).map(|_| enter(&hub)).collect();
+        let open: Vec<_> = (0..count).map(|_| open(&hub)).collect();
         let met = hub.walk().map(|connection| connection.connection_id());
-        let ids = present.iter().map(|presence| presence.connection.connection_id());
+        let ids = open.iter().map(|guard| guard.connection.connection_id());
         assert!(met.eq(ids), "{count} connections");
     }
 }
@@ -43,7 +44,7 @@ fn a_walk_meets_everybody_once() {
 #[test]
 fn a_walk_goes_on_while_others_come_and_go() {
     let hub = hub();
-    let mut present: Vec<_> = (0..4 * PORTION).map(|_| Some(enter(&hub))).collect();
+    let mut present: Vec<_> = (0..4 * PORTION).map(|_| Some(open(&hub))).collect();
     let mut newcomers = Vec::new();
     let mut met = Vec::new();
     for connection in hub.walk() {
@@ -54,11 +55,11 @@ fn a_walk_goes_on_while_others_come_and_go() {
         if let Some(ahead) = present.get_mut(id + PORTION) {
             *ahead = None;
         }
-        newcomers.push(enter(&hub));
+        newcomers.push(open(&hub));
     }
     assert!(met.is_sorted_by(|one, next| one < next), "nobody is met twice");
     assert!(met.len() < present.len() && met.iter().all(|id| *id <= present.len()));
-    assert!(present.iter().all(Option::is_none), "who stayed was met");
+    assert!(present.iter().all(Option::is_none), "all that stayed were met");
     assert_eq!(hub.connection_count(), newcomers.len());
 }
 
@@ -85,23 +86,34 @@ fn woken_by(future: impl Future<Output = ()>, work: impl FnOnce()) -> (usize, bo
 }
 
 #[test]
-fn who_waits_for_a_stage_is_not_woken_by_connections_that_come_and_go() {
+fn connections_that_come_and_go_wake_nobody_who_waits_for_the_end() {
     let hub = hub();
-    let staying = enter(&hub);
-    let come_and_go = || (0..100).for_each(|_| drop(enter(&hub)));
-    assert_eq!(woken_by(hub.reaches(Stage::Overdue), come_and_go), (0, false));
-    // Nor when the last one goes, which only a shutdown waits for.
-    assert_eq!(woken_by(hub.reaches(Stage::Overdue), || drop(staying)), (0, false));
-    assert_eq!(woken_by(hub.reaches(Stage::Overdue), || hub.advance(Stage::Overdue)), (1, true));
+    let staying = open(&hub);
+    let come_and_go = || (0..100).for_each(|_| drop(open(&hub)));
+    assert_eq!(woken_by(hub.stops(), come_and_go), (0, false));
+    assert_eq!(woken_by(hub.stops(), || drop(staying)), (0, false));
 }
 
 #[test]
-fn a_shutdown_is_woken_once_when_the_last_of_a_crowd_has_gone() {
+fn a_shutdown_ends_once_with_the_last_connection_or_handshake() {
     let hub = hub();
-    let crowd: Vec<_> = (0..100).map(|_| enter(&hub)).collect();
-    let empties = wait_until(&hub.emptied, || lock(&hub.roster).is_empty());
-    assert_eq!(woken_by(empties, || drop(crowd)), (1, true));
-    let arriving = hub.admit(1);
-    let empties = wait_until(&hub.emptied, || lock(&hub.roster).is_empty());
-    assert_eq!(woken_by(empties, || drop(arriving)), (1, true));
+    let crowd: Vec<_> = (0..100).map(|_| open(&hub)).collect();
+    let handshake = hub.admit().ok();
+    let long = Duration::from_secs(1000);
+    assert_eq!(woken_by(hub.shut_down(long), || drop(crowd)), (0, false));
+    assert!(hub.is_shutting_down() && hub.admit().is_err());
+    assert_eq!(woken_by(hub.stops(), || drop(handshake)), (1, true));
+}
+
+#[test]
+fn a_hub_that_nobody_has_is_dropped_with_its_timer() {
+    let hub = hub();
+    let (weak, earlier) = (Arc::downgrade(&hub), Arc::downgrade(&hub.earlier));
+    drop(hub);
+    assert!(weak.upgrade().is_none());
+    let started = std::time::Instant::now();
+    while earlier.strong_count() > 0 {
+        assert!(started.elapsed().as_secs() < 30, "its task is still there");
+        std::thread::yield_now();
+    }
 }

@@ -4,12 +4,13 @@ use std::task::Context;
 
 use futures_channel::oneshot;
 use futures_util::FutureExt;
-use wwr::server::{self, Action, Misuse, SessionEvent};
+use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent};
 
 use super::handlers::{About, Started};
-use super::{Done, End, Presumed, Task};
+use super::{Done, End, Presumed, Reply, Task};
 use crate::server::connection::SessionError;
 use crate::server::handler::Handler;
+use crate::server::panics::{Panic, ShortName};
 
 impl<H: Handler> Task<'_, H> {
     /// Does what the machine wants done.
@@ -22,34 +23,8 @@ impl<H: Handler> Task<'_, H> {
                         return Some(End::Broken);
                     }
                 }
-                Action::Request(server::Request { id, content }) => {
-                    let identifier = self.machine.identifier(id);
-                    let about = About::request(self.connection.id(), identifier, &content);
-                    match self.requests.start(about, content, cx) {
-                        Started::Done(reply) if self.socket.is_writable() => {
-                            self.hear_others();
-                            self.reply(id, reply);
-                        }
-                        Started::Done(reply) => self.held.push_back(Done::Request(id, reply)),
-                        Started::Running(rest) => {
-                            self.running
-                                .push(rest.map(move |reply| Done::Request(id, reply)).boxed());
-                        }
-                    }
-                }
-                Action::Signal(server::Signal { id, content }) => {
-                    let about = About::signal(self.connection.id(), &content);
-                    match self.signals.start(about, content, cx) {
-                        Started::Done(()) if self.socket.is_writable() => {
-                            self.hear_others();
-                            self.signal_handled(id);
-                        }
-                        Started::Done(()) => self.held.push_back(Done::Signal(id)),
-                        Started::Running(rest) => {
-                            self.running.push(rest.map(move |()| Done::Signal(id)).boxed());
-                        }
-                    }
-                }
+                Action::Request(request) => self.start_request(request, cx),
+                Action::Signal(signal) => self.start_signal(signal, cx),
                 Action::Session(command) => {
                     self.hub.handle(self.connection.connection_id(), command);
                 }
@@ -75,11 +50,74 @@ impl<H: Handler> Task<'_, H> {
                     "a reply is too large for the client, who gets an internal error"
                 ),
                 Action::SessionEvent(event) => self.take_session_event(event),
-                Action::Drained => {}
+                Action::Drained => {
+                    self.drained = true;
+                    if self.reading {
+                        self.hub.drained(self.connection.connection_id());
+                    }
+                }
                 Action::Close(reason) => return Some(End::Closed(reason)),
             }
         }
         None
+    }
+
+    fn start_request(&mut self, request: server::Request, cx: &mut Context<'_>) {
+        let server::Request { id, content } = request;
+        let name = ShortName::new(content.name());
+        let reply = match self.requests.start(content, cx) {
+            Started::Done(reply) => reply,
+            Started::Running(rest) => {
+                let about = self.about(Some(id), name);
+                let done = move |reply: Result<Reply, Panic>| {
+                    let failed = |panic| {
+                        about.note(&panic);
+                        Err(RequestError::Internal)
+                    };
+                    Done::Request(id, reply.unwrap_or_else(failed))
+                };
+                return self.running.push(rest.map(done).boxed());
+            }
+            Started::Panicked(panic) => {
+                self.about(Some(id), name).note(&panic);
+                Err(RequestError::Internal)
+            }
+        };
+        if self.socket.is_writable() {
+            self.hear_others();
+            self.reply(id, reply);
+        } else {
+            self.held.push_back(Done::Request(id, reply));
+        }
+    }
+
+    fn start_signal(&mut self, signal: server::Signal, cx: &mut Context<'_>) {
+        let server::Signal { id, content } = signal;
+        let name = ShortName::new(content.name());
+        match self.signals.start(content, cx) {
+            Started::Done(()) => {}
+            Started::Running(rest) => {
+                let about = self.about(None, name);
+                let done = move |handled: Result<(), Panic>| {
+                    handled.unwrap_or_else(|panic| about.note(&panic));
+                    Done::Signal(id)
+                };
+                return self.running.push(rest.map(done).boxed());
+            }
+            Started::Panicked(panic) => self.about(None, name).note(&panic),
+        }
+        if self.socket.is_writable() {
+            self.hear_others();
+            self.signal_handled(id);
+        } else {
+            self.held.push_back(Done::Signal(id));
+        }
+    }
+
+    /// Which message a handler works on.
+    fn about(&self, request: Option<RequestId>, name: ShortName) -> About {
+        let identifier = request.map(|id| self.machine.identifier(id).unwrap_or_default());
+        About::new(self.connection.id(), identifier, name)
     }
 
     fn take_session_event(&mut self, event: SessionEvent) {

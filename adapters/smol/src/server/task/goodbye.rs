@@ -11,7 +11,6 @@ use super::{Running, Task};
 use crate::clock::sleep;
 use crate::server::connection::Ended;
 use crate::server::handler::Handler;
-use crate::server::hub::Stage;
 
 /// How long a connection that ends waits for others.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +53,8 @@ impl<H: Handler> Task<'_, H> {
     /// has gone.
     pub(super) async fn say_goodbye(self: Box<Self>, end: End) {
         let id = self.connection.id();
-        let Self { hub, socket, running, patience, reading, .. } = *self;
-        let enough = or(sleep(patience.drain), hub.reaches(Stage::Overdue));
+        let Self { hub, connection, socket, running, patience, reading, .. } = *self;
+        let enough = or(sleep(patience.drain), connection.overdue(&hub.clock));
         let handlers = finish(id, running, enough);
         match end {
             End::Closed(reason) => {

@@ -14,7 +14,7 @@ use crate::server::panics::{Panic, ShortName, caught_async};
 /// What the application does with messages of one kind.
 pub(super) trait Start<'a, T>: Send {
     /// Starts on a message.
-    fn start(&mut self, about: About, content: Content, cx: &mut Context<'_>) -> Started<'a, T>;
+    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T>;
 
     /// Gives back the room that is kept for the next message.
     fn shrink(&mut self);
@@ -23,7 +23,8 @@ pub(super) trait Start<'a, T>: Send {
 /// What became of a handler when it was started.
 pub(super) enum Started<'a, T> {
     Done(T),
-    Running(BoxFuture<'a, T>),
+    Running(BoxFuture<'a, Result<T, Panic>>),
+    Panicked(Panic),
 }
 
 /// Which message a handler works on, for the log.
@@ -37,16 +38,14 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn request(connection: u64, id: Option<Identifier>, content: &Content) -> Self {
-        let name = ShortName::new(content.name());
-        Self { connection, request: Some(id.unwrap_or_default()), name }
+    /// `request`: the client's identifier, if it is a request.
+    pub(super) const fn new(connection: u64, request: Option<Identifier>, name: ShortName) -> Self {
+        Self { connection, request, name }
     }
 
-    pub(super) fn signal(connection: u64, content: &Content) -> Self {
-        Self { connection, request: None, name: ShortName::new(content.name()) }
-    }
-
-    fn note(&self, panic: &Panic) {
+    /// Notes that it panicked.
+    #[cold]
+    pub(super) fn note(&self, panic: &Panic) {
         let Self { connection, request, name } = self;
         match request {
             Some(request) => tracing::error!(
@@ -59,27 +58,25 @@ impl About {
 }
 
 /// Handlers whose futures are of one type, so that one can take the place of another.
-pub(super) struct Handlers<M, F, T> {
+pub(super) struct Handlers<M, F> {
     make: M,
-    /// The result of one that panicked.
-    failed: fn() -> T,
     room: Option<Pin<Box<Option<F>>>>,
 }
 
-impl<M: Fn(Content) -> F, F: Future<Output = T>, T> Handlers<M, F, T> {
+impl<M: Fn(Content) -> F, F: Future> Handlers<M, F> {
     /// Handlers that `make` makes.
-    pub(super) const fn new(make: M, failed: fn() -> T) -> Self {
-        Self { make, failed, room: None }
+    pub(super) const fn new(make: M) -> Self {
+        Self { make, room: None }
     }
 }
 
-impl<'a, M, F, T> Start<'a, T> for Handlers<M, F, T>
+impl<'a, M, F, T> Start<'a, T> for Handlers<M, F>
 where
     M: Fn(Content) -> F + Send,
     F: Future<Output = T> + Send + 'a,
     T: 'a,
 {
-    fn start(&mut self, about: About, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
+    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
         let mut room = self.room.take().unwrap_or_else(|| Box::pin(None));
         // Not by way of `caught`: the result of each message would be moved once more.
         let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -96,19 +93,10 @@ where
                 Started::Done(result)
             }
             Ok(Poll::Pending) => {
-                let failed = self.failed;
                 let rest = poll_fn(move |cx| poll(room.as_mut(), cx));
-                Started::Running(Box::pin(async move {
-                    caught_async(|| rest).await.unwrap_or_else(|panic| {
-                        about.note(&panic);
-                        failed()
-                    })
-                }))
+                Started::Running(Box::pin(caught_async(|| rest)))
             }
-            Err(panic) => {
-                about.note(&Panic::new(panic));
-                Started::Done((self.failed)())
-            }
+            Err(payload) => Started::Panicked(Panic::new(payload)),
         }
     }
 
@@ -154,7 +142,7 @@ mod tests {
                 Some(content.payload().len())
             }
         };
-        Box::new(Handlers::new(make, || None))
+        Box::new(Handlers::new(make))
     }
 
     fn start(
@@ -163,16 +151,16 @@ mod tests {
         length: usize,
     ) -> Option<usize> {
         let content = Content::new(name.as_bytes(), &Payload::binary(vec![0; length])).unwrap();
-        let about = About::signal(1, &content);
-        match on.start(about, content, &mut Context::from_waker(Waker::noop())) {
+        match on.start(content, &mut Context::from_waker(Waker::noop())) {
             Started::Done(result) => {
                 assert!(result.is_none() || length == 0);
                 result
             }
             Started::Running(rest) => {
                 assert!(length > 0);
-                block_on(rest)
+                block_on(rest).unwrap()
             }
+            Started::Panicked(_) => None,
         }
     }
 

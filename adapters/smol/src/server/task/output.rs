@@ -3,7 +3,7 @@
 use wwr::Actions;
 use wwr::server::Action;
 
-use crate::spare::Spares;
+use crate::pool::Pool;
 
 /// About how many bytes the buffer for encoding occupies.
 const ENCODER: usize = 4 * 1024;
@@ -14,7 +14,7 @@ const MOST: usize = 64 * 1024;
 
 thread_local! {
     /// Lists that no connection needs at the moment.
-    static SPARES: Spares<Actions<Action>> = const { Spares::new() };
+    static POOL: Pool<Actions<Action>> = const { Pool::new() };
 }
 
 /// Leaves the memory of an empty list to the next connection of this thread.
@@ -23,14 +23,14 @@ pub(super) fn give_up(out: &mut Actions<Action>) {
     let size = ENCODER + list.capacity() * size_of::<Action>();
     if list.is_empty() && size <= MOST {
         // If the thread ends, nobody needs it any more.
-        let _ = SPARES.try_with(|spares| spares.keep(size, list));
+        let _ = POOL.try_with(|pool| pool.keep(size, list));
     }
 }
 
 /// Gives memory to a list that has none, if another connection has left some.
 pub(super) fn take_up(out: &mut Actions<Action>) {
-    if let Ok(Some((_, spare))) = SPARES.try_with(Spares::take) {
-        *out = spare;
+    if let Ok(Some((_, pooled))) = POOL.try_with(Pool::take) {
+        *out = pooled;
     }
 }
 

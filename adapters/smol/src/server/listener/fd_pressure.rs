@@ -1,4 +1,4 @@
-//! File descriptors that are left to those who are already there.
+//! How close the process is to its limit of file descriptors.
 
 use smol::net::TcpStream;
 
@@ -6,22 +6,22 @@ use smol::net::TcpStream;
 #[cfg(unix)]
 const MOST: u64 = 64;
 
-/// How scarce file descriptors have become.
+/// How scarce file descriptors are.
 ///
 /// The application and the session store need some, to read a file or to ask a server. So the last
 /// eighth of those that the process may have is kept for them, 64 at most; half of that may be used
 /// for a moment, until the descriptors of others who have just been closed are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Supply {
+pub(super) enum FdPressure {
     /// There are enough.
-    Ample,
+    Low,
     /// There are enough if somebody else is closed.
-    Short,
+    High,
     /// There is none for this socket.
-    Exhausted,
+    Critical,
 }
 
-impl Supply {
+impl FdPressure {
     /// What the descriptor of a new socket tells: the system gives out the lowest that is free.
     #[cfg(unix)]
     pub(super) fn seen_by(stream: &TcpStream) -> Self {
@@ -36,7 +36,7 @@ impl Supply {
     /// What the descriptor of a new socket tells: nothing.
     #[cfg(not(unix))]
     pub(super) fn seen_by(_: &TcpStream) -> Self {
-        Self::Ample
+        Self::Low
     }
 
     /// What a descriptor tells where all are below `limit`.
@@ -44,9 +44,9 @@ impl Supply {
     fn of(descriptor: u64, limit: u64) -> Self {
         let kept = (limit / 8).min(MOST);
         match limit.saturating_sub(descriptor) {
-            left if left > kept => Self::Ample,
-            left if left > kept / 2 => Self::Short,
-            _ => Self::Exhausted,
+            left if left > kept => Self::Low,
+            left if left > kept / 2 => Self::High,
+            _ => Self::Critical,
         }
     }
 }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_last_eighth_is_kept_but_not_more_than_64() {
-        for (limit, short, exhausted) in [
+        for (limit, high, critical) in [
             (8, 7, u64::MAX),
             (64, 56, 60),
             (256, 224, 240),
@@ -65,14 +65,14 @@ mod tests {
             (1 << 20, (1 << 20) - 64, (1 << 20) - 32),
             (u64::MAX, u64::MAX - 64, u64::MAX - 32),
         ] {
-            assert_eq!(Supply::of(0, limit), Supply::Ample, "{limit}");
-            assert_eq!(Supply::of(short - 1, limit), Supply::Ample, "{limit}");
-            assert_eq!(Supply::of(short, limit), Supply::Short, "{limit}");
-            if exhausted < limit {
-                assert_eq!(Supply::of(exhausted - 1, limit), Supply::Short, "{limit}");
-                assert_eq!(Supply::of(exhausted, limit), Supply::Exhausted, "{limit}");
+            assert_eq!(FdPressure::of(0, limit), FdPressure::Low, "{limit}");
+            assert_eq!(FdPressure::of(high - 1, limit), FdPressure::Low, "{limit}");
+            assert_eq!(FdPressure::of(high, limit), FdPressure::High, "{limit}");
+            if critical < limit {
+                assert_eq!(FdPressure::of(critical - 1, limit), FdPressure::High, "{limit}");
+                assert_eq!(FdPressure::of(critical, limit), FdPressure::Critical, "{limit}");
             }
-            assert_eq!(Supply::of(limit, limit), Supply::Exhausted, "{limit}");
+            assert_eq!(FdPressure::of(limit, limit), FdPressure::Critical, "{limit}");
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::time::{Instant, Span};
 /// (protocol §5.3).
 const SIGN: Duration = Duration::from_secs(10);
 
-/// The watch over one peer. What the peer sends only takes note of the time; the deadline is moved
+/// Watches for the silence of one peer. What the peer sends only takes note of the time; the deadline is moved
 /// when it has come, so that a host need not re-arm its timer for each message.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct IdleMonitor {
     limits: Limits,
     /// When something was heard of the peer, or when it could not have been heard.
     heard: Instant,
@@ -58,7 +58,7 @@ pub(super) enum Silence {
     TooLong,
 }
 
-impl Watch {
+impl IdleMonitor {
     pub(super) fn new(config: &Config, dialect: Dialect, now: Instant) -> Self {
         let limits = Limits {
             pings: config
@@ -66,10 +66,10 @@ impl Watch {
                 .map(|pings| Pings { after: pings.after.into(), patience: pings.patience.into() }),
             read_timeout: config.announced.read_timeout_2_0().into(),
         };
-        let mut watch =
+        let mut monitor =
             Self { limits, heard: now, pinged: None, unread: false, served: false, due: None };
-        watch.set(dialect);
-        watch
+        monitor.set(dialect);
+        monitor
     }
 
     /// When [`look`](Self::look) is to be called.
@@ -91,17 +91,16 @@ impl Watch {
 
     /// The socket is left unread: the peer cannot be heard.
     pub(super) fn left_unread(&mut self, now: Instant) {
-        if !self.unread {
-            self.unread = true;
-            if let Some(sign) = self.limits.sign() {
-                let next = now + sign;
-                self.due = self.due.map(|due| due.min(next));
-            }
+        self.unread = true;
+        if let Some(sign) = self.limits.sign() {
+            let next = now + sign;
+            self.due = self.due.map(|due| due.min(next));
         }
     }
 
     /// A handler has ended. Time spent in handlers is no silence of a peer with a read timeout
-    /// (protocol §4.6), which is thus found gone after twice that at the latest.
+    /// (protocol §4.6). Such a peer is given up after at most twice that timeout and the time for the
+    /// answer to a ping.
     pub(super) const fn served(&mut self) {
         self.served = true;
     }

@@ -1,21 +1,21 @@
-//! Things that are costly to make, kept for whoever needs one next.
+//! A pool of things that are costly to make.
 
 use std::cell::{Cell, RefCell};
 
-/// How many things are kept. Few are in use at once on a thread: most connections rest.
+/// How many things a pool holds. Few are in use at once on a thread: most connections rest.
 const MOST: usize = 8;
 
-/// How many bytes the things that are kept may occupy.
+/// How many bytes they may occupy.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// A few things of one kind, those used last on top. One per thread.
+/// A few things of one kind for reuse, those used last on top. One pool per thread.
 #[derive(Debug)]
-pub(crate) struct Spares<T> {
+pub(crate) struct Pool<T> {
     things: RefCell<Vec<(usize, T)>>,
     bytes: Cell<usize>,
 }
 
-impl<T> Spares<T> {
+impl<T> Pool<T> {
     pub(crate) const fn new() -> Self {
         Self { things: RefCell::new(Vec::new()), bytes: Cell::new(0) }
     }
@@ -44,27 +44,27 @@ mod tests {
 
     #[test]
     fn the_last_one_comes_back_first_and_few_are_kept() {
-        let spares = Spares::new();
-        assert_eq!(spares.take(), None);
-        (0..2 * MOST).for_each(|number| spares.keep(1, number));
+        let pool = Pool::new();
+        assert_eq!(pool.take(), None);
+        (0..2 * MOST).for_each(|number| pool.keep(1, number));
         for number in (0..MOST).rev() {
-            assert_eq!(spares.take(), Some((1, number)));
+            assert_eq!(pool.take(), Some((1, number)));
         }
-        assert_eq!(spares.take(), None);
+        assert_eq!(pool.take(), None);
     }
 
     #[test]
     fn what_is_kept_is_bounded_in_bytes() {
-        let spares = Spares::new();
-        spares.keep(MOST_BYTES + 1, "huge");
-        spares.keep(usize::MAX, "larger still");
-        assert_eq!(spares.take(), None);
-        spares.keep(MOST_BYTES - 1, "large");
-        spares.keep(2, "one too many");
-        spares.keep(1, "small");
-        assert_eq!(spares.take(), Some((1, "small")));
-        assert_eq!(spares.take(), Some((MOST_BYTES - 1, "large")));
-        spares.keep(MOST_BYTES, "all there is room for");
-        assert_eq!(spares.take(), Some((MOST_BYTES, "all there is room for")));
+        let pool = Pool::new();
+        pool.keep(MOST_BYTES + 1, "huge");
+        pool.keep(usize::MAX, "larger still");
+        assert_eq!(pool.take(), None);
+        pool.keep(MOST_BYTES - 1, "large");
+        pool.keep(2, "one too many");
+        pool.keep(1, "small");
+        assert_eq!(pool.take(), Some((1, "small")));
+        assert_eq!(pool.take(), Some((MOST_BYTES - 1, "large")));
+        pool.keep(MOST_BYTES, "all there is room for");
+        assert_eq!(pool.take(), Some((MOST_BYTES, "all there is room for")));
     }
 }
