@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Ran, wwr};
 
-const VERSIONS: [&str; 2] = ["1.4", "2.0"];
+const VERSIONS: [&str; 3] = ["1.4", "2.0", "wwr.1"];
 
 fn rows(name: &str, version: &str) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
@@ -60,7 +60,7 @@ fn every_message_can_be_dissected() {
 
 #[test]
 fn encode_gives_back_what_was_decoded() {
-    for (version, counts) in VERSIONS.into_iter().zip([(1070, 190, 257), (1101, 155, 363)]) {
+    for (version, counts) in VERSIONS.into_iter().zip([(1070, 190, 257), (1101, 155, 363), (20, 2, 0)]) {
         let rows = rows("parse", version);
         let decoded = decode(version, &rows).stdout;
         let encoded = wwr(&["encode", "--protocol", version], decoded.as_bytes());
