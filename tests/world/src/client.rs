@@ -203,6 +203,11 @@ impl Node {
 
 /// The host.
 impl Node {
+    /// Whether it offers `wwr.1`.
+    pub(crate) fn offers(&self) -> bool {
+        self.machine.offers().is_some()
+    }
+
     pub(crate) fn probed(
         &mut self,
         attempt: u64,
@@ -237,7 +242,9 @@ impl Node {
                 (self.signals, self.signals_sent, self.resumes) = (0, 0, false);
                 (self.reads_at_most, self.resumptions) = (usize::MAX, 0);
                 let now = self.clock.read(stage.now);
-                self.machine.handle_opened(now, None, &mut self.out);
+                let has_agreed = stage.network.get(socket).is_some_and(|socket| socket.agreed);
+                let agreed = self.machine.offers().filter(|_| has_agreed);
+                self.machine.handle_opened(now, agreed, &mut self.out);
             }
             Packet::Frame(frame) | Packet::Text(frame) => return self.read(socket, frame, stage),
             Packet::Ping => {
@@ -401,6 +408,9 @@ impl Node {
             self.target = self.pick(stage);
         }
         let socket = stage.network.open(stage.now, Peer::Client(self.id), self.target);
+        if self.offers() {
+            stage.network.offer(socket);
+        }
         let target = self.target;
         stage.note(self.who(), socket, || format!("opens #{socket} to server {target}"));
         self.host = Host::Dialing(socket);

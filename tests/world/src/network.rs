@@ -106,6 +106,9 @@ pub(crate) struct Socket {
     slow: bool,
     /// Messages that make no sense were put on it.
     pub(crate) noisy: bool,
+    /// The handshake offers `wwr.1`, and has agreed on it.
+    pub(crate) offers: bool,
+    pub(crate) agreed: bool,
 }
 
 #[derive(Debug)]
@@ -130,7 +133,15 @@ impl Network {
         let lane = Lane { last: now, silent: false, drag: Duration::ZERO, outstanding: 0 };
         self.sockets.insert(
             self.last,
-            Socket { peer, server, lanes: [lane; 2], slow: false, noisy: false },
+            Socket {
+                peer,
+                server,
+                lanes: [lane; 2],
+                slow: false,
+                noisy: false,
+                offers: false,
+                agreed: false,
+            },
         );
         self.last
     }
@@ -169,6 +180,21 @@ impl Network {
     /// How many bytes a sender has sent that have not arrived.
     pub(crate) fn outstanding(&self, socket: SocketId, way: Way) -> usize {
         self.sockets.get(&socket).map_or(0, |found| found.lanes[way as usize].outstanding)
+    }
+
+    /// The handshake of a client offers `wwr.1`.
+    pub(crate) fn offer(&mut self, socket: SocketId) {
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.offers = true;
+        }
+    }
+
+    /// A server answers a handshake, and agrees on `wwr.1` if it speaks that. Returns whether it does.
+    pub(crate) fn agree(&mut self, socket: SocketId, speaks: bool) -> bool {
+        self.sockets.get_mut(&socket).is_some_and(|socket| {
+            socket.agreed = socket.offers && speaks;
+            socket.agreed
+        })
     }
 
     pub(crate) fn get(&self, socket: SocketId) -> Option<&Socket> {

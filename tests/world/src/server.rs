@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::preflight::{Answer, ProbeFailed};
-use wwr::server::{Action, Config, Connection, HubConfig, Preflights, Protocol};
+use wwr::server::{Action, Config, Connection, HubConfig, Observed, Preflights, Protocol};
 use wwr::{Actions, Instant, SessionKey};
 
 use self::control::Control;
@@ -131,7 +131,19 @@ impl Server {
         }
     }
 
-    pub(crate) fn probe(&mut self, client: ClientId, attempt: u64, stage: &mut Stage) {
+    /// Whether it selects `wwr.1`. A server that answers no pings stands for one of the reference.
+    const fn speaks_wwr1(&self) -> bool {
+        self.settings.connection.selects_wwr1() && !self.settings.ignores_pings
+    }
+
+    /// `offers`: the preflight says that its client offers `wwr.1`.
+    pub(crate) fn probe(
+        &mut self,
+        client: ClientId,
+        attempt: u64,
+        offers: bool,
+        stage: &mut Stage,
+    ) {
         let now = self.clock.read(stage.now);
         let retry_after = self.draw_retry_after(stage);
         let answer = match self.state {
@@ -142,8 +154,10 @@ impl Server {
             State::Up => Ok(match self.settings.connection.metadata() {
                 Some(metadata) => {
                     let address = self.address(Peer::Client(client));
-                    self.asked.push(address);
-                    self.preflights.asked(now, address);
+                    if !(offers && self.speaks_wwr1()) {
+                        self.asked.push(address);
+                        self.preflights.asked(now, address);
+                    }
                     Answer { status: 200, body: metadata.to_body(), retry_after: None }
                 }
                 None => {
@@ -226,7 +240,12 @@ impl Server {
         match stage.network.get(socket).map(|socket| socket.peer) {
             Some(peer) => {
                 stage.send(self.who(socket), socket, Way::Down, Packet::Opened);
-                let observed = self.preflights.connected(now, &self.address(peer));
+                let speaks = self.speaks_wwr1();
+                let observed = if stage.network.agree(socket, speaks) {
+                    Observed::SubProtocol
+                } else {
+                    self.preflights.connected(now, &self.address(peer))
+                };
                 self.check_observed(socket, self.address(peer), observed, stage);
                 let config = &self.settings.connection;
                 let machine = Connection::accept(config, observed, now, &mut self.out);

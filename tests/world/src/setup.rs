@@ -269,6 +269,7 @@ fn client(dice: &mut Dice, aside: &mut Dice) -> ClientSettings {
         .resume_attempts(RESUME_ATTEMPTS)
         .resume_timeout(RESUME_TIMEOUT)
         .final_close_codes([FINAL_CODE])
+        .wwr1(aside.chance(40))
         .build()
         .unwrap_or_default();
     let is_versatile = reconnect && protocol == Auto;
@@ -281,6 +282,7 @@ pub(crate) fn versatile() -> ClientSettings {
         .backoff(BACKOFF.0, BACKOFF.1)
         .backoff_reset_after(BACKOFF_RESET_AFTER)
         .final_close_codes([FINAL_CODE])
+        .wwr1(false)
         .build()
         .unwrap_or_default();
     ClientSettings {

@@ -100,7 +100,7 @@ pub(crate) fn describe(frame: &Bytes) -> String {
         }
         Some(_) | None => String::new(),
     };
-    let rest = match decode(Dialect::Unknown, frame.clone()) {
+    let rest = match decode(Dialect::Wwr1, frame.clone()) {
         Ok(_) => frame.get(if identifier.is_empty() { 1 } else { 9 }..).unwrap_or_default(),
         Err(_) => return format!("{kind:?}{identifier}, malformed"),
     };

@@ -166,7 +166,8 @@ impl World {
         let stage = &mut self.stage;
         match event {
             Event::Probe { client, attempt, server } => {
-                self.servers[server].probe(client, attempt, stage);
+                let offers = self.clients[client].offers();
+                self.servers[server].probe(client, attempt, offers, stage);
             }
             Event::Probed { client, attempt, answer } => {
                 self.clients[client].probed(attempt, answer, stage);

@@ -60,7 +60,9 @@ fn every_message_can_be_dissected() {
 
 #[test]
 fn encode_gives_back_what_was_decoded() {
-    for (version, counts) in VERSIONS.into_iter().zip([(1070, 190, 257), (1101, 155, 363), (20, 2, 0)]) {
+    for (version, counts) in
+        VERSIONS.into_iter().zip([(1070, 190, 257), (1101, 155, 363), (20, 2, 0)])
+    {
         let rows = rows("parse", version);
         let decoded = decode(version, &rows).stdout;
         let encoded = wwr(&["encode", "--protocol", version], decoded.as_bytes());

@@ -26,6 +26,7 @@ impl Node {
         let Some(pings) = self.settings.pings.filter(|_| self.is_connected()) else { return };
         let most = match self.machine.dialect() {
             Dialect::V1_4 => 2 * (pings.total() + REQUEST_TIMEOUT),
+            Dialect::Wwr1 => pings.total(),
             _ if self.ponged => pings.total(),
             _ => return,
         };
@@ -44,7 +45,8 @@ impl Node {
                 format!("{who}: left a server for its silence, of which it knows nothing")
             });
         };
-        let is_known = self.ponged || self.machine.dialect() == Dialect::V1_4;
+        let answers = matches!(self.machine.dialect(), Dialect::V1_4 | Dialect::Wwr1);
+        let is_known = self.ponged || answers;
         let fits = if is_known {
             silence >= pings.patience()
         } else {

@@ -101,7 +101,7 @@ impl Server {
     /// What is sent fits into the buffer of a peer that has one.
     pub(super) fn check_length(&self, socket: SocketId, length: usize, stage: &mut Stage) {
         let Some(served) = self.connections.get(&socket) else { return };
-        let buffer = self.settings.connection.announced.message_buffer_size();
+        let buffer = served.machine.peer_reads();
         let bounded = served.machine.dialect().rules().bounded_by_buffer;
         let who = self.who(socket);
         stage.check(!bounded || length <= buffer, Invariant::OnlyReadable, || {

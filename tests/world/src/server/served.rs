@@ -230,7 +230,7 @@ impl Served {
 
 /// Whether a message is one of a client in every version.
 fn has_meaning(frame: &Bytes) -> bool {
-    [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown].into_iter().all(|dialect| {
+    Dialect::ALL.into_iter().all(|dialect| {
         let message = decode(dialect, frame.clone());
         message.is_ok_and(|message| {
             message.kind().requires_reply() || matches!(message, Message::Signal(_))
