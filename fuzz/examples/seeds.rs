@@ -14,7 +14,7 @@ const LONGEST: usize = 512;
 
 /// The files of messages, each with the byte that makes the target `decode` read them in their
 /// dialect.
-const PARSED: [(&str, u8); 2] = [("parse-1.4", 0), ("parse-2.0", 2)];
+const PARSED: [(&str, u8); 3] = [("parse-1.4", 0), ("parse-2.0", 2), ("parse-wwr.1", 3)];
 
 /// The recorded conversations.
 const RECORDED: [&str; 2] = ["transcripts-1.4", "transcripts-2.0"];
