@@ -17,7 +17,8 @@ use crate::preflight::{DEFAULT_READ_TIMEOUT, Metadata};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Protocol {
-    /// Whatever the server speaks; 2.0 if it speaks several.
+    /// Whatever the server speaks; 2.0 if it speaks several, and `wwr.1` if it is one of this project
+    /// (protocol §10).
     #[default]
     Auto,
     /// Only 1.4.

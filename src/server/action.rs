@@ -38,7 +38,7 @@ pub enum Action {
     ReplyTooLarge {
         /// The length of its message in bytes.
         length: usize,
-        /// The message buffer that was announced, in bytes.
+        /// The most that the peer reads, in bytes: the announced message buffer, or what it has stated.
         buffer: usize,
     },
     /// Something became of the connection's session; for those who wait for it.
