@@ -196,14 +196,28 @@ fn what_listens_and_measures_can_be_ended_while_nobody_reads_it() {
 #[cfg(target_os = "linux")]
 #[test]
 fn commands_end_in_time_though_nobody_reads_their_errors() {
-    let (reader, writer) = full_pipe();
-    let mut child = wwr()
-        .args(["request", "--timeout", "2s", "ws://127.0.0.1:1/", "echo"])
-        .stderr(writer)
-        .spawn()
-        .unwrap();
-    assert_eq!(ends(&mut child).code(), Some(3));
-    drop(reader);
+    for (arguments, code) in [
+        (&["request", "--timeout", "2s", "ws://127.0.0.1:1/", "echo"][..], 3),
+        (&["request", "--timeout", "soon", "ws://127.0.0.1:1/", "echo"], 2),
+        (&["serve", "--allow-origin", "*"], 2),
+        (&["nonsense"], 2),
+        (&[], 2),
+        (&["encode", "nonsense"], 2),
+    ] {
+        let (reader, writer) = full_pipe();
+        let mut child = wwr().args(arguments).stderr(writer).spawn().unwrap();
+        assert_eq!(ends(&mut child).code(), Some(code), "{arguments:?}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_arguments_is_told_without_hidden_characters() {
+    let ran = wwr().args(["serve", "--allow-origin", "a\u{202e}\u{9b}"]).output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!((ran.status.code(), ran.stdout.len()), (Some(2), 0), "{said}");
+    assert!(said.starts_with("error: invalid value 'a\\u{202e}\\u{9b}' for "), "{said}");
+    assert!(said.ends_with("try '--help'.\n"), "{said}");
 }
 
 #[test]
