@@ -150,7 +150,10 @@ fn make(made: &Made<'_>) {
     let is_deep = depth(&made.public).max(depth(&made.private)) > Some(MAX_DEPTH);
     match Session::from_json(session.to_json().as_bytes()) {
         Ok(sent) => {
-            assert_eq!(sent.info.to_public(), session.info.to_public());
+            if !is_deep {
+                // Of what a server sends, a client leaves out what it cannot read.
+                assert_eq!(sent.info.to_public(), session.info.to_public());
+            }
             assert!(sent.info.to_private().is_empty(), "private fields were sent");
             assert_eq!((&sent.key, sent.created), (&key, session.created));
         }

@@ -78,7 +78,8 @@ pub enum Event {
 /// Why a connection is no more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DisconnectReason {
-    /// The network failed, or the server ended the connection without a close frame.
+    /// The network failed, the server ended the connection without a close frame, or it broke the
+    /// rules of WebSocket, for one with a close frame whose code none may have.
     Lost,
     /// The server closed it, with this close frame.
     ClosedByServer(CloseFrame),

@@ -103,7 +103,7 @@ pub enum InvalidConfig {
     PreflightNeeded,
     /// A final close code that no close frame may have (RFC 6455 §7.4).
     #[error(
-        "no close frame has code {code}: 1000 to 1003, 1007 to 1014 and 3000 to 4999 are possible, and \
+        "no close frame has code {code}: 1000 to 1003, 1007 to 1013 and 3000 to 4999 are possible, and \
              1005 for none"
     )]
     CloseCode {

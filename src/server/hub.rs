@@ -326,7 +326,8 @@ impl Hub {
             }
             (Purpose::Create(ticket, key), StoreAnswer::Created(created)) => {
                 self.registry.stored(ticket, created, effects);
-                (key, Ok(()))
+                // A creation that failed may have happened all the same: then the session is there.
+                (key, created)
             }
             (Purpose::Destroy(ticket, key), StoreAnswer::Destroyed(destroyed)) => {
                 self.registry.destroyed(ticket, destroyed, effects);

@@ -115,7 +115,7 @@ impl Encoder {
         self.named(&head, payload.encoding(), name.as_bytes(), payload.as_bytes())
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reply(&mut self, id: Identifier, payload: &Payload) -> Bytes {
         let head = identified(Kind::reply(payload.encoding()), id);
         self.write(length::reply(payload), |out| {
@@ -205,7 +205,7 @@ impl Encoder {
     /// Writes `length` bytes into the chunk, or into memory of their own if they are many: a large
     /// message shall not keep a chunk alive, nor a chunk be thrown away for one. `fill` writes exactly
     /// that many.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, length: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
         let frame = if length > LARGE {
             let mut own = BytesMut::with_capacity(length);

@@ -26,6 +26,9 @@ use framing::{Framing, READ_BUFFER};
 /// About how many bytes the answer to a ping takes beyond what the ping carries.
 const PONG: usize = 2;
 
+/// What the library says to a peer whose close frame is invalid.
+const VIOLATION: &str = "Protocol violation";
+
 /// How many bytes are fed before they are flushed, even if there is more to read.
 const WRITE_BACKLOG: usize = 128 * 1024;
 
@@ -125,6 +128,10 @@ impl WebSocket {
                 // The answer to it is on its way, even if the socket is dropped next. Should it not
                 // fit or fail, the peer sees the socket close.
                 let _ = self.framing.poll_flush(cx);
+                if frame.as_ref().is_some_and(stands_for_invalid_code) {
+                    let error = Error::Protocol(ProtocolError::InvalidCloseSequence);
+                    return Poll::Ready(Incoming::Failed(error));
+                }
                 let (code, reason) = match &frame {
                     Some(frame) => (Some(frame.code.into()), frame.reason.as_str()),
                     None => (None, ""),
@@ -136,11 +143,10 @@ impl WebSocket {
         })
     }
 
-    /// The next thing that has come by now. [`poll_incoming`](Self::poll_incoming) may learn of what
-    /// has come only after a timer that ended later.
-    pub(crate) fn poll_come(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+    /// Has the system itself asked for what has come, when [`poll_incoming`](Self::poll_incoming) is
+    /// called next: it may learn of that only after a timer that ended later.
+    pub(crate) const fn ask_kernel(&mut self) {
         self.framing.socket_mut().ask_kernel();
-        self.poll_incoming(cx)
     }
 
     /// Whether anything has come since this was asked before, be it only a part of a message.
@@ -273,10 +279,17 @@ pub(crate) fn violation(error: &Error) -> Option<CloseFrame> {
         Error::Capacity(_) => (1009, "message too large"),
         Error::Utf8(_) => (1007, "text that is not UTF-8"),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return None,
+        Error::Protocol(ProtocolError::InvalidCloseSequence) => (1002, VIOLATION),
         Error::Protocol(_) => (1002, "not the WebSocket protocol"),
         _ => return None,
     };
     CloseFrame::new(code, reason).ok()
+}
+
+/// Whether a close frame came with a code that none may have (RFC 6455 §7.4.1). The library shows this
+/// in its place, and has answered with it.
+fn stands_for_invalid_code(frame: &protocol::CloseFrame) -> bool {
+    frame.code == CloseCode::Protocol && frame.reason.as_str() == VIOLATION
 }
 
 /// The error of a peer that does not end the close handshake in time.

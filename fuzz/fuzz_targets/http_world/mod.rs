@@ -99,7 +99,6 @@ impl World {
         }
         let handle = self.service.handle();
         assert_eq!((handle.connection_count(), handle.active_sessions()), (0, 0));
-        assert!(self.executor.is_empty(), "a task is left behind");
     }
 
     /// Whatever the others did, who comes after them is let in, and served if it may send as much.
@@ -116,8 +115,16 @@ impl World {
         assert_eq!(self.service.handle().connection_count(), 0);
     }
 
-    /// A shutdown has nothing to wait for.
+    /// A shutdown has nothing to wait for, and without the server there is nothing left to run.
     pub(crate) fn finish(self) {
+        self.shut_down();
+        let Self { executor, service, .. } = self;
+        drop(service);
+        while executor.try_tick() {}
+        assert!(executor.is_empty(), "a task is left behind");
+    }
+
+    fn shut_down(&self) {
         let handle = self.service.handle();
         let mut shutdown = pin!(handle.shut_down(Duration::from_secs(60)));
         let mut cx = Context::from_waker(Waker::noop());

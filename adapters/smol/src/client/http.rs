@@ -184,8 +184,8 @@ fn explain(error: hyper::Error, read: &[u8]) -> Failure {
     }
     if error.is_parse() {
         return match read {
-            // A record of TLS: an alert, or a handshake.
-            [0x15 | 0x16, 0x03, ..] => Failure::Tls,
+            // A record of TLS: an alert, or a handshake. It may come in pieces.
+            [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Failure::Tls,
             [] => Failure::Http(error),
             _ if read.starts_with(b"HTTP/1.") => Failure::Http(error),
             _ => Failure::NotHttp(shown(&String::from_utf8_lossy(read), MAX_SHOWN)),

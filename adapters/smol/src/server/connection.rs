@@ -403,7 +403,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`InvalidCloseFrame`] if the code is none of 1000 to 1003, 1007 to 1014 and 3000 to 4999, or
+    /// [`InvalidCloseFrame`] if the code is none of 1000 to 1003, 1007 to 1013 and 3000 to 4999, or
     /// the reason has more than 123 bytes of UTF-8. The connection stays open then.
     pub fn close_with(
         &self,

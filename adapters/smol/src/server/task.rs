@@ -266,7 +266,8 @@ impl<'a, H: Handler> Task<'a, H> {
             if self.heard {
                 self.machine.handle_activity(self.now);
             }
-            let incoming = match self.poll_message(WebSocket::poll_come, cx) {
+            self.socket.ask_kernel();
+            let incoming = match self.poll_incoming(cx) {
                 Poll::Ready(incoming) => Some(incoming),
                 Poll::Pending => None,
             };
@@ -348,23 +349,15 @@ impl<'a, H: Handler> Task<'a, H> {
         self.poll_incoming(cx).map(Wake::Incoming)
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        self.poll_message(WebSocket::poll_incoming, cx)
-    }
-
     /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
-    fn poll_message(
-        &mut self,
-        poll: fn(&mut WebSocket, &mut Context<'_>) -> Poll<Incoming>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Incoming> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if !self.may_read() || !self.machine.wants_input() {
             return Poll::Pending;
         }
         if let Some(first) = self.first.take() {
             return Poll::Ready(*first);
         }
-        let incoming = poll(&mut self.socket, cx);
+        let incoming = self.socket.poll_incoming(cx);
         if self.socket.was_active() && incoming.is_pending() {
             self.machine.handle_activity(self.hub.clock.now());
         }

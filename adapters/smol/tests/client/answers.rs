@@ -206,6 +206,9 @@ fn what_is_no_answer_is_named() {
     for (answer, said) in [
         (&b"\x15\x03\x01\0\x02\x02\x46"[..], "the server speaks TLS"),
         (b"\x16\x03\x03\0\x7a\x02\0\0", "the server speaks TLS"),
+        // It may come in pieces.
+        (b"\x15", "the server speaks TLS"),
+        (b"\x15\x02", "it begins with \"\\u{15}\\u{2}\""),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "it begins with \"SSH-2.0-OpenSSH_9.6\\r\\n\""),
         (b"HTTP/2 200\r\n\r\n", "it begins with \"HTTP/2 200"),
         (b"\0\0\x12\x04\0\0\0\0\0", "no HTTP/1.1"),

@@ -56,6 +56,22 @@ fn the_close_frame_of_a_server_is_answered() {
 }
 
 #[test]
+fn a_close_frame_that_no_server_may_send_is_no_goodbye() {
+    for payload in
+        [&b"\x03"[..], b"\0\0", b"\x03\xedno code", b"\x03\xee", b"\x0b\xb7", b"\x13\x88"]
+    {
+        let server = RawServer::bind();
+        let (_client, mut events, mut socket) = connected(&server);
+        socket.send_frame(true, CLOSE, payload);
+        let Some(Event::Disconnected { reason, retry_in }) = wait(events.next()) else { panic!() };
+        assert_eq!(reason, DisconnectReason::Lost, "{payload:?}");
+        assert!(retry_in.is_some());
+        let (opcode, told) = socket.frame().expect("closed without a close frame");
+        assert_eq!((opcode, &told[..2]), (CLOSE, &1002_u16.to_be_bytes()[..]));
+    }
+}
+
+#[test]
 fn a_cut_ends_what_was_sent_and_keeps_what_was_not() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);

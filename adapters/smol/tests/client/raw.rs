@@ -75,6 +75,16 @@ impl RawServer {
         probe.respond("200 OK", GOOD_BODY);
     }
 
+    /// Answers a preflight as a server of all versions does: it promises an accept-conf.
+    pub(crate) fn promise_accept_conf(&self) {
+        let probe = self.accept();
+        assert_eq!(probe.method(), "WEBWIRE");
+        let length = GOOD_BODY.len();
+        probe.write(&format!(
+            "HTTP/1.1 200 OK\r\nwebwire-accept-conf: 2.0\r\nContent-Length: {length}\r\n\r\n{GOOD_BODY}"
+        ));
+    }
+
     /// Answers a preflight as a 2.0 server does, which knows no such method.
     pub(crate) fn refuse_probe(&self) {
         let probe = self.accept();

@@ -193,7 +193,7 @@ fn a_server_of_all_versions_is_spoken_to_in_the_newest() {
     let server = RawServer::bind();
     let client = client(&server, Protocol::Auto);
     let connected = connecting(&client);
-    server.answer_probe();
+    server.promise_accept_conf();
     let mut socket = server.announce(&default_conf());
     assert_eq!(wait(connected), Ok(()));
     assert_eq!(client.dialect(), Dialect::V2_0);

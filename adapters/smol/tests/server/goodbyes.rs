@@ -138,6 +138,32 @@ fn the_application_learns_how_clients_end() {
 }
 
 #[test]
+fn a_close_frame_that_no_client_may_send_is_a_violation_and_no_goodbye() {
+    let scene = Scene::new(Limits::default());
+    for payload in [
+        &b"\x03"[..],
+        b"\0\0",
+        b"\x03\xe7",
+        b"\x03\xec",
+        b"\x03\xedno code",
+        b"\x03\xeelost",
+        b"\x03\xf7tls",
+        b"\x0b\xb7",
+        b"\x13\x88",
+        b"\xff\xffx",
+    ] {
+        let (mut peer, _) = scene.connect();
+        peer.write(&frame(peer::CLOSE, payload));
+        let close = peer.frame().expect("closed without a close frame");
+        assert_eq!((close.first, peer::code_of(&close)), (peer::CLOSE, 1002), "{payload:?}");
+        peer.closed();
+        drop(peer);
+        let Ended::Violated(told) = scene.ended() else { panic!("{payload:?}") };
+        assert_eq!((told.code(), told.reason().as_bytes()), (1002, &close.payload[2..]));
+    }
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_lost() {
     let limits = Limits { stall_timeout: Duration::from_millis(100), ..Limits::default() };
     let scene = Scene::new(limits);

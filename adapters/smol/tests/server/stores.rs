@@ -35,6 +35,8 @@ struct Moody {
     mood: Mutex<Mood>,
     gates: Gates,
     collections: AtomicUsize,
+    /// How many calls had to wait.
+    waits: AtomicUsize,
 }
 
 impl Moody {
@@ -44,6 +46,7 @@ impl Moody {
             mood: Mutex::new(mood),
             gates: Gates::default(),
             collections: AtomicUsize::new(0),
+            waits: AtomicUsize::new(0),
         })
     }
 
@@ -67,6 +70,7 @@ impl Moody {
             Mood::Fails => Err(StoreError::new(StoreErrorKind::Failed, "in a bad mood")),
             Mood::Panics => panic!("a store of a test panics on purpose"),
             Mood::Waits => {
+                self.waits.fetch_add(1, Ordering::Relaxed);
                 self.gates.pass(gate).await;
                 Ok(())
             }
@@ -325,12 +329,13 @@ fn a_look_up_without_an_answer_does_not_end_the_collecting() {
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
-    // Before each collection the session in use is looked up, which from now on never ends: nothing is
-    // collected, but the rounds go on.
-    (0..100).for_each(|_| store.gates.open("collect"));
+    // Before each collection the session in use is looked up. That never ends at first: nothing is
+    // collected, as the session could be lost. But the rounds go on.
     store.becomes(Mood::Waits);
+    until(|| store.waits.load(Ordering::Relaxed) >= 2);
     let before = store.collections.load(Ordering::Relaxed);
-    until(|| store.collections.load(Ordering::Relaxed) > before);
+    store.becomes(Mood::Works);
+    until(|| store.collections.load(Ordering::Relaxed) >= before + 2);
 }
 
 /// A store in memory that collects once it may.

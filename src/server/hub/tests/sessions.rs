@@ -98,6 +98,17 @@ fn closing_a_session_tells_its_connections_and_ends_once_for_each_caller() {
 }
 
 #[test]
+fn a_caller_is_not_told_that_a_session_is_gone_whose_creation_failed() {
+    let sessions = RegistryConfig { durable: true, ..RegistryConfig::default() };
+    let mut script = Script::with(1, HubConfig { sessions, ..HubConfig::default() });
+    script.asks(1, Command::Create(session("k")), &["job 1 create k"]);
+    script.hub.close_session(script.now, key("k"), false, &mut script.out);
+    script.expect(&[]);
+    script.pass(30, &["job 1 timed out", "tell 1 k CreateFailed", "done 1 told 0 failed"]);
+    assert_eq!(script.next(), None);
+}
+
+#[test]
 fn a_caller_waits_for_look_ups_that_were_under_way() {
     let mut script = Script::with(1, HubConfig::default());
     script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);

@@ -178,8 +178,8 @@ impl Server {
     pub(super) fn concluded(&mut self, asked: &Asked, is_done: bool) {
         let is_gone = match asked.kind {
             JobKind::Destroy => is_done,
-            // What could not be stored is not there.
-            JobKind::Create if !is_done => true,
+            // The store may have done it all the same.
+            JobKind::Create if !is_done => false,
             JobKind::Create | JobKind::LookUp | JobKind::Expire => return,
         };
         let waiters = self.control.waiters.values_mut();

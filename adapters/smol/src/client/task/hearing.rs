@@ -10,7 +10,8 @@ impl Task {
     /// and a machine suspended. What the server takes is a sign of life as well.
     pub(super) fn hear(&mut self, cx: &mut Context<'_>) -> Option<Incoming> {
         let Link::Open(socket) = &mut self.link else { return None };
-        let incoming = match socket.poll_come(cx) {
+        socket.ask_kernel();
+        let incoming = match socket.poll_incoming(cx) {
             Poll::Ready(incoming) => Some(incoming),
             Poll::Pending => None,
         };
