@@ -33,6 +33,7 @@ mod text;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::Parser as _;
 
 use crate::args::{Arguments, Command};
@@ -42,7 +43,11 @@ const TROUBLE: u8 = 2;
 
 fn main() -> ExitCode {
     let _guard = stderr::Guard::new();
-    let outcome = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return not_parsed(&error),
+    };
+    let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Request(arguments) => request::run(&arguments),
         Command::Signal(arguments) => signal::run(&arguments),
@@ -62,4 +67,21 @@ fn main() -> ExitCode {
             ExitCode::from(TROUBLE)
         }
     }
+}
+
+/// Prints help that was asked for; says what is wrong with the arguments otherwise, as all else is
+/// said on standard error.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Whoever does not take it has not asked for it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render();
+    let text = match AutoStream::choice(&std::io::stderr()) {
+        ColorChoice::Never => text.to_string(),
+        _ => text.ansi().to_string(),
+    };
+    stderr::say(&text::visible(text.trim_end()));
+    ExitCode::from(TROUBLE)
 }

@@ -236,15 +236,21 @@ fn a_1_4_server_at_work_is_given_twice_the_time_and_as_long_as_requests_wait() {
     assert_eq!(long.until(20_801), ["20600 Ping", "20800 Hangup", "20800 Disconnected"]);
 }
 
-/// Servers that read beside their handlers do.
-#[test]
-fn a_1_4_server_that_answered_at_work_is_missed_at_work() {
+/// Connected to a server of 1.4 that has answered a ping, then was given a request and pinged again.
+fn pinged_at_work() -> Fixture {
     let mut fixture = connected(OF_1_4);
     fixture.pong();
     let (now, limit) = (fixture.now, Some(Duration::from_secs(20)));
     fixture.client.request(now, name("a"), Payload::EMPTY, limit, &mut fixture.out).unwrap();
     fixture.labels();
     assert_eq!(fixture.until(250), ["200 Ping"]);
+    fixture
+}
+
+/// Servers that read beside their handlers do.
+#[test]
+fn a_1_4_server_that_answered_at_work_is_missed_at_work() {
+    let mut fixture = pinged_at_work();
     fixture.pong();
     let lines = fixture.until(751);
     assert_eq!(lines, ["550 Ping", "750 Hangup", "750 Disconnected", "750 Done 1 ConnectionLost"]);
@@ -394,12 +400,7 @@ fn the_default_notices_within_45_seconds() {
 /// Servers of this crate ping those who speak 1.4, which thus need not ping.
 #[test]
 fn a_1_4_server_that_is_heard_is_asked_at_work_all_the_same() {
-    let mut fixture = connected(OF_1_4);
-    fixture.pong();
-    let (now, limit) = (fixture.now, Some(Duration::from_secs(20)));
-    fixture.client.request(now, name("a"), Payload::EMPTY, limit, &mut fixture.out).unwrap();
-    fixture.labels();
-    assert_eq!(fixture.until(250), ["200 Ping"]);
+    let mut fixture = pinged_at_work();
     fixture.activity();
     assert_eq!(fixture.until(500), no_lines(), "once");
     fixture.activity();

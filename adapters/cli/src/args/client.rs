@@ -223,8 +223,8 @@ impl SpeechArguments {
         self.config().probe_timeout(self.patience_with_preflight(timeout)).dial_timeout(timeout)
     }
 
-    /// How long the answer to a preflight may take. Who does not give one may still speak 2.0, which
-    /// takes time as well to find out.
+    /// How long the answer to a preflight may take. A server that does not answer may still speak 2.0,
+    /// which takes time as well to find out.
     fn patience_with_preflight(&self, timeout: Duration) -> Duration {
         match self.protocol {
             ClientProtocol::Auto => half(timeout),

@@ -14,7 +14,7 @@ use crate::support::{SAFETY, Server, wwr};
 /// More than the log lines of a pipe and of the queue before it.
 const CROWD: usize = 1500;
 
-/// Connections that come and go; gives the longest time that one of them took.
+/// Connections that come and go; returns the longest time that one of them took.
 fn come_and_go(address: SocketAddr, count: usize) -> Duration {
     let mut longest = Duration::ZERO;
     for _ in 0..count {
@@ -23,6 +23,28 @@ fn come_and_go(address: SocketAddr, count: usize) -> Duration {
         longest = longest.max(start.elapsed());
     }
     longest
+}
+
+/// Serves some connections and is ended, with standard error being this. Returns what it says on
+/// standard output after its address.
+#[cfg(target_os = "linux")]
+fn output_of_a_server_with(stderr: impl Into<Stdio>) -> String {
+    let mut child = wwr()
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "debug"])
+        .stderr(stderr)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
+    come_and_go(address, 10);
+    terminate(&child);
+    assert_eq!(ends(&mut child).code(), Some(0));
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    rest
 }
 
 /// Ends a server that does not, so that a test fails instead of hanging.
@@ -110,19 +132,7 @@ fn lines_come_again_when_the_log_is_read_again() {
 #[test]
 fn a_log_that_is_never_read_is_told_of_on_standard_output() {
     let (reader, writer) = full_pipe();
-    let mut command = wwr();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--log", "debug"]).stderr(writer);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    drop(command);
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let address = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
-    come_and_go(address, 10);
-    terminate(&child);
-    assert_eq!(ends(&mut child).code(), Some(0));
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).unwrap();
+    let rest = output_of_a_server_with(writer);
     let (number, why) = rest.split_once(' ').unwrap();
     assert!(number.parse::<u64>().unwrap() >= 20, "{rest}");
     assert_eq!(why, "log lines were dropped: standard error does not take them\n");
@@ -196,14 +206,28 @@ fn what_listens_and_measures_can_be_ended_while_nobody_reads_it() {
 #[cfg(target_os = "linux")]
 #[test]
 fn commands_end_in_time_though_nobody_reads_their_errors() {
-    let (reader, writer) = full_pipe();
-    let mut child = wwr()
-        .args(["request", "--timeout", "2s", "ws://127.0.0.1:1/", "echo"])
-        .stderr(writer)
-        .spawn()
-        .unwrap();
-    assert_eq!(ends(&mut child).code(), Some(3));
-    drop(reader);
+    for (arguments, code) in [
+        (&["request", "--timeout", "2s", "ws://127.0.0.1:1/", "echo"][..], 3),
+        (&["request", "--timeout", "soon", "ws://127.0.0.1:1/", "echo"], 2),
+        (&["serve", "--allow-origin", "*"], 2),
+        (&["nonsense"], 2),
+        (&[], 2),
+        (&["encode", "nonsense"], 2),
+    ] {
+        let (reader, writer) = full_pipe();
+        let mut child = wwr().args(arguments).stderr(writer).spawn().unwrap();
+        assert_eq!(ends(&mut child).code(), Some(code), "{arguments:?}");
+        drop(reader);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_arguments_is_told_without_hidden_characters() {
+    let ran = wwr().args(["serve", "--allow-origin", "a\u{202e}\u{9b}"]).output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!((ran.status.code(), ran.stdout.len()), (Some(2), 0), "{said}");
+    assert!(said.starts_with("error: invalid value 'a\\u{202e}\\u{9b}' for "), "{said}");
+    assert!(said.ends_with("try '--help'.\n"), "{said}");
 }
 
 #[test]
@@ -222,18 +246,7 @@ fn a_line_for_each_connection_is_for_debugging() {
 #[test]
 fn a_disk_that_is_full_of_logs_stops_nobody() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let mut command = wwr();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--log", "debug"]).stderr(full());
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let address = line.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
-    come_and_go(address, 10);
-    terminate(&child);
-    assert_eq!(ends(&mut child).code(), Some(0));
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).unwrap();
+    let rest = output_of_a_server_with(full());
     assert!(rest.contains("log lines were dropped: standard error does not take them"), "{rest}");
 
     // What is printed is the purpose of the others.
