@@ -31,7 +31,7 @@ use crate::socket;
 use shared::Shared;
 
 /// How long a client may take to send a request, to take what is sent, and to answer a close frame.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server: its settings, and what its connections share.
 pub(crate) struct Server {
@@ -73,8 +73,8 @@ impl Server {
     /// Answers one request, and serves the WebSocket if that opens one.
     fn answer(&self, mut stream: TcpStream, client: SocketAddr) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         let bytes = socket::read_head(&mut stream)?;
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut headers);
@@ -100,7 +100,7 @@ impl Server {
                 if noted {
                     self.shared.asked(client.ip(), head.closes());
                 }
-                Answer::preflight(&metadata, self.config.announces())
+                Answer::preflight(&metadata, self.config.sends_accept_conf())
             }
             Decision::Ask { upgrade: Ok(accept) } => match self.shared.admit() {
                 Some(id) => {

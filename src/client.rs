@@ -55,14 +55,14 @@
 //! | has status 429, 502, 503 or 504 | | tries again, not before the time in `Retry-After` |
 //!
 //! Nothing is waited for if the preflight names 1.4 or 1.5 and no more: most such servers never
-//! announce anything. Servers of this crate that do say so ([`preflight::ACCEPT_CONF`]). The client speaks what the preflight names, unless an accept-conf has come with the
+//! advertise anything. Servers of this crate that do say so ([`preflight::ACCEPT_CONF`]). The client speaks what the preflight names, unless an accept-conf has come with the
 //! opening of the WebSocket. One that comes later, as the first message, switches the connection to
 //! 2.0. What was sent before was sent as 1.x: it may be longer than the message buffer, and a
 //! server with another sub-protocol may have handled it. A client that is to talk to nobody but 2.0
 //! servers, or to those with its sub-protocol only, is set to [`Protocol::V2_0`]. A signal for a
 //! server of unknown version carries a payload, as 1.x reads no other.
 //!
-//! A server that announced 2.0 is dialled without a preflight the next time, and has to announce it
+//! A server that advertised 2.0 is dialled without a preflight the next time, and has to advertise it
 //! again, within a second: if not, the client begins anew. AwaitingConf takes no time after a
 //! preflight that names 1.x, and is skipped by clients that are set to 1.x; Probing is skipped by
 //! those set to 2.0. [`Client::discovered`] has what was found out.
@@ -139,7 +139,7 @@ mod table;
 mod tests;
 
 pub use crate::pings::{InvalidPings, Pings};
-pub use action::{Action, DisconnectReason, Event, Oddity, Outcome, SessionLoss};
+pub use action::{Action, Anomaly, DisconnectReason, Event, Outcome, SessionLoss};
 pub use config::{Config, ConfigBuilder, InvalidConfig};
 pub use discovery::Discovered;
 pub use error::{ConnectError, Misuse, RequestError};

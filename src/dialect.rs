@@ -67,7 +67,7 @@ pub enum SpecialErrors {
 pub enum Liveness {
     /// The peer need not send anything by itself: the server sends WebSocket pings.
     Pings,
-    /// The peer sends heartbeats: silence for the announced read timeout is the end.
+    /// The peer sends heartbeats: silence for the advertised read timeout is the end.
     ReadTimeout,
 }
 
@@ -101,7 +101,7 @@ pub struct Rules {
     pub accepts_name_only_signals: bool,
     /// A binary or UTF-8 signal with a name and no payload may be sent to the peer.
     pub sends_name_only_signals: bool,
-    /// Messages to the peer must fit into its message buffer: the announced one, longer messages than
+    /// Messages to the peer must fit into its message buffer: the advertised one, longer messages than
     /// which end a client of 2.0, or what the peer has stated.
     pub bounded_by_buffer: bool,
     /// How silence of the peer is understood. Clients of a dialect with a read timeout send
@@ -113,7 +113,7 @@ pub struct Rules {
     /// told it to.
     pub after_heartbeat: Dialect,
     /// Whatever the reference disconnects for is fatal here too: text, messages that cannot be
-    /// read, and messages longer than the announced buffer.
+    /// read, and messages longer than the advertised buffer.
     pub strict: bool,
     /// What a request that does not parse is answered with.
     pub malformed_request: MalformedRequest,

@@ -25,7 +25,7 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pings {
     pub(crate) after: Duration,
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// A time of [`Pings`] is shorter than [`Pings::SHORTEST`].
@@ -37,15 +37,15 @@ impl Pings {
     /// The shortest time for both settings: 10 ms.
     pub const SHORTEST: Duration = Duration::from_millis(10);
 
-    /// Pings `after` a time of silence, and waits for `patience` until the peer is given up.
+    /// Pings `after` a time of silence, and waits for `timeout` until the peer is given up.
     ///
     /// # Errors
     ///
     /// [`InvalidPings`] if one of them is shorter than [`SHORTEST`](Self::SHORTEST).
-    pub fn new(after: Duration, patience: Duration) -> Result<Self, InvalidPings> {
-        match after.min(patience) {
+    pub fn new(after: Duration, timeout: Duration) -> Result<Self, InvalidPings> {
+        match after.min(timeout) {
             short if short < Self::SHORTEST => Err(InvalidPings(short)),
-            _ => Ok(Self { after, patience }),
+            _ => Ok(Self { after, timeout }),
         }
     }
 
@@ -55,20 +55,20 @@ impl Pings {
     }
 
     /// How long a sign of life may take after that.
-    pub const fn patience(&self) -> Duration {
-        self.patience
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// The sum of both: the longest time until a peer that answers pings is missed.
     pub const fn total(&self) -> Duration {
-        self.after.saturating_add(self.patience)
+        self.after.saturating_add(self.timeout)
     }
 }
 
 impl Default for Pings {
     /// After 30 s, for 30 s: the default of servers.
     fn default() -> Self {
-        Self { after: Duration::from_secs(30), patience: Duration::from_secs(30) }
+        Self { after: Duration::from_secs(30), timeout: Duration::from_secs(30) }
     }
 }
 

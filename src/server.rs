@@ -1,7 +1,7 @@
 //! The server's side of the protocol: the [`gate`] in front, one [`Connection`] per socket.
 
 mod action;
-mod announcement;
+mod advertised;
 mod config;
 mod connection;
 mod error;
@@ -19,7 +19,7 @@ mod tests;
 
 pub use crate::pings::{InvalidPings, Pings};
 pub use action::{Action, CloseReason, Request, SessionEvent, Signal};
-pub use announcement::{Announcement, InvalidAnnouncement};
+pub use advertised::{Advertised, InvalidAdvertised};
 pub use config::{Config, Sessions};
 pub use connection::Connection;
 pub use error::{Misuse, RequestError};
@@ -28,5 +28,5 @@ pub use hub::{
     Refusal, StoreAnswer, WaiterId, Work,
 };
 pub use in_flight::{RequestId, SignalId};
-pub use preflights::{Acquaintance, Preflights};
+pub use preflights::{Detection, Preflights};
 pub use protocol::{Observed, Protocol};

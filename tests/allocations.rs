@@ -42,7 +42,7 @@ impl Server {
         let connection = server::Connection::accept(&config, Observed::Nothing, NOW, &mut out);
         let mut server = Self { connection, out, sent: Vec::with_capacity(512) };
         server.carry_out();
-        // A server of all versions announces its settings.
+        // A server of all versions advertises its settings.
         server.sent.clear();
         server
     }
@@ -120,7 +120,7 @@ fn a_large_reply_takes_memory_for_itself_and_no_more() {
         let payload = Payload::binary(vec![b'x'; length]);
         let content = Content::new(b"echo", &payload).unwrap();
         let request = frame(&Message::Request { id: Identifier::from_counter(1), content });
-        // A server of all versions would refuse replies longer than it has announced.
+        // A server of all versions would refuse replies longer than it has advertised.
         let mut server = Server::of(server::Protocol::V1_4, 1);
         let mut serve = || {
             server.receive(&request);
@@ -261,7 +261,7 @@ fn ready_client(out: &mut Actions<client::Action>) -> client::Client {
     let config = server::Config { protocol: server::Protocol::V2_0, ..Default::default() };
     let mut from_server = Actions::new();
     server::Connection::accept(&config, Observed::Nothing, NOW, &mut from_server);
-    let Some(server::Action::Send(conf)) = from_server.pop() else { panic!("it announces") };
+    let Some(server::Action::Send(conf)) = from_server.pop() else { panic!("it advertises") };
 
     let config = client::Config::builder().protocol(client::Protocol::V2_0).build().unwrap();
     let mut client = client::Client::new(config, 1);

@@ -12,7 +12,7 @@ use wwr::preflight;
 use super::socket::{self, Incoming};
 
 /// How long the server may take to be reached, and for each part of its answers.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks for the metadata. Also returns whether the server promises an accept-conf.
 pub(super) fn probe(
@@ -88,10 +88,10 @@ fn offer(offers: Option<SubProtocol>) -> String {
 
 /// Sends a request on a new connection. Returns that with the head of the answer.
 fn ask(server: SocketAddr, method: &str, headers: &str) -> io::Result<(TcpStream, Vec<u8>)> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
+    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let head = format!("{method} / HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", server);
     stream.write_all(head.as_bytes())?;
     let head = socket::read_head(&mut stream)?;

@@ -6,13 +6,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 
 use wwr::server::{
-    Acquaintance, Action, Config, Connection, HubAction, Observed, RequestError, RequestId,
+    Action, Config, Connection, Detection, HubAction, Observed, RequestError, RequestId,
     SessionEvent,
 };
 use wwr::session::ConnectionId;
 use wwr::{Actions, CloseFrame, Content, Instant, Payload, SessionInfo, SessionKey};
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use super::shared::{Shared, unix_now};
 use super::socket::{self, BINARY, CLOSE, Incoming, PING, PONG};
 
@@ -59,7 +59,7 @@ pub(super) fn serve(
     let mut driver =
         Driver { shared, id, stream, inbox, permits, is_reading, written, login, presumed };
     let (observed, first) = match observed {
-        Observed::Nothing => driver.acquaint(client),
+        Observed::Nothing => driver.detect(client),
         // The handshake has agreed on it.
         _ => (observed, None),
     };
@@ -93,11 +93,11 @@ fn read(mut stream: TcpStream, permit: &Receiver<()>, events: &Sender<Event>) {
 
 impl Driver<'_> {
     /// Finds out what the client speaks, as far as that can be done before it is sent anything.
-    fn acquaint(&mut self, client: IpAddr) -> (Observed, Option<Event>) {
+    fn detect(&mut self, client: IpAddr) -> (Observed, Option<Event>) {
         let (arrived, client) = (self.shared.now(), client.to_canonical());
         let until = match self.shared.preflights(|known| known.arrived(arrived, &client)) {
-            Acquaintance::Made(observed) => return (observed, None),
-            Acquaintance::Waiting { until } => until,
+            Detection::Known(observed) => return (observed, None),
+            Detection::Wait { until } => until,
         };
         let first = self.next(Some(until), true).unwrap_or(None);
         let now = self.shared.now();
@@ -261,7 +261,7 @@ impl Driver<'_> {
 
     /// Waits until the client has closed its side as well, or takes too long.
     fn await_close(&mut self) -> io::Result<()> {
-        let until = self.shared.now() + PATIENCE;
+        let until = self.shared.now() + TIMEOUT;
         loop {
             match self.next(Some(until), true)? {
                 None | Some(Event::Gone | Event::Incoming(Incoming::Closed(_))) => return Ok(()),

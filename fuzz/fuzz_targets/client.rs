@@ -66,9 +66,9 @@ impl Limits {
         let [request, probe, dial, resume] =
             self.timeouts.map(|timeout| Duration::from_millis(u64::from(timeout) + 1));
         let pings = self.pings.and_then(|times| {
-            let [after, patience] =
+            let [after, timeout] =
                 times.map(|millis| Duration::from_millis(u64::from(millis) + 10));
-            Pings::new(after, patience).ok()
+            Pings::new(after, timeout).ok()
         });
         let mut builder = Config::builder();
         if let Some(name) = self.sub_protocol.name() {
@@ -180,7 +180,7 @@ fn perform(world: &mut World, step: Step<'_>) {
         }
         Step::SessionClosed => world.receive(Bytes::from_static(b"\x16")),
         Step::AcceptConf { minor, read_timeout, buffer, sub_protocol } => {
-            world.announce(&AcceptConf {
+            world.advertise(&AcceptConf {
                 major: 2,
                 minor,
                 read_timeout_ms: read_timeout.into(),
@@ -188,7 +188,7 @@ fn perform(world: &mut World, step: Step<'_>) {
                 sub_protocol: sub_protocol.name(),
             })
         }
-        Step::AcceptConfOdd(conf) => world.announce(&conf),
+        Step::AcceptConfOdd(conf) => world.advertise(&conf),
         Step::Raw(bytes) => world.receive(Bytes::copy_from_slice(bytes)),
         Step::Pass { millis } => world.pass(Duration::from_millis(millis.into())),
         Step::Due => world.due(),

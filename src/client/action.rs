@@ -72,7 +72,7 @@ pub enum Event {
     /// The session that was held could not be resumed on a new connection, and is forgotten.
     SessionLost(SessionLoss),
     /// The server did something strange, without consequence but this. For the log.
-    Oddity(Oddity),
+    Anomaly(Anomaly),
 }
 
 /// Why a connection is no more.
@@ -88,7 +88,7 @@ pub enum DisconnectReason {
     /// Nothing was heard of the server for too long: it, or the network, is gone without a word
     /// ([`ConfigBuilder::pings`](super::ConfigBuilder::pings)).
     Silent,
-    /// It was taken for one of 1.x, then the server announced 2.0 with another sub-protocol. An
+    /// It was taken for one of 1.x, then the server advertised 2.0 with another sub-protocol. An
     /// [`Event::ConnectFailed`] follows that tells which.
     Incompatible,
 }
@@ -111,7 +111,7 @@ pub enum SessionLoss {
 
 /// What a server did that it should not do (protocol §6.2, §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Oddity {
+pub enum Anomaly {
     /// It sent something that is no message: empty, of an unknown type, malformed.
     Unreadable(DecodeError),
     /// It sent a message that only clients send, or one out of place, such as a second accept-conf.
@@ -119,7 +119,7 @@ pub enum Oddity {
     /// It could not read a request and does not say which: the identifier is zero (Q14-02).
     UnattributedError,
     /// It announced or restored a session that is none. One that is held stays held if this was an
-    /// announcement.
+    /// advertised settings.
     InvalidSession(InvalidSession),
     /// It closed a session although none is held.
     NoSessionToClose,

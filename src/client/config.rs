@@ -51,7 +51,7 @@ impl Config {
 
     /// The pings of the default: after 30 s of silence, 15 s for a sign of life.
     pub const PINGS: Pings =
-        Pings { after: Duration::from_secs(30), patience: Duration::from_secs(15) };
+        Pings { after: Duration::from_secs(30), timeout: Duration::from_secs(15) };
 
     /// When the server is pinged, if it is. For hosts that have the system look after their
     /// connections by the same measure.
@@ -116,7 +116,7 @@ pub enum InvalidConfig {
         /// The setting, by the name of its method.
         setting: &'static str,
     },
-    /// A sub-protocol without a name, which no server can announce.
+    /// A sub-protocol without a name, which no server can advertise.
     #[error("a sub-protocol needs a name")]
     EmptySubProtocol,
     /// The preflight is part of finding out the version, and must not be skipped then.
@@ -155,7 +155,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// The name of the application's own protocol. A 2.0 server has to announce the same, byte for
+    /// The name of the application's own protocol. A 2.0 server has to advertise the same, byte for
     /// byte; those of 1.x have no such name and are not asked. Not empty. Default: none, which 2.0
     /// servers with a sub-protocol do not suit.
     pub fn sub_protocol(mut self, name: impl Into<Bytes>) -> Self {
@@ -206,7 +206,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long opening the WebSocket may take, with the announcement of a server that has to speak
+    /// How long opening the WebSocket may take, with the advertised settings of a server that has to speak
     /// 2.0. Not zero. Default: 5 s.
     pub const fn dial_timeout(mut self, timeout: Duration) -> Self {
         self.config.dial_timeout = timeout;

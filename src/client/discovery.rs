@@ -67,9 +67,9 @@ pub(super) struct Discovery {
     promised: bool,
     /// What the handshake of this connection has agreed on.
     agreed: Option<SubProtocol>,
-    /// Whether the server announced 2.0 on the last connection, maybe in `wwr.1`. It matters to clients of all versions
+    /// Whether the server advertised 2.0 on the last connection, maybe in `wwr.1`. It matters to clients of all versions
     /// only.
-    announces: bool,
+    advertises: bool,
     /// When the WebSocket was opened: a server's read timeout counts from then.
     opened: Instant,
 }
@@ -81,7 +81,7 @@ impl Discovery {
             route: Route::Settled,
             promised: false,
             agreed: None,
-            announces: false,
+            advertises: false,
             opened: Instant::EPOCH,
         }
     }
@@ -273,7 +273,7 @@ impl Client {
     /// Begins to connect, with what is known of the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
         self.discovery.found.dialect = Dialect::Unknown;
-        match (self.config.protocol, self.discovery.announces) {
+        match (self.config.protocol, self.discovery.advertises) {
             (Protocol::Auto, true) => self.dial(Route::Required(Doubt::Remembered), out),
             (Protocol::Auto, false) => self.probe(out),
             (Protocol::V2_0, _) => self.dial(Route::Required(Doubt::None), out),
@@ -328,7 +328,7 @@ impl Client {
     }
 
     pub(super) const fn forget_server(&mut self) {
-        self.discovery.announces = false;
+        self.discovery.advertises = false;
     }
 
     /// The WebSocket could not be opened.
@@ -389,7 +389,7 @@ impl Client {
 }
 
 /// What an accept-conf says, as far as it decides.
-struct Announced {
+struct Advertised {
     major: u8,
     /// The sub-protocol is the client's own.
     suits: bool,
@@ -407,18 +407,18 @@ impl Client {
         if let Route::Settled | Route::Plain(_) = self.discovery.route {
             return Some(frame);
         }
-        let announced = match wire::decode(Dialect::V2_0, frame.clone()) {
+        let advertised = match wire::decode(Dialect::V2_0, frame.clone()) {
             Ok(Message::AcceptConf(conf)) => Some(self.record(conf)),
             Ok(_) | Err(_) => None,
         };
-        match (&self.discovery.route, announced) {
-            (_, Some(Announced { major: MAJOR, suits: true })) => self.announced(out),
-            (_, Some(Announced { major: MAJOR, suits: false })) => {
+        match (&self.discovery.route, advertised) {
+            (_, Some(Advertised { major: MAJOR, suits: true })) => self.advertised(out),
+            (_, Some(Advertised { major: MAJOR, suits: false })) => {
                 let error = self.other_sub_protocol();
                 self.refuse(error, out);
             }
             (Route::Required(Doubt::Remembered), _) => self.rediscover(out),
-            (Route::Required(_), Some(Announced { .. })) => {
+            (Route::Required(_), Some(Advertised { .. })) => {
                 let (server, client) = (self.announced_version(), self.config.protocol);
                 self.refuse(ConnectError::IncompatibleVersion { server, client }, out);
             }
@@ -437,9 +437,9 @@ impl Client {
     }
 
     /// Keeps an accept-conf, without the frame that it is a slice of.
-    fn record(&mut self, conf: AcceptConf) -> Announced {
+    fn record(&mut self, conf: AcceptConf) -> Advertised {
         let suits = conf.sub_protocol == self.config.sub_protocol;
-        let announced = Announced { major: conf.major, suits };
+        let advertised = Advertised { major: conf.major, suits };
         let sub_protocol = if suits {
             self.config.sub_protocol.clone()
         } else {
@@ -449,7 +449,7 @@ impl Client {
             })
         };
         self.discovery.found.accept_conf = Some(AcceptConf { sub_protocol, ..conf });
-        announced
+        advertised
     }
 
     fn announced_version(&self) -> Version {
@@ -473,10 +473,10 @@ impl Client {
         self.transmit(frame, out);
     }
 
-    /// The server announced 2.0, or began `wwr.1`, and what it announced suits.
-    fn announced(&mut self, out: &mut Actions<Action>) {
+    /// The server advertised 2.0, or began `wwr.1`, and what it advertised suits.
+    fn advertised(&mut self, out: &mut Actions<Action>) {
         let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
-        self.discovery.announces = true;
+        self.discovery.advertises = true;
         self.discovery.found.dialect = match self.discovery.agreed {
             Some(SubProtocol::Wwr1) => Dialect::Wwr1,
             None => Dialect::V2_0,

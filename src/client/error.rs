@@ -22,7 +22,7 @@ pub enum Misuse {
     /// No server, or not this one, reads such a signal.
     #[error(transparent)]
     UnreadableSignal(#[from] UnreadableSignal),
-    /// The server has announced that it does not read messages as long as this one (protocol §4.6).
+    /// The server has advertised that it does not read messages as long as this one (protocol §4.6).
     /// For signals, this is a case of [`UnreadableSignal`](Self::UnreadableSignal).
     #[error(
         "the message has {length} bytes, the server reads at most {buffer}; raise its message \
@@ -88,7 +88,7 @@ pub enum RequestError {
     /// There was no connection to send it on.
     #[error("the request was never sent, repeating is safe")]
     NotSent,
-    /// It waited for a connection, and is longer than what the server reads, as it announced on that
+    /// It waited for a connection, and is longer than what the server reads, as it advertised on that
     /// (protocol §4.6).
     #[error(
         "the message has {length} bytes, this server reads at most {buffer}; the request was never \
@@ -121,10 +121,10 @@ impl From<SpecialReply> for RequestError {
 /// Why an attempt to connect failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The preflight got no HTTP answer, and what came without it was no announcement of 2.0.
+    /// The preflight got no HTTP answer, and what came without it was no advertised settings of 2.0.
     #[error("the server gave no HTTP answer")]
     ProbeFailed,
-    /// The preflight got no answer in time, and what came without it was no announcement of 2.0.
+    /// The preflight got no answer in time, and what came without it was no advertised settings of 2.0.
     #[error("the server gave no HTTP answer in time")]
     ProbeTimedOut,
     /// The server is shutting down, not up yet or too busy (status 429, 502, 503 or 504).
@@ -162,13 +162,13 @@ pub enum ConnectError {
         /// one of something else.
         client: Protocol,
     },
-    /// The WebSocket is open, but the server did not announce 2.0 in time, or closed it before.
+    /// The WebSocket is open, but the server did not advertise 2.0 in time, or closed it before.
     #[error(
         "the WebSocket is open, but no accept-conf came in time, with which servers of protocol \
              2.0 and wwr.1 begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
     )]
     NoAcceptConf,
-    /// The server's first message is not the announcement of 2.0. [Definite](Self::is_definite).
+    /// The server's first message is not the advertised settings of 2.0. [Definite](Self::is_definite).
     #[error(
         "the server's first message is no accept-conf, with which servers of protocol 2.0 and wwr.1 \
              begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::time::Instant;
 
-/// The shortest pause between heartbeats, whatever read timeout a server announces.
+/// The shortest pause between heartbeats, whatever read timeout a server advertises.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Keeps a server from taking silence for the end: due when nothing was sent for three quarters of

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::action::{Action, Event, Oddity, Outcome};
+use super::action::{Action, Anomaly, Event, Outcome};
 use super::error::RequestError;
 use super::link::Link;
 use super::machine::{Client, done};
@@ -37,7 +37,7 @@ impl Client {
     ///
     /// The first message may decide on the version, or that the server does not suit (protocol §7.3).
     /// No other message ends the connection: what cannot be read or makes no sense is reported as
-    /// [`Event::Oddity`].
+    /// [`Event::Anomaly`].
     pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Actions<Action>) {
         self.handle_activity(now);
         match self.link {
@@ -51,14 +51,14 @@ impl Client {
         let Some(frame) = self.look_at_first(frame, out) else { return };
         let message = match wire::decode(self.read_as(), frame) {
             Ok(message) => message,
-            Err(error) => return oddity(Oddity::Unreadable(error), out),
+            Err(error) => return anomaly(Anomaly::Unreadable(error), out),
         };
         match message {
             Message::Signal(content) => out.push(Action::Event(Event::Signal(content))),
             Message::Reply { id, payload } => self.handle_reply(id, Reply::Success(payload), out),
             Message::ErrorReply { id, error } => self.handle_reply(id, Reply::Error(error), out),
             Message::SpecialReply { id: Identifier::ZERO, reply: SpecialReply::ProtocolError } => {
-                oddity(Oddity::UnattributedError, out);
+                anomaly(Anomaly::UnattributedError, out);
             }
             Message::SpecialReply { id, reply } => {
                 self.handle_reply(id, Reply::Special(reply), out);
@@ -68,11 +68,11 @@ impl Client {
                     self.session = Some(session.clone());
                     out.push(Action::Event(Event::SessionCreated(session)));
                 }
-                Err(invalid) => oddity(Oddity::InvalidSession(invalid), out),
+                Err(invalid) => anomaly(Anomaly::InvalidSession(invalid), out),
             },
             Message::SessionClosed => {
                 if !self.end_session(out) {
-                    oddity(Oddity::NoSessionToClose, out);
+                    anomaly(Anomaly::NoSessionToClose, out);
                 }
             }
             Message::Request { .. }
@@ -80,7 +80,7 @@ impl Client {
             | Message::RestoreSession { .. }
             | Message::Heartbeat
             | Message::AcceptConf(_)
-            | Message::ClientSettings(_) => oddity(Oddity::Unexpected(message.kind()), out),
+            | Message::ClientSettings(_) => anomaly(Anomaly::Unexpected(message.kind()), out),
         }
     }
 
@@ -144,7 +144,7 @@ impl Client {
                 (Reply::Success(payload), _) => {
                     if let Err(RequestError::InvalidSession(invalid)) = self.restored(payload, out)
                     {
-                        oddity(Oddity::InvalidSession(invalid), out);
+                        anomaly(Anomaly::InvalidSession(invalid), out);
                     }
                 }
                 (Reply::Error(_) | Reply::Special(_), 0) => {}
@@ -177,6 +177,6 @@ impl Client {
     }
 }
 
-fn oddity(oddity: Oddity, out: &mut Actions<Action>) {
-    out.push(Action::Event(Event::Oddity(oddity)));
+fn anomaly(anomaly: Anomaly, out: &mut Actions<Action>) {
+    out.push(Action::Event(Event::Anomaly(anomaly)));
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::action::{Action, DisconnectReason, Event, Oddity, SessionLoss};
+use super::action::{Action, Anomaly, DisconnectReason, Event, SessionLoss};
 use super::error::ConnectError;
 use super::inbound::Reply;
 use super::machine::Client;
@@ -22,7 +22,7 @@ pub(super) enum Link {
     Probing { deadline: Instant },
     /// The WebSocket is being opened.
     Dialing { deadline: Instant },
-    /// The WebSocket is open; whether the server announces 2.0 is still to be seen.
+    /// The WebSocket is open; whether the server advertises 2.0 is still to be seen.
     AwaitingConf { deadline: Instant },
     /// The WebSocket is open, the session held is not yet back.
     Resuming(Resumption),
@@ -388,7 +388,7 @@ impl Client {
                     self.become_ready(out);
                 }
                 Err(invalid) => {
-                    out.push(Action::Event(Event::Oddity(Oddity::InvalidSession(invalid))));
+                    out.push(Action::Event(Event::Anomaly(Anomaly::InvalidSession(invalid))));
                     self.lose_session(&resumption, SessionLoss::InvalidReply, out);
                 }
             },

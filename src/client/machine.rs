@@ -403,13 +403,13 @@ impl Client {
         }
     }
 
-    /// The longest message that the server has announced or stated to read, in bytes. Counts in the
+    /// The longest message that the server has advertised or stated to read, in bytes. Counts in the
     /// dialects that have one.
     fn message_buffer(&self) -> usize {
         let conf = self.discovery.found.accept_conf.as_ref();
-        let announced = conf.map(|conf| conf.message_buffer_size);
+        let advertised = conf.map(|conf| conf.message_buffer_size);
         let least = if self.dialect().rules().states_limits { Dialect::MIN_STATED } else { 0 };
-        let reads = announced.map(|bytes| bytes.max(least));
+        let reads = advertised.map(|bytes| bytes.max(least));
         reads.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 

@@ -27,7 +27,7 @@ const SELDOM: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Pulse {
     after: Span,
-    patience: Span,
+    timeout: Span,
     /// When something was heard of the server, or could not have been.
     heard: Instant,
     pinged: Option<Pinged>,
@@ -74,7 +74,7 @@ impl Pulse {
     pub(super) fn new(pings: Pings, now: Instant) -> Self {
         Self {
             after: pings.after.into(),
-            patience: pings.patience.into(),
+            timeout: pings.timeout.into(),
             heard: now,
             pinged: None,
             due: if pings.after > SELDOM { now + FIRST } else { now },
@@ -164,13 +164,13 @@ impl Pulse {
             }
             return self.ping(now, waiting);
         };
-        if self.due + self.patience < now {
+        if self.due + self.timeout < now {
             // The host has slept. The server may have answered to a machine that was not there, and
             // what ran out of time meanwhile tells nothing.
             self.heard(now);
             return self.ping(now, waiting);
         }
-        let end = pinged.first + self.patience;
+        let end = pinged.first + self.timeout;
         if end > now {
             self.due = end;
             return Silence::Bearable;
@@ -192,7 +192,7 @@ impl Pulse {
 
     fn ping(&mut self, now: Instant, waiting: Option<RequestId>) -> Silence {
         self.pinged = Some(Pinged { first: now, last: now });
-        self.due = now + self.patience;
+        self.due = now + self.timeout;
         self.ask(waiting)
     }
 
@@ -234,6 +234,6 @@ impl Pulse {
 
     /// Until when a server that may be unable to answer can be silent: twice as long as another.
     fn limit(&self) -> Instant {
-        self.heard + self.after + self.patience + self.after + self.patience
+        self.heard + self.after + self.timeout + self.after + self.timeout
     }
 }

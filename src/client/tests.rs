@@ -86,8 +86,8 @@ fn builder() -> ConfigBuilder {
 }
 
 /// Both times are in milliseconds.
-fn pings(after: u64, patience: u64) -> Option<Pings> {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(patience)).ok()
+fn pings(after: u64, timeout: u64) -> Option<Pings> {
+    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).ok()
 }
 
 fn builder_1_4() -> ConfigBuilder {

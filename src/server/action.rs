@@ -38,7 +38,7 @@ pub enum Action {
     ReplyTooLarge {
         /// The length of its message in bytes.
         length: usize,
-        /// The most that the peer reads, in bytes: the announced message buffer, or what it has stated.
+        /// The most that the peer reads, in bytes: the advertised message buffer, or what it has stated.
         buffer: usize,
     },
     /// Something became of the connection's session; for those who wait for it.
@@ -108,7 +108,7 @@ pub enum CloseReason {
     Text,
     /// The peer sent a message that cannot be read.
     Unreadable,
-    /// The peer sent a message longer than the announced message buffer.
+    /// The peer sent a message longer than the advertised message buffer.
     TooLarge,
 }
 

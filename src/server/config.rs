@@ -3,7 +3,7 @@
 use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 
-use super::announcement::Announcement;
+use super::advertised::Advertised;
 use super::protocol::{Observed, Protocol};
 use crate::dialect::Dialect;
 use crate::pings::Pings;
@@ -30,23 +30,23 @@ pub struct Config {
     pub concurrency: NonZeroU16,
     /// How many messages may wait behind the running handlers before the socket is no longer read.
     /// Default: 32.
-    pub max_waiting_messages: NonZeroU16,
+    pub max_queued_messages: NonZeroU16,
     /// How many bytes of messages may wait before the socket is no longer read; one message may
     /// always wait. Default: 65 536.
-    pub max_waiting_bytes: u32,
+    pub max_queued_bytes: u32,
     /// How many messages in a row that mean nothing (empty, unknown, malformed, only for servers)
     /// are ignored before the connection is closed. Default: 1 000.
     pub max_ignored_in_a_row: NonZeroU32,
     /// How long running handlers may go on after the connection was told to close. Default: 10 s.
     pub drain_timeout: Duration,
-    /// What is announced to peers that may speak 1.5 or 2.0. Default: 60 s, 8192 bytes, no
+    /// What is advertised to peers that may speak 1.5 or 2.0. Default: 60 s, 8192 bytes, no
     /// sub-protocol.
-    pub announced: Announcement,
+    pub advertised: Advertised,
     /// How it is noticed that a peer is gone that sends no heartbeats, or whose handler takes long;
     /// `None` leaves that to the host. Default: pings after 30 s of silence, 30 s for the answer.
     pub pings: Option<Pings>,
     /// Whether peers known to speak 2.0 are disconnected for all that the reference disconnects for
-    /// (protocol §5.2): text, messages that cannot be read, and messages longer than the announced
+    /// (protocol §5.2): text, messages that cannot be read, and messages longer than the advertised
     /// buffer. Default: no, such messages are ignored or, if they can be, read.
     pub strict: bool,
     /// The longest message that the host reads from a client, in bytes. Clients of `wwr.1` are told of
@@ -77,11 +77,11 @@ impl Default for Config {
             protocol: Protocol::Any,
             sessions: Sessions::Enabled(KeyFormat::Generated),
             concurrency: CONCURRENCY,
-            max_waiting_messages: WAITING_MESSAGES,
-            max_waiting_bytes: 64 * 1024,
+            max_queued_messages: WAITING_MESSAGES,
+            max_queued_bytes: 64 * 1024,
             max_ignored_in_a_row: IGNORED_IN_A_ROW,
             drain_timeout: Duration::from_secs(10),
-            announced: Announcement::default(),
+            advertised: Advertised::default(),
             pings: Some(Pings::default()),
             strict: false,
             max_message_size: 1024 * 1024,
@@ -102,21 +102,21 @@ impl Config {
     /// assert_eq!(&body.unwrap()[..], b"{\"protocol-version\":\"1.5\",\"read-timeout\":60}\n");
     /// ```
     pub const fn metadata(&self) -> Option<Metadata> {
-        self.protocol.metadata(self.announced.read_timeout_1_5())
+        self.protocol.metadata(self.advertised.read_timeout_1_5())
     }
 
     /// Whether each connection begins with accept-conf. A host says so with the answer to the
     /// preflight: [`preflight::ACCEPT_CONF`](crate::preflight::ACCEPT_CONF).
-    pub const fn announces(&self) -> bool {
-        self.protocol.announces()
+    pub const fn sends_accept_conf(&self) -> bool {
+        self.protocol.sends_accept_conf()
     }
 
     /// Whether the handshake agrees on `wwr.1` if a client offers it (protocol §10.1).
     pub const fn selects_wwr1(&self) -> bool {
         self.wwr1
-            && self.announces()
+            && self.sends_accept_conf()
             && self.max_message_size >= Dialect::MIN_STATED
-            && self.announced.suits_wwr1()
+            && self.advertised.suits_wwr1()
     }
 
     /// What a new peer speaks, as far as that is known.
@@ -137,8 +137,8 @@ mod tests {
 
     /// What the preflight says, given what the server speaks and its read timeout.
     fn preflight(protocol: Protocol, read_timeout: Duration) -> Option<Metadata> {
-        let announced = Announcement::default().read_timeout(read_timeout).unwrap();
-        Config { protocol, announced, ..Config::default() }.metadata()
+        let advertised = Advertised::default().read_timeout(read_timeout).unwrap();
+        Config { protocol, advertised, ..Config::default() }.metadata()
     }
 
     #[test]
@@ -178,14 +178,14 @@ mod tests {
     fn clients_of_1_5_are_told_of_a_second_at_least() {
         let second = Duration::from_secs(1);
         let longer = second + Duration::from_millis(1);
-        for (announced, told) in [
-            (Announcement::MIN_READ_TIMEOUT, second),
+        for (advertised, told) in [
+            (Advertised::MIN_READ_TIMEOUT, second),
             (second - Duration::from_nanos(1), second),
             (second, second),
             (longer, longer),
         ] {
             let named = Metadata::V1_5 { read_timeout: told };
-            assert_eq!(preflight(Protocol::V1_5, announced), Some(named));
+            assert_eq!(preflight(Protocol::V1_5, advertised), Some(named));
         }
     }
 }

@@ -108,15 +108,15 @@ type Out = Actions<Action>;
 
 impl Connection {
     /// Starts on a socket whose WebSocket handshake is done. If the server speaks 2.0, the first
-    /// message announces its settings, whoever the peer may be: 1.x clients ignore that (protocol
+    /// message advertises its settings, whoever the peer may be: 1.x clients ignore that (protocol
     /// §4.5, §7.2). Those of `wwr.1` are told what the server reads itself (protocol §10.2).
     ///
     /// The application's own hook for new connections, if it has one, may use the connection before
     /// the first message is read: simply start reading when the hook is done.
     pub fn accept(config: &Config, observed: Observed, now: Instant, out: &mut Out) -> Self {
         let peer = Peer::new(config, observed);
-        if config.protocol.announces() {
-            let mut conf = config.announced.to_accept_conf();
+        if config.protocol.sends_accept_conf() {
+            let mut conf = config.advertised.to_accept_conf();
             if peer.dialect().rules().states_limits {
                 conf.message_buffer_size = config.max_message_size;
             }
@@ -293,7 +293,7 @@ impl Connection {
     ///
     /// [`Misuse`] if the connection is closed, or if no client, or not this one, reads such a
     /// signal: one with neither name nor payload, one without payload in UTF-16 or to a 1.x client,
-    /// one that is longer than the announced message buffer to a client that may have one.
+    /// one that is longer than the advertised message buffer to a client that may have one.
     pub fn signal(&mut self, name: &Name, payload: &Payload, out: &mut Out) -> Result<(), Misuse> {
         self.not_closed()?;
         self.peer.reads_signal(name, payload)?;
@@ -377,7 +377,7 @@ impl Connection {
     }
 
     /// The longest message that the client reads, in bytes. It counts where the dialect has such a
-    /// bound: it is the announced message buffer (protocol §4.6), or what the client has stated
+    /// bound: it is the advertised message buffer (protocol §4.6), or what the client has stated
     /// (protocol §10.2).
     pub const fn peer_reads(&self) -> usize {
         self.peer.buffer()
@@ -395,7 +395,7 @@ impl Connection {
     }
 
     /// How many messages wait behind the running handlers: never more than
-    /// [`Config::max_waiting_messages`].
+    /// [`Config::max_queued_messages`].
     pub fn waiting_messages(&self) -> usize {
         self.waiting.len()
     }
@@ -489,8 +489,8 @@ impl Limits {
     fn of(config: &Config) -> Self {
         Self {
             concurrency: config.concurrency.get(),
-            waiting_messages: config.max_waiting_messages.get(),
-            waiting_bytes: config.max_waiting_bytes,
+            waiting_messages: config.max_queued_messages.get(),
+            waiting_bytes: config.max_queued_bytes,
             ignored_in_a_row: config.max_ignored_in_a_row.get(),
             drain_timeout: config.drain_timeout.into(),
         }

@@ -39,7 +39,7 @@ struct Limits {
 #[derive(Clone, Copy, Debug)]
 struct Pings {
     after: Span,
-    patience: Span,
+    timeout: Span,
 }
 
 /// How long a peer may be silent, and what then.
@@ -63,8 +63,8 @@ impl IdleMonitor {
         let limits = Limits {
             pings: config
                 .pings
-                .map(|pings| Pings { after: pings.after.into(), patience: pings.patience.into() }),
-            read_timeout: config.announced.read_timeout_2_0().into(),
+                .map(|pings| Pings { after: pings.after.into(), timeout: pings.timeout.into() }),
+            read_timeout: config.advertised.read_timeout_2_0().into(),
         };
         let mut monitor =
             Self { limits, heard: now, pinged: None, unread: false, served: false, due: None };
@@ -129,15 +129,15 @@ impl IdleMonitor {
         }
         let was_unread = core::mem::replace(&mut self.unread, unread) || unread;
         let served = core::mem::take(&mut self.served);
-        let (after, patience, excused) = match self.limits.of(dialect) {
+        let (after, timeout, excused) = match self.limits.of(dialect) {
             Limit::None => {
                 self.due = None;
                 return Silence::Bearable;
             }
-            Limit::Ping(pings) => (pings.after, Some(pings.patience), false),
+            Limit::Ping(pings) => (pings.after, Some(pings.timeout), false),
             Limit::Gone(after) if busy => {
-                let patience = self.limits.pings.map(|pings| pings.patience);
-                (after, patience, patience.is_none())
+                let timeout = self.limits.pings.map(|pings| pings.timeout);
+                (after, timeout, timeout.is_none())
             }
             Limit::Gone(after) => (after, None, served),
         };
@@ -153,12 +153,12 @@ impl IdleMonitor {
             self.due = Some(end);
             return Silence::Bearable;
         }
-        let Some(patience) = patience else { return Silence::TooLong };
+        let Some(timeout) = timeout else { return Silence::TooLong };
         let asked = self.pinged.unwrap_or(now);
-        if self.pinged.is_some() && asked + patience <= now {
+        if self.pinged.is_some() && asked + timeout <= now {
             return Silence::TooLong;
         }
-        self.due = Some((asked + patience).min(now + after));
+        self.due = Some((asked + timeout).min(now + after));
         match self.pinged.replace(asked) {
             None => Silence::Ping,
             Some(_) => Silence::Bearable,

@@ -12,9 +12,9 @@ pub(super) struct Peer {
     dialect: Dialect,
     strict: bool,
     /// The longest message that the peer reads, in bytes, if its dialect has such a bound: the
-    /// announced message buffer, or what the peer has stated.
+    /// advertised message buffer, or what the peer has stated.
     reads: u32,
-    /// The longest message that it may send, in bytes, if it is held to any: the announced message
+    /// The longest message that it may send, in bytes, if it is held to any: the advertised message
     /// buffer, or what the server has stated.
     sends: u32,
     /// Whether the peer has stated what it reads.
@@ -36,7 +36,7 @@ impl Peer {
         let (reads, sends) = if dialect.rules().states_limits {
             (Dialect::MIN_STATED, config.max_message_size)
         } else {
-            let buffer = config.announced.message_buffer_bytes();
+            let buffer = config.advertised.message_buffer_bytes();
             (buffer, buffer)
         };
         let (protocol, strict) = (config.protocol, config.strict);
@@ -68,7 +68,7 @@ impl Peer {
     /// client for one of 1.x, and reads what either sends (protocol §7.2).
     pub(super) const fn read_as(&self) -> Dialect {
         match self.dialect {
-            Dialect::V1_4 | Dialect::V1_5 if self.protocol.announces() => Dialect::Unknown,
+            Dialect::V1_4 | Dialect::V1_5 if self.protocol.sends_accept_conf() => Dialect::Unknown,
             dialect => dialect,
         }
     }

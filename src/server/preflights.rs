@@ -43,17 +43,17 @@ use host::Host;
 /// ```
 /// use core::time::Duration;
 /// use wwr::Instant;
-/// use wwr::server::{Acquaintance, Observed, Preflights};
+/// use wwr::server::{Detection, Observed, Preflights};
 ///
 /// let mut preflights = Preflights::default();
 /// let now = Instant::EPOCH;
 /// preflights.asked(now, "192.0.2.1");
 ///
 /// // A WebSocket was opened. Nothing came from there before:
-/// assert_eq!(preflights.arrived(now, &"192.0.2.2"), Acquaintance::Made(Observed::Nothing));
+/// assert_eq!(preflights.arrived(now, &"192.0.2.2"), Detection::Known(Observed::Nothing));
 ///
 /// // Another, from where somebody has asked. Wait for its first message.
-/// let Acquaintance::Waiting { until } = preflights.arrived(now, &"192.0.2.1") else { panic!() };
+/// let Detection::Wait { until } = preflights.arrived(now, &"192.0.2.1") else { panic!() };
 /// // It comes: the client speaks 1.x. Had nothing come `until` then, ask `silent`.
 /// assert_eq!(preflights.spoke(until, &"192.0.2.1", b"\x1f12345678"), Observed::Preflight);
 /// ```
@@ -68,12 +68,12 @@ pub struct Preflights<A> {
 
 /// Whether it is decided what a client is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acquaintance {
+pub enum Detection {
     /// It is: begin to serve it as such.
-    Made(Observed),
+    Known(Observed),
     /// Not yet: send nothing, and wait for its first message. If one comes, ask
     /// [`spoke`](Preflights::spoke), else [`silent`](Preflights::silent) at this time.
-    Waiting {
+    Wait {
         /// How long to wait.
         until: Instant,
     },
@@ -120,11 +120,11 @@ impl<A: Ord + Clone> Preflights<A> {
     }
 
     /// A WebSocket was opened from this address.
-    pub fn arrived(&mut self, now: Instant, from: &A) -> Acquaintance {
+    pub fn arrived(&mut self, now: Instant, from: &A) -> Detection {
         let now = self.tick(now);
         match self.host(from).arrived(now) {
-            Some(wait) => Acquaintance::Waiting { until: now + wait },
-            None => Acquaintance::Made(Observed::Nothing),
+            Some(wait) => Detection::Wait { until: now + wait },
+            None => Detection::Known(Observed::Nothing),
         }
     }
 

@@ -53,27 +53,27 @@ struct Row {
     /// The version that the preflight names.
     preflight: Option<Dialect>,
     /// Each connection begins with accept-conf.
-    announces: bool,
+    accept_conf: bool,
     /// What a peer speaks of which nothing else is known.
     otherwise: Dialect,
 }
 
 impl Protocol {
     const fn row(self) -> Row {
-        let (preflight, announces, otherwise) = match self {
+        let (preflight, accept_conf, otherwise) = match self {
             Self::Any => (Some(Dialect::V1_4), true, Dialect::Unknown),
             Self::AnyAs1_5 => (Some(Dialect::V1_5), true, Dialect::Unknown),
             Self::V1_4 => (Some(Dialect::V1_4), false, Dialect::V1_4),
             Self::V1_5 => (Some(Dialect::V1_5), false, Dialect::V1_5),
             Self::V2_0 => (None, true, Dialect::V2_0),
         };
-        Row { preflight, announces, otherwise }
+        Row { preflight, accept_conf, otherwise }
     }
 
     /// Whether it matters what was [`Observed`] of a peer: for the two that speak all versions.
     pub const fn tells_peers_apart(self) -> bool {
         let row = self.row();
-        row.announces && row.preflight.is_some()
+        row.accept_conf && row.preflight.is_some()
     }
 
     /// What the preflight is answered with; `None` if it is not answered.
@@ -87,15 +87,15 @@ impl Protocol {
 
     /// Whether each connection begins with accept-conf (protocol §4.5). That has to be decided before
     /// the peer has said anything, so it does not depend on what is known of the peer.
-    pub const fn announces(self) -> bool {
-        self.row().announces
+    pub const fn sends_accept_conf(self) -> bool {
+        self.row().accept_conf
     }
 
     /// What a new peer speaks, as far as that is known.
     pub(super) const fn classify(self, observed: Observed) -> Dialect {
         let row = self.row();
         match (observed, row.preflight) {
-            (Observed::SubProtocol, _) if row.announces => Dialect::Wwr1,
+            (Observed::SubProtocol, _) if row.accept_conf => Dialect::Wwr1,
             (Observed::Preflight, Some(named)) => named,
             (Observed::SubProtocol | Observed::Nothing, _) | (Observed::Preflight, None) => {
                 row.otherwise
@@ -133,7 +133,7 @@ mod tests {
             assert_eq!(protocol.classify(Observed::Preflight), after_preflight, "{protocol:?}");
             assert_eq!(protocol.after_heartbeat(first), heartbeat, "{protocol:?}");
             assert_eq!(protocol.after_heartbeat(after_preflight), both, "{protocol:?}");
-            let agreed = if protocol.announces() { Dialect::Wwr1 } else { first };
+            let agreed = if protocol.sends_accept_conf() { Dialect::Wwr1 } else { first };
             assert_eq!(protocol.classify(Observed::SubProtocol), agreed, "{protocol:?}");
             assert_eq!(protocol.after_heartbeat(agreed), agreed, "{protocol:?}");
         }

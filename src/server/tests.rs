@@ -108,12 +108,12 @@ impl Script {
     /// As [`accept`](Self::accept); what 2.0 peers are told first has been checked.
     fn with(dialect: Dialect, config: &Config) -> Self {
         let mut script = Self::accept(dialect, config);
-        let announced: &[&str] = match dialect {
+        let advertised: &[&str] = match dialect {
             Dialect::V1_4 | Dialect::V1_5 => &[],
             Dialect::V2_0 | Dialect::Unknown => &["send 17 #020060ea000000200000"],
             Dialect::Wwr1 => &["send 17 #020060ea000000001000"],
         };
-        script.expect(announced);
+        script.expect(advertised);
         script
     }
 

@@ -20,7 +20,7 @@ pub struct RegistryConfig {
     /// How many connections may hold one session; `None` for any number.
     pub max_connections: Option<NonZeroUsize>,
     /// Store a session before it is announced, and refuse to create it if that fails. Otherwise it
-    /// is announced, then stored, and the store's errors only concern the log (protocol §5.5).
+    /// is advertised, then stored, and the store's errors only concern the log (protocol §5.5).
     pub durable: bool,
 }
 
@@ -208,7 +208,7 @@ impl Registry {
         let StoreWork::Storing { creator, closing } = entry.store else { return };
         entry.store = StoreWork::Nothing;
         let exists = match (creator, answer) {
-            (Creator::Announced(connection), _) => {
+            (Creator::Advertised(connection), _) => {
                 deliver(connection, &key, Change::Stored, out);
                 true
             }
@@ -294,7 +294,7 @@ impl Registry {
             self.active += 1;
             entry.holders.insert(from);
             deliver(from, &key, Change::Created, out);
-            Creator::Announced(from)
+            Creator::Advertised(from)
         };
         entry.store = StoreWork::Storing { creator, closing: None };
         self.entries.insert(key, entry);

@@ -1,4 +1,4 @@
-//! The settings a 2.0 server announces.
+//! The settings a 2.0 server advertises.
 
 use core::time::Duration;
 

@@ -19,7 +19,7 @@ pub enum UnreadableSignal {
     /// It has no payload: 1.x peers read no such signals, and in UTF-16 nobody does.
     #[error("the peer reads no signals without payload in this encoding")]
     NeedsPayload,
-    /// Its message is longer than the message buffer that was announced (protocol §4.6).
+    /// Its message is longer than the message buffer that was advertised (protocol §4.6).
     #[error("the message has {length} bytes, the message buffer holds {buffer}")]
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
@@ -30,7 +30,7 @@ pub enum UnreadableSignal {
 }
 
 /// Whether a peer of a dialect reads a signal (protocol §1.4). `message_buffer` is the size that was
-/// announced on its connection, in bytes; it counts where the dialect has one (protocol §4.6).
+/// advertised on its connection, in bytes; it counts where the dialect has one (protocol §4.6).
 ///
 /// # Errors
 ///

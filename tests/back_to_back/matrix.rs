@@ -13,7 +13,7 @@ mod ours;
 use std::fmt;
 use std::time::Duration;
 
-use wwr::server::{Announcement, Pings, Protocol};
+use wwr::server::{Advertised, Pings, Protocol};
 
 use crate::fabric::{SocketId, Way};
 use crate::server::Settings;
@@ -38,7 +38,7 @@ fn settings(protocol: Protocol) -> Settings {
     config.protocol = protocol;
     config.concurrency = config.concurrency.saturating_add(3);
     config.pings = Some(pings.expect("times long enough"));
-    config.announced = Announcement::default().read_timeout(READ_TIMEOUT).expect("a usual time");
+    config.advertised = Advertised::default().read_timeout(READ_TIMEOUT).expect("a usual time");
     settings
 }
 

@@ -314,7 +314,7 @@ impl Server {
     fn act(&mut self, socket: SocketId, action: Action, fabric: &mut Fabric) {
         match action {
             Action::Send(frame) => {
-                let buffer = self.settings.connection.announced.message_buffer_size();
+                let buffer = self.settings.connection.advertised.message_buffer_size();
                 let fits = frame.len() <= buffer;
                 let served = self.connections.get(&socket).expect("a connection that acts");
                 let bounded = served.machine.dialect().rules().bounded_by_buffer;

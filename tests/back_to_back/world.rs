@@ -204,7 +204,7 @@ impl World {
     /// What a client was told, but for signals, since it was last looked at.
     pub(crate) fn told(&mut self, client: ClientId) -> Vec<Told> {
         let told = std::mem::take(&mut self.clients[client].told);
-        let is_of_interest = |event: &Told| !matches!(event, Told::Oddity(_));
+        let is_of_interest = |event: &Told| !matches!(event, Told::Anomaly(_));
         told.into_iter().filter(is_of_interest).collect()
     }
 

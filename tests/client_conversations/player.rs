@@ -83,7 +83,7 @@ impl Player {
             Event::Connected
             | Event::SessionRestored(_)
             | Event::SessionLost(_)
-            | Event::Oddity(_) => {}
+            | Event::Anomaly(_) => {}
         }
     }
 

@@ -78,7 +78,7 @@ pub(crate) const ALWAYS_1_4: &[Difference] = &[
 
 const NOT_WEBWIRE: &[&str] = &["ConnectFailed(NotWebWire { client: V1_4 })"];
 const NAMELESS: &str = "an answer that names no version is none of WebWire";
-const ANY_VERSION: &str = "ours speaks all versions, and the server might announce 2.0";
+const ANY_VERSION: &str = "ours speaks all versions, and the server might advertise 2.0";
 
 /// 1.4, if ours finds out the version.
 pub(crate) const AUTO_1_4: &[Difference] = &[

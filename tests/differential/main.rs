@@ -100,7 +100,7 @@ fn fields(message: &Message) -> Fields {
         name: name.to_vec(),
         payload: payload.to_vec(),
         conf: match message {
-            Message::AcceptConf(conf) => Some(announced(conf)),
+            Message::AcceptConf(conf) => Some(advertised(conf)),
             _ => None,
         },
         stated: match message {
@@ -110,7 +110,7 @@ fn fields(message: &Message) -> Fields {
     }
 }
 
-fn announced(conf: &AcceptConf) -> Conf {
+fn advertised(conf: &AcceptConf) -> Conf {
     Conf {
         major: conf.major,
         minor: conf.minor,

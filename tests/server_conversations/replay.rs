@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
-use wwr::server::{Announcement, CloseReason, Config, HubConfig, Observed, Protocol, Sessions};
+use wwr::server::{Advertised, CloseReason, Config, HubConfig, Observed, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 use wwr::{Dialect, Instant, KeyFormat, Name, Payload, SessionInfo, SessionKey};
 
@@ -14,7 +14,7 @@ use crate::host::{Host, Sent};
 use crate::transcript::{Direction, Event, Reference, Transcript, What};
 use crate::words::{shortened, words};
 
-/// What a server announces that is not set otherwise.
+/// What a server advertises that is not set otherwise.
 const ACCEPT_CONF: &str = "17020060ea000000200000";
 
 /// A request that any server answers, its reply, and what the application is told of it.
@@ -166,7 +166,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// A client connects. If the recording does not have what is announced to it, because there
+    /// A client connects. If the recording does not have what is advertised to it, because there
     /// was no such thing or it was kept from the client, that is looked at here.
     fn accept(&mut self, id: u64, rest: &[Event]) {
         self.host.accept(id);
@@ -174,7 +174,7 @@ impl<'a> Replay<'a> {
             matches!(&event.what, What::Message { direction: Direction::FromServer, connection, frame, .. }
                 if *connection == id && frame.first() == Some(&0x17))
         });
-        if self.announces() && !recorded {
+        if self.sends_accept_conf() && !recorded {
             self.expect(&format!("{id}: {ACCEPT_CONF}"));
         }
         match &*self.transcript.scenario {
@@ -189,7 +189,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    const fn announces(&self) -> bool {
+    const fn sends_accept_conf(&self) -> bool {
         !matches!(self.mode.protocol, Protocol::V1_4 | Protocol::V1_5)
     }
 
@@ -370,22 +370,22 @@ fn config(mode: Mode, transcript: &Transcript, generated: bool) -> Config {
             key.len() <= 64 && key.bytes().all(|byte| byte.is_ascii_graphic())
         })),
     };
-    let mut announced = Announcement::default();
+    let mut advertised = Advertised::default();
     if let Some(millis) = options.read_timeout_ms {
-        announced = announced.read_timeout(Duration::from_millis(millis)).expect("valid");
+        advertised = advertised.read_timeout(Duration::from_millis(millis)).expect("valid");
     }
     if let Some(bytes) = options.message_buffer_size {
-        announced = announced.message_buffer(bytes).expect("valid");
+        advertised = advertised.message_buffer(bytes).expect("valid");
     }
     if !options.sub_protocol.is_empty() {
-        announced = announced.sub_protocol(options.sub_protocol.clone()).expect("valid");
+        advertised = advertised.sub_protocol(options.sub_protocol.clone()).expect("valid");
     }
     let concurrency = match options.concurrency_limit {
         ..0 => NonZeroU16::MAX,
         limit => NonZeroU16::new(limit as u16).unwrap_or(NonZeroU16::MIN),
     };
     let Mode { protocol, strict, .. } = mode;
-    Config { protocol, strict, sessions, announced, concurrency, ..Config::default() }
+    Config { protocol, strict, sessions, advertised, concurrency, ..Config::default() }
 }
 
 /// Whether the server agreed to the upgrade that was asked for last.

@@ -21,13 +21,13 @@ use stage::{Stage, Trouble};
 const NOT_AS_TOLD: u8 = 1;
 
 /// The story takes a few seconds; one that takes this long has got stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn run() -> io::Result<ExitCode> {
     let tasks = runtime::start(NonZeroU16::MIN)?;
     let stuck = async {
-        Timer::after(PATIENCE).await;
-        Err(Trouble::NotAsTold(format!("nothing happens, after {} s", PATIENCE.as_secs())))
+        Timer::after(TIMEOUT).await;
+        Err(Trouble::NotAsTold(format!("nothing happens, after {} s", TIMEOUT.as_secs())))
     };
     match smol::block_on(or(story::tell(&mut Stage::new(), &tasks), stuck)) {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
             }
             None => ExitCode::SUCCESS,
         };
-        // What was found does not wait for a server that is slow to say goodbye.
+        // What was found does not wait for a server that is slow to close.
         let closed = async {
             client.close().await;
             Ok(())
@@ -105,7 +105,7 @@ async fn probe(
 /// Waits until a server that was taken for one of 1.x says that it also speaks 2.0, but not for long.
 /// Gives why it does not suit, should that become clear.
 async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -> Option<Failure> {
-    let announced = async {
+    let advertised = async {
         while !matches!(client.dialect(), Dialect::V2_0 | Dialect::Wwr1) {
             Timer::after(LOOK).await;
         }
@@ -123,7 +123,7 @@ async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -
         Timer::after(grace).await;
         None
     };
-    or(unsuitable, or(announced, too_late)).await
+    or(unsuitable, or(advertised, too_late)).await
 }
 
 impl Report {
@@ -134,9 +134,9 @@ impl Report {
             Some(Verdict::Unknown(version)) => named(version),
             Some(Verdict::TryLater | Verdict::NotWebWire) | None => None,
         };
-        let announced = self.found.accept_conf.as_ref().map(announced_version);
+        let advertised = self.found.accept_conf.as_ref().map(announced_version);
         let agreed = (self.found.dialect == Dialect::Wwr1).then(|| Dialect::Wwr1.to_string());
-        let mut versions: Vec<String> = asked.into_iter().chain(announced).chain(agreed).collect();
+        let mut versions: Vec<String> = asked.into_iter().chain(advertised).chain(agreed).collect();
         versions.dedup();
         versions
     }

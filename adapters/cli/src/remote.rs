@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::runtime::Tasks;
 
 /// How long a server may take to close its side of a connection that has served its purpose.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server, and the time there is for using it.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Remote {
         self.deadline.limit(Stage::Restoring, restored).await
     }
 
-    /// Says goodbye: writes what waits to be written, closes the connection, and waits until the
+    /// Closes: writes what waits to be written, closes the connection, and waits until the
     /// server has done so too.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         let closed = async {
@@ -55,15 +55,15 @@ impl Remote {
         self.deadline.limit(Stage::Closing, closed).await
     }
 
-    /// Says goodbye after what counts is known: waits for the server only as long as there is time,
+    /// Closes after what counts is known: waits for the server only as long as there is time,
     /// and not for long.
     pub(crate) async fn leave(self) {
-        let patience = self.deadline.at_most(PATIENCE);
+        let timeout = self.deadline.at_most(TIMEOUT);
         // What came of it all is told already.
-        let _ = Self { deadline: patience, ..self }.close().await;
+        let _ = Self { deadline: timeout, ..self }.close().await;
     }
 
-    /// Says goodbye after a failure, unless there is no time for that.
+    /// Closes after a failure, unless there is no time for that.
     pub(crate) async fn fail(self, failure: impl Into<Failure>) -> Failure {
         let failure = failure.into();
         if !failure.is_out_of_time() {

@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &RequestArguments) -> io::Result<ExitCode> {
     smol::block_on(tasks.run(async {
         let (result, remote) = request(arguments, &name, deadline, &tasks).await;
         let told = tell(arguments, &name, deadline, result).await;
-        // The result does not wait for a server that is slow to say goodbye.
+        // The result does not wait for a server that is slow to close.
         if let Some(remote) = remote {
             remote.leave().await;
         }

@@ -39,7 +39,7 @@ const fn yes() -> bool {
     true
 }
 
-/// What 2.0 servers announce.
+/// What 2.0 servers advertise.
 #[derive(Debug, Serialize, Deserialize)]
 struct Settings {
     major: u8,

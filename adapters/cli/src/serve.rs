@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use smol::future::or;
 use wwr_smol::server::{
-    Builder, Collection, IdleConnections, Limits, Origins, Server, ServerHandle, TrustedProxies,
+    Builder, Expiry, IdleConnections, Limits, Origins, Server, ServerHandle, TrustedProxies,
 };
 use wwr_smol::{FileStore, StoreError};
 
@@ -26,8 +26,8 @@ const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a server that is to end at once waits for a standard error that takes nothing.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// The longest time between two collections of old sessions.
-const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+/// The longest time between two rounds that remove expired sessions.
+const EXPIRY_EVERY: Duration = Duration::from_secs(3600);
 
 pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
     log::start(&arguments.log, LogLevel::Info)?;
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         };
         say_what_is_spoken(&arguments.spoken);
         // Nobody needs to read it for clients to be served.
-        tasks.spawn(announce(server.local_addrs().to_vec())).detach();
+        tasks.spawn(advertise(server.local_addrs().to_vec())).detach();
         let handle = server.handle();
         or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await
     });
@@ -62,21 +62,21 @@ async fn listen(arguments: &ServeArguments, tasks: &Tasks) -> io::Result<Server<
 }
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
-    let announced = arguments.spoken.announcement().map_err(invalid)?;
+    let advertised = arguments.spoken.advertised().map_err(invalid)?;
     let spoken = &arguments.spoken;
-    let announces =
-        spoken.protocol.announces() || spoken.path.iter().any(|(_, protocol)| protocol.announces());
+    let advertises = spoken.protocol.sends_accept_conf()
+        || spoken.path.iter().any(|(_, protocol)| protocol.sends_accept_conf());
     let mut limits = Limits::default();
     limits.max_message_size = match arguments.max_message_size {
-        Some(most) if announces && most.get() < announced.message_buffer_size() => {
-            let buffer = announced.message_buffer_size();
+        Some(most) if advertises && most.get() < advertised.message_buffer_size() => {
+            let buffer = advertised.message_buffer_size();
             return Err(invalid(format!(
                 "--max-message-size {most} is less than the message buffer of {buffer} bytes that \
                  clients are told of; raise it, or lower --message-buffer"
             )));
         }
         Some(most) => most.get(),
-        None => limits.max_message_size.max(announced.message_buffer_size()),
+        None => limits.max_message_size.max(advertised.message_buffer_size()),
     };
     let mut builder = Server::builder(Playground)
         .limits(limits)
@@ -89,7 +89,7 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
     if arguments.proxy_protocol {
         builder = builder.proxy_protocol();
     }
-    builder = speaking(builder.announce(announced), &arguments.spoken)?;
+    builder = speaking(builder.advertise(advertised), &arguments.spoken)?;
     builder = match &arguments.sessions {
         SessionPlace::Memory => builder,
         SessionPlace::Off => builder.without_sessions(),
@@ -108,14 +108,14 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
         builder = builder.max_session_connections(most);
     }
     let in_memory = matches!(arguments.sessions, SessionPlace::Memory);
-    if let Some(age) = arguments.collect_after.or(in_memory.then_some(MEMORY_KEEPS)) {
-        let every = age.min(COLLECT_EVERY);
-        builder = builder.collect_sessions(Collection { not_looked_up_for: age, every });
+    if let Some(age) = arguments.expire_after.or(in_memory.then_some(MEMORY_KEEPS)) {
+        let every = age.min(EXPIRY_EVERY);
+        builder = builder.expire_sessions(Expiry { unused_for: age, every });
     }
     Ok(builder)
 }
 
-/// Sets what the server speaks, but for what it announces.
+/// Sets what the server speaks, but for what it advertises.
 fn speaking(
     builder: Builder<Playground>,
     spoken: &SpokenArguments,
@@ -173,7 +173,7 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
 }
 
 /// Says that clients can connect, and where: one line for each address.
-async fn announce(addresses: Vec<SocketAddr>) {
+async fn advertise(addresses: Vec<SocketAddr>) {
     let lines: String =
         addresses.iter().map(|address| format!("listening on http://{address}\n")).collect();
     if let Err(error) = output::print(lines.into_bytes()).await {

@@ -29,13 +29,13 @@ impl KeepAlive {
     /// without an answer of its system, but no sooner than a peer that only reads nothing is given up,
     /// after `stall`. `idle` is for connections without pings, whose data may take that much longer.
     pub(crate) fn new(pings: Option<Pings>, idle: Duration, stall: Duration) -> Self {
-        let (idle, patience) =
-            pings.map_or((idle, idle / 2), |pings| (pings.after(), pings.patience()));
+        let (idle, timeout) =
+            pings.map_or((idle, idle / 2), |pings| (pings.after(), pings.timeout()));
         let second = Duration::from_secs(1);
         Self {
             idle: idle.clamp(second, LONGEST),
-            interval: (patience / PROBES).clamp(second, LONGEST),
-            unanswered: idle.saturating_add(patience).max(stall),
+            interval: (timeout / PROBES).clamp(second, LONGEST),
+            unanswered: idle.saturating_add(timeout).max(stall),
         }
     }
 

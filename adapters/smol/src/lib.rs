@@ -30,7 +30,7 @@ pub use clock::Clock;
 pub use executor::{GlobalExecutor, Spawn, Task};
 pub use key::{KeyError, KeyGenerator, RandomKeys};
 pub use store::{
-    Collected, FileStore, MemoryStore, SessionStore, SharedStore, ShortKey, StoreError,
+    FileStore, MemoryStore, Removed, SessionStore, SharedStore, ShortKey, StoreError,
     StoreErrorKind,
 };
 

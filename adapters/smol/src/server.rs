@@ -1,9 +1,9 @@
 //! A WebWire server: implement [`Handler`], build a [`Server`], run it.
 
-mod acquaint;
 mod broadcast;
 mod builder;
 mod connection;
+mod detection;
 mod endpoint;
 mod handle;
 mod handler;
@@ -28,7 +28,8 @@ pub use invalid::InvalidSettings;
 pub use listener::Server;
 pub use origin::parse_origin;
 pub use service::Service;
-pub use settings::{Collection, Limits};
+pub use settings::Limits;
+pub use wwr::server::Expiry;
 pub use wwr::server::IdleConnections;
 pub use wwr::server::gate::{
     InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins, ProxyHeaders,

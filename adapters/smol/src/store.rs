@@ -108,7 +108,7 @@ pub trait SessionStore: Send + Sync + 'static {
     fn destroy(&self, key: &SessionKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes the sessions whose last look-up (the creation, if there was none) lies more than
-    /// `not_looked_up_for` before `now`. A session that is looked up meanwhile stays.
+    /// `unused_for` before `now`. A session that is looked up meanwhile stays.
     ///
     /// Unless implemented, this does nothing: for stores in which sessions expire by themselves.
     ///
@@ -116,19 +116,19 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// [`StoreErrorKind::Failed`] if the sessions could not be listed. One that cannot be read or
     /// removed does not stop the others: it is counted.
-    fn collect(
+    fn remove_expired(
         &self,
         now: UnixTime,
-        not_looked_up_for: Duration,
-    ) -> impl Future<Output = Result<Collected, StoreError>> + Send {
-        let _ = (now, not_looked_up_for);
-        async { Ok(Collected::default()) }
+        unused_for: Duration,
+    ) -> impl Future<Output = Result<Removed, StoreError>> + Send {
+        let _ = (now, unused_for);
+        async { Ok(Removed::default()) }
     }
 }
 
-/// What [`SessionStore::collect`] did.
+/// What [`SessionStore::remove_expired`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
+pub struct Removed {
     /// How many sessions there were, those of the other counts included.
     pub examined: u64,
     /// How many of them were removed.
@@ -144,9 +144,9 @@ fn last_use(session: &Session) -> UnixTime {
     session.last_lookup.max(session.created)
 }
 
-/// Whether a session is to be collected.
-fn is_stale(session: &Session, now: UnixTime, not_looked_up_for: Duration) -> bool {
-    now.saturating_since(last_use(session)) > not_looked_up_for
+/// Whether a session has expired.
+fn is_stale(session: &Session, now: UnixTime, unused_for: Duration) -> bool {
+    now.saturating_since(last_use(session)) > unused_for
 }
 
 impl<S: SessionStore> SessionStore for Arc<S> {
@@ -166,11 +166,11 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         S::destroy(self, key).await
     }
 
-    async fn collect(
+    async fn remove_expired(
         &self,
         now: UnixTime,
-        not_looked_up_for: Duration,
-    ) -> Result<Collected, StoreError> {
-        S::collect(self, now, not_looked_up_for).await
+        unused_for: Duration,
+    ) -> Result<Removed, StoreError> {
+        S::remove_expired(self, now, unused_for).await
     }
 }

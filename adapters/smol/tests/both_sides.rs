@@ -261,7 +261,7 @@ fn a_client_learns_what_the_server_said_and_stays_away_if_it_is_to() {
             }
             let open = handle.connections();
             open.iter().for_each(|connection| connection.close_with(4003, "banned").unwrap());
-            // The handler never ends. A shutdown has no patience with it.
+            // The handler never ends. A shutdown has no timeout with it.
             handle.shut_down(Duration::ZERO).await;
             std::future::pending().await
         };
@@ -299,8 +299,8 @@ fn a_clients_close_frame_is_answered() {
         let (handle, _running, url) = serve().await;
         let stream = smol::net::TcpStream::connect(handle.local_addr().unwrap()).await.unwrap();
         let (mut socket, _) = async_tungstenite::client_async(url, stream).await.unwrap();
-        let announced = socket.next().await;
-        assert!(matches!(announced, Some(Ok(Message::Binary(_)))), "{announced:?}");
+        let advertised = socket.next().await;
+        assert!(matches!(advertised, Some(Ok(Message::Binary(_)))), "{advertised:?}");
         socket.send(Message::Close(None)).await.unwrap();
         let answer = socket.next().await;
         assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");

@@ -62,6 +62,6 @@ fn ready(out: &mut Actions<Action>) -> Client {
 }
 
 fn accept_conf() -> Bytes {
-    let conf = server::Announcement::default().to_accept_conf();
+    let conf = server::Advertised::default().to_accept_conf();
     Encoder::new().encode(Dialect::V2_0, &Message::AcceptConf(conf)).expect("valid")
 }

@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    pub fn announce(&mut self, conf: &AcceptConf) {
+    pub fn advertise(&mut self, conf: &AcceptConf) {
         let message = Message::AcceptConf(conf.clone());
         let frame = Encoder::new().encode(Dialect::V2_0, &message).expect("it can be written");
         self.receive(frame);
@@ -308,7 +308,7 @@ impl World {
                 assert!(!self.connected && self.host == Host::Open);
                 self.connected = true;
                 if let Dialect::V2_0 | Dialect::Wwr1 = self.client.dialect() {
-                    let conf = self.client.discovered().accept_conf.as_ref().expect("announced");
+                    let conf = self.client.discovered().accept_conf.as_ref().expect("advertised");
                     assert_eq!(conf.sub_protocol, self.bounds.sub_protocol, "another application");
                 }
             }
@@ -328,7 +328,7 @@ impl World {
             Action::Event(Event::SessionLost(_)) => {
                 assert!(!self.connected && self.host == Host::Open, "only when resuming");
             }
-            Action::Event(Event::Signal(_) | Event::Oddity(_)) => {
+            Action::Event(Event::Signal(_) | Event::Anomaly(_)) => {
                 assert_eq!(self.host, Host::Open);
             }
             Action::Event(Event::SessionClosed) => assert_eq!(self.client.session(), None),
@@ -346,7 +346,7 @@ impl World {
         assert_ne!(dialect, Dialect::Unknown, "nothing is sent before the version is settled");
         let is_first = frame.first() == Some(&Kind::ClientSettings.as_byte());
         if dialect.rules().bounded_by_buffer && !is_first {
-            let conf = self.client.discovered().accept_conf.as_ref().expect("it was announced");
+            let conf = self.client.discovered().accept_conf.as_ref().expect("it was advertised");
             let least = if dialect == Dialect::Wwr1 { 8192 } else { 0 };
             let buffer = (conf.message_buffer_size as usize).max(least);
             assert!(frame.len() <= buffer.max(1), "{} bytes for {buffer}", frame.len());

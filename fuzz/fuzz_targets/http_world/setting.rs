@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use smol::Executor;
-use wwr::server::{Announcement, Protocol};
+use wwr::server::{Advertised, Protocol};
 use wwr_smol::server::{
     Limits, Origins, ProxyHeaders, Server, Service, TrustedProxies, parse_origin,
 };
@@ -35,22 +35,22 @@ impl Setting {
         if self.flag(5) { usize::from(self.reads) * 4 } else { usize::MAX }
     }
 
-    /// How long messages of clients may be: no less than what is announced.
+    /// How long messages of clients may be: no less than what is advertised.
     pub(crate) fn max_message(&self) -> usize {
-        let announced = self.announced().message_buffer_size();
-        if self.flag(4) { announced + usize::from(self.max_message) } else { 1 << 20 }
+        let advertised = self.advertised().message_buffer_size();
+        if self.flag(4) { advertised + usize::from(self.max_message) } else { 1 << 20 }
     }
 
-    fn announced(&self) -> Announcement {
-        let announced = Announcement::default();
-        announced.clone().message_buffer(u32::from(self.buffer) * 4).unwrap_or(announced)
+    fn advertised(&self) -> Advertised {
+        let advertised = Advertised::default();
+        advertised.clone().message_buffer(u32::from(self.buffer) * 4).unwrap_or(advertised)
     }
 
     fn limits(&self) -> Limits {
         Limits {
             max_connections: if self.flag(6) { 1 } else { 2 },
             max_message_size: self.max_message(),
-            max_waiting_bytes: usize::from(self.waiting) * 8,
+            max_signal_backlog: usize::from(self.waiting) * 8,
             ..Limits::default()
         }
     }
@@ -69,7 +69,7 @@ impl Setting {
             .key_generator(Keys::new())
             .protocol(self.protocol)
             .protocol_at("/other", self.elsewhere)
-            .announce(self.announced())
+            .advertise(self.advertised())
             .limits(self.limits())
             .concurrency(NonZeroU16::MIN.saturating_add(u16::from(self.concurrency) % 4))
             .origins(self.origins());

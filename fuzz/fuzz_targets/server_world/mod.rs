@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use wwr::server::{
-    Announcement, Config, Expiry, HubConfig, IdleConnections, Observed, Pings, Protocol,
+    Advertised, Config, Expiry, HubConfig, IdleConnections, Observed, Pings, Protocol,
     RequestError, Sessions,
 };
 use wwr::session::{ConnectionId, RegistryConfig};
@@ -32,9 +32,9 @@ pub(crate) struct Setting {
     protocol: Protocol,
     observed: [Observed; PEERS as usize],
     strict: bool,
-    /// In milliseconds, as far as they can be announced.
+    /// In milliseconds, as far as they can be advertised.
     read_timeout: u16,
-    /// In bytes, as far as it can be announced.
+    /// In bytes, as far as it can be advertised.
     buffer: u8,
     sub_protocol: u8,
     /// In milliseconds; none if they are too short.
@@ -74,18 +74,18 @@ fn key(number: u8) -> SessionKey {
     SessionKey::new(["key-a", "key-b", "key-c"][usize::from(number) % 3]).expect("not empty")
 }
 
-fn announced(setting: &Setting) -> Announcement {
-    let mut announced = Announcement::default();
+fn advertised(setting: &Setting) -> Advertised {
+    let mut advertised = Advertised::default();
     let read_timeout = Duration::from_millis(setting.read_timeout.into());
-    announced = announced.clone().read_timeout(read_timeout).unwrap_or(announced);
-    announced = announced.clone().message_buffer(setting.buffer.into()).unwrap_or(announced);
+    advertised = advertised.clone().read_timeout(read_timeout).unwrap_or(advertised);
+    advertised = advertised.clone().message_buffer(setting.buffer.into()).unwrap_or(advertised);
     let name = "s".repeat(setting.sub_protocol.into());
-    announced.clone().sub_protocol(name).unwrap_or(announced)
+    advertised.clone().sub_protocol(name).unwrap_or(advertised)
 }
 
 fn pings(setting: &Setting) -> Option<Pings> {
-    let (after, patience) = setting.pings;
-    Pings::new(Duration::from_millis(after.into()), Duration::from_millis(patience.into())).ok()
+    let (after, timeout) = setting.pings;
+    Pings::new(Duration::from_millis(after.into()), Duration::from_millis(timeout.into())).ok()
 }
 
 impl World {
@@ -95,13 +95,13 @@ impl World {
         let config = Config {
             sessions: if setting.sessions { enabled } else { Sessions::Disabled },
             concurrency: NonZeroU16::MIN.saturating_add((setting.concurrency % 4).into()),
-            max_waiting_messages: NonZeroU16::MIN
+            max_queued_messages: NonZeroU16::MIN
                 .saturating_add((setting.waiting_messages % 8).into()),
-            max_waiting_bytes: u32::from(setting.waiting_bytes) * 4,
+            max_queued_bytes: u32::from(setting.waiting_bytes) * 4,
             max_ignored_in_a_row: NonZeroU32::MIN.saturating_add((setting.ignored % 16).into()),
             drain_timeout: Duration::from_millis(setting.drain_millis.into()),
             protocol: setting.protocol,
-            announced: announced(setting),
+            advertised: advertised(setting),
             pings: pings(setting),
             strict: setting.strict,
             max_message_size: setting.max_message_size.into(),

@@ -30,7 +30,7 @@ pub(crate) struct Peer {
     /// What it reads, if it has stated that.
     stated: Option<usize>,
     /// Accept-conf has to come, and nothing before it.
-    announced: bool,
+    advertised: bool,
     /// The latest sign of life.
     heard: Instant,
     out: Actions<Action>,
@@ -72,14 +72,14 @@ impl Peer {
     ) -> Self {
         let mut out = Actions::new();
         let connection = Connection::accept(config, observed, now, &mut out);
-        let announced = matches!(config.protocol, Protocol::V1_4 | Protocol::V1_5);
+        let advertised = matches!(config.protocol, Protocol::V1_4 | Protocol::V1_5);
         let mut peer = Self {
             dialect: connection.dialect(),
             connection,
             config: config.clone(),
             pings,
             stated: None,
-            announced,
+            advertised,
             heard: now,
             out,
             outbox: VecDeque::new(),
@@ -92,7 +92,7 @@ impl Peer {
             closed: false,
         };
         peer.carry_out();
-        assert!(peer.announced, "2.0 clients wait for accept-conf");
+        assert!(peer.advertised, "2.0 clients wait for accept-conf");
         peer
     }
 
@@ -196,7 +196,7 @@ impl Peer {
     fn buffer(&self) -> usize {
         match self.dialect {
             Dialect::Wwr1 => self.stated.unwrap_or(8192),
-            _ => self.config.announced.message_buffer_size(),
+            _ => self.config.advertised.message_buffer_size(),
         }
     }
 
@@ -236,13 +236,13 @@ impl Peer {
         self.call(|connection, out| connection.handle_timeout(now, out));
         assert!(self.connection.next_timeout().is_none_or(|next| next > latest));
         if was_open && !self.connection.is_open() {
-            assert!(due && self.heard + self.patience() <= latest, "it was not silent for long");
+            assert!(due && self.heard + self.timeout() <= latest, "it was not silent for long");
         }
     }
 
     /// How long the peer may be silent, at the least.
-    fn patience(&self) -> Duration {
-        let read_timeout = self.config.announced.to_accept_conf().read_timeout();
+    fn timeout(&self) -> Duration {
+        let read_timeout = self.config.advertised.to_accept_conf().read_timeout();
         match self.dialect.rules().liveness {
             Liveness::Pings => self.pings,
             // 1.5 is told of a second or more.
@@ -315,14 +315,14 @@ impl Peer {
         if self.dialect.rules().bounded_by_buffer {
             assert!(frame.len() <= self.buffer(), "the client cannot read so much");
         }
-        if !self.announced {
-            let mut conf = self.config.announced.to_accept_conf();
+        if !self.advertised {
+            let mut conf = self.config.advertised.to_accept_conf();
             if self.dialect == Dialect::Wwr1 {
                 conf.message_buffer_size = self.config.max_message_size;
             }
-            let announced = Message::AcceptConf(conf);
-            assert_eq!(decode(Dialect::V2_0, frame), Ok(announced));
-            self.announced = true;
+            let advertised = Message::AcceptConf(conf);
+            assert_eq!(decode(Dialect::V2_0, frame), Ok(advertised));
+            self.advertised = true;
             return;
         }
         let message = decode(self.dialect, frame).expect("the client can read it");

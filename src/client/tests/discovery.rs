@@ -84,7 +84,7 @@ pub(super) const LOST: Input = Fixture::lost;
 pub(super) const DUE: Input = Fixture::due;
 
 #[test]
-fn the_preflight_decides_whether_an_announcement_is_required() {
+fn the_preflight_decides_whether_an_accept_conf_is_required() {
     for (preflight, state, actions) in [
         (NAMES_1_4, "Dialing", "Probe Dial"),
         (NAMES_1_5, "Dialing", "Probe Dial"),
@@ -109,9 +109,9 @@ fn a_server_whose_preflight_names_1_x() {
             (NAMES_1_5, &[OPENED, DUE], "Ready", "Connected", "1.5"),
             (NAMES_1_4, &[OPENED, SIGNAL], "Ready", "Connected Signal", "1.4"),
             (NAMES_1_5, &[OPENED, SIGNAL], "Ready", "Connected Signal", "1.5"),
-            (NAMES_1_4, &[OPENED, NOTHING], "Ready", "Connected Oddity", "1.4"),
-            (NAMES_1_4, &[OPENED, SHORT_CONF], "Ready", "Connected Oddity", "1.4"),
-            (NAMES_1_4, &[OPENED, CONF_3_0], "Ready", "Connected Oddity", "1.4"),
+            (NAMES_1_4, &[OPENED, NOTHING], "Ready", "Connected Anomaly", "1.4"),
+            (NAMES_1_4, &[OPENED, SHORT_CONF], "Ready", "Connected Anomaly", "1.4"),
+            (NAMES_1_4, &[OPENED, CONF_3_0], "Ready", "Connected Anomaly", "1.4"),
             (NAMES_1_4, &[OPENED, CONF_CHAT], "Idle", "Hangup IncompatibleSubProtocol!", "unknown"),
             (NAMES_1_4, &[OPENED, LOST], "Waiting", "LostBeforeReady", "unknown"),
             (NAMES_1_4, &[LOST], "Waiting", "DialFailed", "unknown"),
@@ -121,10 +121,16 @@ fn a_server_whose_preflight_names_1_x() {
             (NAMES_1_4, &[OPENED, Fixture::close], "Closed", "Hangup", "unknown"),
             // The first message decides even if it comes when nobody waits for it any more.
             (NAMES_1_4, &[OPENED, DUE, CONF], "Ready", "Connected Send 21", "2.0"),
-            (NAMES_1_4, &[OPENED, DUE, CONF_3_0, CONF], "Ready", "Connected Oddity Oddity", "1.4"),
-            (NAMES_1_4, &[OPENED, DUE, SIGNAL, CONF], "Ready", "Connected Signal Oddity", "1.4"),
-            (NAMES_1_4, &[OPENED, SIGNAL, CONF], "Ready", "Connected Signal Oddity", "1.4"),
-            (NAMES_1_4, &[OPENED, CONF, CONF], "Ready", "Send 21 Connected Oddity", "2.0"),
+            (
+                NAMES_1_4,
+                &[OPENED, DUE, CONF_3_0, CONF],
+                "Ready",
+                "Connected Anomaly Anomaly",
+                "1.4",
+            ),
+            (NAMES_1_4, &[OPENED, DUE, SIGNAL, CONF], "Ready", "Connected Signal Anomaly", "1.4"),
+            (NAMES_1_4, &[OPENED, SIGNAL, CONF], "Ready", "Connected Signal Anomaly", "1.4"),
+            (NAMES_1_4, &[OPENED, CONF, CONF], "Ready", "Send 21 Connected Anomaly", "2.0"),
         ],
         &auto(),
     );
@@ -137,7 +143,7 @@ fn a_server_that_has_to_announce_2_0() {
             &[
                 (preflight, &[OPENED], "AwaitingConf", "", "unknown"),
                 (preflight, &[OPENED, CONF], "Ready", "Connected", "2.0"),
-                (preflight, &[OPENED, CONF, CONF], "Ready", "Connected Oddity", "2.0"),
+                (preflight, &[OPENED, CONF, CONF], "Ready", "Connected Anomaly", "2.0"),
                 (preflight, &[OPENED, CONF_3_0], "Idle", "Hangup IncompatibleVersion!", "unknown"),
                 (
                     preflight,
@@ -253,7 +259,7 @@ fn a_client_of_one_1_x_version_looks_for_nothing_else() {
     check(
         &[
             (NAMES_1_4, &[OPENED], "Ready", "Connected", "1.4"),
-            (NAMES_1_4, &[OPENED, CONF], "Ready", "Connected Oddity", "1.4"),
+            (NAMES_1_4, &[OPENED, CONF], "Ready", "Connected Anomaly", "1.4"),
             (NAMES_1_4, &[REFUSED], "Waiting", "DialFailed", "unknown"),
         ],
         &pinned(Protocol::V1_4),
@@ -298,10 +304,10 @@ fn a_client_of_2_0_alone_asks_for_nothing_and_insists() {
     }
 }
 
-/// Nothing tells that 2.0 will be announced after a preflight that named 1.x: what has come by the time
+/// Nothing tells that 2.0 will be advertised after a preflight that named 1.x: what has come by the time
 /// that the WebSocket is open counts, and nothing is waited for.
 #[test]
-fn an_announcement_is_waited_for_only_if_it_has_to_come() {
+fn an_accept_conf_is_waited_for_only_if_it_has_to_come() {
     let waits = |config: Config, preflight: Input, dialled: u64| {
         let mut fixture = after(config, preflight);
         fixture.pass(Duration::from_millis(dialled));
@@ -318,7 +324,7 @@ fn an_announcement_is_waited_for_only_if_it_has_to_come() {
 
 /// A server of this crate says so, with its preflight.
 #[test]
-fn an_announcement_that_was_promised_comes_before_anything_is_sent() {
+fn an_accept_conf_that_was_promised_comes_before_anything_is_sent() {
     check(
         &[
             (PROMISES, &[OPENED], "AwaitingConf", "", "unknown"),

@@ -1,4 +1,4 @@
-//! What a 2.0 server announces and a client keeps to: its message buffer, its read timeout.
+//! What a 2.0 server advertises and a client keeps to: its message buffer, its read timeout.
 
 use super::*;
 use crate::wire::UnreadableSignal;

@@ -5,7 +5,7 @@ use super::*;
 use crate::Dialect;
 
 /// Ready with a server that announced 2.0, and a session.
-fn announced(preflight: Input) -> Fixture {
+fn advertised(preflight: Input) -> Fixture {
     let mut fixture = after(auto(), preflight);
     fixture.opened();
     CONF(&mut fixture);
@@ -17,7 +17,7 @@ fn announced(preflight: Input) -> Fixture {
 #[test]
 fn a_server_that_announced_2_0_is_dialled_at_once_and_has_to_do_it_again() {
     for preflight in [NAMES_1_4, ANSWERS_400, NO_ANSWER] {
-        let mut fixture = announced(preflight);
+        let mut fixture = advertised(preflight);
         fixture.lost();
         fixture.due();
         fixture.opened();
@@ -39,7 +39,7 @@ fn a_server_that_announced_2_0_is_dialled_at_once_and_has_to_do_it_again() {
 #[test]
 fn a_server_that_no_longer_announces_is_found_out_about_anew_at_once() {
     for other in [DUE, SIGNAL, NOTHING, SHORT_CONF, CONF_3_0] {
-        let mut fixture = announced(ANSWERS_400);
+        let mut fixture = advertised(ANSWERS_400);
         fixture.lost();
         fixture.due();
         fixture.opened();
@@ -59,7 +59,7 @@ fn a_server_that_no_longer_announces_is_found_out_about_anew_at_once() {
 /// An HTTP server has taken the place of one of 2.0.
 #[test]
 fn a_server_that_refuses_the_web_socket_is_asked_what_it_is() {
-    let mut fixture = announced(ANSWERS_400);
+    let mut fixture = advertised(ANSWERS_400);
     fixture.lost();
     fixture.due();
     fixture.labels();
@@ -75,7 +75,7 @@ fn a_server_that_refuses_the_web_socket_is_asked_what_it_is() {
 fn failures_of_the_network_are_no_reason_to_forget() {
     let failures: [Input; 3] = [LOST, DUE, UNAVAILABLE];
     for failure in failures {
-        let mut fixture = announced(ANSWERS_400);
+        let mut fixture = advertised(ANSWERS_400);
         fixture.lost();
         fixture.due();
         failure(&mut fixture);
@@ -84,7 +84,7 @@ fn failures_of_the_network_are_no_reason_to_forget() {
         fixture.due();
         assert_eq!(fixture.labels(), ["Dial"]);
     }
-    let mut fixture = announced(ANSWERS_400);
+    let mut fixture = advertised(ANSWERS_400);
     fixture.lost();
     fixture.due();
     fixture.opened();
@@ -120,7 +120,7 @@ fn a_server_of_1_x_that_was_silent_is_asked_again() {
 /// Nothing is waited for, so the request for the session leaves before the version is known for good.
 #[test]
 fn a_session_is_resumed_whatever_its_server_announces_meanwhile() {
-    let mut fixture = announced(NAMES_1_4);
+    let mut fixture = advertised(NAMES_1_4);
     fixture.client.forget_server();
     fixture.lost();
     fixture.due();
@@ -136,7 +136,7 @@ fn a_session_is_resumed_whatever_its_server_announces_meanwhile() {
 }
 
 #[test]
-fn an_announcement_that_comes_late_can_still_show_that_the_server_does_not_suit() {
+fn an_accept_conf_that_comes_late_can_still_show_that_the_server_does_not_suit() {
     let mut ready = after(auto(), NAMES_1_4);
     ready.opened();
     ready.due();
@@ -151,7 +151,7 @@ fn an_announcement_that_comes_late_can_still_show_that_the_server_does_not_suit(
     assert_eq!((label(&actions[2]), actions.len()), ("ConnectFailed".into(), 4));
     assert_eq!((state(&ready.client), ready.client.next_timeout()), ("Idle".into(), None));
 
-    let mut resuming = announced(NAMES_1_4);
+    let mut resuming = advertised(NAMES_1_4);
     resuming.client.forget_server();
     resuming.lost();
     resuming.due();
@@ -165,7 +165,7 @@ fn an_announcement_that_comes_late_can_still_show_that_the_server_does_not_suit(
 
 #[test]
 fn after_a_definite_error_nothing_happens_and_connecting_begins_anew() {
-    let mut fixture = announced(ANSWERS_400);
+    let mut fixture = advertised(ANSWERS_400);
     fixture.lost();
     fixture.due();
     fixture.opened();

@@ -59,31 +59,31 @@ fn nothing_that_a_server_sends_ends_a_connection() {
 
 #[test]
 fn strange_messages_are_reported_and_nothing_else() {
-    let unreadable = Oddity::Unreadable;
+    let unreadable = Anomaly::Unreadable;
     let malformed =
         |kind, identifier, reason| unreadable(DecodeError::Malformed { kind, identifier, reason });
     let short = |length, least| Malformation::TooShort { length, least };
     let id = Identifier::from_counter(1);
-    for (message, oddity) in [
+    for (message, anomaly) in [
         (Bytes::new(), unreadable(DecodeError::Empty)),
         (Bytes::from_static(b"\xff"), unreadable(DecodeError::UnknownKind(255))),
         (frame(0x17, 1, b"xxx"), unreadable(DecodeError::UnknownKind(23))),
         (Bytes::from_static(b"\x21"), unreadable(DecodeError::UnknownKind(33))),
         (Bytes::from_static(b"\xbf\x01"), malformed(Kind::ReplyBinary, None, short(2, 9))),
         (frame(0, 1, b"\0x"), malformed(Kind::ErrorReply, Some(id), Malformation::EmptyCode)),
-        (frame(0x7f, 1, b"\x01x"), Oddity::Unexpected(Kind::RequestBinary)),
-        (frame(0x1f, 1, b""), Oddity::Unexpected(Kind::CloseSession)),
-        (frame(0x20, 1, b"k"), Oddity::Unexpected(Kind::RestoreSession)),
-        (frame(6, 0, b""), Oddity::UnattributedError),
-        (Bytes::from_static(b"\x15{}"), Oddity::InvalidSession(InvalidSession::NoKey)),
-        (Bytes::from_static(b"\x15x"), Oddity::InvalidSession(InvalidSession::NotAnObject)),
-        (Bytes::from_static(b"\x16"), Oddity::NoSessionToClose),
+        (frame(0x7f, 1, b"\x01x"), Anomaly::Unexpected(Kind::RequestBinary)),
+        (frame(0x1f, 1, b""), Anomaly::Unexpected(Kind::CloseSession)),
+        (frame(0x20, 1, b"k"), Anomaly::Unexpected(Kind::RestoreSession)),
+        (frame(6, 0, b""), Anomaly::UnattributedError),
+        (Bytes::from_static(b"\x15{}"), Anomaly::InvalidSession(InvalidSession::NoKey)),
+        (Bytes::from_static(b"\x15x"), Anomaly::InvalidSession(InvalidSession::NotAnObject)),
+        (Bytes::from_static(b"\x16"), Anomaly::NoSessionToClose),
     ] {
         let mut fixture = Fixture::ready(v1_4());
         fixture.request("x").unwrap();
         fixture.labels();
         fixture.receive(message);
-        assert_eq!(fixture.take(), [Action::Event(Event::Oddity(oddity))]);
+        assert_eq!(fixture.take(), [Action::Event(Event::Anomaly(anomaly))]);
         assert_eq!(fixture.client.pending_requests(), 1, "the request has no outcome yet");
     }
 }
@@ -149,6 +149,6 @@ fn what_other_versions_send_depends_on_the_dialect() {
     fixture.client.discovery.found.preflight = None;
     fixture.receive(Bytes::from_static(b"\x21"));
     fixture.receive(Bytes::from_static(b"\x17\x02\0\x60\xea\0\0\0\x20\0\0"));
-    let oddities = [Oddity::Unexpected(Kind::Heartbeat), Oddity::Unexpected(Kind::AcceptConf)];
-    assert_eq!(fixture.take(), oddities.map(|oddity| Action::Event(Event::Oddity(oddity))));
+    let anomalies = [Anomaly::Unexpected(Kind::Heartbeat), Anomaly::Unexpected(Kind::AcceptConf)];
+    assert_eq!(fixture.take(), anomalies.map(|anomaly| Action::Event(Event::Anomaly(anomaly))));
 }

@@ -27,7 +27,7 @@ fn a_created_session_replaces_the_one_before() {
     assert_eq!(fixture.take(), [Action::Event(Event::SessionCreated(other.clone()))]);
     assert_eq!(fixture.client.session(), Some(&other));
     fixture.receive(created("{}"));
-    assert_eq!(fixture.labels(), ["Oddity"]);
+    assert_eq!(fixture.labels(), ["Anomaly"]);
     assert_eq!(fixture.client.session(), Some(&other));
 }
 

@@ -42,8 +42,8 @@ struct World {
     connected: bool,
     /// No message has come on the socket yet.
     silent: bool,
-    /// The message buffer that the server announced on the socket, to a client that listens to it.
-    announced: Option<usize>,
+    /// The message buffer that the server advertised on the socket, to a client that listens to it.
+    advertised: Option<usize>,
     protocol: Protocol,
     open_requests: BTreeMap<RequestId, ()>,
     last_id: u64,
@@ -73,7 +73,7 @@ impl World {
             host: Host::Nothing,
             connected: false,
             silent: false,
-            announced: None,
+            advertised: None,
             protocol,
             open_requests: BTreeMap::new(),
             last_id: 0,
@@ -110,7 +110,7 @@ impl World {
                     match self.fixture.client.dialect() {
                         Dialect::V1_4 => assert_ne!(kind, 0x21),
                         Dialect::V1_5 => {}
-                        Dialect::V2_0 => assert!(frame.len() <= self.announced.unwrap()),
+                        Dialect::V2_0 => assert!(frame.len() <= self.advertised.unwrap()),
                         Dialect::Wwr1 => panic!("nobody has agreed on it"),
                         Dialect::Unknown => panic!("sent before the version was settled"),
                     }
@@ -144,7 +144,9 @@ impl World {
         assert_eq!(client.pending_requests(), self.open_requests.len());
         assert!(client.pending_requests() <= MAX_PENDING && client.queued_bytes() <= MAX_QUEUED);
         assert_eq!(client.status() == Status::Connected, self.connected);
-        assert!(!self.connected || (client.dialect() == Dialect::V2_0) == self.announced.is_some());
+        assert!(
+            !self.connected || (client.dialect() == Dialect::V2_0) == self.advertised.is_some()
+        );
         // Without a connection, in sight or at hand, nothing is left to wait for.
         let settled = matches!(client.status(), Status::Idle | Status::Closed);
         assert!(!settled || client.pending_requests() == 0 && client.next_timeout().is_none());
@@ -189,7 +191,7 @@ impl World {
                 let sent = fixture.signal("s", &Payload::utf8(text));
                 let unready = fixture.client.status() != Status::Connected;
                 assert_eq!(sent == Err(Misuse::NotConnected), unready);
-                let fits = self.announced.is_none_or(|buffer| text.len() + 3 <= buffer);
+                let fits = self.advertised.is_none_or(|buffer| text.len() + 3 <= buffer);
                 assert_eq!(sent.is_ok(), !unready && fits);
             }
             8 => fixture.pass(Duration::from_millis(dice.below(3000))),
@@ -230,7 +232,7 @@ impl World {
             }
             (Host::Dialing, true) => {
                 self.host = Host::Open;
-                (self.silent, self.announced) = (true, None);
+                (self.silent, self.advertised) = (true, None);
                 fixture.opened();
             }
             (Host::Dialing, false) => {
@@ -244,9 +246,9 @@ impl World {
         }
     }
 
-    /// The server announces itself, if it has not said anything else; rarely in a way that does not
+    /// The server advertises itself, if it has not said anything else; rarely in a way that does not
     /// suit.
-    fn announce(&mut self) {
+    fn advertise(&mut self) {
         let dice = &mut self.dice;
         let major = if dice.chance(95) { 2 } else { 3 };
         let sub_protocol = if dice.chance(98) { &b""[..] } else { b"other" };
@@ -254,7 +256,7 @@ impl World {
         let buffer = [9, 20, 8192, u32::MAX][dice.below(4) as usize];
         let listens = matches!(self.protocol, Protocol::Auto | Protocol::V2_0);
         if self.host == Host::Open && listens && major == 2 && sub_protocol.is_empty() {
-            self.announced = Some(buffer as usize);
+            self.advertised = Some(buffer as usize);
         }
         self.silent = false;
         self.fixture.receive(conf(major, read_timeout, buffer, sub_protocol));
@@ -263,7 +265,7 @@ impl World {
     /// The server sends something; mostly a reply to something that was sent.
     fn server(&mut self) {
         if self.silent && self.dice.chance(80) {
-            return self.announce();
+            return self.advertise();
         }
         let dice = &mut self.dice;
         let id = match self.sent.len() as u64 {
@@ -301,7 +303,7 @@ fn walk(seed: u64) -> World {
 
 #[test]
 fn the_contract_holds_on_any_walk() {
-    let (mut restored, mut replies, mut lost, mut announced, mut too_large) = (0, 0, 0, 0, 0);
+    let (mut restored, mut replies, mut lost, mut advertised, mut too_large) = (0, 0, 0, 0, 0);
     let (mut heartbeats, mut unsuitable) = (0, 0);
     for seed in 0..SEEDS {
         let mut world = walk(seed);
@@ -318,7 +320,7 @@ fn the_contract_holds_on_any_walk() {
                 _ => {}
             }
         }
-        announced += u64::from(world.announced.is_some());
+        advertised += u64::from(world.advertised.is_some());
         world.fixture.close();
         world.carry_out();
         assert!(world.open_requests.is_empty(), "seed {seed}: each request has its outcome");
@@ -328,7 +330,7 @@ fn the_contract_holds_on_any_walk() {
         ("restored", restored, SEEDS / 4),
         ("replies", replies, SEEDS),
         ("lost", lost, SEEDS / 40),
-        ("announced", announced, SEEDS / 4),
+        ("advertised", advertised, SEEDS / 4),
         ("too large", too_large, SEEDS / 40),
         ("heartbeats", heartbeats, SEEDS),
         ("unsuitable", unsuitable, SEEDS / 4),

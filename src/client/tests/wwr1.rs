@@ -201,7 +201,7 @@ fn errors_arrive_as_they_are_and_settings_of_a_server_are_odd() {
     fixture.receive(frame(6, 1, b""));
     assert_eq!(fixture.outcomes(), [(id, Err(RequestError::Protocol))]);
     fixture.receive(SETTINGS);
-    assert_eq!(fixture.labels(), ["Oddity"]);
+    assert_eq!(fixture.labels(), ["Anomaly"]);
 }
 
 #[test]

@@ -34,14 +34,14 @@ const PLAIN_TEXT: (&str, Cow<'static, str>) =
     ("Content-Type", Cow::Borrowed("text/plain; charset=utf-8"));
 
 impl Answer {
-    /// The answer to the preflight (protocol §4.1). `announces`: whether each connection begins with
-    /// an accept-conf, as [`Config::announces`](crate::server::Config::announces) says.
-    pub fn preflight(metadata: &Metadata, announces: bool) -> Self {
+    /// The answer to the preflight (protocol §4.1). `sends_accept_conf`: whether each connection begins with
+    /// an accept-conf, as [`Config::sends_accept_conf`](crate::server::Config::sends_accept_conf) says.
+    pub fn preflight(metadata: &Metadata, sends_accept_conf: bool) -> Self {
         let mut headers = vec![
             ("Access-Control-Allow-Origin", "*".into()),
             ("Content-Type", preflight::CONTENT_TYPE.into()),
         ];
-        if announces {
+        if sends_accept_conf {
             headers.push((preflight::ACCEPT_CONF, "2.0".into()));
         }
         Self { status: 200, headers, body: metadata.to_body() }

@@ -23,7 +23,7 @@ const PRESUMPTION: Duration = Duration::from_millis(50);
 
 /// A client whose preflight came this long ago, which is two round trips, needs one more until its
 /// first message is here. It is given eight.
-const PATIENCE: u32 = 4;
+const TIMEOUT: u32 = 4;
 
 /// Preflights that come within this time of each other are counted together, if there are many.
 const TOGETHER: Duration = Duration::from_millis(250);
@@ -138,7 +138,7 @@ impl Host {
         }
         // It may be the one that asked first.
         let asked = self.asks.front().map_or(now, |asks| asks.first);
-        let wait = now.saturating_since(asked).saturating_mul(PATIENCE).saturating_add(SLACK);
+        let wait = now.saturating_since(asked).saturating_mul(TIMEOUT).saturating_add(SLACK);
         let least = if self.may_presume(now) { PRESUMPTION } else { SLACK };
         Some(wait.max(least).min(LONGEST_WAIT))
     }

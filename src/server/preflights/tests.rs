@@ -11,15 +11,15 @@ fn at(millis: u64) -> Instant {
     Instant::EPOCH + Duration::from_millis(millis)
 }
 
-const fn made(observed: Observed) -> Acquaintance {
-    Acquaintance::Made(observed)
+const fn made(observed: Observed) -> Detection {
+    Detection::Known(observed)
 }
 
-fn until(millis: u64) -> Acquaintance {
-    Acquaintance::Waiting { until: at(millis) }
+fn until(millis: u64) -> Detection {
+    Detection::Wait { until: at(millis) }
 }
 
-const NOTHING: Acquaintance = made(Observed::Nothing);
+const NOTHING: Detection = made(Observed::Nothing);
 
 #[test]
 fn each_preflight_counts_once_and_for_its_own_address() {
@@ -90,7 +90,7 @@ fn whoever_takes_the_preflight_of_another_is_found_out_when_that_one_comes() {
         preflights.asked(at(0), 1);
         assert_eq!(preflights.arrived(at(1), &1), until(51), "one of 2.0");
         let own = preflights.arrived(at(1 + late), &1);
-        assert!(matches!(own, Acquaintance::Waiting { .. }), "the one that asked");
+        assert!(matches!(own, Detection::Wait { .. }), "the one that asked");
         assert_eq!(preflights.spoke(at(1 + late), &1, REQUEST), Observed::Preflight);
         assert_eq!(preflights.silent(at(51), at(1), &1), Observed::Nothing);
     }
@@ -102,7 +102,7 @@ fn what_was_asked_later_was_asked_by_another() {
     preflights.asked(at(0), 1);
     assert_eq!(preflights.arrived(at(10), &1), until(70), "one of 2.0");
     preflights.asked(at(20), 1);
-    assert!(matches!(preflights.arrived(at(30), &1), Acquaintance::Waiting { .. }));
+    assert!(matches!(preflights.arrived(at(30), &1), Detection::Wait { .. }));
     assert_eq!(preflights.spoke(at(40), &1, REQUEST), Observed::Preflight);
     assert_eq!(preflights.silent(at(70), at(10), &1), Observed::Nothing);
 }
@@ -150,8 +150,7 @@ fn an_address_that_has_shown_2_0_presumes_nothing_for_an_hour() {
             sign(&mut preflights);
             for from in [1, 2] {
                 preflights.asked(at(later), from);
-                let waits =
-                    matches!(preflights.arrived(at(later), &from), Acquaintance::Waiting { .. });
+                let waits = matches!(preflights.arrived(at(later), &from), Detection::Wait { .. });
                 assert!(waits, "{later}");
             }
             assert_eq!(preflights.silent(at(later + 50), at(later), &1), observed, "{later}");
@@ -173,7 +172,7 @@ fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
         for check in (10_000..600_000).step_by(10_000) {
             preflights.asked(at(check), 1);
             let now = at(check + delay);
-            assert!(matches!(preflights.arrived(now, &1), Acquaintance::Waiting { .. }));
+            assert!(matches!(preflights.arrived(now, &1), Detection::Wait { .. }));
             let later = at(check + delay + 200);
             assert_eq!(preflights.silent(later, now, &1), Observed::Nothing);
             // Each check makes one client wait.
@@ -185,7 +184,7 @@ fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);
         preflights.asked(at(later), 1);
-        assert!(matches!(preflights.arrived(at(later), &1), Acquaintance::Waiting { .. }));
+        assert!(matches!(preflights.arrived(at(later), &1), Detection::Wait { .. }));
         assert_eq!(preflights.silent(at(later + 50), at(later), &1), observed);
     }
 }
@@ -199,7 +198,7 @@ fn where_clients_speak_first_a_silent_one_leaves_the_preflight_to_its_sender() {
     assert_eq!(preflights.arrived(at(3), &1), NOTHING, "one of 2.0");
     preflights.asked(at(100), 1);
     for now in [110, 120, 500, 2_000] {
-        assert!(matches!(preflights.arrived(at(now), &1), Acquaintance::Waiting { .. }), "{now}");
+        assert!(matches!(preflights.arrived(at(now), &1), Detection::Wait { .. }), "{now}");
         assert_eq!(preflights.silent(at(now + 200), at(now), &1), Observed::Nothing);
     }
     // At last, through a slow network, comes the one that asked.

@@ -5,8 +5,8 @@ use crate::wire::UnreadableSignal;
 
 /// A message buffer of 64 bytes.
 fn config() -> Config {
-    let announced = Announcement::default().message_buffer(64).unwrap();
-    Config { announced, ..super::config() }
+    let advertised = Advertised::default().message_buffer(64).unwrap();
+    Config { advertised, ..super::config() }
 }
 
 fn script(dialect: Dialect) -> Script {
@@ -73,14 +73,14 @@ fn session(room: usize) -> Session {
 #[test]
 fn a_session_that_is_too_large_is_not_created() {
     let length = session(0).to_json().len();
-    let announced = Announcement::default().message_buffer(length as u32 + 1).unwrap();
+    let advertised = Advertised::default().message_buffer(length as u32 + 1).unwrap();
     for (dialect, room, expected) in [
         (Protocol::Any, 0, Ok(())),
         (Protocol::Any, 1, Err(Misuse::SessionTooLarge { length: length + 1, most: length })),
         (Protocol::V2_0, 1, Err(Misuse::SessionTooLarge { length: length + 1, most: length })),
         (Protocol::V1_4, 1, Ok(())),
     ] {
-        let config = Config { announced: announced.clone(), protocol: dialect, ..config() };
+        let config = Config { advertised: advertised.clone(), protocol: dialect, ..config() };
         let mut out = Actions::new();
         let mut connection =
             Connection::accept(&config, Observed::Nothing, Instant::EPOCH, &mut out);
@@ -106,8 +106,8 @@ fn a_session_that_became_too_large_meanwhile_is_not_announced() {
 fn what_announces_a_session_is_as_long_as_the_buffer_at_most() {
     let length = session(0).to_json().len() as u32 + 1;
     for (buffer, fits) in [(length, true), (length - 1, false)] {
-        let announced = Announcement::default().message_buffer(buffer).unwrap();
-        let mut script = Script::observed(&Config { announced, ..config() }, Observed::Preflight);
+        let advertised = Advertised::default().message_buffer(buffer).unwrap();
+        let mut script = Script::observed(&Config { advertised, ..config() }, Observed::Preflight);
         let Session { key, info, created, .. } = session(0);
         assert_eq!(script.connection.create_session(key, created, info, &mut script.out), Ok(()));
         script.connection.handle_message(script.now, (&b"\x21"[..]).into(), &mut script.out);

@@ -254,7 +254,7 @@ fn all_that_waits_is_refused_before_a_connection_closes_for_what_means_nothing()
 }
 
 #[test]
-fn without_patience_the_first_timeout_closes() {
+fn without_a_drain_timeout_the_first_timeout_closes() {
     let config = Config { drain_timeout: Duration::ZERO, ..config() };
     let mut script = Script::with(Dialect::V1_4, &config);
     script.client(request(1, "slow", ""), &["run 1 slow"]);

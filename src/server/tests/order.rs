@@ -71,8 +71,8 @@ fn creating_a_session_holds_nothing_up() {
 
 #[test]
 fn a_bounded_number_of_messages_waits() {
-    let max_waiting_messages = NonZeroU16::new(3).unwrap();
-    let mut script = Script::with(Dialect::V1_4, &Config { max_waiting_messages, ..config() });
+    let max_queued_messages = NonZeroU16::new(3).unwrap();
+    let mut script = Script::with(Dialect::V1_4, &Config { max_queued_messages, ..config() });
     script.client(request(1, "a", ""), &["run 1 a"]);
     for id in 2..=4 {
         assert!(script.connection.wants_input());
@@ -93,7 +93,7 @@ fn a_bounded_number_of_messages_waits() {
 
 #[test]
 fn a_bounded_number_of_bytes_waits_but_always_one_message() {
-    let mut script = Script::with(Dialect::V1_4, &Config { max_waiting_bytes: 0, ..config() });
+    let mut script = Script::with(Dialect::V1_4, &Config { max_queued_bytes: 0, ..config() });
     script.client(request(1, "a", ""), &["run 1 a"]);
     assert!(script.connection.wants_input());
     script.client(request(2, "b", "payload"), &[]);
@@ -102,8 +102,8 @@ fn a_bounded_number_of_bytes_waits_but_always_one_message() {
     assert!(script.connection.wants_input());
 
     let frame = request(1, "b", "");
-    let max_waiting_bytes = frame.len() as u32 + 1;
-    let mut script = Script::with(Dialect::V1_4, &Config { max_waiting_bytes, ..config() });
+    let max_queued_bytes = frame.len() as u32 + 1;
+    let mut script = Script::with(Dialect::V1_4, &Config { max_queued_bytes, ..config() });
     script.client(request(1, "a", ""), &["run 1 a"]);
     script.client(frame.clone(), &[]);
     assert!(script.connection.wants_input(), "one byte may still come");
@@ -112,8 +112,8 @@ fn a_bounded_number_of_bytes_waits_but_always_one_message() {
     script.reply(1, Ok(""), &["send c0 1", "run 2 b"]);
     assert!(script.connection.wants_input());
 
-    let max_waiting_bytes = frame.len() as u32;
-    let mut script = Script::with(Dialect::V1_4, &Config { max_waiting_bytes, ..config() });
+    let max_queued_bytes = frame.len() as u32;
+    let mut script = Script::with(Dialect::V1_4, &Config { max_queued_bytes, ..config() });
     script.client(request(1, "a", ""), &["run 1 a"]);
     script.client(frame, &[]);
     assert!(!script.connection.wants_input(), "no byte more may come");
@@ -122,9 +122,9 @@ fn a_bounded_number_of_bytes_waits_but_always_one_message() {
 #[test]
 fn heartbeats_cost_nothing() {
     for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0] {
-        let max_waiting_messages = NonZeroU16::MIN;
+        let max_queued_messages = NonZeroU16::MIN;
         let max_ignored_in_a_row = NonZeroU32::MIN;
-        let config = Config { max_waiting_messages, max_ignored_in_a_row, ..config() };
+        let config = Config { max_queued_messages, max_ignored_in_a_row, ..config() };
         let mut script = Script::with(dialect, &config);
         script.client(&b"\x21"[..], &[]);
         script.client(request(1, "a", ""), &["run 1 a"]);

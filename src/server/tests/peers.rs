@@ -3,11 +3,11 @@
 use super::*;
 
 const HEARTBEAT: &[u8] = b"\x21";
-const ANNOUNCED: &str = "send 17 #020060ea000000200000";
+const ADVERTISED: &str = "send 17 #020060ea000000200000";
 
 #[test]
 fn accept_conf_depends_on_the_server_alone() {
-    for (protocol, announces) in [
+    for (protocol, sends_accept_conf) in [
         (Protocol::Any, true),
         (Protocol::AnyAs1_5, true),
         (Protocol::V1_4, false),
@@ -16,15 +16,15 @@ fn accept_conf_depends_on_the_server_alone() {
     ] {
         for observed in [Observed::Nothing, Observed::Preflight] {
             let mut script = Script::observed(&Config { protocol, ..config() }, observed);
-            script.expect(if announces { &[ANNOUNCED] } else { &[] });
+            script.expect(if sends_accept_conf { &[ADVERTISED] } else { &[] });
         }
     }
-    let announced = Announcement::default()
+    let advertised = Advertised::default()
         .read_timeout(Duration::from_millis(1500))
-        .and_then(|announced| announced.message_buffer(64))
-        .and_then(|announced| announced.sub_protocol("my/1"))
+        .and_then(|advertised| advertised.message_buffer(64))
+        .and_then(|advertised| advertised.sub_protocol("my/1"))
         .unwrap();
-    let mut script = Script::observed(&Config { announced, ..config() }, Observed::Nothing);
+    let mut script = Script::observed(&Config { advertised, ..config() }, Observed::Nothing);
     script.expect(&["send 17 #0200dc050000400000006d792f31"]);
 }
 

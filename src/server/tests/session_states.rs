@@ -10,7 +10,7 @@ enum Before {
     Restoring,
     /// The application created it.
     Creating,
-    /// It was announced, the store has not answered.
+    /// It was advertised, the store has not answered.
     HeldUnstored,
     Held,
     /// The client asked for it with identifier 98.

@@ -6,9 +6,9 @@ const HEARTBEAT: &[u8] = b"\x21";
 
 /// A read timeout of 1 s, pings after 300 ms, 200 ms for the answer.
 fn config() -> Config {
-    let announced = Announcement::default().read_timeout(Duration::from_secs(1)).unwrap();
+    let advertised = Advertised::default().read_timeout(Duration::from_secs(1)).unwrap();
     let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(200)).unwrap();
-    Config { announced, pings: Some(pings), ..super::config() }
+    Config { advertised, pings: Some(pings), ..super::config() }
 }
 
 fn script(dialect: Dialect, config: &Config) -> Script {
@@ -76,7 +76,7 @@ fn a_host_that_comes_late_finds_the_same() {
 }
 
 #[test]
-fn patience_with_an_answer_does_not_put_off_the_next_ping() {
+fn time_for_an_answer_does_not_put_off_the_next_ping() {
     let pings = Pings::new(Duration::from_millis(300), Duration::from_secs(5)).unwrap();
     let mut script = script(Dialect::Unknown, &Config { pings: Some(pings), ..config() });
     assert_eq!(script.until(310), ["300 ping"]);
@@ -114,13 +114,13 @@ fn peers_with_heartbeats_are_given_up_after_the_read_timeout() {
 
 #[test]
 fn the_read_timeout_of_1_5_is_the_one_that_was_told() {
-    let announced = Announcement::default().read_timeout(Duration::from_millis(400)).unwrap();
-    let mut script = script(Dialect::V1_5, &Config { announced, ..config() });
+    let advertised = Advertised::default().read_timeout(Duration::from_millis(400)).unwrap();
+    let mut script = script(Dialect::V1_5, &Config { advertised, ..config() });
     assert_eq!(script.until(10_000), ["1000 close Silent"], "no less than a second can be told");
 
     // It is told as one second; who is taken for 1.5 but speaks 2.0 was told all of it.
-    let announced = Announcement::default().read_timeout(Duration::from_millis(1900)).unwrap();
-    let mut script = self::script(Dialect::V1_5, &Config { announced, ..config() });
+    let advertised = Advertised::default().read_timeout(Duration::from_millis(1900)).unwrap();
+    let mut script = self::script(Dialect::V1_5, &Config { advertised, ..config() });
     assert_eq!(script.until(10_000), ["1900 close Silent"]);
 }
 
@@ -187,7 +187,7 @@ fn an_answer_may_take_longer_than_the_read_timeout() {
 #[test]
 fn who_is_not_listened_to_is_not_silent() {
     for dialect in [Dialect::V1_4, Dialect::V2_0] {
-        let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
+        let full = Config { max_queued_messages: NonZeroU16::MIN, ..config() };
         let mut script = script(dialect, &full);
         script.client(request(1, "slow", ""), &["run 1 slow"]);
         script.client(request(2, "next", ""), &[]);
@@ -207,7 +207,7 @@ fn who_is_not_listened_to_is_not_silent() {
 #[test]
 fn who_is_not_listened_to_sees_that_the_server_is_there() {
     for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
-        let full = Config { max_waiting_messages: NonZeroU16::MIN, ..Config::default() };
+        let full = Config { max_queued_messages: NonZeroU16::MIN, ..Config::default() };
         let mut script = script(dialect, &full);
         script.until(5000);
         script.client(request(1, "slow", ""), &["run 1 slow"]);
@@ -215,7 +215,7 @@ fn who_is_not_listened_to_sees_that_the_server_is_there() {
         let signs: Vec<_> = (1..=9).map(|sign| format!("{} ping", 5000 + 10_000 * sign)).collect();
         assert_eq!(script.until(100_000), signs, "{dialect}");
     }
-    let full = Config { max_waiting_messages: NonZeroU16::MIN, pings: None, ..config() };
+    let full = Config { max_queued_messages: NonZeroU16::MIN, pings: None, ..config() };
     let mut script = script(Dialect::V2_0, &full);
     script.client(request(1, "slow", ""), &["run 1 slow"]);
     script.client(request(2, "next", ""), &[]);
@@ -224,7 +224,7 @@ fn who_is_not_listened_to_sees_that_the_server_is_there() {
 
 #[test]
 fn a_peer_that_says_what_it_speaks_between_two_long_handlers_is_shown_signs_of_life() {
-    let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
+    let full = Config { max_queued_messages: NonZeroU16::MIN, ..config() };
     let mut script = script(Dialect::Unknown, &full);
     script.client(request(1, "slow", ""), &["run 1 slow"]);
     script.client(request(2, "next", ""), &[]);
@@ -238,7 +238,7 @@ fn a_peer_that_says_what_it_speaks_between_two_long_handlers_is_shown_signs_of_l
 
 #[test]
 fn who_was_not_listened_to_for_a_while_is_given_as_long_again() {
-    let full = Config { max_waiting_messages: NonZeroU16::MIN, ..config() };
+    let full = Config { max_queued_messages: NonZeroU16::MIN, ..config() };
     let mut script = script(Dialect::V1_4, &full);
     script.until(10);
     script.client(request(1, "slow", ""), &["run 1 slow"]);

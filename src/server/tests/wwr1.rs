@@ -28,8 +28,8 @@ fn reply_of(script: &mut Script, letters_: usize) -> Vec<String> {
 fn the_server_states_what_it_reads_in_its_first_message() {
     for (most, stated) in [(8192, "00200000"), (1 << 20, "00001000"), (u32::MAX, "ffffffff")] {
         for protocol in [Protocol::Any, Protocol::AnyAs1_5, Protocol::V2_0] {
-            let announced = Announcement::default().message_buffer(100).unwrap();
-            let config = Config { protocol, announced, max_message_size: most, ..config() };
+            let advertised = Advertised::default().message_buffer(100).unwrap();
+            let config = Config { protocol, advertised, max_message_size: most, ..config() };
             let mut script = Script::observed(&config, Observed::SubProtocol);
             assert_eq!(script.connection.dialect(), Dialect::Wwr1);
             script.expect(&[&format!("send 17 #020060ea0000{stated}")]);
@@ -149,9 +149,9 @@ fn a_message_longer_than_the_server_has_stated_ends_the_connection() {
     script.client(long(8192), &[&run]);
     script.handled_reply(1);
     script.client(long(8193), &["close TooLarge"]);
-    // It is not what was announced to clients of 2.0.
-    let announced = Announcement::default().message_buffer(64).unwrap();
-    let mut script = Script::observed(&Config { announced, ..config }, Observed::SubProtocol);
+    // It is not what was advertised to clients of 2.0.
+    let advertised = Advertised::default().message_buffer(64).unwrap();
+    let mut script = Script::observed(&Config { advertised, ..config }, Observed::SubProtocol);
     script.lines();
     script.client(long(8192), &[&run]);
 }

@@ -34,7 +34,7 @@ pub(super) enum StoreWork {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Creator {
     /// It was told and is among the holders, unless it left.
-    Announced(ConnectionId),
+    Advertised(ConnectionId),
     /// Durable: it is told when the store has the session.
     Waiting(ConnectionId),
     /// Durable, and it left before it was told.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wwr::client::{Config, Event, Protocol};
-use wwr::server::{Announcement, CloseReason, Pings, Protocol as Server};
+use wwr::server::{Advertised, CloseReason, Pings, Protocol as Server};
 use wwr::session::RegistryConfig;
 use wwr::{Dialect, Payload};
 
@@ -19,7 +19,7 @@ fn watched(protocol: Server) -> Settings {
     let mut settings = limited(1);
     let config = &mut settings.connection;
     config.protocol = protocol;
-    config.announced = Announcement::default().read_timeout(4 * SECOND).expect("a usual time");
+    config.advertised = Advertised::default().read_timeout(4 * SECOND).expect("a usual time");
     config.pings = Some(Pings::new(2 * SECOND, SECOND).expect("times long enough"));
     settings
 }
@@ -143,8 +143,8 @@ fn a_storm_of_heartbeats_is_borne() {
 fn the_first_heartbeat_is_in_time() {
     for protocol in [Protocol::V1_5, Protocol::Auto] {
         let mut settings = watched(Server::V1_5);
-        let announced = Announcement::default().read_timeout(SECOND);
-        settings.connection.announced = announced.expect("a usual time");
+        let advertised = Advertised::default().read_timeout(SECOND);
+        settings.connection.advertised = advertised.expect("a usual time");
         let mut world = World::scripted(settings);
         let ada = client(&mut world, protocol);
         world.run_for(10 * SECOND);

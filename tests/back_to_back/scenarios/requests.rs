@@ -47,7 +47,7 @@ fn a_handler_that_takes_long_holds_up_its_own_connection_only() {
 #[test]
 fn a_server_that_is_asked_too_much_at_once_reads_on_when_it_can() {
     let mut settings = calm();
-    settings.connection.max_waiting_messages = std::num::NonZeroU16::MIN;
+    settings.connection.max_queued_messages = std::num::NonZeroU16::MIN;
     let mut world = World::scripted(settings);
     let [ada] = world.connected();
     let ids: Vec<_> = (0..50).map(|_| world.request(ada, "fail")).collect();

@@ -93,7 +93,7 @@ pub(crate) struct Node {
     /// The request that went out last.
     sent_last: Option<Token>,
     /// What the server has sent as its last word, while that is handled.
-    goodbye: Option<CloseFrame>,
+    close_frame: Option<CloseFrame>,
     /// How often connecting has failed in a row, and how often a connection was lost since one has
     /// lasted.
     failures: u32,
@@ -146,7 +146,7 @@ impl Node {
             resumptions: 0,
             reads_at_most: usize::MAX,
             sent_last: None,
-            goodbye: None,
+            close_frame: None,
             failures: 0,
             asked_to_wait: Duration::ZERO,
             unwanted_until: Instant::EPOCH,
@@ -272,10 +272,10 @@ impl Node {
                 stage.network.forget(socket);
                 self.host = Host::Nothing;
                 let now = self.clock.read(stage.now);
-                self.goodbye = stage.ledger.goodbyes.get(&socket).cloned();
+                self.close_frame = stage.ledger.close_frames.get(&socket).cloned();
                 self.machine.handle_closed(now, frame, &mut self.out);
                 self.carry_out(stage);
-                self.goodbye = None;
+                self.close_frame = None;
                 return;
             }
             Packet::Open => {}
@@ -340,7 +340,7 @@ impl Node {
             self.carry_out(stage);
         }
         self.check_deadlines(now, stage);
-        self.check_patience(stage);
+        self.check_liveness_timeout(stage);
         self.check_silence(stage);
     }
 
@@ -471,7 +471,7 @@ const fn effect_of(action: &Action) -> Effect {
         Action::Hangup => Effect::Hangup,
         Action::Done { outcome: Ok(_), .. } => Effect::Done,
         Action::Done { outcome: Err(_), .. } => Effect::Failed,
-        Action::Event(Told::Oddity(_)) => Effect::Oddity,
+        Action::Event(Told::Anomaly(_)) => Effect::Anomaly,
         Action::Event(_) => Effect::Event,
     }
 }

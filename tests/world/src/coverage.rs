@@ -98,7 +98,7 @@ pub(crate) enum Effect {
     Done,
     Failed,
     Event,
-    Oddity,
+    Anomaly,
     Hangup,
     Sent,
 }

@@ -35,7 +35,7 @@ pub enum Invariant {
     /// A machine whose connection is over sends nothing and asks for nothing.
     SilentAfterClose,
     /// A client is told what the server has said with its close frame, and stays away if it is to.
-    GoodbyesAreTold,
+    CloseFramesAreTold,
     /// A connection that is to close has done so by its deadline, and a server that is to shut down
     /// has stopped by its own, whatever clients and the store do.
     ShutdownEnds,
@@ -61,7 +61,7 @@ pub enum Invariant {
     CallsAreHonoured,
     /// A client waits for as long as configured, when it connects and before it tries again: longer
     /// from failure to failure, and shortly again after a success.
-    Patience,
+    CloseTimeouts,
     /// A client does not come back before the time that a server has asked it to wait, unless its
     /// application wants it to.
     ComesWhenAsked,
@@ -101,7 +101,7 @@ impl Invariant {
         Self::QueuesBounded,
         Self::DeadlinesForward,
         Self::SilentAfterClose,
-        Self::GoodbyesAreTold,
+        Self::CloseFramesAreTold,
         Self::ShutdownEnds,
         Self::AdmissionLimit,
         Self::JobsEndOnce,
@@ -112,7 +112,7 @@ impl Invariant {
         Self::ShutdownInStages,
         Self::OnlyReadable,
         Self::CallsAreHonoured,
-        Self::Patience,
+        Self::CloseTimeouts,
         Self::ComesWhenAsked,
         Self::PreflightsCountOnce,
         Self::Recovery,

@@ -38,7 +38,7 @@ pub(crate) struct Ledger {
     pub(crate) keys: Vec<SessionKey>,
     pub(crate) sessions: BTreeMap<SessionKey, Known>,
     /// The last word of a server on each socket that it has closed.
-    pub(crate) goodbyes: BTreeMap<SocketId, CloseFrame>,
+    pub(crate) close_frames: BTreeMap<SocketId, CloseFrame>,
     /// The requests that went out on each socket, in order.
     sent: BTreeMap<SocketId, Vec<Token>>,
 }

@@ -401,7 +401,7 @@ impl Server {
         let now = self.clock.read(stage.now);
         if let Some(served) = self.connections.get_mut(&socket) {
             served.may_close = true;
-            match handlers::goodbye(stage) {
+            match handlers::close_frame(stage) {
                 Some(frame) => served.machine.close_with(now, frame, &mut self.out),
                 None => served.machine.close(now, &mut self.out),
             }

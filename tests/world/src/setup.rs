@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use wwr::client::{self, Config};
-use wwr::server::{Announcement, Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions};
+use wwr::server::{Advertised, Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions};
 use wwr::session::RegistryConfig;
 
 use crate::client::REQUEST_TIMEOUT;
@@ -26,10 +26,10 @@ pub(crate) const PROTOCOLS: [Protocol; 7] = [
     Protocol::V2_0,
 ];
 
-/// The read timeout that servers announce, as a rule.
+/// The read timeout that servers advertise, as a rule.
 pub(crate) const READ_TIMEOUT: Duration = millis(2000);
 
-/// The shortest that any announces.
+/// The shortest that any advertises.
 pub(crate) const SHORT_READ_TIMEOUT: Duration = millis(1000);
 
 /// Clients do not come back by themselves after a close frame of this code.
@@ -55,7 +55,7 @@ pub(crate) const RESUME_ATTEMPTS: u32 = 2;
 pub(crate) struct Extras {
     /// Timers of hosts come late at times.
     pub(crate) late_timers: bool,
-    /// Each server announces what it likes, and something else after a restart.
+    /// Each server advertises what it likes, and something else after a restart.
     pub(crate) reconfigures: bool,
     /// How many identifiers each client has used up before.
     pub(crate) used_identifiers: u64,
@@ -175,28 +175,28 @@ impl Setup {
 
 impl Setup {
     /// Whether a server may take a peer for gone that is not, because it cannot know what the peer
-    /// speaks, or because the network is too slow for its patience.
+    /// speaks, or because the network is too slow for its timeout.
     pub(crate) fn is_deceptive(&self) -> bool {
         let is_slow = !self.conditions.per_kib.is_zero();
         is_slow || self.servers.len() > 1 || self.servers.iter().any(|server| server.one_address)
     }
 }
 
-fn announcement(read_timeout: Duration, buffer: u32) -> Announcement {
-    Announcement::default()
+fn advertised(read_timeout: Duration, buffer: u32) -> Advertised {
+    Advertised::default()
         .read_timeout(read_timeout)
-        .and_then(|announced| announced.message_buffer(buffer))
+        .and_then(|advertised| advertised.message_buffer(buffer))
         .unwrap_or_default()
 }
 
-/// Gives a server that has no connection something else to announce.
+/// Gives a server that has no connection something else to advertise.
 pub(crate) fn reconfigure(server: &mut Settings, aside: &mut Dice) {
     let read_timeout = aside.choose(&[READ_TIMEOUT, SHORT_READ_TIMEOUT]);
-    server.connection.announced = announcement(read_timeout, aside.choose(&[8192, 300, 100]));
+    server.connection.advertised = advertised(read_timeout, aside.choose(&[8192, 300, 100]));
 }
 
 fn server(dice: &mut Dice, durable: bool) -> Settings {
-    let announced = announcement(READ_TIMEOUT, dice.choose(&[8192, 8192, 8192, 300, 100]));
+    let advertised = advertised(READ_TIMEOUT, dice.choose(&[8192, 8192, 8192, 300, 100]));
     let connection = wwr::server::Config {
         protocol: dice.choose(&PROTOCOLS),
         sessions: if dice.chance(3) {
@@ -204,12 +204,12 @@ fn server(dice: &mut Dice, durable: bool) -> Settings {
         } else {
             Sessions::Enabled(Default::default())
         },
-        announced,
+        advertised,
         pings: Pings::new(millis(600), millis(300)).ok(),
         strict: dice.chance(30),
         concurrency: dice.choose(&[NonZeroU16::MIN, NonZeroU16::MIN.saturating_add(3)]),
-        max_waiting_messages: NonZeroU16::MIN.saturating_add(dice.below(4) as u16),
-        max_waiting_bytes: dice.choose(&[64, 65_536]),
+        max_queued_messages: NonZeroU16::MIN.saturating_add(dice.below(4) as u16),
+        max_queued_bytes: dice.choose(&[64, 65_536]),
         max_ignored_in_a_row: dice
             .choose(&[5, 1000])
             .try_into()

@@ -134,7 +134,7 @@ pub(crate) struct ListenArguments {
 /// Tell what a server speaks
 ///
 /// Asks the server as clients of 1.4 and 1.5 do (the preflight), then opens a WebSocket and looks at
-/// what a server of 2.0 announces there first (accept-conf). Prints both with their settings, what
+/// what a server of 2.0 advertises there first (accept-conf). Prints both with their settings, what
 /// became of the connection, and a conclusion.
 ///
 /// With --json, standard output gets one object on one line: url, preflight (null without an answer;
@@ -208,7 +208,7 @@ pub(crate) struct SpeechArguments {
     /// The version of the protocol; auto finds out what the server speaks
     #[arg(long, value_name = "VERSION", default_value = "auto")]
     pub(crate) protocol: ClientProtocol,
-    /// The name of the application's own protocol, which servers of 2.0 have to announce
+    /// The name of the application's own protocol, which servers of 2.0 have to advertise
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) sub_protocol: Option<String>,
     /// Do not ask for the version first: for --protocol 1.4 or 1.5 behind something that refuses
@@ -220,12 +220,12 @@ pub(crate) struct SpeechArguments {
 impl SpeechArguments {
     /// The settings of a client that speaks so and has this much time to connect.
     pub(crate) fn config_within(&self, timeout: Duration) -> ConfigBuilder {
-        self.config().probe_timeout(self.patience_with_preflight(timeout)).dial_timeout(timeout)
+        self.config().probe_timeout(self.timeout_with_preflight(timeout)).dial_timeout(timeout)
     }
 
     /// How long the answer to a preflight may take. A server that does not answer may still speak 2.0,
     /// which takes time as well to find out.
-    fn patience_with_preflight(&self, timeout: Duration) -> Duration {
+    fn timeout_with_preflight(&self, timeout: Duration) -> Duration {
         match self.protocol {
             ClientProtocol::Auto => half(timeout),
             ClientProtocol::V1_4 | ClientProtocol::V1_5 | ClientProtocol::V2_0 => timeout,

@@ -45,7 +45,7 @@ ignored.
 
 Examples:
   wwr serve
-  wwr serve --listen 127.0.0.1:0 --sessions ./sessions --collect-after 30days
+  wwr serve --listen 127.0.0.1:0 --sessions ./sessions --expire-after 30days
   wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
   wwr serve --trusted-proxy 127.0.0.1 --proxy-header x-forwarded-for
   wwr serve --listen 0.0.0.0:7777 --trusted-proxy 10.0.0.0/8 --proxy-protocol
@@ -78,7 +78,7 @@ pub(crate) struct ServeArguments {
     /// Remove sessions that nobody has restored for this long, such as 30days [default: never, or
     /// 1day with sessions in memory]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub(crate) collect_after: Option<Duration>,
+    pub(crate) expire_after: Option<Duration>,
     /// How many connections may share a session [default: any number]
     #[arg(long, value_name = "N", value_parser = positive_number::<NonZeroUsize>)]
     pub(crate) max_session_connections: Option<NonZeroUsize>,

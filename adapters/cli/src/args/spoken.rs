@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use clap::Args;
-use wwr::server::{Announcement, InvalidAnnouncement, InvalidPings, Pings, Protocol};
+use wwr::server::{Advertised, InvalidAdvertised, InvalidPings, Pings, Protocol};
 
 use super::value::{message_buffer, path_protocol, ping_after, ping_time, protocol, read_timeout};
 
@@ -18,10 +18,10 @@ pub(crate) struct SpokenArguments {
     /// Speak something else on a path, as in `/new=2.0`; may be repeated
     #[arg(long, value_name = "PATH=VERSION", value_parser = path_protocol)]
     pub(crate) path: Vec<(String, Protocol)>,
-    /// How long a client that sends heartbeats may be silent; announced to 1.5 and 2.0 clients
+    /// How long a client that sends heartbeats may be silent; advertised to 1.5 and 2.0 clients
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = read_timeout)]
     pub(crate) read_timeout: Duration,
-    /// The longest message to and from 2.0 clients; announced to them, and some insist on 8192
+    /// The longest message to and from 2.0 clients; advertised to them, and some insist on 8192
     #[arg(long, value_name = "BYTES", default_value = "8192", value_parser = message_buffer)]
     pub(crate) message_buffer: u32,
     /// The name of the application's own protocol; 2.0 clients have to be set to the same
@@ -50,13 +50,13 @@ pub(crate) enum PingAfter {
 }
 
 impl SpokenArguments {
-    pub(crate) fn announcement(&self) -> Result<Announcement, InvalidAnnouncement> {
-        let announced = Announcement::default()
+    pub(crate) fn advertised(&self) -> Result<Advertised, InvalidAdvertised> {
+        let advertised = Advertised::default()
             .read_timeout(self.read_timeout)?
             .message_buffer(self.message_buffer)?;
         match &self.sub_protocol {
-            Some(name) => announced.sub_protocol(name.clone()),
-            None => Ok(announced),
+            Some(name) => advertised.sub_protocol(name.clone()),
+            None => Ok(advertised),
         }
     }
 

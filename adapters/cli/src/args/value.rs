@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use wwr::Encoding;
-use wwr::server::{Announcement, Pings, Protocol};
+use wwr::server::{Advertised, Pings, Protocol};
 use wwr_smol::server::{Origin, ProxyHeaders, parse_origin};
 
 use super::spoken::PingAfter;
@@ -71,18 +71,18 @@ const fn is_of_path(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')
 }
 
-/// A read timeout that can be announced.
+/// A read timeout that can be advertised.
 pub(crate) fn read_timeout(text: &str) -> Result<Duration, String> {
     let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let announced = Announcement::default().read_timeout(timeout);
-    announced.map(|_| timeout).map_err(|error| error.to_string())
+    let advertised = Advertised::default().read_timeout(timeout);
+    advertised.map(|_| timeout).map_err(|error| error.to_string())
 }
 
-/// The size of a message buffer that can be announced.
+/// The size of a message buffer that can be advertised.
 pub(crate) fn message_buffer(text: &str) -> Result<u32, String> {
     let bytes = text.parse().map_err(|_| "write a whole number, from 32 to 4294967295")?;
-    let announced = Announcement::default().message_buffer(bytes);
-    announced.map(|_| bytes).map_err(|error| error.to_string())
+    let advertised = Advertised::default().message_buffer(bytes);
+    advertised.map(|_| bytes).map_err(|error| error.to_string())
 }
 
 /// A time that pings and the wait for an answer may take.

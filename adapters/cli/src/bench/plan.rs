@@ -94,7 +94,7 @@ impl Plan {
         let message = self.payload.len().saturating_add(MESSAGE_OVERHEAD);
         Ok(add_headers(Builder::new(self.url.clone()), self.headers.clone())?
             .config(self.config.clone())
-            .max_waiting_bytes(room.saturating_mul(message))
+            .max_unsent_bytes(room.saturating_mul(message))
             .close_timeout(CLOSE_TIMEOUT)
             .executor(executor)
             .build())

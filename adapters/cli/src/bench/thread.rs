@@ -175,7 +175,7 @@ async fn open(connections: &[Connection<'_>]) -> Report {
     Report::Ready { connected, spoken: one.map(|one| Spoken::with(&one.client)), failure }
 }
 
-/// Says goodbye to the server, all connections at once and not for long.
+/// Closes all connections at once and not for long.
 async fn close(connections: &[Connection<'_>]) {
     let mut closing: FuturesUnordered<_> =
         connections.iter().map(|connection| connection.client.close()).collect();

@@ -215,7 +215,7 @@ impl Crashes {
             block_on(store.destroy(&key)).unwrap();
         }
         let later = UnixTime::from_seconds(now.seconds() + 2 * 60 * 60);
-        let collected = block_on(store.collect(later, Duration::MAX)).unwrap();
+        let collected = block_on(store.remove_expired(later, Duration::MAX)).unwrap();
         assert_eq!((collected.examined, collected.failed), (kept.len() as u64, 0));
         assert_eq!(fs::read_dir(self.directory.path()).unwrap().count(), kept.len());
         self.leftovers += collected.leftovers;

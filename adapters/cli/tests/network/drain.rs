@@ -141,7 +141,7 @@ fn a_rolling_restart_loses_no_reply_and_no_session() {
     for (name, _) in outcomes.clone().filter(|(_, outcome)| *outcome == Outcome::Answered) {
         *answered.entry(name).or_default() += 1;
     }
-    // Replies of what was handled go out before the goodbye, so what had none was not.
+    // Replies of what was handled go out before the close frame, so what had none was not.
     assert_eq!(handled, answered);
     let count = |wanted| outcomes.clone().filter(|(_, outcome)| *outcome == wanted).count();
     let [answered, refused, unknown] =

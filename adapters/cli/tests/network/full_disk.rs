@@ -57,7 +57,7 @@ fn on_a_full_disk_only_new_sessions_suffer() {
 fn what_is_no_session_costs_only_whoever_asks_for_it() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("sessions");
-    let arguments = ["--sessions", text(&directory), "--durable", "--collect-after", "1ns"];
+    let arguments = ["--sessions", text(&directory), "--durable", "--expire-after", "1ns"];
     let server = Server::start(&arguments[..3]);
     let good = server.reply(&["login", r#"{"user":"ada"}"#]);
     let half = "h".repeat(64);
@@ -71,7 +71,7 @@ fn what_is_no_session_costs_only_whoever_asks_for_it() {
     assert!(server.reply(&["--session", &good, "whoami"]).contains("ada"));
     drop(server);
 
-    // Nor does the collector touch it, which at once removes all that is old.
+    // Nor does expiry touch it, which removes at once all that is old.
     let mut server = Server::start(&arguments);
     server.running.wait_for_log("old sessions removed");
     let mut left = names(&directory);

@@ -7,7 +7,7 @@ fn sessions_in_files_survive_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let sessions = directory.path().join("sessions");
     let sessions = sessions.to_str().unwrap();
-    let arguments = ["--sessions", sessions, "--durable", "--collect-after", "30days"];
+    let arguments = ["--sessions", sessions, "--durable", "--expire-after", "30days"];
     let server = Server::start(&arguments);
     let key = server.reply(&["login", r#"{"user":"ada"}"#]);
     drop(server);

@@ -23,7 +23,7 @@ struct Stuck {
     opens: Option<Option<[u8; 11]>>,
 }
 
-/// The announcement of a server of 2.0: a read timeout of 60 s, a buffer of 8192 bytes.
+/// The advertised settings of a server of 2.0: a read timeout of 60 s, a buffer of 8192 bytes.
 const ANNOUNCES: [u8; 11] = [0x17, 2, 0, 0x60, 0xea, 0, 0, 0, 0x20, 0, 0];
 
 impl Stuck {

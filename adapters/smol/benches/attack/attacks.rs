@@ -59,7 +59,7 @@ pub(crate) const ATTACKS: [Attack; 17] = [
     attack("half-open", "sockets", |field| come(field, b"GET / HTTP/1.1\r\nHost"), 64),
     attack("preflights", "sockets", |field| come(field, PREFLIGHT), 64),
     attack("cross-site", "handshakes", |field| come(field, CROSS_SITE), 64),
-    attack("announced", "sockets", announce, 64),
+    attack("declared", "sockets", declare, 64),
     attack("oversized", "messages", oversized, 64),
     attack("endless", "bytes", endless, 96),
     attack("fragments", "bytes", |field| flood(field, &in_bytes(&echo(b"x"))), 64),
@@ -151,8 +151,8 @@ fn come(field: &Field, words: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Announces the largest messages there may be, on many connections, and never sends them.
-fn announce(field: &Field) -> io::Result<()> {
+/// Declares the largest messages there may be, on many connections, and never sends them.
+fn declare(field: &Field) -> io::Result<()> {
     let largest = Limits::default().max_message_size as u64;
     let mut sockets = Vec::new();
     while field.goes_on() {

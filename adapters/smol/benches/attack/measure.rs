@@ -9,7 +9,7 @@ use super::args::Args;
 use super::attacks::{Attack, Field};
 use super::good::{Latencies, Socket, live, percentile};
 use super::process::Process;
-use super::wire::PATIENCE;
+use super::wire::TIMEOUT;
 
 /// How often descriptors are counted.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -125,8 +125,8 @@ fn settle(server: &Process, few: usize) -> io::Result<usize> {
     const QUIET: Duration = Duration::from_millis(200);
     let start = Instant::now();
     let (mut count, mut since) = (files(server)?, start);
-    let patience = if few == 0 { QUIET } else { PATIENCE };
-    while count > few && since.elapsed() < patience && start.elapsed() < 2 * PATIENCE {
+    let timeout = if few == 0 { QUIET } else { TIMEOUT };
+    while count > few && since.elapsed() < timeout && start.elapsed() < 2 * TIMEOUT {
         sleep(PAUSE);
         let now = files(server)?;
         if now != count {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::sockets;
 
 /// How long the server may take for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// First bytes of frames.
 pub(crate) const BINARY: u8 = 0x82;
@@ -32,7 +32,7 @@ pub(crate) const EVIL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
 /// A TCP connection from an address of this host.
 pub(crate) fn dial(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
-    sockets::dial(from, to, PATIENCE)
+    sockets::dial(from, to, TIMEOUT)
 }
 
 /// A frame with a mask of zeros, which changes nothing but is one as well.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use smol::Executor;
-use wwr::server::{Announcement, Protocol, RequestError};
+use wwr::server::{Advertised, Protocol, RequestError};
 use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, Handler, Limits, Server};
 
@@ -24,13 +24,13 @@ impl Handler for Echo {
 
 /// Serves on this thread until the process ends.
 pub(crate) fn serve() -> Result<(), Box<dyn Error>> {
-    let announced = Announcement::default().message_buffer(MESSAGE_BUFFER)?;
-    let limits = Limits { max_message_size: announced.message_buffer_size(), ..Limits::default() };
+    let advertised = Advertised::default().message_buffer(MESSAGE_BUFFER)?;
+    let limits = Limits { max_message_size: advertised.message_buffer_size(), ..Limits::default() };
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(async {
         let server = Server::builder(Echo)
             .protocol(Protocol::Any)
-            .announce(announced)
+            .advertise(advertised)
             .limits(limits)
             .executor(executor.clone())
             .listen((Ipv4Addr::LOCALHOST, 0))

@@ -18,7 +18,7 @@ use super::process;
 pub(crate) const NEWS: &str = "news";
 
 /// How long a shutdown may take.
-const GOODBYE: Duration = Duration::from_secs(30);
+const SHUTDOWN: Duration = Duration::from_secs(30);
 
 struct App;
 
@@ -56,7 +56,7 @@ impl Handler for App {
                 closed.map(|told| told.to_string().into()).map_err(|_| RequestError::Internal)
             }
             b"stop" => {
-                smol::spawn(async move { server.shut_down(GOODBYE).await }).detach();
+                smol::spawn(async move { server.shut_down(SHUTDOWN).await }).detach();
                 Ok(Payload::EMPTY)
             }
             _ => Ok(request.into_payload()),

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::process::Process;
-use super::socket::{PATIENCE, Socket};
+use super::socket::{Socket, TIMEOUT};
 use super::stage::{Stage, Watch};
 
 /// How often the server is asked.
@@ -52,7 +52,7 @@ pub(crate) fn until_counts(asking: &mut Socket, expected: (u32, u32)) -> io::Res
     let (start, expected) = (Instant::now(), format!("{} {}", expected.0, expected.1));
     loop {
         let counts = asking.request("count", "x")?;
-        if counts == expected || start.elapsed() > PATIENCE {
+        if counts == expected || start.elapsed() > TIMEOUT {
             return Ok(counts);
         }
         sleep(PAUSE);

@@ -16,7 +16,7 @@ const REST: Duration = Duration::from_secs(2);
 const MOST_BUSY: f64 = 0.05;
 
 /// A shutdown in which all clients answer the close frame waits for no deadline.
-const MOST_GOODBYE: Duration = Duration::from_secs(20);
+const MAX_SHUTDOWN: Duration = Duration::from_secs(20);
 
 pub(crate) fn run(args: &Args) -> io::Result<Outcome> {
     let mut outcome = Outcome::new("idle");
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> io::Result<Outcome> {
     }
     let stage = watch.finish(count)?;
     outcome.expect(closed == count, format!("{closed} of {count} closed by the shutdown"));
-    outcome.expect(start.elapsed() < MOST_GOODBYE, "the shutdown took too long");
+    outcome.expect(start.elapsed() < MAX_SHUTDOWN, "the shutdown took too long");
     outcome.stages.push(stage);
     Ok(outcome)
 }

@@ -24,7 +24,7 @@ use super::stage::{Outcome, Watch};
 const AT_ONCE: usize = 64;
 
 /// By when all have to be back.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Clients that come within a tenth of the time over which they should be spread may be this many
 /// times their share.
@@ -167,7 +167,7 @@ async fn log_in(
 /// Listens until all clients are back with their sessions.
 fn gather(told: &Receiver<Told>, count: u32, mut progress: impl FnMut(u32)) -> Tally {
     let (start, mut tally, mut first) = (Instant::now(), Tally::default(), HashMap::new());
-    while tally.back.len() < count as usize && start.elapsed() < PATIENCE {
+    while tally.back.len() < count as usize && start.elapsed() < TIMEOUT {
         match told.recv_timeout(Duration::from_millis(100)) {
             Ok((number, _, News::Waits(pause))) => {
                 first.entry(number).or_insert(pause);

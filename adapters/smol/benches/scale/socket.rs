@@ -9,7 +9,7 @@ use super::handshake::{self, unexpected};
 use super::sockets;
 
 /// How long the server may take for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many clients share an address of this host: fewer than it has ports for one address.
 const PER_ADDRESS: u32 = 16_384;
@@ -47,7 +47,7 @@ pub(crate) struct Socket {
 /// A TCP connection from one of the addresses of this host, chosen by a number.
 pub(crate) fn dial(to: SocketAddr, number: u32) -> io::Result<TcpStream> {
     let [.., last] = (1 + number / PER_ADDRESS % 250).to_be_bytes();
-    sockets::dial(Ipv4Addr::new(127, 0, 0, last), to, PATIENCE)
+    sockets::dial(Ipv4Addr::new(127, 0, 0, last), to, TIMEOUT)
 }
 
 impl Socket {

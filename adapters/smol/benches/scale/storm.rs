@@ -27,7 +27,7 @@ type Visit = fn(SocketAddr, u32) -> io::Result<()>;
 const VISITS: [Visit; 5] = [
     // Opens a WebSocket and is gone.
     |to, number| Socket::open(to, number).map(drop),
-    // Says goodbye.
+    // Closes.
     |to, number| {
         let mut socket = Socket::open(to, number)?;
         socket.request("echo", "hello")?;

@@ -8,7 +8,7 @@ use super::handshake::{self, unexpected};
 use super::traffic::Traffic;
 
 /// How long a server may take for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A WebSocket, what is on its way on it, and where in the round of requests it is.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Opens a WebSocket. `webwire`: to a WebWire server, which announces itself.
+    /// Opens a WebSocket. `webwire`: to a WebWire server, which advertises itself.
     pub(crate) fn connect(server: SocketAddr, webwire: bool) -> io::Result<Self> {
         let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         let client = Self {
             stream,
             send_at: 0,

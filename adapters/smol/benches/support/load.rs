@@ -9,7 +9,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::case::Case;
-use super::connection::{Connection, PATIENCE};
+use super::connection::{Connection, TIMEOUT};
 use super::process::{Process, cpu_time};
 use super::traffic::Traffic;
 
@@ -96,7 +96,7 @@ impl Load {
         let start = Instant::now();
         while self.clients.iter().any(|client| client.in_flight() > 0) {
             self.turn(false)?;
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
@@ -109,7 +109,7 @@ impl Load {
         let mut replies = 0;
         while start.elapsed() < time || replies == 0 {
             replies += self.turn(true)? as u64;
-            if replies == 0 && start.elapsed() > PATIENCE {
+            if replies == 0 && start.elapsed() > TIMEOUT {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
@@ -125,8 +125,8 @@ impl Load {
             return self.take(0, goes_on);
         };
         events.clear();
-        let patience = Timespec { tv_sec: PATIENCE.as_secs() as _, tv_nsec: 0 };
-        epoll::wait(&*epoll, spare_capacity(events), Some(&patience))?;
+        let timeout = Timespec { tv_sec: TIMEOUT.as_secs() as _, tv_nsec: 0 };
+        epoll::wait(&*epoll, spare_capacity(events), Some(&timeout))?;
         let mut replies = 0;
         for index in 0..events.len() {
             let Waiting::Polling { events, .. } = &self.waiting else { break };

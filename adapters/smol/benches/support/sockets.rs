@@ -18,16 +18,16 @@ pub(crate) fn limit_files(most: Option<u64>) -> u64 {
 }
 
 /// A TCP connection from an address of this host, on which neither reading nor writing may take
-/// longer than `patience`.
-pub(crate) fn dial(from: Ipv4Addr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+/// longer than `timeout`.
+pub(crate) fn dial(from: Ipv4Addr, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&socket, &SocketAddrV4::new(from, 0))?;
     rustix::net::connect(&socket, &to)?;
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     // Closing is final at once: no port waits until it may be used again.
     sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     Ok(stream)

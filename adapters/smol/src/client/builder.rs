@@ -42,7 +42,7 @@ pub struct Builder {
     target: Target,
     config: Config,
     executor: Box<dyn Spawn>,
-    max_waiting_bytes: usize,
+    max_unsent_bytes: usize,
 }
 
 impl Builder {
@@ -60,7 +60,7 @@ impl Builder {
             },
             config: Config::default(),
             executor: Box::new(GlobalExecutor),
-            max_waiting_bytes: 16 * 1024 * 1024,
+            max_unsent_bytes: 16 * 1024 * 1024,
         }
     }
 
@@ -105,8 +105,8 @@ impl Builder {
     /// How many bytes of calls may wait for a server that reads too slowly, counted as they are held
     /// in memory. Default: 16 MiB.
     #[must_use]
-    pub const fn max_waiting_bytes(mut self, bytes: usize) -> Self {
-        self.max_waiting_bytes = bytes;
+    pub const fn max_unsent_bytes(mut self, bytes: usize) -> Self {
+        self.max_unsent_bytes = bytes;
         self
     }
 
@@ -150,7 +150,7 @@ impl Builder {
             usize::try_from(self.config.max_message_size()).unwrap_or(usize::MAX);
         target.keep_alive = KeepAlive::new(self.config.pings(), KEEP_ALIVE, target.stall_timeout);
         let machine = wwr::client::Client::new(self.config, u64::from_le_bytes(seed));
-        let shared = Arc::new(Shared::new(self.max_waiting_bytes, &machine));
+        let shared = Arc::new(Shared::new(self.max_unsent_bytes, &machine));
         let task = Task::new(target, clock, machine, shared.clone());
         self.executor.spawn_task(Box::pin(task.run()));
         Client::new(shared)

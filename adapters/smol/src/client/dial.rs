@@ -47,7 +47,7 @@ pub(super) struct Probed {
     /// The answer for people to read, if it is none of a server of 1.4 or 1.5.
     pub(super) refusal: Option<Refusal>,
     /// Whether the server says that each connection begins with accept-conf.
-    pub(super) announces: bool,
+    pub(super) advertises: bool,
     /// Where the server is, if it was reached.
     pub(super) address: Option<SocketAddr>,
 }
@@ -103,7 +103,7 @@ impl Target {
         let failed = |failure, address| Probed {
             answer: Err(failure),
             refusal: None,
-            announces: false,
+            advertises: false,
             address,
         };
         let stream = match self.connect(None).await {
@@ -124,7 +124,7 @@ impl Target {
             if preflight::is_unavailable(status.as_u16()) { Wanted::Text } else { Wanted::Metadata }
         });
         let answered = answered.await?;
-        let announces = answered.head.headers.contains_key(preflight::ACCEPT_CONF);
+        let advertises = answered.head.headers.contains_key(preflight::ACCEPT_CONF);
         let answer = Answer {
             status: answered.head.status.as_u16(),
             body: answered.body.into(),
@@ -136,7 +136,7 @@ impl Target {
             }
             Verdict::Speaks(_) | Verdict::Unknown(_) => None,
         };
-        Ok(Probed { answer: Ok(answer), refusal, announces, address: None })
+        Ok(Probed { answer: Ok(answer), refusal, advertises, address: None })
     }
 
     /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was

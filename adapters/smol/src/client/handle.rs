@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// Waits until at most half as many bytes of calls wait as
-    /// [may](Builder::max_waiting_bytes), because the server takes them; returns at once if that is
+    /// [may](Builder::max_unsent_bytes), because the server takes them; returns at once if that is
     /// so. For those who make many calls without waiting for each: the next is accepted then,
     /// whatever its size, unless there is no connection and too much waits for one.
     ///
@@ -264,7 +264,7 @@ impl Client {
     }
 
     /// A copy of what is known of the server, also if the client turned out not to suit it: its
-    /// answer to the preflight, and what it announced.
+    /// answer to the preflight, and what it advertised.
     pub fn discovered(&self) -> Discovered {
         self.shared().view().discovered.clone()
     }
@@ -326,7 +326,7 @@ impl Drop for Cancellation<'_> {
 }
 
 impl Shared {
-    pub(super) fn new(max_waiting_bytes: usize, machine: &wwr::client::Client) -> Self {
+    pub(super) fn new(max_unsent_bytes: usize, machine: &wwr::client::Client) -> Self {
         let view = View {
             status: machine.status(),
             discovered: machine.discovered().clone(),
@@ -334,7 +334,7 @@ impl Shared {
             session: None,
         };
         Self {
-            inbox: Inbox::new(max_waiting_bytes),
+            inbox: Inbox::new(max_unsent_bytes),
             audience: Audience::default(),
             pending: AtomicUsize::new(0),
             view: Mutex::new(view),

@@ -311,8 +311,8 @@ impl Task {
             client::Event::SessionRestored(session) => Event::SessionRestored(session),
             client::Event::SessionClosed => Event::SessionClosed,
             client::Event::SessionLost(loss) => Event::SessionLost(loss),
-            client::Event::Oddity(oddity) => {
-                tracing::debug!(url = %self.target.url, ?oddity, "strange message of the server");
+            client::Event::Anomaly(anomaly) => {
+                tracing::debug!(url = %self.target.url, ?anomaly, "strange message of the server");
                 return;
             }
         };
@@ -395,7 +395,7 @@ impl Task {
     fn probed(&mut self, probed: Probed) {
         self.link = Link::None;
         self.address = probed.address;
-        if probed.announces {
+        if probed.advertises {
             self.machine.expect_accept_conf();
         }
         let status = probed.answer.as_ref().ok().map(|answer| answer.status);
@@ -491,7 +491,7 @@ const fn changes_session(event: &client::Event) -> bool {
         | client::Event::Disconnected { .. }
         | client::Event::ConnectFailed { .. }
         | client::Event::Signal(_)
-        | client::Event::Oddity(_) => false,
+        | client::Event::Anomaly(_) => false,
     }
 }
 

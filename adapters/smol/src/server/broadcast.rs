@@ -12,7 +12,7 @@ use super::connection::SignalError;
 /// use wwr::PreparedSignal;
 /// use wwr_smol::server::{Broadcast, Connection, SignalError};
 ///
-/// fn announce(room: &[Connection], news: &PreparedSignal) -> Broadcast {
+/// fn advertise(room: &[Connection], news: &PreparedSignal) -> Broadcast {
 ///     let tell = |connection: &Connection| {
 ///         let result = connection.signal_prepared(news);
 ///         if result == Err(SignalError::Backlogged) {
@@ -32,7 +32,7 @@ pub struct Broadcast {
     /// Connections whose client reads too slowly: too many bytes wait for it already.
     pub backlogged: usize,
     /// Connections whose client would not read it: it is longer than the message buffer that was
-    /// announced, or has no payload and the client may speak 1.x.
+    /// advertised, or has no payload and the client may speak 1.x.
     pub unreadable: usize,
 }
 

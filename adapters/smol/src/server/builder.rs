@@ -7,7 +7,7 @@ use std::time::Duration;
 use smol::net::AsyncToSocketAddrs;
 use wwr::server::gate::{EndpointPath, Origins, TrustedProxies};
 use wwr::server::{
-    Announcement, Config, Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions,
+    Advertised, Config, Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions,
 };
 use wwr::session::RegistryConfig;
 
@@ -17,7 +17,7 @@ use super::hub::Hub;
 use super::invalid::InvalidSettings;
 use super::listener::{self, Server};
 use super::service::Service;
-use super::settings::{Collection, Limits};
+use super::settings::Limits;
 use crate::executor::{GlobalExecutor, Spawn};
 use crate::key::{KeyGenerator, RandomKeys};
 use crate::store::{MemoryStore, SessionStore, SharedStore};
@@ -36,7 +36,7 @@ pub struct Builder<H> {
     proxies: TrustedProxies,
     proxy_protocol: bool,
     limits: Limits,
-    collection: Option<Collection>,
+    expiry: Option<Expiry>,
     idle_connections: IdleConnections,
 }
 
@@ -55,7 +55,7 @@ impl<H: Handler> Builder<H> {
             proxies: TrustedProxies::default(),
             proxy_protocol: false,
             limits: Limits::default(),
-            collection: None,
+            expiry: None,
             idle_connections: IdleConnections::default(),
         }
     }
@@ -83,8 +83,8 @@ impl<H: Handler> Builder<H> {
     /// a read timeout of 60 s, a message buffer of 8192 bytes, no sub-protocol. For a larger buffer
     /// than [`Limits::max_message_size`], raise that too.
     #[must_use]
-    pub fn announce(mut self, announced: Announcement) -> Self {
-        self.machine.announced = announced;
+    pub fn advertise(mut self, advertised: Advertised) -> Self {
+        self.machine.advertised = advertised;
         self
     }
 
@@ -98,7 +98,7 @@ impl<H: Handler> Builder<H> {
     }
 
     /// Disconnects clients known to speak 2.0 for all that the reference disconnects them for: text,
-    /// messages that cannot be read, and messages longer than the announced buffer (protocol §5.2).
+    /// messages that cannot be read, and messages longer than the advertised buffer (protocol §5.2).
     /// Default: such messages are ignored or, if they can be, read.
     #[must_use]
     pub fn strict(mut self) -> Self {
@@ -154,8 +154,8 @@ impl<H: Handler> Builder<H> {
     /// Removes sessions that were not looked up for long, now and then, from when the server is
     /// built until it is shut down or dropped. Default: never.
     #[must_use]
-    pub fn collect_sessions(mut self, collection: Collection) -> Self {
-        self.collection = Some(collection);
+    pub fn expire_sessions(mut self, expiry: Expiry) -> Self {
+        self.expiry = Some(expiry);
         self
     }
 
@@ -265,15 +265,11 @@ impl<H: Handler> Builder<H> {
             true => Sessions::Enabled(self.keys.format()),
             false => Sessions::Disabled,
         };
-        let expiry = self.collection.map(|collection| Expiry {
-            unused_for: collection.not_looked_up_for,
-            every: collection.every,
-        });
         let config = HubConfig {
             max_connections: self.limits.max_connections,
             sessions: self.registry,
             store_timeout: self.limits.store_timeout,
-            expiry,
+            expiry: self.expiry,
             idle_connections: self.idle_connections,
             ..HubConfig::default()
         };
@@ -285,9 +281,9 @@ impl<H: Handler> Builder<H> {
     /// Checks the settings, and reads the paths.
     fn check(&self) -> Result<Vec<(EndpointPath, Protocol)>, InvalidSettings> {
         self.limits.check()?;
-        if self.collection.is_some_and(|collection| collection.every.is_zero()) {
-            let setting = "Collection::every";
-            let consequence = "sessions would be collected without a pause";
+        if self.expiry.is_some_and(|expiry| expiry.every.is_zero()) {
+            let setting = "Expiry::every";
+            let consequence = "expired sessions would be removed without a pause";
             return Err(InvalidSettings::Zero { setting, consequence });
         }
         if self.proxy_protocol && self.proxies.networks.is_empty() {
@@ -300,11 +296,12 @@ impl<H: Handler> Builder<H> {
             );
         }
         let mut protocols = self.paths.iter().map(|(_, protocol)| *protocol);
-        let announces = protocols.any(Protocol::announces) || self.machine.protocol.announces();
-        let announced = self.machine.announced.message_buffer_size();
+        let advertises =
+            protocols.any(Protocol::sends_accept_conf) || self.machine.protocol.sends_accept_conf();
+        let advertised = self.machine.advertised.message_buffer_size();
         let max_message_size = self.limits.max_message_size;
-        if announces && max_message_size < announced {
-            return Err(InvalidSettings::MessageSize { max_message_size, announced });
+        if advertises && max_message_size < advertised {
+            return Err(InvalidSettings::MessageSize { max_message_size, advertised });
         }
         let read = |(path, protocol): &(String, Protocol)| match EndpointPath::new(path) {
             Ok(path) => Ok((path, *protocol)),

@@ -227,14 +227,14 @@ impl Connection {
         id: ConnectionId,
         info: ConnectionInfo,
         reads: Reads,
-        max_waiting_bytes: usize,
+        max_signal_backlog: usize,
     ) -> Self {
         let shared = Shared {
             id,
             hub,
             info,
             reads,
-            inbox: Inbox::holding(max_waiting_bytes),
+            inbox: Inbox::holding(max_signal_backlog),
             open: AtomicBool::new(true),
             shut_down_by: AtomicU64::new(NO_SHUTDOWN),
             aborted: AtomicBool::new(false),
@@ -274,7 +274,7 @@ impl Connection {
     /// sends it. Returns at once: the signal waits in memory until the client takes it. Whoever sends
     /// many of them waits for [`ready`](Self::ready) before each.
     ///
-    /// A client that may speak 2.0 reads no message longer than the announced buffer, one of `wwr.1`
+    /// A client that may speak 2.0 reads no message longer than the advertised buffer, one of `wwr.1`
     /// none longer than it has stated, which it does first of all, and one that may speak 1.x no signal
     /// without payload.
     ///
@@ -309,7 +309,7 @@ impl Connection {
     }
 
     /// Waits until at most half as many bytes wait for the client as
-    /// [may](super::Limits::max_waiting_bytes); returns at once if that is so. The next signal is accepted then, whatever its size. What can be written is
+    /// [may](super::Limits::max_signal_backlog); returns at once if that is so. The next signal is accepted then, whatever its size. What can be written is
     /// written meanwhile.
     ///
     /// Those who wait go on in the order in which they came. If several send to one client from

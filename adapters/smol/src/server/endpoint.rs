@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wwr::Instant;
 use wwr::preflight::Metadata;
 use wwr::server::gate::EndpointPath;
-use wwr::server::{Acquaintance, Config, Observed, Preflights, Protocol};
+use wwr::server::{Config, Detection, Observed, Preflights, Protocol};
 
 /// The paths of a server.
 #[derive(Debug)]
@@ -65,9 +65,9 @@ impl Endpoint {
     }
 
     /// A client opens a WebSocket. What follows from that, here and below, is up to [`Preflights`].
-    pub(super) fn arrived(&self, now: Instant, client: SocketAddr) -> Acquaintance {
+    pub(super) fn arrived(&self, now: Instant, client: SocketAddr) -> Detection {
         if !self.machine.protocol.tells_peers_apart() {
-            return Acquaintance::Made(Observed::Nothing);
+            return Detection::Known(Observed::Nothing);
         }
         self.preflights().arrived(now, &host(client))
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::EPOCH;
-    const NOTHING: Acquaintance = Acquaintance::Made(Observed::Nothing);
+    const NOTHING: Detection = Detection::Known(Observed::Nothing);
 
     fn endpoints() -> Endpoints {
         let paths = [("/new", Protocol::V2_0), ("/old", Protocol::V1_4), ("/ü", Protocol::V1_5)];
@@ -134,7 +134,7 @@ mod tests {
         let other = "192.0.2.2:1000".parse().unwrap();
         assert_eq!(endpoint.arrived(NOW, other), NOTHING);
         let same = "192.0.2.1:2000".parse().unwrap();
-        assert!(matches!(endpoint.arrived(NOW, same), Acquaintance::Waiting { .. }));
+        assert!(matches!(endpoint.arrived(NOW, same), Detection::Wait { .. }));
         assert_eq!(endpoint.spoke(NOW, same, b"\x3f\x01ab"), Observed::Preflight);
     }
 
@@ -148,6 +148,6 @@ mod tests {
         // There all are of 1.4, and nobody has to wait.
         assert_eq!(endpoints.at("/old").arrived(NOW, client), NOTHING);
         let at_all = endpoints.at("/").arrived(NOW, client);
-        assert!(matches!(at_all, Acquaintance::Waiting { .. }));
+        assert!(matches!(at_all, Detection::Wait { .. }));
     }
 }

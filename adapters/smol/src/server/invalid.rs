@@ -30,14 +30,14 @@ pub enum InvalidSettings {
     HeaderSize(usize),
     /// Clients may send longer messages than the server reads.
     #[error(
-        "Limits::max_message_size is {max_message_size} bytes, but the announced message buffer lets \
-         clients send {announced}; raise the limit, or lower Announcement::message_buffer"
+        "Limits::max_message_size is {max_message_size} bytes, but the advertised message buffer lets \
+         clients send {advertised}; raise the limit, or lower Advertised::message_buffer"
     )]
     MessageSize {
         /// The limit.
         max_message_size: usize,
-        /// The announced message buffer.
-        announced: usize,
+        /// The advertised message buffer.
+        advertised: usize,
     },
     /// The PROXY protocol is to be spoken with nobody.
     #[error(

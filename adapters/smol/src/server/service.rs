@@ -16,11 +16,11 @@ use smol_hyper::rt::FuturesIo;
 use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
-use wwr::server::{self, Acquaintance, Config, Observed};
+use wwr::server::{self, Config, Detection, Observed};
 use wwr::{Actions, Instant};
 
-use super::acquaint::{Known, acquaint};
 use super::connection::{Connection, ConnectionInfo, Reads};
+use super::detection::{Detected, detect};
 use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
@@ -29,7 +29,7 @@ use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async, note_http_panic};
 use super::refusals::Refusals;
 use super::settings::Limits;
-use super::task::{Opened, Patience, Presumed, Task};
+use super::task::{CloseTimeouts, Opened, Presumed, Task};
 use crate::keep_alive::KeepAlive;
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
@@ -92,7 +92,7 @@ struct Agreed {
     endpoint: Arc<Endpoint>,
     /// When the client asked for it.
     arrived: Instant,
-    acquaintance: Acquaintance,
+    detection: Detection,
     info: ConnectionInfo,
 }
 
@@ -182,7 +182,7 @@ impl<H: Handler> Service<H> {
                 if noted {
                     endpoint.asked(self.inner.hub.clock.now(), caller.client, head.closes());
                 }
-                http::response(Answer::preflight(&metadata, endpoint.machine().announces()))
+                http::response(Answer::preflight(&metadata, endpoint.machine().sends_accept_conf()))
             }
             Decision::Options => self.options(&parts, caller.client),
             Decision::Ask { upgrade: handshake } => {
@@ -246,13 +246,13 @@ impl<H: Handler> Service<H> {
         let mut machine = endpoint.machine().clone();
         machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
         let arrived = self.inner.hub.clock.now();
-        let acquaintance = match accept.observed() {
+        let detection = match accept.observed() {
             // It has said what it is by nothing.
             Observed::Nothing => endpoint.arrived(arrived, remote),
-            observed => Acquaintance::Made(observed),
+            observed => Detection::Known(observed),
         };
         let endpoint = endpoint.clone();
-        let agreed = Agreed { machine, endpoint, arrived, acquaintance, info };
+        let agreed = Agreed { machine, endpoint, arrived, detection, info };
         let inner = self.inner.clone();
         self.inner.hub.spawn(async move {
             match upgrade.await {
@@ -285,33 +285,32 @@ impl<H: Handler> Inner<H> {
         };
         let (size, stall) = (limits.max_message_size, limits.stall_timeout);
         let socket = WebSocket::new(socket, read, Role::Server, size, stall);
-        match agreed.acquaintance {
-            Acquaintance::Made(observed) => {
-                self.serve_known(socket, admission, agreed, Known::at_once(observed));
+        match agreed.detection {
+            Detection::Known(observed) => {
+                self.serve_detected(socket, admission, agreed, Detected::at_once(observed));
             }
-            Acquaintance::Waiting { until } => {
+            Detection::Wait { until } => {
                 let (hub, mut socket) = (self.hub.clone(), socket);
                 hub.spawn(async move {
                     let (clock, remote) = (&self.hub.clock, agreed.info.remote_addr);
                     let (endpoint, arrived) = (&agreed.endpoint, agreed.arrived);
-                    let known =
-                        acquaint(&mut socket, endpoint, clock, remote, arrived, until).await;
-                    self.serve_known(socket, admission, agreed, known);
+                    let known = detect(&mut socket, endpoint, clock, remote, arrived, until).await;
+                    self.serve_detected(socket, admission, agreed, known);
                 });
             }
         }
     }
 
     /// Serves a client of which is known what there is to know.
-    fn serve_known(
+    fn serve_detected(
         self: Arc<Self>,
         socket: WebSocket,
         admission: Admission,
         agreed: Agreed,
-        known: Known,
+        detected: Detected,
     ) {
         let Agreed { machine: config, endpoint, info, .. } = agreed;
-        let Known { observed, presumed, first } = known;
+        let Detected { observed, presumed, first } = detected;
         let limits = &self.limits;
         let mut out = Actions::new();
         let now = self.hub.clock.now();
@@ -322,11 +321,11 @@ impl<H: Handler> Inner<H> {
             admission.id(),
             info,
             reads,
-            limits.max_waiting_bytes,
+            limits.max_signal_backlog,
         );
-        let patience = Patience { close: limits.close_timeout, drain: config.drain_timeout };
+        let timeouts = CloseTimeouts { close: limits.close_timeout, drain: config.drain_timeout };
         let presumed = presumed.then_some(Presumed(endpoint));
-        let opened = Box::new(Opened { machine, out, socket, patience, first, presumed });
+        let opened = Box::new(Opened { machine, out, socket, timeouts, first, presumed });
         let inner = self.clone();
         self.hub.spawn(async move {
             let handler = &*inner.handler;

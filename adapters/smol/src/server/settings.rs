@@ -27,7 +27,7 @@ pub struct Limits {
     /// How long a socket may be used for HTTP. Default: 60 s.
     pub handshake_timeout: Duration,
     /// The longest message in bytes; whoever sends a longer one is disconnected with close code 1009
-    /// before it is buffered. Default: 1 MiB. No less than the message buffer that is announced, 8 KiB
+    /// before it is buffered. Default: 1 MiB. No less than the message buffer that is advertised, 8 KiB
     /// by default: clients of protocol 2.0 may send as much (protocol §4.6). Those of `wwr.1` are told of
     /// this limit itself (protocol §10.2).
     ///
@@ -37,7 +37,7 @@ pub struct Limits {
     /// How many bytes of signals may wait for a client that reads too slowly, their names and some
     /// 16 bytes each included. One signal may always wait, and one after each
     /// [`Connection::ready`](super::Connection::ready). Default: 1 MiB.
-    pub max_waiting_bytes: usize,
+    pub max_signal_backlog: usize,
     /// How long a client may take nothing of what is sent to it before it is disconnected. Default:
     /// 30 s.
     pub stall_timeout: Duration,
@@ -82,20 +82,10 @@ impl Default for Limits {
             max_header_size: 16 * 1024,
             handshake_timeout: Duration::from_secs(60),
             max_message_size: 1024 * 1024,
-            max_waiting_bytes: 1024 * 1024,
+            max_signal_backlog: 1024 * 1024,
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
             store_timeout: Duration::from_secs(30),
         }
     }
-}
-
-/// How often sessions that nobody has asked for are removed, and which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Collection {
-    /// Sessions not looked up for this long are removed. Those that connections of this server have
-    /// are not: they are looked up before, if their connections have been open for half as long.
-    pub not_looked_up_for: Duration,
-    /// How much time lies between two collections; less than a second counts as one.
-    pub every: Duration,
 }

@@ -1,7 +1,7 @@
 //! The task of one connection: carries frames, answers and time between socket, machine, handlers.
 
 mod actions;
-mod goodbye;
+mod closing;
 mod handlers;
 mod output;
 #[cfg(test)]
@@ -31,8 +31,8 @@ use super::panics::{caught, caught_async};
 use crate::clock::{Clock, Timer};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
-use goodbye::End;
-pub(super) use goodbye::Patience;
+pub(super) use closing::CloseTimeouts;
+use closing::End;
 use handlers::{Handlers, Start};
 
 /// How many messages are taken from a busy socket before what they caused is written.
@@ -70,7 +70,7 @@ pub(super) struct Task<'a, H> {
     timer: Timer,
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
-    patience: Patience,
+    timeouts: CloseTimeouts,
     /// What came from the client before it was known.
     first: Option<Box<Incoming>>,
     presumed: Option<Presumed>,
@@ -81,7 +81,7 @@ pub(super) struct Opened {
     pub(super) machine: server::Connection,
     pub(super) out: Actions<Action>,
     pub(super) socket: WebSocket,
-    pub(super) patience: Patience,
+    pub(super) timeouts: CloseTimeouts,
     /// What came from the client before it was known.
     pub(super) first: Option<Box<Incoming>>,
     pub(super) presumed: Option<Presumed>,
@@ -122,7 +122,7 @@ impl<'a, H: Handler> Task<'a, H> {
         connection: &'a Connection,
         opened: Box<Opened>,
     ) -> Box<Self> {
-        let Opened { machine, out, socket, patience, first, presumed } = *opened;
+        let Opened { machine, out, socket, timeouts, first, presumed } = *opened;
         let requests = |content: Content| handler.request(connection, content);
         let signals = |content: Content| handler.signal(connection, content);
         // A future is as large as all that is ever moved within it: this is not.
@@ -148,7 +148,7 @@ impl<'a, H: Handler> Task<'a, H> {
             timer: Timer::new(),
             creating: None,
             closing: None,
-            patience,
+            timeouts,
             first,
             presumed,
         })
@@ -168,11 +168,11 @@ impl<'a, H: Handler> Task<'a, H> {
         self.detach(&end);
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
         // Room for what comes but once is not kept all the time.
-        let goodbye = Box::pin(self.say_goodbye(end));
+        let closing = Box::pin(self.close(end));
         // In this order, both have their chance even if it is too late already.
         let aborted = poll_fn(|cx| connection.poll_aborted(cx));
-        let goodbye = caught_async(|| or(goodbye, aborted));
-        if let Err(panic) = goodbye.await {
+        let closing = caught_async(|| or(closing, aborted));
+        if let Err(panic) = closing.await {
             tracing::error!(connection = id, %panic, "a handler panicked when it was dropped");
         }
         let told = Box::pin(hook("disconnected", id, || handler.disconnected(connection)));

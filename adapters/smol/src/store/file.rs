@@ -1,8 +1,8 @@
 //! Sessions in files, one each.
 
 mod claim;
-mod collect;
 mod directory;
+mod expiry;
 mod name;
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use wwr::{Session, SessionKey, UnixTime};
 
-use super::{Collected, SessionStore, StoreError};
+use super::{Removed, SessionStore, StoreError};
 use directory::{Directory, Durability};
 
 /// Keeps each session in a file `<key>.wwrsess` of one directory, in the format of the reference
@@ -52,9 +52,9 @@ use directory::{Directory, Durability};
 /// * A file is replaced by renaming, so a reader sees the old session or the new one, never half.
 ///   Since a look-up notes its time, it writes too. Where that fails, because the disk is full or
 ///   the directory or the whole file system read-only, the session is found all the same, and a
-///   warning logged: its last look-up then is the one noted before, to the collector too.
+///   warning logged: its last look-up then is the one noted before, for expiry too.
 /// * A file that is no session is an error, and left alone. Files that are not ours are ignored.
-/// * A crash may leave a temporary file behind. [`collect`](SessionStore::collect) removes those
+/// * A crash may leave a temporary file behind. [`remove_expired`](SessionStore::remove_expired) removes those
 ///   last written more than an hour before the time it is given.
 /// * Files of 1.4 and 2.0 servers of the reference are read as they are. Members that are not of
 ///   the format are lost at the first look-up, as they are there.
@@ -150,13 +150,13 @@ impl SessionStore for FileStore {
         smol::unblock(move || directory.destroy(&key)).await
     }
 
-    async fn collect(
+    async fn remove_expired(
         &self,
         now: UnixTime,
-        not_looked_up_for: Duration,
-    ) -> Result<Collected, StoreError> {
+        unused_for: Duration,
+    ) -> Result<Removed, StoreError> {
         let directory = self.directory.clone();
-        smol::unblock(move || directory.collect(now, not_looked_up_for)).await
+        smol::unblock(move || directory.remove_expired(now, unused_for)).await
     }
 }
 

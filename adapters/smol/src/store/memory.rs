@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wwr::{Session, SessionKey, UnixTime};
 
-use super::{Collected, SessionStore, StoreError, is_stale};
+use super::{Removed, SessionStore, StoreError, is_stale};
 
 /// Keeps sessions in memory: gone when the process ends.
 ///
-/// Grows with every session until it is destroyed or [collected](SessionStore::collect). To keep
+/// Grows with every session until it is destroyed or [expired](SessionStore::remove_expired). To keep
 /// hold of a store that was given to a server, put it into an [`Arc`](std::sync::Arc), which is a
 /// store too.
 #[derive(Default)]
@@ -70,16 +70,16 @@ impl SessionStore for MemoryStore {
         Ok(())
     }
 
-    async fn collect(
+    async fn remove_expired(
         &self,
         now: UnixTime,
-        not_looked_up_for: Duration,
-    ) -> Result<Collected, StoreError> {
+        unused_for: Duration,
+    ) -> Result<Removed, StoreError> {
         let mut sessions = self.lock();
         let examined = sessions.len();
-        sessions.retain(|_, session| !is_stale(session, now, not_looked_up_for));
+        sessions.retain(|_, session| !is_stale(session, now, unused_for));
         let removed = examined - sessions.len();
-        Ok(Collected { examined: examined as u64, removed: removed as u64, ..Default::default() })
+        Ok(Removed { examined: examined as u64, removed: removed as u64, ..Default::default() })
     }
 }
 

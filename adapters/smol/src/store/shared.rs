@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wwr::{Session, SessionKey, UnixTime};
 
-use super::{Collected, SessionStore, StoreError};
+use super::{Removed, SessionStore, StoreError};
 
 type Outcome<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -21,7 +21,7 @@ trait ErasedStore: Send + Sync {
         now: UnixTime,
     ) -> Outcome<'a, Option<Session>>;
     fn destroy_boxed<'a>(&'a self, key: &'a SessionKey) -> Outcome<'a, ()>;
-    fn collect_boxed(&self, now: UnixTime, not_looked_up_for: Duration) -> Outcome<'_, Collected>;
+    fn remove_expired_boxed(&self, now: UnixTime, unused_for: Duration) -> Outcome<'_, Removed>;
 }
 
 impl<S: SessionStore> ErasedStore for S {
@@ -41,8 +41,8 @@ impl<S: SessionStore> ErasedStore for S {
         Box::pin(self.destroy(key))
     }
 
-    fn collect_boxed(&self, now: UnixTime, not_looked_up_for: Duration) -> Outcome<'_, Collected> {
-        Box::pin(self.collect(now, not_looked_up_for))
+    fn remove_expired_boxed(&self, now: UnixTime, unused_for: Duration) -> Outcome<'_, Removed> {
+        Box::pin(self.remove_expired(now, unused_for))
     }
 }
 
@@ -86,12 +86,12 @@ impl SessionStore for SharedStore {
         self.0.destroy_boxed(key).await
     }
 
-    async fn collect(
+    async fn remove_expired(
         &self,
         now: UnixTime,
-        not_looked_up_for: Duration,
-    ) -> Result<Collected, StoreError> {
-        self.0.collect_boxed(now, not_looked_up_for).await
+        unused_for: Duration,
+    ) -> Result<Removed, StoreError> {
+        self.0.remove_expired_boxed(now, unused_for).await
     }
 }
 

@@ -82,7 +82,7 @@ const BEHAVIOURS: &[Behaviour] = &[
             block_on(store.destroy(&key(odd))).unwrap();
         }
     }),
-    ("sessions are collected by their last look-up, else by their creation", |store| {
+    ("sessions expire by their last look-up, else by their creation", |store| {
         for name in ["stale", "at-the-limit", "looked-up"] {
             block_on(store.create(&session(name))).unwrap();
         }
@@ -92,8 +92,8 @@ const BEHAVIOURS: &[Behaviour] = &[
         block_on(store.look_up(&key("looked-up"), seconds(200))).unwrap();
 
         let now = seconds(101 + 24 * 60 * 60);
-        let expected = Collected { examined: 4, removed: 2, failed: 0, leftovers: 0 };
-        assert_eq!(block_on(store.collect(now, DAY)).unwrap(), expected);
+        let expected = Removed { examined: 4, removed: 2, failed: 0, leftovers: 0 };
+        assert_eq!(block_on(store.remove_expired(now, DAY)).unwrap(), expected);
         for (name, kept) in
             [("stale", false), ("go-1.4", false), ("at-the-limit", true), ("looked-up", true)]
         {
@@ -101,10 +101,10 @@ const BEHAVIOURS: &[Behaviour] = &[
             assert_eq!(found.is_some(), kept, "{name}");
         }
     }),
-    ("sessions from the future are not collected", |store| {
+    ("sessions from the future do not expire", |store| {
         block_on(store.create(&session("k"))).unwrap();
-        let collected = block_on(store.collect(seconds(50), Duration::ZERO)).unwrap();
-        assert_eq!(collected, Collected { examined: 1, ..Collected::default() });
+        let removed = block_on(store.remove_expired(seconds(50), Duration::ZERO)).unwrap();
+        assert_eq!(removed, Removed { examined: 1, ..Removed::default() });
     }),
     ("one of many who create the same session succeeds", |store| {
         let created = beside(8, |_| usize::from(block_on(store.create(&session("k"))).is_ok()));
@@ -123,13 +123,13 @@ const BEHAVIOURS: &[Behaviour] = &[
             assert_eq!(block_on(store.look_up(&key("k"), seconds(300))).unwrap(), None);
         }
     }),
-    ("a session looked up beside the collector stays or was not found", |store| {
+    ("a session looked up while sessions expire stays or was not found", |store| {
         let now = seconds(1_000_000);
         for _ in 0..100 {
             block_on(store.create(&session("k"))).unwrap();
             let found = beside(2, |index| match index {
                 0 => {
-                    block_on(store.collect(now, DAY)).unwrap();
+                    block_on(store.remove_expired(now, DAY)).unwrap();
                     0
                 }
                 _ => usize::from(block_on(store.look_up(&key("k"), now)).unwrap().is_some()),
@@ -201,7 +201,7 @@ fn the_memory_store_can_be_watched_while_it_is_used() {
 }
 
 #[test]
-fn a_store_in_which_sessions_expire_needs_no_collector() {
+fn a_store_in_which_sessions_expire_needs_no_rounds() {
     struct Expiring;
 
     impl SessionStore for Expiring {
@@ -223,5 +223,5 @@ fn a_store_in_which_sessions_expire_needs_no_collector() {
     }
 
     let store = SharedStore::new(Expiring);
-    assert_eq!(block_on(store.collect(seconds(1), DAY)).unwrap(), Collected::default());
+    assert_eq!(block_on(store.remove_expired(seconds(1), DAY)).unwrap(), Removed::default());
 }

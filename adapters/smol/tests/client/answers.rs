@@ -30,7 +30,7 @@ fn switching(exchange: &Exchange, connection: &str, more: &str) -> String {
     )
 }
 
-fn announcement() -> Vec<u8> {
+fn advertised() -> Vec<u8> {
     let conf = default_conf();
     [&[0x82, conf.len() as u8][..], &conf].concat()
 }
@@ -74,12 +74,12 @@ fn the_connection_may_be_upgraded_and_kept_alive() {
     {
         opens(|exchange| {
             let head = switching(exchange, connection, "");
-            exchange.stream.write_all(&[head.as_bytes(), &announcement()].concat()).unwrap();
+            exchange.stream.write_all(&[head.as_bytes(), &advertised()].concat()).unwrap();
         });
     }
     opens(|exchange| {
         let head = switching(exchange, "keep-alive", "connection: Upgrade\r\n");
-        exchange.stream.write_all(&[head.as_bytes(), &announcement()].concat()).unwrap();
+        exchange.stream.write_all(&[head.as_bytes(), &advertised()].concat()).unwrap();
     });
 }
 
@@ -89,14 +89,14 @@ fn interim_answers_are_skipped() {
     for interim in ["HTTP/1.1 100 Continue\r\n\r\n", hints, &hints.repeat(5000)] {
         opens(|exchange| {
             let head = format!("{interim}{}", switching(exchange, "Upgrade", ""));
-            exchange.stream.write_all(&[head.as_bytes(), &announcement()].concat()).unwrap();
+            exchange.stream.write_all(&[head.as_bytes(), &advertised()].concat()).unwrap();
         });
     }
     opens(|exchange| {
         exchange.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
         thread::sleep(Duration::from_millis(1));
         let head = switching(exchange, "Upgrade", "");
-        exchange.stream.write_all(&[head.as_bytes(), &announcement()].concat()).unwrap();
+        exchange.stream.write_all(&[head.as_bytes(), &advertised()].concat()).unwrap();
     });
 }
 
@@ -106,7 +106,7 @@ fn an_answer_may_come_in_pieces_of_any_length() {
         opens(|exchange| {
             let more = format!("X-Long: {}\r\n", "x".repeat(1000));
             let head = switching(exchange, "Upgrade", &more);
-            for piece in [head.as_bytes(), &announcement()].concat().chunks(length) {
+            for piece in [head.as_bytes(), &advertised()].concat().chunks(length) {
                 exchange.stream.write_all(piece).unwrap();
                 // So that the client mostly reads them one by one.
                 thread::sleep(Duration::from_micros(50));
@@ -124,7 +124,7 @@ fn messages_that_come_with_the_answer_are_not_lost() {
     let connected = connecting(&client);
     let mut exchange = server.accept();
     let mut answer = switching(&exchange, "Upgrade", "Content-Length: 3\r\n").into_bytes();
-    answer.extend(announcement());
+    answer.extend(advertised());
     for index in 0..100_u8 {
         answer.extend([0x82, 4, 0x3f, 1, b'n', index]);
     }

@@ -35,7 +35,7 @@ fn a_session_outlasts_every_change_of_version() {
     // 2.0.
     let connected = connecting(&client);
     server.refuse_probe();
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     assert_eq!(wait(connected), Ok(()));
     assert_eq!(wait(events.next()), Some(Event::Connected));
     socket.send(&[b"\x15", session_json("KEY1").as_bytes()].concat());
@@ -43,12 +43,12 @@ fn a_session_outlasts_every_change_of_version() {
     lost(&mut events, socket);
 
     // Still 2.0: it is not asked again.
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     resumed(&client, &mut events, &mut socket, Dialect::V2_0);
     lost(&mut events, socket);
 
     // 1.4: its first message gives it away, and the client asks at once.
-    let misled = server.announce(b"\x3f\x01nx");
+    let misled = server.advertise(b"\x3f\x01nx");
     server.answer_probe();
     let mut socket = server.accept().upgrade();
     misled.closed_by_client();
@@ -57,12 +57,12 @@ fn a_session_outlasts_every_change_of_version() {
 
     // 2.0 again: those of 1.4 are asked each time.
     server.refuse_probe();
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     resumed(&client, &mut events, &mut socket, Dialect::V2_0);
     lost(&mut events, socket);
 
     // All versions: the client does not ask, and is taken for one of 2.0.
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     resumed(&client, &mut events, &mut socket, Dialect::V2_0);
     lost(&mut events, socket);
 
@@ -79,13 +79,13 @@ fn the_new_servers_settings_count() {
     let client = builder_with(&server, config_of(Protocol::V2_0)).build();
     let mut events = client.events();
     let connected = connecting(&client);
-    let socket = server.announce(&accept_conf([2, 0], 60_000, 32, ""));
+    let socket = server.advertise(&accept_conf([2, 0], 60_000, 32, ""));
     assert_eq!(wait(connected), Ok(()));
     assert_eq!(wait(events.next()), Some(Event::Connected));
     assert!(wait(client.request("a", vec![0; 100])).is_err());
     lost(&mut events, socket);
 
-    let mut socket = server.announce(&accept_conf([2, 0], 60_000, 256, ""));
+    let mut socket = server.advertise(&accept_conf([2, 0], 60_000, 256, ""));
     assert_eq!(wait(events.next()), Some(Event::Connected));
     assert_eq!(client.discovered().accept_conf.unwrap().message_buffer_size, 256);
     let answer = request(&client, "a", "0123456789012345678901234567890123456789");
@@ -94,10 +94,10 @@ fn the_new_servers_settings_count() {
     lost(&mut events, socket);
 
     // One that does not suit ends it, until the application asks again.
-    let _socket = server.announce(&accept_conf([2, 0], 60_000, 256, "other"));
+    let _socket = server.advertise(&accept_conf([2, 0], 60_000, 256, "other"));
     assert!(matches!(wait(events.next()), Some(Event::ConnectFailed { retry_in: None, .. })));
     assert_eq!(client.status(), Status::Idle);
     let connected = connecting(&client);
-    let _socket = server.announce(&default_conf());
+    let _socket = server.advertise(&default_conf());
     assert_eq!(wait(connected), Ok(()));
 }

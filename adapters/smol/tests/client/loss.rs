@@ -37,10 +37,10 @@ fn key(client: &Client) -> Option<String> {
 fn the_close_frame_of_a_server_is_answered() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
-    let goodbye = [&1001u16.to_be_bytes()[..], b"so long"].concat();
+    let close_frame = [&1001u16.to_be_bytes()[..], b"so long"].concat();
     let answer = request(&client, "a", "x");
     socket.request();
-    socket.send_frame(true, CLOSE, &goodbye);
+    socket.send_frame(true, CLOSE, &close_frame);
     let Some(Event::Disconnected { reason, retry_in }) = wait(events.next()) else { panic!() };
     let frame = CloseFrame::new(1001, "so long").unwrap();
     assert_eq!(reason, DisconnectReason::ClosedByServer(frame));
@@ -49,14 +49,14 @@ fn the_close_frame_of_a_server_is_answered() {
     // The client is back before the server has closed its side of the old socket.
     let mut next = server.open();
     assert_eq!(wait(events.next()), Some(Event::Connected));
-    assert_eq!(socket.frame(), Some((CLOSE, goodbye)));
+    assert_eq!(socket.frame(), Some((CLOSE, close_frame)));
     let answer = request(&client, "b", "y");
     assert_eq!(next.echo(), "b");
     assert_eq!(wait(answer), Ok(Payload::binary("y")));
 }
 
 #[test]
-fn a_close_frame_that_no_server_may_send_is_no_goodbye() {
+fn a_close_frame_that_no_server_may_send_is_no_close_frame() {
     for payload in
         [&b"\x03"[..], b"\0\0", b"\x03\xedno code", b"\x03\xee", b"\x0b\xb7", b"\x13\x88"]
     {

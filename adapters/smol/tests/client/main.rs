@@ -23,7 +23,7 @@ use wwr::Payload;
 use wwr::client::{Config, ConfigBuilder, Protocol};
 use wwr_smol::client::{Builder, Client, ConnectError, Error, Event, Events};
 
-use raw::{PATIENCE, RawServer, RawSocket};
+use raw::{RawServer, RawSocket, TIMEOUT};
 
 /// Settings under which no pause is long; nothing is decided by how long it is. Most tests are about
 /// what all versions have in common, and speak 1.4.
@@ -36,8 +36,8 @@ fn config_of(protocol: Protocol) -> ConfigBuilder {
     Config::builder()
         .protocol(protocol)
         .backoff(pause, pause)
-        .probe_timeout(PATIENCE)
-        .dial_timeout(PATIENCE)
+        .probe_timeout(TIMEOUT)
+        .dial_timeout(TIMEOUT)
 }
 
 fn builder(server: &RawServer) -> Builder {
@@ -51,7 +51,7 @@ fn builder_with(server: &RawServer, settings: ConfigBuilder) -> Builder {
 /// Waits for something that has to happen.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     let late = async {
-        smol::Timer::after(PATIENCE).await;
+        smol::Timer::after(TIMEOUT).await;
         panic!("it did not happen");
     };
     smol::block_on(smol::future::or(future, late))

@@ -1,7 +1,7 @@
 //! A server made by hand: HTTP and WebSocket frames over a blocking socket, with nothing of ours.
 //!
 //! A test is the server itself and goes through its conversation line by line, while the client
-//! runs in the background. Whatever does not happen within [`PATIENCE`] fails the test.
+//! runs in the background. Whatever does not happen within [`TIMEOUT`] fails the test.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Long enough for any machine; nothing that goes well waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) const GOOD_BODY: &str = "{\"protocol-version\":\"1.4\"}\n";
 
@@ -56,8 +56,8 @@ impl RawServer {
     /// The next connection and the HTTP request that comes on it, if one does.
     pub(crate) fn try_accept(&self) -> Option<Exchange> {
         let (stream, _) = self.listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut exchange = Exchange { stream, head: String::new() };
         while !exchange.head.ends_with("\r\n\r\n") {
@@ -93,7 +93,7 @@ impl RawServer {
     }
 
     /// Opens the next WebSocket and sends a message on it, as 2.0 servers do.
-    pub(crate) fn announce(&self, first: &[u8]) -> RawSocket {
+    pub(crate) fn advertise(&self, first: &[u8]) -> RawSocket {
         let mut socket = self.accept().upgrade();
         socket.send(first);
         socket

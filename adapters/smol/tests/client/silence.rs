@@ -11,8 +11,8 @@ use wwr_smol::client::{Client, Event, Events};
 use crate::raw::{BINARY, PING, PONG, RawServer, RawSocket, accept_conf};
 use crate::{builder_with, config_of, connecting, request, spawn, wait};
 
-fn pings(after: u64, patience: u64) -> Option<Pings> {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(patience)).ok()
+fn pings(after: u64, timeout: u64) -> Option<Pings> {
+    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).ok()
 }
 
 /// A client of 2.0 that is ready.
@@ -22,7 +22,7 @@ fn connected(pings: Option<Pings>) -> (Client, Events, RawSocket) {
     let client = builder_with(&server, settings).build();
     let mut events = client.events();
     let connected = connecting(&client);
-    let socket = server.announce(&accept_conf([2, 0], 60_000, u32::MAX, ""));
+    let socket = server.advertise(&accept_conf([2, 0], 60_000, u32::MAX, ""));
     assert_eq!(wait(connected), Ok(()));
     assert_eq!(wait(events.next()), Some(Event::Connected));
     (client, events, socket)
@@ -173,7 +173,7 @@ fn a_client_that_slept_hears_what_has_come_before_it_judges() {
     };
     let connecting = connecting(&client);
     let serving = thread::spawn(move || {
-        let mut socket = server.announce(&accept_conf([2, 0], 60_000, u32::MAX, ""));
+        let mut socket = server.advertise(&accept_conf([2, 0], 60_000, u32::MAX, ""));
         let payload = pinged(&mut socket);
         socket.send_frame(true, PONG, &payload);
         pinged(&mut socket);

@@ -41,7 +41,7 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
     let patient = builder(&server)
         .stall_timeout(Duration::from_secs(3600))
         .close_timeout(Duration::from_millis(10))
-        .max_waiting_bytes(4 * LARGE);
+        .max_unsent_bytes(4 * LARGE);
     let (client, mut events, socket) = connected_with(&server, patient);
     let taken = fill(&client);
     assert_eq!(taken.len(), 4, "the first, and three that wait");
@@ -61,7 +61,7 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
 fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
     let server = RawServer::bind();
     let patient =
-        builder(&server).stall_timeout(Duration::from_secs(3600)).max_waiting_bytes(4 * LARGE);
+        builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(4 * LARGE);
     let (client, _events, mut socket) = connected_with(&server, patient);
     let mut taken = fill(&client);
     assert_eq!(poll_once(&mut Box::pin(client.ready())), None, "nobody reads");
@@ -89,7 +89,7 @@ fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
 fn dropping_the_client_ends_it_whatever_the_server_does() {
     let server = RawServer::bind();
     let patient =
-        builder(&server).stall_timeout(Duration::from_secs(3600)).max_waiting_bytes(4 * LARGE);
+        builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(4 * LARGE);
     let (client, mut events, socket) = connected_with(&server, patient);
     drop(fill(&client));
     drop(client);
@@ -102,7 +102,7 @@ fn dropping_the_client_ends_it_whatever_the_server_does() {
 fn a_server_that_takes_nothing_for_too_long_is_left() {
     let server = RawServer::bind();
     let impatient =
-        builder(&server).stall_timeout(Duration::from_millis(50)).max_waiting_bytes(4 * LARGE);
+        builder(&server).stall_timeout(Duration::from_millis(50)).max_unsent_bytes(4 * LARGE);
     let (client, mut events, socket) = connected_with(&server, impatient);
     let much = spawn(&client, |client| async move { client.request("much", vec![0; MUCH]).await });
     let Some(Event::Disconnected { reason, .. }) = wait(events.next()) else { panic!() };
@@ -115,7 +115,7 @@ fn a_server_that_takes_nothing_for_too_long_is_left() {
 fn two_that_write_to_each_other_do_not_wait_for_ever() {
     let server = RawServer::bind();
     let patient =
-        builder(&server).stall_timeout(Duration::from_secs(3600)).max_waiting_bytes(2 * MUCH);
+        builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(2 * MUCH);
     let (client, _events, mut socket) = connected_with(&server, patient);
     let requests: Vec<_> = (0..MUCH / LARGE)
         .map(|_| spawn(&client, |client| async move { client.request("l", vec![1; LARGE]).await }))

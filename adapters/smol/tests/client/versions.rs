@@ -29,7 +29,7 @@ fn failed(error: ConnectError) -> Kind {
     error.kind().unwrap().clone()
 }
 
-fn announced(sub_protocol: Option<&'static str>) -> Option<AcceptConf> {
+fn advertised(sub_protocol: Option<&'static str>) -> Option<AcceptConf> {
     Some(AcceptConf {
         major: 2,
         minor: 0,
@@ -105,7 +105,7 @@ fn a_server_of_2_0_is_spoken_to_in_2_0() {
         if protocol == Protocol::Auto {
             server.refuse_probe();
         }
-        let mut socket = server.announce(&accept_conf([2, 7], 400, 8192, ""));
+        let mut socket = server.advertise(&accept_conf([2, 7], 400, 8192, ""));
         assert_eq!(wait(connected), Ok(()), "{protocol}");
         assert_eq!(client.dialect(), Dialect::V2_0, "{protocol}");
         let asked = protocol == Protocol::Auto;
@@ -133,7 +133,7 @@ fn the_servers_buffer_is_honoured() {
     let too_long = request(&client, "long", "0123456789abcdefghi");
     until(|| client.pending_requests() == 2);
     probe.respond("400 Bad Request", "");
-    let mut socket = server.announce(&accept_conf([2, 0], 60_000, 32, ""));
+    let mut socket = server.advertise(&accept_conf([2, 0], 60_000, 32, ""));
     assert_eq!(wait(connected), Ok(()));
     let error = RequestError::TooLarge { length: 33, buffer: 32 };
     assert_eq!(wait(too_long), Err(error.into()), "it waited, and was never sent");
@@ -170,9 +170,9 @@ fn both_sides_name_the_same_sub_protocol_or_none() {
             if protocol == Protocol::Auto {
                 server.refuse_probe();
             }
-            let mut socket = server.announce(&accept_conf([2, 0], 60_000, 8192, theirs));
+            let mut socket = server.advertise(&accept_conf([2, 0], 60_000, 8192, theirs));
             let connected = wait(connected);
-            let conf = announced(Some(theirs).filter(|name| !name.is_empty()));
+            let conf = advertised(Some(theirs).filter(|name| !name.is_empty()));
             assert_eq!(client.discovered().accept_conf, conf);
             if suits {
                 assert_eq!(connected, Ok(()));
@@ -194,12 +194,12 @@ fn a_server_of_all_versions_is_spoken_to_in_the_newest() {
     let client = client(&server, Protocol::Auto);
     let connected = connecting(&client);
     server.promise_accept_conf();
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     assert_eq!(wait(connected), Ok(()));
     assert_eq!(client.dialect(), Dialect::V2_0);
     let found = client.discovered();
     assert_eq!(found.preflight, Some(Verdict::Speaks(Metadata::V1_4)));
-    assert_eq!(found.accept_conf, announced(None));
+    assert_eq!(found.accept_conf, advertised(None));
     // It was asked, and would take the client for one of 1.4.
     assert_eq!(socket.message(), HEARTBEAT);
     assert_echoes(&client, &mut socket);
@@ -211,7 +211,7 @@ fn a_client_of_one_version_takes_no_notice_of_others() {
     let client = client(&server, Protocol::V1_4);
     let connected = connecting(&client);
     server.answer_probe();
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     assert_eq!(wait(connected), Ok(()));
     assert_echoes(&client, &mut socket);
     assert_eq!(client.dialect(), Dialect::V1_4);
@@ -246,7 +246,7 @@ fn another_version_is_named_and_not_tried_again() {
 
     let connected = connecting(&client);
     server.refuse_probe();
-    let _socket = server.announce(&accept_conf([3, 4], 60_000, 8192, ""));
+    let _socket = server.advertise(&accept_conf([3, 4], 60_000, 8192, ""));
     let error = wait(connected).unwrap_err();
     assert!(error.to_string().contains("\"3.4\""), "{error}");
     assert!(matches!(failed(error), Kind::IncompatibleVersion { .. }));
@@ -256,7 +256,7 @@ fn another_version_is_named_and_not_tried_again() {
     // A server that suits may be there later.
     let connected = connecting(&client);
     server.refuse_probe();
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     assert_eq!(wait(connected), Ok(()));
     assert_echoes(&client, &mut socket);
 }
@@ -274,7 +274,7 @@ fn a_client_of_one_version_refuses_others() {
     // One of 2.0 does not ask; what is not 2.0 gives itself away by its first message.
     let client = client(&server, Protocol::V2_0);
     let connected = connecting(&client);
-    let _socket = server.announce(b"\x3f\x01nx");
+    let _socket = server.advertise(b"\x3f\x01nx");
     assert_eq!(failed(wait(connected).unwrap_err()), Kind::NotAcceptConf);
     assert_eq!(client.status(), Status::Idle);
 }
@@ -313,7 +313,7 @@ fn what_is_no_webwire_server_is_told_from_one_that_is_down() {
     let Some(Event::ConnectFailed { error, retry_in }) = wait(events.next()) else { panic!() };
     assert_eq!((failed(error), retry_in.is_some()), (Kind::Unavailable, true));
     server.refuse_probe();
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     assert_echoes(&client, &mut socket);
 }
 
@@ -335,7 +335,7 @@ fn an_intermediary_that_knows_no_preflight_does_not_hide_a_server_of_2_0() {
         let client = client(&server, Protocol::Auto);
         let connected = connecting(&client);
         refuse(&server);
-        let mut socket = server.announce(&default_conf());
+        let mut socket = server.advertise(&default_conf());
         assert_eq!(wait(connected), Ok(()));
         assert_eq!(client.dialect(), Dialect::V2_0);
         assert_echoes(&client, &mut socket);
@@ -373,6 +373,6 @@ fn a_websocket_that_is_closed_unannounced_is_none_of_2_0() {
     assert_eq!(failed(wait(connected).unwrap_err()), Kind::NoAcceptConf);
     let Some(Event::ConnectFailed { retry_in, .. }) = wait(events.next()) else { panic!() };
     assert!(retry_in.is_some(), "it may have been the network");
-    let mut socket = server.announce(&default_conf());
+    let mut socket = server.advertise(&default_conf());
     assert_echoes(&client, &mut socket);
 }

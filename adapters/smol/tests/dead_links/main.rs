@@ -11,7 +11,7 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::future::{or, yield_now};
 use wwr::client::{Config, ConfigBuilder, DisconnectReason, Pings, RequestError};
-use wwr::server::{Announcement, Protocol};
+use wwr::server::{Advertised, Protocol};
 use wwr::{Content, Dialect, Payload};
 use wwr_smol::client::{Client, Event, Events};
 use wwr_smol::server::{Connection, Handler, Server};
@@ -19,7 +19,7 @@ use wwr_smol::server::{Connection, Handler, Server};
 use relay::Relay;
 
 /// Longer than anything takes here; only a test that hangs waits for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a handler is busy that is slow.
 const SLOW: Duration = Duration::from_secs(4);
@@ -49,8 +49,8 @@ impl Handler for Application {
     }
 }
 
-fn pings(after: u64, patience: u64) -> Pings {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(patience)).unwrap()
+fn pings(after: u64, timeout: u64) -> Pings {
+    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).unwrap()
 }
 
 /// What is between client and server, and what becomes of them.
@@ -66,10 +66,10 @@ impl Scene {
     /// Connected, and asked once.
     async fn new(protocol: Protocol, pings: Pings, config: ConfigBuilder) -> Self {
         let (tell, gone) = unbounded();
-        let read_timeout = Announcement::default().read_timeout(Duration::from_secs(1)).unwrap();
+        let read_timeout = Advertised::default().read_timeout(Duration::from_secs(1)).unwrap();
         let server = Server::builder(Application { gone: tell })
             .protocol(protocol)
-            .announce(read_timeout)
+            .advertise(read_timeout)
             .pings(pings);
         let server = server.listen("127.0.0.1:0").await.unwrap();
         let relay = Relay::to(server.local_addr()).await;
@@ -94,7 +94,7 @@ impl Scene {
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
     let late = async {
-        Timer::after(PATIENCE).await;
+        Timer::after(TIMEOUT).await;
         panic!("it did not happen");
     };
     smol::block_on(or(future, late))

@@ -78,7 +78,7 @@ fn a_flood_from_one_host_does_not_drive_out_another() {
     flood[..46].iter_mut().for_each(|peer| assert!(peer.rest().is_empty()));
     slow.write(rest);
     assert_eq!(slow.http_answer().status, 101);
-    slow.announced();
+    slow.advertised();
     slow.is_served();
 }
 

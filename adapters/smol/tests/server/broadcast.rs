@@ -54,7 +54,7 @@ fn clients_of_all_versions_are_told_what_they_read() {
 #[test]
 fn nobody_waits_for_a_client_that_does_not_read() {
     const SIZE: usize = 64 * 1024;
-    let limits = Limits { max_waiting_bytes: 8 * SIZE, ..Limits::default() };
+    let limits = Limits { max_signal_backlog: 8 * SIZE, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut slow = Peer::connect(fixture.address());
     let mut readers: Vec<_> = (0..3).map(|_| Peer::connect(fixture.address())).collect();

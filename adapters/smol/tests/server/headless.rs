@@ -94,7 +94,7 @@ fn what_was_read_beyond_the_handshake_is_not_lost() {
     early.extend(&last[..7]);
     peer.write(&early);
     assert_eq!(peer.http_answer().status, 101);
-    peer.announced();
+    peer.advertised();
     assert_eq!(peer.message(), answer(1, "early"));
     peer.write(&last[7..]);
     assert_eq!(peer.message(), answer(2, "split"));

@@ -297,7 +297,7 @@ fn tokens_may_be_spread_over_lines() {
     let request = handshake("/", "Connection: keep-alive\r\nUpgrade: h2c, foo/1\r\n");
     let mut peer = Peer::dial(fixture.address());
     assert_eq!(peer.http(&request).status, 101);
-    peer.announced();
+    peer.advertised();
     peer.is_served();
     for (from, to) in [
         ("Upgrade: websocket", "Upgrade: websocket/13"),

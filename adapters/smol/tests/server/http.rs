@@ -240,6 +240,6 @@ fn a_body_does_not_get_in_the_way_of_the_next_request() {
     early.extend(frame(BINARY, &ask(1, "echo", "x")));
     peer.write(&early);
     assert_eq!(peer.http_answer().status, 101, "the same socket may become a WebSocket");
-    peer.announced();
+    peer.advertised();
     assert_eq!(peer.message(), crate::support::message::answer(1, "x"));
 }

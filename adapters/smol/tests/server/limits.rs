@@ -131,7 +131,7 @@ fn limits_beyond_all_measure_are_no_limits() {
         max_header_size: 1 << 20,
         handshake_timeout: Duration::MAX,
         max_message_size: usize::MAX,
-        max_waiting_bytes: usize::MAX,
+        max_signal_backlog: usize::MAX,
         stall_timeout: Duration::MAX,
         close_timeout: Duration::MAX,
         store_timeout: Duration::MAX,

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wwr::server::{Announcement, Pings, RequestError};
+use wwr::server::{Advertised, Pings, RequestError};
 use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, Handler, Limits, Server};
 
@@ -12,12 +12,12 @@ use crate::support::message::{answer, special};
 use crate::support::peer::{BINARY, CLOSE, PING, PONG, Peer, code_of, frame};
 use crate::support::{Fixture, Running, until};
 
-fn pings(after: u64, patience: u64) -> Pings {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(patience)).unwrap()
+fn pings(after: u64, timeout: u64) -> Pings {
+    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).unwrap()
 }
 
-fn read_timeout(millis: u64) -> Announcement {
-    Announcement::default().read_timeout(Duration::from_millis(millis)).unwrap()
+fn read_timeout(millis: u64) -> Advertised {
+    Advertised::default().read_timeout(Duration::from_millis(millis)).unwrap()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn without_pings_nobody_is_asked() {
 
 #[test]
 fn a_known_2_0_peer_is_given_up_after_the_read_timeout_without_a_ping() {
-    let fixture = Fixture::with(|builder| builder.announce(read_timeout(200)).pings(None));
+    let fixture = Fixture::with(|builder| builder.advertise(read_timeout(200)).pings(None));
     let mut peer = Peer::dial(fixture.address());
     peer.open("/", "");
     assert_eq!(peer.message()[3..7], [200, 0, 0, 0]);
@@ -114,11 +114,11 @@ fn a_large_message_may_come_slowly() {
 #[test]
 fn a_peer_whose_messages_are_left_unread_is_not_silent() {
     let size = 30_000_000;
-    let announced = read_timeout(200).message_buffer(100_000_000).unwrap();
+    let advertised = read_timeout(200).message_buffer(100_000_000).unwrap();
     // Whoever is closed gets no time for what was not written yet.
     let (close_timeout, max_message_size) = (Duration::from_millis(1), 100_000_000);
     let limits = Limits { close_timeout, max_message_size, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.announce(announced).limits(limits));
+    let fixture = Fixture::with(|builder| builder.advertise(advertised).limits(limits));
     let mut peer = Peer::dial(fixture.address());
     peer.open("/", "");
     peer.message();

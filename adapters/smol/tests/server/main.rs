@@ -5,6 +5,7 @@ mod support;
 
 mod attacks;
 mod broadcast;
+mod close_frames;
 mod closing;
 #[cfg(unix)]
 mod coalescing;
@@ -13,7 +14,6 @@ mod executors;
 mod failures;
 mod fairness;
 mod frames;
-mod goodbyes;
 #[cfg(unix)]
 mod headless;
 mod heads;

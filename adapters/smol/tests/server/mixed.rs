@@ -12,7 +12,7 @@ use crate::support::message::{BINARY, INTERNAL, PROTOCOL, UTF8, reply, request, 
 use crate::support::message::{HEARTBEAT, answer};
 use crate::support::peer::Peer;
 
-/// The size of the message buffer that is announced.
+/// The size of the message buffer that is advertised.
 const BUFFER: usize = 8192;
 
 fn large() -> Vec<u8> {

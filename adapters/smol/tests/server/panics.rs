@@ -12,7 +12,7 @@ use wwr::server::RequestError;
 use wwr::session::{SessionInfo, SessionKey};
 use wwr::{Content, KeyFormat, Payload, Session, UnixTime};
 use wwr_smol::server::{Connection, ConnectionOptions, Handler, Response, Server, ServerHandle};
-use wwr_smol::{Collected, KeyError, KeyGenerator, RandomKeys, SessionStore, StoreError};
+use wwr_smol::{KeyError, KeyGenerator, RandomKeys, Removed, SessionStore, StoreError};
 
 use crate::support::SAFETY;
 use crate::support::message::{BINARY, INTERNAL, restore, signal, special};
@@ -106,7 +106,7 @@ impl SessionStore for Panics {
         panic!("store destroy")
     }
 
-    async fn collect(&self, _: UnixTime, _: Duration) -> Result<Collected, StoreError> {
+    async fn remove_expired(&self, _: UnixTime, _: Duration) -> Result<Removed, StoreError> {
         panic!("store collect")
     }
 }

@@ -128,7 +128,7 @@ fn the_head_may_come_with_the_proxy_header_and_frames_behind_it() {
     let frame = crate::support::peer::frame(crate::support::peer::BINARY, &ask);
     peer.write(&[&before[..], handshake("/", "").as_bytes(), &frame].concat());
     assert_eq!(peer.http_answer().status, 101);
-    peer.announced();
+    peer.advertised();
     assert_eq!(peer.message(), crate::support::message::answer(1, "early"));
 }
 

@@ -207,7 +207,7 @@ fn who_waits_hears_that_the_connection_is_gone() {
 
 #[test]
 fn a_handler_that_gives_up_waiting_leaves_its_place() {
-    let limits = Limits { max_waiting_bytes: 1000, ..Limits::default() };
+    let limits = Limits { max_signal_backlog: 1000, ..Limits::default() };
     let scene = Scene::new(false, 1, limits);
     let (mut peer, connection) = scene.connect();
     for round in 0..200_u8 {

@@ -4,10 +4,8 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use wwr::server::{Announcement, Protocol};
-use wwr_smol::server::{
-    Builder, Collection, InvalidSettings, Limits, Origins, Server, parse_origin,
-};
+use wwr::server::{Advertised, Protocol};
+use wwr_smol::server::{Builder, Expiry, InvalidSettings, Limits, Origins, Server, parse_origin};
 
 use crate::support::Fixture;
 use crate::support::app::App;
@@ -44,27 +42,27 @@ fn limits_that_let_nobody_in_are_refused() {
     ] {
         refused(|builder| builder.limits(limits.clone()), &format!("Limits::{name} is "));
     }
-    let collection = Collection { not_looked_up_for: Duration::from_secs(1), every: none };
-    refused(|builder| builder.collect_sessions(collection), "Collection::every is zero");
+    let collection = Expiry { unused_for: Duration::from_secs(1), every: none };
+    refused(|builder| builder.expire_sessions(collection), "Expiry::every is zero");
     refused(Builder::proxy_protocol, "there are no trusted proxies");
 }
 
 #[test]
 fn the_announced_buffer_has_to_fit_into_the_limit() {
     let small = Limits { max_message_size: 8191, ..Limits::default() };
-    let error = refused(|builder| builder.limits(small.clone()), "8191 bytes, but the announced");
+    let error = refused(|builder| builder.limits(small.clone()), "8191 bytes, but the advertised");
     let sizes = (8191, 8192);
-    assert!(matches!(error, InvalidSettings::MessageSize { max_message_size, announced }
-            if (max_message_size, announced) == sizes));
-    let large = Announcement::default().message_buffer(2 << 20).unwrap();
-    refused(|builder| builder.announce(large.clone()), "raise the limit, or lower");
-    // What announces nothing may read as little as it likes.
+    assert!(matches!(error, InvalidSettings::MessageSize { max_message_size, advertised }
+            if (max_message_size, advertised) == sizes));
+    let large = Advertised::default().message_buffer(2 << 20).unwrap();
+    refused(|builder| builder.advertise(large.clone()), "raise the limit, or lower");
+    // What advertises nothing may read as little as it likes.
     let silent = builder().limits(small.clone()).protocol(Protocol::V1_4);
     assert!(silent.headless().is_ok());
     let on_a_path = |builder: Builder<App>| {
         builder.limits(small.clone()).protocol(Protocol::V1_4).protocol_at("/2", Protocol::V2_0)
     };
-    refused(on_a_path, "announced message buffer");
+    refused(on_a_path, "advertised message buffer");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn fill(connection: &Connection, size: usize) -> usize {
 
 #[test]
 fn signals_for_a_client_that_does_not_read_are_bounded() {
-    let limits = Limits { max_waiting_bytes: 1 << 20, ..Limits::default() };
+    let limits = Limits { max_signal_backlog: 1 << 20, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
@@ -58,7 +58,7 @@ fn signals_for_a_client_that_does_not_read_are_bounded() {
 
 #[test]
 fn a_signal_larger_than_all_that_may_wait_is_sent_if_nothing_waits() {
-    let limits = Limits { max_waiting_bytes: 100, ..Limits::default() };
+    let limits = Limits { max_signal_backlog: 100, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
@@ -202,7 +202,7 @@ fn a_shutdown_does_not_wait_for_who_does_not_read() {
 
 #[test]
 fn a_slow_but_steady_reader_gets_everything() {
-    let limits = Limits { max_waiting_bytes: 300_000, ..Limits::default() };
+    let limits = Limits { max_signal_backlog: 300_000, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();

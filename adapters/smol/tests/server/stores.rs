@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use wwr::session::StoreFailed;
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
-use wwr_smol::server::{Builder, Collection, Connections, Limits, Server};
-use wwr_smol::{Collected, MemoryStore, SessionStore, StoreError, StoreErrorKind};
+use wwr_smol::server::{Builder, Connections, Expiry, Limits, Server};
+use wwr_smol::{MemoryStore, Removed, SessionStore, StoreError, StoreErrorKind};
 
 use crate::support::app::{App, Gates};
 use crate::support::message::{
@@ -98,10 +98,10 @@ impl SessionStore for Moody {
         self.inner.destroy(key).await
     }
 
-    async fn collect(&self, _: UnixTime, _: Duration) -> Result<Collected, StoreError> {
+    async fn remove_expired(&self, _: UnixTime, _: Duration) -> Result<Removed, StoreError> {
         self.collections.fetch_add(1, Ordering::Relaxed);
-        self.act("collect").await?;
-        Ok(Collected::default())
+        self.act("remove expired").await?;
+        Ok(Removed::default())
     }
 }
 
@@ -307,12 +307,11 @@ fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
     let limits = Limits { store_timeout: Duration::from_millis(5), ..Limits::default() };
     for mood in [Mood::Works, Mood::Fails, Mood::Panics, Mood::Waits] {
         let store = Moody::new(mood);
-        let collection =
-            Collection { not_looked_up_for: Duration::ZERO, every: Duration::from_millis(1) };
+        let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
         let (app, ..) = App::new();
         let builder = Server::builder(app).executor(threads.executor.clone());
         let builder = builder.limits(limits.clone());
-        let service = builder.store(store.clone()).collect_sessions(collection).headless().unwrap();
+        let service = builder.store(store.clone()).expire_sessions(collection).headless().unwrap();
         until(|| store.collections.load(Ordering::Relaxed) >= 3);
         drop(service);
         until(|| Arc::strong_count(&store) == 1);
@@ -322,10 +321,9 @@ fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
 #[test]
 fn a_look_up_without_an_answer_does_not_end_the_collecting() {
     let store = Moody::new(Mood::Works);
-    let collection =
-        Collection { not_looked_up_for: Duration::ZERO, every: Duration::from_millis(1) };
+    let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
     let limits = Limits { store_timeout: Duration::from_millis(20), ..Limits::default() };
-    let fixture = serve(&store, |builder| builder.limits(limits).collect_sessions(collection));
+    let fixture = serve(&store, |builder| builder.limits(limits).expire_sessions(collection));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
@@ -342,7 +340,7 @@ fn a_look_up_without_an_answer_does_not_end_the_collecting() {
 #[derive(Default)]
 struct Patient {
     sessions: MemoryStore,
-    may_collect: AtomicBool,
+    may_expire: AtomicBool,
 }
 
 impl SessionStore for Patient {
@@ -362,10 +360,10 @@ impl SessionStore for Patient {
         self.sessions.destroy(key).await
     }
 
-    async fn collect(&self, now: UnixTime, age: Duration) -> Result<Collected, StoreError> {
-        match self.may_collect.load(Ordering::Relaxed) {
-            true => self.sessions.collect(now, age).await,
-            false => Ok(Collected::default()),
+    async fn remove_expired(&self, now: UnixTime, age: Duration) -> Result<Removed, StoreError> {
+        match self.may_expire.load(Ordering::Relaxed) {
+            true => self.sessions.remove_expired(now, age).await,
+            false => Ok(Removed::default()),
         }
     }
 }
@@ -374,15 +372,13 @@ impl SessionStore for Patient {
 fn a_session_in_use_is_not_collected_however_old_it_is() {
     let store = Arc::new(Patient::default());
     // Whatever nobody has is old at once.
-    let collection =
-        Collection { not_looked_up_for: Duration::ZERO, every: Duration::from_millis(1) };
-    let fixture =
-        Fixture::with(|builder| builder.store(store.clone()).collect_sessions(collection));
+    let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
+    let fixture = Fixture::with(|builder| builder.store(store.clone()).expire_sessions(collection));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
     until(|| store.sessions.len() == 1);
-    store.may_collect.store(true, Ordering::Relaxed);
+    store.may_expire.store(true, Ordering::Relaxed);
     for _ in 0..3 {
         let left = Session::new(
             SessionKey::new("left").unwrap(),

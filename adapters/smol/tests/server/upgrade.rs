@@ -33,7 +33,7 @@ fn tokens_are_read_in_any_case_and_among_others() {
         .replace("Connection: Upgrade", "connection: keep-alive, uPgrade");
     let mut peer = Peer::dial(fixture.address());
     assert_eq!(peer.http(&request).status, 101);
-    peer.announced();
+    peer.advertised();
     peer.is_served();
 }
 
@@ -49,7 +49,7 @@ fn messages_may_follow_the_handshake_at_once() {
     early.extend(&last[..5]);
     peer.write(&early);
     assert_eq!(peer.http_answer().status, 101);
-    peer.announced();
+    peer.advertised();
     for id in 0..3 {
         assert_eq!(peer.message(), answer(id, "early"));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::http::request::Parts;
-use wwr::server::{Announcement, Protocol, RequestError};
+use wwr::server::{Advertised, Protocol, RequestError};
 use wwr::wire::UnreadableSignal;
 use wwr::{Content, Dialect, Payload};
 use wwr_smol::server::{Connection, ConnectionOptions, Handler, Response, Server, SignalError};
@@ -21,7 +21,7 @@ const REFUSES: (u16, &str) = (400, "This server speaks WebWire 2.0 only");
 #[test]
 fn a_server_speaks_what_it_is_set_to() {
     use Dialect::{Unknown, V1_4, V1_5, V2_0};
-    for (protocol, preflight, announces, unasked, asked) in [
+    for (protocol, preflight, advertises, unasked, asked) in [
         (Protocol::Any, NAMES_1_4, true, Unknown, V1_4),
         (Protocol::AnyAs1_5, NAMES_1_5, true, Unknown, V1_5),
         (Protocol::V1_4, NAMES_1_4, false, V1_4, V1_4),
@@ -40,8 +40,8 @@ fn a_server_speaks_what_it_is_set_to() {
             }
             let mut peer = Peer::dial(fixture.address());
             peer.open("/", "");
-            if announces {
-                peer.announced();
+            if advertises {
+                peer.advertised();
             }
             peer.is_served();
             assert_eq!(fixture.connected().dialect(), dialect, "{protocol:?}");
@@ -72,7 +72,7 @@ fn a_path_may_have_a_protocol_of_its_own() {
         assert_eq!(met.status, preflight.0, "{path}");
         assert!(met.body().starts_with(preflight.1), "{path}: {}", met.body());
     }
-    for (path, announces, dialect) in [
+    for (path, advertises, dialect) in [
         ("/new/", false, Dialect::V1_4),
         ("/new?query", true, Dialect::V2_0),
         ("/newer", true, Dialect::V1_5),
@@ -80,8 +80,8 @@ fn a_path_may_have_a_protocol_of_its_own() {
     ] {
         let mut peer = Peer::dial(fixture.address());
         peer.open(path, "");
-        if announces {
-            peer.announced();
+        if advertises {
+            peer.advertised();
         }
         peer.is_served();
         assert_eq!(fixture.connected().dialect(), dialect, "{path}");
@@ -135,8 +135,8 @@ fn only_1_x_peers_get_what_does_not_fit_into_the_buffer() {
 
 #[test]
 fn signals_that_a_peer_cannot_read_are_refused_to_their_caller() {
-    let announced = Announcement::default().message_buffer(64).unwrap();
-    let fixture = Fixture::with(|builder| builder.announce(announced));
+    let advertised = Advertised::default().message_buffer(64).unwrap();
+    let fixture = Fixture::with(|builder| builder.advertise(advertised));
     let mut old = Peer::dial(fixture.address());
     old.preflight("/");
     old.open("/", "");
@@ -172,8 +172,8 @@ fn signals_that_a_peer_cannot_read_are_refused_to_their_caller() {
 
 #[test]
 fn a_strict_server_is_strict_with_2_0_peers_only() {
-    let announced = Announcement::default().message_buffer(64).unwrap();
-    let fixture = Fixture::with(|builder| builder.strict().announce(announced));
+    let advertised = Advertised::default().message_buffer(64).unwrap();
+    let fixture = Fixture::with(|builder| builder.strict().advertise(advertised));
     let messages: [(u8, Vec<u8>, u16); 3] = [
         (crate::support::peer::BINARY, vec![7], 1002),
         (crate::support::peer::TEXT, request(BINARY, 7, "echo", b"x"), 1003),
@@ -228,12 +228,12 @@ fn the_preflight_of_a_server_that_has_none_is_a_request_like_any_other() {
 
 #[test]
 fn what_is_announced_is_what_was_set() {
-    let announced = Announcement::default()
+    let advertised = Advertised::default()
         .read_timeout(Duration::from_millis(1500))
-        .and_then(|announced| announced.message_buffer(32))
-        .and_then(|announced| announced.sub_protocol("my/1"))
+        .and_then(|advertised| advertised.message_buffer(32))
+        .and_then(|advertised| advertised.sub_protocol("my/1"))
         .unwrap();
-    let fixture = Fixture::with(|builder| builder.announce(announced));
+    let fixture = Fixture::with(|builder| builder.advertise(advertised));
     let mut peer = Peer::dial(fixture.address());
     peer.open("/", "");
     assert_eq!(peer.message(), b"\x17\x02\0\xdc\x05\0\0\x20\0\0\0my/1");

@@ -1,7 +1,7 @@
 //! The sub-protocol `wwr.1`, seen from a client made by hand (protocol §10).
 
 use wwr::Dialect;
-use wwr::server::{Announcement, Protocol};
+use wwr::server::{Advertised, Protocol};
 use wwr_smol::server::{Builder, Limits};
 
 use crate::support::Fixture;
@@ -17,8 +17,8 @@ const SETTINGS: &[u8] = b"\x18\0\0\x10\0";
 /// What a server with the default limits states: 60 s, 1 MiB.
 const STATED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\0\x10\0";
 
-/// What is announced to everybody else: 8 KiB.
-const ANNOUNCED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\x20\0\0";
+/// What is advertised to everybody else: 8 KiB.
+const ADVERTISED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\x20\0\0";
 
 /// The sub-protocol that a handshake with these headers agrees on.
 fn agreed(peer: &mut Peer, headers: &str) -> Option<String> {
@@ -53,7 +53,7 @@ fn it_is_selected_if_it_is_offered_and_nothing_else_ever_is() {
         let mut peer = Peer::dial(fixture.address());
         let expected = selected.then_some("wwr.1");
         assert_eq!(agreed(&mut peer, headers).as_deref(), expected, "{headers:?}");
-        assert_eq!(peer.message(), if selected { STATED } else { ANNOUNCED }, "{headers:?}");
+        assert_eq!(peer.message(), if selected { STATED } else { ADVERTISED }, "{headers:?}");
         let dialect = if selected { Dialect::Wwr1 } else { Dialect::Unknown };
         assert_eq!(fixture.connected().dialect(), dialect, "from the first byte");
         peer.is_served();
@@ -73,17 +73,17 @@ fn servers_that_do_not_speak_it_take_no_notice_of_the_offer() {
         (
             |builder| {
                 let limits = Limits { max_message_size: 8191, ..Limits::default() };
-                let announced = Announcement::default().message_buffer(8191).unwrap();
-                builder.limits(limits).announce(announced)
+                let advertised = Advertised::default().message_buffer(8191).unwrap();
+                builder.limits(limits).advertise(advertised)
             },
             true,
         ),
     ];
-    for (index, (change, announces)) in changes.into_iter().enumerate() {
+    for (index, (change, advertises)) in changes.into_iter().enumerate() {
         let fixture = Fixture::with(change);
         let mut peer = Peer::dial(fixture.address());
         assert_eq!(agreed(&mut peer, OFFER), None, "{index}");
-        if announces {
+        if advertises {
             assert_eq!(peer.message()[0], 0x17, "{index}");
         }
         assert_ne!(fixture.connected().dialect(), Dialect::Wwr1, "{index}");
@@ -111,7 +111,7 @@ fn a_client_that_offers_it_is_not_waited_for_and_says_nothing_about_its_address(
     let mut old = Peer::dial(fixture.address());
     old.open("/", "");
     old.send(&request(UTF8, 1, "echo", b"x"));
-    old.announced();
+    old.advertised();
     assert_eq!(old.message(), reply(UTF8, 1, b"x"));
 }
 

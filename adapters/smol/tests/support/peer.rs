@@ -115,13 +115,13 @@ impl Peer {
     }
 
     /// A 1.4 client at a server of all versions that sends a message as soon as it is connected, as
-    /// those of the reference do that have something to say. What the server announces is read.
+    /// those of the reference do that have something to say. What the server advertises is read.
     pub(crate) fn connect_speaking(address: SocketAddr, message: &[u8]) -> Self {
         Self::dial(address).preflight("/");
         let mut peer = Self::dial(address);
         peer.open("/", "");
         peer.send(message);
-        peer.announced();
+        peer.advertised();
         peer
     }
 
@@ -130,14 +130,14 @@ impl Peer {
         self.http(&format!("WEBWIRE {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 
-    /// Opens a WebSocket at a server that speaks 2.0 and announces what is the default.
+    /// Opens a WebSocket at a server that speaks 2.0 and advertises what is the default.
     pub(crate) fn upgrade(&mut self, path: &str, headers: &str) {
         self.open(path, headers);
-        self.announced();
+        self.advertised();
     }
 
-    /// Checks that the next message is the default announcement.
-    pub(crate) fn announced(&mut self) {
+    /// Checks that the next message is the default advertised settings.
+    pub(crate) fn advertised(&mut self) {
         assert_eq!(self.message(), ACCEPT_CONF);
     }
 

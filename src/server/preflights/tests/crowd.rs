@@ -57,7 +57,7 @@ struct Client {
     /// When the last packet of either way arrives: they do not overtake each other.
     arrival: [u64; 2],
     opened: u64,
-    announced: Option<u64>,
+    advertised: Option<u64>,
     server: Option<Connection>,
     replies: Vec<Bytes>,
 }
@@ -106,7 +106,7 @@ impl Crowd {
             delay,
             arrival: [0; 2],
             opened: 0,
-            announced: None,
+            advertised: None,
             server: None,
             replies: Vec::new(),
         };
@@ -163,8 +163,8 @@ impl Crowd {
             Event::Arrived => {
                 self.clients[id].opened = self.now;
                 self.send(id, false, 200 + round_trip, Event::Opened);
-                let acquaintance = self.preflights.arrived(now, &ADDRESS);
-                self.acquaint(id, acquaintance);
+                let detection = self.preflights.arrived(now, &ADDRESS);
+                self.detect(id, detection);
             }
             Event::Silent => {
                 if self.clients[id].server.is_none() {
@@ -209,10 +209,10 @@ impl Crowd {
         self.send(id, true, 1000, Event::Arrived);
     }
 
-    fn acquaint(&mut self, id: usize, acquaintance: Acquaintance) {
-        match acquaintance {
-            Acquaintance::Made(observed) => self.serve(id, observed),
-            Acquaintance::Waiting { until } => {
+    fn detect(&mut self, id: usize, detection: Detection) {
+        match detection {
+            Detection::Known(observed) => self.serve(id, observed),
+            Detection::Wait { until } => {
                 let time = until.saturating_since(Instant::EPOCH).as_millis() as u64;
                 self.at(time, id, Event::Silent);
             }
@@ -257,8 +257,8 @@ impl Crowd {
         if first != Kind::AcceptConf {
             return client.replies.push(frame);
         }
-        assert!(client.announced.is_none());
-        client.announced = Some(self.now);
+        assert!(client.advertised.is_none());
+        client.advertised = Some(self.now);
         if client.kind == Kindred::Newer {
             self.happens(id, Event::Speaks);
         }
@@ -268,7 +268,7 @@ impl Crowd {
         let mut tally = Tally::default();
         for client in self.clients.iter().filter(|client| client.kind == kind) {
             tally.clients += 1;
-            assert!(client.announced.is_some(), "accept-conf is for all");
+            assert!(client.advertised.is_some(), "accept-conf is for all");
             assert_eq!(client.replies.len(), 2, "nobody is lost");
             tally.large += usize::from(client.replies[0].len() == 9 + LARGE);
             tally.internal_errors += usize::from(client.replies[0][..1] == [2]);
@@ -298,7 +298,7 @@ fn nobody_dies_in_a_mixed_crowd_and_whoever_speaks_first_gets_everything() {
         }
         crowd.run();
         for client in crowd.clients.iter().filter(|client| client.kind == Kindred::Newer) {
-            let waited = client.announced.unwrap() - client.opened;
+            let waited = client.advertised.unwrap() - client.opened;
             assert!(loss > 0 || waited <= 200 + 90, "a client of 2.0 waited for {waited} ms");
         }
         let eager = crowd.tally(Kindred::Eager1x);

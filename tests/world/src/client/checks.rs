@@ -1,7 +1,8 @@
 //! What holds for a client: each call has one outcome, and that is true.
 
 use wwr::client::{
-    ConnectError, DisconnectReason, Event as Told, Oddity, Outcome, RequestError, RequestId, Status,
+    Anomaly, ConnectError, DisconnectReason, Event as Told, Outcome, RequestError, RequestId,
+    Status,
 };
 use wwr::wire::{DecodeError, Kind};
 use wwr::{CloseFrame, Dialect, Instant, SessionKey, server};
@@ -64,7 +65,7 @@ impl Node {
     }
 
     /// No step of connecting takes longer than configured.
-    pub(super) fn check_patience(&self, stage: &mut Stage) {
+    pub(super) fn check_liveness_timeout(&self, stage: &mut Stage) {
         let most = match self.link {
             LinkState::Idle | LinkState::Ready | LinkState::Closed => return,
             LinkState::Probing | LinkState::Dialing | LinkState::AwaitingConf => STEP_TIMEOUT,
@@ -75,7 +76,7 @@ impl Node {
         let since = self.clock.latest().saturating_since(self.link_since);
         let counts = !stage.time_is_torn && self.timers_rest_until == Instant::EPOCH;
         let fits = (since <= most || !counts) && asked <= RESUME_ATTEMPTS;
-        stage.check(fits || !self.settings.hurries, Invariant::Patience, || {
+        stage.check(fits || !self.settings.hurries, Invariant::CloseTimeouts, || {
             format!("{who}: {link:?} for {since:?}, asked for its session {asked} times")
         });
     }
@@ -147,14 +148,19 @@ impl Node {
     }
 
     /// A client is told what the server has said with its close frame, and heeds it.
-    fn check_goodbye(&self, told: Option<CloseFrame>, retry: Option<Instant>, stage: &mut Stage) {
+    fn check_close_frame(
+        &self,
+        told: Option<CloseFrame>,
+        retry: Option<Instant>,
+        stage: &mut Stage,
+    ) {
         let who = self.who();
-        let (said, code) = (&self.goodbye, told.as_ref().map(CloseFrame::code));
-        stage.check(told == *said, Invariant::GoodbyesAreTold, || {
+        let (said, code) = (&self.close_frame, told.as_ref().map(CloseFrame::code));
+        stage.check(told == *said, Invariant::CloseFramesAreTold, || {
             format!("{who}: is told of {told:?}, the server said {said:?}")
         });
         let stays = retry.is_none();
-        stage.check(stays || code != Some(FINAL_CODE), Invariant::GoodbyesAreTold, || {
+        stage.check(stays || code != Some(FINAL_CODE), Invariant::CloseFramesAreTold, || {
             format!("{who}: comes back after {code:?}")
         });
         if code == Some(FINAL_CODE) {
@@ -174,7 +180,7 @@ impl Node {
         let pause = until.saturating_since(self.clock.latest());
         let (who, asked) = (self.who(), self.asked_to_wait);
         let expected = (whole / 2).max(asked)..=whole.max(asked * 5 / 4);
-        stage.check(expected.contains(&pause), Invariant::Patience, || {
+        stage.check(expected.contains(&pause), Invariant::CloseTimeouts, || {
             format!("{who}: waits for {pause:?} after {failures} failures, asked for {asked:?}")
         });
     }
@@ -282,7 +288,7 @@ impl Node {
                 };
                 // A server may also turn out not to suit by its last word.
                 if told.is_some() {
-                    self.check_goodbye(told, retry, stage);
+                    self.check_close_frame(told, retry, stage);
                 }
                 self.check_pause(retry, stage);
                 self.failures += u32::from(retry.is_some());
@@ -291,9 +297,9 @@ impl Node {
                 let silent = reason == DisconnectReason::Silent;
                 match reason {
                     DisconnectReason::ClosedByServer(frame) => {
-                        self.check_goodbye(Some(frame), retry, stage);
+                        self.check_close_frame(Some(frame), retry, stage);
                     }
-                    DisconnectReason::Lost => self.check_goodbye(None, retry, stage),
+                    DisconnectReason::Lost => self.check_close_frame(None, retry, stage),
                     DisconnectReason::Closed
                     | DisconnectReason::Silent
                     | DisconnectReason::Incompatible => {}
@@ -330,12 +336,12 @@ impl Node {
                     format!("{who}: restored {}, which nobody made", short(&session.key))
                 });
             }
-            Told::Oddity(Oddity::Unreadable(error)) => {
+            Told::Anomaly(Anomaly::Unreadable(error)) => {
                 let noisy = self.socket().is_some_and(|socket| stage.network.is_noisy(socket));
                 // Clients of 1.x ignore it (protocol §4.5).
-                let is_announcement = error == DecodeError::UnknownKind(Kind::AcceptConf.as_byte());
+                let is_accept_conf = error == DecodeError::UnknownKind(Kind::AcceptConf.as_byte());
                 stage.check(
-                    noisy || is_announcement || self.is_signal_without_payload(&error),
+                    noisy || is_accept_conf || self.is_signal_without_payload(&error),
                     Invariant::OnlyReadable,
                     || format!("{who}: {error}"),
                 );
@@ -413,6 +419,6 @@ const fn name_of_event(event: &Told) -> &'static str {
         Told::SessionRestored(_) => "SessionRestored",
         Told::SessionClosed => "SessionClosed",
         Told::SessionLost(_) => "SessionLost",
-        Told::Oddity(_) => "Oddity",
+        Told::Anomaly(_) => "Anomaly",
     }
 }

@@ -33,13 +33,13 @@ impl Server {
         let running = served.machine.running_handlers();
         let waiting = served.machine.waiting_messages();
         let bounded = running <= usize::from(config.concurrency.get())
-            && waiting <= usize::from(config.max_waiting_messages.get());
+            && waiting <= usize::from(config.max_queued_messages.get());
         stage.check(bounded, Invariant::QueuesBounded, || {
             format!("{who}: {running} handlers run, {waiting} messages wait")
         });
         let bytes = served.waiting_bytes();
-        let has_room = waiting < usize::from(config.max_waiting_messages.get())
-            && (waiting == 0 || bytes < config.max_waiting_bytes as usize);
+        let has_room = waiting < usize::from(config.max_queued_messages.get())
+            && (waiting == 0 || bytes < config.max_queued_bytes as usize);
         let fits = state.0 != Phase::Open || served.machine.wants_input() == has_room;
         stage.check(fits, Invariant::QueuesBounded, || {
             format!("{who}: {waiting} messages wait, of {bytes} bytes; has room: {has_room}")

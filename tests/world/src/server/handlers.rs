@@ -72,7 +72,7 @@ impl Server {
             }
             Deed::Leave => {
                 served.may_close = true;
-                match goodbye(stage) {
+                match close_frame(stage) {
                     Some(frame) => served.machine.close_with(now, frame, &mut self.out),
                     None => served.machine.close(now, &mut self.out),
                 }
@@ -216,7 +216,7 @@ impl Server {
 }
 
 /// What an application says when it closes a connection, if it says anything.
-pub(super) fn goodbye(stage: &mut Stage) -> Option<CloseFrame> {
+pub(super) fn close_frame(stage: &mut Stage) -> Option<CloseFrame> {
     let code = 4000 + u16::try_from(stage.aside.below(5)).unwrap_or_default();
     let reason = format!("goodbye {}", stage.aside.below(1000));
     let frame = CloseFrame::new(code, reason).ok();

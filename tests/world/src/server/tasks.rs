@@ -164,7 +164,7 @@ impl Server {
         self.check_closing(socket, &reason, stage);
         self.check_shut_down(socket, &reason, stage);
         stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
-        stage.ledger.goodbyes.insert(socket, reason.frame());
+        stage.ledger.close_frames.insert(socket, reason.frame());
         stage.send(who, socket, Way::Down, Packet::Close(reason.frame()));
         let more = self.actions.iter().any(|(of, _)| *of == socket);
         stage.check(!more, Invariant::SilentAfterClose, || {

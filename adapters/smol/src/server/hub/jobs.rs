@@ -11,7 +11,7 @@ use wwr::{Session, SessionKey};
 use super::Hub;
 use crate::clock::Clock;
 use crate::server::panics::caught_async;
-use crate::store::{Collected, SessionStore, ShortKey, StoreError, StoreErrorKind};
+use crate::store::{Removed, SessionStore, ShortKey, StoreError, StoreErrorKind};
 
 impl Hub {
     /// Has the store do a job, in a task of its own, and tells the hub: also if the connection that
@@ -42,8 +42,8 @@ impl Hub {
                     let ago = self.clock.now().saturating_since(*at);
                     let now = SystemTime::now();
                     let then = Clock::unix_time(now.checked_sub(ago).unwrap_or(now));
-                    let expired = store.collect(then, *unused_for);
-                    let expired = self.ask_store("collect", None, expired).await;
+                    let expired = store.remove_expired(then, *unused_for);
+                    let expired = self.ask_store("remove expired sessions", None, expired).await;
                     StoreAnswer::Expired(expired.map(|expired| note_expired(&expired)))
                 }
             }
@@ -88,7 +88,7 @@ impl Hub {
             Work::LookUp(key) => ("look up", Some(key)),
             Work::Create(session) => ("create", Some(&session.key)),
             Work::Destroy(key) => ("destroy", Some(key)),
-            Work::Expire { .. } => ("collect", None),
+            Work::Expire { .. } => ("remove expired sessions", None),
         };
         if let Some(failures) = self.store_failures.count(self.clock.now()) {
             let session = key.map(|key| ShortKey(key).to_string());
@@ -100,8 +100,8 @@ impl Hub {
     }
 }
 
-fn note_expired(expired: &Collected) {
-    let Collected { examined, removed, failed, leftovers } = *expired;
+fn note_expired(expired: &Removed) {
+    let Removed { examined, removed, failed, leftovers } = *expired;
     if (removed, failed, leftovers) == (0, 0, 0) {
         tracing::debug!(examined, "no old sessions");
     } else {

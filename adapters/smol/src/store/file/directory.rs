@@ -97,7 +97,7 @@ impl Directory {
             tracing::warn!(
                 %error,
                 cause,
-                "a look-up could not be noted; the session may be collected too early",
+                "a look-up could not be noted; the session may expire too early",
             );
         }
         session.last_lookup = previous;

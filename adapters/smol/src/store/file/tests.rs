@@ -186,8 +186,8 @@ fn a_broken_file_is_named_and_left_alone() {
         assert!(error.to_string().contains("abcdefgh….wwrsess"), "{error}");
         assert!(error.source().is_some());
         assert!(!told(&error).contains(long_key));
-        let collected = block_on(store.collect(seconds(1 << 40), Duration::ZERO)).unwrap();
-        assert_eq!(collected, Collected { examined: 1, failed: 1, ..Collected::default() });
+        let removed = block_on(store.remove_expired(seconds(1 << 40), Duration::ZERO)).unwrap();
+        assert_eq!(removed, Removed { examined: 1, failed: 1, ..Removed::default() });
         assert_eq!(fs::read_to_string(&path).unwrap(), broken);
     }
     File::create(&path).unwrap().set_len(directory::MAX_FILE_LENGTH + 1).unwrap();
@@ -221,7 +221,7 @@ fn a_directory_that_went_away_is_an_error_and_no_missing_session() {
             block_on(store.create(&session(long_key))).unwrap_err(),
             block_on(store.look_up(&key(long_key), seconds(1))).unwrap_err(),
             block_on(store.destroy(&key(long_key))).unwrap_err(),
-            block_on(store.collect(seconds(1), Duration::ZERO)).unwrap_err(),
+            block_on(store.remove_expired(seconds(1), Duration::ZERO)).unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.kind(), StoreErrorKind::Failed);
@@ -263,7 +263,7 @@ fn a_reader_never_sees_half_a_session() {
 }
 
 #[test]
-fn the_collector_removes_old_leftovers_and_ignores_what_is_foreign() {
+fn expiry_removes_old_leftovers_and_ignores_what_is_foreign() {
     let (directory, store) = fresh();
     let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     for name in [
@@ -282,9 +282,9 @@ fn the_collector_removes_old_leftovers_and_ignores_what_is_foreign() {
     block_on(store.create(&session("k"))).unwrap();
 
     let hour_later = UnixTime::from_seconds(1_000_000 + 60 * 60);
-    let collected = block_on(store.collect(hour_later, Duration::MAX)).unwrap();
-    let expected = Collected { examined: 1, removed: 0, failed: 0, leftovers: 1 };
-    assert_eq!(collected, expected);
+    let removed = block_on(store.remove_expired(hour_later, Duration::MAX)).unwrap();
+    let expected = Removed { examined: 1, removed: 0, failed: 0, leftovers: 1 };
+    assert_eq!(removed, expected);
     assert_eq!(
         names(directory.path()),
         [
@@ -299,7 +299,7 @@ fn the_collector_removes_old_leftovers_and_ignores_what_is_foreign() {
     );
 }
 
-/// The name that writing gives its temporary files is the one that the collector looks for.
+/// The name that writing gives its temporary files is the one that expiry looks for.
 #[test]
 fn a_write_that_never_ends_is_a_leftover() {
     let (directory, store) = fresh();
@@ -307,8 +307,8 @@ fn a_write_that_never_ends_is_a_leftover() {
     builder.prefix(name::TEMPORARY_PREFIX).suffix(name::TEMPORARY_SUFFIX).disable_cleanup(true);
     drop(builder.tempfile_in(directory.path()).unwrap());
     assert_eq!(names(directory.path()).len(), 1);
-    let collected = block_on(store.collect(seconds(1 << 37), Duration::MAX)).unwrap();
-    assert_eq!(collected, Collected { leftovers: 1, ..Collected::default() });
+    let removed = block_on(store.remove_expired(seconds(1 << 37), Duration::MAX)).unwrap();
+    assert_eq!(removed, Removed { leftovers: 1, ..Removed::default() });
     assert!(names(directory.path()).is_empty());
 }
 

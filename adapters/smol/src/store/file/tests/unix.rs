@@ -10,7 +10,7 @@ use smol::block_on;
 
 use super::{GO_1_4, fresh, names, open, told};
 use crate::store::StoreErrorKind;
-use crate::store::file::{Collected, Path, SessionStore};
+use crate::store::file::{Path, Removed, SessionStore};
 use crate::store::tests::{beside, key, seconds, session};
 
 #[test]
@@ -102,8 +102,8 @@ fn links_are_not_followed() {
         assert_eq!(error.kind(), StoreErrorKind::KeyExists);
         block_on(store.destroy(&key(name))).unwrap_err();
     }
-    let collected = block_on(store.collect(seconds(1 << 40), Duration::ZERO)).unwrap();
-    assert_eq!(collected, Collected { examined: 2, failed: 2, ..Collected::default() });
+    let removed = block_on(store.remove_expired(seconds(1 << 40), Duration::ZERO)).unwrap();
+    assert_eq!(removed, Removed { examined: 2, failed: 2, ..Removed::default() });
     assert!(link.is_symlink());
     assert_eq!(fs::read_to_string(target).unwrap(), GO_1_4);
     assert!(!parent.path().join("nowhere").exists());

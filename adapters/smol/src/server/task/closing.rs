@@ -14,7 +14,7 @@ use crate::server::handler::Handler;
 
 /// How long a connection that ends waits for others.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::server) struct Patience {
+pub(in crate::server) struct CloseTimeouts {
     /// For the client to answer the close frame.
     pub(in crate::server) close: Duration,
     /// For handlers that run on after the client has gone.
@@ -31,7 +31,7 @@ pub(super) enum End {
     Violated(CloseFrame),
     /// The socket is of no use any more.
     Broken,
-    /// The server has no patience left: neither for the client nor for handlers.
+    /// The server waits no longer, neither for the client nor for handlers.
     Aborted,
 }
 
@@ -51,17 +51,17 @@ impl End {
 impl<H: Handler> Task<'_, H> {
     /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
     /// has gone.
-    pub(super) async fn say_goodbye(self: Box<Self>, end: End) {
+    pub(super) async fn close(self: Box<Self>, end: End) {
         let id = self.connection.id();
-        let Self { hub, connection, socket, running, patience, reading, .. } = *self;
-        let enough = or(sleep(patience.drain), connection.overdue(&hub.clock));
+        let Self { hub, connection, socket, running, timeouts, reading, .. } = *self;
+        let enough = or(sleep(timeouts.drain), connection.overdue(&hub.clock));
         let handlers = finish(id, running, enough);
         match end {
             End::Closed(reason) => {
                 let frame = reason.frame();
                 let (code, reason) = (frame.code(), frame.reason());
                 tracing::debug!(connection = id, code, ?reason, "closed");
-                let closed = socket.close(frame, patience.close);
+                let closed = socket.close(frame, timeouts.close);
                 if reading {
                     // They are done, or have had the time that the machine gives them.
                     drop(handlers);
@@ -79,7 +79,7 @@ impl<H: Handler> Task<'_, H> {
                     }
                     None => tracing::debug!(connection = id, "left without a close frame"),
                 }
-                zip(socket.finish(patience.close), handlers).await;
+                zip(socket.finish(timeouts.close), handlers).await;
             }
             End::Violated(frame) => {
                 let (code, reason) = (frame.code(), frame.reason());
@@ -89,7 +89,7 @@ impl<H: Handler> Task<'_, H> {
                     reason,
                     "closed, as the client broke the rules of WebSocket"
                 );
-                zip(socket.close(frame, patience.close), handlers).await;
+                zip(socket.close(frame, timeouts.close), handlers).await;
             }
             End::Broken => {
                 tracing::debug!(connection = id, "gone");
@@ -102,17 +102,17 @@ impl<H: Handler> Task<'_, H> {
 }
 
 /// Lets handlers run on whose client has gone.
-async fn finish(connection: u64, mut handlers: Running<'_>, patience: impl Future<Output = ()>) {
+async fn finish(connection: u64, mut handlers: Running<'_>, enough: impl Future<Output = ()>) {
     if handlers.is_empty() {
         return;
     }
     let all = async { while handlers.next().await.is_some() {} };
-    let patience = async {
-        patience.await;
+    let enough = async {
+        enough.await;
         tracing::warn!(
             connection,
             "handlers of an ended connection take longer than the drain timeout and are dropped"
         );
     };
-    or(all, patience).await;
+    or(all, enough).await;
 }

@@ -9,17 +9,17 @@ use wwr::UnixTime;
 use super::directory::Directory;
 use super::name::Entry;
 use crate::clock::Clock;
-use crate::store::{Collected, StoreError, StoreErrorKind, is_stale};
+use crate::store::{Removed, StoreError, StoreErrorKind, is_stale};
 
 /// No write takes that long.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
 
 impl Directory {
-    pub(super) fn collect(
+    pub(super) fn remove_expired(
         &self,
         now: UnixTime,
-        not_looked_up_for: Duration,
-    ) -> Result<Collected, StoreError> {
+        unused_for: Duration,
+    ) -> Result<Removed, StoreError> {
         let unlistable = |error: io::Error| {
             let path = self.path().display();
             let message = format!(
@@ -28,18 +28,18 @@ impl Directory {
             );
             StoreError::new(StoreErrorKind::Failed, message).with_source(error)
         };
-        let mut collected = Collected::default();
+        let mut removed = Removed::default();
         for entry in fs::read_dir(self.path()).map_err(unlistable)? {
             let entry = entry.map_err(unlistable)?;
             match entry.file_name().to_str().map_or(Entry::Foreign, Entry::of) {
                 Entry::Session(key) => {
-                    collected.examined += 1;
+                    removed.examined += 1;
                     // Read anew under the lock: a look-up may just have been there.
-                    match self.remove_if(&key, |found| is_stale(found, now, not_looked_up_for)) {
-                        Ok(true) => collected.removed += 1,
+                    match self.remove_if(&key, |found| is_stale(found, now, unused_for)) {
+                        Ok(true) => removed.removed += 1,
                         Ok(false) => {}
                         Err(error) => {
-                            collected.failed += 1;
+                            removed.failed += 1;
                             let error: &dyn core::error::Error = &error;
                             tracing::debug!(error, "left a session where it was");
                         }
@@ -48,13 +48,13 @@ impl Directory {
                 // It may just have become a session: then it is neither there nor left over.
                 Entry::Temporary => {
                     if remove_leftover(&entry, now).unwrap_or(false) {
-                        collected.leftovers += 1;
+                        removed.leftovers += 1;
                     }
                 }
                 Entry::Foreign => {}
             }
         }
-        Ok(collected)
+        Ok(removed)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::websocket::{Incoming, WebSocket};
 
 /// What is known of a client before it is served.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct Detected {
     pub(super) observed: Observed,
     /// It was taken for one of 1.x because it was silent: it may turn out to be newer.
     pub(super) presumed: bool,
@@ -21,7 +21,7 @@ pub(super) struct Known {
     pub(super) first: Option<Box<Incoming>>,
 }
 
-impl Known {
+impl Detected {
     /// Of a client that there was no reason to wait for.
     pub(super) const fn at_once(observed: Observed) -> Self {
         Self { observed, presumed: false, first: None }
@@ -29,14 +29,14 @@ impl Known {
 }
 
 /// Waits for the first message of a client that has come at `arrived`, for as long as the endpoint wants.
-pub(super) async fn acquaint(
+pub(super) async fn detect(
     socket: &mut WebSocket,
     endpoint: &Endpoint,
     clock: &Clock,
     remote: SocketAddr,
     arrived: Instant,
     until: Instant,
-) -> Known {
+) -> Detected {
     let left = until.saturating_since(clock.now());
     let first = async { Some(message(socket).await) };
     let silence = async {
@@ -55,7 +55,7 @@ pub(super) async fn acquaint(
             (observed, observed == Observed::Preflight)
         }
     };
-    Known { observed, presumed, first: first.map(Box::new) }
+    Detected { observed, presumed, first: first.map(Box::new) }
 }
 
 /// The next message of a client, or its end.

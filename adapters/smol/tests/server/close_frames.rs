@@ -138,7 +138,7 @@ fn the_application_learns_how_clients_end() {
 }
 
 #[test]
-fn a_close_frame_that_no_client_may_send_is_a_violation_and_no_goodbye() {
+fn a_close_frame_that_no_client_may_send_is_a_violation_and_no_close_frame() {
     let scene = Scene::new(Limits::default());
     for payload in [
         &b"\x03"[..],
@@ -174,7 +174,7 @@ fn a_client_that_reads_nothing_is_lost() {
 }
 
 #[test]
-fn a_session_that_is_closed_everywhere_may_be_said_goodbye() {
+fn a_session_that_is_closed_everywhere_may_be_closed_with_a_frame() {
     let scene = Scene::new(Limits::default());
     let (mut peer, connection) = scene.connect();
     let (mut bystander, _other) = scene.connect();
