@@ -152,6 +152,10 @@ fn long_messages_arrive_in_both_directions() {
             }
             let too_large = client.request("echo", vec![0; (1 << 20) - 13]).await;
             let refused = wwr::client::Misuse::TooLarge { length: (1 << 20) + 1, buffer: 1 << 20 };
+            assert!(
+                refused.to_string().contains("in wwr.1 raise the longest message"),
+                "{refused}"
+            );
             assert_eq!(too_large, Err(Error::Misuse(refused)));
             let spoken = handle.connections().last().map(Connection::dialect);
             assert_eq!(spoken, Some(Dialect::Wwr1), "no heartbeat told");
