@@ -67,8 +67,8 @@ pub(super) struct Discovery {
     promised: bool,
     /// What the handshake of this connection has agreed on.
     agreed: Option<SubProtocol>,
-    /// Whether the server announced 2.0 on the last connection, maybe in `wwr.1`. It matters to clients of all versions
-    /// only.
+    /// Whether the server announced 2.0 on the last connection, maybe in `wwr.1`. It matters to clients
+    /// of all versions only.
     announces: bool,
     /// When the WebSocket was opened: a server's read timeout counts from then.
     opened: Instant,
