@@ -45,10 +45,15 @@ const THREADS: RangeInclusive<i32> = 1..=1024;
 
 impl Spawn for GlobalExecutor {
     fn spawn_task(&self, task: Task) {
-        match substitute() {
-            None => smol::spawn(task).detach(),
-            Some(executor) => executor.spawn_task(task),
-        }
+        spawn(task);
+    }
+}
+
+/// Runs a task on it.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    match substitute() {
+        None => smol::spawn(task).detach(),
+        Some(executor) => executor.spawn(task).detach(),
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn captured(run: impl FnOnce()) -> Vec<Line> {
 
 impl Subscriber for Log {
     fn enabled(&self, about: &Metadata<'_>) -> bool {
-        about.target().starts_with("wwr_smol")
+        ["wwr_async", "wwr_smol"].iter().any(|ours| about.target().starts_with(ours))
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

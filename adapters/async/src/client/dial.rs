@@ -1,0 +1,212 @@
+//! Reaching a server: the preflight and the WebSocket handshake.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use async_tungstenite::tungstenite::protocol::Role;
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Method, Request, Uri, Version};
+use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
+use wwr::preflight::{self, Answer, Verdict};
+
+use super::http::{Failure, Wanted, ask};
+use super::refusal::Refusal;
+use super::retry_after::retry_after;
+use super::url::{Address, ServerUrl};
+use crate::addresses::Addresses;
+use crate::keep_alive::KeepAlive;
+use crate::runtime::{Runtime, Stream};
+use crate::socket::Socket;
+use crate::websocket::WebSocket;
+
+/// What reaching a server needs to know.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) url: ServerUrl,
+    /// Sent with both requests.
+    pub(super) headers: HeaderMap,
+    /// What both offer.
+    pub(super) offers: Option<SubProtocol>,
+    pub(super) max_message_size: usize,
+    pub(super) stall_timeout: Duration,
+    /// How the system looks after the connections.
+    pub(super) keep_alive: KeepAlive,
+    /// How long the server may take to answer a close frame.
+    pub(super) close_timeout: Duration,
+}
+
+/// What came of a preflight.
+#[derive(Debug)]
+pub(super) struct Probed {
+    pub(super) answer: Result<Answer, Failure>,
+    /// The answer for people to read, if it is none of a server of 1.4 or 1.5.
+    pub(super) refusal: Option<Refusal>,
+    /// Whether the server says that each connection begins with accept-conf.
+    pub(super) advertises: bool,
+    /// Where the server is, if it was reached.
+    pub(super) address: Option<SocketAddr>,
+}
+
+/// A WebSocket that was opened.
+pub(super) struct Dialed<R: Runtime> {
+    pub(super) socket: Box<WebSocket<R>>,
+    /// The sub-protocol that the server has selected.
+    pub(super) agreed: Option<SubProtocol>,
+}
+
+impl Target {
+    /// Connects to an address that is known, or else to the first of the host's that answers.
+    async fn connect<R: Runtime>(
+        &self,
+        runtime: &R,
+        known: Option<SocketAddr>,
+    ) -> io::Result<R::Stream> {
+        let addresses = match (known, self.url.address()) {
+            (Some(address), _) => Addresses::from(address),
+            (None, Address::Known(address, port)) => Addresses::from((address, port)),
+            (None, Address::Name(name, port)) => Addresses::from((name, port)),
+        };
+        let stream = connect_to_first(runtime, addresses.resolve(runtime).await?).await?;
+        // Small messages are the rule; should it fail, they are merely slower.
+        let _ = stream.set_nodelay(true);
+        if let Err(error) = self.keep_alive.look_after(&stream) {
+            tracing::debug!(url = %self.url, %error, "the system does not look after the connection");
+        }
+        Ok(stream)
+    }
+
+    /// A request for the URL, with the headers of the application in place of those of the same name.
+    fn request(
+        &self,
+        method: Method,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Request<Empty<Bytes>> {
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from(self.url.path().clone());
+        let sent = request.headers_mut();
+        sent.insert(HOST, self.url.authority().clone());
+        sent.extend(headers);
+        if let Some(offered) = self.offers {
+            let name = HeaderValue::from_static(offered.as_str());
+            sent.insert(SEC_WEBSOCKET_PROTOCOL, name);
+        }
+        if let Some(credentials) = self.url.credentials() {
+            sent.insert(AUTHORIZATION, credentials.clone());
+        }
+        sent.extend(self.headers.clone());
+        request
+    }
+
+    /// Asks for the server's metadata (protocol §4.1).
+    pub(super) async fn probe(self, runtime: impl Runtime) -> Probed {
+        let failed = |failure, address| Probed {
+            answer: Err(failure),
+            refusal: None,
+            advertises: false,
+            address,
+        };
+        let stream = match self.connect(&runtime, None).await {
+            Ok(stream) => stream,
+            Err(error) => return failed(error.into(), None),
+        };
+        let address = stream.peer_addr().ok();
+        match self.ask_for_metadata(&runtime, Socket::tcp(stream)).await {
+            Ok(probed) => Probed { address, ..probed },
+            Err(failure) => failed(failure, address),
+        }
+    }
+
+    async fn ask_for_metadata<R: Runtime>(
+        &self,
+        runtime: &R,
+        socket: Socket<R::Stream>,
+    ) -> Result<Probed, Failure> {
+        let method =
+            Method::from_bytes(preflight::METHOD.as_bytes()).map_err(hyper::http::Error::from)?;
+        let answered = ask(runtime, socket, self.request(method, []), |status| {
+            if preflight::is_unavailable(status.as_u16()) { Wanted::Text } else { Wanted::Metadata }
+        });
+        let answered = answered.await?;
+        let advertises = answered.head.headers.contains_key(preflight::ACCEPT_CONF);
+        let answer = Answer {
+            status: answered.head.status.as_u16(),
+            body: answered.body.into(),
+            retry_after: retry_after(&answered.head.headers, SystemTime::now()),
+        };
+        let refusal = match answer.evaluate() {
+            Verdict::TryLater | Verdict::NotWebWire => {
+                Some(Refusal::new(&answered.head, &answer.body))
+            }
+            Verdict::Speaks(_) | Verdict::Unknown(_) => None,
+        };
+        Ok(Probed { answer: Ok(answer), refusal, advertises, address: None })
+    }
+
+    /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was
+    /// one: a server may know a client by its own address, which depends on that.
+    pub(super) async fn dial<R: Runtime>(
+        self,
+        runtime: R,
+        known: Option<SocketAddr>,
+    ) -> Result<Dialed<R>, Failure> {
+        let mut entropy = [0; Key::ENTROPY];
+        getrandom::fill(&mut entropy)?;
+        let key = Key::from_entropy(entropy);
+        let sent = HeaderValue::from_str(key.as_str()).map_err(hyper::http::Error::from)?;
+        let request = self.request(
+            Method::GET,
+            [
+                (UPGRADE, HeaderValue::from_static("websocket")),
+                (CONNECTION, HeaderValue::from_static("Upgrade")),
+                (SEC_WEBSOCKET_KEY, sent),
+                (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION)),
+            ],
+        );
+        let socket = Socket::tcp(self.connect(&runtime, known).await?);
+        let answered = ask(&runtime, socket, request, |_| Wanted::Text).await?;
+        let head = &answered.head;
+        let version = match head.version {
+            Version::HTTP_11 => (1, 1),
+            Version::HTTP_10 => (1, 0),
+            _ => (0, 0),
+        };
+        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let agreed = match key.check(version, head.status.as_u16(), headers, self.offers) {
+            Ok(agreed) => agreed,
+            Err(InvalidAnswer::Status(status)) => {
+                let refusal = Refusal::new(head, &answered.body);
+                let retry_after = retry_after(&head.headers, SystemTime::now());
+                return Err(Failure::Refused { status, refusal, retry_after });
+            }
+            Err(invalid) => return Err(invalid.into()),
+        };
+        let (size, stall) = (self.max_message_size, self.stall_timeout);
+        let beyond = answered.beyond.to_vec();
+        let socket = WebSocket::new(&runtime, answered.socket, beyond, Role::Client, size, stall);
+        Ok(Dialed { socket: Box::new(socket), agreed })
+    }
+}
+
+/// Connects to the first of the addresses that answers.
+async fn connect_to_first<R: Runtime>(
+    runtime: &R,
+    addresses: Vec<SocketAddr>,
+) -> io::Result<R::Stream> {
+    let mut last = None;
+    for address in addresses {
+        match runtime.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the name of the server stands for no address")
+    }))
+}

@@ -1,0 +1,390 @@
+//! The application's view of a client.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use wwr::client::{Discovered, Misuse, RequestError, Status};
+use wwr::wire::InvalidName;
+use wwr::{Dialect, Name, Payload, Session, SessionKey};
+
+use super::builder::Builder;
+use super::error::{ConnectError, Error, StartError};
+use super::event::{Audience, Events};
+use super::url::{InvalidUrl, ServerUrl};
+use crate::inbox::{Inbox, Refused};
+use crate::runtime::Runtime;
+
+/// A client of one WebWire server. Cheap to clone; once the last clone is dropped, the connection is
+/// closed.
+///
+/// It reconnects by itself, unless told not to, and continues its session then.
+///
+/// ```no_run
+/// use wwr_async::Runtime;
+/// use wwr_async::client::{Client, Event};
+///
+/// # async fn talk<R: Runtime + Default>() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::<R>::connect_to("ws://localhost:7777/").await?;
+/// let mut events = client.events();
+/// let reply = client.request("echo", "hello").await?;
+/// println!("{}", reply.text()?);
+/// while let Some(event) = events.next().await {
+///     if let Event::Signal(signal) = event {
+///         println!("{:?}: {}", signal.name_str(), signal.text()?);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client<R> {
+    guard: Arc<Guard>,
+    /// Says on what [`builder`](Self::builder) sets a client up, and nothing else.
+    runtime: PhantomData<fn() -> R>,
+}
+
+/// Closes the client when the last handle goes.
+struct Guard {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // An error means that the task has ended already.
+        let _ = self.shared.inbox.push_urgent(Input::End);
+    }
+}
+
+/// What the task and the handles share.
+pub(super) struct Shared {
+    pub(super) inbox: Inbox<Input>,
+    pub(super) audience: Audience,
+    pub(super) pending: AtomicUsize,
+    view: Mutex<View>,
+    last_call: AtomicU64,
+}
+
+/// What the application may ask for at any time.
+#[derive(Debug)]
+struct View {
+    status: Status,
+    discovered: Discovered,
+    preflight_status: Option<u16>,
+    session: Option<Session>,
+}
+
+/// Numbers the calls of the application, so that they can be cancelled.
+pub(super) type CallId = u64;
+
+pub(super) type Answer<T> = oneshot::Sender<T>;
+
+/// What the application wants of the task.
+pub(super) enum Input {
+    Connect(Answer<Result<(), ConnectError>>),
+    Call {
+        id: CallId,
+        call: Call,
+        timeout: Option<Duration>,
+        answer: Answer<Result<Payload, Error>>,
+    },
+    Cancel(CallId),
+    Signal {
+        name: Name,
+        payload: Payload,
+        answer: Answer<Result<(), Misuse>>,
+    },
+    Close(Answer<()>),
+    /// All handles are gone.
+    End,
+}
+
+/// A request of any kind.
+pub(super) enum Call {
+    Request { name: Name, payload: Payload },
+    Restore(SessionKey),
+    CloseSession,
+}
+
+impl<R: Runtime> Client<R> {
+    /// Connects to a server with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if the URL is none, or the first attempt fails.
+    pub async fn connect_to(url: &str) -> Result<Self, StartError>
+    where
+        R: Default,
+    {
+        Self::builder(url)?.connect().await
+    }
+
+    /// Begins to set up a client, on the usual runtime of its kind.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`] if the URL is none.
+    pub fn builder(url: &str) -> Result<Builder<R>, InvalidUrl>
+    where
+        R: Default,
+    {
+        url.parse::<ServerUrl>().map(Builder::new)
+    }
+
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { guard: Arc::new(Guard { shared }), runtime: PhantomData }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.guard.shared
+    }
+
+    /// Makes a request and waits for the reply, for as long as the settings say. Dropping the
+    /// future cancels the request.
+    ///
+    /// While there is no connection but one is being made, the request waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; it says whether the server may have got the request.
+    pub async fn request<N>(&self, name: N, payload: impl Into<Payload>) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        self.call(Call::Request { name, payload: payload.into() }, None).await
+    }
+
+    /// As [`request`](Self::request), with a time limit of its own, from now to the reply.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request).
+    pub async fn request_within<N>(
+        &self,
+        timeout: Duration,
+        name: N,
+        payload: impl Into<Payload>,
+    ) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        self.call(Call::Request { name, payload: payload.into() }, Some(timeout)).await
+    }
+
+    /// Waits until at most half as many bytes of calls wait as
+    /// [may](Builder::max_unsent_bytes), because the server takes them; returns at once if that is
+    /// so. For those who make many calls without waiting for each: the next is accepted then,
+    /// whatever its size, unless there is no connection and too much waits for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`].
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.shared().inbox.room().await.map_err(|_| Error::Ended)
+    }
+
+    /// Sends a signal. It is not known whether it arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] if the client is not connected at the moment, or the server would not read
+    /// such a signal; [`Error::InvalidName`].
+    pub async fn signal<N>(&self, name: N, payload: impl Into<Payload>) -> Result<(), Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        let payload = payload.into();
+        let (answer, sent) = oneshot::channel();
+        let bytes = size_of::<Input>() + name.len() + payload.len();
+        self.push(Input::Signal { name, payload, answer }, bytes)?;
+        Ok(sent.await.map_err(|_| Error::Ended)??)
+    }
+
+    /// Continues the session of a key, such as one that a client had before. From then on it is
+    /// continued by itself on every new connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`RequestError::SessionNotFound`] and others of the server's answers, or
+    /// [`Misuse::SessionHeld`] if there is a session.
+    pub async fn restore_session(&self, key: SessionKey) -> Result<Session, Error> {
+        let object = self.call(Call::Restore(key), None).await?;
+        let session =
+            Session::from_json(object.as_bytes()).map_err(RequestError::InvalidSession)?;
+        Ok(session)
+    }
+
+    /// Closes the session, if there is one. Without a connection it is merely forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] if the server does not agree in time; the session is kept then.
+    pub async fn close_session(&self) -> Result<(), Error> {
+        self.call(Call::CloseSession, None).await.map(drop)
+    }
+
+    /// Connects, unless the client is connected. While it waits to reconnect, tries at once.
+    ///
+    /// # Errors
+    ///
+    /// Why the attempt failed. The client goes on trying by itself, if it does that and the error
+    /// is of the kind that may pass.
+    pub async fn connect(&self) -> Result<(), ConnectError> {
+        let (answer, connected) = oneshot::channel();
+        self.push(Input::Connect(answer), 0).map_err(|_| ConnectError::Closed)?;
+        connected.await.unwrap_or(Err(ConnectError::Closed))
+    }
+
+    /// Closes the connection and stays without one until [`connect`](Self::connect) is called.
+    /// Requests end without a reply. The session is kept for the next connection.
+    ///
+    /// What was sent is still written. Done once the server has closed its side too, or was
+    /// [given up](Builder::close_timeout); other calls, to connect again for one, need not wait.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.shared().inbox.push_urgent(Input::Close(answer)).is_ok() {
+            // An error means that the task has ended, and the connection with it.
+            let _ = closed.await;
+        }
+    }
+
+    /// Listens to what happens from now on.
+    pub fn events(&self) -> Events {
+        self.shared().audience.subscribe()
+    }
+
+    /// Whether there is a connection.
+    pub fn status(&self) -> Status {
+        self.shared().view().status
+    }
+
+    /// What is spoken on this connection, or was on the latest one: 1.4, 1.5 or 2.0.
+    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt to connect until that is
+    /// settled.
+    pub fn dialect(&self) -> Dialect {
+        self.shared().view().discovered.dialect
+    }
+
+    /// A copy of what is known of the server, also if the client turned out not to suit it: its
+    /// answer to the preflight, and what it advertised.
+    pub fn discovered(&self) -> Discovered {
+        self.shared().view().discovered.clone()
+    }
+
+    /// The HTTP status of the server's answer to the preflight of the latest attempt to connect
+    /// that sent one. `None` if there was no answer, or none was asked for.
+    pub fn preflight_status(&self) -> Option<u16> {
+        self.shared().view().preflight_status
+    }
+
+    /// A copy of the session, if there is one, connected or not.
+    pub fn session(&self) -> Option<Session> {
+        self.shared().view().session.clone()
+    }
+
+    /// How many requests wait for a connection or for their reply.
+    pub fn pending_requests(&self) -> usize {
+        self.shared().pending.load(Ordering::Relaxed)
+    }
+
+    async fn call(&self, call: Call, timeout: Option<Duration>) -> Result<Payload, Error> {
+        let shared = self.shared();
+        let id = shared.last_call.fetch_add(1, Ordering::Relaxed);
+        let bytes = match &call {
+            Call::Request { name, payload } => name.len() + payload.len(),
+            Call::Restore(key) => key.as_str().len(),
+            Call::CloseSession => 0,
+        };
+        let bytes = size_of::<Input>() + bytes;
+        let (answer, answered) = oneshot::channel();
+        self.push(Input::Call { id, call, timeout, answer }, bytes)?;
+        let mut cancellation = Cancellation { shared, id: Some(id) };
+        let result = answered.await;
+        cancellation.id = None;
+        result.unwrap_or(Err(Error::Ended))
+    }
+
+    pub(super) fn push(&self, input: Input, bytes: usize) -> Result<(), Error> {
+        self.shared().inbox.push(input, bytes).map_err(|refused| match refused {
+            Refused::Closed => Error::Ended,
+            Refused::Full => Error::Misuse(Misuse::QueueFull),
+        })
+    }
+}
+
+/// Cancels a call when it is dropped before the result is there.
+struct Cancellation<'a> {
+    shared: &'a Shared,
+    id: Option<CallId>,
+}
+
+impl Drop for Cancellation<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            // An error means that the task has ended, and the call with it.
+            let _ = self.shared.inbox.push(Input::Cancel(id), 0);
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(max_unsent_bytes: usize, machine: &wwr::client::Client) -> Self {
+        let view = View {
+            status: machine.status(),
+            discovered: machine.discovered().clone(),
+            preflight_status: None,
+            session: None,
+        };
+        Self {
+            inbox: Inbox::new(max_unsent_bytes),
+            audience: Audience::default(),
+            pending: AtomicUsize::new(0),
+            view: Mutex::new(view),
+            last_call: AtomicU64::new(0),
+        }
+    }
+
+    /// Shows the application the status of the machine.
+    pub(super) fn show_status(&self, status: Status) {
+        self.view().status = status;
+    }
+
+    /// Shows the application what the machine has found out about the server.
+    pub(super) fn show_discovered(&self, discovered: &Discovered) {
+        self.view().discovered = discovered.clone();
+    }
+
+    /// Shows the application the HTTP status of an answer to the preflight, or that there is none.
+    pub(super) fn show_preflight_status(&self, status: Option<u16>) {
+        self.view().preflight_status = status;
+    }
+
+    /// Shows the application the session of the machine.
+    pub(super) fn show_session(&self, session: Option<&Session>) {
+        self.view().session = session.cloned();
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> Clone for Client<R> {
+    fn clone(&self) -> Self {
+        Self { guard: self.guard.clone(), runtime: PhantomData }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Client<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! Where new session keys come from.
+
+use wwr::{KeyFormat, SessionKey};
+
+/// Makes the keys of new sessions.
+///
+/// Whoever guesses a key has the session, so keys need at least 128 bits from a cryptographic
+/// random source and must never repeat.
+///
+/// ```
+/// use wwr::{KeyFormat, SessionKey};
+/// use wwr_async::{KeyError, KeyGenerator, RandomKeys};
+///
+/// /// Keys that say which service they belong to.
+/// struct ShopKeys;
+///
+/// impl KeyGenerator for ShopKeys {
+///     fn generate(&self) -> Result<SessionKey, KeyError> {
+///         let random = RandomKeys.generate()?;
+///         SessionKey::new(format!("shop-{}", random.as_str())).map_err(KeyError::new)
+///     }
+///
+///     fn format(&self) -> KeyFormat {
+///         KeyFormat::Custom(|key| key.len() == 69 && key.starts_with("shop-"))
+///     }
+/// }
+///
+/// let key = ShopKeys.generate()?;
+/// assert_eq!(ShopKeys.format().parse(key.as_str().as_bytes()), Some(key));
+/// # Ok::<(), KeyError>(())
+/// ```
+pub trait KeyGenerator: Send + Sync + 'static {
+    /// A key that was never made before. Called by the tasks of connections, so it must not block.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if there is no randomness to be had. No session is created then.
+    fn generate(&self) -> Result<SessionKey, KeyError>;
+
+    /// Which keys of clients this generator could have made. Others never reach the store.
+    fn format(&self) -> KeyFormat;
+}
+
+/// Why there is no new session key.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a session key")]
+pub struct KeyError {
+    source: Box<dyn core::error::Error + Send + Sync>,
+}
+
+impl KeyError {
+    /// An error with what caused it.
+    pub fn new(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
+        Self { source: source.into() }
+    }
+}
+
+/// Keys of 48 bytes from the system's cryptographic random source, in the form of the default
+/// generator (protocol §3.2): 64 characters of URL-safe base64.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RandomKeys;
+
+impl KeyGenerator for RandomKeys {
+    fn generate(&self) -> Result<SessionKey, KeyError> {
+        generate_with(getrandom::fill)
+    }
+
+    fn format(&self) -> KeyFormat {
+        KeyFormat::Generated
+    }
+}
+
+/// A key of the bytes that `fill` writes.
+fn generate_with<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<SessionKey, KeyError>
+where
+    E: core::error::Error + Send + Sync + 'static,
+{
+    let mut entropy = [0; SessionKey::ENTROPY];
+    fill(&mut entropy).map_err(KeyError::new)?;
+    Ok(SessionKey::from_entropy(entropy))
+}
+
+#[cfg(test)]
+mod tests {
+    use core::error::Error;
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn random_keys_have_their_format_and_differ() {
+        let keys: HashSet<_> = (0..100).map(|_| RandomKeys.generate().unwrap()).collect();
+        assert_eq!(keys.len(), 100);
+        for key in keys {
+            assert_eq!(RandomKeys.format().parse(key.as_str().as_bytes()), Some(key));
+        }
+    }
+
+    #[test]
+    fn every_byte_of_the_key_comes_from_the_source() {
+        let key = generate_with::<getrandom::Error>(|entropy| {
+            entropy.fill(0xff);
+            Ok(())
+        });
+        assert_eq!(key.unwrap().as_str(), "_".repeat(64));
+    }
+
+    #[test]
+    fn a_failing_source_is_an_error_that_says_why() {
+        let error = generate_with(|_| Err(getrandom::Error::UNEXPECTED)).unwrap_err();
+        assert!(error.source().is_some_and(|source| source.is::<getrandom::Error>()));
+    }
+}

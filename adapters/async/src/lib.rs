@@ -1,0 +1,39 @@
+//! WebWire on any async runtime: a [server](server::Server) and a [client](client::Client).
+//!
+//! Both are thin tasks around the state machines of [`wwr`]: they own sockets, time, randomness and
+//! storage, and decide nothing about the protocol. What they run on is a [`Runtime`]; the crate
+//! `wwr-smol` has one, and is all that an application on smol depends on.
+//!
+//! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
+//!   or mount a [`Service`](server::Service) in an HTTP server of your own.
+//! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
+//!   to [`Events`](client::Events).
+//! * [`SessionStore`]: where sessions live while nobody is connected; [`MemoryStore`] and
+//!   [`FileStore`] are here.
+//! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
+//!
+//! What happens is logged through [`tracing`].
+
+mod addresses;
+pub mod client;
+mod clock;
+mod inbox;
+mod keep_alive;
+mod key;
+mod pool;
+mod runtime;
+pub mod server;
+mod socket;
+mod store;
+#[cfg(test)]
+mod testing;
+mod websocket;
+
+pub use addresses::Addresses;
+pub use clock::Clock;
+pub use key::{KeyError, KeyGenerator, RandomKeys};
+pub use runtime::{Listener, Runtime, Stream, Timer};
+pub use store::{
+    FileStore, MemoryStore, Removed, SessionStore, SharedStore, ShortKey, StoreError,
+    StoreErrorKind,
+};

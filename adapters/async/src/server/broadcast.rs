@@ -1,0 +1,91 @@
+//! What became of a signal to many connections.
+
+use super::connection::SignalError;
+
+/// What became of a signal that was sent to many connections: how many took it, and why others did
+/// not. Whatever keeps one from it, the others get it.
+///
+/// Made of the results of [`Connection::signal_prepared`](super::Connection::signal_prepared), so
+/// any choice of connections can be told. Who has to know which they were looks at each result:
+///
+/// ```
+/// use wwr::PreparedSignal;
+/// use wwr_async::server::{Broadcast, Connection, SignalError};
+///
+/// fn advertise(room: &[Connection], news: &PreparedSignal) -> Broadcast {
+///     let tell = |connection: &Connection| {
+///         let result = connection.signal_prepared(news);
+///         if result == Err(SignalError::Backlogged) {
+///             connection.close();
+///         }
+///         result
+///     };
+///     room.iter().map(tell).collect()
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Broadcast {
+    /// Connections that send it.
+    pub sent: usize,
+    /// Connections that have ended.
+    pub disconnected: usize,
+    /// Connections whose client reads too slowly: too many bytes wait for it already.
+    pub backlogged: usize,
+    /// Connections whose client would not read it: it is longer than the message buffer that was
+    /// advertised, or has no payload and the client may speak 1.x.
+    pub unreadable: usize,
+}
+
+impl Broadcast {
+    /// How many connections it was meant for.
+    pub const fn total(&self) -> usize {
+        self.sent + self.disconnected + self.backlogged + self.unreadable
+    }
+}
+
+impl Extend<Result<(), SignalError>> for Broadcast {
+    fn extend<I: IntoIterator<Item = Result<(), SignalError>>>(&mut self, results: I) {
+        for result in results {
+            let count = match result {
+                Ok(()) => &mut self.sent,
+                Err(SignalError::Disconnected) => &mut self.disconnected,
+                Err(SignalError::Backlogged) => &mut self.backlogged,
+                Err(SignalError::Unreadable(_) | SignalError::InvalidName(_)) => {
+                    &mut self.unreadable
+                }
+            };
+            *count += 1;
+        }
+    }
+}
+
+impl FromIterator<Result<(), SignalError>> for Broadcast {
+    fn from_iter<I: IntoIterator<Item = Result<(), SignalError>>>(results: I) -> Self {
+        let mut broadcast = Self::default();
+        broadcast.extend(results);
+        broadcast
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wwr::wire::{InvalidName, UnreadableSignal};
+
+    use super::*;
+
+    #[test]
+    fn results_are_counted_by_kind() {
+        let results = [
+            Ok(()),
+            Err(SignalError::Disconnected),
+            Err(SignalError::Backlogged),
+            Ok(()),
+            Err(SignalError::Unreadable(UnreadableSignal::NeedsPayload)),
+            Err(SignalError::InvalidName(InvalidName::EmptyCode)),
+            Ok(()),
+        ];
+        let broadcast: Broadcast = results.into_iter().collect();
+        let expected = Broadcast { sent: 3, disconnected: 1, backlogged: 1, unreadable: 2 };
+        assert_eq!((broadcast, broadcast.total()), (expected, 7));
+    }
+}

@@ -1,0 +1,531 @@
+//! The application's view of a connection.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use futures_channel::oneshot;
+use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
+use wwr::session::{ConnectionId, Outcome};
+use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
+use wwr::{
+    Actions, CloseFrame, Dialect, Instant, InvalidCloseFrame, Name, Payload, PreparedSignal,
+    Session, SessionInfo, SessionKey,
+};
+
+use super::handle::ServerHandle;
+use super::hub::Hub;
+use crate::clock::{Clock, Timer};
+use crate::inbox::{Inbox, Refused};
+use crate::runtime::Runtime;
+
+/// The deadline of a server that does not shut down.
+const NO_SHUTDOWN: u64 = u64::MAX;
+
+/// What a waiting signal counts beyond its own bytes.
+const SIGNAL: usize = 16;
+
+/// One connected client, as the application sees it. Cheap to clone; may be kept and used from
+/// anywhere, also after the connection has ended.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+/// Facts about a connection that do not change.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// When the WebSocket was opened.
+    pub connected_at: SystemTime,
+    /// The first 256 letters of the `User-Agent` header of the handshake; `None` if there was none or
+    /// it was no text.
+    pub user_agent: Option<String>,
+    /// Where the client connected from. Behind [trusted proxies](super::Builder::trusted_proxies),
+    /// what they say of it; the port is 0 if they name none.
+    pub remote_addr: SocketAddr,
+    /// Where the socket came from: the client, or a proxy.
+    pub socket_addr: SocketAddr,
+}
+
+/// Why a connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The server closed it. [`CloseReason::frame`] is what the client was told.
+    ByServer(CloseReason),
+    /// The client closed it, with this close frame.
+    ByClient(CloseFrame),
+    /// The client broke the rules of WebSocket, and was told so with this close frame
+    /// (RFC 6455 §7.4.1).
+    Violated(CloseFrame),
+    /// The network failed, the client ended the connection without a close frame, or it took nothing
+    /// of what was sent to it for the [stall timeout](super::Limits::stall_timeout).
+    Lost,
+    /// A shutdown of the server took too long.
+    Aborted,
+}
+
+/// Why a signal was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Disconnected,
+    /// Too many bytes wait for the client already: it reads too slowly, or nothing could be written
+    /// because its handler has not waited for anything since. [`Connection::ready`] waits for room.
+    #[error("too many bytes wait for this client already")]
+    Backlogged,
+    /// The client would not read such a signal.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableSignal),
+    /// The name cannot be sent.
+    #[error("invalid name: {0}")]
+    InvalidName(#[from] InvalidName),
+}
+
+impl From<Refused> for SignalError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Closed => Self::Disconnected,
+            Refused::Full => Self::Backlogged,
+        }
+    }
+}
+
+/// Why a session was not created or not closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Disconnected,
+    /// The state of the connection does not allow it.
+    #[error(transparent)]
+    Misuse(Misuse),
+    /// The key generator failed; the log says why.
+    #[error("no session key could be made")]
+    NoKey,
+    /// The session store failed; the log says why.
+    #[error("the session store failed")]
+    Store,
+}
+
+impl From<SessionError> for RequestError {
+    /// So that handlers can use `?`: clients are told that sessions are disabled, and of anything
+    /// else nothing but that it failed.
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Misuse(misuse) => misuse.into(),
+            SessionError::Disconnected | SessionError::NoKey | SessionError::Store => {
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// What others want of the task of a connection.
+#[derive(Debug)]
+pub(super) enum Input {
+    Signal(Outgoing),
+    CreateSession {
+        info: SessionInfo,
+        done: oneshot::Sender<Result<Session, SessionError>>,
+    },
+    CloseSession {
+        done: oneshot::Sender<Result<bool, SessionError>>,
+    },
+    /// News of the registry.
+    Session(Outcome),
+    Close,
+    CloseWith(CloseFrame),
+    ShutDown {
+        deadline: Instant,
+        idle: IdleConnections,
+    },
+}
+
+/// A signal on its way to the client.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// For this client alone. The task encodes it, small ones together.
+    Own(Name, Payload),
+    /// For others, too.
+    Prepared(PreparedSignal),
+}
+
+impl Outgoing {
+    /// About how many bytes it takes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Own(name, payload) => name.len() + payload.len(),
+            Self::Prepared(signal) => signal.frame().len(),
+        }
+    }
+
+    pub(super) fn send(
+        &self,
+        machine: &mut server::Connection,
+        out: &mut Actions<server::Action>,
+    ) -> Result<(), Misuse> {
+        match self {
+            Self::Own(name, payload) => machine.signal(name, payload, out),
+            Self::Prepared(signal) => machine.signal_prepared(signal, out),
+        }
+    }
+}
+
+struct Shared {
+    id: ConnectionId,
+    hub: Arc<Hub>,
+    info: ConnectionInfo,
+    reads: Reads,
+    inbox: Inbox<Input>,
+    open: AtomicBool,
+    /// Until when handlers are waited for, because the server shuts down: nanoseconds of an [`Instant`].
+    shut_down_by: AtomicU64,
+    aborted: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What the application sees of a connection that changes.
+#[derive(Default)]
+struct State {
+    session: Option<Session>,
+    ended: Option<Box<Ended>>,
+}
+
+/// What the client is known to read.
+#[derive(Debug)]
+pub(super) struct Reads {
+    /// A [`Dialect`] as a number.
+    dialect: AtomicU8,
+    /// The longest message that it reads in bytes, if its dialect has such a bound.
+    longest: AtomicUsize,
+}
+
+impl Reads {
+    pub(super) const fn new(dialect: Dialect, longest: usize) -> Self {
+        Self { dialect: AtomicU8::new(dialect as u8), longest: AtomicUsize::new(longest) }
+    }
+
+    fn longest(&self) -> usize {
+        self.longest.load(Ordering::Relaxed)
+    }
+
+    fn dialect(&self) -> Dialect {
+        let known = self.dialect.load(Ordering::Relaxed);
+        let mut dialects = Dialect::ALL.into_iter();
+        dialects.find(|dialect| *dialect as u8 == known).unwrap_or(Dialect::Unknown)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        id: ConnectionId,
+        info: ConnectionInfo,
+        reads: Reads,
+        max_signal_backlog: usize,
+    ) -> Self {
+        let shared = Shared {
+            id,
+            hub,
+            info,
+            reads,
+            inbox: Inbox::holding(max_signal_backlog),
+            open: AtomicBool::new(true),
+            shut_down_by: AtomicU64::new(NO_SHUTDOWN),
+            aborted: AtomicBool::new(false),
+            state: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A number no other connection of this server has or had.
+    pub fn id(&self) -> u64 {
+        self.shared.id.0
+    }
+
+    /// The server this connection belongs to.
+    pub fn server(&self) -> ServerHandle {
+        ServerHandle::new(self.shared.hub.clone(), self.shared.hub.address())
+    }
+
+    /// When and from where the client connected.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.shared.info
+    }
+
+    /// What the client speaks, as far as that is known: a server of all versions learns it from a
+    /// preflight before the connection, or from the first heartbeat on it (protocol §7.2). With clients
+    /// of this project the handshake agrees on it (protocol §10.1).
+    pub fn dialect(&self) -> Dialect {
+        self.shared.reads.dialect()
+    }
+
+    /// Whether the connection serves: false as soon as it was told to close, or has ended.
+    pub fn is_connected(&self) -> bool {
+        self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// Sends a signal. It is sent in the order of the calls, and before the reply of a handler that
+    /// sends it. Returns at once: the signal waits in memory until the client takes it. Whoever sends
+    /// many of them waits for [`ready`](Self::ready) before each.
+    ///
+    /// A client that may speak 2.0 reads no message longer than the advertised buffer, one of `wwr.1`
+    /// none longer than it has stated, which it does first of all, and one that may speak 1.x no signal
+    /// without payload.
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError`]; nothing was sent then.
+    pub fn signal<N>(&self, name: N, payload: impl Into<Payload>) -> Result<(), SignalError>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        let payload = payload.into();
+        check_signal(self.dialect(), self.shared.reads.longest(), &name, &payload)?;
+        self.push_signal(Outgoing::Own(name, payload))
+    }
+
+    /// As [`signal`](Self::signal), with a signal that was encoded before. All connections that send
+    /// it share its memory, until it goes into their sockets; yet its bytes count for each client
+    /// that reads too slowly.
+    ///
+    /// [`ServerHandle::signal_all`] and [`ServerHandle::signal_session`] do this for many, and the
+    /// results for any choice of connections can be collected into a
+    /// [`Broadcast`](super::Broadcast).
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError`], but none about the name; nothing was sent then.
+    pub fn signal_prepared(&self, signal: &PreparedSignal) -> Result<(), SignalError> {
+        signal.check(self.dialect(), self.shared.reads.longest())?;
+        self.push_signal(Outgoing::Prepared(signal.clone()))
+    }
+
+    /// Waits until at most half as many bytes wait for the client as
+    /// [may](super::Limits::max_signal_backlog); returns at once if that is so. The next signal is accepted then, whatever its size. What can be written is
+    /// written meanwhile.
+    ///
+    /// Those who wait go on in the order in which they came. If several send to one client from
+    /// different threads, another may have used the room before a signal is sent:
+    /// [`SignalError::Backlogged`] says so, and this can be waited for again.
+    ///
+    /// ```
+    /// use wwr::server::RequestError;
+    /// use wwr::{Content, Payload};
+    /// use wwr_async::server::{Connection, Handler};
+    ///
+    /// struct Export;
+    ///
+    /// impl Handler for Export {
+    ///     async fn request(&self, to: &Connection, _: Content) -> Result<Payload, RequestError> {
+    ///         for part in 0..1000_u32 {
+    ///             to.ready().await.map_err(|_| RequestError::Internal)?;
+    ///             let sent = to.signal("part", vec![part as u8; 8192]);
+    ///             sent.map_err(|_| RequestError::Internal)?;
+    ///         }
+    ///         Ok(Payload::utf8("that was all"))
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError::Disconnected`] once the connection has ended. A client that does not read is
+    /// disconnected after the [stall timeout](super::Limits::stall_timeout), so nobody waits for it
+    /// longer.
+    pub async fn ready(&self) -> Result<(), SignalError> {
+        Ok(self.shared.inbox.room().await?)
+    }
+
+    fn push_signal(&self, signal: Outgoing) -> Result<(), SignalError> {
+        let bytes = signal.len() + SIGNAL;
+        Ok(self.push(Input::Signal(signal), bytes)?)
+    }
+
+    /// Creates a session with this information, tells the client and gives it to the store.
+    ///
+    /// Unless sessions are durable, an error of the store is only logged.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]; there is no session then.
+    pub async fn create_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
+        self.ask(|done| Input::CreateSession { info, done }).await
+    }
+
+    /// Closes the session of this connection and tells the client. If no other connection holds the
+    /// session, it is destroyed. Gives whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]; the session is still there then.
+    pub async fn close_session(&self) -> Result<bool, SessionError> {
+        self.ask(|done| Input::CloseSession { done }).await
+    }
+
+    /// A copy of the session, if the connection has one.
+    pub fn session(&self) -> Option<Session> {
+        self.state().session.clone()
+    }
+
+    /// The key of the session, if the connection has one.
+    pub fn session_key(&self) -> Option<SessionKey> {
+        self.state().session.as_ref().map(|session| session.key.clone())
+    }
+
+    /// Why the connection has ended; `None` before it has. For the
+    /// [`disconnected`](super::Handler::disconnected) hook, for one.
+    pub fn ended(&self) -> Option<Ended> {
+        self.state().ended.as_deref().cloned()
+    }
+
+    /// Closes the connection once the handlers that run are done and their replies are sent. What
+    /// the client asks meanwhile is refused. The session is kept for the client to restore. Calling
+    /// again does nothing.
+    pub fn close(&self) {
+        if self.is_connected() {
+            self.close_by(Input::Close);
+        }
+    }
+
+    /// As [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4): 4000 to
+    /// 4999 are for applications, and a client may know codes after which it does not come back. Does
+    /// nothing if the connection closes already.
+    ///
+    /// ```
+    /// use wwr_async::server::Connection;
+    ///
+    /// fn ban(connection: &Connection) -> Result<(), wwr::InvalidCloseFrame> {
+    ///     connection.close_with(4003, "banned")
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCloseFrame`] if the code is none of 1000 to 1003, 1007 to 1013 and 3000 to 4999, or
+    /// the reason has more than 123 bytes of UTF-8. The connection stays open then.
+    pub fn close_with(
+        &self,
+        code: u16,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Result<(), InvalidCloseFrame> {
+        let frame = CloseFrame::new(code, reason)?;
+        if self.is_connected() {
+            self.close_by(Input::CloseWith(frame));
+        }
+        Ok(())
+    }
+
+    /// Closes the connection in one of the ways there are.
+    pub(super) fn close_by(&self, input: Input) {
+        self.shared.open.store(false, Ordering::Release);
+        // An error means that it has ended already.
+        let _ = self.push(input, 0);
+    }
+
+    /// The server shuts down: handlers are not waited for beyond the deadline, even if the client has
+    /// gone before.
+    pub(super) fn shut_down_by(&self, deadline: Instant, idle: IdleConnections) {
+        self.shared.shut_down_by.fetch_min(deadline.as_nanos(), Ordering::AcqRel);
+        self.close_by(Input::ShutDown { deadline, idle });
+        self.shared.inbox.wake();
+    }
+
+    /// Gives the connection up, whatever it is doing.
+    pub(super) fn abort(&self) {
+        self.shared.aborted.store(true, Ordering::Release);
+        self.shared.inbox.close();
+    }
+
+    /// Ready once the connection is given up. For its task.
+    pub(super) fn poll_aborted(&self, cx: &Context<'_>) -> Poll<()> {
+        self.shared.inbox.register(cx);
+        if self.shared.aborted.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Waits until handlers are no longer waited for, because the server shuts down. For the task of
+    /// the connection.
+    pub(super) async fn overdue(&self, runtime: &impl Runtime, clock: &Clock) {
+        let mut timer = Timer::new(runtime.timer());
+        poll_fn(|cx| {
+            self.shared.inbox.register(cx);
+            let deadline = match self.shared.shut_down_by.load(Ordering::Acquire) {
+                NO_SHUTDOWN => None,
+                deadline => Some(Instant::from_nanos(deadline)),
+            };
+            if deadline.is_some_and(|deadline| deadline <= clock.now()) {
+                return Poll::Ready(());
+            }
+            timer.set(deadline, clock);
+            timer.poll(cx)
+        })
+        .await;
+    }
+
+    async fn ask<T>(
+        &self,
+        input: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> Input,
+    ) -> Result<T, SessionError> {
+        let (done, answer) = oneshot::channel();
+        self.push(input(done), 0).map_err(|_| SessionError::Disconnected)?;
+        answer.await.unwrap_or(Err(SessionError::Disconnected))
+    }
+
+    pub(super) fn push(&self, input: Input, bytes: usize) -> Result<(), Refused> {
+        self.shared.inbox.push(input, bytes)
+    }
+
+    pub(super) fn inbox(&self) -> &Inbox<Input> {
+        &self.shared.inbox
+    }
+
+    pub(super) fn connection_id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// The client has turned out to speak this.
+    pub(super) fn show_dialect(&self, dialect: Dialect) {
+        self.shared.reads.dialect.store(dialect as u8, Ordering::Relaxed);
+    }
+
+    /// Notes what the client has stated to read, in bytes.
+    pub(super) fn show_longest(&self, bytes: u32) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.shared.reads.longest.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes the session of the machine the one the application sees.
+    pub(super) fn show_session(&self, session: Option<&Session>) {
+        self.state().session = session.cloned();
+    }
+
+    /// The connection has ended, for the first reason that is given: nobody gets anything into it any
+    /// more.
+    pub(super) fn end(&self, why: Ended) {
+        self.shared.open.store(false, Ordering::Release);
+        let mut state = self.state();
+        state.session = None;
+        state.ended.get_or_insert_with(|| Box::new(why));
+        drop(state);
+        self.shared.inbox.close();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, info) = (self.id(), self.info());
+        f.debug_struct("Connection").field("id", &id).field("info", info).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! What the store does for the hub.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_channel::oneshot;
+use wwr::server::{Job, StoreAnswer, Work};
+use wwr::session::StoreFailed;
+use wwr::{Session, SessionKey};
+
+use super::Hub;
+use crate::clock::Clock;
+use crate::server::panics::caught_async;
+use crate::store::{Removed, SessionStore, ShortKey, StoreError, StoreErrorKind};
+
+impl Hub {
+    /// Has the store do a job, in a task of its own, and tells the hub: also if the connection that
+    /// asked is gone by then. `given_up` ends when the hub no longer waits for the answer.
+    pub(super) async fn work(self: Arc<Self>, job: Job, given_up: oneshot::Receiver<()>) {
+        let Job { id, work } = job;
+        let store = &self.store;
+        let answer = async {
+            match &work {
+                Work::LookUp(key) => {
+                    let found = async {
+                        let found = store.look_up(key, Clock::unix_now()).await?;
+                        found.map(readable).transpose()
+                    };
+                    let found = self.ask_store("look up", Some(key), found).await;
+                    StoreAnswer::LookedUp(found.map(|session| session.map(Box::new)))
+                }
+                Work::Create(session) => {
+                    let created = store.create(session);
+                    let key = Some(&session.key);
+                    StoreAnswer::Created(self.ask_store("create", key, created).await)
+                }
+                Work::Destroy(key) => {
+                    let destroyed = store.destroy(key);
+                    StoreAnswer::Destroyed(self.ask_store("destroy", Some(key), destroyed).await)
+                }
+                Work::Expire { unused_for, at } => {
+                    let ago = self.clock.now().saturating_since(*at);
+                    let now = SystemTime::now();
+                    let then = Clock::unix_time(now.checked_sub(ago).unwrap_or(now));
+                    let expired = store.remove_expired(then, *unused_for);
+                    let expired = self.ask_store("remove expired sessions", None, expired).await;
+                    StoreAnswer::Expired(expired.map(|expired| note_expired(&expired)))
+                }
+            }
+        };
+        let too_late = async {
+            // An error, as nothing is ever sent.
+            let _ = given_up.await;
+            None
+        };
+        match futures_lite::future::or(async { Some(answer.await) }, too_late).await {
+            Some(answer) => {
+                self.lock().running.remove(&id);
+                self.call(|machine, now, out| machine.answered(now, id, answer, out));
+            }
+            None => self.note_missing_answer(&work),
+        }
+    }
+
+    /// Waits for the store, and logs its errors now and then.
+    async fn ask_store<T>(
+        &self,
+        operation: &'static str,
+        key: Option<&SessionKey>,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreFailed> {
+        guard(work).await.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            // Clients can cause what fails again and again.
+            if let Some(failures) = self.store_failures.count(self.clock.now()) {
+                let session = key.map(|key| ShortKey(key).to_string());
+                tracing::error!(
+                    failures, operation, session, %error, cause,
+                    "the session store failed"
+                );
+            }
+            StoreFailed
+        })
+    }
+
+    fn note_missing_answer(&self, work: &Work) {
+        let (operation, key) = match work {
+            Work::LookUp(key) => ("look up", Some(key)),
+            Work::Create(session) => ("create", Some(&session.key)),
+            Work::Destroy(key) => ("destroy", Some(key)),
+            Work::Expire { .. } => ("remove expired sessions", None),
+        };
+        if let Some(failures) = self.store_failures.count(self.clock.now()) {
+            let session = key.map(|key| ShortKey(key).to_string());
+            tracing::error!(
+                failures, operation, session, store_timeout = ?self.store_timeout,
+                "the session store does not answer"
+            );
+        }
+    }
+}
+
+fn note_expired(expired: &Removed) {
+    let Removed { examined, removed, failed, leftovers } = *expired;
+    if (removed, failed, leftovers) == (0, 0, 0) {
+        tracing::debug!(examined, "no old sessions");
+    } else {
+        tracing::info!(examined, removed, failed, leftovers, "old sessions removed");
+    }
+}
+
+/// The session, if clients can read it. The registry refuses others too, but does not say why.
+fn readable(session: Session) -> Result<Session, StoreError> {
+    match session.check() {
+        Ok(()) => Ok(session),
+        Err(invalid) => {
+            let key = ShortKey(&session.key);
+            let message = format!(
+                "clients cannot read the session {key} that the store found: nest its info less \
+                 deeply, and make it shorter"
+            );
+            Err(StoreError::new(StoreErrorKind::Broken, message).with_source(invalid))
+        }
+    }
+}
+
+/// Makes a panic of the store an error of it.
+async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    caught_async(|| work).await.unwrap_or_else(|panic| {
+        let message = format!("the session store panicked: {panic}");
+        Err(StoreError::new(StoreErrorKind::Failed, message))
+    })
+}

@@ -1,0 +1,119 @@
+use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::SystemTime;
+
+use wwr::Dialect;
+
+use super::super::connection::{ConnectionInfo, Reads};
+use super::*;
+use crate::key::RandomKeys;
+use crate::store::MemoryStore;
+use crate::testing::TestRuntime;
+
+fn hub() -> Arc<Hub> {
+    let store = SharedStore::new(MemoryStore::new());
+    Hub::new(&TestRuntime, Box::new(RandomKeys), store, HubConfig::default())
+}
+
+fn open(hub: &Arc<Hub>) -> OpenGuard {
+    let info = ConnectionInfo {
+        connected_at: SystemTime::UNIX_EPOCH,
+        user_agent: None,
+        remote_addr: (Ipv4Addr::LOCALHOST, 1).into(),
+        socket_addr: (Ipv4Addr::LOCALHOST, 1).into(),
+    };
+    let admission = hub.admit().unwrap();
+    let reads = Reads::new(Dialect::Unknown, 8192);
+    let connection = Connection::new(hub.clone(), admission.id(), info, reads, 100);
+    Hub::open(admission, connection)
+}
+
+#[test]
+fn a_walk_meets_each_connection_once() {
+    for count in [0, 1, PORTION - 1, PORTION, PORTION + 1, 3 * PORTION] {
+        let hub = hub();
+        let open: Vec<_> = (0..count).map(|_| open(&hub)).collect();
+        let met = hub.walk().map(|connection| connection.connection_id());
+        let ids = open.iter().map(|guard| guard.connection.connection_id());
+        assert!(met.eq(ids), "{count} connections");
+    }
+}
+
+#[test]
+fn a_walk_goes_on_while_others_come_and_go() {
+    let hub = hub();
+    let mut present: Vec<_> = (0..4 * PORTION).map(|_| Some(open(&hub))).collect();
+    let mut newcomers = Vec::new();
+    let mut met = Vec::new();
+    for connection in hub.walk() {
+        let id = connection.id() as usize;
+        met.push(id);
+        // The one just met and one far ahead go, somebody else comes.
+        present[id - 1] = None;
+        if let Some(ahead) = present.get_mut(id + PORTION) {
+            *ahead = None;
+        }
+        newcomers.push(open(&hub));
+    }
+    assert!(met.is_sorted_by(|one, next| one < next), "nobody is met twice");
+    assert!(met.len() < present.len() && met.iter().all(|id| *id <= present.len()));
+    assert!(present.iter().all(Option::is_none), "all that stayed were met");
+    assert_eq!(hub.connection_count(), newcomers.len());
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits with `future` while `work` is done; how often it was woken by that, and whether it is done.
+fn woken_by(future: impl Future<Output = ()>, work: impl FnOnce()) -> (usize, bool) {
+    let wakes = Arc::<Wakes>::default();
+    let waker = Waker::from(wakes.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    work();
+    let woken = wakes.0.load(Ordering::Relaxed);
+    (woken, future.as_mut().poll(&mut context).is_ready())
+}
+
+#[test]
+fn connections_that_come_and_go_wake_nobody_who_waits_for_the_end() {
+    let hub = hub();
+    let staying = open(&hub);
+    let come_and_go = || (0..100).for_each(|_| drop(open(&hub)));
+    assert_eq!(woken_by(hub.stops(), come_and_go), (0, false));
+    assert_eq!(woken_by(hub.stops(), || drop(staying)), (0, false));
+}
+
+#[test]
+fn a_shutdown_ends_once_with_the_last_connection_or_handshake() {
+    let hub = hub();
+    let crowd: Vec<_> = (0..100).map(|_| open(&hub)).collect();
+    let handshake = hub.admit().ok();
+    let long = Duration::from_secs(1000);
+    assert_eq!(woken_by(hub.shut_down(long), || drop(crowd)), (0, false));
+    assert!(hub.is_shutting_down() && hub.admit().is_err());
+    assert_eq!(woken_by(hub.stops(), || drop(handshake)), (1, true));
+}
+
+#[test]
+fn a_hub_that_nobody_has_is_dropped_with_its_timer() {
+    let hub = hub();
+    let (weak, earlier) = (Arc::downgrade(&hub), Arc::downgrade(&hub.earlier));
+    drop(hub);
+    assert!(weak.upgrade().is_none());
+    let started = std::time::Instant::now();
+    while earlier.strong_count() > 0 {
+        assert!(started.elapsed().as_secs() < 30, "its task is still there");
+        std::thread::yield_now();
+    }
+}

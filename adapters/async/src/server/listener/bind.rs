@@ -1,0 +1,138 @@
+//! Listening on all the addresses that a name stands for.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+
+use crate::addresses::Addresses;
+use crate::runtime::Runtime;
+
+/// How often a port is looked for that is free on several addresses.
+const ATTEMPTS: usize = 16;
+
+/// Listens on all the addresses; with port 0 on the same port, if one is found that is free on all.
+///
+/// # Errors
+///
+/// If there is no address, or one cannot be listened on: the error names it.
+pub(in crate::server) async fn bind(
+    runtime: &impl Runtime,
+    wanted: Addresses,
+) -> io::Result<Vec<TcpListener>> {
+    let mut addresses = Vec::new();
+    for address in wanted.resolve(runtime).await? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    for _ in 0..ATTEMPTS {
+        match bind_all(&addresses, true) {
+            // Another port may be free on all.
+            Err(error) if error.kind() == ErrorKind::AddrInUse && has_choice(&addresses) => {}
+            bound => return bound,
+        }
+    }
+    bind_all(&addresses, false)
+}
+
+/// Whether the system chooses a port for several addresses.
+fn has_choice(addresses: &[SocketAddr]) -> bool {
+    addresses.len() > 1 && addresses.iter().any(|address| address.port() == 0)
+}
+
+fn bind_all(addresses: &[SocketAddr], same_port: bool) -> io::Result<Vec<TcpListener>> {
+    let (mut listeners, mut left_out) = (Vec::new(), Vec::new());
+    let mut chosen = None;
+    for address in addresses {
+        let mut wanted = *address;
+        if let (0, true, Some(port)) = (wanted.port(), same_port, chosen) {
+            wanted.set_port(port);
+        }
+        match listen(wanted) {
+            Ok(listener) => {
+                chosen = chosen.or(Some(listener.local_addr()?.port()));
+                listeners.push(listener);
+            }
+            Err(error) if is_of_family(&error) => left_out.push((wanted, error)),
+            Err(error) => return Err(naming(wanted, &error)),
+        }
+    }
+    match (listeners.is_empty(), left_out.first()) {
+        (false, _) => {
+            for (address, error) in left_out {
+                tracing::warn!(%address, %error, "the system has no such address: not listening there");
+            }
+            Ok(listeners)
+        }
+        (true, Some((address, error))) => Err(naming(*address, error)),
+        (true, None) => {
+            Err(io::Error::new(ErrorKind::InvalidInput, "there is no address to listen on"))
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Whether an address cannot be had because the system has none of its family, or not this one.
+fn is_of_family(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let unknown = error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    #[cfg(not(unix))]
+    let unknown = error.kind() == ErrorKind::Unsupported;
+    unknown || error.kind() == ErrorKind::AddrNotAvailable
+}
+
+fn naming(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestRuntime;
+
+    fn bound(addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
+        let listeners = smol::block_on(bind(&TestRuntime, addresses.into()))?;
+        listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_port_that_the_system_chooses_is_the_same_everywhere() {
+        let any = address("127.0.0.1:0");
+        let mut addresses = vec![any, any];
+        #[cfg(target_os = "linux")]
+        addresses.push(address("127.0.0.2:0"));
+        if TcpListener::bind("[::1]:0").is_ok() {
+            addresses.push(address("[::1]:0"));
+        }
+        let bound = bound(&addresses).unwrap();
+        assert_eq!(bound.len(), addresses.len() - 1, "the same address is bound once");
+        assert!(bound.iter().all(|address| address.port() == bound[0].port()), "{bound:?}");
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_named() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let held = holder.local_addr().unwrap();
+        let error = bound(&[address("127.0.0.1:0"), held]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&held.to_string()), "{error}");
+    }
+
+    #[test]
+    fn addresses_that_the_system_does_not_have_are_left_out_but_not_if_they_are_all() {
+        let foreign = address("192.0.2.1:0");
+        let bound_now = bound(&[foreign, address("127.0.0.1:0")]).unwrap();
+        assert_eq!(bound_now.len(), 1);
+        let error = bound(&[foreign]).unwrap_err();
+        assert!(error.to_string().contains("192.0.2.1:0"), "{error}");
+        assert!(bound(&[]).is_err());
+    }
+}

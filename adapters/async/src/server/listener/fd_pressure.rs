@@ -1,0 +1,78 @@
+//! How close the process is to its limit of file descriptors.
+
+use crate::runtime::Stream;
+
+/// How many descriptors are kept, at most.
+#[cfg(unix)]
+const MOST: u64 = 64;
+
+/// How scarce file descriptors are.
+///
+/// The application and the session store need some, to read a file or to ask a server. So the last
+/// eighth of those that the process may have is kept for them, 64 at most; half of that may be used
+/// for a moment, until the descriptors of others who have just been closed are free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FdPressure {
+    /// There are enough.
+    Low,
+    /// There are enough if somebody else is closed.
+    High,
+    /// There is none for this socket.
+    Critical,
+}
+
+impl FdPressure {
+    /// What the descriptor of a new socket tells: the system gives out the lowest that is free.
+    #[cfg(unix)]
+    pub(super) fn seen_by(stream: &impl Stream) -> Self {
+        use std::os::fd::AsRawFd;
+
+        use rustix::process::{Resource, getrlimit};
+
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self::of(u64::try_from(stream.descriptor().as_raw_fd()).unwrap_or(0), limit)
+    }
+
+    /// What the descriptor of a new socket tells: nothing.
+    #[cfg(not(unix))]
+    pub(super) fn seen_by(_: &impl Stream) -> Self {
+        Self::Low
+    }
+
+    /// What a descriptor tells where all are below `limit`.
+    #[cfg(unix)]
+    fn of(descriptor: u64, limit: u64) -> Self {
+        let kept = (limit / 8).min(MOST);
+        match limit.saturating_sub(descriptor) {
+            left if left > kept => Self::Low,
+            left if left > kept / 2 => Self::High,
+            _ => Self::Critical,
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_eighth_is_kept_but_not_more_than_64() {
+        for (limit, high, critical) in [
+            (8, 7, u64::MAX),
+            (64, 56, 60),
+            (256, 224, 240),
+            (1024, 960, 992),
+            (1 << 20, (1 << 20) - 64, (1 << 20) - 32),
+            (u64::MAX, u64::MAX - 64, u64::MAX - 32),
+        ] {
+            assert_eq!(FdPressure::of(0, limit), FdPressure::Low, "{limit}");
+            assert_eq!(FdPressure::of(high - 1, limit), FdPressure::Low, "{limit}");
+            assert_eq!(FdPressure::of(high, limit), FdPressure::High, "{limit}");
+            if critical < limit {
+                assert_eq!(FdPressure::of(critical - 1, limit), FdPressure::High, "{limit}");
+                assert_eq!(FdPressure::of(critical, limit), FdPressure::Critical, "{limit}");
+            }
+            assert_eq!(FdPressure::of(limit, limit), FdPressure::Critical, "{limit}");
+        }
+    }
+}

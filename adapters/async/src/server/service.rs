@@ -1,0 +1,368 @@
+//! The HTTP service of a server, with or without a listener of ours.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_tungstenite::tungstenite::protocol::Role;
+use bytes::Bytes;
+use futures_lite::future::yield_now;
+use hyper::header::{HeaderMap, USER_AGENT};
+use hyper::http::request::Parts;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Request, StatusCode};
+use smol_hyper::rt::FuturesIo;
+use wwr::server::gate::{
+    self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
+};
+use wwr::server::{self, Config, Detection, Observed};
+use wwr::{Actions, Instant};
+
+use super::connection::{Connection, ConnectionInfo, Reads};
+use super::detection::{Detected, detect};
+use super::endpoint::{Endpoint, Endpoints};
+use super::handle::ServerHandle;
+use super::handler::{ConnectionOptions, Handler, Response};
+use super::http;
+use super::hub::{Admission, Hub};
+use super::panics::{caught, caught_async, note_http_panic};
+use super::refusals::Refusals;
+use super::settings::Limits;
+use super::task::{CloseTimeouts, Opened, Presumed, Task};
+use crate::keep_alive::KeepAlive;
+use crate::runtime::Runtime;
+use crate::socket::Socket;
+use crate::websocket::WebSocket;
+
+/// How many letters of a `User-Agent` are kept: who sends more is no browser, and has them kept as
+/// long as the connection lives.
+const MAX_USER_AGENT: usize = 256;
+
+/// A WebWire server without a listener: a function from HTTP requests to answers that takes over
+/// the connections that are upgraded. Clones share the server.
+///
+/// Mount it in any hyper server whose connections are served `with_upgrades`:
+///
+/// ```no_run
+/// # use wwr_async::Runtime;
+/// # use wwr_async::server::{Handler, Service};
+/// # async fn serve<H: Handler, R: Runtime>(
+/// #     service: Service<H, R>,
+/// #     stream: impl hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+/// #     remote: std::net::SocketAddr,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// use hyper::service::service_fn;
+///
+/// let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
+///     if request.uri().path() == "/health" {
+///         return Ok(hyper::Response::new("fine".into()));
+///     }
+///     Ok::<_, std::convert::Infallible>(service.answer(request, remote).await)
+/// });
+/// hyper::server::conn::http1::Builder::new()
+///     .serve_connection(stream, answer)
+///     .with_upgrades()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Service<H, R> {
+    inner: Arc<Inner<H, R>>,
+}
+
+struct Inner<H, R> {
+    runtime: R,
+    handler: Arc<H>,
+    hub: Arc<Hub>,
+    endpoints: Endpoints,
+    origins: Origins,
+    proxies: TrustedProxies,
+    refusals: Refusals,
+    limits: Limits,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    /// The address of the client, as far as trusted proxies tell.
+    pub(super) client: SocketAddr,
+    /// The address that the socket itself came from.
+    pub(super) socket: SocketAddr,
+}
+
+/// What was agreed on with a client that opens a WebSocket.
+struct Agreed {
+    machine: Config,
+    endpoint: Arc<Endpoint>,
+    /// When the client asked for it.
+    arrived: Instant,
+    detection: Detection,
+    info: ConnectionInfo,
+}
+
+impl<H: Handler, R: Runtime> Service<H, R> {
+    pub(super) fn new(
+        runtime: R,
+        handler: H,
+        hub: Arc<Hub>,
+        endpoints: Endpoints,
+        origins: Origins,
+        proxies: TrustedProxies,
+        limits: Limits,
+    ) -> Self {
+        let (handler, refusals) = (Arc::new(handler), Refusals::new());
+        let inner = Inner { runtime, handler, hub, endpoints, origins, proxies, refusals, limits };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What else can be done with the server.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle::new(self.inner.hub.clone(), None)
+    }
+
+    pub(super) fn runtime(&self) -> &R {
+        &self.inner.runtime
+    }
+
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(super) fn proxies(&self) -> &TrustedProxies {
+        &self.inner.proxies
+    }
+
+    /// A socket is refused, or a request of which nothing is known.
+    pub(super) fn refuses(&self, refusal: Refusal, remote: SocketAddr) {
+        self.inner.refusals.socket(self.inner.hub.clock.now(), refusal, remote);
+    }
+
+    /// Answers a request; if it opens a WebSocket, serves that in a task of its own. A body is not
+    /// read.
+    ///
+    /// `remote` is the address that the socket of the request came from. If that is one of the
+    /// [trusted proxies](super::Builder::trusted_proxies), their headers tell the address of the
+    /// client; otherwise it is the client's own. The address of the client is shown to the
+    /// application, and a WebSocket may be that of a 1.x client if a preflight came from there moments
+    /// ago (protocol §7.2), see [`Preflights`](server::Preflights). Its port does not matter.
+    pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response {
+        let client = self.client(request.headers(), remote);
+        self.answer_to(request, Caller { client, socket: remote }).await
+    }
+
+    /// The address of the client whose request came from `peer`.
+    pub(super) fn client(&self, headers: &HeaderMap, peer: SocketAddr) -> SocketAddr {
+        let Client { address, doubt } = self.inner.proxies.client(peer, http::headers(headers));
+        if let Some(doubt) = doubt {
+            self.inner.refusals.doubt(self.inner.hub.clock.now(), doubt, peer);
+        }
+        address
+    }
+
+    pub(super) async fn answer_to<B>(&self, mut request: Request<B>, caller: Caller) -> Response {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let parts = request.into_parts().0;
+        let target = http::target(&parts.uri);
+        let head = http::head(&parts, &target);
+        let endpoint = self.inner.endpoints.at(head.path());
+        let terms = Terms {
+            metadata: endpoint.metadata(),
+            origins: &self.inner.origins,
+            selects_wwr1: endpoint.machine().selects_wwr1(),
+            shutting_down: self.inner.hub.is_shutting_down(),
+        };
+        let refuse = |refusal: Refusal| {
+            let now = self.inner.hub.clock.now();
+            self.inner.refusals.request(now, refusal, caller.client, &parts.headers);
+            http::response(Answer::refusal(refusal, &head, &terms))
+        };
+        if head.has_body() {
+            // Nobody reads it. Now hyper sees whether it has ended: if not, it closes the socket behind
+            // the answer, and has the answer say so.
+            yield_now().await;
+        }
+        match gate::decide(&head, &terms) {
+            Decision::Refuse(refusal) => refuse(refusal),
+            Decision::Preflight { metadata, noted } => {
+                if noted {
+                    endpoint.asked(self.inner.hub.clock.now(), caller.client, head.closes());
+                }
+                http::response(Answer::preflight(&metadata, endpoint.machine().sends_accept_conf()))
+            }
+            Decision::Options => self.options(&parts, caller.client),
+            Decision::Ask { upgrade: handshake } => {
+                let asked = caught_async(|| self.inner.handler.before_upgrade(&parts));
+                match (asked.await, handshake) {
+                    (Err(panic), _) => {
+                        note_http_panic("before_upgrade", &parts, caller.client, &panic);
+                        http::empty(StatusCode::INTERNAL_SERVER_ERROR)
+                    }
+                    (Ok(Err(answer)), handshake) => {
+                        if handshake.is_ok() {
+                            let now = self.inner.hub.clock.now();
+                            let refusal = Refusal::ByApplication;
+                            self.inner.refusals.request(
+                                now,
+                                refusal,
+                                caller.client,
+                                &parts.headers,
+                            );
+                        }
+                        *answer
+                    }
+                    (Ok(Ok(_)), Err(refusal)) => refuse(refusal),
+                    (Ok(Ok(options)), Ok(accept)) => self
+                        .open(upgrade, &accept, endpoint, options, &parts, caller)
+                        .unwrap_or_else(refuse),
+                }
+            }
+        }
+    }
+
+    fn options(&self, parts: &Parts, remote: SocketAddr) -> Response {
+        let mut answer = http::response(Answer::options());
+        let headers = answer.headers_mut();
+        if let Err(panic) = caught(|| self.inner.handler.options(parts, headers)) {
+            note_http_panic("options", parts, remote, &panic);
+            return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        answer
+    }
+
+    /// Accepts a handshake, unless there are too many connections.
+    fn open(
+        &self,
+        upgrade: OnUpgrade,
+        accept: &Accept,
+        endpoint: &Arc<Endpoint>,
+        options: ConnectionOptions,
+        parts: &Parts,
+        caller: Caller,
+    ) -> Result<Response, Refusal> {
+        let admission = self.inner.hub.admit()?;
+        let remote = caller.client;
+        let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let info = ConnectionInfo {
+            connected_at: SystemTime::now(),
+            user_agent: user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
+            remote_addr: remote,
+            socket_addr: caller.socket,
+        };
+        let mut machine = endpoint.machine().clone();
+        machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
+        let arrived = self.inner.hub.clock.now();
+        let detection = match accept.observed() {
+            // It has said what it is by nothing.
+            Observed::Nothing => endpoint.arrived(arrived, remote),
+            observed => Detection::Known(observed),
+        };
+        let endpoint = endpoint.clone();
+        let agreed = Agreed { machine, endpoint, arrived, detection, info };
+        let inner = self.inner.clone();
+        self.inner.runtime.spawn(async move {
+            match upgrade.await {
+                // In a task of its own, which is as small as it can be: it may be idle for long.
+                Ok(upgraded) => inner.serve(upgraded, admission, agreed),
+                Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
+            }
+        });
+        Ok(http::response(Answer::switching(accept)))
+    }
+}
+
+impl<H: Handler, R: Runtime> Inner<H, R> {
+    /// Serves a WebSocket that was just opened, in a task of its own.
+    fn serve(self: Arc<Self>, upgraded: Upgraded, admission: Admission, agreed: Agreed) {
+        let limits = &self.limits;
+        let (socket, read) = match unwrap::<R>(upgraded) {
+            Ok((stream, read)) => {
+                if let Some(pings) = agreed.machine.pings {
+                    let keep_alive =
+                        KeepAlive::new(Some(pings), pings.after(), limits.stall_timeout);
+                    if let Err(error) = keep_alive.look_after(&stream) {
+                        tracing::debug!(%error, "the system does not look after the connection");
+                    }
+                }
+                (Socket::tcp(stream), read.to_vec())
+            }
+            Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
+        };
+        let (size, stall) = (limits.max_message_size, limits.stall_timeout);
+        let socket = WebSocket::new(&self.runtime, socket, read, Role::Server, size, stall);
+        match agreed.detection {
+            Detection::Known(observed) => {
+                self.serve_detected(socket, admission, agreed, Detected::at_once(observed));
+            }
+            Detection::Wait { until } => {
+                let (runtime, mut socket) = (self.runtime.clone(), socket);
+                runtime.spawn(async move {
+                    let (clock, remote) = (&self.hub.clock, agreed.info.remote_addr);
+                    let (endpoint, arrived) = (&agreed.endpoint, agreed.arrived);
+                    let known =
+                        detect(&self.runtime, &mut socket, endpoint, clock, remote, arrived, until)
+                            .await;
+                    self.serve_detected(socket, admission, agreed, known);
+                });
+            }
+        }
+    }
+
+    /// Serves a client of which is known what there is to know.
+    fn serve_detected(
+        self: Arc<Self>,
+        socket: WebSocket<R>,
+        admission: Admission,
+        agreed: Agreed,
+        detected: Detected,
+    ) {
+        let Agreed { machine: config, endpoint, info, .. } = agreed;
+        let Detected { observed, presumed, first } = detected;
+        let limits = &self.limits;
+        let mut out = Actions::new();
+        let now = self.hub.clock.now();
+        let machine = server::Connection::accept(&config, observed, now, &mut out);
+        let reads = Reads::new(machine.dialect(), machine.peer_reads());
+        let connection = Connection::new(
+            self.hub.clone(),
+            admission.id(),
+            info,
+            reads,
+            limits.max_signal_backlog,
+        );
+        let timeouts = CloseTimeouts { close: limits.close_timeout, drain: config.drain_timeout };
+        let presumed = presumed.then_some(Presumed(endpoint));
+        let opened = Box::new(Opened { machine, out, socket, timeouts, first, presumed });
+        let inner = self.clone();
+        self.runtime.spawn(async move {
+            let handler = &*inner.handler;
+            Task::new(&inner.runtime, inner.hub.clone(), handler, &connection, opened)
+                .run(admission)
+                .await;
+        });
+    }
+}
+
+/// The socket under a WebSocket, and what was read of it beyond the handshake.
+fn unwrap<R: Runtime>(upgraded: Upgraded) -> Result<(R::Stream, Bytes), Upgraded> {
+    match upgraded.downcast::<FuturesIo<R::Stream>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => R::unwrap_upgraded(upgraded),
+    }
+}
+
+impl<H, R> Clone for Service<H, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<H, R> fmt::Debug for Service<H, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("limits", &self.inner.limits).finish_non_exhaustive()
+    }
+}

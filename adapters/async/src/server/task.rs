@@ -1,0 +1,516 @@
+//! The task of one connection: carries frames, answers and time between socket, machine, handlers.
+
+mod actions;
+mod closing;
+mod handlers;
+mod output;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_channel::oneshot;
+use futures_lite::future::or;
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use wwr::server::{self, Action, RequestError, RequestId, SignalId};
+use wwr::session::Change;
+use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
+
+use super::connection::{Connection, Input, SessionError};
+use super::endpoint::Endpoint;
+use super::handler::Handler;
+use super::hub::{Admission, Hub};
+use super::panics::{caught, caught_async};
+use crate::clock::{Clock, Timer};
+use crate::runtime::Runtime;
+use crate::websocket::{Incoming, WebSocket, violation};
+use actions::answer;
+pub(super) use closing::CloseTimeouts;
+use closing::End;
+use handlers::{Handlers, Start};
+
+/// How many messages are taken from a busy socket before what they caused is written.
+const BATCH: usize = 256;
+
+/// The task of one connection.
+pub(super) struct Task<'a, H, R: Runtime> {
+    runtime: &'a R,
+    hub: Arc<Hub>,
+    handler: &'a H,
+    connection: &'a Connection,
+    requests: Box<dyn Start<'a, Reply> + 'a>,
+    signals: Box<dyn Start<'a, ()> + 'a>,
+    machine: server::Connection,
+    out: Actions<Action>,
+    /// Whether the memory of `out` was left to others, as nothing is to be done.
+    resting: bool,
+    socket: WebSocket<R>,
+    /// Whether the socket may be read: not before the hook for new connections is done.
+    reading: bool,
+    /// Whether nothing runs on it any more, while the server shuts down, but for that hook.
+    drained: bool,
+    /// What was taken from others and from the client since the last flush.
+    taken: usize,
+    /// Whether it is the client's turn, if others want something as well.
+    clients_turn: bool,
+    /// When the first of it was taken, by which all of it is taken to have come.
+    now: Instant,
+    /// Whether any of it is of the client.
+    heard: bool,
+    /// Bytes of signals that were fed since all was flushed.
+    fed_signals: usize,
+    running: Running<'a>,
+    /// Handlers that ended while the client left unread what it was sent.
+    held: VecDeque<Done>,
+    timer: Timer<R::Timer>,
+    creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
+    closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
+    timeouts: CloseTimeouts,
+    /// What came from the client before it was known.
+    first: Option<Box<Incoming>>,
+    presumed: Option<Presumed>,
+}
+
+/// What a task starts with.
+pub(super) struct Opened<R: Runtime> {
+    pub(super) machine: server::Connection,
+    pub(super) out: Actions<Action>,
+    pub(super) socket: WebSocket<R>,
+    pub(super) timeouts: CloseTimeouts,
+    /// What came from the client before it was known.
+    pub(super) first: Option<Box<Incoming>>,
+    pub(super) presumed: Option<Presumed>,
+}
+
+/// The client was taken for one of 1.x without proof, by this endpoint.
+pub(super) struct Presumed(pub(super) Arc<Endpoint>);
+
+/// The handlers that run on a connection.
+type Running<'a> = FuturesUnordered<BoxFuture<'a, Done>>;
+
+type Reply = Result<Payload, RequestError>;
+
+/// A handler that has ended.
+enum Done {
+    Connected,
+    Request(RequestId, Reply),
+    Signal(SignalId),
+}
+
+/// What a task waits for.
+enum Wake {
+    Input(Input),
+    Done(Done),
+    Incoming(Incoming),
+    /// The machine's deadline has come; with what the client had sent by then, or the next part.
+    Timeout(Option<Incoming>),
+    /// The socket takes nothing more.
+    Broken,
+    /// The server gives the connection up.
+    Aborted,
+}
+
+impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
+    pub(super) fn new(
+        runtime: &'a R,
+        hub: Arc<Hub>,
+        handler: &'a H,
+        connection: &'a Connection,
+        opened: Box<Opened<R>>,
+    ) -> Box<Self> {
+        let Opened { machine, out, socket, timeouts, first, presumed } = *opened;
+        let requests = |content: Content| handler.request(connection, content);
+        let signals = |content: Content| handler.signal(connection, content);
+        // A future is as large as all that is ever moved within it: this is not.
+        Box::new(Self {
+            now: hub.clock.now(),
+            runtime,
+            hub,
+            handler,
+            connection,
+            requests: Box::new(Handlers::new(requests)),
+            signals: Box::new(Handlers::new(signals)),
+            machine,
+            out,
+            resting: false,
+            socket,
+            reading: false,
+            drained: false,
+            taken: 0,
+            clients_turn: false,
+            heard: false,
+            fed_signals: 0,
+            running: Running::new(),
+            held: VecDeque::new(),
+            timer: Timer::new(runtime.timer()),
+            creating: None,
+            closing: None,
+            timeouts,
+            first,
+            presumed,
+        })
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn run(mut self: Box<Self>, admission: Admission) {
+        let open = Hub::open(admission, self.connection.clone());
+        let (id, dialect) = (self.connection.id(), self.connection.dialect());
+        tracing::debug!(connection = id, %dialect, "connected");
+        self.start_connected();
+        let serve = poll_fn(|cx| self.poll_end(cx));
+        let end = caught_async(|| serve).await.unwrap_or_else(|panic| {
+            tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
+            End::Broken
+        });
+        self.detach(&end);
+        let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
+        // Room for what comes but once is not kept all the time.
+        let closing = Box::pin(self.close(end));
+        // In this order, both have their chance even if it is too late already.
+        let aborted = poll_fn(|cx| connection.poll_aborted(cx));
+        let closing = caught_async(|| or(closing, aborted));
+        if let Err(panic) = closing.await {
+            tracing::error!(connection = id, %panic, "a handler panicked when it was dropped");
+        }
+        let told = Box::pin(hook("disconnected", id, || handler.disconnected(connection)));
+        or(told, hub.stops()).await;
+        drop(open);
+    }
+
+    /// Nothing gets in or out of the machine any more, and its session is left.
+    fn detach(&mut self, end: &End) {
+        self.machine.handle_disconnect(&mut self.out);
+        while let Some(action) = self.out.pop() {
+            if let Action::Session(command) = action {
+                self.hub.handle(self.connection.connection_id(), command);
+            }
+        }
+        self.connection.end(end.told());
+        self.creating = None;
+        self.closing = None;
+    }
+
+    /// Serves the connection. Ready when it is to end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if let Some(end) = self.carry_out(cx) {
+                return Poll::Ready(end);
+            }
+            let mut drained = false;
+            if self.may_go_on() {
+                if let Poll::Ready(incoming) = self.poll_incoming(cx) {
+                    self.taken += 1;
+                    if let Some(end) = self.take_incoming(incoming) {
+                        return Poll::Ready(end);
+                    }
+                    continue;
+                }
+                drained = true;
+            }
+            self.timer.set(self.machine.next_timeout(), &self.hub.clock);
+            let end = match ready!(self.poll_wake(drained, cx)) {
+                Wake::Input(input) => {
+                    self.take_input(input);
+                    None
+                }
+                Wake::Done(done) => {
+                    self.take_done(done);
+                    None
+                }
+                Wake::Incoming(incoming) => self.take_incoming(incoming),
+                Wake::Timeout(incoming) => {
+                    let end = incoming.and_then(|incoming| self.take_incoming(incoming));
+                    if end.is_none() {
+                        self.take_timeout();
+                    }
+                    end
+                }
+                Wake::Broken => Some(End::Broken),
+                Wake::Aborted => Some(End::Aborted),
+            };
+            if let Some(end) = end {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    /// Waits for what comes first. Writes only when nothing else is ready, so that everything that
+    /// was caused by one read leaves in one write.
+    ///
+    /// While the client leaves what it was sent unread, nothing is done that would be answered: no
+    /// message is read, no reply composed, and signals are refused once too many wait.
+    ///
+    /// `drained`: the client was just asked.
+    fn poll_wake(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
+        if self.resting {
+            self.resting = false;
+            output::take_up(&mut self.out);
+        }
+        if self.taken == 0 {
+            self.now = self.hub.clock.now();
+            self.heard = false;
+        }
+        if self.connection.poll_aborted(cx).is_ready() {
+            return Poll::Ready(Wake::Aborted);
+        }
+        if let Poll::Ready(done) = self.poll_handlers(cx) {
+            return Poll::Ready(Wake::Done(done));
+        }
+        if self.timer.poll(cx).is_ready() {
+            // What was sent is heard before the client is taken for silent, and so is the rest of
+            // the batch, however long ago it began: a process can be stopped anywhere.
+            self.now = self.hub.clock.now();
+            if self.heard {
+                self.machine.handle_activity(self.now);
+            }
+            self.socket.ask_kernel();
+            let incoming = match self.poll_incoming(cx) {
+                Poll::Ready(incoming) => Some(incoming),
+                Poll::Pending => None,
+            };
+            return Poll::Ready(Wake::Timeout(incoming));
+        }
+        let writable = self.socket.is_writable();
+        let takes = self.may_take();
+        if takes && let Poll::Ready(wake) = self.poll_sources(drained, cx) {
+            self.taken += 1;
+            return Poll::Ready(wake);
+        }
+        self.taken = 0;
+        self.requests.shrink();
+        self.signals.shrink();
+        let flushed = match self.socket.poll_flush(cx) {
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(connection = self.connection.id(), %error, "cannot write");
+                return Poll::Ready(Wake::Broken);
+            }
+            flushed => flushed.is_ready(),
+        };
+        if self.fed_signals > 0 {
+            self.fed_signals = if flushed { 0 } else { self.fed_signals };
+            self.connection.inbox().hold(self.fed_signals.min(self.socket.unsent()));
+        }
+        if !takes || flushed && !writable {
+            // There may be more to take: come back after others had a turn.
+            cx.waker().wake_by_ref();
+        }
+        self.resting = true;
+        output::give_up(&mut self.out);
+        Poll::Pending
+    }
+
+    /// Whether more may be taken before what was taken is answered.
+    const fn may_take(&self) -> bool {
+        self.taken < BATCH && !self.socket.wants_flush()
+    }
+
+    /// Whether the next message of the client may be taken before anything else is asked for. It is
+    /// in the middle of a batch; all else is asked before the task rests.
+    fn may_go_on(&self) -> bool {
+        self.taken > 0
+            && self.may_take()
+            && self.held.is_empty()
+            && self.connection.inbox().is_quiet()
+    }
+
+    /// The next handler that has ended, as soon as its reply may be sent.
+    fn poll_handlers(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        let writable = self.socket.is_writable();
+        if writable && let Some(done) = self.held.pop_front() {
+            return Poll::Ready(done);
+        }
+        while let Poll::Ready(Some(done)) = Pin::new(&mut self.running).poll_next(cx) {
+            if writable {
+                return Poll::Ready(done);
+            }
+            self.held.push_back(done);
+        }
+        Poll::Pending
+    }
+
+    /// What others and the client want, by turns if there is always more of both. `drained`: the
+    /// client was just asked.
+    fn poll_sources(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
+        let clients_turn = !drained && self.clients_turn;
+        if clients_turn && let Poll::Ready(incoming) = self.poll_incoming(cx) {
+            self.clients_turn = false;
+            return Poll::Ready(Wake::Incoming(incoming));
+        }
+        if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
+            self.clients_turn = true;
+            return Poll::Ready(Wake::Input(input));
+        }
+        if drained || clients_turn {
+            return Poll::Pending;
+        }
+        self.poll_incoming(cx).map(Wake::Incoming)
+    }
+
+    /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if !self.may_read() || !self.machine.wants_input() {
+            return Poll::Pending;
+        }
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(*first);
+        }
+        let incoming = self.socket.poll_incoming(cx);
+        if self.socket.was_active() && incoming.is_pending() {
+            self.machine.handle_activity(self.hub.clock.now());
+        }
+        incoming
+    }
+
+    /// Whether nothing but the machine keeps the socket from being read.
+    const fn may_read(&self) -> bool {
+        self.reading && self.socket.is_writable()
+    }
+
+    fn start_connected(&self) {
+        let (handler, connection) = (self.handler, self.connection);
+        self.running.push(Box::pin(async move {
+            hook("connected", connection.id(), || handler.connected(connection)).await;
+            Done::Connected
+        }));
+    }
+
+    fn take_incoming(&mut self, incoming: Incoming) -> Option<End> {
+        let now = self.now;
+        self.heard = true;
+        match incoming {
+            Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
+            Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
+            Incoming::Ping | Incoming::Pong => self.machine.handle_activity(now),
+            Incoming::Closed(frame) => return Some(End::Left(frame)),
+            Incoming::Failed(error) => {
+                tracing::debug!(connection = self.connection.id(), %error, "socket failed");
+                return Some(violation(&error).map_or(End::Left(None), End::Violated));
+            }
+        }
+        None
+    }
+
+    fn take_timeout(&mut self) {
+        let now = self.hub.clock.now();
+        if !self.may_read() {
+            // A client that is not listened to is not silent.
+            self.machine.handle_activity(now);
+        }
+        self.machine.handle_timeout(now, &mut self.out);
+    }
+
+    /// A handler has ended. What it did before, such as sending signals, comes before its reply.
+    fn take_done(&mut self, done: Done) {
+        self.hear_others();
+        match done {
+            Done::Connected => {
+                self.reading = true;
+                if self.drained {
+                    self.hub.drained(self.connection.connection_id());
+                }
+            }
+            Done::Request(id, reply) => self.reply(id, reply),
+            Done::Signal(id) => self.signal_handled(id),
+        }
+    }
+
+    /// Takes what others wanted by now.
+    fn hear_others(&mut self) {
+        for _ in 0..self.connection.inbox().len() {
+            if let Some(input) = self.connection.inbox().take() {
+                self.take_input(input);
+            }
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply) {
+        if let Err(error) = self.machine.reply(id, reply, &mut self.out) {
+            self.note_late(&error);
+        }
+    }
+
+    fn signal_handled(&mut self, id: SignalId) {
+        if let Err(error) = self.machine.signal_handled(id, &mut self.out) {
+            self.note_late(&error);
+        }
+    }
+
+    fn note_late(&self, error: &dyn fmt::Display) {
+        tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late");
+    }
+
+    fn take_input(&mut self, input: Input) {
+        let now = self.hub.clock.now();
+        match input {
+            Input::Signal(signal) => {
+                self.fed_signals += signal.len();
+                if let Err(error) = signal.send(&mut self.machine, &mut self.out) {
+                    tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
+                }
+            }
+            Input::CreateSession { info, done } => match self.create_session(info) {
+                Ok(()) => self.creating = Some(done),
+                Err(error) => answer(Some(done), Err(error)),
+            },
+            Input::CloseSession { done } => match self.machine.close_session(&mut self.out) {
+                Ok(true) => self.closing = Some(done),
+                Ok(false) => answer(Some(done), Ok(false)),
+                Err(misuse) => answer(Some(done), Err(SessionError::Misuse(misuse))),
+            },
+            Input::Session(outcome) => {
+                if outcome.change == Change::NotFound {
+                    self.note_unknown_key();
+                }
+                self.machine.handle_session(now, outcome, &mut self.out);
+                self.connection.show_session(self.machine.session());
+            }
+            Input::Close => self.machine.close(now, &mut self.out),
+            Input::CloseWith(frame) => self.machine.close_with(now, frame, &mut self.out),
+            Input::ShutDown { deadline, idle } => {
+                self.machine.shut_down(now, deadline, idle, &mut self.out);
+            }
+        }
+    }
+
+    /// The client asked for a session that there is none of: it is old, or the key was guessed.
+    fn note_unknown_key(&self) {
+        if let Some(keys) = self.hub.unknown_keys.count(self.hub.clock.now()) {
+            let (connection, remote) = (self.connection.id(), self.connection.info().remote_addr);
+            tracing::info!(keys, connection, %remote, "no sessions of these keys, the last from");
+        }
+    }
+
+    fn create_session(&mut self, info: SessionInfo) -> Result<(), SessionError> {
+        let connection = self.connection.id();
+        let key = caught(|| self.hub.keys.generate())
+            .map_err(|panic| {
+                tracing::error!(connection, %panic, "the generator of session keys panicked");
+                SessionError::NoKey
+            })?
+            .map_err(|error| {
+                tracing::error!(connection, %error, "no session key could be made");
+                SessionError::NoKey
+            })?;
+        self.machine
+            .create_session(key, Clock::unix_now(), info, &mut self.out)
+            .map_err(SessionError::Misuse)
+    }
+}
+
+/// Calls a hook of the application about a connection. One that panics is over.
+async fn hook<F: Future<Output = ()>>(
+    hook: &'static str,
+    connection: u64,
+    call: impl FnOnce() -> F,
+) {
+    if let Err(panic) = caught_async(call).await {
+        tracing::error!(connection, hook, %panic, "a hook panicked");
+    }
+}

@@ -1,0 +1,157 @@
+//! What the machine wants done.
+
+use std::task::Context;
+
+use futures_channel::oneshot;
+use futures_util::FutureExt;
+use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent};
+
+use super::handlers::{About, Started};
+use super::{Done, End, Presumed, Reply, Task};
+use crate::runtime::Runtime;
+use crate::server::connection::SessionError;
+use crate::server::handler::Handler;
+use crate::server::panics::{Panic, ShortName};
+
+impl<H: Handler, R: Runtime> Task<'_, H, R> {
+    /// Does what the machine wants done.
+    pub(super) fn carry_out(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        while let Some(action) = self.out.pop() {
+            match action {
+                Action::Send(frame) => {
+                    if let Err(error) = self.socket.feed(frame) {
+                        tracing::debug!(connection = self.connection.id(), %error, "cannot send");
+                        return Some(End::Broken);
+                    }
+                }
+                Action::Request(request) => self.start_request(request, cx),
+                Action::Signal(signal) => self.start_signal(signal, cx),
+                Action::Session(command) => {
+                    self.hub.handle(self.connection.connection_id(), command);
+                }
+                Action::Ping => {
+                    if let Err(error) = self.socket.ping() {
+                        tracing::debug!(connection = self.connection.id(), %error, "cannot ping");
+                        return Some(End::Broken);
+                    }
+                }
+                Action::Learned(dialect) => {
+                    tracing::debug!(connection = self.connection.id(), %dialect, "client known");
+                    self.connection.show_dialect(dialect);
+                    if let Some(Presumed(endpoint)) = self.presumed.take() {
+                        let remote = self.connection.info().remote_addr;
+                        endpoint.turned_out_newer(self.hub.clock.now(), remote);
+                    }
+                }
+                Action::PeerReads(bytes) => self.connection.show_longest(bytes),
+                Action::ReplyTooLarge { length, buffer } => self.note_too_large(length, buffer),
+                Action::SessionEvent(event) => self.take_session_event(event),
+                Action::Drained => {
+                    self.drained = true;
+                    if self.reading {
+                        self.hub.drained(self.connection.connection_id());
+                    }
+                }
+                Action::Close(reason) => return Some(End::Closed(reason)),
+            }
+        }
+        None
+    }
+
+    /// Only the log tells of it, so it names the setting that is in the way.
+    #[cold]
+    fn note_too_large(&self, length: usize, buffer: usize) {
+        let (connection, dialect) = (self.connection.id(), self.machine.dialect());
+        let raise = match dialect.rules().states_limits {
+            true => "max_message_size of the client",
+            false => "the message buffer",
+        };
+        tracing::warn!(
+            connection,
+            length,
+            buffer,
+            %dialect,
+            raise,
+            "a reply is too large for the client, which gets an internal error"
+        );
+    }
+
+    fn start_request(&mut self, request: server::Request, cx: &mut Context<'_>) {
+        let server::Request { id, content } = request;
+        let name = ShortName::new(content.name());
+        let reply = match self.requests.start(content, cx) {
+            Started::Done(reply) => reply,
+            Started::Running(rest) => {
+                let about = self.about(Some(id), name);
+                let done = move |reply: Result<Reply, Panic>| {
+                    let failed = |panic| {
+                        about.note(&panic);
+                        Err(RequestError::Internal)
+                    };
+                    Done::Request(id, reply.unwrap_or_else(failed))
+                };
+                return self.running.push(rest.map(done).boxed());
+            }
+            Started::Panicked(panic) => {
+                self.about(Some(id), name).note(&panic);
+                Err(RequestError::Internal)
+            }
+        };
+        if self.socket.is_writable() {
+            self.hear_others();
+            self.reply(id, reply);
+        } else {
+            self.held.push_back(Done::Request(id, reply));
+        }
+    }
+
+    fn start_signal(&mut self, signal: server::Signal, cx: &mut Context<'_>) {
+        let server::Signal { id, content } = signal;
+        let name = ShortName::new(content.name());
+        match self.signals.start(content, cx) {
+            Started::Done(()) => {}
+            Started::Running(rest) => {
+                let about = self.about(None, name);
+                let done = move |handled: Result<(), Panic>| {
+                    handled.unwrap_or_else(|panic| about.note(&panic));
+                    Done::Signal(id)
+                };
+                return self.running.push(rest.map(done).boxed());
+            }
+            Started::Panicked(panic) => self.about(None, name).note(&panic),
+        }
+        if self.socket.is_writable() {
+            self.hear_others();
+            self.signal_handled(id);
+        } else {
+            self.held.push_back(Done::Signal(id));
+        }
+    }
+
+    /// Which message a handler works on.
+    fn about(&self, request: Option<RequestId>, name: ShortName) -> About {
+        let identifier = request.map(|id| self.machine.identifier(id).unwrap_or_default());
+        About::new(self.connection.id(), identifier, name)
+    }
+
+    fn take_session_event(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Created => {
+                let session = self.machine.session().cloned();
+                let session = session.ok_or(SessionError::Misuse(Misuse::SessionBusy));
+                answer(self.creating.take(), session);
+            }
+            SessionEvent::CreateFailed => answer(self.creating.take(), Err(SessionError::Store)),
+            SessionEvent::Restored => {}
+            SessionEvent::Closed => answer(self.closing.take(), Ok(true)),
+            SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
+        }
+    }
+}
+
+/// Answers a caller, who may have lost interest.
+pub(super) fn answer<T>(waiting: Option<oneshot::Sender<T>>, value: T) {
+    if let Some(waiting) = waiting {
+        let _ = waiting.send(value);
+    }
+}

@@ -1,0 +1,119 @@
+//! How a connection ends.
+
+use std::time::Duration;
+
+use futures_lite::future::{or, zip};
+use futures_util::StreamExt;
+use wwr::CloseFrame;
+use wwr::server::CloseReason;
+
+use super::{Running, Task};
+use crate::clock::sleep;
+use crate::runtime::Runtime;
+use crate::server::connection::Ended;
+use crate::server::handler::Handler;
+
+/// How long a connection that ends waits for others.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct CloseTimeouts {
+    /// For the client to answer the close frame.
+    pub(in crate::server) close: Duration,
+    /// For handlers that run on after the client has gone.
+    pub(in crate::server) drain: Duration,
+}
+
+/// How a connection ends.
+pub(super) enum End {
+    /// By the server, with a close frame.
+    Closed(CloseReason),
+    /// By the client, which may still read: with this close frame, or without one.
+    Left(Option<CloseFrame>),
+    /// By the server, because the client does not speak WebSocket.
+    Violated(CloseFrame),
+    /// The socket is of no use any more.
+    Broken,
+    /// The server waits no longer, neither for the client nor for handlers.
+    Aborted,
+}
+
+impl End {
+    /// As the application is told.
+    pub(super) fn told(&self) -> Ended {
+        match self {
+            Self::Closed(reason) => Ended::ByServer(reason.clone()),
+            Self::Left(Some(frame)) => Ended::ByClient(frame.clone()),
+            Self::Violated(frame) => Ended::Violated(frame.clone()),
+            Self::Left(None) | Self::Broken => Ended::Lost,
+            Self::Aborted => Ended::Aborted,
+        }
+    }
+}
+
+impl<H: Handler, R: Runtime> Task<'_, H, R> {
+    /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
+    /// has gone.
+    pub(super) async fn close(self: Box<Self>, end: End) {
+        let id = self.connection.id();
+        let Self { runtime, hub, connection, socket, running, timeouts, reading, .. } = *self;
+        let enough = or(sleep(runtime, timeouts.drain), connection.overdue(runtime, &hub.clock));
+        let handlers = finish(id, running, enough);
+        match end {
+            End::Closed(reason) => {
+                let frame = reason.frame();
+                let (code, reason) = (frame.code(), frame.reason());
+                tracing::debug!(connection = id, code, ?reason, "closed");
+                let closed = socket.close(frame, timeouts.close);
+                if reading {
+                    // They are done, or have had the time that the machine gives them.
+                    drop(handlers);
+                    closed.await;
+                } else {
+                    // What runs is the hook for new connections, of which the machine knows nothing.
+                    zip(closed, handlers).await;
+                }
+            }
+            End::Left(frame) => {
+                match frame {
+                    Some(frame) => {
+                        let (code, reason) = (frame.code(), frame.reason());
+                        tracing::debug!(connection = id, code, ?reason, "closed by the client");
+                    }
+                    None => tracing::debug!(connection = id, "left without a close frame"),
+                }
+                zip(socket.finish(timeouts.close), handlers).await;
+            }
+            End::Violated(frame) => {
+                let (code, reason) = (frame.code(), frame.reason());
+                tracing::debug!(
+                    connection = id,
+                    code,
+                    reason,
+                    "closed, as the client broke the rules of WebSocket"
+                );
+                zip(socket.close(frame, timeouts.close), handlers).await;
+            }
+            End::Broken => {
+                tracing::debug!(connection = id, "gone");
+                drop(socket);
+                handlers.await;
+            }
+            End::Aborted => tracing::warn!(connection = id, "given up"),
+        }
+    }
+}
+
+/// Lets handlers run on whose client has gone.
+async fn finish(connection: u64, mut handlers: Running<'_>, enough: impl Future<Output = ()>) {
+    if handlers.is_empty() {
+        return;
+    }
+    let all = async { while handlers.next().await.is_some() {} };
+    let enough = async {
+        enough.await;
+        tracing::warn!(
+            connection,
+            "handlers of an ended connection take longer than the drain timeout and are dropped"
+        );
+    };
+    or(all, enough).await;
+}

@@ -1,0 +1,190 @@
+//! Handlers of the application: started in room that is used again, boxed only if they have to wait.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use wwr::Content;
+use wwr::wire::Identifier;
+
+use crate::server::panics::{Panic, ShortName, caught_async};
+
+/// What the application does with messages of one kind.
+pub(super) trait Start<'a, T>: Send {
+    /// Starts on a message.
+    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T>;
+
+    /// Gives back the room that is kept for the next message.
+    fn shrink(&mut self);
+}
+
+/// What became of a handler when it was started.
+pub(super) enum Started<'a, T> {
+    Done(T),
+    Running(BoxFuture<'a, Result<T, Panic>>),
+    Panicked(Panic),
+}
+
+/// Which message a handler works on, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    /// The number of the connection.
+    connection: u64,
+    /// The client's identifier, if it is a request.
+    request: Option<Identifier>,
+    name: ShortName,
+}
+
+impl About {
+    /// `request`: the client's identifier, if it is a request.
+    pub(super) const fn new(connection: u64, request: Option<Identifier>, name: ShortName) -> Self {
+        Self { connection, request, name }
+    }
+
+    /// Notes that it panicked.
+    #[cold]
+    pub(super) fn note(&self, panic: &Panic) {
+        let Self { connection, request, name } = self;
+        match request {
+            Some(request) => tracing::error!(
+                connection, %request, %name, %panic,
+                "the handler of a request panicked; the client gets an internal error"
+            ),
+            None => tracing::error!(connection, %name, %panic, "the handler of a signal panicked"),
+        }
+    }
+}
+
+/// Handlers whose futures are of one type, so that one can take the place of another.
+pub(super) struct Handlers<M, F> {
+    make: M,
+    room: Option<Pin<Box<Option<F>>>>,
+}
+
+impl<M: Fn(Content) -> F, F: Future> Handlers<M, F> {
+    /// Handlers that `make` makes.
+    pub(super) const fn new(make: M) -> Self {
+        Self { make, room: None }
+    }
+}
+
+impl<'a, M, F, T> Start<'a, T> for Handlers<M, F>
+where
+    M: Fn(Content) -> F + Send,
+    F: Future<Output = T> + Send + 'a,
+    T: 'a,
+{
+    fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
+        let mut room = self.room.take().unwrap_or_else(|| Box::pin(None));
+        // Not by way of `caught`: the result of each message would be moved once more.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            room.set(Some((self.make)(content)));
+            let polled = poll(room.as_mut(), cx);
+            if polled.is_ready() {
+                room.set(None);
+            }
+            polled
+        }));
+        match polled {
+            Ok(Poll::Ready(result)) => {
+                self.room = Some(room);
+                Started::Done(result)
+            }
+            Ok(Poll::Pending) => {
+                let rest = poll_fn(move |cx| poll(room.as_mut(), cx));
+                Started::Running(Box::pin(caught_async(|| rest)))
+            }
+            Err(payload) => Started::Panicked(Panic::new(payload)),
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.room = None;
+    }
+}
+
+fn poll<F: Future>(room: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    match room.as_pin_mut() {
+        Some(work) => work.poll(cx),
+        None => Poll::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    use futures_lite::future::{block_on, yield_now};
+    use wwr::Payload;
+
+    use super::*;
+
+    /// Waits as often as the payload is long; none may be there at once, `!` panics.
+    fn handlers(dropped: Arc<AtomicUsize>) -> Box<dyn Start<'static, Option<usize>>> {
+        struct Counted(Arc<AtomicUsize>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let make = move |content: Content| {
+            let counted = Counted(dropped.clone());
+            async move {
+                let _counted = counted;
+                assert_ne!(content.name(), b"!");
+                for _ in content.payload() {
+                    yield_now().await;
+                }
+                Some(content.payload().len())
+            }
+        };
+        Box::new(Handlers::new(make))
+    }
+
+    fn start(
+        on: &mut dyn Start<'static, Option<usize>>,
+        name: &str,
+        length: usize,
+    ) -> Option<usize> {
+        let content = Content::new(name.as_bytes(), &Payload::binary(vec![0; length])).unwrap();
+        match on.start(content, &mut Context::from_waker(Waker::noop())) {
+            Started::Done(result) => {
+                assert!(result.is_none() || length == 0);
+                result
+            }
+            Started::Running(rest) => {
+                assert!(length > 0);
+                block_on(rest).unwrap()
+            }
+            Started::Panicked(_) => None,
+        }
+    }
+
+    #[test]
+    fn each_has_its_result_and_is_dropped_once() {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let mut handlers = handlers(dropped.clone());
+        for (count, length) in [0, 0, 3, 0, 1, 2, 0].into_iter().enumerate() {
+            assert_eq!(start(&mut *handlers, "a", length), Some(length));
+            assert_eq!(dropped.load(Ordering::Relaxed), count + 1);
+            if count == 3 {
+                handlers.shrink();
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_panics_harms_no_other() {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let mut handlers = handlers(dropped.clone());
+        assert_eq!(start(&mut *handlers, "a", 0), Some(0));
+        assert_eq!(start(&mut *handlers, "!", 0), None);
+        assert_eq!(start(&mut *handlers, "a", 1), Some(1));
+        assert_eq!(start(&mut *handlers, "a", 0), Some(0));
+        assert_eq!(dropped.load(Ordering::Relaxed), 4);
+    }
+}

@@ -1,0 +1,32 @@
+use wwr::Content;
+
+use super::*;
+use crate::testing::TestRuntime;
+
+struct Nothing;
+
+impl Handler for Nothing {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+}
+
+/// The size of the future that a function gives.
+const fn size_of_future<A, B, F: Future>(_: &impl Fn(A, B) -> F) -> usize {
+    size_of::<F>()
+}
+
+/// What a server that holds many idle connections pays for each. A field that is moved in is seen
+/// here; whoever needs one more raises the number.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn an_idle_connection_is_small() {
+    let run = |task: Box<Task<'static, Nothing, TestRuntime>>, arrival| task.run(arrival);
+    let mut large = vec![
+        ("the task", size_of::<Task<'_, Nothing, TestRuntime>>(), 960),
+        ("its future", size_of_future(&run), 384),
+        ("the socket of it", size_of::<WebSocket<TestRuntime>>(), 336),
+    ];
+    large.retain(|(_, size, most)| size > most);
+    assert_eq!(large, [], "name, size, and the most it may be");
+}

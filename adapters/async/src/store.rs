@@ -1,0 +1,176 @@
+//! Where sessions are kept while nobody is connected.
+
+mod error;
+mod file;
+mod memory;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use core::future::Future;
+use core::time::Duration;
+use std::sync::Arc;
+
+use wwr::{Session, SessionKey, UnixTime};
+
+pub use error::{ShortKey, StoreError, StoreErrorKind};
+pub use file::FileStore;
+pub use memory::MemoryStore;
+pub use shared::SharedStore;
+
+/// Keeps sessions, so that clients can restore them by key (protocol §3.3).
+///
+/// Calls for one key may come at the same time and in any order. Whatever the order, a destroyed
+/// session stays destroyed: a look-up that runs beside [`destroy`](Self::destroy) may find the
+/// session or not, but must not bring it back. A call whose future is dropped has either happened
+/// or not, never half.
+///
+/// Implementations write the methods as `async fn`; their futures must be [`Send`]. Keys come from
+/// clients: they have the format of the server's key generator, and nothing more is known of them.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use smol::lock::Mutex;
+/// use wwr::{Session, SessionInfo, SessionKey, UnixTime};
+/// use wwr_async::{SessionStore, StoreError};
+///
+/// #[derive(Default)]
+/// struct Table(Mutex<HashMap<SessionKey, Session>>);
+///
+/// impl SessionStore for Table {
+///     async fn create(&self, session: &Session) -> Result<(), StoreError> {
+///         let mut table = self.0.lock().await;
+///         if table.contains_key(&session.key) {
+///             return Err(StoreError::key_exists(&session.key));
+///         }
+///         table.insert(session.key.clone(), session.clone());
+///         Ok(())
+///     }
+///
+///     async fn look_up(
+///         &self,
+///         key: &SessionKey,
+///         now: UnixTime,
+///     ) -> Result<Option<Session>, StoreError> {
+///         let mut table = self.0.lock().await;
+///         let Some(session) = table.get_mut(key) else { return Ok(None) };
+///         let found = session.clone();
+///         session.last_lookup = now;
+///         Ok(Some(found))
+///     }
+///
+///     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
+///         self.0.lock().await.remove(key);
+///         Ok(())
+///     }
+/// }
+///
+/// # smol::block_on(async {
+/// let table = Table::default();
+/// let key = SessionKey::from_entropy([7; 48]);
+/// let created = UnixTime::from_seconds(100);
+/// table.create(&Session::new(key.clone(), created, SessionInfo::new())).await?;
+/// let found = table.look_up(&key, UnixTime::from_seconds(200)).await?;
+/// assert_eq!(found.map(|session| session.last_lookup), Some(created));
+/// # Ok::<(), StoreError>(())
+/// # }).unwrap();
+/// ```
+pub trait SessionStore: Send + Sync + 'static {
+    /// Keeps a new session.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::KeyExists`] if there is a session of this key, which is left as it is;
+    /// [`StoreErrorKind::InvalidKey`] if this store cannot keep such a key;
+    /// [`StoreErrorKind::Failed`] if the session could not be written.
+    fn create(&self, session: &Session) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Finds a session and notes `now` as the time of its last look-up. What it returns carries
+    /// the time of the look-up **before**. `None` if there is no such session.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Broken`] if what is stored is no session, which is left as it is;
+    /// [`StoreErrorKind::Failed`] if it could not be read. That the time could not be noted may be
+    /// an error too, but better locks nobody out.
+    fn look_up(
+        &self,
+        key: &SessionKey,
+        now: UnixTime,
+    ) -> impl Future<Output = Result<Option<Session>, StoreError>> + Send;
+
+    /// Removes a session, if there is one. Once this returns, it cannot be looked up.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Failed`] if it could not be removed.
+    fn destroy(&self, key: &SessionKey) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes the sessions whose last look-up (the creation, if there was none) lies more than
+    /// `unused_for` before `now`. A session that is looked up meanwhile stays.
+    ///
+    /// Unless implemented, this does nothing: for stores in which sessions expire by themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Failed`] if the sessions could not be listed. One that cannot be read or
+    /// removed does not stop the others: it is counted.
+    fn remove_expired(
+        &self,
+        now: UnixTime,
+        unused_for: Duration,
+    ) -> impl Future<Output = Result<Removed, StoreError>> + Send {
+        let _ = (now, unused_for);
+        async { Ok(Removed::default()) }
+    }
+}
+
+/// What [`SessionStore::remove_expired`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many sessions there were, those of the other counts included.
+    pub examined: u64,
+    /// How many of them were removed.
+    pub removed: u64,
+    /// How many of them could not be read or removed, and stayed.
+    pub failed: u64,
+    /// How many files of writes that never ended were removed. They are no sessions.
+    pub leftovers: u64,
+}
+
+/// When a session was last of use: the last look-up, or the creation if there was none.
+fn last_use(session: &Session) -> UnixTime {
+    session.last_lookup.max(session.created)
+}
+
+/// Whether a session has expired.
+fn is_stale(session: &Session, now: UnixTime, unused_for: Duration) -> bool {
+    now.saturating_since(last_use(session)) > unused_for
+}
+
+impl<S: SessionStore> SessionStore for Arc<S> {
+    async fn create(&self, session: &Session) -> Result<(), StoreError> {
+        S::create(self, session).await
+    }
+
+    async fn look_up(
+        &self,
+        key: &SessionKey,
+        now: UnixTime,
+    ) -> Result<Option<Session>, StoreError> {
+        S::look_up(self, key, now).await
+    }
+
+    async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
+        S::destroy(self, key).await
+    }
+
+    async fn remove_expired(
+        &self,
+        now: UnixTime,
+        unused_for: Duration,
+    ) -> Result<Removed, StoreError> {
+        S::remove_expired(self, now, unused_for).await
+    }
+}

@@ -1,0 +1,119 @@
+//! Why a store failed, without giving away the key.
+
+use core::error::Error;
+use core::fmt;
+
+use wwr::SessionKey;
+
+/// Why a store could not do what it was asked to.
+///
+/// Its text says what failed, on what, and what to do about it; [`source`](Error::source) is the
+/// cause. Neither may contain a session key, since errors end up in logs: see [`ShortKey`].
+///
+/// ```
+/// use wwr_async::{StoreError, StoreErrorKind};
+///
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// let error = StoreError::new(StoreErrorKind::Failed, "cannot reach the session database; is it up?")
+///     .with_source(refused);
+/// assert_eq!(error.kind(), StoreErrorKind::Failed);
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What kind of failure a [`StoreError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// A new session has the key of one that exists.
+    KeyExists,
+    /// The store cannot keep sessions of such a key.
+    InvalidKey,
+    /// What is stored is no session.
+    Broken,
+    /// The storage refused or could not be reached.
+    Failed,
+}
+
+impl StoreError {
+    /// An error without a cause. `message` says what failed, on what, and what to do.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The error for a new session whose key is taken.
+    pub fn key_exists(key: &SessionKey) -> Self {
+        let key = ShortKey(key);
+        let message = format!("there is a session {key} already; does the key generator repeat?");
+        Self::new(StoreErrorKind::KeyExists, message)
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+/// Displays the beginning of a session key: enough to find it in a log, too little to use it.
+///
+/// Shows a quarter of the key, at most 8 characters, and escapes what is not printable.
+///
+/// ```
+/// use wwr::SessionKey;
+/// use wwr_async::ShortKey;
+///
+/// let key = SessionKey::from_entropy([7; 48]);
+/// assert_eq!(ShortKey(&key).to_string(), "BwcHBwcH…");
+/// ```
+#[derive(Clone, Copy)]
+pub struct ShortKey<'a>(pub &'a SessionKey);
+
+impl fmt::Display for ShortKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.as_str();
+        // The count stops where it no longer matters, however long the key is.
+        let shown = text.chars().take(32).count() / 4;
+        for character in text.chars().take(shown).flat_map(char::escape_debug) {
+            fmt::Write::write_char(f, character)?;
+        }
+        f.write_str("…")
+    }
+}
+
+impl fmt::Debug for ShortKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_key_shows_a_quarter_and_nothing_that_harms_a_log() {
+        for (key, short) in [
+            ("k", "…"),
+            ("secret", "s…"),
+            ("abcdefghijkl", "abc…"),
+            ("\n\u{1b}[31m\r234567890", "\\n\\u{1b}[3…"),
+            ("ééééé", "é…"),
+        ] {
+            assert_eq!(ShortKey(&SessionKey::new(key).unwrap()).to_string(), short);
+        }
+        let long = SessionKey::new("abcdefghi".repeat(1000)).unwrap();
+        assert_eq!(ShortKey(&long).to_string(), "abcdefgh…");
+    }
+}

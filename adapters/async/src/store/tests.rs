@@ -1,0 +1,228 @@
+//! What every store does, as one table that is run against each of them.
+
+use core::time::Duration;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use smol::block_on;
+use wwr::{Session, SessionInfo, SessionKey, UnixTime};
+
+use super::*;
+use crate::testing::TestRuntime;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn key(text: &str) -> SessionKey {
+    SessionKey::new(text).unwrap()
+}
+
+pub(super) fn seconds(seconds: i64) -> UnixTime {
+    UnixTime::from_seconds(seconds)
+}
+
+/// A session created 100 seconds after the epoch.
+pub(super) fn session(text: &str) -> Session {
+    let info = SessionInfo::new().public("user", "ada").private("quota", 7);
+    Session::new(key(text), seconds(100), info)
+}
+
+fn with_last_lookup(session: Session, last_lookup: UnixTime) -> Session {
+    Session { last_lookup, ..session }
+}
+
+/// What it is that a store does, and a check of that on a new one.
+type Behaviour = (&'static str, fn(&SharedStore));
+
+const BEHAVIOURS: &[Behaviour] = &[
+    ("a session that was never created is not found", |store| {
+        assert_eq!(block_on(store.look_up(&key("nobody"), seconds(1))).unwrap(), None);
+    }),
+    ("a look-up returns the time of the one before", |store| {
+        block_on(store.create(&session("k"))).unwrap();
+        for (now, before) in [(200, 100), (300, 200), (250, 300), (400, 250)] {
+            let found = block_on(store.look_up(&key("k"), seconds(now))).unwrap();
+            assert_eq!(found, Some(with_last_lookup(session("k"), seconds(before))));
+        }
+    }),
+    ("a session is kept as it was created", |store| {
+        let bare = Session::new(key("bare"), UnixTime::NEVER, SessionInfo::new());
+        let odd = SessionInfo::new().public("</a>\u{2028}", "\"\n\u{1f600}").private("", true);
+        let odd = Session { last_lookup: seconds(-1), ..Session::new(key("o"), seconds(9), odd) };
+        for session in [bare, odd] {
+            block_on(store.create(&session)).unwrap();
+            let found = block_on(store.look_up(&session.key, seconds(1))).unwrap();
+            assert_eq!(found, Some(session));
+        }
+    }),
+    ("creating a session twice fails and keeps the first", |store| {
+        block_on(store.create(&session("k"))).unwrap();
+        let second = Session::new(key("k"), seconds(500), SessionInfo::new());
+        let error = block_on(store.create(&second)).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::KeyExists);
+        let found = block_on(store.look_up(&key("k"), seconds(600))).unwrap();
+        assert_eq!(found, Some(session("k")));
+    }),
+    ("a destroyed session is not found, and may be created again", |store| {
+        block_on(store.create(&session("k"))).unwrap();
+        block_on(store.create(&session("other"))).unwrap();
+        block_on(store.destroy(&key("k"))).unwrap();
+        assert_eq!(block_on(store.look_up(&key("k"), seconds(1))).unwrap(), None);
+        assert!(block_on(store.look_up(&key("other"), seconds(1))).unwrap().is_some());
+        block_on(store.create(&session("k"))).unwrap();
+        assert!(block_on(store.look_up(&key("k"), seconds(1))).unwrap().is_some());
+    }),
+    ("destroying what is not there succeeds", |store| {
+        block_on(store.destroy(&key("nobody"))).unwrap();
+        block_on(store.create(&session("k"))).unwrap();
+        block_on(store.destroy(&key("k"))).unwrap();
+        block_on(store.destroy(&key("k"))).unwrap();
+    }),
+    ("keys that are no file names are never found", |store| {
+        for odd in ["../evil", "a/b", "nul\0", ".", "..", ".hidden", "naïve", &"k".repeat(300)] {
+            assert_eq!(block_on(store.look_up(&key(odd), seconds(1))).unwrap(), None);
+            block_on(store.destroy(&key(odd))).unwrap();
+        }
+    }),
+    ("sessions expire by their last look-up, else by their creation", |store| {
+        for name in ["stale", "at-the-limit", "looked-up"] {
+            block_on(store.create(&session(name))).unwrap();
+        }
+        let go = with_last_lookup(session("go-1.4"), UnixTime::NEVER);
+        block_on(store.create(&go)).unwrap();
+        block_on(store.look_up(&key("at-the-limit"), seconds(101))).unwrap();
+        block_on(store.look_up(&key("looked-up"), seconds(200))).unwrap();
+
+        let now = seconds(101 + 24 * 60 * 60);
+        let expected = Removed { examined: 4, removed: 2, failed: 0, leftovers: 0 };
+        assert_eq!(block_on(store.remove_expired(now, DAY)).unwrap(), expected);
+        for (name, kept) in
+            [("stale", false), ("go-1.4", false), ("at-the-limit", true), ("looked-up", true)]
+        {
+            let found = block_on(store.look_up(&key(name), now)).unwrap();
+            assert_eq!(found.is_some(), kept, "{name}");
+        }
+    }),
+    ("sessions from the future do not expire", |store| {
+        block_on(store.create(&session("k"))).unwrap();
+        let removed = block_on(store.remove_expired(seconds(50), Duration::ZERO)).unwrap();
+        assert_eq!(removed, Removed { examined: 1, ..Removed::default() });
+    }),
+    ("one of many who create the same session succeeds", |store| {
+        let created = beside(8, |_| usize::from(block_on(store.create(&session("k"))).is_ok()));
+        assert_eq!(created, 1);
+    }),
+    ("a session destroyed beside look-ups does not come back", |store| {
+        for _ in 0..100 {
+            block_on(store.create(&session("k"))).unwrap();
+            beside(4, |index| {
+                match index {
+                    0 => block_on(store.destroy(&key("k"))).unwrap(),
+                    _ => drop(block_on(store.look_up(&key("k"), seconds(200))).unwrap()),
+                }
+                0
+            });
+            assert_eq!(block_on(store.look_up(&key("k"), seconds(300))).unwrap(), None);
+        }
+    }),
+    ("a session looked up while sessions expire stays or was not found", |store| {
+        let now = seconds(1_000_000);
+        for _ in 0..100 {
+            block_on(store.create(&session("k"))).unwrap();
+            let found = beside(2, |index| match index {
+                0 => {
+                    block_on(store.remove_expired(now, DAY)).unwrap();
+                    0
+                }
+                _ => usize::from(block_on(store.look_up(&key("k"), now)).unwrap().is_some()),
+            });
+            let stayed = block_on(store.look_up(&key("k"), now)).unwrap().is_some();
+            assert_eq!(stayed, found == 1);
+            block_on(store.destroy(&key("k"))).unwrap();
+        }
+    }),
+];
+
+/// Does `work` on so many threads at once and adds up what they return.
+pub(super) fn beside(threads: usize, work: impl Fn(usize) -> usize + Sync) -> usize {
+    let start = Barrier::new(threads);
+    let (start, work) = (&start, &work);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|index| {
+                scope.spawn(move || {
+                    start.wait();
+                    work(index)
+                })
+            })
+            .collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
+
+fn check<G>(fresh: impl Fn() -> (SharedStore, G)) {
+    for (behaviour, check) in BEHAVIOURS {
+        println!("{behaviour}");
+        let (store, _guard) = fresh();
+        check(&store);
+    }
+}
+
+#[test]
+fn the_memory_store_behaves() {
+    check(|| (SharedStore::new(MemoryStore::new()), ()));
+}
+
+#[test]
+fn the_file_store_behaves() {
+    check(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let store = block_on(FileStore::<TestRuntime>::open(directory.path())).unwrap();
+        (SharedStore::new(store), directory)
+    });
+}
+
+#[test]
+fn the_durable_file_store_behaves() {
+    check(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let store = block_on(FileStore::<TestRuntime>::open(directory.path())).unwrap().durable();
+        (SharedStore::new(store), directory)
+    });
+}
+
+#[test]
+fn the_memory_store_can_be_watched_while_it_is_used() {
+    let watched = Arc::new(MemoryStore::new());
+    let used = SharedStore::new(Arc::clone(&watched));
+    assert!(watched.is_empty());
+    block_on(used.create(&session("k"))).unwrap();
+    assert_eq!(watched.len(), 1);
+    block_on(used.destroy(&key("k"))).unwrap();
+    assert!(watched.is_empty());
+}
+
+#[test]
+fn a_store_in_which_sessions_expire_needs_no_rounds() {
+    struct Expiring;
+
+    impl SessionStore for Expiring {
+        async fn create(&self, _: &Session) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn look_up(
+            &self,
+            _: &SessionKey,
+            _: UnixTime,
+        ) -> Result<Option<Session>, StoreError> {
+            Ok(None)
+        }
+
+        async fn destroy(&self, _: &SessionKey) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    let store = SharedStore::new(Expiring);
+    assert_eq!(block_on(store.remove_expired(seconds(1), DAY)).unwrap(), Removed::default());
+}

@@ -1,0 +1,314 @@
+//! A WebSocket that is fed many messages and flushed once.
+
+mod framing;
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_tungstenite::tungstenite::error::ProtocolError;
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::{self, Role};
+use async_tungstenite::tungstenite::{Error, Message};
+use bytes::Bytes;
+use futures_lite::future::{FutureExt, yield_now};
+use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
+use wwr::CloseFrame;
+
+use crate::clock::sleep_by;
+use crate::runtime::{Runtime, Timer};
+use crate::socket::{Socket, stalled};
+use framing::{Framing, READ_BUFFER};
+
+/// About how many bytes the answer to a ping takes beyond what the ping carries.
+const PONG: usize = 2;
+
+/// What the library says to a peer whose close frame is invalid.
+const VIOLATION: &str = "Protocol violation";
+
+/// How many bytes are fed before they are flushed, even if there is more to read.
+const WRITE_BACKLOG: usize = 128 * 1024;
+
+/// One WebSocket, server's or client's.
+pub(crate) struct WebSocket<R: Runtime> {
+    framing: Framing<R::Stream>,
+    /// Whether something may wait to be flushed.
+    unflushed: bool,
+    /// Bytes of messages and answers to pings that were fed since all was flushed.
+    backlog: usize,
+    /// Those of them that are answers to pings.
+    pongs: usize,
+    /// Those of them that were fed since the last attempt to flush.
+    fresh: usize,
+    /// How much the socket had taken when all was flushed.
+    flushed_at: u64,
+    /// How much the socket had given when that was last looked at, and taken.
+    read_at: u64,
+    written_at: u64,
+    stall: Stall<R::Timer>,
+    /// Whether a close frame has come.
+    closed_by_peer: bool,
+}
+
+/// Notices a peer that takes nothing for too long.
+#[derive(Debug)]
+struct Stall<T> {
+    limit: Duration,
+    /// Since when the socket takes nothing, and how much it had taken then.
+    since: Option<(Instant, u64)>,
+    timer: T,
+}
+
+/// What came from the peer.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A binary message.
+    Message(Bytes),
+    /// A text message.
+    Text(Bytes),
+    /// A ping; it is answered by itself.
+    Ping,
+    /// A pong.
+    Pong,
+    /// The peer closed the WebSocket with a close frame, or ended the connection without one.
+    Closed(Option<CloseFrame>),
+    /// The connection broke, or the peer broke the rules of WebSocket.
+    Failed(Error),
+}
+
+impl<R: Runtime> WebSocket<R> {
+    /// Takes over a socket after its handshake; `read` is what was read beyond it.
+    pub(crate) fn new(
+        runtime: &R,
+        socket: Socket<R::Stream>,
+        read: Vec<u8>,
+        role: Role,
+        max_message_size: usize,
+        stall_limit: Duration,
+    ) -> Self {
+        let (read_at, flushed_at) = (socket.read(), socket.written());
+        Self {
+            framing: Framing::new(socket, read, role, max_message_size),
+            unflushed: false,
+            backlog: 0,
+            pongs: 0,
+            fresh: 0,
+            flushed_at,
+            read_at,
+            written_at: flushed_at,
+            stall: Stall { limit: stall_limit, since: None, timer: runtime.timer() },
+            closed_by_peer: false,
+        }
+    }
+
+    /// The next thing from the peer. Nothing more comes from one that pings without reading the
+    /// answers, until all was flushed.
+    pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if self.pongs >= WRITE_BACKLOG {
+            return Poll::Pending;
+        }
+        let Poll::Ready(item) = self.framing.poll_next(cx) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match item {
+            Some(Ok(Message::Binary(message))) => Incoming::Message(message),
+            Some(Ok(Message::Text(message))) => Incoming::Text(message.into()),
+            Some(Ok(Message::Ping(ping))) => {
+                self.unflushed = true;
+                self.backlog += ping.len() + PONG;
+                self.pongs += ping.len() + PONG;
+                Incoming::Ping
+            }
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Pong,
+            Some(Ok(Message::Close(frame))) => {
+                self.closed_by_peer = true;
+                // The answer to it is on its way, even if the socket is dropped next. Should it not
+                // fit or fail, the peer sees the socket close.
+                let _ = self.framing.poll_flush(cx);
+                if frame.as_ref().is_some_and(stands_for_invalid_code) {
+                    let error = Error::Protocol(ProtocolError::InvalidCloseSequence);
+                    return Poll::Ready(Incoming::Failed(error));
+                }
+                let (code, reason) = match &frame {
+                    Some(frame) => (Some(frame.code.into()), frame.reason.as_str()),
+                    None => (None, ""),
+                };
+                Incoming::Closed(Some(CloseFrame::received(code, reason)))
+            }
+            None => Incoming::Closed(None),
+            Some(Err(error)) => Incoming::Failed(error),
+        })
+    }
+
+    /// Has the system itself asked for what has come, when [`poll_incoming`](Self::poll_incoming) is
+    /// called next: it may learn of that only after a timer that ended later.
+    pub(crate) fn ask_kernel(&mut self) {
+        self.framing.socket_mut().ask_kernel();
+    }
+
+    /// Whether anything has come since this was asked before, be it only a part of a message.
+    pub(crate) fn was_active(&mut self) -> bool {
+        let read = self.framing.socket().read();
+        std::mem::replace(&mut self.read_at, read) != read
+    }
+
+    /// Whether the socket has taken some of what had to wait for that, since this was asked before. It
+    /// does only if the peer's system takes what was sent, be it a part of a message.
+    pub(crate) fn was_taken_from(&mut self) -> bool {
+        let written = self.framing.socket().written();
+        let moved = std::mem::replace(&mut self.written_at, written) != written;
+        moved && self.stall.since.is_some()
+    }
+
+    /// Puts a message behind those that wait to be flushed.
+    pub(crate) fn feed(&mut self, message: Bytes) -> Result<(), Error> {
+        self.unflushed = true;
+        let (backlog, length) = (self.backlog, message.len());
+        self.backlog += length;
+        self.fresh += length;
+        self.framing.feed(Message::Binary(message), backlog)
+    }
+
+    /// Puts a ping behind the messages that wait to be flushed.
+    pub(crate) fn ping(&mut self) -> Result<(), Error> {
+        self.unflushed = true;
+        self.framing.feed(Message::Ping(Bytes::new()), self.backlog)
+    }
+
+    /// Whether more may be caused: not while the peer leaves what it was sent unread.
+    pub(crate) const fn is_writable(&self) -> bool {
+        self.stall.since.is_none() && self.backlog < WRITE_BACKLOG
+    }
+
+    /// Whether it is time to flush, because much was fed since that was tried.
+    pub(crate) const fn wants_flush(&self) -> bool {
+        self.fresh >= WRITE_BACKLOG
+    }
+
+    /// About how many bytes the socket has not taken yet.
+    pub(crate) fn unsent(&self) -> usize {
+        let written = self.framing.socket().written() - self.flushed_at;
+        self.backlog.saturating_sub(usize::try_from(written).unwrap_or(usize::MAX))
+    }
+
+    /// Writes what waits. Ready with `Ok` when nothing waits any more.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.unflushed {
+            self.framing.rest();
+            return Poll::Ready(Ok(()));
+        }
+        self.fresh = 0;
+        let flushed = self.framing.poll_flush(cx);
+        let written = self.framing.socket().written();
+        match flushed {
+            Poll::Ready(result) => {
+                self.unflushed = false;
+                self.backlog = 0;
+                self.pongs = 0;
+                self.flushed_at = written;
+                self.stall.since = None;
+                if result.is_ok() {
+                    self.framing.rest();
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.stall.poll(cx, written).map(|()| Err(Error::Io(stalled()))),
+        }
+    }
+
+    /// Flushes, sends a close frame or answers that of the peer, and waits until the peer closes
+    /// too, but not for long: what the peer sent before it knew is read and dropped, so that the
+    /// last messages are not lost to a reset connection.
+    pub(crate) async fn close(mut self, frame: CloseFrame, timeout: Duration) {
+        let frame = protocol::CloseFrame {
+            code: CloseCode::from(frame.code()),
+            reason: frame.reason().into(),
+        };
+        let handshake = async {
+            if self.closed_by_peer {
+                poll_fn(|cx| self.framing.poll_flush(cx)).await?;
+            } else {
+                self.framing.feed(Message::Close(Some(frame)), self.backlog)?;
+                poll_fn(|cx| self.framing.poll_flush(cx)).await?;
+            }
+            let mut next = poll_fn(|cx| {
+                let next = self.framing.poll_next(cx);
+                if next.is_pending() {
+                    // Many may wait for the close frames of their peers at once.
+                    self.framing.rest_closing();
+                }
+                next
+            });
+            while let Some(received) = (&mut next).await {
+                match received {
+                    Ok(Message::Close(_)) => return Ok(()),
+                    // A peer that never pauses must not get its thread to itself.
+                    Ok(_) => yield_now().await,
+                    Err(error) => return Err(error),
+                }
+            }
+            // Reading had failed before: there is no telling messages apart any more.
+            let socket = self.framing.socket_mut();
+            socket.close().await?;
+            let mut dropped = vec![0; READ_BUFFER];
+            while socket.read(&mut dropped).await? > 0 {}
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = handshake.or(expiry(self.stall.timer, timeout)).await {
+            tracing::debug!(%error, "the peer did not close in an orderly way");
+        }
+    }
+
+    /// After the peer has closed the WebSocket or its side of the connection: writes what waits, and
+    /// the answer to its close frame if it sent one.
+    pub(crate) async fn finish(mut self, timeout: Duration) {
+        let last = poll_fn(|cx| self.framing.poll_flush(cx));
+        if let Err(error) = last.or(expiry(self.stall.timer, timeout)).await {
+            tracing::debug!(%error, "the peer did not wait for what was sent last");
+        }
+    }
+}
+
+/// The close frame for a peer that broke the rules of WebSocket (RFC 6455 §7.4.1); `None` if it is
+/// the connection that broke.
+pub(crate) fn violation(error: &Error) -> Option<CloseFrame> {
+    let (code, reason) = match error {
+        Error::Capacity(_) => (1009, "message too large"),
+        Error::Utf8(_) => (1007, "text that is not UTF-8"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return None,
+        Error::Protocol(ProtocolError::InvalidCloseSequence) => (1002, VIOLATION),
+        Error::Protocol(_) => (1002, "not the WebSocket protocol"),
+        _ => return None,
+    };
+    CloseFrame::new(code, reason).ok()
+}
+
+/// Whether a close frame came with a code that none may have (RFC 6455 §7.4.1). The library shows this
+/// in its place, and has answered with it.
+fn stands_for_invalid_code(frame: &protocol::CloseFrame) -> bool {
+    frame.code == CloseCode::Protocol && frame.reason.as_str() == VIOLATION
+}
+
+/// The error of a peer that does not end the close handshake in time.
+async fn expiry(timer: impl Timer, timeout: Duration) -> Result<(), Error> {
+    sleep_by(timer, timeout).await;
+    Err(Error::Io(io::ErrorKind::TimedOut.into()))
+}
+
+impl<T: Timer> Stall<T> {
+    /// Called while the socket takes nothing: ready once that has lasted too long.
+    fn poll(&mut self, cx: &mut Context<'_>, written: u64) -> Poll<()> {
+        match self.since {
+            Some((_, then)) if then == written => {}
+            _ => {
+                let now = Instant::now();
+                self.since = Some((now, written));
+                self.timer.set(now.checked_add(self.limit));
+            }
+        }
+        self.timer.poll(cx)
+    }
+}

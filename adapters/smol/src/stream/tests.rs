@@ -1,0 +1,71 @@
+use std::io::Write as _;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use smol::future::{poll_fn, poll_once};
+use smol::net::TcpListener;
+use wwr_async::Stream as _;
+
+use super::*;
+
+/// Wakes a thread, which notes that it was woken.
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+/// As it is on an executor that does not drive the reactor itself: the thread of the reactor
+/// waits for events already when this one says that it is interested in one.
+#[test]
+fn one_wake_up_is_enough_although_the_reactor_waited_before() {
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepted = Async::new(listener.accept().unwrap().0).unwrap();
+    let mut socket = Stream::new(Arc::new(accepted));
+    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(unpark.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut buffer = [0; 2];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for round in 0..200 {
+        assert!(Pin::new(&mut socket).poll_read(&mut cx, &mut buffer).is_pending());
+        // Time for the reactor to begin to wait. The test is not wrong if it does not.
+        thread::sleep(Duration::from_millis(1));
+        peer.write_all(b"a").unwrap();
+        while !unpark.woken.swap(false, Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "nobody is woken");
+            thread::park_timeout(Duration::from_secs(1));
+        }
+        match Pin::new(&mut socket).poll_read(&mut cx, &mut buffer) {
+            Poll::Ready(read) => assert_eq!(read.unwrap(), 1),
+            Poll::Pending => panic!("woken for nothing in round {round}"),
+        }
+    }
+}
+
+/// A thread that was kept busy is not told of bytes yet when it sees that a timer has ended.
+#[test]
+fn the_kernel_is_asked_for_what_nobody_was_told_of_yet() {
+    smol::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = Stream::new(listener.accept().await.unwrap().0.into());
+        let mut buffer = [0; 2];
+        for _ in 0..200 {
+            let mut read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer));
+            assert!(poll_once(&mut read).await.is_none());
+            peer.write_all(b"a").unwrap();
+            while socket.stream.get_ref().peek(&mut [0]).is_err() {}
+            socket.ask_kernel();
+            let mut read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer));
+            assert_eq!(poll_once(&mut read).await.unwrap().unwrap(), 1);
+        }
+    });
+}
