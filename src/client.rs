@@ -75,7 +75,7 @@
 //! # Liveness
 //!
 //! A server that has vanished without a word is noticed ([`DisconnectReason::Silent`]): with the
-//! [pings](ConfigBuilder::pings) of the default, after 45 s if it is one that answers them. All that
+//! [pings](Config::pings) of the default, after 45 s if it is one that answers them. All that
 //! the host reads is a sign of life: messages, and by [`Client::handle_activity`] and
 //! [`Client::handle_pong`] what it reads besides. What has come is handed over before
 //! [`Client::handle_timeout`] is called, or a host that slept would take its server for silent.
@@ -84,10 +84,10 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use wwr::client::{Action, Client, Config, Event};
-//! use wwr::{Actions, Instant, Name, Payload, preflight};
+//! use wwr::client::{Action, Client, Event};
+//! use wwr::{Actions, Instant, Name, Payload, Valid, preflight};
 //!
-//! let mut client = Client::new(Config::default(), 7);
+//! let mut client = Client::new(&Valid::default(), 7);
 //! let mut out = Actions::new();
 //! let now = Instant::EPOCH;
 //! client.connect(now, &mut out);
@@ -138,9 +138,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use crate::pings::{InvalidPings, Pings};
+pub use crate::pings::Pings;
 pub use action::{Action, Anomaly, DisconnectReason, Event, Outcome, SessionLoss};
-pub use config::{Config, ConfigBuilder, InvalidConfig};
+pub use config::Config;
 pub use discovery::Discovered;
 pub use error::{ConnectError, Misuse, RequestError};
 pub use link::Status;

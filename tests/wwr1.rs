@@ -6,7 +6,7 @@ use wwr::handshake::{Key, SubProtocol};
 use wwr::preflight::{Answer, Metadata};
 use wwr::server::gate::{self, Decision, Head, HttpVersion, Origins, Terms, decide};
 use wwr::server::{self, Connection, Observed};
-use wwr::{Actions, Dialect, Instant, Name, Payload};
+use wwr::{Actions, Dialect, Instant, Name, Payload, Valid};
 
 const NOW: Instant = Instant::EPOCH;
 
@@ -49,7 +49,7 @@ fn handshake(key: &Key, offers: Option<SubProtocol>, config: &server::Config) ->
 
 impl Pair {
     /// Connected as far as the handshake.
-    fn new(client: client::Config, config: &server::Config) -> Self {
+    fn new(client: &Valid<client::Config>, config: &Valid<server::Config>) -> Self {
         let (mut client, mut asks) = (Client::new(client, 1), Actions::new());
         client.connect(NOW, &mut asks);
         assert_eq!(asks.pop(), Some(client::Action::Probe));
@@ -115,7 +115,7 @@ impl Pair {
 
 #[test]
 fn the_bytes_are_those_of_the_document() {
-    let mut pair = Pair::new(client::Config::default(), &server::Config::default());
+    let mut pair = Pair::new(&Valid::default(), &Valid::default());
     let frame = Bytes::from_static;
     assert_eq!(pair.run(), [('C', frame(SETTINGS)), ('S', frame(STATED))]);
     assert_eq!(pair.client.dialect(), Dialect::Wwr1);
@@ -140,7 +140,7 @@ fn the_bytes_are_those_of_the_document() {
 /// order and whatever its length.
 #[test]
 fn requests_that_waited_are_sent_in_order() {
-    let mut pair = Pair::new(client::Config::default(), &server::Config::default());
+    let mut pair = Pair::new(&Valid::default(), &Valid::default());
     let name = Name::new("echo").unwrap();
     let lengths = [10, 9000, 10, 100_000, 10];
     for length in lengths {
@@ -157,15 +157,23 @@ fn requests_that_waited_are_sent_in_order() {
 /// If one side does without, everything is as it was.
 #[test]
 fn without_an_offer_or_a_server_that_selects_it_2_0_is_spoken() {
-    let silent = || client::Config::builder().wwr1(false).build().unwrap();
-    let offering = client::Config::default;
-    let selecting = server::Config::default;
-    let refusing = || server::Config { wwr1: false, ..server::Config::default() };
+    let silent = || {
+        let mut config = client::Config::default();
+        config.wwr1 = false;
+        config.validate().unwrap()
+    };
+    let offering = Valid::<client::Config>::default;
+    let selecting = Valid::<server::Config>::default;
+    let refusing = || {
+        let mut config = server::Config::default();
+        config.wwr1 = false;
+        config.validate().unwrap()
+    };
     assert_eq!(selecting().metadata(), Some(Metadata::V1_4));
     for (client, config) in
         [(silent(), selecting()), (offering(), refusing()), (silent(), refusing())]
     {
-        let mut pair = Pair::new(client, &config);
+        let mut pair = Pair::new(&client, &config);
         let conf = Bytes::from_static(b"\x17\x02\0\x60\xea\0\0\0\x20\0\0");
         // A heartbeat, so that the server does not take the client for one of 1.x.
         assert_eq!(pair.run(), [('S', conf), ('C', Bytes::from_static(b"\x21"))]);

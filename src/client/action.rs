@@ -86,7 +86,7 @@ pub enum DisconnectReason {
     /// The application closed it.
     Closed,
     /// Nothing was heard of the server for too long: it, or the network, is gone without a word
-    /// ([`ConfigBuilder::pings`](super::ConfigBuilder::pings)).
+    /// ([`Config::pings`](super::Config::pings)).
     Silent,
     /// It was taken for one of 1.x, then the server advertised 2.0 with another sub-protocol. An
     /// [`Event::ConnectFailed`] follows that tells which.

@@ -134,7 +134,7 @@ impl Client {
 
     /// The server has closed the WebSocket with a close frame. Else as
     /// [`handle_disconnect`](Self::handle_disconnect), but the client does not connect again by itself
-    /// if the code is [final](super::ConfigBuilder::final_close_codes).
+    /// if the code is [final](super::Config::final_close_codes).
     pub fn handle_closed(&mut self, now: Instant, frame: CloseFrame, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {

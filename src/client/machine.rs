@@ -18,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::handshake::SubProtocol;
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
+use crate::valid::Valid;
 use crate::wire::{Encoder, Name, Payload, check_signal};
 
 /// A deadline that no clock passes: what saturated while it was computed.
@@ -32,7 +33,7 @@ pub(super) struct TooLarge {
 /// A client of one server. The [module](super) has the contract.
 #[derive(Debug)]
 pub struct Client {
-    pub(super) config: Config,
+    pub(super) config: Valid<Config>,
     pub(super) link: Link,
     pub(super) discovery: Discovery,
     /// Of the connection there is, if its server wants any.
@@ -50,7 +51,7 @@ pub struct Client {
 impl Client {
     /// A client that does nothing yet. `seed` spreads reconnecting clients over time and needs no
     /// other quality than to differ between them.
-    pub const fn new(config: Config, seed: u64) -> Self {
+    pub fn new(config: &Valid<Config>, seed: u64) -> Self {
         let backoff = Backoff::new(
             config.initial_backoff,
             config.max_backoff,
@@ -58,7 +59,7 @@ impl Client {
             seed,
         );
         Self {
-            config,
+            config: config.clone(),
             link: Link::Idle,
             discovery: Discovery::new(),
             heartbeat: None,
@@ -260,7 +261,7 @@ impl Client {
     /// Which sub-protocol the host offers with each [`Action::Probe`] and [`Action::Dial`], in the
     /// header [`SubProtocol::HEADER`] (protocol §10.1); always the same. `None`: that header is not
     /// sent.
-    pub const fn offers(&self) -> Option<SubProtocol> {
+    pub fn offers(&self) -> Option<SubProtocol> {
         self.config.offers()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wwr::client::{Action, Client, Config, Event, Misuse, Outcome, RequestId, Status};
 use wwr::preflight::{Answer, ProbeFailed};
-use wwr::{Actions, Instant, SessionKey};
+use wwr::{Actions, Instant, SessionKey, Valid};
 
 use crate::application::{self, Token};
 use crate::fabric::{self, ClientId, Fabric, Packet, SocketId, Way};
@@ -43,7 +43,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(id: ClientId, config: Config, seed: u64) -> Self {
+    pub(crate) fn new(id: ClientId, config: &Valid<Config>, seed: u64) -> Self {
         Self {
             id,
             machine: Client::new(config, seed),

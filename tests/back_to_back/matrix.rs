@@ -13,7 +13,7 @@ mod ours;
 use std::fmt;
 use std::time::Duration;
 
-use wwr::server::{Advertised, Pings, Protocol};
+use wwr::server::{Pings, Protocol};
 
 use crate::fabric::{SocketId, Way};
 use crate::server::Settings;
@@ -33,12 +33,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Several handlers may run, and silence is soon noticed.
 fn settings(protocol: Protocol) -> Settings {
     let mut settings = calm();
-    let pings = Pings::new(READ_TIMEOUT, Duration::from_secs(1));
     let config = &mut settings.connection;
     config.protocol = protocol;
     config.concurrency = config.concurrency.saturating_add(3);
-    config.pings = Some(pings.expect("times long enough"));
-    config.advertised = Advertised::default().read_timeout(READ_TIMEOUT).expect("a usual time");
+    config.pings = Some(Pings::new(READ_TIMEOUT, Duration::from_secs(1)));
+    config.advertised.read_timeout = READ_TIMEOUT;
     settings
 }
 

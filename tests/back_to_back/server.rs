@@ -138,7 +138,8 @@ impl Server {
                 fabric.send(socket, Way::Down, Packet::Opened);
                 let (now, from) = (fabric.now, fabric.owner(socket));
                 let observed = self.preflights.connected(now, &from);
-                let config = &self.settings.connection;
+                let config = self.settings.connection.clone().validate();
+                let config = &config.expect("usual settings");
                 let machine = Connection::accept(config, observed, now, &mut self.out);
                 let misled = self.answered.get(&from).is_some_and(|by| *by != self.servers);
                 self.connections.insert(socket, Served::new(machine, misled));
@@ -314,7 +315,7 @@ impl Server {
     fn act(&mut self, socket: SocketId, action: Action, fabric: &mut Fabric) {
         match action {
             Action::Send(frame) => {
-                let buffer = self.settings.connection.advertised.message_buffer_size();
+                let buffer = self.settings.connection.advertised.message_buffer as usize;
                 let fits = frame.len() <= buffer;
                 let served = self.connections.get(&socket).expect("a connection that acts");
                 let bounded = served.machine.dialect().rules().bounded_by_buffer;

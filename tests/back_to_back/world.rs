@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wwr::client::{Config, Event as Told, Misuse, Outcome, RequestId};
 use wwr::session::RegistryConfig;
-use wwr::{Instant, SessionKey};
+use wwr::{Instant, SessionKey, Valid};
 
 use crate::client::Node;
 use crate::fabric::{ClientId, Conditions, Event, Fabric, SocketId, Way};
@@ -35,8 +35,16 @@ pub(crate) fn calm() -> Settings {
 
 /// As [`calm`], with a limit of connections for each session.
 pub(crate) fn limited(max_connections: usize) -> Settings {
-    let max_connections = NonZeroUsize::new(max_connections);
-    Settings { registry: RegistryConfig { max_connections, ..Default::default() }, ..calm() }
+    let mut settings = calm();
+    settings.registry.max_connections = NonZeroUsize::new(max_connections);
+    settings
+}
+
+/// Settings of a client that differ from the default ones in this.
+pub(crate) fn configured(change: impl FnOnce(&mut Config)) -> Valid<Config> {
+    let mut config = Config::default();
+    change(&mut config);
+    config.validate().expect("usual settings")
 }
 
 pub(crate) const CALM: Conditions =
@@ -53,9 +61,9 @@ impl World {
         Self::new(0, CALM, settings)
     }
 
-    pub(crate) fn client(&mut self, config: Config) -> ClientId {
+    pub(crate) fn client(&mut self, config: Valid<Config>) -> ClientId {
         let seed = self.fabric.dice.below(u64::MAX);
-        self.clients.push(Node::new(self.clients.len(), config, seed));
+        self.clients.push(Node::new(self.clients.len(), &config, seed));
         self.clients.len() - 1
     }
 
@@ -66,7 +74,7 @@ impl World {
 
     /// Some clients with the default settings, connected.
     pub(crate) fn connected<const N: usize>(&mut self) -> [ClientId; N] {
-        let clients = std::array::from_fn(|_| self.client(Config::default()));
+        let clients = std::array::from_fn(|_| self.client(Valid::default()));
         for client in clients {
             self.connect(client);
         }

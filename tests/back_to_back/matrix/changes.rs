@@ -1,7 +1,7 @@
 //! A server takes the place of one of another version, and a client that finds out finds that out.
 
-use wwr::client::{Config, Event};
-use wwr::{Dialect, Payload};
+use wwr::client::Event;
+use wwr::{Dialect, Payload, Valid};
 
 use super::{IDLE, MINUTE, SERVERS, settings, table};
 use crate::world::World;
@@ -14,7 +14,7 @@ const SPOKEN: [Dialect; 5] =
 fn any_server_may_take_the_place_of_any_other() {
     table("instead of", SERVERS.map(super::name), |from, to| {
         let mut world = World::scripted(settings(SERVERS[from]));
-        let ada = world.client(Config::default());
+        let ada = world.client(Valid::default());
         world.connect(ada);
         world.run();
         assert_eq!(world.ask(ada, "login"), Ok(Payload::utf8("welcome")));

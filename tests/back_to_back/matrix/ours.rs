@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use wwr::client::{Config, ConnectError, DisconnectReason, Event, Protocol, RequestError, Status};
+use wwr::client::{ConnectError, DisconnectReason, Event, Protocol, RequestError, Status};
 use wwr::server::Protocol as Server;
 use wwr::{Dialect, Payload};
 
 use super::{IDLE, MINUTE, SERVERS, closing_text, closing_types, settings, table};
 use crate::fabric::ClientId;
-use crate::world::World;
+use crate::world::{World, configured};
 
 /// What becomes of a client and a server.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ impl Scene {
         let (protocol, pairs) = TABLE[row];
         let server = SERVERS[column];
         let mut world = World::scripted(settings(server));
-        world.client(Config::builder().protocol(protocol).build().expect("a usual setting"));
+        world.client(configured(|config| config.protocol = protocol));
         let friend = match protocol {
             Protocol::V1_4 => Server::V1_4,
             Protocol::V1_5 => Server::V1_5,

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use wwr::Payload;
-use wwr::client::{
-    Config, ConnectError, DisconnectReason, Event, Misuse, Protocol, RequestError, Status,
-};
+use wwr::Valid;
+use wwr::client::{ConnectError, DisconnectReason, Event, Misuse, Protocol, RequestError, Status};
 use wwr::server::CloseReason;
 
 use crate::fabric::Way;
 use crate::server::Settings;
-use crate::world::{World, calm};
+use crate::world::{World, calm, configured};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,7 +22,7 @@ fn concurrent() -> Settings {
 #[test]
 fn a_connection_takes_a_preflight_and_a_handshake() {
     let mut world = World::scripted(calm());
-    let ada = world.client(Config::default());
+    let ada = world.client(Valid::default());
     world.connect(ada);
     world.run_for_millis(39);
     assert_eq!(world.clients[ada].machine.status(), Status::Connecting);
@@ -128,7 +127,7 @@ fn a_shutdown_ends_when_its_time_is_over() {
 #[test]
 fn a_server_that_is_down_or_busy_is_tried_until_it_is_up() {
     let mut world = World::scripted(calm());
-    let ada = world.client(Config::default());
+    let ada = world.client(Valid::default());
     let World { server, fabric, .. } = &mut world;
     server.crash(fabric);
     world.connect(ada);
@@ -157,7 +156,7 @@ fn a_server_that_is_down_or_busy_is_tried_until_it_is_up() {
 #[test]
 fn a_dial_may_be_refused_after_a_good_answer() {
     let mut world = World::scripted(calm());
-    let ada = world.client(Config::builder().reconnect(false).build().unwrap());
+    let ada = world.client(configured(|config| config.reconnect = false));
     world.connect(ada);
     let queued = world.request(ada, "echo");
     world.run_for_millis(25);
@@ -174,7 +173,7 @@ fn a_dial_may_be_refused_after_a_good_answer() {
 #[test]
 fn a_server_of_another_version_is_not_tried_again() {
     let mut world = World::scripted(calm());
-    let ada = world.client(Config::builder().protocol(Protocol::V1_4).build().unwrap());
+    let ada = world.client(configured(|config| config.protocol = Protocol::V1_4));
     world.connect(ada);
     world.run();
     assert_eq!(world.told(ada), [Event::Connected]);

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use wwr::client::{Config, Event, Protocol};
-use wwr::server::{Advertised, CloseReason, Pings, Protocol as Server};
+use wwr::server::{CloseReason, Pings, Protocol as Server};
 use wwr::session::RegistryConfig;
-use wwr::{Dialect, Payload};
+use wwr::{Dialect, Payload, Valid};
 
 use crate::fabric::{ClientId, Way};
 use crate::reference::{Kind, Reference};
 use crate::server::Settings;
-use crate::world::{World, limited};
+use crate::world::{World, configured, limited};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,16 +19,16 @@ fn watched(protocol: Server) -> Settings {
     let mut settings = limited(1);
     let config = &mut settings.connection;
     config.protocol = protocol;
-    config.advertised = Advertised::default().read_timeout(4 * SECOND).expect("a usual time");
-    config.pings = Some(Pings::new(2 * SECOND, SECOND).expect("times long enough"));
+    config.advertised.read_timeout = 4 * SECOND;
+    config.pings = Some(Pings::new(2 * SECOND, SECOND));
     settings
 }
 
 fn client(world: &mut World, protocol: Protocol) -> ClientId {
-    connected(world, Config::builder().protocol(protocol).build().expect("usual"))
+    connected(world, configured(|config| config.protocol = protocol))
 }
 
-fn connected(world: &mut World, config: Config) -> ClientId {
+fn connected(world: &mut World, config: Valid<Config>) -> ClientId {
     let client = world.client(config);
     world.connect(client);
     world.run_for(SECOND);
@@ -104,7 +104,7 @@ fn without_pings_a_silent_peer_is_left_to_the_host() {
     settings.connection.pings = None;
     settings.registry = RegistryConfig::default();
     let mut world = World::scripted(settings);
-    let config = Config::builder().protocol(Protocol::V1_4).pings(None).build().expect("usual");
+    let config = configured(|config| (config.protocol, config.pings) = (Protocol::V1_4, None));
     let ada = connected(&mut world, config);
     let socket = world.socket(ada);
     world.fabric.silence(socket, Way::Up);
@@ -143,8 +143,7 @@ fn a_storm_of_heartbeats_is_borne() {
 fn the_first_heartbeat_is_in_time() {
     for protocol in [Protocol::V1_5, Protocol::Auto] {
         let mut settings = watched(Server::V1_5);
-        let advertised = Advertised::default().read_timeout(SECOND);
-        settings.connection.advertised = advertised.expect("a usual time");
+        settings.connection.advertised.read_timeout = SECOND;
         let mut world = World::scripted(settings);
         let ada = client(&mut world, protocol);
         world.run_for(10 * SECOND);

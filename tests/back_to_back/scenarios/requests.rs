@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use wwr::Payload;
-use wwr::client::{Config, Misuse, RequestError};
+use wwr::Valid;
+use wwr::client::{Misuse, RequestError};
 
 use crate::application::payload;
-use crate::world::{World, calm};
+use crate::world::{World, calm, configured};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -80,7 +81,7 @@ fn a_timeout_comes_to_the_moment_and_a_late_reply_to_nobody() {
 #[test]
 fn waiting_for_the_connection_counts() {
     let mut world = World::scripted(calm());
-    let ada = world.client(Config::default());
+    let ada = world.client(Valid::default());
     let World { server, fabric, .. } = &mut world;
     server.crash(fabric);
     world.connect(ada);
@@ -96,7 +97,7 @@ fn waiting_for_the_connection_counts() {
 #[test]
 fn what_is_cancelled_is_handled_if_it_was_sent_and_never_sent_if_it_was_not() {
     let mut world = World::scripted(calm());
-    let ada = world.client(Config::default());
+    let ada = world.client(Valid::default());
     world.connect(ada);
     let unsent = world.request(ada, "echo");
     let World { clients, fabric, .. } = &mut world;
@@ -118,7 +119,9 @@ fn what_is_cancelled_is_handled_if_it_was_sent_and_never_sent_if_it_was_not() {
 #[test]
 fn requests_made_offline_are_bounded_and_sent_in_order() {
     let mut world = World::scripted(calm());
-    let config = Config::builder().max_pending_requests(3).max_queued_bytes(60).build().unwrap();
+    let config = configured(|config| {
+        (config.max_pending_requests, config.max_queued_bytes) = (3, 60);
+    });
     let ada = world.client(config);
     world.connect(ada);
     let queued: Vec<_> = (0..3).map(|_| world.request(ada, "echo")).collect();

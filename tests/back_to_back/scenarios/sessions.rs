@@ -1,13 +1,11 @@
 //! Sessions: created, continued, shared, limited, closed.
 
-use wwr::client::{Config, DisconnectReason, Event, RequestError, SessionLoss};
+use wwr::client::{DisconnectReason, Event, RequestError, SessionLoss};
 use wwr::server::CloseReason;
-use wwr::session::RegistryConfig;
 use wwr::{Payload, SessionKey};
 
 use crate::fabric::ClientId;
-use crate::server::Settings;
-use crate::world::{World, calm, limited};
+use crate::world::{World, calm, configured, limited};
 
 /// Logs a client in and gives the key.
 fn log_in(world: &mut World, client: ClientId) -> SessionKey {
@@ -54,8 +52,9 @@ fn a_session_is_announced_before_the_reply_and_the_reply_waits_for_the_store() {
 
 #[test]
 fn a_durable_session_is_announced_when_the_store_has_it_and_not_at_all_if_it_fails() {
-    let registry = RegistryConfig { durable: true, ..Default::default() };
-    let mut world = World::scripted(Settings { registry, ..calm() });
+    let mut settings = calm();
+    settings.registry.durable = true;
+    let mut world = World::scripted(settings);
     let [ada] = world.connected();
     let id = world.request(ada, "login");
     world.run_for_millis(24);
@@ -264,7 +263,7 @@ fn a_restoration_is_lost_to_whoever_closes_the_session_meanwhile() {
 #[test]
 fn a_session_is_asked_for_again_while_the_store_fails_and_then_given_up() {
     let mut world = World::scripted(calm());
-    let config = Config::builder().resume_attempts(3).build().unwrap();
+    let config = configured(|config| config.resume_attempts = 3);
     let ada = world.client(config);
     world.connect(ada);
     world.run();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime, Valid};
 use wwr::{client, preflight, server};
 
 pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses, converses];
@@ -31,10 +31,10 @@ fn converses() -> Option<()> {
     let (now, id) = (Instant::EPOCH, ConnectionId(1));
     let (mut ours, mut theirs, mut effects) = (Actions::new(), Actions::new(), Actions::new());
     let mut registry = Registry::new(RegistryConfig::default());
-    let config = server::Config::default();
+    let config = Valid::<server::Config>::default();
     let observed = server::Observed::Preflight;
     let mut server = server::Connection::accept(&config, observed, now, &mut theirs);
-    let mut client = client::Client::new(client::Config::default(), 7);
+    let mut client = client::Client::new(&Valid::default(), 7);
     client.connect(now, &mut ours);
     let login =
         client.request(now, Name::new("login").ok()?, "ada".into(), None, &mut ours).ok()?;

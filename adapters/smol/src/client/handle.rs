@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// Waits until at most half as many bytes of calls wait as
-    /// [may](Builder::max_unsent_bytes), because the server takes them; returns at once if that is
+    /// [may](super::Config::max_unsent_bytes), because the server takes them; returns at once if that is
     /// so. For those who make many calls without waiting for each: the next is accepted then,
     /// whatever its size, unless there is no connection and too much waits for one.
     ///
@@ -237,7 +237,7 @@ impl Client {
     /// Requests end without a reply. The session is kept for the next connection.
     ///
     /// What was sent is still written. Done once the server has closed its side too, or was
-    /// [given up](Builder::close_timeout); other calls, to connect again for one, need not wait.
+    /// [given up](super::Config::close_timeout); other calls, to connect again for one, need not wait.
     pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();
         if self.shared().inbox.push_urgent(Input::Close(answer)).is_ok() {

@@ -44,7 +44,7 @@ pub struct ConnectionInfo {
     /// The first 256 letters of the `User-Agent` header of the handshake; `None` if there was none or
     /// it was no text.
     pub user_agent: Option<String>,
-    /// Where the client connected from. Behind [trusted proxies](super::Builder::trusted_proxies),
+    /// Where the client connected from. Behind [trusted proxies](super::Config::trusted_proxies),
     /// what they say of it; the port is 0 if they name none.
     pub remote_addr: SocketAddr,
     /// Where the socket came from: the client, or a proxy.

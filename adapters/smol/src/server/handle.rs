@@ -45,7 +45,7 @@ impl ServerHandle {
     /// new requests get the shutdown reply and new connections 503. When no handler of the server runs
     /// any more, or after `within`, all connections are closed with a WebSocket close frame (1001).
     /// Then [`Server::run`](super::Server::run) returns. See
-    /// [`Builder::idle_connections`](super::Builder::idle_connections) for servers behind a balancer.
+    /// [`HubConfig::idle_connections`](super::HubConfig::idle_connections) for servers behind a balancer.
     ///
     /// Calling again waits as well, and the shorter deadline counts. The shutdown goes on if the future
     /// is dropped. A handler that waits for this waits for itself, until the deadline: spawn a task
