@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime, Valid};
+use wwr::{
+    Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime, Valid,
+};
 use wwr::{client, preflight, server};
 
 pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses, converses];

@@ -96,7 +96,9 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
         Refusal::Http10 => {
             "a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
         }
-        Refusal::NoPreflight => "clients of 1.x need Config::connection.protocol (wwr serve --protocol) any",
+        Refusal::NoPreflight => {
+            "clients of 1.x need Config::connection.protocol (wwr serve --protocol) any"
+        }
         Refusal::HeadTooLong => "raise Config::limits.max_header_size",
         Refusal::HeadTimeout => "raise Config::limits.header_timeout",
         Refusal::HandshakeTimeout => "raise Config::limits.handshake_timeout",
