@@ -76,7 +76,7 @@ fn each_reason_is_told_in_the_answer_and_in_the_log_and_none_hides_another() {
         assert!(found[0].text.contains("times=1"), "{found:?}");
     }
     let also =
-        ["origin=http://evil.example", "host=localhost", "Builder::origins", "--allow-origin"];
+        ["origin=http://evil.example", "host=localhost", "Config::origins", "--allow-origin"];
     told(&log, "Origin not allowed", Level::WARN, &also);
 }
 
