@@ -48,7 +48,11 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         // Nobody needs to read it for clients to be served.
         tasks.spawn(advertise(server.local_addrs().to_vec())).detach();
         let handle = server.handle();
-        or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await
+        let running = async {
+            server.run().await;
+            Ok(())
+        };
+        or(running, stopped(stop, handle, arguments.shutdown_timeout)).await
     });
     log::end();
     served.map(|()| ExitCode::SUCCESS)

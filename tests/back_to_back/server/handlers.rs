@@ -73,7 +73,7 @@ impl Server {
                 let info =
                     SessionInfo::new().public("number", number).public("more", "x".repeat(large));
                 match machine.create_session(key.clone(), now, info, &mut self.out) {
-                    Ok(()) => {
+                    Ok(_) => {
                         self.keys.push(key);
                         assert_eq!(served.creating.replace((id, token)), None);
                         None
@@ -131,8 +131,8 @@ impl Server {
     pub(super) fn session_event(&mut self, socket: SocketId, event: SessionEvent) {
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let (who, reply) = match event {
-            SessionEvent::Created => (&mut served.creating, Ok(Payload::utf8("welcome"))),
-            SessionEvent::CreateFailed => (&mut served.creating, Err(RequestError::Internal)),
+            SessionEvent::Created(_) => (&mut served.creating, Ok(Payload::utf8("welcome"))),
+            SessionEvent::CreateFailed(_) => (&mut served.creating, Err(RequestError::Internal)),
             SessionEvent::Closed => (&mut served.closing, Ok(Payload::utf8("goodbye"))),
             SessionEvent::CloseFailed => (&mut served.closing, Err(RequestError::Internal)),
             SessionEvent::Restored => return,

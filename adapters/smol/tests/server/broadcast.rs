@@ -11,7 +11,7 @@ use crate::support::peer::Peer;
 use crate::support::{Fixture, until};
 
 fn prepare(name: &str, payload: impl Into<Payload>) -> PreparedSignal {
-    PreparedSignal::new(&Name::new(name).unwrap(), &payload.into()).unwrap()
+    PreparedSignal::new(Name::new(name).unwrap(), &payload.into()).unwrap()
 }
 
 fn sent(connections: usize) -> Broadcast {
