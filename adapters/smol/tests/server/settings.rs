@@ -30,7 +30,8 @@ fn refused(change: impl Fn(&mut Config), said: &str) -> InvalidConfig {
 #[test]
 fn limits_that_let_nobody_in_are_refused() {
     const NONE: Duration = Duration::ZERO;
-    let changes: [(&str, fn(&mut Config)); 10] = [
+    type Change = fn(&mut Config);
+    let changes: [(&str, Change); 10] = [
         ("hub.max_connections is zero", |config| config.hub.max_connections = 0),
         ("hub.store_timeout is zero", |config| config.hub.store_timeout = NONE),
         ("hub.expiry.every is zero", |config| {
