@@ -103,6 +103,7 @@ impl World {
                 | RequestError::SessionsDisabled
                 | RequestError::InvalidSession(_)),
             ) => panic!("{token:?}: {error} is no answer to a plain request"),
+            Err(other) => panic!("{other:?} is not checked"),
         }
     }
 }

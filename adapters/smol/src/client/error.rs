@@ -10,6 +10,7 @@ use super::url::InvalidUrl;
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The request was made, and ended without a reply. Says whether repeating it is safe.
     #[error(transparent)]
@@ -27,6 +28,7 @@ pub enum Error {
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The attempt failed.
     #[error("{kind}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
@@ -53,6 +55,7 @@ impl ConnectError {
 
 /// Why a client did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The URL is none.
     #[error(transparent)]

@@ -315,6 +315,11 @@ impl Task {
                 tracing::debug!(url = %self.target.url, ?anomaly, "strange message of the server");
                 return;
             }
+            // Of a newer core, which this adapter does not know yet.
+            other => {
+                tracing::debug!(url = %self.target.url, event = ?other, "event without a meaning here");
+                return;
+            }
         };
         self.shared.audience.tell(&event);
         match event {
@@ -480,19 +485,16 @@ impl Drop for Task {
     }
 }
 
-/// Whether an event tells of another session than before.
+/// Whether an event may tell of another session than before.
 const fn changes_session(event: &client::Event) -> bool {
-    match event {
-        client::Event::SessionCreated(_)
-        | client::Event::SessionRestored(_)
-        | client::Event::SessionClosed
-        | client::Event::SessionLost(_) => true,
+    !matches!(
+        event,
         client::Event::Connected
-        | client::Event::Disconnected { .. }
-        | client::Event::ConnectFailed { .. }
-        | client::Event::Signal(_)
-        | client::Event::Anomaly(_) => false,
-    }
+            | client::Event::Disconnected { .. }
+            | client::Event::ConnectFailed { .. }
+            | client::Event::Signal(_)
+            | client::Event::Anomaly(_)
+    )
 }
 
 impl Link {

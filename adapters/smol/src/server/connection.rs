@@ -37,6 +37,7 @@ pub struct Connection {
 
 /// Facts about a connection that do not change.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConnectionInfo {
     /// When the WebSocket was opened.
     pub connected_at: SystemTime,
@@ -52,6 +53,7 @@ pub struct ConnectionInfo {
 
 /// Why a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// The server closed it. [`CloseReason::frame`] is what the client was told.
     ByServer(CloseReason),
@@ -69,6 +71,7 @@ pub enum Ended {
 
 /// Why a signal was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignalError {
     /// The connection has ended.
     #[error("the connection has ended")]
@@ -96,6 +99,7 @@ impl From<Refused> for SignalError {
 
 /// Why a session was not created or not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// The connection has ended.
     #[error("the connection has ended")]

@@ -17,6 +17,7 @@ pub type Response = hyper::Response<Full<Bytes>>;
 
 /// How a connection differs from the settings of the server.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ConnectionOptions {
     /// How many handlers may run at once on this connection; `None` for the server's setting.
     pub concurrency: Option<NonZeroU16>,
