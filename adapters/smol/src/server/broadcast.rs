@@ -9,7 +9,7 @@ use super::connection::SignalError;
 /// any choice of connections can be told. Who has to know which they were looks at each result:
 ///
 /// ```
-/// use wwr::PreparedSignal;
+/// use wwr_smol::PreparedSignal;
 /// use wwr_smol::server::{Broadcast, Connection, SignalError};
 ///
 /// fn advertise(room: &[Connection], news: &PreparedSignal) -> Broadcast {

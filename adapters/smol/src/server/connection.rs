@@ -320,8 +320,8 @@ impl Connection {
     /// [`SignalError::Backlogged`] says so, and this can be waited for again.
     ///
     /// ```
-    /// use wwr::server::RequestError;
-    /// use wwr::{Content, Payload};
+    /// use wwr_smol::server::RequestError;
+    /// use wwr_smol::{Content, Payload};
     /// use wwr_smol::server::{Connection, Handler};
     ///
     /// struct Export;
@@ -405,7 +405,7 @@ impl Connection {
     /// ```
     /// use wwr_smol::server::Connection;
     ///
-    /// fn ban(connection: &Connection) -> Result<(), wwr::InvalidCloseFrame> {
+    /// fn ban(connection: &Connection) -> Result<(), wwr_smol::InvalidCloseFrame> {
     ///     connection.close_with(4003, "banned")
     /// }
     /// ```

@@ -90,8 +90,8 @@ impl ServerHandle {
     /// it from a thread where it holds nothing up.
     ///
     /// ```
-    /// use wwr::server::RequestError;
-    /// use wwr::{Content, Payload, PreparedSignal};
+    /// use wwr_smol::server::RequestError;
+    /// use wwr_smol::{Content, Payload, PreparedSignal};
     /// use wwr_smol::server::{Connection, Handler};
     ///
     /// struct Chat;

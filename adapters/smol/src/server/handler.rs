@@ -38,8 +38,8 @@ pub struct ConnectionOptions {
 /// one connection run within its task: one that blocks its thread holds up whatever else runs there.
 ///
 /// ```
-/// use wwr::server::RequestError;
-/// use wwr::{Content, Payload};
+/// use wwr_smol::server::RequestError;
+/// use wwr_smol::{Content, Payload};
 /// use wwr_smol::server::{Connection, Handler};
 ///
 /// struct Greeter;
