@@ -29,8 +29,8 @@ const PONG: usize = 2;
 /// What the library says to a peer whose close frame is invalid.
 const VIOLATION: &str = "Protocol violation";
 
-/// How many bytes are fed before they are flushed, even if there is more to read.
-const WRITE_BACKLOG: usize = 128 * 1024;
+/// How many bytes are fed before they are flushed, even if there is more to read, unless it is set.
+pub(crate) const WRITE_BACKLOG: usize = 128 * 1024;
 
 /// One WebSocket, server's or client's.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct WebSocket {
     unflushed: bool,
     /// Bytes of messages and answers to pings that were fed since all was flushed.
     backlog: usize,
+    /// How many may wait before the peer is not read any more.
+    max_backlog: usize,
     /// Those of them that are answers to pings.
     pongs: usize,
     /// Those of them that were fed since the last attempt to flush.
@@ -94,6 +96,7 @@ impl WebSocket {
             framing: Framing::new(socket, read, role, max_message_size),
             unflushed: false,
             backlog: 0,
+            max_backlog: WRITE_BACKLOG,
             pongs: 0,
             fresh: 0,
             flushed_at,
@@ -104,10 +107,16 @@ impl WebSocket {
         }
     }
 
+    /// Sets how many bytes may wait to be written before the peer is not read any more.
+    pub(crate) const fn with_max_backlog(mut self, bytes: usize) -> Self {
+        self.max_backlog = bytes;
+        self
+    }
+
     /// The next thing from the peer. Nothing more comes from one that pings without reading the
     /// answers, until all was flushed.
     pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.pongs >= WRITE_BACKLOG {
+        if self.pongs >= self.max_backlog {
             return Poll::Pending;
         }
         let Poll::Ready(item) = self.framing.poll_next(cx) else {
@@ -180,12 +189,12 @@ impl WebSocket {
 
     /// Whether more may be caused: not while the peer leaves what it was sent unread.
     pub(crate) const fn is_writable(&self) -> bool {
-        self.stall.since.is_none() && self.backlog < WRITE_BACKLOG
+        self.stall.since.is_none() && self.backlog < self.max_backlog
     }
 
     /// Whether it is time to flush, because much was fed since that was tried.
     pub(crate) const fn wants_flush(&self) -> bool {
-        self.fresh >= WRITE_BACKLOG
+        self.fresh >= self.max_backlog
     }
 
     /// About how many bytes the socket has not taken yet.
