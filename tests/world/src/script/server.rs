@@ -90,6 +90,11 @@ impl Script {
         self.server().connections.get(&socket).map(|served| served.machine.dialect())
     }
 
+    /// The longest message that the peer on a socket reads, as far as the server knows, in bytes.
+    pub fn peer_reads(&self, socket: SocketId) -> Option<usize> {
+        self.server().connections.get(&socket).map(|served| served.machine.peer_reads())
+    }
+
     /// Whether messages wait in the sockets of the server, as a connection has enough to do.
     pub fn has_unread(&self) -> bool {
         self.server().connections.values().any(|served| !served.unread.is_empty())
