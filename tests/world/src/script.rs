@@ -28,25 +28,19 @@ const LAST_LINES: usize = 40;
 /// the last lines of the trace.
 ///
 /// ```
-/// use wwr::client::{self, Event};
+/// use wwr::client::Event;
 /// use wwr::server::{self, HubConfig};
-/// use wwr_world::{Script, Way};
+/// use wwr_world::Script;
 ///
-/// let config = server::Config { wwr1: false, ..Default::default() };
-/// let mut script = Script::new(config, HubConfig::default());
+/// let mut script = Script::new(server::Config::default(), HubConfig::default());
 /// let [ada] = script.connected();
-/// assert_eq!(script.ask(ada, "echo"), Ok("echo".into()));
-///
-/// let frames = script.frames(|script| {
-///     script.close_session(ada);
-///     script.run();
-/// });
-/// assert!(frames.is_empty(), "there is no session to close");
-///
+/// assert_eq!(script.ask(ada, "login"), Ok("welcome".into()));
 /// script.cut(script.socket(ada));
 /// script.run();
 /// let told = script.told(ada);
-/// assert!(matches!(&told[..], [Event::Disconnected { retry: Some(_), .. }, Event::Connected]));
+/// assert!(matches!(&told[..], [.., Event::SessionRestored(_), Event::Connected]));
+/// let frames = script.frames(|script| assert!(script.ask(ada, "echo").is_ok()));
+/// assert_eq!(frames[0].frame, &b"\x80\x03\0\0\0\0\0\0\0\x04echo1"[..]);
 /// script.finish();
 /// ```
 pub struct Script {

@@ -3,11 +3,13 @@
 //! * `ours`: our client, set to one version or to find out.
 //! * `by_hand`: clients after those of the references.
 //! * `changes`: a server of one version takes the place of one of another.
+//! * `frames`: what our client and each server say, to the byte.
 //!
 //! Run with `--nocapture`, the tables are printed.
 
 mod by_hand;
 mod changes;
+mod frames;
 mod ours;
 
 use std::fmt;
