@@ -383,12 +383,19 @@ impl Server {
         }
     }
 
-    /// Closes a session everywhere.
-    pub(crate) fn close_key(&mut self, key: &SessionKey, disconnect: bool, stage: &mut Stage) {
-        if self.runs() {
-            self.close_everywhere(key, disconnect, None, stage);
-            self.carry_out(stage);
+    /// Closes a session everywhere, if the server runs. Returns how many connections are told.
+    pub(crate) fn close_key(
+        &mut self,
+        key: &SessionKey,
+        disconnect: bool,
+        stage: &mut Stage,
+    ) -> usize {
+        if !self.runs() {
+            return 0;
         }
+        let told = self.close_everywhere(key, disconnect, None, stage);
+        self.carry_out(stage);
+        told
     }
 
     /// Closes one connection when its handlers are done.

@@ -47,8 +47,6 @@ impl Script {
     #[track_caller]
     pub fn replace(&mut self, protocol: Protocol) {
         self.does(|world| {
-            // It may know less of its clients than they think.
-            world.stage.is_deceptive = true;
             world.servers[0].crash(&mut world.stage);
             world.servers[0].start(Some(protocol));
         });
@@ -58,9 +56,7 @@ impl Script {
     /// told.
     #[track_caller]
     pub fn close_everywhere(&mut self, key: &SessionKey, disconnect: bool) -> usize {
-        let told = self.holders(key).len();
-        self.does(|world| world.servers[0].close_key(key, disconnect, &mut world.stage));
-        told
+        self.does(|world| world.servers[0].close_key(key, disconnect, &mut world.stage))
     }
 
     /// How long the store takes for each job from now on.
