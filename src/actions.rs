@@ -4,14 +4,14 @@ use alloc::collections::VecDeque;
 
 use crate::wire::Encoder;
 
-/// What a machine wants done, in the order in which it is to be done.
+/// What a machine wants done, in the order in which the host has to do it.
 ///
 /// Every method that can cause something appends to a list the caller owns and reuses. The list
 /// also carries the buffer in which outgoing messages are encoded, so one list shared by many
 /// connections of a thread means one such buffer for all of them.
 ///
-/// Take actions one at a time with [`pop`](Self::pop), so that carrying one out may call the
-/// machine again and append more:
+/// Take actions one at a time with [`pop`](Self::pop). Then the code that carries one out may call
+/// the machine again and append more:
 ///
 /// ```
 /// use wwr::server::{Config, Connection, Observed, Protocol};
@@ -35,47 +35,47 @@ pub struct Actions<A> {
 }
 
 impl<A> Actions<A> {
-    /// An empty list. Allocates nothing until something is appended.
+    /// Creates an empty list. Allocates nothing until something is appended.
     pub const fn new() -> Self {
         Self { list: VecDeque::new(), encoder: Encoder::new() }
     }
 
-    /// Takes the next action to be carried out.
+    /// Removes and returns the next action to carry out.
     #[inline]
     pub fn pop(&mut self) -> Option<A> {
         self.list.pop_front()
     }
 
-    /// Takes all actions, oldest first.
+    /// Removes all actions and returns them, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = A> + '_ {
         self.list.drain(..)
     }
 
-    /// The actions that wait to be taken, oldest first.
+    /// Returns the actions that wait to be taken, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &A> + '_ {
         self.list.iter()
     }
 
-    /// How many actions wait.
+    /// Returns how many actions wait.
     #[inline]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether no action waits.
+    /// Returns whether no action waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many actions the list has memory for.
+    /// Returns how many actions the list has memory for.
     #[inline]
     pub fn capacity(&self) -> usize {
         self.list.capacity()
     }
 
-    /// Gives memory back that the list and its encoding buffer keep for reuse. Worth calling when
-    /// the connection falls idle.
+    /// Frees the memory that the list and its encoding buffer keep for reuse. Worth calling when
+    /// the connection becomes idle.
     pub fn shrink(&mut self) {
         self.list.shrink_to_fit();
         self.encoder.shrink();
@@ -85,8 +85,8 @@ impl<A> Actions<A> {
         self.list.push_back(action);
     }
 
-    /// As [`push`](Self::push), for actions that are many: makes room first and the action then, in
-    /// its place, so that it is not copied there at once after it was written.
+    /// Like [`push`](Self::push), for actions that are appended often: reserves the room first and
+    /// builds the action in its place. So the action is not copied after it was built.
     #[inline]
     pub(crate) fn push_with(&mut self, make: impl FnOnce() -> A) {
         self.list.push_back(make());
@@ -107,7 +107,7 @@ mod tests {
     use crate::wire::Identifier;
 
     #[test]
-    fn what_was_pushed_first_is_taken_first() {
+    fn actions_are_taken_in_the_order_of_pushing() {
         let mut out = Actions::default();
         out.push(1);
         out.push_with(|| 2);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_says_how_many_wait() {
+    fn a_list_counts_the_actions_that_wait() {
         let mut out = Actions::new();
         for waiting in 0..3 {
             assert_eq!((out.len(), out.is_empty()), (waiting, waiting == 0));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_kept_until_it_is_given_back() {
+    fn memory_is_kept_until_shrink_frees_it() {
         let mut out = Actions::new();
         assert_eq!(out.capacity(), 0);
         (0..100).for_each(|action| out.push(action));

@@ -1,8 +1,8 @@
 //! The client side of a connection as a pure state machine (protocol §6).
 //!
-//! A [`Client`] keeps one connection to a server: it finds out which version the server speaks, has
-//! the WebSocket opened, resumes the session, sends requests and signals, and starts again when the
-//! connection is lost. It does none of the input and output itself.
+//! A [`Client`] keeps one connection to a server. It finds out which version the server speaks,
+//! asks the host to open the WebSocket, resumes the session, sends requests and signals, and starts
+//! again when the connection is lost. It does no input or output itself.
 //!
 //! # Contract
 //!
@@ -10,18 +10,17 @@
 //!   [`request`](Client::request), [`signal`](Client::signal), ...) and what the host reports, the
 //!   `handle_` methods. A report that does not fit the state is harmless.
 //! * **Outputs** are [`Action`]s, appended to the list that every such method takes. Their order is
-//!   the order of execution. Nothing else needs to be asked for but
-//!   [`next_timeout`](Client::next_timeout).
-//! * **Time** is an argument. A time before one seen earlier counts as that one. After
-//!   [`handle_timeout`](Client::handle_timeout) the next timeout lies in the future; a call too
-//!   early or once too often does nothing.
+//!   the order of execution. The host polls nothing but [`next_timeout`](Client::next_timeout).
+//! * **Time** is an argument. A time that lies before an earlier one counts as the earlier one.
+//!   After [`handle_timeout`](Client::handle_timeout) the next timeout lies in the future. A call
+//!   that comes too early or once too often does nothing.
 //! * **Requests** end in exactly one [`Action::Done`]. One deadline covers waiting for a connection
-//!   and for the reply. A request made while there is no connection waits in a bounded queue; one
-//!   that was sent is never sent again.
-//! * **Sessions** survive connections: the session held is resumed on a new connection before
-//!   anything else is sent. [`Client::close`] keeps it, too.
-//! * **Bounds**: a call takes time in proportion to what it reports at most, and nothing that a
-//!   server sends is kept but the session object and what it announced of itself.
+//!   and for the reply. Without a connection, a request waits in a bounded queue. A request that
+//!   was sent is never sent again.
+//! * **Sessions** survive connections: the client resumes its session on a new connection before it
+//!   sends anything else. [`Client::close`] keeps the session, too.
+//! * **Bounds**: a call takes time at most in proportion to what it reports. Of what a server
+//!   sends, the client keeps only the session object and the advertised settings.
 //! * The same calls and the same seed give the same actions.
 //!
 //! # States
@@ -35,13 +34,12 @@
 //!                          Waiting ◀───────┴──────────────────┴─────────────┴──────────┘
 //! ```
 //!
-//! Without automatic reconnection, and after an error that is
-//! [definite](ConnectError::is_definite), Idle takes the place of Waiting. [`Client::close`] leads
-//! to Closed from everywhere.
+//! Without automatic reconnection, and after a [definite](ConnectError::is_definite) error, the
+//! client becomes Idle instead of Waiting. [`Client::close`] leads to Closed from every state.
 //!
 //! # Versions
 //!
-//! With [`Protocol::Auto`], a client speaks whatever its server does (protocol §7.3):
+//! With [`Protocol::Auto`], a client speaks the version of its server (protocol §7.3):
 //!
 //! | the preflight | the first message | then |
 //! |---|---|---|
@@ -54,31 +52,36 @@
 //! | | the connection is lost before | tries again |
 //! | has status 429, 502, 503 or 504 | | tries again, not before the time in `Retry-After` |
 //!
-//! Nothing is waited for if the preflight names 1.4 or 1.5 and no more: most such servers never
-//! advertise anything. Servers of this crate that do say so ([`preflight::ACCEPT_CONF`]). The client speaks what the preflight names, unless an accept-conf has come with the
-//! opening of the WebSocket. One that comes later, as the first message, switches the connection to
-//! 2.0. What was sent before was sent as 1.x: it may be longer than the message buffer, and a
-//! server with another sub-protocol may have handled it. A client that is to talk to nobody but 2.0
-//! servers, or to those with its sub-protocol only, is set to [`Protocol::V2_0`]. A signal for a
-//! server of unknown version carries a payload, as 1.x reads no other.
+//! The client waits for nothing if the preflight names 1.4 or 1.5 and no more, because most such
+//! servers never send an accept-conf. Servers of this crate say in their answer that they do
+//! ([`preflight::ACCEPT_CONF`]). The client speaks what the preflight names, unless an accept-conf
+//! has come with the opening of the WebSocket. An accept-conf that comes later, as the first
+//! message, switches the connection to 2.0. Everything before it was sent as 1.x: a message may be
+//! longer than the message buffer, and a server with another sub-protocol may have handled it. Set
+//! a client to [`Protocol::V2_0`] if it must talk only to 2.0 servers, or only to servers with its
+//! sub-protocol. While the version is unknown, a signal needs a payload, because 1.x reads no
+//! signal without one.
 //!
-//! A server that advertised 2.0 is dialled without a preflight the next time, and has to advertise it
-//! again, within a second: if not, the client begins anew. AwaitingConf takes no time after a
-//! preflight that names 1.x, and is skipped by clients that are set to 1.x; Probing is skipped by
-//! those set to 2.0. [`Client::discovered`] has what was found out.
+//! The next time, the client dials a server that advertised 2.0 without a preflight. The server
+//! then has to advertise it again within a second, or the client begins anew. After a preflight
+//! that names 1.x, AwaitingConf takes no time. Clients that are set to 1.x skip AwaitingConf;
+//! clients that are set to 2.0 skip Probing. [`Client::discovered`] returns what the client has
+//! found out.
 //!
-//! With 2.0 nothing longer than the server's message buffer is sent. With 1.5 and 2.0 a heartbeat is
-//! sent when nothing else was for three quarters of the server's read timeout (protocol §4.6).
+//! With 2.0, the client sends nothing longer than the server's message buffer. With 1.5 and 2.0, it
+//! sends a heartbeat when it has sent nothing else for three quarters of the server's read timeout
+//! (protocol §4.6).
 //!
 //! [`preflight::ACCEPT_CONF`]: crate::preflight::ACCEPT_CONF
 //!
 //! # Liveness
 //!
-//! A server that has vanished without a word is noticed ([`DisconnectReason::Silent`]): with the
-//! [pings](ConfigBuilder::pings) of the default, after 45 s if it is one that answers them. All that
-//! the host reads is a sign of life: messages, and by [`Client::handle_activity`] and
-//! [`Client::handle_pong`] what it reads besides. What has come is handed over before
-//! [`Client::handle_timeout`] is called, or a host that slept would take its server for silent.
+//! The client notices a server that has vanished without closing the connection
+//! ([`DisconnectReason::Silent`]). With the default [pings](ConfigBuilder::pings) that takes 45 s,
+//! if the server answers pings. Everything that the host reads is a sign of life: messages, and by
+//! [`Client::handle_activity`] and [`Client::handle_pong`] what it reads besides. The host hands
+//! over what has come before it calls [`Client::handle_timeout`]. Otherwise a host that slept would
+//! take its server for silent.
 //!
 //! # Run loop
 //!
@@ -93,7 +96,7 @@
 //! client.connect(now, &mut out);
 //! let question = client.request(now, "greet".parse()?, Payload::utf8("Ada"), None, &mut out)?;
 //!
-//! // This host has a server of few words. It speaks 2.0, which has no preflight.
+//! // This host has a server that says little. It speaks 2.0, which has no preflight.
 //! let mut answer = None;
 //! while let Some(action) = out.pop() {
 //!     match action {
@@ -130,9 +133,9 @@ mod error;
 mod heartbeat;
 mod inbound;
 mod link;
+mod liveness;
 mod machine;
 mod protocol;
-mod pulse;
 mod requests;
 mod table;
 #[cfg(test)]

@@ -5,9 +5,9 @@ use core::fmt;
 
 /// Code and reason of a WebSocket close frame (RFC 6455 §5.5.1, RFC 6455 §7.4).
 ///
-/// One to be sent is checked by [`new`](Self::new); one that came is taken as it is by
-/// [`received`](Self::received). The text of the reason may come from anybody: [`Display`] shows it
-/// escaped, in one line, for logs.
+/// [`new`](Self::new) checks a frame to send; [`received`](Self::received) takes a received one as
+/// it is. A peer may have written the text of the reason: [`Display`] shows it escaped, in one
+/// line, for logs.
 ///
 /// [`Display`]: fmt::Display
 ///
@@ -26,7 +26,7 @@ pub struct CloseFrame {
     reason: Cow<'static, str>,
 }
 
-/// Why there is no such close frame.
+/// Why a close frame is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCloseFrame {
     /// The code must not be sent (RFC 6455 §7.4).
@@ -50,16 +50,16 @@ pub enum InvalidCloseFrame {
 }
 
 impl CloseFrame {
-    /// The most bytes of UTF-8 that the reason has: 123.
+    /// The longest reason, in bytes of UTF-8: 123.
     pub const MAX_REASON: usize = 123;
 
-    /// The end of a connection that has fulfilled its purpose: code 1000, no reason.
+    /// The close frame of a connection that has fulfilled its purpose: code 1000, no reason.
     pub const NORMAL: Self = Self::known(1000, "");
 
-    /// What a frame without a code counts as (RFC 6455 §7.1.5). Never sent.
+    /// The code that a received frame without a code counts as (RFC 6455 §7.1.5). Never sent.
     pub const NO_CODE: u16 = 1005;
 
-    /// A close frame to be sent. The codes 4000 to 4999 are for applications.
+    /// Creates a close frame to send. The codes 4000 to 4999 are for applications.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl CloseFrame {
         Ok(Self { code, reason })
     }
 
-    /// A close frame that came. Without a code it counts as one of [`NO_CODE`](Self::NO_CODE). A
-    /// reason that is longer than a frame holds is cut.
+    /// Creates a close frame from what was received. Without a code it gets
+    /// [`NO_CODE`](Self::NO_CODE). A reason that is longer than a frame holds is cut.
     pub fn received(code: Option<u16>, reason: &str) -> Self {
         let end = (0..=reason.len().min(Self::MAX_REASON)).rev();
         let end = end.into_iter().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
@@ -85,24 +85,24 @@ impl CloseFrame {
         Self { code: code.unwrap_or(Self::NO_CODE), reason }
     }
 
-    /// Whether a close frame may carry this code: those that RFC 6455 and its registry define for
-    /// that, and 3000 to 4999. Not 1014, which was registered late: clients and servers of the
-    /// reference, and of this project, take it for a violation.
+    /// Returns whether a close frame may carry this code: the codes that RFC 6455 and its registry
+    /// define for close frames, and 3000 to 4999. Not 1014, which was registered late: clients and
+    /// servers of the reference, and of this project, take it for a violation.
     pub const fn may_be_sent(code: u16) -> bool {
         matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
     }
 
-    /// One that is known to be valid.
+    /// Creates one that is known to be valid.
     pub(crate) const fn known(code: u16, reason: &'static str) -> Self {
         Self { code, reason: Cow::Borrowed(reason) }
     }
 
-    /// The code; [`NO_CODE`](Self::NO_CODE) if the frame had none.
+    /// Returns the code, or [`NO_CODE`](Self::NO_CODE) if the frame had none.
     pub const fn code(&self) -> u16 {
         self.code
     }
 
-    /// The reason, for people; may be empty. It may come from anybody.
+    /// Returns the reason, for people. It may be empty, and the peer may have written it.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_is_shown_in_one_line() {
+    fn a_received_reason_is_shown_in_one_line() {
         for (code, reason, shown) in [
             (Some(1001), "", "1001"),
             (None, "", "no code"),

@@ -4,8 +4,8 @@ use core::fmt;
 
 /// The version of the protocol that a peer speaks, as far as that is known.
 ///
-/// 1.4 and 2.0 clients cannot be told apart when they connect (protocol §7.2), so a connection may
-/// start out as [`Unknown`](Self::Unknown), which behaves in the way that is safe for all.
+/// When clients connect, 1.4 and 2.0 cannot be told apart (protocol §7.2). So a connection may
+/// start out as [`Unknown`](Self::Unknown), which behaves in the way that is safe for all versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[non_exhaustive]
@@ -42,8 +42,8 @@ impl fmt::Display for Dialect {
 pub enum MalformedRequest {
     /// A protocol-error reply, with an identifier of zeros if none could be read.
     ProtocolError,
-    /// An internal-error reply if the identifier could be read, otherwise nothing: understood by
-    /// all, fatal to none.
+    /// An internal-error reply if the identifier could be read, otherwise nothing. Clients of all
+    /// versions understand that, and none fails.
     InternalError,
     /// Nothing.
     Ignore,
@@ -55,31 +55,33 @@ pub enum MalformedRequest {
 pub enum SpecialErrors {
     /// Each to its own type.
     Mapped,
-    /// Each to its own type, except the protocol error, which kills 2.0 clients: that one becomes
+    /// Each to its own type, except the protocol error, which crashes 2.0 clients: that one becomes
     /// an internal error.
     MappedButProtocol,
     /// All become internal errors.
     Internal,
 }
 
-/// How a server finds out that a silent peer is no longer there (protocol §4.6, §7.2).
+/// How a server finds out that a silent peer has gone (protocol §4.6, §7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Liveness {
     /// The peer need not send anything by itself: the server sends WebSocket pings.
     Pings,
-    /// The peer sends heartbeats: silence for the advertised read timeout is the end.
+    /// The peer sends heartbeats: silence for the advertised read timeout ends the connection.
     ReadTimeout,
 }
 
-/// Whether a server answers WebSocket pings, as the reference does (protocol §4.4). One that answers
-/// a ping although the reference would not is another, and answers them all.
+/// Whether a server answers WebSocket pings, as the reference does (protocol §4.4). A server that
+/// answers a ping although the reference would not is another implementation, and answers all of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pongs {
-    /// It answers when it reads, which it does not while it handles a message (protocol §5.3).
+    /// It answers when it reads. It does not read while it handles a message (protocol §5.3).
     BetweenMessages,
     /// It never answers.
     Never,
-    /// It answers whenever it reads, and shows in another way that it is there while it does not.
+    /// It answers whenever it reads, and shows in another way that it is there while it does not read.
+    /// It may begin to read late: not before its hook for new connections is done.
     Always,
 }
 
@@ -93,29 +95,29 @@ pub struct Rules {
     pub knows_accept_conf: bool,
     /// Type 33, the heartbeat, is a known message.
     pub knows_heartbeat: bool,
-    /// Type 24, client settings, is a known message, with which a client states the longest message
-    /// that it reads; the server does so in its accept-conf. Each side is held to what the other has
-    /// stated, and to [`MIN_STATED`](Dialect::MIN_STATED) before.
+    /// Type 24, client settings, is a known message. With it a client states the longest message
+    /// that it reads; the server does so in its accept-conf. Each side sends nothing longer than
+    /// the other has stated, and before that nothing longer than
+    /// [`MIN_STATED`](Dialect::MIN_STATED).
     pub states_limits: bool,
     /// A binary or UTF-8 signal with a name and no payload parses.
     pub accepts_name_only_signals: bool,
     /// A binary or UTF-8 signal with a name and no payload may be sent to the peer.
     pub sends_name_only_signals: bool,
-    /// Messages to the peer must fit into its message buffer: the advertised one, longer messages than
-    /// which end a client of 2.0, or what the peer has stated.
+    /// Messages to the peer must fit into its message buffer: the advertised one (a longer message
+    /// ends a client of 2.0), or the one that the peer has stated.
     pub bounded_by_buffer: bool,
-    /// How silence of the peer is understood. Clients of a dialect with a read timeout send
-    /// heartbeats.
+    /// What silence of the peer means. Clients of a dialect with a read timeout send heartbeats.
     pub liveness: Liveness,
     /// Whether servers answer pings.
     pub pongs: Pongs,
     /// What the peer speaks if it sends a heartbeat although a server of 1.4 or 1.5 would not have
     /// told it to.
     pub after_heartbeat: Dialect,
-    /// Whatever the reference disconnects for is fatal here too: text, messages that cannot be
-    /// read, and messages longer than the advertised buffer.
+    /// Everything for which the reference disconnects is fatal here too: text, messages that cannot
+    /// be read, and messages longer than the advertised buffer.
     pub strict: bool,
-    /// What a request that does not parse is answered with.
+    /// What answers a request that does not parse.
     pub malformed_request: MalformedRequest,
     /// How a handler's special errors are translated.
     pub special_errors: SpecialErrors,
@@ -198,11 +200,11 @@ impl Dialect {
     /// All dialects.
     pub const ALL: [Self; 5] = [Self::V1_4, Self::V1_5, Self::V2_0, Self::Wwr1, Self::Unknown];
 
-    /// The longest message in bytes that each peer reads where both state what they read, whatever it
-    /// states and before it has stated anything: 8192 (protocol §10.2).
+    /// The longest message in bytes that each peer reads where both state a limit: 8192. It holds
+    /// before a peer has stated its limit, and if it states less (protocol §10.2).
     pub const MIN_STATED: u32 = 8192;
 
-    /// The row of the table for this dialect.
+    /// Returns the row of the table for this dialect.
     pub const fn rules(self) -> &'static Rules {
         match self {
             Self::V1_4 => &V1_4,
@@ -213,9 +215,9 @@ impl Dialect {
         }
     }
 
-    /// The row for a server that is as strict as the reference. It differs for 2.0 only: 1.x
-    /// servers disconnect for nothing, a peer that is not known may speak 1.x, and peers of `wwr.1`
-    /// are not of the reference.
+    /// Returns the row for a server that is as strict as the reference. It differs for 2.0 only:
+    /// 1.x servers never disconnect for bad input, an unknown peer may speak 1.x, and peers of
+    /// `wwr.1` are not of the reference.
     pub const fn strict_rules(self) -> &'static Rules {
         match self {
             Self::V2_0 => &V2_0_STRICT,
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn wwr_1_has_the_best_of_all_versions() {
+    fn wwr_1_has_every_feature_that_any_version_has() {
         let rules = Dialect::Wwr1.rules();
         assert!(rules.knows_protocol_error && rules.knows_accept_conf && rules.knows_heartbeat);
         assert!(rules.accepts_name_only_signals && rules.sends_name_only_signals);

@@ -30,24 +30,24 @@ impl SubProtocol {
     /// The header in which it is offered and selected.
     pub const HEADER: &'static str = "Sec-WebSocket-Protocol";
 
-    /// Its name in that header.
+    /// Returns its name in that header.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Wwr1 => "wwr.1",
         }
     }
 
-    /// Whether one line of the header offers it, maybe among others. Names are compared with regard to
-    /// case.
+    /// Returns whether one line of the header offers it, maybe among others. The comparison is
+    /// case-sensitive.
     pub fn is_in(self, line: &[u8]) -> bool {
         line.split(|byte| *byte == b',').any(|name| name.trim_ascii() == self.as_str().as_bytes())
     }
 }
 
-/// What servers append to a key before they hash it (RFC 6455 §1.3).
+/// The text that servers append to a key before they hash it (RFC 6455 §1.3).
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The value of `Sec-WebSocket-Accept` for that of `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
+/// Returns the value of `Sec-WebSocket-Accept` for that of `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
 ///
 /// ```
 /// let accept = wwr::handshake::accept_value(b"dGhlIHNhbXBsZSBub25jZQ==");
@@ -60,7 +60,7 @@ pub fn accept_value(key: &[u8]) -> String {
 /// How many bytes a `Sec-WebSocket-Accept` has.
 pub(crate) const ACCEPT_LENGTH: usize = 28;
 
-/// The same without an allocation; always ASCII.
+/// Returns the same without an allocation; always ASCII.
 pub(crate) fn accept_bytes(key: &[u8]) -> [u8; ACCEPT_LENGTH] {
     let mut hash = Sha1::new();
     hash.update(key);
@@ -92,7 +92,7 @@ pub struct Key(String);
 /// Why the head of an answer does not open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidAnswer {
-    /// The status is another than 101: the server refuses, or sends elsewhere.
+    /// The status is not 101: the server refuses or redirects.
     #[error("the server answers with status {0}")]
     Status(u16),
     /// Only HTTP/1.1 has upgrades.
@@ -104,8 +104,8 @@ pub enum InvalidAnswer {
     /// `Connection` does not list `Upgrade`.
     #[error("the server's header Connection does not say \"Upgrade\"")]
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, there twice, or not made of this key. Some cache or another
-    /// server may have answered.
+    /// `Sec-WebSocket-Accept` is missing, present twice, or not made from this key. A cache or
+    /// another server may have answered.
     #[error("the server's header Sec-WebSocket-Accept does not answer this handshake")]
     Accept,
     /// The server wants an extension, and none was offered.
@@ -117,27 +117,29 @@ pub enum InvalidAnswer {
 }
 
 impl Key {
-    /// How many random bytes a key is made of.
+    /// How many random bytes a key is made from.
     pub const ENTROPY: usize = 16;
 
-    /// A key of random bytes, which must be new for each handshake.
+    /// Creates a key from random bytes, which must be new for each handshake.
     pub fn from_entropy(bytes: [u8; Self::ENTROPY]) -> Self {
         Self(STANDARD.encode(bytes))
     }
 
-    /// The value of `Sec-WebSocket-Key`.
+    /// Returns the value of `Sec-WebSocket-Key`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Checks the head of the answer to a handshake that offered no extension, and no other
-    /// sub-protocol than `offered` (RFC 6455 §4.1). Returns the sub-protocol that was agreed on.
-    /// `version` is that of HTTP, as (1, 1) for HTTP/1.1. Names of headers are compared without regard
-    /// to case. Answers with status 100 and 102 to 199 are no answers yet: the host skips them.
+    /// Checks the head of the answer to a handshake that offered no extension and no sub-protocol
+    /// other than `offered` (RFC 6455 §4.1). Returns the sub-protocol that both sides agreed on.
+    /// `version` is that of HTTP: (1, 1) for HTTP/1.1. Names of headers are compared without regard
+    /// to case. The host skips answers with status 100 and 102 to 199, because the final answer
+    /// follows them.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, as [`InvalidAnswer`]. The connection is to be closed then.
+    /// Returns the first thing that is wrong, as [`InvalidAnswer`]. The host has to close the
+    /// connection then.
     pub fn check<'a>(
         &self,
         version: (u8, u8),
@@ -199,7 +201,7 @@ impl Seen {
             self.extension |= !value.is_empty();
         } else if is(SubProtocol::HEADER) && !value.is_empty() {
             let selected = offered.filter(|offered| offered.as_str().as_bytes() == value);
-            // One may be selected, once.
+            // The server may select one of them, once.
             self.other_sub_protocol |= selected.is_none() || self.selected.is_some();
             self.selected = selected;
         }
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_offered_may_be_selected_once_and_as_it_was_written() {
+    fn the_offered_name_may_be_selected_once_and_in_the_same_case() {
         let (wwr1, refused) = (Some(SubProtocol::Wwr1), Err(InvalidAnswer::SubProtocol));
         for (lines, agreed) in [
             (&[][..], Ok(None)),
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_among_others() {
+    fn a_name_is_found_among_others() {
         for (line, offers) in [
             ("wwr.1", true),
             ("chat, wwr.1", true),
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_their_answers_are_those_of_the_rfc() {
+    fn keys_and_accept_values_match_the_rfc() {
         assert_eq!(key().as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(accept_value(key().as_str().as_bytes()), ACCEPT);
         assert_eq!(Key::from_entropy([0; 16]).as_str(), "AAAAAAAAAAAAAAAAAAAAAA==");

@@ -1,9 +1,10 @@
 //! WebWire for Rust: request/reply, signals in both directions, and sessions that survive
 //! reconnects, over one binary message protocol on WebSocket.
 //!
-//! This crate is the protocol and nothing else. Its state machines take frames in and give actions
-//! out; they know no socket, clock, random source, thread or runtime, and need no `std`. Whoever
-//! drives them brings those: the crate `wwr-smol` for the smol runtime, or a loop of your own.
+//! This crate contains the protocol and nothing else. Its state machines take frames in and return
+//! actions. They know no socket, clock, random source, thread or runtime, and need no `std`. The
+//! program that drives them brings those: the crate `wwr-smol` for the smol runtime, or a loop of
+//! your own.
 //!
 //! # The model
 //!
@@ -23,11 +24,12 @@
 //!                                              └────────────────────────────────────┘
 //! ```
 //!
-//! * [`server::gate`] says what an HTTP request means: preflight, upgrade, or a refusal that helps.
+//! * [`server::gate`] says what an HTTP request means: preflight, upgrade, or a refusal with a
+//!   reason.
 //! * [`server::Connection`] serves one socket: order, concurrency, replies, deferred closing.
 //! * [`server::Hub`] is what the connections of a server share: admission, sessions and their limits,
 //!   jobs of the session store, groups, the stages of a shutdown.
-//! * [`client::Client`] keeps a client connected: preflight, requests and their one outcome,
+//! * [`client::Client`] keeps a client connected: preflight, requests with one outcome each,
 //!   reconnection with backoff, resuming the session.
 //! * [`preflight`] and [`handshake`] are the HTTP that comes before the first message.
 //! * [`wire`] turns bytes into messages and back, exact to the byte.
@@ -35,10 +37,11 @@
 //!
 //! # Driving a machine
 //!
-//! All machines share one contract. What happened goes into a method, with the time; what is to be
-//! done is appended to the caller's [`Actions`], in order. Nothing has to be polled but
-//! `next_timeout`. Calls that come late or twice are harmless, the same inputs give the same
-//! outputs, and nothing a peer sends makes a machine panic, grow beyond its bounds or work long.
+//! All machines share one contract. The host passes what happened to a method, with the time. The
+//! method appends what to do to the caller's [`Actions`], in order. The host polls nothing but
+//! `next_timeout`. Calls that come late or twice are harmless. The same inputs return the same
+//! outputs. Whatever a peer sends, a machine does not panic, grow beyond its bounds or work for
+//! long.
 //!
 //! ```text
 //! server, one task per connection                      client, one task

@@ -1,8 +1,8 @@
-//! The metadata exchange that precedes a 1.x connection (protocol §4.1).
+//! The preflight: the exchange of metadata that precedes a 1.x connection (protocol §4.1).
 //!
-//! Before each attempt to connect, a client sends an HTTP request of its own method, [`METHOD`].
-//! The server answers with its version as JSON, [`Metadata::to_body`]; the client reads that answer with
-//! [`Answer::evaluate`].
+//! Before each attempt to connect, a client sends an HTTP request with a method of its own,
+//! [`METHOD`]: the preflight. The server answers with its metadata, its version as JSON:
+//! [`Metadata::to_body`]. The client reads that answer with [`Answer::evaluate`].
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -15,31 +15,31 @@ use serde::de::{Deserialize, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::dialect::Dialect;
 
-/// The HTTP method of the request for metadata. Case matters.
+/// The HTTP method of the preflight. Case matters.
 pub const METHOD: &str = "WEBWIRE";
 
 /// The `Content-Type` of the answer.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// A header of the answer, with any value, by which servers of this crate say that each connection
-/// begins with accept-conf: it names 1.x for those who know nothing else, and speaks 2.0 as well. The
-/// references neither send nor read it.
+/// A header of the answer, with any value. With it, servers of this crate say that each connection
+/// begins with an accept-conf: the answer names 1.x for clients that know nothing else, and the
+/// server speaks 2.0 as well. The references neither send nor read it.
 pub const ACCEPT_CONF: &str = "webwire-accept-conf";
 
-/// The longest body that is looked at, in bytes. A host need not read further.
+/// The longest body that is evaluated, in bytes. A host need not read further.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Whether an HTTP status is that of a server that is not available at the moment: 503 while it
-/// shuts down (protocol §4.2), 502 and 504 from a proxy while it is down, 429 from one that limits
-/// how often a client may ask.
+/// Returns whether an HTTP status means that the server is not available at the moment: 503 while
+/// it shuts down (protocol §4.2), 502 and 504 from a proxy while it is down, 429 from a server that
+/// limits how often a client may ask.
 pub const fn is_unavailable(status: u16) -> bool {
     matches!(status, 429 | 502..=504)
 }
 
-/// The read timeout of a 1.5 server that names none, or less than the shortest one: protocol §4.6.
+/// The read timeout of a 1.5 server that names no timeout, or one below the minimum: protocol §4.6.
 pub(crate) const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a server says of itself.
+/// The metadata: what a server says about itself.
 ///
 /// ```
 /// use wwr::preflight::Metadata;
@@ -59,7 +59,7 @@ pub enum Metadata {
 }
 
 impl Metadata {
-    /// The version that this is the metadata of.
+    /// Returns the dialect that this metadata belongs to.
     pub const fn dialect(&self) -> Dialect {
         match self {
             Self::V1_4 => Dialect::V1_4,
@@ -67,7 +67,7 @@ impl Metadata {
         }
     }
 
-    /// The body with which a server answers, to be sent with status 200 and [`CONTENT_TYPE`].
+    /// Returns the body of the server's answer, for status 200 and [`CONTENT_TYPE`].
     pub fn to_body(&self) -> Bytes {
         match self {
             Self::V1_4 => Bytes::from_static(b"{\"protocol-version\":\"1.4\"}\n"),
@@ -80,7 +80,7 @@ impl Metadata {
     }
 }
 
-/// The HTTP answer to the request for metadata, as a client sees it.
+/// The HTTP answer to a preflight, as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status code.
@@ -88,13 +88,13 @@ pub struct Answer {
     /// The body, or its first bytes if it has more than [`MAX_BODY`]. It does not matter with a
     /// status that [is unavailable](is_unavailable).
     pub body: Bytes,
-    /// After what time from now the server wants to be asked again: its header `Retry-After`
+    /// How long the server wants the client to wait before it asks again: its header `Retry-After`
     /// (RFC 9110 §10.2.3), if it has a valid one.
     pub retry_after: Option<Duration>,
 }
 
-/// No HTTP answer came: the name was not found, the connection failed or ended too early, or what
-/// came back was no HTTP.
+/// No HTTP answer came: the name was not found, the connection failed or ended too early, or the
+/// answer was not HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[error("the server gave no HTTP answer")]
@@ -107,10 +107,10 @@ pub enum Verdict {
     Speaks(Metadata),
     /// The server is not available now; ask again later.
     TryLater,
-    /// A server that names another version. A 1.4 client of the reference says the same of an
-    /// answer without a version, which here is not taken for one of WebWire.
+    /// A server that names another version. For an answer without a version, a 1.4 client of the
+    /// reference reports the same; here such an answer is not taken for one of WebWire.
     Unknown(Version),
-    /// This is no WebWire server, or none with a preflight, as those of 2.0.
+    /// This is not a WebWire server, or a WebWire server without a preflight, as those of 2.0.
     NotWebWire,
 }
 
@@ -119,10 +119,10 @@ impl Answer {
     /// the version counts character for character, and members that the version does not have are
     /// ignored.
     ///
-    /// The statuses for "not available" are 429, 502, 503 and 504. The reference knows only 503, and
-    /// gives up for good when a proxy answers in place of the server.
+    /// The statuses for "not available" are 429, 502, 503 and 504. The reference knows only 503,
+    /// and never tries again after a proxy has answered instead of the server.
     ///
-    /// The work is bounded by [`MAX_BODY`]; a longer body is no WebWire answer.
+    /// The work is bounded by [`MAX_BODY`]. A longer body is not a WebWire answer.
     ///
     /// ```
     /// use wwr::preflight::{Answer, Metadata, Verdict};
@@ -162,8 +162,8 @@ impl<'a> arbitrary::Arbitrary<'a> for Answer {
     }
 }
 
-/// The version a server claims: its first [`Version::MAX_LENGTH`] bytes, cut where a character
-/// ends.
+/// The version that a server claims: its first [`Version::MAX_LENGTH`] bytes, cut at the end of a
+/// character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     text: [u8; Self::MAX_LENGTH],
@@ -172,7 +172,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The most that is kept of a version text, in bytes.
+    /// The most bytes of a version text that are kept.
     pub const MAX_LENGTH: usize = 22;
 
     const MISSING: Self = Self { text: [0; Self::MAX_LENGTH], length: 0, cut: false };
@@ -192,7 +192,7 @@ impl Version {
         !self.cut && self.as_str() == version
     }
 
-    /// The text, as the server wrote it.
+    /// Returns the text as the server wrote it.
     pub fn as_str(&self) -> &str {
         let text = self.text.get(..usize::from(self.length)).unwrap_or_default();
         core::str::from_utf8(text).unwrap_or_default()
@@ -212,9 +212,9 @@ impl fmt::Debug for Version {
     }
 }
 
-/// The JSON object of an answer. Read as the reference does: names match in any case, of several
-/// members of a name the last one counts, and `null` stands for nothing, also in place of the
-/// object.
+/// The JSON object of an answer, read as the reference reads it: names match in any case, the last
+/// one of several members with the same name counts, and `null` stands for nothing, also in place
+/// of the object.
 struct Members {
     version: Version,
     read_timeout: Seconds,
@@ -259,7 +259,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A number of seconds; `None` for any other JSON, which may stand there in an answer of 1.4.
+/// A number of seconds. `None` for any other JSON, which an answer of 1.4 may contain.
 struct Seconds(Option<u64>);
 
 impl<'de> Deserialize<'de> for Seconds {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_answers_a_client_understands() {
+    fn a_client_understands_what_a_server_answers() {
         let read_timeout = Duration::from_secs(90);
         for metadata in [Metadata::V1_4, Metadata::V1_5 { read_timeout }] {
             let answer = Answer { status: 200, body: metadata.to_body(), retry_after: None };
@@ -373,14 +373,14 @@ mod tests {
         ] {
             assert_eq!(verdict(200, body), expected, "{body}");
         }
-        for strange in ["0", "-1", "1.5", "\"30\"", "null", "true", "[30]", "{\"x\":[]}"] {
+        for number in ["0", "-1", "1.5", "\"30\"", "null", "true", "[30]", "{\"x\":[]}"] {
             let body = |version| {
                 let body =
-                    format!("{{\"protocol-version\":\"{version}\",\"read-timeout\":{strange}}}");
+                    format!("{{\"protocol-version\":\"{version}\",\"read-timeout\":{number}}}");
                 Answer { status: 200, body: body.into(), retry_after: None }
             };
-            assert_eq!(body("1.5").evaluate(), speaks_1_5(60), "{strange}");
-            assert_eq!(body("1.4").evaluate(), SPEAKS_1_4, "{strange}");
+            assert_eq!(body("1.5").evaluate(), speaks_1_5(60), "{number}");
+            assert_eq!(body("1.4").evaluate(), SPEAKS_1_4, "{number}");
         }
         for (body, version) in [
             (r#"{"protocol-version":"2.0"}"#, "2.0"),

@@ -1,4 +1,4 @@
-//! Sessions: what they are, and who holds which. Knows no wire and no socket.
+//! Sessions: what they are, and which connections hold them. Knows no wire and no socket.
 
 mod exchange;
 mod info;

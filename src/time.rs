@@ -1,5 +1,5 @@
 //! Time as the machines see it: a monotonic [`Instant`] for deadlines and a wall clock
-//! [`UnixTime`] for sessions. Neither can be read here; the host passes them in.
+//! [`UnixTime`] for sessions. Machines cannot read either; the host passes them in.
 
 use core::fmt;
 use core::ops::Add;
@@ -26,22 +26,22 @@ impl Instant {
     /// The host's epoch.
     pub const EPOCH: Self = Self(0);
 
-    /// The instant that lies `nanos` nanoseconds after the epoch.
+    /// Returns the instant that lies `nanos` nanoseconds after the epoch.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// The instant that lies `millis` milliseconds after the epoch.
+    /// Returns the instant that lies `millis` milliseconds after the epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the nanoseconds since the epoch.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// How long `earlier` lies before this instant; zero if it does not.
+    /// Returns how long `earlier` lies before this instant; zero if it does not.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -55,7 +55,7 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// A length of time as it is kept: half the size of a [`Duration`]. What does not fit is 584 years,
+/// A duration as the core keeps it: half the size of a [`Duration`]. It saturates at 584 years,
 /// which an [`Instant`] does not reach either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span(u64);
@@ -109,12 +109,13 @@ impl UnixTime {
     /// 1 January of year 1, what the reference writes for "never" (protocol §3.1).
     pub const NEVER: Self = Self::from_seconds(-62_135_596_800);
 
-    /// `seconds` after 1970-01-01T00:00:00Z, clamped to the range of the type.
+    /// Returns the time `seconds` after 1970-01-01T00:00:00Z, clamped to the range of the type.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self::from_parts(seconds, 0)
     }
 
-    /// `seconds` and `nanos` (0 to 999 999 999) after 1970-01-01T00:00:00Z, both clamped.
+    /// Returns the time `seconds` and `nanos` (0 to 999 999 999) after 1970-01-01T00:00:00Z, both
+    /// clamped.
     pub const fn from_parts(seconds: i64, nanos: u32) -> Self {
         let nanos = match nanos {
             0..=MAX_NANOS => nanos,
@@ -129,12 +130,12 @@ impl UnixTime {
         }
     }
 
-    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    /// Returns the whole seconds since 1970-01-01T00:00:00Z, rounded down.
     pub const fn seconds(self) -> i64 {
         self.seconds
     }
 
-    /// How long `earlier` lies before this time; zero if it does not.
+    /// Returns how long `earlier` lies before this time; zero if it does not.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         let nanos = |time: Self| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
         let since = (nanos(self) - nanos(earlier)).max(0);
@@ -159,7 +160,7 @@ impl fmt::Debug for UnixTime {
     }
 }
 
-/// A text that is no RFC 3339 time.
+/// The text is not an RFC 3339 time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an RFC 3339 time such as 2018-06-13T10:20:30Z")]
 pub struct InvalidTime;
@@ -190,7 +191,7 @@ impl FromStr for UnixTime {
     }
 }
 
-/// Whether `text` is like `shape`, in which `0` stands for any digit.
+/// Returns whether `text` is like `shape`, in which `0` stands for any digit.
 fn has_shape(text: &str, shape: &str) -> bool {
     let fits = |(byte, shape): (u8, u8)| match shape {
         b'0' => byte.is_ascii_digit(),
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_go_writes() {
+    fn times_written_by_go_are_read() {
         for (text, utc) in [
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
             ("2026-11-22T12:50:56.384422638Z", "2026-11-22T12:50:56.384422638Z"),
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_rfc_3339_time() {
+    fn texts_other_than_rfc_3339_are_refused() {
         for text in [
             "",
             "2018-06-13",
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_written_is_read_again() {
+    fn every_written_time_can_be_read_again() {
         let first = UnixTime::from_seconds(i64::MIN);
         assert_eq!(first.to_string(), "0000-01-01T00:00:00Z");
         let last = UnixTime::from_seconds(i64::MAX);

@@ -1,4 +1,4 @@
-//! What a client wants done and told.
+//! Actions and events of a client.
 
 use bytes::Bytes;
 
@@ -19,13 +19,13 @@ pub enum Action {
     /// [`handle_refused`](super::Client::handle_refused) if the server's answer was another HTTP
     /// status, or [`handle_disconnect`](super::Client::handle_disconnect) if that failed otherwise.
     Dial,
-    /// Send this as one binary message.
+    /// Send these bytes as one binary message.
     Send(Bytes),
     /// Send a WebSocket ping; its payload does not matter. When a pong arrives, call
     /// [`handle_pong`](super::Client::handle_pong).
     Ping,
-    /// Drop the probe, the dial or the socket, whichever there is, after writing what was sent. The
-    /// host reports nothing of it any more.
+    /// Drop the probe, the dial or the socket, whichever exists, after writing what was sent. The
+    /// host reports nothing more about it.
     Hangup,
     /// The outcome of a request. There is exactly one for each [`RequestId`].
     Done {
@@ -38,15 +38,15 @@ pub enum Action {
     Event(Event),
 }
 
-/// How a request ended: with a reply, or why without.
+/// How a request ended: with a reply, or with the reason why there is no reply.
 pub type Outcome = Result<Payload, RequestError>;
 
 /// Something for the application to know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The connection is ready. If a session was held, it was resumed or lost before.
+    /// The connection is ready. A session that was held was resumed or lost before this.
     Connected,
-    /// The connection, of which [`Connected`](Self::Connected) was told, is no more.
+    /// A connection that was reported as [`Connected`](Self::Connected) has ended.
     Disconnected {
         /// Why.
         reason: DisconnectReason,
@@ -64,63 +64,65 @@ pub enum Event {
     Signal(Content),
     /// The server created this session, which replaces any that was held.
     SessionCreated(Session),
-    /// This session was restored: on request, or by itself on a new connection. Also when the
-    /// server's answer comes after it was no longer waited for.
+    /// This session was restored: on request, or by the client itself on a new connection. Also
+    /// reported when the server's answer comes after the client stopped waiting for it.
     SessionRestored(Session),
     /// The session was closed, by either side.
     SessionClosed,
     /// The session that was held could not be resumed on a new connection, and is forgotten.
     SessionLost(SessionLoss),
-    /// The server did something strange, without consequence but this. For the log.
+    /// The server did something that it should not do. This event is the only consequence. For the
+    /// log.
     Anomaly(Anomaly),
 }
 
-/// Why a connection is no more.
+/// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DisconnectReason {
-    /// The network failed, the server ended the connection without a close frame, or it broke the
-    /// rules of WebSocket, for one with a close frame whose code none may have.
+    /// The network failed, the server ended the connection without a close frame, or the server
+    /// broke the rules of WebSocket, for example with a close frame of an invalid code.
     Lost,
     /// The server closed it, with this close frame.
     ClosedByServer(CloseFrame),
     /// The application closed it.
     Closed,
-    /// Nothing was heard of the server for too long: it, or the network, is gone without a word
-    /// ([`ConfigBuilder::pings`](super::ConfigBuilder::pings)).
+    /// Nothing was heard from the server for too long: the server or the network has gone away
+    /// without closing the connection ([`ConfigBuilder::pings`](super::ConfigBuilder::pings)).
     Silent,
-    /// It was taken for one of 1.x, then the server advertised 2.0 with another sub-protocol. An
-    /// [`Event::ConnectFailed`] follows that tells which.
+    /// The client took the server for 1.x, then the server advertised 2.0 with another
+    /// sub-protocol. An [`Event::ConnectFailed`] with the details follows.
     Incompatible,
 }
 
 /// Why a session could not be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SessionLoss {
-    /// The server knows no session of that key any more.
+    /// The server does not know the key of the session any more.
     NotFound,
     /// The server has no sessions.
     Disabled,
-    /// The server refused with an error, or does not read messages as long as the request for it.
+    /// The server refused with an error, or the request is longer than the server reads.
     Refused,
     /// The server's reply describes no session.
     InvalidReply,
     /// Every attempt failed: no answer, an internal error, too many connections, or a shutdown. If
-    /// an answer comes later, [`Event::SessionRestored`] tells of it.
+    /// an answer comes later, [`Event::SessionRestored`] reports it.
     GaveUp,
 }
 
 /// What a server did that it should not do (protocol §6.2, §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anomaly {
-    /// It sent something that is no message: empty, of an unknown type, malformed.
+    /// It sent something that is not a message: empty, of an unknown type, or malformed.
     Unreadable(DecodeError),
-    /// It sent a message that only clients send, or one out of place, such as a second accept-conf.
+    /// It sent a message that only clients send, or a misplaced one, such as a second accept-conf.
     Unexpected(Kind),
-    /// It could not read a request and does not say which: the identifier is zero (Q14-02).
+    /// It could not read a request and does not say which one: the identifier is zero (Q14-02).
     UnattributedError,
-    /// It announced or restored a session that is none. One that is held stays held if this was an
-    /// advertised settings.
+    /// It sent an invalid session object, in a session-created message or as the answer to a
+    /// restore-session. After an invalid session-created message, a session that is held stays
+    /// held.
     InvalidSession(InvalidSession),
-    /// It closed a session although none is held.
+    /// It closed a session although the client holds none.
     NoSessionToClose,
 }

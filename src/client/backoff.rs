@@ -5,18 +5,17 @@ use core::time::Duration;
 /// Exponential backoff with jitter: after `n` failures a pause between half and the whole of
 /// `initial * 2^n`, which never exceeds `max`.
 ///
-/// Attempts that fail are counted until one succeeds. The loss of a connection counts as well, until
-/// one has lasted: how often connecting succeeds says nothing about a server that ends each
-/// connection at once. The two are counted apart, so that one short loss after a long outage is no
-/// reason for a long pause.
+/// Failed attempts are counted until one succeeds. Lost connections are counted until one has
+/// lasted: a server that ends each connection at once lets every attempt succeed. The two counts
+/// are separate, so that one short loss after a long outage does not cause a long pause.
 #[derive(Debug)]
 pub(super) struct Backoff {
     initial: Duration,
     max: Duration,
     reset_after: Duration,
-    /// Attempts that failed since the last connection.
+    /// Failed attempts since the last connection.
     failures: u32,
-    /// Connections that were lost since one has lasted.
+    /// Lost connections since one has lasted.
     losses: u32,
     random: SplitMix64,
 }
@@ -31,14 +30,14 @@ impl Backoff {
         Self { initial, max, reset_after, failures: 0, losses: 0, random: SplitMix64(seed) }
     }
 
-    /// The pause after one more failed attempt to connect.
+    /// Returns the pause after one more failed attempt to connect.
     pub(super) fn after_failure(&mut self) -> Duration {
         let pause = self.pause(self.losses.saturating_add(self.failures));
         self.failures = self.failures.saturating_add(1);
         pause
     }
 
-    /// The pause after the loss of a connection that lasted so long.
+    /// Returns the pause after the loss of a connection that lasted this long.
     pub(super) fn after_loss(&mut self, lasted: Duration) -> Duration {
         if lasted >= self.reset_after {
             self.losses = 0;
@@ -53,14 +52,14 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The next failure is the first again.
+    /// Forgets all failures and losses.
     pub(super) const fn reset(&mut self) {
         self.failures = 0;
         self.losses = 0;
     }
 
-    /// A pause of at least this, and up to a quarter more: clients that are told to come back after
-    /// the same time do not come all at once.
+    /// Returns a pause of `at_least` and up to a quarter more, so that clients that are told to
+    /// come back after the same time do not all come at once.
     pub(super) fn beyond(&mut self, at_least: Duration) -> Duration {
         if at_least.is_zero() {
             return Duration::ZERO;
@@ -69,8 +68,8 @@ impl Backoff {
         at_least.saturating_add(Duration::from_nanos(self.random.up_to(quarter)))
     }
 
-    /// A pause for something that failed `earlier` times before; not counted as a failure to
-    /// connect.
+    /// Returns a pause for something that failed `earlier` times before. Does not count as a
+    /// failure to connect.
     pub(super) fn pause(&mut self, earlier: u32) -> Duration {
         let doubled = self.initial.saturating_mul(1 << earlier.min(31));
         let whole = u64::try_from(doubled.min(self.max).as_nanos()).unwrap_or(u64::MAX);
@@ -79,8 +78,8 @@ impl Backoff {
     }
 }
 
-/// The generator of Steele, Lea and Flood (2014): one word of state, any seed is good. For spreading
-/// clients over time, not for secrets.
+/// SplitMix64, the generator of Steele, Lea and Flood (2014): one word of state, any seed is good.
+/// It spreads clients over time; it is not for secrets.
 #[derive(Debug)]
 struct SplitMix64(u64);
 
@@ -92,7 +91,7 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `most`, evenly.
+    /// Returns a number from 0 to `most`, evenly distributed.
     fn up_to(&mut self, most: u64) -> u64 {
         let scaled = (u128::from(self.next()) * (u128::from(most) + 1)) >> 64;
         // At most `most`, because the random factor is below 2^64.
@@ -109,7 +108,7 @@ mod tests {
     const RESET_AFTER: Duration = Duration::from_secs(10);
 
     #[test]
-    fn the_generator_gives_the_published_sequence() {
+    fn the_generator_returns_the_published_sequence() {
         let mut random = SplitMix64(1_234_567);
         assert_eq!(random.next(), 6_457_827_717_110_365_317);
         assert_eq!(random.next(), 3_203_168_211_198_807_973);
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_maximum_and_start_over_after_success() {
+    fn pauses_double_up_to_the_maximum_and_restart_after_success() {
         for seed in 0..100 {
             let mut backoff = Backoff::new(INITIAL, MAX, RESET_AFTER, seed);
             for whole in
@@ -153,7 +152,7 @@ mod tests {
             backoff.connected();
         }
         assert!(halves(backoff.after_loss(RESET_AFTER), INITIAL), "it lasted");
-        // Attempts that fail then double the pause further, and are forgotten by the next success.
+        // After that, failed attempts double the pause further, and the next success forgets them.
         assert!(halves(backoff.after_failure(), 2 * INITIAL));
         for _ in 0..20 {
             backoff.after_failure();
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_least_pause_is_kept_and_spread_upwards() {
+    fn a_minimum_pause_is_kept_and_spread_upwards() {
         let mut backoff = Backoff::new(INITIAL, MAX, RESET_AFTER, 7);
         for least in [Duration::ZERO, Duration::from_nanos(3), INITIAL, MAX] {
             let pauses: std::vec::Vec<_> = (0..200).map(|_| backoff.beyond(least)).collect();

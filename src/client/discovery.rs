@@ -1,4 +1,4 @@
-//! What a server speaks: asked for, heard, and remembered (protocol §7.3).
+//! What a server speaks: how a client finds out, and what it remembers (protocol §7.3).
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -10,9 +10,9 @@ use super::action::Action;
 use super::error::ConnectError;
 use super::heartbeat::Heartbeat;
 use super::link::Link;
+use super::liveness::LivenessCheck;
 use super::machine::Client;
 use super::protocol::Protocol;
-use super::pulse::Pulse;
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
 use crate::handshake::SubProtocol;
@@ -20,55 +20,57 @@ use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
 use crate::time::Instant;
 use crate::wire::{self, AcceptConf, ClientSettings, Message};
 
-/// The major version in the accept-conf of the servers that a client speaks 2.0 with. The minor one
-/// does not matter (protocol §4.5).
+/// The major version in the accept-conf of servers with which a client speaks 2.0. The minor
+/// version does not matter (protocol §4.5).
 const MAJOR: u8 = 2;
 
-/// How long an accept-conf is waited for that the server promised, with its preflight or by the one on
-/// the last connection. It should come with the opening, but the server may be another by now, of 1.x.
+/// How long the client waits for a promised accept-conf. The preflight's answer promises one, and
+/// so does an accept-conf on the last connection. It should come with the opening, but by now
+/// another server, of 1.x, may be at the address.
 const PROMISED: Duration = Duration::from_secs(1);
 
-/// The most that errors show of a sub-protocol, in bytes.
+/// The most bytes of a sub-protocol that errors show.
 const MAX_LOGGED: usize = 64;
 
 /// What a client has found out about its server.
 ///
-/// Kept when an attempt to connect fails, and when the connection is lost. Forgotten when the client
-/// begins to find out anew, with [`Action::Probe`].
+/// Kept when an attempt to connect fails and when the connection is lost. Forgotten when the client
+/// begins to find out again, with [`Action::Probe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Discovered {
-    /// What the server's answer to the latest preflight means. `None` without an HTTP answer, and
-    /// if the client did not ask.
+    /// What the server's answer to the latest preflight means. `None` if there was no HTTP answer
+    /// or no preflight.
     pub preflight: Option<Verdict>,
     /// The latest accept-conf that came first on a connection, whether or not it suits the client.
-    /// Of a sub-protocol that is not the client's, the first [`MAX_SUB_PROTOCOL`] bytes.
+    /// If its sub-protocol is not the client's, only the first [`MAX_SUB_PROTOCOL`] bytes of it are
+    /// kept.
     ///
     /// [`MAX_SUB_PROTOCOL`]: Self::MAX_SUB_PROTOCOL
     pub accept_conf: Option<AcceptConf>,
-    /// What is spoken on this connection, or was on the latest one.
-    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt until that is settled.
+    /// The version on this connection, or on the latest one. [`Unknown`](Dialect::Unknown) from the
+    /// beginning of an attempt until the version is known.
     pub dialect: Dialect,
 }
 
 impl Discovered {
-    /// The most that is kept of a sub-protocol other than the client's own, in bytes.
+    /// The most bytes that are kept of a sub-protocol other than the client's own.
     pub const MAX_SUB_PROTOCOL: usize = 256;
 
     const NOTHING: Self = Self { preflight: None, accept_conf: None, dialect: Dialect::Unknown };
 }
 
-/// How a client is to find out, with what it has found out.
+/// How a client finds out the version, and what it has found out.
 #[derive(Debug)]
 pub(super) struct Discovery {
     pub(super) found: Discovered,
     route: Route,
-    /// Whether the preflight of this attempt said that an accept-conf comes.
+    /// Whether the preflight of this attempt promised an accept-conf.
     promised: bool,
-    /// What the handshake of this connection has agreed on.
+    /// What the handshake of this connection agreed on.
     agreed: Option<SubProtocol>,
-    /// Whether the server advertised 2.0 on the last connection, maybe in `wwr.1`. It matters to clients of all versions
-    /// only.
+    /// Whether the server advertised 2.0 on the last connection, maybe in `wwr.1`. Only clients of
+    /// all versions use it.
     advertises: bool,
     /// When the WebSocket was opened: a server's read timeout counts from then.
     opened: Instant,
@@ -78,7 +80,7 @@ impl Discovery {
     pub(super) const fn new() -> Self {
         Self {
             found: Discovered::NOTHING,
-            route: Route::Settled,
+            route: Route::Known,
             promised: false,
             agreed: None,
             advertises: false,
@@ -90,26 +92,26 @@ impl Discovery {
 /// What the first message of a connection decides.
 #[derive(Debug)]
 enum Route {
-    /// Nothing: this version is spoken.
+    /// Nothing: the client speaks this version.
     Plain(Metadata),
-    /// 2.0 is spoken if it is an accept-conf, this version if not.
+    /// If it is an accept-conf, the client speaks 2.0, otherwise this version.
     Open(Metadata),
-    /// 2.0 is spoken if it is an accept-conf, nothing if not.
-    Required(Doubt),
-    /// Nothing any more.
-    Settled,
+    /// If it is an accept-conf, the client speaks 2.0, otherwise the attempt fails.
+    Required(Evidence),
+    /// Nothing any more: the version is known.
+    Known,
 }
 
-/// Why an accept-conf may not come that has to.
+/// Why the client requires an accept-conf. Decides which error it reports if none comes.
 #[derive(Debug)]
-enum Doubt {
-    /// No reason: the client is set to 2.0.
-    None,
-    /// No reason: it came on the last connection.
+enum Evidence {
+    /// The client is set to 2.0.
+    Configured,
+    /// An accept-conf came on the last connection.
     Remembered,
-    /// The preflight's answer names a version that is none of the client's.
+    /// The preflight's answer names a version that the client does not speak.
     Version(Version),
-    /// The preflight's answer is none of a 1.x server.
+    /// The preflight's answer is not one of a 1.x server.
     NotWebWire,
     /// The preflight got no answer.
     NoAnswer,
@@ -117,27 +119,27 @@ enum Doubt {
     NoAnswerInTime,
 }
 
-/// How it did not come.
+/// How an attempt ended without the accept-conf.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
-    /// It is not waited for: the client is set to 1.x.
+    /// The client did not wait for one: it is set to 1.x.
     Preflight,
     /// The WebSocket could not be opened.
     Dial,
-    /// The server answered the WebSocket handshake with something else.
+    /// The server answered the WebSocket handshake with an HTTP status other than 101.
     Refused,
-    /// It did with a status that a server of any version may have for this client.
+    /// As `Refused`, with a status with which servers of any version may refuse this client.
     Denied,
     /// Nothing came in time.
     Silence,
-    /// The connection was lost before anything came, which may be the network's fault.
+    /// The connection was lost before anything came. The network may be the cause.
     Lost,
     /// Another message came first.
     OtherMessage,
 }
 
-impl Doubt {
-    /// What is wrong with the server.
+impl Evidence {
+    /// Returns what is wrong with the server.
     fn error(self, failure: Failure, client: Protocol) -> ConnectError {
         use Failure::{Denied, Dial, Lost, OtherMessage, Preflight, Refused, Silence};
         match (self, failure) {
@@ -147,7 +149,7 @@ impl Doubt {
             (Self::NotWebWire, Preflight | Refused | OtherMessage) => {
                 ConnectError::NotWebWire { client }
             }
-            // Had the preflight got its answer, the message might make sense.
+            // With an answer to the preflight, the message might have made sense.
             (Self::NoAnswer, Preflight | Dial | OtherMessage) => ConnectError::ProbeFailed,
             (Self::NoAnswerInTime, Preflight | Dial | OtherMessage) => ConnectError::ProbeTimedOut,
             (_, Preflight | Dial | Refused | Denied) => ConnectError::DialFailed,
@@ -157,18 +159,19 @@ impl Doubt {
     }
 }
 
-/// What the host reports until the version is settled.
+/// What the host reports until the version is known.
 impl Client {
-    /// The answer to [`Action::Probe`] has the header [`preflight::ACCEPT_CONF`]: to be told before
-    /// [`handle_probed`](Self::handle_probed). An accept-conf is waited for then, though not for long,
-    /// even if the answer names 1.x. Ignored unless a probe is under way.
+    /// Reports that the answer to [`Action::Probe`] has the header [`preflight::ACCEPT_CONF`]. Call
+    /// it before [`handle_probed`](Self::handle_probed). The client then waits for an accept-conf,
+    /// for a short time, even if the answer names 1.x. Ignored unless a probe is under way.
     pub const fn expect_accept_conf(&mut self) {
         if let Link::Probing { .. } = self.link {
             self.discovery.promised = true;
         }
     }
 
-    /// The answer to [`Action::Probe`], or that there is none. Ignored unless a probe is under way.
+    /// Reports the answer to [`Action::Probe`], or that there is no answer. Ignored unless a probe
+    /// is under way.
     pub fn handle_probed(
         &mut self,
         now: Instant,
@@ -182,18 +185,20 @@ impl Client {
         if let (Ok(Verdict::TryLater), Ok(answer)) = (verdict, &answer) {
             return self.fail_for(ConnectError::Unavailable, answer.retry_after, out);
         }
-        self.conclude(verdict.map_err(|ProbeFailed| Doubt::NoAnswer), out);
+        self.conclude(verdict.map_err(|ProbeFailed| Evidence::NoAnswer), out);
     }
 
-    /// The WebSocket that [`Action::Dial`] asked for is open. If no socket is wanted at all, the
-    /// host is told to hang up; in the remaining states, ignored.
+    /// Reports that the WebSocket that [`Action::Dial`] asked for is open. If the client wants no
+    /// socket in its state, it tells the host to hang up. In the other states, the report is
+    /// ignored.
     ///
     /// `agreed` is the sub-protocol that the server has selected: what
-    /// [`Key::check`](crate::handshake::Key::check) returns. Then nothing is left to be found out. The
-    /// settings of this side are sent at once, those of the server follow its answer (protocol §10.2).
+    /// [`Key::check`](crate::handshake::Key::check) returns. With one, the version is known: the
+    /// client sends its settings at once, and the server's settings follow its answer (protocol
+    /// §10.2).
     ///
-    /// [`next_timeout`](Self::next_timeout) may be `now` after this: the host hands over the messages
-    /// that have come already, then calls [`handle_timeout`](Self::handle_timeout).
+    /// After this, [`next_timeout`](Self::next_timeout) may be `now`: the host hands over the
+    /// messages that have already come, then calls [`handle_timeout`](Self::handle_timeout).
     pub fn handle_opened(
         &mut self,
         now: Instant,
@@ -212,39 +217,41 @@ impl Client {
             }
         };
         self.discovery.opened = now;
-        self.pulse = self.config.pings.map(|pings| Pulse::new(pings, now));
+        self.liveness = self.config.pings.map(|pings| LivenessCheck::new(pings, now));
         self.discovery.agreed = agreed.filter(|_| agreed == self.offers());
         if let Some(SubProtocol::Wwr1) = self.discovery.agreed {
-            // It is one of ours, whatever it answered to the preflight.
-            self.discovery.route = Route::Required(Doubt::None);
+            // The server is one of this project, whatever it answered to the preflight.
+            self.discovery.route = Route::Required(Evidence::Configured);
             self.discovery.found.dialect = Dialect::Wwr1;
             self.state_settings(out);
         }
         match self.discovery.route {
-            // An accept-conf often comes with the answer to the handshake (protocol §4.5), and is
-            // worth a look before anything is sent. It is worth no waiting: there may be none.
+            // An accept-conf often comes with the answer to the handshake (protocol §4.5). The
+            // client looks for one before it sends anything, but does not wait: a 1.x server sends
+            // none.
             Route::Open(_) if !self.discovery.promised => {
                 self.link = Link::AwaitingConf { deadline: now };
             }
-            Route::Open(_) | Route::Required(Doubt::Remembered) => {
+            Route::Open(_) | Route::Required(Evidence::Remembered) => {
                 let deadline = dial_deadline.min(now + PROMISED);
                 self.link = Link::AwaitingConf { deadline };
             }
             Route::Required(_) => self.link = Link::AwaitingConf { deadline: dial_deadline },
-            Route::Plain(metadata) => self.settle(metadata, out),
-            // No dial without a route.
-            Route::Settled => self.start(out),
+            Route::Plain(metadata) => self.speak_1_x(metadata, out),
+            // Unreachable: every dial has a route.
+            Route::Known => self.start(out),
         }
     }
 
-    /// The server answered the WebSocket handshake with this HTTP status instead of 101. Ignored
-    /// unless a WebSocket was asked for and is not open. `retry_after` is its header of that name, as
-    /// [`Answer::retry_after`](preflight::Answer::retry_after): the client does not try again before.
+    /// Reports that the server answered the WebSocket handshake with this HTTP status instead of
+    /// 101. Ignored unless the client asked for a WebSocket that is not open yet. `retry_after` is
+    /// the header of that name, as [`Answer::retry_after`](preflight::Answer::retry_after): the
+    /// client does not try again earlier.
     ///
-    /// With 429, 502, 503 and 504 the server is not available at the moment. Any other status is a
-    /// failed dial, or confirms what was suspected after the preflight, unless it is one with which
-    /// WebWire servers refuse too: 401, 403, 500. Where no preflight was asked for because the server
-    /// spoke 2.0 on the last connection, it is another by now, and is asked.
+    /// With 429, 502, 503 and 504 the server is not available at the moment. With 401, 403 and 500
+    /// servers of WebWire refuse, too: the dial has failed. Any other status also confirms what the
+    /// preflight let suspect. If the client sent no preflight because the server spoke 2.0 on the
+    /// last connection, another server has taken its place. The client then sends a preflight.
     pub fn handle_refused(
         &mut self,
         now: Instant,
@@ -257,7 +264,7 @@ impl Client {
         if preflight::is_unavailable(status) {
             return self.fail_for(ConnectError::Unavailable, retry_after, out);
         }
-        if let Route::Required(Doubt::Remembered) = self.discovery.route {
+        if let Route::Required(Evidence::Remembered) = self.discovery.route {
             return self.find_out_anew(out);
         }
         let error = self.route_error(match status {
@@ -268,15 +275,15 @@ impl Client {
     }
 }
 
-/// From the start of an attempt to the version.
+/// From the start of an attempt until the version is known.
 impl Client {
-    /// Begins to connect, with what is known of the server.
+    /// Begins to connect, using what is known about the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
         self.discovery.found.dialect = Dialect::Unknown;
         match (self.config.protocol, self.discovery.advertises) {
-            (Protocol::Auto, true) => self.dial(Route::Required(Doubt::Remembered), out),
+            (Protocol::Auto, true) => self.dial(Route::Required(Evidence::Remembered), out),
             (Protocol::Auto, false) => self.probe(out),
-            (Protocol::V2_0, _) => self.dial(Route::Required(Doubt::None), out),
+            (Protocol::V2_0, _) => self.dial(Route::Required(Evidence::Configured), out),
             (protocol @ (Protocol::V1_4 | Protocol::V1_5), _) => match protocol.metadata() {
                 Some(metadata) if self.config.skip_preflight => {
                     self.dial(Route::Plain(metadata), out);
@@ -302,27 +309,27 @@ impl Client {
     /// The preflight took too long.
     pub(super) fn probe_timed_out(&mut self, out: &mut Actions<Action>) {
         out.push(Action::Hangup);
-        self.conclude(Err(Doubt::NoAnswerInTime), out);
+        self.conclude(Err(Evidence::NoAnswerInTime), out);
     }
 
-    fn conclude(&mut self, verdict: Result<Verdict, Doubt>, out: &mut Actions<Action>) {
-        let doubt = match verdict {
+    fn conclude(&mut self, verdict: Result<Verdict, Evidence>, out: &mut Actions<Action>) {
+        let evidence = match verdict {
             Ok(Verdict::TryLater) => return self.fail(ConnectError::Unavailable, out),
             Ok(Verdict::Speaks(metadata)) => match self.config.protocol.metadata() {
                 None => return self.dial(Route::Open(metadata), out),
                 Some(only) if only.dialect() == metadata.dialect() => {
                     return self.dial(Route::Plain(metadata), out);
                 }
-                Some(_) => Doubt::Version(Version::new(&format!("{}", metadata.dialect()))),
+                Some(_) => Evidence::Version(Version::new(&format!("{}", metadata.dialect()))),
             },
-            Ok(Verdict::Unknown(version)) => Doubt::Version(version),
-            Ok(Verdict::NotWebWire) => Doubt::NotWebWire,
-            Err(doubt) => doubt,
+            Ok(Verdict::Unknown(version)) => Evidence::Version(version),
+            Ok(Verdict::NotWebWire) => Evidence::NotWebWire,
+            Err(evidence) => evidence,
         };
         match self.config.protocol {
-            Protocol::Auto | Protocol::V2_0 => self.dial(Route::Required(doubt), out),
+            Protocol::Auto | Protocol::V2_0 => self.dial(Route::Required(evidence), out),
             client @ (Protocol::V1_4 | Protocol::V1_5) => {
-                self.fail(doubt.error(Failure::Preflight, client), out);
+                self.fail(evidence.error(Failure::Preflight, client), out);
             }
         }
     }
@@ -337,40 +344,41 @@ impl Client {
         self.fail(error, out);
     }
 
-    /// The connection was lost before the version was settled.
-    pub(super) fn lost_before_settled(&mut self, out: &mut Actions<Action>) {
+    /// The connection was lost before the version was known.
+    pub(super) fn lost_before_version(&mut self, out: &mut Actions<Action>) {
         let error = match self.discovery.route {
             Route::Required(_) => self.route_error(Failure::Lost),
-            Route::Plain(_) | Route::Open(_) | Route::Settled => ConnectError::LostBeforeReady,
+            Route::Plain(_) | Route::Open(_) | Route::Known => ConnectError::LostBeforeReady,
         };
         self.forget_server();
         self.fail(error, out);
     }
 
-    /// No message has come that could be the accept-conf, and it is time to go on without.
+    /// No accept-conf came within its time. Goes on without one, or fails.
     pub(super) fn conf_timed_out(&mut self, out: &mut Actions<Action>) {
         match self.discovery.route {
-            // A first message that comes later still decides.
-            Route::Open(metadata) | Route::Plain(metadata) => self.settle(metadata, out),
+            // A first message that comes later still decides the version.
+            Route::Open(metadata) | Route::Plain(metadata) => self.speak_1_x(metadata, out),
             Route::Required(_) => self.refuse_route(Failure::Silence, out),
-            Route::Settled => self.start(out),
+            Route::Known => self.start(out),
         }
     }
 
-    /// What is wrong if the attempt ends here.
+    /// Returns what is wrong if the attempt ends here.
     fn route_error(&mut self, failure: Failure) -> ConnectError {
-        let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
-        let doubt = match route {
-            Route::Required(doubt) => doubt,
-            Route::Plain(_) | Route::Open(_) | Route::Settled => Doubt::None,
+        let route = core::mem::replace(&mut self.discovery.route, Route::Known);
+        let evidence = match route {
+            Route::Required(evidence) => evidence,
+            Route::Plain(_) | Route::Open(_) | Route::Known => Evidence::Configured,
         };
-        doubt.error(failure, self.config.protocol)
+        evidence.error(failure, self.config.protocol)
     }
 
-    /// No accept-conf came although one has to. If that was only expected because of the last
-    /// connection, the server is another by now, and the client finds out anew.
+    /// Handles the lack of a required accept-conf. If it was required only because of the last
+    /// connection, another server has taken the place of the last one, and the client finds out
+    /// again.
     fn refuse_route(&mut self, failure: Failure, out: &mut Actions<Action>) {
-        if let Route::Required(Doubt::Remembered) = self.discovery.route {
+        if let Route::Required(Evidence::Remembered) = self.discovery.route {
             return self.rediscover(out);
         }
         let error = self.route_error(failure);
@@ -388,23 +396,23 @@ impl Client {
     }
 }
 
-/// What an accept-conf says, as far as it decides.
+/// What an accept-conf says, as far as it decides the version.
 struct Advertised {
     major: u8,
     /// The sub-protocol is the client's own.
     suits: bool,
 }
 
-/// The first message.
+/// The first message of a connection.
 impl Client {
-    /// Looks at the first message of the connection, and gives it back if it is to be handled like
-    /// any other. Later messages are just given back.
+    /// Looks at the first message of the connection. Returns it if the caller has to handle it like
+    /// any other. Returns later messages unchanged.
     pub(super) fn look_at_first(
         &mut self,
         frame: Bytes,
         out: &mut Actions<Action>,
     ) -> Option<Bytes> {
-        if let Route::Settled | Route::Plain(_) = self.discovery.route {
+        if let Route::Known | Route::Plain(_) = self.discovery.route {
             return Some(frame);
         }
         let advertised = match wire::decode(Dialect::V2_0, frame.clone()) {
@@ -417,7 +425,7 @@ impl Client {
                 let error = self.other_sub_protocol();
                 self.refuse(error, out);
             }
-            (Route::Required(Doubt::Remembered), _) => self.rediscover(out),
+            (Route::Required(Evidence::Remembered), _) => self.rediscover(out),
             (Route::Required(_), Some(Advertised { .. })) => {
                 let (server, client) = (self.announced_version(), self.config.protocol);
                 self.refuse(ConnectError::IncompatibleVersion { server, client }, out);
@@ -425,18 +433,18 @@ impl Client {
             (Route::Required(_), None) => self.refuse_route(Failure::OtherMessage, out),
             (Route::Open(metadata) | Route::Plain(metadata), _) => {
                 let metadata = *metadata;
-                self.discovery.route = Route::Settled;
+                self.discovery.route = Route::Known;
                 if let Link::AwaitingConf { .. } = self.link {
-                    self.settle(metadata, out);
+                    self.speak_1_x(metadata, out);
                 }
                 return Some(frame);
             }
-            (Route::Settled, _) => return Some(frame),
+            (Route::Known, _) => return Some(frame),
         }
         None
     }
 
-    /// Keeps an accept-conf, without the frame that it is a slice of.
+    /// Keeps an accept-conf without the frame that its bytes belong to.
     fn record(&mut self, conf: AcceptConf) -> Advertised {
         let suits = conf.sub_protocol == self.config.sub_protocol;
         let advertised = Advertised { major: conf.major, suits };
@@ -466,16 +474,16 @@ impl Client {
         }
     }
 
-    /// Sends what the server has to know of this side: before anything else.
+    /// Sends the settings of this side, before anything else.
     fn state_settings(&mut self, out: &mut Actions<Action>) {
         let max_message_size = self.config.max_message_size;
         let frame = out.encoder.client_settings(ClientSettings { max_message_size });
         self.transmit(frame, out);
     }
 
-    /// The server advertised 2.0, or began `wwr.1`, and what it advertised suits.
+    /// The server sent an accept-conf that suits, after advertising 2.0 or agreeing on `wwr.1`.
     fn advertised(&mut self, out: &mut Actions<Action>) {
-        let route = core::mem::replace(&mut self.discovery.route, Route::Settled);
+        let route = core::mem::replace(&mut self.discovery.route, Route::Known);
         self.discovery.advertises = true;
         self.discovery.found.dialect = match self.discovery.agreed {
             Some(SubProtocol::Wwr1) => Dialect::Wwr1,
@@ -484,7 +492,7 @@ impl Client {
         let conf = self.discovery.found.accept_conf.as_ref();
         let read_timeout = conf.map_or(Duration::ZERO, AcceptConf::read_timeout);
         self.arm_heartbeat(read_timeout);
-        // A server that saw a preflight takes the client for one of 1.x until a heartbeat comes.
+        // A server that saw a preflight takes the client for 1.x until a heartbeat comes.
         if let (Route::Open(_), Some(_)) = (route, &self.heartbeat) {
             let heartbeat = wire::Encoder::heartbeat();
             self.transmit(heartbeat, out);
@@ -495,7 +503,7 @@ impl Client {
     }
 
     /// The server speaks 1.x.
-    fn settle(&mut self, metadata: Metadata, out: &mut Actions<Action>) {
+    fn speak_1_x(&mut self, metadata: Metadata, out: &mut Actions<Action>) {
         self.discovery.found.dialect = metadata.dialect();
         self.arm_heartbeat(match metadata {
             Metadata::V1_4 => Duration::ZERO,
@@ -512,7 +520,7 @@ impl Client {
     }
 }
 
-/// A name of a peer's choice as it may stand in a log: printable ASCII, not too long.
+/// Returns a name that a peer chose in a form for logs: printable ASCII, not too long.
 fn for_logs(name: &[u8]) -> Box<str> {
     let kept = name.get(..MAX_LOGGED).unwrap_or(name);
     let more = if kept.len() < name.len() { "..." } else { "" };

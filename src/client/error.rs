@@ -1,5 +1,4 @@
-//! What can go wrong, by whose fault: the call was wrong, the request failed, the connection could
-//! not be had.
+//! Errors, by cause: the call was wrong, the request failed, or the client could not connect.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -10,37 +9,39 @@ use crate::preflight::Version;
 use crate::session::InvalidSession;
 use crate::wire::{ErrorReply, SpecialReply, UnreadableSignal};
 
-/// The call cannot be carried out. Nothing was sent or kept, the client is as it was.
+/// The call cannot be carried out. Nothing was sent or kept; the state of the client is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Misuse {
-    /// Requests need a connection, or one under way; signals need one that is ready.
+    /// Requests need a connection that is ready or being opened. Signals need one that is ready.
     #[error("not connected")]
     NotConnected,
     /// A request with neither name nor payload, which no server reads.
     #[error("a request needs a name or a payload")]
     EmptyRequest,
-    /// No server, or not this one, reads such a signal.
+    /// The peer does not read such a signal, or no peer does.
     #[error(transparent)]
     UnreadableSignal(#[from] UnreadableSignal),
-    /// The server has advertised that it does not read messages as long as this one (protocol §4.6).
+    /// The message is longer than the server's advertised message buffer (protocol §4.6).
     /// For signals, this is a case of [`UnreadableSignal`](Self::UnreadableSignal).
     #[error(
-        "the message has {length} bytes, the server reads at most {buffer}; raise its message \
-             buffer, or set the client to 1.4 if the server speaks that, too"
+        "the message has {length} bytes, the server reads at most {buffer}; in 2.0 raise its message \
+             buffer, or set the client to 1.4 if the server speaks that, too; in wwr.1 raise the longest \
+             message that it reads"
     )]
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,
-        /// The size of the server's message buffer in bytes.
+        /// The most that the server reads, in bytes: its message buffer, or what it has stated
+        /// (protocol §10.2).
         buffer: usize,
     },
-    /// There is a session, or one is being restored; close it first.
+    /// The client holds a session or is restoring one. Close it first.
     #[error("a session is already held or being restored")]
     SessionHeld,
-    /// As many requests as allowed have no outcome yet.
+    /// The maximum number of requests have no outcome yet.
     #[error("as many requests as allowed are without a reply")]
     TooManyRequests,
-    /// There is no connection, and what waits for one already has all the bytes it may have.
+    /// There is no connection, and the queued requests already have the maximum number of bytes.
     #[error("too many bytes are waiting for a connection")]
     QueueFull,
 }
@@ -66,13 +67,14 @@ pub enum RequestError {
     /// The server has no sessions.
     #[error("the server has no sessions; repeating does not help")]
     SessionsDisabled,
-    /// The server could not read the request, or refuses it in this state.
+    /// The server could not read the request, or refuses it in its present state.
     #[error("the server refuses the request as a breach of protocol; repeating does not help")]
     Protocol,
-    /// The server restored the session, but its reply describes none; the session is not held here.
+    /// The server restored the session, but its reply does not describe a valid one. The client
+    /// does not hold it.
     #[error("the server's reply is no session: {0}")]
     InvalidSession(InvalidSession),
-    /// The time was over.
+    /// The deadline passed.
     #[error("{}", if *.sent {
         "no reply came in time; the server may have acted on the request"
     } else {
@@ -88,8 +90,8 @@ pub enum RequestError {
     /// There was no connection to send it on.
     #[error("the request was never sent, repeating is safe")]
     NotSent,
-    /// It waited for a connection, and is longer than what the server reads, as it advertised on that
-    /// (protocol §4.6).
+    /// The request waited for a connection, and is longer than the server's message buffer, as
+    /// advertised on that connection (protocol §4.6).
     #[error(
         "the message has {length} bytes, this server reads at most {buffer}; the request was never \
              sent"
@@ -97,7 +99,8 @@ pub enum RequestError {
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,
-        /// The size of the server's message buffer in bytes.
+        /// The most that the server reads, in bytes: its message buffer, or what it has stated
+        /// (protocol §10.2).
         buffer: usize,
     },
     /// It was sent, then the connection ended.
@@ -121,13 +124,14 @@ impl From<SpecialReply> for RequestError {
 /// Why an attempt to connect failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The preflight got no HTTP answer, and what came without it was no advertised settings of 2.0.
+    /// The preflight got no HTTP answer, and the server did not send an accept-conf of 2.0 either.
     #[error("the server gave no HTTP answer")]
     ProbeFailed,
-    /// The preflight got no answer in time, and what came without it was no advertised settings of 2.0.
+    /// The preflight got no answer in time, and the server did not send an accept-conf of 2.0
+    /// either.
     #[error("the server gave no HTTP answer in time")]
     ProbeTimedOut,
-    /// The server is shutting down, not up yet or too busy (status 429, 502, 503 or 504).
+    /// The server is shutting down, not up yet, or too busy (status 429, 502, 503 or 504).
     #[error("the server is not available at the moment")]
     Unavailable,
     /// The server speaks another version. [Definite](Self::is_definite).
@@ -141,9 +145,9 @@ pub enum ConnectError {
         /// What the client is set to.
         client: Protocol,
     },
-    /// Server and client are made for different protocols of applications, or only one of them
-    /// names its own. Both as text for logs: bytes that are no printable ASCII are escaped, long
-    /// ones cut after 64. [Definite](Self::is_definite).
+    /// Server and client are made for different application protocols, or only one of them names
+    /// its own. Both are text for logs: bytes other than printable ASCII are escaped, long names
+    /// are cut after 64 bytes. [Definite](Self::is_definite).
     #[error(
         "the server's sub-protocol is {}, this client's is {}; set both sides to the same",
         Quoted(.server.as_deref()),
@@ -155,20 +159,20 @@ pub enum ConnectError {
         /// The client's.
         client: Option<Box<str>>,
     },
-    /// The server answers like none of WebWire. [Definite](Self::is_definite).
-    #[error("this is no WebWire server{}", .client.doubt())]
+    /// The server does not answer like a WebWire server. [Definite](Self::is_definite).
+    #[error("this is no WebWire server{}", .client.hint())]
     NotWebWire {
-        /// What the client is set to: one that is set to 1.4 or 1.5 cannot tell a server of 2.0 from
-        /// one of something else.
+        /// What the client is set to. A client that is set to 1.4 or 1.5 cannot tell a server of
+        /// 2.0 from a server of something else.
         client: Protocol,
     },
-    /// The WebSocket is open, but the server did not advertise 2.0 in time, or closed it before.
+    /// The WebSocket is open, but the server sent no accept-conf in time, or closed it before.
     #[error(
         "the WebSocket is open, but no accept-conf came in time, with which servers of protocol \
              2.0 and wwr.1 begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
     )]
     NoAcceptConf,
-    /// The server's first message is not the advertised settings of 2.0. [Definite](Self::is_definite).
+    /// The server's first message is not an accept-conf of 2.0. [Definite](Self::is_definite).
     #[error(
         "the server's first message is no accept-conf, with which servers of protocol 2.0 and wwr.1 \
              begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
@@ -180,8 +184,8 @@ pub enum ConnectError {
     /// The WebSocket was not open in time.
     #[error("the WebSocket could not be opened in time")]
     DialTimedOut,
-    /// The connection was lost before it was ready: while its version was being found out, or its
-    /// session resumed.
+    /// The connection was lost before it was ready: the client was still finding out the version,
+    /// or resuming its session.
     #[error("the connection was lost before it was ready")]
     LostBeforeReady,
     /// The server closed the connection before it was ready, with this close frame.
@@ -190,8 +194,8 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the server is such that every other attempt would fail likewise: the client does not
-    /// try again without a new call of [`connect`](super::Client::connect).
+    /// Returns whether every other attempt would fail likewise. Then the client does not try again
+    /// without a new call of [`connect`](super::Client::connect).
     pub const fn is_definite(&self) -> bool {
         match self {
             Self::IncompatibleVersion { .. }
@@ -210,7 +214,7 @@ impl ConnectError {
     }
 }
 
-/// A name in quotation marks, or that there is none.
+/// A name in quotation marks, or a text that says there is no name.
 struct Quoted<'a>(Option<&'a str>);
 
 impl fmt::Display for Quoted<'_> {

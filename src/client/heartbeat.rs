@@ -7,11 +7,11 @@ use crate::time::Instant;
 /// The shortest pause between heartbeats, whatever read timeout a server advertises.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Keeps a server from taking silence for the end: due when nothing was sent for three quarters of
-/// its read timeout.
+/// Keeps a server from closing an idle connection. A heartbeat is due when nothing was sent for
+/// three quarters of the server's read timeout.
 ///
-/// Sending does not move the due time, which would cost hosts a change of their timer for every
-/// message. It is moved when it comes.
+/// Sending does not move the due time, because hosts would have to set their timer for every
+/// message. It moves when it is reached.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Counts from `now`. `None` if the server has no read timeout.
+    /// Starts to count at `now`. Returns `None` if the server has no read timeout.
     pub(super) fn new(read_timeout: Duration, now: Instant) -> Option<Self> {
         if read_timeout.is_zero() {
             return None;
@@ -30,17 +30,17 @@ impl Heartbeat {
         Some(Self { interval, sent: now, due: now + interval })
     }
 
-    /// When [`is_due`](Self::is_due) is to be asked next.
+    /// Returns when to call [`is_due`](Self::is_due) next.
     pub(super) const fn deadline(&self) -> Instant {
         self.due
     }
 
-    /// Something was sent.
+    /// Records that something was sent.
     pub(super) const fn sent(&mut self, now: Instant) {
         self.sent = now;
     }
 
-    /// Whether to send a heartbeat now, which counts as sent then.
+    /// Returns whether to send a heartbeat now. It then counts as sent.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         if self.due > now {
             return false;
@@ -58,8 +58,8 @@ impl Heartbeat {
 mod tests {
     use super::*;
 
-    /// When heartbeats are sent within two seconds, in milliseconds, if something else is sent at
-    /// the given times; and when the host's timer ran.
+    /// Returns when heartbeats are sent within two seconds, in milliseconds, if something else is
+    /// sent at the given times; and when the host's timer ran.
     fn beats(read_timeout: Duration, others: &[u64]) -> (std::vec::Vec<u64>, std::vec::Vec<u64>) {
         let (mut beats, mut timers) = (std::vec::Vec::new(), std::vec::Vec::new());
         let mut heartbeat = Heartbeat::new(read_timeout, Instant::EPOCH).unwrap();

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::action::{Action, Anomaly, Event, Outcome};
 use super::error::RequestError;
 use super::link::Link;
+use super::liveness::LivenessCheck;
 use super::machine::{Client, done};
-use super::pulse::Pulse;
 use super::requests::{Purpose, RequestId};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
@@ -14,7 +14,7 @@ use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 use crate::wire::{self, ErrorReply, Identifier, Message, Payload, SpecialReply};
 
-/// What answers a request.
+/// The part of a message that answers a request.
 #[derive(Debug)]
 pub(super) enum Reply {
     Success(Payload),
@@ -33,11 +33,12 @@ impl From<Reply> for Outcome {
 }
 
 impl Client {
-    /// A message arrived on the WebSocket, binary or text. Ignored unless the WebSocket is open.
+    /// Handles a message that arrived on the WebSocket, binary or text. Ignored unless the
+    /// WebSocket is open.
     ///
-    /// The first message may decide on the version, or that the server does not suit (protocol §7.3).
-    /// No other message ends the connection: what cannot be read or makes no sense is reported as
-    /// [`Event::Anomaly`].
+    /// The first message may decide the version, or show that the server does not suit (protocol
+    /// §7.3). No other message ends the connection: the client reports a message that it cannot
+    /// read, or that makes no sense, as [`Event::Anomaly`].
     pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Actions<Action>) {
         self.handle_activity(now);
         match self.link {
@@ -84,29 +85,30 @@ impl Client {
         }
     }
 
-    /// Something arrived that is no message: a ping, a part of a message. Or the socket took some of
-    /// what had to wait, which it does only if the server takes it. A sign of life.
+    /// Reports that something other than a message arrived: a ping, or a part of a message. Call it
+    /// also when the socket took some of the output that had to wait, which it does only if the
+    /// server reads. A sign of life.
     pub fn handle_activity(&mut self, now: Instant) {
         let now = self.advance(now);
-        if let Some(pulse) = &mut self.pulse {
-            pulse.heard(now);
+        if let Some(liveness) = &mut self.liveness {
+            liveness.heard(now);
         }
     }
 
-    /// A pong arrived. A sign of life, and proof that the server answers [pings](Action::Ping).
+    /// Reports a pong: a sign of life, and proof that the server answers [pings](Action::Ping).
     pub fn handle_pong(&mut self, now: Instant) {
         let now = self.advance(now);
-        let is_asking = self.pulse.as_ref().is_some_and(Pulse::is_asking);
+        let is_asking = self.liveness.as_ref().is_some_and(LivenessCheck::is_asking);
         let waiting = if is_asking { self.oldest_waiting() } else { None };
-        if let Some(pulse) = &mut self.pulse {
-            pulse.answered(now, waiting);
+        if let Some(liveness) = &mut self.liveness {
+            liveness.answered(now, waiting);
         }
     }
 
-    /// The dialect to read messages in. A server of all versions may take a client of 2.0 for one of
-    /// 1.x, because a preflight came from the same address (protocol §7.2), and answer with protocol
-    /// errors until the first heartbeat. The client may know nothing of that preflight: its answer
-    /// was lost, or another client sent it.
+    /// Returns the dialect in which to read messages. A server of all versions may take a client of
+    /// 2.0 for one of 1.x, because a preflight came from the same address (protocol §7.2). It then
+    /// answers with protocol errors until the first heartbeat. The client may not know of that
+    /// preflight: the answer was lost, or another client sent it.
     const fn read_as(&self) -> Dialect {
         match self.dialect() {
             Dialect::V2_0 => Dialect::Unknown,
@@ -114,7 +116,8 @@ impl Client {
         }
     }
 
-    /// Ends the request of this identifier; if there is none, the reply is late and ignored.
+    /// Ends the request with this identifier. If there is no such request, the reply is late and
+    /// ignored.
     fn handle_reply(&mut self, id: Identifier, reply: Reply, out: &mut Actions<Action>) {
         let id = RequestId::from_identifier(id);
         if matches!(&self.link, Link::Resuming(resumption) if resumption.id == id) {
@@ -165,9 +168,9 @@ impl Client {
         Ok(payload)
     }
 
-    /// The server closed the session, and in 1.x said so before (protocol §5.7): a session that took
-    /// the place of the closed one stays. In 2.0 this reply is all that tells, whichever session it
-    /// was that the request found.
+    /// The server closed the session, and in 1.x said so before (protocol §5.7). A session that has
+    /// replaced the closed one stays. In 2.0 this reply is the only sign, whichever session the
+    /// request found.
     fn closed(&mut self, key: Option<&SessionKey>, out: &mut Actions<Action>) {
         let held = self.session.as_ref().map(|session| &session.key);
         let was_told = self.dialect().rules().notifies_own_close;

@@ -1,4 +1,4 @@
-//! The connection: its states, and how one leads to another.
+//! The connection: its states and transitions.
 
 use core::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 use crate::wire::{SpecialReply, length};
 
-/// Where the connection stands.
+/// The state of the connection.
 #[derive(Debug)]
 pub(super) enum Link {
-    /// Never asked to connect, or gave up.
+    /// Not asked to connect yet, or stopped trying.
     Idle,
-    /// The request for metadata is under way.
+    /// The preflight is under way.
     Probing { deadline: Instant },
     /// The WebSocket is being opened.
     Dialing { deadline: Instant },
-    /// The WebSocket is open; whether the server advertises 2.0 is still to be seen.
+    /// The WebSocket is open. The client does not know yet whether the server advertises 2.0.
     AwaitingConf { deadline: Instant },
-    /// The WebSocket is open, the session held is not yet back.
+    /// The WebSocket is open, and the session held is not resumed yet.
     Resuming(Resumption),
     /// Requests and signals can be sent.
     Ready { since: Instant },
@@ -37,13 +37,15 @@ pub(super) enum Link {
 /// The resumption of a session on a new connection.
 #[derive(Debug)]
 pub(super) struct Resumption {
-    /// All attempts use the same identifier: an answer that comes late still counts.
+    /// All attempts use the same identifier, so that a late answer still counts.
     pub(super) id: RequestId,
-    /// The session's key. If another session is held by now, this one is not missed.
+    /// The session's key. If the client holds another session by now, this one does not matter any
+    /// more.
     key: SessionKey,
     /// How often the server was asked.
     attempts: u32,
-    /// How many of these have no answer yet. One that comes when the resumption is over counts, too.
+    /// How many of these have no answer yet. An answer that comes after the resumption has ended
+    /// counts, too.
     unanswered: u32,
     step: Step,
 }
@@ -56,10 +58,10 @@ enum Step {
     Pausing { until: Instant },
 }
 
-/// Where a client stands, as far as an application cares.
+/// The state of a client, as far as an application cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Not asked to connect yet, or gave up: nothing happens without `connect`.
+    /// Not asked to connect yet, or stopped trying: nothing happens without `connect`.
     Idle,
     /// An attempt to connect is under way.
     Connecting,
@@ -86,8 +88,8 @@ impl Link {
         }
     }
 
-    /// Whether the WebSocket is open and the version settled.
-    pub(super) const fn is_settled(&self) -> bool {
+    /// Returns whether the WebSocket is open and the version known.
+    pub(super) const fn knows_version(&self) -> bool {
         match self {
             Self::Resuming(_) | Self::Ready { .. } => true,
             Self::Idle
@@ -115,26 +117,26 @@ impl Link {
 
 /// What the host reports about the connection.
 impl Client {
-    /// The WebSocket is gone without a close frame of the server, or could not be opened. Ignored if
-    /// none was asked for.
+    /// Reports that the WebSocket ended without a close frame of the server, or could not be
+    /// opened. Ignored if the client did not ask for one.
     ///
-    /// Requests that were sent end as [`ConnectionLost`](super::RequestError::ConnectionLost);
-    /// those that were not stay queued if the client will connect again, and end as
-    /// [`NotSent`](super::RequestError::NotSent) if not.
+    /// Requests that were sent end as [`ConnectionLost`](super::RequestError::ConnectionLost).
+    /// Those that were not sent stay queued if the client will connect again, and otherwise end as
+    /// [`NotSent`](super::RequestError::NotSent).
     pub fn handle_disconnect(&mut self, now: Instant, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {
             Link::Dialing { .. } => self.dial_failed(out),
-            Link::AwaitingConf { .. } => self.lost_before_settled(out),
+            Link::AwaitingConf { .. } => self.lost_before_version(out),
             Link::Resuming(_) => self.fail(ConnectError::LostBeforeReady, out),
             Link::Ready { since } => self.lose(since, DisconnectReason::Lost, out),
             Link::Idle | Link::Probing { .. } | Link::Waiting { .. } | Link::Closed => {}
         }
     }
 
-    /// The server has closed the WebSocket with a close frame. Else as
-    /// [`handle_disconnect`](Self::handle_disconnect), but the client does not connect again by itself
-    /// if the code is [final](super::ConfigBuilder::final_close_codes).
+    /// Reports that the server has closed the WebSocket with a close frame. Like
+    /// [`handle_disconnect`](Self::handle_disconnect), but the client does not connect again by
+    /// itself if the code is [final](super::ConfigBuilder::final_close_codes).
     pub fn handle_closed(&mut self, now: Instant, frame: CloseFrame, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {
@@ -149,19 +151,20 @@ impl Client {
         }
     }
 
-    /// Does what is due: ends requests whose time is over, gives up a phase of connecting that
-    /// takes too long, makes the next attempt, sends a heartbeat or a ping, gives a silent server up. A
-    /// no-op before [`next_timeout`](Self::next_timeout).
+    /// Does what is due: ends requests whose deadline has passed, gives up a phase of connecting
+    /// that takes too long, makes the next attempt, sends a heartbeat or a ping, gives up a silent
+    /// server. A no-op before [`next_timeout`](Self::next_timeout).
     ///
-    /// Before this, hand over what the socket has ready: what was not read yet counts as not sent.
+    /// Hand over what the socket has ready before this call: what was not read yet counts as not
+    /// sent.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
         self.end_expired(out);
         if self.link.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle_link_timeout(out);
         }
-        self.feel_pulse(out);
-        // Last, because whatever was sent before makes it unnecessary.
+        self.check_liveness(out);
+        // Last, because anything sent before makes it unnecessary.
         self.beat(out);
     }
 
@@ -180,8 +183,8 @@ impl Client {
             Link::Resuming(resumption) => match resumption.step {
                 Step::Asked { .. } => {
                     let now = self.now();
-                    if let Some(pulse) = &mut self.pulse {
-                        pulse.ran_out(now, resumption.id);
+                    if let Some(liveness) = &mut self.liveness {
+                        liveness.timed_out(now, resumption.id);
                     }
                     self.pause_resumption(resumption, out);
                 }
@@ -194,12 +197,12 @@ impl Client {
 
 /// The transitions.
 impl Client {
-    /// An attempt failed: the next one comes after a pause, unless it would fail likewise.
+    /// An attempt failed. The next one comes after a pause, unless it would fail likewise.
     pub(super) fn fail(&mut self, error: ConnectError, out: &mut Actions<Action>) {
         self.fail_for(error, None, out);
     }
 
-    /// The same, and the server has said how long the pause is at least.
+    /// Like `fail`, for a server that has named the shortest pause.
     pub(super) fn fail_for(
         &mut self,
         error: ConnectError,
@@ -225,7 +228,7 @@ impl Client {
         self.end_queued_unless(retry, out);
     }
 
-    /// A connection that was ready is no more.
+    /// A connection that was ready has ended.
     fn lose(&mut self, since: Instant, reason: DisconnectReason, out: &mut Actions<Action>) {
         let retry = match &reason {
             DisconnectReason::ClosedByServer(frame) if self.is_final(frame.code()) => {
@@ -243,8 +246,8 @@ impl Client {
         self.end_queued_unless(retry, out);
     }
 
-    /// The server is gone without a word.
-    pub(super) fn fall_silent(&mut self, out: &mut Actions<Action>) {
+    /// The server fell silent.
+    pub(super) fn give_up_silent_server(&mut self, out: &mut Actions<Action>) {
         out.push(Action::Hangup);
         match self.link {
             Link::Ready { since } => self.lose(since, DisconnectReason::Silent, out),
@@ -263,7 +266,7 @@ impl Client {
         self.end_sent(out);
     }
 
-    /// The version is settled.
+    /// The version is known.
     pub(super) fn start(&mut self, out: &mut Actions<Action>) {
         match &self.session {
             Some(session) => {
@@ -276,7 +279,7 @@ impl Client {
         }
     }
 
-    /// Whether the client is not to come back by itself after a close frame of this code.
+    /// Returns whether the client must not reconnect by itself after a close frame with this code.
     fn is_final(&self, code: u16) -> bool {
         self.config.final_close_codes.contains(&code)
     }
@@ -315,8 +318,8 @@ impl Client {
         }
         let frame = out.encoder.restore_session(resumption.id.identifier(), key);
         self.transmit(frame, out);
-        if let Some(pulse) = &mut self.pulse {
-            pulse.requested(resumption.id);
+        if let Some(liveness) = &mut self.liveness {
+            liveness.requested(resumption.id);
         }
         resumption.attempts = resumption.attempts.saturating_add(1);
         resumption.unanswered = resumption.unanswered.saturating_add(1);
@@ -326,22 +329,21 @@ impl Client {
 
     /// Asks the server again, unless the session was closed or replaced in the meantime.
     fn ask_again_for_session(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
-        if self.misses(&resumption) {
+        if self.still_wants(&resumption) {
             return self.ask_for_session(resumption, out);
         }
         self.expect_late_answers(&resumption);
         self.become_ready(out);
     }
 
-    /// The resumption is over: what the server answers from now on to earlier attempts may still
-    /// bring the session.
+    /// Ends the resumption. Late answers to earlier attempts may still restore the session.
     fn expect_late_answers(&mut self, resumption: &Resumption) {
         if resumption.unanswered > 0 {
             self.requests.expect_late_restore(resumption.id, resumption.unanswered);
         }
     }
 
-    /// An attempt failed that another one may not: pauses, or gives up after too many.
+    /// An attempt failed, but another one may succeed. Pauses, or gives up after too many attempts.
     fn pause_resumption(&mut self, resumption: Resumption, out: &mut Actions<Action>) {
         if resumption.attempts >= self.config.resume_attempts {
             return self.lose_session(&resumption, SessionLoss::GaveUp, out);
@@ -357,7 +359,7 @@ impl Client {
         loss: SessionLoss,
         out: &mut Actions<Action>,
     ) {
-        if self.misses(resumption) {
+        if self.still_wants(resumption) {
             self.session = None;
             out.push(Action::Event(Event::SessionLost(loss)));
         }
@@ -365,8 +367,8 @@ impl Client {
         self.become_ready(out);
     }
 
-    /// Whether the session to be resumed is still the one that is held.
-    fn misses(&self, resumption: &Resumption) -> bool {
+    /// Returns whether the session to resume is still the one that the client holds.
+    fn still_wants(&self, resumption: &Resumption) -> bool {
         self.session.as_ref().is_some_and(|session| session.key == resumption.key)
     }
 

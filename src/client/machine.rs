@@ -11,7 +11,7 @@ use super::discovery::{Discovered, Discovery};
 use super::error::{Misuse, RequestError};
 use super::heartbeat::Heartbeat;
 use super::link::{Link, Status};
-use super::pulse::{Pulse, Silence};
+use super::liveness::{LivenessCheck, Silence};
 use super::requests::{Call, Purpose, RequestId, Requests};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
@@ -20,10 +20,10 @@ use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 use crate::wire::{Encoder, Name, Payload, check_signal};
 
-/// A deadline that no clock passes: what saturated while it was computed.
+/// A deadline that no clock reaches: a computed one that saturated.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
-/// The message is longer than what the server reads; both in bytes.
+/// The message is longer than the server reads. Both lengths are in bytes.
 pub(super) struct TooLarge {
     length: usize,
     buffer: usize,
@@ -35,10 +35,10 @@ pub struct Client {
     pub(super) config: Config,
     pub(super) link: Link,
     pub(super) discovery: Discovery,
-    /// Of the connection there is, if its server wants any.
+    /// The heartbeats of the present connection, if its server wants any.
     pub(super) heartbeat: Option<Heartbeat>,
-    /// Of the connection there is, if its server is to be watched.
-    pub(super) pulse: Option<Pulse>,
+    /// The liveness check of the present connection, if the client checks its server.
+    pub(super) liveness: Option<LivenessCheck>,
     pub(super) session: Option<Session>,
     pub(super) requests: Requests,
     pub(super) backoff: Backoff,
@@ -48,8 +48,8 @@ pub struct Client {
 
 /// What the application does.
 impl Client {
-    /// A client that does nothing yet. `seed` spreads reconnecting clients over time and needs no
-    /// other quality than to differ between them.
+    /// Creates a client that does nothing yet. `seed` spreads reconnecting clients over time. It
+    /// only has to differ between them.
     pub const fn new(config: Config, seed: u64) -> Self {
         let backoff = Backoff::new(
             config.initial_backoff,
@@ -62,7 +62,7 @@ impl Client {
             link: Link::Idle,
             discovery: Discovery::new(),
             heartbeat: None,
-            pulse: None,
+            liveness: None,
             session: None,
             requests: Requests::new(),
             backoff,
@@ -70,9 +70,10 @@ impl Client {
         }
     }
 
-    /// Starts to connect; while waiting to try again, tries at once. Otherwise a no-op.
+    /// Starts to connect. While the client waits before another attempt, tries at once. Otherwise a
+    /// no-op.
     ///
-    /// With automatic reconnection this is also what turns it on again after [`close`](Self::close).
+    /// This also turns automatic reconnection on again after [`close`](Self::close).
     pub fn connect(&mut self, now: Instant, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {
@@ -85,8 +86,9 @@ impl Client {
         }
     }
 
-    /// Makes a request. Sent at once if the connection is ready; while one is under way, or to be
-    /// tried again, kept until it is ready, in the order of the calls.
+    /// Makes a request. It is sent at once if the connection is ready. While the client connects,
+    /// or waits to try again, it is queued until the connection is ready, in the order of the
+    /// calls.
     ///
     /// `timeout` covers waiting for the connection and for the reply; `None` is the default of the
     /// [`Config`].
@@ -95,8 +97,8 @@ impl Client {
     ///
     /// [`Misuse::EmptyRequest`], [`Misuse::NotConnected`] before `connect` and after `close`,
     /// [`Misuse::TooManyRequests`], [`Misuse::QueueFull`], [`Misuse::TooLarge`] if the server does
-    /// not read messages of that length. Nothing is sent or kept then. That a request which has to
-    /// wait is too large turns out later, as [`RequestError::TooLarge`].
+    /// not read messages of that length. Nothing is sent or kept then. If a queued request turns
+    /// out to be too large, its outcome is [`RequestError::TooLarge`].
     pub fn request(
         &mut self,
         now: Instant,
@@ -112,15 +114,15 @@ impl Client {
         self.submit(Call::Request { name, payload }, timeout, out)
     }
 
-    /// Gives up a request: its outcome is [`RequestError::Cancelled`]. The server is not told, the
-    /// protocol has no message for that. A no-op if the request has had its outcome.
+    /// Gives up a request: its outcome is [`RequestError::Cancelled`]. The server is not told,
+    /// because the protocol has no message for that. A no-op if the request already has an outcome.
     pub fn cancel(&mut self, id: RequestId, out: &mut Actions<Action>) {
         if self.requests.remove(id).is_some() {
             done(id, Err(RequestError::Cancelled), out);
         }
     }
 
-    /// Sends a signal. Signals are never kept for later.
+    /// Sends a signal. Signals are never queued.
     ///
     /// # Errors
     ///
@@ -140,23 +142,24 @@ impl Client {
         check_signal(self.dialect(), self.message_buffer(), name, payload)?;
         let frame = out.encoder.signal(name, payload);
         self.transmit(frame, out);
-        if let Some(pulse) = &mut self.pulse {
-            pulse.signalled();
+        if let Some(liveness) = &mut self.liveness {
+            liveness.signalled();
         }
         Ok(())
     }
 
-    /// Asks the server for the session of `key`; kept for later like a [request](Self::request).
+    /// Asks the server for the session of `key`. Queued like a [request](Self::request) if
+    /// necessary.
     ///
     /// On success [`Event::SessionRestored`] precedes the outcome, which carries the session as
-    /// JSON. If that JSON is no session, the outcome is [`RequestError::InvalidSession`]. A success
-    /// that comes after the request was cancelled or timed out is told by the event alone: the
-    /// server then holds the session on this connection.
+    /// JSON. If that JSON is not a valid session, the outcome is [`RequestError::InvalidSession`].
+    /// A success that comes after the request was cancelled or timed out causes the event alone:
+    /// the server then holds the session on this connection.
     ///
     /// # Errors
     ///
-    /// [`Misuse::SessionHeld`] if there is a session or one is being restored; else as for a
-    /// request.
+    /// [`Misuse::SessionHeld`] if the client holds a session or is restoring one; otherwise as for
+    /// a request.
     pub fn restore_session(
         &mut self,
         now: Instant,
@@ -174,11 +177,11 @@ impl Client {
 
     /// Closes the session.
     ///
-    /// The server is asked if it may know of the session on this connection; the session is
-    /// forgotten when it agrees and kept when it does not. If that request has to wait, because the
-    /// session is just being resumed or restored, it waits like any other. Without a connection the
-    /// session is forgotten at once and nothing is sent, without a session nothing happens: the
-    /// outcome is an empty reply then.
+    /// The client asks the server if the server may know the session on this connection. It forgets
+    /// the session when the server agrees, and keeps it when the server does not. If that request
+    /// has to wait because the session is just being resumed or restored, it waits like any other.
+    /// Without a connection the client forgets the session at once and sends nothing. Without a
+    /// session nothing happens. In both cases the outcome is an empty reply.
     ///
     /// # Errors
     ///
@@ -237,49 +240,49 @@ impl Client {
 
 /// What the host asks for.
 impl Client {
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called next; `None` if only a call
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) next. `None` if only a call
     /// can change anything.
     pub fn next_timeout(&self) -> Option<Instant> {
         let heartbeat = self.live_heartbeat().map(Heartbeat::deadline);
-        let pulse = self.live_pulse().map(Pulse::due);
-        let deadlines = [self.link.deadline(), self.requests.next_deadline(), heartbeat, pulse];
+        let liveness = self.active_liveness().map(LivenessCheck::due);
+        let deadlines = [self.link.deadline(), self.requests.next_deadline(), heartbeat, liveness];
         deadlines.into_iter().flatten().min().filter(|deadline| *deadline != NEVER)
     }
 
-    /// Where the client stands.
+    /// Returns the state of the client.
     pub const fn status(&self) -> Status {
         self.link.status()
     }
 
-    /// What the server speaks on this connection, or spoke on the latest one.
-    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt until that is settled.
+    /// Returns what the server speaks on this connection, or spoke on the latest one.
+    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt until the version is known.
     pub const fn dialect(&self) -> Dialect {
         self.discovery.found.dialect
     }
 
-    /// Which sub-protocol the host offers with each [`Action::Probe`] and [`Action::Dial`], in the
-    /// header [`SubProtocol::HEADER`] (protocol §10.1); always the same. `None`: that header is not
-    /// sent.
+    /// Returns which sub-protocol the host offers with each [`Action::Probe`] and [`Action::Dial`],
+    /// in the header [`SubProtocol::HEADER`] (protocol §10.1). It never changes. With `None`, the
+    /// host does not send that header.
     pub const fn offers(&self) -> Option<SubProtocol> {
         self.config.offers()
     }
 
-    /// What is known of the server, also if it turned out not to suit.
+    /// Returns what is known of the server, even if the server turned out not to suit.
     pub const fn discovered(&self) -> &Discovered {
         &self.discovery.found
     }
 
-    /// The session that is held, with or without a connection.
+    /// Returns the session that the client holds, with or without a connection.
     pub const fn session(&self) -> Option<&Session> {
         self.session.as_ref()
     }
 
-    /// How many requests have no outcome yet, queued or sent.
+    /// Returns how many requests have no outcome yet, queued or sent.
     pub fn pending_requests(&self) -> usize {
         self.requests.len()
     }
 
-    /// How many bytes of requests wait for a connection.
+    /// Returns how many bytes of requests wait for a connection.
     pub const fn queued_bytes(&self) -> usize {
         self.requests.queued_bytes()
     }
@@ -287,7 +290,8 @@ impl Client {
 
 /// Requests, from the call to the outcome.
 impl Client {
-    /// Takes note of the time, and gives the time that counts: clocks do not run backwards.
+    /// Records the time and returns the one that counts: the clock of a client does not run
+    /// backwards.
     pub(super) fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now
@@ -349,8 +353,8 @@ impl Client {
             }
         };
         self.requests.await_reply(id, purpose, deadline);
-        if let Some(pulse) = &mut self.pulse {
-            pulse.requested(id);
+        if let Some(liveness) = &mut self.liveness {
+            liveness.requested(id);
         }
         self.transmit(frame, out);
     }
@@ -372,30 +376,30 @@ impl Client {
         }
     }
 
-    /// The heartbeat, if there is a connection that it keeps alive.
+    /// Returns the heartbeat, if there is a connection to keep alive.
     fn live_heartbeat(&self) -> Option<&Heartbeat> {
-        self.heartbeat.as_ref().filter(|_| self.link.is_settled())
+        self.heartbeat.as_ref().filter(|_| self.link.knows_version())
     }
 
-    fn live_pulse(&self) -> Option<&Pulse> {
-        self.pulse.as_ref().filter(|_| self.link.is_settled())
+    fn active_liveness(&self) -> Option<&LivenessCheck> {
+        self.liveness.as_ref().filter(|_| self.link.knows_version())
     }
 
-    /// Looks whether the server is still there.
-    pub(super) fn feel_pulse(&mut self, out: &mut Actions<Action>) {
-        if self.live_pulse().is_none_or(|pulse| pulse.due() > self.now) {
+    /// Checks whether the server is still there.
+    pub(super) fn check_liveness(&mut self, out: &mut Actions<Action>) {
+        if self.active_liveness().is_none_or(|liveness| liveness.due() > self.now) {
             return;
         }
         let (now, waiting) = (self.now, self.oldest_waiting());
         let pongs = self.dialect().rules().pongs;
-        match self.pulse.as_mut().map(|pulse| pulse.look(now, pongs, waiting)) {
+        match self.liveness.as_mut().map(|liveness| liveness.check(now, pongs, waiting)) {
             None | Some(Silence::Bearable) => {}
             Some(Silence::Ping) => out.push(Action::Ping),
-            Some(Silence::TooLong) => self.fall_silent(out),
+            Some(Silence::TooLong) => self.give_up_silent_server(out),
         }
     }
 
-    /// The oldest request whose reply is waited for; that of a resumption is one, too.
+    /// Returns the oldest request that waits for its reply. A resumption is one, too.
     pub(super) fn oldest_waiting(&self) -> Option<RequestId> {
         match &self.link {
             Link::Resuming(resumption) => Some(resumption.id),
@@ -403,8 +407,8 @@ impl Client {
         }
     }
 
-    /// The longest message that the server has advertised or stated to read, in bytes. Counts in the
-    /// dialects that have one.
+    /// Returns the longest message that the server reads, as advertised or stated, in bytes. It
+    /// counts in the dialects that have such a limit.
     fn message_buffer(&self) -> usize {
         let conf = self.discovery.found.accept_conf.as_ref();
         let advertised = conf.map(|conf| conf.message_buffer_size);
@@ -413,7 +417,7 @@ impl Client {
         reads.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Whether the server reads messages of this length, in bytes (protocol §4.6).
+    /// Checks whether the server reads messages of this length, in bytes (protocol §4.6).
     pub(super) fn check_length(&self, length: usize) -> Result<(), TooLarge> {
         let buffer = self.message_buffer();
         if self.dialect().rules().bounded_by_buffer && length > buffer {
@@ -422,7 +426,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends all that waited for the connection, but what waited too long.
+    /// Sends everything that waited for the connection, except what waited too long.
     pub(super) fn send_queued(&mut self, out: &mut Actions<Action>) {
         self.end_expired(out);
         while let Some((id, call, deadline)) = self.requests.take_queued() {
@@ -439,12 +443,12 @@ impl Client {
         }
     }
 
-    /// Whether a session is held, or may be on its way because it was asked for.
+    /// Returns whether the client holds a session, or has asked for one that may be on its way.
     fn has_session_to_close(&self) -> bool {
         self.session.is_some() || self.requests.may_restore()
     }
 
-    /// Forgets the session, if there is one, and says whether there was.
+    /// Forgets the session, if the client holds one, and returns whether it did.
     pub(super) fn end_session(&mut self, out: &mut Actions<Action>) -> bool {
         let held = self.session.take().is_some();
         if held {
@@ -455,8 +459,8 @@ impl Client {
 
     pub(super) fn end_expired(&mut self, out: &mut Actions<Action>) {
         while let Some((id, sent)) = self.requests.take_expired(self.now) {
-            if let (true, Some(pulse)) = (sent, &mut self.pulse) {
-                pulse.ran_out(self.now, id);
+            if let (true, Some(liveness)) = (sent, &mut self.liveness) {
+                liveness.timed_out(self.now, id);
             }
             done(id, Err(RequestError::TimedOut { sent }), out);
         }

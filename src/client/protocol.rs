@@ -12,13 +12,13 @@ use crate::preflight::{DEFAULT_READ_TIMEOUT, Metadata};
 /// | [`V1_4`](Self::V1_4), [`V1_5`](Self::V1_5) | has to name this version | ignored |
 /// | [`V2_0`](Self::V2_0) | not asked for | has to come first |
 ///
-/// Clients of 1.x ask even if they are set to one version: it is how 1.x compares versions, and how
-/// a server of several recognizes them.
+/// Clients of 1.x send a preflight even if they are set to one version: 1.x compares versions with
+/// it, and a server of several versions recognizes them by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Protocol {
-    /// Whatever the server speaks; 2.0 if it speaks several, and `wwr.1` if it is one of this project
-    /// (protocol §10).
+    /// Whatever the server speaks: 2.0 if it speaks several versions, and `wwr.1` if it is a server
+    /// of this project (protocol §10).
     #[default]
     Auto,
     /// Only 1.4.
@@ -30,8 +30,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What a server of the one version answers to the preflight, as far as it can be known without
-    /// asking. `None` if the version is not settled, or has no preflight.
+    /// Returns what a server of this one version answers to the preflight, as far as the client
+    /// knows it without asking. `None` if the client speaks several versions, or the version has no
+    /// preflight.
     pub(super) const fn metadata(self) -> Option<Metadata> {
         match self {
             Self::Auto | Self::V2_0 => None,
@@ -40,8 +41,9 @@ impl Protocol {
         }
     }
 
-    /// What else may be wrong if a server answers like none of WebWire, and what to do. For errors.
-    pub(super) const fn doubt(self) -> &'static str {
+    /// Returns what else may be wrong if a server does not answer like a WebWire server, and what
+    /// to do. For errors.
+    pub(super) const fn hint(self) -> &'static str {
         match self {
             Self::Auto | Self::V2_0 => "; check the address",
             Self::V1_4 => {
@@ -55,7 +57,7 @@ impl Protocol {
         }
     }
 
-    /// What is spoken, and what to do if that does not suit the server. For errors.
+    /// Returns what the client speaks, and what to do if that does not suit the server. For errors.
     pub(super) const fn advice(self) -> &'static str {
         match self {
             Self::Auto => "1.4, 1.5 and 2.0; update the older of the two",

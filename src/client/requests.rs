@@ -9,7 +9,7 @@ use crate::session::SessionKey;
 use crate::time::Instant;
 use crate::wire::{Identifier, Name, Payload, length};
 
-/// Names a request of one client. Never used twice by it.
+/// Identifies a request of one client. A client never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct RequestId(u64);
@@ -32,7 +32,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// What is to be sent.
+/// What to send.
 #[derive(Debug)]
 pub(super) enum Call {
     Request { name: Name, payload: Payload },
@@ -41,7 +41,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// The length of its message in bytes.
+    /// Returns the length of its message in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Request { name, payload } => length::request(name, payload),
@@ -51,23 +51,23 @@ impl Call {
     }
 }
 
-/// What a reply is the reply to.
+/// What a reply answers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Request,
     Restore,
-    /// To close the session of this key; without a key, the one that a restore before it brings.
+    /// Closes the session of this key; without a key, the session that an earlier restore brings.
     Close(Option<SessionKey>),
-    /// A restoration whose outcome was told before its reply came. The server may carry it out all
-    /// the same. So many replies are still to come at most.
+    /// A restoration whose outcome was reported before its reply came. The server may still carry
+    /// it out. At most this many replies are still to come.
     LateRestore(u32),
-    /// The same of a request to close a session. A 2.0 server tells by nothing but the reply that
-    /// it was carried out.
+    /// The same for a request to close a session. In 2.0, only the reply shows that the server
+    /// carried it out.
     LateClose(Option<SessionKey>),
 }
 
 impl Purpose {
-    /// Whether the outcome was told already.
+    /// Returns whether the outcome was already reported.
     const fn is_late(&self) -> bool {
         match self {
             Self::Request | Self::Restore | Self::Close(_) => false,
@@ -82,19 +82,19 @@ struct Queued {
     deadline: Instant,
 }
 
-/// Identifiers rise, so the order of identifiers is the order of calls.
+/// The requests in the order of their calls, because identifiers rise.
 #[derive(Debug)]
 pub(super) struct Requests {
     counter: u64,
     queued: Table<Queued>,
     sent: Table<Purpose>,
-    /// The deadline of each queued or sent request that has no outcome yet. Those of others stay in
-    /// it for a while, but the first is never one of them.
+    /// The deadline of each queued or sent request that has no outcome yet. Deadlines of other
+    /// requests stay for a while, but the first one never belongs to such a request.
     deadlines: BinaryHeap<Reverse<(Instant, RequestId)>>,
     queued_bytes: usize,
     /// The one restore-session of the application that may be under way.
     restoring: Option<RequestId>,
-    /// How many of the sent ones are late restorations, and how many late closures.
+    /// How many of the sent requests are late restorations, and how many late closures.
     late_restores: usize,
     late_closes: usize,
 }
@@ -113,18 +113,18 @@ impl Requests {
         }
     }
 
-    /// A fresh identifier; the first is 1, none is zero.
+    /// Returns a fresh identifier. The first is 1, and zero is never used.
     pub(super) fn next_id(&mut self) -> RequestId {
         self.counter = self.counter.wrapping_add(1).max(1);
         RequestId(self.counter)
     }
 
-    /// How many requests have no outcome yet.
+    /// Returns how many requests have no outcome yet.
     pub(super) fn len(&self) -> usize {
         self.remembered() - self.late_restores - self.late_closes
     }
 
-    /// How many requests are queued or sent, with those that have an outcome but no reply.
+    /// Returns how many requests are queued or sent, with those that have an outcome but no reply.
     pub(super) fn remembered(&self) -> usize {
         self.queued.len() + self.sent.len()
     }
@@ -133,17 +133,17 @@ impl Requests {
         self.queued_bytes
     }
 
-    /// Whether a restore-session of the application is queued or sent.
+    /// Returns whether a restore-session of the application is queued or sent.
     pub(super) const fn is_restoring(&self) -> bool {
         self.restoring.is_some()
     }
 
-    /// Whether the server may come to hold a session because the application asked for it.
+    /// Returns whether the server may come to hold a session because the application asked for it.
     pub(super) const fn may_restore(&self) -> bool {
         self.is_restoring() || self.late_restores > 0
     }
 
-    /// The oldest of the sent requests whose reply is waited for.
+    /// Returns the oldest sent request that waits for its reply.
     pub(super) fn oldest_waiting(&self) -> Option<RequestId> {
         let mut sent = self.sent.iter();
         sent.find(|(_, purpose)| !purpose.is_late()).map(|(id, _)| id)
@@ -170,7 +170,7 @@ impl Requests {
         self.sent.insert(id, purpose);
     }
 
-    /// Takes note that so many replies to a restoration may still come, though nobody waits.
+    /// Records that this many replies to a restoration may still come, although no caller waits.
     pub(super) fn expect_late_restore(&mut self, id: RequestId, replies: u32) {
         self.sent.insert(id, Purpose::LateRestore(replies));
         self.late_restores += 1;
@@ -206,14 +206,14 @@ impl Requests {
         Some(purpose)
     }
 
-    /// Removes a request whose deadline is not after `now`, and says whether it was sent.
+    /// Removes a request whose deadline is not after `now`, and returns whether it was sent.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<(RequestId, bool)> {
         let Reverse((deadline, id)) = *self.deadlines.peek()?;
         if deadline > now { None } else { self.remove(id).map(|sent| (id, sent)) }
     }
 
-    /// Removes a request that has no outcome yet, and says whether it was sent. `None` if there is
-    /// none. The reply to a restoration or a closure still counts when it comes.
+    /// Removes a request that has no outcome yet, and returns whether it was sent. `None` if there
+    /// is no such request. The reply to a restoration or a closure still counts when it comes.
     pub(super) fn remove(&mut self, id: RequestId) -> Option<bool> {
         match self.sent.get(id) {
             Some(Purpose::LateRestore(_) | Purpose::LateClose(_)) => return None,
@@ -240,7 +240,7 @@ impl Requests {
         Some(false)
     }
 
-    /// A sent request was removed. Gives whether it had no outcome so far.
+    /// Records that a sent request was removed. Returns whether it had no outcome so far.
     fn removed(&mut self, id: RequestId, purpose: &Purpose) -> bool {
         match purpose {
             Purpose::LateRestore(_) => self.late_restores -= 1,
@@ -271,9 +271,9 @@ impl Requests {
     }
 }
 
-/// Whether so many deadlines are worth being looked through, of which those of so many requests
-/// still count. A request has two at most, one from the time when it was queued. So this happens
-/// once for as many requests as there are left, or more.
+/// Returns whether it is worth removing stale deadlines from a list of this length, with this many
+/// requests whose deadlines count. A request has at most two, the first from the time when it was
+/// queued. So the cost is O(1) for each request.
 const fn are_mostly_stale(deadlines: usize, requests: usize) -> bool {
     deadlines > 4 * requests + KEPT
 }
@@ -295,7 +295,7 @@ mod tests {
     const LATER: Instant = Instant::from_nanos(2);
 
     #[test]
-    fn deadlines_of_answered_requests_do_not_pile_up() {
+    fn deadlines_of_answered_requests_do_not_accumulate() {
         let mut requests = Requests::new();
         let old = requests.next_id();
         requests.await_reply(old, Purpose::Request, SOON);
@@ -314,9 +314,10 @@ mod tests {
         assert_eq!((requests.next_deadline(), requests.len()), (None, 0));
     }
 
-    /// However many there were, in whatever order their replies came, and though there is always one.
+    /// With any number of requests, replies in any order, and at least one open request at all
+    /// times.
     #[test]
-    fn memory_of_a_burst_is_given_back_before_the_last_request_is_answered() {
+    fn memory_of_a_burst_is_freed_before_the_last_request_is_answered() {
         for is_reversed in [false, true] {
             let mut requests = Requests::new();
             let old = requests.next_id();
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_are_looked_through_when_there_are_four_for_each_request_and_some_more() {
+    fn stale_deadlines_are_removed_when_there_are_over_four_for_each_request() {
         for (requests, most) in [(0, KEPT), (1, KEPT + 4), (10 * KEPT, 41 * KEPT)] {
             assert!(!are_mostly_stale(most, requests) && !are_mostly_stale(1, requests));
             assert!(are_mostly_stale(most + 1, requests) && are_mostly_stale(2 * most, requests));
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_waited_expire_once() {
+    fn queued_requests_expire_once() {
         let mut requests = Requests::new();
         let (first, second) = (requests.next_id(), requests.next_id());
         requests.queue(first, Call::Close, LATER);

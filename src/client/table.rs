@@ -4,15 +4,15 @@ use alloc::collections::VecDeque;
 
 use super::requests::RequestId;
 
-/// For so many entries, a table keeps its memory when it needs less.
+/// Up to this many entries, a table keeps its memory when it needs less.
 pub(super) const KEPT: usize = 256;
 
-/// Entries by rising identifier.
+/// A table of entries by rising identifier.
 ///
 /// New identifiers are the highest, and most replies come in the order of the requests: a queue
-/// serves both without allocating once it has grown. Finding an entry takes O(log n). One that is
-/// removed from the middle leaves a hole; there are never more holes than entries, which makes
-/// removing O(1) beyond the finding, on average.
+/// serves both without allocating once it has grown. Finding an entry takes O(log n). Removing one
+/// from the middle leaves a hole. There are never more holes than entries, so removing takes O(1)
+/// after finding, on average.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     entries: VecDeque<(RequestId, Option<T>)>,
@@ -24,7 +24,7 @@ impl<T> Table<T> {
         Self { entries: VecDeque::new(), holes: 0 }
     }
 
-    /// How many entries there are.
+    /// Returns how many entries there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len() - self.holes
     }
@@ -34,13 +34,13 @@ impl<T> Table<T> {
         value.as_ref()
     }
 
-    /// All entries, by rising identifier.
+    /// Returns all entries, by rising identifier.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &T)> {
         self.entries.iter().filter_map(|(id, value)| value.as_ref().map(|value| (*id, value)))
     }
 
-    /// Adds an entry, in place of the one of that identifier if there is one. O(1) if the identifier
-    /// is the highest.
+    /// Adds an entry, or replaces the one with that identifier. O(1) if the identifier is the
+    /// highest.
     pub(super) fn insert(&mut self, id: RequestId, value: T) {
         let entry = (id, Some(value));
         if self.entries.back().is_none_or(|(last, _)| *last < id) {
@@ -82,7 +82,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Removes the holes in front, and all of them if they are more than the entries.
+    /// Removes the holes in front, and all holes if there are more holes than entries.
     fn tidy(&mut self) {
         while let Some((_, None)) = self.entries.front() {
             self.entries.pop_front();
@@ -98,8 +98,9 @@ impl<T> Table<T> {
     }
 }
 
-/// To which capacity a list of that length is worth being shrunk, if it is: with a few entries left
-/// of very many, or with none. It grows and shrinks so rarely that both cost O(1) for an entry.
+/// Returns the capacity to which a list of that length should shrink, if it should: when a few
+/// entries are left of very many, or no entry. Growing and shrinking are so rare that both cost
+/// O(1) per entry.
 pub(super) fn spare(length: usize, capacity: usize) -> Option<usize> {
     match length {
         0 => (capacity > KEPT).then_some(0),
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_many_entries_is_given_back_when_the_last_is_gone() {
+    fn memory_of_many_entries_is_freed_when_the_last_is_removed() {
         for (entries, kept) in [(KEPT as u64, true), (10 * KEPT as u64, false)] {
             let mut table = filled(1..=entries);
             for number in (2..=entries).rev() {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_many_entries_is_given_back_while_new_ones_come() {
+    fn memory_of_many_entries_is_freed_while_new_ones_come() {
         let many = 100 * KEPT as u64;
         let mut table = filled(1..=many);
         for number in 1..=many {

@@ -10,14 +10,14 @@ use crate::dialect::Dialect;
 use crate::session;
 use crate::wire::Content;
 
-/// What the host does for a [`Connection`](super::Connection), in the order of the list.
+/// What the host has to do for a [`Connection`](super::Connection), in the order of the list.
 ///
-/// The tag takes a word, so that what follows is moved in whole words.
+/// The tag takes a whole word, so that a move copies whole words.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(u64)]
 pub enum Action {
-    /// Send this as one binary WebSocket message. Sending may be delayed until nothing more is
-    /// ready to be handled, so that many messages go out in one write.
+    /// Send these bytes as one binary WebSocket message. The host may delay sending until it has
+    /// nothing more to handle, so that many messages go out in one write.
     Send(Bytes),
     /// Run the application's handler, then call [`reply`](super::Connection::reply) once.
     Request(Request),
@@ -26,29 +26,30 @@ pub enum Action {
     Signal(Signal),
     /// Hand this to [`Hub::handle`](super::Hub::handle).
     Session(session::Command),
-    /// Send a WebSocket ping: nothing was heard of the peer for long.
+    /// Send a WebSocket ping: nothing was heard from the peer for a long time.
     Ping,
-    /// The peer has turned out to speak this. For those who show it, and for those who check
-    /// signals before the connection does.
+    /// The peer has turned out to speak this dialect. For hosts that show it, and for hosts that
+    /// check signals before the connection does.
     Learned(Dialect),
     /// The client has stated the longest message that it reads, in bytes (protocol §10.2):
     /// [`Connection::peer_reads`](super::Connection::peer_reads) from now on.
     PeerReads(u32),
-    /// A reply was longer than the peer reads, who gets an internal error instead. For the log.
+    /// A reply was longer than the peer reads. The peer gets an internal error instead. For the
+    /// log.
     ReplyTooLarge {
         /// The length of its message in bytes.
         length: usize,
         /// The most that the peer reads, in bytes: the advertised message buffer, or what it has stated.
         buffer: usize,
     },
-    /// Something became of the connection's session; for those who wait for it.
+    /// The state of the connection's session changed. For callers that wait for it.
     SessionEvent(SessionEvent),
-    /// Nothing runs on the connection any more, and nothing new can begin: tell the
-    /// [hub](super::Hub::drained). Only after
+    /// No handler runs on the connection any more, and no new one can begin: tell the
+    /// [hub](super::Hub::drained). Appended only after
     /// [`Connection::shut_down`](super::Connection::shut_down), once.
     Drained,
     /// Flush what was sent, send a WebSocket close frame with [`CloseReason::frame`], close the
-    /// socket. The last action of a connection; handlers that still run are abandoned.
+    /// socket. This is the last action of a connection. Handlers that still run are abandoned.
     Close(CloseReason),
 }
 
@@ -70,13 +71,13 @@ pub struct Signal {
     pub content: Content,
 }
 
-/// What became of the session of a connection.
+/// How the session of a connection changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
     /// The session asked for with [`create_session`](super::Connection::create_session) exists, the
     /// client was told, and the store has answered.
     Created,
-    /// There is no session: its key is in use, or the store refused it.
+    /// The session was not created: its key is in use, or the store refused it.
     CreateFailed,
     /// The client continues a session.
     Restored,
@@ -93,16 +94,16 @@ pub enum CloseReason {
     Requested,
     /// The application asked for it, with this code and reason.
     Application(Box<CloseFrame>),
-    /// The server shuts down.
+    /// The server is shutting down.
     Shutdown,
     /// The session of the connection was closed and the connection with it.
     SessionClosed,
-    /// The client sent too much in a row that means nothing.
+    /// The client sent too many messages without effect in a row.
     TooManyIgnored,
-    /// The host kept feeding messages although [`wants_input`](super::Connection::wants_input) said
-    /// no.
+    /// The host kept feeding messages although [`wants_input`](super::Connection::wants_input)
+    /// returned false.
     TooManyWaiting,
-    /// Nothing was heard of the peer for the read timeout, or after a ping.
+    /// Nothing was heard from the peer for the read timeout, or after a ping.
     Silent,
     /// The peer sent text. [Strict](super::Config::strict) servers only, like the next two.
     Text,
@@ -113,7 +114,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// The status code of the close frame (RFC 6455 §7.4.1).
+    /// Returns the status code of the close frame (RFC 6455 §7.4.1).
     pub const fn code(&self) -> u16 {
         match self {
             Self::Application(frame) => frame.code(),
@@ -126,7 +127,7 @@ impl CloseReason {
         }
     }
 
-    /// The reason text of the close frame.
+    /// Returns the reason text of the close frame.
     pub fn text(&self) -> &str {
         match self {
             Self::Application(frame) => frame.reason(),
@@ -134,7 +135,7 @@ impl CloseReason {
         }
     }
 
-    /// The close frame.
+    /// Returns the close frame.
     pub fn frame(&self) -> CloseFrame {
         match self {
             Self::Application(frame) => (**frame).clone(),

@@ -23,7 +23,7 @@ use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, Span, UnixTime};
 use crate::wire::{Identifier, Kind, Name, Payload, PreparedSignal};
 
-/// The server's side of one connection: one per socket, owned by whoever serves that socket.
+/// The server's side of one connection. Each socket has one, owned by the task that serves it.
 ///
 /// It decodes, keeps the order and the concurrency limit, knows which handlers run, composes
 /// replies, and defers closing until they are done. Contract:
@@ -31,17 +31,17 @@ use crate::wire::{Identifier, Kind, Name, Payload, PreparedSignal};
 /// * **Inputs**: [`handle_message`](Self::handle_message), [`handle_session`](Self::handle_session),
 ///   [`handle_timeout`](Self::handle_timeout), [`handle_disconnect`](Self::handle_disconnect);
 ///   answers and commands of the application are the other methods.
-/// * **Outputs**: what is to be done is appended to the caller's [`Actions`], in order. After any
-///   call, carry all of it out. Feed everything that one read of the socket made ready before the
-///   sent messages are written, so that they leave in one write.
-/// * **Time** is an argument that is not taken back: a `now` before the last one counts as the last
-///   one. Call [`handle_timeout`](Self::handle_timeout) once [`next_timeout`](Self::next_timeout)
-///   has come; calling early or twice does nothing.
+/// * **Outputs**: the machine appends what to do to the caller's [`Actions`], in order. After any
+///   call, carry all of it out. Feed everything that one read of the socket returned before writing
+///   the sent messages, so that they leave in one write.
+/// * **Time** is an argument that never runs backwards: a `now` before the last one counts as the
+///   last one. Call [`handle_timeout`](Self::handle_timeout) at
+///   [`next_timeout`](Self::next_timeout). Calling early or twice does nothing.
 /// * **Backpressure**: while [`wants_input`](Self::wants_input) is false, leave the socket unread.
-/// * **Bounds**: a call does bounded work (at most the messages that may wait are dispatched), no
-///   peer makes the machine keep more than its [`Config`] says, none makes it panic.
+/// * **Bounds**: a call does bounded work: it dispatches at most the messages that may wait. No
+///   peer can make the machine keep more than its [`Config`] allows, or panic.
 ///
-/// The same inputs give the same outputs, byte for byte.
+/// The same inputs return the same outputs, byte for byte.
 ///
 /// ```
 /// use wwr::server::{Action, Config, Connection, Observed, Protocol};
@@ -72,7 +72,7 @@ pub struct Connection {
     now: Instant,
 }
 
-/// What of the [`Config`] is needed after the start.
+/// The part of the [`Config`] that is needed after the start.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     concurrency: u16,
@@ -82,25 +82,25 @@ struct Limits {
     drain_timeout: Span,
 }
 
-/// Where a connection stands in its life.
+/// The phase of life of a connection.
 #[derive(Debug)]
 enum Phase {
     /// Serving.
     Open,
-    /// Told to close: what runs may finish until the deadline, what is new is refused.
+    /// Told to close: running handlers may finish until the deadline, new requests are refused.
     Draining { reason: CloseReason, deadline: Instant, once_drained: OnceDrained },
     /// Over.
     Closed,
 }
 
-/// What a draining connection does when nothing runs on it any more.
+/// What a draining connection does when no handler runs on it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnceDrained {
     /// It closes.
     Close,
-    /// It says so, and stays.
+    /// It reports that it is drained, and stays.
     Report,
-    /// It has said so.
+    /// It has reported that.
     Stay,
 }
 
@@ -108,8 +108,8 @@ type Out = Actions<Action>;
 
 impl Connection {
     /// Starts on a socket whose WebSocket handshake is done. If the server speaks 2.0, the first
-    /// message advertises its settings, whoever the peer may be: 1.x clients ignore that (protocol
-    /// §4.5, §7.2). Those of `wwr.1` are told what the server reads itself (protocol §10.2).
+    /// message advertises its settings to every peer: 1.x clients ignore it (protocol §4.5, §7.2).
+    /// Peers of `wwr.1` learn what the server itself reads (protocol §10.2).
     ///
     /// The application's own hook for new connections, if it has one, may use the connection before
     /// the first message is read: simply start reading when the hook is done.
@@ -142,11 +142,11 @@ impl Connection {
         }
     }
 
-    /// A binary WebSocket message of the client arrived. It is dispatched, or waits behind the
+    /// Handles a binary WebSocket message of the client. Dispatches it, or queues it behind the
     /// running handlers.
     ///
-    /// Heartbeats are absorbed here, any number of them; the first tells what the peer speaks, if
-    /// that was not known.
+    /// Handles any number of heartbeats itself. The first one shows what the peer speaks, if that
+    /// was not known.
     pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
         self.handle_activity(now);
         if matches!(self.phase, Phase::Closed) {
@@ -183,8 +183,8 @@ impl Connection {
         }
     }
 
-    /// A WebSocket message of the client arrived that is text. 1.4 reads it like a binary one
-    /// (protocol §1.1), and so does this server, unless it is [strict](Config::strict).
+    /// Handles a WebSocket text message of the client. 1.4 reads it like a binary one (protocol
+    /// §1.1), and so does this server, unless it is [strict](Config::strict).
     pub fn handle_text(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
         if self.peer.rules().strict {
             self.handle_activity(now);
@@ -194,13 +194,13 @@ impl Connection {
         self.handle_message(now, frame, out);
     }
 
-    /// The peer gave a sign of life that is no message: a ping, a pong, part of a long message.
+    /// Reports a sign of life other than a message: a ping, a pong, part of a long message.
     pub fn handle_activity(&mut self, now: Instant) {
         self.tick(now);
         self.idle.heard(self.now);
     }
 
-    /// The registry has news about a session. News that come too late are ignored.
+    /// Handles news of the registry about a session. News that come too late are ignored.
     pub fn handle_session(&mut self, now: Instant, outcome: Outcome, out: &mut Out) {
         self.tick(now);
         if let Some(reason) = self.session.handle(&self.peer, outcome, out) {
@@ -209,12 +209,12 @@ impl Connection {
         self.proceed(out);
     }
 
-    /// Time has passed. Before this, hand over what the socket has ready: what was not read yet
-    /// counts as not sent.
+    /// Handles what is due at `now`. Hand over what the socket has ready before this call: what was
+    /// not read yet counts as not sent.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
         if matches!(self.phase, Phase::Open) {
-            self.look_after_peer(out);
+            self.check_idle(out);
         }
         if let Phase::Draining { deadline, .. } = self.phase
             && deadline <= self.now
@@ -223,12 +223,12 @@ impl Connection {
         }
     }
 
-    /// The socket is gone. What still runs is answered to nobody.
+    /// Handles the end of the socket. Replies of handlers that still run are dropped.
     pub fn handle_disconnect(&mut self, out: &mut Out) {
         self.end(out);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called, if at all.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), if at all.
     #[inline]
     pub const fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
@@ -238,7 +238,7 @@ impl Connection {
         }
     }
 
-    /// Whether the socket should be read. False while enough messages wait, and after the end.
+    /// Returns whether to read the socket. False while enough messages wait, and after the end.
     #[inline]
     pub fn wants_input(&self) -> bool {
         match self.phase {
@@ -272,11 +272,11 @@ impl Connection {
         Ok(())
     }
 
-    /// The handler of a signal is done.
+    /// Reports that the handler of a signal has ended.
     ///
     /// # Errors
     ///
-    /// [`Misuse::UnknownHandler`] if that was said before, [`Misuse::Closed`] after the end.
+    /// [`Misuse::UnknownHandler`] if that was reported before, [`Misuse::Closed`] after the end.
     pub fn signal_handled(&mut self, id: SignalId, out: &mut Out) -> Result<(), Misuse> {
         self.not_closed()?;
         if !self.in_flight.end_signal(id) {
@@ -292,8 +292,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`Misuse`] if the connection is closed, or if no client, or not this one, reads such a
-    /// signal: one with neither name nor payload, one without payload in UTF-16 or to a 1.x client,
-    /// one that is longer than the advertised message buffer to a client that may have one.
+    /// signal: a signal with neither name nor payload, a signal without payload in UTF-16 or to a
+    /// 1.x client, or one longer than the advertised message buffer to a client that may have one.
     pub fn signal(&mut self, name: &Name, payload: &Payload, out: &mut Out) -> Result<(), Misuse> {
         self.not_closed()?;
         self.peer.reads_signal(name, payload)?;
@@ -302,8 +302,8 @@ impl Connection {
         Ok(())
     }
 
-    /// As [`signal`](Self::signal), with a signal that was encoded before: nothing is written, its
-    /// bytes are shared. Made for signals to many connections.
+    /// Sends a signal as [`signal`](Self::signal) does, but one that was encoded before: its bytes
+    /// are shared, not written again. Made for signals to many connections.
     ///
     /// # Errors
     ///
@@ -319,19 +319,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Creates a session for this connection (protocol §5.5). `key` is fresh, such as
-    /// [`SessionKey::from_entropy`] makes it, and has the configured format.
+    /// Creates a session for this connection (protocol §5.5). `key` has to be fresh, as from
+    /// [`SessionKey::from_entropy`], and in the configured format.
     ///
-    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`]; the client is told
-    /// before the former. Reply to the request that caused it after that.
+    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`]. The client learns of
+    /// the session before the former. Reply to the request that caused it only after that.
     ///
     /// [`SessionEvent::Created`]: super::SessionEvent::Created
     /// [`SessionEvent::CreateFailed`]: super::SessionEvent::CreateFailed
     ///
     /// # Errors
     ///
-    /// [`Misuse`] if the connection is closed or has a session, sessions are disabled, or clients
-    /// could not restore or not read this one.
+    /// [`Misuse`] if the connection is closed or has a session, if sessions are disabled, or if
+    /// clients could not restore or read this one.
     pub fn create_session(
         &mut self,
         key: SessionKey,
@@ -343,10 +343,10 @@ impl Connection {
         self.session.create(&self.peer, key, now, info, out)
     }
 
-    /// Closes the session of this connection (protocol §5.8); if no other connection holds it, it is
-    /// destroyed. The client is told.
+    /// Closes the session of this connection (protocol §5.8), and destroys it if no other
+    /// connection holds it. The client is told.
     ///
-    /// Gives whether there was one. If so, ends with [`SessionEvent::Closed`] or
+    /// Returns whether the connection had a session. If so, ends with [`SessionEvent::Closed`] or
     /// [`SessionEvent::CloseFailed`].
     ///
     /// [`SessionEvent::Closed`]: super::SessionEvent::Closed
@@ -361,40 +361,41 @@ impl Connection {
         self.session.close(out)
     }
 
-    /// The session of this connection, if it has one.
+    /// Returns the session of this connection, if it has one.
     pub fn session(&self) -> Option<&Session> {
         self.session.session()
     }
 
-    /// Whether the connection serves; false as soon as it was told to close.
+    /// Returns whether the connection serves. False as soon as it was told to close.
     pub const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
     }
 
-    /// What the peer speaks, as far as that is known.
+    /// Returns what the peer speaks, as far as that is known.
     pub const fn dialect(&self) -> Dialect {
         self.peer.dialect()
     }
 
-    /// The longest message that the client reads, in bytes. It counts where the dialect has such a
-    /// bound: it is the advertised message buffer (protocol §4.6), or what the client has stated
-    /// (protocol §10.2).
+    /// Returns the longest message that the client reads, in bytes. It counts where the dialect has
+    /// such a limit: it is the advertised message buffer (protocol §4.6), or what the client has
+    /// stated (protocol §10.2).
     pub const fn peer_reads(&self) -> usize {
         self.peer.buffer()
     }
 
-    /// The identifier that the client has given to a request whose handler runs (protocol §2). For the
-    /// log: identifiers may repeat. `None` if it was answered, or the connection is closed.
+    /// Returns the identifier that the client has given to a request whose handler runs (protocol
+    /// §2). For the log, because identifiers may repeat. `None` if the request was answered, or the
+    /// connection is closed.
     pub fn identifier(&self, id: RequestId) -> Option<Identifier> {
         self.in_flight.identifier(id)
     }
 
-    /// How many handlers run.
+    /// Returns how many handlers run.
     pub fn running_handlers(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// How many messages wait behind the running handlers: never more than
+    /// Returns how many messages wait behind the running handlers: never more than
     /// [`Config::max_queued_messages`].
     pub fn waiting_messages(&self) -> usize {
         self.waiting.len()
@@ -407,9 +408,9 @@ impl Connection {
         }
     }
 
-    fn look_after_peer(&mut self, out: &mut Out) {
+    fn check_idle(&mut self, out: &mut Out) {
         let (dialect, unread) = (self.peer.dialect(), !self.has_room());
-        match self.idle.look(dialect, !self.in_flight.is_empty(), unread, self.now) {
+        match self.idle.check(dialect, !self.in_flight.is_empty(), unread, self.now) {
             Silence::Bearable => {}
             Silence::Ping => out.push(Action::Ping),
             Silence::TooLong => self.drain(CloseReason::Silent, out),
@@ -434,15 +435,16 @@ impl Connection {
         bytes && self.waiting.len() < usize::from(self.limits.waiting_messages)
     }
 
-    /// Whether the next message may be handled: a handler may start, and no session message of the
-    /// client is half done.
+    /// Returns whether the next message may be handled: a handler may start, and no session message
+    /// of the client is half done.
     #[inline]
     fn may_dispatch(&self) -> bool {
         self.in_flight.len() < usize::from(self.limits.concurrency)
             && !self.session.holds_up_messages()
     }
 
-    /// Dispatches what waits, as far as allowed, and finishes closing if nothing runs any more.
+    /// Dispatches the waiting messages, as far as allowed, and finishes closing if no handler runs
+    /// any more.
     #[inline]
     fn proceed(&mut self, out: &mut Out) {
         if !matches!(self.phase, Phase::Open) || !self.waiting.is_empty() {
@@ -473,7 +475,7 @@ impl Connection {
 }
 
 impl fmt::Debug for Connection {
-    /// Without the messages that wait, which may have keys of sessions.
+    /// Omits the waiting messages, which may contain session keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("dialect", &self.peer.dialect())

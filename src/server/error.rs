@@ -1,4 +1,4 @@
-//! Errors of the server side: what a handler answers, and what the caller did wrong.
+//! Errors of the server side: what a handler answers, and how the caller misused a connection.
 
 use alloc::borrow::Cow;
 
@@ -6,7 +6,7 @@ use alloc::borrow::Cow;
 use crate::session::{Session, SessionInfo};
 use crate::wire::{ErrorCode, UnreadableSignal};
 
-/// Why a request failed, as its handler says it (protocol §5.4).
+/// Why a request failed, as its handler answers it (protocol §5.4).
 ///
 /// ```
 /// use wwr::server::RequestError;
@@ -26,7 +26,7 @@ pub enum RequestError {
         /// What people read; may be empty.
         message: Cow<'static, str>,
     },
-    /// Something went wrong that is none of the client's business.
+    /// Something went wrong that the client does not need to know.
     #[error("internal error")]
     Internal,
     /// There is no such session.
@@ -44,8 +44,8 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// An error with a code and a message; an internal error if the code is not 1 to 255 bytes of
-    /// printable ASCII.
+    /// Creates an error with a code and a message, or an internal error if the code is not 1 to 255
+    /// bytes of printable ASCII.
     pub fn failed(code: impl TryInto<ErrorCode>, message: impl Into<Cow<'static, str>>) -> Self {
         match code.try_into() {
             Ok(code) => Self::Failed { code, message: message.into() },
@@ -57,7 +57,7 @@ impl RequestError {
 /// A call that does not fit the state of the connection. Nothing was changed or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
-    /// The connection is over: its socket is gone, or its last action was
+    /// The connection has ended: its socket is closed, or its last action was
     /// [`Close`](super::Action::Close).
     #[error("the connection is closed")]
     Closed,
@@ -79,8 +79,8 @@ pub enum Misuse {
     SessionTooLarge {
         /// The length of its JSON in bytes.
         length: usize,
-        /// The most that the client reads: [`Session::MAX_JSON`], or less if the peer has a message
-        /// buffer.
+        /// The longest JSON that the client reads: [`Session::MAX_JSON`], or less if the peer has a
+        /// message buffer.
         most: usize,
     },
     /// The session, its private part included, is larger than what is stored.
@@ -88,13 +88,13 @@ pub enum Misuse {
     StoredTooLarge {
         /// The length of its stored form in bytes.
         length: usize,
-        /// The most that is stored: [`Session::MAX_STORED`].
+        /// The longest form that is stored: [`Session::MAX_STORED`].
         most: usize,
     },
     /// A field of the session is nested more deeply than clients and stores read.
     #[error("a field of the session is nested more than {most} levels deep")]
     SessionTooDeep {
-        /// How many levels there may be: [`SessionInfo::MAX_DEPTH`].
+        /// The most levels allowed: [`SessionInfo::MAX_DEPTH`].
         most: usize,
     },
     /// The connection has a session already; close it first.

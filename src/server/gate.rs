@@ -1,8 +1,7 @@
 //! The gate of a server: what an HTTP request means (protocol §4.1 to §4.3).
 //!
-//! A host reads the head of a request with whatever HTTP library it has, lends it to the gate as a
-//! [`Head`], and sends the [`Answer`] that comes of it. Nothing here knows a socket, a clock or an HTTP
-//! library.
+//! A host reads the head of a request with any HTTP library, lends it to the gate as a [`Head`],
+//! and sends the [`Answer`] that results. Nothing here knows a socket, a clock or an HTTP library.
 //!
 //! ```
 //! use wwr::preflight::Metadata;

@@ -26,31 +26,34 @@ use crate::actions::Actions;
 use crate::session::{Command, ConnectionId, Effect, Registry, SessionKey, StoreFailed, Ticket};
 use crate::time::Instant;
 
-/// The control plane of a server as a state machine: what all connections of one server share.
+/// The control plane of a server as a state machine: everything that the connections of one server
+/// share.
 ///
 /// It decides how many connections are admitted, which of them hold which session, what the session
-/// store has to do and by when, which sessions expire, who is in which group, and how a shutdown
-/// proceeds. It never sees a frame and owns no [`Connection`](super::Connection): those live in tasks
-/// and threads of their own, and share nothing but this.
+/// store has to do and by when, which sessions expire, which connections are in which group, and
+/// how a shutdown proceeds. It never sees a frame and owns no [`Connection`](super::Connection):
+/// those live in tasks and threads of their own, and share only the hub.
 ///
 /// # Contract
 ///
-/// * **Inputs**: a connection is [admitted](Self::admit) before its handshake is answered,
-///   [opened](Self::opened) when its WebSocket is, and has [left](Self::left) when nothing of it is
-///   left, also if the handshake failed. In between, its session commands go to
+/// * **Inputs**: a connection is [admitted](Self::admit) before its handshake is answered. It is
+///   [opened](Self::opened) when its WebSocket is, and has [left](Self::left) when everything of it
+///   has ended, also after a failed handshake. In between, its session commands go to
 ///   [`handle`](Self::handle). The store's answers go to [`answered`](Self::answered).
 /// * **Outputs** are [`HubAction`]s, appended to the list that the methods take. Carry all of them
-///   out, in order. A host that keeps the hub behind a lock queues what is for a connection before it
-///   releases the lock, so that each connection hears of changes in the order in which they happened.
-/// * **Time** is an argument. A time before one seen earlier counts as that one. After
-///   [`handle_timeout`](Self::handle_timeout) the next timeout lies in the future; a call too early or
-///   once too often does nothing.
-/// * **Jobs** of the store are answered or time out, exactly once each. Answers may come in any order;
-///   late, repeated and unknown ones are ignored, and so are answers of another kind than the job.
-/// * **Bounds**: the cost of a call is logarithmic in what is there, plus linear in the number of
-///   connections that it tells something. Nothing that a client sends adds an entry that does not
-///   leave with its connection, or with the store's answer.
-/// * The same calls give the same actions.
+///   out, in order. A host with a lock around the hub queues the actions for a connection before it
+///   releases the lock, so that each connection hears of changes in the order in which they
+///   happened.
+/// * **Time** is an argument. A time that lies before an earlier one counts as the earlier one.
+///   After [`handle_timeout`](Self::handle_timeout) the next timeout lies in the future. A call
+///   that comes too early or once too often does nothing.
+/// * **Jobs** of the store are answered or time out, exactly once each. Answers may come in any
+///   order. Late, repeated and unknown answers are ignored, and so are answers that do not fit the
+///   job.
+/// * **Bounds**: the cost of a call is logarithmic in the number of entries, plus linear in the
+///   number of connections that it notifies. Every entry that a client causes goes away with its
+///   connection, or with the store's answer.
+/// * The same calls return the same actions.
 ///
 /// ```
 /// use wwr::server::{Hub, HubAction, HubConfig, Refusal};
@@ -75,7 +78,7 @@ use crate::time::Instant;
 pub struct Hub {
     config: HubConfig,
     connections: BTreeMap<ConnectionId, Member>,
-    /// How many of them are open.
+    /// How many connections are open.
     open: usize,
     /// How many of the open ones are drained.
     drained: usize,
@@ -83,7 +86,8 @@ pub struct Hub {
     registry: Registry,
     effects: Actions<Effect>,
     jobs: Jobs,
-    /// The callers that wait until a session is destroyed, with how many connections were told.
+    /// The callers that wait until a session is destroyed, with how many connections were told
+    /// about it.
     waiters: BTreeMap<SessionKey, Vec<(WaiterId, usize)>>,
     last_waiter: u64,
     groups: Groups,
@@ -93,27 +97,27 @@ pub struct Hub {
     now: Instant,
 }
 
-/// What the hub knows of a connection.
+/// What the hub knows about a connection.
 #[derive(Debug)]
 struct Member {
-    presence: Presence,
-    /// The session that its latest command was about.
+    phase: Phase,
+    /// The session of its latest command.
     session: Option<SessionKey>,
     groups: Memberships,
 }
 
-/// Where a connection stands.
+/// The phase of life of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
+enum Phase {
     /// Its handshake is under way.
     Admitted,
-    /// It is open, since then.
+    /// It has been open since then.
     Open { since: Instant },
-    /// It is open, the server shuts down, and nothing runs on it any more.
+    /// It is open, the server shuts down, and no handler runs on it any more.
     Drained { since: Instant },
 }
 
-impl Presence {
+impl Phase {
     const fn since(self) -> Option<Instant> {
         match self {
             Self::Admitted => None,
@@ -126,7 +130,7 @@ type Out = Actions<HubAction>;
 
 /// Connections.
 impl Hub {
-    /// A hub without connections.
+    /// Creates a hub without connections.
     pub fn new(config: HubConfig) -> Self {
         Self {
             connections: BTreeMap::new(),
@@ -147,24 +151,23 @@ impl Hub {
         }
     }
 
-    /// Reserves room for a connection, before its handshake is answered. It counts until it has
-    /// [left](Self::left). Identifiers are never used twice.
+    /// Reserves room for a connection, before its handshake is answered. The connection counts
+    /// until it has [left](Self::left). Identifiers are never used twice.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if as many connections are there as may be, or the server shuts down.
+    /// [`Refusal`] if the maximum number of connections is reached, or the server shuts down.
     pub fn admit(&mut self, now: Instant) -> Result<ConnectionId, Refusal> {
         self.advance(now);
         self.check_admission()?;
         self.last_id += 1;
         let id = ConnectionId(self.last_id);
-        let member =
-            Member { presence: Presence::Admitted, session: None, groups: Memberships::new() };
+        let member = Member { phase: Phase::Admitted, session: None, groups: Memberships::new() };
         self.connections.insert(id, member);
         Ok(id)
     }
 
-    /// Whether a connection would be admitted now.
+    /// Checks whether a connection would be admitted now.
     ///
     /// # Errors
     ///
@@ -177,27 +180,27 @@ impl Hub {
         if self.connections.len() >= max { Err(Refusal::Full { max }) } else { Ok(()) }
     }
 
-    /// The WebSocket of an admitted connection is open. If the server began to shut down since it was
-    /// admitted, the connection is told so.
+    /// Records that the WebSocket of an admitted connection is open. If the server began to shut
+    /// down after the admission, the connection is told so.
     pub fn opened(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
         let now = self.advance(now);
         let Some(member) = self.connections.get_mut(&id) else { return };
-        if member.presence != Presence::Admitted {
+        if member.phase != Phase::Admitted {
             return;
         }
-        member.presence = Presence::Open { since: now };
+        member.phase = Phase::Open { since: now };
         self.open += 1;
         self.tell_stage(id, out);
     }
 
-    /// Nothing of a connection is left: its socket is closed, its handlers have ended. Also if its
-    /// handshake failed. Its session and its groups are released, if it did not do so itself. Ignored
-    /// if it has left before.
+    /// Records that everything of a connection has ended: its socket is closed, its handlers have
+    /// ended, or its handshake failed. Releases its session and its groups, if the connection has
+    /// not done so itself. Ignored if it has left before.
     pub fn left(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
         self.advance(now);
         let Some(member) = self.connections.remove(&id) else { return };
-        self.open -= usize::from(member.presence != Presence::Admitted);
-        self.drained -= usize::from(matches!(member.presence, Presence::Drained { .. }));
+        self.open -= usize::from(member.phase != Phase::Admitted);
+        self.drained -= usize::from(matches!(member.phase, Phase::Drained { .. }));
         self.groups.leave_all(id, member.groups);
         if let Some(key) = member.session {
             self.registry.handle(id, Command::Leave(key), &mut self.effects);
@@ -206,12 +209,12 @@ impl Hub {
         self.proceed(out);
     }
 
-    /// How many connections are open.
+    /// Returns how many connections are open.
     pub const fn connection_count(&self) -> usize {
         self.open
     }
 
-    /// How many connections are admitted or open: never more than
+    /// Returns how many connections are admitted or open: never more than
     /// [`HubConfig::max_connections`].
     pub fn admitted_count(&self) -> usize {
         self.connections.len()
@@ -220,8 +223,8 @@ impl Hub {
 
 /// Sessions.
 impl Hub {
-    /// Carries out the command of a connection: what
-    /// [`Action::Session`](super::Action::Session) has. Ignored if the connection has left.
+    /// Carries out the command of a connection, the content of
+    /// [`Action::Session`](super::Action::Session). Ignored if the connection has left.
     pub fn handle(&mut self, now: Instant, id: ConnectionId, command: Command, out: &mut Out) {
         self.advance(now);
         let Some(member) = self.connections.get_mut(&id) else { return };
@@ -234,7 +237,7 @@ impl Hub {
         self.route(out);
     }
 
-    /// The store has answered, or failed.
+    /// Handles an answer of the store, or its failure.
     pub fn answered(&mut self, now: Instant, job: JobId, answer: StoreAnswer, out: &mut Out) {
         self.advance(now);
         let fits = match (self.jobs.purpose(job), &answer) {
@@ -252,8 +255,8 @@ impl Hub {
         }
     }
 
-    /// Closes a session for all its connections and destroys it, also if no connection holds it. If
-    /// `disconnect`, the connections are closed as well. Ends with [`HubAction::Done`].
+    /// Closes a session for all its connections and destroys it, even if no connection holds it.
+    /// With `disconnect`, also closes the connections. Ends with [`HubAction::Done`].
     pub fn close_session(
         &mut self,
         now: Instant,
@@ -270,17 +273,17 @@ impl Hub {
         waiter
     }
 
-    /// How many sessions at least one connection holds.
+    /// Returns how many sessions at least one connection holds.
     pub const fn active_sessions(&self) -> usize {
         self.registry.active_sessions()
     }
 
-    /// The connections that hold a session.
+    /// Returns the connections that hold a session.
     pub fn session_connections(&self, key: &SessionKey) -> impl Iterator<Item = ConnectionId> + '_ {
         self.registry.connections(key)
     }
 
-    /// Turns what the registry wants into actions of the hub.
+    /// Turns the effects of the registry into actions of the hub.
     fn route(&mut self, out: &mut Out) {
         while let Some(effect) = self.effects.pop() {
             let (purpose, work) = match effect {
@@ -316,7 +319,7 @@ impl Hub {
         out.push(HubAction::Store(Job { id, work }));
     }
 
-    /// A job has ended, with an answer of its kind.
+    /// Handles the end of a job, with an answer that fits it.
     fn conclude(&mut self, purpose: Purpose, answer: StoreAnswer, out: &mut Out) {
         let effects = &mut self.effects;
         let (key, destroyed) = match (purpose, answer) {
@@ -326,7 +329,7 @@ impl Hub {
             }
             (Purpose::Create(ticket, key), StoreAnswer::Created(created)) => {
                 self.registry.stored(ticket, created, effects);
-                // A creation that failed may have happened all the same: then the session is there.
+                // A creation that failed may have succeeded in the store: then the session exists.
                 (key, created)
             }
             (Purpose::Destroy(ticket, key), StoreAnswer::Destroyed(destroyed)) => {
@@ -367,29 +370,29 @@ impl Hub {
         self.groups.join(id, &mut member.groups, group, self.config.max_groups)
     }
 
-    /// Removes a connection from a group. Returns whether it was in it.
+    /// Removes a connection from a group. Returns whether it was a member.
     pub fn leave(&mut self, id: ConnectionId, group: &str) -> bool {
         let Some(member) = self.connections.get_mut(&id) else { return false };
         self.groups.leave(id, &mut member.groups, group)
     }
 
-    /// The connections in a group, in the order of their identifiers.
+    /// Returns the connections in a group, in the order of their identifiers.
     pub fn members(&self, group: &str) -> impl Iterator<Item = ConnectionId> + '_ {
         self.groups.members(group)
     }
 
-    /// How many connections are in a group.
+    /// Returns how many connections are in a group.
     pub fn member_count(&self, group: &str) -> usize {
         self.groups.member_count(group)
     }
 
-    /// The groups that a connection is in, in the order in which it joined them.
+    /// Returns the groups that a connection is in, in the order in which it joined them.
     pub fn groups_of(&self, id: ConnectionId) -> impl Iterator<Item = &str> {
         let member = self.connections.get(&id);
         member.into_iter().flat_map(|member| self.groups.names_of(&member.groups))
     }
 
-    /// How many groups have members.
+    /// Returns how many groups have members.
     pub fn group_count(&self) -> usize {
         self.groups.len()
     }
@@ -397,19 +400,19 @@ impl Hub {
 
 /// Time.
 impl Hub {
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` if only another call can
-    /// change anything.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout). `None` if only another call
+    /// can change anything.
     pub fn next_timeout(&self) -> Option<Instant> {
         let timeouts =
             [self.jobs.next_deadline(), self.rounds.next_timeout(), self.stage.deadline()];
         timeouts.into_iter().flatten().min()
     }
 
-    /// Does what is due: fails jobs that the store did not answer, starts a round of expiry, takes a
-    /// shutdown to its next stage. A no-op before [`next_timeout`](Self::next_timeout).
+    /// Does what is due: fails jobs that the store did not answer, starts a round of expiry, moves
+    /// a shutdown to its next stage. A no-op before [`next_timeout`](Self::next_timeout).
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Out) {
         let now = self.advance(now);
-        // First, since jobs without any time end at once.
+        // First, because jobs without any time end at once.
         self.start_round(out);
         while let Some((job, purpose)) = self.jobs.take_overdue(now) {
             out.push(HubAction::StoreTimedOut { job });
@@ -424,7 +427,7 @@ impl Hub {
         self.stage_timeout(out);
     }
 
-    /// Whether nothing is there and nothing is awaited.
+    /// Returns whether the hub has no connection and no open job.
     pub fn is_idle(&self) -> bool {
         self.connections.is_empty()
             && self.registry.is_idle()
@@ -433,7 +436,7 @@ impl Hub {
             && self.groups.len() == 0
     }
 
-    /// Takes note of the time, and returns the time that counts.
+    /// Records the time, and returns the time that counts.
     fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now

@@ -1,4 +1,4 @@
-//! Notices that a peer has gone silent.
+//! The idle monitor: notices that a peer has gone silent.
 
 use core::time::Duration;
 
@@ -6,43 +6,43 @@ use super::config::Config;
 use crate::dialect::{Dialect, Liveness};
 use crate::time::{Instant, Span};
 
-/// How often a peer whose messages are left unread is shown that the server is there, at least. It gets
-/// no answers to its own pings meanwhile, and may be as impatient as clients of this crate by default
+/// The longest time between signs of life for a peer whose messages are not read. Meanwhile it gets
+/// no answers to its own pings, and may give up as soon as clients of this crate do by default
 /// (protocol §5.3).
 const SIGN: Duration = Duration::from_secs(10);
 
-/// Watches for the silence of one peer. What the peer sends only takes note of the time; the deadline is moved
-/// when it has come, so that a host need not re-arm its timer for each message.
+/// Notices the silence of one peer. What the peer sends only records the time. The deadline moves
+/// when it is reached, so that a host need not set its timer for each message.
 #[derive(Debug)]
 pub(super) struct IdleMonitor {
     limits: Limits,
-    /// When something was heard of the peer, or when it could not have been heard.
+    /// When something was heard from the peer, or nothing could have been heard.
     heard: Instant,
-    /// When a ping was sent after which nothing was heard.
+    /// When the last ping was sent, if nothing was heard since.
     pinged: Option<Instant>,
-    /// The socket was left unread at some time since the last look.
+    /// Whether the socket was left unread at some time since the last check.
     unread: bool,
-    /// A handler has ended at some time since the last look.
+    /// Whether a handler has ended since the last check.
     served: bool,
     due: Option<Instant>,
 }
 
-/// What of the configuration is needed.
+/// The part of the configuration that is needed.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     pings: Option<Pings>,
-    /// That of 2.0.
+    /// The read timeout of 2.0.
     read_timeout: Span,
 }
 
-/// [`Pings`](crate::pings::Pings), as they are kept.
+/// [`Pings`](crate::pings::Pings) in the form in which they are kept.
 #[derive(Clone, Copy, Debug)]
 struct Pings {
     after: Span,
     timeout: Span,
 }
 
-/// How long a peer may be silent, and what then.
+/// How long a peer may be silent, and what happens then.
 #[derive(Clone, Copy, Debug)]
 enum Limit {
     None,
@@ -50,7 +50,7 @@ enum Limit {
     Gone(Span),
 }
 
-/// What is to be done about a silent peer.
+/// What to do about a silent peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
     Bearable,
@@ -72,13 +72,13 @@ impl IdleMonitor {
         monitor
     }
 
-    /// When [`look`](Self::look) is to be called.
+    /// Returns when to call [`check`](Self::check).
     pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// The peer gave a sign of life. After a ping, it is not left alone for as long as the answer
-    /// could have taken.
+    /// Records a sign of life of the peer. If a ping was sent, the next one still comes after the
+    /// time for its answer.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
         if self.pinged.take().is_some()
@@ -89,7 +89,7 @@ impl IdleMonitor {
         }
     }
 
-    /// The socket is left unread: the peer cannot be heard.
+    /// Records that the socket is left unread: the peer cannot be heard.
     pub(super) fn left_unread(&mut self, now: Instant) {
         self.unread = true;
         if let Some(sign) = self.limits.sign() {
@@ -98,14 +98,14 @@ impl IdleMonitor {
         }
     }
 
-    /// A handler has ended. Time spent in handlers is no silence of a peer with a read timeout
-    /// (protocol §4.6). Such a peer is given up after at most twice that timeout and the time for the
-    /// answer to a ping.
+    /// Records that a handler has ended. For a peer with a read timeout, time spent in handlers
+    /// does not count as silence (protocol §4.6). Such a peer is given up after at most twice that
+    /// timeout and the time for the answer to a ping.
     pub(super) const fn served(&mut self) {
         self.served = true;
     }
 
-    /// The deadline according to a dialect that was just learned.
+    /// Sets the deadline of a dialect that was just learned.
     pub(super) fn set(&mut self, dialect: Dialect) {
         self.pinged = None;
         self.due = match self.limits.of(dialect) {
@@ -115,9 +115,10 @@ impl IdleMonitor {
         };
     }
 
-    /// Looks after the peer, if it is time to. `busy`: a handler runs. A peer that need not send
-    /// anything meanwhile is pinged then, whatever it speaks. `unread`: the socket is left unread.
-    pub(super) fn look(
+    /// Checks the peer, if it is time to. `busy` says that a handler runs: a peer that need not
+    /// send anything meanwhile is pinged, in any dialect. `unread` says that the socket is left
+    /// unread.
+    pub(super) fn check(
         &mut self,
         dialect: Dialect,
         busy: bool,
@@ -167,7 +168,7 @@ impl IdleMonitor {
 }
 
 impl Limits {
-    /// How often a peer that is not read is pinged, if pings are sent at all.
+    /// Returns how often to ping a peer that is not read, if pings are sent at all.
     fn sign(&self) -> Option<Span> {
         self.pings.map(|pings| pings.after.min(SIGN.into()))
     }

@@ -4,26 +4,26 @@ use smallvec::SmallVec;
 
 use crate::wire::Identifier;
 
-/// A request whose handler runs. Identifiers of the client may repeat, this one does not.
+/// A request whose handler runs. Identifiers of the client may repeat, these do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId(Place);
+pub struct RequestId(Handle);
 
 /// A signal whose handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SignalId(Place);
+pub struct SignalId(Handle);
 
-/// A slot of the table and how often it was used before.
+/// A slot of the table, and how often it was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Place {
+struct Handle {
     slot: u32,
     generation: u32,
 }
 
-/// The running handlers of one connection: a table of slots that are used again and again.
+/// The running handlers of one connection: a table of reusable slots.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     slots: SmallVec<[Slot; 1]>,
-    /// The first free slot, if there is one; the slots chain up the rest.
+    /// The first free slot, if any. Free slots form a list.
     free: Option<u32>,
     running: u32,
 }
@@ -60,7 +60,7 @@ impl InFlight {
         SignalId(self.start(SlotContent::Signal))
     }
 
-    /// The client's identifier of a request that runs.
+    /// Returns the client's identifier of a request that runs.
     pub(super) fn identifier(&self, id: RequestId) -> Option<Identifier> {
         let slot = self.slots.get(id.0.slot as usize)?;
         match slot.content {
@@ -71,7 +71,7 @@ impl InFlight {
         }
     }
 
-    /// Ends a request; gives the client's identifier, or nothing if it had ended before.
+    /// Ends a request. Returns the client's identifier, or `None` if it had ended before.
     #[inline]
     pub(super) fn end_request(&mut self, id: RequestId) -> Option<Identifier> {
         self.end(id.0, |content| match content {
@@ -80,7 +80,7 @@ impl InFlight {
         })
     }
 
-    /// Ends a signal; whether it was running.
+    /// Ends a signal. Returns whether it was running.
     #[inline]
     pub(super) fn end_signal(&mut self, id: SignalId) -> bool {
         let ended = self.end(id.0, |content| match content {
@@ -91,7 +91,7 @@ impl InFlight {
     }
 
     #[inline]
-    fn start(&mut self, content: SlotContent) -> Place {
+    fn start(&mut self, content: SlotContent) -> Handle {
         self.running += 1;
         let index = self.free.unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {
@@ -100,30 +100,30 @@ impl InFlight {
                     self.free = next;
                 }
                 slot.content = content;
-                Place { slot: index, generation: slot.generation }
+                Handle { slot: index, generation: slot.generation }
             }
             None => {
                 self.slots.push(Slot { generation: 0, content });
-                Place { slot: index, generation: 0 }
+                Handle { slot: index, generation: 0 }
             }
         }
     }
 
-    /// Frees a slot if what is in it still belongs to `place` and is what is to end.
+    /// Frees a slot if it still belongs to `handle` and holds the expected kind.
     #[inline]
     fn end<T>(
         &mut self,
-        place: Place,
+        handle: Handle,
         running: impl FnOnce(SlotContent) -> Option<T>,
     ) -> Option<T> {
-        let slot = self.slots.get_mut(place.slot as usize)?;
-        if slot.generation != place.generation {
+        let slot = self.slots.get_mut(handle.slot as usize)?;
+        if slot.generation != handle.generation {
             return None;
         }
         let ended = running(slot.content)?;
         slot.generation = slot.generation.wrapping_add(1);
         slot.content = SlotContent::Free { next: self.free };
-        self.free = Some(place.slot);
+        self.free = Some(handle.slot);
         self.running -= 1;
         Some(ended)
     }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_handler_ends_once_and_slots_are_used_again() {
+    fn each_handler_ends_once_and_slots_are_reused() {
         let mut table = InFlight::default();
         let first = table.start_request(Identifier::from_counter(1));
         let signal = table.start_signal();
@@ -149,8 +149,8 @@ mod tests {
         let third = table.start_request(Identifier::from_counter(3));
         let fourth = table.start_request(Identifier::from_counter(4));
         assert_eq!(table.slots.len(), 3);
-        assert_eq!(table.identifier(first), None, "its slot belongs to another now");
-        assert_eq!(table.end_request(first), None, "its slot belongs to another now");
+        assert_eq!(table.identifier(first), None, "its slot was reused");
+        assert_eq!(table.end_request(first), None, "its slot was reused");
         assert_eq!(table.end_request(fourth), Some(Identifier::from_counter(4)));
         assert_eq!(table.end_request(third), Some(Identifier::from_counter(3)));
         assert_eq!(table.end_request(second), Some(Identifier::from_counter(1)));

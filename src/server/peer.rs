@@ -1,4 +1,4 @@
-//! What a connection knows of its peer, and what follows from it.
+//! What a connection knows about its peer, and what follows from it.
 
 use super::config::Config;
 use super::protocol::{Observed, Protocol};
@@ -11,11 +11,11 @@ pub(super) struct Peer {
     protocol: Protocol,
     dialect: Dialect,
     strict: bool,
-    /// The longest message that the peer reads, in bytes, if its dialect has such a bound: the
+    /// The longest message that the peer reads, in bytes, if its dialect has such a limit: the
     /// advertised message buffer, or what the peer has stated.
     reads: u32,
-    /// The longest message that it may send, in bytes, if it is held to any: the advertised message
-    /// buffer, or what the server has stated.
+    /// The longest message that the peer may send, in bytes, if there is such a limit: the
+    /// advertised message buffer, or what the server has stated.
     sends: u32,
     /// Whether the peer has stated what it reads.
     has_stated: bool,
@@ -43,17 +43,17 @@ impl Peer {
         Self { protocol, dialect, strict, reads, sends, has_stated: false }
     }
 
-    /// The longest message that the peer reads, in bytes, if its dialect has such a bound.
+    /// Returns the longest message that the peer reads, in bytes, if its dialect has such a limit.
     pub(super) const fn buffer(&self) -> usize {
         self.reads as usize
     }
 
-    /// Whether the peer has stated what it reads. What it states after that does not count.
+    /// Returns whether the peer has stated what it reads. A second statement does not count.
     pub(super) const fn has_stated(&self) -> bool {
         self.has_stated
     }
 
-    /// The peer states what it reads. Returns what counts from now on.
+    /// Records what the peer reads, as it has stated. Returns the limit that counts from now on.
     pub(super) fn states(&mut self, settings: ClientSettings) -> u32 {
         self.has_stated = true;
         self.reads = settings.max_message_size.max(Dialect::MIN_STATED);
@@ -64,8 +64,8 @@ impl Peer {
         self.dialect
     }
 
-    /// The dialect to read messages of the peer in. A server of all versions may have taken a 2.0
-    /// client for one of 1.x, and reads what either sends (protocol §7.2).
+    /// Returns the dialect in which to read messages of the peer. A server of all versions may have
+    /// taken a 2.0 client for one of 1.x, and reads what either sends (protocol §7.2).
     pub(super) const fn read_as(&self) -> Dialect {
         match self.dialect {
             Dialect::V1_4 | Dialect::V1_5 if self.protocol.sends_accept_conf() => Dialect::Unknown,
@@ -77,7 +77,7 @@ impl Peer {
         if self.strict { self.dialect.strict_rules() } else { self.dialect.rules() }
     }
 
-    /// A heartbeat came. Gives the dialect if it is another than was thought.
+    /// Records a heartbeat. Returns the dialect if the heartbeat shows another one than assumed.
     pub(super) fn sent_heartbeat(&mut self) -> Option<Dialect> {
         let dialect = self.protocol.after_heartbeat(self.dialect);
         (dialect != self.dialect).then(|| {
@@ -86,7 +86,7 @@ impl Peer {
         })
     }
 
-    /// Whether a message of this length may be sent (protocol §4.6).
+    /// Checks whether a message of this length may be sent (protocol §4.6).
     pub(super) const fn reads(&self, length: usize) -> Result<(), TooLarge> {
         if length > self.buffer() && self.rules().bounded_by_buffer {
             return Err(TooLarge { length, buffer: self.buffer() });
@@ -94,7 +94,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether a message of this length is longer than what may be received.
+    /// Returns whether a message of this length is longer than the server receives.
     pub(super) const fn exceeds(&self, length: usize) -> bool {
         let rules = self.rules();
         length > self.sends as usize && (rules.strict || rules.states_limits)

@@ -15,13 +15,13 @@ use crate::preflight::Metadata;
 /// | [`V1_5`](Self::V1_5) | 1.5 | no | 1.5 | 1.5 | 1.5 |
 /// | [`V2_0`](Self::V2_0) | none | yes | 2.0 | 2.0 | 2.0 |
 ///
-/// Those that begin with an accept-conf also speak `wwr.1` with clients that offer it, unless
+/// A server that sends accept-confs also speaks `wwr.1` with clients that offer it, unless
 /// [`Config::wwr1`](super::Config::wwr1) is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Protocol {
-    /// All versions on one port (protocol §7.2). The preflight names 1.4, which 1.5 clients that
-    /// ask refuse.
+    /// All versions on one port (protocol §7.2). The preflight names 1.4. Clients of 1.5 that send
+    /// a preflight refuse that.
     #[default]
     Any,
     /// As [`Any`](Self::Any), but the preflight names 1.5, which 1.4 clients refuse.
@@ -38,13 +38,14 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Observed {
-    /// Nothing that tells.
+    /// Nothing that shows its version.
     #[default]
     Nothing,
-    /// It follows a preflight, and thus speaks 1.x: what [`Preflights`](super::Preflights) finds out.
+    /// It follows a preflight, and thus speaks 1.x. [`Preflights`](super::Preflights) finds that
+    /// out.
     Preflight,
-    /// The handshake agreed on the sub-protocol `wwr.1` (protocol §10.1): what
-    /// [`Accept::sub_protocol`](super::gate::Accept::sub_protocol) says.
+    /// The handshake agreed on the sub-protocol `wwr.1` (protocol §10.1): see
+    /// [`Accept::sub_protocol`](super::gate::Accept::sub_protocol).
     SubProtocol,
 }
 
@@ -54,7 +55,7 @@ struct Row {
     preflight: Option<Dialect>,
     /// Each connection begins with accept-conf.
     accept_conf: bool,
-    /// What a peer speaks of which nothing else is known.
+    /// The version of a peer about which nothing else is known.
     otherwise: Dialect,
 }
 
@@ -70,13 +71,14 @@ impl Protocol {
         Row { preflight, accept_conf, otherwise }
     }
 
-    /// Whether it matters what was [`Observed`] of a peer: for the two that speak all versions.
+    /// Returns whether it matters what was [`Observed`] of a peer: true for the two that speak all
+    /// versions.
     pub const fn tells_peers_apart(self) -> bool {
         let row = self.row();
         row.accept_conf && row.preflight.is_some()
     }
 
-    /// What the preflight is answered with; `None` if it is not answered.
+    /// Returns the answer to the preflight. `None` if the server does not answer it.
     pub(super) const fn metadata(self, read_timeout: Duration) -> Option<Metadata> {
         match self.row().preflight {
             Some(Dialect::V1_4) => Some(Metadata::V1_4),
@@ -85,13 +87,14 @@ impl Protocol {
         }
     }
 
-    /// Whether each connection begins with accept-conf (protocol §4.5). That has to be decided before
-    /// the peer has said anything, so it does not depend on what is known of the peer.
+    /// Returns whether each connection begins with an accept-conf (protocol §4.5). The server has
+    /// to decide that before the peer has sent anything, so it does not depend on what is known of
+    /// the peer.
     pub const fn sends_accept_conf(self) -> bool {
         self.row().accept_conf
     }
 
-    /// What a new peer speaks, as far as that is known.
+    /// Returns what a new peer speaks, as far as that is known.
     pub(super) const fn classify(self, observed: Observed) -> Dialect {
         let row = self.row();
         match (observed, row.preflight) {
@@ -103,7 +106,7 @@ impl Protocol {
         }
     }
 
-    /// What a peer speaks that was taken for `dialect` and sends a heartbeat.
+    /// Returns what a peer speaks that was taken for `dialect` and sends a heartbeat.
     pub(super) const fn after_heartbeat(self, dialect: Dialect) -> Dialect {
         match (dialect, self.row().otherwise) {
             (agreed @ Dialect::Wwr1, _) => agreed,
@@ -118,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_are_told_apart_as_the_table_says() {
+    fn peers_are_classified_as_in_the_table() {
         use Dialect::{Unknown, V1_4, V1_5, V2_0};
         for (protocol, first, after_preflight, heartbeat, both) in [
             (Protocol::Any, Unknown, V1_4, V2_0, V2_0),

@@ -1,4 +1,4 @@
-//! Replies, as the dialect knows them.
+//! Replies in the form of each dialect.
 
 use super::action::Action;
 use super::error::RequestError;
@@ -9,8 +9,8 @@ use crate::wire::{Identifier, Payload, SpecialReply, length};
 
 type Out = Actions<Action>;
 
-/// The reply to a request that succeeded, if the peer can read one of that length. Otherwise the
-/// peer gets an internal error (unlike Q20-08).
+/// Replies to a request that succeeded, if the peer can read a message of that length. Otherwise
+/// the peer gets an internal error (unlike Q20-08).
 #[inline]
 pub(super) fn payload(peer: &Peer, id: Identifier, payload: &Payload, out: &mut Out) -> bool {
     let fits = peer.reads(length::reply(payload));
@@ -24,7 +24,7 @@ pub(super) fn payload(peer: &Peer, id: Identifier, payload: &Payload, out: &mut 
     fits.is_ok()
 }
 
-/// The reply to a session message that succeeded and has nothing more to say.
+/// Replies to a session message that succeeded, without a payload.
 pub(super) fn done(id: Identifier, out: &mut Out) {
     let frame = out.encoder.reply(id, &Payload::EMPTY);
     out.push(Action::Send(frame));
@@ -36,13 +36,13 @@ fn oversized(id: Identifier, TooLarge { length, buffer }: TooLarge, out: &mut Ou
     special(id, SpecialReply::InternalError, out);
 }
 
-/// A special reply that every dialect knows: any but the protocol error.
+/// Sends a special reply that every dialect knows: any but the protocol error.
 pub(super) fn special(id: Identifier, reply: SpecialReply, out: &mut Out) {
     let frame = out.encoder.special_reply(id, reply);
     out.push(Action::Send(frame));
 }
 
-/// A special reply of a handler, or an internal error where the dialect wants that instead
+/// Sends a special reply of a handler, or an internal error where the dialect wants that instead
 /// (protocol §5.4).
 pub(super) fn translated(peer: &Peer, id: Identifier, reply: SpecialReply, out: &mut Out) {
     let understood = match peer.rules().special_errors {
@@ -53,7 +53,7 @@ pub(super) fn translated(peer: &Peer, id: Identifier, reply: SpecialReply, out: 
     special(id, if understood { reply } else { SpecialReply::InternalError }, out);
 }
 
-/// The reply to a request that failed (protocol §5.4).
+/// Replies to a request that failed (protocol §5.4).
 pub(super) fn failure(peer: &Peer, id: Identifier, error: &RequestError, out: &mut Out) {
     let reply = match error {
         RequestError::Failed { code, message } => {

@@ -15,10 +15,10 @@ use crate::wire::{Encoder, Identifier, Payload, SpecialReply, length};
 
 type Out = Actions<Action>;
 
-/// The session of one connection, from the first question to the registry to its last answer.
+/// The session of one connection, from the first command to the registry to its last answer.
 #[derive(Debug)]
 pub(super) struct SessionSlot {
-    /// The keys that may be asked for; `None` without sessions.
+    /// The format of keys that clients may use. `None` without sessions.
     key_format: Option<KeyFormat>,
     state: State,
 }
@@ -26,18 +26,18 @@ pub(super) struct SessionSlot {
 #[derive(Debug)]
 enum State {
     Empty,
-    /// The client asked to continue a session, the registry has not answered.
+    /// The client asked to continue a session. The registry has not answered yet.
     Restoring {
         id: Identifier,
         key: SessionKey,
     },
-    /// The application created a session, the registry has not answered.
+    /// The application created a session. The registry has not answered yet.
     Creating(Box<Creation>),
     Held {
         session: Box<Session>,
         stored: Stored,
     },
-    /// Asked to close it, the registry has not answered.
+    /// A close was requested. The registry has not answered yet.
     Closing {
         session: Box<Session>,
         stored: Stored,
@@ -45,20 +45,20 @@ enum State {
     },
 }
 
-/// A session on its way, with the JSON that announces it.
+/// A session that is being created, with the JSON of its session-created message.
 struct Creation {
     session: Box<Session>,
     json: String,
 }
 
 impl fmt::Debug for Creation {
-    /// Without the JSON, which has the key.
+    /// Omits the JSON, which contains the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Creation").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-/// Whether somebody waits for the store to answer about a new session.
+/// Whether the application waits for the store's answer about a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stored {
     Settled,
@@ -85,7 +85,7 @@ impl SessionSlot {
         }
     }
 
-    /// The key the registry knows this connection under.
+    /// Returns the key under which the registry knows this connection.
     fn key(&self) -> Option<&SessionKey> {
         match &self.state {
             State::Empty => None,
@@ -95,17 +95,17 @@ impl SessionSlot {
         }
     }
 
-    /// Whether later messages have to wait for the registry.
+    /// Returns whether later messages have to wait for the registry.
     pub(super) const fn holds_up_messages(&self) -> bool {
         matches!(self.state, State::Restoring { .. } | State::Closing { .. })
     }
 
-    /// Whether the registry has yet to answer.
+    /// Returns whether the registry still has to answer.
     pub(super) const fn is_changing(&self) -> bool {
         matches!(self.state, State::Restoring { .. } | State::Creating(_) | State::Closing { .. })
     }
 
-    /// The connection ends.
+    /// Leaves the session, because the connection ends.
     pub(super) fn leave(&mut self, out: &mut Out) {
         if let Some(key) = self.key() {
             out.push(Action::Session(Command::Leave(key.clone())));
@@ -113,7 +113,7 @@ impl SessionSlot {
         self.state = State::Empty;
     }
 
-    /// The client asks to continue a session (protocol §5.6).
+    /// Handles a restore-session of the client (protocol §5.6).
     pub(super) fn restore(&mut self, peer: &Peer, id: Identifier, key: &[u8], out: &mut Out) {
         let Some(format) = self.key_format else {
             return reply::special(id, SpecialReply::SessionsDisabled, out);
@@ -131,22 +131,22 @@ impl SessionSlot {
         }
     }
 
-    /// The client asks to close its session (protocol §5.7).
+    /// Handles a close-session of the client (protocol §5.7).
     pub(super) fn close_by_client(&mut self, id: Identifier, out: &mut Out) {
         if self.key_format.is_none() {
             return reply::special(id, SpecialReply::SessionsDisabled, out);
         }
         match self.state {
             State::Held { .. } => self.begin_closing(Closer::Client(id), out),
-            // A session that is just being created is not known to the client yet; the other two
-            // hold up messages, so that this one cannot be here.
+            // The client does not know a session that is just being created. The other two states
+            // hold up messages, so this message cannot arrive in them.
             State::Empty | State::Creating(_) | State::Restoring { .. } | State::Closing { .. } => {
                 reply::done(id, out);
             }
         }
     }
 
-    /// The application creates a session (protocol §5.5).
+    /// Creates a session for the application (protocol §5.5).
     pub(super) fn create(
         &mut self,
         peer: &Peer,
@@ -167,7 +167,7 @@ impl SessionSlot {
             return Err(Misuse::InvalidKey);
         }
         let session = Box::new(Session::new(key, now, info));
-        // Before anything is made of it: that takes a stack as deep as the session.
+        // Checked before anything is made from it: that takes a stack as deep as the session.
         if session.info.is_too_deep() {
             return Err(Misuse::SessionTooDeep { most: SessionInfo::MAX_DEPTH });
         }
@@ -188,7 +188,7 @@ impl SessionSlot {
         Ok(())
     }
 
-    /// The application closes the session (protocol §5.8); whether there was one.
+    /// Closes the session for the application (protocol §5.8). Returns whether there was one.
     pub(super) fn close(&mut self, out: &mut Out) -> Result<bool, Misuse> {
         if self.key_format.is_none() {
             return Err(Misuse::SessionsDisabled);
@@ -215,8 +215,8 @@ impl SessionSlot {
         };
     }
 
-    /// The registry has news. Gives a reason if the connection is to be closed. What does not fit
-    /// the state changes nothing.
+    /// Handles news of the registry. Returns a reason if the connection has to be closed. News that
+    /// do not fit the state change nothing.
     pub(super) fn handle(
         &mut self,
         peer: &Peer,
@@ -253,8 +253,8 @@ impl SessionSlot {
             (State::Creating(creation), Change::Created)
                 if peer.reads(length::KIND + creation.json.len()).is_err() =>
             {
-                // It fitted before the peer turned out to have a message buffer. Nobody was told of
-                // it: it is destroyed, and the outcome of that not waited for.
+                // It fitted before the peer turned out to have a message buffer. The client was not
+                // told about it: the session is destroyed, and nothing waits for the outcome.
                 let key = creation.session.key;
                 out.push(Action::Session(Command::Close(key.clone())));
                 out.push(Action::Session(Command::Leave(key)));
@@ -302,8 +302,8 @@ impl SessionSlot {
     }
 }
 
-/// The session is closed: `16` for a client that did not ask, and for 1.x also for one that did
-/// (protocol §5.7), which gets its reply as well.
+/// Ends the session. Sends `16` to a client that did not ask for it, and in 1.x also to one that
+/// did (protocol §5.7), which gets its reply as well.
 fn ended(peer: &Peer, closer: Closer, stored: Stored, out: &mut Out) -> State {
     let told = match closer {
         Closer::Client(_) => peer.rules().notifies_own_close,
@@ -320,7 +320,7 @@ fn ended(peer: &Peer, closer: Closer, stored: Stored, out: &mut Out) -> State {
     State::Empty
 }
 
-/// Tells whoever waits for the store that it has answered.
+/// Tells the application that the store has answered, if it waits for that.
 fn settle(stored: Stored, out: &mut Out) {
     if stored == Stored::Awaited {
         out.push(Action::SessionEvent(SessionEvent::Created));

@@ -1,4 +1,4 @@
-//! What connections, the registry and the host say to each other.
+//! The commands, effects and news between connections, the registry and the host.
 
 use alloc::boxed::Box;
 
@@ -22,7 +22,7 @@ pub enum Command {
     /// [`NotFound`](Change::NotFound), [`LimitReached`](Change::LimitReached) or
     /// [`LookupFailed`](Change::LookupFailed).
     Restore(SessionKey),
-    /// Keep a new session. [`Change::Created`], then [`Change::Stored`], or only
+    /// Store a new session. Ends with [`Change::Created`], then [`Change::Stored`], or only with
     /// [`Change::CreateFailed`].
     Create(Box<Session>),
     /// Close the session for this connection; destroys it if no other connection holds it. Ends
@@ -39,27 +39,27 @@ pub enum Effect {
     Lookup {
         /// For the answer.
         ticket: Ticket,
-        /// Whose session.
+        /// The key of the session.
         key: SessionKey,
     },
-    /// Give the store a new session, then call [`Registry::stored`](super::Registry::stored).
+    /// Pass a new session to the store, then call [`Registry::stored`](super::Registry::stored).
     Store {
         /// For the answer.
         ticket: Ticket,
-        /// What to keep.
+        /// The session to store.
         session: Box<Session>,
     },
     /// Delete a session from the store, then call [`Registry::destroyed`](super::Registry::destroyed).
     Destroy {
         /// For the answer.
         ticket: Ticket,
-        /// Whose session.
+        /// The key of the session.
         key: SessionKey,
     },
-    /// Hand this to the connection's machine, after all that was to be delivered to it before. If
-    /// the connection is gone, drop it.
+    /// Hand this to the connection's machine, after everything that was delivered to it before. If
+    /// the connection has ended, drop it.
     Deliver {
-        /// To whom.
+        /// The connection.
         connection: ConnectionId,
         /// What happened.
         outcome: Outcome,
@@ -69,13 +69,14 @@ pub enum Effect {
 /// News for a connection about the session of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Whose session. A connection that is no longer concerned with it ignores the news.
+    /// The key of the session. A connection that has nothing to do with it any more ignores the
+    /// news.
     pub key: SessionKey,
     /// What happened.
     pub change: Change,
 }
 
-/// What became of a command, or what others did to the session of a connection.
+/// The outcome of a command, or what others did to the session of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// The connection now holds this session.
@@ -86,20 +87,21 @@ pub enum Change {
     LimitReached,
     /// The store could not be asked.
     LookupFailed,
-    /// The session exists and the connection holds it: announce it.
+    /// The session exists and the connection holds it: announce it to the client.
     Created,
-    /// The store has answered about the session that was [`Created`](Self::Created); whatever it
-    /// said, the session stays.
+    /// The store has answered about the session that was [`Created`](Self::Created). The session
+    /// stays, whatever the answer is.
     Stored,
-    /// There is no session: the key is in use, or the store refused it and sessions are durable.
+    /// The session was not created: the key is in use, or the store refused it and sessions are
+    /// durable.
     CreateFailed,
     /// The connection no longer holds a session.
     Closed,
     /// The store could not destroy the session; the connection still holds it.
     CloseFailed,
-    /// Somebody closed the session everywhere.
+    /// The application closed the session for all its connections.
     ClosedByKey {
-        /// Whether the connection is to be closed as well.
+        /// Whether to close the connection as well.
         disconnect: bool,
     },
 }

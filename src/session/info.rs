@@ -15,9 +15,9 @@ use super::number::is_kept_by_value;
 ///
 /// Public fields are sent to the client with the session, private ones are only stored.
 ///
-/// A [`Value`] holds integers of 64 bits and finite floating-point numbers of 64 bits. A field that
-/// was read from JSON keeps its text if that has other numbers: [`value`](Self::value) then shows
-/// the nearest ones, while [`json`](Self::json), the client and the store get them digit for digit.
+/// A [`Value`] holds integers of 64 bits and finite floating-point numbers of 64 bits. A field with
+/// other numbers, read from JSON, keeps its text: [`value`](Self::value) then returns the nearest
+/// numbers, while [`json`](Self::json), the client and the store get them digit for digit.
 ///
 /// ```
 /// use wwr::SessionInfo;
@@ -34,7 +34,7 @@ pub struct SessionInfo {
 #[derive(Clone, Debug)]
 struct Field {
     value: Value,
-    /// The text it was read from, if that has numbers that the value does not hold.
+    /// The text it was read from, if that has numbers that the value cannot hold.
     exact: Option<Box<RawValue>>,
     visibility: Visibility,
 }
@@ -45,10 +45,10 @@ enum Visibility {
     Private,
 }
 
-/// A JSON text is no [`SessionInfo`].
+/// The JSON text is not a [`SessionInfo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidInfo {
-    /// It is no JSON, or JSON that is no object.
+    /// It is not JSON, or not an object.
     #[error("session info is a JSON object")]
     NotAnObject,
     /// A field is nested more deeply than [`SessionInfo::MAX_DEPTH`], has a number beyond what 64-bit
@@ -62,17 +62,17 @@ pub enum InvalidInfo {
 }
 
 impl SessionInfo {
-    /// How deeply arrays and objects may be nested in the value of a field: 125 levels. This is what
-    /// the clients and stores of this crate read, in which a field lies two levels down.
+    /// The maximum depth of arrays and objects in the value of a field: 125 levels. The clients and
+    /// stores of this crate read that much, with the field itself two levels down.
     pub const MAX_DEPTH: usize = 125;
 
-    /// No fields.
+    /// Returns an empty set of fields.
     pub const fn new() -> Self {
         Self { fields: BTreeMap::new() }
     }
 
-    /// Adds or replaces a field that the client gets to see. A number that is not finite becomes
-    /// `null`, as everywhere in JSON.
+    /// Adds or replaces a field that the client sees. A number that is not finite becomes `null`,
+    /// as everywhere in JSON.
     #[must_use]
     pub fn public(self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.with(name.into(), value.into(), None, Visibility::Public)
@@ -95,13 +95,13 @@ impl SessionInfo {
         self
     }
 
-    /// All members of a JSON object as public fields.
+    /// Makes all members of a JSON object public fields.
     pub fn from_public(object: Map<String, Value>) -> Self {
         object.into_iter().fold(Self::new(), |info, (name, value)| info.public(name, value))
     }
 
-    /// All members of the JSON object that this text is, as public fields, with every digit of their
-    /// numbers. Of several members of a name, the last one counts.
+    /// Makes all members of the JSON object in this text public fields, with every digit of their
+    /// numbers. The last one of several members with the same name counts.
     ///
     /// ```
     /// use wwr::SessionInfo;
@@ -113,12 +113,12 @@ impl SessionInfo {
     ///
     /// # Errors
     ///
-    /// [`InvalidInfo`] if it is no object, or has a field that cannot be read.
+    /// [`InvalidInfo`] if the text is not an object, or has a field that cannot be read.
     pub fn from_public_json(object: &str) -> Result<Self, InvalidInfo> {
         Self::new().with_members(object, Visibility::Public, OnUnreadable::Refuse)
     }
 
-    /// Adds the members of an object of JSON that a peer or a store wrote.
+    /// Adds the members of a JSON object that a peer or a store wrote.
     pub(super) fn with_public_json(
         self,
         object: &str,
@@ -127,7 +127,7 @@ impl SessionInfo {
         self.with_members(object, Visibility::Public, on_unreadable)
     }
 
-    /// As [`with_public_json`](Self::with_public_json), for private fields.
+    /// Like [`with_public_json`](Self::with_public_json), for private fields.
     pub(super) fn with_private_json(
         self,
         object: &str,
@@ -156,32 +156,33 @@ impl SessionInfo {
         })
     }
 
-    /// The value of a field, public or private. See [above](Self) for numbers that it does not hold.
+    /// Returns the value of a field, public or private. See [above](Self) for numbers that it
+    /// cannot hold.
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.fields.get(name).map(|field| &field.value)
     }
 
-    /// The JSON of a field, public or private, with every digit of its numbers.
+    /// Returns the JSON of a field, public or private, with every digit of its numbers.
     pub fn json(&self, name: &str) -> Option<Cow<'_, str>> {
         self.fields.get(name).map(Field::json)
     }
 
-    /// The names of all fields, sorted.
+    /// Returns the names of all fields, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
     }
 
-    /// Whether there are no fields.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// The public fields as a JSON object: what the client sees.
+    /// Returns the public fields as a JSON object: what the client sees.
     pub fn to_public(&self) -> Map<String, Value> {
         self.select(Visibility::Public)
     }
 
-    /// The private fields as a JSON object.
+    /// Returns the private fields as a JSON object.
     pub fn to_private(&self) -> Map<String, Value> {
         self.select(Visibility::Private)
     }
@@ -191,12 +192,12 @@ impl SessionInfo {
         selected.map(|(name, field)| (name.clone(), field.value.clone())).collect()
     }
 
-    /// The public fields, to be serialised; `None` if there are no such fields.
+    /// Returns the public fields for serialising. `None` if there are no such fields.
     pub(super) fn public_fields(&self) -> Option<Fields<'_>> {
         self.fields_of(Visibility::Public)
     }
 
-    /// The private fields, to be serialised; `None` if there are no such fields.
+    /// Returns the private fields for serialising. `None` if there are no such fields.
     pub(super) fn private_fields(&self) -> Option<Fields<'_>> {
         self.fields_of(Visibility::Private)
     }
@@ -214,28 +215,28 @@ impl SessionInfo {
         lengths.fold(2, usize::saturating_add)
     }
 
-    /// Whether a field is nested more deeply than [`MAX_DEPTH`](Self::MAX_DEPTH).
+    /// Returns whether a field is nested more deeply than [`MAX_DEPTH`](Self::MAX_DEPTH).
     pub(crate) fn is_too_deep(&self) -> bool {
         self.fields.values().any(|field| exceeds_depth(&field.value, Self::MAX_DEPTH))
     }
 }
 
-/// What becomes of a field that cannot be read.
+/// What happens if a field cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnUnreadable {
-    /// It is left out.
+    /// The field is left out.
     LeaveOut,
-    /// So is everything else.
+    /// The whole object is refused.
     Refuse,
 }
 
-/// The members of a JSON object by name, unread; `None` if the text is no object. However deeply it
-/// is nested, this does not recurse.
+/// Returns the members of a JSON object by name, unread. `None` if the text is not an object. Does
+/// not recurse, however deeply the object is nested.
 pub(super) fn members(object: &str) -> Option<BTreeMap<String, &RawValue>> {
     serde_json::from_str(object).ok()
 }
 
-/// Whether arrays and objects are nested in this value by more than a number of levels.
+/// Returns whether arrays and objects in this value are nested deeper than a number of levels.
 fn exceeds_depth(value: &Value, levels: usize) -> bool {
     let within = |inner: &Value| match levels.checked_sub(1) {
         Some(levels) => exceeds_depth(inner, levels),
@@ -294,7 +295,7 @@ impl Field {
 }
 
 impl PartialEq for Field {
-    /// Numbers that the value does not hold count.
+    /// Numbers that the value cannot hold count, too.
     fn eq(&self, other: &Self) -> bool {
         let same = match (&self.exact, &other.exact) {
             (None, None) => self.value == other.value,
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_value_of_a_name_counts_and_so_does_who_sees_it() {
+    fn the_last_value_and_visibility_of_a_name_count() {
         let info = SessionInfo::new().public("a", 1).private("a", 2);
         assert_eq!(info, SessionInfo::new().private("a", 2));
         assert!(info.to_public().is_empty());
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_no_info() {
+    fn unreadable_json_is_refused() {
         let nested = |levels| {
             let (open, close) = ("[".repeat(levels), "]".repeat(levels));
             alloc::format!(r#"{{"deep":{open}{close}}}"#)
@@ -425,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_members_of_a_name_the_last_counts_and_any_name_is_kept() {
+    fn the_last_member_of_a_name_counts_and_any_name_is_kept() {
         let info = SessionInfo::from_public_json("{\"\":1,\"\\u0000\":2,\"a\":3,\"a\":4}").unwrap();
         assert_eq!(info.names().collect::<Vec<_>>(), ["", "\0", "a"]);
         assert_eq!(info.value("a"), Some(&json!(4)));

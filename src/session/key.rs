@@ -1,15 +1,18 @@
 //! Session keys.
 
-use alloc::string::String;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use core::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+#[cfg(not(target_has_atomic = "ptr"))]
+use portable_atomic_util::Arc;
 
-/// The secret that names a session and lets a client continue it: a non-empty text.
+/// The secret that identifies a session and lets a client continue it: a non-empty text.
 ///
-/// Whoever knows the key has the session, so `Debug` shows only its length. Clones share the text.
+/// Any client that knows the key can use the session, so `Debug` shows only its length. Clones
+/// share the text.
 ///
 /// ```
 /// use wwr::SessionKey;
@@ -28,26 +31,26 @@ pub struct SessionKey(Arc<str>);
 pub struct EmptyKey;
 
 impl SessionKey {
-    /// How many random bytes a key of the default generator is made of (protocol §3.2).
+    /// How many random bytes the default generator uses for a key (protocol §3.2).
     pub const ENTROPY: usize = 48;
 
-    /// A key made elsewhere. JavaScript clients need printable ASCII.
+    /// Takes a key that was made elsewhere, and copies its text. JavaScript clients need printable ASCII.
     ///
     /// # Errors
     ///
     /// [`EmptyKey`] if `text` is empty.
-    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, EmptyKey> {
-        let text = text.into();
-        if text.is_empty() { Err(EmptyKey) } else { Ok(Self(text)) }
+    pub fn new(text: impl AsRef<str>) -> Result<Self, EmptyKey> {
+        let text = text.as_ref();
+        if text.is_empty() { Err(EmptyKey) } else { Ok(Self(text.into())) }
     }
 
-    /// The key of the default generator: 48 bytes from a cryptographic random source, written as
-    /// 64 characters of URL-safe base64 (protocol §3.2).
+    /// Returns the key of the default generator: 48 bytes from a cryptographic random source,
+    /// written as 64 characters of URL-safe base64 (protocol §3.2).
     pub fn from_entropy(entropy: [u8; Self::ENTROPY]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(entropy).into())
     }
 
-    /// The text of the key. A secret: keep it out of logs.
+    /// Returns the text of the key. A secret: keep it out of logs.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -66,25 +69,25 @@ impl<'a> arbitrary::Arbitrary<'a> for SessionKey {
     }
 }
 
-/// Which keys of clients may reach the store. Any other is "not found" without a look-up.
+/// Which keys of clients may reach the store. Any other key is "not found" without a look-up.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum KeyFormat {
     /// What [`SessionKey::from_entropy`] makes: 64 characters of the URL-safe base64 alphabet.
     #[default]
     Generated,
-    /// What this function accepts; for a generator of your own. It sees any non-empty text a peer
-    /// cares to send.
+    /// What this function accepts, for a generator of your own. It sees any non-empty text that a
+    /// peer sends.
     Custom(fn(&str) -> bool),
 }
 
 impl KeyFormat {
-    /// The key, if these bytes have the format of one.
+    /// Returns the key, if these bytes have its format.
     pub fn parse(self, bytes: &[u8]) -> Option<SessionKey> {
         let text = core::str::from_utf8(bytes).ok()?;
-        self.accepts(text).then(|| SessionKey(String::from(text).into()))
+        self.accepts(text).then(|| SessionKey(text.into()))
     }
 
-    /// Whether this text has the format of a key.
+    /// Returns whether this text has the format of a key.
     pub fn accepts(self, text: &str) -> bool {
         match self {
             Self::Generated => {
@@ -111,13 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn dumps_do_not_give_a_key_away() {
+    fn debug_output_does_not_show_a_key() {
         let key = SessionKey::new("a secret").unwrap();
         assert_eq!(alloc::format!("{key:?}"), "SessionKey(8 bytes)");
     }
 
     #[test]
-    fn only_what_the_generator_makes_is_a_generated_key() {
+    fn only_keys_of_the_generator_match_its_format() {
         let good = "a".repeat(64);
         assert!(KeyFormat::Generated.parse(good.as_bytes()).is_some());
         for bad in [
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_format_decides_but_never_sees_nothing() {
+    fn a_custom_format_decides_but_never_sees_an_empty_key() {
         let any = KeyFormat::Custom(|_| true);
         assert!(any.parse(b"k").is_some());
         assert!(any.parse(b"").is_none());

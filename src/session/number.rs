@@ -1,14 +1,14 @@
-//! Which numbers of a JSON text a [`Value`](serde_json::Value) holds.
+//! Which numbers of a JSON text a [`Value`](serde_json::Value) can hold.
 
 use alloc::string::ToString;
 
 use serde_json::Number;
 
-/// How many significant digits every 64-bit floating-point number gives back.
+/// How many significant digits every 64-bit floating-point number preserves.
 const KEPT_DIGITS: usize = f64::DIGITS as usize;
 
-/// Whether all numbers of a JSON text can be read into values and written again without losing a
-/// digit: integers of 64 bits, and what 64-bit floating point gives back.
+/// Returns whether all numbers of a JSON text can be read into values and written again without
+/// losing a digit: integers of 64 bits, and what 64-bit floating point preserves.
 pub(super) fn is_kept_by_value(json: &str) -> bool {
     let mut rest = json.as_bytes();
     while let [first, after @ ..] = rest {
@@ -32,7 +32,7 @@ pub(super) fn is_kept_by_value(json: &str) -> bool {
     true
 }
 
-/// What follows a text whose first quote was taken.
+/// Returns what follows a string whose opening quote was consumed.
 fn after_text(mut rest: &[u8]) -> &[u8] {
     loop {
         rest = match rest {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_value_holds_is_kept_and_nothing_else() {
+    fn only_numbers_that_a_value_holds_are_kept() {
         for kept in [
             "0",
             "-0",

@@ -13,32 +13,32 @@ use crate::time::UnixTime;
 /// A session: state of the application that outlives connections.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    /// The secret that names it.
+    /// The secret that identifies it.
     pub key: SessionKey,
     /// When it was created.
     pub created: UnixTime,
-    /// When it was looked up before; the time of creation if it never was.
+    /// When it was last looked up before; the time of creation if it never was.
     pub last_lookup: UnixTime,
     /// What the application knows about it.
     pub info: SessionInfo,
 }
 
-/// Why a JSON text is no session, or a session has no JSON that can be read.
+/// Why a JSON text is not a session, or a session has no readable JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSession {
     /// It is longer than [`Session::MAX_JSON`], or [`Session::MAX_STORED`] if it is stored.
     #[error("longer than any session")]
     TooLong,
-    /// It is no JSON, or JSON that is no object.
+    /// It is not JSON, or not an object.
     #[error("not a JSON object")]
     NotAnObject,
-    /// A member has another JSON type than it should.
+    /// A member has the wrong JSON type.
     #[error("member {0:?} has the wrong JSON type")]
     WrongType(char),
     /// A time that cannot be read.
     #[error("member {0:?} is no RFC 3339 time")]
     InvalidTime(char),
-    /// There is no key, or an empty one.
+    /// The key is missing or empty.
     #[error("there is no session key")]
     NoKey,
     /// A field of a member cannot be read.
@@ -71,8 +71,8 @@ struct StoredForm<'a> {
 }
 
 impl Session {
-    /// The longest JSON that is accepted from a server, in bytes: 256 KiB. Reading JSON takes many
-    /// times its memory.
+    /// The longest JSON that a client accepts from a server, in bytes: 256 KiB. Reading JSON takes
+    /// many times its memory.
     pub const MAX_JSON: usize = 256 * 1024;
 
     /// The longest JSON that is stored, in bytes: 4 MiB.
@@ -82,14 +82,15 @@ impl Session {
     /// and two times. In bytes.
     const MAX_FRAME: usize = 256;
 
-    /// A session created at `now`.
+    /// Creates a session at `now`.
     pub const fn new(key: SessionKey, now: UnixTime, info: SessionInfo) -> Self {
         Self { key, created: now, last_lookup: now, info }
     }
 
-    /// The JSON that is sent to clients (protocol §3.1): members `k`, `c`, `l` and, if there are
-    /// public fields, `i`. In the form of the reference: this order, fields sorted by name, no white
-    /// space, times in UTC, and what could end a script in a page is escaped.
+    /// Returns the JSON that is sent to clients (protocol §3.1): members `k`, `c`, `l` and, if
+    /// there are public fields, `i`. It has the form of the reference: this order, fields sorted by
+    /// name, no white space, times in UTC, and characters escaped that could end a script in a
+    /// page.
     pub fn to_json(&self) -> String {
         json(&WireForm {
             k: self.key.as_str(),
@@ -102,11 +103,12 @@ impl Session {
     /// Reads the JSON that servers send. As tolerant as the clients of the reference: member names
     /// in any case, unknown members ignored, missing times are [`UnixTime::NEVER`], bytes that are
     /// not UTF-8 become U+FFFD. A field that cannot be read, for one of the reasons of
-    /// [`InvalidSession::UnreadableField`], is left out: it keeps nobody from resuming the session.
+    /// [`InvalidSession::UnreadableField`], is left out, so that the client can still resume the
+    /// session.
     ///
     /// # Errors
     ///
-    /// [`InvalidSession`] if it is no session, or one without a key.
+    /// [`InvalidSession`] if the text is not a session, or has no key.
     pub fn from_json(json: &[u8]) -> Result<Self, InvalidSession> {
         if json.len() > Self::MAX_JSON {
             return Err(InvalidSession::TooLong);
@@ -114,8 +116,8 @@ impl Session {
         Self::read(&String::from_utf8_lossy(json), None, OnUnreadable::LeaveOut)
     }
 
-    /// The JSON that is stored (protocol §3.3): members `c`, `l`, `i` and, if there are private
-    /// fields, `p`. The key is not part of it.
+    /// Returns the JSON that is stored (protocol §3.3): members `c`, `l`, `i` and, if there are
+    /// private fields, `p`. The key is not part of it.
     pub fn to_stored(&self) -> String {
         json(&StoredForm {
             c: self.created.to_string(),
@@ -125,12 +127,12 @@ impl Session {
         })
     }
 
-    /// Reads what [`to_stored`](Self::to_stored) or the reference stored under `key`. Nothing is
-    /// left out of what it returns, so that it may be written again.
+    /// Reads what [`to_stored`](Self::to_stored) or the reference stored under `key`. The result is
+    /// complete, so that it may be written again.
     ///
     /// # Errors
     ///
-    /// [`InvalidSession`] if it is no session, or one with a field that cannot be read.
+    /// [`InvalidSession`] if the text is not a session, or has a field that cannot be read.
     pub fn from_stored(key: SessionKey, json: &[u8]) -> Result<Self, InvalidSession> {
         if json.len() > Self::MAX_STORED {
             return Err(InvalidSession::TooLong);
@@ -139,7 +141,7 @@ impl Session {
         Self::read(json, Some(key), OnUnreadable::Refuse)
     }
 
-    /// Whether clients and stores can read this session from its JSON. The lengths are checked as
+    /// Checks whether clients and stores can read this session from its JSON. Checks the lengths as
     /// well.
     ///
     /// # Errors
@@ -161,7 +163,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads either form. A key that is known counts instead of one in the JSON.
+    /// Reads either form. A known key counts instead of the one in the JSON.
     fn read(
         json: &str,
         known_key: Option<SessionKey>,
@@ -169,7 +171,7 @@ impl Session {
     ) -> Result<Self, InvalidSession> {
         let (mut key, mut info) = (None, SessionInfo::new());
         let (mut created, mut last_lookup) = (UnixTime::NEVER, UnixTime::NEVER);
-        // The reference reads `null` as a session without anything.
+        // The reference reads `null` as an empty session.
         let members = match json.trim_ascii() {
             "null" => BTreeMap::new(),
             json => members(json).ok_or(InvalidSession::NotAnObject)?,
@@ -221,8 +223,8 @@ fn time(member: char, value: &RawValue) -> Result<UnixTime, InvalidSession> {
     text(member, value)?.parse().map_err(|_| InvalidSession::InvalidTime(member))
 }
 
-/// JSON as the reference writes it: without white space, and with the characters escaped that
-/// could end a script in a page. These stand nowhere in JSON but inside strings.
+/// Returns JSON as the reference writes it: without white space, and with the characters escaped
+/// that could end a script in a page. These occur only inside of strings.
 fn json(form: &impl Serialize) -> String {
     // Maps with text keys and values that were JSON before cannot fail to serialise.
     let plain = serde_json::to_vec(form).unwrap_or_default();
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_back_as_they_were() {
+    fn numbers_are_preserved() {
         for number in [2.0546950501119882e-81, 1.7976931348623157e308, 5e-324, -0.1, 1e23] {
             let session = session(SessionInfo::new().public("n", number));
             let stored = Session::from_stored(session.key.clone(), session.to_stored().as_bytes());
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn every_digit_comes_back_in_both_forms() {
+    fn every_digit_is_preserved_in_both_forms() {
         let numbers = r#"{"a":123456789012345678901234567890,"b":[0.10000000000000000001]}"#;
         let stored = alloc::format!(
             r#"{{"c":"2018-06-13T08:20:30.5Z","l":"0001-01-01T00:00:00Z","i":{numbers},"p":{{"c":[9e-999,1e2]}}}}"#
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn every_time_and_every_key_comes_back() {
+    fn every_time_and_every_key_is_preserved() {
         for seconds in [i64::MIN, -1, 0, 253_402_300_799, 253_402_300_800, i64::MAX] {
             for key in ["\0", "\u{2028}<\"\\", "\u{10ffff}"] {
                 let time = UnixTime::from_seconds(seconds);
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_checked_can_be_read_and_the_other_way_round() {
+    fn a_session_passes_the_check_exactly_if_it_can_be_read() {
         let nested = |levels| {
             let value = (0..levels).fold(json!(1), |inner, _| json!([inner]));
             session(SessionInfo::new().public("a", value.clone()).private("b", value))
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_cannot_be_read_keep_no_client_from_its_key() {
+    fn unreadable_fields_do_not_hide_the_key() {
         let deep = "[".repeat(10_000) + &"]".repeat(10_000);
         let json = alloc::format!(
             r#"{{"k":"a","x":{deep},"i":{{"deep":{deep},"half":"\ud800","large":1e999,"u":1}}}}"#

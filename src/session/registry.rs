@@ -1,4 +1,4 @@
-//! Who holds which session.
+//! Which connections hold which session.
 
 mod entry;
 
@@ -19,35 +19,36 @@ use crate::actions::Actions;
 pub struct RegistryConfig {
     /// How many connections may hold one session; `None` for any number.
     pub max_connections: Option<NonZeroUsize>,
-    /// Store a session before it is announced, and refuse to create it if that fails. Otherwise it
-    /// is advertised, then stored, and the store's errors only concern the log (protocol §5.5).
+    /// Whether a session is stored before it is announced, and not created if that fails. Otherwise
+    /// it is announced, then stored, and errors of the store only go to the log (protocol §5.5).
     pub durable: bool,
 }
 
-/// Who holds which session, and the limits on that. No store, no clock, no lock.
+/// Knows which connections hold which session, and enforces the limits on that. Has no store, clock
+/// or lock.
 ///
-/// A session that is created or restored passes through here, so that limits hold however slow the
-/// store is: a restoration **reserves** a place, **asks** the store, and the answer **commits** the
-/// place or frees it. Leaving in between frees it too. Operations of one key on the store never
-/// overlap in a way that could bring a closed session back: look-ups wait until the session is
-/// stored, destroying waits for that and for all look-ups (which may write the time of the look-up),
-/// and once a session is to be destroyed nobody finds it.
+/// All sessions that are created or restored pass through here, so that limits hold however slow
+/// the store is. A restoration **reserves** a slot and **asks** the store. The answer **commits**
+/// the slot or frees it. Leaving in between frees it, too. Store operations on one key never
+/// overlap in a way that could bring back a closed session: look-ups wait until the session is
+/// stored, and destroying waits for that and for all look-ups (which may write the time of the
+/// look-up). Once a session is being destroyed, no look-up finds it.
 ///
 /// Calls:
 ///
 /// * a connection asks: [`handle`](Self::handle);
 /// * the store has answered: [`looked_up`](Self::looked_up), [`stored`](Self::stored),
-///   [`destroyed`](Self::destroyed). Each ticket is answered once, also when the connection that
-///   caused it is gone; repeated and unknown tickets are ignored;
+///   [`destroyed`](Self::destroyed). Each ticket is answered once, even if the connection that
+///   caused it has gone. Repeated and unknown tickets are ignored;
 /// * the application closes a session everywhere: [`close_key`](Self::close_key).
 ///
-/// Every call appends [`Effect`]s for the host to carry out. The store may answer in any order. What
-/// a connection asks, and what it is told, must each stay in order: a host that shares the registry
-/// under a lock queues [`Effect::Deliver`] for its connection before it lets go of the lock.
+/// Every call appends [`Effect`]s for the host to carry out. The store may answer in any order. The
+/// commands of a connection, and its news, must each stay in order: a host that shares the registry
+/// under a lock queues [`Effect::Deliver`] for its connection before it releases the lock.
 ///
 /// Cost: logarithmic in the number of sessions and of their connections; linear in the number of
-/// connections that a call tells something, or asks the store for. Several registries may share the
-/// work, each for its part of the keys.
+/// connections that a call notifies, or asks the store for. Several registries may share the work,
+/// each for its part of the keys.
 #[derive(Debug, Default)]
 pub struct Registry {
     config: RegistryConfig,
@@ -73,7 +74,7 @@ enum QuestionKind {
     Destroy,
 }
 
-/// Whether a connection that gave a session up was the last to hold it.
+/// Whether a connection that gave up a session was the last to hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Release {
     Last,
@@ -81,7 +82,7 @@ enum Release {
 }
 
 impl Registry {
-    /// An empty registry.
+    /// Creates an empty registry.
     pub const fn new(config: RegistryConfig) -> Self {
         Self {
             config,
@@ -92,33 +93,33 @@ impl Registry {
         }
     }
 
-    /// How many sessions at least one connection holds.
+    /// Returns how many sessions at least one connection holds.
     pub const fn active_sessions(&self) -> usize {
         self.active
     }
 
-    /// The connections that hold a session; none if it is unknown.
+    /// Returns the connections that hold a session. Empty if the session is unknown.
     pub fn connections(&self, key: &SessionKey) -> impl Iterator<Item = ConnectionId> + '_ {
         self.entries.get(key).into_iter().flat_map(|entry| entry.holders.iter().copied())
     }
 
-    /// How many connections hold a session; 0 if it is unknown.
+    /// Returns how many connections hold a session. 0 if it is unknown.
     pub fn connection_count(&self, key: &SessionKey) -> usize {
         self.entries.get(key).map_or(0, |entry| entry.holders.len())
     }
 
-    /// Whether a session is being destroyed, or will be once the store has answered earlier
+    /// Returns whether a session is being destroyed, or will be once the store has answered earlier
     /// questions about it.
     pub fn is_closing(&self, key: &SessionKey) -> bool {
         self.entries.get(key).is_some_and(|entry| entry.store.is_closing())
     }
 
-    /// Whether nothing is held, reserved or in the hands of the store.
+    /// Returns whether no session is held or reserved, and the store has answered everything.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.tickets.is_empty()
     }
 
-    /// Carries out what a connection asks.
+    /// Carries out the command of a connection.
     pub fn handle(&mut self, from: ConnectionId, command: Command, out: &mut Actions<Effect>) {
         match command {
             Command::Restore(key) => self.restore(from, key, out),
@@ -128,9 +129,9 @@ impl Registry {
         }
     }
 
-    /// Closes a session for all its connections, tells them, and has it destroyed, also when
-    /// nobody holds it. Returns how many connections were told; a connection that is waiting for its
-    /// own closing of the session is one of them.
+    /// Closes a session for all its connections, tells them, and destroys it, even if no connection
+    /// holds it. Returns how many connections were told. A connection that is waiting for its own
+    /// close of the session is one of them.
     pub fn close_key(
         &mut self,
         key: SessionKey,
@@ -152,7 +153,8 @@ impl Registry {
         told.len()
     }
 
-    /// The store's answer to [`Effect::Lookup`]: the session, or that there is none.
+    /// Handles the store's answer to [`Effect::Lookup`]: the session, or `None` if it does not
+    /// exist.
     pub fn looked_up(
         &mut self,
         ticket: Ticket,
@@ -166,14 +168,14 @@ impl Registry {
         };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.lookups -= 1;
-        // It may have left, and even asked again.
+        // The connection may have left, and even asked again.
         if entry.restoring.get(&connection) == Some(&Some(ticket)) {
             entry.restoring.remove(&connection);
             let change = match answer {
                 Ok(Some(mut session)) => {
-                    // Whatever the store wrote there: the connection leaves by this key.
+                    // The connection will leave by this key, whatever key the store wrote.
                     session.key = key.clone();
-                    // A client that cannot read it would not know what it holds.
+                    // A client that cannot read the session would not know what it holds.
                     if session.check().is_ok() {
                         self.active += usize::from(entry.holders.is_empty());
                         entry.holders.insert(connection);
@@ -195,7 +197,7 @@ impl Registry {
         }
     }
 
-    /// The store's answer to [`Effect::Store`].
+    /// Handles the store's answer to [`Effect::Store`].
     pub fn stored(
         &mut self,
         ticket: Ticket,
@@ -225,7 +227,7 @@ impl Registry {
             }
             (Creator::Gone, answer) => answer.is_ok(),
         };
-        // A session nobody was told of is of no use to anybody.
+        // A session that no client was told about is useless.
         let orphaned = matches!(creator, Creator::Gone);
         match closing {
             Some(closer) if exists => self.destroy(key, closer, out),
@@ -237,7 +239,7 @@ impl Registry {
         }
     }
 
-    /// The store's answer to [`Effect::Destroy`].
+    /// Handles the store's answer to [`Effect::Destroy`].
     pub fn destroyed(
         &mut self,
         ticket: Ticket,
@@ -305,12 +307,12 @@ impl Registry {
         if self.release(from, &key) == Release::Last {
             self.destroy(key, Closer::Holder(from), out);
         } else {
-            // Others hold it still, or it was closed everywhere a moment ago.
+            // Other connections still hold it, or it was closed everywhere a moment ago.
             deliver(from, &key, Change::Closed, out);
         }
     }
 
-    /// Takes a connection off the holders.
+    /// Removes a connection from the holders.
     fn release(&mut self, from: ConnectionId, key: &SessionKey) -> Release {
         let Some(entry) = self.entries.get_mut(key) else { return Release::NotLast };
         if entry.holders.remove(&from) && entry.holders.is_empty() {
@@ -338,7 +340,7 @@ impl Registry {
         self.forget_if_empty(key);
     }
 
-    /// Has a session destroyed that nobody holds any more. Whoever waits for it does not find it.
+    /// Destroys a session that no connection holds any more. Pending restorations do not find it.
     fn destroy(&mut self, key: SessionKey, closer: Closer, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         for connection in core::mem::take(&mut entry.restoring).into_keys() {
@@ -356,7 +358,7 @@ impl Registry {
             StoreWork::Storing { closing, .. } => {
                 closing.get_or_insert(closer);
             }
-            // Already under way; nobody can have come to hold it since.
+            // Already under way. No connection can have come to hold it since.
             StoreWork::AwaitingLookups(_) | StoreWork::Destroying(_) => {}
         }
     }
@@ -376,7 +378,7 @@ impl Registry {
         }
     }
 
-    /// Starts the look-up for a reserved place.
+    /// Starts the look-up for a reserved slot.
     fn look_up(&mut self, key: &SessionKey, connection: ConnectionId, out: &mut Actions<Effect>) {
         let ticket = self.ask(key, QuestionKind::Lookup(connection));
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -392,7 +394,7 @@ impl Registry {
         ticket
     }
 
-    /// Takes back a ticket that was given out for this kind of question; gives what was asked.
+    /// Removes a ticket that was issued for this kind of question, and returns the question.
     fn answered(
         &mut self,
         ticket: Ticket,
@@ -407,7 +409,7 @@ impl Registry {
         }
     }
 
-    /// Panics if what is kept contradicts itself.
+    /// Panics if the state is inconsistent.
     #[cfg(test)]
     pub(super) fn assert_consistent(&self) {
         let held = self.entries.values().filter(|entry| !entry.holders.is_empty()).count();

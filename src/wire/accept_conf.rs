@@ -16,12 +16,12 @@ pub struct AcceptConf {
     /// The longest message the server reads, in bytes.
     pub message_buffer_size: u32,
     /// The name of the application's protocol, if it has one. Never empty on the wire: an empty
-    /// name is sent as none.
+    /// name is sent as no name.
     pub sub_protocol: Option<Bytes>,
 }
 
 impl AcceptConf {
-    /// The read timeout as a duration.
+    /// Returns the read timeout as a duration.
     pub const fn read_timeout(&self) -> Duration {
         Duration::from_millis(self.read_timeout_ms as u64)
     }

@@ -14,17 +14,17 @@ use crate::dialect::Dialect;
 
 /// Type byte and identifier.
 const PREFIX: usize = 9;
-/// Prefix and the byte that says how long the name or the error code is.
+/// The prefix and the byte that holds the length of the name or the error code.
 const NAMED_PREFIX: usize = PREFIX + 1;
 
 /// Reads one message: the payload of one WebSocket message (protocol §1.4).
 ///
-/// Copies and allocates nothing: what the message holds are slices of `frame`. Takes the same time
-/// for a message of any length.
+/// Copies and allocates nothing: the contents of the message are slices of `frame`. Takes the same
+/// time for a message of any length.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] says what the frame is instead, with the identifier if that much could be read.
+/// [`DecodeError`] says what is wrong with the frame, with the identifier if it could be read.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -100,7 +100,7 @@ impl Frame {
         Err(self.malformed(None, Malformation::TooShort { length: self.len(), least }))
     }
 
-    /// Refuses a frame that has not `exact` bytes.
+    /// Refuses a frame that does not have `exact` bytes.
     fn exactly(&self, exact: usize) -> Result<(), DecodeError> {
         if self.len() == exact {
             return Ok(());
@@ -108,7 +108,7 @@ impl Frame {
         Err(self.malformed(None, Malformation::WrongLength { length: self.len(), exact }))
     }
 
-    /// Refuses a frame of an odd number of bytes, which no UTF-16 message has.
+    /// Refuses a frame with an odd number of bytes, which no UTF-16 message has.
     fn even(&self) -> Result<(), DecodeError> {
         if self.len().is_multiple_of(2) {
             return Ok(());
@@ -116,12 +116,12 @@ impl Frame {
         Err(self.malformed(None, Malformation::OddUtf16 { length: self.len() }))
     }
 
-    /// The byte at `index`, which lies inside a length that was checked.
+    /// Returns the byte at `index`, which lies inside a length that was checked.
     fn byte(&self, index: usize) -> u8 {
         self.bytes.get(index).copied().unwrap_or_default()
     }
 
-    /// Four little-endian bytes at `index`, which lie inside a length that was checked.
+    /// Returns four little-endian bytes at `index`, which lie inside a length that was checked.
     fn word(&self, index: usize) -> u32 {
         self.bytes
             .get(index..)
@@ -129,19 +129,20 @@ impl Frame {
             .map_or(0, |word| u32::from_le_bytes(*word))
     }
 
-    /// Bytes 1 to 8 of a frame that has them.
+    /// Returns bytes 1 to 8 of a frame that has them.
     fn identifier(&self) -> Identifier {
         let bytes = self.bytes.get(1..).and_then(|rest| rest.first_chunk());
         bytes.map_or(Identifier::ZERO, |bytes| Identifier::from_bytes(*bytes))
     }
 
-    /// What stands from `offset` on.
+    /// Returns the bytes from `offset` on.
     fn rest(mut self, offset: usize) -> Bytes {
         self.bytes.advance(offset.min(self.bytes.len()));
         self.bytes
     }
 
-    /// Refuses a frame shorter than `least`, which its name of `name_length` bytes asks for.
+    /// Refuses a frame shorter than `least`, the length that its name of `name_length` bytes
+    /// requires.
     fn holds_name(
         &self,
         identifier: Option<Identifier>,
@@ -182,7 +183,7 @@ impl Frame {
         let name_length = self.byte(PREFIX);
         let named = NAMED_PREFIX + usize::from(name_length);
         self.holds_name(Some(id), name_length, named)?;
-        // The length is even, so that the padding after a name of odd length is there.
+        // The length is even, so the padding after a name of odd length exists.
         let padded = encoding == Encoding::Utf16 && name_length % 2 == 1;
         let content = Content::checked(self.rest(NAMED_PREFIX), name_length, padded, encoding);
         Ok(Message::Request { id, content })

@@ -21,7 +21,7 @@ const LARGE: usize = CHUNK / 4;
 
 /// Writes messages, many small ones into one shared chunk.
 ///
-/// A message is written once; what comes out can be cloned and sent to many.
+/// A message is written once. The result can be cloned and sent to many peers.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -47,18 +47,19 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder. Allocates nothing until the first message.
+    /// Creates an encoder. Allocates nothing until the first message.
     pub const fn new() -> Self {
         Self { chunk: None }
     }
 
-    /// An encoder for one message of this length, which keeps no more memory than it takes.
+    /// Creates an encoder for one message of this length, which keeps no more memory than that
+    /// takes.
     pub(crate) fn for_one(length: usize) -> Self {
         // Large messages have memory of their own in any case.
         Self { chunk: (length <= LARGE).then(|| BytesMut::with_capacity(length)) }
     }
 
-    /// Gives the current chunk back.
+    /// Frees the current chunk.
     pub fn shrink(&mut self) {
         self.chunk = None;
     }
@@ -179,7 +180,8 @@ impl Encoder {
         })
     }
 
-    /// A signal or a request: what precedes the name, which has at most 255 bytes, and the rest.
+    /// Writes a signal or a request: what precedes the name, which has at most 255 bytes, and the
+    /// rest.
     fn named(&mut self, head: &[u8], encoding: Encoding, name: &[u8], payload: &[u8]) -> Bytes {
         let length = head.len() + length::named(encoding, name.len(), payload.len());
         self.write(length, |out| {
@@ -192,7 +194,7 @@ impl Encoder {
         })
     }
 
-    /// An error reply; the code has at most 255 bytes.
+    /// Writes an error reply; the code has at most 255 bytes.
     fn coded(&mut self, id: Identifier, code: &[u8], message: &[u8]) -> Bytes {
         self.write(10 + code.len() + message.len(), |out| {
             out.put_u8(Kind::ErrorReply.as_byte());
@@ -211,9 +213,9 @@ impl Encoder {
         })
     }
 
-    /// Writes `length` bytes into the chunk, or into memory of their own if they are many: a large
-    /// message shall not keep a chunk alive, nor a chunk be thrown away for one. `fill` writes exactly
-    /// that many.
+    /// Writes `length` bytes into the chunk, or into separate memory if they are many: a large
+    /// message must not keep a chunk alive, and a chunk must not be dropped for one. `fill` writes
+    /// exactly that many bytes.
     #[inline(always)]
     fn write(&mut self, length: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
         let frame = if length > LARGE {
@@ -233,13 +235,13 @@ impl Encoder {
     }
 }
 
-/// Type, identifier, and the length of the name.
+/// Returns type, identifier, and the length of the name.
 fn requesting(kind: Kind, id: Identifier, name: u8) -> [u8; length::IDENTIFIED + 1] {
     let [a, b, c, d, e, f, g, h] = *id.as_bytes();
     [kind.as_byte(), a, b, c, d, e, f, g, h, name]
 }
 
-/// Type and identifier.
+/// Returns type and identifier.
 fn identified(kind: Kind, id: Identifier) -> [u8; length::IDENTIFIED] {
     let [a, b, c, d, e, f, g, h] = *id.as_bytes();
     [kind.as_byte(), a, b, c, d, e, f, g, h]

@@ -1,10 +1,10 @@
-//! Why bytes are no message, and why a message cannot be written.
+//! Why bytes are not a message, and why a message cannot be written.
 
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::name::InvalidName;
 
-/// Why a received frame is no message of the dialect.
+/// Why a received frame is not a message of the dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The frame has no bytes, not even a type.
@@ -13,7 +13,7 @@ pub enum DecodeError {
     /// The first byte is no message type of this version.
     #[error("{0} is no message type of this version")]
     UnknownKind(u8),
-    /// The type is known, the rest does not follow its layout.
+    /// The type is known, but the rest does not follow its layout.
     #[error("malformed {kind:?}: {reason}")]
     Malformed {
         /// The type of the message.
@@ -25,7 +25,7 @@ pub enum DecodeError {
     },
 }
 
-/// In what a message differs from the layout of its type (protocol §1.4).
+/// How a message differs from the layout of its type (protocol §1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformation {
     /// Fewer bytes than any message of this type has.
@@ -36,7 +36,7 @@ pub enum Malformation {
         /// The least number of bytes a message of this type has.
         least: usize,
     },
-    /// A type of one length, and this is another.
+    /// All messages of this type have one length, and this one has another.
     #[error("it has {length} bytes instead of {exact}")]
     WrongLength {
         /// The number of bytes received.
@@ -54,7 +54,7 @@ pub enum Malformation {
         /// The number of bytes received.
         length: usize,
     },
-    /// A UTF-16 message of an odd number of bytes.
+    /// A UTF-16 message with an odd number of bytes.
     #[error("it is UTF-16 and has an odd number of bytes, {length}")]
     OddUtf16 {
         /// The number of bytes received.
@@ -71,13 +71,13 @@ pub enum ComposeError {
     /// The dialect has no such message.
     #[error("this version has no message of type {0:?}")]
     UnknownKind(Kind),
-    /// A name that may be received but not sent.
+    /// The name may be received but not sent.
     #[error("invalid name: {0}")]
     InvalidName(InvalidName),
-    /// An error code that may be received but not sent.
+    /// The error code may be received but not sent.
     #[error("invalid error code: {0}")]
     InvalidCode(InvalidName),
-    /// A request with neither name nor payload, which no server reads.
+    /// The request has neither name nor payload. No server reads that.
     #[error("a request needs a name or a payload")]
     EmptyRequest,
 }

@@ -14,22 +14,22 @@ impl Identifier {
     /// Eight zero bytes: what a 1.x server answers with when it could not read the identifier.
     pub const ZERO: Self = Self([0; 8]);
 
-    /// The identifier of these bytes, in the order of the wire.
+    /// Creates the identifier from these bytes, in the order of the wire.
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
-    /// The identifier that clients make from a counter: little-endian.
+    /// Creates the identifier that clients make from a counter: little-endian.
     pub const fn from_counter(counter: u64) -> Self {
         Self(counter.to_le_bytes())
     }
 
-    /// The counter this identifier was made from.
+    /// Returns the counter from which this identifier was made.
     pub const fn counter(self) -> u64 {
         u64::from_le_bytes(self.0)
     }
 
-    /// The bytes in the order of the wire.
+    /// Returns the bytes in the order of the wire.
     pub const fn as_bytes(&self) -> &[u8; 8] {
         &self.0
     }

@@ -40,7 +40,7 @@ macro_rules! kinds {
             /// All kinds of all versions, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The kind with this number in any version.
+            /// Returns the kind with this number in any version.
             pub const fn from_byte(byte: u8) -> Option<Self> {
                 match byte {
                     $($byte => Some(Self::$name),)*
@@ -48,14 +48,14 @@ macro_rules! kinds {
                 }
             }
 
-            /// Which side may send it.
+            /// Returns which side may send it.
             pub const fn sender(self) -> Sender {
                 match self {
                     $(Self::$name => Sender::$sender,)*
                 }
             }
 
-            /// Whether peers of `dialect` know this kind.
+            /// Returns whether peers of `dialect` know this kind.
             #[inline(always)]
             pub const fn is_known_in(self, dialect: Dialect) -> bool {
                 match self {
@@ -93,12 +93,13 @@ kinds! {
 }
 
 impl Kind {
-    /// The number of this kind, the first byte of its messages.
+    /// Returns the number of this kind, the first byte of its messages.
     pub const fn as_byte(self) -> u8 {
         self as u8
     }
 
-    /// Whether the sender expects exactly one reply: requests, close-session, restore-session.
+    /// Returns whether the sender expects exactly one reply: requests, close-session,
+    /// restore-session.
     pub const fn requires_reply(self) -> bool {
         matches!(
             self,
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_go_both_ways() {
+    fn kinds_convert_to_numbers_and_back() {
         for byte in 0..=u8::MAX {
             assert_eq!(Kind::from_byte(byte).map_or(byte, Kind::as_byte), byte);
         }

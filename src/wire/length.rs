@@ -15,32 +15,32 @@ pub(crate) const ACCEPT_CONF: usize = 11;
 /// The length of client settings, without what later versions append.
 pub(crate) const CLIENT_SETTINGS: usize = 5;
 
-/// The length of a signal in bytes.
+/// Returns the length of a signal in bytes.
 pub(crate) fn signal(name: &Name, payload: &Payload) -> usize {
     2 + named(payload.encoding(), name.len(), payload.len())
 }
 
-/// The length of a request in bytes.
+/// Returns the length of a request in bytes.
 pub(crate) fn request(name: &Name, payload: &Payload) -> usize {
     1 + IDENTIFIED + named(payload.encoding(), name.len(), payload.len())
 }
 
-/// The length of a reply in bytes.
+/// Returns the length of a reply in bytes.
 pub(crate) fn reply(payload: &Payload) -> usize {
     IDENTIFIED + usize::from(payload.encoding() == Encoding::Utf16) + payload.len()
 }
 
-/// The length of an error reply in bytes.
+/// Returns the length of an error reply in bytes.
 pub(crate) fn error_reply(code: &ErrorCode, message: &str) -> usize {
     IDENTIFIED + 1 + code.as_bytes().len() + message.len()
 }
 
-/// The length of a name, the alignment behind it, and a payload.
+/// Returns the length of a name, the alignment behind it, and a payload.
 pub(super) fn named(encoding: Encoding, name: usize, payload: usize) -> usize {
     name + usize::from(is_padded(encoding, name)) + payload
 }
 
-/// Whether a byte stands between name and payload, so that UTF-16 begins at an even offset.
+/// Returns whether a byte stands between name and payload, so that UTF-16 begins at an even offset.
 pub(super) const fn is_padded(encoding: Encoding, name: usize) -> bool {
     matches!(encoding, Encoding::Utf16) && !name.is_multiple_of(2)
 }

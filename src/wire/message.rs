@@ -72,7 +72,7 @@ pub enum Message {
     ClientSettings(ClientSettings),
 }
 
-/// Replies that consist of their type (protocol §1.2).
+/// Replies that consist only of their type and identifier (protocol §1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum SpecialReply {
@@ -91,7 +91,7 @@ pub enum SpecialReply {
 }
 
 impl SpecialReply {
-    /// The message type of this reply.
+    /// Returns the message type of this reply.
     pub const fn kind(self) -> Kind {
         match self {
             Self::Shutdown => Kind::ReplyShutdown,
@@ -105,7 +105,7 @@ impl SpecialReply {
 }
 
 impl Message {
-    /// The type of this message.
+    /// Returns the type of this message.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Signal(content) => Kind::signal(content.encoding),
@@ -123,7 +123,7 @@ impl Message {
         }
     }
 
-    /// The identifier, if messages of this type have one.
+    /// Returns the identifier, if messages of this type have one.
     pub const fn identifier(&self) -> Option<Identifier> {
         match self {
             Self::Request { id, .. }
@@ -144,7 +144,7 @@ impl Message {
 
 /// Name and payload of a received request or signal: one slice of the frame.
 ///
-/// The name may be any bytes, peers are not bound to printable ASCII.
+/// The name may contain any bytes: peers are not limited to printable ASCII.
 ///
 /// ```
 /// use wwr::{Content, Payload};
@@ -167,11 +167,11 @@ pub struct Content {
 }
 
 impl Content {
-    /// A name and a payload in a buffer of their own.
+    /// Creates a content from a name and a payload, in a buffer of its own.
     ///
     /// # Errors
     ///
-    /// [`InvalidName::TooLong`] if the name has more than 255 bytes. Its bytes may be any.
+    /// [`InvalidName::TooLong`] if the name has more than 255 bytes. Any bytes are allowed.
     pub fn new(name: &[u8], payload: &Payload) -> Result<Self, InvalidName> {
         let too_long = InvalidName::TooLong { length: name.len() };
         let name_length = u8::try_from(name.len()).map_err(|_| too_long)?;
@@ -179,7 +179,8 @@ impl Content {
         Ok(Self { data, name_length, padded: false, encoding: payload.encoding() })
     }
 
-    /// The content that starts at the first byte of `data`; lengths were checked while parsing.
+    /// Creates the content that starts at the first byte of `data`. Parsing has checked the
+    /// lengths.
     pub(crate) const fn checked(
         data: Bytes,
         name_length: u8,
@@ -189,7 +190,7 @@ impl Content {
         Self { data, name_length, padded, encoding }
     }
 
-    /// How many bytes the name has.
+    /// Returns how many bytes the name has.
     pub(crate) const fn name_length(&self) -> u8 {
         self.name_length
     }
@@ -199,29 +200,29 @@ impl Content {
         usize::from(self.name_length) + usize::from(self.padded)
     }
 
-    /// The name: 0 to 255 bytes, of any value.
+    /// Returns the name: 0 to 255 bytes, of any value.
     #[inline]
     pub fn name(&self) -> &[u8] {
         self.data.get(..usize::from(self.name_length)).unwrap_or_default()
     }
 
-    /// The name as text, if it is UTF-8.
+    /// Returns the name as text, if it is UTF-8.
     pub fn name_str(&self) -> Option<&str> {
         core::str::from_utf8(self.name()).ok()
     }
 
-    /// The encoding of the payload.
+    /// Returns the encoding of the payload.
     pub const fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// The bytes of the payload.
+    /// Returns the bytes of the payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {
         self.data.get(self.payload_offset()..).unwrap_or_default()
     }
 
-    /// The payload as text; see [`Payload::text`].
+    /// Returns the payload as text; see [`Payload::text`].
     ///
     /// # Errors
     ///
@@ -230,7 +231,7 @@ impl Content {
         text(self.encoding, self.payload())
     }
 
-    /// The payload, still a slice of the frame.
+    /// Returns the payload, still a slice of the frame.
     #[inline]
     pub fn into_payload(mut self) -> Payload {
         self.data.advance(self.payload_offset().min(self.data.len()));
@@ -258,7 +259,7 @@ pub struct ErrorReply {
 }
 
 impl ErrorReply {
-    /// A code and a message in a buffer of their own.
+    /// Creates an error reply from a code and a message, in a buffer of its own.
     ///
     /// # Errors
     ///
@@ -276,22 +277,22 @@ impl ErrorReply {
         Self { data, code_length }
     }
 
-    /// The code as bytes.
+    /// Returns the code as bytes.
     pub fn code_bytes(&self) -> &[u8] {
         self.data.get(..usize::from(self.code_length)).unwrap_or_default()
     }
 
-    /// The message as bytes.
+    /// Returns the message as bytes.
     pub fn message_bytes(&self) -> &[u8] {
         self.data.get(usize::from(self.code_length)..).unwrap_or_default()
     }
 
-    /// The code as text, with U+FFFD for what is not UTF-8.
+    /// Returns the code as text, with U+FFFD for bytes that are not UTF-8.
     pub fn code(&self) -> Cow<'_, str> {
         alloc::string::String::from_utf8_lossy(self.code_bytes())
     }
 
-    /// The message as text, with U+FFFD for what is not UTF-8.
+    /// Returns the message as text, with U+FFFD for bytes that are not UTF-8.
     pub fn message(&self) -> Cow<'_, str> {
         alloc::string::String::from_utf8_lossy(self.message_bytes())
     }
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_an_identifier_gives_it() {
+    fn messages_with_an_identifier_return_it() {
         let id = Identifier::from_counter(7);
         let content = Content::new(b"n", &Payload::EMPTY).unwrap();
         let error = ErrorReply::new(b"C", b"").unwrap();

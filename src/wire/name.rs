@@ -19,7 +19,7 @@ pub enum InvalidName {
         /// The number of bytes given.
         length: usize,
     },
-    /// It has a byte that is no printable ASCII character.
+    /// It has a byte that is not a printable ASCII character.
     #[error("only printable ASCII (20 to 7e) is allowed, byte {position} is {byte:02x}")]
     NotPrintable {
         /// Where that byte stands, counted from zero.
@@ -33,7 +33,7 @@ pub enum InvalidName {
 }
 
 impl From<Infallible> for InvalidName {
-    /// So that what takes anything that can become a name also takes a [`Name`].
+    /// Lets functions that take anything that converts into a name also take a [`Name`].
     fn from(never: Infallible) -> Self {
         match never {}
     }
@@ -70,7 +70,7 @@ macro_rules! printable {
         pub struct $type(Bytes);
 
         impl $type {
-            /// Checks `text` and keeps it.
+            /// Checks `text` and stores it.
             ///
             /// # Errors
             ///
@@ -93,13 +93,13 @@ macro_rules! printable {
                 }
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
-                // Checked to be ASCII by every constructor.
+                // Every constructor has checked that it is ASCII.
                 core::str::from_utf8(&self.0).unwrap_or_default()
             }
 
-            /// The bytes of the text.
+            /// Returns the bytes of the text.
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
             }
@@ -154,7 +154,7 @@ macro_rules! printable {
 
 printable! {
     /// A name that may be sent with a request or a signal: at most 255 bytes of printable ASCII,
-    /// possibly none (protocol §1.5).
+    /// possibly empty (protocol §1.5).
     ///
     /// Received names are plain bytes, since peers may send anything.
     ///
@@ -173,12 +173,12 @@ impl Name {
     /// The empty name.
     pub const NONE: Self = Self(Bytes::new());
 
-    /// Whether it has no characters.
+    /// Returns whether it has no characters.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many bytes it has.
+    /// Returns how many bytes it has.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -191,8 +191,7 @@ impl Default for Name {
 }
 
 printable! {
-    /// The code of an error a handler answers with: 1 to 255 bytes of printable ASCII
-    /// (protocol §1.5).
+    /// The error code in a handler's answer: 1 to 255 bytes of printable ASCII (protocol §1.5).
     ErrorCode, check_code
 }
 

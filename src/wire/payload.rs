@@ -7,8 +7,8 @@ use core::str::Utf8Error;
 
 use bytes::Bytes;
 
-/// How a payload is to be read. A tag for the application: the library checks nothing but that
-/// UTF-16 has an even number of bytes.
+/// How to read a payload. A tag for the application: the library only checks that UTF-16 has an
+/// even number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Encoding {
@@ -23,7 +23,7 @@ pub enum Encoding {
 
 /// A payload: bytes and their encoding. UTF-16 always has an even number of bytes.
 ///
-/// Received payloads are slices of the received frame, cloning is cheap.
+/// Received payloads are slices of the received frame, so cloning is cheap.
 ///
 /// ```
 /// use wwr::{Encoding, Payload};
@@ -40,7 +40,7 @@ pub struct Payload {
     encoding: Encoding,
 }
 
-/// A UTF-16 payload was given an odd number of bytes; each code unit takes two.
+/// A UTF-16 payload has an odd number of bytes; each code unit takes two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a UTF-16 payload has an even number of bytes, this one has {length}")]
 pub struct OddUtf16 {
@@ -52,7 +52,7 @@ impl Payload {
     /// The empty binary payload.
     pub const EMPTY: Self = Self { data: Bytes::new(), encoding: Encoding::Binary };
 
-    /// A payload of these bytes.
+    /// Creates a payload of these bytes.
     ///
     /// # Errors
     ///
@@ -66,27 +66,27 @@ impl Payload {
         Ok(Self { data, encoding })
     }
 
-    /// A payload whose bytes were checked while parsing.
+    /// Creates a payload whose bytes were checked while parsing.
     pub(crate) const fn checked(encoding: Encoding, data: Bytes) -> Self {
         Self { data, encoding }
     }
 
-    /// A binary payload.
+    /// Creates a binary payload.
     pub fn binary(data: impl Into<Bytes>) -> Self {
         Self { data: data.into(), encoding: Encoding::Binary }
     }
 
-    /// A UTF-8 payload of this text.
+    /// Creates a UTF-8 payload of this text.
     pub fn utf8(text: impl Into<String>) -> Self {
         Self { data: Bytes::from(text.into().into_bytes()), encoding: Encoding::Utf8 }
     }
 
-    /// A UTF-8 payload of a text that lives as long as the program; allocates nothing.
+    /// Creates a UTF-8 payload of a text that lives as long as the program; allocates nothing.
     pub const fn utf8_static(text: &'static str) -> Self {
         Self { data: Bytes::from_static(text.as_bytes()), encoding: Encoding::Utf8 }
     }
 
-    /// A UTF-16 payload of this text.
+    /// Creates a UTF-16 payload of this text.
     pub fn utf16(text: &str) -> Self {
         let mut data = Vec::with_capacity(text.len() * 2);
         for unit in text.encode_utf16() {
@@ -95,37 +95,37 @@ impl Payload {
         Self { data: data.into(), encoding: Encoding::Utf16 }
     }
 
-    /// The encoding.
+    /// Returns the encoding.
     pub const fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.data
     }
 
-    /// The bytes, shared.
+    /// Returns the bytes, shared.
     #[inline]
     pub fn into_bytes(self) -> Bytes {
         self.data
     }
 
-    /// How many bytes it has.
+    /// Returns how many bytes it has.
     #[inline]
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether it has no bytes.
+    /// Returns whether it has no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// The payload as text (protocol §1.7): binary and UTF-8 as they are, UTF-16 decoded, with
-    /// U+FFFD for each surrogate that stands alone.
+    /// Returns the payload as text (protocol §1.7): binary and UTF-8 as they are, UTF-16 decoded,
+    /// with U+FFFD for each unpaired surrogate.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Payload {
     }
 }
 
-/// The text of a payload given as its parts; see [`Payload::text`].
+/// Returns the text of a payload that is passed in parts; see [`Payload::text`].
 pub(crate) fn text(encoding: Encoding, data: &[u8]) -> Result<Cow<'_, str>, Utf8Error> {
     match encoding {
         Encoding::Binary | Encoding::Utf8 => core::str::from_utf8(data).map(Cow::Borrowed),
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_payload_is_made_of_says_how_it_is_to_be_read() {
+    fn the_source_type_of_a_payload_decides_its_encoding() {
         let utf16 = b"\xe9\0\x3d\xd8\0\xde";
         for (payload, encoding, data) in [
             (Payload::default(), Encoding::Binary, &b""[..]),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn only_text_is_text() {
+    fn only_valid_utf_8_is_text() {
         let text = |encoding, data: &'static [u8]| {
             let payload = Payload::new(encoding, data).unwrap();
             payload.text().map(Cow::into_owned).ok()

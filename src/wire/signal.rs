@@ -1,4 +1,4 @@
-//! Which signals can be read, and signals for many readers.
+//! Which signals peers can read, and signals for many readers.
 
 use core::fmt;
 
@@ -10,31 +10,33 @@ use super::name::Name;
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
 
-/// Why a signal would be read by nobody.
+/// Why a peer would not read a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum UnreadableSignal {
-    /// It has neither name nor payload, which no peer reads.
+    /// It has neither name nor payload. No peer reads that.
     #[error("a signal needs a name or a payload")]
     Empty,
-    /// It has no payload: 1.x peers read no such signals, and in UTF-16 nobody does.
+    /// It has no payload: 1.x peers do not read such signals, and in UTF-16 no peer does.
     #[error("the peer reads no signals without payload in this encoding")]
     NeedsPayload,
     /// Its message is longer than the message buffer that was advertised (protocol §4.6).
-    #[error("the message has {length} bytes, the message buffer holds {buffer}")]
+    #[error("the message has {length} bytes, the peer reads at most {buffer}")]
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,
-        /// The size of the buffer in bytes.
+        /// The most that the peer reads, in bytes: the message buffer, or what it has stated (protocol
+        /// §10.2).
         buffer: usize,
     },
 }
 
-/// Whether a peer of a dialect reads a signal (protocol §1.4). `message_buffer` is the size that was
-/// advertised on its connection, in bytes; it counts where the dialect has one (protocol §4.6).
+/// Checks whether a peer of a dialect reads a signal (protocol §1.4). `message_buffer` is the size
+/// that was advertised on its connection, in bytes. It counts in the dialects that have one
+/// (protocol §4.6).
 ///
 /// # Errors
 ///
-/// [`UnreadableSignal`] if they do not.
+/// [`UnreadableSignal`] if it does not.
 pub fn check_signal(
     dialect: Dialect,
     message_buffer: usize,
@@ -48,8 +50,8 @@ pub fn check_signal(
 /// A signal that is checked and encoded once and can be sent to any number of peers.
 ///
 /// A signal is the same bytes in every [`Dialect`] (protocol §1.4): dialects differ only in which
-/// signals they read. So there is one frame, made at once, and nothing to be locked or added later.
-/// It takes just the memory that it needs, and clones share it.
+/// signals they read. So there is one frame, made at once, without a lock. It takes no more memory
+/// than it needs, and clones share it.
 ///
 /// ```
 /// use wwr::server::{Action, Config, Connection, Observed};
@@ -85,7 +87,7 @@ impl PreparedSignal {
         Ok(Self { frame, carries })
     }
 
-    /// Whether a peer reads it; see [`check_signal`].
+    /// Checks whether a peer reads it; see [`check_signal`].
     ///
     /// # Errors
     ///
@@ -95,14 +97,14 @@ impl PreparedSignal {
         dialect: Dialect,
         message_buffer: usize,
     ) -> Result<(), UnreadableSignal> {
-        // `?` is not for constant functions.
+        // Constant functions cannot use `?`.
         match check_length(dialect, message_buffer, self.frame.len()) {
             Ok(()) => self.carries.check(dialect),
             too_large => too_large,
         }
     }
 
-    /// The message that is sent.
+    /// Returns the message that is sent.
     pub const fn frame(&self) -> &Bytes {
         &self.frame
     }
@@ -114,10 +116,10 @@ impl fmt::Debug for PreparedSignal {
     }
 }
 
-/// What a signal carries, as far as it matters for who reads it.
+/// What a signal carries, as far as it decides which peers read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carries {
-    /// A payload, which everybody reads.
+    /// A payload, which every peer reads.
     Payload,
     /// A name and nothing else, not in UTF-16.
     OnlyName,
@@ -143,7 +145,7 @@ impl Carries {
     }
 }
 
-/// Whether a message is short enough for a peer.
+/// Checks whether a message is short enough for a peer.
 const fn check_length(
     dialect: Dialect,
     buffer: usize,
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_reads_a_signal_depends_on_what_it_carries() {
+    fn the_peers_that_read_a_signal_depend_on_what_it_carries() {
         let (none, name) = (Name::NONE, Name::from_static("n").unwrap());
         let (empty, needs) = (Err(UnreadableSignal::Empty), Err(UnreadableSignal::NeedsPayload));
         for (name, payload, in_1_4, in_2_0) in [
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_fits_into_the_message_buffer_of_who_has_one() {
+    fn a_signal_has_to_fit_into_the_message_buffer_if_there_is_one() {
         let (name, payload) = (Name::from_static("n").unwrap(), Payload::utf16("p"));
         // Type, length of the name, name, padding, payload.
         let length = 6;

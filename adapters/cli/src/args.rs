@@ -72,9 +72,9 @@ pub(crate) struct DemoArguments {}
 ///
 /// Without --json, every part of the message is shown with its place; offsets count bytes from 0
 /// and are hexadecimal. With --json each message becomes one object on one line: ok, type_known,
-/// type, id, name_hex, encoding, payload_hex and accept_conf, as far as the message has them, and
-/// error for what is no message of the protocol. Of an error reply the name is the code and the
-/// payload the message.
+/// type, id, name_hex, encoding, payload_hex, accept_conf and client_settings, as far as the message
+/// has them, and error for what is no message of the protocol. Of an error reply the name is the code
+/// and the payload the message.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

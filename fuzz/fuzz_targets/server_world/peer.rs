@@ -276,8 +276,10 @@ impl Peer {
                 }
                 Action::Ping => {
                     assert!(self.connection.is_open() && self.config.pings.is_some());
-                    // Who has a read timeout need not send anything while a handler runs.
-                    let busy = self.connection.running_handlers() > 0;
+                    // A client with a read timeout need not send anything while a handler runs, and is
+                    // shown that the server is there while it is left unread, be it for the store.
+                    let busy =
+                        self.connection.running_handlers() > 0 || !self.connection.wants_input();
                     assert!(busy || self.dialect.rules().liveness == Liveness::Pings);
                 }
                 Action::Learned(dialect) => {

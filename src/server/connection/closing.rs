@@ -11,35 +11,35 @@ use crate::server::in_flight::InFlight;
 use crate::time::Instant;
 
 impl Connection {
-    /// Closes the connection as soon as nothing runs any more, at the latest after
+    /// Closes the connection as soon as no handler runs any more, at the latest after
     /// [`Config::drain_timeout`](crate::server::Config::drain_timeout). New requests are refused,
-    /// signals dropped. The session is left, not destroyed.
+    /// signals dropped. The connection leaves its session without destroying it.
     ///
-    /// A connection that [stays](IdleConnections::Stay) during a shutdown is closed with the reason of
-    /// that.
+    /// A connection that [stays](IdleConnections::Stay) during a shutdown is closed with the reason
+    /// of the shutdown.
     pub fn close(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
         self.drain(CloseReason::Requested, out);
         self.proceed(out);
     }
 
-    /// As [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4). One that
-    /// drains already keeps the reason it has.
+    /// Like [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4). A
+    /// connection that drains already keeps its reason.
     pub fn close_with(&mut self, now: Instant, frame: CloseFrame, out: &mut Out) {
         self.tick(now);
         self.drain(CloseReason::Application(Box::new(frame)), out);
         self.proceed(out);
     }
 
-    /// Refuses what is new, because the whole server shuts down. What runs may finish until
-    /// `deadline`, at which the connection is closed.
+    /// Refuses new requests, because the whole server shuts down. Running handlers may finish until
+    /// `deadline`, when the connection is closed.
     ///
-    /// With [`IdleConnections::Close`] the connection is closed as soon as nothing runs any more. With
-    /// [`IdleConnections::Stay`] it says [`Action::Drained`] then, once, and stays, until it is told to
-    /// [close](Self::close).
+    /// With [`IdleConnections::Close`] the connection is closed as soon as no handler runs any
+    /// more. With [`IdleConnections::Stay`] it then appends [`Action::Drained`], once, and stays
+    /// until it is told to [close](Self::close).
     ///
-    /// A connection that drains already does not get more time than it had, nor does one that is
-    /// closing stay.
+    /// A connection that drains already keeps its deadline if that is earlier. A connection that is
+    /// closing does not stay.
     pub fn shut_down(
         &mut self,
         now: Instant,
@@ -63,7 +63,7 @@ impl Connection {
         self.drain_until(CloseReason::Shutdown, latest, once_drained, out);
     }
 
-    /// Closes once nothing runs any more. If the connection drains already, the reason stays, and it
+    /// Closes once no handler runs any more. A connection that drains already keeps its reason, and
     /// closes when it [proceeds](Self::proceed).
     pub(super) fn drain(&mut self, reason: CloseReason, out: &mut Out) {
         if let Phase::Draining { once_drained, .. } = &mut self.phase {
@@ -74,7 +74,7 @@ impl Connection {
         self.drain_until(reason, deadline, OnceDrained::Close, out);
     }
 
-    /// Starts to close: refuses what waits, and finishes at once if nothing runs.
+    /// Starts to close: refuses the waiting messages, and finishes at once if no handler runs.
     fn drain_until(
         &mut self,
         reason: CloseReason,

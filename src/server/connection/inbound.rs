@@ -9,7 +9,7 @@ use crate::server::reply;
 use crate::wire::{DecodeError, Kind, Message, SpecialReply, decode};
 
 impl Connection {
-    /// Handles the message whose turn it is.
+    /// Handles the message that is next in order.
     pub(super) fn dispatch(&mut self, frame: Bytes, out: &mut Out) {
         if self.peer.exceeds(frame.len()) {
             return self.drain(CloseReason::TooLarge, out);
@@ -35,7 +35,7 @@ impl Connection {
                 | Message::SessionCreated { .. }
                 | Message::SessionClosed
                 | Message::AcceptConf(_)
-                // The first was taken before it could wait.
+                // The first one was handled before it could wait.
                 | Message::ClientSettings(_),
             ) => return self.ignored(out),
             Err(error) => return self.undecodable(error, out),
@@ -43,14 +43,15 @@ impl Connection {
         self.ignored_in_a_row = 0;
     }
 
-    /// Whether a message is to be taken as the settings of the client.
+    /// Returns whether a message is the client's settings.
     pub(super) fn is_settings(&self, frame: &[u8]) -> bool {
         frame.first() == Some(&Kind::ClientSettings.as_byte())
             && self.peer.rules().states_limits
             && !self.peer.has_stated()
     }
 
-    /// Takes the settings of the client as soon as they come, whatever runs (protocol §10.2).
+    /// Handles the client's settings as soon as they come, even while handlers run (protocol
+    /// §10.2).
     pub(super) fn take_settings(&mut self, frame: Bytes, out: &mut Out) {
         match decode(self.peer.read_as(), frame) {
             Ok(Message::ClientSettings(settings)) => {
@@ -63,7 +64,7 @@ impl Connection {
         self.proceed(out);
     }
 
-    /// Answers what arrives, or has waited, while the connection drains.
+    /// Answers a message that arrives, or has waited, while the connection drains.
     pub(super) fn refuse(&mut self, frame: Bytes, out: &mut Out) {
         match decode(self.peer.read_as(), frame) {
             Ok(message) if message.kind().requires_reply() => {
@@ -75,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Answers a message that cannot be read, if its sender waits for an answer and the dialect has
+    /// Answers a message that cannot be read, if its sender expects an answer and the dialect has
     /// one (protocol §5.2).
     fn undecodable(&mut self, error: DecodeError, out: &mut Out) {
         let reply = match error {
@@ -103,7 +104,7 @@ impl Connection {
         self.ignored(out);
     }
 
-    /// Counts a message that means nothing; too many in a row end the connection.
+    /// Counts a message without effect. Too many in a row end the connection.
     fn ignored(&mut self, out: &mut Out) {
         self.ignored_in_a_row = self.ignored_in_a_row.saturating_add(1);
         if self.ignored_in_a_row >= self.limits.ignored_in_a_row {

@@ -15,14 +15,14 @@ use super::refusal::Refusal;
 use crate::handshake::SubProtocol;
 use crate::preflight::{self, Metadata};
 
-/// An HTTP answer. The host adds `Content-Length`, and leaves the body out if the method is `HEAD`.
+/// An HTTP answer. The host adds `Content-Length`, and leaves out the body if the method is `HEAD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// The headers, in order, each once.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The body; empty if there is none.
+    /// The body; may be empty.
     pub body: Bytes,
 }
 
@@ -34,8 +34,9 @@ const PLAIN_TEXT: (&str, Cow<'static, str>) =
     ("Content-Type", Cow::Borrowed("text/plain; charset=utf-8"));
 
 impl Answer {
-    /// The answer to the preflight (protocol §4.1). `sends_accept_conf`: whether each connection begins with
-    /// an accept-conf, as [`Config::sends_accept_conf`](crate::server::Config::sends_accept_conf) says.
+    /// Returns the answer to the preflight (protocol §4.1). `sends_accept_conf` says whether each
+    /// connection begins with an accept-conf:
+    /// [`Config::sends_accept_conf`](crate::server::Config::sends_accept_conf).
     pub fn preflight(metadata: &Metadata, sends_accept_conf: bool) -> Self {
         let mut headers = vec![
             ("Access-Control-Allow-Origin", "*".into()),
@@ -47,14 +48,14 @@ impl Answer {
         Self { status: 200, headers, body: metadata.to_body() }
     }
 
-    /// The answer to `OPTIONS`, to which the application adds headers such as [`CORS`] (protocol
-    /// §4.2).
+    /// Returns the answer to `OPTIONS`, to which the application adds headers such as [`CORS`]
+    /// (protocol §4.2).
     pub const fn options() -> Self {
         Self { status: 200, headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// The answer that opens a WebSocket (RFC 6455 section 4.2.2). No extension is agreed on (protocol
-    /// §4.3), and no sub-protocol but those of this project (protocol §10.1).
+    /// Returns the answer that opens a WebSocket (RFC 6455 section 4.2.2). It agrees on no
+    /// extension (protocol §4.3), and only on sub-protocols of this project (protocol §10.1).
     pub fn switching(accept: &Accept) -> Self {
         let mut headers = vec![
             ("Upgrade", "websocket".into()),
@@ -67,9 +68,9 @@ impl Answer {
         Self { status: 101, headers, body: Bytes::new() }
     }
 
-    /// The answer to a request that is refused: its text says why, and how to connect where a person
-    /// may read it. `Connection: close` where nothing more may follow on the socket, such as behind a
-    /// body that nobody reads.
+    /// Returns the answer to a refused request. Its text says why, and how to connect where a
+    /// person may read it. It has `Connection: close` if nothing more may follow on the socket, for
+    /// example behind a body that is not read.
     pub fn refusal(refusal: Refusal, head: &Head<'_>, terms: &Terms<'_>) -> Self {
         let mut headers = vec![PLAIN_TEXT];
         if refusal.names_version() {
@@ -94,7 +95,7 @@ impl Answer {
     }
 }
 
-/// The text of a refusal.
+/// Returns the text of a refusal.
 fn text(refusal: Refusal, head: &Head<'_>) -> String {
     let mut text = format!("{}\n", refusal.reason());
     if !refusal.advice().is_empty() {
@@ -102,7 +103,7 @@ fn text(refusal: Refusal, head: &Head<'_>) -> String {
         text.push('\n');
     }
     if refusal.explains_how_to_connect() {
-        // Letters of hosts only: nothing that a browser could take for anything but text.
+        // The host contains no character that could turn the text into anything else in a browser.
         let authority = head.authority();
         let host = authority.as_ref().map_or("HOST:PORT", |authority| authority.as_str());
         let what = if refusal == Refusal::NoWebSocket { "" } else { "This is a WebWire server. " };

@@ -1,24 +1,24 @@
-//! Where a client is, behind proxies.
+//! The address of a client, also behind proxies.
 
 use core::net::SocketAddr;
 
 use super::forwarded::{forwarded, x_forwarded_for};
 use super::proxies::{ProxyHeaders, TrustedProxies};
 
-/// Where a client is, as far as trusted proxies tell.
+/// The address of a client, as far as trusted proxies name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The address. Its port is 0 if a proxy names an address without one.
     pub address: SocketAddr,
-    /// Whether a trusted proxy said something that does not count, and its own address stands for
-    /// that of its client: worth a line of the log.
+    /// Why the answer of a trusted proxy does not count, if that is so. `address` is then that of
+    /// the proxy: worth a line in the log.
     pub doubt: Option<Doubt>,
 }
 
-/// Why what a trusted proxy says of its client does not count.
+/// Why the address that a trusted proxy names for its client does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Doubt {
-    /// It names no address, but `unknown`, a made-up name, or what cannot be read.
+    /// It names no address, but `unknown`, an obfuscated name, or something unreadable.
     #[error("a trusted proxy names no address of its client")]
     NoAddress,
     /// `Forwarded` and `X-Forwarded-For` name different clients.
@@ -27,12 +27,13 @@ pub enum Doubt {
 }
 
 impl TrustedProxies {
-    /// Whose request it is that came from `peer` with these headers: `peer` itself, unless that is a
-    /// trusted proxy. Then it is the last address that the headers name and that is not a trusted proxy
-    /// itself, since only what trusted proxies add can be believed: clients may have written what is
-    /// before it. If all are trusted, it is the first one.
+    /// Returns the client of a request that came from `peer` with these headers: `peer` itself,
+    /// unless that is a trusted proxy. Behind a trusted proxy, the client is the last address in
+    /// the headers that does not belong to a trusted proxy. Clients may have written what stands
+    /// before it, so only what trusted proxies add counts. If all addresses belong to trusted
+    /// proxies, the client is the first one.
     ///
-    /// `peer` is the address of the socket, or the one that the PROXY protocol named in its place.
+    /// `peer` is the address of the socket, or the one that the PROXY protocol named instead.
     pub fn client<'a>(
         &self,
         peer: SocketAddr,
@@ -59,7 +60,7 @@ impl TrustedProxies {
             (new, old) => {
                 let (new, old) = (new.client(peer), old.client(peer));
                 if new.address.ip() == old.address.ip() {
-                    // One of them may name the port as well.
+                    // One of the two may name the port as well.
                     return if new.address.port() == 0 { old } else { new };
                 }
                 Client { address: peer, doubt: Some(Doubt::Contradiction) }
@@ -68,13 +69,13 @@ impl TrustedProxies {
     }
 }
 
-/// What the hops that were read so far say, from left to right.
+/// What the hops that were read so far mean, from left to right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chain {
     Empty,
-    /// The client, unless another hop that is not trusted follows. With what was unreadable before it.
+    /// The client, unless another untrusted hop follows. Also holds what was unreadable before it.
     Client(SocketAddr, Option<Doubt>),
-    /// What cannot be read: the client is the hop that follows, which wrote it down.
+    /// Something unreadable: the client is the hop that follows, which wrote it.
     NoAddress,
 }
 
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_address_that_is_no_trusted_proxy_is_the_client() {
+    fn the_last_address_outside_the_trusted_proxies_is_the_client() {
         for (line, client) in [
             ("192.0.2.1", "192.0.2.1:0"),
             ("192.0.2.1:77", "192.0.2.1:77"),
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_the_proxy_stands_for_its_client() {
+    fn without_an_address_the_proxy_counts_as_the_client() {
         let doubt = Some(Doubt::NoAddress);
         for (line, client) in [
             ("unknown", PEER),
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_others_than_trusted_proxies_mean_nothing() {
+    fn headers_of_untrusted_peers_are_ignored() {
         let sent = [("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")];
         check(ProxyHeaders::Either, "192.0.2.9:1", &sent, "192.0.2.9:1", None);
         let nobody = TrustedProxies::default();

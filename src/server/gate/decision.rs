@@ -6,51 +6,50 @@ use super::origin::Origins;
 use super::refusal::Refusal;
 use crate::preflight::{self, Metadata};
 
-/// On which terms requests are answered.
+/// The settings by which requests are answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    /// What the preflight is answered with, where the request goes; `None` if it is not answered
-    /// (protocol §4.5). [`Config::metadata`](crate::server::Config::metadata) knows.
+    /// The answer to the preflight at this path. `None` if the server does not answer it (protocol
+    /// §4.5). See [`Config::metadata`](crate::server::Config::metadata).
     pub metadata: Option<Metadata>,
-    /// Whose pages may open WebSockets.
+    /// The origins whose pages may open WebSockets.
     pub origins: &'a Origins,
-    /// Whether `wwr.1` is agreed on if the client offers it (protocol §10.1).
-    /// [`Config::selects_wwr1`](crate::server::Config::selects_wwr1) knows.
+    /// Whether the server selects `wwr.1` if the client offers it (protocol §10.1). See
+    /// [`Config::selects_wwr1`](crate::server::Config::selects_wwr1).
     pub selects_wwr1: bool,
-    /// Whether the server shuts down: then everything is refused (protocol §4.2).
+    /// Whether the server shuts down: then it refuses everything (protocol §4.2).
     pub shutting_down: bool,
 }
 
-/// What a request is, before the application was asked.
+/// What a request means, before the application is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is refused; nothing is asked of the application.
+    /// It is refused. The application is not asked.
     Refuse(Refusal),
     /// The preflight: send [`Answer::preflight`](super::Answer::preflight).
     Preflight {
-        /// What it is answered with.
+        /// The answer.
         metadata: Metadata,
-        /// Whether to note that it came, for [`Preflights`](crate::server::Preflights). Not if the
-        /// client has said that it offers `wwr.1`: its WebSocket tells what it speaks (protocol
-        /// §10.1).
+        /// Whether to report it to [`Preflights`](crate::server::Preflights). Not if the client has
+        /// offered `wwr.1`: its WebSocket shows what it speaks (protocol §10.1).
         noted: bool,
     },
     /// A browser asks what it may do: send
     /// [`Answer::options`](super::Answer::options), with the headers of the application.
     Options,
-    /// Anything else, the preflight at a server that has none included: for the application to allow
-    /// or to answer by itself.
+    /// Anything else, including the preflight at a server without one: the application allows it or
+    /// answers it.
     Ask {
-        /// What comes of it if the application allows it: a WebSocket, by
+        /// The result if the application allows it: a WebSocket, by
         /// [`Answer::switching`](super::Answer::switching), or a refusal.
         upgrade: Result<Accept, Refusal>,
     },
 }
 
-/// Decides about a request, in the order of protocol §4.2.
+/// Decides what a request means, in the order of protocol §4.2.
 ///
-/// A head that breaks HTTP is refused before anything else is looked at, and a page of an origin that
-/// is not allowed before the application is asked.
+/// A head that breaks HTTP is refused before all other checks. A page of an origin that is not
+/// allowed is refused before the application is asked.
 pub fn decide(head: &Head<'_>, terms: &Terms<'_>) -> Decision {
     if terms.shutting_down {
         return Decision::Refuse(Refusal::ShuttingDown);

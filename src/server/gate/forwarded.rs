@@ -1,18 +1,18 @@
-//! Addresses that proxies name in headers, from the client to the proxy that is next.
+//! Addresses that proxies name in headers, from the client to the nearest proxy.
 
 use core::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
-/// The addresses of a line of `X-Forwarded-For`: what is no address is told as `None`, empty
-/// elements are left out.
+/// Reads the addresses in a line of `X-Forwarded-For`. Calls `hop` with `None` for anything else,
+/// and leaves out empty elements.
 pub(super) fn x_forwarded_for(line: &[u8], mut hop: impl FnMut(Option<SocketAddr>)) {
     let elements = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     elements.filter(|element| !element.is_empty()).for_each(|element| hop(address(element)));
 }
 
-/// The addresses of a line of `Forwarded` (RFC 7239 section 4): of each element that of its `for`.
-/// What is no address is told as `None`, empty elements are left out.
+/// Reads the addresses in a line of `Forwarded` (RFC 7239 section 4): the `for` of each element.
+/// Calls `hop` with `None` for anything else, and leaves out empty elements.
 pub(super) fn forwarded(line: &[u8], mut hop: impl FnMut(Option<SocketAddr>)) {
     let mut rest = Some(line);
     while let Some(line) = rest {
@@ -24,7 +24,7 @@ pub(super) fn forwarded(line: &[u8], mut hop: impl FnMut(Option<SocketAddr>)) {
     }
 }
 
-/// The value of the only `for` of an element.
+/// Returns the value of the only `for` of an element.
 fn node(element: &[u8]) -> Option<SmallVec<[u8; 64]>> {
     let (mut node, mut rest) = (None, Some(element));
     while let Some(pairs) = rest {
@@ -45,7 +45,8 @@ fn node(element: &[u8]) -> Option<SmallVec<[u8; 64]>> {
     node
 }
 
-/// What is before and after the first such byte outside of quotes; `None` if quotes are left open.
+/// Returns what stands before and after the first such byte outside of quotes. `None` if a quote is
+/// left open.
 fn split_unquoted(text: &[u8], at: u8) -> Option<(&[u8], Option<&[u8]>)> {
     let (mut quoted, mut escaped) = (false, false);
     for (index, byte) in text.iter().enumerate() {
@@ -62,7 +63,7 @@ fn split_unquoted(text: &[u8], at: u8) -> Option<(&[u8], Option<&[u8]>)> {
     (!quoted).then_some((text, None))
 }
 
-/// A token or the inside of a quoted string.
+/// Returns a token or the inside of a quoted string.
 fn unquoted(value: &[u8]) -> Option<SmallVec<[u8; 64]>> {
     let Some(inside) = value.strip_prefix(b"\"") else {
         return Some(SmallVec::from_slice(value));
@@ -81,13 +82,13 @@ fn unquoted(value: &[u8]) -> Option<SmallVec<[u8; 64]>> {
     Some(text)
 }
 
-/// An address with or without a port, with or without the brackets of IPv6. A port that is not named
-/// is 0. `None` for `unknown`, for names such as `_hidden`, and for anything else.
+/// Reads an address with or without a port, with or without the brackets of IPv6. A missing port is
+/// 0. `None` for `unknown`, for names such as `_hidden`, and for anything else.
 fn address(text: &[u8]) -> Option<SocketAddr> {
     let text = core::str::from_utf8(text).ok()?;
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
     let alone = text.parse().ok().or_else(bracketed).map(|address| SocketAddr::new(address, 0));
-    // A port may be hidden (RFC 7239 section 6.3).
+    // A port may be obfuscated (RFC 7239 section 6.3).
     let hidden = || {
         let (node, port) = text.rsplit_once(':')?;
         let node = if port.starts_with('_') { node } else { return None };

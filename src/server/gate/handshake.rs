@@ -11,11 +11,11 @@ use crate::handshake::{self, ACCEPT_LENGTH, SubProtocol, accept_bytes};
 use crate::preflight;
 use crate::server::protocol::Observed;
 
-/// The one version of WebSocket there is.
+/// The only version of WebSocket.
 const VERSION: &[u8] = handshake::VERSION.as_bytes();
 
-/// Base64 as clients write it. Bits that belong to no byte do not matter: some clients make keys of
-/// random letters.
+/// Base64 as clients write it. Surplus bits do not matter: some clients make keys of random
+/// letters.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -23,8 +23,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// With what a handshake is accepted: the value of `Sec-WebSocket-Accept`, and the sub-protocol
-/// (RFC 6455 section 4.2.2).
+/// What accepts a handshake: the value of `Sec-WebSocket-Accept`, and the sub-protocol (RFC 6455
+/// section 4.2.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Accept {
     value: [u8; ACCEPT_LENGTH],
@@ -32,10 +32,10 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// The answer to a `Sec-WebSocket-Key`, without a sub-protocol; `None` if that is not the base64 of
-    /// 16 bytes.
+    /// Returns what answers a `Sec-WebSocket-Key`, without a sub-protocol. `None` if the key is not
+    /// the base64 of 16 bytes.
     pub fn of_key(key: &[u8]) -> Option<Self> {
-        // 16 bytes in base64, and room for what a wrong key may hold.
+        // 16 bytes in base64, and room for a longer, invalid key.
         let mut nonce = [0; 18];
         let length = BASE64.decode_slice(key, &mut nonce).ok()?;
         if length != 16 {
@@ -44,18 +44,18 @@ impl Accept {
         Some(Self { value: accept_bytes(key), sub_protocol: None })
     }
 
-    /// The value of `Sec-WebSocket-Accept`.
+    /// Returns the value of `Sec-WebSocket-Accept`.
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.value).unwrap_or_default()
     }
 
-    /// The sub-protocol that is agreed on, the value of `Sec-WebSocket-Protocol`, if any (protocol
+    /// Returns the selected sub-protocol, the value of `Sec-WebSocket-Protocol`, if any (protocol
     /// §10.1).
     pub const fn sub_protocol(&self) -> Option<SubProtocol> {
         self.sub_protocol
     }
 
-    /// What is known of the client by that.
+    /// Returns what this shows about the client.
     pub const fn observed(&self) -> Observed {
         match self.sub_protocol {
             Some(SubProtocol::Wwr1) => Observed::SubProtocol,
@@ -79,11 +79,11 @@ pub(super) fn check(head: &Head<'_>, terms: &Terms<'_>) -> Result<Accept, Refusa
     if head.method != "GET" {
         return Err(Refusal::MethodNotAllowed);
     }
-    // What follows the head would be taken for WebSocket frames.
+    // Bytes behind the head would count as WebSocket frames.
     if head.has_body() {
         return Err(Refusal::Body);
     }
-    // Each of these may be there once: RFC 6455 section 11.3.
+    // Each of these may occur once: RFC 6455 section 11.3.
     match head.websocket_version {
         Field::Once(VERSION) => {}
         Field::Absent | Field::Once(_) => return Err(Refusal::WrongVersion),
@@ -100,7 +100,7 @@ pub(super) fn check(head: &Head<'_>, terms: &Terms<'_>) -> Result<Accept, Refusa
     }
 }
 
-/// What is wrong with a request that is no handshake.
+/// Returns what is wrong with a request that is not a handshake.
 fn no_upgrade(head: &Head<'_>) -> Refusal {
     match head.method {
         _ if head.has_body() => Refusal::Body,

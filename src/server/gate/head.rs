@@ -1,4 +1,4 @@
-//! The head of a request, as far as the gate looks at it.
+//! The parts of a request's head that the gate reads.
 
 use super::host::{Authority, Target};
 use super::refusal::Refusal;
@@ -13,7 +13,7 @@ pub enum HttpVersion {
     Http11,
 }
 
-/// The head of a request, borrowed from whatever read it.
+/// The head of a request, borrowed from the HTTP library that read it.
 #[derive(Clone, Debug)]
 pub struct Head<'a> {
     pub(super) method: &'a str,
@@ -25,7 +25,7 @@ pub struct Head<'a> {
     pub(super) websocket_version: Field<'a>,
     length: Length,
     has_transfer_encoding: bool,
-    /// Whether there is an `Upgrade` header at all.
+    /// Whether there is an `Upgrade` header.
     pub(super) names_upgrade: bool,
     pub(super) upgrades_to_websocket: bool,
     pub(super) connection_upgrade: bool,
@@ -33,7 +33,7 @@ pub struct Head<'a> {
     pub(super) offers_wwr1: bool,
 }
 
-/// A header field that may be there once.
+/// A header field that may occur once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field<'a> {
     Absent,
@@ -46,13 +46,13 @@ pub(super) enum Field<'a> {
 enum Length {
     Absent,
     Bytes(u64),
-    /// It is no number, or several that differ.
+    /// It is not a number, or there are several different ones.
     Invalid,
 }
 
 impl<'a> Head<'a> {
-    /// Looks at a head once: `method`, `target` and `version` are those of the request line as they
-    /// were sent, names of `headers` are read in any case.
+    /// Reads a head once. `method`, `target` and `version` are those of the request line as they
+    /// were sent; names of `headers` match in any case.
     pub fn new(
         method: &'a str,
         target: &'a str,
@@ -106,18 +106,18 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The path of the target, without the query. `*` for the server as a whole, and empty for a
-    /// target that is the name of a host.
+    /// Returns the path of the target, without the query: `*` for the server as a whole, and empty
+    /// for a target that is only a host.
     pub fn path(&self) -> &'a str {
         self.target.as_ref().map_or("", |target| target.path)
     }
 
-    /// Whether the client sends nothing more on the socket (RFC 9112 section 9.3).
+    /// Returns whether the client sends nothing more on the socket (RFC 9112 section 9.3).
     pub fn closes(&self) -> bool {
         self.connection_close || self.version == HttpVersion::Http10
     }
 
-    /// Whether a body follows, which a gate does not read.
+    /// Returns whether a body follows. The gate does not read it.
     pub const fn has_body(&self) -> bool {
         self.has_transfer_encoding
             || match self.length {
@@ -126,8 +126,9 @@ impl<'a> Head<'a> {
             }
     }
 
-    /// The host that the request is for: that of an absolute target, whatever `Host` says (RFC 9112
-    /// section 3.2.2), or that of `Host`. `None` if it names none or is [malformed](Self::check).
+    /// Returns the host of the request: that of an absolute target, whatever `Host` says (RFC 9112
+    /// section 3.2.2), or that of `Host`. `None` if the request names no host or is
+    /// [malformed](Self::check).
     pub(super) fn authority(&self) -> Option<Authority<'a>> {
         let of_target = self.target.as_ref()?.authority;
         of_target.or_else(|| match self.host {
@@ -136,9 +137,9 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// What is wrong with the head, whatever is asked for.
+    /// Checks what has to hold for every request.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        // RFC 9112 section 3.2: at fault whatever the target.
+        // RFC 9112 section 3.2: a wrong `Host` is an error with any target.
         match self.host {
             Field::Absent if self.version == HttpVersion::Http10 => {}
             Field::Absent => return Err(Refusal::NoHost),
@@ -179,7 +180,7 @@ impl Length {
     }
 }
 
-/// Whether a list names a token, in any case.
+/// Returns whether a list contains a token, in any case.
 fn lists(value: &[u8], token: &str) -> bool {
     let mut tokens = value.split(|byte| *byte == b',');
     tokens.any(|one| one.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_has_to_be_there_once_and_to_be_one() {
+    fn there_has_to_be_one_valid_host() {
         use Refusal::{InvalidHost, NoHost, SeveralHosts};
         for (hosts, fault) in [
             (&[][..], Some(NoHost)),
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_may_say_that_nothing_follows() {
+    fn a_client_may_announce_its_last_request() {
         for (connection, closes) in
             [("close", true), ("keep-alive, Close", true), ("keep-alive", false), ("closed", false)]
         {
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_found_in_lists_of_any_case_and_in_several_lines() {
+    fn tokens_are_found_in_any_case_and_in_several_lines() {
         for (lines, named, websocket) in [
             (&[][..], false, false),
             (&["websocket"], true, true),

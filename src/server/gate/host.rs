@@ -15,12 +15,12 @@ pub(super) struct Target<'a> {
 pub(super) struct Authority<'a> {
     text: &'a str,
     pub(super) host: &'a str,
-    /// As a number; `None` if it is left out or empty.
+    /// The port as a number. `None` if it is missing or empty.
     pub(super) port: Option<u16>,
 }
 
 impl<'a> Target<'a> {
-    /// Reads a target in any of its forms; `None` if it is none of this server's.
+    /// Reads a target in any of its forms. `None` if it does not belong to this server.
     pub(super) fn parse(method: &str, target: &'a str) -> Option<Self> {
         let whole = |path| Self { authority: None, path };
         if target.starts_with('/') {
@@ -49,8 +49,8 @@ fn until_query(target: &str) -> &str {
 }
 
 impl<'a> Authority<'a> {
-    /// Reads a host that is not empty; `None` if it is none (RFC 3986 section 3.2), or has a name and a
-    /// password in front.
+    /// Reads a host that is not empty. `None` if it is invalid (RFC 3986 section 3.2), or begins
+    /// with a name and a password.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let text = core::str::from_utf8(bytes).ok()?;
         let (host, port) = match text.rsplit_once(':') {
@@ -71,8 +71,8 @@ impl<'a> Authority<'a> {
         self.text
     }
 
-    /// Whether this is the same host as another, and the same port, where the port that is left out
-    /// is `default`.
+    /// Returns whether this is the same host and port as another, where a missing port counts as
+    /// `default`.
     pub(super) fn is_same(&self, host: &str, port: Option<u16>, default: Option<u16>) -> bool {
         let same_host = match (address_v6(self.host), address_v6(host)) {
             (Some(one), Some(other)) => one == other,
@@ -82,12 +82,12 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// The address in brackets.
+/// Returns the address in brackets.
 pub(super) fn address_v6(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Whether a text is a host: a name, an address, or an address in brackets.
+/// Returns whether a text is a host: a name, an address, or an address in brackets.
 fn is_host(host: &str) -> bool {
     if host.starts_with('[') {
         return address_v6(host).is_some();
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_told_from_what_is_none() {
+    fn valid_and_invalid_hosts_are_distinguished() {
         for (text, parts) in [
             ("example.com", Some(("example.com", None))),
             ("EXAMPLE.com:8080", Some(("EXAMPLE.com", Some(8080)))),

@@ -9,25 +9,26 @@ use core::str::FromStr;
 use super::head::{Field, Head};
 use super::host::{Authority, address_v6};
 
-/// Whose pages may open WebSockets. Browsers send the `Origin` of the page with the handshake;
-/// programs send none and are always let in.
+/// The origins whose pages may open WebSockets. Browsers send the `Origin` of the page with the
+/// handshake. Programs send none and are always allowed.
 ///
-/// Without such a check, any page a user visits could connect to the server in the user's name.
+/// Without such a check, any page that a user visits could connect to the server in the user's
+/// name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origins {
     /// Pages of `http` and `https` of the host (and port) that the connection is made to. Pages of
     /// another scheme, such as those of apps and extensions, have to be listed.
     #[default]
     SameHost,
-    /// Pages of these origins, and of no other, whatever the host.
+    /// Pages of these origins only, whatever the host.
     List(Vec<Origin>),
     /// All pages.
     Any,
 }
 
 impl Origins {
-    /// Whether a request may open a WebSocket. Several `Origin` headers are those of no browser: they
-    /// are allowed only if everything is.
+    /// Returns whether a request may open a WebSocket. No browser sends several `Origin` headers:
+    /// they are allowed only if every origin is.
     pub fn allow(&self, head: &Head<'_>) -> bool {
         let origin = match head.origin {
             Field::Absent => return true,
@@ -50,12 +51,12 @@ impl Origins {
     }
 }
 
-/// An origin of pages, as browsers name it (RFC 6454): `https://example.com`, with the port if it is not
-/// that of the scheme; `null` for pages without an address, such as those of files.
+/// An origin of pages, as browsers name it (RFC 6454): `https://example.com`, with the port if it
+/// differs from that of the scheme; `null` for pages without an address, such as those of files.
 ///
-/// Read from text, it is brought into that form: blanks around it, upper case, a slash at the end and
-/// the default port do not matter. What could never be the origin of a page is an error. Names have to
-/// be written in ASCII (`xn--` and so on); adapters may read others.
+/// Parsing normalizes a text: blanks around it, upper case, a trailing slash and the default port
+/// do not matter. A text that cannot be the origin of a page is an error. Names have to be in ASCII
+/// (`xn--` and so on); adapters may accept others.
 ///
 /// ```
 /// use wwr::server::gate::{InvalidOrigin, Origin};
@@ -82,10 +83,10 @@ pub enum InvalidOrigin {
     /// It is empty.
     #[error("an origin is missing; write it like https://example.com")]
     Empty,
-    /// It has a `*` in it.
+    /// It contains a `*`.
     #[error("origins have no wildcards; list each one, or allow any")]
     Wildcard,
-    /// It has no scheme, or one that is misspelt.
+    /// It has no scheme, or a misspelt one.
     #[error(
         "an origin begins with a scheme, like https://example.com; null stands for pages without \
          an address"
@@ -94,21 +95,21 @@ pub enum InvalidOrigin {
     /// The scheme is that of WebSockets.
     #[error("no page has the scheme ws or wss; write http or https, as in the address of the page")]
     WebSocket,
-    /// There is a path, a query or a fragment.
+    /// It has a path, a query or a fragment.
     #[error("an origin ends with the host or the port; leave out what follows")]
     Path,
-    /// There is a name or a password.
+    /// It has a name or a password.
     #[error("an origin has no user name and no password; leave out what is before the @")]
     Credentials,
-    /// The host is not written in ASCII.
+    /// The host is not in ASCII.
     #[error(
         "the host is not in ASCII; write it as browsers send it, like https://xn--bcher-kva.example"
     )]
     NotAscii,
-    /// There is no host, or what is there is none.
+    /// The host is missing or invalid.
     #[error("an origin needs a host, like https://example.com or https://[2001:db8::1]:8443")]
     Host,
-    /// The port is no number up to 65535.
+    /// The port is not a number up to 65535.
     #[error("the port of an origin is a number from 0 to 65535")]
     Port,
 }
@@ -152,7 +153,7 @@ impl FromStr for Origin {
         if matches!(scheme.as_str(), "ws" | "wss") {
             return Err(InvalidOrigin::WebSocket);
         }
-        // All pages of files are called `file://`, whatever their path.
+        // All pages of files have the origin `file://`, whatever their path.
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if authority.contains(['/', '?', '#', '\\']) {
             return Err(InvalidOrigin::Path);
@@ -224,7 +225,7 @@ fn is_scheme(text: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// Whether pages of that scheme come from hosts.
+/// Returns whether pages of that scheme come from hosts.
 fn is_of_web(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
@@ -239,7 +240,7 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Whether browsers take a host for an address, though it is not written as they would write it.
+/// Returns whether browsers take a host for an address, although they would write it differently.
 fn is_half_a_number(host: &str) -> bool {
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn several_origins_are_those_of_no_browser() {
+    fn several_origins_are_refused() {
         let origins = [("host", &b"h"[..]), ("origin", b"http://h"), ("origin", b"http://h")];
         let head = Head::new("GET", "/", HttpVersion::Http11, origins);
         assert!(!Origins::SameHost.allow(&head));
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_whole_origins_however_they_are_written() {
+    fn a_list_contains_whole_origins_in_any_spelling() {
         for (listed, sent) in [
             ("https://app.example.com", "https://app.example.com"),
             ("https://app.example.com:443", "https://app.example.com"),
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_the_origin_of_no_page_is_refused() {
+    fn texts_that_no_page_has_as_origin_are_refused() {
         use InvalidOrigin::{
             Credentials, Empty, Host, NotAscii, Path, Port, Scheme, WebSocket, Wildcard,
         };

@@ -1,11 +1,11 @@
-//! Paths that have settings of their own.
+//! Paths with settings of their own.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt::Write;
 
-/// A path that has settings of its own, in the form in which paths of requests are compared with it
-/// (RFC 3986 section 6.2.2): letters that need no `%` are written without, all others with.
+/// A path with settings of its own, in normal form (RFC 3986 section 6.2.2): unreserved characters
+/// without `%`, all others with it. Paths of requests are compared in this form.
 ///
 /// ```
 /// use wwr::server::gate::{EndpointPath, InvalidPath};
@@ -19,20 +19,20 @@ use core::fmt::Write;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointPath(String);
 
-/// Why no request could ever have a path.
+/// Why no request can have such a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPath {
     /// It does not begin with a slash.
     #[error("a path begins with a slash, like /chat")]
     NoSlash,
-    /// There is a query or a fragment.
+    /// It has a query or a fragment.
     #[error("a path has no ? and no #: queries do not count, and fragments are not sent")]
     Query,
-    /// There is a blank or a control character.
+    /// It has a blank or a control character.
     #[error("a path has no blanks and no control characters; write %20 and the like")]
     Blank,
-    /// A `%` without two hexadecimal digits behind it.
+    /// It has a `%` without two hexadecimal digits behind it.
     #[error("a % in a path has two hexadecimal digits behind it, like %20")]
     Percent,
     /// A segment is `.` or `..`.
@@ -41,11 +41,11 @@ pub enum InvalidPath {
 }
 
 impl EndpointPath {
-    /// Reads a path.
+    /// Parses a path.
     ///
     /// # Errors
     ///
-    /// [`InvalidPath`], if clients cannot ask for it.
+    /// [`InvalidPath`] if clients cannot ask for it.
     pub fn new(path: &str) -> Result<Self, InvalidPath> {
         if !path.starts_with('/') {
             return Err(InvalidPath::NoSlash);
@@ -67,8 +67,8 @@ impl EndpointPath {
         Ok(Self(normal))
     }
 
-    /// The path of a request in the form in which paths are compared. Broken escapes stay as they
-    /// are, since no path has them.
+    /// Returns the path of a request in normal form. Broken escapes stay as they are, because no
+    /// endpoint has them.
     pub fn normal(path: &str) -> Cow<'_, str> {
         if path.bytes().all(is_plain) {
             return path.into();
@@ -89,7 +89,7 @@ impl EndpointPath {
         normal.into()
     }
 
-    /// As text.
+    /// Returns the path as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -99,23 +99,23 @@ fn push(normal: &mut String, byte: u8, plain: bool) {
     if plain {
         normal.push(char::from(byte));
     } else {
-        // Writing to a string does not fail.
+        // Writing to a string never fails.
         let _ = write!(normal, "%{byte:02X}");
     }
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// Returns the byte that two hexadecimal digits stand for.
 fn escaped(digits: &[u8]) -> Option<u8> {
     let digit = |index: usize| char::from(*digits.get(index)?).to_digit(16);
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()
 }
 
-/// Whether a byte stands for itself, with or without a `%`.
+/// Returns whether a byte means the same with and without a `%`.
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Whether a byte may be in a path as it is.
+/// Returns whether a byte may be in a path as it is.
 const fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(byte, b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'')
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_the_same_however_they_are_written() {
+    fn different_spellings_of_a_path_are_equal() {
         for (written, normal) in [
             ("/", "/"),
             ("/a/b/", "/a/b/"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_client_can_ask_for_is_refused() {
+    fn paths_that_no_client_can_ask_for_are_refused() {
         use InvalidPath::{Blank, Dots, NoSlash, Percent, Query};
         for (path, error) in [
             ("", NoSlash),

@@ -1,4 +1,4 @@
-//! Proxies that are trusted to say who their clients are.
+//! Proxies that are trusted to name their clients.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,24 +7,24 @@ use core::str::FromStr;
 
 use ipnet::IpNet;
 
-/// Which proxies are trusted to name their clients, and how they do it. By default none is: anybody
-/// could write such headers.
+/// Which proxies are trusted to name their clients, and how they name them. By default no proxy is
+/// trusted, because any client could write such headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
-    /// Where the proxies connect from. Addresses outside are those of clients.
+    /// Where the proxies connect from. All other addresses are those of clients.
     pub networks: Vec<Network>,
-    /// In which headers the proxies name their clients.
+    /// The headers in which the proxies name their clients.
     pub headers: ProxyHeaders,
 }
 
-/// The headers in which trusted proxies name the addresses that they were reached from.
+/// The headers in which trusted proxies name the addresses of their clients.
 ///
-/// A proxy that sets one of them passes the other on as a client sent it. So only one may count, the
-/// one that all the trusted proxies set.
+/// A proxy that sets one of them passes on the other as a client sent it. So only one may count:
+/// the one that all trusted proxies set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ProxyHeaders {
-    /// The one that is there. If both are and do not agree, one of them may come from the client:
-    /// then neither counts, and the client is known by the address of the proxy.
+    /// Whichever is present. If both are and disagree, one of them may come from the client. Then
+    /// neither counts, and the address of the proxy stands for the client.
     #[default]
     Either,
     /// `Forwarded` alone (RFC 7239).
@@ -33,31 +33,30 @@ pub enum ProxyHeaders {
     XForwardedFor,
 }
 
-/// An address, or all that begin with the same bits, as in `192.0.2.1`, `10.0.0.0/8` and
-/// `2001:db8::/32`.
+/// An address, or all addresses with the same prefix: `192.0.2.1`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpNet);
 
-/// Why a text is no [`Network`].
+/// The text is not a [`Network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("write an address like 192.0.2.1, or a network like 10.0.0.0/8 or 2001:db8::/32")]
 pub struct InvalidNetwork;
 
 impl TrustedProxies {
-    /// Whether an address is that of a trusted proxy.
+    /// Returns whether an address belongs to a trusted proxy.
     pub fn trust(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 }
 
 impl Network {
-    /// Whether an address lies in the network. An IPv4 address counts as such also when it comes as one
-    /// of IPv6 (`::ffff:192.0.2.1`).
+    /// Returns whether an address lies in the network. An IPv4 address also matches in its form of
+    /// IPv6 (`::ffff:192.0.2.1`).
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 
-    /// Whether all addresses of a family lie in it.
+    /// Returns whether all addresses of a family lie in it.
     pub fn is_everything(&self) -> bool {
         self.0.prefix_len() == 0
     }
@@ -78,7 +77,7 @@ impl FromStr for Network {
             return Ok(address.into());
         }
         let network: IpNet = text.parse().map_err(|_| InvalidNetwork)?;
-        // What is written as a part of IPv6 but means IPv4 would contain nothing.
+        // A network in IPv6 notation that means IPv4 would contain nothing.
         let (address, bits) = (network.addr().to_canonical(), network.prefix_len());
         let bits = match (address, network) {
             (IpAddr::V4(_), IpNet::V6(_)) => bits.checked_sub(96).ok_or(InvalidNetwork)?,
@@ -104,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_written_in_several_ways() {
+    fn networks_have_several_spellings() {
         for (text, written, inside, outside) in [
             ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"),
             ("192.0.2.1/32", "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),

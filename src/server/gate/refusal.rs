@@ -2,53 +2,53 @@
 
 use crate::server::hub;
 
-/// Why a request, or a socket on which requests were to come, is refused.
+/// Why the server refuses a request, or a socket on which requests were to come.
 ///
-/// The [`reason`](Self::reason) is meant for the answer and for the log alike. A log that is told of
-/// refusals by reason, as by a [`LogThrottle`](super::LogThrottle) for each, is not flooded, and no
-/// reason hides another: `refusal as usize` is below [`COUNT`](Self::COUNT).
+/// The [`reason`](Self::reason) is meant for the answer and for the log. A host that has a
+/// [`LogThrottle`](super::LogThrottle) for each reason does not flood its log, and no reason hides
+/// another: `refusal as usize` is below [`COUNT`](Self::COUNT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The server shuts down (protocol §4.2).
     ShuttingDown,
-    /// As many WebSockets are open as may be.
+    /// The maximum number of WebSockets are open.
     TooManyConnections,
     /// HTTP/1.1 without `Host` (RFC 9112 section 3.2).
     NoHost,
-    /// `Host` is there more than once.
+    /// `Host` occurs more than once.
     SeveralHosts,
-    /// `Host` is empty or no host.
+    /// `Host` is empty or not a host.
     InvalidHost,
-    /// The target of the request is no path, and no URL of a scheme this server has.
+    /// The target of the request is not a path, and not a URL with a scheme of this server.
     InvalidTarget,
-    /// `Content-Length` is no number, or several that differ.
+    /// `Content-Length` is not a number, or there are several different ones.
     InvalidLength,
     /// A page of another origin asks for a WebSocket.
     OriginNotAllowed,
-    /// The request has a body, which nobody reads.
+    /// The request has a body. No server of WebWire reads one.
     Body,
-    /// Neither an upgrade nor anything the application answers.
+    /// Neither an upgrade nor anything that the application answers.
     NoWebSocket,
     /// `Upgrade: websocket` without `Connection: Upgrade`.
     NoConnectionUpgrade,
     /// `Upgrade: websocket` in HTTP/1.0.
     Http10,
-    /// Another method than `GET`, and none that the application answers.
+    /// A method other than `GET` that the application does not answer.
     MethodNotAllowed,
-    /// The preflight of 1.x clients at a server that has none (protocol §4.5).
+    /// The preflight of 1.x clients at a server without one (protocol §4.5).
     NoPreflight,
-    /// Another `Sec-WebSocket-Version` than 13, or none.
+    /// `Sec-WebSocket-Version` is missing or not 13.
     WrongVersion,
-    /// `Sec-WebSocket-Version` is there more than once (RFC 6455 section 11.3.5).
+    /// `Sec-WebSocket-Version` occurs more than once (RFC 6455 section 11.3.5).
     SeveralVersions,
     /// No `Sec-WebSocket-Key`.
     NoKey,
-    /// `Sec-WebSocket-Key` is there more than once (RFC 6455 section 11.3.1).
+    /// `Sec-WebSocket-Key` occurs more than once (RFC 6455 section 11.3.1).
     SeveralKeys,
     /// `Sec-WebSocket-Key` is not the base64 of 16 bytes.
     InvalidKey,
-    /// What came is no HTTP/1 request.
+    /// What came is not an HTTP/1 request.
     NoHttp,
     /// The head is longer than the host allows.
     HeadTooLong,
@@ -58,9 +58,9 @@ pub enum Refusal {
     HandshakeTimeout,
     /// The slot of the socket was given to another one: see [`HandshakeSlots`](super::HandshakeSlots).
     Evicted,
-    /// A trusted proxy did not begin with a header of the PROXY protocol, though it has to.
+    /// A trusted proxy has to begin with a header of the PROXY protocol, and did not.
     NoProxyHeader,
-    /// The application refused it. Host and application know with which status.
+    /// The application refused it, with a status that host and application know.
     ByApplication,
 }
 
@@ -74,11 +74,11 @@ impl From<hub::Refusal> for Refusal {
 }
 
 impl Refusal {
-    /// How many there are.
+    /// How many reasons there are.
     pub const COUNT: usize = Self::ByApplication as usize + 1;
 
-    /// The HTTP status of the answer, if there is one: a host may also just close the socket if no
-    /// request came, or if it gives its slot away.
+    /// Returns the HTTP status of the answer. A host may also just close the socket if no request
+    /// came, or if it evicts the socket.
     pub const fn status(self) -> u16 {
         match self {
             Self::ShuttingDown | Self::TooManyConnections | Self::Evicted => 503,
@@ -105,16 +105,16 @@ impl Refusal {
         }
     }
 
-    /// What is wrong, in a few words without a full stop.
+    /// Returns what is wrong, in a few words without a full stop.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::ShuttingDown => "Server shutting down",
             Self::TooManyConnections => "Too many connections",
             Self::NoHost => "The request has no Host header",
             Self::SeveralHosts => "The request has several Host headers",
-            Self::InvalidHost => "The Host header is no host",
-            Self::InvalidTarget => "The target of the request is no path on this server",
-            Self::InvalidLength => "The Content-Length header is no number",
+            Self::InvalidHost => "The Host header is not a valid host",
+            Self::InvalidTarget => "The target of the request is not a path on this server",
+            Self::InvalidLength => "The Content-Length header is not a number",
             Self::OriginNotAllowed => "Origin not allowed",
             Self::Body => "The request has a body",
             Self::NoWebSocket => "This is a WebWire server, which serves WebSockets and no pages",
@@ -127,7 +127,7 @@ impl Refusal {
             Self::NoKey => "The request has no Sec-WebSocket-Key header",
             Self::SeveralKeys => "The request has several Sec-WebSocket-Key headers",
             Self::InvalidKey => "The Sec-WebSocket-Key header is not the base64 of 16 bytes",
-            Self::NoHttp => "What came is no HTTP/1 request",
+            Self::NoHttp => "The data is not an HTTP/1 request",
             Self::HeadTooLong => "The head of the request is too long",
             Self::HeadTimeout => "The head of the request did not come in time",
             Self::HandshakeTimeout => "No WebSocket was opened in time",
@@ -137,20 +137,19 @@ impl Refusal {
         }
     }
 
-    /// What a client, or the person behind it, can do about it; empty if there is nothing to add to
-    /// the reason.
+    /// Returns what a client, or its user, can do about it. Empty if the reason says everything.
     pub const fn advice(self) -> &'static str {
         match self {
             Self::TooManyConnections | Self::Evicted => "Try again later.",
             Self::NoHost | Self::SeveralHosts | Self::InvalidHost => {
-                "It has to be there once, with the host and port of this server (RFC 9112, section 3.2)."
+                "Send it once, with the host and port of this server (RFC 9112, section 3.2)."
             }
             Self::InvalidTarget => "It begins with a slash, or is a URL of http, https, ws or wss.",
-            Self::InvalidLength => "It has to be one whole number (RFC 9112, section 6.3).",
+            Self::InvalidLength => "Send one whole number (RFC 9112, section 6.3).",
             Self::OriginNotAllowed => {
                 "Pages of this origin may not connect. The server's operator can allow it."
             }
-            Self::Body => "Nothing here reads one: send the request without.",
+            Self::Body => "Send the request without a body.",
             Self::NoConnectionUpgrade => {
                 "A proxy in between has to pass on both headers: Upgrade and Connection."
             }
@@ -161,7 +160,7 @@ impl Refusal {
             Self::NoPreflight => "Clients of WebWire 1.x cannot use it.",
             Self::WrongVersion => "This server speaks version 13 (RFC 6455).",
             Self::SeveralVersions | Self::NoKey | Self::SeveralKeys | Self::InvalidKey => {
-                "It has to be there once (RFC 6455, section 4.2.1)."
+                "Send it once (RFC 6455, section 4.2.1)."
             }
             Self::NoHttp => "WebSockets begin with an HTTP/1.1 request (RFC 6455).",
             Self::HeadTooLong => "Send fewer or shorter headers.",
@@ -172,17 +171,17 @@ impl Refusal {
         }
     }
 
-    /// Whether a person may read the answer who does not know what this is.
+    /// Returns whether the answer may be read by a person who does not know what this server is.
     pub(super) const fn explains_how_to_connect(self) -> bool {
         matches!(self.status(), 400 | 403 | 405 | 426)
     }
 
-    /// Whether the answer says which version of WebSocket is spoken (protocol §4.3).
+    /// Returns whether the answer names the version of WebSocket (protocol §4.3).
     pub(super) const fn names_version(self) -> bool {
         matches!(self.status(), 400 | 405 | 426)
     }
 
-    /// Whether nothing more can be said on the socket, whatever the request was.
+    /// Returns whether the socket has to be closed, whatever the request was.
     pub(super) const fn ends_socket(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! Which sockets may speak HTTP, if there is not room for all.
+//! Which sockets may speak HTTP, if there is no room for all.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::cmp::Reverse;
@@ -6,10 +6,10 @@ use core::net::{IpAddr, Ipv6Addr};
 
 /// A limited number of slots for sockets without a WebSocket, shared fairly between hosts.
 ///
-/// Every newcomer takes a slot. If all are taken, the oldest slot of the host that has the most is
-/// evicted: so a host that takes many evicts itself, and one that takes few keeps them. Between hosts
-/// that have equally many, the oldest slot goes. Addresses of IPv6 with the same first 64 bits count
-/// as one host, since a host has that many.
+/// Every newcomer takes a slot. If all slots are taken, the oldest slot of the host with the most
+/// is evicted. So a host that takes many evicts itself, and a host that takes few keeps them.
+/// Between hosts with equally many, the oldest slot is evicted. IPv6 addresses with the same first
+/// 64 bits count as one host, because a host has that many.
 ///
 /// ```
 /// use wwr::server::gate::HandshakeSlots;
@@ -28,26 +28,26 @@ pub struct HandshakeSlots {
     slots: BTreeMap<SlotId, IpAddr>,
     /// The slots of each host, oldest first.
     hosts: BTreeMap<IpAddr, VecDeque<SlotId>>,
-    /// The hosts by how many slots they have and by the age of their oldest one: the next to give up
-    /// a slot comes last.
+    /// The hosts by the number of their slots and the age of the oldest one. The last host is the
+    /// next to lose a slot.
     order: BTreeSet<(usize, Reverse<SlotId>, IpAddr)>,
 }
 
-/// A slot that was taken. No other has or had the same one.
+/// A slot that was taken. Identifiers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(u64);
 
-/// What comes of taking a slot.
+/// The result of taking a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The slot.
     pub slot: SlotId,
-    /// The slot that was evicted for it; the new one itself if there are none.
+    /// The slot that was evicted for it: the new one itself if the number of slots is zero.
     pub evicted: Option<SlotId>,
 }
 
 impl HandshakeSlots {
-    /// No slot is taken yet, and `most` may be.
+    /// Creates `most` free slots.
     pub const fn new(most: usize) -> Self {
         Self {
             most,
@@ -58,7 +58,7 @@ impl HandshakeSlots {
         }
     }
 
-    /// Takes a slot for a client of that address.
+    /// Takes a slot for a client at that address.
     pub fn take(&mut self, client: IpAddr) -> Taken {
         self.last += 1;
         let slot = SlotId(self.last);
@@ -67,8 +67,8 @@ impl HandshakeSlots {
         Taken { slot, evicted }
     }
 
-    /// The client of a slot turns out to have another address. Its age stays. Nothing happens if the
-    /// slot is free again.
+    /// Moves a slot to another address, when the client turns out to have that one. The age of the
+    /// slot stays. Nothing happens if the slot is free again.
     pub fn move_to(&mut self, slot: SlotId, client: IpAddr) {
         let host = host(client);
         if self.slots.get(&slot).is_some_and(|before| *before != host) {
@@ -77,7 +77,7 @@ impl HandshakeSlots {
         }
     }
 
-    /// Frees a slot. Nothing happens if it is free already.
+    /// Frees a slot. Nothing happens if it is already free.
     pub fn leave(&mut self, slot: SlotId) {
         let Some(host) = self.slots.remove(&slot) else { return };
         self.change(host, |slots| {
@@ -87,14 +87,14 @@ impl HandshakeSlots {
         });
     }
 
-    /// Frees the slot that would be evicted next, if any is taken.
+    /// Frees the slot that would be evicted next, if any slot is taken.
     pub fn evict(&mut self) -> Option<SlotId> {
         let (_, Reverse(slot), _) = *self.order.last()?;
         self.leave(slot);
         Some(slot)
     }
 
-    /// How many slots are taken.
+    /// Returns how many slots are taken.
     pub fn taken(&self) -> usize {
         self.slots.len()
     }
@@ -107,7 +107,7 @@ impl HandshakeSlots {
         });
     }
 
-    /// Changes the slots of a host and keeps the order in step.
+    /// Changes the slots of a host and updates the order.
     fn change(&mut self, host: IpAddr, change: impl FnOnce(&mut VecDeque<SlotId>)) {
         let slots = self.hosts.entry(host).or_default();
         if let Some(oldest) = slots.front() {
@@ -125,7 +125,7 @@ impl HandshakeSlots {
     }
 }
 
-/// What counts as one host: everybody with one IPv6 address has 2^64 of them.
+/// Returns what counts as one host: a host with IPv6 has 2^64 addresses.
 fn host(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -146,8 +146,8 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
-    /// Takes slots for addresses that end in these numbers; which are evicted for them, counted from
-    /// zero in the order in which they were taken.
+    /// Takes slots for addresses that end in these numbers. Returns which slots are evicted for
+    /// them, counted from zero in the order in which they were taken.
     fn take(slots: &mut HandshakeSlots, clients: &[u8]) -> Vec<u64> {
         let evicted = clients.iter().filter_map(|last| slots.take(address(*last)).evicted);
         evicted.map(|SlotId(number)| number - 1).collect()
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_with_most_loses_its_oldest() {
+    fn the_oldest_slot_of_the_host_with_the_most_is_evicted() {
         for (most, clients, gone) in [
             (4, &[1, 1, 1, 2][..], &[][..]),
             (4, &[1, 1, 1, 2, 3], &[0]),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_one_host_takes_nothing_from_others() {
+    fn a_flood_of_one_host_evicts_no_other_host() {
         let mut slots = HandshakeSlots::new(100);
         assert!(take(&mut slots, &[1, 2, 3, 3]).is_empty());
         let flood = take(&mut slots, &[9; 10_000]);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_free_again_and_nothing_is_left() {
+    fn freed_slots_can_be_taken_again_and_leave_nothing_behind() {
         let mut slots = HandshakeSlots::new(3);
         let taken = [1, 2, 1].map(|last| slots.take(address(last)).slot);
         slots.leave(taken[2]);
@@ -209,9 +209,9 @@ mod tests {
         assert!(slots.slots.is_empty() && slots.hosts.is_empty() && slots.order.is_empty());
     }
 
-    /// Behind a proxy, all begin as clients of its address.
+    /// Behind a proxy, all clients begin at its address.
     #[test]
-    fn a_slot_moves_to_the_host_it_belongs_to_and_keeps_its_age() {
+    fn a_slot_moves_to_the_host_of_its_client_and_keeps_its_age() {
         let mut slots = HandshakeSlots::new(4);
         let [first, second, third] = [9, 9, 9].map(|last| slots.take(address(last)).slot);
         slots.move_to(third, address(1));
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(slots.take(address(3)).evicted, None);
         assert_eq!(slots.take(address(3)).evicted, Some(first), "1 and 3 have two, this is older");
         slots.move_to(first, address(7));
-        assert_eq!(slots.taken(), 4, "a slot that is gone does not come back");
+        assert_eq!(slots.taken(), 4, "an evicted slot does not come back");
         assert!(is_in_step(&slots));
     }
 

@@ -1,11 +1,11 @@
-//! What clients can cause again and again, and the log is told only now and then.
+//! The throttle for log lines that clients can cause again and again.
 
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// Counts something, so that a flood of it does not become a flood of the log: one line at once, then
-/// one a second with the sum.
+/// Counts events, so that a flood of them does not flood the log: one line at once, then one line a
+/// second with the sum.
 ///
 /// ```
 /// use core::time::Duration;
@@ -25,11 +25,11 @@ pub struct LogThrottle {
 }
 
 impl LogThrottle {
-    /// How much time lies between two lines about the same thing.
+    /// The least time between two lines about the same thing.
     pub const PAUSE: Duration = Duration::from_secs(1);
 
-    /// It has happened once more. Returns how often since the last line, this time included, if it is
-    /// time for another line.
+    /// Counts one more event. If it is time for another line, returns the number of events since
+    /// the last line, this one included.
     pub fn count(&mut self, now: Instant) -> Option<u64> {
         self.untold = self.untold.saturating_add(1);
         if self.told_at.is_some_and(|then| now.saturating_since(then) < Self::PAUSE) {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_is_told_at_once_and_the_rest_together() {
+    fn the_first_event_is_logged_at_once_and_the_rest_together() {
         let mut throttle = LogThrottle::default();
         let at = |millis| Instant::EPOCH + Duration::from_millis(millis);
         assert_eq!(throttle.count(at(0)), Some(1));

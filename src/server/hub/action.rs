@@ -1,4 +1,4 @@
-//! What a hub wants done, and what it is told.
+//! What a hub wants done, and the answers it gets.
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -7,23 +7,23 @@ use super::config::IdleConnections;
 use crate::session::{ConnectionId, Outcome, Session, SessionKey, StoreFailed};
 use crate::time::Instant;
 
-/// What the host does for a [`Hub`](super::Hub), in the order of the list.
+/// What the host has to do for a [`Hub`](super::Hub), in the order of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HubAction {
-    /// Hand this to [`Connection::handle_session`](crate::server::Connection::handle_session) of the
-    /// connection, after all that was to be delivered to it before.
+    /// Hand this to [`Connection::handle_session`](crate::server::Connection::handle_session) of
+    /// the connection, after everything that was delivered to it before.
     Deliver {
         /// The connection. If it has ended, drop this.
         to: ConnectionId,
         /// The news.
         outcome: Outcome,
     },
-    /// Call [`Connection::shut_down`](crate::server::Connection::shut_down) with these arguments. A
-    /// connection that has ended, but whose handlers still run, keeps the deadline too.
+    /// Call [`Connection::shut_down`](crate::server::Connection::shut_down) with these arguments.
+    /// The deadline also counts for a connection that has ended, but whose handlers still run.
     ShutDown {
         /// The connection.
         to: ConnectionId,
-        /// When its handlers are no longer waited for.
+        /// When to stop waiting for its handlers.
         deadline: Instant,
         /// Whether it closes as soon as it is idle.
         idle: IdleConnections,
@@ -39,19 +39,19 @@ pub enum HubAction {
         /// The connection.
         to: ConnectionId,
     },
-    /// Have the session store do this, then call [`Hub::answered`](super::Hub::answered).
+    /// Let the session store do this, then call [`Hub::answered`](super::Hub::answered).
     Store(Job),
-    /// The store did not answer in time: the hub takes that for a failure. Give the job up, and log
-    /// it. An answer that comes later is ignored.
+    /// The store did not answer in time. The hub treats that as a failure. Give up the job, and log
+    /// it. A later answer is ignored.
     StoreTimedOut {
         /// The job.
         job: JobId,
     },
-    /// No sessions expire in this round, because the store failed to note that one of them is in use.
-    /// For the log; the next round is on its way.
+    /// No sessions expire in this round, because the store failed to renew a session in use. For
+    /// the log. The next round is scheduled.
     ExpirySkipped,
-    /// What [`Hub::close_session`](super::Hub::close_session) started has ended. There is exactly one
-    /// for each [`WaiterId`].
+    /// An operation that [`Hub::close_session`](super::Hub::close_session) started has ended.
+    /// Appended exactly once for each [`WaiterId`].
     Done {
         /// The caller that waits.
         waiter: WaiterId,
@@ -60,9 +60,9 @@ pub enum HubAction {
         /// Whether the session is destroyed.
         result: Result<(), StoreFailed>,
     },
-    /// The shutdown has ended: stop listening, drop what is left. There is exactly one. A host that
-    /// keeps the hub after that is still told how jobs of the store end that had begun, and what
-    /// their callers wait for.
+    /// The shutdown has ended: stop listening, drop what is left. Appended exactly once. A host
+    /// that keeps the hub after that still hears how the open jobs of the store end, and what their
+    /// callers wait for.
     Stopped,
 }
 
@@ -75,20 +75,21 @@ pub struct Job {
     pub work: Work,
 }
 
-/// What the session store is to do. Each kind has its own [`StoreAnswer`].
+/// What the session store has to do. Each kind has its own [`StoreAnswer`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
     /// Find the session of this key and note the time of the look-up.
     LookUp(SessionKey),
-    /// Keep this new session.
+    /// Store this new session.
     Create(Box<Session>),
     /// Remove the session of this key.
     Destroy(SessionKey),
-    /// Remove the sessions that were not looked up for so long.
+    /// Remove the sessions that were not looked up for `unused_for`.
     Expire {
-        /// How long before `at` the last look-up lies at least.
+        /// The least time between the last look-up and `at`.
         unused_for: Duration,
-        /// The start of the round, to which the age counts: sessions in use were looked up since.
+        /// The start of the round, the time for which the age is computed. Sessions in use were
+        /// looked up after it.
         at: Instant,
     },
 }
@@ -96,7 +97,7 @@ pub enum Work {
 /// What the session store answered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreAnswer {
-    /// To [`Work::LookUp`]: the session, if there is one.
+    /// To [`Work::LookUp`]: the session, if it exists.
     LookedUp(Result<Option<Box<Session>>, StoreFailed>),
     /// To [`Work::Create`].
     Created(Result<(), StoreFailed>),
@@ -106,11 +107,12 @@ pub enum StoreAnswer {
     Expired(Result<(), StoreFailed>),
 }
 
-/// Names a job of the session store. Never used twice by one hub.
+/// Identifies a job of the session store. A hub never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub(super) u64);
 
-/// Names a call of [`Hub::close_session`](super::Hub::close_session). Never used twice by one hub.
+/// Identifies a call of [`Hub::close_session`](super::Hub::close_session). A hub never uses one
+/// twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub(super) u64);
 
@@ -118,7 +120,7 @@ pub struct WaiterId(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// As many connections are open as may be.
+    /// The maximum number of connections is reached.
     #[error("all {max} connections are taken (max_connections)")]
     Full {
         /// [`HubConfig::max_connections`](super::HubConfig::max_connections).

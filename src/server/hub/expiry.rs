@@ -1,4 +1,4 @@
-//! Sessions that expire because nobody uses them.
+//! The expiry of sessions that are not used.
 
 use alloc::collections::BTreeSet;
 use core::time::Duration;
@@ -10,21 +10,22 @@ use super::{Hub, Out};
 use crate::session::{SessionKey, StoreFailed, Ticket};
 use crate::time::Instant;
 
-/// The rounds of one hub.
+/// The rounds of expiry of one hub.
 #[derive(Debug)]
 pub(super) enum Rounds {
     /// Sessions do not expire, or the server has stopped.
     Off,
     /// The next round starts then.
     Waiting { config: Expiry, next: Instant },
-    /// The sessions in use are looked up since then, one after another; these are left.
+    /// Since `started`, the sessions in use are being looked up, one after another. `left` is still
+    /// to do.
     Renewing { config: Expiry, started: Instant, left: BTreeSet<SessionKey> },
-    /// The store removes what has expired.
+    /// The store is removing the expired sessions.
     Expiring { config: Expiry },
 }
 
 impl Rounds {
-    /// The first round starts at once.
+    /// Schedules the first round at once.
     pub(super) const fn new(config: Option<Expiry>, now: Instant) -> Self {
         match config {
             Some(config) => Self::Waiting { config, next: now },
@@ -41,21 +42,21 @@ impl Rounds {
     }
 }
 
-/// The look-up of a session that is in use.
+/// The look-up of a session in use.
 #[derive(Debug)]
 pub(super) struct Renewal {
     pub(super) key: SessionKey,
-    /// The session is destroyed after that: stores may write back what they have read, and it would
-    /// be there again.
+    /// Destroys the session after the look-up: stores may write back what they have read, and the
+    /// session would exist again.
     pub(super) destroy: Option<Ticket>,
 }
 
-/// The time between two rounds.
+/// Returns the time between two rounds.
 fn pause(config: Expiry) -> Duration {
     config.every.max(Duration::from_secs(1))
 }
 
-/// How long the store may take to go through all its sessions.
+/// Returns how long the store may take to go through all its sessions.
 pub(super) fn limit(config: Expiry, store_timeout: Duration) -> Duration {
     store_timeout.max(config.every)
 }
@@ -71,11 +72,11 @@ impl Hub {
         self.renew_next(config, self.now, left, out);
     }
 
-    /// The sessions of connections that have been open for so long.
+    /// Returns the sessions of connections that have been open for `age`.
     fn sessions_in_use(&self, age: Duration) -> BTreeSet<SessionKey> {
         let is_old = |since: Instant| self.now.saturating_since(since) >= age;
         let members = self.connections.values();
-        let old = members.filter(|member| member.presence.since().is_some_and(is_old));
+        let old = members.filter(|member| member.phase.since().is_some_and(is_old));
         let keys = old.filter_map(|member| member.session.as_ref());
         keys.filter(|key| self.registry.connection_count(key) > 0).cloned().collect()
     }
@@ -88,7 +89,7 @@ impl Hub {
         out: &mut Out,
     ) {
         while let Some(key) = left.pop_first() {
-            // It may have been closed since the round started.
+            // The session may have been closed since the round started.
             if self.registry.connection_count(&key) > 0 {
                 self.renewal = Some(Renewal { key: key.clone(), destroy: None });
                 let (purpose, work) = (Purpose::Renew, Work::LookUp(key));
@@ -97,15 +98,15 @@ impl Hub {
                 return;
             }
         }
-        // What was in use when the round started was looked up since.
+        // Everything that was in use when the round started has been looked up since.
         let work = Work::Expire { unused_for: config.unused_for, at: started };
         let within = limit(config, self.config.store_timeout);
         self.ask_store(Purpose::Expire, work, within, out);
         self.rounds = Rounds::Expiring { config };
     }
 
-    /// The store has looked up a session that is in use, or failed to. A session that the store does
-    /// not know cannot expire.
+    /// Handles the look-up of a session in use, or its failure. A session that the store does not
+    /// know cannot expire.
     pub(super) fn renewed(&mut self, result: Result<(), StoreFailed>, out: &mut Out) {
         if let Some(Renewal { key, destroy: Some(ticket) }) = self.renewal.take() {
             self.destroy(ticket, key, out);
@@ -113,7 +114,7 @@ impl Hub {
         match core::mem::replace(&mut self.rounds, Rounds::Off) {
             Rounds::Renewing { config, started, left } => match result {
                 Ok(()) => self.renew_next(config, started, left, out),
-                // Sessions in use could expire now: none do.
+                // Sessions in use could expire now, so none expire in this round.
                 Err(StoreFailed) => {
                     out.push(HubAction::ExpirySkipped);
                     self.rounds = Rounds::Waiting { config, next: self.now + pause(config) };
@@ -125,7 +126,7 @@ impl Hub {
         }
     }
 
-    /// The store has removed what expired, or failed to.
+    /// Handles the end of the removal, or its failure.
     pub(super) fn expired(&mut self) {
         if let Rounds::Expiring { config, .. } = self.rounds {
             self.rounds = Rounds::Waiting { config, next: self.now + pause(config) };

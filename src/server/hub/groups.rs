@@ -8,14 +8,14 @@ use smallvec::SmallVec;
 
 use crate::session::ConnectionId;
 
-/// Why a connection does not join a group.
+/// Why a connection cannot join a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// There is no such connection, or it has left.
+    /// The connection does not exist, or has left.
     #[error("the connection has left")]
     UnknownConnection,
-    /// The connection is in as many groups as it may be.
+    /// The connection is in the maximum number of groups.
     #[error("the connection is in {max} groups already (max_groups)")]
     TooManyGroups {
         /// [`HubConfig::max_groups`](super::HubConfig::max_groups).
@@ -35,7 +35,7 @@ pub const MAX_GROUP_NAME: usize = 255;
 /// The groups that a connection is in, in the order in which it joined them.
 pub(super) type Memberships = SmallVec<[GroupIndex; 2]>;
 
-/// The place of a group in [`Groups::slots`].
+/// The index of a group in [`Groups::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupIndex(u32);
 
@@ -47,7 +47,7 @@ pub(super) struct Groups {
     free: Vec<GroupIndex>,
 }
 
-/// A group; without a name, its place is free.
+/// A group. Without a name, its slot is free.
 #[derive(Debug, Default)]
 struct Group {
     name: Box<str>,
@@ -55,7 +55,7 @@ struct Group {
 }
 
 impl Groups {
-    /// Adds a connection to a group; returns whether it was not in it before.
+    /// Adds a connection to a group. Returns whether it was not in it before.
     pub(super) fn join(
         &mut self,
         connection: ConnectionId,
@@ -81,7 +81,7 @@ impl Groups {
         Ok(true)
     }
 
-    /// Removes a connection from a group; returns whether it was in it.
+    /// Removes a connection from a group. Returns whether it was a member.
     pub(super) fn leave(
         &mut self,
         connection: ConnectionId,
@@ -102,19 +102,19 @@ impl Groups {
         }
     }
 
-    /// The members of a group, in the order of their identifiers.
+    /// Returns the members of a group, in the order of their identifiers.
     pub(super) fn members(&self, name: &str) -> impl Iterator<Item = ConnectionId> + '_ {
         let group = self.names.get(name).and_then(|group| self.slots.get(group.0 as usize));
         group.into_iter().flat_map(|group| group.members.iter().copied())
     }
 
-    /// How many members a group has.
+    /// Returns how many members a group has.
     pub(super) fn member_count(&self, name: &str) -> usize {
         let group = self.names.get(name).and_then(|group| self.slots.get(group.0 as usize));
         group.map_or(0, |group| group.members.len())
     }
 
-    /// The names of these groups.
+    /// Returns the names of these groups.
     pub(super) fn names_of<'a>(
         &'a self,
         memberships: &'a Memberships,
@@ -123,7 +123,7 @@ impl Groups {
         slots.map(|group| &*group.name)
     }
 
-    /// How many groups have members.
+    /// Returns how many groups have members.
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
@@ -154,7 +154,7 @@ impl Groups {
             self.free.push(index);
         }
         if self.names.is_empty() {
-            // Many groups may have been there at once; their memory is not kept for ever.
+            // There may have been many groups at once. Their memory is not kept for ever.
             (self.slots, self.free) = (Vec::new(), Vec::new());
         }
     }

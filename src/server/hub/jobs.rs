@@ -1,4 +1,4 @@
-//! What the session store has not answered yet.
+//! The jobs that the session store has not answered yet.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::action::JobId;
 use crate::session::{SessionKey, Ticket};
 use crate::time::Instant;
 
-/// On whose behalf the store works.
+/// What a job is for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Purpose {
     /// The registry looks a session up.
@@ -15,13 +15,13 @@ pub(super) enum Purpose {
     Create(Ticket, SessionKey),
     /// The registry destroys a session.
     Destroy(Ticket, SessionKey),
-    /// A session that is in use is kept from expiring.
+    /// A session in use is kept from expiring.
     Renew,
     /// Sessions expire.
     Expire,
 }
 
-/// The jobs without an answer, each with the time by which the answer has to be there.
+/// The jobs without an answer, each with its deadline.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     last: u64,
@@ -38,19 +38,19 @@ impl Jobs {
         id
     }
 
-    /// What a job without an answer is for.
+    /// Returns what a job without an answer is for.
     pub(super) fn purpose(&self, id: JobId) -> Option<&Purpose> {
         self.pending.get(&id).map(|(_, purpose)| purpose)
     }
 
-    /// Takes a job whose answer has come.
+    /// Removes a job whose answer has come.
     pub(super) fn take(&mut self, id: JobId) -> Option<Purpose> {
         let (deadline, purpose) = self.pending.remove(&id)?;
         self.deadlines.remove(&(deadline, id));
         Some(purpose)
     }
 
-    /// Takes a job whose answer did not come in time.
+    /// Removes a job whose answer did not come in time.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(JobId, Purpose)> {
         let (deadline, id) = *self.deadlines.first()?;
         if deadline > now {

@@ -6,11 +6,11 @@ use core::time::Duration;
 use super::action::HubAction;
 use super::config::IdleConnections;
 use super::expiry::Rounds;
-use super::{Hub, Out, Presence};
+use super::{Hub, Out, Phase};
 use crate::session::ConnectionId;
 use crate::time::Instant;
 
-/// Where a server stands in its life. There is no way back.
+/// The stage of a server's life. Stages never go back.
 ///
 /// ```text
 ///            shut_down       nothing runs any more,        not all have left     not all have left
@@ -22,7 +22,7 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Serving,
-    /// What runs may finish until the deadline, what is new is refused.
+    /// Running handlers may finish until the deadline, new requests are refused.
     Draining {
         deadline: Instant,
     },
@@ -32,7 +32,7 @@ pub(super) enum Stage {
         deadline: Instant,
         abort: Instant,
     },
-    /// All connections are to be dropped, by then at the latest.
+    /// All connections are being dropped, at the latest by then.
     Aborting {
         stop: Instant,
     },
@@ -51,14 +51,14 @@ impl Stage {
 }
 
 impl Hub {
-    /// Shuts the server down: no connection is admitted any more, and the open ones are told. Handlers
-    /// that run have `within` to finish. When the last one of the server has ended, or at the deadline,
-    /// all connections are closed; with [`IdleConnections::Close`], each as soon as nothing runs on it.
-    /// The hub ends with [`HubAction::Stopped`], at the latest after `within` and two times
-    /// [`HubConfig::abort_after`](super::HubConfig::abort_after), whatever the store, the clients and
-    /// the handlers do.
+    /// Shuts the server down: no connection is admitted any more, and the open ones are told.
+    /// Running handlers have `within` to finish. When the last handler of the server has ended, or
+    /// at the deadline, all connections are closed; with [`IdleConnections::Close`], each one as
+    /// soon as no handler runs on it. The hub ends with [`HubAction::Stopped`], at the latest after
+    /// `within` and two times [`HubConfig::abort_after`](super::HubConfig::abort_after), whatever
+    /// the store, the clients and the handlers do.
     ///
-    /// Calling again counts if the deadline comes earlier that way.
+    /// Another call counts only if it makes the deadline earlier.
     pub fn shut_down(&mut self, now: Instant, within: Duration, out: &mut Out) {
         let deadline = self.advance(now) + within;
         match self.stage {
@@ -76,30 +76,32 @@ impl Hub {
         self.proceed(out);
     }
 
-    /// Nothing runs on a connection that was told to [shut down](HubAction::ShutDown): its machine
-    /// says so with [`Action::Drained`](crate::server::Action::Drained), and the host knows of no other
-    /// work. Nothing new can begin on it.
+    /// Records that no handler runs on a connection that was told to [shut
+    /// down](HubAction::ShutDown). Call it when the machine reports
+    /// [`Action::Drained`](crate::server::Action::Drained), and the host knows of no other work.
+    /// Nothing new can begin on the connection.
     pub fn drained(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
         self.advance(now);
         let Some(member) = self.connections.get_mut(&id) else { return };
-        if let (Stage::Draining { .. }, Presence::Open { since }) = (self.stage, member.presence) {
-            member.presence = Presence::Drained { since };
+        if let (Stage::Draining { .. }, Phase::Open { since }) = (self.stage, member.phase) {
+            member.phase = Phase::Drained { since };
             self.drained += 1;
             self.proceed(out);
         }
     }
 
-    /// Whether the server serves: false from the first call of [`shut_down`](Self::shut_down).
+    /// Returns whether the server serves: false from the first call of
+    /// [`shut_down`](Self::shut_down).
     pub const fn is_serving(&self) -> bool {
         matches!(self.stage, Stage::Serving)
     }
 
-    /// Whether [`HubAction::Stopped`] was appended.
+    /// Returns whether [`HubAction::Stopped`] was appended.
     pub const fn is_stopped(&self) -> bool {
         matches!(self.stage, Stage::Stopped)
     }
 
-    /// Tells an open connection where the server stands.
+    /// Tells an open connection the stage of the server.
     pub(super) fn tell_stage(&self, id: ConnectionId, out: &mut Out) {
         let idle = self.config.idle_connections;
         match self.stage {
@@ -114,7 +116,7 @@ impl Hub {
         }
     }
 
-    /// Enters the next stage if what this one waits for has happened.
+    /// Enters the next stage if this one has nothing more to wait for.
     pub(super) fn proceed(&mut self, out: &mut Out) {
         if let Stage::Draining { deadline } = self.stage
             && self.drained == self.open
@@ -161,7 +163,7 @@ impl Hub {
     }
 
     fn open_connections(&self) -> Vec<ConnectionId> {
-        let open = self.connections.iter().filter(|(_, member)| member.presence.since().is_some());
+        let open = self.connections.iter().filter(|(_, member)| member.phase.since().is_some());
         open.map(|(id, _)| *id).collect()
     }
 }

@@ -1,28 +1,30 @@
-//! What the registry knows of one session.
+//! What the registry knows about one session.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::session::exchange::{ConnectionId, Ticket};
 
-/// What is known of one key. Lives while somebody holds it, wants it, or the store works on it.
+/// What is known of one key. Exists while a connection holds it or asks for it, or the store works
+/// on it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) holders: BTreeSet<ConnectionId>,
-    /// Who has a place reserved, with the look-up under way; there is none while it waits for the
-    /// session to be stored.
+    /// The connections with a reserved slot, and the look-up under way. `None` while the look-up
+    /// waits for the session to be stored.
     pub(super) restoring: BTreeMap<ConnectionId, Option<Ticket>>,
-    /// How many look-ups the store has not answered, with those nobody waits for any more.
+    /// How many look-ups the store has not answered, including those that no connection waits for
+    /// any more.
     pub(super) lookups: usize,
     pub(super) store: StoreWork,
 }
 
-/// What the store is doing with a session, look-ups aside.
+/// What the store is doing with a session, apart from look-ups.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StoreWork {
     Nothing,
     Storing {
         creator: Creator,
-        /// Who closed the session meanwhile: it is destroyed as soon as it is stored.
+        /// Set if the session was closed meanwhile: it is destroyed as soon as it is stored.
         closing: Option<Closer>,
     },
     /// It is destroyed as soon as all look-ups are answered.
@@ -33,7 +35,7 @@ pub(super) enum StoreWork {
 /// The connection whose session is being stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Creator {
-    /// It was told and is among the holders, unless it left.
+    /// It was told and is among the holders, unless it has left.
     Advertised(ConnectionId),
     /// Durable: it is told when the store has the session.
     Waiting(ConnectionId),
@@ -41,7 +43,7 @@ pub(super) enum Creator {
     Gone,
 }
 
-/// Who has a session destroyed.
+/// What caused the destruction of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Closer {
     /// Its last holder, which waits for the outcome.
@@ -60,7 +62,7 @@ impl Entry {
         }
     }
 
-    /// How many connections hold the session, or will if the store agrees.
+    /// Returns how many connections hold the session, or will if the store agrees.
     pub(super) fn taken(&self) -> usize {
         let created = matches!(
             self.store,
@@ -76,7 +78,7 @@ impl Entry {
 }
 
 impl StoreWork {
-    /// Whether the session is to be destroyed, now or later.
+    /// Returns whether the session is to be destroyed, now or later.
     pub(super) const fn is_closing(self) -> bool {
         match self {
             Self::Nothing | Self::Storing { closing: None, .. } => false,
@@ -86,7 +88,7 @@ impl StoreWork {
         }
     }
 
-    /// Who has the session destroyed, now or later.
+    /// Returns what causes the destruction of the session, now or later.
     pub(super) const fn closer(&mut self) -> Option<&mut Closer> {
         match self {
             Self::Nothing => None,

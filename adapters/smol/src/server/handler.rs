@@ -71,6 +71,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// A client has connected. No message is read before this is done; what it sends precedes all
     /// else. If it closes the connection, it still runs to its end.
+    ///
+    /// A client of `wwr.1` has not stated yet what it reads: signals to it and sessions have 8192 bytes
+    /// at most until it has, which it does with its first message (protocol §10.2).
     fn connected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}

@@ -25,8 +25,8 @@ impl Node {
         let Some(pings) = self.settings.pings.filter(|_| self.is_connected()) else { return };
         let most = match self.machine.dialect() {
             Dialect::V1_4 => 2 * (pings.total() + self.settings.request_timeout),
-            Dialect::Wwr1 => pings.total(),
             _ if self.ponged => pings.total(),
+            Dialect::Wwr1 => 2 * pings.total(),
             _ => return,
         };
         let (who, silence, socket) = (self.who(), self.silence(), self.socket());

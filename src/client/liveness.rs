@@ -7,51 +7,51 @@ use crate::dialect::Pongs;
 use crate::pings::Pings;
 use crate::time::{Instant, Span};
 
-/// So many requests have to run out of time in a row, with nothing heard since, until a server that
-/// may be unable to answer pings is given up. One may just have been a slow one.
-const DOUBTS: u32 = 2;
+/// How many requests in a row have to time out, with nothing heard since, before the client gives
+/// up a server that may be unable to answer pings. A single one may just have been slow.
+const TIMEOUTS: u32 = 2;
 
-/// How long after the opening the first ping is sent, which shows whether the server answers any, if
-/// pings are more than [`SELDOM`] apart: a connection for one request has ended by then. If not, it is
-/// sent at once.
+/// How long after the opening the first ping is sent, if pings are more than [`SELDOM`] apart. It
+/// shows whether the server answers any. A connection for a single request has ended by then. If
+/// pings are closer together, the first one is sent at once.
 const FIRST: Span = Span::SECOND;
 const SELDOM: Duration = Duration::from_secs(10);
 
-/// Watches over the server of one connection. What arrives only takes note of the time; the deadline
-/// is moved when it has come, so that a host need not re-arm its timer for each message.
+/// The liveness check of one connection. What arrives only records the time. The deadline moves
+/// when it is reached, so that a host need not set its timer for each message.
 ///
-/// Pings are the means, but not every server answers them: those of some versions never do, those of
-/// 1.4 not while they are busy with a message. Until a server has shown that it does, silence proves
-/// nothing, and is the end only if requests ran out of time as well. So it is asked soon after the
-/// connection is there.
+/// The check uses pings, but not every server answers them: those of some versions never do, those
+/// of 1.4 do not while they handle a message. Until a server has answered one, silence proves
+/// nothing, and ends the connection only if requests timed out as well. So the client sends the
+/// first ping soon after the opening.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct LivenessCheck {
     after: Span,
     timeout: Span,
-    /// When something was heard of the server, or could not have been.
+    /// When something was heard from the server, or nothing could have been heard.
     heard: Instant,
     pinged: Option<Pinged>,
     due: Instant,
-    /// A ping was sent on this connection.
+    /// Whether a ping was sent on this connection.
     asked: bool,
-    /// How many pings have no answer. The last that is answered answers the last that was sent.
+    /// How many pings have no answer. The answer to the last one makes it zero.
     unanswered: u32,
     /// The oldest request that waited for its reply when the last ping was sent.
     asked_at: Option<RequestId>,
-    /// Whether something to work on was sent after that.
+    /// Whether a request or signal was sent after that.
     worked: bool,
-    /// One was answered.
+    /// Whether a ping was answered.
     answers: bool,
-    /// One was answered while the server had a request to work on.
-    answers_at_work: bool,
-    /// The server may have something to work on that nobody waits for: its hook for new connections,
-    /// a signal, or a request that ran out of time.
+    /// Whether a ping was answered while the server worked on a request.
+    answers_when_busy: bool,
+    /// Whether the server may be working on something without a pending reply: its hook for new
+    /// connections, a signal, or a request that timed out.
     may_work: bool,
     /// The first request that was sent since something was heard.
     unheard: Option<RequestId>,
-    /// How many that were sent since then have run out of time, and the latest of them.
-    doubts: u32,
-    last_doubt: Option<RequestId>,
+    /// How many requests sent since then have timed out, and the latest of them.
+    timeouts: u32,
+    last_timeout: Option<RequestId>,
 }
 
 /// The pings that were sent since something was heard.
@@ -61,7 +61,7 @@ struct Pinged {
     last: Instant,
 }
 
-/// What is to be done about a silent server.
+/// What to do about a silent server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
     Bearable,
@@ -69,8 +69,8 @@ pub(super) enum Silence {
     TooLong,
 }
 
-impl Pulse {
-    /// Counts from `now`, when the WebSocket was opened.
+impl LivenessCheck {
+    /// Starts to count at `now`, when the WebSocket was opened.
     pub(super) fn new(pings: Pings, now: Instant) -> Self {
         Self {
             after: pings.after.into(),
@@ -83,40 +83,40 @@ impl Pulse {
             asked_at: None,
             worked: false,
             answers: false,
-            answers_at_work: false,
+            answers_when_busy: false,
             may_work: true,
             unheard: None,
-            doubts: 0,
-            last_doubt: None,
+            timeouts: 0,
+            last_timeout: None,
         }
     }
 
-    /// When [`look`](Self::look) is to be called.
+    /// Returns when to call [`check`](Self::check).
     pub(super) const fn due(&self) -> Instant {
         self.due
     }
 
-    /// Whether the next pong answers the last ping: it matters then which request waits.
+    /// Returns whether the next pong answers the last ping. Then it matters which request waits.
     pub(super) const fn is_asking(&self) -> bool {
         self.unanswered == 1
     }
 
-    /// Something arrived. After a ping, the server is not left alone for as long as the answer could
-    /// have taken.
+    /// Something arrived. If a ping was sent, the next one still comes after the time for its
+    /// answer.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.unheard = None;
-        self.doubts = 0;
+        self.timeouts = 0;
         if self.pinged.take().is_some() {
             self.due = self.due.min(now + self.after);
         }
     }
 
-    /// A pong arrived. `waiting`: the oldest request that waits for its reply.
+    /// A pong arrived. `waiting` is the oldest request that waits for its reply.
     pub(super) fn answered(&mut self, now: Instant, waiting: Option<RequestId>) {
         self.answers |= self.asked;
         if self.is_asking() {
-            self.answers_at_work |= waiting.is_some() && self.asked_at == waiting;
+            self.answers_when_busy |= waiting.is_some() && self.asked_at == waiting;
             self.may_work &= self.worked;
         }
         self.unanswered = self.unanswered.saturating_sub(1);
@@ -135,19 +135,19 @@ impl Pulse {
         self.worked = true;
     }
 
-    /// A request that was sent has run out of time.
-    pub(super) fn ran_out(&mut self, now: Instant, id: RequestId) {
+    /// A request that was sent has timed out.
+    pub(super) fn timed_out(&mut self, now: Instant, id: RequestId) {
         self.may_work = true;
         if self.unheard.is_some_and(|first| first <= id) {
-            self.doubts = self.doubts.saturating_add(1);
-            self.last_doubt = self.last_doubt.filter(|_| self.doubts > 1).max(Some(id));
+            self.timeouts = self.timeouts.saturating_add(1);
+            self.last_timeout = self.last_timeout.filter(|_| self.timeouts > 1).max(Some(id));
             self.due = self.due.min(self.limit().max(now));
         }
     }
 
-    /// Looks after the server, if it is time to. `pongs`: what the reference of its version does.
-    /// `waiting`: the oldest request that waits for its reply.
-    pub(super) fn look(
+    /// Checks the server, if it is time to. `pongs` says what the reference of its version does.
+    /// `waiting` is the oldest request that waits for its reply.
+    pub(super) fn check(
         &mut self,
         now: Instant,
         pongs: Pongs,
@@ -165,8 +165,8 @@ impl Pulse {
             return self.ping(now, waiting);
         };
         if self.due + self.timeout < now {
-            // The host has slept. The server may have answered to a machine that was not there, and
-            // what ran out of time meanwhile tells nothing.
+            // The host has slept. The server may have answered while the host could not listen, and
+            // what timed out meanwhile proves nothing.
             self.heard(now);
             return self.ping(now, waiting);
         }
@@ -179,7 +179,8 @@ impl Pulse {
             return Silence::TooLong;
         }
         let is_time = pinged.last + self.after <= now;
-        // It may answer another one; and the system finds out whether the server takes it.
+        // The server may answer another ping; and the system finds out whether the network takes
+        // it.
         let last = if is_time { now } else { pinged.last };
         let (next, limit) = (last + self.after, self.limit());
         self.due = if limit > now { next.min(limit) } else { next };
@@ -196,10 +197,10 @@ impl Pulse {
         self.ask(waiting)
     }
 
-    /// A server that is heard is asked as well, for later, if it is still to be seen whether it answers
-    /// at work, and has some.
+    /// Also pings a server that is heard, if it is at work and has not yet shown that it answers at
+    /// work.
     fn ask_at_work(&mut self, pongs: Pongs, waiting: Option<RequestId>) -> Silence {
-        let is_open = pongs == Pongs::BetweenMessages && !self.answers_at_work;
+        let is_open = pongs == Pongs::BetweenMessages && !self.answers_when_busy;
         if is_open && waiting.is_some() && self.unanswered == 0 {
             return self.ask(waiting);
         }
@@ -214,25 +215,27 @@ impl Pulse {
         Silence::Ping
     }
 
-    /// Whether the server would have been heard by now if it were there. A ping was sent, and its
-    /// answer has had its time.
+    /// Returns whether the server must have been heard by now if it were there: a ping was sent,
+    /// and the time for its answer has passed.
     fn is_gone(&self, now: Instant, pongs: Pongs, waiting: Option<RequestId>) -> bool {
         let is_long = self.limit() <= now;
         let would_answer = match pongs {
-            Pongs::Always => true,
+            // Its hook for new connections may still run.
+            Pongs::Always => self.answers || is_long,
             Pongs::Never => self.answers,
             Pongs::BetweenMessages => {
                 let may_be_busy = waiting.is_some() || self.may_work && !is_long;
-                self.answers_at_work || !may_be_busy
+                self.answers_when_busy || !may_be_busy
             }
         };
-        // An older request that waits on is one that the server may still be at.
-        let is_doubtful =
-            self.doubts >= DOUBTS && waiting.is_none_or(|oldest| self.last_doubt <= Some(oldest));
-        would_answer || is_long && is_doubtful
+        // The server may still work on an older request that is not answered.
+        let has_timed_out = self.timeouts >= TIMEOUTS
+            && waiting.is_none_or(|oldest| self.last_timeout <= Some(oldest));
+        would_answer || is_long && has_timed_out
     }
 
-    /// Until when a server that may be unable to answer can be silent: twice as long as another.
+    /// Returns until when a server that may be unable to answer can be silent: twice as long as
+    /// others.
     fn limit(&self) -> Instant {
         self.heard + self.after + self.timeout + self.after + self.timeout
     }
