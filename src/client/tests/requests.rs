@@ -118,7 +118,7 @@ fn errors_say_whether_repeating_is_safe() {
         (RequestError::Protocol, "does not help"),
         (
             RequestError::InvalidSession(InvalidSession::NoKey),
-            "no session: there is no session key",
+            "not a valid session: there is no session key",
         ),
         (RequestError::TimedOut { sent: true }, "may have acted"),
         (RequestError::TimedOut { sent: false }, "repeating is safe"),

@@ -71,7 +71,7 @@ message 1: accept-conf, 15 bytes
 fn what_is_wrong_is_shown_where_it_is() {
     let cases = [
         ("", "00         wrong         the message is empty"),
-        ("07", "00         wrong         7 is no message type of this version"),
+        ("07", "00         wrong         7 is not a message type of this version"),
         ("7f00", "02         wrong         it has 2 bytes, the shortest has 11"),
         ("1600", "01         wrong         it has 2 bytes instead of 1"),
         ("1f00", "02         wrong         it has 2 bytes instead of 9"),
@@ -115,7 +115,7 @@ fn objects_have_the_members_of_the_vectors_and_what_is_wrong() {
         json!({"ok": true, "type_known": true, "type": 128, "id": "ffff7dffffffff88",
             "name_hex": "3a21", "encoding": "utf8", "payload_hex": ""}),
         json!({"ok": false, "type_known": false, "type": 33,
-            "error": "33 is no message type of this version"}),
+            "error": "33 is not a message type of this version"}),
         json!({"ok": false, "type_known": false, "error": "the message is empty"}),
         json!({"ok": false, "type_known": true, "type": 127, "id": "ffff7dffffffff88",
             "error": "malformed RequestBinary: its name of 11 bytes needs a message of at least \
@@ -150,20 +150,20 @@ fn what_is_not_hexadecimal_is_reported_and_the_rest_is_shown() {
     assert_eq!(
         ran.stderr,
         "\
-wwr decode: line 2: 'x' at column 4 is no hexadecimal digit
+wwr decode: line 2: 'x' at column 4 is not a hexadecimal digit
 wwr decode: line 3: an odd number of hexadecimal digits, 3
-wwr decode: line 4: '\\xff' at column 1 is no hexadecimal digit
-wwr decode: line 5: ' ' at column 3 is no hexadecimal digit
+wwr decode: line 4: '\\xff' at column 1 is not a hexadecimal digit
+wwr decode: line 5: ' ' at column 3 is not a hexadecimal digit
 "
     );
     let rows = objects(&ran.stdout);
     let ok: Vec<_> = rows.iter().map(|row| row["ok"].as_bool().unwrap()).collect();
     assert_eq!(ok, [true, false, false, false, false, true]);
-    assert_eq!(rows[1]["error"], "'x' at column 4 is no hexadecimal digit");
+    assert_eq!(rows[1]["error"], "'x' at column 4 is not a hexadecimal digit");
 
     let ran = wwr(&["decode", "16", "zz", "1600"], b"");
     assert_eq!(ran.code, 2);
-    assert_eq!(ran.stderr, "wwr decode: argument 2: 'z' at column 1 is no hexadecimal digit\n");
+    assert_eq!(ran.stderr, "wwr decode: argument 2: 'z' at column 1 is not a hexadecimal digit\n");
     assert!(ran.stdout.starts_with("message 1: session closed"), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nmessage 3: malformed session closed"), "{}", ran.stdout);
 }

@@ -63,13 +63,13 @@ fn what_cannot_be_composed_is_refused_with_the_reason() {
     let long = "61".repeat(256);
     let cases = [
         (json!({}), "type is missing"),
-        (json!({"type": 7}), "7 is no message type of any version"),
+        (json!({"type": 7}), "7 is not a message type of any version"),
         (
             json!({"type": 23, "accept_conf": {"major": 2, "minor": 0, "read_timeout_ms": 1,
             "message_buffer_size": 32}}),
             "this version has no message of type AcceptConf",
         ),
-        (json!({"ok": false, "type": 22}), "it is no message, ok is false"),
+        (json!({"ok": false, "type": 22}), "it is not a message, ok is false"),
         (json!({"type": 1}), "id is missing"),
         (json!({"type": 1, "id": "00"}), "an identifier has 8 bytes, this one has 1"),
         (json!({"type": 127, "id": ID}), "a request needs a name or a payload"),

@@ -71,7 +71,7 @@ fn encode_gives_back_what_was_decoded() {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for ((line, object), row) in encoded.stdout.lines().zip(decoded.lines()).zip(&rows) {
             match line.strip_prefix("refused: ") {
-                Some("it is no message, ok is false") => assert_eq!(row["ok"], false),
+                Some("it is not a message, ok is false") => assert_eq!(row["ok"], false),
                 Some(reason) => {
                     assert!(reason.contains("only printable ASCII"), "{row} gave {line}");
                     refused += 1;

@@ -59,10 +59,10 @@ fn an_answer_that_will_not_change_ends_the_attempts() {
         (r#"{"protocol-version":"1.5","read-timeout":60}"#, "speaks protocol version \"1.5\""),
         (r#"{"protocol-version":"2.0"}"#, "speaks protocol version \"2.0\""),
         (r#"{"protocol-version":"1.4.1"}"#, "speaks protocol version \"1.4.1\""),
-        ("{}", "this is no WebWire server"),
-        ("<html></html>", "this is no WebWire server"),
-        ("[\"1.4\"]", "this is no WebWire server"),
-        ("", "this is no WebWire server"),
+        ("{}", "this is not a WebWire server"),
+        ("<html></html>", "this is not a WebWire server"),
+        ("[\"1.4\"]", "this is not a WebWire server"),
+        ("", "this is not a WebWire server"),
     ] {
         let connecting = spawn(&client, |client| async move { client.connect().await });
         server.accept().respond("200 OK", answer);

@@ -191,5 +191,5 @@ fn what_is_no_http_is_told() {
         peer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
         peer.rest();
     });
-    told(&log, "What came is no HTTP/1 request", Level::INFO, &["TLS"]);
+    told(&log, "The data is not an HTTP/1 request", Level::INFO, &["TLS"]);
 }
