@@ -473,7 +473,7 @@ fn errors_name_both_sides_and_what_to_do() {
         ),
         (chat(), &[ANSWERS_400, OPENED, CONF], &["sub-protocol is none", "set both sides"]),
         (auto(), &[ANSWERS_400, OPENED, CONF_CHAT], &["is \"chat\"", "this client's is none"]),
-        (auto(), &[ANSWERS_400, REFUSED], &["no WebWire server", "check the address"]),
+        (auto(), &[ANSWERS_400, REFUSED], &["not a WebWire server", "check the address"]),
         (pinned(Protocol::V2_0), &[OPENED, DUE], &["no accept-conf came", "\"auto\""]),
         (pinned(Protocol::V2_0), &[OPENED, SIGNAL], &["is not an accept-conf", "\"auto\""]),
         (auto(), &[ANSWERS_400, OPENED, long], &["\\x00...\"", "this client's is none"]),

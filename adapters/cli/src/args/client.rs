@@ -157,8 +157,8 @@ pub(crate) struct ProbeArguments {
     /// The server, such as ws://localhost:7777/
     #[arg(value_name = "URL", value_parser = UrlParser)]
     pub(crate) url: ServerUrl,
-    /// How long everything may take together; half of it is reserved for the WebSocket if no answer to
-    /// the preflight comes
+    /// How long everything may take together; half of it is reserved for the WebSocket if the
+    /// preflight gets no answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
     /// Print a JSON object

@@ -70,7 +70,7 @@ impl Target {
         // Most messages are small. If this fails, they are only slower.
         let _ = stream.set_nodelay(true);
         if let Err(error) = self.keep_alive.set_on(&stream) {
-            tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive; a dead connection is noticed later");
+            tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
         }
         Ok(stream)
     }

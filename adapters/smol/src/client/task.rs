@@ -313,7 +313,7 @@ impl Task {
             client::Event::SessionClosed => Event::SessionClosed,
             client::Event::SessionLost(loss) => Event::SessionLost(loss),
             client::Event::Anomaly(anomaly) => {
-                tracing::debug!(url = %self.target.url, ?anomaly, "anomaly: the server did something that it should not do");
+                tracing::debug!(url = %self.target.url, ?anomaly, "anomaly of the server");
                 return;
             }
         };

@@ -203,7 +203,7 @@ impl<H: Handler> Server<H> {
         let stall = self.service.limits().stall_timeout;
         let keep_alive = KeepAlive::new(None, KEEP_ALIVE, stall);
         if let Err(error) = keep_alive.set_on(&stream) {
-            tracing::debug!(%remote, %error, "cannot set TCP keep-alive; a dead connection is noticed later");
+            tracing::debug!(%remote, %error, "cannot set TCP keep-alive");
         }
         let proxied = self.proxy_protocol && self.service.proxies().trust(remote.ip());
         let (service, client) = (self.service.clone(), Mutex::new(remote));

@@ -277,7 +277,7 @@ impl<H: Handler> Inner<H> {
                     let keep_alive =
                         KeepAlive::new(Some(pings), pings.after(), limits.stall_timeout);
                     if let Err(error) = keep_alive.set_on(&stream) {
-                        tracing::debug!(%error, "cannot set TCP keep-alive; a dead connection is noticed later");
+                        tracing::debug!(%error, "cannot set TCP keep-alive");
                     }
                 }
                 (Socket::tcp(stream), parts.read_buf.to_vec())

@@ -442,7 +442,7 @@ impl<'a, H: Handler> Task<'a, H> {
     }
 
     fn note_late(&self, error: &dyn fmt::Display) {
-        tracing::debug!(connection = self.connection.id(), %error, "a handler ended after its connection; its reply is dropped");
+        tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late; its reply is dropped");
     }
 
     fn take_input(&mut self, input: Input) {
@@ -482,7 +482,7 @@ impl<'a, H: Handler> Task<'a, H> {
     fn note_unknown_key(&self) {
         if let Some(keys) = self.hub.unknown_keys.count(self.hub.clock.now()) {
             let (connection, remote) = (self.connection.id(), self.connection.info().remote_addr);
-            tracing::info!(keys, connection, %remote, "clients asked for unknown session keys; the last one is shown");
+            tracing::info!(keys, connection, %remote, "unknown session keys; the last client is shown");
         }
     }
 
