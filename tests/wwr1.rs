@@ -114,7 +114,7 @@ impl Pair {
 }
 
 #[test]
-fn the_bytes_are_those_of_the_document() {
+fn the_bytes_match_the_document() {
     let mut pair = Pair::new(client::Config::default(), &server::Config::default());
     let frame = Bytes::from_static;
     assert_eq!(pair.run(), [('C', frame(SETTINGS)), ('S', frame(STATED))]);

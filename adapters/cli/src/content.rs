@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_is_read_up_to_a_limit() {
+    fn endless_input_is_read_up_to_a_limit() {
         let read = |length: u64, most| read_from("x", Ok(io::repeat(b'x').take(length)), most);
         assert_eq!(read(9, 10).unwrap().len(), 9);
         assert_eq!(read(10, 10).unwrap().len(), 10);

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_told_of_in_its_place() {
+    fn lines_that_do_not_fit_are_dropped_and_a_notice_counts_them() {
         let (lines, turn, seen) = slow();
         add_behind_a_blocked_one(&lines, 15);
         // Ten wait, and four were dropped. Nothing more is accepted before half of the room is
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_does_not_wait_for_whoever_takes_nothing() {
+    fn the_end_does_not_wait_for_a_reader_that_accepts_nothing() {
         let (lines, _turn, _) = slow();
         add_behind_a_blocked_one(&lines, 20);
         let short = Duration::from_millis(10);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_must_be_told_are_not_dropped() {
+    fn important_lines_are_not_dropped() {
         let (lines, turn, seen) = slow();
         add_behind_a_blocked_one(&lines, 20);
         lines.add_for_sure(b"why\n".to_vec());
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_nobody_takes_are_counted() {
+    fn lost_lines_are_counted() {
         let (lines, turn, _) = slow();
         add(&lines, 1);
         add(&lines, 2);

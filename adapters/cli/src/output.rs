@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped_and_means_the_same() {
+    fn invisible_characters_are_escaped_without_changing_the_value() {
         for (text, expected) in [
             ("plain \"quoted\"\n", r#""plain \"quoted\"\n""#),
             ("n\u{e9} \u{1f600} \u{4f60}\u{597d}", "\"n\u{e9} \u{1f600} \u{4f60}\u{597d}\""),

@@ -138,7 +138,7 @@ mod tests {
         \u{2067}\u{2068}\u{2069}\u{206f}\u{feff}\u{fff9}\u{1d173}\u{e0001}\u{e007f}";
 
     #[test]
-    fn what_is_hidden_is_escaped_everywhere() {
+    fn hidden_characters_are_escaped_everywhere() {
         for character in HIDDEN.chars() {
             assert!(is_hidden(character), "{character:?}");
             let text = format!("a{character}b");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_seen_stays_as_it_is() {
+    fn visible_characters_are_unchanged() {
         let text = "a ~ n\u{e9} e\u{301} \u{a0}\u{3000} \u{4f60}\u{597d} \u{5e9}\u{5dc} \u{1f600}";
         assert_eq!(one_line(text), text);
         assert_eq!(visible(text), text);

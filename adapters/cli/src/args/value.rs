@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_is_within_the_limits_of_the_protocol() {
+    fn advertised_settings_respect_the_limits_of_the_protocol() {
         assert_eq!(read_timeout("100ms"), Ok(Duration::from_millis(100)));
         assert_eq!(message_buffer("32"), Ok(32));
         assert_eq!(ping_after("off"), Ok(PingAfter::Off));

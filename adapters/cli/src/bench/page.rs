@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_is_no_html() {
+    fn foreign_text_is_escaped_in_html() {
         let text = Escaped(r#"<a href="x">'&"#).to_string();
         assert_eq!(text, "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
         assert_eq!((capitalised(""), capitalised("on")), (String::new(), "On".into()));

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_due_but_not_sent_has_waited() {
+    fn unsent_messages_count_as_waiting() {
         // Connection 0 has the messages 6, 9 and 12 to measure, 2 has 5, 8, 11 and 14.
         let millis = Duration::from_millis;
         let waits = |connection, sent, end| -> Vec<_> {

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_run_has_a_place() {
+    fn the_longest_run_fits_into_the_steps() {
         let mut timeline = Timeline::new();
         timeline.at(Duration::from_secs(u64::from(u32::MAX))).done += 1;
         assert!(timeline.steps().len() <= MOST);

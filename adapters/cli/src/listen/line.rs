@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_one_line_whatever_they_carry() {
+    fn every_signal_is_one_line() {
         check(
             &signal(b"news", "a\n\u{1b}[2J".into()),
             r#"signal "news" utf8 "a\n\u{1b}[2J""#,
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_and_sessions_are_told_of() {
+    fn connections_and_sessions_are_reported() {
         let retry_in = Some(Duration::from_millis(250));
         check(&Event::Connected, "connected", r#"{"event":"connected"}"#);
         check_in(

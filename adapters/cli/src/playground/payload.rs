@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_could_not_read_is_refused_and_numbers_keep_their_digits() {
+    fn unreadable_sessions_are_refused_and_numbers_keep_their_digits() {
         let nested = |levels| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
         assert!(info(&request(nested(SessionInfo::MAX_DEPTH))).is_ok());
         let BadPayload(wanted) = info(&request(nested(SessionInfo::MAX_DEPTH + 1))).unwrap_err();

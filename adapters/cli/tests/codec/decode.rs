@@ -22,7 +22,7 @@ fn the_example_of_the_readme_is_a_request_of_echo() {
 }
 
 #[test]
-fn every_part_is_shown_with_its_place() {
+fn every_part_is_shown_with_its_offset() {
     let ran =
         wwr(&["decode", "7f0100000000000000046563686f6869", "8101020304050607080161ff6800"], b"");
     assert_eq!(
@@ -68,7 +68,7 @@ message 1: accept-conf, 15 bytes
 }
 
 #[test]
-fn what_is_wrong_is_shown_where_it_is() {
+fn errors_are_shown_at_their_offset() {
     let cases = [
         ("", "00         wrong         the message is empty"),
         ("07", "00         wrong         7 is not a message type of this version"),
@@ -109,7 +109,7 @@ fn peers_cannot_write_to_the_terminal() {
 }
 
 #[test]
-fn objects_have_the_members_of_the_vectors_and_what_is_wrong() {
+fn objects_have_the_members_of_the_vectors_and_the_error() {
     let messages = ["80ffff7dffffffff88023a21", "21", "", "7fffff7dffffffff880b3a"];
     let expected = [
         json!({"ok": true, "type_known": true, "type": 128, "id": "ffff7dffffffff88",
@@ -144,7 +144,7 @@ fn white_space_around_messages_and_upper_case_are_fine() {
 }
 
 #[test]
-fn what_is_not_hexadecimal_is_reported_and_the_rest_is_shown() {
+fn input_that_is_not_hexadecimal_is_reported_and_the_rest_is_shown() {
     let ran = wwr(&["decode", "--json"], b"16\n 16x\nabc\n\xff\xfe\n7f 00\n16\n");
     assert_eq!(ran.code, 2);
     assert_eq!(
@@ -169,7 +169,7 @@ wwr decode: line 5: ' ' at column 3 is not a hexadecimal digit
 }
 
 #[test]
-fn the_protocol_decides_what_is_known() {
+fn the_version_decides_which_types_are_known() {
     let known = |protocol: &str, message: &str| {
         let ran = wwr(&["decode", "--json", "--protocol", protocol, message], b"");
         objects(&ran.stdout)[0]["type_known"].as_bool().unwrap()
@@ -181,7 +181,7 @@ fn the_protocol_decides_what_is_known() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wwr"))
         .args(["decode", "--json"])
         .stdin(Stdio::piped())

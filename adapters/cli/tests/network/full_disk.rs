@@ -54,7 +54,7 @@ fn on_a_full_disk_only_new_sessions_suffer() {
 }
 
 #[test]
-fn what_is_no_session_costs_only_whoever_asks_for_it() {
+fn a_broken_session_file_affects_only_its_client() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("sessions");
     let arguments = ["--sessions", text(&directory), "--durable", "--expire-after", "1ns"];
@@ -97,7 +97,7 @@ fn bound_by_permissions(directory: &Path) -> Option<Server> {
 }
 
 #[test]
-fn a_read_only_directory_keeps_what_it_has() {
+fn sessions_in_a_read_only_directory_are_found() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("sessions");
     let Some(server) = bound_by_permissions(&directory) else { return };

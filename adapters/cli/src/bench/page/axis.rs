@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn places_stay_inside() {
+    fn positions_stay_inside_the_chart() {
         let axis = Axis { values: (0.0, 10.0), places: (100.0, 0.0) };
         assert_eq!(
             [-1.0, 0.0, 5.0, 11.0].map(|value| axis.place(value)),

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_is_in_one_bar() {
+    fn every_request_counts_in_one_bar() {
         let mut histogram = Histogram::<u64>::new_with_bounds(1, 1_000_000, 3).unwrap();
         for value in [1, 10, 11, 12, 999, 1000, 1_000_000] {
             histogram.record(value).unwrap();
