@@ -115,7 +115,7 @@ fn replies_of_ready_handlers_take_nothing_but_chunks() {
 /// A large payload is copied once, behind the header of its reply, and is never in a chunk that
 /// others share.
 #[test]
-fn a_large_reply_takes_memory_for_itself_and_no_more() {
+fn a_large_reply_takes_only_its_own_memory() {
     for length in [64 << 10, 1 << 20] {
         let payload = Payload::binary(vec![b'x'; length]);
         let content = Content::new(b"echo", &payload).unwrap();

@@ -39,7 +39,7 @@ pub enum Misuse {
     #[error("a session is already held or being restored")]
     SessionHeld,
     /// The maximum number of requests have no outcome yet.
-    #[error("as many requests as allowed are without a reply")]
+    #[error("the maximum number of requests are waiting for a reply")]
     TooManyRequests,
     /// There is no connection, and the queued requests already have the maximum number of bytes.
     #[error("too many bytes are waiting for a connection")]
@@ -72,7 +72,7 @@ pub enum RequestError {
     Protocol,
     /// The server restored the session, but its reply does not describe a valid one. The client
     /// does not hold it.
-    #[error("the server's reply is no session: {0}")]
+    #[error("the server's reply is not a valid session: {0}")]
     InvalidSession(InvalidSession),
     /// The deadline passed.
     #[error("{}", if *.sent {
@@ -160,7 +160,7 @@ pub enum ConnectError {
         client: Option<Box<str>>,
     },
     /// The server does not answer like a WebWire server. [Definite](Self::is_definite).
-    #[error("this is no WebWire server{}", .client.hint())]
+    #[error("this is not a WebWire server{}", .client.hint())]
     NotWebWire {
         /// What the client is set to. A client that is set to 1.4 or 1.5 cannot tell a server of
         /// 2.0 from a server of something else.
@@ -174,7 +174,7 @@ pub enum ConnectError {
     NoAcceptConf,
     /// The server's first message is not an accept-conf of 2.0. [Definite](Self::is_definite).
     #[error(
-        "the server's first message is no accept-conf, with which servers of protocol 2.0 and wwr.1 \
+        "the server's first message is not an accept-conf, with which servers of protocol 2.0 and wwr.1 \
              begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
     )]
     NotAcceptConf,

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_a_sorted_map_does() {
+    fn it_behaves_like_a_sorted_map() {
         let mut table = Table::new();
         let mut map = BTreeMap::new();
         let mut random = 1_u64;

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_clients_survive_is_advertised() {
+    fn only_settings_that_clients_survive_are_advertised() {
         let default = Advertised::default;
         for (timeout, valid) in [
             (Duration::ZERO, false),

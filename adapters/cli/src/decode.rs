@@ -1,11 +1,11 @@
-//! `wwr decode`: bytes to objects, or to something to look at.
+//! `wwr decode`: bytes to objects, or to a description.
 
 use std::io::{self, BufWriter, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use wwr::{Dialect, wire};
 
-use crate::TROUBLE;
+use crate::FAILED;
 use crate::args::{DecodeArguments, Protocol};
 use crate::dissect::dissect;
 use crate::hex::{self, NotHex};
@@ -30,10 +30,10 @@ pub(crate) fn run(arguments: &DecodeArguments) -> io::Result<ExitCode> {
         }
         out.flush()?;
     }
-    Ok(if decoder.all_hex { ExitCode::SUCCESS } else { ExitCode::from(TROUBLE) })
+    Ok(if decoder.all_hex { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// How messages are shown.
+/// The form of the output.
 #[derive(Clone, Copy)]
 enum Form {
     /// For programs.
@@ -45,7 +45,7 @@ enum Form {
 struct Decoder {
     protocol: Protocol,
     form: Form,
-    /// No input was anything but hexadecimal so far.
+    /// Whether no input was hexadecimal so far.
     all_hex: bool,
 }
 
@@ -68,7 +68,7 @@ impl Decoder {
         }
     }
 
-    /// Says what is wrong where people look for it, and keeps one object a line for programs.
+    /// Reports an error on standard error, and keeps one object a line for programs.
     fn not_hex(
         &mut self,
         out: &mut impl Write,
@@ -77,7 +77,7 @@ impl Decoder {
         error: &NotHex,
     ) -> io::Result<()> {
         self.all_hex = false;
-        // Without standard error the exit code still tells.
+        // Without standard error, the exit code still shows the error.
         let _ = writeln!(stderr(), "wwr decode: {place} {number}: {error}");
         match self.form {
             Form::Object => write_row(out, &Row::not_hex(error)),

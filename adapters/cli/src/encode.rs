@@ -13,7 +13,7 @@ use crate::patient::Patient;
 use crate::row::{Refusal, Row};
 use crate::text::one_line;
 
-/// Some line could not be composed.
+/// A line could not be composed.
 const REFUSED: u8 = 1;
 
 pub(crate) fn run(arguments: &EncodeArguments) -> io::Result<ExitCode> {

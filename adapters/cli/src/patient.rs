@@ -1,14 +1,14 @@
-//! Standard streams that somebody else has set to non-blocking mode.
+//! Standard streams in non-blocking mode, which other programs may have set.
 
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread::sleep;
 
-/// How long to wait before a stream is tried again that is not ready.
+/// How long to wait before trying a stream again that is not ready.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits where a stream in non-blocking mode would fail. A standard stream shares that mode with
-/// all programs that have the same terminal or pipe, and some of them set it.
+/// all programs on the same terminal or pipe, and some of them set it.
 #[derive(Debug)]
 pub(crate) struct Patient<S>(pub(crate) S);
 

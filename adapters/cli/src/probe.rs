@@ -23,11 +23,11 @@ use crate::runtime::Tasks;
 use crate::text::{Count, Quoted, one_line};
 use crate::{log, output};
 
-/// How long a server of 1.4 or 1.5 may take to say that it also speaks 2.0. Clients do not wait for
-/// that, but this is all that is asked here.
+/// How long a server of 1.4 or 1.5 may take to show that it also speaks 2.0. Clients do not wait
+/// for that, but this command only exists to find out.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether it has.
+/// How often to check for that.
 const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
             }
             None => ExitCode::SUCCESS,
         };
-        // What was found does not wait for a server that is slow to close.
+        // The result does not wait for a server that is slow to close.
         let closed = async {
             client.close().await;
             Ok(())
@@ -67,17 +67,17 @@ pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
     }))
 }
 
-/// What was found out.
+/// What the command found out.
 struct Report {
     url: String,
     /// The HTTP status of the answer to the preflight.
     status: Option<u16>,
     found: Discovered,
-    /// Why the client did not get through, if it did not.
+    /// Why the client could not connect, if that is so.
     failure: Option<Failure>,
 }
 
-/// Connects, which may fail, and gives what became known by that.
+/// Connects, which may fail, and returns what that has shown.
 async fn probe(
     arguments: &ProbeArguments,
     deadline: Deadline,
@@ -102,8 +102,8 @@ async fn probe(
     Ok((Report { url, status, found, failure }, client))
 }
 
-/// Waits until a server that was taken for one of 1.x says that it also speaks 2.0, but not for long.
-/// Gives why it does not suit, should that become clear.
+/// Waits for a short time until a server that was taken for 1.x shows that it also speaks 2.0.
+/// Returns why it does not suit, if that turns out.
 async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -> Option<Failure> {
     let advertised = async {
         while !matches!(client.dialect(), Dialect::V2_0 | Dialect::Wwr1) {
@@ -127,7 +127,7 @@ async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -
 }
 
 impl Report {
-    /// The versions the server names, in the order in which it does.
+    /// Returns the versions that the server names, in its order.
     fn speaks(&self) -> Vec<String> {
         let asked = match &self.found.preflight {
             Some(Verdict::Speaks(metadata)) => Some(metadata.dialect().to_string()),
@@ -141,7 +141,7 @@ impl Report {
         versions
     }
 
-    /// What the client spoke, if it got through.
+    /// Returns what the client spoke, if it could connect.
     fn spoken(&self) -> Option<Dialect> {
         self.failure.is_none().then_some(self.found.dialect)
     }
@@ -157,7 +157,7 @@ impl Report {
         }
     }
 
-    /// Writes it for people.
+    /// Writes the report for people.
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut line = |name: &str, value: &dyn Display| writeln!(out, "{name:<16}{value}");
         line("server", &self.url)?;
@@ -216,7 +216,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The version that a server claims, if it claims one.
+/// Returns the version that a server claims, if it claims one.
 fn named(version: &preflight::Version) -> Option<String> {
     Some(version.to_string()).filter(|version| !version.is_empty())
 }
@@ -225,7 +225,7 @@ fn announced_version(conf: &AcceptConf) -> String {
     format!("{}.{}", conf.major, conf.minor)
 }
 
-/// What was found out, for programs.
+/// The report for programs.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     url: &'a str,
@@ -274,7 +274,7 @@ struct AcceptConfRow {
     message_buffer_size: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub_protocol: Option<String>,
-    /// In place of it, if it is no text.
+    /// Instead of `sub_protocol`, if that is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     sub_protocol_hex: Option<Hex>,
 }

@@ -193,7 +193,7 @@ fn a_server_that_has_to_announce_2_0() {
 }
 
 #[test]
-fn what_a_web_wire_server_may_refuse_with_decides_nothing() {
+fn a_status_that_any_webwire_server_may_refuse_with_decides_nothing() {
     for preflight in [NAMES_1_4, ANSWERS_400, NO_ANSWER] {
         for (status, error) in [
             (401, "DialFailed"),
@@ -240,7 +240,7 @@ fn a_server_that_may_have_named_1_x_may_answer_like_one() {
 }
 
 #[test]
-fn a_client_of_one_1_x_version_looks_for_nothing_else() {
+fn a_client_of_one_1_x_version_waits_for_nothing_else() {
     let preflights: [(Input, [&str; 2]); 7] = [
         (NAMES_1_4, ["Dial", "IncompatibleVersion!"]),
         (NAMES_1_5, ["IncompatibleVersion!", "Dial"]),
@@ -413,7 +413,7 @@ fn sub_protocols_have_to_be_the_same() {
 }
 
 #[test]
-fn what_was_found_out_is_there_even_if_it_does_not_suit() {
+fn the_discovered_facts_are_kept_even_if_the_server_does_not_suit() {
     let found = AcceptConf {
         major: 2,
         minor: 0,
@@ -473,9 +473,9 @@ fn errors_name_both_sides_and_what_to_do() {
         ),
         (chat(), &[ANSWERS_400, OPENED, CONF], &["sub-protocol is none", "set both sides"]),
         (auto(), &[ANSWERS_400, OPENED, CONF_CHAT], &["is \"chat\"", "this client's is none"]),
-        (auto(), &[ANSWERS_400, REFUSED], &["no WebWire server", "check the address"]),
+        (auto(), &[ANSWERS_400, REFUSED], &["not a WebWire server", "check the address"]),
         (pinned(Protocol::V2_0), &[OPENED, DUE], &["no accept-conf came", "\"auto\""]),
-        (pinned(Protocol::V2_0), &[OPENED, SIGNAL], &["is no accept-conf", "\"auto\""]),
+        (pinned(Protocol::V2_0), &[OPENED, SIGNAL], &["is not an accept-conf", "\"auto\""]),
         (auto(), &[ANSWERS_400, OPENED, long], &["\\x00...\"", "this client's is none"]),
     ] {
         let error = error(config, inputs);

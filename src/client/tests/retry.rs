@@ -82,7 +82,7 @@ fn clients_that_are_sent_away_together_do_not_come_back_together() {
 }
 
 #[test]
-fn what_a_server_wants_is_the_least_and_has_a_bound() {
+fn retry_after_is_a_bounded_minimum() {
     let config = |max| builder_1_4().max_retry_after(max).build().unwrap();
     for (max, wait, least, most) in [
         (HOUR, 2 * HOUR, HOUR, HOUR * 5 / 4),

@@ -346,7 +346,7 @@ fn a_server_that_falls_silent_while_the_session_is_resumed_is_left() {
 }
 
 #[test]
-fn nobody_is_watched_without_a_connection() {
+fn without_a_connection_there_is_no_liveness_check() {
     let mut fixture = after(config(Protocol::Auto), NAMES_1_4);
     fixture.labels();
     fixture.pong();
@@ -399,7 +399,7 @@ fn the_default_notices_within_45_seconds() {
 
 /// Servers of this crate ping those who speak 1.4, which thus need not ping.
 #[test]
-fn a_1_4_server_that_is_heard_is_asked_at_work_all_the_same() {
+fn a_1_4_server_that_is_heard_is_also_pinged_at_work() {
     let mut fixture = pinged_at_work();
     fixture.activity();
     assert_eq!(fixture.until(500), no_lines(), "once");

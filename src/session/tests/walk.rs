@@ -364,7 +364,7 @@ fn nothing_goes_wrong_on_any_walk() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_walk() {
+fn the_same_seed_repeats_the_walk() {
     for seed in [0, 1, 2, 7, 1234] {
         assert_eq!(Walk::new(seed).run(), Walk::new(seed).run());
     }

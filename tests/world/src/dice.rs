@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_gives_the_same_numbers_again() {
+    fn a_seed_repeats_its_numbers() {
         let numbers = |seed| {
             let mut dice = Dice::seeded(seed);
             std::array::from_fn::<_, 8, _>(|_| dice.below(1 << 40))

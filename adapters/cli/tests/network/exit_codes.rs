@@ -64,7 +64,7 @@ fn usage_errors_are_2() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_2() {
+fn invalid_messages_exit_with_2() {
     let server = Server::start(&[]);
     let url = server.url();
     for arguments in [
@@ -152,7 +152,7 @@ fn a_server_that_cannot_start_is_2() {
 }
 
 #[test]
-fn numbers_that_are_none_are_explained() {
+fn invalid_numbers_are_explained() {
     for (arguments, wanted) in [
         (&["listen", "--count", "0", NOBODY][..], "a whole number, 1 or more"),
         (&["serve", "--max-session-connections", "0"], "a whole number, 1 or more"),

@@ -54,7 +54,7 @@ fn user_and_password_are_sent_and_not_shown() {
 }
 
 #[test]
-fn what_is_wrong_with_a_url_is_said_without_the_password() {
+fn errors_of_urls_do_not_show_the_password() {
     for (url, said) in [
         ("localhost:7777", "no scheme; write ws://localhost:7777"),
         ("wss://ada:secret@localhost/", "needs TLS"),

@@ -156,7 +156,7 @@ fn a_strict_server_hangs_up_as_the_reference_does() {
 }
 
 #[test]
-fn messages_that_fit_into_the_announced_buffer_are_taken_however_large_it_is() {
+fn messages_that_fit_into_a_large_advertised_buffer_are_accepted() {
     let server = Server::start(&["--message-buffer", "3000000"]);
     let mut hand = Hand::open(server.address, "/");
     hand.request(0x80, 1, "echo", &vec![b'x'; 2_000_000]);

@@ -139,7 +139,7 @@ fn messages_that_come_with_the_answer_are_not_lost() {
 }
 
 #[test]
-fn what_was_not_offered_is_not_accepted() {
+fn extensions_and_sub_protocols_that_were_not_offered_are_refused() {
     for (connection, more, said) in [
         ("Upgrade", "Sec-WebSocket-Extensions: permessage-deflate\r\n", "WebSocket extension"),
         ("Upgrade", "Sec-WebSocket-Protocol: chat\r\n", "WebSocket sub-protocol"),
@@ -202,7 +202,7 @@ fn refusals_are_shown_with_status_target_and_first_line() {
 }
 
 #[test]
-fn what_is_no_answer_is_named() {
+fn answers_other_than_http_are_named() {
     for (answer, said) in [
         (&b"\x15\x03\x01\0\x02\x02\x46"[..], "the server speaks TLS"),
         (b"\x16\x03\x03\0\x7a\x02\0\0", "the server speaks TLS"),

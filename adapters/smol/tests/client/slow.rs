@@ -58,7 +58,7 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
 }
 
 #[test]
-fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
+fn a_caller_that_waits_for_room_is_never_refused() {
     let server = RawServer::bind();
     let patient =
         builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(4 * LARGE);
@@ -86,7 +86,7 @@ fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
 }
 
 #[test]
-fn dropping_the_client_ends_it_whatever_the_server_does() {
+fn dropping_the_client_ends_it_with_any_server() {
     let server = RawServer::bind();
     let patient =
         builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(4 * LARGE);
@@ -134,7 +134,7 @@ fn two_that_write_to_each_other_do_not_wait_for_ever() {
 }
 
 #[test]
-fn signals_that_nobody_takes_cost_a_bounded_amount() {
+fn signals_that_are_not_taken_use_bounded_memory() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     let signal = [b"\x3f\x01n", &vec![0; LARGE][..]].concat();

@@ -161,7 +161,7 @@ fn requests_end_with_a_link_that_is_cut() {
 }
 
 #[test]
-fn a_slow_handler_is_no_dead_link() {
+fn a_slow_handler_does_not_count_as_a_dead_link() {
     let scenes = SERVERS.map(|(protocol, _)| {
         async move {
             let mut scene = Scene::new(protocol, pings(50, 1500), Config::builder()).await;

@@ -26,7 +26,7 @@ fn crowded(most: usize) -> Fixture {
 }
 
 #[test]
-fn a_flood_of_half_open_handshakes_keeps_nobody_out() {
+fn a_flood_of_half_open_handshakes_keeps_no_client_out() {
     let fixture = crowded(20);
     let whole = handshake("/", "");
     let mut flood = Vec::new();
@@ -46,7 +46,7 @@ fn a_flood_of_half_open_handshakes_keeps_nobody_out() {
 
 /// A client that was answered and keeps its connection for later has a place, too.
 #[test]
-fn a_flood_of_preflights_that_stay_keeps_nobody_out() {
+fn a_flood_of_preflights_that_stay_keeps_no_client_out() {
     let fixture = crowded(5);
     let mut flood = Vec::new();
     for _ in 0..50 {
@@ -60,7 +60,7 @@ fn a_flood_of_preflights_that_stay_keeps_nobody_out() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_flood_from_one_host_does_not_drive_out_another() {
+fn a_flood_from_one_host_evicts_no_other_host() {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
     use std::net::{SocketAddrV4, TcpStream};
 
@@ -97,7 +97,7 @@ fn a_body_is_neither_waited_for_nor_read() {
 }
 
 #[test]
-fn floods_of_what_is_quickly_read_hold_up_nobody() {
+fn floods_of_small_messages_hold_up_no_other_connection() {
     let fixture = Fixture::new();
     let mut bystander = Peer::connect(fixture.address());
     for (what, one) in [
@@ -127,7 +127,7 @@ fn floods_of_what_is_quickly_read_hold_up_nobody() {
 }
 
 #[test]
-fn who_breaks_the_rules_sees_the_end_at_once_and_is_forgotten_as_soon_as_it_goes() {
+fn a_client_that_breaks_the_rules_is_closed_at_once_and_then_forgotten() {
     let limits = Limits { close_timeout: Duration::MAX, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());

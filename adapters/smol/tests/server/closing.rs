@@ -39,7 +39,7 @@ fn a_handler_that_closes_its_connection_replies_first() {
 }
 
 #[test]
-fn a_connection_told_to_close_finishes_what_runs_and_refuses_what_comes() {
+fn a_closing_connection_finishes_running_handlers_and_refuses_new_requests() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
@@ -64,7 +64,7 @@ fn a_connection_told_to_close_finishes_what_runs_and_refuses_what_comes() {
 }
 
 #[test]
-fn a_close_frame_is_answered_after_what_was_asked_before_it() {
+fn a_close_frame_is_answered_after_earlier_requests() {
     let fixture = Fixture::new();
     for payload in [&b""[..], &1000u16.to_be_bytes(), b"\x0f\xa0own code"] {
         let mut peer = Peer::connect(fixture.address());
@@ -80,7 +80,7 @@ fn a_close_frame_is_answered_after_what_was_asked_before_it() {
 }
 
 #[test]
-fn who_only_stops_sending_still_gets_what_it_asked_for() {
+fn a_client_that_only_stops_sending_still_gets_its_replies() {
     let fixture = Fixture::new();
     let stream = std::net::TcpStream::connect(fixture.address()).unwrap();
     stream.set_read_timeout(Some(SAFETY)).unwrap();
@@ -188,7 +188,7 @@ fn a_client_that_does_not_answer_the_close_frame_is_not_waited_for_long() {
 }
 
 #[test]
-fn a_client_that_floods_instead_of_closing_holds_up_nobody() {
+fn a_client_that_floods_instead_of_closing_holds_up_no_other() {
     let limits = Limits { close_timeout: Duration::from_millis(200), ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());

@@ -73,7 +73,7 @@ fn large_messages_come_back_whole() {
 }
 
 #[test]
-fn who_breaks_the_rules_is_told_and_disconnected_and_others_live_on() {
+fn a_client_that_breaks_the_rules_is_closed_with_a_code_and_others_go_on() {
     let fixture = Fixture::new();
     let mut bystander = Peer::connect(fixture.address());
     let message = ask(1, "echo", "x");
@@ -148,7 +148,7 @@ fn by_default_a_message_has_at_most_one_mebibyte() {
 }
 
 #[test]
-fn who_goes_on_sending_a_message_that_was_refused_still_learns_why() {
+fn a_client_that_goes_on_sending_a_refused_message_still_learns_why() {
     let limits = Limits { max_message_size: 8192, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.limits(limits));
     let mut peer = Peer::connect(fixture.address());
@@ -160,7 +160,7 @@ fn who_goes_on_sending_a_message_that_was_refused_still_learns_why() {
 }
 
 #[test]
-fn endless_fragments_of_nothing_hold_up_nobody() {
+fn endless_empty_fragments_hold_up_no_other_connection() {
     let fixture = Fixture::new();
     let mut bystander = Peer::connect(fixture.address());
     let mut peer = Peer::connect(fixture.address());

@@ -83,7 +83,7 @@ fn a_service_shares_an_http_server_with_other_routes() {
 }
 
 #[test]
-fn what_was_read_beyond_the_handshake_is_not_lost() {
+fn bytes_read_beyond_the_handshake_are_not_lost() {
     let threads = Threads::start(1);
     let (app, _events, _gates) = App::new();
     let service = Server::builder(app).executor(threads.executor.clone()).headless().unwrap();

@@ -111,7 +111,7 @@ fn the_oldest_of_too_many_sockets_is_closed() {
 }
 
 #[test]
-fn slots_are_free_again_once_there_is_a_websocket_or_the_client_is_gone() {
+fn slots_are_freed_by_a_websocket_or_the_end_of_the_socket() {
     // One stays, one comes, and one may not have quite left.
     let fixture = with(Limits { max_handshakes: 3, ..Limits::default() });
     let mut patient = Peer::dial(fixture.address());
@@ -123,7 +123,7 @@ fn slots_are_free_again_once_there_is_a_websocket_or_the_client_is_gone() {
 }
 
 #[test]
-fn limits_beyond_all_measure_are_no_limits() {
+fn enormous_limits_do_not_overflow() {
     let limits = Limits {
         max_connections: usize::MAX,
         max_handshakes: usize::MAX,
@@ -173,7 +173,7 @@ fn the_system_looks_after_silent_connections() {
 /// server's.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_crowd_finds_room_in_front_of_a_server_that_is_busy() {
+fn many_clients_can_wait_to_be_accepted_by_a_busy_server() {
     use std::net::TcpStream;
 
     struct Nobody;

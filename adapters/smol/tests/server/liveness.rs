@@ -21,7 +21,7 @@ fn read_timeout(millis: u64) -> Advertised {
 }
 
 #[test]
-fn a_peer_that_answers_pings_stays_and_one_that_does_not_goes() {
+fn a_peer_that_answers_pings_stays_and_one_that_does_not_is_closed() {
     let fixture = Fixture::with(|builder| builder.pings(pings(30, 2000)));
     let mut there = Peer::connect_unasked(fixture.address());
     for _ in 0..10 {
@@ -38,7 +38,7 @@ fn a_peer_that_answers_pings_stays_and_one_that_does_not_goes() {
 }
 
 #[test]
-fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
+fn a_half_open_connection_frees_its_slot_in_the_session() {
     let fixture = Fixture::with(|builder| {
         builder.pings(pings(100, 1500)).max_session_connections(std::num::NonZeroUsize::MIN)
     });
@@ -64,7 +64,7 @@ fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
 }
 
 #[test]
-fn without_pings_nobody_is_asked() {
+fn without_pings_no_peer_is_pinged() {
     let fixture = Fixture::with(|builder| builder.pings(pings(30, 100)).pings(None));
     let mut peer = Peer::connect_unasked(fixture.address());
     thread::sleep(Duration::from_millis(300));
@@ -142,7 +142,7 @@ impl Handler for Slow {
 }
 
 #[test]
-fn who_is_not_read_yet_is_not_silent() {
+fn a_client_that_is_not_read_yet_is_not_silent() {
     let builder = Server::builder(Slow).pings(pings(100, 400));
     let server = Running::with_threads(builder, 1);
     let mut peer = Peer::connect_unasked(server.address);

@@ -60,7 +60,7 @@ fn headers_of_a_trusted_proxy_name_the_client() {
 }
 
 #[test]
-fn nobody_is_believed_unless_it_is_trusted() {
+fn only_trusted_proxies_can_name_their_clients() {
     let fixture = Fixture::new();
     let both = "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n";
     let shown = info(&fixture, b"", both);
@@ -133,7 +133,7 @@ fn the_head_may_come_with_the_proxy_header_and_frames_behind_it() {
 }
 
 #[test]
-fn a_proxy_that_sends_no_header_is_closed_and_told_of() {
+fn a_proxy_without_the_header_is_closed_and_logged() {
     let limits = Limits { header_timeout: Duration::from_millis(100), ..Limits::default() };
     let builder = Server::builder(App::new().0)
         .limits(limits)
@@ -157,7 +157,7 @@ fn a_proxy_that_sends_no_header_is_closed_and_told_of() {
 }
 
 #[test]
-fn the_log_names_the_client_and_what_a_proxy_says_wrong() {
+fn the_log_names_the_client_and_wrong_headers_of_proxies() {
     let builder = || Server::builder(App::new().0).trusted_proxies(trusted(ProxyHeaders::Either));
     let refused = |headers: &str| handshake("/", &format!("Origin: http://e\r\n{headers}"));
     let log = logged(builder(), |address| {

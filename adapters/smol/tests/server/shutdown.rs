@@ -30,7 +30,7 @@ fn a_setting_closes_idle_connections_at_once() {
 }
 
 #[test]
-fn a_shutdown_goes_on_though_nobody_waits_for_it() {
+fn a_shutdown_goes_on_without_a_waiting_caller() {
     let fixture = Fixture::new();
     let mut busy = Peer::connect(fixture.address());
     busy.send(&ask(1, "wait", "gate"));
@@ -43,7 +43,7 @@ fn a_shutdown_goes_on_though_nobody_waits_for_it() {
 }
 
 #[test]
-fn a_graceful_shutdown_finishes_what_runs_and_ends_with_everything_closed() {
+fn a_graceful_shutdown_finishes_running_handlers_and_closes_everything() {
     let fixture = Fixture::new();
     let mut idle = Peer::connect(fixture.address());
     let mut busy = Peer::connect(fixture.address());
@@ -143,7 +143,7 @@ fn a_later_shutdown_may_be_less_patient() {
 }
 
 #[test]
-fn a_shutdown_that_nobody_waits_for_can_be_taken_up_again() {
+fn a_shutdown_without_a_waiting_caller_can_be_awaited_again() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "wait", "gate"));

@@ -110,7 +110,7 @@ fn serve(store: &Arc<Moody>, configure: impl FnOnce(Builder<App>) -> Builder<App
 }
 
 #[test]
-fn a_session_that_no_client_could_read_is_refused_and_the_connection_lives() {
+fn a_session_that_clients_could_not_read_is_refused_and_the_connection_stays_open() {
     let store = Moody::new(Mood::Works);
     let fixture = serve(&store, |builder| builder);
     let deep = (0..200).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
@@ -144,7 +144,7 @@ fn a_session_that_could_not_be_stored_lives_as_long_as_its_connection() {
 }
 
 #[test]
-fn a_durable_session_that_could_not_be_stored_is_none() {
+fn a_durable_session_that_could_not_be_stored_is_not_created() {
     for mood in [Mood::Fails, Mood::Panics] {
         let store = Moody::new(mood);
         let fixture = serve(&store, |builder| builder.durable_sessions());
@@ -193,7 +193,7 @@ fn a_look_up_that_fails_costs_only_that_request() {
 }
 
 #[test]
-fn a_look_up_without_an_answer_holds_up_its_connection_and_frees_its_place_at_the_end() {
+fn a_look_up_without_an_answer_holds_up_its_connection_and_finally_frees_its_slot() {
     let store = Moody::new(Mood::Waits);
     let key = store.keep(1);
     let one = NonZeroUsize::new(1).unwrap();
@@ -302,7 +302,7 @@ fn a_store_that_never_answers_does_not_keep_the_server_from_ending() {
 }
 
 #[test]
-fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
+fn unused_sessions_expire_in_rounds_until_the_server_has_ended() {
     let threads = Threads::start(1);
     let limits = Limits { store_timeout: Duration::from_millis(5), ..Limits::default() };
     for mood in [Mood::Works, Mood::Fails, Mood::Panics, Mood::Waits] {
@@ -369,7 +369,7 @@ impl SessionStore for Patient {
 }
 
 #[test]
-fn a_session_in_use_is_not_collected_however_old_it_is() {
+fn a_session_in_use_does_not_expire_at_any_age() {
     let store = Arc::new(Patient::default());
     // Whatever nobody has is old at once.
     let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };

@@ -64,7 +64,7 @@ fn it_is_selected_if_it_is_offered_and_nothing_else_ever_is() {
 }
 
 #[test]
-fn servers_that_do_not_speak_it_take_no_notice_of_the_offer() {
+fn servers_without_wwr_1_ignore_the_offer() {
     type Change = fn(Builder<App>) -> Builder<App>;
     let changes: [(Change, bool); 5] = [
         (|builder| builder.without_wwr1(), true),

@@ -279,7 +279,7 @@ impl Crowd {
 }
 
 #[test]
-fn nobody_dies_in_a_mixed_crowd_and_whoever_speaks_first_gets_everything() {
+fn all_clients_of_a_shared_address_survive_and_those_that_speak_first_get_everything() {
     let mut clients = 0;
     for (seed, loss) in [(1, 0), (2, 1), (3, 5), (4, 20)] {
         let mut crowd = Crowd::new(seed, loss);
@@ -314,7 +314,7 @@ fn nobody_dies_in_a_mixed_crowd_and_whoever_speaks_first_gets_everything() {
 }
 
 #[test]
-fn nobody_dies_when_both_kinds_come_at_once_to_an_address_of_which_nothing_was_known() {
+fn all_clients_survive_when_both_kinds_come_at_once_to_a_new_address() {
     for seed in 0..500 {
         let mut crowd = Crowd::new(seed, 0);
         for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! How many requests took how long: bars on a logarithmic scale, with the percentiles.
+//! The distribution of latencies: bars on a logarithmic scale, with the percentiles.
 
 use std::io::{self, Write};
 
@@ -7,17 +7,17 @@ use hdrhistogram::Histogram;
 use super::super::report::{Distribution, grouped, time};
 use super::axis::{Axis, BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, logarithmic_ticks, ticks};
 
-/// How many bars there are at most.
+/// The most bars.
 const BARS: usize = 110;
 
-/// Percentiles closer to each other than this have their names side by side.
+/// The names of percentiles closer to each other than this share a row.
 const SAME: f64 = 12.0;
 
-/// How wide a character of a name is, at most, and how high a row of them.
+/// The greatest width of a character of a name, and the height of a row.
 const CHARACTER: f64 = 8.5;
 const ROW: f64 = 15.0;
 
-/// In how many rows names are.
+/// The number of rows of names.
 const ROWS: usize = 3;
 
 pub(super) fn write(
@@ -52,7 +52,7 @@ pub(super) fn write(
     }
     for tick in scale {
         let x = across.place(tick.ln());
-        // The name of the last one would not be seen in full in the middle.
+        // The name of the last one would be cut off in the middle.
         let anchor = if x > RIGHT - 20.0 { "end" } else { "middle" };
         writeln!(
             out,
@@ -66,7 +66,7 @@ pub(super) fn write(
     for bar in bars.iter().filter(|bar| bar.count > 0) {
         let (x, end) = (across.place(bar.from.ln()), across.place(bar.to.ln()));
         let share = bar.count as f64 / total * 100.0;
-        // However few: something is to be seen.
+        // Even the smallest share is visible.
         let y = up.place(share).min(BOTTOM - 1.5);
         writeln!(
             out,
@@ -100,7 +100,7 @@ fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> i
             Some(_) | None => names.push((x, name.into())),
         }
     }
-    // Names that would cover each other are in rows above each other.
+    // Names that would overlap go to different rows.
     let mut rows = [f64::NEG_INFINITY; ROWS];
     for (x, name) in names {
         let half = name.len() as f64 * CHARACTER / 2.0;
@@ -119,7 +119,7 @@ fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> i
     Ok(())
 }
 
-/// How many took from `from` to below `to`, in nanoseconds.
+/// How many requests took from `from` to below `to`, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Bar {
     from: f64,
@@ -143,7 +143,7 @@ fn bars(histogram: &Histogram<u64>, least: f64, most: f64) -> Vec<Bar> {
     bars
 }
 
-/// A round time in nanoseconds, without the zeros that follow from that.
+/// Returns a round time in nanoseconds, without trailing zeros.
 fn round_time(nanos: f64) -> String {
     let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
     let (size, unit) =
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_is_in_one_bar() {
+    fn every_request_counts_in_one_bar() {
         let mut histogram = Histogram::<u64>::new_with_bounds(1, 1_000_000, 3).unwrap();
         for value in [1, 10, 11, 12, 999, 1000, 1_000_000] {
             histogram.record(value).unwrap();

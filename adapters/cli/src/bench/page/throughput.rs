@@ -1,4 +1,4 @@
-//! How many messages got through a second, over the time.
+//! The throughput over time.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use super::super::report::{grouped, rate};
 use super::super::timeline::Timeline;
 use super::axis::{Axis, BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ticks};
 
-/// How many points a curve has at most: with more, it is all noise.
+/// The most points of a curve: more would only show noise.
 const POINTS: usize = 150;
 
 pub(super) fn write(out: &mut impl Write, timeline: &Timeline, seconds: f64) -> io::Result<()> {
@@ -62,7 +62,7 @@ pub(super) fn write(out: &mut impl Write, timeline: &Timeline, seconds: f64) -> 
         let mut points = String::new();
         for (number, rates) in rates.iter().enumerate() {
             let (x, y) = (across.place((number as f64 + 0.5) * step), up.place(value(rates)));
-            // Text takes whatever is written to it.
+            // Writing to a string never fails.
             let _ = write!(points, "{x:.1},{y:.1} ");
         }
         points
