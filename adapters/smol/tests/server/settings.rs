@@ -27,10 +27,13 @@ fn refused(change: impl Fn(&mut Config), said: &str) -> InvalidConfig {
     error
 }
 
+/// A change of settings that were right.
+type Change = fn(&mut Config);
+
 #[test]
 fn limits_that_admit_no_client_are_refused() {
     const NONE: Duration = Duration::ZERO;
-    let changes: [(&str, fn(&mut Config)); 10] = [
+    let changes: [(&str, Change); 10] = [
         ("hub.max_connections is zero", |config| config.hub.max_connections = 0),
         ("hub.store_timeout is zero", |config| config.hub.store_timeout = NONE),
         ("hub.expiry.every is zero", |config| {
