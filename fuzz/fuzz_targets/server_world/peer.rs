@@ -245,7 +245,7 @@ impl Peer {
         let read_timeout = self.config.advertised.to_accept_conf().read_timeout();
         match self.dialect.rules().liveness {
             Liveness::Pings => self.pings,
-            // 1.5 is told of a second or more.
+            // For 1.5, a second or more is advertised.
             Liveness::ReadTimeout if self.dialect == Dialect::V1_5 => {
                 read_timeout.max(Duration::from_secs(1))
             }
@@ -276,7 +276,7 @@ impl Peer {
                 }
                 Action::Ping => {
                     assert!(self.connection.is_open() && self.config.pings.is_some());
-                    // Who has a read timeout need not send anything while a handler runs.
+                    // A peer with a read timeout need not send anything while a handler runs.
                     let busy = self.connection.running_handlers() > 0;
                     assert!(busy || self.dialect.rules().liveness == Liveness::Pings);
                 }

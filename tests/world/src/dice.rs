@@ -6,7 +6,7 @@ use std::time::Duration;
 /// seeds that are named in the tests have none of what came later.
 const ASIDE: u64 = 7;
 
-/// Where all chance of a world comes from. The same source gives the same world.
+/// The source of all random numbers of a world. The same source repeats the same world.
 #[derive(Clone, Debug)]
 pub struct Dice {
     state: u64,
@@ -27,8 +27,8 @@ impl Dice {
         Self { state: 0, bytes: bytes.to_vec(), taken: 0 }
     }
 
-    /// A source of its own, from the same seed or bytes: what is decided by it changes nothing of what
-    /// is decided by this one.
+    /// A source of its own, from the same seed or bytes: what is decided by it changes nothing of
+    /// what is decided by this one.
     pub(crate) fn aside(&self) -> Self {
         let mix = |word: u64, byte: &u8| (word ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         let mut other = Self::seeded(ASIDE ^ self.bytes.iter().fold(self.state, mix));
@@ -63,7 +63,7 @@ impl Dice {
         self.take(8).unwrap_or_else(|| self.draw())
     }
 
-    /// Whether something happens that does so in so many cases of a hundred.
+    /// Whether something happens that does so in this many cases of a hundred.
     pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
@@ -73,7 +73,7 @@ impl Dice {
         among[self.below(among.len() as u64) as usize]
     }
 
-    /// The index of one of so many, if there is any.
+    /// The index of one of this many, if there is any.
     pub(crate) fn index(&mut self, count: usize) -> Option<usize> {
         (count > 0).then(|| self.below(count as u64) as usize)
     }

@@ -41,8 +41,8 @@ pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 /// How long a connection lasts until its loss counts as the first again.
 pub(crate) const BACKOFF_RESET_AFTER: Duration = millis(700);
 
-/// When clients ping their servers, and how long the answer may take: longer than a server that leaves a
-/// socket unread takes to show that it is there.
+/// When clients ping their servers, and how long the answer may take: longer than a server that
+/// leaves a socket unread takes to show that it is there.
 const PINGS: (Duration, Duration) = (millis(700), millis(900));
 
 /// How long clients wait for each step of connecting, and how often they ask for a session.
@@ -189,7 +189,7 @@ fn advertised(read_timeout: Duration, buffer: u32) -> Advertised {
         .unwrap_or_default()
 }
 
-/// Gives a server that has no connection something else to advertise.
+/// Lets a server without connections advertise something else.
 pub(crate) fn reconfigure(server: &mut Settings, aside: &mut Dice) {
     let read_timeout = aside.choose(&[READ_TIMEOUT, SHORT_READ_TIMEOUT]);
     server.connection.advertised = advertised(read_timeout, aside.choose(&[8192, 300, 100]));

@@ -320,8 +320,11 @@ mod tests {
         );
         check(
             &Event::ConnectFailed { error, retry_in: None },
-            "connect failed: this is not a WebWire server; check the address",
-            r#"{"event":"connect-failed","error":"this is not a WebWire server; check the address"}"#,
+            "connect failed: there is no WebWire server at this address; check the address",
+            concat!(
+                r#"{"event":"connect-failed","error":"there is no WebWire server at this address; "#,
+                r#"check the address"}"#
+            ),
         );
         let key = SessionKey::new("KEY").unwrap();
         let info = SessionInfo::new().public("user", "ada");

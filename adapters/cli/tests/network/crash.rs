@@ -209,7 +209,7 @@ impl Crashes {
                 }
             }
         }
-        // Nobody was told of the rest.
+        // No client was told about the rest.
         for (key, content) in files {
             Session::from_stored(key.clone(), &content).expect("half a session");
             block_on(store.destroy(&key)).unwrap();
@@ -248,7 +248,7 @@ async fn restore(url: &str, key: &SessionKey, info: &SessionInfo) -> Option<Clie
     Some(client)
 }
 
-/// None if the server is gone; other errors there are none.
+/// `None` if the server has gone. There are no other errors.
 fn answered<T>(result: Result<T, Error>) -> Option<T> {
     match result {
         Ok(value) => Some(value),

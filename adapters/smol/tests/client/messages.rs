@@ -195,7 +195,7 @@ fn a_message_of_the_limit_is_read_and_a_longer_one_ends_the_connection() {
 fn a_violation_of_websocket_ends_the_connection() {
     type Breach = fn(&mut RawSocket);
     let breaches: [(Breach, u16); 5] = [
-        (|socket| socket.send_frame(true, 3, b"an opcode that is none"), 1002),
+        (|socket| socket.send_frame(true, 3, b"an invalid opcode"), 1002),
         (|socket| socket.send_frame(true, 0, b"goes on with nothing"), 1002),
         (|socket| socket.send_frame(false, PING, b"a fragmented ping"), 1002),
         (|socket| socket.send_frame(true, TEXT, b"\xff is no text"), 1007),

@@ -20,7 +20,7 @@ fn fixture() -> Fixture {
     Fixture::with(|builder| builder.limits(limits))
 }
 
-/// Logs in and gives the key.
+/// Logs in and returns the key.
 fn login(peer: &mut Peer) -> String {
     peer.send(&ask(1, "login", "ada"));
     peer.message();

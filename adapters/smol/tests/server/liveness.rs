@@ -115,7 +115,7 @@ fn a_large_message_may_come_slowly() {
 fn a_peer_whose_messages_are_left_unread_is_not_silent() {
     let size = 30_000_000;
     let advertised = read_timeout(200).message_buffer(100_000_000).unwrap();
-    // Whoever is closed gets no time for what was not written yet.
+    // A closed peer gets no time for output that was not written yet.
     let (close_timeout, max_message_size) = (Duration::from_millis(1), 100_000_000);
     let limits = Limits { close_timeout, max_message_size, ..Limits::default() };
     let fixture = Fixture::with(|builder| builder.advertise(advertised).limits(limits));

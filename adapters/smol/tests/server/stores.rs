@@ -1,4 +1,4 @@
-//! Session stores that fail, panic or never answer: only who needs them suffers.
+//! Session stores that fail, panic or never answer: only their callers are affected.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -203,7 +203,7 @@ fn a_look_up_without_an_answer_holds_up_its_connection_and_finally_frees_its_slo
     waiting.send(&ask(2, "echo", "behind it"));
     let mut other = Peer::connect(fixture.address());
     let refused = special(MAX_CONNECTIONS, 1);
-    // Until the first has its place reserved, the other may ask the store and be told to wait; so
+    // Until the first has its slot reserved, the other may ask the store and be told to wait; so
     // it asks for it only after the first was seen to.
     let (first, second) = (fixture.connected(), fixture.connected());
     assert_ne!(first.id(), second.id());
@@ -371,7 +371,7 @@ impl SessionStore for Patient {
 #[test]
 fn a_session_in_use_does_not_expire_at_any_age() {
     let store = Arc::new(Patient::default());
-    // Whatever nobody has is old at once.
+    // Every session that is not in use expires at once.
     let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
     let fixture = Fixture::with(|builder| builder.store(store.clone()).expire_sessions(collection));
     let mut peer = Peer::connect(fixture.address());

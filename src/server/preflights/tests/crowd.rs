@@ -1,5 +1,5 @@
 //! Clients of both versions behind one address, through slow and lossy networks, with health checks
-//! between them. Nobody may be sent what ends its client.
+//! between them. No client may get a message that would end it.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -115,7 +115,7 @@ impl World {
                 let count = self.stage.ledger.keys.len();
                 let Some(index) = self.stage.dice.index(count) else { return };
                 let key = self.stage.ledger.keys[index].clone();
-                // What another server is still storing, nobody can know to close.
+                // No caller can close what another server is still storing.
                 if self.servers.len() > 1 && !self.stage.store.keeps(&key) {
                     return;
                 }
