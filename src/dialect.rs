@@ -80,8 +80,8 @@ pub enum Pongs {
     BetweenMessages,
     /// It never answers.
     Never,
-    /// It answers whenever it reads, and shows in another way that it is there while it does not
-    /// read.
+    /// It answers whenever it reads, and shows in another way that it is there while it does not read.
+    /// It may begin to read late: not before its hook for new connections is done.
     Always,
 }
 

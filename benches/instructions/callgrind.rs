@@ -31,8 +31,8 @@ pub(super) fn count(operation: &Operation) -> Result<f64, Box<dyn Error>> {
     if !output.status.success() {
         return Err(format!("{}: {log}", operation.name).into());
     }
-    // ==1234== Removed : 567890
-    let collected = log.lines().find_map(|line| line.split_once("Removed :"));
+    // ==1234== Collected : 567890
+    let collected = log.lines().find_map(|line| line.split_once("Collected :"));
     let (_, collected) = collected.ok_or("callgrind does not say what it collected")?;
     let collected: u64 = collected.trim().parse()?;
     if collected < u64::from(TIMES) {

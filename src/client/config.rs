@@ -179,7 +179,7 @@ impl ConfigBuilder {
     /// in 1.5 and 2.0, and in 1.4 none while it handles a message. A server that may be of that kind,
     /// as it has not answered a ping yet, or in 1.4 none while it had a request to work on, is given up
     /// after twice the sum, if two requests in a row ran out of time as well and no older one waits:
-    /// it may just be slow. Signs of life are all bytes that arrive. Default: [`Config::PINGS`], 45 s
+    /// it may just be slow. In `wwr.1` one that has not answered a ping yet has twice the sum. Signs of life are all bytes that arrive. Default: [`Config::PINGS`], 45 s
     /// in all.
     pub const fn pings(mut self, pings: Option<Pings>) -> Self {
         self.config.pings = pings;

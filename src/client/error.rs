@@ -24,13 +24,15 @@ pub enum Misuse {
     /// The message is longer than the server's advertised message buffer (protocol §4.6).
     /// For signals, this is a case of [`UnreadableSignal`](Self::UnreadableSignal).
     #[error(
-        "the message has {length} bytes, the server reads at most {buffer}; raise its message \
-             buffer, or set the client to 1.4 if the server speaks that, too"
+        "the message has {length} bytes, the server reads at most {buffer}; in 2.0 raise its message \
+             buffer, or set the client to 1.4 if the server speaks that, too; in wwr.1 raise the longest \
+             message that it reads"
     )]
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,
-        /// The size of the server's message buffer in bytes.
+        /// The most that the server reads, in bytes: its message buffer, or what it has stated
+        /// (protocol §10.2).
         buffer: usize,
     },
     /// The client holds a session or is restoring one. Close it first.
@@ -97,7 +99,8 @@ pub enum RequestError {
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,
-        /// The size of the server's message buffer in bytes.
+        /// The most that the server reads, in bytes: its message buffer, or what it has stated
+        /// (protocol §10.2).
         buffer: usize,
     },
     /// It was sent, then the connection ended.

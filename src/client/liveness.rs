@@ -220,7 +220,8 @@ impl LivenessCheck {
     fn is_gone(&self, now: Instant, pongs: Pongs, waiting: Option<RequestId>) -> bool {
         let is_long = self.limit() <= now;
         let would_answer = match pongs {
-            Pongs::Always => true,
+            // Its hook for new connections may still run.
+            Pongs::Always => self.answers || is_long,
             Pongs::Never => self.answers,
             Pongs::BetweenMessages => {
                 let may_be_busy = waiting.is_some() || self.may_work && !is_long;

@@ -207,6 +207,14 @@ impl SessionInfo {
         any.then_some(Fields { fields: &self.fields, visibility })
     }
 
+    /// An upper bound for the length of all fields as JSON, in bytes. It costs far less than to write
+    /// that JSON.
+    pub(super) fn max_json_length(&self) -> usize {
+        let fields = self.fields.iter();
+        let lengths = fields.map(|(name, field)| max_text_length(name) + 2 + field.max_length());
+        lengths.fold(2, usize::saturating_add)
+    }
+
     /// Returns whether a field is nested more deeply than [`MAX_DEPTH`](Self::MAX_DEPTH).
     pub(crate) fn is_too_deep(&self) -> bool {
         self.fields.values().any(|field| exceeds_depth(&field.value, Self::MAX_DEPTH))
@@ -242,7 +250,42 @@ fn exceeds_depth(value: &Value, levels: usize) -> bool {
     }
 }
 
+/// An upper bound for the length of a value as JSON, in bytes. Values as deep as
+/// [`SessionInfo::MAX_DEPTH`] only.
+fn max_value_length(value: &Value) -> usize {
+    /// What 64 bits take at most in decimal, be they an integer or a floating-point number.
+    const NUMBER: usize = 32;
+
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => NUMBER,
+        Value::String(text) => max_text_length(text),
+        Value::Array(values) => {
+            let lengths = values.iter().map(|value| max_value_length(value) + 1);
+            lengths.fold(2, usize::saturating_add)
+        }
+        Value::Object(members) => {
+            let lengths = members
+                .iter()
+                .map(|(name, value)| max_text_length(name) + max_value_length(value) + 2);
+            lengths.fold(2, usize::saturating_add)
+        }
+    }
+}
+
+/// An upper bound for the length of a text as JSON, in bytes: every byte may be escaped (`\u001f`).
+const fn max_text_length(text: &str) -> usize {
+    text.len().saturating_mul(6).saturating_add(2)
+}
+
 impl Field {
+    fn max_length(&self) -> usize {
+        match &self.exact {
+            Some(exact) => max_text_length(exact.get()),
+            None => max_value_length(&self.value),
+        }
+    }
+
     fn json(&self) -> Cow<'_, str> {
         match &self.exact {
             Some(exact) => Cow::Borrowed(exact.get()),
@@ -286,6 +329,7 @@ impl Serialize for Field {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
     use alloc::vec::Vec;
 
     use serde_json::json;
@@ -353,6 +397,32 @@ mod tests {
             let refused = SessionInfo::from_public_json(no_object);
             assert_eq!(refused, Err(InvalidInfo::NotAnObject), "{no_object}");
         }
+    }
+
+    #[test]
+    fn no_json_is_longer_than_the_upper_bound() {
+        for value in [
+            json!(null),
+            json!(false),
+            json!(i64::MIN),
+            json!(u64::MAX),
+            json!(-f64::MIN_POSITIVE),
+            json!(f64::MAX),
+            json!(-2.2250738585072014e-308),
+            json!(""),
+            json!("\u{1f}\"\\\n<&\u{2028}"),
+            json!([]),
+            json!([[], [1], {}]),
+            json!({ "\u{1}": ["<", {}], "": { "a": null } }),
+        ] {
+            let info = SessionInfo::new().public("\u{1f}", value.clone()).private("", value);
+            let json = |fields: Option<Fields<'_>>| serde_json::to_string(&fields).unwrap().len();
+            let length = json(info.public_fields()) + json(info.private_fields()) - 2;
+            assert!(length <= info.max_json_length(), "{info:?}");
+        }
+        let exact = format!(r#"{{"n":{}}}"#, "1".repeat(300));
+        let info = SessionInfo::from_public_json(&exact).unwrap();
+        assert!(exact.len() <= info.max_json_length());
     }
 
     #[test]

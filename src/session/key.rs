@@ -1,11 +1,13 @@
 //! Session keys.
 
-use alloc::string::String;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use core::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+#[cfg(not(target_has_atomic = "ptr"))]
+use portable_atomic_util::Arc;
 
 /// The secret that identifies a session and lets a client continue it: a non-empty text.
 ///
@@ -32,14 +34,14 @@ impl SessionKey {
     /// How many random bytes the default generator uses for a key (protocol §3.2).
     pub const ENTROPY: usize = 48;
 
-    /// Takes a key that was made elsewhere. JavaScript clients need printable ASCII.
+    /// Takes a key that was made elsewhere, and copies its text. JavaScript clients need printable ASCII.
     ///
     /// # Errors
     ///
     /// [`EmptyKey`] if `text` is empty.
-    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, EmptyKey> {
-        let text = text.into();
-        if text.is_empty() { Err(EmptyKey) } else { Ok(Self(text)) }
+    pub fn new(text: impl AsRef<str>) -> Result<Self, EmptyKey> {
+        let text = text.as_ref();
+        if text.is_empty() { Err(EmptyKey) } else { Ok(Self(text.into())) }
     }
 
     /// Returns the key of the default generator: 48 bytes from a cryptographic random source,
@@ -82,7 +84,7 @@ impl KeyFormat {
     /// Returns the key, if these bytes have its format.
     pub fn parse(self, bytes: &[u8]) -> Option<SessionKey> {
         let text = core::str::from_utf8(bytes).ok()?;
-        self.accepts(text).then(|| SessionKey(String::from(text).into()))
+        self.accepts(text).then(|| SessionKey(text.into()))
     }
 
     /// Returns whether this text has the format of a key.

@@ -78,6 +78,10 @@ impl Session {
     /// The longest JSON that is stored, in bytes: 4 MiB.
     pub const MAX_STORED: usize = 4 * 1024 * 1024;
 
+    /// An upper bound for what the JSON has beside the key and the fields: the names of the members
+    /// and two times. In bytes.
+    const MAX_FRAME: usize = 256;
+
     /// Creates a session at `now`.
     pub const fn new(key: SessionKey, now: UnixTime, info: SessionInfo) -> Self {
         Self { key, created: now, last_lookup: now, info }
@@ -147,6 +151,11 @@ impl Session {
     pub fn check(&self) -> Result<(), InvalidSession> {
         if self.info.is_too_deep() {
             return Err(InvalidSession::UnreadableField('i'));
+        }
+        // Nearly all sessions are so small that nothing has to be written to see it.
+        let bound = self.info.max_json_length().saturating_add(self.key.as_str().len() * 6);
+        if bound.saturating_add(Self::MAX_FRAME) <= Self::MAX_JSON {
+            return Ok(());
         }
         if self.to_json().len() > Self::MAX_JSON || self.to_stored().len() > Self::MAX_STORED {
             return Err(InvalidSession::TooLong);
@@ -332,6 +341,26 @@ mod tests {
         assert_eq!(long.check(), Err(InvalidSession::TooLong));
         let long = session(SessionInfo::new().private("a", "x".repeat(Session::MAX_STORED)));
         assert_eq!(long.check(), Err(InvalidSession::TooLong));
+    }
+
+    #[test]
+    fn the_longest_session_is_told_from_longer_ones_to_the_byte() {
+        let longest = |character: &str| {
+            let bare = session(SessionInfo::new().public("a", "")).to_json().len();
+            let escaped = session(SessionInfo::new().public("a", character)).to_json().len() - bare;
+            let most = (Session::MAX_JSON - bare) / escaped;
+            let with = |count| session(SessionInfo::new().public("a", character.repeat(count)));
+            (with(most), with(most + 1))
+        };
+        for character in ["x", "\u{1}", "<", "\u{2028}", "\u{e9}"] {
+            let (fits, longer) = longest(character);
+            assert_eq!(fits.check(), Ok(()), "{character:?}");
+            assert_eq!(longer.check(), Err(InvalidSession::TooLong), "{character:?}");
+        }
+        // Of a key, every character may be escaped too.
+        let key = SessionKey::new("<".repeat(Session::MAX_JSON / 6)).unwrap();
+        let session = Session { key, ..session(SessionInfo::new()) };
+        assert_eq!(session.check(), Err(InvalidSession::TooLong));
     }
 
     #[test]

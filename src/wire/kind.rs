@@ -15,13 +15,13 @@ pub enum Sender {
     Both,
 }
 
-/// Whether a kind that is `all` or has this rule is known where these rules hold.
+/// Whether a kind that is known to `all`, or by this rule, is known in a dialect.
 macro_rules! is_known {
-    ($rules:ident all) => {
+    ($dialect:ident all) => {
         true
     };
-    ($rules:ident $rule:ident) => {
-        $rules.$rule
+    ($dialect:ident $rule:ident) => {
+        $dialect.rules().$rule
     };
 }
 
@@ -56,10 +56,10 @@ macro_rules! kinds {
             }
 
             /// Returns whether peers of `dialect` know this kind.
+            #[inline(always)]
             pub const fn is_known_in(self, dialect: Dialect) -> bool {
-                let rules = dialect.rules();
                 match self {
-                    $(Self::$name => is_known!(rules $known),)*
+                    $(Self::$name => is_known!(dialect $known),)*
                 }
             }
         }

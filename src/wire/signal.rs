@@ -20,11 +20,12 @@ pub enum UnreadableSignal {
     #[error("the peer reads no signals without payload in this encoding")]
     NeedsPayload,
     /// Its message is longer than the message buffer that was advertised (protocol §4.6).
-    #[error("the message has {length} bytes, the message buffer holds {buffer}")]
+    #[error("the message has {length} bytes, the peer reads at most {buffer}")]
     TooLarge {
         /// The length of the message in bytes, with the name and what precedes it.
         length: usize,
-        /// The size of the buffer in bytes.
+        /// The most that the peer reads, in bytes: the message buffer, or what it has stated (protocol
+        /// §10.2).
         buffer: usize,
     },
 }

@@ -72,8 +72,8 @@ pub(crate) struct DemoArguments {}
 ///
 /// Without --json, every part of the message is shown with its offset, counted in bytes from 0, in
 /// hexadecimal. With --json each message becomes one object on one line: ok, type_known, type, id,
-/// name_hex, encoding, payload_hex and accept_conf, as far as the message has them, and error for
-/// input that is not a message of the protocol. In an error reply, the name is the code and the
+/// name_hex, encoding, payload_hex, accept_conf and client_settings, as far as the message has them,
+/// and error for input that is not a message of the protocol. In an error reply, the name is the code and the
 /// payload the message.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -105,7 +105,7 @@ impl<W: Write> Parts<'_, W> {
             }
             Message::ClientSettings(settings) => {
                 let size = Count(settings.max_message_size as usize);
-                self.part(4, "largest size", format_args!("{size}"))?;
+                self.part(4, "longest", format_args!("{size}"))?;
                 self.rest("ignored")
             }
             Message::SpecialReply { .. } => self.rest("ignored"),

@@ -30,8 +30,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(
-        "a message of this --size has {length} bytes, the server reads at most {buffer} in 2.0; send \
-         less, or use --protocol 1.4 if the server speaks that too"
+        "a message of this --size has {length} bytes, the server reads at most {buffer}; send less, or \
+         in 2.0 use --protocol 1.4 if the server speaks that too"
     )]
     LongerThanBuffer { length: u64, buffer: u64 },
     #[error("{0}")]

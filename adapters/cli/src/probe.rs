@@ -167,7 +167,11 @@ impl Report {
                 line("accept-conf", &format_args!("version {}", announced_version(conf)))?;
                 line("read timeout", &format_duration(conf.read_timeout()))?;
                 let buffer = usize::try_from(conf.message_buffer_size).unwrap_or(usize::MAX);
-                line("message buffer", &Count(buffer))?;
+                let longest = match self.found.dialect {
+                    Dialect::Wwr1 => "longest message",
+                    _ => "message buffer",
+                };
+                line(longest, &Count(buffer))?;
                 match &conf.sub_protocol {
                     Some(name) => line("sub-protocol", &Quoted::bytes(name))?,
                     None => line("sub-protocol", &"none")?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wwr::client::{Config, DisconnectReason, Protocol, RequestError, Status};
+use wwr::client::{Config, DisconnectReason, Pings, Protocol, RequestError, Status};
 use wwr::server::RequestError as Answer;
 use wwr::{CloseFrame, Content, Dialect, Name, Payload, SessionInfo};
 use wwr_smol::client::{Client, Error, Event};
@@ -152,10 +152,13 @@ fn long_messages_arrive_in_both_directions() {
             }
             let too_large = client.request("echo", vec![0; (1 << 20) - 13]).await;
             let refused = wwr::client::Misuse::TooLarge { length: (1 << 20) + 1, buffer: 1 << 20 };
+            assert!(
+                refused.to_string().contains("in wwr.1 raise the longest message"),
+                "{refused}"
+            );
             assert_eq!(too_large, Err(Error::Misuse(refused)));
-        }
-        for connection in handle.connections() {
-            assert_eq!(connection.dialect(), Dialect::Wwr1, "no heartbeat told");
+            let spoken = handle.connections().last().map(Connection::dialect);
+            assert_eq!(spoken, Some(Dialect::Wwr1), "no heartbeat told");
         }
         handle.shut_down(Duration::ZERO).await;
     });
@@ -202,8 +205,8 @@ fn a_client_comes_back_without_a_preflight() {
         let (handle, _running, url) = serve().await;
         let client = Client::connect_to(&url).await.unwrap();
         assert_eq!(client.preflight_status(), Some(200));
-        handle.connections()[0].close();
         let mut events = client.events();
+        handle.connections()[0].close();
         while !matches!(events.next().await, Some(Event::Connected)) {}
         assert_eq!(client.dialect(), Dialect::Wwr1);
         assert_eq!(client.request("echo", vec![0; 9000]).await, Ok(vec![0; 9000].into()));
@@ -305,5 +308,35 @@ fn a_clients_close_frame_is_answered() {
         let answer = socket.next().await;
         assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");
         assert!(socket.next().await.is_none());
+    });
+}
+
+/// Does not read before its hook for new connections is done, which takes a while.
+struct Thoughtful;
+
+impl Handler for Thoughtful {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, Answer> {
+        Ok(request.into_payload())
+    }
+
+    async fn connected(&self, _: &Connection) {
+        smol::Timer::after(Duration::from_millis(600)).await;
+    }
+}
+
+/// It answers no pings meanwhile. Clients that know that it is one of ours bear that as well.
+#[test]
+fn a_server_may_take_its_time_before_it_reads() {
+    smol::block_on(async {
+        let server = Server::builder(Thoughtful).listen("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", server.local_addr());
+        let _running = smol::spawn(server.run());
+        let pings = Pings::new(Duration::from_millis(200), Duration::from_millis(200)).ok();
+        for protocol in [Protocol::V2_0, Protocol::Auto] {
+            let config = Config::builder().protocol(protocol).pings(pings).reconnect(false);
+            let client = Client::builder(&url).unwrap().config(config.build().unwrap());
+            let client = client.connect().await.unwrap();
+            assert_eq!(client.request("echo", "x").await, Ok("x".into()), "{protocol}");
+        }
     });
 }

@@ -245,7 +245,7 @@ impl Peer {
         let read_timeout = self.config.advertised.to_accept_conf().read_timeout();
         match self.dialect.rules().liveness {
             Liveness::Pings => self.pings,
-            // For 1.5, a second or more is advertised.
+            // 1.5 is told of a second or more.
             Liveness::ReadTimeout if self.dialect == Dialect::V1_5 => {
                 read_timeout.max(Duration::from_secs(1))
             }
@@ -276,8 +276,10 @@ impl Peer {
                 }
                 Action::Ping => {
                     assert!(self.connection.is_open() && self.config.pings.is_some());
-                    // A peer with a read timeout need not send anything while a handler runs.
-                    let busy = self.connection.running_handlers() > 0;
+                    // A client with a read timeout need not send anything while a handler runs, and is
+                    // shown that the server is there while it is left unread, be it for the store.
+                    let busy =
+                        self.connection.running_handlers() > 0 || !self.connection.wants_input();
                     assert!(busy || self.dialect.rules().liveness == Liveness::Pings);
                 }
                 Action::Learned(dialect) => {

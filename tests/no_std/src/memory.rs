@@ -3,7 +3,8 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicUsize, Ordering};
+
+use portable_atomic::{AtomicUsize, Ordering};
 
 const SIZE: usize = 256 * 1024;
 

@@ -10,6 +10,8 @@
 //! * `world`: puts it together; `setup` says what it is like, `world/life` what happens in it,
 //!   `world/end` how it ends; `faults` names what goes wrong.
 //! * `client`, `server`, `adversary`, `modest`: the actors. `application` is what servers serve.
+//! * `script`: a world without randomness, step by step, with exact expectations; `reference` has clients
+//!   made by hand for it, and `record` is what scripts look at.
 //! * `network`, `store`, `clock`, `event`: what is between them.
 //! * `ledger`: what really happened. `invariants` names what has to hold; the checks are next to
 //!   what they look at, in the files called `checks`.
@@ -27,6 +29,9 @@ mod invariants;
 mod ledger;
 mod modest;
 mod network;
+mod record;
+mod reference;
+mod script;
 mod server;
 mod setup;
 mod stage;
@@ -36,10 +41,16 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use application::request_names;
 pub use coverage::Coverage;
 pub use dice::Dice;
+pub use event::ClientId;
 pub use faults::Fault;
 pub use invariants::{Invariant, Violation};
+pub use network::{SocketId, Way};
+pub use record::Sent;
+pub use reference::{Act, Death, Kind, Notice, Reference, ReferenceId};
+pub use script::Script;
 pub use world::Report;
 
 /// Whether a run keeps lines to read.

@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::event::{ClientId, Event, Queue, ServerId};
 
 /// A connection between a peer and a server. Never used twice.
-pub(crate) type SocketId = u64;
+pub type SocketId = u64;
 
 /// What goes over a socket, in order.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Packet {
 
 /// A direction of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// To the server.
     Up,
     /// To the client.
@@ -62,6 +62,7 @@ pub(crate) enum Peer {
     Client(ClientId),
     Adversary(usize),
     Modest(usize),
+    Reference(usize),
 }
 
 impl Peer {
@@ -69,7 +70,8 @@ impl Peer {
     pub(crate) const fn keeps_to_rules(self) -> bool {
         match self {
             Self::Client(_) | Self::Modest(_) => true,
-            Self::Adversary(_) => false,
+            // Scripts may let references send what they like.
+            Self::Adversary(_) | Self::Reference(_) => false,
         }
     }
 }

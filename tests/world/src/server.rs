@@ -24,7 +24,7 @@ use self::served::Served;
 pub(crate) use self::served::identifier;
 use crate::clock::Clock;
 use crate::coverage::EntryState;
-use crate::event::{ClientId, Event, ServerId};
+use crate::event::{Event, ServerId};
 use crate::invariants::Invariant;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
@@ -128,6 +128,7 @@ impl Server {
             Peer::Client(id) => id as u64,
             Peer::Adversary(id) => 1000 + id as u64,
             Peer::Modest(id) => 2000 + id as u64,
+            Peer::Reference(id) => 3000 + id as u64,
         }
     }
 
@@ -137,13 +138,7 @@ impl Server {
     }
 
     /// `offers`: the preflight says that its client offers `wwr.1`.
-    pub(crate) fn probe(
-        &mut self,
-        client: ClientId,
-        attempt: u64,
-        offers: bool,
-        stage: &mut Stage,
-    ) {
+    pub(crate) fn probe(&mut self, from: Peer, attempt: u64, offers: bool, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         let retry_after = self.draw_retry_after(stage);
         let answer = match self.state {
@@ -153,7 +148,7 @@ impl Server {
             },
             State::Up => Ok(match self.settings.connection.metadata() {
                 Some(metadata) => {
-                    let address = self.address(Peer::Client(client));
+                    let address = self.address(from);
                     if !(offers && self.speaks_wwr1()) {
                         self.asked.push(address);
                         self.preflights.asked(now, address);
@@ -173,7 +168,7 @@ impl Server {
             State::Down => Err(ProbeFailed),
         };
         let delay = stage.network.delay(&mut stage.dice);
-        stage.after(delay, Event::Probed { client, attempt, answer });
+        stage.after(delay, Event::Probed { to: from, attempt, answer });
     }
 
     pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
@@ -388,12 +383,19 @@ impl Server {
         }
     }
 
-    /// Closes a session everywhere.
-    pub(crate) fn close_key(&mut self, key: &SessionKey, disconnect: bool, stage: &mut Stage) {
-        if self.runs() {
-            self.close_everywhere(key, disconnect, None, stage);
-            self.carry_out(stage);
+    /// Closes a session everywhere, if the server runs. Returns how many connections are told.
+    pub(crate) fn close_key(
+        &mut self,
+        key: &SessionKey,
+        disconnect: bool,
+        stage: &mut Stage,
+    ) -> usize {
+        if !self.runs() {
+            return 0;
         }
+        let told = self.close_everywhere(key, disconnect, None, stage);
+        self.carry_out(stage);
+        told
     }
 
     /// Closes one connection when its handlers are done.

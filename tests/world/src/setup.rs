@@ -45,6 +45,9 @@ pub(crate) const BACKOFF_RESET_AFTER: Duration = millis(700);
 /// leaves a socket unread takes to show that it is there.
 const PINGS: (Duration, Duration) = (millis(700), millis(900));
 
+/// How long a request takes at most if neither it nor the settings of the client say so.
+const USUAL_REQUEST_TIMEOUT: Duration = millis(60_000);
+
 /// How long clients wait for each step of connecting, and how often they ask for a session.
 pub(crate) const STEP_TIMEOUT: Duration = millis(300);
 pub(crate) const RESUME_TIMEOUT: Duration = millis(400);
@@ -108,6 +111,8 @@ pub(crate) struct Setup {
     /// How much of that goes wrong, of a hundred.
     pub(crate) trouble: u64,
     pub(crate) extras: Extras,
+    /// Servers that have stopped start again by themselves.
+    pub(crate) restarts: bool,
 }
 
 impl Setup {
@@ -169,6 +174,53 @@ impl Setup {
             steps,
             trouble,
             extras,
+            restarts: true,
+        }
+    }
+}
+
+/// What a script begins with.
+impl Setup {
+    /// One server, and nothing that goes wrong by itself.
+    pub(crate) fn scripted(
+        connection: wwr::server::Config,
+        hub: HubConfig,
+        conditions: Conditions,
+        habits: Habits,
+    ) -> Self {
+        let extras = Extras {
+            late_timers: false,
+            reconfigures: false,
+            used_identifiers: 0,
+            modest: 0,
+            retry_after: None,
+            hub,
+            is_slow_store: false,
+            handshake: Duration::ZERO,
+            linger: Duration::ZERO,
+        };
+        let server = Settings {
+            connection,
+            hub,
+            handshake: extras.handshake,
+            linger: extras.linger,
+            inbox_delay: Duration::ZERO,
+            one_address: false,
+            retry_after: None,
+            ignores_pings: false,
+        };
+        Self {
+            conditions,
+            habits,
+            style: Style::Atomic,
+            servers: vec![server],
+            clients: Vec::new(),
+            adversaries: 0,
+            durable: hub.sessions.durable,
+            steps: 0,
+            trouble: 0,
+            extras,
+            restarts: false,
         }
     }
 }
@@ -273,7 +325,16 @@ fn client(dice: &mut Dice, aside: &mut Dice) -> ClientSettings {
         .build()
         .unwrap_or_default();
     let is_versatile = reconnect && protocol == Auto;
-    ClientSettings { config, max_pending, max_queued_bytes, pings, is_versatile, hurries: true }
+    ClientSettings {
+        config,
+        max_pending,
+        max_queued_bytes,
+        request_timeout: REQUEST_TIMEOUT,
+        backoff: Some(BACKOFF),
+        pings,
+        is_versatile,
+        hurries: true,
+    }
 }
 
 /// A client that finds its way to every server.
@@ -290,7 +351,24 @@ pub(crate) fn versatile() -> ClientSettings {
         config,
         max_pending: 65_536,
         max_queued_bytes: 1 << 20,
+        request_timeout: USUAL_REQUEST_TIMEOUT,
+        backoff: Some(BACKOFF),
         is_versatile: true,
+        hurries: false,
+    }
+}
+
+/// A client of a script. The settings are those of the script, so nothing but what holds for all of
+/// them is checked from outside.
+pub(crate) fn scripted_client(config: Config) -> ClientSettings {
+    ClientSettings {
+        pings: config.pings(),
+        config,
+        max_pending: usize::MAX,
+        max_queued_bytes: usize::MAX,
+        request_timeout: USUAL_REQUEST_TIMEOUT,
+        backoff: None,
+        is_versatile: false,
         hurries: false,
     }
 }

@@ -8,6 +8,7 @@ use crate::event::{Event, Queue};
 use crate::invariants::{Invariant, Violation};
 use crate::ledger::Ledger;
 use crate::network::{Network, Packet, SocketId, Way};
+use crate::record::{Record, Sent};
 use crate::store::Store;
 use crate::trace::{Trace, Who, describe};
 
@@ -22,6 +23,8 @@ pub(crate) struct Stage {
     pub(crate) ledger: Ledger,
     pub(crate) trace: Trace,
     pub(crate) coverage: Coverage,
+    /// What scripts want to know afterwards.
+    pub(crate) record: Option<Record>,
     /// Sessions are durable on all servers.
     pub(crate) durable: bool,
     /// There are several servers.
@@ -66,6 +69,9 @@ impl Stage {
     pub(crate) fn send(&mut self, who: Who, socket: SocketId, way: Way, packet: Packet) {
         match &packet {
             Packet::Frame(frame) => {
+                if let Some(record) = &mut self.record {
+                    record.frames.push(Sent { socket, way, frame: frame.clone() });
+                }
                 self.trace.note(self.now, who, 100, frame, || {
                     format!("#{socket} {way:?}: {}", describe(frame))
                 });

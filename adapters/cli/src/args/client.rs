@@ -139,7 +139,9 @@ pub(crate) struct ListenArguments {
 /// answer; else status, verdict, and protocol and read_timeout_ms if it has them), accept_conf
 /// (null if it did not come; else protocol, read_timeout_ms, message_buffer_size, and sub_protocol
 /// or sub_protocol_hex), speaks (a list of versions), connected_with (the version this client
-/// spoke) and, if the client could not connect, error (its kind) and message.
+/// spoke) and, if the client could not connect, error (its kind) and message. If that version is
+/// wwr.1, message_buffer_size is the longest message that the server reads; 2.0 clients may be told
+/// of less.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

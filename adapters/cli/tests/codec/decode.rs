@@ -68,6 +68,16 @@ message 1: accept-conf, 15 bytes
 }
 
 #[test]
+fn clients_of_wwr_1_state_the_longest_message_that_they_read() {
+    let ran = wwr(&["decode", "--protocol", "wwr.1", "1800000001ff"], b"");
+    for line in
+        ["  01-04      longest       16777216 bytes\n", "  05         ignored       1 byte\n"]
+    {
+        assert!(ran.stdout.contains(line), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn errors_are_shown_at_their_offset() {
     let cases = [
         ("", "00         wrong         the message is empty"),

@@ -253,6 +253,7 @@ fn messages_that_a_2_0_server_does_not_read_are_not_sent() {
     let ran = run(&["bench", "--size", "1048576", "--count", "10", &server.url()]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains("1048576"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("1048576 in 2.0"), "{}", ran.stderr);
 }
 
 #[test]

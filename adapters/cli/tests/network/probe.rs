@@ -122,9 +122,9 @@ fn no_answer_in_time_is_4() {
 
 #[test]
 fn people_get_a_table_and_a_conclusion() {
-    for (options, buffer, connected, speaks) in [
-        (&["--no-wwr1"][..], 8192, "2.0", "1.4 and 2.0"),
-        (&[], 1_048_576, "wwr.1", "1.4, 2.0 and wwr.1"),
+    for (options, longest, connected, speaks) in [
+        (&["--no-wwr1"][..], "message buffer  8192 bytes", "2.0", "1.4 and 2.0"),
+        (&[], "longest message 1048576 bytes", "wwr.1", "1.4, 2.0 and wwr.1"),
     ] {
         let server = Server::start(options);
         let ran = run(&["probe", &server.url()]);
@@ -134,7 +134,7 @@ fn people_get_a_table_and_a_conclusion() {
              preflight       status 200, version 1.4\n\
              accept-conf     version 2.0\n\
              read timeout    1m\n\
-             message buffer  {buffer} bytes\n\
+             {longest}\n\
              sub-protocol    none\n\
              connection      ready, in {connected}\n\
              speaks {speaks}\n",

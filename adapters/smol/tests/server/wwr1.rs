@@ -2,10 +2,11 @@
 
 use wwr::Dialect;
 use wwr::server::{Advertised, Protocol};
-use wwr_smol::server::{Builder, Limits};
+use wwr_smol::server::{Builder, Limits, Server};
 
 use crate::support::Fixture;
 use crate::support::app::App;
+use crate::support::log::logged;
 use crate::support::message::{HEARTBEAT, UTF8, reply, request};
 use crate::support::peer::{Peer, handshake};
 
@@ -154,4 +155,24 @@ fn a_message_longer_than_stated_ends_the_connection() {
     assert_eq!(peer.message().len(), 10_000 - 5);
     peer.send(&request(UTF8, 2, "echo", &[b'x'; 10_000 - 13]));
     peer.closed_with(1009);
+}
+
+/// Only the server knows what became of the reply: the log says which setting is in the way.
+#[test]
+fn a_reply_that_is_too_long_is_logged_with_what_bounds_it() {
+    for (offer, bound) in [
+        (OFFER, "8192 dialect=wwr.1 raise=\"max_message_size of the client\""),
+        ("", "8192 dialect=unknown raise=\"the message buffer\""),
+    ] {
+        let lines = logged(Server::builder(App::new().0), |address| {
+            let mut peer = Peer::dial(address);
+            agreed(&mut peer, offer);
+            peer.message();
+            peer.send(&request(UTF8, 1, "echo", &[b'x'; 8192 - 8]));
+            assert_eq!(peer.message(), b"\x02\0\0\0\0\0\0\0\x01");
+        });
+        let line = lines.iter().find(|line| line.text.contains("too large")).expect("a line");
+        assert!(line.text.contains(" length=8193 "), "{line:?}");
+        assert!(line.text.ends_with(bound), "{line:?}");
+    }
 }

@@ -174,7 +174,7 @@ impl Node {
             (self.failures, self.losses) = (0, 0);
             return;
         };
-        let (first, most) = BACKOFF;
+        let Some((first, most)) = self.settings.backoff else { return };
         let failures = self.losses + self.failures;
         let whole = first.saturating_mul(1 << failures.min(20)).min(most);
         let pause = until.saturating_since(self.clock.latest());
@@ -190,6 +190,9 @@ impl Node {
         let name = outcome.as_ref().map_or_else(name_of, |_| "Ok");
         stage.count(Fact::Outcome(name));
         stage.trace.note(stage.now, who, 6, name.as_bytes(), || format!("{id}: {outcome:?}"));
+        if let Some(record) = &mut stage.record {
+            record.outcomes.insert((self.id, id), outcome.clone());
+        }
         let Some(open) = self.open.remove(&id) else {
             return stage.check(false, Invariant::OneOutcome, || {
                 format!("{who}: {id} has no outcome to come: {outcome:?}")
@@ -277,6 +280,9 @@ impl Node {
         stage.count(Fact::Told(name_of_event(&event)));
         let code = name_of_event(&event);
         stage.trace.note(stage.now, who, 7, code.as_bytes(), || format!("is told: {event:?}"));
+        if let Some(record) = &mut stage.record {
+            record.told.entry(self.id).or_default().push(event.clone());
+        }
         match event {
             Told::Connected => {
                 (self.failures, self.connected_since) = (0, self.clock.latest());

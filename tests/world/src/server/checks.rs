@@ -248,6 +248,17 @@ impl Server {
         while self.out.pop().is_some() {}
     }
 
+    /// How many sessions have connections.
+    pub(crate) const fn active_sessions(&self) -> usize {
+        self.control.hub.active_sessions()
+    }
+
+    /// The sockets of the connections that the hub knows to hold a session.
+    pub(crate) fn sockets_of(&self, key: &wwr::SessionKey) -> Vec<SocketId> {
+        let members = self.known_holders(key).filter_map(|id| self.control.members.get(&id));
+        members.map(|member| member.socket).collect()
+    }
+
     /// Whether the hub holds nothing and waits for nothing.
     pub(crate) fn is_idle(&self) -> bool {
         self.control.hub.is_idle()
@@ -258,7 +269,7 @@ impl Server {
         let busy = |served: &super::Served| {
             !served.machine.is_open() || !served.inbox.is_empty() || served.asked.is_some()
         };
-        self.state == State::Draining
+        (self.state == State::Draining && !self.has_stopped())
             || !self.control.jobs.is_empty()
             || self.connections.values().any(busy)
     }

@@ -43,14 +43,14 @@ impl Server {
     }
 
     /// Closes a session for all its connections. The handler of a request is answered when that is
-    /// done.
+    /// done. Returns how many connections are told.
     pub(super) fn close_everywhere(
         &mut self,
         key: &SessionKey,
         disconnect: bool,
         task: Option<(SocketId, Task)>,
         stage: &mut Stage,
-    ) {
+    ) -> usize {
         stage.ledger.session(key).unwanted = true;
         let now = self.clock.read(stage.now);
         let control = &mut self.control;
@@ -65,6 +65,7 @@ impl Server {
             format!("{} is closed everywhere, {told} told", short(key))
         });
         self.touch(key, stage);
+        told
     }
 
     /// A caller is told that a session is closed.

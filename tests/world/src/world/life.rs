@@ -148,7 +148,7 @@ impl World {
     }
 
     /// The hosts notice at last that a socket is silent.
-    pub(super) fn end_silence(&mut self) {
+    pub(crate) fn end_silence(&mut self) {
         for socket in self.stage.network.ids() {
             if self.stage.network.is_silent(socket) {
                 self.blame(Fault::SilenceEnds, socket);
@@ -226,12 +226,15 @@ impl World {
         if self.servers[server].epoch != epoch || !self.servers[server].has_stopped() {
             return;
         }
+        // That of a script stays until the script starts it again.
         let left = self.servers[server].connections.len();
         let holds = left == 0;
         self.stage.check(holds, crate::Invariant::ShutdownEnds, || {
             format!("server {server}: {left} connections are open after the shutdown")
         });
-        self.crash(server, millis(1000));
+        if self.setup.restarts {
+            self.crash(server, millis(1000));
+        }
     }
 
     fn make_noise(&mut self, socket: u64) {

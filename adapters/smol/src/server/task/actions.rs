@@ -43,12 +43,7 @@ impl<H: Handler> Task<'_, H> {
                     }
                 }
                 Action::PeerReads(bytes) => self.connection.show_longest(bytes),
-                Action::ReplyTooLarge { length, buffer } => tracing::warn!(
-                    connection = self.connection.id(),
-                    length,
-                    buffer,
-                    "a reply is too large for the client, which gets an internal error"
-                ),
+                Action::ReplyTooLarge { length, buffer } => self.note_too_large(length, buffer),
                 Action::SessionEvent(event) => self.take_session_event(event),
                 Action::Drained => {
                     self.drained = true;
@@ -60,6 +55,24 @@ impl<H: Handler> Task<'_, H> {
             }
         }
         None
+    }
+
+    /// Only the log tells of it, so it names the setting that is in the way.
+    #[cold]
+    fn note_too_large(&self, length: usize, buffer: usize) {
+        let (connection, dialect) = (self.connection.id(), self.machine.dialect());
+        let raise = match dialect.rules().states_limits {
+            true => "max_message_size of the client",
+            false => "the message buffer",
+        };
+        tracing::warn!(
+            connection,
+            length,
+            buffer,
+            %dialect,
+            raise,
+            "a reply is too large for the client, which gets an internal error"
+        );
     }
 
     fn start_request(&mut self, request: server::Request, cx: &mut Context<'_>) {
