@@ -109,7 +109,7 @@ pub(crate) struct Setup {
     /// How often something happens.
     pub(crate) steps: u64,
     /// How much of that goes wrong, of a hundred.
-    pub(crate) trouble: u64,
+    pub(crate) faults: u64,
     pub(crate) extras: Extras,
     /// Servers that have stopped start again by themselves.
     pub(crate) restarts: bool,
@@ -162,7 +162,7 @@ impl Setup {
         let clients = (0..2 + dice.below(4)).map(|_| client(dice, aside)).collect();
         let adversaries = dice.choose(&[0, 0, 0, 1, 2]);
         let steps = 15 + dice.below(60);
-        let trouble = dice.choose(&[5, 20, 20, 40]);
+        let faults = dice.choose(&[5, 20, 20, 40]);
         Self {
             conditions,
             habits,
@@ -172,7 +172,7 @@ impl Setup {
             adversaries,
             durable,
             steps,
-            trouble,
+            faults,
             extras,
             restarts: true,
         }
@@ -218,7 +218,7 @@ impl Setup {
             adversaries: 0,
             durable: hub.sessions.durable,
             steps: 0,
-            trouble: 0,
+            faults: 0,
             extras,
             restarts: false,
         }

@@ -215,10 +215,10 @@ impl Crashes {
             block_on(store.destroy(&key)).unwrap();
         }
         let later = UnixTime::from_seconds(now.seconds() + 2 * 60 * 60);
-        let collected = block_on(store.remove_expired(later, Duration::MAX)).unwrap();
-        assert_eq!((collected.examined, collected.failed), (kept.len() as u64, 0));
+        let removed = block_on(store.remove_expired(later, Duration::MAX)).unwrap();
+        assert_eq!((removed.examined, removed.failed), (kept.len() as u64, 0));
         assert_eq!(fs::read_dir(self.directory.path()).unwrap().count(), kept.len());
-        self.leftovers += collected.leftovers;
+        self.leftovers += removed.leftovers;
         *self.ledger.get_mut().unwrap() = kept;
     }
 

@@ -206,8 +206,8 @@ fn a_violation_of_websocket_ends_the_connection() {
         let (_client, mut events, mut socket) = connected(&server);
         breach(&mut socket);
         assert!(matches!(wait(events.next()), Some(Event::Disconnected { .. })));
-        let Some((CLOSE, goodbye)) = socket.frame() else { panic!("no close frame") };
-        assert_eq!(goodbye[..2], code.to_be_bytes());
+        let Some((CLOSE, close)) = socket.frame() else { panic!("no close frame") };
+        assert_eq!(close[..2], code.to_be_bytes());
         let _next = server.open();
         assert_eq!(wait(events.next()), Some(Event::Connected));
     }

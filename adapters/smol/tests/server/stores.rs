@@ -307,11 +307,11 @@ fn unused_sessions_expire_in_rounds_until_the_server_has_ended() {
     let limits = Limits { store_timeout: Duration::from_millis(5), ..Limits::default() };
     for mood in [Mood::Works, Mood::Fails, Mood::Panics, Mood::Waits] {
         let store = Moody::new(mood);
-        let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
+        let expiry = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
         let (app, ..) = App::new();
         let builder = Server::builder(app).executor(threads.executor.clone());
         let builder = builder.limits(limits.clone());
-        let service = builder.store(store.clone()).expire_sessions(collection).headless().unwrap();
+        let service = builder.store(store.clone()).expire_sessions(expiry).headless().unwrap();
         until(|| store.collections.load(Ordering::Relaxed) >= 3);
         drop(service);
         until(|| Arc::strong_count(&store) == 1);
@@ -321,14 +321,14 @@ fn unused_sessions_expire_in_rounds_until_the_server_has_ended() {
 #[test]
 fn a_look_up_without_an_answer_does_not_end_the_collecting() {
     let store = Moody::new(Mood::Works);
-    let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
+    let expiry = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
     let limits = Limits { store_timeout: Duration::from_millis(20), ..Limits::default() };
-    let fixture = serve(&store, |builder| builder.limits(limits).expire_sessions(collection));
+    let fixture = serve(&store, |builder| builder.limits(limits).expire_sessions(expiry));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
-    // Before each collection the session in use is looked up. That never ends at first: nothing is
-    // collected, as the session could be lost. But the rounds go on.
+    // Before each expiry the session in use is looked up. That never ends at first: nothing is
+    // removed, as the session could be lost. But the rounds go on.
     store.becomes(Mood::Waits);
     until(|| store.waits.load(Ordering::Relaxed) >= 2);
     let before = store.collections.load(Ordering::Relaxed);
@@ -372,8 +372,8 @@ impl SessionStore for Patient {
 fn a_session_in_use_does_not_expire_at_any_age() {
     let store = Arc::new(Patient::default());
     // Every session that is not in use expires at once.
-    let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
-    let fixture = Fixture::with(|builder| builder.store(store.clone()).expire_sessions(collection));
+    let expiry = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
+    let fixture = Fixture::with(|builder| builder.store(store.clone()).expire_sessions(expiry));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
