@@ -160,7 +160,7 @@ pub enum ConnectError {
         client: Option<Box<str>>,
     },
     /// The server does not answer like a WebWire server. [Definite](Self::is_definite).
-    #[error("this is not a WebWire server{}", .client.hint())]
+    #[error("there is no WebWire server at this address{}", .client.hint())]
     NotWebWire {
         /// What the client is set to. A client that is set to 1.4 or 1.5 cannot tell a server of
         /// 2.0 from a server of something else.
@@ -221,7 +221,7 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(name) => write!(f, "\"{name}\""),
-            None => f.write_str("none"),
+            None => f.write_str("not set"),
         }
     }
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 use wwr::{Encoding, Name, Payload};
 
 use crate::args::ContentArguments;
+use crate::blocking::Blocking;
 use crate::failure::Failure;
 use crate::hex::Hex;
-use crate::patient::Patient;
 use crate::row::EncodingName;
 use crate::text::for_terminal;
 
@@ -41,7 +41,7 @@ impl ContentArguments {
 async fn read(file: PathBuf) -> Result<Vec<u8>, Failure> {
     smol::unblock(move || {
         if file == Path::new("-") {
-            read_from("standard input", Ok(Patient(stdin().lock())), MOST_PAYLOAD)
+            read_from("standard input", Ok(Blocking(stdin().lock())), MOST_PAYLOAD)
         } else {
             read_from(&file.display().to_string(), File::open(&file), MOST_PAYLOAD)
         }

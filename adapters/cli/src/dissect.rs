@@ -124,8 +124,8 @@ impl<W: Write> Parts<'_, W> {
             }
         };
         self.rest("not read")?;
-        let place = Place { first: wrong_at, last: wrong_at, digits: self.digits() };
-        writeln!(self.out, "  {WRONG}{place:<11}wrong         {why}{WRONG:#}")
+        let offsets = Offsets { first: wrong_at, last: wrong_at, digits: self.digits() };
+        writeln!(self.out, "  {WRONG}{offsets:<11}wrong         {why}{WRONG:#}")
     }
 
     fn identifier(&mut self, id: Identifier) -> io::Result<()> {
@@ -210,7 +210,7 @@ impl<W: Write> Parts<'_, W> {
 
     /// Shows one part of `length` bytes.
     fn part(&mut self, length: usize, label: &str, value: fmt::Arguments<'_>) -> io::Result<()> {
-        let place = Place {
+        let offsets = Offsets {
             first: self.at,
             last: (self.at + length).saturating_sub(1),
             digits: self.digits(),
@@ -219,7 +219,7 @@ impl<W: Write> Parts<'_, W> {
         if length == 0 {
             return writeln!(self.out, "  {:11}{label:<14}{value}", "");
         }
-        writeln!(self.out, "  {PLACE}{place:<11}{PLACE:#}{label:<14}{value}")
+        writeln!(self.out, "  {PLACE}{offsets:<11}{PLACE:#}{label:<14}{value}")
     }
 
     /// Returns how many bytes have not been shown.
@@ -248,13 +248,13 @@ const fn wrong_at(kind: Kind, reason: Malformation) -> usize {
 }
 
 /// The offsets of the first and last byte of a part.
-struct Place {
+struct Offsets {
     first: usize,
     last: usize,
     digits: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Offsets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, last, digits } = *self;
         if first == last {

@@ -65,12 +65,12 @@ fn read<T>(
         Some(text) => parse(text),
         None => Err("it is not UTF-8".into()),
     };
-    let place = match shown {
+    let variable = match shown {
         Shown::Yes => format!("{name}={}", value.display().to_string().escape_debug()),
         Shown::No => name.into(),
     };
     parsed.map(Some).map_err(|error| {
-        let message = format!("the environment variable {place} cannot be used: {error}");
+        let message = format!("the environment variable {variable} cannot be used: {error}");
         io::Error::new(io::ErrorKind::InvalidInput, message)
     })
 }

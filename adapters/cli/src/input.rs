@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write, stdin};
 
+use crate::blocking::Blocking;
 use crate::content::MOST_PAYLOAD;
-use crate::patient::Patient;
 
 /// The longest line, in bytes: the longest payload in hexadecimal digits, and everything around it.
 const MOST_LINE: u64 = 2 * MOST_PAYLOAD + 1024 * 1024;
@@ -16,7 +16,7 @@ pub(crate) fn for_each_line<W: Write>(
     out: &mut W,
     handle: impl FnMut(&mut W, u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    for_each_line_of(Patient(stdin().lock()), MOST_LINE, out, handle)
+    for_each_line_of(Blocking(stdin().lock()), MOST_LINE, out, handle)
 }
 
 fn for_each_line_of<W: Write>(

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod blocking;
 mod content;
 mod deadline;
 mod decode;
@@ -17,7 +18,6 @@ mod lines;
 mod listen;
 mod log;
 mod output;
-mod patient;
 mod playground;
 mod probe;
 mod remote;

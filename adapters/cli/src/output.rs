@@ -6,15 +6,15 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use crate::blocking::Blocking;
 use crate::deadline::{Deadline, Stage};
 use crate::failure::Failure;
-use crate::patient::Patient;
 use crate::text::{is_hidden, json_escape};
 
 /// Prints at once. If the future is dropped, the output may be incomplete.
 pub(crate) async fn print(bytes: Vec<u8>) -> io::Result<()> {
     smol::unblock(move || {
-        let mut out = Patient(stdout().lock());
+        let mut out = Blocking(stdout().lock());
         out.write_all(&bytes).and_then(|()| out.flush()).map_err(named)
     })
     .await
@@ -23,7 +23,7 @@ pub(crate) async fn print(bytes: Vec<u8>) -> io::Result<()> {
 /// The same with styles, which are left out unless it is a terminal.
 pub(crate) async fn print_styled(bytes: Vec<u8>) -> io::Result<()> {
     smol::unblock(move || {
-        let mut out = Patient(anstream::stdout().lock());
+        let mut out = Blocking(anstream::stdout().lock());
         out.write_all(&bytes).and_then(|()| out.flush()).map_err(named)
     })
     .await

@@ -95,7 +95,7 @@ async fn probe(
     let grace = GRACE.min(arguments.timeout / 4);
     let connected = async {
         client.connect().await?;
-        announced_late(&client, &mut events, grace).await.map_or(Ok(()), Err)
+        late_accept_conf(&client, &mut events, grace).await.map_or(Ok(()), Err)
     };
     let failure = deadline.limit(Stage::Connecting, connected).await.err();
     let (status, found) = (client.preflight_status(), client.discovered());
@@ -104,7 +104,11 @@ async fn probe(
 
 /// Waits for a short time until a server that was taken for 1.x shows that it also speaks 2.0.
 /// Returns why it does not suit, if that turns out.
-async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -> Option<Failure> {
+async fn late_accept_conf(
+    client: &Client,
+    events: &mut Events,
+    grace: Duration,
+) -> Option<Failure> {
     let advertised = async {
         while !matches!(client.dialect(), Dialect::V2_0 | Dialect::Wwr1) {
             Timer::after(LOOK).await;
@@ -134,7 +138,7 @@ impl Report {
             Some(Verdict::Unknown(version)) => named(version),
             Some(Verdict::TryLater | Verdict::NotWebWire) | None => None,
         };
-        let advertised = self.found.accept_conf.as_ref().map(announced_version);
+        let advertised = self.found.accept_conf.as_ref().map(advertised_version);
         let agreed = (self.found.dialect == Dialect::Wwr1).then(|| Dialect::Wwr1.to_string());
         let mut versions: Vec<String> = asked.into_iter().chain(advertised).chain(agreed).collect();
         versions.dedup();
@@ -164,7 +168,7 @@ impl Report {
         line("preflight", &self.describe_preflight())?;
         match &self.found.accept_conf {
             Some(conf) => {
-                line("accept-conf", &format_args!("version {}", announced_version(conf)))?;
+                line("accept-conf", &format_args!("version {}", advertised_version(conf)))?;
                 line("read timeout", &format_duration(conf.read_timeout()))?;
                 let buffer = usize::try_from(conf.message_buffer_size).unwrap_or(usize::MAX);
                 let longest = match self.found.dialect {
@@ -221,7 +225,7 @@ fn named(version: &preflight::Version) -> Option<String> {
     Some(version.to_string()).filter(|version| !version.is_empty())
 }
 
-fn announced_version(conf: &AcceptConf) -> String {
+fn advertised_version(conf: &AcceptConf) -> String {
     format!("{}.{}", conf.major, conf.minor)
 }
 
@@ -284,7 +288,7 @@ impl AcceptConfRow {
         let name = conf.sub_protocol.as_deref();
         let text = name.and_then(|name| core::str::from_utf8(name).ok());
         Self {
-            protocol: announced_version(conf),
+            protocol: advertised_version(conf),
             read_timeout_ms: conf.read_timeout_ms,
             message_buffer_size: conf.message_buffer_size,
             sub_protocol: text.map(Into::into),

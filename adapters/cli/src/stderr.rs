@@ -9,8 +9,8 @@ use std::thread;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::blocking::Blocking;
 use crate::lines::Lines;
-use crate::patient::Patient;
 use crate::text::visible;
 
 /// How many bytes of lines may wait to be written, in addition to what a pipe holds.
@@ -28,7 +28,7 @@ fn add(text: Vec<u8>, by: impl Fn(&Lines, Vec<u8>)) {
         by(&LINES, text);
     } else {
         // The system has no thread to spare. Then writing may have to wait.
-        let _ = Patient(io::stderr()).write_all(&text);
+        let _ = Blocking(io::stderr()).write_all(&text);
     }
 }
 
@@ -37,7 +37,7 @@ fn has_writer() -> bool {
     static WRITER: OnceLock<bool> = OnceLock::new();
     *WRITER.get_or_init(|| {
         let writer = thread::Builder::new().name("stderr".into());
-        writer.spawn(|| LINES.write_to(&mut Patient(io::stderr()))).is_ok()
+        writer.spawn(|| LINES.write_to(&mut Blocking(io::stderr()))).is_ok()
     })
 }
 

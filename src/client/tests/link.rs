@@ -410,7 +410,7 @@ fn a_saturated_instant_is_not_a_deadline() {
     assert_eq!(fixture.client.next_timeout(), None);
 }
 
-fn goodbye(code: u16) -> CloseFrame {
+fn close_frame(code: u16) -> CloseFrame {
     CloseFrame::new(code, "goodbye").unwrap()
 }
 
@@ -420,7 +420,7 @@ fn staying_away() -> Config {
 
 #[test]
 fn a_close_frame_of_the_server_is_reported_and_the_client_tries_again() {
-    for frame in [goodbye(1001), goodbye(4000), CloseFrame::received(Some(1013), "")] {
+    for frame in [close_frame(1001), close_frame(4000), CloseFrame::received(Some(1013), "")] {
         let mut fixture = Fixture::ready(staying_away());
         let sent = fixture.request("sent").unwrap();
         fixture.take();
@@ -440,7 +440,7 @@ fn a_close_frame_of_the_server_is_reported_and_the_client_tries_again() {
 
 #[test]
 fn after_a_final_close_code_the_client_waits_for_a_call_of_connect() {
-    for frame in [goodbye(4003), CloseFrame::received(None, "")] {
+    for frame in [close_frame(4003), CloseFrame::received(None, "")] {
         let mut fixture = Fixture::ready(staying_away());
         let sent = fixture.request("sent").unwrap();
         fixture.take();
@@ -474,9 +474,9 @@ fn a_close_frame_before_the_connection_is_ready_is_reported_as_well() {
             assert_eq!(state(&fixture.client), before);
             let id = fixture.request("waits").unwrap();
             fixture.take();
-            fixture.client.handle_closed(fixture.now, goodbye(code), &mut fixture.out);
+            fixture.client.handle_closed(fixture.now, close_frame(code), &mut fixture.out);
             let retry = fixture.client.next_timeout().filter(|_| !stays_away);
-            let error = ConnectError::ClosedBeforeReady(goodbye(code));
+            let error = ConnectError::ClosedBeforeReady(close_frame(code));
             let told = Action::Event(Event::ConnectFailed { error, retry });
             let not_sent = Action::Done { id, outcome: Err(RequestError::NotSent) };
             let mut expected = vec![told];
@@ -492,7 +492,7 @@ fn a_close_frame_before_the_connection_is_ready_is_reported_as_well() {
 fn an_unexpected_close_frame_is_ignored() {
     for before in ["Idle", "Probing", "Waiting", "Closed"] {
         let mut fixture = in_state(before);
-        fixture.client.handle_closed(fixture.now, goodbye(4003), &mut fixture.out);
+        fixture.client.handle_closed(fixture.now, close_frame(4003), &mut fixture.out);
         assert_eq!((state(&fixture.client), fixture.take()), (before.into(), Vec::new()));
     }
 }

@@ -106,7 +106,7 @@ fn a_server_of_1_x_that_was_silent_is_asked_again() {
     fixture.due();
     assert_eq!(fixture.labels()[3..], ["Disconnected", "Probe", "Dial", "Connected"]);
     assert_eq!(fixture.client.dialect(), Dialect::V1_4);
-    // It was replaced by one of both versions, which is noticed all the same.
+    // It was replaced by one of both versions, which is noticed nevertheless.
     CONF(&mut fixture);
     assert_eq!(
         (fixture.labels(), fixture.client.dialect()),
@@ -117,7 +117,8 @@ fn a_server_of_1_x_that_was_silent_is_asked_again() {
     assert_eq!(fixture.labels(), ["Disconnected", "Dial"]);
 }
 
-/// Nothing is waited for, so the request for the session leaves before the version is known for good.
+/// Nothing is waited for, so the request for the session leaves before the version is known for
+/// good.
 #[test]
 fn a_session_is_resumed_although_its_server_has_changed_meanwhile() {
     let mut fixture = advertised(NAMES_1_4);

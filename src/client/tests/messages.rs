@@ -4,7 +4,7 @@ use super::*;
 use crate::session::InvalidSession;
 use crate::wire::{DecodeError, Kind, Malformation, UnreadableSignal};
 
-/// One message of each kind, and some that are none.
+/// One message of each kind, and some that are invalid.
 fn messages() -> Vec<Bytes> {
     let mut messages =
         alloc::vec![Bytes::new(), Bytes::from_static(b"\x07"), Bytes::from_static(b"\x3f")];

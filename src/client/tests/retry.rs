@@ -27,7 +27,7 @@ impl Fixture {
         self.client.handle_refused(self.now, status, Some(wait), &mut self.out);
     }
 
-    /// The pause that the application is told of; nothing is to happen before.
+    /// The pause that the application sees; nothing may happen before.
     fn pause(&mut self) -> Option<Duration> {
         let retry = self.take().into_iter().find_map(|action| match action {
             Action::Event(Event::ConnectFailed { retry, .. }) => Some(retry),
@@ -119,7 +119,8 @@ fn a_refusal_of_another_kind_may_say_when_to_come_back_too() {
         fixture.refused_until(status, HOUR);
         assert!(fixture.pause().unwrap() >= HOUR, "{status}");
     }
-    // If it is no answer of a server that is not available, the preflight is just not understood.
+    // If the answer does not mean that the server is unavailable, the preflight is just not
+    // understood.
     let mut fixture = connecting(Config::default(), 7);
     fixture.refused_probe(405, HOUR);
     assert_eq!(fixture.labels(), ["Probe", "Dial"]);

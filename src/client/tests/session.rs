@@ -335,7 +335,7 @@ fn a_2_0_server_closes_the_session_that_it_finds() {
     assert_eq!(held(&fixture), None);
 }
 
-/// The server carries out what nobody waits for any more: then it holds the session on this
+/// The server carries out a request that has been given up: then it holds the session on this
 /// connection, and both sides have to agree on that.
 #[test]
 fn a_late_restore_is_accepted() {

@@ -179,7 +179,7 @@ fn after_a_stray_preflight_no_silent_client_is_presumed() {
             assert_eq!(preflights.arrived(later, &1), NOTHING);
         }
     }
-    // A minute after the last one nobody minds.
+    // A minute after the last one, it has no effect any more.
     for (later, observed) in [(62_900, Observed::Nothing), (63_001, Observed::Preflight)] {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);

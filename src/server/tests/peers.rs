@@ -68,8 +68,8 @@ fn a_learned_version_counts_from_then_on() {
     script.told("k1", Change::Closed, &["send bf 3", "event Closed"]);
 }
 
-/// Who is taken for 1.x because of a preflight may speak 2.0: another's, from the same address, or
-/// our own client's, whose heartbeats tell nothing if the preflight names 1.5.
+/// A client that is taken for 1.x because of a preflight may speak 2.0: another's, from the same
+/// address, or our own client's, whose heartbeats tell nothing if the preflight names 1.5.
 #[test]
 fn servers_of_all_versions_read_signals_without_payload_from_every_client() {
     for (protocol, observed, reads) in [

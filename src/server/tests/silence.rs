@@ -1,4 +1,4 @@
-//! Peers that say nothing: pings, read timeouts, and what is no silence.
+//! Peers that say nothing: pings, read timeouts, and what does not count as silence.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn script(dialect: Dialect, config: &Config) -> Script {
 }
 
 impl Script {
-    /// Lets time pass until `millis` after the start; gives what was done, with the time.
+    /// Lets time pass until `millis` after the start; returns what was done, with the time.
     fn until(&mut self, millis: u64) -> Vec<String> {
         let mut lines = Vec::new();
         let end = Instant::from_millis(millis);
@@ -119,7 +119,8 @@ fn the_read_timeout_of_1_5_is_the_advertised_one() {
     let mut script = script(Dialect::V1_5, &Config { advertised, ..config() });
     assert_eq!(script.until(10_000), ["1000 close Silent"], "no less than a second can be told");
 
-    // It is told as one second; who is taken for 1.5 but speaks 2.0 was told all of it.
+    // It is advertised as one second; a client that is taken for 1.5 but speaks 2.0 has got all of
+    // it.
     let advertised =
         Advertised { read_timeout: Duration::from_millis(1900), ..Advertised::default() };
     let mut script = self::script(Dialect::V1_5, &Config { advertised, ..config() });

@@ -15,7 +15,7 @@ fn letters(count: usize) -> String {
     "x".repeat(count)
 }
 
-/// What a request is answered with whose handler replies with so many letters.
+/// What a request is answered with whose handler replies with this many letters.
 fn reply_of(script: &mut Script, letters_: usize) -> Vec<String> {
     script.client(request(1, "a", ""), &[&format!("run {} a", script.requests.len() + 1)]);
     let id = *script.requests.last().unwrap();

@@ -193,7 +193,7 @@ fn closing_while_storing_destroys_afterwards() {
     desk.destroyed(2, Ok(()), &["tell 1 k Closed"]);
     desk.expect_idle();
 
-    // The same, and the one who closed it does not wait for the end.
+    // The same, and the closing connection does not wait for the end.
     desk.create(3, "k", &["tell 3 k Created", "ask 3 store k"]);
     desk.close(3, "k", &[]);
     desk.leave(3, "k");

@@ -178,7 +178,7 @@ impl Walk {
         self.carry_out();
     }
 
-    /// A connection hears what the registry told it.
+    /// A connection handles the news of the registry.
     fn hear(&mut self) {
         let peer = self.pick();
         let Some((key, change)) = peer.inbox.pop_front() else { return };
@@ -269,7 +269,7 @@ impl Walk {
         self.join();
     }
 
-    /// Gives how many connections were told that their session was closed by key.
+    /// Returns how many connections were told that their session was closed by key.
     fn carry_out(&mut self) -> usize {
         let mut closed_by_key = 0;
         while let Some(effect) = self.out.pop() {

@@ -38,7 +38,7 @@ pub(crate) enum Deed {
     LogIn,
     /// Closes it.
     LogOut,
-    /// Closes it for everybody.
+    /// Closes it for all connections.
     Kick,
     /// The same, and disconnects them.
     KickOut,

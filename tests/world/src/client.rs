@@ -63,7 +63,7 @@ pub(crate) struct Settings {
     pub(crate) pings: Option<Pings>,
     /// Finds its way to every server, and back.
     pub(crate) is_versatile: bool,
-    /// Has the timeouts of these worlds, not the usual ones.
+    /// Uses the timeouts of these worlds, not the usual ones.
     pub(crate) hurries: bool,
 }
 

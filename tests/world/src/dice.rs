@@ -6,7 +6,7 @@ use std::time::Duration;
 /// seeds that are named in the tests have none of what came later.
 const ASIDE: u64 = 7;
 
-/// Where all chance of a world comes from. The same source gives the same world.
+/// The source of all random numbers of a world. The same source repeats the same world.
 #[derive(Clone, Debug)]
 pub struct Dice {
     state: u64,
@@ -35,8 +35,8 @@ impl Dice {
         Self { state: 0, bytes: Vec::new(), taken: 0, loaded: true }
     }
 
-    /// A source of its own, from the same seed or bytes: what is decided by it changes nothing of what
-    /// is decided by this one.
+    /// A source of its own, from the same seed or bytes: what is decided by it changes nothing of
+    /// what is decided by this one.
     pub(crate) fn aside(&self) -> Self {
         if self.loaded {
             return Self::loaded();
@@ -77,7 +77,7 @@ impl Dice {
         self.take(8).unwrap_or_else(|| self.draw())
     }
 
-    /// Whether something happens that does so in so many cases of a hundred.
+    /// Whether something happens that does so in this many cases of a hundred.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
@@ -87,7 +87,7 @@ impl Dice {
         among[self.below(among.len() as u64) as usize]
     }
 
-    /// The index of one of so many, if there is any.
+    /// The index of one of this many, if there is any.
     pub(crate) fn index(&mut self, count: usize) -> Option<usize> {
         (count > 0).then(|| self.below(count as u64) as usize)
     }

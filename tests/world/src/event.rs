@@ -11,10 +11,10 @@ use crate::application::Work;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::store::OperationId;
 
-/// A client, by its place in the world.
+/// A client, by its index in the world.
 pub type ClientId = usize;
 
-/// A server, by its place in the world.
+/// A server, by its index in the world.
 pub(crate) type ServerId = usize;
 
 /// What is going to happen.

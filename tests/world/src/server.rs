@@ -35,11 +35,11 @@ use crate::trace::Who;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Up,
-    /// Shutting down: it answers, but lets nobody in.
+    /// Shutting down: it answers, but admits no client.
     Draining,
-    /// Another server has taken its place, of a version that nobody speaks.
+    /// Another server has taken its place, of a version that no client speaks.
     Foreign,
-    /// There is nobody to answer.
+    /// No server answers.
     Down,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The reference of 1.4 does, and who speaks 1.4 relies on that.
+    /// The reference of 1.4 does, and clients of 1.4 rely on that.
     pub(crate) const fn answers_pings(&self) -> bool {
         let speaks_1_4 = !matches!(self.connection.protocol, Protocol::V1_5 | Protocol::V2_0);
         speaks_1_4 || !self.ignores_pings
@@ -74,7 +74,7 @@ pub(crate) struct Server {
     id: ServerId,
     pub(crate) settings: Settings,
     pub(crate) state: State,
-    /// Does not let anybody in for now, without a word.
+    /// Does not admit any client for now, without an answer.
     pub(crate) refuses: bool,
     pub(crate) clock: Clock,
     /// Until then, no timer comes.
@@ -84,10 +84,10 @@ pub(crate) struct Server {
     preflights: Preflights<u64>,
     /// The addresses of the preflights that were answered and not followed by a connection.
     asked: Vec<u64>,
-    /// Counts the lives: what was under way in an earlier one is nobody's business.
+    /// Counts the lives: what was under way in an earlier one does not matter.
     pub(crate) epoch: u64,
     out: Actions<Action>,
-    /// What is to be carried out, in order, and for which connection.
+    /// The pending actions, in order, and their connections.
     actions: VecDeque<(SocketId, Action)>,
     /// What the hub knows of sessions, for coverage.
     entries: BTreeMap<SessionKey, EntryState>,
@@ -353,7 +353,7 @@ impl Server {
 
 /// The operator's side.
 impl Server {
-    /// Stops without a word. What the store was doing is done, or not.
+    /// Stops silently. What the store was doing is done, or not.
     pub(crate) fn crash(&mut self, stage: &mut Stage) {
         self.state = State::Down;
         self.epoch += 1;
@@ -370,7 +370,7 @@ impl Server {
         }
     }
 
-    /// Stops, and another server is there in its place.
+    /// Stops, and another server takes its place.
     pub(crate) fn give_way(&mut self, stage: &mut Stage) {
         self.crash(stage);
         self.state = State::Foreign;

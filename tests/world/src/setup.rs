@@ -40,8 +40,8 @@ pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 /// How long a connection lasts until its loss counts as the first again.
 pub(crate) const BACKOFF_RESET_AFTER: Duration = millis(700);
 
-/// When clients ping their servers, and how long the answer may take: longer than a server that leaves a
-/// socket unread takes to show that it is there.
+/// When clients ping their servers, and how long the answer may take: longer than a server that
+/// leaves a socket unread takes to show that it is there.
 const PINGS: (Duration, Duration) = (millis(700), millis(900));
 
 /// How long a request takes at most if neither it nor the settings of the client say so.
@@ -108,7 +108,7 @@ pub(crate) struct Setup {
     /// How often something happens.
     pub(crate) steps: u64,
     /// How much of that goes wrong, of a hundred.
-    pub(crate) trouble: u64,
+    pub(crate) faults: u64,
     pub(crate) extras: Extras,
     /// Servers that have stopped start again by themselves.
     pub(crate) restarts: bool,
@@ -162,7 +162,7 @@ impl Setup {
         let clients = (0..2 + dice.below(4)).map(|_| client(dice, aside)).collect();
         let adversaries = dice.choose(&[0, 0, 0, 1, 2]);
         let steps = 15 + dice.below(60);
-        let trouble = dice.choose(&[5, 20, 20, 40]);
+        let faults = dice.choose(&[5, 20, 20, 40]);
         Self {
             conditions,
             habits,
@@ -172,7 +172,7 @@ impl Setup {
             adversaries,
             durable,
             steps,
-            trouble,
+            faults,
             extras,
             restarts: true,
         }
@@ -218,7 +218,7 @@ impl Setup {
             adversaries: 0,
             durable: hub.sessions.durable,
             steps: 0,
-            trouble: 0,
+            faults: 0,
             extras,
             restarts: false,
         }
@@ -234,7 +234,7 @@ impl Setup {
     }
 }
 
-/// Gives a server that has no connection something else to advertise.
+/// Lets a server without connections advertise something else.
 pub(crate) fn reconfigure(server: &mut Settings, aside: &mut Dice) {
     let read_timeout = aside.choose(&[READ_TIMEOUT, SHORT_READ_TIMEOUT]);
     server.connection.advertised.read_timeout = read_timeout;

@@ -1,4 +1,4 @@
-//! What all who act in a world share: time, chance, the network, the store, the record.
+//! What all actors of a world share: time, chance, the network, the store, the record.
 
 use wwr::Instant;
 
@@ -29,7 +29,7 @@ pub(crate) struct Stage {
     pub(crate) durable: bool,
     /// There are several servers.
     pub(crate) is_cluster: bool,
-    /// Whether somebody may be taken for gone who is not: a clock has jumped, or a server does not
+    /// Whether a live peer may be taken for gone: a clock has jumped, or a server does not
     /// know what its peers speak.
     pub(crate) is_deceptive: bool,
     /// A clock has jumped.

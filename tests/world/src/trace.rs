@@ -1,4 +1,4 @@
-//! What happened: a fingerprint always, lines to read if somebody wants them.
+//! What happened: a fingerprint always, lines to read on request.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wwr::wire::{Kind, decode};
 use wwr::{Dialect, Instant};
 
-/// Who does something.
+/// The actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     World,

@@ -18,7 +18,7 @@ use crate::text::{Quoted, one_line, visible_json};
 /// Formats an event for people; a connection with its version.
 pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
     match event {
-        Event::Connected => match settled(dialect) {
+        Event::Connected => match known_version(dialect) {
             Some(version) => format!("connected, protocol {version}"),
             None => "connected".into(),
         },
@@ -52,7 +52,7 @@ fn describe_signal(content: &Content) -> String {
 }
 
 /// Returns the version, unless the connection has already ended.
-fn settled(dialect: Dialect) -> Option<String> {
+fn known_version(dialect: Dialect) -> Option<String> {
     (dialect != Dialect::Unknown).then(|| dialect.to_string())
 }
 
@@ -185,7 +185,7 @@ impl EventRow {
     pub(super) fn new(event: &Event, dialect: Dialect) -> Self {
         let milliseconds = |time: &Option<Duration>| time.map(|time| time.as_millis());
         match event {
-            Event::Connected => Self::Connected { protocol: settled(dialect) },
+            Event::Connected => Self::Connected { protocol: known_version(dialect) },
             Event::Disconnected { reason, retry_in } => Self::Disconnected {
                 reason: reason_name(reason),
                 close: match reason {
@@ -320,8 +320,11 @@ mod tests {
         );
         check(
             &Event::ConnectFailed { error, retry_in: None },
-            "connect failed: this is not a WebWire server; check the address",
-            r#"{"event":"connect-failed","error":"this is not a WebWire server; check the address"}"#,
+            "connect failed: there is no WebWire server at this address; check the address",
+            concat!(
+                r#"{"event":"connect-failed","error":"there is no WebWire server at this address; "#,
+                r#"check the address"}"#
+            ),
         );
         let key = SessionKey::new("KEY").unwrap();
         let info = SessionInfo::new().public("user", "ada");

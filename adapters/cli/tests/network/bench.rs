@@ -148,7 +148,7 @@ fn errors_are_counted_by_kind() {
     assert_eq!(failed, 16, "{}", ran.text());
 }
 
-/// Waits until so many requests `broadcast` were handled, by whoever makes them.
+/// Waits until this many requests `broadcast` were handled, by any client.
 fn wait_for_broadcasts(server: &Server, count: &str, start: impl FnOnce() -> Running) -> Running {
     let mut listener = Running::start(&["listen", "--count", count, &server.url()]);
     listener.line_with("connected");

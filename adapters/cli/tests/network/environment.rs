@@ -6,7 +6,7 @@ fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
     Running::spawn(wwr().args(arguments).envs(environment.iter().copied())).finish()
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 const NOBODY: &str = "ws://127.0.0.1:1/";
 
 #[test]

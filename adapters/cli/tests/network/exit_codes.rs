@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, run, run_with, url};
 
-/// An address where nobody answers, for as long as the listener lives.
+/// An address without answers, for as long as the listener lives.
 fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = url(listener.local_addr().unwrap());
     (listener, url)
 }
 
-/// An address where nobody listens: port 1 of the local host belongs to nothing that is in use.
+/// An address without a listener: port 1 of the local host belongs to nothing that is in use.
 const NOBODY: &str = "ws://127.0.0.1:1/";
 
 fn json(text: &[u8]) -> Value {

@@ -79,9 +79,9 @@ fn a_broken_session_file_affects_only_its_client() {
     assert_eq!(left, ["README".into(), format!("{folder}.wwrsess"), format!("{half}.wwrsess")]);
 }
 
-/// A playground for which the permissions of files hold, whoever runs the tests: to root they are
-/// nothing, unless it is started without that privilege. `None`, and a word of it, where root cannot
-/// give it up.
+/// A playground for which the permissions of files hold, for any user that runs the tests: to root
+/// they are nothing, unless it is started without that privilege. `None`, and a word of it, where
+/// root cannot give it up.
 fn bound_by_permissions(directory: &Path) -> Option<Server> {
     let arguments = ["--sessions", text(directory), "--durable"];
     if !rustix::process::geteuid().is_root() {

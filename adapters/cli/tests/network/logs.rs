@@ -1,4 +1,4 @@
-//! Logs that are read too slowly, or by nobody, are nothing to those who are served.
+//! Logs that are read too slowly, or not at all, do not affect clients.
 
 use std::io::{BufRead as _, BufReader, PipeWriter, Read as _, Write as _, pipe};
 use std::net::{SocketAddr, TcpListener};
@@ -72,7 +72,7 @@ fn address_of_its_own() -> SocketAddr {
     TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Waits until somebody listens.
+/// Waits until the server listens.
 fn wait_for(address: SocketAddr) {
     let begun = Instant::now();
     while std::net::TcpStream::connect(address).is_err() {
@@ -116,7 +116,7 @@ fn an_unread_log_does_not_block_the_server_and_counts_lost_lines() {
 fn lines_come_again_when_the_log_is_read_again() {
     let mut server = Server::start(&["--log", "debug"]);
     come_and_go(server.address, CROWD);
-    // Room is made by reading, and used by whoever connects next.
+    // Room is made by reading, and used by the next connection.
     let mut told = String::new();
     while !told.contains("log lines were dropped here") {
         server.running.wait_for_log("connected");

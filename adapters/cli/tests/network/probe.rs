@@ -11,7 +11,7 @@ const SPEAKS_1_4: Answer = ("200 OK", "{\"protocol-version\":\"1.4\"}\n");
 const SPEAKS_1_5: Answer = ("200 OK", "{\"protocol-version\":\"1.5\",\"read-timeout\":7}\n");
 const NO_SUCH_METHOD: Answer = ("400 Bad Request", "Bad Request\nInternal Server Error\n");
 
-/// Probes a server made by hand; gives the exit code and the object.
+/// Probes a server made by hand; returns the exit code and the object.
 fn probe(preflight: Answer, websocket: Result<Option<Vec<u8>>, Answer>) -> (Option<i32>, Value) {
     let ran = run(&["probe", "--json", &RawServer { preflight, websocket }.start()]);
     (ran.code, object(&ran))

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::support::run;
 
-/// Runs a command with the URL of a server that answers its first request, and gives the head of
+/// Runs a command with the URL of a server that answers its first request, and returns the head of
 /// that and what the command said. `change` makes the URL of the address.
 fn first_request(command: &str, change: impl Fn(&str) -> String) -> (Vec<String>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -40,7 +40,7 @@ fn advertised() -> Vec<u8> {
     [&[0x82, conf.len() as u8][..], &conf].concat()
 }
 
-/// The client gets through, whatever the server writes in place of the plain answer.
+/// The client gets through, whatever the server writes instead of the plain answer.
 fn opens(answer: impl FnOnce(&mut Exchange)) {
     let server = RawServer::bind();
     let client = client(&server);
@@ -216,7 +216,7 @@ fn answers_other_than_http_are_named() {
         (b"\x15\x02", "it begins with \"\\u{15}\\u{2}\""),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "it begins with \"SSH-2.0-OpenSSH_9.6\\r\\n\""),
         (b"HTTP/2 200\r\n\r\n", "it begins with \"HTTP/2 200"),
-        (b"\0\0\x12\x04\0\0\0\0\0", "no HTTP/1.1"),
+        (b"\0\0\x12\x04\0\0\0\0\0", "not HTTP/1.1"),
         (b"", "ended the connection before it answered"),
         (b"HTTP/1.1 101 Swi", "ended the connection before it answered"),
         (b"HTTP/1.1 100 Continue\r\n\r\n", "ended the connection before it answered"),

@@ -196,7 +196,7 @@ fn a_message_of_the_limit_is_read_and_a_longer_one_ends_the_connection() {
 fn a_violation_of_websocket_ends_the_connection() {
     type Breach = fn(&mut RawSocket);
     let breaches: [(Breach, u16); 5] = [
-        (|socket| socket.send_frame(true, 3, b"an opcode that is none"), 1002),
+        (|socket| socket.send_frame(true, 3, b"an invalid opcode"), 1002),
         (|socket| socket.send_frame(true, 0, b"goes on with nothing"), 1002),
         (|socket| socket.send_frame(false, PING, b"a fragmented ping"), 1002),
         (|socket| socket.send_frame(true, TEXT, b"\xff is no text"), 1007),
@@ -207,8 +207,8 @@ fn a_violation_of_websocket_ends_the_connection() {
         let (_client, mut events, mut socket) = connected(&server);
         breach(&mut socket);
         assert!(matches!(wait(events.next()), Some(Event::Disconnected { .. })));
-        let Some((CLOSE, goodbye)) = socket.frame() else { panic!("no close frame") };
-        assert_eq!(goodbye[..2], code.to_be_bytes());
+        let Some((CLOSE, close)) = socket.frame() else { panic!("no close frame") };
+        assert_eq!(close[..2], code.to_be_bytes());
         let _next = server.open();
         assert_eq!(wait(events.next()), Some(Event::Connected));
     }

@@ -58,10 +58,10 @@ fn an_answer_that_will_not_change_ends_the_attempts() {
         (r#"{"protocol-version":"1.5","read-timeout":60}"#, "speaks protocol version \"1.5\""),
         (r#"{"protocol-version":"2.0"}"#, "speaks protocol version \"2.0\""),
         (r#"{"protocol-version":"1.4.1"}"#, "speaks protocol version \"1.4.1\""),
-        ("{}", "this is not a WebWire server"),
-        ("<html></html>", "this is not a WebWire server"),
-        ("[\"1.4\"]", "this is not a WebWire server"),
-        ("", "this is not a WebWire server"),
+        ("{}", "there is no WebWire server at this address"),
+        ("<html></html>", "there is no WebWire server at this address"),
+        ("[\"1.4\"]", "there is no WebWire server at this address"),
+        ("", "there is no WebWire server at this address"),
     ] {
         let connecting = spawn(&client, |client| async move { client.connect().await });
         server.accept().respond("200 OK", answer);
@@ -220,7 +220,7 @@ fn all_callers_of_connect_learn_of_the_connection() {
     let attempts =
         || [(); 8].map(|()| spawn(&client, |client| async move { client.connect().await }));
     let (first, probe) = (attempts(), server.accept());
-    // Who asks while the attempt is under way joins it.
+    // A call during the attempt joins it.
     let joined = attempts();
     let all = async {
         for attempt in first.into_iter().chain(joined) {

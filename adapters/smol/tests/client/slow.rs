@@ -15,8 +15,8 @@ use crate::{
 const MUCH: usize = 32 * 1024 * 1024;
 const LARGE: usize = 256 * 1024;
 
-/// Makes requests until what waits is all that may wait; gives those that were taken. The first is
-/// more than the socket takes, so that the others wait behind it for good.
+/// Makes requests until what waits is all that may wait; returns those that were taken. The first
+/// is more than the socket takes, so that the others wait behind it for good.
 fn fill(client: &Client) -> Vec<Answer> {
     let mut taken =
         vec![spawn(client, |client| async move { client.request("much", vec![0; MUCH]).await })];

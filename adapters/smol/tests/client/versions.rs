@@ -112,7 +112,7 @@ fn a_server_of_2_0_is_spoken_to_in_2_0() {
         assert_eq!(client.preflight_status(), asked.then_some(400));
         assert_eq!(client.discovered().preflight, asked.then_some(Verdict::NotWebWire));
         assert_eq!(client.discovered().accept_conf.unwrap().minor, 7, "no matter");
-        // Heartbeats come and pings do not, and nobody misses their answers.
+        // Heartbeats come and pings do not, and their answers are not missed.
         assert_eq!(socket.message(), HEARTBEAT);
         assert_eq!(socket.message(), HEARTBEAT);
         assert_eq!(wait(client.signal("n", Payload::EMPTY)), Ok(()));
@@ -271,7 +271,7 @@ fn a_client_of_one_version_refuses_others() {
         let error = failed(wait(connected).unwrap_err());
         assert!(matches!(error, Kind::IncompatibleVersion { client, .. } if client == protocol));
     }
-    // One of 2.0 does not ask; what is not 2.0 gives itself away by its first message.
+    // A client of 2.0 sends no preflight; what is not 2.0 is recognized by its first message.
     let client = client(&server, Protocol::V2_0);
     let connected = connecting(&client);
     let _socket = server.advertise(b"\x3f\x01nx");

@@ -1,4 +1,4 @@
-//! Links that die without a word, and peers that only seem to be gone: our client and our server with
+//! Links that die silently, and peers that only seem to be gone: our client and our server with
 //! a relay between them.
 
 mod relay;

@@ -1,4 +1,4 @@
-//! Clients that mean harm: whatever they do costs little, and who is beside them is served.
+//! Clients that mean harm: their attacks cost little, and other clients are served.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::message::{
 };
 use crate::support::peer::{BINARY, PING, PONG, Peer, TEXT, code_of, frame, handshake};
 
-/// Few places, and nobody is closed for being slow.
+/// Few slots, and no client is closed for being slow.
 fn crowded(most: usize) -> Fixture {
     Fixture::with(|config| {
         config.limits.max_handshakes = most;
@@ -41,7 +41,7 @@ fn a_flood_of_half_open_handshakes_keeps_no_client_out() {
     }
 }
 
-/// A client that was answered and keeps its connection for later has a place, too.
+/// A client that was answered and keeps its connection for later has a slot, too.
 #[test]
 fn a_flood_of_preflights_that_stay_keeps_no_client_out() {
     let fixture = crowded(5);
@@ -129,7 +129,7 @@ fn a_client_that_breaks_the_rules_is_closed_at_once_and_then_forgotten() {
     let mut peer = Peer::connect(fixture.address());
     peer.write(&frame(TEXT, &[0xff; 10]));
     assert_eq!(peer.frame().map(|close| code_of(&close)), Some(1007));
-    // Nobody waits for it to answer: there is no telling its answer from anything else.
+    // The server does not wait for its answer: there is no telling its answer from anything else.
     peer.closed();
     drop(peer);
     fixture.wait_for_disconnected();
@@ -213,7 +213,7 @@ fn handlers_that_hang_or_panic_are_nothing_to_others() {
     let mut hanging: Vec<_> = (0..50).map(|_| Peer::connect(fixture.address())).collect();
     for peer in &mut hanging {
         peer.send(&ask(1, "wait", "never opened"));
-        // It waits behind the other, at no cost to anybody else.
+        // It waits behind the other, at no cost to other connections.
         peer.send(&request(REQUEST, 2, "echo", b"x"));
         fixture.wait_for_start("wait");
         let mut panicking = Peer::connect(fixture.address());

@@ -106,7 +106,7 @@ fn signals_to_one_and_to_many_stay_in_order() {
             assert_eq!(peer.message(), signal(UTF8, name, format!("{number}").as_bytes()));
         }
     }
-    // Who asks for it hears it before the reply.
+    // The requesting client gets it before the reply.
     peers[0].send(&ask(1, "tell all", "now"));
     peers.iter_mut().for_each(|peer| assert_eq!(peer.message(), signal(UTF8, "told", b"now")));
     assert_eq!(peers[0].message(), answer(1, "3"));

@@ -114,9 +114,9 @@ fn a_client_that_vanishes_is_noticed_once_and_its_handler_finishes() {
 }
 
 /// Says so when it is dropped.
-struct Alarm(Sender<&'static str>);
+struct OnDrop(Sender<&'static str>);
 
-impl Drop for Alarm {
+impl Drop for OnDrop {
     fn drop(&mut self) {
         let _ = self.0.send("dropped");
     }
@@ -144,7 +144,7 @@ impl Endless {
 impl Handler for Endless {
     async fn request(&self, connection: &Connection, _: Content) -> Result<Payload, RequestError> {
         let _guard = self.lock.lock().await;
-        let _alarm = Alarm(self.log.clone());
+        let _on_drop = OnDrop(self.log.clone());
         self.log.send("started").unwrap();
         connection.signal("started", "x").unwrap();
         forever().await

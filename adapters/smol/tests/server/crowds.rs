@@ -19,7 +19,7 @@ fn fixture() -> Fixture {
     Fixture::with(|config| config.limits.close_timeout = SAFETY)
 }
 
-/// Logs in and gives the key.
+/// Logs in and returns the key.
 fn login(peer: &mut Peer) -> String {
     peer.send(&ask(1, "login", "ada"));
     peer.message();

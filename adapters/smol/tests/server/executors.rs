@@ -65,7 +65,7 @@ fn the_global_executor_serves_many() {
     exercise(&Running::on_global_executor(Server::builder(App::new().0)));
 }
 
-/// Set in the process that is to serve with a strange number of threads.
+/// Set in the process that is to serve with an unusual number of threads.
 const SERVES: &str = "WWR_TEST_SERVES";
 
 #[test]

@@ -43,7 +43,7 @@ struct Fragile {
 }
 
 impl Fragile {
-    /// Panics now if that is when it panics; otherwise gives the future that does.
+    /// Panics now if that is when it panics; otherwise returns the future that does.
     fn fall(&self, pass: bool) -> impl Future<Output = ()> + Send + use<> {
         assert!(pass || self.when != When::Called, "a hook of a test panics on purpose");
         panic_when(self.when, pass)

@@ -85,7 +85,7 @@ fn a_client_that_breaks_the_rules_is_closed_with_a_code_and_others_go_on() {
         ("long ping", frame(PING, &[0; 126]), 1002),
         ("continues nothing", frame(0x80, b"x"), 1002),
         ("not continued", [frame(0x02, b"x"), frame(BINARY, b"x")].concat(), 1002),
-        ("text that is none", frame(TEXT, &[0xff, 0xff]), 1007),
+        ("invalid text", frame(TEXT, &[0xff, 0xff]), 1007),
         ("a close frame of one byte", frame(CLOSE, b"x"), 1002),
     ] {
         let mut peer = Peer::connect(fixture.address());

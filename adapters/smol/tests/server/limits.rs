@@ -154,7 +154,7 @@ fn enormous_limits_do_not_overflow() {
     peer.closed_with(1000);
 }
 
-/// Clients that vanish without a word are noticed by the system.
+/// Clients that vanish silently are noticed by the system.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_system_looks_after_silent_connections() {
@@ -175,7 +175,7 @@ fn the_system_looks_after_silent_connections() {
     until(|| timer().is_some_and(|timer| timer.starts_with("02:")));
 }
 
-/// Who finds no room in the system's queue waits for a second or more, through no fault of the
+/// A client without room in the system's queue waits for a second or more, through no fault of the
 /// server's.
 #[cfg(target_os = "linux")]
 #[test]
@@ -192,7 +192,7 @@ fn many_clients_can_wait_to_be_accepted_by_a_busy_server() {
 
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let crowd = most.trim().parse::<usize>().unwrap().min(500);
-    // It listens and accepts nobody.
+    // It listens and accepts no client.
     let server = smol::block_on(Server::builder(Nobody).listen("127.0.0.1:0")).unwrap();
     let connect = |_| TcpStream::connect_timeout(&server.local_addr(), crate::support::SAFETY);
     let connected = (0..crowd).map(connect).collect::<Result<Vec<_>, _>>();

@@ -118,7 +118,7 @@ fn a_peer_whose_messages_are_left_unread_is_not_silent() {
         config.connection.advertised.read_timeout = Duration::from_millis(200);
         config.connection.advertised.message_buffer = 100_000_000;
         config.connection.max_message_size = 100_000_000;
-        // A connection that is closed gets no time for what was not written yet.
+        // A connection A closed peer gets no time for output that was not written yet.
         config.limits.close_timeout = Duration::from_millis(1);
     });
     let mut peer = Peer::dial(fixture.address());

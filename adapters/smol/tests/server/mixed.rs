@@ -60,7 +60,7 @@ fn after_a_health_check_no_client_is_taken_for_1_4() {
                 assert_eq!(Peer::dial(fixture.address()).http(&check).status, 200);
             }
         };
-        // The first is told from a client only by its header, or by what else comes.
+        // Only its header distinguishes the first one from a client, or by what else comes.
         checked(if head.is_empty() { 2 } else { 1 });
         newer_lives(fixture.address());
         checked(1);
@@ -94,7 +94,7 @@ fn a_client_that_was_presumed_to_be_of_1_4_and_sends_heartbeats_is_a_warning() {
     assert_eq!(connection.dialect(), Dialect::V1_4);
     presumed.send(HEARTBEAT);
     crate::support::until(|| connection.dialect() == Dialect::V2_0);
-    // This one's preflight is anybody's.
+    // This preflight may belong to any client.
     let mut next = Peer::connect(fixture.address());
     assert_eq!(fixture.connected().dialect(), Dialect::Unknown);
     next.is_served();

@@ -29,7 +29,7 @@ fn behind_a_balancer() -> Fixture {
     })
 }
 
-/// What the application is told of a client whose socket begins like this.
+/// What the application sees of a client whose socket begins like this.
 fn info(fixture: &Fixture, before: &[u8], headers: &str) -> ConnectionInfo {
     let mut peer = Peer::dial(fixture.address());
     peer.write(before);
@@ -110,7 +110,7 @@ fn the_proxy_protocol_names_the_client() {
         (&v2[..], "192.0.2.1:4660"),
     ] {
         assert_eq!(info(&fixture, before, "").remote_addr.to_string(), client);
-        // What the client itself says does not count: it is no proxy.
+        // What the client itself says does not count: it is not a proxy.
         let lies = "X-Forwarded-For: 6.6.6.6\r\n";
         assert_eq!(info(&fixture, before, lies).remote_addr.to_string(), client);
     }

@@ -88,7 +88,7 @@ fn a_flood_of_refusals_does_not_flood_the_log() {
             let refused = handshake("/", "Origin: http://evil.example\r\n");
             assert_eq!(Peer::dial(address).http(&refused).status, 403);
         }
-        // Another reason is told all the same.
+        // Another reason is logged nevertheless.
         assert_eq!(Peer::dial(address).http("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status, 426);
     });
     // One at once, and then one a second.
@@ -169,7 +169,8 @@ fn timeouts_of_requests_are_logged() {
         let mut never = Peer::dial(address);
         never.write(handshake("/never", "").as_bytes());
         assert!(never.rest().is_empty());
-        // A socket that is kept for another request, which does not come, is no refusal.
+        // A socket that is kept for another request, which does not come, does not count as a
+        // refusal.
         let mut kept = Peer::dial(address);
         assert_eq!(kept.preflight("/").status, 200);
         assert!(kept.rest().is_empty());
@@ -194,7 +195,7 @@ fn refusals_of_the_application_are_logged_for_debug() {
         assert_eq!(Peer::dial(address).http(&handshake("/", "")).body(), "no");
         assert_eq!(Peer::dial(address).http("GET / HTTP/1.1\r\nHost: h\r\n\r\n").body(), "no");
     });
-    // An ordinary request that it answers is no refusal.
+    // An ordinary request that it answers does not count as a refusal.
     told(&log, "The application refused", Level::DEBUG, &["remote=127.0.0.1:", "times=1"]);
 }
 

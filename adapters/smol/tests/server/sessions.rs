@@ -16,7 +16,7 @@ use crate::support::{Fixture, Running, until};
 
 const WHO: &str = "Some(\"ada\") Some(\"secret\")";
 
-/// Logs in and gives the key, after checking what came before the reply.
+/// Logs in and returns the key, after checking what came before the reply.
 pub(crate) fn login(peer: &mut Peer) -> String {
     peer.send(&ask(100, "login", "ada"));
     let created = peer.message();

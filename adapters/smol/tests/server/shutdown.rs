@@ -237,7 +237,7 @@ fn a_server_whose_executor_goes_away_leaves_nothing_behind() {
     assert_eq!(handle.connection_count(), 0);
 }
 
-/// Spawns as long as somebody else keeps the executor.
+/// Spawns as long as another owner keeps the executor.
 struct Weakly(std::sync::Weak<smol::Executor<'static>>);
 
 impl wwr_smol::Spawn for Weakly {

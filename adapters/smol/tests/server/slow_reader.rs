@@ -14,7 +14,7 @@ use crate::support::{Fixture, until};
 /// What the systems of both sides may keep for a connection, at the very most.
 const IN_SOCKETS: usize = 32 << 20;
 
-/// Sends signals until there is no place for more. Gives how many bytes were taken.
+/// Sends signals until there is no room for more. Returns how many bytes were taken.
 fn fill(connection: &Connection, size: usize) -> usize {
     let mut sent = 0;
     let payload = Payload::binary(vec![7; size]);

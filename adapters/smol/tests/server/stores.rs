@@ -1,4 +1,4 @@
-//! Session stores that fail, panic or never answer: only who needs them suffers.
+//! Session stores that fail, panic or never answer: only their callers are affected.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -203,7 +203,7 @@ fn a_look_up_without_an_answer_holds_up_its_connection_and_finally_frees_its_slo
     waiting.send(&ask(2, "echo", "behind it"));
     let mut other = Peer::connect(fixture.address());
     let refused = special(MAX_CONNECTIONS, 1);
-    // Until the first has its place reserved, the other may ask the store and be told to wait; so
+    // Until the first has its slot reserved, the other may ask the store and be told to wait; so
     // it asks for it only after the first was seen to.
     let (first, second) = (fixture.connected(), fixture.connected());
     assert_ne!(first.id(), second.id());
@@ -322,16 +322,16 @@ fn unused_sessions_expire_in_rounds_until_the_server_has_ended() {
 #[test]
 fn a_look_up_without_an_answer_does_not_end_the_collecting() {
     let store = Moody::new(Mood::Works);
-    let collection = Expiry::new(Duration::ZERO, Duration::from_millis(1));
+    let expiry = Expiry::new(Duration::ZERO, Duration::from_millis(1));
     let fixture = serve(&store, |config| {
         config.hub.store_timeout = Duration::from_millis(20);
-        config.hub.expiry = Some(collection);
+        config.hub.expiry = Some(expiry);
     });
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
-    // Before each collection the session in use is looked up. That never ends at first: nothing is
-    // collected, as the session could be lost. But the rounds go on.
+    // Before each expiry the session in use is looked up. That never ends at first: nothing is
+    // removed, as the session could be lost. But the rounds go on.
     store.becomes(Mood::Waits);
     until(|| store.waits.load(Ordering::Relaxed) >= 2);
     let before = store.collections.load(Ordering::Relaxed);
@@ -374,12 +374,10 @@ impl SessionStore for Patient {
 #[test]
 fn a_session_in_use_does_not_expire_at_any_age() {
     let store = Arc::new(Patient::default());
-    // Whatever nobody has is old at once.
-    let collection = Expiry::new(Duration::ZERO, Duration::from_millis(1));
+    // Every session that is not in use expires at once.
+    let expiry = Expiry::new(Duration::ZERO, Duration::from_millis(1));
     let fixture = Fixture::built(|builder| {
-        builder
-            .store(store.clone())
-            .config(configured(|config| config.hub.expiry = Some(collection)))
+        builder.store(store.clone()).config(configured(|config| config.hub.expiry = Some(expiry)))
     });
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));

@@ -91,7 +91,7 @@ fn closing_a_session_tells_its_connections_and_ends_once_for_each_caller() {
         &["done 1 told 1 failed", "done 2 told 0 failed"],
     );
     script.answers(2, StoreAnswer::Destroyed(Ok(())), &[]);
-    // A session that nobody holds.
+    // A session without connections.
     script.hub.close_session(script.now, key("other"), false, &mut script.out);
     script.expect(&["job 3 destroy other"]);
     script.pass(30, &["job 3 timed out", "done 3 told 0 failed"]);

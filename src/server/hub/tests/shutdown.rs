@@ -104,7 +104,7 @@ fn connections_that_open_during_a_shutdown_learn_its_stage() {
     script.shut_down(10, &["shut down 1 by 10 Stay"]);
     script.opened(2, &["shut down 2 by 10 Stay"]);
     script.drained(1, &[]);
-    // Handshakes are no handlers.
+    // Handshakes do not count as handlers.
     script.drained(2, &["close 1", "close 2"]);
     script.opened(3, &["shut down 3 by 10 Close"]);
     script.left(1, &[]);

@@ -208,7 +208,7 @@ impl Node {
 }
 
 /// The key of a session that was made, or of none; most often of a late one. Among several servers
-/// nobody knows a key that no client was told: there, a look-up may overtake the storing.
+/// no party knows a key that no client was told: there, a look-up may overtake the storing.
 pub(crate) fn any_key(stage: &mut Stage) -> SessionKey {
     let nobodys = SessionKey::from_entropy([255; SessionKey::ENTROPY]);
     let key = if stage.dice.chance(50) {

@@ -105,7 +105,7 @@ impl Node {
                     Call::Restore(_) | Call::CloseSession => None,
                 }
             }
-            // The resumption of the session is no call of the application.
+            // The resumption of the session is not a call of the application.
             None if resumes => None,
             None => {
                 let text = frame.escape_ascii().to_string();
@@ -127,7 +127,7 @@ impl Node {
         }
     }
 
-    /// What goes out is still of use to whoever asked for it, also when the timers are late.
+    /// What goes out is still of use to the caller, also when the timers are late.
     fn check_in_time(&self, frame: &[u8], stage: &mut Stage) {
         let latest = self.clock.latest();
         let open = self.call_of(frame).and_then(|id| self.open.get(&id));
@@ -147,7 +147,7 @@ impl Node {
         });
     }
 
-    /// A client is told what the server has said with its close frame, and heeds it.
+    /// A client reports the close frame of the server, and heeds it.
     fn check_close_frame(
         &self,
         told: Option<CloseFrame>,
@@ -356,8 +356,8 @@ impl Node {
         }
     }
 
-    /// A server that did not see the preflight of a client, or forgot it, may not know that a client speaks 1.x, and
-    /// send it signals without payload, which 1.x ignores (protocol §7.2).
+    /// A server that did not see the preflight of a client, or forgot it, may not know that a
+    /// client speaks 1.x, and send it signals without payload, which 1.x ignores (protocol §7.2).
     fn is_signal_without_payload(&self, error: &DecodeError) -> bool {
         let is_signal = matches!(
             error,

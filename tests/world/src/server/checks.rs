@@ -64,8 +64,8 @@ impl Server {
         }
     }
 
-    /// A connection is about to be closed: with good reason, and nothing is left unanswered but what
-    /// a handler, or the hub, has not answered by the deadline.
+    /// A connection is about to be closed: with good reason, and nothing is left unanswered but
+    /// what a handler, or the hub, has not answered by the deadline.
     pub(super) fn check_closing(
         &mut self,
         socket: SocketId,
@@ -173,7 +173,7 @@ impl Server {
             let known = self.known_holders(key).filter(|id| !is_dropped(id));
             let known: BTreeSet<_> = known.collect();
             if let Some(most) = self.settings.hub.sessions.max_connections {
-                // The place of one that closes its session may be taken before it is told.
+                // The slot of one that closes its session may be taken before it is told.
                 let held = self.holders(key, |slot| slot != Slot::Closing).count();
                 let held = held.max(known.len());
                 let id = self.id;
@@ -208,8 +208,8 @@ impl Server {
         self.connections.iter().filter_map(holds).collect::<Vec<_>>().into_iter()
     }
 
-    /// What was told to close has done so in time. Whatever else happens at the last moment may come
-    /// first.
+    /// What was told to close has done so in time. Whatever else happens at the last moment may
+    /// come first.
     pub(super) fn check_drains(&mut self, now: Instant, stage: &mut Stage) {
         if stage.now < self.timers_rest_until {
             return;
@@ -274,7 +274,7 @@ impl Server {
             || self.connections.values().any(busy)
     }
 
-    /// All is quiet: what is kept is what is held, and nobody waits for an answer.
+    /// All is quiet: what is stored is what is held, and no caller waits for an answer.
     pub(crate) fn check_rest(&self, stage: &mut Stage) {
         let mut active = 0;
         for key in stage.ledger.keys.clone() {

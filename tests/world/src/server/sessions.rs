@@ -179,7 +179,7 @@ impl Server {
     pub(super) fn concluded(&mut self, asked: &Asked, is_done: bool) {
         let is_gone = match asked.kind {
             JobKind::Destroy => is_done,
-            // The store may have done it all the same.
+            // The store may have done it nevertheless.
             JobKind::Create if !is_done => false,
             JobKind::Create | JobKind::LookUp | JobKind::Expire => return,
         };
@@ -198,7 +198,7 @@ impl Server {
         });
     }
 
-    /// No job is forgotten, and nobody waits for a store that has nothing to do.
+    /// No job is forgotten, and no caller waits for an idle store.
     pub(super) fn check_jobs(&self, now: wwr::Instant, stage: &mut Stage) {
         let late = self.control.jobs.iter().find(|(_, asked)| asked.due < now);
         let id = self.id;

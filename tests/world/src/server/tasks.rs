@@ -13,10 +13,10 @@ use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
 use crate::trace::Who;
 
-/// While a peer has so many bytes to read, nothing is read of it.
+/// While a peer has this many bytes to read, nothing is read of it.
 const CHOKED: usize = 16 * 1024;
 
-/// A peer that has so many bytes to read is given up.
+/// A peer that has this many bytes to read is given up.
 const GIVEN_UP: usize = 256 * 1024;
 
 impl Server {
@@ -164,7 +164,7 @@ impl Server {
         stage.count(Fact::Closed(name_of(&reason)));
         let doubtful = match self.connections.get(&socket).map(|served| served.peer) {
             Some(Peer::Client(_)) => stage.is_deceptive,
-            // It has told what it speaks.
+            // It has shown what it speaks.
             Some(Peer::Modest(_)) => stage.time_is_torn,
             // Those that have given up for good read nothing any more.
             Some(Peer::Adversary(_) | Peer::Reference(_)) | None => true,
@@ -222,7 +222,7 @@ impl Server {
         self.work_off(socket, stage);
     }
 
-    /// Looks whether somebody reads again.
+    /// Checks whether a peer reads again.
     pub(crate) fn resume(&mut self, socket: SocketId, stage: &mut Stage) {
         if self.connections.get(&socket).is_some_and(|served| !served.unread.is_empty()) {
             self.carry_out(stage);

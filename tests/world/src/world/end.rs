@@ -70,7 +70,7 @@ impl World {
         self.clients.iter_mut().for_each(|client| client.is_settled = true);
     }
 
-    /// Peers that are gone without a word are given up, unless a handler of theirs still runs.
+    /// Peers that are gone silently are given up, unless a handler of theirs still runs.
     fn notice_silence(&mut self) {
         let silent = |server: &crate::server::Server| -> Vec<_> {
             let gone = server.connections.keys().copied();
@@ -177,8 +177,9 @@ impl World {
         }
     }
 
-    /// Idle peers stay connected, each on the socket that it has. Before, one may still find out that
-    /// its server became another version while it dialled, now that no handler excuses its silence.
+    /// Idle peers stay connected, each on the socket that it has. Before, one may still find out
+    /// that its server became another version while it dialled, now that no handler excuses its
+    /// silence.
     fn stay_healthy(&mut self) {
         let sockets = |world: &Self| -> Vec<_> {
             let connected = world.clients.iter().filter(|client| client.is_connected());

@@ -21,8 +21,8 @@ impl World {
             if self.setup.extras.late_timers && self.stage.aside.chance(15) {
                 self.delay_timers();
             }
-            if self.stage.dice.chance(self.setup.trouble) {
-                self.trouble();
+            if self.stage.dice.chance(self.setup.faults) {
+                self.cause_fault();
             } else {
                 self.somebody_acts();
             }
@@ -45,7 +45,7 @@ impl World {
     }
 
     /// What goes wrong, or what an operator does.
-    fn trouble(&mut self) {
+    fn cause_fault(&mut self) {
         let stage = &mut self.stage;
         let sockets = stage.network.ids();
         let socket = stage.dice.index(sockets.len()).map(|index| sockets[index]);
@@ -115,7 +115,7 @@ impl World {
                 let count = self.stage.ledger.keys.len();
                 let Some(index) = self.stage.dice.index(count) else { return };
                 let key = self.stage.ledger.keys[index].clone();
-                // What another server is still storing, nobody can know to close.
+                // No caller can close what another server is still storing.
                 if self.servers.len() > 1 && !self.stage.store.keeps(&key) {
                     return;
                 }

@@ -15,13 +15,13 @@ pub(super) const BOTTOM: f64 = HEIGHT - 28.0;
 pub(super) struct Axis {
     /// The values at both ends, which differ.
     pub(super) values: (f64, f64),
-    pub(super) places: (f64, f64),
+    pub(super) positions: (f64, f64),
 }
 
 impl Axis {
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(super) fn position(&self, value: f64) -> f64 {
         let part = (value - self.values.0) / (self.values.1 - self.values.0);
-        self.places.0 + part.clamp(0.0, 1.0) * (self.places.1 - self.places.0)
+        self.positions.0 + part.clamp(0.0, 1.0) * (self.positions.1 - self.positions.0)
     }
 }
 
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn positions_stay_inside_the_chart() {
-        let axis = Axis { values: (0.0, 10.0), places: (100.0, 0.0) };
+        let axis = Axis { values: (0.0, 10.0), positions: (100.0, 0.0) };
         assert_eq!(
-            [-1.0, 0.0, 5.0, 11.0].map(|value| axis.place(value)),
+            [-1.0, 0.0, 5.0, 11.0].map(|value| axis.position(value)),
             [100.0, 100.0, 50.0, 0.0]
         );
     }

@@ -28,19 +28,20 @@ pub(super) fn write(
     let scale = logarithmic_ticks(latency.min as f64, latency.max as f64);
     let (least, most) =
         (scale.first().copied().unwrap_or(1.0), scale.last().copied().unwrap_or(10.0));
-    let across = Axis { values: (least.ln(), most.ln()), places: (LEFT, RIGHT) };
+    let across = Axis { values: (least.ln(), most.ln()), positions: (LEFT, RIGHT) };
     let bars = bars(histogram, least, most);
     let total = latency.count as f64;
     let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0) as f64 / total * 100.0;
     let shares = ticks(highest);
-    let up = Axis { values: (0.0, shares.last().copied().unwrap_or(1.0)), places: (BOTTOM, TOP) };
+    let up =
+        Axis { values: (0.0, shares.last().copied().unwrap_or(1.0)), positions: (BOTTOM, TOP) };
     writeln!(
         out,
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-label=\"Distribution of the latency\">"
     )?;
     for share in shares {
-        let y = up.place(share);
+        let y = up.position(share);
         writeln!(
             out,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
@@ -51,7 +52,7 @@ pub(super) fn write(
         )?;
     }
     for tick in scale {
-        let x = across.place(tick.ln());
+        let x = across.position(tick.ln());
         // The name of the last one would be cut off in the middle.
         let anchor = if x > RIGHT - 20.0 { "end" } else { "middle" };
         writeln!(
@@ -64,10 +65,10 @@ pub(super) fn write(
         )?;
     }
     for bar in bars.iter().filter(|bar| bar.count > 0) {
-        let (x, end) = (across.place(bar.from.ln()), across.place(bar.to.ln()));
+        let (x, end) = (across.position(bar.from.ln()), across.position(bar.to.ln()));
         let share = bar.count as f64 / total * 100.0;
         // Even the smallest share is visible.
-        let y = up.place(share).min(BOTTOM - 1.5);
+        let y = up.position(share).min(BOTTOM - 1.5);
         writeln!(
             out,
             "<rect class=\"bar\" x=\"{x:.2}\" y=\"{y:.2}\" width=\"{:.2}\" height=\"{:.2}\">\
@@ -87,7 +88,7 @@ pub(super) fn write(
 fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> io::Result<()> {
     let mut names: Vec<(f64, String)> = Vec::new();
     for (name, nanos) in latency.percentiles() {
-        let x = across.place((nanos.max(1) as f64).ln());
+        let x = across.position((nanos.max(1) as f64).ln());
         writeln!(
             out,
             "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{BOTTOM}\">\
@@ -135,8 +136,8 @@ fn bars(histogram: &Histogram<u64>, least: f64, most: f64) -> Vec<Bar> {
         .map(|number| Bar { from: edge(number), to: edge(number + 1), count: 0 })
         .collect();
     for value in histogram.iter_recorded() {
-        let place = ((value.value_iterated_to().max(1) as f64 / least).ln() / width).max(0.0);
-        if let Some(bar) = bars.get_mut((place as usize).min(BARS - 1)) {
+        let index = ((value.value_iterated_to().max(1) as f64 / least).ln() / width).max(0.0);
+        if let Some(bar) = bars.get_mut((index as usize).min(BARS - 1)) {
             bar.count += value.count_at_value();
         }
     }
