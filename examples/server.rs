@@ -1,4 +1,5 @@
-//! A server on blocking sockets of the standard library: how to drive the machines without a runtime.
+//! A server on blocking sockets of the standard library: how to drive the machines without a
+//! runtime.
 //!
 //! Two threads serve a connection: one reads its socket, the other drives its machine
 //! (`support/driver.rs`). One lock holds what the connections share (`support/shared.rs`).
@@ -60,14 +61,15 @@ impl Server {
         }
     }
 
-    /// Shuts the server down, which listens on this address. Returns when all connections have ended.
+    /// Shuts the server down, which listens on this address. Returns when all connections have
+    /// ended.
     pub(crate) fn shut_down(&self, address: SocketAddr, within: Duration) {
         self.shared.control(|hub, now, out| hub.shut_down(now, within, out));
         while !self.shared.is_stopped() {
             thread::sleep(Duration::from_millis(5));
             self.shared.control(|hub, now, out| hub.handle_timeout(now, out));
         }
-        // Accepting ends with the next socket. If none can be opened, nobody accepts any more.
+        // Accepting ends with the next socket. If none can be opened, no thread accepts any more.
         let _ = TcpStream::connect(address);
     }
 

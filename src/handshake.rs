@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn good_answers_open_a_websocket_however_they_are_written() {
+    fn good_answers_in_any_spelling_open_a_websocket() {
         assert_eq!(check(&[], &[]), Ok(()));
         for (name, value) in [
             ("Upgrade", "WebSocket"),

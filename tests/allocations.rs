@@ -14,7 +14,7 @@ const NOW: Instant = Instant::EPOCH;
 const ROUNDS: u64 = 10_000;
 
 /// How many bytes a chunk of an encoder has for small messages, and how many allocations it takes:
-/// the bytes, and the count of those who hold a part of them.
+/// the bytes, and the count of their holders.
 const CHUNK: u64 = 4096;
 const PER_CHUNK: u64 = 2;
 
@@ -82,7 +82,7 @@ fn request() -> Bytes {
     frame(&Message::Request { id: Identifier::from_counter(1), content: content() })
 }
 
-/// Fails if more was allocated than the chunks that hold so many messages of one length.
+/// Fails if more was allocated than the chunks that hold this many messages of one length.
 fn assert_only_chunks(info: &AllocationInfo, messages: u64, length: usize, what: &str) {
     let most = PER_CHUNK * messages.div_ceil(CHUNK / length as u64);
     println!("{what}: {} allocations of {most} for {messages} messages", info.count_total);
@@ -117,7 +117,7 @@ fn replies_of_ready_handlers_take_nothing_but_chunks() {
 /// A large payload is copied once, behind the header of its reply, and is never in a chunk that
 /// others share.
 #[test]
-fn a_large_reply_takes_memory_for_itself_and_no_more() {
+fn a_large_reply_takes_only_its_own_memory() {
     for length in [64 << 10, 1 << 20] {
         let payload = Payload::binary(vec![b'x'; length]);
         let content = Content::new(b"echo", &payload).unwrap();
@@ -334,8 +334,8 @@ fn an_idle_connection_keeps_nothing_on_the_heap() {
     assert_eq!(info.bytes_current, 0);
 }
 
-/// The queue of messages behind a handler does not shrink by itself: what it keeps is bounded by its
-/// longest, a pointer and a length for each.
+/// The queue of messages behind a handler does not shrink by itself: what it keeps is bounded by
+/// its longest, a pointer and a length for each.
 #[test]
 fn after_a_burst_a_connection_keeps_a_kilobyte_at_most() {
     let request = request();

@@ -1,4 +1,4 @@
-//! What the connections of the example server share: the hub, the session store, who has asked.
+//! What the connections of the example server share: the hub, the session store, the preflights.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -79,7 +79,7 @@ impl Shared {
         self.state().hub.is_stopped()
     }
 
-    /// Lets one more connection in, if there is room.
+    /// Admits one more connection, if there is room.
     pub(super) fn admit(&self) -> Option<ConnectionId> {
         self.state().hub.admit(self.now()).ok()
     }

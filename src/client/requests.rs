@@ -4,7 +4,7 @@ use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 use core::fmt;
 
-use super::table::{KEPT, Table, spare};
+use super::table::{KEPT, Table, shrunk_capacity};
 use crate::session::SessionKey;
 use crate::time::Instant;
 use crate::wire::{Identifier, Name, Payload, length};
@@ -277,7 +277,7 @@ impl Requests {
             let (queued, sent) = (&self.queued, &self.sent);
             self.deadlines.retain(|Reverse((_, id))| has_no_outcome(queued, sent, *id));
         }
-        if let Some(capacity) = spare(self.deadlines.len(), self.deadlines.capacity()) {
+        if let Some(capacity) = shrunk_capacity(self.deadlines.len(), self.deadlines.capacity()) {
             self.deadlines.shrink_to(capacity);
         }
     }

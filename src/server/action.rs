@@ -152,10 +152,10 @@ impl CloseReason {
             Self::Requested => "closed by the server",
             Self::Shutdown => "server shutting down",
             Self::SessionClosed => "session closed",
-            Self::TooManyIgnored => "too many messages without meaning",
+            Self::TooManyIgnored => "too many ignored messages",
             Self::TooManyWaiting => "too many waiting messages",
-            Self::Silent => "nothing heard for too long",
-            Self::Text => "text is not spoken here",
+            Self::Silent => "nothing received for too long",
+            Self::Text => "text messages are not accepted",
             Self::Unreadable => "unreadable message",
             Self::TooLarge => "message too large",
         }

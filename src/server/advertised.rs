@@ -124,7 +124,7 @@ mod tests {
         InvalidConfig::EmptySubProtocol { setting: "advertised.sub_protocol" };
 
     #[test]
-    fn only_what_clients_survive_is_advertised() {
+    fn only_settings_that_clients_survive_are_advertised() {
         let nanosecond = Duration::from_nanos(1);
         for (read_timeout, valid) in [
             (Duration::ZERO, false),

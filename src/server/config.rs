@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_1_5_are_told_of_a_second_at_least() {
+    fn the_read_timeout_for_1_5_is_at_least_a_second() {
         let second = Duration::from_secs(1);
         let longer = second + Duration::from_millis(1);
         for (advertised, told) in [

@@ -67,7 +67,7 @@ pub enum Misuse {
     #[error("the connection is closed")]
     Closed,
     /// The request or signal was answered before, or never existed.
-    #[error("there is no such running handler: it was answered before")]
+    #[error("no such handler is running: it was answered before")]
     UnknownHandler,
     /// No client, or not this one, reads such a signal.
     #[error(transparent)]

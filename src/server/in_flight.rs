@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_no_request() {
+    fn a_signal_is_not_a_request() {
         let mut table = InFlight::default();
         let signal = table.start_signal();
         assert_eq!(table.end_request(RequestId(signal.0)), None);

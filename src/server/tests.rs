@@ -128,10 +128,10 @@ impl Script {
         script
     }
 
-    /// All that is to be done, one line each:
+    /// All actions, one line each:
     ///
-    /// * `send`, the type in hex, the identifier as a counter (`-` if its bytes are no small number),
-    ///   the rest as text, or after `#` as hex;
+    /// * `send`, the type in hex, the identifier as a counter (`-` if its bytes are not a small
+    ///   number), the rest as text, or after `#` as hex;
     /// * `run`, the number of the handler, name and payload of the request or signal;
     /// * `ask` with what the registry is asked; `event` and `close`.
     #[track_caller]

@@ -37,7 +37,7 @@ pub enum InvalidSession {
     #[error("member {0:?} has the wrong JSON type")]
     WrongType(char),
     /// A time that cannot be read.
-    #[error("member {0:?} is no RFC 3339 time")]
+    #[error("member {0:?} is not an RFC 3339 time")]
     InvalidTime(char),
     /// The key is missing or empty.
     #[error("there is no session key")]

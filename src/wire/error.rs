@@ -10,8 +10,8 @@ pub enum DecodeError {
     /// The frame has no bytes, not even a type.
     #[error("the message is empty")]
     Empty,
-    /// The first byte is no message type of this version.
-    #[error("{0} is no message type of this version")]
+    /// The first byte is not a message type of this version.
+    #[error("{0} is not a message type of this version")]
     UnknownKind(u8),
     /// The type is known, but the rest does not follow its layout.
     #[error("malformed {kind:?}: {reason}")]

@@ -19,7 +19,7 @@ pub(crate) struct Host {
     /// Whose application this host has.
     reference: Reference,
     config: Valid<Config>,
-    /// All clients connect from the same place.
+    /// All clients connect from the same address.
     preflights: Preflights<()>,
     pub(crate) hub: Hub,
     out: Actions<HubAction>,
@@ -61,7 +61,7 @@ pub(crate) enum Sent {
 enum Awaiting {
     SessionCreated,
     SessionClosed,
-    /// Whoever conducts the conversation. With what to reply then.
+    /// Whatever conducts the conversation. Contains the reply.
     Permission(Payload),
 }
 
@@ -113,7 +113,7 @@ impl Host {
         self.now = self.now.max(then);
     }
 
-    /// Somebody asked for the metadata.
+    /// A preflight came.
     pub(crate) fn preflight(&mut self) {
         self.preflights.asked(self.now, ());
     }
@@ -224,7 +224,7 @@ impl Host {
         self.settle();
     }
 
-    /// Closes a session by key; gives how many connections held it. In 1.4 they are closed too.
+    /// Closes a session by key; returns how many connections held it. In 1.4 they are closed too.
     pub(crate) fn close_key(&mut self, key: &SessionKey) -> usize {
         let disconnect = self.reference == Reference::V1_4;
         let waiter = self.hub.close_session(self.now, key.clone(), disconnect, &mut self.out);
@@ -242,7 +242,7 @@ impl Host {
         UnixTime::from_parts(1_500_000_000 + seconds as i64, nanos as u32)
     }
 
-    /// Carries out all that is to be done, in order, until everybody waits.
+    /// Carries out all actions, in order, until all machines wait.
     fn settle(&mut self) {
         loop {
             if let Some(action) = self.out.pop() {

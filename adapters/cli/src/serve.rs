@@ -14,18 +14,19 @@ use wwr_smol::server::{
 use wwr_smol::{FileStore, StoreError};
 
 use crate::args::{
-    AllowedOrigin, LogLevel, ServeArguments, SessionPlace, SpokenArguments, protocol_name,
+    AllowedOrigin, LogLevel, ServeArguments, SessionStorage, SpokenArguments, protocol_name,
 };
 use crate::playground::Playground;
 use crate::runtime::Tasks;
 use crate::stop::Stop;
 use crate::{environment, files, log, output, runtime, stderr};
 
-/// How long sessions in memory are kept for clients that do not come back.
+/// How long sessions in memory are kept by default.
 const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a server that is to end at once waits for a standard error that takes nothing.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long a server that has to end at once waits for a standard error that does not accept
+/// anything.
+const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The longest time between two rounds that remove expired sessions.
 const EXPIRY_EVERY: Duration = Duration::from_secs(3600);
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
     let served = smol::block_on(async {
         // From here on, a signal means a graceful shutdown.
         let mut stop = Stop::new()?;
-        // Looking up a name, or a slow disk, may take its time.
+        // Resolving a name, or a slow disk, may take time.
         let told_to_stop = async { stop.next().await.map(|_| None) };
         let Some(server) =
             or(async { listen(arguments, &tasks).await.map(Some) }, told_to_stop).await?
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
             return Ok(());
         };
         say_what_is_spoken(&arguments.spoken);
-        // Nobody needs to read it for clients to be served.
+        // Clients are served even if standard output is not read.
         tasks.spawn(advertise(server.local_addrs().to_vec())).detach();
         let handle = server.handle();
         let running = async {
@@ -69,8 +70,8 @@ async fn listen(arguments: &ServeArguments, tasks: &Tasks) -> io::Result<Server<
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
     let builder = Server::builder(Playground).config(config(arguments)?);
     Ok(match &arguments.sessions {
-        SessionPlace::Memory | SessionPlace::Off => builder,
-        SessionPlace::Directory(directory) => {
+        SessionStorage::Memory | SessionStorage::Off => builder,
+        SessionStorage::Directory(directory) => {
             let store = FileStore::open(directory).await.map_err(|error| with_cause(&error))?;
             builder.store(if arguments.durable { store.durable() } else { store })
         }
@@ -93,7 +94,7 @@ fn config(arguments: &ServeArguments) -> io::Result<Config> {
     config.trusted_proxies.networks = arguments.trusted_proxy.clone();
     config.trusted_proxies.headers = arguments.proxy_header.into();
     config.proxy_protocol = arguments.proxy_protocol;
-    if matches!(arguments.sessions, SessionPlace::Off) {
+    if matches!(arguments.sessions, SessionStorage::Off) {
         config.connection.sessions = Sessions::Disabled;
     }
     config.hub.sessions.durable = arguments.durable;
@@ -101,7 +102,7 @@ fn config(arguments: &ServeArguments) -> io::Result<Config> {
     if arguments.close_idle {
         config.hub.idle_connections = IdleConnections::Close;
     }
-    let in_memory = matches!(arguments.sessions, SessionPlace::Memory);
+    let in_memory = matches!(arguments.sessions, SessionStorage::Memory);
     let expire_after = arguments.expire_after.or(in_memory.then_some(MEMORY_KEEPS));
     config.hub.expiry = expire_after.map(|age| Expiry::new(age, age.min(EXPIRY_EVERY)));
     Ok(config)
@@ -126,7 +127,7 @@ fn invalid(error: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> io::E
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-/// The error with what the system said.
+/// Returns the error with the system's message.
 fn with_cause(error: &StoreError) -> io::Error {
     io::Error::other(match error.source() {
         Some(cause) => format!("{error}: {cause}"),
@@ -145,7 +146,7 @@ fn origins(allowed: &[AllowedOrigin]) -> Origins {
     if list.is_empty() { Origins::SameHost } else { Origins::List(list) }
 }
 
-/// Says what clients may speak, and what they are told.
+/// Logs the protocols and the advertised settings.
 fn say_what_is_spoken(spoken: &SpokenArguments) {
     tracing::info!(
         protocol = protocol_name(spoken.protocol),
@@ -160,17 +161,17 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
     }
 }
 
-/// Says that clients can connect, and where: one line for each address.
+/// Prints that clients can connect, and where: one line for each address.
 async fn advertise(addresses: Vec<SocketAddr>) {
     let lines: String =
         addresses.iter().map(|address| format!("listening on http://{address}\n")).collect();
     if let Err(error) = output::print(lines.into_bytes()).await {
-        tracing::warn!(%error, ?addresses, "listening, but cannot say so on standard output");
+        tracing::warn!(%error, ?addresses, "listening, but cannot print that on standard output");
     }
 }
 
-/// Shuts the server down at the first signal, and ends the process at the second. Does not return:
-/// the server does, when it is shut down.
+/// Shuts the server down at the first signal, and ends the process at the second. Never returns:
+/// the server does when the shutdown ends.
 async fn stopped(mut stop: Stop, handle: ServerHandle, within: Duration) -> io::Result<()> {
     stop.next().await?;
     let connections = handle.connection_count();
@@ -178,7 +179,7 @@ async fn stopped(mut stop: Stop, handle: ServerHandle, within: Duration) -> io::
     let again = async {
         let code = stop.next().await?;
         tracing::warn!("ended by a second signal");
-        let _ = stderr::end(LAST_WORDS);
+        let _ = stderr::end(LOG_TIMEOUT);
         std::process::exit(code.into())
     };
     let shut_down = async {

@@ -8,7 +8,7 @@
 //!   or mount a [`Service`](server::Service) in an HTTP server of your own.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
 //!   to [`Events`](client::Events).
-//! * [`SessionStore`]: where sessions live while nobody is connected; [`MemoryStore`] and
+//! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
 //!

@@ -14,12 +14,12 @@ use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
-/// How many bytes are read before others get a turn. A peer that sends without a pause would
-/// otherwise keep its thread to itself, since what reads goes on until a message is complete.
+/// How many bytes are read before other tasks get a turn. Without a limit, a peer that sends
+/// without a pause would keep its thread busy, because reading goes on until a message is complete.
 const TURN: usize = 256 * 1024;
 
-/// A connected byte stream that counts what passes, so that a peer that reads or writes slowly can be
-/// told from one that does nothing.
+/// A connected byte stream that counts its bytes, so that a slow peer can be told from one that
+/// does nothing.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Stream,
@@ -29,13 +29,12 @@ pub(crate) struct Socket {
     turn: usize,
 }
 
-/// A socket that the kernel is not asked for bytes again once it has given fewer than there was room
-/// for: the next it has to say is that there are more.
+/// A socket that does not call the kernel again after a short read. The reactor reports when there
+/// is more.
 ///
-/// Whether the reactor said so is not asked of [`Async::poll_readable`]: that takes an event for an
-/// old one if the reactor waited already when interest in it was registered. So it is on every
-/// executor that does not drive the reactor itself, and a task that believes it is woken in vain,
-/// again and again.
+/// It does not use [`Async::poll_readable`], which takes an event for an old one if the reactor was
+/// already waiting when interest in it was registered. That is so on every executor that does not
+/// drive the reactor itself. A task that relies on it is woken for nothing, again and again.
 #[derive(Debug)]
 struct Tcp {
     stream: Arc<Async<net::TcpStream>>,
@@ -45,14 +44,14 @@ struct Tcp {
     waker: Waker,
 }
 
-/// What the kernel knows of those who read.
+/// What the kernel was asked, and told to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
-    /// It is to be asked for bytes.
+    /// The next read has to call it.
     MayHaveMore,
-    /// It had no more, and was not told to say when it has.
+    /// It had no more bytes, and was not told to report new ones.
     Drained,
-    /// It says through the reactor when it has more.
+    /// It reports new bytes through the reactor.
     Watches,
 }
 
@@ -78,7 +77,7 @@ impl Wake for Signal {
 enum Stream {
     /// A socket of ours.
     Tcp(Tcp),
-    /// Whatever somebody else's HTTP server runs on.
+    /// The connection of another HTTP server.
     Upgraded(Upgraded),
 }
 
@@ -95,18 +94,18 @@ impl Socket {
         Self { stream, written: 0, read: 0, turn: TURN }
     }
 
-    /// How many bytes the stream has taken.
+    /// Returns how many bytes the stream has accepted.
     pub(crate) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// How many bytes the stream has given.
+    /// Returns how many bytes were read from the stream.
     pub(crate) const fn read(&self) -> u64 {
         self.read
     }
 
-    /// Has the kernel itself asked for bytes by the next read. Whoever waits for readiness may hear
-    /// of a timer first, though bytes came before its time.
+    /// Makes the next read call the kernel. The reactor may report a timer first, although bytes
+    /// came before its time.
     pub(crate) const fn ask_kernel(&mut self) {
         if let Stream::Tcp(tcp) = &mut self.stream {
             tcp.kernel = Kernel::MayHaveMore;
@@ -147,11 +146,11 @@ impl Tcp {
         }
     }
 
-    /// Has the signal raised as soon as there is something to read, be it there already.
+    /// Registers for the signal, which is raised as soon as there is something to read, or at once.
     fn watch(&mut self) -> Result<()> {
         self.signal.raised.store(false, Ordering::Relaxed);
-        // It may speak of an event that was heard of by the signal. The next call has to be one that
-        // registers interest.
+        // The result may be an event that the signal has already reported. The next call has to
+        // register interest.
         let mut cx = Context::from_waker(&self.waker);
         while self.stream.poll_readable(&mut cx)?.is_ready() {}
         self.kernel = Kernel::Watches;
@@ -214,7 +213,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// The error of a peer that reads nothing for too long.
+/// Returns the error for a peer that does not read for too long.
 pub(crate) fn stalled() -> Error {
     Error::new(ErrorKind::TimedOut, "the peer reads nothing")
 }
@@ -230,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// Wakes a thread, which notes that it was woken.
+    /// Wakes a thread, and records that.
     struct Unpark {
         thread: Thread,
         woken: AtomicBool,
@@ -243,8 +242,8 @@ mod tests {
         }
     }
 
-    /// As it is on an executor that does not drive the reactor itself: the thread of the reactor
-    /// waits for events already when this one says that it is interested in one.
+    /// The case of an executor that does not drive the reactor itself: the thread of the reactor
+    /// already waits for events when this one registers interest.
     #[test]
     fn one_wake_up_is_enough_although_the_reactor_waited_before() {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -272,9 +271,9 @@ mod tests {
         }
     }
 
-    /// A thread that was kept busy is not told of bytes yet when it sees that a timer has ended.
+    /// A busy thread has not been told about bytes yet when it sees that a timer has ended.
     #[test]
-    fn the_kernel_is_asked_for_what_nobody_was_told_of_yet() {
+    fn ask_kernel_finds_bytes_that_the_reactor_has_not_reported_yet() {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -111,7 +111,7 @@ fn a_client_goes_through_a_day() {
 }
 
 #[test]
-fn each_version_is_spoken_and_the_best_if_none_is_named() {
+fn the_client_speaks_the_set_version_or_the_best_one() {
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
         for (protocol, dialect) in [
@@ -250,7 +250,7 @@ fn dropping_a_request_cancels_it_and_dropping_the_client_disconnects() {
 }
 
 #[test]
-fn a_client_learns_what_the_server_said_and_stays_away_if_it_is_to() {
+fn a_client_reports_the_close_frame_and_obeys_final_codes() {
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
         let config = changed(|config| config.machine.final_close_codes = [4003].into());
@@ -289,7 +289,7 @@ fn a_client_learns_what_the_server_said_and_stays_away_if_it_is_to() {
 }
 
 #[test]
-fn a_shutdown_of_the_server_is_no_loss() {
+fn a_shutdown_of_the_server_is_not_reported_as_a_loss() {
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
         let client = Client::connect_to(&url).await.unwrap();

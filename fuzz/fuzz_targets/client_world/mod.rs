@@ -173,7 +173,7 @@ impl World {
         self.client.expect_accept_conf();
     }
 
-    /// Something comes that is no message, whether there is a socket or not.
+    /// Something other than a message comes, whether there is a socket or not.
     pub fn sign_of_life(&mut self, is_pong: bool) {
         if is_pong {
             self.client.handle_pong(self.now);

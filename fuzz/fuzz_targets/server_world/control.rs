@@ -31,7 +31,7 @@ pub(crate) struct Control {
     open: BTreeMap<ConnectionId, Open>,
     /// The callers that wait for a session to be destroyed.
     waiters: BTreeSet<WaiterId>,
-    /// Who is in which group.
+    /// The members of each group.
     groups: BTreeMap<String, BTreeSet<ConnectionId>>,
     shutting_down: bool,
     stopped: bool,
@@ -284,7 +284,7 @@ impl Control {
         assert!(self.stopped || !self.shutting_down || next.is_some(), "no stage ends");
     }
 
-    /// Nobody is left.
+    /// No connection is left.
     pub(crate) fn check_end(&self) {
         assert!(self.hub.is_idle() && self.waiters.is_empty());
         assert_eq!((self.hub.active_sessions(), self.hub.connection_count()), (0, 0));

@@ -227,14 +227,15 @@ impl World {
         self.peer(on).try_call(|connection, out| connection.signal(&name, payload, out));
     }
 
-    /// A signal that is encoded once is sent to those who would be sent it alone, and the same.
+    /// A signal that is encoded once reaches the same peers as an ordinary one, with the same
+    /// bytes.
     pub(crate) fn signal_all(&mut self, name: u8, payload: &Payload) {
         let name = Name::new("s".repeat(usize::from(name))).expect("printable and short");
         let prepared = PreparedSignal::new(&name, payload);
         for peer in self.peers.values_mut() {
             match &prepared {
                 Ok(prepared) => peer.signal_both_ways(prepared, &name, payload),
-                // Nobody reads it, whatever they speak.
+                // No peer reads it, in any version.
                 Err(_) => peer.try_call(|connection, out| {
                     let alone = connection.signal(&name, payload, out);
                     assert!(alone.is_err(), "it cannot be prepared, but sent");
@@ -273,8 +274,8 @@ impl World {
         self.control.leave_group(on, group);
     }
 
-    /// The socket is gone. What the connection asked reaches the hub still; another connection takes
-    /// its place.
+    /// The socket is gone. What the connection asked reaches the hub still; another connection
+    /// takes its place.
     pub(crate) fn disconnect(&mut self, on: ConnectionId) {
         self.end(on);
         self.connect();
@@ -290,7 +291,7 @@ impl World {
         self.deliver();
     }
 
-    /// Its task was dropped without a word.
+    /// Its task was dropped without a notice.
     pub(crate) fn vanish(&mut self, on: ConnectionId) {
         self.peers.remove(&on);
         self.control.leave(self.now, on);

@@ -58,7 +58,7 @@ fn heartbeats_come_when_nothing_else_was_sent() {
 }
 
 #[test]
-fn what_is_received_puts_no_heartbeat_off() {
+fn received_messages_do_not_delay_heartbeats() {
     let mut fixture = ready_2_0(400, 8192);
     fixture.pass(Duration::from_millis(200));
     fixture.receive(&b"\x3f\x01ax"[..]);
@@ -84,7 +84,7 @@ fn the_read_timeout_says_how_often() {
 }
 
 #[test]
-fn servers_of_1_5_get_heartbeats_and_those_of_1_4_none() {
+fn servers_of_1_5_get_heartbeats_and_those_of_1_4_do_not() {
     let read_timeout = Duration::from_secs(8);
     for (protocol, metadata, pause) in [
         (Protocol::V1_5, Metadata::V1_5 { read_timeout }, Some(Duration::from_secs(6))),

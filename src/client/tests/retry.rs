@@ -27,7 +27,7 @@ impl Fixture {
         self.client.handle_refused(self.now, status, Some(wait), &mut self.out);
     }
 
-    /// The pause that the application is told of; nothing is to happen before.
+    /// The pause that the application sees; nothing may happen before.
     fn pause(&mut self) -> Option<Duration> {
         let retry = self.take().into_iter().find_map(|action| match action {
             Action::Event(Event::ConnectFailed { retry, .. }) => Some(retry),
@@ -82,7 +82,7 @@ fn clients_that_are_sent_away_together_do_not_come_back_together() {
 }
 
 #[test]
-fn what_a_server_wants_is_the_least_and_has_a_bound() {
+fn retry_after_is_a_bounded_minimum() {
     let config = |max| Config { max_retry_after: max, ..v1_4() };
     for (max, wait, least, most) in [
         (HOUR, 2 * HOUR, HOUR, HOUR * 5 / 4),
@@ -119,7 +119,8 @@ fn a_refusal_of_another_kind_may_say_when_to_come_back_too() {
         fixture.refused_until(status, HOUR);
         assert!(fixture.pause().unwrap() >= HOUR, "{status}");
     }
-    // If it is no answer of a server that is not available, the preflight is just not understood.
+    // If the answer does not mean that the server is unavailable, the preflight is just not
+    // understood.
     let mut fixture = connecting(Config::default(), 7);
     fixture.refused_probe(405, HOUR);
     assert_eq!(fixture.labels(), ["Probe", "Dial"]);

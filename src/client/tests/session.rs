@@ -81,7 +81,7 @@ fn a_restoration_waits_for_the_connection_in_its_turn() {
 }
 
 #[test]
-fn a_resumed_session_comes_before_all_that_waits() {
+fn a_session_is_resumed_before_queued_requests_are_sent() {
     let mut fixture = Fixture::resuming(v1_4());
     fixture.request("x").unwrap();
     assert_eq!(fixture.restore("KEY1"), Err(Misuse::SessionHeld));
@@ -203,7 +203,7 @@ fn a_session_that_the_server_replaces_while_it_is_resumed_is_not_lost_with_it() 
 }
 
 #[test]
-fn closing_a_session_is_told_once_whatever_the_version() {
+fn closing_a_session_is_reported_once_in_every_version() {
     for notified in [true, false] {
         let mut fixture = holding(v1_4());
         let id = fixture.close_session().unwrap();
@@ -221,7 +221,7 @@ fn closing_a_session_is_told_once_whatever_the_version() {
 
 /// A 2.0 server tells by nothing but its reply that it closed the session.
 #[test]
-fn a_session_that_is_closed_late_is_held_no_longer() {
+fn a_late_close_ends_the_session() {
     for (reply, held_then) in [(frame(0xbf, 1, b""), None), (frame(2, 1, b""), Some("KEY1"))] {
         let mut fixture = holding(v1_4());
         let id = fixture.close_session().unwrap();
@@ -308,7 +308,7 @@ fn a_session_that_is_on_its_way_is_closed_when_it_came() {
 }
 
 #[test]
-fn a_session_that_took_the_place_of_the_closed_one_stays() {
+fn a_session_that_replaced_the_closed_one_stays() {
     let mut fixture = holding(v1_4());
     fixture.close_session().unwrap();
     fixture.receive(&b"\x16"[..]);
@@ -335,10 +335,10 @@ fn a_2_0_server_closes_the_session_that_it_finds() {
     assert_eq!(held(&fixture), None);
 }
 
-/// The server carries out what nobody waits for any more: then it holds the session on this
+/// The server carries out a request that has been given up: then it holds the session on this
 /// connection, and both sides have to agree on that.
 #[test]
-fn a_session_that_is_restored_late_is_held_all_the_same() {
+fn a_late_restore_is_accepted() {
     let cancelled: fn(&mut Fixture) = |fixture| {
         let id = fixture.restore("KEY1").unwrap();
         fixture.client.cancel(id, &mut fixture.out);

@@ -340,7 +340,7 @@ fn the_contract_holds_on_any_walk() {
 }
 
 #[test]
-fn the_same_calls_and_seed_give_the_same_actions() {
+fn the_same_calls_and_seed_return_the_same_actions() {
     for seed in 0..50 {
         assert_eq!(walk(seed).trace, walk(seed).trace);
     }

@@ -43,7 +43,7 @@ fn the_settings_are_sent_before_anything_else_and_the_dialect_is_known_at_once()
 }
 
 #[test]
-fn it_states_what_its_host_reads() {
+fn a_client_states_what_its_host_reads() {
     let config = Config { max_message_size: 8192, ..quiet() };
     let mut fixture = after(config, NAMES_1_4);
     fixture.labels();
@@ -52,7 +52,7 @@ fn it_states_what_its_host_reads() {
 }
 
 #[test]
-fn a_client_that_does_not_offer_it_takes_no_notice_if_it_is_selected() {
+fn a_client_without_wwr_1_ignores_its_selection() {
     for config in [Config { wwr1: false, ..quiet() }, Config { max_message_size: 8191, ..quiet() }]
     {
         let mut fixture = after(config, NAMES_1_4);
@@ -142,7 +142,7 @@ fn messages_are_as_long_as_the_server_has_stated() {
 }
 
 #[test]
-fn what_was_asked_before_is_sent_in_order_once_the_server_has_stated_what_it_reads() {
+fn queued_requests_are_sent_in_order_after_the_statement_of_the_server() {
     let mut fixture = after(auto(), NAMES_1_4);
     let mut ids = Vec::new();
     for length in [10, 9000, 10, 30_000, 10] {
@@ -176,7 +176,7 @@ fn heartbeats_keep_the_connection_alive() {
 }
 
 #[test]
-fn a_session_is_resumed_and_its_end_is_told_by_the_reply_alone() {
+fn a_session_is_resumed_and_only_the_reply_reports_its_end() {
     let mut fixture = ready(1 << 20);
     fixture.receive([b"\x15", SESSION.as_bytes()].concat());
     fixture.lost();

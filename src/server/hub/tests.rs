@@ -45,7 +45,7 @@ impl Script {
         }
     }
 
-    /// A hub with so many open connections, whose identifiers count from 1.
+    /// A hub with this many open connections, whose identifiers count from 1.
     fn with(connections: u64, config: HubConfig) -> Self {
         let mut script = Self::new(config);
         for id in 1..=connections {

@@ -110,7 +110,7 @@ fn a_session_that_became_too_large_meanwhile_is_not_announced() {
 }
 
 #[test]
-fn what_announces_a_session_is_as_long_as_the_buffer_at_most() {
+fn a_session_created_message_fits_into_the_buffer() {
     let length = session(0).to_json().len() as u32 + 1;
     for (buffer, fits) in [(length, true), (length - 1, false)] {
         let advertised = Advertised { message_buffer: buffer, ..Advertised::default() };

@@ -116,7 +116,7 @@ fn without_sessions_everything_about_them_is_refused() {
 }
 
 #[test]
-fn a_client_that_closes_its_session_is_told_as_its_version_expects() {
+fn a_client_that_closes_its_session_is_answered_as_its_version_expects() {
     for (dialect, sent) in [
         (Dialect::V1_4, &["send 16", "send bf 1", "event Closed"][..]),
         (Dialect::V1_5, &["send 16", "send bf 1", "event Closed"]),
@@ -161,7 +161,7 @@ fn a_session_closed_by_key_is_announced_and_the_connection_lives_on() {
 }
 
 #[test]
-fn what_could_not_be_destroyed_stays_and_can_be_closed_again() {
+fn a_session_that_could_not_be_destroyed_stays_and_can_be_closed_again() {
     let mut script = Script::logged_in(Dialect::V1_4, &config());
     script.client(close_session(1), &["ask Close k1"]);
     script.told("k1", Change::CloseFailed, &["send 02 1", "event CloseFailed"]);
@@ -220,7 +220,7 @@ fn a_session_that_clients_would_refuse_is_not_created() {
 }
 
 #[test]
-fn a_session_that_nobody_could_read_back_is_not_created() {
+fn a_session_that_could_not_be_read_back_is_not_created() {
     let now = UnixTime::from_seconds(0);
     let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": [inner] }));
     let half = SessionInfo::MAX_DEPTH / 2;
@@ -263,7 +263,7 @@ fn keys_are_not_shown() {
 }
 
 #[test]
-fn whoever_creates_a_session_hears_of_it_once_though_it_is_closed_meanwhile() {
+fn the_creator_of_a_session_gets_one_event_even_if_it_is_closed_meanwhile() {
     let closing = || {
         let mut script = Script::new();
         assert_eq!(script.create("k1"), Ok(()));

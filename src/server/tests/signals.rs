@@ -37,7 +37,7 @@ fn a_signal_needs_a_name_or_a_payload() {
 }
 
 #[test]
-fn name_only_signals_go_to_those_who_read_them() {
+fn name_only_signals_go_to_peers_that_read_them() {
     for dialect in ALL {
         let sends = matches!(dialect, Dialect::V2_0 | Dialect::Unknown);
         for (encoding, readable, sent) in [
@@ -87,7 +87,7 @@ fn a_prepared_signal_is_sent_and_refused_as_if_it_were_not() {
 }
 
 #[test]
-fn a_signal_that_nobody_reads_cannot_be_prepared() {
+fn a_signal_that_no_peer_reads_cannot_be_prepared() {
     for encoding in [Encoding::Binary, Encoding::Utf8, Encoding::Utf16] {
         let nothing = Payload::new(encoding, Bytes::new()).unwrap();
         let empty = Err(UnreadableSignal::Empty.into());
@@ -118,7 +118,7 @@ fn a_prepared_signal_follows_what_is_learned_and_ends_with_the_connection() {
 }
 
 #[test]
-fn a_prepared_signal_is_the_same_memory_for_all() {
+fn a_prepared_signal_shares_its_memory() {
     for length in [1, 100_000] {
         let signal = PreparedSignal::new(name("a"), Payload::utf8("x".repeat(length))).unwrap();
         for dialect in [Dialect::V1_4, Dialect::V1_5] {

@@ -15,7 +15,7 @@ fn letters(count: usize) -> String {
     "x".repeat(count)
 }
 
-/// What a request is answered with whose handler replies with so many letters.
+/// What a request is answered with whose handler replies with this many letters.
 fn reply_of(script: &mut Script, letters_: usize) -> Vec<String> {
     script.client(request(1, "a", ""), &[&format!("run {} a", script.requests.len() + 1)]);
     let id = *script.requests.last().unwrap();
@@ -39,7 +39,7 @@ fn the_server_states_what_it_reads_in_its_first_message() {
 }
 
 #[test]
-fn where_it_is_not_spoken_nobody_is_taken_for_a_peer_of_it() {
+fn a_server_without_wwr_1_takes_no_client_for_a_peer_of_it() {
     let advertised = Advertised { message_buffer: 8191, ..Advertised::default() };
     for (config, dialect) in [
         (Config { wwr1: false, ..config() }, Dialect::Unknown),
@@ -92,7 +92,7 @@ fn signals_and_sessions_are_as_long_as_the_client_has_stated() {
 }
 
 #[test]
-fn what_a_client_states_counts_once_and_is_no_less_than_all_read() {
+fn the_statement_of_a_client_counts_once_and_has_a_minimum() {
     for (stated, counts) in [(0, 8192), (8191, 8192), (8193, 8193), (u32::MAX, u32::MAX)] {
         let mut script = agreed(&config());
         script.client(settings(stated), &[&format!("reads {counts}")]);
@@ -170,7 +170,7 @@ impl Script {
 }
 
 #[test]
-fn errors_are_told_as_they_are() {
+fn errors_are_sent_with_their_own_types() {
     for (error, sent) in [
         (RequestError::SessionNotFound, "send 03 1"),
         (RequestError::MaxSessionConnections, "send 04 1"),
@@ -204,7 +204,7 @@ fn nothing_is_learned_by_a_heartbeat_and_silence_is_the_end() {
 }
 
 #[test]
-fn a_client_that_closes_its_session_is_told_by_the_reply_alone() {
+fn only_the_reply_tells_a_client_that_its_session_is_closed() {
     let mut script = Script::logged_in(Dialect::Wwr1, &config());
     script.client(close_session(5), &["ask Close k1"]);
     script.told("k1", Change::Closed, &["send bf 5", "event Closed"]);

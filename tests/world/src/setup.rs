@@ -40,9 +40,12 @@ pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 /// How long a connection lasts until its loss counts as the first again.
 pub(crate) const BACKOFF_RESET_AFTER: Duration = millis(700);
 
-/// When clients ping their servers, and how long the answer may take: longer than a server that leaves a
-/// socket unread takes to show that it is there.
+/// When clients ping their servers, and how long the answer may take: longer than a server that
+/// leaves a socket unread takes to show that it is there.
 const PINGS: (Duration, Duration) = (millis(700), millis(900));
+
+/// How long a request takes at most if neither it nor the settings of the client say so.
+const USUAL_REQUEST_TIMEOUT: Duration = millis(60_000);
 
 /// How long clients wait for each step of connecting, and how often they ask for a session.
 pub(crate) const STEP_TIMEOUT: Duration = millis(300);
@@ -105,8 +108,10 @@ pub(crate) struct Setup {
     /// How often something happens.
     pub(crate) steps: u64,
     /// How much of that goes wrong, of a hundred.
-    pub(crate) trouble: u64,
+    pub(crate) faults: u64,
     pub(crate) extras: Extras,
+    /// Servers that have stopped start again by themselves.
+    pub(crate) restarts: bool,
 }
 
 impl Setup {
@@ -157,7 +162,7 @@ impl Setup {
         let clients = (0..2 + dice.below(4)).map(|_| client(dice, aside)).collect();
         let adversaries = dice.choose(&[0, 0, 0, 1, 2]);
         let steps = 15 + dice.below(60);
-        let trouble = dice.choose(&[5, 20, 20, 40]);
+        let faults = dice.choose(&[5, 20, 20, 40]);
         Self {
             conditions,
             habits,
@@ -167,8 +172,55 @@ impl Setup {
             adversaries,
             durable,
             steps,
-            trouble,
+            faults,
             extras,
+            restarts: true,
+        }
+    }
+}
+
+/// What a script begins with.
+impl Setup {
+    /// One server, and nothing that goes wrong by itself.
+    pub(crate) fn scripted(
+        connection: wwr::server::Config,
+        hub: HubConfig,
+        conditions: Conditions,
+        habits: Habits,
+    ) -> Self {
+        let extras = Extras {
+            late_timers: false,
+            reconfigures: false,
+            used_identifiers: 0,
+            modest: 0,
+            retry_after: None,
+            hub,
+            is_slow_store: false,
+            handshake: Duration::ZERO,
+            linger: Duration::ZERO,
+        };
+        let server = Settings {
+            connection,
+            hub,
+            handshake: extras.handshake,
+            linger: extras.linger,
+            inbox_delay: Duration::ZERO,
+            one_address: false,
+            retry_after: None,
+            ignores_pings: false,
+        };
+        Self {
+            conditions,
+            habits,
+            style: Style::Atomic,
+            servers: vec![server],
+            clients: Vec::new(),
+            adversaries: 0,
+            durable: hub.sessions.durable,
+            steps: 0,
+            faults: 0,
+            extras,
+            restarts: false,
         }
     }
 }
@@ -182,7 +234,7 @@ impl Setup {
     }
 }
 
-/// Gives a server that has no connection something else to advertise.
+/// Lets a server without connections advertise something else.
 pub(crate) fn reconfigure(server: &mut Settings, aside: &mut Dice) {
     let read_timeout = aside.choose(&[READ_TIMEOUT, SHORT_READ_TIMEOUT]);
     server.connection.advertised.read_timeout = read_timeout;
@@ -253,7 +305,16 @@ fn client(dice: &mut Dice, aside: &mut Dice) -> ClientSettings {
     config.resume_timeout = RESUME_TIMEOUT;
     config.wwr1 = aside.chance(40);
     let is_versatile = reconnect && protocol == Auto;
-    ClientSettings { config, max_pending, max_queued_bytes, pings, is_versatile, hurries: true }
+    ClientSettings {
+        config,
+        max_pending,
+        max_queued_bytes,
+        request_timeout: REQUEST_TIMEOUT,
+        backoff: Some(BACKOFF),
+        pings,
+        is_versatile,
+        hurries: true,
+    }
 }
 
 /// What clients have in common.
@@ -274,7 +335,24 @@ pub(crate) fn versatile() -> ClientSettings {
         config,
         max_pending: 65_536,
         max_queued_bytes: 1 << 20,
+        request_timeout: USUAL_REQUEST_TIMEOUT,
+        backoff: Some(BACKOFF),
         is_versatile: true,
+        hurries: false,
+    }
+}
+
+/// A client of a script. The settings are those of the script, so nothing but what holds for all of
+/// them is checked from outside.
+pub(crate) fn scripted_client(config: Config) -> ClientSettings {
+    ClientSettings {
+        pings: config.pings,
+        config,
+        max_pending: usize::MAX,
+        max_queued_bytes: usize::MAX,
+        request_timeout: USUAL_REQUEST_TIMEOUT,
+        backoff: None,
+        is_versatile: false,
         hurries: false,
     }
 }

@@ -1,4 +1,4 @@
-//! The arguments of `wwr serve` about what is spoken, and to whom.
+//! The arguments of `wwr serve` about versions and pings.
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct SpokenArguments {
     /// 1.4; that of `any-as-1.5` names 1.5, for 1.5 clients that refuse anything else
     #[arg(long, value_name = "VERSION", default_value = "any", value_parser = protocol)]
     pub(crate) protocol: Protocol,
-    /// Speak something else on a path, as in `/new=2.0`; may be repeated
+    /// Speak another protocol on a path, as in `/new=2.0`; may be repeated
     #[arg(long, value_name = "PATH=VERSION", value_parser = path_protocol)]
     pub(crate) path: Vec<(String, Protocol)>,
     /// How long a client that sends heartbeats may be silent; advertised to 1.5 and 2.0 clients
@@ -24,14 +24,14 @@ pub(crate) struct SpokenArguments {
     /// The longest message to and from 2.0 clients; advertised to them, and some insist on 8192
     #[arg(long, value_name = "BYTES", default_value = "8192", value_parser = message_buffer)]
     pub(crate) message_buffer: u32,
-    /// The name of the application's own protocol; 2.0 clients have to be set to the same
-    /// [default: none, which they have to be set to as well]
+    /// The name of the application's own protocol; 2.0 clients have to be set to the same [default:
+    /// no name; 2.0 clients must not have one either]
     #[arg(long, value_name = "NAME")]
     pub(crate) sub_protocol: Option<String>,
     /// Disconnect 2.0 clients for text, unreadable messages and messages longer than the buffer
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Do not speak wwr.1 with clients of this project, which are served like all others then
+    /// Do not speak wwr.1 with clients of this project; they are then served like all others
     #[arg(long)]
     pub(crate) no_wwr1: bool,
     /// Ping a client that sends no heartbeats after this much silence; `off`: never
@@ -42,7 +42,7 @@ pub(crate) struct SpokenArguments {
     pub(crate) ping_timeout: Duration,
 }
 
-/// After how much silence pings are sent.
+/// The silence after which pings are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PingAfter {
     Off,

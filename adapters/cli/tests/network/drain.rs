@@ -208,7 +208,7 @@ impl Asking {
         }
     }
 
-    /// Makes requests until so many are answered; of four at a time, three wait for the first.
+    /// Makes requests until this many are answered; of four at a time, three wait for the first.
     async fn ask(&mut self, client: &Client, answers: usize) {
         let mut answered = 0;
         while answered < answers {

@@ -1,4 +1,4 @@
-//! What is measured: a WebWire server whose handler gives back what it gets.
+//! What is measured: a WebWire server whose handler echoes its input.
 
 use std::error::Error;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! What is measured: a server that gives back what it gets.
+//! What is measured: an echo server.
 
 use std::net::Ipv4Addr;
 

@@ -43,7 +43,7 @@ impl Handler for App {
                 let (connections, sessions) = (server.connection_count(), server.active_sessions());
                 Ok(Payload::utf8(format!("{connections} {sessions}")))
             }
-            // Tells all; gives how many they are.
+            // Tells all; returns how many they are.
             b"broadcast" => Ok(sent(server.signal_all(&news(request)?))),
             // Tells those of the session with the key in the payload.
             b"group" => {
@@ -69,7 +69,7 @@ fn news(request: Content) -> Result<PreparedSignal, RequestError> {
     PreparedSignal::new(NEWS, request.into_payload()).map_err(|_| RequestError::Internal)
 }
 
-/// How many were told.
+/// How many got the signal.
 fn sent(broadcast: Broadcast) -> Payload {
     Payload::utf8(broadcast.sent.to_string())
 }

@@ -8,7 +8,7 @@ use hyper::http::uri::Authority;
 use super::url::ServerUrl;
 
 /// Headers that belong to the connection or to the message (RFC 9110 §7.6.1, RFC 9112 §6), or that
-/// have the server answer in ways which this client does not read.
+/// make the server answer in ways which this client does not read.
 const RESERVED: [&str; 12] = [
     "accept-encoding",
     "connection",
@@ -24,14 +24,14 @@ const RESERVED: [&str; 12] = [
     "upgrade",
 ];
 
-/// Those of the WebSocket handshake (RFC 6455 §11.3).
+/// The headers of the WebSocket handshake (RFC 6455 §11.3).
 const HANDSHAKE: &str = "sec-websocket-";
 
 /// Why a header cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHeader {
-    /// The client sets it itself, or must not send it: without that there is no handshake.
+    /// The client sets the header itself, or must not send it: otherwise the handshake fails.
     #[error("the header {0} belongs to the connection, and cannot be set")]
     Reserved(HeaderName),
     /// The value of `Host` is not a host with an optional port.
@@ -40,7 +40,7 @@ pub enum InvalidHeader {
     /// There can be only one header of this name.
     #[error("the header {0} can be set only once")]
     Repeated(HeaderName),
-    /// The URL has a user name or a password, which are this header already.
+    /// The URL has a user name or a password, which already set this header.
     #[error("the URL has a user name or a password, so the header Authorization cannot be set too")]
     SecondAuthorization,
 }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_handshake_cannot_be_set() {
+    fn headers_of_the_handshake_cannot_be_set() {
         for name in [
             "Upgrade",
             "CONNECTION",
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn others_can_and_secrets_are_not_shown() {
+    fn other_headers_can_be_set_and_secrets_are_not_shown() {
         for (name, value) in [
             ("Host", "example.com"),
             ("Host", "[::1]:7777"),

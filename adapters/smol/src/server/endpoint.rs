@@ -1,4 +1,4 @@
-//! What is spoken where.
+//! The endpoints of a server: which protocol each path has.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,16 +17,16 @@ pub(super) struct Endpoints {
     otherwise: Arc<Endpoint>,
 }
 
-/// A path with its settings, or all the paths that have none of their own.
+/// A path with its settings, or all the paths without settings of their own.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     machine: Valid<Config>,
-    /// Who has asked for the metadata of this endpoint: clients connect where they asked.
+    /// The preflights at this endpoint. Clients connect to the path of their preflight.
     preflights: Mutex<Preflights<IpAddr>>,
 }
 
 impl Endpoints {
-    /// The endpoints of a server with these settings, which has others on some paths.
+    /// Creates the endpoints of a server with these settings, with others on some paths.
     pub(super) fn new(
         machine: Valid<Config>,
         paths: Vec<(EndpointPath, Valid<Config>)>,
@@ -49,17 +49,17 @@ impl Endpoint {
         Self { machine, preflights: Mutex::new(Preflights::with_most(max_remembered)) }
     }
 
-    /// The settings of its connections.
+    /// Returns the settings of its connections.
     pub(super) const fn machine(&self) -> &Valid<Config> {
         &self.machine
     }
 
-    /// What the preflight is answered with, if it is.
+    /// Returns the answer to the preflight, if the endpoint answers it.
     pub(super) fn metadata(&self) -> Option<Metadata> {
         self.machine.metadata()
     }
 
-    /// Notes that the preflight was answered. `brief`: its connection is closed then.
+    /// Records an answered preflight. `brief` says that its connection is closed afterwards.
     pub(super) fn asked(&self, now: Instant, client: SocketAddr, brief: bool) {
         if brief {
             self.preflights().asked_briefly(now, host(client));
@@ -68,7 +68,8 @@ impl Endpoint {
         }
     }
 
-    /// A client opens a WebSocket. What follows from that, here and below, is up to [`Preflights`].
+    /// Records a client that opens a WebSocket. Here and below, [`Preflights`] decides what
+    /// follows.
     pub(super) fn arrived(&self, now: Instant, client: SocketAddr) -> Detection {
         if !self.machine.protocol.tells_peers_apart() {
             return Detection::Known(Observed::Nothing);
@@ -76,17 +77,17 @@ impl Endpoint {
         self.preflights().arrived(now, &host(client))
     }
 
-    /// A client that was waited for has sent this message.
+    /// Decides on a client that has sent this message while it was waited for.
     pub(super) fn spoke(&self, now: Instant, client: SocketAddr, frame: &[u8]) -> Observed {
         self.preflights().spoke(now, &host(client), frame)
     }
 
-    /// A client that was waited for since it `arrived` has sent nothing.
+    /// Decides on a client that came at `arrived` and has sent nothing.
     pub(super) fn silent(&self, now: Instant, arrived: Instant, client: SocketAddr) -> Observed {
         self.preflights().silent(now, arrived, &host(client))
     }
 
-    /// A client that was taken for one of 1.x without proof sends heartbeats.
+    /// Records that a client that was presumed to be 1.x sends heartbeats.
     pub(super) fn turned_out_newer(&self, now: Instant, client: SocketAddr) {
         self.preflights().turned_out_newer(now, &host(client));
     }
@@ -96,8 +97,8 @@ impl Endpoint {
     }
 }
 
-/// The address without the port, which differs between preflight and WebSocket. A host counts as one
-/// by whichever kind of socket it comes in.
+/// Returns the address without the port, which differs between preflight and WebSocket. IPv4
+/// addresses are the same host on sockets of either family.
 fn host(client: SocketAddr) -> IpAddr {
     client.ip().to_canonical()
 }
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_known_by_its_address_whatever_the_port_and_the_kind_of_socket() {
+    fn a_client_is_recognized_by_its_address_on_any_port_and_kind_of_socket() {
         let endpoint = &endpoints().otherwise;
         endpoint.asked(NOW, "[::ffff:192.0.2.1]:1000".parse().unwrap(), false);
         let other = "192.0.2.2:1000".parse().unwrap();
@@ -148,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn who_connects_elsewhere_does_not_use_up_a_preflight() {
+    fn a_connection_to_another_path_does_not_use_up_a_preflight() {
         let (endpoints, client) = (endpoints(), "192.0.2.1:1000".parse().unwrap());
         for path in ["/", "/old"] {
             endpoints.at(path).asked(NOW, client, false);
         }
         assert_eq!(endpoints.at("/new").arrived(NOW, client), NOTHING);
-        // There all are of 1.4, and nobody has to wait.
+        // All clients there are of 1.4, and none has to wait.
         assert_eq!(endpoints.at("/old").arrived(NOW, client), NOTHING);
         let at_all = endpoints.at("/").arrived(NOW, client);
         assert!(matches!(at_all, Detection::Wait { .. }));

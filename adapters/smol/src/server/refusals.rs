@@ -1,4 +1,4 @@
-//! Lines of the log about requests and sockets that are refused.
+//! Log lines about refused requests and sockets.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,11 +10,11 @@ use wwr::server::gate::{Doubt, LogThrottle, Refusal};
 
 use super::throttle::Throttle;
 
-/// How many letters of a header are shown.
+/// How many characters of a header are shown.
 const MAX_SHOWN: usize = 128;
 
-/// Writes a line for each refusal, but no more than one a second for each reason. The line says how
-/// many refusals of that reason it stands for.
+/// Logs refusals, at most one line a second for each reason. The line contains the number of
+/// refusals of that reason since the last line.
 #[derive(Debug)]
 pub(super) struct Refusals {
     throttles: Mutex<[LogThrottle; Refusal::COUNT]>,
@@ -31,12 +31,12 @@ impl Refusals {
         }
     }
 
-    /// A socket is refused, or what came of a request is not known.
+    /// Logs the refusal of a socket, or of a request without known headers.
     pub(super) fn socket(&self, now: Instant, refusal: Refusal, remote: SocketAddr) {
         self.request(now, refusal, remote, &HeaderMap::new());
     }
 
-    /// A request with these headers is refused.
+    /// Logs the refusal of a request with these headers.
     pub(super) fn request(
         &self,
         now: Instant,
@@ -59,10 +59,10 @@ impl Refusals {
         }
     }
 
-    /// What a trusted proxy says of its client does not count.
+    /// Logs that the address named by a trusted proxy does not count.
     pub(super) fn doubt(&self, now: Instant, doubt: Doubt, proxy: SocketAddr) {
         let (throttle, what_to_do) = match doubt {
-            Doubt::NoAddress => (&self.no_address, "have it name one"),
+            Doubt::NoAddress => (&self.no_address, "set up the proxy to name one"),
             Doubt::Contradiction => (
                 &self.contradiction,
                 "set TrustedProxies::headers (wwr serve --proxy-header) to the one that all proxies set",
@@ -81,7 +81,7 @@ impl Refusals {
     }
 }
 
-/// What there is to set, or to change elsewhere.
+/// Returns what to set here, or to change elsewhere.
 const fn what_to_do(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::ShuttingDown => "the client has to come back later",
@@ -117,7 +117,7 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
     }
 }
 
-/// Whether the cause may be a setting of the server, or of a proxy in front of it.
+/// Returns whether a setting of the server, or of a proxy in front of it, may be the cause.
 const fn is_of_operator(refusal: Refusal) -> bool {
     matches!(
         refusal,

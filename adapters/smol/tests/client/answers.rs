@@ -40,7 +40,7 @@ fn advertised() -> Vec<u8> {
     [&[0x82, conf.len() as u8][..], &conf].concat()
 }
 
-/// The client gets through, whatever the server writes in place of the plain answer.
+/// The client gets through, whatever the server writes instead of the plain answer.
 fn opens(answer: impl FnOnce(&mut Exchange)) {
     let server = RawServer::bind();
     let client = client(&server);
@@ -144,7 +144,7 @@ fn messages_that_come_with_the_answer_are_not_lost() {
 }
 
 #[test]
-fn what_was_not_offered_is_not_accepted() {
+fn extensions_and_sub_protocols_that_were_not_offered_are_refused() {
     for (connection, more, said) in [
         ("Upgrade", "Sec-WebSocket-Extensions: permessage-deflate\r\n", "WebSocket extension"),
         ("Upgrade", "Sec-WebSocket-Protocol: chat\r\n", "WebSocket sub-protocol"),
@@ -207,7 +207,7 @@ fn refusals_are_shown_with_status_target_and_first_line() {
 }
 
 #[test]
-fn what_is_no_answer_is_named() {
+fn answers_other_than_http_are_named() {
     for (answer, said) in [
         (&b"\x15\x03\x01\0\x02\x02\x46"[..], "the server speaks TLS"),
         (b"\x16\x03\x03\0\x7a\x02\0\0", "the server speaks TLS"),
@@ -216,7 +216,7 @@ fn what_is_no_answer_is_named() {
         (b"\x15\x02", "it begins with \"\\u{15}\\u{2}\""),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "it begins with \"SSH-2.0-OpenSSH_9.6\\r\\n\""),
         (b"HTTP/2 200\r\n\r\n", "it begins with \"HTTP/2 200"),
-        (b"\0\0\x12\x04\0\0\0\0\0", "no HTTP/1.1"),
+        (b"\0\0\x12\x04\0\0\0\0\0", "not HTTP/1.1"),
         (b"", "ended the connection before it answered"),
         (b"HTTP/1.1 101 Swi", "ended the connection before it answered"),
         (b"HTTP/1.1 100 Continue\r\n\r\n", "ended the connection before it answered"),

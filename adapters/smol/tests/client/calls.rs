@@ -143,7 +143,7 @@ fn requests_can_be_made_where_events_are_handled() {
 }
 
 #[test]
-fn names_and_payloads_go_out_as_they_are_or_not_at_all() {
+fn names_and_payloads_are_sent_unchanged_or_refused() {
     let server = RawServer::bind();
     let (client, _events, mut socket) = connected(&server);
     for payload in [Payload::binary(vec![0, 255]), Payload::utf8("ä"), Payload::utf16("ä")] {

@@ -15,7 +15,7 @@ use crate::{
 const NEVER: Duration = Duration::from_secs(3600);
 
 #[test]
-fn what_was_sent_is_written_before_the_close_frame() {
+fn sent_messages_are_written_before_the_close_frame() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     let answer = request(&client, "first", "x");

@@ -42,7 +42,7 @@ fn a_client_that_never_connected_ends_too() {
 }
 
 #[test]
-fn nothing_waits_for_an_executor_that_is_gone() {
+fn no_call_waits_for_an_executor_that_has_ended() {
     let server = RawServer::bind();
     let executor = Arc::new(smol::Executor::new());
     let client = builder(&server).executor(executor.clone()).build().unwrap();

@@ -58,10 +58,10 @@ fn an_answer_that_will_not_change_ends_the_attempts() {
         (r#"{"protocol-version":"1.5","read-timeout":60}"#, "speaks protocol version \"1.5\""),
         (r#"{"protocol-version":"2.0"}"#, "speaks protocol version \"2.0\""),
         (r#"{"protocol-version":"1.4.1"}"#, "speaks protocol version \"1.4.1\""),
-        ("{}", "this is no WebWire server"),
-        ("<html></html>", "this is no WebWire server"),
-        ("[\"1.4\"]", "this is no WebWire server"),
-        ("", "this is no WebWire server"),
+        ("{}", "there is no WebWire server at this address"),
+        ("<html></html>", "there is no WebWire server at this address"),
+        ("[\"1.4\"]", "there is no WebWire server at this address"),
+        ("", "there is no WebWire server at this address"),
     ] {
         let connecting = spawn(&client, |client| async move { client.connect().await });
         server.accept().respond("200 OK", answer);
@@ -76,7 +76,7 @@ fn an_answer_that_will_not_change_ends_the_attempts() {
 }
 
 #[test]
-fn what_is_no_http_answer_may_be_one_the_next_time() {
+fn an_answer_other_than_http_is_tried_again() {
     let server = RawServer::bind();
     let client = builder(&server).build().unwrap();
     let mut events = client.events();
@@ -185,7 +185,7 @@ fn a_handshake_can_fail() {
 }
 
 #[test]
-fn a_refused_connection_is_no_client_for_who_wants_one_now() {
+fn connect_to_fails_if_the_connection_is_refused() {
     let url = format!("ws://{}/", unused_address());
     let refused = wait(Client::connect_to(&url)).unwrap_err();
     let StartError::Connect(error) = refused else { panic!("{refused:?}") };
@@ -214,13 +214,13 @@ fn a_client_may_be_there_before_its_server() {
 }
 
 #[test]
-fn everybody_who_waits_for_the_connection_hears_of_it() {
+fn all_callers_of_connect_learn_of_the_connection() {
     let server = RawServer::bind();
     let client = builder(&server).build().unwrap();
     let attempts =
         || [(); 8].map(|()| spawn(&client, |client| async move { client.connect().await }));
     let (first, probe) = (attempts(), server.accept());
-    // Who asks while the attempt is under way joins it.
+    // A call during the attempt joins it.
     let joined = attempts();
     let all = async {
         for attempt in first.into_iter().chain(joined) {

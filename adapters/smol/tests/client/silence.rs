@@ -41,7 +41,7 @@ fn pinged(socket: &mut RawSocket) -> Vec<u8> {
 /// A fresh client asks for the version, opens the WebSocket and sends the request: all that has to
 /// happen within the tenth of a second that the request has. On a busy machine one may not make it.
 #[test]
-fn a_short_request_to_a_server_of_1_x_is_not_kept_waiting() {
+fn a_short_request_to_a_1_x_server_does_not_wait() {
     let made_it = (0..50).any(|_| {
         let server = RawServer::bind();
         let client = builder_with(&server, config_of(Protocol::Auto)).start().unwrap();
@@ -171,7 +171,7 @@ fn arrives_slowly(patience: u64) -> bool {
 
 /// As on a machine that was suspended: nothing ran, and what has come meanwhile lies in the socket.
 #[test]
-fn a_client_that_slept_hears_what_has_come_before_it_judges() {
+fn a_client_that_slept_reads_before_it_gives_up_its_server() {
     let executor = std::sync::Arc::new(smol::Executor::new());
     let server = RawServer::bind();
     let settings = changed(config_of(Protocol::V2_0), |config| {

@@ -15,8 +15,8 @@ use crate::{
 const MUCH: usize = 32 * 1024 * 1024;
 const LARGE: usize = 256 * 1024;
 
-/// Makes requests until what waits is all that may wait; gives those that were taken. The first is
-/// more than the socket takes, so that the others wait behind it for good.
+/// Makes requests until what waits is all that may wait; returns those that were taken. The first
+/// is more than the socket takes, so that the others wait behind it for good.
 fn fill(client: &Client) -> Vec<Answer> {
     let mut taken =
         vec![spawn(client, |client| async move { client.request("much", vec![0; MUCH]).await })];
@@ -64,7 +64,7 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
 }
 
 #[test]
-fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
+fn a_caller_that_waits_for_room_is_never_refused() {
     let server = RawServer::bind();
     let patient = builder_with(
         &server,
@@ -97,7 +97,7 @@ fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
 }
 
 #[test]
-fn dropping_the_client_ends_it_whatever_the_server_does() {
+fn dropping_the_client_ends_it_with_any_server() {
     let server = RawServer::bind();
     let patient = builder_with(
         &server,
@@ -160,7 +160,7 @@ fn two_that_write_to_each_other_do_not_wait_for_ever() {
 }
 
 #[test]
-fn signals_that_nobody_takes_cost_a_bounded_amount() {
+fn signals_that_are_not_taken_use_bounded_memory() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     let signal = [b"\x3f\x01n", &vec![0; LARGE][..]].concat();

@@ -75,7 +75,7 @@ fn clients_of_all_versions_offer_it_in_both_requests_and_others_never() {
 }
 
 #[test]
-fn what_was_offered_may_be_selected_and_nothing_else() {
+fn only_the_offered_sub_protocol_may_be_selected() {
     for selected in ["chat", "WWR.1", "wwr.1, chat", "wwr.2", "wwr.1\r\nSec-WebSocket-Protocol: x"]
     {
         let server = RawServer::bind();
@@ -114,7 +114,7 @@ fn both_sides_state_what_they_read_and_long_messages_pass() {
 
 /// The server's statement may come in the same packet as the answer to the handshake.
 #[test]
-fn what_comes_with_the_handshake_is_read() {
+fn messages_that_come_with_the_handshake_are_read() {
     let server = RawServer::bind();
     let client = client(&server);
     let connected = connecting(&client);

@@ -1,4 +1,4 @@
-//! Links that die without a word, and peers that only seem to be gone: our client and our server with
+//! Links that die silently, and peers that only seem to be gone: our client and our server with
 //! a relay between them.
 
 mod relay;
@@ -163,7 +163,7 @@ fn requests_end_with_a_link_that_is_cut() {
 }
 
 #[test]
-fn a_slow_handler_is_no_dead_link() {
+fn a_slow_handler_does_not_count_as_a_dead_link() {
     let scenes = SERVERS.map(|(protocol, _)| {
         async move {
             let mut scene = Scene::new(protocol, pings(50, 1500)).await;

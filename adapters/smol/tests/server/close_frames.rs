@@ -98,7 +98,7 @@ fn the_application_says_code_and_reason_once_its_handlers_are_done() {
 }
 
 #[test]
-fn what_must_not_be_sent_is_refused_and_closes_nothing() {
+fn an_invalid_close_code_is_refused_and_the_connection_stays_open() {
     let scene = Scene::new(|_| {});
     let (mut peer, connection) = scene.connect();
     for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
@@ -138,7 +138,7 @@ fn the_application_learns_how_clients_end() {
 }
 
 #[test]
-fn a_close_frame_that_no_client_may_send_is_a_violation_and_no_close_frame() {
+fn an_invalid_close_frame_of_a_client_is_a_violation() {
     let scene = Scene::new(|_| {});
     for payload in [
         &b"\x03"[..],
@@ -193,7 +193,7 @@ fn a_session_that_is_closed_everywhere_may_be_closed_with_a_frame() {
 }
 
 #[test]
-fn a_shutdown_is_told_as_one() {
+fn a_shutdown_is_reported_as_the_reason() {
     let scene = Scene::new(|_| {});
     let (mut peer, _connection) = scene.connect();
     let done = scene.server.begin_shut_down(SAFETY);

@@ -1,4 +1,4 @@
-//! What is caused together leaves in one write, whoever caused it.
+//! Output that is caused together leaves in one write, whatever its causes.
 //!
 //! The executor has one thread and runs tasks in the order in which they were woken, and all are
 //! woken by one task at once, so that the numbers do not depend on time.
@@ -152,7 +152,7 @@ impl Scene {
         self.threads.executor.spawn(async move { work() }).detach();
     }
 
-    /// How many writes it takes for so many messages to come, and the messages in any order.
+    /// How many writes it takes for this many messages to come, and the messages in any order.
     fn receive(&mut self, messages: u64) -> (usize, Vec<Vec<u8>>) {
         let mut received: Vec<_> = (0..messages).map(|_| self.peer.message()).collect();
         received.sort_unstable();

@@ -1,4 +1,4 @@
-//! Nobody who always has more to do keeps others from being heard.
+//! A busy input does not keep other inputs waiting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

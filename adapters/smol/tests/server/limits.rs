@@ -114,7 +114,7 @@ fn the_oldest_of_too_many_sockets_is_closed() {
 }
 
 #[test]
-fn slots_are_free_again_once_there_is_a_websocket_or_the_client_is_gone() {
+fn slots_are_freed_by_a_websocket_or_the_end_of_the_socket() {
     // One stays, one comes, and one may not have quite left.
     let fixture = with(|config| config.limits.max_handshakes = 3);
     let mut patient = Peer::dial(fixture.address());
@@ -126,7 +126,7 @@ fn slots_are_free_again_once_there_is_a_websocket_or_the_client_is_gone() {
 }
 
 #[test]
-fn limits_beyond_all_measure_are_no_limits() {
+fn enormous_limits_do_not_overflow() {
     let limits = |config: &mut Config| {
         config.hub.max_connections = usize::MAX;
         config.limits.max_handshakes = usize::MAX;
@@ -154,7 +154,7 @@ fn limits_beyond_all_measure_are_no_limits() {
     peer.closed_with(1000);
 }
 
-/// Clients that vanish without a word are noticed by the system.
+/// Clients that vanish silently are noticed by the system.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_system_looks_after_silent_connections() {
@@ -175,11 +175,11 @@ fn the_system_looks_after_silent_connections() {
     until(|| timer().is_some_and(|timer| timer.starts_with("02:")));
 }
 
-/// Who finds no room in the system's queue waits for a second or more, through no fault of the
+/// A client without room in the system's queue waits for a second or more, through no fault of the
 /// server's.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_crowd_finds_room_in_front_of_a_server_that_is_busy() {
+fn many_clients_can_wait_to_be_accepted_by_a_busy_server() {
     use std::net::TcpStream;
 
     struct Nobody;
@@ -192,7 +192,7 @@ fn a_crowd_finds_room_in_front_of_a_server_that_is_busy() {
 
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let crowd = most.trim().parse::<usize>().unwrap().min(500);
-    // It listens and accepts nobody.
+    // It listens and accepts no client.
     let server = smol::block_on(Server::builder(Nobody).listen("127.0.0.1:0")).unwrap();
     let connect = |_| TcpStream::connect_timeout(&server.local_addr(), crate::support::SAFETY);
     let connected = (0..crowd).map(connect).collect::<Result<Vec<_>, _>>();

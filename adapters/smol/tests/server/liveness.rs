@@ -17,7 +17,7 @@ fn pings(after: u64, timeout: u64) -> Pings {
 }
 
 #[test]
-fn a_peer_that_answers_pings_stays_and_one_that_does_not_goes() {
+fn a_peer_that_answers_pings_stays_and_one_that_does_not_is_closed() {
     let fixture = Fixture::with(|config| config.connection.pings = Some(pings(30, 2000)));
     let mut there = Peer::connect_unasked(fixture.address());
     for _ in 0..10 {
@@ -34,7 +34,7 @@ fn a_peer_that_answers_pings_stays_and_one_that_does_not_goes() {
 }
 
 #[test]
-fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
+fn a_half_open_connection_frees_its_slot_in_the_session() {
     let fixture = Fixture::with(|config| {
         config.connection.pings = Some(pings(100, 1500));
         config.hub.sessions.max_connections = Some(std::num::NonZeroUsize::MIN);
@@ -61,7 +61,7 @@ fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
 }
 
 #[test]
-fn without_pings_nobody_is_asked() {
+fn without_pings_no_peer_is_pinged() {
     let fixture = Fixture::with(|config| config.connection.pings = None);
     let mut peer = Peer::connect_unasked(fixture.address());
     thread::sleep(Duration::from_millis(300));
@@ -118,7 +118,7 @@ fn a_peer_whose_messages_are_left_unread_is_not_silent() {
         config.connection.advertised.read_timeout = Duration::from_millis(200);
         config.connection.advertised.message_buffer = 100_000_000;
         config.connection.max_message_size = 100_000_000;
-        // A connection that is closed gets no time for what was not written yet.
+        // A connection A closed peer gets no time for output that was not written yet.
         config.limits.close_timeout = Duration::from_millis(1);
     });
     let mut peer = Peer::dial(fixture.address());
@@ -144,7 +144,7 @@ impl Handler for Slow {
 }
 
 #[test]
-fn who_is_not_read_yet_is_not_silent() {
+fn a_client_that_is_not_read_yet_is_not_silent() {
     let builder = Server::builder(Slow)
         .config(configured(|config| config.connection.pings = Some(pings(100, 400))));
     let server = Running::with_threads(builder, 1);

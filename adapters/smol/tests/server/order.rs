@@ -57,7 +57,7 @@ fn with_concurrency_fast_requests_overtake_slow_ones() {
 }
 
 #[test]
-fn a_waiting_handler_holds_up_nobody_else() {
+fn a_waiting_handler_holds_up_no_other_connection() {
     let fixture = Fixture::new();
     let mut slow = Peer::connect(fixture.address());
     slow.send(&ask(1, "wait", "gate"));

@@ -31,7 +31,7 @@ fn behind_a_balancer() -> Fixture {
     })
 }
 
-/// What the application is told of a client whose socket begins like this.
+/// What the application sees of a client whose socket begins like this.
 fn info(fixture: &Fixture, before: &[u8], headers: &str) -> ConnectionInfo {
     let mut peer = Peer::dial(fixture.address());
     peer.write(before);
@@ -65,7 +65,7 @@ fn headers_of_a_trusted_proxy_name_the_client() {
 }
 
 #[test]
-fn nobody_is_believed_unless_it_is_trusted() {
+fn only_trusted_proxies_can_name_their_clients() {
     let fixture = Fixture::new();
     let both = "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n";
     let shown = info(&fixture, b"", both);
@@ -110,7 +110,7 @@ fn the_proxy_protocol_names_the_client() {
         (&v2[..], "192.0.2.1:4660"),
     ] {
         assert_eq!(info(&fixture, before, "").remote_addr.to_string(), client);
-        // What the client itself says does not count: it is no proxy.
+        // What the client itself says does not count: it is not a proxy.
         let lies = "X-Forwarded-For: 6.6.6.6\r\n";
         assert_eq!(info(&fixture, before, lies).remote_addr.to_string(), client);
     }
@@ -139,7 +139,7 @@ fn the_head_may_come_with_the_proxy_header_and_frames_behind_it() {
 }
 
 #[test]
-fn a_proxy_that_sends_no_header_is_closed_and_told_of() {
+fn a_proxy_without_the_header_is_closed_and_logged() {
     let limits = |config: &mut Config| config.limits.header_timeout = Duration::from_millis(100);
     let builder = Server::builder(App::new().0).config(configured(|config| {
         limits(config);
@@ -164,7 +164,7 @@ fn a_proxy_that_sends_no_header_is_closed_and_told_of() {
 }
 
 #[test]
-fn the_log_names_the_client_and_what_a_proxy_says_wrong() {
+fn the_log_names_the_client_and_wrong_headers_of_proxies() {
     let builder = || {
         Server::builder(App::new().0)
             .config(configured(|config| config.trusted_proxies = trusted(ProxyHeaders::Either)))

@@ -36,7 +36,7 @@ fn told(log: &[Line], reason: &str, level: Level, also: &[&str]) {
 }
 
 #[test]
-fn each_reason_is_told_in_the_answer_and_in_the_log_and_none_hides_another() {
+fn each_reason_is_in_the_answer_and_in_the_log_and_hides_no_other() {
     let upgrade = |from: &str, to: &str| handshake("/", "").replacen(from, to, 1);
     let requests = [
         handshake("/", "Origin: http://evil.example\r\n"),
@@ -81,14 +81,14 @@ fn each_reason_is_told_in_the_answer_and_in_the_log_and_none_hides_another() {
 }
 
 #[test]
-fn a_flood_of_refusals_is_no_flood_of_the_log() {
+fn a_flood_of_refusals_does_not_flood_the_log() {
     let start = Instant::now();
     let log = logged(server(), |address| {
         for _ in 0..100 {
             let refused = handshake("/", "Origin: http://evil.example\r\n");
             assert_eq!(Peer::dial(address).http(&refused).status, 403);
         }
-        // Another reason is told all the same.
+        // Another reason is logged nevertheless.
         assert_eq!(Peer::dial(address).http("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status, 426);
     });
     // One at once, and then one a second.
@@ -99,7 +99,7 @@ fn a_flood_of_refusals_is_no_flood_of_the_log() {
 }
 
 #[test]
-fn what_the_log_shows_of_a_header_is_short_and_on_one_line() {
+fn the_log_shows_headers_shortened_and_on_one_line() {
     let log = logged(server(), |address| {
         let origin = format!("http://evil.example/\u{202e}\tx{}", "y".repeat(1000));
         let refused = handshake("/", &format!("Origin: {origin}\r\n"));
@@ -157,7 +157,7 @@ impl Handler for Strict {
 }
 
 #[test]
-fn what_takes_too_long_is_told() {
+fn timeouts_of_requests_are_logged() {
     let limits = |config: &mut Config| {
         config.limits.header_timeout = SOON;
         config.limits.handshake_timeout = SOON * 5;
@@ -169,7 +169,8 @@ fn what_takes_too_long_is_told() {
         let mut never = Peer::dial(address);
         never.write(handshake("/never", "").as_bytes());
         assert!(never.rest().is_empty());
-        // A socket that is kept for another request, which does not come, is no refusal.
+        // A socket that is kept for another request, which does not come, does not count as a
+        // refusal.
         let mut kept = Peer::dial(address);
         assert_eq!(kept.preflight("/").status, 200);
         assert!(kept.rest().is_empty());
@@ -189,21 +190,21 @@ fn what_takes_too_long_is_told() {
 }
 
 #[test]
-fn what_the_application_refuses_is_told_to_those_who_look_closely() {
+fn refusals_of_the_application_are_logged_for_debug() {
     let log = logged(Server::builder(Strict), |address| {
         assert_eq!(Peer::dial(address).http(&handshake("/", "")).body(), "no");
         assert_eq!(Peer::dial(address).http("GET / HTTP/1.1\r\nHost: h\r\n\r\n").body(), "no");
     });
-    // An ordinary request that it answers is no refusal.
+    // An ordinary request that it answers does not count as a refusal.
     told(&log, "The application refused", Level::DEBUG, &["remote=127.0.0.1:", "times=1"]);
 }
 
 #[test]
-fn what_is_no_http_is_told() {
+fn requests_other_than_http_are_logged() {
     let log = logged(server(), |address| {
         let mut peer = Peer::dial(address);
         peer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
         peer.rest();
     });
-    told(&log, "What came is no HTTP/1 request", Level::INFO, &["TLS"]);
+    told(&log, "The data is not an HTTP/1 request", Level::INFO, &["TLS"]);
 }

@@ -196,7 +196,7 @@ fn a_handler_waits_for_a_client_that_does_not_read_until_that_is_disconnected() 
 }
 
 #[test]
-fn who_waits_hears_that_the_connection_is_gone() {
+fn a_waiting_caller_learns_that_the_connection_has_ended() {
     let limits = |config: &mut Config| config.limits.stall_timeout = Duration::from_secs(3600);
     let scene = Scene::new(false, 1, limits);
     let (mut peer, _connection) = scene.connect();
@@ -208,7 +208,7 @@ fn who_waits_hears_that_the_connection_is_gone() {
 }
 
 #[test]
-fn a_handler_that_gives_up_waiting_leaves_its_place() {
+fn a_handler_that_stops_waiting_leaves_the_line() {
     let limits = |config: &mut Config| config.limits.max_signal_backlog = 1000;
     let scene = Scene::new(false, 1, limits);
     let (mut peer, connection) = scene.connect();

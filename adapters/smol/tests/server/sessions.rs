@@ -16,7 +16,7 @@ use crate::support::{Fixture, Running, until};
 
 const WHO: &str = "Some(\"ada\") Some(\"secret\")";
 
-/// Logs in and gives the key, after checking what came before the reply.
+/// Logs in and returns the key, after checking what came before the reply.
 pub(crate) fn login(peer: &mut Peer) -> String {
     peer.send(&ask(100, "login", "ada"));
     let created = peer.message();
@@ -131,7 +131,7 @@ fn a_limit_on_connections_of_a_session_holds() {
 }
 
 #[test]
-fn a_client_that_closes_its_session_is_told_and_answered() {
+fn a_client_that_closes_its_session_gets_a_notice_and_a_reply() {
     let fixture = Fixture::new();
     let mut first = Peer::connect(fixture.address());
     let key = login(&mut first);
@@ -221,7 +221,7 @@ fn a_session_closed_by_its_key_may_take_its_connections_along() {
 }
 
 #[test]
-fn a_session_that_nobody_holds_can_be_closed_by_its_key() {
+fn a_session_without_connections_can_be_closed_by_its_key() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let key = login(&mut peer);
@@ -273,7 +273,7 @@ impl Handler for Doorman {
 }
 
 #[test]
-fn what_the_hook_for_new_connections_sends_precedes_all_else() {
+fn signals_of_the_hook_for_new_connections_come_first() {
     let server = Running::with_threads(Server::builder(Doorman), 1);
     let mut peer = Peer::connect(server.address);
     peer.send(&ask(1, "echo", "x"));

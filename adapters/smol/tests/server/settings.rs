@@ -28,7 +28,7 @@ fn refused(change: impl Fn(&mut Config), said: &str) -> InvalidConfig {
 }
 
 #[test]
-fn limits_that_let_nobody_in_are_refused() {
+fn limits_that_admit_no_client_are_refused() {
     const NONE: Duration = Duration::ZERO;
     type Change = fn(&mut Config);
     let changes: [(&str, Change); 12] = [
@@ -77,7 +77,7 @@ fn the_announced_buffer_has_to_fit_into_the_limit() {
 }
 
 #[test]
-fn paths_are_brought_into_one_form_or_refused() {
+fn paths_are_normalized_or_refused() {
     for path in ["", "chat", "/chat?room=1", "/chat#1", "/chat ", "/../chat", "/%zz"] {
         let said = format!("paths has {path:?}, which no client can ask for");
         refused(
@@ -97,7 +97,7 @@ fn paths_are_brought_into_one_form_or_refused() {
 }
 
 #[test]
-fn listed_origins_are_those_that_browsers_send_however_they_were_written() {
+fn listed_origins_match_in_any_spelling() {
     let listed = ["https://BÜCHER.example:443/", " http://127.1:3000", "null", "file://"];
     let list = listed.map(|origin| parse_origin(origin).unwrap()).into();
     let fixture = Fixture::with(|config| config.origins = Origins::List(list));

@@ -14,7 +14,7 @@ use crate::support::{Fixture, until};
 /// What the systems of both sides may keep for a connection, at the very most.
 const IN_SOCKETS: usize = 32 << 20;
 
-/// Sends signals until there is no place for more. Gives how many bytes were taken.
+/// Sends signals until there is no room for more. Returns how many bytes were taken.
 fn fill(connection: &Connection, size: usize) -> usize {
     let mut sent = 0;
     let payload = Payload::binary(vec![7; size]);
@@ -56,7 +56,7 @@ fn signals_for_a_client_that_does_not_read_are_bounded() {
 }
 
 #[test]
-fn a_signal_larger_than_all_that_may_wait_is_sent_if_nothing_waits() {
+fn a_signal_larger_than_the_backlog_is_sent_if_nothing_waits() {
     let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 100);
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
@@ -121,7 +121,7 @@ fn replies_of_handlers_that_ended_meanwhile_come_once_the_client_reads() {
 
 /// A reply that is as much as may wait is flushed before the handler of the next message ends.
 #[test]
-fn what_comes_after_a_large_reply_is_handled_too() {
+fn messages_after_a_large_reply_are_handled() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let large = "x".repeat(300_000);
@@ -182,7 +182,7 @@ fn a_session_can_be_created_for_a_client_that_does_not_read() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_who_does_not_read() {
+fn a_shutdown_does_not_wait_for_a_client_that_does_not_read() {
     let fixture = Fixture::new();
     let peer = Peer::connect(fixture.address());
     let connection = fixture.connected();

@@ -58,7 +58,7 @@ fn messages_may_follow_the_handshake_at_once() {
 }
 
 #[test]
-fn the_application_knows_who_connected() {
+fn the_application_sees_the_address_and_user_agent() {
     let fixture = Fixture::new();
     let before = std::time::SystemTime::now();
     let mut peer = Peer::dial(fixture.address());

@@ -89,7 +89,7 @@ fn a_path_may_have_a_protocol_of_its_own() {
 }
 
 #[test]
-fn the_first_heartbeat_tells_and_none_is_answered() {
+fn the_first_heartbeat_shows_the_version_and_none_is_answered() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect_unasked(fixture.address());
     let connection = fixture.connected();
@@ -103,7 +103,7 @@ fn the_first_heartbeat_tells_and_none_is_answered() {
 }
 
 #[test]
-fn each_preflight_is_good_for_one_connection() {
+fn each_preflight_counts_for_one_connection() {
     let fixture = Fixture::new();
     let malformed = [&[BINARY][..], &7_u64.to_be_bytes(), &[2, b'a']].concat();
     Peer::dial(fixture.address()).preflight("/");
@@ -115,7 +115,7 @@ fn each_preflight_is_good_for_one_connection() {
 }
 
 #[test]
-fn only_1_x_peers_get_what_does_not_fit_into_the_buffer() {
+fn only_1_x_peers_get_messages_longer_than_the_buffer() {
     let fixture = Fixture::new();
     let mut old = Peer::connect(fixture.address());
     let payload = vec![b'x'; 20_000];
@@ -212,7 +212,7 @@ impl Handler for Asked {
 }
 
 #[test]
-fn the_preflight_of_a_server_that_has_none_is_a_request_like_any_other() {
+fn a_preflight_at_a_server_without_one_is_an_ordinary_request() {
     let (sender, asked) = std::sync::mpsc::channel();
     let builder = Server::builder(Asked(sender)).config(configured(|config| {
         config.paths.insert("/new".into(), Protocol::V2_0);
@@ -228,7 +228,7 @@ fn the_preflight_of_a_server_that_has_none_is_a_request_like_any_other() {
 }
 
 #[test]
-fn what_is_announced_is_what_was_set() {
+fn the_advertised_settings_are_the_configured_ones() {
     let fixture = Fixture::with(|config| {
         config.connection.advertised.read_timeout = Duration::from_millis(1500);
         config.connection.advertised.message_buffer = 32;

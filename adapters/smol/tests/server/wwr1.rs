@@ -18,7 +18,7 @@ const SETTINGS: &[u8] = b"\x18\0\0\x10\0";
 /// What a server with the default limits states: 60 s, 1 MiB.
 const STATED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\0\x10\0";
 
-/// What is advertised to everybody else: 8 KiB.
+/// What other clients see as the buffer: 8 KiB.
 const ADVERTISED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\x20\0\0";
 
 /// The sub-protocol that a handshake with these headers agrees on.
@@ -64,7 +64,7 @@ fn it_is_selected_if_it_is_offered_and_nothing_else_ever_is() {
 }
 
 #[test]
-fn servers_that_do_not_speak_it_take_no_notice_of_the_offer() {
+fn servers_without_wwr_1_ignore_the_offer() {
     type Change = fn(&mut Config);
     let changes: [(Change, bool); 5] = [
         (|config| config.connection.wwr1 = false, true),
@@ -99,7 +99,8 @@ fn servers_that_do_not_speak_it_take_no_notice_of_the_offer() {
     }
 }
 
-/// Nobody waits for the first message of such a client, although it comes after a preflight.
+/// The server does not wait for the first message of such a client, although it comes after a
+/// preflight.
 #[test]
 fn a_client_that_offers_it_is_not_waited_for_and_says_nothing_about_its_address() {
     let fixture = Fixture::new();

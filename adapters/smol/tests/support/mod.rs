@@ -165,7 +165,7 @@ impl Fixture {
         }
     }
 
-    /// Waits until a request of this name has begun; gives the events before that.
+    /// Waits until a request of this name has begun; returns the events before that.
     pub(crate) fn wait_for_start(&self, name: &str) -> Vec<Event> {
         let mut before = Vec::new();
         loop {
@@ -176,7 +176,7 @@ impl Fixture {
         }
     }
 
-    /// Waits for the end of a connection; gives whether it still had a session, and what came
+    /// Waits for the end of a connection; returns whether it still had a session, and what came
     /// before.
     pub(crate) fn wait_for_disconnected(&self) -> (bool, Vec<Event>) {
         let mut before = Vec::new();

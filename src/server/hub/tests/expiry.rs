@@ -10,7 +10,7 @@ fn config() -> HubConfig {
 const FOUND: fn() -> StoreAnswer = || StoreAnswer::LookedUp(Ok(Some(session("k"))));
 
 #[test]
-fn rounds_come_again_and_again_whatever_the_store_answers() {
+fn rounds_are_repeated_after_any_answer_of_the_store() {
     let mut script = Script::new(config());
     assert_eq!(script.next(), Some(0));
     script.pass(0, &["job 1 expire 100s at 0"]);
@@ -57,7 +57,7 @@ fn sessions_in_use_are_looked_up_before_unless_they_are_fresh() {
 }
 
 #[test]
-fn nothing_expires_if_the_store_cannot_note_what_is_in_use() {
+fn nothing_expires_if_the_store_cannot_renew_sessions_in_use() {
     let mut script = Script::with(1, config());
     script.asks(1, Command::Restore(key("k")), &["job 1 look up k"]);
     script.answers(1, FOUND(), &["tell 1 k Restored"]);

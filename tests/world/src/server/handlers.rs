@@ -70,6 +70,10 @@ impl Server {
                 let told = self.tell_group(token.unwrap_or_default(), stage);
                 Some(Ok(said(&told.to_string())))
             }
+            Deed::WhoAmI => {
+                let key = served.machine.session().map_or("", |session| session.key.as_str());
+                Some(Ok(said(key)))
+            }
             Deed::Leave => {
                 served.may_close = true;
                 match close_frame(stage) {

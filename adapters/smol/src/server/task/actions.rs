@@ -1,4 +1,4 @@
-//! What the machine wants done.
+//! Carries out the actions of the machine.
 
 use std::task::Context;
 
@@ -13,7 +13,7 @@ use crate::server::handler::Handler;
 use crate::server::panics::{Panic, ShortName};
 
 impl<H: Handler> Task<'_, H> {
-    /// Does what the machine wants done.
+    /// Carries out the actions of the machine.
     pub(super) fn carry_out(&mut self, cx: &mut Context<'_>) -> Option<End> {
         while let Some(action) = self.out.pop() {
             match action {
@@ -127,7 +127,7 @@ impl<H: Handler> Task<'_, H> {
         }
     }
 
-    /// Which message a handler works on.
+    /// Returns which message a handler works on.
     fn about(&self, request: Option<RequestId>, name: ShortName) -> About {
         let identifier = request.map(|id| self.machine.identifier(id).unwrap_or_default());
         About::new(self.connection.id(), identifier, name)
@@ -148,7 +148,7 @@ impl<H: Handler> Task<'_, H> {
     }
 }
 
-/// Answers a caller, who may have lost interest.
+/// Answers a caller that may have dropped its future.
 pub(super) fn answer<T>(waiting: Option<oneshot::Sender<T>>, value: T) {
     if let Some(waiting) = waiting {
         let _ = waiting.send(value);
