@@ -29,8 +29,8 @@ const PONG: usize = 2;
 /// The reason that the library sends to a peer whose close frame is invalid.
 const VIOLATION: &str = "Protocol violation";
 
-/// How many bytes are fed before a flush, even if there is more to read.
-const WRITE_BACKLOG: usize = 128 * 1024;
+/// How many bytes are fed before a flush, even if there is more to read, unless a setting says so.
+pub(crate) const WRITE_BACKLOG: usize = 128 * 1024;
 
 /// One WebSocket, server's or client's.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct WebSocket {
     unflushed: bool,
     /// Bytes of messages and answers to pings that were fed since the last complete flush.
     backlog: usize,
+    /// How many of them may wait before the peer is not read any more.
+    max_backlog: usize,
     /// The part of `backlog` that answers pings.
     pongs: usize,
     /// The part of `backlog` that was fed since the last attempt to flush.
@@ -94,6 +96,7 @@ impl WebSocket {
             framing: Framing::new(socket, read, role, max_message_size),
             unflushed: false,
             backlog: 0,
+            max_backlog: WRITE_BACKLOG,
             pongs: 0,
             fresh: 0,
             flushed_at,
@@ -104,10 +107,16 @@ impl WebSocket {
         }
     }
 
+    /// Sets how many bytes may wait to be written before the peer is not read any more.
+    pub(crate) const fn with_max_backlog(mut self, bytes: usize) -> Self {
+        self.max_backlog = bytes;
+        self
+    }
+
     /// Returns the next input from the peer. A peer that pings without reading the answers is not
     /// read until everything was flushed.
     pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.pongs >= WRITE_BACKLOG {
+        if self.pongs >= self.max_backlog {
             return Poll::Pending;
         }
         let Poll::Ready(item) = self.framing.poll_next(cx) else {
@@ -180,12 +189,12 @@ impl WebSocket {
 
     /// Returns whether more output may be caused: not while the peer does not read.
     pub(crate) const fn is_writable(&self) -> bool {
-        self.stall.since.is_none() && self.backlog < WRITE_BACKLOG
+        self.stall.since.is_none() && self.backlog < self.max_backlog
     }
 
     /// Returns whether it is time to flush, because much was fed since the last attempt.
     pub(crate) const fn wants_flush(&self) -> bool {
-        self.fresh >= WRITE_BACKLOG
+        self.fresh >= self.max_backlog
     }
 
     /// Returns about how many bytes the socket has not accepted yet.

@@ -257,3 +257,13 @@ fn memory_is_bounded_and_one_address_does_not_displace_the_others() {
     let recent = preflights.hosts.keys().filter(|from| **from >= 4 * most).count();
     assert_eq!((recent, preflights.hosts.len()), (most, most));
 }
+
+#[test]
+fn a_host_may_have_less_remembered() {
+    for (most, remembered) in [(0, 1), (1, 1), (3, 3)] {
+        let mut preflights = Preflights::with_most(most);
+        (0..10).for_each(|from| preflights.asked(at(0), from));
+        assert_eq!(preflights.hosts.len(), remembered);
+        assert_eq!(preflights.arrived(at(0), &9), until(50), "the latest is remembered");
+    }
+}

@@ -92,7 +92,7 @@ impl Builder {
             close_timeout,
         };
         let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
-        let shared = Arc::new(Shared::new(checked.max_unsent_bytes, &machine));
+        let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
         let task = Task::new(target, Clock::new(), machine, shared.clone());
         self.executor.spawn_task(Box::pin(task.run()));
         Ok(Client::new(shared))

@@ -6,6 +6,7 @@ use hyper::header::HeaderMap;
 use wwr::Valid;
 use wwr::client::Config as MachineConfig;
 
+use super::event::Capacity;
 use super::headers::{self, InvalidHeader};
 use super::url::ServerUrl;
 
@@ -47,6 +48,11 @@ pub struct Config {
     /// How many bytes of calls may wait for a server that reads too slowly, counted as they are held
     /// in memory. Default: 16 MiB.
     pub max_unsent_bytes: usize,
+    /// How many events wait for an application that does not take its
+    /// [`Events`](super::Events). Not zero. Default: 1024.
+    pub max_events: usize,
+    /// How many bytes of signals wait among them; one signal always may. Default: 4 MiB.
+    pub max_event_bytes: usize,
 }
 
 impl Default for Config {
@@ -57,6 +63,8 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
             max_unsent_bytes: 16 * 1024 * 1024,
+            max_events: 1024,
+            max_event_bytes: 4 * 1024 * 1024,
         }
     }
 }
@@ -71,9 +79,12 @@ pub enum InvalidConfig {
     /// A header that cannot be set.
     #[error("headers: {0}")]
     Header(InvalidHeader),
-    /// A time in which nothing can be sent.
-    #[error("stall_timeout is zero; it has to be more")]
-    NoStallTimeout,
+    /// A time in which nothing can be sent, or a number that allows nothing.
+    #[error("{setting} is zero; it has to be more")]
+    Zero {
+        /// The setting.
+        setting: &'static str,
+    },
 }
 
 /// Settings that were checked.
@@ -83,17 +94,59 @@ pub(super) struct Checked {
     pub(super) stall_timeout: Duration,
     pub(super) close_timeout: Duration,
     pub(super) max_unsent_bytes: usize,
+    pub(super) events: Capacity,
 }
 
 impl Config {
     /// Checks the settings, for a client of the server at this URL.
     pub(super) fn check(self, url: &ServerUrl) -> Result<Checked, InvalidConfig> {
-        let Self { machine, mut headers, stall_timeout, close_timeout, max_unsent_bytes } = self;
+        let Self { machine, mut headers, stall_timeout, close_timeout, max_unsent_bytes, .. } =
+            self;
+        let events = Capacity { events: self.max_events, bytes: self.max_event_bytes };
         let machine = machine.validate().map_err(InvalidConfig::Machine)?;
         headers::check(&mut headers, url).map_err(InvalidConfig::Header)?;
-        if stall_timeout.is_zero() {
-            return Err(InvalidConfig::NoStallTimeout);
+        for (setting, is_zero) in
+            [("stall_timeout", stall_timeout.is_zero()), ("max_events", events.events == 0)]
+        {
+            if is_zero {
+                return Err(InvalidConfig::Zero { setting });
+            }
         }
-        Ok(Checked { machine, headers, stall_timeout, close_timeout, max_unsent_bytes })
+        Ok(Checked { machine, headers, stall_timeout, close_timeout, max_unsent_bytes, events })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let url: ServerUrl = "ws://localhost/".parse().unwrap();
+        type Change = fn(&mut Config);
+        let changes: [(&str, Change); 4] = [
+            ("machine.dial_timeout is zero; it has to be more", |config| {
+                config.machine.dial_timeout = Duration::ZERO;
+            }),
+            (
+                "headers: the header upgrade belongs to the connection, and cannot be set",
+                |config| {
+                    config.headers.insert("upgrade", hyper::header::HeaderValue::from_static("x"));
+                },
+            ),
+            ("stall_timeout is zero; it has to be more", |config| {
+                config.stall_timeout = Duration::ZERO;
+            }),
+            ("max_events is zero; it has to be more", |config| config.max_events = 0),
+        ];
+        assert!(Config::default().check(&url).is_ok());
+        for (said, change) in changes {
+            let mut config = Config::default();
+            change(&mut config);
+            assert_eq!(
+                config.check(&url).err().map(|error| error.to_string()).as_deref(),
+                Some(said)
+            );
+        }
     }
 }

@@ -12,11 +12,14 @@ use wwr::{Content, Session};
 
 use super::error::ConnectError;
 
-/// How many events may wait for an application that does not take them.
-const CAPACITY: usize = 1024;
-
-/// How many bytes of signals may wait. A single signal always may.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// What may wait for an application that does not take its events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Capacity {
+    /// How many events.
+    pub(super) events: usize,
+    /// How many bytes of signals. A single signal always may.
+    pub(super) bytes: usize,
+}
 
 /// Something for the application to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +57,8 @@ pub enum Event {
 
 /// The events of a client from the moment of the call, in order.
 ///
-/// At most 1024 events, and 4 MiB of signals, wait to be taken. If there are more, the newest are
+/// At most [1024 events](super::Config::max_events), and
+/// [4 MiB of signals](super::Config::max_event_bytes), wait to be taken. If there are more, the newest are
 /// dropped, and an [`Event::Missed`] in their place counts them: an application that does not
 /// listen cannot hold up the connection. Ends when the client has ended.
 ///
@@ -106,8 +110,9 @@ impl Stream for Events {
 }
 
 /// The task's side of all [`Events`] of a client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Audience {
+    capacity: Capacity,
     listeners: Mutex<Listeners>,
 }
 
@@ -119,6 +124,10 @@ struct Listeners {
 }
 
 impl Audience {
+    pub(super) fn new(capacity: Capacity) -> Self {
+        Self { capacity, listeners: Mutex::default() }
+    }
+
     pub(super) fn subscribe(&self) -> Events {
         let mut listeners = lock(&self.listeners);
         let queue = Arc::new(Mutex::new(Queue { ended: listeners.ended, ..Queue::default() }));
@@ -128,10 +137,12 @@ impl Audience {
     }
 
     pub(super) fn tell(&self, event: &Event) {
+        let capacity = self.capacity;
         self.each(|queue| {
             // After missed events, no event may overtake the note about them.
             let bytes = queue.bytes + size(event);
-            let full = queue.events.len() >= CAPACITY || queue.bytes > 0 && bytes > MAX_BYTES;
+            let full =
+                queue.events.len() >= capacity.events || queue.bytes > 0 && bytes > capacity.bytes;
             if queue.missed > 0 || full {
                 queue.missed += 1;
             } else {
@@ -185,17 +196,23 @@ mod tests {
 
     use super::*;
 
+    const CAPACITY: Capacity = Capacity { events: 100, bytes: 10_000 };
+
+    fn audience() -> Audience {
+        Audience::new(CAPACITY)
+    }
+
     fn next(events: &mut Events) -> Option<Event> {
         smol::block_on(events.next())
     }
 
     #[test]
     fn events_that_are_not_taken_are_counted() {
-        let audience = Audience::default();
+        let audience = audience();
         audience.tell(&Event::SessionClosed);
         let mut events = audience.subscribe();
-        (0..CAPACITY + 3).for_each(|_| audience.tell(&Event::Connected));
-        for _ in 0..CAPACITY {
+        (0..CAPACITY.events + 3).for_each(|_| audience.tell(&Event::Connected));
+        for _ in 0..CAPACITY.events {
             assert_eq!(next(&mut events), Some(Event::Connected));
         }
         audience.tell(&Event::SessionClosed);
@@ -208,9 +225,9 @@ mod tests {
 
     #[test]
     fn the_bytes_of_signals_that_are_not_taken_are_bounded() {
-        let audience = Audience::default();
+        let audience = audience();
         let mut events = audience.subscribe();
-        let payload = Payload::binary(vec![0; MAX_BYTES - 1]);
+        let payload = Payload::binary(vec![0; CAPACITY.bytes - 1]);
         let large = Event::Signal(Content::new(b"n", &payload).unwrap());
         let small = Event::Signal(Content::new(b"n", &Payload::EMPTY).unwrap());
         [&large, &small, &Event::Connected].into_iter().for_each(|event| audience.tell(event));
@@ -225,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_listener_that_comes_after_the_end_learns_of_it() {
-        let audience = Audience::default();
+        let audience = audience();
         audience.end();
         assert_eq!(next(&mut audience.subscribe()), None);
     }

@@ -12,7 +12,7 @@ use wwr::{Dialect, Name, Payload, Session, SessionKey};
 
 use super::builder::Builder;
 use super::error::{ConnectError, Error, StartError};
-use super::event::{Audience, Events};
+use super::event::{Audience, Capacity, Events};
 use super::url::{InvalidUrl, ServerUrl};
 use crate::inbox::{Inbox, Refused};
 
@@ -327,7 +327,11 @@ impl Drop for Cancellation<'_> {
 }
 
 impl Shared {
-    pub(super) fn new(max_unsent_bytes: usize, machine: &wwr::client::Client) -> Self {
+    pub(super) fn new(
+        max_unsent_bytes: usize,
+        capacity: Capacity,
+        machine: &wwr::client::Client,
+    ) -> Self {
         let view = View {
             status: machine.status(),
             discovered: machine.discovered().clone(),
@@ -336,7 +340,7 @@ impl Shared {
         };
         Self {
             inbox: Inbox::new(max_unsent_bytes),
-            audience: Audience::default(),
+            audience: Audience::new(capacity),
             pending: AtomicUsize::new(0),
             view: Mutex::new(view),
             last_call: AtomicU64::new(0),

@@ -486,7 +486,7 @@ impl Drop for Task {
     }
 }
 
-/// Returns whether the session changes with an event.
+/// Returns whether the session may change with an event.
 const fn changes_session(event: &client::Event) -> bool {
     !matches!(
         event,

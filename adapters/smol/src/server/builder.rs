@@ -89,7 +89,7 @@ impl<H: Handler> Builder<H> {
         let checked = self.config.check(self.keys.format())?;
         let Checked { connection, paths, hub, limits, origins, trusted_proxies } = checked;
         let hub = Hub::new(self.executor, self.keys, self.store, &hub);
-        let endpoints = Endpoints::new(connection, paths);
+        let endpoints = Endpoints::new(connection, paths, limits.max_remembered_addresses);
         Ok(Service::new(self.handler, hub, endpoints, origins, trusted_proxies, limits))
     }
 }

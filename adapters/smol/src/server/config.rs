@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use wwr::server::gate::{EndpointPath, InvalidPath, Origins, TrustedProxies};
-use wwr::server::{Config as ConnectionConfig, HubConfig, Protocol, Sessions};
+use wwr::server::{Config as ConnectionConfig, HubConfig, Preflights, Protocol, Sessions};
 use wwr::{KeyFormat, Valid};
+
+use crate::websocket::WRITE_BACKLOG;
 
 /// The smallest buffer that the HTTP library works with, in bytes.
 const MIN_HEADER_SIZE: usize = 8192;
@@ -81,6 +84,14 @@ pub struct Limits {
     pub max_header_size: usize,
     /// How long a socket may be used for HTTP. Not zero. Default: 60 s.
     pub handshake_timeout: Duration,
+    /// How many bytes of what is sent to a client may wait to be written until its socket is not read
+    /// any more and no handler is started for it. One message may always wait. Not zero. Default:
+    /// 128 KiB.
+    pub max_write_backlog: usize,
+    /// How many addresses of clients are remembered for each [path](Config::paths), to tell versions
+    /// apart: those that asked for the metadata, or have shown 2.0. Some 2 KiB each at most. Not zero.
+    /// Default: 16 384.
+    pub max_remembered_addresses: usize,
     /// How many bytes of signals may wait for a client that reads too slowly, their names and some
     /// 16 bytes each included. One signal may always wait, and one after each
     /// [`Connection::ready`](super::Connection::ready). Default: 1 MiB.
@@ -100,6 +111,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             max_header_size: 16 * 1024,
             handshake_timeout: Duration::from_secs(60),
+            max_write_backlog: WRITE_BACKLOG,
+            max_remembered_addresses: Preflights::<IpAddr>::MOST,
             max_signal_backlog: 1024 * 1024,
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
@@ -113,6 +126,8 @@ impl Limits {
             ("limits.max_handshakes", self.max_handshakes == 0),
             ("limits.header_timeout", self.header_timeout.is_zero()),
             ("limits.handshake_timeout", self.handshake_timeout.is_zero()),
+            ("limits.max_write_backlog", self.max_write_backlog == 0),
+            ("limits.max_remembered_addresses", self.max_remembered_addresses == 0),
             ("limits.stall_timeout", self.stall_timeout.is_zero()),
         ] {
             if is_zero {

@@ -27,12 +27,16 @@ pub(super) struct Endpoint {
 
 impl Endpoints {
     /// Creates the endpoints of a server with these settings, with others on some paths.
-    pub(super) fn new(machine: Valid<Config>, paths: Vec<(EndpointPath, Valid<Config>)>) -> Self {
+    pub(super) fn new(
+        machine: Valid<Config>,
+        paths: Vec<(EndpointPath, Valid<Config>)>,
+        max_remembered: usize,
+    ) -> Self {
         let endpoint = |(path, machine): (EndpointPath, _)| {
-            (path.as_str().to_owned(), Arc::new(Endpoint::new(machine)))
+            (path.as_str().to_owned(), Arc::new(Endpoint::new(machine, max_remembered)))
         };
         let paths = paths.into_iter().map(endpoint).collect();
-        Self { paths, otherwise: Arc::new(Endpoint::new(machine)) }
+        Self { paths, otherwise: Arc::new(Endpoint::new(machine, max_remembered)) }
     }
 
     pub(super) fn at(&self, path: &str) -> &Arc<Endpoint> {
@@ -41,8 +45,8 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    fn new(machine: Valid<Config>) -> Self {
-        Self { machine, preflights: Mutex::default() }
+    fn new(machine: Valid<Config>, max_remembered: usize) -> Self {
+        Self { machine, preflights: Mutex::new(Preflights::with_most(max_remembered)) }
     }
 
     /// Returns the settings of its connections.
@@ -114,7 +118,7 @@ mod tests {
             config.protocol = protocol;
             (EndpointPath::new(path).unwrap(), config.validate().unwrap())
         });
-        Endpoints::new(Valid::default(), paths.into())
+        Endpoints::new(Valid::default(), paths.into(), 100)
     }
 
     #[test]

@@ -286,7 +286,8 @@ impl<H: Handler> Inner<H> {
             Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
         };
         let size = usize::try_from(agreed.machine.max_message_size).unwrap_or(usize::MAX);
-        let socket = WebSocket::new(socket, read, Role::Server, size, limits.stall_timeout);
+        let socket = WebSocket::new(socket, read, Role::Server, size, limits.stall_timeout)
+            .with_max_backlog(limits.max_write_backlog);
         match agreed.detection {
             Detection::Known(observed) => {
                 self.serve_detected(socket, admission, agreed, Detected::at_once(observed));

@@ -31,7 +31,7 @@ fn refused(change: impl Fn(&mut Config), said: &str) -> InvalidConfig {
 fn limits_that_admit_no_client_are_refused() {
     const NONE: Duration = Duration::ZERO;
     type Change = fn(&mut Config);
-    let changes: [(&str, Change); 10] = [
+    let changes: [(&str, Change); 12] = [
         ("hub.max_connections is zero", |config| config.hub.max_connections = 0),
         ("hub.store_timeout is zero", |config| config.hub.store_timeout = NONE),
         ("hub.expiry.every is zero", |config| {
@@ -41,6 +41,10 @@ fn limits_that_admit_no_client_are_refused() {
         ("limits.header_timeout is zero", |config| config.limits.header_timeout = NONE),
         ("limits.handshake_timeout is zero", |config| config.limits.handshake_timeout = NONE),
         ("limits.stall_timeout is zero", |config| config.limits.stall_timeout = NONE),
+        ("limits.max_write_backlog is zero", |config| config.limits.max_write_backlog = 0),
+        ("limits.max_remembered_addresses is zero", |config| {
+            config.limits.max_remembered_addresses = 0;
+        }),
         ("limits.max_header_size is 8191;", |config| config.limits.max_header_size = 8191),
         ("connection.max_message_size is zero", |config| config.connection.max_message_size = 0),
         ("trusted_proxies is empty", |config| config.proxy_protocol = true),
