@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use wwr::Valid;
 use wwr::server::Config;
 use wwr::server::gate::{Answer, Decision, Head, HttpVersion, Origins, Refusal, Terms, decide};
 
@@ -36,13 +37,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server: its settings, and what its connections share.
 pub(crate) struct Server {
-    config: Config,
+    config: Valid<Config>,
     shared: Shared,
 }
 
 impl Server {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { config: Config::default(), shared: Shared::new() })
+        Arc::new(Self { config: Valid::default(), shared: Shared::new() })
     }
 
     /// Accepts connections until the server shuts down.

@@ -37,7 +37,9 @@ impl Server {
 
     fn of(protocol: server::Protocol, concurrency: u16) -> Self {
         let concurrency = NonZeroU16::new(concurrency).unwrap();
-        let config = server::Config { protocol, concurrency, ..server::Config::default() };
+        let mut config = server::Config::default();
+        (config.protocol, config.concurrency) = (protocol, concurrency);
+        let config = config.validate().unwrap();
         let mut out = Actions::new();
         let connection = server::Connection::accept(&config, Observed::Nothing, NOW, &mut out);
         let mut server = Self { connection, out, sent: Vec::with_capacity(512) };
@@ -258,13 +260,16 @@ fn encoding_takes_nothing_but_chunks() {
 
 /// A client of 2.0 whose connection is ready.
 fn ready_client(out: &mut Actions<client::Action>) -> client::Client {
-    let config = server::Config { protocol: server::Protocol::V2_0, ..Default::default() };
+    let mut config = server::Config::default();
+    config.protocol = server::Protocol::V2_0;
+    let config = config.validate().unwrap();
     let mut from_server = Actions::new();
     server::Connection::accept(&config, Observed::Nothing, NOW, &mut from_server);
     let Some(server::Action::Send(conf)) = from_server.pop() else { panic!("it advertises") };
 
-    let config = client::Config::builder().protocol(client::Protocol::V2_0).build().unwrap();
-    let mut client = client::Client::new(config, 1);
+    let mut config = client::Config::default();
+    config.protocol = client::Protocol::V2_0;
+    let mut client = client::Client::new(&config.validate().unwrap(), 1);
     client.connect(NOW, out);
     client.handle_opened(NOW, None, out);
     client.handle_message(NOW, conf, out);

@@ -10,7 +10,7 @@ use wwr::server::{
     SessionEvent,
 };
 use wwr::session::ConnectionId;
-use wwr::{Actions, CloseFrame, Content, Instant, Payload, SessionInfo, SessionKey};
+use wwr::{Actions, CloseFrame, Content, Instant, Payload, SessionInfo, SessionKey, Valid};
 
 use super::TIMEOUT;
 use super::shared::{Shared, unix_now};
@@ -44,7 +44,7 @@ struct Driver<'a> {
 /// Serves a WebSocket to its end. `observed`: what its handshake tells of the client.
 pub(super) fn serve(
     shared: &Shared,
-    config: &Config,
+    config: &Valid<Config>,
     id: ConnectionId,
     stream: &mut TcpStream,
     client: IpAddr,

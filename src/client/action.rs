@@ -87,7 +87,7 @@ pub enum DisconnectReason {
     /// The application closed it.
     Closed,
     /// Nothing was heard from the server for too long: the server or the network has gone away
-    /// without closing the connection ([`ConfigBuilder::pings`](super::ConfigBuilder::pings)).
+    /// without closing the connection ([`Config::pings`](super::Config::pings)).
     Silent,
     /// The client took the server for 1.x, then the server advertised 2.0 with another
     /// sub-protocol. An [`Event::ConnectFailed`] with the details follows.

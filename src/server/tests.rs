@@ -101,7 +101,8 @@ impl Script {
 
     fn observed(config: &Config, observed: Observed) -> Self {
         let (now, mut out) = (Instant::EPOCH, Actions::new());
-        let connection = Connection::accept(config, observed, now, &mut out);
+        let config = config.clone().validate().unwrap();
+        let connection = Connection::accept(&config, observed, now, &mut out);
         Self { connection, out, now, requests: Vec::new(), signals: Vec::new() }
     }
 

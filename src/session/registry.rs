@@ -14,8 +14,9 @@ use super::key::SessionKey;
 use super::object::Session;
 use crate::actions::Actions;
 
-/// The settings of a [`Registry`].
+/// The settings of a [`Registry`]. Every combination is valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RegistryConfig {
     /// How many connections may hold one session; `None` for any number.
     pub max_connections: Option<NonZeroUsize>,

@@ -54,11 +54,11 @@ pub fn check_signal(
 /// than it needs, and clones share it.
 ///
 /// ```
-/// use wwr::server::{Action, Config, Connection, Observed};
-/// use wwr::{Actions, Instant, PreparedSignal};
+/// use wwr::server::{Action, Connection, Observed};
+/// use wwr::{Actions, Instant, PreparedSignal, Valid};
 ///
 /// let news = PreparedSignal::new(&"news".parse()?, &"tea is ready".into())?;
-/// let (config, now, mut out) = (Config::default(), Instant::EPOCH, Actions::new());
+/// let (config, now, mut out) = (Valid::default(), Instant::EPOCH, Actions::new());
 /// for _ in 0..3 {
 ///     let mut connection = Connection::accept(&config, Observed::Nothing, now, &mut out);
 ///     out.drain().for_each(drop);

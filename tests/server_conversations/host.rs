@@ -9,7 +9,7 @@ use wwr::server::{
     Request, RequestError, RequestId, SessionEvent, Signal, StoreAnswer, WaiterId, Work,
 };
 use wwr::session::ConnectionId;
-use wwr::{Actions, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{Actions, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime, Valid};
 
 use crate::application::{self, Step};
 use crate::store::Store;
@@ -18,7 +18,7 @@ use crate::transcript::Reference;
 pub(crate) struct Host {
     /// Whose application this host has.
     reference: Reference,
-    config: Config,
+    config: Valid<Config>,
     /// All clients connect from the same address.
     preflights: Preflights<()>,
     pub(crate) hub: Hub,
@@ -68,8 +68,8 @@ enum Awaiting {
 impl Host {
     pub(crate) fn new(
         reference: Reference,
-        config: Config,
-        hub: HubConfig,
+        config: Valid<Config>,
+        hub: &Valid<HubConfig>,
         keys: impl IntoIterator<Item = SessionKey>,
     ) -> Self {
         Self {

@@ -17,7 +17,7 @@ pub(crate) use client::{
     ConnectArguments, ContentArguments, ListenArguments, ProbeArguments, RequestArguments,
     SignalArguments, half,
 };
-pub(crate) use headers::{Credentials, add_headers, without_secrets};
+pub(crate) use headers::{Credentials, without_secrets};
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;
 pub(crate) use value::{AllowedOrigin, LogLevel, SessionStorage, protocol_name};

@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wwr::client::{ConnectError as Kind, InvalidConfig, Misuse, RequestError};
-use wwr_smol::client::{ConnectError, Error};
+use wwr::client::{ConnectError as Kind, Misuse, RequestError};
+use wwr_smol::client::{ConnectError, Error, InvalidConfig};
 
 use crate::deadline::OutOfTime;
 use crate::stderr;

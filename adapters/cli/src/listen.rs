@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use smol::future::or;
 use wwr::client::DisconnectReason;
 use wwr::{Dialect, SessionKey};
-use wwr_smol::client::{Client, Event, Events};
+use wwr_smol::client::{Builder, Client, Event, Events};
 
 use crate::args::{ListenArguments, LogLevel};
 use crate::failure::Failure;
@@ -70,9 +70,12 @@ async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
 }
 
 fn client(arguments: &ListenArguments, tasks: &Tasks) -> Result<Client, Failure> {
-    let config = arguments.connect.speech.config().backoff(BACKOFF.0, BACKOFF.1).build()?;
-    let client = arguments.connect.headers.client_of(&arguments.connect.url)?;
-    Ok(client.config(config).executor(tasks.clone()).build())
+    let connect = &arguments.connect;
+    let mut config = connect.speech.config();
+    (config.machine.initial_backoff, config.machine.max_backoff) = BACKOFF;
+    config.headers = connect.headers.all(&connect.url)?;
+    let client = Builder::new(connect.url.clone()).config(config);
+    Ok(client.executor(tasks.clone()).build()?)
 }
 
 /// Prints events until enough signals have come, or no more can come.

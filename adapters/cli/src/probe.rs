@@ -9,11 +9,11 @@ use humantime::format_duration;
 use serde::Serialize;
 use smol::Timer;
 use smol::future::or;
-use wwr::client::{Config, Discovered};
+use wwr::client::Discovered;
 use wwr::preflight::{Metadata, Verdict};
 use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
-use wwr_smol::client::{Client, Event, Events};
+use wwr_smol::client::{Builder, Client, Config, Event, Events};
 
 use crate::args::{LogLevel, ProbeArguments, half};
 use crate::deadline::{Deadline, Stage};
@@ -84,13 +84,13 @@ async fn probe(
     tasks: &Tasks,
 ) -> Result<(Report, Client), Failure> {
     let url = arguments.url.to_string();
-    let config = Config::builder()
-        .reconnect(false)
-        .probe_timeout(half(arguments.timeout))
-        .dial_timeout(arguments.timeout)
-        .build()?;
-    let client = arguments.headers.client_of(&arguments.url)?;
-    let client = client.config(config).executor(tasks.clone()).build();
+    let mut config = Config::default();
+    config.machine.reconnect = false;
+    config.machine.probe_timeout = half(arguments.timeout);
+    config.machine.dial_timeout = arguments.timeout;
+    config.headers = arguments.headers.all(&arguments.url)?;
+    let client = Builder::new(arguments.url.clone()).config(config);
+    let client = client.executor(tasks.clone()).build()?;
     let mut events = client.events();
     let grace = GRACE.min(arguments.timeout / 4);
     let connected = async {

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use wwr::SessionKey;
-use wwr_smol::client::Client;
+use wwr_smol::client::{Builder, Client};
 
 use crate::args::ConnectArguments;
 use crate::deadline::{Deadline, Stage};
@@ -29,10 +29,13 @@ impl Remote {
         tasks: &Tasks,
     ) -> Result<Self, Failure> {
         let left = deadline.left_at_least();
-        let config =
-            arguments.speech.config_within(left).reconnect(false).request_timeout(left).build()?;
-        let client = arguments.headers.client_of(&arguments.url)?;
-        let client = client.config(config).close_timeout(left).executor(tasks.clone()).build();
+        let mut config = arguments.speech.config_within(left);
+        config.machine.reconnect = false;
+        config.machine.request_timeout = left;
+        config.headers = arguments.headers.all(&arguments.url)?;
+        config.close_timeout = left;
+        let client = Builder::new(arguments.url.clone()).config(config);
+        let client = client.executor(tasks.clone()).build()?;
         Ok(Self { client, session: arguments.session()?, deadline })
     }
 

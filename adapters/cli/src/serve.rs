@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use smol::future::or;
 use wwr_smol::server::{
-    Builder, Expiry, IdleConnections, Limits, Origins, Server, ServerHandle, TrustedProxies,
+    Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
+    Sessions, TrustedProxies,
 };
 use wwr_smol::{FileStore, StoreError};
 
@@ -63,76 +64,61 @@ async fn listen(arguments: &ServeArguments, tasks: &Tasks) -> io::Result<Server<
 }
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
-    let advertised = arguments.spoken.advertised().map_err(invalid)?;
-    let spoken = &arguments.spoken;
-    let advertises = spoken.protocol.sends_accept_conf()
-        || spoken.path.iter().any(|(_, protocol)| protocol.sends_accept_conf());
-    let mut limits = Limits::default();
-    limits.max_message_size = match arguments.max_message_size {
-        Some(most) if advertises && most.get() < advertised.message_buffer_size() => {
-            let buffer = advertised.message_buffer_size();
-            return Err(invalid(format!(
-                "--max-message-size {most} is less than the message buffer of {buffer} bytes that \
-                 clients are told of; raise it, or lower --message-buffer"
-            )));
-        }
-        Some(most) => most.get(),
-        None => limits.max_message_size.max(advertised.message_buffer_size()),
-    };
-    let mut builder = Server::builder(Playground)
-        .limits(limits)
-        .concurrency(arguments.concurrency)
-        .origins(origins(&arguments.allow_origin))
-        .trusted_proxies(TrustedProxies {
-            networks: arguments.trusted_proxy.clone(),
-            headers: arguments.proxy_header.into(),
-        });
-    if arguments.proxy_protocol {
-        builder = builder.proxy_protocol();
-    }
-    builder = speaking(builder.advertise(advertised), &arguments.spoken)?;
-    builder = match &arguments.sessions {
-        SessionStorage::Memory => builder,
-        SessionStorage::Off => builder.without_sessions(),
+    let builder = Server::builder(Playground).config(config(arguments)?);
+    Ok(match &arguments.sessions {
+        SessionStorage::Memory | SessionStorage::Off => builder,
         SessionStorage::Directory(directory) => {
             let store = FileStore::open(directory).await.map_err(|error| with_cause(&error))?;
             builder.store(if arguments.durable { store.durable() } else { store })
         }
-    };
-    if arguments.durable {
-        builder = builder.durable_sessions();
-    }
-    if arguments.close_idle {
-        builder = builder.idle_connections(IdleConnections::Close);
-    }
-    if let Some(most) = arguments.max_session_connections {
-        builder = builder.max_session_connections(most);
-    }
-    let in_memory = matches!(arguments.sessions, SessionStorage::Memory);
-    if let Some(age) = arguments.expire_after.or(in_memory.then_some(MEMORY_KEEPS)) {
-        let every = age.min(EXPIRY_EVERY);
-        builder = builder.expire_sessions(Expiry { unused_for: age, every });
-    }
-    Ok(builder)
+    })
 }
 
-/// Sets what the server speaks, except for the advertised settings.
-fn speaking(
-    builder: Builder<Playground>,
-    spoken: &SpokenArguments,
-) -> io::Result<Builder<Playground>> {
-    let pings = spoken.pings().map_err(invalid)?;
-    let mut builder = builder.protocol(spoken.protocol).pings(pings);
-    for (index, (path, protocol)) in spoken.path.iter().enumerate() {
-        if spoken.path.iter().take(index).any(|(earlier, _)| earlier == path) {
+/// The settings that follow from the arguments.
+fn config(arguments: &ServeArguments) -> io::Result<Config> {
+    let spoken = &arguments.spoken;
+    let mut config = Config::default();
+    config.connection = spoken.config();
+    config.connection.max_message_size = max_message_size(arguments, &config.connection)?;
+    config.connection.concurrency = arguments.concurrency;
+    for (path, protocol) in &spoken.path {
+        if config.paths.insert(path.clone(), *protocol).is_some() {
             return Err(invalid(format!("--path {path}= is given twice; a path speaks one thing")));
         }
-        builder = builder.protocol_at(path, *protocol);
     }
-    if spoken.no_wwr1 {
-        builder = builder.without_wwr1();
+    config.origins = origins(&arguments.allow_origin);
+    config.trusted_proxies = TrustedProxies {
+        networks: arguments.trusted_proxy.clone(),
+        headers: arguments.proxy_header.into(),
+    };
+    config.proxy_protocol = arguments.proxy_protocol;
+    if matches!(arguments.sessions, SessionStorage::Off) {
+        config.connection.sessions = Sessions::Disabled;
     }
-    Ok(if spoken.strict { builder.strict() } else { builder })
+    config.hub.sessions.durable = arguments.durable;
+    config.hub.sessions.max_connections = arguments.max_session_connections;
+    if arguments.close_idle {
+        config.hub.idle_connections = IdleConnections::Close;
+    }
+    let in_memory = matches!(arguments.sessions, SessionStorage::Memory);
+    let expire_after = arguments.expire_after.or(in_memory.then_some(MEMORY_KEEPS));
+    config.hub.expiry = expire_after.map(|age| Expiry::new(age, age.min(EXPIRY_EVERY)));
+    Ok(config)
+}
+
+/// The longest message that is read: as long as the advertised buffer at least.
+fn max_message_size(arguments: &ServeArguments, config: &ConnectionConfig) -> io::Result<u32> {
+    let (spoken, buffer) = (&arguments.spoken, config.advertised.message_buffer);
+    let advertises = spoken.protocol.sends_accept_conf()
+        || spoken.path.iter().any(|(_, protocol)| protocol.sends_accept_conf());
+    match arguments.max_message_size {
+        Some(most) if advertises && most.get() < buffer => Err(invalid(format!(
+            "--max-message-size {most} is less than the message buffer of {buffer} bytes that \
+             clients are told of; raise it, or lower --message-buffer"
+        ))),
+        Some(most) => Ok(most.get()),
+        None => Ok(config.max_message_size.max(buffer)),
+    }
 }
 
 fn invalid(error: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> io::Error {

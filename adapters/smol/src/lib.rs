@@ -28,6 +28,7 @@ mod websocket;
 
 pub use clock::Clock;
 pub use executor::{GlobalExecutor, Spawn, Task};
+pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
 pub use store::{
     FileStore, MemoryStore, Removed, SessionStore, SharedStore, ShortKey, StoreError,

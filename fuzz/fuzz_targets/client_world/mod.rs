@@ -9,7 +9,7 @@ use wwr::client::{
 };
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
-use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey};
+use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey, Valid};
 
 /// What may wait at most, and which servers are to be left.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct World {
 
 /// The application.
 impl World {
-    pub fn new(config: Config, bounds: Bounds, seed: u64) -> Self {
+    pub fn new(config: &Valid<Config>, bounds: Bounds, seed: u64) -> Self {
         Self {
             client: Client::new(config, seed),
             out: Actions::new(),

@@ -7,7 +7,7 @@ use wwr::server::{
     Hub, HubAction, HubConfig, IdleConnections, Job, JobId, StoreAnswer, WaiterId, Work,
 };
 use wwr::session::{Change, Command, ConnectionId, Outcome, StoreFailed};
-use wwr::{Actions, Instant, Session, SessionKey};
+use wwr::{Actions, Instant, Session, SessionKey, Valid};
 
 /// What the hub wants of a connection.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Input {
 
 pub(crate) struct Control {
     pub(crate) hub: Hub,
-    config: HubConfig,
+    config: Valid<HubConfig>,
     out: Actions<HubAction>,
     told: Vec<(ConnectionId, Input)>,
     jobs: Vec<(JobId, Task)>,
@@ -54,9 +54,9 @@ enum Open {
 }
 
 impl Control {
-    pub(crate) fn new(config: HubConfig) -> Self {
+    pub(crate) fn new(config: Valid<HubConfig>) -> Self {
         Self {
-            hub: Hub::new(config),
+            hub: Hub::new(&config),
             config,
             out: Actions::new(),
             told: Vec::new(),

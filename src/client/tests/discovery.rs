@@ -10,11 +10,11 @@ use crate::wire::AcceptConf;
 pub(super) type Input = fn(&mut Fixture);
 
 pub(super) fn auto() -> Config {
-    builder().build().unwrap()
+    quiet()
 }
 
 fn pinned(protocol: Protocol) -> Config {
-    builder().protocol(protocol).build().unwrap()
+    Config { protocol, ..quiet() }
 }
 
 /// Connecting has begun, and the preflight had this answer.
@@ -271,7 +271,7 @@ fn a_client_of_one_1_x_version_waits_for_nothing_else() {
 #[test]
 fn a_preflight_can_be_skipped_by_clients_of_one_version() {
     for (protocol, dialect) in [(Protocol::V1_4, Dialect::V1_4), (Protocol::V1_5, Dialect::V1_5)] {
-        let config = builder().protocol(protocol).skip_preflight(true).build().unwrap();
+        let config = Config { protocol, skip_preflight: true, ..quiet() };
         let mut fixture = Fixture::new(config);
         fixture.connect();
         fixture.opened();
@@ -398,11 +398,9 @@ fn sub_protocols_have_to_be_the_same() {
         (Some(&long[..256]), &long, false),
         (Some(&long), &long[..299], false),
     ] {
-        let mut builder = builder().protocol(Protocol::V2_0);
-        if let Some(ours) = ours {
-            builder = builder.sub_protocol(Bytes::copy_from_slice(ours));
-        }
-        let mut fixture = Fixture::new(builder.build().unwrap());
+        let sub_protocol = ours.map(Bytes::copy_from_slice);
+        let mut fixture =
+            Fixture::new(Config { protocol: Protocol::V2_0, sub_protocol, ..quiet() });
         fixture.connect();
         fixture.opened();
         fixture.receive(conf(2, 1000, 64, theirs));
@@ -456,7 +454,7 @@ fn errors_name_both_sides_and_what_to_do() {
         });
         error.unwrap()
     };
-    let chat = || builder().sub_protocol("my \"chat\"\n").build().unwrap();
+    let chat = || Config { sub_protocol: Some("my \"chat\"\n".into()), ..quiet() };
     let long: Input = |fixture| fixture.receive(conf(2, 1, 64, &[0; 70_000]));
     for (config, inputs, texts) in [
         (

@@ -182,7 +182,7 @@ fn states_and_what_applications_see_of_them() {
 
 #[test]
 fn without_reconnection_failures_lead_to_idle() {
-    let config = builder_1_4().reconnect(false).build().unwrap();
+    let config = Config { reconnect: false, ..v1_4() };
     let failures: [(&[Input], ConnectError); 6] = [
         (&[|fixture| fixture.probed(Err(ProbeFailed))], ConnectError::ProbeFailed),
         (&[|fixture| fixture.probed(Ok(answer(503, "")))], ConnectError::Unavailable),
@@ -270,7 +270,7 @@ fn pauses_grow_with_failures_and_start_over_once_ready() {
 /// How often a server is dialled within an hour that ends each connection after `lasting`.
 fn dials_in_an_hour(seed: u64, lasting: Duration, meanwhile: Input) -> usize {
     let mut fixture = in_state("Idle");
-    fixture.client = Client::new(v1_4(), seed);
+    fixture.client = client(v1_4(), seed);
     let end = fixture.now + Duration::from_secs(3600);
     fixture.connect();
     let mut dials = 0;
@@ -415,7 +415,7 @@ fn close_frame(code: u16) -> CloseFrame {
 }
 
 fn staying_away() -> Config {
-    Config::builder().protocol(Protocol::V1_4).final_close_codes([4003, 1005]).build().unwrap()
+    Config { protocol: Protocol::V1_4, final_close_codes: [4003, 1005].into(), ..Config::default() }
 }
 
 #[test]
@@ -463,7 +463,7 @@ fn a_close_frame_before_the_connection_is_ready_is_reported_as_well() {
             let mut fixture = match before {
                 "Asked" => Fixture::resuming(staying_away()),
                 _ => {
-                    let config = Config::builder().final_close_codes([4003]).build().unwrap();
+                    let config = Config { final_close_codes: [4003].into(), ..Config::default() };
                     let mut fixture = Fixture::new(config);
                     fixture.connect();
                     fixture.dialing();

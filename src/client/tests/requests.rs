@@ -5,7 +5,7 @@ use crate::session::InvalidSession;
 use crate::wire::{ErrorReply, UnreadableSignal};
 
 fn bounded(requests: usize, bytes: usize) -> Config {
-    builder_1_4().max_pending_requests(requests).max_queued_bytes(bytes).build().unwrap()
+    Config { max_pending_requests: requests, max_queued_bytes: bytes, ..v1_4() }
 }
 
 #[test]

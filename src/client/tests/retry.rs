@@ -40,7 +40,7 @@ impl Fixture {
 }
 
 fn connecting(config: Config, seed: u64) -> Fixture {
-    let mut fixture = Fixture { client: Client::new(config, seed), ..Fixture::new(v1_4()) };
+    let mut fixture = Fixture { client: client(config, seed), ..Fixture::new(v1_4()) };
     fixture.connect();
     fixture
 }
@@ -83,7 +83,7 @@ fn clients_that_are_sent_away_together_do_not_come_back_together() {
 
 #[test]
 fn retry_after_is_a_bounded_minimum() {
-    let config = |max| builder_1_4().max_retry_after(max).build().unwrap();
+    let config = |max| Config { max_retry_after: max, ..v1_4() };
     for (max, wait, least, most) in [
         (HOUR, 2 * HOUR, HOUR, HOUR * 5 / 4),
         (HOUR, Duration::MAX, HOUR, HOUR * 5 / 4),
@@ -137,7 +137,7 @@ fn the_application_may_be_in_a_hurry() {
         // It counts for one pause only.
         fixture.probed(Err(ProbeFailed));
         assert!(fixture.pause().unwrap() < Duration::from_secs(2));
-        let mut once = connecting(builder_1_4().reconnect(false).build().unwrap(), 7);
+        let mut once = connecting(Config { reconnect: false, ..v1_4() }, 7);
         refuse(&mut once, HOUR);
         assert_eq!((once.pause(), once.client.status()), (None, Status::Idle));
     }

@@ -118,7 +118,7 @@ fn passing_failures_are_tried_again_on_the_same_connection_a_few_times() {
         Fixture::due,
     ];
     for failure in passing {
-        let mut fixture = Fixture::resuming(builder_1_4().resume_attempts(3).build().unwrap());
+        let mut fixture = Fixture::resuming(Config { resume_attempts: 3, ..v1_4() });
         for whole in [500, 1000].map(Duration::from_millis) {
             failure(&mut fixture);
             let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
@@ -321,7 +321,7 @@ fn a_session_that_replaced_the_closed_one_stays() {
 /// A 2.0 server says nothing before its reply, and closes what it finds when the request arrives.
 #[test]
 fn a_2_0_server_closes_the_session_that_it_finds() {
-    let config = builder().protocol(Protocol::V2_0).build().unwrap();
+    let config = Config { protocol: Protocol::V2_0, ..quiet() };
     let mut fixture = Fixture::new(config);
     fixture.connect();
     fixture.opened();
@@ -385,7 +385,7 @@ fn a_late_restore_is_accepted() {
 
 #[test]
 fn a_session_that_was_given_up_for_lost_may_come_back() {
-    let config = builder_1_4().resume_attempts(2).build().unwrap();
+    let config = Config { resume_attempts: 2, ..v1_4() };
     let mut fixture = Fixture::resuming(config);
     (0..3).for_each(|_| fixture.due());
     assert_eq!(fixture.labels(), ["Send 20 1", "SessionLost", "Connected"]);
@@ -397,7 +397,7 @@ fn a_session_that_was_given_up_for_lost_may_come_back() {
 
 #[test]
 fn restorations_that_were_given_up_are_bounded_like_requests() {
-    let config = builder_1_4().max_pending_requests(3).build().unwrap();
+    let config = Config { max_pending_requests: 3, ..v1_4() };
     let mut fixture = Fixture::ready(config);
     for _ in 0..3 {
         let id = fixture.restore("KEY1").unwrap();

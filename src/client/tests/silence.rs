@@ -5,12 +5,7 @@ use super::*;
 
 /// Pings after 300 ms, 200 ms for the answer; requests have a second.
 fn config(protocol: Protocol) -> Config {
-    builder()
-        .protocol(protocol)
-        .pings(pings(300, 200))
-        .request_timeout(Duration::from_secs(1))
-        .build()
-        .unwrap()
+    Config { protocol, pings: pings(300, 200), request_timeout: Duration::from_secs(1), ..quiet() }
 }
 
 /// Connected at 0 ms, with a server of 1.4, 1.5, or 2.0.

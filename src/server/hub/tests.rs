@@ -38,7 +38,11 @@ fn seconds(seconds: u64) -> Duration {
 
 impl Script {
     fn new(config: HubConfig) -> Self {
-        Self { hub: Hub::new(config), out: Actions::new(), now: Instant::EPOCH }
+        Self {
+            hub: Hub::new(&config.validate().unwrap()),
+            out: Actions::new(),
+            now: Instant::EPOCH,
+        }
     }
 
     /// A hub with this many open connections, whose identifiers count from 1.

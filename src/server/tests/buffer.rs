@@ -5,7 +5,7 @@ use crate::wire::UnreadableSignal;
 
 /// A message buffer of 64 bytes.
 fn config() -> Config {
-    let advertised = Advertised::default().message_buffer(64).unwrap();
+    let advertised = Advertised { message_buffer: 64, ..Advertised::default() };
     Config { advertised, ..super::config() }
 }
 
@@ -73,7 +73,7 @@ fn session(room: usize) -> Session {
 #[test]
 fn a_session_that_is_too_large_is_not_created() {
     let length = session(0).to_json().len();
-    let advertised = Advertised::default().message_buffer(length as u32 + 1).unwrap();
+    let advertised = Advertised { message_buffer: length as u32 + 1, ..Advertised::default() };
     for (dialect, room, expected) in [
         (Protocol::Any, 0, Ok(())),
         (Protocol::Any, 1, Err(Misuse::SessionTooLarge { length: length + 1, most: length })),
@@ -82,8 +82,12 @@ fn a_session_that_is_too_large_is_not_created() {
     ] {
         let config = Config { advertised: advertised.clone(), protocol: dialect, ..config() };
         let mut out = Actions::new();
-        let mut connection =
-            Connection::accept(&config, Observed::Nothing, Instant::EPOCH, &mut out);
+        let mut connection = Connection::accept(
+            &config.validate().unwrap(),
+            Observed::Nothing,
+            Instant::EPOCH,
+            &mut out,
+        );
         let Session { key, info, created, .. } = session(room);
         assert_eq!(connection.create_session(key, created, info, &mut out), expected);
     }
@@ -106,7 +110,7 @@ fn a_session_that_became_too_large_meanwhile_is_not_announced() {
 fn a_session_created_message_fits_into_the_buffer() {
     let length = session(0).to_json().len() as u32 + 1;
     for (buffer, fits) in [(length, true), (length - 1, false)] {
-        let advertised = Advertised::default().message_buffer(buffer).unwrap();
+        let advertised = Advertised { message_buffer: buffer, ..Advertised::default() };
         let mut script = Script::observed(&Config { advertised, ..config() }, Observed::Preflight);
         let Session { key, info, created, .. } = session(0);
         assert_eq!(script.connection.create_session(key, created, info, &mut script.out), Ok(()));

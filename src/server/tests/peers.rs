@@ -19,11 +19,11 @@ fn accept_conf_depends_on_the_server_alone() {
             script.expect(if sends_accept_conf { &[ADVERTISED] } else { &[] });
         }
     }
-    let advertised = Advertised::default()
-        .read_timeout(Duration::from_millis(1500))
-        .and_then(|advertised| advertised.message_buffer(64))
-        .and_then(|advertised| advertised.sub_protocol("my/1"))
-        .unwrap();
+    let advertised = Advertised {
+        read_timeout: Duration::from_millis(1500),
+        message_buffer: 64,
+        sub_protocol: Some("my/1".into()),
+    };
     let mut script = Script::observed(&Config { advertised, ..config() }, Observed::Nothing);
     script.expect(&["send 17 #0200dc050000400000006d792f31"]);
 }

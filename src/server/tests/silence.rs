@@ -6,8 +6,8 @@ const HEARTBEAT: &[u8] = b"\x21";
 
 /// A read timeout of 1 s, pings after 300 ms, 200 ms for the answer.
 fn config() -> Config {
-    let advertised = Advertised::default().read_timeout(Duration::from_secs(1)).unwrap();
-    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(200)).unwrap();
+    let advertised = Advertised { read_timeout: Duration::from_secs(1), ..Advertised::default() };
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(200));
     Config { advertised, pings: Some(pings), ..super::config() }
 }
 
@@ -77,7 +77,7 @@ fn a_host_that_comes_late_finds_the_same() {
 
 #[test]
 fn time_for_an_answer_does_not_put_off_the_next_ping() {
-    let pings = Pings::new(Duration::from_millis(300), Duration::from_secs(5)).unwrap();
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_secs(5));
     let mut script = script(Dialect::Unknown, &Config { pings: Some(pings), ..config() });
     assert_eq!(script.until(310), ["300 ping"]);
     script.active(310);
@@ -114,13 +114,15 @@ fn peers_with_heartbeats_are_given_up_after_the_read_timeout() {
 
 #[test]
 fn the_read_timeout_of_1_5_is_the_advertised_one() {
-    let advertised = Advertised::default().read_timeout(Duration::from_millis(400)).unwrap();
+    let advertised =
+        Advertised { read_timeout: Duration::from_millis(400), ..Advertised::default() };
     let mut script = script(Dialect::V1_5, &Config { advertised, ..config() });
     assert_eq!(script.until(10_000), ["1000 close Silent"], "no less than a second can be told");
 
     // It is advertised as one second; a client that is taken for 1.5 but speaks 2.0 has got all of
     // it.
-    let advertised = Advertised::default().read_timeout(Duration::from_millis(1900)).unwrap();
+    let advertised =
+        Advertised { read_timeout: Duration::from_millis(1900), ..Advertised::default() };
     let mut script = self::script(Dialect::V1_5, &Config { advertised, ..config() });
     assert_eq!(script.until(10_000), ["1900 close Silent"]);
 }
@@ -175,7 +177,7 @@ fn a_peer_that_waits_for_a_handler_only_has_to_answer_pings() {
 
 #[test]
 fn an_answer_may_take_longer_than_the_read_timeout() {
-    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(2500)).unwrap();
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(2500));
     let mut script = script(Dialect::V2_0, &Config { pings: Some(pings), ..config() });
     script.client(request(1, "slow", ""), &["run 1 slow"]);
     assert_eq!(script.until(3400), ["1000 ping"], "one is enough");

@@ -28,7 +28,7 @@ fn reply_of(script: &mut Script, letters_: usize) -> Vec<String> {
 fn the_server_states_what_it_reads_in_its_first_message() {
     for (most, stated) in [(8192, "00200000"), (1 << 20, "00001000"), (u32::MAX, "ffffffff")] {
         for protocol in [Protocol::Any, Protocol::AnyAs1_5, Protocol::V2_0] {
-            let advertised = Advertised::default().message_buffer(100).unwrap();
+            let advertised = Advertised { message_buffer: 100, ..Advertised::default() };
             let config = Config { protocol, advertised, max_message_size: most, ..config() };
             let mut script = Script::observed(&config, Observed::SubProtocol);
             assert_eq!(script.connection.dialect(), Dialect::Wwr1);
@@ -40,9 +40,10 @@ fn the_server_states_what_it_reads_in_its_first_message() {
 
 #[test]
 fn a_server_without_wwr_1_takes_no_client_for_a_peer_of_it() {
+    let advertised = Advertised { message_buffer: 8191, ..Advertised::default() };
     for (config, dialect) in [
         (Config { wwr1: false, ..config() }, Dialect::Unknown),
-        (Config { max_message_size: 8191, ..config() }, Dialect::Unknown),
+        (Config { max_message_size: 8191, advertised, ..config() }, Dialect::Unknown),
         (Config { wwr1: false, protocol: Protocol::V2_0, ..config() }, Dialect::V2_0),
         (Config { protocol: Protocol::V1_4, ..config() }, Dialect::V1_4),
     ] {
@@ -150,7 +151,7 @@ fn a_message_longer_than_the_server_has_stated_ends_the_connection() {
     script.handled_reply(1);
     script.client(long(8193), &["close TooLarge"]);
     // It is not what was advertised to clients of 2.0.
-    let advertised = Advertised::default().message_buffer(64).unwrap();
+    let advertised = Advertised { message_buffer: 64, ..Advertised::default() };
     let mut script = Script::observed(&Config { advertised, ..config }, Observed::SubProtocol);
     script.lines();
     script.client(long(8192), &[&run]);

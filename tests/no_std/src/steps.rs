@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use wwr::server::{Hub, HubAction, HubConfig, StoreAnswer, Work};
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{
+    Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime, Valid,
+};
 use wwr::{client, preflight, server};
 
 pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses, converses];
@@ -30,13 +32,13 @@ fn refuses() -> Option<()> {
 fn converses() -> Option<()> {
     let now = Instant::EPOCH;
     let (mut ours, mut theirs, mut control) = (Actions::new(), Actions::new(), Actions::new());
-    let mut hub = Hub::new(HubConfig::default());
+    let mut hub = Hub::new(&Valid::<HubConfig>::default());
     let id = hub.admit(now).ok()?;
     hub.opened(now, id, &mut control);
-    let config = server::Config::default();
+    let config = Valid::<server::Config>::default();
     let observed = server::Observed::Preflight;
     let mut server = server::Connection::accept(&config, observed, now, &mut theirs);
-    let mut client = client::Client::new(client::Config::default(), 7);
+    let mut client = client::Client::new(&Valid::default(), 7);
     client.connect(now, &mut ours);
     let login =
         client.request(now, Name::new("login").ok()?, "ada".into(), None, &mut ours).ok()?;

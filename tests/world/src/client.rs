@@ -132,7 +132,10 @@ impl Node {
     ) -> Self {
         Self {
             id,
-            machine: Client::new(settings.config.clone(), seed),
+            machine: Client::new(
+                &settings.config.clone().validate().expect("settings that are valid"),
+                seed,
+            ),
             settings,
             clock: Clock::default(),
             timers_rest_until: Instant::EPOCH,

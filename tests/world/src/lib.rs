@@ -50,7 +50,7 @@ pub use invariants::{Invariant, Violation};
 pub use network::{SocketId, Way};
 pub use record::Sent;
 pub use reference::{Act, Death, Kind, Notice, Reference, ReferenceId};
-pub use script::Script;
+pub use script::{Script, with};
 pub use world::Report;
 
 /// Whether a run keeps lines to read.

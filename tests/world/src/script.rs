@@ -348,3 +348,9 @@ impl Script {
         self.does(World::end_silence);
     }
 }
+
+/// Returns settings with a change, in one expression.
+pub fn with<C>(mut settings: C, change: impl FnOnce(&mut C)) -> C {
+    change(&mut settings);
+    settings
+}

@@ -242,8 +242,9 @@ impl Server {
                     self.preflights.connected(now, &self.address(peer))
                 };
                 self.check_observed(socket, self.address(peer), observed, stage);
-                let config = &self.settings.connection;
-                let machine = Connection::accept(config, observed, now, &mut self.out);
+                let config =
+                    self.settings.connection.clone().validate().expect("settings that are valid");
+                let machine = Connection::accept(&config, observed, now, &mut self.out);
                 self.connections.insert(socket, Served::new(machine, peer));
                 self.collect(socket, stage);
                 self.tell_opened(now, socket);

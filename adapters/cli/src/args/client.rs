@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
-use wwr::client::{Config, ConfigBuilder, Protocol};
 use wwr::session::EmptyKey;
 use wwr::{Name, SessionKey};
 use wwr_smol::client::ServerUrl;
+use wwr_smol::client::{Config, Protocol};
 
 use super::LogArguments;
 use super::headers::HeaderArguments;
@@ -218,8 +218,11 @@ pub(crate) struct SpeechArguments {
 
 impl SpeechArguments {
     /// Returns the settings of a client that speaks this and has this much time to connect.
-    pub(crate) fn config_within(&self, timeout: Duration) -> ConfigBuilder {
-        self.config().probe_timeout(self.timeout_with_preflight(timeout)).dial_timeout(timeout)
+    pub(crate) fn config_within(&self, timeout: Duration) -> Config {
+        let mut config = self.config();
+        config.machine.probe_timeout = self.timeout_with_preflight(timeout);
+        config.machine.dial_timeout = timeout;
+        config
     }
 
     /// Returns how long the answer to a preflight may take. A server that does not answer may still
@@ -232,13 +235,12 @@ impl SpeechArguments {
     }
 
     /// Returns the settings of a client that speaks this.
-    pub(crate) fn config(&self) -> ConfigBuilder {
-        let config =
-            Config::builder().protocol(self.protocol.into()).skip_preflight(self.skip_preflight);
-        match &self.sub_protocol {
-            Some(name) => config.sub_protocol(name.clone()),
-            None => config,
-        }
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.machine.protocol = self.protocol.into();
+        config.machine.skip_preflight = self.skip_preflight;
+        config.machine.sub_protocol = self.sub_protocol.clone().map(Into::into);
+        config
     }
 }
 

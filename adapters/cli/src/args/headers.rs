@@ -6,8 +6,8 @@ use std::io;
 
 use clap::Args;
 use data_encoding::BASE64;
-use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
-use wwr_smol::client::{Builder, ServerUrl};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use wwr_smol::client::ServerUrl;
 
 use crate::environment;
 
@@ -31,13 +31,8 @@ pub(crate) struct HeaderArguments {
 }
 
 impl HeaderArguments {
-    /// Returns a client of a server, with these headers.
-    pub(crate) fn client_of(&self, url: &ServerUrl) -> io::Result<Builder> {
-        add_headers(Builder::new(url.clone()), self.all(url)?)
-    }
-
     /// Returns all headers for a server, from the options or else the environment.
-    pub(crate) fn all(&self, url: &ServerUrl) -> io::Result<Vec<(HeaderName, HeaderValue)>> {
+    pub(crate) fn all(&self, url: &ServerUrl) -> io::Result<HeaderMap> {
         let mut all = self.header.clone();
         all.extend(self.origin.clone().map(|origin| (ORIGIN, origin)));
         let is_said = url.has_credentials() || all.iter().any(|(name, _)| *name == AUTHORIZATION);
@@ -60,18 +55,12 @@ impl HeaderArguments {
                 return Err(invalid(format!("{options}: a request has one of them; give one")));
             }
         }
-        Ok(all)
+        let mut headers = HeaderMap::new();
+        for (name, value) in all {
+            headers.append(name, value);
+        }
+        Ok(headers)
     }
-}
-
-/// Adds headers to those of a client.
-pub(crate) fn add_headers(
-    client: Builder,
-    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-) -> io::Result<Builder> {
-    headers.into_iter().try_fold(client, |client, (name, value)| {
-        client.header(name, value).map_err(|error| invalid(error.to_string()))
-    })
 }
 
 fn invalid(message: String) -> io::Error {

@@ -1,6 +1,6 @@
 //! The arguments of `wwr serve`.
 
-use core::num::{NonZeroU16, NonZeroUsize};
+use core::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use core::time::Duration;
 
 use clap::Args;
@@ -87,8 +87,8 @@ pub(crate) struct ServeArguments {
     pub(crate) concurrency: NonZeroU16,
     /// The longest message of a client; a client that sends a longer one is disconnected [default:
     /// 1048576, or the message buffer if that is larger]
-    #[arg(long, value_name = "BYTES", value_parser = positive_number::<NonZeroUsize>)]
-    pub(crate) max_message_size: Option<NonZeroUsize>,
+    #[arg(long, value_name = "BYTES", value_parser = positive_number::<NonZeroU32>)]
+    pub(crate) max_message_size: Option<NonZeroU32>,
     /// An origin whose pages may connect, instead of those of the same host: such as
     /// https://example.com, `null` for pages without an address, or `any`; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use clap::Args;
-use wwr::server::{Advertised, InvalidAdvertised, InvalidPings, Pings, Protocol};
+use wwr_smol::server::{ConnectionConfig, Pings, Protocol};
 
 use super::value::{message_buffer, path_protocol, ping_after, ping_time, protocol, read_timeout};
 
@@ -50,20 +50,19 @@ pub(crate) enum PingAfter {
 }
 
 impl SpokenArguments {
-    pub(crate) fn advertised(&self) -> Result<Advertised, InvalidAdvertised> {
-        let advertised = Advertised::default()
-            .read_timeout(self.read_timeout)?
-            .message_buffer(self.message_buffer)?;
-        match &self.sub_protocol {
-            Some(name) => advertised.sub_protocol(name.clone()),
-            None => Ok(advertised),
-        }
-    }
-
-    pub(crate) fn pings(&self) -> Result<Option<Pings>, InvalidPings> {
-        match self.ping_after {
-            PingAfter::Off => Ok(None),
-            PingAfter::Silence(after) => Pings::new(after, self.ping_timeout).map(Some),
-        }
+    /// The settings of connections that follow from that.
+    pub(crate) fn config(&self) -> ConnectionConfig {
+        let mut config = ConnectionConfig::default();
+        config.protocol = self.protocol;
+        config.advertised.read_timeout = self.read_timeout;
+        config.advertised.message_buffer = self.message_buffer;
+        config.advertised.sub_protocol = self.sub_protocol.clone().map(Into::into);
+        config.strict = self.strict;
+        config.wwr1 = !self.no_wwr1;
+        config.pings = match self.ping_after {
+            PingAfter::Off => None,
+            PingAfter::Silence(after) => Some(Pings::new(after, self.ping_timeout)),
+        };
+        config
     }
 }

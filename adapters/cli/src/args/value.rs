@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use wwr::Encoding;
-use wwr::server::{Advertised, Pings, Protocol};
+use wwr_smol::server::{ConnectionConfig, Pings, Protocol};
 use wwr_smol::server::{Origin, ProxyHeaders, parse_origin};
 
 use super::spoken::PingAfter;
@@ -71,24 +71,33 @@ const fn is_of_path(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')
 }
 
+/// Whether a server can have this setting, whatever the others are.
+fn check(change: impl FnOnce(&mut ConnectionConfig)) -> Result<(), String> {
+    let mut config = ConnectionConfig::default();
+    config.max_message_size = u32::MAX;
+    change(&mut config);
+    config.validate().map(drop).map_err(|error| error.to_string())
+}
+
 /// Parses a read timeout that can be advertised.
 pub(crate) fn read_timeout(text: &str) -> Result<Duration, String> {
     let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let advertised = Advertised::default().read_timeout(timeout);
-    advertised.map(|_| timeout).map_err(|error| error.to_string())
+    check(|config| config.advertised.read_timeout = timeout)?;
+    Ok(timeout)
 }
 
 /// Parses the size of a message buffer that can be advertised.
 pub(crate) fn message_buffer(text: &str) -> Result<u32, String> {
     let bytes = text.parse().map_err(|_| "write a whole number, from 32 to 4294967295")?;
-    let advertised = Advertised::default().message_buffer(bytes);
-    advertised.map(|_| bytes).map_err(|error| error.to_string())
+    check(|config| config.advertised.message_buffer = bytes)?;
+    Ok(bytes)
 }
 
 /// Parses a valid time for pings, or for their answers.
 pub(crate) fn ping_time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    Pings::new(time, time).map(|_| time).map_err(|error| error.to_string())
+    check(|config| config.pings = Some(Pings::new(time, time)))?;
+    Ok(time)
 }
 
 /// Parses the silence after which pings are sent, or `off`.

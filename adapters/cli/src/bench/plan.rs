@@ -4,13 +4,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::OnceLock;
 
-use http::{HeaderName, HeaderValue};
-use wwr::client::Config;
 use wwr::{Dialect, Name, Payload};
-use wwr_smol::client::{Builder, Client, ServerUrl};
+use wwr_smol::client::{Builder, Client, Config, ServerUrl};
 
 use super::schedule::{Kind, Schedule};
-use crate::args::{BenchArguments, add_headers};
+use crate::args::BenchArguments;
 use crate::failure::Failure;
 
 /// How long to measure by default.
@@ -30,7 +28,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Plan {
     pub(super) url: ServerUrl,
     config: Config,
-    headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) schedule: Schedule,
     pub(super) threads: u64,
     pub(super) depth: usize,
@@ -48,17 +45,18 @@ impl Plan {
         let load = &arguments.load;
         let depth = usize::from(load.depth.get());
         let size = load.size as usize;
-        let config = arguments
-            .speech
-            .config_within(arguments.timeout)
-            .request_timeout(arguments.timeout)
-            .backoff(BACKOFF.0, BACKOFF.1)
-            .max_pending_requests(depth.saturating_add(8))
-            .max_message_size(
-                u32::try_from(size + MESSAGE_OVERHEAD).map_or(u32::MAX, |size| size.max(16 << 20)),
-            )
-            .max_queued_bytes(depth.saturating_add(1).saturating_mul(size + MESSAGE_OVERHEAD))
-            .build()?;
+        let mut config = arguments.speech.config_within(arguments.timeout);
+        let largest = size + MESSAGE_OVERHEAD;
+        let room = depth.saturating_add(1).saturating_mul(largest);
+        config.machine.request_timeout = arguments.timeout;
+        (config.machine.initial_backoff, config.machine.max_backoff) = BACKOFF;
+        config.machine.max_pending_requests = depth.saturating_add(8);
+        config.machine.max_message_size =
+            u32::try_from(largest).map_or(u32::MAX, |largest| largest.max(16 << 20));
+        config.machine.max_queued_bytes = room;
+        config.headers = arguments.headers.all(&arguments.url)?;
+        config.close_timeout = CLOSE_TIMEOUT;
+        config.max_unsent_bytes = room;
         let connections = u64::from(load.connections.get());
         let count = arguments.count.map(u64::from);
         let duration = count.is_none().then(|| arguments.duration.unwrap_or(DURATION));
@@ -75,7 +73,6 @@ impl Plan {
         Ok(Self {
             url: arguments.url.clone(),
             config,
-            headers: arguments.headers.all(&arguments.url)?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,
@@ -90,14 +87,8 @@ impl Plan {
 
     /// Returns a client that is not connected yet.
     pub(super) fn client(&self, executor: impl wwr_smol::Spawn) -> Result<Client, Failure> {
-        let room = self.depth.saturating_add(1);
-        let message = self.payload.len().saturating_add(MESSAGE_OVERHEAD);
-        Ok(add_headers(Builder::new(self.url.clone()), self.headers.clone())?
-            .config(self.config.clone())
-            .max_unsent_bytes(room.saturating_mul(message))
-            .close_timeout(CLOSE_TIMEOUT)
-            .executor(executor)
-            .build())
+        let client = Builder::new(self.url.clone()).config(self.config.clone());
+        Ok(client.executor(executor).build()?)
     }
 
     /// Refuses messages that the server would not read.

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use smol::channel::{Receiver, Sender};
 use smol::future::zip;
-use wwr::client::{Config, DisconnectReason, RequestError, Status};
+use wwr::client::{DisconnectReason, RequestError, Status};
 use wwr::server::RequestError as Answer;
 use wwr::{Content, Name, Payload, PreparedSignal, SessionKey};
-use wwr_smol::client::{Client, Error, Event, Events};
+use wwr_smol::client::{Client, Config, Error, Event, Events};
 use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
 
 use super::relay::Relay;
@@ -93,10 +93,11 @@ async fn connect(stage: &mut Stage, tasks: &Tasks) -> Result<Cast, StoryError> {
 
 fn client(relay: &Relay, tasks: &Tasks) -> Result<Client, StoryError> {
     let (soon, later) = (Duration::from_millis(200), Duration::from_millis(800));
-    let config = Config::builder().backoff(soon, later).build().map_err(story_error)?;
+    let mut config = Config::default();
+    (config.machine.initial_backoff, config.machine.max_backoff) = (soon, later);
     let url = format!("ws://{}/", relay.address());
     let client = Client::builder(&url).map_err(story_error)?;
-    Ok(client.config(config).executor(tasks.clone()).build())
+    client.config(config).executor(tasks.clone()).build().map_err(story_error)
 }
 
 async fn requests(stage: &mut Stage, cast: &Cast) -> Told {

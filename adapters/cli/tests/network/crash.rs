@@ -13,9 +13,9 @@ use std::{env, fs, thread};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use smol::block_on;
-use wwr::client::{Config, Misuse, RequestError};
+use wwr::client::{Misuse, RequestError};
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
-use wwr_smol::client::{Client, Error};
+use wwr_smol::client::{Client, Config, Error};
 use wwr_smol::{Clock, FileStore, SessionStore as _};
 
 use crate::support::Server;
@@ -236,7 +236,8 @@ impl Crashes {
 
 /// A client that stays away once it is cut off. None if the server is gone.
 async fn connect(url: &str) -> Option<Client> {
-    let config = Config::builder().reconnect(false).build().unwrap();
+    let mut config = Config::default();
+    config.machine.reconnect = false;
     Client::builder(url).unwrap().config(config).connect().await.ok()
 }
 

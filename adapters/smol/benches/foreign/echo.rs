@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use wwr::server::{Protocol, RequestError};
+use wwr::server::RequestError;
 use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, Handler, Server};
 
@@ -21,11 +21,8 @@ impl Handler for Echo {
 pub(crate) fn serve(runtime: Runtime) -> Result<(), Failure> {
     process::end_with_parent();
     runtime.run(|spawner| async move {
-        let server = Server::builder(Echo)
-            .protocol(Protocol::Any)
-            .executor(spawner)
-            .listen((Ipv4Addr::LOCALHOST, 0))
-            .await?;
+        let server =
+            Server::builder(Echo).executor(spawner).listen((Ipv4Addr::LOCALHOST, 0)).await?;
         process::listens_on(server.local_addr())?;
         server.run().await?;
         Ok(())

@@ -9,7 +9,7 @@ use smol::Executor;
 use wwr::server::RequestError;
 use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
 use wwr_smol::FileStore;
-use wwr_smol::server::{Broadcast, Connection, Connections, Handler, Server};
+use wwr_smol::server::{Broadcast, Config, Connection, Connections, Handler, Server};
 
 use super::args::Args;
 use super::process;
@@ -87,7 +87,9 @@ pub(crate) fn serve(port: u16, args: &Args) -> Result<(), Box<dyn Error>> {
         let mut builder = Server::builder(App).executor(executor.clone());
         if let Some(directory) = &args.store {
             let store = FileStore::open(directory).await?.durable();
-            builder = builder.store(store).durable_sessions();
+            let mut config = Config::default();
+            config.hub.sessions.durable = true;
+            builder = builder.store(store).config(config);
         }
         let server = builder.listen((Ipv4Addr::LOCALHOST, port)).await?;
         process::listens_on(server.local_addr())?;

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use wwr::client::Config;
 
+use super::config::{Checked, Config, InvalidConfig};
 use super::dial::Target;
 use super::error::{ConnectError, StartError};
 use super::handle::{Client, Input, Shared};
-use super::headers::{self, InvalidHeader};
 use super::task::Task;
 use super::url::ServerUrl;
 use crate::clock::Clock;
@@ -21,92 +19,23 @@ use crate::keep_alive::KeepAlive;
 /// are no pings to tell (protocol §4.3).
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// The settings of a [`Client`], on the way to one.
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use wwr::client::{Config, Protocol};
-/// use wwr_smol::client::Client;
-///
-/// # smol::block_on(async {
-/// let config = Config::builder()
-///     .protocol(Protocol::V2_0)
-///     .sub_protocol("chat/1")
-///     .request_timeout(Duration::from_secs(5))
-///     .build()?;
-/// let client = Client::builder("ws://localhost:7777/")?.config(config).connect().await?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # }).unwrap();
-/// ```
+/// What a [`Client`] is made of, on the way to one. [`Config`] has an example.
 pub struct Builder {
-    target: Target,
+    url: ServerUrl,
     config: Config,
     executor: Box<dyn Spawn>,
-    max_unsent_bytes: usize,
 }
 
 impl Builder {
     /// Begins to set up a client of the server at this address.
     pub fn new(url: ServerUrl) -> Self {
-        Self {
-            target: Target {
-                url,
-                headers: HeaderMap::new(),
-                offers: None,
-                max_message_size: usize::MAX,
-                stall_timeout: Duration::from_secs(30),
-                keep_alive: KeepAlive::new(None, KEEP_ALIVE, Duration::ZERO),
-                close_timeout: Duration::from_secs(2),
-            },
-            config: Config::default(),
-            executor: Box::new(GlobalExecutor),
-            max_unsent_bytes: 16 * 1024 * 1024,
-        }
+        Self { url, config: Config::default(), executor: Box::new(GlobalExecutor) }
     }
 
-    /// Versions of the protocol, sub-protocol, timeouts, reconnection and bounds, that of messages
-    /// included. Default:
-    /// [`Config::default`], which speaks whatever the server does.
+    /// All settings. They are checked when the client is built. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
-        self
-    }
-
-    /// A header that is sent with every attempt to connect, with the preflight and with the
-    /// WebSocket handshake, such as `Authorization` or `Origin`. One of a name that
-    /// was given before is sent beside that, but for `Authorization` and `Host`, which are replaced.
-    /// Default of `Host`: the host of the URL, and its port if that is not 80.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidHeader`] for headers with which there would be no handshake, such as `Connection` and
-    /// `Sec-WebSocket-Key`, and for `Authorization` if the URL has a user name or a password.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Result<Self, InvalidHeader> {
-        headers::add(&mut self.target.headers, &self.target.url, name, value)?;
-        Ok(self)
-    }
-
-    /// How long a server may take nothing of what is sent to it. Default: 30 s.
-    #[must_use]
-    pub const fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.target.stall_timeout = timeout;
-        self
-    }
-
-    /// How long a server may take to close its side of a connection once this side is closed.
-    /// Nothing but [`Client::close`] waits for that. Default: 2 s.
-    #[must_use]
-    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.target.close_timeout = timeout;
-        self
-    }
-
-    /// How many bytes of calls may wait for a server that reads too slowly, counted as they are held
-    /// in memory. Default: 16 MiB.
-    #[must_use]
-    pub const fn max_unsent_bytes(mut self, bytes: usize) -> Self {
-        self.max_unsent_bytes = bytes;
         self
     }
 
@@ -121,39 +50,52 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Why the first attempt failed; there is no client then. To keep trying, [start](Self::start)
-    /// a client.
+    /// Why the first attempt failed, or the settings are wrong; there is no client then. To keep
+    /// trying, [start](Self::start) a client.
     pub async fn connect(self) -> Result<Client, StartError> {
-        let client = self.build();
+        let client = self.build()?;
         client.connect().await?;
         Ok(client)
     }
 
     /// A client that connects in the background, and keeps trying. Requests can be made at once.
-    pub fn start(self) -> Client {
-        let client = self.build();
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`].
+    pub fn start(self) -> Result<Client, InvalidConfig> {
+        let client = self.build()?;
         let (answer, _) = oneshot::channel::<Result<(), ConnectError>>();
         client.push_connect(answer);
-        client
+        Ok(client)
     }
 
     /// A client that does not connect before [`Client::connect`] is called.
-    pub fn build(self) -> Client {
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`].
+    pub fn build(self) -> Result<Client, InvalidConfig> {
+        let checked = self.config.check(&self.url)?;
+        let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
         let mut seed = [0; 8];
         if let Err(error) = getrandom::fill(&mut seed) {
             tracing::warn!(%error, "no randomness: many clients may reconnect at the same time");
         }
-        let clock = Clock::new();
-        let mut target = self.target;
-        target.offers = self.config.offers();
-        target.max_message_size =
-            usize::try_from(self.config.max_message_size()).unwrap_or(usize::MAX);
-        target.keep_alive = KeepAlive::new(self.config.pings(), KEEP_ALIVE, target.stall_timeout);
-        let machine = wwr::client::Client::new(self.config, u64::from_le_bytes(seed));
-        let shared = Arc::new(Shared::new(self.max_unsent_bytes, &machine));
-        let task = Task::new(target, clock, machine, shared.clone());
+        let target = Target {
+            url: self.url,
+            headers,
+            offers: config.offers(),
+            max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+            stall_timeout,
+            keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
+            close_timeout,
+        };
+        let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
+        let shared = Arc::new(Shared::new(checked.max_unsent_bytes, &machine));
+        let task = Task::new(target, Clock::new(), machine, shared.clone());
         self.executor.spawn_task(Box::pin(task.run()));
-        Client::new(shared)
+        Ok(Client::new(shared))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wwr::client::{ConnectError as Kind, Misuse, RequestError};
 use wwr::wire::InvalidName;
 
+use super::config::InvalidConfig;
 use super::url::InvalidUrl;
 
 /// Why a call has no result.
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The URL is invalid.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
     /// The first attempt to connect failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),

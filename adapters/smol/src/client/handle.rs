@@ -167,7 +167,7 @@ impl Client {
         self.call(Call::Request { name, payload: payload.into() }, Some(timeout)).await
     }
 
-    /// Waits until the unsent calls take at most half of [`Builder::max_unsent_bytes`], because the
+    /// Waits until the unsent calls take at most half of [may](super::Config::max_unsent_bytes`], because the
     /// server has read the rest. Returns at once if that is so. For applications that make many
     /// calls without waiting for each one: the next call is then accepted, whatever its size,
     /// unless there is no connection and too much waits for one.
@@ -237,7 +237,7 @@ impl Client {
     /// Requests end without a reply. The session is kept for the next connection.
     ///
     /// Everything sent before is still written. Returns once the server has closed its side, too,
-    /// or the [close timeout](Builder::close_timeout) has passed. Other calls, for example to
+    /// or the [close timeout](super::Config::close_timeout) has passed. Other calls, for example to
     /// connect again, need not wait for that.
     pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();

@@ -37,38 +37,36 @@ pub enum InvalidHeader {
     /// The value of `Host` is not a host with an optional port.
     #[error("the header Host must be a host, with a port if it is not 80")]
     Host,
-    /// There are already tens of thousands of headers.
-    #[error("there are too many headers")]
-    TooMany,
+    /// There can be only one header of this name.
+    #[error("the header {0} can be set only once")]
+    Repeated(HeaderName),
     /// The URL has a user name or a password, which already set this header.
     #[error("the URL has a user name or a password, so the header Authorization cannot be set too")]
     SecondAuthorization,
 }
 
-/// Adds a header to those of the same name. `Host` and `Authorization` can occur only once.
-pub(super) fn add(
-    headers: &mut HeaderMap,
-    url: &ServerUrl,
-    name: HeaderName,
-    mut value: HeaderValue,
-) -> Result<(), InvalidHeader> {
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(HANDSHAKE) {
-        return Err(InvalidHeader::Reserved(name));
+/// Checks the headers for requests to this URL, and marks those that are secrets.
+pub(super) fn check(headers: &mut HeaderMap, url: &ServerUrl) -> Result<(), InvalidHeader> {
+    for name in headers.keys() {
+        if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(HANDSHAKE) {
+            return Err(InvalidHeader::Reserved(name.clone()));
+        }
     }
-    if name == HOST && !is_host(&value) {
+    for name in [HOST, AUTHORIZATION] {
+        if headers.get_all(&name).iter().nth(1).is_some() {
+            return Err(InvalidHeader::Repeated(name));
+        }
+    }
+    if headers.get(HOST).is_some_and(|host| !is_host(host)) {
         return Err(InvalidHeader::Host);
     }
-    if name == AUTHORIZATION && url.credentials().is_some() {
+    if headers.contains_key(AUTHORIZATION) && url.credentials().is_some() {
         return Err(InvalidHeader::SecondAuthorization);
     }
-    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
-        value.set_sensitive(true);
-    }
-    if [HOST, AUTHORIZATION].contains(&name) {
-        headers.insert(name, value);
-    } else {
-        // An error means that the map is full.
-        headers.try_append(name, value).map_err(|_| InvalidHeader::TooMany)?;
+    for (name, value) in headers.iter_mut() {
+        if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) {
+            value.set_sensitive(true);
+        }
     }
     Ok(())
 }
@@ -85,7 +83,8 @@ mod tests {
     fn try_to(url: &str, name: &str, value: &'static str) -> Result<HeaderMap, InvalidHeader> {
         let mut headers = HeaderMap::new();
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        add(&mut headers, &url.parse().unwrap(), name, HeaderValue::from_static(value))?;
+        headers.insert(name, HeaderValue::from_static(value));
+        check(&mut headers, &url.parse().unwrap())?;
         Ok(headers)
     }
 
@@ -115,6 +114,18 @@ mod tests {
         let here = "ws://user:secret@localhost/";
         let second = try_to(here, "Authorization", "Bearer x");
         assert_eq!(second, Err(InvalidHeader::SecondAuthorization));
+    }
+
+    #[test]
+    fn a_host_and_credentials_are_set_once_others_as_often_as_wanted() {
+        for (name, fits) in [(HOST, false), (AUTHORIZATION, false), (COOKIE, true)] {
+            let mut headers = HeaderMap::new();
+            for value in ["a", "b"] {
+                headers.append(&name, HeaderValue::from_static(value));
+            }
+            let checked = check(&mut headers, &"ws://host/".parse().unwrap());
+            assert_eq!(checked, if fits { Ok(()) } else { Err(InvalidHeader::Repeated(name)) });
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct ConnectionInfo {
     /// The first 256 characters of the `User-Agent` header of the handshake. `None` if it is
     /// missing or not text.
     pub user_agent: Option<String>,
-    /// The address of the client. Behind [trusted proxies](super::Builder::trusted_proxies), the
+    /// The address of the client. Behind [trusted proxies](super::Config::trusted_proxies), the
     /// one that they name; the port is 0 if they name none.
     pub remote_addr: SocketAddr,
     /// The address of the socket: of the client, or of a proxy.

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wwr::Instant;
+use wwr::Valid;
 use wwr::preflight::Metadata;
 use wwr::server::gate::EndpointPath;
-use wwr::server::{Config, Detection, Observed, Preflights, Protocol};
+use wwr::server::{Config, Detection, Observed, Preflights};
 
 /// The paths of a server.
 #[derive(Debug)]
@@ -19,16 +20,15 @@ pub(super) struct Endpoints {
 /// A path with its settings, or all the paths without settings of their own.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    machine: Config,
+    machine: Valid<Config>,
     /// The preflights at this endpoint. Clients connect to the path of their preflight.
     preflights: Mutex<Preflights<IpAddr>>,
 }
 
 impl Endpoints {
-    /// Creates the endpoints of a server with these settings, with other protocols on some paths.
-    pub(super) fn new(machine: Config, paths: Vec<(EndpointPath, Protocol)>) -> Self {
-        let endpoint = |(path, protocol): (EndpointPath, _)| {
-            let machine = Config { protocol, ..machine.clone() };
+    /// Creates the endpoints of a server with these settings, with others on some paths.
+    pub(super) fn new(machine: Valid<Config>, paths: Vec<(EndpointPath, Valid<Config>)>) -> Self {
+        let endpoint = |(path, machine): (EndpointPath, _)| {
             (path.as_str().to_owned(), Arc::new(Endpoint::new(machine)))
         };
         let paths = paths.into_iter().map(endpoint).collect();
@@ -41,17 +41,17 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    fn new(machine: Config) -> Self {
+    fn new(machine: Valid<Config>) -> Self {
         Self { machine, preflights: Mutex::default() }
     }
 
     /// Returns the settings of its connections.
-    pub(super) const fn machine(&self) -> &Config {
+    pub(super) const fn machine(&self) -> &Valid<Config> {
         &self.machine
     }
 
     /// Returns the answer to the preflight, if the endpoint answers it.
-    pub(super) const fn metadata(&self) -> Option<Metadata> {
+    pub(super) fn metadata(&self) -> Option<Metadata> {
         self.machine.metadata()
     }
 
@@ -102,14 +102,19 @@ fn host(client: SocketAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wwr::server::Protocol;
 
     const NOW: Instant = Instant::EPOCH;
     const NOTHING: Detection = Detection::Known(Observed::Nothing);
 
     fn endpoints() -> Endpoints {
         let paths = [("/new", Protocol::V2_0), ("/old", Protocol::V1_4), ("/ü", Protocol::V1_5)];
-        let paths = paths.map(|(path, protocol)| (EndpointPath::new(path).unwrap(), protocol));
-        Endpoints::new(Config::default(), paths.into())
+        let paths = paths.map(|(path, protocol)| {
+            let mut config = Config::default();
+            config.protocol = protocol;
+            (EndpointPath::new(path).unwrap(), config.validate().unwrap())
+        });
+        Endpoints::new(Valid::default(), paths.into())
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl ServerHandle {
     /// requests get the shutdown reply and new connections 503. When no handler of the server runs
     /// any more, or after `within`, all connections are closed with a WebSocket close frame (1001).
     /// Then [`Server::run`](super::Server::run) returns. See
-    /// [`Builder::idle_connections`](super::Builder::idle_connections) for servers behind a
+    /// [`HubConfig::idle_connections`](super::HubConfig::idle_connections) for servers behind a
     /// balancer.
     ///
     /// Another call waits as well, and the earlier deadline counts. The shutdown goes on if the

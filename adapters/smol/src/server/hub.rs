@@ -17,7 +17,7 @@ use futures_channel::oneshot;
 use wwr::server::gate;
 use wwr::server::{self, HubAction, HubConfig, Job, JobId, WaiterId};
 use wwr::session::{Command, ConnectionId, StoreFailed};
-use wwr::{Actions, Instant, SessionKey};
+use wwr::{Actions, Instant, SessionKey, Valid};
 
 use super::connection::{Connection, Ended, Input};
 use super::handle::Connections;
@@ -74,7 +74,7 @@ impl Hub {
         executor: Box<dyn Spawn>,
         keys: Box<dyn KeyGenerator>,
         store: SharedStore,
-        config: HubConfig,
+        config: &Valid<HubConfig>,
     ) -> Arc<Self> {
         let control = Control {
             machine: server::Hub::new(config),

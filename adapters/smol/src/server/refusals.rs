@@ -83,9 +83,9 @@ impl Refusals {
 const fn what_to_do(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::ShuttingDown => "the client has to come back later",
-        Refusal::TooManyConnections => "raise Limits::max_connections",
+        Refusal::TooManyConnections => "raise Config::hub.max_connections",
         Refusal::OriginNotAllowed => {
-            "to allow its pages, list it in Builder::origins (wwr serve --allow-origin)"
+            "to allow its pages, list it in Config::origins (wwr serve --allow-origin)"
         }
         Refusal::NoWebSocket | Refusal::MethodNotAllowed => {
             "Handler::before_upgrade can answer ordinary requests"
@@ -96,16 +96,18 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
         Refusal::Http10 => {
             "a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
         }
-        Refusal::NoPreflight => "clients of 1.x need Builder::protocol (wwr serve --protocol) any",
-        Refusal::HeadTooLong => "raise Limits::max_header_size",
-        Refusal::HeadTimeout => "raise Limits::header_timeout",
-        Refusal::HandshakeTimeout => "raise Limits::handshake_timeout",
+        Refusal::NoPreflight => {
+            "clients of 1.x need Config::connection.protocol (wwr serve --protocol) any"
+        }
+        Refusal::HeadTooLong => "raise Config::limits.max_header_size",
+        Refusal::HeadTimeout => "raise Config::limits.header_timeout",
+        Refusal::HandshakeTimeout => "raise Config::limits.handshake_timeout",
         Refusal::Evicted => {
-            "raise Limits::max_handshakes; behind a proxy, set Builder::trusted_proxies \
+            "raise Config::limits.max_handshakes; behind a proxy, set Config::trusted_proxies \
              (wwr serve --trusted-proxy)"
         }
         Refusal::NoProxyHeader => {
-            "have the proxy send it (HAProxy: send-proxy), or do not set Builder::proxy_protocol \
+            "have the proxy send it (HAProxy: send-proxy), or do not set Config::proxy_protocol \
              (wwr serve --proxy-protocol)"
         }
         Refusal::NoHttp => "the client has to speak HTTP/1.1; TLS ends in a proxy in front",

@@ -17,8 +17,9 @@ use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
 use wwr::server::{self, Config, Detection, Observed};
-use wwr::{Actions, Instant};
+use wwr::{Actions, Instant, Valid};
 
+use super::config::Limits;
 use super::connection::{Connection, ConnectionInfo, Reads};
 use super::detection::{Detected, detect};
 use super::endpoint::{Endpoint, Endpoints};
@@ -28,7 +29,6 @@ use super::http;
 use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async, note_http_panic};
 use super::refusals::Refusals;
-use super::settings::Limits;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
 use crate::keep_alive::KeepAlive;
 use crate::socket::Socket;
@@ -88,7 +88,7 @@ pub(super) struct Caller {
 
 /// What was agreed with a client that opens a WebSocket.
 struct Agreed {
-    machine: Config,
+    machine: Valid<Config>,
     endpoint: Arc<Endpoint>,
     /// When the handshake of the client came.
     arrived: Instant,
@@ -136,7 +136,7 @@ impl<H: Handler> Service<H> {
     /// not read a body.
     ///
     /// `remote` is the address of the request's socket. If that is one of the [trusted
-    /// proxies](super::Builder::trusted_proxies), their headers name the address of the client;
+    /// proxies](super::Config::trusted_proxies), their headers name the address of the client;
     /// otherwise it is the client's own. The application sees the client's address. A WebSocket may
     /// be that of a 1.x client if a preflight came from that address moments ago (protocol §7.2),
     /// see [`Preflights`](server::Preflights). The port does not matter.
@@ -244,7 +244,9 @@ impl<H: Handler> Service<H> {
             socket_addr: caller.socket,
         };
         let mut machine = endpoint.machine().clone();
-        machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
+        if let Some(concurrency) = options.concurrency {
+            machine = machine.with_concurrency(concurrency);
+        }
         let arrived = self.inner.hub.clock.now();
         let detection = match accept.observed() {
             // The handshake shows nothing about the version.
@@ -274,8 +276,7 @@ impl<H: Handler> Inner<H> {
             Ok(parts) => {
                 let stream = parts.io.into_inner();
                 if let Some(pings) = agreed.machine.pings {
-                    let keep_alive =
-                        KeepAlive::new(Some(pings), pings.after(), limits.stall_timeout);
+                    let keep_alive = KeepAlive::new(Some(pings), pings.after, limits.stall_timeout);
                     if let Err(error) = keep_alive.set_on(&stream) {
                         tracing::debug!(%error, "cannot set TCP keep-alive");
                     }
@@ -284,8 +285,8 @@ impl<H: Handler> Inner<H> {
             }
             Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
         };
-        let (size, stall) = (limits.max_message_size, limits.stall_timeout);
-        let socket = WebSocket::new(socket, read, Role::Server, size, stall);
+        let size = usize::try_from(agreed.machine.max_message_size).unwrap_or(usize::MAX);
+        let socket = WebSocket::new(socket, read, Role::Server, size, limits.stall_timeout);
         match agreed.detection {
             Detection::Known(observed) => {
                 self.serve_detected(socket, admission, agreed, Detected::at_once(observed));

@@ -10,11 +10,16 @@ use wwr::{Dialect, Payload};
 use wwr_smol::client::{Client, Event};
 
 use crate::raw::{Exchange, GOOD_BODY, RawServer, RawSocket, default_conf};
-use crate::{builder_with, config_of, connecting, request, wait};
+use crate::{builder_with, changed, config_of, connecting, request, wait};
 
 /// A client of 2.0, which has no preflight.
 fn client(server: &RawServer) -> Client {
-    builder_with(server, config_of(Protocol::V2_0).reconnect(false)).build()
+    builder_with(
+        server,
+        changed(config_of(Protocol::V2_0), |config| config.machine.reconnect = false),
+    )
+    .build()
+    .unwrap()
 }
 
 fn accept_of(exchange: &Exchange) -> String {
@@ -242,9 +247,12 @@ fn endless_answers_end_in_time() {
         (begin, "8\r\nendless \r\n"),
     ] {
         let server = RawServer::bind();
-        let settings = config_of(Protocol::V2_0).reconnect(false);
-        let settings = settings.dial_timeout(Duration::from_millis(200));
-        let client = builder_with(&server, settings).build();
+        let settings =
+            changed(config_of(Protocol::V2_0), |config| config.machine.reconnect = false);
+        let settings = changed(settings, |config| {
+            config.machine.dial_timeout = Duration::from_millis(200);
+        });
+        let client = builder_with(&server, settings).build().unwrap();
         let connected = connecting(&client);
         let mut stream = server.accept().stream;
         let flood = thread::spawn(move || {
@@ -293,7 +301,7 @@ fn a_preflight_may_have_any_answer_too() {
         format!("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 No\r\n\r\n{GOOD_BODY}"),
     ] {
         let server = RawServer::bind();
-        let client = builder_with(&server, config_of(Protocol::V1_4)).build();
+        let client = builder_with(&server, config_of(Protocol::V1_4)).build().unwrap();
         let connected = connecting(&client);
         let mut probe = server.accept();
         for byte in answer.as_bytes() {
@@ -320,8 +328,9 @@ fn a_preflight_may_have_any_answer_too() {
         ("\x15\x03\x01\0\x02\x02\x46", "such as stunnel"),
     ] {
         let server = RawServer::bind();
-        let settings = config_of(Protocol::V1_4).reconnect(false);
-        let client = builder_with(&server, settings).build();
+        let settings =
+            changed(config_of(Protocol::V1_4), |config| config.machine.reconnect = false);
+        let client = builder_with(&server, settings).build().unwrap();
         let connected = connecting(&client);
         server.accept().write(answer);
         let text = wait(connected).unwrap_err().to_string();
@@ -343,7 +352,7 @@ fn a_server_says_when_it_wants_to_be_asked_again() {
         for asked_first in [true, false] {
             let server = RawServer::bind();
             let protocol = if asked_first { Protocol::V1_4 } else { Protocol::V2_0 };
-            let client = builder_with(&server, config_of(protocol)).build();
+            let client = builder_with(&server, config_of(protocol)).build().unwrap();
             let mut events = client.events();
             let connected = connecting(&client);
             server.accept().write(&format!("HTTP/1.1 {status}\r\n{date}{more}\r\nsorry"));

@@ -29,7 +29,7 @@ fn lost(events: &mut Events, socket: RawSocket) {
 #[test]
 fn a_session_outlasts_every_change_of_version() {
     let server = RawServer::bind();
-    let client = builder_with(&server, config_of(Protocol::Auto)).build();
+    let client = builder_with(&server, config_of(Protocol::Auto)).build().unwrap();
     let mut events = client.events();
 
     // 2.0.
@@ -76,7 +76,7 @@ fn a_session_outlasts_every_change_of_version() {
 #[test]
 fn the_new_servers_settings_count() {
     let server = RawServer::bind();
-    let client = builder_with(&server, config_of(Protocol::V2_0)).build();
+    let client = builder_with(&server, config_of(Protocol::V2_0)).build().unwrap();
     let mut events = client.events();
     let connected = connecting(&client);
     let socket = server.advertise(&accept_conf([2, 0], 60_000, 32, ""));

@@ -7,7 +7,7 @@ use wwr::{CloseFrame, Payload, SessionKey};
 use wwr_smol::client::{Client, Error, Event, Events};
 
 use crate::raw::{CLOSE, RawServer, RawSocket, session_json};
-use crate::{builder, config, connected, poll_once, request, wait};
+use crate::{builder, changed, config, connected, poll_once, request, wait};
 
 /// What is told of a lost connection after which the client tries again.
 fn assert_lost(events: &mut Events) {
@@ -162,8 +162,8 @@ fn sessions_are_restored_and_closed_on_request() {
 #[test]
 fn the_queue_for_a_connection_is_bounded() {
     let server = RawServer::bind();
-    let settings = config().max_queued_bytes(100).build().unwrap();
-    let client = builder(&server).config(settings).start();
+    let settings = changed(config(), |config| config.machine.max_queued_bytes = 100);
+    let client = builder(&server).config(settings).start().unwrap();
     let probe = server.accept();
     let mut fits = Box::pin(client.request("fits", "x".repeat(80)));
     assert_eq!(poll_once(&mut fits), None);
@@ -184,7 +184,7 @@ fn the_queue_for_a_connection_is_bounded() {
 #[test]
 fn without_reconnection_a_lost_connection_stays_lost() {
     let server = RawServer::bind();
-    let settings = config().reconnect(false).build().unwrap();
+    let settings = changed(config(), |config| config.machine.reconnect = false);
     let (client, mut events, socket) =
         crate::connected_with(&server, builder(&server).config(settings));
     drop(socket);

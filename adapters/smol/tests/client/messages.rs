@@ -5,7 +5,7 @@ use wwr::{Content, Encoding, Payload};
 use wwr_smol::client::{Client, Event};
 
 use crate::raw::{BINARY, CLOSE, PING, PONG, RawServer, RawSocket, TEXT, session_json};
-use crate::{builder, builder_with, config, connected, connected_with, request, wait};
+use crate::{builder, builder_with, changed, config, connected, connected_with, request, wait};
 
 fn assert_serves(client: &Client, socket: &mut RawSocket) {
     let answer = request(client, "still", "there");
@@ -53,7 +53,7 @@ fn nothing_that_is_sent_ends_the_connection() {
 #[test]
 fn an_accept_conf_before_the_first_message_is_ignored() {
     let server = RawServer::bind();
-    let client = builder(&server).start();
+    let client = builder(&server).start().unwrap();
     let answer = request(&client, "a", "x");
     let mut socket = server.open();
     socket.send(b"\x17\x02\x00\x60\xea\0\0\0\x20\0\0");
@@ -178,7 +178,8 @@ fn each_reply_has_its_error() {
 #[test]
 fn a_message_of_the_limit_is_read_and_a_longer_one_ends_the_connection() {
     let server = RawServer::bind();
-    let limited = builder_with(&server, config().max_message_size(1000));
+    let limited =
+        builder_with(&server, changed(config(), |config| config.machine.max_message_size = 1000));
     let (client, mut events, mut socket) = connected_with(&server, limited);
     let signal = |length: usize| [b"\x3f\x01n", &vec![b'x'; length - 3][..]].concat();
     socket.send(&signal(1000));

@@ -11,12 +11,12 @@ use wwr::{Dialect, Payload};
 use wwr_smol::client::{Client, ConnectError, Event};
 
 use crate::raw::{BODY_1_5, RawServer, RawSocket, accept_conf, default_conf};
-use crate::{builder_with, config_of, connecting, request, spawn, until, wait};
+use crate::{builder_with, changed, config_of, connecting, request, spawn, until, wait};
 
 const HEARTBEAT: &[u8] = b"\x21";
 
 fn client(server: &RawServer, protocol: Protocol) -> Client {
-    builder_with(server, config_of(protocol)).build()
+    builder_with(server, config_of(protocol)).build().unwrap()
 }
 
 fn assert_echoes(client: &Client, socket: &mut RawSocket) {
@@ -163,9 +163,9 @@ fn both_sides_name_the_same_sub_protocol_or_none() {
             let server = RawServer::bind();
             let mut settings = config_of(protocol);
             if let Some(name) = ours {
-                settings = settings.sub_protocol(name);
+                settings.machine.sub_protocol = Some(name.into());
             }
-            let client = builder_with(&server, settings).build();
+            let client = builder_with(&server, settings).build().unwrap();
             let connected = connecting(&client);
             if protocol == Protocol::Auto {
                 server.refuse_probe();
@@ -221,8 +221,8 @@ fn a_client_of_one_version_ignores_the_others() {
 fn the_preflight_can_be_skipped() {
     for (protocol, dialect) in [(Protocol::V1_4, Dialect::V1_4), (Protocol::V1_5, Dialect::V1_5)] {
         let server = RawServer::bind();
-        let settings = config_of(protocol).skip_preflight(true);
-        let client = builder_with(&server, settings).build();
+        let settings = changed(config_of(protocol), |config| config.machine.skip_preflight = true);
+        let client = builder_with(&server, settings).build().unwrap();
         let connected = connecting(&client);
         let mut socket = server.accept().upgrade();
         assert_eq!(wait(connected), Ok(()));
@@ -345,8 +345,10 @@ fn an_intermediary_without_preflight_does_not_hide_a_server_of_2_0() {
 #[test]
 fn a_preflight_without_an_answer_does_not_hide_a_server_of_2_0() {
     let server = RawServer::bind();
-    let settings = config_of(Protocol::Auto).probe_timeout(Duration::from_millis(20));
-    let client = builder_with(&server, settings).build();
+    let settings = changed(config_of(Protocol::Auto), |config| {
+        config.machine.probe_timeout = Duration::from_millis(20)
+    });
+    let client = builder_with(&server, settings).build().unwrap();
     let connected = connecting(&client);
     let mut silent = Vec::new();
     let handshake = loop {

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wwr::{KeyFormat, SessionKey};
-use wwr_smol::server::Limits;
 use wwr_smol::{FileStore, KeyError, KeyGenerator, RandomKeys};
 
 use crate::support::Fixture;
@@ -16,13 +15,11 @@ use crate::support::peer::{BINARY, PING, PONG, Peer, TEXT, code_of, frame, hands
 
 /// Few slots, and no client is closed for being slow.
 fn crowded(most: usize) -> Fixture {
-    let limits = Limits {
-        max_handshakes: most,
-        header_timeout: Duration::MAX,
-        handshake_timeout: Duration::MAX,
-        ..Limits::default()
-    };
-    Fixture::with(|builder| builder.limits(limits))
+    Fixture::with(|config| {
+        config.limits.max_handshakes = most;
+        config.limits.header_timeout = Duration::MAX;
+        config.limits.handshake_timeout = Duration::MAX;
+    })
 }
 
 #[test]
@@ -128,8 +125,7 @@ fn floods_of_small_messages_hold_up_no_other_connection() {
 
 #[test]
 fn a_client_that_breaks_the_rules_is_closed_at_once_and_then_forgotten() {
-    let limits = Limits { close_timeout: Duration::MAX, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.close_timeout = Duration::MAX);
     let mut peer = Peer::connect(fixture.address());
     peer.write(&frame(TEXT, &[0xff; 10]));
     assert_eq!(peer.frame().map(|close| code_of(&close)), Some(1007));
@@ -163,7 +159,7 @@ fn no_key_leads_out_of_the_directory_of_sessions() {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("sessions");
     let store = smol::block_on(FileStore::open(&directory)).unwrap();
-    let fixture = Fixture::with(|builder| builder.store(store).key_generator(AnyKey));
+    let fixture = Fixture::built(|builder| builder.store(store).key_generator(AnyKey));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     peer.message();

@@ -3,7 +3,7 @@
 use std::thread;
 
 use wwr::{Dialect, Name, Payload, PreparedSignal, SessionKey};
-use wwr_smol::server::{Broadcast, Limits};
+use wwr_smol::server::Broadcast;
 
 use crate::sessions::{login, resume};
 use crate::support::message::{BINARY, HEARTBEAT, UTF8, answer, ask, signal, utf16};
@@ -54,8 +54,7 @@ fn broadcasts_reach_clients_of_all_versions_that_read_them() {
 #[test]
 fn a_client_that_does_not_read_holds_up_no_other() {
     const SIZE: usize = 64 * 1024;
-    let limits = Limits { max_signal_backlog: 8 * SIZE, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 8 * SIZE);
     let mut slow = Peer::connect(fixture.address());
     let mut readers: Vec<_> = (0..3).map(|_| Peer::connect(fixture.address())).collect();
     (0..4).for_each(|_| drop(fixture.connected()));

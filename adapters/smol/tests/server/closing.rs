@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, Handler, Limits, Server};
+use wwr_smol::server::{Config, Connection, Handler, Server};
 
 use crate::support::app::{Event, Gates};
 use crate::support::message::{BINARY, SHUTDOWN, answer, ask, restore, signal, special};
 use crate::support::peer::{self, CLOSE, Frame, Peer, frame};
-use crate::support::{Fixture, Running, SAFETY, forever, until};
+use crate::support::{Fixture, Running, SAFETY, configured, forever, until};
 
 #[test]
 fn an_idle_connection_is_closed_at_once() {
@@ -132,9 +132,11 @@ impl Endless {
     fn serve(close: Duration) -> (Running, std::sync::mpsc::Receiver<&'static str>) {
         let (log, logged) = channel();
         let endless = Self { log, lock: smol::lock::Mutex::new(()) };
-        let limits = Limits { close_timeout: close, ..Limits::default() };
-        let builder =
-            Server::builder(endless).limits(limits).drain_timeout(Duration::from_millis(20));
+        let limits = |config: &mut Config| config.limits.close_timeout = close;
+        let builder = Server::builder(endless).config(configured(|config| {
+            limits(config);
+            config.connection.drain_timeout = Duration::from_millis(20);
+        }));
         (Running::with_threads(builder, 1), logged)
     }
 }
@@ -177,8 +179,7 @@ fn handlers_without_end_are_dropped_after_a_while_before_the_last_hook() {
 
 #[test]
 fn a_client_that_does_not_answer_the_close_frame_is_not_waited_for_long() {
-    let limits = Limits { close_timeout: Duration::from_millis(20), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.close_timeout = Duration::from_millis(20));
     let mut peer = Peer::connect(fixture.address());
     fixture.connected().close();
     let close = peer.frame().unwrap();
@@ -189,8 +190,7 @@ fn a_client_that_does_not_answer_the_close_frame_is_not_waited_for_long() {
 
 #[test]
 fn a_client_that_floods_instead_of_closing_holds_up_no_other() {
-    let limits = Limits { close_timeout: Duration::from_millis(200), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.close_timeout = Duration::from_millis(200));
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     let mut bystander = Peer::connect(fixture.address());

@@ -21,7 +21,7 @@ use wwr_smol::server::{Connection, Handler, Server, Service};
 use crate::headless::mount_wrapped;
 use crate::support::message::{UTF8, answer, ask, signal};
 use crate::support::peer::{self, Peer, frame};
-use crate::support::{SAFETY, Threads};
+use crate::support::{SAFETY, Threads, configured};
 
 /// How many messages are caused together.
 const TOGETHER: u64 = 100;
@@ -128,7 +128,8 @@ impl Scene {
         let executor = threads.executor.clone();
         let handler = Waiting { executor: executor.clone(), released, begun, connected };
         let concurrency = (TOGETHER as u16).try_into().unwrap();
-        let builder = Server::builder(handler).concurrency(concurrency);
+        let builder = Server::builder(handler)
+            .config(configured(|config| config.connection.concurrency = concurrency));
         let service = builder.executor(executor).headless().unwrap();
         let writes = Arc::new(AtomicUsize::new(0));
         let mut peer =

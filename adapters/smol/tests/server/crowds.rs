@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use wwr::{Name, Payload, PreparedSignal, SessionKey};
-use wwr_smol::server::{Connections, Limits};
+use wwr_smol::server::Connections;
 
 use crate::support::message::{
     SESSION_CLOSED, UTF8, ask, close_session, empty_reply, restore, signal,
@@ -16,8 +16,7 @@ const CROWD: usize = 200;
 
 /// A server that waits for its clients to answer the close frame, however slow this machine is.
 fn fixture() -> Fixture {
-    let limits = Limits { close_timeout: SAFETY, ..Limits::default() };
-    Fixture::with(|builder| builder.limits(limits))
+    Fixture::with(|config| config.limits.close_timeout = SAFETY)
 }
 
 /// Logs in and returns the key.

@@ -145,7 +145,7 @@ impl KeyGenerator for Unsure {
 
 #[test]
 fn a_key_generator_that_fails_costs_a_session() {
-    let fixture = Fixture::with(|builder| builder.key_generator(Unsure(Mutex::new(0))));
+    let fixture = Fixture::built(|builder| builder.key_generator(Unsure(Mutex::new(0))));
     let mut peer = Peer::connect(fixture.address());
     assert_eq!(peer.ask(1, "login", "ada"), special(INTERNAL, 1), "it failed");
     assert_eq!(peer.ask(2, "login", "ada"), special(INTERNAL, 2), "it panicked");
@@ -170,7 +170,7 @@ impl KeyGenerator for Careless {
 
 #[test]
 fn a_check_of_keys_that_panics_ends_only_the_connection_that_sent_the_key() {
-    let fixture = Fixture::with(|builder| builder.key_generator(Careless));
+    let fixture = Fixture::built(|builder| builder.key_generator(Careless));
     let mut bystander = Peer::connect(fixture.address());
     bystander.send(&restore(1, "shop-2"));
     assert_eq!(bystander.message(), special(NOT_FOUND, 1));
@@ -194,7 +194,7 @@ fn no_two_sessions_have_the_same_key() {
             KeyFormat::Generated
         }
     }
-    let fixture = Fixture::with(|builder| builder.key_generator(Stuck));
+    let fixture = Fixture::built(|builder| builder.key_generator(Stuck));
     let mut first = Peer::connect(fixture.address());
     first.send(&ask(1, "login", "ada"));
     assert_eq!(first.message()[0], 21);

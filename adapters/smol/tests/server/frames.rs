@@ -1,7 +1,5 @@
 //! WebSocket frames as peers may send them, and as they may not (RFC 6455).
 
-use wwr_smol::server::Limits;
-
 use crate::support::Fixture;
 use crate::support::message::{BINARY as REQUEST, UTF8, answer, ask, reply, request};
 use crate::support::peer::{BINARY, CLOSE, PING, PONG, Peer, TEXT, code_of, frame};
@@ -62,8 +60,7 @@ fn pings_are_answered_also_while_a_handler_runs() {
 
 #[test]
 fn large_messages_come_back_whole() {
-    let limits = Limits { max_message_size: 6_000_000, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.connection.max_message_size = 6_000_000);
     let mut peer = Peer::connect(fixture.address());
     for size in [125, 126, 65_535, 65_536, 5_000_000] {
         let payload = vec![b'x'; size];
@@ -105,8 +102,7 @@ fn a_client_that_breaks_the_rules_is_closed_with_a_code_and_others_go_on() {
 
 #[test]
 fn a_message_that_is_too_large_is_refused_by_its_length() {
-    let limits = Limits { max_message_size: 8192, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.connection.max_message_size = 8192);
     let mut bystander = Peer::connect(fixture.address());
 
     let mut peer = Peer::connect(fixture.address());
@@ -149,8 +145,7 @@ fn by_default_a_message_has_at_most_one_mebibyte() {
 
 #[test]
 fn a_client_that_goes_on_sending_a_refused_message_still_learns_why() {
-    let limits = Limits { max_message_size: 8192, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.connection.max_message_size = 8192);
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "echo", "before"));
     peer.send(&vec![0; 3_000_000]);

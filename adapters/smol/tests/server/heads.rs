@@ -7,11 +7,11 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, ConnectionOptions, Handler, Limits, Response, Server};
+use wwr_smol::server::{Config, Connection, ConnectionOptions, Handler, Response, Server};
 
 use crate::support::message::{answer, ask};
 use crate::support::peer::{Answer, BINARY, Peer, frame, handshake};
-use crate::support::{Fixture, Running, SAFETY, forever};
+use crate::support::{Fixture, Running, SAFETY, configured, forever};
 
 /// The answer to a request on a socket of its own.
 fn asked(fixture: &Fixture, request: &str) -> Answer {
@@ -391,9 +391,11 @@ impl Handler for Undecided {
 #[test]
 fn half_closed_sockets_end_by_the_timeouts() {
     let soon = Duration::from_millis(200);
-    let limits =
-        Limits { handshake_timeout: soon, header_timeout: Duration::MAX, ..Limits::default() };
-    let server = Running::with_threads(Server::builder(Undecided).limits(limits), 1);
+    let limits = |config: &mut Config| {
+        config.limits.handshake_timeout = soon;
+        config.limits.header_timeout = Duration::MAX;
+    };
+    let server = Running::with_threads(Server::builder(Undecided).config(configured(limits)), 1);
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(SAFETY)).unwrap();
     stream.write_all(handshake("/never", "").as_bytes()).unwrap();

@@ -101,7 +101,7 @@ fn other_requests_get_an_explanation() {
 
 #[test]
 fn a_server_without_preflight_does_not_allow_it() {
-    let fixture = Fixture::with(|builder| builder.protocol(wwr::server::Protocol::V2_0));
+    let fixture = Fixture::with(|config| config.connection.protocol = wwr::server::Protocol::V2_0);
     let mut peer = Peer::dial(fixture.address());
     let answer = peer.http("WEBWIRE / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((answer.status, answer.header("sec-websocket-version")), (400, Some("13")));

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tracing::Level;
 use wwr::Dialect;
-use wwr_smol::server::{Builder, ConnectionInfo, Limits, ProxyHeaders, Server, TrustedProxies};
+use wwr_smol::server::{Config, ConnectionInfo, ProxyHeaders, Server, TrustedProxies};
 
-use crate::support::Fixture;
 use crate::support::app::App;
 use crate::support::log::{captured, logged};
 use crate::support::peer::{Peer, handshake};
+use crate::support::{Fixture, configured};
 
 /// Trusts the address that the clients of the tests come from, and a network.
 fn trusted(headers: ProxyHeaders) -> TrustedProxies {
@@ -19,11 +19,14 @@ fn trusted(headers: ProxyHeaders) -> TrustedProxies {
 }
 
 fn behind_a_proxy(headers: ProxyHeaders) -> Fixture {
-    Fixture::with(|builder| builder.trusted_proxies(trusted(headers)))
+    Fixture::with(|config| config.trusted_proxies = trusted(headers))
 }
 
 fn behind_a_balancer() -> Fixture {
-    Fixture::with(|builder| builder.trusted_proxies(trusted(ProxyHeaders::Either)).proxy_protocol())
+    Fixture::with(|config| {
+        config.trusted_proxies = trusted(ProxyHeaders::Either);
+        config.proxy_protocol = true;
+    })
 }
 
 /// What the application sees of a client whose socket begins like this.
@@ -69,7 +72,10 @@ fn only_trusted_proxies_can_name_their_clients() {
         networks: ["10.0.0.0/8".parse().unwrap()].into(),
         ..TrustedProxies::default()
     };
-    let fixture = Fixture::with(|builder| builder.trusted_proxies(elsewhere).proxy_protocol());
+    let fixture = Fixture::with(|config| {
+        config.trusted_proxies = elsewhere;
+        config.proxy_protocol = true;
+    });
     let shown = info(&fixture, b"", both);
     assert_eq!(shown.remote_addr, shown.socket_addr);
     // For others than proxies there is no PROXY protocol.
@@ -134,11 +140,12 @@ fn the_head_may_come_with_the_proxy_header_and_frames_behind_it() {
 
 #[test]
 fn a_proxy_without_the_header_is_closed_and_logged() {
-    let limits = Limits { header_timeout: Duration::from_millis(100), ..Limits::default() };
-    let builder = Server::builder(App::new().0)
-        .limits(limits)
-        .trusted_proxies(trusted(ProxyHeaders::Either))
-        .proxy_protocol();
+    let limits = |config: &mut Config| config.limits.header_timeout = Duration::from_millis(100);
+    let builder = Server::builder(App::new().0).config(configured(|config| {
+        limits(config);
+        config.trusted_proxies = trusted(ProxyHeaders::Either);
+        config.proxy_protocol = true;
+    }));
     let log = logged(builder, |address| {
         let mut http = Peer::dial(address);
         http.write(handshake("/", "").as_bytes());
@@ -158,7 +165,10 @@ fn a_proxy_without_the_header_is_closed_and_logged() {
 
 #[test]
 fn the_log_names_the_client_and_wrong_headers_of_proxies() {
-    let builder = || Server::builder(App::new().0).trusted_proxies(trusted(ProxyHeaders::Either));
+    let builder = || {
+        Server::builder(App::new().0)
+            .config(configured(|config| config.trusted_proxies = trusted(ProxyHeaders::Either)))
+    };
     let refused = |headers: &str| handshake("/", &format!("Origin: http://e\r\n{headers}"));
     let log = logged(builder(), |address| {
         let client = refused("X-Forwarded-For: 192.0.2.1\r\n");
@@ -206,17 +216,13 @@ fn preflights_are_remembered_by_client() {
 #[test]
 fn slots_are_shared_between_clients_and_not_between_proxies() {
     for balancer in [false, true] {
-        let limits = Limits {
-            max_handshakes: 6,
-            header_timeout: Duration::MAX,
-            handshake_timeout: Duration::MAX,
-            ..Limits::default()
-        };
-        let configure = |builder: Builder<App>| {
-            let builder = builder.limits(limits).trusted_proxies(trusted(ProxyHeaders::Either));
-            if balancer { builder.proxy_protocol() } else { builder }
-        };
-        let fixture = Fixture::with(configure);
+        let fixture = Fixture::with(|config| {
+            config.limits.max_handshakes = 6;
+            config.limits.header_timeout = Duration::MAX;
+            config.limits.handshake_timeout = Duration::MAX;
+            config.trusted_proxies = trusted(ProxyHeaders::Either);
+            config.proxy_protocol = balancer;
+        });
         let ask = |client: &str| {
             let mut peer = Peer::dial(fixture.address());
             let header = match balancer {
@@ -250,7 +256,8 @@ fn the_address_given_to_a_service_is_that_of_the_proxy() {
             .body(())
             .unwrap();
         let peer: SocketAddr = peer.parse().unwrap();
-        let builder = Server::builder(App::new().0).trusted_proxies(proxies.clone());
+        let builder = Server::builder(App::new().0)
+            .config(configured(|config| config.trusted_proxies = proxies.clone()));
         let service = builder.headless().unwrap();
         let log = captured(|| {
             assert_eq!(smol::block_on(service.answer(request, peer)).status(), 426);

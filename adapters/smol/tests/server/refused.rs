@@ -6,12 +6,12 @@ use hyper::http::request::Parts;
 use tracing::Level;
 use wwr::server::{Protocol, RequestError};
 use wwr::{Content, Payload};
-use wwr_smol::server::{Builder, Connection, ConnectionOptions, Handler, Limits, Response, Server};
+use wwr_smol::server::{Builder, Config, Connection, ConnectionOptions, Handler, Response, Server};
 
 use crate::support::app::App;
-use crate::support::forever;
 use crate::support::log::{Line, logged};
 use crate::support::peer::{Peer, handshake};
+use crate::support::{configured, forever};
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -57,7 +57,9 @@ fn each_reason_is_in_the_answer_and_in_the_log_and_hides_no_other() {
         "WEBWIRE /2.0 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
     ];
     let mut reasons = Vec::new();
-    let builder = server().protocol_at("/2.0", Protocol::V2_0);
+    let builder = server().config(configured(|config| {
+        config.paths.insert("/2.0".into(), Protocol::V2_0);
+    }));
     let log = logged(builder, |address| {
         for request in &requests {
             let answer = Peer::dial(address).http(request);
@@ -74,7 +76,7 @@ fn each_reason_is_in_the_answer_and_in_the_log_and_hides_no_other() {
         assert!(found[0].text.contains("times=1"), "{found:?}");
     }
     let also =
-        ["origin=http://evil.example", "host=localhost", "Builder::origins", "--allow-origin"];
+        ["origin=http://evil.example", "host=localhost", "Config::origins", "--allow-origin"];
     told(&log, "Origin not allowed", Level::WARN, &also);
 }
 
@@ -109,13 +111,12 @@ fn the_log_shows_headers_shortened_and_on_one_line() {
 
 #[test]
 fn limits_that_refuse_are_named() {
-    let limits = Limits {
-        max_connections: 1,
-        max_handshakes: 1,
-        max_header_size: 8192,
-        ..Limits::default()
+    let limits = |config: &mut Config| {
+        config.hub.max_connections = 1;
+        config.limits.max_handshakes = 1;
+        config.limits.max_header_size = 8192;
     };
-    let log = logged(server().limits(limits), |address| {
+    let log = logged(server().config(configured(limits)), |address| {
         let mut inside = Peer::connect(address);
         let answer = Peer::dial(address).http(&handshake("/", ""));
         assert_eq!(answer.status, 503);
@@ -129,9 +130,14 @@ fn limits_that_refuse_are_named() {
         assert!(evicted.rest().is_empty());
         inside.is_served();
     });
-    told(&log, "Too many connections", Level::WARN, &["status=503", "Limits::max_connections"]);
-    told(&log, "too long", Level::WARN, &["status=431", "Limits::max_header_size"]);
-    told(&log, "Too many sockets", Level::WARN, &["Limits::max_handshakes", "--trusted-proxy"]);
+    told(&log, "Too many connections", Level::WARN, &["status=503", "Config::hub.max_connections"]);
+    told(&log, "too long", Level::WARN, &["status=431", "Config::limits.max_header_size"]);
+    told(
+        &log,
+        "Too many sockets",
+        Level::WARN,
+        &["Config::limits.max_handshakes", "--trusted-proxy"],
+    );
 }
 
 /// Decides about nothing, or against it.
@@ -152,8 +158,11 @@ impl Handler for Strict {
 
 #[test]
 fn timeouts_of_requests_are_logged() {
-    let limits = Limits { header_timeout: SOON, handshake_timeout: SOON * 5, ..Limits::default() };
-    let log = logged(Server::builder(Strict).limits(limits), |address| {
+    let limits = |config: &mut Config| {
+        config.limits.header_timeout = SOON;
+        config.limits.handshake_timeout = SOON * 5;
+    };
+    let log = logged(Server::builder(Strict).config(configured(limits)), |address| {
         let mut half = Peer::dial(address);
         half.write(b"GET / HTTP/1.1\r\nHo");
         assert!(half.rest().is_empty());
@@ -170,9 +179,14 @@ fn timeouts_of_requests_are_logged() {
         &log,
         "head of the request did not come in time",
         Level::INFO,
-        &["Limits::header_timeout"],
+        &["Config::limits.header_timeout"],
     );
-    told(&log, "No WebSocket was opened in time", Level::INFO, &["Limits::handshake_timeout"]);
+    told(
+        &log,
+        "No WebSocket was opened in time",
+        Level::INFO,
+        &["Config::limits.handshake_timeout"],
+    );
 }
 
 #[test]

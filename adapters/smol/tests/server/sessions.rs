@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use wwr::server::RequestError;
 use wwr::{Content, Payload, SessionInfo, SessionKey};
 use wwr_smol::FileStore;
-use wwr_smol::server::{Connection, Connections, Handler, Server};
+use wwr_smol::server::{Connection, Connections, Handler, Server, Sessions};
 
 use crate::support::message::{
     DISABLED, MAX_CONNECTIONS, NOT_FOUND, PROTOCOL, SESSION_CLOSED, UTF8, answer, ask,
@@ -116,7 +116,7 @@ fn restoring_while_there_is_a_session_leaves_it_untouched() {
 #[test]
 fn a_limit_on_connections_of_a_session_holds() {
     let most = NonZeroUsize::new(2).unwrap();
-    let fixture = Fixture::with(|builder| builder.max_session_connections(most));
+    let fixture = Fixture::with(|config| config.hub.sessions.max_connections = Some(most));
     let mut first = Peer::connect(fixture.address());
     let key = login(&mut first);
     let mut second = Peer::connect(fixture.address());
@@ -168,7 +168,7 @@ fn a_handler_that_closes_the_session_replies_after_it() {
 
 #[test]
 fn without_sessions_everything_about_them_says_so() {
-    let fixture = Fixture::with(|builder| builder.without_sessions());
+    let fixture = Fixture::with(|config| config.connection.sessions = Sessions::Disabled);
     let mut peer = Peer::connect(fixture.address());
     peer.send(&restore(1, &"a".repeat(64)));
     assert_eq!(peer.message(), special(DISABLED, 1));
@@ -243,11 +243,11 @@ fn session_files_survive_a_restart_of_the_server() {
     let temporary = tempfile::tempdir().unwrap();
     let open = || smol::block_on(FileStore::open(temporary.path().join("sessions"))).unwrap();
     let key = {
-        let fixture = Fixture::with(|builder| builder.store(open()));
+        let fixture = Fixture::built(|builder| builder.store(open()));
         let mut peer = Peer::connect(fixture.address());
         login(&mut peer)
     };
-    let fixture = Fixture::with(|builder| builder.store(open()));
+    let fixture = Fixture::built(|builder| builder.store(open()));
     let mut peer = Peer::connect(fixture.address());
     resume(&mut peer, &key);
     assert_eq!(peer.ask(1, "whoami", "x"), answer(1, WHO));

@@ -15,7 +15,7 @@ use crate::support::{Fixture, Running, SAFETY, Threads, forever, until};
 
 #[test]
 fn a_setting_closes_idle_connections_at_once() {
-    let fixture = Fixture::with(|builder| builder.idle_connections(IdleConnections::Close));
+    let fixture = Fixture::with(|config| config.hub.idle_connections = IdleConnections::Close);
     let mut idle = Peer::connect(fixture.address());
     let mut busy = Peer::connect(fixture.address());
     busy.send(&ask(1, "wait", "gate"));
@@ -94,7 +94,7 @@ fn the_deadline_cuts_handlers_that_never_end() {
 
 #[test]
 fn the_deadline_also_cuts_handlers_whose_client_has_gone() {
-    let fixture = Fixture::with(|builder| builder.drain_timeout(Duration::MAX));
+    let fixture = Fixture::with(|config| config.connection.drain_timeout = Duration::MAX);
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     peer.send(&ask(1, "wait", "never opened"));

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use smol::Executor;
-use wwr_smol::server::{Builder, Handler, Server, ServerHandle};
+use wwr_smol::server::{Builder, Config, Handler, Server, ServerHandle};
 use wwr_smol::{GlobalExecutor, Spawn as _};
 
 use app::{App, Event, Gates};
@@ -52,6 +52,13 @@ impl Drop for Threads {
             assert!(ended.is_ok() || std::thread::panicking(), "an executor's thread panicked");
         }
     }
+}
+
+/// Settings that differ from the default ones in this.
+pub(crate) fn configured(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
 }
 
 /// A server that runs.
@@ -128,10 +135,15 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::with(|builder| builder)
+        Self::with(|_| {})
     }
 
-    pub(crate) fn with(configure: impl FnOnce(Builder<App>) -> Builder<App>) -> Self {
+    /// With settings that differ from the default ones in this.
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(|builder| builder.config(configured(change)))
+    }
+
+    pub(crate) fn built(configure: impl FnOnce(Builder<App>) -> Builder<App>) -> Self {
         let (app, events, gates) = App::new();
         let builder = configure(Server::builder(app));
         Self { server: Running::with_threads(builder, 1), events, gates }

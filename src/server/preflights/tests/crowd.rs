@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::*;
+use crate::Valid;
 use crate::actions::Actions;
 use crate::server::{Action, Config, Connection, RequestError};
 use crate::wire::{Encoder, Identifier, Kind, Name, Payload};
@@ -64,7 +65,7 @@ struct Client {
 
 struct Crowd {
     preflights: Preflights<u8>,
-    config: Config,
+    config: Valid<Config>,
     clients: Vec<Client>,
     events: BTreeMap<(u64, u64), (usize, Event)>,
     count: u64,
@@ -85,7 +86,7 @@ impl Crowd {
     fn new(seed: u64, loss: u64) -> Self {
         Self {
             preflights: Preflights::default(),
-            config: Config { pings: None, ..Config::default() },
+            config: Config { pings: None, ..Config::default() }.validate().unwrap(),
             clients: Vec::new(),
             events: BTreeMap::new(),
             count: 0,

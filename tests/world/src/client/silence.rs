@@ -47,7 +47,7 @@ impl Node {
         let answers = matches!(self.machine.dialect(), Dialect::V1_4 | Dialect::Wwr1);
         let is_known = self.ponged || answers;
         let fits = if is_known {
-            silence >= pings.timeout()
+            silence >= pings.timeout
         } else {
             silence >= 2 * pings.total() && unheard >= 2
         };

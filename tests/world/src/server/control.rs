@@ -88,7 +88,7 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(config: HubConfig) -> Self {
         Self {
-            hub: Hub::new(config),
+            hub: Hub::new(&config.validate().expect("settings that are valid")),
             out: Actions::new(),
             members: BTreeMap::new(),
             ids: BTreeMap::new(),

@@ -223,7 +223,7 @@ impl World {
         if matches!(config.sessions, wwr::server::Sessions::Disabled) {
             return;
         }
-        let buffer = config.advertised.message_buffer_size();
+        let buffer = config.advertised.message_buffer as usize;
         for (key, is_due) in tried {
             self.clients[client].restored = None;
             self.clients[client].connect(&mut self.stage);

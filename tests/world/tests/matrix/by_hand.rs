@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use wwr::Dialect;
 use wwr::server::Protocol;
-use wwr::{Dialect, server};
-use wwr_world::{Act, Death, Dice, Kind, Notice, ReferenceId, Script, request_names};
+use wwr_world::{Act, Death, Dice, Kind, Notice, ReferenceId, Script, request_names, with};
 
 use super::{
     Cell, IDLE, MINUTE, SERVERS, closing_text, closing_types, hub, settings, table, types_of,
@@ -212,7 +212,7 @@ const ODD: [&[u8]; 6] = [b"", b"\x07", b"\x7f", b"\x7f12345678\x09a", b"\x3f", b
 
 fn soup(kind: Kind, server: Protocol, seed: u64) {
     let mut dice = Dice::seeded(seed);
-    let config = server::Config { strict: dice.chance(50), ..settings(server) };
+    let config = with(settings(server), |config| config.strict = dice.chance(50));
     let mut script = Script::with_chance(seed, config, hub());
     let names: Vec<_> = request_names().collect();
     script.add_reference(kind);

@@ -1,8 +1,8 @@
 //! The messages between our client and each server, to the byte and in order.
 
+use wwr::Dialect;
 use wwr::client::{Config, Event, Protocol};
-use wwr::{Dialect, server};
-use wwr_world::{ClientId, Script, Way};
+use wwr_world::{ClientId, Script, Way, with};
 
 use super::{SERVERS, hub, settings, table};
 
@@ -97,9 +97,11 @@ fn every_message_of_every_pair() {
         TABLE.map(|(protocol, wwr1, _)| format!("{protocol}{}", if wwr1 { ", wwr.1" } else { "" }));
     table("messages", names, |row, column| {
         let (protocol, wwr1, talks) = TABLE[row];
-        let config = server::Config { wwr1, ..settings(SERVERS[column]) };
+        let config = with(settings(SERVERS[column]), |config| config.wwr1 = wwr1);
         let script = &mut Script::new(config, hub());
-        script.add_client(Config::builder().protocol(protocol).wwr1(wwr1).build().unwrap());
+        script.add_client(with(Config::default(), |config| {
+            (config.protocol, config.wwr1) = (protocol, wwr1);
+        }));
         let connect = |script: &mut Script| script.connect(ADA);
         let Some(Talk(first, told_of_close, dialect)) = talks[column] else {
             expect(script, connect, &[]);

@@ -16,8 +16,8 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use wwr::server::{Advertised, Config, HubConfig, IdleConnections, Pings, Protocol};
-use wwr_world::{Script, SocketId, Way};
+use wwr::server::{Config, HubConfig, IdleConnections, Pings, Protocol};
+use wwr_world::{Script, SocketId, Way, with};
 
 const SERVERS: [Protocol; 5] =
     [Protocol::V1_4, Protocol::V1_5, Protocol::V2_0, Protocol::Any, Protocol::AnyAs1_5];
@@ -32,20 +32,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Several handlers may run, and silence is soon noticed. `wwr.1` has rows of its own.
 fn settings(protocol: Protocol) -> Config {
-    let pings = Pings::new(READ_TIMEOUT, Duration::from_secs(1));
-    Config {
-        protocol,
-        concurrency: NonZeroU16::MIN.saturating_add(3),
-        pings: Some(pings.expect("times long enough")),
-        advertised: Advertised::default().read_timeout(READ_TIMEOUT).expect("a usual time"),
-        wwr1: false,
-        ..Config::default()
-    }
+    let mut config = Config::default();
+    config.protocol = protocol;
+    config.concurrency = NonZeroU16::MIN.saturating_add(3);
+    config.pings = Some(Pings::new(READ_TIMEOUT, Duration::from_secs(1)));
+    config.advertised.read_timeout = READ_TIMEOUT;
+    config.wwr1 = false;
+    config
 }
 
 /// A shutdown closes idle connections at once.
 fn hub() -> HubConfig {
-    HubConfig { idle_connections: IdleConnections::Close, ..HubConfig::default() }
+    with(HubConfig::default(), |hub| hub.idle_connections = IdleConnections::Close)
 }
 
 fn script(protocol: Protocol) -> Script {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use wwr::Dialect;
-use wwr::client::{Config, ConnectError, DisconnectReason, Event, Protocol, RequestError, Status};
+use wwr::client::{ConnectError, DisconnectReason, Event, Protocol, RequestError, Status};
 use wwr::server::Protocol as Server;
-use wwr_world::{ClientId, Script};
+use wwr_world::{ClientId, Script, with};
 
 use super::{IDLE, MINUTE, SERVERS, closing_text, closing_types, table, types_of};
 
@@ -41,7 +41,7 @@ const TABLE: [(Protocol, [Pair; 5]); 4] = {
     use Dialect::{Unknown, V1_4, V1_5, V2_0};
     use Pair::{Doubt, Refuse};
     // Nothing is said that a client of 1.x could read.
-    const NO_METADATA: Pair = Refuse(&["no WebWire server"]);
+    const NO_METADATA: Pair = Refuse(&["not a WebWire server"]);
     const NO_CONF: Pair = Doubt(&["no accept-conf", "2.0", "1.4 or 1.5"]);
     const IS_1_4: &[&str] = &["speaks protocol version \"1.4\"", "only 1.5"];
     const IS_1_5: &[&str] = &["speaks protocol version \"1.5\"", "only 1.4"];
@@ -105,7 +105,8 @@ impl Scene {
         let (protocol, pairs) = TABLE[row];
         let server = SERVERS[column];
         let mut script = super::script(server);
-        script.add_client(Config::builder().protocol(protocol).build().expect("a usual setting"));
+        script
+            .add_client(with(wwr::client::Config::default(), |config| config.protocol = protocol));
         let friend = match protocol {
             Protocol::V1_4 => Server::V1_4,
             Protocol::V1_5 => Server::V1_5,

@@ -6,7 +6,7 @@ use wwr::client::{
     Config, ConnectError, DisconnectReason, Event, Misuse, Protocol, RequestError, Status,
 };
 use wwr::server::CloseReason;
-use wwr_world::{Script, Way};
+use wwr_world::{Script, Way, with};
 
 use super::{SECOND, calm, config, hub};
 
@@ -151,7 +151,7 @@ fn a_server_that_is_down_or_busy_is_tried_until_it_is_up() {
 #[test]
 fn a_dial_may_be_refused_after_a_good_answer() {
     let mut script = calm();
-    let ada = script.add_client(Config::builder().reconnect(false).build().unwrap());
+    let ada = script.add_client(with(Config::default(), |config| config.reconnect = false));
     script.connect(ada);
     let queued = script.request(ada, "echo");
     script.run_for_millis(25);
@@ -167,7 +167,7 @@ fn a_dial_may_be_refused_after_a_good_answer() {
 #[test]
 fn a_server_of_another_version_is_not_tried_again() {
     let mut script = calm();
-    let ada = script.add_client(Config::builder().protocol(Protocol::V1_4).build().unwrap());
+    let ada = script.add_client(with(Config::default(), |config| config.protocol = Protocol::V1_4));
     script.connect(ada);
     script.run();
     assert_eq!(script.told(ada), [Event::Connected]);

@@ -4,23 +4,22 @@ use std::time::Duration;
 
 use wwr::Dialect;
 use wwr::client::{Config, Event, Protocol};
-use wwr::server::{Advertised, CloseReason, Config as ServerConfig, Pings, Protocol as Server};
-use wwr_world::{Act, ClientId, Kind, Script, Way};
+use wwr::server::{CloseReason, Config as ServerConfig, Pings, Protocol as Server};
+use wwr_world::{Act, ClientId, Kind, Script, Way, with};
 
 use super::{SECOND, config, hub, limited};
 
 /// One connection for each session; a read timeout of 4 s, pings after 2 s, 1 s for the answer.
 fn watched(protocol: Server) -> ServerConfig {
-    ServerConfig {
-        protocol,
-        advertised: Advertised::default().read_timeout(4 * SECOND).expect("a usual time"),
-        pings: Some(Pings::new(2 * SECOND, SECOND).expect("times long enough")),
-        ..config()
-    }
+    with(config(), |config| {
+        config.protocol = protocol;
+        config.advertised.read_timeout = 4 * SECOND;
+        config.pings = Some(Pings::new(2 * SECOND, SECOND));
+    })
 }
 
 fn client(script: &mut Script, protocol: Protocol) -> ClientId {
-    connected(script, Config::builder().protocol(protocol).build().expect("usual"))
+    connected(script, with(Config::default(), |config| config.protocol = protocol))
 }
 
 fn connected(script: &mut Script, config: Config) -> ClientId {
@@ -94,9 +93,11 @@ fn idle_peers_stay_whatever_they_speak() {
 
 #[test]
 fn without_pings_a_silent_peer_is_left_to_the_host() {
-    let settings = ServerConfig { pings: None, ..watched(Server::Any) };
+    let settings = with(watched(Server::Any), |config| config.pings = None);
     let mut script = Script::new(settings, hub());
-    let config = Config::builder().protocol(Protocol::V1_4).pings(None).build().expect("usual");
+    let config = with(Config::default(), |config| {
+        (config.protocol, config.pings) = (Protocol::V1_4, None);
+    });
     let ada = connected(&mut script, config);
     let socket = script.socket(ada);
     script.silence(socket, Way::Up);
@@ -134,8 +135,7 @@ fn a_storm_of_heartbeats_is_borne() {
 fn the_first_heartbeat_is_in_time() {
     for protocol in [Protocol::V1_5, Protocol::Auto] {
         let mut settings = watched(Server::V1_5);
-        let advertised = Advertised::default().read_timeout(SECOND);
-        settings.advertised = advertised.expect("a usual time");
+        settings.advertised.read_timeout = SECOND;
         let mut script = Script::new(settings, limited(1));
         let ada = client(&mut script, protocol);
         script.run_for(10 * SECOND);

@@ -11,14 +11,13 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use wwr::server::{Config, HubConfig, IdleConnections};
-use wwr::session::RegistryConfig;
-use wwr_world::Script;
+use wwr_world::{Script, with};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The default settings, but for `wwr.1`, which has scenarios of its own.
 fn config() -> Config {
-    Config { wwr1: false, ..Config::default() }
+    with(Config::default(), |config| config.wwr1 = false)
 }
 
 /// By the default settings, but for idle connections: a shutdown closes them at once.
@@ -27,11 +26,11 @@ fn calm() -> Script {
 }
 
 fn hub() -> HubConfig {
-    HubConfig { idle_connections: IdleConnections::Close, ..HubConfig::default() }
+    with(HubConfig::default(), |hub| hub.idle_connections = IdleConnections::Close)
 }
 
 /// As [`hub`], with a limit of connections for each session.
 fn limited(max_connections: usize) -> HubConfig {
     let max_connections = NonZeroUsize::new(max_connections);
-    HubConfig { sessions: RegistryConfig { max_connections, ..Default::default() }, ..hub() }
+    with(hub(), |hub| hub.sessions.max_connections = max_connections)
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use wwr::client::{Config, Misuse, RequestError};
-use wwr::server;
-use wwr_world::Script;
+use wwr_world::{Script, with};
 
 use super::{SECOND, calm, config, hub};
 
@@ -46,7 +45,8 @@ fn a_handler_that_takes_long_holds_up_its_own_connection_only() {
 #[test]
 fn a_server_that_is_asked_too_much_at_once_reads_on_when_it_can() {
     let max_queued_messages = std::num::NonZeroU16::MIN;
-    let mut script = Script::new(server::Config { max_queued_messages, ..config() }, hub());
+    let one_waits = with(config(), |config| config.max_queued_messages = max_queued_messages);
+    let mut script = Script::new(one_waits, hub());
     let [ada] = script.connected();
     let ids: Vec<_> = (0..50).map(|_| script.request(ada, "fail")).collect();
     script.run_for_millis(10);
@@ -111,7 +111,10 @@ fn what_is_cancelled_is_handled_if_it_was_sent_and_never_sent_if_it_was_not() {
 #[test]
 fn requests_made_offline_are_bounded_and_sent_in_order() {
     let mut script = calm();
-    let config = Config::builder().max_pending_requests(3).max_queued_bytes(60).build().unwrap();
+    let config = with(Config::default(), |config| {
+        config.max_pending_requests = 3;
+        config.max_queued_bytes = 60;
+    });
     let ada = script.add_client(config);
     script.connect(ada);
     let queued: Vec<_> = (0..3).map(|_| script.request(ada, "echo")).collect();

@@ -2,9 +2,8 @@
 
 use wwr::SessionKey;
 use wwr::client::{Config, DisconnectReason, Event, RequestError, SessionLoss};
-use wwr::server::{CloseReason, HubConfig};
-use wwr::session::RegistryConfig;
-use wwr_world::{ClientId, Script};
+use wwr::server::CloseReason;
+use wwr_world::{ClientId, Script, with};
 
 use super::{SECOND, calm, config, hub, limited};
 
@@ -52,8 +51,7 @@ fn a_session_is_announced_before_the_reply_and_the_reply_waits_for_the_store() {
 
 #[test]
 fn a_durable_session_is_announced_when_the_store_has_it_and_not_at_all_if_it_fails() {
-    let registry = RegistryConfig { durable: true, ..Default::default() };
-    let mut script = Script::new(config(), HubConfig { sessions: registry, ..hub() });
+    let mut script = Script::new(config(), with(hub(), |hub| hub.sessions.durable = true));
     let [ada] = script.connected();
     let id = script.request(ada, "login");
     script.run_for_millis(24);
@@ -254,7 +252,7 @@ fn a_restoration_is_lost_to_whoever_closes_the_session_meanwhile() {
 #[test]
 fn a_session_is_asked_for_again_while_the_store_fails_and_then_given_up() {
     let mut script = calm();
-    let config = Config::builder().resume_attempts(3).build().unwrap();
+    let config = with(Config::default(), |config| config.resume_attempts = 3);
     let ada = script.add_client(config);
     script.connect(ada);
     script.run();

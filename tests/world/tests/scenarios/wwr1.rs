@@ -6,7 +6,7 @@ use wwr::preflight::Metadata;
 use wwr::server::gate::{self, Decision, Head, HttpVersion, Origins, Terms, decide};
 use wwr::server::{Config, HubConfig};
 use wwr::{Actions, Dialect, Instant};
-use wwr_world::{Script, Sent, Way};
+use wwr_world::{Script, Sent, Way, with};
 
 /// What the server reads, and what the client reads.
 const STATED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\0\x10\0";
@@ -38,7 +38,7 @@ fn handshake(key: &Key, offers: Option<SubProtocol>, config: &Config) -> gate::A
 
 /// What a client and a server agree on by HTTP: what the world takes for granted.
 fn agreed(client: client::Config, config: &Config) -> Option<SubProtocol> {
-    let (mut client, mut asks) = (Client::new(client, 1), Actions::new());
+    let (mut client, mut asks) = (Client::new(&client.validate().unwrap(), 1), Actions::new());
     client.connect(Instant::EPOCH, &mut asks);
     let key = Key::from_entropy([7; Key::ENTROPY]);
     let answer = handshake(&key, client.offers(), config);
@@ -110,10 +110,10 @@ fn requests_that_waited_are_sent_in_order() {
 /// If one side does without, everything is as it was.
 #[test]
 fn without_an_offer_or_a_server_that_selects_it_2_0_is_spoken() {
-    let silent = || client::Config::builder().wwr1(false).build().unwrap();
+    let silent = || with(client::Config::default(), |config| config.wwr1 = false);
     let offering = client::Config::default;
     let selecting = Config::default;
-    let refusing = || Config { wwr1: false, ..Config::default() };
+    let refusing = || with(Config::default(), |config| config.wwr1 = false);
     assert_eq!(selecting().metadata(), Some(Metadata::V1_4));
     assert_eq!(agreed(offering(), &selecting()), Some(SubProtocol::Wwr1));
     for (client, config) in

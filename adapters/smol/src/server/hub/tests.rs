@@ -5,6 +5,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::SystemTime;
 
 use wwr::Dialect;
+use wwr::Valid;
 
 use super::super::connection::{ConnectionInfo, Reads};
 use super::*;
@@ -14,7 +15,7 @@ use crate::store::MemoryStore;
 
 fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
-    Hub::new(Box::new(GlobalExecutor), Box::new(RandomKeys), store, HubConfig::default())
+    Hub::new(Box::new(GlobalExecutor), Box::new(RandomKeys), store, &Valid::default())
 }
 
 fn open(hub: &Arc<Hub>) -> OpenGuard {

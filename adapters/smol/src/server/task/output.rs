@@ -44,7 +44,9 @@ mod tests {
     /// A list that was filled with so many actions and emptied.
     fn used(actions: usize) -> Actions<Action> {
         let mut out = Actions::new();
-        let config = Config { protocol: Protocol::V1_4, ..Config::default() };
+        let mut config = Config::default();
+        config.protocol = Protocol::V1_4;
+        let config = config.validate().unwrap();
         let mut machine = Connection::accept(&config, Observed::Nothing, Instant::EPOCH, &mut out);
         for _ in 0..actions {
             machine.signal(&Name::new("s").unwrap(), &"x".into(), &mut out).unwrap();
