@@ -60,7 +60,7 @@ fn it_gives_up_on_servers_other_than_webwire() {
         preflight: ("400 Bad Request", ""),
         websocket: Ok(Some(accept_conf([2, 0], "chat/1"))),
     };
-    for (server, why) in [(other, "not a WebWire server"), (other_sub_protocol, "\"chat/1\"")] {
+    for (server, why) in [(other, "no WebWire server"), (other_sub_protocol, "\"chat/1\"")] {
         let ran = run(&["listen", &server.start()]);
         assert_eq!(ran.code, Some(3), "{}", ran.text());
         assert!(ran.text().starts_with("connect failed: "), "{}", ran.text());

@@ -41,7 +41,7 @@ const TABLE: [(Protocol, [Pair; 5]); 4] = {
     use Dialect::{Unknown, V1_4, V1_5, V2_0};
     use Pair::{Doubt, Refuse};
     // Nothing is said that a client of 1.x could read.
-    const NO_METADATA: Pair = Refuse(&["not a WebWire server"]);
+    const NO_METADATA: Pair = Refuse(&["no WebWire server"]);
     const NO_CONF: Pair = Doubt(&["no accept-conf", "2.0", "1.4 or 1.5"]);
     const IS_1_4: &[&str] = &["speaks protocol version \"1.4\"", "only 1.5"];
     const IS_1_5: &[&str] = &["speaks protocol version \"1.5\"", "only 1.4"];
