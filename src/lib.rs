@@ -86,14 +86,15 @@
 //!         Action::Send(frame) => sent.push(frame),
 //!         Action::Request(request) => {
 //!             let key = SessionKey::from_entropy([7; 48]); // from a random source, really
-//!             connection.create_session(key, UnixTime::from_seconds(0), SessionInfo::new(), &mut out)?;
-//!             login = Some(request.id);
+//!             let info = SessionInfo::new();
+//!             let id = connection.create_session(key, UnixTime::from_seconds(0), info, &mut out)?;
+//!             login = Some((id, request.id));
 //!         }
 //!         Action::Session(command) => hub.handle(now, id, command, &mut control),
 //!         Action::SessionEvent(event) => {
-//!             assert_eq!(event, SessionEvent::Created);
-//!             if let Some(id) = login.take() {
-//!                 connection.reply(id, Ok("welcome".into()), &mut out)?;
+//!             if let Some((id, request)) = login.take() {
+//!                 assert_eq!(event, SessionEvent::Created(id));
+//!                 connection.reply(request, Ok("welcome".into()), &mut out)?;
 //!             }
 //!         }
 //!         _ => {} // signals, pings, the end
@@ -157,4 +158,7 @@ pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErro
 pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};
 pub use valid::{InvalidConfig, Valid};
-pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload, PreparedSignal};
+pub use wire::{
+    Content, Encoding, ErrorCode, InvalidName, InvalidSignal, Name, Payload, PreparedSignal,
+    UnreadableSignal,
+};

@@ -30,3 +30,4 @@ pub use hub::{
 pub use in_flight::{RequestId, SignalId};
 pub use preflights::{Detection, Preflights};
 pub use protocol::{Observed, Protocol};
+pub use session::CreationId;

@@ -20,6 +20,18 @@ impl RequestId {
         Identifier::from_counter(self.0)
     }
 
+    /// Returns a number for tables of the host: requests of a client count from 1, and no number comes
+    /// twice.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the identifier with this [number](Self::as_u64). One that no pending request has is
+    /// harmless: to [cancel](super::Client::cancel) it does nothing.
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
     pub(super) const fn from_identifier(identifier: Identifier) -> Self {
         Self(identifier.counter())
     }

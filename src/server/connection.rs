@@ -16,7 +16,7 @@ use super::in_flight::{InFlight, RequestId, SignalId};
 use super::peer::Peer;
 use super::protocol::Observed;
 use super::reply;
-use super::session::SessionSlot;
+use super::session::{CreationId, SessionSlot};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
@@ -324,7 +324,8 @@ impl Connection {
     /// Creates a session for this connection (protocol §5.5). `key` has to be fresh, as from
     /// [`SessionKey::from_entropy`], and in the configured format.
     ///
-    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`]. The client learns of
+    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`], with the identifier that is
+    /// returned here, unless the connection ends before. The client learns of
     /// the session before the former. Reply to the request that caused it only after that.
     ///
     /// [`SessionEvent::Created`]: super::SessionEvent::Created
@@ -340,7 +341,7 @@ impl Connection {
         now: UnixTime,
         info: SessionInfo,
         out: &mut Out,
-    ) -> Result<(), Misuse> {
+    ) -> Result<CreationId, Misuse> {
         self.not_closed()?;
         self.session.create(&self.peer, key, now, info, out)
     }

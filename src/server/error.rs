@@ -1,6 +1,7 @@
 //! Errors of the server side: what a handler answers, and how the caller misused a connection.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
@@ -45,10 +46,12 @@ pub enum RequestError {
 
 impl RequestError {
     /// Creates an error with a code and a message, or an internal error if the code is not 1 to 255
-    /// bytes of printable ASCII.
-    pub fn failed(code: impl TryInto<ErrorCode>, message: impl Into<Cow<'static, str>>) -> Self {
+    /// bytes of printable ASCII. Both are copied, unless they are a [`ErrorCode`] and a `String`; to copy
+    /// nothing of literals, write the variant [`Failed`](Self::Failed) with
+    /// [`ErrorCode::from_static`] and `Cow::Borrowed`.
+    pub fn failed(code: impl TryInto<ErrorCode>, message: impl Into<String>) -> Self {
         match code.try_into() {
-            Ok(code) => Self::Failed { code, message: message.into() },
+            Ok(code) => Self::Failed { code, message: Cow::Owned(message.into()) },
             Err(_) => Self::Internal,
         }
     }

@@ -160,6 +160,10 @@ impl Script {
                 Action::Session(Command::Restore(key)) => format!("ask Restore {}", key.as_str()),
                 Action::Session(Command::Close(key)) => format!("ask Close {}", key.as_str()),
                 Action::Session(Command::Leave(key)) => format!("ask Leave {}", key.as_str()),
+                Action::SessionEvent(SessionEvent::Created(_)) => "event Created".to_string(),
+                Action::SessionEvent(SessionEvent::CreateFailed(_)) => {
+                    "event CreateFailed".to_string()
+                }
                 Action::SessionEvent(event) => format!("event {event:?}"),
                 Action::Ping => "ping".to_string(),
                 Action::Learned(dialect) => format!("speaks {dialect}"),
@@ -211,7 +215,7 @@ impl Script {
     /// The application creates a session.
     fn create(&mut self, text: &str) -> Result<(), Misuse> {
         let (now, info) = (UnixTime::from_seconds(0), SessionInfo::new());
-        self.connection.create_session(key(text), now, info, &mut self.out)
+        self.connection.create_session(key(text), now, info, &mut self.out).map(drop)
     }
 
     #[track_caller]

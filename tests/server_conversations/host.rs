@@ -406,8 +406,10 @@ impl Host {
 
     fn on_session_event(&mut self, id: u64, event: SessionEvent) {
         let (awaited, result) = match event {
-            SessionEvent::Created => (Awaiting::SessionCreated, Ok(Payload::utf8_static("ok"))),
-            SessionEvent::CreateFailed => (Awaiting::SessionCreated, Err(RequestError::Internal)),
+            SessionEvent::Created(_) => (Awaiting::SessionCreated, Ok(Payload::utf8_static("ok"))),
+            SessionEvent::CreateFailed(_) => {
+                (Awaiting::SessionCreated, Err(RequestError::Internal))
+            }
             SessionEvent::Closed => (Awaiting::SessionClosed, Ok(Payload::utf8_static("bye"))),
             SessionEvent::CloseFailed => (Awaiting::SessionClosed, Err(RequestError::Internal)),
             SessionEvent::Restored => return,

@@ -49,7 +49,11 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         // Clients are served even if standard output is not read.
         tasks.spawn(advertise(server.local_addrs().to_vec())).detach();
         let handle = server.handle();
-        or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await
+        let running = async {
+            server.run().await;
+            Ok(())
+        };
+        or(running, stopped(stop, handle, arguments.shutdown_timeout)).await
     });
     log::end();
     served.map(|()| ExitCode::SUCCESS)

@@ -70,7 +70,7 @@ fn replies_are_as_long_as_the_client_has_stated() {
 fn signals_and_sessions_are_as_long_as_the_client_has_stated() {
     let mut script = agreed(&config());
     let long = Payload::utf8(letters(9000));
-    let prepared = PreparedSignal::new(&name("s"), &long).unwrap();
+    let prepared = PreparedSignal::new(name("s"), &long).unwrap();
     let info = || SessionInfo::new().public("x", letters(9000));
     let too_large = UnreadableSignal::TooLarge { length: 9003, buffer: 8192 };
     let Script { connection, out, .. } = &mut script;
@@ -85,7 +85,7 @@ fn signals_and_sessions_are_as_long_as_the_client_has_stated() {
     assert_eq!(connection.signal_prepared(&prepared, out), Ok(()));
     assert_eq!(connection.signal(&name("s"), &Payload::EMPTY, out), Ok(()), "a name alone, too");
     assert_eq!(
-        connection.create_session(key("k1"), UnixTime::from_seconds(0), info(), out),
+        connection.create_session(key("k1"), UnixTime::from_seconds(0), info(), out).map(drop),
         Ok(())
     );
     assert_eq!(script.lines().len(), 4);

@@ -1,7 +1,6 @@
 //! What happens in the demo.
 
 use core::time::Duration;
-use std::io;
 use std::time::Instant;
 
 use smol::channel::{Receiver, Sender};
@@ -46,7 +45,7 @@ impl Handler for Theatre {
 /// All participants.
 struct Cast {
     server: ServerHandle,
-    running: smol::Task<io::Result<()>>,
+    running: smol::Task<()>,
     slow_request_began: Receiver<()>,
     relay: Relay,
     client: Client,
@@ -239,7 +238,7 @@ async fn shutdown(stage: &mut Stage, tasks: &Tasks, cast: Cast) -> Told {
     let (slow, (_, refused, shut_down)) =
         stage.meanwhile("a request is running", SLOW.0, work).await;
     shut_down.await;
-    running.await.map_err(story_error)?;
+    running.await;
     client.close().await;
     stage.show(&relay)?;
     expect(refused == Err(RequestError::ServerShutdown.into()), "new requests to be refused")?;

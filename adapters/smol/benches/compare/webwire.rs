@@ -35,7 +35,7 @@ pub(crate) fn serve() -> Result<(), Box<dyn Error>> {
             .listen((Ipv4Addr::LOCALHOST, 0))
             .await?;
         process::listens_on(server.local_addr())?;
-        server.run().await?;
+        server.run().await;
         Ok(())
     }))
 }

@@ -66,8 +66,7 @@ impl Handler for App {
 
 /// The signal to many that a request asks for.
 fn news(request: Content) -> Result<PreparedSignal, RequestError> {
-    let name = NEWS.try_into().map_err(|_| RequestError::Internal)?;
-    PreparedSignal::new(&name, &request.into_payload()).map_err(|_| RequestError::Internal)
+    PreparedSignal::new(NEWS, request.into_payload()).map_err(|_| RequestError::Internal)
 }
 
 /// How many got the signal.
@@ -93,7 +92,7 @@ pub(crate) fn serve(port: u16, args: &Args) -> Result<(), Box<dyn Error>> {
         }
         let server = builder.listen((Ipv4Addr::LOCALHOST, port)).await?;
         process::listens_on(server.local_addr())?;
-        server.run().await?;
+        server.run().await;
         Ok(())
     }))
 }

@@ -1,6 +1,5 @@
 //! The application's view of a connection.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -415,7 +414,7 @@ impl Connection {
     pub fn close_with(
         &self,
         code: u16,
-        reason: impl Into<Cow<'static, str>>,
+        reason: impl Into<String>,
     ) -> Result<(), InvalidCloseFrame> {
         let frame = CloseFrame::new(code, reason)?;
         if self.is_connected() {

@@ -99,8 +99,7 @@ impl ServerHandle {
     ///
     /// impl Handler for Chat {
     ///     async fn request(&self, from: &Connection, said: Content) -> Result<Payload, RequestError> {
-    ///         let name = "said".try_into().map_err(|_| RequestError::Internal)?;
-    ///         let said = PreparedSignal::new(&name, &said.into_payload())
+    ///         let said = PreparedSignal::new("said", said.into_payload())
     ///             .map_err(|_| RequestError::failed("NOTHING", "say something"))?;
     ///         let heard = from.server().signal_all(&said);
     ///         Ok(Payload::utf8(format!("{} of {} heard it", heard.sent, heard.total())))

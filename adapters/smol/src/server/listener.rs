@@ -71,7 +71,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// println!("listening on http://{}", server.local_addr());
 /// let handle = server.handle();
 /// smol::spawn(async move { handle.shut_down(std::time::Duration::from_secs(10)).await }).detach();
-/// server.run().await?;
+/// server.run().await;
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap();
 /// ```
@@ -129,18 +129,14 @@ impl<H: Handler> Server<H> {
         ServerHandle::new(self.service.hub().clone(), Some(self.address))
     }
 
-    /// Serves until the server is [shut down](ServerHandle::shut_down).
-    ///
-    /// # Errors
-    ///
-    /// None at present: errors of accepting are logged, and accepting goes on.
-    pub async fn run(self) -> io::Result<()> {
+    /// Serves until the server is [shut down](ServerHandle::shut_down). Errors of accepting are logged,
+    /// and accepting goes on.
+    pub async fn run(self) {
         let hub = self.service.hub().clone();
         let accept = async {
             join_all(self.listeners.iter().map(|listener| self.accept(listener))).await;
         };
         or(accept, hub.stops()).await;
-        Ok(())
     }
 
     /// Accepts for ever.

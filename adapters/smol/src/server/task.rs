@@ -499,6 +499,7 @@ impl<'a, H: Handler> Task<'a, H> {
             })?;
         self.machine
             .create_session(key, Clock::unix_now(), info, &mut self.out)
+            .map(drop)
             .map_err(SessionError::Misuse)
     }
 }

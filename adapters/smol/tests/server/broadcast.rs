@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use wwr::{Dialect, Name, Payload, PreparedSignal, SessionKey};
+use wwr::{Dialect, Payload, PreparedSignal, SessionKey};
 use wwr_smol::server::Broadcast;
 
 use crate::sessions::{login, resume};
@@ -11,7 +11,7 @@ use crate::support::peer::Peer;
 use crate::support::{Fixture, until};
 
 fn prepare(name: &str, payload: impl Into<Payload>) -> PreparedSignal {
-    PreparedSignal::new(&Name::new(name).unwrap(), &payload.into()).unwrap()
+    PreparedSignal::new(name, payload).unwrap()
 }
 
 fn sent(connections: usize) -> Broadcast {

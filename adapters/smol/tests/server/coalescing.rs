@@ -15,7 +15,7 @@ use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::unix::UnixStream;
 use smol::{Executor, future};
 use wwr::server::RequestError;
-use wwr::{Content, Name, Payload, PreparedSignal};
+use wwr::{Content, Payload, PreparedSignal};
 use wwr_smol::server::{Connection, Handler, Server, Service};
 
 use crate::headless::mount_wrapped;
@@ -182,7 +182,7 @@ fn signals_that_others_send_together() {
     scene.writes.store(0, Ordering::SeqCst);
     let (connection, handle) = (scene.connection.clone(), scene.service.handle());
     scene.at_once(move || {
-        let all = PreparedSignal::new(&Name::new("s").unwrap(), &"x".into()).unwrap();
+        let all = PreparedSignal::new("s", "x").unwrap();
         for _ in 0..TOGETHER / 2 {
             connection.signal("s", "x").unwrap();
             assert_eq!(handle.signal_all(&all).sent, 1);

@@ -131,7 +131,7 @@ fn serve(log: &Log, client: impl FnOnce(std::net::SocketAddr) + Send) {
                     let _end = End(handle);
                     client(address);
                 });
-                smol::future::block_on(executor.run(server.run())).unwrap();
+                smol::future::block_on(executor.run(server.run()));
             });
         }));
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smol::future::yield_now;
 use wwr::server::RequestError;
-use wwr::{Content, Name, Payload, PreparedSignal};
+use wwr::{Content, Payload, PreparedSignal};
 use wwr_smol::server::{Config, Connection, Handler, Server, SignalError};
 
 use crate::support::message::{BINARY, answer, ask, signal};
@@ -160,7 +160,7 @@ fn several_handlers_of_a_client_take_turns() {
 fn others_wait_for_room_from_anywhere() {
     let scene = Scene::new(false, 1, |_| {});
     let (mut peer, connection) = scene.connect();
-    let prepared = PreparedSignal::new(&Name::new("p").unwrap(), &vec![0; 8192].into()).unwrap();
+    let prepared = PreparedSignal::new("p", vec![0; 8192]).unwrap();
     let senders: Vec<_> = (0..3)
         .map(|_| {
             let (connection, prepared) = (connection.clone(), prepared.clone());

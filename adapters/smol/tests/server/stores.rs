@@ -34,7 +34,7 @@ struct Moody {
     inner: MemoryStore,
     mood: Mutex<Mood>,
     gates: Gates,
-    collections: AtomicUsize,
+    expiry_rounds: AtomicUsize,
     /// How many calls had to wait.
     waits: AtomicUsize,
 }
@@ -45,7 +45,7 @@ impl Moody {
             inner: MemoryStore::new(),
             mood: Mutex::new(mood),
             gates: Gates::default(),
-            collections: AtomicUsize::new(0),
+            expiry_rounds: AtomicUsize::new(0),
             waits: AtomicUsize::new(0),
         })
     }
@@ -99,7 +99,7 @@ impl SessionStore for Moody {
     }
 
     async fn remove_expired(&self, _: UnixTime, _: Duration) -> Result<Removed, StoreError> {
-        self.collections.fetch_add(1, Ordering::Relaxed);
+        self.expiry_rounds.fetch_add(1, Ordering::Relaxed);
         self.act("remove expired").await?;
         Ok(Removed::default())
     }
@@ -313,7 +313,7 @@ fn unused_sessions_expire_in_rounds_until_the_server_has_ended() {
         let builder = Server::builder(app).executor(threads.executor.clone());
         let builder = builder.config(config.clone());
         let service = builder.store(store.clone()).headless().unwrap();
-        until(|| store.collections.load(Ordering::Relaxed) >= 3);
+        until(|| store.expiry_rounds.load(Ordering::Relaxed) >= 3);
         drop(service);
         until(|| Arc::strong_count(&store) == 1);
     }
@@ -334,9 +334,9 @@ fn a_look_up_without_an_answer_does_not_end_the_collecting() {
     // removed, as the session could be lost. But the rounds go on.
     store.becomes(Mood::Waits);
     until(|| store.waits.load(Ordering::Relaxed) >= 2);
-    let before = store.collections.load(Ordering::Relaxed);
+    let before = store.expiry_rounds.load(Ordering::Relaxed);
     store.becomes(Mood::Works);
-    until(|| store.collections.load(Ordering::Relaxed) >= before + 2);
+    until(|| store.expiry_rounds.load(Ordering::Relaxed) >= before + 2);
 }
 
 /// A store in memory that collects once it may.

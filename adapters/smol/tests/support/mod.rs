@@ -6,7 +6,6 @@ pub(crate) mod message;
 pub(crate) mod peer;
 
 use std::future::pending;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -65,7 +64,7 @@ pub(crate) fn configured(change: impl FnOnce(&mut Config)) -> Config {
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) handle: ServerHandle,
-    ended: mpsc::Receiver<io::Result<()>>,
+    ended: mpsc::Receiver<()>,
     _threads: Option<Threads>,
 }
 
@@ -92,15 +91,15 @@ impl Running {
         let (address, handle) = (server.local_addr(), server.handle());
         let (sender, ended) = mpsc::channel();
         spawn(Box::pin(async move {
-            let result = server.run().await;
-            let _ = sender.send(result);
+            server.run().await;
+            let _ = sender.send(());
         }));
         Self { address, handle, ended, _threads: threads }
     }
 
     /// Waits until `Server::run` has returned.
     pub(crate) fn wait_for_end(&self) {
-        self.ended.recv_timeout(SAFETY).expect("the server goes on").unwrap();
+        self.ended.recv_timeout(SAFETY).expect("the server goes on");
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -135,12 +135,12 @@ impl<H: Handler> Task<'_, H> {
 
     fn take_session_event(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Created => {
+            SessionEvent::Created(_) => {
                 let session = self.machine.session().cloned();
                 let session = session.ok_or(SessionError::Misuse(Misuse::SessionBusy));
                 answer(self.creating.take(), session);
             }
-            SessionEvent::CreateFailed => answer(self.creating.take(), Err(SessionError::Store)),
+            SessionEvent::CreateFailed(_) => answer(self.creating.take(), Err(SessionError::Store)),
             SessionEvent::Restored => {}
             SessionEvent::Closed => answer(self.closing.take(), Ok(true)),
             SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
