@@ -29,6 +29,7 @@ pub struct CloseFrame {
 
 /// Why a close frame is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidCloseFrame {
     /// The code must not be sent (RFC 6455 §7.4).
     #[error(

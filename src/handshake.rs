@@ -91,6 +91,7 @@ pub struct Key(String);
 
 /// Why the head of an answer does not open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidAnswer {
     /// The status is not 101: the server refuses or redirects.
     #[error("the server answers with status {0}")]

@@ -11,6 +11,7 @@ use crate::wire::{ErrorReply, SpecialReply, UnreadableSignal};
 
 /// The call cannot be carried out. Nothing was sent or kept; the state of the client is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Misuse {
     /// Requests need a connection that is ready or being opened. Signals need one that is ready.
     #[error("not connected")]
@@ -48,6 +49,7 @@ pub enum Misuse {
 
 /// Why a request has no reply, and whether it is safe to make it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// The application on the server answered with an error of its own.
     #[error("the server answered with error {:?}: {:?}", .0.code(), .0.message())]
@@ -123,6 +125,7 @@ impl From<SpecialReply> for RequestError {
 
 /// Why an attempt to connect failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The preflight got no HTTP answer, and the server did not send an accept-conf of 2.0 either.
     #[error("the server gave no HTTP answer")]

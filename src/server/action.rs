@@ -91,6 +91,7 @@ pub enum SessionEvent {
 
 /// Why the server closes a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// The application asked for it.
     Requested,

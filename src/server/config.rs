@@ -66,6 +66,7 @@ pub struct Config {
 
 /// Whether a server has sessions.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Sessions {
     /// Every session message is answered with sessions-disabled (protocol §5.12).
     Disabled,

@@ -18,6 +18,7 @@ use crate::wire::{ErrorCode, UnreadableSignal};
 /// assert_eq!(RequestError::failed("naïve", ""), RequestError::Internal);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// An error of the application: a code for programs, a message for people.
     #[error("{code}: {message}")]
@@ -59,6 +60,7 @@ impl RequestError {
 
 /// A call that does not fit the state of the connection. Nothing was changed or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Misuse {
     /// The connection has ended: its socket is closed, or its last action was
     /// [`Close`](super::Action::Close).

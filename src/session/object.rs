@@ -25,6 +25,7 @@ pub struct Session {
 
 /// Why a JSON text is not a session, or a session has no readable JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidSession {
     /// It is longer than [`Session::MAX_JSON`], or [`Session::MAX_STORED`] if it is stored.
     #[error("longer than any session")]

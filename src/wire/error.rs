@@ -27,6 +27,7 @@ pub enum DecodeError {
 
 /// How a message differs from the layout of its type (protocol §1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Malformation {
     /// Fewer bytes than any message of this type has.
     #[error("it has {length} bytes, the shortest has {least}")]
@@ -67,6 +68,7 @@ pub enum Malformation {
 
 /// Why a message cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ComposeError {
     /// The dialect has no such message.
     #[error("this version has no message of type {0:?}")]

@@ -12,6 +12,7 @@ pub const MAX_NAME_LENGTH: usize = 255;
 
 /// Why a text cannot be a [`Name`] or an [`ErrorCode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidName {
     /// It is longer than its length byte can say.
     #[error("at most 255 bytes are allowed, there are {length}")]

@@ -12,6 +12,7 @@ use crate::dialect::Dialect;
 
 /// Why a peer would not read a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum UnreadableSignal {
     /// It has neither name nor payload. No peer reads that.
     #[error("a signal needs a name or a payload")]
@@ -49,6 +50,7 @@ pub fn check_signal(
 
 /// Why a [`PreparedSignal`] cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidSignal {
     /// The name cannot be sent.
     #[error("invalid name: {0}")]

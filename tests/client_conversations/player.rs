@@ -84,6 +84,7 @@ impl Player {
             | Event::SessionRestored(_)
             | Event::SessionLost(_)
             | Event::Anomaly(_) => {}
+            other => panic!("{other:?} is not compared"),
         }
     }
 

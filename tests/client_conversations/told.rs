@@ -95,6 +95,7 @@ pub(crate) fn agrees(reference: Reference, recorded: &str, told: &Told) -> bool 
             | ConnectError::DialTimedOut
             | ConnectError::LostBeforeReady
             | ConnectError::ClosedBeforeReady(_) => errors.disconnected,
+            other => panic!("{other:?} is not compared"),
         }),
         Told::Failed(RequestError::Failed(reply)) => {
             let (code, message) = (json(&reply.code()), json(&reply.message()));

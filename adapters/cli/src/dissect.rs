@@ -70,6 +70,7 @@ pub(crate) const fn title(kind: Kind) -> &'static str {
         Kind::ReplyBinary => "reply, binary",
         Kind::ReplyUtf8 => "reply, UTF-8",
         Kind::ReplyUtf16 => "reply, UTF-16",
+        _ => "message of a newer version",
     }
 }
 
@@ -244,6 +245,7 @@ const fn wrong_at(kind: Kind, reason: Malformation) -> usize {
             Kind::SignalBinary | Kind::SignalUtf8 | Kind::SignalUtf16 => 1,
             _ => 9,
         },
+        _ => 0,
     }
 }
 

@@ -78,6 +78,7 @@ impl Failure {
             Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
             Self::Call(Error::InvalidName(_)) => ("invalid-name", Blame::Caller),
             Self::Call(Error::Ended) => ("ended", Blame::Connection),
+            Self::Call(_) => ("failed", Blame::Connection),
         }
     }
 
@@ -147,6 +148,7 @@ fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
         Some(Kind::LostBeforeReady) => ("connection-lost", Blame::Connection),
         Some(Kind::ClosedBeforeReady(_)) => ("closed-by-server", Blame::Connection),
         None => ("closed", Blame::Connection),
+        Some(_) => ("connect-failed", Blame::Connection),
     }
 }
 
@@ -165,6 +167,7 @@ fn of_request(error: &RequestError) -> (&'static str, Blame) {
         RequestError::TooLarge { .. } => ("too-large", Blame::Caller),
         RequestError::NotSent => ("not-sent", Blame::Connection),
         RequestError::ConnectionLost => ("connection-lost", Blame::Connection),
+        _ => ("failed", Blame::Server),
     }
 }
 
@@ -177,5 +180,6 @@ fn of_misuse(misuse: &Misuse) -> (&'static str, Blame) {
         Misuse::SessionHeld => ("session-held", Blame::Caller),
         Misuse::TooManyRequests => ("too-many-requests", Blame::Caller),
         Misuse::QueueFull => ("queue-full", Blame::Caller),
+        _ => ("refused", Blame::Caller),
     }
 }

@@ -109,13 +109,7 @@ async fn print(
             Event::Disconnected { reason: DisconnectReason::Incompatible, .. } => {}
             Event::Disconnected { retry_in: None, .. }
             | Event::ConnectFailed { retry_in: None, .. } => return Err(End::GaveUp),
-            Event::Disconnected { .. }
-            | Event::ConnectFailed { .. }
-            | Event::SessionCreated(_)
-            | Event::SessionRestored(_)
-            | Event::SessionClosed
-            | Event::SessionLost(_)
-            | Event::Missed(_) => {}
+            _ => {}
         }
     }
     Err(End::GaveUp)

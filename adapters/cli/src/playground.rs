@@ -139,9 +139,7 @@ fn refused(error: SignalError) -> RequestError {
         SignalError::Backlogged => {
             RequestError::failed("TOO_SLOW", "too much waits for this client to read it")
         }
-        SignalError::Disconnected | SignalError::Unreadable(_) | SignalError::InvalidName(_) => {
-            RequestError::Internal
-        }
+        _ => RequestError::Internal,
     }
 }
 

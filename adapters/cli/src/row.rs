@@ -266,6 +266,7 @@ impl Row {
                     sub_protocol: Some(conf.sub_protocol_hex.0).filter(|name| !name.is_empty()),
                 })
             }
+            other => return Err(Refusal::UnknownType(other.as_byte())),
         })
     }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use smol::future::or;
 use wwr_smol::server::{
     Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
-    Sessions, TrustedProxies,
+    Sessions,
 };
 use wwr_smol::{FileStore, StoreError};
 
@@ -91,10 +91,8 @@ fn config(arguments: &ServeArguments) -> io::Result<Config> {
         }
     }
     config.origins = origins(&arguments.allow_origin);
-    config.trusted_proxies = TrustedProxies {
-        networks: arguments.trusted_proxy.clone(),
-        headers: arguments.proxy_header.into(),
-    };
+    config.trusted_proxies.networks = arguments.trusted_proxy.clone();
+    config.trusted_proxies.headers = arguments.proxy_header.into();
     config.proxy_protocol = arguments.proxy_protocol;
     if matches!(arguments.sessions, SessionStorage::Off) {
         config.connection.sessions = Sessions::Disabled;

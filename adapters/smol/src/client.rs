@@ -21,4 +21,9 @@ pub use event::{Event, Events};
 pub use handle::Client;
 pub use headers::InvalidHeader;
 pub use url::{InvalidUrl, ServerUrl};
-pub use wwr::client::{Config as MachineConfig, Misuse, Pings, Protocol, RequestError, Status};
+pub use wwr::client::{
+    Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,
+    Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
+};
+pub use wwr::preflight::{Metadata, Verdict};
+pub use wwr::wire::{AcceptConf, ErrorReply};

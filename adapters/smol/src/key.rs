@@ -8,7 +8,7 @@ use wwr::{KeyFormat, SessionKey};
 /// cryptographic random source and must never repeat.
 ///
 /// ```
-/// use wwr::{KeyFormat, SessionKey};
+/// use wwr_smol::{KeyFormat, SessionKey};
 /// use wwr_smol::{KeyError, KeyGenerator, RandomKeys};
 ///
 /// /// Keys that say which service they belong to.

@@ -35,6 +35,13 @@ pub use store::{
     StoreErrorKind,
 };
 
+// What stands in signatures, so that applications need no other crate of this project.
+pub use wwr::{
+    CloseFrame, Content, Dialect, Encoding, ErrorCode, InvalidCloseFrame, InvalidConfig,
+    InvalidInfo, InvalidName, InvalidSignal, KeyFormat, Name, Payload, PreparedSignal, Session,
+    SessionInfo, SessionKey, UnixTime, UnreadableSignal,
+};
+
 /// Runs the example of the crate's README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

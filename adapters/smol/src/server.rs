@@ -28,10 +28,11 @@ pub use listener::Server;
 pub use origin::parse_origin;
 pub use service::Service;
 pub use wwr::server::gate::{
-    InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins, ProxyHeaders,
-    TrustedProxies,
+    EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
+    ProxyHeaders, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections, Pings, Protocol,
-    RequestError, Sessions,
+    Advertised, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections, Misuse, Pings,
+    Protocol, RequestError, Sessions,
 };
+pub use wwr::session::{RegistryConfig, StoreFailed};

@@ -32,7 +32,7 @@ pub use shared::SharedStore;
 /// use std::collections::HashMap;
 ///
 /// use smol::lock::Mutex;
-/// use wwr::{Session, SessionInfo, SessionKey, UnixTime};
+/// use wwr_smol::{Session, SessionInfo, SessionKey, UnixTime};
 /// use wwr_smol::{SessionStore, StoreError};
 ///
 /// #[derive(Default)]

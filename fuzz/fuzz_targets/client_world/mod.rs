@@ -332,6 +332,7 @@ impl World {
                 assert_eq!(self.host, Host::Open);
             }
             Action::Event(Event::SessionClosed) => assert_eq!(self.client.session(), None),
+            Action::Event(other) => panic!("{other:?} is not checked"),
         }
     }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use smol::Executor;
 use wwr::server::{Advertised, Protocol};
-use wwr_smol::server::{
-    Config, Origins, ProxyHeaders, Server, Service, Sessions, TrustedProxies, parse_origin,
-};
+use wwr_smol::server::{Config, Origins, ProxyHeaders, Server, Service, Sessions, parse_origin};
 
 use super::app::{App, Keys};
 
@@ -65,9 +63,8 @@ impl Setting {
         config.origins = self.origins();
         if self.flag(7) {
             let proxies = ["10.0.0.1", "192.0.2.0/24"].map(|network| network.parse());
-            let networks = proxies.into_iter().flatten().collect();
-            let headers = ProxyHeaders::Either;
-            config.trusted_proxies = TrustedProxies { networks, headers };
+            config.trusted_proxies.networks = proxies.into_iter().flatten().collect();
+            config.trusted_proxies.headers = ProxyHeaders::Either;
         }
         config.hub.sessions.max_connections =
             NonZeroUsize::new(usize::from(self.session_connections) % 3);

@@ -250,6 +250,7 @@ impl Peer {
                 read_timeout.max(Duration::from_secs(1))
             }
             Liveness::ReadTimeout => read_timeout,
+            other => panic!("{other:?} is not checked"),
         }
     }
 

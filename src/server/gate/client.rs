@@ -17,6 +17,7 @@ pub struct Client {
 
 /// Why the address that a trusted proxy names for its client does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Doubt {
     /// It names no address, but `unknown`, an obfuscated name, or something unreadable.
     #[error("a trusted proxy names no address of its client")]

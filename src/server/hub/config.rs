@@ -102,6 +102,7 @@ impl Expiry {
 /// What happens to idle connections, on which no handler runs, when the server shuts down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[non_exhaustive]
 pub enum IdleConnections {
     /// They stay open and answer new requests with the shutdown reply, as long as any handler of the
     /// server runs. Then all connections are closed. This is what the reference documents (protocol

@@ -289,7 +289,7 @@ impl<'a> Connection<'a> {
             Event::SessionCreated(_) => tally.links.logins += 1,
             Event::SessionRestored(_) => tally.links.restored += 1,
             Event::SessionLost(_) => tally.links.sessions_lost += 1,
-            Event::SessionClosed => {}
+            _ => {}
         }
     }
 

@@ -38,6 +38,7 @@ pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
         Event::SessionClosed => "session closed".into(),
         Event::SessionLost(loss) => format!("session lost: {}", loss_name(*loss)),
         Event::Missed(count) => format!("missed {count}"),
+        other => one_line(&format!("{other:?}")),
     }
 }
 
@@ -76,10 +77,7 @@ impl Display for Reason<'_> {
         f.write_str(reason_name(self.0))?;
         match self.0 {
             DisconnectReason::ClosedByServer(frame) => write!(f, ", {frame}"),
-            DisconnectReason::Lost
-            | DisconnectReason::Closed
-            | DisconnectReason::Silent
-            | DisconnectReason::Incompatible => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -91,6 +89,7 @@ const fn reason_name(reason: &DisconnectReason) -> &'static str {
         DisconnectReason::Closed => "closed",
         DisconnectReason::Silent => "silent",
         DisconnectReason::Incompatible => "incompatible",
+        _ => "other",
     }
 }
 
@@ -101,6 +100,7 @@ const fn loss_name(loss: SessionLoss) -> &'static str {
         SessionLoss::Refused => "refused",
         SessionLoss::InvalidReply => "invalid-reply",
         SessionLoss::GaveUp => "gave-up",
+        _ => "other",
     }
 }
 
@@ -144,6 +144,10 @@ pub(super) enum EventRow {
     },
     Missed {
         count: u64,
+    },
+    /// One that this command does not know.
+    Other {
+        text: String,
     },
 }
 
@@ -190,10 +194,7 @@ impl EventRow {
                 reason: reason_name(reason),
                 close: match reason {
                     DisconnectReason::ClosedByServer(frame) => Some(CloseRow::new(frame)),
-                    DisconnectReason::Lost
-                    | DisconnectReason::Closed
-                    | DisconnectReason::Silent
-                    | DisconnectReason::Incompatible => None,
+                    _ => None,
                 },
                 retry_in_ms: milliseconds(retry_in),
             },
@@ -214,6 +215,7 @@ impl EventRow {
             Event::SessionClosed => Self::SessionClosed,
             Event::SessionLost(loss) => Self::SessionLost { reason: loss_name(*loss) },
             Event::Missed(count) => Self::Missed { count: *count },
+            other => Self::Other { text: format!("{other:?}") },
         }
     }
 }

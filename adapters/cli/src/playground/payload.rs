@@ -34,11 +34,11 @@ pub(super) fn info(request: &Content) -> Result<SessionInfo, BadPayload> {
     match text.len() {
         0 => Ok(SessionInfo::new()),
         1..=LONGEST_INFO => SessionInfo::from_public_json(&text).map_err(|invalid| match invalid {
-            InvalidInfo::NotAnObject => wanted,
             InvalidInfo::UnreadableField => BadPayload(
                 "JSON nested at most 125 levels deep, with numbers below 1.8e308 and whole \
                  surrogate pairs",
             ),
+            _ => wanted,
         }),
         _ => Err(wanted),
     }

@@ -10,6 +10,7 @@ use super::url::InvalidUrl;
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The request was made, and ended without a reply. The error says whether repeating it is
     /// safe.
@@ -28,6 +29,7 @@ pub enum Error {
 
 /// Why a connection failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The attempt failed.
     #[error("{kind}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
@@ -54,6 +56,7 @@ impl ConnectError {
 
 /// Why a client did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The URL is invalid.
     #[error(transparent)]

@@ -20,6 +20,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Something for the application to know.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// The connection is ready. If a session was held, it was resumed or lost before.
     Connected,

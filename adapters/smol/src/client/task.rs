@@ -316,6 +316,11 @@ impl Task {
                 tracing::debug!(url = %self.target.url, ?anomaly, "anomaly of the server");
                 return;
             }
+            // Of a newer core, which this adapter does not know yet.
+            other => {
+                tracing::debug!(url = %self.target.url, event = ?other, "event without a meaning here");
+                return;
+            }
         };
         self.shared.audience.tell(&event);
         match event {
@@ -483,17 +488,14 @@ impl Drop for Task {
 
 /// Returns whether the session changes with an event.
 const fn changes_session(event: &client::Event) -> bool {
-    match event {
-        client::Event::SessionCreated(_)
-        | client::Event::SessionRestored(_)
-        | client::Event::SessionClosed
-        | client::Event::SessionLost(_) => true,
+    !matches!(
+        event,
         client::Event::Connected
-        | client::Event::Disconnected { .. }
-        | client::Event::ConnectFailed { .. }
-        | client::Event::Signal(_)
-        | client::Event::Anomaly(_) => false,
-    }
+            | client::Event::Disconnected { .. }
+            | client::Event::ConnectFailed { .. }
+            | client::Event::Signal(_)
+            | client::Event::Anomaly(_)
+    )
 }
 
 impl Link {

@@ -10,7 +10,7 @@ use super::connection::SignalError;
 /// of connections. Check each result to learn which connections they were:
 ///
 /// ```
-/// use wwr::PreparedSignal;
+/// use wwr_smol::PreparedSignal;
 /// use wwr_smol::server::{Broadcast, Connection, SignalError};
 ///
 /// fn advertise(room: &[Connection], news: &PreparedSignal) -> Broadcast {

@@ -37,6 +37,7 @@ pub struct Connection {
 
 /// Facts about a connection that do not change.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConnectionInfo {
     /// When the WebSocket was opened.
     pub connected_at: SystemTime,
@@ -52,6 +53,7 @@ pub struct ConnectionInfo {
 
 /// Why a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// The server closed it. [`CloseReason::frame`] is the close frame that the client got.
     ByServer(CloseReason),
@@ -68,6 +70,7 @@ pub enum Ended {
 
 /// Why a signal was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignalError {
     /// The connection has ended.
     #[error("the connection has ended")]
@@ -96,6 +99,7 @@ impl From<Refused> for SignalError {
 
 /// Why a session was not created or not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// The connection has ended.
     #[error("the connection has ended")]
@@ -317,8 +321,8 @@ impl Connection {
     /// [`SignalError::Backlogged`], and the caller can wait again.
     ///
     /// ```
-    /// use wwr::server::RequestError;
-    /// use wwr::{Content, Payload};
+    /// use wwr_smol::server::RequestError;
+    /// use wwr_smol::{Content, Payload};
     /// use wwr_smol::server::{Connection, Handler};
     ///
     /// struct Export;
@@ -402,7 +406,7 @@ impl Connection {
     /// ```
     /// use wwr_smol::server::Connection;
     ///
-    /// fn ban(connection: &Connection) -> Result<(), wwr::InvalidCloseFrame> {
+    /// fn ban(connection: &Connection) -> Result<(), wwr_smol::InvalidCloseFrame> {
     ///     connection.close_with(4003, "banned")
     /// }
     /// ```

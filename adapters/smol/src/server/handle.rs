@@ -91,8 +91,8 @@ impl ServerHandle {
     /// calls it from a separate thread.
     ///
     /// ```
-    /// use wwr::server::RequestError;
-    /// use wwr::{Content, Payload, PreparedSignal};
+    /// use wwr_smol::server::RequestError;
+    /// use wwr_smol::{Content, Payload, PreparedSignal};
     /// use wwr_smol::server::{Connection, Handler};
     ///
     /// struct Chat;

@@ -17,6 +17,7 @@ pub type Response = hyper::Response<Full<Bytes>>;
 
 /// How a connection differs from the settings of the server.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ConnectionOptions {
     /// How many handlers may run at once on this connection; `None` for the server's setting.
     pub concurrency: Option<NonZeroU16>,
@@ -37,8 +38,8 @@ pub struct ConnectionOptions {
 /// thread holds up everything else on that thread.
 ///
 /// ```
-/// use wwr::server::RequestError;
-/// use wwr::{Content, Payload};
+/// use wwr_smol::server::RequestError;
+/// use wwr_smol::{Content, Payload};
 /// use wwr_smol::server::{Connection, Handler};
 ///
 /// struct Greeter;

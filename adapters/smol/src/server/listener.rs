@@ -54,8 +54,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A WebWire server that listens on TCP addresses.
 ///
 /// ```
-/// use wwr::server::RequestError;
-/// use wwr::{Content, Payload};
+/// use wwr_smol::server::RequestError;
+/// use wwr_smol::{Content, Payload};
 /// use wwr_smol::server::{Connection, Handler, Server};
 ///
 /// struct Echo;

@@ -67,6 +67,8 @@ impl Refusals {
                 &self.contradiction,
                 "set TrustedProxies::headers (wwr serve --proxy-header) to the one that all proxies set",
             ),
+            // Of a newer core.
+            _ => return,
         };
         if let Some(times) = throttle.count(now) {
             tracing::warn!(%proxy, times, "{doubt}: {what_to_do}");

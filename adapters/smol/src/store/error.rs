@@ -72,7 +72,7 @@ impl StoreError {
 /// Shows a quarter of the key, at most 8 characters, and escapes unprintable ones.
 ///
 /// ```
-/// use wwr::SessionKey;
+/// use wwr_smol::SessionKey;
 /// use wwr_smol::ShortKey;
 ///
 /// let key = SessionKey::from_entropy([7; 48]);

@@ -20,7 +20,7 @@ use directory::{Directory, Durability};
 /// servers (protocol §3.3).
 ///
 /// ```
-/// use wwr::{Session, SessionInfo, SessionKey, UnixTime};
+/// use wwr_smol::{Session, SessionInfo, SessionKey, UnixTime};
 /// use wwr_smol::{FileStore, SessionStore};
 ///
 /// # smol::block_on(async {

@@ -27,9 +27,6 @@ fn refused(change: impl Fn(&mut Config), said: &str) -> InvalidConfig {
     error
 }
 
-/// A change of settings that were right.
-type Change = fn(&mut Config);
-
 #[test]
 fn limits_that_admit_no_client_are_refused() {
     const NONE: Duration = Duration::ZERO;

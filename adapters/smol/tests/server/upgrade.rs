@@ -185,7 +185,9 @@ fn concurrency_may_differ_between_connections() {
         }
 
         async fn before_upgrade(&self, _: &Parts) -> Result<ConnectionOptions, Box<Response>> {
-            Ok(ConnectionOptions { concurrency: NonZeroU16::new(3) })
+            let mut options = ConnectionOptions::default();
+            options.concurrency = NonZeroU16::new(3);
+            Ok(options)
         }
     }
     let server = Running::with_threads(Server::builder(Pairs(smol::lock::Barrier::new(3))), 1);

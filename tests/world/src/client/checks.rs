@@ -267,6 +267,7 @@ impl Node {
                 | RequestError::MaxSessionConnections
                 | RequestError::InvalidSession(_),
             ) => false,
+            Err(other) => unreachable!("{other:?} has no check"),
         };
         stage.check(is_true, Invariant::TrueOutcome, || {
             format!(
@@ -309,6 +310,7 @@ impl Node {
                     DisconnectReason::Closed
                     | DisconnectReason::Silent
                     | DisconnectReason::Incompatible => {}
+                    other => unreachable!("{other:?} has no check"),
                 }
                 let lasted = self.clock.latest().saturating_since(self.connected_since);
                 if lasted >= BACKOFF_RESET_AFTER {
@@ -404,6 +406,7 @@ fn name_of(error: &RequestError) -> &'static str {
         RequestError::NotSent => "NotSent",
         RequestError::TooLarge { .. } => "TooLarge",
         RequestError::ConnectionLost => "ConnectionLost",
+        _ => "another error",
     }
 }
 
@@ -426,5 +429,6 @@ const fn name_of_event(event: &Told) -> &'static str {
         Told::SessionClosed => "SessionClosed",
         Told::SessionLost(_) => "SessionLost",
         Told::Anomaly(_) => "Anomaly",
+        _ => "another event",
     }
 }

@@ -255,5 +255,6 @@ const fn name_of(reason: &CloseReason) -> &'static str {
         CloseReason::Text => "Text",
         CloseReason::Unreadable => "Unreadable",
         CloseReason::TooLarge => "TooLarge",
+        _ => "another reason",
     }
 }

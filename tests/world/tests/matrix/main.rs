@@ -57,6 +57,7 @@ fn name(server: Protocol) -> &'static str {
         Protocol::V2_0 => "2.0",
         Protocol::Any => "any",
         Protocol::AnyAs1_5 => "any, as 1.5",
+        other => panic!("{other:?} is not in the table"),
     }
 }
 

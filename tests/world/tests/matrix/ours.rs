@@ -111,6 +111,7 @@ impl Scene {
             Protocol::V1_4 => Server::V1_4,
             Protocol::V1_5 => Server::V1_5,
             Protocol::V2_0 | Protocol::Auto => Server::V2_0,
+            other => panic!("{other} is not in the table"),
         };
         Self { script, pair: pairs[column], friend, server }
     }
