@@ -197,8 +197,8 @@ mod tests {
                 assert_eq!(check_signal(dialect, 100, name, &payload), expected, "{payload:?}");
                 match PreparedSignal::new(name, &payload) {
                     Ok(signal) => assert_eq!(signal.check(dialect, 100), expected, "{payload:?}"),
-                    Err(InvalidSignal::Unreadable(nobody)) => {
-                        assert_eq!((Err(nobody), in_2_0), (expected, expected));
+                    Err(InvalidSignal::Unreadable(unreadable)) => {
+                        assert_eq!((Err(unreadable), in_2_0), (expected, expected));
                     }
                     Err(InvalidSignal::Name(error)) => panic!("{error}"),
                 }

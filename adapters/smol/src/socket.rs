@@ -261,7 +261,7 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
             peer.write_all(b"a").unwrap();
             while !unpark.woken.swap(false, Ordering::SeqCst) {
-                assert!(Instant::now() < deadline, "nobody is woken");
+                assert!(Instant::now() < deadline, "no task is woken");
                 thread::park_timeout(Duration::from_secs(1));
             }
             match Pin::new(&mut socket).poll_read(&mut cx, &mut buffer) {
