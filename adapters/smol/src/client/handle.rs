@@ -167,10 +167,11 @@ impl Client {
         self.call(Call::Request { name, payload: payload.into() }, Some(timeout)).await
     }
 
-    /// Waits until the unsent calls take at most half of [may](super::Config::max_unsent_bytes`], because the
-    /// server has read the rest. Returns at once if that is so. For applications that make many
-    /// calls without waiting for each one: the next call is then accepted, whatever its size,
-    /// unless there is no connection and too much waits for one.
+    /// Waits until the unsent calls take at most half of
+    /// [`Config::max_unsent_bytes`](super::Config::max_unsent_bytes), because the server has
+    /// read the rest. Returns at once if that is so. For applications that make many calls without
+    /// waiting for each one: the next call is then accepted, whatever its size, unless there is no
+    /// connection and too much waits for one.
     ///
     /// # Errors
     ///
