@@ -168,9 +168,10 @@ impl Client {
     }
 
     /// Waits until the unsent calls take at most half of
-    /// [`max_unsent_bytes`](super::Config::max_unsent_bytes), because the server has read the rest. Returns at once if that is so. For applications that make many
-    /// calls without waiting for each one: the next call is then accepted, whatever its size,
-    /// unless there is no connection and too much waits for one.
+    /// [`Config::max_unsent_bytes`](super::Config::max_unsent_bytes), because the server has
+    /// read the rest. Returns at once if that is so. For applications that make many calls without
+    /// waiting for each one: the next call is then accepted, whatever its size, unless there is no
+    /// connection and too much waits for one.
     ///
     /// # Errors
     ///
