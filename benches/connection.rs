@@ -7,12 +7,12 @@ use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use wwr::server::{
-    Action, Config, Connection, Hub, HubAction, HubConfig, Observed, Protocol, StoreAnswer, Work,
+    Action, Config, Connection, Hub, HubAction, Observed, Protocol, StoreAnswer, Work,
 };
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{
     Actions, Content, Dialect, Instant, Name, Payload, PreparedSignal, Session, SessionInfo,
-    SessionKey, UnixTime,
+    SessionKey, UnixTime, Valid,
 };
 
 const NOW: Instant = Instant::EPOCH;
@@ -26,7 +26,9 @@ struct Server {
 impl Server {
     fn new(protocol: Protocol) -> Self {
         let mut out = Actions::new();
-        let config = Config { protocol, ..Config::default() };
+        let mut config = Config::default();
+        config.protocol = protocol;
+        let config = config.validate().expect("valid");
         let connection = Connection::accept(&config, Observed::Nothing, NOW, &mut out);
         out.drain().for_each(drop);
         Self { connection, out }
@@ -181,13 +183,15 @@ fn restore(criterion: &mut Criterion) {
     let session = Session::new(key.clone(), UnixTime::from_seconds(1_500_000_000), info);
     let key = Bytes::copy_from_slice(key.as_str().as_bytes());
     let frame = encode(&Message::RestoreSession { id: id(), key });
-    let mut hub = Hub::new(HubConfig::default());
+    let mut hub = Hub::new(&Valid::default());
     let mut control = Actions::<HubAction>::new();
     let mut out = Actions::new();
 
+    let mut config = Config::default();
+    config.protocol = Protocol::V1_4;
+    let config = config.validate().expect("valid");
     criterion.bench_function("server/restore and leave", |bencher| {
         bencher.iter(|| {
-            let config = Config { protocol: Protocol::V1_4, ..Config::default() };
             let id = hub.admit(NOW).expect("it is the only one");
             let mut connection = Connection::accept(&config, Observed::Nothing, NOW, &mut out);
             hub.opened(NOW, id, &mut control);

@@ -47,8 +47,9 @@ pub(crate) fn request(
     payload: Payload,
 ) -> Result<Payload, Box<dyn Error>> {
     let seed = u64::from_ne_bytes(random()?);
-    let config = Config::builder().max_message_size(socket::MAX_MESSAGE as u32).build();
-    let client = Client::new(config.unwrap_or_default(), seed);
+    let mut config = Config::default();
+    config.max_message_size = socket::MAX_MESSAGE as u32;
+    let client = Client::new(&config.validate()?, seed);
     let (out, epoch, written) = (Actions::new(), SystemInstant::now(), Vec::new());
     let mut host = Host { server, epoch, client, out, socket: None, written };
     let now = host.now();

@@ -1,4 +1,5 @@
-//! A server on blocking sockets of the standard library: how to drive the machines without a runtime.
+//! A server on blocking sockets of the standard library: how to drive the machines without a
+//! runtime.
 //!
 //! Two threads serve a connection: one reads its socket, the other drives its machine
 //! (`support/driver.rs`). One lock holds what the connections share (`support/shared.rs`).
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use wwr::Valid;
 use wwr::server::Config;
 use wwr::server::gate::{Answer, Decision, Head, HttpVersion, Origins, Refusal, Terms, decide};
 
@@ -35,13 +37,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server: its settings, and what its connections share.
 pub(crate) struct Server {
-    config: Config,
+    config: Valid<Config>,
     shared: Shared,
 }
 
 impl Server {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { config: Config::default(), shared: Shared::new() })
+        Arc::new(Self { config: Valid::default(), shared: Shared::new() })
     }
 
     /// Accepts connections until the server shuts down.
@@ -59,14 +61,15 @@ impl Server {
         }
     }
 
-    /// Shuts the server down, which listens on this address. Returns when all connections have ended.
+    /// Shuts the server down, which listens on this address. Returns when all connections have
+    /// ended.
     pub(crate) fn shut_down(&self, address: SocketAddr, within: Duration) {
         self.shared.control(|hub, now, out| hub.shut_down(now, within, out));
         while !self.shared.is_stopped() {
             thread::sleep(Duration::from_millis(5));
             self.shared.control(|hub, now, out| hub.handle_timeout(now, out));
         }
-        // Accepting ends with the next socket. If none can be opened, nobody accepts any more.
+        // Accepting ends with the next socket. If none can be opened, no thread accepts any more.
         let _ = TcpStream::connect(address);
     }
 

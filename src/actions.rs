@@ -18,8 +18,9 @@ use crate::wire::Encoder;
 /// use wwr::{Actions, Instant, server};
 ///
 /// let mut out = Actions::new();
-/// let config = Config { protocol: Protocol::V1_4, ..Config::default() };
-/// let mut connection = Connection::accept(&config, Observed::Nothing, Instant::EPOCH, &mut out);
+/// let mut config = Config::default();
+/// config.protocol = Protocol::V1_4;
+/// let mut connection = Connection::accept(&config.validate()?, Observed::Nothing, Instant::EPOCH, &mut out);
 /// connection.close(Instant::EPOCH, &mut out);
 /// while let Some(action) = out.pop() {
 ///     match action {
@@ -27,6 +28,7 @@ use crate::wire::Encoder;
 ///         other => println!("{other:?}"),
 ///     }
 /// }
+/// # Ok::<(), wwr::InvalidConfig>(())
 /// ```
 #[derive(Debug)]
 pub struct Actions<A> {

@@ -77,7 +77,7 @@
 //! # Liveness
 //!
 //! The client notices a server that has vanished without closing the connection
-//! ([`DisconnectReason::Silent`]). With the default [pings](ConfigBuilder::pings) that takes 45 s,
+//! ([`DisconnectReason::Silent`]). With the default [pings](Config::pings) that takes 45 s,
 //! if the server answers pings. Everything that the host reads is a sign of life: messages, and by
 //! [`Client::handle_activity`] and [`Client::handle_pong`] what it reads besides. The host hands
 //! over what has come before it calls [`Client::handle_timeout`]. Otherwise a host that slept would
@@ -87,10 +87,10 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use wwr::client::{Action, Client, Config, Event};
-//! use wwr::{Actions, Instant, Name, Payload, preflight};
+//! use wwr::client::{Action, Client, Event};
+//! use wwr::{Actions, Instant, Name, Payload, Valid, preflight};
 //!
-//! let mut client = Client::new(Config::default(), 7);
+//! let mut client = Client::new(&Valid::default(), 7);
 //! let mut out = Actions::new();
 //! let now = Instant::EPOCH;
 //! client.connect(now, &mut out);
@@ -141,9 +141,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use crate::pings::{InvalidPings, Pings};
+pub use crate::pings::Pings;
 pub use action::{Action, Anomaly, DisconnectReason, Event, Outcome, SessionLoss};
-pub use config::{Config, ConfigBuilder, InvalidConfig};
+pub use config::Config;
 pub use discovery::Discovered;
 pub use error::{ConnectError, Misuse, RequestError};
 pub use link::Status;

@@ -1,6 +1,7 @@
 //! What WebSocket close frames say.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use core::fmt;
 
 /// Code and reason of a WebSocket close frame (RFC 6455 §5.5.1, RFC 6455 §7.4).
@@ -28,6 +29,7 @@ pub struct CloseFrame {
 
 /// Why a close frame is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidCloseFrame {
     /// The code must not be sent (RFC 6455 §7.4).
     #[error(
@@ -65,15 +67,35 @@ impl CloseFrame {
     ///
     /// [`InvalidCloseFrame`] if the code must not be sent (RFC 6455 §7.4), or the reason is longer
     /// than [`MAX_REASON`](Self::MAX_REASON).
-    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>) -> Result<Self, InvalidCloseFrame> {
+    pub fn new(code: u16, reason: impl Into<String>) -> Result<Self, InvalidCloseFrame> {
+        let reason = reason.into();
+        match Self::check(code, &reason) {
+            Ok(()) => Ok(Self { code, reason: Cow::Owned(reason) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`new`](Self::new), for a reason that lives as long as the program: copies and allocates
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub const fn from_static(code: u16, reason: &'static str) -> Result<Self, InvalidCloseFrame> {
+        match Self::check(code, reason) {
+            Ok(()) => Ok(Self { code, reason: Cow::Borrowed(reason) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    const fn check(code: u16, reason: &str) -> Result<(), InvalidCloseFrame> {
         if !Self::may_be_sent(code) {
             return Err(InvalidCloseFrame::Code { code });
         }
-        let reason = reason.into();
         if reason.len() > Self::MAX_REASON {
             return Err(InvalidCloseFrame::ReasonTooLong { length: reason.len() });
         }
-        Ok(Self { code, reason })
+        Ok(())
     }
 
     /// Creates a close frame from what was received. Without a code it gets

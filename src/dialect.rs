@@ -39,6 +39,7 @@ impl fmt::Display for Dialect {
 
 /// What a server answers to a request that it cannot parse (protocol §5.2, §7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MalformedRequest {
     /// A protocol-error reply, with an identifier of zeros if none could be read.
     ProtocolError,
@@ -52,6 +53,7 @@ pub enum MalformedRequest {
 /// How a server translates the errors of a handler that have a reply type of their own
 /// (protocol §5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SpecialErrors {
     /// Each to its own type.
     Mapped,
@@ -64,6 +66,7 @@ pub enum SpecialErrors {
 
 /// How a server finds out that a silent peer has gone (protocol §4.6, §7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Liveness {
     /// The peer need not send anything by itself: the server sends WebSocket pings.
     Pings,
@@ -75,6 +78,7 @@ pub enum Liveness {
 /// answers a ping although the reference would not is another implementation, and answers all of
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Pongs {
     /// It answers when it reads. It does not read while it handles a message (protocol §5.3).
     BetweenMessages,

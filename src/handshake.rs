@@ -91,6 +91,7 @@ pub struct Key(String);
 
 /// Why the head of an answer does not open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidAnswer {
     /// The status is not 101: the server refuses or redirects.
     #[error("the server answers with status {0}")]
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn good_answers_open_a_websocket_however_they_are_written() {
+    fn good_answers_in_any_spelling_open_a_websocket() {
         assert_eq!(check(&[], &[]), Ok(()));
         for (name, value) in [
             ("Upgrade", "WebSocket"),

@@ -65,17 +65,18 @@
 //!
 //! ```
 //! use wwr::server::{
-//!     Action, Config, Connection, Hub, HubAction, HubConfig, Observed, Protocol, SessionEvent,
+//!     Action, Config, Connection, Hub, HubAction, Observed, Protocol, SessionEvent,
 //!     StoreAnswer, Work,
 //! };
-//! use wwr::{Actions, Instant, SessionInfo, SessionKey, UnixTime};
+//! use wwr::{Actions, Instant, SessionInfo, SessionKey, UnixTime, Valid};
 //!
 //! let now = Instant::EPOCH;
 //! let (mut out, mut control) = (Actions::new(), Actions::new());
-//! let mut hub = Hub::new(HubConfig::default());
+//! let mut hub = Hub::new(&Valid::default());
 //! let id = hub.admit(now)?;
-//! let config = Config { protocol: Protocol::V1_4, ..Config::default() };
-//! let mut connection = Connection::accept(&config, Observed::Nothing, now, &mut out);
+//! let mut config = Config::default();
+//! config.protocol = Protocol::V1_4;
+//! let mut connection = Connection::accept(&config.validate()?, Observed::Nothing, now, &mut out);
 //! hub.opened(now, id, &mut control);
 //!
 //! let (mut login, mut sent) = (None, Vec::new());
@@ -85,14 +86,15 @@
 //!         Action::Send(frame) => sent.push(frame),
 //!         Action::Request(request) => {
 //!             let key = SessionKey::from_entropy([7; 48]); // from a random source, really
-//!             connection.create_session(key, UnixTime::from_seconds(0), SessionInfo::new(), &mut out)?;
-//!             login = Some(request.id);
+//!             let info = SessionInfo::new();
+//!             let id = connection.create_session(key, UnixTime::from_seconds(0), info, &mut out)?;
+//!             login = Some((id, request.id));
 //!         }
 //!         Action::Session(command) => hub.handle(now, id, command, &mut control),
 //!         Action::SessionEvent(event) => {
-//!             assert_eq!(event, SessionEvent::Created);
-//!             if let Some(id) = login.take() {
-//!                 connection.reply(id, Ok("welcome".into()), &mut out)?;
+//!             if let Some((id, request)) = login.take() {
+//!                 assert_eq!(event, SessionEvent::Created(id));
+//!                 connection.reply(request, Ok("welcome".into()), &mut out)?;
 //!             }
 //!         }
 //!         _ => {} // signals, pings, the end
@@ -147,6 +149,7 @@ pub mod preflight;
 pub mod server;
 pub mod session;
 mod time;
+mod valid;
 pub mod wire;
 
 pub use actions::Actions;
@@ -154,4 +157,8 @@ pub use close::{CloseFrame, InvalidCloseFrame};
 pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
 pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey};
 pub use time::{Instant, InvalidTime, UnixTime};
-pub use wire::{Content, Encoding, ErrorCode, InvalidName, Name, Payload, PreparedSignal};
+pub use valid::{InvalidConfig, Valid};
+pub use wire::{
+    Content, Encoding, ErrorCode, InvalidName, InvalidSignal, Name, Payload, PreparedSignal,
+    UnreadableSignal,
+};

@@ -17,9 +17,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use crate::pings::{InvalidPings, Pings};
+pub use crate::pings::Pings;
 pub use action::{Action, CloseReason, Request, SessionEvent, Signal};
-pub use advertised::{Advertised, InvalidAdvertised};
+pub use advertised::Advertised;
 pub use config::{Config, Sessions};
 pub use connection::Connection;
 pub use error::{Misuse, RequestError};
@@ -30,3 +30,4 @@ pub use hub::{
 pub use in_flight::{RequestId, SignalId};
 pub use preflights::{Detection, Preflights};
 pub use protocol::{Observed, Protocol};
+pub use session::CreationId;

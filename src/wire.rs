@@ -23,4 +23,4 @@ pub use kind::{Kind, Sender};
 pub use message::{Content, ErrorReply, Message, SpecialReply};
 pub use name::{ErrorCode, InvalidName, MAX_NAME_LENGTH, Name};
 pub use payload::{Encoding, OddUtf16, Payload};
-pub use signal::{PreparedSignal, UnreadableSignal, check_signal};
+pub use signal::{InvalidSignal, PreparedSignal, UnreadableSignal, check_signal};

@@ -46,7 +46,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    // `cargo test --benches` starts this too, without the flag that `cargo bench` gives.
+    // `cargo test --benches` starts this too, without the flag that `cargo bench` passes.
     if !std::env::args().any(|argument| argument == "--bench") {
         println!("skipped: this measures, which is for cargo bench");
         return ExitCode::SUCCESS;

@@ -10,7 +10,7 @@ use wwr::server::{
     SessionEvent,
 };
 use wwr::session::ConnectionId;
-use wwr::{Actions, CloseFrame, Content, Instant, Payload, SessionInfo, SessionKey};
+use wwr::{Actions, CloseFrame, Content, Instant, Payload, SessionInfo, SessionKey, Valid};
 
 use super::TIMEOUT;
 use super::shared::{Shared, unix_now};
@@ -44,7 +44,7 @@ struct Driver<'a> {
 /// Serves a WebSocket to its end. `observed`: what its handshake tells of the client.
 pub(super) fn serve(
     shared: &Shared,
-    config: &Config,
+    config: &Valid<Config>,
     id: ConnectionId,
     stream: &mut TcpStream,
     client: IpAddr,
@@ -199,7 +199,7 @@ impl Driver<'_> {
                 self.shared.control(|hub, now, out| hub.handle(now, id, command, out));
             }
             Action::SessionEvent(event) => {
-                if let (Some(login), SessionEvent::Created | SessionEvent::CreateFailed) =
+                if let (Some(login), SessionEvent::Created(_) | SessionEvent::CreateFailed(_)) =
                     (self.login.take(), event)
                 {
                     let key =
@@ -244,7 +244,7 @@ impl Driver<'_> {
         let (key, info) =
             (SessionKey::from_entropy(entropy), SessionInfo::new().public("user", &*user));
         match connection.create_session(key, unix_now(), info, out) {
-            Ok(()) => {
+            Ok(_) => {
                 self.login = Some(id);
                 None
             }

@@ -1,4 +1,4 @@
-//! What the connections of the example server share: the hub, the session store, who has asked.
+//! What the connections of the example server share: the hub, the session store, the preflights.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,9 +6,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant as SystemInstant, SystemTime};
 
-use wwr::server::{Hub, HubAction, HubConfig, Preflights, StoreAnswer, Work};
+use wwr::server::{Hub, HubAction, Preflights, StoreAnswer, Work};
 use wwr::session::ConnectionId;
-use wwr::{Actions, Instant, Session, SessionKey, UnixTime};
+use wwr::{Actions, Instant, Session, SessionKey, UnixTime, Valid};
 
 use super::driver::Event;
 
@@ -29,7 +29,7 @@ struct State {
 impl Shared {
     pub(super) fn new() -> Self {
         let state = State {
-            hub: Hub::new(HubConfig::default()),
+            hub: Hub::new(&Valid::default()),
             inboxes: HashMap::new(),
             preflights: Preflights::default(),
             sessions: HashMap::new(),
@@ -79,7 +79,7 @@ impl Shared {
         self.state().hub.is_stopped()
     }
 
-    /// Lets one more connection in, if there is room.
+    /// Admits one more connection, if there is room.
     pub(super) fn admit(&self) -> Option<ConnectionId> {
         self.state().hub.admit(self.now()).ok()
     }

@@ -41,7 +41,7 @@ const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket
      Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Sessions as they were stored and sent, and some that are none.
+/// Sessions as they were stored and sent, and some that are invalid.
 const SESSIONS: [&str; 8] = [
     r#"{"c":"2026-11-22T12:31:06.249976669Z","l":"0001-01-01T00:00:00Z","i":{"n":1,"u":"bob"}}"#,
     r#"{"c":"2018-06-13T10:20:30.5+02:00","l":"2018-06-13T10:20:30.5+02:00","i":null}"#,

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use wwr::client::{Config, Pings, Protocol};
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::AcceptConf;
-use wwr::{Name, Payload, SessionKey};
+use wwr::{Name, Payload, SessionKey, Valid};
 
 use client_world::World;
 
@@ -62,34 +62,31 @@ impl SubProtocol {
 }
 
 impl Limits {
-    fn config(self) -> Config {
+    fn config(self) -> Valid<Config> {
         let [request, probe, dial, resume] =
             self.timeouts.map(|timeout| Duration::from_millis(u64::from(timeout) + 1));
-        let pings = self.pings.and_then(|times| {
+        let pings = self.pings.map(|times| {
             let [after, timeout] =
                 times.map(|millis| Duration::from_millis(u64::from(millis) + 10));
-            Pings::new(after, timeout).ok()
+            Pings::new(after, timeout)
         });
-        let mut builder = Config::builder();
-        if let Some(name) = self.sub_protocol.name() {
-            builder = builder.sub_protocol(name);
-        }
-        builder
-            .protocol(self.protocol)
-            .skip_preflight(self.skip_preflight && self.protocol != Protocol::Auto)
-            .pings(pings)
-            .reconnect(self.reconnect)
-            .request_timeout(request)
-            .probe_timeout(probe)
-            .dial_timeout(dial)
-            .backoff(Duration::from_millis(1), Duration::from_millis(64))
-            .backoff_reset_after(Duration::from_millis(32))
-            .max_pending_requests(self.pending_requests)
-            .max_queued_bytes(usize::from(self.queued_bytes))
-            .resume_attempts(self.resume_attempts)
-            .resume_timeout(resume)
-            .build()
-            .expect("settings within their ranges")
+        let mut config = Config::default();
+        config.sub_protocol = self.sub_protocol.name();
+        config.protocol = self.protocol;
+        config.skip_preflight = self.skip_preflight && self.protocol != Protocol::Auto;
+        config.pings = pings;
+        config.reconnect = self.reconnect;
+        config.request_timeout = request;
+        config.probe_timeout = probe;
+        config.dial_timeout = dial;
+        config.initial_backoff = Duration::from_millis(1);
+        config.max_backoff = Duration::from_millis(64);
+        config.backoff_reset_after = Duration::from_millis(32);
+        config.max_pending_requests = self.pending_requests;
+        config.max_queued_bytes = usize::from(self.queued_bytes);
+        config.resume_attempts = self.resume_attempts;
+        config.resume_timeout = resume;
+        config.validate().expect("settings within their ranges")
     }
 }
 
@@ -132,7 +129,7 @@ enum Step<'a> {
 }
 
 fuzz_target!(|run: Run<'_>| {
-    let mut world = World::new(run.limits.config(), run.limits.bounds(), run.seed);
+    let mut world = World::new(&run.limits.config(), run.limits.bounds(), run.seed);
     for step in run.steps {
         perform(&mut world, step);
         world.check();

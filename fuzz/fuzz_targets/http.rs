@@ -27,6 +27,6 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut world = World::new(&setting);
     world.play(&scripts);
-    world.serve_another(setting.max_message());
+    world.serve_another(setting.max_message() as usize);
     world.finish();
 });

@@ -43,7 +43,7 @@ fuzz_target!(|input: Input<'_>| {
 });
 
 impl Made<'_> {
-    /// `None` if there is no such message: a name of more than 255 bytes, a code of none.
+    /// `None` if there is no such message: a name of more than 255 bytes, an empty code.
     fn message(self) -> Option<Message> {
         let copy = Bytes::copy_from_slice;
         Some(match self {

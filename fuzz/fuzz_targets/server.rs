@@ -50,7 +50,7 @@ enum Step {
     CreateSession(u8),
     EndSession,
     Close,
-    /// The server shuts down, in so many milliseconds.
+    /// The server shuts down, in this many milliseconds.
     ShutDown(u8),
     Disconnect,
     /// The task of the connection is dropped.

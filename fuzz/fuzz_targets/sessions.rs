@@ -101,7 +101,7 @@ enum Value<'a> {
     Natural(u64),
     Bool(bool),
     List(Vec<i8>),
-    /// A list in a list, so many times.
+    /// A list in a list, this many times.
     Nested(u8),
 }
 

@@ -1,4 +1,4 @@
-//! The simulated world, with the input in the place of chance.
+//! The simulated world, with the input instead of random numbers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -43,6 +43,7 @@ pub type Outcome = Result<Payload, RequestError>;
 
 /// Something for the application to know.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// The connection is ready. A session that was held was resumed or lost before this.
     Connected,
@@ -78,6 +79,7 @@ pub enum Event {
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DisconnectReason {
     /// The network failed, the server ended the connection without a close frame, or the server
     /// broke the rules of WebSocket, for example with a close frame of an invalid code.
@@ -87,7 +89,7 @@ pub enum DisconnectReason {
     /// The application closed it.
     Closed,
     /// Nothing was heard from the server for too long: the server or the network has gone away
-    /// without closing the connection ([`ConfigBuilder::pings`](super::ConfigBuilder::pings)).
+    /// without closing the connection ([`Config::pings`](super::Config::pings)).
     Silent,
     /// The client took the server for 1.x, then the server advertised 2.0 with another
     /// sub-protocol. An [`Event::ConnectFailed`] with the details follows.
@@ -96,6 +98,7 @@ pub enum DisconnectReason {
 
 /// Why a session could not be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SessionLoss {
     /// The server does not know the key of the session any more.
     NotFound,
@@ -112,6 +115,7 @@ pub enum SessionLoss {
 
 /// What a server did that it should not do (protocol §6.2, §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Anomaly {
     /// It sent something that is not a message: empty, of an unknown type, or malformed.
     Unreadable(DecodeError),

@@ -427,7 +427,7 @@ impl Client {
             }
             (Route::Required(Evidence::Remembered), _) => self.rediscover(out),
             (Route::Required(_), Some(Advertised { .. })) => {
-                let (server, client) = (self.announced_version(), self.config.protocol);
+                let (server, client) = (self.advertised_version(), self.config.protocol);
                 self.refuse(ConnectError::IncompatibleVersion { server, client }, out);
             }
             (Route::Required(_), None) => self.refuse_route(Failure::OtherMessage, out),
@@ -460,7 +460,7 @@ impl Client {
         advertised
     }
 
-    fn announced_version(&self) -> Version {
+    fn advertised_version(&self) -> Version {
         let conf = self.discovery.found.accept_conf.as_ref();
         let (major, minor) = conf.map_or((0, 0), |conf| (conf.major, conf.minor));
         Version::new(&format!("{major}.{minor}"))

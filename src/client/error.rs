@@ -11,6 +11,7 @@ use crate::wire::{ErrorReply, SpecialReply, UnreadableSignal};
 
 /// The call cannot be carried out. Nothing was sent or kept; the state of the client is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Misuse {
     /// Requests need a connection that is ready or being opened. Signals need one that is ready.
     #[error("not connected")]
@@ -39,7 +40,7 @@ pub enum Misuse {
     #[error("a session is already held or being restored")]
     SessionHeld,
     /// The maximum number of requests have no outcome yet.
-    #[error("as many requests as allowed are without a reply")]
+    #[error("the maximum number of requests are waiting for a reply")]
     TooManyRequests,
     /// There is no connection, and the queued requests already have the maximum number of bytes.
     #[error("too many bytes are waiting for a connection")]
@@ -48,6 +49,7 @@ pub enum Misuse {
 
 /// Why a request has no reply, and whether it is safe to make it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// The application on the server answered with an error of its own.
     #[error("the server answered with error {:?}: {:?}", .0.code(), .0.message())]
@@ -72,7 +74,7 @@ pub enum RequestError {
     Protocol,
     /// The server restored the session, but its reply does not describe a valid one. The client
     /// does not hold it.
-    #[error("the server's reply is no session: {0}")]
+    #[error("the server's reply is not a valid session: {0}")]
     InvalidSession(InvalidSession),
     /// The deadline passed.
     #[error("{}", if *.sent {
@@ -123,6 +125,7 @@ impl From<SpecialReply> for RequestError {
 
 /// Why an attempt to connect failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The preflight got no HTTP answer, and the server did not send an accept-conf of 2.0 either.
     #[error("the server gave no HTTP answer")]
@@ -160,7 +163,7 @@ pub enum ConnectError {
         client: Option<Box<str>>,
     },
     /// The server does not answer like a WebWire server. [Definite](Self::is_definite).
-    #[error("this is no WebWire server{}", .client.hint())]
+    #[error("there is no WebWire server at this address{}", .client.hint())]
     NotWebWire {
         /// What the client is set to. A client that is set to 1.4 or 1.5 cannot tell a server of
         /// 2.0 from a server of something else.
@@ -174,7 +177,7 @@ pub enum ConnectError {
     NoAcceptConf,
     /// The server's first message is not an accept-conf of 2.0. [Definite](Self::is_definite).
     #[error(
-        "the server's first message is no accept-conf, with which servers of protocol 2.0 and wwr.1 \
+        "the server's first message is not an accept-conf, with which servers of protocol 2.0 and wwr.1 \
              begin; a server of 1.4 or 1.5 needs a client that is set to that or to \"auto\""
     )]
     NotAcceptConf,
@@ -221,7 +224,7 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(name) => write!(f, "\"{name}\""),
-            None => f.write_str("none"),
+            None => f.write_str("not set"),
         }
     }
 }

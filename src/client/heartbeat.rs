@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn no_read_timeout_makes_a_storm_or_overflows() {
+    fn extreme_read_timeouts_cause_neither_a_storm_nor_an_overflow() {
         assert!(Heartbeat::new(Duration::ZERO, Instant::EPOCH).is_none());
         for tiny in [Duration::from_nanos(1), Duration::from_millis(1), Duration::from_millis(13)] {
             assert_eq!(beats(tiny, &[]).0.len(), 200, "{tiny:?}");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_comes_late_sends_one() {
+    fn a_late_host_sends_one_heartbeat() {
         let mut heartbeat = Heartbeat::new(Duration::from_millis(400), Instant::EPOCH).unwrap();
         let late = Instant::from_millis(10_000);
         assert!(heartbeat.is_due(late) && !heartbeat.is_due(late));

@@ -136,7 +136,7 @@ impl Client {
 
     /// Reports that the server has closed the WebSocket with a close frame. Like
     /// [`handle_disconnect`](Self::handle_disconnect), but the client does not connect again by
-    /// itself if the code is [final](super::ConfigBuilder::final_close_codes).
+    /// itself if the code is [final](super::Config::final_close_codes).
     pub fn handle_closed(&mut self, now: Instant, frame: CloseFrame, out: &mut Actions<Action>) {
         self.advance(now);
         match self.link {

@@ -18,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::handshake::SubProtocol;
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
+use crate::valid::Valid;
 use crate::wire::{Encoder, Name, Payload, check_signal};
 
 /// A deadline that no clock reaches: a computed one that saturated.
@@ -32,7 +33,7 @@ pub(super) struct TooLarge {
 /// A client of one server. The [module](super) has the contract.
 #[derive(Debug)]
 pub struct Client {
-    pub(super) config: Config,
+    pub(super) config: Valid<Config>,
     pub(super) link: Link,
     pub(super) discovery: Discovery,
     /// The heartbeats of the present connection, if its server wants any.
@@ -50,7 +51,7 @@ pub struct Client {
 impl Client {
     /// Creates a client that does nothing yet. `seed` spreads reconnecting clients over time. It
     /// only has to differ between them.
-    pub const fn new(config: Config, seed: u64) -> Self {
+    pub fn new(config: &Valid<Config>, seed: u64) -> Self {
         let backoff = Backoff::new(
             config.initial_backoff,
             config.max_backoff,
@@ -58,7 +59,7 @@ impl Client {
             seed,
         );
         Self {
-            config,
+            config: config.clone(),
             link: Link::Idle,
             discovery: Discovery::new(),
             heartbeat: None,
@@ -263,7 +264,7 @@ impl Client {
     /// Returns which sub-protocol the host offers with each [`Action::Probe`] and [`Action::Dial`],
     /// in the header [`SubProtocol::HEADER`] (protocol §10.1). It never changes. With `None`, the
     /// host does not send that header.
-    pub const fn offers(&self) -> Option<SubProtocol> {
+    pub fn offers(&self) -> Option<SubProtocol> {
         self.config.offers()
     }
 

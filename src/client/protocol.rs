@@ -16,6 +16,7 @@ use crate::preflight::{DEFAULT_READ_TIMEOUT, Metadata};
 /// it, and a server of several versions recognizes them by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[non_exhaustive]
 pub enum Protocol {
     /// Whatever the server speaks: 2.0 if it speaks several versions, and `wwr.1` if it is a server
     /// of this project (protocol §10).

@@ -4,7 +4,7 @@ use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 use core::fmt;
 
-use super::table::{KEPT, Table, spare};
+use super::table::{KEPT, Table, shrunk_capacity};
 use crate::session::SessionKey;
 use crate::time::Instant;
 use crate::wire::{Identifier, Name, Payload, length};
@@ -18,6 +18,18 @@ impl RequestId {
     /// The identifier of the request on the wire: the counter, little-endian (protocol §2).
     pub const fn identifier(self) -> Identifier {
         Identifier::from_counter(self.0)
+    }
+
+    /// Returns a number for tables of the host: requests of a client count from 1, and no number comes
+    /// twice.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the identifier with this [number](Self::as_u64). One that no pending request has is
+    /// harmless: to [cancel](super::Client::cancel) it does nothing.
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
     }
 
     pub(super) const fn from_identifier(identifier: Identifier) -> Self {
@@ -265,7 +277,7 @@ impl Requests {
             let (queued, sent) = (&self.queued, &self.sent);
             self.deadlines.retain(|Reverse((_, id))| has_no_outcome(queued, sent, *id));
         }
-        if let Some(capacity) = spare(self.deadlines.len(), self.deadlines.capacity()) {
+        if let Some(capacity) = shrunk_capacity(self.deadlines.len(), self.deadlines.capacity()) {
             self.deadlines.shrink_to(capacity);
         }
     }

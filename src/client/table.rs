@@ -92,7 +92,7 @@ impl<T> Table<T> {
             self.entries.retain(|(_, value)| value.is_some());
             self.holes = 0;
         }
-        if let Some(capacity) = spare(self.entries.len(), self.entries.capacity()) {
+        if let Some(capacity) = shrunk_capacity(self.entries.len(), self.entries.capacity()) {
             self.entries.shrink_to(capacity);
         }
     }
@@ -101,7 +101,7 @@ impl<T> Table<T> {
 /// Returns the capacity to which a list of that length should shrink, if it should: when a few
 /// entries are left of very many, or no entry. Growing and shrinking are so rare that both cost
 /// O(1) per entry.
-pub(super) fn spare(length: usize, capacity: usize) -> Option<usize> {
+pub(super) fn shrunk_capacity(length: usize, capacity: usize) -> Option<usize> {
     match length {
         0 => (capacity > KEPT).then_some(0),
         _ => (capacity > 4 * KEPT.max(2 * length)).then_some(KEPT.max(2 * length)),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_a_sorted_map_does() {
+    fn it_behaves_like_a_sorted_map() {
         let mut table = Table::new();
         let mut map = BTreeMap::new();
         let mut random = 1_u64;
@@ -176,10 +176,10 @@ mod tests {
         for (length, most) in
             [(0, KEPT), (1, 4 * KEPT), (KEPT / 2, 4 * KEPT), (KEPT, 8 * KEPT), (1000, 8000)]
         {
-            assert_eq!(spare(length, most), None, "{length} in {most}");
-            let left = spare(length, most + 1).unwrap();
+            assert_eq!(shrunk_capacity(length, most), None, "{length} in {most}");
+            let left = shrunk_capacity(length, most + 1).unwrap();
             assert_eq!(left, if length == 0 { 0 } else { most / 4 }, "{length} in {most} + 1");
-            assert_eq!(spare(length, left), None, "once is enough");
+            assert_eq!(shrunk_capacity(length, left), None, "once is enough");
         }
     }
 

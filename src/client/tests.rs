@@ -77,30 +77,26 @@ fn conf(major: u8, read_timeout: u32, buffer: u32, sub_protocol: &[u8]) -> Vec<u
 
 /// Settings of a client of 1.4 alone, for what has nothing to do with versions.
 fn v1_4() -> Config {
-    builder_1_4().build().unwrap()
+    Config { protocol: Protocol::V1_4, ..quiet() }
 }
 
 /// The default but for the pings, which have tests of their own.
-fn builder() -> ConfigBuilder {
-    Config::builder().pings(None)
+fn quiet() -> Config {
+    Config { pings: None, ..Config::default() }
+}
+
+fn client(config: Config, seed: u64) -> Client {
+    Client::new(&config.validate().unwrap(), seed)
 }
 
 /// Both times are in milliseconds.
 fn pings(after: u64, timeout: u64) -> Option<Pings> {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).ok()
-}
-
-fn builder_1_4() -> ConfigBuilder {
-    builder().protocol(Protocol::V1_4)
+    Some(Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)))
 }
 
 impl Fixture {
     fn new(config: Config) -> Self {
-        Self {
-            client: Client::new(config, 1),
-            out: Actions::new(),
-            now: Instant::from_millis(1000),
-        }
+        Self { client: client(config, 1), out: Actions::new(), now: Instant::from_millis(1000) }
     }
 
     /// A client whose connection is ready.

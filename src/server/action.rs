@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use super::in_flight::{RequestId, SignalId};
+use super::session::CreationId;
 use crate::close::CloseFrame;
 use crate::dialect::Dialect;
 use crate::session;
@@ -75,10 +76,11 @@ pub struct Signal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
     /// The session asked for with [`create_session`](super::Connection::create_session) exists, the
-    /// client was told, and the store has answered.
-    Created,
-    /// The session was not created: its key is in use, or the store refused it.
-    CreateFailed,
+    /// client was told, and the store has answered. Repeats what that call has returned.
+    Created(CreationId),
+    /// The session was not created: its key is in use, or the store refused it. Repeats what
+    /// [`create_session`](super::Connection::create_session) has returned.
+    CreateFailed(CreationId),
     /// The client continues a session.
     Restored,
     /// The connection has no session any more.
@@ -89,6 +91,7 @@ pub enum SessionEvent {
 
 /// Why the server closes a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// The application asked for it.
     Requested,
@@ -149,10 +152,10 @@ impl CloseReason {
             Self::Requested => "closed by the server",
             Self::Shutdown => "server shutting down",
             Self::SessionClosed => "session closed",
-            Self::TooManyIgnored => "too many messages without meaning",
+            Self::TooManyIgnored => "too many ignored messages",
             Self::TooManyWaiting => "too many waiting messages",
-            Self::Silent => "nothing heard for too long",
-            Self::Text => "text is not spoken here",
+            Self::Silent => "nothing received for too long",
+            Self::Text => "text messages are not accepted",
             Self::Unreadable => "unreadable message",
             Self::TooLarge => "message too large",
         }

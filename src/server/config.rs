@@ -9,17 +9,22 @@ use crate::dialect::Dialect;
 use crate::pings::Pings;
 use crate::preflight::Metadata;
 use crate::session::KeyFormat;
+use crate::valid::{InvalidConfig, Valid, not_zero};
 
-/// The settings of a [`Connection`](super::Connection). Every combination is valid.
+/// The settings of a [`Connection`](super::Connection), which takes them [validated](Self::validate).
 ///
 /// ```
 /// use core::num::NonZeroU16;
 /// use wwr::server::Config;
 ///
-/// let config = Config { concurrency: NonZeroU16::new(8).unwrap(), ..Config::default() };
+/// let mut config = Config::default();
+/// config.concurrency = NonZeroU16::MIN.saturating_add(7);
+/// let config = config.validate()?;
 /// assert_eq!(config.drain_timeout.as_secs(), 10);
+/// # Ok::<(), wwr::InvalidConfig>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Which versions are spoken. Default: all.
     pub protocol: Protocol,
@@ -50,7 +55,8 @@ pub struct Config {
     /// buffer. Default: no, such messages are ignored or, if they can be, read.
     pub strict: bool,
     /// The longest message that the host reads from a client, in bytes. Clients of `wwr.1` are told of
-    /// it and held to it (protocol §10.2). Default: 1 MiB.
+    /// it and held to it (protocol §10.2). Not zero, and no less than the
+    /// [message buffer](Advertised::message_buffer) if that is advertised. Default: 1 MiB.
     pub max_message_size: u32,
     /// Whether `wwr.1` is spoken with clients that offer it (protocol §10). Default: yes. It needs a
     /// [`protocol`](Self::protocol) that begins with an accept-conf of [`Dialect::MIN_STATED`] bytes at
@@ -60,6 +66,7 @@ pub struct Config {
 
 /// Whether a server has sessions.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Sessions {
     /// Every session message is answered with sessions-disabled (protocol §5.12).
     Disabled,
@@ -90,14 +97,48 @@ impl Default for Config {
     }
 }
 
+impl Default for Valid<Config> {
+    /// The settings of [`Config::default`].
+    fn default() -> Self {
+        Self::new(Config::default())
+    }
+}
+
+impl Valid<Config> {
+    /// The same with another [`concurrency`](Config::concurrency), all of which are valid: for hosts
+    /// that decide it for each connection.
+    #[must_use]
+    pub fn with_concurrency(self, concurrency: NonZeroU16) -> Self {
+        Self::new(Config { concurrency, ..self.into_inner() })
+    }
+}
+
 impl Config {
+    /// Checks the settings, as a [`Connection`](super::Connection) wants them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`] names the setting that is wrong, and what it may be.
+    pub fn validate(self) -> Result<Valid<Self>, InvalidConfig> {
+        self.advertised.check()?;
+        self.pings.map_or(Ok(()), Pings::check)?;
+        let max_message_size = self.max_message_size;
+        not_zero("max_message_size", max_message_size as usize)?;
+        let message_buffer = self.advertised.message_buffer;
+        if self.sends_accept_conf() && max_message_size < message_buffer {
+            return Err(InvalidConfig::MessageSize { max_message_size, message_buffer });
+        }
+        Ok(Valid::new(self))
+    }
+
     /// What the host answers to the request for metadata (protocol §4.1); `None` if it is to be
     /// refused like any other that opens no WebSocket (protocol §4.5).
     ///
     /// ```
     /// use wwr::server::{Config, Protocol};
     ///
-    /// let config = Config { protocol: Protocol::V1_5, ..Config::default() };
+    /// let mut config = Config::default();
+    /// config.protocol = Protocol::V1_5;
     /// let body = config.metadata().map(|metadata| metadata.to_body());
     /// assert_eq!(&body.unwrap()[..], b"{\"protocol-version\":\"1.5\",\"read-timeout\":60}\n");
     /// ```
@@ -137,7 +178,7 @@ mod tests {
 
     /// What the preflight says, given what the server speaks and its read timeout.
     fn preflight(protocol: Protocol, read_timeout: Duration) -> Option<Metadata> {
-        let advertised = Advertised::default().read_timeout(read_timeout).unwrap();
+        let advertised = Advertised { read_timeout, ..Advertised::default() };
         Config { protocol, advertised, ..Config::default() }.metadata()
     }
 
@@ -153,6 +194,44 @@ mod tests {
         ] {
             assert_eq!(preflight(protocol, read_timeout), named, "{protocol:?}");
         }
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert!(Config::default().validate().is_ok());
+    }
+
+    #[test]
+    fn a_server_reads_what_it_lets_clients_send() {
+        let refused = |protocol, max_message_size| {
+            Config { protocol, max_message_size, ..Config::default() }.validate().err()
+        };
+        let error = InvalidConfig::MessageSize { max_message_size: 8191, message_buffer: 8192 };
+        for (protocol, advertises) in [
+            (Protocol::Any, true),
+            (Protocol::AnyAs1_5, true),
+            (Protocol::V1_4, false),
+            (Protocol::V1_5, false),
+            (Protocol::V2_0, true),
+        ] {
+            assert_eq!(refused(protocol, 8192), None);
+            assert_eq!(refused(protocol, 8191), advertises.then_some(error), "{protocol:?}");
+            let zero = InvalidConfig::Zero { setting: "max_message_size" };
+            assert_eq!(refused(protocol, 0), Some(zero));
+        }
+    }
+
+    #[test]
+    fn what_is_nested_is_checked_too() {
+        let pings = Some(Pings::new(Duration::ZERO, Duration::MAX));
+        let refused = Config { pings, ..Config::default() }.validate().unwrap_err();
+        assert_eq!(std::format!("{refused}"), "pings.after is 0ns; it has to be 10ms or more");
+        let advertised = Advertised { message_buffer: 31, ..Advertised::default() };
+        let refused = Config { advertised, ..Config::default() }.validate().unwrap_err();
+        assert_eq!(
+            std::format!("{refused}"),
+            "advertised.message_buffer is 31; it has to be 32 or more"
+        );
     }
 
     #[test]
@@ -175,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_1_5_are_told_of_a_second_at_least() {
+    fn the_read_timeout_for_1_5_is_at_least_a_second() {
         let second = Duration::from_secs(1);
         let longer = second + Duration::from_millis(1);
         for (advertised, told) in [

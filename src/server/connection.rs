@@ -16,11 +16,12 @@ use super::in_flight::{InFlight, RequestId, SignalId};
 use super::peer::Peer;
 use super::protocol::Observed;
 use super::reply;
-use super::session::SessionSlot;
+use super::session::{CreationId, SessionSlot};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, Span, UnixTime};
+use crate::valid::Valid;
 use crate::wire::{Identifier, Kind, Name, Payload, PreparedSignal};
 
 /// The server's side of one connection. Each socket has one, owned by the task that serves it.
@@ -48,15 +49,16 @@ use crate::wire::{Identifier, Kind, Name, Payload, PreparedSignal};
 /// use wwr::{Actions, Instant};
 ///
 /// let (now, mut out) = (Instant::EPOCH, Actions::new());
-/// let config = Config { protocol: Protocol::V1_4, ..Config::default() };
-/// let mut connection = Connection::accept(&config, Observed::Nothing, now, &mut out);
+/// let mut config = Config::default();
+/// config.protocol = Protocol::V1_4;
+/// let mut connection = Connection::accept(&config.validate()?, Observed::Nothing, now, &mut out);
 /// connection.handle_message(now, b"\x80\x01\0\0\0\0\0\0\0\x04echohello"[..].into(), &mut out);
 ///
 /// let Some(Action::Request(request)) = out.pop() else { unreachable!() };
 /// assert_eq!(request.content.name(), b"echo");
 /// connection.reply(request.id, Ok(request.content.into_payload()), &mut out)?;
 /// assert_eq!(out.pop(), Some(Action::Send(b"\xc0\x01\0\0\0\0\0\0\0hello"[..].into())));
-/// # Ok::<(), wwr::server::Misuse>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Connection {
     peer: Peer,
@@ -113,7 +115,7 @@ impl Connection {
     ///
     /// The application's own hook for new connections, if it has one, may use the connection before
     /// the first message is read: simply start reading when the hook is done.
-    pub fn accept(config: &Config, observed: Observed, now: Instant, out: &mut Out) -> Self {
+    pub fn accept(config: &Valid<Config>, observed: Observed, now: Instant, out: &mut Out) -> Self {
         let peer = Peer::new(config, observed);
         if config.protocol.sends_accept_conf() {
             let mut conf = config.advertised.to_accept_conf();
@@ -322,7 +324,8 @@ impl Connection {
     /// Creates a session for this connection (protocol §5.5). `key` has to be fresh, as from
     /// [`SessionKey::from_entropy`], and in the configured format.
     ///
-    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`]. The client learns of
+    /// Ends with [`SessionEvent::Created`] or [`SessionEvent::CreateFailed`], with the identifier that is
+    /// returned here, unless the connection ends before. The client learns of
     /// the session before the former. Reply to the request that caused it only after that.
     ///
     /// [`SessionEvent::Created`]: super::SessionEvent::Created
@@ -338,7 +341,7 @@ impl Connection {
         now: UnixTime,
         info: SessionInfo,
         out: &mut Out,
-    ) -> Result<(), Misuse> {
+    ) -> Result<CreationId, Misuse> {
         self.not_closed()?;
         self.session.create(&self.peer, key, now, info, out)
     }

@@ -1,6 +1,7 @@
 //! Errors of the server side: what a handler answers, and how the caller misused a connection.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
@@ -17,6 +18,7 @@ use crate::wire::{ErrorCode, UnreadableSignal};
 /// assert_eq!(RequestError::failed("naïve", ""), RequestError::Internal);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// An error of the application: a code for programs, a message for people.
     #[error("{code}: {message}")]
@@ -45,10 +47,12 @@ pub enum RequestError {
 
 impl RequestError {
     /// Creates an error with a code and a message, or an internal error if the code is not 1 to 255
-    /// bytes of printable ASCII.
-    pub fn failed(code: impl TryInto<ErrorCode>, message: impl Into<Cow<'static, str>>) -> Self {
+    /// bytes of printable ASCII. Both are copied, unless they are a [`ErrorCode`] and a `String`; to copy
+    /// nothing of literals, write the variant [`Failed`](Self::Failed) with
+    /// [`ErrorCode::from_static`] and `Cow::Borrowed`.
+    pub fn failed(code: impl TryInto<ErrorCode>, message: impl Into<String>) -> Self {
         match code.try_into() {
-            Ok(code) => Self::Failed { code, message: message.into() },
+            Ok(code) => Self::Failed { code, message: Cow::Owned(message.into()) },
             Err(_) => Self::Internal,
         }
     }
@@ -56,13 +60,14 @@ impl RequestError {
 
 /// A call that does not fit the state of the connection. Nothing was changed or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Misuse {
     /// The connection has ended: its socket is closed, or its last action was
     /// [`Close`](super::Action::Close).
     #[error("the connection is closed")]
     Closed,
     /// The request or signal was answered before, or never existed.
-    #[error("there is no such running handler: it was answered before")]
+    #[error("no such handler is running: it was answered before")]
     UnknownHandler,
     /// No client, or not this one, reads such a signal.
     #[error(transparent)]

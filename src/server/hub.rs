@@ -25,6 +25,7 @@ use shutdown::Stage;
 use crate::actions::Actions;
 use crate::session::{Command, ConnectionId, Effect, Registry, SessionKey, StoreFailed, Ticket};
 use crate::time::Instant;
+use crate::valid::Valid;
 
 /// The control plane of a server as a state machine: everything that the connections of one server
 /// share.
@@ -60,7 +61,9 @@ use crate::time::Instant;
 /// use wwr::{Actions, Instant};
 ///
 /// let (now, mut out) = (Instant::EPOCH, Actions::new());
-/// let mut hub = Hub::new(HubConfig { max_connections: 1, ..HubConfig::default() });
+/// let mut config = HubConfig::default();
+/// config.max_connections = 1;
+/// let mut hub = Hub::new(&config.validate()?);
 /// let id = hub.admit(now)?;
 /// assert_eq!(hub.admit(now), Err(Refusal::Full { max: 1 }));
 /// hub.opened(now, id, &mut out);
@@ -131,7 +134,7 @@ type Out = Actions<HubAction>;
 /// Connections.
 impl Hub {
     /// Creates a hub without connections.
-    pub fn new(config: HubConfig) -> Self {
+    pub fn new(config: &Valid<HubConfig>) -> Self {
         Self {
             connections: BTreeMap::new(),
             open: 0,
@@ -147,7 +150,7 @@ impl Hub {
             renewal: None,
             stage: Stage::Serving,
             now: Instant::EPOCH,
-            config,
+            config: **config,
         }
     }
 

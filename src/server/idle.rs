@@ -64,7 +64,7 @@ impl IdleMonitor {
             pings: config
                 .pings
                 .map(|pings| Pings { after: pings.after.into(), timeout: pings.timeout.into() }),
-            read_timeout: config.advertised.read_timeout_2_0().into(),
+            read_timeout: config.advertised.read_timeout.into(),
         };
         let mut monitor =
             Self { limits, heard: now, pinged: None, unread: false, served: false, due: None };

@@ -4,7 +4,8 @@ use smallvec::SmallVec;
 
 use crate::wire::Identifier;
 
-/// A request whose handler runs. Identifiers of the client may repeat, these do not.
+/// A request whose handler runs. Identifiers of the client may repeat, these do not on a connection,
+/// before it has had 2^32 requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(Handle);
 
@@ -18,6 +19,28 @@ struct Handle {
     slot: u32,
     generation: u32,
 }
+
+macro_rules! numbered {
+    ($type:ident) => {
+        impl $type {
+            /// Returns a number for tables of the host. No two handlers that run on a connection have
+            /// the same. One that has ended may have its number repeated after 2^32 others.
+            pub const fn as_u64(self) -> u64 {
+                (self.0.generation as u64) << 32 | self.0.slot as u64
+            }
+
+            /// Returns the identifier with this [number](Self::as_u64). A number that no running handler
+            /// of the connection has is harmless: the answer to it is refused as
+            /// [`Misuse::UnknownHandler`](super::Misuse::UnknownHandler).
+            pub const fn from_u64(number: u64) -> Self {
+                Self(Handle { slot: number as u32, generation: (number >> 32) as u32 })
+            }
+        }
+    };
+}
+
+numbered!(RequestId);
+numbered!(SignalId);
 
 /// The running handlers of one connection: a table of reusable slots.
 #[derive(Debug, Default)]
@@ -134,6 +157,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_identifier_comes_back_from_its_number() {
+        let mut in_flight = InFlight::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for round in 0..3 {
+            let ids: std::vec::Vec<_> =
+                (0..3).map(|_| in_flight.start_request(Identifier::from_counter(round))).collect();
+            for id in ids {
+                assert_eq!(RequestId::from_u64(id.as_u64()), id);
+                assert!(seen.insert(id.as_u64()), "{id:?}");
+                assert!(in_flight.end_request(id).is_some());
+            }
+        }
+        let signal = in_flight.start_signal();
+        assert_eq!(SignalId::from_u64(signal.as_u64()), signal);
+        assert!(in_flight.end_request(RequestId::from_u64(u64::MAX)).is_none());
+    }
+
+    #[test]
     fn each_handler_ends_once_and_slots_are_reused() {
         let mut table = InFlight::default();
         let first = table.start_request(Identifier::from_counter(1));
@@ -158,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_no_request() {
+    fn a_signal_is_not_a_request() {
         let mut table = InFlight::default();
         let signal = table.start_signal();
         assert_eq!(table.end_request(RequestId(signal.0)), None);

@@ -36,7 +36,7 @@ impl Peer {
         let (reads, sends) = if dialect.rules().states_limits {
             (Dialect::MIN_STATED, config.max_message_size)
         } else {
-            let buffer = config.advertised.message_buffer_bytes();
+            let buffer = config.advertised.message_buffer;
             (buffer, buffer)
         };
         let (protocol, strict) = (config.protocol, config.strict);

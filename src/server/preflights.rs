@@ -63,6 +63,7 @@ pub struct Preflights<A> {
     /// The addresses by when they were last heard of: the numbers of [`Host::touched`].
     order: BTreeMap<u64, A>,
     count: u64,
+    most: usize,
     now: Instant,
 }
 
@@ -102,8 +103,14 @@ impl<A> Preflights<A> {
     /// that may be its own, and at least 50 ms if it could be presumed to be 1.x.
     pub const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-    /// The most addresses that are remembered.
+    /// The most addresses that [`Preflights::default`] remembers.
     pub const MOST: usize = 16_384;
+
+    /// Creates a memory of so many addresses at most, and of one at least. Beyond that it forgets those of
+    /// which it has heard nothing for the longest.
+    pub const fn with_most(most: usize) -> Self {
+        Self { hosts: BTreeMap::new(), order: BTreeMap::new(), count: 0, most, now: Instant::EPOCH }
+    }
 }
 
 impl<A: Ord + Clone> Preflights<A> {
@@ -184,7 +191,7 @@ impl<A: Ord + Clone> Preflights<A> {
     fn make_room(&mut self) {
         for _ in 0..2 {
             let Some((&number, from)) = self.order.first_key_value() else { return };
-            let full = self.hosts.len() >= Self::MOST;
+            let full = self.hosts.len() >= self.most;
             if !full && self.hosts.get(from).is_some_and(|host| host.is_of_use(self.now)) {
                 return;
             }
@@ -196,7 +203,8 @@ impl<A: Ord + Clone> Preflights<A> {
 }
 
 impl<A> Default for Preflights<A> {
+    /// A memory of [`MOST`](Self::MOST) addresses.
     fn default() -> Self {
-        Self { hosts: BTreeMap::new(), order: BTreeMap::new(), count: 0, now: Instant::EPOCH }
+        Self::with_most(Self::MOST)
     }
 }

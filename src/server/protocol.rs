@@ -19,6 +19,7 @@ use crate::preflight::Metadata;
 /// [`Config::wwr1`](super::Config::wwr1) is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[non_exhaustive]
 pub enum Protocol {
     /// All versions on one port (protocol §7.2). The preflight names 1.4. Clients of 1.5 that send
     /// a preflight refuse that.

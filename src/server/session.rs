@@ -21,6 +21,21 @@ pub(super) struct SessionSlot {
     /// The format of keys that clients may use. `None` without sessions.
     key_format: Option<KeyFormat>,
     state: State,
+    /// How many sessions the application has asked for. There is never more than one under way, the
+    /// latest.
+    creations: u64,
+}
+
+/// Identifies a session that the application creates on a connection, until its
+/// [`SessionEvent`](super::SessionEvent) comes. A connection never uses one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CreationId(u64);
+
+impl CreationId {
+    /// Returns a number for tables of the host: those of a connection count from 1.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -75,7 +90,7 @@ enum Closer {
 
 impl SessionSlot {
     pub(super) const fn new(key_format: Option<KeyFormat>) -> Self {
-        Self { key_format, state: State::Empty }
+        Self { key_format, state: State::Empty, creations: 0 }
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -154,7 +169,7 @@ impl SessionSlot {
         now: UnixTime,
         info: SessionInfo,
         out: &mut Out,
-    ) -> Result<(), Misuse> {
+    ) -> Result<CreationId, Misuse> {
         let format = self.key_format.ok_or(Misuse::SessionsDisabled)?;
         match self.state {
             State::Empty => {}
@@ -183,9 +198,10 @@ impl SessionSlot {
         if let Err(TooLarge { buffer, .. }) = peer.reads(length::KIND + length) {
             return Err(Misuse::SessionTooLarge { length, most: buffer - length::KIND });
         }
+        self.creations += 1;
         self.state = State::Creating(Box::new(Creation { session: session.clone(), json }));
         out.push(Action::Session(Command::Create(session)));
-        Ok(())
+        Ok(CreationId(self.creations))
     }
 
     /// Closes the session for the application (protocol §5.8). Returns whether there was one.
@@ -227,6 +243,7 @@ impl SessionSlot {
             return None;
         }
         let mut disconnects = None;
+        let latest = CreationId(self.creations);
         let state = core::mem::replace(&mut self.state, State::Empty);
         self.state = match (state, outcome.change) {
             (State::Restoring { id, key }, Change::Restored(session)) => {
@@ -258,7 +275,7 @@ impl SessionSlot {
                 let key = creation.session.key;
                 out.push(Action::Session(Command::Close(key.clone())));
                 out.push(Action::Session(Command::Leave(key)));
-                out.push(Action::SessionEvent(SessionEvent::CreateFailed));
+                out.push(Action::SessionEvent(SessionEvent::CreateFailed(latest)));
                 State::Empty
             }
             (State::Creating(creation), Change::Created) => {
@@ -267,27 +284,27 @@ impl SessionSlot {
                 State::Held { session: creation.session, stored: Stored::Awaited }
             }
             (State::Creating(_), Change::CreateFailed) => {
-                out.push(Action::SessionEvent(SessionEvent::CreateFailed));
+                out.push(Action::SessionEvent(SessionEvent::CreateFailed(latest)));
                 State::Empty
             }
             (State::Held { session, stored }, Change::Stored) => {
-                settle(stored, out);
+                settle(stored, latest, out);
                 State::Held { session, stored: Stored::Settled }
             }
             (State::Closing { session, stored, closer }, Change::Stored) => {
-                settle(stored, out);
+                settle(stored, latest, out);
                 State::Closing { session, stored: Stored::Settled, closer }
             }
             (State::Held { stored, .. }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                ended(peer, Closer::Application, stored, out)
+                ended(peer, Closer::Application, stored, latest, out)
             }
             (State::Closing { stored, closer, .. }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                ended(peer, closer, stored, out)
+                ended(peer, closer, stored, latest, out)
             }
             (State::Closing { stored, closer, .. }, Change::Closed) => {
-                ended(peer, closer, stored, out)
+                ended(peer, closer, stored, latest, out)
             }
             (State::Closing { session, stored, closer }, Change::CloseFailed) => {
                 if let Closer::Client(id) = closer {
@@ -304,7 +321,7 @@ impl SessionSlot {
 
 /// Ends the session. Sends `16` to a client that did not ask for it, and in 1.x also to one that
 /// did (protocol §5.7), which gets its reply as well.
-fn ended(peer: &Peer, closer: Closer, stored: Stored, out: &mut Out) -> State {
+fn ended(peer: &Peer, closer: Closer, stored: Stored, id: CreationId, out: &mut Out) -> State {
     let told = match closer {
         Closer::Client(_) => peer.rules().notifies_own_close,
         Closer::Application => true,
@@ -315,14 +332,14 @@ fn ended(peer: &Peer, closer: Closer, stored: Stored, out: &mut Out) -> State {
     if let Closer::Client(id) = closer {
         reply::done(id, out);
     }
-    settle(stored, out);
+    settle(stored, id, out);
     out.push(Action::SessionEvent(SessionEvent::Closed));
     State::Empty
 }
 
 /// Tells the application that the store has answered, if it waits for that.
-fn settle(stored: Stored, out: &mut Out) {
+fn settle(stored: Stored, id: CreationId, out: &mut Out) {
     if stored == Stored::Awaited {
-        out.push(Action::SessionEvent(SessionEvent::Created));
+        out.push(Action::SessionEvent(SessionEvent::Created(id)));
     }
 }

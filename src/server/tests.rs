@@ -101,7 +101,8 @@ impl Script {
 
     fn observed(config: &Config, observed: Observed) -> Self {
         let (now, mut out) = (Instant::EPOCH, Actions::new());
-        let connection = Connection::accept(config, observed, now, &mut out);
+        let config = config.clone().validate().unwrap();
+        let connection = Connection::accept(&config, observed, now, &mut out);
         Self { connection, out, now, requests: Vec::new(), signals: Vec::new() }
     }
 
@@ -127,10 +128,10 @@ impl Script {
         script
     }
 
-    /// All that is to be done, one line each:
+    /// All actions, one line each:
     ///
-    /// * `send`, the type in hex, the identifier as a counter (`-` if its bytes are no small number),
-    ///   the rest as text, or after `#` as hex;
+    /// * `send`, the type in hex, the identifier as a counter (`-` if its bytes are not a small
+    ///   number), the rest as text, or after `#` as hex;
     /// * `run`, the number of the handler, name and payload of the request or signal;
     /// * `ask` with what the registry is asked; `event` and `close`.
     #[track_caller]
@@ -159,6 +160,10 @@ impl Script {
                 Action::Session(Command::Restore(key)) => format!("ask Restore {}", key.as_str()),
                 Action::Session(Command::Close(key)) => format!("ask Close {}", key.as_str()),
                 Action::Session(Command::Leave(key)) => format!("ask Leave {}", key.as_str()),
+                Action::SessionEvent(SessionEvent::Created(_)) => "event Created".to_string(),
+                Action::SessionEvent(SessionEvent::CreateFailed(_)) => {
+                    "event CreateFailed".to_string()
+                }
                 Action::SessionEvent(event) => format!("event {event:?}"),
                 Action::Ping => "ping".to_string(),
                 Action::Learned(dialect) => format!("speaks {dialect}"),
@@ -210,7 +215,7 @@ impl Script {
     /// The application creates a session.
     fn create(&mut self, text: &str) -> Result<(), Misuse> {
         let (now, info) = (UnixTime::from_seconds(0), SessionInfo::new());
-        self.connection.create_session(key(text), now, info, &mut self.out)
+        self.connection.create_session(key(text), now, info, &mut self.out).map(drop)
     }
 
     #[track_caller]

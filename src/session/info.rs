@@ -47,6 +47,7 @@ enum Visibility {
 
 /// The JSON text is not a [`SessionInfo`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidInfo {
     /// It is not JSON, or not an object.
     #[error("session info is a JSON object")]

@@ -25,6 +25,7 @@ pub struct Session {
 
 /// Why a JSON text is not a session, or a session has no readable JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidSession {
     /// It is longer than [`Session::MAX_JSON`], or [`Session::MAX_STORED`] if it is stored.
     #[error("longer than any session")]
@@ -36,7 +37,7 @@ pub enum InvalidSession {
     #[error("member {0:?} has the wrong JSON type")]
     WrongType(char),
     /// A time that cannot be read.
-    #[error("member {0:?} is no RFC 3339 time")]
+    #[error("member {0:?} is not an RFC 3339 time")]
     InvalidTime(char),
     /// The key is missing or empty.
     #[error("there is no session key")]

@@ -14,8 +14,9 @@ use super::key::SessionKey;
 use super::object::Session;
 use crate::actions::Actions;
 
-/// The settings of a [`Registry`].
+/// The settings of a [`Registry`]. Every combination is valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RegistryConfig {
     /// How many connections may hold one session; `None` for any number.
     pub max_connections: Option<NonZeroUsize>,
@@ -142,14 +143,14 @@ impl Registry {
         let mut told = core::mem::take(&mut entry.holders);
         self.active -= usize::from(!told.is_empty());
         if let Some(closer) = entry.store.closer()
-            && let Closer::Holder(connection) = core::mem::replace(closer, Closer::Nobody)
+            && let Closer::Holder(connection) = core::mem::replace(closer, Closer::NoWaiter)
         {
             told.insert(connection);
         }
         for &connection in &told {
             deliver(connection, &key, Change::ClosedByKey { disconnect }, out);
         }
-        self.destroy(key, Closer::Nobody, out);
+        self.destroy(key, Closer::NoWaiter, out);
         told.len()
     }
 
@@ -231,7 +232,7 @@ impl Registry {
         let orphaned = matches!(creator, Creator::Gone);
         match closing {
             Some(closer) if exists => self.destroy(key, closer, out),
-            None if exists && orphaned => self.destroy(key, Closer::Nobody, out),
+            None if exists && orphaned => self.destroy(key, Closer::NoWaiter, out),
             _ => {
                 self.resume_lookups(&key, exists, out);
                 self.forget_if_empty(&key);
@@ -335,7 +336,7 @@ impl Registry {
         if let Some(closer) = entry.store.closer()
             && matches!(*closer, Closer::Holder(connection) if connection == from)
         {
-            *closer = Closer::Nobody;
+            *closer = Closer::NoWaiter;
         }
         self.forget_if_empty(key);
     }

@@ -145,7 +145,7 @@ impl Desk {
         self.expect(expected);
     }
 
-    /// Who holds the session.
+    /// The connections that hold the session.
     fn holders(&self, text: &str) -> Vec<u64> {
         let holders: Vec<_> = self.registry.connections(&key(text)).map(|id| id.0).collect();
         assert_eq!(self.registry.connection_count(&key(text)), holders.len());

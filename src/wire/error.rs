@@ -10,8 +10,8 @@ pub enum DecodeError {
     /// The frame has no bytes, not even a type.
     #[error("the message is empty")]
     Empty,
-    /// The first byte is no message type of this version.
-    #[error("{0} is no message type of this version")]
+    /// The first byte is not a message type of this version.
+    #[error("{0} is not a message type of this version")]
     UnknownKind(u8),
     /// The type is known, but the rest does not follow its layout.
     #[error("malformed {kind:?}: {reason}")]
@@ -27,6 +27,7 @@ pub enum DecodeError {
 
 /// How a message differs from the layout of its type (protocol §1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Malformation {
     /// Fewer bytes than any message of this type has.
     #[error("it has {length} bytes, the shortest has {least}")]
@@ -67,6 +68,7 @@ pub enum Malformation {
 
 /// Why a message cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ComposeError {
     /// The dialect has no such message.
     #[error("this version has no message of type {0:?}")]

@@ -32,6 +32,7 @@ macro_rules! kinds {
         /// The type of a message: its first byte (protocol §1.2).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum Kind {
             $(#[doc = $doc] $name = $byte,)*
         }

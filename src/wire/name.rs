@@ -12,6 +12,7 @@ pub const MAX_NAME_LENGTH: usize = 255;
 
 /// Why a text cannot be a [`Name`] or an [`ErrorCode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidName {
     /// It is longer than its length byte can say.
     #[error("at most 255 bytes are allowed, there are {length}")]
@@ -81,7 +82,7 @@ macro_rules! printable {
                 Ok(Self(Bytes::from(text.into_bytes())))
             }
 
-            /// Checks a text that lives as long as the program; allocates nothing.
+            /// Checks a text that lives as long as the program. Copies and allocates nothing.
             ///
             /// # Errors
             ///
@@ -113,11 +114,30 @@ macro_rules! printable {
             }
         }
 
-        impl TryFrom<&'static str> for $type {
+        impl TryFrom<&str> for $type {
             type Error = InvalidName;
 
-            fn try_from(text: &'static str) -> Result<Self, InvalidName> {
-                Self::from_static(text)
+            /// Copies the text; [`from_static`](Self::from_static) does not.
+            fn try_from(text: &str) -> Result<Self, InvalidName> {
+                $check(text.as_bytes())?;
+                Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
+            }
+        }
+
+        impl TryFrom<&[u8]> for $type {
+            type Error = InvalidName;
+
+            /// Copies the bytes, as those of a [`Content::name`](crate::Content::name).
+            fn try_from(bytes: &[u8]) -> Result<Self, InvalidName> {
+                $check(bytes)?;
+                Ok(Self(Bytes::copy_from_slice(bytes)))
+            }
+        }
+
+        impl From<&Self> for $type {
+            /// Shares the text.
+            fn from(other: &Self) -> Self {
+                other.clone()
             }
         }
 
@@ -228,6 +248,17 @@ mod tests {
         assert_eq!(Name::new("a\n"), Err(newline));
         let delete = InvalidName::NotPrintable { position: 0, byte: 0x7f };
         assert_eq!(Name::new("\u{7f}"), Err(delete));
+    }
+
+    #[test]
+    fn texts_and_bytes_of_any_life_can_become_names() {
+        let text = String::from("name");
+        let bytes: &[u8] = text.as_bytes();
+        let names = [Name::try_from(&*text), Name::try_from(bytes), Name::from_static("name")];
+        assert!(names.iter().all(|name| name.as_ref().is_ok_and(|name| name.as_str() == text)));
+        let newline = InvalidName::NotPrintable { position: 0, byte: b'\n' };
+        assert_eq!(Name::try_from("\n"), Err(newline));
+        assert_eq!(ErrorCode::try_from(&b"\n"[..]), Err(newline));
     }
 
     #[test]

@@ -54,12 +54,15 @@ impl Payload {
 
     /// Creates a payload of these bytes.
     ///
+    /// `data` is whatever can become a payload, of which only the bytes count: `Bytes`, `Vec<u8>` and
+    /// `String` are taken as they are, `&[u8]` and `&str` are copied.
+    ///
     /// # Errors
     ///
     /// [`OddUtf16`] if the encoding is UTF-16 and the number of bytes is odd. UTF-8 is not checked,
     /// as in the reference.
-    pub fn new(encoding: Encoding, data: impl Into<Bytes>) -> Result<Self, OddUtf16> {
-        let data = data.into();
+    pub fn new(encoding: Encoding, data: impl Into<Self>) -> Result<Self, OddUtf16> {
+        let data = data.into().data;
         if encoding == Encoding::Utf16 && data.len() % 2 == 1 {
             return Err(OddUtf16 { length: data.len() });
         }
@@ -72,8 +75,14 @@ impl Payload {
     }
 
     /// Creates a binary payload.
-    pub fn binary(data: impl Into<Bytes>) -> Self {
-        Self { data: data.into(), encoding: Encoding::Binary }
+    pub fn binary(data: impl Into<Self>) -> Self {
+        Self { data: data.into().data, encoding: Encoding::Binary }
+    }
+
+    /// Creates a binary payload of bytes that live as long as the program. Copies and allocates
+    /// nothing.
+    pub const fn binary_static(data: &'static [u8]) -> Self {
+        Self { data: Bytes::from_static(data), encoding: Encoding::Binary }
     }
 
     /// Creates a UTF-8 payload of this text.
@@ -147,10 +156,31 @@ pub(crate) fn text(encoding: Encoding, data: &[u8]) -> Result<Cow<'_, str>, Utf8
     }
 }
 
-impl From<&'static str> for Payload {
-    /// A UTF-8 payload.
-    fn from(text: &'static str) -> Self {
-        Self::utf8_static(text)
+impl From<&str> for Payload {
+    /// A UTF-8 payload. Copies the text; [`utf8_static`](Self::utf8_static) does not.
+    fn from(text: &str) -> Self {
+        Self { data: Bytes::copy_from_slice(text.as_bytes()), encoding: Encoding::Utf8 }
+    }
+}
+
+impl From<&[u8]> for Payload {
+    /// A binary payload. Copies the bytes; [`binary_static`](Self::binary_static) does not.
+    fn from(data: &[u8]) -> Self {
+        Self { data: Bytes::copy_from_slice(data), encoding: Encoding::Binary }
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Payload {
+    /// A binary payload. Copies the bytes; [`binary_static`](Self::binary_static) does not.
+    fn from(data: &[u8; N]) -> Self {
+        Self::from(&data[..])
+    }
+}
+
+impl From<&Self> for Payload {
+    /// Shares the bytes.
+    fn from(other: &Self) -> Self {
+        other.clone()
     }
 }
 
@@ -164,14 +194,14 @@ impl From<String> for Payload {
 impl From<Vec<u8>> for Payload {
     /// A binary payload.
     fn from(data: Vec<u8>) -> Self {
-        Self::binary(data)
+        Self { data: data.into(), encoding: Encoding::Binary }
     }
 }
 
 impl From<Bytes> for Payload {
     /// A binary payload.
     fn from(data: Bytes) -> Self {
-        Self::binary(data)
+        Self { data, encoding: Encoding::Binary }
     }
 }
 
@@ -200,6 +230,12 @@ mod tests {
             (Payload::from(String::from("\u{e9}")), Encoding::Utf8, b"\xc3\xa9"),
             (Payload::from(Vec::from(*b"\xff\0")), Encoding::Binary, b"\xff\0"),
             (Payload::from(Bytes::from_static(b"\xff")), Encoding::Binary, b"\xff"),
+            (Payload::from(String::from("\u{e9}").as_str()), Encoding::Utf8, b"\xc3\xa9"),
+            (Payload::from(Vec::from(*b"\xff").as_slice()), Encoding::Binary, b"\xff"),
+            (Payload::from(b"\xff"), Encoding::Binary, b"\xff"),
+            (Payload::binary("\u{e9}"), Encoding::Binary, b"\xc3\xa9"),
+            (Payload::binary_static(b"\xff"), Encoding::Binary, b"\xff"),
+            (Payload::from(&Payload::utf8_static("x")), Encoding::Utf8, b"x"),
             (Payload::utf16("\u{e9}\u{1f600}"), Encoding::Utf16, utf16),
             (Payload::new(Encoding::Utf16, &utf16[..]).unwrap(), Encoding::Utf16, utf16),
             (Payload::new(Encoding::Utf8, &b"\xff"[..]).unwrap(), Encoding::Utf8, b"\xff"),

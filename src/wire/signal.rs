@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::encode::Encoder;
 use super::length;
-use super::name::Name;
+use super::name::{InvalidName, Name};
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
 
 /// Why a peer would not read a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum UnreadableSignal {
     /// It has neither name nor payload. No peer reads that.
     #[error("a signal needs a name or a payload")]
@@ -47,6 +48,18 @@ pub fn check_signal(
     Carries::of(name, payload)?.check(dialect)
 }
 
+/// Why a [`PreparedSignal`] cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidSignal {
+    /// The name cannot be sent.
+    #[error("invalid name: {0}")]
+    Name(#[from] InvalidName),
+    /// No peer reads such a signal.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableSignal),
+}
+
 /// A signal that is checked and encoded once and can be sent to any number of peers.
 ///
 /// A signal is the same bytes in every [`Dialect`] (protocol §1.4): dialects differ only in which
@@ -54,11 +67,11 @@ pub fn check_signal(
 /// than it needs, and clones share it.
 ///
 /// ```
-/// use wwr::server::{Action, Config, Connection, Observed};
-/// use wwr::{Actions, Instant, PreparedSignal};
+/// use wwr::server::{Action, Connection, Observed};
+/// use wwr::{Actions, Instant, PreparedSignal, Valid};
 ///
-/// let news = PreparedSignal::new(&"news".parse()?, &"tea is ready".into())?;
-/// let (config, now, mut out) = (Config::default(), Instant::EPOCH, Actions::new());
+/// let news = PreparedSignal::new("news", "tea is ready")?;
+/// let (config, now, mut out) = (Valid::default(), Instant::EPOCH, Actions::new());
 /// for _ in 0..3 {
 ///     let mut connection = Connection::accept(&config, Observed::Nothing, now, &mut out);
 ///     out.drain().for_each(drop);
@@ -78,12 +91,18 @@ impl PreparedSignal {
     ///
     /// # Errors
     ///
-    /// [`UnreadableSignal`] if no peer reads it: it has neither name nor payload, or no payload in
+    /// [`InvalidSignal`] if the name cannot be sent, or no peer reads it: it has neither name nor payload, or no payload in
     /// UTF-16.
-    pub fn new(name: &Name, payload: &Payload) -> Result<Self, UnreadableSignal> {
-        let carries = Carries::of(name, payload)?;
-        let length = length::signal(name, payload);
-        let frame = Encoder::for_one(length).signal(name, payload);
+    pub fn new<N>(name: N, payload: impl Into<Payload>) -> Result<Self, InvalidSignal>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        let payload = payload.into();
+        let carries = Carries::of(&name, &payload)?;
+        let length = length::signal(&name, &payload);
+        let frame = Encoder::for_one(length).signal(&name, &payload);
         Ok(Self { frame, carries })
     }
 
@@ -178,7 +197,10 @@ mod tests {
                 assert_eq!(check_signal(dialect, 100, name, &payload), expected, "{payload:?}");
                 match PreparedSignal::new(name, &payload) {
                     Ok(signal) => assert_eq!(signal.check(dialect, 100), expected, "{payload:?}"),
-                    Err(nobody) => assert_eq!((Err(nobody), in_2_0), (expected, expected)),
+                    Err(InvalidSignal::Unreadable(unreadable)) => {
+                        assert_eq!((Err(unreadable), in_2_0), (expected, expected));
+                    }
+                    Err(InvalidSignal::Name(error)) => panic!("{error}"),
                 }
             }
         }

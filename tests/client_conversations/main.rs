@@ -5,6 +5,8 @@
 
 #[path = "../support/difference.rs"]
 mod difference;
+#[path = "../support/document.rs"]
+mod document;
 mod player;
 mod recording;
 mod replay;
@@ -58,4 +60,19 @@ fn conversations_of_2_0_go_the_same_way_with_our_client() {
 #[test]
 fn conversations_of_2_0_go_the_same_way_with_our_client_for_any_version() {
     replay(Reference::V2_0, Protocol::Auto, &[tables::ALWAYS_2_0]);
+}
+
+#[test]
+fn the_document_says_what_our_client_does_differently() {
+    let version = |reference: Reference, differences| {
+        let recordings = reference.recordings().into_iter();
+        let replayed = recordings.filter(|recording| recording.client == "reference");
+        let scenarios = replayed.map(|recording| recording.scenario).collect();
+        document::Version { scenarios, differences }
+    };
+    document::check(
+        "our client",
+        &version(Reference::V1_4, tables::ALWAYS_1_4),
+        &version(Reference::V2_0, tables::ALWAYS_2_0),
+    );
 }

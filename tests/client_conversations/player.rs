@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use wwr::client::{Action, Client, Config, Event, RequestId, Status};
 use wwr::preflight::Answer;
-use wwr::{Actions, Instant, Name, Payload, SessionKey};
+use wwr::{Actions, Instant, Name, Payload, SessionKey, Valid};
 
 use crate::recording::{Reference, content, quoted};
 use crate::told::Told;
@@ -33,7 +33,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    pub(crate) fn new(reference: Reference, config: Config, now: Instant) -> Self {
+    pub(crate) fn new(reference: Reference, config: &Valid<Config>, now: Instant) -> Self {
         Self {
             client: Client::new(config, 1),
             out: Actions::new(),
@@ -84,6 +84,7 @@ impl Player {
             | Event::SessionRestored(_)
             | Event::SessionLost(_)
             | Event::Anomaly(_) => {}
+            other => panic!("{other:?} is not compared"),
         }
     }
 

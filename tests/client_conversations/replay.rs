@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use wwr::client::{Action, Config, Protocol};
-use wwr::{Dialect, Instant};
+use wwr::{Dialect, Instant, Valid};
 
 use crate::difference::Differences;
 use crate::player::Player;
@@ -126,7 +126,7 @@ impl<'a> Replay<'a> {
             player.wait_until(|player| player.host.is_some());
         } else {
             self.attempts += 1;
-            let player = Player::new(self.mode.reference, self.config(), Instant::EPOCH);
+            let player = Player::new(self.mode.reference, &self.config(), Instant::EPOCH);
             if let Some(before) = self.players.insert(label.clone(), player) {
                 self.end(&label, &before);
             }
@@ -135,13 +135,12 @@ impl<'a> Replay<'a> {
         self.players.get_mut(&label).unwrap()
     }
 
-    fn config(&self) -> Config {
-        let builder =
-            Config::builder().protocol(self.mode.protocol).reconnect(self.recording.reconnects());
-        match self.recording.client_sub_protocol() {
-            Some(name) => builder.sub_protocol(name).build().unwrap(),
-            None => builder.build().unwrap(),
-        }
+    fn config(&self) -> Valid<Config> {
+        let mut config = Config::default();
+        config.protocol = self.mode.protocol;
+        config.reconnect = self.recording.reconnects();
+        config.sub_protocol = self.recording.client_sub_protocol().map(Into::into);
+        config.validate().unwrap()
     }
 
     /// The reference opens a WebSocket. In 2.0 it has not asked for the metadata before; if ours

@@ -66,7 +66,7 @@ pub(crate) const ALWAYS_1_4: &[Difference] = &[
         "client-gets-odd-messages",
         r#"OnSessionCreated(key ""; info null)"#,
         &[],
-        "a session without a key is none, it could never be restored",
+        "a session without a key is invalid, it could never be restored",
     ),
     differs(
         "client-gets-odd-messages",
@@ -77,7 +77,7 @@ pub(crate) const ALWAYS_1_4: &[Difference] = &[
 ];
 
 const NOT_WEBWIRE: &[&str] = &["ConnectFailed(NotWebWire { client: V1_4 })"];
-const NAMELESS: &str = "an answer that names no version is none of WebWire";
+const NAMELESS: &str = "an answer that names no version is not one of WebWire";
 const ANY_VERSION: &str = "ours speaks all versions, and the server might advertise 2.0";
 
 /// 1.4, if ours finds out the version.
@@ -202,7 +202,7 @@ pub(crate) const ALWAYS_2_0: &[Difference] = &[
         "client-gets-odd-messages",
         r#"OnSessionCreated(key ""; info null)"#,
         &[],
-        "a session without a key is none, it could never be restored",
+        "a session without a key is invalid, it could never be restored",
     ),
     differs(
         "client-gets-odd-messages",

@@ -1,4 +1,4 @@
-//! What applications are told, by the reference and by ours.
+//! What applications learn, from the reference and from ours.
 
 use serde_json::Value;
 use wwr::client::{ConnectError, Misuse, RequestError};
@@ -7,7 +7,7 @@ use wwr::{Content, InvalidName, Payload, Session};
 
 use crate::recording::{Described, Reference, quoted};
 
-/// What an application is told, by an outcome or by an event.
+/// What an application learns, by an outcome or by an event.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Told {
     Connected,
@@ -95,6 +95,7 @@ pub(crate) fn agrees(reference: Reference, recorded: &str, told: &Told) -> bool 
             | ConnectError::DialTimedOut
             | ConnectError::LostBeforeReady
             | ConnectError::ClosedBeforeReady(_) => errors.disconnected,
+            other => panic!("{other:?} is not compared"),
         }),
         Told::Failed(RequestError::Failed(reply)) => {
             let (code, message) = (json(&reply.code()), json(&reply.message()));

@@ -104,7 +104,7 @@ impl Mutation {
     }
 }
 
-/// Changes the byte at a place, if there is one.
+/// Changes the byte at a position, if there is one.
 fn set(message: &mut [u8], at: usize, to: impl FnOnce(u8) -> u8) {
     if let Some(byte) = message.get_mut(at) {
         *byte = to(*byte);

@@ -9,7 +9,7 @@ use wwr::server::{
     Request, RequestError, RequestId, SessionEvent, Signal, StoreAnswer, WaiterId, Work,
 };
 use wwr::session::ConnectionId;
-use wwr::{Actions, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{Actions, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime, Valid};
 
 use crate::application::{self, Step};
 use crate::store::Store;
@@ -18,8 +18,8 @@ use crate::transcript::Reference;
 pub(crate) struct Host {
     /// Whose application this host has.
     reference: Reference,
-    config: Config,
-    /// All clients connect from the same place.
+    config: Valid<Config>,
+    /// All clients connect from the same address.
     preflights: Preflights<()>,
     pub(crate) hub: Hub,
     out: Actions<HubAction>,
@@ -61,15 +61,15 @@ pub(crate) enum Sent {
 enum Awaiting {
     SessionCreated,
     SessionClosed,
-    /// Whoever conducts the conversation. With what to reply then.
+    /// Whatever conducts the conversation. Contains the reply.
     Permission(Payload),
 }
 
 impl Host {
     pub(crate) fn new(
         reference: Reference,
-        config: Config,
-        hub: HubConfig,
+        config: Valid<Config>,
+        hub: &Valid<HubConfig>,
         keys: impl IntoIterator<Item = SessionKey>,
     ) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl Host {
         self.now = self.now.max(then);
     }
 
-    /// Somebody asked for the metadata.
+    /// A preflight came.
     pub(crate) fn preflight(&mut self) {
         self.preflights.asked(self.now, ());
     }
@@ -224,7 +224,7 @@ impl Host {
         self.settle();
     }
 
-    /// Closes a session by key; gives how many connections held it. In 1.4 they are closed too.
+    /// Closes a session by key; returns how many connections held it. In 1.4 they are closed too.
     pub(crate) fn close_key(&mut self, key: &SessionKey) -> usize {
         let disconnect = self.reference == Reference::V1_4;
         let waiter = self.hub.close_session(self.now, key.clone(), disconnect, &mut self.out);
@@ -242,7 +242,7 @@ impl Host {
         UnixTime::from_parts(1_500_000_000 + seconds as i64, nanos as u32)
     }
 
-    /// Carries out all that is to be done, in order, until everybody waits.
+    /// Carries out all actions, in order, until all machines wait.
     fn settle(&mut self) {
         loop {
             if let Some(action) = self.out.pop() {
@@ -406,8 +406,10 @@ impl Host {
 
     fn on_session_event(&mut self, id: u64, event: SessionEvent) {
         let (awaited, result) = match event {
-            SessionEvent::Created => (Awaiting::SessionCreated, Ok(Payload::utf8_static("ok"))),
-            SessionEvent::CreateFailed => (Awaiting::SessionCreated, Err(RequestError::Internal)),
+            SessionEvent::Created(_) => (Awaiting::SessionCreated, Ok(Payload::utf8_static("ok"))),
+            SessionEvent::CreateFailed(_) => {
+                (Awaiting::SessionCreated, Err(RequestError::Internal))
+            }
             SessionEvent::Closed => (Awaiting::SessionClosed, Ok(Payload::utf8_static("bye"))),
             SessionEvent::CloseFailed => (Awaiting::SessionClosed, Err(RequestError::Internal)),
             SessionEvent::Restored => return,

@@ -9,6 +9,8 @@
 mod application;
 #[path = "../support/difference.rs"]
 mod difference;
+#[path = "../support/document.rs"]
+mod document;
 mod host;
 mod replay;
 mod store;
@@ -79,4 +81,23 @@ fn conversations_of_2_0_go_the_same_way_with_our_lenient_server() {
 fn conversations_of_2_0_go_the_same_way_with_our_server_for_any_version() {
     let tables = &[tables_2_0::ANY, tables_2_0::LENIENT, tables_2_0::ALWAYS];
     replay(mode(Reference::V2_0, Protocol::Any), tables);
+}
+
+/// What is replayed of a reference.
+fn scenarios(reference: Reference) -> Vec<String> {
+    let recorded = reference.transcripts().into_iter().map(|transcript| transcript.scenario);
+    recorded.filter(|scenario| !NOT_REPLAYED.contains(&&**scenario)).collect()
+}
+
+#[test]
+fn the_document_says_what_our_server_does_differently() {
+    let version = |reference: Reference, differences| document::Version {
+        scenarios: scenarios(reference),
+        differences,
+    };
+    document::check(
+        "our server",
+        &version(Reference::V1_4, tables_1_4::ALWAYS),
+        &version(Reference::V2_0, tables_2_0::ALWAYS),
+    );
 }

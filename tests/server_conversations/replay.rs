@@ -5,8 +5,7 @@ use core::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
-use wwr::server::{Advertised, CloseReason, Config, HubConfig, Observed, Protocol, Sessions};
-use wwr::session::RegistryConfig;
+use wwr::server::{CloseReason, Config, HubConfig, Observed, Protocol, Sessions};
 use wwr::{Dialect, Instant, KeyFormat, Name, Payload, SessionInfo, SessionKey};
 
 use crate::difference::Differences;
@@ -88,11 +87,11 @@ impl<'a> Replay<'a> {
         let options = &transcript.server_options;
         let generated = options.session_keys.contains("default generator");
         let keys = if generated { recorded_keys(transcript) } else { numbered_keys() };
-        let max_connections = NonZeroUsize::new(options.max_session_connections);
-        let sessions = RegistryConfig { max_connections, durable: false };
-        let hub = HubConfig { sessions, ..HubConfig::default() };
-        let config = config(mode, transcript, generated);
-        let mut host = Host::new(mode.reference, config, hub, keys.clone());
+        let mut hub = HubConfig::default();
+        hub.sessions.max_connections = NonZeroUsize::new(options.max_session_connections);
+        let hub = hub.validate().expect("valid");
+        let config = config(mode, transcript, generated).validate().expect("valid");
+        let mut host = Host::new(mode.reference, config, &hub, keys.clone());
         host.store.fails = transcript.scenario == "session-restore-lookup-error";
         let (recorded_at, heartbeats) = (None, Vec::new());
         Self { mode, transcript, differences, host, keys, recorded_at, heartbeats }
@@ -370,22 +369,23 @@ fn config(mode: Mode, transcript: &Transcript, generated: bool) -> Config {
             key.len() <= 64 && key.bytes().all(|byte| byte.is_ascii_graphic())
         })),
     };
-    let mut advertised = Advertised::default();
+    let mut config = Config::default();
+    let advertised = &mut config.advertised;
     if let Some(millis) = options.read_timeout_ms {
-        advertised = advertised.read_timeout(Duration::from_millis(millis)).expect("valid");
+        advertised.read_timeout = Duration::from_millis(millis);
     }
     if let Some(bytes) = options.message_buffer_size {
-        advertised = advertised.message_buffer(bytes).expect("valid");
+        advertised.message_buffer = bytes;
     }
     if !options.sub_protocol.is_empty() {
-        advertised = advertised.sub_protocol(options.sub_protocol.clone()).expect("valid");
+        advertised.sub_protocol = Some(options.sub_protocol.clone().into());
     }
-    let concurrency = match options.concurrency_limit {
+    config.concurrency = match options.concurrency_limit {
         ..0 => NonZeroU16::MAX,
         limit => NonZeroU16::new(limit as u16).unwrap_or(NonZeroU16::MIN),
     };
-    let Mode { protocol, strict, .. } = mode;
-    Config { protocol, strict, sessions, advertised, concurrency, ..Config::default() }
+    (config.protocol, config.strict, config.sessions) = (mode.protocol, mode.strict, sessions);
+    config
 }
 
 /// Whether the server agreed to the upgrade that was asked for last.

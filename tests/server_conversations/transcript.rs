@@ -41,7 +41,7 @@ pub(crate) struct ServerOptions {
     pub(crate) concurrency_limit: i64,
 }
 
-/// Who sent something.
+/// The sender of something.
 #[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     #[serde(rename = "c2s")]

@@ -31,6 +31,14 @@ impl Difference {
         self
     }
 
+    pub(crate) const fn scenario(&self) -> &'static str {
+        self.scenario
+    }
+
+    pub(crate) const fn why(&self) -> &'static str {
+        self.why
+    }
+
     fn same_place(&self, other: &Self) -> bool {
         (self.scenario, self.recorded) == (other.scenario, other.recorded)
     }

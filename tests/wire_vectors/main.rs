@@ -1,6 +1,6 @@
 //! The codec against the vectors: what the reference implementations composed, parsed and refused.
 //!
-//! `tests/vectors/README.md` gives the formats of the files.
+//! `tests/vectors/README.md` describes the formats of the files.
 
 mod compose;
 mod parse;

@@ -165,7 +165,7 @@ fn client_settings_are_a_message_of_wwr_1_only() {
 }
 
 #[test]
-fn wwr_1_reads_whatever_some_version_reads() {
+fn wwr_1_reads_everything_that_any_version_reads() {
     for file in [PARSE_1_4, PARSE_2_0] {
         for (frame, message) in messages(&file) {
             assert_eq!(decode(Dialect::Wwr1, frame), Ok(message));
@@ -188,7 +188,7 @@ fn version_1_5_is_1_4_and_the_heartbeat() {
 }
 
 #[test]
-fn an_unknown_dialect_reads_whatever_some_version_reads() {
+fn an_unknown_dialect_reads_everything_that_any_version_reads() {
     for file in [PARSE_1_4, PARSE_2_0] {
         for (frame, message) in messages(&file) {
             assert_eq!(decode(Dialect::Unknown, frame), Ok(message));
@@ -324,7 +324,7 @@ fn rewrite(file: &File) -> (usize, usize, usize) {
 }
 
 #[test]
-fn what_was_read_is_written_with_the_same_meaning() {
+fn decoded_messages_are_encoded_with_the_same_meaning() {
     assert_eq!(rewrite(&PARSE_1_4), (1070, 190, 257));
     assert_eq!(rewrite(&PARSE_2_0), (1101, 155, 363));
     assert_eq!(rewrite(&PARSE_WWR1), (20, 2, 0));

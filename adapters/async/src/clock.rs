@@ -1,4 +1,4 @@
-//! The clocks of the system, as the machines of the core want them.
+//! The clocks of the system, in the form that the machines of the core need.
 
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
@@ -10,7 +10,7 @@ use wwr::{Instant, UnixTime};
 
 use crate::runtime::{self, Runtime, Timer as _};
 
-/// Waits, from when it is first polled.
+/// Waits for this long, from when it is first polled.
 pub(crate) fn sleep<R: Runtime>(
     runtime: &R,
     duration: Duration,
@@ -18,7 +18,7 @@ pub(crate) fn sleep<R: Runtime>(
     sleep_by(runtime.timer(), duration)
 }
 
-/// The same with a timer that there is already.
+/// Waits for this long with a timer of the caller.
 pub(crate) async fn sleep_by(mut timer: impl runtime::Timer, duration: Duration) {
     timer.set(SystemInstant::now().checked_add(duration));
     poll_fn(|cx| timer.poll(cx)).await;
@@ -26,8 +26,8 @@ pub(crate) async fn sleep_by(mut timer: impl runtime::Timer, duration: Duration)
 
 /// Reads the system's clocks and converts between its times and those of the core.
 ///
-/// The epoch of its [`Instant`]s is the moment it was made, so those of different clocks must not
-/// be mixed. Copies share their epoch.
+/// The epoch of its [`Instant`]s is the moment when it was made, so instants of different clocks
+/// must not be mixed. Copies share their epoch.
 ///
 /// ```
 /// use wwr_async::Clock;
@@ -42,39 +42,40 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// Creates a clock that starts now.
     pub fn new() -> Self {
         Self::starting_at(SystemInstant::now())
     }
 
-    /// A clock with an epoch that was read before.
+    /// Creates a clock with an epoch that was read before.
     pub const fn starting_at(epoch: SystemInstant) -> Self {
         Self { epoch }
     }
 
-    /// The time that has passed since the epoch.
+    /// Returns the time that has passed since the epoch.
     pub fn now(&self) -> Instant {
         self.instant(SystemInstant::now())
     }
 
-    /// A moment of the system's monotonic clock. One before the epoch becomes the epoch.
+    /// Converts a moment of the system's monotonic clock. A moment before the epoch becomes the
+    /// epoch.
     pub fn instant(&self, moment: SystemInstant) -> Instant {
         Instant::EPOCH + moment.saturating_duration_since(self.epoch)
     }
 
-    /// The moment of the system's monotonic clock that `instant` stands for, for a timer.
+    /// Converts an `instant` to a moment of the system's monotonic clock, for a timer.
     ///
-    /// `None` if it lies so far ahead that the system cannot express it: it never comes.
+    /// `None` if the moment lies so far ahead that the system cannot express it: it never comes.
     pub fn moment(&self, instant: Instant) -> Option<SystemInstant> {
         self.epoch.checked_add(Duration::from_nanos(instant.as_nanos()))
     }
 
-    /// The wall clock, for sessions.
+    /// Reads the wall clock, for sessions.
     pub fn unix_now() -> UnixTime {
         Self::unix_time(SystemTime::now())
     }
 
-    /// A time of the system's wall clock, clamped to the range of [`UnixTime`].
+    /// Converts a time of the system's wall clock, clamped to the range of [`UnixTime`].
     pub fn unix_time(time: SystemTime) -> UnixTime {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -99,9 +100,9 @@ impl Default for Clock {
 
 /// The one timer of a task, for the deadline of its machine.
 ///
-/// Setting a timer of the system costs a call of it, and wakes the thread that waits for it. A deadline
-/// that moves away, as most do with each message, leaves that timer as it is: it ends too early then, and
-/// is set again.
+/// Setting a timer of the system costs a system call, and wakes the thread that waits for it. Most
+/// deadlines move away with each message. Then that timer stays as it is: it ends too early, and is
+/// set again.
 #[derive(Debug)]
 pub(crate) struct Timer<T> {
     system: T,
@@ -117,7 +118,7 @@ impl<T: runtime::Timer> Timer<T> {
         Self { system, system_at: None, deadline: None }
     }
 
-    /// Sets the timer to a deadline, if that has moved; `None` for none.
+    /// Sets the timer to a deadline, if that has moved; `None` turns it off.
     pub(crate) fn set(&mut self, at: Option<Instant>, clock: &Clock) {
         if at == self.deadline.map(|(at, _)| at) {
             return;
@@ -130,7 +131,7 @@ impl<T: runtime::Timer> Timer<T> {
         }
     }
 
-    /// Ready once when the deadline has come.
+    /// Becomes ready once, at the deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(system_at) = self.system_at {
             ready!(self.system.poll(cx));
@@ -223,14 +224,14 @@ mod tests {
         assert!(moment.is_none_or(|moment| clock.instant(moment).as_nanos() == u64::MAX));
     }
 
-    /// Waits for a timer; the moment at which it was ready.
+    /// Waits for a timer, and returns when it was ready.
     fn wait(timer: &mut Timer<TestTimer>, clock: &Clock) -> Instant {
         smol::block_on(poll_fn(|cx| timer.poll(cx)));
         clock.now()
     }
 
     #[test]
-    fn a_timer_is_never_early_wherever_its_deadline_moves() {
+    fn a_timer_is_never_early_when_its_deadline_moves() {
         let clock = Clock::new();
         let mut timer = Timer::new(TestRuntime.timer());
         let in_millis = |millis| clock.now() + Duration::from_millis(millis);

@@ -1,4 +1,4 @@
-//! What others want of a task.
+//! The queue of messages to a task.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -26,12 +26,12 @@ struct Queue<T> {
     bytes: usize,
     /// Bytes of items that were taken but are still in memory.
     held: usize,
-    /// Whether what is taken is still in memory until [`Inbox::hold`] says how much of it is.
+    /// Whether a taken item stays in memory until [`Inbox::hold`] reports how much of it does.
     holds: bool,
     max_bytes: usize,
-    /// Somebody was told that there is room, for an item of any size.
+    /// Whether a waiter was told that there is room, for an item of any size.
     promised: bool,
-    /// Those who wait for room, in the order in which they came. Empty while there is room.
+    /// The waiters for room, in the order in which they came. Empty while there is room.
     line: BTreeMap<u64, Waker>,
     last_ticket: u64,
 }
@@ -41,12 +41,13 @@ impl<T> Queue<T> {
         self.bytes.saturating_add(self.held)
     }
 
-    /// Whether those who wait may go on. Room for many, so that nobody is woken for each item.
+    /// Returns whether the waiters may go on. Requires room for many items, so that no waiter is
+    /// woken for each item.
     const fn has_room(&self) -> bool {
         self.waiting() <= self.max_bytes / 2
     }
 
-    /// Whether an item of so many bytes may be added.
+    /// Returns whether an item of this many bytes may be added.
     const fn takes(&self, bytes: usize) -> bool {
         let waiting = self.waiting();
         bytes == 0
@@ -55,13 +56,13 @@ impl<T> Queue<T> {
             || waiting.saturating_add(bytes) <= self.max_bytes
     }
 
-    /// Those who are to be woken, in order, because there is room now.
+    /// Returns the waiters to wake, in order, because there is room now.
     fn next_in_line(&mut self) -> BTreeMap<u64, Waker> {
         if self.has_room() { std::mem::take(&mut self.line) } else { BTreeMap::new() }
     }
 }
 
-/// Why something did not get into an inbox.
+/// Why an inbox refuses an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The task has ended.
@@ -71,12 +72,13 @@ pub(crate) enum Refused {
 }
 
 impl<T> Inbox<T> {
-    /// One whose items are out of memory when they are taken.
+    /// Creates an inbox whose items are out of memory when they are taken.
     pub(crate) fn new(max_bytes: usize) -> Self {
         Self::with(max_bytes, false)
     }
 
-    /// One whose items still count after they are taken, until [`hold`](Self::hold) is called.
+    /// Creates an inbox whose items count until [`hold`](Self::hold) is called after they were
+    /// taken.
     pub(crate) fn holding(max_bytes: usize) -> Self {
         Self::with(max_bytes, true)
     }
@@ -128,41 +130,41 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// Adds an item for which the task is to take all that was added before, even if it takes
+    /// Adds an item that makes the task take everything that was added before it, even if it takes
     /// nothing else at the moment. Always fits.
     pub(crate) fn push_urgent(&self, item: T) -> Result<(), Refused> {
         self.add(item, 0, true)
     }
 
-    /// Waits until at most half of the bytes wait that may. The next item is accepted then, whatever
-    /// its size, unless somebody else adds one before.
+    /// Waits until at most half of the allowed bytes wait. The next item is then accepted, whatever
+    /// its size, unless another sender adds one before.
     pub(crate) const fn room(&self) -> Room<'_, T> {
         Room { inbox: self, ticket: None }
     }
 
-    /// Whether something urgent waits; the task is woken when there is.
+    /// Returns whether an urgent item waits. Otherwise the task is woken when one comes.
     pub(crate) fn poll_urgent(&self, cx: &Context<'_>) -> bool {
         self.waker.register(cx.waker());
         self.urgent.load(Ordering::Acquire)
     }
 
-    /// Takes the next item; the task is woken when there is one.
+    /// Takes the next item. Without one, the task is woken when one comes.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<T> {
         self.waker.register(cx.waker());
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Whether nothing waits, and the inbox is open.
+    /// Returns whether no item waits and the inbox is open.
     pub(crate) fn is_quiet(&self) -> bool {
         !self.filled.load(Ordering::Acquire) && !self.closed.load(Ordering::Acquire)
     }
 
-    /// How many items wait.
+    /// Returns how many items wait.
     pub(crate) fn len(&self) -> usize {
         if self.filled.load(Ordering::Acquire) { self.lock().items.len() } else { 0 }
     }
 
-    /// Says how many bytes of what was taken are still in memory: they count as if they waited.
+    /// Sets how many bytes of taken items are still in memory. They count as if they waited.
     pub(crate) fn hold(&self, bytes: usize) {
         let mut queue = self.lock();
         queue.held = bytes;
@@ -191,7 +193,7 @@ impl<T> Inbox<T> {
         item.map(|(_, item)| item)
     }
 
-    /// Refuses everything from now on, drops what waits, and wakes the task.
+    /// Refuses all items from now on, drops the waiting ones, and wakes the task.
     pub(crate) fn close(&self) {
         let mut queue = self.lock();
         self.closed.store(true, Ordering::Release);
@@ -202,12 +204,12 @@ impl<T> Inbox<T> {
         self.waker.wake();
     }
 
-    /// Has the task woken by [`wake`](Self::wake), and by all that is added.
+    /// Registers the task for [`wake`](Self::wake), and for everything that is added.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }
 
-    /// Wakes the task, for something that is not in the inbox.
+    /// Wakes the task, for a reason outside of the inbox.
     pub(crate) fn wake(&self) {
         self.waker.wake();
     }
@@ -217,7 +219,7 @@ impl<T> Inbox<T> {
     }
 }
 
-/// Lets go of the queue and wakes those in line, if there is room.
+/// Releases the lock and wakes the waiters, if there is room.
 fn wake<T>(mut queue: MutexGuard<'_, Queue<T>>) {
     let line = queue.next_in_line();
     drop(queue);
@@ -226,13 +228,13 @@ fn wake<T>(mut queue: MutexGuard<'_, Queue<T>>) {
 
 /// Waits for room in an [`Inbox`].
 ///
-/// All who wait are woken when there is room, and those who find none any more keep their place. So
-/// nobody has to wait for one who waits but is not polled.
+/// All waiters are woken when there is room, and those that find no room any more keep their
+/// position. So a waiter that is not polled holds up no other.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct Room<'a, T> {
     inbox: &'a Inbox<T>,
-    /// The place in the line.
+    /// The position in the line.
     ticket: Option<u64>,
 }
 
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_urgent_stays_so_until_all_is_taken() {
+    fn an_urgent_item_stays_urgent_until_all_items_are_taken() {
         let inbox = Inbox::new(1);
         let urgent = || inbox.poll_urgent(&Context::from_waker(Waker::noop()));
         assert_eq!(inbox.push(1, 1), Ok(()));
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_room_goes_on_at_half_and_any_size_is_accepted_then() {
+    fn a_waiter_for_room_goes_on_at_half_and_then_any_size_is_accepted() {
         let inbox = Inbox::new(10);
         assert_eq!(inbox.room().now_or_never(), Some(Ok(())));
         for item in 0..3 {
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_counts_until_it_is_known_how_much_is_held() {
+    fn taken_items_count_until_the_task_reports_how_much_it_holds() {
         let inbox = Inbox::holding(10);
         assert_eq!(inbox.push(1, 10), Ok(()));
         assert_eq!(take(&inbox), Poll::Ready(1));
@@ -346,7 +348,7 @@ mod tests {
         assert_eq!(inbox.room().now_or_never(), Some(Ok(())));
     }
 
-    /// Notes its number when it is woken.
+    /// Records its number when it is woken.
     struct Note(u32, Arc<Mutex<Vec<u32>>>);
 
     impl std::task::Wake for Note {
@@ -356,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn those_in_line_are_woken_in_order_and_keep_their_places() {
+    fn waiters_are_woken_in_order_and_keep_their_positions() {
         let inbox = Inbox::new(10);
         let woken = Arc::new(Mutex::new(Vec::new()));
         let mut rooms: Vec<_> = (0..4).map(|_| Box::pin(inbox.room())).collect();
@@ -368,7 +370,7 @@ mod tests {
         for (number, room) in (0..).zip(&mut rooms) {
             assert_eq!(poll(number, room), Poll::Pending);
         }
-        // One that nobody waits for any more, and one that is not polled, hold nobody up.
+        // A dropped waiter, and one that is not polled, hold up no other.
         drop(rooms.remove(2));
         assert_eq!(inbox.take(), Some(0));
         assert_eq!(std::mem::take(&mut *woken.lock().unwrap()), [0, 1, 3]);

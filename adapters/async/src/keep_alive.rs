@@ -1,4 +1,5 @@
-//! Having the system find out that a peer has vanished without a word.
+//! TCP keep-alive: lets the system find out that a peer has vanished without closing the
+//! connection.
 
 use std::io;
 use std::time::Duration;
@@ -7,31 +8,31 @@ use wwr::server::Pings;
 
 use crate::runtime::Stream;
 
-/// How many probes go unanswered until the system ends a connection that was silent for `idle`.
+/// How many probes stay unanswered before the system ends a connection that was silent for `idle`.
 const PROBES: u32 = 3;
 
-/// The longest time between probes that Linux takes, which is nine hours.
+/// The longest time between probes that Linux accepts, which is nine hours.
 const LONGEST: Duration = Duration::from_secs(32_767);
 
-/// How the system looks after a connection. It knows more than a program does: whether the peer's
-/// system has taken what was sent.
+/// How the system checks a connection. It knows more than a program does: whether the peer's system
+/// has accepted what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeepAlive {
-    /// How long a connection is silent before the system asks whether the peer is still there.
+    /// How long a connection is silent before the system sends a probe.
     idle: Duration,
-    /// How long it waits for an answer each of the [`PROBES`] times.
+    /// How long the system waits for the answer to each of the [`PROBES`].
     interval: Duration,
-    /// How long data can be on their way unanswered (RFC 5482).
+    /// How long sent data may stay unacknowledged (RFC 5482).
     unanswered: Duration,
 }
 
 impl KeepAlive {
-    /// By the measure of the pings: the system gives a peer up when the sum of their times has passed
-    /// without an answer of its system, but no sooner than a peer that only reads nothing is given up,
-    /// after `stall`. `idle` is for connections without pings, whose data may take that much longer.
+    /// Derives the times from the pings: the system gives up a peer when the sum of their times has
+    /// passed without an answer of the peer's system. It does not give up earlier than the program
+    /// gives up a peer that only stops reading, after `stall`. `idle` is for connections without
+    /// pings, whose data may stay unacknowledged that much longer.
     pub(crate) fn new(pings: Option<Pings>, idle: Duration, stall: Duration) -> Self {
-        let (idle, timeout) =
-            pings.map_or((idle, idle / 2), |pings| (pings.after(), pings.timeout()));
+        let (idle, timeout) = pings.map_or((idle, idle / 2), |pings| (pings.after, pings.timeout));
         let second = Duration::from_secs(1);
         Self {
             idle: idle.clamp(second, LONGEST),
@@ -40,9 +41,9 @@ impl KeepAlive {
         }
     }
 
-    /// Has the system look after a connection.
+    /// Sets the options on a socket.
     #[cfg(unix)]
-    pub(crate) fn look_after(self, stream: &impl Stream) -> io::Result<()> {
+    pub(crate) fn set_on(self, stream: &impl Stream) -> io::Result<()> {
         use rustix::net::sockopt;
 
         let stream = stream.descriptor();
@@ -53,7 +54,7 @@ impl KeepAlive {
         {
             sockopt::set_tcp_keepintvl(stream, self.interval)?;
             sockopt::set_tcp_keepcnt(stream, PROBES)?;
-            // Zero would be the default of the system.
+            // Zero would select the default of the system.
             let millis = u32::try_from(self.unanswered.as_millis()).unwrap_or(u32::MAX).max(1);
             sockopt::set_tcp_user_timeout(stream, millis.min(i32::MAX.cast_unsigned()))?;
         }
@@ -63,7 +64,7 @@ impl KeepAlive {
     }
 
     #[cfg(not(unix))]
-    pub(crate) fn look_after(self, _: &impl Stream) -> io::Result<()> {
+    pub(crate) fn set_on(self, _: &impl Stream) -> io::Result<()> {
         let _ = (self.idle, self.interval, self.unanswered);
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -81,14 +82,14 @@ mod tests {
     fn set(keep_alive: KeepAlive) -> TestStream {
         let (stream, _) = TestStream::pair();
         assert!(!sockopt::socket_keepalive(stream.descriptor()).unwrap());
-        keep_alive.look_after(&stream).unwrap();
+        keep_alive.set_on(&stream).unwrap();
         assert!(sockopt::socket_keepalive(stream.descriptor()).unwrap());
         assert_eq!(sockopt::tcp_keepcnt(stream.descriptor()).unwrap(), PROBES);
         stream
     }
 
     #[test]
-    fn the_system_asks_and_gives_up_by_the_times_of_the_pings() {
+    fn probes_and_the_limit_follow_the_times_of_the_pings() {
         let pings = wwr::client::Config::PINGS;
         let stream = set(KeepAlive::new(Some(pings), 99 * SECOND, 30 * SECOND));
         assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), 30 * SECOND);
@@ -97,26 +98,26 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_may_read_nothing_for_long_is_not_given_up_before() {
+    fn a_peer_is_not_given_up_before_its_stall_timeout() {
         let pings = Some(wwr::client::Config::PINGS);
         let stream = set(KeepAlive::new(pings, SECOND, 600 * SECOND));
         assert_eq!(sockopt::tcp_user_timeout(stream.descriptor()).unwrap(), 600_000);
     }
 
     #[test]
-    fn times_that_the_system_does_not_take_are_those_next_to_them() {
-        let short = Pings::new(Pings::SHORTEST, Pings::SHORTEST).unwrap();
+    fn times_beyond_the_range_of_the_system_are_clamped() {
+        let short = Pings::new(Pings::SHORTEST, Pings::SHORTEST);
         let stream = set(KeepAlive::new(Some(short), SECOND, Duration::ZERO));
         assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), SECOND);
         assert_eq!(sockopt::tcp_keepintvl(stream.descriptor()).unwrap(), SECOND);
         assert_eq!(sockopt::tcp_user_timeout(stream.descriptor()).unwrap(), 20);
-        let endless = Pings::new(Duration::MAX, Duration::MAX).unwrap();
+        let endless = Pings::new(Duration::MAX, Duration::MAX);
         let stream = set(KeepAlive::new(Some(endless), SECOND, Duration::MAX));
         assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), LONGEST);
     }
 
     #[test]
-    fn without_pings_the_system_asks_as_it_is_told() {
+    fn without_pings_the_given_idle_time_counts() {
         let stream = set(KeepAlive::new(None, 30 * SECOND, SECOND));
         assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), 30 * SECOND);
         assert_eq!(sockopt::tcp_keepintvl(stream.descriptor()).unwrap(), 5 * SECOND);

@@ -1,14 +1,14 @@
-//! Where new session keys come from.
+//! Generators of session keys.
 
 use wwr::{KeyFormat, SessionKey};
 
 /// Makes the keys of new sessions.
 ///
-/// Whoever guesses a key has the session, so keys need at least 128 bits from a cryptographic
-/// random source and must never repeat.
+/// Any client that guesses a key gets the session. So keys need at least 128 bits from a
+/// cryptographic random source and must never repeat.
 ///
 /// ```
-/// use wwr::{KeyFormat, SessionKey};
+/// use wwr_async::{KeyFormat, SessionKey};
 /// use wwr_async::{KeyError, KeyGenerator, RandomKeys};
 ///
 /// /// Keys that say which service they belong to.
@@ -30,18 +30,20 @@ use wwr::{KeyFormat, SessionKey};
 /// # Ok::<(), KeyError>(())
 /// ```
 pub trait KeyGenerator: Send + Sync + 'static {
-    /// A key that was never made before. Called by the tasks of connections, so it must not block.
+    /// Returns a key that was never made before. The tasks of connections call this, so it must not
+    /// block.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if there is no randomness to be had. No session is created then.
+    /// [`KeyError`] if no random bytes are available. Then no session is created.
     fn generate(&self) -> Result<SessionKey, KeyError>;
 
-    /// Which keys of clients this generator could have made. Others never reach the store.
+    /// Returns which keys of clients this generator could have made. Other keys never reach the
+    /// store.
     fn format(&self) -> KeyFormat;
 }
 
-/// Why there is no new session key.
+/// Why no session key could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a session key")]
 pub struct KeyError {
@@ -49,7 +51,7 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    /// An error with what caused it.
+    /// Creates an error with its cause.
     pub fn new(source: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> Self {
         Self { source: source.into() }
     }
@@ -70,7 +72,7 @@ impl KeyGenerator for RandomKeys {
     }
 }
 
-/// A key of the bytes that `fill` writes.
+/// Makes a key from the bytes that `fill` writes.
 fn generate_with<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<SessionKey, KeyError>
 where
     E: core::error::Error + Send + Sync + 'static,

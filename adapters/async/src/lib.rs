@@ -8,7 +8,7 @@
 //!   or mount a [`Service`](server::Service) in an HTTP server of your own.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
 //!   to [`Events`](client::Events).
-//! * [`SessionStore`]: where sessions live while nobody is connected; [`MemoryStore`] and
+//! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
 //!
@@ -31,9 +31,17 @@ mod websocket;
 
 pub use addresses::Addresses;
 pub use clock::Clock;
+pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
 pub use runtime::{Listener, Runtime, Stream, Timer};
 pub use store::{
     FileStore, MemoryStore, Removed, SessionStore, SharedStore, ShortKey, StoreError,
     StoreErrorKind,
+};
+
+// What stands in signatures, so that applications need no other crate of this project.
+pub use wwr::{
+    CloseFrame, Content, Dialect, Encoding, ErrorCode, InvalidCloseFrame, InvalidConfig,
+    InvalidInfo, InvalidName, InvalidSignal, KeyFormat, Name, Payload, PreparedSignal, Session,
+    SessionInfo, SessionKey, UnixTime, UnreadableSignal,
 };

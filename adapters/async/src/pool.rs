@@ -1,14 +1,14 @@
-//! A pool of things that are costly to make.
+//! A pool of objects that are costly to make.
 
 use std::cell::{Cell, RefCell};
 
-/// How many things a pool holds. Few are in use at once on a thread: most connections rest.
+/// How many objects a pool holds. A thread uses few at once, because most connections are idle.
 const MOST: usize = 8;
 
-/// How many bytes they may occupy.
+/// How many bytes they may occupy together.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// A few things of one kind for reuse, those used last on top. One pool per thread.
+/// A few objects of one kind for reuse, last in, first out. Each thread has its own pool.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     things: RefCell<Vec<(usize, T)>>,
@@ -20,14 +20,14 @@ impl<T> Pool<T> {
         Self { things: RefCell::new(Vec::new()), bytes: Cell::new(0) }
     }
 
-    /// Takes a thing, with the number of bytes it was said to occupy.
+    /// Takes an object, with the number of bytes that it occupies.
     pub(crate) fn take(&self) -> Option<(usize, T)> {
         let (bytes, thing) = self.things.borrow_mut().pop()?;
         self.bytes.set(self.bytes.get() - bytes);
         Some((bytes, thing))
     }
 
-    /// Keeps a thing that occupies about so many bytes; drops it if there are enough.
+    /// Keeps an object that occupies about this many bytes, or drops it if the pool is full.
     pub(crate) fn keep(&self, bytes: usize, thing: T) {
         let total = self.bytes.get().saturating_add(bytes);
         let mut things = self.things.borrow_mut();
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_one_comes_back_first_and_few_are_kept() {
+    fn the_last_object_is_reused_first_and_few_are_kept() {
         let pool = Pool::new();
         assert_eq!(pool.take(), None);
         (0..2 * MOST).for_each(|number| pool.keep(1, number));
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_bytes() {
+    fn a_pool_is_bounded_in_bytes() {
         let pool = Pool::new();
         pool.keep(MOST_BYTES + 1, "huge");
         pool.keep(usize::MAX, "larger still");

@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod builder;
+mod config;
 mod connection;
 mod detection;
 mod endpoint;
@@ -9,29 +10,29 @@ mod handle;
 mod handler;
 mod http;
 mod hub;
-mod invalid;
 mod listener;
 mod origin;
 mod panics;
 mod refusals;
 mod service;
-mod settings;
 mod task;
 mod throttle;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
+pub use config::{Config, InvalidConfig, Limits};
 pub use connection::{Connection, ConnectionInfo, Ended, SessionError, SignalError};
 pub use handle::{Connections, ServerHandle};
 pub use handler::{ConnectionOptions, Handler, Response};
-pub use invalid::InvalidSettings;
 pub use listener::Server;
 pub use origin::parse_origin;
 pub use service::Service;
-pub use settings::Limits;
-pub use wwr::server::Expiry;
-pub use wwr::server::IdleConnections;
 pub use wwr::server::gate::{
-    InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins, ProxyHeaders,
-    TrustedProxies,
+    EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
+    ProxyHeaders, TrustedProxies,
 };
+pub use wwr::server::{
+    Advertised, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections, Misuse, Pings,
+    Protocol, RequestError, Sessions,
+};
+pub use wwr::session::{RegistryConfig, StoreFailed};

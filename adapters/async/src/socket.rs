@@ -10,12 +10,12 @@ use hyper::upgrade::Upgraded;
 
 use crate::runtime;
 
-/// How many bytes are read before others get a turn. A peer that sends without a pause would
-/// otherwise keep its thread to itself, since what reads goes on until a message is complete.
+/// How many bytes are read before other tasks get a turn. Without a limit, a peer that sends
+/// without a pause would keep its thread busy, because reading goes on until a message is complete.
 const TURN: usize = 256 * 1024;
 
-/// A connected byte stream that counts what passes, so that a peer that reads or writes slowly can be
-/// told from one that does nothing.
+/// A connected byte stream that counts its bytes, so that a slow peer can be told from one that
+/// does nothing.
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     stream: Stream<S>,
@@ -29,7 +29,7 @@ pub(crate) struct Socket<S> {
 enum Stream<S> {
     /// A socket of the runtime.
     Tcp(S),
-    /// Whatever somebody else's HTTP server runs on.
+    /// The connection of another HTTP server.
     Upgraded(Upgraded),
 }
 
@@ -46,18 +46,18 @@ impl<S: runtime::Stream> Socket<S> {
         Self { stream, written: 0, read: 0, turn: TURN }
     }
 
-    /// How many bytes the stream has taken.
+    /// Returns how many bytes the stream has accepted.
     pub(crate) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// How many bytes the stream has given.
+    /// Returns how many bytes were read from the stream.
     pub(crate) const fn read(&self) -> u64 {
         self.read
     }
 
-    /// Has the kernel itself asked for bytes by the next read. Whoever waits for readiness may hear
-    /// of a timer first, though bytes came before its time.
+    /// Makes the next read call the kernel. The reactor may report a timer first, although bytes
+    /// came before its time.
     #[inline]
     pub(crate) fn ask_kernel(&mut self) {
         if let Stream::Tcp(tcp) = &mut self.stream {
@@ -120,7 +120,7 @@ impl<S: runtime::Stream> AsyncWrite for Socket<S> {
     }
 }
 
-/// The error of a peer that reads nothing for too long.
+/// Returns the error for a peer that does not read for too long.
 pub(crate) fn stalled() -> Error {
     Error::new(ErrorKind::TimedOut, "the peer reads nothing")
 }

@@ -1,4 +1,4 @@
-//! Where sessions are kept while nobody is connected.
+//! The storage of sessions while no client is connected.
 
 mod error;
 mod file;
@@ -18,7 +18,7 @@ pub use file::FileStore;
 pub use memory::MemoryStore;
 pub use shared::SharedStore;
 
-/// Keeps sessions, so that clients can restore them by key (protocol §3.3).
+/// Stores sessions, so that clients can restore them by key (protocol §3.3).
 ///
 /// Calls for one key may come at the same time and in any order. Whatever the order, a destroyed
 /// session stays destroyed: a look-up that runs beside [`destroy`](Self::destroy) may find the
@@ -26,13 +26,13 @@ pub use shared::SharedStore;
 /// or not, never half.
 ///
 /// Implementations write the methods as `async fn`; their futures must be [`Send`]. Keys come from
-/// clients: they have the format of the server's key generator, and nothing more is known of them.
+/// clients: they have the format of the server's key generator, and are otherwise unchecked.
 ///
 /// ```
 /// use std::collections::HashMap;
 ///
 /// use smol::lock::Mutex;
-/// use wwr::{Session, SessionInfo, SessionKey, UnixTime};
+/// use wwr_async::{Session, SessionInfo, SessionKey, UnixTime};
 /// use wwr_async::{SessionStore, StoreError};
 ///
 /// #[derive(Default)]
@@ -77,23 +77,23 @@ pub use shared::SharedStore;
 /// # }).unwrap();
 /// ```
 pub trait SessionStore: Send + Sync + 'static {
-    /// Keeps a new session.
+    /// Stores a new session.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::KeyExists`] if there is a session of this key, which is left as it is;
+    /// [`StoreErrorKind::KeyExists`] if a session has this key already, which is left as it is;
     /// [`StoreErrorKind::InvalidKey`] if this store cannot keep such a key;
     /// [`StoreErrorKind::Failed`] if the session could not be written.
     fn create(&self, session: &Session) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Finds a session and notes `now` as the time of its last look-up. What it returns carries
+    /// Finds a session and records `now` as the time of its last look-up. The returned session has
     /// the time of the look-up **before**. `None` if there is no such session.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Broken`] if what is stored is no session, which is left as it is;
-    /// [`StoreErrorKind::Failed`] if it could not be read. That the time could not be noted may be
-    /// an error too, but better locks nobody out.
+    /// [`StoreErrorKind::Broken`] if the stored data is not a session, which is left as it is;
+    /// [`StoreErrorKind::Failed`] if it could not be read. A store may also fail if it cannot
+    /// record the time, but should rather return the session.
     fn look_up(
         &self,
         key: &SessionKey,
@@ -107,15 +107,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreErrorKind::Failed`] if it could not be removed.
     fn destroy(&self, key: &SessionKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes the sessions whose last look-up (the creation, if there was none) lies more than
-    /// `unused_for` before `now`. A session that is looked up meanwhile stays.
+    /// Removes the sessions whose last look-up (or creation, if they were never looked up) lies
+    /// more than `unused_for` before `now`. A session that is looked up meanwhile stays.
     ///
-    /// Unless implemented, this does nothing: for stores in which sessions expire by themselves.
+    /// By default, this does nothing: for stores in which sessions expire by themselves.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Failed`] if the sessions could not be listed. One that cannot be read or
-    /// removed does not stop the others: it is counted.
+    /// [`StoreErrorKind::Failed`] if the sessions could not be listed. A session that cannot be
+    /// read or removed does not stop the others: it is counted.
     fn remove_expired(
         &self,
         now: UnixTime,
@@ -129,22 +129,23 @@ pub trait SessionStore: Send + Sync + 'static {
 /// What [`SessionStore::remove_expired`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// How many sessions there were, those of the other counts included.
+    /// How many sessions there were, including those of the other counts.
     pub examined: u64,
     /// How many of them were removed.
     pub removed: u64,
     /// How many of them could not be read or removed, and stayed.
     pub failed: u64,
-    /// How many files of writes that never ended were removed. They are no sessions.
+    /// How many files of unfinished writes were removed. They are not sessions.
     pub leftovers: u64,
 }
 
-/// When a session was last of use: the last look-up, or the creation if there was none.
+/// Returns when a session was last used: its last look-up, or its creation if it was never looked
+/// up.
 fn last_use(session: &Session) -> UnixTime {
     session.last_lookup.max(session.created)
 }
 
-/// Whether a session has expired.
+/// Returns whether a session has expired.
 fn is_stale(session: &Session, now: UnixTime, unused_for: Duration) -> bool {
     now.saturating_since(last_use(session)) > unused_for
 }

@@ -23,29 +23,31 @@ use crate::runtime::{Runtime, Timer};
 use crate::socket::{Socket, stalled};
 use framing::{Framing, READ_BUFFER};
 
-/// About how many bytes the answer to a ping takes beyond what the ping carries.
+/// About how many bytes the answer to a ping takes in addition to the ping's payload.
 const PONG: usize = 2;
 
-/// What the library says to a peer whose close frame is invalid.
+/// The reason that the library sends to a peer whose close frame is invalid.
 const VIOLATION: &str = "Protocol violation";
 
-/// How many bytes are fed before they are flushed, even if there is more to read.
-const WRITE_BACKLOG: usize = 128 * 1024;
+/// How many bytes are fed before a flush, even if there is more to read, unless a setting says so.
+pub(crate) const WRITE_BACKLOG: usize = 128 * 1024;
 
 /// One WebSocket, server's or client's.
 pub(crate) struct WebSocket<R: Runtime> {
     framing: Framing<R::Stream>,
-    /// Whether something may wait to be flushed.
+    /// Whether there may be something to flush.
     unflushed: bool,
-    /// Bytes of messages and answers to pings that were fed since all was flushed.
+    /// Bytes of messages and answers to pings that were fed since the last complete flush.
     backlog: usize,
-    /// Those of them that are answers to pings.
+    /// How many of them may wait before the peer is not read any more.
+    max_backlog: usize,
+    /// The part of `backlog` that answers pings.
     pongs: usize,
-    /// Those of them that were fed since the last attempt to flush.
+    /// The part of `backlog` that was fed since the last attempt to flush.
     fresh: usize,
-    /// How much the socket had taken when all was flushed.
+    /// How many bytes the socket had accepted at the last complete flush.
     flushed_at: u64,
-    /// How much the socket had given when that was last looked at, and taken.
+    /// How many bytes the socket had read when the caller last asked.
     read_at: u64,
     written_at: u64,
     stall: Stall<R::Timer>,
@@ -53,11 +55,11 @@ pub(crate) struct WebSocket<R: Runtime> {
     closed_by_peer: bool,
 }
 
-/// Notices a peer that takes nothing for too long.
+/// Notices a peer that does not read for too long.
 #[derive(Debug)]
 struct Stall<T> {
     limit: Duration,
-    /// Since when the socket takes nothing, and how much it had taken then.
+    /// Since when the socket accepts nothing, and how much it had accepted by then.
     since: Option<(Instant, u64)>,
     timer: T,
 }
@@ -69,7 +71,7 @@ pub(crate) enum Incoming {
     Message(Bytes),
     /// A text message.
     Text(Bytes),
-    /// A ping; it is answered by itself.
+    /// A ping. The library answers it.
     Ping,
     /// A pong.
     Pong,
@@ -80,7 +82,7 @@ pub(crate) enum Incoming {
 }
 
 impl<R: Runtime> WebSocket<R> {
-    /// Takes over a socket after its handshake; `read` is what was read beyond it.
+    /// Takes over a socket after its handshake. `read` is what was read beyond it.
     pub(crate) fn new(
         runtime: &R,
         socket: Socket<R::Stream>,
@@ -94,6 +96,7 @@ impl<R: Runtime> WebSocket<R> {
             framing: Framing::new(socket, read, role, max_message_size),
             unflushed: false,
             backlog: 0,
+            max_backlog: WRITE_BACKLOG,
             pongs: 0,
             fresh: 0,
             flushed_at,
@@ -104,10 +107,16 @@ impl<R: Runtime> WebSocket<R> {
         }
     }
 
-    /// The next thing from the peer. Nothing more comes from one that pings without reading the
-    /// answers, until all was flushed.
+    /// Sets how many bytes may wait to be written before the peer is not read any more.
+    pub(crate) const fn with_max_backlog(mut self, bytes: usize) -> Self {
+        self.max_backlog = bytes;
+        self
+    }
+
+    /// Returns the next input from the peer. A peer that pings without reading the answers is not
+    /// read until everything was flushed.
     pub(crate) fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        if self.pongs >= WRITE_BACKLOG {
+        if self.pongs >= self.max_backlog {
             return Poll::Pending;
         }
         let Poll::Ready(item) = self.framing.poll_next(cx) else {
@@ -125,8 +134,8 @@ impl<R: Runtime> WebSocket<R> {
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Pong,
             Some(Ok(Message::Close(frame))) => {
                 self.closed_by_peer = true;
-                // The answer to it is on its way, even if the socket is dropped next. Should it not
-                // fit or fail, the peer sees the socket close.
+                // The answer to it is on its way, even if the socket is dropped next. If it does
+                // not fit or fails, the peer sees the socket close.
                 let _ = self.framing.poll_flush(cx);
                 if frame.as_ref().is_some_and(stands_for_invalid_code) {
                     let error = Error::Protocol(ProtocolError::InvalidCloseSequence);
@@ -143,27 +152,27 @@ impl<R: Runtime> WebSocket<R> {
         })
     }
 
-    /// Has the system itself asked for what has come, when [`poll_incoming`](Self::poll_incoming) is
-    /// called next: it may learn of that only after a timer that ended later.
+    /// Makes the next [`poll_incoming`](Self::poll_incoming) call the kernel: the reactor may
+    /// report new bytes only after a timer that ended later.
     pub(crate) fn ask_kernel(&mut self) {
         self.framing.socket_mut().ask_kernel();
     }
 
-    /// Whether anything has come since this was asked before, be it only a part of a message.
+    /// Returns whether anything has come since the last call, even a part of a message.
     pub(crate) fn was_active(&mut self) -> bool {
         let read = self.framing.socket().read();
         std::mem::replace(&mut self.read_at, read) != read
     }
 
-    /// Whether the socket has taken some of what had to wait for that, since this was asked before. It
-    /// does only if the peer's system takes what was sent, be it a part of a message.
+    /// Returns whether the socket has accepted some of the waiting output since the last call. It
+    /// does so only if the peer's system accepts what was sent, even a part of a message.
     pub(crate) fn was_taken_from(&mut self) -> bool {
         let written = self.framing.socket().written();
         let moved = std::mem::replace(&mut self.written_at, written) != written;
         moved && self.stall.since.is_some()
     }
 
-    /// Puts a message behind those that wait to be flushed.
+    /// Queues a message behind those that wait to be flushed.
     pub(crate) fn feed(&mut self, message: Bytes) -> Result<(), Error> {
         self.unflushed = true;
         let (backlog, length) = (self.backlog, message.len());
@@ -172,29 +181,29 @@ impl<R: Runtime> WebSocket<R> {
         self.framing.feed(Message::Binary(message), backlog)
     }
 
-    /// Puts a ping behind the messages that wait to be flushed.
+    /// Queues a ping behind the messages that wait to be flushed.
     pub(crate) fn ping(&mut self) -> Result<(), Error> {
         self.unflushed = true;
         self.framing.feed(Message::Ping(Bytes::new()), self.backlog)
     }
 
-    /// Whether more may be caused: not while the peer leaves what it was sent unread.
+    /// Returns whether more output may be caused: not while the peer does not read.
     pub(crate) const fn is_writable(&self) -> bool {
-        self.stall.since.is_none() && self.backlog < WRITE_BACKLOG
+        self.stall.since.is_none() && self.backlog < self.max_backlog
     }
 
-    /// Whether it is time to flush, because much was fed since that was tried.
+    /// Returns whether it is time to flush, because much was fed since the last attempt.
     pub(crate) const fn wants_flush(&self) -> bool {
-        self.fresh >= WRITE_BACKLOG
+        self.fresh >= self.max_backlog
     }
 
-    /// About how many bytes the socket has not taken yet.
+    /// Returns about how many bytes the socket has not accepted yet.
     pub(crate) fn unsent(&self) -> usize {
         let written = self.framing.socket().written() - self.flushed_at;
         self.backlog.saturating_sub(usize::try_from(written).unwrap_or(usize::MAX))
     }
 
-    /// Writes what waits. Ready with `Ok` when nothing waits any more.
+    /// Writes the waiting output. Ready with `Ok` when everything is written.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if !self.unflushed {
             self.framing.rest();
@@ -219,8 +228,8 @@ impl<R: Runtime> WebSocket<R> {
         }
     }
 
-    /// Flushes, sends a close frame or answers that of the peer, and waits until the peer closes
-    /// too, but not for long: what the peer sent before it knew is read and dropped, so that the
+    /// Flushes, sends a close frame or answers that of the peer, and waits until the peer closes,
+    /// too, at most for `timeout`. Meanwhile, what the peer sends is read and dropped, so that the
     /// last messages are not lost to a reset connection.
     pub(crate) async fn close(mut self, frame: CloseFrame, timeout: Duration) {
         let frame = protocol::CloseFrame {
@@ -237,7 +246,7 @@ impl<R: Runtime> WebSocket<R> {
             let mut next = poll_fn(|cx| {
                 let next = self.framing.poll_next(cx);
                 if next.is_pending() {
-                    // Many may wait for the close frames of their peers at once.
+                    // Many sockets may wait for the close frames of their peers at once.
                     self.framing.rest_closing();
                 }
                 next
@@ -245,12 +254,12 @@ impl<R: Runtime> WebSocket<R> {
             while let Some(received) = (&mut next).await {
                 match received {
                     Ok(Message::Close(_)) => return Ok(()),
-                    // A peer that never pauses must not get its thread to itself.
+                    // A peer that never pauses must not keep its thread busy.
                     Ok(_) => yield_now().await,
                     Err(error) => return Err(error),
                 }
             }
-            // Reading had failed before: there is no telling messages apart any more.
+            // Reading failed before: message boundaries are unknown.
             let socket = self.framing.socket_mut();
             socket.close().await?;
             let mut dropped = vec![0; READ_BUFFER];
@@ -258,22 +267,22 @@ impl<R: Runtime> WebSocket<R> {
             Ok::<(), Error>(())
         };
         if let Err(error) = handshake.or(expiry(self.stall.timer, timeout)).await {
-            tracing::debug!(%error, "the peer did not close in an orderly way");
+            tracing::debug!(%error, "the peer did not complete the close handshake");
         }
     }
 
-    /// After the peer has closed the WebSocket or its side of the connection: writes what waits, and
-    /// the answer to its close frame if it sent one.
+    /// Writes the waiting output after the peer has closed the WebSocket or its side of the
+    /// connection, and the answer to its close frame if it sent one.
     pub(crate) async fn finish(mut self, timeout: Duration) {
         let last = poll_fn(|cx| self.framing.poll_flush(cx));
         if let Err(error) = last.or(expiry(self.stall.timer, timeout)).await {
-            tracing::debug!(%error, "the peer did not wait for what was sent last");
+            tracing::debug!(%error, "the peer did not read the last messages");
         }
     }
 }
 
-/// The close frame for a peer that broke the rules of WebSocket (RFC 6455 §7.4.1); `None` if it is
-/// the connection that broke.
+/// Returns the close frame for a peer that broke the rules of WebSocket (RFC 6455 §7.4.1). `None`
+/// if the connection broke.
 pub(crate) fn violation(error: &Error) -> Option<CloseFrame> {
     let (code, reason) = match error {
         Error::Capacity(_) => (1009, "message too large"),
@@ -286,20 +295,20 @@ pub(crate) fn violation(error: &Error) -> Option<CloseFrame> {
     CloseFrame::new(code, reason).ok()
 }
 
-/// Whether a close frame came with a code that none may have (RFC 6455 §7.4.1). The library shows this
-/// in its place, and has answered with it.
+/// Returns whether a close frame came with an invalid code (RFC 6455 §7.4.1). The library shows
+/// this frame in its place, and has answered with it.
 fn stands_for_invalid_code(frame: &protocol::CloseFrame) -> bool {
     frame.code == CloseCode::Protocol && frame.reason.as_str() == VIOLATION
 }
 
-/// The error of a peer that does not end the close handshake in time.
+/// Returns the error for a peer that does not end the close handshake in time.
 async fn expiry(timer: impl Timer, timeout: Duration) -> Result<(), Error> {
     sleep_by(timer, timeout).await;
     Err(Error::Io(io::ErrorKind::TimedOut.into()))
 }
 
 impl<T: Timer> Stall<T> {
-    /// Called while the socket takes nothing: ready once that has lasted too long.
+    /// Called while the socket accepts nothing. Ready once that has lasted too long.
     fn poll(&mut self, cx: &mut Context<'_>, written: u64) -> Poll<()> {
         match self.since {
             Some((_, then)) if then == written => {}

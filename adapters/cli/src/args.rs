@@ -1,4 +1,4 @@
-//! What the command line may say.
+//! The arguments of the command line.
 
 mod bench;
 mod client;
@@ -17,10 +17,10 @@ pub(crate) use client::{
     ConnectArguments, ContentArguments, ListenArguments, ProbeArguments, RequestArguments,
     SignalArguments, half,
 };
-pub(crate) use headers::{Credentials, add_headers, without_secrets};
+pub(crate) use headers::{Credentials, without_secrets};
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;
-pub(crate) use value::{AllowedOrigin, LogLevel, SessionPlace, protocol_name};
+pub(crate) use value::{AllowedOrigin, LogLevel, SessionStorage, protocol_name};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -50,7 +50,7 @@ pub(crate) enum Command {
 
 /// See what WebWire does, in a few seconds
 ///
-/// Runs a server and a client in this process, and tells on standard output what they do and what
+/// Runs a server and a client in this process, and shows on standard output what they do and what
 /// passes between them: requests, errors, signals, a login, a connection that is cut, the session
 /// restored, a graceful shutdown.
 #[derive(Debug, Args)]
@@ -64,17 +64,17 @@ Exit codes:
   2  the command was called wrongly")]
 pub(crate) struct DemoArguments {}
 
-/// Take WebWire messages apart
+/// Show the parts of WebWire messages
 ///
 /// Each message is one argument of hexadecimal digits or, without arguments, one line of standard
 /// input, up to 129 MiB long. White space around a message is skipped, an empty one is the empty
 /// message.
 ///
-/// Without --json, every part of the message is shown with its place; offsets count bytes from 0
-/// and are hexadecimal. With --json each message becomes one object on one line: ok, type_known,
-/// type, id, name_hex, encoding, payload_hex, accept_conf and client_settings, as far as the message
-/// has them, and error for what is no message of the protocol. Of an error reply the name is the code
-/// and the payload the message.
+/// Without --json, every part of the message is shown with its offset, counted in bytes from 0, in
+/// hexadecimal. With --json each message becomes one object on one line: ok, type_known, type, id,
+/// name_hex, encoding, payload_hex, accept_conf and client_settings, as far as the message has them,
+/// and error for input that is not a message of the protocol. In an error reply, the name is the code and the
+/// payload the message.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -93,17 +93,17 @@ pub(crate) struct DecodeArguments {
     /// Print one JSON object a message
     #[arg(long)]
     pub(crate) json: bool,
-    /// Messages; without any, they are read from standard input
+    /// Messages; without any, reads them from standard input
     #[arg(value_name = "HEX")]
     pub(crate) messages: Vec<String>,
 }
 
-/// Put WebWire messages together
+/// Compose WebWire messages
 ///
 /// Reads JSON objects as `wwr decode --json` prints them from standard input, one a line, and
-/// prints a line of hexadecimal digits for each. A line may have up to 129 MiB. What cannot be
-/// composed gives a line `refused: why`. Members that a type of message has no use for have to be empty or left out;
-/// other members than those of `wwr decode --json` are not looked at.
+/// prints a line of hexadecimal digits for each. A line may have up to 129 MiB. For a message that
+/// cannot be composed, the line is `refused: why`. Members that a type of message does not use have
+/// to be empty or left out. Members that `wwr decode --json` never prints are ignored.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -120,10 +120,10 @@ pub(crate) struct EncodeArguments {
     pub(crate) protocol: Protocol,
 }
 
-/// How much is logged.
+/// The log level.
 #[derive(Debug, Args)]
 pub(crate) struct LogArguments {
-    /// Log to standard error what is at least this important; also by the environment variable
+    /// Log messages of at least this level to standard error; also by the environment variable
     /// WWR_LOG
     #[arg(long, value_name = "LEVEL", ignore_case = true)]
     pub(crate) log: Option<LogLevel>,

@@ -1,4 +1,4 @@
-//! `wwr bench`: a server under load, and how it does.
+//! `wwr bench`: puts a server under load and measures it.
 
 mod connection;
 mod page;
@@ -38,10 +38,10 @@ use report::Outcome;
 use tally::Tally;
 use thread::{Report, Thread};
 
-/// How often the progress is shown, and the user's wish to stop noticed.
+/// How often the progress is shown, and a signal to stop is noticed.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Why there is nothing to report.
+/// Why there is no result.
 enum End {
     Io(io::Error),
     Failure(Failure),
@@ -77,8 +77,8 @@ pub(crate) fn run(arguments: &BenchArguments) -> io::Result<ExitCode> {
 fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
     let mut stop = Stop::new()?;
     if let Some(page) = arguments.html.clone() {
-        // Whether it can be written is better known now than after the run. What is in it stays
-        // until there is something new.
+        // A file that cannot be written should fail before the run, not after it. Its content stays
+        // until there is a new one.
         let opened = smol::unblock(move || {
             File::options().append(true).create(true).open(&page).map_err(named(&page))
         });
@@ -134,12 +134,12 @@ fn write_page(path: &Path, page: &[u8]) -> io::Result<()> {
     write().map_err(named(path))
 }
 
-/// Adds to an error which file it is about.
+/// Adds the name of the file to an error.
 fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// The threads, and what there is to them.
+/// The threads and their channels.
 struct Crew {
     course: Arc<Course>,
     threads: u64,
@@ -205,11 +205,11 @@ impl Crew {
         }
     }
 
-    /// Lets the threads send, and adds up what they saw. Says whether the user ended it.
+    /// Lets the threads send, and adds up their results. Returns whether the user ended the run.
     fn run(&mut self, plan: &Plan) -> Result<(Tally, bool), End> {
         let began = Instant::now();
         for _ in 0..self.threads {
-            // Threads that are no more have nothing to begin with.
+            // Threads that have ended have nothing to begin with.
             let _ = self.start.try_send(began);
         }
         let progress = Progress::new(plan);
@@ -243,13 +243,13 @@ impl Crew {
         }
     }
 
-    /// Whether a signal came that ends a program; asks, and does not wait.
+    /// Returns whether a signal came that ends a program. Does not wait.
     fn told_to_stop(&mut self) -> io::Result<Option<u8>> {
         block_on(poll_once(self.stop.next())).transpose()
     }
 }
 
-/// A word as it is written for a shell.
+/// Returns a word as it is written for a shell.
 fn shell_word(word: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);

@@ -9,9 +9,9 @@ use serde::Serialize;
 use wwr::{Encoding, Name, Payload};
 
 use crate::args::ContentArguments;
+use crate::blocking::Blocking;
 use crate::failure::Failure;
 use crate::hex::Hex;
-use crate::patient::Patient;
 use crate::row::EncodingName;
 use crate::text::for_terminal;
 
@@ -23,7 +23,7 @@ impl ContentArguments {
         self.name.clone().unwrap_or_default()
     }
 
-    /// Reads the payload from where it is. What is read may have no end, or none yet: whoever waits
+    /// Reads the payload from its source. The source may never end, so this runs where the caller
     /// can stop waiting.
     pub(crate) async fn read_payload(&self) -> Result<Payload, Failure> {
         let stdin = Path::new("-");
@@ -41,7 +41,7 @@ impl ContentArguments {
 async fn read(file: PathBuf) -> Result<Vec<u8>, Failure> {
     smol::unblock(move || {
         if file == Path::new("-") {
-            read_from("standard input", Ok(Patient(stdin().lock())), MOST_PAYLOAD)
+            read_from("standard input", Ok(Blocking(stdin().lock())), MOST_PAYLOAD)
         } else {
             read_from(&file.display().to_string(), File::open(&file), MOST_PAYLOAD)
         }
@@ -49,7 +49,7 @@ async fn read(file: PathBuf) -> Result<Vec<u8>, Failure> {
     .await
 }
 
-/// Reads all there is, unless that is more than is allowed.
+/// Reads everything, unless that is longer than allowed.
 fn read_from(what: &str, file: io::Result<impl Read>, most: u64) -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
     let read = file.and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut data));
@@ -60,7 +60,7 @@ fn read_from(what: &str, file: io::Result<impl Read>, most: u64) -> Result<Vec<u
     }
 }
 
-/// The payload in an encoding, of bytes or of UTF-8.
+/// Returns the payload in an encoding, made from bytes or UTF-8.
 fn encode(encoding: Encoding, data: Vec<u8>) -> Result<Payload, Failure> {
     if encoding == Encoding::Binary {
         return Ok(Payload::binary(data));
@@ -72,7 +72,7 @@ fn encode(encoding: Encoding, data: Vec<u8>) -> Result<Payload, Failure> {
     })
 }
 
-/// The text of a payload that was sent as text, if it is text and nothing is lost by showing it so.
+/// Returns the text of a payload that was sent as text, if it is valid text and shown without loss.
 pub(crate) fn exact_text(payload: &Payload) -> Option<Cow<'_, str>> {
     let text = payload.text().ok()?;
     match payload.encoding() {
@@ -82,7 +82,7 @@ pub(crate) fn exact_text(payload: &Payload) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The bytes to print: those of the payload, or the UTF-8 of its UTF-16.
+/// Returns the bytes to print: those of the payload, or the UTF-8 of its UTF-16.
 pub(crate) fn printable(payload: &Payload) -> Cow<'_, [u8]> {
     match (payload.encoding(), payload.text()) {
         (Encoding::Utf16, Ok(text)) => Cow::Owned(text.into_owned().into_bytes()),
@@ -92,7 +92,7 @@ pub(crate) fn printable(payload: &Payload) -> Cow<'_, [u8]> {
     }
 }
 
-/// The same on a terminal: what could harm it is escaped.
+/// The same for a terminal: characters that could harm it are escaped.
 pub(crate) fn printable_on_terminal(payload: &Payload) -> String {
     for_terminal(&String::from_utf8_lossy(&printable(payload)))
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_is_read_up_to_a_limit() {
+    fn endless_input_is_read_up_to_a_limit() {
         let read = |length: u64, most| read_from("x", Ok(io::repeat(b'x').take(length)), most);
         assert_eq!(read(9, 10).unwrap().len(), 9);
         assert_eq!(read(10, 10).unwrap().len(), 10);

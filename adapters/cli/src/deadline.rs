@@ -1,4 +1,4 @@
-//! The time that a command has.
+//! The time limit of a command.
 
 use core::fmt;
 use core::time::Duration;
@@ -10,15 +10,15 @@ use smol::future::or;
 
 use crate::failure::Failure;
 
-/// The moment at which a command ends, whatever it waits for. The timer runs on the thread that runs
-/// the command.
+/// The moment at which a command ends, whatever it waits for. The timer runs on the thread of the
+/// command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     started: Instant,
     timeout: Duration,
 }
 
-/// What a command was waiting for when its time was over.
+/// What a command was waiting for when its time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The end of standard input, or of a file.
@@ -26,13 +26,13 @@ pub(crate) enum Stage {
     Connecting,
     Restoring,
     Replying,
-    /// The server to close its side: then it has read everything.
+    /// For the server to close its side: then it has read everything.
     Closing,
-    /// Standard output to take what is to be printed.
+    /// For standard output to accept the output.
     Printing,
 }
 
-/// A command that was out of time.
+/// A command ran out of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{stage} within {}; --timeout gives more time", format_duration(*timeout))]
 pub(crate) struct OutOfTime {
@@ -40,34 +40,35 @@ pub(crate) struct OutOfTime {
     timeout: Duration,
 }
 
-/// How much longer than the time something may take that has a timer of its own, which knows more.
+/// How much longer than the time something may take that has a timer of its own, because its own
+/// error says more.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// How long a command may take to print what it knows, even if its time is over.
+/// How long a command may take to print its result, even if its time has run out.
 const PRINTING: Duration = Duration::from_millis(250);
 
 impl Deadline {
-    /// From now on.
+    /// Starts now.
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { started: Instant::now(), timeout }
     }
 
-    /// How much of the time is left.
+    /// Returns how much of the time is left.
     pub(crate) fn left(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
     }
 
-    /// The same, and never nothing, as timers of others want it.
+    /// The same, but never zero, for timers that do not accept zero.
     pub(crate) fn left_at_least(&self) -> Duration {
         self.left().max(Duration::from_nanos(1))
     }
 
-    /// A deadline in this much time, unless this one is earlier.
+    /// Returns a deadline in this much time, unless this one is earlier.
     pub(crate) fn at_most(&self, time: Duration) -> Self {
         Self::new(time.min(self.left()))
     }
 
-    /// Does something, or as much of it as there is time for.
+    /// Does something, unless the time runs out.
     pub(crate) async fn limit<T>(
         &self,
         stage: Stage,

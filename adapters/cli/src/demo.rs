@@ -15,25 +15,25 @@ use smol::future::or;
 
 use crate::text::one_line;
 use crate::{runtime, stderr};
-use stage::{Stage, Trouble};
+use stage::{Stage, StoryError};
 
-/// Something was not as told.
+/// Something did not go as the story says.
 const NOT_AS_TOLD: u8 = 1;
 
-/// The story takes a few seconds; one that takes this long has got stuck.
+/// The story takes a few seconds. If it takes this long, it is stuck.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn run() -> io::Result<ExitCode> {
     let tasks = runtime::start(NonZeroU16::MIN)?;
     let stuck = async {
         Timer::after(TIMEOUT).await;
-        Err(Trouble::NotAsTold(format!("nothing happens, after {} s", TIMEOUT.as_secs())))
+        Err(StoryError::NotAsTold(format!("nothing happens, after {} s", TIMEOUT.as_secs())))
     };
     match smol::block_on(or(story::tell(&mut Stage::new(), &tasks), stuck)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(Trouble::Output(error)) => Err(error),
-        Err(trouble @ Trouble::NotAsTold(_)) => {
-            stderr::say(&format!("wwr demo: not as told: {}", one_line(&trouble.to_string())));
+        Err(StoryError::Output(error)) => Err(error),
+        Err(story_error @ StoryError::NotAsTold(_)) => {
+            stderr::say(&format!("wwr demo: not as told: {}", one_line(&story_error.to_string())));
             Ok(ExitCode::from(NOT_AS_TOLD))
         }
     }

@@ -1,4 +1,4 @@
-//! A message for people: each part with its place.
+//! A message for people: each part with its offset.
 
 use core::fmt;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ const DUMP_WIDTH: usize = 16;
 /// Bytes a dump shows before it stops.
 const DUMP_LIMIT: usize = 16 * DUMP_WIDTH;
 
-/// Shows the message `frame` was decoded to, or what is wrong with it.
+/// Shows the message that `frame` was decoded to, or the error.
 pub(crate) fn dissect(
     out: &mut impl Write,
     number: u64,
@@ -44,7 +44,7 @@ pub(crate) fn dissect(
     writeln!(out)
 }
 
-/// What a type is called.
+/// Returns the name of a type.
 pub(crate) const fn title(kind: Kind) -> &'static str {
     match kind {
         Kind::ErrorReply => "error reply",
@@ -70,6 +70,7 @@ pub(crate) const fn title(kind: Kind) -> &'static str {
         Kind::ReplyBinary => "reply, binary",
         Kind::ReplyUtf8 => "reply, UTF-8",
         Kind::ReplyUtf16 => "reply, UTF-16",
+        _ => "message of a newer version",
     }
 }
 
@@ -124,15 +125,15 @@ impl<W: Write> Parts<'_, W> {
             }
         };
         self.rest("not read")?;
-        let place = Place { first: wrong_at, last: wrong_at, digits: self.digits() };
-        writeln!(self.out, "  {WRONG}{place:<11}wrong         {why}{WRONG:#}")
+        let offsets = Offsets { first: wrong_at, last: wrong_at, digits: self.digits() };
+        writeln!(self.out, "  {WRONG}{offsets:<11}wrong         {why}{WRONG:#}")
     }
 
     fn identifier(&mut self, id: Identifier) -> io::Result<()> {
         self.part(8, "identifier", format_args!("{id}"))
     }
 
-    /// A byte of length and the text of that length.
+    /// Shows a length byte and the text of that length.
     fn named(&mut self, label: &str, name: &[u8]) -> io::Result<()> {
         self.part(1, &format!("{label} length"), format_args!("{}", name.len()))?;
         self.part(name.len(), label, format_args!("{}", Quoted::bytes(name)))
@@ -143,7 +144,7 @@ impl<W: Write> Parts<'_, W> {
         self.payload("payload", &content.clone().into_payload())
     }
 
-    /// The payload, which reaches to the end, and the padding byte before it if there is one.
+    /// Shows the payload, which reaches to the end, and the padding byte before it if there is one.
     fn payload(&mut self, label: &str, payload: &Payload) -> io::Result<()> {
         if self.left() > payload.len() {
             let byte = self.frame.get(self.at).copied().unwrap_or_default();
@@ -156,7 +157,7 @@ impl<W: Write> Parts<'_, W> {
         }
     }
 
-    /// What is left, which is or should be UTF-8.
+    /// Shows the rest, which is or should be UTF-8.
     fn text(&mut self, label: &str, text: &[u8]) -> io::Result<()> {
         match core::str::from_utf8(text) {
             Ok(text) => self.quoted(label, text),
@@ -175,7 +176,7 @@ impl<W: Write> Parts<'_, W> {
         self.dumped(label, format_args!("{}, not valid UTF-8", Count(self.left())))
     }
 
-    /// All that is left, as bytes.
+    /// Shows the rest as bytes.
     fn rest(&mut self, label: &str) -> io::Result<()> {
         match self.left() {
             0 if matches!(label, "ignored" | "not read") => Ok(()),
@@ -208,9 +209,9 @@ impl<W: Write> Parts<'_, W> {
         }
     }
 
-    /// One part of `length` bytes.
+    /// Shows one part of `length` bytes.
     fn part(&mut self, length: usize, label: &str, value: fmt::Arguments<'_>) -> io::Result<()> {
-        let place = Place {
+        let offsets = Offsets {
             first: self.at,
             last: (self.at + length).saturating_sub(1),
             digits: self.digits(),
@@ -219,21 +220,21 @@ impl<W: Write> Parts<'_, W> {
         if length == 0 {
             return writeln!(self.out, "  {:11}{label:<14}{value}", "");
         }
-        writeln!(self.out, "  {PLACE}{place:<11}{PLACE:#}{label:<14}{value}")
+        writeln!(self.out, "  {PLACE}{offsets:<11}{PLACE:#}{label:<14}{value}")
     }
 
-    /// How many bytes have not been shown.
+    /// Returns how many bytes have not been shown.
     fn left(&self) -> usize {
         self.frame.len().saturating_sub(self.at)
     }
 
-    /// How many digits offsets are written with.
+    /// Returns the number of digits of offsets.
     fn digits(&self) -> usize {
         if self.frame.len() > 0x100 { 4 } else { 2 }
     }
 }
 
-/// The offset of the byte that makes a message malformed; that of its end if bytes are missing.
+/// Returns the offset of the byte that makes a message malformed, or its end if bytes are missing.
 const fn wrong_at(kind: Kind, reason: Malformation) -> usize {
     match reason {
         Malformation::TooShort { length, .. } => length,
@@ -244,17 +245,18 @@ const fn wrong_at(kind: Kind, reason: Malformation) -> usize {
             Kind::SignalBinary | Kind::SignalUtf8 | Kind::SignalUtf16 => 1,
             _ => 9,
         },
+        _ => 0,
     }
 }
 
 /// The offsets of the first and last byte of a part.
-struct Place {
+struct Offsets {
     first: usize,
     last: usize,
     digits: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Offsets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, last, digits } = *self;
         if first == last {

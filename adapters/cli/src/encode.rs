@@ -8,19 +8,19 @@ use wwr::Dialect;
 use wwr::wire::Encoder;
 
 use crate::args::EncodeArguments;
+use crate::blocking::Blocking;
 use crate::input::for_each_line;
-use crate::patient::Patient;
 use crate::row::{Refusal, Row};
 use crate::text::one_line;
 
-/// Some line could not be composed.
+/// A line could not be composed.
 const REFUSED: u8 = 1;
 
 pub(crate) fn run(arguments: &EncodeArguments) -> io::Result<ExitCode> {
     let dialect = Dialect::from(arguments.protocol);
     let mut encoder = Encoder::new();
     let mut all_composed = true;
-    let mut out = BufWriter::with_capacity(64 * 1024, Patient(stdout().lock()));
+    let mut out = BufWriter::with_capacity(64 * 1024, Blocking(stdout().lock()));
     for_each_line(&mut out, |out, _, line| {
         let composed = serde_json::from_slice::<Row>(line)
             .map_err(Refusal::from)

@@ -1,5 +1,5 @@
-//! Settings from the environment. A variable that is empty counts as not set: that is how compose
-//! files and CI leave those that nobody gave a value.
+//! Settings from the environment. An empty variable counts as not set, because compose files and CI
+//! leave variables without a value empty.
 
 use core::num::NonZeroU16;
 use std::{env, io};
@@ -9,16 +9,16 @@ use wwr::SessionKey;
 
 use crate::args::{Credentials, LogLevel};
 
-/// How much is logged.
+/// The log level.
 const LOG: &str = "WWR_LOG";
 /// The key of a session to restore.
 const SESSION: &str = "WWR_SESSION";
 /// A user and a password.
 const USER: &str = "WWR_USER";
-/// How many threads a server runs on.
+/// The number of threads of a server.
 const THREADS: &str = "SMOL_THREADS";
 
-/// The most threads that a server runs on. More than any machine has processors.
+/// The most threads of a server. No machine has more processors.
 const MOST_THREADS: u16 = 1024;
 
 pub(crate) fn log_level() -> io::Result<Option<LogLevel>> {
@@ -37,7 +37,7 @@ pub(crate) fn user() -> io::Result<Option<Credentials>> {
     read(USER, Shown::No, |text| text.parse().map_err(|error| format!("{error}")))
 }
 
-/// How many threads a server runs on; one if nobody says.
+/// Returns the number of threads of a server; one by default.
 pub(crate) fn threads() -> io::Result<NonZeroU16> {
     let threads = |text: &str| {
         let number = text.trim().parse().ok();
@@ -63,14 +63,14 @@ fn read<T>(
     let parsed = match value.to_str() {
         Some(text) if text.trim().is_empty() => return Ok(None),
         Some(text) => parse(text),
-        None => Err("it is no UTF-8".into()),
+        None => Err("it is not UTF-8".into()),
     };
-    let place = match shown {
+    let variable = match shown {
         Shown::Yes => format!("{name}={}", value.display().to_string().escape_debug()),
         Shown::No => name.into(),
     };
     parsed.map(Some).map_err(|error| {
-        let message = format!("the environment variable {place} cannot be used: {error}");
+        let message = format!("the environment variable {variable} cannot be used: {error}");
         io::Error::new(io::ErrorKind::InvalidInput, message)
     })
 }

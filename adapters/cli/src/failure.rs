@@ -1,24 +1,24 @@
-//! What can go wrong between the command line and a server, and how it is told.
+//! Failures between the command line and a server, and their texts.
 
 use std::io;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wwr::client::{ConnectError as Kind, InvalidConfig, Misuse, RequestError};
-use wwr_smol::client::{ConnectError, Error};
+use wwr::client::{ConnectError as Kind, Misuse, RequestError};
+use wwr_smol::client::{ConnectError, Error, InvalidConfig};
 
 use crate::deadline::OutOfTime;
 use crate::stderr;
 use crate::text::one_line;
 
-/// Why a command that connects to a server did not do what it should.
+/// Why a command that connects to a server failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{what}: {error}")]
     Read { what: String, error: io::Error },
     #[error("{what}: longer than the {most} bytes that a payload may have")]
     TooLong { what: String, most: u64 },
-    /// Something about the options and the environment together.
+    /// An error in the combination of options and environment.
     #[error("{0}")]
     Setting(io::Error),
     #[error(transparent)]
@@ -44,7 +44,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Whose fault it is, in the form of an exit code.
+/// The cause of a failure, as an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blame {
     Server = 1,
@@ -53,7 +53,7 @@ enum Blame {
     Time = 4,
 }
 
-/// The object that tells of a failure. It follows the name of what was to be sent, if any.
+/// The object that describes a failure. It follows the name that was to be sent, if any.
 #[derive(Debug, Serialize)]
 pub(crate) struct FailureRow {
     error: &'static str,
@@ -63,7 +63,7 @@ pub(crate) struct FailureRow {
 }
 
 impl Failure {
-    /// A name for programs, and whose fault it is.
+    /// Returns a name for programs, and the cause.
     fn class(&self) -> (&'static str, Blame) {
         match self {
             Self::Read { .. } => ("unreadable-payload", Blame::Caller),
@@ -78,6 +78,7 @@ impl Failure {
             Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
             Self::Call(Error::InvalidName(_)) => ("invalid-name", Blame::Caller),
             Self::Call(Error::Ended) => ("ended", Blame::Connection),
+            Self::Call(_) => ("failed", Blame::Connection),
         }
     }
 
@@ -85,7 +86,7 @@ impl Failure {
         ExitCode::from(self.class().1 as u8)
     }
 
-    /// Its name for programs, with the code if the application on the server gave one.
+    /// Returns its name for programs, with the code if the application on the server sent one.
     pub(crate) fn kind_and_code(&self) -> String {
         let kind = self.class().0;
         match self {
@@ -96,12 +97,12 @@ impl Failure {
         }
     }
 
-    /// Whether the same call would fail again, at any server or at this one.
+    /// Returns whether the same call would fail again, at any server or at this one.
     pub(crate) fn is_of_the_caller(&self) -> bool {
         self.class().1 == Blame::Caller
     }
 
-    /// Whether it is what the server answered.
+    /// Returns whether the server's answer is the failure.
     pub(crate) fn is_of_the_server(&self) -> bool {
         self.class().1 == Blame::Server
     }
@@ -124,7 +125,7 @@ impl Failure {
         FailureRow { error: self.class().0, code, message }
     }
 
-    /// Says on standard error what failed.
+    /// Reports the failure on standard error.
     pub(crate) fn tell(&self, command: &str) {
         let (kind, _) = self.class();
         stderr::say(&format!("wwr {command}: {kind}: {}", one_line(&self.to_string())));
@@ -147,6 +148,7 @@ fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
         Some(Kind::LostBeforeReady) => ("connection-lost", Blame::Connection),
         Some(Kind::ClosedBeforeReady(_)) => ("closed-by-server", Blame::Connection),
         None => ("closed", Blame::Connection),
+        Some(_) => ("connect-failed", Blame::Connection),
     }
 }
 
@@ -165,6 +167,7 @@ fn of_request(error: &RequestError) -> (&'static str, Blame) {
         RequestError::TooLarge { .. } => ("too-large", Blame::Caller),
         RequestError::NotSent => ("not-sent", Blame::Connection),
         RequestError::ConnectionLost => ("connection-lost", Blame::Connection),
+        _ => ("failed", Blame::Server),
     }
 }
 
@@ -177,5 +180,6 @@ fn of_misuse(misuse: &Misuse) -> (&'static str, Blame) {
         Misuse::SessionHeld => ("session-held", Blame::Caller),
         Misuse::TooManyRequests => ("too-many-requests", Blame::Caller),
         Misuse::QueueFull => ("queue-full", Blame::Caller),
+        _ => ("refused", Blame::Caller),
     }
 }

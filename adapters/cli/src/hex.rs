@@ -7,16 +7,16 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use wwr::wire::Identifier;
 
-/// Why a text does not stand for bytes.
+/// Why a text is not hexadecimal.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotHex {
     #[error("an odd number of hexadecimal digits, {0}")]
     Odd(usize),
-    #[error("'{}' at column {column} is no hexadecimal digit", byte.escape_ascii())]
+    #[error("'{}' at column {column} is not a hexadecimal digit", byte.escape_ascii())]
     Digit { byte: u8, column: usize },
 }
 
-/// Reads digits of either case with white space around them.
+/// Parses digits of either case with white space around them.
 pub(crate) fn parse(text: &[u8]) -> Result<Bytes, NotHex> {
     let digits = text.trim_ascii();
     HEXLOWER_PERMISSIVE.decode(digits).map(Bytes::from).map_err(|_| {

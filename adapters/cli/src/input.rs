@@ -2,22 +2,21 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write, stdin};
 
+use crate::blocking::Blocking;
 use crate::content::MOST_PAYLOAD;
-use crate::patient::Patient;
 
-/// The longest line, in bytes: enough for the longest payload in hexadecimal digits, and all that
-/// stands around it.
+/// The longest line, in bytes: the longest payload in hexadecimal digits, and everything around it.
 const MOST_LINE: u64 = 2 * MOST_PAYLOAD + 1024 * 1024;
 
-/// Gives every line of standard input to `handle`, with its number, counted from 1.
+/// Passes every line of standard input to `handle`, with its number, counted from 1.
 ///
-/// `out` is flushed whenever nothing more has been read yet: output keeps up with a live source,
+/// `out` is flushed whenever no more input has been read yet: output keeps up with a live source,
 /// and a whole file is still written in large pieces. Lines may hold any bytes.
 pub(crate) fn for_each_line<W: Write>(
     out: &mut W,
     handle: impl FnMut(&mut W, u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    for_each_line_of(Patient(stdin().lock()), MOST_LINE, out, handle)
+    for_each_line_of(Blocking(stdin().lock()), MOST_LINE, out, handle)
 }
 
 fn for_each_line_of<W: Write>(
@@ -34,7 +33,7 @@ fn for_each_line_of<W: Write>(
             out.flush()?;
         }
         line.clear();
-        // One more for the line feed, which may be missing.
+        // One more byte for the line feed, which may be missing.
         if (&mut input).take(most.saturating_add(1)).read_until(b'\n', &mut line)? == 0 {
             return out.flush();
         }
@@ -85,7 +84,7 @@ mod tests {
         assert_eq!(check(b"abc\nabcde"), (1, Err(error)));
     }
 
-    /// Gives one line a read, as a terminal does.
+    /// Returns one line a read, as a terminal does.
     struct Slow(Vec<&'static [u8]>);
 
     impl Read for Slow {

@@ -1,8 +1,8 @@
-//! Lines on their way to somebody who may be slow to read them: whoever adds a line never waits.
+//! A queue of lines for a reader that may be slow. Adding a line never waits.
 //!
-//! Written here, since the non-blocking writer of `tracing-appender` bounds lines and not bytes,
-//! does not count what cannot be written, and prints to standard output when it cannot end: that
-//! blocks or panics if nobody reads there either.
+//! Own code, because the non-blocking writer of `tracing-appender` bounds lines and not bytes, does
+//! not count what cannot be written, and prints to standard output when it cannot end: that blocks
+//! or panics if standard output is not read either.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -10,14 +10,14 @@ use std::io::Write;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Lines that wait to be written by one thread. Bounded: lines that do not fit are dropped, and how
-/// many is told in their place.
+/// Lines that wait to be written by one thread. Bounded: lines that do not fit are dropped, and a
+/// notice in their place counts them.
 #[derive(Debug)]
 pub(crate) struct Lines {
     /// How many bytes may wait.
     most: usize,
     state: Mutex<State>,
-    /// There is something to write, or something was written.
+    /// Notified when there is something to write, or something was written.
     changed: Condvar,
 }
 
@@ -25,32 +25,32 @@ pub(crate) struct Lines {
 struct State {
     waiting: VecDeque<Line>,
     bytes: usize,
-    /// One line is on its way, and waits no longer.
+    /// Whether a line is being written, which is no longer in the queue.
     is_writing: bool,
-    /// Nothing more is taken until half of the room is free: then dropped lines are told of
-    /// together.
+    /// Whether new lines are dropped until half of the room is free. So one notice covers many
+    /// dropped lines.
     is_full: bool,
-    /// Dropped since that was told.
+    /// Dropped lines since the last notice.
     untold: u64,
     dropped: u64,
-    /// What the other side took, or refused.
+    /// How many lines the reader accepted or refused.
     written: u64,
     failed: u64,
-    /// How many of the dropped lines were told of at an end.
+    /// How many dropped lines a notice at the end counted.
     told_in_all: u64,
-    /// Nobody takes anything any more.
+    /// Whether the reader accepts nothing any more.
     is_given_up: bool,
 }
 
 #[derive(Debug)]
 struct Line {
     text: Vec<u8>,
-    /// It tells of others.
+    /// Whether the line is a notice.
     is_notice: bool,
 }
 
 impl Lines {
-    /// Room for so many bytes.
+    /// Creates a queue with room for this many bytes.
     pub(crate) const fn new(most: usize) -> Self {
         Self {
             most,
@@ -87,7 +87,7 @@ impl Lines {
         self.changed.notify_all();
     }
 
-    /// Adds a line that is not dropped, such as the one that says why a command fails.
+    /// Adds a line that is not dropped, for example the reason why a command fails.
     pub(crate) fn add_for_sure(&self, text: Vec<u8>) {
         let mut state = self.lock();
         state.tell_of_dropped();
@@ -95,7 +95,7 @@ impl Lines {
         self.changed.notify_all();
     }
 
-    /// Writes lines as they come, without end. A line that cannot be written is counted.
+    /// Writes lines as they come, without end. Counts lines that cannot be written.
     pub(crate) fn write_to(&self, out: &mut impl Write) -> ! {
         let mut state = self.lock();
         loop {
@@ -118,9 +118,9 @@ impl Lines {
         }
     }
 
-    /// Waits until all is written: for as long as lines are still taken in time, and for `most` in
-    /// all. Says at the end how many lines were dropped, and gives the number of lines that nobody
-    /// got to see without a word about them.
+    /// Waits until everything is written, as long as lines are still accepted in time, and at most
+    /// for `most`. Then writes how many lines were dropped. Returns how many lines were lost
+    /// without a notice.
     pub(crate) fn end(&self, stalled_for: Duration, most: Duration) -> u64 {
         let mut state = self.lock();
         if state.dropped > state.told_in_all {
@@ -138,7 +138,7 @@ impl Lines {
             let waited = self.changed.wait_timeout(state, left);
             let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = now;
-            // Whoever asks again need not wait again.
+            // The next call need not wait again.
             state.is_given_up = timeout.timed_out()
                 && state.written + state.failed == before
                 && !state.is_drained();
@@ -172,7 +172,7 @@ impl State {
         self.waiting.is_empty() && !self.is_writing
     }
 
-    /// How many lines were not written, or not wholly.
+    /// Returns how many lines were not written completely.
     fn lost(&self) -> u64 {
         let waiting = self.waiting.iter().filter(|line| !line.is_notice).count();
         self.dropped + self.failed + waiting as u64 + u64::from(self.is_writing)
@@ -190,7 +190,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Takes a line whenever it is told to.
+    /// Accepts a line whenever it is told to.
     struct Slow {
         turns: Receiver<io::Result<()>>,
         seen: Sender<String>,
@@ -198,7 +198,7 @@ mod tests {
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Once nobody gives turns any more, nothing is taken any more.
+            // Without a sender of turns, it accepts nothing any more.
             match self.turns.recv() {
                 Ok(turn) => turn?,
                 Err(_) => loop {
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Lines with room for ten of ten bytes, whoever gives turns, and what was seen.
+    /// Returns lines with room for ten of ten bytes, the sender of turns, and what was written.
     fn slow() -> (Arc<Lines>, Sender<io::Result<()>>, Receiver<String>) {
         let lines = Arc::new(Lines::new(100));
         let (turn, turns) = channel();
@@ -229,7 +229,7 @@ mod tests {
         lines.add(format!("line {number:04}\n").into_bytes());
     }
 
-    /// Adds lines while the first of them is on its way and no other can be.
+    /// Adds lines while the first of them is being written and no other can be.
     fn add_behind_a_blocked_one(lines: &Lines, count: usize) {
         add(lines, 0);
         while !lines.lock().is_writing {
@@ -239,16 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_told_of_in_its_place() {
+    fn lines_that_do_not_fit_are_dropped_and_a_notice_counts_them() {
         let (lines, turn, seen) = slow();
         add_behind_a_blocked_one(&lines, 15);
-        // Ten wait, and four were dropped. Nothing more is taken before half of the room is free.
+        // Ten wait, and four were dropped. Nothing more is accepted before half of the room is
+        // free.
         let take = |from: usize, to: usize| {
             for number in from..to {
                 turn.send(Ok(())).unwrap();
                 assert_eq!(seen.recv().unwrap(), format!("line {number:04}\n"));
             }
-            // One more is on its way by then.
+            // One more is being written by then.
             while lines.lock().waiting.len() != 10 - to {
                 thread::yield_now();
             }
@@ -277,17 +278,17 @@ mod tests {
     }
 
     #[test]
-    fn the_end_does_not_wait_for_whoever_takes_nothing() {
+    fn the_end_does_not_wait_for_a_reader_that_accepts_nothing() {
         let (lines, _turn, _) = slow();
         add_behind_a_blocked_one(&lines, 20);
         let short = Duration::from_millis(10);
         assert_eq!(lines.end(short, LONG), 20);
-        // Nor does it wait a second time.
+        // The second call does not wait either.
         assert_eq!(lines.end(LONG, LONG), 20);
     }
 
     #[test]
-    fn lines_that_must_be_told_are_not_dropped() {
+    fn important_lines_are_not_dropped() {
         let (lines, turn, seen) = slow();
         add_behind_a_blocked_one(&lines, 20);
         lines.add_for_sure(b"why\n".to_vec());
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_nobody_takes_are_counted() {
+    fn lost_lines_are_counted() {
         let (lines, turn, _) = slow();
         add(&lines, 1);
         add(&lines, 2);

@@ -1,4 +1,4 @@
-//! `wwr listen`: what a server sends, and what becomes of the connection.
+//! `wwr listen`: the signals of a server, and the events of the connection.
 
 mod line;
 
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use smol::future::or;
 use wwr::client::DisconnectReason;
 use wwr::{Dialect, SessionKey};
-use wwr_smol::client::{Client, Event, Events};
+use wwr_smol::client::{Builder, Client, Event, Events};
 
 use crate::args::{ListenArguments, LogLevel};
 use crate::failure::Failure;
@@ -21,7 +21,7 @@ use line::{EventRow, describe};
 /// The pause after the first failed attempt to connect, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// How listening ended before it was told to.
+/// Why listening ended early.
 enum End {
     Output(io::Error),
     Failure(Failure),
@@ -35,7 +35,7 @@ impl From<io::Error> for End {
     }
 }
 
-/// There is no connection and will be none.
+/// There is no connection, and the client does not try again.
 const NO_CONNECTION: u8 = 3;
 
 pub(crate) fn run(arguments: &ListenArguments) -> io::Result<ExitCode> {
@@ -70,12 +70,15 @@ async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
 }
 
 fn client(arguments: &ListenArguments, tasks: &Tasks) -> Result<Client, Failure> {
-    let config = arguments.connect.speech.config().backoff(BACKOFF.0, BACKOFF.1).build()?;
-    let client = arguments.connect.headers.client_of(&arguments.connect.url)?;
-    Ok(client.config(config).executor(tasks.clone()).build())
+    let connect = &arguments.connect;
+    let mut config = connect.speech.config();
+    (config.machine.initial_backoff, config.machine.max_backoff) = BACKOFF;
+    config.headers = connect.headers.all(&connect.url)?;
+    let client = Builder::new(connect.url.clone()).config(config);
+    Ok(client.executor(tasks.clone()).build()?)
 }
 
-/// Prints events until enough signals have come, or nothing will come any more.
+/// Prints events until enough signals have come, or no more can come.
 async fn print(
     client: &Client,
     mut events: Events,
@@ -90,7 +93,7 @@ async fn print(
                 if let Some(wanted) = key.take() {
                     match client.restore_session(wanted.clone()).await.map_err(Failure::from) {
                         Ok(_) => {}
-                        // On the next connection, then.
+                        // Try again on the next connection.
                         Err(failure) if failure.is_lost_connection() => key = Some(wanted),
                         Err(failure) => return Err(End::Failure(failure)),
                     }
@@ -102,23 +105,17 @@ async fn print(
                     return Ok(());
                 }
             }
-            // Why follows.
+            // The reason follows.
             Event::Disconnected { reason: DisconnectReason::Incompatible, .. } => {}
             Event::Disconnected { retry_in: None, .. }
             | Event::ConnectFailed { retry_in: None, .. } => return Err(End::GaveUp),
-            Event::Disconnected { .. }
-            | Event::ConnectFailed { .. }
-            | Event::SessionCreated(_)
-            | Event::SessionRestored(_)
-            | Event::SessionClosed
-            | Event::SessionLost(_)
-            | Event::Missed(_) => {}
+            _ => {}
         }
     }
     Err(End::GaveUp)
 }
 
-/// One line an event, written at once. A new connection is told of with what is spoken on it.
+/// Prints one line for an event at once. A new connection is shown with its version.
 async fn print_event(event: &Event, dialect: Dialect, json: bool) -> io::Result<()> {
     let line = if json {
         output::row(&EventRow::new(event, dialect))?

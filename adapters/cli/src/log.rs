@@ -12,11 +12,11 @@ use crate::args::{LogArguments, LogLevel};
 use crate::stderr::{self, Log};
 use crate::{environment, output};
 
-/// How long a server that is done waits for a standard error, and then for a standard output, that
-/// takes nothing.
+/// How long a server that has ended waits for a standard error, and then for a standard output,
+/// that does not accept anything.
 const STALLED_FOR: Duration = Duration::from_secs(1);
 
-/// Begins to log; `default` holds if neither option nor environment say how much. Called once, by a
+/// Starts the log. `default` holds if neither option nor environment set a level. Called once, by a
 /// command.
 pub(crate) fn start(arguments: &LogArguments, default: LogLevel) -> io::Result<()> {
     let level = match arguments.log {
@@ -28,14 +28,14 @@ pub(crate) fn start(arguments: &LogArguments, default: LogLevel) -> io::Result<(
         .with_max_level(LevelFilter::from(level))
         .with_writer(Log)
         .with_ansi(coloured)
-        // They would be written past the queue, and a failure to do so is a panic.
+        // They would bypass the queue, and panic if they could not be written.
         .log_internal_errors(false)
         .init();
     Ok(())
 }
 
-/// Ends the log of a server. Lines that were lost are told of on standard output, if they cannot be
-/// told of on standard error.
+/// Ends the log of a server. If standard error cannot say that lines were lost, standard output
+/// does.
 pub(crate) fn end() {
     let lost = stderr::end(STALLED_FOR);
     if lost == 0 {
@@ -43,7 +43,7 @@ pub(crate) fn end() {
     }
     let line = format!("{lost} log lines were dropped: standard error does not take them\n");
     let told = async {
-        // Then it cannot be told at all.
+        // Without both, it cannot be reported at all.
         let _ = output::print(line.into_bytes()).await;
     };
     let stalled = async {

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod blocking;
 mod content;
 mod deadline;
 mod decode;
@@ -17,7 +18,6 @@ mod lines;
 mod listen;
 mod log;
 mod output;
-mod patient;
 mod playground;
 mod probe;
 mod remote;
@@ -38,8 +38,8 @@ use clap::Parser as _;
 
 use crate::args::{Arguments, Command};
 
-/// Something outside of the command went wrong: it was called wrongly, a file cannot be read.
-const TROUBLE: u8 = 2;
+/// The command failed: wrong arguments, or a file that cannot be read.
+const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let _guard = stderr::Guard::new();
@@ -60,20 +60,20 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        // Whoever read the output has seen enough.
+        // The reader of the output has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             stderr::say(&format!("wwr: {}", text::one_line(&error.to_string())));
-            ExitCode::from(TROUBLE)
+            ExitCode::from(FAILED)
         }
     }
 }
 
-/// Prints help that was asked for; says what is wrong with the arguments otherwise, as all else is
-/// said on standard error.
+/// Prints help that was asked for. Otherwise prints what is wrong with the arguments, on standard
+/// error like all messages.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Whoever does not take it has not asked for it.
+        // If standard output is closed, the help was not needed.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -83,5 +83,5 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
         _ => text.ansi().to_string(),
     };
     stderr::say(&text::visible(text.trim_end()));
-    ExitCode::from(TROUBLE)
+    ExitCode::from(FAILED)
 }

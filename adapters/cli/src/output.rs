@@ -1,4 +1,4 @@
-//! Standard output, written on a thread of its own: whoever waits for that can stop waiting.
+//! Standard output, written on a thread of its own, so that a caller can stop waiting.
 
 use std::io::{self, Write, stdout};
 
@@ -6,36 +6,36 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use crate::blocking::Blocking;
 use crate::deadline::{Deadline, Stage};
 use crate::failure::Failure;
-use crate::patient::Patient;
 use crate::text::{is_hidden, json_escape};
 
-/// Prints at once. If the future is dropped, some of it may not be printed.
+/// Prints at once. If the future is dropped, the output may be incomplete.
 pub(crate) async fn print(bytes: Vec<u8>) -> io::Result<()> {
     smol::unblock(move || {
-        let mut out = Patient(stdout().lock());
+        let mut out = Blocking(stdout().lock());
         out.write_all(&bytes).and_then(|()| out.flush()).map_err(named)
     })
     .await
 }
 
-/// The same with styles, which are left out if it is no terminal.
+/// The same with styles, which are left out unless it is a terminal.
 pub(crate) async fn print_styled(bytes: Vec<u8>) -> io::Result<()> {
     smol::unblock(move || {
-        let mut out = Patient(anstream::stdout().lock());
+        let mut out = Blocking(anstream::stdout().lock());
         out.write_all(&bytes).and_then(|()| out.flush()).map_err(named)
     })
     .await
 }
 
-/// Adds to an error what it is about.
+/// Adds the name of the stream to an error.
 fn named(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("standard output: {error}"))
 }
 
-/// Prints at once, if there is something to print, and if that is done in time. The outer error is
-/// that of an output that is gone or broken.
+/// Prints at once, if there is something to print, and if there is time for it. The outer error is
+/// that of a closed or broken output.
 pub(crate) async fn print_within(
     deadline: Deadline,
     bytes: Vec<u8>,
@@ -49,8 +49,8 @@ pub(crate) async fn print_within(
     }
 }
 
-/// An object and the end of its line. Characters that cannot be seen, or that change how others
-/// look, are escaped: it may be text of a peer, and go to a terminal.
+/// Returns an object and the end of its line. Characters that are invisible, or that change how
+/// others look, are escaped: it may be text of a peer, and go to a terminal.
 pub(crate) fn row(row: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     write_row(&mut line, row)?;
@@ -63,7 +63,7 @@ pub(crate) fn write_row(out: &mut impl Write, row: &impl Serialize) -> io::Resul
     out.write_all(b"\n")
 }
 
-/// JSON without spaces, of which every character can be seen.
+/// JSON without spaces, in which every character is visible.
 struct Visible;
 
 impl Formatter for Visible {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_seen_is_escaped_and_means_the_same() {
+    fn invisible_characters_are_escaped_without_changing_the_value() {
         for (text, expected) in [
             ("plain \"quoted\"\n", r#""plain \"quoted\"\n""#),
             ("n\u{e9} \u{1f600} \u{4f60}\u{597d}", "\"n\u{e9} \u{1f600} \u{4f60}\u{597d}\""),

@@ -1,4 +1,4 @@
-//! What `wwr serve` serves: requests that show each thing a server can do.
+//! The application of `wwr serve`: requests that show each feature of a server.
 
 mod payload;
 
@@ -16,7 +16,7 @@ use payload::{BadPayload, info, text};
 /// The longest time the request `sleep` takes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// The application. `wwr serve --help` says what it does.
+/// The application. See `wwr serve --help`.
 #[derive(Debug)]
 pub(crate) struct Playground;
 
@@ -90,9 +90,10 @@ async fn login(connection: &Connection, request: &Content) -> Result<Payload, Re
     let info = info(request)?;
     match connection.create_session(info).await {
         Ok(session) => Ok(Payload::utf8(session.key.as_str())),
-        Err(SessionError::Misuse(Misuse::SessionExists)) => {
-            Err(RequestError::failed("SESSION_EXISTS", "there is a session already; log out first"))
-        }
+        Err(SessionError::Misuse(Misuse::SessionExists)) => Err(RequestError::failed(
+            "SESSION_EXISTS",
+            "the connection has a session already; log out first",
+        )),
         Err(SessionError::Misuse(Misuse::SessionBusy)) => {
             Err(RequestError::failed("SESSION_BUSY", "the session is just being changed"))
         }
@@ -138,9 +139,7 @@ fn refused(error: SignalError) -> RequestError {
         SignalError::Backlogged => {
             RequestError::failed("TOO_SLOW", "too much waits for this client to read it")
         }
-        SignalError::Disconnected | SignalError::Unreadable(_) | SignalError::InvalidName(_) => {
-            RequestError::Internal
-        }
+        _ => RequestError::Internal,
     }
 }
 

@@ -9,11 +9,11 @@ use humantime::format_duration;
 use serde::Serialize;
 use smol::Timer;
 use smol::future::or;
-use wwr::client::{Config, Discovered};
+use wwr::client::Discovered;
 use wwr::preflight::{Metadata, Verdict};
 use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
-use wwr_smol::client::{Client, Event, Events};
+use wwr_smol::client::{Builder, Client, Config, Event, Events};
 
 use crate::args::{LogLevel, ProbeArguments, half};
 use crate::deadline::{Deadline, Stage};
@@ -23,11 +23,11 @@ use crate::runtime::Tasks;
 use crate::text::{Count, Quoted, one_line};
 use crate::{log, output};
 
-/// How long a server of 1.4 or 1.5 may take to say that it also speaks 2.0. Clients do not wait for
-/// that, but this is all that is asked here.
+/// How long a server of 1.4 or 1.5 may take to show that it also speaks 2.0. Clients do not wait
+/// for that, but this command only exists to find out.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether it has.
+/// How often to check for that.
 const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
             }
             None => ExitCode::SUCCESS,
         };
-        // What was found does not wait for a server that is slow to close.
+        // The result does not wait for a server that is slow to close.
         let closed = async {
             client.close().await;
             Ok(())
@@ -67,44 +67,48 @@ pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
     }))
 }
 
-/// What was found out.
+/// What the command found out.
 struct Report {
     url: String,
     /// The HTTP status of the answer to the preflight.
     status: Option<u16>,
     found: Discovered,
-    /// Why the client did not get through, if it did not.
+    /// Why the client could not connect, if that is so.
     failure: Option<Failure>,
 }
 
-/// Connects, which may fail, and gives what became known by that.
+/// Connects, which may fail, and returns what that has shown.
 async fn probe(
     arguments: &ProbeArguments,
     deadline: Deadline,
     tasks: &Tasks,
 ) -> Result<(Report, Client), Failure> {
     let url = arguments.url.to_string();
-    let config = Config::builder()
-        .reconnect(false)
-        .probe_timeout(half(arguments.timeout))
-        .dial_timeout(arguments.timeout)
-        .build()?;
-    let client = arguments.headers.client_of(&arguments.url)?;
-    let client = client.config(config).executor(tasks.clone()).build();
+    let mut config = Config::default();
+    config.machine.reconnect = false;
+    config.machine.probe_timeout = half(arguments.timeout);
+    config.machine.dial_timeout = arguments.timeout;
+    config.headers = arguments.headers.all(&arguments.url)?;
+    let client = Builder::new(arguments.url.clone()).config(config);
+    let client = client.executor(tasks.clone()).build()?;
     let mut events = client.events();
     let grace = GRACE.min(arguments.timeout / 4);
     let connected = async {
         client.connect().await?;
-        announced_late(&client, &mut events, grace).await.map_or(Ok(()), Err)
+        late_accept_conf(&client, &mut events, grace).await.map_or(Ok(()), Err)
     };
     let failure = deadline.limit(Stage::Connecting, connected).await.err();
     let (status, found) = (client.preflight_status(), client.discovered());
     Ok((Report { url, status, found, failure }, client))
 }
 
-/// Waits until a server that was taken for one of 1.x says that it also speaks 2.0, but not for long.
-/// Gives why it does not suit, should that become clear.
-async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -> Option<Failure> {
+/// Waits for a short time until a server that was taken for 1.x shows that it also speaks 2.0.
+/// Returns why it does not suit, if that turns out.
+async fn late_accept_conf(
+    client: &Client,
+    events: &mut Events,
+    grace: Duration,
+) -> Option<Failure> {
     let advertised = async {
         while !matches!(client.dialect(), Dialect::V2_0 | Dialect::Wwr1) {
             Timer::after(LOOK).await;
@@ -127,21 +131,21 @@ async fn announced_late(client: &Client, events: &mut Events, grace: Duration) -
 }
 
 impl Report {
-    /// The versions the server names, in the order in which it does.
+    /// Returns the versions that the server names, in its order.
     fn speaks(&self) -> Vec<String> {
         let asked = match &self.found.preflight {
             Some(Verdict::Speaks(metadata)) => Some(metadata.dialect().to_string()),
             Some(Verdict::Unknown(version)) => named(version),
             Some(Verdict::TryLater | Verdict::NotWebWire) | None => None,
         };
-        let advertised = self.found.accept_conf.as_ref().map(announced_version);
+        let advertised = self.found.accept_conf.as_ref().map(advertised_version);
         let agreed = (self.found.dialect == Dialect::Wwr1).then(|| Dialect::Wwr1.to_string());
         let mut versions: Vec<String> = asked.into_iter().chain(advertised).chain(agreed).collect();
         versions.dedup();
         versions
     }
 
-    /// What the client spoke, if it got through.
+    /// Returns what the client spoke, if it could connect.
     fn spoken(&self) -> Option<Dialect> {
         self.failure.is_none().then_some(self.found.dialect)
     }
@@ -157,14 +161,14 @@ impl Report {
         }
     }
 
-    /// Writes it for people.
+    /// Writes the report for people.
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut line = |name: &str, value: &dyn Display| writeln!(out, "{name:<16}{value}");
         line("server", &self.url)?;
         line("preflight", &self.describe_preflight())?;
         match &self.found.accept_conf {
             Some(conf) => {
-                line("accept-conf", &format_args!("version {}", announced_version(conf)))?;
+                line("accept-conf", &format_args!("version {}", advertised_version(conf)))?;
                 line("read timeout", &format_duration(conf.read_timeout()))?;
                 let buffer = usize::try_from(conf.message_buffer_size).unwrap_or(usize::MAX);
                 let longest = match self.found.dialect {
@@ -216,16 +220,16 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The version that a server claims, if it claims one.
+/// Returns the version that a server claims, if it claims one.
 fn named(version: &preflight::Version) -> Option<String> {
     Some(version.to_string()).filter(|version| !version.is_empty())
 }
 
-fn announced_version(conf: &AcceptConf) -> String {
+fn advertised_version(conf: &AcceptConf) -> String {
     format!("{}.{}", conf.major, conf.minor)
 }
 
-/// What was found out, for programs.
+/// The report for programs.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     url: &'a str,
@@ -274,7 +278,7 @@ struct AcceptConfRow {
     message_buffer_size: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub_protocol: Option<String>,
-    /// In place of it, if it is no text.
+    /// Instead of `sub_protocol`, if that is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     sub_protocol_hex: Option<Hex>,
 }
@@ -284,7 +288,7 @@ impl AcceptConfRow {
         let name = conf.sub_protocol.as_deref();
         let text = name.and_then(|name| core::str::from_utf8(name).ok());
         Self {
-            protocol: announced_version(conf),
+            protocol: advertised_version(conf),
             read_timeout_ms: conf.read_timeout_ms,
             message_buffer_size: conf.message_buffer_size,
             sub_protocol: text.map(Into::into),

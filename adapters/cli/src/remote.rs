@@ -3,17 +3,17 @@
 use core::time::Duration;
 
 use wwr::SessionKey;
-use wwr_smol::client::Client;
+use wwr_smol::client::{Builder, Client};
 
 use crate::args::ConnectArguments;
 use crate::deadline::{Deadline, Stage};
 use crate::failure::Failure;
 use crate::runtime::Tasks;
 
-/// How long a server may take to close its side of a connection that has served its purpose.
+/// How long a server may take to close its side of a connection that is not needed any more.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A server, and the time there is for using it.
+/// A server, and the time limit for using it.
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) client: Client,
@@ -22,17 +22,20 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Gets ready: fails if something is wrong with options or environment.
+    /// Prepares: fails if the options or the environment are invalid.
     pub(crate) fn new(
         arguments: &ConnectArguments,
         deadline: Deadline,
         tasks: &Tasks,
     ) -> Result<Self, Failure> {
         let left = deadline.left_at_least();
-        let config =
-            arguments.speech.config_within(left).reconnect(false).request_timeout(left).build()?;
-        let client = arguments.headers.client_of(&arguments.url)?;
-        let client = client.config(config).close_timeout(left).executor(tasks.clone()).build();
+        let mut config = arguments.speech.config_within(left);
+        config.machine.reconnect = false;
+        config.machine.request_timeout = left;
+        config.headers = arguments.headers.all(&arguments.url)?;
+        config.close_timeout = left;
+        let client = Builder::new(arguments.url.clone()).config(config);
+        let client = client.executor(tasks.clone()).build()?;
         Ok(Self { client, session: arguments.session()?, deadline })
     }
 
@@ -45,8 +48,8 @@ impl Remote {
         self.deadline.limit(Stage::Restoring, restored).await
     }
 
-    /// Closes: writes what waits to be written, closes the connection, and waits until the
-    /// server has done so too.
+    /// Closes: writes the waiting output, closes the connection, and waits until the server has
+    /// closed it, too.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         let closed = async {
             self.client.close().await;
@@ -55,11 +58,11 @@ impl Remote {
         self.deadline.limit(Stage::Closing, closed).await
     }
 
-    /// Closes after what counts is known: waits for the server only as long as there is time,
-    /// and not for long.
+    /// Closes after the result is known: waits for the server only as long as there is time, and
+    /// not for long.
     pub(crate) async fn leave(self) {
         let timeout = self.deadline.at_most(TIMEOUT);
-        // What came of it all is told already.
+        // The result was already reported.
         let _ = Self { deadline: timeout, ..self }.close().await;
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &RequestArguments) -> io::Result<ExitCode> {
     }))
 }
 
-/// Prints what came of the request.
+/// Prints the result of the request.
 async fn tell(
     arguments: &RequestArguments,
     name: &Name,
@@ -70,7 +70,7 @@ async fn tell(
     }
 }
 
-/// A reply as it is printed.
+/// A reply in the form in which it is printed.
 fn shown(reply: &Payload) -> Vec<u8> {
     if stdout().is_terminal() {
         printable_on_terminal(reply).into_bytes()
@@ -79,7 +79,7 @@ fn shown(reply: &Payload) -> Vec<u8> {
     }
 }
 
-/// Makes the request; gives the connection back if there is one to be closed.
+/// Makes the request. Returns the connection if it has to be closed.
 async fn request(
     arguments: &RequestArguments,
     name: &Name,

@@ -39,7 +39,7 @@ const fn yes() -> bool {
     true
 }
 
-/// What 2.0 servers advertise.
+/// The advertised settings of 2.0 servers.
 #[derive(Debug, Serialize, Deserialize)]
 struct Settings {
     major: u8,
@@ -85,16 +85,16 @@ impl From<Encoding> for EncodingName {
     }
 }
 
-/// Why an object is no message that could be sent.
+/// Why an object is not a message that can be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    #[error("it is no message, ok is false")]
+    #[error("it is not a message, ok is false")]
     NotOk,
     #[error("{0} is missing")]
     Missing(&'static str),
-    #[error("{0} is no message type of any version")]
+    #[error("{0} is not a message type of any version")]
     UnknownType(u8),
     #[error("messages of type {kind} have no {member}")]
     Unexpected { kind: u8, member: &'static str },
@@ -113,7 +113,7 @@ pub(crate) enum Refusal {
 }
 
 impl Row {
-    /// What was received, `first` being the first byte of it.
+    /// Returns the object of what was received; `first` is its first byte.
     pub(crate) fn new(first: Option<u8>, decoded: Result<Message, DecodeError>) -> Self {
         match decoded {
             Ok(message) => Self::of_message(message),
@@ -130,7 +130,7 @@ impl Row {
         }
     }
 
-    /// For what is not even bytes.
+    /// Returns the object of input that is not hexadecimal.
     pub(crate) fn not_hex(error: &NotHex) -> Self {
         Self { error: Some(error.to_string()), ..Self::EMPTY }
     }
@@ -197,9 +197,9 @@ impl Row {
         }
     }
 
-    /// Composes the message and gives it as bytes.
+    /// Composes the message and returns its bytes.
     ///
-    /// Everything the object holds has to become part of the message.
+    /// Everything the object contains has to become part of the message.
     pub(crate) fn encode(
         mut self,
         dialect: Dialect,
@@ -266,6 +266,7 @@ impl Row {
                     sub_protocol: Some(conf.sub_protocol_hex.0).filter(|name| !name.is_empty()),
                 })
             }
+            other => return Err(Refusal::UnknownType(other.as_byte())),
         })
     }
 
@@ -288,7 +289,7 @@ impl Row {
         Ok(Message::SpecialReply { id: self.take_id()?, reply })
     }
 
-    /// Refuses what the type of the message had no use for.
+    /// Refuses members that the type of the message does not use.
     fn is_used_up(&self, kind: u8) -> Result<(), Refusal> {
         let bytes = |member: &Option<Hex>| member.as_ref().is_some_and(|hex| !hex.0.is_empty());
         let members = [
@@ -309,7 +310,7 @@ fn take(member: &mut Option<Hex>) -> Bytes {
     member.take().unwrap_or_default().0
 }
 
-/// The encoding the type says; binary where it says none.
+/// Returns the encoding of the type; binary if it has none.
 const fn encoding_of(kind: Kind) -> Encoding {
     match kind {
         Kind::SignalUtf8 | Kind::RequestUtf8 | Kind::ReplyUtf8 => Encoding::Utf8,

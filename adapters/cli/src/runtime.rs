@@ -8,13 +8,13 @@ use std::{io, thread};
 
 use smol::{Executor, block_on};
 
-/// Runs tasks. Commands that connect run theirs on the one thread that they have.
+/// Runs tasks. Commands that connect run their tasks on their only thread.
 pub(crate) type Tasks = Arc<Executor<'static>>;
 
 /// Starts threads that run tasks until the process ends.
 ///
-/// They are ours, and not those of `smol::spawn`: that one starts none if it is told 0, and panics
-/// if the system has not as many as it was told.
+/// Does not use the threads of `smol::spawn`, which starts none if the number is 0, and panics if
+/// the system has fewer than the number.
 pub(crate) fn start(threads: NonZeroU16) -> io::Result<Tasks> {
     let tasks = Tasks::default();
     for number in 1..=threads.get() {
@@ -32,7 +32,7 @@ pub(crate) fn start(threads: NonZeroU16) -> io::Result<Tasks> {
 
 fn run(tasks: &Tasks) {
     loop {
-        // A task that panics ends, and no other does. It was told of when it did.
+        // A task that panics ends; other tasks go on. The panic was already reported.
         let _ = catch_unwind(|| block_on(tasks.run(pending::<()>())));
     }
 }

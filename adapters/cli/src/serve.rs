@@ -8,23 +8,25 @@ use std::process::ExitCode;
 
 use smol::future::or;
 use wwr_smol::server::{
-    Builder, Expiry, IdleConnections, Limits, Origins, Server, ServerHandle, TrustedProxies,
+    Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
+    Sessions,
 };
 use wwr_smol::{FileStore, StoreError};
 
 use crate::args::{
-    AllowedOrigin, LogLevel, ServeArguments, SessionPlace, SpokenArguments, protocol_name,
+    AllowedOrigin, LogLevel, ServeArguments, SessionStorage, SpokenArguments, protocol_name,
 };
 use crate::playground::Playground;
 use crate::runtime::Tasks;
 use crate::stop::Stop;
 use crate::{environment, files, log, output, runtime, stderr};
 
-/// How long sessions in memory are kept for clients that do not come back.
+/// How long sessions in memory are kept by default.
 const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a server that is to end at once waits for a standard error that takes nothing.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long a server that has to end at once waits for a standard error that does not accept
+/// anything.
+const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The longest time between two rounds that remove expired sessions.
 const EXPIRY_EVERY: Duration = Duration::from_secs(3600);
@@ -36,7 +38,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
     let served = smol::block_on(async {
         // From here on, a signal means a graceful shutdown.
         let mut stop = Stop::new()?;
-        // Looking up a name, or a slow disk, may take its time.
+        // Resolving a name, or a slow disk, may take time.
         let told_to_stop = async { stop.next().await.map(|_| None) };
         let Some(server) =
             or(async { listen(arguments, &tasks).await.map(Some) }, told_to_stop).await?
@@ -44,10 +46,14 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
             return Ok(());
         };
         say_what_is_spoken(&arguments.spoken);
-        // Nobody needs to read it for clients to be served.
+        // Clients are served even if standard output is not read.
         tasks.spawn(advertise(server.local_addrs().to_vec())).detach();
         let handle = server.handle();
-        or(server.run(), stopped(stop, handle, arguments.shutdown_timeout)).await
+        let running = async {
+            server.run().await;
+            Ok(())
+        };
+        or(running, stopped(stop, handle, arguments.shutdown_timeout)).await
     });
     log::end();
     served.map(|()| ExitCode::SUCCESS)
@@ -62,83 +68,66 @@ async fn listen(arguments: &ServeArguments, tasks: &Tasks) -> io::Result<Server<
 }
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
-    let advertised = arguments.spoken.advertised().map_err(invalid)?;
-    let spoken = &arguments.spoken;
-    let advertises = spoken.protocol.sends_accept_conf()
-        || spoken.path.iter().any(|(_, protocol)| protocol.sends_accept_conf());
-    let mut limits = Limits::default();
-    limits.max_message_size = match arguments.max_message_size {
-        Some(most) if advertises && most.get() < advertised.message_buffer_size() => {
-            let buffer = advertised.message_buffer_size();
-            return Err(invalid(format!(
-                "--max-message-size {most} is less than the message buffer of {buffer} bytes that \
-                 clients are told of; raise it, or lower --message-buffer"
-            )));
-        }
-        Some(most) => most.get(),
-        None => limits.max_message_size.max(advertised.message_buffer_size()),
-    };
-    let mut builder = Server::builder(Playground)
-        .limits(limits)
-        .concurrency(arguments.concurrency)
-        .origins(origins(&arguments.allow_origin))
-        .trusted_proxies(TrustedProxies {
-            networks: arguments.trusted_proxy.clone(),
-            headers: arguments.proxy_header.into(),
-        });
-    if arguments.proxy_protocol {
-        builder = builder.proxy_protocol();
-    }
-    builder = speaking(builder.advertise(advertised), &arguments.spoken)?;
-    builder = match &arguments.sessions {
-        SessionPlace::Memory => builder,
-        SessionPlace::Off => builder.without_sessions(),
-        SessionPlace::Directory(directory) => {
+    let builder = Server::builder(Playground).config(config(arguments)?);
+    Ok(match &arguments.sessions {
+        SessionStorage::Memory | SessionStorage::Off => builder,
+        SessionStorage::Directory(directory) => {
             let store = FileStore::open(directory).await.map_err(|error| with_cause(&error))?;
             builder.store(if arguments.durable { store.durable() } else { store })
         }
-    };
-    if arguments.durable {
-        builder = builder.durable_sessions();
-    }
-    if arguments.close_idle {
-        builder = builder.idle_connections(IdleConnections::Close);
-    }
-    if let Some(most) = arguments.max_session_connections {
-        builder = builder.max_session_connections(most);
-    }
-    let in_memory = matches!(arguments.sessions, SessionPlace::Memory);
-    if let Some(age) = arguments.expire_after.or(in_memory.then_some(MEMORY_KEEPS)) {
-        let every = age.min(EXPIRY_EVERY);
-        builder = builder.expire_sessions(Expiry { unused_for: age, every });
-    }
-    Ok(builder)
+    })
 }
 
-/// Sets what the server speaks, but for what it advertises.
-fn speaking(
-    builder: Builder<Playground>,
-    spoken: &SpokenArguments,
-) -> io::Result<Builder<Playground>> {
-    let pings = spoken.pings().map_err(invalid)?;
-    let mut builder = builder.protocol(spoken.protocol).pings(pings);
-    for (index, (path, protocol)) in spoken.path.iter().enumerate() {
-        if spoken.path.iter().take(index).any(|(earlier, _)| earlier == path) {
+/// The settings that follow from the arguments.
+fn config(arguments: &ServeArguments) -> io::Result<Config> {
+    let spoken = &arguments.spoken;
+    let mut config = Config::default();
+    config.connection = spoken.config();
+    config.connection.max_message_size = max_message_size(arguments, &config.connection)?;
+    config.connection.concurrency = arguments.concurrency;
+    for (path, protocol) in &spoken.path {
+        if config.paths.insert(path.clone(), *protocol).is_some() {
             return Err(invalid(format!("--path {path}= is given twice; a path speaks one thing")));
         }
-        builder = builder.protocol_at(path, *protocol);
     }
-    if spoken.no_wwr1 {
-        builder = builder.without_wwr1();
+    config.origins = origins(&arguments.allow_origin);
+    config.trusted_proxies.networks = arguments.trusted_proxy.clone();
+    config.trusted_proxies.headers = arguments.proxy_header.into();
+    config.proxy_protocol = arguments.proxy_protocol;
+    if matches!(arguments.sessions, SessionStorage::Off) {
+        config.connection.sessions = Sessions::Disabled;
     }
-    Ok(if spoken.strict { builder.strict() } else { builder })
+    config.hub.sessions.durable = arguments.durable;
+    config.hub.sessions.max_connections = arguments.max_session_connections;
+    if arguments.close_idle {
+        config.hub.idle_connections = IdleConnections::Close;
+    }
+    let in_memory = matches!(arguments.sessions, SessionStorage::Memory);
+    let expire_after = arguments.expire_after.or(in_memory.then_some(MEMORY_KEEPS));
+    config.hub.expiry = expire_after.map(|age| Expiry::new(age, age.min(EXPIRY_EVERY)));
+    Ok(config)
+}
+
+/// The longest message that is read: as long as the advertised buffer at least.
+fn max_message_size(arguments: &ServeArguments, config: &ConnectionConfig) -> io::Result<u32> {
+    let (spoken, buffer) = (&arguments.spoken, config.advertised.message_buffer);
+    let advertises = spoken.protocol.sends_accept_conf()
+        || spoken.path.iter().any(|(_, protocol)| protocol.sends_accept_conf());
+    match arguments.max_message_size {
+        Some(most) if advertises && most.get() < buffer => Err(invalid(format!(
+            "--max-message-size {most} is less than the message buffer of {buffer} bytes that \
+             clients are told of; raise it, or lower --message-buffer"
+        ))),
+        Some(most) => Ok(most.get()),
+        None => Ok(config.max_message_size.max(buffer)),
+    }
 }
 
 fn invalid(error: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-/// The error with what the system said.
+/// Returns the error with the system's message.
 fn with_cause(error: &StoreError) -> io::Error {
     io::Error::other(match error.source() {
         Some(cause) => format!("{error}: {cause}"),
@@ -157,7 +146,7 @@ fn origins(allowed: &[AllowedOrigin]) -> Origins {
     if list.is_empty() { Origins::SameHost } else { Origins::List(list) }
 }
 
-/// Says what clients may speak, and what they are told.
+/// Logs the protocols and the advertised settings.
 fn say_what_is_spoken(spoken: &SpokenArguments) {
     tracing::info!(
         protocol = protocol_name(spoken.protocol),
@@ -172,17 +161,17 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
     }
 }
 
-/// Says that clients can connect, and where: one line for each address.
+/// Prints that clients can connect, and where: one line for each address.
 async fn advertise(addresses: Vec<SocketAddr>) {
     let lines: String =
         addresses.iter().map(|address| format!("listening on http://{address}\n")).collect();
     if let Err(error) = output::print(lines.into_bytes()).await {
-        tracing::warn!(%error, ?addresses, "listening, but cannot say so on standard output");
+        tracing::warn!(%error, ?addresses, "listening, but cannot print that on standard output");
     }
 }
 
-/// Shuts the server down at the first signal, and ends the process at the second. Does not return:
-/// the server does, when it is shut down.
+/// Shuts the server down at the first signal, and ends the process at the second. Never returns:
+/// the server does when the shutdown ends.
 async fn stopped(mut stop: Stop, handle: ServerHandle, within: Duration) -> io::Result<()> {
     stop.next().await?;
     let connections = handle.connection_count();
@@ -190,7 +179,7 @@ async fn stopped(mut stop: Stop, handle: ServerHandle, within: Duration) -> io::
     let again = async {
         let code = stop.next().await?;
         tracing::warn!("ended by a second signal");
-        let _ = stderr::end(LAST_WORDS);
+        let _ = stderr::end(LOG_TIMEOUT);
         std::process::exit(code.into())
     };
     let shut_down = async {

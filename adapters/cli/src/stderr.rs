@@ -1,4 +1,4 @@
-//! Standard error: logs and messages, which hold nothing up and end nothing, whoever reads them.
+//! Standard error: logs and messages. A slow or missing reader does not hold up the command.
 
 use core::time::Duration;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -9,16 +9,16 @@ use std::thread;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::blocking::Blocking;
 use crate::lines::Lines;
-use crate::patient::Patient;
 use crate::text::visible;
 
-/// How many bytes of lines may wait to be written, beside what a pipe holds.
+/// How many bytes of lines may wait to be written, in addition to what a pipe holds.
 const MOST: usize = 128 * 1024;
 
 static LINES: Lines = Lines::new(MOST);
 
-/// Says something about a command, such as why it fails. Does not wait for it to be read.
+/// Prints a message about the command, for example why it fails. Does not wait for the reader.
 pub(crate) fn say(line: &str) {
     add(format!("{line}\n").into_bytes(), Lines::add_for_sure);
 }
@@ -27,21 +27,21 @@ fn add(text: Vec<u8>, by: impl Fn(&Lines, Vec<u8>)) {
     if has_writer() {
         by(&LINES, text);
     } else {
-        // The system has no thread to spare. It may have to be waited for, then.
-        let _ = Patient(io::stderr()).write_all(&text);
+        // The system has no thread to spare. Then writing may have to wait.
+        let _ = Blocking(io::stderr()).write_all(&text);
     }
 }
 
-/// Whether there is a thread that writes; starts it the first time.
+/// Returns whether there is a thread that writes. Starts it the first time.
 fn has_writer() -> bool {
     static WRITER: OnceLock<bool> = OnceLock::new();
     *WRITER.get_or_init(|| {
         let writer = thread::Builder::new().name("stderr".into());
-        writer.spawn(|| LINES.write_to(&mut Patient(io::stderr()))).is_ok()
+        writer.spawn(|| LINES.write_to(&mut Blocking(io::stderr()))).is_ok()
     })
 }
 
-/// Where log lines go.
+/// The writer for log lines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Log;
 
@@ -68,18 +68,18 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// Waits until all was read, but no longer than `stalled_for` once nothing is read any more. Gives
-/// the number of lines that were lost without a word about them.
+/// Waits until everything was read, at most for `stalled_for` once nothing is read any more.
+/// Returns how many lines were lost without a notice.
 pub(crate) fn end(stalled_for: Duration) -> u64 {
     LINES.end(stalled_for, stalled_for.saturating_mul(10))
 }
 
-/// While it lives, panics are told as everything else is: what Rust does by itself waits for a
-/// standard error that nobody reads. When it goes, what was said is written.
+/// While it lives, panics are reported like all other messages: Rust's own report would wait for a
+/// standard error that is not read. Dropping it writes the waiting messages.
 #[derive(Debug)]
 pub(crate) struct Guard(());
 
-/// How long a command that is done waits for a standard error that takes nothing.
+/// How long a command that has ended waits for a standard error that does not accept anything.
 const STALLED_FOR: Duration = Duration::from_millis(300);
 
 impl Guard {
@@ -91,7 +91,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Where it could be told how many lines were lost, it was.
+        // The number of lost lines was reported if that was possible.
         let _ = end(STALLED_FOR);
     }
 }

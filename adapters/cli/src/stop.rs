@@ -1,4 +1,4 @@
-//! Being told to stop.
+//! Signals that end a command.
 
 use std::io;
 
@@ -11,7 +11,7 @@ const SIGNALS: &[Signal] = &[Signal::Int, Signal::Term];
 #[cfg(not(unix))]
 const SIGNALS: &[Signal] = &[Signal::Int];
 
-/// Catches SIGINT and SIGTERM, from when it is made until it is dropped.
+/// Catches SIGINT and SIGTERM, from its creation until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Stop {
     signals: Signals,
@@ -22,7 +22,7 @@ impl Stop {
         Ok(Self { signals: Signals::new(SIGNALS)? })
     }
 
-    /// Waits for the next signal, and gives the exit code of whoever it ends.
+    /// Waits for the next signal, and returns the exit code of a process that it ends.
     pub(crate) async fn next(&mut self) -> io::Result<u8> {
         match self.signals.next().await {
             Some(signal) => signal.map(exit_code),
@@ -32,7 +32,7 @@ impl Stop {
     }
 }
 
-/// What shells report for a program that the signal ended: 128 and its number.
+/// What shells report for a program that a signal ended: 128 plus its number.
 const fn exit_code(signal: Signal) -> u8 {
     match signal {
         Signal::Int => 130,

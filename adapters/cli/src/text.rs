@@ -1,4 +1,4 @@
-//! Text of others on a terminal.
+//! Foreign text on a terminal.
 
 use core::fmt::{self, Write as _};
 use std::borrow::Cow;
@@ -17,16 +17,16 @@ impl fmt::Display for Count {
     }
 }
 
-/// Text of a peer in quotes: whatever could harm a terminal or break the line is escaped.
+/// Text of a peer in quotes. Characters that could harm a terminal or break the line are escaped.
 pub(crate) struct Quoted(String);
 
 impl Quoted {
-    /// A text, cut if it is long.
+    /// Quotes a text, and cuts it if it is long.
     pub(crate) fn text(text: &str) -> Self {
         Self::at_most(TEXT_LIMIT, text)
     }
 
-    /// A text, however long.
+    /// Quotes a text of any length.
     pub(crate) fn whole(text: &str) -> Self {
         Self::at_most(usize::MAX, text)
     }
@@ -44,7 +44,7 @@ impl Quoted {
         Self(quoted)
     }
 
-    /// As text if it is UTF-8, otherwise byte by byte.
+    /// Quotes bytes: as text if they are UTF-8, otherwise byte by byte.
     pub(crate) fn bytes(bytes: &[u8]) -> Self {
         match core::str::from_utf8(bytes) {
             Ok(text) => Self::text(text),
@@ -59,8 +59,8 @@ impl fmt::Display for Quoted {
     }
 }
 
-/// Whether a character cannot be seen and does something else: moves a cursor, ends a line, turns
-/// the direction of others around, joins or hides them.
+/// Returns whether a character is invisible and does something else: moves a cursor, ends a line,
+/// changes the direction of others, joins or hides them.
 pub(crate) fn is_hidden(character: char) -> bool {
     match character {
         ' '..='~' => false,
@@ -74,26 +74,26 @@ pub(crate) fn is_hidden(character: char) -> bool {
     }
 }
 
-/// A text that may repeat parts of somebody's input, on one line: hidden characters are escaped.
+/// Returns a text that may repeat foreign input, on one line: hidden characters are escaped.
 pub(crate) fn one_line(text: &str) -> String {
     escaped(text, is_hidden)
 }
 
-/// A text of lines and styles of ours in which others may have a say: what is hidden is escaped,
-/// but for ASCII.
+/// Returns a text with our own lines and styles and foreign parts. Hidden characters are escaped,
+/// except for ASCII.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     let is_theirs = |character: char| !character.is_ascii() && is_hidden(character);
     if text.contains(is_theirs) { Cow::Owned(escaped(text, is_theirs)) } else { text.into() }
 }
 
-/// A text of a peer as a terminal can show it: all is escaped that is hidden, but for line feeds and
-/// tabs.
+/// Returns a text of a peer as a terminal can show it: hidden characters are escaped, except for
+/// line feeds and tabs.
 pub(crate) fn for_terminal(text: &str) -> String {
     escaped(text, |character| !matches!(character, '\n' | '\t') && is_hidden(character))
 }
 
-/// JSON in which hidden characters are escaped. What a JSON text has outside of its strings is not
-/// hidden, but for white space.
+/// Returns JSON in which hidden characters are escaped. Outside of its strings, JSON contains no
+/// hidden characters except white space.
 pub(crate) fn visible_json(json: &str) -> String {
     let mut visible = String::new();
     for character in json.chars() {
@@ -106,11 +106,11 @@ pub(crate) fn visible_json(json: &str) -> String {
     visible
 }
 
-/// The character as JSON writes it with digits.
+/// Returns the character as JSON writes it with digits.
 pub(crate) fn json_escape(character: char) -> String {
     let mut escape = String::new();
     for unit in character.encode_utf16(&mut [0; 2]) {
-        // Writing to a string does not fail.
+        // Writing to a string never fails.
         let _ = write!(escape, "\\u{unit:04x}");
     }
     escape
@@ -132,13 +132,13 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
 mod tests {
     use super::*;
 
-    /// C0, C1, directions, widths of nothing, ends of lines, and what is beyond the first plane.
+    /// C0, C1, directions, zero widths, line ends, and characters beyond the first plane.
     const HIDDEN: &str = "\0\u{7}\u{1b}\u{7f}\u{80}\u{9b}\u{9f}\u{ad}\u{61c}\u{180e}\u{200b}\u{200c}\
         \u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2060}\u{2066}\
         \u{2067}\u{2068}\u{2069}\u{206f}\u{feff}\u{fff9}\u{1d173}\u{e0001}\u{e007f}";
 
     #[test]
-    fn what_is_hidden_is_escaped_everywhere() {
+    fn hidden_characters_are_escaped_everywhere() {
         for character in HIDDEN.chars() {
             assert!(is_hidden(character), "{character:?}");
             let text = format!("a{character}b");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_seen_stays_as_it_is() {
+    fn visible_characters_are_unchanged() {
         let text = "a ~ n\u{e9} e\u{301} \u{a0}\u{3000} \u{4f60}\u{597d} \u{5e9}\u{5dc} \u{1f600}";
         assert_eq!(one_line(text), text);
         assert_eq!(visible(text), text);

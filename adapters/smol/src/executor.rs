@@ -1,4 +1,4 @@
-//! Where tasks run.
+//! Executors for tasks.
 
 use std::future::{Future, pending};
 use std::ops::RangeInclusive;
@@ -27,20 +27,20 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// assert_eq!(smol::block_on(executor.run(receiver.recv())), Ok(42));
 /// ```
 pub trait Spawn: Send + Sync + 'static {
-    /// Starts a task and lets it run by itself.
+    /// Starts a task in the background.
     fn spawn_task(&self, task: Task);
 }
 
 /// The executor behind [`smol::spawn`]: one thread, or as many as the environment variable
 /// `SMOL_THREADS` says, from 1 to 1024.
 ///
-/// With a number outside of these, [`smol::spawn`] would run nothing at all, or panic as soon as the
-/// system has no threads left. Tasks then run on one thread of their own, and the log says so. What
-/// is no number counts as 1.
+/// With a number outside of that range, [`smol::spawn`] would run nothing at all, or panic as soon
+/// as the system has no threads left. Then tasks run on one thread of our own, and the log says so.
+/// A value that is not a number counts as 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GlobalExecutor;
 
-/// How many threads the executor of smol may be told to start.
+/// The numbers of threads that smol's executor may start.
 const THREADS: RangeInclusive<i32> = 1..=1024;
 
 impl Spawn for GlobalExecutor {
@@ -57,11 +57,11 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// What runs tasks in place of the executor of smol, if that one would not.
+/// Returns the executor that runs tasks if smol's executor would not.
 fn substitute() -> Option<&'static Arc<Executor<'static>>> {
     static SUBSTITUTE: OnceLock<Option<Arc<Executor<'static>>>> = OnceLock::new();
     let substitute = SUBSTITUTE.get_or_init(|| {
-        // As smol reads it.
+        // Parsed as smol parses it.
         let threads = std::env::var("SMOL_THREADS").ok()?.parse().ok()?;
         if THREADS.contains(&threads) {
             return None;
@@ -71,13 +71,13 @@ fn substitute() -> Option<&'static Arc<Executor<'static>>> {
             threads,
             least,
             most,
-            "SMOL_THREADS is no number of threads to run on; one is used"
+            "SMOL_THREADS is not a valid number of threads; using one"
         );
         let executor = Arc::new(Executor::new());
         let running = executor.clone();
         let thread = thread::Builder::new().name("wwr-smol".into());
         if let Err(error) = thread.spawn(move || run(&running)) {
-            tracing::error!(%error, "there is no thread to run on");
+            tracing::error!(%error, "cannot start a thread for tasks");
         }
         Some(executor)
     });
@@ -86,7 +86,7 @@ fn substitute() -> Option<&'static Arc<Executor<'static>>> {
 
 fn run(executor: &Executor<'static>) {
     loop {
-        // A task that panics ends, and no other does.
+        // A task that panics ends; other tasks go on.
         let _ = catch_unwind(AssertUnwindSafe(|| smol::block_on(executor.run(pending::<()>()))));
     }
 }

@@ -8,7 +8,7 @@
 //!   or mount a [`Service`](server::Service) in an HTTP server of your own.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
 //!   to [`Events`](client::Events).
-//! * [`SessionStore`]: where sessions live while nobody is connected; [`MemoryStore`] and
+//! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
 //!
@@ -24,7 +24,14 @@ pub use executor::{GlobalExecutor, Spawn, Task};
 pub use runtime::Smol;
 pub use wwr_async::{
     Addresses, Clock, KeyError, KeyGenerator, MemoryStore, RandomKeys, Removed, SessionStore,
-    SharedStore, ShortKey, StoreError, StoreErrorKind,
+    SharedStore, ShortKey, StoreError, StoreErrorKind, http,
+};
+
+// Types of the core in signatures, so that applications need no other crate of this project.
+pub use wwr_async::{
+    CloseFrame, Content, Dialect, Encoding, ErrorCode, InvalidCloseFrame, InvalidConfig,
+    InvalidInfo, InvalidName, InvalidSignal, KeyFormat, Name, Payload, PreparedSignal, Session,
+    SessionInfo, SessionKey, UnixTime, UnreadableSignal,
 };
 
 /// Keeps each session in a file, read and written on smol's threads for what blocks.

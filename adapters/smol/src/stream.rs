@@ -13,13 +13,12 @@ use futures_util::task::AtomicWaker;
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
-/// A socket that the kernel is not asked for bytes again once it has given fewer than there was room
-/// for: the next it has to say is that there are more.
+/// A socket that does not call the kernel again after a short read. The reactor reports when there
+/// is more.
 ///
-/// Whether the reactor said so is not asked of [`Async::poll_readable`]: that takes an event for an
-/// old one if the reactor waited already when interest in it was registered. So it is on every
-/// executor that does not drive the reactor itself, and a task that believes it is woken in vain,
-/// again and again.
+/// It does not use [`Async::poll_readable`], which takes an event for an old one if the reactor was
+/// already waiting when interest in it was registered. That is so on every executor that does not
+/// drive the reactor itself. A task that relies on it is woken for nothing, again and again.
 #[derive(Debug)]
 pub struct Stream {
     stream: Arc<Async<net::TcpStream>>,
@@ -29,14 +28,14 @@ pub struct Stream {
     waker: Waker,
 }
 
-/// What the kernel knows of those who read.
+/// What the kernel was asked, and told to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
-    /// It is to be asked for bytes.
+    /// The next read has to call it.
     MayHaveMore,
-    /// It had no more, and was not told to say when it has.
+    /// It had no more bytes, and was not told to report new ones.
     Drained,
-    /// It says through the reactor when it has more.
+    /// It reports new bytes through the reactor.
     Watches,
 }
 
@@ -65,11 +64,11 @@ impl Stream {
         Self { stream, kernel: Kernel::MayHaveMore, signal, waker }
     }
 
-    /// Has the signal raised as soon as there is something to read, be it there already.
+    /// Registers for the signal, which is raised as soon as there is something to read, or at once.
     fn watch(&mut self) -> Result<()> {
         self.signal.raised.store(false, Ordering::Relaxed);
-        // It may speak of an event that was heard of by the signal. The next call has to be one that
-        // registers interest.
+        // The result may be an event that the signal has already reported. The next call has to
+        // register interest.
         let mut cx = Context::from_waker(&self.waker);
         while self.stream.poll_readable(&mut cx)?.is_ready() {}
         self.kernel = Kernel::Watches;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use wwr::client::{Config, DisconnectReason, Pings, Protocol, RequestError, Status};
+use wwr::client::{DisconnectReason, Pings, Protocol, RequestError, Status};
 use wwr::server::RequestError as Answer;
 use wwr::{CloseFrame, Content, Dialect, Name, Payload, SessionInfo};
-use wwr_smol::client::{Client, Error, Event};
+use wwr_smol::client::{Client, Config, Error, Event};
 use wwr_smol::server::{Connection, Handler, Server, ServerHandle};
 
 struct Application;
@@ -35,7 +35,14 @@ impl Handler for Application {
     }
 }
 
-async fn serve() -> (ServerHandle, smol::Task<std::io::Result<()>>, String) {
+/// Settings of a client that differ from the default ones in this.
+fn changed(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+async fn serve() -> (ServerHandle, smol::Task<()>, String) {
     let server = Server::builder(Application).listen("127.0.0.1:0").await.unwrap();
     let (handle, url) = (server.handle(), format!("ws://{}/", server.local_addr()));
     (handle, smol::spawn(server.run()), url)
@@ -99,12 +106,12 @@ fn a_client_goes_through_a_day() {
         assert_eq!(late, Err(RequestError::TimedOut { sent: true }.into()));
         drop((client, second));
         handle.shut_down(Duration::from_millis(10)).await;
-        running.await.unwrap();
+        running.await;
     });
 }
 
 #[test]
-fn each_version_is_spoken_and_the_best_if_none_is_named() {
+fn the_client_speaks_the_set_version_or_the_best_one() {
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
         for (protocol, dialect) in [
@@ -112,7 +119,7 @@ fn each_version_is_spoken_and_the_best_if_none_is_named() {
             (Protocol::V1_4, Dialect::V1_4),
             (Protocol::V2_0, Dialect::V2_0),
         ] {
-            let config = Config::builder().protocol(protocol).build().unwrap();
+            let config = changed(|config| config.machine.protocol = protocol);
             let client = Client::builder(&url).unwrap().config(config).connect().await.unwrap();
             assert_eq!(client.dialect(), dialect, "{protocol}");
             assert_eq!(client.preflight_status().is_some(), protocol != Protocol::V2_0);
@@ -124,7 +131,7 @@ fn each_version_is_spoken_and_the_best_if_none_is_named() {
             assert_eq!(bare.is_ok(), dialect != Dialect::V1_4, "{protocol}");
         }
         // The preflight of this server names 1.4.
-        let config = Config::builder().protocol(Protocol::V1_5).build().unwrap();
+        let config = changed(|config| config.machine.protocol = Protocol::V1_5);
         let refused = Client::builder(&url).unwrap().config(config).connect().await;
         assert!(refused.unwrap_err().to_string().contains("\"1.4\""));
         handle.shut_down(Duration::ZERO).await;
@@ -176,20 +183,22 @@ fn a_session_may_be_as_large_as_both_read() {
         assert_eq!(restored.info.value("notes"), Some(&"x".repeat(100_000).into()));
         drop((client, second));
         handle.shut_down(Duration::from_secs(1)).await;
-        running.await.unwrap();
+        running.await;
     });
 }
 
 #[test]
 fn either_side_can_do_without() {
     smol::block_on(async {
-        let server = Server::builder(Application).without_wwr1();
+        let mut config = wwr_smol::server::Config::default();
+        config.connection.wwr1 = false;
+        let server = Server::builder(Application).config(config);
         let server = server.listen("127.0.0.1:0").await.unwrap();
         let without = format!("ws://{}/", server.local_addr());
         let _running = smol::spawn(server.run());
         let (_handle, _other, with) = serve().await;
         for (url, offers) in [(&without, true), (&with, false), (&without, false)] {
-            let config = Config::builder().wwr1(offers).build().unwrap();
+            let config = changed(|config| config.machine.wwr1 = offers);
             let client = Client::builder(url).unwrap().config(config).connect().await.unwrap();
             assert_eq!(client.dialect(), Dialect::V2_0);
             assert_eq!(client.request("echo", "x").await, Ok("x".into()));
@@ -241,10 +250,10 @@ fn dropping_a_request_cancels_it_and_dropping_the_client_disconnects() {
 }
 
 #[test]
-fn a_client_learns_what_the_server_said_and_stays_away_if_it_is_to() {
+fn a_client_reports_the_close_frame_and_obeys_final_codes() {
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
-        let config = Config::builder().final_close_codes([4003]).build().unwrap();
+        let config = changed(|config| config.machine.final_close_codes = [4003].into());
         let client = Client::builder(&url).unwrap().config(config).connect().await.unwrap();
         let mut events = client.events();
 
@@ -280,7 +289,7 @@ fn a_client_learns_what_the_server_said_and_stays_away_if_it_is_to() {
 }
 
 #[test]
-fn a_shutdown_of_the_server_is_no_loss() {
+fn a_shutdown_of_the_server_is_not_reported_as_a_loss() {
     smol::block_on(async {
         let (handle, _running, url) = serve().await;
         let client = Client::connect_to(&url).await.unwrap();
@@ -331,10 +340,13 @@ fn a_server_may_take_its_time_before_it_reads() {
         let server = Server::builder(Thoughtful).listen("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", server.local_addr());
         let _running = smol::spawn(server.run());
-        let pings = Pings::new(Duration::from_millis(200), Duration::from_millis(200)).ok();
+        let pings = Pings::new(Duration::from_millis(200), Duration::from_millis(200));
         for protocol in [Protocol::V2_0, Protocol::Auto] {
-            let config = Config::builder().protocol(protocol).pings(pings).reconnect(false);
-            let client = Client::builder(&url).unwrap().config(config.build().unwrap());
+            let config = changed(|config| {
+                (config.machine.protocol, config.machine.reconnect) = (protocol, false);
+                config.machine.pings = Some(pings);
+            });
+            let client = Client::builder(&url).unwrap().config(config);
             let client = client.connect().await.unwrap();
             assert_eq!(client.request("echo", "x").await, Ok("x".into()), "{protocol}");
         }

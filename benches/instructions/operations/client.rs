@@ -52,8 +52,9 @@ fn replies(number: u32) -> Vec<Bytes> {
 
 /// A client of 2.0 whose connection is ready.
 fn ready(out: &mut Actions<Action>) -> Client {
-    let config = Config::builder().protocol(Protocol::V2_0).build().expect("valid");
-    let mut client = Client::new(config, 1);
+    let mut config = Config::default();
+    config.protocol = Protocol::V2_0;
+    let mut client = Client::new(&config.validate().expect("valid"), 1);
     client.connect(NOW, out);
     client.handle_opened(NOW, None, out);
     client.handle_message(NOW, accept_conf(), out);

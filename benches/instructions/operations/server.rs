@@ -22,7 +22,9 @@ struct Server {
 impl Server {
     fn new(protocol: Protocol) -> Self {
         let mut out = Actions::new();
-        let config = Config { protocol, ..Config::default() };
+        let mut config = Config::default();
+        config.protocol = protocol;
+        let config = config.validate().expect("valid");
         let connection = Connection::accept(&config, Observed::Nothing, NOW, &mut out);
         out.drain().for_each(drop);
         Self { connection, out, sent: Vec::with_capacity(2 * BATCH) }

@@ -3,12 +3,10 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use wwr::server::{
-    Action, Config, Connection, Hub, HubAction, HubConfig, Observed, StoreAnswer, Work,
-};
+use wwr::server::{Action, Config, Connection, Hub, HubAction, Observed, StoreAnswer, Work};
 use wwr::session::ConnectionId;
 use wwr::wire::Message;
-use wwr::{Actions, Session, SessionInfo, SessionKey, UnixTime};
+use wwr::{Actions, Session, SessionInfo, SessionKey, UnixTime, Valid};
 
 use super::{NOW, Once, frame, id};
 
@@ -19,8 +17,8 @@ pub(super) fn restore() -> Once {
     let session = Session::new(key.clone(), UnixTime::from_seconds(1_500_000_000), info);
     let key = Bytes::copy_from_slice(key.as_str().as_bytes());
     let frame = frame(&Message::RestoreSession { id: id(), key });
-    let config = Config::default();
-    let mut hub = Hub::new(HubConfig::default());
+    let config = Valid::<Config>::default();
+    let mut hub = Hub::new(&Valid::default());
     let mut control = Actions::<HubAction>::new();
     let mut out = Actions::new();
     Box::new(move || {

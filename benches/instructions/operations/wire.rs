@@ -29,7 +29,7 @@ pub(super) fn encode_reply() -> Once {
     encoding(Message::Reply { id: id(), payload: payload() })
 }
 
-/// Of a frame that is not counted, so that sharing it is no part of this.
+/// Of a frame that is not counted, so that sharing it is not part of this.
 fn decoding(message: &Message) -> Once {
     let frame = Bytes::from_static(Box::leak(Box::from(&frame(message)[..])));
     Box::new(move || {

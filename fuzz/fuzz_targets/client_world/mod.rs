@@ -9,7 +9,7 @@ use wwr::client::{
 };
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
-use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey};
+use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey, Valid};
 
 /// What may wait at most, and which servers are to be left.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct World {
 
 /// The application.
 impl World {
-    pub fn new(config: Config, bounds: Bounds, seed: u64) -> Self {
+    pub fn new(config: &Valid<Config>, bounds: Bounds, seed: u64) -> Self {
         Self {
             client: Client::new(config, seed),
             out: Actions::new(),
@@ -173,7 +173,7 @@ impl World {
         self.client.expect_accept_conf();
     }
 
-    /// Something comes that is no message, whether there is a socket or not.
+    /// Something other than a message comes, whether there is a socket or not.
     pub fn sign_of_life(&mut self, is_pong: bool) {
         if is_pong {
             self.client.handle_pong(self.now);
@@ -332,6 +332,7 @@ impl World {
                 assert_eq!(self.host, Host::Open);
             }
             Action::Event(Event::SessionClosed) => assert_eq!(self.client.session(), None),
+            Action::Event(other) => panic!("{other:?} is not checked"),
         }
     }
 

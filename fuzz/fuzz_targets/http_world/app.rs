@@ -85,7 +85,7 @@ impl Keys {
     }
 }
 
-/// The key of so many sessions before.
+/// The key of this many sessions before.
 pub(crate) fn key(number: u32) -> String {
     format!("key-{number}")
 }

@@ -67,7 +67,7 @@ impl World {
                 let service = service.clone();
                 async move { Ok::<_, Infallible>(service.answer(request, remote).await) }
             });
-            // Who speaks no HTTP is refused.
+            // A client that does not speak HTTP is refused.
             let _ = http1::Builder::new().serve_connection(stream, answer).with_upgrades().await;
         };
         self.executor.spawn(serve).detach();
@@ -101,7 +101,8 @@ impl World {
         assert_eq!((handle.connection_count(), handle.active_sessions()), (0, 0));
     }
 
-    /// Whatever the others did, who comes after them is let in, and served if it may send as much.
+    /// Whatever the others did, a client that comes after them is admitted, and served if it may
+    /// send as much.
     pub(crate) fn serve_another(&self, max_message: usize) {
         let client = self.connect(3);
         client.read_all();

@@ -213,7 +213,7 @@ impl Frame<'_> {
     fn write(&self, bytes: &mut Vec<u8>) {
         let body = self.body.bytes();
         bytes.push(self.first.byte());
-        // Who masks nothing is disconnected; most do.
+        // A client that does not mask its frames is disconnected; most do.
         let mask = self.mask.unwrap_or_default();
         let masked = if self.mask == Some([0; 4]) { 0 } else { 0x80 };
         match self.wrong_length.unwrap_or(body.len() as u64) {

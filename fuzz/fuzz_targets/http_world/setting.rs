@@ -6,9 +6,7 @@ use std::sync::Arc;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use smol::Executor;
 use wwr::server::{Advertised, Protocol};
-use wwr_smol::server::{
-    Limits, Origins, ProxyHeaders, Server, Service, TrustedProxies, parse_origin,
-};
+use wwr_smol::server::{Config, Origins, ProxyHeaders, Server, Service, Sessions, parse_origin};
 
 use super::app::{App, Keys};
 
@@ -36,23 +34,12 @@ impl Setting {
     }
 
     /// How long messages of clients may be: no less than what is advertised.
-    pub(crate) fn max_message(&self) -> usize {
-        let advertised = self.advertised().message_buffer_size();
-        if self.flag(4) { advertised + usize::from(self.max_message) } else { 1 << 20 }
+    pub(crate) fn max_message(&self) -> u32 {
+        if self.flag(4) { self.message_buffer() + u32::from(self.max_message) } else { 1 << 20 }
     }
 
-    fn advertised(&self) -> Advertised {
-        let advertised = Advertised::default();
-        advertised.clone().message_buffer(u32::from(self.buffer) * 4).unwrap_or(advertised)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            max_connections: if self.flag(6) { 1 } else { 2 },
-            max_message_size: self.max_message(),
-            max_signal_backlog: usize::from(self.waiting) * 8,
-            ..Limits::default()
-        }
+    fn message_buffer(&self) -> u32 {
+        (u32::from(self.buffer) * 4).max(Advertised::MIN_MESSAGE_BUFFER)
     }
 
     fn origins(&self) -> Origins {
@@ -64,33 +51,29 @@ impl Setting {
     }
 
     pub(crate) fn service(&self, executor: Arc<Executor<'static>>) -> Service<App> {
-        let mut builder = Server::builder(App)
-            .executor(executor)
-            .key_generator(Keys::new())
-            .protocol(self.protocol)
-            .protocol_at("/other", self.elsewhere)
-            .advertise(self.advertised())
-            .limits(self.limits())
-            .concurrency(NonZeroU16::MIN.saturating_add(u16::from(self.concurrency) % 4))
-            .origins(self.origins());
+        let mut config = Config::default();
+        config.connection.protocol = self.protocol;
+        config.paths.insert("/other".into(), self.elsewhere);
+        config.connection.advertised.message_buffer = self.message_buffer();
+        config.connection.max_message_size = self.max_message();
+        config.hub.max_connections = if self.flag(6) { 1 } else { 2 };
+        config.limits.max_signal_backlog = usize::from(self.waiting) * 8;
+        config.connection.concurrency =
+            NonZeroU16::MIN.saturating_add(u16::from(self.concurrency) % 4);
+        config.origins = self.origins();
         if self.flag(7) {
             let proxies = ["10.0.0.1", "192.0.2.0/24"].map(|network| network.parse());
-            let networks = proxies.into_iter().flatten().collect();
-            let headers = ProxyHeaders::Either;
-            builder = builder.trusted_proxies(TrustedProxies { networks, headers });
+            config.trusted_proxies.networks = proxies.into_iter().flatten().collect();
+            config.trusted_proxies.headers = ProxyHeaders::Either;
         }
-        if let Some(most) = NonZeroUsize::new(usize::from(self.session_connections) % 3) {
-            builder = builder.max_session_connections(most);
-        }
-        if self.flag(0) {
-            builder = builder.strict();
-        }
+        config.hub.sessions.max_connections =
+            NonZeroUsize::new(usize::from(self.session_connections) % 3);
+        config.connection.strict = self.flag(0);
         if self.flag(1) {
-            builder = builder.without_sessions();
+            config.connection.sessions = Sessions::Disabled;
         }
-        if self.flag(2) {
-            builder = builder.durable_sessions();
-        }
-        builder.headless().expect("the settings can work")
+        config.hub.sessions.durable = self.flag(2);
+        let builder = Server::builder(App).executor(executor).key_generator(Keys::new());
+        builder.config(config).headless().expect("the settings can work")
     }
 }

@@ -7,7 +7,7 @@ use wwr::server::{
     Hub, HubAction, HubConfig, IdleConnections, Job, JobId, StoreAnswer, WaiterId, Work,
 };
 use wwr::session::{Change, Command, ConnectionId, Outcome, StoreFailed};
-use wwr::{Actions, Instant, Session, SessionKey};
+use wwr::{Actions, Instant, Session, SessionKey, Valid};
 
 /// What the hub wants of a connection.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Input {
 
 pub(crate) struct Control {
     pub(crate) hub: Hub,
-    config: HubConfig,
+    config: Valid<HubConfig>,
     out: Actions<HubAction>,
     told: Vec<(ConnectionId, Input)>,
     jobs: Vec<(JobId, Task)>,
@@ -31,7 +31,7 @@ pub(crate) struct Control {
     open: BTreeMap<ConnectionId, Open>,
     /// The callers that wait for a session to be destroyed.
     waiters: BTreeSet<WaiterId>,
-    /// Who is in which group.
+    /// The members of each group.
     groups: BTreeMap<String, BTreeSet<ConnectionId>>,
     shutting_down: bool,
     stopped: bool,
@@ -54,9 +54,9 @@ enum Open {
 }
 
 impl Control {
-    pub(crate) fn new(config: HubConfig) -> Self {
+    pub(crate) fn new(config: Valid<HubConfig>) -> Self {
         Self {
-            hub: Hub::new(config),
+            hub: Hub::new(&config),
             config,
             out: Actions::new(),
             told: Vec::new(),
@@ -284,7 +284,7 @@ impl Control {
         assert!(self.stopped || !self.shutting_down || next.is_some(), "no stage ends");
     }
 
-    /// Nobody is left.
+    /// No connection is left.
     pub(crate) fn check_end(&self) {
         assert!(self.hub.is_idle() && self.waiters.is_empty());
         assert_eq!((self.hub.active_sessions(), self.hub.connection_count()), (0, 0));

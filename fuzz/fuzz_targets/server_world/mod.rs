@@ -13,11 +13,11 @@ use wwr::server::{
     Advertised, Config, Expiry, HubConfig, IdleConnections, Observed, Pings, Protocol,
     RequestError, Sessions,
 };
-use wwr::session::{ConnectionId, RegistryConfig};
+use wwr::session::ConnectionId;
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{
     Content, Dialect, Instant, KeyFormat, Name, Payload, PreparedSignal, SessionInfo, SessionKey,
-    UnixTime,
+    UnixTime, Valid,
 };
 
 use control::{Control, Input};
@@ -59,7 +59,7 @@ pub(crate) struct Setting {
 }
 
 pub(crate) struct World {
-    config: Config,
+    config: Valid<Config>,
     pings: Duration,
     observed: [Observed; PEERS as usize],
     peers: BTreeMap<ConnectionId, Peer>,
@@ -74,59 +74,62 @@ fn key(number: u8) -> SessionKey {
     SessionKey::new(["key-a", "key-b", "key-c"][usize::from(number) % 3]).expect("not empty")
 }
 
-fn advertised(setting: &Setting) -> Advertised {
-    let mut advertised = Advertised::default();
+/// The settings of connections, each brought into the range that it may have.
+fn config(setting: &Setting) -> Valid<Config> {
+    let mut config = Config::default();
+    let enabled = Sessions::Enabled(KeyFormat::Custom(|key| key.starts_with("key-")));
+    config.sessions = if setting.sessions { enabled } else { Sessions::Disabled };
+    config.concurrency = NonZeroU16::MIN.saturating_add((setting.concurrency % 4).into());
+    config.max_queued_messages =
+        NonZeroU16::MIN.saturating_add((setting.waiting_messages % 8).into());
+    config.max_queued_bytes = u32::from(setting.waiting_bytes) * 4;
+    config.max_ignored_in_a_row = NonZeroU32::MIN.saturating_add((setting.ignored % 16).into());
+    config.drain_timeout = Duration::from_millis(setting.drain_millis.into());
+    config.protocol = setting.protocol;
+    let advertised = &mut config.advertised;
     let read_timeout = Duration::from_millis(setting.read_timeout.into());
-    advertised = advertised.clone().read_timeout(read_timeout).unwrap_or(advertised);
-    advertised = advertised.clone().message_buffer(setting.buffer.into()).unwrap_or(advertised);
-    let name = "s".repeat(setting.sub_protocol.into());
-    advertised.clone().sub_protocol(name).unwrap_or(advertised)
+    advertised.read_timeout = read_timeout.max(Advertised::MIN_READ_TIMEOUT);
+    advertised.message_buffer = u32::from(setting.buffer).max(Advertised::MIN_MESSAGE_BUFFER);
+    // An accept-conf without a name has 11 bytes.
+    let room = advertised.message_buffer as usize - 11;
+    let name = "s".repeat(usize::from(setting.sub_protocol).min(room));
+    advertised.sub_protocol = (!name.is_empty()).then(|| name.into());
+    let pings = setting.pings;
+    let [after, timeout] = [pings.0, pings.1].map(|millis| Duration::from_millis(millis.into()));
+    let answers = after.min(timeout) >= Pings::SHORTEST;
+    config.pings = answers.then(|| Pings::new(after, timeout));
+    config.strict = setting.strict;
+    config.max_message_size =
+        u32::from(setting.max_message_size).max(config.advertised.message_buffer);
+    config.wwr1 = setting.wwr1;
+    config.validate().expect("settings within their ranges")
 }
 
-fn pings(setting: &Setting) -> Option<Pings> {
-    let (after, timeout) = setting.pings;
-    Pings::new(Duration::from_millis(after.into()), Duration::from_millis(timeout.into())).ok()
+fn hub(setting: &Setting) -> Valid<HubConfig> {
+    let expiry = (setting.expiry > 0).then(|| {
+        let every = Duration::from_secs((setting.expiry / 4).max(1).into());
+        Expiry::new(Duration::from_secs(setting.expiry.into()), every)
+    });
+    let mut hub = HubConfig::default();
+    hub.max_connections = 1 + usize::from(setting.connections) % 8;
+    hub.sessions.max_connections = NonZeroUsize::new(usize::from(setting.limit % 4));
+    hub.sessions.durable = setting.durable;
+    hub.store_timeout = Duration::from_millis(u64::from(setting.store_millis).max(1));
+    hub.expiry = expiry;
+    hub.idle_connections = setting.idle;
+    hub.abort_after = Duration::from_millis(setting.abort_millis.into());
+    hub.max_groups = usize::from(setting.groups);
+    hub.validate().expect("settings within their ranges")
 }
 
 impl World {
     pub(crate) fn new(setting: &Setting) -> Self {
-        let format = KeyFormat::Custom(|key| key.starts_with("key-"));
-        let enabled = Sessions::Enabled(format);
-        let config = Config {
-            sessions: if setting.sessions { enabled } else { Sessions::Disabled },
-            concurrency: NonZeroU16::MIN.saturating_add((setting.concurrency % 4).into()),
-            max_queued_messages: NonZeroU16::MIN
-                .saturating_add((setting.waiting_messages % 8).into()),
-            max_queued_bytes: u32::from(setting.waiting_bytes) * 4,
-            max_ignored_in_a_row: NonZeroU32::MIN.saturating_add((setting.ignored % 16).into()),
-            drain_timeout: Duration::from_millis(setting.drain_millis.into()),
-            protocol: setting.protocol,
-            advertised: advertised(setting),
-            pings: pings(setting),
-            strict: setting.strict,
-            max_message_size: setting.max_message_size.into(),
-            wwr1: setting.wwr1,
-        };
-        let max_connections = NonZeroUsize::new(usize::from(setting.limit % 4));
-        let expiry = (setting.expiry > 0).then(|| Expiry {
-            unused_for: Duration::from_secs(setting.expiry.into()),
-            every: Duration::from_secs((setting.expiry / 4).into()),
-        });
-        let hub = HubConfig {
-            max_connections: 1 + usize::from(setting.connections) % 8,
-            sessions: RegistryConfig { max_connections, durable: setting.durable },
-            store_timeout: Duration::from_millis(setting.store_millis.into()),
-            expiry,
-            idle_connections: setting.idle,
-            abort_after: Duration::from_millis(setting.abort_millis.into()),
-            max_groups: usize::from(setting.groups),
-        };
         let mut world = Self {
-            config,
+            config: config(setting),
             pings: Duration::from_millis(u64::from(setting.pings.0) + u64::from(setting.pings.1)),
             observed: setting.observed,
             peers: BTreeMap::new(),
-            control: Control::new(hub),
+            control: Control::new(hub(setting)),
             now: Instant::from_millis(1_000_000),
             connects: 0,
             last_request: 0,
@@ -224,14 +227,15 @@ impl World {
         self.peer(on).try_call(|connection, out| connection.signal(&name, payload, out));
     }
 
-    /// A signal that is encoded once is sent to those who would be sent it alone, and the same.
+    /// A signal that is encoded once reaches the same peers as an ordinary one, with the same
+    /// bytes.
     pub(crate) fn signal_all(&mut self, name: u8, payload: &Payload) {
         let name = Name::new("s".repeat(usize::from(name))).expect("printable and short");
         let prepared = PreparedSignal::new(&name, payload);
         for peer in self.peers.values_mut() {
             match &prepared {
                 Ok(prepared) => peer.signal_both_ways(prepared, &name, payload),
-                // Nobody reads it, whatever they speak.
+                // No peer reads it, in any version.
                 Err(_) => peer.try_call(|connection, out| {
                     let alone = connection.signal(&name, payload, out);
                     assert!(alone.is_err(), "it cannot be prepared, but sent");
@@ -270,8 +274,8 @@ impl World {
         self.control.leave_group(on, group);
     }
 
-    /// The socket is gone. What the connection asked reaches the hub still; another connection takes
-    /// its place.
+    /// The socket is gone. What the connection asked reaches the hub still; another connection
+    /// takes its place.
     pub(crate) fn disconnect(&mut self, on: ConnectionId) {
         self.end(on);
         self.connect();
@@ -287,7 +291,7 @@ impl World {
         self.deliver();
     }
 
-    /// Its task was dropped without a word.
+    /// Its task was dropped without a notice.
     pub(crate) fn vanish(&mut self, on: ConnectionId) {
         self.peers.remove(&on);
         self.control.leave(self.now, on);

@@ -9,7 +9,7 @@ use wwr::server::{
 };
 use wwr::session::Command;
 use wwr::wire::{DecodeError, Identifier, Kind, Message, Sender, decode};
-use wwr::{Actions, Dialect, Instant, Liveness, Name, Payload, PreparedSignal, SessionKey};
+use wwr::{Actions, Dialect, Instant, Liveness, Name, Payload, PreparedSignal, SessionKey, Valid};
 
 use super::SECRET;
 use super::control::Input;
@@ -22,7 +22,7 @@ pub(crate) enum Ask {
 
 pub(crate) struct Peer {
     connection: Connection,
-    config: Config,
+    config: Valid<Config>,
     /// The silence before a ping, and the wait for its answer.
     pings: Duration,
     /// What it speaks, as far as the connection has said.
@@ -65,7 +65,7 @@ enum Wants {
 
 impl Peer {
     pub(crate) fn accept(
-        config: &Config,
+        config: &Valid<Config>,
         pings: Duration,
         observed: Observed,
         now: Instant,
@@ -196,7 +196,7 @@ impl Peer {
     fn buffer(&self) -> usize {
         match self.dialect {
             Dialect::Wwr1 => self.stated.unwrap_or(8192),
-            _ => self.config.advertised.message_buffer_size(),
+            _ => self.config.advertised.message_buffer as usize,
         }
     }
 
@@ -250,6 +250,7 @@ impl Peer {
                 read_timeout.max(Duration::from_secs(1))
             }
             Liveness::ReadTimeout => read_timeout,
+            other => panic!("{other:?} is not checked"),
         }
     }
 

@@ -10,11 +10,11 @@ use crate::wire::AcceptConf;
 pub(super) type Input = fn(&mut Fixture);
 
 pub(super) fn auto() -> Config {
-    builder().build().unwrap()
+    quiet()
 }
 
 fn pinned(protocol: Protocol) -> Config {
-    builder().protocol(protocol).build().unwrap()
+    Config { protocol, ..quiet() }
 }
 
 /// Connecting has begun, and the preflight had this answer.
@@ -119,7 +119,8 @@ fn a_server_whose_preflight_names_1_x() {
             (NAMES_1_4, &[UNAVAILABLE], "Waiting", "Unavailable", "unknown"),
             (NAMES_1_4, &[DUE], "Waiting", "Hangup DialTimedOut", "unknown"),
             (NAMES_1_4, &[OPENED, Fixture::close], "Closed", "Hangup", "unknown"),
-            // The first message decides even if it comes when nobody waits for it any more.
+            // The first message decides even if it comes when the client does not wait for it any
+            // more.
             (NAMES_1_4, &[OPENED, DUE, CONF], "Ready", "Connected Send 21", "2.0"),
             (
                 NAMES_1_4,
@@ -193,7 +194,7 @@ fn a_server_that_has_to_announce_2_0() {
 }
 
 #[test]
-fn what_a_web_wire_server_may_refuse_with_decides_nothing() {
+fn a_status_that_any_webwire_server_may_refuse_with_decides_nothing() {
     for preflight in [NAMES_1_4, ANSWERS_400, NO_ANSWER] {
         for (status, error) in [
             (401, "DialFailed"),
@@ -220,8 +221,8 @@ fn what_a_web_wire_server_may_refuse_with_decides_nothing() {
 }
 
 /// A server of all versions whose preflight names 1.5 goes on taking the client for one of 1.5,
-/// whose heartbeats tell nothing. Its answer to the preflight may have been lost, or have been given
-/// to another client of the same address.
+/// whose heartbeats tell nothing. Its answer to the preflight may have been lost, or have been
+/// given to another client of the same address.
 #[test]
 fn a_server_that_may_have_named_1_x_may_answer_like_one() {
     for preflight in [NAMES_1_5, NAMES_1_4, ANSWERS_400, NO_ANSWER] {
@@ -240,7 +241,7 @@ fn a_server_that_may_have_named_1_x_may_answer_like_one() {
 }
 
 #[test]
-fn a_client_of_one_1_x_version_looks_for_nothing_else() {
+fn a_client_of_one_1_x_version_waits_for_nothing_else() {
     let preflights: [(Input, [&str; 2]); 7] = [
         (NAMES_1_4, ["Dial", "IncompatibleVersion!"]),
         (NAMES_1_5, ["IncompatibleVersion!", "Dial"]),
@@ -270,7 +271,7 @@ fn a_client_of_one_1_x_version_looks_for_nothing_else() {
 #[test]
 fn a_preflight_can_be_skipped_by_clients_of_one_version() {
     for (protocol, dialect) in [(Protocol::V1_4, Dialect::V1_4), (Protocol::V1_5, Dialect::V1_5)] {
-        let config = builder().protocol(protocol).skip_preflight(true).build().unwrap();
+        let config = Config { protocol, skip_preflight: true, ..quiet() };
         let mut fixture = Fixture::new(config);
         fixture.connect();
         fixture.opened();
@@ -304,8 +305,8 @@ fn a_client_of_2_0_alone_asks_for_nothing_and_insists() {
     }
 }
 
-/// Nothing tells that 2.0 will be advertised after a preflight that named 1.x: what has come by the time
-/// that the WebSocket is open counts, and nothing is waited for.
+/// Nothing tells that 2.0 will be advertised after a preflight that named 1.x: what has come by the
+/// time that the WebSocket is open counts, and nothing is waited for.
 #[test]
 fn an_accept_conf_is_waited_for_only_if_it_has_to_come() {
     let waits = |config: Config, preflight: Input, dialled: u64| {
@@ -397,11 +398,9 @@ fn sub_protocols_have_to_be_the_same() {
         (Some(&long[..256]), &long, false),
         (Some(&long), &long[..299], false),
     ] {
-        let mut builder = builder().protocol(Protocol::V2_0);
-        if let Some(ours) = ours {
-            builder = builder.sub_protocol(Bytes::copy_from_slice(ours));
-        }
-        let mut fixture = Fixture::new(builder.build().unwrap());
+        let sub_protocol = ours.map(Bytes::copy_from_slice);
+        let mut fixture =
+            Fixture::new(Config { protocol: Protocol::V2_0, sub_protocol, ..quiet() });
         fixture.connect();
         fixture.opened();
         fixture.receive(conf(2, 1000, 64, theirs));
@@ -413,7 +412,7 @@ fn sub_protocols_have_to_be_the_same() {
 }
 
 #[test]
-fn what_was_found_out_is_there_even_if_it_does_not_suit() {
+fn the_discovered_facts_are_kept_even_if_the_server_does_not_suit() {
     let found = AcceptConf {
         major: 2,
         minor: 0,
@@ -455,7 +454,7 @@ fn errors_name_both_sides_and_what_to_do() {
         });
         error.unwrap()
     };
-    let chat = || builder().sub_protocol("my \"chat\"\n").build().unwrap();
+    let chat = || Config { sub_protocol: Some("my \"chat\"\n".into()), ..quiet() };
     let long: Input = |fixture| fixture.receive(conf(2, 1, 64, &[0; 70_000]));
     for (config, inputs, texts) in [
         (
@@ -471,12 +470,12 @@ fn errors_name_both_sides_and_what_to_do() {
             &[ANSWERS_400, OPENED, CONF_CHAT],
             &["is \"chat\"", r#"is "my \"chat\"\n""#, "set both"],
         ),
-        (chat(), &[ANSWERS_400, OPENED, CONF], &["sub-protocol is none", "set both sides"]),
-        (auto(), &[ANSWERS_400, OPENED, CONF_CHAT], &["is \"chat\"", "this client's is none"]),
+        (chat(), &[ANSWERS_400, OPENED, CONF], &["sub-protocol is not set", "set both sides"]),
+        (auto(), &[ANSWERS_400, OPENED, CONF_CHAT], &["is \"chat\"", "this client's is not set"]),
         (auto(), &[ANSWERS_400, REFUSED], &["no WebWire server", "check the address"]),
         (pinned(Protocol::V2_0), &[OPENED, DUE], &["no accept-conf came", "\"auto\""]),
-        (pinned(Protocol::V2_0), &[OPENED, SIGNAL], &["is no accept-conf", "\"auto\""]),
-        (auto(), &[ANSWERS_400, OPENED, long], &["\\x00...\"", "this client's is none"]),
+        (pinned(Protocol::V2_0), &[OPENED, SIGNAL], &["is not an accept-conf", "\"auto\""]),
+        (auto(), &[ANSWERS_400, OPENED, long], &["\\x00...\"", "this client's is not set"]),
     ] {
         let error = error(config, inputs);
         assert!(error.len() < 400 && !error.contains('\n'), "{error}");

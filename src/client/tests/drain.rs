@@ -18,7 +18,7 @@ fn extremes(times: impl Iterator<Item = Duration>, from: Duration, to: Duration)
 /// Connected clients that differ in their seeds only, all with a session.
 fn crowd() -> impl Iterator<Item = Fixture> {
     (0..CLIENTS).map(|seed| {
-        let mut fixture = Fixture { client: Client::new(v1_4(), seed), ..Fixture::new(v1_4()) };
+        let mut fixture = Fixture { client: client(v1_4(), seed), ..Fixture::new(v1_4()) };
         fixture.connect();
         fixture.dialing();
         fixture.opened();

@@ -5,7 +5,7 @@ use crate::wire::UnreadableSignal;
 
 /// A connection of 2.0 is ready. The server's read timeout is in milliseconds.
 fn ready_2_0(read_timeout: u32, buffer: u32) -> Fixture {
-    let config = builder().protocol(Protocol::V2_0).reconnect(true).build().unwrap();
+    let config = Config { protocol: Protocol::V2_0, reconnect: true, ..quiet() };
     let mut fixture = Fixture::new(config);
     fixture.connect();
     fixture.opened();
@@ -58,7 +58,7 @@ fn heartbeats_come_when_nothing_else_was_sent() {
 }
 
 #[test]
-fn what_is_received_puts_no_heartbeat_off() {
+fn received_messages_do_not_delay_heartbeats() {
     let mut fixture = ready_2_0(400, 8192);
     fixture.pass(Duration::from_millis(200));
     fixture.receive(&b"\x3f\x01ax"[..]);
@@ -84,7 +84,7 @@ fn the_read_timeout_says_how_often() {
 }
 
 #[test]
-fn servers_of_1_5_get_heartbeats_and_those_of_1_4_none() {
+fn servers_of_1_5_get_heartbeats_and_those_of_1_4_do_not() {
     let read_timeout = Duration::from_secs(8);
     for (protocol, metadata, pause) in [
         (Protocol::V1_5, Metadata::V1_5 { read_timeout }, Some(Duration::from_secs(6))),
@@ -92,8 +92,7 @@ fn servers_of_1_5_get_heartbeats_and_those_of_1_4_none() {
         (Protocol::Auto, Metadata::V1_5 { read_timeout: Duration::MAX }, None),
         (Protocol::V1_4, Metadata::V1_4, None),
     ] {
-        let config = builder().protocol(protocol);
-        let mut fixture = Fixture::new(config.build().unwrap());
+        let mut fixture = Fixture::new(Config { protocol, ..quiet() });
         fixture.connect();
         fixture.probed(Ok(answer_of(metadata)));
         fixture.opened();
@@ -205,7 +204,7 @@ fn servers_of_1_x_take_messages_of_any_length() {
 /// The server counts from the opening of the WebSocket, however long its accept-conf takes.
 #[test]
 fn the_first_heartbeat_counts_from_the_opening() {
-    let mut fixture = Fixture::new(builder().protocol(Protocol::V2_0).build().unwrap());
+    let mut fixture = Fixture::new(Config { protocol: Protocol::V2_0, ..quiet() });
     fixture.connect();
     fixture.opened();
     fixture.pass(Duration::from_millis(250));
@@ -218,7 +217,7 @@ fn the_first_heartbeat_counts_from_the_opening() {
 /// With a server of 1.x that turns out to speak 2.0: what was sent before cannot be taken back.
 #[test]
 fn the_message_buffer_counts_from_the_accept_conf_on() {
-    let mut fixture = Fixture::new(builder().build().unwrap());
+    let mut fixture = Fixture::new(quiet());
     fixture.connect();
     fixture.dialing();
     fixture.opened();

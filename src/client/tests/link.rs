@@ -182,7 +182,7 @@ fn states_and_what_applications_see_of_them() {
 
 #[test]
 fn without_reconnection_failures_lead_to_idle() {
-    let config = builder_1_4().reconnect(false).build().unwrap();
+    let config = Config { reconnect: false, ..v1_4() };
     let failures: [(&[Input], ConnectError); 6] = [
         (&[|fixture| fixture.probed(Err(ProbeFailed))], ConnectError::ProbeFailed),
         (&[|fixture| fixture.probed(Ok(answer(503, "")))], ConnectError::Unavailable),
@@ -270,7 +270,7 @@ fn pauses_grow_with_failures_and_start_over_once_ready() {
 /// How often a server is dialled within an hour that ends each connection after `lasting`.
 fn dials_in_an_hour(seed: u64, lasting: Duration, meanwhile: Input) -> usize {
     let mut fixture = in_state("Idle");
-    fixture.client = Client::new(v1_4(), seed);
+    fixture.client = client(v1_4(), seed);
     let end = fixture.now + Duration::from_secs(3600);
     fixture.connect();
     let mut dials = 0;
@@ -322,7 +322,7 @@ fn a_server_that_ends_each_connection_is_not_dialled_over_and_over() {
 }
 
 #[test]
-fn one_short_loss_after_a_long_outage_makes_no_long_pause() {
+fn one_short_loss_after_a_long_outage_causes_no_long_pause() {
     let mut fixture = in_state("Ready");
     fixture.pass(Duration::from_secs(3600));
     fixture.lost();
@@ -402,7 +402,7 @@ fn a_clock_that_runs_backwards_stands_still() {
 }
 
 #[test]
-fn the_end_of_time_is_no_deadline() {
+fn a_saturated_instant_is_not_a_deadline() {
     let mut fixture = in_state("Idle");
     fixture.now = Instant::from_nanos(u64::MAX);
     fixture.connect();
@@ -410,17 +410,17 @@ fn the_end_of_time_is_no_deadline() {
     assert_eq!(fixture.client.next_timeout(), None);
 }
 
-fn goodbye(code: u16) -> CloseFrame {
+fn close_frame(code: u16) -> CloseFrame {
     CloseFrame::new(code, "goodbye").unwrap()
 }
 
 fn staying_away() -> Config {
-    Config::builder().protocol(Protocol::V1_4).final_close_codes([4003, 1005]).build().unwrap()
+    Config { protocol: Protocol::V1_4, final_close_codes: [4003, 1005].into(), ..Config::default() }
 }
 
 #[test]
-fn a_close_frame_of_the_server_is_told_and_followed_by_another_attempt() {
-    for frame in [goodbye(1001), goodbye(4000), CloseFrame::received(Some(1013), "")] {
+fn a_close_frame_of_the_server_is_reported_and_the_client_tries_again() {
+    for frame in [close_frame(1001), close_frame(4000), CloseFrame::received(Some(1013), "")] {
         let mut fixture = Fixture::ready(staying_away());
         let sent = fixture.request("sent").unwrap();
         fixture.take();
@@ -439,8 +439,8 @@ fn a_close_frame_of_the_server_is_told_and_followed_by_another_attempt() {
 }
 
 #[test]
-fn after_a_final_close_code_the_client_stays_away_until_it_is_told_to_connect() {
-    for frame in [goodbye(4003), CloseFrame::received(None, "")] {
+fn after_a_final_close_code_the_client_waits_for_a_call_of_connect() {
+    for frame in [close_frame(4003), CloseFrame::received(None, "")] {
         let mut fixture = Fixture::ready(staying_away());
         let sent = fixture.request("sent").unwrap();
         fixture.take();
@@ -457,13 +457,13 @@ fn after_a_final_close_code_the_client_stays_away_until_it_is_told_to_connect() 
 }
 
 #[test]
-fn a_close_frame_before_the_connection_is_ready_is_told_as_well() {
+fn a_close_frame_before_the_connection_is_ready_is_reported_as_well() {
     for (code, stays_away) in [(1013, false), (4003, true)] {
         for before in ["AwaitingConf", "Asked"] {
             let mut fixture = match before {
                 "Asked" => Fixture::resuming(staying_away()),
                 _ => {
-                    let config = Config::builder().final_close_codes([4003]).build().unwrap();
+                    let config = Config { final_close_codes: [4003].into(), ..Config::default() };
                     let mut fixture = Fixture::new(config);
                     fixture.connect();
                     fixture.dialing();
@@ -474,9 +474,9 @@ fn a_close_frame_before_the_connection_is_ready_is_told_as_well() {
             assert_eq!(state(&fixture.client), before);
             let id = fixture.request("waits").unwrap();
             fixture.take();
-            fixture.client.handle_closed(fixture.now, goodbye(code), &mut fixture.out);
+            fixture.client.handle_closed(fixture.now, close_frame(code), &mut fixture.out);
             let retry = fixture.client.next_timeout().filter(|_| !stays_away);
-            let error = ConnectError::ClosedBeforeReady(goodbye(code));
+            let error = ConnectError::ClosedBeforeReady(close_frame(code));
             let told = Action::Event(Event::ConnectFailed { error, retry });
             let not_sent = Action::Done { id, outcome: Err(RequestError::NotSent) };
             let mut expected = vec![told];
@@ -489,10 +489,10 @@ fn a_close_frame_before_the_connection_is_ready_is_told_as_well() {
 }
 
 #[test]
-fn a_close_frame_that_nobody_waits_for_is_ignored() {
+fn an_unexpected_close_frame_is_ignored() {
     for before in ["Idle", "Probing", "Waiting", "Closed"] {
         let mut fixture = in_state(before);
-        fixture.client.handle_closed(fixture.now, goodbye(4003), &mut fixture.out);
+        fixture.client.handle_closed(fixture.now, close_frame(4003), &mut fixture.out);
         assert_eq!((state(&fixture.client), fixture.take()), (before.into(), Vec::new()));
     }
 }

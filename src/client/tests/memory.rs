@@ -37,7 +37,7 @@ fn a_server_that_announced_2_0_is_dialled_at_once_and_has_to_do_it_again() {
 }
 
 #[test]
-fn a_server_that_no_longer_announces_is_found_out_about_anew_at_once() {
+fn a_server_that_no_longer_advertises_is_discovered_again_at_once() {
     for other in [DUE, SIGNAL, NOTHING, SHORT_CONF, CONF_3_0] {
         let mut fixture = advertised(ANSWERS_400);
         fixture.lost();
@@ -58,7 +58,7 @@ fn a_server_that_no_longer_announces_is_found_out_about_anew_at_once() {
 
 /// An HTTP server has taken the place of one of 2.0.
 #[test]
-fn a_server_that_refuses_the_web_socket_is_asked_what_it_is() {
+fn a_server_that_refuses_the_websocket_gets_a_preflight() {
     let mut fixture = advertised(ANSWERS_400);
     fixture.lost();
     fixture.due();
@@ -72,7 +72,7 @@ fn a_server_that_refuses_the_web_socket_is_asked_what_it_is() {
 }
 
 #[test]
-fn failures_of_the_network_are_no_reason_to_forget() {
+fn failures_of_the_network_do_not_discard_what_is_known() {
     let failures: [Input; 3] = [LOST, DUE, UNAVAILABLE];
     for failure in failures {
         let mut fixture = advertised(ANSWERS_400);
@@ -106,7 +106,7 @@ fn a_server_of_1_x_that_was_silent_is_asked_again() {
     fixture.due();
     assert_eq!(fixture.labels()[3..], ["Disconnected", "Probe", "Dial", "Connected"]);
     assert_eq!(fixture.client.dialect(), Dialect::V1_4);
-    // It was replaced by one of both versions, which is noticed all the same.
+    // It was replaced by one of both versions, which is noticed nevertheless.
     CONF(&mut fixture);
     assert_eq!(
         (fixture.labels(), fixture.client.dialect()),
@@ -117,9 +117,10 @@ fn a_server_of_1_x_that_was_silent_is_asked_again() {
     assert_eq!(fixture.labels(), ["Disconnected", "Dial"]);
 }
 
-/// Nothing is waited for, so the request for the session leaves before the version is known for good.
+/// Nothing is waited for, so the request for the session leaves before the version is known for
+/// good.
 #[test]
-fn a_session_is_resumed_whatever_its_server_announces_meanwhile() {
+fn a_session_is_resumed_although_its_server_has_changed_meanwhile() {
     let mut fixture = advertised(NAMES_1_4);
     fixture.client.forget_server();
     fixture.lost();

@@ -4,7 +4,7 @@ use super::*;
 use crate::session::InvalidSession;
 use crate::wire::{DecodeError, Kind, Malformation, UnreadableSignal};
 
-/// One message of each kind, and some that are none.
+/// One message of each kind, and some that are invalid.
 fn messages() -> Vec<Bytes> {
     let mut messages =
         alloc::vec![Bytes::new(), Bytes::from_static(b"\x07"), Bytes::from_static(b"\x3f")];
@@ -58,7 +58,7 @@ fn nothing_that_a_server_sends_ends_a_connection() {
 }
 
 #[test]
-fn strange_messages_are_reported_and_nothing_else() {
+fn anomalies_are_reported_without_consequence() {
     let unreadable = Anomaly::Unreadable;
     let malformed =
         |kind, identifier, reason| unreadable(DecodeError::Malformed { kind, identifier, reason });
@@ -143,7 +143,7 @@ fn signals_without_payload_go_only_to_servers_that_read_them() {
 }
 
 #[test]
-fn what_other_versions_send_depends_on_the_dialect() {
+fn messages_of_other_versions_depend_on_the_dialect() {
     let mut fixture = Fixture::ready(v1_4());
     fixture.client.discovery.found.dialect = crate::Dialect::V2_0;
     fixture.client.discovery.found.preflight = None;

@@ -5,7 +5,7 @@ use crate::session::InvalidSession;
 use crate::wire::{ErrorReply, UnreadableSignal};
 
 fn bounded(requests: usize, bytes: usize) -> Config {
-    builder_1_4().max_pending_requests(requests).max_queued_bytes(bytes).build().unwrap()
+    Config { max_pending_requests: requests, max_queued_bytes: bytes, ..v1_4() }
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn identifiers_count_up_from_one_across_connections_and_kinds() {
 }
 
 #[test]
-fn a_ready_connection_takes_requests_of_all_encodings_at_once() {
+fn a_ready_connection_sends_requests_of_all_encodings_at_once() {
     let mut fixture = Fixture::ready(v1_4());
     for (payload, sent) in [
         (Payload::binary(&b"x"[..]), frame(0x7f, 1, b"\x03oddx")),
@@ -118,7 +118,7 @@ fn errors_say_whether_repeating_is_safe() {
         (RequestError::Protocol, "does not help"),
         (
             RequestError::InvalidSession(InvalidSession::NoKey),
-            "no session: there is no session key",
+            "not a valid session: there is no session key",
         ),
         (RequestError::TimedOut { sent: true }, "may have acted"),
         (RequestError::TimedOut { sent: false }, "repeating is safe"),
@@ -131,7 +131,7 @@ fn errors_say_whether_repeating_is_safe() {
 }
 
 #[test]
-fn what_waits_is_sent_in_order_once_ready() {
+fn queued_requests_are_sent_in_order_once_ready() {
     let mut fixture = Fixture::waiting(v1_4());
     let ids = ["a", "b", "c", "d"].map(|text| fixture.request(text).unwrap());
     fixture.client.cancel(ids[1], &mut fixture.out);
@@ -154,7 +154,7 @@ fn what_waits_is_sent_in_order_once_ready() {
 }
 
 #[test]
-fn a_lost_connection_keeps_what_was_not_sent_and_repeats_nothing() {
+fn a_lost_connection_keeps_queued_requests_and_repeats_none() {
     let mut fixture = Fixture::resuming(v1_4());
     let queued = fixture.request("queued").unwrap();
     fixture.lost();
@@ -185,7 +185,7 @@ fn one_deadline_covers_the_wait_and_the_reply() {
 }
 
 #[test]
-fn what_waited_too_long_is_not_sent_though_nobody_looked_at_the_clock() {
+fn expired_requests_are_not_sent_even_if_the_timer_was_late() {
     let mut fixture = Fixture::waiting(v1_4());
     fixture.due();
     fixture.dialing();
@@ -247,7 +247,7 @@ fn the_queue_is_bounded_in_bytes_and_requests_in_number() {
 }
 
 #[test]
-fn misuse_leaves_no_trace() {
+fn misuse_changes_nothing() {
     let mut idle = Fixture::new(v1_4());
     let mut closed = Fixture::ready(v1_4());
     closed.close();

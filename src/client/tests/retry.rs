@@ -27,7 +27,7 @@ impl Fixture {
         self.client.handle_refused(self.now, status, Some(wait), &mut self.out);
     }
 
-    /// The pause that the application is told of; nothing is to happen before.
+    /// The pause that the application sees; nothing may happen before.
     fn pause(&mut self) -> Option<Duration> {
         let retry = self.take().into_iter().find_map(|action| match action {
             Action::Event(Event::ConnectFailed { retry, .. }) => Some(retry),
@@ -40,7 +40,7 @@ impl Fixture {
 }
 
 fn connecting(config: Config, seed: u64) -> Fixture {
-    let mut fixture = Fixture { client: Client::new(config, seed), ..Fixture::new(v1_4()) };
+    let mut fixture = Fixture { client: client(config, seed), ..Fixture::new(v1_4()) };
     fixture.connect();
     fixture
 }
@@ -82,8 +82,8 @@ fn clients_that_are_sent_away_together_do_not_come_back_together() {
 }
 
 #[test]
-fn what_a_server_wants_is_the_least_and_has_a_bound() {
-    let config = |max| builder_1_4().max_retry_after(max).build().unwrap();
+fn retry_after_is_a_bounded_minimum() {
+    let config = |max| Config { max_retry_after: max, ..v1_4() };
     for (max, wait, least, most) in [
         (HOUR, 2 * HOUR, HOUR, HOUR * 5 / 4),
         (HOUR, Duration::MAX, HOUR, HOUR * 5 / 4),
@@ -119,7 +119,8 @@ fn a_refusal_of_another_kind_may_say_when_to_come_back_too() {
         fixture.refused_until(status, HOUR);
         assert!(fixture.pause().unwrap() >= HOUR, "{status}");
     }
-    // If it is no answer of a server that is not available, the preflight is just not understood.
+    // If the answer does not mean that the server is unavailable, the preflight is just not
+    // understood.
     let mut fixture = connecting(Config::default(), 7);
     fixture.refused_probe(405, HOUR);
     assert_eq!(fixture.labels(), ["Probe", "Dial"]);
@@ -136,7 +137,7 @@ fn the_application_may_be_in_a_hurry() {
         // It counts for one pause only.
         fixture.probed(Err(ProbeFailed));
         assert!(fixture.pause().unwrap() < Duration::from_secs(2));
-        let mut once = connecting(builder_1_4().reconnect(false).build().unwrap(), 7);
+        let mut once = connecting(Config { reconnect: false, ..v1_4() }, 7);
         refuse(&mut once, HOUR);
         assert_eq!((once.pause(), once.client.status()), (None, Status::Idle));
     }

@@ -81,7 +81,7 @@ fn a_restoration_waits_for_the_connection_in_its_turn() {
 }
 
 #[test]
-fn a_resumed_session_comes_before_all_that_waits() {
+fn a_session_is_resumed_before_queued_requests_are_sent() {
     let mut fixture = Fixture::resuming(v1_4());
     fixture.request("x").unwrap();
     assert_eq!(fixture.restore("KEY1"), Err(Misuse::SessionHeld));
@@ -118,7 +118,7 @@ fn passing_failures_are_tried_again_on_the_same_connection_a_few_times() {
         Fixture::due,
     ];
     for failure in passing {
-        let mut fixture = Fixture::resuming(builder_1_4().resume_attempts(3).build().unwrap());
+        let mut fixture = Fixture::resuming(Config { resume_attempts: 3, ..v1_4() });
         for whole in [500, 1000].map(Duration::from_millis) {
             failure(&mut fixture);
             let pause = fixture.client.next_timeout().unwrap().saturating_since(fixture.now);
@@ -203,7 +203,7 @@ fn a_session_that_the_server_replaces_while_it_is_resumed_is_not_lost_with_it() 
 }
 
 #[test]
-fn closing_a_session_is_told_once_whatever_the_version() {
+fn closing_a_session_is_reported_once_in_every_version() {
     for notified in [true, false] {
         let mut fixture = holding(v1_4());
         let id = fixture.close_session().unwrap();
@@ -221,7 +221,7 @@ fn closing_a_session_is_told_once_whatever_the_version() {
 
 /// A 2.0 server tells by nothing but its reply that it closed the session.
 #[test]
-fn a_session_that_is_closed_late_is_held_no_longer() {
+fn a_late_close_ends_the_session() {
     for (reply, held_then) in [(frame(0xbf, 1, b""), None), (frame(2, 1, b""), Some("KEY1"))] {
         let mut fixture = holding(v1_4());
         let id = fixture.close_session().unwrap();
@@ -308,7 +308,7 @@ fn a_session_that_is_on_its_way_is_closed_when_it_came() {
 }
 
 #[test]
-fn a_session_that_took_the_place_of_the_closed_one_stays() {
+fn a_session_that_replaced_the_closed_one_stays() {
     let mut fixture = holding(v1_4());
     fixture.close_session().unwrap();
     fixture.receive(&b"\x16"[..]);
@@ -321,7 +321,7 @@ fn a_session_that_took_the_place_of_the_closed_one_stays() {
 /// A 2.0 server says nothing before its reply, and closes what it finds when the request arrives.
 #[test]
 fn a_2_0_server_closes_the_session_that_it_finds() {
-    let config = builder().protocol(Protocol::V2_0).build().unwrap();
+    let config = Config { protocol: Protocol::V2_0, ..quiet() };
     let mut fixture = Fixture::new(config);
     fixture.connect();
     fixture.opened();
@@ -335,10 +335,10 @@ fn a_2_0_server_closes_the_session_that_it_finds() {
     assert_eq!(held(&fixture), None);
 }
 
-/// The server carries out what nobody waits for any more: then it holds the session on this
+/// The server carries out a request that has been given up: then it holds the session on this
 /// connection, and both sides have to agree on that.
 #[test]
-fn a_session_that_is_restored_late_is_held_all_the_same() {
+fn a_late_restore_is_accepted() {
     let cancelled: fn(&mut Fixture) = |fixture| {
         let id = fixture.restore("KEY1").unwrap();
         fixture.client.cancel(id, &mut fixture.out);
@@ -385,7 +385,7 @@ fn a_session_that_is_restored_late_is_held_all_the_same() {
 
 #[test]
 fn a_session_that_was_given_up_for_lost_may_come_back() {
-    let config = builder_1_4().resume_attempts(2).build().unwrap();
+    let config = Config { resume_attempts: 2, ..v1_4() };
     let mut fixture = Fixture::resuming(config);
     (0..3).for_each(|_| fixture.due());
     assert_eq!(fixture.labels(), ["Send 20 1", "SessionLost", "Connected"]);
@@ -397,7 +397,7 @@ fn a_session_that_was_given_up_for_lost_may_come_back() {
 
 #[test]
 fn restorations_that_were_given_up_are_bounded_like_requests() {
-    let config = builder_1_4().max_pending_requests(3).build().unwrap();
+    let config = Config { max_pending_requests: 3, ..v1_4() };
     let mut fixture = Fixture::ready(config);
     for _ in 0..3 {
         let id = fixture.restore("KEY1").unwrap();

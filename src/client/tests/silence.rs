@@ -5,12 +5,7 @@ use super::*;
 
 /// Pings after 300 ms, 200 ms for the answer; requests have a second.
 fn config(protocol: Protocol) -> Config {
-    builder()
-        .protocol(protocol)
-        .pings(pings(300, 200))
-        .request_timeout(Duration::from_secs(1))
-        .build()
-        .unwrap()
+    Config { protocol, pings: pings(300, 200), request_timeout: Duration::from_secs(1), ..quiet() }
 }
 
 /// Connected at 0 ms, with a server of 1.4, 1.5, or 2.0.
@@ -236,7 +231,8 @@ fn a_1_4_server_at_work_is_given_twice_the_time_and_as_long_as_requests_wait() {
     assert_eq!(long.until(20_801), ["20600 Ping", "20800 Hangup", "20800 Disconnected"]);
 }
 
-/// Connected to a server of 1.4 that has answered a ping, then was given a request and pinged again.
+/// Connected to a server of 1.4 that has answered a ping, then was given a request and pinged
+/// again.
 fn pinged_at_work() -> Fixture {
     let mut fixture = connected(OF_1_4);
     fixture.pong();
@@ -346,7 +342,7 @@ fn a_server_that_falls_silent_while_the_session_is_resumed_is_left() {
 }
 
 #[test]
-fn nobody_is_watched_without_a_connection() {
+fn without_a_connection_there_is_no_liveness_check() {
     let mut fixture = after(config(Protocol::Auto), NAMES_1_4);
     fixture.labels();
     fixture.pong();
@@ -397,9 +393,9 @@ fn the_default_notices_within_45_seconds() {
     assert_eq!(fixture.now.saturating_since(start), Duration::from_secs(45));
 }
 
-/// Servers of this crate ping those who speak 1.4, which thus need not ping.
+/// Servers of this crate ping clients of 1.4, which thus need not ping.
 #[test]
-fn a_1_4_server_that_is_heard_is_asked_at_work_all_the_same() {
+fn a_1_4_server_that_is_heard_is_also_pinged_at_work() {
     let mut fixture = pinged_at_work();
     fixture.activity();
     assert_eq!(fixture.until(500), no_lines(), "once");

@@ -56,17 +56,17 @@ impl World {
         let mut dice = Dice(seed);
         let protocol = [Protocol::Auto, Protocol::V1_4, Protocol::V1_5, Protocol::V2_0]
             [usize::from(dice.chance(60)) * dice.below(4) as usize];
-        let config = Config::builder()
-            .protocol(protocol)
-            .skip_preflight(protocol != Protocol::Auto && dice.chance(20))
-            .reconnect(dice.chance(70))
-            .pings(if dice.chance(50) { pings(100 + dice.below(2000), 500) } else { None })
-            .max_queued_bytes(MAX_QUEUED)
-            .max_pending_requests(MAX_PENDING)
-            .resume_attempts(2)
-            .build()
-            .unwrap();
-        let fixture = Fixture { client: Client::new(config.clone(), seed), ..Fixture::new(config) };
+        let config = Config {
+            protocol,
+            skip_preflight: protocol != Protocol::Auto && dice.chance(20),
+            reconnect: dice.chance(70),
+            pings: if dice.chance(50) { pings(100 + dice.below(2000), 500) } else { None },
+            max_queued_bytes: MAX_QUEUED,
+            max_pending_requests: MAX_PENDING,
+            resume_attempts: 2,
+            ..Config::default()
+        };
+        let fixture = Fixture { client: client(config.clone(), seed), ..Fixture::new(config) };
         Self {
             fixture,
             dice,
@@ -340,7 +340,7 @@ fn the_contract_holds_on_any_walk() {
 }
 
 #[test]
-fn the_same_calls_and_seed_give_the_same_actions() {
+fn the_same_calls_and_seed_return_the_same_actions() {
     for seed in 0..50 {
         assert_eq!(walk(seed).trace, walk(seed).trace);
     }

@@ -43,8 +43,8 @@ fn the_settings_are_sent_before_anything_else_and_the_dialect_is_known_at_once()
 }
 
 #[test]
-fn it_states_what_its_host_reads() {
-    let config = builder().max_message_size(8192).build().unwrap();
+fn a_client_states_what_its_host_reads() {
+    let config = Config { max_message_size: 8192, ..quiet() };
     let mut fixture = after(config, NAMES_1_4);
     fixture.labels();
     AGREED(&mut fixture);
@@ -52,9 +52,8 @@ fn it_states_what_its_host_reads() {
 }
 
 #[test]
-fn a_client_that_does_not_offer_it_takes_no_notice_if_it_is_selected() {
-    for config in
-        [builder().wwr1(false).build().unwrap(), builder().max_message_size(8191).build().unwrap()]
+fn a_client_without_wwr_1_ignores_its_selection() {
+    for config in [Config { wwr1: false, ..quiet() }, Config { max_message_size: 8191, ..quiet() }]
     {
         let mut fixture = after(config, NAMES_1_4);
         fixture.labels();
@@ -89,7 +88,7 @@ fn what_follows_the_handshake_has_to_be_the_servers_statement() {
 
 #[test]
 fn an_application_protocol_is_compared_before_anything_is_asked() {
-    let config = builder().sub_protocol(&b"chat"[..]).build().unwrap();
+    let config = Config { sub_protocol: Some(Bytes::from_static(b"chat")), ..quiet() };
     let mut fixture = after(config, NAMES_1_4);
     assert!(fixture.request("a").is_ok());
     AGREED(&mut fixture);
@@ -143,7 +142,7 @@ fn messages_are_as_long_as_the_server_has_stated() {
 }
 
 #[test]
-fn what_was_asked_before_is_sent_in_order_once_the_server_has_stated_what_it_reads() {
+fn queued_requests_are_sent_in_order_after_the_statement_of_the_server() {
     let mut fixture = after(auto(), NAMES_1_4);
     let mut ids = Vec::new();
     for length in [10, 9000, 10, 30_000, 10] {
@@ -177,7 +176,7 @@ fn heartbeats_keep_the_connection_alive() {
 }
 
 #[test]
-fn a_session_is_resumed_and_its_end_is_told_by_the_reply_alone() {
+fn a_session_is_resumed_and_only_the_reply_reports_its_end() {
     let mut fixture = ready(1 << 20);
     fixture.receive([b"\x15", SESSION.as_bytes()].concat());
     fixture.lost();
@@ -207,7 +206,7 @@ fn errors_arrive_as_they_are_and_settings_of_a_server_are_odd() {
 #[test]
 fn a_server_that_has_not_answered_a_single_ping_is_given_twice_the_time() {
     for (answers, end) in [(false, 50), (true, 26)] {
-        let config = Config::builder().pings(pings(20_000, 5_000)).build().unwrap();
+        let config = Config { pings: pings(20_000, 5_000), ..Config::default() };
         let mut fixture = after(config, NAMES_1_4);
         AGREED(&mut fixture);
         STATED(&mut fixture);

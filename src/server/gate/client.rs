@@ -17,6 +17,7 @@ pub struct Client {
 
 /// Why the address that a trusted proxy names for its client does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Doubt {
     /// It names no address, but `unknown`, an obfuscated name, or something unreadable.
     #[error("a trusted proxy names no address of its client")]
@@ -171,9 +172,9 @@ mod tests {
     fn headers_of_untrusted_peers_are_ignored() {
         let sent = [("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6")];
         check(ProxyHeaders::Either, "192.0.2.9:1", &sent, "192.0.2.9:1", None);
-        let nobody = TrustedProxies::default();
+        let none_trusted = TrustedProxies::default();
         let sent = sent.iter().map(|(name, value)| (*name, value.as_bytes()));
-        assert_eq!(nobody.client(PEER.parse().unwrap(), sent).address.to_string(), PEER);
+        assert_eq!(none_trusted.client(PEER.parse().unwrap(), sent).address.to_string(), PEER);
     }
 
     #[test]

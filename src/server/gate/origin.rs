@@ -15,6 +15,7 @@ use super::host::{Authority, address_v6};
 /// Without such a check, any page that a user visits could connect to the server in the user's
 /// name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origins {
     /// Pages of `http` and `https` of the host (and port) that the connection is made to. Pages of
     /// another scheme, such as those of apps and extensions, have to be listed.

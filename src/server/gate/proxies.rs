@@ -10,6 +10,7 @@ use ipnet::IpNet;
 /// Which proxies are trusted to name their clients, and how they name them. By default no proxy is
 /// trusted, because any client could write such headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TrustedProxies {
     /// Where the proxies connect from. All other addresses are those of clients.
     pub networks: Vec<Network>,
@@ -22,6 +23,7 @@ pub struct TrustedProxies {
 /// A proxy that sets one of them passes on the other as a client sent it. So only one may count:
 /// the one that all trusted proxies set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ProxyHeaders {
     /// Whichever is present. If both are and disagree, one of them may come from the client. Then
     /// neither counts, and the address of the proxy stands for the client.

@@ -94,7 +94,7 @@ fn wwr_1_is_selected_if_it_is_offered_and_spoken_and_nothing_else_is() {
 }
 
 #[test]
-fn what_is_asked_for_is_told_apart() {
+fn requests_are_classified() {
     let known = terms(Some(Metadata::V1_4));
     let host = [("host", "h")];
     let preflight = Decision::Preflight { metadata: Metadata::V1_4, noted: true };
@@ -211,7 +211,7 @@ fn body(answer: &Answer) -> String {
 }
 
 #[test]
-fn a_refusal_says_why_and_whoever_may_not_know_what_this_is_how_to_connect() {
+fn a_refusal_says_why_and_may_explain_how_to_connect() {
     let head = handshake("GET", &[]);
     for refusal in ALL {
         let answer = Answer::refusal(refusal, &head, &terms(Some(Metadata::V1_4)));
@@ -251,7 +251,7 @@ fn a_refusal_behind_a_body_ends_the_socket() {
 }
 
 #[test]
-fn only_what_is_answered_is_allowed() {
+fn allow_lists_only_methods_that_are_answered() {
     let head = head("POST", &[("host", "h")]);
     for (metadata, allowed) in
         [(Some(Metadata::V1_4), "GET, OPTIONS, WEBWIRE"), (None, "GET, OPTIONS")]

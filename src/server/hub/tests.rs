@@ -38,10 +38,14 @@ fn seconds(seconds: u64) -> Duration {
 
 impl Script {
     fn new(config: HubConfig) -> Self {
-        Self { hub: Hub::new(config), out: Actions::new(), now: Instant::EPOCH }
+        Self {
+            hub: Hub::new(&config.validate().unwrap()),
+            out: Actions::new(),
+            now: Instant::EPOCH,
+        }
     }
 
-    /// A hub with so many open connections, whose identifiers count from 1.
+    /// A hub with this many open connections, whose identifiers count from 1.
     fn with(connections: u64, config: HubConfig) -> Self {
         let mut script = Self::new(config);
         for id in 1..=connections {

@@ -40,7 +40,7 @@ fn each_preflight_counts_once_and_for_its_own_address() {
 }
 
 #[test]
-fn a_client_that_speaks_first_is_one_of_1_x_whoever_else_is_there() {
+fn a_client_that_speaks_first_is_one_of_1_x_at_any_address() {
     let mut preflights = Preflights::default();
     assert_eq!(preflights.arrived(at(0), &1), NOTHING, "one of 2.0");
     preflights.asked(at(1), 1);
@@ -65,7 +65,7 @@ fn a_client_that_is_far_away_is_given_more_time() {
 }
 
 #[test]
-fn a_heartbeat_is_no_word_of_1_x() {
+fn a_heartbeat_does_not_show_1_x() {
     let mut preflights = Preflights::default();
     preflights.asked(at(0), 1);
     assert_eq!(preflights.arrived(at(1), &1), until(51));
@@ -74,7 +74,7 @@ fn a_heartbeat_is_no_word_of_1_x() {
 }
 
 #[test]
-fn a_silent_client_is_presumed_to_be_the_one_that_asked_for_a_second() {
+fn a_silent_client_is_presumed_to_be_1_x_for_a_second() {
     for (silent, observed) in [(1000, Observed::Preflight), (1001, Observed::Nothing)] {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);
@@ -84,7 +84,7 @@ fn a_silent_client_is_presumed_to_be_the_one_that_asked_for_a_second() {
 }
 
 #[test]
-fn whoever_takes_the_preflight_of_another_is_found_out_when_that_one_comes() {
+fn a_client_that_used_the_preflight_of_another_is_detected_when_that_one_comes() {
     for late in [1, 49] {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);
@@ -97,7 +97,7 @@ fn whoever_takes_the_preflight_of_another_is_found_out_when_that_one_comes() {
 }
 
 #[test]
-fn what_was_asked_later_was_asked_by_another() {
+fn a_later_preflight_belongs_to_another_client() {
     let mut preflights = Preflights::default();
     preflights.asked(at(0), 1);
     assert_eq!(preflights.arrived(at(10), &1), until(70), "one of 2.0");
@@ -108,7 +108,7 @@ fn what_was_asked_later_was_asked_by_another() {
 }
 
 #[test]
-fn of_several_silent_clients_none_is_presumed_to_have_asked() {
+fn of_several_silent_clients_none_is_presumed() {
     // Not even if as many have: one more may still be to come.
     let mut preflights = Preflights::default();
     preflights.asked(at(0), 1);
@@ -164,7 +164,7 @@ fn an_address_that_has_shown_2_0_presumes_nothing_for_an_hour() {
 }
 
 #[test]
-fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
+fn after_a_stray_preflight_no_silent_client_is_presumed() {
     for delay in [0, 500, 2_999] {
         // A health check every ten seconds.
         let mut preflights = Preflights::default();
@@ -179,7 +179,7 @@ fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
             assert_eq!(preflights.arrived(later, &1), NOTHING);
         }
     }
-    // A minute after the last one nobody minds.
+    // A minute after the last one, it has no effect any more.
     for (later, observed) in [(62_900, Observed::Nothing), (63_001, Observed::Preflight)] {
         let mut preflights = Preflights::default();
         preflights.asked(at(0), 1);
@@ -190,7 +190,7 @@ fn whoever_asks_and_never_connects_makes_nobody_be_taken_for_1_x() {
 }
 
 #[test]
-fn where_clients_speak_first_a_silent_one_leaves_the_preflight_to_its_sender() {
+fn where_clients_speak_first_a_silent_one_does_not_use_up_the_preflight() {
     let mut preflights = Preflights::default();
     preflights.asked(at(0), 1);
     assert_eq!(preflights.arrived(at(1), &1), until(51));
@@ -207,7 +207,7 @@ fn where_clients_speak_first_a_silent_one_leaves_the_preflight_to_its_sender() {
 }
 
 #[test]
-fn whoever_closes_after_asking_is_waited_for_but_not_presumed() {
+fn a_brief_preflight_causes_a_wait_but_no_presumption() {
     let mut preflights = Preflights::default();
     preflights.asked_briefly(at(0), 1);
     assert_eq!(preflights.arrived(at(10), &1), until(70));
@@ -256,4 +256,14 @@ fn memory_is_bounded_and_one_address_does_not_displace_the_others() {
     }
     let recent = preflights.hosts.keys().filter(|from| **from >= 4 * most).count();
     assert_eq!((recent, preflights.hosts.len()), (most, most));
+}
+
+#[test]
+fn a_host_may_have_less_remembered() {
+    for (most, remembered) in [(0, 1), (1, 1), (3, 3)] {
+        let mut preflights = Preflights::with_most(most);
+        (0..10).for_each(|from| preflights.asked(at(0), from));
+        assert_eq!(preflights.hosts.len(), remembered);
+        assert_eq!(preflights.arrived(at(0), &9), until(50), "the latest is remembered");
+    }
 }

@@ -5,7 +5,7 @@ use crate::wire::UnreadableSignal;
 
 /// A message buffer of 64 bytes.
 fn config() -> Config {
-    let advertised = Advertised::default().message_buffer(64).unwrap();
+    let advertised = Advertised { message_buffer: 64, ..Advertised::default() };
     Config { advertised, ..super::config() }
 }
 
@@ -73,7 +73,7 @@ fn session(room: usize) -> Session {
 #[test]
 fn a_session_that_is_too_large_is_not_created() {
     let length = session(0).to_json().len();
-    let advertised = Advertised::default().message_buffer(length as u32 + 1).unwrap();
+    let advertised = Advertised { message_buffer: length as u32 + 1, ..Advertised::default() };
     for (dialect, room, expected) in [
         (Protocol::Any, 0, Ok(())),
         (Protocol::Any, 1, Err(Misuse::SessionTooLarge { length: length + 1, most: length })),
@@ -82,10 +82,14 @@ fn a_session_that_is_too_large_is_not_created() {
     ] {
         let config = Config { advertised: advertised.clone(), protocol: dialect, ..config() };
         let mut out = Actions::new();
-        let mut connection =
-            Connection::accept(&config, Observed::Nothing, Instant::EPOCH, &mut out);
+        let mut connection = Connection::accept(
+            &config.validate().unwrap(),
+            Observed::Nothing,
+            Instant::EPOCH,
+            &mut out,
+        );
         let Session { key, info, created, .. } = session(room);
-        assert_eq!(connection.create_session(key, created, info, &mut out), expected);
+        assert_eq!(connection.create_session(key, created, info, &mut out).map(drop), expected);
     }
 }
 
@@ -95,7 +99,10 @@ fn a_session_that_became_too_large_meanwhile_is_not_announced() {
     script.lines();
     assert_eq!(script.connection.dialect(), Dialect::V1_4);
     let Session { key, info, created, .. } = session(64);
-    assert_eq!(script.connection.create_session(key, created, info, &mut script.out), Ok(()));
+    assert_eq!(
+        script.connection.create_session(key, created, info, &mut script.out).map(drop),
+        Ok(())
+    );
     script.expect(&["ask Create k1"]);
     script.client(&b"\x21"[..], &["speaks 2.0"]);
     script.told("k1", Change::Created, &["ask Close k1", "ask Leave k1", "event CreateFailed"]);
@@ -103,13 +110,16 @@ fn a_session_that_became_too_large_meanwhile_is_not_announced() {
 }
 
 #[test]
-fn what_announces_a_session_is_as_long_as_the_buffer_at_most() {
+fn a_session_created_message_fits_into_the_buffer() {
     let length = session(0).to_json().len() as u32 + 1;
     for (buffer, fits) in [(length, true), (length - 1, false)] {
-        let advertised = Advertised::default().message_buffer(buffer).unwrap();
+        let advertised = Advertised { message_buffer: buffer, ..Advertised::default() };
         let mut script = Script::observed(&Config { advertised, ..config() }, Observed::Preflight);
         let Session { key, info, created, .. } = session(0);
-        assert_eq!(script.connection.create_session(key, created, info, &mut script.out), Ok(()));
+        assert_eq!(
+            script.connection.create_session(key, created, info, &mut script.out).map(drop),
+            Ok(())
+        );
         script.connection.handle_message(script.now, (&b"\x21"[..]).into(), &mut script.out);
         assert_eq!(script.connection.dialect(), Dialect::V2_0);
         let outcome = Outcome { key: super::key("k1"), change: Change::Created };

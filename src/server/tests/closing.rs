@@ -86,7 +86,7 @@ fn a_handler_may_close_its_own_connection() {
 }
 
 #[test]
-fn all_handlers_are_waited_for_signals_too() {
+fn closing_waits_for_handlers_of_signals_too() {
     let mut script = Script::with(Dialect::V1_4, &concurrent(3));
     script.client(request(1, "a", ""), &["run 1 a"]);
     script.client(signal("s", "x"), &["signal 1 s x"]);
@@ -160,7 +160,7 @@ fn a_deadline_bounds_the_wait() {
 }
 
 #[test]
-fn a_shutdown_gives_no_more_time_than_there_was_but_less_if_it_wants() {
+fn a_shutdown_can_only_shorten_the_deadline() {
     let mut script = Script::new();
     script.client(request(1, "slow", ""), &["run 1 slow"]);
     script.shut_down(30_000);
@@ -175,7 +175,7 @@ fn a_shutdown_gives_no_more_time_than_there_was_but_less_if_it_wants() {
 }
 
 #[test]
-fn an_idle_connection_may_stay_during_a_shutdown_and_refuses_what_is_new() {
+fn an_idle_connection_may_stay_during_a_shutdown_and_refuses_new_requests() {
     let mut script = Script::logged_in(Dialect::V1_4, &config());
     script.shut_down_idle(10_000, IdleConnections::Stay);
     script.expect(&["drained"]);
@@ -234,7 +234,7 @@ fn a_connection_that_closes_already_does_not_stay() {
 }
 
 #[test]
-fn all_that_waits_is_refused_before_a_connection_closes_for_what_means_nothing() {
+fn waiting_requests_are_refused_before_a_close_for_ignored_messages() {
     let ignored = NonZeroU32::new(1).unwrap();
     let config = Config { max_ignored_in_a_row: ignored, concurrency: NonZeroU16::MIN, ..config() };
     let mut script = Script::with(Dialect::V1_4, &config);

@@ -49,7 +49,7 @@ fn an_open_connection_serves_what_clients_send() {
 }
 
 #[test]
-fn a_draining_connection_refuses_whatever_needs_a_reply() {
+fn a_draining_connection_refuses_every_request() {
     for dialect in Dialect::ALL {
         let mut script = Script::with(dialect, &config());
         script.client(request(1, "a", ""), &["run 1 a"]);

@@ -74,7 +74,7 @@ fn the_identifier_that_was_read_comes_back() {
 }
 
 #[test]
-fn name_only_signals_are_read_by_those_who_know_them() {
+fn name_only_signals_are_read_by_dialects_that_know_them() {
     for (dialect, read) in [
         (Dialect::V1_4, false),
         (Dialect::V1_5, false),
@@ -127,7 +127,7 @@ fn malformed_requests_count_and_are_answered_to_the_last() {
 }
 
 #[test]
-fn what_has_waited_counts_when_its_turn_comes() {
+fn waiting_messages_count_when_they_are_handled() {
     let max_ignored_in_a_row = NonZeroU32::new(2).unwrap();
     let config = Config { max_ignored_in_a_row, ..concurrent(2) };
     let mut script = Script::with(Dialect::V1_4, &config);

@@ -92,7 +92,7 @@ fn a_bounded_number_of_messages_waits() {
 }
 
 #[test]
-fn a_bounded_number_of_bytes_waits_but_always_one_message() {
+fn the_bytes_that_wait_are_bounded_but_one_message_always_may() {
     let mut script = Script::with(Dialect::V1_4, &Config { max_queued_bytes: 0, ..config() });
     script.client(request(1, "a", ""), &["run 1 a"]);
     assert!(script.connection.wants_input());

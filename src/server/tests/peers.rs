@@ -19,17 +19,17 @@ fn accept_conf_depends_on_the_server_alone() {
             script.expect(if sends_accept_conf { &[ADVERTISED] } else { &[] });
         }
     }
-    let advertised = Advertised::default()
-        .read_timeout(Duration::from_millis(1500))
-        .and_then(|advertised| advertised.message_buffer(64))
-        .and_then(|advertised| advertised.sub_protocol("my/1"))
-        .unwrap();
+    let advertised = Advertised {
+        read_timeout: Duration::from_millis(1500),
+        message_buffer: 64,
+        sub_protocol: Some("my/1".into()),
+    };
     let mut script = Script::observed(&Config { advertised, ..config() }, Observed::Nothing);
     script.expect(&["send 17 #0200dc050000400000006d792f31"]);
 }
 
 #[test]
-fn a_heartbeat_tells_what_the_peer_speaks() {
+fn a_heartbeat_shows_what_the_peer_speaks() {
     for (protocol, observed, first, learned) in [
         (Protocol::Any, Observed::Nothing, Dialect::Unknown, Some(Dialect::V2_0)),
         (Protocol::Any, Observed::Preflight, Dialect::V1_4, Some(Dialect::V2_0)),
@@ -50,7 +50,7 @@ fn a_heartbeat_tells_what_the_peer_speaks() {
 }
 
 #[test]
-fn what_was_learned_counts_from_then_on() {
+fn a_learned_version_counts_from_then_on() {
     let mut script = Script::logged_in(Dialect::Unknown, &config());
     let malformed = &b"\x7f\x01\0\0\0\0\0\0\0\x05a"[..];
     script.client(malformed, &["send 02 1"]);
@@ -68,10 +68,10 @@ fn what_was_learned_counts_from_then_on() {
     script.told("k1", Change::Closed, &["send bf 3", "event Closed"]);
 }
 
-/// Who is taken for 1.x because of a preflight may speak 2.0: another's, from the same address, or
-/// our own client's, whose heartbeats tell nothing if the preflight names 1.5.
+/// A client that is taken for 1.x because of a preflight may speak 2.0: another's, from the same
+/// address, or our own client's, whose heartbeats tell nothing if the preflight names 1.5.
 #[test]
-fn servers_of_all_versions_read_signals_without_payload_of_anybody() {
+fn servers_of_all_versions_read_signals_without_payload_from_every_client() {
     for (protocol, observed, reads) in [
         (Protocol::Any, Observed::Preflight, true),
         (Protocol::AnyAs1_5, Observed::Preflight, true),
@@ -97,7 +97,7 @@ const BREACHES: [(&[u8], CloseReason); 5] = [
 ];
 
 #[test]
-fn strict_servers_disconnect_known_2_0_peers_for_what_the_reference_does() {
+fn strict_servers_disconnect_known_2_0_peers_as_the_reference_does() {
     let strict = Config { strict: true, ..config() };
     for (frame, reason) in BREACHES {
         let closed = format!("close {reason:?}");

@@ -19,11 +19,37 @@ fn a_session_is_announced_before_the_reply_of_its_request() {
 }
 
 #[test]
+fn each_creation_is_told_by_the_number_that_it_got() {
+    let Script { mut connection, mut out, now, .. } = Script::new();
+    let mut create = |connection: &mut Connection, text| {
+        let info = SessionInfo::new();
+        connection.create_session(key(text), UnixTime::from_seconds(0), info, &mut out)
+    };
+    let first = create(&mut connection, "k1").unwrap();
+    assert_eq!(create(&mut connection, "k2"), Err(Misuse::SessionBusy));
+    let tell = |connection: &mut Connection, text, change| {
+        let mut out = Actions::new();
+        connection.handle_session(now, Outcome { key: key(text), change }, &mut out);
+        out.drain().find(|action| matches!(action, Action::SessionEvent(_)))
+    };
+    let failed = Action::SessionEvent(SessionEvent::CreateFailed(first));
+    assert_eq!(tell(&mut connection, "k1", Change::CreateFailed), Some(failed));
+    let second = create(&mut connection, "k2").unwrap();
+    assert_eq!((first.as_u64(), second.as_u64()), (1, 2));
+    assert_eq!(tell(&mut connection, "k2", Change::Created), None);
+    let created = Action::SessionEvent(SessionEvent::Created(second));
+    assert_eq!(tell(&mut connection, "k2", Change::Stored), Some(created));
+}
+
+#[test]
 fn private_fields_stay_on_the_server() {
     let info = SessionInfo::new().public("user", "ada").private("quota", 10);
     let mut script = Script::new();
     let (now, out) = (UnixTime::from_seconds(0), &mut script.out);
-    assert_eq!(script.connection.create_session(key("k1"), now, info.clone(), out), Ok(()));
+    assert_eq!(
+        script.connection.create_session(key("k1"), now, info.clone(), out).map(drop),
+        Ok(())
+    );
     let Some(Action::Session(Command::Create(stored))) = script.out.pop() else {
         panic!("the registry was not asked")
     };
@@ -90,7 +116,7 @@ fn without_sessions_everything_about_them_is_refused() {
 }
 
 #[test]
-fn a_client_that_closes_its_session_is_told_as_its_version_expects() {
+fn a_client_that_closes_its_session_is_answered_as_its_version_expects() {
     for (dialect, sent) in [
         (Dialect::V1_4, &["send 16", "send bf 1", "event Closed"][..]),
         (Dialect::V1_5, &["send 16", "send bf 1", "event Closed"]),
@@ -135,7 +161,7 @@ fn a_session_closed_by_key_is_announced_and_the_connection_lives_on() {
 }
 
 #[test]
-fn what_could_not_be_destroyed_stays_and_can_be_closed_again() {
+fn a_session_that_could_not_be_destroyed_stays_and_can_be_closed_again() {
     let mut script = Script::logged_in(Dialect::V1_4, &config());
     script.client(close_session(1), &["ask Close k1"]);
     script.told("k1", Change::CloseFailed, &["send 02 1", "event CloseFailed"]);
@@ -177,7 +203,7 @@ fn a_session_that_clients_would_refuse_is_not_created() {
     let info = |length| SessionInfo::new().public("x", "a".repeat(length)).private("y", "b");
     let mut create = |length| {
         let Script { connection, out, .. } = &mut script;
-        connection.create_session(key("k1"), now, info(length), out)
+        connection.create_session(key("k1"), now, info(length), out).map(drop)
     };
     let room = Session::MAX_JSON - Session::new(key("k1"), now, info(0)).to_json().len();
     let too_large =
@@ -187,11 +213,14 @@ fn a_session_that_clients_would_refuse_is_not_created() {
     script.expect(&["ask Create k1"]);
     let hidden = SessionInfo::new().private("x", "a".repeat(Session::MAX_JSON));
     let mut script = Script::new();
-    assert_eq!(script.connection.create_session(key("k1"), now, hidden, &mut script.out), Ok(()));
+    assert_eq!(
+        script.connection.create_session(key("k1"), now, hidden, &mut script.out).map(drop),
+        Ok(())
+    );
 }
 
 #[test]
-fn a_session_that_nobody_could_read_back_is_not_created() {
+fn a_session_that_could_not_be_read_back_is_not_created() {
     let now = UnixTime::from_seconds(0);
     let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": [inner] }));
     let half = SessionInfo::MAX_DEPTH / 2;
@@ -209,7 +238,7 @@ fn a_session_that_nobody_could_read_back_is_not_created() {
     ] {
         let mut script = Script::new();
         let Script { connection, out, .. } = &mut script;
-        assert_eq!(connection.create_session(key("k1"), now, info, out), expected);
+        assert_eq!(connection.create_session(key("k1"), now, info, out).map(drop), expected);
         script.expect(if expected.is_ok() { &["ask Create k1"] } else { &[] });
     }
 }
@@ -234,7 +263,7 @@ fn keys_are_not_shown() {
 }
 
 #[test]
-fn whoever_creates_a_session_hears_of_it_once_though_it_is_closed_meanwhile() {
+fn the_creator_of_a_session_gets_one_event_even_if_it_is_closed_meanwhile() {
     let closing = || {
         let mut script = Script::new();
         assert_eq!(script.create("k1"), Ok(()));

@@ -1,7 +1,7 @@
 //! Signals to the client.
 
 use super::*;
-use crate::wire::{PreparedSignal, UnreadableSignal};
+use crate::wire::{InvalidSignal, PreparedSignal, UnreadableSignal};
 
 const ALL: [Dialect; 4] = [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown];
 
@@ -37,7 +37,7 @@ fn a_signal_needs_a_name_or_a_payload() {
 }
 
 #[test]
-fn name_only_signals_go_to_those_who_read_them() {
+fn name_only_signals_go_to_peers_that_read_them() {
     for dialect in ALL {
         let sends = matches!(dialect, Dialect::V2_0 | Dialect::Unknown);
         for (encoding, readable, sent) in [
@@ -78,7 +78,8 @@ fn a_prepared_signal_is_sent_and_refused_as_if_it_were_not() {
             let sent = script.lines();
             let prepared = match PreparedSignal::new(&name, &payload) {
                 Ok(signal) => script.connection.signal_prepared(&signal, &mut script.out),
-                Err(error) => Err(Misuse::UnreadableSignal(error)),
+                Err(InvalidSignal::Unreadable(error)) => Err(Misuse::UnreadableSignal(error)),
+                Err(InvalidSignal::Name(error)) => panic!("{error}"),
             };
             assert_eq!((prepared, script.lines()), (plain, sent), "{what}");
         }
@@ -86,13 +87,13 @@ fn a_prepared_signal_is_sent_and_refused_as_if_it_were_not() {
 }
 
 #[test]
-fn a_signal_that_nobody_reads_cannot_be_prepared() {
+fn a_signal_that_no_peer_reads_cannot_be_prepared() {
     for encoding in [Encoding::Binary, Encoding::Utf8, Encoding::Utf16] {
         let nothing = Payload::new(encoding, Bytes::new()).unwrap();
-        let empty = Err(UnreadableSignal::Empty);
+        let empty = Err(UnreadableSignal::Empty.into());
         assert_eq!(PreparedSignal::new(&Name::NONE, &nothing), empty);
-        let only_name = PreparedSignal::new(&name("a"), &nothing);
-        let needs_payload = Err(UnreadableSignal::NeedsPayload);
+        let only_name = PreparedSignal::new(name("a"), &nothing);
+        let needs_payload = Err(UnreadableSignal::NeedsPayload.into());
         assert_eq!(only_name.is_err(), encoding == Encoding::Utf16, "{encoding:?}");
         assert!(only_name.is_ok() || only_name == needs_payload);
     }
@@ -100,7 +101,7 @@ fn a_signal_that_nobody_reads_cannot_be_prepared() {
 
 #[test]
 fn a_prepared_signal_follows_what_is_learned_and_ends_with_the_connection() {
-    let only_name = PreparedSignal::new(&name("a"), &Payload::EMPTY).unwrap();
+    let only_name = PreparedSignal::new(name("a"), &Payload::EMPTY).unwrap();
     let mut script = Script::observed(&config(), Observed::Preflight);
     script.lines();
     let refused = Err(Misuse::UnreadableSignal(UnreadableSignal::NeedsPayload));
@@ -117,9 +118,9 @@ fn a_prepared_signal_follows_what_is_learned_and_ends_with_the_connection() {
 }
 
 #[test]
-fn a_prepared_signal_is_the_same_memory_for_all() {
+fn a_prepared_signal_shares_its_memory() {
     for length in [1, 100_000] {
-        let signal = PreparedSignal::new(&name("a"), &Payload::utf8("x".repeat(length))).unwrap();
+        let signal = PreparedSignal::new(name("a"), Payload::utf8("x".repeat(length))).unwrap();
         for dialect in [Dialect::V1_4, Dialect::V1_5] {
             let mut script = Script::with(dialect, &config());
             assert_eq!(script.connection.signal_prepared(&signal, &mut script.out), Ok(()));

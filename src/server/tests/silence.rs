@@ -1,4 +1,4 @@
-//! Peers that say nothing: pings, read timeouts, and what is no silence.
+//! Peers that say nothing: pings, read timeouts, and what does not count as silence.
 
 use super::*;
 
@@ -6,8 +6,8 @@ const HEARTBEAT: &[u8] = b"\x21";
 
 /// A read timeout of 1 s, pings after 300 ms, 200 ms for the answer.
 fn config() -> Config {
-    let advertised = Advertised::default().read_timeout(Duration::from_secs(1)).unwrap();
-    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(200)).unwrap();
+    let advertised = Advertised { read_timeout: Duration::from_secs(1), ..Advertised::default() };
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(200));
     Config { advertised, pings: Some(pings), ..super::config() }
 }
 
@@ -18,7 +18,7 @@ fn script(dialect: Dialect, config: &Config) -> Script {
 }
 
 impl Script {
-    /// Lets time pass until `millis` after the start; gives what was done, with the time.
+    /// Lets time pass until `millis` after the start; returns what was done, with the time.
     fn until(&mut self, millis: u64) -> Vec<String> {
         let mut lines = Vec::new();
         let end = Instant::from_millis(millis);
@@ -77,7 +77,7 @@ fn a_host_that_comes_late_finds_the_same() {
 
 #[test]
 fn time_for_an_answer_does_not_put_off_the_next_ping() {
-    let pings = Pings::new(Duration::from_millis(300), Duration::from_secs(5)).unwrap();
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_secs(5));
     let mut script = script(Dialect::Unknown, &Config { pings: Some(pings), ..config() });
     assert_eq!(script.until(310), ["300 ping"]);
     script.active(310);
@@ -113,13 +113,16 @@ fn peers_with_heartbeats_are_given_up_after_the_read_timeout() {
 }
 
 #[test]
-fn the_read_timeout_of_1_5_is_the_one_that_was_told() {
-    let advertised = Advertised::default().read_timeout(Duration::from_millis(400)).unwrap();
+fn the_read_timeout_of_1_5_is_the_advertised_one() {
+    let advertised =
+        Advertised { read_timeout: Duration::from_millis(400), ..Advertised::default() };
     let mut script = script(Dialect::V1_5, &Config { advertised, ..config() });
     assert_eq!(script.until(10_000), ["1000 close Silent"], "no less than a second can be told");
 
-    // It is told as one second; who is taken for 1.5 but speaks 2.0 was told all of it.
-    let advertised = Advertised::default().read_timeout(Duration::from_millis(1900)).unwrap();
+    // It is advertised as one second; a client that is taken for 1.5 but speaks 2.0 has got all of
+    // it.
+    let advertised =
+        Advertised { read_timeout: Duration::from_millis(1900), ..Advertised::default() };
     let mut script = self::script(Dialect::V1_5, &Config { advertised, ..config() });
     assert_eq!(script.until(10_000), ["1900 close Silent"]);
 }
@@ -146,7 +149,7 @@ fn the_deadline_is_not_moved_by_every_message() {
 }
 
 #[test]
-fn who_waits_for_a_handler_need_not_speak_but_be_there() {
+fn a_peer_that_waits_for_a_handler_only_has_to_answer_pings() {
     let mut without_pings = script(Dialect::V2_0, &Config { pings: None, ..config() });
     without_pings.client(request(1, "slow", ""), &["run 1 slow"]);
     assert_eq!(without_pings.until(5500), Vec::<String>::new());
@@ -174,7 +177,7 @@ fn who_waits_for_a_handler_need_not_speak_but_be_there() {
 
 #[test]
 fn an_answer_may_take_longer_than_the_read_timeout() {
-    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(2500)).unwrap();
+    let pings = Pings::new(Duration::from_millis(300), Duration::from_millis(2500));
     let mut script = script(Dialect::V2_0, &Config { pings: Some(pings), ..config() });
     script.client(request(1, "slow", ""), &["run 1 slow"]);
     assert_eq!(script.until(3400), ["1000 ping"], "one is enough");
@@ -185,7 +188,7 @@ fn an_answer_may_take_longer_than_the_read_timeout() {
 }
 
 #[test]
-fn who_is_not_listened_to_is_not_silent() {
+fn a_peer_that_is_not_read_is_not_silent() {
     for dialect in [Dialect::V1_4, Dialect::V2_0] {
         let full = Config { max_queued_messages: NonZeroU16::MIN, ..config() };
         let mut script = script(dialect, &full);
@@ -205,7 +208,7 @@ fn who_is_not_listened_to_is_not_silent() {
 
 /// Clients of this crate give a server up after 45 s without a sign of life, whatever they speak.
 #[test]
-fn who_is_not_listened_to_sees_that_the_server_is_there() {
+fn a_peer_that_is_not_read_gets_signs_of_life() {
     for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
         let full = Config { max_queued_messages: NonZeroU16::MIN, ..Config::default() };
         let mut script = script(dialect, &full);
@@ -223,7 +226,7 @@ fn who_is_not_listened_to_sees_that_the_server_is_there() {
 }
 
 #[test]
-fn a_peer_that_says_what_it_speaks_between_two_long_handlers_is_shown_signs_of_life() {
+fn a_peer_that_shows_its_version_between_two_long_handlers_gets_signs_of_life() {
     let full = Config { max_queued_messages: NonZeroU16::MIN, ..config() };
     let mut script = script(Dialect::Unknown, &full);
     script.client(request(1, "slow", ""), &["run 1 slow"]);
@@ -237,7 +240,7 @@ fn a_peer_that_says_what_it_speaks_between_two_long_handlers_is_shown_signs_of_l
 }
 
 #[test]
-fn who_was_not_listened_to_for_a_while_is_given_as_long_again() {
+fn a_peer_that_was_not_read_for_a_while_gets_the_full_time_again() {
     let full = Config { max_queued_messages: NonZeroU16::MIN, ..config() };
     let mut script = script(Dialect::V1_4, &full);
     script.until(10);

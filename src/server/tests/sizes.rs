@@ -8,7 +8,7 @@ use crate::wire::{DecodeError, Message};
 #[test]
 fn sizes_do_not_grow_unnoticed() {
     for (what, size, most) in [
-        ("Connection", size_of::<Connection>(), 296),
+        ("Connection", size_of::<Connection>(), 304),
         ("Action", size_of::<Action>(), 56),
         ("Message", size_of::<Message>(), 56),
         ("RequestError", size_of::<RequestError>(), 56),
@@ -20,7 +20,7 @@ fn sizes_do_not_grow_unnoticed() {
 }
 
 #[test]
-fn the_same_inputs_give_the_same_outputs() {
+fn the_same_inputs_return_the_same_outputs() {
     let run = || {
         let mut script = Script::with(Dialect::Unknown, &concurrent(2));
         let mut lines = Vec::new();
@@ -57,7 +57,7 @@ fn the_same_inputs_give_the_same_outputs() {
 }
 
 #[test]
-fn what_is_shown_for_logs_has_no_keys_and_tells_what_goes_on() {
+fn debug_output_shows_the_state_without_keys() {
     let mut script = Script::new();
     script.client(request(1, "a", ""), &["run 1 a"]);
     script.client(restore(2, "k-of-the-client"), &[]);

@@ -15,7 +15,7 @@ fn letters(count: usize) -> String {
     "x".repeat(count)
 }
 
-/// What a request is answered with whose handler replies with so many letters.
+/// What a request is answered with whose handler replies with this many letters.
 fn reply_of(script: &mut Script, letters_: usize) -> Vec<String> {
     script.client(request(1, "a", ""), &[&format!("run {} a", script.requests.len() + 1)]);
     let id = *script.requests.last().unwrap();
@@ -28,7 +28,7 @@ fn reply_of(script: &mut Script, letters_: usize) -> Vec<String> {
 fn the_server_states_what_it_reads_in_its_first_message() {
     for (most, stated) in [(8192, "00200000"), (1 << 20, "00001000"), (u32::MAX, "ffffffff")] {
         for protocol in [Protocol::Any, Protocol::AnyAs1_5, Protocol::V2_0] {
-            let advertised = Advertised::default().message_buffer(100).unwrap();
+            let advertised = Advertised { message_buffer: 100, ..Advertised::default() };
             let config = Config { protocol, advertised, max_message_size: most, ..config() };
             let mut script = Script::observed(&config, Observed::SubProtocol);
             assert_eq!(script.connection.dialect(), Dialect::Wwr1);
@@ -39,10 +39,11 @@ fn the_server_states_what_it_reads_in_its_first_message() {
 }
 
 #[test]
-fn where_it_is_not_spoken_nobody_is_taken_for_a_peer_of_it() {
+fn a_server_without_wwr_1_takes_no_client_for_a_peer_of_it() {
+    let advertised = Advertised { message_buffer: 8191, ..Advertised::default() };
     for (config, dialect) in [
         (Config { wwr1: false, ..config() }, Dialect::Unknown),
-        (Config { max_message_size: 8191, ..config() }, Dialect::Unknown),
+        (Config { max_message_size: 8191, advertised, ..config() }, Dialect::Unknown),
         (Config { wwr1: false, protocol: Protocol::V2_0, ..config() }, Dialect::V2_0),
         (Config { protocol: Protocol::V1_4, ..config() }, Dialect::V1_4),
     ] {
@@ -69,7 +70,7 @@ fn replies_are_as_long_as_the_client_has_stated() {
 fn signals_and_sessions_are_as_long_as_the_client_has_stated() {
     let mut script = agreed(&config());
     let long = Payload::utf8(letters(9000));
-    let prepared = PreparedSignal::new(&name("s"), &long).unwrap();
+    let prepared = PreparedSignal::new(name("s"), &long).unwrap();
     let info = || SessionInfo::new().public("x", letters(9000));
     let too_large = UnreadableSignal::TooLarge { length: 9003, buffer: 8192 };
     let Script { connection, out, .. } = &mut script;
@@ -84,14 +85,14 @@ fn signals_and_sessions_are_as_long_as_the_client_has_stated() {
     assert_eq!(connection.signal_prepared(&prepared, out), Ok(()));
     assert_eq!(connection.signal(&name("s"), &Payload::EMPTY, out), Ok(()), "a name alone, too");
     assert_eq!(
-        connection.create_session(key("k1"), UnixTime::from_seconds(0), info(), out),
+        connection.create_session(key("k1"), UnixTime::from_seconds(0), info(), out).map(drop),
         Ok(())
     );
     assert_eq!(script.lines().len(), 4);
 }
 
 #[test]
-fn what_a_client_states_counts_once_and_is_no_less_than_all_read() {
+fn the_statement_of_a_client_counts_once_and_has_a_minimum() {
     for (stated, counts) in [(0, 8192), (8191, 8192), (8193, 8193), (u32::MAX, u32::MAX)] {
         let mut script = agreed(&config());
         script.client(settings(stated), &[&format!("reads {counts}")]);
@@ -150,7 +151,7 @@ fn a_message_longer_than_the_server_has_stated_ends_the_connection() {
     script.handled_reply(1);
     script.client(long(8193), &["close TooLarge"]);
     // It is not what was advertised to clients of 2.0.
-    let advertised = Advertised::default().message_buffer(64).unwrap();
+    let advertised = Advertised { message_buffer: 64, ..Advertised::default() };
     let mut script = Script::observed(&Config { advertised, ..config }, Observed::SubProtocol);
     script.lines();
     script.client(long(8192), &[&run]);
@@ -169,7 +170,7 @@ impl Script {
 }
 
 #[test]
-fn errors_are_told_as_they_are() {
+fn errors_are_sent_with_their_own_types() {
     for (error, sent) in [
         (RequestError::SessionNotFound, "send 03 1"),
         (RequestError::MaxSessionConnections, "send 04 1"),
@@ -203,7 +204,7 @@ fn nothing_is_learned_by_a_heartbeat_and_silence_is_the_end() {
 }
 
 #[test]
-fn a_client_that_closes_its_session_is_told_by_the_reply_alone() {
+fn only_the_reply_tells_a_client_that_its_session_is_closed() {
     let mut script = Script::logged_in(Dialect::Wwr1, &config());
     script.client(close_session(5), &["ask Close k1"]);
     script.told("k1", Change::Closed, &["send bf 5", "event Closed"]);

@@ -49,7 +49,7 @@ pub(super) enum Closer {
     /// Its last holder, which waits for the outcome.
     Holder(ConnectionId),
     /// The application, by key, or a holder that has left since.
-    Nobody,
+    NoWaiter,
 }
 
 impl Entry {

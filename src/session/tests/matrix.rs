@@ -146,7 +146,7 @@ impl Asked {
     }
 }
 
-/// What a command causes, and who holds the session afterwards.
+/// What a command causes, and which connections hold the session afterwards.
 fn expected(before: Before, asked: Asked) -> (&'static [&'static str], &'static [u64]) {
     use Asked::*;
     use Before::*;

@@ -45,7 +45,7 @@ fn the_last_to_close_has_the_session_destroyed_first() {
 }
 
 #[test]
-fn what_cannot_be_destroyed_is_still_held() {
+fn a_session_that_cannot_be_destroyed_is_still_held() {
     let mut desk = Desk::limited(1);
     desk.create(1, "k", &["tell 1 k Created", "ask 1 store k"]);
     desk.stored(1, Ok(()), &["tell 1 k Stored"]);
@@ -79,7 +79,7 @@ fn slow_look_ups_do_not_race_past_the_limit() {
 }
 
 #[test]
-fn a_session_being_created_durably_takes_a_place() {
+fn a_session_being_created_durably_takes_a_slot() {
     let max_connections = NonZeroUsize::new(1);
     let mut desk = Desk::with(RegistryConfig { max_connections, durable: true });
     desk.create(1, "k", &["ask 1 store k"]);
@@ -89,7 +89,7 @@ fn a_session_being_created_durably_takes_a_place() {
 }
 
 #[test]
-fn whoever_leaves_while_the_store_looks_is_told_nothing() {
+fn a_connection_that_leaves_during_the_look_up_gets_no_news() {
     let mut desk = Desk::limited(1);
     desk.restore(1, "k", &["ask 1 lookup k"]);
     desk.leave(1, "k");
@@ -115,7 +115,7 @@ fn the_store_never_destroys_what_it_is_looking_up() {
 }
 
 #[test]
-fn closing_by_key_waits_for_look_ups_nobody_waits_for() {
+fn closing_by_key_waits_for_abandoned_look_ups() {
     let mut desk = Desk::new();
     desk.restore(1, "k", &["ask 1 lookup k"]);
     desk.leave(1, "k");
@@ -193,7 +193,7 @@ fn closing_while_storing_destroys_afterwards() {
     desk.destroyed(2, Ok(()), &["tell 1 k Closed"]);
     desk.expect_idle();
 
-    // The same, and the one who closed it does not wait for the end.
+    // The same, and the closing connection does not wait for the end.
     desk.create(3, "k", &["tell 3 k Created", "ask 3 store k"]);
     desk.close(3, "k", &[]);
     desk.leave(3, "k");
@@ -297,7 +297,7 @@ fn a_session_has_the_key_it_was_asked_for() {
 }
 
 #[test]
-fn a_crowd_restores_one_session_however_the_store_answers() {
+fn many_connections_restore_one_session_with_any_order_of_answers() {
     const CROWD: u64 = 1000;
     let mut desk = Desk::new();
     for number in 1..=CROWD {
@@ -340,7 +340,7 @@ fn a_crowd_restores_one_session_however_the_store_answers() {
 }
 
 #[test]
-fn what_the_store_found_is_not_restored_if_no_client_could_read_it() {
+fn a_stored_session_that_clients_could_not_read_is_not_restored() {
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     let long = json!("x".repeat(Session::MAX_JSON));
     for unreadable in [deep, long] {

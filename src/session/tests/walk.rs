@@ -178,7 +178,7 @@ impl Walk {
         self.carry_out();
     }
 
-    /// A connection hears what the registry told it.
+    /// A connection handles the news of the registry.
     fn hear(&mut self) {
         let peer = self.pick();
         let Some((key, change)) = peer.inbox.pop_front() else { return };
@@ -269,7 +269,7 @@ impl Walk {
         self.join();
     }
 
-    /// Gives how many connections were told that their session was closed by key.
+    /// Returns how many connections were told that their session was closed by key.
     fn carry_out(&mut self) -> usize {
         let mut closed_by_key = 0;
         while let Some(effect) = self.out.pop() {
@@ -364,7 +364,7 @@ fn nothing_goes_wrong_on_any_walk() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_walk() {
+fn the_same_seed_repeats_the_walk() {
     for seed in [0, 1, 2, 7, 1234] {
         assert_eq!(Walk::new(seed).run(), Walk::new(seed).run());
     }

@@ -1,9 +1,11 @@
 //! What the program does with the library; each step is `Some` if it went well.
 
 use bytes::Bytes;
-use wwr::session::{ConnectionId, Effect, Registry, RegistryConfig};
+use wwr::server::{Hub, HubAction, HubConfig, StoreAnswer, Work};
 use wwr::wire::{Encoder, Identifier, Message, decode};
-use wwr::{Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime};
+use wwr::{
+    Actions, Content, Dialect, Instant, Name, Payload, SessionInfo, SessionKey, UnixTime, Valid,
+};
 use wwr::{client, preflight, server};
 
 pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses, converses];
@@ -26,21 +28,23 @@ fn refuses() -> Option<()> {
     decode(Dialect::V1_4, Bytes::from_static(b"\x7f")).is_err().then_some(())
 }
 
-/// Both machines, joined by nothing but their actions: a login, and an echo.
+/// All machines, joined by nothing but their actions: a login, and an echo.
 fn converses() -> Option<()> {
-    let (now, id) = (Instant::EPOCH, ConnectionId(1));
-    let (mut ours, mut theirs, mut effects) = (Actions::new(), Actions::new(), Actions::new());
-    let mut registry = Registry::new(RegistryConfig::default());
-    let config = server::Config::default();
+    let now = Instant::EPOCH;
+    let (mut ours, mut theirs, mut control) = (Actions::new(), Actions::new(), Actions::new());
+    let mut hub = Hub::new(&Valid::<HubConfig>::default());
+    let id = hub.admit(now).ok()?;
+    hub.opened(now, id, &mut control);
+    let config = Valid::<server::Config>::default();
     let observed = server::Observed::Preflight;
     let mut server = server::Connection::accept(&config, observed, now, &mut theirs);
-    let mut client = client::Client::new(client::Config::default(), 7);
+    let mut client = client::Client::new(&Valid::default(), 7);
     client.connect(now, &mut ours);
     let login =
         client.request(now, Name::new("login").ok()?, "ada".into(), None, &mut ours).ok()?;
 
     let (mut open, mut waiting, mut outcome) = (false, None, None);
-    while !(ours.is_empty() && theirs.is_empty() && effects.is_empty()) {
+    while !(ours.is_empty() && theirs.is_empty() && control.is_empty()) {
         match ours.pop() {
             Some(client::Action::Probe) => {
                 let body = config.metadata()?.to_body();
@@ -63,19 +67,21 @@ fn converses() -> Option<()> {
                 server.create_session(key, UnixTime::from_seconds(0), info, &mut theirs).ok()?;
                 waiting = Some(request);
             }
-            Some(server::Action::SessionEvent(server::SessionEvent::Created)) => {
+            Some(server::Action::SessionEvent(server::SessionEvent::Created(_))) => {
                 let request = waiting.take()?;
                 let echo = request.content.into_payload();
                 server.reply(request.id, Ok(echo), &mut theirs).ok()?;
             }
-            Some(server::Action::Session(command)) => registry.handle(id, command, &mut effects),
+            Some(server::Action::Session(command)) => hub.handle(now, id, command, &mut control),
             _ => {}
         }
-        match effects.pop() {
-            Some(Effect::Deliver { outcome, .. }) => {
+        match control.pop() {
+            Some(HubAction::Deliver { outcome, .. }) => {
                 server.handle_session(now, outcome, &mut theirs)
             }
-            Some(Effect::Store { ticket, .. }) => registry.stored(ticket, Ok(()), &mut effects),
+            Some(HubAction::Store(job)) if matches!(job.work, Work::Create(_)) => {
+                hub.answered(now, job.id, StoreAnswer::Created(Ok(())), &mut control);
+            }
             _ => {}
         }
     }

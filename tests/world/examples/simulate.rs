@@ -34,7 +34,7 @@ struct Args {
     /// How many worlds run at a time.
     #[arg(long, default_value_t = 1)]
     jobs: u64,
-    /// Runs each so many-th world twice, to see that it is the same; 0 for none.
+    /// Runs each N-th world twice, to see that it is the same; 0 for none.
     #[arg(long, default_value_t = 64)]
     twice: u64,
     /// Goes on after a violation, and counts them by what did not hold.
@@ -45,7 +45,7 @@ struct Args {
 /// How many lines before the end of a failed world are shown.
 const LAST_LINES: usize = 40;
 
-/// How often progress is told.
+/// How often progress is shown.
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What all worlds came across together.
@@ -61,7 +61,7 @@ struct Total {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // What panics is told by the report.
+    // The report shows panics.
     std::panic::set_hook(Box::new(|_| {}));
     match args.seed {
         Some(seed) => one(seed, args.trace),

@@ -38,7 +38,7 @@ pub(crate) enum Deed {
     LogIn,
     /// Closes it.
     LogOut,
-    /// Closes it for everybody.
+    /// Closes it for all connections.
     Kick,
     /// The same, and disconnects them.
     KickOut,
@@ -64,6 +64,8 @@ pub(crate) enum Deed {
     LeaveGroup,
     /// Sends a signal to each connection of a group, then replies.
     TellGroup,
+    /// Replies with the key of the session.
+    WhoAmI,
 }
 
 /// The deeds by the names of their requests, and how long each takes at most.
@@ -93,14 +95,23 @@ pub(crate) const DEEDS: [(&str, Deed, Duration); 23] = [
     ("tell group", Deed::TellGroup, millis(2)),
 ];
 
+/// As [`DEEDS`], for scripts: chance never chooses it, so that the worlds of old seeds stay the same.
+const WHO_AM_I: (&str, Deed, Duration) = ("whoami", Deed::WhoAmI, Duration::ZERO);
+
 /// As [`DEEDS`], what a request of another name does.
 const OTHER: (Deed, Duration) = (Deed::LargeFailure, Duration::ZERO);
+
+/// The names of all requests that do something of their own.
+pub fn request_names() -> impl Iterator<Item = &'static str> {
+    DEEDS.iter().chain([&WHO_AM_I]).map(|(name, _, _)| *name).chain(["large failure"])
+}
 
 /// More than the message buffers in these worlds have, in bytes.
 pub(crate) const LARGE: usize = 9000;
 
 pub(crate) fn deed(content: &Content) -> (Deed, Duration) {
-    let known = DEEDS.iter().find(|(name, _, _)| name.as_bytes() == content.name());
+    let mut deeds = DEEDS.iter().chain([&WHO_AM_I]);
+    let known = deeds.find(|(name, _, _)| name.as_bytes() == content.name());
     known.map_or(OTHER, |(_, deed, takes)| (*deed, *takes))
 }
 

@@ -56,10 +56,14 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) max_pending: usize,
     pub(crate) max_queued_bytes: usize,
+    /// How long a request takes at most that names no time of its own.
+    pub(crate) request_timeout: Duration,
+    /// The shortest and the longest pause before it tries again, if these are checked.
+    pub(crate) backoff: Option<(Duration, Duration)>,
     pub(crate) pings: Option<Pings>,
     /// Finds its way to every server, and back.
     pub(crate) is_versatile: bool,
-    /// Has the timeouts of these worlds, not the usual ones.
+    /// Uses the timeouts of these worlds, not the usual ones.
     pub(crate) hurries: bool,
 }
 
@@ -82,7 +86,7 @@ pub(crate) struct Node {
     attempts: u64,
     open: BTreeMap<RequestId, Open>,
     /// How many signals came, and went, on the socket there is.
-    signals: u64,
+    pub(crate) signals: u64,
     signals_sent: u64,
     /// Asked for its session on the socket there is.
     resumes: bool,
@@ -128,7 +132,10 @@ impl Node {
     ) -> Self {
         Self {
             id,
-            machine: Client::new(settings.config.clone(), seed),
+            machine: Client::new(
+                &settings.config.clone().validate().expect("settings that are valid"),
+                seed,
+            ),
             settings,
             clock: Clock::default(),
             timers_rest_until: Instant::EPOCH,
@@ -385,7 +392,7 @@ impl Node {
         self.check_wanted(stage);
         self.asked_to_wait = Duration::ZERO;
         self.attempts += 1;
-        let (client, attempt) = (self.id, self.attempts);
+        let attempt = self.attempts;
         self.host = Host::Probing(attempt);
         self.target = self.pick(stage);
         let server = self.target;
@@ -395,7 +402,8 @@ impl Node {
             return stage.count(Fact::Fault(Fault::ProbeLost));
         }
         let delay = stage.network.delay(&mut stage.dice);
-        stage.after(delay, Event::Probe { client, attempt, server });
+        let from = Peer::Client(self.id);
+        stage.after(delay, Event::Probe { from, attempt, server });
     }
 
     fn dial(&mut self, stage: &mut Stage) {

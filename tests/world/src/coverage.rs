@@ -7,7 +7,7 @@ use wwr::wire::Kind;
 
 use crate::faults::Fault;
 
-/// A place and what happened there. Both are small numbers with names.
+/// A point and what happened there. Both are small numbers with names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Fact {
     /// A fault was injected.

@@ -6,30 +6,41 @@ use std::time::Duration;
 /// seeds that are named in the tests have none of what came later.
 const ASIDE: u64 = 7;
 
-/// Where all chance of a world comes from. The same source gives the same world.
+/// The source of all random numbers of a world. The same source repeats the same world.
 #[derive(Clone, Debug)]
 pub struct Dice {
     state: u64,
     /// Bytes that decide for as long as there are any.
     bytes: Vec<u8>,
     taken: usize,
+    /// Leaves nothing to chance.
+    loaded: bool,
 }
 
 impl Dice {
     /// Chance from a seed; any seed is good.
     pub const fn seeded(seed: u64) -> Self {
-        Self { state: seed, bytes: Vec::new(), taken: 0 }
+        Self { state: seed, bytes: Vec::new(), taken: 0, loaded: false }
     }
 
     /// Chance from bytes: each small decision takes one of them. When they are used up, it goes on
     /// as from a seed.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self { state: 0, bytes: bytes.to_vec(), taken: 0 }
+        Self { state: 0, bytes: bytes.to_vec(), taken: 0, loaded: false }
     }
 
-    /// A source of its own, from the same seed or bytes: what is decided by it changes nothing of what
-    /// is decided by this one.
+    /// No chance: of several numbers always the highest. So what takes up to a second takes a second,
+    /// and what does not happen in each case does not happen.
+    pub const fn loaded() -> Self {
+        Self { state: 0, bytes: Vec::new(), taken: 0, loaded: true }
+    }
+
+    /// A source of its own, from the same seed or bytes: what is decided by it changes nothing of
+    /// what is decided by this one.
     pub(crate) fn aside(&self) -> Self {
+        if self.loaded {
+            return Self::loaded();
+        }
         let mix = |word: u64, byte: &u8| (word ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         let mut other = Self::seeded(ASIDE ^ self.bytes.iter().fold(self.state, mix));
         Self::seeded(other.draw())
@@ -50,7 +61,10 @@ impl Dice {
     }
 
     /// A number below `bound`, which is not zero.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        if self.loaded {
+            return bound - 1;
+        }
         let count = if bound <= 256 { 1 } else { 4 };
         if let Some(number) = self.take(count) {
             return number % bound;
@@ -63,23 +77,23 @@ impl Dice {
         self.take(8).unwrap_or_else(|| self.draw())
     }
 
-    /// Whether something happens that does so in so many cases of a hundred.
-    pub(crate) fn chance(&mut self, percent: u64) -> bool {
+    /// Whether something happens that does so in this many cases of a hundred.
+    pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
     /// One of several, of which there is at least one.
-    pub(crate) fn choose<T: Copy>(&mut self, among: &[T]) -> T {
+    pub fn choose<T: Copy>(&mut self, among: &[T]) -> T {
         among[self.below(among.len() as u64) as usize]
     }
 
-    /// The index of one of so many, if there is any.
+    /// The index of one of this many, if there is any.
     pub(crate) fn index(&mut self, count: usize) -> Option<usize> {
         (count > 0).then(|| self.below(count as u64) as usize)
     }
 
     /// From zero to `most`, in microseconds.
-    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+    pub fn up_to(&mut self, most: Duration) -> Duration {
         Duration::from_micros(self.below(most.as_micros() as u64 + 1))
     }
 }
@@ -97,7 +111,17 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_gives_the_same_numbers_again() {
+    fn loaded_dice_leave_nothing_to_chance() {
+        for dice in &mut [Dice::loaded(), Dice::loaded().aside()] {
+            assert_eq!((dice.below(10), dice.choose(&[1, 2])), (9, 2));
+            assert_eq!(dice.up_to(Duration::from_secs(1)), Duration::from_secs(1));
+            assert!(!dice.chance(99) && dice.chance(100));
+            assert_ne!(dice.number(), dice.number(), "two seeds");
+        }
+    }
+
+    #[test]
+    fn a_seed_repeats_its_numbers() {
         let numbers = |seed| {
             let mut dice = Dice::seeded(seed);
             std::array::from_fn::<_, 8, _>(|_| dice.below(1 << 40))

@@ -8,22 +8,22 @@ use wwr::preflight::{Answer, ProbeFailed};
 use wwr::session::ConnectionId;
 
 use crate::application::Work;
-use crate::network::{Packet, SocketId, Way};
+use crate::network::{Packet, Peer, SocketId, Way};
 use crate::store::OperationId;
 
-/// A client, by its place in the world.
-pub(crate) type ClientId = usize;
+/// A client, by its index in the world.
+pub type ClientId = usize;
 
-/// A server, by its place in the world.
+/// A server, by its index in the world.
 pub(crate) type ServerId = usize;
 
 /// What is going to happen.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A preflight arrives at a server.
-    Probe { client: ClientId, attempt: u64, server: ServerId },
+    Probe { from: Peer, attempt: u64, server: ServerId },
     /// Its answer arrives at the client.
-    Probed { client: ClientId, attempt: u64, answer: Result<Answer, ProbeFailed> },
+    Probed { to: Peer, attempt: u64, answer: Result<Answer, ProbeFailed> },
     /// Something arrives on a socket. `cost` is what of it the sender still had to keep.
     Packet { socket: SocketId, way: Way, packet: Packet, cost: usize },
     /// One end learns that a socket is broken: the server for [`Way::Up`].

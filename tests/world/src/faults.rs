@@ -7,11 +7,11 @@ pub enum Fault {
     Cut,
     /// The same, and one side learns of it late.
     CutLate,
-    /// A direction, or both, loses everything, and nobody is told.
+    /// A direction, or both, loses everything silently.
     HalfOpen,
     /// A connection that fell silent breaks at last.
     SilenceEnds,
-    /// A server lets nobody in for a while.
+    /// A server admits no client for a while.
     RefusedDial,
     /// A server sends clients away and says when to come back.
     SentAway,
@@ -31,7 +31,7 @@ pub enum Fault {
     StoreLosesAnswer,
     /// The store never answers.
     StoreNeverAnswers,
-    /// A server stops without a word.
+    /// A server stops silently.
     Crash,
     /// A server shuts down gracefully.
     Shutdown,
@@ -41,7 +41,7 @@ pub enum Fault {
     Full,
     /// A server starts again with another version.
     OtherVersion,
-    /// Another server takes its place, of a version that nobody speaks.
+    /// Another server takes its place, of a version that no client speaks.
     ForeignServer,
     /// The clock of a server or client jumps ahead.
     ClockForward,

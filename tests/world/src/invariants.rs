@@ -13,8 +13,8 @@ pub enum Invariant {
     OneAnswer,
     /// No reply ends another request than its own.
     RepliesDoNotCross,
-    /// The requests of a client are sent in the order of the calls, those of a connection handled in
-    /// the order in which they were sent.
+    /// The requests of a client are sent in the order of the calls, those of a connection handled
+    /// in the order in which they were sent.
     RequestsInOrder,
     /// The signals of a connection arrive in order, none is lost in between, none comes twice.
     SignalsInOrder,
@@ -34,13 +34,13 @@ pub enum Invariant {
     DeadlinesForward,
     /// A machine whose connection is over sends nothing and asks for nothing.
     SilentAfterClose,
-    /// A client is told what the server has said with its close frame, and stays away if it is to.
+    /// A client reports the close frame of the server, and stays away if it is to.
     CloseFramesAreTold,
     /// A connection that is to close has done so by its deadline, and a server that is to shut down
     /// has stopped by its own, whatever clients and the store do.
     ShutdownEnds,
-    /// A server never has more connections than it may have, and refuses one only if it has as many, or
-    /// shuts down.
+    /// A server never has more connections than it may have, and refuses one only if it has as
+    /// many, or shuts down.
     AdmissionLimit,
     /// Each job of the store is answered or times out, once, and not before its time.
     JobsEndOnce,
@@ -50,8 +50,8 @@ pub enum Invariant {
     InUseNeverExpires,
     /// Those are in a group that joined it and have neither left it nor the server.
     GroupsAreMembers,
-    /// During a shutdown idle connections stay while any handler of the server runs, if they are to;
-    /// then all are closed, for the reason of the shutdown.
+    /// During a shutdown idle connections stay while any handler of the server runs, if they are
+    /// to; then all are closed, for the reason of the shutdown.
     IdleStay,
     /// A shutdown tells connections to shut down, to close, and drops them, each in its time.
     ShutdownInStages,
@@ -69,10 +69,10 @@ pub enum Invariant {
     PreflightsCountOnce,
     /// When the faults are over, clients are connected again and stay it.
     Recovery,
-    /// Peers that are gone without a word are noticed.
+    /// Peers that are gone silently are noticed.
     SilenceIsNoticed,
-    /// Peers that are there and keep to the rules are not taken for gone, nor sent away for less than
-    /// is allowed.
+    /// Peers that are there and keep to the rules are not taken for gone, nor sent away for less
+    /// than is allowed.
     LifeIsNoticed,
     /// When all is over, nothing is left.
     MemoryFloor,
@@ -80,7 +80,7 @@ pub enum Invariant {
     Termination,
     /// No input makes a machine panic.
     NoPanic,
-    /// The same seed gives the same trace.
+    /// The same seed repeats the same trace.
     SameTrace,
 }
 

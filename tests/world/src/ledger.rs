@@ -1,4 +1,4 @@
-//! What really happened to the requests and sessions, by those who know it.
+//! What really happened to the requests and sessions, from those parts that know it.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 pub(crate) struct Known {
     /// Some client was told of it.
     pub(crate) announced: bool,
-    /// Somebody wanted it closed: whether it can still be restored is open from here on.
+    /// A caller wanted it closed: whether it can still be restored is open from here on.
     pub(crate) unwanted: bool,
 }
 
@@ -62,7 +62,7 @@ impl Ledger {
         self.entry(token).sent.replace(socket).is_none()
     }
 
-    /// The request that went out on a socket after so many others.
+    /// The request that went out on a socket after this many others.
     pub(crate) fn sent_on(&self, socket: SocketId, number: usize) -> Option<Token> {
         self.sent.get(&socket)?.get(number).copied()
     }

@@ -1,19 +1,21 @@
-//! A simulated world for [`wwr`]: many clients and servers, all the real machines of the core, over a
-//! network and a store that are models; time is virtual, and all chance comes from one source. One
-//! seed is one run, bit for bit.
+//! A simulated world for [`wwr`]: many clients and servers, all the real machines of the core, over
+//! a network and a store that are models; time is virtual, and all chance comes from one source.
+//! One seed is one run, bit for bit.
 //!
 //! Everything that can go wrong does: connections break, fall silent or crawl, servers crash and
-//! come back, some as another version, the store fails or loses its answers, clocks jump, peers send
-//! what they like. After each step the [`Invariant`]s hold, by those who know the truth. In the end
-//! the faults are over, everybody recovers, and nothing is left.
+//! come back, some as another version, the store fails or loses its answers, clocks jump, peers
+//! send what they like. After each step the [`Invariant`]s hold, checked against the truth. In the
+//! end the faults are over, all recover, and nothing is left.
 //!
 //! * `world`: puts it together; `setup` says what it is like, `world/life` what happens in it,
 //!   `world/end` how it ends; `faults` names what goes wrong.
-//! * `client`, `server`, `adversary`, `modest`: who acts. `application` is what servers serve.
+//! * `client`, `server`, `adversary`, `modest`: the actors. `application` is what servers serve.
+//! * `script`: a world without randomness, step by step, with exact expectations; `reference` has clients
+//!   made by hand for it, and `record` is what scripts look at.
 //! * `network`, `store`, `clock`, `event`: what is between them.
 //! * `ledger`: what really happened. `invariants` names what has to hold; the checks are next to
 //!   what they look at, in the files called `checks`.
-//! * `trace`, `coverage`: for those who want to know what happened, and what has been tried.
+//! * `trace`, `coverage`: a record of what happened, and of what has been tried.
 
 mod adversary;
 mod application;
@@ -27,6 +29,9 @@ mod invariants;
 mod ledger;
 mod modest;
 mod network;
+mod record;
+mod reference;
+mod script;
 mod server;
 mod setup;
 mod stage;
@@ -36,10 +41,16 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use application::request_names;
 pub use coverage::Coverage;
 pub use dice::Dice;
+pub use event::ClientId;
 pub use faults::Fault;
 pub use invariants::{Invariant, Violation};
+pub use network::{SocketId, Way};
+pub use record::Sent;
+pub use reference::{Act, Death, Kind, Notice, Reference, ReferenceId};
+pub use script::{Script, with};
 pub use world::Report;
 
 /// Whether a run keeps lines to read.

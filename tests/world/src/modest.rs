@@ -21,8 +21,8 @@ const NAMES: [&str; 4] = ["echo soon", "stall", "stall", "slow"];
 const PAUSE: Duration = millis(300);
 
 /// A peer that makes one request at a time and is silent while that is handled: the time of a
-/// handler is no silence of its client (protocol §4.6). Before and after, it lets three quarters of
-/// the read timeout pass at most. It answers pings.
+/// handler does not count as silence of its client (protocol §4.6). Before and after, it lets three
+/// quarters of the read timeout pass at most. It answers pings.
 pub(crate) struct Modest {
     id: usize,
     server: ServerId,
@@ -81,7 +81,7 @@ impl Modest {
             return;
         }
         match packet {
-            // Tells the server that it is none of 1.4.
+            // Shows the server that it does not speak 1.4.
             Packet::Opened => self.beat(socket, stage),
             Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
             Packet::Frame(frame) => self.read(&frame, stage),

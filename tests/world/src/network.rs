@@ -10,7 +10,7 @@ use crate::dice::Dice;
 use crate::event::{ClientId, Event, Queue, ServerId};
 
 /// A connection between a peer and a server. Never used twice.
-pub(crate) type SocketId = u64;
+pub type SocketId = u64;
 
 /// What goes over a socket, in order.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Packet {
     /// The server has accepted.
     Opened,
     /// The server has not: with this HTTP status and the time after which it wants to be asked
-    /// again, or without a word.
+    /// again, or silently.
     Refused(Option<(u16, Option<Duration>)>),
     /// A binary WebSocket message.
     Frame(Bytes),
@@ -49,19 +49,20 @@ impl Packet {
 
 /// A direction of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Way {
     /// To the server.
     Up,
     /// To the client.
     Down,
 }
 
-/// Who is at the client's end.
+/// The party at the client's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Client(ClientId),
     Adversary(usize),
     Modest(usize),
+    Reference(usize),
 }
 
 impl Peer {
@@ -69,7 +70,8 @@ impl Peer {
     pub(crate) const fn keeps_to_rules(self) -> bool {
         match self {
             Self::Client(_) | Self::Modest(_) => true,
-            Self::Adversary(_) => false,
+            // Scripts may let references send what they like.
+            Self::Adversary(_) | Self::Reference(_) => false,
         }
     }
 }
@@ -89,7 +91,7 @@ pub(crate) struct Conditions {
 struct Lane {
     /// When the last packet arrives: none overtakes it.
     last: Instant,
-    /// Everything is lost without a word.
+    /// Everything is lost silently.
     silent: bool,
     /// How long the receiver takes for each packet.
     drag: Duration,
@@ -102,7 +104,7 @@ pub(crate) struct Socket {
     pub(crate) peer: Peer,
     pub(crate) server: ServerId,
     lanes: [Lane; 2],
-    /// Somebody reads slowly, or did.
+    /// A peer reads slowly, or did.
     slow: bool,
     /// Messages that make no sense were put on it.
     pub(crate) noisy: bool,
@@ -189,7 +191,8 @@ impl Network {
         }
     }
 
-    /// A server answers a handshake, and agrees on `wwr.1` if it speaks that. Returns whether it does.
+    /// A server answers a handshake, and agrees on `wwr.1` if it speaks that. Returns whether it
+    /// does.
     pub(crate) fn agree(&mut self, socket: SocketId, speaks: bool) -> bool {
         self.sockets.get_mut(&socket).is_some_and(|socket| {
             socket.agreed = socket.offers && speaks;
@@ -239,7 +242,7 @@ impl Network {
         self.sockets.remove(&socket);
     }
 
-    /// From now on a socket loses what is sent in a direction, and nobody is told.
+    /// From now on a socket silently loses what is sent in a direction.
     pub(crate) fn silence(&mut self, socket: SocketId, way: Way) {
         if let Some(found) = self.sockets.get_mut(&socket) {
             found.lanes[way as usize].silent = true;
@@ -254,7 +257,7 @@ impl Network {
         }
     }
 
-    /// Nobody is slow any more.
+    /// No peer is slow any more.
     pub(crate) fn hurry(&mut self) {
         for socket in self.sockets.values_mut() {
             socket.lanes.iter_mut().for_each(|lane| lane.drag = Duration::ZERO);

@@ -24,7 +24,7 @@ use self::served::Served;
 pub(crate) use self::served::identifier;
 use crate::clock::Clock;
 use crate::coverage::EntryState;
-use crate::event::{ClientId, Event, ServerId};
+use crate::event::{Event, ServerId};
 use crate::invariants::Invariant;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
@@ -35,11 +35,11 @@ use crate::trace::Who;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Up,
-    /// Shutting down: it answers, but lets nobody in.
+    /// Shutting down: it answers, but admits no client.
     Draining,
-    /// Another server has taken its place, of a version that nobody speaks.
+    /// Another server has taken its place, of a version that no client speaks.
     Foreign,
-    /// There is nobody to answer.
+    /// No server answers.
     Down,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The reference of 1.4 does, and who speaks 1.4 relies on that.
+    /// The reference of 1.4 does, and clients of 1.4 rely on that.
     pub(crate) const fn answers_pings(&self) -> bool {
         let speaks_1_4 = !matches!(self.connection.protocol, Protocol::V1_5 | Protocol::V2_0);
         speaks_1_4 || !self.ignores_pings
@@ -74,7 +74,7 @@ pub(crate) struct Server {
     id: ServerId,
     pub(crate) settings: Settings,
     pub(crate) state: State,
-    /// Does not let anybody in for now, without a word.
+    /// Does not admit any client for now, without an answer.
     pub(crate) refuses: bool,
     pub(crate) clock: Clock,
     /// Until then, no timer comes.
@@ -84,10 +84,10 @@ pub(crate) struct Server {
     preflights: Preflights<u64>,
     /// The addresses of the preflights that were answered and not followed by a connection.
     asked: Vec<u64>,
-    /// Counts the lives: what was under way in an earlier one is nobody's business.
+    /// Counts the lives: what was under way in an earlier one does not matter.
     pub(crate) epoch: u64,
     out: Actions<Action>,
-    /// What is to be carried out, in order, and for which connection.
+    /// The pending actions, in order, and their connections.
     actions: VecDeque<(SocketId, Action)>,
     /// What the hub knows of sessions, for coverage.
     entries: BTreeMap<SessionKey, EntryState>,
@@ -128,6 +128,7 @@ impl Server {
             Peer::Client(id) => id as u64,
             Peer::Adversary(id) => 1000 + id as u64,
             Peer::Modest(id) => 2000 + id as u64,
+            Peer::Reference(id) => 3000 + id as u64,
         }
     }
 
@@ -137,13 +138,7 @@ impl Server {
     }
 
     /// `offers`: the preflight says that its client offers `wwr.1`.
-    pub(crate) fn probe(
-        &mut self,
-        client: ClientId,
-        attempt: u64,
-        offers: bool,
-        stage: &mut Stage,
-    ) {
+    pub(crate) fn probe(&mut self, from: Peer, attempt: u64, offers: bool, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         let retry_after = self.draw_retry_after(stage);
         let answer = match self.state {
@@ -153,7 +148,7 @@ impl Server {
             },
             State::Up => Ok(match self.settings.connection.metadata() {
                 Some(metadata) => {
-                    let address = self.address(Peer::Client(client));
+                    let address = self.address(from);
                     if !(offers && self.speaks_wwr1()) {
                         self.asked.push(address);
                         self.preflights.asked(now, address);
@@ -173,7 +168,7 @@ impl Server {
             State::Down => Err(ProbeFailed),
         };
         let delay = stage.network.delay(&mut stage.dice);
-        stage.after(delay, Event::Probed { client, attempt, answer });
+        stage.after(delay, Event::Probed { to: from, attempt, answer });
     }
 
     pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
@@ -247,8 +242,9 @@ impl Server {
                     self.preflights.connected(now, &self.address(peer))
                 };
                 self.check_observed(socket, self.address(peer), observed, stage);
-                let config = &self.settings.connection;
-                let machine = Connection::accept(config, observed, now, &mut self.out);
+                let config =
+                    self.settings.connection.clone().validate().expect("settings that are valid");
+                let machine = Connection::accept(&config, observed, now, &mut self.out);
                 self.connections.insert(socket, Served::new(machine, peer));
                 self.collect(socket, stage);
                 self.tell_opened(now, socket);
@@ -357,7 +353,7 @@ impl Server {
 
 /// The operator's side.
 impl Server {
-    /// Stops without a word. What the store was doing is done, or not.
+    /// Stops silently. What the store was doing is done, or not.
     pub(crate) fn crash(&mut self, stage: &mut Stage) {
         self.state = State::Down;
         self.epoch += 1;
@@ -374,7 +370,7 @@ impl Server {
         }
     }
 
-    /// Stops, and another server is there in its place.
+    /// Stops, and another server takes its place.
     pub(crate) fn give_way(&mut self, stage: &mut Stage) {
         self.crash(stage);
         self.state = State::Foreign;
@@ -388,12 +384,19 @@ impl Server {
         }
     }
 
-    /// Closes a session everywhere.
-    pub(crate) fn close_key(&mut self, key: &SessionKey, disconnect: bool, stage: &mut Stage) {
-        if self.runs() {
-            self.close_everywhere(key, disconnect, None, stage);
-            self.carry_out(stage);
+    /// Closes a session everywhere, if the server runs. Returns how many connections are told.
+    pub(crate) fn close_key(
+        &mut self,
+        key: &SessionKey,
+        disconnect: bool,
+        stage: &mut Stage,
+    ) -> usize {
+        if !self.runs() {
+            return 0;
         }
+        let told = self.close_everywhere(key, disconnect, None, stage);
+        self.carry_out(stage);
+        told
     }
 
     /// Closes one connection when its handlers are done.

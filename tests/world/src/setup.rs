@@ -4,8 +4,7 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use wwr::client::{self, Config};
-use wwr::server::{Advertised, Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions};
-use wwr::session::RegistryConfig;
+use wwr::server::{Expiry, HubConfig, IdleConnections, Pings, Protocol, Sessions};
 
 use crate::client::REQUEST_TIMEOUT;
 use crate::client::Settings as ClientSettings;
@@ -41,9 +40,12 @@ pub(crate) const BACKOFF: (Duration, Duration) = (millis(10), millis(400));
 /// How long a connection lasts until its loss counts as the first again.
 pub(crate) const BACKOFF_RESET_AFTER: Duration = millis(700);
 
-/// When clients ping their servers, and how long the answer may take: longer than a server that leaves a
-/// socket unread takes to show that it is there.
+/// When clients ping their servers, and how long the answer may take: longer than a server that
+/// leaves a socket unread takes to show that it is there.
 const PINGS: (Duration, Duration) = (millis(700), millis(900));
+
+/// How long a request takes at most if neither it nor the settings of the client say so.
+const USUAL_REQUEST_TIMEOUT: Duration = millis(60_000);
 
 /// How long clients wait for each step of connecting, and how often they ask for a session.
 pub(crate) const STEP_TIMEOUT: Duration = millis(300);
@@ -106,8 +108,10 @@ pub(crate) struct Setup {
     /// How often something happens.
     pub(crate) steps: u64,
     /// How much of that goes wrong, of a hundred.
-    pub(crate) trouble: u64,
+    pub(crate) faults: u64,
     pub(crate) extras: Extras,
+    /// Servers that have stopped start again by themselves.
+    pub(crate) restarts: bool,
 }
 
 impl Setup {
@@ -148,7 +152,8 @@ impl Setup {
             habits.slowness = hub.store_timeout / 2;
         }
         servers.iter_mut().for_each(|server| {
-            server.hub = HubConfig { sessions: server.hub.sessions, ..hub };
+            let sessions = std::mem::replace(&mut server.hub, hub).sessions;
+            server.hub.sessions = sessions;
             (server.handshake, server.linger) = (extras.handshake, extras.linger);
         });
         if extras.reconfigures {
@@ -157,7 +162,7 @@ impl Setup {
         let clients = (0..2 + dice.below(4)).map(|_| client(dice, aside)).collect();
         let adversaries = dice.choose(&[0, 0, 0, 1, 2]);
         let steps = 15 + dice.below(60);
-        let trouble = dice.choose(&[5, 20, 20, 40]);
+        let faults = dice.choose(&[5, 20, 20, 40]);
         Self {
             conditions,
             habits,
@@ -167,8 +172,55 @@ impl Setup {
             adversaries,
             durable,
             steps,
-            trouble,
+            faults,
             extras,
+            restarts: true,
+        }
+    }
+}
+
+/// What a script begins with.
+impl Setup {
+    /// One server, and nothing that goes wrong by itself.
+    pub(crate) fn scripted(
+        connection: wwr::server::Config,
+        hub: HubConfig,
+        conditions: Conditions,
+        habits: Habits,
+    ) -> Self {
+        let extras = Extras {
+            late_timers: false,
+            reconfigures: false,
+            used_identifiers: 0,
+            modest: 0,
+            retry_after: None,
+            hub,
+            is_slow_store: false,
+            handshake: Duration::ZERO,
+            linger: Duration::ZERO,
+        };
+        let server = Settings {
+            connection,
+            hub,
+            handshake: extras.handshake,
+            linger: extras.linger,
+            inbox_delay: Duration::ZERO,
+            one_address: false,
+            retry_after: None,
+            ignores_pings: false,
+        };
+        Self {
+            conditions,
+            habits,
+            style: Style::Atomic,
+            servers: vec![server],
+            clients: Vec::new(),
+            adversaries: 0,
+            durable: hub.sessions.durable,
+            steps: 0,
+            faults: 0,
+            extras,
+            restarts: false,
         }
     }
 }
@@ -182,48 +234,34 @@ impl Setup {
     }
 }
 
-fn advertised(read_timeout: Duration, buffer: u32) -> Advertised {
-    Advertised::default()
-        .read_timeout(read_timeout)
-        .and_then(|advertised| advertised.message_buffer(buffer))
-        .unwrap_or_default()
-}
-
-/// Gives a server that has no connection something else to advertise.
+/// Lets a server without connections advertise something else.
 pub(crate) fn reconfigure(server: &mut Settings, aside: &mut Dice) {
     let read_timeout = aside.choose(&[READ_TIMEOUT, SHORT_READ_TIMEOUT]);
-    server.connection.advertised = advertised(read_timeout, aside.choose(&[8192, 300, 100]));
+    server.connection.advertised.read_timeout = read_timeout;
+    server.connection.advertised.message_buffer = aside.choose(&[8192, 300, 100]);
 }
 
 fn server(dice: &mut Dice, durable: bool) -> Settings {
-    let advertised = advertised(READ_TIMEOUT, dice.choose(&[8192, 8192, 8192, 300, 100]));
-    let connection = wwr::server::Config {
-        protocol: dice.choose(&PROTOCOLS),
-        sessions: if dice.chance(3) {
-            Sessions::Disabled
-        } else {
-            Sessions::Enabled(Default::default())
-        },
-        advertised,
-        pings: Pings::new(millis(600), millis(300)).ok(),
-        strict: dice.chance(30),
-        concurrency: dice.choose(&[NonZeroU16::MIN, NonZeroU16::MIN.saturating_add(3)]),
-        max_queued_messages: NonZeroU16::MIN.saturating_add(dice.below(4) as u16),
-        max_queued_bytes: dice.choose(&[64, 65_536]),
-        max_ignored_in_a_row: dice
-            .choose(&[5, 1000])
-            .try_into()
-            .unwrap_or(std::num::NonZeroU32::MIN),
-        drain_timeout: millis(500),
-        ..wwr::server::Config::default()
-    };
-    let max_connections = NonZeroUsize::new(dice.choose(&[0, 1, 1, 2]));
+    let mut connection = wwr::server::Config::default();
+    connection.advertised.read_timeout = READ_TIMEOUT;
+    connection.advertised.message_buffer = dice.choose(&[8192, 8192, 8192, 300, 100]);
+    connection.protocol = dice.choose(&PROTOCOLS);
+    connection.sessions =
+        if dice.chance(3) { Sessions::Disabled } else { Sessions::Enabled(Default::default()) };
+    connection.pings = Some(Pings::new(millis(600), millis(300)));
+    connection.strict = dice.chance(30);
+    connection.concurrency = dice.choose(&[NonZeroU16::MIN, NonZeroU16::MIN.saturating_add(3)]);
+    connection.max_queued_messages = NonZeroU16::MIN.saturating_add(dice.below(4) as u16);
+    connection.max_queued_bytes = dice.choose(&[64, 65_536]);
+    connection.max_ignored_in_a_row =
+        dice.choose(&[5, 1000]).try_into().unwrap_or(std::num::NonZeroU32::MIN);
+    connection.drain_timeout = millis(500);
+    let mut hub = HubConfig::default();
+    hub.sessions.max_connections = NonZeroUsize::new(dice.choose(&[0, 1, 1, 2]));
+    hub.sessions.durable = durable;
     Settings {
         connection,
-        hub: HubConfig {
-            sessions: RegistryConfig { max_connections, durable },
-            ..HubConfig::default()
-        },
+        hub,
         handshake: Duration::ZERO,
         linger: Duration::ZERO,
         inbox_delay: dice.choose(&[Duration::ZERO, Duration::ZERO, millis(8)]),
@@ -237,16 +275,15 @@ fn hub(aside: &mut Dice) -> HubConfig {
     let store_timeout = aside.choose(&[millis(6000), millis(1000)]);
     // A session is looked up in time only if the store does not take half of this time.
     let unused_for = 2 * store_timeout + aside.choose(&[millis(500), millis(4000)]);
-    let expiry = Expiry { unused_for, every: millis(1000) };
-    HubConfig {
-        max_connections: if aside.chance(15) { aside.choose(&[1, 2, 3]) } else { ENOUGH },
-        store_timeout,
-        expiry: aside.chance(40).then_some(expiry),
-        idle_connections: aside.choose(&[IdleConnections::Stay, IdleConnections::Close]),
-        abort_after: aside.choose(&[Duration::ZERO, millis(50), millis(400)]),
-        max_groups: aside.choose(&[1, 2, 256]),
-        ..HubConfig::default()
-    }
+    let expiry = Expiry::new(unused_for, millis(1000));
+    let mut hub = HubConfig::default();
+    hub.max_connections = if aside.chance(15) { aside.choose(&[1, 2, 3]) } else { ENOUGH };
+    hub.store_timeout = store_timeout;
+    hub.expiry = aside.chance(40).then_some(expiry);
+    hub.idle_connections = aside.choose(&[IdleConnections::Stay, IdleConnections::Close]);
+    hub.abort_after = aside.choose(&[Duration::ZERO, millis(50), millis(400)]);
+    hub.max_groups = aside.choose(&[1, 2, 256]);
+    hub
 }
 
 fn client(dice: &mut Dice, aside: &mut Dice) -> ClientSettings {
@@ -254,43 +291,68 @@ fn client(dice: &mut Dice, aside: &mut Dice) -> ClientSettings {
     let protocol = dice.choose(&[Auto, Auto, Auto, Auto, Auto, V1_4, V1_5, V2_0]);
     let (max_pending, max_queued_bytes) = (12, dice.choose(&[100, 20_000]));
     let reconnect = dice.chance(85);
-    let pings = if aside.chance(80) { Pings::new(PINGS.0, PINGS.1).ok() } else { None };
-    let config = Config::builder()
-        .protocol(protocol)
-        .reconnect(reconnect)
-        .request_timeout(REQUEST_TIMEOUT)
-        .probe_timeout(STEP_TIMEOUT)
-        .dial_timeout(STEP_TIMEOUT)
-        .backoff(BACKOFF.0, BACKOFF.1)
-        .backoff_reset_after(BACKOFF_RESET_AFTER)
-        .pings(pings)
-        .max_pending_requests(max_pending)
-        .max_queued_bytes(max_queued_bytes)
-        .resume_attempts(RESUME_ATTEMPTS)
-        .resume_timeout(RESUME_TIMEOUT)
-        .final_close_codes([FINAL_CODE])
-        .wwr1(aside.chance(40))
-        .build()
-        .unwrap_or_default();
+    let pings = aside.chance(80).then(|| Pings::new(PINGS.0, PINGS.1));
+    let mut config = reconnecting();
+    config.protocol = protocol;
+    config.reconnect = reconnect;
+    config.request_timeout = REQUEST_TIMEOUT;
+    config.probe_timeout = STEP_TIMEOUT;
+    config.dial_timeout = STEP_TIMEOUT;
+    config.pings = pings;
+    config.max_pending_requests = max_pending;
+    config.max_queued_bytes = max_queued_bytes;
+    config.resume_attempts = RESUME_ATTEMPTS;
+    config.resume_timeout = RESUME_TIMEOUT;
+    config.wwr1 = aside.chance(40);
     let is_versatile = reconnect && protocol == Auto;
-    ClientSettings { config, max_pending, max_queued_bytes, pings, is_versatile, hurries: true }
+    ClientSettings {
+        config,
+        max_pending,
+        max_queued_bytes,
+        request_timeout: REQUEST_TIMEOUT,
+        backoff: Some(BACKOFF),
+        pings,
+        is_versatile,
+        hurries: true,
+    }
+}
+
+/// What clients have in common.
+fn reconnecting() -> Config {
+    let mut config = Config::default();
+    (config.initial_backoff, config.max_backoff) = BACKOFF;
+    config.backoff_reset_after = BACKOFF_RESET_AFTER;
+    config.final_close_codes = vec![FINAL_CODE];
+    config
 }
 
 /// A client that finds its way to every server.
 pub(crate) fn versatile() -> ClientSettings {
-    let config = Config::builder()
-        .backoff(BACKOFF.0, BACKOFF.1)
-        .backoff_reset_after(BACKOFF_RESET_AFTER)
-        .final_close_codes([FINAL_CODE])
-        .wwr1(false)
-        .build()
-        .unwrap_or_default();
+    let mut config = reconnecting();
+    config.wwr1 = false;
     ClientSettings {
-        pings: config.pings(),
+        pings: config.pings,
         config,
         max_pending: 65_536,
         max_queued_bytes: 1 << 20,
+        request_timeout: USUAL_REQUEST_TIMEOUT,
+        backoff: Some(BACKOFF),
         is_versatile: true,
+        hurries: false,
+    }
+}
+
+/// A client of a script. The settings are those of the script, so nothing but what holds for all of
+/// them is checked from outside.
+pub(crate) fn scripted_client(config: Config) -> ClientSettings {
+    ClientSettings {
+        pings: config.pings,
+        config,
+        max_pending: usize::MAX,
+        max_queued_bytes: usize::MAX,
+        request_timeout: USUAL_REQUEST_TIMEOUT,
+        backoff: None,
+        is_versatile: false,
         hurries: false,
     }
 }

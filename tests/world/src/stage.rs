@@ -1,4 +1,4 @@
-//! What all who act in a world share: time, chance, the network, the store, the record.
+//! What all actors of a world share: time, chance, the network, the store, the record.
 
 use wwr::Instant;
 
@@ -8,6 +8,7 @@ use crate::event::{Event, Queue};
 use crate::invariants::{Invariant, Violation};
 use crate::ledger::Ledger;
 use crate::network::{Network, Packet, SocketId, Way};
+use crate::record::{Record, Sent};
 use crate::store::Store;
 use crate::trace::{Trace, Who, describe};
 
@@ -22,11 +23,13 @@ pub(crate) struct Stage {
     pub(crate) ledger: Ledger,
     pub(crate) trace: Trace,
     pub(crate) coverage: Coverage,
+    /// What scripts want to know afterwards.
+    pub(crate) record: Option<Record>,
     /// Sessions are durable on all servers.
     pub(crate) durable: bool,
     /// There are several servers.
     pub(crate) is_cluster: bool,
-    /// Whether somebody may be taken for gone who is not: a clock has jumped, or a server does not
+    /// Whether a live peer may be taken for gone: a clock has jumped, or a server does not
     /// know what its peers speak.
     pub(crate) is_deceptive: bool,
     /// A clock has jumped.
@@ -66,6 +69,9 @@ impl Stage {
     pub(crate) fn send(&mut self, who: Who, socket: SocketId, way: Way, packet: Packet) {
         match &packet {
             Packet::Frame(frame) => {
+                if let Some(record) = &mut self.record {
+                    record.frames.push(Sent { socket, way, frame: frame.clone() });
+                }
                 self.trace.note(self.now, who, 100, frame, || {
                     format!("#{socket} {way:?}: {}", describe(frame))
                 });

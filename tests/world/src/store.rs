@@ -39,7 +39,7 @@ impl Habits {
     }
 }
 
-/// How a look-up takes note of its time.
+/// How a look-up records its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     /// In one step with reading.
@@ -65,7 +65,7 @@ struct Operation {
     result: Result<(), StoreFailed>,
     /// Whether it is done at all.
     is_done: bool,
-    /// Nobody is ever told of it.
+    /// Its outcome is never reported.
     is_silent: bool,
     /// What a look-up has found.
     found: Option<Box<Session>>,
@@ -162,7 +162,7 @@ impl Store {
         self.deleted.keys().find(|key| self.kept.contains_key(*key))
     }
 
-    /// Whether nobody waits for an answer.
+    /// Whether no caller waits for an answer.
     pub(crate) fn is_idle(&self) -> bool {
         self.operations.is_empty()
     }
@@ -212,7 +212,7 @@ pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, job: Job) {
     stage.after(apply + answer, Event::Answer { operation: id });
 }
 
-/// Does what was asked for. Returns which sessions expired that nobody wanted closed, and at whose
+/// Does what was asked for. Returns which sessions expired without a close, and at whose
 /// wish.
 pub(crate) fn apply(stage: &mut Stage, id: OperationId) -> Option<(Asker, Vec<SessionKey>)> {
     let (store, now) = (&mut stage.store, stage.now);
@@ -279,7 +279,7 @@ pub(crate) fn finish(stage: &mut Stage, id: OperationId) -> Option<(Asker, Store
 }
 
 /// A server does not wait any longer: what was not done is not done any more. It may be answered
-/// all the same.
+/// nevertheless.
 pub(crate) fn give_up(stage: &mut Stage, server: ServerId, epoch: u64, job: JobId) {
     let given_up = Asker { server, epoch, job };
     let mut operations = stage.store.operations.values_mut();
@@ -296,7 +296,7 @@ fn check(stage: &mut Stage) {
     }
 }
 
-/// A server is gone without a word. What it was storing is stored now or never; what it wrote back
+/// A server is gone silently. What it was storing is stored now or never; what it wrote back
 /// is not written any more; what it deletes may be deleted at any time, if no look-up can bring it
 /// back.
 pub(crate) fn abandon(stage: &mut Stage, server: ServerId) {

@@ -1,4 +1,4 @@
-//! What happened: a fingerprint always, lines to read if somebody wants them.
+//! What happened: a fingerprint always, lines to read on request.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wwr::wire::{Kind, decode};
 use wwr::{Dialect, Instant};
 
-/// Who does something.
+/// The actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     World,
@@ -14,6 +14,7 @@ pub(crate) enum Who {
     Client(usize),
     Adversary(usize),
     Modest(usize),
+    Reference(usize),
     /// A server, and the socket of the connection.
     Server(usize, u64),
 }
@@ -26,6 +27,7 @@ impl Who {
             Self::Client(id) => (id as u64) << 8 | 3,
             Self::Adversary(id) => (id as u64) << 8 | 4,
             Self::Modest(id) => (id as u64) << 8 | 6,
+            Self::Reference(id) => (id as u64) << 8 | 7,
             Self::Server(id, socket) => socket << 16 | (id as u64) << 8 | 5,
         }
     }
@@ -39,6 +41,7 @@ impl fmt::Display for Who {
             Self::Client(id) => f.pad(&format!("client {id}")),
             Self::Adversary(id) => f.pad(&format!("adversary {id}")),
             Self::Modest(id) => f.pad(&format!("modest peer {id}")),
+            Self::Reference(id) => f.pad(&format!("reference {id}")),
             Self::Server(id, socket) => f.pad(&format!("server {id} on #{socket}")),
         }
     }

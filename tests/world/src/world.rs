@@ -16,6 +16,7 @@ use crate::invariants::{Invariant, Violation};
 use crate::ledger::Ledger;
 use crate::modest::Modest;
 use crate::network::{Network, Packet, Peer, SocketId, Way};
+use crate::reference::Reference;
 use crate::server::Server;
 use crate::setup::Setup;
 use crate::stage::Stage;
@@ -46,19 +47,26 @@ pub struct Report {
 }
 
 pub(crate) struct World {
-    stage: Stage,
-    servers: Vec<Server>,
-    clients: Vec<Node>,
+    pub(crate) stage: Stage,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) clients: Vec<Node>,
     adversaries: Vec<Adversary>,
     modest: Vec<Modest>,
-    setup: Setup,
+    pub(crate) references: Vec<Reference>,
+    pub(crate) setup: Setup,
     steps: u64,
 }
 
 impl World {
+    /// A world of chance.
     pub(crate) fn new(mut dice: Dice, shown: bool) -> Self {
         let mut aside = dice.aside();
         let setup = Setup::draw(&mut dice, &mut aside);
+        Self::of(setup, dice, aside, shown)
+    }
+
+    /// A world that is like this; chance decides what happens in it.
+    pub(crate) fn of(setup: Setup, dice: Dice, aside: Dice, shown: bool) -> Self {
         let mut stage = Stage {
             now: BEGINNING,
             queue: Queue::default(),
@@ -67,6 +75,7 @@ impl World {
             ledger: Ledger::default(),
             trace: Trace::new(shown),
             coverage: Coverage::default(),
+            record: None,
             durable: setup.durable,
             is_deceptive: setup.is_deceptive(),
             is_cluster: setup.servers.len() > 1,
@@ -85,6 +94,7 @@ impl World {
             clients: Vec::new(),
             adversaries: Vec::new(),
             modest: Vec::new(),
+            references: Vec::new(),
             steps: 0,
             setup,
         };
@@ -103,7 +113,7 @@ impl World {
         world
     }
 
-    fn add_client(&mut self, settings: crate::client::Settings) -> usize {
+    pub(crate) fn add_client(&mut self, settings: crate::client::Settings) -> usize {
         let seed = self.stage.dice.number();
         let servers = self.servers.len();
         let home = self.stage.dice.index(servers).unwrap_or_default();
@@ -136,7 +146,7 @@ impl World {
         }
     }
 
-    const fn has_failed(&self) -> bool {
+    pub(crate) const fn has_failed(&self) -> bool {
         self.stage.violation.is_some()
     }
 
@@ -145,7 +155,9 @@ impl World {
         let clients = self.clients.iter().filter_map(Node::next_timeout);
         let servers = self.servers.iter().filter_map(Server::next_timeout);
         let modest = self.modest.iter().filter_map(Modest::next_timeout);
-        clients.chain(servers).chain(modest).chain(self.stage.queue.next()).min()
+        let references = self.references.iter().filter_map(Reference::next_timeout);
+        let peers = clients.chain(modest).chain(references);
+        peers.chain(servers).chain(self.stage.queue.next()).min()
     }
 
     /// Does everything that is due.
@@ -160,18 +172,24 @@ impl World {
         self.clients.iter_mut().for_each(|client| client.due(stage));
         self.servers.iter_mut().for_each(|server| server.due(stage));
         self.modest.iter_mut().for_each(|peer| peer.due(stage));
+        self.references.iter_mut().for_each(|peer| peer.due(stage));
     }
 
     fn happen(&mut self, event: Event) {
         let stage = &mut self.stage;
         match event {
-            Event::Probe { client, attempt, server } => {
-                let offers = self.clients[client].offers();
-                self.servers[server].probe(client, attempt, offers, stage);
+            Event::Probe { from, attempt, server } => {
+                let offers = match from {
+                    Peer::Client(client) => self.clients[client].offers(),
+                    Peer::Adversary(_) | Peer::Modest(_) | Peer::Reference(_) => false,
+                };
+                self.servers[server].probe(from, attempt, offers, stage);
             }
-            Event::Probed { client, attempt, answer } => {
-                self.clients[client].probed(attempt, answer, stage);
-            }
+            Event::Probed { to, attempt, answer } => match to {
+                Peer::Client(client) => self.clients[client].probed(attempt, answer, stage),
+                Peer::Reference(peer) => self.references[peer].probed(attempt, answer, stage),
+                Peer::Adversary(_) | Peer::Modest(_) => {}
+            },
             Event::Packet { socket, way, packet, cost } => self.arrive(socket, way, packet, cost),
             Event::Broken { socket, way: Way::Up } => {
                 self.servers.iter_mut().for_each(|server| server.lose(socket, stage));
@@ -180,6 +198,7 @@ impl World {
                 self.clients.iter_mut().for_each(|client| client.lose(socket, stage));
                 self.adversaries.iter_mut().for_each(|adversary| adversary.lose(socket));
                 self.modest.iter_mut().for_each(|peer| peer.lose(socket, stage));
+                self.references.iter_mut().for_each(|peer| peer.lose(socket, stage));
             }
             Event::Apply { operation } => {
                 if let Some((asker, expired)) = store::apply(stage, operation) {
@@ -237,21 +256,32 @@ impl World {
                 self.modest[peer].receive(socket, packet, stage);
                 self.servers[server].resume(socket, stage);
             }
+            (Way::Down, Peer::Reference(peer)) => {
+                self.references[peer].receive(socket, packet, stage);
+                self.servers[server].resume(socket, stage);
+            }
         }
     }
 
     pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.stage.now + duration;
-        while let Some(next) = self.next().filter(|next| *next <= end) {
-            self.steps += 1;
-            let terminates = self.steps < MANY;
-            self.stage.check(terminates, Invariant::Termination, || "too much happens".into());
-            if self.has_failed() {
-                return;
-            }
-            self.stage.now = next.max(self.stage.now);
-            self.step();
+        while self.advance(end) {}
+        if !self.has_failed() {
+            self.stage.now = end;
         }
-        self.stage.now = end;
+    }
+
+    /// Goes to what happens next, if it does so by then, and does it. Returns whether it did.
+    pub(crate) fn advance(&mut self, end: Instant) -> bool {
+        let Some(next) = self.next().filter(|next| *next <= end) else { return false };
+        self.steps += 1;
+        let terminates = self.steps < MANY;
+        self.stage.check(terminates, Invariant::Termination, || "too much happens".into());
+        if self.has_failed() {
+            return false;
+        }
+        self.stage.now = next.max(self.stage.now);
+        self.step();
+        true
     }
 }

@@ -25,31 +25,31 @@ use crate::runtime::{Runtime, Stream};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
-/// What reaching a server needs to know.
+/// The data for reaching a server.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) url: ServerUrl,
     /// Sent with both requests.
     pub(super) headers: HeaderMap,
-    /// What both offer.
+    /// The sub-protocol that both requests offer.
     pub(super) offers: Option<SubProtocol>,
     pub(super) max_message_size: usize,
     pub(super) stall_timeout: Duration,
-    /// How the system looks after the connections.
+    /// How the system checks idle connections.
     pub(super) keep_alive: KeepAlive,
     /// How long the server may take to answer a close frame.
     pub(super) close_timeout: Duration,
 }
 
-/// What came of a preflight.
+/// The result of a preflight.
 #[derive(Debug)]
 pub(super) struct Probed {
     pub(super) answer: Result<Answer, Failure>,
-    /// The answer for people to read, if it is none of a server of 1.4 or 1.5.
+    /// The answer as text for people, if it is not that of a 1.4 or 1.5 server.
     pub(super) refusal: Option<Refusal>,
-    /// Whether the server says that each connection begins with accept-conf.
+    /// Whether the server promises an accept-conf on each connection.
     pub(super) advertises: bool,
-    /// Where the server is, if it was reached.
+    /// The address of the server, if it was reached.
     pub(super) address: Option<SocketAddr>,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Dialed<R: Runtime> {
 }
 
 impl Target {
-    /// Connects to an address that is known, or else to the first of the host's that answers.
+    /// Connects to a known address, or else to the first address of the host that answers.
     async fn connect<R: Runtime>(
         &self,
         runtime: &R,
@@ -73,15 +73,15 @@ impl Target {
             (None, Address::Name(name, port)) => Addresses::from((name, port)),
         };
         let stream = connect_to_first(runtime, addresses.resolve(runtime).await?).await?;
-        // Small messages are the rule; should it fail, they are merely slower.
+        // Most messages are small. If this fails, they are only slower.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = self.keep_alive.look_after(&stream) {
-            tracing::debug!(url = %self.url, %error, "the system does not look after the connection");
+        if let Err(error) = self.keep_alive.set_on(&stream) {
+            tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
         }
         Ok(stream)
     }
 
-    /// A request for the URL, with the headers of the application in place of those of the same name.
+    /// Returns a request for the URL. Headers of the application replace those of the same name.
     fn request(
         &self,
         method: Method,
@@ -104,7 +104,7 @@ impl Target {
         request
     }
 
-    /// Asks for the server's metadata (protocol §4.1).
+    /// Sends the preflight (protocol §4.1).
     pub(super) async fn probe(self, runtime: impl Runtime) -> Probed {
         let failed = |failure, address| Probed {
             answer: Err(failure),
@@ -150,7 +150,8 @@ impl Target {
     }
 
     /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was
-    /// one: a server may know a client by its own address, which depends on that.
+    /// one: a server may recognize a client by its own address, which depends on the server's
+    /// address.
     pub(super) async fn dial<R: Runtime>(
         self,
         runtime: R,

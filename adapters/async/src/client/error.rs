@@ -1,38 +1,42 @@
-//! Why there is no client, no connection, or no reply.
+//! Why a client did not start, a connection failed, or a request has no reply.
 
 use std::sync::Arc;
 
 use wwr::client::{ConnectError as Kind, Misuse, RequestError};
 use wwr::wire::InvalidName;
 
+use super::config::InvalidConfig;
 use super::url::InvalidUrl;
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// The request was made, and ended without a reply. Says whether repeating it is safe.
+    /// The request was made, and ended without a reply. The error says whether repeating it is
+    /// safe.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The state of the client does not allow the call; nothing was sent.
     #[error(transparent)]
     Misuse(#[from] Misuse),
-    /// The name cannot be sent; nothing was.
+    /// The name cannot be sent. Nothing was sent.
     #[error("invalid name: {0}")]
     InvalidName(#[from] InvalidName),
-    /// The task of the client is gone, because its executor is.
+    /// The task of the client has ended, because its executor has.
     #[error("the client has ended")]
     Ended,
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The attempt failed.
     #[error("{kind}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Failed {
-        /// At what.
+        /// What failed.
         kind: Kind,
-        /// What the system or the server said, for people to read.
+        /// What the system or the server said, as text for people.
         cause: Option<Arc<str>>,
     },
     /// The client was closed, or its executor has ended, before the attempt did.
@@ -41,7 +45,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// At what the attempt failed; `None` if it was not let go on so far.
+    /// Returns what failed. `None` if the attempt was stopped before it failed.
     pub const fn kind(&self) -> Option<&Kind> {
         match self {
             Self::Failed { kind, .. } => Some(kind),
@@ -52,10 +56,14 @@ impl ConnectError {
 
 /// Why a client did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
-    /// The URL is none.
+    /// The URL is invalid.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
     /// The first attempt to connect failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -1,4 +1,4 @@
-//! What a client tells its application unasked.
+//! The events of a client.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -12,18 +12,22 @@ use wwr::{Content, Session};
 
 use super::error::ConnectError;
 
-/// How many events wait for an application that does not take them.
-const CAPACITY: usize = 1024;
-
-/// How many bytes of signals wait; one always may.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// What may wait for an application that does not take its events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Capacity {
+    /// How many events.
+    pub(super) events: usize,
+    /// How many bytes of signals. A single signal always may.
+    pub(super) bytes: usize,
+}
 
 /// Something for the application to know.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event {
     /// The connection is ready. If a session was held, it was resumed or lost before.
     Connected,
-    /// The connection is no more.
+    /// The connection has ended.
     Disconnected {
         /// Why.
         reason: DisconnectReason,
@@ -47,15 +51,16 @@ pub enum Event {
     SessionClosed,
     /// The session that was held could not be resumed, and is forgotten.
     SessionLost(SessionLoss),
-    /// The application took too long to take its events: this many were dropped here.
+    /// The application was too slow to take its events: this many were dropped here.
     Missed(u64),
 }
 
-/// The events of a client from the moment this was made, in order.
+/// The events of a client from the moment of the call, in order.
 ///
-/// At most 1024 events, and 4 MiB of signals, wait to be taken. If there are more, the newest are
-/// dropped and counted by an [`Event::Missed`] in their place: the connection is not held up by an
-/// application that does not listen. Ends when the client has ended.
+/// At most [1024 events](super::Config::max_events), and
+/// [4 MiB of signals](super::Config::max_event_bytes), wait to be taken. If there are more, the newest are
+/// dropped, and an [`Event::Missed`] in their place counts them: an application that does not
+/// listen cannot hold up the connection. Ends when the client has ended.
 ///
 /// Take events with [`next`](Self::next), or as a [`Stream`].
 #[derive(Debug)]
@@ -66,7 +71,7 @@ pub struct Events {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
-    /// Those of the signals in `events`.
+    /// The bytes of the signals in `events`.
     bytes: usize,
     missed: u64,
     ended: bool,
@@ -74,7 +79,7 @@ struct Queue {
 }
 
 impl Events {
-    /// The next event; `None` once the client has ended.
+    /// Returns the next event. `None` once the client has ended.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
@@ -105,19 +110,24 @@ impl Stream for Events {
 }
 
 /// The task's side of all [`Events`] of a client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Audience {
+    capacity: Capacity,
     listeners: Mutex<Listeners>,
 }
 
 #[derive(Debug, Default)]
 struct Listeners {
     queues: Vec<Weak<Mutex<Queue>>>,
-    /// Nothing will be told any more.
+    /// Whether no more events will come.
     ended: bool,
 }
 
 impl Audience {
+    pub(super) fn new(capacity: Capacity) -> Self {
+        Self { capacity, listeners: Mutex::default() }
+    }
+
     pub(super) fn subscribe(&self) -> Events {
         let mut listeners = lock(&self.listeners);
         let queue = Arc::new(Mutex::new(Queue { ended: listeners.ended, ..Queue::default() }));
@@ -127,10 +137,12 @@ impl Audience {
     }
 
     pub(super) fn tell(&self, event: &Event) {
+        let capacity = self.capacity;
         self.each(|queue| {
-            // Once events were missed, none may overtake the note of that.
+            // After missed events, no event may overtake the note about them.
             let bytes = queue.bytes + size(event);
-            let full = queue.events.len() >= CAPACITY || queue.bytes > 0 && bytes > MAX_BYTES;
+            let full =
+                queue.events.len() >= capacity.events || queue.bytes > 0 && bytes > capacity.bytes;
             if queue.missed > 0 || full {
                 queue.missed += 1;
             } else {
@@ -140,7 +152,7 @@ impl Audience {
         });
     }
 
-    /// Ends all [`Events`], also those that somebody asks for later.
+    /// Ends all [`Events`], including those that are created later.
     pub(super) fn end(&self) {
         lock(&self.listeners).ended = true;
         self.each(|queue| queue.ended = true);
@@ -159,7 +171,7 @@ impl Audience {
     }
 }
 
-/// The bytes that an event keeps in memory at the will of the server.
+/// Returns how many bytes of the server's data an event keeps in memory.
 fn size(event: &Event) -> usize {
     match event {
         Event::Signal(content) => content.name().len() + content.payload().len(),
@@ -184,17 +196,23 @@ mod tests {
 
     use super::*;
 
+    const CAPACITY: Capacity = Capacity { events: 100, bytes: 10_000 };
+
+    fn audience() -> Audience {
+        Audience::new(CAPACITY)
+    }
+
     fn next(events: &mut Events) -> Option<Event> {
         smol::block_on(events.next())
     }
 
     #[test]
-    fn events_that_nobody_takes_are_counted() {
-        let audience = Audience::default();
+    fn events_that_are_not_taken_are_counted() {
+        let audience = audience();
         audience.tell(&Event::SessionClosed);
         let mut events = audience.subscribe();
-        (0..CAPACITY + 3).for_each(|_| audience.tell(&Event::Connected));
-        for _ in 0..CAPACITY {
+        (0..CAPACITY.events + 3).for_each(|_| audience.tell(&Event::Connected));
+        for _ in 0..CAPACITY.events {
             assert_eq!(next(&mut events), Some(Event::Connected));
         }
         audience.tell(&Event::SessionClosed);
@@ -206,10 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_signals_that_nobody_takes_are_bounded() {
-        let audience = Audience::default();
+    fn the_bytes_of_signals_that_are_not_taken_are_bounded() {
+        let audience = audience();
         let mut events = audience.subscribe();
-        let payload = Payload::binary(vec![0; MAX_BYTES - 1]);
+        let payload = Payload::binary(vec![0; CAPACITY.bytes - 1]);
         let large = Event::Signal(Content::new(b"n", &payload).unwrap());
         let small = Event::Signal(Content::new(b"n", &Payload::EMPTY).unwrap());
         [&large, &small, &Event::Connected].into_iter().for_each(|event| audience.tell(event));
@@ -223,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_after_the_end_hears_of_it() {
-        let audience = Audience::default();
+    fn a_listener_that_comes_after_the_end_learns_of_it() {
+        let audience = audience();
         audience.end();
         assert_eq!(next(&mut audience.subscribe()), None);
     }

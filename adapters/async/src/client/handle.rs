@@ -13,15 +13,15 @@ use wwr::{Dialect, Name, Payload, Session, SessionKey};
 
 use super::builder::Builder;
 use super::error::{ConnectError, Error, StartError};
-use super::event::{Audience, Events};
+use super::event::{Audience, Capacity, Events};
 use super::url::{InvalidUrl, ServerUrl};
 use crate::inbox::{Inbox, Refused};
 use crate::runtime::Runtime;
 
-/// A client of one WebWire server. Cheap to clone; once the last clone is dropped, the connection is
-/// closed.
+/// A client of one WebWire server. Cheap to clone. The connection closes when the last clone is
+/// dropped.
 ///
-/// It reconnects by itself, unless told not to, and continues its session then.
+/// It reconnects by itself, unless told not to, and then resumes its session.
 ///
 /// ```no_run
 /// use wwr_async::Runtime;
@@ -46,7 +46,7 @@ pub struct Client<R> {
     runtime: PhantomData<fn() -> R>,
 }
 
-/// Closes the client when the last handle goes.
+/// Closes the client when the last handle is dropped.
 struct Guard {
     shared: Arc<Shared>,
 }
@@ -67,7 +67,7 @@ pub(super) struct Shared {
     last_call: AtomicU64,
 }
 
-/// What the application may ask for at any time.
+/// The state that the application can read at any time.
 #[derive(Debug)]
 struct View {
     status: Status,
@@ -81,7 +81,7 @@ pub(super) type CallId = u64;
 
 pub(super) type Answer<T> = oneshot::Sender<T>;
 
-/// What the application wants of the task.
+/// Messages of the application to the task.
 pub(super) enum Input {
     Connect(Answer<Result<(), ConnectError>>),
     Call {
@@ -97,7 +97,7 @@ pub(super) enum Input {
         answer: Answer<Result<(), Misuse>>,
     },
     Close(Answer<()>),
-    /// All handles are gone.
+    /// All handles were dropped.
     End,
 }
 
@@ -113,7 +113,7 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the URL is none, or the first attempt fails.
+    /// [`StartError`] if the URL is invalid, or the first attempt fails.
     pub async fn connect_to(url: &str) -> Result<Self, StartError>
     where
         R: Default,
@@ -121,11 +121,11 @@ impl<R: Runtime> Client<R> {
         Self::builder(url)?.connect().await
     }
 
-    /// Begins to set up a client, on the usual runtime of its kind.
+    /// Begins to set up a client, on the default runtime of its type.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`] if the URL is none.
+    /// [`InvalidUrl`] if the URL is invalid.
     pub fn builder(url: &str) -> Result<Builder<R>, InvalidUrl>
     where
         R: Default,
@@ -141,14 +141,14 @@ impl<R: Runtime> Client<R> {
         &self.guard.shared
     }
 
-    /// Makes a request and waits for the reply, for as long as the settings say. Dropping the
+    /// Makes a request and waits for the reply, at most for the configured time. Dropping the
     /// future cancels the request.
     ///
-    /// While there is no connection but one is being made, the request waits for it.
+    /// While the client is connecting, the request waits for the connection.
     ///
     /// # Errors
     ///
-    /// [`Error`]; it says whether the server may have got the request.
+    /// [`Error`]. It says whether the server may have received the request.
     pub async fn request<N>(&self, name: N, payload: impl Into<Payload>) -> Result<Payload, Error>
     where
         N: TryInto<Name>,
@@ -158,7 +158,7 @@ impl<R: Runtime> Client<R> {
         self.call(Call::Request { name, payload: payload.into() }, None).await
     }
 
-    /// As [`request`](Self::request), with a time limit of its own, from now to the reply.
+    /// Like [`request`](Self::request), with a time limit of its own, from now to the reply.
     ///
     /// # Errors
     ///
@@ -177,10 +177,11 @@ impl<R: Runtime> Client<R> {
         self.call(Call::Request { name, payload: payload.into() }, Some(timeout)).await
     }
 
-    /// Waits until at most half as many bytes of calls wait as
-    /// [may](Builder::max_unsent_bytes), because the server takes them; returns at once if that is
-    /// so. For those who make many calls without waiting for each: the next is accepted then,
-    /// whatever its size, unless there is no connection and too much waits for one.
+    /// Waits until the unsent calls take at most half of
+    /// [`Config::max_unsent_bytes`](super::Config::max_unsent_bytes), because the server has
+    /// read the rest. Returns at once if that is so. For applications that make many calls without
+    /// waiting for each one: the next call is then accepted, whatever its size, unless there is no
+    /// connection and too much waits for one.
     ///
     /// # Errors
     ///
@@ -189,7 +190,7 @@ impl<R: Runtime> Client<R> {
         self.shared().inbox.room().await.map_err(|_| Error::Ended)
     }
 
-    /// Sends a signal. It is not known whether it arrives.
+    /// Sends a signal. The application does not learn whether it arrives.
     ///
     /// # Errors
     ///
@@ -208,13 +209,13 @@ impl<R: Runtime> Client<R> {
         Ok(sent.await.map_err(|_| Error::Ended)??)
     }
 
-    /// Continues the session of a key, such as one that a client had before. From then on it is
-    /// continued by itself on every new connection.
+    /// Restores the session of a key, for example one that another client held. From then on the
+    /// client resumes it on every new connection.
     ///
     /// # Errors
     ///
-    /// [`Error`]: [`RequestError::SessionNotFound`] and others of the server's answers, or
-    /// [`Misuse::SessionHeld`] if there is a session.
+    /// [`Error`]: [`RequestError::SessionNotFound`] and other answers of the server, or
+    /// [`Misuse::SessionHeld`] if the client holds a session.
     pub async fn restore_session(&self, key: SessionKey) -> Result<Session, Error> {
         let object = self.call(Call::Restore(key), None).await?;
         let session =
@@ -222,11 +223,11 @@ impl<R: Runtime> Client<R> {
         Ok(session)
     }
 
-    /// Closes the session, if there is one. Without a connection it is merely forgotten.
+    /// Closes the session, if there is one. Without a connection, the client only forgets it.
     ///
     /// # Errors
     ///
-    /// [`Error`] if the server does not agree in time; the session is kept then.
+    /// [`Error`] if the server does not agree in time. The client then keeps the session.
     pub async fn close_session(&self) -> Result<(), Error> {
         self.call(Call::CloseSession, None).await.map(drop)
     }
@@ -235,19 +236,20 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     ///
-    /// Why the attempt failed. The client goes on trying by itself, if it does that and the error
-    /// is of the kind that may pass.
+    /// Why the attempt failed. If automatic reconnection is on, and another attempt may succeed,
+    /// the client keeps trying.
     pub async fn connect(&self) -> Result<(), ConnectError> {
         let (answer, connected) = oneshot::channel();
         self.push(Input::Connect(answer), 0).map_err(|_| ConnectError::Closed)?;
         connected.await.unwrap_or(Err(ConnectError::Closed))
     }
 
-    /// Closes the connection and stays without one until [`connect`](Self::connect) is called.
+    /// Closes the connection. The client stays closed until [`connect`](Self::connect) is called.
     /// Requests end without a reply. The session is kept for the next connection.
     ///
-    /// What was sent is still written. Done once the server has closed its side too, or was
-    /// [given up](Builder::close_timeout); other calls, to connect again for one, need not wait.
+    /// Everything sent before is still written. Returns once the server has closed its side, too,
+    /// or the [close timeout](super::Config::close_timeout) has passed. Other calls, for example to
+    /// connect again, need not wait for that.
     pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();
         if self.shared().inbox.push_urgent(Input::Close(answer)).is_ok() {
@@ -256,41 +258,41 @@ impl<R: Runtime> Client<R> {
         }
     }
 
-    /// Listens to what happens from now on.
+    /// Returns the events from now on.
     pub fn events(&self) -> Events {
         self.shared().audience.subscribe()
     }
 
-    /// Whether there is a connection.
+    /// Returns the state of the connection.
     pub fn status(&self) -> Status {
         self.shared().view().status
     }
 
-    /// What is spoken on this connection, or was on the latest one: 1.4, 1.5 or 2.0.
-    /// [`Unknown`](Dialect::Unknown) from the beginning of an attempt to connect until that is
-    /// settled.
+    /// Returns what is spoken on this connection, or was on the latest one: 1.4, 1.5, 2.0 or
+    /// `wwr.1`. [`Unknown`](Dialect::Unknown) from the beginning of an attempt to connect until the
+    /// version is known.
     pub fn dialect(&self) -> Dialect {
         self.shared().view().discovered.dialect
     }
 
-    /// A copy of what is known of the server, also if the client turned out not to suit it: its
-    /// answer to the preflight, and what it advertised.
+    /// Returns a copy of what is known of the server, even if the server did not suit the client:
+    /// its answer to the preflight, and its advertised settings.
     pub fn discovered(&self) -> Discovered {
         self.shared().view().discovered.clone()
     }
 
-    /// The HTTP status of the server's answer to the preflight of the latest attempt to connect
-    /// that sent one. `None` if there was no answer, or none was asked for.
+    /// Returns the HTTP status of the server's answer to the latest preflight. `None` if there was
+    /// no answer or no preflight.
     pub fn preflight_status(&self) -> Option<u16> {
         self.shared().view().preflight_status
     }
 
-    /// A copy of the session, if there is one, connected or not.
+    /// Returns a copy of the session, if the client holds one, with or without a connection.
     pub fn session(&self) -> Option<Session> {
         self.shared().view().session.clone()
     }
 
-    /// How many requests wait for a connection or for their reply.
+    /// Returns how many requests wait for a connection or for their reply.
     pub fn pending_requests(&self) -> usize {
         self.shared().pending.load(Ordering::Relaxed)
     }
@@ -320,7 +322,7 @@ impl<R: Runtime> Client<R> {
     }
 }
 
-/// Cancels a call when it is dropped before the result is there.
+/// Cancels a call if it is dropped before the result is there.
 struct Cancellation<'a> {
     shared: &'a Shared,
     id: Option<CallId>,
@@ -336,7 +338,11 @@ impl Drop for Cancellation<'_> {
 }
 
 impl Shared {
-    pub(super) fn new(max_unsent_bytes: usize, machine: &wwr::client::Client) -> Self {
+    pub(super) fn new(
+        max_unsent_bytes: usize,
+        capacity: Capacity,
+        machine: &wwr::client::Client,
+    ) -> Self {
         let view = View {
             status: machine.status(),
             discovered: machine.discovered().clone(),
@@ -345,7 +351,7 @@ impl Shared {
         };
         Self {
             inbox: Inbox::new(max_unsent_bytes),
-            audience: Audience::default(),
+            audience: Audience::new(capacity),
             pending: AtomicUsize::new(0),
             view: Mutex::new(view),
             last_call: AtomicU64::new(0),
@@ -362,7 +368,7 @@ impl Shared {
         self.view().discovered = discovered.clone();
     }
 
-    /// Shows the application the HTTP status of an answer to the preflight, or that there is none.
+    /// Shows the application the HTTP status of an answer to the preflight, or `None`.
     pub(super) fn show_preflight_status(&self, status: Option<u16>) {
         self.view().preflight_status = status;
     }

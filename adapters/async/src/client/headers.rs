@@ -8,7 +8,7 @@ use hyper::http::uri::Authority;
 use super::url::ServerUrl;
 
 /// Headers that belong to the connection or to the message (RFC 9110 §7.6.1, RFC 9112 §6), or that
-/// have the server answer in ways which this client does not read.
+/// make the server answer in ways which this client does not read.
 const RESERVED: [&str; 12] = [
     "accept-encoding",
     "connection",
@@ -24,51 +24,49 @@ const RESERVED: [&str; 12] = [
     "upgrade",
 ];
 
-/// Those of the WebSocket handshake (RFC 6455 §11.3).
+/// The headers of the WebSocket handshake (RFC 6455 §11.3).
 const HANDSHAKE: &str = "sec-websocket-";
 
 /// Why a header cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHeader {
-    /// The client sets it itself, or must not send it: without that there is no handshake.
+    /// The client sets the header itself, or must not send it: otherwise the handshake fails.
     #[error("the header {0} belongs to the connection, and cannot be set")]
     Reserved(HeaderName),
     /// The value of `Host` is not a host with an optional port.
     #[error("the header Host must be a host, with a port if it is not 80")]
     Host,
-    /// There are tens of thousands already.
-    #[error("there are too many headers")]
-    TooMany,
-    /// The URL has a user name or a password, which are this header already.
+    /// There can be only one header of this name.
+    #[error("the header {0} can be set only once")]
+    Repeated(HeaderName),
+    /// The URL has a user name or a password, which already set this header.
     #[error("the URL has a user name or a password, so the header Authorization cannot be set too")]
     SecondAuthorization,
 }
 
-/// Adds a header beside those of the same name, of which `Host` and `Authorization` have one only.
-pub(super) fn add(
-    headers: &mut HeaderMap,
-    url: &ServerUrl,
-    name: HeaderName,
-    mut value: HeaderValue,
-) -> Result<(), InvalidHeader> {
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(HANDSHAKE) {
-        return Err(InvalidHeader::Reserved(name));
+/// Checks the headers for requests to this URL, and marks those that are secrets.
+pub(super) fn check(headers: &mut HeaderMap, url: &ServerUrl) -> Result<(), InvalidHeader> {
+    for name in headers.keys() {
+        if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(HANDSHAKE) {
+            return Err(InvalidHeader::Reserved(name.clone()));
+        }
     }
-    if name == HOST && !is_host(&value) {
+    for name in [HOST, AUTHORIZATION] {
+        if headers.get_all(&name).iter().nth(1).is_some() {
+            return Err(InvalidHeader::Repeated(name));
+        }
+    }
+    if headers.get(HOST).is_some_and(|host| !is_host(host)) {
         return Err(InvalidHeader::Host);
     }
-    if name == AUTHORIZATION && url.credentials().is_some() {
+    if headers.contains_key(AUTHORIZATION) && url.credentials().is_some() {
         return Err(InvalidHeader::SecondAuthorization);
     }
-    if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
-        value.set_sensitive(true);
-    }
-    if [HOST, AUTHORIZATION].contains(&name) {
-        headers.insert(name, value);
-    } else {
-        // An error means that there are more than a map can have.
-        headers.try_append(name, value).map_err(|_| InvalidHeader::TooMany)?;
+    for (name, value) in headers.iter_mut() {
+        if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) {
+            value.set_sensitive(true);
+        }
     }
     Ok(())
 }
@@ -85,12 +83,13 @@ mod tests {
     fn try_to(url: &str, name: &str, value: &'static str) -> Result<HeaderMap, InvalidHeader> {
         let mut headers = HeaderMap::new();
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        add(&mut headers, &url.parse().unwrap(), name, HeaderValue::from_static(value))?;
+        headers.insert(name, HeaderValue::from_static(value));
+        check(&mut headers, &url.parse().unwrap())?;
         Ok(headers)
     }
 
     #[test]
-    fn what_belongs_to_the_handshake_cannot_be_set() {
+    fn headers_of_the_handshake_cannot_be_set() {
         for name in [
             "Upgrade",
             "CONNECTION",
@@ -118,7 +117,19 @@ mod tests {
     }
 
     #[test]
-    fn others_can_and_secrets_are_not_shown() {
+    fn a_host_and_credentials_are_set_once_others_as_often_as_wanted() {
+        for (name, fits) in [(HOST, false), (AUTHORIZATION, false), (COOKIE, true)] {
+            let mut headers = HeaderMap::new();
+            for value in ["a", "b"] {
+                headers.append(&name, HeaderValue::from_static(value));
+            }
+            let checked = check(&mut headers, &"ws://host/".parse().unwrap());
+            assert_eq!(checked, if fits { Ok(()) } else { Err(InvalidHeader::Repeated(name)) });
+        }
+    }
+
+    #[test]
+    fn other_headers_can_be_set_and_secrets_are_not_shown() {
         for (name, value) in [
             ("Host", "example.com"),
             ("Host", "[::1]:7777"),

@@ -1,5 +1,5 @@
-//! One HTTP request on a connection of its own, with the answer to it. Preflight and WebSocket
-//! handshake are both made with this.
+//! One HTTP request on a connection of its own, and its answer. Used for the preflight and for the
+//! WebSocket handshake.
 
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
@@ -28,13 +28,13 @@ use crate::socket::Socket;
 /// The longest head of an answer, and the most that is read ahead, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// The most that is read of what a server says when it refuses, in bytes.
+/// The most that is read of the text of a refusal, in bytes.
 const MAX_TEXT: usize = 4 * 1024;
 
-/// How long is waited for what a server says when it refuses: the status is known by then.
-const TEXT_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the client waits for the text of a refusal. It knows the status by then.
+const TEXT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How many bytes are shown of an answer that is no HTTP.
+/// How many bytes errors show of an answer that is not HTTP.
 const MAX_SHOWN: usize = 24;
 
 /// Why a server was not reached.
@@ -42,7 +42,7 @@ const MAX_SHOWN: usize = 24;
 pub(super) enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The handshake was answered with another status than 101.
+    /// The server answered the handshake with a status other than 101.
     #[error("{refusal}")]
     Refused { status: u16, refusal: Refusal, retry_after: Option<Duration> },
     #[error(transparent)]
@@ -52,8 +52,8 @@ pub(super) enum Failure {
          without TLS, or to a proxy or tunnel on this machine that speaks it, such as stunnel"
     )]
     Tls,
-    /// What it begins with is not the beginning of HTTP/1.
-    #[error("the server's answer is no HTTP/1.1; it begins with \"{0}\"")]
+    /// The answer does not begin like HTTP/1. Shows its first bytes.
+    #[error("the server's answer is not HTTP/1.1; it begins with \"{0}\"")]
     NotHttp(String),
     #[error("the head of the server's answer has more than {MAX_HEAD} bytes or 100 headers")]
     HeadTooLarge,
@@ -70,9 +70,9 @@ pub(super) enum Failure {
 /// An answer.
 pub(super) struct Answered<S> {
     pub(super) head: Parts,
-    /// The whole body if it was wanted and is not too long, else its beginning.
+    /// The whole body if it was wanted and is not too long; otherwise its beginning.
     pub(super) body: Vec<u8>,
-    /// What is on the connection after the answer, with what was read of it already.
+    /// The connection after the answer, with the bytes that were already read.
     pub(super) socket: Socket<S>,
     pub(super) beyond: Bytes,
 }
@@ -80,13 +80,13 @@ pub(super) struct Answered<S> {
 /// How much of the body of an answer is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// As much as a preflight may have. It is a failure if it breaks off.
+    /// As much as the answer to a preflight may have. A body that breaks off is an error.
     Metadata,
     /// As much as people read, if it comes soon.
     Text,
 }
 
-/// Sends a request and waits for the answer. Interim answers (status 100 and 102 to 199) are skipped.
+/// Sends a request and waits for the answer. Skips interim answers (status 100 and 102 to 199).
 /// What the server sends is bounded in memory, not in time.
 pub(super) async fn ask<R: Runtime>(
     runtime: &R,
@@ -116,7 +116,7 @@ pub(super) async fn ask<R: Runtime>(
         }
         match exchange.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            // The exchange has what it needs by now, or will never get it.
+            // The exchange has everything it needs by now, or will never get it.
             Poll::Pending if has_ended.is_some() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -131,7 +131,7 @@ pub(super) async fn ask<R: Runtime>(
     match answer {
         Ok((head, body)) => {
             if head.status == StatusCode::SWITCHING_PROTOCOLS && has_ended.is_none() {
-                // Only then has it let go of the socket.
+                // Only then does it release the socket.
                 let switched = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
                 switched.map_err(|error| explain(error, &[]))?;
             }
@@ -164,11 +164,11 @@ async fn read_text(runtime: &impl Runtime, mut body: Incoming) -> Vec<u8> {
             take(&mut read, frame, MAX_TEXT);
         }
     };
-    or(reading, sleep(runtime, TEXT_PATIENCE)).await;
+    or(reading, sleep(runtime, TEXT_TIMEOUT)).await;
     read
 }
 
-/// Appends what a frame has of a body, up to a length.
+/// Appends the data of a frame to a body, up to a length.
 fn take(read: &mut Vec<u8>, frame: hyper::body::Frame<Bytes>, most: usize) {
     if let Ok(data) = frame.into_data() {
         let room = most.saturating_sub(read.len());
@@ -176,7 +176,7 @@ fn take(read: &mut Vec<u8>, frame: hyper::body::Frame<Bytes>, most: usize) {
     }
 }
 
-/// What an error means to people. `read` is what came and is no answer.
+/// Explains an error to people. `read` is what came instead of an answer.
 fn explain(error: hyper::Error, read: &[u8]) -> Failure {
     if error.is_parse_too_large() {
         return Failure::HeadTooLarge;

@@ -1,4 +1,4 @@
-//! What a server says that answers with something else than was asked for.
+//! The text of an answer that refuses a request.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use hyper::http::response::Parts;
 
 use super::text::shown;
 
-/// The most that is shown of what a server says, in characters.
+/// The most characters that are shown of the server's text.
 const MAX_SAID: usize = 120;
 
-/// The most that is shown of where a server sends clients, in characters.
+/// The most characters that are shown of a redirect's target.
 const MAX_LOCATION: usize = 200;
 
-/// An answer, for people to read: its status, where it leads, and what it says.
+/// A refusal, as text for people: its status, the target of a redirect, and the server's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     status: u16,
-    /// Of a redirect; else empty.
+    /// The target of a redirect; otherwise empty.
     location: String,
-    /// The first line of its text, or the title of its page; may be empty.
+    /// The first line of the text, or the title of the page; may be empty.
     said: String,
 }
 
 impl Refusal {
-    /// `body` may be the beginning only.
+    /// `body` may be only the beginning of it.
     pub(super) fn new(head: &Parts, body: &[u8]) -> Self {
         let location = head.headers.get(LOCATION).filter(|_| head.status.is_redirection());
         let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -46,7 +46,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The first line of a text that is not empty, or the title of a page. Nothing of what is no text.
+/// Returns the first line of a text that is not empty, or the title of a page. Empty for anything
+/// but text.
 fn said(headers: &HeaderMap, body: &[u8]) -> String {
     let text_of = |name| headers.get(name).map(|value| value.as_bytes().to_ascii_lowercase());
     let plain = text_of(CONTENT_ENCODING).is_none_or(|coding| coding.trim_ascii() == b"identity");
@@ -54,7 +55,7 @@ fn said(headers: &HeaderMap, body: &[u8]) -> String {
     let is_text = [&b"image/"[..], b"audio/", b"video/", b"font/", b"application/octet-stream"]
         .iter()
         .all(|other| !kind.starts_with(other));
-    // Compressed, without saying so.
+    // Compressed, without a header that says so.
     let is_gzip = body.starts_with(b"\x1f\x8b");
     if !plain || !is_text || is_gzip {
         return String::new();
@@ -69,9 +70,9 @@ fn said(headers: &HeaderMap, body: &[u8]) -> String {
     shown(line.trim_end(), MAX_SAID)
 }
 
-/// The title of a page of HTML.
+/// Returns the title of an HTML page.
 fn title(page: &str) -> Option<String> {
-    // ASCII alone changes, so that positions stay.
+    // Only ASCII changes, so that positions stay the same.
     let lower = page.to_ascii_lowercase();
     let begin = lower.find("<title")?;
     let begin = begin + lower.get(begin..)?.find('>')? + 1;
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_one_line_of_bounded_length() {
+    fn the_text_of_a_server_is_one_line_of_bounded_length() {
         for (body, line) in [
             (&b""[..], ""),
             (b"\r\n\r\nsecond", "second"),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_show_their_title_and_what_is_no_text_nothing() {
+    fn pages_show_their_title_and_binary_data_nothing() {
         let page = b"<!DOCTYPE html>\n<HTML><head><Title lang=en>\n 502  Bad\nGateway &amp; so on \
                      </TITLE></head><body>no";
         assert_eq!(of_body(&[("Content-Type", "text/html")], page), "502 Bad Gateway & so on");

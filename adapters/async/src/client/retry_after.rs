@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// After what time from now a server wants to be asked again (RFC 9110 §10.2.3), if it says so. A date
-/// counts from the date of the answer: the clocks of the two need not agree.
+/// Returns how long the server wants the client to wait before it asks again (RFC 9110 §10.2.3), if
+/// it says so. A date counts from the date of the answer, because the two clocks may differ.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // What is too large for a number is longer than anybody waits.
+        // A number that overflows is longer than any client waits.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let at = httpdate::parse_http_date(text).ok()?;
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_counts_for_nothing() {
+    fn other_values_are_ignored() {
         for text in ["", "soon", "-1", "+1", "1.5", "1, 2", "0x10", "Sun, 06 Nov 1994"] {
             assert_eq!(wait(text, None), None, "{text}");
         }

@@ -26,7 +26,7 @@ use crate::clock::{Clock, Timer};
 use crate::runtime::Runtime;
 use crate::websocket::{Incoming, WebSocket};
 
-/// How much is taken before what it caused is written.
+/// How many inputs are taken before their output is written.
 const BATCH: usize = 256;
 
 pub(super) struct Task<R: Runtime> {
@@ -37,27 +37,27 @@ pub(super) struct Task<R: Runtime> {
     out: Actions<Action>,
     shared: Arc<Shared>,
     link: Link<R>,
-    /// Sockets that are no longer used, until the server has closed them too.
-    partings: FuturesUnordered<BoxFuture<'static, ()>>,
-    /// Those who wait for that.
+    /// Sockets that are no longer used, until the server has closed them, too.
+    closings: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// The callers that wait for that.
     closing: Vec<Answer<()>>,
-    /// What was taken since the last flush.
+    /// How many inputs were taken since the last flush.
     taken: usize,
     calls: HashMap<RequestId, (CallId, Answer<Result<Payload, Error>>)>,
     ids: HashMap<CallId, RequestId>,
     connecting: Vec<Answer<Result<(), ConnectError>>>,
-    /// What the system or the server said about the attempt that just failed.
+    /// What the system or the server said about the failed attempt.
     cause: Option<Arc<str>>,
-    /// Where the preflight of this attempt reached the server.
+    /// The address at which the preflight of this attempt reached the server.
     address: Option<SocketAddr>,
     timer: Timer<R::Timer>,
     /// The status that the application sees.
     shown: client::Status,
-    /// What the application sees of what is known of the server.
+    /// The `Discovered` that the application sees.
     shown_discovered: Discovered,
 }
 
-/// What there is to the server.
+/// The connection to the server.
 enum Link<R: Runtime> {
     None,
     Probing(BoxFuture<'static, Probed>),
@@ -71,9 +71,9 @@ enum Wake<R: Runtime> {
     Probed(Probed),
     Dialed(Result<Dialed<R>, Failure>),
     Incoming(Incoming),
-    /// The machine's deadline has come; with what the server had sent by then, or the next part.
+    /// The machine's deadline has passed. Holds what the server had sent by then, or the next part.
     Timeout(Option<Incoming>),
-    /// The socket takes nothing more.
+    /// The socket accepts nothing more.
     Broken,
 }
 
@@ -96,7 +96,7 @@ impl<R: Runtime> Task<R> {
             out: Actions::new(),
             shared,
             link: Link::None,
-            partings: FuturesUnordered::new(),
+            closings: FuturesUnordered::new(),
             closing: Vec::new(),
             taken: 0,
             calls: HashMap::new(),
@@ -131,14 +131,14 @@ impl<R: Runtime> Task<R> {
         self.machine.close(self.clock.now(), &mut self.out);
         self.carry_out();
         self.end();
-        while self.partings.next().await.is_some() {}
+        while self.closings.next().await.is_some() {}
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake<R>> {
         if self.timer.poll(cx).is_ready() {
             return Poll::Ready(Wake::Timeout(self.hear(cx)));
         }
-        self.poll_partings(cx);
+        self.poll_closings(cx);
         if self.taken < BATCH
             && let Poll::Ready(wake) = self.poll_sources(cx)
         {
@@ -154,13 +154,13 @@ impl<R: Runtime> Task<R> {
             return Poll::Ready(Wake::Broken);
         }
         if enough || full && self.link.is_writable() {
-            // There may be more to take: come back after others had a turn.
+            // There may be more input: come back after other tasks had a turn.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// What the application and the server want, in turns.
+    /// Returns the input of the application and the server, in turns.
     fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Wake<R>> {
         type Source<R> = fn(&mut Task<R>, &mut Context<'_>) -> Poll<Wake<R>>;
         let sources: [Source<R>; 2] = if self.taken & 1 == 0 {
@@ -175,7 +175,8 @@ impl<R: Runtime> Task<R> {
         }
     }
 
-    /// What the application wants; not while the server takes nothing, unless it is to close.
+    /// Returns the input of the application. Not while the server reads nothing, unless the client
+    /// is to close.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Wake<R>> {
         if self.link.is_writable() || self.shared.inbox.poll_urgent(cx) {
             self.shared.inbox.poll_take(cx).map(Wake::Input)
@@ -184,8 +185,8 @@ impl<R: Runtime> Task<R> {
         }
     }
 
-    /// What comes from the server. It is read even while it takes nothing: it may be waiting for
-    /// just that.
+    /// Returns the input of the server. The task reads even while the server does not: the server
+    /// may be waiting for that.
     fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<Wake<R>> {
         match &mut self.link {
             Link::None => Poll::Pending,
@@ -202,16 +203,16 @@ impl<R: Runtime> Task<R> {
         }
     }
 
-    fn poll_partings(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(())) = self.partings.poll_next_unpin(cx) {}
-        if self.partings.is_empty() {
+    fn poll_closings(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(())) = self.closings.poll_next_unpin(cx) {}
+        if self.closings.is_empty() {
             for answer in self.closing.drain(..) {
                 let _ = answer.send(());
             }
         }
     }
 
-    /// Does what the machine wants done.
+    /// Carries out the actions of the machine.
     fn carry_out(&mut self) {
         self.show_state();
         while let Some(action) = self.out.pop() {
@@ -249,11 +250,11 @@ impl<R: Runtime> Task<R> {
         }
     }
 
-    /// Gives up what there is to the server. A socket is closed in an orderly way, beside everything
-    /// else.
+    /// Drops the connection to the server. A socket goes through its close handshake in the
+    /// background.
     fn part(&mut self, frame: CloseFrame) {
         if let Some(socket) = self.take_socket() {
-            self.partings.push(Box::pin(socket.close(frame, self.target.close_timeout)));
+            self.closings.push(Box::pin(socket.close(frame, self.target.close_timeout)));
         }
     }
 
@@ -281,7 +282,7 @@ impl<R: Runtime> Task<R> {
         if let Some((call, answer)) = self.calls.remove(&id) {
             self.ids.remove(&call);
             self.count();
-            // The caller may have lost interest.
+            // The caller may have dropped its future.
             let _ = answer.send(outcome.map_err(Error::Request));
         }
     }
@@ -291,8 +292,8 @@ impl<R: Runtime> Task<R> {
     }
 
     fn tell(&mut self, event: client::Event) {
-        // First the state, then the listeners, then the callers: whoever is woken by one of them
-        // finds the ones before it done.
+        // First the state, then the listeners, then the callers: when one of them is woken, the
+        // earlier ones are up to date.
         self.show_state();
         let now = self.clock.now();
         let in_time = |at: Option<Instant>| at.map(|at| at.saturating_since(now));
@@ -318,7 +319,12 @@ impl<R: Runtime> Task<R> {
             client::Event::SessionClosed => Event::SessionClosed,
             client::Event::SessionLost(loss) => Event::SessionLost(loss),
             client::Event::Anomaly(anomaly) => {
-                tracing::debug!(url = %self.target.url, ?anomaly, "strange message of the server");
+                tracing::debug!(url = %self.target.url, ?anomaly, "anomaly of the server");
+                return;
+            }
+            // Of a newer core, which this adapter does not know yet.
+            other => {
+                tracing::debug!(url = %self.target.url, event = ?other, "event without a meaning here");
                 return;
             }
         };
@@ -348,7 +354,7 @@ impl<R: Runtime> Task<R> {
                     self.connecting.push(answer);
                 }
             }
-            // Cancelled before anything came of it.
+            // Cancelled before it was handled.
             Input::Call { answer, .. } if answer.is_canceled() => {}
             Input::Call { id, call, timeout, answer } => self.call(now, id, call, timeout, answer),
             Input::Cancel(id) => {
@@ -451,8 +457,8 @@ impl<R: Runtime> Task<R> {
     /// The server has closed the WebSocket, with a close frame or without.
     fn closed(&mut self, frame: Option<CloseFrame>) {
         if let Some(socket) = self.take_socket() {
-            // The close frame of the server is answered.
-            self.partings.push(Box::pin(socket.finish(self.target.close_timeout)));
+            // Answer the close frame of the server.
+            self.closings.push(Box::pin(socket.finish(self.target.close_timeout)));
         }
         match frame {
             Some(frame) => {
@@ -469,7 +475,7 @@ impl<R: Runtime> Task<R> {
         self.machine.handle_disconnect(self.clock.now(), &mut self.out);
     }
 
-    /// Lets go of the application: its calls end, and nothing is told to it any more.
+    /// Ends all calls and events of the application.
     fn end(&self) {
         self.shared.show_status(client::Status::Closed);
         self.shared.inbox.close();
@@ -478,7 +484,7 @@ impl<R: Runtime> Task<R> {
 }
 
 impl<R: Runtime> Drop for Task<R> {
-    /// The executor may go before the application does.
+    /// The executor may end before the application does.
     fn drop(&mut self) {
         self.calls.clear();
         self.count();
@@ -486,19 +492,16 @@ impl<R: Runtime> Drop for Task<R> {
     }
 }
 
-/// Whether an event tells of another session than before.
+/// Returns whether the session may change with an event.
 const fn changes_session(event: &client::Event) -> bool {
-    match event {
-        client::Event::SessionCreated(_)
-        | client::Event::SessionRestored(_)
-        | client::Event::SessionClosed
-        | client::Event::SessionLost(_) => true,
+    !matches!(
+        event,
         client::Event::Connected
-        | client::Event::Disconnected { .. }
-        | client::Event::ConnectFailed { .. }
-        | client::Event::Signal(_)
-        | client::Event::Anomaly(_) => false,
-    }
+            | client::Event::Disconnected { .. }
+            | client::Event::ConnectFailed { .. }
+            | client::Event::Signal(_)
+            | client::Event::Anomaly(_)
+    )
 }
 
 impl<R: Runtime> Link<R> {

@@ -1,6 +1,6 @@
-//! Texts of others, fit for a log.
+//! Foreign texts in a form for logs.
 
-/// The beginning of a text: at most so many characters, those escaped that are not printable.
+/// Returns the beginning of a text: at most `most` characters, with unprintable ones escaped.
 pub(super) fn shown(text: &str, most: usize) -> String {
     let mut shown = String::new();
     for (index, character) in text.chars().enumerate() {

@@ -1,4 +1,4 @@
-//! Where a server is.
+//! The address of a server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,19 +13,19 @@ use url::{Host, ParseError, Position, Url};
 
 use super::text::shown;
 
-/// The most that an error shows of what was written, in characters.
+/// The most characters of the written text that an error shows.
 const MAX_SHOWN: usize = 64;
 
 /// The address of a server: `ws://host:port/path?query`, or the same with `http://`.
 ///
 /// It is read as browsers read it (the WHATWG URL standard) and kept in its normal form: scheme and
-/// host in lower case, names of other scripts in Punycode, the path `/` if there is none, no port if
-/// it is 80, everything percent-encoded that has to be. What browsers would remove or repair in
-/// silence is refused: blanks, line ends and tabs, backslashes, fragments (RFC 6455 §3).
+/// host in lower case, names in other scripts in Punycode, the path `/` if it is missing, no port
+/// 80, everything percent-encoded that has to be. Characters that browsers would silently remove or
+/// repair are refused: blanks, line ends and tabs, backslashes, fragments (RFC 6455 §3).
 ///
 /// A user name and a password are sent as Basic credentials (RFC 7617), if the server is on this
-/// machine: `localhost` or a loopback address. To all others they would go unencrypted, which is
-/// refused. Neither [`Display`](fmt::Display) nor [`Debug`] shows them.
+/// machine: `localhost` or a loopback address. To any other address they would go unencrypted, so
+/// they are refused. Neither [`Display`](fmt::Display) nor [`Debug`] shows them.
 ///
 /// ```
 /// use wwr_async::client::ServerUrl;
@@ -45,15 +45,15 @@ pub struct ServerUrl {
     credentials: Option<HeaderValue>,
 }
 
-/// Why a text is no [`ServerUrl`]. What may be a password is never shown.
+/// Why a text is not a [`ServerUrl`]. Never shows what may be a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// It does not begin with a scheme, as `localhost:7777` does not.
     #[error("the URL has no scheme; write {0}")]
     MissingScheme(String),
-    /// Another scheme than `ws` or `http`.
-    #[error("\"{0}\" is no scheme this client connects with; use ws:// or http://")]
+    /// The scheme is neither `ws` nor `http`.
+    #[error("\"{0}\" is not a scheme that this client connects with; use ws:// or http://")]
     Scheme(String),
     /// The scheme asks for TLS: `wss` or `https`.
     #[error(
@@ -64,10 +64,10 @@ pub enum InvalidUrl {
     /// It has no host.
     #[error("the URL has no host; write it like ws://localhost:7777/")]
     EmptyHost,
-    /// The host is none. Says why.
+    /// The host is invalid. Says why.
     #[error("the host of the URL is invalid: {0}")]
     Host(&'static str),
-    /// The port is none.
+    /// The port is invalid.
     #[error("the port of the URL{} is invalid; it must be a number from 1 to 65535", Named(.0))]
     Port(String),
     /// It has a character that URLs cannot have, and that browsers would change or remove.
@@ -104,12 +104,13 @@ impl ServerUrl {
     /// The longest normal form, in bytes.
     pub const MAX_LENGTH: usize = 16 * 1024;
 
-    /// Whether it has a user name or a password, which are sent as the header `Authorization`.
+    /// Returns whether it has a user name or a password, which are sent as the header
+    /// `Authorization`.
     pub const fn has_credentials(&self) -> bool {
         self.credentials.is_some()
     }
 
-    /// What to connect a TCP socket to.
+    /// Returns the address for a TCP socket.
     pub(super) fn address(&self) -> Address<'_> {
         let port = self.url.port_or_known_default().unwrap_or(80);
         match self.url.host() {
@@ -120,23 +121,23 @@ impl ServerUrl {
         }
     }
 
-    /// The `Host` header. Names the port if it is not 80.
+    /// Returns the `Host` header, with the port if it is not 80.
     pub(super) const fn authority(&self) -> &HeaderValue {
         &self.authority
     }
 
-    /// Path and query, for the first line of a request.
+    /// Returns path and query, for the first line of a request.
     pub(super) const fn path(&self) -> &PathAndQuery {
         &self.path
     }
 
-    /// The `Authorization` header, if the URL has a user name or a password.
+    /// Returns the `Authorization` header, if the URL has a user name or a password.
     pub(super) const fn credentials(&self) -> Option<&HeaderValue> {
         self.credentials.as_ref()
     }
 }
 
-/// What to connect a TCP socket to.
+/// The address for a TCP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Address<'a> {
     Known(IpAddr, u16),
@@ -179,7 +180,7 @@ impl FromStr for ServerUrl {
 }
 
 impl fmt::Display for ServerUrl {
-    /// The normal form, without user name and password.
+    /// Shows the normal form, without user name and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.url.as_str())
     }
@@ -194,8 +195,8 @@ impl fmt::Debug for ServerUrl {
 /// A text that begins with a scheme and may be a URL.
 struct Written<'a> {
     /// Host and port.
-    place: &'a str,
-    /// Whether nothing in it can be a password.
+    authority: &'a str,
+    /// Whether it cannot contain a password.
     is_public: bool,
 }
 
@@ -222,42 +223,42 @@ impl<'a> Written<'a> {
         }
         let rest = text.get(scheme.len() + "://".len()..).unwrap_or_default();
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-        if place.is_empty() || place.starts_with(':') && !place.starts_with("::") {
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
+        if authority.is_empty() || authority.starts_with(':') && !authority.starts_with("::") {
             // Browsers would take what follows further slashes for the host.
             return Err(InvalidUrl::EmptyHost);
         }
-        Ok(Self { place, is_public })
+        Ok(Self { authority, is_public })
     }
 
-    /// What follows the host, as far as it can be shown.
+    /// Returns what follows the host, in a form that can be shown.
     fn shown_port(&self) -> String {
-        let behind_host = self.place.rsplit_once(']').map_or(self.place, |(_, rest)| rest);
+        let behind_host = self.authority.rsplit_once(']').map_or(self.authority, |(_, rest)| rest);
         let port = behind_host.rsplit_once(':').map_or("", |(_, port)| port);
         if self.is_public { shown(port, MAX_SHOWN) } else { String::new() }
     }
 
     fn explain(&self, error: ParseError) -> InvalidUrl {
-        let is_bracketed = self.place.starts_with('[');
+        let is_bracketed = self.authority.starts_with('[');
         match error {
             ParseError::InvalidPort | ParseError::EmptyHost
-                if !is_bracketed && self.place.matches(':').count() > 1 =>
+                if !is_bracketed && self.authority.matches(':').count() > 1 =>
             {
                 InvalidUrl::Host("write an IPv6 address in brackets, like ws://[::1]:7777/")
             }
             ParseError::EmptyHost => InvalidUrl::EmptyHost,
             ParseError::InvalidPort => InvalidUrl::Port(self.shown_port()),
-            ParseError::InvalidIpv6Address if self.place.contains('%') => InvalidUrl::Host(
+            ParseError::InvalidIpv6Address if self.authority.contains('%') => InvalidUrl::Host(
                 "URLs have no IPv6 zones; use an address without one, or a name for it",
             ),
             ParseError::InvalidIpv6Address => {
-                InvalidUrl::Host("what is in brackets is no IPv6 address")
+                InvalidUrl::Host("the text in brackets is not an IPv6 address")
             }
             ParseError::InvalidIpv4Address => {
-                InvalidUrl::Host("it ends like an IPv4 address and is none")
+                InvalidUrl::Host("it ends like an IPv4 address but is not one")
             }
             ParseError::IdnaError | ParseError::InvalidDomainCharacter => {
-                InvalidUrl::Host("it is no valid domain name")
+                InvalidUrl::Host("it is not a valid domain name")
             }
             ParseError::Overflow => InvalidUrl::TooLong,
             ParseError::RelativeUrlWithoutBase => {
@@ -268,7 +269,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// The value of `Authorization` for the user name and the password of a URL (RFC 7617 §2).
+/// Returns the value of `Authorization` for the user name and the password of a URL (RFC 7617 §2).
 fn credentials(url: &Url) -> Result<Option<HeaderValue>, InvalidUrl> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
@@ -288,7 +289,7 @@ fn credentials(url: &Url) -> Result<Option<HeaderValue>, InvalidUrl> {
     Ok(Some(value))
 }
 
-/// Whether a server is on this machine, so that nobody between can read what is sent.
+/// Returns whether a server is on this machine, so that nothing in between can read the data.
 fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -302,7 +303,7 @@ fn is_here(url: &Url) -> bool {
     }
 }
 
-/// Whether browsers remove or change a character in silence, or nobody can see it.
+/// Returns whether browsers silently remove or change a character, or the character is invisible.
 fn is_unfit(character: char) -> bool {
     character.is_whitespace()
         || character.is_control()
@@ -318,7 +319,7 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
-/// Something in quotation marks, if it is there.
+/// A text in quotation marks, if it is not empty.
 struct Named<'a>(&'a str);
 
 impl fmt::Display for Named<'_> {

@@ -1,15 +1,16 @@
-//! What became of a signal to many connections.
+//! The result of a signal to many connections.
 
 use super::connection::SignalError;
 
-/// What became of a signal that was sent to many connections: how many took it, and why others did
-/// not. Whatever keeps one from it, the others get it.
+/// The result of a signal to many connections: how many accepted it, and why others did not. A
+/// connection that does not accept it does not affect the others.
 ///
-/// Made of the results of [`Connection::signal_prepared`](super::Connection::signal_prepared), so
-/// any choice of connections can be told. Who has to know which they were looks at each result:
+/// Collected from the results of
+/// [`Connection::signal_prepared`](super::Connection::signal_prepared), so it works for any choice
+/// of connections. Check each result to learn which connections they were:
 ///
 /// ```
-/// use wwr::PreparedSignal;
+/// use wwr_async::PreparedSignal;
 /// use wwr_async::server::{Broadcast, Connection, SignalError};
 ///
 /// fn advertise(room: &[Connection], news: &PreparedSignal) -> Broadcast {
@@ -25,19 +26,19 @@ use super::connection::SignalError;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Broadcast {
-    /// Connections that send it.
+    /// Connections that accepted it.
     pub sent: usize,
     /// Connections that have ended.
     pub disconnected: usize,
-    /// Connections whose client reads too slowly: too many bytes wait for it already.
+    /// Connections whose client reads too slowly: too many bytes already wait for it.
     pub backlogged: usize,
-    /// Connections whose client would not read it: it is longer than the message buffer that was
-    /// advertised, or has no payload and the client may speak 1.x.
+    /// Connections whose client would not read it: it is longer than the advertised message buffer,
+    /// or has no payload and the client may speak 1.x.
     pub unreadable: usize,
 }
 
 impl Broadcast {
-    /// How many connections it was meant for.
+    /// Returns how many connections it was meant for.
     pub const fn total(&self) -> usize {
         self.sent + self.disconnected + self.backlogged + self.unreadable
     }

@@ -1,6 +1,5 @@
 //! The application's view of a connection.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -27,11 +26,11 @@ use crate::runtime::Runtime;
 /// The deadline of a server that does not shut down.
 const NO_SHUTDOWN: u64 = u64::MAX;
 
-/// What a waiting signal counts beyond its own bytes.
+/// What a waiting signal counts in addition to its own bytes.
 const SIGNAL: usize = 16;
 
-/// One connected client, as the application sees it. Cheap to clone; may be kept and used from
-/// anywhere, also after the connection has ended.
+/// One connected client, as the application sees it. Cheap to clone. It may be kept and used from
+/// any task, even after the connection has ended.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -39,31 +38,32 @@ pub struct Connection {
 
 /// Facts about a connection that do not change.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConnectionInfo {
     /// When the WebSocket was opened.
     pub connected_at: SystemTime,
-    /// The first 256 letters of the `User-Agent` header of the handshake; `None` if there was none or
-    /// it was no text.
+    /// The first 256 characters of the `User-Agent` header of the handshake. `None` if it is
+    /// missing or not text.
     pub user_agent: Option<String>,
-    /// Where the client connected from. Behind [trusted proxies](super::Builder::trusted_proxies),
-    /// what they say of it; the port is 0 if they name none.
+    /// The address of the client. Behind [trusted proxies](super::Config::trusted_proxies), the
+    /// one that they name; the port is 0 if they name none.
     pub remote_addr: SocketAddr,
-    /// Where the socket came from: the client, or a proxy.
+    /// The address of the socket: of the client, or of a proxy.
     pub socket_addr: SocketAddr,
 }
 
 /// Why a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
-    /// The server closed it. [`CloseReason::frame`] is what the client was told.
+    /// The server closed it. [`CloseReason::frame`] is the close frame that the client got.
     ByServer(CloseReason),
     /// The client closed it, with this close frame.
     ByClient(CloseFrame),
-    /// The client broke the rules of WebSocket, and was told so with this close frame
-    /// (RFC 6455 §7.4.1).
+    /// The client broke the rules of WebSocket, and got this close frame (RFC 6455 §7.4.1).
     Violated(CloseFrame),
-    /// The network failed, the client ended the connection without a close frame, or it took nothing
-    /// of what was sent to it for the [stall timeout](super::Limits::stall_timeout).
+    /// The network failed, the client ended the connection without a close frame, or it read
+    /// nothing of what was sent to it for the [stall timeout](super::Limits::stall_timeout).
     Lost,
     /// A shutdown of the server took too long.
     Aborted,
@@ -71,12 +71,14 @@ pub enum Ended {
 
 /// Why a signal was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignalError {
     /// The connection has ended.
     #[error("the connection has ended")]
     Disconnected,
-    /// Too many bytes wait for the client already: it reads too slowly, or nothing could be written
-    /// because its handler has not waited for anything since. [`Connection::ready`] waits for room.
+    /// Too many bytes already wait for the client: it reads too slowly, or its handler has not
+    /// awaited anything since, so that nothing could be written. [`Connection::ready`] waits for
+    /// room.
     #[error("too many bytes wait for this client already")]
     Backlogged,
     /// The client would not read such a signal.
@@ -98,6 +100,7 @@ impl From<Refused> for SignalError {
 
 /// Why a session was not created or not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// The connection has ended.
     #[error("the connection has ended")]
@@ -114,8 +117,8 @@ pub enum SessionError {
 }
 
 impl From<SessionError> for RequestError {
-    /// So that handlers can use `?`: clients are told that sessions are disabled, and of anything
-    /// else nothing but that it failed.
+    /// Lets handlers use `?`. Clients learn that sessions are disabled; any other error is only an
+    /// internal error for them.
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Misuse(misuse) => misuse.into(),
@@ -126,7 +129,7 @@ impl From<SessionError> for RequestError {
     }
 }
 
-/// What others want of the task of a connection.
+/// Messages to the task of a connection.
 #[derive(Debug)]
 pub(super) enum Input {
     Signal(Outgoing),
@@ -137,7 +140,7 @@ pub(super) enum Input {
     CloseSession {
         done: oneshot::Sender<Result<bool, SessionError>>,
     },
-    /// News of the registry.
+    /// News of the hub.
     Session(Outcome),
     Close,
     CloseWith(CloseFrame),
@@ -152,12 +155,12 @@ pub(super) enum Input {
 pub(super) enum Outgoing {
     /// For this client alone. The task encodes it, small ones together.
     Own(Name, Payload),
-    /// For others, too.
+    /// For other connections, too.
     Prepared(PreparedSignal),
 }
 
 impl Outgoing {
-    /// About how many bytes it takes.
+    /// Returns about how many bytes it takes.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Own(name, payload) => name.len() + payload.len(),
@@ -184,13 +187,13 @@ struct Shared {
     reads: Reads,
     inbox: Inbox<Input>,
     open: AtomicBool,
-    /// Until when handlers are waited for, because the server shuts down: nanoseconds of an [`Instant`].
+    /// Until when handlers may run during a shutdown: nanoseconds of an [`Instant`].
     shut_down_by: AtomicU64,
     aborted: AtomicBool,
     state: Mutex<State>,
 }
 
-/// What the application sees of a connection that changes.
+/// The changing state of a connection that the application sees.
 #[derive(Default)]
 struct State {
     session: Option<Session>,
@@ -202,7 +205,7 @@ struct State {
 pub(super) struct Reads {
     /// A [`Dialect`] as a number.
     dialect: AtomicU8,
-    /// The longest message that it reads in bytes, if its dialect has such a bound.
+    /// The longest message that it reads in bytes, if its dialect has such a limit.
     longest: AtomicUsize,
 }
 
@@ -244,44 +247,44 @@ impl Connection {
         Self { shared: Arc::new(shared) }
     }
 
-    /// A number no other connection of this server has or had.
+    /// Returns a number that no other connection of this server has or had.
     pub fn id(&self) -> u64 {
         self.shared.id.0
     }
 
-    /// The server this connection belongs to.
+    /// Returns the server of this connection.
     pub fn server(&self) -> ServerHandle {
         ServerHandle::new(self.shared.hub.clone(), self.shared.hub.address())
     }
 
-    /// When and from where the client connected.
+    /// Returns when and from where the client connected.
     pub fn info(&self) -> &ConnectionInfo {
         &self.shared.info
     }
 
-    /// What the client speaks, as far as that is known: a server of all versions learns it from a
-    /// preflight before the connection, or from the first heartbeat on it (protocol §7.2). With clients
-    /// of this project the handshake agrees on it (protocol §10.1).
+    /// Returns what the client speaks, as far as that is known. A server of all versions learns it
+    /// from a preflight before the connection, or from the first heartbeat on it (protocol §7.2).
+    /// With clients of this project the handshake agrees on it (protocol §10.1).
     pub fn dialect(&self) -> Dialect {
         self.shared.reads.dialect()
     }
 
-    /// Whether the connection serves: false as soon as it was told to close, or has ended.
+    /// Returns whether the connection serves. False as soon as it was told to close, or has ended.
     pub fn is_connected(&self) -> bool {
         self.shared.open.load(Ordering::Acquire)
     }
 
-    /// Sends a signal. It is sent in the order of the calls, and before the reply of a handler that
-    /// sends it. Returns at once: the signal waits in memory until the client takes it. Whoever sends
-    /// many of them waits for [`ready`](Self::ready) before each.
+    /// Sends a signal. Signals are sent in the order of the calls, and before the reply of the
+    /// handler that sends them. Returns at once: the signal waits in memory until the client reads
+    /// it. To send many signals, wait for [`ready`](Self::ready) before each.
     ///
-    /// A client that may speak 2.0 reads no message longer than the advertised buffer, one of `wwr.1`
-    /// none longer than it has stated, which it does first of all, and one that may speak 1.x no signal
-    /// without payload.
+    /// A client that may speak 2.0 reads no message longer than the advertised buffer. A client of
+    /// `wwr.1` reads no message longer than it has stated, which it does first of all. A client
+    /// that may speak 1.x reads no signal without payload.
     ///
     /// # Errors
     ///
-    /// [`SignalError`]; nothing was sent then.
+    /// [`SignalError`]. Then nothing was sent.
     pub fn signal<N>(&self, name: N, payload: impl Into<Payload>) -> Result<(), SignalError>
     where
         N: TryInto<Name>,
@@ -293,33 +296,34 @@ impl Connection {
         self.push_signal(Outgoing::Own(name, payload))
     }
 
-    /// As [`signal`](Self::signal), with a signal that was encoded before. All connections that send
-    /// it share its memory, until it goes into their sockets; yet its bytes count for each client
-    /// that reads too slowly.
+    /// Like [`signal`](Self::signal), with a signal that was encoded before. All connections that
+    /// send it share its memory, until it goes into their sockets. Its bytes still count for each
+    /// client that reads too slowly.
     ///
-    /// [`ServerHandle::signal_all`] and [`ServerHandle::signal_session`] do this for many, and the
-    /// results for any choice of connections can be collected into a
+    /// [`ServerHandle::signal_all`] and [`ServerHandle::signal_session`] do this for many
+    /// connections. The results for any choice of connections can be collected into a
     /// [`Broadcast`](super::Broadcast).
     ///
     /// # Errors
     ///
-    /// [`SignalError`], but none about the name; nothing was sent then.
+    /// [`SignalError`], but not for the name. Then nothing was sent.
     pub fn signal_prepared(&self, signal: &PreparedSignal) -> Result<(), SignalError> {
         signal.check(self.dialect(), self.shared.reads.longest())?;
         self.push_signal(Outgoing::Prepared(signal.clone()))
     }
 
-    /// Waits until at most half as many bytes wait for the client as
-    /// [may](super::Limits::max_signal_backlog); returns at once if that is so. The next signal is accepted then, whatever its size. What can be written is
-    /// written meanwhile.
+    /// Waits until the bytes that wait for the client are at most half of
+    /// [`max_signal_backlog`](super::Limits::max_signal_backlog). Returns at once if that is so.
+    /// The next signal is then accepted, whatever its size. Meanwhile the task writes what can be
+    /// written.
     ///
-    /// Those who wait go on in the order in which they came. If several send to one client from
-    /// different threads, another may have used the room before a signal is sent:
-    /// [`SignalError::Backlogged`] says so, and this can be waited for again.
+    /// Waiting calls go on in the order in which they came. If several threads send to one client,
+    /// another one may use the room before a signal is sent: the result is then
+    /// [`SignalError::Backlogged`], and the caller can wait again.
     ///
     /// ```
-    /// use wwr::server::RequestError;
-    /// use wwr::{Content, Payload};
+    /// use wwr_async::server::RequestError;
+    /// use wwr_async::{Content, Payload};
     /// use wwr_async::server::{Connection, Handler};
     ///
     /// struct Export;
@@ -339,8 +343,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`SignalError::Disconnected`] once the connection has ended. A client that does not read is
-    /// disconnected after the [stall timeout](super::Limits::stall_timeout), so nobody waits for it
-    /// longer.
+    /// disconnected after the [stall timeout](super::Limits::stall_timeout), so this waits no
+    /// longer than that.
     pub async fn ready(&self) -> Result<(), SignalError> {
         Ok(self.shared.inbox.room().await?)
     }
@@ -350,72 +354,72 @@ impl Connection {
         Ok(self.push(Input::Signal(signal), bytes)?)
     }
 
-    /// Creates a session with this information, tells the client and gives it to the store.
+    /// Creates a session with this information, tells the client, and stores the session.
     ///
     /// Unless sessions are durable, an error of the store is only logged.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; there is no session then.
+    /// [`SessionError`]. Then there is no session.
     pub async fn create_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
         self.ask(|done| Input::CreateSession { info, done }).await
     }
 
     /// Closes the session of this connection and tells the client. If no other connection holds the
-    /// session, it is destroyed. Gives whether there was one.
+    /// session, it is destroyed. Returns whether there was one.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; the session is still there then.
+    /// [`SessionError`]. Then the session still exists.
     pub async fn close_session(&self) -> Result<bool, SessionError> {
         self.ask(|done| Input::CloseSession { done }).await
     }
 
-    /// A copy of the session, if the connection has one.
+    /// Returns a copy of the session, if the connection has one.
     pub fn session(&self) -> Option<Session> {
         self.state().session.clone()
     }
 
-    /// The key of the session, if the connection has one.
+    /// Returns the key of the session, if the connection has one.
     pub fn session_key(&self) -> Option<SessionKey> {
         self.state().session.as_ref().map(|session| session.key.clone())
     }
 
-    /// Why the connection has ended; `None` before it has. For the
-    /// [`disconnected`](super::Handler::disconnected) hook, for one.
+    /// Returns why the connection has ended; `None` before that. For example in the
+    /// [`disconnected`](super::Handler::disconnected) hook.
     pub fn ended(&self) -> Option<Ended> {
         self.state().ended.as_deref().cloned()
     }
 
-    /// Closes the connection once the handlers that run are done and their replies are sent. What
-    /// the client asks meanwhile is refused. The session is kept for the client to restore. Calling
-    /// again does nothing.
+    /// Closes the connection once its running handlers have ended and their replies are sent.
+    /// Meanwhile new requests of the client are refused. The session is kept for the client to
+    /// restore. Calling it again does nothing.
     pub fn close(&self) {
         if self.is_connected() {
             self.close_by(Input::Close);
         }
     }
 
-    /// As [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4): 4000 to
-    /// 4999 are for applications, and a client may know codes after which it does not come back. Does
-    /// nothing if the connection closes already.
+    /// Like [`close`](Self::close), with a code and a reason for the client (RFC 6455 §7.4). The
+    /// codes 4000 to 4999 are for applications. A client may know codes after which it does not
+    /// reconnect. Does nothing if the connection is already closing.
     ///
     /// ```
     /// use wwr_async::server::Connection;
     ///
-    /// fn ban(connection: &Connection) -> Result<(), wwr::InvalidCloseFrame> {
+    /// fn ban(connection: &Connection) -> Result<(), wwr_async::InvalidCloseFrame> {
     ///     connection.close_with(4003, "banned")
     /// }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`InvalidCloseFrame`] if the code is none of 1000 to 1003, 1007 to 1013 and 3000 to 4999, or
-    /// the reason has more than 123 bytes of UTF-8. The connection stays open then.
+    /// [`InvalidCloseFrame`] if the code is outside of 1000 to 1003, 1007 to 1013 and 3000 to 4999,
+    /// or the reason has more than 123 bytes of UTF-8. Then the connection stays open.
     pub fn close_with(
         &self,
         code: u16,
-        reason: impl Into<Cow<'static, str>>,
+        reason: impl Into<String>,
     ) -> Result<(), InvalidCloseFrame> {
         let frame = CloseFrame::new(code, reason)?;
         if self.is_connected() {
@@ -424,34 +428,34 @@ impl Connection {
         Ok(())
     }
 
-    /// Closes the connection in one of the ways there are.
+    /// Closes the connection by one of the close messages.
     pub(super) fn close_by(&self, input: Input) {
         self.shared.open.store(false, Ordering::Release);
         // An error means that it has ended already.
         let _ = self.push(input, 0);
     }
 
-    /// The server shuts down: handlers are not waited for beyond the deadline, even if the client has
-    /// gone before.
+    /// Records a shutdown of the server: handlers may not run beyond the deadline, even if the
+    /// client has gone before.
     pub(super) fn shut_down_by(&self, deadline: Instant, idle: IdleConnections) {
         self.shared.shut_down_by.fetch_min(deadline.as_nanos(), Ordering::AcqRel);
         self.close_by(Input::ShutDown { deadline, idle });
         self.shared.inbox.wake();
     }
 
-    /// Gives the connection up, whatever it is doing.
+    /// Drops the connection, whatever it is doing.
     pub(super) fn abort(&self) {
         self.shared.aborted.store(true, Ordering::Release);
         self.shared.inbox.close();
     }
 
-    /// Ready once the connection is given up. For its task.
+    /// Becomes ready once the connection is to be dropped. For its task.
     pub(super) fn poll_aborted(&self, cx: &Context<'_>) -> Poll<()> {
         self.shared.inbox.register(cx);
         if self.shared.aborted.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Waits until handlers are no longer waited for, because the server shuts down. For the task of
+    /// Waits until handlers may not run any more, because the server shuts down. For the task of
     /// the connection.
     pub(super) async fn overdue(&self, runtime: &impl Runtime, clock: &Clock) {
         let mut timer = Timer::new(runtime.timer());
@@ -491,24 +495,24 @@ impl Connection {
         self.shared.id
     }
 
-    /// The client has turned out to speak this.
+    /// Records what the client has turned out to speak.
     pub(super) fn show_dialect(&self, dialect: Dialect) {
         self.shared.reads.dialect.store(dialect as u8, Ordering::Relaxed);
     }
 
-    /// Notes what the client has stated to read, in bytes.
+    /// Records what the client has stated to read, in bytes.
     pub(super) fn show_longest(&self, bytes: u32) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.shared.reads.longest.store(bytes, Ordering::Relaxed);
     }
 
-    /// Makes the session of the machine the one the application sees.
+    /// Shows the application the session of the machine.
     pub(super) fn show_session(&self, session: Option<&Session>) {
         self.state().session = session.cloned();
     }
 
-    /// The connection has ended, for the first reason that is given: nobody gets anything into it any
-    /// more.
+    /// Records why the connection has ended. The first reason counts. The connection accepts no
+    /// more messages.
     pub(super) fn end(&self, why: Ended) {
         self.shared.open.store(false, Ordering::Release);
         let mut state = self.state();

@@ -1,4 +1,4 @@
-//! Finds out what a client speaks, before it is sent anything.
+//! Finds out what a client speaks, before the server sends anything.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -16,20 +16,22 @@ use crate::websocket::{Incoming, WebSocket};
 #[derive(Debug)]
 pub(super) struct Detected {
     pub(super) observed: Observed,
-    /// It was taken for one of 1.x because it was silent: it may turn out to be newer.
+    /// Whether the client was presumed to be 1.x because it was silent. It may turn out to be
+    /// newer.
     pub(super) presumed: bool,
-    /// What came from it meanwhile. Boxed, as most connections have none.
+    /// What came from the client meanwhile. Boxed, because it is empty for most connections.
     pub(super) first: Option<Box<Incoming>>,
 }
 
 impl Detected {
-    /// Of a client that there was no reason to wait for.
+    /// Returns the result for a client that the server need not wait for.
     pub(super) const fn at_once(observed: Observed) -> Self {
         Self { observed, presumed: false, first: None }
     }
 }
 
-/// Waits for the first message of a client that has come at `arrived`, for as long as the endpoint wants.
+/// Waits for the first message of a client that came at `arrived`, for as long as the endpoint
+/// asks.
 pub(super) async fn detect<R: Runtime>(
     runtime: &R,
     socket: &mut WebSocket<R>,
@@ -51,7 +53,7 @@ pub(super) async fn detect<R: Runtime>(
         Some(Incoming::Message(frame) | Incoming::Text(frame)) => {
             (endpoint.spoke(now, remote, frame), false)
         }
-        // It is silent, or gone, or breaks the rules.
+        // The client is silent, has gone, or breaks the rules.
         Some(_) | None => {
             let observed = endpoint.silent(now, arrived, remote);
             (observed, observed == Observed::Preflight)
@@ -60,7 +62,7 @@ pub(super) async fn detect<R: Runtime>(
     Detected { observed, presumed, first: first.map(Box::new) }
 }
 
-/// The next message of a client, or its end.
+/// Returns the next message of a client, or its end.
 async fn message<R: Runtime>(socket: &mut WebSocket<R>) -> Incoming {
     poll_fn(|cx| {
         loop {

@@ -1,13 +1,14 @@
-//! What is spoken where.
+//! The endpoints of a server: which protocol each path has.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wwr::Instant;
+use wwr::Valid;
 use wwr::preflight::Metadata;
 use wwr::server::gate::EndpointPath;
-use wwr::server::{Config, Detection, Observed, Preflights, Protocol};
+use wwr::server::{Config, Detection, Observed, Preflights};
 
 /// The paths of a server.
 #[derive(Debug)]
@@ -16,23 +17,26 @@ pub(super) struct Endpoints {
     otherwise: Arc<Endpoint>,
 }
 
-/// A path with its settings, or all the paths that have none of their own.
+/// A path with its settings, or all the paths without settings of their own.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    machine: Config,
-    /// Who has asked for the metadata of this endpoint: clients connect where they asked.
+    machine: Valid<Config>,
+    /// The preflights at this endpoint. Clients connect to the path of their preflight.
     preflights: Mutex<Preflights<IpAddr>>,
 }
 
 impl Endpoints {
-    /// The endpoints of a server with these settings, which speaks something else on some paths.
-    pub(super) fn new(machine: Config, paths: Vec<(EndpointPath, Protocol)>) -> Self {
-        let endpoint = |(path, protocol): (EndpointPath, _)| {
-            let machine = Config { protocol, ..machine.clone() };
-            (path.as_str().to_owned(), Arc::new(Endpoint::new(machine)))
+    /// Creates the endpoints of a server with these settings, with others on some paths.
+    pub(super) fn new(
+        machine: Valid<Config>,
+        paths: Vec<(EndpointPath, Valid<Config>)>,
+        max_remembered: usize,
+    ) -> Self {
+        let endpoint = |(path, machine): (EndpointPath, _)| {
+            (path.as_str().to_owned(), Arc::new(Endpoint::new(machine, max_remembered)))
         };
         let paths = paths.into_iter().map(endpoint).collect();
-        Self { paths, otherwise: Arc::new(Endpoint::new(machine)) }
+        Self { paths, otherwise: Arc::new(Endpoint::new(machine, max_remembered)) }
     }
 
     pub(super) fn at(&self, path: &str) -> &Arc<Endpoint> {
@@ -41,21 +45,21 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    fn new(machine: Config) -> Self {
-        Self { machine, preflights: Mutex::default() }
+    fn new(machine: Valid<Config>, max_remembered: usize) -> Self {
+        Self { machine, preflights: Mutex::new(Preflights::with_most(max_remembered)) }
     }
 
-    /// The settings of its connections.
-    pub(super) const fn machine(&self) -> &Config {
+    /// Returns the settings of its connections.
+    pub(super) const fn machine(&self) -> &Valid<Config> {
         &self.machine
     }
 
-    /// What the preflight is answered with, if it is.
-    pub(super) const fn metadata(&self) -> Option<Metadata> {
+    /// Returns the answer to the preflight, if the endpoint answers it.
+    pub(super) fn metadata(&self) -> Option<Metadata> {
         self.machine.metadata()
     }
 
-    /// Notes that the preflight was answered. `brief`: its connection is closed then.
+    /// Records an answered preflight. `brief` says that its connection is closed afterwards.
     pub(super) fn asked(&self, now: Instant, client: SocketAddr, brief: bool) {
         if brief {
             self.preflights().asked_briefly(now, host(client));
@@ -64,7 +68,8 @@ impl Endpoint {
         }
     }
 
-    /// A client opens a WebSocket. What follows from that, here and below, is up to [`Preflights`].
+    /// Records a client that opens a WebSocket. Here and below, [`Preflights`] decides what
+    /// follows.
     pub(super) fn arrived(&self, now: Instant, client: SocketAddr) -> Detection {
         if !self.machine.protocol.tells_peers_apart() {
             return Detection::Known(Observed::Nothing);
@@ -72,17 +77,17 @@ impl Endpoint {
         self.preflights().arrived(now, &host(client))
     }
 
-    /// A client that was waited for has sent this message.
+    /// Decides on a client that has sent this message while it was waited for.
     pub(super) fn spoke(&self, now: Instant, client: SocketAddr, frame: &[u8]) -> Observed {
         self.preflights().spoke(now, &host(client), frame)
     }
 
-    /// A client that was waited for since it `arrived` has sent nothing.
+    /// Decides on a client that came at `arrived` and has sent nothing.
     pub(super) fn silent(&self, now: Instant, arrived: Instant, client: SocketAddr) -> Observed {
         self.preflights().silent(now, arrived, &host(client))
     }
 
-    /// A client that was taken for one of 1.x without proof sends heartbeats.
+    /// Records that a client that was presumed to be 1.x sends heartbeats.
     pub(super) fn turned_out_newer(&self, now: Instant, client: SocketAddr) {
         self.preflights().turned_out_newer(now, &host(client));
     }
@@ -92,8 +97,8 @@ impl Endpoint {
     }
 }
 
-/// The address without the port, which differs between preflight and WebSocket. A host counts as one
-/// by whichever kind of socket it comes in.
+/// Returns the address without the port, which differs between preflight and WebSocket. IPv4
+/// addresses are the same host on sockets of either family.
 fn host(client: SocketAddr) -> IpAddr {
     client.ip().to_canonical()
 }
@@ -101,14 +106,19 @@ fn host(client: SocketAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wwr::server::Protocol;
 
     const NOW: Instant = Instant::EPOCH;
     const NOTHING: Detection = Detection::Known(Observed::Nothing);
 
     fn endpoints() -> Endpoints {
         let paths = [("/new", Protocol::V2_0), ("/old", Protocol::V1_4), ("/ü", Protocol::V1_5)];
-        let paths = paths.map(|(path, protocol)| (EndpointPath::new(path).unwrap(), protocol));
-        Endpoints::new(Config::default(), paths.into())
+        let paths = paths.map(|(path, protocol)| {
+            let mut config = Config::default();
+            config.protocol = protocol;
+            (EndpointPath::new(path).unwrap(), config.validate().unwrap())
+        });
+        Endpoints::new(Valid::default(), paths.into(), 100)
     }
 
     #[test]
@@ -128,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_known_by_its_address_whatever_the_port_and_the_kind_of_socket() {
+    fn a_client_is_recognized_by_its_address_on_any_port_and_kind_of_socket() {
         let endpoint = &endpoints().otherwise;
         endpoint.asked(NOW, "[::ffff:192.0.2.1]:1000".parse().unwrap(), false);
         let other = "192.0.2.2:1000".parse().unwrap();
@@ -139,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn who_connects_elsewhere_does_not_use_up_a_preflight() {
+    fn a_connection_to_another_path_does_not_use_up_a_preflight() {
         let (endpoints, client) = (endpoints(), "192.0.2.1:1000".parse().unwrap());
         for path in ["/", "/old"] {
             endpoints.at(path).asked(NOW, client, false);
         }
         assert_eq!(endpoints.at("/new").arrived(NOW, client), NOTHING);
-        // There all are of 1.4, and nobody has to wait.
+        // All clients there are of 1.4, and none has to wait.
         assert_eq!(endpoints.at("/old").arrived(NOW, client), NOTHING);
         let at_all = endpoints.at("/").arrived(NOW, client);
         assert!(matches!(at_all, Detection::Wait { .. }));

@@ -1,4 +1,4 @@
-//! What can be done with a running server.
+//! The handle of a running server.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::broadcast::Broadcast;
 use super::connection::Connection;
 use super::hub::Hub;
 
-/// A running server, from outside. Cheap to clone.
+/// A handle of a running server. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerHandle {
     hub: Arc<Hub>,
@@ -36,70 +36,70 @@ impl ServerHandle {
         Self { hub, address }
     }
 
-    /// The address the server listens on; `None` if it has no listener.
+    /// Returns the address the server listens on. `None` if it has no listener.
     pub const fn local_addr(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Shuts the server down: handlers that run may finish and their replies are sent; meanwhile
-    /// new requests get the shutdown reply and new connections 503. When no handler of the server runs
+    /// Shuts the server down: running handlers may finish and their replies are sent. Meanwhile new
+    /// requests get the shutdown reply and new connections 503. When no handler of the server runs
     /// any more, or after `within`, all connections are closed with a WebSocket close frame (1001).
     /// Then [`Server::run`](super::Server::run) returns. See
-    /// [`Builder::idle_connections`](super::Builder::idle_connections) for servers behind a balancer.
+    /// [`HubConfig::idle_connections`](super::HubConfig::idle_connections) for servers behind a
+    /// balancer.
     ///
-    /// Calling again waits as well, and the shorter deadline counts. The shutdown goes on if the future
-    /// is dropped. A handler that waits for this waits for itself, until the deadline: spawn a task
-    /// instead.
+    /// Another call waits as well, and the earlier deadline counts. The shutdown goes on if the
+    /// future is dropped. A handler that awaits this waits for itself, until the deadline: spawn a
+    /// task instead.
     pub async fn shut_down(&self, within: Duration) {
         self.hub.shut_down(within).await;
     }
 
-    /// Whether the server shuts down or has.
+    /// Returns whether the server is shutting down or has shut down.
     pub fn is_shutting_down(&self) -> bool {
         self.hub.is_shutting_down()
     }
 
-    /// All open connections, in no order. A connection counts as open until its
-    /// [`disconnected`](super::Handler::disconnected) hook is done.
+    /// Returns all open connections, in no particular order. A connection counts as open until its
+    /// [`disconnected`](super::Handler::disconnected) hook has ended.
     pub fn connections(&self) -> Vec<Connection> {
         self.hub.connections()
     }
 
-    /// How many connections are open, as in [`connections`](Self::connections).
+    /// Returns how many connections are open, as in [`connections`](Self::connections).
     pub fn connection_count(&self) -> usize {
         self.hub.connection_count()
     }
 
-    /// How many sessions have at least one connection.
+    /// Returns how many sessions have at least one connection.
     pub fn active_sessions(&self) -> usize {
         self.hub.active_sessions()
     }
 
-    /// The connections of a session; none if it is unknown.
+    /// Returns the connections of a session. Empty if the session is unknown.
     pub fn session_connections(&self, key: &SessionKey) -> Vec<Connection> {
         self.hub.session_connections(key)
     }
 
-    /// Sends a signal to all connections, as [`Connection::signal_prepared`] does, and says what
-    /// became of it. Connections that are opened or end meanwhile may be left out.
+    /// Sends a signal to all connections, as [`Connection::signal_prepared`] does, and returns the
+    /// result. It may miss connections that open or end meanwhile.
     ///
-    /// Returns at once: it waits for no client, nor does it keep others from connecting. Whoever would
-    /// rather wait than leave a client out waits for [`Connection::ready`] of each, in tasks of their
-    /// own, as one slow client would hold up all who come after it. It looks at
-    /// each connection, though: with many thousands, an application that counts milliseconds calls
-    /// it from a thread where it holds nothing up.
+    /// Returns at once: it waits for no client, and does not keep new clients from connecting. To
+    /// wait for slow clients instead of leaving them out, await [`Connection::ready`] of each
+    /// connection in a task of its own, so that one slow client does not hold up the others. The
+    /// call visits each connection. With many thousands, an application that counts milliseconds
+    /// calls it from a separate thread.
     ///
     /// ```
-    /// use wwr::server::RequestError;
-    /// use wwr::{Content, Payload, PreparedSignal};
+    /// use wwr_async::server::RequestError;
+    /// use wwr_async::{Content, Payload, PreparedSignal};
     /// use wwr_async::server::{Connection, Handler};
     ///
     /// struct Chat;
     ///
     /// impl Handler for Chat {
     ///     async fn request(&self, from: &Connection, said: Content) -> Result<Payload, RequestError> {
-    ///         let name = "said".try_into().map_err(|_| RequestError::Internal)?;
-    ///         let said = PreparedSignal::new(&name, &said.into_payload())
+    ///         let said = PreparedSignal::new("said", said.into_payload())
     ///             .map_err(|_| RequestError::failed("NOTHING", "say something"))?;
     ///         let heard = from.server().signal_all(&said);
     ///         Ok(Payload::utf8(format!("{} of {} heard it", heard.sent, heard.total())))
@@ -110,20 +110,20 @@ impl ServerHandle {
         self.hub.walk().map(|connection| connection.signal_prepared(signal)).collect()
     }
 
-    /// As [`signal_all`](Self::signal_all), to the connections of one session; to nobody if it is
-    /// unknown.
+    /// Like [`signal_all`](Self::signal_all), for the connections of one session. If the session is
+    /// unknown, no connection gets the signal.
     pub fn signal_session(&self, key: &SessionKey, signal: &PreparedSignal) -> Broadcast {
         let connections = self.hub.session_connections(key);
         connections.iter().map(|connection| connection.signal_prepared(signal)).collect()
     }
 
-    /// Closes a session everywhere and destroys it, also if nobody is connected. Gives how many
-    /// connections were told.
+    /// Closes a session for all its connections and destroys it, even if no client is connected.
+    /// Returns how many connections were told.
     ///
     /// # Errors
     ///
-    /// [`StoreFailed`] if the store could not destroy the session, the log says why. The connections
-    /// were told all the same.
+    /// [`StoreFailed`] if the store could not destroy the session; the log says why. The
+    /// connections were told nevertheless.
     pub async fn close_session(
         &self,
         key: SessionKey,

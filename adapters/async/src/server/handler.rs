@@ -1,4 +1,4 @@
-//! What an application implements.
+//! The trait that an application implements.
 
 use std::future::Future;
 use std::num::NonZeroU16;
@@ -17,28 +17,29 @@ pub type Response = hyper::Response<Full<Bytes>>;
 
 /// How a connection differs from the settings of the server.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ConnectionOptions {
     /// How many handlers may run at once on this connection; `None` for the server's setting.
     pub concurrency: Option<NonZeroU16>,
 }
 
-/// An application: what happens on connections, with requests and signals.
+/// An application: handles connections, requests and signals.
 ///
 /// Methods of different connections run at the same time. On one connection messages are handled in
-/// order and one at a time, unless a higher concurrency is set. A handler that panics costs its own
-/// request (the client gets an internal error) and nothing else; a hook that panics is over. The log
-/// tells which it was, for which connection and request, and the message of the panic.
+/// order and one at a time, unless a higher concurrency is set. A handler that panics fails its own
+/// request (the client gets an internal error) and nothing else. A hook that panics just ends. The
+/// log names the handler or hook, the connection and request, and the message of the panic.
 ///
-/// What a handler sends is written while it waits for something. One that sends many signals waits for
-/// [`Connection::ready`] before each.
+/// What a handler sends is written while it awaits something. A handler that sends many signals
+/// waits for [`Connection::ready`] before each.
 ///
-/// A handler whose client has gone runs on, for as long as the server's drain timeout; its reply is
-/// dropped. Handlers of
-/// one connection run within its task: one that blocks its thread holds up whatever else runs there.
+/// A handler whose client has gone runs on, at most for the server's drain timeout. Its reply is
+/// dropped. Handlers of one connection run in the task of the connection: a handler that blocks its
+/// thread holds up everything else on that thread.
 ///
 /// ```
-/// use wwr::server::RequestError;
-/// use wwr::{Content, Payload};
+/// use wwr_async::server::RequestError;
+/// use wwr_async::{Content, Payload};
 /// use wwr_async::server::{Connection, Handler};
 ///
 /// struct Greeter;
@@ -56,43 +57,44 @@ pub struct ConnectionOptions {
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// A request of a client. What this gives is the reply.
+    /// Handles a request of a client. The result is the reply.
     fn request(
         &self,
         connection: &Connection,
         request: Content,
     ) -> impl Future<Output = Result<Payload, RequestError>> + Send;
 
-    /// A signal of a client. By default ignored.
+    /// Handles a signal of a client. By default ignored.
     fn signal(&self, connection: &Connection, signal: Content) -> impl Future<Output = ()> + Send {
         let _ = (connection, signal);
         async {}
     }
 
-    /// A client has connected. No message is read before this is done; what it sends precedes all
-    /// else. If it closes the connection, it still runs to its end.
+    /// Called when a client has connected. No message is read before it has ended, and what it
+    /// sends precedes everything else. If it closes the connection, it still runs to its end.
     ///
-    /// A client of `wwr.1` has not stated yet what it reads: signals to it and sessions have 8192 bytes
-    /// at most until it has, which it does with its first message (protocol §10.2).
+    /// A client of `wwr.1` has not stated yet what it reads. Signals and sessions have 8192 bytes at
+    /// most until its first message states it (protocol §10.2).
     fn connected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}
     }
 
-    /// A connection has ended; its session, if it had one, is detached from it. Called once for
-    /// every [`connected`](Self::connected). [`Connection::ended`] says why it has ended.
+    /// Called when a connection has ended. Its session, if it had one, is already detached. Called
+    /// once for every [`connected`](Self::connected). [`Connection::ended`] says why the connection
+    /// has ended.
     fn disconnected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}
     }
 
-    /// Somebody asks to open a WebSocket, or for anything else but `OPTIONS` and the preflight, if the
-    /// server has one. An `Err` is sent as the answer, and no connection is opened; so an application
-    /// may turn clients away, or answer ordinary requests. With `Ok`, what is no handshake gets the
-    /// usual refusal.
+    /// Called for a request to open a WebSocket, and for every other request except `OPTIONS` and
+    /// the preflight, if the server answers that. An `Err` is sent as the answer, and no connection
+    /// is opened. So an application can refuse clients, or answer ordinary requests. With `Ok`, a
+    /// request that is not a handshake gets the usual refusal.
     ///
-    /// The `Origin` of handshakes was checked before, and that the head is one of HTTP (one `Host`, one
-    /// length). A handshake that is refused here leaves a line in the log at the level `debug`.
+    /// Before the call, the server has checked the `Origin` of handshakes and the head (one `Host`,
+    /// one length). A handshake that is refused here leaves a line in the log at the level `debug`.
     fn before_upgrade(
         &self,
         request: &Parts,
@@ -101,8 +103,9 @@ pub trait Handler: Send + Sync + 'static {
         async { Ok(ConnectionOptions::default()) }
     }
 
-    /// A browser asks with `OPTIONS` what it may do. Adds headers to an empty `200` answer; by
-    /// default those that let pages of any origin send the preflight of protocols 1.4 and 1.5.
+    /// Called when a browser asks with `OPTIONS` what it may do. Adds headers to an empty `200`
+    /// answer. By default, these let pages of any origin send the preflight of protocols 1.4 and
+    /// 1.5.
     fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         let _ = request;
         for (name, value) in gate::CORS {

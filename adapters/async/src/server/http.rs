@@ -1,4 +1,4 @@
-//! Between hyper's requests and answers and those of the gate.
+//! Conversions between requests and answers of hyper and those of the gate.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use wwr::server::gate::{Answer, Head, HttpVersion};
 
 use super::handler::Response;
 
-/// The target of a request as it was sent.
+/// Returns the target of a request as it was sent.
 pub(super) fn target(uri: &Uri) -> Cow<'_, str> {
     match uri.path_and_query() {
         Some(target) if uri.authority().is_none() => target.as_str().into(),
@@ -18,7 +18,7 @@ pub(super) fn target(uri: &Uri) -> Cow<'_, str> {
     }
 }
 
-/// The head of a request with that [`target`].
+/// Returns the head of a request with that [`target`].
 pub(super) fn head<'a>(request: &'a Parts, target: &'a str) -> Head<'a> {
     let version = match request.version {
         Version::HTTP_09 | Version::HTTP_10 => HttpVersion::Http10,
@@ -27,12 +27,12 @@ pub(super) fn head<'a>(request: &'a Parts, target: &'a str) -> Head<'a> {
     Head::new(request.method.as_str(), target, version, headers(&request.headers))
 }
 
-/// Names and values.
+/// Returns names and values.
 pub(super) fn headers(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
-/// An answer of the gate.
+/// Converts an answer of the gate.
 pub(super) fn response(answer: Answer) -> Response {
     let mut response = Response::new(Full::new(answer.body));
     match StatusCode::from_u16(answer.status) {
@@ -52,7 +52,7 @@ pub(super) fn response(answer: Answer) -> Response {
     response
 }
 
-/// An answer without a body.
+/// Returns an answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = status;

@@ -1,4 +1,4 @@
-//! The host of a hub: a lock around it, the connections that it speaks of, the store, and its timer.
+//! The host of a hub: a lock around it, its open connections, the store, and its timer.
 
 mod jobs;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use futures_channel::oneshot;
 use wwr::server::gate;
 use wwr::server::{self, HubAction, HubConfig, Job, JobId, WaiterId};
 use wwr::session::{Command, ConnectionId, StoreFailed};
-use wwr::{Actions, Instant, SessionKey};
+use wwr::{Actions, Instant, SessionKey, Valid};
 
 use super::connection::{Connection, Ended, Input};
 use super::handle::Connections;
@@ -28,7 +28,7 @@ use crate::key::KeyGenerator;
 use crate::runtime::{Runtime, Spawner};
 use crate::store::SharedStore;
 
-/// How many connections are looked up at a time by those who go through all of them.
+/// How many connections a walk over all of them takes from the table at a time.
 const PORTION: usize = 256;
 
 /// The shared part of a server, without its application.
@@ -41,31 +41,31 @@ pub(super) struct Hub {
     /// For the log.
     store_timeout: Duration,
     control: Mutex<Control>,
-    /// Notified when the hub wants to be called earlier than the timer was set for.
+    /// Notified when the hub needs a call earlier than the timer is set for.
     earlier: Arc<Event>,
     /// Notified when the server has stopped.
     stopped: Event,
-    /// Keys of clients that no session has.
+    /// The log throttle for keys of clients that no session has.
     pub(super) unknown_keys: Throttle,
-    /// Failures of the store.
+    /// The log throttle for failures of the store.
     store_failures: Throttle,
 }
 
-/// What is behind the lock.
+/// The state behind the lock.
 #[derive(Debug)]
 struct Control {
     machine: server::Hub,
     out: Actions<HubAction>,
-    /// The open connections, in the order of their identifiers, so that whoever goes through all of
-    /// them can stop in between.
+    /// The table of open connections, ordered by their identifiers, so that a walk over all of them
+    /// can pause.
     connections: BTreeMap<ConnectionId, Connection>,
     /// The callers that wait until a session is destroyed.
     waiters: HashMap<WaiterId, oneshot::Sender<Result<usize, StoreFailed>>>,
-    /// What the store is doing. A job whose sender is dropped gives up.
+    /// The jobs that the store is doing. Dropping the sender gives up the job.
     running: HashMap<JobId, oneshot::Sender<()>>,
     /// The newest connection.
     last_id: ConnectionId,
-    /// When the timer calls; never, if `None`.
+    /// When the timer fires. `None` if it is off.
     timer_at: Option<Instant>,
 }
 
@@ -74,7 +74,7 @@ impl Hub {
         runtime: &R,
         keys: Box<dyn KeyGenerator>,
         store: SharedStore,
-        config: HubConfig,
+        config: &Valid<HubConfig>,
     ) -> Arc<Self> {
         let control = Control {
             machine: server::Hub::new(config),
@@ -102,13 +102,13 @@ impl Hub {
         hub
     }
 
-    /// The address of the listener, once there is one.
+    /// Returns the address of the listener, once there is one.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.address.get().copied()
     }
 
     pub(super) fn listens_on(&self, address: SocketAddr) {
-        // Called once, by the server that is made of this hub.
+        // Called once, by the server that owns this hub.
         let _ = self.address.set(address);
     }
 
@@ -116,10 +116,10 @@ impl Hub {
         self.runtime.spawn_boxed(Box::pin(task));
     }
 
-    /// Calls the hub, and carries out what it wants.
+    /// Calls the hub, and carries out its actions.
     ///
-    /// All that is for connections is queued before anybody else can call, so that a connection hears
-    /// of changes in the order in which they happened.
+    /// All actions for connections are queued before the next call, so that a connection hears of
+    /// changes in the order in which they happened.
     fn call<T>(
         self: &Arc<Self>,
         call: impl FnOnce(&mut server::Hub, Instant, &mut Actions<HubAction>) -> T,
@@ -127,7 +127,7 @@ impl Hub {
         self.call_and(call, |_, answer| answer)
     }
 
-    /// The same; `then` sees to it before anything is carried out.
+    /// The same. `then` runs before anything is carried out.
     fn call_and<T, U>(
         self: &Arc<Self>,
         call: impl FnOnce(&mut server::Hub, Instant, &mut Actions<HubAction>) -> T,
@@ -154,14 +154,14 @@ impl Hub {
         answer
     }
 
-    /// Does what the hub wants; returns what is for the store.
+    /// Carries out the actions of the hub, and returns the jobs for the store.
     fn carry_out(&self, control: &mut Control) -> Vec<(Job, oneshot::Receiver<()>)> {
         let mut jobs = Vec::new();
         while let Some(action) = control.out.pop() {
             match action {
                 HubAction::Deliver { to, outcome } => {
                     if let Some(connection) = control.connections.get(&to) {
-                        // A connection that just ended does not need it any more.
+                        // A connection that has just ended does not need it any more.
                         let _ = connection.push(Input::Session(outcome), 0);
                     }
                 }
@@ -194,7 +194,7 @@ impl Hub {
                 ),
                 HubAction::Done { waiter, told, result } => {
                     if let Some(waiting) = control.waiters.remove(&waiter) {
-                        // The caller may have lost interest.
+                        // The caller may have dropped its future.
                         let _ = waiting.send(result.map(|()| told));
                     }
                 }
@@ -203,7 +203,7 @@ impl Hub {
                     if late > 0 {
                         tracing::warn!(
                             connections = late,
-                            "the shutdown is over, though connections did not end in time"
+                            "the shutdown has ended, but some connections did not end in time"
                         );
                     }
                     self.stopped.notify(usize::MAX);
@@ -220,13 +220,13 @@ impl Hub {
 
 /// Connections.
 impl Hub {
-    /// Reserves room for one more connection.
+    /// Reserves room for another connection.
     pub(super) fn admit(self: &Arc<Self>) -> Result<Admission, gate::Refusal> {
         let id = self.lock().machine.admit(self.clock.now())?;
         Ok(Admission { hub: self.clone(), id })
     }
 
-    /// A connection is open, until what this returns is dropped.
+    /// Opens a connection, until the guard is dropped.
     pub(super) fn open(admission: Admission, connection: Connection) -> OpenGuard {
         let Admission { hub, id } = &admission;
         hub.call_and(
@@ -239,7 +239,7 @@ impl Hub {
         OpenGuard { _admission: admission, connection }
     }
 
-    /// Nothing runs on a connection that was told that the server shuts down.
+    /// Records that no handler runs any more on a connection that was told about the shutdown.
     pub(super) fn drained(self: &Arc<Self>, id: ConnectionId) {
         self.call(|machine, now, out| machine.drained(now, id, out));
     }
@@ -248,8 +248,8 @@ impl Hub {
         self.lock().connections.values().cloned().collect()
     }
 
-    /// The open connections one after another. Nobody has to wait until all were seen, nor are all
-    /// copied: connections that come or go meanwhile may be left out, all others are seen once.
+    /// Walks over the open connections. It never locks out other tasks for long, and does not copy
+    /// the table: connections that come or go meanwhile may be missed, all others are visited once.
     pub(super) fn walk(&self) -> impl Iterator<Item = Connection> {
         let newest = self.lock().last_id;
         let mut seen = Bound::Unbounded;
@@ -272,7 +272,7 @@ impl Hub {
 
 /// Sessions.
 impl Hub {
-    /// Hands a connection's command to the hub.
+    /// Passes a connection's command to the hub.
     pub(super) fn handle(self: &Arc<Self>, from: ConnectionId, command: Command) {
         self.call(|machine, now, out| machine.handle(now, from, command, out));
     }
@@ -287,8 +287,8 @@ impl Hub {
         ids.filter_map(|id| control.connections.get(&id).cloned()).collect()
     }
 
-    /// Closes a session everywhere, and waits until it is destroyed; returns how many connections were
-    /// told.
+    /// Closes a session for all its connections, and waits until it is destroyed. Returns how many
+    /// connections were told.
     pub(super) async fn close_session(
         self: &Arc<Self>,
         key: SessionKey,
@@ -309,7 +309,7 @@ impl Hub {
             },
         );
         if let Connections::CloseWith(frame) = connections {
-            // They have been told of their session.
+            // They were told about the end of their session.
             for connection in told {
                 connection.close_by(Input::CloseWith(frame.clone()));
             }
@@ -343,14 +343,14 @@ impl Hub {
 }
 
 impl Drop for Hub {
-    /// The timer is not needed any more.
+    /// Stops the timer.
     fn drop(&mut self) {
         self.earlier.notify(usize::MAX);
     }
 }
 
-/// Room for a connection, from before its handshake to its end. It has left when this is dropped, also
-/// if its task is cut short.
+/// A permit for a connection, from before its handshake to its end. The connection leaves the hub
+/// when this is dropped, even if its task is cancelled.
 pub(super) struct Admission {
     hub: Arc<Hub>,
     id: ConnectionId,
@@ -373,7 +373,7 @@ impl Drop for Admission {
     }
 }
 
-/// Holds a connection among the open ones.
+/// Keeps a connection in the table of open ones.
 pub(super) struct OpenGuard {
     /// Dropped last.
     _admission: Admission,
@@ -382,7 +382,7 @@ pub(super) struct OpenGuard {
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        // Only if the task was dropped before it could do so itself.
+        // Takes effect only if the task was dropped before it could do this itself.
         self.connection.end(Ended::Aborted);
     }
 }

@@ -34,29 +34,28 @@ use slots::{Evicted, Slot, Slots};
 
 pub(super) use bind::bind;
 
-/// How long accepting rests after an error, such as having no file descriptors left.
+/// How long accepting pauses after an error, for example without free file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// How long it rests before sockets are closed, and after that, as the next attempt may well succeed.
+/// How long it pauses before sockets are evicted, and afterwards, because the next attempt may well
+/// succeed.
 const SHORT_REST: Duration = Duration::from_millis(10);
 
 /// How many clients may wait to be accepted; the system may allow fewer.
 #[cfg(unix)]
 const QUEUE: i32 = 4096;
 
-/// How long a connection is silent before the system asks whether the client is still there
-/// (protocol §4.3).
+/// How long a connection is silent before the system probes the client (protocol §4.3).
 const KEEP_ALIVE: Duration = Duration::from_secs(180);
 
-/// Longer than any connection waits, and short enough to be added to any time.
+/// Longer than any connection waits, and short enough to add to any time.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A WebWire server that listens on TCP addresses.
 ///
 /// ```
-/// use wwr::server::RequestError;
-/// use wwr::{Content, Payload};
-/// use wwr_async::Runtime;
+/// use wwr_async::server::RequestError;
+/// use wwr_async::{Content, Payload, Runtime};
 /// use wwr_async::server::{Connection, Handler, Server};
 ///
 /// struct Echo;
@@ -70,12 +69,13 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// async fn serve<R: Runtime>(runtime: R) -> std::io::Result<()> {
 ///     let server = Server::builder_on(runtime, Echo).listen("127.0.0.1:7777").await?;
 ///     println!("listening on http://{}", server.local_addr());
-///     server.run().await
+///     server.run().await;
+///     Ok(())
 /// }
 /// ```
 pub struct Server<H, R: Runtime> {
     listeners: Vec<R::Listener>,
-    /// Of all listeners, in the same order.
+    /// The addresses of the listeners, in the same order.
     addresses: Vec<SocketAddr>,
     /// The first of them.
     address: SocketAddr,
@@ -87,7 +87,7 @@ pub struct Server<H, R: Runtime> {
 }
 
 impl<H: Handler, R: Runtime> Server<H, R> {
-    /// Begins to set up a server for an application, on the usual runtime of its kind.
+    /// Begins to set up a server for an application, on the default runtime of its type.
     pub fn builder(handler: H) -> Builder<H, R>
     where
         R: Default,
@@ -112,7 +112,7 @@ impl<H: Handler, R: Runtime> Server<H, R> {
         service.hub().listens_on(address);
         for listener in &listeners {
             if let Err(error) = widen(listener) {
-                tracing::debug!(%error, "the queue of the listener stays as it is");
+                tracing::debug!(%error, "cannot lengthen the queue of the listener");
             }
         }
         let runtime = service.runtime();
@@ -123,33 +123,29 @@ impl<H: Handler, R: Runtime> Server<H, R> {
         Ok(Self { listeners, addresses, address, service, slots, proxy_protocol, not_accepted })
     }
 
-    /// The address the server listens on; the first of them, if they are several.
+    /// Returns the address the server listens on; the first one, if there are several.
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// All addresses the server listens on: several if it was given a name that stands for several.
+    /// Returns all addresses the server listens on: several if a name resolved to several.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// What else can be done with the server, also while it runs.
+    /// Returns a handle of the server, which also works while it runs.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle::new(self.service.hub().clone(), Some(self.address))
     }
 
-    /// Serves until the server is [shut down](ServerHandle::shut_down).
-    ///
-    /// # Errors
-    ///
-    /// None at present: errors of accepting are logged, and accepting goes on.
-    pub async fn run(self) -> io::Result<()> {
+    /// Serves until the server is [shut down](ServerHandle::shut_down). Errors of accepting are logged,
+    /// and accepting goes on.
+    pub async fn run(self) {
         let hub = self.service.hub().clone();
         let accept = async {
             join_all(self.listeners.iter().map(|listener| self.accept(listener))).await;
         };
         or(accept, hub.stops()).await;
-        Ok(())
     }
 
     /// Accepts for ever.
@@ -160,11 +156,11 @@ impl<H: Handler, R: Runtime> Server<H, R> {
                     if let Some(stream) = self.make_room(stream).await {
                         self.serve_http_on(stream, remote);
                     }
-                    // A crowd at the door must not keep those inside from being served.
+                    // Many new clients must not keep connected ones from being served.
                     yield_now().await;
                 }
                 Err(error) if is_of_client(&error) => {
-                    // That client has gone already; the next one need not wait.
+                    // That client has already gone. The next one need not wait.
                     yield_now().await;
                 }
                 Err(error) => {
@@ -174,8 +170,8 @@ impl<H: Handler, R: Runtime> Server<H, R> {
         }
     }
 
-    /// Has others close if there are few descriptors left. The new socket is closed if there is none
-    /// that it may have.
+    /// Evicts sockets if few file descriptors are left. Closes the new socket if no descriptor is
+    /// left for it.
     async fn make_room(&self, stream: R::Stream) -> Option<R::Stream> {
         let stream = match FdPressure::seen_by(&stream) {
             FdPressure::Low => return Some(stream),
@@ -185,19 +181,19 @@ impl<H: Handler, R: Runtime> Server<H, R> {
                 None
             }
         };
-        let error = io::Error::other("the last file descriptors are kept for those who are served");
+        let error = io::Error::other("the last file descriptors are reserved for open connections");
         let freed = self.rest_after(&error).await;
         stream.filter(|_| freed)
     }
 
-    /// Waits until accepting is worth another attempt. Says whether sockets were closed for it.
+    /// Waits until accepting is worth another attempt. Returns whether sockets were evicted for it.
     async fn rest_after(&self, error: &io::Error) -> bool {
         let now = self.service.hub().clock.now();
         if let Some(attempts) = self.not_accepted.count(now) {
             tracing::warn!(attempts, %error, "cannot accept connections");
         }
-        // If there are no file descriptors left, some of those of handshakes are given up, but not
-        // of such as are over in a moment.
+        // Without free file descriptors, some sockets in the handshake are evicted. A short pause
+        // comes first, because the shortage may end in a moment.
         sleep(self.service.runtime(), SHORT_REST).await;
         let freed = self.slots.evict_some();
         sleep(self.service.runtime(), if freed { SHORT_REST } else { REST }).await;
@@ -207,12 +203,12 @@ impl<H: Handler, R: Runtime> Server<H, R> {
     /// Serves HTTP on a new socket, in a task of its own.
     fn serve_http_on(&self, stream: R::Stream, remote: SocketAddr) {
         let (slot, evicted) = self.slots.take(remote.ip());
-        // Small messages are the rule; should it fail, they are merely slower.
+        // Most messages are small. If this fails, they are only slower.
         let _ = stream.set_nodelay(true);
         let stall = self.service.limits().stall_timeout;
         let keep_alive = KeepAlive::new(None, KEEP_ALIVE, stall);
-        if let Err(error) = keep_alive.look_after(&stream) {
-            tracing::debug!(%remote, %error, "the system does not look after the connection");
+        if let Err(error) = keep_alive.set_on(&stream) {
+            tracing::debug!(%remote, %error, "cannot set TCP keep-alive");
         }
         let proxied = self.proxy_protocol && self.service.proxies().trust(remote.ip());
         let (service, client) = (self.service.clone(), Mutex::new(remote));
@@ -221,8 +217,8 @@ impl<H: Handler, R: Runtime> Server<H, R> {
     }
 }
 
-/// Lets more clients wait to be accepted than the 128 of the standard library. Those that do not fit
-/// are not told so: they try again, a second later at the earliest.
+/// Lets more clients wait to be accepted than the 128 of the standard library. Clients that do not
+/// fit get no answer: they try again, a second later at the earliest.
 #[cfg(unix)]
 fn widen(listener: &TcpListener) -> io::Result<()> {
     Ok(rustix::net::listen(listener, QUEUE)?)
@@ -233,7 +229,7 @@ fn widen(_: &TcpListener) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether accepting failed because of the client that was to be accepted.
+/// Returns whether accepting failed because of the client.
 fn is_of_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
@@ -242,23 +238,23 @@ fn is_of_client(error: &io::Error) -> bool {
 /// A socket on which HTTP is spoken.
 struct HttpSocket<H, R> {
     service: Service<H, R>,
-    /// Where the socket comes from.
+    /// The address of the socket.
     remote: SocketAddr,
-    /// Where the client is, as far as that is known by now.
+    /// The address of the client, as far as it is known by now.
     client: Mutex<SocketAddr>,
-    /// Whether it begins with a header of the PROXY protocol.
+    /// Whether the socket begins with a header of the PROXY protocol.
     proxied: bool,
     slot: Slot,
 }
 
 impl<H: Handler, R: Runtime> HttpSocket<H, R> {
-    /// Serves until a WebSocket is opened, or the socket is closed for one reason or another.
+    /// Serves until a WebSocket is opened, or the socket is closed.
     async fn serve(self, stream: R::Stream, evicted: Evicted) {
         let hub = self.service.hub();
         let evicted = async {
             match evicted.await {
                 Ok(()) => {
-                    tracing::debug!(remote = %self.remote, "closed: few descriptors are left")
+                    tracing::debug!(remote = %self.remote, "closed: few file descriptors are left")
                 }
                 Err(_) => self.service.refuses(Refusal::Evicted, self.remote),
             }
@@ -279,13 +275,14 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client is where a proxy says, from now on.
+    /// Records the client's address that a proxy names.
     fn turns_out_to_be(&self, client: SocketAddr) {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
         self.slot.move_to(client.ip());
     }
 
-    /// Reads the header of the PROXY protocol, if there has to be one. Returns where the client is.
+    /// Reads the header of the PROXY protocol, if there has to be one. Returns the address of the
+    /// client.
     async fn begin(&self, mut stream: R::Stream) -> Option<(R::Stream, SocketAddr)> {
         if !self.proxied {
             return Some((stream, self.remote));
@@ -305,7 +302,7 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
                     io::ErrorKind::InvalidData | io::ErrorKind::TimedOut => {
                         self.service.refuses(Refusal::NoProxyHeader, self.remote);
                     }
-                    // A proxy that looks whether the server is there.
+                    // For example a health check of a proxy.
                     _ => tracing::debug!(remote = %self.remote, %error, "ended before HTTP"),
                 }
                 None
@@ -330,7 +327,7 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
             .timer(HttpTimer(self.service.runtime().clone()))
             .header_read_timeout(limits.header_timeout.min(LONGEST))
             .max_buf_size(limits.max_header_size)
-            // A client may have said all it has to say: it is answered all the same.
+            // A client may close its side after the request. It gets its answer nevertheless.
             .half_close(true)
             .serve_connection(FuturesIo::new(stream), answer)
             .with_upgrades();

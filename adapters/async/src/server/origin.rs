@@ -3,9 +3,9 @@
 use url::Url;
 use wwr::server::gate::{InvalidOrigin, Origin};
 
-/// Reads an origin as people write it, for [`Origins::List`](super::Origins::List): as the core does
-/// ([`Origin`]), but names need not be in ASCII, and addresses may be written in any of the ways that
-/// browsers take.
+/// Parses an origin as people write it, for [`Origins::List`](super::Origins::List). Like the core
+/// ([`Origin`]), but names need not be in ASCII, and addresses may have any form that browsers
+/// accept.
 ///
 /// ```
 /// use wwr_async::server::{InvalidOrigin, Origins, parse_origin};
@@ -17,11 +17,11 @@ use wwr::server::gate::{InvalidOrigin, Origin};
 ///
 /// # Errors
 ///
-/// [`InvalidOrigin`], if no page could have that origin.
+/// [`InvalidOrigin`] if no page can have that origin.
 pub fn parse_origin(text: &str) -> Result<Origin, InvalidOrigin> {
     text.parse().or_else(|error| match error {
         InvalidOrigin::NotAscii | InvalidOrigin::Host => {
-            // The form of a URL is already known to be right; what is left is the host.
+            // The form of the URL was already checked. Only the host is left.
             let url = Url::parse(text.trim()).map_err(|_| InvalidOrigin::Host)?;
             match url.origin() {
                 origin @ url::Origin::Tuple(..) => origin.ascii_serialization().parse(),
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_brought_into_the_form_in_which_browsers_send_them() {
+    fn hosts_are_normalized_as_browsers_do() {
         for (text, origin) in [
             ("https://bücher.example", "https://xn--bcher-kva.example"),
             (" HTTPS://BÜCHER.example:443/ ", "https://xn--bcher-kva.example"),

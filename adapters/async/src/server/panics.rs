@@ -1,4 +1,4 @@
-//! What the application said when it panicked, for the log.
+//! Messages of panics in the application, for the log.
 
 use std::any::Any;
 use std::fmt::{self, Write as _};
@@ -8,13 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::FutureExt;
 use hyper::http::request::Parts;
 
-/// How many letters of a message are shown.
+/// How many characters of a message are shown.
 const MESSAGE: usize = 512;
 
-/// How many bytes of a name are shown. They are copied for each message, so there are few.
+/// How many bytes of a name are shown. They are copied for each message, so the number is small.
 const NAME: usize = 47;
 
-/// The panic of something of the application. Shows its message, in one line of bounded length.
+/// A panic in code of the application. Shows its message, in one line of bounded length.
 #[derive(Debug)]
 pub(super) struct Panic {
     message: String,
@@ -29,7 +29,7 @@ impl Panic {
             Some(text) => Bounded::<MESSAGE>(text.as_bytes()).to_string(),
             None => "no text".to_owned(),
         };
-        // It is of the application as well. One that panics again is not dropped.
+        // The payload belongs to the application as well. A payload that panics again is leaked.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
@@ -43,23 +43,23 @@ impl fmt::Display for Panic {
     }
 }
 
-/// Runs something of the application.
+/// Runs code of the application.
 pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(Panic::new)
 }
 
-/// Runs something of the application that takes time. It may panic before its future exists.
+/// Runs asynchronous code of the application. It may panic before its future exists.
 pub(super) async fn caught_async<F: Future>(work: impl FnOnce() -> F) -> Result<F::Output, Panic> {
     AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(Panic::new)
 }
 
-/// Notes that a hook panicked that was asked about an HTTP request.
+/// Logs the panic of a hook that was called for an HTTP request.
 pub(super) fn note_http_panic(hook: &str, parts: &Parts, remote: SocketAddr, panic: &Panic) {
     let (method, path) = (&parts.method, ShortName::new(parts.uri.path().as_bytes()));
     tracing::error!(%remote, %method, %path, hook, %panic, "a hook panicked; the client gets a 500");
 }
 
-/// The beginning of a name or a path that a client has chosen, kept for the log.
+/// The beginning of a name or a path that a client has chosen, for the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShortName {
     bytes: [u8; NAME + 1],
@@ -82,7 +82,7 @@ impl fmt::Display for ShortName {
     }
 }
 
-/// At most so many bytes of a text, without anything that harms a log.
+/// At most this many bytes of a text, in a form that is safe for a log.
 struct Bounded<'a, const MOST: usize>(&'a [u8]);
 
 impl<const MOST: usize> fmt::Display for Bounded<'_, MOST> {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_panics_when_it_is_dropped_is_survived() {
+    fn a_payload_that_panics_on_drop_is_survived() {
         struct Twice;
         impl Drop for Twice {
             fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! Lines of the log about requests and sockets that are refused.
+//! Log lines about refused requests and sockets.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,11 +10,11 @@ use wwr::server::gate::{Doubt, LogThrottle, Refusal};
 
 use super::throttle::Throttle;
 
-/// How many letters of a header are shown.
+/// How many characters of a header are shown.
 const MAX_SHOWN: usize = 128;
 
-/// Writes a line for each refusal, but no more than one a second for each reason. The line says how
-/// many refusals of that reason it stands for.
+/// Logs refusals, at most one line a second for each reason. The line contains the number of
+/// refusals of that reason since the last line.
 #[derive(Debug)]
 pub(super) struct Refusals {
     throttles: Mutex<[LogThrottle; Refusal::COUNT]>,
@@ -31,12 +31,12 @@ impl Refusals {
         }
     }
 
-    /// A socket is refused, or what came of a request is not known.
+    /// Logs the refusal of a socket, or of a request without known headers.
     pub(super) fn socket(&self, now: Instant, refusal: Refusal, remote: SocketAddr) {
         self.request(now, refusal, remote, &HeaderMap::new());
     }
 
-    /// A request with these headers is refused.
+    /// Logs the refusal of a request with these headers.
     pub(super) fn request(
         &self,
         now: Instant,
@@ -59,14 +59,16 @@ impl Refusals {
         }
     }
 
-    /// What a trusted proxy says of its client does not count.
+    /// Logs that the address named by a trusted proxy does not count.
     pub(super) fn doubt(&self, now: Instant, doubt: Doubt, proxy: SocketAddr) {
         let (throttle, what_to_do) = match doubt {
-            Doubt::NoAddress => (&self.no_address, "have it name one"),
+            Doubt::NoAddress => (&self.no_address, "set up the proxy to name one"),
             Doubt::Contradiction => (
                 &self.contradiction,
                 "set TrustedProxies::headers (wwr serve --proxy-header) to the one that all proxies set",
             ),
+            // Of a newer core.
+            _ => return,
         };
         if let Some(times) = throttle.count(now) {
             tracing::warn!(%proxy, times, "{doubt}: {what_to_do}");
@@ -79,13 +81,13 @@ impl Refusals {
     }
 }
 
-/// What there is to set, or to change elsewhere.
+/// Returns what to set here, or to change elsewhere.
 const fn what_to_do(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::ShuttingDown => "the client has to come back later",
-        Refusal::TooManyConnections => "raise Limits::max_connections",
+        Refusal::TooManyConnections => "raise Config::hub.max_connections",
         Refusal::OriginNotAllowed => {
-            "to allow its pages, list it in Builder::origins (wwr serve --allow-origin)"
+            "to allow its pages, list it in Config::origins (wwr serve --allow-origin)"
         }
         Refusal::NoWebSocket | Refusal::MethodNotAllowed => {
             "Handler::before_upgrade can answer ordinary requests"
@@ -96,16 +98,18 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
         Refusal::Http10 => {
             "a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
         }
-        Refusal::NoPreflight => "clients of 1.x need Builder::protocol (wwr serve --protocol) any",
-        Refusal::HeadTooLong => "raise Limits::max_header_size",
-        Refusal::HeadTimeout => "raise Limits::header_timeout",
-        Refusal::HandshakeTimeout => "raise Limits::handshake_timeout",
+        Refusal::NoPreflight => {
+            "clients of 1.x need Config::connection.protocol (wwr serve --protocol) any"
+        }
+        Refusal::HeadTooLong => "raise Config::limits.max_header_size",
+        Refusal::HeadTimeout => "raise Config::limits.header_timeout",
+        Refusal::HandshakeTimeout => "raise Config::limits.handshake_timeout",
         Refusal::Evicted => {
-            "raise Limits::max_handshakes; behind a proxy, set Builder::trusted_proxies \
+            "raise Config::limits.max_handshakes; behind a proxy, set Config::trusted_proxies \
              (wwr serve --trusted-proxy)"
         }
         Refusal::NoProxyHeader => {
-            "have the proxy send it (HAProxy: send-proxy), or do not set Builder::proxy_protocol \
+            "have the proxy send it (HAProxy: send-proxy), or do not set Config::proxy_protocol \
              (wwr serve --proxy-protocol)"
         }
         Refusal::NoHttp => "the client has to speak HTTP/1.1; TLS ends in a proxy in front",
@@ -113,7 +117,7 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
     }
 }
 
-/// Whether the cause may be a setting of the server, or of a proxy in front of it.
+/// Returns whether a setting of the server, or of a proxy in front of it, may be the cause.
 const fn is_of_operator(refusal: Refusal) -> bool {
     matches!(
         refusal,

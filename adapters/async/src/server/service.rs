@@ -1,4 +1,4 @@
-//! The HTTP service of a server, with or without a listener of ours.
+//! The HTTP service of a server, with or without a listener of its own.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,8 +17,9 @@ use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
 use wwr::server::{self, Config, Detection, Observed};
-use wwr::{Actions, Instant};
+use wwr::{Actions, Instant, Valid};
 
+use super::config::Limits;
 use super::connection::{Connection, ConnectionInfo, Reads};
 use super::detection::{Detected, detect};
 use super::endpoint::{Endpoint, Endpoints};
@@ -28,15 +29,14 @@ use super::http;
 use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async, note_http_panic};
 use super::refusals::Refusals;
-use super::settings::Limits;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
 use crate::keep_alive::KeepAlive;
 use crate::runtime::Runtime;
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
-/// How many letters of a `User-Agent` are kept: who sends more is no browser, and has them kept as
-/// long as the connection lives.
+/// How many characters of a `User-Agent` are kept. Browsers send fewer, and the text stays in
+/// memory as long as the connection lives.
 const MAX_USER_AGENT: usize = 256;
 
 /// A WebWire server without a listener: a function from HTTP requests to answers that takes over
@@ -82,20 +82,20 @@ struct Inner<H, R> {
     limits: Limits,
 }
 
-/// Where a request came from.
+/// The addresses of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
-    /// The address of the client, as far as trusted proxies tell.
+    /// The address of the client, as far as trusted proxies name it.
     pub(super) client: SocketAddr,
     /// The address that the socket itself came from.
     pub(super) socket: SocketAddr,
 }
 
-/// What was agreed on with a client that opens a WebSocket.
+/// What was agreed with a client that opens a WebSocket.
 struct Agreed {
-    machine: Config,
+    machine: Valid<Config>,
     endpoint: Arc<Endpoint>,
-    /// When the client asked for it.
+    /// When the handshake of the client came.
     arrived: Instant,
     detection: Detection,
     info: ConnectionInfo,
@@ -116,7 +116,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         Self { inner: Arc::new(inner) }
     }
 
-    /// What else can be done with the server.
+    /// Returns a handle of the server.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle::new(self.inner.hub.clone(), None)
     }
@@ -137,25 +137,25 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         &self.inner.proxies
     }
 
-    /// A socket is refused, or a request of which nothing is known.
+    /// Logs the refusal of a socket, or of a request about which nothing is known.
     pub(super) fn refuses(&self, refusal: Refusal, remote: SocketAddr) {
         self.inner.refusals.socket(self.inner.hub.clock.now(), refusal, remote);
     }
 
-    /// Answers a request; if it opens a WebSocket, serves that in a task of its own. A body is not
-    /// read.
+    /// Answers a request. If the request opens a WebSocket, serves that in a task of its own. Does
+    /// not read a body.
     ///
-    /// `remote` is the address that the socket of the request came from. If that is one of the
-    /// [trusted proxies](super::Builder::trusted_proxies), their headers tell the address of the
-    /// client; otherwise it is the client's own. The address of the client is shown to the
-    /// application, and a WebSocket may be that of a 1.x client if a preflight came from there moments
-    /// ago (protocol §7.2), see [`Preflights`](server::Preflights). Its port does not matter.
+    /// `remote` is the address of the request's socket. If that is one of the [trusted
+    /// proxies](super::Config::trusted_proxies), their headers name the address of the client;
+    /// otherwise it is the client's own. The application sees the client's address. A WebSocket may
+    /// be that of a 1.x client if a preflight came from that address moments ago (protocol §7.2),
+    /// see [`Preflights`](server::Preflights). The port does not matter.
     pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response {
         let client = self.client(request.headers(), remote);
         self.answer_to(request, Caller { client, socket: remote }).await
     }
 
-    /// The address of the client whose request came from `peer`.
+    /// Returns the address of the client whose request came from `peer`.
     pub(super) fn client(&self, headers: &HeaderMap, peer: SocketAddr) -> SocketAddr {
         let Client { address, doubt } = self.inner.proxies.client(peer, http::headers(headers));
         if let Some(doubt) = doubt {
@@ -182,8 +182,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
             http::response(Answer::refusal(refusal, &head, &terms))
         };
         if head.has_body() {
-            // Nobody reads it. Now hyper sees whether it has ended: if not, it closes the socket behind
-            // the answer, and has the answer say so.
+            // The body is not read. Now hyper sees whether it has ended: if not, it closes the
+            // socket after the answer, and the answer says so.
             yield_now().await;
         }
         match gate::decide(&head, &terms) {
@@ -254,10 +254,12 @@ impl<H: Handler, R: Runtime> Service<H, R> {
             socket_addr: caller.socket,
         };
         let mut machine = endpoint.machine().clone();
-        machine.concurrency = options.concurrency.unwrap_or(machine.concurrency);
+        if let Some(concurrency) = options.concurrency {
+            machine = machine.with_concurrency(concurrency);
+        }
         let arrived = self.inner.hub.clock.now();
         let detection = match accept.observed() {
-            // It has said what it is by nothing.
+            // The handshake shows nothing about the version.
             Observed::Nothing => endpoint.arrived(arrived, remote),
             observed => Detection::Known(observed),
         };
@@ -266,7 +268,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         let inner = self.inner.clone();
         self.inner.runtime.spawn(async move {
             match upgrade.await {
-                // In a task of its own, which is as small as it can be: it may be idle for long.
+                // In a task of its own, which is as small as possible, because it may be idle for a
+                // long time.
                 Ok(upgraded) => inner.serve(upgraded, admission, agreed),
                 Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
             }
@@ -282,18 +285,19 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
         let (socket, read) = match unwrap::<R>(upgraded) {
             Ok((stream, read)) => {
                 if let Some(pings) = agreed.machine.pings {
-                    let keep_alive =
-                        KeepAlive::new(Some(pings), pings.after(), limits.stall_timeout);
-                    if let Err(error) = keep_alive.look_after(&stream) {
-                        tracing::debug!(%error, "the system does not look after the connection");
+                    let keep_alive = KeepAlive::new(Some(pings), pings.after, limits.stall_timeout);
+                    if let Err(error) = keep_alive.set_on(&stream) {
+                        tracing::debug!(%error, "cannot set TCP keep-alive");
                     }
                 }
                 (Socket::tcp(stream), read.to_vec())
             }
             Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
         };
-        let (size, stall) = (limits.max_message_size, limits.stall_timeout);
-        let socket = WebSocket::new(&self.runtime, socket, read, Role::Server, size, stall);
+        let size = usize::try_from(agreed.machine.max_message_size).unwrap_or(usize::MAX);
+        let socket =
+            WebSocket::new(&self.runtime, socket, read, Role::Server, size, limits.stall_timeout)
+                .with_max_backlog(limits.max_write_backlog);
         match agreed.detection {
             Detection::Known(observed) => {
                 self.serve_detected(socket, admission, agreed, Detected::at_once(observed));
@@ -312,7 +316,7 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
         }
     }
 
-    /// Serves a client of which is known what there is to know.
+    /// Serves a client after the detection.
     fn serve_detected(
         self: Arc<Self>,
         socket: WebSocket<R>,

@@ -1,4 +1,5 @@
-//! The task of one connection: carries frames, answers and time between socket, machine, handlers.
+//! The task of one connection: carries frames, answers and time between socket, machine and
+//! handlers.
 
 mod actions;
 mod closing;
@@ -36,7 +37,7 @@ pub(super) use closing::CloseTimeouts;
 use closing::End;
 use handlers::{Handlers, Start};
 
-/// How many messages are taken from a busy socket before what they caused is written.
+/// How many messages are taken from a busy socket before their output is written.
 const BATCH: usize = 256;
 
 /// The task of one connection.
@@ -49,47 +50,47 @@ pub(super) struct Task<'a, H, R: Runtime> {
     signals: Box<dyn Start<'a, ()> + 'a>,
     machine: server::Connection,
     out: Actions<Action>,
-    /// Whether the memory of `out` was left to others, as nothing is to be done.
+    /// Whether the memory of `out` is in the pool, because the connection is idle.
     resting: bool,
     socket: WebSocket<R>,
-    /// Whether the socket may be read: not before the hook for new connections is done.
+    /// Whether the socket may be read: not before the hook for new connections has ended.
     reading: bool,
-    /// Whether nothing runs on it any more, while the server shuts down, but for that hook.
+    /// Whether the machine is drained by a shutdown. The hook for new connections may still run.
     drained: bool,
-    /// What was taken from others and from the client since the last flush.
+    /// How many inputs were taken since the last flush.
     taken: usize,
-    /// Whether it is the client's turn, if others want something as well.
+    /// Whether it is the client's turn, if there is other input as well.
     clients_turn: bool,
-    /// When the first of it was taken, by which all of it is taken to have come.
+    /// When the first of these inputs was taken. All of them count as taken then.
     now: Instant,
-    /// Whether any of it is of the client.
+    /// Whether any of them came from the client.
     heard: bool,
-    /// Bytes of signals that were fed since all was flushed.
+    /// Bytes of signals that were fed since the last complete flush.
     fed_signals: usize,
     running: Running<'a>,
-    /// Handlers that ended while the client left unread what it was sent.
+    /// Handlers that ended while the client did not read.
     held: VecDeque<Done>,
     timer: Timer<R::Timer>,
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
     timeouts: CloseTimeouts,
-    /// What came from the client before it was known.
+    /// What came from the client during the detection.
     first: Option<Box<Incoming>>,
     presumed: Option<Presumed>,
 }
 
-/// What a task starts with.
+/// The start values of a task.
 pub(super) struct Opened<R: Runtime> {
     pub(super) machine: server::Connection,
     pub(super) out: Actions<Action>,
     pub(super) socket: WebSocket<R>,
     pub(super) timeouts: CloseTimeouts,
-    /// What came from the client before it was known.
+    /// What came from the client during the detection.
     pub(super) first: Option<Box<Incoming>>,
     pub(super) presumed: Option<Presumed>,
 }
 
-/// The client was taken for one of 1.x without proof, by this endpoint.
+/// The client was presumed to be 1.x by this endpoint.
 pub(super) struct Presumed(pub(super) Arc<Endpoint>);
 
 /// The handlers that run on a connection.
@@ -109,11 +110,11 @@ enum Wake {
     Input(Input),
     Done(Done),
     Incoming(Incoming),
-    /// The machine's deadline has come; with what the client had sent by then, or the next part.
+    /// The machine's deadline has passed. Holds what the client had sent by then, or the next part.
     Timeout(Option<Incoming>),
-    /// The socket takes nothing more.
+    /// The socket accepts nothing more.
     Broken,
-    /// The server gives the connection up.
+    /// The server drops the connection.
     Aborted,
 }
 
@@ -128,7 +129,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         let Opened { machine, out, socket, timeouts, first, presumed } = *opened;
         let requests = |content: Content| handler.request(connection, content);
         let signals = |content: Content| handler.signal(connection, content);
-        // A future is as large as all that is ever moved within it: this is not.
+        // A future is as large as everything that is ever moved within it. So this is boxed.
         Box::new(Self {
             now: hub.clock.now(),
             runtime,
@@ -171,9 +172,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         });
         self.detach(&end);
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
-        // Room for what comes but once is not kept all the time.
+        // Rare states do not take memory all the time.
         let closing = Box::pin(self.close(end));
-        // In this order, both have their chance even if it is too late already.
+        // In this order, both get their chance even if it is already too late.
         let aborted = poll_fn(|cx| connection.poll_aborted(cx));
         let closing = caught_async(|| or(closing, aborted));
         if let Err(panic) = closing.await {
@@ -184,7 +185,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         drop(open);
     }
 
-    /// Nothing gets in or out of the machine any more, and its session is left.
+    /// Detaches the machine from its inputs, and leaves the session.
     fn detach(&mut self, end: &End) {
         self.machine.handle_disconnect(&mut self.out);
         while let Some(action) = self.out.pop() {
@@ -197,7 +198,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.closing = None;
     }
 
-    /// Serves the connection. Ready when it is to end.
+    /// Serves the connection. Ready when it has to end.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             if let Some(end) = self.carry_out(cx) {
@@ -241,13 +242,13 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
     }
 
-    /// Waits for what comes first. Writes only when nothing else is ready, so that everything that
-    /// was caused by one read leaves in one write.
+    /// Waits for the first input. Writes only when nothing else is ready, so that all output of one
+    /// read leaves in one write.
     ///
-    /// While the client leaves what it was sent unread, nothing is done that would be answered: no
-    /// message is read, no reply composed, and signals are refused once too many wait.
+    /// While the client does not read what it was sent, nothing is done that would need an answer:
+    /// no message is read, no reply is composed, and signals are refused once too many wait.
     ///
-    /// `drained`: the client was just asked.
+    /// `drained` says that the client was just polled.
     fn poll_wake(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
         if self.resting {
             self.resting = false;
@@ -264,7 +265,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             return Poll::Ready(Wake::Done(done));
         }
         if self.timer.poll(cx).is_ready() {
-            // What was sent is heard before the client is taken for silent, and so is the rest of
+            // What was sent is read before the client is taken for silent, and so is the rest of
             // the batch, however long ago it began: a process can be stopped anywhere.
             self.now = self.hub.clock.now();
             if self.heard {
@@ -298,7 +299,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             self.connection.inbox().hold(self.fed_signals.min(self.socket.unsent()));
         }
         if !takes || flushed && !writable {
-            // There may be more to take: come back after others had a turn.
+            // There may be more input: come back after other tasks had a turn.
             cx.waker().wake_by_ref();
         }
         self.resting = true;
@@ -306,13 +307,13 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         Poll::Pending
     }
 
-    /// Whether more may be taken before what was taken is answered.
+    /// Returns whether more input may be taken before the output is written.
     const fn may_take(&self) -> bool {
         self.taken < BATCH && !self.socket.wants_flush()
     }
 
-    /// Whether the next message of the client may be taken before anything else is asked for. It is
-    /// in the middle of a batch; all else is asked before the task rests.
+    /// Returns whether the next message of the client may be taken before anything else is polled.
+    /// That is so in the middle of a batch; everything else is polled before the task sleeps.
     fn may_go_on(&self) -> bool {
         self.taken > 0
             && self.may_take()
@@ -320,7 +321,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             && self.connection.inbox().is_quiet()
     }
 
-    /// The next handler that has ended, as soon as its reply may be sent.
+    /// Returns the next handler that has ended, as soon as its reply may be sent.
     fn poll_handlers(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
         let writable = self.socket.is_writable();
         if writable && let Some(done) = self.held.pop_front() {
@@ -335,8 +336,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         Poll::Pending
     }
 
-    /// What others and the client want, by turns if there is always more of both. `drained`: the
-    /// client was just asked.
+    /// Returns the input of others and of the client, in turns if there is always more of both.
+    /// `drained` says that the client was just polled.
     fn poll_sources(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
         let clients_turn = !drained && self.clients_turn;
         if clients_turn && let Poll::Ready(incoming) = self.poll_incoming(cx) {
@@ -353,7 +354,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.poll_incoming(cx).map(Wake::Incoming)
     }
 
-    /// What the client sends, if it may be taken. A part of a message is a sign of life as well.
+    /// Returns the input of the client, if it may be taken. A part of a message is a sign of life
+    /// as well.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if !self.may_read() || !self.machine.wants_input() {
             return Poll::Pending;
@@ -368,7 +370,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         incoming
     }
 
-    /// Whether nothing but the machine keeps the socket from being read.
+    /// Returns whether only the machine can keep the socket from being read.
     const fn may_read(&self) -> bool {
         self.reading && self.socket.is_writable()
     }
@@ -400,13 +402,14 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     fn take_timeout(&mut self) {
         let now = self.hub.clock.now();
         if !self.may_read() {
-            // A client that is not listened to is not silent.
+            // A client that is not read is not silent.
             self.machine.handle_activity(now);
         }
         self.machine.handle_timeout(now, &mut self.out);
     }
 
-    /// A handler has ended. What it did before, such as sending signals, comes before its reply.
+    /// Handles the end of a handler. What it did before, such as sending signals, comes before its
+    /// reply.
     fn take_done(&mut self, done: Done) {
         self.hear_others();
         match done {
@@ -421,7 +424,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
     }
 
-    /// Takes what others wanted by now.
+    /// Takes all input of others that has come by now.
     fn hear_others(&mut self) {
         for _ in 0..self.connection.inbox().len() {
             if let Some(input) = self.connection.inbox().take() {
@@ -443,7 +446,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     }
 
     fn note_late(&self, error: &dyn fmt::Display) {
-        tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late");
+        tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late; its reply is dropped");
     }
 
     fn take_input(&mut self, input: Input) {
@@ -479,11 +482,11 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
     }
 
-    /// The client asked for a session that there is none of: it is old, or the key was guessed.
+    /// Logs that the client asked for an unknown session: it is old, or the key was guessed.
     fn note_unknown_key(&self) {
         if let Some(keys) = self.hub.unknown_keys.count(self.hub.clock.now()) {
             let (connection, remote) = (self.connection.id(), self.connection.info().remote_addr);
-            tracing::info!(keys, connection, %remote, "no sessions of these keys, the last from");
+            tracing::info!(keys, connection, %remote, "unknown session keys; the last client is shown");
         }
     }
 
@@ -500,11 +503,12 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             })?;
         self.machine
             .create_session(key, Clock::unix_now(), info, &mut self.out)
+            .map(drop)
             .map_err(SessionError::Misuse)
     }
 }
 
-/// Calls a hook of the application about a connection. One that panics is over.
+/// Calls a hook of the application about a connection. A hook that panics just ends.
 async fn hook<F: Future<Output = ()>>(
     hook: &'static str,
     connection: u64,

@@ -1,16 +1,16 @@
-//! Lines of the log about what clients can cause again and again.
+//! The throttle for log lines that clients can cause again and again.
 
 use std::sync::{Mutex, PoisonError};
 
 use wwr::Instant;
 use wwr::server::gate::LogThrottle;
 
-/// A [`LogThrottle`] that many may use at once.
+/// A [`LogThrottle`] that several tasks may use at once.
 #[derive(Debug, Default)]
 pub(super) struct Throttle(Mutex<LogThrottle>);
 
 impl Throttle {
-    /// As [`LogThrottle::count`].
+    /// See [`LogThrottle::count`].
     pub(super) fn count(&self, now: Instant) -> Option<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).count(now)
     }

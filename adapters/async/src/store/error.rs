@@ -1,11 +1,11 @@
-//! Why a store failed, without giving away the key.
+//! Why a store failed, without showing the key.
 
 use core::error::Error;
 use core::fmt;
 
 use wwr::SessionKey;
 
-/// Why a store could not do what it was asked to.
+/// Why a store could not carry out a call.
 ///
 /// Its text says what failed, on what, and what to do about it; [`source`](Error::source) is the
 /// cause. Neither may contain a session key, since errors end up in logs: see [`ShortKey`].
@@ -26,41 +26,42 @@ pub struct StoreError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What kind of failure a [`StoreError`] is.
+/// The kind of a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// A new session has the key of one that exists.
+    /// A new session has the key of an existing one.
     KeyExists,
     /// The store cannot keep sessions of such a key.
     InvalidKey,
-    /// What is stored is no session.
+    /// The stored data is not a session.
     Broken,
     /// The storage refused or could not be reached.
     Failed,
 }
 
 impl StoreError {
-    /// An error without a cause. `message` says what failed, on what, and what to do.
+    /// Creates an error without a cause. `message` says what failed, on what, and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// The error for a new session whose key is taken.
+    /// Creates the error for a new session whose key is taken.
     pub fn key_exists(key: &SessionKey) -> Self {
         let key = ShortKey(key);
-        let message = format!("there is a session {key} already; does the key generator repeat?");
+        let message =
+            format!("a session {key} exists already; check that the key generator never repeats");
         Self::new(StoreErrorKind::KeyExists, message)
     }
 
-    /// The same error with its cause.
+    /// Returns the same error with its cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What kind of failure this is.
+    /// Returns the kind of failure.
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
     }
@@ -68,10 +69,10 @@ impl StoreError {
 
 /// Displays the beginning of a session key: enough to find it in a log, too little to use it.
 ///
-/// Shows a quarter of the key, at most 8 characters, and escapes what is not printable.
+/// Shows a quarter of the key, at most 8 characters, and escapes unprintable ones.
 ///
 /// ```
-/// use wwr::SessionKey;
+/// use wwr_async::SessionKey;
 /// use wwr_async::ShortKey;
 ///
 /// let key = SessionKey::from_entropy([7; 48]);

@@ -21,7 +21,7 @@ use directory::{Directory, Durability};
 /// servers (protocol §3.3).
 ///
 /// ```
-/// use wwr::{Session, SessionInfo, SessionKey, UnixTime};
+/// use wwr_async::{Session, SessionInfo, SessionKey, UnixTime};
 /// use wwr_async::{FileStore, Runtime, SessionStore, StoreError};
 ///
 /// # async fn keep<R: Runtime + Default>(directory: &str) -> Result<(), StoreError> {
@@ -42,21 +42,21 @@ use directory::{Directory, Durability};
 ///
 /// # Files
 ///
-/// * Keys become file names, so only [certain keys](Self::accepts) are kept. Any other is not
+/// * Keys become file names, so only [certain keys](Self::accepts) are stored. Any other key is not
 ///   found, and an error on creation. Nothing outside the directory is touched, and symbolic links
 ///   in it are not followed.
-/// * On Unix a directory made here has mode 0700, and session files have 0600. The mode of a
-///   directory that exists stays; that others may enter it is logged as a warning, because the
-///   names of the files are the keys.
-/// * A file is replaced by renaming, so a reader sees the old session or the new one, never half.
-///   Since a look-up notes its time, it writes too. Where that fails, because the disk is full or
-///   the directory or the whole file system read-only, the session is found all the same, and a
-///   warning logged: its last look-up then is the one noted before, for expiry too.
-/// * A file that is no session is an error, and left alone. Files that are not ours are ignored.
+/// * On Unix a directory that the store creates has mode 0700, and session files have 0600. The
+///   mode of an existing directory stays. If other users may enter it, the store logs a warning,
+///   because the names of the files are the keys.
+/// * A file is replaced by renaming, so a reader sees the old session or the new one, never half. A
+///   look-up writes, too, because it records its time. If that fails, because the disk is full or
+///   the directory or the whole file system read-only, the session is found nevertheless, and a
+///   warning is logged. Its last look-up is then the one recorded before, for expiry too.
+/// * A file that is not a session is an error, and left alone. Foreign files are ignored.
 /// * A crash may leave a temporary file behind. [`remove_expired`](SessionStore::remove_expired) removes those
 ///   last written more than an hour before the time it is given.
-/// * Files of 1.4 and 2.0 servers of the reference are read as they are. Members that are not of
-///   the format are lost at the first look-up, as they are there.
+/// * Files of 1.4 and 2.0 servers of the reference are read as they are. Members outside of the
+///   format are lost at the first look-up, as with the reference.
 /// * A session takes at most 4 MiB.
 ///
 /// # Concurrency
@@ -68,11 +68,11 @@ use directory::{Directory, Durability};
 /// clones of one store only. The reference servers do not lock: stop them before their directory
 /// is used here.
 ///
-/// Files are handled on a pool of threads. Futures may be awaited on any executor; dropping one
-/// does not interrupt what it has begun.
+/// Files are handled on a pool of threads. Futures may be awaited on any executor. Dropping one
+/// does not interrupt an operation that has begun.
 ///
-/// Where the file system ignores case, keys that differ in nothing else are one session. Generated
-/// keys are long enough for that to be of no consequence.
+/// On file systems that ignore case, keys that differ only in case are one session. Generated keys
+/// are so long that this does not matter.
 #[derive(Clone)]
 pub struct FileStore<R> {
     runtime: R,
@@ -80,16 +80,16 @@ pub struct FileStore<R> {
 }
 
 impl<R: Runtime> FileStore<R> {
-    /// The longest key that is kept, in bytes.
+    /// The longest key that can be stored, in bytes.
     pub const MAX_KEY_LENGTH: usize = name::MAX_KEY_LENGTH;
 
-    /// Uses `directory`, which is created if it is missing, parents included. A relative path
-    /// counts from the current directory of now.
+    /// Opens `directory`, and creates it with its parents if it is missing. A relative path is
+    /// resolved once, against the present current directory.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Failed`](super::StoreErrorKind::Failed) if it cannot be created or is no
-    /// directory.
+    /// [`StoreErrorKind::Failed`](super::StoreErrorKind::Failed) if it cannot be created or is not
+    /// a directory.
     pub async fn open(directory: impl Into<PathBuf>) -> Result<Self, StoreError>
     where
         R: Default,
@@ -97,11 +97,11 @@ impl<R: Runtime> FileStore<R> {
         Self::open_on(R::default(), directory).await
     }
 
-    /// The same, with the files handled where this runtime blocks.
+    /// Opens `directory` like [`open`](Self::open). This runtime handles the files.
     ///
     /// # Errors
     ///
-    /// As of [`open`](Self::open).
+    /// As for [`open`](Self::open).
     pub async fn open_on(runtime: R, directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = directory.into();
         let (directory, exposed) = runtime.unblock(move || Directory::open(&path)).await?;
@@ -116,27 +116,27 @@ impl<R: Runtime> FileStore<R> {
         Ok(Self { runtime: runtime.without_executor(), directory })
     }
 
-    /// Makes each change reach the disk before it is reported as done, at the price of waiting for
-    /// the disk twice a change, look-ups included: a new session is synced before it gets its name,
-    /// the directory after that, and after a removal. A removal that fails may still have happened
-    /// when it is the directory that cannot be synced; so may a creation.
+    /// Makes each change reach the disk before it is reported as done. This waits for the disk
+    /// twice for each change, look-ups included: a new session is synced before it gets its name,
+    /// and the directory after that and after a removal. If syncing the directory fails, a failed
+    /// removal or creation may still have happened.
     ///
-    /// Without, a crash of the process does no harm either, but one of the system may undo the last
-    /// changes or leave files that are no sessions.
+    /// Without this, a crash of the process does no harm either, but a crash of the system may undo
+    /// the last changes or leave files that are not sessions.
     #[must_use]
     pub fn durable(mut self) -> Self {
         self.directory.durability = Durability::Synced;
         self
     }
 
-    /// The directory, as an absolute path.
+    /// Returns the directory, as an absolute path.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Whether a session of this key can be kept: 1 to [`MAX_KEY_LENGTH`](Self::MAX_KEY_LENGTH)
-    /// letters and digits of ASCII, `-`, `_` and `.`, the first not a `.`. Fits
-    /// [`KeyFormat::Custom`](wwr::KeyFormat::Custom).
+    /// Returns whether a session with this key can be stored: 1 to
+    /// [`MAX_KEY_LENGTH`](Self::MAX_KEY_LENGTH) ASCII letters and digits, `-`, `_` and `.`, the
+    /// first not a `.`. Fits [`KeyFormat::Custom`](wwr::KeyFormat::Custom).
     pub fn accepts(key: &str) -> bool {
         name::is_valid(key)
     }

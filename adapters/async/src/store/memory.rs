@@ -10,28 +10,28 @@ use wwr::{Session, SessionKey, UnixTime};
 
 use super::{Removed, SessionStore, StoreError, is_stale};
 
-/// Keeps sessions in memory: gone when the process ends.
+/// Stores sessions in memory. They are lost when the process ends.
 ///
-/// Grows with every session until it is destroyed or [expired](SessionStore::remove_expired). To keep
-/// hold of a store that was given to a server, put it into an [`Arc`](std::sync::Arc), which is a
-/// store too.
+/// Grows with every session until it is destroyed or [expires](SessionStore::remove_expired). To
+/// use a store that was passed to a server, put it into an [`Arc`](std::sync::Arc), which is a
+/// store, too.
 #[derive(Default)]
 pub struct MemoryStore {
     sessions: Mutex<HashMap<SessionKey, Session>>,
 }
 
 impl MemoryStore {
-    /// A store without sessions.
+    /// Creates a store without sessions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many sessions are kept.
+    /// Returns how many sessions are stored.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether no session is kept.
+    /// Returns whether no session is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

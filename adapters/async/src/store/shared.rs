@@ -1,4 +1,4 @@
-//! A store whose type is known at run time only.
+//! A store whose type is only known at run time.
 
 use core::fmt;
 use core::future::Future;
@@ -46,7 +46,7 @@ impl<S: SessionStore> ErasedStore for S {
     }
 }
 
-/// Any store, its type forgotten: for a choice made at run time. Clones share the store.
+/// Any store, with its type erased: for a choice made at run time. Clones share the store.
 ///
 /// ```
 /// use wwr_async::{FileStore, MemoryStore, Runtime, SharedStore, StoreError};
@@ -64,7 +64,7 @@ impl<S: SessionStore> ErasedStore for S {
 pub struct SharedStore(Arc<dyn ErasedStore>);
 
 impl SharedStore {
-    /// Forgets the type of `store`.
+    /// Erases the type of `store`.
     pub fn new(store: impl SessionStore) -> Self {
         Self(Arc::new(store))
     }

@@ -1,4 +1,4 @@
-//! What every store does, as one table that is run against each of them.
+//! The behaviour of every store, as one table that runs against each of them.
 
 use core::time::Duration;
 use std::sync::{Arc, Barrier};
@@ -20,7 +20,7 @@ pub(super) fn seconds(seconds: i64) -> UnixTime {
     UnixTime::from_seconds(seconds)
 }
 
-/// A session created 100 seconds after the epoch.
+/// Returns a session created 100 seconds after the epoch.
 pub(super) fn session(text: &str) -> Session {
     let info = SessionInfo::new().public("user", "ada").private("quota", 7);
     Session::new(key(text), seconds(100), info)
@@ -30,7 +30,7 @@ fn with_last_lookup(session: Session, last_lookup: UnixTime) -> Session {
     Session { last_lookup, ..session }
 }
 
-/// What it is that a store does, and a check of that on a new one.
+/// A behaviour of a store, and its check on a new one.
 type Behaviour = (&'static str, fn(&SharedStore));
 
 const BEHAVIOURS: &[Behaviour] = &[
@@ -77,7 +77,7 @@ const BEHAVIOURS: &[Behaviour] = &[
         block_on(store.destroy(&key("k"))).unwrap();
         block_on(store.destroy(&key("k"))).unwrap();
     }),
-    ("keys that are no file names are never found", |store| {
+    ("keys that cannot be file names are never found", |store| {
         for odd in ["../evil", "a/b", "nul\0", ".", "..", ".hidden", "naïve", &"k".repeat(300)] {
             assert_eq!(block_on(store.look_up(&key(odd), seconds(1))).unwrap(), None);
             block_on(store.destroy(&key(odd))).unwrap();
@@ -107,7 +107,7 @@ const BEHAVIOURS: &[Behaviour] = &[
         let removed = block_on(store.remove_expired(seconds(50), Duration::ZERO)).unwrap();
         assert_eq!(removed, Removed { examined: 1, ..Removed::default() });
     }),
-    ("one of many who create the same session succeeds", |store| {
+    ("one of many that create the same session succeeds", |store| {
         let created = beside(8, |_| usize::from(block_on(store.create(&session("k"))).is_ok()));
         assert_eq!(created, 1);
     }),
@@ -142,7 +142,7 @@ const BEHAVIOURS: &[Behaviour] = &[
     }),
 ];
 
-/// Does `work` on so many threads at once and adds up what they return.
+/// Runs `work` on this many threads at once and adds up the results.
 pub(super) fn beside(threads: usize, work: impl Fn(usize) -> usize + Sync) -> usize {
     let start = Barrier::new(threads);
     let (start, work) = (&start, &work);
@@ -191,7 +191,7 @@ fn the_durable_file_store_behaves() {
 }
 
 #[test]
-fn the_memory_store_can_be_watched_while_it_is_used() {
+fn a_memory_store_in_use_can_be_inspected() {
     let watched = Arc::new(MemoryStore::new());
     let used = SharedStore::new(Arc::clone(&watched));
     assert!(watched.is_empty());
@@ -202,7 +202,7 @@ fn the_memory_store_can_be_watched_while_it_is_used() {
 }
 
 #[test]
-fn a_store_in_which_sessions_expire_needs_no_rounds() {
+fn a_store_with_its_own_expiry_needs_no_rounds() {
     struct Expiring;
 
     impl SessionStore for Expiring {

@@ -1,4 +1,4 @@
-//! WebSocket framing on a socket, with buffers only while something is under way.
+//! WebSocket framing on a socket, with buffers only while something is in progress.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
@@ -12,25 +12,25 @@ use crate::pool::Pool;
 use crate::runtime;
 use crate::socket::Socket;
 
-/// How many bytes are read at a time, and how many a message has from which on more are.
+/// How many bytes are read at a time, and the size from which a message counts as large.
 ///
-/// What is read first is cleared, so that most messages want a small buffer, and large ones few
-/// calls of the system.
+/// The library clears the buffer first. So most messages need a small buffer, and large messages
+/// few system calls.
 pub(super) const READ_BUFFER: usize = 8 * 1024;
 const LARGE_READ_BUFFER: usize = 32 * 1024;
 const LARGE_MESSAGE: usize = 16 * 1024;
 
 thread_local! {
-    /// Server's framing that no connection needs at the moment, with small and large buffers.
+    /// Framing contexts of servers that no connection needs at the moment, with small and large
+    /// buffers.
     static POOLS: [Pool<Box<WebSocketContext>>; 2] = const { [Pool::new(), Pool::new()] };
 }
 
-/// Makes frames of messages and messages of frames.
+/// Encodes and decodes frames.
 ///
-/// The library that does so keeps its buffers for good. As most connections are idle most of the
-/// time, all of it is given up whenever nothing is under way, and the next connection of the thread
-/// that has something to do takes it over.
-#[derive(Debug)]
+/// The library never frees its buffers. Most connections are idle most of the time. So the context
+/// goes into a pool whenever nothing is in progress, and the next busy connection of the thread
+/// takes it.
 pub(super) struct Framing<S> {
     socket: Socket<S>,
     wanted: Wanted,
@@ -39,9 +39,9 @@ pub(super) struct Framing<S> {
     size: usize,
     /// How many bytes were read before the socket was taken over.
     read_before: u64,
-    /// The least number of bytes in which all messages that came can have come. Only if it is also
-    /// how many were read is it certain that none of them waits in the buffer: a peer that uses more
-    /// than it has to, such as fragments, has its buffers kept.
+    /// The least number of bytes in which all received messages can have come. Only if as many
+    /// bytes were read, no message can wait in the buffer. A peer that uses more bytes than
+    /// necessary, for example fragments, keeps its buffers.
     received: u64,
     /// Whether nothing more comes.
     ended: bool,
@@ -54,12 +54,12 @@ pub(super) struct Framing<S> {
 struct Wanted {
     role: Role,
     max_message_size: usize,
-    /// Whether the last message was large, as the next may be.
+    /// Whether the last message was large. The next one may be large, too.
     large: bool,
 }
 
 impl<S: runtime::Stream> Framing<S> {
-    /// Takes over a socket after its handshake; `read` is what was read beyond it.
+    /// Takes over a socket after its handshake. `read` is what was read beyond it.
     pub(super) fn new(
         socket: Socket<S>,
         read: Vec<u8>,
@@ -94,7 +94,7 @@ impl<S: runtime::Stream> Framing<S> {
         &mut self.socket
     }
 
-    /// The next message; `None` if nothing more comes.
+    /// Returns the next message. `None` if nothing more comes.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
@@ -117,7 +117,7 @@ impl<S: runtime::Stream> Framing<S> {
         }
     }
 
-    /// Puts a message behind those that wait to be flushed, of which `backlog` bytes were fed.
+    /// Queues a message behind those that wait to be flushed, of which `backlog` bytes were fed.
     pub(super) fn feed(&mut self, message: Message, backlog: usize) -> Result<(), Error> {
         let size = 2 * READ_BUFFER + backlog + message.len();
         let (context, mut socket) = self.parts(None);
@@ -131,18 +131,18 @@ impl<S: runtime::Stream> Framing<S> {
         }
     }
 
-    /// Writes what waits.
+    /// Writes the waiting output.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let (context, mut socket) = self.parts(Some(cx));
         match context.flush(&mut socket) {
             Err(error) if would_block(&error) => Poll::Pending,
-            // The last thing that was to be written is.
+            // The last output was written.
             Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
         }
     }
 
-    /// Gives the buffers up if they are empty. Nothing may wait to be flushed.
+    /// Puts the buffers into the pool if they are empty. Nothing may wait to be flushed.
     pub(super) fn rest(&mut self) {
         if !self.has_read_all() {
             return;
@@ -152,11 +152,11 @@ impl<S: runtime::Stream> Framing<S> {
         }
     }
 
-    /// The same for good: what comes is still read, but nothing is written from now on. To be called
-    /// when a close frame was flushed, while that of the peer is awaited.
+    /// The same for good: input is still read, but nothing is written from now on. Call it when a
+    /// close frame was flushed and that of the peer is awaited.
     ///
-    /// Whoever frames what comes next does not know of the close frame and would answer pings, and
-    /// the close frame of the peer.
+    /// The next context does not know about the close frame. It would answer pings and the close
+    /// frame of the peer.
     pub(super) fn rest_closing(&mut self) {
         if self.has_read_all() {
             self.mute = true;
@@ -165,19 +165,19 @@ impl<S: runtime::Stream> Framing<S> {
         }
     }
 
-    /// Whether all that was read has been given out as messages.
+    /// Returns whether everything that was read has been returned as messages.
     fn has_read_all(&self) -> bool {
         let read = self.socket.read().wrapping_add(self.read_before);
         !self.ended && self.received == read
     }
 
-    /// Whether there are no buffers.
+    /// Returns whether there are no buffers.
     #[cfg(test)]
     pub(super) const fn rests(&self) -> bool {
         self.context.is_none()
     }
 
-    /// About how many bytes the buffers have.
+    /// Returns about how many bytes the buffers have.
     #[cfg(test)]
     pub(super) const fn size(&self) -> usize {
         self.size
@@ -186,7 +186,7 @@ impl<S: runtime::Stream> Framing<S> {
     fn give_up(&mut self, context: Box<WebSocketContext>) {
         if self.wanted.role == Role::Server {
             let large = context.get_config().read_buffer_size > READ_BUFFER;
-            // If the thread ends, nobody needs it any more.
+            // If the thread ends, the context is not needed any more.
             let _ = POOLS.try_with(|[small_ones, large_ones]| {
                 let pool = if large { large_ones } else { small_ones };
                 pool.keep(self.size, context);
@@ -195,8 +195,8 @@ impl<S: runtime::Stream> Framing<S> {
         self.size = 0;
     }
 
-    /// What makes and reads frames, and the socket for it. Without `cx`, nothing is read from the
-    /// socket or written to it.
+    /// Returns the context and the socket for it. Without `cx`, nothing is read from the socket or
+    /// written to it.
     fn parts<'a, 'b, 'c>(
         &'a mut self,
         cx: Option<&'b mut Context<'c>>,
@@ -212,7 +212,7 @@ impl<S: runtime::Stream> Framing<S> {
         (context, Bridge { socket: &mut self.socket, mute: self.mute, cx })
     }
 
-    /// Counts the bytes of a message, in one frame with the shortest header (RFC 6455 §5.2).
+    /// Counts the bytes of a message, as one frame with the shortest header (RFC 6455 §5.2).
     fn count(&mut self, message: &Message) {
         let length = message.len();
         let header = match length {
@@ -228,7 +228,7 @@ impl<S: runtime::Stream> Framing<S> {
 }
 
 impl Wanted {
-    /// What another connection has given up, or something new; and about how large it is.
+    /// Returns a context from the pool, or a new one, and its size.
     fn take_up(self) -> (usize, Box<WebSocketContext>) {
         let pooled = match self.role {
             Role::Server => POOLS
@@ -264,7 +264,7 @@ impl Wanted {
     }
 }
 
-/// A socket for those who do not know of tasks.
+/// A socket for code that does not know tasks.
 struct Bridge<'a, 'b, 'c, S> {
     socket: &'a mut Socket<S>,
     /// Whether what is written is dropped.

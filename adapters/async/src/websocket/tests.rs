@@ -7,7 +7,7 @@ use crate::testing::{TestRuntime, TestStream};
 
 type WebSocket = super::WebSocket<TestRuntime>;
 
-/// A server's WebSocket, and what its client writes and reads.
+/// Returns a server's WebSocket, and the socket of its client.
 async fn pair() -> (WebSocket, TcpStream) {
     opened(Vec::new()).await
 }
@@ -20,11 +20,11 @@ async fn opened(early: Vec<u8>) -> (WebSocket, TcpStream) {
     (WebSocket::new(&TestRuntime, socket, early, Role::Server, 1 << 20, limit), client)
 }
 
-fn bye(code: u16) -> CloseFrame {
+fn close_frame(code: u16) -> CloseFrame {
     CloseFrame::new(code, "bye").unwrap()
 }
 
-/// A frame of a client, masked with zeros.
+/// Returns a frame of a client, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = match payload.len() {
         length @ 0..=125 => vec![first, 0x80 | length as u8],
@@ -52,7 +52,7 @@ async fn flush(socket: &mut WebSocket) {
 }
 
 #[test]
-fn an_idle_one_has_no_buffers_whatever_came_before() {
+fn an_idle_websocket_has_no_buffers() {
     smol::block_on(async {
         let (mut socket, mut client) = pair().await;
         for length in [0, 1, 125, 126, 0xffff, 0x1_0000, 1 << 20, 3] {
@@ -80,7 +80,7 @@ fn a_part_of_a_message_is_kept() {
         for cut in 1..sent.len() {
             client.write_all(&sent[..cut]).await.unwrap();
             let mut messages = Vec::new();
-            // What was written is all there once as much was read.
+            // As many bytes were read, so everything that was written is there.
             let goal = socket.framing.socket().read() + cut as u64;
             poll_fn(|cx| {
                 while let Poll::Ready(Incoming::Message(message)) = socket.poll_incoming(cx) {
@@ -121,7 +121,7 @@ fn the_fragments_of_a_message_are_kept() {
 }
 
 #[test]
-fn one_after_another_uses_the_same_buffers() {
+fn connections_reuse_the_same_buffers_in_turn() {
     smol::block_on(async {
         let (mut one, mut its) = pair().await;
         let (mut other, mut of_other) = pair().await;
@@ -137,7 +137,7 @@ fn one_after_another_uses_the_same_buffers() {
 }
 
 #[test]
-fn all_that_waits_counts_as_memory_that_is_left_to_others() {
+fn waiting_output_counts_in_the_size_of_pooled_buffers() {
     smol::block_on(async {
         let (mut socket, mut client) = pair().await;
         let message = Bytes::from(vec![7; 60_000]);
@@ -156,7 +156,7 @@ fn all_that_waits_counts_as_memory_that_is_left_to_others() {
 }
 
 #[test]
-fn a_close_frame_is_answered_after_a_rest() {
+fn an_idle_websocket_answers_a_close_frame() {
     smol::block_on(async {
         let (mut socket, mut client) = pair().await;
         flush(&mut socket).await;
@@ -171,7 +171,7 @@ fn a_close_frame_is_answered_after_a_rest() {
 }
 
 #[test]
-fn a_close_frame_is_told_as_it_came() {
+fn a_close_frame_is_reported_as_it_came() {
     for (payload, code, reason) in [
         (&b""[..], 1005, ""),
         (b"\x03\xe9", 1001, ""),
@@ -194,12 +194,12 @@ fn a_close_frame_is_told_as_it_came() {
 }
 
 #[test]
-fn nothing_is_kept_or_sent_while_the_close_frame_of_the_peer_is_awaited() {
+fn nothing_is_kept_or_sent_during_the_close_handshake() {
     smol::block_on(async {
         let (mut socket, mut client) = pair().await;
         client.write_all(&frame(0x82, b"hello")).await.unwrap();
         assert_eq!(message(&mut socket).await, "hello");
-        let mut closing = Box::pin(socket.close(bye(1001), Duration::from_secs(60)));
+        let mut closing = Box::pin(socket.close(close_frame(1001), Duration::from_secs(60)));
         let mut received = vec![0; 7];
         let first = client.read_exact(&mut received);
         zip(async { first.await.unwrap() }, poll_once(&mut closing)).await;
@@ -217,7 +217,7 @@ fn nothing_is_kept_or_sent_while_the_close_frame_of_the_peer_is_awaited() {
 }
 
 #[test]
-fn what_came_with_the_handshake_is_read_first() {
+fn bytes_that_came_with_the_handshake_are_read_first() {
     smol::block_on(async {
         let (mut socket, client) = opened(frame(0x82, b"early")).await;
         flush(&mut socket).await;
@@ -238,7 +238,7 @@ fn a_peer_that_broke_the_rules_sees_the_end_before_it_closes() {
         assert!(matches!(next(&mut socket).await, Incoming::Failed(_)));
         let mut received = Vec::new();
         // The socket is dropped after this time at the latest, which would end it as well.
-        let closing = socket.close(bye(1002), Duration::from_secs(10));
+        let closing = socket.close(close_frame(1002), Duration::from_secs(10));
         let read = async { client.read_to_end(&mut received).await.is_ok() };
         let gave_up = async {
             closing.await;
@@ -250,7 +250,7 @@ fn a_peer_that_broke_the_rules_sees_the_end_before_it_closes() {
 }
 
 #[test]
-fn one_that_pings_and_reads_nothing_is_not_listened_to() {
+fn a_peer_that_pings_without_reading_is_not_read() {
     smol::block_on(async {
         let (mut socket, mut client) = pair().await;
         let pings = frame(0x89, &[7; 125]).repeat(1000);

@@ -18,13 +18,13 @@ use crate::content::MOST_PAYLOAD;
 /// Put a server under load and measure it
 ///
 /// Opens --connections, keeps --depth messages in flight on each, and measures for --duration, or
-/// until --count messages are through. Then prints the throughput, the percentiles of the latency,
-/// and what went wrong, by kind.
+/// until --count messages are done. Then prints the throughput, the percentiles of the latency, and
+/// errors by kind.
 ///
-/// Without --rate the loop is closed: a message is sent as soon as one before it is answered. That
-/// measures throughput; a server that stalls is asked less, so its pauses hardly show in the
+/// Without --rate the loop is closed: a message is sent as soon as an earlier one is answered. That
+/// measures throughput. A stalled server gets fewer messages, so its pauses hardly show in the
 /// latencies. With --rate the loop is open: messages are due at fixed times, and latencies count
-/// from then, however late a message could be sent. That is the way to measure latency.
+/// from then, however late a message could be sent. Use this to measure latency.
 ///
 /// With --json, standard output gets one object on one line: url, protocol, settings, seconds,
 /// interrupted, requests, signals, bytes (of payloads), latency_ns, errors (by kind), connections,
@@ -61,12 +61,12 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "N", conflicts_with = "duration",
           value_parser = positive_number::<NonZeroU64>)]
     pub(crate) count: Option<NonZeroU64>,
-    /// How long to do the same before measuring
+    /// How long to run the load before measuring
     #[arg(long, value_name = "DURATION", default_value = "0s",
           value_parser = humantime::parse_duration)]
     pub(crate) warmup: Duration,
-    /// How long a request may take, and how long connecting may; half of the latter is kept for 2.0 if
-    /// nobody answers the question for the version
+    /// How long a request may take, and how long connecting may; half of the latter is reserved for
+    /// 2.0 if no answer to the preflight comes
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub(crate) struct BenchArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) headers: HeaderArguments,
-    /// Write a page with charts to a file; it needs nothing but a browser
+    /// Write a page with charts to a file; any browser can show it
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     #[command(flatten)]
@@ -85,15 +85,15 @@ pub(crate) struct BenchArguments {
     pub(crate) load: LoadArguments,
 }
 
-/// What the load is made of.
+/// The load.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArguments {
-    /// How many connections
+    /// The number of connections
     #[arg(long, value_name = "N", default_value = "16",
           value_parser = positive_number::<NonZeroU32>)]
     pub(crate) connections: NonZeroU32,
-    /// How many messages are in flight on each connection
+    /// The number of messages in flight on each connection
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = positive_number::<NonZeroU16>)]
     pub(crate) depth: NonZeroU16,
@@ -107,7 +107,7 @@ pub(crate) struct LoadArguments {
     /// The name of requests and signals
     #[arg(long, value_name = "NAME", default_value = "echo")]
     pub(crate) name: Name,
-    /// How many of 100 messages are signals, which have no reply; the others are requests
+    /// The number of signals in 100 messages; signals have no reply, the others are requests
     #[arg(long, value_name = "PERCENT", default_value = "0",
           value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) signals: u8,
@@ -118,7 +118,8 @@ pub(crate) struct LoadArguments {
     /// The name of the request that creates the session, for --churn
     #[arg(long, value_name = "NAME", default_value = "login")]
     pub(crate) login: Name,
-    /// How many threads send; more than one if that one is the bottleneck and processors are idle
+    /// The number of threads that send; use more than one if a thread is the bottleneck and
+    /// processors are idle
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = positive_number::<NonZeroU16>)]
     pub(crate) threads: NonZeroU16,

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
-use wwr::client::{Config, ConfigBuilder, Protocol};
 use wwr::session::EmptyKey;
 use wwr::{Name, SessionKey};
 use wwr_smol::client::ServerUrl;
+use wwr_smol::client::{Config, Protocol};
 
 use super::LogArguments;
 use super::headers::HeaderArguments;
@@ -20,15 +20,14 @@ use crate::environment;
 
 /// Make a request and print the reply
 ///
-/// The payload of the reply goes to standard output: bytes and UTF-8 as they are, UTF-16 as UTF-8
-/// with U+FFFD for what is no text; nothing is added. A terminal gets escapes for what could harm
-/// it, such as control characters. Everything else goes to standard error. There is one attempt to connect, in which the version of the protocol is found out unless
-/// --protocol names one.
+/// The payload of the reply goes to standard output without additions: bytes and UTF-8 as they are,
+/// UTF-16 as UTF-8 with U+FFFD for anything but text. On a terminal, characters that could harm it,
+/// such as control characters, are escaped. Everything else goes to standard error. The command
+/// connects once, and finds out the version of the protocol unless --protocol names one.
 ///
-/// With --json, standard output gets one object on one line, also if something went wrong: name
-/// (of the request), then encoding and payload (text) or payload_hex (binary, or what is no text) of
-/// the reply, or else error (its kind), code (if the application on the server gave one) and
-/// message.
+/// With --json, standard output gets one object on one line, even after a failure: name (of the
+/// request), then encoding and payload (text) or payload_hex (binary, or invalid text) of the
+/// reply, or else error (its kind), code (if the application on the server sent one) and message.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -54,21 +53,20 @@ pub(crate) struct RequestArguments {
     #[command(flatten)]
     pub(crate) content: ContentArguments,
     /// How long everything may take together: reading the payload, connecting (half of the time is
-    /// kept for 2.0 if nobody answers the question for the version), restoring the session, the
-    /// reply, printing it, closing the connection
+    /// reserved for 2.0 if no answer to the preflight comes), restoring the session, the reply,
+    /// printing it, closing the connection
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
 }
 
 /// Send a signal
 ///
-/// Connects once, sends the signal, closes the connection and ends when the server has closed it too:
-/// by then it has read the signal. Signals have no reply: whether a server does anything with it is
-/// unknown. Servers of protocol 1.4 and 1.5
-/// read only signals that have a payload.
+/// Connects once, sends the signal, closes the connection and ends when the server has closed it,
+/// too: by then it has read the signal. Signals have no reply, so this does not show whether the
+/// server handles it. Servers of protocol 1.4 and 1.5 read only signals that have a payload.
 ///
-/// With --json, standard output gets one object on one line: name and, if something went wrong,
-/// error (its kind), code (if the server gave one) and message.
+/// With --json, standard output gets one object on one line: name and, after a failure, error (its
+/// kind), code (if the server sent one) and message.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -90,24 +88,24 @@ pub(crate) struct SignalArguments {
     #[command(flatten)]
     pub(crate) content: ContentArguments,
     /// How long everything may take together: reading the payload, connecting (half of the time is
-    /// kept for 2.0 if nobody answers the question for the version), restoring the session, closing
-    /// the connection
+    /// reserved for 2.0 if no answer to the preflight comes), restoring the session, closing the
+    /// connection
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
 }
 
-/// Print signals and what happens to connection and session
+/// Print signals and events of connection and session
 ///
-/// One line an event on standard output, as they come. Waits for the server to come up, and connects
-/// again when the connection is lost; the session is restored by itself then. Ends on SIGINT and
-/// SIGTERM, after --count signals, or when what answers is no server of the versions this client
-/// speaks, or one of another sub-protocol.
+/// Prints one line for each event on standard output, at once. Waits for the server to come up, and
+/// reconnects when the connection is lost; the client then restores the session. Ends on SIGINT and
+/// SIGTERM, after --count signals, or if the server speaks none of the client's versions or another
+/// sub-protocol.
 ///
 /// With --json each event is an object with the member event: connected, disconnected,
 /// connect-failed, signal, session-created, session-restored, session-closed, session-lost or
-/// missed. A connection has its protocol; signals have name (or name_hex), encoding and payload (text)
-/// or payload_hex; sessions are in session; what failed has reason or error, and retry_in_ms if there
-/// will be another attempt.
+/// missed. A connection has its protocol; signals have name (or name_hex), encoding and payload
+/// (text) or payload_hex; sessions are in session; failures have reason or error, and retry_in_ms
+/// if the client will try again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -131,18 +129,19 @@ pub(crate) struct ListenArguments {
     pub(crate) count: Option<NonZeroU64>,
 }
 
-/// Tell what a server speaks
+/// Show what a server speaks
 ///
-/// Asks the server as clients of 1.4 and 1.5 do (the preflight), then opens a WebSocket and looks at
-/// what a server of 2.0 advertises there first (accept-conf). Prints both with their settings, what
-/// became of the connection, and a conclusion.
+/// Sends the preflight of clients of 1.4 and 1.5, then opens a WebSocket and looks for the
+/// accept-conf, in which servers of 2.0 advertise their settings. Prints both with their settings,
+/// the result of connecting, and a conclusion.
 ///
-/// With --json, standard output gets one object on one line: url, preflight (null without an answer;
-/// else status, verdict, and protocol and read_timeout_ms if it has them), accept_conf (null if none
-/// came; else protocol, read_timeout_ms, message_buffer_size, and sub_protocol or sub_protocol_hex),
-/// speaks (a list of versions), connected_with (the version this client spoke) and, if the client
-/// did not get through, error (its kind) and message. If that version is wwr.1, message_buffer_size is
-/// the longest message that the server reads; 2.0 clients may be told of less.
+/// With --json, standard output gets one object on one line: url, preflight (null without an
+/// answer; else status, verdict, and protocol and read_timeout_ms if it has them), accept_conf
+/// (null if it did not come; else protocol, read_timeout_ms, message_buffer_size, and sub_protocol
+/// or sub_protocol_hex), speaks (a list of versions), connected_with (the version this client
+/// spoke) and, if the client could not connect, error (its kind) and message. If that version is
+/// wwr.1, message_buffer_size is the longest message that the server reads; 2.0 clients may be told
+/// of less.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -160,8 +159,8 @@ pub(crate) struct ProbeArguments {
     /// The server, such as ws://localhost:7777/
     #[arg(value_name = "URL", value_parser = UrlParser)]
     pub(crate) url: ServerUrl,
-    /// How long everything may take together; half of it is kept for the WebSocket if nobody answers
-    /// the preflight
+    /// How long everything may take together; half of it is reserved for the WebSocket if the
+    /// preflight gets no answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
     /// Print a JSON object
@@ -173,7 +172,7 @@ pub(crate) struct ProbeArguments {
     pub(crate) log: LogArguments,
 }
 
-/// What all these commands have in common.
+/// The common arguments of all these commands.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArguments {
     /// The server, such as ws://localhost:7777/
@@ -194,7 +193,7 @@ pub(crate) struct ConnectArguments {
 }
 
 impl ConnectArguments {
-    /// The key of a session to restore first, as the options say or else the environment.
+    /// Returns the key of a session to restore first, from the options or else the environment.
     pub(crate) fn session(&self) -> io::Result<Option<SessionKey>> {
         match &self.session {
             Some(key) => Ok(Some(key.clone())),
@@ -203,7 +202,7 @@ impl ConnectArguments {
     }
 }
 
-/// What is spoken.
+/// What the client speaks.
 #[derive(Debug, Args)]
 pub(crate) struct SpeechArguments {
     /// The version of the protocol; auto finds out what the server speaks
@@ -212,20 +211,22 @@ pub(crate) struct SpeechArguments {
     /// The name of the application's own protocol, which servers of 2.0 have to advertise
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) sub_protocol: Option<String>,
-    /// Do not ask for the version first: for --protocol 1.4 or 1.5 behind something that refuses
-    /// such a request
+    /// Do not send the preflight: for --protocol 1.4 or 1.5 behind a proxy that refuses it
     #[arg(long)]
     pub(crate) skip_preflight: bool,
 }
 
 impl SpeechArguments {
-    /// The settings of a client that speaks so and has this much time to connect.
-    pub(crate) fn config_within(&self, timeout: Duration) -> ConfigBuilder {
-        self.config().probe_timeout(self.timeout_with_preflight(timeout)).dial_timeout(timeout)
+    /// Returns the settings of a client that speaks this and has this much time to connect.
+    pub(crate) fn config_within(&self, timeout: Duration) -> Config {
+        let mut config = self.config();
+        config.machine.probe_timeout = self.timeout_with_preflight(timeout);
+        config.machine.dial_timeout = timeout;
+        config
     }
 
-    /// How long the answer to a preflight may take. A server that does not answer may still speak 2.0,
-    /// which takes time as well to find out.
+    /// Returns how long the answer to a preflight may take. A server that does not answer may still
+    /// speak 2.0, and finding that out takes time as well.
     fn timeout_with_preflight(&self, timeout: Duration) -> Duration {
         match self.protocol {
             ClientProtocol::Auto => half(timeout),
@@ -233,14 +234,13 @@ impl SpeechArguments {
         }
     }
 
-    /// The settings of a client that speaks so.
-    pub(crate) fn config(&self) -> ConfigBuilder {
-        let config =
-            Config::builder().protocol(self.protocol.into()).skip_preflight(self.skip_preflight);
-        match &self.sub_protocol {
-            Some(name) => config.sub_protocol(name.clone()),
-            None => config,
-        }
+    /// Returns the settings of a client that speaks this.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.machine.protocol = self.protocol.into();
+        config.machine.skip_preflight = self.skip_preflight;
+        config.machine.sub_protocol = self.sub_protocol.clone().map(Into::into);
+        config
     }
 }
 
@@ -267,10 +267,10 @@ impl From<ClientProtocol> for Protocol {
     }
 }
 
-/// What is sent.
+/// What to send.
 #[derive(Debug, Args)]
 pub(crate) struct ContentArguments {
-    /// Its name; "" or nothing for none
+    /// Its name; may be "" or left out
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<Name>,
     /// Its payload; `-` reads standard input to its end, up to 64 MiB
@@ -284,7 +284,7 @@ pub(crate) struct ContentArguments {
     pub(crate) encoding: PayloadEncoding,
 }
 
-/// A half of a time, which is not nothing.
+/// Returns half of a duration, which is never zero.
 pub(crate) fn half(timeout: Duration) -> Duration {
     (timeout / 2).max(Duration::from_nanos(1))
 }

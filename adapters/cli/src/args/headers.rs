@@ -6,15 +6,15 @@ use std::io;
 
 use clap::Args;
 use data_encoding::BASE64;
-use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
-use wwr_smol::client::{Builder, ServerUrl};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use wwr_smol::client::ServerUrl;
 
 use crate::environment;
 
 /// How many headers may be added. Servers do not take very long heads.
 const MOST: usize = 64;
 
-/// What the preflight and the handshake say beside what they have to.
+/// The additional headers of the preflight and the handshake.
 #[derive(Debug, Args)]
 pub(crate) struct HeaderArguments {
     /// Send a header with both HTTP requests, the preflight and the handshake, as in
@@ -24,26 +24,21 @@ pub(crate) struct HeaderArguments {
     /// Connect as a page of this origin would, such as https://example.com
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Option<HeaderValue>,
-    /// Log in with HTTP Basic authentication, unencrypted as all else. Other users of this machine can
-    /// see arguments: the environment variable WWR_USER says the same unseen
+    /// Log in with HTTP Basic authentication, unencrypted like everything else. Other users of this
+    /// machine can see arguments; the environment variable WWR_USER hides them
     #[arg(long, value_name = "USER:PASSWORD")]
     user: Option<Credentials>,
 }
 
 impl HeaderArguments {
-    /// A client of a server that sends them.
-    pub(crate) fn client_of(&self, url: &ServerUrl) -> io::Result<Builder> {
-        add_headers(Builder::new(url.clone()), self.all(url)?)
-    }
-
-    /// All headers for a server, as options say or else the environment.
-    pub(crate) fn all(&self, url: &ServerUrl) -> io::Result<Vec<(HeaderName, HeaderValue)>> {
+    /// Returns all headers for a server, from the options or else the environment.
+    pub(crate) fn all(&self, url: &ServerUrl) -> io::Result<HeaderMap> {
         let mut all = self.header.clone();
         all.extend(self.origin.clone().map(|origin| (ORIGIN, origin)));
         let is_said = url.has_credentials() || all.iter().any(|(name, _)| *name == AUTHORIZATION);
         let user = match &self.user {
             Some(user) => Some(user.clone()),
-            // Whoever says something does not ask for what the environment has.
+            // An option takes precedence over the environment.
             None if is_said => None,
             None => environment::user()?,
         };
@@ -60,37 +55,31 @@ impl HeaderArguments {
                 return Err(invalid(format!("{options}: a request has one of them; give one")));
             }
         }
-        Ok(all)
+        let mut headers = HeaderMap::new();
+        for (name, value) in all {
+            headers.append(name, value);
+        }
+        Ok(headers)
     }
-}
-
-/// Adds headers to those of a client.
-pub(crate) fn add_headers(
-    client: Builder,
-    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-) -> io::Result<Builder> {
-    headers.into_iter().try_fold(client, |client, (name, value)| {
-        client.header(name, value).map_err(|error| invalid(error.to_string()))
-    })
 }
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// A header of somebody's own.
+/// Parses a header.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write it like NAME:VALUE")?;
     let name = HeaderName::from_str(name.trim_end())
         .map_err(|_| "the name of a header has letters, digits and - and no spaces")?;
     let mut value = HeaderValue::from_bytes(value.trim().as_bytes())
         .map_err(|_| "the value of a header has no control characters, such as ends of lines")?;
-    // It may be a secret: then it is kept out of logs.
+    // It may be a secret, so it must not get into logs.
     value.set_sensitive(true);
     Ok((name, value))
 }
 
-/// An origin as browsers write it.
+/// Parses an origin as browsers write it.
 fn origin(text: &str) -> Result<HeaderValue, &'static str> {
     const FORM: &str = "write it like https://example.com or https://example.com:8443, or null";
     let is_plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_graphic());
@@ -106,7 +95,7 @@ fn origin(text: &str) -> Result<HeaderValue, &'static str> {
     if is_origin { HeaderValue::from_str(text).map_err(|_| FORM) } else { Err(FORM) }
 }
 
-/// A user and a password, as they go into a header (RFC 7617).
+/// A user and a password, in the form of a header (RFC 7617).
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials(HeaderValue);
 
@@ -116,7 +105,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why a text is no user and password. It does not show them.
+/// Why a text is not a user and a password. Does not show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoCredentials {
     #[error("write it like USER:PASSWORD")]
@@ -142,7 +131,7 @@ impl FromStr for Credentials {
     }
 }
 
-/// Arguments as they may be shown: without what could be a secret.
+/// Returns arguments without anything that could be a secret.
 pub(crate) fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
     for argument in arguments {
@@ -172,7 +161,7 @@ pub(crate) fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<St
     shown
 }
 
-/// A URL without the user and the password that it may have.
+/// Returns a URL without its user and password.
 fn without_user(argument: String) -> String {
     let Some((scheme, rest)) = argument.split_once("://") else { return argument };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -1,6 +1,6 @@
 //! The arguments of `wwr serve`.
 
-use core::num::{NonZeroU16, NonZeroUsize};
+use core::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use core::time::Duration;
 
 use clap::Args;
@@ -9,15 +9,15 @@ use wwr_smol::server::Network;
 use super::LogArguments;
 use super::spoken::SpokenArguments;
 use super::value::{
-    AllowedOrigin, ProxyHeader, SessionPlace, allowed_origin, concurrency, positive_duration,
+    AllowedOrigin, ProxyHeader, SessionStorage, allowed_origin, concurrency, positive_duration,
     positive_number,
 };
 
-/// Serve a playground for trying clients out
+/// Serve a playground for trying out clients
 ///
 /// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect. Speaks
 /// all versions of the protocol on one port, unless told otherwise. The playground is for trying
-/// things out, not for the public: whoever connects may signal to all others.
+/// things out, not for the public: every client may signal to all others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Serves on one thread unless the environment variable SMOL_THREADS says how many, from 1 to 1024.
@@ -69,14 +69,14 @@ pub(crate) struct ServeArguments {
     /// Where to listen: a name stands for all its addresses; port 0 lets the system choose one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
     pub(crate) listen: String,
-    /// Where sessions are kept: a directory, `memory` or `off` (no sessions at all)
+    /// Where to store sessions: a directory, `memory` or `off` (no sessions at all)
     #[arg(long, value_name = "DIR|memory|off", default_value = "memory")]
-    pub(crate) sessions: SessionPlace,
+    pub(crate) sessions: SessionStorage,
     /// Store a session before its client hears of it, and make files reach the disk
     #[arg(long)]
     pub(crate) durable: bool,
-    /// Remove sessions that nobody has restored for this long, such as 30days [default: never, or
-    /// 1day with sessions in memory]
+    /// Remove sessions that no client has restored for this long, such as 30days [default: never,
+    /// or 1day with sessions in memory]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) expire_after: Option<Duration>,
     /// How many connections may share a session [default: any number]
@@ -85,33 +85,32 @@ pub(crate) struct ServeArguments {
     /// How many requests of one connection are handled at once: a number or `unlimited`
     #[arg(long, value_name = "N", default_value = "1", value_parser = concurrency)]
     pub(crate) concurrency: NonZeroU16,
-    /// The longest message of a client; who sends a longer one is disconnected [default: 1048576,
-    /// or the message buffer if that is larger]
-    #[arg(long, value_name = "BYTES", value_parser = positive_number::<NonZeroUsize>)]
-    pub(crate) max_message_size: Option<NonZeroUsize>,
-    /// Whose pages may connect instead of those of the same host: an origin such as
+    /// The longest message of a client; a client that sends a longer one is disconnected [default:
+    /// 1048576, or the message buffer if that is larger]
+    #[arg(long, value_name = "BYTES", value_parser = positive_number::<NonZeroU32>)]
+    pub(crate) max_message_size: Option<NonZeroU32>,
+    /// An origin whose pages may connect, instead of those of the same host: such as
     /// https://example.com, `null` for pages without an address, or `any`; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]
     pub(crate) allow_origin: Vec<AllowedOrigin>,
-    /// A proxy in front that is believed which client it speaks for, by the headers Forwarded or
-    /// X-Forwarded-For: its address, or a network such as 10.0.0.0/8; may be repeated
+    /// A proxy that is trusted to name its clients, by the headers Forwarded or X-Forwarded-For:
+    /// its address, or a network such as 10.0.0.0/8; may be repeated
     #[arg(long, value_name = "ADDRESS[/N]")]
     pub(crate) trusted_proxy: Vec<Network>,
-    /// Which of the headers of trusted proxies counts; `either` believes none if both are there and
-    /// differ
+    /// Which header of trusted proxies counts; `either` ignores both if both are present and differ
     #[arg(long, value_name = "HEADER", default_value = "either", requires = "trusted_proxy")]
     pub(crate) proxy_header: ProxyHeader,
     /// Trusted proxies begin with a header of the PROXY protocol, version 1 or 2, as balancers of TCP
     /// send it (HAProxy: send-proxy)
     #[arg(long, requires = "trusted_proxy")]
     pub(crate) proxy_protocol: bool,
-    /// How long a graceful shutdown waits for requests that run
+    /// How long a graceful shutdown waits for running requests
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     pub(crate) shutdown_timeout: Duration,
-    /// Close idle connections at once in a graceful shutdown, so that their clients connect to another
-    /// server: for servers behind a load balancer. Otherwise they stay, and learn that the server
-    /// shuts down, until no request runs any more
+    /// Close idle connections at once in a graceful shutdown, so that their clients connect to
+    /// another server: for servers behind a load balancer. Otherwise they stay until no request
+    /// runs any more, and new requests on them are refused
     #[arg(long)]
     pub(crate) close_idle: bool,
     #[command(flatten)]

@@ -1,9 +1,9 @@
-//! The arguments of `wwr serve` about what is spoken, and to whom.
+//! The arguments of `wwr serve` about versions and pings.
 
 use core::time::Duration;
 
 use clap::Args;
-use wwr::server::{Advertised, InvalidAdvertised, InvalidPings, Pings, Protocol};
+use wwr_smol::server::{ConnectionConfig, Pings, Protocol};
 
 use super::value::{message_buffer, path_protocol, ping_after, ping_time, protocol, read_timeout};
 
@@ -15,7 +15,7 @@ pub(crate) struct SpokenArguments {
     /// 1.4; that of `any-as-1.5` names 1.5, for 1.5 clients that refuse anything else
     #[arg(long, value_name = "VERSION", default_value = "any", value_parser = protocol)]
     pub(crate) protocol: Protocol,
-    /// Speak something else on a path, as in `/new=2.0`; may be repeated
+    /// Speak another protocol on a path, as in `/new=2.0`; may be repeated
     #[arg(long, value_name = "PATH=VERSION", value_parser = path_protocol)]
     pub(crate) path: Vec<(String, Protocol)>,
     /// How long a client that sends heartbeats may be silent; advertised to 1.5 and 2.0 clients
@@ -24,14 +24,14 @@ pub(crate) struct SpokenArguments {
     /// The longest message to and from 2.0 clients; advertised to them, and some insist on 8192
     #[arg(long, value_name = "BYTES", default_value = "8192", value_parser = message_buffer)]
     pub(crate) message_buffer: u32,
-    /// The name of the application's own protocol; 2.0 clients have to be set to the same
-    /// [default: none, which they have to be set to as well]
+    /// The name of the application's own protocol; 2.0 clients have to be set to the same [default:
+    /// no name; 2.0 clients must not have one either]
     #[arg(long, value_name = "NAME")]
     pub(crate) sub_protocol: Option<String>,
     /// Disconnect 2.0 clients for text, unreadable messages and messages longer than the buffer
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Do not speak wwr.1 with clients of this project, which are served like all others then
+    /// Do not speak wwr.1 with clients of this project; they are then served like all others
     #[arg(long)]
     pub(crate) no_wwr1: bool,
     /// Ping a client that sends no heartbeats after this much silence; `off`: never
@@ -42,7 +42,7 @@ pub(crate) struct SpokenArguments {
     pub(crate) ping_timeout: Duration,
 }
 
-/// After how much silence pings are sent.
+/// The silence after which pings are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PingAfter {
     Off,
@@ -50,20 +50,19 @@ pub(crate) enum PingAfter {
 }
 
 impl SpokenArguments {
-    pub(crate) fn advertised(&self) -> Result<Advertised, InvalidAdvertised> {
-        let advertised = Advertised::default()
-            .read_timeout(self.read_timeout)?
-            .message_buffer(self.message_buffer)?;
-        match &self.sub_protocol {
-            Some(name) => advertised.sub_protocol(name.clone()),
-            None => Ok(advertised),
-        }
-    }
-
-    pub(crate) fn pings(&self) -> Result<Option<Pings>, InvalidPings> {
-        match self.ping_after {
-            PingAfter::Off => Ok(None),
-            PingAfter::Silence(after) => Pings::new(after, self.ping_timeout).map(Some),
-        }
+    /// The settings of connections that follow from that.
+    pub(crate) fn config(&self) -> ConnectionConfig {
+        let mut config = ConnectionConfig::default();
+        config.protocol = self.protocol;
+        config.advertised.read_timeout = self.read_timeout;
+        config.advertised.message_buffer = self.message_buffer;
+        config.advertised.sub_protocol = self.sub_protocol.clone().map(Into::into);
+        config.strict = self.strict;
+        config.wwr1 = !self.no_wwr1;
+        config.pings = match self.ping_after {
+            PingAfter::Off => None,
+            PingAfter::Silence(after) => Some(Pings::new(after, self.ping_timeout)),
+        };
+        config
     }
 }

@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Arg, Command, Error};
 use wwr_smol::client::ServerUrl;
 
-/// Reads the URL of a server. Unlike with the usual parsers, errors do not repeat what was written:
-/// it may have a password.
+/// Parses the URL of a server. Unlike the usual parsers, its errors do not repeat the text, which
+/// may contain a password.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UrlParser;
 
@@ -23,7 +23,7 @@ impl TypedValueParser for UrlParser {
     ) -> Result<ServerUrl, Error> {
         let parsed = match value.to_str() {
             Some(text) => text.parse::<ServerUrl>().map_err(|error| error.to_string()),
-            None => Err("the URL is not UTF-8; percent-encode what is not".into()),
+            None => Err("the URL is not UTF-8; percent-encode the other bytes".into()),
         };
         parsed.map_err(|reason| {
             let message = format!("invalid value for '<URL>': {reason}\n");

@@ -1,4 +1,4 @@
-//! Values of arguments: how they are written.
+//! Parsers for the values of arguments.
 
 use core::num::NonZeroU16;
 use core::str::FromStr;
@@ -8,23 +8,23 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use wwr::Encoding;
-use wwr::server::{Advertised, Pings, Protocol};
+use wwr_smol::server::{ConnectionConfig, Pings, Protocol};
 use wwr_smol::server::{Origin, ProxyHeaders, parse_origin};
 
 use super::spoken::PingAfter;
 
-/// A duration such as `500ms` or `1m 30s`, not zero.
+/// Parses a duration such as `500ms` or `1m 30s`, not zero.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() { Err("it must not be zero".into()) } else { Ok(duration) }
 }
 
-/// A number that is not zero, in one of the types of those.
+/// Parses a number that is not zero, of one of the types for that.
 pub(crate) fn positive_number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "write a whole number, 1 or more")
 }
 
-/// A number of handlers, or `unlimited`.
+/// Parses a number of handlers, or `unlimited`.
 pub(crate) fn concurrency(text: &str) -> Result<NonZeroU16, &'static str> {
     match text {
         "unlimited" => Ok(NonZeroU16::MAX),
@@ -32,7 +32,7 @@ pub(crate) fn concurrency(text: &str) -> Result<NonZeroU16, &'static str> {
     }
 }
 
-/// What a server may speak, by name.
+/// The protocols of a server, by name.
 const PROTOCOLS: [(&str, Protocol); 5] = [
     ("any", Protocol::Any),
     ("any-as-1.5", Protocol::AnyAs1_5),
@@ -41,19 +41,19 @@ const PROTOCOLS: [(&str, Protocol); 5] = [
     ("2.0", Protocol::V2_0),
 ];
 
-/// What a server speaks.
+/// Parses the protocol of a server.
 pub(crate) fn protocol(text: &str) -> Result<Protocol, &'static str> {
     let named = PROTOCOLS.into_iter().find(|(name, _)| *name == text);
     named.map(|(_, protocol)| protocol).ok_or("write any, any-as-1.5, 1.4, 1.5 or 2.0")
 }
 
-/// The name of what a server speaks.
+/// Returns the name of a server's protocol.
 pub(crate) fn protocol_name(spoken: Protocol) -> &'static str {
     let named = PROTOCOLS.into_iter().find(|(_, protocol)| *protocol == spoken);
     named.map_or("unknown", |(name, _)| name)
 }
 
-/// A path and what a server speaks there.
+/// Parses a path and its protocol.
 pub(crate) fn path_protocol(text: &str) -> Result<(String, Protocol), &'static str> {
     match text.rsplit_once('=') {
         Some((path, spoken)) if path.starts_with('/') && path.bytes().all(is_of_path) => {
@@ -66,32 +66,41 @@ pub(crate) fn path_protocol(text: &str) -> Result<(String, Protocol), &'static s
     }
 }
 
-/// Whether requests can have the byte in their path as it is.
+/// Returns whether a path can contain the byte as it is.
 const fn is_of_path(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')
 }
 
-/// A read timeout that can be advertised.
+/// Whether a server can have this setting, whatever the others are.
+fn check(change: impl FnOnce(&mut ConnectionConfig)) -> Result<(), String> {
+    let mut config = ConnectionConfig::default();
+    config.max_message_size = u32::MAX;
+    change(&mut config);
+    config.validate().map(drop).map_err(|error| error.to_string())
+}
+
+/// Parses a read timeout that can be advertised.
 pub(crate) fn read_timeout(text: &str) -> Result<Duration, String> {
     let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let advertised = Advertised::default().read_timeout(timeout);
-    advertised.map(|_| timeout).map_err(|error| error.to_string())
+    check(|config| config.advertised.read_timeout = timeout)?;
+    Ok(timeout)
 }
 
-/// The size of a message buffer that can be advertised.
+/// Parses the size of a message buffer that can be advertised.
 pub(crate) fn message_buffer(text: &str) -> Result<u32, String> {
     let bytes = text.parse().map_err(|_| "write a whole number, from 32 to 4294967295")?;
-    let advertised = Advertised::default().message_buffer(bytes);
-    advertised.map(|_| bytes).map_err(|error| error.to_string())
+    check(|config| config.advertised.message_buffer = bytes)?;
+    Ok(bytes)
 }
 
-/// A time that pings and the wait for an answer may take.
+/// Parses a valid time for pings, or for their answers.
 pub(crate) fn ping_time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    Pings::new(time, time).map(|_| time).map_err(|error| error.to_string())
+    check(|config| config.pings = Some(Pings::new(time, time)))?;
+    Ok(time)
 }
 
-/// After how much silence pings are sent, or `off`.
+/// Parses the silence after which pings are sent, or `off`.
 pub(crate) fn ping_after(text: &str) -> Result<PingAfter, String> {
     match text {
         "off" => Ok(PingAfter::Off),
@@ -99,15 +108,15 @@ pub(crate) fn ping_after(text: &str) -> Result<PingAfter, String> {
     }
 }
 
-/// Where a server keeps sessions.
+/// Where a server stores sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SessionPlace {
+pub(crate) enum SessionStorage {
     Memory,
     Off,
     Directory(PathBuf),
 }
 
-impl From<&str> for SessionPlace {
+impl From<&str> for SessionStorage {
     fn from(text: &str) -> Self {
         match text {
             "memory" => Self::Memory,
@@ -117,7 +126,7 @@ impl From<&str> for SessionPlace {
     }
 }
 
-/// Whose pages may connect.
+/// An origin whose pages may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AllowedOrigin {
     Any,
@@ -168,7 +177,7 @@ impl From<PayloadEncoding> for Encoding {
     }
 }
 
-/// How much is logged.
+/// The log level.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogLevel {
     Off,
@@ -231,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_is_within_the_limits_of_the_protocol() {
+    fn advertised_settings_respect_the_limits_of_the_protocol() {
         assert_eq!(read_timeout("100ms"), Ok(Duration::from_millis(100)));
         assert_eq!(message_buffer("32"), Ok(32));
         assert_eq!(ping_after("off"), Ok(PingAfter::Off));

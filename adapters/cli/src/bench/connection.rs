@@ -20,7 +20,7 @@ use super::tally::Tally;
 use crate::deadline::OutOfTime;
 use crate::failure::Failure;
 
-/// How long one that lost its connection waits before it sends again.
+/// How long a message waits after the connection was lost.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the connections of one thread have in common.
@@ -30,7 +30,7 @@ pub(super) struct Common<'a> {
     pub(super) course: &'a Course,
     pub(super) progress: &'a Progress,
     pub(super) tally: RefCell<Tally>,
-    /// Measured messages that have no outcome yet.
+    /// Measured messages without an outcome.
     pub(super) in_flight: Cell<u64>,
     /// The beginning of the run.
     pub(super) began: Cell<Instant>,
@@ -61,11 +61,11 @@ pub(super) struct Connection<'a> {
     events: RefCell<Events>,
     is_known: Cell<bool>,
     share: RefCell<Share>,
-    /// How many messages were sent that are measured.
+    /// How many measured messages were sent.
     sent: Cell<u64>,
     /// How many messages are sent before the connection is closed.
     quota: Cell<u64>,
-    /// One for each message in flight: since when a measured request has been waiting.
+    /// One entry for each message in flight: since when a measured request has been waiting.
     lanes: Vec<Cell<Option<Instant>>>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Connects, and says how that went. The client goes on trying if it may help.
+    /// Connects, and returns the result. The client keeps trying if that may help.
     pub(super) async fn open(&self) -> Result<(), Failure> {
         let start = Instant::now();
         let timeout = self.common.plan.timeout;
@@ -139,7 +139,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Whether the client does not try to connect any more.
+    /// Returns whether the client does not try to connect any more.
     fn is_given_up(&self) -> bool {
         match self.client.status() {
             Status::Idle | Status::Closed => true,
@@ -147,7 +147,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Sends one message after the other.
+    /// Sends one message after another.
     async fn send(&self, waiting: &Cell<Option<Instant>>) {
         let mut now = Instant::now();
         while let Some(turn) = self.take(now) {
@@ -156,7 +156,8 @@ impl<'a> Connection<'a> {
                 start = self.common.began.get() + due;
                 if start > now {
                     Timer::at(start).await;
-                    // Unless the run was ended early, it was due in time, however late it is now.
+                    // Unless the run ended early, the message was due in time, however late it is
+                    // now.
                     if due >= self.common.course.end() {
                         return;
                     }
@@ -188,7 +189,7 @@ impl<'a> Connection<'a> {
         Some(turn)
     }
 
-    /// Sends a message and waits for what there is to wait for; gives the length of the reply.
+    /// Sends a message and waits for its reply, if it has one. Returns the length of the reply.
     async fn exchange(
         &self,
         turn: Turn,
@@ -236,7 +237,7 @@ impl<'a> Connection<'a> {
                 true
             }
             Err(failure) => {
-                // Those that were given up have waited too.
+                // Messages that were given up have waited, too.
                 let is_answered = failure.is_of_the_server() || failure.is_out_of_time();
                 if failure.is_of_the_caller() {
                     common.course.fail(failure);
@@ -259,7 +260,7 @@ impl<'a> Connection<'a> {
         common.progress.show(done, tally.requests.failed + tally.signals.failed);
     }
 
-    /// Counts what the client tells of.
+    /// Counts the events of the client.
     async fn listen(&self) {
         poll_fn(|cx| self.poll_events(cx)).await;
         pending().await
@@ -288,13 +289,13 @@ impl<'a> Connection<'a> {
             Event::SessionCreated(_) => tally.links.logins += 1,
             Event::SessionRestored(_) => tally.links.restored += 1,
             Event::SessionLost(_) => tally.links.sessions_lost += 1,
-            Event::SessionClosed => {}
+            _ => {}
         }
     }
 
-    /// Counts what never came about by this moment, the end of it all.
+    /// Counts what was still open at this moment, the end of the run.
     pub(super) fn finish(&self, now: Instant) {
-        // What is ready is taken; nothing is waited for.
+        // Takes what is ready, and waits for nothing.
         let _ = self.poll_events(&mut Context::from_waker(Waker::noop()));
         let common = self.common;
         let mut tally = common.tally.borrow_mut();
@@ -305,7 +306,7 @@ impl<'a> Connection<'a> {
             }
         }
         let share = self.share.borrow();
-        // Nothing is due after the last message was.
+        // No message is due after the last one.
         let unsent = share.unsent(self.sent.get(), common.course.end().min(common.elapsed(now)));
         tally.unsent += unsent.count();
         for (wait, count) in unsent.waits() {

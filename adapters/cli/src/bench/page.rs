@@ -1,4 +1,4 @@
-//! The outcome as a page with charts, in one file that needs nothing else.
+//! The result as a page with charts, in one file that needs nothing else.
 
 mod axis;
 mod distribution;
@@ -64,7 +64,7 @@ pub(super) fn write(out: &mut impl Write, outcome: &Outcome, tally: &Tally) -> i
     )
 }
 
-/// The numbers to see first.
+/// The most important numbers.
 fn figures(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let mut figures = Vec::new();
     if outcome.settings.signals_percent < 100 {
@@ -87,7 +87,7 @@ fn figures(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     writeln!(out, "</dl>")
 }
 
-/// Everything else.
+/// All other numbers.
 fn details(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let mut rows: Vec<(&str, String)> = Vec::new();
     let requests = &outcome.requests;
@@ -170,7 +170,7 @@ fn capitalised(text: &str) -> String {
     first.chain(characters.clone()).collect()
 }
 
-/// Text that means nothing in HTML.
+/// Text with HTML escaped.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_is_no_html() {
+    fn foreign_text_is_escaped_in_html() {
         let text = Escaped(r#"<a href="x">'&"#).to_string();
         assert_eq!(text, "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
         assert_eq!((capitalised(""), capitalised("on")), (String::new(), "On".into()));

@@ -1,36 +1,33 @@
-//! What is to be done, as every thread knows it.
+//! The plan of a run, which all threads share.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::OnceLock;
 
-use http::{HeaderName, HeaderValue};
-use wwr::client::Config;
 use wwr::{Dialect, Name, Payload};
-use wwr_smol::client::{Builder, Client, ServerUrl};
+use wwr_smol::client::{Builder, Client, Config, ServerUrl};
 
 use super::schedule::{Kind, Schedule};
-use crate::args::{BenchArguments, add_headers};
+use crate::args::BenchArguments;
 use crate::failure::Failure;
 
-/// How long is measured if nobody says.
+/// How long to measure by default.
 const DURATION: Duration = Duration::from_secs(10);
 
 /// The pause after the first failed attempt to connect again, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// What a message takes in memory beside its payload, generously.
+/// An upper bound of the memory of a message beside its payload.
 const MESSAGE_OVERHEAD: usize = 1024;
 
 /// How long a server may take to close its side of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is to be done.
+/// What to run.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) url: ServerUrl,
     config: Config,
-    headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) schedule: Schedule,
     pub(super) threads: u64,
     pub(super) depth: usize,
@@ -39,7 +36,7 @@ pub(super) struct Plan {
     pub(super) churn: Option<u64>,
     pub(super) login: Name,
     pub(super) timeout: Duration,
-    /// How long is measured; `None`: until all messages are through.
+    /// How long to measure; `None`: until all messages are done.
     pub(super) duration: Option<Duration>,
 }
 
@@ -48,17 +45,18 @@ impl Plan {
         let load = &arguments.load;
         let depth = usize::from(load.depth.get());
         let size = load.size as usize;
-        let config = arguments
-            .speech
-            .config_within(arguments.timeout)
-            .request_timeout(arguments.timeout)
-            .backoff(BACKOFF.0, BACKOFF.1)
-            .max_pending_requests(depth.saturating_add(8))
-            .max_message_size(
-                u32::try_from(size + MESSAGE_OVERHEAD).map_or(u32::MAX, |size| size.max(16 << 20)),
-            )
-            .max_queued_bytes(depth.saturating_add(1).saturating_mul(size + MESSAGE_OVERHEAD))
-            .build()?;
+        let mut config = arguments.speech.config_within(arguments.timeout);
+        let largest = size + MESSAGE_OVERHEAD;
+        let room = depth.saturating_add(1).saturating_mul(largest);
+        config.machine.request_timeout = arguments.timeout;
+        (config.machine.initial_backoff, config.machine.max_backoff) = BACKOFF;
+        config.machine.max_pending_requests = depth.saturating_add(8);
+        config.machine.max_message_size =
+            u32::try_from(largest).map_or(u32::MAX, |largest| largest.max(16 << 20));
+        config.machine.max_queued_bytes = room;
+        config.headers = arguments.headers.all(&arguments.url)?;
+        config.close_timeout = CLOSE_TIMEOUT;
+        config.max_unsent_bytes = room;
         let connections = u64::from(load.connections.get());
         let count = arguments.count.map(u64::from);
         let duration = count.is_none().then(|| arguments.duration.unwrap_or(DURATION));
@@ -75,7 +73,6 @@ impl Plan {
         Ok(Self {
             url: arguments.url.clone(),
             config,
-            headers: arguments.headers.all(&arguments.url)?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,
@@ -88,19 +85,13 @@ impl Plan {
         })
     }
 
-    /// A client that is not connected yet.
+    /// Returns a client that is not connected yet.
     pub(super) fn client(&self, executor: impl wwr_smol::Spawn) -> Result<Client, Failure> {
-        let room = self.depth.saturating_add(1);
-        let message = self.payload.len().saturating_add(MESSAGE_OVERHEAD);
-        Ok(add_headers(Builder::new(self.url.clone()), self.headers.clone())?
-            .config(self.config.clone())
-            .max_unsent_bytes(room.saturating_mul(message))
-            .close_timeout(CLOSE_TIMEOUT)
-            .executor(executor)
-            .build())
+        let client = Builder::new(self.url.clone()).config(self.config.clone());
+        Ok(client.executor(executor).build()?)
     }
 
-    /// Refuses messages that the server will not read.
+    /// Refuses messages that the server would not read.
     pub(super) fn check(&self, spoken: Spoken) -> Result<(), Failure> {
         let kind = if self.schedule.signals == 100 { Kind::Signal } else { Kind::Request };
         let head = match kind {
@@ -114,17 +105,17 @@ impl Plan {
         }
     }
 
-    /// When the last message is sent, from the beginning of the run, unless it ends early.
+    /// Returns when the last message is sent, from the beginning of the run, unless it ends early.
     fn end(&self) -> Option<Duration> {
         self.duration.map(|duration| self.schedule.warmup.saturating_add(duration))
     }
 }
 
-/// What is spoken with a server.
+/// What the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spoken {
     pub(super) dialect: Dialect,
-    /// The longest message that the server reads, if it says.
+    /// The longest message that the server reads, if it has advertised one.
     pub(super) buffer: Option<u32>,
 }
 
@@ -136,18 +127,18 @@ impl Spoken {
     }
 }
 
-/// How a run is going: what threads tell each other while it does.
+/// The shared state of the threads during a run.
 #[derive(Debug)]
 pub(super) struct Course {
     /// When the last message is sent, in nanoseconds from the beginning of the run.
     end: AtomicU64,
-    /// Why nothing can be measured.
+    /// Why the run cannot be measured.
     failure: OnceLock<Failure>,
-    /// What each thread has done.
+    /// The progress of each thread.
     progress: Vec<Progress>,
 }
 
-/// What a thread has done. In a cache line of its own: only that thread writes there.
+/// The progress of a thread. In a cache line of its own, because only that thread writes it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Progress {
@@ -164,19 +155,19 @@ impl Course {
         }
     }
 
-    /// When the last message is sent, from the beginning of the run.
+    /// Returns when the last message is sent, from the beginning of the run.
     pub(super) fn end(&self) -> Duration {
         Duration::from_nanos(self.end.load(Ordering::Relaxed))
     }
 
-    /// Lets the run end here, if it goes on for longer.
+    /// Ends the run here, unless it ends earlier.
     pub(super) fn end_at(&self, moment: Duration) {
         self.end.fetch_min(nanos(moment), Ordering::Relaxed);
     }
 
-    /// Lets the run end because no such message can be sent.
+    /// Ends the run because no such message can be sent.
     pub(super) fn fail(&self, failure: Failure) {
-        // The first one tells enough.
+        // The first failure is enough.
         let _ = self.failure.set(failure);
         self.end_at(Duration::ZERO);
     }
@@ -189,7 +180,7 @@ impl Course {
         self.progress.get(usize::try_from(thread).ok()?)
     }
 
-    /// What all threads have done together: what got through, and what did not.
+    /// Returns how many messages all threads have done, and how many failed.
     pub(super) fn progress(&self) -> (u64, u64) {
         self.progress.iter().fold((0, 0), |(done, failed), progress| {
             let more = progress.done.load(Ordering::Relaxed);

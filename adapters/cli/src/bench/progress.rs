@@ -1,4 +1,4 @@
-//! A line that shows how a run is going.
+//! The progress line of a run.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::plan::Plan;
 use super::report::{grouped, rate};
 
-/// How much a bar has to fill.
+/// The length of the bar.
 const LENGTH: u64 = 1000;
 
-/// How often the rate is shown anew.
+/// How often the rate is updated.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// A line on standard error, if that is a terminal.
@@ -20,7 +20,7 @@ pub(super) struct Progress {
     warmup: Duration,
     duration: Option<Duration>,
     total: u64,
-    /// When the rate was shown last, and what was done by then.
+    /// When the rate was shown last, and how much was done by then.
     shown: Cell<(Duration, u64)>,
 }
 
@@ -35,7 +35,7 @@ impl Progress {
         Self { bar, warmup, duration: plan.duration, total, shown }
     }
 
-    /// Shows what was done, and what was not, after so much time.
+    /// Shows how much was done and failed after this much time.
     pub(super) fn show(&self, elapsed: Duration, (done, failed): (u64, u64)) {
         let measured = elapsed.saturating_sub(self.warmup);
         let part = match self.duration {

@@ -1,4 +1,4 @@
-//! What came of it all: the object for programs, from which the text and the page are made too.
+//! The result as an object for programs. The text and the page are made from it.
 
 use core::time::Duration;
 
@@ -7,23 +7,23 @@ use serde::Serialize;
 use super::plan::{Plan, Spoken};
 use super::tally::{Errors, Messages, Tally, Times};
 
-/// A thread that was busy for this part of the time, or more, had no time left to send more.
+/// A thread that was busy for at least this part of the time could not send more.
 const BOTTLENECK: f64 = 0.9;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) url: String,
     pub(super) command: String,
     pub(super) protocol: String,
     pub(super) settings: Settings,
-    /// How long was measured.
+    /// How long the measurement took.
     pub(super) seconds: f64,
     pub(super) interrupted: bool,
     pub(super) requests: Exchanged,
     pub(super) signals: Signals,
     pub(super) bytes: Bytes,
-    /// Of requests; null if none was answered or has waited in vain.
+    /// Latencies of requests; null if no request was answered or waited to the end.
     pub(super) latency_ns: Option<Distribution>,
     pub(super) errors: ByWhat,
     pub(super) connections: Connections,
@@ -55,9 +55,9 @@ pub(super) struct Exchanged {
     pub(super) sent: u64,
     pub(super) replied: u64,
     pub(super) failed: u64,
-    /// Without an answer at the end.
+    /// Requests without an answer at the end.
     pub(super) unanswered: u64,
-    /// Due but never sent, requests and signals.
+    /// Requests and signals that were due but never sent.
     pub(super) unsent: u64,
     /// Replies that came before the end.
     pub(super) per_second: f64,
@@ -67,10 +67,10 @@ pub(super) struct Exchanged {
 pub(super) struct Signals {
     pub(super) sent: u64,
     pub(super) failed: u64,
-    /// That the socket had not taken at the end.
+    /// Signals that the socket had not accepted at the end.
     pub(super) unwritten: u64,
     pub(super) per_second: f64,
-    /// From the server, whenever they came.
+    /// Signals of the server, whenever they came.
     pub(super) received: u64,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Distribution {
 pub(super) struct ByWhat {
     pub(super) requests: Errors,
     pub(super) signals: Errors,
-    /// Of connecting and logging in.
+    /// Errors of connecting and logging in.
     pub(super) connections: Errors,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct ByWhat {
 pub(super) struct Connections {
     pub(super) connected: u64,
     pub(super) reconnected: u64,
-    /// Not closed by this side.
+    /// Connections that the other side closed.
     pub(super) lost: u64,
     pub(super) connect_ns: Option<Distribution>,
 }
@@ -123,7 +123,7 @@ pub(super) struct Churn {
 pub(super) struct Generator {
     /// Processor time of each thread, in percent of the time it ran.
     pub(super) cpu_percent: Vec<f64>,
-    /// Whether a thread had no time left to send more.
+    /// Whether a thread could not send more.
     pub(super) bottleneck: bool,
 }
 
@@ -135,7 +135,7 @@ pub(super) struct Steps {
 }
 
 impl Outcome {
-    /// `end` is when the measurement was over if it was not over by itself before.
+    /// `end` is when the measurement ended, if it did not end earlier by itself.
     pub(super) fn new(
         plan: &Plan,
         spoken: Spoken,
@@ -204,7 +204,7 @@ impl Outcome {
         }
     }
 
-    /// What a reader of the numbers has to know.
+    /// Warnings for the reader of the numbers.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.settings.rate.is_none() && self.latency_ns.is_some() {
@@ -290,7 +290,7 @@ impl Distribution {
         })
     }
 
-    /// The percentiles by name.
+    /// Returns the percentiles by name.
     pub(super) const fn percentiles(&self) -> [(&'static str, u64); 5] {
         [
             ("p50", self.p50),
@@ -306,7 +306,7 @@ fn errors(messages: &Messages) -> Errors {
     messages.errors.clone()
 }
 
-/// A number with commas between thousands.
+/// Formats a number with commas between thousands.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -319,24 +319,24 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// A number per second: with decimals only if it is small.
+/// Formats a number per second: with decimals only if it is small.
 pub(super) fn rate(number: f64) -> String {
     if number < 100.0 { format!("{number:.1}") } else { grouped(number.round() as u64) }
 }
 
-/// A number of bytes in the largest unit that it fills, three digits at least.
+/// Formats a number of bytes in the largest unit that it fills, with at least three digits.
 pub(super) fn bytes(number: f64) -> String {
     scaled(number, 1000.0, &["B", "kB", "MB", "GB", "TB"])
 }
 
-/// A time in nanoseconds in the largest unit that it fills, three digits at least.
+/// Formats a time in nanoseconds in the largest unit that it fills, with at least three digits.
 pub(super) fn time(nanos: u64) -> String {
     scaled(nanos as f64, 1000.0, &["ns", "µs", "ms", "s"])
 }
 
 fn scaled(number: f64, factor: f64, units: &[&str]) -> String {
     let (mut number, mut unit) = (number, 0);
-    // What would be shown as 1000 is 1.00 of the next unit.
+    // 1000 of a unit is shown as 1.00 of the next unit.
     while number >= 0.9995 * factor && unit + 1 < units.len() {
         number /= factor;
         unit += 1;

@@ -1,4 +1,4 @@
-//! Which message is sent when, on one of many connections. Knows no clock.
+//! When each of many connections sends which message. Knows no clock.
 
 use core::ops::Range;
 use core::time::Duration;
@@ -6,19 +6,19 @@ use core::time::Duration;
 /// The messages of a whole run, spread evenly over its connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Schedule {
-    /// How many connections there are.
+    /// The number of connections.
     pub(super) connections: u64,
-    /// Messages per second over all connections; without, each is due when there is room for it.
+    /// Messages per second over all connections. Without it, each is due when there is room for it.
     pub(super) rate: Option<u32>,
-    /// How many messages are measured at most, over all connections.
+    /// The most messages that are measured, over all connections.
     pub(super) total: u64,
     /// How long messages are sent before they are measured.
     pub(super) warmup: Duration,
-    /// How many of 100 messages are signals.
+    /// The number of signals in 100 messages.
     pub(super) signals: u8,
 }
 
-/// One message to be sent.
+/// One message to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn {
     /// When it is due, counted from the beginning of the run; `None`: now.
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Share {
     schedule: Schedule,
-    /// Which of the connections this is.
+    /// The number of this connection.
     connection: u64,
     /// How many turns were taken.
     taken: u64,
@@ -46,13 +46,13 @@ pub(super) struct Share {
 }
 
 impl Schedule {
-    /// With a rate, how many messages are due in this time.
+    /// Returns how many messages are due in this time, with a rate.
     pub(super) fn due_in(&self, time: Duration) -> Option<u64> {
         let due = u128::from(self.rate?) * time.as_nanos() / 1_000_000_000;
         Some(u64::try_from(due).unwrap_or(u64::MAX))
     }
 
-    /// When the message of this number is due.
+    /// Returns when the message with this number is due.
     fn due(&self, rate: u32, number: u64) -> Duration {
         let nanos = u128::from(number) * 1_000_000_000 / u128::from(rate);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -64,7 +64,8 @@ impl Share {
         Self { schedule, connection, taken: 0, measured: 0 }
     }
 
-    /// The next message, at this time from the beginning of the run; `None` when all were taken.
+    /// Returns the next message, at this time from the beginning of the run. `None` when all were
+    /// taken.
     pub(super) fn take(&mut self, now: Duration) -> Option<Turn> {
         let Schedule { rate, total, warmup, .. } = self.schedule;
         let (due, is_measured) = match rate {
@@ -86,20 +87,20 @@ impl Share {
         Some(Turn { due, kind, is_measured })
     }
 
-    /// What a turn of this connection is for. Signals are spread over the turns and over the
-    /// connections alike.
+    /// Returns what a turn of this connection is for. Signals are spread evenly over the turns and
+    /// over the connections.
     fn kind(&self, turn: u64) -> Kind {
         let signals = u64::from(self.schedule.signals);
         let before = (turn % 100 + self.connection % 100) * signals;
         if (before + signals) / 100 > before / 100 { Kind::Signal } else { Kind::Request }
     }
 
-    /// With a rate: the measured messages that were due before `end` but of which only `sent` were
-    /// sent.
+    /// Returns the measured messages that were due before `end`, without the `sent` ones that were
+    /// sent. Needs a rate.
     pub(super) fn unsent(&self, sent: u64, end: Duration) -> Unsent<'_> {
         let Schedule { rate, total, warmup, connections, .. } = self.schedule;
         let first = self.schedule.due_in(warmup).unwrap_or(0);
-        // The first that is due at the end or later, or comes after all.
+        // The first message that is due at the end or later, or comes after all.
         let due = rate.map_or(0, |rate| {
             let due = (u128::from(rate) * end.as_nanos()).div_ceil(1_000_000_000);
             u64::try_from(due).unwrap_or(u64::MAX)
@@ -111,7 +112,7 @@ impl Share {
         Unsent { share: self, turns: from..to.max(from), end }
     }
 
-    /// The number that a turn of this connection has among those of all.
+    /// Returns the number of a turn of this connection among those of all.
     fn number(&self, turn: u64) -> u64 {
         turn.saturating_mul(self.schedule.connections).saturating_add(self.connection)
     }
@@ -126,14 +127,15 @@ pub(super) struct Unsent<'a> {
 }
 
 impl Unsent<'_> {
-    /// How many looks at a single message are worth their time; of more, some stand for the others.
+    /// The most messages that are visited one by one. With more of them, samples stand for the
+    /// others.
     const MOST_LOOKS: u64 = 100_000;
 
     pub(super) const fn count(&self) -> u64 {
         self.turns.end - self.turns.start
     }
 
-    /// For how long requests have waited by the end, and how many for about that long.
+    /// Returns how long requests have waited by the end, and how many for about that long.
     pub(super) fn waits(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let stride = self.count().div_ceil(Self::MOST_LOOKS).max(1);
         let looks = self.count().div_ceil(stride);
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_due_but_not_sent_has_waited() {
+    fn unsent_messages_count_as_waiting() {
         // Connection 0 has the messages 6, 9 and 12 to measure, 2 has 5, 8, 11 and 14.
         let millis = Duration::from_millis;
         let waits = |connection, sent, end| -> Vec<_> {

@@ -1,8 +1,8 @@
-//! What the system has to say about this process.
+//! What the system reports about this process.
 
 use core::time::Duration;
 
-/// How much processor time this thread has taken, if the system tells.
+/// Returns the processor time of this thread, if the system reports it.
 #[cfg(unix)]
 pub(super) fn thread_time() -> Option<Duration> {
     use rustix::time::{ClockId, clock_gettime};
@@ -10,7 +10,7 @@ pub(super) fn thread_time() -> Option<Duration> {
     Some(Duration::new(time.tv_sec.try_into().ok()?, time.tv_nsec.try_into().ok()?))
 }
 
-/// How much processor time this thread has taken, if the system tells.
+/// Returns the processor time of this thread, if the system reports it.
 #[cfg(not(unix))]
 pub(super) fn thread_time() -> Option<Duration> {
     None

@@ -1,4 +1,4 @@
-//! What one thread has seen, to be added up with the others.
+//! The counts of one thread, which are added to those of the others.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -9,16 +9,16 @@ use super::schedule::Kind;
 use super::timeline::Timeline;
 use crate::failure::Failure;
 
-/// The longest time that is told from longer ones: an hour, in nanoseconds.
+/// The longest time that is distinguished from longer ones: an hour, in nanoseconds.
 const LONGEST: u64 = 3_600_000_000_000;
 
-/// Times are kept with this many significant digits.
+/// The number of significant digits of the times.
 const DIGITS: u8 = 3;
 
-/// The most kinds of errors that are told apart: their codes are up to the server.
+/// The most kinds of errors that are distinguished, because the server chooses their codes.
 const MOST_KINDS: usize = 32;
 
-/// How often something failed, by kind.
+/// The number of errors, by kind.
 pub(super) type Errors = BTreeMap<String, u64>;
 
 /// The distribution of a time.
@@ -29,7 +29,7 @@ pub(super) struct Times {
 
 impl Times {
     fn new() -> Self {
-        // The bounds are among those that a histogram may have.
+        // A histogram accepts these bounds.
         let histogram = Histogram::new_with_bounds(1, LONGEST, DIGITS)
             .unwrap_or_else(|_| unreachable!("a histogram of an hour in nanoseconds"));
         Self { histogram }
@@ -51,14 +51,14 @@ impl Times {
     }
 }
 
-/// What became of messages of one kind.
+/// The messages of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     /// Those that were measured.
     pub(super) sent: u64,
     /// Requests with a reply, signals that were written.
     pub(super) done: u64,
-    /// Those of them that were done before the end of the measurement.
+    /// The part of `done` before the end of the measurement.
     pub(super) done_in_time: u64,
     pub(super) failed: u64,
     pub(super) errors: Errors,
@@ -85,9 +85,9 @@ pub(super) struct Tally {
     pub(super) unsent: u64,
     /// Requests that had no answer when the run was over.
     pub(super) unanswered: u64,
-    /// Signals that the socket had not taken when the run was over.
+    /// Signals that the socket had not accepted when the run was over.
     pub(super) unwritten: u64,
-    /// Of payloads, before the end of the measurement.
+    /// Bytes of payloads, before the end of the measurement.
     pub(super) bytes_sent: u64,
     pub(super) bytes_received: u64,
     pub(super) latency: Times,
@@ -95,13 +95,13 @@ pub(super) struct Tally {
     /// When the last message was done, from the beginning of the measurement.
     pub(super) last: Duration,
     pub(super) links: Links,
-    /// The first thing that went wrong.
+    /// The first failure.
     pub(super) failure: Option<Failure>,
-    /// How busy the threads were, from 0 to 1, as far as the system tells.
+    /// How busy the threads were, from 0 to 1, as far as the system reports it.
     pub(super) busy: Vec<f64>,
 }
 
-/// What became of the connections.
+/// The connections.
 #[derive(Debug)]
 pub(super) struct Links {
     pub(super) connected: u64,
@@ -111,7 +111,7 @@ pub(super) struct Links {
     pub(super) logins: u64,
     pub(super) restored: u64,
     pub(super) sessions_lost: u64,
-    /// How long connecting takes, with restoring the session if there is one.
+    /// How long connecting takes, including the restore of a session.
     pub(super) connecting: Times,
 }
 

@@ -1,4 +1,4 @@
-//! The outcome for people, as lines.
+//! The result for people, as lines.
 
 use core::fmt::Display;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ const TITLE: Style = Style::new().bold();
 const BAD: Style = AnsiColor::Red.on_default();
 const NOTE: Style = AnsiColor::Yellow.on_default();
 
-/// Writes all of it.
+/// Writes all lines.
 pub(super) fn write(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let mut line =
         |name: &str, value: &dyn Display| writeln!(out, "{TITLE}{name:<13}{TITLE:#}{value}");
@@ -103,7 +103,7 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// What the load was, in one sentence.
+/// Describes the load in one sentence.
 pub(super) fn describe_load(outcome: &Outcome) -> String {
     let settings = &outcome.settings;
     let mut parts = vec![
@@ -134,7 +134,7 @@ fn percentiles(distribution: &Distribution) -> String {
     parts.join("   ")
 }
 
-/// Errors by kind, the most frequent first.
+/// Returns the errors by kind, the most frequent first.
 pub(super) fn listed(errors: &Errors) -> String {
     let mut errors: Vec<_> = errors.iter().collect();
     errors.sort_by_key(|(_, number)| core::cmp::Reverse(**number));

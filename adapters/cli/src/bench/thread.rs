@@ -1,4 +1,4 @@
-//! One thread: some of the connections, from opening them to adding up what they saw.
+//! One thread: some of the connections, from opening them to adding up their counts.
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -25,13 +25,13 @@ use crate::failure::Failure;
 /// How many connections a thread opens at a time.
 const OPENING: usize = 64;
 
-/// How long messages in flight may take once the run was told to end.
+/// How long messages in flight may take after the end of the run.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How late a message may be sent that was due before the end.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// How often a thread looks whether anybody is still connected, when it waits for the last replies.
+/// How often a thread checks for open connections, while it waits for the last replies.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One of the threads, on the way to run.
@@ -41,25 +41,25 @@ pub(super) struct Thread {
     pub(super) plan: Arc<Plan>,
     pub(super) course: Arc<Course>,
     pub(super) reports: Sender<Report>,
-    /// Tells when the run begins; closed if it does not.
+    /// Sends when the run begins; closed if it does not.
     pub(super) start: Receiver<Instant>,
-    /// Closed when the run is to end early.
+    /// Closed when the run has to end early.
     pub(super) halt: Receiver<()>,
 }
 
-/// What a thread tells the one that started it.
+/// The messages of a thread to the one that started it.
 #[derive(Debug)]
 pub(super) enum Report {
     /// All connections were tried.
     Ready {
-        /// How many there are.
+        /// How many are open.
         connected: u64,
-        /// With what kind of server.
+        /// What the server speaks.
         spoken: Option<Spoken>,
-        /// Why the first of those failed that did.
+        /// Why the first failed connection failed.
         failure: Option<Failure>,
     },
-    /// Everything is over.
+    /// The run is over.
     Done(Box<Tally>),
 }
 
@@ -107,7 +107,7 @@ impl Thread {
         self.tell(Report::Done(Box::new(common.tally.into_inner())));
     }
 
-    /// Sends, and waits for what is in flight then.
+    /// Sends, and then waits for what is in flight.
     async fn load(&self, common: &Common<'_>, connections: &[Connection<'_>]) {
         let mut running: FuturesUnordered<_> = connections.iter().map(Connection::run).collect();
         let (start, time) = (Instant::now(), thread_time());
@@ -155,7 +155,7 @@ impl Thread {
     }
 
     fn tell(&self, report: Report) {
-        // Who does not listen any more has ended with an error of its own.
+        // If the receiver has gone, it has ended with an error of its own.
         let _ = self.reports.send(report);
     }
 }
@@ -175,7 +175,7 @@ async fn open(connections: &[Connection<'_>]) -> Report {
     Report::Ready { connected, spoken: one.map(|one| Spoken::with(&one.client)), failure }
 }
 
-/// Closes all connections at once and not for long.
+/// Closes all connections at once, with a short timeout.
 async fn close(connections: &[Connection<'_>]) {
     let mut closing: FuturesUnordered<_> =
         connections.iter().map(|connection| connection.client.close()).collect();

@@ -1,4 +1,4 @@
-//! How much happened when, in a bounded number of steps of time.
+//! Counts over time, in a bounded number of steps.
 
 use core::time::Duration;
 
@@ -11,9 +11,9 @@ const MOST: usize = 400;
 /// Counts of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
-    /// What got through.
+    /// Messages that were done.
     pub(super) done: u64,
-    /// What did not.
+    /// Messages that failed.
     pub(super) failed: u64,
 }
 
@@ -38,7 +38,7 @@ impl Timeline {
         &self.steps
     }
 
-    /// The step of a moment, to be counted in.
+    /// Returns the step of a moment.
     pub(super) fn at(&mut self, moment: Duration) -> &mut Step {
         let mut place = self.place(moment);
         while place >= MOST {
@@ -76,7 +76,7 @@ impl Timeline {
         }
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another timeline.
     pub(super) fn add(&mut self, mut other: Self) {
         self.widen_to(other.step);
         other.widen_to(self.step);
@@ -89,7 +89,7 @@ impl Timeline {
         }
     }
 
-    /// What happened in a second, step by step.
+    /// Returns the counts per second, step by step.
     pub(super) fn rates(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let seconds = self.step.as_secs_f64();
         self.steps
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_run_has_a_place() {
+    fn the_longest_run_fits_into_the_steps() {
         let mut timeline = Timeline::new();
         timeline.at(Duration::from_secs(u64::from(u32::MAX))).done += 1;
         assert!(timeline.steps().len() <= MOST);

@@ -1,4 +1,4 @@
-//! A relay between client and server, for cutting their connections and for looking on.
+//! A relay between client and server, which can cut connections and show what passes.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -27,7 +27,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Nothing gets through: who connects is hung up on.
+    /// Nothing gets through: new connections are closed.
     is_cut: bool,
     open: Vec<TcpStream>,
     sights: Vec<Sight>,
@@ -46,12 +46,12 @@ impl Relay {
         self.address
     }
 
-    /// Breaks all connections, and lets nobody through until [`mend`](Self::mend).
+    /// Breaks all connections, and accepts none until [`mend`](Self::mend).
     pub(super) fn cut(&self) {
         let mut state = self.shared.lock();
         state.is_cut = true;
         for stream in state.open.drain(..) {
-            // An error means that it is broken already.
+            // An error means that it is already broken.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -60,7 +60,7 @@ impl Relay {
         self.shared.lock().is_cut = false;
     }
 
-    /// What passed since this was called before.
+    /// Returns what passed since the last call.
     pub(super) fn take_sights(&self) -> Vec<Sight> {
         std::mem::take(&mut self.shared.lock().sights)
     }
@@ -71,7 +71,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers connections for cutting them, unless that has happened already.
+    /// Remembers connections for cutting them, unless the relay is already cut.
     fn admit(&self, streams: [&TcpStream; 2]) -> bool {
         let mut state = self.lock();
         if !state.is_cut {
@@ -82,7 +82,7 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks) {
-    // An error here makes the client fail to connect, and the story says so.
+    // An error here makes the client fail to connect, and the story reports that.
     while let Ok((client, _)) = listener.accept().await {
         let shared = shared.clone();
         let passing = async move {
@@ -120,7 +120,7 @@ async fn copy(
         let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else {
             return Ok(());
         };
-        // Noted before it is passed on: what an answer is to was seen before the answer.
+        // Recorded before it is passed on, so that a message is recorded before its answer.
         tap.feed(bytes, &mut shared.lock().sights);
         to.write_all(bytes).await?;
     }

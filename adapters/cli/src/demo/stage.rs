@@ -1,4 +1,4 @@
-//! Telling the story: steps, what passes by, and whether it is as told.
+//! Tells the story: steps, what passes, and whether it goes as the story says.
 
 use core::fmt::Display;
 use core::time::Duration;
@@ -32,21 +32,21 @@ const TICK: Duration = Duration::from_millis(40);
 
 /// Why the story ends early.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum StoryError {
     #[error(transparent)]
     Output(#[from] io::Error),
     #[error("{0}")]
     NotAsTold(String),
 }
 
-/// What went wrong, for `map_err`.
-pub(super) fn trouble(error: impl Display) -> Trouble {
-    Trouble::NotAsTold(error.to_string())
+/// Returns an error with this description, for `map_err`.
+pub(super) fn story_error(error: impl Display) -> StoryError {
+    StoryError::NotAsTold(error.to_string())
 }
 
-/// Refuses anything but what was told.
-pub(super) fn expect(is_so: bool, what: &str) -> Result<(), Trouble> {
-    if is_so { Ok(()) } else { Err(Trouble::NotAsTold(format!("expected {what}"))) }
+/// Refuses anything but what the story says.
+pub(super) fn expect(is_so: bool, what: &str) -> Result<(), StoryError> {
+    if is_so { Ok(()) } else { Err(StoryError::NotAsTold(format!("expected {what}"))) }
 }
 
 /// The narrator.
@@ -73,13 +73,13 @@ impl Stage {
         self.out.flush()
     }
 
-    /// Something to know.
+    /// Shows an explanation.
     pub(super) fn say(&mut self, text: impl Display) -> io::Result<()> {
         writeln!(self.out, "   {text}")?;
         self.out.flush()
     }
 
-    /// Something that is as it should be.
+    /// Shows a success.
     pub(super) fn good(&mut self, text: impl Display) -> io::Result<()> {
         writeln!(self.out, "   {GOOD}ok{GOOD:#} {text}")?;
         self.out.flush()
@@ -142,9 +142,9 @@ fn short_hex(bytes: &[u8]) -> String {
     }
 }
 
-/// What a message says, in short.
+/// Describes a message in short.
 fn describe(frame: &Bytes) -> String {
-    // It knows the messages of all versions.
+    // This dialect has the messages of all versions.
     let Ok(message) = wire::decode(Dialect::Wwr1, frame.clone()) else {
         return "no message".into();
     };

@@ -1,4 +1,4 @@
-//! Reads what passes by: HTTP heads and WebSocket frames, as far as the demo shows them.
+//! Reads what passes: HTTP heads and WebSocket frames, as far as the demo shows them.
 
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ pub(super) enum Way {
     ToClient,
 }
 
-/// Something that passed by.
+/// Something that passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     /// The first line of an HTTP head, and the body that came with it.
@@ -36,7 +36,7 @@ pub(super) struct Tap {
 enum Phase {
     Head,
     Frames,
-    /// Nothing that is shown.
+    /// The rest, which is not shown.
     Rest,
 }
 
@@ -45,7 +45,7 @@ impl Tap {
         Self { way, phase: Phase::Head, buffer: Vec::new() }
     }
 
-    /// Takes what was read, and adds what that completes.
+    /// Takes bytes, and adds what they complete.
     pub(super) fn feed(&mut self, bytes: &[u8], sights: &mut Vec<Sight>) {
         self.buffer.extend_from_slice(bytes);
         loop {
@@ -64,7 +64,7 @@ impl Tap {
         }
     }
 
-    /// The head, if all of it is there. `Some(None)` would be something that is not shown.
+    /// Returns the head, if it is complete. `Some(None)` stands for one that is not shown.
     fn head(&mut self) -> Option<Option<Sight>> {
         let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let head: Vec<u8> = self.buffer.drain(..end).collect();
@@ -80,7 +80,7 @@ impl Tap {
         Some(Some(Sight::Http(self.way, line.trim_end().into())))
     }
 
-    /// The next frame, if all of it is there. The messages of the demo are one frame each.
+    /// Returns the next frame, if it is complete. The messages of the demo are one frame each.
     fn frame(&mut self) -> Option<Option<Sight>> {
         let mut cursor = Cursor::new(&self.buffer);
         let (header, length) = FrameHeader::parse(&mut cursor).ok()??;

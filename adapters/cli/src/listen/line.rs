@@ -15,10 +15,10 @@ use crate::hex::Hex;
 use crate::row::EncodingName;
 use crate::text::{Quoted, one_line, visible_json};
 
-/// An event for people; a connection with what is spoken on it.
+/// Formats an event for people; a connection with its version.
 pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
     match event {
-        Event::Connected => match settled(dialect) {
+        Event::Connected => match known_version(dialect) {
             Some(version) => format!("connected, protocol {version}"),
             None => "connected".into(),
         },
@@ -38,6 +38,7 @@ pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
         Event::SessionClosed => "session closed".into(),
         Event::SessionLost(loss) => format!("session lost: {}", loss_name(*loss)),
         Event::Missed(count) => format!("missed {count}"),
+        other => one_line(&format!("{other:?}")),
     }
 }
 
@@ -51,12 +52,12 @@ fn describe_signal(content: &Content) -> String {
     }
 }
 
-/// The version, unless the connection is gone already.
-fn settled(dialect: Dialect) -> Option<String> {
+/// Returns the version, unless the connection has already ended.
+fn known_version(dialect: Dialect) -> Option<String> {
     (dialect != Dialect::Unknown).then(|| dialect.to_string())
 }
 
-/// After which time there will be another attempt.
+/// When the next attempt will come.
 struct Retry(Option<Duration>);
 
 impl Display for Retry {
@@ -68,7 +69,7 @@ impl Display for Retry {
     }
 }
 
-/// Why a connection is no more, with what the server said.
+/// Why a connection ended, with the reason of the server.
 struct Reason<'a>(&'a DisconnectReason);
 
 impl Display for Reason<'_> {
@@ -76,10 +77,7 @@ impl Display for Reason<'_> {
         f.write_str(reason_name(self.0))?;
         match self.0 {
             DisconnectReason::ClosedByServer(frame) => write!(f, ", {frame}"),
-            DisconnectReason::Lost
-            | DisconnectReason::Closed
-            | DisconnectReason::Silent
-            | DisconnectReason::Incompatible => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -91,6 +89,7 @@ const fn reason_name(reason: &DisconnectReason) -> &'static str {
         DisconnectReason::Closed => "closed",
         DisconnectReason::Silent => "silent",
         DisconnectReason::Incompatible => "incompatible",
+        _ => "other",
     }
 }
 
@@ -101,6 +100,7 @@ const fn loss_name(loss: SessionLoss) -> &'static str {
         SessionLoss::Refused => "refused",
         SessionLoss::InvalidReply => "invalid-reply",
         SessionLoss::GaveUp => "gave-up",
+        _ => "other",
     }
 }
 
@@ -145,12 +145,16 @@ pub(super) enum EventRow {
     Missed {
         count: u64,
     },
+    /// One that this command does not know.
+    Other {
+        text: String,
+    },
 }
 
-/// What the close frame of the server said.
+/// The content of the server's close frame.
 #[derive(Debug, Serialize)]
 pub(super) struct CloseRow {
-    /// Not there if the frame had none.
+    /// Missing if the frame had no code.
     #[serde(skip_serializing_if = "Option::is_none")]
     close_code: Option<u16>,
     close_reason: String,
@@ -163,7 +167,7 @@ impl CloseRow {
     }
 }
 
-/// A name, which peers need not make of text.
+/// A name, which peers need not send as text.
 #[derive(Debug, Serialize)]
 pub(super) enum NameRow {
     #[serde(rename = "name")]
@@ -185,15 +189,12 @@ impl EventRow {
     pub(super) fn new(event: &Event, dialect: Dialect) -> Self {
         let milliseconds = |time: &Option<Duration>| time.map(|time| time.as_millis());
         match event {
-            Event::Connected => Self::Connected { protocol: settled(dialect) },
+            Event::Connected => Self::Connected { protocol: known_version(dialect) },
             Event::Disconnected { reason, retry_in } => Self::Disconnected {
                 reason: reason_name(reason),
                 close: match reason {
                     DisconnectReason::ClosedByServer(frame) => Some(CloseRow::new(frame)),
-                    DisconnectReason::Lost
-                    | DisconnectReason::Closed
-                    | DisconnectReason::Silent
-                    | DisconnectReason::Incompatible => None,
+                    _ => None,
                 },
                 retry_in_ms: milliseconds(retry_in),
             },
@@ -214,13 +215,14 @@ impl EventRow {
             Event::SessionClosed => Self::SessionClosed,
             Event::SessionLost(loss) => Self::SessionLost { reason: loss_name(*loss) },
             Event::Missed(count) => Self::Missed { count: *count },
+            other => Self::Other { text: format!("{other:?}") },
         }
     }
 }
 
-/// The object that was on the wire, with all digits of its numbers.
+/// Returns the object that was on the wire, with all digits of its numbers.
 fn object(session: &Session) -> Box<RawValue> {
-    // What a session writes is JSON.
+    // A session writes JSON.
     RawValue::from_string(visible_json(&session.to_json())).unwrap_or_default()
 }
 
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_one_line_whatever_they_carry() {
+    fn every_signal_is_one_line() {
         check(
             &signal(b"news", "a\n\u{1b}[2J".into()),
             r#"signal "news" utf8 "a\n\u{1b}[2J""#,
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_and_sessions_are_told_of() {
+    fn connections_and_sessions_are_reported() {
         let retry_in = Some(Duration::from_millis(250));
         check(&Event::Connected, "connected", r#"{"event":"connected"}"#);
         check_in(
@@ -320,8 +322,11 @@ mod tests {
         );
         check(
             &Event::ConnectFailed { error, retry_in: None },
-            "connect failed: this is no WebWire server; check the address",
-            r#"{"event":"connect-failed","error":"this is no WebWire server; check the address"}"#,
+            "connect failed: there is no WebWire server at this address; check the address",
+            concat!(
+                r#"{"event":"connect-failed","error":"there is no WebWire server at this address; "#,
+                r#"check the address"}"#
+            ),
         );
         let key = SessionKey::new("KEY").unwrap();
         let info = SessionInfo::new().public("user", "ada");

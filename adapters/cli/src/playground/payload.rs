@@ -1,4 +1,4 @@
-//! What the payloads of requests have to be.
+//! The payloads that requests accept.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use wwr::{Content, InvalidInfo, SessionInfo};
 /// and clients read sessions of up to [`Session::MAX_JSON`](wwr::Session::MAX_JSON).
 const LONGEST_INFO: usize = 32 * 1024;
 
-/// A payload was not this.
+/// The payload was not this.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BadPayload(pub(super) &'static str);
 
@@ -19,7 +19,7 @@ impl From<BadPayload> for RequestError {
     }
 }
 
-/// The payload as text, in whichever encoding it is.
+/// Returns the payload as text, whatever its encoding.
 pub(super) fn text<'a>(
     request: &'a Content,
     wanted: &BadPayload,
@@ -27,18 +27,18 @@ pub(super) fn text<'a>(
     request.text().map_err(|_| *wanted)
 }
 
-/// The payload as a JSON object of fields that the client gets to see; none is one without members.
+/// Returns the payload as a JSON object of public fields. No payload is an empty object.
 pub(super) fn info(request: &Content) -> Result<SessionInfo, BadPayload> {
     let wanted = BadPayload("a JSON object of up to 32 KiB, or nothing");
     let text = text(request, &wanted)?;
     match text.len() {
         0 => Ok(SessionInfo::new()),
         1..=LONGEST_INFO => SessionInfo::from_public_json(&text).map_err(|invalid| match invalid {
-            InvalidInfo::NotAnObject => wanted,
             InvalidInfo::UnreadableField => BadPayload(
                 "JSON nested at most 125 levels deep, with numbers below 1.8e308 and whole \
                  surrogate pairs",
             ),
+            _ => wanted,
         }),
         _ => Err(wanted),
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_could_not_read_is_refused_and_numbers_keep_their_digits() {
+    fn unreadable_sessions_are_refused_and_numbers_keep_their_digits() {
         let nested = |levels| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
         assert!(info(&request(nested(SessionInfo::MAX_DEPTH))).is_ok());
         let BadPayload(wanted) = info(&request(nested(SessionInfo::MAX_DEPTH + 1))).unwrap_err();

@@ -22,7 +22,7 @@ fn the_example_of_the_readme_is_a_request_of_echo() {
 }
 
 #[test]
-fn every_part_is_shown_with_its_place() {
+fn every_part_is_shown_with_its_offset() {
     let ran =
         wwr(&["decode", "7f0100000000000000046563686f6869", "8101020304050607080161ff6800"], b"");
     assert_eq!(
@@ -78,10 +78,10 @@ fn clients_of_wwr_1_state_the_longest_message_that_they_read() {
 }
 
 #[test]
-fn what_is_wrong_is_shown_where_it_is() {
+fn errors_are_shown_at_their_offset() {
     let cases = [
         ("", "00         wrong         the message is empty"),
-        ("07", "00         wrong         7 is no message type of this version"),
+        ("07", "00         wrong         7 is not a message type of this version"),
         ("7f00", "02         wrong         it has 2 bytes, the shortest has 11"),
         ("1600", "01         wrong         it has 2 bytes instead of 1"),
         ("1f00", "02         wrong         it has 2 bytes instead of 9"),
@@ -119,13 +119,13 @@ fn peers_cannot_write_to_the_terminal() {
 }
 
 #[test]
-fn objects_have_the_members_of_the_vectors_and_what_is_wrong() {
+fn objects_have_the_members_of_the_vectors_and_the_error() {
     let messages = ["80ffff7dffffffff88023a21", "21", "", "7fffff7dffffffff880b3a"];
     let expected = [
         json!({"ok": true, "type_known": true, "type": 128, "id": "ffff7dffffffff88",
             "name_hex": "3a21", "encoding": "utf8", "payload_hex": ""}),
         json!({"ok": false, "type_known": false, "type": 33,
-            "error": "33 is no message type of this version"}),
+            "error": "33 is not a message type of this version"}),
         json!({"ok": false, "type_known": false, "error": "the message is empty"}),
         json!({"ok": false, "type_known": true, "type": 127, "id": "ffff7dffffffff88",
             "error": "malformed RequestBinary: its name of 11 bytes needs a message of at least \
@@ -154,32 +154,32 @@ fn white_space_around_messages_and_upper_case_are_fine() {
 }
 
 #[test]
-fn what_is_not_hexadecimal_is_reported_and_the_rest_is_shown() {
+fn input_that_is_not_hexadecimal_is_reported_and_the_rest_is_shown() {
     let ran = wwr(&["decode", "--json"], b"16\n 16x\nabc\n\xff\xfe\n7f 00\n16\n");
     assert_eq!(ran.code, 2);
     assert_eq!(
         ran.stderr,
         "\
-wwr decode: line 2: 'x' at column 4 is no hexadecimal digit
+wwr decode: line 2: 'x' at column 4 is not a hexadecimal digit
 wwr decode: line 3: an odd number of hexadecimal digits, 3
-wwr decode: line 4: '\\xff' at column 1 is no hexadecimal digit
-wwr decode: line 5: ' ' at column 3 is no hexadecimal digit
+wwr decode: line 4: '\\xff' at column 1 is not a hexadecimal digit
+wwr decode: line 5: ' ' at column 3 is not a hexadecimal digit
 "
     );
     let rows = objects(&ran.stdout);
     let ok: Vec<_> = rows.iter().map(|row| row["ok"].as_bool().unwrap()).collect();
     assert_eq!(ok, [true, false, false, false, false, true]);
-    assert_eq!(rows[1]["error"], "'x' at column 4 is no hexadecimal digit");
+    assert_eq!(rows[1]["error"], "'x' at column 4 is not a hexadecimal digit");
 
     let ran = wwr(&["decode", "16", "zz", "1600"], b"");
     assert_eq!(ran.code, 2);
-    assert_eq!(ran.stderr, "wwr decode: argument 2: 'z' at column 1 is no hexadecimal digit\n");
+    assert_eq!(ran.stderr, "wwr decode: argument 2: 'z' at column 1 is not a hexadecimal digit\n");
     assert!(ran.stdout.starts_with("message 1: session closed"), "{}", ran.stdout);
     assert!(ran.stdout.contains("\nmessage 3: malformed session closed"), "{}", ran.stdout);
 }
 
 #[test]
-fn the_protocol_decides_what_is_known() {
+fn the_version_decides_which_types_are_known() {
     let known = |protocol: &str, message: &str| {
         let ran = wwr(&["decode", "--json", "--protocol", protocol, message], b"");
         objects(&ran.stdout)[0]["type_known"].as_bool().unwrap()
@@ -191,7 +191,7 @@ fn the_protocol_decides_what_is_known() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wwr"))
         .args(["decode", "--json"])
         .stdin(Stdio::piped())

@@ -51,7 +51,7 @@ fn only_the_members_a_type_needs_have_to_be_there() {
 }
 
 #[test]
-fn messages_nobody_reads_are_composed_as_the_reference_composes_them() {
+fn unreadable_messages_are_composed_as_the_reference_composes_them() {
     assert_eq!(composed("1.4", json!({"type": 63})), "3f00");
     assert_eq!(composed("1.4", json!({"type": 63, "name_hex": "61"})), "3f0161");
     assert_eq!(composed("2.0", json!({"type": 65, "name_hex": "61"})), "41016100");
@@ -59,17 +59,17 @@ fn messages_nobody_reads_are_composed_as_the_reference_composes_them() {
 }
 
 #[test]
-fn what_cannot_be_composed_is_refused_with_the_reason() {
+fn invalid_objects_are_refused_with_the_reason() {
     let long = "61".repeat(256);
     let cases = [
         (json!({}), "type is missing"),
-        (json!({"type": 7}), "7 is no message type of any version"),
+        (json!({"type": 7}), "7 is not a message type of any version"),
         (
             json!({"type": 23, "accept_conf": {"major": 2, "minor": 0, "read_timeout_ms": 1,
             "message_buffer_size": 32}}),
             "this version has no message of type AcceptConf",
         ),
-        (json!({"ok": false, "type": 22}), "it is no message, ok is false"),
+        (json!({"ok": false, "type": 22}), "it is not a message, ok is false"),
         (json!({"type": 1}), "id is missing"),
         (json!({"type": 1, "id": "00"}), "an identifier has 8 bytes, this one has 1"),
         (json!({"type": 127, "id": ID}), "a request needs a name or a payload"),
@@ -95,7 +95,7 @@ fn what_cannot_be_composed_is_refused_with_the_reason() {
 }
 
 #[test]
-fn lines_that_are_no_json_are_refused_and_the_rest_is_composed() {
+fn lines_other_than_json_are_refused_and_the_rest_is_composed() {
     let ran = wwr(&["encode"], b"{\"type\":22}\n\n{\"type\":\nno\n\xff\xfe\n{\"type\":22}");
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 6, "{}", ran.stdout);

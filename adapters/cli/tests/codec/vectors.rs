@@ -30,7 +30,7 @@ fn decode(version: &str, rows: &[Value]) -> Ran {
 }
 
 #[test]
-fn decode_says_what_the_reference_says() {
+fn decode_agrees_with_the_reference() {
     for version in VERSIONS {
         let rows = rows("parse", version);
         let ran = decode(version, &rows);
@@ -59,7 +59,7 @@ fn every_message_can_be_dissected() {
 }
 
 #[test]
-fn encode_gives_back_what_was_decoded() {
+fn encode_restores_what_was_decoded() {
     for (version, counts) in
         VERSIONS.into_iter().zip([(1070, 190, 257), (1101, 155, 363), (20, 2, 0)])
     {
@@ -71,7 +71,7 @@ fn encode_gives_back_what_was_decoded() {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for ((line, object), row) in encoded.stdout.lines().zip(decoded.lines()).zip(&rows) {
             match line.strip_prefix("refused: ") {
-                Some("it is no message, ok is false") => assert_eq!(row["ok"], false),
+                Some("it is not a message, ok is false") => assert_eq!(row["ok"], false),
                 Some(reason) => {
                     assert!(reason.contains("only printable ASCII"), "{row} gave {line}");
                     refused += 1;
@@ -143,7 +143,7 @@ fn refused_on_purpose(row: &Value, reason: &str) -> bool {
 }
 
 #[test]
-fn encode_composes_what_the_reference_composes() {
+fn encode_agrees_with_the_reference() {
     for (version, exceptions) in VERSIONS.into_iter().zip([13, 38]) {
         let rows: Vec<_> = rows("compose", version)
             .into_iter()

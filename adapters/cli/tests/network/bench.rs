@@ -51,7 +51,7 @@ fn every_message_is_counted_once() {
 }
 
 #[test]
-fn the_object_has_all_there_is_to_know() {
+fn the_object_contains_every_figure() {
     let server = Server::start(&[]);
     let outcome = bench(&server, &["--duration", "50ms", "--warmup", "20ms"]);
     let none = json!({"requests": {}, "signals": {}, "connections": {}});
@@ -96,7 +96,7 @@ fn a_rate_and_a_duration_make_a_number_of_messages() {
 }
 
 #[test]
-fn more_than_the_server_can_do_is_told() {
+fn an_overloaded_server_is_reported() {
     let server = Server::start(&[]);
     let url = server.url();
     let ran = run(&["bench", "--rate", "1000000000", "--duration", "100ms", &url]);
@@ -148,7 +148,7 @@ fn errors_are_counted_by_kind() {
     assert_eq!(failed, 16, "{}", ran.text());
 }
 
-/// Waits until so many requests `broadcast` were handled, by whoever makes them.
+/// Waits until this many requests `broadcast` were handled, by any client.
 fn wait_for_broadcasts(server: &Server, count: &str, start: impl FnOnce() -> Running) -> Running {
     let mut listener = Running::start(&["listen", "--count", count, &server.url()]);
     listener.line_with("connected");
@@ -158,7 +158,7 @@ fn wait_for_broadcasts(server: &Server, count: &str, start: impl FnOnce() -> Run
 }
 
 #[test]
-fn a_server_that_goes_away_is_no_reason_to_end() {
+fn a_lost_server_does_not_end_the_run() {
     let server = Server::start(&[]);
     let url = server.url();
     let running = wait_for_broadcasts(&server, "3", || {
@@ -236,7 +236,7 @@ fn a_page_stays_if_there_is_nothing_new_to_tell() {
 }
 
 #[test]
-fn what_a_2_0_server_does_not_read_is_not_sent() {
+fn messages_that_a_2_0_server_does_not_read_are_not_sent() {
     let server = Server::start(&["--no-wwr1"]);
     let url = server.url();
     let ran = run(&["bench", "--size", "9000", "--count", "10", &url]);

@@ -13,9 +13,9 @@ use std::{env, fs, thread};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use smol::block_on;
-use wwr::client::{Config, Misuse, RequestError};
+use wwr::client::{Misuse, RequestError};
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
-use wwr_smol::client::{Client, Error};
+use wwr_smol::client::{Client, Config, Error};
 use wwr_smol::{Clock, FileStore, SessionStore as _};
 
 use crate::support::Server;
@@ -209,16 +209,16 @@ impl Crashes {
                 }
             }
         }
-        // Nobody was told of the rest.
+        // No client was told about the rest.
         for (key, content) in files {
             Session::from_stored(key.clone(), &content).expect("half a session");
             block_on(store.destroy(&key)).unwrap();
         }
         let later = UnixTime::from_seconds(now.seconds() + 2 * 60 * 60);
-        let collected = block_on(store.remove_expired(later, Duration::MAX)).unwrap();
-        assert_eq!((collected.examined, collected.failed), (kept.len() as u64, 0));
+        let removed = block_on(store.remove_expired(later, Duration::MAX)).unwrap();
+        assert_eq!((removed.examined, removed.failed), (kept.len() as u64, 0));
         assert_eq!(fs::read_dir(self.directory.path()).unwrap().count(), kept.len());
-        self.leftovers += collected.leftovers;
+        self.leftovers += removed.leftovers;
         *self.ledger.get_mut().unwrap() = kept;
     }
 
@@ -236,7 +236,8 @@ impl Crashes {
 
 /// A client that stays away once it is cut off. None if the server is gone.
 async fn connect(url: &str) -> Option<Client> {
-    let config = Config::builder().reconnect(false).build().unwrap();
+    let mut config = Config::default();
+    config.machine.reconnect = false;
     Client::builder(url).unwrap().config(config).connect().await.ok()
 }
 
@@ -248,7 +249,7 @@ async fn restore(url: &str, key: &SessionKey, info: &SessionInfo) -> Option<Clie
     Some(client)
 }
 
-/// None if the server is gone; other errors there are none.
+/// `None` if the server has gone. There are no other errors.
 fn answered<T>(result: Result<T, Error>) -> Option<T> {
     match result {
         Ok(value) => Some(value),

@@ -12,7 +12,7 @@ fn the_demo_tells_its_story_without_colours_when_piped() {
         "1. A server listens, a client connects",
         "2. Requests, in three encodings",
         "3. A request that fails",
-        "4. Signals, which nobody answers",
+        "4. Signals, which have no reply",
         "5. A login",
         "6. The connection is cut",
         "7. A request made while offline",

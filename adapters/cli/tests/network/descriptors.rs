@@ -14,7 +14,7 @@ fn poor() -> Server {
 const REFUSED: &str = "cannot accept connections";
 
 #[test]
-fn a_server_without_descriptors_serves_who_is_there_and_recovers() {
+fn a_server_without_descriptors_serves_open_connections_and_recovers() {
     let mut server = poor();
     let mut early = Hand::open(server.address, "/");
     // The system takes them all in. Some become WebSockets, and they stay.
@@ -46,7 +46,7 @@ fn handshakes_that_never_end_do_not_keep_the_descriptors() {
 }
 
 #[test]
-fn sessions_are_found_while_there_are_no_descriptors_left() {
+fn sessions_are_found_without_free_descriptors() {
     let sessions = tempfile::tempdir().unwrap();
     let script = r#"ulimit -n 64 && exec "$0" "$@""#;
     let arguments = ["--log", "warn", "--sessions", sessions.path().to_str().unwrap()];

@@ -18,9 +18,9 @@ use futures_util::future::{join, join_all};
 use rustix::process::{Pid, Signal, kill_process};
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::{block_on, unblock};
-use wwr::client::{Config, RequestError};
+use wwr::client::RequestError;
 use wwr::{Name, Payload};
-use wwr_smol::client::{Client, Error, Event};
+use wwr_smol::client::{Client, Config, Error, Event};
 
 use crate::support::{Relay, url, wwr};
 
@@ -171,10 +171,9 @@ impl Asking {
     }
 
     async fn run(mut self, url: String) -> Vec<(String, Outcome)> {
-        let config = Config::builder()
-            .backoff(Duration::from_millis(1), Duration::from_millis(50))
-            .build()
-            .unwrap();
+        let mut config = Config::default();
+        config.machine.initial_backoff = Duration::from_millis(1);
+        config.machine.max_backoff = Duration::from_millis(50);
         let client = Client::builder(&url).unwrap().config(config).connect().await.unwrap();
         let mut events = client.events();
         client.request("login", r#"{"user":"ada"}"#).await.unwrap();
@@ -209,7 +208,7 @@ impl Asking {
         }
     }
 
-    /// Makes requests until so many are answered; of four at a time, three wait for the first.
+    /// Makes requests until this many are answered; of four at a time, three wait for the first.
     async fn ask(&mut self, client: &Client, answers: usize) {
         let mut answered = 0;
         while answered < answers {

@@ -6,7 +6,7 @@ fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
     Running::spawn(wwr().args(arguments).envs(environment.iter().copied())).finish()
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 const NOBODY: &str = "ws://127.0.0.1:1/";
 
 #[test]
@@ -54,7 +54,7 @@ fn values_are_used() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_2_and_name_their_variable() {
+fn invalid_values_exit_with_2_and_name_their_variable() {
     for (name, value) in [
         ("WWR_LOG", "loud"),
         ("WWR_USER", "secret"),
@@ -79,7 +79,7 @@ fn values_that_make_no_sense_are_2_and_name_their_variable() {
 
 #[cfg(unix)]
 #[test]
-fn values_that_are_no_text_are_2() {
+fn values_that_are_not_text_exit_with_2() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -92,7 +92,7 @@ fn values_that_are_no_text_are_2() {
 }
 
 #[test]
-fn commands_that_serve_nobody_run_whatever_threads_servers_have() {
+fn commands_other_than_serve_ignore_the_number_of_threads() {
     let server = Server::start(&[]);
     let url = server.url();
     for threads in ["0", "-1", "abc", "", "100000", "2"] {
@@ -114,7 +114,7 @@ fn commands_that_serve_nobody_run_whatever_threads_servers_have() {
 }
 
 #[test]
-fn a_server_runs_on_as_many_threads_as_it_is_told() {
+fn a_server_runs_on_the_configured_number_of_threads() {
     let serve = ["serve", "--listen", "127.0.0.1:0"];
     let started = Running::spawn(wwr().args(serve).env("SMOL_THREADS", "4"));
     let server = Server::running(started);

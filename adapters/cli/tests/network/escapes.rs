@@ -49,7 +49,7 @@ fn replies_and_errors_are_escaped_in_json() {
 }
 
 #[test]
-fn what_is_listened_to_is_escaped() {
+fn listen_escapes_what_it_prints() {
     let server = Server::start(&[]);
     let info = serde_json::json!({ "user": NASTY }).to_string();
     let key = server.reply(&["login", &info]);
@@ -76,7 +76,7 @@ fn what_is_listened_to_is_escaped() {
 }
 
 #[test]
-fn what_servers_say_of_themselves_is_escaped() {
+fn texts_of_servers_are_escaped() {
     let version: &'static str = "{\"protocol-version\":\"9\u{202e}\u{9b}\u{200b}9\"}";
     let sub_protocol = "x\u{202e}\u{9b}y";
     for (preflight, websocket) in [

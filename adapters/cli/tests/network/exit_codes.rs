@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, run, run_with, url};
 
-/// An address where nobody answers, for as long as the listener lives.
+/// An address without answers, for as long as the listener lives.
 fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = url(listener.local_addr().unwrap());
     (listener, url)
 }
 
-/// An address where nobody listens: port 1 of the local host belongs to nothing that is in use.
+/// An address without a listener: port 1 of the local host belongs to nothing that is in use.
 const NOBODY: &str = "ws://127.0.0.1:1/";
 
 fn json(text: &[u8]) -> Value {
@@ -64,7 +64,7 @@ fn usage_errors_are_2() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_2() {
+fn invalid_messages_exit_with_2() {
     let server = Server::start(&[]);
     let url = server.url();
     for arguments in [
@@ -152,7 +152,7 @@ fn a_server_that_cannot_start_is_2() {
 }
 
 #[test]
-fn numbers_that_are_none_are_explained() {
+fn invalid_numbers_are_explained() {
     for (arguments, wanted) in [
         (&["listen", "--count", "0", NOBODY][..], "a whole number, 1 or more"),
         (&["serve", "--max-session-connections", "0"], "a whole number, 1 or more"),

@@ -40,7 +40,7 @@ fn on_a_full_disk_only_new_sessions_suffer() {
     server.running.wait_for_log("cannot write session file");
     // The time of the look-up cannot be noted, which is no reason to keep ada out.
     assert!(server.reply(&["--session", &old, "whoami"]).contains("ada"));
-    server.running.wait_for_log("could not be noted");
+    server.running.wait_for_log("could not be recorded");
     let small = server.reply(&["login", r#"{"user":"bob"}"#]);
     assert!(server.reply(&["--session", &small, "whoami"]).contains("bob"));
     assert_eq!(server.reply(&["echo", "still here"]), "still here");
@@ -54,7 +54,7 @@ fn on_a_full_disk_only_new_sessions_suffer() {
 }
 
 #[test]
-fn what_is_no_session_costs_only_whoever_asks_for_it() {
+fn a_broken_session_file_affects_only_its_client() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("sessions");
     let arguments = ["--sessions", text(&directory), "--durable", "--expire-after", "1ns"];
@@ -73,15 +73,15 @@ fn what_is_no_session_costs_only_whoever_asks_for_it() {
 
     // Nor does expiry touch it, which removes at once all that is old.
     let mut server = Server::start(&arguments);
-    server.running.wait_for_log("old sessions removed");
+    server.running.wait_for_log("expired sessions removed");
     let mut left = names(&directory);
     left.sort();
     assert_eq!(left, ["README".into(), format!("{folder}.wwrsess"), format!("{half}.wwrsess")]);
 }
 
-/// A playground for which the permissions of files hold, whoever runs the tests: to root they are
-/// nothing, unless it is started without that privilege. `None`, and a word of it, where root cannot
-/// give it up.
+/// A playground for which the permissions of files hold, for any user that runs the tests: to root
+/// they are nothing, unless it is started without that privilege. `None`, and a word of it, where
+/// root cannot give it up.
 fn bound_by_permissions(directory: &Path) -> Option<Server> {
     let arguments = ["--sessions", text(directory), "--durable"];
     if !rustix::process::geteuid().is_root() {
@@ -97,7 +97,7 @@ fn bound_by_permissions(directory: &Path) -> Option<Server> {
 }
 
 #[test]
-fn a_read_only_directory_keeps_what_it_has() {
+fn sessions_in_a_read_only_directory_are_found() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("sessions");
     let Some(server) = bound_by_permissions(&directory) else { return };

@@ -28,7 +28,7 @@ fn upgrade(headers: &str) -> String {
 }
 
 #[test]
-fn a_refused_origin_is_told_with_the_option_that_allows_it() {
+fn a_refused_origin_is_logged_with_the_option_that_allows_it() {
     let mut server = Server::start(&["--allow-origin", "HTTPS://App.Example/"]);
     let refused = asked(&server, &upgrade("Origin: https://other.example\r\n"));
     assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
@@ -40,7 +40,7 @@ fn a_refused_origin_is_told_with_the_option_that_allows_it() {
 }
 
 #[test]
-fn a_page_in_a_browser_says_what_this_is() {
+fn a_browser_sees_an_explanation() {
     let server = Server::start(&[]);
     let answer = asked(&server, "GET / HTTP/1.1\r\nHost: h:7777\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");

@@ -22,7 +22,7 @@ impl Hand {
         Self { stream, address }
     }
 
-    /// Asks for the metadata; gives the head of the answer, in lower case.
+    /// Sends a preflight; returns the head of the answer, in lower case.
     pub(crate) fn preflight(&mut self, path: &str) -> String {
         self.http(&format!("WEBWIRE {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address))
     }
@@ -122,7 +122,7 @@ impl Hand {
         (head[0] & 0x0f, self.read(length))
     }
 
-    /// A length of so many bytes.
+    /// A length of this many bytes.
     fn length(&mut self, bytes: usize) -> usize {
         self.read(bytes).into_iter().fold(0, |length, byte| length << 8 | usize::from(byte))
     }

@@ -113,7 +113,7 @@ fn an_origin_is_judged_by_the_server() {
 }
 
 #[test]
-fn headers_that_cannot_be_sent_are_2_and_told_of() {
+fn invalid_headers_exit_with_2_and_are_named() {
     for (options, told) in [
         (&["--header", "no colon"][..], "NAME:VALUE"),
         (&["--header", "a b: c"], "no spaces"),

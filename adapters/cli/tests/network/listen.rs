@@ -54,7 +54,7 @@ fn it_waits_for_the_server_and_comes_back_with_its_session() {
 }
 
 #[test]
-fn it_gives_up_on_what_is_no_webwire_server() {
+fn it_gives_up_on_servers_other_than_webwire() {
     let other = RawServer { preflight: ("200 OK", "hi"), websocket: Err(("200 OK", "hi")) };
     let other_sub_protocol = RawServer {
         preflight: ("400 Bad Request", ""),

@@ -1,4 +1,4 @@
-//! Logs that are read too slowly, or by nobody, are nothing to those who are served.
+//! Logs that are read too slowly, or not at all, do not affect clients.
 
 use std::io::{BufRead as _, BufReader, PipeWriter, Read as _, Write as _, pipe};
 use std::net::{SocketAddr, TcpListener};
@@ -72,7 +72,7 @@ fn address_of_its_own() -> SocketAddr {
     TcpListener::bind("127.0.77.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Waits until somebody listens.
+/// Waits until the server listens.
 fn wait_for(address: SocketAddr) {
     let begun = Instant::now();
     while std::net::TcpStream::connect(address).is_err() {
@@ -100,7 +100,7 @@ fn dropped_in_all(log: &str) -> u64 {
 }
 
 #[test]
-fn a_log_that_is_not_read_holds_nobody_up_and_says_what_is_missing() {
+fn an_unread_log_does_not_block_the_server_and_counts_lost_lines() {
     let server = Server::start(&["--log", "debug"]);
     println!("the longest took {:?}", come_and_go(server.address, CROWD));
     server.running.signal(Signal::TERM);
@@ -116,7 +116,7 @@ fn a_log_that_is_not_read_holds_nobody_up_and_says_what_is_missing() {
 fn lines_come_again_when_the_log_is_read_again() {
     let mut server = Server::start(&["--log", "debug"]);
     come_and_go(server.address, CROWD);
-    // Room is made by reading, and used by whoever connects next.
+    // Room is made by reading, and used by the next connection.
     let mut told = String::new();
     while !told.contains("log lines were dropped here") {
         server.running.wait_for_log("connected");
@@ -130,7 +130,7 @@ fn lines_come_again_when_the_log_is_read_again() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_log_that_is_never_read_is_told_of_on_standard_output() {
+fn lost_log_lines_are_reported_on_standard_output() {
     let (reader, writer) = full_pipe();
     let rest = output_of_a_server_with(writer);
     let (number, why) = rest.split_once(' ').unwrap();
@@ -140,7 +140,7 @@ fn a_log_that_is_never_read_is_told_of_on_standard_output() {
 }
 
 #[test]
-fn a_server_whose_output_and_log_nobody_reads_any_more_goes_on_and_ends_well() {
+fn a_server_without_readers_of_output_and_log_goes_on_and_ends_well() {
     let (reader, writer) = pipe().unwrap();
     let mut command = wwr();
     command.args(["serve", "--listen", "127.0.0.1:0", "--log", "debug"]);
@@ -163,7 +163,7 @@ fn a_server_whose_output_and_log_nobody_reads_any_more_goes_on_and_ends_well() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_server_serves_before_anybody_reads_where_it_listens() {
+fn a_server_serves_before_its_output_is_read() {
     for both in [false, true] {
         let (reader, writer) = full_pipe();
         let address = address_of_its_own();
@@ -182,7 +182,7 @@ fn a_server_serves_before_anybody_reads_where_it_listens() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_listens_and_measures_can_be_ended_while_nobody_reads_it() {
+fn listen_and_bench_can_be_ended_while_their_output_is_not_read() {
     let server = Server::start(&[]);
     let url = server.url();
     for (arguments, code) in [
@@ -205,7 +205,7 @@ fn what_listens_and_measures_can_be_ended_while_nobody_reads_it() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn commands_end_in_time_though_nobody_reads_their_errors() {
+fn commands_end_in_time_although_their_errors_are_not_read() {
     for (arguments, code) in [
         (&["request", "--timeout", "2s", "ws://127.0.0.1:1/", "echo"][..], 3),
         (&["request", "--timeout", "soon", "ws://127.0.0.1:1/", "echo"], 2),
@@ -222,7 +222,7 @@ fn commands_end_in_time_though_nobody_reads_their_errors() {
 }
 
 #[test]
-fn what_is_wrong_with_arguments_is_told_without_hidden_characters() {
+fn errors_of_arguments_contain_no_hidden_characters() {
     let ran = wwr().args(["serve", "--allow-origin", "a\u{202e}\u{9b}"]).output().unwrap();
     let said = String::from_utf8(ran.stderr).unwrap();
     assert_eq!((ran.status.code(), ran.stdout.len()), (Some(2), 0), "{said}");
@@ -244,7 +244,7 @@ fn a_line_for_each_connection_is_for_debugging() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_is_full_of_logs_stops_nobody() {
+fn a_full_disk_for_logs_does_not_stop_the_server() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let rest = output_of_a_server_with(full());
     assert!(rest.contains("log lines were dropped: standard error does not take them"), "{rest}");

@@ -11,7 +11,7 @@ const SPEAKS_1_4: Answer = ("200 OK", "{\"protocol-version\":\"1.4\"}\n");
 const SPEAKS_1_5: Answer = ("200 OK", "{\"protocol-version\":\"1.5\",\"read-timeout\":7}\n");
 const NO_SUCH_METHOD: Answer = ("400 Bad Request", "Bad Request\nInternal Server Error\n");
 
-/// Probes a server made by hand; gives the exit code and the object.
+/// Probes a server made by hand; returns the exit code and the object.
 fn probe(preflight: Answer, websocket: Result<Option<Vec<u8>>, Answer>) -> (Option<i32>, Value) {
     let ran = run(&["probe", "--json", &RawServer { preflight, websocket }.start()]);
     (ran.code, object(&ran))
@@ -48,7 +48,7 @@ fn a_server_of_each_version_is_known() {
 }
 
 #[test]
-fn a_server_that_answers_is_told_of_even_if_it_does_not_suit() {
+fn an_unsuitable_server_is_reported() {
     for (preflight, websocket, error, speaks) in [
         (
             NO_SUCH_METHOD,
@@ -88,7 +88,7 @@ fn a_server_that_answers_is_told_of_even_if_it_does_not_suit() {
 }
 
 #[test]
-fn what_is_no_server_or_none_now_is_3() {
+fn no_webwire_server_exits_with_3() {
     let down = ("503 Service Unavailable", "server shutting down\n");
     let page = ("200 OK", "<html></html>");
     let other_json = ("404 Not Found", "{\"error\":\"not found\"}");

@@ -22,7 +22,7 @@ pub(crate) struct RawServer {
 }
 
 impl RawServer {
-    /// Serves until the process ends, and gives the address.
+    /// Serves until the process ends, and returns the address.
     pub(crate) fn start(self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = url(listener.local_addr().unwrap());

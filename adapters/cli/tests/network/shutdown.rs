@@ -19,7 +19,7 @@ fn the_first_signal_lets_requests_finish() {
         let (mut server, request) = with_slow_request("1000");
         server.running.signal(signal);
         server.running.wait_for_log("shutting down");
-        // Refused with 503, or nobody listens any more.
+        // Refused with 503, or the listener is closed.
         assert_eq!(server.request(&["echo", "too late"]).code, Some(3));
         let reply = request.finish();
         assert_eq!((reply.code, reply.text(), reply.stderr.as_str()), (Some(0), "1000", ""));

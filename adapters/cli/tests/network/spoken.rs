@@ -14,7 +14,7 @@ fn error(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn each_version_is_spoken_to_a_server_of_all() {
+fn each_version_works_with_a_server_of_all_versions() {
     let server = Server::start(&[]);
     let url = server.url();
     for (options, version) in [
@@ -38,7 +38,7 @@ fn each_version_is_spoken_to_a_server_of_all() {
 }
 
 #[test]
-fn a_server_of_another_version_is_told_from_none() {
+fn a_server_of_another_version_is_distinguished_from_no_server() {
     let only_1_4 = RawServer {
         preflight: ("200 OK", "{\"protocol-version\":\"1.4\"}\n"),
         websocket: Ok(None),

@@ -10,7 +10,7 @@ use std::{io, thread};
 /// How long anything may take before a test gives up. Never decides whether one passes.
 pub(crate) const SAFETY: Duration = Duration::from_secs(60);
 
-/// The command, not to be run in the environment of whoever runs the tests.
+/// The command, without the environment of the user that runs the tests.
 pub(crate) fn wwr() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwr"));
     for name in ["WWR_LOG", "WWR_SESSION", "WWR_USER", "SMOL_THREADS"] {
@@ -73,12 +73,12 @@ impl Running {
         next_line(&mut self.stdout)
     }
 
-    /// Reads standard output up to a line that contains this, and gives that line.
+    /// Reads standard output up to a line that contains this, and returns that line.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
         find_line(&mut self.stdout, text)
     }
 
-    /// Reads standard error up to a line that contains this, and gives that line.
+    /// Reads standard error up to a line that contains this, and returns that line.
     pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
         find_line(&mut self.stderr, text)
     }
@@ -95,7 +95,7 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for the end, and gives what was not read yet.
+    /// Waits for the end, and returns what was not read yet.
     pub(crate) fn finish(mut self) -> Ran {
         drop(self.child.stdin.take());
         let (mut stdout, mut stderr) = (Vec::new(), String::new());
@@ -229,13 +229,13 @@ impl Relay {
         Self { address, state }
     }
 
-    /// Lets new connections through to this server, and leaves those there are.
+    /// Lets new connections through to this server, and keeps the existing ones.
     #[cfg(unix)]
     pub(crate) fn send_new_to(&self, server: SocketAddr) {
         self.state.lock().unwrap().server = Some(server);
     }
 
-    /// Lets connections through to this server, or to none, and cuts those there are.
+    /// Lets connections through to this server, or to none, and cuts the existing ones.
     pub(crate) fn lead_to(&self, server: Option<SocketAddr>) {
         let mut state = self.state.lock().unwrap();
         state.server = server;

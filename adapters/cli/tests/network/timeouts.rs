@@ -166,7 +166,7 @@ fn a_session_that_is_not_restored_in_time_is_4() {
 }
 
 #[test]
-fn probing_ends_in_time_and_tells_what_it_has() {
+fn probe_ends_in_time_and_reports_what_it_has() {
     let open = Some(None);
     let speaks = Some(("200 OK", SPEAKS_1_4));
     for (preflight, opens, expected, speaks) in [
@@ -216,7 +216,7 @@ fn an_input_without_end_is_4() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_in_the_file_system_that_nobody_writes_to_is_4() {
+fn a_named_pipe_without_a_writer_exits_with_4() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("pipe");
     let pipe = pipe.to_str().unwrap();
@@ -228,7 +228,7 @@ fn a_pipe_in_the_file_system_that_nobody_writes_to_is_4() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_nobody_reads_is_4() {
+fn an_unread_output_exits_with_4() {
     let server = Server::start(&["--message-buffer", "1000000"]);
     let url = server.url();
     let payload = "x".repeat(100_000);
@@ -250,7 +250,7 @@ fn an_output_that_nobody_reads_is_4() {
 }
 
 #[test]
-fn what_has_no_end_is_read_up_to_a_limit_that_the_error_names() {
+fn endless_input_is_read_up_to_a_limit_that_the_error_names() {
     #[cfg(target_os = "linux")]
     for command in ["request", "signal"] {
         let (code, stderr, _) =

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::support::run;
 
-/// Runs a command with the URL of a server that answers its first request, and gives the head of
+/// Runs a command with the URL of a server that answers its first request, and returns the head of
 /// that and what the command said. `change` makes the URL of the address.
 fn first_request(command: &str, change: impl Fn(&str) -> String) -> (Vec<String>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -54,7 +54,7 @@ fn user_and_password_are_sent_and_not_shown() {
 }
 
 #[test]
-fn what_is_wrong_with_a_url_is_said_without_the_password() {
+fn errors_of_urls_do_not_show_the_password() {
     for (url, said) in [
         ("localhost:7777", "no scheme; write ws://localhost:7777"),
         ("wss://ada:secret@localhost/", "needs TLS"),

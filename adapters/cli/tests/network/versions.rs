@@ -32,7 +32,7 @@ fn clients_of_all_versions_live_at_one_server() {
     let address = server.address;
     server.running.wait_for_log("protocol=\"any\"");
 
-    // 1.4 asks first. 2.0 does not, and is told what is announced before anything else.
+    // 1.4 sends a preflight. 2.0 does not, and gets the advertised settings before anything else.
     let head = Hand::dial(address).preflight("/");
     assert!(head.starts_with("http/1.1 200 "), "{head}");
     let mut old = Hand::open_quietly(address, "/");
@@ -49,7 +49,7 @@ fn clients_of_all_versions_live_at_one_server() {
             (0..13).for_each(|_| old.answer_ping());
             old.is_served();
         });
-        // 2.0, but nobody knows that yet: no heartbeat is missed.
+        // 2.0, but the server does not know that yet: no heartbeat is missed.
         scope.spawn(|| {
             (0..13).for_each(|_| silent_from_the_start.answer_ping());
             silent_from_the_start.is_served();
@@ -75,7 +75,7 @@ fn clients_of_all_versions_live_at_one_server() {
     old.is_served();
 }
 
-/// Sends heartbeats; gives the longest time between two of them.
+/// Sends heartbeats; returns the longest time between two of them.
 fn beat_for(hand: &mut Hand, time: Duration) -> Duration {
     let start = Instant::now();
     let (mut last, mut longest) = (start, Duration::ZERO);
@@ -156,7 +156,7 @@ fn a_strict_server_hangs_up_as_the_reference_does() {
 }
 
 #[test]
-fn messages_that_fit_into_the_announced_buffer_are_taken_however_large_it_is() {
+fn messages_that_fit_into_a_large_advertised_buffer_are_accepted() {
     let server = Server::start(&["--message-buffer", "3000000"]);
     let mut hand = Hand::open(server.address, "/");
     hand.request(0x80, 1, "echo", &vec![b'x'; 2_000_000]);

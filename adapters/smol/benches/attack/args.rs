@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Only shows that it works: briefly, with few connections
     #[arg(long)]
     test: bool,
-    /// Only serves, with so many files open at most (0: as many as may be), until standard input
+    /// Only serves, with this many files open at most (0: as many as may be), until standard input
     /// ends; prints the port first
     #[arg(long, value_name = "FILES")]
     pub(crate) serve: Option<u64>,
@@ -46,7 +46,7 @@ impl Args {
         args
     }
 
-    /// Whether the attack of that name is to be made.
+    /// Whether to run the attack of that name.
     pub(crate) fn include(&self, name: &str) -> bool {
         self.cases.is_empty() || self.cases.iter().any(|case| case == name)
     }

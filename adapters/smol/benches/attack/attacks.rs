@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use wwr_smol::server::Limits;
+use wwr_smol::server::ConnectionConfig;
 
 use super::handshake;
 use super::wire::{
@@ -153,7 +153,7 @@ fn come(field: &Field, words: &[u8]) -> io::Result<()> {
 
 /// Declares the largest messages there may be, on many connections, and never sends them.
 fn declare(field: &Field) -> io::Result<()> {
-    let largest = Limits::default().max_message_size as u64;
+    let largest = u64::from(ConnectionConfig::default().max_message_size);
     let mut sockets = Vec::new();
     while field.goes_on() {
         if sockets.len() < field.crowd as usize / 5 {

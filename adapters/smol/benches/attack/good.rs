@@ -11,7 +11,7 @@ use super::wire::{BINARY, GOOD, IDENTIFIER, PING, REPLY, dial, echo, frame};
 /// As many requests as a client makes, not as many as a server can take.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// One request in so many comes from a client that was not there before.
+/// One request in this many comes from a client that was not there before.
 const NEWCOMER: usize = 20;
 
 /// An open WebSocket.

@@ -32,7 +32,7 @@ pub(crate) fn serve(files: u64) -> Result<(), Box<dyn Error>> {
         let builder = Server::builder(Echo).store(store).executor(executor.clone());
         let server = builder.listen((Ipv4Addr::LOCALHOST, 0)).await?;
         process::listens_on(server.local_addr())?;
-        server.run().await?;
+        server.run().await;
         Ok(())
     }))
 }

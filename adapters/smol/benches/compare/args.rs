@@ -26,8 +26,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
-    /// How many bytes the bare echo reads at a time under load; the default is what the WebWire server
-    /// does
+    /// How many bytes the bare echo reads at a time under load; the default is what the WebWire
+    /// server does
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) read_buffer: u32,
@@ -55,7 +55,7 @@ impl Args {
         args
     }
 
-    /// Whether the case of that name is to be measured.
+    /// Whether to measure the case of that name.
     pub(crate) fn include(&self, name: &str) -> bool {
         self.cases.is_empty() || self.cases.iter().any(|case| case == name)
     }

@@ -15,7 +15,7 @@ use std::pin::Pin;
 
 use super::process;
 
-/// Serves on this thread until the process ends, and reads so many bytes at a time.
+/// Serves on this thread until the process ends, and reads this many bytes at a time.
 pub(crate) fn serve(read_buffer: usize) -> io::Result<()> {
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {

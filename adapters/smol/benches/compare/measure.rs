@@ -28,7 +28,7 @@ pub(crate) fn compare(case: &'static Case, args: &Args) -> io::Result<Comparison
     let mut runs = Vec::new();
     for number in 1..=args.runs {
         eprintln!("{}: run {number} of {}", case.name, args.runs);
-        // Who comes first changes, so that what slowly changes on the machine favours neither.
+        // The order alternates, so that slow changes of the machine favour neither.
         let (bare, webwire) = if number % 2 == 1 {
             let bare = sample(case, Side::Bare, args)?;
             (bare, sample(case, Side::Webwire, args)?)

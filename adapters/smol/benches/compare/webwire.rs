@@ -1,13 +1,13 @@
-//! What is measured: a WebWire server whose handler gives back what it gets.
+//! What is measured: a WebWire server whose handler echoes its input.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use smol::Executor;
-use wwr::server::{Advertised, Protocol, RequestError};
+use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, Handler, Limits, Server};
+use wwr_smol::server::{Config, Connection, Handler, Server};
 
 use super::process;
 
@@ -24,19 +24,18 @@ impl Handler for Echo {
 
 /// Serves on this thread until the process ends.
 pub(crate) fn serve() -> Result<(), Box<dyn Error>> {
-    let advertised = Advertised::default().message_buffer(MESSAGE_BUFFER)?;
-    let limits = Limits { max_message_size: advertised.message_buffer_size(), ..Limits::default() };
+    let mut config = Config::default();
+    config.connection.advertised.message_buffer = MESSAGE_BUFFER;
+    config.connection.max_message_size = MESSAGE_BUFFER;
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(async {
         let server = Server::builder(Echo)
-            .protocol(Protocol::Any)
-            .advertise(advertised)
-            .limits(limits)
+            .config(config)
             .executor(executor.clone())
             .listen((Ipv4Addr::LOCALHOST, 0))
             .await?;
         process::listens_on(server.local_addr())?;
-        server.run().await?;
+        server.run().await;
         Ok(())
     }))
 }

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 200,
           value_parser = clap::value_parser!(u64).range(1..))]
     load: u64,
-    /// A request that takes longer than so many milliseconds is a stall
+    /// A request that takes longer than this many milliseconds is a stall
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 20,
           value_parser = clap::value_parser!(u64).range(1..))]
     stall: u64,
@@ -68,12 +68,12 @@ impl Args {
         Duration::from_millis(self.load)
     }
 
-    /// What a request may take that is no stall.
+    /// What a request may take without counting as a stall.
     pub(crate) const fn stall(&self) -> Duration {
         Duration::from_millis(self.stall)
     }
 
-    /// Whether this executor is to be measured.
+    /// Whether to measure this executor.
     pub(crate) fn include(&self, runtime: Runtime) -> bool {
         runtime == Runtime::Smol || self.executors.is_empty() || self.executors.contains(&runtime)
     }

@@ -1,8 +1,8 @@
-//! What is measured: a server that gives back what it gets.
+//! What is measured: an echo server.
 
 use std::net::Ipv4Addr;
 
-use wwr::server::{Protocol, RequestError};
+use wwr::server::RequestError;
 use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, Handler, Server};
 
@@ -21,13 +21,10 @@ impl Handler for Echo {
 pub(crate) fn serve(runtime: Runtime) -> Result<(), Failure> {
     process::end_with_parent();
     runtime.run(|spawner| async move {
-        let server = Server::builder(Echo)
-            .protocol(Protocol::Any)
-            .executor(spawner)
-            .listen((Ipv4Addr::LOCALHOST, 0))
-            .await?;
+        let server =
+            Server::builder(Echo).executor(spawner).listen((Ipv4Addr::LOCALHOST, 0)).await?;
         process::listens_on(server.local_addr())?;
-        server.run().await?;
+        server.run().await;
         Ok(())
     })
 }

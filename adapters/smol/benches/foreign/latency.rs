@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use wwr::client::{Config, Protocol};
-use wwr_smol::client::Client;
+use wwr_smol::client::{Client, Config, Protocol};
 
 use super::runtime::{Failure, Runtime};
 
@@ -18,7 +17,8 @@ pub(crate) fn measure(
     requests: u32,
 ) -> Result<Vec<Duration>, Failure> {
     runtime.run(move |spawner| async move {
-        let config = Config::builder().protocol(Protocol::V2_0).build()?;
+        let mut config = Config::default();
+        config.machine.protocol = Protocol::V2_0;
         let builder = Client::builder(&format!("ws://{server}/"))?.config(config);
         let client = builder.executor(spawner).connect().await?;
         let mut times = Vec::with_capacity(requests as usize);

@@ -156,7 +156,7 @@ fn stalls(sorted: &[Duration], args: &Args) -> usize {
     sorted.len() - sorted.partition_point(|time| *time <= args.stall())
 }
 
-/// The least that so many per cent of the sorted times do not exceed.
+/// The least that this many per cent of the sorted times do not exceed.
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()

@@ -40,7 +40,7 @@ fn compare(args: &Args) -> Result<ExitCode, Failure> {
     let mut rows: Vec<Row> = included.map(Row::new).collect();
     for number in 0..args.runs as usize {
         eprintln!("run {} of {}", number + 1, args.runs);
-        // Who comes first changes, so that what slowly changes on the machine favours none.
+        // The order rotates, so that slow changes of the machine favour none.
         let count = rows.len();
         for place in 0..count {
             bench.run(&mut rows[(number + place) % count])?;

@@ -76,7 +76,7 @@ impl Runtime {
                 let pool = ThreadPool::new()?;
                 let (sender, receiver) = std::sync::mpsc::channel();
                 let work = work(Spawner::Futures(pool.clone()));
-                // Nobody waits any more if this thread panics.
+                // If this thread panics, no receiver waits any more.
                 pool.spawn_ok(async move { drop(sender.send(work.await)) });
                 receiver.recv()?
             }

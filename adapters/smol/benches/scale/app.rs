@@ -9,7 +9,7 @@ use smol::Executor;
 use wwr::server::RequestError;
 use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
 use wwr_smol::FileStore;
-use wwr_smol::server::{Broadcast, Connection, Connections, Handler, Server};
+use wwr_smol::server::{Broadcast, Config, Connection, Connections, Handler, Server};
 
 use super::args::Args;
 use super::process;
@@ -43,7 +43,7 @@ impl Handler for App {
                 let (connections, sessions) = (server.connection_count(), server.active_sessions());
                 Ok(Payload::utf8(format!("{connections} {sessions}")))
             }
-            // Tells all; gives how many they are.
+            // Tells all; returns how many they are.
             b"broadcast" => Ok(sent(server.signal_all(&news(request)?))),
             // Tells those of the session with the key in the payload.
             b"group" => {
@@ -66,11 +66,10 @@ impl Handler for App {
 
 /// The signal to many that a request asks for.
 fn news(request: Content) -> Result<PreparedSignal, RequestError> {
-    let name = NEWS.try_into().map_err(|_| RequestError::Internal)?;
-    PreparedSignal::new(&name, &request.into_payload()).map_err(|_| RequestError::Internal)
+    PreparedSignal::new(NEWS, request.into_payload()).map_err(|_| RequestError::Internal)
 }
 
-/// How many were told.
+/// How many got the signal.
 fn sent(broadcast: Broadcast) -> Payload {
     Payload::utf8(broadcast.sent.to_string())
 }
@@ -87,11 +86,13 @@ pub(crate) fn serve(port: u16, args: &Args) -> Result<(), Box<dyn Error>> {
         let mut builder = Server::builder(App).executor(executor.clone());
         if let Some(directory) = &args.store {
             let store = FileStore::open(directory).await?.durable();
-            builder = builder.store(store).durable_sessions();
+            let mut config = Config::default();
+            config.hub.sessions.durable = true;
+            builder = builder.store(store).config(config);
         }
         let server = builder.listen((Ipv4Addr::LOCALHOST, port)).await?;
         process::listens_on(server.local_addr())?;
-        server.run().await?;
+        server.run().await;
         Ok(())
     }))
 }

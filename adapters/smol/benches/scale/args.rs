@@ -76,7 +76,7 @@ impl Args {
         args
     }
 
-    /// Whether this is to be tried.
+    /// Whether to run this.
     pub(crate) fn include(&self, case: Case) -> bool {
         self.cases.is_empty() || self.cases.contains(&case)
     }

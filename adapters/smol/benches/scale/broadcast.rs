@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Args) -> io::Result<Outcome> {
     let (mut slowest, mut missed) = (Duration::ZERO, 0);
     for round in 0..rounds {
         let (payload, start) = (format!("round {round}"), Instant::now());
-        // The one who asks is told as well.
+        // The requesting connection gets it as well.
         let told = asking.request("broadcast", &payload)?;
         outcome.expect(told == (count + 1).to_string(), format!("{told} of {} told", count + 1));
         for socket in &mut sockets {

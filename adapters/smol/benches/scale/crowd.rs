@@ -47,7 +47,7 @@ pub(crate) fn each(
     watch.finish(count)
 }
 
-/// Waits until the server has so many connections and sessions; the last numbers seen.
+/// Waits until the server has this many connections and sessions; the last numbers seen.
 pub(crate) fn until_counts(asking: &mut Socket, expected: (u32, u32)) -> io::Result<String> {
     let (start, expected) = (Instant::now(), format!("{} {}", expected.0, expected.1));
     loop {

@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// times their share.
 const CROWDED: f64 = 3.0;
 
-/// Ports below those that the system gives to clients: a client that finds nobody listening might
+/// Ports below those that the system gives to clients: a client that finds no listener might
 /// get the port it calls, and talk to itself.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
@@ -210,7 +210,7 @@ fn crowded(times: &[Duration]) -> f64 {
     f64::from(fullest) * tenths.len() as f64 / times.len() as f64
 }
 
-/// A port nobody uses.
+/// An unused port.
 fn free_port() -> io::Result<u16> {
     let free =
         |port: &u16| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();

@@ -7,7 +7,7 @@ use super::crowd::{each, open, server, until_counts};
 use super::socket::{Frame, SESSION_CLOSED, Socket};
 use super::stage::{Outcome, Watch};
 
-/// How many of the connections share the session: one in so many.
+/// How many of the connections share the session: one in this many .
 const PART: u32 = 10;
 
 pub(crate) fn run(args: &Args) -> io::Result<Outcome> {

@@ -79,7 +79,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// It was done so many times.
+    /// It was done this many times.
     pub(crate) fn finish(self, count: u32) -> io::Result<Stage> {
         let elapsed = self.start.elapsed();
         let cpu = self.server.cpu_time()?.saturating_sub(self.cpu);

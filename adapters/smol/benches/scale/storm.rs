@@ -18,7 +18,7 @@ const WARM_UP: u32 = 20_000;
 /// Into how many parts the storm is divided, to see whether memory grows from one to the next.
 const PARTS: u32 = 10;
 
-/// One cycle in so many may fail; none does as long as the system has room for another socket.
+/// One cycle in this many may fail; none does as long as the system has room for another socket.
 const RARE: u32 = 100_000;
 
 /// What a client does, one after the other.
@@ -33,7 +33,7 @@ const VISITS: [Visit; 5] = [
         socket.request("echo", "hello")?;
         socket.close()
     },
-    // Has a session, and closes it.
+    // Creates a session, and closes it.
     |to, number| {
         let mut socket = Socket::open(to, number)?;
         socket.request("login", "ada")?;

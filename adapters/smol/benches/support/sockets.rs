@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Lets this process open so many files, or as many as it may: each connection is one. Gives how
+/// Lets this process open this many files, or as many as it may: each connection needs one. Returns how
 /// many that are.
 pub(crate) fn limit_files(most: Option<u64>) -> u64 {
     let mut limit = getrlimit(Resource::Nofile);

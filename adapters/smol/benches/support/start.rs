@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 /// Runs it, unless it is started as a test: `cargo test --benches` does so without the flag that
-/// `cargo bench` gives. Says why it failed, if it did.
+/// `cargo bench` passes. Says why it failed, if it did.
 pub(crate) fn start(run: impl FnOnce() -> Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     if !std::env::args().any(|argument| argument == "--bench") {
         println!("skipped: this measures, which is for cargo bench");

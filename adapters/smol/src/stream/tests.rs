@@ -8,7 +8,7 @@ use wwr_async::Stream as _;
 
 use super::*;
 
-/// Wakes a thread, which notes that it was woken.
+/// Wakes a thread, and records that.
 struct Unpark {
     thread: Thread,
     woken: AtomicBool,
@@ -21,8 +21,8 @@ impl Wake for Unpark {
     }
 }
 
-/// As it is on an executor that does not drive the reactor itself: the thread of the reactor
-/// waits for events already when this one says that it is interested in one.
+/// The case of an executor that does not drive the reactor itself: the thread of the reactor
+/// already waits for events when this one registers interest.
 #[test]
 fn one_wake_up_is_enough_although_the_reactor_waited_before() {
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -40,7 +40,7 @@ fn one_wake_up_is_enough_although_the_reactor_waited_before() {
         thread::sleep(Duration::from_millis(1));
         peer.write_all(b"a").unwrap();
         while !unpark.woken.swap(false, Ordering::SeqCst) {
-            assert!(Instant::now() < deadline, "nobody is woken");
+            assert!(Instant::now() < deadline, "no task is woken");
             thread::park_timeout(Duration::from_secs(1));
         }
         match Pin::new(&mut socket).poll_read(&mut cx, &mut buffer) {
@@ -50,9 +50,9 @@ fn one_wake_up_is_enough_although_the_reactor_waited_before() {
     }
 }
 
-/// A thread that was kept busy is not told of bytes yet when it sees that a timer has ended.
+/// A busy thread has not been told about bytes yet when it sees that a timer has ended.
 #[test]
-fn the_kernel_is_asked_for_what_nobody_was_told_of_yet() {
+fn ask_kernel_finds_bytes_that_the_reactor_has_not_reported_yet() {
     smol::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

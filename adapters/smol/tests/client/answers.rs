@@ -10,11 +10,16 @@ use wwr::{Dialect, Payload};
 use wwr_smol::client::{Client, Event};
 
 use crate::raw::{Exchange, GOOD_BODY, RawServer, RawSocket, default_conf};
-use crate::{builder_with, config_of, connecting, request, wait};
+use crate::{builder_with, changed, config_of, connecting, request, wait};
 
 /// A client of 2.0, which has no preflight.
 fn client(server: &RawServer) -> Client {
-    builder_with(server, config_of(Protocol::V2_0).reconnect(false)).build()
+    builder_with(
+        server,
+        changed(config_of(Protocol::V2_0), |config| config.machine.reconnect = false),
+    )
+    .build()
+    .unwrap()
 }
 
 fn accept_of(exchange: &Exchange) -> String {
@@ -35,7 +40,7 @@ fn advertised() -> Vec<u8> {
     [&[0x82, conf.len() as u8][..], &conf].concat()
 }
 
-/// The client gets through, whatever the server writes in place of the plain answer.
+/// The client gets through, whatever the server writes instead of the plain answer.
 fn opens(answer: impl FnOnce(&mut Exchange)) {
     let server = RawServer::bind();
     let client = client(&server);
@@ -139,7 +144,7 @@ fn messages_that_come_with_the_answer_are_not_lost() {
 }
 
 #[test]
-fn what_was_not_offered_is_not_accepted() {
+fn extensions_and_sub_protocols_that_were_not_offered_are_refused() {
     for (connection, more, said) in [
         ("Upgrade", "Sec-WebSocket-Extensions: permessage-deflate\r\n", "WebSocket extension"),
         ("Upgrade", "Sec-WebSocket-Protocol: chat\r\n", "WebSocket sub-protocol"),
@@ -202,7 +207,7 @@ fn refusals_are_shown_with_status_target_and_first_line() {
 }
 
 #[test]
-fn what_is_no_answer_is_named() {
+fn answers_other_than_http_are_named() {
     for (answer, said) in [
         (&b"\x15\x03\x01\0\x02\x02\x46"[..], "the server speaks TLS"),
         (b"\x16\x03\x03\0\x7a\x02\0\0", "the server speaks TLS"),
@@ -211,7 +216,7 @@ fn what_is_no_answer_is_named() {
         (b"\x15\x02", "it begins with \"\\u{15}\\u{2}\""),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "it begins with \"SSH-2.0-OpenSSH_9.6\\r\\n\""),
         (b"HTTP/2 200\r\n\r\n", "it begins with \"HTTP/2 200"),
-        (b"\0\0\x12\x04\0\0\0\0\0", "no HTTP/1.1"),
+        (b"\0\0\x12\x04\0\0\0\0\0", "not HTTP/1.1"),
         (b"", "ended the connection before it answered"),
         (b"HTTP/1.1 101 Swi", "ended the connection before it answered"),
         (b"HTTP/1.1 100 Continue\r\n\r\n", "ended the connection before it answered"),
@@ -242,9 +247,12 @@ fn endless_answers_end_in_time() {
         (begin, "8\r\nendless \r\n"),
     ] {
         let server = RawServer::bind();
-        let settings = config_of(Protocol::V2_0).reconnect(false);
-        let settings = settings.dial_timeout(Duration::from_millis(200));
-        let client = builder_with(&server, settings).build();
+        let settings =
+            changed(config_of(Protocol::V2_0), |config| config.machine.reconnect = false);
+        let settings = changed(settings, |config| {
+            config.machine.dial_timeout = Duration::from_millis(200);
+        });
+        let client = builder_with(&server, settings).build().unwrap();
         let connected = connecting(&client);
         let mut stream = server.accept().stream;
         let flood = thread::spawn(move || {
@@ -293,7 +301,7 @@ fn a_preflight_may_have_any_answer_too() {
         format!("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 No\r\n\r\n{GOOD_BODY}"),
     ] {
         let server = RawServer::bind();
-        let client = builder_with(&server, config_of(Protocol::V1_4)).build();
+        let client = builder_with(&server, config_of(Protocol::V1_4)).build().unwrap();
         let connected = connecting(&client);
         let mut probe = server.accept();
         for byte in answer.as_bytes() {
@@ -320,8 +328,9 @@ fn a_preflight_may_have_any_answer_too() {
         ("\x15\x03\x01\0\x02\x02\x46", "such as stunnel"),
     ] {
         let server = RawServer::bind();
-        let settings = config_of(Protocol::V1_4).reconnect(false);
-        let client = builder_with(&server, settings).build();
+        let settings =
+            changed(config_of(Protocol::V1_4), |config| config.machine.reconnect = false);
+        let client = builder_with(&server, settings).build().unwrap();
         let connected = connecting(&client);
         server.accept().write(answer);
         let text = wait(connected).unwrap_err().to_string();
@@ -343,7 +352,7 @@ fn a_server_says_when_it_wants_to_be_asked_again() {
         for asked_first in [true, false] {
             let server = RawServer::bind();
             let protocol = if asked_first { Protocol::V1_4 } else { Protocol::V2_0 };
-            let client = builder_with(&server, config_of(protocol)).build();
+            let client = builder_with(&server, config_of(protocol)).build().unwrap();
             let mut events = client.events();
             let connected = connecting(&client);
             server.accept().write(&format!("HTTP/1.1 {status}\r\n{date}{more}\r\nsorry"));

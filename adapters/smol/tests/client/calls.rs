@@ -70,7 +70,7 @@ fn a_request_that_is_dropped_is_cancelled() {
 #[test]
 fn a_request_that_is_dropped_before_there_is_a_connection_is_never_sent() {
     let server = RawServer::bind();
-    let client = builder(&server).start();
+    let client = builder(&server).start().unwrap();
     let probe = server.accept();
     let mut dropped = Box::pin(client.request("dropped", "x"));
     assert_eq!(poll_once(&mut dropped), None);
@@ -87,7 +87,7 @@ fn a_request_that_is_dropped_before_there_is_a_connection_is_never_sent() {
 fn a_request_that_is_dropped_before_its_turn_is_never_sent() {
     let server = RawServer::bind();
     let executor = Arc::new(smol::Executor::new());
-    let client = builder(&server).executor(executor.clone()).start();
+    let client = builder(&server).executor(executor.clone()).start().unwrap();
     let mut socket = wait(executor.run(smol::unblock(move || server.open())));
     assert_eq!(wait(executor.run(client.connect())), Ok(()));
     // Nothing runs between these.
@@ -105,7 +105,7 @@ fn a_request_that_is_dropped_before_its_turn_is_never_sent() {
 fn a_request_without_a_reply_in_time_says_whether_it_was_sent() {
     let soon = Duration::from_millis(10);
     let server = RawServer::bind();
-    let client = builder(&server).start();
+    let client = builder(&server).start().unwrap();
     let probe = server.accept();
     let unsent = wait(client.request_within(soon, "a", "x"));
     assert_eq!(unsent, Err(RequestError::TimedOut { sent: false }.into()));
@@ -143,7 +143,7 @@ fn requests_can_be_made_where_events_are_handled() {
 }
 
 #[test]
-fn names_and_payloads_go_out_as_they_are_or_not_at_all() {
+fn names_and_payloads_are_sent_unchanged_or_refused() {
     let server = RawServer::bind();
     let (client, _events, mut socket) = connected(&server);
     for payload in [Payload::binary(vec![0, 255]), Payload::utf8("ä"), Payload::utf16("ä")] {

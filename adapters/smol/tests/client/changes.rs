@@ -29,7 +29,7 @@ fn lost(events: &mut Events, socket: RawSocket) {
 #[test]
 fn a_session_outlasts_every_change_of_version() {
     let server = RawServer::bind();
-    let client = builder_with(&server, config_of(Protocol::Auto)).build();
+    let client = builder_with(&server, config_of(Protocol::Auto)).build().unwrap();
     let mut events = client.events();
 
     // 2.0.
@@ -47,7 +47,7 @@ fn a_session_outlasts_every_change_of_version() {
     resumed(&client, &mut events, &mut socket, Dialect::V2_0);
     lost(&mut events, socket);
 
-    // 1.4: its first message gives it away, and the client asks at once.
+    // 1.4: its first message shows it, and the client asks at once.
     let misled = server.advertise(b"\x3f\x01nx");
     server.answer_probe();
     let mut socket = server.accept().upgrade();
@@ -66,7 +66,7 @@ fn a_session_outlasts_every_change_of_version() {
     resumed(&client, &mut events, &mut socket, Dialect::V2_0);
     lost(&mut events, socket);
 
-    // Closed without a word, then 1.4 again: the failed attempt is told.
+    // Closed without a close frame, then 1.4 again: the failed attempt is told.
     drop(server.accept().upgrade());
     assert!(matches!(wait(events.next()), Some(Event::ConnectFailed { retry_in: Some(_), .. })));
     let mut socket = server.open();
@@ -76,7 +76,7 @@ fn a_session_outlasts_every_change_of_version() {
 #[test]
 fn the_new_servers_settings_count() {
     let server = RawServer::bind();
-    let client = builder_with(&server, config_of(Protocol::V2_0)).build();
+    let client = builder_with(&server, config_of(Protocol::V2_0)).build().unwrap();
     let mut events = client.events();
     let connected = connecting(&client);
     let socket = server.advertise(&accept_conf([2, 0], 60_000, 32, ""));

@@ -7,12 +7,15 @@ use wwr::client::{ConnectError, DisconnectReason, Misuse, RequestError, Status};
 use wwr_smol::client::Event;
 
 use crate::raw::{CLOSE, GOOD_BODY, RawServer, session_json};
-use crate::{builder, connected, connected_with, poll_once, request, spawn, until, wait};
+use crate::{
+    builder, builder_with, changed, config, connected, connected_with, poll_once, request, spawn,
+    until, wait,
+};
 
 const NEVER: Duration = Duration::from_secs(3600);
 
 #[test]
-fn what_was_sent_is_written_before_the_close_frame() {
+fn sent_messages_are_written_before_the_close_frame() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     let answer = request(&client, "first", "x");
@@ -39,8 +42,10 @@ fn what_was_sent_is_written_before_the_close_frame() {
 #[test]
 fn a_server_that_does_not_close_its_side_holds_up_nothing_but_close() {
     let server = RawServer::bind();
-    let (client, mut events, mut first) =
-        connected_with(&server, builder(&server).close_timeout(NEVER));
+    let (client, mut events, mut first) = connected_with(
+        &server,
+        builder_with(&server, changed(config(), |config| config.close_timeout = NEVER)),
+    );
     let mut closing = Box::pin(client.close());
     assert_eq!(poll_once(&mut closing), None);
     assert_eq!(first.frame(), Some((CLOSE, 1000u16.to_be_bytes().to_vec())));
@@ -61,7 +66,7 @@ fn a_server_that_does_not_close_its_side_holds_up_nothing_but_close() {
 #[test]
 fn closing_ends_the_attempt_to_connect_wherever_it_is() {
     let server = RawServer::bind();
-    let client = builder(&server).build();
+    let client = builder(&server).build().unwrap();
     let connect = || spawn(&client, |client| async move { client.connect().await });
 
     let (probing, probe) = (connect(), server.accept());
@@ -134,8 +139,11 @@ fn a_session_is_resumed_after_closing_and_connecting_again() {
 #[test]
 fn closing_stops_the_pause_between_attempts() {
     let server = RawServer::bind();
-    let settings = crate::config().backoff(NEVER, NEVER).build().unwrap();
-    let client = builder(&server).config(settings).start();
+    let settings = changed(config(), |config| {
+        config.machine.initial_backoff = NEVER;
+        config.machine.max_backoff = NEVER;
+    });
+    let client = builder(&server).config(settings).start().unwrap();
     let mut events = client.events();
     let queued = request(&client, "a", "x");
     server.accept().respond("503 Service Unavailable", GOOD_BODY);

@@ -33,7 +33,7 @@ fn the_connection_is_closed_with_the_last_handle() {
 #[test]
 fn a_client_that_never_connected_ends_too() {
     let server = RawServer::bind();
-    let client = builder(&server).start();
+    let client = builder(&server).start().unwrap();
     let mut events = client.events();
     let probe = server.accept();
     drop(client);
@@ -42,10 +42,10 @@ fn a_client_that_never_connected_ends_too() {
 }
 
 #[test]
-fn nothing_waits_for_an_executor_that_is_gone() {
+fn no_call_waits_for_an_executor_that_has_ended() {
     let server = RawServer::bind();
     let executor = Arc::new(smol::Executor::new());
-    let client = builder(&server).executor(executor.clone()).build();
+    let client = builder(&server).executor(executor.clone()).build().unwrap();
     let mut events = client.events();
 
     let mut connecting = Box::pin(client.connect());
@@ -86,7 +86,7 @@ fn nothing_waits_for_an_executor_that_is_gone() {
 fn an_executor_may_go_before_it_has_begun() {
     let server = RawServer::bind();
     let executor = Arc::new(smol::Executor::new());
-    let client = builder(&server).executor(executor.clone()).start();
+    let client = builder(&server).executor(executor.clone()).start().unwrap();
     let mut request = Box::pin(client.request("a", "x"));
     assert_eq!(poll_once(&mut request), None);
     drop(executor);

@@ -7,7 +7,7 @@ use wwr::{CloseFrame, Payload, SessionKey};
 use wwr_smol::client::{Client, Error, Event, Events};
 
 use crate::raw::{CLOSE, RawServer, RawSocket, session_json};
-use crate::{builder, config, connected, poll_once, request, wait};
+use crate::{builder, changed, config, connected, poll_once, request, wait};
 
 /// What is told of a lost connection after which the client tries again.
 fn assert_lost(events: &mut Events) {
@@ -56,7 +56,7 @@ fn the_close_frame_of_a_server_is_answered() {
 }
 
 #[test]
-fn a_close_frame_that_no_server_may_send_is_no_close_frame() {
+fn an_invalid_close_frame_of_a_server_counts_as_a_loss() {
     for payload in
         [&b"\x03"[..], b"\0\0", b"\x03\xedno code", b"\x03\xee", b"\x0b\xb7", b"\x13\x88"]
     {
@@ -72,7 +72,7 @@ fn a_close_frame_that_no_server_may_send_is_no_close_frame() {
 }
 
 #[test]
-fn a_cut_ends_what_was_sent_and_keeps_what_was_not() {
+fn a_lost_connection_ends_sent_requests_and_keeps_queued_ones() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     let answers = [request(&client, "1", ""), request(&client, "2", "")];
@@ -116,7 +116,7 @@ fn the_session_is_resumed_before_anything_else_is_sent() {
 }
 
 #[test]
-fn a_session_that_is_gone_is_told_and_forgotten() {
+fn a_session_that_the_server_lost_is_reported_and_forgotten() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     create_session(&mut socket, &mut events, "KEY1");
@@ -160,10 +160,10 @@ fn sessions_are_restored_and_closed_on_request() {
 }
 
 #[test]
-fn what_waits_for_a_connection_is_bounded() {
+fn the_queue_for_a_connection_is_bounded() {
     let server = RawServer::bind();
-    let settings = config().max_queued_bytes(100).build().unwrap();
-    let client = builder(&server).config(settings).start();
+    let settings = changed(config(), |config| config.machine.max_queued_bytes = 100);
+    let client = builder(&server).config(settings).start().unwrap();
     let probe = server.accept();
     let mut fits = Box::pin(client.request("fits", "x".repeat(80)));
     assert_eq!(poll_once(&mut fits), None);
@@ -184,7 +184,7 @@ fn what_waits_for_a_connection_is_bounded() {
 #[test]
 fn without_reconnection_a_lost_connection_stays_lost() {
     let server = RawServer::bind();
-    let settings = config().reconnect(false).build().unwrap();
+    let settings = changed(config(), |config| config.machine.reconnect = false);
     let (client, mut events, socket) =
         crate::connected_with(&server, builder(&server).config(settings));
     drop(socket);

@@ -20,32 +20,40 @@ use std::time::Duration;
 
 use smol::Task;
 use wwr::Payload;
-use wwr::client::{Config, ConfigBuilder, Protocol};
-use wwr_smol::client::{Builder, Client, ConnectError, Error, Event, Events};
+use wwr::client::Protocol;
+use wwr_smol::client::{Builder, Client, Config, ConnectError, Error, Event, Events};
 
 use raw::{RawServer, RawSocket, TIMEOUT};
 
 /// Settings under which no pause is long; nothing is decided by how long it is. Most tests are about
 /// what all versions have in common, and speak 1.4.
-fn config() -> ConfigBuilder {
+fn config() -> Config {
     config_of(Protocol::V1_4)
 }
 
-fn config_of(protocol: Protocol) -> ConfigBuilder {
+fn config_of(protocol: Protocol) -> Config {
     let pause = Duration::from_millis(1);
-    Config::builder()
-        .protocol(protocol)
-        .backoff(pause, pause)
-        .probe_timeout(TIMEOUT)
-        .dial_timeout(TIMEOUT)
+    changed(Config::default(), |config| {
+        config.machine.protocol = protocol;
+        config.machine.initial_backoff = pause;
+        config.machine.max_backoff = pause;
+        config.machine.probe_timeout = TIMEOUT;
+        config.machine.dial_timeout = TIMEOUT;
+    })
+}
+
+/// Settings that differ in this from others.
+fn changed(mut config: Config, change: impl FnOnce(&mut Config)) -> Config {
+    change(&mut config);
+    config
 }
 
 fn builder(server: &RawServer) -> Builder {
     builder_with(server, config())
 }
 
-fn builder_with(server: &RawServer, settings: ConfigBuilder) -> Builder {
-    Client::builder(&server.url("/")).unwrap().config(settings.build().unwrap())
+fn builder_with(server: &RawServer, config: Config) -> Builder {
+    Client::builder(&server.url("/")).unwrap().config(config)
 }
 
 /// Waits for something that has to happen.
@@ -72,7 +80,7 @@ fn connected(server: &RawServer) -> (Client, Events, RawSocket) {
 }
 
 fn connected_with(server: &RawServer, builder: Builder) -> (Client, Events, RawSocket) {
-    let client = builder.build();
+    let client = builder.build().unwrap();
     let mut events = client.events();
     let connecting = spawn(&client, |client| async move { client.connect().await });
     let socket = server.open();

@@ -5,7 +5,7 @@ use wwr::{Content, Encoding, Payload};
 use wwr_smol::client::{Client, Event};
 
 use crate::raw::{BINARY, CLOSE, PING, PONG, RawServer, RawSocket, TEXT, session_json};
-use crate::{builder, builder_with, config, connected, connected_with, request, wait};
+use crate::{builder, builder_with, changed, config, connected, connected_with, request, wait};
 
 fn assert_serves(client: &Client, socket: &mut RawSocket) {
     let answer = request(client, "still", "there");
@@ -51,9 +51,9 @@ fn nothing_that_is_sent_ends_the_connection() {
 }
 
 #[test]
-fn accept_conf_before_all_else_is_ignored() {
+fn an_accept_conf_before_the_first_message_is_ignored() {
     let server = RawServer::bind();
-    let client = builder(&server).start();
+    let client = builder(&server).start().unwrap();
     let answer = request(&client, "a", "x");
     let mut socket = server.open();
     socket.send(b"\x17\x02\x00\x60\xea\0\0\0\x20\0\0");
@@ -122,7 +122,7 @@ fn events_come_in_the_order_of_the_messages() {
 }
 
 #[test]
-fn events_that_nobody_takes_are_missed_and_hold_nothing_up() {
+fn events_that_are_not_taken_are_dropped_and_hold_nothing_up() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     let sent = 3000;
@@ -178,7 +178,8 @@ fn each_reply_has_its_error() {
 #[test]
 fn a_message_of_the_limit_is_read_and_a_longer_one_ends_the_connection() {
     let server = RawServer::bind();
-    let limited = builder_with(&server, config().max_message_size(1000));
+    let limited =
+        builder_with(&server, changed(config(), |config| config.machine.max_message_size = 1000));
     let (client, mut events, mut socket) = connected_with(&server, limited);
     let signal = |length: usize| [b"\x3f\x01n", &vec![b'x'; length - 3][..]].concat();
     socket.send(&signal(1000));
@@ -192,10 +193,10 @@ fn a_message_of_the_limit_is_read_and_a_longer_one_ends_the_connection() {
 }
 
 #[test]
-fn what_breaks_the_rules_of_websocket_ends_the_connection() {
+fn a_violation_of_websocket_ends_the_connection() {
     type Breach = fn(&mut RawSocket);
     let breaches: [(Breach, u16); 5] = [
-        (|socket| socket.send_frame(true, 3, b"an opcode that is none"), 1002),
+        (|socket| socket.send_frame(true, 3, b"an invalid opcode"), 1002),
         (|socket| socket.send_frame(true, 0, b"goes on with nothing"), 1002),
         (|socket| socket.send_frame(false, PING, b"a fragmented ping"), 1002),
         (|socket| socket.send_frame(true, TEXT, b"\xff is no text"), 1007),
@@ -206,8 +207,8 @@ fn what_breaks_the_rules_of_websocket_ends_the_connection() {
         let (_client, mut events, mut socket) = connected(&server);
         breach(&mut socket);
         assert!(matches!(wait(events.next()), Some(Event::Disconnected { .. })));
-        let Some((CLOSE, goodbye)) = socket.frame() else { panic!("no close frame") };
-        assert_eq!(goodbye[..2], code.to_be_bytes());
+        let Some((CLOSE, close)) = socket.frame() else { panic!("no close frame") };
+        assert_eq!(close[..2], code.to_be_bytes());
         let _next = server.open();
         assert_eq!(wait(events.next()), Some(Event::Connected));
     }

@@ -6,20 +6,19 @@ use std::time::Duration;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use wwr::Payload;
 use wwr::client::{ConnectError, Protocol, Status};
-use wwr_smol::client::{Client, Event, StartError};
+use wwr_smol::client::{Client, Config, Event, StartError};
 
 use crate::raw::{GOOD_BODY, RawServer, unused_address};
-use crate::{builder, config, request, spawn, wait};
+use crate::{builder, changed, config, request, spawn, wait};
 
 #[test]
 fn preflight_and_handshake_name_path_query_host_and_headers() {
     let server = RawServer::bind();
     let url = server.url("/chat/a%20b?room=1&x");
-    let client = Client::builder(&url)
-        .unwrap()
-        .header(AUTHORIZATION, HeaderValue::from_static("Bearer abc"))
-        .unwrap()
-        .build();
+    let config = changed(Config::default(), |config| {
+        config.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+    });
+    let client = Client::builder(&url).unwrap().config(config).build().unwrap();
     let connecting = spawn(&client, |client| async move { client.connect().await });
 
     let probe = server.accept();
@@ -54,15 +53,15 @@ fn preflight_and_handshake_name_path_query_host_and_headers() {
 #[test]
 fn an_answer_that_will_not_change_ends_the_attempts() {
     let server = RawServer::bind();
-    let client = builder(&server).build();
+    let client = builder(&server).build().unwrap();
     for (answer, error) in [
         (r#"{"protocol-version":"1.5","read-timeout":60}"#, "speaks protocol version \"1.5\""),
         (r#"{"protocol-version":"2.0"}"#, "speaks protocol version \"2.0\""),
         (r#"{"protocol-version":"1.4.1"}"#, "speaks protocol version \"1.4.1\""),
-        ("{}", "this is no WebWire server"),
-        ("<html></html>", "this is no WebWire server"),
-        ("[\"1.4\"]", "this is no WebWire server"),
-        ("", "this is no WebWire server"),
+        ("{}", "there is no WebWire server at this address"),
+        ("<html></html>", "there is no WebWire server at this address"),
+        ("[\"1.4\"]", "there is no WebWire server at this address"),
+        ("", "there is no WebWire server at this address"),
     ] {
         let connecting = spawn(&client, |client| async move { client.connect().await });
         server.accept().respond("200 OK", answer);
@@ -77,9 +76,9 @@ fn an_answer_that_will_not_change_ends_the_attempts() {
 }
 
 #[test]
-fn what_is_no_http_answer_may_be_one_the_next_time() {
+fn an_answer_other_than_http_is_tried_again() {
     let server = RawServer::bind();
-    let client = builder(&server).build();
+    let client = builder(&server).build().unwrap();
     let mut events = client.events();
     for answer in [
         "",
@@ -109,7 +108,7 @@ fn what_is_no_http_answer_may_be_one_the_next_time() {
 #[test]
 fn only_the_status_503_means_anything() {
     let server = RawServer::bind();
-    let client = builder(&server).start();
+    let client = builder(&server).start().unwrap();
     let mut events = client.events();
     server.accept().respond("503 Service Unavailable", GOOD_BODY);
     let Some(Event::ConnectFailed { error, retry_in }) = wait(events.next()) else { panic!() };
@@ -125,7 +124,7 @@ fn only_the_status_503_means_anything() {
 #[test]
 fn an_endless_answer_is_not_read_to_its_end() {
     let server = RawServer::bind();
-    let client = builder(&server).build();
+    let client = builder(&server).build().unwrap();
     let connecting = spawn(&client, |client| async move { client.connect().await });
     let mut stream = server.accept().stream;
     stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
@@ -143,16 +142,23 @@ fn an_endless_answer_is_not_read_to_its_end() {
 fn a_server_without_an_answer_is_given_up() {
     let server = RawServer::bind();
     let soon = Duration::from_millis(20);
-    let settings = config().reconnect(false).probe_timeout(soon).dial_timeout(soon);
-    let client = builder(&server).config(settings.build().unwrap()).build();
+    let settings = changed(config(), |config| {
+        config.machine.reconnect = false;
+        config.machine.probe_timeout = soon;
+        config.machine.dial_timeout = soon;
+    });
+    let client = builder(&server).config(settings).build().unwrap();
     let connecting = spawn(&client, |client| async move { client.connect().await });
     let silent = server.accept();
     assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::ProbeTimedOut));
     drop(silent);
 
     // The time of the preflight is long here, that of the handshake short.
-    let settings = config().reconnect(false).dial_timeout(soon);
-    let client = builder(&server).config(settings.build().unwrap()).build();
+    let settings = changed(config(), |config| {
+        config.machine.reconnect = false;
+        config.machine.dial_timeout = soon;
+    });
+    let client = builder(&server).config(settings).build().unwrap();
     let connecting = spawn(&client, |client| async move { client.connect().await });
     server.answer_probe();
     assert_eq!(wait(connecting).unwrap_err().kind(), Some(&ConnectError::DialTimedOut));
@@ -161,7 +167,7 @@ fn a_server_without_an_answer_is_given_up() {
 #[test]
 fn a_handshake_can_fail() {
     let server = RawServer::bind();
-    let client = builder(&server).build();
+    let client = builder(&server).build().unwrap();
     for status in ["403 Forbidden", "200 OK", "302 Found"] {
         let connecting = spawn(&client, |client| async move { client.connect().await });
         server.answer_probe();
@@ -179,7 +185,7 @@ fn a_handshake_can_fail() {
 }
 
 #[test]
-fn a_refused_connection_is_no_client_for_who_wants_one_now() {
+fn connect_to_fails_if_the_connection_is_refused() {
     let url = format!("ws://{}/", unused_address());
     let refused = wait(Client::connect_to(&url)).unwrap_err();
     let StartError::Connect(error) = refused else { panic!("{refused:?}") };
@@ -192,8 +198,9 @@ fn a_refused_connection_is_no_client_for_who_wants_one_now() {
 #[test]
 fn a_client_may_be_there_before_its_server() {
     let address = unused_address();
-    let settings = config().build().unwrap();
-    let client = Client::builder(&format!("ws://{address}/")).unwrap().config(settings).start();
+    let settings = config();
+    let client =
+        Client::builder(&format!("ws://{address}/")).unwrap().config(settings).start().unwrap();
     let mut events = client.events();
     let answer = request(&client, "early", "bird");
     for _ in 0..3 {
@@ -207,13 +214,13 @@ fn a_client_may_be_there_before_its_server() {
 }
 
 #[test]
-fn everybody_who_waits_for_the_connection_hears_of_it() {
+fn all_callers_of_connect_learn_of_the_connection() {
     let server = RawServer::bind();
-    let client = builder(&server).build();
+    let client = builder(&server).build().unwrap();
     let attempts =
         || [(); 8].map(|()| spawn(&client, |client| async move { client.connect().await }));
     let (first, probe) = (attempts(), server.accept());
-    // Who asks while the attempt is under way joins it.
+    // A call during the attempt joins it.
     let joined = attempts();
     let all = async {
         for attempt in first.into_iter().chain(joined) {

@@ -106,7 +106,7 @@ impl RawServer {
     }
 }
 
-/// An address at which nobody listens, and which no other test is given: those are all at
+/// An address without a listener, and which no other test is given: those are all at
 /// 127.0.0.1, as long as the system has more such addresses.
 pub(crate) fn unused_address() -> SocketAddr {
     let host = if cfg!(target_os = "linux") { "127.0.0.2:0" } else { "127.0.0.1:0" };
@@ -249,7 +249,7 @@ impl RawSocket {
         self.send(&[&[0xbf], &asked.id[..], payload].concat());
     }
 
-    /// Receives a request and sends its payload back; gives the name.
+    /// Receives a request and sends its payload back; returns the name.
     pub(crate) fn echo(&mut self) -> String {
         let asked = self.request();
         self.reply(&asked, &asked.payload);

@@ -9,17 +9,20 @@ use wwr::client::{DisconnectReason, Pings, Protocol, RequestError, Status};
 use wwr_smol::client::{Client, Event, Events};
 
 use crate::raw::{BINARY, PING, PONG, RawServer, RawSocket, accept_conf};
-use crate::{builder_with, config_of, connecting, request, spawn, wait};
+use crate::{builder_with, changed, config_of, connecting, request, spawn, wait};
 
 fn pings(after: u64, timeout: u64) -> Option<Pings> {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).ok()
+    Some(Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)))
 }
 
 /// A client of 2.0 that is ready.
 fn connected(pings: Option<Pings>) -> (Client, Events, RawSocket) {
     let server = RawServer::bind();
-    let settings = config_of(Protocol::V2_0).pings(pings).reconnect(false);
-    let client = builder_with(&server, settings).build();
+    let settings = changed(config_of(Protocol::V2_0), |config| {
+        config.machine.pings = pings;
+        config.machine.reconnect = false;
+    });
+    let client = builder_with(&server, settings).build().unwrap();
     let mut events = client.events();
     let connected = connecting(&client);
     let socket = server.advertise(&accept_conf([2, 0], 60_000, u32::MAX, ""));
@@ -38,10 +41,10 @@ fn pinged(socket: &mut RawSocket) -> Vec<u8> {
 /// A fresh client asks for the version, opens the WebSocket and sends the request: all that has to
 /// happen within the tenth of a second that the request has. On a busy machine one may not make it.
 #[test]
-fn a_short_request_to_a_server_of_1_x_is_not_kept_waiting() {
+fn a_short_request_to_a_1_x_server_does_not_wait() {
     let made_it = (0..50).any(|_| {
         let server = RawServer::bind();
-        let client = builder_with(&server, config_of(Protocol::Auto)).start();
+        let client = builder_with(&server, config_of(Protocol::Auto)).start().unwrap();
         let answer = smol::spawn(async move {
             client.request_within(Duration::from_millis(100), "a", "x").await
         });
@@ -168,11 +171,14 @@ fn arrives_slowly(patience: u64) -> bool {
 
 /// As on a machine that was suspended: nothing ran, and what has come meanwhile lies in the socket.
 #[test]
-fn a_client_that_slept_hears_what_has_come_before_it_judges() {
+fn a_client_that_slept_reads_before_it_gives_up_its_server() {
     let executor = std::sync::Arc::new(smol::Executor::new());
     let server = RawServer::bind();
-    let settings = config_of(Protocol::V2_0).pings(pings(50, 200)).reconnect(false);
-    let client = builder_with(&server, settings).executor(executor.clone()).build();
+    let settings = changed(config_of(Protocol::V2_0), |config| {
+        config.machine.pings = pings(50, 200);
+        config.machine.reconnect = false;
+    });
+    let client = builder_with(&server, settings).executor(executor.clone()).build().unwrap();
     let mut events = client.events();
     // The client runs only in here.
     let run = |work: &mut dyn FnMut() -> bool| {

@@ -7,14 +7,16 @@ use wwr::client::{DisconnectReason, Misuse, RequestError};
 use wwr_smol::client::{Client, Error, Event};
 
 use crate::raw::{RawServer, RawSocket};
-use crate::{Answer, builder, connected, connected_with, poll_once, spawn, until, wait};
+use crate::{
+    Answer, builder_with, changed, config, connected, connected_with, poll_once, spawn, until, wait,
+};
 
 /// More than the buffers of both sockets and of the client hold together.
 const MUCH: usize = 32 * 1024 * 1024;
 const LARGE: usize = 256 * 1024;
 
-/// Makes requests until what waits is all that may wait; gives those that were taken. The first is
-/// more than the socket takes, so that the others wait behind it for good.
+/// Makes requests until what waits is all that may wait; returns those that were taken. The first
+/// is more than the socket takes, so that the others wait behind it for good.
 fn fill(client: &Client) -> Vec<Answer> {
     let mut taken =
         vec![spawn(client, |client| async move { client.request("much", vec![0; MUCH]).await })];
@@ -38,10 +40,14 @@ fn fill(client: &Client) -> Vec<Answer> {
 #[test]
 fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
     let server = RawServer::bind();
-    let patient = builder(&server)
-        .stall_timeout(Duration::from_secs(3600))
-        .close_timeout(Duration::from_millis(10))
-        .max_unsent_bytes(4 * LARGE);
+    let patient = builder_with(
+        &server,
+        changed(config(), |config| {
+            config.stall_timeout = Duration::from_secs(3600);
+            config.close_timeout = Duration::from_millis(10);
+            config.max_unsent_bytes = 4 * LARGE;
+        }),
+    );
     let (client, mut events, socket) = connected_with(&server, patient);
     let taken = fill(&client);
     assert_eq!(taken.len(), 4, "the first, and three that wait");
@@ -58,10 +64,15 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
 }
 
 #[test]
-fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
+fn a_caller_that_waits_for_room_is_never_refused() {
     let server = RawServer::bind();
-    let patient =
-        builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(4 * LARGE);
+    let patient = builder_with(
+        &server,
+        changed(config(), |config| {
+            config.stall_timeout = Duration::from_secs(3600);
+            config.max_unsent_bytes = 4 * LARGE;
+        }),
+    );
     let (client, _events, mut socket) = connected_with(&server, patient);
     let mut taken = fill(&client);
     assert_eq!(poll_once(&mut Box::pin(client.ready())), None, "nobody reads");
@@ -86,10 +97,15 @@ fn who_makes_many_calls_waits_for_room_and_none_is_refused() {
 }
 
 #[test]
-fn dropping_the_client_ends_it_whatever_the_server_does() {
+fn dropping_the_client_ends_it_with_any_server() {
     let server = RawServer::bind();
-    let patient =
-        builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(4 * LARGE);
+    let patient = builder_with(
+        &server,
+        changed(config(), |config| {
+            config.stall_timeout = Duration::from_secs(3600);
+            config.max_unsent_bytes = 4 * LARGE;
+        }),
+    );
     let (client, mut events, socket) = connected_with(&server, patient);
     drop(fill(&client));
     drop(client);
@@ -101,8 +117,13 @@ fn dropping_the_client_ends_it_whatever_the_server_does() {
 #[test]
 fn a_server_that_takes_nothing_for_too_long_is_left() {
     let server = RawServer::bind();
-    let impatient =
-        builder(&server).stall_timeout(Duration::from_millis(50)).max_unsent_bytes(4 * LARGE);
+    let impatient = builder_with(
+        &server,
+        changed(config(), |config| {
+            config.stall_timeout = Duration::from_millis(50);
+            config.max_unsent_bytes = 4 * LARGE;
+        }),
+    );
     let (client, mut events, socket) = connected_with(&server, impatient);
     let much = spawn(&client, |client| async move { client.request("much", vec![0; MUCH]).await });
     let Some(Event::Disconnected { reason, .. }) = wait(events.next()) else { panic!() };
@@ -114,8 +135,13 @@ fn a_server_that_takes_nothing_for_too_long_is_left() {
 #[test]
 fn two_that_write_to_each_other_do_not_wait_for_ever() {
     let server = RawServer::bind();
-    let patient =
-        builder(&server).stall_timeout(Duration::from_secs(3600)).max_unsent_bytes(2 * MUCH);
+    let patient = builder_with(
+        &server,
+        changed(config(), |config| {
+            config.stall_timeout = Duration::from_secs(3600);
+            config.max_unsent_bytes = 2 * MUCH;
+        }),
+    );
     let (client, _events, mut socket) = connected_with(&server, patient);
     let requests: Vec<_> = (0..MUCH / LARGE)
         .map(|_| spawn(&client, |client| async move { client.request("l", vec![1; LARGE]).await }))
@@ -134,7 +160,7 @@ fn two_that_write_to_each_other_do_not_wait_for_ever() {
 }
 
 #[test]
-fn signals_that_nobody_takes_cost_a_bounded_amount() {
+fn signals_that_are_not_taken_use_bounded_memory() {
     let server = RawServer::bind();
     let (client, mut events, mut socket) = connected(&server);
     let signal = [b"\x3f\x01n", &vec![0; LARGE][..]].concat();

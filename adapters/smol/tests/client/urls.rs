@@ -1,14 +1,18 @@
 //! What becomes of the URL: the first lines and headers of both requests.
 
 use hyper::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
-use wwr_smol::client::{Builder, Client, InvalidHeader, InvalidUrl, ServerUrl};
+use wwr_smol::client::{Builder, Client, InvalidConfig, InvalidHeader, InvalidUrl, ServerUrl};
 
 use crate::raw::{Exchange, GOOD_BODY, RawServer};
-use crate::{config, connecting, wait};
+use crate::{changed, config, connecting, wait};
 
 /// The preflight and the handshake that a client sends; it gets through.
 fn requests(server: &RawServer, builder: Builder) -> [Exchange; 2] {
-    let client = builder.config(config().build().unwrap()).build();
+    requests_with(server, builder.config(config()))
+}
+
+fn requests_with(server: &RawServer, builder: Builder) -> [Exchange; 2] {
+    let client = builder.build().unwrap();
     let connected = connecting(&client);
     let mut probe = server.accept();
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{GOOD_BODY}");
@@ -71,9 +75,12 @@ fn user_name_and_password_are_sent_as_basic_credentials() {
     for request in requests(&server, Builder::new(parsed)) {
         assert_eq!(request.header("Authorization"), Some("Basic YWRhOnBAc3Mgd8O2cmQ="));
     }
-    let header = HeaderValue::from_static("Bearer x");
-    let second = Client::builder(&url).unwrap().header(AUTHORIZATION, header);
-    assert_eq!(second.err(), Some(InvalidHeader::SecondAuthorization));
+    let second = changed(config(), |config| {
+        config.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+    });
+    let second = Client::builder(&url).unwrap().config(second).build();
+    let refused = InvalidConfig::Header(InvalidHeader::SecondAuthorization);
+    assert_eq!(second.err(), Some(refused));
     let elsewhere = Client::builder("ws://ada:secret@example.com/");
     assert_eq!(elsewhere.err(), Some(InvalidUrl::ExposedCredentials));
 }
@@ -84,19 +91,20 @@ fn headers_of_the_application_cannot_break_the_handshake() {
     let value = HeaderValue::from_static("x");
     for name in ["upgrade", "connection", "sec-websocket-key", "content-length"] {
         let name = HeaderName::from_static(name);
-        let refused = builder(&server, "/").header(name.clone(), value.clone());
-        assert_eq!(refused.err(), Some(InvalidHeader::Reserved(name)));
+        let config = changed(config(), |config| {
+            config.headers.insert(name.clone(), value.clone());
+        });
+        let refused = builder(&server, "/").config(config).build();
+        let reserved = InvalidConfig::Header(InvalidHeader::Reserved(name));
+        assert_eq!(refused.err(), Some(reserved));
     }
-    let builder = builder(&server, "/")
-        .header(HOST, HeaderValue::from_static("example.com"))
-        .unwrap()
-        .header(ORIGIN, HeaderValue::from_static("https://example.com"))
-        .unwrap()
-        .header(COOKIE, HeaderValue::from_static("a=b"))
-        .unwrap()
-        .header(COOKIE, HeaderValue::from_static("c=d"))
-        .unwrap();
-    for request in requests(&server, builder) {
+    let config = changed(config(), |config| {
+        config.headers.insert(HOST, HeaderValue::from_static("example.com"));
+        config.headers.insert(ORIGIN, HeaderValue::from_static("https://example.com"));
+        config.headers.append(COOKIE, HeaderValue::from_static("a=b"));
+        config.headers.append(COOKIE, HeaderValue::from_static("c=d"));
+    });
+    for request in requests_with(&server, builder(&server, "/").config(config)) {
         assert_eq!(request.header("Host"), Some("example.com"));
         assert_eq!(request.head.matches("Host:").count(), 1);
         assert_eq!(request.header("Origin"), Some("https://example.com"));

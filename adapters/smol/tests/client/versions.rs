@@ -11,12 +11,12 @@ use wwr::{Dialect, Payload};
 use wwr_smol::client::{Client, ConnectError, Event};
 
 use crate::raw::{BODY_1_5, RawServer, RawSocket, accept_conf, default_conf};
-use crate::{builder_with, config_of, connecting, request, spawn, until, wait};
+use crate::{builder_with, changed, config_of, connecting, request, spawn, until, wait};
 
 const HEARTBEAT: &[u8] = b"\x21";
 
 fn client(server: &RawServer, protocol: Protocol) -> Client {
-    builder_with(server, config_of(protocol)).build()
+    builder_with(server, config_of(protocol)).build().unwrap()
 }
 
 fn assert_echoes(client: &Client, socket: &mut RawSocket) {
@@ -112,7 +112,7 @@ fn a_server_of_2_0_is_spoken_to_in_2_0() {
         assert_eq!(client.preflight_status(), asked.then_some(400));
         assert_eq!(client.discovered().preflight, asked.then_some(Verdict::NotWebWire));
         assert_eq!(client.discovered().accept_conf.unwrap().minor, 7, "no matter");
-        // Heartbeats come and pings do not, and nobody misses their answers.
+        // Heartbeats come and pings do not, and their answers are not missed.
         assert_eq!(socket.message(), HEARTBEAT);
         assert_eq!(socket.message(), HEARTBEAT);
         assert_eq!(wait(client.signal("n", Payload::EMPTY)), Ok(()));
@@ -163,9 +163,9 @@ fn both_sides_name_the_same_sub_protocol_or_none() {
             let server = RawServer::bind();
             let mut settings = config_of(protocol);
             if let Some(name) = ours {
-                settings = settings.sub_protocol(name);
+                settings.machine.sub_protocol = Some(name.into());
             }
-            let client = builder_with(&server, settings).build();
+            let client = builder_with(&server, settings).build().unwrap();
             let connected = connecting(&client);
             if protocol == Protocol::Auto {
                 server.refuse_probe();
@@ -206,7 +206,7 @@ fn a_server_of_all_versions_is_spoken_to_in_the_newest() {
 }
 
 #[test]
-fn a_client_of_one_version_takes_no_notice_of_others() {
+fn a_client_of_one_version_ignores_the_others() {
     let server = RawServer::bind();
     let client = client(&server, Protocol::V1_4);
     let connected = connecting(&client);
@@ -221,8 +221,8 @@ fn a_client_of_one_version_takes_no_notice_of_others() {
 fn the_preflight_can_be_skipped() {
     for (protocol, dialect) in [(Protocol::V1_4, Dialect::V1_4), (Protocol::V1_5, Dialect::V1_5)] {
         let server = RawServer::bind();
-        let settings = config_of(protocol).skip_preflight(true);
-        let client = builder_with(&server, settings).build();
+        let settings = changed(config_of(protocol), |config| config.machine.skip_preflight = true);
+        let client = builder_with(&server, settings).build().unwrap();
         let connected = connecting(&client);
         let mut socket = server.accept().upgrade();
         assert_eq!(wait(connected), Ok(()));
@@ -271,7 +271,7 @@ fn a_client_of_one_version_refuses_others() {
         let error = failed(wait(connected).unwrap_err());
         assert!(matches!(error, Kind::IncompatibleVersion { client, .. } if client == protocol));
     }
-    // One of 2.0 does not ask; what is not 2.0 gives itself away by its first message.
+    // A client of 2.0 sends no preflight; what is not 2.0 is recognized by its first message.
     let client = client(&server, Protocol::V2_0);
     let connected = connecting(&client);
     let _socket = server.advertise(b"\x3f\x01nx");
@@ -280,7 +280,7 @@ fn a_client_of_one_version_refuses_others() {
 }
 
 #[test]
-fn what_is_no_webwire_server_is_told_from_one_that_is_down() {
+fn other_servers_are_distinguished_from_unavailable_ones() {
     let server = RawServer::bind();
     let client = client(&server, Protocol::Auto);
     // A web server takes neither request for what it is.
@@ -318,7 +318,7 @@ fn what_is_no_webwire_server_is_told_from_one_that_is_down() {
 }
 
 #[test]
-fn an_intermediary_that_knows_no_preflight_does_not_hide_a_server_of_2_0() {
+fn an_intermediary_without_preflight_does_not_hide_a_server_of_2_0() {
     type Refuse = fn(&RawServer);
     let refusals: [Refuse; 4] = [
         |server| server.accept().respond("405 Method Not Allowed", "no"),
@@ -345,8 +345,10 @@ fn an_intermediary_that_knows_no_preflight_does_not_hide_a_server_of_2_0() {
 #[test]
 fn a_preflight_without_an_answer_does_not_hide_a_server_of_2_0() {
     let server = RawServer::bind();
-    let settings = config_of(Protocol::Auto).probe_timeout(Duration::from_millis(20));
-    let client = builder_with(&server, settings).build();
+    let settings = changed(config_of(Protocol::Auto), |config| {
+        config.machine.probe_timeout = Duration::from_millis(20)
+    });
+    let client = builder_with(&server, settings).build().unwrap();
     let connected = connecting(&client);
     let mut silent = Vec::new();
     let handshake = loop {
@@ -364,7 +366,7 @@ fn a_preflight_without_an_answer_does_not_hide_a_server_of_2_0() {
 }
 
 #[test]
-fn a_websocket_that_is_closed_unannounced_is_none_of_2_0() {
+fn a_websocket_that_closes_without_accept_conf_is_not_one_of_2_0() {
     let server = RawServer::bind();
     let client = client(&server, Protocol::V2_0);
     let mut events = client.events();

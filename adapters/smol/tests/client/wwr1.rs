@@ -8,7 +8,7 @@ use wwr::{Dialect, Payload};
 use wwr_smol::client::Client;
 
 use crate::raw::{Exchange, RawServer, RawSocket, accept_conf};
-use crate::{builder_with, config_of, connecting, request, spawn, wait};
+use crate::{builder_with, changed, config_of, connecting, request, spawn, wait};
 
 const OFFER: &str = "Sec-WebSocket-Protocol";
 
@@ -16,7 +16,7 @@ const OFFER: &str = "Sec-WebSocket-Protocol";
 const SETTINGS: &[u8] = b"\x18\0\0\0\x01";
 
 fn client(server: &RawServer) -> Client {
-    builder_with(server, config_of(Protocol::Auto)).build()
+    builder_with(server, config_of(Protocol::Auto)).build().unwrap()
 }
 
 /// Answers a handshake with this sub-protocol selected.
@@ -44,7 +44,12 @@ fn clients_of_all_versions_offer_it_in_both_requests_and_others_never() {
         (Protocol::V1_4, true, false),
     ] {
         let server = RawServer::bind();
-        let client = builder_with(&server, config_of(protocol).wwr1(wwr1)).build();
+        let client = builder_with(
+            &server,
+            changed(config_of(protocol), |config| config.machine.wwr1 = wwr1),
+        )
+        .build()
+        .unwrap();
         let connected = connecting(&client);
         let expected = offers.then_some("wwr.1");
         let probe = server.accept();
@@ -61,7 +66,7 @@ fn clients_of_all_versions_offer_it_in_both_requests_and_others_never() {
         assert_eq!(wait(answer), Ok(Payload::binary("x")));
     }
     let server = RawServer::bind();
-    let client = builder_with(&server, config_of(Protocol::V2_0)).build();
+    let client = builder_with(&server, config_of(Protocol::V2_0)).build().unwrap();
     let connected = connecting(&client);
     let handshake = server.accept();
     assert_eq!(handshake.header(OFFER), None, "2.0 is what it is set to");
@@ -70,7 +75,7 @@ fn clients_of_all_versions_offer_it_in_both_requests_and_others_never() {
 }
 
 #[test]
-fn what_was_offered_may_be_selected_and_nothing_else() {
+fn only_the_offered_sub_protocol_may_be_selected() {
     for selected in ["chat", "WWR.1", "wwr.1, chat", "wwr.2", "wwr.1\r\nSec-WebSocket-Protocol: x"]
     {
         let server = RawServer::bind();
@@ -109,7 +114,7 @@ fn both_sides_state_what_they_read_and_long_messages_pass() {
 
 /// The server's statement may come in the same packet as the answer to the handshake.
 #[test]
-fn what_comes_with_the_handshake_is_read() {
+fn messages_that_come_with_the_handshake_are_read() {
     let server = RawServer::bind();
     let client = client(&server);
     let connected = connecting(&client);

@@ -1,4 +1,4 @@
-//! Links that die without a word, and peers that only seem to be gone: our client and our server with
+//! Links that die silently, and peers that only seem to be gone: our client and our server with
 //! a relay between them.
 
 mod relay;
@@ -10,11 +10,12 @@ use futures_util::future::join_all;
 use smol::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 use smol::future::{or, yield_now};
-use wwr::client::{Config, ConfigBuilder, DisconnectReason, Pings, RequestError};
-use wwr::server::{Advertised, Protocol};
+use wwr::client::{DisconnectReason, Pings, RequestError};
+use wwr::server::Protocol;
 use wwr::{Content, Dialect, Payload};
 use wwr_smol::client::{Client, Event, Events};
 use wwr_smol::server::{Connection, Handler, Server};
+use wwr_smol::{client, server};
 
 use relay::Relay;
 
@@ -50,7 +51,7 @@ impl Handler for Application {
 }
 
 fn pings(after: u64, timeout: u64) -> Pings {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).unwrap()
+    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout))
 }
 
 /// What is between client and server, and what becomes of them.
@@ -64,19 +65,20 @@ struct Scene {
 
 impl Scene {
     /// Connected, and asked once.
-    async fn new(protocol: Protocol, pings: Pings, config: ConfigBuilder) -> Self {
+    async fn new(protocol: Protocol, pings: Pings) -> Self {
         let (tell, gone) = unbounded();
-        let read_timeout = Advertised::default().read_timeout(Duration::from_secs(1)).unwrap();
-        let server = Server::builder(Application { gone: tell })
-            .protocol(protocol)
-            .advertise(read_timeout)
-            .pings(pings);
+        let mut settings = server::Config::default();
+        settings.connection.protocol = protocol;
+        settings.connection.advertised.read_timeout = Duration::from_secs(1);
+        settings.connection.pings = Some(pings);
+        let server = Server::builder(Application { gone: tell }).config(settings);
         let server = server.listen("127.0.0.1:0").await.unwrap();
         let relay = Relay::to(server.local_addr()).await;
         smol::spawn(server.run()).detach();
         let url = format!("ws://{}/", relay.address);
-        let config = config.pings(Some(pings)).build().unwrap();
-        let client = Client::builder(&url).unwrap().config(config).build();
+        let mut config = client::Config::default();
+        config.machine.pings = Some(pings);
+        let client = Client::builder(&url).unwrap().config(config).build().unwrap();
         let mut events = client.events();
         client.connect().await.unwrap();
         assert_eq!(events.next().await, Some(Event::Connected));
@@ -114,7 +116,7 @@ fn both_sides_notice_a_link_that_is_cut_whichever_way() {
     let scenes = SERVERS.into_iter().flat_map(|(protocol, dialect)| {
         ways.map(|(up, down)| {
             async move {
-                let mut scene = Scene::new(protocol, pings(100, 400), Config::builder()).await;
+                let mut scene = Scene::new(protocol, pings(100, 400)).await;
                 assert_eq!(scene.client.dialect(), dialect, "{protocol:?}");
                 if up {
                     scene.relay.up.cut();
@@ -142,7 +144,7 @@ fn both_sides_notice_a_link_that_is_cut_whichever_way() {
 fn requests_end_with_a_link_that_is_cut() {
     let scenes = SERVERS.map(|(protocol, _)| {
         async move {
-            let mut scene = Scene::new(protocol, pings(100, 400), Config::builder()).await;
+            let mut scene = Scene::new(protocol, pings(100, 400)).await;
             let client = scene.client.clone();
             let answer = smol::spawn(async move { client.request("never", "").await });
             // Until the server has answered pings beside its handler. It sends some as well.
@@ -161,10 +163,10 @@ fn requests_end_with_a_link_that_is_cut() {
 }
 
 #[test]
-fn a_slow_handler_is_no_dead_link() {
+fn a_slow_handler_does_not_count_as_a_dead_link() {
     let scenes = SERVERS.map(|(protocol, _)| {
         async move {
-            let mut scene = Scene::new(protocol, pings(50, 1500), Config::builder()).await;
+            let mut scene = Scene::new(protocol, pings(50, 1500)).await;
             // More than wait on a connection: the server leaves its socket unread meanwhile.
             let client = &scene.client;
             let names = std::iter::once("slow").chain(std::iter::repeat_n("echo", 200));

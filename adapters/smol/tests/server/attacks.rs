@@ -1,10 +1,9 @@
-//! Clients that mean harm: whatever they do costs little, and who is beside them is served.
+//! Clients that mean harm: their attacks cost little, and other clients are served.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wwr::{KeyFormat, SessionKey};
-use wwr_smol::server::Limits;
 use wwr_smol::{FileStore, KeyError, KeyGenerator, RandomKeys};
 
 use crate::support::Fixture;
@@ -14,19 +13,17 @@ use crate::support::message::{
 };
 use crate::support::peer::{BINARY, PING, PONG, Peer, TEXT, code_of, frame, handshake};
 
-/// Few places, and nobody is closed for being slow.
+/// Few slots, and no client is closed for being slow.
 fn crowded(most: usize) -> Fixture {
-    let limits = Limits {
-        max_handshakes: most,
-        header_timeout: Duration::MAX,
-        handshake_timeout: Duration::MAX,
-        ..Limits::default()
-    };
-    Fixture::with(|builder| builder.limits(limits))
+    Fixture::with(|config| {
+        config.limits.max_handshakes = most;
+        config.limits.header_timeout = Duration::MAX;
+        config.limits.handshake_timeout = Duration::MAX;
+    })
 }
 
 #[test]
-fn a_flood_of_half_open_handshakes_keeps_nobody_out() {
+fn a_flood_of_half_open_handshakes_keeps_no_client_out() {
     let fixture = crowded(20);
     let whole = handshake("/", "");
     let mut flood = Vec::new();
@@ -44,9 +41,9 @@ fn a_flood_of_half_open_handshakes_keeps_nobody_out() {
     }
 }
 
-/// A client that was answered and keeps its connection for later has a place, too.
+/// A client that was answered and keeps its connection for later has a slot, too.
 #[test]
-fn a_flood_of_preflights_that_stay_keeps_nobody_out() {
+fn a_flood_of_preflights_that_stay_keeps_no_client_out() {
     let fixture = crowded(5);
     let mut flood = Vec::new();
     for _ in 0..50 {
@@ -60,7 +57,7 @@ fn a_flood_of_preflights_that_stay_keeps_nobody_out() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_flood_from_one_host_does_not_drive_out_another() {
+fn a_flood_from_one_host_evicts_no_other_host() {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
     use std::net::{SocketAddrV4, TcpStream};
 
@@ -97,7 +94,7 @@ fn a_body_is_neither_waited_for_nor_read() {
 }
 
 #[test]
-fn floods_of_what_is_quickly_read_hold_up_nobody() {
+fn floods_of_small_messages_hold_up_no_other_connection() {
     let fixture = Fixture::new();
     let mut bystander = Peer::connect(fixture.address());
     for (what, one) in [
@@ -127,13 +124,12 @@ fn floods_of_what_is_quickly_read_hold_up_nobody() {
 }
 
 #[test]
-fn who_breaks_the_rules_sees_the_end_at_once_and_is_forgotten_as_soon_as_it_goes() {
-    let limits = Limits { close_timeout: Duration::MAX, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+fn a_client_that_breaks_the_rules_is_closed_at_once_and_then_forgotten() {
+    let fixture = Fixture::with(|config| config.limits.close_timeout = Duration::MAX);
     let mut peer = Peer::connect(fixture.address());
     peer.write(&frame(TEXT, &[0xff; 10]));
     assert_eq!(peer.frame().map(|close| code_of(&close)), Some(1007));
-    // Nobody waits for it to answer: there is no telling its answer from anything else.
+    // The server does not wait for its answer: there is no telling its answer from anything else.
     peer.closed();
     drop(peer);
     fixture.wait_for_disconnected();
@@ -163,7 +159,7 @@ fn no_key_leads_out_of_the_directory_of_sessions() {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("sessions");
     let store = smol::block_on(FileStore::open(&directory)).unwrap();
-    let fixture = Fixture::with(|builder| builder.store(store).key_generator(AnyKey));
+    let fixture = Fixture::built(|builder| builder.store(store).key_generator(AnyKey));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     peer.message();
@@ -217,7 +213,7 @@ fn handlers_that_hang_or_panic_are_nothing_to_others() {
     let mut hanging: Vec<_> = (0..50).map(|_| Peer::connect(fixture.address())).collect();
     for peer in &mut hanging {
         peer.send(&ask(1, "wait", "never opened"));
-        // It waits behind the other, at no cost to anybody else.
+        // It waits behind the other, at no cost to other connections.
         peer.send(&request(REQUEST, 2, "echo", b"x"));
         fixture.wait_for_start("wait");
         let mut panicking = Peer::connect(fixture.address());

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use wwr::{Dialect, Name, Payload, PreparedSignal, SessionKey};
-use wwr_smol::server::{Broadcast, Limits};
+use wwr::{Dialect, Payload, PreparedSignal, SessionKey};
+use wwr_smol::server::Broadcast;
 
 use crate::sessions::{login, resume};
 use crate::support::message::{BINARY, HEARTBEAT, UTF8, answer, ask, signal, utf16};
@@ -11,7 +11,7 @@ use crate::support::peer::Peer;
 use crate::support::{Fixture, until};
 
 fn prepare(name: &str, payload: impl Into<Payload>) -> PreparedSignal {
-    PreparedSignal::new(&Name::new(name).unwrap(), &payload.into()).unwrap()
+    PreparedSignal::new(name, payload).unwrap()
 }
 
 fn sent(connections: usize) -> Broadcast {
@@ -19,7 +19,7 @@ fn sent(connections: usize) -> Broadcast {
 }
 
 #[test]
-fn clients_of_all_versions_are_told_what_they_read() {
+fn broadcasts_reach_clients_of_all_versions_that_read_them() {
     let fixture = Fixture::new();
     let mut old = Peer::connect(fixture.address());
     assert_eq!(fixture.connected().dialect(), Dialect::V1_4);
@@ -52,10 +52,9 @@ fn clients_of_all_versions_are_told_what_they_read() {
 }
 
 #[test]
-fn nobody_waits_for_a_client_that_does_not_read() {
+fn a_client_that_does_not_read_holds_up_no_other() {
     const SIZE: usize = 64 * 1024;
-    let limits = Limits { max_signal_backlog: 8 * SIZE, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 8 * SIZE);
     let mut slow = Peer::connect(fixture.address());
     let mut readers: Vec<_> = (0..3).map(|_| Peer::connect(fixture.address())).collect();
     (0..4).for_each(|_| drop(fixture.connected()));
@@ -107,14 +106,14 @@ fn signals_to_one_and_to_many_stay_in_order() {
             assert_eq!(peer.message(), signal(UTF8, name, format!("{number}").as_bytes()));
         }
     }
-    // Who asks for it hears it before the reply.
+    // The requesting client gets it before the reply.
     peers[0].send(&ask(1, "tell all", "now"));
     peers.iter_mut().for_each(|peer| assert_eq!(peer.message(), signal(UTF8, "told", b"now")));
     assert_eq!(peers[0].message(), answer(1, "3"));
 }
 
 #[test]
-fn the_connections_of_one_session_are_told() {
+fn a_broadcast_reaches_the_connections_of_one_session() {
     let fixture = Fixture::new();
     let mut first = Peer::connect(fixture.address());
     let key = login(&mut first);
@@ -135,7 +134,7 @@ fn the_connections_of_one_session_are_told() {
 }
 
 #[test]
-fn a_client_that_has_gone_is_counted_and_the_others_are_told() {
+fn a_client_that_has_gone_is_counted_and_the_others_get_the_signal() {
     let fixture = Fixture::new();
     let leaver = Peer::connect(fixture.address());
     let gone = fixture.connected();
@@ -153,7 +152,7 @@ fn a_client_that_has_gone_is_counted_and_the_others_are_told() {
 }
 
 #[test]
-fn who_stays_hears_everything_while_others_come_and_go() {
+fn connections_that_stay_get_every_signal_while_others_come_and_go() {
     const NEWS: usize = 300;
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use wwr::server::{CloseReason, RequestError};
 use wwr::{CloseFrame, Content, InvalidCloseFrame, Payload, SessionInfo};
-use wwr_smol::server::{Connection, Connections, Ended, Handler, Limits, Server};
+use wwr_smol::server::{Config, Connection, Connections, Ended, Handler, Server};
 
 use crate::support::message::{SESSION_CLOSED, answer, ask};
 use crate::support::peer::{self, Peer, frame};
-use crate::support::{Running, SAFETY};
+use crate::support::{Running, SAFETY, configured};
 
 /// Closes with what the request says, and tells how connections end.
 struct Closes {
@@ -48,10 +48,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: impl FnOnce(&mut Config)) -> Self {
         let (connected, has_connected) = mpsc::channel();
         let (ended, has_ended) = mpsc::channel();
-        let builder = Server::builder(Closes { connected, ended }).limits(limits);
+        let builder = Server::builder(Closes { connected, ended }).config(configured(limits));
         let server = Running::with_threads(builder, 1);
         Self { server, connected: has_connected, ended: has_ended }
     }
@@ -82,7 +82,7 @@ fn by_server(code: u16, text: &'static str) -> Ended {
 
 #[test]
 fn the_application_says_code_and_reason_once_its_handlers_are_done() {
-    let scene = Scene::new(Limits::default());
+    let scene = Scene::new(|_| {});
     let (mut peer, _) = scene.connect();
     assert_eq!(peer.ask(1, "ban", "x"), answer(1, "done"));
     closed(&mut peer, 4003, "banned");
@@ -98,8 +98,8 @@ fn the_application_says_code_and_reason_once_its_handlers_are_done() {
 }
 
 #[test]
-fn what_must_not_be_sent_is_refused_and_closes_nothing() {
-    let scene = Scene::new(Limits::default());
+fn an_invalid_close_code_is_refused_and_the_connection_stays_open() {
+    let scene = Scene::new(|_| {});
     let (mut peer, connection) = scene.connect();
     for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
         assert_eq!(connection.close_with(code, ""), Err(InvalidCloseFrame::Code { code }));
@@ -115,7 +115,7 @@ fn what_must_not_be_sent_is_refused_and_closes_nothing() {
 
 #[test]
 fn the_application_learns_how_clients_end() {
-    let scene = Scene::new(Limits::default());
+    let scene = Scene::new(|_| {});
     for (payload, code, reason) in [
         (&b""[..], None, ""),
         (b"\x03\xe9", Some(1001), ""),
@@ -138,8 +138,8 @@ fn the_application_learns_how_clients_end() {
 }
 
 #[test]
-fn a_close_frame_that_no_client_may_send_is_a_violation_and_no_close_frame() {
-    let scene = Scene::new(Limits::default());
+fn an_invalid_close_frame_of_a_client_is_a_violation() {
+    let scene = Scene::new(|_| {});
     for payload in [
         &b"\x03"[..],
         b"\0\0",
@@ -165,7 +165,7 @@ fn a_close_frame_that_no_client_may_send_is_a_violation_and_no_close_frame() {
 
 #[test]
 fn a_client_that_reads_nothing_is_lost() {
-    let limits = Limits { stall_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = |config: &mut Config| config.limits.stall_timeout = Duration::from_millis(100);
     let scene = Scene::new(limits);
     let (_peer, connection) = scene.connect();
     // More than all sockets hold.
@@ -175,7 +175,7 @@ fn a_client_that_reads_nothing_is_lost() {
 
 #[test]
 fn a_session_that_is_closed_everywhere_may_be_closed_with_a_frame() {
-    let scene = Scene::new(Limits::default());
+    let scene = Scene::new(|_| {});
     let (mut peer, connection) = scene.connect();
     let (mut bystander, _other) = scene.connect();
     peer.send(&ask(1, "login", ""));
@@ -193,8 +193,8 @@ fn a_session_that_is_closed_everywhere_may_be_closed_with_a_frame() {
 }
 
 #[test]
-fn a_shutdown_is_told_as_one() {
-    let scene = Scene::new(Limits::default());
+fn a_shutdown_is_reported_as_the_reason() {
+    let scene = Scene::new(|_| {});
     let (mut peer, _connection) = scene.connect();
     let done = scene.server.begin_shut_down(SAFETY);
     closed(&mut peer, 1001, "server shutting down");

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, Handler, Limits, Server};
+use wwr_smol::server::{Config, Connection, Handler, Server};
 
 use crate::support::app::{Event, Gates};
 use crate::support::message::{BINARY, SHUTDOWN, answer, ask, restore, signal, special};
 use crate::support::peer::{self, CLOSE, Frame, Peer, frame};
-use crate::support::{Fixture, Running, SAFETY, forever, until};
+use crate::support::{Fixture, Running, SAFETY, configured, forever, until};
 
 #[test]
 fn an_idle_connection_is_closed_at_once() {
@@ -39,7 +39,7 @@ fn a_handler_that_closes_its_connection_replies_first() {
 }
 
 #[test]
-fn a_connection_told_to_close_finishes_what_runs_and_refuses_what_comes() {
+fn a_closing_connection_finishes_running_handlers_and_refuses_new_requests() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
@@ -64,7 +64,7 @@ fn a_connection_told_to_close_finishes_what_runs_and_refuses_what_comes() {
 }
 
 #[test]
-fn a_close_frame_is_answered_after_what_was_asked_before_it() {
+fn a_close_frame_is_answered_after_earlier_requests() {
     let fixture = Fixture::new();
     for payload in [&b""[..], &1000u16.to_be_bytes(), b"\x0f\xa0own code"] {
         let mut peer = Peer::connect(fixture.address());
@@ -80,7 +80,7 @@ fn a_close_frame_is_answered_after_what_was_asked_before_it() {
 }
 
 #[test]
-fn who_only_stops_sending_still_gets_what_it_asked_for() {
+fn a_client_that_only_stops_sending_still_gets_its_replies() {
     let fixture = Fixture::new();
     let stream = std::net::TcpStream::connect(fixture.address()).unwrap();
     stream.set_read_timeout(Some(SAFETY)).unwrap();
@@ -114,9 +114,9 @@ fn a_client_that_vanishes_is_noticed_once_and_its_handler_finishes() {
 }
 
 /// Says so when it is dropped.
-struct Alarm(Sender<&'static str>);
+struct OnDrop(Sender<&'static str>);
 
-impl Drop for Alarm {
+impl Drop for OnDrop {
     fn drop(&mut self) {
         let _ = self.0.send("dropped");
     }
@@ -132,9 +132,11 @@ impl Endless {
     fn serve(close: Duration) -> (Running, std::sync::mpsc::Receiver<&'static str>) {
         let (log, logged) = channel();
         let endless = Self { log, lock: smol::lock::Mutex::new(()) };
-        let limits = Limits { close_timeout: close, ..Limits::default() };
-        let builder =
-            Server::builder(endless).limits(limits).drain_timeout(Duration::from_millis(20));
+        let limits = |config: &mut Config| config.limits.close_timeout = close;
+        let builder = Server::builder(endless).config(configured(|config| {
+            limits(config);
+            config.connection.drain_timeout = Duration::from_millis(20);
+        }));
         (Running::with_threads(builder, 1), logged)
     }
 }
@@ -142,7 +144,7 @@ impl Endless {
 impl Handler for Endless {
     async fn request(&self, connection: &Connection, _: Content) -> Result<Payload, RequestError> {
         let _guard = self.lock.lock().await;
-        let _alarm = Alarm(self.log.clone());
+        let _on_drop = OnDrop(self.log.clone());
         self.log.send("started").unwrap();
         connection.signal("started", "x").unwrap();
         forever().await
@@ -177,8 +179,7 @@ fn handlers_without_end_are_dropped_after_a_while_before_the_last_hook() {
 
 #[test]
 fn a_client_that_does_not_answer_the_close_frame_is_not_waited_for_long() {
-    let limits = Limits { close_timeout: Duration::from_millis(20), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.close_timeout = Duration::from_millis(20));
     let mut peer = Peer::connect(fixture.address());
     fixture.connected().close();
     let close = peer.frame().unwrap();
@@ -188,9 +189,8 @@ fn a_client_that_does_not_answer_the_close_frame_is_not_waited_for_long() {
 }
 
 #[test]
-fn a_client_that_floods_instead_of_closing_holds_up_nobody() {
-    let limits = Limits { close_timeout: Duration::from_millis(200), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+fn a_client_that_floods_instead_of_closing_holds_up_no_other() {
+    let fixture = Fixture::with(|config| config.limits.close_timeout = Duration::from_millis(200));
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     let mut bystander = Peer::connect(fixture.address());

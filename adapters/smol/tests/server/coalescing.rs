@@ -1,4 +1,4 @@
-//! What is caused together leaves in one write, whoever caused it.
+//! Output that is caused together leaves in one write, whatever its causes.
 //!
 //! The executor has one thread and runs tasks in the order in which they were woken, and all are
 //! woken by one task at once, so that the numbers do not depend on time.
@@ -15,13 +15,13 @@ use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::unix::UnixStream;
 use smol::{Executor, future};
 use wwr::server::RequestError;
-use wwr::{Content, Name, Payload, PreparedSignal};
+use wwr::{Content, Payload, PreparedSignal};
 use wwr_smol::server::{Connection, Handler, Server, Service};
 
 use crate::headless::mount_wrapped;
 use crate::support::message::{UTF8, answer, ask, signal};
 use crate::support::peer::{self, Peer, frame};
-use crate::support::{SAFETY, Threads};
+use crate::support::{SAFETY, Threads, configured};
 
 /// How many messages are caused together.
 const TOGETHER: u64 = 100;
@@ -128,7 +128,8 @@ impl Scene {
         let executor = threads.executor.clone();
         let handler = Waiting { executor: executor.clone(), released, begun, connected };
         let concurrency = (TOGETHER as u16).try_into().unwrap();
-        let builder = Server::builder(handler).concurrency(concurrency);
+        let builder = Server::builder(handler)
+            .config(configured(|config| config.connection.concurrency = concurrency));
         let service = builder.executor(executor).headless().unwrap();
         let writes = Arc::new(AtomicUsize::new(0));
         let mut peer =
@@ -151,7 +152,7 @@ impl Scene {
         self.threads.executor.spawn(async move { work() }).detach();
     }
 
-    /// How many writes it takes for so many messages to come, and the messages in any order.
+    /// How many writes it takes for this many messages to come, and the messages in any order.
     fn receive(&mut self, messages: u64) -> (usize, Vec<Vec<u8>>) {
         let mut received: Vec<_> = (0..messages).map(|_| self.peer.message()).collect();
         received.sort_unstable();
@@ -181,7 +182,7 @@ fn signals_that_others_send_together() {
     scene.writes.store(0, Ordering::SeqCst);
     let (connection, handle) = (scene.connection.clone(), scene.service.handle());
     scene.at_once(move || {
-        let all = PreparedSignal::new(&Name::new("s").unwrap(), &"x".into()).unwrap();
+        let all = PreparedSignal::new("s", "x").unwrap();
         for _ in 0..TOGETHER / 2 {
             connection.signal("s", "x").unwrap();
             assert_eq!(handle.signal_all(&all).sent, 1);

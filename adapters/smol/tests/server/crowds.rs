@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use wwr::{Name, Payload, PreparedSignal, SessionKey};
-use wwr_smol::server::{Connections, Limits};
+use wwr_smol::server::Connections;
 
 use crate::support::message::{
     SESSION_CLOSED, UTF8, ask, close_session, empty_reply, restore, signal,
@@ -16,11 +16,10 @@ const CROWD: usize = 200;
 
 /// A server that waits for its clients to answer the close frame, however slow this machine is.
 fn fixture() -> Fixture {
-    let limits = Limits { close_timeout: SAFETY, ..Limits::default() };
-    Fixture::with(|builder| builder.limits(limits))
+    Fixture::with(|config| config.limits.close_timeout = SAFETY)
 }
 
-/// Logs in and gives the key.
+/// Logs in and returns the key.
 fn login(peer: &mut Peer) -> String {
     peer.send(&ask(1, "login", "ada"));
     peer.message();
@@ -28,7 +27,7 @@ fn login(peer: &mut Peer) -> String {
 }
 
 #[test]
-fn a_session_is_shared_by_a_crowd_until_it_is_closed_for_all() {
+fn many_connections_share_a_session_until_it_is_closed_for_all() {
     let fixture = fixture();
     let handle = &fixture.server.handle;
     let mut peers: Vec<_> = (0..CROWD).map(|_| Peer::connect(fixture.address())).collect();
@@ -101,7 +100,7 @@ fn clients_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn a_crowd_is_closed_by_a_shutdown() {
+fn a_shutdown_closes_many_connections() {
     let fixture = fixture();
     let peers: Vec<_> = (0..CROWD).map(|_| Peer::connect(fixture.address())).collect();
     until(|| fixture.server.handle.connection_count() == CROWD);

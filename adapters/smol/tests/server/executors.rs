@@ -65,17 +65,17 @@ fn the_global_executor_serves_many() {
     exercise(&Running::on_global_executor(Server::builder(App::new().0)));
 }
 
-/// Set in the process that is to serve with a strange number of threads.
+/// Set in the process that is to serve with an unusual number of threads.
 const SERVES: &str = "WWR_TEST_SERVES";
 
 #[test]
-fn the_global_executor_serves_whatever_it_is_told() {
+fn the_global_executor_serves_with_any_number_of_threads() {
     if std::env::var_os(SERVES).is_some() {
         exercise(&Running::on_global_executor(Server::builder(App::new().0)));
         return;
     }
     for threads in ["0", "-1", "-2147483648", "100000", "2147483647", "abc", "", "2"] {
-        let test = "executors::the_global_executor_serves_whatever_it_is_told";
+        let test = "executors::the_global_executor_serves_with_any_number_of_threads";
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test])
             .env(SERVES, "1")

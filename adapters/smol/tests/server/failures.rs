@@ -43,7 +43,7 @@ struct Fragile {
 }
 
 impl Fragile {
-    /// Panics now if that is when it panics; otherwise gives the future that does.
+    /// Panics now if that is when it panics; otherwise returns the future that does.
     fn fall(&self, pass: bool) -> impl Future<Output = ()> + Send + use<> {
         assert!(pass || self.when != When::Called, "a hook of a test panics on purpose");
         panic_when(self.when, pass)
@@ -97,7 +97,7 @@ impl Handler for Fragile {
 }
 
 #[test]
-fn hooks_and_handlers_that_panic_take_nobody_along() {
+fn hooks_and_handlers_that_panic_harm_no_other_connection() {
     for when in [When::Called, When::Polled, When::Later] {
         let (ends, ended) = channel();
         let server = Running::with_threads(Server::builder(Fragile { when, ends }), 1);
@@ -145,7 +145,7 @@ impl KeyGenerator for Unsure {
 
 #[test]
 fn a_key_generator_that_fails_costs_a_session() {
-    let fixture = Fixture::with(|builder| builder.key_generator(Unsure(Mutex::new(0))));
+    let fixture = Fixture::built(|builder| builder.key_generator(Unsure(Mutex::new(0))));
     let mut peer = Peer::connect(fixture.address());
     assert_eq!(peer.ask(1, "login", "ada"), special(INTERNAL, 1), "it failed");
     assert_eq!(peer.ask(2, "login", "ada"), special(INTERNAL, 2), "it panicked");
@@ -169,8 +169,8 @@ impl KeyGenerator for Careless {
 }
 
 #[test]
-fn a_check_of_keys_that_panics_costs_the_connection_of_who_sent_the_key() {
-    let fixture = Fixture::with(|builder| builder.key_generator(Careless));
+fn a_check_of_keys_that_panics_ends_only_the_connection_that_sent_the_key() {
+    let fixture = Fixture::built(|builder| builder.key_generator(Careless));
     let mut bystander = Peer::connect(fixture.address());
     bystander.send(&restore(1, "shop-2"));
     assert_eq!(bystander.message(), special(NOT_FOUND, 1));
@@ -183,7 +183,7 @@ fn a_check_of_keys_that_panics_costs_the_connection_of_who_sent_the_key() {
 }
 
 #[test]
-fn two_sessions_of_one_key_are_not_made() {
+fn no_two_sessions_have_the_same_key() {
     struct Stuck;
     impl KeyGenerator for Stuck {
         fn generate(&self) -> Result<SessionKey, KeyError> {
@@ -194,7 +194,7 @@ fn two_sessions_of_one_key_are_not_made() {
             KeyFormat::Generated
         }
     }
-    let fixture = Fixture::with(|builder| builder.key_generator(Stuck));
+    let fixture = Fixture::built(|builder| builder.key_generator(Stuck));
     let mut first = Peer::connect(fixture.address());
     first.send(&ask(1, "login", "ada"));
     assert_eq!(first.message()[0], 21);

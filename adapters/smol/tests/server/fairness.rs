@@ -1,4 +1,4 @@
-//! Nobody who always has more to do keeps others from being heard.
+//! A busy input does not keep other inputs waiting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,9 +7,9 @@ use wwr::server::RequestError;
 use wwr::{Content, Payload};
 use wwr_smol::server::{Connection, Handler, Server};
 
-use crate::support::Running;
 use crate::support::message::{answer, ask};
 use crate::support::peer::{self, Peer, frame};
+use crate::support::{Running, configured};
 
 /// Sends signals without end, as good as, until it is asked to stop.
 #[derive(Default)]
@@ -38,7 +38,11 @@ impl Handler for Flood {
 #[test]
 fn a_client_is_heard_while_a_handler_sends_it_signal_after_signal() {
     let both = 2.try_into().unwrap();
-    let server = Running::with_threads(Server::builder(Flood::default()).concurrency(both), 1);
+    let server = Running::with_threads(
+        Server::builder(Flood::default())
+            .config(configured(|config| config.connection.concurrency = both)),
+        1,
+    );
     let mut peer = Peer::connect(server.address);
     let requests = [ask(1, "flood", "x"), ask(2, "stop", "x")];
     peer.write(&requests.map(|request| frame(peer::BINARY, &request)).concat());

@@ -1,7 +1,5 @@
 //! WebSocket frames as peers may send them, and as they may not (RFC 6455).
 
-use wwr_smol::server::Limits;
-
 use crate::support::Fixture;
 use crate::support::message::{BINARY as REQUEST, UTF8, answer, ask, reply, request};
 use crate::support::peer::{BINARY, CLOSE, PING, PONG, Peer, TEXT, code_of, frame};
@@ -62,8 +60,7 @@ fn pings_are_answered_also_while_a_handler_runs() {
 
 #[test]
 fn large_messages_come_back_whole() {
-    let limits = Limits { max_message_size: 6_000_000, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.connection.max_message_size = 6_000_000);
     let mut peer = Peer::connect(fixture.address());
     for size in [125, 126, 65_535, 65_536, 5_000_000] {
         let payload = vec![b'x'; size];
@@ -73,7 +70,7 @@ fn large_messages_come_back_whole() {
 }
 
 #[test]
-fn who_breaks_the_rules_is_told_and_disconnected_and_others_live_on() {
+fn a_client_that_breaks_the_rules_is_closed_with_a_code_and_others_go_on() {
     let fixture = Fixture::new();
     let mut bystander = Peer::connect(fixture.address());
     let message = ask(1, "echo", "x");
@@ -88,7 +85,7 @@ fn who_breaks_the_rules_is_told_and_disconnected_and_others_live_on() {
         ("long ping", frame(PING, &[0; 126]), 1002),
         ("continues nothing", frame(0x80, b"x"), 1002),
         ("not continued", [frame(0x02, b"x"), frame(BINARY, b"x")].concat(), 1002),
-        ("text that is none", frame(TEXT, &[0xff, 0xff]), 1007),
+        ("invalid text", frame(TEXT, &[0xff, 0xff]), 1007),
         ("a close frame of one byte", frame(CLOSE, b"x"), 1002),
     ] {
         let mut peer = Peer::connect(fixture.address());
@@ -105,8 +102,7 @@ fn who_breaks_the_rules_is_told_and_disconnected_and_others_live_on() {
 
 #[test]
 fn a_message_that_is_too_large_is_refused_by_its_length() {
-    let limits = Limits { max_message_size: 8192, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.connection.max_message_size = 8192);
     let mut bystander = Peer::connect(fixture.address());
 
     let mut peer = Peer::connect(fixture.address());
@@ -148,9 +144,8 @@ fn by_default_a_message_has_at_most_one_mebibyte() {
 }
 
 #[test]
-fn who_goes_on_sending_a_message_that_was_refused_still_learns_why() {
-    let limits = Limits { max_message_size: 8192, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+fn a_client_that_goes_on_sending_a_refused_message_still_learns_why() {
+    let fixture = Fixture::with(|config| config.connection.max_message_size = 8192);
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "echo", "before"));
     peer.send(&vec![0; 3_000_000]);
@@ -160,7 +155,7 @@ fn who_goes_on_sending_a_message_that_was_refused_still_learns_why() {
 }
 
 #[test]
-fn endless_fragments_of_nothing_hold_up_nobody() {
+fn endless_empty_fragments_hold_up_no_other_connection() {
     let fixture = Fixture::new();
     let mut bystander = Peer::connect(fixture.address());
     let mut peer = Peer::connect(fixture.address());

@@ -1,4 +1,4 @@
-//! The server mounted in somebody else's HTTP server, on streams of another kind.
+//! The server mounted in another HTTP server, on streams of another kind.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::support::{SAFETY, Threads};
 
 const REMOTE: &str = "192.0.2.7:4711";
 
-/// Serves one end of a socket pair and gives a client on the other.
+/// Serves one end of a socket pair and returns a client on the other.
 fn mount(service: &Service<App>, threads: &Threads) -> Peer {
     mount_wrapped(service, threads, |stream| stream)
 }
@@ -83,7 +83,7 @@ fn a_service_shares_an_http_server_with_other_routes() {
 }
 
 #[test]
-fn what_was_read_beyond_the_handshake_is_not_lost() {
+fn bytes_read_beyond_the_handshake_are_not_lost() {
     let threads = Threads::start(1);
     let (app, _events, _gates) = App::new();
     let service = Server::builder(app).executor(threads.executor.clone()).headless().unwrap();

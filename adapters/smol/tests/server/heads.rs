@@ -7,11 +7,11 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, ConnectionOptions, Handler, Limits, Response, Server};
+use wwr_smol::server::{Config, Connection, ConnectionOptions, Handler, Response, Server};
 
 use crate::support::message::{answer, ask};
 use crate::support::peer::{Answer, BINARY, Peer, frame, handshake};
-use crate::support::{Fixture, Running, SAFETY, forever};
+use crate::support::{Fixture, Running, SAFETY, configured, forever};
 
 /// The answer to a request on a socket of its own.
 fn asked(fixture: &Fixture, request: &str) -> Answer {
@@ -29,7 +29,7 @@ fn refused_for_good(fixture: &Fixture, request: &str) {
 }
 
 #[test]
-fn a_handshake_with_a_body_is_refused_however_the_body_comes() {
+fn a_handshake_with_any_kind_of_body_is_refused() {
     let fixture = Fixture::new();
     // What a body would be taken for.
     let request = frame(BINARY, &ask(1, "echo", "from the body"));
@@ -60,7 +60,7 @@ fn a_handshake_with_a_body_is_refused_however_the_body_comes() {
 }
 
 #[test]
-fn a_handshake_whose_body_is_empty_is_one() {
+fn a_handshake_with_an_empty_body_is_accepted() {
     let fixture = Fixture::new();
     for headers in [
         "Content-Length: 0\r\n",
@@ -75,7 +75,7 @@ fn a_handshake_whose_body_is_empty_is_one() {
 }
 
 #[test]
-fn nobody_is_told_to_go_on_with_a_body_that_is_refused() {
+fn no_100_continue_is_sent_for_a_body_that_is_refused() {
     let fixture = Fixture::new();
     for headers in [
         "Content-Length: 5\r\nExpect: 100-continue\r\n",
@@ -178,7 +178,7 @@ fn any_answer_before_an_unread_body_says_that_it_is_the_last() {
 }
 
 #[test]
-fn the_host_has_to_be_there_once_and_to_be_one() {
+fn there_has_to_be_one_valid_host() {
     let fixture = Fixture::new();
     for hosts in [
         "",
@@ -245,7 +245,7 @@ fn the_host_of_an_absolute_target_counts_for_the_origin() {
 }
 
 #[test]
-fn what_may_be_there_once_is_refused_twice() {
+fn headers_that_may_occur_once_are_refused_twice() {
     let fixture = Fixture::new();
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let other = "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n";
@@ -336,7 +336,7 @@ fn say_and_listen(fixture: &Fixture, request: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_that_has_said_all_is_answered() {
+fn a_client_that_has_closed_its_side_is_answered() {
     let fixture = Fixture::new();
     for (request, start) in [
         ("WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "HTTP/1.1 200 "),
@@ -363,7 +363,7 @@ fn a_client_that_has_said_all_is_answered() {
 }
 
 #[test]
-fn what_was_asked_before_the_half_close_is_answered_on_the_websocket() {
+fn requests_before_the_half_close_are_answered_on_the_websocket() {
     let fixture = Fixture::new();
     let mut early = handshake("/", "").into_bytes();
     early.extend(frame(BINARY, &ask(1, "echo", "last words")));
@@ -391,9 +391,11 @@ impl Handler for Undecided {
 #[test]
 fn half_closed_sockets_end_by_the_timeouts() {
     let soon = Duration::from_millis(200);
-    let limits =
-        Limits { handshake_timeout: soon, header_timeout: Duration::MAX, ..Limits::default() };
-    let server = Running::with_threads(Server::builder(Undecided).limits(limits), 1);
+    let limits = |config: &mut Config| {
+        config.limits.handshake_timeout = soon;
+        config.limits.header_timeout = Duration::MAX;
+    };
+    let server = Running::with_threads(Server::builder(Undecided).config(configured(limits)), 1);
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(SAFETY)).unwrap();
     stream.write_all(handshake("/never", "").as_bytes()).unwrap();

@@ -61,7 +61,7 @@ fn browsers_may_send_the_preflight_from_anywhere() {
 }
 
 #[test]
-fn what_is_no_handshake_is_told_what_one_is() {
+fn other_requests_get_an_explanation() {
     let fixture = Fixture::new();
     for (request, status, reason) in [
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 426, "This is a WebWire server"),
@@ -101,7 +101,7 @@ fn what_is_no_handshake_is_told_what_one_is() {
 
 #[test]
 fn a_server_without_preflight_does_not_allow_it() {
-    let fixture = Fixture::with(|builder| builder.protocol(wwr::server::Protocol::V2_0));
+    let fixture = Fixture::with(|config| config.connection.protocol = wwr::server::Protocol::V2_0);
     let mut peer = Peer::dial(fixture.address());
     let answer = peer.http("WEBWIRE / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((answer.status, answer.header("sec-websocket-version")), (400, Some("13")));
@@ -122,7 +122,7 @@ fn a_refused_head_has_no_body() {
 }
 
 #[test]
-fn what_is_no_http_ends_the_socket_and_nothing_else() {
+fn input_other_than_http_ends_only_its_socket() {
     let fixture = Fixture::new();
     for bytes in [&b"\x16\x03\x01\x02\x00\x01"[..], b"\r\n\r\nGARBAGE\r\n\r\n", &[0xff; 300]] {
         let mut peer = Peer::dial(fixture.address());

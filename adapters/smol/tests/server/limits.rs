@@ -5,23 +5,25 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, ConnectionOptions, Handler, Limits, Response, Server};
+use wwr_smol::server::{Config, Connection, ConnectionOptions, Handler, Response, Server};
 
 use crate::support::peer::{Peer, handshake};
 #[cfg(target_os = "linux")]
 use crate::support::until;
-use crate::support::{Fixture, Running, forever};
+use crate::support::{Fixture, Running, configured, forever};
 
 const SOON: Duration = Duration::from_millis(200);
 
-fn with(limits: Limits) -> Fixture {
-    Fixture::with(|builder| builder.limits(limits))
+fn with(limits: impl FnOnce(&mut Config)) -> Fixture {
+    Fixture::with(limits)
 }
 
 #[test]
 fn a_head_that_does_not_come_is_not_waited_for() {
-    let limits =
-        Limits { header_timeout: SOON, handshake_timeout: Duration::MAX, ..Limits::default() };
+    let limits = |config: &mut Config| {
+        config.limits.header_timeout = SOON;
+        config.limits.handshake_timeout = Duration::MAX;
+    };
     let fixture = with(limits);
     let mut bystander = Peer::connect(fixture.address());
     for beginning in ["", "G", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: web"] {
@@ -35,8 +37,10 @@ fn a_head_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn a_socket_may_not_be_used_for_http_for_ever() {
-    let limits =
-        Limits { handshake_timeout: SOON, header_timeout: Duration::MAX, ..Limits::default() };
+    let limits = |config: &mut Config| {
+        config.limits.handshake_timeout = SOON;
+        config.limits.header_timeout = Duration::MAX;
+    };
     let fixture = with(limits);
     let mut bystander = Peer::connect(fixture.address());
     let mut peer = Peer::dial(fixture.address());
@@ -56,8 +60,8 @@ fn an_application_that_does_not_decide_about_a_handshake_is_not_waited_for() {
             forever().await
         }
     }
-    let limits = Limits { handshake_timeout: SOON, ..Limits::default() };
-    let server = Running::with_threads(Server::builder(Undecided).limits(limits), 1);
+    let limits = |config: &mut Config| config.limits.handshake_timeout = SOON;
+    let server = Running::with_threads(Server::builder(Undecided).config(configured(limits)), 1);
     let mut peer = Peer::dial(server.address);
     peer.write(handshake("/", "").as_bytes());
     assert!(peer.rest().is_empty());
@@ -65,7 +69,7 @@ fn an_application_that_does_not_decide_about_a_handshake_is_not_waited_for() {
 
 #[test]
 fn a_head_that_is_too_long_is_refused() {
-    let fixture = with(Limits { max_header_size: 8192, ..Limits::default() });
+    let fixture = with(|config| config.limits.max_header_size = 8192);
     let long = format!("X: {}\r\n", "x".repeat(10_000));
     let many = "A: b\r\n".repeat(500);
     for headers in [&long, &many] {
@@ -86,11 +90,10 @@ fn a_head_that_is_too_long_is_refused() {
 
 #[test]
 fn the_oldest_of_too_many_sockets_is_closed() {
-    let fixture = with(Limits {
-        max_handshakes: 2,
-        header_timeout: Duration::MAX,
-        handshake_timeout: Duration::MAX,
-        ..Limits::default()
+    let fixture = with(|config| {
+        config.limits.max_handshakes = 2;
+        config.limits.header_timeout = Duration::MAX;
+        config.limits.handshake_timeout = Duration::MAX;
     });
     let preflight = "WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut first = Peer::dial(fixture.address());
@@ -111,9 +114,9 @@ fn the_oldest_of_too_many_sockets_is_closed() {
 }
 
 #[test]
-fn slots_are_free_again_once_there_is_a_websocket_or_the_client_is_gone() {
+fn slots_are_freed_by_a_websocket_or_the_end_of_the_socket() {
     // One stays, one comes, and one may not have quite left.
-    let fixture = with(Limits { max_handshakes: 3, ..Limits::default() });
+    let fixture = with(|config| config.limits.max_handshakes = 3);
     let mut patient = Peer::dial(fixture.address());
     assert_eq!(patient.preflight("/").status, 200);
     for _ in 0..10 {
@@ -123,20 +126,23 @@ fn slots_are_free_again_once_there_is_a_websocket_or_the_client_is_gone() {
 }
 
 #[test]
-fn limits_beyond_all_measure_are_no_limits() {
-    let limits = Limits {
-        max_connections: usize::MAX,
-        max_handshakes: usize::MAX,
-        header_timeout: Duration::MAX,
-        max_header_size: 1 << 20,
-        handshake_timeout: Duration::MAX,
-        max_message_size: usize::MAX,
-        max_signal_backlog: usize::MAX,
-        stall_timeout: Duration::MAX,
-        close_timeout: Duration::MAX,
-        store_timeout: Duration::MAX,
+fn enormous_limits_do_not_overflow() {
+    let limits = |config: &mut Config| {
+        config.hub.max_connections = usize::MAX;
+        config.limits.max_handshakes = usize::MAX;
+        config.limits.header_timeout = Duration::MAX;
+        config.limits.max_header_size = 1 << 20;
+        config.limits.handshake_timeout = Duration::MAX;
+        config.connection.max_message_size = u32::MAX;
+        config.limits.max_signal_backlog = usize::MAX;
+        config.limits.stall_timeout = Duration::MAX;
+        config.limits.close_timeout = Duration::MAX;
+        config.hub.store_timeout = Duration::MAX;
     };
-    let fixture = Fixture::with(|builder| builder.limits(limits).drain_timeout(Duration::MAX));
+    let fixture = Fixture::with(|config| {
+        limits(config);
+        config.connection.drain_timeout = Duration::MAX;
+    });
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     peer.is_served();
@@ -148,7 +154,7 @@ fn limits_beyond_all_measure_are_no_limits() {
     peer.closed_with(1000);
 }
 
-/// Clients that vanish without a word are noticed by the system.
+/// Clients that vanish silently are noticed by the system.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_system_looks_after_silent_connections() {
@@ -169,11 +175,11 @@ fn the_system_looks_after_silent_connections() {
     until(|| timer().is_some_and(|timer| timer.starts_with("02:")));
 }
 
-/// Who finds no room in the system's queue waits for a second or more, through no fault of the
+/// A client without room in the system's queue waits for a second or more, through no fault of the
 /// server's.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_crowd_finds_room_in_front_of_a_server_that_is_busy() {
+fn many_clients_can_wait_to_be_accepted_by_a_busy_server() {
     use std::net::TcpStream;
 
     struct Nobody;
@@ -186,7 +192,7 @@ fn a_crowd_finds_room_in_front_of_a_server_that_is_busy() {
 
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let crowd = most.trim().parse::<usize>().unwrap().min(500);
-    // It listens and accepts nobody.
+    // It listens and accepts no client.
     let server = smol::block_on(Server::builder(Nobody).listen("127.0.0.1:0")).unwrap();
     let connect = |_| TcpStream::connect_timeout(&server.local_addr(), crate::support::SAFETY);
     let connected = (0..crowd).map(connect).collect::<Result<Vec<_>, _>>();

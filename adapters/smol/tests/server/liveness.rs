@@ -3,26 +3,22 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wwr::server::{Advertised, Pings, RequestError};
+use wwr::server::{Pings, RequestError};
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, Handler, Limits, Server};
+use wwr_smol::server::{Connection, Handler, Server};
 
 use crate::support::message::{HEARTBEAT, MAX_CONNECTIONS, UTF8, ask, reply, request, restore};
 use crate::support::message::{answer, special};
 use crate::support::peer::{BINARY, CLOSE, PING, PONG, Peer, code_of, frame};
-use crate::support::{Fixture, Running, until};
+use crate::support::{Fixture, Running, configured, until};
 
 fn pings(after: u64, timeout: u64) -> Pings {
-    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout)).unwrap()
-}
-
-fn read_timeout(millis: u64) -> Advertised {
-    Advertised::default().read_timeout(Duration::from_millis(millis)).unwrap()
+    Pings::new(Duration::from_millis(after), Duration::from_millis(timeout))
 }
 
 #[test]
-fn a_peer_that_answers_pings_stays_and_one_that_does_not_goes() {
-    let fixture = Fixture::with(|builder| builder.pings(pings(30, 2000)));
+fn a_peer_that_answers_pings_stays_and_one_that_does_not_is_closed() {
+    let fixture = Fixture::with(|config| config.connection.pings = Some(pings(30, 2000)));
     let mut there = Peer::connect_unasked(fixture.address());
     for _ in 0..10 {
         let ping = there.frame().unwrap();
@@ -38,9 +34,10 @@ fn a_peer_that_answers_pings_stays_and_one_that_does_not_goes() {
 }
 
 #[test]
-fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
-    let fixture = Fixture::with(|builder| {
-        builder.pings(pings(100, 1500)).max_session_connections(std::num::NonZeroUsize::MIN)
+fn a_half_open_connection_frees_its_slot_in_the_session() {
+    let fixture = Fixture::with(|config| {
+        config.connection.pings = Some(pings(100, 1500));
+        config.hub.sessions.max_connections = Some(std::num::NonZeroUsize::MIN);
     });
     let mut gone = Peer::connect_unasked(fixture.address());
     gone.send(&ask(1, "login", "ada"));
@@ -64,8 +61,8 @@ fn a_connection_that_is_only_half_there_gives_its_place_in_the_session_up() {
 }
 
 #[test]
-fn without_pings_nobody_is_asked() {
-    let fixture = Fixture::with(|builder| builder.pings(pings(30, 100)).pings(None));
+fn without_pings_no_peer_is_pinged() {
+    let fixture = Fixture::with(|config| config.connection.pings = None);
     let mut peer = Peer::connect_unasked(fixture.address());
     thread::sleep(Duration::from_millis(300));
     // No ping comes before the answer.
@@ -74,7 +71,10 @@ fn without_pings_nobody_is_asked() {
 
 #[test]
 fn a_known_2_0_peer_is_given_up_after_the_read_timeout_without_a_ping() {
-    let fixture = Fixture::with(|builder| builder.advertise(read_timeout(200)).pings(None));
+    let fixture = Fixture::with(|config| {
+        config.connection.advertised.read_timeout = Duration::from_millis(200);
+        config.connection.pings = None;
+    });
     let mut peer = Peer::dial(fixture.address());
     peer.open("/", "");
     assert_eq!(peer.message()[3..7], [200, 0, 0, 0]);
@@ -90,7 +90,7 @@ fn a_known_2_0_peer_is_given_up_after_the_read_timeout_without_a_ping() {
 #[test]
 fn a_large_message_may_come_slowly() {
     let limit = Duration::from_millis(1000);
-    let fixture = Fixture::with(|builder| builder.pings(pings(300, 700)));
+    let fixture = Fixture::with(|config| config.connection.pings = Some(pings(300, 700)));
     let mut peer = Peer::connect(fixture.address());
     let payload = vec![b'x'; 100_000];
     let message = frame(BINARY, &request(UTF8, 1, "echo", &payload));
@@ -114,11 +114,13 @@ fn a_large_message_may_come_slowly() {
 #[test]
 fn a_peer_whose_messages_are_left_unread_is_not_silent() {
     let size = 30_000_000;
-    let advertised = read_timeout(200).message_buffer(100_000_000).unwrap();
-    // Whoever is closed gets no time for what was not written yet.
-    let (close_timeout, max_message_size) = (Duration::from_millis(1), 100_000_000);
-    let limits = Limits { close_timeout, max_message_size, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.advertise(advertised).limits(limits));
+    let fixture = Fixture::with(|config| {
+        config.connection.advertised.read_timeout = Duration::from_millis(200);
+        config.connection.advertised.message_buffer = 100_000_000;
+        config.connection.max_message_size = 100_000_000;
+        // A connection A closed peer gets no time for output that was not written yet.
+        config.limits.close_timeout = Duration::from_millis(1);
+    });
     let mut peer = Peer::dial(fixture.address());
     peer.open("/", "");
     peer.message();
@@ -142,8 +144,9 @@ impl Handler for Slow {
 }
 
 #[test]
-fn who_is_not_read_yet_is_not_silent() {
-    let builder = Server::builder(Slow).pings(pings(100, 400));
+fn a_client_that_is_not_read_yet_is_not_silent() {
+    let builder = Server::builder(Slow)
+        .config(configured(|config| config.connection.pings = Some(pings(100, 400))));
     let server = Running::with_threads(builder, 1);
     let mut peer = Peer::connect_unasked(server.address);
     // Sent before anything is read, so it is heard before anything is judged.

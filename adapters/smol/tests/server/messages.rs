@@ -64,7 +64,7 @@ fn every_outcome_of_a_handler_has_its_reply() {
 }
 
 #[test]
-fn what_cannot_be_read_is_answered_with_a_protocol_error() {
+fn unreadable_requests_are_answered_with_a_protocol_error() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let id = |kind: u8, rest: &[u8]| [&special(kind, 7)[..], rest].concat();
@@ -83,7 +83,7 @@ fn what_cannot_be_read_is_answered_with_a_protocol_error() {
 }
 
 #[test]
-fn what_means_nothing_is_ignored() {
+fn meaningless_messages_are_ignored() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     for message in [
@@ -103,7 +103,7 @@ fn what_means_nothing_is_ignored() {
 }
 
 #[test]
-fn a_peer_that_never_makes_sense_is_told_and_disconnected() {
+fn too_many_meaningless_messages_close_the_connection() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let mut bystander = Peer::connect(fixture.address());

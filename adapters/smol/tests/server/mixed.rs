@@ -51,7 +51,7 @@ fn older_is_served(address: SocketAddr) {
 }
 
 #[test]
-fn after_a_health_check_nobody_is_taken_for_1_4() {
+fn after_a_health_check_no_client_is_taken_for_1_4() {
     for head in ["Connection: close\r\n", ""] {
         let fixture = Fixture::new();
         let check = format!("WEBWIRE / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
@@ -60,7 +60,7 @@ fn after_a_health_check_nobody_is_taken_for_1_4() {
                 assert_eq!(Peer::dial(fixture.address()).http(&check).status, 200);
             }
         };
-        // The first is told from a client only by its header, or by what else comes.
+        // Only its header distinguishes the first one from a client, or by what else comes.
         checked(if head.is_empty() { 2 } else { 1 });
         newer_lives(fixture.address());
         checked(1);
@@ -71,7 +71,7 @@ fn after_a_health_check_nobody_is_taken_for_1_4() {
 }
 
 #[test]
-fn an_address_that_has_shown_both_kinds_proves_nothing_but_who_speaks_first_is_of_1_4() {
+fn at_an_address_of_both_kinds_only_clients_that_speak_first_are_of_1_4() {
     let fixture = Fixture::new();
     newer_lives(fixture.address());
     older_is_served(fixture.address());
@@ -94,14 +94,14 @@ fn a_client_that_was_presumed_to_be_of_1_4_and_sends_heartbeats_is_a_warning() {
     assert_eq!(connection.dialect(), Dialect::V1_4);
     presumed.send(HEARTBEAT);
     crate::support::until(|| connection.dialect() == Dialect::V2_0);
-    // This one's preflight is anybody's.
+    // This preflight may belong to any client.
     let mut next = Peer::connect(fixture.address());
     assert_eq!(fixture.connected().dialect(), Dialect::Unknown);
     next.is_served();
 }
 
 #[test]
-fn whoever_says_nothing_is_announced_everything_soon() {
+fn a_silent_client_soon_gets_the_advertised_settings() {
     let fixture = Fixture::new();
     Peer::dial(fixture.address()).preflight("/");
     let start = Instant::now();
@@ -124,7 +124,7 @@ fn a_client_that_goes_while_it_is_waited_for_gets_its_answer() {
 }
 
 #[test]
-fn of_2000_connections_of_both_kinds_from_one_address_none_is_lost() {
+fn of_2000_connections_of_both_kinds_from_one_address_all_survive() {
     const EACH: usize = 1000;
     const TASKS: usize = 25;
     let fixture = Fixture::new();

@@ -40,7 +40,7 @@ fn requests_behind_a_waiting_handler_wait_as_well() {
 #[test]
 fn with_concurrency_fast_requests_overtake_slow_ones() {
     let concurrency = NonZeroU16::new(3).unwrap();
-    let fixture = Fixture::with(|builder| builder.concurrency(concurrency));
+    let fixture = Fixture::with(|config| config.connection.concurrency = concurrency);
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "wait", "first"));
     peer.send(&ask(2, "wait", "second"));
@@ -57,7 +57,7 @@ fn with_concurrency_fast_requests_overtake_slow_ones() {
 }
 
 #[test]
-fn a_waiting_handler_holds_up_nobody_else() {
+fn a_waiting_handler_holds_up_no_other_connection() {
     let fixture = Fixture::new();
     let mut slow = Peer::connect(fixture.address());
     slow.send(&ask(1, "wait", "gate"));

@@ -131,7 +131,7 @@ fn serve(log: &Log, client: impl FnOnce(std::net::SocketAddr) + Send) {
                     let _end = End(handle);
                     client(address);
                 });
-                smol::future::block_on(executor.run(server.run())).unwrap();
+                smol::future::block_on(executor.run(server.run()));
             });
         }));
     });
@@ -152,7 +152,7 @@ fn id_of(peer: &mut Peer) -> String {
 }
 
 #[test]
-fn the_line_names_what_panicked_for_whom_and_why() {
+fn the_log_line_names_the_hook_the_connection_and_the_panic() {
     let log = Log::default();
     let (sender, receiver) = mpsc::channel();
     serve(&log, |address| {

@@ -5,28 +5,33 @@ use std::time::Duration;
 
 use tracing::Level;
 use wwr::Dialect;
-use wwr_smol::server::{Builder, ConnectionInfo, Limits, ProxyHeaders, Server, TrustedProxies};
+use wwr_smol::server::{Config, ConnectionInfo, ProxyHeaders, Server, TrustedProxies};
 
-use crate::support::Fixture;
 use crate::support::app::App;
 use crate::support::log::{captured, logged};
 use crate::support::peer::{Peer, handshake};
+use crate::support::{Fixture, configured};
 
 /// Trusts the address that the clients of the tests come from, and a network.
 fn trusted(headers: ProxyHeaders) -> TrustedProxies {
     let networks = ["127.0.0.1", "10.0.0.0/8"].map(|network| network.parse().unwrap()).into();
-    TrustedProxies { networks, headers }
+    let mut proxies = TrustedProxies::default();
+    (proxies.networks, proxies.headers) = (networks, headers);
+    proxies
 }
 
 fn behind_a_proxy(headers: ProxyHeaders) -> Fixture {
-    Fixture::with(|builder| builder.trusted_proxies(trusted(headers)))
+    Fixture::with(|config| config.trusted_proxies = trusted(headers))
 }
 
 fn behind_a_balancer() -> Fixture {
-    Fixture::with(|builder| builder.trusted_proxies(trusted(ProxyHeaders::Either)).proxy_protocol())
+    Fixture::with(|config| {
+        config.trusted_proxies = trusted(ProxyHeaders::Either);
+        config.proxy_protocol = true;
+    })
 }
 
-/// What the application is told of a client whose socket begins like this.
+/// What the application sees of a client whose socket begins like this.
 fn info(fixture: &Fixture, before: &[u8], headers: &str) -> ConnectionInfo {
     let mut peer = Peer::dial(fixture.address());
     peer.write(before);
@@ -60,16 +65,17 @@ fn headers_of_a_trusted_proxy_name_the_client() {
 }
 
 #[test]
-fn nobody_is_believed_unless_it_is_trusted() {
+fn only_trusted_proxies_can_name_their_clients() {
     let fixture = Fixture::new();
     let both = "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n";
     let shown = info(&fixture, b"", both);
     assert_eq!(shown.remote_addr, shown.socket_addr);
-    let elsewhere = TrustedProxies {
-        networks: ["10.0.0.0/8".parse().unwrap()].into(),
-        ..TrustedProxies::default()
-    };
-    let fixture = Fixture::with(|builder| builder.trusted_proxies(elsewhere).proxy_protocol());
+    let mut elsewhere = TrustedProxies::default();
+    elsewhere.networks = ["10.0.0.0/8".parse().unwrap()].into();
+    let fixture = Fixture::with(|config| {
+        config.trusted_proxies = elsewhere;
+        config.proxy_protocol = true;
+    });
     let shown = info(&fixture, b"", both);
     assert_eq!(shown.remote_addr, shown.socket_addr);
     // For others than proxies there is no PROXY protocol.
@@ -104,7 +110,7 @@ fn the_proxy_protocol_names_the_client() {
         (&v2[..], "192.0.2.1:4660"),
     ] {
         assert_eq!(info(&fixture, before, "").remote_addr.to_string(), client);
-        // What the client itself says does not count: it is no proxy.
+        // What the client itself says does not count: it is not a proxy.
         let lies = "X-Forwarded-For: 6.6.6.6\r\n";
         assert_eq!(info(&fixture, before, lies).remote_addr.to_string(), client);
     }
@@ -133,12 +139,13 @@ fn the_head_may_come_with_the_proxy_header_and_frames_behind_it() {
 }
 
 #[test]
-fn a_proxy_that_sends_no_header_is_closed_and_told_of() {
-    let limits = Limits { header_timeout: Duration::from_millis(100), ..Limits::default() };
-    let builder = Server::builder(App::new().0)
-        .limits(limits)
-        .trusted_proxies(trusted(ProxyHeaders::Either))
-        .proxy_protocol();
+fn a_proxy_without_the_header_is_closed_and_logged() {
+    let limits = |config: &mut Config| config.limits.header_timeout = Duration::from_millis(100);
+    let builder = Server::builder(App::new().0).config(configured(|config| {
+        limits(config);
+        config.trusted_proxies = trusted(ProxyHeaders::Either);
+        config.proxy_protocol = true;
+    }));
     let log = logged(builder, |address| {
         let mut http = Peer::dial(address);
         http.write(handshake("/", "").as_bytes());
@@ -157,8 +164,11 @@ fn a_proxy_that_sends_no_header_is_closed_and_told_of() {
 }
 
 #[test]
-fn the_log_names_the_client_and_what_a_proxy_says_wrong() {
-    let builder = || Server::builder(App::new().0).trusted_proxies(trusted(ProxyHeaders::Either));
+fn the_log_names_the_client_and_wrong_headers_of_proxies() {
+    let builder = || {
+        Server::builder(App::new().0)
+            .config(configured(|config| config.trusted_proxies = trusted(ProxyHeaders::Either)))
+    };
     let refused = |headers: &str| handshake("/", &format!("Origin: http://e\r\n{headers}"));
     let log = logged(builder(), |address| {
         let client = refused("X-Forwarded-For: 192.0.2.1\r\n");
@@ -206,17 +216,13 @@ fn preflights_are_remembered_by_client() {
 #[test]
 fn slots_are_shared_between_clients_and_not_between_proxies() {
     for balancer in [false, true] {
-        let limits = Limits {
-            max_handshakes: 6,
-            header_timeout: Duration::MAX,
-            handshake_timeout: Duration::MAX,
-            ..Limits::default()
-        };
-        let configure = |builder: Builder<App>| {
-            let builder = builder.limits(limits).trusted_proxies(trusted(ProxyHeaders::Either));
-            if balancer { builder.proxy_protocol() } else { builder }
-        };
-        let fixture = Fixture::with(configure);
+        let fixture = Fixture::with(|config| {
+            config.limits.max_handshakes = 6;
+            config.limits.header_timeout = Duration::MAX;
+            config.limits.handshake_timeout = Duration::MAX;
+            config.trusted_proxies = trusted(ProxyHeaders::Either);
+            config.proxy_protocol = balancer;
+        });
         let ask = |client: &str| {
             let mut peer = Peer::dial(fixture.address());
             let header = match balancer {
@@ -250,7 +256,8 @@ fn the_address_given_to_a_service_is_that_of_the_proxy() {
             .body(())
             .unwrap();
         let peer: SocketAddr = peer.parse().unwrap();
-        let builder = Server::builder(App::new().0).trusted_proxies(proxies.clone());
+        let builder = Server::builder(App::new().0)
+            .config(configured(|config| config.trusted_proxies = proxies.clone()));
         let service = builder.headless().unwrap();
         let log = captured(|| {
             assert_eq!(smol::block_on(service.answer(request, peer)).status(), 426);

@@ -6,12 +6,12 @@ use hyper::http::request::Parts;
 use tracing::Level;
 use wwr::server::{Protocol, RequestError};
 use wwr::{Content, Payload};
-use wwr_smol::server::{Builder, Connection, ConnectionOptions, Handler, Limits, Response, Server};
+use wwr_smol::server::{Builder, Config, Connection, ConnectionOptions, Handler, Response, Server};
 
 use crate::support::app::App;
-use crate::support::forever;
 use crate::support::log::{Line, logged};
 use crate::support::peer::{Peer, handshake};
+use crate::support::{configured, forever};
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -36,7 +36,7 @@ fn told(log: &[Line], reason: &str, level: Level, also: &[&str]) {
 }
 
 #[test]
-fn each_reason_is_told_in_the_answer_and_in_the_log_and_none_hides_another() {
+fn each_reason_is_in_the_answer_and_in_the_log_and_hides_no_other() {
     let upgrade = |from: &str, to: &str| handshake("/", "").replacen(from, to, 1);
     let requests = [
         handshake("/", "Origin: http://evil.example\r\n"),
@@ -57,7 +57,9 @@ fn each_reason_is_told_in_the_answer_and_in_the_log_and_none_hides_another() {
         "WEBWIRE /2.0 HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
     ];
     let mut reasons = Vec::new();
-    let builder = server().protocol_at("/2.0", Protocol::V2_0);
+    let builder = server().config(configured(|config| {
+        config.paths.insert("/2.0".into(), Protocol::V2_0);
+    }));
     let log = logged(builder, |address| {
         for request in &requests {
             let answer = Peer::dial(address).http(request);
@@ -74,19 +76,19 @@ fn each_reason_is_told_in_the_answer_and_in_the_log_and_none_hides_another() {
         assert!(found[0].text.contains("times=1"), "{found:?}");
     }
     let also =
-        ["origin=http://evil.example", "host=localhost", "Builder::origins", "--allow-origin"];
+        ["origin=http://evil.example", "host=localhost", "Config::origins", "--allow-origin"];
     told(&log, "Origin not allowed", Level::WARN, &also);
 }
 
 #[test]
-fn a_flood_of_refusals_is_no_flood_of_the_log() {
+fn a_flood_of_refusals_does_not_flood_the_log() {
     let start = Instant::now();
     let log = logged(server(), |address| {
         for _ in 0..100 {
             let refused = handshake("/", "Origin: http://evil.example\r\n");
             assert_eq!(Peer::dial(address).http(&refused).status, 403);
         }
-        // Another reason is told all the same.
+        // Another reason is logged nevertheless.
         assert_eq!(Peer::dial(address).http("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status, 426);
     });
     // One at once, and then one a second.
@@ -97,7 +99,7 @@ fn a_flood_of_refusals_is_no_flood_of_the_log() {
 }
 
 #[test]
-fn what_the_log_shows_of_a_header_is_short_and_on_one_line() {
+fn the_log_shows_headers_shortened_and_on_one_line() {
     let log = logged(server(), |address| {
         let origin = format!("http://evil.example/\u{202e}\tx{}", "y".repeat(1000));
         let refused = handshake("/", &format!("Origin: {origin}\r\n"));
@@ -109,13 +111,12 @@ fn what_the_log_shows_of_a_header_is_short_and_on_one_line() {
 
 #[test]
 fn limits_that_refuse_are_named() {
-    let limits = Limits {
-        max_connections: 1,
-        max_handshakes: 1,
-        max_header_size: 8192,
-        ..Limits::default()
+    let limits = |config: &mut Config| {
+        config.hub.max_connections = 1;
+        config.limits.max_handshakes = 1;
+        config.limits.max_header_size = 8192;
     };
-    let log = logged(server().limits(limits), |address| {
+    let log = logged(server().config(configured(limits)), |address| {
         let mut inside = Peer::connect(address);
         let answer = Peer::dial(address).http(&handshake("/", ""));
         assert_eq!(answer.status, 503);
@@ -129,9 +130,14 @@ fn limits_that_refuse_are_named() {
         assert!(evicted.rest().is_empty());
         inside.is_served();
     });
-    told(&log, "Too many connections", Level::WARN, &["status=503", "Limits::max_connections"]);
-    told(&log, "too long", Level::WARN, &["status=431", "Limits::max_header_size"]);
-    told(&log, "Too many sockets", Level::WARN, &["Limits::max_handshakes", "--trusted-proxy"]);
+    told(&log, "Too many connections", Level::WARN, &["status=503", "Config::hub.max_connections"]);
+    told(&log, "too long", Level::WARN, &["status=431", "Config::limits.max_header_size"]);
+    told(
+        &log,
+        "Too many sockets",
+        Level::WARN,
+        &["Config::limits.max_handshakes", "--trusted-proxy"],
+    );
 }
 
 /// Decides about nothing, or against it.
@@ -151,16 +157,20 @@ impl Handler for Strict {
 }
 
 #[test]
-fn what_takes_too_long_is_told() {
-    let limits = Limits { header_timeout: SOON, handshake_timeout: SOON * 5, ..Limits::default() };
-    let log = logged(Server::builder(Strict).limits(limits), |address| {
+fn timeouts_of_requests_are_logged() {
+    let limits = |config: &mut Config| {
+        config.limits.header_timeout = SOON;
+        config.limits.handshake_timeout = SOON * 5;
+    };
+    let log = logged(Server::builder(Strict).config(configured(limits)), |address| {
         let mut half = Peer::dial(address);
         half.write(b"GET / HTTP/1.1\r\nHo");
         assert!(half.rest().is_empty());
         let mut never = Peer::dial(address);
         never.write(handshake("/never", "").as_bytes());
         assert!(never.rest().is_empty());
-        // A socket that is kept for another request, which does not come, is no refusal.
+        // A socket that is kept for another request, which does not come, does not count as a
+        // refusal.
         let mut kept = Peer::dial(address);
         assert_eq!(kept.preflight("/").status, 200);
         assert!(kept.rest().is_empty());
@@ -169,27 +179,32 @@ fn what_takes_too_long_is_told() {
         &log,
         "head of the request did not come in time",
         Level::INFO,
-        &["Limits::header_timeout"],
+        &["Config::limits.header_timeout"],
     );
-    told(&log, "No WebSocket was opened in time", Level::INFO, &["Limits::handshake_timeout"]);
+    told(
+        &log,
+        "No WebSocket was opened in time",
+        Level::INFO,
+        &["Config::limits.handshake_timeout"],
+    );
 }
 
 #[test]
-fn what_the_application_refuses_is_told_to_those_who_look_closely() {
+fn refusals_of_the_application_are_logged_for_debug() {
     let log = logged(Server::builder(Strict), |address| {
         assert_eq!(Peer::dial(address).http(&handshake("/", "")).body(), "no");
         assert_eq!(Peer::dial(address).http("GET / HTTP/1.1\r\nHost: h\r\n\r\n").body(), "no");
     });
-    // An ordinary request that it answers is no refusal.
+    // An ordinary request that it answers does not count as a refusal.
     told(&log, "The application refused", Level::DEBUG, &["remote=127.0.0.1:", "times=1"]);
 }
 
 #[test]
-fn what_is_no_http_is_told() {
+fn requests_other_than_http_are_logged() {
     let log = logged(server(), |address| {
         let mut peer = Peer::dial(address);
         peer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
         peer.rest();
     });
-    told(&log, "What came is no HTTP/1 request", Level::INFO, &["TLS"]);
+    told(&log, "The data is not an HTTP/1 request", Level::INFO, &["TLS"]);
 }

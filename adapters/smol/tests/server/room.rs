@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use smol::future::yield_now;
 use wwr::server::RequestError;
-use wwr::{Content, Name, Payload, PreparedSignal};
-use wwr_smol::server::{Connection, Handler, Limits, Server, SignalError};
+use wwr::{Content, Payload, PreparedSignal};
+use wwr_smol::server::{Config, Connection, Handler, Server, SignalError};
 
 use crate::support::message::{BINARY, answer, ask, signal};
 use crate::support::peer::{self, Peer, frame};
-use crate::support::{Running, SAFETY};
+use crate::support::{Running, SAFETY, configured};
 
 /// What the systems of both sides may keep for a connection, at the very most.
 const IN_SOCKETS: usize = 32 << 20;
@@ -75,12 +75,14 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(yields: bool, concurrency: u16, limits: Limits) -> Self {
+    fn new(yields: bool, concurrency: u16, limits: impl FnOnce(&mut Config)) -> Self {
         let (ended, has_ended) = mpsc::channel();
         let (connected, has_connected) = mpsc::channel();
-        let builder = Server::builder(Stream { yields, ended, connected })
-            .concurrency(NonZeroU16::new(concurrency).unwrap())
-            .limits(limits);
+        let builder =
+            Server::builder(Stream { yields, ended, connected }).config(configured(|config| {
+                config.connection.concurrency = NonZeroU16::new(concurrency).unwrap();
+                limits(config);
+            }));
         let server = Running::with_threads(builder, 1);
         Self { server, ended: has_ended, connected: has_connected }
     }
@@ -109,7 +111,7 @@ fn expect(peer: &mut Peer, name: &str, count: usize, size: usize) {
 fn a_handler_sends_its_reading_client_any_amount() {
     let long = "n".repeat(255);
     for yields in [false, true] {
-        let scene = Scene::new(yields, 1, Limits::default());
+        let scene = Scene::new(yields, 1, |_| {});
         let (mut peer, _) = scene.connect();
         for (name, count, size) in
             [("a", 1000, 8192), ("b", 30, 1 << 20), (&long[..], 20_000, 1), ("", 5, 3 << 20)]
@@ -128,7 +130,7 @@ fn a_handler_sends_its_reading_client_any_amount() {
 #[test]
 fn several_handlers_of_a_client_take_turns() {
     const EACH: usize = 20;
-    let scene = Scene::new(false, 4, Limits::default());
+    let scene = Scene::new(false, 4, |_| {});
     let (mut peer, _) = scene.connect();
     let names = ["a", "b", "c", "d"];
     let text = format!("{EACH} {}", 1 << 20);
@@ -156,9 +158,9 @@ fn several_handlers_of_a_client_take_turns() {
 
 #[test]
 fn others_wait_for_room_from_anywhere() {
-    let scene = Scene::new(false, 1, Limits::default());
+    let scene = Scene::new(false, 1, |_| {});
     let (mut peer, connection) = scene.connect();
-    let prepared = PreparedSignal::new(&Name::new("p").unwrap(), &vec![0; 8192].into()).unwrap();
+    let prepared = PreparedSignal::new("p", vec![0; 8192]).unwrap();
     let senders: Vec<_> = (0..3)
         .map(|_| {
             let (connection, prepared) = (connection.clone(), prepared.clone());
@@ -180,9 +182,9 @@ fn others_wait_for_room_from_anywhere() {
 
 #[test]
 fn a_handler_waits_for_a_client_that_does_not_read_until_that_is_disconnected() {
-    let limits = Limits { stall_timeout: Duration::from_millis(300), ..Limits::default() };
+    let limits = |config: &mut Config| config.limits.stall_timeout = Duration::from_millis(300);
     for size in [8192, 1 << 20] {
-        let scene = Scene::new(false, 1, limits.clone());
+        let scene = Scene::new(false, 1, limits);
         let (mut peer, connection) = scene.connect();
         peer.send(&ask(1, "a", &format!("1000000 {size}")));
         let (sent, result) = scene.ended();
@@ -194,8 +196,8 @@ fn a_handler_waits_for_a_client_that_does_not_read_until_that_is_disconnected() 
 }
 
 #[test]
-fn who_waits_hears_that_the_connection_is_gone() {
-    let limits = Limits { stall_timeout: Duration::from_secs(3600), ..Limits::default() };
+fn a_waiting_caller_learns_that_the_connection_has_ended() {
+    let limits = |config: &mut Config| config.limits.stall_timeout = Duration::from_secs(3600);
     let scene = Scene::new(false, 1, limits);
     let (mut peer, _connection) = scene.connect();
     peer.send(&ask(1, "a", "1000000 8192"));
@@ -206,8 +208,8 @@ fn who_waits_hears_that_the_connection_is_gone() {
 }
 
 #[test]
-fn a_handler_that_gives_up_waiting_leaves_its_place() {
-    let limits = Limits { max_signal_backlog: 1000, ..Limits::default() };
+fn a_handler_that_stops_waiting_leaves_the_line() {
+    let limits = |config: &mut Config| config.limits.max_signal_backlog = 1000;
     let scene = Scene::new(false, 1, limits);
     let (mut peer, connection) = scene.connect();
     for round in 0..200_u8 {

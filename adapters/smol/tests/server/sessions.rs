@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use wwr::server::RequestError;
 use wwr::{Content, Payload, SessionInfo, SessionKey};
 use wwr_smol::FileStore;
-use wwr_smol::server::{Connection, Connections, Handler, Server};
+use wwr_smol::server::{Connection, Connections, Handler, Server, Sessions};
 
 use crate::support::message::{
     DISABLED, MAX_CONNECTIONS, NOT_FOUND, PROTOCOL, SESSION_CLOSED, UTF8, answer, ask,
@@ -16,7 +16,7 @@ use crate::support::{Fixture, Running, until};
 
 const WHO: &str = "Some(\"ada\") Some(\"secret\")";
 
-/// Logs in and gives the key, after checking what came before the reply.
+/// Logs in and returns the key, after checking what came before the reply.
 pub(crate) fn login(peer: &mut Peer) -> String {
     peer.send(&ask(100, "login", "ada"));
     let created = peer.message();
@@ -116,7 +116,7 @@ fn restoring_while_there_is_a_session_leaves_it_untouched() {
 #[test]
 fn a_limit_on_connections_of_a_session_holds() {
     let most = NonZeroUsize::new(2).unwrap();
-    let fixture = Fixture::with(|builder| builder.max_session_connections(most));
+    let fixture = Fixture::with(|config| config.hub.sessions.max_connections = Some(most));
     let mut first = Peer::connect(fixture.address());
     let key = login(&mut first);
     let mut second = Peer::connect(fixture.address());
@@ -131,7 +131,7 @@ fn a_limit_on_connections_of_a_session_holds() {
 }
 
 #[test]
-fn a_client_that_closes_its_session_is_told_and_answered() {
+fn a_client_that_closes_its_session_gets_a_notice_and_a_reply() {
     let fixture = Fixture::new();
     let mut first = Peer::connect(fixture.address());
     let key = login(&mut first);
@@ -168,7 +168,7 @@ fn a_handler_that_closes_the_session_replies_after_it() {
 
 #[test]
 fn without_sessions_everything_about_them_says_so() {
-    let fixture = Fixture::with(|builder| builder.without_sessions());
+    let fixture = Fixture::with(|config| config.connection.sessions = Sessions::Disabled);
     let mut peer = Peer::connect(fixture.address());
     peer.send(&restore(1, &"a".repeat(64)));
     assert_eq!(peer.message(), special(DISABLED, 1));
@@ -221,7 +221,7 @@ fn a_session_closed_by_its_key_may_take_its_connections_along() {
 }
 
 #[test]
-fn a_session_that_nobody_holds_can_be_closed_by_its_key() {
+fn a_session_without_connections_can_be_closed_by_its_key() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let key = login(&mut peer);
@@ -243,11 +243,11 @@ fn session_files_survive_a_restart_of_the_server() {
     let temporary = tempfile::tempdir().unwrap();
     let open = || smol::block_on(FileStore::open(temporary.path().join("sessions"))).unwrap();
     let key = {
-        let fixture = Fixture::with(|builder| builder.store(open()));
+        let fixture = Fixture::built(|builder| builder.store(open()));
         let mut peer = Peer::connect(fixture.address());
         login(&mut peer)
     };
-    let fixture = Fixture::with(|builder| builder.store(open()));
+    let fixture = Fixture::built(|builder| builder.store(open()));
     let mut peer = Peer::connect(fixture.address());
     resume(&mut peer, &key);
     assert_eq!(peer.ask(1, "whoami", "x"), answer(1, WHO));
@@ -273,7 +273,7 @@ impl Handler for Doorman {
 }
 
 #[test]
-fn what_the_hook_for_new_connections_sends_precedes_all_else() {
+fn signals_of_the_hook_for_new_connections_come_first() {
     let server = Running::with_threads(Server::builder(Doorman), 1);
     let mut peer = Peer::connect(server.address);
     peer.send(&ask(1, "echo", "x"));

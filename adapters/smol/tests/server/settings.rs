@@ -4,74 +4,92 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use wwr::server::{Advertised, Protocol};
-use wwr_smol::server::{Builder, Expiry, InvalidSettings, Limits, Origins, Server, parse_origin};
+use wwr::server::Protocol;
+use wwr_smol::server::{Builder, Config, Expiry, InvalidConfig, Origins, Server, parse_origin};
 
-use crate::support::Fixture;
 use crate::support::app::App;
 use crate::support::peer::{Peer, handshake};
+use crate::support::{Fixture, configured};
 
 fn builder() -> Builder<App> {
     Server::builder(App::new().0)
 }
 
-/// Checks that neither kind of server can be built, and that both say this.
+/// Checks that neither kind of server can be built with such settings, and that both say this.
 #[track_caller]
-fn refused(configure: impl Fn(Builder<App>) -> Builder<App>, said: &str) -> InvalidSettings {
-    let error = configure(builder()).headless().unwrap_err();
+fn refused(change: impl Fn(&mut Config), said: &str) -> InvalidConfig {
+    let error = builder().config(configured(&change)).headless().unwrap_err();
     assert!(error.to_string().contains(said), "{error}");
-    let listening = smol::block_on(configure(builder()).listen("127.0.0.1:0")).unwrap_err();
+    let builder = builder().config(configured(&change));
+    let listening = smol::block_on(builder.listen("127.0.0.1:0")).unwrap_err();
     assert_eq!(listening.kind(), ErrorKind::InvalidInput);
     assert_eq!(listening.to_string(), error.to_string());
     error
 }
 
 #[test]
-fn limits_that_let_nobody_in_are_refused() {
-    let none = Duration::ZERO;
-    let limits = Limits::default;
-    for (name, limits) in [
-        ("max_connections", Limits { max_connections: 0, ..limits() }),
-        ("max_handshakes", Limits { max_handshakes: 0, ..limits() }),
-        ("header_timeout", Limits { header_timeout: none, ..limits() }),
-        ("handshake_timeout", Limits { handshake_timeout: none, ..limits() }),
-        ("max_message_size", Limits { max_message_size: 0, ..limits() }),
-        ("stall_timeout", Limits { stall_timeout: none, ..limits() }),
-        ("store_timeout", Limits { store_timeout: none, ..limits() }),
-        ("max_header_size", Limits { max_header_size: 8191, ..limits() }),
-    ] {
-        refused(|builder| builder.limits(limits.clone()), &format!("Limits::{name} is "));
+fn limits_that_admit_no_client_are_refused() {
+    const NONE: Duration = Duration::ZERO;
+    type Change = fn(&mut Config);
+    let changes: [(&str, Change); 12] = [
+        ("hub.max_connections is zero", |config| config.hub.max_connections = 0),
+        ("hub.store_timeout is zero", |config| config.hub.store_timeout = NONE),
+        ("hub.expiry.every is zero", |config| {
+            config.hub.expiry = Some(Expiry::new(Duration::from_secs(1), NONE));
+        }),
+        ("limits.max_handshakes is zero", |config| config.limits.max_handshakes = 0),
+        ("limits.header_timeout is zero", |config| config.limits.header_timeout = NONE),
+        ("limits.handshake_timeout is zero", |config| config.limits.handshake_timeout = NONE),
+        ("limits.stall_timeout is zero", |config| config.limits.stall_timeout = NONE),
+        ("limits.max_write_backlog is zero", |config| config.limits.max_write_backlog = 0),
+        ("limits.max_remembered_addresses is zero", |config| {
+            config.limits.max_remembered_addresses = 0;
+        }),
+        ("limits.max_header_size is 8191;", |config| config.limits.max_header_size = 8191),
+        ("connection.max_message_size is zero", |config| config.connection.max_message_size = 0),
+        ("trusted_proxies is empty", |config| config.proxy_protocol = true),
+    ];
+    for (said, change) in changes {
+        refused(change, said);
     }
-    let collection = Expiry { unused_for: Duration::from_secs(1), every: none };
-    refused(|builder| builder.expire_sessions(collection), "Expiry::every is zero");
-    refused(Builder::proxy_protocol, "there are no trusted proxies");
 }
 
 #[test]
 fn the_announced_buffer_has_to_fit_into_the_limit() {
-    let small = Limits { max_message_size: 8191, ..Limits::default() };
-    let error = refused(|builder| builder.limits(small.clone()), "8191 bytes, but the advertised");
-    let sizes = (8191, 8192);
-    assert!(matches!(error, InvalidSettings::MessageSize { max_message_size, advertised }
-            if (max_message_size, advertised) == sizes));
-    let large = Advertised::default().message_buffer(2 << 20).unwrap();
-    refused(|builder| builder.advertise(large.clone()), "raise the limit, or lower");
+    let small = |config: &mut Config| config.connection.max_message_size = 8191;
+    let error = refused(small, "connection.max_message_size is 8191, but the advertised");
+    let (max_message_size, message_buffer) = (8191, 8192);
+    let sizes = wwr::InvalidConfig::MessageSize { max_message_size, message_buffer };
+    assert_eq!(error, InvalidConfig::Connection(sizes));
+    let large = |config: &mut Config| config.connection.advertised.message_buffer = 2 << 20;
+    refused(large, "raise it, or lower advertised.message_buffer");
     // What advertises nothing may read as little as it likes.
-    let silent = builder().limits(small.clone()).protocol(Protocol::V1_4);
-    assert!(silent.headless().is_ok());
-    let on_a_path = |builder: Builder<App>| {
-        builder.limits(small.clone()).protocol(Protocol::V1_4).protocol_at("/2", Protocol::V2_0)
+    let silent = |config: &mut Config| {
+        small(config);
+        config.connection.protocol = Protocol::V1_4;
+    };
+    assert!(builder().config(configured(silent)).headless().is_ok());
+    let on_a_path = |config: &mut Config| {
+        silent(config);
+        config.paths.insert("/2".into(), Protocol::V2_0);
     };
     refused(on_a_path, "advertised message buffer");
 }
 
 #[test]
-fn paths_are_brought_into_one_form_or_refused() {
+fn paths_are_normalized_or_refused() {
     for path in ["", "chat", "/chat?room=1", "/chat#1", "/chat ", "/../chat", "/%zz"] {
-        let said = format!("the path {path:?} cannot");
-        refused(|builder| builder.protocol_at(path, Protocol::V2_0), &said);
+        let said = format!("paths has {path:?}, which no client can ask for");
+        refused(
+            |config| {
+                config.paths.insert(path.into(), Protocol::V2_0);
+            },
+            &said,
+        );
     }
-    let fixture = Fixture::with(|builder| builder.protocol_at("/bücher", Protocol::V2_0));
+    let fixture = Fixture::with(|config| {
+        config.paths.insert("/bücher".into(), Protocol::V2_0);
+    });
     for path in ["/b%C3%BCcher", "/b%c3%bccher", "/%62%C3%BCcher?a=b"] {
         assert_eq!(Peer::dial(fixture.address()).preflight(path).status, 400, "{path}");
     }
@@ -79,10 +97,10 @@ fn paths_are_brought_into_one_form_or_refused() {
 }
 
 #[test]
-fn listed_origins_are_those_that_browsers_send_however_they_were_written() {
+fn listed_origins_match_in_any_spelling() {
     let listed = ["https://BÜCHER.example:443/", " http://127.1:3000", "null", "file://"];
     let list = listed.map(|origin| parse_origin(origin).unwrap()).into();
-    let fixture = Fixture::with(|builder| builder.origins(Origins::List(list)));
+    let fixture = Fixture::with(|config| config.origins = Origins::List(list));
     for (origin, status) in [
         ("https://xn--bcher-kva.example", 101),
         ("http://127.0.0.1:3000", 101),
@@ -119,7 +137,7 @@ fn a_server_listens_on_all_addresses_it_is_given() {
     let mut twice = bound.iter().map(|address| Peer::connect(*address)).collect::<Vec<_>>();
     twice.iter_mut().for_each(Peer::is_served);
     smol::block_on(handle.shut_down(Duration::ZERO));
-    smol::block_on(running).unwrap();
+    smol::block_on(running);
     assert!(bound.iter().all(|address| TcpListener::bind(address).is_ok()), "all are free again");
 }
 

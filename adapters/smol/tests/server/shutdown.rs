@@ -15,7 +15,7 @@ use crate::support::{Fixture, Running, SAFETY, Threads, forever, until};
 
 #[test]
 fn a_setting_closes_idle_connections_at_once() {
-    let fixture = Fixture::with(|builder| builder.idle_connections(IdleConnections::Close));
+    let fixture = Fixture::with(|config| config.hub.idle_connections = IdleConnections::Close);
     let mut idle = Peer::connect(fixture.address());
     let mut busy = Peer::connect(fixture.address());
     busy.send(&ask(1, "wait", "gate"));
@@ -30,7 +30,7 @@ fn a_setting_closes_idle_connections_at_once() {
 }
 
 #[test]
-fn a_shutdown_goes_on_though_nobody_waits_for_it() {
+fn a_shutdown_goes_on_without_a_waiting_caller() {
     let fixture = Fixture::new();
     let mut busy = Peer::connect(fixture.address());
     busy.send(&ask(1, "wait", "gate"));
@@ -43,7 +43,7 @@ fn a_shutdown_goes_on_though_nobody_waits_for_it() {
 }
 
 #[test]
-fn a_graceful_shutdown_finishes_what_runs_and_ends_with_everything_closed() {
+fn a_graceful_shutdown_finishes_running_handlers_and_closes_everything() {
     let fixture = Fixture::new();
     let mut idle = Peer::connect(fixture.address());
     let mut busy = Peer::connect(fixture.address());
@@ -94,7 +94,7 @@ fn the_deadline_cuts_handlers_that_never_end() {
 
 #[test]
 fn the_deadline_also_cuts_handlers_whose_client_has_gone() {
-    let fixture = Fixture::with(|builder| builder.drain_timeout(Duration::MAX));
+    let fixture = Fixture::with(|config| config.connection.drain_timeout = Duration::MAX);
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     peer.send(&ask(1, "wait", "never opened"));
@@ -143,7 +143,7 @@ fn a_later_shutdown_may_be_less_patient() {
 }
 
 #[test]
-fn a_shutdown_that_nobody_waits_for_can_be_taken_up_again() {
+fn a_shutdown_without_a_waiting_caller_can_be_awaited_again() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "wait", "gate"));
@@ -169,7 +169,7 @@ fn a_server_that_is_shut_down_before_it_runs_ends_at_once() {
     assert!(!handle.is_shutting_down());
     smol::block_on(handle.shut_down(Duration::ZERO));
     assert!(handle.is_shutting_down());
-    smol::block_on(server.run()).unwrap();
+    smol::block_on(server.run());
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_server_whose_executor_goes_away_leaves_nothing_behind() {
     assert_eq!(handle.connection_count(), 0);
 }
 
-/// Spawns as long as somebody else keeps the executor.
+/// Spawns as long as another owner keeps the executor.
 struct Weakly(std::sync::Weak<smol::Executor<'static>>);
 
 impl wwr_smol::Spawn for Weakly {

@@ -65,7 +65,7 @@ fn many_threads_may_send_to_many_connections() {
 }
 
 #[test]
-fn what_no_client_reads_is_not_sent() {
+fn signals_that_no_client_reads_are_not_sent() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use wwr::Payload;
-use wwr_smol::server::{Connection, Limits, SignalError};
+use wwr_smol::server::{Connection, SignalError};
 
 use crate::support::app::Event;
 use crate::support::message::{BINARY, UTF8, answer, ask, request, signal};
@@ -14,7 +14,7 @@ use crate::support::{Fixture, until};
 /// What the systems of both sides may keep for a connection, at the very most.
 const IN_SOCKETS: usize = 32 << 20;
 
-/// Sends signals until there is no place for more. Gives how many bytes were taken.
+/// Sends signals until there is no room for more. Returns how many bytes were taken.
 fn fill(connection: &Connection, size: usize) -> usize {
     let mut sent = 0;
     let payload = Payload::binary(vec![7; size]);
@@ -29,8 +29,7 @@ fn fill(connection: &Connection, size: usize) -> usize {
 
 #[test]
 fn signals_for_a_client_that_does_not_read_are_bounded() {
-    let limits = Limits { max_signal_backlog: 1 << 20, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 1 << 20);
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     // Until nothing gets through any more: what is taken meanwhile goes into the sockets.
@@ -57,9 +56,8 @@ fn signals_for_a_client_that_does_not_read_are_bounded() {
 }
 
 #[test]
-fn a_signal_larger_than_all_that_may_wait_is_sent_if_nothing_waits() {
-    let limits = Limits { max_signal_backlog: 100, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+fn a_signal_larger_than_the_backlog_is_sent_if_nothing_waits() {
+    let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 100);
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     for _ in 0..10 {
@@ -71,8 +69,7 @@ fn a_signal_larger_than_all_that_may_wait_is_sent_if_nothing_waits() {
 
 #[test]
 fn requests_of_a_client_that_does_not_read_are_not_read_and_it_is_disconnected() {
-    let limits = Limits { stall_timeout: Duration::from_millis(300), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.stall_timeout = Duration::from_millis(300));
     let mut peer = Peer::connect(fixture.address());
     let mut bystander = Peer::connect(fixture.address());
     let request = frame(peer::BINARY, &request(BINARY, 1, "echo", &[7; 100_000]));
@@ -86,8 +83,7 @@ fn requests_of_a_client_that_does_not_read_are_not_read_and_it_is_disconnected()
 
 #[test]
 fn large_replies_are_composed_one_at_a_time() {
-    let limits = Limits { stall_timeout: Duration::from_millis(300), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.stall_timeout = Duration::from_millis(300));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(0, "wait", "gate"));
     // Each is more than all sockets hold. They wait in the machine once the ping is answered.
@@ -102,7 +98,8 @@ fn large_replies_are_composed_one_at_a_time() {
 
 #[test]
 fn replies_of_handlers_that_ended_meanwhile_come_once_the_client_reads() {
-    let fixture = Fixture::with(|builder| builder.concurrency(NonZeroU16::new(3).unwrap()));
+    let fixture =
+        Fixture::with(|config| config.connection.concurrency = NonZeroU16::new(3).unwrap());
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     let gates = ["a", "b", "c"];
@@ -124,7 +121,7 @@ fn replies_of_handlers_that_ended_meanwhile_come_once_the_client_reads() {
 
 /// A reply that is as much as may wait is flushed before the handler of the next message ends.
 #[test]
-fn what_comes_after_a_large_reply_is_handled_too() {
+fn messages_after_a_large_reply_are_handled() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect(fixture.address());
     let large = "x".repeat(300_000);
@@ -145,8 +142,7 @@ fn what_comes_after_a_large_reply_is_handled_too() {
 
 #[test]
 fn pings_of_a_client_that_does_not_read_are_bounded_too() {
-    let limits = Limits { stall_timeout: Duration::from_millis(300), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.stall_timeout = Duration::from_millis(300));
     let mut peer = Peer::connect(fixture.address());
     let pings = frame(peer::PING, &[7; 125]).repeat(1000);
     let mut sent = 0;
@@ -159,8 +155,7 @@ fn pings_of_a_client_that_does_not_read_are_bounded_too() {
 
 #[test]
 fn a_client_that_does_not_read_can_be_closed() {
-    let limits = Limits { close_timeout: Duration::from_millis(20), ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.close_timeout = Duration::from_millis(20));
     let peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     while fill(&connection, 1_000_000) > 0 {
@@ -187,7 +182,7 @@ fn a_session_can_be_created_for_a_client_that_does_not_read() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_who_does_not_read() {
+fn a_shutdown_does_not_wait_for_a_client_that_does_not_read() {
     let fixture = Fixture::new();
     let peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
@@ -202,8 +197,7 @@ fn a_shutdown_does_not_wait_for_who_does_not_read() {
 
 #[test]
 fn a_slow_but_steady_reader_gets_everything() {
-    let limits = Limits { max_signal_backlog: 300_000, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 300_000);
     let mut peer = Peer::connect(fixture.address());
     let connection = fixture.connected();
     let sender = std::thread::spawn(move || {

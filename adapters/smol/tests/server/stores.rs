@@ -1,4 +1,4 @@
-//! Session stores that fail, panic or never answer: only who needs them suffers.
+//! Session stores that fail, panic or never answer: only their callers are affected.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wwr::session::StoreFailed;
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
-use wwr_smol::server::{Builder, Connections, Expiry, Limits, Server};
+use wwr_smol::server::{Config, Connections, Expiry, Server};
 use wwr_smol::{MemoryStore, Removed, SessionStore, StoreError, StoreErrorKind};
 
 use crate::support::app::{App, Gates};
@@ -17,7 +17,7 @@ use crate::support::message::{
     error, restore, special,
 };
 use crate::support::peer::Peer;
-use crate::support::{Fixture, Running, Threads, until};
+use crate::support::{Fixture, Running, Threads, configured, until};
 
 /// What a store does when it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ struct Moody {
     inner: MemoryStore,
     mood: Mutex<Mood>,
     gates: Gates,
-    collections: AtomicUsize,
+    expiry_rounds: AtomicUsize,
     /// How many calls had to wait.
     waits: AtomicUsize,
 }
@@ -45,7 +45,7 @@ impl Moody {
             inner: MemoryStore::new(),
             mood: Mutex::new(mood),
             gates: Gates::default(),
-            collections: AtomicUsize::new(0),
+            expiry_rounds: AtomicUsize::new(0),
             waits: AtomicUsize::new(0),
         })
     }
@@ -99,20 +99,20 @@ impl SessionStore for Moody {
     }
 
     async fn remove_expired(&self, _: UnixTime, _: Duration) -> Result<Removed, StoreError> {
-        self.collections.fetch_add(1, Ordering::Relaxed);
+        self.expiry_rounds.fetch_add(1, Ordering::Relaxed);
         self.act("remove expired").await?;
         Ok(Removed::default())
     }
 }
 
-fn serve(store: &Arc<Moody>, configure: impl FnOnce(Builder<App>) -> Builder<App>) -> Fixture {
-    Fixture::with(|builder| configure(builder.store(store.clone())))
+fn serve(store: &Arc<Moody>, change: impl FnOnce(&mut Config)) -> Fixture {
+    Fixture::built(|builder| builder.store(store.clone()).config(configured(change)))
 }
 
 #[test]
-fn a_session_that_no_client_could_read_is_refused_and_the_connection_lives() {
+fn a_session_that_clients_could_not_read_is_refused_and_the_connection_stays_open() {
     let store = Moody::new(Mood::Works);
-    let fixture = serve(&store, |builder| builder);
+    let fixture = serve(&store, |_| {});
     let deep = (0..200).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
     let long = Value::from("x".repeat(Session::MAX_JSON));
     for (byte, unreadable) in [(1, deep), (2, long)] {
@@ -134,7 +134,7 @@ const WHO: &str = "Some(\"ada\") Some(\"secret\")";
 fn a_session_that_could_not_be_stored_lives_as_long_as_its_connection() {
     for mood in [Mood::Fails, Mood::Panics] {
         let store = Moody::new(mood);
-        let fixture = serve(&store, |builder| builder);
+        let fixture = serve(&store, |_| {});
         let mut peer = Peer::connect(fixture.address());
         peer.send(&ask(1, "login", "ada"));
         assert_eq!(peer.message()[0], 21, "{mood:?}");
@@ -144,10 +144,10 @@ fn a_session_that_could_not_be_stored_lives_as_long_as_its_connection() {
 }
 
 #[test]
-fn a_durable_session_that_could_not_be_stored_is_none() {
+fn a_durable_session_that_could_not_be_stored_is_not_created() {
     for mood in [Mood::Fails, Mood::Panics] {
         let store = Moody::new(mood);
-        let fixture = serve(&store, |builder| builder.durable_sessions());
+        let fixture = serve(&store, |config| config.hub.sessions.durable = true);
         let mut peer = Peer::connect(fixture.address());
         assert_eq!(peer.ask(1, "login", "ada"), special(INTERNAL, 1), "{mood:?}");
         assert_eq!(peer.ask(2, "whoami", "x"), error(2, "NO_SESSION", "log in first"));
@@ -164,7 +164,7 @@ fn a_durable_session_that_could_not_be_stored_is_none() {
 #[test]
 fn a_durable_session_is_announced_once_it_is_stored() {
     let store = Moody::new(Mood::Waits);
-    let fixture = serve(&store, |builder| builder.durable_sessions());
+    let fixture = serve(&store, |config| config.hub.sessions.durable = true);
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     fixture.wait_for_start("login");
@@ -182,7 +182,7 @@ fn a_look_up_that_fails_costs_only_that_request() {
     for mood in [Mood::Fails, Mood::Panics] {
         let store = Moody::new(mood);
         let key = store.keep(1);
-        let fixture = serve(&store, |builder| builder);
+        let fixture = serve(&store, |_| {});
         let mut peer = Peer::connect(fixture.address());
         peer.send(&restore(1, key.as_str()));
         assert_eq!(peer.message(), special(INTERNAL, 1), "{mood:?}");
@@ -193,17 +193,17 @@ fn a_look_up_that_fails_costs_only_that_request() {
 }
 
 #[test]
-fn a_look_up_without_an_answer_holds_up_its_connection_and_frees_its_place_at_the_end() {
+fn a_look_up_without_an_answer_holds_up_its_connection_and_finally_frees_its_slot() {
     let store = Moody::new(Mood::Waits);
     let key = store.keep(1);
     let one = NonZeroUsize::new(1).unwrap();
-    let fixture = serve(&store, |builder| builder.max_session_connections(one));
+    let fixture = serve(&store, |config| config.hub.sessions.max_connections = Some(one));
     let mut waiting = Peer::connect(fixture.address());
     waiting.send(&restore(1, key.as_str()));
     waiting.send(&ask(2, "echo", "behind it"));
     let mut other = Peer::connect(fixture.address());
     let refused = special(MAX_CONNECTIONS, 1);
-    // Until the first has its place reserved, the other may ask the store and be told to wait; so
+    // Until the first has its slot reserved, the other may ask the store and be told to wait; so
     // it asks for it only after the first was seen to.
     let (first, second) = (fixture.connected(), fixture.connected());
     assert_ne!(first.id(), second.id());
@@ -224,8 +224,7 @@ fn a_look_up_without_an_answer_holds_up_its_connection_and_frees_its_place_at_th
 fn a_store_that_takes_too_long_counts_as_failed() {
     let store = Moody::new(Mood::Waits);
     let key = store.keep(1);
-    let limits = Limits { store_timeout: Duration::from_millis(20), ..Limits::default() };
-    let fixture = serve(&store, |builder| builder.limits(limits));
+    let fixture = serve(&store, |config| config.hub.store_timeout = Duration::from_millis(20));
     let mut peer = Peer::connect(fixture.address());
     peer.send(&restore(1, key.as_str()));
     assert_eq!(peer.message(), special(INTERNAL, 1));
@@ -241,7 +240,7 @@ fn a_session_that_cannot_be_destroyed_stays() {
     for mood in [Mood::Fails, Mood::Panics] {
         let store = Moody::new(Mood::Works);
         let key = store.keep(1);
-        let fixture = serve(&store, |builder| builder);
+        let fixture = serve(&store, |_| {});
         let mut peer = Peer::connect(fixture.address());
         peer.send(&restore(1, key.as_str()));
         peer.message();
@@ -268,7 +267,7 @@ fn a_session_that_cannot_be_destroyed_stays() {
 fn a_session_is_destroyed_before_its_client_hears_of_it() {
     let store = Moody::new(Mood::Works);
     let key = store.keep(1);
-    let fixture = serve(&store, |builder| builder);
+    let fixture = serve(&store, |_| {});
     let mut peer = Peer::connect(fixture.address());
     peer.send(&restore(1, key.as_str()));
     peer.message();
@@ -289,7 +288,7 @@ fn a_session_is_destroyed_before_its_client_hears_of_it() {
 fn a_store_that_never_answers_does_not_keep_the_server_from_ending() {
     let store = Moody::new(Mood::Waits);
     let key = store.keep(1);
-    let fixture = serve(&store, |builder| builder.durable_sessions());
+    let fixture = serve(&store, |config| config.hub.sessions.durable = true);
     let mut creating = Peer::connect(fixture.address());
     creating.send(&ask(1, "login", "ada"));
     fixture.wait_for_start("login");
@@ -302,17 +301,19 @@ fn a_store_that_never_answers_does_not_keep_the_server_from_ending() {
 }
 
 #[test]
-fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
+fn unused_sessions_expire_in_rounds_until_the_server_has_ended() {
     let threads = Threads::start(1);
-    let limits = Limits { store_timeout: Duration::from_millis(5), ..Limits::default() };
+    let config = configured(|config| {
+        config.hub.store_timeout = Duration::from_millis(5);
+        config.hub.expiry = Some(Expiry::new(Duration::ZERO, Duration::from_millis(1)));
+    });
     for mood in [Mood::Works, Mood::Fails, Mood::Panics, Mood::Waits] {
         let store = Moody::new(mood);
-        let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
         let (app, ..) = App::new();
         let builder = Server::builder(app).executor(threads.executor.clone());
-        let builder = builder.limits(limits.clone());
-        let service = builder.store(store.clone()).expire_sessions(collection).headless().unwrap();
-        until(|| store.collections.load(Ordering::Relaxed) >= 3);
+        let builder = builder.config(config.clone());
+        let service = builder.store(store.clone()).headless().unwrap();
+        until(|| store.expiry_rounds.load(Ordering::Relaxed) >= 3);
         drop(service);
         until(|| Arc::strong_count(&store) == 1);
     }
@@ -321,19 +322,21 @@ fn old_sessions_are_collected_again_and_again_until_the_server_is_gone() {
 #[test]
 fn a_look_up_without_an_answer_does_not_end_the_collecting() {
     let store = Moody::new(Mood::Works);
-    let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
-    let limits = Limits { store_timeout: Duration::from_millis(20), ..Limits::default() };
-    let fixture = serve(&store, |builder| builder.limits(limits).expire_sessions(collection));
+    let expiry = Expiry::new(Duration::ZERO, Duration::from_millis(1));
+    let fixture = serve(&store, |config| {
+        config.hub.store_timeout = Duration::from_millis(20);
+        config.hub.expiry = Some(expiry);
+    });
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);
-    // Before each collection the session in use is looked up. That never ends at first: nothing is
-    // collected, as the session could be lost. But the rounds go on.
+    // Before each expiry the session in use is looked up. That never ends at first: nothing is
+    // removed, as the session could be lost. But the rounds go on.
     store.becomes(Mood::Waits);
     until(|| store.waits.load(Ordering::Relaxed) >= 2);
-    let before = store.collections.load(Ordering::Relaxed);
+    let before = store.expiry_rounds.load(Ordering::Relaxed);
     store.becomes(Mood::Works);
-    until(|| store.collections.load(Ordering::Relaxed) >= before + 2);
+    until(|| store.expiry_rounds.load(Ordering::Relaxed) >= before + 2);
 }
 
 /// A store in memory that collects once it may.
@@ -369,11 +372,13 @@ impl SessionStore for Patient {
 }
 
 #[test]
-fn a_session_in_use_is_not_collected_however_old_it_is() {
+fn a_session_in_use_does_not_expire_at_any_age() {
     let store = Arc::new(Patient::default());
-    // Whatever nobody has is old at once.
-    let collection = Expiry { unused_for: Duration::ZERO, every: Duration::from_millis(1) };
-    let fixture = Fixture::with(|builder| builder.store(store.clone()).expire_sessions(collection));
+    // Every session that is not in use expires at once.
+    let expiry = Expiry::new(Duration::ZERO, Duration::from_millis(1));
+    let fixture = Fixture::built(|builder| {
+        builder.store(store.clone()).config(configured(|config| config.hub.expiry = Some(expiry)))
+    });
     let mut peer = Peer::connect(fixture.address());
     peer.send(&ask(1, "login", "ada"));
     assert_eq!([peer.message()[0], peer.message()[0]], [21, 192]);

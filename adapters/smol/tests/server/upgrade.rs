@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use hyper::http::request::Parts;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
-use wwr_smol::server::{Connection, ConnectionOptions, Handler, Limits, Origins, Response, Server};
+use wwr_smol::server::{Connection, ConnectionOptions, Handler, Origins, Response, Server};
 
 use crate::support::message::{answer, ask};
 use crate::support::peer::{self, Peer, frame, handshake};
@@ -58,7 +58,7 @@ fn messages_may_follow_the_handshake_at_once() {
 }
 
 #[test]
-fn the_application_knows_who_connected() {
+fn the_application_sees_the_address_and_user_agent() {
     let fixture = Fixture::new();
     let before = std::time::SystemTime::now();
     let mut peer = Peer::dial(fixture.address());
@@ -116,7 +116,7 @@ fn by_default_pages_of_other_hosts_may_not_connect() {
 #[test]
 fn a_list_of_origins_replaces_the_own_host() {
     let list = Origins::List(vec!["https://app.example".parse().unwrap()]);
-    let fixture = Fixture::with(|builder| builder.origins(list));
+    let fixture = Fixture::with(|config| config.origins = list);
     for (headers, status) in [
         ("", 101),
         ("Origin: https://app.example\r\n", 101),
@@ -129,7 +129,7 @@ fn a_list_of_origins_replaces_the_own_host() {
 
 #[test]
 fn any_origin_may_be_allowed() {
-    let fixture = Fixture::with(|builder| builder.origins(Origins::Any));
+    let fixture = Fixture::with(|config| config.origins = Origins::Any);
     assert_eq!(status_for(&fixture, "Origin: null\r\n"), 101);
     assert_eq!(status_for(&fixture, "Origin: http://evil.example\r\n"), 101);
 }
@@ -160,8 +160,7 @@ fn the_application_is_asked_after_the_origin_was_checked() {
 
 #[test]
 fn more_connections_than_allowed_get_503_until_one_ends() {
-    let limits = Limits { max_connections: 2, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.hub.max_connections = 2);
     let mut first = Peer::connect(fixture.address());
     let mut second = Peer::connect(fixture.address());
     let answer = Peer::dial(fixture.address()).http(&handshake("/", ""));
@@ -186,7 +185,9 @@ fn concurrency_may_differ_between_connections() {
         }
 
         async fn before_upgrade(&self, _: &Parts) -> Result<ConnectionOptions, Box<Response>> {
-            Ok(ConnectionOptions { concurrency: NonZeroU16::new(3) })
+            let mut options = ConnectionOptions::default();
+            options.concurrency = NonZeroU16::new(3);
+            Ok(options)
         }
     }
     let server = Running::with_threads(Server::builder(Pairs(smol::lock::Barrier::new(3))), 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::http::request::Parts;
-use wwr::server::{Advertised, Protocol, RequestError};
+use wwr::server::{Protocol, RequestError};
 use wwr::wire::UnreadableSignal;
 use wwr::{Content, Dialect, Payload};
 use wwr_smol::server::{Connection, ConnectionOptions, Handler, Response, Server, SignalError};
@@ -11,7 +11,7 @@ use wwr_smol::server::{Connection, ConnectionOptions, Handler, Response, Server,
 use crate::support::message::{BINARY, PROTOCOL, UTF8, reply, request};
 use crate::support::message::{HEARTBEAT, INTERNAL, answer, signal, special};
 use crate::support::peer::Peer;
-use crate::support::{Fixture, Running, SAFETY, until};
+use crate::support::{Fixture, Running, SAFETY, configured, until};
 
 const NAMES_1_4: (u16, &str) = (200, "{\"protocol-version\":\"1.4\"}\n");
 const NAMES_1_5: (u16, &str) = (200, "{\"protocol-version\":\"1.5\",\"read-timeout\":60}\n");
@@ -30,7 +30,7 @@ fn a_server_speaks_what_it_is_set_to() {
     ] {
         for (asks, dialect) in [(false, unasked), (true, asked)] {
             // To each server its own: an address that has shown both kinds tells nothing.
-            let fixture = Fixture::with(|builder| builder.protocol(protocol));
+            let fixture = Fixture::with(|config| config.connection.protocol = protocol);
             if asks {
                 let met = Peer::dial(fixture.address()).preflight("/");
                 assert_eq!(met.status, preflight.0, "{protocol:?}");
@@ -53,12 +53,10 @@ fn a_server_speaks_what_it_is_set_to() {
 
 #[test]
 fn a_path_may_have_a_protocol_of_its_own() {
-    let fixture = Fixture::with(|builder| {
-        builder
-            .protocol(Protocol::V1_4)
-            .protocol_at("/new", Protocol::V1_5)
-            .protocol_at("/new", Protocol::V2_0)
-            .protocol_at("/newer", Protocol::AnyAs1_5)
+    let fixture = Fixture::with(|config| {
+        config.connection.protocol = Protocol::V1_4;
+        config.paths.insert("/new".into(), Protocol::V2_0);
+        config.paths.insert("/newer".into(), Protocol::AnyAs1_5);
     });
     for (path, preflight) in [
         ("/", NAMES_1_4),
@@ -91,7 +89,7 @@ fn a_path_may_have_a_protocol_of_its_own() {
 }
 
 #[test]
-fn the_first_heartbeat_tells_and_none_is_answered() {
+fn the_first_heartbeat_shows_the_version_and_none_is_answered() {
     let fixture = Fixture::new();
     let mut peer = Peer::connect_unasked(fixture.address());
     let connection = fixture.connected();
@@ -105,7 +103,7 @@ fn the_first_heartbeat_tells_and_none_is_answered() {
 }
 
 #[test]
-fn each_preflight_is_good_for_one_connection() {
+fn each_preflight_counts_for_one_connection() {
     let fixture = Fixture::new();
     let malformed = [&[BINARY][..], &7_u64.to_be_bytes(), &[2, b'a']].concat();
     Peer::dial(fixture.address()).preflight("/");
@@ -117,7 +115,7 @@ fn each_preflight_is_good_for_one_connection() {
 }
 
 #[test]
-fn only_1_x_peers_get_what_does_not_fit_into_the_buffer() {
+fn only_1_x_peers_get_messages_longer_than_the_buffer() {
     let fixture = Fixture::new();
     let mut old = Peer::connect(fixture.address());
     let payload = vec![b'x'; 20_000];
@@ -135,8 +133,7 @@ fn only_1_x_peers_get_what_does_not_fit_into_the_buffer() {
 
 #[test]
 fn signals_that_a_peer_cannot_read_are_refused_to_their_caller() {
-    let advertised = Advertised::default().message_buffer(64).unwrap();
-    let fixture = Fixture::with(|builder| builder.advertise(advertised));
+    let fixture = Fixture::with(|config| config.connection.advertised.message_buffer = 64);
     let mut old = Peer::dial(fixture.address());
     old.preflight("/");
     old.open("/", "");
@@ -172,8 +169,10 @@ fn signals_that_a_peer_cannot_read_are_refused_to_their_caller() {
 
 #[test]
 fn a_strict_server_is_strict_with_2_0_peers_only() {
-    let advertised = Advertised::default().message_buffer(64).unwrap();
-    let fixture = Fixture::with(|builder| builder.strict().advertise(advertised));
+    let fixture = Fixture::with(|config| {
+        config.connection.strict = true;
+        config.connection.advertised.message_buffer = 64;
+    });
     let messages: [(u8, Vec<u8>, u16); 3] = [
         (crate::support::peer::BINARY, vec![7], 1002),
         (crate::support::peer::TEXT, request(BINARY, 7, "echo", b"x"), 1003),
@@ -213,9 +212,11 @@ impl Handler for Asked {
 }
 
 #[test]
-fn the_preflight_of_a_server_that_has_none_is_a_request_like_any_other() {
+fn a_preflight_at_a_server_without_one_is_an_ordinary_request() {
     let (sender, asked) = std::sync::mpsc::channel();
-    let builder = Server::builder(Asked(sender)).protocol_at("/new", Protocol::V2_0);
+    let builder = Server::builder(Asked(sender)).config(configured(|config| {
+        config.paths.insert("/new".into(), Protocol::V2_0);
+    }));
     let server = Running::with_threads(builder, 1);
     assert_eq!(Peer::dial(server.address).preflight("/").status, 200);
     assert_eq!(Peer::dial(server.address).preflight("/new").status, 400);
@@ -227,13 +228,12 @@ fn the_preflight_of_a_server_that_has_none_is_a_request_like_any_other() {
 }
 
 #[test]
-fn what_is_announced_is_what_was_set() {
-    let advertised = Advertised::default()
-        .read_timeout(Duration::from_millis(1500))
-        .and_then(|advertised| advertised.message_buffer(32))
-        .and_then(|advertised| advertised.sub_protocol("my/1"))
-        .unwrap();
-    let fixture = Fixture::with(|builder| builder.advertise(advertised));
+fn the_advertised_settings_are_the_configured_ones() {
+    let fixture = Fixture::with(|config| {
+        config.connection.advertised.read_timeout = Duration::from_millis(1500);
+        config.connection.advertised.message_buffer = 32;
+        config.connection.advertised.sub_protocol = Some("my/1".into());
+    });
     let mut peer = Peer::dial(fixture.address());
     peer.open("/", "");
     assert_eq!(peer.message(), b"\x17\x02\0\xdc\x05\0\0\x20\0\0\0my/1");

@@ -1,8 +1,8 @@
 //! The sub-protocol `wwr.1`, seen from a client made by hand (protocol §10).
 
 use wwr::Dialect;
-use wwr::server::{Advertised, Protocol};
-use wwr_smol::server::{Builder, Limits, Server};
+use wwr::server::Protocol;
+use wwr_smol::server::{Config, Server};
 
 use crate::support::Fixture;
 use crate::support::app::App;
@@ -18,7 +18,7 @@ const SETTINGS: &[u8] = b"\x18\0\0\x10\0";
 /// What a server with the default limits states: 60 s, 1 MiB.
 const STATED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\0\x10\0";
 
-/// What is advertised to everybody else: 8 KiB.
+/// What other clients see as the buffer: 8 KiB.
 const ADVERTISED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\x20\0\0";
 
 /// The sub-protocol that a handshake with these headers agrees on.
@@ -64,18 +64,23 @@ fn it_is_selected_if_it_is_offered_and_nothing_else_ever_is() {
 }
 
 #[test]
-fn servers_that_do_not_speak_it_take_no_notice_of_the_offer() {
-    type Change = fn(Builder<App>) -> Builder<App>;
+fn servers_without_wwr_1_ignore_the_offer() {
+    type Change = fn(&mut Config);
     let changes: [(Change, bool); 5] = [
-        (|builder| builder.without_wwr1(), true),
-        (|builder| builder.protocol(Protocol::V2_0).without_wwr1(), true),
-        (|builder| builder.protocol(Protocol::V1_4), false),
-        (|builder| builder.protocol(Protocol::V1_5), false),
+        (|config| config.connection.wwr1 = false, true),
         (
-            |builder| {
-                let limits = Limits { max_message_size: 8191, ..Limits::default() };
-                let advertised = Advertised::default().message_buffer(8191).unwrap();
-                builder.limits(limits).advertise(advertised)
+            |config| {
+                config.connection.protocol = Protocol::V2_0;
+                config.connection.wwr1 = false;
+            },
+            true,
+        ),
+        (|config| config.connection.protocol = Protocol::V1_4, false),
+        (|config| config.connection.protocol = Protocol::V1_5, false),
+        (
+            |config| {
+                config.connection.max_message_size = 8191;
+                config.connection.advertised.message_buffer = 8191;
             },
             true,
         ),
@@ -94,7 +99,8 @@ fn servers_that_do_not_speak_it_take_no_notice_of_the_offer() {
     }
 }
 
-/// Nobody waits for the first message of such a client, although it comes after a preflight.
+/// The server does not wait for the first message of such a client, although it comes after a
+/// preflight.
 #[test]
 fn a_client_that_offers_it_is_not_waited_for_and_says_nothing_about_its_address() {
     let fixture = Fixture::new();
@@ -144,8 +150,7 @@ fn signals_are_as_long_as_the_client_reads() {
 
 #[test]
 fn a_message_longer_than_stated_ends_the_connection() {
-    let limits = Limits { max_message_size: 10_000, ..Limits::default() };
-    let fixture = Fixture::with(|builder| builder.limits(limits));
+    let fixture = Fixture::with(|config| config.connection.max_message_size = 10_000);
     let mut peer = Peer::dial(fixture.address());
     assert_eq!(agreed(&mut peer, OFFER).as_deref(), Some("wwr.1"));
     assert_eq!(peer.message(), b"\x17\x02\0\x60\xea\0\0\x10\x27\0\0");

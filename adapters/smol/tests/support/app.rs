@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, mpsc};
 
 use wwr::server::RequestError;
-use wwr::{Content, Name, Payload, PreparedSignal, SessionInfo};
+use wwr::{Content, Payload, PreparedSignal, SessionInfo};
 use wwr_smol::server::{Connection, Handler};
 
 /// What happens in the application, in order.
@@ -103,8 +103,7 @@ impl Handler for App {
             }
             // Sends a signal to all connections, then replies how many take it.
             "tell all" => {
-                let name = Name::new("told").unwrap();
-                let signal = PreparedSignal::new(&name, &request.into_payload()).unwrap();
+                let signal = PreparedSignal::new("told", request.into_payload()).unwrap();
                 let told = connection.server().signal_all(&signal);
                 Ok(Payload::utf8(told.sent.to_string()))
             }

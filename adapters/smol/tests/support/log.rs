@@ -44,7 +44,7 @@ pub(crate) fn logged<H: Handler>(
             let _stop = stop;
             clients(address);
         });
-        captured(|| smol::block_on(executor.run(server.run())).unwrap())
+        captured(|| smol::block_on(executor.run(server.run())))
     })
 }
 

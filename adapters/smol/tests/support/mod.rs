@@ -6,14 +6,13 @@ pub(crate) mod message;
 pub(crate) mod peer;
 
 use std::future::pending;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use smol::Executor;
-use wwr_smol::server::{Builder, Handler, Server, ServerHandle};
+use wwr_smol::server::{Builder, Config, Handler, Server, ServerHandle};
 use wwr_smol::{GlobalExecutor, Spawn as _};
 
 use app::{App, Event, Gates};
@@ -54,11 +53,18 @@ impl Drop for Threads {
     }
 }
 
+/// Settings that differ from the default ones in this.
+pub(crate) fn configured(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
 /// A server that runs.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) handle: ServerHandle,
-    ended: mpsc::Receiver<io::Result<()>>,
+    ended: mpsc::Receiver<()>,
     _threads: Option<Threads>,
 }
 
@@ -85,15 +91,15 @@ impl Running {
         let (address, handle) = (server.local_addr(), server.handle());
         let (sender, ended) = mpsc::channel();
         spawn(Box::pin(async move {
-            let result = server.run().await;
-            let _ = sender.send(result);
+            server.run().await;
+            let _ = sender.send(());
         }));
         Self { address, handle, ended, _threads: threads }
     }
 
     /// Waits until `Server::run` has returned.
     pub(crate) fn wait_for_end(&self) {
-        self.ended.recv_timeout(SAFETY).expect("the server goes on").unwrap();
+        self.ended.recv_timeout(SAFETY).expect("the server goes on");
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -128,10 +134,15 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::with(|builder| builder)
+        Self::with(|_| {})
     }
 
-    pub(crate) fn with(configure: impl FnOnce(Builder<App>) -> Builder<App>) -> Self {
+    /// With settings that differ from the default ones in this.
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(|builder| builder.config(configured(change)))
+    }
+
+    pub(crate) fn built(configure: impl FnOnce(Builder<App>) -> Builder<App>) -> Self {
         let (app, events, gates) = App::new();
         let builder = configure(Server::builder(app));
         Self { server: Running::with_threads(builder, 1), events, gates }
@@ -154,7 +165,7 @@ impl Fixture {
         }
     }
 
-    /// Waits until a request of this name has begun; gives the events before that.
+    /// Waits until a request of this name has begun; returns the events before that.
     pub(crate) fn wait_for_start(&self, name: &str) -> Vec<Event> {
         let mut before = Vec::new();
         loop {
@@ -165,7 +176,7 @@ impl Fixture {
         }
     }
 
-    /// Waits for the end of a connection; gives whether it still had a session, and what came
+    /// Waits for the end of a connection; returns whether it still had a session, and what came
     /// before.
     pub(crate) fn wait_for_disconnected(&self) -> (bool, Vec<Event>) {
         let mut before = Vec::new();

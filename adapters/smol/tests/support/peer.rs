@@ -125,7 +125,7 @@ impl Peer {
         peer
     }
 
-    /// Asks for the metadata and gives the answer.
+    /// Sends a preflight and returns the answer.
     pub(crate) fn preflight(&mut self, path: &str) -> Answer {
         self.http(&format!("WEBWIRE {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
@@ -154,7 +154,7 @@ impl Peer {
         }
     }
 
-    /// Sends an HTTP request and gives the answer.
+    /// Sends an HTTP request and returns the answer.
     pub(crate) fn http(&mut self, request: &str) -> Answer {
         self.write(request.as_bytes());
         self.http_answer()
@@ -202,13 +202,13 @@ impl Peer {
         self.write(&frame(BINARY, message));
     }
 
-    /// Sends a request with a UTF-8 payload and gives what comes back.
+    /// Sends a request with a UTF-8 payload and returns what comes back.
     pub(crate) fn ask(&mut self, id: u64, name: &str, payload: &str) -> Vec<u8> {
         self.send(&ask(id, name, payload));
         self.message()
     }
 
-    /// The next message. Control frames are no messages: there must be none before it.
+    /// The next message. Control frames do not count as messages: there must be none before it.
     pub(crate) fn message(&mut self) -> Vec<u8> {
         let frame = self.frame().expect("the server closed the connection");
         assert_eq!(frame.first, BINARY, "{frame:?}");

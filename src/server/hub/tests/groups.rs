@@ -32,7 +32,8 @@ fn connections_join_and_leave_and_a_group_exists_while_it_has_members() {
     script.left(1, &[]);
     assert_eq!((members(&script, "a").len(), members(&script, "b").len()), (0, 0));
     assert_eq!(script.hub.group_count(), 1);
-    // The places of groups that have ended are used again, and nobody is in another one for that.
+    // The slots of groups that have ended are reused, and no connection joins another group by
+    // that.
     assert_eq!(script.hub.join(two, "d"), Ok(true));
     assert_eq!((members(&script, "d"), members(&script, "c")), ([2].into(), [3].into()));
     assert_eq!(groups(&script, 3), ["c"]);

@@ -22,7 +22,7 @@ fn a_session_is_created_restored_and_destroyed() {
 }
 
 #[test]
-fn a_connection_that_leaves_without_a_word_gives_its_session_up() {
+fn a_connection_that_just_leaves_releases_its_session() {
     let config = HubConfig {
         sessions: RegistryConfig { max_connections: NonZeroUsize::new(1), durable: false },
         ..HubConfig::default()
@@ -91,14 +91,14 @@ fn closing_a_session_tells_its_connections_and_ends_once_for_each_caller() {
         &["done 1 told 1 failed", "done 2 told 0 failed"],
     );
     script.answers(2, StoreAnswer::Destroyed(Ok(())), &[]);
-    // A session that nobody holds.
+    // A session without connections.
     script.hub.close_session(script.now, key("other"), false, &mut script.out);
     script.expect(&["job 3 destroy other"]);
     script.pass(30, &["job 3 timed out", "done 3 told 0 failed"]);
 }
 
 #[test]
-fn a_caller_is_not_told_that_a_session_is_gone_whose_creation_failed() {
+fn a_failed_creation_is_not_reported_as_a_destroyed_session() {
     let sessions = RegistryConfig { durable: true, ..RegistryConfig::default() };
     let mut script = Script::with(1, HubConfig { sessions, ..HubConfig::default() });
     script.asks(1, Command::Create(session("k")), &["job 1 create k"]);

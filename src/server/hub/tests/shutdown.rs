@@ -35,7 +35,7 @@ fn idle_connections_stay_while_any_handler_of_the_server_runs() {
 }
 
 #[test]
-fn a_busy_connection_that_leaves_holds_nobody_up() {
+fn a_busy_connection_that_leaves_does_not_delay_the_shutdown() {
     let mut script = Script::with(2, HubConfig::default());
     script.shut_down(10, &["shut down 1 by 10 Stay", "shut down 2 by 10 Stay"]);
     script.drained(1, &[]);
@@ -52,7 +52,7 @@ fn a_setting_closes_idle_connections_at_once() {
 }
 
 #[test]
-fn the_deadline_ends_it_whatever_handlers_clients_and_hosts_do() {
+fn the_deadline_ends_a_shutdown_in_any_case() {
     let mut script = Script::with(2, HubConfig::default());
     script.shut_down(10, &["shut down 1 by 10 Stay", "shut down 2 by 10 Stay"]);
     assert_eq!(script.next(), Some(10));
@@ -68,7 +68,7 @@ fn the_deadline_ends_it_whatever_handlers_clients_and_hosts_do() {
 }
 
 #[test]
-fn a_host_that_sleeps_through_all_of_it_stops_all_the_same() {
+fn a_host_that_sleeps_through_a_shutdown_still_stops() {
     let mut script = Script::with(1, HubConfig::default());
     script.shut_down(10, &["shut down 1 by 10 Stay"]);
     // Each stage gets its time from when it begins.
@@ -96,7 +96,7 @@ fn calling_again_counts_if_it_shortens_the_time() {
 }
 
 #[test]
-fn connections_that_open_during_a_shutdown_are_told_how_far_it_is() {
+fn connections_that_open_during_a_shutdown_learn_its_stage() {
     let mut script = Script::with(1, HubConfig::default());
     for _ in 0..4 {
         script.admit().unwrap();
@@ -104,7 +104,7 @@ fn connections_that_open_during_a_shutdown_are_told_how_far_it_is() {
     script.shut_down(10, &["shut down 1 by 10 Stay"]);
     script.opened(2, &["shut down 2 by 10 Stay"]);
     script.drained(1, &[]);
-    // Handshakes are no handlers.
+    // Handshakes do not count as handlers.
     script.drained(2, &["close 1", "close 2"]);
     script.opened(3, &["shut down 3 by 10 Close"]);
     script.left(1, &[]);

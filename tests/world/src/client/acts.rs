@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wwr::client::{Misuse, RequestId};
-use wwr::{Instant, SessionKey};
+use wwr::{Instant, Name, SessionKey};
 
 use super::{Call, Node, Open};
 use crate::application::{DEEDS, request_payload, signal_payload};
@@ -64,30 +64,45 @@ impl Node {
         self.carry_out(stage);
     }
 
-    pub(crate) fn request(&mut self, name: &str, stage: &mut Stage) {
-        let token = stage.ledger.next_token();
+    fn request(&mut self, name: &str, stage: &mut Stage) {
         let timeout = stage.dice.chance(20).then(|| millis(stage.dice.below(200)));
-        let payload = request_payload(name, token);
-        stage.note(self.who(), token as u64, || format!("request {token}: {name:?}, {timeout:?}"));
-        let Ok(name) = name.parse() else { return };
-        let now = self.clock.read(stage.now);
-        let made = self.machine.request(now, name, payload, timeout, &mut self.out);
-        self.made(made, Call::Request(token), timeout, stage);
+        // Requests of these worlds may be refused, and have an outcome otherwise.
+        let _ = self.request_within(name, timeout, stage);
     }
 
-    pub(crate) fn restore(&mut self, key: &SessionKey, stage: &mut Stage) {
+    /// Makes a request that has a timeout of its own, or that of the client.
+    pub(crate) fn request_within(
+        &mut self,
+        name: &str,
+        timeout: Option<Duration>,
+        stage: &mut Stage,
+    ) -> Result<RequestId, Misuse> {
+        let token = stage.ledger.next_token();
+        let payload = request_payload(name, token);
+        stage.note(self.who(), token as u64, || format!("request {token}: {name:?}, {timeout:?}"));
+        let name = Name::new(name).unwrap_or_default();
+        let now = self.clock.read(stage.now);
+        let made = self.machine.request(now, name, payload, timeout, &mut self.out);
+        self.made(made, Call::Request(token), timeout, stage)
+    }
+
+    fn restore(&mut self, key: &SessionKey, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         let timeout = stage.dice.chance(20).then(|| millis(stage.dice.below(200)));
         stage.note(self.who(), 3, || format!("restores {}, {timeout:?}", crate::store::short(key)));
         let made = self.machine.restore_session(now, key.clone(), timeout, &mut self.out);
-        self.made(made, Call::Restore(key.clone()), timeout, stage);
+        let _ = self.made(made, Call::Restore(key.clone()), timeout, stage);
     }
 
     /// As [`restore`](Self::restore), with time enough.
-    pub(crate) fn restore_patiently(&mut self, key: &SessionKey, stage: &mut Stage) {
+    pub(crate) fn restore_patiently(
+        &mut self,
+        key: &SessionKey,
+        stage: &mut Stage,
+    ) -> Result<RequestId, Misuse> {
         let now = self.clock.read(stage.now);
         let made = self.machine.restore_session(now, key.clone(), None, &mut self.out);
-        self.made(made, Call::Restore(key.clone()), None, stage);
+        self.made(made, Call::Restore(key.clone()), None, stage)
     }
 
     /// Uses up identifiers: each closing of no session takes one, and nothing comes of it.
@@ -103,18 +118,33 @@ impl Node {
         self.close_session(stage);
     }
 
-    pub(crate) fn close_session(&mut self, stage: &mut Stage) {
-        let now = self.clock.read(stage.now);
+    fn close_session(&mut self, stage: &mut Stage) {
         let timeout = stage.dice.chance(20).then(|| millis(stage.dice.below(200)));
+        let _ = self.close_session_within(timeout, stage);
+    }
+
+    /// Closes the session, with a timeout of its own, or that of the client.
+    pub(crate) fn close_session_within(
+        &mut self,
+        timeout: Option<Duration>,
+        stage: &mut Stage,
+    ) -> Result<RequestId, Misuse> {
+        let now = self.clock.read(stage.now);
         stage.note(self.who(), 4, || format!("closes its session, {timeout:?}"));
         let made = self.machine.close_session(now, timeout, &mut self.out);
-        self.made(made, Call::CloseSession, timeout, stage);
+        self.made(made, Call::CloseSession, timeout, stage)
     }
 
     fn signal(&mut self, stage: &mut Stage) {
-        let Some(socket) = self.socket() else { return };
-        let payload = signal_payload(socket, self.signals_sent);
-        let Ok(name) = "note".parse() else { return };
+        if self.socket().is_some() {
+            let _ = self.send_signal(stage);
+        }
+    }
+
+    /// Sends the next of the numbered signals.
+    pub(crate) fn send_signal(&mut self, stage: &mut Stage) -> Result<(), Misuse> {
+        let payload = signal_payload(self.socket().unwrap_or_default(), self.signals_sent);
+        let name = Name::new("note").unwrap_or_default();
         let now = self.clock.read(stage.now);
         let sent = self.machine.signal(now, &name, &payload, &mut self.out);
         self.signals_sent += u64::from(sent.is_ok());
@@ -123,11 +153,19 @@ impl Node {
             format!("{who}: a signal: {sent:?}")
         });
         self.carry_out(stage);
+        sent
     }
 
     fn cancel(&mut self, stage: &mut Stage) {
         let Some(index) = stage.dice.index(self.open.len()) else { return };
-        let Some((&id, open)) = self.open.iter_mut().nth(index) else { return };
+        if let Some((&id, _)) = self.open.iter().nth(index) {
+            self.cancel_one(id, stage);
+        }
+    }
+
+    /// Cancels a call that has no outcome yet.
+    pub(crate) fn cancel_one(&mut self, id: RequestId, stage: &mut Stage) {
+        let Some(open) = self.open.get_mut(&id) else { return };
         open.cancelled = true;
         stage.note(self.who(), 5, || format!("cancels {id}"));
         self.machine.cancel(id, &mut self.out);
@@ -142,11 +180,15 @@ impl Node {
         call: Call,
         timeout: Option<Duration>,
         stage: &mut Stage,
-    ) {
+    ) -> Result<RequestId, Misuse> {
         let who = self.who();
         match made {
             Ok(id) => {
-                let deadline = self.clock.latest() + timeout.unwrap_or(REQUEST_TIMEOUT);
+                let timeout = timeout.unwrap_or(self.settings.request_timeout);
+                let deadline = self.clock.latest() + timeout;
+                if let (Some(record), Call::Request(token)) = (&mut stage.record, &call) {
+                    record.tokens.insert((self.id, id), *token);
+                }
                 let open = Open { call, deadline, sent: false, cancelled: false };
                 let before = self.open.insert(id, open);
                 stage.check(before.is_none(), Invariant::OneOutcome, || {
@@ -161,11 +203,12 @@ impl Node {
             }
         }
         self.carry_out(stage);
+        made
     }
 }
 
 /// The key of a session that was made, or of none; most often of a late one. Among several servers
-/// nobody knows a key that no client was told: there, a look-up may overtake the storing.
+/// no party knows a key that no client was told: there, a look-up may overtake the storing.
 pub(crate) fn any_key(stage: &mut Stage) -> SessionKey {
     let nobodys = SessionKey::from_entropy([255; SessionKey::ENTROPY]);
     let key = if stage.dice.chance(50) {

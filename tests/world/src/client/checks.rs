@@ -105,7 +105,7 @@ impl Node {
                     Call::Restore(_) | Call::CloseSession => None,
                 }
             }
-            // The resumption of the session is no call of the application.
+            // The resumption of the session is not a call of the application.
             None if resumes => None,
             None => {
                 let text = frame.escape_ascii().to_string();
@@ -127,7 +127,7 @@ impl Node {
         }
     }
 
-    /// What goes out is still of use to whoever asked for it, also when the timers are late.
+    /// What goes out is still of use to the caller, also when the timers are late.
     fn check_in_time(&self, frame: &[u8], stage: &mut Stage) {
         let latest = self.clock.latest();
         let open = self.call_of(frame).and_then(|id| self.open.get(&id));
@@ -147,7 +147,7 @@ impl Node {
         });
     }
 
-    /// A client is told what the server has said with its close frame, and heeds it.
+    /// A client reports the close frame of the server, and heeds it.
     fn check_close_frame(
         &self,
         told: Option<CloseFrame>,
@@ -174,7 +174,7 @@ impl Node {
             (self.failures, self.losses) = (0, 0);
             return;
         };
-        let (first, most) = BACKOFF;
+        let Some((first, most)) = self.settings.backoff else { return };
         let failures = self.losses + self.failures;
         let whole = first.saturating_mul(1 << failures.min(20)).min(most);
         let pause = until.saturating_since(self.clock.latest());
@@ -190,6 +190,9 @@ impl Node {
         let name = outcome.as_ref().map_or_else(name_of, |_| "Ok");
         stage.count(Fact::Outcome(name));
         stage.trace.note(stage.now, who, 6, name.as_bytes(), || format!("{id}: {outcome:?}"));
+        if let Some(record) = &mut stage.record {
+            record.outcomes.insert((self.id, id), outcome.clone());
+        }
         let Some(open) = self.open.remove(&id) else {
             return stage.check(false, Invariant::OneOutcome, || {
                 format!("{who}: {id} has no outcome to come: {outcome:?}")
@@ -264,6 +267,7 @@ impl Node {
                 | RequestError::MaxSessionConnections
                 | RequestError::InvalidSession(_),
             ) => false,
+            Err(other) => unreachable!("{other:?} has no check"),
         };
         stage.check(is_true, Invariant::TrueOutcome, || {
             format!(
@@ -277,6 +281,9 @@ impl Node {
         stage.count(Fact::Told(name_of_event(&event)));
         let code = name_of_event(&event);
         stage.trace.note(stage.now, who, 7, code.as_bytes(), || format!("is told: {event:?}"));
+        if let Some(record) = &mut stage.record {
+            record.told.entry(self.id).or_default().push(event.clone());
+        }
         match event {
             Told::Connected => {
                 (self.failures, self.connected_since) = (0, self.clock.latest());
@@ -303,6 +310,7 @@ impl Node {
                     DisconnectReason::Closed
                     | DisconnectReason::Silent
                     | DisconnectReason::Incompatible => {}
+                    other => unreachable!("{other:?} has no check"),
                 }
                 let lasted = self.clock.latest().saturating_since(self.connected_since);
                 if lasted >= BACKOFF_RESET_AFTER {
@@ -350,8 +358,8 @@ impl Node {
         }
     }
 
-    /// A server that did not see the preflight of a client, or forgot it, may not know that a client speaks 1.x, and
-    /// send it signals without payload, which 1.x ignores (protocol §7.2).
+    /// A server that did not see the preflight of a client, or forgot it, may not know that a
+    /// client speaks 1.x, and send it signals without payload, which 1.x ignores (protocol §7.2).
     fn is_signal_without_payload(&self, error: &DecodeError) -> bool {
         let is_signal = matches!(
             error,
@@ -398,6 +406,7 @@ fn name_of(error: &RequestError) -> &'static str {
         RequestError::NotSent => "NotSent",
         RequestError::TooLarge { .. } => "TooLarge",
         RequestError::ConnectionLost => "ConnectionLost",
+        _ => "another error",
     }
 }
 
@@ -420,5 +429,6 @@ const fn name_of_event(event: &Told) -> &'static str {
         Told::SessionClosed => "SessionClosed",
         Told::SessionLost(_) => "SessionLost",
         Told::Anomaly(_) => "Anomaly",
+        _ => "another event",
     }
 }

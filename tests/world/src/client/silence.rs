@@ -5,7 +5,6 @@ use std::time::Duration;
 use wwr::{Dialect, Instant};
 
 use super::Node;
-use super::acts::REQUEST_TIMEOUT;
 use crate::invariants::Invariant;
 use crate::stage::Stage;
 
@@ -25,7 +24,7 @@ impl Node {
     pub(super) fn check_silence(&self, stage: &mut Stage) {
         let Some(pings) = self.settings.pings.filter(|_| self.is_connected()) else { return };
         let most = match self.machine.dialect() {
-            Dialect::V1_4 => 2 * (pings.total() + REQUEST_TIMEOUT),
+            Dialect::V1_4 => 2 * (pings.total() + self.settings.request_timeout),
             _ if self.ponged => pings.total(),
             Dialect::Wwr1 => 2 * pings.total(),
             _ => return,
@@ -48,7 +47,7 @@ impl Node {
         let answers = matches!(self.machine.dialect(), Dialect::V1_4 | Dialect::Wwr1);
         let is_known = self.ponged || answers;
         let fits = if is_known {
-            silence >= pings.timeout()
+            silence >= pings.timeout
         } else {
             silence >= 2 * pings.total() && unheard >= 2
         };

@@ -64,8 +64,8 @@ impl Server {
         }
     }
 
-    /// A connection is about to be closed: with good reason, and nothing is left unanswered but what
-    /// a handler, or the hub, has not answered by the deadline.
+    /// A connection is about to be closed: with good reason, and nothing is left unanswered but
+    /// what a handler, or the hub, has not answered by the deadline.
     pub(super) fn check_closing(
         &mut self,
         socket: SocketId,
@@ -173,7 +173,7 @@ impl Server {
             let known = self.known_holders(key).filter(|id| !is_dropped(id));
             let known: BTreeSet<_> = known.collect();
             if let Some(most) = self.settings.hub.sessions.max_connections {
-                // The place of one that closes its session may be taken before it is told.
+                // The slot of one that closes its session may be taken before it is told.
                 let held = self.holders(key, |slot| slot != Slot::Closing).count();
                 let held = held.max(known.len());
                 let id = self.id;
@@ -208,8 +208,8 @@ impl Server {
         self.connections.iter().filter_map(holds).collect::<Vec<_>>().into_iter()
     }
 
-    /// What was told to close has done so in time. Whatever else happens at the last moment may come
-    /// first.
+    /// What was told to close has done so in time. Whatever else happens at the last moment may
+    /// come first.
     pub(super) fn check_drains(&mut self, now: Instant, stage: &mut Stage) {
         if stage.now < self.timers_rest_until {
             return;
@@ -248,6 +248,17 @@ impl Server {
         while self.out.pop().is_some() {}
     }
 
+    /// How many sessions have connections.
+    pub(crate) const fn active_sessions(&self) -> usize {
+        self.control.hub.active_sessions()
+    }
+
+    /// The sockets of the connections that the hub knows to hold a session.
+    pub(crate) fn sockets_of(&self, key: &wwr::SessionKey) -> Vec<SocketId> {
+        let members = self.known_holders(key).filter_map(|id| self.control.members.get(&id));
+        members.map(|member| member.socket).collect()
+    }
+
     /// Whether the hub holds nothing and waits for nothing.
     pub(crate) fn is_idle(&self) -> bool {
         self.control.hub.is_idle()
@@ -258,12 +269,12 @@ impl Server {
         let busy = |served: &super::Served| {
             !served.machine.is_open() || !served.inbox.is_empty() || served.asked.is_some()
         };
-        self.state == State::Draining
+        (self.state == State::Draining && !self.has_stopped())
             || !self.control.jobs.is_empty()
             || self.connections.values().any(busy)
     }
 
-    /// All is quiet: what is kept is what is held, and nobody waits for an answer.
+    /// All is quiet: what is stored is what is held, and no caller waits for an answer.
     pub(crate) fn check_rest(&self, stage: &mut Stage) {
         let mut active = 0;
         for key in stage.ledger.keys.clone() {

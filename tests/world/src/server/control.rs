@@ -1,5 +1,5 @@
-//! The hub of a server, and what its host knows without it: who is there, what the store owes, who
-//! waits, and who is in which group.
+//! The hub of a server, and what its host knows without it: the connections, the open jobs, the
+//! waiters, and the members of groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,7 @@ pub(super) enum JobKind {
     Expire,
 }
 
-/// Somebody who waits until a session is destroyed.
+/// A caller that waits until a session is destroyed.
 #[derive(Clone, Debug)]
 pub(super) struct Waiting {
     pub(super) key: SessionKey,
@@ -88,7 +88,7 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(config: HubConfig) -> Self {
         Self {
-            hub: Hub::new(config),
+            hub: Hub::new(&config.validate().expect("settings that are valid")),
             out: Actions::new(),
             members: BTreeMap::new(),
             ids: BTreeMap::new(),

@@ -85,7 +85,7 @@ impl Server {
         self.carry_out(stage);
     }
 
-    /// The hub knows who is in which group: those that joined, and have neither left it nor the
+    /// The hub knows the members of each group: those that joined, and have neither left it nor the
     /// server.
     pub(super) fn check_groups(&self, stage: &mut Stage) {
         let (hub, id) = (&self.control.hub, self.id);

@@ -70,6 +70,10 @@ impl Server {
                 let told = self.tell_group(token.unwrap_or_default(), stage);
                 Some(Ok(said(&told.to_string())))
             }
+            Deed::WhoAmI => {
+                let key = served.machine.session().map_or("", |session| session.key.as_str());
+                Some(Ok(said(key)))
+            }
             Deed::Leave => {
                 served.may_close = true;
                 match close_frame(stage) {
@@ -145,7 +149,7 @@ impl Server {
         let info = if length > 0 { info.public("long", "x".repeat(length)) } else { info };
         let served = self.connections.get_mut(&socket)?;
         match served.machine.create_session(key.clone(), now, info, &mut self.out) {
-            Ok(()) => {
+            Ok(_) => {
                 stage.ledger.made(&key);
                 served.creating.push_back(task);
                 None
@@ -199,8 +203,8 @@ impl Server {
     ) {
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let (waits, text) = match event {
-            SessionEvent::Created => (&mut served.creating, Some("welcome")),
-            SessionEvent::CreateFailed => (&mut served.creating, None),
+            SessionEvent::Created(_) => (&mut served.creating, Some("welcome")),
+            SessionEvent::CreateFailed(_) => (&mut served.creating, None),
             SessionEvent::Closed => (&mut served.closing, Some("goodbye")),
             SessionEvent::CloseFailed => (&mut served.closing, None),
             SessionEvent::Restored => return,

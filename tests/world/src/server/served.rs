@@ -196,7 +196,7 @@ impl Served {
         self.ignorable.1
     }
 
-    /// How many bytes of messages wait in the machine, by the account of who handed them over.
+    /// How many bytes of messages wait in the machine, by the count of the task that fed them.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.lengths.iter().rev().take(self.machine.waiting_messages()).sum()
     }

@@ -43,14 +43,14 @@ impl Server {
     }
 
     /// Closes a session for all its connections. The handler of a request is answered when that is
-    /// done.
+    /// done. Returns how many connections are told.
     pub(super) fn close_everywhere(
         &mut self,
         key: &SessionKey,
         disconnect: bool,
         task: Option<(SocketId, Task)>,
         stage: &mut Stage,
-    ) {
+    ) -> usize {
         stage.ledger.session(key).unwanted = true;
         let now = self.clock.read(stage.now);
         let control = &mut self.control;
@@ -65,6 +65,7 @@ impl Server {
             format!("{} is closed everywhere, {told} told", short(key))
         });
         self.touch(key, stage);
+        told
     }
 
     /// A caller is told that a session is closed.
@@ -178,7 +179,7 @@ impl Server {
     pub(super) fn concluded(&mut self, asked: &Asked, is_done: bool) {
         let is_gone = match asked.kind {
             JobKind::Destroy => is_done,
-            // The store may have done it all the same.
+            // The store may have done it nevertheless.
             JobKind::Create if !is_done => false,
             JobKind::Create | JobKind::LookUp | JobKind::Expire => return,
         };
@@ -197,7 +198,7 @@ impl Server {
         });
     }
 
-    /// No job is forgotten, and nobody waits for a store that has nothing to do.
+    /// No job is forgotten, and no caller waits for an idle store.
     pub(super) fn check_jobs(&self, now: wwr::Instant, stage: &mut Stage) {
         let late = self.control.jobs.iter().find(|(_, asked)| asked.due < now);
         let id = self.id;

@@ -204,7 +204,7 @@ impl Server {
         });
     }
 
-    /// The hub is at its end: for good reason, and nobody was forgotten.
+    /// The hub has stopped: for a good reason, and no waiter was forgotten.
     pub(super) fn stopped(&mut self, stage: &mut Stage) {
         let id = self.id;
         let latest = self.clock.latest();

@@ -13,10 +13,10 @@ use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
 use crate::trace::Who;
 
-/// While a peer has so many bytes to read, nothing is read of it.
+/// While a peer has this many bytes to read, nothing is read of it.
 const CHOKED: usize = 16 * 1024;
 
-/// A peer that has so many bytes to read is given up.
+/// A peer that has this many bytes to read is given up.
 const GIVEN_UP: usize = 256 * 1024;
 
 impl Server {
@@ -113,12 +113,23 @@ impl Server {
                     stage.cut(socket, millis(0));
                 }
             }
-            Action::Ping => stage.send(who, socket, Way::Down, Packet::Ping),
-            Action::Learned(_) | Action::PeerReads(_) | Action::ReplyTooLarge { .. } => {}
+            Action::Ping => {
+                if let Some(record) = &mut stage.record {
+                    record.pings += 1;
+                }
+                stage.send(who, socket, Way::Down, Packet::Ping);
+            }
+            Action::Learned(dialect) => {
+                let speaks = self.connections.get(&socket).map(|served| served.machine.dialect());
+                stage.check(speaks == Some(dialect), Invariant::OnlyReadable, || {
+                    format!("{who}: has learned {dialect:?}, and speaks {speaks:?}")
+                });
+            }
+            Action::PeerReads(_) | Action::ReplyTooLarge { .. } => {}
             Action::Request(request) => {
                 let payload = request.content.payload();
                 let token = match self.connections.get(&socket).map(|served| served.peer) {
-                    Some(Peer::Client(_)) => {
+                    Some(Peer::Client(_) | Peer::Reference(_)) => {
                         leading_number(payload).and_then(|number| usize::try_from(number).ok())
                     }
                     Some(Peer::Adversary(_) | Peer::Modest(_)) | None => None,
@@ -153,9 +164,10 @@ impl Server {
         stage.count(Fact::Closed(name_of(&reason)));
         let doubtful = match self.connections.get(&socket).map(|served| served.peer) {
             Some(Peer::Client(_)) => stage.is_deceptive,
-            // It has told what it speaks.
+            // It has shown what it speaks.
             Some(Peer::Modest(_)) => stage.time_is_torn,
-            Some(Peer::Adversary(_)) | None => true,
+            // Those that have given up for good read nothing any more.
+            Some(Peer::Adversary(_) | Peer::Reference(_)) | None => true,
         };
         let is_there = stage.network.is_healthy(socket) && !doubtful;
         stage.check(!is_there || reason != CloseReason::Silent, Invariant::LifeIsNoticed, || {
@@ -165,6 +177,9 @@ impl Server {
         self.check_shut_down(socket, &reason, stage);
         stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
         stage.ledger.close_frames.insert(socket, reason.frame());
+        if let Some(record) = &mut stage.record {
+            record.closed.push((socket, reason.clone()));
+        }
         stage.send(who, socket, Way::Down, Packet::Close(reason.frame()));
         let more = self.actions.iter().any(|(of, _)| *of == socket);
         stage.check(!more, Invariant::SilentAfterClose, || {
@@ -207,7 +222,7 @@ impl Server {
         self.work_off(socket, stage);
     }
 
-    /// Looks whether somebody reads again.
+    /// Checks whether a peer reads again.
     pub(crate) fn resume(&mut self, socket: SocketId, stage: &mut Stage) {
         if self.connections.get(&socket).is_some_and(|served| !served.unread.is_empty()) {
             self.carry_out(stage);
@@ -240,5 +255,6 @@ const fn name_of(reason: &CloseReason) -> &'static str {
         CloseReason::Text => "Text",
         CloseReason::Unreadable => "Unreadable",
         CloseReason::TooLarge => "TooLarge",
+        _ => "another reason",
     }
 }

@@ -9,6 +9,7 @@ use crate::client::Node;
 use crate::event::{Event, millis};
 use crate::invariants::Invariant;
 use crate::network::Packet;
+use crate::reference::Reference;
 use crate::server::State;
 use crate::setup::{ENOUGH, READ_TIMEOUT, versatile};
 use crate::store::{Habits, short};
@@ -69,7 +70,7 @@ impl World {
         self.clients.iter_mut().for_each(|client| client.is_settled = true);
     }
 
-    /// Peers that are gone without a word are given up, unless a handler of theirs still runs.
+    /// Peers that are gone silently are given up, unless a handler of theirs still runs.
     fn notice_silence(&mut self) {
         let silent = |server: &crate::server::Server| -> Vec<_> {
             let gone = server.connections.keys().copied();
@@ -116,7 +117,7 @@ impl World {
     }
 
     /// Runs until nothing happens any more but that each side makes sure of the other.
-    fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         for _ in 0..120 {
             if self.is_at_rest() || self.has_failed() {
                 return;
@@ -127,8 +128,9 @@ impl World {
         self.stage.check(false, Invariant::Termination, || format!("no rest; next: {busy:?}"));
     }
 
-    fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         !self.clients.iter().any(Node::is_busy)
+            && !self.references.iter().any(Reference::is_busy)
             && !self.servers.iter().any(crate::server::Server::is_busy)
             && self.stage.store.is_idle()
             && !self.stage.queue.iter().any(|event| self.is_business(event))
@@ -153,7 +155,7 @@ impl World {
         }
     }
 
-    fn check_rest(&mut self) {
+    pub(crate) fn check_rest(&mut self) {
         let stage = &mut self.stage;
         self.clients.iter().for_each(|client| client.check_rest(stage));
         self.servers.iter().for_each(|server| server.check_rest(stage));
@@ -175,8 +177,9 @@ impl World {
         }
     }
 
-    /// Idle peers stay connected, each on the socket that it has. Before, one may still find out that
-    /// its server became another version while it dialled, now that no handler excuses its silence.
+    /// Idle peers stay connected, each on the socket that it has. Before, one may still find out
+    /// that its server became another version while it dialled, now that no handler excuses its
+    /// silence.
     fn stay_healthy(&mut self) {
         let sockets = |world: &Self| -> Vec<_> {
             let connected = world.clients.iter().filter(|client| client.is_connected());
@@ -220,12 +223,12 @@ impl World {
         if matches!(config.sessions, wwr::server::Sessions::Disabled) {
             return;
         }
-        let buffer = config.advertised.message_buffer_size();
+        let buffer = config.advertised.message_buffer as usize;
         for (key, is_due) in tried {
             self.clients[client].restored = None;
             self.clients[client].connect(&mut self.stage);
             self.run_for(millis(3000));
-            self.clients[client].restore_patiently(&key, &mut self.stage);
+            let _ = self.clients[client].restore_patiently(&key, &mut self.stage);
             self.run_for(millis(2000));
             let outcome = self.clients[client].restored.take();
             let is_long = self.stage.store.length(&key) + 9 > buffer;
@@ -247,11 +250,18 @@ impl World {
         }
     }
 
-    /// All is over.
+    /// All is over, and the servers serve.
     fn check_floor(&mut self) {
+        self.check_empty();
+        let up = self.servers.iter().all(|server| server.state == State::Up);
+        self.stage.check(up, Invariant::Recovery, || "a server does not serve".into());
+    }
+
+    /// Nothing is left.
+    pub(crate) fn check_empty(&mut self) {
         self.check_rest();
         let connections: usize = self.servers.iter().map(|server| server.connections.len()).sum();
-        let idle = self.servers.iter().all(|server| server.is_idle() && server.state == State::Up);
+        let idle = self.servers.iter().all(crate::server::Server::is_idle);
         let sockets = self.stage.network.ids();
         let store = self.stage.store.is_idle();
         let holds = connections == 0 && idle && sockets.is_empty() && store;

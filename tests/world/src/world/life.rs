@@ -21,8 +21,8 @@ impl World {
             if self.setup.extras.late_timers && self.stage.aside.chance(15) {
                 self.delay_timers();
             }
-            if self.stage.dice.chance(self.setup.trouble) {
-                self.trouble();
+            if self.stage.dice.chance(self.setup.faults) {
+                self.cause_fault();
             } else {
                 self.somebody_acts();
             }
@@ -45,7 +45,7 @@ impl World {
     }
 
     /// What goes wrong, or what an operator does.
-    fn trouble(&mut self) {
+    fn cause_fault(&mut self) {
         let stage = &mut self.stage;
         let sockets = stage.network.ids();
         let socket = stage.dice.index(sockets.len()).map(|index| sockets[index]);
@@ -115,7 +115,7 @@ impl World {
                 let count = self.stage.ledger.keys.len();
                 let Some(index) = self.stage.dice.index(count) else { return };
                 let key = self.stage.ledger.keys[index].clone();
-                // What another server is still storing, nobody can know to close.
+                // No caller can close what another server is still storing.
                 if self.servers.len() > 1 && !self.stage.store.keeps(&key) {
                     return;
                 }
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// The hosts notice at last that a socket is silent.
-    pub(super) fn end_silence(&mut self) {
+    pub(crate) fn end_silence(&mut self) {
         for socket in self.stage.network.ids() {
             if self.stage.network.is_silent(socket) {
                 self.blame(Fault::SilenceEnds, socket);
@@ -226,12 +226,15 @@ impl World {
         if self.servers[server].epoch != epoch || !self.servers[server].has_stopped() {
             return;
         }
+        // That of a script stays until the script starts it again.
         let left = self.servers[server].connections.len();
         let holds = left == 0;
         self.stage.check(holds, crate::Invariant::ShutdownEnds, || {
             format!("server {server}: {left} connections are open after the shutdown")
         });
-        self.crash(server, millis(1000));
+        if self.setup.restarts {
+            self.crash(server, millis(1000));
+        }
     }
 
     fn make_noise(&mut self, socket: u64) {

@@ -1,4 +1,4 @@
-//! What comes from the server.
+//! The input from the server.
 
 use std::task::{Context, Poll};
 
@@ -7,8 +7,9 @@ use crate::runtime::Runtime;
 use crate::websocket::{Incoming, violation};
 
 impl<R: Runtime> Task<R> {
-    /// What has come by now, before the server is taken for silent: a process can be stopped anywhere,
-    /// and a machine suspended. What the server takes is a sign of life as well.
+    /// Returns what has come by now, before the server is taken for silent: a process can be
+    /// stopped anywhere, and a machine suspended. Data that the server has accepted is a sign of
+    /// life as well.
     pub(super) fn hear(&mut self, cx: &mut Context<'_>) -> Option<Incoming> {
         let Link::Open(socket) = &mut self.link else { return None };
         socket.ask_kernel();

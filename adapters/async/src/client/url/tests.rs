@@ -70,8 +70,8 @@ fn each_url_has_one_normal_form() {
     }
 }
 
-/// Every printable character can stand in a path and a query, and the request has it in a form that
-/// RFC 3986 and HTTP libraries take.
+/// Every printable character can stand in a path and a query. The request contains it in a form
+/// that RFC 3986 and HTTP libraries accept.
 #[test]
 fn every_printable_character_can_be_sent() {
     for character in (0x21..0x7f_u8).map(char::from).chain(['ü', '日', '\u{1f600}']) {
@@ -119,7 +119,7 @@ fn user_name_and_password_are_credentials_for_servers_on_this_machine() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn errors_say_what_is_wrong() {
     for (text, said) in [
         ("", "no scheme; write ws://localhost:7777/"),
         ("/", "no scheme; write ws://localhost:7777/"),
@@ -131,8 +131,8 @@ fn what_is_wrong_is_said() {
         ("HTTP:/host", "no scheme; write ws://host"),
         ("://host", "no scheme; write ws://localhost:7777/"),
         ("host?to=http://other/", "no scheme; write ws://localhost:7777/"),
-        ("ftp://host/", "\"ftp\" is no scheme"),
-        ("unix:///run/socket", "\"unix\" is no scheme"),
+        ("ftp://host/", "\"ftp\" is not a scheme"),
+        ("unix:///run/socket", "\"unix\" is not a scheme"),
         ("wss://host/", "wss:// needs TLS"),
         ("HTTPS://host/", "https:// needs TLS"),
         ("ws://", "no host"),
@@ -150,12 +150,12 @@ fn what_is_wrong_is_said() {
         ("ws://::1/", "in brackets, like ws://[::1]:7777/"),
         ("ws://[fe80::1%25eth0]/", "no IPv6 zones"),
         ("ws://[fe80::1%eth0]/", "no IPv6 zones"),
-        ("ws://[::1/", "no IPv6 address"),
-        ("ws://[host]/", "no IPv6 address"),
+        ("ws://[::1/", "not an IPv6 address"),
+        ("ws://[host]/", "not an IPv6 address"),
         ("ws://1.2.3.256/", "like an IPv4 address"),
-        ("ws://a^b/", "no valid domain name"),
-        ("ws://a%20b/", "no valid domain name"),
-        ("ws://xn--/", "no valid domain name"),
+        ("ws://a^b/", "not a valid domain name"),
+        ("ws://a%20b/", "not a valid domain name"),
+        ("ws://xn--/", "not a valid domain name"),
         ("ws://a b/", "a blank; remove it, or write %20"),
         ("ws://host/a b", "a blank; remove it, or write %20"),
         (" ws://host/", "a blank"),

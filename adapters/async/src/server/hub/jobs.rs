@@ -1,4 +1,4 @@
-//! What the store does for the hub.
+//! The jobs of the session store.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,8 +14,9 @@ use crate::server::panics::caught_async;
 use crate::store::{Removed, SessionStore, ShortKey, StoreError, StoreErrorKind};
 
 impl Hub {
-    /// Has the store do a job, in a task of its own, and tells the hub: also if the connection that
-    /// asked is gone by then. `given_up` ends when the hub no longer waits for the answer.
+    /// Lets the store do a job, in a task of its own, and reports the answer to the hub, even if
+    /// the connection that asked has gone by then. `given_up` ends when the hub no longer waits for
+    /// the answer.
     pub(super) async fn work(self: Arc<Self>, job: Job, given_up: oneshot::Receiver<()>) {
         let Job { id, work } = job;
         let store = &self.store;
@@ -49,7 +50,7 @@ impl Hub {
             }
         };
         let too_late = async {
-            // An error, as nothing is ever sent.
+            // Always an error, because nothing is ever sent.
             let _ = given_up.await;
             None
         };
@@ -62,7 +63,7 @@ impl Hub {
         }
     }
 
-    /// Waits for the store, and logs its errors now and then.
+    /// Waits for the store, and logs its errors through a throttle.
     async fn ask_store<T>(
         &self,
         operation: &'static str,
@@ -71,7 +72,7 @@ impl Hub {
     ) -> Result<T, StoreFailed> {
         guard(work).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
-            // Clients can cause what fails again and again.
+            // Clients can cause the same failure again and again.
             if let Some(failures) = self.store_failures.count(self.clock.now()) {
                 let session = key.map(|key| ShortKey(key).to_string());
                 tracing::error!(
@@ -103,13 +104,14 @@ impl Hub {
 fn note_expired(expired: &Removed) {
     let Removed { examined, removed, failed, leftovers } = *expired;
     if (removed, failed, leftovers) == (0, 0, 0) {
-        tracing::debug!(examined, "no old sessions");
+        tracing::debug!(examined, "no expired sessions");
     } else {
-        tracing::info!(examined, removed, failed, leftovers, "old sessions removed");
+        tracing::info!(examined, removed, failed, leftovers, "expired sessions removed");
     }
 }
 
-/// The session, if clients can read it. The registry refuses others too, but does not say why.
+/// Returns the session, if clients can read it. The registry refuses others too, but does not say
+/// why.
 fn readable(session: Session) -> Result<Session, StoreError> {
     match session.check() {
         Ok(()) => Ok(session),
@@ -124,7 +126,7 @@ fn readable(session: Session) -> Result<Session, StoreError> {
     }
 }
 
-/// Makes a panic of the store an error of it.
+/// Turns a panic of the store into an error.
 async fn guard<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     caught_async(|| work).await.unwrap_or_else(|panic| {
         let message = format!("the session store panicked: {panic}");

@@ -5,6 +5,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::SystemTime;
 
 use wwr::Dialect;
+use wwr::Valid;
 
 use super::super::connection::{ConnectionInfo, Reads};
 use super::*;
@@ -14,7 +15,7 @@ use crate::testing::TestRuntime;
 
 fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
-    Hub::new(&TestRuntime, Box::new(RandomKeys), store, HubConfig::default())
+    Hub::new(&TestRuntime, Box::new(RandomKeys), store, &Valid::default())
 }
 
 fn open(hub: &Arc<Hub>) -> OpenGuard {
@@ -31,7 +32,7 @@ fn open(hub: &Arc<Hub>) -> OpenGuard {
 }
 
 #[test]
-fn a_walk_meets_each_connection_once() {
+fn a_walk_visits_each_connection_once() {
     for count in [0, 1, PORTION - 1, PORTION, PORTION + 1, 3 * PORTION] {
         let hub = hub();
         let open: Vec<_> = (0..count).map(|_| open(&hub)).collect();
@@ -50,16 +51,16 @@ fn a_walk_goes_on_while_others_come_and_go() {
     for connection in hub.walk() {
         let id = connection.id() as usize;
         met.push(id);
-        // The one just met and one far ahead go, somebody else comes.
+        // The current connection and one far ahead end, and another one opens.
         present[id - 1] = None;
         if let Some(ahead) = present.get_mut(id + PORTION) {
             *ahead = None;
         }
         newcomers.push(open(&hub));
     }
-    assert!(met.is_sorted_by(|one, next| one < next), "nobody is met twice");
+    assert!(met.is_sorted_by(|one, next| one < next), "no connection is visited twice");
     assert!(met.len() < present.len() && met.iter().all(|id| *id <= present.len()));
-    assert!(present.iter().all(Option::is_none), "all that stayed were met");
+    assert!(present.iter().all(Option::is_none), "all that stayed were visited");
     assert_eq!(hub.connection_count(), newcomers.len());
 }
 
@@ -73,7 +74,7 @@ impl Wake for Wakes {
     }
 }
 
-/// Waits with `future` while `work` is done; how often it was woken by that, and whether it is done.
+/// Waits with `future` while `work` runs. Returns how often that woke it, and whether it has ended.
 fn woken_by(future: impl Future<Output = ()>, work: impl FnOnce()) -> (usize, bool) {
     let wakes = Arc::<Wakes>::default();
     let waker = Waker::from(wakes.clone());
@@ -86,7 +87,7 @@ fn woken_by(future: impl Future<Output = ()>, work: impl FnOnce()) -> (usize, bo
 }
 
 #[test]
-fn connections_that_come_and_go_wake_nobody_who_waits_for_the_end() {
+fn connections_that_come_and_go_do_not_wake_callers_that_wait_for_the_end() {
     let hub = hub();
     let staying = open(&hub);
     let come_and_go = || (0..100).for_each(|_| drop(open(&hub)));
@@ -106,7 +107,7 @@ fn a_shutdown_ends_once_with_the_last_connection_or_handshake() {
 }
 
 #[test]
-fn a_hub_that_nobody_has_is_dropped_with_its_timer() {
+fn an_unused_hub_is_dropped_with_its_timer() {
     let hub = hub();
     let (weak, earlier) = (Arc::downgrade(&hub), Arc::downgrade(&hub.earlier));
     drop(hub);

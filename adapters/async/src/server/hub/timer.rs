@@ -1,4 +1,4 @@
-//! Calls the hub when it wants to be called.
+//! The timer of a hub.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
@@ -10,8 +10,8 @@ use super::Hub;
 use crate::clock::Timer;
 use crate::runtime;
 
-/// Calls the hub at its timeouts, as long as it exists. `earlier` is notified when the hub is dropped,
-/// or wants to be called before the time that it was to be called at.
+/// Calls the hub at its timeouts, as long as it exists. `earlier` is notified when the hub is
+/// dropped, or needs a call before the time that the timer is set for.
 pub(super) async fn run(system: impl runtime::Timer, hub: Weak<Hub>, earlier: Arc<Event>) {
     let mut timer = Timer::new(system);
     loop {

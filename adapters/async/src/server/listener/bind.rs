@@ -1,4 +1,4 @@
-//! Listening on all the addresses that a name stands for.
+//! Listening on all the addresses of a name.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -6,14 +6,15 @@ use std::net::{SocketAddr, TcpListener};
 use crate::addresses::Addresses;
 use crate::runtime::Runtime;
 
-/// How often a port is looked for that is free on several addresses.
+/// How many ports are tried until one is free on several addresses.
 const ATTEMPTS: usize = 16;
 
-/// Listens on all the addresses; with port 0 on the same port, if one is found that is free on all.
+/// Listens on all the addresses. With port 0, listens on the same port everywhere, if a port is
+/// free on all.
 ///
 /// # Errors
 ///
-/// If there is no address, or one cannot be listened on: the error names it.
+/// If there is no address, or an address cannot be listened on: the error names it.
 pub(in crate::server) async fn bind(
     runtime: &impl Runtime,
     wanted: Addresses,
@@ -34,7 +35,7 @@ pub(in crate::server) async fn bind(
     bind_all(&addresses, false)
 }
 
-/// Whether the system chooses a port for several addresses.
+/// Returns whether the system chooses a port for several addresses.
 fn has_choice(addresses: &[SocketAddr]) -> bool {
     addresses.len() > 1 && addresses.iter().any(|address| address.port() == 0)
 }
@@ -76,7 +77,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Whether an address cannot be had because the system has none of its family, or not this one.
+/// Returns whether an address fails because the system has no address of its family, or not this
+/// one.
 fn is_of_family(error: &io::Error) -> bool {
     #[cfg(unix)]
     let unknown = error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_the_system_chooses_is_the_same_everywhere() {
+    fn a_port_chosen_by_the_system_is_the_same_on_all_addresses() {
         let any = address("127.0.0.1:0");
         let mut addresses = vec![any, any];
         #[cfg(target_os = "linux")]
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_taken_is_named() {
+    fn an_address_in_use_is_named() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let held = holder.local_addr().unwrap();
         let error = bound(&[address("127.0.0.1:0"), held]).unwrap_err();
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_the_system_does_not_have_are_left_out_but_not_if_they_are_all() {
+    fn missing_addresses_are_skipped_unless_all_are_missing() {
         let foreign = address("192.0.2.1:0");
         let bound_now = bound(&[foreign, address("127.0.0.1:0")]).unwrap();
         assert_eq!(bound_now.len(), 1);

@@ -1,28 +1,29 @@
-//! How close the process is to its limit of file descriptors.
+//! Pressure on the process's limit of file descriptors.
 
 use crate::runtime::Stream;
 
-/// How many descriptors are kept, at most.
+/// The most file descriptors that are reserved.
 #[cfg(unix)]
 const MOST: u64 = 64;
 
 /// How scarce file descriptors are.
 ///
 /// The application and the session store need some, to read a file or to ask a server. So the last
-/// eighth of those that the process may have is kept for them, 64 at most; half of that may be used
-/// for a moment, until the descriptors of others who have just been closed are free.
+/// eighth of the process's limit is reserved for them, 64 at most. New sockets may use half of that
+/// for a moment, until the descriptors of evicted sockets are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FdPressure {
     /// There are enough.
     Low,
-    /// There are enough if somebody else is closed.
+    /// There are enough if other sockets are evicted.
     High,
     /// There is none for this socket.
     Critical,
 }
 
 impl FdPressure {
-    /// What the descriptor of a new socket tells: the system gives out the lowest that is free.
+    /// Derives the pressure from the descriptor of a new socket: the system assigns the lowest free
+    /// one.
     #[cfg(unix)]
     pub(super) fn seen_by(stream: &impl Stream) -> Self {
         use std::os::fd::AsRawFd;
@@ -33,13 +34,13 @@ impl FdPressure {
         Self::of(u64::try_from(stream.descriptor().as_raw_fd()).unwrap_or(0), limit)
     }
 
-    /// What the descriptor of a new socket tells: nothing.
+    /// Descriptors say nothing about the limit on this system.
     #[cfg(not(unix))]
     pub(super) fn seen_by(_: &impl Stream) -> Self {
         Self::Low
     }
 
-    /// What a descriptor tells where all are below `limit`.
+    /// Derives the pressure from a descriptor, when all descriptors are below `limit`.
     #[cfg(unix)]
     fn of(descriptor: u64, limit: u64) -> Self {
         let kept = (limit / 8).min(MOST);
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_eighth_is_kept_but_not_more_than_64() {
+    fn the_last_eighth_is_reserved_but_not_more_than_64() {
         for (limit, high, critical) in [
             (8, 7, u64::MAX),
             (64, 56, 60),

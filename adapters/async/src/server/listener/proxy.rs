@@ -1,4 +1,4 @@
-//! The PROXY protocol of balancers that know nothing of HTTP, versions 1 and 2.
+//! The PROXY protocol of balancers without HTTP, versions 1 and 2.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,16 +18,17 @@ const WORD: &[u8] = b"PROXY ";
 /// The longest header of version 1, with its line end.
 const MAX_LINE: usize = 107;
 
-/// The longest header of version 2. Addresses take 52 bytes at most, or 232 for sockets of files; the
+/// The longest header of version 2. Addresses take at most 52 bytes, or 232 for Unix sockets. The
 /// rest is for what balancers add, such as the name in a certificate.
 const MAX_HEADER: usize = 4096;
 
-/// Reads the header with which a trusted proxy begins, and nothing behind it. Returns the address of
-/// its client; `None` if the proxy speaks for itself, or names none.
+/// Reads the header with which a trusted proxy begins, and nothing behind it. Returns the address
+/// of its client. `None` if the proxy connects for itself, or names no address.
 ///
 /// # Errors
 ///
-/// What the socket says; [`InvalidData`](io::ErrorKind::InvalidData) if what comes is no such header.
+/// The error of the socket, or [`InvalidData`](io::ErrorKind::InvalidData) if it does not begin
+/// with such a header.
 pub(super) async fn client(stream: &mut impl Stream) -> io::Result<Option<SocketAddr>> {
     // Every header of either version is longer.
     let mut header = vec![0; SIGNATURE.len()];
@@ -82,7 +83,7 @@ async fn read_version_1(stream: &mut impl Stream, header: &mut Vec<u8>) -> io::R
     Ok(())
 }
 
-/// Reads on until there are that many bytes.
+/// Reads until there are that many bytes.
 async fn read_until(stream: &mut impl Stream, header: &mut Vec<u8>, end: usize) -> io::Result<()> {
     let begin = header.len();
     header.resize(end, 0);
@@ -100,7 +101,8 @@ mod tests {
     use super::*;
     use crate::testing::TestStream;
 
-    /// What is read of these bytes, sent at once or one by one, and what is left in the socket.
+    /// Returns the result for these bytes, sent at once or one by one, and what is left in the
+    /// socket.
     fn read(sent: &[u8], slowly: bool) -> (io::Result<Option<SocketAddr>>, Vec<u8>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_an_error() {
+    fn anything_but_a_header_is_an_error() {
         let long = [b"PROXY UNKNOWN ", &[b'x'; 200][..], b"\r\n"].concat();
         for sent in [
             &b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"[..],

@@ -1,4 +1,4 @@
-//! Slots for sockets without a WebSocket, and the news that one was evicted.
+//! Slots for sockets without a WebSocket, and the notice of an eviction.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,15 +11,15 @@ use wwr::server::gate::{HandshakeSlots, SlotId, Taken};
 #[derive(Clone, Debug)]
 pub(super) struct Slots(Arc<Mutex<Shared>>);
 
-/// A slot that was taken; free again when dropped.
+/// A slot that was taken. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     id: SlotId,
     slots: Slots,
 }
 
-/// Ready when a slot is evicted: with an error for another socket's sake, with nothing if the system
-/// is short of descriptors.
+/// Becomes ready when a slot is evicted: with an error if another socket takes the slot, with `Ok`
+/// if the process is short of file descriptors.
 pub(super) type Evicted = oneshot::Receiver<()>;
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Slots {
         Self(Arc::new(Mutex::new(shared)))
     }
 
-    /// Takes a slot for a client of that address.
+    /// Takes a slot for a client at that address.
     pub(super) fn take(&self, client: IpAddr) -> (Slot, Evicted) {
         let (holder, evicted) = oneshot::channel();
         let mut shared = self.lock();
@@ -47,15 +47,15 @@ impl Slots {
         (Slot { id, slots: self.clone() }, evicted)
     }
 
-    /// Evicts an eighth of the slots, at least one, in the order in which they would be anyway; false
-    /// if none is taken.
+    /// Evicts an eighth of the slots, at least one, in the usual order. Returns false if no slot is
+    /// taken.
     pub(super) fn evict_some(&self) -> bool {
         let mut shared = self.lock();
         let some = shared.slots.taken().div_ceil(8);
         for _ in 0..some {
             let gone = shared.slots.evict();
             if let Some(holder) = gone.and_then(|gone| shared.holders.remove(&gone)) {
-                // An error means that it is over already.
+                // An error means that the socket has already ended.
                 let _ = holder.send(());
             }
         }
@@ -68,7 +68,7 @@ impl Slots {
 }
 
 impl Slot {
-    /// The client turns out to have another address.
+    /// Moves the slot to another address of the client.
     pub(super) fn move_to(&self, client: IpAddr) {
         self.slots.lock().slots.move_to(self.id, client);
     }
@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn holders_hear_that_their_slot_is_evicted() {
+    fn holders_learn_that_their_slot_is_evicted() {
         let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
         let slots = Slots::new(2);
         let (first, mut first_evicted) = slots.take(one);
         let (_second, mut second_evicted) = slots.take(one);
         assert!(!is_evicted(&mut first_evicted));
         first.move_to(other);
-        // Both hosts have one slot: the oldest goes.
+        // Both hosts have one slot: the oldest is evicted.
         let (_third, mut third_evicted) = slots.take(other);
         assert!(is_evicted(&mut first_evicted));
         assert!(!is_evicted(&mut second_evicted) && !is_evicted(&mut third_evicted));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_slots_that_are_free() {
+    fn freed_slots_leave_nothing_behind() {
         let slots = Slots::new(10);
         let taken: Vec<_> = (0..20).map(|last| slots.take([192, 0, 2, last].into())).collect();
         drop(taken);

@@ -1,4 +1,4 @@
-//! What the machine wants done.
+//! Carries out the actions of the machine.
 
 use std::task::Context;
 
@@ -14,7 +14,7 @@ use crate::server::handler::Handler;
 use crate::server::panics::{Panic, ShortName};
 
 impl<H: Handler, R: Runtime> Task<'_, H, R> {
-    /// Does what the machine wants done.
+    /// Carries out the actions of the machine.
     pub(super) fn carry_out(&mut self, cx: &mut Context<'_>) -> Option<End> {
         while let Some(action) = self.out.pop() {
             match action {
@@ -128,7 +128,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
         }
     }
 
-    /// Which message a handler works on.
+    /// Returns which message a handler works on.
     fn about(&self, request: Option<RequestId>, name: ShortName) -> About {
         let identifier = request.map(|id| self.machine.identifier(id).unwrap_or_default());
         About::new(self.connection.id(), identifier, name)
@@ -136,12 +136,12 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
 
     fn take_session_event(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Created => {
+            SessionEvent::Created(_) => {
                 let session = self.machine.session().cloned();
                 let session = session.ok_or(SessionError::Misuse(Misuse::SessionBusy));
                 answer(self.creating.take(), session);
             }
-            SessionEvent::CreateFailed => answer(self.creating.take(), Err(SessionError::Store)),
+            SessionEvent::CreateFailed(_) => answer(self.creating.take(), Err(SessionError::Store)),
             SessionEvent::Restored => {}
             SessionEvent::Closed => answer(self.closing.take(), Ok(true)),
             SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
@@ -149,7 +149,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     }
 }
 
-/// Answers a caller, who may have lost interest.
+/// Answers a caller that may have dropped its future.
 pub(super) fn answer<T>(waiting: Option<oneshot::Sender<T>>, value: T) {
     if let Some(waiting) = waiting {
         let _ = waiting.send(value);

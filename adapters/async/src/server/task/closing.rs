@@ -13,10 +13,10 @@ use crate::runtime::Runtime;
 use crate::server::connection::Ended;
 use crate::server::handler::Handler;
 
-/// How long a connection that ends waits for others.
+/// The timeouts of a connection that ends.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::server) struct CloseTimeouts {
-    /// For the client to answer the close frame.
+    /// For the client's answer to the close frame.
     pub(in crate::server) close: Duration,
     /// For handlers that run on after the client has gone.
     pub(in crate::server) drain: Duration,
@@ -30,14 +30,14 @@ pub(super) enum End {
     Left(Option<CloseFrame>),
     /// By the server, because the client does not speak WebSocket.
     Violated(CloseFrame),
-    /// The socket is of no use any more.
+    /// The socket cannot be used any more.
     Broken,
-    /// The server waits no longer, neither for the client nor for handlers.
+    /// The server waits neither for the client nor for handlers.
     Aborted,
 }
 
 impl End {
-    /// As the application is told.
+    /// Returns the reason that the application sees.
     pub(super) fn told(&self) -> Ended {
         match self {
             Self::Closed(reason) => Ended::ByServer(reason.clone()),
@@ -50,7 +50,7 @@ impl End {
 }
 
 impl<H: Handler, R: Runtime> Task<'_, H, R> {
-    /// Ends the connection as its client has to learn of it, and lets handlers run on whose client
+    /// Ends the connection so that its client learns of it, and lets handlers run on if the client
     /// has gone.
     pub(super) async fn close(self: Box<Self>, end: End) {
         let id = self.connection.id();
@@ -64,11 +64,12 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 tracing::debug!(connection = id, code, ?reason, "closed");
                 let closed = socket.close(frame, timeouts.close);
                 if reading {
-                    // They are done, or have had the time that the machine gives them.
+                    // They have ended, or have had the time that the machine allows.
                     drop(handlers);
                     closed.await;
                 } else {
-                    // What runs is the hook for new connections, of which the machine knows nothing.
+                    // Only the hook for new connections may still run. The machine does not know
+                    // about it.
                     zip(closed, handlers).await;
                 }
             }
@@ -78,7 +79,10 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                         let (code, reason) = (frame.code(), frame.reason());
                         tracing::debug!(connection = id, code, ?reason, "closed by the client");
                     }
-                    None => tracing::debug!(connection = id, "left without a close frame"),
+                    None => tracing::debug!(
+                        connection = id,
+                        "closed by the client without a close frame"
+                    ),
                 }
                 zip(socket.finish(timeouts.close), handlers).await;
             }
@@ -88,7 +92,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                     connection = id,
                     code,
                     reason,
-                    "closed, as the client broke the rules of WebSocket"
+                    "closed because the client broke the rules of WebSocket"
                 );
                 zip(socket.close(frame, timeouts.close), handlers).await;
             }
@@ -102,7 +106,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     }
 }
 
-/// Lets handlers run on whose client has gone.
+/// Lets handlers run on after the client has gone.
 async fn finish(connection: u64, mut handlers: Running<'_>, enough: impl Future<Output = ()>) {
     if handlers.is_empty() {
         return;

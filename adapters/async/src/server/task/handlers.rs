@@ -1,4 +1,4 @@
-//! Handlers of the application: started in room that is used again, boxed only if they have to wait.
+//! Handlers of the application: started in reused memory, boxed only if they have to wait.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,16 +11,16 @@ use wwr::wire::Identifier;
 
 use crate::server::panics::{Panic, ShortName, caught_async};
 
-/// What the application does with messages of one kind.
+/// The application's handler for messages of one kind.
 pub(super) trait Start<'a, T>: Send {
     /// Starts on a message.
     fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T>;
 
-    /// Gives back the room that is kept for the next message.
+    /// Frees the memory that is kept for the next message.
     fn shrink(&mut self);
 }
 
-/// What became of a handler when it was started.
+/// The state of a handler after it was started.
 pub(super) enum Started<'a, T> {
     Done(T),
     Running(BoxFuture<'a, Result<T, Panic>>),
@@ -38,12 +38,12 @@ pub(super) struct About {
 }
 
 impl About {
-    /// `request`: the client's identifier, if it is a request.
+    /// `request` is the client's identifier, if the message is a request.
     pub(super) const fn new(connection: u64, request: Option<Identifier>, name: ShortName) -> Self {
         Self { connection, request, name }
     }
 
-    /// Notes that it panicked.
+    /// Logs that it panicked.
     #[cold]
     pub(super) fn note(&self, panic: &Panic) {
         let Self { connection, request, name } = self;
@@ -57,14 +57,14 @@ impl About {
     }
 }
 
-/// Handlers whose futures are of one type, so that one can take the place of another.
+/// Handlers whose futures have one type, so that they can use the same memory.
 pub(super) struct Handlers<M, F> {
     make: M,
     room: Option<Pin<Box<Option<F>>>>,
 }
 
 impl<M: Fn(Content) -> F, F: Future> Handlers<M, F> {
-    /// Handlers that `make` makes.
+    /// Creates handlers with `make`.
     pub(super) const fn new(make: M) -> Self {
         Self { make, room: None }
     }
@@ -78,7 +78,7 @@ where
 {
     fn start(&mut self, content: Content, cx: &mut Context<'_>) -> Started<'a, T> {
         let mut room = self.room.take().unwrap_or_else(|| Box::pin(None));
-        // Not by way of `caught`: the result of each message would be moved once more.
+        // Does not use `caught`, which would move the result of each message once more.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             room.set(Some((self.make)(content)));
             let polled = poll(room.as_mut(), cx);
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// Waits as often as the payload is long; none may be there at once, `!` panics.
+    /// Returns handlers that wait as often as the payload is long: `!` panics.
     fn handlers(dropped: Arc<AtomicUsize>) -> Box<dyn Start<'static, Option<usize>>> {
         struct Counted(Arc<AtomicUsize>);
         impl Drop for Counted {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_its_result_and_is_dropped_once() {
+    fn each_handler_has_its_result_and_is_dropped_once() {
         let dropped = Arc::new(AtomicUsize::new(0));
         let mut handlers = handlers(dropped.clone());
         for (count, length) in [0, 0, 3, 0, 1, 2, 0].into_iter().enumerate() {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_panics_harms_no_other() {
+    fn a_handler_that_panics_harms_no_other() {
         let dropped = Arc::new(AtomicUsize::new(0));
         let mut handlers = handlers(dropped.clone());
         assert_eq!(start(&mut *handlers, "a", 0), Some(0));

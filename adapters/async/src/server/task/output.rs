@@ -1,4 +1,4 @@
-//! The output list of a machine, which only those tasks have that do something.
+//! The output list of a machine. Only tasks with something to do have one.
 
 use wwr::Actions;
 use wwr::server::Action;
@@ -8,8 +8,8 @@ use crate::pool::Pool;
 /// About how many bytes the buffer for encoding occupies.
 const ENCODER: usize = 4 * 1024;
 
-/// A list that has grown beyond so many bytes, as one does when a handler has sent thousands of
-/// signals at once, is not kept.
+/// Lists above this size are not kept. A list grows so much when a handler has sent thousands of
+/// signals at once.
 const MOST: usize = 64 * 1024;
 
 thread_local! {
@@ -17,17 +17,17 @@ thread_local! {
     static POOL: Pool<Actions<Action>> = const { Pool::new() };
 }
 
-/// Leaves the memory of an empty list to the next connection of this thread.
+/// Puts the memory of an empty list into the pool of this thread.
 pub(super) fn give_up(out: &mut Actions<Action>) {
     let list = std::mem::take(out);
     let size = ENCODER + list.capacity() * size_of::<Action>();
     if list.is_empty() && size <= MOST {
-        // If the thread ends, nobody needs it any more.
+        // If the thread ends, the memory is not needed any more.
         let _ = POOL.try_with(|pool| pool.keep(size, list));
     }
 }
 
-/// Gives memory to a list that has none, if another connection has left some.
+/// Takes memory from the pool for an empty list, if there is any.
 pub(super) fn take_up(out: &mut Actions<Action>) {
     if let Ok(Some((_, pooled))) = POOL.try_with(Pool::take) {
         *out = pooled;
@@ -44,7 +44,9 @@ mod tests {
     /// A list that was filled with so many actions and emptied.
     fn used(actions: usize) -> Actions<Action> {
         let mut out = Actions::new();
-        let config = Config { protocol: Protocol::V1_4, ..Config::default() };
+        let mut config = Config::default();
+        config.protocol = Protocol::V1_4;
+        let config = config.validate().unwrap();
         let mut machine = Connection::accept(&config, Observed::Nothing, Instant::EPOCH, &mut out);
         for _ in 0..actions {
             machine.signal(&Name::new("s").unwrap(), &"x".into(), &mut out).unwrap();
@@ -55,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_list_is_left_to_the_next_unless_it_is_large() {
+    fn the_memory_of_a_list_is_pooled_unless_it_is_large() {
         for (actions, kept) in [(20, true), (MOST, false)] {
             let mut one = used(actions);
             give_up(&mut one);

@@ -11,13 +11,13 @@ impl Handler for Nothing {
     }
 }
 
-/// The size of the future that a function gives.
+/// Returns the size of the future that a function returns.
 const fn size_of_future<A, B, F: Future>(_: &impl Fn(A, B) -> F) -> usize {
     size_of::<F>()
 }
 
-/// What a server that holds many idle connections pays for each. A field that is moved in is seen
-/// here; whoever needs one more raises the number.
+/// The memory of each idle connection on a server. A field that is added shows here; raise the
+/// number if the field is needed.
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn an_idle_connection_is_small() {

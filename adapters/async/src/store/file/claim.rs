@@ -2,13 +2,13 @@
 //!
 //! Two locks, always taken in this order. The first is a mutex of this process, chosen by the key.
 //! The second, on Unix, is an advisory lock of the file itself, which other stores and processes
-//! respect. Since a session file is replaced by renaming, the lock may turn out to be that of a
-//! file which has lost its name while one waited for it; then the new file is locked instead.
+//! respect. A session file is replaced by renaming. So the locked file may have lost its name while
+//! the store waited for the lock; then the store locks the new file instead.
 //!
-//! From that follows the rule everything rests on: **whoever removes or replaces the file of a
-//! name holds the lock of the very file that has the name.** Nobody else can take the name away
-//! in between, and a name that is gone stays gone until a session is created anew, which never
-//! replaces.
+//! The central rule follows from that: **a process removes or replaces the file of a name only
+//! while it holds the lock of the very file that has the name.** No other process can take the name
+//! away in between. A name that is gone stays gone until a session is created anew, which never
+//! replaces a file.
 
 use core::hash::BuildHasher;
 use std::hash::RandomState;
@@ -32,7 +32,7 @@ impl KeyLocks {
         Self { stripes: [const { Mutex::new(()) }; STRIPES], hasher: RandomState::new() }
     }
 
-    /// Waits until nobody else of this store works on the session of that key.
+    /// Waits until no other task of this store works on the session of that key.
     pub(super) fn lock(&self, key: &SessionKey) -> MutexGuard<'_, ()> {
         // Lossless: the remainder is below 64.
         let stripe = (self.hasher.hash_one(key) % STRIPES as u64) as usize;
@@ -60,7 +60,7 @@ mod platform {
     impl Claim {
         /// Waits for the right. `None` if there is no such file.
         pub(in crate::store::file) fn take(path: &Path) -> io::Result<Option<Self>> {
-            // Each round that fails is one in which somebody else got something done.
+            // Each failed round is one in which another process made progress.
             loop {
                 let Some(file) = open(path)? else { return Ok(None) };
                 lock(&file)?;
@@ -70,7 +70,7 @@ mod platform {
             }
         }
 
-        /// The content of the file, cut off after `limit` bytes.
+        /// Returns the content of the file, cut off after `limit` bytes.
         pub(in crate::store::file) fn read(&self, limit: u64) -> io::Result<Vec<u8>> {
             let mut content = Vec::new();
             (&self.file).take(limit).read_to_end(&mut content)?;
@@ -82,8 +82,8 @@ mod platform {
         // Not blocking, because opening a pipe may wait for ever.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let open = |access| rustix::fs::open(path, flags | access, Mode::empty());
-        // Writable, because network file systems want that of who locks. Where nothing can be
-        // written, what is there is found all the same.
+        // Writable, because locks on network file systems require that. If the file cannot be
+        // written, it can still be read.
         let opened = match open(OFlags::RDWR) {
             Err(Errno::ROFS | Errno::ACCESS | Errno::PERM) => open(OFlags::RDONLY),
             opened => opened,
@@ -94,7 +94,7 @@ mod platform {
                 if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(not_regular()) }
             }
             Err(Errno::NOENT) => Ok(None),
-            // Systems disagree about the error for a link.
+            // Systems report different errors for a link.
             Err(_) if path.symlink_metadata().is_ok_and(|found| !found.is_file()) => {
                 Err(not_regular())
             }
@@ -127,8 +127,8 @@ mod platform {
         }
     }
 
-    /// Whether the name still, or again, belongs to the file. An open file keeps its number, so
-    /// equal numbers are the same file.
+    /// Returns whether the name still, or again, belongs to the file. An open file keeps its
+    /// number, so equal numbers are the same file.
     fn has_name(file: &File, path: &Path) -> io::Result<bool> {
         let held = file.metadata()?;
         match path.symlink_metadata() {
@@ -145,14 +145,14 @@ mod platform {
     use std::io::{self, Read};
     use std::path::{Path, PathBuf};
 
-    /// That the file of a session is there; the mutex of the key is all that protects it. The file
-    /// stays closed, since an open one could not be replaced.
+    /// States that the file of a session exists; only the mutex of the key protects it. The file
+    /// stays closed, because an open one could not be replaced.
     pub(in crate::store::file) struct Claim {
         path: PathBuf,
     }
 
     impl Claim {
-        /// `None` if there is no such file.
+        /// Returns `None` if there is no such file.
         pub(in crate::store::file) fn take(path: &Path) -> io::Result<Option<Self>> {
             match fs::symlink_metadata(path) {
                 Ok(found) if found.is_file() => Ok(Some(Self { path: path.to_owned() })),
@@ -162,7 +162,7 @@ mod platform {
             }
         }
 
-        /// The content of the file, cut off after `limit` bytes.
+        /// Returns the content of the file, cut off after `limit` bytes.
         pub(in crate::store::file) fn read(&self, limit: u64) -> io::Result<Vec<u8>> {
             let mut content = Vec::new();
             File::open(&self.path)?.take(limit).read_to_end(&mut content)?;

@@ -13,7 +13,7 @@ use super::claim::{Claim, KeyLocks};
 use super::name::{SessionFile, TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// The largest session file, in bytes: what a foreign file may cost at most.
+/// The largest session file, in bytes. Bounds the cost of a foreign file.
 pub(super) const MAX_FILE_LENGTH: u64 = Session::MAX_STORED as u64;
 
 /// When a change counts as done.
@@ -25,7 +25,7 @@ pub(super) enum Durability {
     Synced,
 }
 
-/// A directory of sessions, and who works on which of them.
+/// A directory of sessions, and the locks of those in use.
 #[derive(Clone)]
 pub(super) struct Directory {
     path: Arc<Path>,
@@ -35,15 +35,16 @@ pub(super) struct Directory {
 
 /// How a written session gets its name.
 #[derive(Clone, Copy)]
-enum Place {
-    /// There must be no file of that name.
+enum Naming {
+    /// A file of that name must not exist.
     New,
-    /// In place of the file whose claim is held.
+    /// It replaces the file whose claim is held.
     Claimed,
 }
 
 impl Directory {
-    /// Creates the directory if it is missing. Also tells its mode, if others may enter it.
+    /// Opens the directory, and creates it if it is missing. Also returns its mode, if other users
+    /// may enter it.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<u32>), StoreError> {
         let unusable = |error: io::Error| {
             let path = path.display();
@@ -64,12 +65,12 @@ impl Directory {
         Ok((directory, exposed_mode(&metadata)))
     }
 
-    /// Where it is, as an absolute path.
+    /// Returns its absolute path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// See [`SessionStore`](crate::SessionStore), as for the other two.
+    /// See [`SessionStore`](crate::SessionStore); the same for the other two.
     pub(super) fn create(&self, session: &Session) -> Result<(), StoreError> {
         let Some(file) = SessionFile::new(&self.path, &session.key) else {
             let message = "the session key cannot be a file name; its generator must use letters \
@@ -78,7 +79,7 @@ impl Directory {
             return Err(StoreError::new(StoreErrorKind::InvalidKey, message));
         };
         let _turn = self.locks.lock(&session.key);
-        self.write(&file, session, Place::New)
+        self.write(&file, session, Naming::New)
     }
 
     pub(super) fn look_up(
@@ -91,13 +92,13 @@ impl Directory {
         let Some(claim) = self.claim(&file)? else { return Ok(None) };
         let mut session = read(&claim, &file)?;
         let previous = core::mem::replace(&mut session.last_lookup, now);
-        // A full disk must not lock out those whose sessions are on it.
-        if let Err(error) = self.write(&file, &session, Place::Claimed) {
+        // A full disk must not keep clients from their sessions on it.
+        if let Err(error) = self.write(&file, &session, Naming::Claimed) {
             let cause = error.source().map(ToString::to_string);
             tracing::warn!(
                 %error,
                 cause,
-                "a look-up could not be noted; the session may expire too early",
+                "the time of a look-up could not be recorded; the session may expire too early",
             );
         }
         session.last_lookup = previous;
@@ -109,13 +110,13 @@ impl Directory {
         let _turn = self.locks.lock(key);
         match self.claim(&file)? {
             Some(claim) => self.remove(&file, claim),
-            // Whoever removed it may not have got as far as the disk.
+            // The process that removed it may not have synced it to the disk.
             None => self.sync().map_err(|error| failed("remove", &file, "check the disk", error)),
         }
     }
 
-    /// Removes a session if `condition` holds for it, and tells whether it did. A session that is
-    /// gone already does not satisfy any condition.
+    /// Removes a session if `condition` holds for it, and returns whether it did. No condition
+    /// holds for a missing session.
     pub(super) fn remove_if(
         &self,
         key: &SessionKey,
@@ -130,13 +131,13 @@ impl Directory {
         self.remove(&file, claim).map(|()| true)
     }
 
-    /// The right to replace or remove the file of a session, if there is one.
+    /// Returns the right to replace or remove the file of a session, if it exists.
     fn claim(&self, file: &SessionFile<'_>) -> Result<Option<Claim>, StoreError> {
         let advice = "check that it is a regular file and that the user of this process may read \
                       and write it";
         match Claim::take(&file.path()) {
             Ok(Some(claim)) => Ok(Some(claim)),
-            // Without the directory nothing is known about its sessions.
+            // Without the directory, the store cannot know whether the session exists.
             Ok(None) => match fs::metadata(&self.path) {
                 Ok(_) => Ok(None),
                 Err(error) => Err(failed("find", file, "is the directory still there?", error)),
@@ -145,7 +146,7 @@ impl Directory {
         }
     }
 
-    /// Uses the claim up: once the file is gone, its name is nobody's to decide about.
+    /// Consumes the claim: once the file is removed, the claim gives no right to its name.
     fn remove(&self, file: &SessionFile<'_>, claim: Claim) -> Result<(), StoreError> {
         let advice = "check that the user of this process may write to the directory";
         let outcome = fs::remove_file(file.path()).and_then(|()| self.sync());
@@ -153,19 +154,19 @@ impl Directory {
         outcome.map_err(|error| failed("remove", file, advice, error))
     }
 
-    /// Writes a session beside its file and then gives it the name.
+    /// Writes a session to a temporary file and then renames that.
     fn write(
         &self,
         file: &SessionFile<'_>,
         session: &Session,
-        place: Place,
+        naming: Naming,
     ) -> Result<(), StoreError> {
         let stored = session.to_stored();
         if stored.len() as u64 > MAX_FILE_LENGTH {
             let advice = "keep less in the session's info: 4 MiB is the limit";
             return Err(failed("write", file, advice, io::ErrorKind::FileTooLarge.into()));
         }
-        // Values may be nested more deeply than JSON is read.
+        // Values may be nested more deeply than JSON can be read.
         if let Err(cause) = Session::from_stored(session.key.clone(), stored.as_bytes()) {
             let advice = "keep less deeply nested values in the session's info";
             return Err(failed("write", file, advice, io::Error::other(cause)));
@@ -173,26 +174,26 @@ impl Directory {
         let path = file.path();
         let write = || {
             let mut builder = tempfile::Builder::new();
-            // Mode 0600 on Unix is what the library gives its files.
+            // The library creates its files with mode 0600 on Unix.
             let builder = builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX);
             let mut temporary = builder.tempfile_in(&self.path)?;
             temporary.write_all(stored.as_bytes())?;
             if let Durability::Synced = self.durability {
                 temporary.as_file().sync_all()?;
             }
-            match place {
-                Place::New => temporary.persist_noclobber(&path)?,
-                Place::Claimed => temporary.persist(&path)?,
+            match naming {
+                Naming::New => temporary.persist_noclobber(&path)?,
+                Naming::Claimed => temporary.persist(&path)?,
             };
             self.sync()
         };
-        write().map_err(|error| match (place, error.kind()) {
-            (Place::New, io::ErrorKind::AlreadyExists) => StoreError::key_exists(file.key()),
+        write().map_err(|error| match (naming, error.kind()) {
+            (Naming::New, io::ErrorKind::AlreadyExists) => StoreError::key_exists(file.key()),
             _ => failed("write", file, "check the space and permissions of the directory", error),
         })
     }
 
-    /// Makes changes of names reach the disk.
+    /// Makes renames and removals reach the disk.
     fn sync(&self) -> io::Result<()> {
         match self.durability {
             Durability::Cached => Ok(()),
@@ -201,7 +202,7 @@ impl Directory {
     }
 }
 
-/// Reads a session from a file that is claimed.
+/// Reads a session from a claimed file.
 fn read(claim: &Claim, file: &SessionFile<'_>) -> Result<Session, StoreError> {
     let content = claim
         .read(MAX_FILE_LENGTH + 1)
@@ -218,14 +219,14 @@ fn read(claim: &Claim, file: &SessionFile<'_>) -> Result<Session, StoreError> {
     Session::from_stored(file.key().clone(), &content).map_err(|error| broken(error.into()))
 }
 
-/// An error of the system about a session file.
+/// Creates the error of a failed system call on a session file.
 fn failed(action: &str, file: &dyn fmt::Display, advice: &str, error: io::Error) -> StoreError {
     let message = format!("cannot {action} session file {file}; {advice}");
     StoreError::new(StoreErrorKind::Failed, message).with_source(error)
 }
 
-/// Creates a directory if it is missing. What is made reaches the disk, or a crash of the system
-/// might take the directory with all that is synced in it.
+/// Creates a directory if it is missing. It is synced to the disk, because a crash of the system
+/// might otherwise remove it with everything that is synced in it.
 fn create(path: &Path) -> io::Result<()> {
     let missing: Vec<_> = path.ancestors().take_while(|above| !above.exists()).collect();
     create_private(path)?;
@@ -244,7 +245,7 @@ fn create_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(path)
 }
 
-/// The permission bits, if there are any for others than the owner.
+/// Returns the permission bits, if other users than the owner have any.
 #[cfg(unix)]
 fn exposed_mode(directory: &fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
@@ -263,7 +264,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
-/// Elsewhere directories cannot be synced.
+/// Other systems cannot sync directories.
 #[cfg(not(unix))]
 fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())

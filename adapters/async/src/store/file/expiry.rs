@@ -1,4 +1,4 @@
-//! Removing what nobody will come back for.
+//! Removal of expired sessions and of unfinished writes.
 
 use core::time::Duration;
 use std::fs::{self, DirEntry};
@@ -34,18 +34,18 @@ impl Directory {
             match entry.file_name().to_str().map_or(Entry::Foreign, Entry::of) {
                 Entry::Session(key) => {
                     removed.examined += 1;
-                    // Read anew under the lock: a look-up may just have been there.
+                    // Read again under the lock: the session may just have been looked up.
                     match self.remove_if(&key, |found| is_stale(found, now, unused_for)) {
                         Ok(true) => removed.removed += 1,
                         Ok(false) => {}
                         Err(error) => {
                             removed.failed += 1;
                             let error: &dyn core::error::Error = &error;
-                            tracing::debug!(error, "left a session where it was");
+                            tracing::debug!(error, "cannot remove an expired session");
                         }
                     }
                 }
-                // It may just have become a session: then it is neither there nor left over.
+                // It may just have been renamed to a session.
                 Entry::Temporary => {
                     if remove_leftover(&entry, now).unwrap_or(false) {
                         removed.leftovers += 1;
@@ -58,7 +58,7 @@ impl Directory {
     }
 }
 
-/// Removes a temporary file that is old enough, and tells whether it did.
+/// Removes a temporary file that is old enough, and returns whether it did.
 fn remove_leftover(entry: &DirEntry, now: UnixTime) -> io::Result<bool> {
     // Does not follow links.
     let metadata = entry.metadata()?;

@@ -1,4 +1,4 @@
-//! Which file is whose: keys to names and back.
+//! Conversion of keys to file names and back.
 
 use core::fmt;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use crate::store::ShortKey;
 /// Keeps names below the 255 bytes that file systems allow.
 pub(super) const MAX_KEY_LENGTH: usize = 200;
 
-/// How the name of a session file ends (protocol §3.3).
+/// The suffix of a session file (protocol §3.3).
 const SESSION_SUFFIX: &str = ".wwrsess";
 
-/// How the name of a file begins that is not a session yet. No key begins so.
+/// The prefix of a file that is not a session yet. No key begins with it.
 pub(super) const TEMPORARY_PREFIX: &str = ".";
 
-/// How the name of a file ends that is not a session yet.
+/// The suffix of a file that is not a session yet.
 pub(super) const TEMPORARY_SUFFIX: &str = ".wwrsess-new";
 
-/// Whether a key may be part of a file name.
+/// Returns whether a key may be part of a file name.
 pub(super) fn is_valid(key: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=MAX_KEY_LENGTH).contains(&key.len()) && !key.starts_with('.') && key.bytes().all(allowed)
@@ -32,17 +32,17 @@ pub(super) struct SessionFile<'a> {
 }
 
 impl<'a> SessionFile<'a> {
-    /// `None` if the key cannot be part of a file name.
+    /// Returns `None` if the key cannot be part of a file name.
     pub(super) fn new(directory: &'a Path, key: &'a SessionKey) -> Option<Self> {
         is_valid(key.as_str()).then_some(Self { directory, key })
     }
 
-    /// The key of the session.
+    /// Returns the key of the session.
     pub(super) const fn key(&self) -> &'a SessionKey {
         self.key
     }
 
-    /// The path. Holds the key: keep it out of errors and logs.
+    /// Returns the path. It contains the key: keep it out of errors and logs.
     pub(super) fn path(&self) -> PathBuf {
         self.directory.join(format!("{}{SESSION_SUFFIX}", self.key.as_str()))
     }
@@ -60,14 +60,14 @@ impl fmt::Display for SessionFile<'_> {
 pub(super) enum Entry {
     /// The file of this session.
     Session(SessionKey),
-    /// A write that goes on, or never ended.
+    /// An unfinished write.
     Temporary,
-    /// None of ours.
+    /// A foreign file.
     Foreign,
 }
 
 impl Entry {
-    /// Tells what a name stands for.
+    /// Classifies a name.
     pub(super) fn of(name: &str) -> Self {
         if name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX) {
             return Self::Temporary;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_displayed_does_not_hold_the_key() {
+    fn displayed_paths_do_not_contain_the_key() {
         let key = SessionKey::from_entropy([7; 48]);
         let file = SessionFile::new(Path::new("/sessions"), &key).unwrap();
         assert!(file.path().to_str().unwrap().contains(key.as_str()));

@@ -1,4 +1,4 @@
-//! What only files can do, or suffer.
+//! Behaviour that only files have.
 
 #[cfg(unix)]
 mod unix;
@@ -30,7 +30,7 @@ fn open(directory: &Path) -> FileStore {
     block_on(FileStore::open(directory)).unwrap()
 }
 
-/// A store in a directory of its own, which lives as long as the first value.
+/// Returns a store in a directory of its own, which lives as long as the first value.
 fn fresh() -> (TempDir, FileStore) {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
@@ -45,7 +45,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The error and all its causes, in both forms a log may show.
+/// Returns the error and all its causes, in both forms a log may show.
 fn told(error: &dyn Error) -> String {
     let cause = error.source().map(told).unwrap_or_default();
     format!("{error} {error:?} {cause}")
@@ -112,7 +112,7 @@ fn numbers_of_other_servers_keep_every_digit_however_often_they_are_looked_up() 
 }
 
 #[test]
-fn a_file_with_what_no_value_holds_is_refused_and_left_alone() {
+fn a_file_that_no_value_can_hold_is_refused_and_left_alone() {
     let (directory, store) = fresh();
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     for field in [&*deep, "1e400", r#""\ud800""#] {
@@ -135,7 +135,7 @@ fn a_relative_directory_stays_where_it_was() {
 }
 
 #[test]
-fn what_is_no_directory_cannot_be_opened() {
+fn only_a_directory_can_be_opened() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
@@ -147,7 +147,7 @@ fn what_is_no_directory_cannot_be_opened() {
 }
 
 #[test]
-fn keys_that_are_no_file_names_touch_nothing() {
+fn keys_that_cannot_be_file_names_touch_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("sessions");
     let store = open(&directory);
@@ -215,7 +215,7 @@ fn a_session_that_could_not_be_read_back_is_not_written() {
 }
 
 #[test]
-fn a_directory_that_went_away_is_an_error_and_no_missing_session() {
+fn a_missing_directory_is_an_error_and_not_a_missing_session() {
     let parent = tempfile::tempdir().unwrap();
     let store = open(&parent.path().join("sessions"));
     let long_key = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -266,7 +266,7 @@ fn a_reader_never_sees_half_a_session() {
 }
 
 #[test]
-fn expiry_removes_old_leftovers_and_ignores_what_is_foreign() {
+fn expiry_removes_old_leftovers_and_ignores_foreign_files() {
     let (directory, store) = fresh();
     let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
     for name in [
@@ -302,9 +302,9 @@ fn expiry_removes_old_leftovers_and_ignores_what_is_foreign() {
     );
 }
 
-/// The name that writing gives its temporary files is the one that expiry looks for.
+/// Expiry recognizes the names of temporary files.
 #[test]
-fn a_write_that_never_ends_is_a_leftover() {
+fn an_unfinished_write_is_a_leftover() {
     let (directory, store) = fresh();
     let mut builder = tempfile::Builder::new();
     builder.prefix(name::TEMPORARY_PREFIX).suffix(name::TEMPORARY_SUFFIX).disable_cleanup(true);

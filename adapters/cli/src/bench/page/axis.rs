@@ -1,31 +1,31 @@
-//! Where things are in a chart, and which numbers stand beside its axes.
+//! Positions in a chart, and the numbers beside its axes.
 
 /// The size of a chart.
 pub(super) const WIDTH: f64 = 920.0;
 pub(super) const HEIGHT: f64 = 314.0;
 
-/// The part of it that has the data: what is around has the numbers.
+/// The part of it that shows the data; the numbers are around it.
 pub(super) const LEFT: f64 = 64.0;
 pub(super) const RIGHT: f64 = WIDTH - 12.0;
 pub(super) const TOP: f64 = 54.0;
 pub(super) const BOTTOM: f64 = HEIGHT - 28.0;
 
-/// Turns values into places along an axis.
+/// Converts values into positions along an axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     /// The values at both ends, which differ.
     pub(super) values: (f64, f64),
-    pub(super) places: (f64, f64),
+    pub(super) positions: (f64, f64),
 }
 
 impl Axis {
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(super) fn position(&self, value: f64) -> f64 {
         let part = (value - self.values.0) / (self.values.1 - self.values.0);
-        self.places.0 + part.clamp(0.0, 1.0) * (self.places.1 - self.places.0)
+        self.positions.0 + part.clamp(0.0, 1.0) * (self.positions.1 - self.positions.0)
     }
 }
 
-/// Round numbers from zero to at least `most`, four to seven of them.
+/// Returns round numbers from zero to at least `most`, four to seven of them.
 pub(super) fn ticks(most: f64) -> Vec<f64> {
     if most <= 0.0 || !most.is_finite() {
         return vec![0.0, 1.0];
@@ -41,8 +41,8 @@ pub(super) fn ticks(most: f64) -> Vec<f64> {
     (0..=count).map(|number| number as f64 * step).collect()
 }
 
-/// Round numbers on a logarithmic scale, from below the least to above the most: 1, 2 and 5 times
-/// each power of ten, or the powers alone if they are many.
+/// Returns round numbers on a logarithmic scale, from below the least to above the most: 1, 2 and 5
+/// times each power of ten, or only the powers if there are many.
 pub(super) fn logarithmic_ticks(least: f64, most: f64) -> Vec<f64> {
     let least = least.max(1.0);
     let (first, last) = (least.log10().floor(), most.max(10.0).log10().ceil());
@@ -85,10 +85,10 @@ mod tests {
     }
 
     #[test]
-    fn places_stay_inside() {
-        let axis = Axis { values: (0.0, 10.0), places: (100.0, 0.0) };
+    fn positions_stay_inside_the_chart() {
+        let axis = Axis { values: (0.0, 10.0), positions: (100.0, 0.0) };
         assert_eq!(
-            [-1.0, 0.0, 5.0, 11.0].map(|value| axis.place(value)),
+            [-1.0, 0.0, 5.0, 11.0].map(|value| axis.position(value)),
             [100.0, 100.0, 50.0, 0.0]
         );
     }

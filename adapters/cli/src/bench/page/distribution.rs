@@ -1,4 +1,4 @@
-//! How many requests took how long: bars on a logarithmic scale, with the percentiles.
+//! The distribution of latencies: bars on a logarithmic scale, with the percentiles.
 
 use std::io::{self, Write};
 
@@ -7,17 +7,17 @@ use hdrhistogram::Histogram;
 use super::super::report::{Distribution, grouped, time};
 use super::axis::{Axis, BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, logarithmic_ticks, ticks};
 
-/// How many bars there are at most.
+/// The most bars.
 const BARS: usize = 110;
 
-/// Percentiles closer to each other than this have their names side by side.
+/// The names of percentiles closer to each other than this share a row.
 const SAME: f64 = 12.0;
 
-/// How wide a character of a name is, at most, and how high a row of them.
+/// The greatest width of a character of a name, and the height of a row.
 const CHARACTER: f64 = 8.5;
 const ROW: f64 = 15.0;
 
-/// In how many rows names are.
+/// The number of rows of names.
 const ROWS: usize = 3;
 
 pub(super) fn write(
@@ -28,19 +28,20 @@ pub(super) fn write(
     let scale = logarithmic_ticks(latency.min as f64, latency.max as f64);
     let (least, most) =
         (scale.first().copied().unwrap_or(1.0), scale.last().copied().unwrap_or(10.0));
-    let across = Axis { values: (least.ln(), most.ln()), places: (LEFT, RIGHT) };
+    let across = Axis { values: (least.ln(), most.ln()), positions: (LEFT, RIGHT) };
     let bars = bars(histogram, least, most);
     let total = latency.count as f64;
     let highest = bars.iter().map(|bar| bar.count).max().unwrap_or(0) as f64 / total * 100.0;
     let shares = ticks(highest);
-    let up = Axis { values: (0.0, shares.last().copied().unwrap_or(1.0)), places: (BOTTOM, TOP) };
+    let up =
+        Axis { values: (0.0, shares.last().copied().unwrap_or(1.0)), positions: (BOTTOM, TOP) };
     writeln!(
         out,
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-label=\"Distribution of the latency\">"
     )?;
     for share in shares {
-        let y = up.place(share);
+        let y = up.position(share);
         writeln!(
             out,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
@@ -51,8 +52,8 @@ pub(super) fn write(
         )?;
     }
     for tick in scale {
-        let x = across.place(tick.ln());
-        // The name of the last one would not be seen in full in the middle.
+        let x = across.position(tick.ln());
+        // The name of the last one would be cut off in the middle.
         let anchor = if x > RIGHT - 20.0 { "end" } else { "middle" };
         writeln!(
             out,
@@ -64,10 +65,10 @@ pub(super) fn write(
         )?;
     }
     for bar in bars.iter().filter(|bar| bar.count > 0) {
-        let (x, end) = (across.place(bar.from.ln()), across.place(bar.to.ln()));
+        let (x, end) = (across.position(bar.from.ln()), across.position(bar.to.ln()));
         let share = bar.count as f64 / total * 100.0;
-        // However few: something is to be seen.
-        let y = up.place(share).min(BOTTOM - 1.5);
+        // Even the smallest share is visible.
+        let y = up.position(share).min(BOTTOM - 1.5);
         writeln!(
             out,
             "<rect class=\"bar\" x=\"{x:.2}\" y=\"{y:.2}\" width=\"{:.2}\" height=\"{:.2}\">\
@@ -87,7 +88,7 @@ pub(super) fn write(
 fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> io::Result<()> {
     let mut names: Vec<(f64, String)> = Vec::new();
     for (name, nanos) in latency.percentiles() {
-        let x = across.place((nanos.max(1) as f64).ln());
+        let x = across.position((nanos.max(1) as f64).ln());
         writeln!(
             out,
             "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{BOTTOM}\">\
@@ -100,7 +101,7 @@ fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> i
             Some(_) | None => names.push((x, name.into())),
         }
     }
-    // Names that would cover each other are in rows above each other.
+    // Names that would overlap go to different rows.
     let mut rows = [f64::NEG_INFINITY; ROWS];
     for (x, name) in names {
         let half = name.len() as f64 * CHARACTER / 2.0;
@@ -119,7 +120,7 @@ fn percentiles(out: &mut impl Write, across: &Axis, latency: &Distribution) -> i
     Ok(())
 }
 
-/// How many took from `from` to below `to`, in nanoseconds.
+/// How many requests took from `from` to below `to`, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Bar {
     from: f64,
@@ -135,15 +136,15 @@ fn bars(histogram: &Histogram<u64>, least: f64, most: f64) -> Vec<Bar> {
         .map(|number| Bar { from: edge(number), to: edge(number + 1), count: 0 })
         .collect();
     for value in histogram.iter_recorded() {
-        let place = ((value.value_iterated_to().max(1) as f64 / least).ln() / width).max(0.0);
-        if let Some(bar) = bars.get_mut((place as usize).min(BARS - 1)) {
+        let index = ((value.value_iterated_to().max(1) as f64 / least).ln() / width).max(0.0);
+        if let Some(bar) = bars.get_mut((index as usize).min(BARS - 1)) {
             bar.count += value.count_at_value();
         }
     }
     bars
 }
 
-/// A round time in nanoseconds, without the zeros that follow from that.
+/// Returns a round time in nanoseconds, without trailing zeros.
 fn round_time(nanos: f64) -> String {
     let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
     let (size, unit) =
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_is_in_one_bar() {
+    fn every_request_counts_in_one_bar() {
         let mut histogram = Histogram::<u64>::new_with_bounds(1, 1_000_000, 3).unwrap();
         for value in [1, 10, 11, 12, 999, 1000, 1_000_000] {
             histogram.record(value).unwrap();

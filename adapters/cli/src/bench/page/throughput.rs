@@ -1,4 +1,4 @@
-//! How many messages got through a second, over the time.
+//! The throughput over time.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use super::super::report::{grouped, rate};
 use super::super::timeline::Timeline;
 use super::axis::{Axis, BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ticks};
 
-/// How many points a curve has at most: with more, it is all noise.
+/// The most points of a curve: more would only show noise.
 const POINTS: usize = 150;
 
 pub(super) fn write(out: &mut impl Write, timeline: &Timeline, seconds: f64) -> io::Result<()> {
@@ -28,17 +28,19 @@ pub(super) fn write(out: &mut impl Write, timeline: &Timeline, seconds: f64) -> 
     }
     let highest = rates.iter().map(|(done, failed)| done.max(*failed)).fold(0.0, f64::max);
     let scale = ticks(highest);
-    let up =
-        Axis { values: (0.0, scale.last().copied().unwrap_or(1.0)), places: (BOTTOM, TOP / 4.0) };
+    let up = Axis {
+        values: (0.0, scale.last().copied().unwrap_or(1.0)),
+        positions: (BOTTOM, TOP / 4.0),
+    };
     let time = ticks(seconds);
     let end = seconds.max(step);
-    let across = Axis { values: (0.0, end), places: (LEFT, RIGHT) };
+    let across = Axis { values: (0.0, end), positions: (LEFT, RIGHT) };
     writeln!(
         out,
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Throughput over time\">"
     )?;
     for value in scale {
-        let y = up.place(value);
+        let y = up.position(value);
         let name = if highest < 10.0 { rate(value) } else { grouped(value.round() as u64) };
         writeln!(
             out,
@@ -49,7 +51,7 @@ pub(super) fn write(out: &mut impl Write, timeline: &Timeline, seconds: f64) -> 
         )?;
     }
     for second in time.into_iter().filter(|second| *second <= end * 1.001) {
-        let x = across.place(second);
+        let x = across.position(second);
         let anchor = if x > RIGHT - 20.0 { "end" } else { "middle" };
         writeln!(
             out,
@@ -61,14 +63,15 @@ pub(super) fn write(out: &mut impl Write, timeline: &Timeline, seconds: f64) -> 
     let points = |value: fn(&(f64, f64)) -> f64| {
         let mut points = String::new();
         for (number, rates) in rates.iter().enumerate() {
-            let (x, y) = (across.place((number as f64 + 0.5) * step), up.place(value(rates)));
-            // Text takes whatever is written to it.
+            let (x, y) = (across.position((number as f64 + 0.5) * step), up.position(value(rates)));
+            // Writing to a string never fails.
             let _ = write!(points, "{x:.1},{y:.1} ");
         }
         points
     };
     let done = points(|(done, _)| *done);
-    let (first, last) = (across.place(0.5 * step), across.place((rates.len() as f64 - 0.5) * step));
+    let (first, last) =
+        (across.position(0.5 * step), across.position((rates.len() as f64 - 0.5) * step));
     writeln!(
         out,
         "<polygon class=\"area\" points=\"{first:.1},{BOTTOM} {done}{last:.1},{BOTTOM}\"/>\n\

@@ -14,7 +14,7 @@ use crate::store::file::{Path, Removed, SessionStore};
 use crate::store::tests::{beside, key, seconds, session};
 
 #[test]
-fn what_is_made_here_is_for_its_owner_only() {
+fn only_the_owner_can_read_what_the_store_creates() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("a/b");
@@ -72,7 +72,8 @@ fn a_directory_that_others_may_enter_is_warned_about() {
     }
 }
 
-/// As on a disk that the system has made read-only. Shows nothing to root, for whom no file is.
+/// As on a disk that the system has made read-only. Root can write every file, so the test shows
+/// nothing there.
 #[test]
 fn a_file_that_may_only_be_read_is_found() {
     let (directory, store) = fresh();

@@ -1,16 +1,16 @@
-//! Standard streams that somebody else has set to non-blocking mode.
+//! Standard streams in non-blocking mode, which other programs may have set.
 
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread::sleep;
 
-/// How long to wait before a stream is tried again that is not ready.
+/// How long to wait before trying a stream again that is not ready.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits where a stream in non-blocking mode would fail. A standard stream shares that mode with
-/// all programs that have the same terminal or pipe, and some of them set it.
+/// all programs on the same terminal or pipe, and some of them set it.
 #[derive(Debug)]
-pub(crate) struct Patient<S>(pub(crate) S);
+pub(crate) struct Blocking<S>(pub(crate) S);
 
 fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
@@ -21,7 +21,7 @@ fn patiently<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-impl<W: Write> Write for Patient<W> {
+impl<W: Write> Write for Blocking<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         patiently(|| self.0.write(bytes))
     }
@@ -31,7 +31,7 @@ impl<W: Write> Write for Patient<W> {
     }
 }
 
-impl<R: Read> Read for Patient<R> {
+impl<R: Read> Read for Blocking<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         patiently(|| self.0.read(bytes))
     }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_is_not_ready_is_waited_for() {
-        let mut stream = Patient(Busy(false));
+        let mut stream = Blocking(Busy(false));
         stream.write_all(b"hello").unwrap();
         stream.flush().unwrap();
         stream.read_exact(&mut [0; 3]).unwrap();

@@ -6,17 +6,19 @@ use bytes::Bytes;
 use wwr::wire::{AcceptConf, Message, decode};
 use wwr::{Dialect, Session};
 
-use super::{Asked, BUFFER, Death, Host, Kind, Reference, Told};
-use crate::fabric::{Fabric, SocketId};
+use super::{Asked, BUFFER, Death, Host, Kind, Notice, Reference};
+use crate::invariants::Invariant;
+use crate::network::SocketId;
+use crate::stage::Stage;
 
 impl Reference {
-    pub(super) fn frame(&mut self, socket: SocketId, frame: Bytes, fabric: &mut Fabric) {
+    pub(super) fn frame(&mut self, socket: SocketId, frame: Bytes, stage: &mut Stage) {
         match (self.host, self.kind) {
             (Host::Waiting(_), Kind::Strict) => match decode(Dialect::V2_0, frame) {
                 Ok(Message::AcceptConf(conf)) if suits(&conf) => {
                     let pause = conf.read_timeout() / 4 * 3;
-                    self.heartbeat = Some((pause, fabric.now + pause));
-                    self.ready(socket, fabric);
+                    self.heartbeat = Some((pause, stage.now + pause));
+                    self.ready(socket, stage);
                 }
                 _ => self.die(Death::Unacceptable),
             },
@@ -24,22 +26,22 @@ impl Reference {
                 // Whatever else comes first, it waits for ever.
                 if frame.first() == Some(&0x17) {
                     let pause = Duration::from_millis(1);
-                    self.heartbeat = Some((pause, fabric.now + pause));
-                    self.ready(socket, fabric);
+                    self.heartbeat = Some((pause, stage.now + pause));
+                    self.ready(socket, stage);
                 }
             }
-            _ => self.message(frame),
+            _ => self.message(frame, stage),
         }
     }
 
-    fn message(&mut self, frame: Bytes) {
+    fn message(&mut self, frame: Bytes, stage: &mut Stage) {
         let dialect = match self.kind {
             Kind::Plain => Dialect::V1_4,
             Kind::Strict | Kind::Storm => Dialect::V2_0,
         };
         let readable = self.kind != Kind::Strict || frame.len() <= BUFFER;
         match decode(dialect, frame.clone()) {
-            Ok(message) if readable => self.understood(frame[0], message),
+            Ok(message) if readable => self.understood(frame[0], message, stage),
             _ if self.kind == Kind::Strict => {
                 self.die(Death::Unreadable(frame[..frame.len().min(16)].to_vec()));
             }
@@ -47,26 +49,36 @@ impl Reference {
         }
     }
 
-    fn understood(&mut self, kind: u8, message: Message) {
+    fn understood(&mut self, kind: u8, message: Message, stage: &mut Stage) {
         match message {
             Message::SessionCreated { object } => {
-                let session = Session::from_json(&object).expect("a session");
-                self.key = Some(Bytes::copy_from_slice(session.key.as_str().as_bytes()));
-                self.told.push(Told::SessionCreated);
+                let session = Session::from_json(&object);
+                let who = self.who();
+                stage.check(session.is_ok(), Invariant::OnlyReadable, || {
+                    format!("{who}: no session: {}", object.escape_ascii())
+                });
+                let key = session.ok().map(|session| session.key);
+                self.key = key.map(|key| Bytes::copy_from_slice(key.as_str().as_bytes()));
+                self.told.push(Notice::SessionCreated);
             }
             Message::SessionClosed => self.end_session(),
             Message::Reply { id, .. } => match self.asked.remove(&id) {
-                Some(Asked::Request) => self.told.push(Told::Replied(kind)),
-                Some(Asked::Restore) => self.told.push(Told::SessionRestored),
+                Some(Asked::Request) => self.told.push(Notice::Replied(kind)),
+                Some(Asked::Restore) => self.told.push(Notice::SessionRestored),
                 Some(Asked::CloseSession) => self.end_session(),
-                None => panic!("a reply to nothing"),
+                None => {
+                    let who = self.who();
+                    stage.check(false, Invariant::OneAnswer, || {
+                        format!("{who}: {id:?} is answered, and nothing was asked")
+                    });
+                }
             },
             Message::ErrorReply { id, .. } | Message::SpecialReply { id, .. } => {
                 match self.asked.remove(&id) {
                     Some(Asked::Restore) => self.key = None,
                     Some(Asked::Request | Asked::CloseSession) | None => {}
                 }
-                self.told.push(Told::Replied(kind));
+                self.told.push(Notice::Replied(kind));
             }
             Message::Signal(_)
             | Message::Request { .. }
@@ -80,7 +92,7 @@ impl Reference {
 
     fn end_session(&mut self) {
         if self.key.take().is_some() {
-            self.told.push(Told::SessionClosed);
+            self.told.push(Notice::SessionClosed);
         }
     }
 }

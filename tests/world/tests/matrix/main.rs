@@ -3,21 +3,21 @@
 //! * `ours`: our client, set to one version or to find out.
 //! * `by_hand`: clients after those of the references.
 //! * `changes`: a server of one version takes the place of one of another.
+//! * `frames`: what our client and each server say, to the byte.
 //!
 //! Run with `--nocapture`, the tables are printed.
 
 mod by_hand;
 mod changes;
+mod frames;
 mod ours;
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use wwr::server::{Advertised, Pings, Protocol};
-
-use crate::fabric::{SocketId, Way};
-use crate::server::Settings;
-use crate::world::{World, calm};
+use wwr::server::{Config, HubConfig, IdleConnections, Pings, Protocol};
+use wwr_world::{Script, SocketId, Way, with};
 
 const SERVERS: [Protocol; 5] =
     [Protocol::V1_4, Protocol::V1_5, Protocol::V2_0, Protocol::Any, Protocol::AnyAs1_5];
@@ -30,16 +30,24 @@ const IDLE: Duration = Duration::from_secs(24);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Several handlers may run, and silence is soon noticed.
-fn settings(protocol: Protocol) -> Settings {
-    let mut settings = calm();
-    let pings = Pings::new(READ_TIMEOUT, Duration::from_secs(1));
-    let config = &mut settings.connection;
+/// Several handlers may run, and silence is soon noticed. `wwr.1` has rows of its own.
+fn settings(protocol: Protocol) -> Config {
+    let mut config = Config::default();
     config.protocol = protocol;
-    config.concurrency = config.concurrency.saturating_add(3);
-    config.pings = Some(pings.expect("times long enough"));
-    config.advertised = Advertised::default().read_timeout(READ_TIMEOUT).expect("a usual time");
-    settings
+    config.concurrency = NonZeroU16::MIN.saturating_add(3);
+    config.pings = Some(Pings::new(READ_TIMEOUT, Duration::from_secs(1)));
+    config.advertised.read_timeout = READ_TIMEOUT;
+    config.wwr1 = false;
+    config
+}
+
+/// A shutdown closes idle connections at once.
+fn hub() -> HubConfig {
+    with(HubConfig::default(), |hub| hub.idle_connections = IdleConnections::Close)
+}
+
+fn script(protocol: Protocol) -> Script {
+    Script::new(settings(protocol), hub())
 }
 
 fn name(server: Protocol) -> &'static str {
@@ -49,6 +57,7 @@ fn name(server: Protocol) -> &'static str {
         Protocol::V2_0 => "2.0",
         Protocol::Any => "any",
         Protocol::AnyAs1_5 => "any, as 1.5",
+        other => panic!("{other:?} is not in the table"),
     }
 }
 
@@ -89,23 +98,11 @@ fn table<C: fmt::Display, R: fmt::Display>(
     println!("{lines}");
 }
 
-impl World {
-    /// The types of the messages that went down a socket while `what` was done.
-    fn types_of(&mut self, socket: SocketId, what: impl FnOnce(&mut Self)) -> Vec<u8> {
-        self.fabric.recording = Some(Vec::new());
-        what(self);
-        let sent = self.fabric.recording.take().unwrap_or_default();
-        let down = sent.iter().filter(|(on, way, _)| (*on, *way) == (socket, Way::Down));
-        down.map(|(_, _, frame)| frame[0]).collect()
-    }
-
-    fn replace(&mut self, protocol: Protocol) {
-        self.server.replace(protocol, &mut self.fabric);
-    }
-
-    fn shut_down(&mut self, within: Duration) {
-        self.server.shut_down(within, &mut self.fabric);
-    }
+/// The types of the messages that go down a socket while `what` is done.
+fn types_of(script: &mut Script, socket: SocketId, what: impl FnOnce(&mut Script)) -> Vec<u8> {
+    let sent = script.frames(what);
+    let down = sent.iter().filter(|sent| (sent.socket, sent.way) == (socket, Way::Down));
+    down.map(|sent| sent.frame[0]).collect()
 }
 
 /// What goes down for a request to close the session.

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use wwr::client::{Config, ConnectError, DisconnectReason, Event, Protocol, RequestError, Status};
+use wwr::Dialect;
+use wwr::client::{ConnectError, DisconnectReason, Event, Protocol, RequestError, Status};
 use wwr::server::Protocol as Server;
-use wwr::{Dialect, Payload};
+use wwr_world::{ClientId, Script, with};
 
-use super::{IDLE, MINUTE, SERVERS, closing_text, closing_types, settings, table};
-use crate::fabric::ClientId;
-use crate::world::World;
+use super::{IDLE, MINUTE, SERVERS, closing_text, closing_types, table, types_of};
 
 /// What becomes of a client and a server.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +91,7 @@ const TABLE: [(Protocol, [Pair; 5]); 4] = {
 
 /// A client and a server, in a world of their own.
 struct Scene {
-    world: World,
+    script: Script,
     pair: Pair,
     /// A server that the client gets along with.
     friend: Server,
@@ -105,39 +104,41 @@ impl Scene {
     fn new(row: usize, column: usize) -> Self {
         let (protocol, pairs) = TABLE[row];
         let server = SERVERS[column];
-        let mut world = World::scripted(settings(server));
-        world.client(Config::builder().protocol(protocol).build().expect("a usual setting"));
+        let mut script = super::script(server);
+        script
+            .add_client(with(wwr::client::Config::default(), |config| config.protocol = protocol));
         let friend = match protocol {
             Protocol::V1_4 => Server::V1_4,
             Protocol::V1_5 => Server::V1_5,
             Protocol::V2_0 | Protocol::Auto => Server::V2_0,
+            other => panic!("{other} is not in the table"),
         };
-        Self { world, pair: pairs[column], friend, server }
+        Self { script, pair: pairs[column], friend, server }
     }
 
     /// Connects, and lets heartbeats that are sent at once arrive.
     fn connect(&mut self) {
-        self.world.connect(ADA);
-        self.world.run_for_millis(400);
-        assert_eq!(self.world.told(ADA), [Event::Connected]);
+        self.script.connect(ADA);
+        self.script.run_for_millis(400);
+        assert_eq!(self.script.told(ADA), [Event::Connected]);
     }
 
     fn log_in(&mut self) {
-        assert_eq!(self.world.ask(ADA, "login"), Ok(Payload::utf8("welcome")));
-        let told = self.world.told(ADA);
+        assert_eq!(self.script.ask(ADA, "login"), Ok("welcome".into()));
+        let told = self.script.told(ADA);
         let [Event::SessionCreated(session)] = &told[..] else { panic!("{told:?}") };
-        assert_eq!(self.world.key(ADA).as_ref(), Some(&session.key));
-        assert_eq!(self.world.server.registry.connection_count(&session.key), 1);
+        assert_eq!(self.script.key(ADA).as_ref(), Some(&session.key));
+        assert_eq!(self.script.holders(&session.key).len(), 1);
     }
 
     /// A session with a server of the client's own version, in whose place this one comes then.
     fn log_in_elsewhere(&mut self) {
-        self.world.replace(self.friend);
+        self.script.replace(self.friend);
         self.connect();
         self.log_in();
-        self.world.replace(self.server);
-        self.world.run_for(MINUTE);
-        let told = self.world.told(ADA);
+        self.script.replace(self.server);
+        self.script.run_for(MINUTE);
+        let told = self.script.told(ADA);
         let lost = matches!(told[0], Event::Disconnected { retry: Some(_), .. });
         assert!(lost && told.len() > 1, "{told:?}");
         self.check_errors(&told[1..]);
@@ -157,7 +158,7 @@ impl Scene {
             assert_eq!((retry.is_some(), !error.is_definite()), (again, again), "{error_text}");
         }
         assert_eq!(told.len() > 1, again, "{told:?}");
-        let status = self.world.clients[ADA].machine.status();
+        let status = self.script.client(ADA).status();
         assert_eq!(status == Status::Idle, !again, "{status:?}");
     }
 
@@ -165,15 +166,15 @@ impl Scene {
     /// client itself if it still tries, else as soon as it is asked to connect. Gives the last two
     /// events.
     fn meet_a_friend(&mut self) -> [Option<Event>; 2] {
-        self.world.replace(self.friend);
-        self.world.run_for(MINUTE);
+        self.script.replace(self.friend);
+        self.script.run_for(MINUTE);
         if let Pair::Refuse(_) = self.pair {
-            assert_eq!(self.world.told(ADA), [], "nobody has asked");
-            self.world.connect(ADA);
-            self.world.run_for(MINUTE);
+            assert_eq!(self.script.told(ADA), [], "nobody has asked");
+            self.script.connect(ADA);
+            self.script.run_for(MINUTE);
         }
-        assert!(self.world.ask(ADA, "echo").is_ok());
-        let mut told = self.world.told(ADA);
+        assert!(self.script.ask(ADA, "echo").is_ok());
+        let mut told = self.script.told(ADA);
         let last = told.pop();
         [told.pop(), last]
     }
@@ -184,7 +185,7 @@ fn each(situation: &str, play: impl Fn(&mut Scene) -> String) {
     table(situation, clients, |row, column| {
         let mut scene = Scene::new(row, column);
         let result = play(&mut scene);
-        scene.world.finish();
+        scene.script.finish();
         result
     });
 }
@@ -192,30 +193,30 @@ fn each(situation: &str, play: impl Fn(&mut Scene) -> String) {
 #[test]
 fn connecting() {
     each("connect", |scene| {
-        scene.world.connect(ADA);
+        scene.script.connect(ADA);
         let Pair::Meet(meeting) = scene.pair else {
-            scene.world.run_for(MINUTE);
-            let told = scene.world.told(ADA);
+            scene.script.run_for(MINUTE);
+            let told = scene.script.told(ADA);
             scene.check_errors(&told);
             let [_, last] = scene.meet_a_friend();
             assert_eq!(last, Some(Event::Connected));
             let refused = matches!(scene.pair, Pair::Refuse(_));
             return if refused { "refused, once" } else { "refused, tries again" }.into();
         };
-        scene.world.run_for_millis(meeting.after - 1);
-        assert_eq!(scene.world.clients[ADA].machine.status(), Status::Connecting);
-        scene.world.run_for_millis(1);
-        assert_eq!(scene.world.told(ADA), [Event::Connected]);
-        assert_eq!(scene.world.clients[ADA].machine.dialect(), meeting.client);
-        let socket = scene.world.socket(ADA);
+        scene.script.run_for_millis(meeting.after - 1);
+        assert_eq!(scene.script.client(ADA).status(), Status::Connecting);
+        scene.script.run_for_millis(1);
+        assert_eq!(scene.script.told(ADA), [Event::Connected]);
+        assert_eq!(scene.script.client(ADA).dialect(), meeting.client);
+        let socket = scene.script.socket(ADA);
         let mut learned = Vec::new();
         for idle in [Duration::from_millis(50), IDLE] {
-            scene.world.run_for(idle);
-            learned.extend(scene.world.server.dialect(socket));
+            scene.script.run_for(idle);
+            learned.extend(scene.script.dialect(socket));
         }
         assert_eq!(learned, meeting.server);
-        assert_eq!(scene.world.socket(ADA), socket, "an idle client stays");
-        assert_eq!(scene.world.told(ADA), []);
+        assert_eq!(scene.script.socket(ADA), socket, "an idle client stays");
+        assert_eq!(scene.script.told(ADA), []);
         let [first, later] = meeting.server;
         format!("{}, as {first}, {later}", meeting.client)
     });
@@ -229,15 +230,15 @@ fn logging_in() {
             scene.log_in();
             return "created".into();
         }
-        scene.world.connect(ADA);
-        let login = scene.world.request(ADA, "login");
-        scene.world.run_for(MINUTE + Duration::from_millis(1));
+        scene.script.connect(ADA);
+        let login = scene.script.request(ADA, "login");
+        scene.script.run_for(MINUTE + Duration::from_millis(1));
         let expected = match scene.pair {
             Pair::Doubt(_) => RequestError::TimedOut { sent: false },
             Pair::Refuse(_) | Pair::Meet(_) => RequestError::NotSent,
         };
-        assert_eq!(scene.world.outcome(ADA, login), Err(expected));
-        assert!(scene.world.server.keys.is_empty());
+        assert_eq!(scene.script.outcome(ADA, login), Err(expected));
+        assert!(scene.script.keys().is_empty());
         "not sent".into()
     });
 }
@@ -248,10 +249,10 @@ fn restoring_after_a_cut() {
         if let Pair::Meet(meeting) = scene.pair {
             scene.connect();
             scene.log_in();
-            let key = scene.world.key(ADA).expect("a session");
-            scene.world.cut(ADA);
-            scene.world.run();
-            let told = scene.world.told(ADA);
+            let key = scene.script.key(ADA).expect("a session");
+            scene.script.cut(scene.script.socket(ADA));
+            scene.script.run();
+            let told = scene.script.told(ADA);
             let [
                 Event::Disconnected { reason: DisconnectReason::Lost, retry: Some(_) },
                 Event::SessionRestored(session),
@@ -261,16 +262,16 @@ fn restoring_after_a_cut() {
                 panic!("{told:?}")
             };
             assert_eq!(session.key, key);
-            assert_eq!(scene.world.server.registry.connection_count(&key), 1);
-            assert_eq!(scene.world.clients[ADA].machine.dialect(), meeting.client);
+            assert_eq!(scene.script.holders(&key).len(), 1);
+            assert_eq!(scene.script.client(ADA).dialect(), meeting.client);
             return "restored".into();
         }
         scene.log_in_elsewhere();
-        let key = scene.world.key(ADA).expect("the session is still held");
+        let key = scene.script.key(ADA).expect("the session is still held");
         let [restored, connected] = scene.meet_a_friend();
         assert!(matches!(restored, Some(Event::SessionRestored(_))), "{restored:?}");
         assert_eq!(connected, Some(Event::Connected));
-        assert_eq!(scene.world.key(ADA), Some(key));
+        assert_eq!(scene.script.key(ADA), Some(key));
         "kept for another".into()
     });
 }
@@ -282,27 +283,27 @@ fn closing_the_session() {
             scene.connect();
             for told in meeting.told_of_close {
                 scene.log_in();
-                let socket = scene.world.socket(ADA);
-                let types = scene.world.types_of(socket, |world| {
-                    let close = world.close_session(ADA);
-                    world.run();
-                    assert_eq!(world.outcome(ADA, close), Ok(Payload::EMPTY));
+                let socket = scene.script.socket(ADA);
+                let types = types_of(&mut scene.script, socket, |script| {
+                    let close = script.close_session(ADA);
+                    script.run();
+                    assert_eq!(script.outcome(ADA, close), Ok(String::new()));
                 });
                 assert_eq!(types, closing_types(told));
-                assert_eq!(scene.world.told(ADA), [Event::SessionClosed]);
-                let key = scene.world.server.keys.last().expect("it was made");
-                assert!(!scene.world.server.store.keeps(key));
-                scene.world.run_for(IDLE);
+                assert_eq!(scene.script.told(ADA), [Event::SessionClosed]);
+                let key = scene.script.keys().last().expect("it was made");
+                assert!(!scene.script.store_keeps(key));
+                scene.script.run_for(IDLE);
             }
             return meeting.told_of_close.map(closing_text).join(", ");
         }
         scene.log_in_elsewhere();
-        let close = scene.world.close_session(ADA);
-        assert_eq!(scene.world.outcome(ADA, close), Ok(Payload::EMPTY));
-        assert_eq!(scene.world.told(ADA), [Event::SessionClosed]);
+        let close = scene.script.close_session(ADA);
+        assert_eq!(scene.script.outcome(ADA, close), Ok(String::new()));
+        assert_eq!(scene.script.told(ADA), [Event::SessionClosed]);
         let [before, connected] = scene.meet_a_friend();
         assert!(!matches!(before, Some(Event::SessionRestored(_))), "it was closed");
-        assert_eq!((connected, scene.world.key(ADA)), (Some(Event::Connected), None));
+        assert_eq!((connected, scene.script.key(ADA)), (Some(Event::Connected), None));
         "forgotten".into()
     });
 }
@@ -316,32 +317,32 @@ fn shutting_down() {
         };
         if let Pair::Meet(_) = scene.pair {
             scene.connect();
-            let slow = scene.world.request(ADA, "slow");
-            scene.world.run_for_millis(50);
-            scene.world.shut_down(MINUTE);
-            let late = scene.world.request(ADA, "echo");
-            scene.world.run_for(Duration::from_secs(7));
-            assert!(scene.world.outcome(ADA, slow).is_ok());
-            assert_eq!(scene.world.outcome(ADA, late), Err(RequestError::ServerShutdown));
-            let told = scene.world.told(ADA);
+            let slow = scene.script.request(ADA, "slow");
+            scene.script.run_for_millis(50);
+            scene.script.shut_down(MINUTE);
+            let late = scene.script.request(ADA, "echo");
+            scene.script.run_for(Duration::from_secs(7));
+            assert!(scene.script.outcome(ADA, slow).is_ok());
+            assert_eq!(scene.script.outcome(ADA, late), Err(RequestError::ServerShutdown));
+            let told = scene.script.told(ADA);
             assert!(matches!(told[0], Event::Disconnected { retry: Some(_), .. }), "{told:?}");
             assert!(told.len() > 1 && told[1..].iter().all(unavailable), "{told:?}");
-            scene.world.server.start();
-            scene.world.run_for(MINUTE);
-            let told = scene.world.told(ADA);
+            scene.script.start();
+            scene.script.run_for(MINUTE);
+            let told = scene.script.told(ADA);
             let (last, before) = told.split_last().expect("it is up");
             assert!(*last == Event::Connected && before.iter().all(unavailable), "{told:?}");
             return "drained, back".into();
         }
-        scene.world.shut_down(MINUTE);
-        scene.world.connect(ADA);
-        scene.world.run_for(Duration::from_secs(3));
-        let told = scene.world.told(ADA);
+        scene.script.shut_down(MINUTE);
+        scene.script.connect(ADA);
+        scene.script.run_for(Duration::from_secs(3));
+        let told = scene.script.told(ADA);
         assert!(told.len() > 1 && told.iter().all(unavailable), "{told:?}");
-        scene.world.server.start();
-        scene.world.run_for(2 * MINUTE);
+        scene.script.start();
+        scene.script.run_for(2 * MINUTE);
         let told: Vec<_> =
-            scene.world.told(ADA).into_iter().filter(|event| !unavailable(event)).collect();
+            scene.script.told(ADA).into_iter().filter(|event| !unavailable(event)).collect();
         scene.check_errors(&told);
         "waits, then refused".into()
     });

@@ -9,13 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::{Encoder, Identifier, Message};
-use wwr::{Content, Dialect, Instant};
+use wwr::{CloseFrame, Content, Dialect, Instant};
 
-use crate::application;
-use crate::fabric::{self, ClientId, Fabric, Packet, SocketId, Way};
+use crate::adversary::HEARTBEAT;
+use crate::application::{request_payload, signal_payload};
+use crate::event::{Event, ServerId};
+use crate::invariants::Invariant;
+use crate::network::{Packet, Peer, SocketId, Way};
+use crate::stage::Stage;
+use crate::trace::Who;
 
-/// Where the numbers of such clients begin among those of all clients.
-const FIRST: ClientId = 1000;
+/// The server that they go to.
+const SERVER: ServerId = 0;
 
 /// How long all of them wait until they try again.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -26,14 +31,12 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The message buffer of the strict client, in bytes.
 const BUFFER: usize = 8192;
 
-/// The place of a client among those made by hand, if it is one.
-pub(crate) const fn index(client: ClientId) -> Option<usize> {
-    client.checked_sub(FIRST)
-}
+/// A client made by hand, by its place in the world.
+pub type ReferenceId = usize;
 
-/// After which reference.
+/// After which reference a client is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Go 1.4: asks for the metadata, knows 1.4 and nothing else, never sends anything by itself,
     /// ignores what it does not know.
     Plain,
@@ -47,7 +50,7 @@ pub(crate) enum Kind {
 
 /// Why one has given up for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Death {
+pub enum Death {
     /// The metadata name another version.
     OtherVersion,
     /// The answer is no metadata.
@@ -58,19 +61,41 @@ pub(crate) enum Death {
     Unreadable(Vec<u8>),
 }
 
-/// What happened, as the application sees it.
+/// What the application of a client made by hand is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Notice {
+    /// It is connected.
     Connected,
-    /// Trying again later.
+    /// It is not, and tries again later.
     Failed,
+    /// It was connected, and tries again later.
     Disconnected,
+    /// It gives up for good.
     Died(Death),
+    /// It has a new session.
     SessionCreated,
+    /// It has its session again.
     SessionRestored,
+    /// Its session is closed.
     SessionClosed,
     /// A reply to a request: the byte of its type.
     Replied(u8),
+}
+
+/// What the application of a client made by hand does. All but the first has no effect while it is not
+/// connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Connects.
+    Connect,
+    /// Makes the request of this name.
+    Request(&'static str),
+    /// Sends a signal.
+    Signal,
+    /// Closes the session.
+    CloseSession,
+    /// Sends bytes that are perhaps no message.
+    Send(Bytes),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,30 +118,32 @@ enum Asked {
     CloseSession,
 }
 
-pub(crate) struct Reference {
-    id: ClientId,
+/// A client made by hand.
+pub struct Reference {
+    id: ReferenceId,
     kind: Kind,
     host: Host,
     attempts: u64,
     numbers: u64,
     encoder: Encoder,
     asked: BTreeMap<Identifier, Asked>,
-    pub(crate) told: Vec<Told>,
+    pub(crate) told: Vec<Notice>,
+    /// How many signals were sent on the socket there is.
+    signals: u64,
     /// The key of the session that is held.
-    pub(crate) key: Option<Bytes>,
+    key: Option<Bytes>,
     /// When connecting has taken too long, or is tried again.
     deadline: Option<Instant>,
     /// The pause between heartbeats, and when the next is due.
     heartbeat: Option<(Duration, Instant)>,
-    /// Heartbeats that were sent.
-    pub(crate) heartbeats: u64,
+    heartbeats: u64,
 }
 
 /// The application.
 impl Reference {
-    pub(crate) fn new(index: usize, kind: Kind) -> Self {
+    pub(crate) const fn new(id: ReferenceId, kind: Kind) -> Self {
         Self {
-            id: FIRST + index,
+            id,
             kind,
             host: Host::Nothing,
             attempts: 0,
@@ -124,6 +151,7 @@ impl Reference {
             encoder: Encoder::new(),
             asked: BTreeMap::new(),
             told: Vec::new(),
+            signals: 0,
             key: None,
             deadline: None,
             heartbeat: None,
@@ -131,49 +159,67 @@ impl Reference {
         }
     }
 
-    pub(crate) fn connect(&mut self, fabric: &mut Fabric) {
+    const fn who(&self) -> Who {
+        Who::Reference(self.id)
+    }
+
+    pub(crate) fn act(&mut self, act: Act, stage: &mut Stage) {
+        match act {
+            Act::Connect => self.connect(stage),
+            Act::Request(name) => self.request(name, stage),
+            Act::Signal => self.signal(stage),
+            Act::CloseSession => {
+                let id = self.identifier(Asked::CloseSession);
+                self.send(&Message::CloseSession { id }, stage);
+            }
+            Act::Send(frame) => self.send_bytes(frame, stage),
+        }
+    }
+
+    fn connect(&mut self, stage: &mut Stage) {
         self.attempts += 1;
         match self.kind {
             Kind::Plain => {
                 self.host = Host::Probing(self.attempts);
-                let (client, attempt, delay) = (self.id, self.attempts, fabric.delay());
-                fabric.after(delay, fabric::Event::Probe { client, attempt });
+                let (from, attempt) = (Peer::Reference(self.id), self.attempts);
+                let delay = stage.network.delay(&mut stage.dice);
+                stage.after(delay, Event::Probe { from, attempt, server: SERVER });
             }
-            Kind::Strict | Kind::Storm => self.dial(fabric),
+            Kind::Strict | Kind::Storm => self.dial(stage),
         }
     }
 
-    /// Makes a request, if connected.
-    pub(crate) fn request(&mut self, name: &str, fabric: &mut Fabric) {
-        let payload = application::request_payload(name, self.token());
-        let content = Content::new(name.as_bytes(), &payload).expect("a short name");
+    fn request(&mut self, name: &str, stage: &mut Stage) {
+        let Host::Ready(socket) = self.host else { return };
+        let token = stage.ledger.next_token();
+        stage.ledger.sends(token, socket);
+        let content = Content::new(name.as_bytes(), &request_payload(name, token));
+        let Ok(content) = content else { return };
         let id = self.identifier(Asked::Request);
-        self.send(&Message::Request { id, content }, fabric);
+        self.send(&Message::Request { id, content }, stage);
     }
 
-    pub(crate) fn signal(&mut self, fabric: &mut Fabric) {
-        let payload = application::payload(self.token());
-        let content = Content::new(b"signal", &payload).expect("a short name");
-        self.send(&Message::Signal(content), fabric);
+    fn signal(&mut self, stage: &mut Stage) {
+        let Host::Ready(socket) = self.host else { return };
+        let content = Content::new(b"note", &signal_payload(socket, self.signals));
+        let Ok(content) = content else { return };
+        self.signals += 1;
+        self.send(&Message::Signal(content), stage);
     }
 
-    pub(crate) fn close_session(&mut self, fabric: &mut Fabric) {
-        let id = self.identifier(Asked::CloseSession);
-        self.send(&Message::CloseSession { id }, fabric);
-    }
-
-    /// Sends bytes that are perhaps no message.
-    pub(crate) fn send_bytes(&mut self, frame: Bytes, fabric: &mut Fabric) {
+    fn send_bytes(&self, frame: Bytes, stage: &mut Stage) {
         if let Host::Ready(socket) = self.host {
-            fabric.send(socket, Way::Up, Packet::Frame(frame));
+            stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
         }
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether it is connected.
+    pub const fn is_ready(&self) -> bool {
         matches!(self.host, Host::Ready(_))
     }
 
-    pub(crate) const fn socket(&self) -> Option<SocketId> {
+    /// Its socket, open or about to be; also that of one that has given up and reads nothing.
+    pub const fn socket(&self) -> Option<SocketId> {
         match self.host {
             Host::Dialing(socket) | Host::Waiting(socket) | Host::Ready(socket) => Some(socket),
             Host::Dead(socket) => socket,
@@ -181,14 +227,9 @@ impl Reference {
         }
     }
 
-    /// What was told since it was last looked at.
-    pub(crate) fn told(&mut self) -> Vec<Told> {
-        std::mem::take(&mut self.told)
-    }
-
-    fn token(&mut self) -> application::Token {
-        self.numbers += 1;
-        (self.id, self.numbers)
+    /// How many heartbeats it has sent.
+    pub const fn heartbeats(&self) -> u64 {
+        self.heartbeats
     }
 
     fn identifier(&mut self, asked: Asked) -> Identifier {
@@ -200,76 +241,85 @@ impl Reference {
         id
     }
 
-    fn send(&mut self, message: &Message, fabric: &mut Fabric) {
-        let frame = self.encoder.encode(Dialect::V1_4, message).expect("a message of all versions");
-        self.send_bytes(frame, fabric);
+    fn send(&mut self, message: &Message, stage: &mut Stage) {
+        let frame = self.encoder.encode(Dialect::V1_4, message).unwrap_or_default();
+        self.send_bytes(frame, stage);
         if let (Kind::Strict, Some((pause, due))) = (self.kind, &mut self.heartbeat) {
-            *due = fabric.now + *pause;
+            *due = stage.now + *pause;
         }
     }
 
-    fn restore(&mut self, fabric: &mut Fabric) {
+    fn restore(&mut self, stage: &mut Stage) {
         if let Some(key) = self.key.clone() {
             let id = self.identifier(Asked::Restore);
-            self.send(&Message::RestoreSession { id, key }, fabric);
+            self.send(&Message::RestoreSession { id, key }, stage);
         }
     }
 }
 
 /// The host.
 impl Reference {
-    fn dial(&mut self, fabric: &mut Fabric) {
+    fn dial(&mut self, stage: &mut Stage) {
         self.deadline = match self.kind {
-            Kind::Plain | Kind::Strict => Some(fabric.now + DIAL_TIMEOUT),
+            Kind::Plain | Kind::Strict => Some(stage.now + DIAL_TIMEOUT),
             // Waits for as long as it takes.
             Kind::Storm => None,
         };
-        self.host = Host::Dialing(fabric.open(self.id));
+        let socket = stage.network.open(stage.now, Peer::Reference(self.id), SERVER);
+        self.host = Host::Dialing(socket);
+        stage.send(self.who(), socket, Way::Up, Packet::Open);
     }
 
     pub(crate) fn probed(
         &mut self,
         attempt: u64,
         answer: Result<Answer, ProbeFailed>,
-        fabric: &mut Fabric,
+        stage: &mut Stage,
     ) {
         if self.host != Host::Probing(attempt) {
             return;
         }
-        let Ok(answer) = answer else { return self.fail(fabric) };
+        let Ok(answer) = answer else { return self.fail(stage) };
         let text = String::from_utf8_lossy(&answer.body);
         match &*text {
-            _ if answer.status == 503 => self.fail(fabric),
-            "{\"protocol-version\":\"1.4\"}\n" => self.dial(fabric),
+            _ if answer.status == 503 => self.fail(stage),
+            "{\"protocol-version\":\"1.4\"}\n" => self.dial(stage),
             json if json.starts_with('{') => self.die(Death::OtherVersion),
             _ => self.die(Death::NoMetadata),
         }
     }
 
-    pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, fabric: &mut Fabric) {
+    pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
         if self.socket() != Some(socket) {
+            if matches!(packet, Packet::Close(_) | Packet::Refused(_)) {
+                stage.network.forget(socket);
+            }
             return;
         }
         match packet {
-            Packet::Close if matches!(self.host, Host::Dead(_)) => {
-                fabric.forget(socket);
+            Packet::Close(_) if matches!(self.host, Host::Dead(_)) => {
+                stage.network.forget(socket);
                 self.host = Host::Dead(None);
             }
             _ if matches!(self.host, Host::Dead(_)) => {}
-            Packet::Ping => fabric.send(socket, Way::Up, Packet::Pong),
-            Packet::Opened if self.kind == Kind::Plain => self.ready(socket, fabric),
+            Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
+            Packet::Opened if self.kind == Kind::Plain => self.ready(socket, stage),
             Packet::Opened => self.host = Host::Waiting(socket),
-            Packet::Frame(frame) => self.frame(socket, frame, fabric),
-            Packet::Refused(_) | Packet::Close => {
-                fabric.forget(socket);
-                self.lose(socket, fabric);
+            Packet::Frame(frame) => self.frame(socket, frame, stage),
+            Packet::Refused(_) | Packet::Close(_) => {
+                stage.network.forget(socket);
+                self.lose(socket, stage);
             }
-            Packet::Open | Packet::Pong => panic!("a server opens nothing and is not pinged"),
+            // A server opens nothing, is not pinged, and sends no text.
+            Packet::Open | Packet::Pong | Packet::Text(_) => {
+                let who = self.who();
+                stage.check(false, Invariant::OnlyReadable, || format!("{who}: got {packet:?}"));
+            }
         }
     }
 
     /// The socket is gone.
-    pub(crate) fn lose(&mut self, socket: SocketId, fabric: &mut Fabric) {
+    pub(crate) fn lose(&mut self, socket: SocketId, stage: &mut Stage) {
         if self.socket() != Some(socket) {
             return;
         }
@@ -278,10 +328,10 @@ impl Reference {
             return;
         }
         let was_ready = self.is_ready();
-        self.fail(fabric);
+        self.fail(stage);
         if was_ready {
             self.told.pop();
-            self.told.push(Told::Disconnected);
+            self.told.push(Notice::Disconnected);
         }
     }
 
@@ -295,16 +345,16 @@ impl Reference {
         self.deadline.is_some() || matches!(self.host, Host::Probing(_))
     }
 
-    pub(crate) fn due(&mut self, fabric: &mut Fabric) {
-        let now = fabric.now;
+    pub(crate) fn due(&mut self, stage: &mut Stage) {
+        let now = stage.now;
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.deadline = None;
             match self.socket() {
                 Some(socket) => {
-                    fabric.send(socket, Way::Up, Packet::Close);
-                    self.fail(fabric);
+                    stage.send(self.who(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
+                    self.fail(stage);
                 }
-                None => self.connect(fabric),
+                None => self.connect(stage),
             }
         }
         if let (Host::Ready(_), Some((pause, due))) = (self.host, self.heartbeat)
@@ -312,22 +362,23 @@ impl Reference {
         {
             self.heartbeats += 1;
             self.heartbeat = Some((pause, now + pause));
-            self.send_bytes(Bytes::from_static(&[0x21]), fabric);
+            self.send_bytes(Bytes::from_static(HEARTBEAT), stage);
         }
     }
 
-    fn ready(&mut self, socket: SocketId, fabric: &mut Fabric) {
+    fn ready(&mut self, socket: SocketId, stage: &mut Stage) {
         self.host = Host::Ready(socket);
+        self.signals = 0;
         self.deadline = None;
-        self.told.push(Told::Connected);
-        self.restore(fabric);
+        self.told.push(Notice::Connected);
+        self.restore(stage);
     }
 
     /// Nothing came of it, or it is over: again later.
-    fn fail(&mut self, fabric: &Fabric) {
+    fn fail(&mut self, stage: &Stage) {
         self.forget();
-        self.deadline = Some(fabric.now + PAUSE);
-        self.told.push(Told::Failed);
+        self.deadline = Some(stage.now + PAUSE);
+        self.told.push(Notice::Failed);
     }
 
     /// For good. The socket, if there is one, stays as it is, and nobody reads it.
@@ -335,7 +386,7 @@ impl Reference {
         let socket = self.socket();
         self.forget();
         self.host = Host::Dead(socket);
-        self.told.push(Told::Died(death));
+        self.told.push(Notice::Died(death));
     }
 
     fn forget(&mut self) {

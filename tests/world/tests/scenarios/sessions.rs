@@ -1,0 +1,270 @@
+//! Sessions: created, continued, shared, limited, closed.
+
+use wwr::SessionKey;
+use wwr::client::{Config, DisconnectReason, Event, RequestError, SessionLoss};
+use wwr::server::CloseReason;
+use wwr_world::{ClientId, Script, with};
+
+use super::{SECOND, calm, config, hub, limited};
+
+/// Logs a client in and gives the key.
+fn log_in(script: &mut Script, client: ClientId) -> SessionKey {
+    assert_eq!(script.ask(client, "login"), Ok("welcome".into()));
+    let told = script.told(client);
+    let [Event::SessionCreated(session)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(script.key(client).as_ref(), Some(&session.key));
+    session.key.clone()
+}
+
+fn restore(script: &mut Script, client: ClientId, key: &SessionKey) -> Result<(), RequestError> {
+    let id = script.restore(client, key);
+    script.run();
+    script.outcome(client, id).map(drop)
+}
+
+fn close_session(script: &mut Script, client: ClientId) -> Result<(), RequestError> {
+    let id = script.close_session(client);
+    script.run();
+    script.outcome(client, id).map(drop)
+}
+
+fn who_am_i(script: &mut Script, client: ClientId) -> String {
+    script.ask(client, "whoami").unwrap()
+}
+
+#[test]
+fn a_session_is_announced_before_the_reply_and_the_reply_waits_for_the_store() {
+    let mut script = calm();
+    let [ada] = script.connected();
+    let id = script.request(ada, "login");
+    script.run_for_millis(20);
+    assert_eq!(script.key(ada), Some(script.keys()[0].clone()), "after 10 ms up and 10 ms down");
+    assert_eq!(script.outcome_if_any(ada, id), None);
+    script.run_for_millis(5);
+    assert_eq!(script.outcome(ada, id), Ok("welcome".into()));
+    let key = script.keys()[0].clone();
+    assert_eq!(who_am_i(&mut script, ada), key.as_str());
+    assert!(script.store_keeps(&key));
+    script.finish();
+    assert!(script.store_keeps(&key), "losing the last connection destroys nothing");
+}
+
+#[test]
+fn a_durable_session_is_announced_when_the_store_has_it_and_not_at_all_if_it_fails() {
+    let mut script = Script::new(config(), with(hub(), |hub| hub.sessions.durable = true));
+    let [ada] = script.connected();
+    let id = script.request(ada, "login");
+    script.run_for_millis(24);
+    assert_eq!(script.key(ada), None);
+    script.run_for_millis(1);
+    assert_eq!(script.key(ada), Some(script.keys()[0].clone()));
+    assert_eq!(script.outcome(ada, id), Ok("welcome".into()));
+    assert_eq!(close_session(&mut script, ada), Ok(()));
+
+    script.store_fails(true);
+    script.told(ada);
+    assert_eq!(script.ask(ada, "login"), Err(RequestError::Internal));
+    assert_eq!((script.told(ada), script.key(ada)), (vec![], None));
+    assert_eq!(script.active_sessions(), 0);
+    script.finish();
+}
+
+#[test]
+fn a_session_survives_a_cut_a_close_and_a_crash() {
+    let mut script = calm();
+    let [ada] = script.connected();
+    let key = log_in(&mut script, ada);
+
+    script.cut(script.socket(ada));
+    script.run();
+    let told = script.told(ada);
+    let [
+        Event::Disconnected { reason: DisconnectReason::Lost, retry: Some(_) },
+        Event::SessionRestored(session),
+        Event::Connected,
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(session.info.value("number"), Some(&1.into()));
+    assert_eq!(who_am_i(&mut script, ada), key.as_str());
+
+    script.close(ada);
+    script.run();
+    assert_eq!(script.active_sessions(), 0);
+    script.told(ada);
+    script.connect(ada);
+    script.run();
+    let told = script.told(ada);
+    assert!(matches!(&told[..], [Event::SessionRestored(_), Event::Connected]), "{told:?}");
+
+    script.crash();
+    script.run_for_millis(1000);
+    script.start();
+    script.run();
+    assert_eq!(who_am_i(&mut script, ada), key.as_str());
+    assert_eq!(script.holders(&key).len(), 1);
+    script.finish();
+}
+
+#[test]
+fn of_two_that_want_the_last_place_one_gets_it() {
+    let mut script = Script::new(config(), limited(1));
+    let [ada, bob, eve] = script.connected();
+    let key = log_in(&mut script, ada);
+    assert_eq!(restore(&mut script, bob, &key), Err(RequestError::MaxSessionConnections));
+    script.close(ada);
+    script.run();
+
+    let ids = [bob, eve].map(|client| (client, script.restore(client, &key)));
+    script.run();
+    let [first, second] = ids.map(|(client, id)| script.outcome(client, id));
+    assert!(first.is_ok());
+    assert_eq!(second, Err(RequestError::MaxSessionConnections));
+    assert_eq!(script.key(bob), Some(key.clone()));
+    assert_eq!(script.key(eve), None);
+
+    // The one that comes back finds no place for a while, and gives up.
+    script.told(ada);
+    script.connect(ada);
+    script.run();
+    let told = script.told(ada);
+    let lost = Event::SessionLost(SessionLoss::GaveUp);
+    assert_eq!(told, [lost, Event::Connected]);
+    script.finish();
+}
+
+#[test]
+fn a_place_that_is_given_up_while_the_store_is_asked_is_free() {
+    let mut script = Script::new(config(), limited(1));
+    script.store_takes(SECOND);
+    let [ada, bob] = script.connected();
+    let key = log_in(&mut script, ada);
+    script.close(ada);
+    script.run();
+    script.restore(bob, &key);
+    script.run_for_millis(500);
+    script.close(bob);
+    script.run_for_millis(10);
+    script.connect(ada);
+    script.run();
+    assert_eq!(script.key(ada), Some(key.clone()));
+    assert_eq!(script.holders(&key).len(), 1);
+    script.finish();
+}
+
+#[test]
+fn a_session_lives_until_its_last_connection_closes_it() {
+    let mut script = calm();
+    let [ada, bob] = script.connected();
+    let key = log_in(&mut script, ada);
+    assert_eq!(restore(&mut script, bob, &key), Ok(()));
+    assert_eq!(script.holders(&key).len(), 2);
+    script.told(bob);
+
+    assert_eq!(close_session(&mut script, ada), Ok(()));
+    assert_eq!(script.told(ada), [Event::SessionClosed]);
+    assert_eq!((script.told(bob), script.key(bob)), (vec![], Some(key.clone())));
+    assert_eq!(restore(&mut script, ada, &key), Ok(()), "the other one keeps it alive");
+
+    assert_eq!(close_session(&mut script, bob), Ok(()));
+    assert_eq!(close_session(&mut script, ada), Ok(()));
+    assert!(!script.store_keeps(&key) && script.active_sessions() == 0);
+    assert_eq!(restore(&mut script, bob, &key), Err(RequestError::SessionNotFound));
+    assert_eq!(close_session(&mut script, bob), Ok(()), "there is none");
+    script.finish();
+}
+
+#[test]
+fn the_server_closes_a_session_and_its_client_hears_of_it_before_the_reply() {
+    let mut script = calm();
+    let [ada] = script.connected();
+    let key = log_in(&mut script, ada);
+    let id = script.request(ada, "logout");
+    script.run_for_millis(24);
+    assert_eq!(script.key(ada), Some(key.clone()), "the store takes 5 of 25 ms");
+    script.run_for_millis(1);
+    assert_eq!(script.told(ada), [Event::SessionClosed]);
+    assert_eq!(script.outcome(ada, id), Ok("goodbye".into()));
+    assert_eq!(who_am_i(&mut script, ada), "");
+    script.finish();
+}
+
+#[test]
+fn a_session_that_cannot_be_destroyed_is_kept_by_both_sides() {
+    let mut script = calm();
+    let [ada] = script.connected();
+    let key = log_in(&mut script, ada);
+    script.store_fails(true);
+    assert_eq!(close_session(&mut script, ada), Err(RequestError::Internal));
+    assert_eq!(script.ask(ada, "logout"), Err(RequestError::Internal));
+    assert_eq!((script.told(ada), script.key(ada)), (vec![], Some(key.clone())));
+    assert_eq!(who_am_i(&mut script, ada), key.as_str());
+    script.store_fails(false);
+    assert_eq!(close_session(&mut script, ada), Ok(()));
+    script.finish();
+}
+
+#[test]
+fn closing_by_key_reaches_every_connection() {
+    for disconnect in [false, true] {
+        let mut script = calm();
+        let clients @ [ada, bob, eve] = script.connected();
+        let key = log_in(&mut script, ada);
+        assert_eq!(restore(&mut script, bob, &key), Ok(()));
+        script.told(bob);
+        assert_eq!(script.close_everywhere(&key, disconnect), 2);
+        script.run_for_millis(10);
+        for client in [ada, bob] {
+            let told = script.told(client);
+            assert_eq!(told.first(), Some(&Event::SessionClosed));
+            let gone = matches!(told.get(1), Some(Event::Disconnected { retry: Some(_), .. }));
+            assert_eq!((gone, told.len()), (disconnect, 1 + usize::from(disconnect)));
+        }
+        let closed = [CloseReason::SessionClosed, CloseReason::SessionClosed];
+        let reasons: Vec<_> = script.closed().iter().map(|(_, reason)| reason.clone()).collect();
+        assert_eq!(reasons, if disconnect { &closed[..] } else { &[] });
+        script.run();
+        for client in clients {
+            assert_eq!(who_am_i(&mut script, client), "");
+        }
+        assert_eq!(restore(&mut script, eve, &key), Err(RequestError::SessionNotFound));
+        script.finish();
+    }
+}
+
+#[test]
+fn a_restoration_is_lost_to_whoever_closes_the_session_meanwhile() {
+    let mut script = calm();
+    let [ada, bob] = script.connected();
+    let key = log_in(&mut script, ada);
+    script.store_takes(SECOND);
+    let restoring = script.restore(bob, &key);
+    script.run_for_millis(500);
+    let kicking = script.request(ada, "kick");
+    script.run();
+    assert_eq!(script.outcome(ada, kicking), Ok("1".into()));
+    assert_eq!(script.outcome(bob, restoring), Err(RequestError::SessionNotFound));
+    assert!(!script.store_keeps(&key));
+    script.finish();
+}
+
+#[test]
+fn a_session_is_asked_for_again_while_the_store_fails_and_then_given_up() {
+    let mut script = calm();
+    let config = with(Config::default(), |config| config.resume_attempts = 3);
+    let ada = script.add_client(config);
+    script.connect(ada);
+    script.run();
+    script.told(ada);
+    let key = log_in(&mut script, ada);
+    script.store_fails(true);
+    script.cut(script.socket(ada));
+    script.run();
+    let told = script.told(ada);
+    assert_eq!(told[1..], [Event::SessionLost(SessionLoss::GaveUp), Event::Connected]);
+    assert!(script.store_keeps(&key));
+    script.store_fails(false);
+    assert_eq!(restore(&mut script, ada, &key), Ok(()));
+    script.finish();
+}
