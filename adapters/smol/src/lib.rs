@@ -63,7 +63,7 @@ pub mod server {
     /// println!("listening on http://{}", server.local_addr());
     /// let handle = server.handle();
     /// smol::spawn(async move { handle.shut_down(std::time::Duration::from_secs(10)).await }).detach();
-    /// server.run().await?;
+    /// server.run().await;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap();
     /// ```

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_channel::oneshot;
 use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
@@ -21,7 +21,7 @@ use super::handle::ServerHandle;
 use super::hub::Hub;
 use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
-use crate::runtime::Runtime;
+use crate::runtime;
 
 /// The deadline of a server that does not shut down.
 const NO_SHUTDOWN: u64 = u64::MAX;
@@ -455,20 +455,23 @@ impl Connection {
         if self.shared.aborted.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Waits until handlers may not run any more, because the server shuts down. For the task of
-    /// the connection.
-    pub(super) async fn overdue(&self, runtime: &impl Runtime, clock: &Clock) {
-        let mut timer = Timer::new(runtime.timer());
+    /// Waits until handlers may not run any more: for `drain`, or less if the server shuts down. For the
+    /// task of the connection.
+    pub(super) async fn overdue<T: runtime::Timer>(
+        &self,
+        drain: Duration,
+        mut timer: Timer<T>,
+        clock: &Clock,
+    ) {
+        let drained_by = clock.now() + drain;
         poll_fn(|cx| {
             self.shared.inbox.register(cx);
-            let deadline = match self.shared.shut_down_by.load(Ordering::Acquire) {
-                NO_SHUTDOWN => None,
-                deadline => Some(Instant::from_nanos(deadline)),
-            };
-            if deadline.is_some_and(|deadline| deadline <= clock.now()) {
+            let shut_down_by = self.shared.shut_down_by.load(Ordering::Acquire);
+            let deadline = drained_by.min(Instant::from_nanos(shut_down_by));
+            if deadline <= clock.now() {
                 return Poll::Ready(());
             }
-            timer.set(deadline, clock);
+            timer.set(Some(deadline), clock);
             timer.poll(cx)
         })
         .await;

@@ -42,7 +42,6 @@ const BATCH: usize = 256;
 
 /// The task of one connection.
 pub(super) struct Task<'a, H, R: Runtime> {
-    runtime: &'a R,
     hub: Arc<Hub>,
     handler: &'a H,
     connection: &'a Connection,
@@ -120,7 +119,7 @@ enum Wake {
 
 impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     pub(super) fn new(
-        runtime: &'a R,
+        runtime: &R,
         hub: Arc<Hub>,
         handler: &'a H,
         connection: &'a Connection,
@@ -132,7 +131,6 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         // A future is as large as everything that is ever moved within it. So this is boxed.
         Box::new(Self {
             now: hub.clock.now(),
-            runtime,
             hub,
             handler,
             connection,

@@ -8,7 +8,6 @@ use wwr::CloseFrame;
 use wwr::server::CloseReason;
 
 use super::{Running, Task};
-use crate::clock::sleep;
 use crate::runtime::Runtime;
 use crate::server::connection::Ended;
 use crate::server::handler::Handler;
@@ -54,9 +53,9 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     /// has gone.
     pub(super) async fn close(self: Box<Self>, end: End) {
         let id = self.connection.id();
-        let Self { runtime, hub, connection, socket, running, timeouts, reading, .. } = *self;
-        let enough = or(sleep(runtime, timeouts.drain), connection.overdue(runtime, &hub.clock));
-        let handlers = finish(id, running, enough);
+        let Self { hub, connection, socket, running, timer, timeouts, reading, .. } = *self;
+        let overdue = connection.overdue(timeouts.drain, timer, &hub.clock);
+        let handlers = finish(id, running, overdue);
         match end {
             End::Closed(reason) => {
                 let frame = reason.frame();
