@@ -1,4 +1,4 @@
-//! What is asked of an async runtime.
+//! The interface to an async runtime.
 
 use std::future::Future;
 use std::io;
@@ -13,35 +13,39 @@ use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::upgrade::Upgraded;
 
-/// An async runtime: what server and client run on. Clones are the same runtime.
+/// An async runtime, on which servers and clients run. Clones are the same runtime.
 ///
-/// Everything is a type of the runtime's own, so that nothing between a socket and a handler is called
-/// through a pointer or allocated.
+/// Timers, sockets and listeners are types of the runtime. So the path of a message, from the socket to
+/// the handler and back, is compiled for it, without dynamic calls and boxes.
+///
+/// A runtime with [`Default`] needs no mention in [`Server::builder`](crate::server::Server::builder)
+/// and [`Client::builder`](crate::client::Client::builder). What [`From`] converts into the runtime can
+/// be given to [`Builder::executor`](crate::server::Builder::executor).
 pub trait Runtime: Clone + Send + Sync + 'static {
-    /// Its timers.
+    /// A timer.
     type Timer: Timer;
-    /// Its TCP sockets.
+    /// A connected TCP socket.
     type Stream: Stream;
-    /// Its listening TCP sockets.
-    type Listener: Listener<Stream = Self::Stream>;
+    /// A listening TCP socket.
+    type Listener: Send + Sync + 'static;
 
-    /// Starts a task and lets it run by itself. A task that panics ends, and no other does.
+    /// Starts a task in the background. If it panics, only this task ends.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 
-    /// The same runtime for what lives in one of its tasks and starts none: it need not be able to. If
-    /// a clone keeps an executor alive, this does not, so that the executor can be dropped with the
-    /// task in it. By default a clone.
+    /// Returns the runtime for code that runs in one of its tasks and does not spawn. If clones keep an
+    /// executor alive, the result must not: then the executor can be dropped, together with the task.
+    /// Default: a clone.
     #[must_use]
     fn without_executor(&self) -> Self {
         self.clone()
     }
 
-    /// A timer that is not set.
+    /// Returns a timer that is not set.
     fn timer(&self) -> Self::Timer;
 
-    /// Does something that blocks its thread, such as reading a file, where that holds nothing up.
+    /// Runs a function that blocks its thread, such as one that reads a file, on a thread for that.
     ///
-    /// If the future is dropped, the work is done all the same. A panic of the work is one of the future.
+    /// The function runs to its end even if the future is dropped. If it panics, the future panics.
     fn unblock<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -51,84 +55,73 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The error of the system.
     fn connect(&self, address: SocketAddr)
     -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Takes over a socket that listens, and does not block.
+    /// Takes over a listening socket, which is in non-blocking mode.
     ///
     /// # Errors
     ///
-    /// If the runtime cannot wait for it.
+    /// If the runtime cannot register the socket.
     fn listen(&self, listener: net::TcpListener) -> io::Result<Self::Listener>;
 
-    /// The socket of a connection that an HTTP server of the application's own has upgraded, with the
-    /// bytes that were read beyond the handshake, if it is one that this runtime knows how to unwrap.
-    /// By default it knows none: the connection is served as it is, and the system is not asked to look
-    /// after it.
+    /// Waits for the next connection, and returns it with the address of the peer.
     ///
     /// # Errors
     ///
-    /// The connection as it was.
+    /// The error of the system. The next call may succeed.
+    fn accept(
+        &self,
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+
+    /// Returns the socket of a connection that another HTTP server has upgraded, and the bytes that were
+    /// read beyond the handshake. For types of connections that HTTP servers on this runtime use.
+    /// Default: none; such connections are served through [`Upgraded`], without TCP keep-alive.
+    ///
+    /// # Errors
+    ///
+    /// The connection, if its type is a different one.
     fn unwrap_upgraded(upgraded: Upgraded) -> Result<(Self::Stream, Bytes), Upgraded> {
         Err(upgraded)
     }
 }
 
-/// A timer.
+/// A timer of a [`Runtime`].
 pub trait Timer: Send + Sync + Unpin + 'static {
-    /// Sets the timer to a moment, or to none: it is never ready then.
+    /// Sets the timer to a moment. With `None` it never becomes ready.
     fn set(&mut self, at: Option<Instant>);
 
-    /// Ready when the moment has come, and not before. It need not be ready again before it is set
-    /// anew. The task is woken as soon as it is, if it was set by then.
+    /// Becomes ready at the moment, not before. Must be set again after that. A later
+    /// [`set`](Self::set) does not wake the task: it polls again.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// A connected TCP socket. To close it ([`poll_close`](AsyncWrite::poll_close)) is to close the side
-/// that writes; what the peer still sends can be read.
+/// A connected TCP socket of a [`Runtime`]. [`poll_close`](AsyncWrite::poll_close) ends only the
+/// direction that writes; the rest of the input can still be read.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Has the system itself asked for bytes by the next read, for runtimes that otherwise trust what
-    /// they were last told of it. A task may hear of a timer first, though bytes came before its time.
-    /// By default nothing, for runtimes that always ask.
+    /// Makes the next read call the kernel. For runtimes that trust what the reactor has reported, which
+    /// may report a timer first although bytes came before its time. Default: does nothing, for runtimes
+    /// that always call the kernel.
     fn ask_kernel(&mut self) {}
 
-    /// Reads what has come without taking it.
+    /// Reads bytes and leaves them in the socket.
     fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Where the peer is.
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
     ///
     /// # Errors
     ///
-    /// What the system says.
-    fn peer_addr(&self) -> io::Result<SocketAddr>;
-
-    /// Whether small writes are sent at once (`TCP_NODELAY`).
-    ///
-    /// # Errors
-    ///
-    /// What the system says.
+    /// The error of the system.
     fn set_nodelay(&self, at_once: bool) -> io::Result<()>;
 
-    /// The socket itself, for the options of TCP keep-alive.
+    /// Returns the file descriptor, for the options of TCP keep-alive.
     #[cfg(unix)]
     fn descriptor(&self) -> BorrowedFd<'_>;
 }
 
-/// A listening TCP socket.
-pub trait Listener: Send + Sync + 'static {
-    /// What is accepted.
-    type Stream: Stream;
-
-    /// Waits for the next connection, and returns it with the address that it comes from.
-    ///
-    /// # Errors
-    ///
-    /// What the system says. The next call may succeed.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
-}
-
-/// What is spawned on a runtime whose type is not known. For what is done seldom.
+/// Spawns tasks on a runtime of any type. Only for rare tasks.
 pub(crate) trait Spawner: Send + Sync {
     fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
 }

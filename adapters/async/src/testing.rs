@@ -12,7 +12,7 @@ use std::time::Instant;
 use futures_io::{AsyncRead, AsyncWrite};
 use smol::Async;
 
-use crate::runtime::{Listener, Runtime, Stream, Timer};
+use crate::runtime::{Runtime, Stream, Timer};
 
 /// Runs tasks on the executor of smol.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,12 +24,10 @@ pub(crate) struct TestTimer(smol::Timer);
 #[derive(Debug)]
 pub(crate) struct TestStream(pub(crate) Async<net::TcpStream>);
 
-pub(crate) struct TestListener(Async<net::TcpListener>);
-
 impl Runtime for TestRuntime {
     type Timer = TestTimer;
     type Stream = TestStream;
-    type Listener = TestListener;
+    type Listener = Async<net::TcpListener>;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         smol::spawn(task).detach();
@@ -50,8 +48,16 @@ impl Runtime for TestRuntime {
         Async::<net::TcpStream>::connect(address).await.map(TestStream)
     }
 
-    fn listen(&self, listener: net::TcpListener) -> io::Result<TestListener> {
-        Async::new_nonblocking(listener).map(TestListener)
+    fn listen(&self, listener: net::TcpListener) -> io::Result<Async<net::TcpListener>> {
+        Async::new_nonblocking(listener)
+    }
+
+    async fn accept(
+        &self,
+        listener: &Async<net::TcpListener>,
+    ) -> io::Result<(TestStream, SocketAddr)> {
+        let (stream, address) = listener.accept().await?;
+        Ok((TestStream(stream), address))
     }
 }
 
@@ -89,10 +95,6 @@ impl Stream for TestStream {
         }
     }
 
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().peer_addr()
-    }
-
     fn set_nodelay(&self, at_once: bool) -> io::Result<()> {
         self.0.get_ref().set_nodelay(at_once)
     }
@@ -128,14 +130,5 @@ impl AsyncWrite for TestStream {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
-    }
-}
-
-impl Listener for TestListener {
-    type Stream = TestStream;
-
-    async fn accept(&self) -> io::Result<(TestStream, SocketAddr)> {
-        let (stream, address) = self.0.accept().await?;
-        Ok((TestStream(stream), address))
     }
 }

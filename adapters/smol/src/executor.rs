@@ -16,16 +16,6 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///
 /// Implemented for [`Arc<smol::Executor>`](smol::Executor), which you drive on as many threads as
 /// you like, and for [`GlobalExecutor`].
-///
-/// ```
-/// use std::sync::Arc;
-/// use wwr_smol::Spawn;
-///
-/// let executor = Arc::new(smol::Executor::new());
-/// let (sender, receiver) = smol::channel::bounded(1);
-/// executor.spawn_task(Box::pin(async move { sender.send(42).await.unwrap_or(()) }));
-/// assert_eq!(smol::block_on(executor.run(receiver.recv())), Ok(42));
-/// ```
 pub trait Spawn: Send + Sync + 'static {
     /// Starts a task in the background.
     fn spawn_task(&self, task: Task);
@@ -66,29 +56,22 @@ fn substitute() -> Option<&'static Arc<Executor<'static>>> {
         if THREADS.contains(&threads) {
             return None;
         }
-        let (least, most) = (THREADS.start(), THREADS.end());
-        tracing::warn!(
-            threads,
-            least,
-            most,
-            "SMOL_THREADS is not a valid number of threads; using one"
-        );
+        let valid = &THREADS;
+        tracing::warn!(threads, ?valid, "SMOL_THREADS is not a valid number of threads; using one");
         let executor = Arc::new(Executor::new());
         let running = executor.clone();
         let thread = thread::Builder::new().name("wwr-smol".into());
-        if let Err(error) = thread.spawn(move || run(&running)) {
+        let run = move || loop {
+            // A task that panics ends; other tasks go on.
+            let run = || smol::block_on(running.run(pending::<()>()));
+            let _ = catch_unwind(AssertUnwindSafe(run));
+        };
+        if let Err(error) = thread.spawn(run) {
             tracing::error!(%error, "cannot start a thread for tasks");
         }
         Some(executor)
     });
     substitute.as_ref()
-}
-
-fn run(executor: &Executor<'static>) {
-    loop {
-        // A task that panics ends; other tasks go on.
-        let _ = catch_unwind(AssertUnwindSafe(|| smol::block_on(executor.run(pending::<()>()))));
-    }
 }
 
 impl Spawn for Arc<Executor<'static>> {

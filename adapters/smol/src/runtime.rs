@@ -1,4 +1,4 @@
-//! smol, as the runtime of server and client.
+//! The runtime of servers and clients on smol.
 
 use std::future::Future;
 use std::io::Result;
@@ -18,8 +18,8 @@ use wwr_async::Runtime;
 use crate::executor::{self, Spawn};
 pub use crate::stream::Stream;
 
-/// smol: its reactor, its threads for what blocks, and the executor behind [`smol::spawn`]
-/// ([`GlobalExecutor`](crate::GlobalExecutor)) or any other that it is made of.
+/// The runtime smol: its reactor, its threads for blocking work, and an executor. By default this is
+/// the [`GlobalExecutor`](crate::GlobalExecutor), otherwise the [`Spawn`] that it is made from.
 #[derive(Clone, Default)]
 pub struct Smol {
     executor: Option<Arc<dyn Spawn>>,
@@ -34,7 +34,7 @@ impl<S: Spawn> From<S> for Smol {
 impl Runtime for Smol {
     type Timer = Timer;
     type Stream = Stream;
-    type Listener = Listener;
+    type Listener = Async<net::TcpListener>;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         match &self.executor {
@@ -62,8 +62,13 @@ impl Runtime for Smol {
         Ok(Stream::new(Arc::new(Async::<net::TcpStream>::connect(address).await?)))
     }
 
-    fn listen(&self, listener: net::TcpListener) -> Result<Listener> {
-        Async::new_nonblocking(listener).map(Listener)
+    fn listen(&self, listener: net::TcpListener) -> Result<Self::Listener> {
+        Async::new_nonblocking(listener)
+    }
+
+    async fn accept(&self, listener: &Self::Listener) -> Result<(Stream, SocketAddr)> {
+        let (stream, address) = listener.accept().await?;
+        Ok((Stream::new(Arc::new(stream)), address))
     }
 
     fn unwrap_upgraded(upgraded: Upgraded) -> std::result::Result<(Stream, Bytes), Upgraded> {
@@ -83,7 +88,6 @@ impl std::fmt::Debug for Smol {
 pub struct Timer(smol::Timer);
 
 impl wwr_async::Timer for Timer {
-    #[inline]
     fn set(&mut self, at: Option<Instant>) {
         match at {
             Some(at) => self.0.set_at(at),
@@ -91,21 +95,7 @@ impl wwr_async::Timer for Timer {
         }
     }
 
-    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.0).poll(cx).map(drop)
-    }
-}
-
-/// A listening socket in smol's reactor.
-#[derive(Debug)]
-pub struct Listener(Async<net::TcpListener>);
-
-impl wwr_async::Listener for Listener {
-    type Stream = Stream;
-
-    async fn accept(&self) -> Result<(Stream, SocketAddr)> {
-        let (stream, address) = self.0.accept().await?;
-        Ok((Stream::new(Arc::new(stream)), address))
     }
 }

@@ -1,7 +1,7 @@
 //! A TCP socket in smol's reactor.
 
 use std::io::{ErrorKind, Read as _, Result};
-use std::net::{self, Shutdown, SocketAddr};
+use std::net::{self, Shutdown};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
@@ -109,7 +109,6 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    #[inline]
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -118,7 +117,6 @@ impl AsyncWrite for Stream {
         Pin::new(&mut &*self.stream).poll_write(cx, buffer)
     }
 
-    #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         Pin::new(&mut &*self.stream).poll_flush(cx)
     }
@@ -130,7 +128,6 @@ impl AsyncWrite for Stream {
 }
 
 impl wwr_async::Stream for Stream {
-    #[inline]
     fn ask_kernel(&mut self) {
         self.kernel = Kernel::MayHaveMore;
     }
@@ -144,10 +141,6 @@ impl wwr_async::Stream for Stream {
                 peeked => return Poll::Ready(peeked),
             }
         }
-    }
-
-    fn peer_addr(&self) -> Result<SocketAddr> {
-        self.stream.get_ref().peer_addr()
     }
 
     fn set_nodelay(&self, at_once: bool) -> Result<()> {

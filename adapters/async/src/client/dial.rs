@@ -66,19 +66,20 @@ impl Target {
         &self,
         runtime: &R,
         known: Option<SocketAddr>,
-    ) -> io::Result<R::Stream> {
+    ) -> io::Result<(R::Stream, SocketAddr)> {
         let addresses = match (known, self.url.address()) {
             (Some(address), _) => Addresses::from(address),
             (None, Address::Known(address, port)) => Addresses::from((address, port)),
             (None, Address::Name(name, port)) => Addresses::from((name, port)),
         };
-        let stream = connect_to_first(runtime, addresses.resolve(runtime).await?).await?;
+        let (stream, address) =
+            connect_to_first(runtime, addresses.resolve(runtime).await?).await?;
         // Most messages are small. If this fails, they are only slower.
         let _ = stream.set_nodelay(true);
         if let Err(error) = self.keep_alive.set_on(&stream) {
             tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
         }
-        Ok(stream)
+        Ok((stream, address))
     }
 
     /// Returns a request for the URL. Headers of the application replace those of the same name.
@@ -112,11 +113,10 @@ impl Target {
             advertises: false,
             address,
         };
-        let stream = match self.connect(&runtime, None).await {
-            Ok(stream) => stream,
+        let (stream, address) = match self.connect(&runtime, None).await {
+            Ok((stream, address)) => (stream, Some(address)),
             Err(error) => return failed(error.into(), None),
         };
-        let address = stream.peer_addr().ok();
         match self.ask_for_metadata(&runtime, Socket::tcp(stream)).await {
             Ok(probed) => Probed { address, ..probed },
             Err(failure) => failed(failure, address),
@@ -170,7 +170,7 @@ impl Target {
                 (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION)),
             ],
         );
-        let socket = Socket::tcp(self.connect(&runtime, known).await?);
+        let socket = Socket::tcp(self.connect(&runtime, known).await?.0);
         let answered = ask(&runtime, socket, request, |_| Wanted::Text).await?;
         let head = &answered.head;
         let version = match head.version {
@@ -199,15 +199,15 @@ impl Target {
 async fn connect_to_first<R: Runtime>(
     runtime: &R,
     addresses: Vec<SocketAddr>,
-) -> io::Result<R::Stream> {
+) -> io::Result<(R::Stream, SocketAddr)> {
     let mut last = None;
     for address in addresses {
         match runtime.connect(address).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok((stream, address)),
             Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the name of the server stands for no address")
+        io::Error::new(io::ErrorKind::InvalidInput, "the name of the server has no address")
     }))
 }

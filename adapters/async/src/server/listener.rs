@@ -28,7 +28,7 @@ use super::service::{Caller, Service};
 use super::throttle::Throttle;
 use crate::clock::{HttpTimer, sleep};
 use crate::keep_alive::KeepAlive;
-use crate::runtime::{Listener as _, Runtime, Stream as _};
+use crate::runtime::{Runtime, Stream as _};
 use fd_pressure::FdPressure;
 use slots::{Evicted, Slot, Slots};
 
@@ -151,7 +151,7 @@ impl<H: Handler, R: Runtime> Server<H, R> {
     /// Accepts for ever.
     async fn accept(&self, listener: &R::Listener) {
         loop {
-            match listener.accept().await {
+            match self.service.runtime().accept(listener).await {
                 Ok((stream, remote)) => {
                     if let Some(stream) = self.make_room(stream).await {
                         self.serve_http_on(stream, remote);
