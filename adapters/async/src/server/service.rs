@@ -344,9 +344,12 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
         let inner = self.clone();
         self.runtime.spawn(async move {
             let handler = &*inner.handler;
-            Task::new(&inner.runtime, inner.hub.clone(), handler, &connection, opened)
-                .run(admission)
-                .await;
+            let task = {
+                // Its memory is freed at the end of this block, and not of the connection.
+                let opened = opened;
+                Task::new(&inner.runtime, inner.hub.clone(), handler, &connection, *opened)
+            };
+            task.run(admission).await;
         });
     }
 }

@@ -123,9 +123,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         hub: Arc<Hub>,
         handler: &'a H,
         connection: &'a Connection,
-        opened: Box<Opened<R>>,
+        opened: Opened<R>,
     ) -> Box<Self> {
-        let Opened { machine, out, socket, timeouts, first, presumed } = *opened;
+        let Opened { machine, out, socket, timeouts, first, presumed } = opened;
         let requests = |content: Content| handler.request(connection, content);
         let signals = |content: Content| handler.signal(connection, content);
         // A future is as large as everything that is ever moved within it. So this is boxed.
