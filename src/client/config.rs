@@ -87,7 +87,7 @@ pub struct Config {
     /// How long one such attempt waits for the answer. Not zero. Default: 10 s.
     pub resume_timeout: Duration,
     /// The codes of close frames after which the client does not connect again by itself, such as
-    /// 4003 of a server that uses it for those who are banned. Requests that wait end as
+    /// 4003 of a server that uses it for banned users. Requests that wait end as
     /// [`NotSent`](super::RequestError::NotSent) then. [`CloseFrame::NO_CODE`] stands for a frame
     /// without a code. Default: none; every close frame may be followed by better times.
     pub final_close_codes: Vec<u16>,
