@@ -11,6 +11,7 @@ mod handler;
 mod http;
 mod hub;
 mod listener;
+mod local;
 mod origin;
 mod panics;
 mod refusals;
@@ -25,6 +26,7 @@ pub use connection::{Connection, ConnectionInfo, Ended, SessionError, SignalErro
 pub use handle::{Connections, ServerHandle};
 pub use handler::{ConnectionOptions, Handler, Response};
 pub use listener::Server;
+pub use local::{Local, LocalHandler};
 pub use origin::parse_origin;
 pub use service::Service;
 pub use wwr::server::gate::{

@@ -20,6 +20,7 @@ mod heads;
 mod http;
 mod limits;
 mod liveness;
+mod local;
 mod messages;
 mod mixed;
 mod order;
