@@ -1,8 +1,8 @@
 //! WebWire on any async runtime: a [server](server::Server) and a [client](client::Client).
 //!
 //! Both are thin tasks around the state machines of [`wwr`]: they own sockets, time, randomness and
-//! storage, and decide nothing about the protocol. What they run on is a [`Runtime`]; the crate
-//! `wwr-smol` has one, and is all that an application on smol depends on.
+//! storage, and decide nothing about the protocol. They run on a [`Runtime`]. The crates
+//! `wwr-smol` and `wwr-tokio` have one each, and are all that an application on it depends on.
 //!
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
 //!   or mount a [`Service`](server::Service) in an HTTP server of your own.
