@@ -89,3 +89,6 @@ impl wwr_async::Stream for Stream {
         self.stream.as_fd()
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

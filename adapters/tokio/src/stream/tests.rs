@@ -1,0 +1,100 @@
+use std::future::poll_fn;
+use std::io::Write as _;
+use std::net;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use wwr_async::{Runtime as _, Stream as _, Timer as _};
+
+use super::*;
+use crate::Tokio;
+
+fn run(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(test);
+}
+
+async fn pair() -> (Stream, net::TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (Stream::new(listener.accept().await.unwrap().0), peer)
+}
+
+/// Waits until bytes are in the socket, without the reactor.
+fn wait_for_bytes(stream: &Stream) {
+    use rustix::net::{RecvFlags, recv};
+
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    while recv(&stream.stream, &mut [0_u8; 1], flags).is_err() {}
+}
+
+async fn read(stream: &mut Stream, buffer: &mut [u8]) -> usize {
+    poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, buffer)).await.unwrap()
+}
+
+#[test]
+fn ask_kernel_finds_bytes_that_the_reactor_has_not_reported_yet() {
+    run(async {
+        let (mut stream, mut peer) = pair().await;
+        let mut buffer = [0; 2];
+        for round in 0..50 {
+            poll_fn(|cx| {
+                let mut poll = || Pin::new(&mut stream).poll_read(cx, &mut buffer);
+                assert!(poll().is_pending(), "{round}");
+                peer.write_all(b"abc").unwrap();
+                Poll::Ready(())
+            })
+            .await;
+            wait_for_bytes(&stream);
+            stream.ask_kernel();
+            // Without the reactor, which runs only while this waits.
+            poll_fn(|cx| {
+                let read = Pin::new(&mut stream).poll_read(cx, &mut buffer);
+                assert!(matches!(read, Poll::Ready(Ok(2))), "{read:?} in round {round}");
+                Poll::Ready(())
+            })
+            .await;
+            assert_eq!(read(&mut stream, &mut buffer).await, 1, "the reactor reports the rest");
+        }
+        drop(peer);
+        stream.ask_kernel();
+        assert_eq!(read(&mut stream, &mut buffer).await, 0);
+    });
+}
+
+#[test]
+fn what_was_peeked_at_is_still_there() {
+    run(async {
+        let (mut stream, mut peer) = pair().await;
+        peer.write_all(b"abc").unwrap();
+        let mut buffer = [0; 2];
+        let peeked = poll_fn(|cx| stream.poll_peek(cx, &mut buffer)).await.unwrap();
+        assert_eq!(&buffer[..peeked], b"ab");
+        assert_eq!(read(&mut stream, &mut buffer).await, 2);
+        assert_eq!(&buffer, b"ab");
+    });
+}
+
+async fn is_ready(timer: &mut crate::runtime::Timer) -> bool {
+    poll_fn(|cx| Poll::Ready(timer.poll(cx).is_ready())).await
+}
+
+#[test]
+fn a_timer_is_ready_once_and_never_before_its_moment() {
+    run(async {
+        let mut timer = Tokio::default().timer();
+        assert!(!is_ready(&mut timer).await);
+        let begun = Instant::now();
+        for (first, then) in [(60_000, 20), (5, 40)] {
+            timer.set(Some(begun + Duration::from_millis(first)));
+            let moment = begun + Duration::from_millis(then);
+            timer.set(Some(moment));
+            poll_fn(|cx| timer.poll(cx)).await;
+            assert!(Instant::now() >= moment);
+            assert!(!is_ready(&mut timer).await, "it is ready once");
+        }
+        timer.set(Some(begun));
+        timer.set(None);
+        assert!(!is_ready(&mut timer).await);
+    });
+}
