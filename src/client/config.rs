@@ -87,9 +87,9 @@ pub struct Config {
     /// How long one such attempt waits for the answer. Not zero. Default: 10 s.
     pub resume_timeout: Duration,
     /// The codes of close frames after which the client does not connect again by itself, such as
-    /// 4003 of a server that uses it for those who are banned. Requests that wait end as
+    /// 4003 of a server that uses it for banned users. Requests that wait end as
     /// [`NotSent`](super::RequestError::NotSent) then. [`CloseFrame::NO_CODE`] stands for a frame
-    /// without a code. Default: none; every close frame may be followed by better times.
+    /// without a code. Default: none.
     pub final_close_codes: Vec<u16>,
     /// The longest message that the host reads, in bytes; it ends the connection if the server sends a
     /// longer one. Servers of `wwr.1` are told of it (protocol §10.2). Not zero. Default: 16 MiB.

@@ -9,7 +9,7 @@ use super::runtime::{Failure, Runtime};
 
 const PAYLOAD: &str = "thirty-two bytes of a small text";
 
-/// Lets a client on an executor make requests, each when the reply to the one before has come. Gives
+/// Lets a client on an executor make requests, each when the reply to the one before has come. Returns
 /// how long each took.
 pub(crate) fn measure(
     runtime: Runtime,

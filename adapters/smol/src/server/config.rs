@@ -54,8 +54,8 @@ pub struct Config {
     /// [`Limits::max_handshakes`], the memory of preflights, the log, and
     /// [`ConnectionInfo::remote_addr`](super::ConnectionInfo::remote_addr). Default: none.
     ///
-    /// List only addresses from which nobody else can connect: whoever can is believed to be any
-    /// client it likes.
+    /// List only addresses from which nobody else can connect: a client with such an address can pass
+    /// for any other.
     pub trusted_proxies: TrustedProxies,
     /// Whether sockets from [trusted proxies](Self::trusted_proxies) begin with a header of the PROXY
     /// protocol, version 1 or 2, as balancers send it that know nothing of HTTP. Those that do not are

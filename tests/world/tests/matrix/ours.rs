@@ -162,9 +162,8 @@ impl Scene {
         assert_eq!(status == Status::Idle, !again, "{status:?}");
     }
 
-    /// The server makes place for one that the client gets along with, which is found: by the
-    /// client itself if it still tries, else as soon as it is asked to connect. Gives the last two
-    /// events.
+    /// Replaces the server by one that suits the client. The client finds it: by itself if it still
+    /// tries, else as soon as it is asked to connect. Returns the last two events.
     fn meet_a_friend(&mut self) -> [Option<Event>; 2] {
         self.script.replace(self.friend);
         self.script.run_for(MINUTE);
