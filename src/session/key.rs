@@ -3,6 +3,7 @@
 #[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use core::fmt;
+use core::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -53,6 +54,14 @@ impl SessionKey {
     /// Returns the text of the key. A secret: keep it out of logs.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for SessionKey {
+    type Err = EmptyKey;
+
+    fn from_str(text: &str) -> Result<Self, EmptyKey> {
+        Self::new(text)
     }
 }
 
@@ -111,6 +120,12 @@ mod tests {
         assert_eq!(key.as_str().len(), 64);
         assert!(key.as_str().starts_with("-_z9_v8AAQID"));
         assert_eq!(KeyFormat::Generated.parse(key.as_str().as_bytes()), Some(key));
+    }
+
+    #[test]
+    fn a_key_is_read_from_any_text_but_the_empty_one() {
+        assert_eq!("a secret".parse(), SessionKey::new("a secret"));
+        assert_eq!("".parse::<SessionKey>(), Err(EmptyKey));
     }
 
     #[test]
