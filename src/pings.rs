@@ -5,15 +5,15 @@ use core::time::Duration;
 use crate::valid::{InvalidConfig, at_least};
 
 /// When a silent peer is pinged, and how long a sign of life may take after that (protocol §4.4,
-/// §7.2). Whatever arrives is one, be it a part of a message.
+/// §7.2). Any byte that arrives is a sign of life.
 ///
-/// A peer that has vanished is noticed after the sum of both times, if it is one that answers pings.
+/// A vanished peer is noticed after the sum of both times, if it had answered pings before.
 /// Pings also keep proxies from cutting connections for being idle.
 ///
 /// * **Servers** ping clients that send no heartbeats; those that do are pinged only if they are
 ///   silent while a handler of theirs runs. Clients of both references, browsers and Node answer.
-/// * **Clients** ping servers of every version. What becomes of one that answers none is told by
-///   [`client::Config::pings`](crate::client::Config::pings).
+/// * **Clients** ping servers of every version. [`client::Config::pings`](crate::client::Config::pings)
+///   says what happens to a server that does not answer.
 ///
 /// ```
 /// use core::time::Duration;
@@ -38,13 +38,13 @@ impl Pings {
     /// The shortest time for both settings: 10 ms.
     pub const SHORTEST: Duration = Duration::from_millis(10);
 
-    /// Pings `after` a time of silence, and waits for `timeout` until the peer is given up. Both are
-    /// checked with the settings that they become part of.
+    /// Pings after the silence `after`, and gives the peer up `timeout` later. `validate` of the settings
+    /// checks both.
     pub const fn new(after: Duration, timeout: Duration) -> Self {
         Self { after, timeout }
     }
 
-    /// The sum of both: the longest time until a peer that answers pings is missed.
+    /// Returns the sum of both: the longest time until a vanished peer that answered pings is noticed.
     pub const fn total(&self) -> Duration {
         self.after.saturating_add(self.timeout)
     }

@@ -51,8 +51,8 @@ pub struct Config {
     /// Whether to connect again, after a pause, when an attempt failed or the connection was lost.
     /// Default: yes.
     pub reconnect: bool,
-    /// How long a request may take that names no time of its own, from the call to the reply,
-    /// waiting for the connection included. Not zero. Default: 60 s.
+    /// How long a request may take if its call gives no timeout. It counts from the call to the reply, with
+    /// the wait for a connection. Not zero. Default: 60 s.
     pub request_timeout: Duration,
     /// How long the preflight may take (protocol §4.1). Not zero. Default: 10 s.
     pub probe_timeout: Duration,
@@ -67,7 +67,7 @@ pub struct Config {
     pub max_backoff: Duration,
     /// The longest pause that a server can ask for with `Retry-After` when it refuses the preflight
     /// or the WebSocket (RFC 9110 §10.2.3): if it asks for more, this is taken. Such a pause is the
-    /// least, and lengthened by up to a quarter at random. Zero does not heed servers. Default: 1 h.
+    /// least, and lengthened by up to a quarter at random. Zero ignores what servers ask for. Default: 1 h.
     pub max_retry_after: Duration,
     /// How long a connection has to last until its loss counts as the first failure again. Those that
     /// end earlier make the pauses grow like failures, so that a server which accepts connections and
@@ -80,7 +80,7 @@ pub struct Config {
     /// How many bytes of requests are kept while there is no connection; zero keeps none. A request
     /// counts as many bytes as its message has. Default: 1 MiB.
     pub max_queued_bytes: usize,
-    /// How often a new connection asks for the session held, until it is given up for lost. Only
+    /// How often a new connection tries to restore the session before it counts as lost. Only
     /// passing failures are worth another attempt, after the pauses of the backoff: the default
     /// outlasts a session store that is down for some minutes. Not zero. Default: 16.
     pub resume_attempts: u32,

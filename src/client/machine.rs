@@ -115,7 +115,7 @@ impl Client {
         self.submit(Call::Request { name, payload }, timeout, out)
     }
 
-    /// Gives up a request: its outcome is [`RequestError::Cancelled`]. The server is not told,
+    /// Cancels a request: its outcome is [`RequestError::Cancelled`]. The server is not told,
     /// because the protocol has no message for that. A no-op if the request already has an outcome.
     pub fn cancel(&mut self, id: RequestId, out: &mut Actions<Action>) {
         if self.requests.remove(id).is_some() {

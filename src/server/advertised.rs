@@ -86,8 +86,8 @@ impl Advertised {
         length::ACCEPT_CONF + name <= Dialect::MIN_STATED as usize
     }
 
-    /// The read timeout of 1.5 peers. They are told of whole seconds, rounded down, but a client
-    /// that is taken for 1.5 may speak 2.0 and have been told of all of it.
+    /// Returns the read timeout of 1.5 peers. They learn whole seconds, rounded down. A client that
+    /// is taken for 1.5 may speak 2.0, and then it has learned all of it.
     pub(super) const fn read_timeout_1_5(&self) -> Duration {
         at_least_a_second(self.read_timeout)
     }

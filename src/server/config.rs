@@ -28,7 +28,7 @@ use crate::valid::{InvalidConfig, Valid, not_zero};
 pub struct Config {
     /// Which versions are spoken. Default: all.
     pub protocol: Protocol,
-    /// Sessions, or that there are none. Default: enabled, for generated keys.
+    /// Whether there are sessions, and the format of their keys. Default: enabled, for generated keys.
     pub sessions: Sessions,
     /// How many handlers of requests and signals may run at once on the connection. Default: 1,
     /// which means that messages are served strictly in order (protocol §5.3).
@@ -47,12 +47,12 @@ pub struct Config {
     /// What is advertised to peers that may speak 1.5 or 2.0. Default: 60 s, 8192 bytes, no
     /// sub-protocol.
     pub advertised: Advertised,
-    /// How it is noticed that a peer is gone that sends no heartbeats, or whose handler takes long;
-    /// `None` leaves that to the host. Default: pings after 30 s of silence, 30 s for the answer.
+    /// The pings that find out whether a peer is still there, if it sends no heartbeats or its handler
+    /// takes long. `None` leaves that to the host. Default: pings after 30 s of silence, 30 s for the answer.
     pub pings: Option<Pings>,
-    /// Whether peers known to speak 2.0 are disconnected for all that the reference disconnects for
-    /// (protocol §5.2): text, messages that cannot be read, and messages longer than the advertised
-    /// buffer. Default: no, such messages are ignored or, if they can be, read.
+    /// Whether to disconnect a peer known to speak 2.0 wherever the reference does (protocol §5.2): for
+    /// text, for messages that cannot be read, and for messages longer than the advertised buffer.
+    /// Default: no. Such messages are read if possible, and ignored otherwise.
     pub strict: bool,
     /// The longest message that the host reads from a client, in bytes. Clients of `wwr.1` are told of
     /// it and held to it (protocol §10.2). Not zero, and no less than the
@@ -105,8 +105,8 @@ impl Default for Valid<Config> {
 }
 
 impl Valid<Config> {
-    /// The same with another [`concurrency`](Config::concurrency), all of which are valid: for hosts
-    /// that decide it for each connection.
+    /// Returns the same settings with another [`concurrency`](Config::concurrency). Every value of it is
+    /// valid. Hosts use this to choose it for each connection.
     #[must_use]
     pub fn with_concurrency(self, concurrency: NonZeroU16) -> Self {
         Self::new(Config { concurrency, ..self.into_inner() })
@@ -131,8 +131,8 @@ impl Config {
         Ok(Valid::new(self))
     }
 
-    /// What the host answers to the request for metadata (protocol §4.1); `None` if it is to be
-    /// refused like any other that opens no WebSocket (protocol §4.5).
+    /// Returns the answer to the request for metadata (protocol §4.1). `None` if the host refuses it,
+    /// like any request that does not open a WebSocket (protocol §4.5).
     ///
     /// ```
     /// use wwr::server::{Config, Protocol};

@@ -80,7 +80,7 @@ enum Stored {
     Awaited,
 }
 
-/// Who asked to close the session.
+/// The side that asked to close the session.
 #[derive(Clone, Copy, Debug)]
 enum Closer {
     /// The client, with a request of this identifier.

@@ -54,12 +54,12 @@ pub struct Config {
     /// [`Limits::max_handshakes`], the memory of preflights, the log, and
     /// [`ConnectionInfo::remote_addr`](super::ConnectionInfo::remote_addr). Default: none.
     ///
-    /// List only addresses from which nobody else can connect: a client with such an address can pass
-    /// for any other.
+    /// List only addresses from which only proxies can connect. A client that connects from a
+    /// listed address can pass for any other client.
     pub trusted_proxies: TrustedProxies,
     /// Whether sockets from [trusted proxies](Self::trusted_proxies) begin with a header of the PROXY
-    /// protocol, version 1 or 2, as balancers send it that know nothing of HTTP. Those that do not are
-    /// closed. It is no header for sockets from elsewhere. Default: no.
+    /// protocol, version 1 or 2. Balancers that do not speak HTTP send it. Sockets from trusted proxies
+    /// without the header are closed. Other sockets have no such header. Default: no.
     ///
     /// Only for servers with a listener of their own.
     pub proxy_protocol: bool,
@@ -169,7 +169,7 @@ pub enum InvalidConfig {
         /// What is wrong with it.
         error: InvalidPath,
     },
-    /// The PROXY protocol is to be spoken with nobody.
+    /// The PROXY protocol is on, but no proxy is trusted to speak it.
     #[error("proxy_protocol is set, but trusted_proxies is empty; list the proxies that speak it")]
     NoTrustedProxies,
 }

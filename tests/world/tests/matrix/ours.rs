@@ -162,7 +162,7 @@ impl Scene {
         assert_eq!(status == Status::Idle, !again, "{status:?}");
     }
 
-    /// Replaces the server by one that suits the client. The client finds it: by itself if it still
+    /// Replaces the server by one that the client can use. The client finds it by itself if it still
     /// tries, else as soon as it is asked to connect. Returns the last two events.
     fn meet_a_friend(&mut self) -> [Option<Event>; 2] {
         self.script.replace(self.friend);
