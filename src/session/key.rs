@@ -80,6 +80,7 @@ impl<'a> arbitrary::Arbitrary<'a> for SessionKey {
 
 /// Which keys of clients may reach the store. Any other key is "not found" without a look-up.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub enum KeyFormat {
     /// What [`SessionKey::from_entropy`] makes: 64 characters of the URL-safe base64 alphabet.
     #[default]

@@ -337,7 +337,7 @@ impl Script {
         self.does(|world| world.stage.cut(socket, Duration::ZERO));
     }
 
-    /// From now on a socket loses what is sent in a direction, and nobody is told.
+    /// From now on a socket loses what is sent in a direction. Neither side is told.
     pub fn silence(&mut self, socket: SocketId, way: Way) {
         self.world.stage.network.silence(socket, way);
     }
