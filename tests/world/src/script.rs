@@ -4,9 +4,11 @@ mod server;
 
 use std::time::Duration;
 
-use wwr::client::{Client, Config, Event as Told, Misuse, RequestError, RequestId};
+use wwr::client::{
+    Client, Config, DisconnectReason, Event as Told, Misuse, RequestError, RequestId,
+};
 use wwr::server::HubConfig;
-use wwr::{Instant, SessionKey};
+use wwr::{Instant, Session, SessionKey};
 
 use crate::dice::Dice;
 use crate::event::{ClientId, millis};
@@ -275,6 +277,22 @@ impl Script {
         let mut told = self.record().told.remove(&client).unwrap_or_default();
         told.retain(|event| !matches!(event, Told::Signal(_) | Told::Anomaly(_)));
         told
+    }
+
+    /// Returns why a client lost its connection, and the session that it then restored by itself. Panics
+    /// unless it was told just that since the script last asked.
+    #[track_caller]
+    pub fn resumed(&mut self, client: ClientId) -> (DisconnectReason, Session) {
+        let told = self.told(client);
+        let [
+            Told::Disconnected { reason, retry: Some(_) },
+            Told::SessionRestored(session),
+            Told::Connected,
+        ] = &told[..]
+        else {
+            panic!("client {client} did not resume its session: {told:?}")
+        };
+        (reason.clone(), Session::clone(session))
     }
 
     /// The key of the session that a client holds.
