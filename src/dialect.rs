@@ -219,6 +219,15 @@ impl Dialect {
         }
     }
 
+    /// Returns the name of the setting that bounds messages to clients of this dialect, for logs.
+    pub const fn limit_setting(self) -> &'static str {
+        if self.rules().states_limits {
+            "max_message_size of the client"
+        } else {
+            "the message buffer"
+        }
+    }
+
     /// Returns the row for a server that is as strict as the reference. It differs for 2.0 only:
     /// 1.x servers never disconnect for bad input, an unknown peer may speak 1.x, and peers of
     /// `wwr.1` are not of the reference.

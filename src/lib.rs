@@ -33,13 +33,13 @@
 //!   reconnection with backoff, resuming the session.
 //! * [`preflight`] and [`handshake`] are the HTTP that comes before the first message.
 //! * [`wire`] turns bytes into messages and back, exact to the byte.
-//! * [`Dialect`] holds every difference between the protocol versions 1.4, 1.5 and 2.0.
+//! * [`Dialect`] holds every difference between the protocol versions 1.4, 1.5 and 2.0, and `wwr.1`.
 //!
 //! # Driving a machine
 //!
 //! All machines share one contract. The host passes what happened to a method, with the time. The
 //! method appends what to do to the caller's [`Actions`], in order. The host polls nothing but
-//! `next_timeout`. Calls that come late or twice are harmless. The same inputs return the same
+//! `next_timeout`. Calls that come late or twice are harmless. The same inputs give the same
 //! outputs. Whatever a peer sends, a machine does not panic, grow beyond its bounds or work for
 //! long.
 //!

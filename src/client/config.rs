@@ -89,10 +89,11 @@ pub struct Config {
     /// The codes of close frames after which the client does not connect again by itself, such as
     /// 4003 of a server that uses it for banned users. Requests that wait end as
     /// [`NotSent`](super::RequestError::NotSent) then. [`CloseFrame::NO_CODE`] stands for a frame
-    /// without a code. Default: none; every close frame may be followed by better times.
+    /// without a code. Default: none.
     pub final_close_codes: Vec<u16>,
     /// The longest message that the host reads, in bytes; it ends the connection if the server sends a
-    /// longer one. Servers of `wwr.1` are told of it (protocol §10.2). Not zero. Default: 16 MiB.
+    /// longer one. Servers of `wwr.1` are told of it (protocol §10.2). At least
+    /// [`Config::MIN_MESSAGE_SIZE`]. Default: 16 MiB.
     pub max_message_size: u32,
     /// Whether to offer `wwr.1` (protocol §10), which servers of this project select: then both sides
     /// know from the first byte what is spoken, and messages longer than a message buffer of 2.0 get
@@ -104,6 +105,10 @@ pub struct Config {
 impl Config {
     /// The shortest first backoff: one millisecond.
     pub const MIN_BACKOFF: Duration = Duration::from_millis(1);
+
+    /// The smallest [`max_message_size`](Self::max_message_size), in bytes: 32. Less would not hold what a
+    /// server sends first.
+    pub const MIN_MESSAGE_SIZE: u32 = 32;
 
     /// The pings of the default: after 30 s of silence, 15 s for a sign of life.
     pub const PINGS: Pings = Pings::new(Duration::from_secs(30), Duration::from_secs(15));
@@ -130,7 +135,13 @@ impl Config {
         positive("resume_timeout", self.resume_timeout)?;
         not_zero("max_pending_requests", self.max_pending_requests)?;
         not_zero("resume_attempts", self.resume_attempts as usize)?;
-        not_zero("max_message_size", self.max_message_size as usize)?;
+        if self.max_message_size < Self::MIN_MESSAGE_SIZE {
+            return Err(InvalidConfig::TooSmall {
+                setting: "max_message_size",
+                value: self.max_message_size.into(),
+                min: Self::MIN_MESSAGE_SIZE.into(),
+            });
+        }
         self.pings.map_or(Ok(()), Pings::check)?;
         let (initial, max) = (self.initial_backoff, self.max_backoff);
         at_least("initial_backoff", initial, Self::MIN_BACKOFF)?;
@@ -256,19 +267,22 @@ mod tests {
     #[test]
     fn each_bound_is_checked() {
         type Change = fn(&mut Config);
-        let zeros: [(&str, Change); 7] = [
+        let zeros: [(&str, Change); 6] = [
             ("request_timeout", |config| config.request_timeout = Duration::ZERO),
             ("probe_timeout", |config| config.probe_timeout = Duration::ZERO),
             ("dial_timeout", |config| config.dial_timeout = Duration::ZERO),
             ("max_pending_requests", |config| config.max_pending_requests = 0),
             ("resume_attempts", |config| config.resume_attempts = 0),
             ("resume_timeout", |config| config.resume_timeout = Duration::ZERO),
-            ("max_message_size", |config| config.max_message_size = 0),
         ];
         for (setting, change) in zeros {
             let mut config = Config::default();
             change(&mut config);
             assert_eq!(config.validate(), Err(InvalidConfig::Zero { setting }));
+        }
+        for (max_message_size, valid) in [(0, false), (31, false), (32, true), (u32::MAX, true)] {
+            let config = Config { max_message_size, ..Config::default() };
+            assert_eq!(config.validate().is_ok(), valid, "{max_message_size}");
         }
         let millisecond = Duration::from_millis(1);
         for (initial_backoff, max_backoff, valid) in [

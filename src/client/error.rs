@@ -55,7 +55,7 @@ pub enum RequestError {
     #[error("the server answered with error {:?}: {:?}", .0.code(), .0.message())]
     Failed(ErrorReply),
     /// The server failed; it gives no details.
-    #[error("the server failed inside; it may have acted on the request")]
+    #[error("internal error of the server; it may have acted on the request")]
     Internal,
     /// The server is shutting down.
     #[error("the server is shutting down and did not handle the request; repeat it later")]

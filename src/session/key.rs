@@ -3,6 +3,7 @@
 #[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use core::fmt;
+use core::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -56,6 +57,14 @@ impl SessionKey {
     }
 }
 
+impl FromStr for SessionKey {
+    type Err = EmptyKey;
+
+    fn from_str(text: &str) -> Result<Self, EmptyKey> {
+        Self::new(text)
+    }
+}
+
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionKey({} bytes)", self.0.len())
@@ -71,6 +80,7 @@ impl<'a> arbitrary::Arbitrary<'a> for SessionKey {
 
 /// Which keys of clients may reach the store. Any other key is "not found" without a look-up.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub enum KeyFormat {
     /// What [`SessionKey::from_entropy`] makes: 64 characters of the URL-safe base64 alphabet.
     #[default]
@@ -111,6 +121,12 @@ mod tests {
         assert_eq!(key.as_str().len(), 64);
         assert!(key.as_str().starts_with("-_z9_v8AAQID"));
         assert_eq!(KeyFormat::Generated.parse(key.as_str().as_bytes()), Some(key));
+    }
+
+    #[test]
+    fn a_key_is_read_from_any_text_but_the_empty_one() {
+        assert_eq!("a secret".parse(), SessionKey::new("a secret"));
+        assert_eq!("".parse::<SessionKey>(), Err(EmptyKey));
     }
 
     #[test]

@@ -148,7 +148,8 @@ impl Session {
     /// # Errors
     ///
     /// [`InvalidSession::UnreadableField`] if a field is nested more deeply than
-    /// [`SessionInfo::MAX_DEPTH`], [`InvalidSession::TooLong`].
+    /// [`SessionInfo::MAX_DEPTH`]; [`InvalidSession::TooLong`] if the JSON is longer than
+    /// [`MAX_JSON`](Self::MAX_JSON), or [`MAX_STORED`](Self::MAX_STORED) for the store.
     pub fn check(&self) -> Result<(), InvalidSession> {
         if self.info.is_too_deep() {
             return Err(InvalidSession::UnreadableField('i'));

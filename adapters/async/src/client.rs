@@ -25,5 +25,5 @@ pub use wwr::client::{
     Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,
     Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
 };
-pub use wwr::preflight::{Metadata, Verdict};
+pub use wwr::preflight::{Metadata, Verdict, Version};
 pub use wwr::wire::{AcceptConf, ErrorReply};

@@ -40,8 +40,10 @@ pub use store::{
 };
 
 // What stands in signatures, so that applications need no other crate of this project.
+pub use wwr::session::EmptyKey;
+pub use wwr::wire::OddUtf16;
 pub use wwr::{
-    CloseFrame, Content, Dialect, Encoding, ErrorCode, InvalidCloseFrame, InvalidConfig,
-    InvalidInfo, InvalidName, InvalidSignal, KeyFormat, Name, Payload, PreparedSignal, Session,
-    SessionInfo, SessionKey, UnixTime, UnreadableSignal,
+    CloseFrame, Content, Dialect, Encoding, ErrorCode, Instant, InvalidCloseFrame, InvalidConfig,
+    InvalidInfo, InvalidName, InvalidSignal, InvalidTime, KeyFormat, Name, Payload, PreparedSignal,
+    Session, SessionInfo, SessionKey, UnixTime, UnreadableSignal,
 };

@@ -34,7 +34,7 @@ pub use wwr::server::gate::{
     ProxyHeaders, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections, Misuse, Pings,
-    Protocol, RequestError, Sessions,
+    Advertised, CloseReason, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections,
+    Misuse, Pings, Protocol, RequestError, Sessions,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

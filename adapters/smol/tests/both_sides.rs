@@ -352,3 +352,22 @@ fn a_server_may_take_its_time_before_it_reads() {
         }
     });
 }
+
+/// Types that are returned, or stand in what is returned, have a name in `wwr_smol`.
+#[test]
+fn results_can_be_named_without_the_core() {
+    use wwr_smol::client::{Metadata, Verdict, Version};
+    use wwr_smol::server::{CloseReason, Ended};
+    use wwr_smol::{Clock, EmptyKey, Instant, InvalidTime, OddUtf16, SessionKey, UnixTime};
+
+    let _: fn(&Clock) -> Instant = Clock::now;
+    let _: fn(CloseReason) -> Ended = Ended::ByServer;
+    let _: fn(Metadata) -> Verdict = Verdict::Speaks;
+    let _: fn(Version) -> Verdict = Verdict::Unknown;
+    let key: Result<SessionKey, EmptyKey> = "".parse();
+    assert_eq!(key, Err(EmptyKey));
+    let time: Result<UnixTime, InvalidTime> = "yesterday".parse();
+    assert_eq!(time, Err(InvalidTime));
+    let text: Result<Payload, OddUtf16> = Payload::new(wwr_smol::Encoding::Utf16, b"a");
+    assert!(text.is_err());
+}

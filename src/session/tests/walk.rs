@@ -171,7 +171,7 @@ impl Walk {
             Command::Restore(_) => Open::Restore,
             Command::Create(_) => Open::Create,
             Command::Close(_) => Open::Close,
-            Command::Leave(_) => unreachable!("only those who disconnect leave"),
+            Command::Leave(_) => unreachable!("only peers that disconnect leave"),
         });
         self.note(format!("{} asks {command:?}", id.0));
         self.registry.handle(id, command, &mut self.out);

@@ -11,7 +11,7 @@ use crate::event::millis;
 use crate::faults::Fault;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
-use crate::trace::Who;
+use crate::trace::Actor;
 
 /// The message that keeps a connection alive.
 pub(crate) const HEARTBEAT: &[u8] = &[Kind::Heartbeat.as_byte()];
@@ -31,15 +31,15 @@ impl Adversary {
         Self { id, socket: None, is_open: false, answers_pings, encoder, numbers: 0 }
     }
 
-    const fn who(&self) -> Who {
-        Who::Adversary(self.id)
+    const fn actor(&self) -> Actor {
+        Actor::Adversary(self.id)
     }
 
     pub(crate) fn receive(&mut self, socket: SocketId, packet: Packet, stage: &mut Stage) {
         match packet {
             Packet::Opened => self.is_open = self.socket == Some(socket),
             Packet::Ping if self.answers_pings => {
-                stage.send(self.who(), socket, Way::Up, Packet::Pong);
+                stage.send(self.actor(), socket, Way::Up, Packet::Pong);
             }
             Packet::Close(_) | Packet::Refused(_) => {
                 stage.network.forget(socket);
@@ -59,7 +59,7 @@ impl Adversary {
     /// Ends what it began.
     pub(crate) fn stop(&mut self, stage: &mut Stage) {
         if let Some(socket) = self.socket.take() {
-            stage.send(self.who(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
+            stage.send(self.actor(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
             self.is_open = false;
         }
     }
@@ -70,7 +70,7 @@ impl Adversary {
             let server = stage.dice.index(servers).unwrap_or_default();
             let socket = stage.network.open(stage.now, Peer::Adversary(self.id), server);
             self.socket = Some(socket);
-            return stage.send(self.who(), socket, Way::Up, Packet::Open);
+            return stage.send(self.actor(), socket, Way::Up, Packet::Open);
         };
         if !self.is_open {
             return;
@@ -97,7 +97,7 @@ impl Adversary {
             8 => {
                 stage.count(Fact::Fault(Fault::TextFrame));
                 let frame = self.request("echo", false);
-                stage.send(self.who(), socket, Way::Up, Packet::Text(frame));
+                stage.send(self.actor(), socket, Way::Up, Packet::Text(frame));
             }
             9 => {
                 stage.count(Fact::Fault(Fault::NeverReads));
@@ -112,12 +112,12 @@ impl Adversary {
             11 => self.stop(stage),
             12 => {
                 let frame = self.close_session();
-                stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+                stage.send(self.actor(), socket, Way::Up, Packet::Frame(frame));
             }
             _ => {
                 let (name, _, _) = stage.dice.choose(&DEEDS);
                 let frame = self.request(name, false);
-                stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+                stage.send(self.actor(), socket, Way::Up, Packet::Frame(frame));
             }
         }
     }
@@ -131,10 +131,10 @@ impl Adversary {
     ) {
         let Some(socket) = self.socket else { return };
         stage.count(Fact::Fault(fault));
-        stage.note(self.who(), most, || format!("{fault:?} on #{socket}"));
+        stage.note(self.actor(), most, || format!("{fault:?} on #{socket}"));
         for _ in 0..=stage.dice.below(most) {
             let frame = make(self, stage);
-            stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+            stage.send(self.actor(), socket, Way::Up, Packet::Frame(frame));
         }
     }
 

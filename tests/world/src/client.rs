@@ -22,7 +22,7 @@ use crate::invariants::Invariant;
 use crate::ledger::Token;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
-use crate::trace::{Who, describe, is_reply};
+use crate::trace::{Actor, describe, is_reply};
 
 /// What the host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,8 +169,8 @@ impl Node {
         }
     }
 
-    const fn who(&self) -> Who {
-        Who::Client(self.id)
+    const fn actor(&self) -> Actor {
+        Actor::Client(self.id)
     }
 
     /// The socket, open or about to be.
@@ -257,7 +257,7 @@ impl Node {
             Packet::Ping => {
                 let now = self.clock.read(stage.now);
                 self.machine.handle_activity(now);
-                stage.send(self.who(), socket, Way::Up, Packet::Pong);
+                stage.send(self.actor(), socket, Way::Up, Packet::Pong);
             }
             Packet::Pong => {
                 self.ponged = true;
@@ -314,9 +314,9 @@ impl Node {
         if let Some(id) = answered
             && is_connected
         {
-            let (who, ended) = (self.who(), !self.open.contains_key(&id));
+            let (actor, ended) = (self.actor(), !self.open.contains_key(&id));
             stage.check(ended, Invariant::TrueOutcome, || {
-                format!("{who}: {id} goes on after its answer on #{socket}: {}", describe(&frame))
+                format!("{actor}: {id} goes on after its answer on #{socket}: {}", describe(&frame))
             });
         }
     }
@@ -339,10 +339,10 @@ impl Node {
         if self.machine.next_timeout().is_some_and(|next| next <= now) {
             let now = self.clock.read(stage.now);
             self.machine.handle_timeout(now, &mut self.out);
-            let (next, latest, who) =
-                (self.machine.next_timeout(), self.clock.latest(), self.who());
+            let (next, latest, actor) =
+                (self.machine.next_timeout(), self.clock.latest(), self.actor());
             stage.check(next.is_none_or(|next| next > latest), Invariant::DeadlinesForward, || {
-                format!("{who}: {next:?} is not after {latest:?}")
+                format!("{actor}: {next:?} is not after {latest:?}")
             });
             self.carry_out(stage);
         }
@@ -358,9 +358,9 @@ impl Node {
             return;
         }
         self.machine.handle_timeout(now, &mut self.out);
-        let (who, silent) = (self.who(), self.out.is_empty());
+        let (actor, silent) = (self.actor(), self.out.is_empty());
         stage.check(silent, Invariant::DeadlinesForward, || {
-            format!("{who}: a timeout too early does something")
+            format!("{actor}: a timeout too early does something")
         });
         self.carry_out(stage);
     }
@@ -381,9 +381,9 @@ impl Node {
     }
 
     fn expect_host(&self, expected: Host, stage: &mut Stage) {
-        let (who, host) = (self.who(), self.host);
+        let (actor, host) = (self.actor(), self.host);
         stage.check(host == expected, Invariant::CallsAreHonoured, || {
-            format!("{who}: has {host:?}, not {expected:?}")
+            format!("{actor}: has {host:?}, not {expected:?}")
         });
     }
 
@@ -396,7 +396,7 @@ impl Node {
         self.host = Host::Probing(attempt);
         self.target = self.pick(stage);
         let server = self.target;
-        stage.note(self.who(), attempt, || format!("asks server {server} for its version"));
+        stage.note(self.actor(), attempt, || format!("asks server {server} for its version"));
         if !self.is_settled && stage.dice.chance(2) {
             stage.is_deceptive = true;
             return stage.count(Fact::Fault(Fault::ProbeLost));
@@ -420,16 +420,16 @@ impl Node {
             stage.network.offer(socket);
         }
         let target = self.target;
-        stage.note(self.who(), socket, || format!("opens #{socket} to server {target}"));
+        stage.note(self.actor(), socket, || format!("opens #{socket} to server {target}"));
         self.host = Host::Dialing(socket);
-        stage.send(self.who(), socket, Way::Up, Packet::Open);
+        stage.send(self.actor(), socket, Way::Up, Packet::Open);
     }
 
     fn send(&mut self, frame: Bytes, stage: &mut Stage) {
         let Host::Open(socket) = self.host else {
-            let who = self.who();
+            let actor = self.actor();
             return stage.check(false, Invariant::SilentAfterClose, || {
-                format!("{who}: sends without a socket: {}", describe(&frame))
+                format!("{actor}: sends without a socket: {}", describe(&frame))
             });
         };
         self.check_length(socket, frame.len(), stage);
@@ -442,25 +442,26 @@ impl Node {
             self.resumptions += 1;
             self.unheard += 1;
         }
-        stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+        stage.send(self.actor(), socket, Way::Up, Packet::Frame(frame));
     }
 
     fn ping(&mut self, stage: &mut Stage) {
         let Host::Open(socket) = self.host else {
-            let who = self.who();
+            let actor = self.actor();
             return stage.check(false, Invariant::SilentAfterClose, || {
-                format!("{who}: pings without a socket")
+                format!("{actor}: pings without a socket")
             });
         };
-        stage.send(self.who(), socket, Way::Up, Packet::Ping);
+        stage.send(self.actor(), socket, Way::Up, Packet::Ping);
     }
 
     fn hang_up(&mut self, stage: &mut Stage) {
-        let (who, has_any) = (self.who(), self.host != Host::Nothing);
-        stage.check(has_any, Invariant::CallsAreHonoured, || format!("{who}: nothing to hang up"));
+        let (actor, has_any) = (self.actor(), self.host != Host::Nothing);
+        stage
+            .check(has_any, Invariant::CallsAreHonoured, || format!("{actor}: nothing to hang up"));
         self.left = self.socket();
         if let Some(socket) = self.left {
-            stage.send(who, socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
+            stage.send(actor, socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
         }
         self.host = Host::Nothing;
     }

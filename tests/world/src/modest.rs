@@ -12,7 +12,7 @@ use crate::network::{Packet, Peer, SocketId, Way};
 use crate::server::identifier;
 use crate::setup::SHORT_READ_TIMEOUT;
 use crate::stage::Stage;
-use crate::trace::{Who, is_reply};
+use crate::trace::{Actor, is_reply};
 
 /// What it asks for: handlers that take up to several read timeouts.
 const NAMES: [&str; 4] = ["echo soon", "stall", "stall", "slow"];
@@ -48,8 +48,8 @@ impl Modest {
         }
     }
 
-    const fn who(&self) -> Who {
-        Who::Modest(self.id)
+    const fn actor(&self) -> Actor {
+        Actor::Modest(self.id)
     }
 
     pub(crate) const fn next_timeout(&self) -> Option<Instant> {
@@ -66,7 +66,7 @@ impl Modest {
                 let socket = stage.network.open(stage.now, Peer::Modest(self.id), self.server);
                 self.socket = Some(socket);
                 self.read_timeout = SHORT_READ_TIMEOUT;
-                stage.send(self.who(), socket, Way::Up, Packet::Open);
+                stage.send(self.actor(), socket, Way::Up, Packet::Open);
             }
             Some(socket) if stage.aside.chance(40) => self.beat(socket, stage),
             Some(socket) => self.request(socket, stage),
@@ -83,7 +83,7 @@ impl Modest {
         match packet {
             // Shows the server that it does not speak 1.4.
             Packet::Opened => self.beat(socket, stage),
-            Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
+            Packet::Ping => stage.send(self.actor(), socket, Way::Up, Packet::Pong),
             Packet::Frame(frame) => self.read(&frame, stage),
             Packet::Close(_) | Packet::Refused(_) => {
                 stage.network.forget(socket);
@@ -111,7 +111,7 @@ impl Modest {
     }
 
     fn beat(&mut self, socket: SocketId, stage: &mut Stage) {
-        stage.send(self.who(), socket, Way::Up, Packet::Frame(Bytes::from_static(HEARTBEAT)));
+        stage.send(self.actor(), socket, Way::Up, Packet::Frame(Bytes::from_static(HEARTBEAT)));
         self.wake_in_time(stage);
     }
 
@@ -125,7 +125,7 @@ impl Modest {
         self.waits_for = Some(id);
         let message = Message::Request { id, content };
         let frame = Encoder::new().encode(Dialect::Unknown, &message).unwrap_or_default();
-        stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+        stage.send(self.actor(), socket, Way::Up, Packet::Frame(frame));
     }
 
     pub(crate) fn lose(&mut self, socket: SocketId, stage: &Stage) {
@@ -138,7 +138,7 @@ impl Modest {
     /// Leaves for good.
     pub(crate) fn stop(&mut self, stage: &mut Stage) {
         if let Some(socket) = self.socket.take() {
-            stage.send(self.who(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
+            stage.send(self.actor(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
         }
         (self.wakes, self.waits_for) = (None, None);
     }

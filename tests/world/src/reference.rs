@@ -17,7 +17,7 @@ use crate::event::{Event, ServerId};
 use crate::invariants::Invariant;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
-use crate::trace::Who;
+use crate::trace::Actor;
 
 /// The server that they go to.
 const SERVER: ServerId = 0;
@@ -159,8 +159,8 @@ impl Reference {
         }
     }
 
-    const fn who(&self) -> Who {
-        Who::Reference(self.id)
+    const fn actor(&self) -> Actor {
+        Actor::Reference(self.id)
     }
 
     pub(crate) fn act(&mut self, act: Act, stage: &mut Stage) {
@@ -209,7 +209,7 @@ impl Reference {
 
     fn send_bytes(&self, frame: Bytes, stage: &mut Stage) {
         if let Host::Ready(socket) = self.host {
-            stage.send(self.who(), socket, Way::Up, Packet::Frame(frame));
+            stage.send(self.actor(), socket, Way::Up, Packet::Frame(frame));
         }
     }
 
@@ -267,7 +267,7 @@ impl Reference {
         };
         let socket = stage.network.open(stage.now, Peer::Reference(self.id), SERVER);
         self.host = Host::Dialing(socket);
-        stage.send(self.who(), socket, Way::Up, Packet::Open);
+        stage.send(self.actor(), socket, Way::Up, Packet::Open);
     }
 
     pub(crate) fn probed(
@@ -302,7 +302,7 @@ impl Reference {
                 self.host = Host::Dead(None);
             }
             _ if matches!(self.host, Host::Dead(_)) => {}
-            Packet::Ping => stage.send(self.who(), socket, Way::Up, Packet::Pong),
+            Packet::Ping => stage.send(self.actor(), socket, Way::Up, Packet::Pong),
             Packet::Opened if self.kind == Kind::Plain => self.ready(socket, stage),
             Packet::Opened => self.host = Host::Waiting(socket),
             Packet::Frame(frame) => self.frame(socket, frame, stage),
@@ -312,8 +312,8 @@ impl Reference {
             }
             // A server opens nothing, is not pinged, and sends no text.
             Packet::Open | Packet::Pong | Packet::Text(_) => {
-                let who = self.who();
-                stage.check(false, Invariant::OnlyReadable, || format!("{who}: got {packet:?}"));
+                let actor = self.actor();
+                stage.check(false, Invariant::OnlyReadable, || format!("{actor}: got {packet:?}"));
             }
         }
     }
@@ -351,7 +351,7 @@ impl Reference {
             self.deadline = None;
             match self.socket() {
                 Some(socket) => {
-                    stage.send(self.who(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
+                    stage.send(self.actor(), socket, Way::Up, Packet::Close(CloseFrame::NORMAL));
                     self.fail(stage);
                 }
                 None => self.connect(stage),

@@ -4,9 +4,11 @@ mod server;
 
 use std::time::Duration;
 
-use wwr::client::{Client, Config, Event as Told, Misuse, RequestError, RequestId};
+use wwr::client::{
+    Client, Config, DisconnectReason, Event as Told, Misuse, RequestError, RequestId,
+};
 use wwr::server::HubConfig;
-use wwr::{Instant, SessionKey};
+use wwr::{Instant, Session, SessionKey};
 
 use crate::dice::Dice;
 use crate::event::{ClientId, millis};
@@ -277,6 +279,22 @@ impl Script {
         told
     }
 
+    /// Returns why a client lost its connection, and the session that it then restored by itself. Panics
+    /// unless it was told just that since the script last asked.
+    #[track_caller]
+    pub fn resumed(&mut self, client: ClientId) -> (DisconnectReason, Session) {
+        let told = self.told(client);
+        let [
+            Told::Disconnected { reason, retry: Some(_) },
+            Told::SessionRestored(session),
+            Told::Connected,
+        ] = &told[..]
+        else {
+            panic!("client {client} did not resume its session: {told:?}")
+        };
+        (reason.clone(), Session::clone(session))
+    }
+
     /// The key of the session that a client holds.
     pub fn key(&self, client: ClientId) -> Option<SessionKey> {
         self.client(client).session().map(|session| session.key.clone())
@@ -337,7 +355,7 @@ impl Script {
         self.does(|world| world.stage.cut(socket, Duration::ZERO));
     }
 
-    /// From now on a socket loses what is sent in a direction, and nobody is told.
+    /// From now on a socket loses what is sent in a direction. Neither side is told.
     pub fn silence(&mut self, socket: SocketId, way: Way) {
         self.world.stage.network.silence(socket, way);
     }

@@ -29,7 +29,7 @@ use crate::invariants::Invariant;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
 use crate::store;
-use crate::trace::Who;
+use crate::trace::Actor;
 
 /// Whether the server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +117,8 @@ impl Server {
         }
     }
 
-    const fn who(&self, socket: SocketId) -> Who {
-        Who::Server(self.id, socket)
+    const fn actor(&self, socket: SocketId) -> Actor {
+        Actor::Server(self.id, socket)
     }
 
     /// What the server sees of where a peer is.
@@ -214,7 +214,7 @@ impl Server {
             State::Foreign => Some((400, None)),
             State::Down => None,
         };
-        stage.send(self.who(socket), socket, Way::Down, Packet::Refused(status));
+        stage.send(self.actor(socket), socket, Way::Down, Packet::Refused(status));
     }
 
     /// The handshake of a connection takes its time.
@@ -234,7 +234,7 @@ impl Server {
         let now = self.clock.read(stage.now);
         match stage.network.get(socket).map(|socket| socket.peer) {
             Some(peer) => {
-                stage.send(self.who(socket), socket, Way::Down, Packet::Opened);
+                stage.send(self.actor(socket), socket, Way::Down, Packet::Opened);
                 let speaks = self.speaks_wwr1();
                 let observed = if stage.network.agree(socket, speaks) {
                     Observed::SubProtocol
@@ -309,7 +309,7 @@ impl Server {
             served.machine.handle_timeout(now, &mut self.out);
             let next = served.machine.next_timeout();
             stage.check(next.is_none_or(|next| next > now), Invariant::DeadlinesForward, || {
-                format!("{}: {next:?} is not after {now:?}", Who::Server(self.id, socket))
+                format!("{}: {next:?} is not after {now:?}", Actor::Server(self.id, socket))
             });
             self.work_off(socket, stage);
         }
@@ -329,14 +329,14 @@ impl Server {
     /// A host calls too early: nothing comes of it.
     pub(crate) fn call_early(&mut self, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
-        let who = Who::Server(self.id, 0);
+        let actor = Actor::Server(self.id, 0);
         for served in self.connections.values_mut() {
             if served.machine.next_timeout().is_some_and(|next| next <= self.clock.latest()) {
                 continue;
             }
             served.machine.handle_timeout(now, &mut self.out);
             stage.check(self.out.is_empty(), Invariant::DeadlinesForward, || {
-                format!("{who}: a timeout too early does something")
+                format!("{actor}: a timeout too early does something")
             });
         }
         while self.out.pop().is_some() {}
@@ -345,7 +345,7 @@ impl Server {
             self.control.hub.handle_timeout(now, &mut self.control.out);
             let silent = self.control.out.is_empty();
             stage.check(silent, Invariant::DeadlinesForward, || {
-                format!("{who}: a timeout of the hub too early does something")
+                format!("{actor}: a timeout of the hub too early does something")
             });
         }
     }

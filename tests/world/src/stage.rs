@@ -10,7 +10,7 @@ use crate::ledger::Ledger;
 use crate::network::{Network, Packet, SocketId, Way};
 use crate::record::{Record, Sent};
 use crate::store::Store;
-use crate::trace::{Trace, Who, describe};
+use crate::trace::{Actor, Trace, describe};
 
 pub(crate) struct Stage {
     pub(crate) now: Instant,
@@ -49,7 +49,7 @@ impl Stage {
         if !holds && self.violation.is_none() {
             let text = text();
             self.trace
-                .note(self.now, Who::World, 0, b"", || format!("VIOLATION {invariant}: {text}"));
+                .note(self.now, Actor::World, 0, b"", || format!("VIOLATION {invariant}: {text}"));
             self.violation = Some(Violation { invariant, text });
         }
     }
@@ -62,23 +62,23 @@ impl Stage {
         self.queue.schedule(self.now + delay, event);
     }
 
-    pub(crate) fn note(&mut self, who: Who, what: u64, text: impl FnOnce() -> String) {
-        self.trace.note(self.now, who, what, b"", text);
+    pub(crate) fn note(&mut self, actor: Actor, what: u64, text: impl FnOnce() -> String) {
+        self.trace.note(self.now, actor, what, b"", text);
     }
 
-    pub(crate) fn send(&mut self, who: Who, socket: SocketId, way: Way, packet: Packet) {
+    pub(crate) fn send(&mut self, actor: Actor, socket: SocketId, way: Way, packet: Packet) {
         match &packet {
             Packet::Frame(frame) => {
                 if let Some(record) = &mut self.record {
                     record.frames.push(Sent { socket, way, frame: frame.clone() });
                 }
-                self.trace.note(self.now, who, 100, frame, || {
+                self.trace.note(self.now, actor, 100, frame, || {
                     format!("#{socket} {way:?}: {}", describe(frame))
                 });
             }
-            other => {
-                self.trace.note(self.now, who, 101, b"", || format!("#{socket} {way:?}: {other:?}"))
-            }
+            other => self
+                .trace
+                .note(self.now, actor, 101, b"", || format!("#{socket} {way:?}: {other:?}")),
         }
         let Self { now, network, dice, queue, .. } = self;
         network.send(*now, socket, way, packet, dice, queue);

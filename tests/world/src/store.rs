@@ -12,7 +12,7 @@ use crate::event::{Event, ServerId, millis};
 use crate::faults::Fault;
 use crate::invariants::Invariant;
 use crate::stage::Stage;
-use crate::trace::Who;
+use crate::trace::Actor;
 
 pub(crate) type OperationId = u64;
 
@@ -200,7 +200,7 @@ pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, job: Job) {
     }
     let id = stage.store.last + 1;
     stage.store.last = id;
-    stage.note(Who::Store, id << 8 | code, || {
+    stage.note(Actor::Store, id << 8 | code, || {
         let name = name_of(&work);
         format!("operation {id} for server {server}: {name}, {result:?}, done: {is_done}")
     });
@@ -271,7 +271,7 @@ pub(crate) fn finish(stage: &mut Stage, id: OperationId) -> Option<(Asker, Store
         Work::Destroy(_) => StoreAnswer::Destroyed(result),
         Work::Expire { .. } => StoreAnswer::Expired(result),
     };
-    stage.note(Who::Store, id << 8 | 4, || {
+    stage.note(Actor::Store, id << 8 | 4, || {
         format!("operation {id}, {name}: {}", answer_name(&answer))
     });
     check(stage);

@@ -8,7 +8,7 @@ use wwr::{Dialect, Instant};
 
 /// The actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum Actor {
     World,
     Store,
     Client(usize),
@@ -19,7 +19,7 @@ pub(crate) enum Who {
     Server(usize, u64),
 }
 
-impl Who {
+impl Actor {
     const fn word(self) -> u64 {
         match self {
             Self::World => 1,
@@ -33,7 +33,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::World => f.pad("world"),
@@ -72,13 +72,13 @@ impl Trace {
     pub(crate) fn note(
         &mut self,
         now: Instant,
-        who: Who,
+        actor: Actor,
         what: u64,
         bytes: &[u8],
         text: impl FnOnce() -> String,
     ) {
         self.mix(now.as_nanos());
-        self.mix(who.word());
+        self.mix(actor.word());
         self.mix(what);
         for chunk in bytes.chunks(8) {
             let word =
@@ -88,7 +88,7 @@ impl Trace {
         if self.shown {
             let micros = now.as_nanos() / 1000;
             let time = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            self.lines.push(format!("{time:>12} {who:<18} {}", text()));
+            self.lines.push(format!("{time:>12} {actor:<18} {}", text()));
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::server::Server;
 use crate::setup::Setup;
 use crate::stage::Stage;
 use crate::store::{self, Store};
-use crate::trace::{Trace, Who};
+use crate::trace::{Actor, Trace};
 
 /// More steps than any run takes: one that takes more goes round in circles.
 const MANY: u64 = 400_000;
@@ -84,7 +84,7 @@ impl World {
             dice,
             aside,
         };
-        stage.note(Who::World, 0, || format!("{setup:#?}"));
+        stage.note(Actor::World, 0, || format!("{setup:#?}"));
         let settings = setup.servers.iter().enumerate();
         let servers: Vec<_> =
             settings.map(|(id, settings)| Server::new(id, settings.clone())).collect();

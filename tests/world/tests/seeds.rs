@@ -178,7 +178,7 @@ fn inputs_that_found_something() {
             include_bytes!("inputs/version_changed_while_dialing"),
         ),
         (
-            "the place of a connection that closes its session is taken before it is told",
+            "the slot of a connection that closes its session is taken before it is told",
             include_bytes!("inputs/place_given_up_before_it_is_told"),
         ),
     ];

@@ -60,7 +60,8 @@ pub enum Event {
 /// At most [1024 events](super::Config::max_events), and
 /// [4 MiB of signals](super::Config::max_event_bytes), wait to be taken. If there are more, the newest are
 /// dropped, and an [`Event::Missed`] in their place counts them: an application that does not
-/// listen cannot hold up the connection. Ends when the client has ended.
+/// listen cannot hold up the connection. Ends once all handles of the [`Client`](super::Client) were
+/// dropped; [`Client::close`](super::Client::close) does not end it, as the client may connect again.
 ///
 /// Take events with [`next`](Self::next), or as a [`Stream`].
 #[derive(Debug)]
@@ -79,7 +80,8 @@ struct Queue {
 }
 
 impl Events {
-    /// Returns the next event. `None` once the client has ended.
+    /// Returns the next event. `None` once all handles of the client were dropped, or its executor
+    /// has ended.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }

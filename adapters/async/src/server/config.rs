@@ -121,17 +121,27 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The shortest [`header_timeout`](Self::header_timeout) and
+    /// [`handshake_timeout`](Self::handshake_timeout): 10 ms.
+    pub const MIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(10);
+
     fn check(&self) -> Result<(), InvalidConfig> {
         for (setting, is_zero) in [
             ("limits.max_handshakes", self.max_handshakes == 0),
-            ("limits.header_timeout", self.header_timeout.is_zero()),
-            ("limits.handshake_timeout", self.handshake_timeout.is_zero()),
             ("limits.max_write_backlog", self.max_write_backlog == 0),
             ("limits.max_remembered_addresses", self.max_remembered_addresses == 0),
             ("limits.stall_timeout", self.stall_timeout.is_zero()),
         ] {
             if is_zero {
                 return Err(InvalidConfig::Zero { setting });
+            }
+        }
+        for (setting, value) in [
+            ("limits.header_timeout", self.header_timeout),
+            ("limits.handshake_timeout", self.handshake_timeout),
+        ] {
+            if value < Self::MIN_HANDSHAKE_TIMEOUT {
+                return Err(InvalidConfig::HandshakeTimeout { setting, value });
             }
         }
         if self.max_header_size < MIN_HEADER_SIZE {
@@ -157,6 +167,14 @@ pub enum InvalidConfig {
     Zero {
         /// The setting.
         setting: &'static str,
+    },
+    /// A time for the handshake in which no client can be done.
+    #[error("{setting} is {value:?}; it has to be {min:?} or more", min = Limits::MIN_HANDSHAKE_TIMEOUT)]
+    HandshakeTimeout {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: Duration,
     },
     /// `limits.max_header_size` is too small for HTTP.
     #[error("limits.max_header_size is {0}; it has to be 8192 or more")]

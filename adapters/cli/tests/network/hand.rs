@@ -27,7 +27,7 @@ impl Hand {
         self.http(&format!("WEBWIRE {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address))
     }
 
-    /// Opens a WebSocket at a server that speaks 2.0, and takes its announcement.
+    /// Opens a WebSocket at a server that speaks 2.0, and takes its accept-conf.
     pub(crate) fn open(address: SocketAddr, path: &str) -> Self {
         let mut hand = Self::open_quietly(address, path);
         let announced = hand.message();

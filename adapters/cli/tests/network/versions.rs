@@ -191,7 +191,7 @@ fn a_client_that_does_not_answer_pings_makes_room_for_the_next() {
             0xc0 => break,
             refused => assert_eq!(refused, 0x04, "{answer:02x?}"),
         }
-        assert!(start.elapsed() < SAFETY, "its place is never given up");
+        assert!(start.elapsed() < SAFETY, "its slot is never freed");
         thread::sleep(Duration::from_millis(20));
     }
 }

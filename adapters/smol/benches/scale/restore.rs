@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Box<dyn Error>> {
     judge(&mut outcome, &tally, start, count);
     outcome.expect(
         counts == format!("{} {count}", count + 1),
-        format!("connections and sessions at the end, with one who asks: {counts}"),
+        format!("connections and sessions at the end, with the one that asks: {counts}"),
     );
     drop(clients);
     drop(stop);

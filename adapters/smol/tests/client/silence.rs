@@ -122,15 +122,15 @@ fn a_message_that_comes_slowly_is_a_sign_of_life() {
 }
 
 /// The ping waits behind it, and so does the answer. On a busy machine a single step may take longer than
-/// the client has patience: then with more of it, and just as much more slowly.
+/// the client waits for a pong: then it waits longer, and all goes as much more slowly.
 #[test]
 fn a_message_that_goes_slowly_is_a_sign_of_life() {
     assert!([2_000, 4_000, 8_000, 16_000].into_iter().any(arrives_slowly));
 }
 
-/// Whether a message arrives that takes more than twice the patience of the client, in milliseconds.
-fn arrives_slowly(patience: u64) -> bool {
-    let (client, _events, mut socket) = connected(pings(50, patience));
+/// Whether a message arrives that takes more than twice the timeout of the client's pings, in milliseconds.
+fn arrives_slowly(timeout: u64) -> bool {
+    let (client, _events, mut socket) = connected(pings(50, timeout));
     let payload = pinged(&mut socket);
     socket.send_frame(true, PONG, &payload);
     let length = 64 * 1024 * 1024;
@@ -152,7 +152,7 @@ fn arrives_slowly(patience: u64) -> bool {
     let mut left = length + 10 + 1 + 8 + 4;
     let mut start = None;
     while left > 0 {
-        thread::sleep(Duration::from_millis(patience / 50));
+        thread::sleep(Duration::from_millis(timeout / 50));
         let read = left.min(chunk.len());
         if socket.stream.read_exact(&mut chunk[..read]).is_err() {
             return false;

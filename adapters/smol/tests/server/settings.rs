@@ -38,8 +38,12 @@ fn limits_that_admit_no_client_are_refused() {
             config.hub.expiry = Some(Expiry::new(Duration::from_secs(1), NONE));
         }),
         ("limits.max_handshakes is zero", |config| config.limits.max_handshakes = 0),
-        ("limits.header_timeout is zero", |config| config.limits.header_timeout = NONE),
-        ("limits.handshake_timeout is zero", |config| config.limits.handshake_timeout = NONE),
+        ("limits.header_timeout is 0ns; it has to be 10ms or more", |config| {
+            config.limits.header_timeout = NONE;
+        }),
+        ("limits.handshake_timeout is 1ns; it has to be 10ms or more", |config| {
+            config.limits.handshake_timeout = Duration::from_nanos(1);
+        }),
         ("limits.stall_timeout is zero", |config| config.limits.stall_timeout = NONE),
         ("limits.max_write_backlog is zero", |config| config.limits.max_write_backlog = 0),
         ("limits.max_remembered_addresses is zero", |config| {

@@ -320,7 +320,7 @@ fn unused_sessions_expire_in_rounds_until_the_server_has_ended() {
 }
 
 #[test]
-fn a_look_up_without_an_answer_does_not_end_the_collecting() {
+fn a_look_up_without_an_answer_does_not_end_expiry() {
     let store = Moody::new(Mood::Works);
     let expiry = Expiry::new(Duration::ZERO, Duration::from_millis(1));
     let fixture = serve(&store, |config| {

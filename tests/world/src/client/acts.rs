@@ -49,7 +49,7 @@ impl Node {
 
     pub(crate) fn connect(&mut self, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
-        stage.note(self.who(), 1, || "is to connect".into());
+        stage.note(self.actor(), 1, || "is to connect".into());
         // What the application wants counts more than what servers do.
         self.unwanted_until = Instant::EPOCH;
         self.machine.connect(now, &mut self.out);
@@ -58,7 +58,7 @@ impl Node {
 
     pub(crate) fn close(&mut self, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
-        stage.note(self.who(), 2, || "is to close".into());
+        stage.note(self.actor(), 2, || "is to close".into());
         self.machine.close(now, &mut self.out);
         (self.failures, self.losses) = (0, 0);
         self.carry_out(stage);
@@ -79,7 +79,8 @@ impl Node {
     ) -> Result<RequestId, Misuse> {
         let token = stage.ledger.next_token();
         let payload = request_payload(name, token);
-        stage.note(self.who(), token as u64, || format!("request {token}: {name:?}, {timeout:?}"));
+        stage
+            .note(self.actor(), token as u64, || format!("request {token}: {name:?}, {timeout:?}"));
         let name = Name::new(name).unwrap_or_default();
         let now = self.clock.read(stage.now);
         let made = self.machine.request(now, name, payload, timeout, &mut self.out);
@@ -89,7 +90,9 @@ impl Node {
     fn restore(&mut self, key: &SessionKey, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         let timeout = stage.dice.chance(20).then(|| millis(stage.dice.below(200)));
-        stage.note(self.who(), 3, || format!("restores {}, {timeout:?}", crate::store::short(key)));
+        stage.note(self.actor(), 3, || {
+            format!("restores {}, {timeout:?}", crate::store::short(key))
+        });
         let made = self.machine.restore_session(now, key.clone(), timeout, &mut self.out);
         let _ = self.made(made, Call::Restore(key.clone()), timeout, stage);
     }
@@ -130,7 +133,7 @@ impl Node {
         stage: &mut Stage,
     ) -> Result<RequestId, Misuse> {
         let now = self.clock.read(stage.now);
-        stage.note(self.who(), 4, || format!("closes its session, {timeout:?}"));
+        stage.note(self.actor(), 4, || format!("closes its session, {timeout:?}"));
         let made = self.machine.close_session(now, timeout, &mut self.out);
         self.made(made, Call::CloseSession, timeout, stage)
     }
@@ -148,9 +151,9 @@ impl Node {
         let now = self.clock.read(stage.now);
         let sent = self.machine.signal(now, &name, &payload, &mut self.out);
         self.signals_sent += u64::from(sent.is_ok());
-        let (who, is_connected) = (self.who(), self.is_connected());
+        let (actor, is_connected) = (self.actor(), self.is_connected());
         stage.check(sent.is_ok() == is_connected, Invariant::CallsAreHonoured, || {
-            format!("{who}: a signal: {sent:?}")
+            format!("{actor}: a signal: {sent:?}")
         });
         self.carry_out(stage);
         sent
@@ -167,11 +170,11 @@ impl Node {
     pub(crate) fn cancel_one(&mut self, id: RequestId, stage: &mut Stage) {
         let Some(open) = self.open.get_mut(&id) else { return };
         open.cancelled = true;
-        stage.note(self.who(), 5, || format!("cancels {id}"));
+        stage.note(self.actor(), 5, || format!("cancels {id}"));
         self.machine.cancel(id, &mut self.out);
         self.carry_out(stage);
-        let (who, ended) = (self.who(), !self.open.contains_key(&id));
-        stage.check(ended, Invariant::OneOutcome, || format!("{who}: {id} survives its end"));
+        let (actor, ended) = (self.actor(), !self.open.contains_key(&id));
+        stage.check(ended, Invariant::OneOutcome, || format!("{actor}: {id} survives its end"));
     }
 
     fn made(
@@ -181,7 +184,7 @@ impl Node {
         timeout: Option<Duration>,
         stage: &mut Stage,
     ) -> Result<RequestId, Misuse> {
-        let who = self.who();
+        let actor = self.actor();
         match made {
             Ok(id) => {
                 let timeout = timeout.unwrap_or(self.settings.request_timeout);
@@ -192,13 +195,13 @@ impl Node {
                 let open = Open { call, deadline, sent: false, cancelled: false };
                 let before = self.open.insert(id, open);
                 stage.check(before.is_none(), Invariant::OneOutcome, || {
-                    format!("{who}: {id} names two calls")
+                    format!("{actor}: {id} names two calls")
                 });
             }
             Err(misuse) => {
                 let silent = self.out.is_empty();
                 stage.check(silent, Invariant::CallsAreHonoured, || {
-                    format!("{who}: {misuse}, but {:?}", call)
+                    format!("{actor}: {misuse}, but {:?}", call)
                 });
             }
         }

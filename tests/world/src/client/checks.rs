@@ -36,22 +36,24 @@ impl Node {
             stage.count(Fact::Link(self.link, link));
             (self.link, self.link_since) = (link, self.clock.latest());
         }
-        let (who, host) = (self.who(), self.host);
+        let (actor, host) = (self.actor(), self.host);
         let fits = match link {
             LinkState::Idle | LinkState::Closed | LinkState::Waiting => host == Host::Nothing,
             LinkState::Ready => matches!(host, Host::Open(_)),
             _ => host != Host::Nothing,
         };
-        stage.check(fits, Invariant::CallsAreHonoured, || format!("{who}: {link:?} with {host:?}"));
+        stage.check(fits, Invariant::CallsAreHonoured, || {
+            format!("{actor}: {link:?} with {host:?}")
+        });
         let (pending, bytes) = (self.machine.pending_requests(), self.machine.queued_bytes());
         let bounded =
             pending <= self.settings.max_pending && bytes <= self.settings.max_queued_bytes;
         stage.check(bounded, Invariant::QueuesBounded, || {
-            format!("{who}: {pending} requests without an outcome, {bytes} bytes queued")
+            format!("{actor}: {pending} requests without an outcome, {bytes} bytes queued")
         });
         let open = self.open.len();
         stage.check(pending == open, Invariant::OneOutcome, || {
-            format!("{who}: {open} calls have no outcome, {pending} by its account")
+            format!("{actor}: {open} calls have no outcome, {pending} by its account")
         });
     }
 
@@ -59,8 +61,9 @@ impl Node {
     pub(super) fn check_deadlines(&self, now: Instant, stage: &mut Stage) {
         let late = self.open.iter().find(|(_, open)| open.deadline <= now);
         if let Some((id, open)) = late {
-            let who = self.who();
-            stage.check(false, Invariant::OneOutcome, || format!("{who}: {id} is late: {open:?}"));
+            let actor = self.actor();
+            stage
+                .check(false, Invariant::OneOutcome, || format!("{actor}: {id} is late: {open:?}"));
         }
     }
 
@@ -72,33 +75,33 @@ impl Node {
             LinkState::Resuming => RESUME_ATTEMPTS * (RESUME_TIMEOUT + BACKOFF.1),
             LinkState::Waiting => BACKOFF.1.max(self.asked_to_wait * 5 / 4),
         };
-        let (who, link, asked) = (self.who(), self.link, self.resumptions);
+        let (actor, link, asked) = (self.actor(), self.link, self.resumptions);
         let since = self.clock.latest().saturating_since(self.link_since);
         let counts = !stage.time_is_torn && self.timers_rest_until == Instant::EPOCH;
         let fits = (since <= most || !counts) && asked <= RESUME_ATTEMPTS;
         stage.check(fits || !self.settings.hurries, Invariant::CloseTimeouts, || {
-            format!("{who}: {link:?} for {since:?}, asked for its session {asked} times")
+            format!("{actor}: {link:?} for {since:?}, asked for its session {asked} times")
         });
     }
 
     /// It goes to a server, and none has asked it to wait for longer.
     pub(super) fn check_wanted(&self, stage: &mut Stage) {
-        let (who, now, until) = (self.who(), self.clock.latest(), self.unwanted_until);
+        let (actor, now, until) = (self.actor(), self.clock.latest(), self.unwanted_until);
         stage.check(now >= until, Invariant::ComesWhenAsked, || {
-            format!("{who}: comes at {now:?}, a server wants it at {until:?}")
+            format!("{actor}: comes at {now:?}, a server wants it at {until:?}")
         });
     }
 
     /// A message that wants a reply goes out.
     pub(super) fn sends(&mut self, socket: SocketId, frame: &[u8], stage: &mut Stage) {
-        let who = self.who();
+        let actor = self.actor();
         let resumes = self.resumes || !self.is_connected();
         let open = self.call_of(frame).and_then(|id| self.open.get_mut(&id));
         let token = match open {
             Some(open) => {
                 let is_first = !std::mem::replace(&mut open.sent, true);
                 stage.check(is_first, Invariant::OneAnswer, || {
-                    format!("{who}: a call is sent twice: {open:?}")
+                    format!("{actor}: a call is sent twice: {open:?}")
                 });
                 match open.call {
                     Call::Request(token) => Some(token),
@@ -110,7 +113,7 @@ impl Node {
             None => {
                 let text = frame.escape_ascii().to_string();
                 return stage.check(false, Invariant::TrueOutcome, || {
-                    format!("{who}: sends what has no outcome to come: {text}")
+                    format!("{actor}: sends what has no outcome to come: {text}")
                 });
             }
         };
@@ -118,11 +121,11 @@ impl Node {
         if let Some(token) = token {
             let is_first = stage.ledger.sends(token, socket);
             stage.check(is_first, Invariant::OneAnswer, || {
-                format!("{who}: request {token} is sent twice")
+                format!("{actor}: request {token} is sent twice")
             });
             let before = self.sent_last.replace(token);
             stage.check(before < Some(token), Invariant::RequestsInOrder, || {
-                format!("{who}: request {token} is sent after {before:?}")
+                format!("{actor}: request {token} is sent after {before:?}")
             });
         }
     }
@@ -132,18 +135,18 @@ impl Node {
         let latest = self.clock.latest();
         let open = self.call_of(frame).and_then(|id| self.open.get(&id));
         let late = open.filter(|open| open.deadline < latest);
-        let who = self.who();
+        let actor = self.actor();
         stage.check(late.is_none(), Invariant::OneOutcome, || {
-            format!("{who}: is sent after its deadline: {late:?}")
+            format!("{actor}: is sent after its deadline: {late:?}")
         });
     }
 
     /// The server reads messages of this length: it has said how long they may be.
     pub(super) fn check_length(&self, socket: SocketId, length: usize, stage: &mut Stage) {
         let is_bounded = self.machine.dialect().rules().bounded_by_buffer;
-        let (who, most) = (self.who(), self.reads_at_most);
+        let (actor, most) = (self.actor(), self.reads_at_most);
         stage.check(!is_bounded || length <= most, Invariant::OnlyReadable, || {
-            format!("{who}: {length} bytes on #{socket} for a server that reads {most}")
+            format!("{actor}: {length} bytes on #{socket} for a server that reads {most}")
         });
     }
 
@@ -154,14 +157,14 @@ impl Node {
         retry: Option<Instant>,
         stage: &mut Stage,
     ) {
-        let who = self.who();
+        let actor = self.actor();
         let (said, code) = (&self.close_frame, told.as_ref().map(CloseFrame::code));
         stage.check(told == *said, Invariant::CloseFramesAreTold, || {
-            format!("{who}: is told of {told:?}, the server said {said:?}")
+            format!("{actor}: is told of {told:?}, the server said {said:?}")
         });
         let stays = retry.is_none();
         stage.check(stays || code != Some(FINAL_CODE), Invariant::CloseFramesAreTold, || {
-            format!("{who}: comes back after {code:?}")
+            format!("{actor}: comes back after {code:?}")
         });
         if code == Some(FINAL_CODE) {
             stage.count(Fact::Told("told to stay away"));
@@ -178,24 +181,24 @@ impl Node {
         let failures = self.losses + self.failures;
         let whole = first.saturating_mul(1 << failures.min(20)).min(most);
         let pause = until.saturating_since(self.clock.latest());
-        let (who, asked) = (self.who(), self.asked_to_wait);
+        let (actor, asked) = (self.actor(), self.asked_to_wait);
         let expected = (whole / 2).max(asked)..=whole.max(asked * 5 / 4);
         stage.check(expected.contains(&pause), Invariant::CloseTimeouts, || {
-            format!("{who}: waits for {pause:?} after {failures} failures, asked for {asked:?}")
+            format!("{actor}: waits for {pause:?} after {failures} failures, asked for {asked:?}")
         });
     }
 
     pub(super) fn done(&mut self, id: RequestId, outcome: Outcome, stage: &mut Stage) {
-        let who = self.who();
+        let actor = self.actor();
         let name = outcome.as_ref().map_or_else(name_of, |_| "Ok");
         stage.count(Fact::Outcome(name));
-        stage.trace.note(stage.now, who, 6, name.as_bytes(), || format!("{id}: {outcome:?}"));
+        stage.trace.note(stage.now, actor, 6, name.as_bytes(), || format!("{id}: {outcome:?}"));
         if let Some(record) = &mut stage.record {
             record.outcomes.insert((self.id, id), outcome.clone());
         }
         let Some(open) = self.open.remove(&id) else {
             return stage.check(false, Invariant::OneOutcome, || {
-                format!("{who}: {id} has no outcome to come: {outcome:?}")
+                format!("{actor}: {id} has no outcome to come: {outcome:?}")
             });
         };
         if let Err(RequestError::TimedOut { sent: true }) = outcome {
@@ -204,7 +207,7 @@ impl Node {
         let waiting = self.out.len();
         self.machine.cancel(id, &mut self.out);
         stage.check(self.out.len() == waiting, Invariant::OneOutcome, || {
-            format!("{who}: {id} is cancelled after its end, and has another outcome")
+            format!("{actor}: {id} is cancelled after its end, and has another outcome")
         });
         let latest = self.clock.latest();
         let fits = match &outcome {
@@ -215,8 +218,9 @@ impl Node {
             Ok(_) => open.sent || open.call == Call::CloseSession,
             Err(_) => open.sent,
         };
-        stage
-            .check(fits, Invariant::TrueOutcome, || format!("{who}: {open:?} ends as {outcome:?}"));
+        stage.check(fits, Invariant::TrueOutcome, || {
+            format!("{actor}: {open:?} ends as {outcome:?}")
+        });
         match open.call {
             Call::Request(token) => self.check_reply(token, &open, &outcome, stage),
             Call::Restore(_) => self.restored = Some(outcome),
@@ -225,7 +229,7 @@ impl Node {
     }
 
     fn check_reply(&self, token: Token, open: &Open, outcome: &Outcome, stage: &mut Stage) {
-        let who = self.who();
+        let actor = self.actor();
         let number = match outcome {
             Ok(payload) => leading_number(payload.as_bytes()),
             Err(RequestError::Failed(error)) => leading_number(error.message_bytes()),
@@ -233,7 +237,7 @@ impl Node {
         };
         let crossed = number.is_some_and(|number| number != token as u64);
         stage.check(!crossed, Invariant::RepliesDoNotCross, || {
-            format!("{who}: request {token} got the reply to {number:?}")
+            format!("{actor}: request {token} got the reply to {number:?}")
         });
         let entry = stage.ledger.entry(token);
         let (reply, reached) = (entry.reply.clone(), entry.reached);
@@ -271,16 +275,16 @@ impl Node {
         };
         stage.check(is_true, Invariant::TrueOutcome, || {
             format!(
-                "{who}: request {token}, {open:?}, ends as {outcome:?}, the handler said {reply:?}"
+                "{actor}: request {token}, {open:?}, ends as {outcome:?}, the handler said {reply:?}"
             )
         });
     }
 
     pub(super) fn told(&mut self, event: Told, stage: &mut Stage) {
-        let who = self.who();
+        let actor = self.actor();
         stage.count(Fact::Told(name_of_event(&event)));
         let code = name_of_event(&event);
-        stage.trace.note(stage.now, who, 7, code.as_bytes(), || format!("is told: {event:?}"));
+        stage.trace.note(stage.now, actor, 7, code.as_bytes(), || format!("is told: {event:?}"));
         if let Some(record) = &mut stage.record {
             record.told.entry(self.id).or_default().push(event.clone());
         }
@@ -329,7 +333,7 @@ impl Node {
                 let fits = content.payload() == expected.as_bytes();
                 stage.check(fits, Invariant::SignalsInOrder, || {
                     format!(
-                        "{who}: signal {} instead of {expected}",
+                        "{actor}: signal {} instead of {expected}",
                         content.payload().escape_ascii()
                     )
                 });
@@ -341,7 +345,7 @@ impl Node {
             Told::SessionRestored(session) => {
                 let known = stage.ledger.sessions.contains_key(&session.key);
                 stage.check(known, Invariant::TrueOutcome, || {
-                    format!("{who}: restored {}, which nobody made", short(&session.key))
+                    format!("{actor}: restored {}, which nobody made", short(&session.key))
                 });
             }
             Told::Anomaly(Anomaly::Unreadable(error)) => {
@@ -351,7 +355,7 @@ impl Node {
                 stage.check(
                     noisy || is_accept_conf || self.is_signal_without_payload(&error),
                     Invariant::OnlyReadable,
-                    || format!("{who}: {error}"),
+                    || format!("{actor}: {error}"),
                 );
             }
             _ => {}
@@ -373,19 +377,19 @@ impl Node {
     fn check_announced(&self, key: &SessionKey, stage: &mut Stage) {
         let unwanted = stage.ledger.session(key).unwanted;
         let kept = stage.store.keeps(key);
-        let (who, durable) = (self.who(), stage.durable);
+        let (actor, durable) = (self.actor(), stage.durable);
         stage.check(!durable || unwanted || kept, Invariant::AnnouncedIsDurable, || {
-            format!("{who}: {} is announced and not stored", short(key))
+            format!("{actor}: {} is announced and not stored", short(key))
         });
     }
 
     /// All is quiet: nothing is left to come.
     pub(crate) fn check_rest(&self, stage: &mut Stage) {
-        let (who, open, bytes) = (self.who(), self.open.len(), self.machine.queued_bytes());
+        let (actor, open, bytes) = (self.actor(), self.open.len(), self.machine.queued_bytes());
         let pending = self.machine.pending_requests();
         let rests = open == 0 && bytes == 0 && pending == 0;
         stage.check(rests, Invariant::OneOutcome, || {
-            format!("{who} at rest: {open} calls without an outcome, {bytes} bytes queued")
+            format!("{actor} at rest: {open} calls without an outcome, {bytes} bytes queued")
         });
     }
 }

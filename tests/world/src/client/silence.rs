@@ -29,19 +29,19 @@ impl Node {
             Dialect::Wwr1 => 2 * pings.total(),
             _ => return,
         };
-        let (who, silence, socket) = (self.who(), self.silence(), self.socket());
+        let (actor, silence, socket) = (self.actor(), self.silence(), self.socket());
         let counts = !stage.time_is_torn && self.timers_rest_until == Instant::EPOCH;
         stage.check(silence < most || !counts, Invariant::SilenceIsNoticed, || {
-            format!("{who}: nothing came for {silence:?} on {socket:?}, and it stays")
+            format!("{actor}: nothing came for {silence:?} on {socket:?}, and it stays")
         });
     }
 
     /// A server was left because it is silent: it is, and it is not just slow.
     pub(super) fn check_end(&self, stage: &mut Stage) {
-        let (who, silence, unheard) = (self.who(), self.silence(), self.unheard);
+        let (actor, silence, unheard) = (self.actor(), self.silence(), self.unheard);
         let Some(pings) = self.settings.pings else {
             return stage.check(false, Invariant::LifeIsNoticed, || {
-                format!("{who}: left a server for its silence, of which it knows nothing")
+                format!("{actor}: left a server for its silence, of which it knows nothing")
             });
         };
         let answers = matches!(self.machine.dialect(), Dialect::V1_4 | Dialect::Wwr1);
@@ -53,12 +53,12 @@ impl Node {
         };
         let counts = !stage.time_is_torn;
         stage.check(fits || !counts, Invariant::LifeIsNoticed, || {
-            format!("{who}: left a server after {silence:?}, {unheard} requests ran out of time")
+            format!("{actor}: left a server after {silence:?}, {unheard} requests ran out of time")
         });
         let Some(socket) = self.left else { return };
         let is_true = !stage.network.is_healthy(socket) || !is_known || stage.is_deceptive;
         stage.check(is_true, Invariant::LifeIsNoticed, || {
-            format!("{who}: left #{socket}, which works, after {silence:?}")
+            format!("{actor}: left #{socket}, which works, after {silence:?}")
         });
     }
 }

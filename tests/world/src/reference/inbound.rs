@@ -53,9 +53,9 @@ impl Reference {
         match message {
             Message::SessionCreated { object } => {
                 let session = Session::from_json(&object);
-                let who = self.who();
+                let actor = self.actor();
                 stage.check(session.is_ok(), Invariant::OnlyReadable, || {
-                    format!("{who}: no session: {}", object.escape_ascii())
+                    format!("{actor}: no session: {}", object.escape_ascii())
                 });
                 let key = session.ok().map(|session| session.key);
                 self.key = key.map(|key| Bytes::copy_from_slice(key.as_str().as_bytes()));
@@ -67,9 +67,9 @@ impl Reference {
                 Some(Asked::Restore) => self.told.push(Notice::SessionRestored),
                 Some(Asked::CloseSession) => self.end_session(),
                 None => {
-                    let who = self.who();
+                    let actor = self.actor();
                     stage.check(false, Invariant::OneAnswer, || {
-                        format!("{who}: {id:?} is answered, and nothing was asked")
+                        format!("{actor}: {id:?} is answered, and nothing was asked")
                     });
                 }
             },

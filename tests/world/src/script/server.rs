@@ -13,7 +13,7 @@ use crate::server::{Server, State};
 
 /// What operators do, and fate.
 impl Script {
-    /// Shuts down gracefully. The server then answers, but lets nobody in, until it is
+    /// Shuts down gracefully. The server then answers, but admits no client, until it is
     /// [started](Self::start) again.
     #[track_caller]
     pub fn shut_down(&mut self, within: Duration) {

@@ -19,7 +19,7 @@ use crate::store::short;
 impl Server {
     /// A machine was called: its bounds, and where it stands.
     pub(super) fn look_at(&mut self, socket: SocketId, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let config = &self.settings.connection;
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let state = served.state_now();
@@ -35,14 +35,14 @@ impl Server {
         let bounded = running <= usize::from(config.concurrency.get())
             && waiting <= usize::from(config.max_queued_messages.get());
         stage.check(bounded, Invariant::QueuesBounded, || {
-            format!("{who}: {running} handlers run, {waiting} messages wait")
+            format!("{actor}: {running} handlers run, {waiting} messages wait")
         });
         let bytes = served.waiting_bytes();
         let has_room = waiting < usize::from(config.max_queued_messages.get())
             && (waiting == 0 || bytes < config.max_queued_bytes as usize);
         let fits = state.0 != Phase::Open || served.machine.wants_input() == has_room;
         stage.check(fits, Invariant::QueuesBounded, || {
-            format!("{who}: {waiting} messages wait, of {bytes} bytes; has room: {has_room}")
+            format!("{actor}: {waiting} messages wait, of {bytes} bytes; has room: {has_room}")
         });
     }
 
@@ -57,9 +57,9 @@ impl Server {
         if observed == Observed::Preflight {
             let index = self.asked.iter().position(|asked| *asked == address);
             let used = index.map(|index| self.asked.remove(index));
-            let who = self.who(socket);
+            let actor = self.actor(socket);
             stage.check(used.is_some(), Invariant::PreflightsCountOnce, || {
-                format!("{who}: taken for a client of 1.x for a preflight of another connection")
+                format!("{actor}: taken for a client of 1.x for a preflight of another connection")
             });
         }
     }
@@ -72,7 +72,7 @@ impl Server {
         reason: &CloseReason,
         stage: &mut Stage,
     ) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let config = &self.settings.connection;
         let Some(served) = self.connections.get(&socket) else { return };
         let is_for_message = matches!(
@@ -86,14 +86,14 @@ impl Server {
         let enough = *reason != CloseReason::TooManyIgnored || row >= most;
         stage.check(enough, Invariant::LifeIsNoticed, || {
             format!(
-                "{who}: is closed for {row} messages in a row without meaning, {most} are allowed"
+                "{actor}: is closed for {row} messages in a row without meaning, {most} are allowed"
             )
         });
         let (owed, open) = (served.owed(), served.may_owe());
         let holds = owed <= open || is_for_message || !served.peer.keeps_to_rules();
         stage.check(holds, Invariant::OneAnswer, || {
             format!(
-                "{who}: is closed ({reason:?}) and owes {owed} answers, of {open} that may come"
+                "{actor}: is closed ({reason:?}) and owes {owed} answers, of {open} that may come"
             )
         });
     }
@@ -103,31 +103,31 @@ impl Server {
         let Some(served) = self.connections.get(&socket) else { return };
         let buffer = served.machine.peer_reads();
         let bounded = served.machine.dialect().rules().bounded_by_buffer;
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         stage.check(!bounded || length <= buffer, Invariant::OnlyReadable, || {
-            format!("{who}: {length} bytes for a peer that reads {buffer}")
+            format!("{actor}: {length} bytes for a peer that reads {buffer}")
         });
     }
 
     /// Requests are handled once, in the order in which they were sent.
     pub(super) fn heard_request(&mut self, socket: SocketId, task: Task, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let Some(token) = task.token else { return };
         let expected = stage.ledger.sent_on(socket, served.requests_heard);
         served.requests_heard += 1;
         stage.check(expected == Some(token), Invariant::RequestsInOrder, || {
-            format!("{who}: request {token} comes instead of {expected:?}")
+            format!("{actor}: request {token} comes instead of {expected:?}")
         });
         let before = std::mem::replace(&mut stage.ledger.entry(token).reached, true);
         stage.check(!before, Invariant::OneAnswer, || {
-            format!("{who}: request {token} is handled twice")
+            format!("{actor}: request {token} is handled twice")
         });
-        stage.note(who, token as u64, || format!("handles request {token}: {:?}", task.deed));
+        stage.note(actor, token as u64, || format!("handles request {token}: {:?}", task.deed));
     }
 
     pub(super) fn heard_signal(&mut self, socket: SocketId, payload: &[u8], stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let Some(served) = self.connections.get_mut(&socket) else { return };
         if let Peer::Adversary(_) = served.peer {
             return;
@@ -135,7 +135,7 @@ impl Server {
         let expected = format!("{socket}/{}", served.signals_heard);
         served.signals_heard += 1;
         stage.check(payload == expected.as_bytes(), Invariant::SignalsInOrder, || {
-            format!("{who}: signal {} instead of {expected}", payload.escape_ascii())
+            format!("{actor}: signal {} instead of {expected}", payload.escape_ascii())
         });
     }
 
@@ -217,14 +217,16 @@ impl Server {
         let late = |served: &super::Served| served.drains_by.is_some_and(|deadline| deadline < now);
         let late = self.connections.iter().find(|(_, served)| late(served)).map(|(id, _)| *id);
         if let Some(socket) = late {
-            let who = self.who(socket);
-            stage.check(false, Invariant::ShutdownEnds, || format!("{who}: not closed by {now:?}"));
+            let actor = self.actor(socket);
+            stage.check(false, Invariant::ShutdownEnds, || {
+                format!("{actor}: not closed by {now:?}")
+            });
         }
     }
 
     /// A machine is over: nothing moves it any more.
     pub(super) fn check_end(&mut self, socket: SocketId, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let latest = self.clock.latest();
         let Some(served) = self.connections.get_mut(&socket) else { return };
         // What it wanted before is with the others already.
@@ -243,7 +245,7 @@ impl Server {
         let refused = machine.close_session(out) == Err(Misuse::Closed);
         let silent = out.is_empty();
         stage.check(!asks && silent && refused, Invariant::SilentAfterClose, || {
-            format!("{who}: {out:?} after the end; asks: {asks}, refuses: {refused}")
+            format!("{actor}: {out:?} after the end; asks: {asks}, refuses: {refused}")
         });
         while self.out.pop().is_some() {}
     }
@@ -300,7 +302,7 @@ impl Server {
         self.check_waiters(stage);
         self.check_groups(stage);
         for (socket, served) in &self.connections {
-            let who = self.who(*socket);
+            let actor = self.actor(*socket);
             let (owed, running) = (served.owed(), served.machine.running_handlers());
             let pings = served
                 .unread
@@ -311,12 +313,12 @@ impl Server {
             let is_client = matches!(served.peer, Peer::Client(_));
             let settled = running > 0 || (owed == 0 || !is_client) && unread == 0;
             stage.check(settled, Invariant::OneAnswer, || {
-                format!("{who}: {owed} answers are owed, {unread} messages wait, for nothing")
+                format!("{actor}: {owed} answers are owed, {unread} messages wait, for nothing")
             });
             let outstanding = stage.network.outstanding(*socket, Way::Down);
             let silent = stage.network.is_silent(*socket);
             stage.check(silent || outstanding < 4096, Invariant::QueuesBounded, || {
-                format!("{who}: {outstanding} bytes are still on their way")
+                format!("{actor}: {outstanding} bytes are still on their way")
             });
         }
     }

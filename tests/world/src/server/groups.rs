@@ -31,9 +31,9 @@ impl Server {
         if joined == Ok(true) {
             self.control.groups.entry(name).or_default().insert(id);
         }
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         stage.check(joined == expected, Invariant::GroupsAreMembers, || {
-            format!("{who}: joins {name}: {joined:?} instead of {expected:?}")
+            format!("{actor}: joins {name}: {joined:?} instead of {expected:?}")
         });
         self.check_groups(stage);
         self.control.hub.member_count(name)
@@ -51,9 +51,9 @@ impl Server {
         let left = self.control.hub.leave(id, name);
         let model = self.control.groups.get_mut(name);
         let expected = model.is_some_and(|members| members.remove(&id));
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         stage.check(left == expected, Invariant::GroupsAreMembers, || {
-            format!("{who}: leaves {name}: {left} instead of {expected}")
+            format!("{actor}: leaves {name}: {left} instead of {expected}")
         });
         self.check_groups(stage);
         left

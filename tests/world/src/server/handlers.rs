@@ -103,7 +103,7 @@ impl Server {
 
     /// Sends the next of the numbered signals.
     pub(super) fn news(&mut self, socket: SocketId, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let (Ok(name), payload) = (Name::new(NEWS), signal_payload(socket, served.signals_sent))
         else {
@@ -112,7 +112,7 @@ impl Server {
         let sent = served.machine.signal(&name, &payload, &mut self.out);
         served.signals_sent += u64::from(sent.is_ok());
         stage.check(sent != Err(Misuse::UnknownHandler), Invariant::CallsAreHonoured, || {
-            format!("{who}: a signal is refused: {sent:?}")
+            format!("{actor}: a signal is refused: {sent:?}")
         });
         self.collect(socket, stage);
     }
@@ -159,13 +159,13 @@ impl Server {
     }
 
     fn reply(&mut self, socket: SocketId, task: Task, reply: Reply, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let machine: &mut Connection = &mut served.machine;
         let waiting = self.out.len();
         let done = machine.reply(task.id, reply.clone(), &mut self.out);
         stage.check(done.is_ok(), Invariant::CallsAreHonoured, || {
-            format!("{who}: a reply is refused: {done:?}")
+            format!("{actor}: a reply is refused: {done:?}")
         });
         served.running.retain(|id| *id != task.id);
         let sent = self.out.len();
@@ -174,7 +174,7 @@ impl Server {
         let mut again = others.map(|id| machine.reply(id, empty(), &mut self.out));
         let refused = again.all(|again| again.is_err()) && self.out.len() == sent;
         stage.check(refused, Invariant::CallsAreHonoured, || {
-            format!("{who}: a second reply to the same request is accepted")
+            format!("{actor}: a second reply to the same request is accepted")
         });
         let is_too_large = |action: &Action| matches!(action, Action::ReplyTooLarge { .. });
         let too_large = self.out.iter().skip(waiting).any(is_too_large);
@@ -183,7 +183,7 @@ impl Server {
             let before =
                 entry.reply.replace(if too_large { Err(RequestError::Internal) } else { reply });
             stage.check(before.is_none(), Invariant::OneAnswer, || {
-                format!("{who}: request {token} is answered twice")
+                format!("{actor}: request {token} is answered twice")
             });
         }
     }

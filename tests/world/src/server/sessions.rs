@@ -36,7 +36,7 @@ impl Server {
             Command::Close(_) => "closes",
             Command::Leave(_) => "leaves",
         };
-        stage.note(self.who(socket), code, || format!("{name} {}", short(&key)));
+        stage.note(self.actor(socket), code, || format!("{name} {}", short(&key)));
         let now = self.clock.read(stage.now);
         self.control.hub.handle(now, id, command, &mut self.control.out);
         self.touch(&key, stage);
@@ -61,7 +61,7 @@ impl Server {
         let told = waiting.told;
         let again = control.waiters.insert(waiter, waiting).is_some();
         stage.check(!again, Invariant::WaitersAreTold, || format!("{waiter:?} names two callers"));
-        stage.note(self.who(0), u64::from(disconnect), || {
+        stage.note(self.actor(0), u64::from(disconnect), || {
             format!("{} is closed everywhere, {told} told", short(key))
         });
         self.touch(key, stage);
@@ -248,23 +248,23 @@ impl Server {
     pub(super) fn tell(&mut self, socket: SocketId, news: News, stage: &mut Stage) {
         let now = self.clock.read(stage.now);
         let Some(served) = self.connections.get_mut(&socket) else { return };
-        let who = super::Who::Server(self.id, socket);
+        let actor = super::Actor::Server(self.id, socket);
         match news {
             News::Session(outcome) => {
                 self.touched.insert(outcome.key.clone());
-                stage.note(who, 30, || {
+                stage.note(actor, 30, || {
                     format!("{}: {}", short(&outcome.key), name_of(&outcome.change))
                 });
                 served.hears(&outcome.change);
                 served.machine.handle_session(now, outcome, &mut self.out);
             }
             News::ShutDown { deadline, idle } => {
-                stage.note(who, 31, || format!("is to shut down by {deadline:?}, {idle:?}"));
+                stage.note(actor, 31, || format!("is to shut down by {deadline:?}, {idle:?}"));
                 served.is_shut_down(deadline);
                 served.machine.shut_down(now, deadline, idle, &mut self.out);
             }
             News::Close => {
-                stage.note(who, 32, || "is to close, as all are".into());
+                stage.note(actor, 32, || "is to close, as all are".into());
                 served.machine.close(now, &mut self.out);
             }
         }

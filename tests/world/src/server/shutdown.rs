@@ -188,10 +188,10 @@ impl Server {
             return;
         };
         let Some(told) = served.shut_down else { return };
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         let fits = *reason == CloseReason::Shutdown || !told.was_open;
         stage.check(fits, Invariant::IdleStay, || {
-            format!("{who}: is closed by a shutdown for another reason: {reason:?}")
+            format!("{actor}: is closed by a shutdown for another reason: {reason:?}")
         });
         let member = self.control.members.get(id);
         let may = member.is_some_and(|member| member.is_told_to_close)
@@ -200,7 +200,7 @@ impl Server {
             || !served.peer.keeps_to_rules()
             || told.deadline <= self.clock.latest();
         stage.check(may, Invariant::IdleStay, || {
-            format!("{who}: is closed, although it was to stay: {reason:?}")
+            format!("{actor}: is closed, although it was to stay: {reason:?}")
         });
     }
 

@@ -11,7 +11,7 @@ use crate::event::{Event, millis};
 use crate::invariants::Invariant;
 use crate::network::{Packet, Peer, SocketId, Way};
 use crate::stage::Stage;
-use crate::trace::Who;
+use crate::trace::Actor;
 
 /// While a peer has this many bytes to read, nothing is read of it.
 const CHOKED: usize = 16 * 1024;
@@ -28,7 +28,7 @@ impl Server {
 
     /// Takes what a call to the machine of a connection caused.
     pub(super) fn collect(&mut self, socket: SocketId, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         while let Some(action) = self.out.pop() {
             let Some(served) = self.connections.get_mut(&socket) else { continue };
             match &action {
@@ -36,12 +36,12 @@ impl Server {
                 Action::Request(_) | Action::Signal(_) => {
                     let waits = served.holds_up();
                     stage.check(!waits, Invariant::RequestsInOrder, || {
-                        format!("{who}: overtakes a session message: {action:?}")
+                        format!("{actor}: overtakes a session message: {action:?}")
                     });
                 }
                 Action::Send(frame) => {
                     let owed = served.answers(frame) || !served.peer.keeps_to_rules();
-                    stage.check(owed, Invariant::OneAnswer, || format!("{who}: {frame:?}"));
+                    stage.check(owed, Invariant::OneAnswer, || format!("{actor}: {frame:?}"));
                 }
                 _ => {}
             }
@@ -84,7 +84,7 @@ impl Server {
             Input::Ping => {
                 served.machine.handle_activity(now);
                 if self.settings.answers_pings() {
-                    stage.send(self.who(socket), socket, Way::Down, Packet::Pong);
+                    stage.send(self.actor(socket), socket, Way::Down, Packet::Pong);
                 }
                 self.collect(socket, stage);
                 return true;
@@ -103,13 +103,13 @@ impl Server {
     }
 
     fn act(&mut self, socket: SocketId, action: Action, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         match action {
             Action::Send(frame) => {
                 self.check_length(socket, frame.len(), stage);
-                stage.send(who, socket, Way::Down, Packet::Frame(frame));
+                stage.send(actor, socket, Way::Down, Packet::Frame(frame));
                 if stage.network.outstanding(socket, Way::Down) > GIVEN_UP {
-                    stage.note(who, 20, || format!("#{socket} does not read and is given up"));
+                    stage.note(actor, 20, || format!("#{socket} does not read and is given up"));
                     stage.cut(socket, millis(0));
                 }
             }
@@ -117,12 +117,12 @@ impl Server {
                 if let Some(record) = &mut stage.record {
                     record.pings += 1;
                 }
-                stage.send(who, socket, Way::Down, Packet::Ping);
+                stage.send(actor, socket, Way::Down, Packet::Ping);
             }
             Action::Learned(dialect) => {
                 let speaks = self.connections.get(&socket).map(|served| served.machine.dialect());
                 stage.check(speaks == Some(dialect), Invariant::OnlyReadable, || {
-                    format!("{who}: has learned {dialect:?}, and speaks {speaks:?}")
+                    format!("{actor}: has learned {dialect:?}, and speaks {speaks:?}")
                 });
             }
             Action::PeerReads(_) | Action::ReplyTooLarge { .. } => {}
@@ -160,7 +160,7 @@ impl Server {
     }
 
     fn end(&mut self, socket: SocketId, reason: CloseReason, stage: &mut Stage) {
-        let who = self.who(socket);
+        let actor = self.actor(socket);
         stage.count(Fact::Closed(name_of(&reason)));
         let doubtful = match self.connections.get(&socket).map(|served| served.peer) {
             Some(Peer::Client(_)) => stage.is_deceptive,
@@ -171,19 +171,19 @@ impl Server {
         };
         let is_there = stage.network.is_healthy(socket) && !doubtful;
         stage.check(!is_there || reason != CloseReason::Silent, Invariant::LifeIsNoticed, || {
-            format!("{who}: #{socket} is taken for gone")
+            format!("{actor}: #{socket} is taken for gone")
         });
         self.check_closing(socket, &reason, stage);
         self.check_shut_down(socket, &reason, stage);
-        stage.note(who, 21, || format!("closes #{socket}: {reason:?}"));
+        stage.note(actor, 21, || format!("closes #{socket}: {reason:?}"));
         stage.ledger.close_frames.insert(socket, reason.frame());
         if let Some(record) = &mut stage.record {
             record.closed.push((socket, reason.clone()));
         }
-        stage.send(who, socket, Way::Down, Packet::Close(reason.frame()));
+        stage.send(actor, socket, Way::Down, Packet::Close(reason.frame()));
         let more = self.actions.iter().any(|(of, _)| *of == socket);
         stage.check(!more, Invariant::SilentAfterClose, || {
-            format!("{who}: something comes after the close: {:?}", self.actions)
+            format!("{actor}: something comes after the close: {:?}", self.actions)
         });
         self.check_end(socket, stage);
         self.connections.remove(&socket);
@@ -205,16 +205,16 @@ impl Server {
         match work {
             Work::SignalHandled(id) => {
                 let ended = served.machine.signal_handled(id, &mut self.out);
-                let who = Who::Server(self.id, socket);
+                let actor = Actor::Server(self.id, socket);
                 stage.check(ended.is_ok(), Invariant::CallsAreHonoured, || {
-                    format!("{who}: a signal was handled: {ended:?}")
+                    format!("{actor}: a signal was handled: {ended:?}")
                 });
                 let waiting = self.out.len();
                 let others = served.ended_signal.replace(id).into_iter().chain([id]);
                 let mut again = others.map(|id| served.machine.signal_handled(id, &mut self.out));
                 let refused = again.all(|again| again.is_err()) && self.out.len() == waiting;
                 stage.check(refused, Invariant::CallsAreHonoured, || {
-                    format!("{who}: a signal was handled twice")
+                    format!("{actor}: a signal was handled twice")
                 });
             }
             Work::Handle(task) => self.perform(socket, task, stage),

@@ -13,7 +13,7 @@ use crate::reference::Reference;
 use crate::server::State;
 use crate::setup::{ENOUGH, READ_TIMEOUT, versatile};
 use crate::store::{Habits, short};
-use crate::trace::Who;
+use crate::trace::Actor;
 
 /// Longer than it takes a server to find out that a peer is gone, whatever it speaks: up to two
 /// read timeouts after the last handler has ended, of those for the messages that wait.
@@ -50,7 +50,7 @@ impl World {
 
     /// The faults are over.
     fn heal(&mut self) {
-        self.stage.note(Who::World, 1, || "the faults are over".into());
+        self.stage.note(Actor::World, 1, || "the faults are over".into());
         for adversary in &mut self.adversaries {
             adversary.stop(&mut self.stage);
         }

@@ -7,7 +7,7 @@ use crate::faults::Fault;
 use crate::network::{Packet, Peer, Way};
 use crate::server::State;
 use crate::setup::{PROTOCOLS, reconfigure};
-use crate::trace::Who;
+use crate::trace::Actor;
 
 impl World {
     pub(super) fn live(&mut self) {
@@ -144,7 +144,7 @@ impl World {
 
     fn blame(&mut self, fault: Fault, what: u64) {
         self.stage.count(Fact::Fault(fault));
-        self.stage.note(Who::World, what << 8 | fault as u64, || format!("{fault:?} of #{what}"));
+        self.stage.note(Actor::World, what << 8 | fault as u64, || format!("{fault:?} of #{what}"));
     }
 
     /// The hosts notice at last that a socket is silent.

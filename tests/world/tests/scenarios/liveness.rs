@@ -1,4 +1,4 @@
-//! Who is still there: pings, heartbeats, and peers that are gone without a word.
+//! Liveness: pings, heartbeats, and peers that vanish without a close frame.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ fn idle_peers_stay_whatever_they_speak() {
         script.run_for(100 * SECOND);
         assert_eq!((script.socket(ada), script.told(ada)), (socket, vec![]), "{server:?}");
         assert_eq!(script.dialect(socket), Some(dialect), "{server:?}, {protocol}");
-        // Those who send heartbeats need no pings, the others get one for each time of silence.
+        // Clients that send heartbeats need no pings. The others get one for each time of silence.
         let pings = if dialect == Dialect::V1_4 { 40..=50 } else { 0..=1 };
         assert!(pings.contains(&script.pings()), "{server:?}: {}", script.pings());
         script.finish();

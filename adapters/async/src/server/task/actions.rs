@@ -62,16 +62,12 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     #[cold]
     fn note_too_large(&self, length: usize, buffer: usize) {
         let (connection, dialect) = (self.connection.id(), self.machine.dialect());
-        let raise = match dialect.rules().states_limits {
-            true => "max_message_size of the client",
-            false => "the message buffer",
-        };
         tracing::warn!(
             connection,
             length,
             buffer,
             %dialect,
-            raise,
+            raise = dialect.limit_setting(),
             "a reply is too large for the client, which gets an internal error"
         );
     }

@@ -21,7 +21,7 @@ const fn size_of_future<A, B, F: Future>(_: &impl Fn(A, B) -> F) -> usize {
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn an_idle_connection_is_small() {
-    let run = |task: Box<Task<'static, Nothing, TestRuntime>>, arrival| task.run(arrival);
+    let run = |task: Box<Task<'static, Nothing, TestRuntime>>, admission| task.run(admission);
     let mut large = vec![
         ("the task", size_of::<Task<'_, Nothing, TestRuntime>>(), 960),
         ("its future", size_of_future(&run), 384),
