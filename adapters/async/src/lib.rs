@@ -33,7 +33,7 @@ pub use addresses::Addresses;
 pub use clock::Clock;
 pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
-pub use runtime::{Runtime, Stream, Timer};
+pub use runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
 pub use store::{
     FileStore, MemoryStore, Removed, SessionStore, SharedStore, ShortKey, StoreError,
     StoreErrorKind,

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::io;
 use std::net::{self, SocketAddr};
 #[cfg(unix)]
-use std::os::fd::BorrowedFd;
+use std::os::{fd::BorrowedFd, unix::net::UnixListener};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -24,9 +26,9 @@ use hyper::upgrade::Upgraded;
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// A timer.
     type Timer: Timer;
-    /// A connected TCP socket.
+    /// A connected socket, TCP or unix.
     type Stream: Stream;
-    /// A listening TCP socket.
+    /// A listening socket, TCP or unix.
     type Listener: Send + Sync + 'static;
 
     /// Starts a task in the background. If it panics, only this task ends.
@@ -51,22 +53,22 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = T> + Send;
 
-    /// Opens a TCP connection.
+    /// Opens a connection.
     ///
     /// # Errors
     ///
     /// The error of the system.
-    fn connect(&self, address: SocketAddr)
-    -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn connect(&self, to: SocketAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// Takes over a listening socket, which is in non-blocking mode.
     ///
     /// # Errors
     ///
     /// If the runtime cannot register the socket.
-    fn listen(&self, listener: net::TcpListener) -> io::Result<Self::Listener>;
+    fn listen(&self, listener: ListeningSocket) -> io::Result<Self::Listener>;
 
-    /// Waits for the next connection, and returns it with the address of the peer.
+    /// Waits for the next connection, and returns it with the address of the peer. `None` on a unix
+    /// socket, where peers have no address.
     ///
     /// # Errors
     ///
@@ -74,7 +76,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn accept(
         &self,
         listener: &Self::Listener,
-    ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+    ) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 
     /// Returns the socket of a connection that another HTTP server has upgraded, and the bytes that were
     /// read beyond the handshake. For types of connections that HTTP servers on this runtime use.
@@ -88,6 +90,26 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     }
 }
 
+/// Where a socket listens, or connects to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SocketAddress {
+    /// An address of TCP.
+    Tcp(SocketAddr),
+    /// A path in the file system.
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+/// A listening socket of the standard library.
+#[derive(Debug)]
+pub enum ListeningSocket {
+    /// A socket of TCP.
+    Tcp(net::TcpListener),
+    /// A unix socket.
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
 /// A timer of a [`Runtime`].
 pub trait Timer: Send + Sync + Unpin + 'static {
     /// Sets the timer to a moment. With `None` it never becomes ready.
@@ -98,7 +120,7 @@ pub trait Timer: Send + Sync + Unpin + 'static {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// A connected TCP socket of a [`Runtime`]. [`poll_close`](AsyncWrite::poll_close) ends only the
+/// A connected socket of a [`Runtime`]. [`poll_close`](AsyncWrite::poll_close) ends only the
 /// direction that writes; the rest of the input can still be read.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the next read call the kernel. For runtimes that trust what the reactor has reported, which
@@ -106,10 +128,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// that always call the kernel.
     fn ask_kernel(&mut self) {}
 
-    /// Reads bytes and leaves them in the socket.
-    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
-
-    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`). A unix socket always does so.
     ///
     /// # Errors
     ///

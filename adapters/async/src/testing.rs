@@ -6,13 +6,13 @@ use std::net::{self, Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use smol::Async;
 
-use crate::runtime::{Runtime, Stream, Timer};
+use crate::runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
 
 /// Runs tasks on the executor of smol.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,20 +44,28 @@ impl Runtime for TestRuntime {
         smol::unblock(work)
     }
 
-    async fn connect(&self, address: SocketAddr) -> io::Result<TestStream> {
-        Async::<net::TcpStream>::connect(address).await.map(TestStream)
+    async fn connect(&self, to: SocketAddress) -> io::Result<TestStream> {
+        match to {
+            SocketAddress::Tcp(to) => Async::<net::TcpStream>::connect(to).await.map(TestStream),
+            #[cfg(unix)]
+            SocketAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
-    fn listen(&self, listener: net::TcpListener) -> io::Result<Async<net::TcpListener>> {
-        Async::new_nonblocking(listener)
+    fn listen(&self, listener: ListeningSocket) -> io::Result<Async<net::TcpListener>> {
+        match listener {
+            ListeningSocket::Tcp(listener) => Async::new_nonblocking(listener),
+            #[cfg(unix)]
+            ListeningSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     async fn accept(
         &self,
         listener: &Async<net::TcpListener>,
-    ) -> io::Result<(TestStream, SocketAddr)> {
+    ) -> io::Result<(TestStream, Option<SocketAddr>)> {
         let (stream, address) = listener.accept().await?;
-        Ok((TestStream(stream), address))
+        Ok((TestStream(stream), Some(address)))
     }
 }
 
@@ -84,17 +92,6 @@ impl TestStream {
 }
 
 impl Stream for TestStream {
-    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match self.0.get_ref().peek(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.0.poll_readable(cx))?;
-                }
-                peeked => return Poll::Ready(peeked),
-            }
-        }
-    }
-
     fn set_nodelay(&self, at_once: bool) -> io::Result<()> {
         self.0.get_ref().set_nodelay(at_once)
     }

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::io::Result;
 use std::net::{self, SocketAddr};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +15,7 @@ use hyper::upgrade::Upgraded;
 use smol::Async;
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
-use wwr_async::Runtime;
+use wwr_async::{ListeningSocket, Runtime, SocketAddress};
 
 use crate::executor::{self, Spawn};
 pub use crate::stream::Stream;
@@ -34,7 +36,7 @@ impl<S: Spawn> From<S> for Smol {
 impl Runtime for Smol {
     type Timer = Timer;
     type Stream = Stream;
-    type Listener = Async<net::TcpListener>;
+    type Listener = Listener;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         match &self.executor {
@@ -58,22 +60,37 @@ impl Runtime for Smol {
         smol::unblock(work)
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<Stream> {
-        Ok(Stream::new(Arc::new(Async::<net::TcpStream>::connect(address).await?)))
+    async fn connect(&self, to: SocketAddress) -> Result<Stream> {
+        Ok(match to {
+            SocketAddress::Tcp(to) => Async::<net::TcpStream>::connect(to).await?.into(),
+            #[cfg(unix)]
+            SocketAddress::Unix(path) => Async::<UnixStream>::connect(path).await?.into(),
+        })
     }
 
-    fn listen(&self, listener: net::TcpListener) -> Result<Self::Listener> {
-        Async::new_nonblocking(listener)
+    fn listen(&self, listener: ListeningSocket) -> Result<Listener> {
+        Ok(match listener {
+            ListeningSocket::Tcp(listener) => Listener::Tcp(Async::new_nonblocking(listener)?),
+            #[cfg(unix)]
+            ListeningSocket::Unix(listener) => Listener::Unix(Async::new_nonblocking(listener)?),
+        })
     }
 
-    async fn accept(&self, listener: &Self::Listener) -> Result<(Stream, SocketAddr)> {
-        let (stream, address) = listener.accept().await?;
-        Ok((Stream::new(Arc::new(stream)), address))
+    async fn accept(&self, listener: &Listener) -> Result<(Stream, Option<SocketAddr>)> {
+        match listener {
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, address)| (stream.into(), Some(address)))
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| (stream.into(), None))
+            }
+        }
     }
 
     fn unwrap_upgraded(upgraded: Upgraded) -> std::result::Result<(Stream, Bytes), Upgraded> {
         let parts = upgraded.downcast::<FuturesIo<TcpStream>>()?;
-        Ok((Stream::new(parts.io.into_inner().into()), parts.read_buf))
+        Ok((Arc::<Async<_>>::from(parts.io.into_inner()).into(), parts.read_buf))
     }
 }
 
@@ -81,6 +98,16 @@ impl std::fmt::Debug for Smol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Smol").finish_non_exhaustive()
     }
+}
+
+/// A listening socket in smol's reactor.
+#[derive(Debug)]
+pub enum Listener {
+    /// A socket of TCP.
+    Tcp(Async<net::TcpListener>),
+    /// A unix socket.
+    #[cfg(unix)]
+    Unix(Async<UnixListener>),
 }
 
 /// A timer of smol's reactor.

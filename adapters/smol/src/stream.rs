@@ -1,13 +1,15 @@
-//! A TCP socket in smol's reactor.
+//! A socket in smol's reactor.
 
 use std::io::{ErrorKind, Read as _, Result};
 use std::net::{self, Shutdown};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use smol::Async;
@@ -21,11 +23,29 @@ use smol::io::{AsyncRead, AsyncWrite};
 /// drive the reactor itself. A task that relies on it is woken for nothing, again and again.
 #[derive(Debug)]
 pub struct Stream {
-    stream: Arc<Async<net::TcpStream>>,
+    socket: Socket,
     kernel: Kernel,
     signal: Arc<Signal>,
     /// Raises `signal`.
     waker: Waker,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(Arc<Async<net::TcpStream>>),
+    #[cfg(unix)]
+    Unix(Arc<Async<UnixStream>>),
+}
+
+/// Does something with the socket, whatever its type.
+macro_rules! on_socket {
+    ($stream:expr, $socket:ident => $action:expr) => {
+        match &$stream.socket {
+            Socket::Tcp($socket) => $action,
+            #[cfg(unix)]
+            Socket::Unix($socket) => $action,
+        }
+    };
 }
 
 /// What the kernel was asked, and told to report.
@@ -58,10 +78,10 @@ impl Wake for Signal {
 }
 
 impl Stream {
-    pub(crate) fn new(stream: Arc<Async<net::TcpStream>>) -> Self {
+    fn new(socket: Socket) -> Self {
         let signal = Arc::<Signal>::default();
         let waker = Waker::from(signal.clone());
-        Self { stream, kernel: Kernel::MayHaveMore, signal, waker }
+        Self { socket, kernel: Kernel::MayHaveMore, signal, waker }
     }
 
     /// Registers for the signal, which is raised as soon as there is something to read, or at once.
@@ -70,9 +90,28 @@ impl Stream {
         // The result may be an event that the signal has already reported. The next call has to
         // register interest.
         let mut cx = Context::from_waker(&self.waker);
-        while self.stream.poll_readable(&mut cx)?.is_ready() {}
+        while on_socket!(self, socket => socket.poll_readable(&mut cx))?.is_ready() {}
         self.kernel = Kernel::Watches;
         Ok(())
+    }
+}
+
+impl From<Arc<Async<net::TcpStream>>> for Stream {
+    fn from(socket: Arc<Async<net::TcpStream>>) -> Self {
+        Self::new(Socket::Tcp(socket))
+    }
+}
+
+impl From<Async<net::TcpStream>> for Stream {
+    fn from(socket: Async<net::TcpStream>) -> Self {
+        Arc::new(socket).into()
+    }
+}
+
+#[cfg(unix)]
+impl From<Async<UnixStream>> for Stream {
+    fn from(socket: Async<UnixStream>) -> Self {
+        Self::new(Socket::Unix(Arc::new(socket)))
     }
 }
 
@@ -93,7 +132,7 @@ impl AsyncRead for Stream {
                 return Poll::Pending;
             }
             self.kernel = Kernel::MayHaveMore;
-            match self.stream.get_ref().read(buffer) {
+            match on_socket!(self, socket => socket.get_ref().read(buffer)) {
                 Ok(read) if read == buffer.len() => return Poll::Ready(Ok(read)),
                 Ok(read) => {
                     self.kernel = Kernel::Drained;
@@ -114,16 +153,16 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut &*self.stream).poll_write(cx, buffer)
+        on_socket!(self, socket => Pin::new(&mut &**socket).poll_write(cx, buffer))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut &*self.stream).poll_flush(cx)
+        on_socket!(self, socket => Pin::new(&mut &**socket).poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
         // `Async` would only flush.
-        Poll::Ready(self.stream.get_ref().shutdown(Shutdown::Write))
+        Poll::Ready(on_socket!(self, socket => socket.get_ref().shutdown(Shutdown::Write)))
     }
 }
 
@@ -132,24 +171,17 @@ impl wwr_async::Stream for Stream {
         self.kernel = Kernel::MayHaveMore;
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
-        loop {
-            match self.stream.get_ref().peek(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_readable(cx))?;
-                }
-                peeked => return Poll::Ready(peeked),
-            }
-        }
-    }
-
     fn set_nodelay(&self, at_once: bool) -> Result<()> {
-        self.stream.get_ref().set_nodelay(at_once)
+        match &self.socket {
+            Socket::Tcp(socket) => socket.get_ref().set_nodelay(at_once),
+            #[cfg(unix)]
+            Socket::Unix(_) => Ok(()),
+        }
     }
 
     #[cfg(unix)]
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        on_socket!(self, socket => socket.as_fd())
     }
 }
 

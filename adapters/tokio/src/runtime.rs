@@ -2,7 +2,7 @@
 
 use std::future::{Future, pending};
 use std::io::Result;
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,9 +14,11 @@ use hyper_util::rt::TokioIo;
 #[cfg(feature = "axum")]
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep_until};
-use wwr_async::Runtime;
+use wwr_async::{ListeningSocket, Runtime, SocketAddress};
 
 pub use crate::stream::Stream;
 
@@ -51,7 +53,7 @@ impl From<Handle> for Tokio {
 impl Runtime for Tokio {
     type Timer = Timer;
     type Stream = Stream;
-    type Listener = TcpListener;
+    type Listener = Listener;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.handle.spawn(task));
@@ -72,29 +74,54 @@ impl Runtime for Tokio {
         }
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<Stream> {
-        TcpStream::connect(address).await.map(Stream::new)
+    async fn connect(&self, to: SocketAddress) -> Result<Stream> {
+        match to {
+            SocketAddress::Tcp(to) => TcpStream::connect(to).await.map(Into::into),
+            #[cfg(unix)]
+            SocketAddress::Unix(path) => UnixStream::connect(path).await.map(Into::into),
+        }
     }
 
-    fn listen(&self, listener: net::TcpListener) -> Result<TcpListener> {
+    fn listen(&self, listener: ListeningSocket) -> Result<Listener> {
         let _context = self.handle.enter();
-        TcpListener::from_std(listener)
+        match listener {
+            ListeningSocket::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
+            #[cfg(unix)]
+            ListeningSocket::Unix(listener) => UnixListener::from_std(listener).map(Listener::Unix),
+        }
     }
 
-    async fn accept(&self, listener: &TcpListener) -> Result<(Stream, SocketAddr)> {
-        let (stream, address) = listener.accept().await?;
-        Ok((Stream::new(stream), address))
+    async fn accept(&self, listener: &Listener) -> Result<(Stream, Option<SocketAddr>)> {
+        match listener {
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, address)| (stream.into(), Some(address)))
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| (stream.into(), None))
+            }
+        }
     }
 
     fn unwrap_upgraded(upgraded: Upgraded) -> std::result::Result<(Stream, Bytes), Upgraded> {
         #[cfg(feature = "axum")]
         let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => return Ok((Stream::new(parts.io.into_inner()), parts.read_buf)),
+            Ok(parts) => return Ok((parts.io.into_inner().into(), parts.read_buf)),
             Err(upgraded) => upgraded,
         };
         let parts = upgraded.downcast::<TokioIo<TcpStream>>()?;
-        Ok((Stream::new(parts.io.into_inner()), parts.read_buf))
+        Ok((parts.io.into_inner().into(), parts.read_buf))
     }
+}
+
+/// A listening socket of tokio.
+#[derive(Debug)]
+pub enum Listener {
+    /// A socket of TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    #[cfg(unix)]
+    Unix(UnixListener),
 }
 
 /// A timer of tokio.

@@ -1,4 +1,4 @@
-//! A TCP socket of tokio.
+//! A socket of tokio.
 
 use std::io::Result;
 #[cfg(unix)]
@@ -9,23 +9,56 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
-/// A TCP socket of tokio.
+/// A socket of tokio.
 #[derive(Debug)]
 pub struct Stream {
-    stream: TcpStream,
+    socket: Socket,
     /// Whether the next read calls the kernel, whatever the reactor has reported.
     #[cfg(unix)]
     ask_kernel: bool,
 }
 
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// Does something with the socket, whatever its type.
+macro_rules! on_socket {
+    ($stream:expr, $socket:ident => $action:expr) => {
+        match $stream {
+            Socket::Tcp($socket) => $action,
+            #[cfg(unix)]
+            Socket::Unix($socket) => $action,
+        }
+    };
+}
+
 impl Stream {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    const fn new(socket: Socket) -> Self {
         Self {
-            stream,
+            socket,
             #[cfg(unix)]
             ask_kernel: false,
         }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(socket: TcpStream) -> Self {
+        Self::new(Socket::Tcp(socket))
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixStream> for Stream {
+    fn from(socket: UnixStream) -> Self {
+        Self::new(Socket::Unix(socket))
     }
 }
 
@@ -40,14 +73,17 @@ impl AsyncRead for Stream {
             use rustix::io::Errno;
             use rustix::net::{RecvFlags, recv};
 
-            match recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
+            let socket = wwr_async::Stream::descriptor(&*self);
+            match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
                 // It has none: the reactor reports more.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 received => return Poll::Ready(Ok(received.map(|(_, length)| length)?)),
             }
         }
         let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        ready!(
+            on_socket!(&mut self.socket, socket => Pin::new(socket).poll_read(cx, &mut buffer))
+        )?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 }
@@ -58,15 +94,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
+        on_socket!(&mut self.socket, socket => Pin::new(socket).poll_write(cx, buffer))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        on_socket!(&mut self.socket, socket => Pin::new(socket).poll_flush(cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        on_socket!(&mut self.socket, socket => Pin::new(socket).poll_shutdown(cx))
     }
 }
 
@@ -76,17 +112,17 @@ impl wwr_async::Stream for Stream {
         self.ask_kernel = true;
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
-        self.stream.poll_peek(cx, &mut ReadBuf::new(buffer))
-    }
-
     fn set_nodelay(&self, at_once: bool) -> Result<()> {
-        self.stream.set_nodelay(at_once)
+        match &self.socket {
+            Socket::Tcp(socket) => socket.set_nodelay(at_once),
+            #[cfg(unix)]
+            Socket::Unix(_) => Ok(()),
+        }
     }
 
     #[cfg(unix)]
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        on_socket!(&self.socket, socket => socket.as_fd())
     }
 }
 

@@ -21,8 +21,8 @@ use super::retry_after::retry_after;
 use super::url::{Address, ServerUrl};
 use crate::addresses::Addresses;
 use crate::keep_alive::KeepAlive;
-use crate::runtime::{Runtime, Stream};
-use crate::socket::Socket;
+use crate::runtime::{Runtime, SocketAddress, Stream};
+use crate::socket::{Socket, Transport};
 use crate::websocket::WebSocket;
 
 /// The data for reaching a server.
@@ -117,7 +117,7 @@ impl Target {
             Ok((stream, address)) => (stream, Some(address)),
             Err(error) => return failed(error.into(), None),
         };
-        match self.ask_for_metadata(&runtime, Socket::tcp(stream)).await {
+        match self.ask_for_metadata(&runtime, Socket::new(Transport::native(stream))).await {
             Ok(probed) => Probed { address, ..probed },
             Err(failure) => failed(failure, address),
         }
@@ -170,7 +170,7 @@ impl Target {
                 (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION)),
             ],
         );
-        let socket = Socket::tcp(self.connect(&runtime, known).await?.0);
+        let socket = Socket::new(Transport::native(self.connect(&runtime, known).await?.0));
         let answered = ask(&runtime, socket, request, |_| Wanted::Text).await?;
         let head = &answered.head;
         let version = match head.version {
@@ -202,7 +202,7 @@ async fn connect_to_first<R: Runtime>(
 ) -> io::Result<(R::Stream, SocketAddr)> {
     let mut last = None;
     for address in addresses {
-        match runtime.connect(address).await {
+        match runtime.connect(SocketAddress::Tcp(address)).await {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => last = Some(error),
         }

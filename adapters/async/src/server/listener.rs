@@ -8,7 +8,7 @@ mod slots;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +28,8 @@ use super::service::{Caller, Service};
 use super::throttle::Throttle;
 use crate::clock::{HttpTimer, sleep};
 use crate::keep_alive::KeepAlive;
-use crate::runtime::{Runtime, Stream as _};
+use crate::runtime::{ListeningSocket, Runtime, Stream as _};
+use crate::socket::{Socket, Transport};
 use fd_pressure::FdPressure;
 use slots::{Evicted, Slot, Slots};
 
@@ -47,6 +48,9 @@ const QUEUE: i32 = 4096;
 
 /// How long a connection is silent before the system probes the client (protocol §4.3).
 const KEEP_ALIVE: Duration = Duration::from_secs(180);
+
+/// The address of a peer on a unix socket, which is a process on this machine.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Longer than any connection waits, and short enough to add to any time.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -116,7 +120,8 @@ impl<H: Handler, R: Runtime> Server<H, R> {
             }
         }
         let runtime = service.runtime();
-        let listeners = listeners.into_iter().map(|listener| runtime.listen(listener));
+        let listeners =
+            listeners.into_iter().map(|listener| runtime.listen(ListeningSocket::Tcp(listener)));
         let listeners = listeners.collect::<io::Result<_>>()?;
         let slots = Slots::new(service.limits().max_handshakes);
         let not_accepted = Throttle::default();
@@ -153,6 +158,7 @@ impl<H: Handler, R: Runtime> Server<H, R> {
         loop {
             match self.service.runtime().accept(listener).await {
                 Ok((stream, remote)) => {
+                    let remote = remote.unwrap_or(LOCAL);
                     if let Some(stream) = self.make_room(stream).await {
                         self.serve_http_on(stream, remote);
                     }
@@ -329,7 +335,7 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
             .max_buf_size(limits.max_header_size)
             // A client may close its side after the request. It gets its answer nevertheless.
             .half_close(true)
-            .serve_connection(FuturesIo::new(stream), answer)
+            .serve_connection(FuturesIo::new(Socket::new(Transport::native(stream))), answer)
             .with_upgrades();
         let Err(error) = connection.await else { return };
         if error.is_parse_too_large() {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::protocol::Role;
-use bytes::Bytes;
 use futures_lite::future::yield_now;
 use hyper::header::{HeaderMap, USER_AGENT};
 use hyper::http::request::Parts;
@@ -32,7 +31,7 @@ use super::refusals::Refusals;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
 use crate::keep_alive::KeepAlive;
 use crate::runtime::Runtime;
-use crate::socket::Socket;
+use crate::socket::{Socket, Transport};
 use crate::websocket::WebSocket;
 
 /// How many characters of a `User-Agent` are kept. Browsers send fewer, and the text stays in
@@ -282,18 +281,13 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
     /// Serves a WebSocket that was just opened, in a task of its own.
     fn serve(self: Arc<Self>, upgraded: Upgraded, admission: Admission, agreed: Agreed) {
         let limits = &self.limits;
-        let (socket, read) = match unwrap::<R>(upgraded) {
-            Ok((stream, read)) => {
-                if let Some(pings) = agreed.machine.pings {
-                    let keep_alive = KeepAlive::new(Some(pings), pings.after, limits.stall_timeout);
-                    if let Err(error) = keep_alive.set_on(&stream) {
-                        tracing::debug!(%error, "cannot set TCP keep-alive");
-                    }
-                }
-                (Socket::tcp(stream), read.to_vec())
+        let (socket, read) = unwrap::<R>(upgraded);
+        if let (Some(pings), Some(stream)) = (agreed.machine.pings, socket.native()) {
+            let keep_alive = KeepAlive::new(Some(pings), pings.after, limits.stall_timeout);
+            if let Err(error) = keep_alive.set_on(stream) {
+                tracing::debug!(%error, "cannot set TCP keep-alive");
             }
-            Err(upgraded) => (Socket::upgraded(upgraded), Vec::new()),
-        };
+        }
         let size = usize::try_from(agreed.machine.max_message_size).unwrap_or(usize::MAX);
         let socket =
             WebSocket::new(&self.runtime, socket, read, Role::Server, size, limits.stall_timeout)
@@ -355,10 +349,13 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
 }
 
 /// The socket under a WebSocket, and what was read of it beyond the handshake.
-fn unwrap<R: Runtime>(upgraded: Upgraded) -> Result<(R::Stream, Bytes), Upgraded> {
-    match upgraded.downcast::<FuturesIo<R::Stream>>() {
-        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
-        Err(upgraded) => R::unwrap_upgraded(upgraded),
+fn unwrap<R: Runtime>(upgraded: Upgraded) -> (Socket<R::Stream>, Vec<u8>) {
+    match upgraded.downcast::<FuturesIo<Socket<R::Stream>>>() {
+        Ok(parts) => (parts.io.into_inner(), parts.read_buf.to_vec()),
+        Err(upgraded) => match R::unwrap_upgraded(upgraded) {
+            Ok((stream, read)) => (Socket::new(Transport::native(stream)), read.to_vec()),
+            Err(upgraded) => (Socket::new(Transport::upgraded(upgraded)), Vec::new()),
+        },
     }
 }
 

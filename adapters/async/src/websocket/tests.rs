@@ -3,6 +3,7 @@ use smol::future::{or, poll_once, zip};
 use smol::net::TcpStream;
 
 use super::*;
+use crate::socket::Transport;
 use crate::testing::{TestRuntime, TestStream};
 
 type WebSocket = super::WebSocket<TestRuntime>;
@@ -16,7 +17,7 @@ async fn pair() -> (WebSocket, TcpStream) {
 async fn opened(early: Vec<u8>) -> (WebSocket, TcpStream) {
     let (accepted, peer) = TestStream::pair();
     let client = TcpStream::from(Async::new(peer).unwrap());
-    let (socket, limit) = (Socket::tcp(accepted), Duration::from_secs(60));
+    let (socket, limit) = (Socket::new(Transport::native(accepted)), Duration::from_secs(60));
     (WebSocket::new(&TestRuntime, socket, early, Role::Server, 1 << 20, limit), client)
 }
 

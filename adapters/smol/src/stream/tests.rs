@@ -28,7 +28,7 @@ fn one_wake_up_is_enough_although_the_reactor_waited_before() {
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let accepted = Async::new(listener.accept().unwrap().0).unwrap();
-    let mut socket = Stream::new(Arc::new(accepted));
+    let mut socket = Stream::from(Arc::new(accepted));
     let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(unpark.clone());
     let mut cx = Context::from_waker(&waker);
@@ -56,13 +56,14 @@ fn ask_kernel_finds_bytes_that_the_reactor_has_not_reported_yet() {
     smol::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut socket = Stream::new(listener.accept().await.unwrap().0.into());
+        let mut socket = Stream::from(Arc::<Async<_>>::from(listener.accept().await.unwrap().0));
         let mut buffer = [0; 2];
         for _ in 0..200 {
             let mut read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer));
             assert!(poll_once(&mut read).await.is_none());
             peer.write_all(b"a").unwrap();
-            while socket.stream.get_ref().peek(&mut [0]).is_err() {}
+            let Socket::Tcp(tcp) = &socket.socket else { panic!("no TCP") };
+            while tcp.get_ref().peek(&mut [0]).is_err() {}
             socket.ask_kernel();
             let mut read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer));
             assert_eq!(poll_once(&mut read).await.unwrap().unwrap(), 1);

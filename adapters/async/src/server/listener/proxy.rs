@@ -1,6 +1,5 @@
 //! The PROXY protocol of balancers without HTTP, versions 1 and 2.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 
@@ -64,21 +63,12 @@ async fn read_version_2(stream: &mut impl Stream, header: &mut Vec<u8>) -> io::R
 }
 
 async fn read_version_1(stream: &mut impl Stream, header: &mut Vec<u8>) -> io::Result<()> {
-    let mut seen = [0; MAX_LINE];
     while !header.ends_with(b"\n") {
-        let room = MAX_LINE.saturating_sub(header.len());
-        let Some(seen) = seen.get_mut(..room).filter(|seen| !seen.is_empty()) else {
+        if header.len() >= MAX_LINE {
             return Err(no_header());
-        };
-        let length = poll_fn(|cx| stream.poll_peek(cx, seen)).await?;
-        let seen = seen.get(..length).unwrap_or_default();
-        if seen.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // What is behind the line stays in the socket.
-        let line = seen.iter().position(|byte| *byte == b'\n').map_or(seen.len(), |end| end + 1);
-        let end = header.len() + line;
-        read_until(stream, header, end).await?;
+        // One byte, as what is behind the line stays in the socket.
+        read_until(stream, header, header.len() + 1).await?;
     }
     Ok(())
 }
