@@ -34,6 +34,8 @@ mod shutdown;
 mod signals;
 mod slow_reader;
 mod stores;
+#[cfg(feature = "rustls")]
+mod tls;
 mod upgrade;
 mod versions;
 mod wwr1;
