@@ -20,7 +20,7 @@ pub(crate) use client::{
 pub(crate) use headers::{Credentials, without_secrets};
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;
-pub(crate) use value::{AllowedOrigin, LogLevel, SessionStorage, protocol_name};
+pub(crate) use value::{AllowedOrigin, ListenOn, LogLevel, SessionStorage, protocol_name};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())

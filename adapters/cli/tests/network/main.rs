@@ -38,6 +38,7 @@ mod support;
 #[cfg(unix)]
 mod sync;
 mod timeouts;
+mod tls;
 mod urls;
 #[cfg(unix)]
 mod versions;
