@@ -21,6 +21,7 @@ mod inbox;
 mod keep_alive;
 mod key;
 mod pool;
+pub mod readiness;
 mod runtime;
 pub mod server;
 mod socket;
