@@ -10,12 +10,12 @@ use super::listener::{self, Server};
 use super::service::Service;
 use crate::addresses::Addresses;
 use crate::key::{KeyGenerator, RandomKeys};
-use crate::runtime::Runtime;
+use crate::runtime::{Choice, Runtime};
 use crate::store::{MemoryStore, SessionStore, SharedStore};
 
 /// What a [`Server`] is made of, on the way to one. See there for an example.
 pub struct Builder<H, R> {
-    runtime: R,
+    runtime: Choice<R>,
     handler: H,
     config: Config,
     store: SharedStore,
@@ -23,7 +23,7 @@ pub struct Builder<H, R> {
 }
 
 impl<H: Handler, R: Runtime> Builder<H, R> {
-    pub(super) fn new(runtime: R, handler: H) -> Self {
+    pub(super) fn new(runtime: Choice<R>, handler: H) -> Self {
         Self {
             runtime,
             handler,
@@ -55,10 +55,11 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     }
 
     /// Where the tasks of the server run: a runtime, or something that converts into one. Default: the
-    /// [`Default`] of the runtime.
+    /// [`Default`] of the runtime, where the server is built. Connections keep an executor alive: shut the
+    /// server down before the executor is dropped.
     #[must_use]
     pub fn executor(mut self, executor: impl Into<R>) -> Self {
-        self.runtime = executor.into();
+        self.runtime = Choice::Given(executor.into());
         self
     }
 
@@ -74,9 +75,10 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     /// If an address cannot be bound: the error names it. [`InvalidConfig`], of the kind
     /// [`InvalidInput`](io::ErrorKind::InvalidInput).
     pub async fn listen(self, address: impl Into<Addresses>) -> io::Result<Server<H, R>> {
-        let runtime = self.runtime.clone();
-        let proxy_protocol = self.config.proxy_protocol;
-        let service = self.headless()?;
+        let runtime = self.runtime.get();
+        let this = Self { runtime: Choice::Given(runtime.clone()), ..self };
+        let proxy_protocol = this.config.proxy_protocol;
+        let service = this.headless()?;
         let listeners = listener::bind(&runtime, address.into()).await?;
         Server::new(listeners, service, proxy_protocol)
     }
@@ -89,17 +91,10 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     pub fn headless(self) -> Result<Service<H, R>, InvalidConfig> {
         let checked = self.config.check(self.keys.format())?;
         let Checked { connection, paths, hub, limits, origins, trusted_proxies } = checked;
-        let hub = Hub::new(&self.runtime, self.keys, self.store, &hub);
+        let runtime = self.runtime.get();
+        let hub = Hub::new(&runtime, self.keys, self.store, &hub);
         let endpoints = Endpoints::new(connection, paths, limits.max_remembered_addresses);
-        Ok(Service::new(
-            self.runtime,
-            self.handler,
-            hub,
-            endpoints,
-            origins,
-            trusted_proxies,
-            limits,
-        ))
+        Ok(Service::new(runtime, self.handler, hub, endpoints, origins, trusted_proxies, limits))
     }
 }
 

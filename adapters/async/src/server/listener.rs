@@ -28,7 +28,7 @@ use super::service::{Caller, Service};
 use super::throttle::Throttle;
 use crate::clock::{HttpTimer, sleep};
 use crate::keep_alive::KeepAlive;
-use crate::runtime::{ListeningSocket, Runtime, Stream as _};
+use crate::runtime::{Choice, ListeningSocket, Runtime, Stream as _};
 use crate::socket::{Socket, Transport};
 use fd_pressure::FdPressure;
 use slots::{Evicted, Slot, Slots};
@@ -96,12 +96,12 @@ impl<H: Handler, R: Runtime> Server<H, R> {
     where
         R: Default,
     {
-        Self::builder_on(R::default(), handler)
+        Builder::new(Choice::Default(R::default), handler)
     }
 
-    /// The same on this runtime.
+    /// Begins to set up a server on this runtime.
     pub fn builder_on(runtime: R, handler: H) -> Builder<H, R> {
-        Builder::new(runtime, handler)
+        Builder::new(Choice::Given(runtime), handler)
     }
 
     /// A server with at least one listener.
