@@ -1,7 +1,9 @@
 //! What happens when the runtime under a server or client ends, or is not fit for it.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -115,9 +117,15 @@ fn a_busy_handler_does_not_stop_its_connection() {
     impl Handler for Busy {
         async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
             if request.name() == b"busy" {
-                loop {
-                    tokio::task::consume_budget().await;
-                }
+                poll_fn::<(), _>(|cx| {
+                    while let Poll::Ready(turn) = tokio::task::coop::poll_proceed(cx) {
+                        turn.made_progress();
+                    }
+                    // There is always more to do.
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                })
+                .await;
             }
             Ok(request.into_payload())
         }
