@@ -21,21 +21,6 @@ pub use runtime::Tokio;
 pub use wwr_async::*;
 
 /// Stores each session in a file. Threads of tokio for blocking work read and write it.
-///
-/// ```
-/// use wwr_tokio::{FileStore, Session, SessionInfo, SessionKey, SessionStore as _, UnixTime};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let directory = tempfile::tempdir()?;
-/// let store = FileStore::open(directory.path()).await?;
-/// let key = SessionKey::from_entropy([7; 48]);
-/// let info = SessionInfo::new().public("user", "ada");
-/// store.create(&Session::new(key.clone(), UnixTime::from_seconds(100), info)).await?;
-/// assert!(store.look_up(&key, UnixTime::from_seconds(200)).await?.is_some());
-/// # Ok(())
-/// # }
-/// ```
 pub type FileStore = wwr_async::FileStore<Tokio>;
 
 /// A WebWire server: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it.
