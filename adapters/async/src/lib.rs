@@ -22,6 +22,7 @@ mod keep_alive;
 mod key;
 mod listen;
 mod pool;
+pub mod readiness;
 mod runtime;
 pub mod server;
 mod socket;
