@@ -18,6 +18,7 @@ mod http;
 mod limits;
 mod liveness;
 mod local;
+mod memory;
 mod messages;
 mod mixed;
 mod order;
