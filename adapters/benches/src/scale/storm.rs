@@ -1,16 +1,17 @@
 //! Clients that come and go without end.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::args::Args;
 use super::crowd::{server, until_counts};
-use super::socket::{Socket, dial};
+use super::socket::{Socket, TIMEOUT, dial};
 use super::stage::{Outcome, Stage, Watch};
 use crate::support::process::Process;
+use crate::support::sockets;
 
 /// How often clients come and go before memory is measured: what a server keeps, it has by then.
 const WARM_UP: u32 = 20_000;
@@ -20,6 +21,9 @@ const PARTS: u32 = 10;
 
 /// One cycle in this many may fail; none does as long as the system has room for another socket.
 const RARE: u32 = 100_000;
+
+/// Where clients come from that only ask for the version.
+const ASKING: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 
 /// What a client does, one after the other.
 type Visit = fn(SocketAddr, u32) -> io::Result<()>;
@@ -40,9 +44,10 @@ const VISITS: [Visit; 5] = [
         socket.request("logout", "x")?;
         Ok(())
     },
-    // Asks for the version and comes no more.
-    |to, number| {
-        let mut stream = dial(to, number)?;
+    // Asks for the version and comes no more. At an address of its own: the server would wait for the
+    // first message of others at the same address, to detect their versions.
+    |to, _| {
+        let mut stream = sockets::dial(ASKING, to, TIMEOUT)?;
         write!(stream, "WEBWIRE / HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n")?;
         stream.read_to_end(&mut Vec::new()).map(drop)
     },
