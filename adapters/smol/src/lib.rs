@@ -7,7 +7,7 @@
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
 //!   or mount a [`Service`](server::Service) in an HTTP server of your own.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
-//!   to [`Events`](client::Events).
+//!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
@@ -51,6 +51,19 @@ pub mod client {
 
     /// What a [`Client`] is made of, on the way to one.
     pub type Builder = wwr_async::client::Builder<Smol>;
+
+    /// A client for programs without async.
+    pub mod blocking {
+        pub use wwr_async::client::blocking::*;
+
+        use crate::Smol;
+
+        /// A client of one WebWire server whose calls block.
+        pub type Client = wwr_async::client::blocking::Client<Smol>;
+
+        /// What a blocking [`Client`] is made of, on the way to one.
+        pub type Builder = wwr_async::client::blocking::Builder<Smol>;
+    }
 }
 
 /// Compiles the examples of the READMEs.

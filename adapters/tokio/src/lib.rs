@@ -6,7 +6,7 @@
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
 //!   or mount a [`Service`](server::Service) in axum or another HTTP server.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
-//!   to [`Events`](client::Events).
+//!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
@@ -48,6 +48,19 @@ pub mod client {
 
     /// What a [`Client`] is made of, on the way to one.
     pub type Builder = wwr_async::client::Builder<Tokio>;
+
+    /// A client for programs without async, on a runtime of its own.
+    pub mod blocking {
+        pub use wwr_async::client::blocking::*;
+
+        use crate::Tokio;
+
+        /// A client of one WebWire server whose calls block.
+        pub type Client = wwr_async::client::blocking::Client<Tokio>;
+
+        /// What a blocking [`Client`] is made of, on the way to one.
+        pub type Builder = wwr_async::client::blocking::Builder<Tokio>;
+    }
 }
 
 /// Runs the example of the README.

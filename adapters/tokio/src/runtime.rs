@@ -14,9 +14,9 @@ use hyper_util::rt::TokioIo;
 #[cfg(feature = "axum")]
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 use tokio::time::{Sleep, sleep_until};
-use wwr_async::Runtime;
+use wwr_async::{BlockOn, Runtime};
 
 pub use crate::stream::Stream;
 
@@ -94,6 +94,16 @@ impl Runtime for Tokio {
         };
         let parts = upgraded.downcast::<TokioIo<TcpStream>>()?;
         Ok((Stream::new(parts.io.into_inner()), parts.read_buf))
+    }
+}
+
+impl BlockOn for Tokio {
+    fn block_on(work: impl AsyncFnOnce(Self)) -> Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(work(runtime.handle().clone().into()));
+        // Does not wait for a name that the system looks up.
+        runtime.shutdown_background();
+        Ok(())
     }
 }
 

@@ -106,11 +106,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Called when a browser asks with `OPTIONS` what it may do. Adds headers to an empty `200`
     /// answer. By default, these let pages of any origin send the preflight of protocols 1.4 and
     /// 1.5.
-    fn options(
-        &self,
-        request: &Parts,
-        headers: &mut HeaderMap,
-    ) -> impl Future<Output = ()> + Send {
+    fn options(&self, request: &Parts, headers: &mut HeaderMap) -> impl Future<Output = ()> + Send {
         let _ = request;
         allow_preflight(headers);
         async {}

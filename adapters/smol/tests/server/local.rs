@@ -78,11 +78,14 @@ fn serve(handler: impl LocalHandler, clients: impl FnOnce(&Running) + Send) {
     let (handler, calls) = Local::new(handler);
     let server = Running::with_threads(Server::builder(handler), 2);
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let clients = scope.spawn(move || {
             clients(&server);
             server.begin_shut_down(SAFETY).recv_timeout(SAFETY).unwrap();
+            server
         });
         smol::block_on(LocalExecutor::new().run(calls));
+        // Its threads run until then: they end the tasks that still hold the handler.
+        drop(clients.join());
     });
 }
 
