@@ -120,6 +120,38 @@ fn a_client_that_connects_in_vain_is_told_and_a_runtime_that_ends_ends_its_clien
     assert!(smol::block_on(client.request("echo", "")).is_err());
 }
 
+/// Needs nothing of the runtime that calls it.
+fn converse_blocking(url: &str) {
+    let client = wwr_tokio::client::blocking::Client::connect_to(url).unwrap();
+    let mut events = client.events();
+    assert_eq!(client.request("echo", "hello").unwrap().text().unwrap(), "hello");
+    client.request("tell", "news").unwrap();
+    let told = events.recv_timeout(SAFETY).unwrap();
+    assert!(matches!(told, wwr_tokio::client::Event::Signal(_)), "{told:?}");
+    drop(client);
+    assert_eq!(events.count(), 1, "the end");
+}
+
+#[test]
+fn a_blocking_client_has_a_runtime_of_its_own() {
+    let server = wwr_smol::server::Server::builder(App).listen("127.0.0.1:0");
+    let server = smol::block_on(server).unwrap();
+    // By its name, which the system looks up.
+    let url = format!("ws://localhost:{}/", server.local_addr().port());
+    let handle = server.handle();
+    let running = smol::spawn(server.run());
+    converse_blocking(&url);
+    for runtime in runtimes() {
+        runtime.block_on(async { converse_blocking(&url) });
+        let url = url.clone();
+        runtime.block_on(runtime.spawn(async move { converse_blocking(&url) })).unwrap();
+    }
+    smol::block_on(async {
+        handle.shut_down(SAFETY).await;
+        running.await;
+    });
+}
+
 #[test]
 fn a_server_is_built_outside_of_a_runtime_with_its_handle() {
     let [runtime, _] = runtimes();
