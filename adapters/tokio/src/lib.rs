@@ -4,7 +4,7 @@
 //! [`Tokio`], with one thread or many.
 //!
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
-//!   or mount a [`Service`](server::Service) in axum or another HTTP server.
+//!   or mount a [`Service`](server::Service) in axum (feature `axum`) or another HTTP server (`tower`).
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
 //!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
