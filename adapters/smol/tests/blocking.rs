@@ -1,11 +1,15 @@
 //! The client whose calls block.
 
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::Message;
+use futures_util::StreamExt as _;
 use wwr_smol::client::blocking::{Client, Events};
 use wwr_smol::client::{
     Config, ConnectError, DisconnectReason, Error, Event, RequestError, StartError, Status,
@@ -246,46 +250,95 @@ fn dropping_the_client_ends_the_events_of_other_threads() {
     assert!(matches!(&heard[..], [Event::Signal(_), Event::Disconnected { .. }]), "{heard:?}");
 }
 
-#[test]
-fn what_was_sent_has_arrived_when_the_client_was_dropped() {
-    use async_tungstenite::tungstenite::Message;
-    use futures_util::StreamExt;
-
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// A server of 2.0 with nothing of ours, for one connection. Returns its URL.
+fn by_hand(
+    serve: impl AsyncFnOnce(WebSocketStream<smol::Async<TcpStream>>) + Send + 'static,
+) -> (String, thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
-    let read = Arc::new(AtomicBool::new(false));
-    let server = thread::spawn({
-        let read = read.clone();
-        move || {
-            smol::block_on(async {
-                let listener = smol::Async::new(listener).unwrap();
-                let (stream, _) = listener.accept().await.unwrap();
-                let mut socket = async_tungstenite::accept_async(stream).await.unwrap();
-                // What a server of 2.0 says first.
-                let conf = [23, 2, 0, 0x60, 0xea, 0, 0, 0, 0x20, 0, 0];
-                socket.send(Message::binary(conf.to_vec())).await.unwrap();
-                let mut bytes = 0;
-                while bytes < 2_000_000 {
-                    match socket.next().await.unwrap().unwrap() {
-                        Message::Binary(message) => bytes += message.len(),
-                        other => panic!("{other:?}"),
-                    }
-                }
-                read.store(true, Ordering::SeqCst);
-                while let Some(Ok(_)) = socket.next().await {}
-            });
-        }
+    let server = thread::spawn(move || {
+        smol::block_on(async {
+            let listener = smol::Async::new(listener).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = async_tungstenite::accept_async(stream).await.unwrap();
+            let conf = [23, 2, 0, 0x60, 0xea, 0, 0, 0, 0x20, 0, 0];
+            socket.send(Message::binary(conf.to_vec())).await.unwrap();
+            serve(socket).await;
+        });
     });
+    (url, server)
+}
+
+/// A client that does not expect more of a server than 2.0.
+fn connect_to_hand(url: &str, close_timeout: Duration) -> Client {
     let config = changed(|config| {
         config.machine.protocol = wwr_smol::client::Protocol::V2_0;
-        (config.machine.wwr1, config.close_timeout) = (false, SAFETY);
+        (config.machine.wwr1, config.close_timeout) = (false, close_timeout);
     });
-    let client = Client::builder(&url).unwrap().config(config).connect().unwrap();
+    Client::builder(url).unwrap().config(config).connect().unwrap()
+}
+
+#[test]
+fn what_was_sent_has_arrived_when_the_client_was_dropped() {
+    let read = Arc::new(AtomicBool::new(false));
+    let all_read = read.clone();
+    let (url, server) = by_hand(async move |mut socket| {
+        let mut bytes = 0;
+        while bytes < 2_000_000 {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Binary(message) => bytes += message.len(),
+                other => panic!("{other:?}"),
+            }
+        }
+        all_read.store(true, Ordering::SeqCst);
+        while let Some(Ok(_)) = socket.next().await {}
+    });
+    let client = connect_to_hand(&url, SAFETY);
     for _ in 0..250 {
         client.signal("part", vec![0; 8_000]).unwrap();
     }
     drop(client);
     assert!(read.load(Ordering::SeqCst));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_server_that_never_closes_holds_up_the_drop_no_longer_than_the_timeout() {
+    let (leave, left) = smol::channel::bounded::<()>(1);
+    let (url, server) = by_hand(async move |socket| {
+        // Ends with an error when the test is over.
+        let _ = left.recv().await;
+        drop(socket);
+    });
+    let client = connect_to_hand(&url, Duration::from_millis(10));
+    client.signal("part", "").unwrap();
+    drop(client);
+    assert!(!server.is_finished());
+    drop(leave);
+    server.join().unwrap();
+}
+
+#[test]
+fn closing_ends_the_call_that_waits_for_a_server_that_does_not_read() {
+    let (leave, left) = smol::channel::bounded::<()>(1);
+    let (url, server) = by_hand(async move |socket| {
+        // Ends with an error when the test is over.
+        let _ = left.recv().await;
+        drop(socket);
+    });
+    let client = connect_to_hand(&url, Duration::from_millis(10));
+    let clone = client.clone();
+    let (sender, sent) = channel();
+    let sending = thread::spawn(move || {
+        while clone.signal("part", vec![0; 8_000]).is_ok() {
+            sender.send(()).unwrap();
+        }
+    });
+    // More than the buffers of sockets hold at first.
+    (0..100).for_each(|_| sent.recv_timeout(SAFETY).unwrap());
+    client.close();
+    sending.join().unwrap();
+    drop(leave);
     server.join().unwrap();
 }
 

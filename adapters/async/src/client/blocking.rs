@@ -53,8 +53,8 @@ use crate::background::{Background, BlockOn};
 ///
 /// # In async code
 ///
-/// The calls may be made inside of any async runtime: they do not use it. But they block its thread,
-/// and the tasks on it, so use a thread for blocking work, such as those of `smol::unblock` and
+/// The calls may be made inside of any async runtime: they do not use it. But they block its thread, as
+/// dropping the client does, and the tasks on it, so use a thread for blocking work, such as those of `smol::unblock` and
 /// `tokio::task::spawn_blocking`, or the async [`Client`](super::Client). If the server itself needs the
 /// blocked thread, it cannot answer: a call then ends when its timeout does. Waiting for events without a
 /// timeout would not end.
@@ -147,7 +147,8 @@ impl<R: BlockOn> Client<R> {
         block_on(self.client().ready())
     }
 
-    /// Sends a signal. The application does not learn whether it arrives.
+    /// Sends a signal. The application does not learn whether it arrives. Waits while the server does not
+    /// read what was sent before, at most for the [stall timeout](super::Config::stall_timeout).
     ///
     /// # Errors
     ///

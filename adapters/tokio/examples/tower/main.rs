@@ -4,6 +4,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::header::AUTHORIZATION;
 use hyper::server::conn::http1;
 use hyper::{Request, StatusCode};
@@ -14,7 +16,7 @@ use tower::ServiceBuilder;
 use tower_http::add_extension::AddExtension;
 use tower_http::cors::CorsLayer;
 use tower_http::timeout::TimeoutLayer;
-use tower_http::validate_request::ValidateRequestHeaderLayer;
+use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
 use wwr_tokio::server::{Connection, Handler, RequestError, Response, Server};
 use wwr_tokio::{Content, Payload};
 
@@ -27,13 +29,20 @@ impl Handler for Greeter {
     }
 }
 
-fn members<B>(request: &mut Request<B>) -> Result<(), Response> {
-    match request.headers().get(AUTHORIZATION) {
-        Some(token) if token == "Bearer secret" => Ok(()),
-        _ => {
-            let mut answer = Response::default();
-            *answer.status_mut() = StatusCode::UNAUTHORIZED;
-            Err(answer)
+#[derive(Clone, Copy)]
+struct Members;
+
+impl<B> ValidateRequest<B> for Members {
+    type ResponseBody = Full<Bytes>;
+
+    fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response> {
+        match request.headers().get(AUTHORIZATION) {
+            Some(token) if token == "Bearer secret" => Ok(()),
+            _ => {
+                let mut answer = Response::default();
+                *answer.status_mut() = StatusCode::UNAUTHORIZED;
+                Err(answer)
+            }
         }
     }
 }
@@ -50,7 +59,7 @@ async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
     let layered = ServiceBuilder::new()
         .layer(CorsLayer::permissive())
         .layer(timeout)
-        .layer(ValidateRequestHeaderLayer::custom(members))
+        .layer(ValidateRequestHeaderLayer::custom(Members))
         .service(server.tower(|request| request.get().copied()));
     loop {
         let (stream, remote) = listener.accept().await?;
