@@ -12,6 +12,7 @@
 //! Only what is under test runs there. The other side of a test is made by hand, on blocking sockets or on
 //! smol, and so is what a test does in the background.
 
+mod blocking;
 mod both_sides;
 mod client;
 mod dead_links;

@@ -18,6 +18,8 @@ mod refusals;
 mod service;
 mod task;
 mod throttle;
+#[cfg(feature = "tower")]
+mod tower;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
@@ -29,6 +31,8 @@ pub use listener::Server;
 pub use local::{Local, LocalHandler};
 pub use origin::parse_origin;
 pub use service::Service;
+#[cfg(feature = "tower")]
+pub use tower::TowerService;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
     ProxyHeaders, TrustedProxies,

@@ -94,7 +94,7 @@ impl Handler for Fragile {
         }
     }
 
-    fn options(&self, _: &Parts, _: &mut HeaderMap) {
+    async fn options(&self, _: &Parts, _: &mut HeaderMap) {
         panic!("a hook of a test panics on purpose");
     }
 }

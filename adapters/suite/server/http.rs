@@ -170,7 +170,7 @@ impl Handler for Site {
         Ok(request.into_payload())
     }
 
-    fn options(&self, request: &Parts, headers: &mut HeaderMap) {
+    async fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         if request.uri.path() == "/cached" {
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         }

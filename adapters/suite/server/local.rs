@@ -9,12 +9,14 @@ use std::time::Duration;
 use smol::LocalExecutor;
 use smol::future::yield_now;
 
+use crate::adapter::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderValue};
+use crate::adapter::http::request::Parts;
 use crate::adapter::runtime;
 use crate::adapter::server::{Connection, Local, LocalHandler, RequestError, Server};
 use crate::adapter::{Content, Payload};
 use crate::suite::support::message::{INTERNAL, answer, ask, special};
 use crate::suite::support::peer::{Peer, handshake};
-use crate::suite::support::{Running, SAFETY};
+use crate::suite::support::{Fixture, Running, SAFETY};
 
 /// Remembers names in memory that no other thread may see.
 #[derive(Default)]
@@ -62,19 +64,29 @@ impl LocalHandler for Names {
     async fn disconnected(&self, _: &Connection) {
         self.seen.borrow_mut().push("gone".to_owned());
     }
+
+    async fn options(&self, request: &Parts, headers: &mut HeaderMap) {
+        let seen = self.seen.clone();
+        yield_now().await;
+        seen.borrow_mut().push(request.uri.path().to_owned());
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("https://a.test"));
+    }
 }
 
 /// Runs a server on two threads, with its handler on this one, until the clients have done their work
 /// and the server has ended.
-fn serve(names: Names, clients: impl FnOnce(&Running) + Send) {
-    let (handler, calls) = Local::new(names);
+fn serve(handler: impl LocalHandler, clients: impl FnOnce(&Running) + Send) {
+    let (handler, calls) = Local::new(handler);
     let server = Running::new(Server::builder_on(runtime(), handler));
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let clients = scope.spawn(move || {
             clients(&server);
             server.begin_shut_down(SAFETY).recv_timeout(SAFETY).unwrap();
+            server
         });
         smol::block_on(LocalExecutor::new().run(calls));
+        // Its threads run until then: they end the tasks that still hold the handler.
+        drop(clients.join());
     });
 }
 
@@ -89,6 +101,21 @@ fn a_handler_that_is_not_send_serves_clients_of_all_threads() {
         assert_eq!(peers[0].ask(3, "add", "eve"), answer(3, "ada bob eve"));
     });
     assert_eq!(*seen.borrow(), ["ada", "bob", "eve", "gone", "gone"]);
+}
+
+const OPTIONS: &str = "OPTIONS /page HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn a_local_handler_decides_what_browsers_may_do() {
+    let names = Names::default();
+    let seen = names.seen.clone();
+    serve(names, |server| {
+        let answer = Peer::dial(server.address).http(OPTIONS);
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.test"));
+        assert_eq!(answer.header("access-control-allow-methods"), None, "only what it adds");
+    });
+    assert_eq!(*seen.borrow(), ["/page"]);
 }
 
 #[test]
@@ -117,6 +144,29 @@ fn a_call_that_no_connection_waits_for_any_more_is_dropped() {
     });
 }
 
+/// Has the default of everything.
+struct Plain;
+
+impl LocalHandler for Plain {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+}
+
+#[test]
+fn by_default_a_local_handler_lets_browsers_do_what_a_handler_does() {
+    let handler = Fixture::new();
+    let usual = handler.address();
+    serve(Plain, |server| {
+        let [local, other] =
+            [server.address, usual].map(|address| Peer::dial(address).http(OPTIONS));
+        for name in ["access-control-allow-origin", "access-control-allow-methods"] {
+            assert!(local.header(name).is_some(), "{name}");
+            assert_eq!(local.header(name), other.header(name));
+        }
+    });
+}
+
 #[test]
 fn without_its_future_a_local_handler_opens_no_connection() {
     let (handler, calls) = Local::new(Names::default());
@@ -124,4 +174,6 @@ fn without_its_future_a_local_handler_opens_no_connection() {
     drop(calls);
     let answer = Peer::dial(server.address).http(&handshake("/", ""));
     assert_eq!(answer.status, 500);
+    let answer = Peer::dial(server.address).http(OPTIONS);
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
 }

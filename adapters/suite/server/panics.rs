@@ -80,7 +80,7 @@ impl Handler for Panics {
         Ok(ConnectionOptions::default())
     }
 
-    fn options(&self, _: &Parts, _: &mut HeaderMap) {
+    async fn options(&self, _: &Parts, _: &mut HeaderMap) {
         panic!("hook options")
     }
 }
