@@ -106,6 +106,13 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// that always call the kernel.
     fn ask_kernel(&mut self) {}
 
+    /// Wakes the task that is just polled, because it has more to do, after others had a turn: tasks that are
+    /// ready, and those whose sockets and timers are. The task returns [`Poll::Pending`] after that. Default: wakes
+    /// it at once, for runtimes whose reactor has a thread of its own, or a turn after each few tasks.
+    fn give_way(cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     /// Reads bytes and leaves them in the socket.
     fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 

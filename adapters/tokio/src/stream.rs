@@ -3,12 +3,13 @@
 use std::io::Result;
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 /// A TCP socket of tokio.
 #[derive(Debug)]
@@ -74,6 +75,12 @@ impl wwr_async::Stream for Stream {
     #[cfg(unix)]
     fn ask_kernel(&mut self) {
         self.ask_kernel = true;
+    }
+
+    /// The reactor has no turn before 61 turns of tasks, unless none is ready. A peer that sends without a pause
+    /// would hold up all others for as long.
+    fn give_way(cx: &mut Context<'_>) {
+        let _ = pin!(yield_now()).poll(cx);
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {

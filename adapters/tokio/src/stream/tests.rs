@@ -1,6 +1,8 @@
 use std::future::poll_fn;
 use std::io::Write as _;
 use std::net;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -72,6 +74,34 @@ fn what_was_peeked_at_is_still_there() {
         assert_eq!(&buffer[..peeked], b"ab");
         assert_eq!(read(&mut stream, &mut buffer).await, 2);
         assert_eq!(&buffer, b"ab");
+    });
+}
+
+#[test]
+fn a_task_that_gives_way_comes_after_those_whose_sockets_are_ready() {
+    run(async {
+        let (mut stream, mut peer) = pair().await;
+        let heard = Arc::<AtomicBool>::default();
+        let tell = heard.clone();
+        let listening = tokio::spawn(async move {
+            read(&mut stream, &mut [0; 2]).await;
+            tell.store(true, Ordering::Relaxed);
+        });
+        // Now it waits for the reactor.
+        yield_now().await;
+        peer.write_all(b"abc").unwrap();
+        let mut turns = 0;
+        let busy = poll_fn(move |cx| {
+            if heard.load(Ordering::Relaxed) {
+                return Poll::Ready(turns);
+            }
+            turns += 1;
+            Stream::give_way(cx);
+            Poll::Pending
+        });
+        let turns = tokio::spawn(busy).await.unwrap();
+        listening.await.unwrap();
+        assert!(turns < 10, "{turns}");
     });
 }
 
