@@ -133,7 +133,7 @@ impl<S: runtime::Stream> AsyncRead for Socket<S> {
     ) -> Poll<Result<usize>> {
         if self.turn == 0 {
             self.turn = TURN;
-            cx.waker().wake_by_ref();
+            S::give_way(cx);
             return Poll::Pending;
         }
         let read = ready!(on_layer!(self, layer => Pin::new(layer).poll_read(cx, buffer)))?;
