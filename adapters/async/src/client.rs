@@ -12,6 +12,8 @@ mod refusal;
 mod retry_after;
 mod task;
 mod text;
+#[cfg(feature = "rustls")]
+mod tls;
 mod url;
 
 pub use builder::Builder;
@@ -20,6 +22,8 @@ pub use error::{ConnectError, Error, StartError};
 pub use event::{Event, Events};
 pub use handle::Client;
 pub use headers::InvalidHeader;
+#[cfg(feature = "rustls")]
+pub use tls::{InvalidTls, Tls};
 pub use url::{InvalidUrl, ServerUrl};
 pub use wwr::client::{
     Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,

@@ -31,6 +31,8 @@ mod websocket;
 
 pub use addresses::Addresses;
 pub use clock::Clock;
+#[cfg(feature = "rustls")]
+pub use futures_rustls::rustls;
 pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
 pub use runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};

@@ -1,10 +1,13 @@
 //! The byte stream under a WebSocket.
 
+use std::fmt;
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "rustls")]
+use futures_lite::io::AsyncWriteExt as _;
 #[cfg(feature = "rustls")]
 use futures_rustls::TlsStream;
 use hyper::rt::{Read, ReadBuf, Write};
@@ -16,12 +19,13 @@ use crate::runtime;
 /// without a pause would keep its thread busy, because reading goes on until a message is complete.
 const TURN: usize = 256 * 1024;
 
-/// A connected byte stream, encrypted or not. Reading gives other tasks a turn.
+/// A connected byte stream, encrypted or not.
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     layer: Layer<S>,
-    /// How many bytes may be read in this turn.
-    turn: usize,
+    /// How many bytes its reader has got. Without TLS, they are those that were read from the stream at
+    /// the bottom.
+    received: u64,
 }
 
 #[derive(Debug)]
@@ -32,40 +36,57 @@ enum Layer<S> {
 }
 
 /// The stream at the bottom. It counts its bytes, so that a slow peer can be told from one that does
-/// nothing: under TLS, these are the encrypted ones.
+/// nothing: under TLS, these are the encrypted ones. Reading gives other tasks a turn.
 #[derive(Debug)]
 pub(crate) struct Transport<S> {
     stream: Stream<S>,
     written: u64,
     read: u64,
+    /// How many bytes may be read in this turn.
+    turn: usize,
 }
 
-#[derive(Debug)]
 enum Stream<S> {
     /// A socket of the runtime.
     Native(S),
     /// The connection of another HTTP server.
     Upgraded(Upgraded),
+    /// A stream of the application.
+    Boxed(Box<dyn ByteStream>),
 }
+
+/// A connected byte stream of any kind, such as one in memory. [`poll_close`](AsyncWrite::poll_close)
+/// ends only the direction that writes. Implemented for every type that has what it asks for.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
 impl<S> Transport<S> {
     pub(crate) const fn native(stream: S) -> Self {
-        Self { stream: Stream::Native(stream), written: 0, read: 0 }
+        Self::new(Stream::Native(stream))
     }
 
     pub(crate) const fn upgraded(stream: Upgraded) -> Self {
-        Self { stream: Stream::Upgraded(stream), written: 0, read: 0 }
+        Self::new(Stream::Upgraded(stream))
+    }
+
+    pub(crate) fn boxed(stream: impl ByteStream + 'static) -> Self {
+        Self::new(Stream::Boxed(Box::new(stream)))
+    }
+
+    const fn new(stream: Stream<S>) -> Self {
+        Self { stream, written: 0, read: 0, turn: TURN }
     }
 }
 
 impl<S> Socket<S> {
     pub(crate) const fn new(transport: Transport<S>) -> Self {
-        Self { layer: Layer::Plain(transport), turn: TURN }
+        Self { layer: Layer::Plain(transport), received: 0 }
     }
 
     #[cfg(feature = "rustls")]
     pub(crate) fn tls(stream: impl Into<TlsStream<Transport<S>>>) -> Self {
-        Self { layer: Layer::Tls(Box::new(stream.into())), turn: TURN }
+        Self { layer: Layer::Tls(Box::new(stream.into())), received: 0 }
     }
 
     fn transport(&self) -> &Transport<S> {
@@ -94,16 +115,31 @@ impl<S> Socket<S> {
         self.transport().read
     }
 
+    /// Returns how many bytes its reader has got, after decryption.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Returns the socket of the runtime at the bottom, if it is one.
     pub(crate) fn native(&self) -> Option<&S> {
         match &self.transport().stream {
             Stream::Native(stream) => Some(stream),
-            Stream::Upgraded(_) => None,
+            Stream::Upgraded(_) | Stream::Boxed(_) => None,
         }
     }
 }
 
 impl<S: runtime::Stream> Socket<S> {
+    /// Ends the direction that writes, if the peer has to be told by more than the end of the
+    /// connection: under TLS by the alert `close_notify` (RFC 8446 section 6.1).
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        match &mut self.layer {
+            Layer::Plain(_) => Ok(()),
+            #[cfg(feature = "rustls")]
+            Layer::Tls(tls) => tls.close().await,
+        }
+    }
+
     /// Makes the next read call the kernel. The reactor may report a timer first, although bytes
     /// came before its time.
     #[inline]
@@ -131,13 +167,17 @@ impl<S: runtime::Stream> AsyncRead for Socket<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        if self.turn == 0 {
-            self.turn = TURN;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let read = ready!(on_layer!(self, layer => Pin::new(layer).poll_read(cx, buffer)))?;
-        self.turn = self.turn.saturating_sub(read);
+        let read = match &mut self.layer {
+            Layer::Plain(transport) => ready!(Pin::new(transport).poll_read(cx, buffer)),
+            #[cfg(feature = "rustls")]
+            Layer::Tls(tls) => match ready!(Pin::new(tls).poll_read(cx, buffer)) {
+                // The peer ended the connection without the alert `close_notify`. All that came before
+                // was read; whether it is complete, frames and lengths say.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+                read => read,
+            },
+        }?;
+        self.received += read as u64;
         Poll::Ready(Ok(read))
     }
 }
@@ -166,6 +206,11 @@ impl<S: runtime::Stream> AsyncRead for Transport<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
+        if self.turn == 0 {
+            self.turn = TURN;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let read = match &mut self.stream {
             Stream::Native(stream) => ready!(Pin::new(stream).poll_read(cx, buffer))?,
             Stream::Upgraded(stream) => {
@@ -173,8 +218,10 @@ impl<S: runtime::Stream> AsyncRead for Transport<S> {
                 ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
                 buffer.filled().len()
             }
+            Stream::Boxed(stream) => ready!(Pin::new(stream).poll_read(cx, buffer))?,
         };
         self.read += read as u64;
+        self.turn = self.turn.saturating_sub(read);
         Poll::Ready(Ok(read))
     }
 }
@@ -188,6 +235,7 @@ impl<S: runtime::Stream> AsyncWrite for Transport<S> {
         let written = match &mut self.stream {
             Stream::Native(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
             Stream::Upgraded(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
+            Stream::Boxed(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
         }?;
         self.written += written as u64;
         Poll::Ready(Ok(written))
@@ -197,6 +245,7 @@ impl<S: runtime::Stream> AsyncWrite for Transport<S> {
         match &mut self.stream {
             Stream::Native(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Upgraded(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Boxed(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -204,6 +253,17 @@ impl<S: runtime::Stream> AsyncWrite for Transport<S> {
         match &mut self.stream {
             Stream::Native(stream) => Pin::new(stream).poll_close(cx),
             Stream::Upgraded(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Boxed(stream) => Pin::new(stream).poll_close(cx),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Native(stream) => f.debug_tuple("Native").field(stream).finish(),
+            Self::Upgraded(stream) => f.debug_tuple("Upgraded").field(stream).finish(),
+            Self::Boxed(_) => f.debug_tuple("Boxed").finish_non_exhaustive(),
         }
     }
 }

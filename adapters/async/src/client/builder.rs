@@ -94,6 +94,8 @@ impl<R: Runtime> Builder<R> {
         let target = Target {
             url: self.url,
             headers,
+            #[cfg(feature = "rustls")]
+            tls: checked.tls,
             offers: config.offers(),
             max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
             stall_timeout,

@@ -18,6 +18,8 @@ use wwr::preflight::{self, Answer, Verdict};
 use super::http::{Failure, Wanted, ask};
 use super::refusal::Refusal;
 use super::retry_after::retry_after;
+#[cfg(feature = "rustls")]
+use super::tls::Tls;
 use super::url::{Address, ServerUrl};
 use crate::addresses::Addresses;
 use crate::keep_alive::KeepAlive;
@@ -31,6 +33,8 @@ pub(super) struct Target {
     pub(super) url: ServerUrl,
     /// Sent with both requests.
     pub(super) headers: HeaderMap,
+    #[cfg(feature = "rustls")]
+    pub(super) tls: Tls,
     /// The sub-protocol that both requests offer.
     pub(super) offers: Option<SubProtocol>,
     pub(super) max_message_size: usize,
@@ -66,7 +70,7 @@ impl Target {
         &self,
         runtime: &R,
         known: Option<SocketAddr>,
-    ) -> io::Result<(R::Stream, SocketAddr)> {
+    ) -> Result<(Socket<R::Stream>, SocketAddr), Failure> {
         let addresses = match (known, self.url.address()) {
             (Some(address), _) => Addresses::from(address),
             (None, Address::Known(address, port)) => Addresses::from((address, port)),
@@ -79,7 +83,12 @@ impl Target {
         if let Err(error) = self.keep_alive.set_on(&stream) {
             tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
         }
-        Ok((stream, address))
+        let transport = Transport::native(stream);
+        #[cfg(feature = "rustls")]
+        if self.url.is_secure() {
+            return Ok((self.tls.connect(runtime, &self.url, transport).await?, address));
+        }
+        Ok((Socket::new(transport), address))
     }
 
     /// Returns a request for the URL. Headers of the application replace those of the same name.
@@ -113,11 +122,11 @@ impl Target {
             advertises: false,
             address,
         };
-        let (stream, address) = match self.connect(&runtime, None).await {
-            Ok((stream, address)) => (stream, Some(address)),
-            Err(error) => return failed(error.into(), None),
+        let (socket, address) = match self.connect(&runtime, None).await {
+            Ok((socket, address)) => (socket, Some(address)),
+            Err(error) => return failed(error, None),
         };
-        match self.ask_for_metadata(&runtime, Socket::new(Transport::native(stream))).await {
+        match self.ask_for_metadata(&runtime, socket).await {
             Ok(probed) => Probed { address, ..probed },
             Err(failure) => failed(failure, address),
         }
@@ -170,7 +179,7 @@ impl Target {
                 (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION)),
             ],
         );
-        let socket = Socket::new(Transport::native(self.connect(&runtime, known).await?.0));
+        let (socket, _) = self.connect(&runtime, known).await?;
         let answered = ask(&runtime, socket, request, |_| Wanted::Text).await?;
         let head = &answered.head;
         let version = match head.version {

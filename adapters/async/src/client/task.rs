@@ -440,9 +440,11 @@ impl<R: Runtime> Task<R> {
                     Failure::Refused { status, retry_after, .. } => {
                         self.machine.handle_refused(now, status, retry_after, &mut self.out);
                     }
+                    #[cfg(feature = "rustls")]
+                    Failure::Tls(_) => self.machine.handle_disconnect(now, &mut self.out),
                     Failure::Io(_)
                     | Failure::Handshake(_)
-                    | Failure::Tls
+                    | Failure::SpeaksTls
                     | Failure::NotHttp(_)
                     | Failure::HeadTooLarge
                     | Failure::Http(_)

@@ -16,28 +16,28 @@ use super::text::shown;
 /// The most characters of the written text that an error shows.
 const MAX_SHOWN: usize = 64;
 
-/// The address of a server: `ws://host:port/path?query`, or the same with `http://`.
+/// The address of a server: `ws://host:port/path?query`, or with `wss://` and TLS (feature `rustls`).
+/// `http://` and `https://` stand for the same.
 ///
 /// It is read as browsers read it (the WHATWG URL standard) and kept in its normal form: scheme and
 /// host in lower case, names in other scripts in Punycode, the path `/` if it is missing, no port
-/// 80, everything percent-encoded that has to be. Characters that browsers would silently remove or
+/// that is the default (80, or 443 with TLS), everything percent-encoded that has to be. Characters that browsers would silently remove or
 /// repair are refused: blanks, line ends and tabs, backslashes, fragments (RFC 6455 §3).
 ///
-/// A user name and a password are sent as Basic credentials (RFC 7617), if the server is on this
-/// machine: `localhost` or a loopback address. To any other address they would go unencrypted, so
-/// they are refused. Neither [`Display`](fmt::Display) nor [`Debug`] shows them.
+/// A user name and a password are sent as Basic credentials (RFC 7617), with `wss://`, or if the server
+/// is on this machine: `localhost` or a loopback address. To any other address they would go
+/// unencrypted, so they are refused. Neither [`Display`](fmt::Display) nor [`Debug`] shows them.
 ///
 /// ```
 /// use wwr_async::client::ServerUrl;
 ///
 /// let url: ServerUrl = "HTTP://ada:secret@LocalHost:7777?room=ü".parse()?;
 /// assert_eq!(url.to_string(), "ws://localhost:7777/?room=%C3%BC");
-/// assert!("wss://localhost".parse::<ServerUrl>().is_err());
 /// # Ok::<(), wwr_async::client::InvalidUrl>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
-    /// With the scheme `ws` and a host, without user name, password and fragment.
+    /// With the scheme `ws` or `wss` and a host, without user name, password and fragment.
     url: Url,
     authority: HeaderValue,
     path: PathAndQuery,
@@ -52,13 +52,13 @@ pub enum InvalidUrl {
     /// It does not begin with a scheme, as `localhost:7777` does not.
     #[error("the URL has no scheme; write {0}")]
     MissingScheme(String),
-    /// The scheme is neither `ws` nor `http`.
-    #[error("\"{0}\" is not a scheme that this client connects with; use ws:// or http://")]
+    /// The scheme is not one of `ws`, `wss`, `http` and `https`.
+    #[error("\"{0}\" is not a scheme that this client connects with; use ws:// or wss://")]
     Scheme(String),
-    /// The scheme asks for TLS: `wss` or `https`.
+    /// The scheme asks for TLS, `wss` or `https`, in a program that was built without.
     #[error(
-        "{0}:// needs TLS, which this client does not speak yet; connect with ws:// to a proxy or \
-         tunnel on this machine that does, such as stunnel"
+        "{0}:// needs TLS, which this program was built without; build it with the feature `rustls` \
+         of wwr-smol, wwr-tokio or wwr-async"
     )]
     Tls(&'static str),
     /// It has no host.
@@ -82,8 +82,8 @@ pub enum InvalidUrl {
     /// It has a user name or a password, which would be sent unencrypted to another machine.
     #[error(
         "the URL has a user name or a password, which ws:// would send unencrypted to another \
-         machine; remove them, or connect to a tunnel on this machine, or set the header \
-         Authorization yourself if the network can be trusted"
+         machine; use wss://, or remove them, or set the header Authorization yourself if the network \
+         can be trusted"
     )]
     ExposedCredentials,
     /// The user name or the password cannot be sent. Says why.
@@ -121,7 +121,19 @@ impl ServerUrl {
         }
     }
 
-    /// Returns the `Host` header, with the port if it is not 80.
+    /// Returns whether the server is reached by TLS.
+    #[cfg(feature = "rustls")]
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.scheme() == "wss"
+    }
+
+    /// Returns the host.
+    #[cfg(feature = "rustls")]
+    pub(super) fn host(&self) -> Option<Host<&str>> {
+        self.url.host()
+    }
+
+    /// Returns the `Host` header, with the port if it is not the default of the scheme.
     pub(super) const fn authority(&self) -> &HeaderValue {
         &self.authority
     }
@@ -160,13 +172,14 @@ impl FromStr for ServerUrl {
             return Err(InvalidUrl::Port(written.shown_port()));
         }
         let credentials = credentials(&url)?;
-        if credentials.is_some() && !is_here(&url) {
+        let scheme = if matches!(url.scheme(), "wss" | "https") { "wss" } else { "ws" };
+        if credentials.is_some() && scheme == "ws" && !is_here(&url) {
             return Err(InvalidUrl::ExposedCredentials);
         }
         let cleared = url
             .set_username("")
             .and_then(|()| url.set_password(None))
-            .and_then(|()| url.set_scheme("ws"));
+            .and_then(|()| url.set_scheme(scheme));
         cleared.map_err(|()| InvalidUrl::Other("it has no host"))?;
         if url.as_str().len() > Self::MAX_LENGTH {
             return Err(InvalidUrl::TooLong);
@@ -205,7 +218,7 @@ impl<'a> Written<'a> {
         let is_public = !text.contains('@');
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         let Some(scheme) = scheme.filter(|scheme| is_scheme(scheme)) else {
-            let rest = ["ws:", "http:", "//"].into_iter().fold(text, |rest, prefix| {
+            let rest = ["ws:", "wss:", "http:", "https:", "//"].into_iter().fold(text, |rest, prefix| {
                 let begins =
                     rest.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
                 if begins { rest.get(prefix.len()..).unwrap_or_default() } else { rest }
@@ -217,7 +230,11 @@ impl<'a> Written<'a> {
         };
         match scheme.as_str() {
             "ws" | "http" => {}
+            #[cfg(feature = "rustls")]
+            "wss" | "https" => {}
+            #[cfg(not(feature = "rustls"))]
             "wss" => return Err(InvalidUrl::Tls("wss")),
+            #[cfg(not(feature = "rustls"))]
             "https" => return Err(InvalidUrl::Tls("https")),
             _ => return Err(InvalidUrl::Scheme(shown(&scheme, MAX_SHOWN))),
         }

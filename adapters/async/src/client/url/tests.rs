@@ -133,8 +133,6 @@ fn errors_say_what_is_wrong() {
         ("host?to=http://other/", "no scheme; write ws://localhost:7777/"),
         ("ftp://host/", "\"ftp\" is not a scheme"),
         ("unix:///run/socket", "\"unix\" is not a scheme"),
-        ("wss://host/", "wss:// needs TLS"),
-        ("HTTPS://host/", "https:// needs TLS"),
         ("ws://", "no host"),
         ("ws:///path", "no host"),
         ("ws:////host/", "no host"),
@@ -177,6 +175,48 @@ fn errors_say_what_is_wrong() {
     }
 }
 
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn without_tls_the_feature_is_named() {
+    for scheme in ["wss", "https"] {
+        let error = refused(&format!("{}://host/", scheme.to_uppercase()));
+        assert_eq!(error, InvalidUrl::Tls(scheme));
+        assert!(error.to_string().contains("the feature `rustls`"), "{error}");
+    }
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn tls_has_a_port_and_a_normal_form_of_its_own() {
+    for (text, normal, address, authority) in [
+        ("WSS://Host", "wss://host/", Address::Name("host", 443), "host"),
+        ("https://host:443/a", "wss://host/a", Address::Name("host", 443), "host"),
+        ("wss://host:80", "wss://host:80/", Address::Name("host", 80), "host:80"),
+        (
+            "https://[::1]:7777",
+            "wss://[::1]:7777/",
+            Address::Known(Ipv6Addr::LOCALHOST.into(), 7777),
+            "[::1]:7777",
+        ),
+    ] {
+        let url = parse(text);
+        assert!(url.is_secure(), "{text}");
+        assert_eq!((&*url.to_string(), url.address()), (normal, address), "{text}");
+        assert_eq!(url.authority(), authority, "{text}");
+        assert_eq!(parse(&url.to_string()), url, "{text}");
+    }
+    assert!(!parse("ws://host:443").is_secure());
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn credentials_are_sent_to_any_server_with_tls() {
+    let url = parse("wss://ada:secret@example.com/");
+    let value = url.credentials().unwrap().to_str().unwrap();
+    assert_eq!(STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap(), b"ada:secret");
+    assert_eq!(url.to_string(), "wss://example.com/");
+}
+
 #[test]
 fn errors_never_show_a_password() {
     for text in [
@@ -186,7 +226,7 @@ fn errors_never_show_a_password() {
         "ws://ada:secret@/",
         "ws://ada:secret@ho st/",
         "ws://ada:secret@host/",
-        "wss://ada:secret@host/",
+        "wss://ada:secret@host:x/",
         "ftp://ada:secret@host/",
         "ws://ada:secret@localhost/#",
         "ws://ada:se/secret@localhost/",
