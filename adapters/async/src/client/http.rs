@@ -180,6 +180,10 @@ fn take(read: &mut Vec<u8>, frame: hyper::body::Frame<Bytes>, most: usize) {
 
 /// Explains an error to people. `read` is what came instead of an answer.
 fn explain(error: hyper::Error, read: &[u8]) -> Failure {
+    #[cfg(feature = "rustls")]
+    if let Some(failure) = causes(&error).find_map(TlsFailure::of) {
+        return Failure::Tls(failure);
+    }
     if error.is_parse_too_large() {
         return Failure::HeadTooLarge;
     }
@@ -195,13 +199,15 @@ fn explain(error: hyper::Error, read: &[u8]) -> Failure {
             _ => Failure::NotHttp(shown(&String::from_utf8_lossy(read), MAX_SHOWN)),
         };
     }
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    #[cfg(feature = "rustls")]
-    if let Some(failure) = source.and_then(TlsFailure::of) {
-        return Failure::Tls(failure);
-    }
+    let source = causes(&error).next();
     match source {
         Some(source) => Failure::Io(io::Error::new(source.kind(), source.to_string())),
         None => Failure::Http(error),
     }
+}
+
+/// Returns the errors of the socket that an error has as its causes.
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &io::Error> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+        .filter_map(|cause| cause.downcast_ref())
 }

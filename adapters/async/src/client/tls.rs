@@ -156,7 +156,9 @@ impl Tls {
         }
         let roots = match &self.trust {
             Trust::System => Some(runtime.unblock(system_roots).await?),
-            Trust::Mozilla => Some(Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())),
+            Trust::Mozilla => {
+                Some(Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()))
+            }
             Trust::Own(roots) => Some(roots.clone()),
             Trust::Unverified | Trust::Given(_) => None,
         };
@@ -165,7 +167,10 @@ impl Tls {
             (_, Some(roots)) => builder()?.with_root_certificates(roots).with_no_client_auth(),
             (_, None) => {
                 let verifier = unverified::verifier(provider());
-                builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+                builder()?
+                    .dangerous()
+                    .with_custom_certificate_verifier(verifier)
+                    .with_no_client_auth()
             }
         };
         config.alpn_protocols = vec![ALPN.to_vec()];

@@ -218,11 +218,12 @@ impl<'a> Written<'a> {
         let is_public = !text.contains('@');
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         let Some(scheme) = scheme.filter(|scheme| is_scheme(scheme)) else {
-            let rest = ["ws:", "wss:", "http:", "https:", "//"].into_iter().fold(text, |rest, prefix| {
-                let begins =
-                    rest.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
-                if begins { rest.get(prefix.len()..).unwrap_or_default() } else { rest }
-            });
+            let rest =
+                ["ws:", "wss:", "http:", "https:", "//"].into_iter().fold(text, |rest, prefix| {
+                    let begins =
+                        rest.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
+                    if begins { rest.get(prefix.len()..).unwrap_or_default() } else { rest }
+                });
             let rest = rest.trim_start_matches('/');
             let example = rest.is_empty() || !is_public || rest.contains("://");
             let rest = if example { "localhost:7777/".into() } else { shown(rest, MAX_SHOWN) };

@@ -325,7 +325,7 @@ fn a_preflight_may_have_any_answer_too() {
             "HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nshutting down\n",
             "status 503: shutting down",
         ),
-        ("\x15\x03\x01\0\x02\x02\x46", "such as stunnel"),
+        ("\x15\x03\x01\0\x02\x02\x46", "use wss://, or a port where it does not"),
     ] {
         let server = RawServer::bind();
         let settings =

@@ -11,6 +11,8 @@ mod probe;
 mod raw;
 mod silence;
 mod slow;
+#[cfg(feature = "rustls")]
+mod tls;
 mod urls;
 mod versions;
 mod wwr1;

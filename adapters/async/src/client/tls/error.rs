@@ -73,6 +73,10 @@ impl fmt::Display for Certificate {
                 "no root that this client trusts has issued it; if you trust the server, name its root \
                  certificate (setting tls, option --cacert)",
             ),
+            CertificateError::BadSignature => f.write_str(
+                "the root of that name, which this client trusts, has not signed it; if you trust the \
+                 server, name its root certificate (setting tls, option --cacert)",
+            ),
             CertificateError::NotValidForName => {
                 f.write_str("it is for another name; use a name of the certificate in the URL")
             }
