@@ -20,6 +20,7 @@ mod clock;
 mod inbox;
 mod keep_alive;
 mod key;
+mod listen;
 mod pool;
 mod runtime;
 pub mod server;
@@ -35,7 +36,9 @@ pub use clock::Clock;
 pub use futures_rustls::rustls;
 pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
+pub use listen::Listen;
 pub use runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
+pub use socket::ByteStream;
 pub use store::{
     FileStore, MemoryStore, Removed, SessionStore, SharedStore, ShortKey, StoreError,
     StoreErrorKind,

@@ -1,5 +1,6 @@
 //! The interface to an async runtime.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{self, SocketAddr};
@@ -100,6 +101,28 @@ pub enum SocketAddress {
     Unix(PathBuf),
 }
 
+impl SocketAddress {
+    /// Returns the address, if it is one of TCP.
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// As `127.0.0.1:7777` and `unix:/path`.
+impl fmt::Display for SocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            #[cfg(unix)]
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A listening socket of the standard library.
 #[derive(Debug)]
 pub enum ListeningSocket {
@@ -134,6 +157,9 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     ///
     /// The error of the system.
     fn set_nodelay(&self, at_once: bool) -> io::Result<()>;
+
+    /// Returns whether it is a socket of TCP, and has its options.
+    fn is_tcp(&self) -> bool;
 
     /// Returns the file descriptor, for the options of TCP keep-alive.
     #[cfg(unix)]

@@ -120,6 +120,10 @@ impl wwr_async::Stream for Stream {
         }
     }
 
+    fn is_tcp(&self) -> bool {
+        matches!(self.socket, Socket::Tcp(_))
+    }
+
     #[cfg(unix)]
     fn descriptor(&self) -> BorrowedFd<'_> {
         on_socket!(&self.socket, socket => socket.as_fd())
