@@ -3,14 +3,17 @@
 mod builder;
 mod config;
 mod dial;
+mod dialer;
 mod error;
 mod event;
 mod handle;
 mod headers;
 mod http;
+mod race;
 mod refusal;
 mod retry_after;
 mod task;
+mod tcp;
 mod text;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -18,6 +21,9 @@ mod url;
 
 pub use builder::Builder;
 pub use config::{Config, InvalidConfig};
+#[cfg(unix)]
+pub use dialer::UnixSocket;
+pub use dialer::{Destination, Dial, Dialed, EnvironmentProxies, InvalidProxy, Proxy, Tcp};
 pub use error::{ConnectError, Error, StartError};
 pub use event::{Event, Events};
 pub use handle::Client;

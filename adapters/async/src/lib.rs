@@ -21,6 +21,7 @@ mod inbox;
 mod keep_alive;
 mod key;
 mod listen;
+mod pipe;
 mod pool;
 mod runtime;
 pub mod server;
@@ -37,6 +38,7 @@ pub use futures_rustls::rustls;
 pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
 pub use listen::Listen;
+pub use pipe::{Pipe, pipe};
 pub use runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
 pub use socket::ByteStream;
 pub use store::{

@@ -1,7 +1,7 @@
 //! Reaching a server: the preflight and the WebSocket handshake.
 
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_tungstenite::tungstenite::protocol::Role;
@@ -15,22 +15,23 @@ use hyper::{Method, Request, Uri, Version};
 use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
 use wwr::preflight::{self, Answer, Verdict};
 
+use super::dialer::{AnyDial, Destination, Dialed};
 use super::http::{Failure, Wanted, ask};
 use super::refusal::Refusal;
 use super::retry_after::retry_after;
 #[cfg(feature = "rustls")]
 use super::tls::Tls;
-use super::url::{Address, ServerUrl};
-use crate::addresses::Addresses;
+use super::url::ServerUrl;
 use crate::keep_alive::KeepAlive;
-use crate::runtime::{Runtime, SocketAddress, Stream};
-use crate::socket::{Socket, Transport};
+use crate::runtime::Runtime;
+use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
 /// The data for reaching a server.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
+#[derive(Clone)]
+pub(super) struct Target<R> {
     pub(super) url: ServerUrl,
+    pub(super) dialer: Arc<dyn AnyDial<R>>,
     /// Sent with both requests.
     pub(super) headers: HeaderMap,
     #[cfg(feature = "rustls")]
@@ -58,32 +59,27 @@ pub(super) struct Probed {
 }
 
 /// A WebSocket that was opened.
-pub(super) struct Dialed<R: Runtime> {
+pub(super) struct Opened<R: Runtime> {
     pub(super) socket: Box<WebSocket<R>>,
     /// The sub-protocol that the server has selected.
     pub(super) agreed: Option<SubProtocol>,
 }
 
-impl Target {
-    /// Connects to a known address, or else to the first address of the host that answers.
-    async fn connect<R: Runtime>(
+impl<R: Runtime> Target<R> {
+    /// Connects, and speaks TLS if the URL asks for it. `reached` is an address that answered before.
+    async fn connect(
         &self,
         runtime: &R,
-        known: Option<SocketAddr>,
-    ) -> Result<(Socket<R::Stream>, SocketAddr), Failure> {
-        let addresses = match (known, self.url.address()) {
-            (Some(address), _) => Addresses::from(address),
-            (None, Address::Known(address, port)) => Addresses::from((address, port)),
-            (None, Address::Name(name, port)) => Addresses::from((name, port)),
-        };
-        let (stream, address) =
-            connect_to_first(runtime, addresses.resolve(runtime).await?).await?;
-        // Most messages are small. If this fails, they are only slower.
-        let _ = stream.set_nodelay(true);
-        if let Err(error) = self.keep_alive.set_on(&stream) {
+        reached: Option<SocketAddr>,
+    ) -> Result<(Socket<R::Stream>, Option<SocketAddr>), Failure> {
+        let (host, port) = self.url.host_and_port();
+        let to = Destination::new(host, port, self.url.is_secure(), reached);
+        let Dialed { transport, address } = self.dialer.dial_any(runtime, &to).await?;
+        if let (Some(stream), Some(_)) = (transport.get_native(), address)
+            && let Err(error) = self.keep_alive.set_on(stream)
+        {
             tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
         }
-        let transport = Transport::native(stream);
         #[cfg(feature = "rustls")]
         if self.url.is_secure() {
             return Ok((self.tls.connect(runtime, &self.url, transport).await?, address));
@@ -115,7 +111,7 @@ impl Target {
     }
 
     /// Sends the preflight (protocol §4.1).
-    pub(super) async fn probe(self, runtime: impl Runtime) -> Probed {
+    pub(super) async fn probe(self, runtime: R) -> Probed {
         let failed = |failure, address| Probed {
             answer: Err(failure),
             refusal: None,
@@ -123,7 +119,7 @@ impl Target {
             address,
         };
         let (socket, address) = match self.connect(&runtime, None).await {
-            Ok((socket, address)) => (socket, Some(address)),
+            Ok(connected) => connected,
             Err(error) => return failed(error, None),
         };
         match self.ask_for_metadata(&runtime, socket).await {
@@ -132,7 +128,7 @@ impl Target {
         }
     }
 
-    async fn ask_for_metadata<R: Runtime>(
+    async fn ask_for_metadata(
         &self,
         runtime: &R,
         socket: Socket<R::Stream>,
@@ -161,11 +157,11 @@ impl Target {
     /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was
     /// one: a server may recognize a client by its own address, which depends on the server's
     /// address.
-    pub(super) async fn dial<R: Runtime>(
+    pub(super) async fn dial(
         self,
         runtime: R,
         known: Option<SocketAddr>,
-    ) -> Result<Dialed<R>, Failure> {
+    ) -> Result<Opened<R>, Failure> {
         let mut entropy = [0; Key::ENTROPY];
         getrandom::fill(&mut entropy)?;
         let key = Key::from_entropy(entropy);
@@ -200,23 +196,6 @@ impl Target {
         let (size, stall) = (self.max_message_size, self.stall_timeout);
         let beyond = answered.beyond.to_vec();
         let socket = WebSocket::new(&runtime, answered.socket, beyond, Role::Client, size, stall);
-        Ok(Dialed { socket: Box::new(socket), agreed })
+        Ok(Opened { socket: Box::new(socket), agreed })
     }
-}
-
-/// Connects to the first of the addresses that answers.
-async fn connect_to_first<R: Runtime>(
-    runtime: &R,
-    addresses: Vec<SocketAddr>,
-) -> io::Result<(R::Stream, SocketAddr)> {
-    let mut last = None;
-    for address in addresses {
-        match runtime.connect(SocketAddress::Tcp(address)).await {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the name of the server has no address")
-    }))
 }

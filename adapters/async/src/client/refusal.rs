@@ -24,6 +24,12 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Returns status and text, without the target of a redirect.
+    pub(super) fn text(&self) -> String {
+        let separator = if self.said.is_empty() { "" } else { ": " };
+        format!("{}{separator}{}", self.status, self.said)
+    }
+
     /// `body` may be only the beginning of it.
     pub(super) fn new(head: &Parts, body: &[u8]) -> Self {
         let location = head.headers.get(LOCATION).filter(|_| head.status.is_redirection());

@@ -17,7 +17,7 @@ use wwr::client::{self, Action, Discovered, RequestId};
 use wwr::preflight::ProbeFailed;
 use wwr::{Actions, CloseFrame, Instant, Payload};
 
-use super::dial::{Dialed, Probed, Target};
+use super::dial::{Opened, Probed, Target};
 use super::error::{ConnectError, Error};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
@@ -31,7 +31,7 @@ const BATCH: usize = 256;
 
 pub(super) struct Task<R: Runtime> {
     runtime: R,
-    target: Target,
+    target: Target<R>,
     clock: Clock,
     machine: client::Client,
     out: Actions<Action>,
@@ -61,7 +61,7 @@ pub(super) struct Task<R: Runtime> {
 enum Link<R: Runtime> {
     None,
     Probing(BoxFuture<'static, Probed>),
-    Dialing(BoxFuture<'static, Result<Dialed<R>, Failure>>),
+    Dialing(BoxFuture<'static, Result<Opened<R>, Failure>>),
     Open(Box<WebSocket<R>>),
 }
 
@@ -69,7 +69,7 @@ enum Link<R: Runtime> {
 enum Wake<R: Runtime> {
     Input(Input),
     Probed(Probed),
-    Dialed(Result<Dialed<R>, Failure>),
+    Dialed(Result<Opened<R>, Failure>),
     Incoming(Incoming),
     /// The machine's deadline has passed. Holds what the server had sent by then, or the next part.
     Timeout(Option<Incoming>),
@@ -80,7 +80,7 @@ enum Wake<R: Runtime> {
 impl<R: Runtime> Task<R> {
     pub(super) fn new(
         runtime: R,
-        target: Target,
+        target: Target<R>,
         clock: Clock,
         machine: client::Client,
         shared: Arc<Shared>,
@@ -424,10 +424,10 @@ impl<R: Runtime> Task<R> {
         self.machine.handle_probed(self.clock.now(), answer, &mut self.out);
     }
 
-    fn dialed(&mut self, dialed: Result<Dialed<R>, Failure>) {
+    fn dialed(&mut self, dialed: Result<Opened<R>, Failure>) {
         let now = self.clock.now();
         match dialed {
-            Ok(Dialed { socket, agreed }) => {
+            Ok(Opened { socket, agreed }) => {
                 self.cause = None;
                 self.link = Link::Open(socket);
                 self.machine.handle_opened(now, agreed, &mut self.out);

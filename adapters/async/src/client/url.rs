@@ -1,7 +1,6 @@
 //! The address of a server.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -110,19 +109,18 @@ impl ServerUrl {
         self.credentials.is_some()
     }
 
-    /// Returns the address for a TCP socket.
-    pub(super) fn address(&self) -> Address<'_> {
-        let port = self.url.port_or_known_default().unwrap_or(80);
-        match self.url.host() {
-            Some(Host::Ipv4(address)) => Address::Known(address.into(), port),
-            Some(Host::Ipv6(address)) => Address::Known(address.into(), port),
-            Some(Host::Domain(name)) => Address::Name(name, port),
-            None => Address::Name("", port),
-        }
+    /// Returns the host, an address without brackets, and the port.
+    pub(super) fn host_and_port(&self) -> (String, u16) {
+        let host = match self.url.host() {
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            Some(Host::Domain(name)) => name.to_owned(),
+            None => String::new(),
+        };
+        (host, self.url.port_or_known_default().unwrap_or(80))
     }
 
     /// Returns whether the server is reached by TLS.
-    #[cfg(feature = "rustls")]
     pub(super) fn is_secure(&self) -> bool {
         self.url.scheme() == "wss"
     }
@@ -147,13 +145,6 @@ impl ServerUrl {
     pub(super) const fn credentials(&self) -> Option<&HeaderValue> {
         self.credentials.as_ref()
     }
-}
-
-/// The address for a TCP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Address<'a> {
-    Known(IpAddr, u16),
-    Name(&'a str, u16),
 }
 
 impl FromStr for ServerUrl {
