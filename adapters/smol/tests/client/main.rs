@@ -8,9 +8,11 @@ mod ends;
 mod loss;
 mod messages;
 mod probe;
+mod proxies;
 mod raw;
 mod silence;
 mod slow;
+mod streams;
 #[cfg(feature = "rustls")]
 mod tls;
 mod urls;

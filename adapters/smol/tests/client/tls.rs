@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_rustls::rustls::{self, HandshakeKind, RootCertStore, ServerConfig};
 use wwr::Payload;
 use wwr::client::{ConnectError as Kind, DisconnectReason, Protocol};
-use wwr_smol::client::{Builder, Client, Config, Event, InvalidTls, Tls};
+use wwr_smol::client::{Builder, Client, Config, Event, InvalidTls, Proxy, Tls};
 
 use crate::raw::{CLOSE, RawServer};
 use crate::{changed, config, config_of, connecting, request, spawn, wait};
@@ -310,4 +310,49 @@ fn a_certificate_of_the_client_needs_its_own_key() {
         |key: &str| Tls::default().with_identity_pem(one.pem().as_bytes(), key.as_bytes());
     assert!(identity(&one.key()).is_ok());
     assert!(matches!(identity(&other.key()), Err(InvalidTls::Identity(_))));
+}
+
+#[test]
+fn tls_is_spoken_through_the_tunnel_of_a_proxy() {
+    let (authority, front) = good();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy: Proxy = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let target = front.url("localhost").replace("wss://", "").replace('/', "");
+    let proxied = std::thread::spawn({
+        let target = target.clone();
+        move || {
+            // The preflight and the WebSocket.
+            for _ in 0..2 {
+                let (mut client, _) = listener.accept().unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    client.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                assert!(head.starts_with(format!("CONNECT {target} HTTP/1.1\r\n").as_bytes()));
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                let server = std::net::TcpStream::connect(target.replace("localhost", "127.0.0.1"));
+                let server = server.unwrap();
+                for (mut from, mut to) in
+                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Write);
+                    });
+                }
+            }
+        }
+    });
+    let client =
+        builder(&front.url("localhost"), trusting(&authority)).dial(proxy).build().unwrap();
+    let connected = connecting(&client);
+    let mut socket = front.raw.open();
+    assert_eq!(wait(connected), Ok(()));
+    assert_eq!(front.opened().name.as_deref(), Some("localhost"));
+    let answer = request(&client, "a", "x");
+    assert_eq!(socket.echo(), "a");
+    assert_eq!(wait(answer), Ok(Payload::binary("x")));
+    proxied.join().unwrap();
 }
