@@ -10,6 +10,7 @@ mod handle;
 mod headers;
 mod http;
 mod race;
+mod redirect;
 mod refusal;
 mod retry_after;
 mod task;

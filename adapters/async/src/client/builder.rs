@@ -106,6 +106,7 @@ impl<R: Runtime> Builder<R> {
             headers,
             #[cfg(feature = "rustls")]
             tls: checked.tls,
+            max_redirects: checked.max_redirects,
             offers: config.offers(),
             max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
             stall_timeout,

@@ -47,6 +47,11 @@ pub struct Config {
     /// that a root of the system has issued.
     #[cfg(feature = "rustls")]
     pub tls: Tls,
+    /// How many redirects each HTTP request of a client may follow, with the status 301, 302, 307 or 308,
+    /// and 303 for the handshake (RFC 9110 §15.4). The WebSocket is opened where the preflight was answered.
+    /// Never from `wss://` to `ws://`. Another server, host or port, gets neither
+    /// [`headers`](Self::headers) nor user name and password. Redirects have no time of their own. Default: 0.
+    pub max_redirects: u32,
     /// How long a server may take nothing of what is sent to it. Not zero. Default: 30 s.
     pub stall_timeout: Duration,
     /// How long a server may take to close its side of a connection once this side is closed.
@@ -69,6 +74,7 @@ impl Default for Config {
             headers: HeaderMap::new(),
             #[cfg(feature = "rustls")]
             tls: Tls::default(),
+            max_redirects: 0,
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
             max_unsent_bytes: 16 * 1024 * 1024,
@@ -102,6 +108,7 @@ pub(super) struct Checked {
     pub(super) headers: HeaderMap,
     #[cfg(feature = "rustls")]
     pub(super) tls: Tls,
+    pub(super) max_redirects: u32,
     pub(super) stall_timeout: Duration,
     pub(super) close_timeout: Duration,
     pub(super) max_unsent_bytes: usize,
@@ -128,6 +135,7 @@ impl Config {
             headers,
             #[cfg(feature = "rustls")]
             tls: self.tls,
+            max_redirects: self.max_redirects,
             stall_timeout,
             close_timeout,
             max_unsent_bytes,

@@ -11,12 +11,14 @@ use hyper::header::{
     AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri, Version};
 use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
 use wwr::preflight::{self, Answer, Verdict};
 
 use super::dialer::{AnyDial, Destination, Dialed};
-use super::http::{Failure, Wanted, ask};
+use super::http::{Answered, Failure, Wanted, ask};
+use super::redirect::{Asked, follow};
 use super::refusal::Refusal;
 use super::retry_after::retry_after;
 #[cfg(feature = "rustls")]
@@ -36,6 +38,8 @@ pub(super) struct Target<R> {
     pub(super) headers: HeaderMap,
     #[cfg(feature = "rustls")]
     pub(super) tls: Tls,
+    /// How many redirects each request may follow.
+    pub(super) max_redirects: u32,
     /// The sub-protocol that both requests offer.
     pub(super) offers: Option<SubProtocol>,
     pub(super) max_message_size: usize,
@@ -54,8 +58,16 @@ pub(super) struct Probed {
     pub(super) refusal: Option<Refusal>,
     /// Whether the server promises an accept-conf on each connection.
     pub(super) advertises: bool,
-    /// The address of the server, if it was reached.
-    pub(super) address: Option<SocketAddr>,
+    /// Where the server was reached, if it was.
+    pub(super) reached: Option<Box<Reached>>,
+}
+
+/// Where the preflight of an attempt was answered.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// The URL, after redirects.
+    url: ServerUrl,
+    address: Option<SocketAddr>,
 }
 
 /// A WebSocket that was opened.
@@ -110,21 +122,57 @@ impl<R: Runtime> Target<R> {
         request
     }
 
+    /// Goes on at another URL. What is meant for a server does not go to another one.
+    fn go_to(&mut self, url: ServerUrl) {
+        if !url.is_at(&self.url) {
+            self.headers.clear();
+        }
+        tracing::debug!(from = %self.url, to = %url, "redirected");
+        self.url = url;
+    }
+
     /// Sends the preflight (protocol §4.1).
-    pub(super) async fn probe(self, runtime: R) -> Probed {
-        let failed = |failure, address| Probed {
+    pub(super) async fn probe(mut self, runtime: R) -> Probed {
+        let mut reached = None;
+        let probed = self.follow_preflight(&runtime, &mut reached).await;
+        let probed = probed.unwrap_or_else(|failure| Probed {
             answer: Err(failure),
             refusal: None,
             advertises: false,
-            address,
-        };
-        let (socket, address) = match self.connect(&runtime, None).await {
-            Ok(connected) => connected,
-            Err(error) => return failed(error, None),
-        };
-        match self.ask_for_metadata(&runtime, socket).await {
-            Ok(probed) => Probed { address, ..probed },
-            Err(failure) => failed(failure, address),
+            reached: None,
+        });
+        Probed { reached, ..probed }
+    }
+
+    async fn follow_preflight(
+        &mut self,
+        runtime: &R,
+        reached: &mut Option<Box<Reached>>,
+    ) -> Result<Probed, Failure> {
+        let mut followed = 0;
+        loop {
+            let (socket, address) = self.connect(runtime, None).await?;
+            *reached = Some(Box::new(Reached { url: self.url.clone(), address }));
+            let (head, answer) = self.ask_for_metadata(runtime, socket).await?;
+            let refusal = match answer.evaluate() {
+                Verdict::NotWebWire => {
+                    match follow(Asked::Preflight, &head, &self.url, followed, self.max_redirects) {
+                        Some(Ok(target)) => {
+                            followed += 1;
+                            self.go_to(target);
+                            continue;
+                        }
+                        not_followed => {
+                            let redirect = not_followed.and_then(Result::err);
+                            Some(Refusal::new(&head, &answer.body).redirecting(redirect))
+                        }
+                    }
+                }
+                Verdict::TryLater => Some(Refusal::new(&head, &answer.body)),
+                Verdict::Speaks(_) | Verdict::Unknown(_) => None,
+            };
+            let advertises = head.headers.contains_key(preflight::ACCEPT_CONF);
+            return Ok(Probed { answer: Ok(answer), refusal, advertises, reached: None });
         }
     }
 
@@ -132,36 +180,77 @@ impl<R: Runtime> Target<R> {
         &self,
         runtime: &R,
         socket: Socket<R::Stream>,
-    ) -> Result<Probed, Failure> {
+    ) -> Result<(Parts, Answer), Failure> {
         let method =
             Method::from_bytes(preflight::METHOD.as_bytes()).map_err(hyper::http::Error::from)?;
         let answered = ask(runtime, socket, self.request(method, []), |status| {
             if preflight::is_unavailable(status.as_u16()) { Wanted::Text } else { Wanted::Metadata }
         });
         let answered = answered.await?;
-        let advertises = answered.head.headers.contains_key(preflight::ACCEPT_CONF);
         let answer = Answer {
             status: answered.head.status.as_u16(),
             body: answered.body.into(),
             retry_after: retry_after(&answered.head.headers, SystemTime::now()),
         };
-        let refusal = match answer.evaluate() {
-            Verdict::TryLater | Verdict::NotWebWire => {
-                Some(Refusal::new(&answered.head, &answer.body))
-            }
-            Verdict::Speaks(_) | Verdict::Unknown(_) => None,
-        };
-        Ok(Probed { answer: Ok(answer), refusal, advertises, address: None })
+        Ok((answered.head, answer))
     }
 
-    /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was
-    /// one: a server may recognize a client by its own address, which depends on the server's
-    /// address.
+    /// Opens the WebSocket (protocol §4.3), where the preflight was answered if there was one: a server
+    /// may recognize a client by its own address, which depends on the server's address.
     pub(super) async fn dial(
-        self,
+        mut self,
         runtime: R,
-        known: Option<SocketAddr>,
+        reached: Option<Box<Reached>>,
     ) -> Result<Opened<R>, Failure> {
+        let mut address = None;
+        if let Some(reached) = reached {
+            address = reached.address;
+            if reached.url != self.url {
+                self.go_to(reached.url);
+            }
+        }
+        let mut followed = 0;
+        loop {
+            let (key, answered) = self.shake_hands(&runtime, address.take()).await?;
+            let head = &answered.head;
+            let version = match head.version {
+                Version::HTTP_11 => (1, 1),
+                Version::HTTP_10 => (1, 0),
+                _ => (0, 0),
+            };
+            let status = head.status.as_u16();
+            let headers =
+                head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+            let agreed = match key.check(version, status, headers, self.offers) {
+                Ok(agreed) => agreed,
+                Err(InvalidAnswer::Status(status)) => {
+                    let most = self.max_redirects;
+                    let redirect = follow(Asked::Handshake, head, &self.url, followed, most);
+                    if let Some(Ok(target)) = redirect {
+                        followed += 1;
+                        self.go_to(target);
+                        continue;
+                    }
+                    let refusal = Refusal::new(head, &answered.body);
+                    let refusal = refusal.redirecting(redirect.and_then(Result::err));
+                    let retry_after = retry_after(&head.headers, SystemTime::now());
+                    return Err(Failure::Refused { status, refusal, retry_after });
+                }
+                Err(invalid) => return Err(invalid.into()),
+            };
+            let (socket, beyond) = (answered.socket, answered.beyond.to_vec());
+            let (size, stall) = (self.max_message_size, self.stall_timeout);
+            let socket = WebSocket::new(&runtime, socket, beyond, Role::Client, size, stall);
+            return Ok(Opened { socket: Box::new(socket), agreed });
+        }
+    }
+
+    /// Sends the request for a WebSocket.
+    async fn shake_hands(
+        &self,
+        runtime: &R,
+        reached: Option<SocketAddr>,
+    ) -> Result<(Key, Answered<R::Stream>), Failure> {
         let mut entropy = [0; Key::ENTROPY];
         getrandom::fill(&mut entropy)?;
         let key = Key::from_entropy(entropy);
@@ -175,27 +264,8 @@ impl<R: Runtime> Target<R> {
                 (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION)),
             ],
         );
-        let (socket, _) = self.connect(&runtime, known).await?;
-        let answered = ask(&runtime, socket, request, |_| Wanted::Text).await?;
-        let head = &answered.head;
-        let version = match head.version {
-            Version::HTTP_11 => (1, 1),
-            Version::HTTP_10 => (1, 0),
-            _ => (0, 0),
-        };
-        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let agreed = match key.check(version, head.status.as_u16(), headers, self.offers) {
-            Ok(agreed) => agreed,
-            Err(InvalidAnswer::Status(status)) => {
-                let refusal = Refusal::new(head, &answered.body);
-                let retry_after = retry_after(&head.headers, SystemTime::now());
-                return Err(Failure::Refused { status, refusal, retry_after });
-            }
-            Err(invalid) => return Err(invalid.into()),
-        };
-        let (size, stall) = (self.max_message_size, self.stall_timeout);
-        let beyond = answered.beyond.to_vec();
-        let socket = WebSocket::new(&runtime, answered.socket, beyond, Role::Client, size, stall);
-        Ok(Opened { socket: Box::new(socket), agreed })
+        let (socket, _) = self.connect(runtime, reached).await?;
+        let answered = ask(runtime, socket, request, |_| Wanted::Text).await?;
+        Ok((key, answered))
     }
 }

@@ -4,7 +4,6 @@ mod hearing;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -17,7 +16,7 @@ use wwr::client::{self, Action, Discovered, RequestId};
 use wwr::preflight::ProbeFailed;
 use wwr::{Actions, CloseFrame, Instant, Payload};
 
-use super::dial::{Opened, Probed, Target};
+use super::dial::{Opened, Probed, Reached, Target};
 use super::error::{ConnectError, Error};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
@@ -48,8 +47,8 @@ pub(super) struct Task<R: Runtime> {
     connecting: Vec<Answer<Result<(), ConnectError>>>,
     /// What the system or the server said about the failed attempt.
     cause: Option<Arc<str>>,
-    /// The address at which the preflight of this attempt reached the server.
-    address: Option<SocketAddr>,
+    /// Where the preflight of this attempt reached the server.
+    reached: Option<Box<Reached>>,
     timer: Timer<R::Timer>,
     /// The status that the application sees.
     shown: client::Status,
@@ -103,7 +102,7 @@ impl<R: Runtime> Task<R> {
             ids: HashMap::new(),
             connecting: Vec::new(),
             cause: None,
-            address: None,
+            reached: None,
             timer,
         }
     }
@@ -218,13 +217,13 @@ impl<R: Runtime> Task<R> {
         while let Some(action) = self.out.pop() {
             match action {
                 Action::Probe => {
-                    (self.cause, self.address) = (None, None);
+                    (self.cause, self.reached) = (None, None);
                     self.shared.show_preflight_status(None);
                     self.link =
                         Link::Probing(Box::pin(self.target.clone().probe(self.runtime.clone())));
                 }
                 Action::Dial => {
-                    let dial = self.target.clone().dial(self.runtime.clone(), self.address.take());
+                    let dial = self.target.clone().dial(self.runtime.clone(), self.reached.take());
                     self.link = Link::Dialing(Box::pin(dial));
                 }
                 Action::Send(frame) => {
@@ -406,7 +405,7 @@ impl<R: Runtime> Task<R> {
 
     fn probed(&mut self, probed: Probed) {
         self.link = Link::None;
-        self.address = probed.address;
+        self.reached = probed.reached;
         if probed.advertises {
             self.machine.expect_accept_conf();
         }

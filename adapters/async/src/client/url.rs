@@ -131,6 +131,31 @@ impl ServerUrl {
         self.url.host()
     }
 
+    /// Returns the target of a redirect, without user name, password and fragment. User name and password
+    /// of this URL go along to the same server only.
+    pub(super) fn redirected(&self, location: &str) -> Result<Self, InvalidUrl> {
+        let invalid = |_| InvalidUrl::Other("its target is not a URL");
+        let mut url = self.url.join(location).map_err(invalid)?;
+        url.set_fragment(None);
+        // Without a host, it has none of both.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        let mut target: Self = url.as_str().parse()?;
+        if target.is_at(self) {
+            target.credentials.clone_from(&self.credentials);
+        }
+        Ok(target)
+    }
+
+    /// Returns whether the same server is meant: host and port are the same, or it is that of `wss://` where
+    /// the other is that of `ws://`.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        let is_default = |url: &Self| url.url.port().is_none();
+        let (port, other_port) =
+            (self.url.port_or_known_default(), other.url.port_or_known_default());
+        let is_upgraded = self.is_secure() && is_default(self) && is_default(other);
+        self.url.host() == other.url.host() && (port == other_port || is_upgraded)
+    }
+
     /// Returns the `Host` header, with the port if it is not the default of the scheme.
     pub(super) const fn authority(&self) -> &HeaderValue {
         &self.authority

@@ -10,6 +10,7 @@ mod messages;
 mod probe;
 mod proxies;
 mod raw;
+mod redirects;
 mod silence;
 mod slow;
 mod streams;
