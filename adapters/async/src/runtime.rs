@@ -144,7 +144,8 @@ pub trait Timer: Send + Sync + Unpin + 'static {
 }
 
 /// A connected socket of a [`Runtime`]. [`poll_close`](AsyncWrite::poll_close) ends only the
-/// direction that writes; the rest of the input can still be read.
+/// direction that writes; the rest of the input can still be read. TLS writes several records at once, so
+/// [`poll_write_vectored`](AsyncWrite::poll_write_vectored) should not be left to its default.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the next read call the kernel. For runtimes that trust what the reactor has reported, which
     /// may report a timer first although bytes came before its time. Default: does nothing, for runtimes

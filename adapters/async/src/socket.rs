@@ -1,7 +1,7 @@
 //! The byte stream under a WebSocket.
 
 use std::fmt;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -249,6 +249,20 @@ impl<S: runtime::Stream> AsyncWrite for Transport<S> {
             Stream::Native(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
             Stream::Upgraded(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
             Stream::Boxed(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
+        }?;
+        self.written += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let written = match &mut self.stream {
+            Stream::Native(stream) => ready!(Pin::new(stream).poll_write_vectored(cx, buffers)),
+            Stream::Upgraded(stream) => ready!(Pin::new(stream).poll_write_vectored(cx, buffers)),
+            Stream::Boxed(stream) => ready!(Pin::new(stream).poll_write_vectored(cx, buffers)),
         }?;
         self.written += written as u64;
         Poll::Ready(Ok(written))

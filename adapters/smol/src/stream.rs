@@ -1,6 +1,6 @@
 //! A socket in smol's reactor.
 
-use std::io::{ErrorKind, Read as _, Result};
+use std::io::{ErrorKind, IoSlice, Read as _, Result};
 use std::net::{self, Shutdown};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -154,6 +154,14 @@ impl AsyncWrite for Stream {
         buffer: &[u8],
     ) -> Poll<Result<usize>> {
         on_socket!(self, socket => Pin::new(&mut &**socket).poll_write(cx, buffer))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        on_socket!(self, socket => Pin::new(&mut &**socket).poll_write_vectored(cx, buffers))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -1,6 +1,6 @@
 //! A socket of tokio.
 
-use std::io::Result;
+use std::io::{IoSlice, Result};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
@@ -95,6 +95,14 @@ impl AsyncWrite for Stream {
         buffer: &[u8],
     ) -> Poll<Result<usize>> {
         on_socket!(&mut self.socket, socket => Pin::new(socket).poll_write(cx, buffer))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        on_socket!(&mut self.socket, socket => Pin::new(socket).poll_write_vectored(cx, buffers))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

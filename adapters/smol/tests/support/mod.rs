@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use smol::Executor;
 use wwr_smol::server::{Builder, Config, Handler, Server, ServerHandle};
-use wwr_smol::{GlobalExecutor, Spawn as _};
+use wwr_smol::{GlobalExecutor, Listen, SocketAddress, Spawn as _};
 
 use app::{App, Event, Gates};
 
@@ -88,6 +88,27 @@ impl Running {
         threads: Option<Threads>,
     ) -> Self {
         let server = smol::block_on(builder.listen("127.0.0.1:0")).unwrap();
+        Self::run(server, spawn, threads)
+    }
+
+    /// Runs a server that listens on this, on an executor of its own with one thread. Returns where it
+    /// listens, too.
+    pub(crate) fn listening<H: Handler>(
+        builder: Builder<H>,
+        on: impl Into<Listen>,
+    ) -> (Self, Vec<SocketAddress>) {
+        let threads = Threads::start(1);
+        let executor = threads.executor.clone();
+        let server = smol::block_on(builder.executor(executor.clone()).listen(on)).unwrap();
+        let addresses = server.local_addrs().to_vec();
+        (Self::run(server, |task| executor.spawn(task).detach(), Some(threads)), addresses)
+    }
+
+    fn run<H: Handler>(
+        server: Server<H>,
+        spawn: impl FnOnce(smol::future::Boxed<()>),
+        threads: Option<Threads>,
+    ) -> Self {
         let (address, handle) = (server.local_addr(), server.handle());
         let (sender, ended) = mpsc::channel();
         spawn(Box::pin(async move {
