@@ -142,9 +142,3 @@ impl FromIterator<Self> for Listen {
         Self { all: several.into_iter().flat_map(|listen| listen.all).collect() }
     }
 }
-
-impl Extend<Self> for Listen {
-    fn extend<I: IntoIterator<Item = Self>>(&mut self, more: I) {
-        self.all.extend(more.into_iter().flat_map(|listen| listen.all));
-    }
-}

@@ -39,6 +39,7 @@ mod support;
 #[cfg(unix)]
 mod sync;
 mod timeouts;
+mod tls;
 mod urls;
 #[cfg(unix)]
 mod versions;
