@@ -58,8 +58,8 @@ fn a_certificate_that_nobody_vouches_for_is_a_failed_connection() {
     for command in ["request", "signal"] {
         let ran = run(&[command, "--insecure", &url, "echo", "x"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
-        let warning = format!("wwr: --insecure: the certificate of the server is not verified");
-        assert!(ran.stderr.starts_with(&warning), "{}", ran.stderr);
+        let warning = "wwr: --insecure: the certificate of the server is not verified";
+        assert!(ran.stderr.starts_with(warning), "{}", ran.stderr);
     }
     let plain = url.replace("wss://", "ws://");
     let ran = run(&["request", &plain, "echo", "x"]);

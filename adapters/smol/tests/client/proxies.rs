@@ -82,7 +82,16 @@ fn serves(listener: &Listener, client: &Client, tunnel: impl Fn(TcpStream) -> Tc
 
 #[test]
 fn an_http_proxy_is_asked_for_a_tunnel() {
-    for (user, credentials) in [("", None), ("ada:p%40ss@", Some("Basic YWRhOnBAc3M="))] {
+    let answers = [
+        "HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n",
+        "HTTP/1.0 200 Connection established\r\nProxy-Agent: x\r\n\r\n",
+        // RFC 9110 §9.3.6: these do not count.
+        "HTTP/1.1 201 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ];
+    let users = [("", None), ("ada:p%40ss@", Some("Basic YWRhOnBAc3M="))];
+    for (answer, (user, credentials)) in answers.iter().zip(users.into_iter().cycle()) {
         let listener = Listener::bind();
         let client = listener.client(&format!("http://{user}"));
         serves(&listener, &client, |stream| {
@@ -91,7 +100,7 @@ fn an_http_proxy_is_asked_for_a_tunnel() {
             assert_eq!(asked.head.lines().next(), Some(line));
             assert_eq!(asked.header("Host"), Some("server.invalid:7777"));
             assert_eq!(asked.header("Proxy-Authorization"), credentials);
-            dribble(&mut asked.stream, b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n");
+            dribble(&mut asked.stream, answer.as_bytes());
             asked.stream
         });
     }
