@@ -3,8 +3,8 @@
 //!
 //! This crate contains the protocol and nothing else. Its state machines take frames in and return
 //! actions. They know no socket, clock, random source, thread or runtime, and need no `std`. The
-//! program that drives them brings those: the crate `wwr-smol` for the smol runtime, or a loop of
-//! your own.
+//! program that drives them brings those: the crates `wwr-smol` and `wwr-tokio` for an async runtime,
+//! `wwr-async` for any other, or a loop of your own.
 //!
 //! # The model
 //!

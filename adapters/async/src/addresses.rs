@@ -34,7 +34,7 @@ async fn resolve(
     runtime: &impl Runtime,
     name: impl ToSocketAddrs + Send + 'static,
 ) -> io::Result<Vec<SocketAddr>> {
-    runtime.unblock(move || Ok(name.to_socket_addrs()?.collect())).await
+    runtime.unblock(move || Ok(name.to_socket_addrs()?.collect())).await?
 }
 
 impl From<&str> for Addresses {
@@ -67,7 +67,7 @@ impl From<&[SocketAddr]> for Addresses {
     }
 }
 
-/// What is as good as a text.
+/// Types that convert like `&str`.
 macro_rules! texts {
     ($($text:ty),*) => {$(
         impl From<$text> for Addresses {
@@ -80,7 +80,7 @@ macro_rules! texts {
 
 texts!(String, &String, &&str);
 
-/// What is one address.
+/// Types that convert to a single address.
 macro_rules! addresses {
     ($($address:ty),*) => {$(
         impl From<$address> for Addresses {

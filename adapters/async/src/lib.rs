@@ -23,6 +23,7 @@ mod key;
 mod listen;
 mod pipe;
 mod pool;
+pub mod readiness;
 mod runtime;
 pub mod server;
 mod socket;

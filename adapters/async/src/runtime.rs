@@ -32,7 +32,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// A listening socket, TCP or unix.
     type Listener: Send + Sync + 'static;
 
-    /// Starts a task in the background. If it panics, only this task ends.
+    /// Starts a task in the background. A runtime that has ended drops it at once.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 
     /// Returns the runtime for code that runs in one of its tasks and does not spawn. If clones keep an
@@ -48,13 +48,19 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Runs a function that blocks its thread, such as one that reads a file, on a thread for that.
     ///
-    /// The function runs to its end even if the future is dropped. If it panics, the future panics.
+    /// If the future is dropped, a function that has begun runs to its end, and one that has not does not
+    /// run. If it panics, the future panics.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime has ended, and runs nothing any more.
     fn unblock<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = T> + Send;
+    ) -> impl Future<Output = io::Result<T>> + Send;
 
-    /// Opens a connection.
+    /// Opens a connection. The future may be polled outside of the runtime's threads. Dropping it closes
+    /// the socket.
     ///
     /// # Errors
     ///
@@ -69,7 +75,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn listen(&self, listener: ListeningSocket) -> io::Result<Self::Listener>;
 
     /// Waits for the next connection, and returns it with the address of the peer. `None` on a unix
-    /// socket, where peers have no address.
+    /// socket, where peers have no address. If the future is dropped, no connection is lost.
     ///
     /// # Errors
     ///
@@ -81,11 +87,11 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Returns the socket of a connection that another HTTP server has upgraded, and the bytes that were
     /// read beyond the handshake. For types of connections that HTTP servers on this runtime use.
-    /// Default: none; such connections are served through [`Upgraded`], without TCP keep-alive.
     ///
     /// # Errors
     ///
-    /// The connection, if its type is a different one.
+    /// The connection, if its type is a different one. That is the default. It is then served through
+    /// [`Upgraded`](hyper::upgrade::Upgraded), without TCP keep-alive and without `TCP_NODELAY`.
     fn unwrap_upgraded(upgraded: Upgraded) -> Result<(Self::Stream, Bytes), Upgraded> {
         Err(upgraded)
     }
@@ -133,7 +139,8 @@ pub enum ListeningSocket {
     Unix(UnixListener),
 }
 
-/// A timer of a [`Runtime`].
+/// A timer of a [`Runtime`]. A budget that a task has for its turn does not count here, nor in
+/// [`Stream`]: a handler that uses it up must not stop the socket and the timers of its connection.
 pub trait Timer: Send + Sync + Unpin + 'static {
     /// Sets the timer to a moment. With `None` it never becomes ready.
     fn set(&mut self, at: Option<Instant>);
@@ -144,12 +151,13 @@ pub trait Timer: Send + Sync + Unpin + 'static {
 }
 
 /// A connected socket of a [`Runtime`]. [`poll_close`](AsyncWrite::poll_close) ends only the
-/// direction that writes; the rest of the input can still be read. TLS writes several records at once, so
+/// direction that writes; the rest of the input can still be read. Reading and writing wake different
+/// wakers if they are polled with different ones. TLS writes several records at once, so
 /// [`poll_write_vectored`](AsyncWrite::poll_write_vectored) should not be left to its default.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Makes the next read call the kernel. For runtimes that trust what the reactor has reported, which
-    /// may report a timer first although bytes came before its time. Default: does nothing, for runtimes
-    /// that always call the kernel.
+    /// Makes the next read call the kernel. For runtimes that trust what the reactor has reported. A
+    /// reactor may report a timer first although bytes came before its time. Default: does nothing, for
+    /// runtimes that always call the kernel.
     fn ask_kernel(&mut self) {}
 
     /// Sets whether small writes are sent at once (`TCP_NODELAY`). A unix socket always does so.
@@ -165,6 +173,23 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Returns the file descriptor, for the options of TCP keep-alive.
     #[cfg(unix)]
     fn descriptor(&self) -> BorrowedFd<'_>;
+}
+
+/// Which runtime an application wants.
+pub(crate) enum Choice<R> {
+    /// The default where the server or client is built.
+    Default(fn() -> R),
+    Given(R),
+}
+
+impl<R> Choice<R> {
+    /// Returns the runtime.
+    pub(crate) fn get(self) -> R {
+        match self {
+            Self::Default(default) => default(),
+            Self::Given(runtime) => runtime,
+        }
+    }
 }
 
 /// Spawns tasks on a runtime of any type. Only for rare tasks.

@@ -30,8 +30,8 @@ pub use shared::SharedStore;
 ///
 /// ```
 /// use std::collections::HashMap;
+/// use std::sync::{Mutex, PoisonError};
 ///
-/// use smol::lock::Mutex;
 /// use wwr_async::{Session, SessionInfo, SessionKey, UnixTime};
 /// use wwr_async::{SessionStore, StoreError};
 ///
@@ -40,7 +40,7 @@ pub use shared::SharedStore;
 ///
 /// impl SessionStore for Table {
 ///     async fn create(&self, session: &Session) -> Result<(), StoreError> {
-///         let mut table = self.0.lock().await;
+///         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
 ///         if table.contains_key(&session.key) {
 ///             return Err(StoreError::key_exists(&session.key));
 ///         }
@@ -53,7 +53,7 @@ pub use shared::SharedStore;
 ///         key: &SessionKey,
 ///         now: UnixTime,
 ///     ) -> Result<Option<Session>, StoreError> {
-///         let mut table = self.0.lock().await;
+///         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
 ///         let Some(session) = table.get_mut(key) else { return Ok(None) };
 ///         let found = session.clone();
 ///         session.last_lookup = now;
@@ -61,7 +61,7 @@ pub use shared::SharedStore;
 ///     }
 ///
 ///     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
-///         self.0.lock().await.remove(key);
+///         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
 ///         Ok(())
 ///     }
 /// }

@@ -37,11 +37,11 @@ impl Runtime for TestRuntime {
         TestTimer(smol::Timer::never())
     }
 
-    fn unblock<T: Send + 'static>(
+    async fn unblock<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = T> + Send {
-        smol::unblock(work)
+    ) -> io::Result<T> {
+        Ok(smol::unblock(work).await)
     }
 
     async fn connect(&self, to: SocketAddress) -> io::Result<TestStream> {

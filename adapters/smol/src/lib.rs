@@ -11,6 +11,8 @@
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
+//!
+//! Examples of what comes from `wwr_async` name that crate. In an application it is `wwr_smol`.
 
 mod executor;
 pub mod runtime;

@@ -53,11 +53,11 @@ impl Runtime for Smol {
         Timer(smol::Timer::never())
     }
 
-    fn unblock<T: Send + 'static>(
+    async fn unblock<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = T> + Send {
-        smol::unblock(work)
+    ) -> Result<T> {
+        Ok(smol::unblock(work).await)
     }
 
     async fn connect(&self, to: SocketAddress) -> Result<Stream> {

@@ -1,7 +1,8 @@
 //! WebWire on [tokio]: a [server](server::Server) and a [client](client::Client).
 //!
 //! Both are those of [`wwr_async`], thin tasks around the state machines of the core, on the runtime
-//! [`Tokio`], with one thread or many.
+//! [`Tokio`], with one thread or many. They are built inside of a runtime, or get its handle by
+//! [`executor`](server::Builder::executor). It needs its drivers for I/O and time (`enable_all`).
 //!
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
 //!   or mount a [`Service`](server::Service) in axum or another HTTP server.
@@ -10,6 +11,8 @@
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
+//!
+//! Examples of what comes from `wwr_async` name that crate. In an application it is `wwr_tokio`.
 
 pub mod runtime;
 mod stream;

@@ -1,12 +1,12 @@
 //! The runtime of servers and clients on tokio.
 
-use std::future::{Future, pending};
-use std::io::Result;
+use std::future::{Future, poll_fn};
+use std::io::{Error, Result};
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, coop::unconstrained};
 use tokio::time::{Sleep, sleep_until};
 use wwr_async::{ListeningSocket, Runtime, SocketAddress};
 
@@ -25,8 +26,8 @@ pub use crate::stream::Stream;
 /// A runtime of tokio: `multi_thread` or `current_thread`, with its drivers for I/O and time enabled.
 /// It is made from a [`Handle`].
 ///
-/// The default is the runtime in which it is made, for example by
-/// [`Server::builder`](crate::server::Server::builder).
+/// The default is the runtime in which it is made: that of the caller of
+/// [`Builder::listen`](crate::server::Builder::listen), for example. Its clock must not be paused.
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
@@ -37,15 +38,29 @@ impl Default for Tokio {
     ///
     /// # Panics
     ///
-    /// Outside of a runtime, as [`tokio::spawn`] does.
+    /// Outside of a runtime, as [`tokio::spawn`] does, and if the runtime has no timers: use
+    /// [`Builder::enable_all`](tokio::runtime::Builder::enable_all).
     #[track_caller]
     fn default() -> Self {
-        Self { handle: Handle::current() }
+        Handle::current().into()
     }
 }
 
 impl From<Handle> for Tokio {
+    /// Converts the handle of a runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has ended, or has no timers: use
+    /// [`Builder::enable_all`](tokio::runtime::Builder::enable_all).
+    #[track_caller]
     fn from(handle: Handle) -> Self {
+        {
+            let _context = handle.enter();
+            let first = pin!(tokio::time::sleep(Duration::ZERO));
+            // Panics here rather than in a task, where only that task would end.
+            let _ = without_budget(&mut Context::from_waker(Waker::noop()), |cx| first.poll(cx));
+        }
         Self { handle }
     }
 }
@@ -63,23 +78,31 @@ impl Runtime for Tokio {
         Timer { handle: self.handle.clone(), sleep: None, is_set: false }
     }
 
-    async fn unblock<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        match self.handle.spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime has shut down, and its tasks with it.
-                Err(_) => pending().await,
-            },
-        }
+    async fn unblock<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let mut working = Working(self.handle.spawn_blocking(work));
+        (&mut working.0).await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Error::other("the runtime has shut down"),
+        })
     }
 
     async fn connect(&self, to: SocketAddress) -> Result<Stream> {
-        match to {
-            SocketAddress::Tcp(to) => TcpStream::connect(to).await.map(Into::into),
-            #[cfg(unix)]
-            SocketAddress::Unix(path) => UnixStream::connect(path).await.map(Into::into),
-        }
+        let connect = async {
+            match to {
+                SocketAddress::Tcp(to) => TcpStream::connect(to).await.map(Into::into),
+                #[cfg(unix)]
+                SocketAddress::Unix(path) => UnixStream::connect(path).await.map(Into::into),
+            }
+        };
+        let mut connect = pin!(connect);
+        poll_fn(|cx| {
+            let _context = self.handle.enter();
+            connect.as_mut().poll(cx)
+        })
+        .await
     }
 
     fn listen(&self, listener: ListeningSocket) -> Result<Listener> {
@@ -124,6 +147,26 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+/// Polls without the budget that a task of tokio has for each of its turns. Server and client take
+/// turns by themselves, and a handler that uses up the budget must not stop their sockets and timers.
+pub(crate) fn without_budget<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let mut poll = Some(poll);
+    let once = poll_fn(|cx| poll.take().map_or(Poll::Pending, |poll| poll(cx)));
+    pin!(unconstrained(once)).poll(cx)
+}
+
+/// Work on a thread for it, which is not begun any more once this is dropped.
+struct Working<T>(JoinHandle<T>);
+
+impl<T> Drop for Working<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A timer of tokio.
 #[derive(Debug)]
 pub struct Timer {
@@ -147,13 +190,9 @@ impl wwr_async::Timer for Timer {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.sleep {
-            Some(sleep) if self.is_set => {
-                ready!(sleep.as_mut().poll(cx));
-                self.is_set = false;
-                Poll::Ready(())
-            }
-            _ => Poll::Pending,
-        }
+        let (Some(sleep), true) = (&mut self.sleep, self.is_set) else { return Poll::Pending };
+        ready!(without_budget(cx, |cx| sleep.as_mut().poll(cx)));
+        self.is_set = false;
+        Poll::Ready(())
     }
 }

@@ -1,23 +1,26 @@
 //! A socket of tokio.
 
-use std::io::{IoSlice, Result};
+use std::io::ErrorKind::{Interrupted, WouldBlock};
+use std::io::{IoSlice, Read as _, Result};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+
+use crate::runtime::without_budget;
 
 /// A socket of tokio.
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
     /// Whether the next read calls the kernel, whatever the reactor has reported.
-    #[cfg(unix)]
     ask_kernel: bool,
 }
 
@@ -41,11 +44,7 @@ macro_rules! on_socket {
 
 impl Stream {
     const fn new(socket: Socket) -> Self {
-        Self {
-            socket,
-            #[cfg(unix)]
-            ask_kernel: false,
-        }
+        Self { socket, ask_kernel: false }
     }
 }
 
@@ -68,22 +67,17 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        #[cfg(unix)]
         if std::mem::take(&mut self.ask_kernel) {
-            use rustix::io::Errno;
-            use rustix::net::{RecvFlags, recv};
-
-            let socket = wwr_async::Stream::descriptor(&*self);
-            match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
-                // It has none: the reactor reports more.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                received => return Poll::Ready(Ok(received.map(|(_, length)| length)?)),
+            match on_socket!(&self.socket, socket => (&*SockRef::from(socket)).read(buffer)) {
+                // It has nothing: the reactor reports more.
+                Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
+                read => return Poll::Ready(read),
             }
         }
         let mut buffer = ReadBuf::new(buffer);
-        ready!(
+        ready!(without_budget(cx, |cx| {
             on_socket!(&mut self.socket, socket => Pin::new(socket).poll_read(cx, &mut buffer))
-        )?;
+        }))?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 }
@@ -94,7 +88,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<Result<usize>> {
-        on_socket!(&mut self.socket, socket => Pin::new(socket).poll_write(cx, buffer))
+        without_budget(
+            cx,
+            |cx| on_socket!(&mut self.socket, socket => Pin::new(socket).poll_write(cx, buffer)),
+        )
     }
 
     fn poll_write_vectored(
@@ -102,7 +99,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        on_socket!(&mut self.socket, socket => Pin::new(socket).poll_write_vectored(cx, buffers))
+        without_budget(cx, |cx| {
+            on_socket!(&mut self.socket, socket => {
+                Pin::new(socket).poll_write_vectored(cx, buffers)
+            })
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -115,7 +116,6 @@ impl AsyncWrite for Stream {
 }
 
 impl wwr_async::Stream for Stream {
-    #[cfg(unix)]
     fn ask_kernel(&mut self) {
         self.ask_kernel = true;
     }
@@ -138,5 +138,5 @@ impl wwr_async::Stream for Stream {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

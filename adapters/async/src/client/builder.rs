@@ -14,7 +14,7 @@ use super::task::Task;
 use super::url::ServerUrl;
 use crate::clock::Clock;
 use crate::keep_alive::KeepAlive;
-use crate::runtime::Runtime;
+use crate::runtime::{Choice, Runtime};
 
 /// How long a connection is silent before the system asks whether the server is still there, if there
 /// are no pings to tell (protocol §4.3).
@@ -22,7 +22,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What a [`Client`] is made of, on the way to one. [`Config`] has an example.
 pub struct Builder<R> {
-    runtime: R,
+    runtime: Choice<R>,
     url: ServerUrl,
     config: Config,
     dialer: Arc<dyn AnyDial<R>>,
@@ -34,11 +34,12 @@ impl<R: Runtime> Builder<R> {
     where
         R: Default,
     {
-        Self::new_on(R::default(), url)
+        Self { runtime: Choice::Default(R::default), url, config: Config::default() }
     }
 
     /// Begins to set up a client of the server at this address, on this runtime.
     pub fn new_on(runtime: R, url: ServerUrl) -> Self {
+        let runtime = Choice::Given(runtime);
         Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp) }
     }
 
@@ -57,10 +58,10 @@ impl<R: Runtime> Builder<R> {
     }
 
     /// Where the task of the client runs: a runtime, or something that converts into one. Default: the
-    /// [`Default`] of the runtime.
+    /// [`Default`] of the runtime, where the client is built.
     #[must_use]
     pub fn executor(mut self, executor: impl Into<R>) -> Self {
-        self.runtime = executor.into();
+        self.runtime = Choice::Given(executor.into());
         self
     }
 
@@ -95,6 +96,7 @@ impl<R: Runtime> Builder<R> {
     /// [`InvalidConfig`].
     pub fn build(self) -> Result<Client<R>, InvalidConfig> {
         let checked = self.config.check(&self.url)?;
+        let runtime = self.runtime.get();
         let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
         let mut seed = [0; 8];
         if let Err(error) = getrandom::fill(&mut seed) {
@@ -115,14 +117,9 @@ impl<R: Runtime> Builder<R> {
         };
         let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
         let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
-        let task = Task::new(
-            self.runtime.without_executor(),
-            target,
-            Clock::new(),
-            machine,
-            shared.clone(),
-        );
-        self.runtime.spawn(task.run());
+        let task =
+            Task::new(runtime.without_executor(), target, Clock::new(), machine, shared.clone());
+        runtime.spawn(task.run());
         Ok(Client::new(shared))
     }
 }

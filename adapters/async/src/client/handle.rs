@@ -42,7 +42,7 @@ use crate::runtime::Runtime;
 /// ```
 pub struct Client<R> {
     guard: Arc<Guard>,
-    /// Says on what [`builder`](Self::builder) sets a client up, and nothing else.
+    /// The runtime of [`builder`](Self::builder); not used otherwise.
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -131,6 +131,15 @@ impl<R: Runtime> Client<R> {
         R: Default,
     {
         url.parse::<ServerUrl>().map(Builder::new)
+    }
+
+    /// Begins to set up a client on this runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`] if the URL is invalid.
+    pub fn builder_on(runtime: R, url: &str) -> Result<Builder<R>, InvalidUrl> {
+        url.parse::<ServerUrl>().map(|url| Builder::new_on(runtime, url))
     }
 
     pub(super) fn new(shared: Arc<Shared>) -> Self {

@@ -11,12 +11,12 @@ use super::service::Service;
 use super::tls::Tls;
 use crate::key::{KeyGenerator, RandomKeys};
 use crate::listen::Listen;
-use crate::runtime::Runtime;
+use crate::runtime::{Choice, Runtime};
 use crate::store::{MemoryStore, SessionStore, SharedStore};
 
 /// What a [`Server`] is made of, on the way to one. See there for an example.
 pub struct Builder<H, R> {
-    runtime: R,
+    runtime: Choice<R>,
     handler: H,
     config: Config,
     store: SharedStore,
@@ -25,7 +25,7 @@ pub struct Builder<H, R> {
 }
 
 impl<H: Handler, R: Runtime> Builder<H, R> {
-    pub(super) fn new(runtime: R, handler: H) -> Self {
+    pub(super) fn new(runtime: Choice<R>, handler: H) -> Self {
         Self {
             runtime,
             handler,
@@ -58,10 +58,11 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     }
 
     /// Where the tasks of the server run: a runtime, or something that converts into one. Default: the
-    /// [`Default`] of the runtime.
+    /// [`Default`] of the runtime, where the server is built. Connections keep an executor alive: shut the
+    /// server down before the executor is dropped.
     #[must_use]
     pub fn executor(mut self, executor: impl Into<R>) -> Self {
-        self.runtime = executor.into();
+        self.runtime = Choice::Given(executor.into());
         self
     }
 
@@ -94,9 +95,10 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     /// If an address cannot be bound: the error names it. [`InvalidConfig`], of the kind
     /// [`InvalidInput`](io::ErrorKind::InvalidInput).
     pub async fn listen(self, on: impl Into<Listen>) -> io::Result<Server<H, R>> {
-        let (runtime, tls) = (self.runtime.clone(), self.tls.clone());
-        let proxy_protocol = self.config.proxy_protocol;
-        let service = self.headless()?;
+        let (runtime, tls) = (self.runtime.get(), self.tls.clone());
+        let this = Self { runtime: Choice::Given(runtime.clone()), ..self };
+        let proxy_protocol = this.config.proxy_protocol;
+        let service = this.headless()?;
         let listeners = listener::bind(&runtime, on.into()).await?;
         Server::new(listeners, service, proxy_protocol, tls)
     }
@@ -109,17 +111,10 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     pub fn headless(self) -> Result<Service<H, R>, InvalidConfig> {
         let checked = self.config.check(self.keys.format())?;
         let Checked { connection, paths, hub, limits, origins, trusted_proxies } = checked;
-        let hub = Hub::new(&self.runtime, self.keys, self.store, &hub);
+        let runtime = self.runtime.get();
+        let hub = Hub::new(&runtime, self.keys, self.store, &hub);
         let endpoints = Endpoints::new(connection, paths, limits.max_remembered_addresses);
-        Ok(Service::new(
-            self.runtime,
-            self.handler,
-            hub,
-            endpoints,
-            origins,
-            trusted_proxies,
-            limits,
-        ))
+        Ok(Service::new(runtime, self.handler, hub, endpoints, origins, trusted_proxies, limits))
     }
 }
 

@@ -67,6 +67,15 @@ struct Control {
     last_id: ConnectionId,
     /// When the timer fires. `None` if it is off.
     timer_at: Option<Instant>,
+    /// Whether the runtime has ended. Then the store does no job, and time does not pass.
+    abandoned: bool,
+}
+
+impl Control {
+    /// Returns whether nothing will happen any more.
+    const fn has_ended(&self) -> bool {
+        self.machine.is_stopped() || self.abandoned
+    }
 }
 
 impl Hub {
@@ -84,6 +93,7 @@ impl Hub {
             running: HashMap::new(),
             last_id: ConnectionId(0),
             timer_at: None,
+            abandoned: false,
         };
         let hub = Arc::new(Self {
             clock: Clock::new(),
@@ -98,7 +108,8 @@ impl Hub {
             unknown_keys: Throttle::default(),
             store_failures: Throttle::default(),
         });
-        runtime.spawn(timer::run(runtime.timer(), Arc::downgrade(&hub), hub.earlier.clone()));
+        let running = timer::Running(Arc::downgrade(&hub));
+        runtime.spawn(timer::run(runtime.timer(), running, hub.earlier.clone()));
         hub
     }
 
@@ -138,6 +149,9 @@ impl Hub {
         let answer = call(machine, self.clock.now(), out);
         let answer = then(&mut control, answer);
         let jobs = self.carry_out(&mut control);
+        if control.abandoned {
+            control.waiters.clear();
+        }
         let next = control.machine.next_timeout();
         let is_earlier = next.is_some_and(|next| control.timer_at.is_none_or(|at| next < at));
         if is_earlier {
@@ -211,6 +225,16 @@ impl Hub {
             }
         }
         jobs
+    }
+
+    /// Ends everything that callers wait for: the runtime has ended.
+    fn abandon(&self) {
+        let mut control = self.lock();
+        control.abandoned = true;
+        control.waiters.clear();
+        control.running.clear();
+        drop(control);
+        self.stopped.notify(usize::MAX);
     }
 
     fn lock(&self) -> MutexGuard<'_, Control> {
@@ -330,11 +354,11 @@ impl Hub {
         self.stops().await;
     }
 
-    /// Waits until the server has stopped.
+    /// Waits until the server has stopped, or its runtime has ended.
     pub(super) async fn stops(&self) {
         loop {
             let listener = self.stopped.listen();
-            if self.lock().machine.is_stopped() {
+            if self.lock().has_ended() {
                 return;
             }
             listener.await;

@@ -22,7 +22,7 @@ use super::throttle::Throttle;
 use super::tls::Tls;
 use crate::clock::sleep;
 use crate::keep_alive::KeepAlive;
-use crate::runtime::{Runtime, SocketAddress, Stream as _};
+use crate::runtime::{Choice, Runtime, SocketAddress, Stream as _};
 use crate::socket::Transport;
 use fd_pressure::FdPressure;
 #[cfg(unix)]
@@ -93,12 +93,12 @@ impl<H: Handler, R: Runtime> Server<H, R> {
     where
         R: Default,
     {
-        Self::builder_on(R::default(), handler)
+        Builder::new(Choice::Default(R::default), handler)
     }
 
-    /// The same on this runtime.
+    /// Begins to set up a server on this runtime.
     pub fn builder_on(runtime: R, handler: H) -> Builder<H, R> {
-        Builder::new(runtime, handler)
+        Builder::new(Choice::Given(runtime), handler)
     }
 
     /// A server with these listeners.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use futures_channel::{mpsc, oneshot};
+use futures_channel::oneshot;
 use futures_lite::future::or;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -88,8 +90,13 @@ pub trait LocalHandler: 'static {
 /// }
 /// ```
 pub struct Local<H> {
-    calls: mpsc::UnboundedSender<Call<H>>,
+    calls: async_channel::Sender<Call<H>>,
+    /// Whether the log says that nothing runs the calls.
+    complained: AtomicBool,
 }
+
+/// How many calls wait for the thread of the handler. Further callers wait until there is room.
+const QUEUE: usize = 128;
 
 /// Starts a call on the thread of the handler.
 type Call<H> = Box<dyn FnOnce(Rc<H>) -> LocalBoxFuture<'static, ()> + Send>;
@@ -99,13 +106,13 @@ impl<H: LocalHandler> Local<H> {
     /// server and its connections have ended. If it is dropped before that, requests fail with
     /// [`RequestError::Internal`], and handshakes are answered with 500.
     pub fn new(handler: H) -> (Self, impl Future<Output = ()>) {
-        // A server has as many calls at a time as it runs handlers, which its limits bound.
-        let (calls, received) = mpsc::unbounded();
-        (Self { calls }, run(Rc::new(handler), received))
+        let (calls, received) = async_channel::bounded(QUEUE);
+        let local = Self { calls, complained: AtomicBool::new(false) };
+        (local, run(Rc::new(handler), Queue(received)))
     }
 
     /// Makes a call, and returns its result; `None` if nothing runs calls any more. A panic comes back
-    /// to the caller. If the caller goes, the call is dropped.
+    /// to the caller. If the caller goes, the call is dropped, or does not begin.
     async fn call<T: Send + 'static, F: Future<Output = T>>(
         &self,
         work: impl FnOnce(Rc<H>) -> F + Send + 'static,
@@ -113,29 +120,50 @@ impl<H: LocalHandler> Local<H> {
         let (mut answer, answered) = oneshot::channel();
         let call: Call<H> = Box::new(move |handler| {
             let call = async move {
-                let work = AssertUnwindSafe(async { work(handler).await }).catch_unwind();
+                let work = async { work(handler).await };
+                let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
                 let gone = async {
                     answer.cancellation().await;
                     None
                 };
-                if let Some(result) = or(async { Some(work.await) }, gone).await {
+                match or(gone, async { Some(work.as_mut().await) }).await {
                     // The caller may have gone just now.
-                    let _ = answer.send(result);
+                    Some(result) => drop(answer.send(result)),
+                    // A handler that panics when it is dropped must not end the others.
+                    None => drop(catch_unwind(AssertUnwindSafe(|| drop(work)))),
                 }
             };
             call.boxed_local()
         });
-        self.calls.unbounded_send(call).ok()?;
-        match answered.await {
-            Ok(Ok(result)) => Some(result),
-            Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => None,
+        if self.calls.send(call).await.is_ok()
+            && let Ok(result) = answered.await
+        {
+            return Some(result.unwrap_or_else(|panic| resume_unwind(panic)));
         }
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "nothing runs the handlers: keep the future of `Local::new` running as long as the \
+                 server"
+            );
+        }
+        None
+    }
+}
+
+/// The calls that wait. Their callers hear of it when nothing will run them.
+struct Queue<H>(async_channel::Receiver<Call<H>>);
+
+impl<H> Drop for Queue<H> {
+    fn drop(&mut self) {
+        self.0.close();
+        // The channel would keep them as long as the server has its end of it.
+        while self.0.try_recv().is_ok() {}
     }
 }
 
 /// Runs the calls that come, side by side.
-async fn run<H>(handler: Rc<H>, mut calls: mpsc::UnboundedReceiver<Call<H>>) {
+async fn run<H>(handler: Rc<H>, queue: Queue<H>) {
+    let mut calls = pin!(queue.0.clone());
     let mut running = FuturesUnordered::new();
     poll_fn(|cx| {
         let mut ended = false;
@@ -196,5 +224,110 @@ impl<H: LocalHandler> Handler for Local<H> {
 impl<H> fmt::Debug for Local<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Local").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+
+    use smol::future::poll_once;
+
+    use super::*;
+
+    /// Counts the calls that have begun.
+    #[derive(Default)]
+    struct Count(Rc<Cell<usize>>);
+
+    impl LocalHandler for Count {
+        async fn request(&self, _: &Connection, _: Content) -> Result<Payload, RequestError> {
+            Err(RequestError::Internal)
+        }
+    }
+
+    /// A call that has begun once it is polled.
+    async fn begin(local: &Local<Count>) -> Option<()> {
+        local.call(|handler| async move { handler.0.set(handler.0.get() + 1) }).await
+    }
+
+    /// A caller that has made its call, and waits.
+    async fn waiting<F: Future>(caller: F) -> std::pin::Pin<Box<F>> {
+        let mut caller = Box::pin(caller);
+        assert!(poll_once(&mut caller).await.is_none());
+        caller
+    }
+
+    fn local() -> (Rc<Cell<usize>>, Local<Count>, LocalBoxFuture<'static, ()>) {
+        let count = Rc::<Cell<usize>>::default();
+        let (local, calls) = Local::new(Count(count.clone()));
+        (count, local, calls.boxed_local())
+    }
+
+    #[test]
+    fn a_call_whose_caller_has_gone_does_not_begin() {
+        smol::block_on(async {
+            let (begun, local, mut calls) = local();
+            drop(waiting(begin(&local)).await);
+            let stays = waiting(begin(&local)).await;
+            assert!(poll_once(&mut calls).await.is_none());
+            assert_eq!(begun.get(), 1);
+            assert_eq!(stays.await, Some(()));
+        });
+    }
+
+    #[test]
+    fn calls_that_find_no_room_wait_until_there_is_some() {
+        smol::block_on(async {
+            let (begun, local, mut calls) = local();
+            let mut callers = Vec::new();
+            for _ in 0..=QUEUE {
+                callers.push(waiting(begin(&local)).await);
+            }
+            assert_eq!(local.calls.len(), QUEUE);
+            assert!(poll_once(&mut calls).await.is_none());
+            assert_eq!(begun.get(), QUEUE);
+            let mut last = callers.pop().unwrap();
+            assert!(poll_once(&mut last).await.is_none());
+            assert!(poll_once(&mut calls).await.is_none());
+            assert_eq!(last.await, Some(()));
+        });
+    }
+
+    #[test]
+    fn a_call_that_panics_when_it_is_dropped_ends_no_other() {
+        struct Bomb;
+
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a call of a test panics on purpose when it is dropped");
+            }
+        }
+
+        smol::block_on(async {
+            let (_, local, mut calls) = local();
+            let bomb = waiting(local.call(|_| async {
+                let _bomb = Bomb;
+                pending::<()>().await;
+            }));
+            let bomb = bomb.await;
+            assert!(poll_once(&mut calls).await.is_none());
+            drop(bomb);
+            let other = waiting(begin(&local)).await;
+            assert!(poll_once(&mut calls).await.is_none());
+            assert_eq!(other.await, Some(()));
+        });
+    }
+
+    #[test]
+    fn calls_fail_once_the_future_that_runs_them_is_dropped() {
+        smol::block_on(async {
+            let (begun, local, calls) = local();
+            let queued = waiting(begin(&local)).await;
+            drop(calls);
+            assert_eq!((queued.await, begin(&local).await), (None, None));
+            assert_eq!(begun.get(), 0);
+            assert!(local.complained.into_inner());
+        });
     }
 }

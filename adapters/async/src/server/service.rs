@@ -33,7 +33,7 @@ use super::refusals::Refusals;
 use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
 use crate::keep_alive::KeepAlive;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stream as _};
 use crate::socket::{Socket, Transport};
 use crate::websocket::WebSocket;
 
@@ -372,8 +372,16 @@ fn unwrap<R: Runtime>(upgraded: Upgraded) -> (Socket<R::Stream>, Vec<u8>) {
     match upgraded.downcast::<FuturesIo<Socket<R::Stream>>>() {
         Ok(parts) => (parts.io.into_inner(), parts.read_buf.to_vec()),
         Err(upgraded) => match R::unwrap_upgraded(upgraded) {
-            Ok((stream, read)) => (Socket::new(Transport::native(stream)), read.to_vec()),
-            Err(upgraded) => (Socket::new(Transport::upgraded(upgraded)), Vec::new()),
+            Ok((stream, read)) => {
+                // Most messages are small, and other HTTP servers may not have set it. If this fails,
+                // they are only slower.
+                let _ = stream.set_nodelay(true);
+                (Socket::new(Transport::native(stream)), read.to_vec())
+            }
+            Err(upgraded) => {
+                tracing::debug!("not a known type of connection: served without TCP keep-alive");
+                (Socket::new(Transport::upgraded(upgraded)), Vec::new())
+            }
         },
     }
 }

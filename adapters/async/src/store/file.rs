@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use wwr::{Session, SessionKey, UnixTime};
 
-use super::{Removed, SessionStore, StoreError};
+use super::{Removed, SessionStore, StoreError, StoreErrorKind};
 use crate::runtime::Runtime;
 use directory::{Directory, Durability};
 
@@ -104,7 +104,7 @@ impl<R: Runtime> FileStore<R> {
     /// As for [`open`](Self::open).
     pub async fn open_on(runtime: R, directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = directory.into();
-        let (directory, exposed) = runtime.unblock(move || Directory::open(&path)).await?;
+        let (directory, exposed) = work(&runtime, move || Directory::open(&path)).await?;
         if let Some(mode) = exposed {
             tracing::warn!(
                 directory = %directory.path().display(),
@@ -142,10 +142,21 @@ impl<R: Runtime> FileStore<R> {
     }
 }
 
+/// Does something with files, on a thread for it.
+async fn work<T: Send + 'static>(
+    runtime: &impl Runtime,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    runtime.unblock(work).await.map_err(|ended| {
+        let message = "session files are not accessible any more; keep the runtime running";
+        StoreError::new(StoreErrorKind::Failed, message).with_source(ended)
+    })?
+}
+
 impl<R: Runtime> SessionStore for FileStore<R> {
     async fn create(&self, session: &Session) -> Result<(), StoreError> {
         let (directory, session) = (self.directory.clone(), session.clone());
-        self.runtime.unblock(move || directory.create(&session)).await
+        work(&self.runtime, move || directory.create(&session)).await
     }
 
     async fn look_up(
@@ -154,12 +165,12 @@ impl<R: Runtime> SessionStore for FileStore<R> {
         now: UnixTime,
     ) -> Result<Option<Session>, StoreError> {
         let (directory, key) = (self.directory.clone(), key.clone());
-        self.runtime.unblock(move || directory.look_up(&key, now)).await
+        work(&self.runtime, move || directory.look_up(&key, now)).await
     }
 
     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
         let (directory, key) = (self.directory.clone(), key.clone());
-        self.runtime.unblock(move || directory.destroy(&key)).await
+        work(&self.runtime, move || directory.destroy(&key)).await
     }
 
     async fn remove_expired(
@@ -168,7 +179,7 @@ impl<R: Runtime> SessionStore for FileStore<R> {
         unused_for: Duration,
     ) -> Result<Removed, StoreError> {
         let directory = self.directory.clone();
-        self.runtime.unblock(move || directory.remove_expired(now, unused_for)).await
+        work(&self.runtime, move || directory.remove_expired(now, unused_for)).await
     }
 }
 

@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::io::Write as _;
+use std::mem::MaybeUninit;
 use std::net;
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,8 @@ async fn pair() -> (Stream, net::TcpStream) {
 
 /// Waits until bytes are in the socket, without the reactor.
 fn wait_for_bytes(stream: &Stream) {
-    use rustix::net::{RecvFlags, recv};
-
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    while recv(stream.descriptor(), &mut [0_u8; 1], flags).is_err() {}
+    let Socket::Tcp(socket) = &stream.socket else { panic!("no TCP") };
+    while SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]).is_err() {}
 }
 
 async fn read(stream: &mut Stream, buffer: &mut [u8]) -> usize {
@@ -83,5 +82,31 @@ fn a_timer_is_ready_once_and_never_before_its_moment() {
         timer.set(Some(begun));
         timer.set(None);
         assert!(!is_ready(&mut timer).await);
+    });
+}
+
+#[test]
+fn sockets_and_timers_work_in_a_task_without_budget() {
+    run(async {
+        let (mut stream, mut peer) = pair().await;
+        let mut timer = Tokio::default().timer();
+        let moment = Instant::now() + Duration::from_millis(1);
+        timer.set(Some(moment));
+        assert!(!is_ready(&mut timer).await);
+        peer.write_all(b"a").unwrap();
+        let Socket::Tcp(socket) = &stream.socket else { panic!("no TCP") };
+        socket.readable().await.unwrap();
+        tokio::time::sleep_until((moment + Duration::from_millis(5)).into()).await;
+        poll_fn(|cx| {
+            while let Poll::Ready(turn) = tokio::task::coop::poll_proceed(cx) {
+                turn.made_progress();
+            }
+            let mut buffer = [0; 2];
+            assert!(Pin::new(&mut stream).poll_read(cx, &mut buffer).is_ready());
+            assert!(Pin::new(&mut stream).poll_write(cx, b"b").is_ready());
+            assert!(timer.poll(cx).is_ready());
+            Poll::Ready(())
+        })
+        .await;
     });
 }

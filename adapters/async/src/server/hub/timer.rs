@@ -10,13 +10,26 @@ use super::Hub;
 use crate::clock::Timer;
 use crate::runtime;
 
+/// Tells a hub when its timer does not run any more.
+pub(super) struct Running(pub(super) Weak<Hub>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.abandon();
+        }
+    }
+}
+
 /// Calls the hub at its timeouts, as long as it exists. `earlier` is notified when the hub is
 /// dropped, or needs a call before the time that the timer is set for.
-pub(super) async fn run(system: impl runtime::Timer, hub: Weak<Hub>, earlier: Arc<Event>) {
+///
+/// If the runtime drops this before the hub is dropped, it has ended, and nothing else will.
+pub(super) async fn run(system: impl runtime::Timer, hub: Running, earlier: Arc<Event>) {
     let mut timer = Timer::new(system);
     loop {
         let listener = earlier.listen();
-        let Some(hub_now) = hub.upgrade() else { return };
+        let Some(hub_now) = hub.0.upgrade() else { return };
         let next = {
             let mut control = hub_now.lock();
             control.timer_at = control.machine.next_timeout();

@@ -15,6 +15,9 @@ use crate::support::log::logged;
 use crate::support::peer::{Peer, handshake};
 use crate::support::{Running, configured};
 
+/// What a client does at an address.
+type Attempt = Box<dyn Fn(SocketAddr) + Send>;
+
 /// The beginning of a handshake.
 fn hello(client: &Client) -> Vec<u8> {
     let name = "localhost".try_into().unwrap();
@@ -63,14 +66,15 @@ fn what_is_neither_tls_nor_http_is_closed_without_an_answer() {
 fn handshakes_that_fail_are_logged_with_their_reason() {
     let identity = Identity::new();
     let strange = Identity::new().client();
-    let old = |client: Client| client.with(|config| config.alpn_protocols = vec![b"h2".to_vec()]);
-    let reasons: [(&str, Box<dyn Fn(SocketAddr) + Send>); 3] = [
+    let reasons: [(&str, Attempt); 3] = [
         // The name of the authority is the same, but not its key.
         ("DecryptError", Box::new(move |address| drop(strange.refused(address)))),
         (
             "known protocol",
             Box::new({
-                let client = old(identity.client());
+                let client = identity.client().with(|config| {
+                    config.alpn_protocols = vec![b"h2".to_vec()];
+                });
                 move |address| {
                     let refused = client.refused(address);
                     assert!(refused.contains("NoApplicationProtocol"), "{refused}");
