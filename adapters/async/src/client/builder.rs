@@ -34,7 +34,8 @@ impl<R: Runtime> Builder<R> {
     where
         R: Default,
     {
-        Self { runtime: Choice::Default(R::default), url, config: Config::default() }
+        let runtime = Choice::Default(R::default);
+        Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp) }
     }
 
     /// Begins to set up a client of the server at this address, on this runtime.

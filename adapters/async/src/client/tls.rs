@@ -155,7 +155,7 @@ impl Tls {
             return Ok(ready.clone());
         }
         let roots = match &self.trust {
-            Trust::System => Some(runtime.unblock(system_roots).await?),
+            Trust::System => Some(runtime.unblock(system_roots).await.map_err(TlsFailure::Io)??),
             Trust::Mozilla => {
                 Some(Arc::new(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()))
             }

@@ -46,7 +46,7 @@ impl Runtime for Network {
     fn unblock<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = T> + Send {
+    ) -> impl Future<Output = io::Result<T>> + Send {
         TestRuntime.unblock(work)
     }
 

@@ -13,7 +13,7 @@ const MAX_SHOWN: usize = 200;
 /// Why TLS with a server failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::client) enum TlsFailure {
-    #[error("the connection failed in the TLS handshake: {0}")]
+    #[error("TLS could not be established: {0}")]
     Io(io::Error),
     #[error(
         "the server ended the connection in the TLS handshake; if it does not speak TLS on this port, \
