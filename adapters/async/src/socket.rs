@@ -23,16 +23,17 @@ const TURN: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     layer: Layer<S>,
-    /// How many bytes its reader has got. Without TLS, they are those that were read from the stream at
-    /// the bottom.
-    received: u64,
 }
 
 #[derive(Debug)]
 enum Layer<S> {
     Plain(Transport<S>),
     #[cfg(feature = "rustls")]
-    Tls(Box<TlsStream<Transport<S>>>),
+    Tls {
+        stream: Box<TlsStream<Transport<S>>>,
+        /// How many bytes the reader has got.
+        received: u64,
+    },
 }
 
 /// The stream at the bottom. It counts its bytes, so that a slow peer can be told from one that does
@@ -89,19 +90,19 @@ impl<S> Transport<S> {
 
 impl<S> Socket<S> {
     pub(crate) const fn new(transport: Transport<S>) -> Self {
-        Self { layer: Layer::Plain(transport), received: 0 }
+        Self { layer: Layer::Plain(transport) }
     }
 
     #[cfg(feature = "rustls")]
     pub(crate) fn tls(stream: impl Into<TlsStream<Transport<S>>>) -> Self {
-        Self { layer: Layer::Tls(Box::new(stream.into())), received: 0 }
+        Self { layer: Layer::Tls { stream: Box::new(stream.into()), received: 0 } }
     }
 
     fn transport(&self) -> &Transport<S> {
         match &self.layer {
             Layer::Plain(transport) => transport,
             #[cfg(feature = "rustls")]
-            Layer::Tls(tls) => tls.get_ref().0,
+            Layer::Tls { stream, .. } => stream.get_ref().0,
         }
     }
 
@@ -109,7 +110,7 @@ impl<S> Socket<S> {
         match &mut self.layer {
             Layer::Plain(transport) => transport,
             #[cfg(feature = "rustls")]
-            Layer::Tls(tls) => tls.get_mut().0,
+            Layer::Tls { stream, .. } => stream.get_mut().0,
         }
     }
 
@@ -131,9 +132,14 @@ impl<S> Socket<S> {
         }
     }
 
-    /// Returns how many bytes its reader has got, after decryption.
+    /// Returns how many bytes its reader has got, after decryption. Without TLS, they are those of
+    /// [`read`](Self::read).
     pub(crate) const fn received(&self) -> u64 {
-        self.received
+        match &self.layer {
+            Layer::Plain(transport) => transport.read,
+            #[cfg(feature = "rustls")]
+            Layer::Tls { received, .. } => *received,
+        }
     }
 
     /// Returns the socket of the runtime at the bottom, if it is one.
@@ -149,7 +155,7 @@ impl<S: runtime::Stream> Socket<S> {
         match &mut self.layer {
             Layer::Plain(_) => Ok(()),
             #[cfg(feature = "rustls")]
-            Layer::Tls(tls) => tls.close().await,
+            Layer::Tls { stream, .. } => stream.close().await,
         }
     }
 
@@ -169,7 +175,7 @@ macro_rules! on_layer {
         match &mut $socket.layer {
             Layer::Plain($layer) => $call,
             #[cfg(feature = "rustls")]
-            Layer::Tls($layer) => $call,
+            Layer::Tls { stream: $layer, .. } => $call,
         }
     };
 }
@@ -180,18 +186,21 @@ impl<S: runtime::Stream> AsyncRead for Socket<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        let read = match &mut self.layer {
-            Layer::Plain(transport) => ready!(Pin::new(transport).poll_read(cx, buffer)),
+        match &mut self.layer {
+            Layer::Plain(transport) => Pin::new(transport).poll_read(cx, buffer),
             #[cfg(feature = "rustls")]
-            Layer::Tls(tls) => match ready!(Pin::new(tls).poll_read(cx, buffer)) {
+            Layer::Tls { stream, received } => match ready!(Pin::new(stream).poll_read(cx, buffer))
+            {
+                Ok(read) => {
+                    *received += read as u64;
+                    Poll::Ready(Ok(read))
+                }
                 // The peer ended the connection without the alert `close_notify`. All that came before
                 // was read; whether it is complete, frames and lengths say.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
-                read => read,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+                Err(error) => Poll::Ready(Err(error)),
             },
-        }?;
-        self.received += read as u64;
-        Poll::Ready(Ok(read))
+        }
     }
 }
 
