@@ -1,5 +1,6 @@
 //! A WebWire client: [`Client::connect_to`] a server, make requests, listen to [`Events`].
 
+pub mod blocking;
 mod builder;
 mod config;
 mod dial;

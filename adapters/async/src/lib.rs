@@ -7,7 +7,7 @@
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
 //!   or mount a [`Service`](server::Service) in an HTTP server of your own.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
-//!   to [`Events`](client::Events).
+//!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
@@ -15,6 +15,7 @@
 //! What happens is logged through [`tracing`].
 
 mod addresses;
+mod background;
 pub mod client;
 mod clock;
 mod inbox;
@@ -23,6 +24,7 @@ mod key;
 mod listen;
 mod pipe;
 mod pool;
+mod re_export;
 pub mod readiness;
 mod runtime;
 pub mod server;
@@ -33,6 +35,7 @@ mod testing;
 mod websocket;
 
 pub use addresses::Addresses;
+pub use background::BlockOn;
 pub use clock::Clock;
 #[cfg(feature = "rustls")]
 pub use futures_rustls::rustls;

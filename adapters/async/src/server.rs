@@ -28,6 +28,8 @@ mod tls {
     #[derive(Clone, Debug)]
     pub(super) enum Tls {}
 }
+#[cfg(feature = "tower")]
+mod tower;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
@@ -43,6 +45,8 @@ pub use origin::parse_origin;
 pub use service::Service;
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, TlsError};
+#[cfg(feature = "tower")]
+pub use tower::TowerService;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
     ProxyHeaders, TrustedProxies,

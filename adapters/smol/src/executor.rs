@@ -3,7 +3,7 @@
 use std::future::{Future, pending};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -61,12 +61,7 @@ fn substitute() -> Option<&'static Arc<Executor<'static>>> {
         let executor = Arc::new(Executor::new());
         let running = executor.clone();
         let thread = thread::Builder::new().name("wwr-smol".into());
-        let run = move || loop {
-            // A task that panics ends; other tasks go on.
-            let run = || smol::block_on(running.run(pending::<()>()));
-            let _ = catch_unwind(AssertUnwindSafe(run));
-        };
-        if let Err(error) = thread.spawn(run) {
+        if let Err(error) = thread.spawn(move || run(&running, pending())) {
             tracing::error!(%error, "cannot start a thread for tasks");
         }
         Some(executor)
@@ -74,8 +69,18 @@ fn substitute() -> Option<&'static Arc<Executor<'static>>> {
     substitute.as_ref()
 }
 
+/// Runs tasks on this thread until a future is ready. A task that panics ends; other tasks go on.
+pub(crate) fn run(executor: &Executor<'_>, until: impl Future<Output = ()>) {
+    let mut until = pin!(until);
+    let mut run = || smol::block_on(executor.run(until.as_mut()));
+    while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {}
+}
+
 impl Spawn for Arc<Executor<'static>> {
     fn spawn_task(&self, task: Task) {
         self.spawn(task).detach();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
-use smol::Async;
 use smol::net::TcpStream;
+use smol::{Async, Executor};
 use smol_hyper::rt::FuturesIo;
-use wwr_async::{ListeningSocket, Runtime, SocketAddress};
+use wwr_async::{BlockOn, ListeningSocket, Runtime, SocketAddress};
 
 use crate::executor::{self, Spawn};
 pub use crate::stream::Stream;
@@ -91,6 +91,14 @@ impl Runtime for Smol {
     fn unwrap_upgraded(upgraded: Upgraded) -> std::result::Result<(Stream, Bytes), Upgraded> {
         let parts = upgraded.downcast::<FuturesIo<TcpStream>>()?;
         Ok((Arc::<Async<_>>::from(parts.io.into_inner()).into(), parts.read_buf))
+    }
+}
+
+impl BlockOn for Smol {
+    fn block_on(work: impl AsyncFnOnce(Self)) -> Result<()> {
+        let executor = Arc::new(Executor::new());
+        executor::run(&executor, work(executor.clone().into()));
+        Ok(())
     }
 }
 

@@ -5,9 +5,9 @@
 //! [`executor`](server::Builder::executor). It needs its drivers for I/O and time (`enable_all`).
 //!
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
-//!   or mount a [`Service`](server::Service) in axum or another HTTP server.
+//!   or mount a [`Service`](server::Service) in axum (feature `axum`) or another HTTP server (`tower`).
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
-//!   to [`Events`](client::Events).
+//!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
@@ -20,38 +20,7 @@ mod stream;
 pub use runtime::Tokio;
 pub use wwr_async::*;
 
-/// Stores each session in a file. Threads of tokio for blocking work read and write it.
-pub type FileStore = wwr_async::FileStore<Tokio>;
-
-/// A WebWire server: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it.
-pub mod server {
-    pub use wwr_async::server::*;
-
-    use crate::Tokio;
-
-    /// A WebWire server that listens on TCP addresses.
-    pub type Server<H> = wwr_async::server::Server<H, Tokio>;
-
-    /// What a [`Server`] is made of, on the way to one.
-    pub type Builder<H> = wwr_async::server::Builder<H, Tokio>;
-
-    /// A WebWire server without a listener, for axum or another HTTP server.
-    pub type Service<H> = wwr_async::server::Service<H, Tokio>;
-}
-
-/// A WebWire client: [`connect_to`](client::Client::connect_to) a server, make requests, listen to
-/// [`Events`](client::Events).
-pub mod client {
-    pub use wwr_async::client::*;
-
-    use crate::Tokio;
-
-    /// A client of one WebWire server.
-    pub type Client = wwr_async::client::Client<Tokio>;
-
-    /// What a [`Client`] is made of, on the way to one.
-    pub type Builder = wwr_async::client::Builder<Tokio>;
-}
+wwr_async::re_export_for!(Tokio);
 
 /// Runs the example of the README.
 #[cfg(doctest)]

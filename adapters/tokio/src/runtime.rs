@@ -16,10 +16,10 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinHandle, coop::unconstrained};
 use tokio::time::{Sleep, sleep_until};
-use wwr_async::{ListeningSocket, Runtime, SocketAddress};
+use wwr_async::{BlockOn, ListeningSocket, Runtime, SocketAddress};
 
 pub use crate::stream::Stream;
 
@@ -164,6 +164,16 @@ struct Working<T>(JoinHandle<T>);
 impl<T> Drop for Working<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+impl BlockOn for Tokio {
+    fn block_on(work: impl AsyncFnOnce(Self)) -> Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(work(runtime.handle().clone().into()));
+        // Does not wait for a name that the system looks up.
+        runtime.shutdown_background();
+        Ok(())
     }
 }
 

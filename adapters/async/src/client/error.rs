@@ -67,4 +67,8 @@ pub enum StartError {
     /// The first attempt to connect failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The thread that blocking clients share did not start. With what the system said, as text for
+    /// people. Not of an async client.
+    #[error("cannot start the thread of blocking clients: {0}")]
+    Thread(Arc<str>),
 }

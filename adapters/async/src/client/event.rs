@@ -86,7 +86,7 @@ impl Events {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
         let mut queue = lock(&self.queue);
         if let Some(event) = queue.events.pop_front() {
             queue.bytes -= size(&event);

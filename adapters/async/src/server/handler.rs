@@ -106,12 +106,18 @@ pub trait Handler: Send + Sync + 'static {
     /// Called when a browser asks with `OPTIONS` what it may do. Adds headers to an empty `200`
     /// answer. By default, these let pages of any origin send the preflight of protocols 1.4 and
     /// 1.5.
-    fn options(&self, request: &Parts, headers: &mut HeaderMap) {
+    fn options(&self, request: &Parts, headers: &mut HeaderMap) -> impl Future<Output = ()> + Send {
         let _ = request;
-        for (name, value) in gate::CORS {
-            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-                headers.insert(name, HeaderValue::from_static(value));
-            }
+        allow_preflight(headers);
+        async {}
+    }
+}
+
+/// Lets pages of any origin send the preflight.
+pub(super) fn allow_preflight(headers: &mut HeaderMap) {
+    for (name, value) in gate::CORS {
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            headers.insert(name, HeaderValue::from_static(value));
         }
     }
 }

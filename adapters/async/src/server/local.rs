@@ -13,12 +13,13 @@ use futures_lite::future::or;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
 
 use super::connection::Connection;
-use super::handler::{ConnectionOptions, Handler, Response};
+use super::handler::{ConnectionOptions, Handler, Response, allow_preflight};
 
 /// A [`Handler`] whose futures need not be [`Send`], for applications with [`Rc`] and executors of one
 /// thread. [`Local`] makes it a handler.
@@ -57,6 +58,13 @@ pub trait LocalHandler: 'static {
     ) -> impl Future<Output = Result<ConnectionOptions, Box<Response>>> {
         let _ = request;
         async { Ok(ConnectionOptions::default()) }
+    }
+
+    /// See [`Handler::options`].
+    fn options(&self, request: &Parts, headers: &mut HeaderMap) -> impl Future<Output = ()> {
+        let _ = request;
+        allow_preflight(headers);
+        async {}
     }
 }
 
@@ -104,7 +112,8 @@ type Call<H> = Box<dyn FnOnce(Rc<H>) -> LocalBoxFuture<'static, ()> + Send>;
 impl<H: LocalHandler> Local<H> {
     /// Returns a handler for a server, and the future that runs all calls. The future ends when the
     /// server and its connections have ended. If it is dropped before that, requests fail with
-    /// [`RequestError::Internal`], and handshakes are answered with 500.
+    /// [`RequestError::Internal`], handshakes are answered with 500, and answers to `OPTIONS` allow
+    /// nothing.
     pub fn new(handler: H) -> (Self, impl Future<Output = ()>) {
         let (calls, received) = async_channel::bounded(QUEUE);
         let local = Self { calls, complained: AtomicBool::new(false) };
@@ -218,6 +227,17 @@ impl<H: LocalHandler> Handler for Local<H> {
             *answer.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
             Err(Box::new(answer))
         })
+    }
+
+    async fn options(&self, request: &Parts, headers: &mut HeaderMap) {
+        let (request, mut extended) = (request.clone(), headers.clone());
+        let work = move |handler: Rc<H>| async move {
+            handler.options(&request, &mut extended).await;
+            extended
+        };
+        if let Some(extended) = self.call(work).await {
+            *headers = extended;
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
 use super::http;
 use super::hub::{Admission, Hub};
-use super::panics::{caught, caught_async, note_http_panic};
+use super::panics::{caught_async, note_http_panic};
 use super::refusals::Refusals;
 use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
@@ -211,7 +211,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                 }
                 http::response(Answer::preflight(&metadata, endpoint.machine().sends_accept_conf()))
             }
-            Decision::Options => self.options(&parts, caller.client),
+            Decision::Options => self.options(&parts, caller.client).await,
             Decision::Ask { upgrade: handshake } => {
                 let asked = caught_async(|| self.inner.handler.before_upgrade(&parts));
                 match (asked.await, handshake) {
@@ -241,10 +241,11 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         }
     }
 
-    fn options(&self, parts: &Parts, remote: SocketAddr) -> Response {
+    async fn options(&self, parts: &Parts, remote: SocketAddr) -> Response {
         let mut answer = http::response(Answer::options());
         let headers = answer.headers_mut();
-        if let Err(panic) = caught(|| self.inner.handler.options(parts, headers)) {
+        let added = caught_async(|| self.inner.handler.options(parts, headers));
+        if let Err(panic) = added.await {
             note_http_panic("options", parts, remote, &panic);
             return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
         }

@@ -3,7 +3,6 @@
 use crate::runtime::Stream;
 
 /// The most file descriptors that are reserved.
-#[cfg(unix)]
 const MOST: u64 = 64;
 
 /// How scarce file descriptors are.
@@ -37,11 +36,10 @@ impl FdPressure {
     /// Descriptors say nothing about the limit on this system.
     #[cfg(not(unix))]
     pub(super) fn seen_by(_: &impl Stream) -> Self {
-        Self::Low
+        Self::of(0, u64::MAX)
     }
 
     /// Derives the pressure from a descriptor, when all descriptors are below `limit`.
-    #[cfg(unix)]
     fn of(descriptor: u64, limit: u64) -> Self {
         let kept = (limit / 8).min(MOST);
         match limit.saturating_sub(descriptor) {
@@ -52,7 +50,7 @@ impl FdPressure {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

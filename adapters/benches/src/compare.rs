@@ -1,0 +1,25 @@
+//! What the protocol costs: echoes of WebWire, of bare WebSockets and of JSON-RPC, all under the same
+//! load.
+//!
+//! Starts the servers in turn, as processes of their own on loopback, puts the same load on each, and
+//! prints throughput, processor time per request and resident memory per idle connection, with the
+//! ratios to the bare echo on the same runtime. Each has one thread; those on tokio's `multi_thread`
+//! have one worker, unless `--workers` says otherwise. Run it with
+//!
+//! ```text
+//! cargo bench -p wwr-benches --bench compare -- --help
+//! ```
+//!
+//! Times are those of this machine now; only ratios within one run are worth comparing.
+
+mod args;
+mod bare;
+mod jsonrpc;
+mod measure;
+mod memory;
+mod report;
+mod run;
+mod system;
+mod webwire;
+
+pub use run::main;

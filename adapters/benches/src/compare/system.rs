@@ -1,0 +1,84 @@
+//! The servers that are compared.
+
+use std::io;
+
+use clap::ValueEnum;
+
+use super::args::Args;
+use super::{bare, jsonrpc, webwire};
+use crate::support::host::{Failure, Host};
+use crate::support::process::{self, Process};
+use crate::support::traffic::Protocol;
+
+/// A server: what it speaks, on which runtime. The bare echo on a runtime comes first: it is what the
+/// others on this runtime are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum System {
+    /// A bare echo by async-tungstenite, on smol
+    BareSmol,
+    /// The server of wwr-smol
+    WwrSmol,
+    /// A bare echo by tokio-tungstenite, on tokio's `current_thread`
+    BareTokio,
+    /// The server of wwr-tokio, on `current_thread`
+    WwrTokio,
+    /// The server of jsonrpsee, on `current_thread`
+    Jsonrpsee,
+    /// A bare echo by tokio-tungstenite, on tokio's `multi_thread`
+    BareTokioMulti,
+    /// The server of wwr-tokio, on `multi_thread`
+    WwrTokioMulti,
+    /// The server of jsonrpsee, on `multi_thread`
+    JsonrpseeMulti,
+}
+
+impl System {
+    const fn facts(self) -> (Protocol, Host) {
+        match self {
+            Self::BareSmol => (Protocol::Echo, Host::Smol),
+            Self::WwrSmol => (Protocol::WebWire, Host::Smol),
+            Self::BareTokio => (Protocol::Echo, Host::Tokio),
+            Self::WwrTokio => (Protocol::WebWire, Host::Tokio),
+            Self::Jsonrpsee => (Protocol::JsonRpc, Host::Tokio),
+            Self::BareTokioMulti => (Protocol::Echo, Host::TokioMulti),
+            Self::WwrTokioMulti => (Protocol::WebWire, Host::TokioMulti),
+            Self::JsonrpseeMulti => (Protocol::JsonRpc, Host::TokioMulti),
+        }
+    }
+
+    /// Returns what `--system` calls it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    pub(crate) const fn protocol(self) -> Protocol {
+        self.facts().0
+    }
+
+    /// Returns what it is compared with: the bare echo on the same runtime.
+    pub(crate) fn yardstick(self) -> Self {
+        let is_it = |other: &&Self| other.facts() == (Protocol::Echo, self.facts().1);
+        Self::value_variants().iter().find(is_it).copied().unwrap_or(self)
+    }
+
+    /// Starts it in a process of its own. The read buffer, in bytes, is that of a bare echo; the others
+    /// have their own.
+    pub(crate) fn start(self, args: &Args, read_buffer: u32) -> io::Result<Process> {
+        let (read_buffer, workers) = (read_buffer.to_string(), args.workers.to_string());
+        let (name, workers) = (self.name(), ["--workers", &workers]);
+        Process::start(&[&["--serve", &name, "--read-buffer", &read_buffer], &workers[..]].concat())
+    }
+
+    /// Serves until the process ends.
+    pub(crate) fn serve(self, args: &Args) -> Result<(), Failure> {
+        process::end_with_parent();
+        let (protocol, host) = self.facts();
+        let workers = args.workers as usize;
+        match (protocol, host) {
+            (Protocol::Echo, Host::Smol) => bare::serve_on_smol(args.read_buffer),
+            (Protocol::Echo, _) => bare::serve_on_tokio(&host.tokio(workers)?, args.read_buffer),
+            (Protocol::WebWire, _) => webwire::serve(host, workers),
+            (Protocol::JsonRpc, _) => jsonrpc::serve(&host.tokio(workers)?),
+        }
+    }
+}

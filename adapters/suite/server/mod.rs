@@ -1,0 +1,41 @@
+//! The server on real sockets, seen by a client made by hand.
+
+mod attacks;
+mod broadcast;
+mod close_frames;
+mod closing;
+#[cfg(unix)]
+mod coalescing;
+pub(crate) mod concurrency;
+mod crowds;
+mod failures;
+mod fairness;
+mod frames;
+#[cfg(unix)]
+mod headless;
+mod heads;
+mod http;
+mod limits;
+mod listeners;
+mod liveness;
+mod local;
+mod memory;
+mod messages;
+mod mixed;
+mod order;
+mod panics;
+mod proxies;
+mod refused;
+mod room;
+mod sessions;
+mod settings;
+mod shutdown;
+mod signals;
+mod slow_reader;
+mod stores;
+mod streams;
+#[cfg(feature = "rustls")]
+mod tls;
+mod upgrade;
+mod versions;
+mod wwr1;

@@ -1,0 +1,98 @@
+//! What a server writes to the log.
+
+use std::fmt::{Debug, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::adapter::Manual;
+use crate::adapter::server::{Builder, Handler, ServerHandle};
+
+/// A line of the log: its message, then its fields as `name=value`.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) level: Level,
+    pub(crate) text: String,
+}
+
+#[derive(Default)]
+struct Log(Mutex<Vec<Line>>);
+
+/// Shuts the server down however the clients end.
+struct Stop(ServerHandle);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        smol::block_on(self.0.shut_down(Duration::ZERO));
+    }
+}
+
+/// Runs a server while the clients do what they do. Returns what it logs of its own accord.
+pub(crate) fn logged<H: Handler>(
+    builder: Builder<H>,
+    clients: impl FnOnce(SocketAddr) + Send,
+) -> Vec<Line> {
+    let executor = Manual::new();
+    let server = builder.executor(executor.runtime()).listen("127.0.0.1:0");
+    let server = smol::block_on(server).unwrap();
+    let (address, stop) = (server.local_addr(), Stop(server.handle()));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let _stop = stop;
+            clients(address);
+        });
+        captured(|| executor.run(server.run()))
+    })
+}
+
+/// What is logged by what runs on this thread meanwhile.
+pub(crate) fn captured(run: impl FnOnce()) -> Vec<Line> {
+    let log = Arc::new(Log::default());
+    tracing::subscriber::with_default(log.clone(), run);
+    let lines = log.0.lock().unwrap();
+    lines.clone()
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        about.target().starts_with("wwr_")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let text = fields.message + &fields.rest;
+        self.0.lock().unwrap().push(Line { level: *event.metadata().level(), text });
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: String,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        match field.name() {
+            "message" => write!(self.message, "{value:?}").unwrap(),
+            name => write!(self.rest, " {name}={value:?}").unwrap(),
+        }
+    }
+}
