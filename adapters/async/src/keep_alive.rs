@@ -41,11 +41,15 @@ impl KeepAlive {
         }
     }
 
-    /// Sets the options on a socket.
+    /// Sets the options on a socket. Does nothing on a unix socket: the system knows at once when the
+    /// process at its other end has gone.
     #[cfg(unix)]
     pub(crate) fn set_on(self, stream: &impl Stream) -> io::Result<()> {
         use rustix::net::sockopt;
 
+        if !stream.is_tcp() {
+            return Ok(());
+        }
         let stream = stream.descriptor();
         sockopt::set_socket_keepalive(stream, true)?;
         #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "nto")))]

@@ -21,6 +21,8 @@ mod clock;
 mod inbox;
 mod keep_alive;
 mod key;
+mod listen;
+mod pipe;
 mod pool;
 mod re_export;
 pub mod readiness;
@@ -35,9 +37,14 @@ mod websocket;
 pub use addresses::Addresses;
 pub use background::BlockOn;
 pub use clock::Clock;
+#[cfg(feature = "rustls")]
+pub use futures_rustls::rustls;
 pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
+pub use listen::Listen;
+pub use pipe::{Pipe, pipe};
 pub use runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
+pub use socket::ByteStream;
 pub use store::{
     FileStore, MemoryStore, Removed, SessionStore, SharedStore, ShortKey, StoreError,
     StoreErrorKind,

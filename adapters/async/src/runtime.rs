@@ -1,5 +1,6 @@
 //! The interface to an async runtime.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{self, SocketAddr};
@@ -106,6 +107,28 @@ pub enum SocketAddress {
     Unix(PathBuf),
 }
 
+impl SocketAddress {
+    /// Returns the address, if it is one of TCP.
+    pub const fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// As `127.0.0.1:7777` and `unix:/path`.
+impl fmt::Display for SocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            #[cfg(unix)]
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A listening socket of the standard library.
 #[derive(Debug)]
 pub enum ListeningSocket {
@@ -129,7 +152,8 @@ pub trait Timer: Send + Sync + Unpin + 'static {
 
 /// A connected socket of a [`Runtime`]. [`poll_close`](AsyncWrite::poll_close) ends only the
 /// direction that writes; the rest of the input can still be read. Reading and writing wake different
-/// wakers if they are polled with different ones.
+/// wakers if they are polled with different ones. TLS writes several records at once, so
+/// [`poll_write_vectored`](AsyncWrite::poll_write_vectored) should not be left to its default.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Makes the next read call the kernel. For runtimes that trust what the reactor has reported. A
     /// reactor may report a timer first although bytes came before its time. Default: does nothing, for
@@ -149,6 +173,9 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     ///
     /// The error of the system.
     fn set_nodelay(&self, at_once: bool) -> io::Result<()>;
+
+    /// Returns whether it is a socket of TCP, and has its options.
+    fn is_tcp(&self) -> bool;
 
     /// Returns the file descriptor, for the options of TCP keep-alive.
     #[cfg(unix)]

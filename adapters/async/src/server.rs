@@ -9,6 +9,7 @@ mod endpoint;
 mod handle;
 mod handler;
 mod http;
+mod http_socket;
 mod hub;
 mod listener;
 mod local;
@@ -16,21 +17,34 @@ mod origin;
 mod panics;
 mod refusals;
 mod service;
+mod slots;
 mod task;
 mod throttle;
+#[cfg(feature = "rustls")]
+mod tls;
+#[cfg(not(feature = "rustls"))]
+mod tls {
+    /// Without the feature `rustls`, there are no certificates.
+    #[derive(Clone, Debug)]
+    pub(super) enum Tls {}
+}
 #[cfg(feature = "tower")]
 mod tower;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
 pub use config::{Config, InvalidConfig, Limits};
-pub use connection::{Connection, ConnectionInfo, Ended, SessionError, SignalError};
+pub use connection::{
+    Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
+};
 pub use handle::{Connections, ServerHandle};
 pub use handler::{ConnectionOptions, Handler, Response};
 pub use listener::Server;
 pub use local::{Local, LocalHandler};
 pub use origin::parse_origin;
 pub use service::Service;
+#[cfg(feature = "rustls")]
+pub use tls::{Tls, TlsError};
 #[cfg(feature = "tower")]
 pub use tower::TowerService;
 pub use wwr::server::gate::{

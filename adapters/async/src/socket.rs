@@ -1,10 +1,13 @@
 //! The byte stream under a WebSocket.
 
-use std::io::{Error, ErrorKind, Result};
+use std::fmt;
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "rustls")]
+use futures_lite::io::AsyncWriteExt as _;
 #[cfg(feature = "rustls")]
 use futures_rustls::TlsStream;
 use hyper::rt::{Read, ReadBuf, Write};
@@ -16,63 +19,90 @@ use crate::runtime;
 /// without a pause would keep its thread busy, because reading goes on until a message is complete.
 const TURN: usize = 256 * 1024;
 
-/// A connected byte stream, encrypted or not. Reading gives other tasks a turn.
+/// A connected byte stream, encrypted or not.
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     layer: Layer<S>,
-    /// How many bytes may be read in this turn.
-    turn: usize,
 }
 
 #[derive(Debug)]
 enum Layer<S> {
     Plain(Transport<S>),
     #[cfg(feature = "rustls")]
-    Tls(Box<TlsStream<Transport<S>>>),
+    Tls {
+        stream: Box<TlsStream<Transport<S>>>,
+        /// How many bytes the reader has got.
+        received: u64,
+    },
 }
 
 /// The stream at the bottom. It counts its bytes, so that a slow peer can be told from one that does
-/// nothing: under TLS, these are the encrypted ones.
+/// nothing: under TLS, these are the encrypted ones. Reading gives other tasks a turn.
 #[derive(Debug)]
 pub(crate) struct Transport<S> {
     stream: Stream<S>,
     written: u64,
     read: u64,
+    /// How many bytes may be read in this turn.
+    turn: usize,
 }
 
-#[derive(Debug)]
 enum Stream<S> {
     /// A socket of the runtime.
     Native(S),
     /// The connection of another HTTP server.
     Upgraded(Upgraded),
+    /// A stream of the application.
+    Boxed(Box<dyn ByteStream>),
 }
+
+/// A connected byte stream of any kind, such as one in memory. [`poll_close`](AsyncWrite::poll_close)
+/// ends only the direction that writes. Implemented for every type that has what it asks for.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
 impl<S> Transport<S> {
     pub(crate) const fn native(stream: S) -> Self {
-        Self { stream: Stream::Native(stream), written: 0, read: 0 }
+        Self::new(Stream::Native(stream))
     }
 
     pub(crate) const fn upgraded(stream: Upgraded) -> Self {
-        Self { stream: Stream::Upgraded(stream), written: 0, read: 0 }
+        Self::new(Stream::Upgraded(stream))
+    }
+
+    pub(crate) fn boxed(stream: impl ByteStream + 'static) -> Self {
+        Self::new(Stream::Boxed(Box::new(stream)))
+    }
+
+    /// Returns the socket of the runtime, if it is one.
+    pub(crate) const fn get_native(&self) -> Option<&S> {
+        match &self.stream {
+            Stream::Native(stream) => Some(stream),
+            Stream::Upgraded(_) | Stream::Boxed(_) => None,
+        }
+    }
+
+    const fn new(stream: Stream<S>) -> Self {
+        Self { stream, written: 0, read: 0, turn: TURN }
     }
 }
 
 impl<S> Socket<S> {
     pub(crate) const fn new(transport: Transport<S>) -> Self {
-        Self { layer: Layer::Plain(transport), turn: TURN }
+        Self { layer: Layer::Plain(transport) }
     }
 
     #[cfg(feature = "rustls")]
     pub(crate) fn tls(stream: impl Into<TlsStream<Transport<S>>>) -> Self {
-        Self { layer: Layer::Tls(Box::new(stream.into())), turn: TURN }
+        Self { layer: Layer::Tls { stream: Box::new(stream.into()), received: 0 } }
     }
 
     fn transport(&self) -> &Transport<S> {
         match &self.layer {
             Layer::Plain(transport) => transport,
             #[cfg(feature = "rustls")]
-            Layer::Tls(tls) => tls.get_ref().0,
+            Layer::Tls { stream, .. } => stream.get_ref().0,
         }
     }
 
@@ -80,7 +110,7 @@ impl<S> Socket<S> {
         match &mut self.layer {
             Layer::Plain(transport) => transport,
             #[cfg(feature = "rustls")]
-            Layer::Tls(tls) => tls.get_mut().0,
+            Layer::Tls { stream, .. } => stream.get_mut().0,
         }
     }
 
@@ -94,16 +124,41 @@ impl<S> Socket<S> {
         self.transport().read
     }
 
+    /// Returns the socket of the runtime, if it is one and nothing is in between.
+    pub(crate) fn into_native(self) -> Option<S> {
+        match self.layer {
+            Layer::Plain(Transport { stream: Stream::Native(stream), .. }) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Returns how many bytes its reader has got, after decryption. Without TLS, they are those of
+    /// [`read`](Self::read).
+    pub(crate) const fn received(&self) -> u64 {
+        match &self.layer {
+            Layer::Plain(transport) => transport.read,
+            #[cfg(feature = "rustls")]
+            Layer::Tls { received, .. } => *received,
+        }
+    }
+
     /// Returns the socket of the runtime at the bottom, if it is one.
     pub(crate) fn native(&self) -> Option<&S> {
-        match &self.transport().stream {
-            Stream::Native(stream) => Some(stream),
-            Stream::Upgraded(_) => None,
-        }
+        self.transport().get_native()
     }
 }
 
 impl<S: runtime::Stream> Socket<S> {
+    /// Ends the direction that writes, if the peer has to be told by more than the end of the
+    /// connection: under TLS by the alert `close_notify` (RFC 8446 section 6.1).
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        match &mut self.layer {
+            Layer::Plain(_) => Ok(()),
+            #[cfg(feature = "rustls")]
+            Layer::Tls { stream, .. } => stream.close().await,
+        }
+    }
+
     /// Makes the next read call the kernel. The reactor may report a timer first, although bytes
     /// came before its time.
     #[inline]
@@ -120,7 +175,7 @@ macro_rules! on_layer {
         match &mut $socket.layer {
             Layer::Plain($layer) => $call,
             #[cfg(feature = "rustls")]
-            Layer::Tls($layer) => $call,
+            Layer::Tls { stream: $layer, .. } => $call,
         }
     };
 }
@@ -131,14 +186,21 @@ impl<S: runtime::Stream> AsyncRead for Socket<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
-        if self.turn == 0 {
-            self.turn = TURN;
-            S::give_way(cx);
-            return Poll::Pending;
+        match &mut self.layer {
+            Layer::Plain(transport) => Pin::new(transport).poll_read(cx, buffer),
+            #[cfg(feature = "rustls")]
+            Layer::Tls { stream, received } => match ready!(Pin::new(stream).poll_read(cx, buffer))
+            {
+                Ok(read) => {
+                    *received += read as u64;
+                    Poll::Ready(Ok(read))
+                }
+                // The peer ended the connection without the alert `close_notify`. All that came before
+                // was read; whether it is complete, frames and lengths say.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+                Err(error) => Poll::Ready(Err(error)),
+            },
         }
-        let read = ready!(on_layer!(self, layer => Pin::new(layer).poll_read(cx, buffer)))?;
-        self.turn = self.turn.saturating_sub(read);
-        Poll::Ready(Ok(read))
     }
 }
 
@@ -166,6 +228,11 @@ impl<S: runtime::Stream> AsyncRead for Transport<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<Result<usize>> {
+        if self.turn == 0 {
+            self.turn = TURN;
+            S::give_way(cx);
+            return Poll::Pending;
+        }
         let read = match &mut self.stream {
             Stream::Native(stream) => ready!(Pin::new(stream).poll_read(cx, buffer))?,
             Stream::Upgraded(stream) => {
@@ -173,8 +240,10 @@ impl<S: runtime::Stream> AsyncRead for Transport<S> {
                 ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
                 buffer.filled().len()
             }
+            Stream::Boxed(stream) => ready!(Pin::new(stream).poll_read(cx, buffer))?,
         };
         self.read += read as u64;
+        self.turn = self.turn.saturating_sub(read);
         Poll::Ready(Ok(read))
     }
 }
@@ -188,6 +257,21 @@ impl<S: runtime::Stream> AsyncWrite for Transport<S> {
         let written = match &mut self.stream {
             Stream::Native(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
             Stream::Upgraded(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
+            Stream::Boxed(stream) => ready!(Pin::new(stream).poll_write(cx, buffer)),
+        }?;
+        self.written += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let written = match &mut self.stream {
+            Stream::Native(stream) => ready!(Pin::new(stream).poll_write_vectored(cx, buffers)),
+            Stream::Upgraded(stream) => ready!(Pin::new(stream).poll_write_vectored(cx, buffers)),
+            Stream::Boxed(stream) => ready!(Pin::new(stream).poll_write_vectored(cx, buffers)),
         }?;
         self.written += written as u64;
         Poll::Ready(Ok(written))
@@ -197,6 +281,7 @@ impl<S: runtime::Stream> AsyncWrite for Transport<S> {
         match &mut self.stream {
             Stream::Native(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Upgraded(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Boxed(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -204,6 +289,17 @@ impl<S: runtime::Stream> AsyncWrite for Transport<S> {
         match &mut self.stream {
             Stream::Native(stream) => Pin::new(stream).poll_close(cx),
             Stream::Upgraded(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Boxed(stream) => Pin::new(stream).poll_close(cx),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Native(stream) => f.debug_tuple("Native").field(stream).finish(),
+            Self::Upgraded(stream) => f.debug_tuple("Upgraded").field(stream).finish(),
+            Self::Boxed(_) => f.debug_tuple("Boxed").finish_non_exhaustive(),
         }
     }
 }

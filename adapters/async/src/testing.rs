@@ -96,6 +96,10 @@ impl Stream for TestStream {
         self.0.get_ref().set_nodelay(at_once)
     }
 
+    fn is_tcp(&self) -> bool {
+        true
+    }
+
     #[cfg(unix)]
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -253,7 +253,7 @@ impl<R: Runtime> WebSocket<R> {
             });
             while let Some(received) = (&mut next).await {
                 match received {
-                    Ok(Message::Close(_)) => return Ok(()),
+                    Ok(Message::Close(_)) => return Ok(self.framing.socket_mut().end().await?),
                     // A peer that never pauses must not keep its thread busy.
                     Ok(_) => yield_now().await,
                     Err(error) => return Err(error),
@@ -274,7 +274,10 @@ impl<R: Runtime> WebSocket<R> {
     /// Writes the waiting output after the peer has closed the WebSocket or its side of the
     /// connection, and the answer to its close frame if it sent one.
     pub(crate) async fn finish(mut self, timeout: Duration) {
-        let last = poll_fn(|cx| self.framing.poll_flush(cx));
+        let last = async {
+            poll_fn(|cx| self.framing.poll_flush(cx)).await?;
+            Ok(self.framing.socket_mut().end().await?)
+        };
         if let Err(error) = last.or(expiry(self.stall.timer, timeout)).await {
             tracing::debug!(%error, "the peer did not read the last messages");
         }

@@ -1,25 +1,29 @@
 //! `wwr serve`: the playground, until a signal ends it.
 
+mod certificates;
+mod sockets;
+
 use core::error::Error as _;
 use core::time::Duration;
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use smol::future::or;
 use wwr_smol::server::{
     Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
-    Sessions,
+    Sessions, Tls,
 };
-use wwr_smol::{FileStore, StoreError};
+use wwr_smol::{FileStore, SocketAddress, StoreError};
 
 use crate::args::{
-    AllowedOrigin, LogLevel, ServeArguments, SessionStorage, SpokenArguments, protocol_name,
+    AllowedOrigin, ListenOn, LogLevel, ServeArguments, SessionStorage, SpokenArguments,
+    protocol_name,
 };
 use crate::playground::Playground;
 use crate::runtime::Tasks;
 use crate::stop::Stop;
 use crate::{environment, files, log, output, runtime, stderr};
+use certificates::Renewal;
 
 /// How long sessions in memory are kept by default.
 const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -40,14 +44,18 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         let mut stop = Stop::new()?;
         // Resolving a name, or a slow disk, may take time.
         let told_to_stop = async { stop.next().await.map(|_| None) };
-        let Some(server) =
+        let Some((server, renewal)) =
             or(async { listen(arguments, &tasks).await.map(Some) }, told_to_stop).await?
         else {
             return Ok(());
         };
         say_what_is_spoken(&arguments.spoken);
+        let scheme = if renewal.is_some() { "wss" } else { "http" };
+        if let Some(renewal) = renewal {
+            tasks.spawn(renewal.run()).detach();
+        }
         // Clients are served even if standard output is not read.
-        tasks.spawn(advertise(server.local_addrs().to_vec())).detach();
+        tasks.spawn(advertise(scheme, server.local_addrs().to_vec())).detach();
         let handle = server.handle();
         let running = async {
             server.run().await;
@@ -59,12 +67,30 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
     served.map(|()| ExitCode::SUCCESS)
 }
 
-async fn listen(arguments: &ServeArguments, tasks: &Tasks) -> io::Result<Server<Playground>> {
-    let builder = builder(arguments).await?.executor(tasks.clone());
-    builder
-        .listen(arguments.listen.as_str())
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", arguments.listen)))
+/// Begins to listen. Returns what renews the certificates, too, if there are any.
+async fn listen(
+    arguments: &ServeArguments,
+    tasks: &Tasks,
+) -> io::Result<(Server<Playground>, Option<Renewal>)> {
+    let mut builder = builder(arguments).await?.executor(tasks.clone());
+    let mut renewal = None;
+    if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
+        let (certificate, key) = (certificate.clone(), key.clone());
+        let tls = smol::unblock(|| Tls::from_pem_files(certificate, key)).await?;
+        renewal = Some(Renewal::of(tls.clone())?);
+        builder = builder.tls(tls);
+    }
+    let listened = match sockets::listen(&arguments.listen, arguments.unix_mode) {
+        Ok(listen) => builder.listen(listen).await,
+        Err(error) => Err(error),
+    };
+    match listened {
+        Ok(server) => Ok((server, renewal)),
+        Err(error) => {
+            let on: Vec<_> = arguments.listen.iter().map(ListenOn::to_string).collect();
+            Err(io::Error::new(error.kind(), format!("{}: {error}", on.join(", "))))
+        }
+    }
 }
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
@@ -162,9 +188,12 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
 }
 
 /// Prints that clients can connect, and where: one line for each address.
-async fn advertise(addresses: Vec<SocketAddr>) {
-    let lines: String =
-        addresses.iter().map(|address| format!("listening on http://{address}\n")).collect();
+async fn advertise(scheme: &str, addresses: Vec<SocketAddress>) {
+    let line = |address: &SocketAddress| match address.tcp() {
+        Some(address) => format!("listening on {scheme}://{address}\n"),
+        None => format!("listening on {address}\n"),
+    };
+    let lines: String = addresses.iter().map(line).collect();
     if let Err(error) = output::print(lines.into_bytes()).await {
         tracing::warn!(%error, ?addresses, "listening, but cannot print that on standard output");
     }

@@ -1,6 +1,6 @@
 //! A socket in smol's reactor.
 
-use std::io::{Read as _, Result};
+use std::io::{IoSlice, Read as _, Result};
 use std::net::{self, Shutdown};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -88,6 +88,14 @@ impl AsyncWrite for Stream {
         on_socket!(&self.socket, socket => Pin::new(&mut &**socket).poll_write(cx, buffer))
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        on_socket!(&self.socket, socket => Pin::new(&mut &**socket).poll_write_vectored(cx, buffers))
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         on_socket!(&self.socket, socket => Pin::new(&mut &**socket).poll_flush(cx))
     }
@@ -109,6 +117,10 @@ impl wwr_async::Stream for Stream {
             #[cfg(unix)]
             Socket::Unix(_) => Ok(()),
         }
+    }
+
+    fn is_tcp(&self) -> bool {
+        matches!(self.socket, Socket::Tcp(_))
     }
 
     #[cfg(unix)]

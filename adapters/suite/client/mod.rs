@@ -8,9 +8,14 @@ mod ends;
 mod loss;
 mod messages;
 mod probe;
+mod proxies;
 mod raw;
+mod redirects;
 mod silence;
 mod slow;
+mod streams;
+#[cfg(feature = "rustls")]
+mod tls;
 mod urls;
 mod versions;
 mod wwr1;

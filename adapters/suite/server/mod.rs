@@ -16,6 +16,7 @@ mod headless;
 mod heads;
 mod http;
 mod limits;
+mod listeners;
 mod liveness;
 mod local;
 mod memory;
@@ -32,6 +33,9 @@ mod shutdown;
 mod signals;
 mod slow_reader;
 mod stores;
+mod streams;
+#[cfg(feature = "rustls")]
+mod tls;
 mod upgrade;
 mod versions;
 mod wwr1;

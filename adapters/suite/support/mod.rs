@@ -14,7 +14,7 @@ use smol::channel::{Receiver, bounded};
 
 use crate::adapter::runtime;
 use crate::adapter::server::{Builder, Config, Handler, Server, ServerHandle};
-use crate::adapter::{Runtime as _, Threads};
+use crate::adapter::{Listen, Runtime as _, SocketAddress, Threads};
 
 use app::{App, Event, Gates};
 
@@ -52,6 +52,24 @@ impl Running {
         spawn: impl FnOnce(smol::future::Boxed<()>),
     ) -> Self {
         let server = smol::block_on(builder.listen("127.0.0.1:0")).unwrap();
+        Self::run(server, spawn)
+    }
+
+    /// Runs a server that listens on this, on a runtime of its own with one thread. Returns where it
+    /// listens, too.
+    pub(crate) fn listening<H: Handler>(
+        builder: Builder<H>,
+        on: impl Into<Listen>,
+    ) -> (Self, Vec<SocketAddress>) {
+        let threads = Threads::one();
+        let server = smol::block_on(builder.executor(threads.runtime()).listen(on)).unwrap();
+        let addresses = server.local_addrs().to_vec();
+        let mut running = Self::run(server, |task| threads.spawn(task));
+        running._threads = Some(threads);
+        (running, addresses)
+    }
+
+    fn run<H: Handler>(server: Server<H>, spawn: impl FnOnce(smol::future::Boxed<()>)) -> Self {
         let (address, handle) = (server.local_addr(), server.handle());
         let (sender, ended) = mpsc::channel();
         spawn(Box::pin(async move {

@@ -188,6 +188,18 @@ impl Peer {
         std::mem::take(&mut self.read)
     }
 
+    /// Reads and drops that many bytes.
+    pub(crate) fn skip(&mut self, mut count: usize) {
+        while count > 0 {
+            if self.read.is_empty() {
+                assert!(self.fill(), "the server closed the connection");
+            }
+            let skipped = count.min(self.read.len());
+            self.read.drain(..skipped);
+            count -= skipped;
+        }
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }

@@ -1,7 +1,7 @@
 //! A socket of tokio.
 
 use std::io::ErrorKind::{Interrupted, WouldBlock};
-use std::io::{Read as _, Result};
+use std::io::{IoSlice, Read as _, Result};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::{Pin, pin};
@@ -95,6 +95,18 @@ impl AsyncWrite for Stream {
         )
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        without_budget(cx, |cx| {
+            on_socket!(&mut self.socket, socket => {
+                Pin::new(socket).poll_write_vectored(cx, buffers)
+            })
+        })
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         on_socket!(&mut self.socket, socket => Pin::new(socket).poll_flush(cx))
     }
@@ -121,6 +133,10 @@ impl wwr_async::Stream for Stream {
             #[cfg(unix)]
             Socket::Unix(_) => Ok(()),
         }
+    }
+
+    fn is_tcp(&self) -> bool {
+        matches!(self.socket, Socket::Tcp(_))
     }
 
     #[cfg(unix)]

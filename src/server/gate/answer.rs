@@ -106,10 +106,11 @@ fn text(refusal: Refusal, head: &Head<'_>) -> String {
         // The host contains no character that could turn the text into anything else in a browser.
         let authority = head.authority();
         let host = authority.as_ref().map_or("HOST:PORT", |authority| authority.as_str());
+        let scheme = if refusal == Refusal::NoTls { "wss" } else { "ws" };
         let what = if refusal == Refusal::NoWebSocket { "" } else { "This is a WebWire server. " };
         text.push_str(&format!(
             "\n{what}Connect to it with a WebWire client, for example:\n    \
-             wwr request ws://{host}/ echo hello\n"
+             wwr request {scheme}://{host}/ echo hello\n"
         ));
     }
     text

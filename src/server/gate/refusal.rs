@@ -50,6 +50,13 @@ pub enum Refusal {
     InvalidKey,
     /// What came is not an HTTP/1 request.
     NoHttp,
+    /// What came is not TLS, on a socket that has to begin with it. If it is HTTP, a host can send the
+    /// answer without TLS.
+    NoTls,
+    /// The TLS handshake failed: the sides agree on nothing, or one does not trust the other.
+    TlsFailed,
+    /// The TLS handshake did not end in time.
+    TlsTimeout,
     /// The head is longer than the host allows.
     HeadTooLong,
     /// The head did not come in time.
@@ -88,7 +95,7 @@ impl Refusal {
             }
             Self::MethodNotAllowed => 405,
             Self::HeadTooLong => 431,
-            Self::HeadTimeout | Self::HandshakeTimeout => 408,
+            Self::HeadTimeout | Self::HandshakeTimeout | Self::TlsTimeout => 408,
             Self::NoHost
             | Self::SeveralHosts
             | Self::InvalidHost
@@ -101,6 +108,8 @@ impl Refusal {
             | Self::SeveralKeys
             | Self::InvalidKey
             | Self::NoHttp
+            | Self::NoTls
+            | Self::TlsFailed
             | Self::NoProxyHeader => 400,
         }
     }
@@ -128,6 +137,9 @@ impl Refusal {
             Self::SeveralKeys => "The request has several Sec-WebSocket-Key headers",
             Self::InvalidKey => "The Sec-WebSocket-Key header is not the base64 of 16 bytes",
             Self::NoHttp => "The data is not an HTTP/1 request",
+            Self::NoTls => "The data is not TLS, which this port needs",
+            Self::TlsFailed => "The TLS handshake failed",
+            Self::TlsTimeout => "The TLS handshake did not end in time",
             Self::HeadTooLong => "The head of the request is too long",
             Self::HeadTimeout => "The head of the request did not come in time",
             Self::HandshakeTimeout => "No WebSocket was opened in time",
@@ -164,10 +176,14 @@ impl Refusal {
             }
             Self::NoHttp => "WebSockets begin with an HTTP/1.1 request (RFC 6455).",
             Self::HeadTooLong => "Send fewer or shorter headers.",
+            Self::NoTls => "Connect with https or wss.",
             Self::HeadTimeout | Self::HandshakeTimeout => "Send it sooner.",
-            Self::ShuttingDown | Self::NoWebSocket | Self::NoProxyHeader | Self::ByApplication => {
-                ""
-            }
+            Self::ShuttingDown
+            | Self::NoWebSocket
+            | Self::TlsFailed
+            | Self::TlsTimeout
+            | Self::NoProxyHeader
+            | Self::ByApplication => "",
         }
     }
 
@@ -192,6 +208,9 @@ impl Refusal {
                 | Self::InvalidTarget
                 | Self::InvalidLength
                 | Self::NoHttp
+                | Self::NoTls
+                | Self::TlsFailed
+                | Self::TlsTimeout
                 | Self::HeadTooLong
                 | Self::HeadTimeout
                 | Self::HandshakeTimeout

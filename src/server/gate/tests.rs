@@ -1,5 +1,6 @@
 //! Whole heads, and what comes of them.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -180,6 +181,9 @@ const ALL: [Refusal; Refusal::COUNT] = [
     Refusal::SeveralKeys,
     Refusal::InvalidKey,
     Refusal::NoHttp,
+    Refusal::NoTls,
+    Refusal::TlsFailed,
+    Refusal::TlsTimeout,
     Refusal::HeadTooLong,
     Refusal::HeadTimeout,
     Refusal::HandshakeTimeout,
@@ -211,6 +215,17 @@ fn body(answer: &Answer) -> String {
 }
 
 #[test]
+fn a_refusal_for_want_of_tls_names_the_scheme_and_ends_the_socket() {
+    let head = handshake("GET", &[]);
+    let answer = Answer::refusal(Refusal::NoTls, &head, &terms(None));
+    assert_eq!((answer.status, header(&answer, "Connection")), (400, Some("close")));
+    let text = body(&answer);
+    for part in ["not TLS", "https or wss", "wwr request wss://"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
 fn a_refusal_says_why_and_may_explain_how_to_connect() {
     let head = handshake("GET", &[]);
     for refusal in ALL {
@@ -219,7 +234,8 @@ fn a_refusal_says_why_and_may_explain_how_to_connect() {
         assert_eq!(header(&answer, "Content-Type"), Some("text/plain; charset=utf-8"));
         let text = body(&answer);
         assert_eq!(text.lines().next(), Some(refusal.reason()));
-        let helps = text.contains("wwr request ws://example.com/ ");
+        let scheme = if refusal == Refusal::NoTls { "wss" } else { "ws" };
+        let helps = text.contains(&format!("wwr request {scheme}://example.com/ "));
         assert_eq!(helps, matches!(answer.status, 400 | 403 | 405 | 426), "{refusal:?}: {text}");
         let asks = answer.status == 426;
         assert_eq!(header(&answer, "Upgrade").is_some(), asks, "{refusal:?}");

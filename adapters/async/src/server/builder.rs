@@ -8,8 +8,9 @@ use super::handler::Handler;
 use super::hub::Hub;
 use super::listener::{self, Server};
 use super::service::Service;
-use crate::addresses::Addresses;
+use super::tls::Tls;
 use crate::key::{KeyGenerator, RandomKeys};
+use crate::listen::Listen;
 use crate::runtime::{Choice, Runtime};
 use crate::store::{MemoryStore, SessionStore, SharedStore};
 
@@ -20,6 +21,7 @@ pub struct Builder<H, R> {
     config: Config,
     store: SharedStore,
     keys: Box<dyn KeyGenerator>,
+    tls: Option<Tls>,
 }
 
 impl<H: Handler, R: Runtime> Builder<H, R> {
@@ -30,6 +32,7 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
             config: Config::default(),
             store: SharedStore::new(MemoryStore::new()),
             keys: Box::new(RandomKeys),
+            tls: None,
         }
     }
 
@@ -63,7 +66,24 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
         self
     }
 
-    /// Binds a TCP address; port 0 lets the system choose. Clients can connect from now on, and are
+    /// Certificates for TLS: [`Tls`] made of PEM files, or a
+    /// [`ServerConfig`](crate::rustls::ServerConfig) of rustls. Clients then connect to `wss://`
+    /// addresses. All TCP sockets that the server [listens on](Self::listen) have TLS, unless they are
+    /// [`plain`](Listen::plain); unix sockets never have. Default: no TLS.
+    ///
+    /// The handshake counts as a part of the WebSocket's: in
+    /// [`Limits::max_handshakes`](super::Limits::max_handshakes), and it has to end within
+    /// [`header_timeout`](super::Limits::header_timeout). A header of the
+    /// [PROXY protocol](Config::proxy_protocol) comes before it.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn tls(mut self, tls: impl Into<Tls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// Listens on a TCP address, on a unix socket, on a socket that listens already, or on several of
+    /// these: see [`Listen`]. Port 0 lets the system choose. Clients can connect from now on, and are
     /// served once [`Server::run`] is called.
     ///
     /// A name may stand for several addresses, as `localhost` does for one of IPv4 and one of IPv6:
@@ -74,13 +94,13 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     ///
     /// If an address cannot be bound: the error names it. [`InvalidConfig`], of the kind
     /// [`InvalidInput`](io::ErrorKind::InvalidInput).
-    pub async fn listen(self, address: impl Into<Addresses>) -> io::Result<Server<H, R>> {
-        let runtime = self.runtime.get();
+    pub async fn listen(self, on: impl Into<Listen>) -> io::Result<Server<H, R>> {
+        let (runtime, tls) = (self.runtime.get(), self.tls.clone());
         let this = Self { runtime: Choice::Given(runtime.clone()), ..self };
         let proxy_protocol = this.config.proxy_protocol;
         let service = this.headless()?;
-        let listeners = listener::bind(&runtime, address.into()).await?;
-        Server::new(listeners, service, proxy_protocol)
+        let listeners = listener::bind(&runtime, on.into()).await?;
+        Server::new(listeners, service, proxy_protocol, tls)
     }
 
     /// A server without a listener, for mounting in an HTTP server of your own.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_channel::oneshot;
 use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
 use wwr::session::{ConnectionId, Outcome};
@@ -46,10 +47,42 @@ pub struct ConnectionInfo {
     /// missing or not text.
     pub user_agent: Option<String>,
     /// The address of the client. Behind [trusted proxies](super::Config::trusted_proxies), the
-    /// one that they name; the port is 0 if they name none.
+    /// one that they name; the port is 0 if they name none. A process that has connected to a unix
+    /// socket has the address 127.0.0.1 and the port 0.
     pub remote_addr: SocketAddr,
     /// The address of the socket: of the client, or of a proxy.
     pub socket_addr: SocketAddr,
+    /// What was agreed in the TLS handshake. `None` without TLS, and if TLS ends in a proxy or in an
+    /// HTTP server of your own.
+    pub tls: Option<Arc<TlsInfo>>,
+}
+
+/// What was agreed in a TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsInfo {
+    /// The version of TLS.
+    pub version: TlsVersion,
+    /// Whether the client has resumed an earlier session of TLS, which has nothing to do with sessions
+    /// of WebWire.
+    pub resumed: bool,
+    /// The name by which the client knows the server (RFC 6066 section 3). `None` if it sent none, for
+    /// example because it connected to an address.
+    pub server_name: Option<String>,
+    /// The certificates that the client has proved its identity with, as DER: its own comes first. They
+    /// were verified as the server's settings of TLS say. Empty if it has sent none, which is so unless
+    /// those settings ask for them.
+    pub client_certificates: Vec<Bytes>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
 }
 
 /// Why a connection has ended.

@@ -1,6 +1,8 @@
 //! Log lines about refused requests and sockets.
 
 use std::fmt;
+#[cfg(feature = "rustls")]
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -34,6 +36,16 @@ impl Refusals {
     /// Logs the refusal of a socket, or of a request without known headers.
     pub(super) fn socket(&self, now: Instant, refusal: Refusal, remote: SocketAddr) {
         self.request(now, refusal, remote, &HeaderMap::new());
+    }
+
+    /// Logs that a TLS handshake failed.
+    #[cfg(feature = "rustls")]
+    pub(super) fn tls(&self, now: Instant, error: &io::Error, remote: SocketAddr) {
+        let refusal = Refusal::TlsFailed;
+        if let Some(times) = self.count(now, refusal) {
+            let (reason, what_to_do) = (refusal.reason(), what_to_do(refusal));
+            tracing::info!(%remote, %error, times, "{reason}: {what_to_do}");
+        }
     }
 
     /// Logs the refusal of a request with these headers.
@@ -112,7 +124,15 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
             "have the proxy send it (HAProxy: send-proxy), or do not set Config::proxy_protocol \
              (wwr serve --proxy-protocol)"
         }
-        Refusal::NoHttp => "the client has to speak HTTP/1.1; TLS ends in a proxy in front",
+        Refusal::NoHttp => {
+            "the client has to speak HTTP/1.1; for TLS, set Builder::tls (wwr serve --tls-cert), or \
+             have a proxy in front"
+        }
+        Refusal::NoTls => {
+            "the client has to connect with wss; to listen without TLS, use Listen::plain"
+        }
+        Refusal::TlsFailed => "the client has to support TLS 1.2 or 1.3 and trust the certificate",
+        Refusal::TlsTimeout => "raise Config::limits.header_timeout",
         _ => "the client has to send another request",
     }
 }

@@ -1,6 +1,8 @@
 //! The HTTP service of a server, with or without a listener of its own.
 
 use std::fmt;
+#[cfg(feature = "rustls")]
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,7 +21,7 @@ use wwr::server::{self, Config, Detection, Observed};
 use wwr::{Actions, Instant, Valid};
 
 use super::config::Limits;
-use super::connection::{Connection, ConnectionInfo, Reads};
+use super::connection::{Connection, ConnectionInfo, Reads, TlsInfo};
 use super::detection::{Detected, detect};
 use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
@@ -28,6 +30,7 @@ use super::http;
 use super::hub::{Admission, Hub};
 use super::panics::{caught_async, note_http_panic};
 use super::refusals::Refusals;
+use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
 use crate::keep_alive::KeepAlive;
 use crate::runtime::{Runtime, Stream as _};
@@ -79,15 +82,18 @@ struct Inner<H, R> {
     proxies: TrustedProxies,
     refusals: Refusals,
     limits: Limits,
+    slots: Slots,
 }
 
-/// The addresses of a request.
-#[derive(Clone, Copy, Debug)]
+/// Where a request comes from.
+#[derive(Clone, Debug)]
 pub(super) struct Caller {
     /// The address of the client, as far as trusted proxies name it.
     pub(super) client: SocketAddr,
     /// The address that the socket itself came from.
     pub(super) socket: SocketAddr,
+    /// What was agreed in the TLS handshake.
+    pub(super) tls: Option<Arc<TlsInfo>>,
 }
 
 /// What was agreed with a client that opens a WebSocket.
@@ -111,7 +117,9 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         limits: Limits,
     ) -> Self {
         let (handler, refusals) = (Arc::new(handler), Refusals::new());
-        let inner = Inner { runtime, handler, hub, endpoints, origins, proxies, refusals, limits };
+        let slots = Slots::new(limits.max_handshakes);
+        let inner =
+            Inner { runtime, handler, hub, endpoints, origins, proxies, refusals, limits, slots };
         Self { inner: Arc::new(inner) }
     }
 
@@ -136,6 +144,16 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         &self.inner.proxies
     }
 
+    pub(super) fn slots(&self) -> &Slots {
+        &self.inner.slots
+    }
+
+    /// Logs that a TLS handshake failed.
+    #[cfg(feature = "rustls")]
+    pub(super) fn tls_fails(&self, error: &io::Error, remote: SocketAddr) {
+        self.inner.refusals.tls(self.inner.hub.clock.now(), error, remote);
+    }
+
     /// Logs the refusal of a socket, or of a request about which nothing is known.
     pub(super) fn refuses(&self, refusal: Refusal, remote: SocketAddr) {
         self.inner.refusals.socket(self.inner.hub.clock.now(), refusal, remote);
@@ -151,7 +169,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
     /// see [`Preflights`](server::Preflights). The port does not matter.
     pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response {
         let client = self.client(request.headers(), remote);
-        self.answer_to(request, Caller { client, socket: remote }).await
+        self.answer_to(request, Caller { client, socket: remote, tls: None }).await
     }
 
     /// Returns the address of the client whose request came from `peer`.
@@ -216,7 +234,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                     }
                     (Ok(Ok(_)), Err(refusal)) => refuse(refusal),
                     (Ok(Ok(options)), Ok(accept)) => self
-                        .open(upgrade, &accept, endpoint, options, &parts, caller)
+                        .open(upgrade, &accept, endpoint, options, &parts, &caller)
                         .unwrap_or_else(refuse),
                 }
             }
@@ -242,7 +260,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         endpoint: &Arc<Endpoint>,
         options: ConnectionOptions,
         parts: &Parts,
-        caller: Caller,
+        caller: &Caller,
     ) -> Result<Response, Refusal> {
         let admission = self.inner.hub.admit()?;
         let remote = caller.client;
@@ -252,6 +270,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
             user_agent: user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
             remote_addr: remote,
             socket_addr: caller.socket,
+            tls: caller.tls.clone(),
         };
         let mut machine = endpoint.machine().clone();
         if let Some(concurrency) = options.concurrency {

@@ -66,7 +66,7 @@ impl<S: runtime::Stream> Framing<S> {
         role: Role,
         max_message_size: usize,
     ) -> Self {
-        let read_before = (read.len() as u64).wrapping_sub(socket.read());
+        let read_before = (read.len() as u64).wrapping_sub(socket.received());
         let mut framing = Self {
             socket,
             wanted: Wanted { role, max_message_size, large: false },
@@ -167,7 +167,7 @@ impl<S: runtime::Stream> Framing<S> {
 
     /// Returns whether everything that was read has been returned as messages.
     fn has_read_all(&self) -> bool {
-        let read = self.socket.read().wrapping_add(self.read_before);
+        let read = self.socket.received().wrapping_add(self.read_before);
         !self.ended && self.received == read
     }
 

@@ -2,6 +2,7 @@
 
 use core::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use core::time::Duration;
+use std::path::PathBuf;
 
 use clap::Args;
 use wwr_smol::server::Network;
@@ -9,15 +10,16 @@ use wwr_smol::server::Network;
 use super::LogArguments;
 use super::spoken::SpokenArguments;
 use super::value::{
-    AllowedOrigin, ProxyHeader, SessionStorage, allowed_origin, concurrency, positive_duration,
-    positive_number,
+    AllowedOrigin, ListenOn, ProxyHeader, SessionStorage, allowed_origin, concurrency, file_mode,
+    positive_duration, positive_number,
 };
 
 /// Serve a playground for trying out clients
 ///
-/// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect. Speaks
-/// all versions of the protocol on one port, unless told otherwise. The playground is for trying
-/// things out, not for the public: every client may signal to all others.
+/// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect, with TLS
+/// `listening on wss://ADDRESS`, and for a unix socket `listening on unix:PATH`. Speaks all versions of
+/// the protocol on one port, unless told otherwise. The playground is for trying things out, not for
+/// the public: every client may signal to all others.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Serves on one thread unless the environment variable SMOL_THREADS says how many, from 1 to 1024.
@@ -49,6 +51,8 @@ Examples:
   wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
   wwr serve --trusted-proxy 127.0.0.1 --proxy-header x-forwarded-for
   wwr serve --listen 0.0.0.0:7777 --trusted-proxy 10.0.0.0/8 --proxy-protocol
+  wwr serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
+  wwr serve --listen 127.0.0.1:7777 --listen unix:/run/wwr.sock --unix-mode 660
   wwr serve --protocol 1.4 --path /new=2.0 --read-timeout 30s --sub-protocol chat/1
   wwr serve --ping-after 5s --ping-timeout 5s
   wwr serve --log debug        (shows each connection and request)
@@ -59,16 +63,32 @@ when it is read again and at the end, or else on standard output.
 Signals:
   SIGINT and SIGTERM shut down gracefully: requests that run may finish, for --shutdown-timeout;
   the second one ends the server at once.
+  SIGHUP reads --tls-cert and --tls-key again. New connections have the new certificate, others stay.
+  Without a signal, that happens within a minute. If it fails, the old certificate stays in use, and
+  the log says why.
 
 Exit codes:
   0    shut down
-  2    called wrongly, the address cannot be used, or the session directory cannot
+  2    called wrongly; or an address, the certificate or the session directory cannot be used
   130  ended at once by a second signal, SIGINT
   143  ended at once by a second signal, SIGTERM")]
 pub(crate) struct ServeArguments {
-    /// Where to listen: a name stands for all its addresses; port 0 lets the system choose one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7777")]
-    pub(crate) listen: String,
+    /// Where to listen; may be repeated. An address: a name stands for all its addresses, port 0 lets
+    /// the system choose one. `unix:PATH` for a unix socket, `unix:@NAME` for an abstract one (Linux).
+    /// `systemd` for the sockets that systemd has opened (LISTEN_FDS)
+    #[arg(long, value_name = "ADDRESS|unix:PATH|systemd", default_value = "127.0.0.1:7777")]
+    pub(crate) listen: Vec<ListenOn>,
+    /// Which users may connect to unix sockets, as an octal file mode such as 660 [default: as the
+    /// umask says]
+    #[arg(long, value_name = "MODE", value_parser = file_mode)]
+    pub(crate) unix_mode: Option<u32>,
+    /// Serve wss:// on all TCP addresses, with the certificate in this PEM file, which those follow that
+    /// clients need to trust it. Unix sockets have no TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, a PEM file without a password
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Where to store sessions: a directory, `memory` or `off` (no sessions at all)
     #[arg(long, value_name = "DIR|memory|off", default_value = "memory")]
     pub(crate) sessions: SessionStorage,

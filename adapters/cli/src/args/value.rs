@@ -1,5 +1,6 @@
 //! Parsers for the values of arguments.
 
+use core::fmt;
 use core::num::NonZeroU16;
 use core::str::FromStr;
 use core::time::Duration;
@@ -105,6 +106,51 @@ pub(crate) fn ping_after(text: &str) -> Result<PingAfter, String> {
     match text {
         "off" => Ok(PingAfter::Off),
         _ => ping_time(text).map(PingAfter::Silence),
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ListenOn {
+    /// An address, or a name that stands for some.
+    Address(String),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+    /// The name of an abstract unix socket.
+    Abstract(String),
+    /// The sockets that systemd has opened.
+    Systemd,
+}
+
+impl From<&str> for ListenOn {
+    fn from(text: &str) -> Self {
+        match text.strip_prefix("unix:") {
+            Some(path) => match path.strip_prefix('@') {
+                Some(name) => Self::Abstract(name.into()),
+                None => Self::Unix(path.into()),
+            },
+            None if text == "systemd" => Self::Systemd,
+            None => Self::Address(text.into()),
+        }
+    }
+}
+
+impl fmt::Display for ListenOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix:@{name}"),
+            Self::Systemd => f.write_str("systemd"),
+        }
+    }
+}
+
+/// Parses the mode of a file.
+pub(crate) fn file_mode(text: &str) -> Result<u32, &'static str> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("write an octal number up to 777, such as 660"),
     }
 }
 

@@ -30,6 +30,7 @@ mod logs;
 mod playground;
 mod probe;
 mod raw_server;
+mod reach;
 mod sessions;
 #[cfg(unix)]
 mod shutdown;
@@ -38,6 +39,7 @@ mod support;
 #[cfg(unix)]
 mod sync;
 mod timeouts;
+mod tls;
 mod urls;
 #[cfg(unix)]
 mod versions;

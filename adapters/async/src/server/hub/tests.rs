@@ -24,6 +24,7 @@ fn open(hub: &Arc<Hub>) -> OpenGuard {
         user_agent: None,
         remote_addr: (Ipv4Addr::LOCALHOST, 1).into(),
         socket_addr: (Ipv4Addr::LOCALHOST, 1).into(),
+        tls: None,
     };
     let admission = hub.admit().unwrap();
     let reads = Reads::new(Dialect::Unknown, 8192);

@@ -1,24 +1,113 @@
-//! Listening on all the addresses of a name.
+//! Listening on addresses, on all those of a name, on unix sockets, and on sockets that listen already.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+#[cfg(unix)]
+use std::os::fd::AsFd;
 
+#[cfg(unix)]
+use super::unix::{self, SocketFile};
 use crate::addresses::Addresses;
-use crate::runtime::Runtime;
+use crate::listen::{Listen, Place, Wanted};
+use crate::runtime::{ListeningSocket, Runtime, SocketAddress};
 
 /// How many ports are tried until one is free on several addresses.
 const ATTEMPTS: usize = 16;
 
-/// Listens on all the addresses. With port 0, listens on the same port everywhere, if a port is
-/// free on all.
+/// How many clients may wait to be accepted; the system may allow fewer.
+#[cfg(unix)]
+const QUEUE: i32 = 4096;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(in crate::server) struct Bound {
+    pub(super) socket: ListeningSocket,
+    pub(super) address: SocketAddress,
+    /// Whether it has no TLS, whatever the server has.
+    pub(super) plain: bool,
+    /// Removes the file of a unix socket.
+    #[cfg(unix)]
+    pub(super) file: Option<SocketFile>,
+}
+
+/// Listens on all of it.
 ///
 /// # Errors
 ///
-/// If there is no address, or an address cannot be listened on: the error names it.
+/// If there is nothing, or if something cannot be listened on: the error names it.
 pub(in crate::server) async fn bind(
     runtime: &impl Runtime,
-    wanted: Addresses,
-) -> io::Result<Vec<TcpListener>> {
+    listen: Listen,
+) -> io::Result<Vec<Bound>> {
+    let mut all = Vec::new();
+    for Wanted { at, plain } in listen.all {
+        match at {
+            Place::Addresses(addresses) => {
+                for listener in bind_addresses(runtime, addresses).await? {
+                    widen(&listener);
+                    all.push(Bound::new(ListeningSocket::Tcp(listener), plain)?);
+                }
+            }
+            // Its queue is as long as its owner has made it.
+            Place::Socket(socket) => all.push(Bound::new(socket, plain)?),
+            #[cfg(unix)]
+            Place::Path(path, mode) => {
+                let naming = |error: io::Error| {
+                    let text = format!("cannot listen on unix:{}: {error}", path.display());
+                    io::Error::new(error.kind(), text)
+                };
+                let (listener, file) = unix::bind(&path, mode).map_err(naming)?;
+                widen(&listener);
+                let address = SocketAddress::Unix(path);
+                let socket = ListeningSocket::Unix(listener);
+                all.push(Bound { socket, address, plain: true, file: Some(file) });
+            }
+        }
+    }
+    if all.is_empty() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "there is nothing to listen on"));
+    }
+    Ok(all)
+}
+
+impl Bound {
+    fn new(socket: ListeningSocket, plain: bool) -> io::Result<Self> {
+        let (address, plain) = match &socket {
+            ListeningSocket::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                (SocketAddress::Tcp(listener.local_addr()?), plain)
+            }
+            #[cfg(unix)]
+            ListeningSocket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                (SocketAddress::Unix(unix::name(&listener.local_addr()?)), true)
+            }
+        };
+        Ok(Self {
+            socket,
+            address,
+            plain,
+            #[cfg(unix)]
+            file: None,
+        })
+    }
+}
+
+/// Lets more clients wait to be accepted than the 128 of the standard library. Clients that do not
+/// fit get no answer: they try again, a second later at the earliest.
+#[cfg(unix)]
+fn widen(listener: &impl AsFd) {
+    if let Err(error) = rustix::net::listen(listener, QUEUE) {
+        tracing::debug!(%error, "cannot lengthen the queue of the listener");
+    }
+}
+
+#[cfg(not(unix))]
+fn widen(_: &TcpListener) {}
+
+/// Listens on all the addresses. With port 0, listens on the same port everywhere, if a port is
+/// free on all.
+async fn bind_addresses(runtime: &impl Runtime, wanted: Addresses) -> io::Result<Vec<TcpListener>> {
     let mut addresses = Vec::new();
     for address in wanted.resolve(runtime).await? {
         if !addresses.contains(&address) {
@@ -48,7 +137,7 @@ fn bind_all(addresses: &[SocketAddr], same_port: bool) -> io::Result<Vec<TcpList
         if let (0, true, Some(port)) = (wanted.port(), same_port, chosen) {
             wanted.set_port(port);
         }
-        match listen(wanted) {
+        match TcpListener::bind(wanted) {
             Ok(listener) => {
                 chosen = chosen.or(Some(listener.local_addr()?.port()));
                 listeners.push(listener);
@@ -71,12 +160,6 @@ fn bind_all(addresses: &[SocketAddr], same_port: bool) -> io::Result<Vec<TcpList
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
 /// Returns whether an address fails because the system has no address of its family, or not this
 /// one.
 fn is_of_family(error: &io::Error) -> bool {
@@ -97,8 +180,15 @@ mod tests {
     use crate::testing::TestRuntime;
 
     fn bound(addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
-        let listeners = smol::block_on(bind(&TestRuntime, addresses.into()))?;
-        listeners.iter().map(TcpListener::local_addr).collect()
+        let all = smol::block_on(bind(&TestRuntime, addresses.into()))?;
+        Ok(all
+            .iter()
+            .map(|bound| match bound.address {
+                SocketAddress::Tcp(address) => address,
+                #[cfg(unix)]
+                SocketAddress::Unix(_) => unreachable!("a unix socket for an address"),
+            })
+            .collect())
     }
 
     fn address(text: &str) -> SocketAddr {

@@ -3,10 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use futures_lite::io::AsyncReadExt;
+use futures_lite::io::{AsyncRead, AsyncReadExt};
 use proxy_header::{ParseConfig, ProxyHeader};
-
-use crate::runtime::Stream;
 
 /// How version 2 begins.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -28,7 +26,9 @@ const MAX_HEADER: usize = 4096;
 ///
 /// The error of the socket, or [`InvalidData`](io::ErrorKind::InvalidData) if it does not begin
 /// with such a header.
-pub(super) async fn client(stream: &mut impl Stream) -> io::Result<Option<SocketAddr>> {
+pub(super) async fn client(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<SocketAddr>> {
     // Every header of either version is longer.
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
@@ -50,7 +50,10 @@ pub(super) async fn client(stream: &mut impl Stream) -> io::Result<Option<Socket
     }))
 }
 
-async fn read_version_2(stream: &mut impl Stream, header: &mut Vec<u8>) -> io::Result<()> {
+async fn read_version_2(
+    stream: &mut (impl AsyncRead + Unpin),
+    header: &mut Vec<u8>,
+) -> io::Result<()> {
     let mut rest = [0; 4];
     stream.read_exact(&mut rest).await?;
     header.extend(rest);
@@ -62,7 +65,10 @@ async fn read_version_2(stream: &mut impl Stream, header: &mut Vec<u8>) -> io::R
     read_until(stream, header, end).await
 }
 
-async fn read_version_1(stream: &mut impl Stream, header: &mut Vec<u8>) -> io::Result<()> {
+async fn read_version_1(
+    stream: &mut (impl AsyncRead + Unpin),
+    header: &mut Vec<u8>,
+) -> io::Result<()> {
     while !header.ends_with(b"\n") {
         if header.len() >= MAX_LINE {
             return Err(no_header());
@@ -74,7 +80,11 @@ async fn read_version_1(stream: &mut impl Stream, header: &mut Vec<u8>) -> io::R
 }
 
 /// Reads until there are that many bytes.
-async fn read_until(stream: &mut impl Stream, header: &mut Vec<u8>, end: usize) -> io::Result<()> {
+async fn read_until(
+    stream: &mut (impl AsyncRead + Unpin),
+    header: &mut Vec<u8>,
+    end: usize,
+) -> io::Result<()> {
     let begin = header.len();
     header.resize(end, 0);
     stream.read_exact(header.get_mut(begin..).unwrap_or_default()).await
