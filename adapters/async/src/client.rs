@@ -4,23 +4,34 @@ pub mod blocking;
 mod builder;
 mod config;
 mod dial;
+mod dialer;
 mod error;
 mod event;
 mod handle;
 mod headers;
 mod http;
+mod race;
+mod redirect;
 mod refusal;
 mod retry_after;
 mod task;
+mod tcp;
 mod text;
+#[cfg(feature = "rustls")]
+mod tls;
 mod url;
 
 pub use builder::Builder;
 pub use config::{Config, InvalidConfig};
+#[cfg(unix)]
+pub use dialer::UnixSocket;
+pub use dialer::{Destination, Dial, Dialed, EnvironmentProxies, InvalidProxy, Proxy, Tcp};
 pub use error::{ConnectError, Error, StartError};
 pub use event::{Event, Events};
 pub use handle::Client;
 pub use headers::InvalidHeader;
+#[cfg(feature = "rustls")]
+pub use tls::{InvalidTls, Tls};
 pub use url::{InvalidUrl, ServerUrl};
 pub use wwr::client::{
     Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,

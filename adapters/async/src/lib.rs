@@ -22,6 +22,7 @@ mod inbox;
 mod keep_alive;
 mod key;
 mod listen;
+mod pipe;
 mod pool;
 mod re_export;
 pub mod readiness;
@@ -41,6 +42,7 @@ pub use futures_rustls::rustls;
 pub use hyper::http;
 pub use key::{KeyError, KeyGenerator, RandomKeys};
 pub use listen::Listen;
+pub use pipe::{Pipe, pipe};
 pub use runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
 pub use socket::ByteStream;
 pub use store::{

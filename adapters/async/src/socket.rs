@@ -75,6 +75,14 @@ impl<S> Transport<S> {
         Self::new(Stream::Boxed(Box::new(stream)))
     }
 
+    /// Returns the socket of the runtime, if it is one.
+    pub(crate) const fn get_native(&self) -> Option<&S> {
+        match &self.stream {
+            Stream::Native(stream) => Some(stream),
+            Stream::Upgraded(_) | Stream::Boxed(_) => None,
+        }
+    }
+
     const fn new(stream: Stream<S>) -> Self {
         Self { stream, written: 0, read: 0, turn: TURN }
     }
@@ -116,6 +124,14 @@ impl<S> Socket<S> {
         self.transport().read
     }
 
+    /// Returns the socket of the runtime, if it is one and nothing is in between.
+    pub(crate) fn into_native(self) -> Option<S> {
+        match self.layer {
+            Layer::Plain(Transport { stream: Stream::Native(stream), .. }) => Some(stream),
+            _ => None,
+        }
+    }
+
     /// Returns how many bytes its reader has got, after decryption. Without TLS, they are those of
     /// [`read`](Self::read).
     pub(crate) const fn received(&self) -> u64 {
@@ -128,10 +144,7 @@ impl<S> Socket<S> {
 
     /// Returns the socket of the runtime at the bottom, if it is one.
     pub(crate) fn native(&self) -> Option<&S> {
-        match &self.transport().stream {
-            Stream::Native(stream) => Some(stream),
-            Stream::Upgraded(_) | Stream::Boxed(_) => None,
-        }
+        self.transport().get_native()
     }
 }
 
@@ -217,7 +230,7 @@ impl<S: runtime::Stream> AsyncRead for Transport<S> {
     ) -> Poll<Result<usize>> {
         if self.turn == 0 {
             self.turn = TURN;
-            cx.waker().wake_by_ref();
+            S::give_way(cx);
             return Poll::Pending;
         }
         let read = match &mut self.stream {

@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod headers;
+mod reach;
 mod serve;
 mod spoken;
 mod url;
@@ -18,6 +19,7 @@ pub(crate) use client::{
     SignalArguments, half,
 };
 pub(crate) use headers::{Credentials, without_secrets};
+pub(crate) use reach::Reach;
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;
 pub(crate) use value::{AllowedOrigin, ListenOn, LogLevel, SessionStorage, protocol_name};

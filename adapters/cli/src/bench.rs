@@ -75,6 +75,8 @@ pub(crate) fn run(arguments: &BenchArguments) -> io::Result<ExitCode> {
 }
 
 fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
+    // A file that cannot be read to its end does not keep a signal from ending the command.
+    let plan = Arc::new(Plan::new(arguments)?);
     let mut stop = Stop::new()?;
     if let Some(page) = arguments.html.clone() {
         // A file that cannot be written should fail before the run, not after it. Its content stays
@@ -85,7 +87,6 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode, End> {
         until_stopped(&mut stop, opened)?;
     }
     files::raise_limit();
-    let plan = Arc::new(Plan::new(arguments)?);
     let mut crew = Crew::start(&plan, stop)?;
     let spoken = crew.gather(&plan)?;
     let (mut tally, interrupted) = crew.run(&plan)?;

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use smol::future::or;
 use wwr::client::DisconnectReason;
 use wwr::{Dialect, SessionKey};
-use wwr_smol::client::{Builder, Client, Event, Events};
+use wwr_smol::client::{Client, Event, Events};
 
-use crate::args::{ListenArguments, LogLevel};
+use crate::args::{ListenArguments, LogLevel, Reach};
 use crate::failure::Failure;
 use crate::runtime::Tasks;
 use crate::stop::Stop;
@@ -53,9 +53,11 @@ pub(crate) fn run(arguments: &ListenArguments) -> io::Result<ExitCode> {
 }
 
 async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
+    // A file that cannot be read to its end does not keep a signal from ending the command.
+    let reach = arguments.connect.reach.prepare().map_err(Failure::from).map_err(End::Failure)?;
     let mut stop = Stop::new()?;
     let session = arguments.connect.session()?;
-    let client = client(arguments, tasks).map_err(End::Failure)?;
+    let client = client(arguments, &reach, tasks).map_err(End::Failure)?;
     let events = client.events();
     let connecting = async {
         // The event that comes with an error says the same.
@@ -69,12 +71,12 @@ async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
     result
 }
 
-fn client(arguments: &ListenArguments, tasks: &Tasks) -> Result<Client, Failure> {
+fn client(arguments: &ListenArguments, reach: &Reach, tasks: &Tasks) -> Result<Client, Failure> {
     let connect = &arguments.connect;
     let mut config = connect.speech.config();
     (config.machine.initial_backoff, config.machine.max_backoff) = BACKOFF;
     config.headers = connect.headers.all(&connect.url)?;
-    let client = Builder::new(connect.url.clone()).config(config);
+    let client = reach.builder(&connect.url, config);
     Ok(client.executor(tasks.clone()).build()?)
 }
 

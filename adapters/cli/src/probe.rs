@@ -13,7 +13,7 @@ use wwr::client::Discovered;
 use wwr::preflight::{Metadata, Verdict};
 use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
-use wwr_smol::client::{Builder, Client, Config, Event, Events};
+use wwr_smol::client::{Client, Config, Event, Events};
 
 use crate::args::{LogLevel, ProbeArguments, half};
 use crate::deadline::{Deadline, Stage};
@@ -89,7 +89,7 @@ async fn probe(
     config.machine.probe_timeout = half(arguments.timeout);
     config.machine.dial_timeout = arguments.timeout;
     config.headers = arguments.headers.all(&arguments.url)?;
-    let client = Builder::new(arguments.url.clone()).config(config);
+    let client = arguments.reach.prepare()?.builder(&arguments.url, config);
     let client = client.executor(tasks.clone()).build()?;
     let mut events = client.events();
     let grace = GRACE.min(arguments.timeout / 4);

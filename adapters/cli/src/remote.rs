@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use wwr::SessionKey;
-use wwr_smol::client::{Builder, Client};
+use wwr_smol::client::Client;
 
 use crate::args::ConnectArguments;
 use crate::deadline::{Deadline, Stage};
@@ -34,7 +34,7 @@ impl Remote {
         config.machine.request_timeout = left;
         config.headers = arguments.headers.all(&arguments.url)?;
         config.close_timeout = left;
-        let client = Builder::new(arguments.url.clone()).config(config);
+        let client = arguments.reach.prepare()?.builder(&arguments.url, config);
         let client = client.executor(tasks.clone()).build()?;
         Ok(Self { client, session: arguments.session()?, deadline })
     }

@@ -181,9 +181,9 @@ fn refusals_are_shown_with_status_target_and_first_line() {
         ("403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ncut\r\nzz", "status 403: cut"),
         ("404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404"),
         (
-            "302 Found\r\nLocation: https://example.com/login\r\nContent-Length: 0\r\n\r\n",
-            "status 302 and sends clients to https://example.com/login, which this one does not \
-             follow",
+            "302 Found\r\nLocation: http://example.com/login\r\nContent-Length: 0\r\n\r\n",
+            "status 302 and sends clients to ws://example.com/login; connect there, or set \
+             max_redirects",
         ),
         (
             "502 Oh\r\nContent-Type: text/html\r\n\r\n<html><title>Bad Gateway</title><body>x",
@@ -315,8 +315,8 @@ fn a_preflight_may_have_any_answer_too() {
     for (answer, said) in [
         ("HTTP/1.1 101 Fine\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "status 101"),
         (
-            "HTTP/1.1 301 Moved\r\nLocation: https://other/\r\n\r\n",
-            "status 301 and sends clients to https://other/, which this one does not follow",
+            "HTTP/1.1 301 Moved\r\nLocation: http://other/\r\n\r\n",
+            "status 301 and sends clients to ws://other/; connect there, or set max_redirects",
         ),
         (
             "HTTP/1.1 405 No\r\n\r\n<title>Method Not Allowed</title>",
@@ -326,7 +326,7 @@ fn a_preflight_may_have_any_answer_too() {
             "HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nshutting down\n",
             "status 503: shutting down",
         ),
-        ("\x15\x03\x01\0\x02\x02\x46", "such as stunnel"),
+        ("\x15\x03\x01\0\x02\x02\x46", "use wss://, or a port where it does not"),
     ] {
         let server = RawServer::bind();
         let settings =

@@ -44,6 +44,10 @@ impl RawServer {
         Self { listener: TcpListener::bind(address).unwrap() }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("ws://{}{path}", self.listener.local_addr().unwrap())
     }

@@ -7,6 +7,7 @@ use futures_channel::oneshot;
 
 use super::config::{Checked, Config, InvalidConfig};
 use super::dial::Target;
+use super::dialer::{AnyDial, Dial, Tcp};
 use super::error::{ConnectError, StartError};
 use super::handle::{Client, Input, Shared};
 use super::task::Task;
@@ -24,6 +25,7 @@ pub struct Builder<R> {
     runtime: Choice<R>,
     url: ServerUrl,
     config: Config,
+    dialer: Arc<dyn AnyDial<R>>,
 }
 
 impl<R: Runtime> Builder<R> {
@@ -32,18 +34,27 @@ impl<R: Runtime> Builder<R> {
     where
         R: Default,
     {
-        Self { runtime: Choice::Default(R::default), url, config: Config::default() }
+        let runtime = Choice::Default(R::default);
+        Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp) }
     }
 
     /// Begins to set up a client of the server at this address, on this runtime.
     pub fn new_on(runtime: R, url: ServerUrl) -> Self {
-        Self { runtime: Choice::Given(runtime), url, config: Config::default() }
+        let runtime = Choice::Given(runtime);
+        Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp) }
     }
 
     /// All settings. They are checked when the client is built. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How the client gets a byte stream to the server: by a [`Dial`]. Default: [`Tcp`].
+    #[must_use]
+    pub fn dial(mut self, dialer: impl Dial<R>) -> Self {
+        self.dialer = Arc::new(dialer);
         self
     }
 
@@ -94,7 +105,11 @@ impl<R: Runtime> Builder<R> {
         }
         let target = Target {
             url: self.url,
+            dialer: self.dialer,
             headers,
+            #[cfg(feature = "rustls")]
+            tls: checked.tls,
+            max_redirects: checked.max_redirects,
             offers: config.offers(),
             max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
             stall_timeout,

@@ -8,6 +8,8 @@ use wwr::client::Config as MachineConfig;
 
 use super::event::Capacity;
 use super::headers::{self, InvalidHeader};
+#[cfg(feature = "rustls")]
+use super::tls::Tls;
 use super::url::ServerUrl;
 
 /// The settings of a [`Client`](super::Client). They are checked once, when it is built.
@@ -35,11 +37,21 @@ pub struct Config {
     pub machine: MachineConfig,
     /// Headers that are sent with every attempt to connect, with the preflight and with the WebSocket
     /// handshake, such as `Authorization` or `Origin`. `Host` and `Authorization` at most once each.
-    /// Default: none; `Host` is that of the URL then, with its port if that is not 80.
+    /// Default: none; `Host` is that of the URL then, with its port if that is not the
+    /// default of the scheme.
     ///
     /// Not those with which there would be no handshake, such as `Connection` and
     /// `Sec-WebSocket-Key`, and not `Authorization` if the URL has a user name or a password.
     pub headers: HeaderMap,
+    /// How servers at `wss://` are verified, and what they are shown. Default: they need a certificate
+    /// that a root of the system has issued.
+    #[cfg(feature = "rustls")]
+    pub tls: Tls,
+    /// How many redirects each HTTP request of a client may follow, with the status 301, 302, 307 or 308,
+    /// and 303 for the handshake (RFC 9110 §15.4). The WebSocket is opened where the preflight was answered.
+    /// Never from `wss://` to `ws://`. Another server, host or port, gets neither
+    /// [`headers`](Self::headers) nor user name and password. Redirects have no time of their own. Default: 0.
+    pub max_redirects: u32,
     /// How long a server may take nothing of what is sent to it. Not zero. Default: 30 s.
     pub stall_timeout: Duration,
     /// How long a server may take to close its side of a connection once this side is closed.
@@ -60,6 +72,9 @@ impl Default for Config {
         Self {
             machine: MachineConfig::default(),
             headers: HeaderMap::new(),
+            #[cfg(feature = "rustls")]
+            tls: Tls::default(),
+            max_redirects: 0,
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
             max_unsent_bytes: 16 * 1024 * 1024,
@@ -91,6 +106,9 @@ pub enum InvalidConfig {
 pub(super) struct Checked {
     pub(super) machine: Valid<MachineConfig>,
     pub(super) headers: HeaderMap,
+    #[cfg(feature = "rustls")]
+    pub(super) tls: Tls,
+    pub(super) max_redirects: u32,
     pub(super) stall_timeout: Duration,
     pub(super) close_timeout: Duration,
     pub(super) max_unsent_bytes: usize,
@@ -112,7 +130,17 @@ impl Config {
                 return Err(InvalidConfig::Zero { setting });
             }
         }
-        Ok(Checked { machine, headers, stall_timeout, close_timeout, max_unsent_bytes, events })
+        Ok(Checked {
+            machine,
+            headers,
+            #[cfg(feature = "rustls")]
+            tls: self.tls,
+            max_redirects: self.max_redirects,
+            stall_timeout,
+            close_timeout,
+            max_unsent_bytes,
+            events,
+        })
     }
 }
 

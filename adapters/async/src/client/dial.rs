@@ -1,7 +1,7 @@
 //! Reaching a server: the preflight and the WebSocket handshake.
 
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_tungstenite::tungstenite::protocol::Role;
@@ -11,26 +11,35 @@ use hyper::header::{
     AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri, Version};
 use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
 use wwr::preflight::{self, Answer, Verdict};
 
-use super::http::{Failure, Wanted, ask};
+use super::dialer::{AnyDial, Destination, Dialed};
+use super::http::{Answered, Failure, Wanted, ask};
+use super::redirect::{Asked, follow};
 use super::refusal::Refusal;
 use super::retry_after::retry_after;
-use super::url::{Address, ServerUrl};
-use crate::addresses::Addresses;
+#[cfg(feature = "rustls")]
+use super::tls::Tls;
+use super::url::ServerUrl;
 use crate::keep_alive::KeepAlive;
-use crate::runtime::{Runtime, SocketAddress, Stream};
-use crate::socket::{Socket, Transport};
+use crate::runtime::Runtime;
+use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
 /// The data for reaching a server.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
+#[derive(Clone)]
+pub(super) struct Target<R> {
     pub(super) url: ServerUrl,
+    pub(super) dialer: Arc<dyn AnyDial<R>>,
     /// Sent with both requests.
     pub(super) headers: HeaderMap,
+    #[cfg(feature = "rustls")]
+    pub(super) tls: Tls,
+    /// How many redirects each request may follow.
+    pub(super) max_redirects: u32,
     /// The sub-protocol that both requests offer.
     pub(super) offers: Option<SubProtocol>,
     pub(super) max_message_size: usize,
@@ -49,37 +58,45 @@ pub(super) struct Probed {
     pub(super) refusal: Option<Refusal>,
     /// Whether the server promises an accept-conf on each connection.
     pub(super) advertises: bool,
-    /// The address of the server, if it was reached.
-    pub(super) address: Option<SocketAddr>,
+    /// Where the server was reached, if it was.
+    pub(super) reached: Option<Box<Reached>>,
+}
+
+/// Where the preflight of an attempt was answered.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// The URL, after redirects.
+    url: ServerUrl,
+    address: Option<SocketAddr>,
 }
 
 /// A WebSocket that was opened.
-pub(super) struct Dialed<R: Runtime> {
+pub(super) struct Opened<R: Runtime> {
     pub(super) socket: Box<WebSocket<R>>,
     /// The sub-protocol that the server has selected.
     pub(super) agreed: Option<SubProtocol>,
 }
 
-impl Target {
-    /// Connects to a known address, or else to the first address of the host that answers.
-    async fn connect<R: Runtime>(
+impl<R: Runtime> Target<R> {
+    /// Connects, and speaks TLS if the URL asks for it. `reached` is an address that answered before.
+    async fn connect(
         &self,
         runtime: &R,
-        known: Option<SocketAddr>,
-    ) -> io::Result<(R::Stream, SocketAddr)> {
-        let addresses = match (known, self.url.address()) {
-            (Some(address), _) => Addresses::from(address),
-            (None, Address::Known(address, port)) => Addresses::from((address, port)),
-            (None, Address::Name(name, port)) => Addresses::from((name, port)),
-        };
-        let (stream, address) =
-            connect_to_first(runtime, addresses.resolve(runtime).await?).await?;
-        // Most messages are small. If this fails, they are only slower.
-        let _ = stream.set_nodelay(true);
-        if let Err(error) = self.keep_alive.set_on(&stream) {
+        reached: Option<SocketAddr>,
+    ) -> Result<(Socket<R::Stream>, Option<SocketAddr>), Failure> {
+        let (host, port) = self.url.host_and_port();
+        let to = Destination::new(host, port, self.url.is_secure(), reached);
+        let Dialed { transport, address } = self.dialer.dial_any(runtime, &to).await?;
+        if let (Some(stream), Some(_)) = (transport.get_native(), address)
+            && let Err(error) = self.keep_alive.set_on(stream)
+        {
             tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
         }
-        Ok((stream, address))
+        #[cfg(feature = "rustls")]
+        if self.url.is_secure() {
+            return Ok((self.tls.connect(runtime, &self.url, transport).await?, address));
+        }
+        Ok((Socket::new(transport), address))
     }
 
     /// Returns a request for the URL. Headers of the application replace those of the same name.
@@ -105,58 +122,135 @@ impl Target {
         request
     }
 
+    /// Goes on at another URL. What is meant for a server does not go to another one.
+    fn go_to(&mut self, url: ServerUrl) {
+        if !url.is_at(&self.url) {
+            self.headers.clear();
+        }
+        tracing::debug!(from = %self.url, to = %url, "redirected");
+        self.url = url;
+    }
+
     /// Sends the preflight (protocol §4.1).
-    pub(super) async fn probe(self, runtime: impl Runtime) -> Probed {
-        let failed = |failure, address| Probed {
+    pub(super) async fn probe(mut self, runtime: R) -> Probed {
+        let mut reached = None;
+        let probed = self.follow_preflight(&runtime, &mut reached).await;
+        let probed = probed.unwrap_or_else(|failure| Probed {
             answer: Err(failure),
             refusal: None,
             advertises: false,
-            address,
-        };
-        let (stream, address) = match self.connect(&runtime, None).await {
-            Ok((stream, address)) => (stream, Some(address)),
-            Err(error) => return failed(error.into(), None),
-        };
-        match self.ask_for_metadata(&runtime, Socket::new(Transport::native(stream))).await {
-            Ok(probed) => Probed { address, ..probed },
-            Err(failure) => failed(failure, address),
+            reached: None,
+        });
+        Probed { reached, ..probed }
+    }
+
+    async fn follow_preflight(
+        &mut self,
+        runtime: &R,
+        reached: &mut Option<Box<Reached>>,
+    ) -> Result<Probed, Failure> {
+        let mut followed = 0;
+        loop {
+            let (socket, address) = self.connect(runtime, None).await?;
+            *reached = Some(Box::new(Reached { url: self.url.clone(), address }));
+            let (head, answer) = self.ask_for_metadata(runtime, socket).await?;
+            let refusal = match answer.evaluate() {
+                Verdict::NotWebWire => {
+                    match follow(Asked::Preflight, &head, &self.url, followed, self.max_redirects) {
+                        Some(Ok(target)) => {
+                            followed += 1;
+                            self.go_to(target);
+                            continue;
+                        }
+                        not_followed => {
+                            let redirect = not_followed.and_then(Result::err);
+                            Some(Refusal::new(&head, &answer.body).redirecting(redirect))
+                        }
+                    }
+                }
+                Verdict::TryLater => Some(Refusal::new(&head, &answer.body)),
+                Verdict::Speaks(_) | Verdict::Unknown(_) => None,
+            };
+            let advertises = head.headers.contains_key(preflight::ACCEPT_CONF);
+            return Ok(Probed { answer: Ok(answer), refusal, advertises, reached: None });
         }
     }
 
-    async fn ask_for_metadata<R: Runtime>(
+    async fn ask_for_metadata(
         &self,
         runtime: &R,
         socket: Socket<R::Stream>,
-    ) -> Result<Probed, Failure> {
+    ) -> Result<(Parts, Answer), Failure> {
         let method =
             Method::from_bytes(preflight::METHOD.as_bytes()).map_err(hyper::http::Error::from)?;
         let answered = ask(runtime, socket, self.request(method, []), |status| {
             if preflight::is_unavailable(status.as_u16()) { Wanted::Text } else { Wanted::Metadata }
         });
         let answered = answered.await?;
-        let advertises = answered.head.headers.contains_key(preflight::ACCEPT_CONF);
         let answer = Answer {
             status: answered.head.status.as_u16(),
             body: answered.body.into(),
             retry_after: retry_after(&answered.head.headers, SystemTime::now()),
         };
-        let refusal = match answer.evaluate() {
-            Verdict::TryLater | Verdict::NotWebWire => {
-                Some(Refusal::new(&answered.head, &answer.body))
-            }
-            Verdict::Speaks(_) | Verdict::Unknown(_) => None,
-        };
-        Ok(Probed { answer: Ok(answer), refusal, advertises, address: None })
+        Ok((answered.head, answer))
     }
 
-    /// Opens the WebSocket (protocol §4.3), at the address that the preflight reached if there was
-    /// one: a server may recognize a client by its own address, which depends on the server's
-    /// address.
-    pub(super) async fn dial<R: Runtime>(
-        self,
+    /// Opens the WebSocket (protocol §4.3), where the preflight was answered if there was one: a server
+    /// may recognize a client by its own address, which depends on the server's address.
+    pub(super) async fn dial(
+        mut self,
         runtime: R,
-        known: Option<SocketAddr>,
-    ) -> Result<Dialed<R>, Failure> {
+        reached: Option<Box<Reached>>,
+    ) -> Result<Opened<R>, Failure> {
+        let mut address = None;
+        if let Some(reached) = reached {
+            address = reached.address;
+            if reached.url != self.url {
+                self.go_to(reached.url);
+            }
+        }
+        let mut followed = 0;
+        loop {
+            let (key, answered) = self.shake_hands(&runtime, address.take()).await?;
+            let head = &answered.head;
+            let version = match head.version {
+                Version::HTTP_11 => (1, 1),
+                Version::HTTP_10 => (1, 0),
+                _ => (0, 0),
+            };
+            let status = head.status.as_u16();
+            let headers =
+                head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+            let agreed = match key.check(version, status, headers, self.offers) {
+                Ok(agreed) => agreed,
+                Err(InvalidAnswer::Status(status)) => {
+                    let most = self.max_redirects;
+                    let redirect = follow(Asked::Handshake, head, &self.url, followed, most);
+                    if let Some(Ok(target)) = redirect {
+                        followed += 1;
+                        self.go_to(target);
+                        continue;
+                    }
+                    let refusal = Refusal::new(head, &answered.body);
+                    let refusal = refusal.redirecting(redirect.and_then(Result::err));
+                    let retry_after = retry_after(&head.headers, SystemTime::now());
+                    return Err(Failure::Refused { status, refusal, retry_after });
+                }
+                Err(invalid) => return Err(invalid.into()),
+            };
+            let (socket, beyond) = (answered.socket, answered.beyond.to_vec());
+            let (size, stall) = (self.max_message_size, self.stall_timeout);
+            let socket = WebSocket::new(&runtime, socket, beyond, Role::Client, size, stall);
+            return Ok(Opened { socket: Box::new(socket), agreed });
+        }
+    }
+
+    /// Sends the request for a WebSocket.
+    async fn shake_hands(
+        &self,
+        runtime: &R,
+        reached: Option<SocketAddr>,
+    ) -> Result<(Key, Answered<R::Stream>), Failure> {
         let mut entropy = [0; Key::ENTROPY];
         getrandom::fill(&mut entropy)?;
         let key = Key::from_entropy(entropy);
@@ -170,44 +264,8 @@ impl Target {
                 (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION)),
             ],
         );
-        let socket = Socket::new(Transport::native(self.connect(&runtime, known).await?.0));
-        let answered = ask(&runtime, socket, request, |_| Wanted::Text).await?;
-        let head = &answered.head;
-        let version = match head.version {
-            Version::HTTP_11 => (1, 1),
-            Version::HTTP_10 => (1, 0),
-            _ => (0, 0),
-        };
-        let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let agreed = match key.check(version, head.status.as_u16(), headers, self.offers) {
-            Ok(agreed) => agreed,
-            Err(InvalidAnswer::Status(status)) => {
-                let refusal = Refusal::new(head, &answered.body);
-                let retry_after = retry_after(&head.headers, SystemTime::now());
-                return Err(Failure::Refused { status, refusal, retry_after });
-            }
-            Err(invalid) => return Err(invalid.into()),
-        };
-        let (size, stall) = (self.max_message_size, self.stall_timeout);
-        let beyond = answered.beyond.to_vec();
-        let socket = WebSocket::new(&runtime, answered.socket, beyond, Role::Client, size, stall);
-        Ok(Dialed { socket: Box::new(socket), agreed })
+        let (socket, _) = self.connect(runtime, reached).await?;
+        let answered = ask(runtime, socket, request, |_| Wanted::Text).await?;
+        Ok((key, answered))
     }
-}
-
-/// Connects to the first of the addresses that answers.
-async fn connect_to_first<R: Runtime>(
-    runtime: &R,
-    addresses: Vec<SocketAddr>,
-) -> io::Result<(R::Stream, SocketAddr)> {
-    let mut last = None;
-    for address in addresses {
-        match runtime.connect(SocketAddress::Tcp(address)).await {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the name of the server has no address")
-    }))
 }

@@ -35,7 +35,7 @@ pub enum InvalidHeader {
     #[error("the header {0} belongs to the connection, and cannot be set")]
     Reserved(HeaderName),
     /// The value of `Host` is not a host with an optional port.
-    #[error("the header Host must be a host, with a port if it is not 80")]
+    #[error("the header Host must be a host, with a port if it is not that of the scheme")]
     Host,
     /// There can be only one header of this name.
     #[error("the header {0} can be set only once")]

@@ -21,6 +21,8 @@ use wwr::preflight;
 
 use super::refusal::Refusal;
 use super::text::shown;
+#[cfg(feature = "rustls")]
+use super::tls::TlsFailure;
 use crate::clock::sleep;
 use crate::runtime::Runtime;
 use crate::socket::Socket;
@@ -47,11 +49,11 @@ pub(super) enum Failure {
     Refused { status: u16, refusal: Refusal, retry_after: Option<Duration> },
     #[error(transparent)]
     Handshake(#[from] InvalidAnswer),
-    #[error(
-        "the server speaks TLS, which this client does not yet; connect to a port of the server \
-         without TLS, or to a proxy or tunnel on this machine that speaks it, such as stunnel"
-    )]
-    Tls,
+    #[cfg(feature = "rustls")]
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
+    #[error("the server speaks TLS on this port: use wss://, or a port where it does not")]
+    SpeaksTls,
     /// The answer does not begin like HTTP/1. Shows its first bytes.
     #[error("the server's answer is not HTTP/1.1; it begins with \"{0}\"")]
     NotHttp(String),
@@ -178,6 +180,10 @@ fn take(read: &mut Vec<u8>, frame: hyper::body::Frame<Bytes>, most: usize) {
 
 /// Explains an error to people. `read` is what came instead of an answer.
 fn explain(error: hyper::Error, read: &[u8]) -> Failure {
+    #[cfg(feature = "rustls")]
+    if let Some(failure) = causes(&error).find_map(TlsFailure::of) {
+        return Failure::Tls(failure);
+    }
     if error.is_parse_too_large() {
         return Failure::HeadTooLarge;
     }
@@ -187,15 +193,21 @@ fn explain(error: hyper::Error, read: &[u8]) -> Failure {
     if error.is_parse() {
         return match read {
             // A record of TLS: an alert, or a handshake. It may come in pieces.
-            [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Failure::Tls,
+            [0x15 | 0x16] | [0x15 | 0x16, 0x03, ..] => Failure::SpeaksTls,
             [] => Failure::Http(error),
             _ if read.starts_with(b"HTTP/1.") => Failure::Http(error),
             _ => Failure::NotHttp(shown(&String::from_utf8_lossy(read), MAX_SHOWN)),
         };
     }
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let source = causes(&error).next();
     match source {
         Some(source) => Failure::Io(io::Error::new(source.kind(), source.to_string())),
         None => Failure::Http(error),
     }
+}
+
+/// Returns the errors of the socket that an error has as its causes.
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &io::Error> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+        .filter_map(|cause| cause.downcast_ref())
 }

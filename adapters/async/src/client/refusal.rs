@@ -2,45 +2,47 @@
 
 use std::fmt;
 
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::http::response::Parts;
 
+use super::redirect::NotFollowed;
 use super::text::shown;
 
 /// The most characters that are shown of the server's text.
 const MAX_SAID: usize = 120;
 
-/// The most characters that are shown of a redirect's target.
-const MAX_LOCATION: usize = 200;
-
 /// A refusal, as text for people: its status, the target of a redirect, and the server's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     status: u16,
-    /// The target of a redirect; otherwise empty.
-    location: String,
+    redirect: Option<NotFollowed>,
     /// The first line of the text, or the title of the page; may be empty.
     said: String,
 }
 
 impl Refusal {
+    /// Adds where the server sends clients.
+    pub(super) fn redirecting(self, redirect: Option<NotFollowed>) -> Self {
+        Self { redirect, ..self }
+    }
+
+    /// Returns status and text, without the target of a redirect.
+    pub(super) fn text(&self) -> String {
+        let separator = if self.said.is_empty() { "" } else { ": " };
+        format!("{}{separator}{}", self.status, self.said)
+    }
+
     /// `body` may be only the beginning of it.
     pub(super) fn new(head: &Parts, body: &[u8]) -> Self {
-        let location = head.headers.get(LOCATION).filter(|_| head.status.is_redirection());
-        let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()));
-        Self {
-            status: head.status.as_u16(),
-            location: shown(location.unwrap_or_default().trim(), MAX_LOCATION),
-            said: said(&head.headers, body),
-        }
+        Self { status: head.status.as_u16(), redirect: None, said: said(&head.headers, body) }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server answers with status {}", self.status)?;
-        if !self.location.is_empty() {
-            write!(f, " and sends clients to {}, which this one does not follow", self.location)?;
+        if let Some(redirect) = &self.redirect {
+            write!(f, " and {redirect}")?;
         }
         if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
     }
@@ -87,6 +89,7 @@ fn title(page: &str) -> Option<String> {
 mod tests {
     use hyper::Response;
 
+    use super::super::redirect::{Asked, follow};
     use super::*;
 
     fn refusal(status: u16, headers: &[(&str, &str)], body: &[u8]) -> String {
@@ -94,7 +97,9 @@ mod tests {
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        Refusal::new(&builder.body(()).unwrap().into_parts().0, body).to_string()
+        let head = builder.body(()).unwrap().into_parts().0;
+        let redirect = follow(Asked::Preflight, &head, &"ws://host/".parse().unwrap(), 0, 0);
+        Refusal::new(&head, body).redirecting(redirect.and_then(Result::err)).to_string()
     }
 
     fn of_body(headers: &[(&str, &str)], body: &[u8]) -> String {
@@ -139,10 +144,15 @@ mod tests {
 
     #[test]
     fn redirects_say_where_to() {
-        let to = [("Location", "https://example.com/\tx")];
+        let to = [("Location", "http://example.com/\tx")];
         assert_eq!(
             refusal(302, &to, b"Found"),
-            "the server answers with status 302 and sends clients to https://example.com/\\tx, \
+            "the server answers with status 302 and sends clients to ws://example.com/x; connect \
+             there, or set max_redirects: Found"
+        );
+        assert_eq!(
+            refusal(300, &to, b"Found"),
+            "the server answers with status 300 and sends clients to http://example.com/\\tx, \
              which this one does not follow: Found"
         );
         assert_eq!(refusal(404, &to, b""), "the server answers with status 404");

@@ -4,7 +4,6 @@ mod hearing;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -17,13 +16,13 @@ use wwr::client::{self, Action, Discovered, RequestId};
 use wwr::preflight::ProbeFailed;
 use wwr::{Actions, CloseFrame, Instant, Payload};
 
-use super::dial::{Dialed, Probed, Target};
+use super::dial::{Opened, Probed, Reached, Target};
 use super::error::{ConnectError, Error};
 use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
 use super::http::Failure;
 use crate::clock::{Clock, Timer};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket};
 
 /// How many inputs are taken before their output is written.
@@ -31,7 +30,7 @@ const BATCH: usize = 256;
 
 pub(super) struct Task<R: Runtime> {
     runtime: R,
-    target: Target,
+    target: Target<R>,
     clock: Clock,
     machine: client::Client,
     out: Actions<Action>,
@@ -48,8 +47,8 @@ pub(super) struct Task<R: Runtime> {
     connecting: Vec<Answer<Result<(), ConnectError>>>,
     /// What the system or the server said about the failed attempt.
     cause: Option<Arc<str>>,
-    /// The address at which the preflight of this attempt reached the server.
-    address: Option<SocketAddr>,
+    /// Where the preflight of this attempt reached the server.
+    reached: Option<Box<Reached>>,
     timer: Timer<R::Timer>,
     /// The status that the application sees.
     shown: client::Status,
@@ -61,7 +60,7 @@ pub(super) struct Task<R: Runtime> {
 enum Link<R: Runtime> {
     None,
     Probing(BoxFuture<'static, Probed>),
-    Dialing(BoxFuture<'static, Result<Dialed<R>, Failure>>),
+    Dialing(BoxFuture<'static, Result<Opened<R>, Failure>>),
     Open(Box<WebSocket<R>>),
 }
 
@@ -69,7 +68,7 @@ enum Link<R: Runtime> {
 enum Wake<R: Runtime> {
     Input(Input),
     Probed(Probed),
-    Dialed(Result<Dialed<R>, Failure>),
+    Dialed(Result<Opened<R>, Failure>),
     Incoming(Incoming),
     /// The machine's deadline has passed. Holds what the server had sent by then, or the next part.
     Timeout(Option<Incoming>),
@@ -80,7 +79,7 @@ enum Wake<R: Runtime> {
 impl<R: Runtime> Task<R> {
     pub(super) fn new(
         runtime: R,
-        target: Target,
+        target: Target<R>,
         clock: Clock,
         machine: client::Client,
         shared: Arc<Shared>,
@@ -103,7 +102,7 @@ impl<R: Runtime> Task<R> {
             ids: HashMap::new(),
             connecting: Vec::new(),
             cause: None,
-            address: None,
+            reached: None,
             timer,
         }
     }
@@ -155,7 +154,7 @@ impl<R: Runtime> Task<R> {
         }
         if enough || full && self.link.is_writable() {
             // There may be more input: come back after other tasks had a turn.
-            cx.waker().wake_by_ref();
+            R::Stream::give_way(cx);
         }
         Poll::Pending
     }
@@ -218,13 +217,13 @@ impl<R: Runtime> Task<R> {
         while let Some(action) = self.out.pop() {
             match action {
                 Action::Probe => {
-                    (self.cause, self.address) = (None, None);
+                    (self.cause, self.reached) = (None, None);
                     self.shared.show_preflight_status(None);
                     self.link =
                         Link::Probing(Box::pin(self.target.clone().probe(self.runtime.clone())));
                 }
                 Action::Dial => {
-                    let dial = self.target.clone().dial(self.runtime.clone(), self.address.take());
+                    let dial = self.target.clone().dial(self.runtime.clone(), self.reached.take());
                     self.link = Link::Dialing(Box::pin(dial));
                 }
                 Action::Send(frame) => {
@@ -406,7 +405,7 @@ impl<R: Runtime> Task<R> {
 
     fn probed(&mut self, probed: Probed) {
         self.link = Link::None;
-        self.address = probed.address;
+        self.reached = probed.reached;
         if probed.advertises {
             self.machine.expect_accept_conf();
         }
@@ -424,10 +423,10 @@ impl<R: Runtime> Task<R> {
         self.machine.handle_probed(self.clock.now(), answer, &mut self.out);
     }
 
-    fn dialed(&mut self, dialed: Result<Dialed<R>, Failure>) {
+    fn dialed(&mut self, dialed: Result<Opened<R>, Failure>) {
         let now = self.clock.now();
         match dialed {
-            Ok(Dialed { socket, agreed }) => {
+            Ok(Opened { socket, agreed }) => {
                 self.cause = None;
                 self.link = Link::Open(socket);
                 self.machine.handle_opened(now, agreed, &mut self.out);
@@ -440,9 +439,11 @@ impl<R: Runtime> Task<R> {
                     Failure::Refused { status, retry_after, .. } => {
                         self.machine.handle_refused(now, status, retry_after, &mut self.out);
                     }
+                    #[cfg(feature = "rustls")]
+                    Failure::Tls(_) => self.machine.handle_disconnect(now, &mut self.out),
                     Failure::Io(_)
                     | Failure::Handshake(_)
-                    | Failure::Tls
+                    | Failure::SpeaksTls
                     | Failure::NotHttp(_)
                     | Failure::HeadTooLarge
                     | Failure::Http(_)

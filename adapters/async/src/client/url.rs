@@ -1,7 +1,6 @@
 //! The address of a server.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -16,28 +15,28 @@ use super::text::shown;
 /// The most characters of the written text that an error shows.
 const MAX_SHOWN: usize = 64;
 
-/// The address of a server: `ws://host:port/path?query`, or the same with `http://`.
+/// The address of a server: `ws://host:port/path?query`, or with `wss://` and TLS (feature `rustls`).
+/// `http://` and `https://` stand for the same.
 ///
 /// It is read as browsers read it (the WHATWG URL standard) and kept in its normal form: scheme and
 /// host in lower case, names in other scripts in Punycode, the path `/` if it is missing, no port
-/// 80, everything percent-encoded that has to be. Characters that browsers would silently remove or
+/// that is the default (80, or 443 with TLS), everything percent-encoded that has to be. Characters that browsers would silently remove or
 /// repair are refused: blanks, line ends and tabs, backslashes, fragments (RFC 6455 §3).
 ///
-/// A user name and a password are sent as Basic credentials (RFC 7617), if the server is on this
-/// machine: `localhost` or a loopback address. To any other address they would go unencrypted, so
-/// they are refused. Neither [`Display`](fmt::Display) nor [`Debug`] shows them.
+/// A user name and a password are sent as Basic credentials (RFC 7617), with `wss://`, or if the server
+/// is on this machine: `localhost` or a loopback address. To any other address they would go
+/// unencrypted, so they are refused. Neither [`Display`](fmt::Display) nor [`Debug`] shows them.
 ///
 /// ```
 /// use wwr_async::client::ServerUrl;
 ///
 /// let url: ServerUrl = "HTTP://ada:secret@LocalHost:7777?room=ü".parse()?;
 /// assert_eq!(url.to_string(), "ws://localhost:7777/?room=%C3%BC");
-/// assert!("wss://localhost".parse::<ServerUrl>().is_err());
 /// # Ok::<(), wwr_async::client::InvalidUrl>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
-    /// With the scheme `ws` and a host, without user name, password and fragment.
+    /// With the scheme `ws` or `wss` and a host, without user name, password and fragment.
     url: Url,
     authority: HeaderValue,
     path: PathAndQuery,
@@ -52,13 +51,13 @@ pub enum InvalidUrl {
     /// It does not begin with a scheme, as `localhost:7777` does not.
     #[error("the URL has no scheme; write {0}")]
     MissingScheme(String),
-    /// The scheme is neither `ws` nor `http`.
-    #[error("\"{0}\" is not a scheme that this client connects with; use ws:// or http://")]
+    /// The scheme is not one of `ws`, `wss`, `http` and `https`.
+    #[error("\"{0}\" is not a scheme that this client connects with; use ws:// or wss://")]
     Scheme(String),
-    /// The scheme asks for TLS: `wss` or `https`.
+    /// The scheme asks for TLS, `wss` or `https`, in a program that was built without.
     #[error(
-        "{0}:// needs TLS, which this client does not speak yet; connect with ws:// to a proxy or \
-         tunnel on this machine that does, such as stunnel"
+        "{0}:// needs TLS, which this program was built without; build it with the feature `rustls` \
+         of wwr-smol, wwr-tokio or wwr-async"
     )]
     Tls(&'static str),
     /// It has no host.
@@ -82,8 +81,8 @@ pub enum InvalidUrl {
     /// It has a user name or a password, which would be sent unencrypted to another machine.
     #[error(
         "the URL has a user name or a password, which ws:// would send unencrypted to another \
-         machine; remove them, or connect to a tunnel on this machine, or set the header \
-         Authorization yourself if the network can be trusted"
+         machine; use wss://, or remove them, or set the header Authorization yourself if the network \
+         can be trusted"
     )]
     ExposedCredentials,
     /// The user name or the password cannot be sent. Says why.
@@ -110,18 +109,54 @@ impl ServerUrl {
         self.credentials.is_some()
     }
 
-    /// Returns the address for a TCP socket.
-    pub(super) fn address(&self) -> Address<'_> {
-        let port = self.url.port_or_known_default().unwrap_or(80);
-        match self.url.host() {
-            Some(Host::Ipv4(address)) => Address::Known(address.into(), port),
-            Some(Host::Ipv6(address)) => Address::Known(address.into(), port),
-            Some(Host::Domain(name)) => Address::Name(name, port),
-            None => Address::Name("", port),
-        }
+    /// Returns the host, an address without brackets, and the port.
+    pub(super) fn host_and_port(&self) -> (String, u16) {
+        let host = match self.url.host() {
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            Some(Host::Domain(name)) => name.to_owned(),
+            None => String::new(),
+        };
+        (host, self.url.port_or_known_default().unwrap_or(80))
     }
 
-    /// Returns the `Host` header, with the port if it is not 80.
+    /// Returns whether the server is reached by TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.scheme() == "wss"
+    }
+
+    /// Returns the host.
+    #[cfg(feature = "rustls")]
+    pub(super) fn host(&self) -> Option<Host<&str>> {
+        self.url.host()
+    }
+
+    /// Returns the target of a redirect, without user name, password and fragment. User name and password
+    /// of this URL go along to the same server only.
+    pub(super) fn redirected(&self, location: &str) -> Result<Self, InvalidUrl> {
+        let invalid = |_| InvalidUrl::Other("its target is not a URL");
+        let mut url = self.url.join(location).map_err(invalid)?;
+        url.set_fragment(None);
+        // Without a host, it has none of both.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        let mut target: Self = url.as_str().parse()?;
+        if target.is_at(self) {
+            target.credentials.clone_from(&self.credentials);
+        }
+        Ok(target)
+    }
+
+    /// Returns whether the same server is meant: host and port are the same, or it is that of `wss://` where
+    /// the other is that of `ws://`.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        let is_default = |url: &Self| url.url.port().is_none();
+        let (port, other_port) =
+            (self.url.port_or_known_default(), other.url.port_or_known_default());
+        let is_upgraded = self.is_secure() && is_default(self) && is_default(other);
+        self.url.host() == other.url.host() && (port == other_port || is_upgraded)
+    }
+
+    /// Returns the `Host` header, with the port if it is not the default of the scheme.
     pub(super) const fn authority(&self) -> &HeaderValue {
         &self.authority
     }
@@ -135,13 +170,6 @@ impl ServerUrl {
     pub(super) const fn credentials(&self) -> Option<&HeaderValue> {
         self.credentials.as_ref()
     }
-}
-
-/// The address for a TCP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Address<'a> {
-    Known(IpAddr, u16),
-    Name(&'a str, u16),
 }
 
 impl FromStr for ServerUrl {
@@ -160,13 +188,14 @@ impl FromStr for ServerUrl {
             return Err(InvalidUrl::Port(written.shown_port()));
         }
         let credentials = credentials(&url)?;
-        if credentials.is_some() && !is_here(&url) {
+        let scheme = if matches!(url.scheme(), "wss" | "https") { "wss" } else { "ws" };
+        if credentials.is_some() && scheme == "ws" && !is_here(&url) {
             return Err(InvalidUrl::ExposedCredentials);
         }
         let cleared = url
             .set_username("")
             .and_then(|()| url.set_password(None))
-            .and_then(|()| url.set_scheme("ws"));
+            .and_then(|()| url.set_scheme(scheme));
         cleared.map_err(|()| InvalidUrl::Other("it has no host"))?;
         if url.as_str().len() > Self::MAX_LENGTH {
             return Err(InvalidUrl::TooLong);
@@ -205,11 +234,12 @@ impl<'a> Written<'a> {
         let is_public = !text.contains('@');
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         let Some(scheme) = scheme.filter(|scheme| is_scheme(scheme)) else {
-            let rest = ["ws:", "http:", "//"].into_iter().fold(text, |rest, prefix| {
-                let begins =
-                    rest.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
-                if begins { rest.get(prefix.len()..).unwrap_or_default() } else { rest }
-            });
+            let rest =
+                ["ws:", "wss:", "http:", "https:", "//"].into_iter().fold(text, |rest, prefix| {
+                    let begins =
+                        rest.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
+                    if begins { rest.get(prefix.len()..).unwrap_or_default() } else { rest }
+                });
             let rest = rest.trim_start_matches('/');
             let example = rest.is_empty() || !is_public || rest.contains("://");
             let rest = if example { "localhost:7777/".into() } else { shown(rest, MAX_SHOWN) };
@@ -217,7 +247,11 @@ impl<'a> Written<'a> {
         };
         match scheme.as_str() {
             "ws" | "http" => {}
+            #[cfg(feature = "rustls")]
+            "wss" | "https" => {}
+            #[cfg(not(feature = "rustls"))]
             "wss" => return Err(InvalidUrl::Tls("wss")),
+            #[cfg(not(feature = "rustls"))]
             "https" => return Err(InvalidUrl::Tls("https")),
             _ => return Err(InvalidUrl::Scheme(shown(&scheme, MAX_SHOWN))),
         }

@@ -11,6 +11,7 @@ use wwr_smol::client::ServerUrl;
 use super::LogArguments;
 use super::client::SpeechArguments;
 use super::headers::HeaderArguments;
+use super::reach::ReachArguments;
 use super::url::UrlParser;
 use super::value::{positive_duration, positive_number};
 use crate::content::MOST_PAYLOAD;
@@ -34,6 +35,7 @@ use crate::content::MOST_PAYLOAD;
 Examples:
   wwr bench ws://localhost:7777/
   wwr bench --connections 64 --rate 20000 --duration 30s --html report.html ws://localhost:7777/
+  wwr bench --cacert root.pem wss://localhost:7777/
   WWR_USER=ada:secret wwr bench --header 'X-Tenant: blue' ws://localhost:7777/
   wwr bench --churn 10 --signals 25 --count 100000 --json ws://localhost:7777/ | jq .latency_ns
 
@@ -52,7 +54,7 @@ Exit codes:
   143  the same, SIGTERM")]
 pub(crate) struct BenchArguments {
     /// The server, such as ws://localhost:7777/
-    #[arg(value_name = "URL", value_parser = UrlParser)]
+    #[arg(value_name = "URL", value_parser = UrlParser::default())]
     pub(crate) url: ServerUrl,
     /// How long to measure [default: 10s, without --count]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
@@ -81,6 +83,8 @@ pub(crate) struct BenchArguments {
     pub(crate) html: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
     #[command(flatten)]
     pub(crate) load: LoadArguments,
 }

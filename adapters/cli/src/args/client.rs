@@ -14,6 +14,7 @@ use wwr_smol::client::{Config, Protocol};
 
 use super::LogArguments;
 use super::headers::HeaderArguments;
+use super::reach::ReachArguments;
 use super::url::UrlParser;
 use super::value::{PayloadEncoding, positive_duration, positive_number};
 use crate::environment;
@@ -37,6 +38,9 @@ Examples:
   wwr request --header 'X-Tenant: blue' --origin https://example.com ws://localhost:7777/ echo hi
   WWR_USER=ada:secret wwr request ws://localhost:7777/ whoami
   wwr request --protocol 2.0 --sub-protocol chat/1 ws://localhost:7777/ echo hello
+  wwr request --cacert root.pem --cert ada.pem --key ada.key wss://example.com/ echo hello
+  wwr request --proxy socks5://localhost:1080 wss://example.com/ echo hello
+  wwr request --unix-socket /run/app/socket ws://localhost/ echo hello
   wwr request --encoding binary --file picture.png ws://localhost:7777/ echo > copy.png
   date | wwr request --json --timeout 500ms ws://localhost:7777/ echo -
 
@@ -73,6 +77,7 @@ Examples:
   wwr signal ws://localhost:7777/ echo hello
   wwr signal --protocol 1.4 ws://localhost:7777/ echo hello
   wwr signal --header 'X-Tenant: blue' ws://localhost:7777/ echo hello
+  wwr signal --proxy http://ada:secret@proxy.example:3128 wss://example.com/ echo hello
   wwr signal --encoding utf16 ws://localhost:7777/ news 'good news'
   tail -n 1 log.txt | wwr signal ws://localhost:7777/ log -
 
@@ -112,6 +117,7 @@ Examples:
   wwr listen ws://localhost:7777/
   wwr listen --count 1 ws://localhost:7777/
   wwr listen --sub-protocol chat/1 ws://localhost:7777/
+  wwr listen --cacert root.pem wss://example.com/
   WWR_USER=ada:secret wwr listen --origin https://example.com ws://localhost:7777/
   wwr listen --json --session \"$key\" ws://localhost:7777/ | jq -r 'select(.event == \"signal\")'
 
@@ -147,6 +153,8 @@ pub(crate) struct ListenArguments {
 Examples:
   wwr probe ws://localhost:7777/
   wwr probe --timeout 2s ws://localhost:7777/chat
+  wwr probe --insecure wss://localhost/
+  wwr probe --max-redirects 3 https://example.com/chat
   wwr probe --origin https://example.com --header 'X-Tenant: blue' ws://localhost:7777/
   wwr probe --json ws://localhost:7777/ | jq -r '.speaks[]'
 
@@ -157,7 +165,7 @@ Exit codes:
   4  the time was over before there was an answer")]
 pub(crate) struct ProbeArguments {
     /// The server, such as ws://localhost:7777/
-    #[arg(value_name = "URL", value_parser = UrlParser)]
+    #[arg(value_name = "URL", value_parser = UrlParser::default())]
     pub(crate) url: ServerUrl,
     /// How long everything may take together; half of it is reserved for the WebSocket if the
     /// preflight gets no answer
@@ -170,13 +178,15 @@ pub(crate) struct ProbeArguments {
     pub(crate) headers: HeaderArguments,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
 }
 
 /// The common arguments of all these commands.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArguments {
     /// The server, such as ws://localhost:7777/
-    #[arg(value_name = "URL", value_parser = UrlParser)]
+    #[arg(value_name = "URL", value_parser = UrlParser::default())]
     pub(crate) url: ServerUrl,
     /// The key of a session to restore first; also by the environment variable WWR_SESSION
     #[arg(long, value_name = "KEY", value_parser = session_key, allow_hyphen_values = true)]
@@ -190,6 +200,8 @@ pub(crate) struct ConnectArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) log: LogArguments,
+    #[command(flatten)]
+    pub(crate) reach: ReachArguments,
 }
 
 impl ConnectArguments {

@@ -24,7 +24,7 @@ pub(crate) struct HeaderArguments {
     /// Connect as a page of this origin would, such as https://example.com
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Option<HeaderValue>,
-    /// Log in with HTTP Basic authentication, unencrypted like everything else. Other users of this
+    /// Log in with HTTP Basic authentication, unencrypted unless the URL is wss://. Other users of this
     /// machine can see arguments; the environment variable WWR_USER hides them
     #[arg(long, value_name = "USER:PASSWORD")]
     user: Option<Credentials>,
@@ -136,11 +136,11 @@ pub(crate) fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<St
     let mut shown: Vec<String> = Vec::new();
     for argument in arguments {
         let (option, value) = match argument.split_once('=') {
-            Some((option, value)) if matches!(option, "--user" | "--header") => {
+            Some((option, value)) if matches!(option, "--user" | "--header" | "--proxy") => {
                 (option.to_owned(), Some(value.to_owned()))
             }
             _ => match shown.last().map(String::as_str) {
-                Some(option @ ("--user" | "--header")) => {
+                Some(option @ ("--user" | "--header" | "--proxy")) => {
                     (option.to_owned(), Some(argument.clone()))
                 }
                 _ => (String::new(), None),
@@ -148,6 +148,7 @@ pub(crate) fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<St
         };
         let hidden = value.map(|value| match value.split_once(':') {
             Some((name, _)) if option == "--header" => format!("{name}:..."),
+            _ if option == "--proxy" => without_user(value),
             _ => "...".into(),
         });
         shown.push(match hidden {
@@ -155,19 +156,23 @@ pub(crate) fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<St
                 format!("{option}={hidden}")
             }
             Some(hidden) => hidden,
-            None => without_user(argument),
+            None if argument.contains("://") => without_user(argument),
+            None => argument,
         });
     }
     shown
 }
 
-/// Returns a URL without its user and password.
-fn without_user(argument: String) -> String {
-    let Some((scheme, rest)) = argument.split_once("://") else { return argument };
+/// Returns a URL without its user and password. That of a proxy needs no scheme.
+fn without_user(url: String) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), &*url),
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest.get(..end).and_then(|authority| authority.rfind('@')) {
-        Some(at) => format!("{scheme}://...{}", rest.get(at..).unwrap_or_default()),
-        None => argument,
+        Some(at) => format!("{scheme}...{}", rest.get(at..).unwrap_or_default()),
+        None => url,
     }
 }
 
@@ -246,6 +251,10 @@ mod tests {
             "--depth=4",
             "ws://ada:secret@localhost:7777/a@b",
             "ws://localhost/a@b",
+            "a@b",
+            "--proxy",
+            "ada:secret@proxy:1",
+            "--proxy=socks5://ada:secret@proxy",
         ];
         let shown = without_secrets(arguments.into_iter().map(str::to_owned));
         assert_eq!(
@@ -262,6 +271,10 @@ mod tests {
                 "--depth=4",
                 "ws://...@localhost:7777/a@b",
                 "ws://localhost/a@b",
+                "a@b",
+                "--proxy",
+                "...@proxy:1",
+                "--proxy=socks5://...@proxy",
             ]
         );
     }

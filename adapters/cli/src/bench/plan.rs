@@ -5,10 +5,10 @@ use core::time::Duration;
 use std::sync::OnceLock;
 
 use wwr::{Dialect, Name, Payload};
-use wwr_smol::client::{Builder, Client, Config, ServerUrl};
+use wwr_smol::client::{Client, Config, ServerUrl};
 
 use super::schedule::{Kind, Schedule};
-use crate::args::BenchArguments;
+use crate::args::{BenchArguments, Reach};
 use crate::failure::Failure;
 
 /// How long to measure by default.
@@ -28,6 +28,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Plan {
     pub(super) url: ServerUrl,
     config: Config,
+    reach: Reach,
     pub(super) schedule: Schedule,
     pub(super) threads: u64,
     pub(super) depth: usize,
@@ -73,6 +74,7 @@ impl Plan {
         Ok(Self {
             url: arguments.url.clone(),
             config,
+            reach: arguments.reach.prepare()?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,
@@ -87,7 +89,7 @@ impl Plan {
 
     /// Returns a client that is not connected yet.
     pub(super) fn client(&self, executor: impl wwr_smol::Spawn) -> Result<Client, Failure> {
-        let client = Builder::new(self.url.clone()).config(self.config.clone());
+        let client = self.reach.builder(&self.url, self.config.clone());
         Ok(client.executor(executor).build()?)
     }
 

@@ -26,7 +26,7 @@ fn usage_errors_are_2() {
     for arguments in [
         &["request"][..],
         &["request", "localhost:7777"],
-        &["request", "https://localhost/"],
+        &["request", "ftp://localhost/"],
         &["request", NOBODY, "na\u{ef}ve"],
         &["request", "--timeout", "5", NOBODY, "echo"],
         &["request", "--timeout", "0s", NOBODY, "echo"],

@@ -30,6 +30,7 @@ mod logs;
 mod playground;
 mod probe;
 mod raw_server;
+mod reach;
 mod sessions;
 #[cfg(unix)]
 mod shutdown;

@@ -16,6 +16,10 @@ pub(crate) fn wwr() -> Command {
     for name in ["WWR_LOG", "WWR_SESSION", "WWR_USER", "SMOL_THREADS"] {
         command.env_remove(name);
     }
+    for scheme in ["ws", "wss", "http", "https", "all", "no"] {
+        let name = format!("{scheme}_proxy");
+        command.env_remove(&name).env_remove(name.to_uppercase());
+    }
     command
 }
 

@@ -1,5 +1,3 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use super::*;
 
 fn parse(text: &str) -> ServerUrl {
@@ -13,33 +11,21 @@ fn refused(text: &str) -> InvalidUrl {
 #[test]
 fn host_port_and_path_are_found() {
     for (text, address, authority, path) in [
-        ("ws://localhost", Address::Name("localhost", 80), "localhost", "/"),
-        ("http://localhost:7777", Address::Name("localhost", 7777), "localhost:7777", "/"),
-        ("ws://host:80/", Address::Name("host", 80), "host", "/"),
-        ("ws://host:/", Address::Name("host", 80), "host", "/"),
-        ("http://host:443/", Address::Name("host", 443), "host:443", "/"),
-        (
-            "ws://127.0.0.1:1/a/b?c=d",
-            Address::Known(Ipv4Addr::LOCALHOST.into(), 1),
-            "127.0.0.1:1",
-            "/a/b?c=d",
-        ),
-        (
-            "ws://[0:0::1]:7777/",
-            Address::Known(Ipv6Addr::LOCALHOST.into(), 7777),
-            "[::1]:7777",
-            "/",
-        ),
-        ("ws://[::1]", Address::Known(Ipv6Addr::LOCALHOST.into(), 80), "[::1]", "/"),
-        ("ws://host:1?token=abc", Address::Name("host", 1), "host:1", "/?token=abc"),
-        ("ws://host?", Address::Name("host", 80), "host", "/?"),
+        ("ws://localhost", ("localhost", 80), "localhost", "/"),
+        ("http://localhost:7777", ("localhost", 7777), "localhost:7777", "/"),
+        ("ws://host:80/", ("host", 80), "host", "/"),
+        ("ws://host:/", ("host", 80), "host", "/"),
+        ("http://host:443/", ("host", 443), "host:443", "/"),
+        ("ws://127.0.0.1:1/a/b?c=d", ("127.0.0.1", 1), "127.0.0.1:1", "/a/b?c=d"),
+        ("ws://[0:0::1]:7777/", ("::1", 7777), "[::1]:7777", "/"),
+        ("ws://[::1]", ("::1", 80), "[::1]", "/"),
+        ("ws://host:1?token=abc", ("host", 1), "host:1", "/?token=abc"),
+        ("ws://host?", ("host", 80), "host", "/?"),
     ] {
         let url = parse(text);
-        assert_eq!(
-            (url.address(), url.authority().to_str().unwrap()),
-            (address, authority),
-            "{text}"
-        );
+        let (host, port) = url.host_and_port();
+        assert_eq!((&*host, port), address, "{text}");
+        assert_eq!(url.authority(), authority, "{text}");
         assert_eq!(url.path().as_str(), path, "{text}");
     }
 }
@@ -133,8 +119,6 @@ fn errors_say_what_is_wrong() {
         ("host?to=http://other/", "no scheme; write ws://localhost:7777/"),
         ("ftp://host/", "\"ftp\" is not a scheme"),
         ("unix:///run/socket", "\"unix\" is not a scheme"),
-        ("wss://host/", "wss:// needs TLS"),
-        ("HTTPS://host/", "https:// needs TLS"),
         ("ws://", "no host"),
         ("ws:///path", "no host"),
         ("ws:////host/", "no host"),
@@ -177,6 +161,44 @@ fn errors_say_what_is_wrong() {
     }
 }
 
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn without_tls_the_feature_is_named() {
+    for scheme in ["wss", "https"] {
+        let error = refused(&format!("{}://host/", scheme.to_uppercase()));
+        assert_eq!(error, InvalidUrl::Tls(scheme));
+        assert!(error.to_string().contains("the feature `rustls`"), "{error}");
+    }
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn tls_has_a_port_and_a_normal_form_of_its_own() {
+    for (text, normal, address, authority) in [
+        ("WSS://Host", "wss://host/", ("host", 443), "host"),
+        ("https://host:443/a", "wss://host/a", ("host", 443), "host"),
+        ("wss://host:80", "wss://host:80/", ("host", 80), "host:80"),
+        ("https://[::1]:7777", "wss://[::1]:7777/", ("::1", 7777), "[::1]:7777"),
+    ] {
+        let url = parse(text);
+        assert!(url.is_secure(), "{text}");
+        let (host, port) = url.host_and_port();
+        assert_eq!((&*url.to_string(), &*host, port), (normal, address.0, address.1), "{text}");
+        assert_eq!(url.authority(), authority, "{text}");
+        assert_eq!(parse(&url.to_string()), url, "{text}");
+    }
+    assert!(!parse("ws://host:443").is_secure());
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn credentials_are_sent_to_any_server_with_tls() {
+    let url = parse("wss://ada:secret@example.com/");
+    let value = url.credentials().unwrap().to_str().unwrap();
+    assert_eq!(STANDARD.decode(value.strip_prefix("Basic ").unwrap()).unwrap(), b"ada:secret");
+    assert_eq!(url.to_string(), "wss://example.com/");
+}
+
 #[test]
 fn errors_never_show_a_password() {
     for text in [
@@ -186,7 +208,7 @@ fn errors_never_show_a_password() {
         "ws://ada:secret@/",
         "ws://ada:secret@ho st/",
         "ws://ada:secret@host/",
-        "wss://ada:secret@host/",
+        "wss://ada:secret@host:x/",
         "ftp://ada:secret@host/",
         "ws://ada:secret@localhost/#",
         "ws://ada:se/secret@localhost/",
