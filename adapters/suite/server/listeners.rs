@@ -3,8 +3,7 @@
 use std::net::TcpListener;
 
 use crate::adapter::server::Server;
-use crate::adapter::{Listen, SocketAddress};
-use crate::adapter::{Manual, runtime};
+use crate::adapter::{Listen, SocketAddress, runtime};
 
 use crate::suite::support::Running;
 use crate::suite::support::app::App;
@@ -49,6 +48,7 @@ mod unix {
     use std::path::Path;
     use std::time::Duration;
 
+    use crate::adapter::Manual;
     use crate::adapter::server::{Config, Connection, TrustedProxies};
     use tracing::Level;
     use wwr::Dialect;
@@ -175,15 +175,15 @@ mod unix {
     fn nothing_is_logged_that_only_tcp_has() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let manual = Manual::new();
-        let server = Server::builder_on(runtime(), App::new().0).executor(manual.runtime());
+        let executor = Manual::new();
+        let server = Server::builder_on(executor.runtime(), App::new().0);
         let server = smol::block_on(server.listen(Listen::unix(&path))).unwrap();
         let handle = server.handle();
         let client = std::thread::spawn(move || {
             connect(&path).is_served();
             smol::block_on(handle.shut_down(Duration::ZERO));
         });
-        let log = captured(|| manual.run(server.run()));
+        let log = captured(|| executor.run(server.run()));
         client.join().unwrap();
         assert!(log.iter().all(|line| !line.text.contains("keep-alive")), "{log:?}");
         assert!(log.iter().all(|line| line.level > Level::WARN), "{log:?}");

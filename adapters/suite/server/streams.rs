@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::adapter::server::Server;
-use crate::adapter::{Threads, runtime};
+use crate::adapter::{ByteStream, Threads, runtime};
 use smol::Async;
 use wwr::Dialect;
 
@@ -29,7 +29,7 @@ fn remote() -> SocketAddr {
 
 #[test]
 fn a_service_without_a_listener_serves_streams() {
-    let threads = Threads::one();
+    let threads = Threads::start();
     let (app, events, _gates) = App::new();
     let config = configured(|config| {
         config.limits.max_handshakes = 3;
@@ -73,7 +73,7 @@ fn a_service_without_a_listener_serves_streams() {
 fn the_service_of_a_server_shares_its_connections_and_limits() {
     let (app, _events, _gates) = App::new();
     let config = configured(|config| config.hub.max_connections = 2);
-    let threads = Threads::one();
+    let threads = Threads::start();
     let builder = Server::builder_on(runtime(), app).config(config).executor(threads.runtime());
     let server = smol::block_on(builder.listen("127.0.0.1:0")).unwrap();
     let (service, address) = (server.service(), server.local_addr());
@@ -96,10 +96,10 @@ fn the_service_of_a_server_shares_its_connections_and_limits() {
 fn any_type_of_stream_will_do() {
     let (app, _events, _gates) = App::new();
     let builder = Server::builder_on(runtime(), app);
-    let threads = Threads::one();
+    let threads = Threads::start();
     let service = builder.executor(threads.runtime()).headless().unwrap();
     let (ours, mut peer) = stream();
-    let boxed: Box<dyn crate::adapter::ByteStream> = Box::new(ours);
+    let boxed: Box<dyn ByteStream> = Box::new(ours);
     service.serve_stream(boxed, remote());
     peer.upgrade("/", "");
     peer.is_served();

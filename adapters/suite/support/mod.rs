@@ -51,17 +51,15 @@ impl Running {
         builder: Builder<H>,
         spawn: impl FnOnce(smol::future::Boxed<()>),
     ) -> Self {
-        let server = smol::block_on(builder.listen("127.0.0.1:0")).unwrap();
-        Self::run(server, spawn)
+        Self::run(smol::block_on(builder.listen("127.0.0.1:0")).unwrap(), spawn)
     }
 
-    /// Runs a server that listens on this, on a runtime of its own with one thread. Returns where it
-    /// listens, too.
+    /// Runs a server that listens on this, on a runtime of its own. Returns where it listens, too.
     pub(crate) fn listening<H: Handler>(
         builder: Builder<H>,
         on: impl Into<Listen>,
     ) -> (Self, Vec<SocketAddress>) {
-        let threads = Threads::one();
+        let threads = Threads::start();
         let server = smol::block_on(builder.executor(threads.runtime()).listen(on)).unwrap();
         let addresses = server.local_addrs().to_vec();
         let mut running = Self::run(server, |task| threads.spawn(task));

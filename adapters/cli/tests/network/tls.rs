@@ -200,40 +200,53 @@ mod unix {
         assert!(answer(stream).unwrap().starts_with("HTTP/1.1 200 "));
     }
 
-    /// As systemd does: the sockets are descriptors from 3 on. The shell tells the command its own
-    /// process id, because it becomes the command.
+    /// A process that is killed when this is dropped.
+    #[cfg(target_os = "linux")]
+    struct Killed(std::process::Child);
+
+    #[cfg(target_os = "linux")]
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            // Errors mean that it has ended already.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// As systemd does: the sockets are descriptors from 3 on. The shell gets them as standard input and
+    /// standard error. It tells the command its own process id, because it becomes the command.
     #[cfg(target_os = "linux")]
     #[test]
     fn sockets_of_systemd_are_taken_over() {
+        use std::io::{BufRead as _, BufReader};
         use std::net::TcpListener;
-        use std::os::fd::AsRawFd as _;
+        use std::os::fd::OwnedFd;
         use std::os::unix::net::UnixListener;
+        use std::process::Stdio;
 
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let unix = UnixListener::bind(&path).unwrap();
-        for descriptor in [&tcp as &dyn std::os::fd::AsFd, &unix] {
-            rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty()).unwrap();
-        }
-        // Both are moved away first, lest one takes the place of the other.
-        let script = format!(
-            "exec 8<&{} 9<&{} 3<&8 4<&9 8<&- 9<&-; export LISTEN_FDS=2 LISTEN_PID=$$; \
-             exec \"$0\" serve --listen systemd",
-            tcp.as_raw_fd(),
-            unix.as_raw_fd()
-        );
-        let mut shell = Command::new("sh");
-        shell.env_remove("WWR_LOG").args(["-c", &script, env!("CARGO_BIN_EXE_wwr")]);
-        let mut server = Running::spawn(&mut shell);
         let given = tcp.local_addr().unwrap();
-        assert_eq!(address(&server.line().unwrap(), "http"), given);
-        assert_eq!(server.line().unwrap(), format!("listening on unix:{}", path.display()));
-        drop((tcp, unix));
+        let unix = UnixListener::bind(&path).unwrap();
+        let script = "exec 3<&0 4<&2 </dev/null 2>/dev/null; export LISTEN_FDS=2 LISTEN_PID=$$; \
+                      exec \"$0\" serve --listen systemd";
+        let child = Command::new("sh")
+            .env_remove("WWR_LOG")
+            .args(["-c", script, env!("CARGO_BIN_EXE_wwr")])
+            .stdin(OwnedFd::from(tcp))
+            .stdout(Stdio::piped())
+            .stderr(OwnedFd::from(unix))
+            .spawn();
+        let mut server = Killed(child.unwrap());
+        let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(address(&lines.next().unwrap(), "http"), given);
+        assert_eq!(lines.next().unwrap(), format!("listening on unix:{}", path.display()));
         assert!(answer(TcpStream::connect(given).unwrap()).unwrap().starts_with("HTTP/1.1 200 "));
         assert!(over_unix(&path).starts_with("HTTP/1.1 200 "));
-        server.signal(Signal::TERM);
-        assert_eq!(server.finish().code, Some(0));
+        let id = rustix::process::Pid::from_child(&server.0);
+        rustix::process::kill_process(id, Signal::TERM).unwrap();
+        assert_eq!(server.0.wait().unwrap().code(), Some(0));
         assert!(path.exists(), "it belongs to systemd");
 
         let mut alone = wwr();

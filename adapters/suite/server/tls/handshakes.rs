@@ -4,10 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::adapter::Listen;
-use crate::adapter::runtime;
 use crate::adapter::rustls::{ClientConfig, ClientConnection};
 use crate::adapter::server::{Server, TrustedProxies};
+use crate::adapter::{Listen, runtime};
 use tracing::Level;
 
 use super::{Client, Identity, fixture, with};
