@@ -16,11 +16,9 @@ use crate::adapter::client::{
     Config, ConnectError, DisconnectReason, Error, Event, Protocol, RequestError, StartError,
     Status,
 };
-use crate::adapter::server::{Connection, Handler, RequestError as Answer, Server, ServerHandle};
+use crate::adapter::server::{self, Connection, Handler, RequestError as Answer};
 use crate::adapter::{Content, Manual, Payload, SessionInfo, runtime};
-
-/// How long anything may take before the test gives up. Never decides whether one passes.
-const SAFETY: Duration = Duration::from_secs(60);
+use crate::suite::support::{Running, SAFETY};
 
 /// Tells which requests and signals come.
 struct App(Mutex<Sender<String>>);
@@ -59,21 +57,18 @@ impl Handler for App {
     }
 }
 
-/// A server that runs on threads of its own until it is dropped.
-struct Running {
+/// A server that runs until it is dropped.
+struct Server {
     url: String,
-    handle: ServerHandle,
+    running: Running,
     told: Receiver<String>,
 }
 
-impl Running {
+impl Server {
     fn start() -> Self {
         let (sender, told) = channel();
-        let server = Server::builder_on(runtime(), App(Mutex::new(sender))).listen("127.0.0.1:0");
-        let server = smol::block_on(server).unwrap();
-        let (url, handle) = (format!("ws://{}/", server.local_addr()), server.handle());
-        smol::spawn(server.run()).detach();
-        Self { url, handle, told }
+        let running = Running::new(server::Server::builder_on(runtime(), App(Mutex::new(sender))));
+        Self { url: format!("ws://{}/", running.address), running, told }
     }
 
     fn connect(&self) -> Client {
@@ -90,13 +85,7 @@ impl Running {
     }
 
     fn shut_down(&self) {
-        smol::block_on(self.handle.shut_down(Duration::ZERO));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.shut_down();
+        smol::block_on(self.running.handle.shut_down(Duration::ZERO));
     }
 }
 
@@ -122,7 +111,7 @@ fn next(events: &mut Events) -> Event {
 
 #[test]
 fn requests_signals_and_events_need_no_async() {
-    let server = Running::start();
+    let server = Server::start();
     let client = server.connect();
     let mut events = client.events();
     assert_eq!(events.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
@@ -143,7 +132,7 @@ fn requests_signals_and_events_need_no_async() {
 
 #[test]
 fn an_event_is_waited_for_with_a_timeout_of_any_length() {
-    let server = Running::start();
+    let server = Server::start();
     let client = server.connect();
     let mut events = client.events();
     let waiting = thread::spawn(move || {
@@ -159,7 +148,7 @@ fn an_event_is_waited_for_with_a_timeout_of_any_length() {
 
 #[test]
 fn a_request_ends_in_its_own_time() {
-    let server = Running::start();
+    let server = Server::start();
     let client = server.connect();
     let ended = client.request_within(Duration::from_millis(10), "never", "");
     assert!(matches!(ended, Err(Error::Request(RequestError::TimedOut { .. }))), "{ended:?}");
@@ -168,7 +157,7 @@ fn a_request_ends_in_its_own_time() {
 
 #[test]
 fn a_session_survives_its_connection_and_can_be_taken_over() {
-    let server = Running::start();
+    let server = Server::start();
     let client = server.connect();
     let mut events = client.events();
     client.request("login", "").unwrap();
@@ -193,7 +182,7 @@ fn a_session_survives_its_connection_and_can_be_taken_over() {
 
 #[test]
 fn many_threads_use_one_client_and_one_thread_in_the_background() {
-    let server = Running::start();
+    let server = Server::start();
     let client = server.connect();
     thread::scope(|scope| {
         for number in 0..8 {
@@ -211,7 +200,7 @@ fn many_threads_use_one_client_and_one_thread_in_the_background() {
     });
     assert_eq!(client.pending_requests(), 0);
     let others: Vec<_> = (0..20).map(|_| server.connect()).collect();
-    until(|| server.handle.connection_count() == 21);
+    until(|| server.running.handle.connection_count() == 21);
     // Clients of other tests share it as well. One that has ended just now may still be there.
     #[cfg(target_os = "linux")]
     until(|| {
@@ -226,7 +215,7 @@ fn many_threads_use_one_client_and_one_thread_in_the_background() {
 
 #[test]
 fn dropping_one_clone_leaves_the_requests_of_others_and_closing_ends_them() {
-    let server = Running::start();
+    let server = Server::start();
     let client = server.connect();
     let clone = client.clone();
     let waiting = thread::spawn(move || clone.request("never", ""));
@@ -241,7 +230,7 @@ fn dropping_one_clone_leaves_the_requests_of_others_and_closing_ends_them() {
 
 #[test]
 fn dropping_the_client_ends_the_events_of_other_threads() {
-    let server = Running::start();
+    let server = Server::start();
     let client = server.connect();
     let events = client.events();
     let listening = thread::spawn(move || events.collect::<Vec<_>>());
@@ -357,7 +346,7 @@ fn converse(url: &str) {
 
 #[test]
 fn it_works_inside_of_async_runtimes() {
-    let server = Running::start();
+    let server = Server::start();
     smol::block_on(async { converse(&server.url) });
     smol::block_on(smol::LocalExecutor::new().run(async { converse(&server.url) }));
     let mut one = tokio::runtime::Builder::new_current_thread();
@@ -376,7 +365,7 @@ fn a_server_that_needs_the_blocked_thread_cannot_answer_and_the_call_ends() {
     let runtime = Manual::new();
     runtime.run(async {
         let app = App(Mutex::new(channel().0));
-        let server = Server::builder_on(runtime.runtime(), app);
+        let server = server::Server::builder_on(runtime.runtime(), app);
         let server = server.listen("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", server.local_addr());
         let config = changed(|config| {
@@ -392,7 +381,7 @@ fn a_server_that_needs_the_blocked_thread_cannot_answer_and_the_call_ends() {
 
 #[test]
 fn a_server_that_is_gone_is_an_error_and_holds_up_nothing() {
-    let server = Running::start();
+    let server = Server::start();
     let once = server.connect_with(|config| config.machine.reconnect = false);
     let client = server.connect();
     let (mut ended, mut events) = (once.events(), client.events());
@@ -413,7 +402,7 @@ fn a_server_that_is_gone_is_an_error_and_holds_up_nothing() {
 
 #[test]
 fn a_client_that_starts_in_the_background_waits_for_its_server() {
-    let server = Running::start();
+    let server = Server::start();
     let client = Client::builder(&server.url).unwrap().start().unwrap();
     assert_eq!(client.request("echo", "hello"), Ok("hello".into()));
     let idle = Client::builder(&server.url).unwrap().build().unwrap();

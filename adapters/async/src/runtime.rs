@@ -160,6 +160,13 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// runtimes that always call the kernel.
     fn ask_kernel(&mut self) {}
 
+    /// Wakes the task that is just polled, because it has more to do, after others had a turn: tasks that are
+    /// ready, and those whose sockets and timers are. The task returns [`Poll::Pending`] after that. Default: wakes
+    /// it at once, for runtimes whose reactor has a thread of its own, or a turn after each few tasks.
+    fn give_way(cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     /// Sets whether small writes are sent at once (`TCP_NODELAY`). A unix socket always does so.
     ///
     /// # Errors

@@ -230,7 +230,7 @@ impl<S: runtime::Stream> AsyncRead for Transport<S> {
     ) -> Poll<Result<usize>> {
         if self.turn == 0 {
             self.turn = TURN;
-            cx.waker().wake_by_ref();
+            S::give_way(cx);
             return Poll::Pending;
         }
         let read = match &mut self.stream {

@@ -113,13 +113,21 @@ fn connecting(client: &Client) -> Task<Result<(), ConnectError>> {
     spawn(client, |client| async move { client.connect().await })
 }
 
-/// Does something with a client in the background.
+/// Does something with a client in the background. Until it first waits, it has run when this returns, however
+/// busy the background is: the client has what it was asked for.
 fn spawn<T, F>(client: &Client, work: impl FnOnce(Client) -> F) -> Task<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    smol::spawn(work(client.clone()))
+    let mut working = Box::pin(work(client.clone()));
+    let done = poll_once(&mut working);
+    smol::spawn(async {
+        match done {
+            Some(result) => result,
+            None => working.await,
+        }
+    })
 }
 
 /// Makes a request in the background.

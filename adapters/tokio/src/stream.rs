@@ -4,7 +4,7 @@ use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{IoSlice, Read as _, Result};
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::task::yield_now;
 
 use crate::runtime::without_budget;
 
@@ -118,6 +119,12 @@ impl AsyncWrite for Stream {
 impl wwr_async::Stream for Stream {
     fn ask_kernel(&mut self) {
         self.ask_kernel = true;
+    }
+
+    /// The reactor has no turn before 61 turns of tasks, unless none is ready. A peer that sends without a pause
+    /// would hold up all others for as long.
+    fn give_way(cx: &mut Context<'_>) {
+        let _ = pin!(yield_now()).poll(cx);
     }
 
     fn set_nodelay(&self, at_once: bool) -> Result<()> {

@@ -22,7 +22,7 @@ use super::event::Event;
 use super::handle::{Answer, Call, CallId, Input, Shared};
 use super::http::Failure;
 use crate::clock::{Clock, Timer};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket};
 
 /// How many inputs are taken before their output is written.
@@ -154,7 +154,7 @@ impl<R: Runtime> Task<R> {
         }
         if enough || full && self.link.is_writable() {
             // There may be more input: come back after other tasks had a turn.
-            cx.waker().wake_by_ref();
+            R::Stream::give_way(cx);
         }
         Poll::Pending
     }

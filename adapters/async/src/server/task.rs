@@ -30,7 +30,7 @@ use super::handler::Handler;
 use super::hub::{Admission, Hub};
 use super::panics::{caught, caught_async};
 use crate::clock::{Clock, Timer};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
 pub(super) use closing::CloseTimeouts;
@@ -298,7 +298,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
         if !takes || flushed && !writable {
             // There may be more input: come back after other tasks had a turn.
-            cx.waker().wake_by_ref();
+            R::Stream::give_way(cx);
         }
         self.resting = true;
         output::give_up(&mut self.out);

@@ -2,6 +2,8 @@ use std::future::poll_fn;
 use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::net;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -58,6 +60,34 @@ fn ask_kernel_finds_bytes_that_the_reactor_has_not_reported_yet() {
         drop(peer);
         stream.ask_kernel();
         assert_eq!(read(&mut stream, &mut buffer).await, 0);
+    });
+}
+
+#[test]
+fn a_task_that_gives_way_comes_after_those_whose_sockets_are_ready() {
+    run(async {
+        let (mut stream, mut peer) = pair().await;
+        let heard = Arc::<AtomicBool>::default();
+        let tell = heard.clone();
+        let listening = tokio::spawn(async move {
+            read(&mut stream, &mut [0; 2]).await;
+            tell.store(true, Ordering::Relaxed);
+        });
+        // Now it waits for the reactor.
+        yield_now().await;
+        peer.write_all(b"abc").unwrap();
+        let mut turns = 0;
+        let busy = poll_fn(move |cx| {
+            if heard.load(Ordering::Relaxed) {
+                return Poll::Ready(turns);
+            }
+            turns += 1;
+            Stream::give_way(cx);
+            Poll::Pending
+        });
+        let turns = tokio::spawn(busy).await.unwrap();
+        listening.await.unwrap();
+        assert!(turns < 10, "{turns}");
     });
 }
 
