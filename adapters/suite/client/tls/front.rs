@@ -52,8 +52,13 @@ impl Front {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, tell) = (acceptor.clone(), tell.clone());
                 relays.push(smol::spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        relay(stream, behind, &tell).await;
+                    match acceptor.accept(stream).into_fallible().await {
+                        Ok(stream) => relay(stream, behind, &tell).await,
+                        // The client reads the alert before the system may reset the connection.
+                        Err((_, mut stream)) => {
+                            let _ = stream.shutdown(std::net::Shutdown::Write);
+                            while let Ok(1..) = stream.read(&mut [0; 1024]).await {}
+                        }
                     }
                 }));
             }

@@ -32,8 +32,8 @@ enum NotEncrypted<S> {
     Http(Transport<S>),
     /// Neither TLS nor HTTP came.
     Other,
-    /// The sides do not agree.
-    Failed(io::Error),
+    /// The sides do not agree. An alert says why.
+    Failed(io::Error, Transport<S>),
     /// The connection ended.
     Ended(io::Error),
     /// It took too long.
@@ -59,8 +59,9 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
         };
         let refusal = match or(accept(tls, transport), timeout).await {
             Ok((socket, info)) => return Some((socket, Some(info))),
-            Err(NotEncrypted::Failed(error)) => {
+            Err(NotEncrypted::Failed(error, transport)) => {
                 self.service.tls_fails(&error, peer);
+                self.say_last(&[], transport, peer).await;
                 return None;
             }
             Err(NotEncrypted::Ended(error)) => {
@@ -69,7 +70,7 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
             }
             Err(NotEncrypted::Http(transport)) => {
                 self.service.refuses(Refusal::NoTls, peer);
-                or(self.answer_unencrypted(transport, peer), self.header_timeout()).await;
+                self.say_last(&without_tls(), transport, peer).await;
                 return None;
             }
             Err(NotEncrypted::Other) => Refusal::NoTls,
@@ -79,18 +80,23 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
         None
     }
 
-    /// Tells a client that has sent HTTP that there has to be TLS.
-    async fn answer_unencrypted(&self, mut transport: Transport<R::Stream>, peer: SocketAddr) {
+    /// Tells a client why there is no TLS, besides what was written already.
+    async fn say_last(&self, answer: &[u8], transport: Transport<R::Stream>, peer: SocketAddr) {
         let told = async {
-            transport.write_all(&without_tls()).await?;
+            let mut transport = transport;
+            transport.write_all(answer).await?;
             transport.close().await?;
-            // Otherwise the system might reset the connection before the answer is read.
+            // Otherwise the system might reset the connection before the client has read the last bytes.
             let mut rest = transport.take(MAX_UNENCRYPTED);
             let mut dropped = [0; 1024];
             while rest.read(&mut dropped).await? > 0 {}
             Ok::<_, io::Error>(())
         };
-        if let Err(error) = told.await {
+        let late = async {
+            self.header_timeout().await;
+            Err(ErrorKind::TimedOut.into())
+        };
+        if let Err(error) = or(told, late).await {
             tracing::debug!(remote = %peer, %error, "the client did not read the answer");
         }
     }
@@ -113,11 +119,11 @@ async fn accept<S: runtime::Stream>(
         let _ = session.read_tls(&mut &first[..]);
     };
     let acceptor = TlsAcceptor::from(tls.current());
-    let stream =
-        acceptor.accept_with(transport, begin).await.map_err(|error| match error.kind() {
-            ErrorKind::InvalidData | ErrorKind::Other => NotEncrypted::Failed(error),
-            _ => NotEncrypted::Ended(error),
-        })?;
+    let accepted = acceptor.accept_with(transport, begin).into_fallible().await;
+    let stream = accepted.map_err(|(error, transport)| match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::Other => NotEncrypted::Failed(error, transport),
+        _ => NotEncrypted::Ended(error),
+    })?;
     let info = Arc::new(info(stream.get_ref().1));
     Ok((Socket::tls(stream), info))
 }
