@@ -114,6 +114,8 @@ impl<R: Runtime> Builder<R> {
             #[cfg(feature = "rustls")]
             tls: checked.tls,
             max_redirects: checked.max_redirects,
+            has_session: false,
+            left: false,
             offers: config.offers(),
             max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
             stall_timeout,

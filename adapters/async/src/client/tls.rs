@@ -145,6 +145,15 @@ impl Tls {
         Ok(Self { identity: Some(Arc::new(identity)), ..Self::trusting(self.trust) })
     }
 
+    /// Returns the same trust, with no certificate of the client but one that a configuration of the
+    /// application has.
+    pub(super) fn without_identity(&self) -> Self {
+        match self.identity {
+            Some(_) => Self::trusting(self.trust.clone()),
+            None => self.clone(),
+        }
+    }
+
     fn trusting(trust: Trust) -> Self {
         Self { trust, identity: None, ready: Arc::default() }
     }

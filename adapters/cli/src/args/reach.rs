@@ -69,7 +69,7 @@ enum Route {
 
 impl ReachArguments {
     /// Reads the files and the environment. Says so if servers are not verified.
-    pub(crate) fn prepare(&self) -> io::Result<Reach> {
+    pub(crate) fn prepare(&self, url: &ServerUrl) -> io::Result<Reach> {
         let mut tls = match &self.cacert {
             Some(file) => Tls::roots_pem(&read("--cacert", file)?)
                 .map_err(|error| invalid("--cacert", file, &error))?,
@@ -88,12 +88,18 @@ impl ReachArguments {
                 None => ("--cert", chain),
             };
             let identity = tls.with_identity_pem(&read("--cert", chain)?, &read(option, key)?);
-            tls = identity.map_err(|error: InvalidTls| invalid(option, key, &error))?;
+            tls = identity.map_err(|error| match error {
+                InvalidTls::Missing { what: "client certificate" }
+                | InvalidTls::Pem { what: "client certificate", .. } => {
+                    invalid("--cert", chain, &error)
+                }
+                error => invalid(option, key, &error),
+            })?;
         }
-        Ok(Reach { tls, route: self.route()?, max_redirects: self.max_redirects })
+        Ok(Reach { tls, route: self.route(url)?, max_redirects: self.max_redirects })
     }
 
-    fn route(&self) -> io::Result<Route> {
+    fn route(&self, url: &ServerUrl) -> io::Result<Route> {
         #[cfg(unix)]
         if let Some(path) = &self.unix_socket {
             return Ok(Route::Unix(UnixSocket::new(path)));
@@ -104,9 +110,10 @@ impl ReachArguments {
         if self.no_proxy {
             return Ok(Route::Direct);
         }
-        let read = EnvironmentProxies::read();
-        read.map(Route::Environment)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+        let proxies = EnvironmentProxies::read();
+        let checked = proxies.for_url(url).map(drop);
+        checked.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Route::Environment(proxies))
     }
 }
 
