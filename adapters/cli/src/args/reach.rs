@@ -29,8 +29,8 @@ pub(crate) struct ReachArguments {
     /// The key of the certificate, a PEM file [default: that of --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// Do not verify the certificate of the server: whoever controls the network can read and change
-    /// everything
+    /// Do not verify the certificate of the server: everybody on the way can read and change
+    /// what is sent
     #[arg(long)]
     insecure: bool,
     /// Connect through a proxy, http://HOST:PORT or socks5://HOST:PORT, perhaps with USER:PASSWORD@
@@ -75,8 +75,8 @@ impl ReachArguments {
                 .map_err(|error| invalid("--cacert", file, &error))?,
             None if self.insecure => {
                 stderr::say(
-                    "wwr: --insecure: the certificate of the server is not verified; whoever controls \
-                     the network can read and change everything",
+                    "wwr: --insecure: the certificate of the server is not verified; everybody on \
+                     the way can read and change what is sent",
                 );
                 Tls::without_verification()
             }

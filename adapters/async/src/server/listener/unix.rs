@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_socket_and_a_file_that_is_none_stay() {
+    fn a_live_socket_and_other_files_stay() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let (_listener, _file) = bind(&path, None).unwrap();
