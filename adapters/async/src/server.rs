@@ -4,6 +4,7 @@ mod broadcast;
 mod builder;
 mod config;
 mod connection;
+mod context;
 mod detection;
 mod endpoint;
 mod handle;
@@ -37,8 +38,9 @@ pub use config::{Config, InvalidConfig, Limits};
 pub use connection::{
     Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
 };
+pub use context::{ConnectionOptions, offered_sub_protocols};
 pub use handle::{Connections, ServerHandle};
-pub use handler::{ConnectionOptions, Handler, Response};
+pub use handler::{Handler, Response};
 pub use listener::Server;
 pub use local::{Local, LocalHandler};
 pub use origin::parse_origin;

@@ -7,6 +7,7 @@ mod closing;
 #[cfg(unix)]
 mod coalescing;
 pub(crate) mod concurrency;
+mod context;
 mod crowds;
 mod failures;
 mod fairness;

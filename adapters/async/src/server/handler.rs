@@ -1,7 +1,6 @@
 //! The trait that an application implements.
 
 use std::future::Future;
-use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,17 +10,10 @@ use wwr::server::{RequestError, gate};
 use wwr::{Content, Payload};
 
 use super::connection::Connection;
+use super::context::ConnectionOptions;
 
 /// An HTTP answer of the server.
 pub type Response = hyper::Response<Full<Bytes>>;
-
-/// How a connection differs from the settings of the server.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct ConnectionOptions {
-    /// How many handlers may run at once on this connection; `None` for the server's setting.
-    pub concurrency: Option<NonZeroU16>,
-}
 
 /// An application: handles connections, requests and signals.
 ///
@@ -80,9 +72,10 @@ pub trait Handler: Send + Sync + 'static {
         async {}
     }
 
-    /// Called when a connection has ended. Its session, if it had one, is already detached. Called
-    /// once for every [`connected`](Self::connected). [`Connection::ended`] says why the connection
-    /// has ended.
+    /// Called when a connection has ended. Called once for every [`connected`](Self::connected).
+    /// [`Connection::ended`] says why the connection has ended, and [`Connection::session`] which
+    /// session it held then. The session is detached already: this connection does not count among
+    /// its holders any more, and another one may have restored it.
     fn disconnected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}
@@ -92,6 +85,9 @@ pub trait Handler: Send + Sync + 'static {
     /// the preflight, if the server answers that. An `Err` is sent as the answer, and no connection
     /// is opened. So an application can refuse clients, or answer ordinary requests. With `Ok`, a
     /// request that is not a handshake gets the usual refusal.
+    ///
+    /// The [`ConnectionOptions`] hand on what the handlers of the connection need to know, such as the
+    /// user of a cookie or a token, and say what the answer to the handshake has beyond what it needs.
     ///
     /// Before the call, the server has checked the `Origin` of handshakes and the head (one `Host`,
     /// one length). A handshake that is refused here leaves a line in the log at the level `debug`.

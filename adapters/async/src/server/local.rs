@@ -19,7 +19,8 @@ use wwr::server::RequestError;
 use wwr::{Content, Payload};
 
 use super::connection::Connection;
-use super::handler::{ConnectionOptions, Handler, Response, allow_preflight};
+use super::context::ConnectionOptions;
+use super::handler::{Handler, Response, allow_preflight};
 
 /// A [`Handler`] whose futures need not be [`Send`], for applications with [`Rc`] and executors of one
 /// thread. [`Local`] makes it a handler.
