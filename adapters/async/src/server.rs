@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod builder;
+mod change;
 mod config;
 mod connection;
 mod context;
@@ -34,6 +35,7 @@ mod tower;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
+pub use change::SessionChange;
 pub use config::{Config, InvalidConfig, Limits};
 pub use connection::{
     Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
@@ -54,7 +56,7 @@ pub use wwr::server::gate::{
     ProxyHeaders, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections,
-    Misuse, Pings, Protocol, RequestError, Sessions,
+    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, HubConfig,
+    IdleConnections, Misuse, Pings, Protocol, RequestError, Sessions,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

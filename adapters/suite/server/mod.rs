@@ -28,6 +28,7 @@ mod panics;
 mod proxies;
 mod refused;
 mod room;
+mod session_hook;
 mod sessions;
 mod settings;
 mod shutdown;

@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 use wwr::server::{RequestError, gate};
 use wwr::{Content, Payload};
 
+use super::change::SessionChange;
 use super::connection::Connection;
 use super::context::ConnectionOptions;
 
@@ -69,6 +70,25 @@ pub trait Handler: Send + Sync + 'static {
     /// most until its first message states it (protocol §10.2).
     fn connected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
+        async {}
+    }
+
+    /// Called when the session of a connection has changed: it was created, restored, closed (by the
+    /// client or the application), or lost with the connection. What the application gives to the
+    /// connection because of its session, it gives and takes away here.
+    ///
+    /// Called in order, once [`connected`](Self::connected) has ended and before
+    /// [`disconnected`](Self::disconnected), and never twice at a time for one connection. No further
+    /// message of the client is read or handled until it has ended. Handlers that run already run on,
+    /// and what caused the change does not wait either: a call such as [`Connection::create_session`],
+    /// which this hook can make as well, or the reply to the client. The change is what happened then;
+    /// [`Connection::session`] may be newer.
+    fn session_changed(
+        &self,
+        connection: &Connection,
+        change: SessionChange,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (connection, change);
         async {}
     }
 
