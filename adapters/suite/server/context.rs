@@ -1,7 +1,8 @@
 //! What `before_upgrade` hands on: data, headers of the answer, a sub-protocol, kept headers.
 
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 
 use wwr::server::RequestError;
 use wwr::{Content, Payload, SessionInfo};
@@ -226,12 +227,14 @@ fn a_service_in_another_http_server_hands_everything_on_as_well() {
 }
 
 /// An application of one thread, whose data still lives with the connections.
-struct Here(Rc<Arc<Mutex<Vec<String>>>>);
+struct Here {
+    seen: Rc<RefCell<Vec<String>>>,
+}
 
 impl LocalHandler for Here {
     async fn request(&self, from: &Connection, _: Content) -> Result<Payload, RequestError> {
-        self.0.lock().unwrap().push(name(from));
-        Ok(Payload::utf8(name(from)))
+        self.seen.borrow_mut().push(name(from));
+        Ok(Payload::utf8(self.seen.borrow().join(" ")))
     }
 
     async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
@@ -241,17 +244,16 @@ impl LocalHandler for Here {
 
 #[test]
 fn handlers_of_one_thread_hand_data_on_as_well() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
     let (sender, handler) = mpsc::channel();
-    let here = seen.clone();
     std::thread::spawn(move || {
-        let (local, calls) = Local::new(Here(Rc::new(here)));
+        let (local, calls) = Local::new(Here { seen: Rc::default() });
         sender.send(local).unwrap();
         smol::block_on(calls);
     });
     let builder = Server::builder_on(runtime(), handler.recv_timeout(SAFETY).unwrap());
     let server = Running::new(builder);
     let mut peer = enter_by(&server, "/?token.ada", "");
+    let mut other = enter_by(&server, "/?token.bob", "");
     assert_eq!(peer.ask(1, "who", "x"), answer(1, "ada"));
-    assert_eq!(*seen.lock().unwrap(), ["ada"]);
+    assert_eq!(other.ask(1, "who", "x"), answer(1, "ada bob"));
 }
