@@ -155,7 +155,7 @@ pub mod wire;
 pub use actions::Actions;
 pub use close::{CloseFrame, InvalidCloseFrame};
 pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
-pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey};
+pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey, TypedInfoError};
 pub use time::{Instant, InvalidTime, UnixTime};
 pub use valid::{InvalidConfig, Valid};
 pub use wire::{

@@ -18,7 +18,7 @@ mod session;
 mod tests;
 
 pub use crate::pings::Pings;
-pub use action::{Action, CloseReason, Request, SessionEvent, Signal};
+pub use action::{Action, CloseReason, ClosedBy, Request, SessionEvent, Signal};
 pub use advertised::Advertised;
 pub use config::{Config, Sessions};
 pub use connection::Connection;

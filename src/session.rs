@@ -8,9 +8,11 @@ mod object;
 mod registry;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 pub use exchange::{Change, Command, ConnectionId, Effect, Outcome, StoreFailed, Ticket};
 pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};
 pub use object::{InvalidSession, Session};
 pub use registry::{Registry, RegistryConfig};
+pub use typed::TypedInfoError;

@@ -8,7 +8,7 @@ use super::in_flight::{RequestId, SignalId};
 use super::session::CreationId;
 use crate::close::CloseFrame;
 use crate::dialect::Dialect;
-use crate::session;
+use crate::session::{self, Session};
 use crate::wire::Content;
 
 /// What the host has to do for a [`Connection`](super::Connection), in the order of the list.
@@ -73,7 +73,7 @@ pub struct Signal {
 }
 
 /// How the session of a connection changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SessionEvent {
     /// The session asked for with [`create_session`](super::Connection::create_session) exists, the
     /// client was told, and the store has answered. Repeats what that call has returned.
@@ -84,9 +84,27 @@ pub enum SessionEvent {
     /// The client continues a session.
     Restored,
     /// The connection has no session any more.
-    Closed,
+    Closed {
+        /// The session as it was.
+        session: Box<Session>,
+        /// On whose behalf.
+        by: ClosedBy,
+    },
     /// The store could not destroy the session; the connection still has it.
     CloseFailed,
+}
+
+/// On whose behalf the session of a connection was closed. A session that a connection holds does not
+/// expire, and what other clients do with it does not close it here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClosedBy {
+    /// The client of this connection has asked for it (protocol §5.7).
+    Client,
+    /// The application has closed it for this connection (protocol §5.8).
+    Application,
+    /// The application has closed it by its key, for all connections (protocol §5.8).
+    Key,
 }
 
 /// Why the server closes a connection.

@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use crate::session::TypedInfoError;
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
 use crate::wire::{ErrorCode, UnreadableSignal};
@@ -108,6 +109,13 @@ pub enum Misuse {
     /// A session of the connection is being created, restored or closed; try again afterwards.
     #[error("the connection's session is being created, restored or closed")]
     SessionBusy,
+}
+
+impl From<TypedInfoError> for RequestError {
+    /// Lets handlers use `?`. The client learns nothing about the types of the application.
+    fn from(_: TypedInfoError) -> Self {
+        Self::Internal
+    }
 }
 
 impl From<Misuse> for RequestError {

@@ -38,6 +38,7 @@ mod path;
 mod proxies;
 mod refusal;
 mod slots;
+mod sub_protocol;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -52,4 +53,5 @@ pub use path::{EndpointPath, InvalidPath};
 pub use proxies::{InvalidNetwork, Network, ProxyHeaders, TrustedProxies};
 pub use refusal::Refusal;
 pub use slots::{HandshakeSlots, SlotId, Taken};
+pub use sub_protocol::{NotSelectable, may_be_set, offered_sub_protocols};
 pub use throttle::LogThrottle;

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use super::action::{Action, CloseReason, SessionEvent};
+use super::action::{Action, CloseReason, ClosedBy, SessionEvent};
 use super::error::Misuse;
 use super::peer::{Peer, TooLarge};
 use super::reply;
@@ -295,16 +295,23 @@ impl SessionSlot {
                 settle(stored, latest, out);
                 State::Closing { session, stored: Stored::Settled, closer }
             }
-            (State::Held { stored, .. }, Change::ClosedByKey { disconnect }) => {
+            (State::Held { session, stored }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                ended(peer, Closer::Application, stored, latest, out)
+                end(peer, Closer::Application, stored, latest, out);
+                ended(session, ClosedBy::Key, out)
             }
-            (State::Closing { stored, closer, .. }, Change::ClosedByKey { disconnect }) => {
+            (State::Closing { session, stored, closer }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                ended(peer, closer, stored, latest, out)
+                end(peer, closer, stored, latest, out);
+                ended(session, ClosedBy::Key, out)
             }
-            (State::Closing { stored, closer, .. }, Change::Closed) => {
-                ended(peer, closer, stored, latest, out)
+            (State::Closing { session, stored, closer }, Change::Closed) => {
+                let by = match closer {
+                    Closer::Client(_) => ClosedBy::Client,
+                    Closer::Application => ClosedBy::Application,
+                };
+                end(peer, closer, stored, latest, out);
+                ended(session, by, out)
             }
             (State::Closing { session, stored, closer }, Change::CloseFailed) => {
                 if let Closer::Client(id) = closer {
@@ -321,7 +328,7 @@ impl SessionSlot {
 
 /// Ends the session. Sends `16` to a client that did not ask for it, and in 1.x also to one that
 /// did (protocol §5.7), which gets its reply as well.
-fn ended(peer: &Peer, closer: Closer, stored: Stored, id: CreationId, out: &mut Out) -> State {
+fn end(peer: &Peer, closer: Closer, stored: Stored, id: CreationId, out: &mut Out) {
     let told = match closer {
         Closer::Client(_) => peer.rules().notifies_own_close,
         Closer::Application => true,
@@ -333,7 +340,11 @@ fn ended(peer: &Peer, closer: Closer, stored: Stored, id: CreationId, out: &mut 
         reply::done(id, out);
     }
     settle(stored, id, out);
-    out.push(Action::SessionEvent(SessionEvent::Closed));
+}
+
+/// Tells the application that the session has ended.
+fn ended(session: Box<Session>, by: ClosedBy, out: &mut Out) -> State {
+    out.push(Action::SessionEvent(SessionEvent::Closed { session, by }));
     State::Empty
 }
 

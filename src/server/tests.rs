@@ -164,6 +164,9 @@ impl Script {
                 Action::SessionEvent(SessionEvent::CreateFailed(_)) => {
                     "event CreateFailed".to_string()
                 }
+                Action::SessionEvent(SessionEvent::Closed { by, .. }) => {
+                    format!("event Closed by {by:?}")
+                }
                 Action::SessionEvent(event) => format!("event {event:?}"),
                 Action::Ping => "ping".to_string(),
                 Action::Learned(dialect) => format!("speaks {dialect}"),

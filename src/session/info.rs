@@ -193,6 +193,11 @@ impl SessionInfo {
         selected.map(|(name, field)| (name.clone(), field.value.clone())).collect()
     }
 
+    /// Returns all fields, public and private, as one JSON object.
+    pub(super) fn to_object(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&self.fields)
+    }
+
     /// Returns the public fields for serialising. `None` if there are no such fields.
     pub(super) fn public_fields(&self) -> Option<Fields<'_>> {
         self.fields_of(Visibility::Public)

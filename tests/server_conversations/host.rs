@@ -410,7 +410,9 @@ impl Host {
             SessionEvent::CreateFailed(_) => {
                 (Awaiting::SessionCreated, Err(RequestError::Internal))
             }
-            SessionEvent::Closed => (Awaiting::SessionClosed, Ok(Payload::utf8_static("bye"))),
+            SessionEvent::Closed { .. } => {
+                (Awaiting::SessionClosed, Ok(Payload::utf8_static("bye")))
+            }
             SessionEvent::CloseFailed => (Awaiting::SessionClosed, Err(RequestError::Internal)),
             SessionEvent::Restored => return,
         };

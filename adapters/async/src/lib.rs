@@ -56,5 +56,5 @@ pub use wwr::wire::OddUtf16;
 pub use wwr::{
     CloseFrame, Content, Dialect, Encoding, ErrorCode, Instant, InvalidCloseFrame, InvalidConfig,
     InvalidInfo, InvalidName, InvalidSignal, InvalidTime, KeyFormat, Name, Payload, PreparedSignal,
-    Session, SessionInfo, SessionKey, UnixTime, UnreadableSignal,
+    Session, SessionInfo, SessionKey, TypedInfoError, UnixTime, UnreadableSignal,
 };

@@ -2,8 +2,10 @@
 
 mod broadcast;
 mod builder;
+mod change;
 mod config;
 mod connection;
+mod context;
 mod detection;
 mod endpoint;
 mod handle;
@@ -33,12 +35,14 @@ mod tower;
 
 pub use broadcast::Broadcast;
 pub use builder::Builder;
+pub use change::SessionChange;
 pub use config::{Config, InvalidConfig, Limits};
 pub use connection::{
     Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
 };
+pub use context::{ConnectionOptions, offered_sub_protocols};
 pub use handle::{Connections, ServerHandle};
-pub use handler::{ConnectionOptions, Handler, Response};
+pub use handler::{Handler, Response};
 pub use listener::Server;
 pub use local::{Local, LocalHandler};
 pub use origin::parse_origin;
@@ -52,7 +56,7 @@ pub use wwr::server::gate::{
     ProxyHeaders, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections,
-    Misuse, Pings, Protocol, RequestError, Sessions,
+    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, HubConfig,
+    IdleConnections, Misuse, Pings, Protocol, RequestError, Sessions,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

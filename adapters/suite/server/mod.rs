@@ -7,6 +7,7 @@ mod closing;
 #[cfg(unix)]
 mod coalescing;
 pub(crate) mod concurrency;
+mod context;
 mod crowds;
 mod failures;
 mod fairness;
@@ -27,6 +28,7 @@ mod panics;
 mod proxies;
 mod refused;
 mod room;
+mod session_hook;
 mod sessions;
 mod settings;
 mod shutdown;

@@ -33,8 +33,36 @@ impl Handler for Greeter {
         if request.headers.contains_key("x-slow") {
             std::future::pending().await
         }
-        Ok(ConnectionOptions::default())
+        let mut options = ConnectionOptions::default();
+        if let Some(tenant) = request.extensions.get::<Tenant>() {
+            options.insert(tenant.clone());
+            options.headers.insert("x-tenant", HeaderValue::from_static(tenant.0));
+        }
+        Ok(options)
     }
+}
+
+/// What a layer in front of the service found out.
+#[derive(Clone)]
+struct Tenant(&'static str);
+
+/// What layers put into the extensions of a request can go on to the handlers of its connection.
+#[tokio::test]
+async fn what_layers_find_out_reaches_the_connection() {
+    let server = headless();
+    let tenant = tower_http::add_extension::AddExtensionLayer::new(Tenant("acme"));
+    let service = ServiceBuilder::new().layer(tenant).service(server.tower(connect_info));
+    serve(Router::new().route_service("/", service), async |address| {
+        let clients = greeted(&format!("ws://{address}/"), &bearer("any")).await;
+        let open = server.handle().connections();
+        assert_eq!(open.len(), 3);
+        let tenants = open.iter().map(|one| one.data::<Tenant>().map(|tenant| tenant.0));
+        assert!(tenants.eq([Some("acme"); 3]));
+        drop(clients);
+        let upgraded = ask(address, &format!("{HANDSHAKE}\r\n")).await;
+        assert_eq!((upgraded.status, upgraded.header("x-tenant")), (101, vec!["acme"]));
+    })
+    .await;
 }
 
 fn headless() -> Service<Greeter> {

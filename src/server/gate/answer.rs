@@ -55,7 +55,8 @@ impl Answer {
     }
 
     /// Returns the answer that opens a WebSocket (RFC 6455 section 4.2.2). It agrees on no
-    /// extension (protocol §4.3), and only on sub-protocols of this project (protocol §10.1).
+    /// extension (protocol §4.3), and on no sub-protocol but `wwr.1` or the one that the application
+    /// has [selected](Accept::select) (protocol §10.1).
     pub fn switching(accept: &Accept) -> Self {
         let mut headers = vec![
             ("Upgrade", "websocket".into()),
@@ -63,7 +64,7 @@ impl Answer {
             ("Sec-WebSocket-Accept", String::from(accept.as_str()).into()),
         ];
         if let Some(agreed) = accept.sub_protocol() {
-            headers.push((SubProtocol::HEADER, agreed.as_str().into()));
+            headers.push((SubProtocol::HEADER, String::from(agreed).into()));
         }
         Self { status: 101, headers, body: Bytes::new() }
     }

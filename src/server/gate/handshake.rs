@@ -1,5 +1,7 @@
 //! The WebSocket handshake (RFC 6455 section 4.2.1).
 
+use alloc::boxed::Box;
+
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -7,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::decision::Terms;
 use super::head::{Field, Head, HttpVersion};
 use super::refusal::Refusal;
+use super::sub_protocol::{NotSelectable, offered_sub_protocols};
 use crate::handshake::{self, ACCEPT_LENGTH, SubProtocol, accept_bytes};
 use crate::preflight;
 use crate::server::protocol::Observed;
@@ -25,10 +28,18 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What accepts a handshake: the value of `Sec-WebSocket-Accept`, and the sub-protocol (RFC 6455
 /// section 4.2.2).
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Accept {
     value: [u8; ACCEPT_LENGTH],
-    sub_protocol: Option<SubProtocol>,
+    sub_protocol: Option<Selected>,
+}
+
+/// A selected sub-protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Selected {
+    Ours(SubProtocol),
+    /// One of the application.
+    Other(Box<str>),
 }
 
 impl Accept {
@@ -51,15 +62,38 @@ impl Accept {
 
     /// Returns the selected sub-protocol, the value of `Sec-WebSocket-Protocol`, if any (protocol
     /// §10.1).
-    pub const fn sub_protocol(&self) -> Option<SubProtocol> {
-        self.sub_protocol
+    pub fn sub_protocol(&self) -> Option<&str> {
+        self.sub_protocol.as_ref().map(|selected| match selected {
+            Selected::Ours(ours) => ours.as_str(),
+            Selected::Other(name) => name,
+        })
+    }
+
+    /// Selects a sub-protocol for the application, among those that the headers of the request
+    /// offer. There is only one: if `wwr.1` is selected already, it stays (protocol §10.1).
+    ///
+    /// # Errors
+    ///
+    /// [`NotSelectable`]. Then nothing is selected that was not selected before.
+    pub fn select<'a>(
+        &mut self,
+        name: &str,
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<(), NotSelectable> {
+        let is_ours = name == SubProtocol::Wwr1.as_str();
+        let speaks = !is_ours || matches!(self.sub_protocol, Some(Selected::Ours(_)));
+        if !speaks || !offered_sub_protocols(headers).any(|offered| offered == name) {
+            return Err(NotSelectable);
+        }
+        self.sub_protocol.get_or_insert_with(|| Selected::Other(name.into()));
+        Ok(())
     }
 
     /// Returns what this shows about the client.
     pub const fn observed(&self) -> Observed {
         match self.sub_protocol {
-            Some(SubProtocol::Wwr1) => Observed::SubProtocol,
-            None => Observed::Nothing,
+            Some(Selected::Ours(SubProtocol::Wwr1)) => Observed::SubProtocol,
+            Some(Selected::Other(_)) | None => Observed::Nothing,
         }
     }
 }
@@ -94,7 +128,8 @@ pub(super) fn check(head: &Head<'_>, terms: &Terms<'_>) -> Result<Accept, Refusa
         Field::Once(key) => {
             let accept = Accept::of_key(key).ok_or(Refusal::InvalidKey)?;
             let agreed = terms.selects_wwr1 && head.offers_wwr1;
-            Ok(Accept { sub_protocol: agreed.then_some(SubProtocol::Wwr1), ..accept })
+            let sub_protocol = agreed.then_some(Selected::Ours(SubProtocol::Wwr1));
+            Ok(Accept { sub_protocol, ..accept })
         }
         Field::Several => Err(Refusal::SeveralKeys),
     }

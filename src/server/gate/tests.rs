@@ -288,3 +288,55 @@ fn the_text_repeats_nothing_but_a_host() {
         assert!(text.contains(shown) && !text.contains('<'), "{text}");
     }
 }
+
+#[test]
+fn the_application_selects_one_sub_protocol_of_those_that_are_offered() {
+    const NAME: &str = "sec-websocket-protocol";
+    for (offered, chosen, selected, observed) in [
+        ("chat, token.x", "token.x", Ok(Some("token.x")), Observed::Nothing),
+        ("chat, token.x", "chat", Ok(Some("chat")), Observed::Nothing),
+        // There is one value. Both sides may rely on `wwr.1`, so it comes first.
+        ("chat, wwr.1", "chat", Ok(Some("wwr.1")), Observed::SubProtocol),
+        ("wwr.1", "wwr.1", Ok(Some("wwr.1")), Observed::SubProtocol),
+        ("chat", "Chat", Err(None), Observed::Nothing),
+        ("chat", "", Err(None), Observed::Nothing),
+        ("wwr.1", "chat", Err(Some("wwr.1")), Observed::SubProtocol),
+        ("a b", "a b", Err(None), Observed::Nothing),
+    ] {
+        let offer = [(NAME, offered)];
+        let decision = decide(&handshake("GET", &offer), &terms(None));
+        let Decision::Ask { upgrade: Ok(mut accept) } = decision else { panic!("{decision:?}") };
+        let chose = accept.select(chosen, offer.map(|(name, value)| (name, value.as_bytes())));
+        let result = (chose, accept.sub_protocol());
+        let expected = match selected {
+            Ok(selected) => (Ok(()), selected),
+            Err(selected) => (Err(NotSelectable), selected),
+        };
+        assert_eq!(result, expected, "{offered}: {chosen}");
+        assert_eq!(accept.observed(), observed, "{offered}: {chosen}");
+        let answer = Answer::switching(&accept);
+        let sent: Vec<_> =
+            answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(NAME)).collect();
+        assert_eq!(
+            sent.iter().map(|(_, value)| &**value).next(),
+            expected.1,
+            "{offered}: {chosen}"
+        );
+        assert!(sent.len() <= 1);
+    }
+}
+
+#[test]
+fn without_wwr_1_an_application_selects_any_other() {
+    let offer = [("sec-websocket-protocol", "wwr.1, chat")];
+    let headers = || offer.map(|(name, value)| (name, value.as_bytes()));
+    let terms = Terms { selects_wwr1: false, ..terms(None) };
+    let Decision::Ask { upgrade: Ok(mut accept) } = decide(&handshake("GET", &offer), &terms)
+    else {
+        panic!("it is a handshake")
+    };
+    assert_eq!(accept.select("wwr.1", headers()), Err(NotSelectable), "it is not spoken");
+    assert_eq!(accept.sub_protocol(), None);
+    assert_eq!(accept.select("chat", headers()), Ok(()));
+    assert_eq!((accept.sub_protocol(), accept.observed()), (Some("chat"), Observed::Nothing));
+}

@@ -111,7 +111,7 @@ fn the_registry_is_waited_for() {
     let mut script = Script::logged_in(Dialect::V1_4, &config());
     script.client(close_session(1), &["ask Close k1"]);
     script.close(&[]);
-    let closed = ["send 16", "send bf 1", "event Closed", "close Requested"];
+    let closed = ["send 16", "send bf 1", "event Closed by Client", "close Requested"];
     script.told("k1", Change::Closed, &closed);
 
     let mut script = Script::new();
@@ -134,7 +134,11 @@ fn a_session_can_be_created_and_closed_while_draining() {
     assert_eq!(script.connection.close_session(&mut script.out), Ok(true));
     script.expect(&["ask Close k1"]);
     script.reply(1, Ok(""), &["send c0 1"]);
-    script.told("k1", Change::Closed, &["send 16", "event Closed", "close Requested"]);
+    script.told(
+        "k1",
+        Change::Closed,
+        &["send 16", "event Closed by Application", "close Requested"],
+    );
 }
 
 #[test]
@@ -224,7 +228,7 @@ fn a_connection_that_closes_already_does_not_stay() {
     script.shut_down_idle(10_000, IdleConnections::Stay);
     script.expect(&["drained"]);
     let by_key = Change::ClosedByKey { disconnect: true };
-    script.told("k1", by_key, &["send 16", "event Closed", "close Shutdown"]);
+    script.told("k1", by_key, &["send 16", "event Closed by Key", "close Shutdown"]);
 
     let mut script = Script::new();
     script.shut_down_idle(10_000, IdleConnections::Stay);
@@ -318,11 +322,11 @@ fn a_session_closed_by_key_may_take_the_connection_along() {
     script.client(request(1, "slow", ""), &["run 1 slow"]);
     script.client(request(2, "queued", ""), &[]);
     let by_key = Change::ClosedByKey { disconnect: true };
-    script.told("k1", by_key.clone(), &["send 16", "event Closed", "send 01 2"]);
+    script.told("k1", by_key.clone(), &["send 16", "event Closed by Key", "send 01 2"]);
     script.reply(1, Ok("done"), &["send c0 1 done", "close SessionClosed"]);
 
     let mut script = Script::logged_in(Dialect::V2_0, &config());
-    script.told("k1", by_key, &["send 16", "event Closed", "close SessionClosed"]);
+    script.told("k1", by_key, &["send 16", "event Closed by Key", "close SessionClosed"]);
 }
 
 #[test]

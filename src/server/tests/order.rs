@@ -58,7 +58,11 @@ fn messages_wait_for_the_registry() {
     script.told("k1", Change::NotFound, &["send 03 1", "run 1 a", "ask Restore k1"]);
     let json = format!("send c0 3 {}", session("k1").to_json());
     script.told("k1", restored("k1"), &[&json, "event Restored", "ask Close k1"]);
-    script.told("k1", Change::Closed, &["send 16", "send bf 4", "event Closed", "run 2 b"]);
+    script.told(
+        "k1",
+        Change::Closed,
+        &["send 16", "send bf 4", "event Closed by Client", "run 2 b"],
+    );
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_learned_version_counts_from_then_on() {
     script.expect(&["send 02 2"]);
     script.client(malformed, &[]);
     script.client(close_session(3), &["ask Close k1"]);
-    script.told("k1", Change::Closed, &["send bf 3", "event Closed"]);
+    script.told("k1", Change::Closed, &["send bf 3", "event Closed by Client"]);
 }
 
 /// A client that is taken for 1.x because of a preflight may speak 2.0: another's, from the same

@@ -84,7 +84,6 @@ fn changes() -> [Change; 11] {
 fn expected(before: Before, change: &Change) -> (Vec<&'static str>, bool) {
     use Before::*;
 
-    let closed_by_client = ["send 16", "send bf 98", "event Closed"];
     let (lines, holds): (&[&str], bool) = match (before, change) {
         (Restoring, Change::Restored(_)) => (
             &[
@@ -104,16 +103,24 @@ fn expected(before: Before, change: &Change) -> (Vec<&'static str>, bool) {
         ),
         (Creating, Change::CreateFailed) => (&["event CreateFailed"], false),
         (HeldUnstored | ClosingUnstored, Change::Stored) => (&["event Created"], true),
-        (Held, Change::ClosedByKey { .. }) => (&["send 16", "event Closed"], false),
-        (HeldUnstored, Change::ClosedByKey { .. })
-        | (ClosingUnstored, Change::ClosedByKey { .. } | Change::Closed) => {
-            (&["send 16", "event Created", "event Closed"], false)
+        (Held, Change::ClosedByKey { .. }) => (&["send 16", "event Closed by Key"], false),
+        (HeldUnstored | ClosingUnstored, Change::ClosedByKey { .. }) => {
+            (&["send 16", "event Created", "event Closed by Key"], false)
         }
-        (ClosingByClient, Change::ClosedByKey { .. } | Change::Closed) => {
-            (&closed_by_client, false)
+        (ClosingUnstored, Change::Closed) => {
+            (&["send 16", "event Created", "event Closed by Application"], false)
         }
-        (ClosingByApplication, Change::ClosedByKey { .. } | Change::Closed) => {
-            (&["send 16", "event Closed"], false)
+        (ClosingByClient, Change::ClosedByKey { .. }) => {
+            (&["send 16", "send bf 98", "event Closed by Key"], false)
+        }
+        (ClosingByClient, Change::Closed) => {
+            (&["send 16", "send bf 98", "event Closed by Client"], false)
+        }
+        (ClosingByApplication, Change::ClosedByKey { .. }) => {
+            (&["send 16", "event Closed by Key"], false)
+        }
+        (ClosingByApplication, Change::Closed) => {
+            (&["send 16", "event Closed by Application"], false)
         }
         (ClosingByClient, Change::CloseFailed) => (&["send 02 98", "event CloseFailed"], true),
         (ClosingByApplication | ClosingUnstored, Change::CloseFailed) => {

@@ -1,5 +1,7 @@
 //! Sessions, as clients see them (protocol §5.5 to §5.8, §5.12).
 
+use alloc::boxed::Box;
+
 use serde_json::json;
 
 use super::*;
@@ -118,10 +120,10 @@ fn without_sessions_everything_about_them_is_refused() {
 #[test]
 fn a_client_that_closes_its_session_is_answered_as_its_version_expects() {
     for (dialect, sent) in [
-        (Dialect::V1_4, &["send 16", "send bf 1", "event Closed"][..]),
-        (Dialect::V1_5, &["send 16", "send bf 1", "event Closed"]),
-        (Dialect::V2_0, &["send bf 1", "event Closed"]),
-        (Dialect::Unknown, &["send 16", "send bf 1", "event Closed"]),
+        (Dialect::V1_4, &["send 16", "send bf 1", "event Closed by Client"][..]),
+        (Dialect::V1_5, &["send 16", "send bf 1", "event Closed by Client"]),
+        (Dialect::V2_0, &["send bf 1", "event Closed by Client"]),
+        (Dialect::Unknown, &["send 16", "send bf 1", "event Closed by Client"]),
     ] {
         let mut script = Script::logged_in(dialect, &config());
         script.client(close_session(1), &["ask Close k1"]);
@@ -135,6 +137,22 @@ fn a_client_that_closes_its_session_is_answered_as_its_version_expects() {
 }
 
 #[test]
+fn the_event_of_a_closed_session_has_it_as_it_was() {
+    for (change, by) in [
+        (Change::Closed, ClosedBy::Client),
+        (Change::ClosedByKey { disconnect: true }, ClosedBy::Key),
+    ] {
+        let mut script = Script::logged_in(Dialect::V2_0, &config());
+        let session = Box::new(script.connection.session().unwrap().clone());
+        script.client(close_session(1), &["ask Close k1"]);
+        let news = Outcome { key: key("k1"), change };
+        script.connection.handle_session(script.now, news, &mut script.out);
+        let event = script.out.drain().find(|action| matches!(action, Action::SessionEvent(_)));
+        assert_eq!(event, Some(Action::SessionEvent(SessionEvent::Closed { session, by })));
+    }
+}
+
+#[test]
 fn a_session_the_application_closes_is_announced_to_all_versions() {
     for dialect in [Dialect::V1_4, Dialect::V1_5, Dialect::V2_0, Dialect::Unknown] {
         let mut script = Script::logged_in(dialect, &config());
@@ -142,7 +160,7 @@ fn a_session_the_application_closes_is_announced_to_all_versions() {
         assert_eq!(script.connection.close_session(&mut script.out), Ok(true));
         script.expect(&["ask Close k1"]);
         assert!(script.connection.session().is_some(), "until it is closed");
-        script.told("k1", Change::Closed, &["send 16", "event Closed"]);
+        script.told("k1", Change::Closed, &["send 16", "event Closed by Application"]);
         script.reply(1, Ok("bye"), &["send c0 1 bye"]);
         assert_eq!(script.connection.close_session(&mut script.out), Ok(false));
         assert_eq!(script.create("k2"), Ok(()));
@@ -155,7 +173,7 @@ fn a_session_closed_by_key_is_announced_and_the_connection_lives_on() {
     for dialect in [Dialect::V1_4, Dialect::V2_0] {
         let mut script = Script::logged_in(dialect, &config());
         let by_key = Change::ClosedByKey { disconnect: false };
-        script.told("k1", by_key, &["send 16", "event Closed"]);
+        script.told("k1", by_key, &["send 16", "event Closed by Key"]);
         script.client(restore(1, "k1"), &["ask Restore k1"]);
     }
 }
@@ -167,7 +185,7 @@ fn a_session_that_could_not_be_destroyed_stays_and_can_be_closed_again() {
     script.told("k1", Change::CloseFailed, &["send 02 1", "event CloseFailed"]);
     assert_eq!(script.connection.session(), Some(&session("k1")));
     script.client(close_session(2), &["ask Close k1"]);
-    script.told("k1", Change::Closed, &["send 16", "send bf 2", "event Closed"]);
+    script.told("k1", Change::Closed, &["send 16", "send bf 2", "event Closed by Client"]);
 }
 
 #[test]
@@ -276,10 +294,10 @@ fn the_creator_of_a_session_gets_one_event_even_if_it_is_closed_meanwhile() {
     };
     let mut script = closing();
     script.told("k1", Change::Stored, &["event Created"]);
-    script.told("k1", Change::Closed, &["send 16", "event Closed"]);
+    script.told("k1", Change::Closed, &["send 16", "event Closed by Application"]);
 
     let mut script = closing();
-    script.told("k1", Change::Closed, &["send 16", "event Created", "event Closed"]);
+    script.told("k1", Change::Closed, &["send 16", "event Created", "event Closed by Application"]);
     script.told("k1", Change::Stored, &[]);
 
     let mut script = closing();

@@ -207,7 +207,7 @@ fn nothing_is_learned_by_a_heartbeat_and_silence_is_the_end() {
 fn only_the_reply_tells_a_client_that_its_session_is_closed() {
     let mut script = Script::logged_in(Dialect::Wwr1, &config());
     script.client(close_session(5), &["ask Close k1"]);
-    script.told("k1", Change::Closed, &["send bf 5", "event Closed"]);
+    script.told("k1", Change::Closed, &["send bf 5", "event Closed by Client"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::endpoint::Endpoints;
 use super::handler::Handler;
 use super::hub::Hub;
 use super::listener::{self, Server};
-use super::service::Service;
+use super::service::{Service, ServiceTerms};
 use super::tls::Tls;
 use crate::key::{KeyGenerator, RandomKeys};
 use crate::listen::Listen;
@@ -110,11 +110,13 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     /// [`InvalidConfig`].
     pub fn headless(self) -> Result<Service<H, R>, InvalidConfig> {
         let checked = self.config.check(self.keys.format())?;
-        let Checked { connection, paths, hub, limits, origins, trusted_proxies } = checked;
+        let Checked { connection, paths, hub, limits, origins, trusted_proxies, kept_headers } =
+            checked;
         let runtime = self.runtime.get();
         let hub = Hub::new(&runtime, self.keys, self.store, &hub);
         let endpoints = Endpoints::new(connection, paths, limits.max_remembered_addresses);
-        Ok(Service::new(runtime, self.handler, hub, endpoints, origins, trusted_proxies, limits))
+        let terms = ServiceTerms { origins, proxies: trusted_proxies, kept_headers, limits };
+        Ok(Service::new(runtime, self.handler, hub, endpoints, terms))
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
 use wwr::server::gate::{EndpointPath, InvalidPath, Origins, TrustedProxies};
 use wwr::server::{Config as ConnectionConfig, HubConfig, Preflights, Protocol, Sessions};
 use wwr::{KeyFormat, Valid};
@@ -63,6 +64,10 @@ pub struct Config {
     ///
     /// Only for servers with a listener of their own.
     pub proxy_protocol: bool,
+    /// Which headers of a handshake are kept as long as its connection lives, in
+    /// [`ConnectionInfo::headers`](super::ConnectionInfo::headers). Clients choose their length, up to
+    /// [`Limits::max_header_size`]. Default: none.
+    pub kept_headers: Vec<HeaderName>,
 }
 
 /// What a server allows, so that no client costs it too much. The number of connections is
@@ -209,13 +214,22 @@ pub(super) struct Checked {
     pub(super) limits: Limits,
     pub(super) origins: Origins,
     pub(super) trusted_proxies: TrustedProxies,
+    pub(super) kept_headers: Vec<HeaderName>,
 }
 
 impl Config {
     /// Checks the settings, for a generator that makes keys like this.
     pub(super) fn check(self, format: KeyFormat) -> Result<Checked, InvalidConfig> {
-        let Self { mut connection, hub, limits, paths, origins, trusted_proxies, proxy_protocol } =
-            self;
+        let Self {
+            mut connection,
+            hub,
+            limits,
+            paths,
+            origins,
+            trusted_proxies,
+            proxy_protocol,
+            kept_headers,
+        } = self;
         if matches!(connection.sessions, Sessions::Enabled(_)) {
             connection.sessions = Sessions::Enabled(format);
         }
@@ -241,6 +255,6 @@ impl Config {
                 "every address is a trusted proxy: clients can pass for any other; list the proxies"
             );
         }
-        Ok(Checked { connection, paths, hub, limits, origins, trusted_proxies })
+        Ok(Checked { connection, paths, hub, limits, origins, trusted_proxies, kept_headers })
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
+use hyper::header::HeaderMap;
 use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
 use wwr::session::{ConnectionId, Outcome};
 use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
@@ -18,6 +19,7 @@ use wwr::{
     Session, SessionInfo, SessionKey,
 };
 
+use super::context::Data;
 use super::handle::ServerHandle;
 use super::hub::Hub;
 use crate::clock::{Clock, Timer};
@@ -37,8 +39,9 @@ pub struct Connection {
     shared: Arc<Shared>,
 }
 
-/// Facts about a connection that do not change.
-#[derive(Clone, Debug)]
+/// Facts about a connection that do not change. Its `Debug` form omits what may be secret: the query,
+/// the values of the headers, and the sub-protocol.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
     /// When the WebSocket was opened.
@@ -55,6 +58,19 @@ pub struct ConnectionInfo {
     /// What was agreed in the TLS handshake. `None` without TLS, and if TLS ends in a proxy or in an
     /// HTTP server of your own.
     pub tls: Option<Arc<TlsInfo>>,
+    /// The path of the handshake, as it was sent. Like the query and the headers, the client chooses
+    /// it, and it may have the length of a whole head:
+    /// [`Limits::max_header_size`](super::Limits::max_header_size).
+    pub path: String,
+    /// What stood behind the `?` of the path, as it was sent. `None` if there was no `?`.
+    pub query: Option<String>,
+    /// The headers of the handshake that [`Config::kept_headers`](super::Config::kept_headers) or
+    /// [`ConnectionOptions::kept_headers`](super::ConnectionOptions::kept_headers) name.
+    pub headers: HeaderMap,
+    /// The selected sub-protocol of WebSocket: one of the application
+    /// ([`ConnectionOptions::sub_protocol`](super::ConnectionOptions::sub_protocol)) or `wwr.1`
+    /// (protocol §10.1). `None` if none was selected.
+    pub sub_protocol: Option<String>,
 }
 
 /// What was agreed in a TLS handshake.
@@ -217,6 +233,7 @@ struct Shared {
     id: ConnectionId,
     hub: Arc<Hub>,
     info: ConnectionInfo,
+    data: Data,
     reads: Reads,
     inbox: Inbox<Input>,
     open: AtomicBool,
@@ -263,6 +280,7 @@ impl Connection {
         hub: Arc<Hub>,
         id: ConnectionId,
         info: ConnectionInfo,
+        data: Data,
         reads: Reads,
         max_signal_backlog: usize,
     ) -> Self {
@@ -270,6 +288,7 @@ impl Connection {
             id,
             hub,
             info,
+            data,
             reads,
             inbox: Inbox::holding(max_signal_backlog),
             open: AtomicBool::new(true),
@@ -293,6 +312,14 @@ impl Connection {
     /// Returns when and from where the client connected.
     pub fn info(&self) -> &ConnectionInfo {
         &self.shared.info
+    }
+
+    /// Returns the value of this type that the application has handed on in
+    /// [`before_upgrade`](super::Handler::before_upgrade), by
+    /// [`ConnectionOptions::insert`](super::ConnectionOptions::insert). It is there as long as the
+    /// connection is, also in [`disconnected`](super::Handler::disconnected).
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.shared.data.get()
     }
 
     /// Returns what the client speaks, as far as that is known. A server of all versions learns it
@@ -408,12 +435,14 @@ impl Connection {
         self.ask(|done| Input::CloseSession { done }).await
     }
 
-    /// Returns a copy of the session, if the connection has one.
+    /// Returns a copy of the session, if the connection has one. Once the connection has
+    /// [ended](Self::ended), the one that it had then: it is detached, and may have been closed or
+    /// changed since.
     pub fn session(&self) -> Option<Session> {
         self.state().session.clone()
     }
 
-    /// Returns the key of the session, if the connection has one.
+    /// Returns the key of the [session](Self::session), if there is one.
     pub fn session_key(&self) -> Option<SessionKey> {
         self.state().session.as_ref().map(|session| session.key.clone())
     }
@@ -552,7 +581,6 @@ impl Connection {
     pub(super) fn end(&self, why: Ended) {
         self.shared.open.store(false, Ordering::Release);
         let mut state = self.state();
-        state.session = None;
         state.ended.get_or_insert_with(|| Box::new(why));
         drop(state);
         self.shared.inbox.close();
@@ -560,6 +588,19 @@ impl Connection {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionInfo")
+            .field("connected_at", &self.connected_at)
+            .field("user_agent", &self.user_agent)
+            .field("remote_addr", &self.remote_addr)
+            .field("socket_addr", &self.socket_addr)
+            .field("tls", &self.tls)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The trait that an application implements.
 
 use std::future::Future;
-use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,18 +9,12 @@ use hyper::http::request::Parts;
 use wwr::server::{RequestError, gate};
 use wwr::{Content, Payload};
 
+use super::change::SessionChange;
 use super::connection::Connection;
+use super::context::ConnectionOptions;
 
 /// An HTTP answer of the server.
 pub type Response = hyper::Response<Full<Bytes>>;
-
-/// How a connection differs from the settings of the server.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct ConnectionOptions {
-    /// How many handlers may run at once on this connection; `None` for the server's setting.
-    pub concurrency: Option<NonZeroU16>,
-}
 
 /// An application: handles connections, requests and signals.
 ///
@@ -80,9 +73,29 @@ pub trait Handler: Send + Sync + 'static {
         async {}
     }
 
-    /// Called when a connection has ended. Its session, if it had one, is already detached. Called
-    /// once for every [`connected`](Self::connected). [`Connection::ended`] says why the connection
-    /// has ended.
+    /// Called when the session of a connection has changed: it was created, restored, closed (by the
+    /// client or the application), or lost with the connection. What the application gives to the
+    /// connection because of its session, it gives and takes away here.
+    ///
+    /// Called in order, once [`connected`](Self::connected) has ended and before
+    /// [`disconnected`](Self::disconnected), and never twice at a time for one connection. No further
+    /// message of the client is read or handled until it has ended. Handlers that run already run on,
+    /// and what caused the change does not wait either: a call such as [`Connection::create_session`],
+    /// which this hook can make as well, or the reply to the client. The change is what happened then;
+    /// [`Connection::session`] may be newer.
+    fn session_changed(
+        &self,
+        connection: &Connection,
+        change: SessionChange,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (connection, change);
+        async {}
+    }
+
+    /// Called when a connection has ended. Called once for every [`connected`](Self::connected).
+    /// [`Connection::ended`] says why the connection has ended, and [`Connection::session`] which
+    /// session it held then. The session is detached already: this connection does not count among
+    /// its holders any more, and another one may have restored it.
     fn disconnected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}
@@ -92,6 +105,9 @@ pub trait Handler: Send + Sync + 'static {
     /// the preflight, if the server answers that. An `Err` is sent as the answer, and no connection
     /// is opened. So an application can refuse clients, or answer ordinary requests. With `Ok`, a
     /// request that is not a handshake gets the usual refusal.
+    ///
+    /// The [`ConnectionOptions`] hand on what the handlers of the connection need to know, such as the
+    /// user of a cookie or a token, and say what the answer to the handshake has beyond what it needs.
     ///
     /// Before the call, the server has checked the `Origin` of handshakes and the head (one `Host`,
     /// one length). A handshake that is refused here leaves a line in the log at the level `debug`.

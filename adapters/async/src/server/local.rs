@@ -18,8 +18,10 @@ use hyper::http::request::Parts;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
 
+use super::change::SessionChange;
 use super::connection::Connection;
-use super::handler::{ConnectionOptions, Handler, Response, allow_preflight};
+use super::context::ConnectionOptions;
+use super::handler::{Handler, Response, allow_preflight};
 
 /// A [`Handler`] whose futures need not be [`Send`], for applications with [`Rc`] and executors of one
 /// thread. [`Local`] makes it a handler.
@@ -42,6 +44,16 @@ pub trait LocalHandler: 'static {
     /// See [`Handler::connected`].
     fn connected(&self, connection: &Connection) -> impl Future<Output = ()> {
         let _ = connection;
+        async {}
+    }
+
+    /// See [`Handler::session_changed`].
+    fn session_changed(
+        &self,
+        connection: &Connection,
+        change: SessionChange,
+    ) -> impl Future<Output = ()> {
+        let _ = (connection, change);
         async {}
     }
 
@@ -211,6 +223,12 @@ impl<H: LocalHandler> Handler for Local<H> {
     async fn connected(&self, connection: &Connection) {
         let connection = connection.clone();
         self.call(move |handler| async move { handler.connected(&connection).await }).await;
+    }
+
+    async fn session_changed(&self, connection: &Connection, change: SessionChange) {
+        let connection = connection.clone();
+        self.call(move |handler| async move { handler.session_changed(&connection, change).await })
+            .await;
     }
 
     async fn disconnected(&self, connection: &Connection) {

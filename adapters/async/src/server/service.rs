@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::future::yield_now;
-use hyper::header::{HeaderMap, USER_AGENT};
+use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
@@ -22,16 +22,18 @@ use wwr::{Actions, Instant, Valid};
 
 use super::config::Limits;
 use super::connection::{Connection, ConnectionInfo, Reads, TlsInfo};
+use super::context::{self, ConnectionOptions, Data};
 use super::detection::{Detected, detect};
 use super::endpoint::{Endpoint, Endpoints};
 use super::handle::ServerHandle;
-use super::handler::{ConnectionOptions, Handler, Response};
+use super::handler::{Handler, Response};
 use super::http;
 use super::hub::{Admission, Hub};
-use super::panics::{caught_async, note_http_panic};
+use super::panics::{ShortName, caught_async, note_http_panic};
 use super::refusals::Refusals;
 use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
+use super::throttle::Throttle;
 use crate::keep_alive::KeepAlive;
 use crate::runtime::{Runtime, Stream as _};
 use crate::socket::{Socket, Transport};
@@ -78,11 +80,19 @@ struct Inner<H, R> {
     handler: Arc<H>,
     hub: Arc<Hub>,
     endpoints: Endpoints,
-    origins: Origins,
-    proxies: TrustedProxies,
+    terms: ServiceTerms,
     refusals: Refusals,
-    limits: Limits,
+    /// The log throttle for answers of the application that cannot be sent.
+    mistakes: Throttle,
     slots: Slots,
+}
+
+/// The settings by which requests are answered.
+pub(super) struct ServiceTerms {
+    pub(super) origins: Origins,
+    pub(super) proxies: TrustedProxies,
+    pub(super) kept_headers: Vec<HeaderName>,
+    pub(super) limits: Limits,
 }
 
 /// Where a request comes from.
@@ -104,6 +114,7 @@ struct Agreed {
     arrived: Instant,
     detection: Detection,
     info: ConnectionInfo,
+    data: Data,
 }
 
 impl<H: Handler, R: Runtime> Service<H, R> {
@@ -112,14 +123,12 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         handler: H,
         hub: Arc<Hub>,
         endpoints: Endpoints,
-        origins: Origins,
-        proxies: TrustedProxies,
-        limits: Limits,
+        terms: ServiceTerms,
     ) -> Self {
-        let (handler, refusals) = (Arc::new(handler), Refusals::new());
-        let slots = Slots::new(limits.max_handshakes);
-        let inner =
-            Inner { runtime, handler, hub, endpoints, origins, proxies, refusals, limits, slots };
+        let (handler, refusals, mistakes) =
+            (Arc::new(handler), Refusals::new(), Throttle::default());
+        let slots = Slots::new(terms.limits.max_handshakes);
+        let inner = Inner { runtime, handler, hub, endpoints, terms, refusals, mistakes, slots };
         Self { inner: Arc::new(inner) }
     }
 
@@ -137,11 +146,11 @@ impl<H: Handler, R: Runtime> Service<H, R> {
     }
 
     pub(super) fn limits(&self) -> &Limits {
-        &self.inner.limits
+        &self.inner.terms.limits
     }
 
     pub(super) fn proxies(&self) -> &TrustedProxies {
-        &self.inner.proxies
+        &self.inner.terms.proxies
     }
 
     pub(super) fn slots(&self) -> &Slots {
@@ -174,7 +183,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
 
     /// Returns the address of the client whose request came from `peer`.
     pub(super) fn client(&self, headers: &HeaderMap, peer: SocketAddr) -> SocketAddr {
-        let Client { address, doubt } = self.inner.proxies.client(peer, http::headers(headers));
+        let Client { address, doubt } =
+            self.inner.terms.proxies.client(peer, http::headers(headers));
         if let Some(doubt) = doubt {
             self.inner.refusals.doubt(self.inner.hub.clock.now(), doubt, peer);
         }
@@ -189,7 +199,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         let endpoint = self.inner.endpoints.at(head.path());
         let terms = Terms {
             metadata: endpoint.metadata(),
-            origins: &self.inner.origins,
+            origins: &self.inner.terms.origins,
             selects_wwr1: endpoint.machine().selects_wwr1(),
             shutting_down: self.inner.hub.is_shutting_down(),
         };
@@ -233,9 +243,14 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                         *answer
                     }
                     (Ok(Ok(_)), Err(refusal)) => refuse(refusal),
-                    (Ok(Ok(options)), Ok(accept)) => self
-                        .open(upgrade, &accept, endpoint, options, &parts, &caller)
-                        .unwrap_or_else(refuse),
+                    (Ok(Ok(options)), Ok(accept)) => {
+                        match self.agree(accept, &options, &parts, &caller) {
+                            Some(accept) => self
+                                .open(upgrade, &accept, endpoint, options, &parts, &caller)
+                                .unwrap_or_else(refuse),
+                            None => http::empty(StatusCode::INTERNAL_SERVER_ERROR),
+                        }
+                    }
                 }
             }
         }
@@ -252,6 +267,38 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         answer
     }
 
+    /// Adds the decisions of the application to what accepts a handshake. Logs one that is not
+    /// possible, and returns `None` then.
+    fn agree(
+        &self,
+        mut accept: Accept,
+        options: &ConnectionOptions,
+        parts: &Parts,
+        caller: &Caller,
+    ) -> Option<Accept> {
+        let note = |what: &str, name: &str, error: &str| {
+            if let Some(times) = self.inner.mistakes.count(self.inner.hub.clock.now()) {
+                let (remote, path) = (caller.client, ShortName::new(parts.uri.path().as_bytes()));
+                let name = ShortName::new(name.as_bytes());
+                tracing::error!(
+                    %remote, %path, times, %name,
+                    "{what} of before_upgrade cannot be sent, and the client gets a 500: {error}"
+                );
+            }
+        };
+        if let Some(name) = options.headers.keys().find(|name| !gate::may_be_set(name.as_str())) {
+            note("a header", name.as_str(), "it belongs to the handshake");
+            return None;
+        }
+        if let Some(name) = &options.sub_protocol
+            && let Err(error) = accept.select(name, http::headers(&parts.headers))
+        {
+            note("the sub-protocol", name, &error.to_string());
+            return None;
+        }
+        Some(accept)
+    }
+
     /// Accepts a handshake, unless there are too many connections.
     fn open(
         &self,
@@ -265,15 +312,21 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         let admission = self.inner.hub.admit()?;
         let remote = caller.client;
         let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let ConnectionOptions { concurrency, headers: added, kept_headers, data, .. } = options;
+        let kept = self.inner.terms.kept_headers.iter().chain(&kept_headers);
         let info = ConnectionInfo {
             connected_at: SystemTime::now(),
             user_agent: user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
             remote_addr: remote,
             socket_addr: caller.socket,
             tls: caller.tls.clone(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: context::kept(&parts.headers, kept),
+            sub_protocol: accept.sub_protocol().map(str::to_owned),
         };
         let mut machine = endpoint.machine().clone();
-        if let Some(concurrency) = options.concurrency {
+        if let Some(concurrency) = concurrency {
             machine = machine.with_concurrency(concurrency);
         }
         let arrived = self.inner.hub.clock.now();
@@ -283,7 +336,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
             observed => Detection::Known(observed),
         };
         let endpoint = endpoint.clone();
-        let agreed = Agreed { machine, endpoint, arrived, detection, info };
+        let agreed = Agreed { machine, endpoint, arrived, detection, info, data };
         let inner = self.inner.clone();
         self.inner.runtime.spawn(async move {
             match upgrade.await {
@@ -293,14 +346,16 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                 Err(error) => tracing::debug!(%remote, %error, "the handshake was not finished"),
             }
         });
-        Ok(http::response(Answer::switching(accept)))
+        let mut answer = http::response(Answer::switching(accept));
+        answer.headers_mut().extend(added);
+        Ok(answer)
     }
 }
 
 impl<H: Handler, R: Runtime> Inner<H, R> {
     /// Serves a WebSocket that was just opened, in a task of its own.
     fn serve(self: Arc<Self>, upgraded: Upgraded, admission: Admission, agreed: Agreed) {
-        let limits = &self.limits;
+        let limits = &self.terms.limits;
         let (socket, read) = unwrap::<R>(upgraded);
         if let (Some(pings), Some(stream)) = (agreed.machine.pings, socket.native()) {
             let keep_alive = KeepAlive::new(Some(pings), pings.after, limits.stall_timeout);
@@ -338,9 +393,9 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
         agreed: Agreed,
         detected: Detected,
     ) {
-        let Agreed { machine: config, endpoint, info, .. } = agreed;
+        let Agreed { machine: config, endpoint, info, data, .. } = agreed;
         let Detected { observed, presumed, first } = detected;
-        let limits = &self.limits;
+        let limits = &self.terms.limits;
         let mut out = Actions::new();
         let now = self.hub.clock.now();
         let machine = server::Connection::accept(&config, observed, now, &mut out);
@@ -349,6 +404,7 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
             self.hub.clone(),
             admission.id(),
             info,
+            data,
             reads,
             limits.max_signal_backlog,
         );
@@ -395,6 +451,6 @@ impl<H, R> Clone for Service<H, R> {
 
 impl<H, R> fmt::Debug for Service<H, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("limits", &self.inner.limits).finish_non_exhaustive()
+        f.debug_struct("Service").field("limits", &self.inner.terms.limits).finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 //! handlers.
 
 mod actions;
+mod changes;
 mod closing;
 mod handlers;
 mod output;
@@ -33,6 +34,7 @@ use crate::clock::{Clock, Timer};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
+use changes::Hooks;
 pub(super) use closing::CloseTimeouts;
 use closing::End;
 use handlers::{Handlers, Start};
@@ -76,6 +78,10 @@ pub(super) struct Task<'a, H, R: Runtime> {
     /// What came from the client during the detection.
     first: Option<Box<Incoming>>,
     presumed: Option<Presumed>,
+    /// The hook for changes of the session, while it runs.
+    hooks: Option<Box<Hooks>>,
+    /// Whether the hook knows a session that the connection holds.
+    told: bool,
 }
 
 /// The start values of a task.
@@ -102,6 +108,7 @@ enum Done {
     Connected,
     Request(RequestId, Reply),
     Signal(SignalId),
+    SessionChange,
 }
 
 /// What a task waits for.
@@ -154,6 +161,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             timeouts,
             first,
             presumed,
+            hooks: None,
+            told: false,
         })
     }
 
@@ -168,6 +177,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
             End::Broken
         });
+        let changes = self.changes_left();
         self.detach(&end);
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
         // Rare states do not take memory all the time.
@@ -178,7 +188,12 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if let Err(panic) = closing.await {
             tracing::error!(connection = id, %panic, "a handler panicked when it was dropped");
         }
-        let told = Box::pin(hook("disconnected", id, || handler.disconnected(connection)));
+        let told = Box::pin(async {
+            for change in changes {
+                changes::tell(handler, connection, change).await;
+            }
+            hook("disconnected", id, || handler.disconnected(connection)).await;
+        });
         or(told, hub.stops()).await;
         drop(open);
     }
@@ -370,7 +385,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     /// Returns whether only the machine can keep the socket from being read.
     const fn may_read(&self) -> bool {
-        self.reading && self.socket.is_writable()
+        self.reading && self.hooks.is_none() && self.socket.is_writable()
     }
 
     fn start_connected(&self) {
@@ -413,12 +428,14 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         match done {
             Done::Connected => {
                 self.reading = true;
+                self.next_change();
                 if self.drained {
                     self.hub.drained(self.connection.connection_id());
                 }
             }
             Done::Request(id, reply) => self.reply(id, reply),
             Done::Signal(id) => self.signal_handled(id),
+            Done::SessionChange => self.change_told(),
         }
     }
 

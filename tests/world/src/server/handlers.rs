@@ -205,7 +205,7 @@ impl Server {
         let (waits, text) = match event {
             SessionEvent::Created(_) => (&mut served.creating, Some("welcome")),
             SessionEvent::CreateFailed(_) => (&mut served.creating, None),
-            SessionEvent::Closed => (&mut served.closing, Some("goodbye")),
+            SessionEvent::Closed { .. } => (&mut served.closing, Some("goodbye")),
             SessionEvent::CloseFailed => (&mut served.closing, None),
             SessionEvent::Restored => return,
         };

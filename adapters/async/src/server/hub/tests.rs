@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::SystemTime;
 
+use hyper::header::HeaderMap;
 use wwr::Dialect;
 use wwr::Valid;
 
 use super::super::connection::{ConnectionInfo, Reads};
+use super::super::context::Data;
 use super::*;
 use crate::key::RandomKeys;
 use crate::store::MemoryStore;
@@ -25,10 +27,15 @@ fn open(hub: &Arc<Hub>) -> OpenGuard {
         remote_addr: (Ipv4Addr::LOCALHOST, 1).into(),
         socket_addr: (Ipv4Addr::LOCALHOST, 1).into(),
         tls: None,
+        path: "/".into(),
+        query: None,
+        headers: HeaderMap::new(),
+        sub_protocol: None,
     };
     let admission = hub.admit().unwrap();
     let reads = Reads::new(Dialect::Unknown, 8192);
-    let connection = Connection::new(hub.clone(), admission.id(), info, reads, 100);
+    let connection =
+        Connection::new(hub.clone(), admission.id(), info, Data::default(), reads, 100);
     Hub::open(admission, connection)
 }
 

@@ -4,19 +4,18 @@ use std::task::Context;
 
 use futures_channel::oneshot;
 use futures_util::FutureExt;
-use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent};
+use wwr::server::{self, Action, RequestError, RequestId};
 
 use super::handlers::{About, Started};
 use super::{Done, End, Presumed, Reply, Task};
 use crate::runtime::Runtime;
-use crate::server::connection::SessionError;
 use crate::server::handler::Handler;
 use crate::server::panics::{Panic, ShortName};
 
 impl<H: Handler, R: Runtime> Task<'_, H, R> {
     /// Carries out the actions of the machine.
     pub(super) fn carry_out(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        while let Some(action) = self.out.pop() {
+        while let Some(action) = self.next_action() {
             match action {
                 Action::Send(frame) => {
                     if let Err(error) = self.socket.feed(frame) {
@@ -128,20 +127,6 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     fn about(&self, request: Option<RequestId>, name: ShortName) -> About {
         let identifier = request.map(|id| self.machine.identifier(id).unwrap_or_default());
         About::new(self.connection.id(), identifier, name)
-    }
-
-    fn take_session_event(&mut self, event: SessionEvent) {
-        match event {
-            SessionEvent::Created(_) => {
-                let session = self.machine.session().cloned();
-                let session = session.ok_or(SessionError::Misuse(Misuse::SessionBusy));
-                answer(self.creating.take(), session);
-            }
-            SessionEvent::CreateFailed(_) => answer(self.creating.take(), Err(SessionError::Store)),
-            SessionEvent::Restored => {}
-            SessionEvent::Closed => answer(self.closing.take(), Ok(true)),
-            SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
-        }
     }
 }
 

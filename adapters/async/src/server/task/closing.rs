@@ -53,7 +53,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     /// has gone.
     pub(super) async fn close(self: Box<Self>, end: End) {
         let id = self.connection.id();
-        let Self { hub, connection, socket, running, timer, timeouts, reading, .. } = *self;
+        let Self { hub, connection, socket, running, timer, timeouts, reading, hooks, .. } = *self;
         let overdue = connection.overdue(timeouts.drain, timer, &hub.clock);
         let handlers = finish(id, running, overdue);
         match end {
@@ -62,13 +62,12 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 let (code, reason) = (frame.code(), frame.reason());
                 tracing::debug!(connection = id, code, ?reason, "closed");
                 let closed = socket.close(frame, timeouts.close);
-                if reading {
+                if reading && hooks.is_none() {
                     // They have ended, or have had the time that the machine allows.
                     drop(handlers);
                     closed.await;
                 } else {
-                    // Only the hook for new connections may still run. The machine does not know
-                    // about it.
+                    // A hook may still run. The machine does not know about those.
                     zip(closed, handlers).await;
                 }
             }
