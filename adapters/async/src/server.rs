@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod detection;
 mod endpoint;
+mod groups;
 mod handle;
 mod handler;
 mod http;
@@ -18,6 +19,7 @@ mod panics;
 mod refusals;
 mod service;
 mod slots;
+mod slow_reader;
 mod task;
 mod throttle;
 #[cfg(feature = "rustls")]
@@ -37,6 +39,7 @@ pub use config::{Config, InvalidConfig, Limits};
 pub use connection::{
     Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
 };
+pub use groups::Group;
 pub use handle::{Connections, ServerHandle};
 pub use handler::{ConnectionOptions, Handler, Response};
 pub use listener::Server;
@@ -47,12 +50,13 @@ pub use service::Service;
 pub use tls::{Tls, TlsError};
 #[cfg(feature = "tower")]
 pub use tower::TowerService;
+pub use wwr::SlowReader;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
     ProxyHeaders, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, Config as ConnectionConfig, Expiry, HubConfig, IdleConnections,
-    Misuse, Pings, Protocol, RequestError, Sessions,
+    Advertised, CloseReason, Config as ConnectionConfig, Expiry, GroupError, HubConfig,
+    IdleConnections, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError, Sessions,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

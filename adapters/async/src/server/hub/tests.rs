@@ -5,7 +5,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::SystemTime;
 
 use wwr::Dialect;
-use wwr::Valid;
+use wwr::{SlowReader, Valid};
 
 use super::super::connection::{ConnectionInfo, Reads};
 use super::*;
@@ -28,7 +28,8 @@ fn open(hub: &Arc<Hub>) -> OpenGuard {
     };
     let admission = hub.admit().unwrap();
     let reads = Reads::new(Dialect::Unknown, 8192);
-    let connection = Connection::new(hub.clone(), admission.id(), info, reads, 100);
+    let connection =
+        Connection::new(hub.clone(), admission.id(), info, reads, 100, SlowReader::Refuse);
     Hub::open(admission, connection)
 }
 
