@@ -1,7 +1,7 @@
 //! What waits for a peer that reads too slowly: a queue that is bounded in bytes.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::fmt;
 
 use bytes::Bytes;
@@ -11,18 +11,18 @@ mod tests;
 
 /// What happens to a signal for which there is no room, because its peer reads too slowly.
 ///
-/// Signals that were accepted with [`Refuse`](Self::Refuse) or [`Disconnect`](Self::Disconnect) are
-/// never dropped in favour of others. With the other two, signals may be lost, and are counted.
-/// Signals of other names and replies keep their order in every case.
+/// Each policy is only about signals that were sent with it: none drops a signal that was accepted
+/// with another one, but for the end of the connection. What is dropped or replaced is counted. Signals
+/// of other names and replies keep their order in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlowReader {
     /// The new signal is refused, and its sender is told.
     #[default]
     Refuse,
-    /// Signals that wait are dropped, the oldest first, until there is room: those that were sent with
-    /// this policy or with [`Coalesce`](Self::Coalesce). The new signal is refused only if that makes
-    /// too little room. For news of which the latest count.
+    /// Signals that wait and were sent with this policy are dropped, the oldest first, until there is
+    /// room. The new signal is refused only if that makes too little room. For news of which the latest
+    /// count.
     DropOldest,
     /// Of signals with the same name that were sent with this policy, at most one waits: a new one
     /// takes the place of the one that waits, also while there is room for both. So the peer gets the
@@ -108,11 +108,12 @@ struct Slot<T> {
 /// The items that may be dropped or replaced.
 #[derive(Default)]
 struct Loose {
-    /// Their numbers, with the names of those that may be replaced.
-    waiting: BTreeMap<u64, Option<Bytes>>,
-    /// The numbers of those that may be replaced.
-    names: BTreeMap<Bytes, u64>,
-    bytes: usize,
+    /// The numbers of those that may be dropped.
+    droppable: BTreeSet<u64>,
+    droppable_bytes: usize,
+    /// The names of those that may be replaced, and their numbers.
+    replaceable: BTreeMap<u64, Bytes>,
+    numbers: BTreeMap<Bytes, u64>,
     /// How many slots are gaps.
     gaps: usize,
 }
@@ -191,7 +192,9 @@ impl<T> Backlog<T> {
             SlowReader::DropOldest => {
                 let dropped = self.make_room(bytes)?;
                 let number = self.append(item, bytes);
-                self.loosen(number, bytes, None);
+                let loose = self.loose.get_or_insert_default();
+                loose.droppable.insert(number);
+                loose.droppable_bytes += bytes;
                 Ok(dropped)
             }
             SlowReader::Coalesce => self.coalesce(item, bytes, name),
@@ -230,7 +233,7 @@ impl<T> Backlog<T> {
     /// Returns whether everything may stay here while the peer does not read. That is so if some of it
     /// may still be dropped or replaced, and all of it are signals.
     pub fn can_wait(&self) -> bool {
-        self.others == 0 && self.loose.as_ref().is_some_and(|loose| !loose.waiting.is_empty())
+        self.others == 0 && self.loose.as_ref().is_some_and(|loose| !loose.is_empty())
     }
 
     /// Returns whether half of the bytes are free. This is more than most items need, so that callers
@@ -298,19 +301,10 @@ impl<T> Backlog<T> {
         self.last_number
     }
 
-    fn loosen(&mut self, number: u64, bytes: usize, name: Option<Bytes>) {
-        let loose = self.loose.get_or_insert_default();
-        loose.bytes += bytes;
-        if let Some(name) = &name {
-            loose.names.insert(name.clone(), number);
-        }
-        loose.waiting.insert(number, name);
-    }
-
     /// Drops the oldest signals until there is room for one of so many bytes. Drops none if there would
     /// still be too little.
     fn make_room(&mut self, bytes: usize) -> Result<usize, NoRoom> {
-        let loose = self.loose.as_ref().map_or(0, |loose| loose.bytes);
+        let loose = self.loose.as_ref().map_or(0, |loose| loose.droppable_bytes);
         let fixed = self.waiting_bytes() - loose;
         let is_enough = self.bytes == loose || fixed.saturating_add(bytes) <= self.max_bytes;
         if !self.promised && !is_enough {
@@ -326,7 +320,7 @@ impl<T> Backlog<T> {
 
     fn drop_oldest(&mut self) -> bool {
         let Some(loose) = &mut self.loose else { return false };
-        let Some(number) = loose.waiting.keys().next().copied() else { return false };
+        let Some(number) = loose.droppable.first().copied() else { return false };
         let Ok(place) = self.slots.binary_search_by_key(&number, |slot| slot.number) else {
             return false;
         };
@@ -352,7 +346,7 @@ impl<T> Backlog<T> {
     }
 
     fn coalesce(&mut self, item: T, bytes: usize, name: &[u8]) -> Result<usize, NoRoom> {
-        let known = self.loose.as_ref().and_then(|loose| loose.names.get(name)).copied();
+        let known = self.loose.as_ref().and_then(|loose| loose.numbers.get(name)).copied();
         let place = known
             .and_then(|number| self.slots.binary_search_by_key(&number, |slot| slot.number).ok());
         let Some(slot) = place.and_then(|place| self.slots.get(place)) else {
@@ -360,7 +354,9 @@ impl<T> Backlog<T> {
                 return Err(NoRoom::Refused);
             }
             let number = self.append(item, bytes);
-            self.loosen(number, bytes, Some(Bytes::copy_from_slice(name)));
+            let (loose, name) = (self.loose.get_or_insert_default(), Bytes::copy_from_slice(name));
+            loose.numbers.insert(name.clone(), number);
+            loose.replaceable.insert(number, name);
             return Ok(0);
         };
         let (earlier, is_alone) = (slot.bytes, slot.bytes == self.bytes);
@@ -369,11 +365,8 @@ impl<T> Backlog<T> {
         if !fits {
             return Err(NoRoom::Refused);
         }
-        if let (Some(loose), Some(slot)) =
-            (&mut self.loose, place.and_then(|place| self.slots.get_mut(place)))
-        {
+        if let Some(slot) = place.and_then(|place| self.slots.get_mut(place)) {
             (slot.bytes, slot.item) = (bytes, Some(item));
-            loose.bytes = loose.bytes - earlier + bytes;
         }
         self.bytes = self.bytes - earlier + bytes;
         self.promised = false;
@@ -393,11 +386,15 @@ impl<T> Backlog<T> {
 impl Loose {
     /// An item does not wait any more.
     fn remove(&mut self, number: u64, bytes: usize) {
-        let Some(name) = self.waiting.remove(&number) else { return };
-        self.bytes -= bytes;
-        if let Some(name) = name {
-            self.names.remove(&name);
+        if self.droppable.remove(&number) {
+            self.droppable_bytes -= bytes;
+        } else if let Some(name) = self.replaceable.remove(&number) {
+            self.numbers.remove(&name);
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.droppable.is_empty() && self.replaceable.is_empty()
     }
 }
 

@@ -61,13 +61,13 @@ fn the_oldest_are_dropped_but_none_that_was_to_be_kept() {
     assert_eq!(send(&mut backlog, "kept", 30, Refuse), Ok(0));
     assert_eq!(send(&mut backlog, "b", 20, DropOldest), Ok(0));
     assert_eq!(send(&mut backlog, "c", 20, Coalesce), Ok(0));
-    assert_eq!(send(&mut backlog, "too long", 71, DropOldest), Err(NoRoom::Refused));
+    assert_eq!(send(&mut backlog, "too long", 51, DropOldest), Err(NoRoom::Refused));
     assert_eq!((backlog.len(), backlog.dropped()), (5, 0), "nothing was dropped in vain");
     assert_eq!(send(&mut backlog, "d", 1, DropOldest), Ok(1));
     assert_eq!(send(&mut backlog, "e", 40, DropOldest), Ok(1));
     assert_eq!((backlog.len(), backlog.dropped(), backlog.waiting_bytes()), (5, 2, 91));
-    assert_eq!(send(&mut backlog, "f", 70, DropOldest), Ok(3));
-    assert_eq!(rest(&mut backlog), ["control", "kept", "f"]);
+    assert_eq!(send(&mut backlog, "f", 50, DropOldest), Ok(2));
+    assert_eq!(rest(&mut backlog), ["control", "kept", "c", "f"]);
 }
 
 #[test]
@@ -102,8 +102,12 @@ fn what_is_held_leaves_room_for_one_signal_that_can_be_dropped() {
     assert_eq!(send(&mut backlog, "a1", 5, Coalesce), Ok(0));
     assert_eq!(send(&mut backlog, "a2", 50, Coalesce), Ok(1));
     assert_eq!(send(&mut backlog, "b", 5, Coalesce), Err(NoRoom::Refused));
-    assert_eq!(send(&mut backlog, "c", 50, DropOldest), Ok(1));
-    assert_eq!(rest(&mut backlog), ["c"]);
+    assert_eq!(send(&mut backlog, "c", 5, DropOldest), Err(NoRoom::Refused));
+    assert_eq!(rest(&mut backlog), ["a2"]);
+    backlog.hold(50);
+    assert_eq!(send(&mut backlog, "c", 50, DropOldest), Ok(0));
+    assert_eq!(send(&mut backlog, "d", 50, DropOldest), Ok(1));
+    assert_eq!(rest(&mut backlog), ["d"]);
 }
 
 #[test]
@@ -189,7 +193,7 @@ fn it_does_what_a_simple_list_would_do() {
                     let mut count = 0;
                     while policy == DropOldest
                         && !fits(bytes_of(&after))
-                        && let Some(place) = after.iter().position(|item| item.3 != Refuse)
+                        && let Some(place) = after.iter().position(|item| item.3 == DropOldest)
                     {
                         after.remove(place);
                         count += 1;
