@@ -71,14 +71,13 @@ pub enum NoRoom {
 pub struct Backlog<T> {
     /// In the order of their numbers.
     slots: VecDeque<Slot<T>>,
-    last_number: u64,
     /// The bytes of the items that wait.
     bytes: usize,
     /// Bytes of items that were taken but are still in memory.
     held: usize,
     max_bytes: usize,
-    /// How many items of no bytes wait.
-    others: usize,
+    /// How many items of no bytes wait. Memory ends long before 2^32 of them.
+    others: u32,
     /// Whether an item of any size is accepted next.
     promised: bool,
     counting: Counting,
@@ -137,7 +136,6 @@ impl<T> Backlog<T> {
     const fn with(max_bytes: usize, counting: Counting) -> Self {
         Self {
             slots: VecDeque::new(),
-            last_number: 0,
             bytes: 0,
             held: 0,
             max_bytes,
@@ -211,7 +209,7 @@ impl<T> Backlog<T> {
                 continue;
             };
             self.bytes -= bytes;
-            self.others -= usize::from(bytes == 0);
+            self.others -= u32::from(bytes == 0);
             if self.counting == Counting::UntilReleased {
                 self.held += bytes;
             }
@@ -295,10 +293,10 @@ impl<T> Backlog<T> {
         } else {
             self.others += 1;
         }
-        self.last_number += 1;
+        let number = self.slots.back().map_or(0, |last| last.number + 1);
         self.bytes += bytes;
-        self.slots.push_back(Slot { number: self.last_number, bytes, item: Some(item) });
-        self.last_number
+        self.slots.push_back(Slot { number, bytes, item: Some(item) });
+        number
     }
 
     /// Drops the oldest signals until there is room for one of so many bytes. Drops none if there would
