@@ -140,6 +140,7 @@ extern crate alloc;
 extern crate std;
 
 mod actions;
+mod backlog;
 pub mod client;
 mod close;
 mod dialect;
@@ -153,6 +154,7 @@ mod valid;
 pub mod wire;
 
 pub use actions::Actions;
+pub use backlog::{Backlog, NoRoom, SlowReader};
 pub use close::{CloseFrame, InvalidCloseFrame};
 pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
 pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey, TypedInfoError};

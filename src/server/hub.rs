@@ -106,7 +106,8 @@ struct Member {
     phase: Phase,
     /// The session of its latest command.
     session: Option<SessionKey>,
-    groups: Memberships,
+    /// `None` once the connection has ended: it cannot join any group.
+    groups: Option<Memberships>,
 }
 
 /// The phase of life of a connection.
@@ -165,7 +166,8 @@ impl Hub {
         self.check_admission()?;
         self.last_id += 1;
         let id = ConnectionId(self.last_id);
-        let member = Member { phase: Phase::Admitted, session: None, groups: Memberships::new() };
+        let groups = Some(Memberships::new());
+        let member = Member { phase: Phase::Admitted, session: None, groups };
         self.connections.insert(id, member);
         Ok(id)
     }
@@ -204,12 +206,20 @@ impl Hub {
         let Some(member) = self.connections.remove(&id) else { return };
         self.open -= usize::from(member.phase != Phase::Admitted);
         self.drained -= usize::from(matches!(member.phase, Phase::Drained { .. }));
-        self.groups.leave_all(id, member.groups);
+        self.groups.leave_all(id, member.groups.unwrap_or_default());
         if let Some(key) = member.session {
             self.registry.handle(id, Command::Leave(key), &mut self.effects);
             self.route(out);
         }
         self.proceed(out);
+    }
+
+    /// Records that a connection has ended for the application, while its close handshake or its
+    /// handlers may go on. It leaves its groups, and joins none any more. Everything else of it is
+    /// there until it has [left](Self::left). Ignored if that was so before.
+    pub fn ended(&mut self, id: ConnectionId) {
+        let Some(member) = self.connections.get_mut(&id) else { return };
+        self.groups.leave_all(id, member.groups.take().unwrap_or_default());
     }
 
     /// Returns how many connections are open.
@@ -362,26 +372,39 @@ impl Hub {
 impl Hub {
     /// Adds a connection to a group, which exists as long as it has members. Returns whether the
     /// connection was not in it before. A connection leaves its groups when it has
-    /// [left](Self::left).
+    /// [ended](Self::ended) or [left](Self::left).
     ///
     /// # Errors
     ///
-    /// [`GroupError`] if the connection has left, is in too many groups, or the name is empty or too
+    /// [`GroupError`] if the connection has ended, is in too many groups, or the name is empty or too
     /// long.
     pub fn join(&mut self, id: ConnectionId, group: &str) -> Result<bool, GroupError> {
-        let member = self.connections.get_mut(&id).ok_or(GroupError::UnknownConnection)?;
-        self.groups.join(id, &mut member.groups, group, self.config.max_groups)
+        let member = self.connections.get_mut(&id);
+        let memberships = member.and_then(|member| member.groups.as_mut());
+        let memberships = memberships.ok_or(GroupError::UnknownConnection)?;
+        self.groups.join(id, memberships, group, self.config.max_groups)
     }
 
     /// Removes a connection from a group. Returns whether it was a member.
     pub fn leave(&mut self, id: ConnectionId, group: &str) -> bool {
-        let Some(member) = self.connections.get_mut(&id) else { return false };
-        self.groups.leave(id, &mut member.groups, group)
+        let member = self.connections.get_mut(&id);
+        let Some(groups) = member.and_then(|member| member.groups.as_mut()) else { return false };
+        self.groups.leave(id, groups, group)
     }
 
     /// Returns the connections in a group, in the order of their identifiers.
     pub fn members(&self, group: &str) -> impl Iterator<Item = ConnectionId> + '_ {
         self.groups.members(group)
+    }
+
+    /// Returns the connections in a group whose identifiers are greater than this one, in order. For
+    /// hosts that walk over a large group in portions.
+    pub fn members_after(
+        &self,
+        group: &str,
+        after: ConnectionId,
+    ) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.groups.members_after(group, after)
     }
 
     /// Returns how many connections are in a group.
@@ -392,7 +415,8 @@ impl Hub {
     /// Returns the groups that a connection is in, in the order in which it joined them.
     pub fn groups_of(&self, id: ConnectionId) -> impl Iterator<Item = &str> {
         let member = self.connections.get(&id);
-        member.into_iter().flat_map(|member| self.groups.names_of(&member.groups))
+        let memberships = member.and_then(|member| member.groups.as_ref());
+        memberships.into_iter().flat_map(|memberships| self.groups.names_of(memberships))
     }
 
     /// Returns how many groups have members.

@@ -123,6 +123,12 @@ impl PreparedSignal {
         }
     }
 
+    /// Returns the name of the signal.
+    pub fn name(&self) -> &[u8] {
+        let length = self.frame.get(1).copied().map_or(0, usize::from);
+        self.frame.get(2..2 + length).unwrap_or_default()
+    }
+
     /// Returns the message that is sent.
     pub const fn frame(&self) -> &Bytes {
         &self.frame

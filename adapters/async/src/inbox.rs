@@ -1,12 +1,13 @@
 //! The queue of messages to a task.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::task::AtomicWaker;
+use wwr::{Backlog, NoRoom, SlowReader};
 
 /// A queue into a task, bounded in bytes. Cheap to poll while it is empty.
 #[derive(Debug)]
@@ -22,43 +23,18 @@ pub(crate) struct Inbox<T> {
 
 #[derive(Debug)]
 struct Queue<T> {
-    items: VecDeque<(usize, T)>,
-    bytes: usize,
-    /// Bytes of items that were taken but are still in memory.
-    held: usize,
+    backlog: Backlog<T>,
     /// Whether a taken item stays in memory until [`Inbox::hold`] reports how much of it does.
     holds: bool,
-    max_bytes: usize,
-    /// Whether a waiter was told that there is room, for an item of any size.
-    promised: bool,
     /// The waiters for room, in the order in which they came. Empty while there is room.
     line: BTreeMap<u64, Waker>,
     last_ticket: u64,
 }
 
 impl<T> Queue<T> {
-    const fn waiting(&self) -> usize {
-        self.bytes.saturating_add(self.held)
-    }
-
-    /// Returns whether the waiters may go on. Requires room for many items, so that no waiter is
-    /// woken for each item.
-    const fn has_room(&self) -> bool {
-        self.waiting() <= self.max_bytes / 2
-    }
-
-    /// Returns whether an item of this many bytes may be added.
-    const fn takes(&self, bytes: usize) -> bool {
-        let waiting = self.waiting();
-        bytes == 0
-            || waiting == 0
-            || self.promised
-            || waiting.saturating_add(bytes) <= self.max_bytes
-    }
-
     /// Returns the waiters to wake, in order, because there is room now.
     fn next_in_line(&mut self) -> BTreeMap<u64, Waker> {
-        if self.has_room() { std::mem::take(&mut self.line) } else { BTreeMap::new() }
+        if self.backlog.has_room() { std::mem::take(&mut self.line) } else { BTreeMap::new() }
     }
 }
 
@@ -69,31 +45,33 @@ pub(crate) enum Refused {
     Closed,
     /// Too many bytes wait already.
     Full,
+    /// Too many bytes wait already, and the peer is to be disconnected for that.
+    Overflowed,
+}
+
+impl From<NoRoom> for Refused {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Disconnect => Self::Overflowed,
+            _ => Self::Full,
+        }
+    }
 }
 
 impl<T> Inbox<T> {
     /// Creates an inbox whose items are out of memory when they are taken.
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self::with(max_bytes, false)
+        Self::with(Backlog::new(max_bytes), false)
     }
 
     /// Creates an inbox whose items count until [`hold`](Self::hold) is called after they were
     /// taken.
     pub(crate) fn holding(max_bytes: usize) -> Self {
-        Self::with(max_bytes, true)
+        Self::with(Backlog::holding(max_bytes), true)
     }
 
-    fn with(max_bytes: usize, holds: bool) -> Self {
-        let queue = Queue {
-            items: VecDeque::new(),
-            bytes: 0,
-            held: 0,
-            holds,
-            max_bytes,
-            promised: false,
-            line: BTreeMap::new(),
-            last_ticket: 0,
-        };
+    fn with(backlog: Backlog<T>, holds: bool) -> Self {
+        let queue = Queue { backlog, holds, line: BTreeMap::new(), last_ticket: 0 };
         Self {
             filled: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
@@ -105,35 +83,51 @@ impl<T> Inbox<T> {
 
     /// Adds an item that stands for `bytes` bytes of memory. Items of no bytes always fit.
     pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), Refused> {
-        self.add(item, bytes, false)
+        self.add(false, |backlog| backlog.push(item, bytes))
     }
 
-    fn add(&self, item: T, bytes: usize, urgent: bool) -> Result<(), Refused> {
+    /// Adds a signal that stands for `bytes` bytes of memory. Returns how many others were dropped or
+    /// replaced for it.
+    pub(crate) fn push_signal(
+        &self,
+        item: T,
+        bytes: usize,
+        name: &[u8],
+        policy: SlowReader,
+    ) -> Result<usize, Refused> {
+        self.add(false, |backlog| backlog.push_signal(item, bytes, name, policy))
+    }
+
+    fn add<O>(
+        &self,
+        urgent: bool,
+        add: impl FnOnce(&mut Backlog<T>) -> Result<O, NoRoom>,
+    ) -> Result<O, Refused> {
         let mut queue = self.lock();
         if self.closed.load(Ordering::Acquire) {
             return Err(Refused::Closed);
         }
-        if !queue.takes(bytes) {
-            return Err(Refused::Full);
-        }
-        if bytes > 0 {
-            queue.promised = false;
-        }
-        queue.bytes += bytes;
-        queue.items.push_back((bytes, item));
+        let added = match add(&mut queue.backlog) {
+            Ok(added) => added,
+            Err(no_room) => {
+                // What waited may have been dropped.
+                wake(queue);
+                return Err(no_room.into());
+            }
+        };
         if urgent {
             self.urgent.store(true, Ordering::Release);
         }
         drop(queue);
         self.filled.store(true, Ordering::Release);
         self.waker.wake();
-        Ok(())
+        Ok(added)
     }
 
     /// Adds an item that makes the task take everything that was added before it, even if it takes
     /// nothing else at the moment. Always fits.
     pub(crate) fn push_urgent(&self, item: T) -> Result<(), Refused> {
-        self.add(item, 0, true)
+        self.add(true, |backlog| backlog.push(item, 0))
     }
 
     /// Waits until at most half of the allowed bytes wait. The next item is then accepted, whatever
@@ -154,6 +148,18 @@ impl<T> Inbox<T> {
         self.take().map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// The same. If the peer does not read, signals that may still be dropped are left, unless
+    /// something else waits as well.
+    pub(crate) fn poll_take_if(&self, peer_reads: bool, cx: &mut Context<'_>) -> Poll<T> {
+        if !peer_reads && self.filled.load(Ordering::Acquire) {
+            self.waker.register(cx.waker());
+            if self.lock().backlog.can_wait() {
+                return Poll::Pending;
+            }
+        }
+        self.poll_take(cx)
+    }
+
     /// Returns whether no item waits and the inbox is open.
     pub(crate) fn is_quiet(&self) -> bool {
         !self.filled.load(Ordering::Acquire) && !self.closed.load(Ordering::Acquire)
@@ -161,13 +167,13 @@ impl<T> Inbox<T> {
 
     /// Returns how many items wait.
     pub(crate) fn len(&self) -> usize {
-        if self.filled.load(Ordering::Acquire) { self.lock().items.len() } else { 0 }
+        if self.filled.load(Ordering::Acquire) { self.lock().backlog.len() } else { 0 }
     }
 
     /// Sets how many bytes of taken items are still in memory. They count as if they waited.
     pub(crate) fn hold(&self, bytes: usize) {
         let mut queue = self.lock();
-        queue.held = bytes;
+        queue.backlog.hold(bytes);
         wake(queue);
     }
 
@@ -177,28 +183,26 @@ impl<T> Inbox<T> {
             return None;
         }
         let mut queue = self.lock();
-        let item = queue.items.pop_front();
-        if let Some((bytes, _)) = &item {
-            queue.bytes -= bytes;
-            if queue.holds {
-                queue.held += bytes;
-            } else {
-                wake(queue);
-            }
-        } else {
+        let item = queue.backlog.pop();
+        if item.is_none() {
             self.filled.store(false, Ordering::Release);
             self.urgent.store(false, Ordering::Release);
-            queue.items.shrink_to_fit();
+        } else if !queue.holds {
+            wake(queue);
         }
-        item.map(|(_, item)| item)
+        item
+    }
+
+    /// Returns how many signals were dropped or replaced.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lock().backlog.dropped()
     }
 
     /// Refuses all items from now on, drops the waiting ones, and wakes the task.
     pub(crate) fn close(&self) {
         let mut queue = self.lock();
         self.closed.store(true, Ordering::Release);
-        (queue.bytes, queue.held) = (0, 0);
-        let dropped = std::mem::take(&mut queue.items);
+        let dropped = queue.backlog.take_all();
         wake(queue);
         drop(dropped);
         self.waker.wake();
@@ -246,8 +250,8 @@ impl<T> Future for Room<'_, T> {
         if self.inbox.closed.load(Ordering::Acquire) {
             return Poll::Ready(Err(Refused::Closed));
         }
-        if queue.has_room() {
-            queue.promised = true;
+        if queue.backlog.has_room() {
+            queue.backlog.promise();
             return Poll::Ready(Ok(()));
         }
         let ticket = self.ticket.unwrap_or_else(|| {
@@ -404,7 +408,7 @@ mod tests {
             let mut taken = 0;
             while taken < 4000 {
                 std::future::poll_fn(|cx| inbox.poll_take(cx)).await;
-                assert!(inbox.lock().bytes <= 130);
+                assert!(inbox.lock().backlog.waiting_bytes() <= 130);
                 taken += 1;
             }
             taken

@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod detection;
 mod endpoint;
+mod groups;
 mod handle;
 mod handler;
 mod http;
@@ -20,6 +21,7 @@ mod panics;
 mod refusals;
 mod service;
 mod slots;
+mod slow_reader;
 mod task;
 mod throttle;
 #[cfg(feature = "rustls")]
@@ -41,6 +43,7 @@ pub use connection::{
     Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
 };
 pub use context::{ConnectionOptions, offered_sub_protocols};
+pub use groups::Group;
 pub use handle::{Connections, ServerHandle};
 pub use handler::{Handler, Response};
 pub use listener::Server;
@@ -51,12 +54,13 @@ pub use service::Service;
 pub use tls::{Tls, TlsError};
 #[cfg(feature = "tower")]
 pub use tower::TowerService;
+pub use wwr::SlowReader;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
     ProxyHeaders, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, HubConfig,
-    IdleConnections, Misuse, Pings, Protocol, RequestError, Sessions,
+    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, GroupError, HubConfig,
+    IdleConnections, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError, Sessions,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

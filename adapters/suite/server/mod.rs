@@ -12,6 +12,7 @@ mod crowds;
 mod failures;
 mod fairness;
 mod frames;
+mod groups;
 #[cfg(unix)]
 mod headless;
 mod heads;

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use smallvec::SmallVec;
 
@@ -12,8 +13,8 @@ use crate::session::ConnectionId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// The connection does not exist, or has left.
-    #[error("the connection has left")]
+    /// The connection does not exist, or has ended.
+    #[error("the connection has ended")]
     UnknownConnection,
     /// The connection is in the maximum number of groups.
     #[error("the connection is in {max} groups already (max_groups)")]
@@ -106,6 +107,17 @@ impl Groups {
     pub(super) fn members(&self, name: &str) -> impl Iterator<Item = ConnectionId> + '_ {
         let group = self.names.get(name).and_then(|group| self.slots.get(group.0 as usize));
         group.into_iter().flat_map(|group| group.members.iter().copied())
+    }
+
+    /// Returns the members of a group with greater identifiers than this one, in order.
+    pub(super) fn members_after(
+        &self,
+        name: &str,
+        after: ConnectionId,
+    ) -> impl Iterator<Item = ConnectionId> + '_ {
+        let group = self.names.get(name).and_then(|group| self.slots.get(group.0 as usize));
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        group.into_iter().flat_map(move |group| group.members.range(range).copied())
     }
 
     /// Returns how many members a group has.

@@ -132,5 +132,9 @@ pub(crate) fn signal_payload(socket: u64, number: u64) -> Payload {
     Payload::utf8(format!("{socket}/{number}"))
 }
 
+/// The names of signals of which some may be dropped when a peer reads slowly: none, the oldest, and all but
+/// the last value.
+pub(crate) const STATES: [&str; 4] = ["kept", "recent", "state", "other state"];
+
 /// The name of the signals that are numbered.
 pub(crate) const NEWS: &str = "news";

@@ -14,6 +14,7 @@ use wwr::wire::{Kind, Message, decode};
 use wwr::{Actions, CloseFrame, Dialect, Instant, SessionKey};
 
 pub(crate) use self::acts::{REQUEST_TIMEOUT, any_key};
+use crate::application::STATES;
 use crate::clock::Clock;
 use crate::coverage::{Effect, Fact, LinkState};
 use crate::event::{ClientId, Event, ServerId};
@@ -87,6 +88,8 @@ pub(crate) struct Node {
     open: BTreeMap<RequestId, Open>,
     /// How many signals came, and went, on the socket there is.
     pub(crate) signals: u64,
+    /// The last signal of each of the names that may be dropped.
+    pub(crate) states: [Option<u64>; STATES.len()],
     signals_sent: u64,
     /// Asked for its session on the socket there is.
     resumes: bool,
@@ -148,6 +151,7 @@ impl Node {
             attempts: 0,
             open: BTreeMap::new(),
             signals: 0,
+            states: [None; STATES.len()],
             signals_sent: 0,
             resumes: false,
             resumptions: 0,
@@ -247,6 +251,7 @@ impl Node {
                 self.host = Host::Open(socket);
                 self.ponged = false;
                 (self.signals, self.signals_sent, self.resumes) = (0, 0, false);
+                self.states = [None; STATES.len()];
                 (self.reads_at_most, self.resumptions) = (usize::MAX, 0);
                 let now = self.clock.read(stage.now);
                 let has_agreed = stage.network.get(socket).is_some_and(|socket| socket.agreed);

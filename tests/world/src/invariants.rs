@@ -50,6 +50,11 @@ pub enum Invariant {
     InUseNeverExpires,
     /// Those are in a group that joined it and have neither left it nor the server.
     GroupsAreMembers,
+    /// Of what a peer that reads slowly is sent, it gets what was accepted and not dropped, in order, and
+    /// the last value of each name that is coalesced.
+    LastValueWins,
+    /// Each signal that was accepted is sent, waits, or counts as dropped.
+    DroppedIsCounted,
     /// During a shutdown idle connections stay while any handler of the server runs, if they are
     /// to; then all are closed, for the reason of the shutdown.
     IdleStay,
@@ -86,7 +91,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -108,6 +113,8 @@ impl Invariant {
         Self::WaitersAreTold,
         Self::InUseNeverExpires,
         Self::GroupsAreMembers,
+        Self::LastValueWins,
+        Self::DroppedIsCounted,
         Self::IdleStay,
         Self::ShutdownInStages,
         Self::OnlyReadable,

@@ -2,6 +2,7 @@
 //! handlers are in `handlers`. `tasks` carries out what the machines want, `control` what the hub
 //! does.
 
+mod backlog;
 mod checks;
 mod control;
 mod groups;

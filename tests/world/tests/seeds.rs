@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 80] = [
+const EXPECTED: [&str; 83] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -87,6 +87,9 @@ const EXPECTED: [&str; 80] = [
     "hub: session destroyed for a caller",
     "hub: session not destroyed for a caller",
     "hub: expiry skipped",
+    "signal waits",
+    "signal waits, another was dropped",
+    "signal refused",
     "session expires",
     "ShutdownAgain",
     "Full",

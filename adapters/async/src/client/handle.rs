@@ -326,7 +326,7 @@ impl<R: Runtime> Client<R> {
     pub(super) fn push(&self, input: Input, bytes: usize) -> Result<(), Error> {
         self.shared().inbox.push(input, bytes).map_err(|refused| match refused {
             Refused::Closed => Error::Ended,
-            Refused::Full => Error::Misuse(Misuse::QueueFull),
+            Refused::Full | Refused::Overflowed => Error::Misuse(Misuse::QueueFull),
         })
     }
 }

@@ -35,27 +35,41 @@ pub struct Broadcast {
     /// Connections whose client would not read it: it is longer than the advertised message buffer,
     /// or has no payload and the client may speak 1.x.
     pub unreadable: usize,
+    /// Connections that are closed because their client reads too slowly
+    /// ([`SlowReader::Disconnect`](super::SlowReader::Disconnect)).
+    pub too_slow: usize,
+    /// Earlier signals that were dropped or replaced for this one: signals, not connections. Not known,
+    /// and 0, when collected from results;
+    /// [`Connection::dropped_signals`](super::Connection::dropped_signals) always knows.
+    pub dropped: usize,
 }
 
 impl Broadcast {
     /// Returns how many connections it was meant for.
     pub const fn total(&self) -> usize {
-        self.sent + self.disconnected + self.backlogged + self.unreadable
+        self.sent + self.disconnected + self.backlogged + self.unreadable + self.too_slow
+    }
+
+    /// Counts the result of a connection: how many earlier signals were dropped, or why not this one.
+    pub(super) fn count(&mut self, result: Result<usize, SignalError>) {
+        let count = match result {
+            Ok(dropped) => {
+                self.dropped += dropped;
+                &mut self.sent
+            }
+            Err(SignalError::Disconnected) => &mut self.disconnected,
+            Err(SignalError::Backlogged) => &mut self.backlogged,
+            Err(SignalError::TooSlow) => &mut self.too_slow,
+            Err(SignalError::Unreadable(_) | SignalError::InvalidName(_)) => &mut self.unreadable,
+        };
+        *count += 1;
     }
 }
 
 impl Extend<Result<(), SignalError>> for Broadcast {
     fn extend<I: IntoIterator<Item = Result<(), SignalError>>>(&mut self, results: I) {
         for result in results {
-            let count = match result {
-                Ok(()) => &mut self.sent,
-                Err(SignalError::Disconnected) => &mut self.disconnected,
-                Err(SignalError::Backlogged) => &mut self.backlogged,
-                Err(SignalError::Unreadable(_) | SignalError::InvalidName(_)) => {
-                    &mut self.unreadable
-                }
-            };
-            *count += 1;
+            self.count(result.map(|()| 0));
         }
     }
 }
@@ -83,10 +97,22 @@ mod tests {
             Ok(()),
             Err(SignalError::Unreadable(UnreadableSignal::NeedsPayload)),
             Err(SignalError::InvalidName(InvalidName::EmptyCode)),
+            Err(SignalError::TooSlow),
             Ok(()),
         ];
         let broadcast: Broadcast = results.into_iter().collect();
-        let expected = Broadcast { sent: 3, disconnected: 1, backlogged: 1, unreadable: 2 };
-        assert_eq!((broadcast, broadcast.total()), (expected, 7));
+        let expected = Broadcast {
+            sent: 3,
+            disconnected: 1,
+            backlogged: 1,
+            unreadable: 2,
+            too_slow: 1,
+            dropped: 0,
+        };
+        assert_eq!((broadcast, broadcast.total()), (expected, 8));
+        let mut broadcast = Broadcast::default();
+        broadcast.count(Ok(2));
+        broadcast.count(Ok(3));
+        assert_eq!(broadcast, Broadcast { sent: 2, dropped: 5, ..Broadcast::default() });
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use wwr::server::gate::{EndpointPath, InvalidPath, Origins, TrustedProxies};
 use wwr::server::{Config as ConnectionConfig, HubConfig, Preflights, Protocol, Sessions};
-use wwr::{KeyFormat, Valid};
+use wwr::{KeyFormat, SlowReader, Valid};
 
 use crate::websocket::WRITE_BACKLOG;
 
@@ -103,6 +103,11 @@ pub struct Limits {
     /// 16 bytes each included. One signal may always wait, and one after each
     /// [`Connection::ready`](super::Connection::ready). Default: 1 MiB.
     pub max_signal_backlog: usize,
+    /// What happens to a signal for which that leaves no room. Applications can choose for each
+    /// [group signal](super::Group::slow_readers), and for
+    /// [a connection](super::Connection::set_slow_reader). Default: the signal is
+    /// [refused](SlowReader::Refuse).
+    pub slow_readers: SlowReader,
     /// How long a client may take nothing of what is sent to it before it is disconnected. Not zero.
     /// Default: 30 s.
     pub stall_timeout: Duration,
@@ -121,6 +126,7 @@ impl Default for Limits {
             max_write_backlog: WRITE_BACKLOG,
             max_remembered_addresses: Preflights::<IpAddr>::MOST,
             max_signal_backlog: 1024 * 1024,
+            slow_readers: SlowReader::Refuse,
             stall_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
         }

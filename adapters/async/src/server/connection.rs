@@ -16,18 +16,22 @@ use wwr::session::{ConnectionId, Outcome};
 use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
 use wwr::{
     Actions, CloseFrame, Dialect, Instant, InvalidCloseFrame, Name, Payload, PreparedSignal,
-    Session, SessionInfo, SessionKey,
+    Session, SessionInfo, SessionKey, SlowReader,
 };
 
 use super::context::Data;
 use super::handle::ServerHandle;
 use super::hub::Hub;
+use super::slow_reader::Policy;
 use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
 use crate::runtime;
 
 /// The deadline of a server that does not shut down.
 const NO_SHUTDOWN: u64 = u64::MAX;
+
+/// The close code for clients that read too slowly: try again later (IANA, RFC 6455 §7.4).
+const TOO_SLOW: u16 = 1013;
 
 /// What a waiting signal counts in addition to its own bytes.
 const SIGNAL: usize = 16;
@@ -127,9 +131,13 @@ pub enum SignalError {
     Disconnected,
     /// Too many bytes already wait for the client: it reads too slowly, or its handler has not
     /// awaited anything since, so that nothing could be written. [`Connection::ready`] waits for
-    /// room.
-    #[error("too many bytes wait for this client already")]
+    /// room. What else may happen then is up to [`Limits::slow_readers`](super::Limits::slow_readers).
+    #[error("too many bytes wait for this client already (limits.max_signal_backlog)")]
     Backlogged,
+    /// Too many bytes already wait for the client, and it is disconnected for that
+    /// ([`SlowReader::Disconnect`]).
+    #[error("the client reads too slowly and is disconnected (limits.slow_readers)")]
+    TooSlow,
     /// The client would not read such a signal.
     #[error(transparent)]
     Unreadable(#[from] UnreadableSignal),
@@ -143,6 +151,7 @@ impl From<Refused> for SignalError {
         match refused {
             Refused::Closed => Self::Disconnected,
             Refused::Full => Self::Backlogged,
+            Refused::Overflowed => Self::TooSlow,
         }
     }
 }
@@ -217,6 +226,13 @@ impl Outgoing {
         }
     }
 
+    fn name(&self) -> &[u8] {
+        match self {
+            Self::Own(name, _) => name.as_bytes(),
+            Self::Prepared(signal) => signal.name(),
+        }
+    }
+
     pub(super) fn send(
         &self,
         machine: &mut server::Connection,
@@ -236,6 +252,7 @@ struct Shared {
     data: Data,
     reads: Reads,
     inbox: Inbox<Input>,
+    slow_reader: Policy,
     open: AtomicBool,
     /// Until when handlers may run during a shutdown: nanoseconds of an [`Instant`].
     shut_down_by: AtomicU64,
@@ -283,6 +300,7 @@ impl Connection {
         data: Data,
         reads: Reads,
         max_signal_backlog: usize,
+        slow_reader: SlowReader,
     ) -> Self {
         let shared = Shared {
             id,
@@ -291,6 +309,7 @@ impl Connection {
             data,
             reads,
             inbox: Inbox::holding(max_signal_backlog),
+            slow_reader: Policy::new(slow_reader),
             open: AtomicBool::new(true),
             shut_down_by: AtomicU64::new(NO_SHUTDOWN),
             aborted: AtomicBool::new(false),
@@ -353,7 +372,7 @@ impl Connection {
         let name = name.try_into().map_err(InvalidName::from)?;
         let payload = payload.into();
         check_signal(self.dialect(), self.shared.reads.longest(), &name, &payload)?;
-        self.push_signal(Outgoing::Own(name, payload))
+        self.push_signal(Outgoing::Own(name, payload), None).map(drop)
     }
 
     /// Like [`signal`](Self::signal), with a signal that was encoded before. All connections that
@@ -368,8 +387,18 @@ impl Connection {
     ///
     /// [`SignalError`], but not for the name. Then nothing was sent.
     pub fn signal_prepared(&self, signal: &PreparedSignal) -> Result<(), SignalError> {
+        self.send_prepared(signal, None).map(drop)
+    }
+
+    /// Sends a signal to this connection among others. The policy is that of the signal, if it has one.
+    /// Returns how many earlier signals were dropped or replaced for it.
+    pub(super) fn send_prepared(
+        &self,
+        signal: &PreparedSignal,
+        policy: Option<SlowReader>,
+    ) -> Result<usize, SignalError> {
         signal.check(self.dialect(), self.shared.reads.longest())?;
-        self.push_signal(Outgoing::Prepared(signal.clone()))
+        self.push_signal(Outgoing::Prepared(signal.clone()), policy)
     }
 
     /// Waits until the bytes that wait for the client are at most half of
@@ -409,9 +438,55 @@ impl Connection {
         Ok(self.shared.inbox.room().await?)
     }
 
-    fn push_signal(&self, signal: Outgoing) -> Result<(), SignalError> {
+    fn push_signal(
+        &self,
+        signal: Outgoing,
+        policy: Option<SlowReader>,
+    ) -> Result<usize, SignalError> {
         let bytes = signal.len() + SIGNAL;
-        Ok(self.push(Input::Signal(signal), bytes)?)
+        let policy = self.shared.slow_reader.of_signal(policy);
+        let inbox = &self.shared.inbox;
+        let pushed = match policy {
+            SlowReader::Coalesce => {
+                let name = Bytes::copy_from_slice(signal.name());
+                inbox.push_signal(Input::Signal(signal), bytes, &name, policy)
+            }
+            // The others do not ask for the name.
+            _ => inbox.push_signal(Input::Signal(signal), bytes, &[], policy),
+        };
+        if pushed == Err(Refused::Overflowed) {
+            self.disconnect_slow();
+        }
+        Ok(pushed?)
+    }
+
+    /// Closes the connection because its client reads too slowly.
+    #[cold]
+    fn disconnect_slow(&self) {
+        if self.shared.open.swap(false, Ordering::AcqRel) {
+            tracing::debug!(
+                connection = self.id(),
+                setting = "limits.slow_readers",
+                "too many signals wait for this client, which is disconnected"
+            );
+            let frame = CloseFrame::new(TOO_SLOW, "reads too slowly");
+            self.close_by(frame.map_or(Input::Close, Input::CloseWith));
+        }
+    }
+
+    /// Sets what happens to signals for which there is no room, because this client reads too slowly.
+    /// It counts instead of what the [server](super::Limits::slow_readers) or a
+    /// [group signal](super::Group::slow_readers) says; `None` ends that. It holds for the signals of
+    /// later calls.
+    pub fn set_slow_reader(&self, policy: impl Into<Option<SlowReader>>) {
+        self.shared.slow_reader.set(policy.into());
+    }
+
+    /// Returns how many signals to this client were dropped or replaced by later ones, because it reads
+    /// too slowly. Those that were refused are not among them: their senders were told. Nor are those
+    /// that wait when the connection ends.
+    pub fn dropped_signals(&self) -> u64 {
+        self.shared.inbox.dropped()
     }
 
     /// Creates a session with this information, tells the client, and stores the session.
@@ -554,6 +629,10 @@ impl Connection {
 
     pub(super) fn inbox(&self) -> &Inbox<Input> {
         &self.shared.inbox
+    }
+
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.shared.hub
     }
 
     pub(super) fn connection_id(&self) -> ConnectionId {

@@ -36,6 +36,10 @@ impl ServerHandle {
         Self { hub, address }
     }
 
+    pub(super) const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
     /// Returns the address the server listens on. `None` if it has no listener.
     pub const fn local_addr(&self) -> Option<SocketAddr> {
         self.address
@@ -107,14 +111,21 @@ impl ServerHandle {
     /// }
     /// ```
     pub fn signal_all(&self, signal: &PreparedSignal) -> Broadcast {
-        self.hub.walk().map(|connection| connection.signal_prepared(signal)).collect()
+        let mut told = Broadcast::default();
+        for connection in self.hub.walk() {
+            told.count(connection.send_prepared(signal, None));
+        }
+        told
     }
 
     /// Like [`signal_all`](Self::signal_all), for the connections of one session. If the session is
     /// unknown, no connection gets the signal.
     pub fn signal_session(&self, key: &SessionKey, signal: &PreparedSignal) -> Broadcast {
-        let connections = self.hub.session_connections(key);
-        connections.iter().map(|connection| connection.signal_prepared(signal)).collect()
+        let mut told = Broadcast::default();
+        for connection in self.hub.session_connections(key) {
+            told.count(connection.send_prepared(signal, None));
+        }
+        told
     }
 
     /// Closes a session for all its connections and destroys it, even if no client is connected.

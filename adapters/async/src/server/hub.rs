@@ -1,5 +1,6 @@
 //! The host of a hub: a lock around it, its open connections, the store, and its timer.
 
+mod groups;
 mod jobs;
 #[cfg(test)]
 mod tests;

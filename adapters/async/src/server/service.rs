@@ -407,6 +407,7 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
             data,
             reads,
             limits.max_signal_backlog,
+            limits.slow_readers,
         );
         let timeouts = CloseTimeouts { close: limits.close_timeout, drain: config.drain_timeout };
         let presumed = presumed.then_some(Presumed(endpoint));

@@ -207,6 +207,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             }
         }
         self.connection.end(end.told());
+        self.hub.ended(self.connection.connection_id());
         self.creating = None;
         self.closing = None;
     }
@@ -259,7 +260,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// read leaves in one write.
     ///
     /// While the client does not read what it was sent, nothing is done that would need an answer:
-    /// no message is read, no reply is composed, and signals are refused once too many wait.
+    /// no message is read, no reply is composed, and signals are refused once too many wait. Signals that
+    /// may be dropped or replaced by later ones wait in the inbox.
     ///
     /// `drained` says that the client was just polled.
     fn poll_wake(&mut self, drained: bool, cx: &mut Context<'_>) -> Poll<Wake> {
@@ -357,7 +359,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             self.clients_turn = false;
             return Poll::Ready(Wake::Incoming(incoming));
         }
-        if let Poll::Ready(input) = self.connection.inbox().poll_take(cx) {
+        if let Poll::Ready(input) =
+            self.connection.inbox().poll_take_if(self.socket.is_writable(), cx)
+        {
             self.clients_turn = true;
             return Poll::Ready(Wake::Input(input));
         }

@@ -43,6 +43,30 @@ fn connections_join_and_leave_and_a_group_exists_while_it_has_members() {
 }
 
 #[test]
+fn a_connection_that_has_ended_is_in_no_group_and_joins_none() {
+    let mut script = Script::with(3, HubConfig::default());
+    for id in 1..=3 {
+        assert_eq!(script.hub.join(ConnectionId(id), "a"), Ok(true));
+    }
+    let two = ConnectionId(2);
+    assert_eq!(script.hub.join(two, "b"), Ok(true));
+    assert!(script.hub.members_after("a", two).eq([ConnectionId(3)]));
+    assert!(script.hub.members_after("a", ConnectionId(0)).eq(script.hub.members("a")));
+    for _ in 0..2 {
+        script.hub.ended(two);
+        assert_eq!((members(&script, "a"), members(&script, "b")), ([1, 3].into(), [].into()));
+        assert!(groups(&script, 2).is_empty());
+        assert_eq!(script.hub.join(two, "a"), Err(GroupError::UnknownConnection));
+        assert!(!script.hub.leave(two, "a"));
+    }
+    assert!(script.hub.members_after("a", ConnectionId(1)).eq([ConnectionId(3)]));
+    assert_eq!((script.hub.group_count(), script.hub.connection_count()), (1, 3));
+    [2, 1, 3].into_iter().for_each(|id| script.left(id, &[]));
+    script.hub.ended(two);
+    assert!(script.hub.is_idle());
+}
+
+#[test]
 fn groups_are_bounded() {
     let config = HubConfig { max_groups: 2, ..HubConfig::default() };
     let mut script = Script::with(1, config);

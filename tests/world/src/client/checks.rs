@@ -5,10 +5,10 @@ use wwr::client::{
     Status,
 };
 use wwr::wire::{DecodeError, Kind};
-use wwr::{CloseFrame, Dialect, Instant, SessionKey, server};
+use wwr::{CloseFrame, Content, Dialect, Instant, SessionKey, server};
 
 use super::{Call, Host, Node, Open};
-use crate::application::{NEWS, leading_number};
+use crate::application::{NEWS, STATES, leading_number};
 use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;
@@ -338,6 +338,7 @@ impl Node {
                     )
                 });
             }
+            Told::Signal(content) => self.check_state(&content, stage),
             Told::SessionCreated(session) => {
                 self.check_announced(&session.key, stage);
                 stage.ledger.session(&session.key).announced = true;
@@ -360,6 +361,25 @@ impl Node {
             }
             _ => {}
         }
+    }
+
+    /// One of the signals of which some may be dropped: none comes too late, and those of names that keep
+    /// their order do so.
+    fn check_state(&mut self, content: &Content, stage: &mut Stage) {
+        let name = STATES.iter().position(|name| name.as_bytes() == content.name());
+        let (Some(name), Host::Open(socket)) = (name, self.host) else { return };
+        let text = content.text().unwrap_or_default();
+        let number = text.strip_prefix(&format!("{socket}/")).and_then(|text| text.parse().ok());
+        // The place of a value that is replaced is that of the first: others may be newer.
+        let before = match name {
+            0 | 1 => self.states[0].max(self.states[1]),
+            _ => self.states[name],
+        };
+        self.states[name] = number;
+        let actor = self.actor();
+        stage.check(number.is_some() && number > before, Invariant::LastValueWins, || {
+            format!("{actor}: {} {text:?} after {before:?}", STATES[name])
+        });
     }
 
     /// A server that did not see the preflight of a client, or forgot it, may not know that a

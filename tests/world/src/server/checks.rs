@@ -316,6 +316,10 @@ impl Server {
                 format!("{actor}: {owed} answers are owed, {unread} messages wait, for nothing")
             });
             let outstanding = stage.network.outstanding(*socket, Way::Down);
+            let waits = !served.states.is_empty();
+            stage.check(!waits || outstanding > 0, Invariant::LastValueWins, || {
+                format!("{actor}: signals wait, for nothing: {:?}", served.states)
+            });
             let silent = stage.network.is_silent(*socket);
             stage.check(silent || outstanding < 4096, Invariant::QueuesBounded, || {
                 format!("{actor}: {outstanding} bytes are still on their way")

@@ -29,6 +29,8 @@ pub(super) struct Member {
     /// The hub wants it closed, or dropped.
     pub(super) is_told_to_close: bool,
     pub(super) is_aborted: bool,
+    /// It has ended, and has not left.
+    pub(super) has_ended: bool,
 }
 
 /// What the store was asked and has not answered.
@@ -138,6 +140,7 @@ impl Server {
             is_told: false,
             is_told_to_close: false,
             is_aborted: false,
+            has_ended: false,
         };
         self.control.members.insert(id, member);
         Ok(())
@@ -164,7 +167,19 @@ impl Server {
         if delay.is_zero() {
             return self.left(id, stage);
         }
+        self.ended(id, stage);
         stage.after(delay, Event::Left { server: self.id, epoch: self.epoch, id });
+    }
+
+    /// A connection has ended, and its host is not done with it.
+    fn ended(&mut self, id: ConnectionId, stage: &mut Stage) {
+        let Some(member) = self.control.members.get_mut(&id) else { return };
+        member.has_ended = true;
+        for members in self.control.groups.values_mut() {
+            members.remove(&id);
+        }
+        self.control.hub.ended(id);
+        self.check_groups(stage);
     }
 
     /// Nothing is left of a connection.

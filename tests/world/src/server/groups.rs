@@ -17,12 +17,14 @@ impl Server {
         let name = GROUPS[group % GROUPS.len()];
         // One whose handshake is under way may be in groups as well.
         let Some(&id) = self.control.ids.get(&socket) else { return 0 };
+        let has_ended = self.control.members.get(&id).is_some_and(|member| member.has_ended);
         let is_in = |name: &&'static str| {
             self.control.groups.get(name).is_some_and(|members| members.contains(&id))
         };
         let (count, is_member) = (GROUPS.iter().filter(|name| is_in(name)).count(), is_in(&name));
         let max = self.settings.hub.max_groups;
         let expected = match is_member {
+            _ if has_ended => Err(GroupError::UnknownConnection),
             true => Ok(false),
             false if count >= max => Err(GroupError::TooManyGroups { max }),
             false => Ok(true),
@@ -69,7 +71,10 @@ impl Server {
             stage.check(socket.is_some(), Invariant::GroupsAreMembers, || {
                 format!("server {server}: {id:?} of {name} has left")
             });
-            socket.iter().for_each(|socket| self.news(*socket, stage));
+            socket.iter().for_each(|socket| {
+                self.news(*socket, stage);
+                self.send_states(*socket, stage);
+            });
         }
         members.len()
     }
@@ -82,6 +87,7 @@ impl Server {
             1 => drop(self.leave_group(socket, group, stage)),
             _ => drop(self.tell_group(group, stage)),
         }
+        self.send_states(socket, stage);
         self.carry_out(stage);
     }
 

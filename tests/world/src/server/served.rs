@@ -9,6 +9,7 @@ use wwr::server::{Connection, RequestId, SignalId};
 use wwr::session::{Change, Command};
 use wwr::wire::{Identifier, Kind, Message, decode};
 
+use super::backlog::States;
 use super::control::News;
 use crate::adversary::HEARTBEAT;
 use crate::application::Task;
@@ -57,6 +58,8 @@ pub(crate) struct Served {
     /// Handlers that wait for their session to be created, or closed.
     pub(crate) creating: VecDeque<Task>,
     pub(crate) closing: VecDeque<Task>,
+    /// Signals that wait until the peer reads.
+    pub(crate) states: States,
     pub(crate) signals_sent: u64,
     pub(crate) signals_heard: u64,
     pub(crate) requests_heard: usize,
@@ -93,6 +96,7 @@ impl Served {
             given_up: None,
             creating: VecDeque::new(),
             closing: VecDeque::new(),
+            states: States::new(),
             signals_sent: 0,
             signals_heard: 0,
             requests_heard: 0,

@@ -224,6 +224,10 @@ impl Server {
 
     /// Checks whether a peer reads again.
     pub(crate) fn resume(&mut self, socket: SocketId, stage: &mut Stage) {
+        if self.connections.get(&socket).is_some_and(|served| !served.states.is_empty()) {
+            self.drain_states(socket, stage);
+            self.carry_out(stage);
+        }
         if self.connections.get(&socket).is_some_and(|served| !served.unread.is_empty()) {
             self.carry_out(stage);
         }

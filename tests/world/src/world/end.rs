@@ -168,6 +168,11 @@ impl World {
                 });
                 continue;
             };
+            let (told, sent) = (client.states, served.states.last_taken);
+            let all = told == sent || !stage.network.is_healthy(socket);
+            stage.check(all, Invariant::LastValueWins, || {
+                format!("client {id} was told {told:?} last, and {sent:?} was sent")
+            });
             let there = served.machine.session().map(|session| session.key.clone());
             let here = client.machine.session().map(|session| session.key.clone());
             stage.check(here == there, Invariant::SessionsAgree, || {

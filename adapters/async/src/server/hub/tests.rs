@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use hyper::header::HeaderMap;
 use wwr::Dialect;
-use wwr::Valid;
+use wwr::{SlowReader, Valid};
 
 use super::super::connection::{ConnectionInfo, Reads};
 use super::super::context::Data;
@@ -34,8 +34,15 @@ fn open(hub: &Arc<Hub>) -> OpenGuard {
     };
     let admission = hub.admit().unwrap();
     let reads = Reads::new(Dialect::Unknown, 8192);
-    let connection =
-        Connection::new(hub.clone(), admission.id(), info, Data::default(), reads, 100);
+    let connection = Connection::new(
+        hub.clone(),
+        admission.id(),
+        info,
+        Data::default(),
+        reads,
+        100,
+        SlowReader::Refuse,
+    );
     Hub::open(admission, connection)
 }
 

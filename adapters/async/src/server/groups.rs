@@ -1,0 +1,200 @@
+//! Groups of connections: rooms, topics, roles.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use wwr::server::GroupError;
+use wwr::session::ConnectionId;
+use wwr::{
+    CloseFrame, InvalidCloseFrame, InvalidName, InvalidSignal, Name, Payload, PreparedSignal,
+    SlowReader,
+};
+
+use super::broadcast::Broadcast;
+use super::connection::{Connection, Input};
+use super::handle::ServerHandle;
+use super::hub::Hub;
+
+impl Connection {
+    /// Joins a group, which exists as long as it has members. Returns whether the connection was not in
+    /// it before. It leaves all its groups when it [ends](Self::ended); a client that connects again has
+    /// to join again, for example when its session is restored.
+    ///
+    /// ```
+    /// use wwr_async::server::{Connection, Handler, RequestError};
+    /// use wwr_async::{Content, Payload};
+    ///
+    /// struct Chat;
+    ///
+    /// impl Handler for Chat {
+    ///     async fn request(&self, from: &Connection, room: Content) -> Result<Payload, RequestError> {
+    ///         let room = room.text().map_err(|_| RequestError::failed("ROOM", "no text"))?;
+    ///         let joined = from.join(&room);
+    ///         joined.map_err(|error| RequestError::failed("ROOM", error.to_string()))?;
+    ///         let others = from.server().group(&*room).except(from);
+    ///         let told = others.signal("joined", "another one is here");
+    ///         told.map_err(|_| RequestError::Internal)?;
+    ///         Ok(Payload::utf8(format!("{} others are here", others.len())))
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`GroupError`] if the connection has ended, is in
+    /// [`max_groups`](super::HubConfig::max_groups) groups, or the name does not have 1 to 255 bytes.
+    pub fn join(&self, group: &str) -> Result<bool, GroupError> {
+        self.hub().join(self.connection_id(), group)
+    }
+
+    /// Leaves a group. Returns whether the connection was a member.
+    pub fn leave(&self, group: &str) -> bool {
+        self.hub().leave(self.connection_id(), group)
+    }
+
+    /// Returns the groups of the connection, in the order in which it joined them.
+    pub fn groups(&self) -> Vec<String> {
+        self.hub().groups_of(self.connection_id())
+    }
+}
+
+impl ServerHandle {
+    /// Returns a group of connections, to signal to its members. A group that nobody has joined has no
+    /// members, whatever its name.
+    pub fn group(&self, name: impl Into<String>) -> Group {
+        Group { hub: self.hub().clone(), name: name.into(), except: BTreeSet::new(), policy: None }
+    }
+}
+
+/// The members of a group, or all but some: those that are in it at the time of each call. Cheap to
+/// make; it does not keep the group in existence.
+///
+/// ```
+/// use wwr_async::server::{Connection, ServerHandle, SlowReader};
+/// use wwr_async::{InvalidSignal, Payload};
+///
+/// fn moved(server: &ServerHandle, player: &Connection, to: String) -> Result<(), InvalidSignal> {
+///     // Those that read too slowly get the last position, and do not hold up anything.
+///     let others = server.group("level 1").except(player).slow_readers(SlowReader::Coalesce);
+///     others.signal(format!("position of {}", player.id()), Payload::utf8(to))?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+#[must_use = "a group does nothing by itself"]
+pub struct Group {
+    hub: Arc<Hub>,
+    name: String,
+    except: BTreeSet<ConnectionId>,
+    policy: Option<SlowReader>,
+}
+
+impl Group {
+    /// Leaves out this connection. Call it again for more of them.
+    pub fn except(mut self, connection: &Connection) -> Self {
+        self.except.insert(connection.connection_id());
+        self
+    }
+
+    /// Sets what happens to the signals to members that read too slowly, instead of the setting of the
+    /// [server](super::Limits::slow_readers). Connections with a policy
+    /// [of their own](Connection::set_slow_reader) keep that.
+    pub const fn slow_readers(mut self, policy: SlowReader) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Returns the name of the group.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a signal to the members. It is encoded once, and all of them share its memory. The rest is as
+    /// for [`signal_prepared`](Self::signal_prepared).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSignal`] if the name cannot be sent, or no client reads the signal. Then nothing was sent.
+    pub fn signal<N>(
+        &self,
+        name: N,
+        payload: impl Into<Payload>,
+    ) -> Result<Broadcast, InvalidSignal>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        Ok(self.signal_prepared(&PreparedSignal::new(name, payload)?))
+    }
+
+    /// Sends a signal to the members, as [`Connection::signal_prepared`] does, and returns the result. It
+    /// may miss connections that join or leave meanwhile.
+    ///
+    /// Returns at once: it waits for no client, and does not keep new clients from connecting. The call
+    /// visits each member. With many thousands, an application that counts milliseconds calls it from a
+    /// separate thread.
+    pub fn signal_prepared(&self, signal: &PreparedSignal) -> Broadcast {
+        let mut told = Broadcast::default();
+        for member in self.walk() {
+            told.count(member.send_prepared(signal, self.policy));
+        }
+        told
+    }
+
+    /// Returns the members.
+    pub fn members(&self) -> Vec<Connection> {
+        self.walk().collect()
+    }
+
+    /// Returns how many members there are.
+    pub fn len(&self) -> usize {
+        self.hub.count_members(&self.name, &self.except)
+    }
+
+    /// Returns whether there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Closes the connections of the members, as [`Connection::close`] does. Returns how many were not
+    /// closing already.
+    pub fn close(&self) -> usize {
+        self.close_by(|| Input::Close)
+    }
+
+    /// Closes the connections of the members, as [`Connection::close_with`] does. Returns how many were not
+    /// closing already.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCloseFrame`] if the code or the reason is not allowed. Then all stay open.
+    pub fn close_with(
+        &self,
+        code: u16,
+        reason: impl Into<String>,
+    ) -> Result<usize, InvalidCloseFrame> {
+        let frame = CloseFrame::new(code, reason)?;
+        Ok(self.close_by(|| Input::CloseWith(frame.clone())))
+    }
+
+    fn close_by(&self, input: impl Fn() -> Input) -> usize {
+        let open = self.walk().filter(Connection::is_connected);
+        open.map(|member| member.close_by(input())).count()
+    }
+
+    fn walk(&self) -> impl Iterator<Item = Connection> {
+        let members = self.hub.walk_group(&self.name);
+        members.filter(|member| !self.except.contains(&member.connection_id()))
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("name", &self.name)
+            .field("except", &self.except)
+            .field("slow_readers", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
