@@ -344,7 +344,12 @@ mod tests {
     #[test]
     fn errors_say_where() {
         for (json, path, position, reason) in [
-            (r#"[{"name":1}]"#, "[0].name", (1, 10), "invalid type: integer `1`, expected a string"),
+            (
+                r#"[{"name":1}]"#,
+                "[0].name",
+                (1, 10),
+                "invalid type: integer `1`, expected a string",
+            ),
             ("[{\"name\":\"x\"},\n{}]", "[1]", (2, 2), "missing field `name`"),
             ("[\n", "", (2, 0), "EOF while parsing a list"),
             ("[] x", "", (1, 4), "trailing characters"),

@@ -3,9 +3,9 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use crate::format::{FormatError, FormatErrorKind};
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
-use crate::format::{FormatError, FormatErrorKind};
 use crate::wire::{ErrorCode, InvalidSignal, UnreadableSignal};
 
 /// Why a request failed, as its handler answers it (protocol §5.4).

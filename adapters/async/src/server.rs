@@ -16,6 +16,7 @@ mod local;
 mod origin;
 mod panics;
 mod refusals;
+mod router;
 mod service;
 mod slots;
 mod task;
@@ -42,6 +43,10 @@ pub use handler::{ConnectionOptions, Handler, Response};
 pub use listener::Server;
 pub use local::{Local, LocalHandler};
 pub use origin::parse_origin;
+pub use router::{
+    Call, CallKind, FromCall, IntoReply, InvalidRouter, Next, NoReply, RouteFn, Router, Routes,
+    SessionOf, State, Unrouted,
+};
 pub use service::Service;
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, TlsError};

@@ -33,7 +33,8 @@ pub struct Broadcast {
     /// Connections whose client reads too slowly: too many bytes already wait for it.
     pub backlogged: usize,
     /// Connections whose client would not read it: it is longer than the advertised message buffer,
-    /// or has no payload and the client may speak 1.x.
+    /// or has no payload and the client may speak 1.x. Or nobody would: its name is not allowed, or JSON
+    /// cannot express its value.
     pub unreadable: usize,
 }
 
@@ -51,9 +52,11 @@ impl Extend<Result<(), SignalError>> for Broadcast {
                 Ok(()) => &mut self.sent,
                 Err(SignalError::Disconnected) => &mut self.disconnected,
                 Err(SignalError::Backlogged) => &mut self.backlogged,
-                Err(SignalError::Unreadable(_) | SignalError::InvalidName(_)) => {
-                    &mut self.unreadable
-                }
+                Err(
+                    SignalError::Unreadable(_)
+                    | SignalError::InvalidName(_)
+                    | SignalError::Unwritable,
+                ) => &mut self.unreadable,
             };
             *count += 1;
         }

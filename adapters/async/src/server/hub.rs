@@ -2,7 +2,7 @@
 
 mod jobs;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod timer;
 
 use std::collections::{BTreeMap, HashMap};
