@@ -37,7 +37,8 @@ enum Layer<S> {
 }
 
 /// The stream at the bottom. It counts its bytes, so that a slow peer can be told from one that does
-/// nothing: under TLS, these are the encrypted ones. Reading gives other tasks a turn.
+/// nothing: under TLS, these are the encrypted ones. Reading lets other tasks run after
+/// 256 KiB.
 #[derive(Debug)]
 pub(crate) struct Transport<S> {
     stream: Stream<S>,

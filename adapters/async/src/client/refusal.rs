@@ -89,7 +89,7 @@ fn title(page: &str) -> Option<String> {
 mod tests {
     use hyper::Response;
 
-    use super::super::redirect::{Asked, follow};
+    use super::super::redirect::{Asked, Limits, follow};
     use super::*;
 
     fn refusal(status: u16, headers: &[(&str, &str)], body: &[u8]) -> String {
@@ -98,7 +98,12 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let head = builder.body(()).unwrap().into_parts().0;
-        let redirect = follow(Asked::Preflight, &head, &"ws://host/".parse().unwrap(), 0, 0);
+        let redirect = follow(
+            Asked::Preflight,
+            &head,
+            &"ws://host/".parse().unwrap(),
+            Limits { followed: 0, most: 0, stays: false },
+        );
         Refusal::new(&head, body).redirecting(redirect.and_then(Result::err)).to_string()
     }
 

@@ -103,7 +103,7 @@ mod tests {
     fn deep_nesting_and_false_lengths_are_refused() {
         /// A value that may be nested to any depth.
         #[derive(Debug, Deserialize)]
-        struct Nested(#[serde(rename = "_")] Vec<Nested>);
+        struct Nested(Vec<Self>);
 
         let read = |data: Vec<u8>| MessagePack::<Nested>::from_payload(data.into());
         let deep = read(vec![0x91; 100_000]).unwrap_err();

@@ -1,11 +1,12 @@
 //! Setting up a blocking client.
 
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::Client;
 use crate::background::{Background, BlockOn};
 use crate::client::config::Config;
+use crate::client::dialer::{AnyDial, Dial, Tcp};
 use crate::client::error::StartError;
 use crate::client::url::ServerUrl;
 
@@ -13,20 +14,28 @@ use crate::client::url::ServerUrl;
 pub struct Builder<R> {
     url: ServerUrl,
     config: Config,
-    /// The runtime of the client.
-    runtime: PhantomData<fn() -> R>,
+    /// How the client reaches the server. On the runtime of the client.
+    dialer: Arc<dyn AnyDial<R>>,
 }
 
 impl<R: BlockOn> Builder<R> {
     /// Begins to set up a client of the server at this address.
     pub fn new(url: ServerUrl) -> Self {
-        Self { url, config: Config::default(), runtime: PhantomData }
+        Self { url, config: Config::default(), dialer: Arc::new(Tcp) }
     }
 
     /// All settings. They are checked when the client is built. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How the client gets a byte stream to the server, as [`dial`](crate::client::Builder::dial) of the
+    /// async client. Default: [`Tcp`].
+    #[must_use]
+    pub fn dial(mut self, dialer: impl Dial<R>) -> Self {
+        self.dialer = Arc::new(dialer);
         self
     }
 
@@ -67,7 +76,8 @@ impl<R: BlockOn> Builder<R> {
         let background = Background::<R>::shared()
             .map_err(|error| StartError::Thread(error.to_string().into()))?;
         let builder = crate::client::Builder::new_on(background.runtime().clone(), self.url);
-        Ok(Client::new(make(builder.config(self.config))?, background))
+        let builder = builder.config(self.config).dial_by(self.dialer);
+        Ok(Client::new(make(builder)?, background))
     }
 }
 

@@ -42,7 +42,6 @@ async fn nothing() {}
 fn arguments_are_taken_out_of_the_message() {
     async fn all(
         content: Content,
-        payload: Payload,
         text: String,
         Json(point): Json<Point>,
         connection: Connection,
@@ -50,8 +49,8 @@ fn arguments_are_taken_out_of_the_message() {
         session: Option<Session>,
         call: Call,
     ) -> String {
-        assert_eq!(content.payload(), payload.as_bytes());
-        assert_eq!((text.as_bytes(), session), (payload.as_bytes(), None));
+        assert_eq!(content.payload(), text.as_bytes());
+        assert_eq!(session, None);
         assert_eq!((call.kind(), call.name()), (CallKind::Request, &b"all"[..]));
         assert_eq!(call.connection().id(), connection.id());
         format!("{} {} {state}", call.name_str().unwrap(), point.x)
