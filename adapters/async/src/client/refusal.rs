@@ -157,8 +157,8 @@ mod tests {
         );
         assert_eq!(
             refusal(300, &to, b"Found"),
-            "the server answers with status 300 and sends clients to http://example.com/\\tx, \
-             which this one does not follow: Found"
+            "the server answers with status 300 and sends clients to http://example.com/\\tx; \
+             clients do not follow this status: Found"
         );
         assert_eq!(refusal(404, &to, b""), "the server answers with status 404");
         let long = "x".repeat(10_000);
