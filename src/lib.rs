@@ -33,6 +33,7 @@
 //!   reconnection with backoff, resuming the session.
 //! * [`preflight`] and [`handshake`] are the HTTP that comes before the first message.
 //! * [`wire`] turns bytes into messages and back, exact to the byte.
+//! * [`Payload::json`] and [`Content::json`] turn values into payloads and back.
 //! * [`Dialect`] holds every difference between the protocol versions 1.4, 1.5 and 2.0, and `wwr.1`.
 //!
 //! # Driving a machine
@@ -144,6 +145,7 @@ mod backlog;
 pub mod client;
 mod close;
 mod dialect;
+mod format;
 pub mod handshake;
 mod pings;
 pub mod preflight;
@@ -157,6 +159,7 @@ pub use actions::Actions;
 pub use backlog::{Backlog, NoRoom, SlowReader};
 pub use close::{CloseFrame, InvalidCloseFrame};
 pub use dialect::{Dialect, Liveness, MalformedRequest, Pongs, Rules, SpecialErrors};
+pub use format::{FormatError, FormatErrorKind};
 pub use session::{InvalidInfo, KeyFormat, Session, SessionInfo, SessionKey, TypedInfoError};
 pub use time::{Instant, InvalidTime, UnixTime};
 pub use valid::{InvalidConfig, Valid};

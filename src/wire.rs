@@ -22,5 +22,6 @@ pub use identifier::Identifier;
 pub use kind::{Kind, Sender};
 pub use message::{Content, ErrorReply, Message, SpecialReply};
 pub use name::{ErrorCode, InvalidName, MAX_NAME_LENGTH, Name};
+pub(crate) use payload::text;
 pub use payload::{Encoding, OddUtf16, Payload};
 pub use signal::{InvalidSignal, PreparedSignal, UnreadableSignal, check_signal};

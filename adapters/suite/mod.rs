@@ -18,3 +18,4 @@ mod client;
 mod dead_links;
 pub(crate) mod server;
 pub(crate) mod support;
+mod typed;

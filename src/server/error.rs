@@ -3,10 +3,11 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use crate::format::{FormatError, FormatErrorKind};
 use crate::session::TypedInfoError;
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
-use crate::wire::{ErrorCode, UnreadableSignal};
+use crate::wire::{ErrorCode, InvalidSignal, UnreadableSignal};
 
 /// Why a request failed, as its handler answers it (protocol §5.4).
 ///
@@ -132,5 +133,42 @@ impl From<Misuse> for RequestError {
             | Misuse::SessionExists
             | Misuse::SessionBusy => Self::Internal,
         }
+    }
+}
+
+impl From<FormatError> for RequestError {
+    /// Lets handlers use `?`. Clients learn that their payload cannot be read, by the code `BAD_PAYLOAD`
+    /// with a fixed message, and not why. What cannot be written is only an internal error for them.
+    fn from(error: FormatError) -> Self {
+        match (error.kind(), ErrorCode::from_static("BAD_PAYLOAD")) {
+            (FormatErrorKind::Unreadable, Ok(code)) => {
+                Self::Failed { code, message: Cow::Borrowed("the payload cannot be read") }
+            }
+            (FormatErrorKind::Unreadable | FormatErrorKind::Unwritable, _) => Self::Internal,
+        }
+    }
+}
+
+impl From<InvalidSignal> for RequestError {
+    /// Lets handlers use `?`. It is only an internal error for clients.
+    fn from(_: InvalidSignal) -> Self {
+        Self::Internal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::wire::Payload;
+
+    use super::*;
+
+    #[test]
+    fn clients_do_not_learn_what_is_wrong_with_their_payload() {
+        let secret = Payload::utf8("\"secret\"").read_json::<u8>().unwrap_err();
+        assert!(alloc::format!("{secret}").contains("secret"));
+        let told = RequestError::from(secret);
+        assert_eq!(told, RequestError::failed("BAD_PAYLOAD", "the payload cannot be read"));
+        let unwritable = FormatError::unwritable("JSON", &"secret");
+        assert_eq!(RequestError::from(unwritable), RequestError::Internal);
     }
 }

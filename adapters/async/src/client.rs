@@ -19,6 +19,7 @@ mod tcp;
 mod text;
 #[cfg(feature = "rustls")]
 mod tls;
+mod typed;
 mod url;
 
 pub use builder::Builder;
@@ -32,6 +33,7 @@ pub use handle::Client;
 pub use headers::InvalidHeader;
 #[cfg(feature = "rustls")]
 pub use tls::{InvalidTls, Tls};
+pub use typed::{InvalidSignals, Signals};
 pub use url::{InvalidUrl, ServerUrl};
 pub use wwr::client::{
     Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,

@@ -6,6 +6,8 @@
 //!
 //! * [`server`]: implement [`Handler`](server::Handler), build a [`Server`](server::Server), run it;
 //!   or mount a [`Service`](server::Service) in an HTTP server of your own.
+//!   The handler may be a [`Router`](server::Router): async functions by name, with typed arguments.
+//! * [`Json`], and other formats: typed messages.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
 //!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
@@ -18,6 +20,7 @@ mod addresses;
 mod background;
 pub mod client;
 mod clock;
+mod format;
 mod inbox;
 mod keep_alive;
 mod key;
@@ -37,6 +40,9 @@ mod websocket;
 pub use addresses::Addresses;
 pub use background::BlockOn;
 pub use clock::Clock;
+#[cfg(feature = "msgpack")]
+pub use format::MessagePack;
+pub use format::{FromPayload, Json, ToPayload};
 #[cfg(feature = "rustls")]
 pub use futures_rustls::rustls;
 pub use hyper::http;
@@ -54,7 +60,8 @@ pub use store::{
 pub use wwr::session::EmptyKey;
 pub use wwr::wire::OddUtf16;
 pub use wwr::{
-    CloseFrame, Content, Dialect, Encoding, ErrorCode, Instant, InvalidCloseFrame, InvalidConfig,
-    InvalidInfo, InvalidName, InvalidSignal, InvalidTime, KeyFormat, Name, Payload, PreparedSignal,
-    Session, SessionInfo, SessionKey, TypedInfoError, UnixTime, UnreadableSignal,
+    CloseFrame, Content, Dialect, Encoding, ErrorCode, FormatError, FormatErrorKind, Instant,
+    InvalidCloseFrame, InvalidConfig, InvalidInfo, InvalidName, InvalidSignal, InvalidTime,
+    KeyFormat, Name, Payload, PreparedSignal, Session, SessionInfo, SessionKey, TypedInfoError,
+    UnixTime, UnreadableSignal,
 };

@@ -19,6 +19,7 @@ mod local;
 mod origin;
 mod panics;
 mod refusals;
+mod router;
 mod service;
 mod slots;
 mod slow_reader;
@@ -49,6 +50,10 @@ pub use handler::{Handler, Response};
 pub use listener::Server;
 pub use local::{Local, LocalHandler};
 pub use origin::parse_origin;
+pub use router::{
+    Call, CallKind, FromCall, IntoReply, InvalidRouter, Next, NoReply, RouteFn, Router, Routes,
+    SessionOf, State, Unrouted,
+};
 pub use service::Service;
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, TlsError};

@@ -2,12 +2,13 @@
 
 use std::fmt::{Debug, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::subscriber::NoSubscriber;
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 use crate::adapter::Manual;
 use crate::adapter::server::{Builder, Handler, ServerHandle};
@@ -51,6 +52,10 @@ pub(crate) fn logged<H: Handler>(
 
 /// What is logged by what runs on this thread meanwhile.
 pub(crate) fn captured(run: impl FnOnce()) -> Vec<Line> {
+    // With a single subscriber in the process, `tracing` asks only that of the thread on which a line is
+    // met first, and remembers the answer. A thread of another test has none.
+    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    LazyLock::force(&ANOTHER);
     let log = Arc::new(Log::default());
     tracing::subscriber::with_default(log.clone(), run);
     let lines = log.0.lock().unwrap();

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wwr::client::{Discovered, Status};
 use wwr::wire::InvalidName;
 use wwr::{Dialect, Name, Payload, Session, SessionKey};
@@ -23,6 +25,7 @@ pub use events::Events;
 use super::error::{ConnectError, Error, StartError};
 use super::url::{InvalidUrl, ServerUrl};
 use crate::background::{Background, BlockOn};
+use crate::format::{FromPayload, ToPayload};
 
 /// A client of one WebWire server whose calls block. Cheap to clone, and used by any number of threads
 /// at once. It reconnects by itself, unless told not to, and then resumes its session.
@@ -147,6 +150,59 @@ impl<R: BlockOn> Client<R> {
         InvalidName: From<N::Error>,
     {
         block_on(self.client().request_within(timeout, name, payload))
+    }
+
+    /// Makes a request of JSON, and reads the reply from JSON; see [the async method](super::Client::call).
+    ///
+    /// # Errors
+    ///
+    /// As for [the async method](super::Client::call).
+    pub fn call<Reply: DeserializeOwned>(
+        &self,
+        name: impl TryInto<Name, Error: Into<InvalidName>>,
+        request: &(impl Serialize + ?Sized),
+    ) -> Result<Reply, Error> {
+        block_on(self.client().call(name, request))
+    }
+
+    /// Like [`call`](Self::call), with a time limit of its own, from now to the reply.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call).
+    pub fn call_within<Reply: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        name: impl TryInto<Name, Error: Into<InvalidName>>,
+        request: &(impl Serialize + ?Sized),
+    ) -> Result<Reply, Error> {
+        block_on(self.client().call_within(timeout, name, request))
+    }
+
+    /// Like [`call`](Self::call), in any format: see [`ToPayload`] and [`FromPayload`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call).
+    pub fn call_as<Reply: FromPayload>(
+        &self,
+        name: impl TryInto<Name, Error: Into<InvalidName>>,
+        request: impl ToPayload,
+    ) -> Result<Reply, Error> {
+        block_on(self.client().call_as(name, request))
+    }
+
+    /// Sends a signal of JSON. Like [`signal`](Self::signal) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Self::signal), and [`Error::Unwritable`].
+    pub fn signal_json(
+        &self,
+        name: impl TryInto<Name, Error: Into<InvalidName>>,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<(), Error> {
+        block_on(self.client().signal_json(name, value))
     }
 
     /// Waits until the unsent calls take at most half of

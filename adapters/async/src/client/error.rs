@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wwr::FormatError;
 use wwr::client::{ConnectError as Kind, Misuse, RequestError};
 use wwr::wire::InvalidName;
 
@@ -22,6 +23,12 @@ pub enum Error {
     /// The name cannot be sent. Nothing was sent.
     #[error("invalid name: {0}")]
     InvalidName(#[from] InvalidName),
+    /// A value cannot be written as a payload. Nothing was sent.
+    #[error(transparent)]
+    Unwritable(FormatError),
+    /// The server has handled the request, but its reply is not of the expected type.
+    #[error("the reply is not what was expected: {0}")]
+    Unreadable(FormatError),
     /// The task of the client has ended, because its executor has.
     #[error("the client has ended")]
     Ended,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use wwr::client::{DisconnectReason, SessionLoss};
-use wwr::{Content, Session};
+use wwr::{Content, Name, Session};
 
 use super::error::ConnectError;
 
@@ -76,7 +76,17 @@ struct Queue {
     bytes: usize,
     missed: u64,
     ended: bool,
+    /// Takes only signals of this name, if it is set.
+    only: Option<Name>,
     waker: Option<Waker>,
+}
+
+impl Queue {
+    /// Returns whether it takes such events.
+    fn takes(&self, event: &Event) -> bool {
+        let Some(only) = &self.only else { return true };
+        matches!(event, Event::Signal(signal) if signal.name() == only.as_bytes())
+    }
 }
 
 impl Events {
@@ -130,9 +140,20 @@ impl Audience {
         Self { capacity, listeners: Mutex::default() }
     }
 
+    /// Returns all events from now on.
     pub(super) fn subscribe(&self) -> Events {
+        self.listen(None)
+    }
+
+    /// Returns the signals of this name from now on.
+    pub(super) fn subscribe_to(&self, name: Name) -> Events {
+        self.listen(Some(name))
+    }
+
+    fn listen(&self, only: Option<Name>) -> Events {
         let mut listeners = lock(&self.listeners);
-        let queue = Arc::new(Mutex::new(Queue { ended: listeners.ended, ..Queue::default() }));
+        let queue = Queue { ended: listeners.ended, only, ..Queue::default() };
+        let queue = Arc::new(Mutex::new(queue));
         listeners.queues.retain(|listener| listener.strong_count() > 0);
         listeners.queues.push(Arc::downgrade(&queue));
         Events { queue }
@@ -141,6 +162,9 @@ impl Audience {
     pub(super) fn tell(&self, event: &Event) {
         let capacity = self.capacity;
         self.each(|queue| {
+            if !queue.takes(event) {
+                return;
+            }
             // After missed events, no event may overtake the note about them.
             let bytes = queue.bytes + size(event);
             let full =
@@ -240,6 +264,22 @@ mod tests {
         assert_eq!(next(&mut events), Some(Event::Missed(1)), "its place was taken by then");
         audience.tell(&large);
         assert_eq!(next(&mut events), Some(large));
+    }
+
+    #[test]
+    fn a_listener_to_one_name_hears_and_misses_no_others() {
+        let audience = audience();
+        let mut events = audience.subscribe_to(Name::from_static("n").unwrap());
+        let signal = |name: &[u8]| Event::Signal(Content::new(name, &Payload::EMPTY).unwrap());
+        for _ in 0..=CAPACITY.events {
+            for other in [signal(b"m"), signal(b""), signal(b"nn"), Event::Connected] {
+                audience.tell(&other);
+            }
+        }
+        audience.tell(&signal(b"n"));
+        assert_eq!(next(&mut events), Some(signal(b"n")));
+        audience.end();
+        assert_eq!(next(&mut events), None);
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl<R: Runtime> Client<R> {
         InvalidName: From<N::Error>,
     {
         let name = name.try_into().map_err(InvalidName::from)?;
-        self.call(Call::Request { name, payload: payload.into() }, None).await
+        self.carry_out(Call::Request { name, payload: payload.into() }, None).await
     }
 
     /// Like [`request`](Self::request), with a time limit of its own, from now to the reply.
@@ -183,7 +183,7 @@ impl<R: Runtime> Client<R> {
         InvalidName: From<N::Error>,
     {
         let name = name.try_into().map_err(InvalidName::from)?;
-        self.call(Call::Request { name, payload: payload.into() }, Some(timeout)).await
+        self.carry_out(Call::Request { name, payload: payload.into() }, Some(timeout)).await
     }
 
     /// Waits until the unsent calls take at most half of
@@ -226,7 +226,7 @@ impl<R: Runtime> Client<R> {
     /// [`Error`]: [`RequestError::SessionNotFound`] and other answers of the server, or
     /// [`Misuse::SessionHeld`] if the client holds a session.
     pub async fn restore_session(&self, key: SessionKey) -> Result<Session, Error> {
-        let object = self.call(Call::Restore(key), None).await?;
+        let object = self.carry_out(Call::Restore(key), None).await?;
         let session =
             Session::from_json(object.as_bytes()).map_err(RequestError::InvalidSession)?;
         Ok(session)
@@ -238,7 +238,7 @@ impl<R: Runtime> Client<R> {
     ///
     /// [`Error`] if the server does not agree in time. The client then keeps the session.
     pub async fn close_session(&self) -> Result<(), Error> {
-        self.call(Call::CloseSession, None).await.map(drop)
+        self.carry_out(Call::CloseSession, None).await.map(drop)
     }
 
     /// Connects, unless the client is connected. While it waits to reconnect, tries at once.
@@ -270,6 +270,11 @@ impl<R: Runtime> Client<R> {
     /// Returns the events from now on.
     pub fn events(&self) -> Events {
         self.shared().audience.subscribe()
+    }
+
+    /// Returns the signals of this name from now on.
+    pub(super) fn signals_named(&self, name: Name) -> Events {
+        self.shared().audience.subscribe_to(name)
     }
 
     /// Returns the state of the connection.
@@ -306,7 +311,7 @@ impl<R: Runtime> Client<R> {
         self.shared().pending.load(Ordering::Relaxed)
     }
 
-    async fn call(&self, call: Call, timeout: Option<Duration>) -> Result<Payload, Error> {
+    async fn carry_out(&self, call: Call, timeout: Option<Duration>) -> Result<Payload, Error> {
         let shared = self.shared();
         let id = shared.last_call.fetch_add(1, Ordering::Relaxed);
         let bytes = match &call {

@@ -33,7 +33,8 @@ pub struct Broadcast {
     /// Connections whose client reads too slowly: too many bytes already wait for it.
     pub backlogged: usize,
     /// Connections whose client would not read it: it is longer than the advertised message buffer,
-    /// or has no payload and the client may speak 1.x.
+    /// or has no payload and the client may speak 1.x. Or nobody would: its name is not allowed, or JSON
+    /// cannot express its value.
     pub unreadable: usize,
     /// Connections that are closed because their client reads too slowly
     /// ([`SlowReader::Disconnect`](super::SlowReader::Disconnect)).
@@ -60,7 +61,9 @@ impl Broadcast {
             Err(SignalError::Disconnected) => &mut self.disconnected,
             Err(SignalError::Backlogged) => &mut self.backlogged,
             Err(SignalError::TooSlow) => &mut self.too_slow,
-            Err(SignalError::Unreadable(_) | SignalError::InvalidName(_)) => &mut self.unreadable,
+            Err(
+                SignalError::Unreadable(_) | SignalError::InvalidName(_) | SignalError::Unwritable,
+            ) => &mut self.unreadable,
         };
         *count += 1;
     }

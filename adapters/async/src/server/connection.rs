@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use hyper::header::HeaderMap;
+use serde::Serialize;
 use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
 use wwr::session::{ConnectionId, Outcome};
 use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
@@ -144,6 +145,9 @@ pub enum SignalError {
     /// The name cannot be sent.
     #[error("invalid name: {0}")]
     InvalidName(#[from] InvalidName),
+    /// JSON cannot express the value; the log says why.
+    #[error("the value cannot be written")]
+    Unwritable,
 }
 
 impl From<Refused> for SignalError {
@@ -184,6 +188,13 @@ impl From<SessionError> for RequestError {
                 Self::Internal
             }
         }
+    }
+}
+
+impl From<SignalError> for RequestError {
+    /// Lets handlers use `?`. It is only an internal error for clients.
+    fn from(_: SignalError) -> Self {
+        Self::Internal
     }
 }
 
@@ -373,6 +384,28 @@ impl Connection {
         let payload = payload.into();
         check_signal(self.dialect(), self.shared.reads.longest(), &name, &payload)?;
         self.push_signal(Outgoing::Own(name, payload), None).map(drop)
+    }
+
+    /// Sends a signal of JSON. Like [`signal`](Self::signal) otherwise. To send one to many, make a
+    /// [`PreparedSignal`] of [`Payload::json`] once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`signal`](Self::signal), and [`SignalError::Unwritable`]. Then nothing was sent.
+    pub fn signal_json<N, T>(&self, name: N, value: &T) -> Result<(), SignalError>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+        T: Serialize + ?Sized,
+    {
+        match Payload::json(value) {
+            Ok(payload) => self.signal(name, payload),
+            Err(error) => {
+                let (connection, value) = (self.id(), std::any::type_name::<T>());
+                tracing::error!(connection, value, %error, "a signal cannot be written and is not sent");
+                Err(SignalError::Unwritable)
+            }
+        }
     }
 
     /// Like [`signal`](Self::signal), with a signal that was encoded before. All connections that

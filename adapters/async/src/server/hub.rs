@@ -3,7 +3,7 @@
 mod groups;
 mod jobs;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod timer;
 
 use std::collections::{BTreeMap, HashMap};

@@ -46,6 +46,11 @@ fn open(hub: &Arc<Hub>) -> OpenGuard {
     Hub::open(admission, connection)
 }
 
+/// Returns a connection that has ended.
+pub(in crate::server) fn connection() -> Connection {
+    open(&hub()).connection.clone()
+}
+
 #[test]
 fn a_walk_visits_each_connection_once() {
     for count in [0, 1, PORTION - 1, PORTION, PORTION + 1, 3 * PORTION] {
