@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
+use super::answer_refusal::AnswerRefusal;
 use super::client_settings::ClientSettings;
 use super::error::{DecodeError, Malformation};
 use super::identifier::Identifier;
@@ -73,6 +74,18 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
         }
         Kind::AcceptConf => frame.accept_conf(),
         Kind::ClientSettings => frame.client_settings(),
+        Kind::QuestionBinary => frame.question(Encoding::Binary),
+        Kind::QuestionUtf8 => frame.question(Encoding::Utf8),
+        Kind::QuestionUtf16 => frame.question(Encoding::Utf16),
+        Kind::QuestionCancelled => {
+            frame.exactly(PREFIX)?;
+            Ok(Message::QuestionCancelled { id: frame.identifier() })
+        }
+        Kind::AnswerBinary => frame.answer(Encoding::Binary),
+        Kind::AnswerUtf8 => frame.answer(Encoding::Utf8),
+        Kind::AnswerUtf16 => frame.answer(Encoding::Utf16),
+        Kind::AnswerError => frame.answer_error(),
+        Kind::AnswerRefused => frame.answer_refused(),
     }
 }
 
@@ -174,7 +187,43 @@ impl Frame {
         Ok(Message::Signal(Content::checked(self.rest(2), name_length, padded, Encoding::Utf16)))
     }
 
+    // What is said about questions stays out of line, so that the messages of all versions keep close
+    // together.
+
+    #[inline(never)]
+    fn question(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        let (id, content) = self.named(encoding)?;
+        Ok(Message::Question { id, content })
+    }
+
+    #[inline(never)]
+    fn answer(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        let (id, payload) = self.identified(encoding)?;
+        Ok(Message::Answer { id, payload })
+    }
+
+    #[inline(never)]
+    fn answer_error(self) -> Result<Message, DecodeError> {
+        let (id, error) = self.coded()?;
+        Ok(Message::AnswerError { id, error })
+    }
+
+    #[inline(never)]
+    fn answer_refused(self) -> Result<Message, DecodeError> {
+        self.at_least(length::ANSWER_REFUSED)?;
+        let refusal = AnswerRefusal::from_byte(self.byte(PREFIX));
+        Ok(Message::AnswerRefused { id: self.identifier(), refusal })
+    }
+
+    #[inline]
     fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        let (id, content) = self.named(encoding)?;
+        Ok(Message::Request { id, content })
+    }
+
+    /// Reads identifier, name and payload.
+    #[inline(always)]
+    fn named(self, encoding: Encoding) -> Result<(Identifier, Content), DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         if encoding == Encoding::Utf16 {
             self.even()?;
@@ -186,10 +235,18 @@ impl Frame {
         // The length is even, so the padding after a name of odd length exists.
         let padded = encoding == Encoding::Utf16 && name_length % 2 == 1;
         let content = Content::checked(self.rest(NAMED_PREFIX), name_length, padded, encoding);
-        Ok(Message::Request { id, content })
+        Ok((id, content))
     }
 
+    #[inline]
     fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        let (id, payload) = self.identified(encoding)?;
+        Ok(Message::Reply { id, payload })
+    }
+
+    /// Reads identifier and payload.
+    #[inline(always)]
+    fn identified(self, encoding: Encoding) -> Result<(Identifier, Payload), DecodeError> {
         let offset = match encoding {
             Encoding::Binary | Encoding::Utf8 => PREFIX,
             Encoding::Utf16 => PREFIX + 1,
@@ -199,10 +256,16 @@ impl Frame {
             self.even()?;
         }
         let id = self.identifier();
-        Ok(Message::Reply { id, payload: Payload::checked(encoding, self.rest(offset)) })
+        Ok((id, Payload::checked(encoding, self.rest(offset))))
     }
 
     fn error_reply(self) -> Result<Message, DecodeError> {
+        let (id, error) = self.coded()?;
+        Ok(Message::ErrorReply { id, error })
+    }
+
+    /// Reads identifier, code and message.
+    fn coded(self) -> Result<(Identifier, ErrorReply), DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         let id = self.identifier();
         let code_length = self.byte(PREFIX);
@@ -212,7 +275,7 @@ impl Frame {
         let least = NAMED_PREFIX + usize::from(code_length);
         self.holds_name(Some(id), code_length, least)?;
         let error = ErrorReply::checked(self.rest(NAMED_PREFIX), code_length);
-        Ok(Message::ErrorReply { id, error })
+        Ok((id, error))
     }
 
     fn special(self, reply: SpecialReply) -> Result<Message, DecodeError> {
@@ -241,6 +304,10 @@ impl Frame {
 
     fn client_settings(self) -> Result<Message, DecodeError> {
         self.at_least(length::CLIENT_SETTINGS)?;
-        Ok(Message::ClientSettings(ClientSettings { max_message_size: self.word(1) }))
+        let max_questions = self.bytes.get(length::CLIENT_SETTINGS..).and_then(|rest| rest.first_chunk());
+        Ok(Message::ClientSettings(ClientSettings {
+            max_message_size: self.word(1),
+            max_questions: max_questions.map_or(0, |bytes| u16::from_le_bytes(*bytes)),
+        }))
     }
 }
