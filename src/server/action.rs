@@ -49,8 +49,8 @@ pub enum Action {
     Answered {
         /// The question.
         id: QuestionId,
-        /// How it ended.
-        outcome: Answered,
+        /// How it ended. Boxed, so that the actions of every message stay small.
+        outcome: Box<Answered>,
     },
     /// The state of the connection's session changed. For callers that wait for it.
     SessionEvent(SessionEvent),

@@ -173,7 +173,7 @@ impl Script {
                     format!("reply of {length} bytes, at most {buffer}")
                 }
                 Action::Answered { id, outcome } => {
-                    let how = match outcome {
+                    let how = match *outcome {
                         Ok(payload) => text(b"", payload.as_bytes()).trim_start().to_string(),
                         Err(error) => format!("{error:?}"),
                     };

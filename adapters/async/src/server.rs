@@ -1,5 +1,6 @@
 //! A WebWire server: implement [`Handler`], build a [`Server`], run it.
 
+mod ask;
 mod broadcast;
 mod builder;
 mod config;
@@ -14,7 +15,6 @@ mod hub;
 mod listener;
 mod local;
 mod origin;
-mod panics;
 mod refusals;
 mod service;
 mod slots;
@@ -31,6 +31,7 @@ mod tls {
 #[cfg(feature = "tower")]
 mod tower;
 
+pub use ask::AskError;
 pub use broadcast::Broadcast;
 pub use builder::Builder;
 pub use config::{Config, InvalidConfig, Limits};

@@ -98,7 +98,7 @@ impl Connection {
         let Some(questions) = &mut self.questions else { return self.ignored(out) };
         if let Some(id) = questions.answered(id) {
             self.ignored_in_a_row = 0;
-            out.push(Action::Answered { id, outcome });
+            out.push(Action::Answered { id, outcome: Box::new(outcome) });
         } else if !questions.has_asked(id) {
             self.ignored(out);
         }
@@ -114,7 +114,7 @@ impl Connection {
                     out.push(Action::Send(frame));
                 }
                 Settled::End(id, misuse) => {
-                    let outcome = Err(QuestionError::NotAsked(misuse));
+                    let outcome = Box::new(Err(QuestionError::NotAsked(misuse)));
                     out.push(Action::Answered { id, outcome });
                 }
             }
@@ -133,7 +133,7 @@ impl Connection {
     pub(super) fn lose_questions(&mut self, out: &mut Out) {
         let Some(mut questions) = self.questions.take() else { return };
         for id in questions.take_all() {
-            let outcome = Err(QuestionError::ConnectionLost);
+            let outcome = Box::new(Err(QuestionError::ConnectionLost));
             out.push(Action::Answered { id, outcome });
         }
     }
@@ -145,5 +145,5 @@ fn give_up(id: QuestionId, removed: &Removed, error: QuestionError, out: &mut Ou
         let frame = out.encoder.question_cancelled(id.identifier());
         out.push(Action::Send(frame));
     }
-    out.push(Action::Answered { id, outcome: Err(error) });
+    out.push(Action::Answered { id, outcome: Box::new(Err(error)) });
 }

@@ -1,5 +1,7 @@
 //! Questions to the client (protocol §10.4): each has exactly one outcome.
 
+use alloc::boxed::Box;
+
 use super::*;
 use crate::wire::{AnswerRefusal, ClientSettings};
 
@@ -69,7 +71,7 @@ fn each_encoding_has_a_type_of_its_own() {
         let Some(Action::Send(frame)) = script.out.pop() else { panic!("nothing is sent") };
         assert_eq!(frame[0], kind);
         script.connection.handle_message(script.now, answer.into(), &mut script.out);
-        let outcome = Ok(Payload::new(encoding, "ok").unwrap());
+        let outcome = Box::new(Ok(Payload::new(encoding, "ok").unwrap()));
         assert_eq!(script.out.pop(), Some(Action::Answered { id: id.unwrap(), outcome }));
     }
 }

@@ -28,7 +28,7 @@ use super::handle::ServerHandle;
 use super::handler::{ConnectionOptions, Handler, Response};
 use super::http;
 use super::hub::{Admission, Hub};
-use super::panics::{caught_async, note_http_panic};
+use crate::panics::{caught_async, note_http_panic};
 use super::refusals::Refusals;
 use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};

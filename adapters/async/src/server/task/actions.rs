@@ -11,7 +11,7 @@ use super::{Done, End, Presumed, Reply, Task};
 use crate::runtime::Runtime;
 use crate::server::connection::SessionError;
 use crate::server::handler::Handler;
-use crate::server::panics::{Panic, ShortName};
+use crate::panics::{Panic, ShortName};
 
 impl<H: Handler, R: Runtime> Task<'_, H, R> {
     /// Carries out the actions of the machine.
@@ -45,6 +45,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 }
                 Action::PeerReads(bytes) => self.connection.show_longest(bytes),
                 Action::ReplyTooLarge { length, buffer } => self.note_too_large(length, buffer),
+                Action::Answered { id, outcome } => self.answered(id, *outcome),
                 Action::SessionEvent(event) => self.take_session_event(event),
                 Action::Drained => {
                     self.drained = true;
