@@ -1,5 +1,6 @@
 //! A WebWire client: [`Client::connect_to`] a server, make requests, listen to [`Events`].
 
+mod answers;
 pub mod blocking;
 mod builder;
 mod config;
@@ -34,7 +35,7 @@ pub use headers::InvalidHeader;
 pub use tls::{InvalidTls, Tls};
 pub use url::{InvalidUrl, ServerUrl};
 pub use wwr::client::{
-    Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,
+    AnswerError, Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,
     Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
 };
 pub use wwr::preflight::{Metadata, Verdict, Version};

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use wwr::client::AnswerError;
+use wwr::{Content, Payload};
+
 use super::Client;
 use crate::background::{Background, BlockOn};
+use crate::client::answers::AnswerHandler;
 use crate::client::config::Config;
 use crate::client::error::StartError;
 use crate::client::url::ServerUrl;
@@ -13,6 +17,7 @@ use crate::client::url::ServerUrl;
 pub struct Builder<R> {
     url: ServerUrl,
     config: Config,
+    answers: Option<AnswerHandler>,
     /// The runtime of the client.
     runtime: PhantomData<fn() -> R>,
 }
@@ -20,13 +25,26 @@ pub struct Builder<R> {
 impl<R: BlockOn> Builder<R> {
     /// Begins to set up a client of the server at this address.
     pub fn new(url: ServerUrl) -> Self {
-        Self { url, config: Config::default(), runtime: PhantomData }
+        Self { url, config: Config::default(), answers: None, runtime: PhantomData }
     }
 
     /// All settings. They are checked when the client is built. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How the client answers questions of the server. See
+    /// [the async method](crate::client::Builder::answer). The handler runs on the thread of all blocking
+    /// clients of the process, which it must not block: what takes long belongs on a thread of its own.
+    #[must_use]
+    pub fn answer<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(Content) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Payload, AnswerError>> + Send + 'static,
+    {
+        self.answers = Some(AnswerHandler::new(handler));
         self
     }
 
@@ -67,7 +85,7 @@ impl<R: BlockOn> Builder<R> {
         let background = Background::<R>::shared()
             .map_err(|error| StartError::Thread(error.to_string().into()))?;
         let builder = crate::client::Builder::new_on(background.runtime().clone(), self.url);
-        Ok(Client::new(make(builder.config(self.config))?, background))
+        Ok(Client::new(make(builder.config(self.config).answers(self.answers))?, background))
     }
 }
 
