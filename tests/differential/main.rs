@@ -72,7 +72,12 @@ fn ours(dialect: Dialect, frame: &Bytes) -> Reading {
 }
 
 fn fields(message: &Message) -> Fields {
+    let reason = match message {
+        Message::AnswerRefused { refusal, .. } => [refusal.as_byte()],
+        _ => [0],
+    };
     let (name, encoding, payload): (&[u8], _, &[u8]) = match message {
+        Message::AnswerRefused { .. } => (&[], Encoding::Binary, &reason),
         Message::Signal(content)
         | Message::Request { content, .. }
         | Message::Question { content, .. } => {
@@ -87,7 +92,6 @@ fn fields(message: &Message) -> Fields {
         Message::AcceptConf(_)
         | Message::ClientSettings(_)
         | Message::QuestionCancelled { .. }
-        | Message::AnswerRefused { .. }
         | Message::SpecialReply { .. }
         | Message::SessionClosed
         | Message::CloseSession { .. }
@@ -111,10 +115,6 @@ fn fields(message: &Message) -> Fields {
             Message::ClientSettings(settings) => {
                 Some((settings.max_message_size, settings.max_questions))
             }
-            _ => None,
-        },
-        refusal: match message {
-            Message::AnswerRefused { refusal, .. } => Some(refusal.as_byte()),
             _ => None,
         },
     }

@@ -33,7 +33,7 @@ pub(crate) enum Reading {
 }
 
 /// All that a message of any type may hold. An error reply has its code as the name and its message
-/// as the payload, a session key or object is a payload.
+/// as the payload, a session key or object is a payload, and so is the number of a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fields {
     pub(crate) kind: u8,
@@ -44,8 +44,6 @@ pub(crate) struct Fields {
     pub(crate) conf: Option<Conf>,
     /// What client settings state: the longest message, and how many questions.
     pub(crate) stated: Option<(u32, u16)>,
-    /// The number of a reason.
-    pub(crate) refusal: Option<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +95,6 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
         payload: Vec::new(),
         conf: None,
         stated: None,
-        refusal: None,
     };
     match kind {
         63 | 64 => {
@@ -223,7 +220,7 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
                 return malformed(None);
             }
             fields.id = Some(identifier(m));
-            fields.refusal = Some(if m[9] > 3 { 0 } else { m[9] });
+            fields.payload = vec![if m[9] > 3 { 0 } else { m[9] }];
         }
         other => unreachable!("{other} is no type"),
     }
@@ -240,7 +237,7 @@ fn little_endian(bytes: &[u8]) -> u32 {
 
 /// The layouts of §1.3, for what the composers of §1.5 do not refuse.
 pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
-    let Fields { kind, id, name, payload, conf, stated, refusal, .. } = fields;
+    let Fields { kind, id, name, payload, conf, stated, .. } = fields;
     let printable = name.iter().all(|byte| (0x20..=0x7e).contains(byte));
     if !is_known(version, *kind) || !printable || name.len() > 255 {
         return None;
@@ -278,6 +275,5 @@ pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
             m.extend(stated.1.to_le_bytes());
         }
     }
-    m.extend(refusal);
     Some(m)
 }

@@ -263,5 +263,5 @@ fn messages_of_2_0_are_written_as_the_reference_writes_them() {
 
 #[test]
 fn messages_of_wwr_1_are_written_as_the_protocol_says() {
-    assert_eq!(check(&COMPOSE_WWR1), (13, 2, BTreeMap::new()));
+    assert_eq!(check(&COMPOSE_WWR1), (28, 5, BTreeMap::new()));
 }

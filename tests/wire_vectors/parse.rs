@@ -160,7 +160,7 @@ fn messages_of_2_0_are_read_as_the_reference_reads_them() {
 
 #[test]
 fn messages_of_wwr_1_are_read_as_the_protocol_says() {
-    assert_eq!(check(&PARSE_WWR1), (22, 8, 3));
+    assert_eq!(check(&PARSE_WWR1), (47, 25, 3));
 }
 
 #[test]
@@ -170,7 +170,9 @@ fn client_settings_and_questions_are_messages_of_wwr_1_only() {
             let kind = message.kind().as_byte();
             let known = decode(dialect, frame.clone()) != Err(DecodeError::UnknownKind(kind));
             let own = matches!(kind, 11..=14 | 24..=29);
-            assert_eq!(known, !own, "{dialect}: {frame:?}");
+            assert!(!(own && known), "{dialect}: {frame:?}");
+            let of_2_0 = matches!(dialect, Dialect::V2_0 | Dialect::Unknown);
+            assert!(own || known || !of_2_0, "{dialect}: {frame:?}");
             let written = Encoder::new().encode(dialect, &message);
             assert!(known || written.is_err(), "{dialect}: {message:?}");
         }
@@ -334,8 +336,9 @@ fn meaningless(message: &Message, frame: &[u8]) -> usize {
         | Message::CloseSession { .. }
         | Message::RestoreSession { .. }
         | Message::Answer { .. }
-        | Message::AnswerRefused { .. }
         | Message::QuestionCancelled { .. } => 9,
+        // An unknown reason is written as a failure.
+        Message::AnswerRefused { .. } => return 1,
     };
     frame.len() - parts - known.name_hex.0.len() - known.payload_hex.0.len()
 }
@@ -367,5 +370,5 @@ fn rewrite(file: &File) -> (usize, usize, usize) {
 fn decoded_messages_are_encoded_with_the_same_meaning() {
     assert_eq!(rewrite(&PARSE_1_4), (1070, 190, 257));
     assert_eq!(rewrite(&PARSE_2_0), (1101, 155, 363));
-    assert_eq!(rewrite(&PARSE_WWR1), (20, 2, 0));
+    assert_eq!(rewrite(&PARSE_WWR1), (42, 5, 0));
 }

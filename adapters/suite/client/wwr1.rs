@@ -29,7 +29,7 @@ fn select(handshake: Exchange, selected: &str) -> RawSocket {
 
 /// The next handshake, which offers `wwr.1`, is answered with it selected; the settings of the client
 /// come first, and are not waited for.
-fn agree(server: &RawServer) -> RawSocket {
+pub(super) fn agree(server: &RawServer) -> RawSocket {
     let handshake = server.accept();
     assert_eq!(handshake.header(OFFER), Some("wwr.1"));
     let mut socket = select(handshake, "wwr.1");
