@@ -37,6 +37,8 @@ struct Limits {
     #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(1..=6))]
     pending_requests: usize,
     queued_bytes: u8,
+    #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(0..=3))]
+    questions: u16,
     #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(1..=3))]
     resume_attempts: u32,
     /// In milliseconds, less one: request, probe, dial, resume.
@@ -142,6 +144,7 @@ impl Limits {
         client_world::Bounds {
             pending: self.pending_requests,
             queued_bytes: usize::from(self.queued_bytes),
+            questions: self.questions,
             sub_protocol: self.sub_protocol.name(),
         }
     }

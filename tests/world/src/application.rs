@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wwr::client::AnswerError;
 use wwr::server::{RequestId, SignalId};
 use wwr::{Content, Payload};
 
@@ -130,6 +131,18 @@ pub(crate) fn leading_number(bytes: &[u8]) -> Option<u64> {
 /// The payload of the signal of this number on a socket.
 pub(crate) fn signal_payload(socket: u64, number: u64) -> Payload {
     Payload::utf8(format!("{socket}/{number}"))
+}
+
+/// The name of the questions to clients.
+pub(crate) const QUESTION: &str = "question";
+
+/// What the application of a client answers to the question of this number, if it answers at all.
+pub(crate) fn answer_to(question: &[u8]) -> Option<Result<Payload, AnswerError>> {
+    match leading_number(question)? % 4 {
+        0 | 1 => Some(Ok(Payload::binary(question.to_vec()))),
+        2 => Some(Err(AnswerError::failed("NO", "not now"))),
+        _ => None,
+    }
 }
 
 /// The name of the signals that are numbered.
