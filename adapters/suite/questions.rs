@@ -125,10 +125,7 @@ fn a_client_answers_what_the_server_asks() {
         assert_eq!((&*error.code(), &*error.message()), ("LOCKED", "the screen is locked"));
         assert_eq!(connection.ask("large", "").await, Err(AskError::AnswerTooLarge));
         assert_eq!(connection.ask("other", "").await, Err(AskError::Internal));
-        assert_eq!(
-            connection.ask("", "").await,
-            Err(AskError::Misuse(Misuse::EmptyQuestion))
-        );
+        assert_eq!(connection.ask("", "").await, Err(AskError::Misuse(Misuse::EmptyQuestion)));
         assert!(matches!(connection.ask("caf\u{e9}", "").await, Err(AskError::InvalidName(_))));
         // A handler may ask while its own request waits, and the next request behind it.
         let (one, two) =
@@ -171,7 +168,10 @@ fn clients_that_cannot_be_asked_are_named() {
             let AskError::Unsupported { dialect: found } = refused else { panic!("{refused:?}") };
             // A client of 2.0 is not known before its first heartbeat.
             assert!(found == dialect || found == Dialect::Unknown, "{found}");
-            assert!(asked.request("a", "").await.is_err(), "it lives on, and its handler asks in vain");
+            assert!(
+                asked.request("a", "").await.is_err(),
+                "it lives on, and its handler asks in vain"
+            );
         }
         fixture.end().await;
     });

@@ -86,6 +86,7 @@ impl Limits {
         config.backoff_reset_after = Duration::from_millis(32);
         config.max_pending_requests = self.pending_requests;
         config.max_queued_bytes = usize::from(self.queued_bytes);
+        config.max_open_questions = self.questions;
         config.resume_attempts = self.resume_attempts;
         config.resume_timeout = resume;
         config.validate().expect("settings within their ranges")

@@ -168,9 +168,7 @@ impl Client {
                 out.encoder.answer_error(id, &code, &message)
             }
             Err(AnswerError::Internal) => out.encoder.answer_refused(id, AnswerRefusal::Failed),
-            Err(AnswerError::NoHandler) => {
-                out.encoder.answer_refused(id, AnswerRefusal::NoHandler)
-            }
+            Err(AnswerError::NoHandler) => out.encoder.answer_refused(id, AnswerRefusal::NoHandler),
         };
         self.transmit(frame, out);
         true
@@ -183,6 +181,7 @@ impl Client {
     }
 
     /// The server asks something.
+    #[cold]
     pub(super) fn handle_question(
         &mut self,
         identifier: Identifier,
@@ -207,6 +206,7 @@ impl Client {
     }
 
     /// The server does not wait for the answer any more. If it was answered, the answer is on its way.
+    #[cold]
     pub(super) fn handle_cancelled_question(
         &mut self,
         identifier: Identifier,

@@ -115,10 +115,9 @@ enum OnceDrained {
     Stay,
 }
 
-/// A message that is handled as soon as it comes, even if others wait.
+/// A message other than a heartbeat that is handled as soon as it comes, even if others wait.
 #[derive(Clone, Copy, Debug)]
 enum Overtakes {
-    Heartbeat,
     Settings,
     Answer,
 }
@@ -172,14 +171,17 @@ impl Connection {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        if frame.first().is_some_and(|byte| Kind::may_overtake(*byte))
-            && let Some(overtakes) = self.overtakes(&frame)
+        if let Some(byte) = frame.first()
+            && Kind::may_overtake(*byte)
         {
-            return match overtakes {
-                Overtakes::Heartbeat => self.heartbeat(out),
-                Overtakes::Settings => self.take_settings(frame, out),
-                Overtakes::Answer => self.take_answer(frame, out),
-            };
+            if *byte == Kind::Heartbeat.as_byte() && frame.len() == 1 {
+                return self.heartbeat(out);
+            }
+            match self.overtakes(*byte) {
+                Some(Overtakes::Settings) => return self.take_settings(frame, out),
+                Some(Overtakes::Answer) => return self.take_answer(frame, out),
+                None => {}
+            }
         }
         match self.phase {
             Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {
@@ -481,8 +483,7 @@ impl Connection {
     /// of the client is half done.
     #[inline]
     fn may_dispatch(&self) -> bool {
-        self.in_flight.len() < usize::from(self.limits.running)
-            && !self.session.holds_up_messages()
+        self.in_flight.len() < usize::from(self.limits.running) && !self.session.holds_up_messages()
     }
 
     /// Dispatches the waiting messages, as far as allowed, and finishes closing if no handler runs

@@ -3,9 +3,9 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use crate::dialect::Dialect;
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
-use crate::dialect::Dialect;
 use crate::wire::{AnswerRefusal, ErrorCode, ErrorReply, UnreadableSignal};
 
 /// Why a request failed, as its handler answers it (protocol §5.4).
@@ -132,7 +132,9 @@ pub enum Misuse {
     #[error("a question needs a name or a payload")]
     EmptyQuestion,
     /// The maximum number of questions have no outcome yet.
-    #[error("{most} questions are open, more are not allowed; raise max_open_questions of both sides")]
+    #[error(
+        "{most} questions are open, more are not allowed; raise max_open_questions of both sides"
+    )]
     TooManyQuestions {
         /// The most that may be open: what the server's settings and the client's allow.
         most: u16,

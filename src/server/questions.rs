@@ -76,13 +76,7 @@ pub(super) struct Removed {
 
 impl Questions {
     pub(super) const fn new(most: u16, timeout: Span) -> Self {
-        Self {
-            most,
-            timeout,
-            counter: 0,
-            open: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-        }
+        Self { most, timeout, counter: 0, open: BTreeMap::new(), deadlines: BTreeSet::new() }
     }
 
     /// Returns how many questions are open.
@@ -122,9 +116,8 @@ impl Questions {
         if self.open.len() >= usize::from(most) {
             return Err(Misuse::TooManyQuestions { most });
         }
-        peer.reads(length::request(&name, &payload)).map_err(
-            |TooLarge { length, buffer }| Misuse::QuestionTooLarge { length, buffer },
-        )?;
+        peer.reads(length::request(&name, &payload))
+            .map_err(|TooLarge { length, buffer }| Misuse::QuestionTooLarge { length, buffer })?;
         self.counter += 1;
         let id = QuestionId(self.counter);
         let deadline = now + timeout.unwrap_or(self.timeout);

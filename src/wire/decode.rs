@@ -74,18 +74,15 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
         }
         Kind::AcceptConf => frame.accept_conf(),
         Kind::ClientSettings => frame.client_settings(),
-        Kind::QuestionBinary => frame.question(Encoding::Binary),
-        Kind::QuestionUtf8 => frame.question(Encoding::Utf8),
-        Kind::QuestionUtf16 => frame.question(Encoding::Utf16),
-        Kind::QuestionCancelled => {
-            frame.exactly(PREFIX)?;
-            Ok(Message::QuestionCancelled { id: frame.identifier() })
-        }
-        Kind::AnswerBinary => frame.answer(Encoding::Binary),
-        Kind::AnswerUtf8 => frame.answer(Encoding::Utf8),
-        Kind::AnswerUtf16 => frame.answer(Encoding::Utf16),
-        Kind::AnswerError => frame.answer_error(),
-        Kind::AnswerRefused => frame.answer_refused(),
+        Kind::QuestionBinary
+        | Kind::QuestionUtf8
+        | Kind::QuestionUtf16
+        | Kind::QuestionCancelled
+        | Kind::AnswerBinary
+        | Kind::AnswerUtf8
+        | Kind::AnswerUtf16
+        | Kind::AnswerError
+        | Kind::AnswerRefused => frame.about_question(),
     }
 }
 
@@ -187,43 +184,7 @@ impl Frame {
         Ok(Message::Signal(Content::checked(self.rest(2), name_length, padded, Encoding::Utf16)))
     }
 
-    // What is said about questions stays out of line, so that the messages of all versions keep close
-    // together.
-
-    #[inline(never)]
-    fn question(self, encoding: Encoding) -> Result<Message, DecodeError> {
-        let (id, content) = self.named(encoding)?;
-        Ok(Message::Question { id, content })
-    }
-
-    #[inline(never)]
-    fn answer(self, encoding: Encoding) -> Result<Message, DecodeError> {
-        let (id, payload) = self.identified(encoding)?;
-        Ok(Message::Answer { id, payload })
-    }
-
-    #[inline(never)]
-    fn answer_error(self) -> Result<Message, DecodeError> {
-        let (id, error) = self.coded()?;
-        Ok(Message::AnswerError { id, error })
-    }
-
-    #[inline(never)]
-    fn answer_refused(self) -> Result<Message, DecodeError> {
-        self.at_least(length::ANSWER_REFUSED)?;
-        let refusal = AnswerRefusal::from_byte(self.byte(PREFIX));
-        Ok(Message::AnswerRefused { id: self.identifier(), refusal })
-    }
-
-    #[inline]
     fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
-        let (id, content) = self.named(encoding)?;
-        Ok(Message::Request { id, content })
-    }
-
-    /// Reads identifier, name and payload.
-    #[inline(always)]
-    fn named(self, encoding: Encoding) -> Result<(Identifier, Content), DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         if encoding == Encoding::Utf16 {
             self.even()?;
@@ -235,18 +196,10 @@ impl Frame {
         // The length is even, so the padding after a name of odd length exists.
         let padded = encoding == Encoding::Utf16 && name_length % 2 == 1;
         let content = Content::checked(self.rest(NAMED_PREFIX), name_length, padded, encoding);
-        Ok((id, content))
+        Ok(Message::Request { id, content })
     }
 
-    #[inline]
     fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
-        let (id, payload) = self.identified(encoding)?;
-        Ok(Message::Reply { id, payload })
-    }
-
-    /// Reads identifier and payload.
-    #[inline(always)]
-    fn identified(self, encoding: Encoding) -> Result<(Identifier, Payload), DecodeError> {
         let offset = match encoding {
             Encoding::Binary | Encoding::Utf8 => PREFIX,
             Encoding::Utf16 => PREFIX + 1,
@@ -256,16 +209,10 @@ impl Frame {
             self.even()?;
         }
         let id = self.identifier();
-        Ok((id, Payload::checked(encoding, self.rest(offset))))
+        Ok(Message::Reply { id, payload: Payload::checked(encoding, self.rest(offset)) })
     }
 
     fn error_reply(self) -> Result<Message, DecodeError> {
-        let (id, error) = self.coded()?;
-        Ok(Message::ErrorReply { id, error })
-    }
-
-    /// Reads identifier, code and message.
-    fn coded(self) -> Result<(Identifier, ErrorReply), DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         let id = self.identifier();
         let code_length = self.byte(PREFIX);
@@ -275,7 +222,38 @@ impl Frame {
         let least = NAMED_PREFIX + usize::from(code_length);
         self.holds_name(Some(id), code_length, least)?;
         let error = ErrorReply::checked(self.rest(NAMED_PREFIX), code_length);
-        Ok((id, error))
+        Ok(Message::ErrorReply { id, error })
+    }
+
+    /// Reads a question, or what is said about one. They have the layouts of requests and replies
+    /// (protocol §10.4). Out of line, because most connections have none.
+    #[cold]
+    #[inline(never)]
+    fn about_question(self) -> Result<Message, DecodeError> {
+        let read = match self.kind {
+            Kind::QuestionBinary => self.request(Encoding::Binary),
+            Kind::QuestionUtf8 => self.request(Encoding::Utf8),
+            Kind::QuestionUtf16 => self.request(Encoding::Utf16),
+            Kind::AnswerBinary => self.reply(Encoding::Binary),
+            Kind::AnswerUtf8 => self.reply(Encoding::Utf8),
+            Kind::AnswerUtf16 => self.reply(Encoding::Utf16),
+            Kind::AnswerError => self.error_reply(),
+            Kind::AnswerRefused => {
+                self.at_least(length::ANSWER_REFUSED)?;
+                let refusal = AnswerRefusal::from_byte(self.byte(PREFIX));
+                return Ok(Message::AnswerRefused { id: self.identifier(), refusal });
+            }
+            _ => {
+                self.exactly(PREFIX)?;
+                return Ok(Message::QuestionCancelled { id: self.identifier() });
+            }
+        };
+        read.map(|message| match message {
+            Message::Request { id, content } => Message::Question { id, content },
+            Message::Reply { id, payload } => Message::Answer { id, payload },
+            Message::ErrorReply { id, error } => Message::AnswerError { id, error },
+            other => other,
+        })
     }
 
     fn special(self, reply: SpecialReply) -> Result<Message, DecodeError> {
@@ -304,7 +282,8 @@ impl Frame {
 
     fn client_settings(self) -> Result<Message, DecodeError> {
         self.at_least(length::CLIENT_SETTINGS)?;
-        let max_questions = self.bytes.get(length::CLIENT_SETTINGS..).and_then(|rest| rest.first_chunk());
+        let max_questions =
+            self.bytes.get(length::CLIENT_SETTINGS..).and_then(|rest| rest.first_chunk());
         Ok(Message::ClientSettings(ClientSettings {
             max_message_size: self.word(1),
             max_questions: max_questions.map_or(0, |bytes| u16::from_le_bytes(*bytes)),

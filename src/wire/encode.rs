@@ -139,6 +139,8 @@ impl Encoder {
     }
 
     /// Name and payload must not both be empty: no client reads that.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn question(&mut self, id: Identifier, name: &Name, payload: &Payload) -> Bytes {
         let kind = Kind::question(payload.encoding());
         let head = requesting(kind, id, name.len() as u8);
@@ -149,6 +151,8 @@ impl Encoder {
         self.identified(Kind::QuestionCancelled, id, &[])
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn answer(&mut self, id: Identifier, payload: &Payload) -> Bytes {
         let kind = Kind::answer(payload.encoding());
         let head = identified(kind, id);
@@ -161,7 +165,12 @@ impl Encoder {
         })
     }
 
-    pub(crate) fn answer_error(&mut self, id: Identifier, code: &ErrorCode, message: &str) -> Bytes {
+    pub(crate) fn answer_error(
+        &mut self,
+        id: Identifier,
+        code: &ErrorCode,
+        message: &str,
+    ) -> Bytes {
         self.coded(Kind::AnswerError, id, code.as_bytes(), message.as_bytes())
     }
 

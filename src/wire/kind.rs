@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn what_overtakes_is_among_what_may() {
         for kind in Kind::ALL {
-            let overtakes = kind.is_answer()
-                || matches!(kind, Kind::Heartbeat | Kind::ClientSettings);
+            let overtakes =
+                kind.is_answer() || matches!(kind, Kind::Heartbeat | Kind::ClientSettings);
             assert!(!overtakes || Kind::may_overtake(kind.as_byte()), "{kind:?}");
         }
         for kind in [Kind::SignalUtf8, Kind::RequestBinary, Kind::RequestUtf16] {

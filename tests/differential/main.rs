@@ -83,7 +83,9 @@ fn fields(message: &Message) -> Fields {
         | Message::Question { content, .. } => {
             (content.name(), content.encoding(), content.payload())
         }
-        Message::Reply { payload, .. } | Message::Answer { payload, .. } => (&[], payload.encoding(), payload.as_bytes()),
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            (&[], payload.encoding(), payload.as_bytes())
+        }
         Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
             (error.code_bytes(), Encoding::Binary, error.message_bytes())
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Deserialize;
 use wwr::wire::{
-    AcceptConf, AnswerRefusal, ClientSettings, Encoder, ErrorReply, Identifier, Message, SpecialReply,
+    AcceptConf, AnswerRefusal, ClientSettings, Encoder, ErrorReply, Identifier, Message,
+    SpecialReply,
 };
 use wwr::{Content, Dialect, ErrorCode, Name, Payload};
 

@@ -58,7 +58,9 @@ fn fields(message: &Message) -> Fields {
         | Message::Question { content, .. } => {
             (copy(content.name()), content.encoding(), copy(content.payload()))
         }
-        Message::Reply { payload, .. } | Message::Answer { payload, .. } => (none(), payload.encoding(), copy(payload.as_bytes())),
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            (none(), payload.encoding(), copy(payload.as_bytes()))
+        }
         Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
             (copy(error.code_bytes()), Encoding::Binary, copy(error.message_bytes()))
         }
@@ -246,10 +248,9 @@ enum Longer {
 
 fn longer(kind: Kind, added: usize) -> Longer {
     match kind {
-        Kind::SessionClosed
-        | Kind::Heartbeat
-        | Kind::CloseSession
-        | Kind::QuestionCancelled => Longer::Refused,
+        Kind::SessionClosed | Kind::Heartbeat | Kind::CloseSession | Kind::QuestionCancelled => {
+            Longer::Refused
+        }
         Kind::SignalUtf16
         | Kind::RequestUtf16
         | Kind::ReplyUtf16

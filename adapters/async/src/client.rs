@@ -35,8 +35,8 @@ pub use headers::InvalidHeader;
 pub use tls::{InvalidTls, Tls};
 pub use url::{InvalidUrl, ServerUrl};
 pub use wwr::client::{
-    AnswerError, Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,
-    Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
+    AnswerError, Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason,
+    Discovered, Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
 };
 pub use wwr::preflight::{Metadata, Verdict, Version};
 pub use wwr::wire::{AcceptConf, ErrorReply};

@@ -110,7 +110,9 @@ impl<W: Write> Parts<'_, W> {
             Message::Signal(content)
             | Message::Request { content, .. }
             | Message::Question { content, .. } => self.content(content),
-            Message::Reply { payload, .. } | Message::Answer { payload, .. } => self.payload("payload", payload),
+            Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+                self.payload("payload", payload)
+            }
             Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
                 self.named("code", error.code_bytes())?;
                 self.text("message", error.message_bytes())

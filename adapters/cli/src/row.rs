@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wwr::wire::{
-    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, DecodeError, Encoder, ErrorReply, Identifier,
-    InvalidName, Kind, Message, OddUtf16, SpecialReply,
+    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, DecodeError, Encoder, ErrorReply,
+    Identifier, InvalidName, Kind, Message, OddUtf16, SpecialReply,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
 
@@ -188,10 +188,9 @@ impl Row {
             | Message::RestoreSession { key: bytes, .. } => {
                 Self { payload_hex: Some(Hex(bytes)), ..row }
             }
-            Message::ClientSettings(ClientSettings { max_message_size, max_questions }) => Self {
-                client_settings: Some(Stated { max_message_size, max_questions }),
-                ..row
-            },
+            Message::ClientSettings(ClientSettings { max_message_size, max_questions }) => {
+                Self { client_settings: Some(Stated { max_message_size, max_questions }), ..row }
+            }
             Message::AnswerRefused { refusal, .. } => {
                 Self { payload_hex: Some(Hex::copy(&[refusal.as_byte()])), ..row }
             }

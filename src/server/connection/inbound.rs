@@ -48,19 +48,16 @@ impl Connection {
         self.ignored_in_a_row = 0;
     }
 
-    /// Returns whether a message is handled as soon as it comes, and as what.
+    /// Returns whether a message that begins with this byte is handled as soon as it comes, and as
+    /// what.
     #[cold]
-    pub(super) fn overtakes(&self, frame: &[u8]) -> Option<Overtakes> {
-        let kind = Kind::from_byte(*frame.first()?)?;
+    pub(super) fn overtakes(&self, byte: u8) -> Option<Overtakes> {
+        let kind = Kind::from_byte(byte)?;
         let rules = self.peer.rules();
-        match kind {
-            Kind::Heartbeat if frame.len() == 1 => Some(Overtakes::Heartbeat),
-            Kind::ClientSettings if rules.states_limits && !self.peer.has_stated() => {
-                Some(Overtakes::Settings)
-            }
-            kind if kind.is_answer() && rules.knows_questions => Some(Overtakes::Answer),
-            _ => None,
+        if kind == Kind::ClientSettings && rules.states_limits && !self.peer.has_stated() {
+            return Some(Overtakes::Settings);
         }
+        (kind.is_answer() && rules.knows_questions).then_some(Overtakes::Answer)
     }
 
     /// Handles the client's settings as soon as they come, even while handlers run (protocol

@@ -130,13 +130,8 @@ fn questions_time_out_in_the_order_of_their_deadlines() {
     let mut script = answering(3, &config());
     for millis in [30, 10, 20] {
         let within = Some(Duration::from_millis(millis));
-        let asked = script.connection.ask(
-            script.now,
-            name("q"),
-            Payload::EMPTY,
-            within,
-            &mut script.out,
-        );
+        let asked =
+            script.connection.ask(script.now, name("q"), Payload::EMPTY, within, &mut script.out);
         assert!(asked.is_ok() && script.lines().len() == 1);
     }
     script.client(answer(2, "yes"), &["answered 2 yes"]);
@@ -288,7 +283,9 @@ fn a_question_has_something_in_it_and_fits_the_client() {
 #[test]
 fn answers_to_nothing_and_unreadable_ones_are_ignored_up_to_a_number() {
     let config = Config { max_ignored_in_a_row: NonZeroU32::new(3).unwrap(), ..config() };
-    for frame in [&answer(7, "x")[..], b"\x1d\x01\0\0\0\0\0\0\0", b"\x1a", b"\x0e\x01\0\0\0\0\0\0\0"] {
+    for frame in
+        [&answer(7, "x")[..], b"\x1d\x01\0\0\0\0\0\0\0", b"\x1a", b"\x0e\x01\0\0\0\0\0\0\0"]
+    {
         for asks in [false, true] {
             let mut script = answering(1, &config);
             if asks {

@@ -156,7 +156,9 @@ fn describe(frame: &Bytes) -> String {
             let name = brief(&String::from_utf8_lossy(content.name()));
             format!("{title} {name}: {}", describe_payload(&content.into_payload()))
         }
-        Message::Reply { payload, .. } | Message::Answer { payload, .. } => format!("{title}: {}", describe_payload(&payload)),
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            format!("{title}: {}", describe_payload(&payload))
+        }
         Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
             format!("{title} {}: {}", error.code(), brief(&error.message()))
         }

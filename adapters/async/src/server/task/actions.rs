@@ -8,10 +8,10 @@ use wwr::server::{self, Action, Misuse, RequestError, RequestId, SessionEvent};
 
 use super::handlers::{About, Started};
 use super::{Done, End, Presumed, Reply, Task};
+use crate::panics::{Panic, ShortName};
 use crate::runtime::Runtime;
 use crate::server::connection::SessionError;
 use crate::server::handler::Handler;
-use crate::panics::{Panic, ShortName};
 
 impl<H: Handler, R: Runtime> Task<'_, H, R> {
     /// Carries out the actions of the machine.
