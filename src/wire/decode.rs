@@ -1,5 +1,7 @@
 //! From bytes to messages.
 
+use alloc::boxed::Box;
+
 use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
@@ -184,6 +186,7 @@ impl Frame {
         Ok(Message::Signal(Content::checked(self.rest(2), name_length, padded, Encoding::Utf16)))
     }
 
+    #[inline(always)]
     fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         if encoding == Encoding::Utf16 {
@@ -199,6 +202,7 @@ impl Frame {
         Ok(Message::Request { id, content })
     }
 
+    #[inline(always)]
     fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
         let offset = match encoding {
             Encoding::Binary | Encoding::Utf8 => PREFIX,
@@ -212,6 +216,7 @@ impl Frame {
         Ok(Message::Reply { id, payload: Payload::checked(encoding, self.rest(offset)) })
     }
 
+    #[inline(always)]
     fn error_reply(self) -> Result<Message, DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         let id = self.identifier();
@@ -249,7 +254,9 @@ impl Frame {
             }
         };
         read.map(|message| match message {
-            Message::Request { id, content } => Message::Question { id, content },
+            Message::Request { id, content } => {
+                Message::Question { id, content: Box::new(content) }
+            }
             Message::Reply { id, payload } => Message::Answer { id, payload },
             Message::ErrorReply { id, error } => Message::AnswerError { id, error },
             other => other,

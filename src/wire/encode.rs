@@ -9,7 +9,7 @@ use super::error::ComposeError;
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::length;
-use super::message::{Message, SpecialReply};
+use super::message::{Content, Message, SpecialReply};
 use super::name::{ErrorCode, Name, check_code, check_name};
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
@@ -82,14 +82,8 @@ impl Encoder {
                 let head = [kind.as_byte(), content.name_length()];
                 self.named(&head, content.encoding(), content.name(), content.payload())
             }
-            Message::Request { id, content } | Message::Question { id, content } => {
-                check_name(content.name()).map_err(ComposeError::InvalidName)?;
-                if content.name().is_empty() && content.payload().is_empty() {
-                    return Err(ComposeError::EmptyRequest);
-                }
-                let head = requesting(kind, *id, content.name_length());
-                self.named(&head, content.encoding(), content.name(), content.payload())
-            }
+            Message::Request { id, content } => self.asking(kind, *id, content)?,
+            Message::Question { id, content } => self.asking(kind, *id, content)?,
             Message::Reply { id, payload } => self.reply(*id, payload),
             Message::Answer { id, payload } => self.answer(*id, payload),
             Message::ErrorReply { id, error } | Message::AnswerError { id, error } => {
@@ -107,6 +101,20 @@ impl Encoder {
             Message::AcceptConf(conf) => self.accept_conf(conf),
             Message::ClientSettings(settings) => self.client_settings(*settings),
         })
+    }
+
+    fn asking(
+        &mut self,
+        kind: Kind,
+        id: Identifier,
+        content: &Content,
+    ) -> Result<Bytes, ComposeError> {
+        check_name(content.name()).map_err(ComposeError::InvalidName)?;
+        if content.name().is_empty() && content.payload().is_empty() {
+            return Err(ComposeError::EmptyRequest);
+        }
+        let head = requesting(kind, id, content.name_length());
+        Ok(self.named(&head, content.encoding(), content.name(), content.payload()))
     }
 
     pub(crate) fn signal(&mut self, name: &Name, payload: &Payload) -> Bytes {
