@@ -418,3 +418,36 @@ fn wrong_settings_are_named() {
     let client = Client::builder("ws://localhost/").unwrap().config(config).build();
     assert!(matches!(client, Err(StartError::Config(_))));
 }
+
+#[cfg(unix)]
+#[test]
+fn it_reaches_a_unix_socket() {
+    use crate::adapter::Listen;
+    use crate::adapter::client::UnixSocket;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let builder = server::Server::builder_on(runtime(), App(Mutex::new(channel().0)));
+    let (_running, _) = Running::listening(builder, Listen::unix(&path));
+    let client = Client::builder("ws://localhost/").unwrap().dial(UnixSocket::new(&path));
+    assert_eq!(client.connect().unwrap().request("echo", "hello"), Ok("hello".into()));
+}
+
+/// The last values of a thread are dropped in an order that nobody chooses.
+#[test]
+fn a_client_in_a_thread_local_ends_with_its_thread() {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Option<Client>> = const { std::cell::RefCell::new(None) };
+    }
+
+    let server = Server::start();
+    let url = server.url.clone();
+    let thread = thread::spawn(move || {
+        KEPT.with(|kept| drop(kept.borrow_mut().take()));
+        let client = Client::connect_to(&url).unwrap();
+        assert_eq!(client.request("echo", "hello"), Ok("hello".into()));
+        KEPT.with(|kept| *kept.borrow_mut() = Some(client));
+    });
+    thread.join().unwrap();
+    until(|| server.running.handle.connection_count() == 0);
+}

@@ -35,8 +35,9 @@ use crate::runtime::ListeningSocket;
 /// ```
 ///
 /// With [`Builder::tls`](crate::server::Builder::tls), TCP sockets have TLS unless they are
-/// [`plain`](Self::plain). Unix sockets never have: what is sent on them does not leave the machine, and
-/// their mode says which users may connect.
+/// [`plain`](Self::plain). Unix sockets never have: what is sent on them does not leave the machine. The mode
+/// of their file says which users may connect. Sockets with abstract names have no mode: every process in
+/// the network namespace may connect.
 #[derive(Debug)]
 pub struct Listen {
     pub(crate) all: Vec<Wanted>,

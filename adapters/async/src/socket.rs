@@ -37,7 +37,8 @@ enum Layer<S> {
 }
 
 /// The stream at the bottom. It counts its bytes, so that a slow peer can be told from one that does
-/// nothing: under TLS, these are the encrypted ones. Reading gives other tasks a turn.
+/// nothing: under TLS, these are the encrypted ones. Reading lets other tasks run after
+/// 256 KiB.
 #[derive(Debug)]
 pub(crate) struct Transport<S> {
     stream: Stream<S>,
@@ -307,4 +308,58 @@ impl<S: fmt::Debug> fmt::Debug for Stream<S> {
 /// Returns the error for a peer that does not read for too long.
 pub(crate) fn stalled() -> Error {
     Error::new(ErrorKind::TimedOut, "the peer reads nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::AsyncReadExt as _;
+    use futures_lite::future::poll_once;
+
+    use super::*;
+    use crate::testing::TestStream;
+
+    /// A peer that sends without a pause.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<Result<usize>> {
+            Poll::Ready(Ok(buffer.len()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_peer_that_sends_without_a_pause_gets_a_turn_of_256_kib() {
+        let mut transport = Transport::<TestStream>::boxed(Endless);
+        let mut buffer = [0; 1000];
+        smol::block_on(async {
+            for _ in 0..3 {
+                let mut read = 0;
+                while let Some(length) = poll_once(transport.read(&mut buffer)).await {
+                    read += length.unwrap();
+                    assert!(read <= TURN + buffer.len(), "other tasks get no turn");
+                }
+                assert!(read >= TURN, "{read}");
+            }
+            // The task is woken after the pause.
+            assert_eq!(transport.read(&mut buffer).await.unwrap(), buffer.len());
+        });
+    }
 }

@@ -1,5 +1,5 @@
 //! What the protocol costs: echoes of WebWire, of bare WebSockets and of JSON-RPC, all under the same
-//! load.
+//! load. What TLS costs: the same with it.
 //!
 //! Starts the servers in turn, as processes of their own on loopback, puts the same load on each, and
 //! prints throughput, processor time per request and resident memory per idle connection, with the

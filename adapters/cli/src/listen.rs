@@ -54,7 +54,12 @@ pub(crate) fn run(arguments: &ListenArguments) -> io::Result<ExitCode> {
 
 async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
     // A file that cannot be read to its end does not keep a signal from ending the command.
-    let reach = arguments.connect.reach.prepare().map_err(Failure::from).map_err(End::Failure)?;
+    let reach = arguments
+        .connect
+        .reach
+        .prepare(&arguments.connect.url)
+        .map_err(Failure::from)
+        .map_err(End::Failure)?;
     let mut stop = Stop::new()?;
     let session = arguments.connect.session()?;
     let client = client(arguments, &reach, tasks).map_err(End::Failure)?;

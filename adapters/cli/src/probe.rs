@@ -89,7 +89,7 @@ async fn probe(
     config.machine.probe_timeout = half(arguments.timeout);
     config.machine.dial_timeout = arguments.timeout;
     config.headers = arguments.headers.all(&arguments.url)?;
-    let client = arguments.reach.prepare()?.builder(&arguments.url, config);
+    let client = arguments.reach.prepare(&arguments.url)?.builder(&arguments.url, config);
     let client = client.executor(tasks.clone()).build()?;
     let mut events = client.events();
     let grace = GRACE.min(arguments.timeout / 4);

@@ -24,6 +24,7 @@ use crate::runtime::Tasks;
 use crate::stop::Stop;
 use crate::{environment, files, log, output, runtime, stderr};
 use certificates::Renewal;
+use sockets::Inherited;
 
 /// How long sessions in memory are kept by default.
 const MEMORY_KEEPS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,6 +37,7 @@ const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 const EXPIRY_EVERY: Duration = Duration::from_secs(3600);
 
 pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
+    let inherited = Inherited::take(arguments)?;
     log::start(&arguments.log, LogLevel::Info)?;
     files::raise_limit();
     let tasks = runtime::start(environment::threads()?)?;
@@ -45,7 +47,8 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         // Resolving a name, or a slow disk, may take time.
         let told_to_stop = async { stop.next().await.map(|_| None) };
         let Some((server, renewal)) =
-            or(async { listen(arguments, &tasks).await.map(Some) }, told_to_stop).await?
+            or(async { listen(arguments, inherited, &tasks).await.map(Some) }, told_to_stop)
+                .await?
         else {
             return Ok(());
         };
@@ -70,6 +73,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
 /// Begins to listen. Returns what renews the certificates, too, if there are any.
 async fn listen(
     arguments: &ServeArguments,
+    inherited: Inherited,
     tasks: &Tasks,
 ) -> io::Result<(Server<Playground>, Option<Renewal>)> {
     let mut builder = builder(arguments).await?.executor(tasks.clone());
@@ -80,7 +84,7 @@ async fn listen(
         renewal = Some(Renewal::of(tls.clone())?);
         builder = builder.tls(tls);
     }
-    let listened = match sockets::listen(&arguments.listen, arguments.unix_mode) {
+    let listened = match sockets::listen(arguments, inherited) {
         Ok(listen) => builder.listen(listen).await,
         Err(error) => Err(error),
     };

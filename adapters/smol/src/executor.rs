@@ -2,12 +2,13 @@
 
 use std::future::{Future, pending};
 use std::ops::RangeInclusive;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use smol::Executor;
+use smol::future::FutureExt as _;
 
 /// A task, ready to be spawned.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -69,11 +70,18 @@ fn substitute() -> Option<&'static Arc<Executor<'static>>> {
     substitute.as_ref()
 }
 
-/// Runs tasks on this thread until a future is ready. A task that panics ends; other tasks go on.
+/// Runs tasks on this thread until a future is ready. A task that panics ends; other tasks go on. A panic of
+/// the future is one of the caller.
 pub(crate) fn run(executor: &Executor<'_>, until: impl Future<Output = ()>) {
-    let mut until = pin!(until);
+    let mut until = pin!(AssertUnwindSafe(until).catch_unwind());
     let mut run = || smol::block_on(executor.run(until.as_mut()));
-    while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {}
+    loop {
+        match catch_unwind(AssertUnwindSafe(&mut run)) {
+            Ok(Ok(())) => return,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => {}
+        }
+    }
 }
 
 impl Spawn for Arc<Executor<'static>> {

@@ -122,7 +122,13 @@ fn what_is_not_followed_is_shown_with_what_to_do() {
             there,
             "ws://there.invalid/x; connect there, or set max_redirects",
         ),
-        (Protocol::V1_4, 9, 303, there, "http://there.invalid/x, which this one does not follow"),
+        (
+            Protocol::V1_4,
+            9,
+            303,
+            there,
+            "http://there.invalid/x; clients do not follow this status",
+        ),
         (
             Protocol::V2_0,
             9,

@@ -126,7 +126,7 @@ fn a_client_that_goes_while_it_is_waited_for_gets_its_answer() {
 #[test]
 fn of_2000_connections_of_both_kinds_from_one_address_all_survive() {
     const EACH: usize = 1000;
-    const TASKS: usize = 50;
+    const TASKS: usize = 10;
     let fixture = Fixture::new();
     let address = fixture.address();
     let (done, older, newer) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));

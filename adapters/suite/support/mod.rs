@@ -3,6 +3,8 @@
 pub(crate) mod app;
 pub(crate) mod log;
 pub(crate) mod message;
+#[cfg(feature = "rustls")]
+pub(crate) mod openssl;
 pub(crate) mod peer;
 
 use std::future::pending;

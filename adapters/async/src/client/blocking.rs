@@ -8,10 +8,11 @@ mod builder;
 mod events;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_lite::future::block_on;
 use wwr::client::{Discovered, Status};
 use wwr::wire::InvalidName;
 use wwr::{Dialect, Name, Payload, Session, SessionKey};
@@ -66,6 +67,19 @@ struct Inner<R: BlockOn> {
     client: super::Client<R>,
     /// Runs the task of the client.
     _background: Arc<Background<R>>,
+}
+
+/// Waits for a future. Needs no thread-local value, as a client may be dropped with the last of them.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let (parker, unparker) = parking::pair();
+    let waker = Waker::from(unparker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => parker.park(),
+        }
+    }
 }
 
 impl<R: BlockOn> Drop for Inner<R> {

@@ -57,8 +57,12 @@ impl<R: Runtime> Builder<R> {
 
     /// How the client gets a byte stream to the server: by a [`Dial`]. Default: [`Tcp`].
     #[must_use]
-    pub fn dial(mut self, dialer: impl Dial<R>) -> Self {
-        self.dialer = Arc::new(dialer);
+    pub fn dial(self, dialer: impl Dial<R>) -> Self {
+        self.dial_by(Arc::new(dialer))
+    }
+
+    pub(super) fn dial_by(mut self, dialer: Arc<dyn AnyDial<R>>) -> Self {
+        self.dialer = dialer;
         self
     }
 
@@ -156,6 +160,8 @@ impl<R: Runtime> Builder<R> {
             #[cfg(feature = "rustls")]
             tls: checked.tls,
             max_redirects: checked.max_redirects,
+            has_session: false,
+            left: false,
             offers: config.offers(),
             max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
             stall_timeout,

@@ -50,7 +50,8 @@ pub struct Config {
     /// How many redirects each HTTP request of a client may follow, with the status 301, 302, 307 or 308,
     /// and 303 for the handshake (RFC 9110 §15.4). The WebSocket is opened where the preflight was answered.
     /// Never from `wss://` to `ws://`. Another server, host or port, gets neither
-    /// [`headers`](Self::headers) nor user name and password. Redirects have no time of their own. Default: 0.
+    /// [`headers`](Self::headers) nor user name and password, nor the certificate of the client. A client with a
+    /// session stays at its server. Redirects have no time of their own. Default: 0.
     pub max_redirects: u32,
     /// How long a server may take nothing of what is sent to it. Not zero. Default: 30 s.
     pub stall_timeout: Duration,

@@ -18,14 +18,14 @@ use wwr::preflight::{self, Answer, Verdict};
 
 use super::dialer::{AnyDial, Destination, Dialed};
 use super::http::{Answered, Failure, Wanted, ask};
-use super::redirect::{Asked, follow};
+use super::redirect::{Asked, Limits, NotFollowed, follow};
 use super::refusal::Refusal;
 use super::retry_after::retry_after;
 #[cfg(feature = "rustls")]
 use super::tls::Tls;
 use super::url::ServerUrl;
 use crate::keep_alive::KeepAlive;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Stream as _};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
 
@@ -40,6 +40,10 @@ pub(super) struct Target<R> {
     pub(super) tls: Tls,
     /// How many redirects each request may follow.
     pub(super) max_redirects: u32,
+    /// Whether the client has the key of a session, which is not for other servers.
+    pub(super) has_session: bool,
+    /// Whether a redirect has led to another server than that of the application.
+    pub(super) left: bool,
     /// The sub-protocol that both requests offer.
     pub(super) offers: Option<SubProtocol>,
     pub(super) max_message_size: usize,
@@ -67,6 +71,8 @@ pub(super) struct Probed {
 pub(super) struct Reached {
     /// The URL, after redirects.
     url: ServerUrl,
+    /// Whether one of them led to another server.
+    left: bool,
     address: Option<SocketAddr>,
 }
 
@@ -84,13 +90,14 @@ impl<R: Runtime> Target<R> {
         runtime: &R,
         reached: Option<SocketAddr>,
     ) -> Result<(Socket<R::Stream>, Option<SocketAddr>), Failure> {
-        let (host, port) = self.url.host_and_port();
-        let to = Destination::new(host, port, self.url.is_secure(), reached);
+        let to = Destination::of(&self.url, reached);
         let Dialed { transport, address } = self.dialer.dial_any(runtime, &to).await?;
-        if let (Some(stream), Some(_)) = (transport.get_native(), address)
-            && let Err(error) = self.keep_alive.set_on(stream)
-        {
-            tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
+        if let Some(stream) = transport.get_native() {
+            // Most messages are small. If this fails, they are only slower.
+            let _ = stream.set_nodelay(true);
+            if let Err(error) = self.keep_alive.set_on(stream) {
+                tracing::debug!(url = %self.url, %error, "cannot set TCP keep-alive");
+            }
         }
         #[cfg(feature = "rustls")]
         if self.url.is_secure() {
@@ -125,10 +132,31 @@ impl<R: Runtime> Target<R> {
     /// Goes on at another URL. What is meant for a server does not go to another one.
     fn go_to(&mut self, url: ServerUrl) {
         if !url.is_at(&self.url) {
-            self.headers.clear();
+            self.leave();
         }
         tracing::debug!(from = %self.url, to = %url, "redirected");
         self.url = url;
+    }
+
+    /// Forgets what is meant for the server of the URL only.
+    fn leave(&mut self) {
+        self.left = true;
+        self.headers.clear();
+        #[cfg(feature = "rustls")]
+        {
+            self.tls = self.tls.without_identity();
+        }
+    }
+
+    /// Decides about an answer that may be a redirect.
+    fn redirected(
+        &self,
+        asked: Asked,
+        answer: &Parts,
+        followed: u32,
+    ) -> Option<Result<ServerUrl, NotFollowed>> {
+        let limits = Limits { followed, most: self.max_redirects, stays: self.has_session };
+        follow(asked, answer, &self.url, limits)
     }
 
     /// Sends the preflight (protocol §4.1).
@@ -152,22 +180,21 @@ impl<R: Runtime> Target<R> {
         let mut followed = 0;
         loop {
             let (socket, address) = self.connect(runtime, None).await?;
-            *reached = Some(Box::new(Reached { url: self.url.clone(), address }));
+            let (url, left) = (self.url.clone(), self.left);
+            *reached = Some(Box::new(Reached { url, left, address }));
             let (head, answer) = self.ask_for_metadata(runtime, socket).await?;
             let refusal = match answer.evaluate() {
-                Verdict::NotWebWire => {
-                    match follow(Asked::Preflight, &head, &self.url, followed, self.max_redirects) {
-                        Some(Ok(target)) => {
-                            followed += 1;
-                            self.go_to(target);
-                            continue;
-                        }
-                        not_followed => {
-                            let redirect = not_followed.and_then(Result::err);
-                            Some(Refusal::new(&head, &answer.body).redirecting(redirect))
-                        }
+                Verdict::NotWebWire => match self.redirected(Asked::Preflight, &head, followed) {
+                    Some(Ok(target)) => {
+                        followed += 1;
+                        self.go_to(target);
+                        continue;
                     }
-                }
+                    not_followed => {
+                        let redirect = not_followed.and_then(Result::err);
+                        Some(Refusal::new(&head, &answer.body).redirecting(redirect))
+                    }
+                },
                 Verdict::TryLater => Some(Refusal::new(&head, &answer.body)),
                 Verdict::Speaks(_) | Verdict::Unknown(_) => None,
             };
@@ -184,7 +211,9 @@ impl<R: Runtime> Target<R> {
         let method =
             Method::from_bytes(preflight::METHOD.as_bytes()).map_err(hyper::http::Error::from)?;
         let answered = ask(runtime, socket, self.request(method, []), |status| {
-            if preflight::is_unavailable(status.as_u16()) { Wanted::Text } else { Wanted::Metadata }
+            let is_for_people =
+                preflight::is_unavailable(status.as_u16()) || status.is_redirection();
+            if is_for_people { Wanted::Text } else { Wanted::Metadata }
         });
         let answered = answered.await?;
         let answer = Answer {
@@ -205,6 +234,9 @@ impl<R: Runtime> Target<R> {
         let mut address = None;
         if let Some(reached) = reached {
             address = reached.address;
+            if reached.left {
+                self.leave();
+            }
             if reached.url != self.url {
                 self.go_to(reached.url);
             }
@@ -224,8 +256,7 @@ impl<R: Runtime> Target<R> {
             let agreed = match key.check(version, status, headers, self.offers) {
                 Ok(agreed) => agreed,
                 Err(InvalidAnswer::Status(status)) => {
-                    let most = self.max_redirects;
-                    let redirect = follow(Asked::Handshake, head, &self.url, followed, most);
+                    let redirect = self.redirected(Asked::Handshake, head, followed);
                     if let Some(Ok(target)) = redirect {
                         followed += 1;
                         self.go_to(target);

@@ -20,6 +20,7 @@ pub use proxy::{InvalidProxy, Proxy};
 pub use unix::UnixSocket;
 
 use super::tcp;
+use super::url::ServerUrl;
 use crate::addresses::Addresses;
 use crate::runtime::Runtime;
 use crate::socket::{ByteStream, Transport};
@@ -49,6 +50,8 @@ pub struct Destination {
     host: String,
     port: u16,
     is_secure: bool,
+    /// Whether a user name or a password is sent to the server.
+    has_credentials: bool,
     reached: Option<SocketAddr>,
 }
 
@@ -58,19 +61,37 @@ pub struct Dialed<R: Runtime> {
     pub(super) address: Option<SocketAddr>,
 }
 
-/// Connects by TCP. Several addresses of a name are tried as RFC 8305 says: their families take turns, the
-/// next one begins when one fails or has not answered for 250 ms, and the first one that answers is used.
+/// Connects by TCP. Several addresses of a name are tried as RFC 8305 (sections 4 and 5) says, once the
+/// system has resolved the name: their families take turns, the next one begins when one fails or has not
+/// answered for 250 ms, and the first one that answers is used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
 impl Destination {
-    pub(super) fn new(
-        host: String,
-        port: u16,
-        is_secure: bool,
-        reached: Option<SocketAddr>,
-    ) -> Self {
-        Self { host, port, is_secure, reached }
+    pub(super) fn of(url: &ServerUrl, reached: Option<SocketAddr>) -> Self {
+        let (host, port) = url.host_and_port();
+        let has_credentials = url.credentials().is_some();
+        Self { host, port, is_secure: url.is_secure(), has_credentials, reached }
+    }
+
+    /// Returns the same with another host and port, for a dialer that hands on to another one.
+    ///
+    /// ```
+    /// use wwr_async::Runtime;
+    /// use wwr_async::client::{Destination, Dial, Dialed, Tcp};
+    ///
+    /// /// Connects to a fixed port of this machine, whatever the URL.
+    /// struct Sidecar(u16);
+    ///
+    /// impl<R: Runtime> Dial<R> for Sidecar {
+    ///     async fn dial(&self, runtime: &R, to: &Destination) -> std::io::Result<Dialed<R>> {
+    ///         Tcp.dial(runtime, &to.clone().at("127.0.0.1", self.0)).await
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn at(self, host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port, reached: None, ..self }
     }
 
     /// Returns the host of the URL: a name, or an address without brackets.
@@ -108,8 +129,7 @@ impl<R: Runtime> Dialed<R> {
         Self { transport: Transport::native(stream), address: None }
     }
 
-    /// Names the address of the peer, for [`Destination::reached`]. A socket of the runtime that has one
-    /// gets TCP keep-alive.
+    /// Names the address of the peer, for [`Destination::reached`].
     #[must_use]
     pub const fn with_address(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);

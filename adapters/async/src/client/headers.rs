@@ -34,6 +34,12 @@ pub enum InvalidHeader {
     /// The client sets the header itself, or must not send it: otherwise the handshake fails.
     #[error("the header {0} belongs to the connection, and cannot be set")]
     Reserved(HeaderName),
+    /// The client does not send it to the proxy, only to the server, which is not to know it.
+    #[error(
+        "the header Proxy-Authorization cannot be set; write user name and password in the URL of \
+             the proxy"
+    )]
+    ProxyAuthorization,
     /// The value of `Host` is not a host with an optional port.
     #[error("the header Host must be a host, with a port if it is not that of the scheme")]
     Host,
@@ -47,6 +53,9 @@ pub enum InvalidHeader {
 
 /// Checks the headers for requests to this URL, and marks those that are secrets.
 pub(super) fn check(headers: &mut HeaderMap, url: &ServerUrl) -> Result<(), InvalidHeader> {
+    if headers.contains_key(PROXY_AUTHORIZATION) {
+        return Err(InvalidHeader::ProxyAuthorization);
+    }
     for name in headers.keys() {
         if RESERVED.contains(&name.as_str()) || name.as_str().starts_with(HANDSHAKE) {
             return Err(InvalidHeader::Reserved(name.clone()));
@@ -139,7 +148,8 @@ mod tests {
         ] {
             assert_eq!(try_to("ws://u:p@localhost/", name, value).unwrap()[name], value);
         }
-        for name in ["Authorization", "Cookie", "Proxy-Authorization"] {
+        assert!(try_to("ws://host/", "Proxy-Authorization", "secret").is_err());
+        for name in ["Authorization", "Cookie"] {
             let headers = try_to("ws://host/", name, "secret").unwrap();
             assert_eq!(headers[name], "secret");
             assert!(!format!("{headers:?}").contains("secret"), "{name}");

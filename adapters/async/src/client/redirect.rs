@@ -1,5 +1,6 @@
 //! Which redirects are followed (RFC 9110 §15.4), as pure functions.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use hyper::header::LOCATION;
@@ -37,26 +38,40 @@ enum Reason {
     TooMany,
     /// What comes from TLS would go on without.
     Downgrade,
+    /// It leads to another server, which is not to see the key of the client's session.
+    Session,
     /// The target cannot be one.
     Target(InvalidUrl),
     /// The status is not one that can be followed.
     Status,
 }
 
-/// Decides about an answer to a request for a URL, after `followed` of at most `most` redirects. Returns
-/// where to ask instead. `None` if it does not redirect.
+/// What a client may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// How many redirects it has followed.
+    pub(super) followed: u32,
+    /// How many it may follow.
+    pub(super) most: u32,
+    /// Whether it stays at the server, because it has a session there.
+    pub(super) stays: bool,
+}
+
+/// Decides about an answer to a request for a URL. Returns where to ask instead. `None` if it does not
+/// redirect.
 pub(super) fn follow(
     asked: Asked,
     answer: &Parts,
     url: &ServerUrl,
-    followed: u32,
-    most: u32,
+    limits: Limits,
 ) -> Option<Result<ServerUrl, NotFollowed>> {
     let location = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection())?;
     let location = String::from_utf8_lossy(location.as_bytes());
     let location = location.trim();
-    let not_followed =
-        |target: &str, reason| Some(Err(NotFollowed { target: shown(target, MAX_SHOWN), reason }));
+    let not_followed = |target: &str, reason| {
+        let target = shown(&without_credentials(target), MAX_SHOWN);
+        Some(Err(NotFollowed { target, reason }))
+    };
     let is_followed = match answer.status.as_u16() {
         301 | 302 | 307 | 308 => true,
         // It asks for a GET, which the preflight is not.
@@ -72,14 +87,26 @@ pub(super) fn follow(
     };
     let reason = if url.is_secure() && !target.is_secure() {
         Reason::Downgrade
-    } else if followed < most {
+    } else if limits.followed < limits.most && limits.stays && !target.is_at(url) {
+        Reason::Session
+    } else if limits.followed < limits.most {
         return Some(Ok(target));
-    } else if most == 0 {
+    } else if limits.most == 0 {
         Reason::Off
     } else {
         Reason::TooMany
     };
     not_followed(&target.to_string(), reason)
+}
+
+/// Returns a target without user name and password, as it may end in a log.
+fn without_credentials(target: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = target.split_once("//") else { return target.into() };
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    match rest.get(..end).and_then(|authority| authority.rfind('@')) {
+        Some(at) => format!("{scheme}//{}", rest.get(at + 1..).unwrap_or_default()).into(),
+        None => target.into(),
+    }
 }
 
 impl fmt::Display for NotFollowed {
@@ -91,8 +118,12 @@ impl fmt::Display for NotFollowed {
             Reason::Downgrade => {
                 f.write_str("; that has no TLS, so clients of wss:// are not sent there")
             }
+            Reason::Session => f.write_str(
+                "; that is another server, and the key of the session is not for it; close the session, \
+                 or connect there",
+            ),
             Reason::Target(error) => write!(f, "; this client cannot go there: {error}"),
-            Reason::Status => f.write_str(", which this one does not follow"),
+            Reason::Status => f.write_str("; clients do not follow this status"),
         }
     }
 }
@@ -113,7 +144,8 @@ mod tests {
     ) -> Option<Result<String, String>> {
         let answer = Response::builder().status(status).header(LOCATION, location).body(());
         let answer = answer.unwrap().into_parts().0;
-        let decided = follow(asked, &answer, &from.parse().unwrap(), left.0, left.1);
+        let limits = Limits { followed: left.0, most: left.1, stays: false };
+        let decided = follow(asked, &answer, &from.parse().unwrap(), limits);
         let shown = |error: NotFollowed| error.to_string();
         decided.map(|decided| decided.map(|url| url.to_string()).map_err(shown))
     }
@@ -156,6 +188,32 @@ mod tests {
         for location in ["ftp://b/", "http://b:0/", "http://[::1", "javascript:x"] {
             let sent = sent(Asked::Handshake, 302, "ws://a/", location, (0, 1)).unwrap();
             assert!(sent.unwrap_err().contains("; this client cannot go there: "), "{location}");
+        }
+    }
+
+    #[test]
+    fn a_client_with_a_session_stays_at_its_server() {
+        let limits = Limits { followed: 0, most: 9, stays: true };
+        for (location, stays) in [("/b", true), ("http://a/c", true), ("http://b/", false)] {
+            let answer = Response::builder().status(302).header(LOCATION, location).body(());
+            let answer = answer.unwrap().into_parts().0;
+            let url = "ws://a/".parse().unwrap();
+            let decided = follow(Asked::Preflight, &answer, &url, limits).unwrap();
+            assert_eq!(decided.is_ok(), stays, "{location}: {decided:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_of_targets_are_not_shown() {
+        for (status, location) in [
+            (303, "http://u:secret@b/"),
+            (302, "ftp://u:secret@b/"),
+            (302, "//u:secret@[::1"),
+            (302, "http://u:x@secret@b:0/"),
+        ] {
+            let sent = sent(Asked::Preflight, status, "ws://a/", location, (0, 1)).unwrap();
+            let error = sent.unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 

@@ -89,7 +89,7 @@ fn title(page: &str) -> Option<String> {
 mod tests {
     use hyper::Response;
 
-    use super::super::redirect::{Asked, follow};
+    use super::super::redirect::{Asked, Limits, follow};
     use super::*;
 
     fn refusal(status: u16, headers: &[(&str, &str)], body: &[u8]) -> String {
@@ -98,7 +98,12 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         let head = builder.body(()).unwrap().into_parts().0;
-        let redirect = follow(Asked::Preflight, &head, &"ws://host/".parse().unwrap(), 0, 0);
+        let redirect = follow(
+            Asked::Preflight,
+            &head,
+            &"ws://host/".parse().unwrap(),
+            Limits { followed: 0, most: 0, stays: false },
+        );
         Refusal::new(&head, body).redirecting(redirect.and_then(Result::err)).to_string()
     }
 
@@ -152,8 +157,8 @@ mod tests {
         );
         assert_eq!(
             refusal(300, &to, b"Found"),
-            "the server answers with status 300 and sends clients to http://example.com/\\tx, \
-             which this one does not follow: Found"
+            "the server answers with status 300 and sends clients to http://example.com/\\tx; \
+             clients do not follow this status: Found"
         );
         assert_eq!(refusal(404, &to, b""), "the server answers with status 404");
         let long = "x".repeat(10_000);

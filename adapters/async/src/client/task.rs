@@ -232,10 +232,12 @@ impl<R: Runtime> Task<R> {
                 Action::Probe => {
                     (self.cause, self.reached) = (None, None);
                     self.shared.show_preflight_status(None);
+                    self.target.has_session = self.machine.session().is_some();
                     self.link =
                         Link::Probing(Box::pin(self.target.clone().probe(self.runtime.clone())));
                 }
                 Action::Dial => {
+                    self.target.has_session = self.machine.session().is_some();
                     let dial = self.target.clone().dial(self.runtime.clone(), self.reached.take());
                     self.link = Link::Dialing(Box::pin(dial));
                 }

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use super::race::{Race, Step};
 use crate::addresses::Addresses;
 use crate::clock::{Clock, Timer};
-use crate::runtime::{Runtime, SocketAddress, Stream as _};
+use crate::runtime::{Runtime, SocketAddress};
 
 /// How many addresses an error names.
 const MAX_SHOWN: usize = 4;
@@ -65,8 +65,6 @@ pub(super) async fn connect<R: Runtime>(
         });
         match wake.await {
             Wake::Ended(address, Ok(stream)) => {
-                // Most messages are small. If this fails, they are only slower.
-                let _ = stream.set_nodelay(true);
                 return Ok((stream, address));
             }
             Wake::Ended(address, Err(error)) => {

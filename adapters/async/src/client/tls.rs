@@ -76,7 +76,7 @@ pub enum InvalidTls {
         reason: String,
     },
     /// The text has none of what is needed.
-    #[error("{what}: there is none in the PEM text")]
+    #[error("{what}: the PEM text has no such entry")]
     Missing {
         /// What is missing.
         what: &'static str,
@@ -124,8 +124,8 @@ impl Tls {
         Ok(Self::trusting(Trust::Own(Arc::new(roots))))
     }
 
-    /// Trusts every server, whatever certificate it shows, if any key fits it. Nothing is secret
-    /// from somebody who controls the network: for tests only.
+    /// Trusts every server, whatever certificate it shows, if any key fits it. For tests
+    /// only: everybody on the way can read and change what is sent.
     pub fn without_verification() -> Self {
         Self::trusting(Trust::Unverified)
     }
@@ -143,6 +143,15 @@ impl Tls {
         let identity = CertifiedKey::from_der(chain, key, &ring::default_provider())
             .map_err(|error| InvalidTls::Identity(error.to_string()))?;
         Ok(Self { identity: Some(Arc::new(identity)), ..Self::trusting(self.trust) })
+    }
+
+    /// Returns the same trust, with no certificate of the client but one that a configuration of the
+    /// application has.
+    pub(super) fn without_identity(&self) -> Self {
+        match self.identity {
+            Some(_) => Self::trusting(self.trust.clone()),
+            None => self.clone(),
+        }
     }
 
     fn trusting(trust: Trust) -> Self {

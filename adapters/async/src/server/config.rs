@@ -78,7 +78,9 @@ pub struct Limits {
     /// the same first 64 bits count as one. Behind a proxy all clients are one host, unless it is
     /// [trusted](Config::trusted_proxies) to name them. Not zero. Default: 1 024.
     pub max_handshakes: usize,
-    /// How long a client may take to send a request head. Not zero. Default: 10 s.
+    /// How long a client may take for each step before its request is there: the header of the PROXY
+    /// protocol, the TLS handshake, the request head; also to read a refusal of TLS. `handshake_timeout`
+    /// limits all of them together. Default: 10 s.
     pub header_timeout: Duration,
     /// The longest request head in bytes, at least 8192. Default: 16 KiB.
     pub max_header_size: usize,

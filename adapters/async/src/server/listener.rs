@@ -79,12 +79,13 @@ pub struct Server<H, R: Runtime> {
 }
 
 struct Listener<R: Runtime> {
+    /// Removes the file of a unix socket at the end. Dropped before the socket: while that listens, its
+    /// successor neither replaces the file nor gets a file with the same inode.
+    #[cfg(unix)]
+    _file: Option<SocketFile>,
     socket: R::Listener,
     /// Whether it has no TLS, whatever the server has.
     plain: bool,
-    /// Removes the file of a unix socket at the end.
-    #[cfg(unix)]
-    _file: Option<SocketFile>,
 }
 
 impl<H: Handler, R: Runtime> Server<H, R> {

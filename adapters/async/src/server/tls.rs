@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_rustls::rustls::crypto::ring;
 use futures_rustls::rustls::pki_types::pem::{self, PemObject as _};
@@ -47,6 +47,8 @@ pub struct Tls {
 
 struct Shared {
     current: RwLock<Current>,
+    /// Held by what replaces `current`, from beginning to end.
+    changing: Mutex<()>,
     files: Option<Files>,
 }
 
@@ -138,6 +140,7 @@ impl Tls {
     /// has replaced one file and not yet the other, so try again later.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let files = self.shared.files.as_ref().ok_or(TlsError::NoFiles)?;
+        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let chain = self.read(|current| current.chain.clone());
         let Some(read) = files.read(&chain)? else { return Ok(false) };
         *self.shared.current.write().unwrap_or_else(PoisonError::into_inner) = read;
@@ -147,8 +150,9 @@ impl Tls {
     /// Replaces certificate, key and settings. They count until the next [`reload`](Self::reload) that
     /// finds other certificates in the files, if there are files.
     pub fn set(&self, config: impl Into<Arc<ServerConfig>>) {
-        let mut current = self.shared.current.write().unwrap_or_else(PoisonError::into_inner);
-        current.config = prepared(config.into());
+        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = prepared(config.into());
+        self.shared.current.write().unwrap_or_else(PoisonError::into_inner).config = config;
     }
 
     /// Returns what a new connection gets.
@@ -157,7 +161,8 @@ impl Tls {
     }
 
     fn new(current: Current, files: Option<Files>) -> Self {
-        Self { shared: Arc::new(Shared { current: RwLock::new(current), files }) }
+        let (current, changing) = (RwLock::new(current), Mutex::new(()));
+        Self { shared: Arc::new(Shared { current, changing, files }) }
     }
 
     fn read<T>(&self, read: impl FnOnce(&Current) -> T) -> T {

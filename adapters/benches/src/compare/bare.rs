@@ -1,14 +1,16 @@
-//! The yardsticks: WebSocket echoes, and nothing else.
+//! The yardsticks: WebSocket echoes, with or without TLS, and nothing else.
 
 use std::future::poll_fn;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::tungstenite::{Error, Message};
 use async_tungstenite::{WebSocketStream, accept_async_with_config};
-use futures_util::{Sink, Stream, StreamExt, TryStreamExt, future};
+use futures_rustls::rustls::ServerConfig;
+use futures_util::{AsyncRead, AsyncWrite, Sink, Stream, StreamExt, TryStreamExt, future};
 use smol::LocalExecutor;
 use tokio::runtime::Runtime;
 
@@ -16,7 +18,10 @@ use crate::support::host::Failure;
 use crate::support::process;
 
 /// Serves on this thread until the process ends, and reads this many bytes at a time.
-pub(crate) fn serve_on_smol(read_buffer: u32) -> Result<(), Failure> {
+pub(crate) fn serve_on_smol(
+    read_buffer: u32,
+    tls: Option<Arc<ServerConfig>>,
+) -> Result<(), Failure> {
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let listener = smol::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -24,26 +29,42 @@ pub(crate) fn serve_on_smol(read_buffer: u32) -> Result<(), Failure> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            executor.spawn(connection(stream, config(read_buffer))).detach();
+            // Two tasks of two types: that without TLS takes no memory for it.
+            match &tls {
+                None => executor.spawn(connection(stream, config(read_buffer))).detach(),
+                Some(tls) => {
+                    let accept = futures_rustls::TlsAcceptor::from(tls.clone()).accept(stream);
+                    let config = config(read_buffer);
+                    executor.spawn(async move { connection(accept.await?, config).await }).detach();
+                }
+            }
         }
     }))
 }
 
 /// Serves until the process ends, as the example of tokio-tungstenite does: all that is ready is fed
 /// back, then flushed once.
-pub(crate) fn serve_on_tokio(runtime: &Runtime, read_buffer: u32) -> Result<(), Failure> {
+pub(crate) fn serve_on_tokio(
+    runtime: &Runtime,
+    read_buffer: u32,
+    tls: Option<Arc<ServerConfig>>,
+) -> Result<(), Failure> {
     let serve = async move {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         process::listens_on(listener.local_addr()?)?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            tokio::spawn(async move {
-                let config = Some(config(read_buffer));
-                let socket = tokio_tungstenite::accept_async_with_config(stream, config).await?;
-                let (write, read) = socket.split();
-                read.try_filter(|message| future::ready(message.is_binary())).forward(write).await
-            });
+            match &tls {
+                None => {
+                    tokio::spawn(tokio_connection(stream, config(read_buffer)));
+                }
+                Some(tls) => {
+                    let accept = tokio_rustls::TlsAcceptor::from(tls.clone()).accept(stream);
+                    let config = config(read_buffer);
+                    tokio::spawn(async move { tokio_connection(accept.await?, config).await });
+                }
+            }
         }
     };
     runtime.block_on(runtime.spawn(serve))?
@@ -53,18 +74,30 @@ fn config(read_buffer: u32) -> WebSocketConfig {
     WebSocketConfig::default().read_buffer_size(read_buffer as usize)
 }
 
-async fn connection(stream: smol::net::TcpStream, config: WebSocketConfig) -> Result<(), Error> {
+async fn tokio_connection(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    config: WebSocketConfig,
+) -> Result<(), Error> {
+    let socket = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await?;
+    let (write, read) = socket.split();
+    read.try_filter(|message| future::ready(message.is_binary())).forward(write).await
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    config: WebSocketConfig,
+) -> Result<(), Error> {
     let socket = accept_async_with_config(stream, Some(config)).await?;
     let mut echo = Echo { socket, unflushed: false };
     poll_fn(|cx| echo.poll(cx)).await
 }
 
-struct Echo {
-    socket: WebSocketStream<smol::net::TcpStream>,
+struct Echo<S> {
+    socket: WebSocketStream<S>,
     unflushed: bool,
 }
 
-impl Echo {
+impl<S: AsyncRead + AsyncWrite + Unpin> Echo<S> {
     /// Feeds back all that is ready, then flushes once.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {

@@ -37,13 +37,13 @@ pub(crate) fn measure(system: System, args: &Args) -> io::Result<Memory> {
     let large = Traffic::new(&LARGE, protocol).map_err(io::Error::other)?;
     let mut buffer = vec![0; 64 * 1024];
     // The first connection pays for what exists once.
-    let mut first = Connection::connect(server.address(), protocol)?;
+    let mut first = Connection::connect(&server, protocol)?;
     exchange(&mut first, &small, &mut buffer)?;
     exchange(&mut first, &large, &mut buffer)?;
     let before = server.settled_memory()?;
     let mut clients = Vec::new();
     for _ in 0..connections {
-        let mut client = Connection::connect(server.address(), protocol)?;
+        let mut client = Connection::connect(&server, protocol)?;
         exchange(&mut client, &small, &mut buffer)?;
         clients.push(client);
     }

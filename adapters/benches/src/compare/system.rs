@@ -8,22 +8,31 @@ use super::args::Args;
 use super::{bare, jsonrpc, webwire};
 use crate::support::host::{Failure, Host};
 use crate::support::process::{self, Process};
+use crate::support::tls;
 use crate::support::traffic::Protocol;
 
-/// A server: what it speaks, on which runtime. The bare echo on a runtime comes first: it is what the
-/// others on this runtime are compared with.
+/// A server: what it speaks, on which runtime, with or without TLS. It is compared with the bare echo on
+/// this runtime, which has TLS if it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum System {
     /// A bare echo by async-tungstenite, on smol
     BareSmol,
     /// The server of wwr-smol
     WwrSmol,
+    /// The bare echo on smol, with TLS by futures-rustls
+    BareSmolTls,
+    /// The server of wwr-smol, with TLS
+    WwrSmolTls,
     /// A bare echo by tokio-tungstenite, on tokio's `current_thread`
     BareTokio,
     /// The server of wwr-tokio, on `current_thread`
     WwrTokio,
     /// The server of jsonrpsee, on `current_thread`
     Jsonrpsee,
+    /// The bare echo on `current_thread`, with TLS by tokio-rustls
+    BareTokioTls,
+    /// The server of wwr-tokio, on `current_thread`, with TLS
+    WwrTokioTls,
     /// A bare echo by tokio-tungstenite, on tokio's `multi_thread`
     BareTokioMulti,
     /// The server of wwr-tokio, on `multi_thread`
@@ -35,15 +44,22 @@ pub(crate) enum System {
 impl System {
     const fn facts(self) -> (Protocol, Host) {
         match self {
-            Self::BareSmol => (Protocol::Echo, Host::Smol),
-            Self::WwrSmol => (Protocol::WebWire, Host::Smol),
-            Self::BareTokio => (Protocol::Echo, Host::Tokio),
-            Self::WwrTokio => (Protocol::WebWire, Host::Tokio),
+            Self::BareSmol | Self::BareSmolTls => (Protocol::Echo, Host::Smol),
+            Self::WwrSmol | Self::WwrSmolTls => (Protocol::WebWire, Host::Smol),
+            Self::BareTokio | Self::BareTokioTls => (Protocol::Echo, Host::Tokio),
+            Self::WwrTokio | Self::WwrTokioTls => (Protocol::WebWire, Host::Tokio),
             Self::Jsonrpsee => (Protocol::JsonRpc, Host::Tokio),
             Self::BareTokioMulti => (Protocol::Echo, Host::TokioMulti),
             Self::WwrTokioMulti => (Protocol::WebWire, Host::TokioMulti),
             Self::JsonrpseeMulti => (Protocol::JsonRpc, Host::TokioMulti),
         }
+    }
+
+    const fn has_tls(self) -> bool {
+        matches!(
+            self,
+            Self::BareSmolTls | Self::WwrSmolTls | Self::BareTokioTls | Self::WwrTokioTls
+        )
     }
 
     /// Returns what `--system` calls it.
@@ -55,9 +71,11 @@ impl System {
         self.facts().0
     }
 
-    /// Returns what it is compared with: the bare echo on the same runtime.
+    /// Returns what it is compared with: the bare echo on the same runtime, with TLS if it has TLS.
     pub(crate) fn yardstick(self) -> Self {
-        let is_it = |other: &&Self| other.facts() == (Protocol::Echo, self.facts().1);
+        let is_it = |other: &&Self| {
+            other.facts() == (Protocol::Echo, self.facts().1) && other.has_tls() == self.has_tls()
+        };
         Self::value_variants().iter().find(is_it).copied().unwrap_or(self)
     }
 
@@ -74,10 +92,13 @@ impl System {
         process::end_with_parent();
         let (protocol, host) = self.facts();
         let workers = args.workers as usize;
+        let tls = if self.has_tls() { Some(tls::server_config()?) } else { None };
         match (protocol, host) {
-            (Protocol::Echo, Host::Smol) => bare::serve_on_smol(args.read_buffer),
-            (Protocol::Echo, _) => bare::serve_on_tokio(&host.tokio(workers)?, args.read_buffer),
-            (Protocol::WebWire, _) => webwire::serve(host, workers),
+            (Protocol::Echo, Host::Smol) => bare::serve_on_smol(args.read_buffer, tls),
+            (Protocol::Echo, _) => {
+                bare::serve_on_tokio(&host.tokio(workers)?, args.read_buffer, tls)
+            }
+            (Protocol::WebWire, _) => webwire::serve(host, workers, tls),
             (Protocol::JsonRpc, _) => jsonrpc::serve(&host.tokio(workers)?),
         }
     }

@@ -1,5 +1,8 @@
 //! A WebWire server whose handler echoes its input.
 
+use std::sync::Arc;
+
+use futures_rustls::rustls::ServerConfig;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
 use wwr_async::Runtime;
@@ -18,18 +21,31 @@ impl Handler for Echo {
     }
 }
 
-impl App for Echo {
-    type Handler = Self;
+/// A server of it, with TLS if there is a configuration.
+struct EchoServer {
+    tls: Option<Arc<ServerConfig>>,
+}
 
-    async fn build<R: Runtime>(self, runtime: R) -> Result<Builder<Self, R>, Failure> {
+impl App for EchoServer {
+    type Handler = Echo;
+
+    async fn build<R: Runtime>(self, runtime: R) -> Result<Builder<Echo, R>, Failure> {
         let mut config = Config::default();
         config.connection.advertised.message_buffer = MESSAGE_BUFFER;
         config.connection.max_message_size = MESSAGE_BUFFER;
-        Ok(Server::builder_on(runtime, self).config(config))
+        let builder = Server::builder_on(runtime, Echo).config(config);
+        Ok(match self.tls {
+            Some(tls) => builder.tls(tls),
+            None => builder,
+        })
     }
 }
 
 /// Serves until the process ends.
-pub(crate) fn serve(host: Host, workers: usize) -> Result<(), Failure> {
-    host.serve(Echo, 0, workers)
+pub(crate) fn serve(
+    host: Host,
+    workers: usize,
+    tls: Option<Arc<ServerConfig>>,
+) -> Result<(), Failure> {
+    host.serve(EchoServer { tls }, 0, workers)
 }

@@ -1,10 +1,12 @@
 //! One connection of the load generator.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::handshake::{self, unexpected};
+use super::link::Link;
+use super::process::Process;
 use super::traffic::{Protocol, Traffic};
 
 /// How long a server may take for anything.
@@ -13,7 +15,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// A WebSocket, what is on its way on it, and where in the round of requests it is.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    link: Link,
     /// Where in the round the next byte to be sent is.
     send_at: usize,
     /// How many bytes may be sent now.
@@ -29,13 +31,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Opens a WebSocket.
-    pub(crate) fn connect(server: SocketAddr, protocol: Protocol) -> io::Result<Self> {
-        let stream = TcpStream::connect(server)?;
+    pub(crate) fn connect(server: &Process, protocol: Protocol) -> io::Result<Self> {
+        let stream = TcpStream::connect(server.address())?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let client = Self {
-            stream,
+        let mut client = Self {
+            link: Link::new(stream, server.tls())?,
             send_at: 0,
             to_send: 0,
             reply: 0,
@@ -43,16 +45,16 @@ impl Connection {
             in_flight: 0,
             waiting: false,
         };
-        handshake::ask(&client.stream, server)?;
-        handshake::take_answer(&client.stream)?;
+        handshake::ask(&mut client.link, server.address())?;
+        handshake::take_answer(&mut client.link)?;
         if protocol == Protocol::WebWire {
-            handshake::take_accept_conf(&client.stream)?;
+            handshake::take_accept_conf(&mut client.link)?;
         }
         Ok(client)
     }
 
-    pub(crate) const fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(crate) const fn socket(&self) -> &TcpStream {
+        self.link.socket()
     }
 
     pub(crate) const fn in_flight(&self) -> usize {
@@ -72,21 +74,23 @@ impl Connection {
 
     /// Sends what is ready, as far as the socket takes it; whether that was all.
     pub(crate) fn send(&mut self, traffic: &Traffic) -> io::Result<bool> {
-        while self.to_send > 0 {
-            match self.stream.write(traffic.requests(self.send_at, self.to_send)) {
-                Ok(sent) => {
-                    self.to_send -= sent;
-                    self.send_at = (self.send_at + sent) % traffic.round();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.waiting = true;
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
+        match self.send_all(traffic) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.waiting = true,
+            sent => {
+                sent?;
+                self.waiting = false;
             }
         }
-        self.waiting = false;
-        Ok(true)
+        Ok(!self.waiting)
+    }
+
+    fn send_all(&mut self, traffic: &Traffic) -> io::Result<()> {
+        while self.to_send > 0 {
+            let sent = self.link.write(traffic.requests(self.send_at, self.to_send))?;
+            self.to_send -= sent;
+            self.send_at = (self.send_at + sent) % traffic.round();
+        }
+        self.link.flush()
     }
 
     /// Reads once, and counts the replies that are complete with it. Of each, the first `checked`
@@ -97,7 +101,7 @@ impl Connection {
         checked: usize,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
-        let length = self.stream.read(buffer)?;
+        let length = self.link.read(buffer)?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

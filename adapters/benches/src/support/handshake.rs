@@ -11,7 +11,8 @@ pub(crate) fn ask(mut to: impl Write, address: SocketAddr) -> io::Result<()> {
         "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
-    to.write_all(request.as_bytes())
+    to.write_all(request.as_bytes())?;
+    to.flush()
 }
 
 /// Reads the answer, byte by byte, so that nothing of what follows is taken.

@@ -52,10 +52,10 @@ impl Load {
     pub(crate) fn connect(case: &Case, server: &Process, protocol: Protocol) -> io::Result<Self> {
         let traffic = Traffic::new(case, protocol).map_err(io::Error::other)?;
         let clients = (0..case.connections)
-            .map(|_| Connection::connect(server.address(), protocol))
+            .map(|_| Connection::connect(server, protocol))
             .collect::<io::Result<Vec<_>>>()?;
         for client in &clients {
-            client.stream().set_nonblocking(true)?;
+            client.socket().set_nonblocking(true)?;
         }
         let waiting = match &clients[..] {
             [_] => Waiting::Spinning,
@@ -165,7 +165,7 @@ impl Load {
             && waits != was_waiting
         {
             let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            epoll::modify(epoll, sender.stream(), EventData::new_u64(client as u64), flags)?;
+            epoll::modify(epoll, sender.socket(), EventData::new_u64(client as u64), flags)?;
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Waiting {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (index, client) in clients.iter().enumerate() {
             let data = EventData::new_u64(index as u64);
-            epoll::add(&epoll, client.stream(), data, EventFlags::IN)?;
+            epoll::add(&epoll, client.socket(), data, EventFlags::IN)?;
         }
         Ok(Self::Polling { epoll, events: Vec::with_capacity(clients.len()) })
     }

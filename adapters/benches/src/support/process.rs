@@ -3,10 +3,18 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs, thread};
 
+use data_encoding::HEXLOWER;
+use futures_rustls::rustls::ClientConfig;
 use rustix::param::clock_ticks_per_second;
+
+use super::tls;
+
+/// What the line begins with that has the certificate of a server.
+const CERTIFICATE: &str = "certificate ";
 
 /// A running server; killed when dropped. It also ends when its standard input does, so it does not
 /// outlive this process however that ends.
@@ -14,6 +22,8 @@ use rustix::param::clock_ticks_per_second;
 pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
+    /// What clients need, if it speaks TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Process {
@@ -27,15 +37,26 @@ impl Process {
             .spawn()?;
         let output = child.stdout.take();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut process = Self { child, address };
-        let mut port = String::new();
-        BufReader::new(output.ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut port)?;
-        process.address.set_port(port.trim().parse().map_err(io::Error::other)?);
-        Ok(process)
+        let mut process = Self { child, address, tls: None };
+        for line in BufReader::new(output.ok_or(io::ErrorKind::BrokenPipe)?).lines() {
+            let line = line?;
+            let Some(certificate) = line.strip_prefix(CERTIFICATE) else {
+                process.address.set_port(line.parse().map_err(io::Error::other)?);
+                return Ok(process);
+            };
+            let certificate = HEXLOWER.decode(certificate.as_bytes()).map_err(io::Error::other)?;
+            process.tls = Some(tls::client_config(certificate)?);
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What clients need, if it speaks TLS.
+    pub(crate) fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.clone()
     }
 
     /// Its number in the system.
@@ -75,8 +96,17 @@ pub(crate) fn unreadable() -> io::Error {
 
 /// Tells the parent where this server listens.
 pub(crate) fn listens_on(address: SocketAddr) -> io::Result<()> {
+    tell(&address.port().to_string())
+}
+
+/// Tells the parent that this server speaks TLS, and its certificate, before it listens.
+pub(crate) fn has_certificate(certificate: &[u8]) -> io::Result<()> {
+    tell(&format!("{CERTIFICATE}{}", HEXLOWER.encode(certificate)))
+}
+
+fn tell(line: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    writeln!(output, "{}", address.port())?;
+    writeln!(output, "{line}")?;
     output.flush()
 }
 

@@ -29,8 +29,8 @@ pub(crate) struct ReachArguments {
     /// The key of the certificate, a PEM file [default: that of --cert]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// Do not verify the certificate of the server: whoever controls the network can read and change
-    /// everything
+    /// Do not verify the certificate of the server: everybody on the way can read and change
+    /// what is sent
     #[arg(long)]
     insecure: bool,
     /// Connect through a proxy, http://HOST:PORT or socks5://HOST:PORT, perhaps with USER:PASSWORD@
@@ -69,14 +69,14 @@ enum Route {
 
 impl ReachArguments {
     /// Reads the files and the environment. Says so if servers are not verified.
-    pub(crate) fn prepare(&self) -> io::Result<Reach> {
+    pub(crate) fn prepare(&self, url: &ServerUrl) -> io::Result<Reach> {
         let mut tls = match &self.cacert {
             Some(file) => Tls::roots_pem(&read("--cacert", file)?)
                 .map_err(|error| invalid("--cacert", file, &error))?,
             None if self.insecure => {
                 stderr::say(
-                    "wwr: --insecure: the certificate of the server is not verified; whoever controls \
-                     the network can read and change everything",
+                    "wwr: --insecure: the certificate of the server is not verified; everybody on \
+                     the way can read and change what is sent",
                 );
                 Tls::without_verification()
             }
@@ -88,12 +88,18 @@ impl ReachArguments {
                 None => ("--cert", chain),
             };
             let identity = tls.with_identity_pem(&read("--cert", chain)?, &read(option, key)?);
-            tls = identity.map_err(|error: InvalidTls| invalid(option, key, &error))?;
+            tls = identity.map_err(|error| match error {
+                InvalidTls::Missing { what: "client certificate" }
+                | InvalidTls::Pem { what: "client certificate", .. } => {
+                    invalid("--cert", chain, &error)
+                }
+                error => invalid(option, key, &error),
+            })?;
         }
-        Ok(Reach { tls, route: self.route()?, max_redirects: self.max_redirects })
+        Ok(Reach { tls, route: self.route(url)?, max_redirects: self.max_redirects })
     }
 
-    fn route(&self) -> io::Result<Route> {
+    fn route(&self, url: &ServerUrl) -> io::Result<Route> {
         #[cfg(unix)]
         if let Some(path) = &self.unix_socket {
             return Ok(Route::Unix(UnixSocket::new(path)));
@@ -104,9 +110,10 @@ impl ReachArguments {
         if self.no_proxy {
             return Ok(Route::Direct);
         }
-        let read = EnvironmentProxies::read();
-        read.map(Route::Environment)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+        let proxies = EnvironmentProxies::read();
+        let checked = proxies.for_url(url).map(drop);
+        checked.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Route::Environment(proxies))
     }
 }
 

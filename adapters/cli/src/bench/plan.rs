@@ -74,7 +74,7 @@ impl Plan {
         Ok(Self {
             url: arguments.url.clone(),
             config,
-            reach: arguments.reach.prepare()?,
+            reach: arguments.reach.prepare(&arguments.url)?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,

@@ -4,15 +4,51 @@ use std::io;
 
 use wwr_smol::Listen;
 
-use crate::args::ListenOn;
+use crate::args::{ListenOn, ServeArguments};
 
-/// Returns what the server is to listen on. Takes the sockets that systemd has opened.
-pub(super) fn listen(on: &[ListenOn], unix_mode: Option<u32>) -> io::Result<Listen> {
-    on.iter().map(|one| listen_on(one, unix_mode)).collect()
+/// The sockets that systemd has opened, if the arguments want them. Taken before there are threads: it
+/// changes the environment.
+#[derive(Debug)]
+pub(super) struct Inherited(Option<Listen>);
+
+impl Inherited {
+    pub(super) fn take(arguments: &ServeArguments) -> io::Result<Self> {
+        let wanted = arguments.listen.iter().filter(|on| matches!(on, ListenOn::Systemd)).count();
+        match wanted {
+            0 => Ok(Self(None)),
+            1 => inherited().map(Some).map(Self).map_err(|error| {
+                io::Error::new(error.kind(), format!("--listen systemd: {error}"))
+            }),
+            _ => Err(invalid(
+                "--listen systemd is there twice; it stands for all sockets of systemd",
+            )),
+        }
+    }
+}
+
+/// Returns what the server is to listen on.
+pub(super) fn listen(arguments: &ServeArguments, inherited: Inherited) -> io::Result<Listen> {
+    let (on, unix_mode) = (&arguments.listen, arguments.unix_mode);
+    if unix_mode.is_some() && !on.iter().any(|one| matches!(one, ListenOn::Unix(_))) {
+        return Err(invalid(
+            "--unix-mode is for unix:PATH; sockets with an abstract name have no mode, and those of \
+             systemd have its SocketMode=",
+        ));
+    }
+    let mut inherited = inherited.0;
+    on.iter().map(|one| listen_on(one, unix_mode, &mut inherited)).collect()
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 #[cfg(unix)]
-fn listen_on(on: &ListenOn, unix_mode: Option<u32>) -> io::Result<Listen> {
+fn listen_on(
+    on: &ListenOn,
+    unix_mode: Option<u32>,
+    inherited: &mut Option<Listen>,
+) -> io::Result<Listen> {
     match on {
         ListenOn::Address(address) => Ok(address.into()),
         ListenOn::Unix(path) => {
@@ -20,16 +56,23 @@ fn listen_on(on: &ListenOn, unix_mode: Option<u32>) -> io::Result<Listen> {
             Ok(if let Some(mode) = unix_mode { listen.mode(mode) } else { listen })
         }
         ListenOn::Abstract(name) => abstract_name(name),
-        ListenOn::Systemd => inherited(),
+        ListenOn::Systemd => {
+            inherited.take().ok_or_else(|| invalid("systemd has passed no sockets"))
+        }
     }
 }
 
 #[cfg(not(unix))]
-fn listen_on(on: &ListenOn, _: Option<u32>) -> io::Result<Listen> {
+fn listen_on(on: &ListenOn, _: Option<u32>, _: &mut Option<Listen>) -> io::Result<Listen> {
     match on {
         ListenOn::Address(address) => Ok(address.into()),
         ListenOn::Unix(_) | ListenOn::Abstract(_) | ListenOn::Systemd => Err(unsupported()),
     }
+}
+
+#[cfg(not(unix))]
+fn inherited() -> io::Result<Listen> {
+    Err(unsupported())
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -1,5 +1,6 @@
 //! TLS in front of a server made by hand, and the certificates for it.
 
+use std::net::{self, Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,10 +9,14 @@ use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use futures_rustls::rustls::{HandshakeKind, ProtocolVersion, ServerConfig, crypto};
 use futures_rustls::{TlsAcceptor, server::TlsStream};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use smol::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::net::{TcpListener, TcpStream};
+use smol::net::TcpStream;
 
 use crate::suite::client::raw::{RawServer, TIMEOUT};
+
+/// A socket that writes several records at once, as an alert may stand behind others.
+type Accepted = Async<net::TcpStream>;
 
 /// Decrypts what comes for a server, and encrypts what it says.
 pub(super) struct Front {
@@ -41,8 +46,8 @@ impl Front {
     pub(super) fn new(mut config: ServerConfig) -> Self {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let raw = RawServer::bind();
-        let listener = smol::block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
+        let port = listener.get_ref().local_addr().unwrap().port();
         let (tell, seen) = channel();
         let behind = raw.address();
         let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -56,7 +61,7 @@ impl Front {
                         Ok(stream) => relay(stream, behind, &tell).await,
                         // The client reads the alert before the system may reset the connection.
                         Err((_, mut stream)) => {
-                            let _ = stream.shutdown(std::net::Shutdown::Write);
+                            let _ = stream.get_ref().shutdown(Shutdown::Write);
                             while let Ok(1..) = stream.read(&mut [0; 1024]).await {}
                         }
                     }
@@ -91,7 +96,7 @@ impl Front {
 }
 
 /// Passes everything on until one side ends. Ends the other without a `close_notify`.
-async fn relay(stream: TlsStream<TcpStream>, behind: std::net::SocketAddr, tell: &Sender<Seen>) {
+async fn relay(stream: TlsStream<Accepted>, behind: SocketAddr, tell: &Sender<Seen>) {
     let session = stream.get_ref().1;
     let opened = Opened {
         kind: session.handshake_kind().unwrap(),

@@ -11,6 +11,7 @@ use super::front::{Authority, Certificate};
 use super::{once, trusting};
 use crate::suite::client::raw::default_conf;
 use crate::suite::client::{builder_at, connecting, wait};
+use crate::suite::support::openssl;
 
 /// Reads until the text contains something, and returns what follows, up to the end of its line.
 fn read_behind(output: &mut impl Read, mark: &str) -> String {
@@ -32,8 +33,7 @@ fn read_behind(output: &mut impl Read, mark: &str) -> String {
 
 #[test]
 fn a_server_of_openssl_is_spoken_to() {
-    if let Err(error) = Command::new("openssl").arg("version").output() {
-        println!("skipped: there is no openssl: {error}");
+    if !openssl::is_installed() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

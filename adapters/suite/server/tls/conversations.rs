@@ -127,19 +127,23 @@ fn a_client_that_reads_nothing_is_disconnected_and_a_slow_one_is_not() {
     let fixture = with(identity.server(), |config| {
         config.limits.stall_timeout = Duration::from_secs(3);
     });
-    let mut slow = identity.client().connect(fixture.address());
-    slow.send(&ask(1, "big", "40000000"));
-    fixture.wait_for_start("big");
     let mut deaf = identity.client().connect(fixture.address());
-    deaf.send(&ask(1, "big", "50000000"));
-    fixture.wait_for_start("big");
-    // One message for longer than the timeout, in steps that are shorter.
-    for _ in 0..40 {
-        std::thread::sleep(Duration::from_millis(100));
-        slow.skip(600_000);
+    let of_deaf = fixture.connected();
+    let mut slow = identity.client().connect(fixture.address());
+    let of_slow = fixture.connected();
+    for peer in [&mut deaf, &mut slow] {
+        peer.send(&ask(1, "big", "100000000"));
     }
-    fixture.wait_for_disconnected();
-    slow.skip(40_000_000 + 10 + 9 - 40 * 600_000);
+    // One message for longer than the timeout, in steps that are shorter.
+    let mut left = 100_000_000 + 10 + 9;
+    while !matches!(fixture.events.try_recv(), Ok(Event::Disconnected { .. })) {
+        slow.skip(600_000);
+        left -= 600_000;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!of_deaf.is_connected());
+    assert!(of_slow.is_connected());
+    slow.skip(left);
     slow.is_served();
 }
 

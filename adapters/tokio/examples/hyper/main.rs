@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -10,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use wwr_tokio::server::{Connection, Handler, RequestError, Response, Server};
 use wwr_tokio::{Content, Payload};
 
@@ -30,7 +32,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
     let server = Server::builder(Greeter).headless()?;
     loop {
-        let (stream, remote) = listener.accept().await?;
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // For example without free file descriptors: later there may be some.
+                eprintln!("cannot accept: {error}");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let server = server.clone();
         let answer = service_fn(move |request: Request<Incoming>| {
             let server = server.clone();

@@ -12,6 +12,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tower::ServiceBuilder;
 use tower_http::add_extension::AddExtension;
 use tower_http::cors::CorsLayer;
@@ -62,7 +63,15 @@ async fn serve(listener: TcpListener) -> Result<(), Box<dyn Error>> {
         .layer(ValidateRequestHeaderLayer::custom(Members))
         .service(server.tower(|request| request.get().copied()));
     loop {
-        let (stream, remote) = listener.accept().await?;
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // For example without free file descriptors: later there may be some.
+                eprintln!("cannot accept: {error}");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
         let service = TowerToHyperService::new(AddExtension::new(layered.clone(), remote));
         let http = http1::Builder::new()
             .timer(TokioTimer::new())

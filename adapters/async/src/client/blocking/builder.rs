@@ -1,7 +1,7 @@
 //! Setting up a blocking client.
 
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 use wwr::client::AnswerError;
 use wwr::{Content, Payload};
@@ -10,6 +10,7 @@ use super::Client;
 use crate::background::{Background, BlockOn};
 use crate::client::answers::AnswerHandler;
 use crate::client::config::Config;
+use crate::client::dialer::{AnyDial, Dial, Tcp};
 use crate::client::error::StartError;
 use crate::client::url::ServerUrl;
 
@@ -18,14 +19,14 @@ pub struct Builder<R> {
     url: ServerUrl,
     config: Config,
     answers: Option<AnswerHandler>,
-    /// The runtime of the client.
-    runtime: PhantomData<fn() -> R>,
+    /// How the client reaches the server. On the runtime of the client.
+    dialer: Arc<dyn AnyDial<R>>,
 }
 
 impl<R: BlockOn> Builder<R> {
     /// Begins to set up a client of the server at this address.
     pub fn new(url: ServerUrl) -> Self {
-        Self { url, config: Config::default(), answers: None, runtime: PhantomData }
+        Self { url, config: Config::default(), answers: None, dialer: Arc::new(Tcp) }
     }
 
     /// All settings. They are checked when the client is built. Default: [`Config::default`].
@@ -45,6 +46,14 @@ impl<R: BlockOn> Builder<R> {
         F: Future<Output = Result<Payload, AnswerError>> + Send + 'static,
     {
         self.answers = Some(AnswerHandler::new(handler));
+        self
+    }
+
+    /// How the client gets a byte stream to the server, as [`dial`](crate::client::Builder::dial) of the
+    /// async client. Default: [`Tcp`].
+    #[must_use]
+    pub fn dial(mut self, dialer: impl Dial<R>) -> Self {
+        self.dialer = Arc::new(dialer);
         self
     }
 
@@ -85,7 +94,8 @@ impl<R: BlockOn> Builder<R> {
         let background = Background::<R>::shared()
             .map_err(|error| StartError::Thread(error.to_string().into()))?;
         let builder = crate::client::Builder::new_on(background.runtime().clone(), self.url);
-        Ok(Client::new(make(builder.config(self.config).answers(self.answers))?, background))
+        let builder = builder.config(self.config).dial_by(self.dialer).answers(self.answers);
+        Ok(Client::new(make(builder)?, background))
     }
 }
 

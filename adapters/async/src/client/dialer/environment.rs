@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Destination, Dial, Dialed, InvalidProxy, Proxy, Tcp};
+use crate::client::url::ServerUrl;
 use crate::runtime::Runtime;
 
 /// The variables for servers without TLS. Not `HTTP_PROXY`, which a client may be able to set as a header
@@ -26,11 +27,12 @@ const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// For `ws://` the variable `http_proxy` counts, for `wss://` `https_proxy`, before them `ws_proxy` and
 /// `wss_proxy`, after them `all_proxy`; also in capitals, except `HTTP_PROXY`. The first one that is not
 /// empty has a [`Proxy`]. `no_proxy` lists the servers that are reached directly: names, which stand for
-/// what is below them as well, addresses, networks such as `10.0.0.0/8`, or `*` for all.
+/// what is below them as well, addresses, networks such as `10.0.0.0/8`, or `*` for all. Unlike with curl,
+/// this machine itself (`localhost`, `127.0.0.1`) is always reached directly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvironmentProxies {
-    plain: Option<Proxy>,
-    secure: Option<Proxy>,
+    plain: Option<Result<Proxy, InvalidProxy>>,
+    secure: Option<Result<Proxy, InvalidProxy>>,
     direct: Vec<Exception>,
 }
 
@@ -44,37 +46,45 @@ enum Exception {
 }
 
 impl EnvironmentProxies {
-    /// Reads the environment of the process.
-    ///
-    /// # Errors
-    ///
-    /// If a variable that counts is not a proxy.
-    pub fn read() -> Result<Self, InvalidProxy> {
+    /// Reads the environment of the process. A variable that is not a proxy is an error of those
+    /// connections that would use it.
+    pub fn read() -> Self {
         Self::read_from(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
     /// Reads variables.
-    fn read_from(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidProxy> {
+    fn read_from(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             let values = names.iter().filter_map(|name| Some((*name, variable(name)?)));
             values.into_iter().find(|(_, value)| !value.trim().is_empty())
         };
-        let proxy = |names| match first(names) {
-            Some((name, value)) => value
-                .trim()
-                .parse()
-                .map(Some)
-                .map_err(|error| InvalidProxy::Variable { name, error: Box::new(error) }),
-            None => Ok(None),
+        let proxy = |names| {
+            first(names).map(|(name, value)| {
+                let proxy = value.trim().parse();
+                proxy.map_err(|error| InvalidProxy::Variable { name, error: Box::new(error) })
+            })
         };
         let direct = first(&EXCEPTIONS).map(|(_, value)| exceptions(&value)).unwrap_or_default();
-        Ok(Self { plain: proxy(&PLAIN)?, secure: proxy(&SECURE)?, direct })
+        Self { plain: proxy(&PLAIN), secure: proxy(&SECURE), direct }
     }
 
     /// Returns the proxy for a server, if there is one.
-    fn proxy(&self, host: &str, is_secure: bool) -> Option<&Proxy> {
+    ///
+    /// # Errors
+    ///
+    /// If the variable that counts for the server is not a proxy.
+    pub fn for_url(&self, url: &ServerUrl) -> Result<Option<&Proxy>, InvalidProxy> {
+        self.proxy(&url.host_and_port().0, url.is_secure())
+    }
+
+    fn proxy(&self, host: &str, is_secure: bool) -> Result<Option<&Proxy>, InvalidProxy> {
         let proxy = if is_secure { &self.secure } else { &self.plain };
-        proxy.as_ref().filter(|_| !self.direct.iter().any(|exception| exception.is_for(host)))
+        match proxy {
+            Some(proxy) if !is_here(host) && !self.direct.iter().any(|one| one.is_for(host)) => {
+                proxy.as_ref().map(Some).map_err(Clone::clone)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -92,6 +102,15 @@ impl Exception {
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
         }
+    }
+}
+
+/// Returns whether a host is this machine: its localhost is not that of a proxy.
+fn is_here(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
@@ -116,7 +135,8 @@ fn exceptions(list: &str) -> Vec<Exception> {
 
 impl<R: Runtime> Dial<R> for EnvironmentProxies {
     async fn dial(&self, runtime: &R, to: &Destination) -> io::Result<Dialed<R>> {
-        match self.proxy(to.host(), to.is_secure()) {
+        let proxy = self.proxy(to.host(), to.is_secure());
+        match proxy.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))? {
             Some(proxy) => proxy.dial(runtime, to).await,
             None => Tcp.dial(runtime, to).await,
         }
@@ -127,7 +147,7 @@ impl<R: Runtime> Dial<R> for EnvironmentProxies {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<EnvironmentProxies, InvalidProxy> {
+    fn read(variables: &[(&str, &str)]) -> EnvironmentProxies {
         EnvironmentProxies::read_from(|wanted| {
             let found = variables.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, value)| String::from(*value))
@@ -135,7 +155,7 @@ mod tests {
     }
 
     fn chosen(variables: &[(&str, &str)], host: &str, is_secure: bool) -> Option<String> {
-        read(variables).unwrap().proxy(host, is_secure).map(Proxy::to_string)
+        read(variables).proxy(host, is_secure).unwrap().map(Proxy::to_string)
     }
 
     #[test]
@@ -174,14 +194,19 @@ mod tests {
             (".example.com", "example.com", true),
             ("example.com", "badexample.com", false),
             ("a.example.com", "example.com", false),
-            ("127.0.0.1", "127.0.0.1", true),
-            ("127.0.0.1", "127.0.0.2", false),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("", "localhost", true),
+            ("", "a.localhost.", true),
+            ("", "127.0.0.2", true),
+            ("", "::1", true),
+            ("", "notlocalhost", false),
             ("10.0.0.0/8", "10.1.2.3", true),
             ("10.0.0.0/8", "11.1.2.3", false),
             ("10.0.0.0/8", "10.example.com", false),
-            ("[::1]", "::1", true),
+            ("[2001:db8::1]", "2001:db8::1", true),
             ("fd00::/8", "fd12::1", true),
-            ("127.0.0.1", "::ffff:127.0.0.1", true),
+            ("10.0.0.1", "::ffff:10.0.0.1", true),
             (" , ,. ", "host", false),
         ] {
             let variables = [("all_proxy", "proxy"), ("no_proxy", list)];
@@ -191,7 +216,10 @@ mod tests {
 
     #[test]
     fn an_invalid_variable_is_named() {
-        let error = read(&[("https_proxy", "ftp://ada:secret@x")]).unwrap_err().to_string();
+        let read = read(&[("https_proxy", "ftp://ada:secret@x"), ("no_proxy", "other")]);
+        assert_eq!(read.proxy("other", true), Ok(None));
+        assert_eq!(read.proxy("host", false), Ok(None));
+        let error = read.proxy("host", true).unwrap_err().to_string();
         assert!(error.starts_with("the environment variable https_proxy: \"ftp\""), "{error}");
     }
 }

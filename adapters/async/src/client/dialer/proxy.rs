@@ -84,6 +84,12 @@ impl Proxy {
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_string(),
         };
+        if to.has_credentials && !to.is_secure {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the proxy {self} would see user name and password of the URL; use wss://"),
+            ));
+        }
         let addresses = Addresses::from((host, self.port));
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("the proxy {self}: {error}"));
@@ -137,8 +143,19 @@ impl FromStr for Proxy {
             ("", None) => None,
             (user, password) => Some((decoded(user)?, decoded(password.unwrap_or_default())?)),
         };
-        if credentials.as_ref().is_some_and(|(user, _)| user.contains(':')) {
-            return Err(InvalidProxy::Credentials("a user name cannot have a colon"));
+        if let Some((user, password)) = &credentials {
+            let lengths = [user.len(), password.len()];
+            let fault = match kind {
+                Kind::Http if user.contains(':') => Some("a user name cannot have a colon"),
+                Kind::Socks5 if lengths.contains(&0) => Some("SOCKS5 needs both of them"),
+                Kind::Socks5 if lengths.iter().any(|length| *length > MAX_CREDENTIALS) => {
+                    Some("they are longer than the 255 bytes of SOCKS5")
+                }
+                Kind::Http | Kind::Socks5 => None,
+            };
+            if let Some(fault) = fault {
+                return Err(InvalidProxy::Credentials(fault));
+            }
         }
         Ok(Self { kind, host, port: url.port().unwrap_or(DEFAULT_PORT), credentials })
     }
@@ -149,9 +166,6 @@ fn decoded(text: &str) -> Result<String, InvalidProxy> {
     let text = percent_decode_str(text).decode_utf8().map_err(|_| invalid("they are not UTF-8"))?;
     if text.contains(char::is_control) {
         return Err(invalid("they cannot have control characters"));
-    }
-    if text.len() > MAX_CREDENTIALS {
-        return Err(invalid("they are longer than 255 bytes"));
     }
     Ok(text.into_owned())
 }
@@ -189,7 +203,8 @@ mod tests {
             ("http://proxy:80/", "http://proxy:80", None),
             ("HTTP://10.0.0.1:8080", "http://10.0.0.1:8080", None),
             ("socks5h://[::1]:9050", "socks5://[::1]:9050", None),
-            ("socks5://ada@proxy", "socks5://proxy:1080", Some(("ada", ""))),
+            ("socks5://ada:x@proxy", "socks5://proxy:1080", Some(("ada", "x"))),
+            ("http://ada@proxy", "http://proxy:1080", Some(("ada", ""))),
             ("ada:p%40ss%3A@proxy:1", "http://proxy:1", Some(("ada", "p@ss:"))),
         ] {
             let proxy = parse(text);
@@ -223,6 +238,8 @@ mod tests {
             assert!(!error.contains("secret"), "{error}");
         }
         let long = format!("http://{}:x@proxy", "u".repeat(256));
+        assert!(long.parse::<Proxy>().is_ok());
+        let long = format!("socks5://{}:x@proxy", "u".repeat(256));
         assert!(matches!(long.parse::<Proxy>(), Err(InvalidProxy::Credentials(_))));
     }
 }

@@ -36,7 +36,7 @@ fn explain(error: Error) -> io::Error {
             "its answer is not SOCKS5; is it an http:// proxy?".into()
         }
         Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
-            "it wants a user name and a password, or others; write them in its URL".into()
+            "it wants a user name and a password in its URL, or others than those".into()
         }
         Error::PasswordAuthFailure(_) => "it refuses the user name or the password".into(),
         Error::InvalidAuthValues(why) => format!("user name and password: {why}"),

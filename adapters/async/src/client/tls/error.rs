@@ -74,8 +74,9 @@ impl fmt::Display for Certificate {
                  certificate (setting tls, option --cacert)",
             ),
             CertificateError::BadSignature => f.write_str(
-                "the root of that name, which this client trusts, has not signed it; if you trust the \
-                 server, name its root certificate (setting tls, option --cacert)",
+                "a signature does not fit: the server may not have the key of this certificate, or a \
+                 trusted root has the name of its issuer and another key; do not trust the server \
+                 before you know which",
             ),
             CertificateError::NotValidForName => {
                 f.write_str("it is for another name; use a name of the certificate in the URL")

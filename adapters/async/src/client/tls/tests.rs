@@ -66,7 +66,7 @@ fn texts_without_what_is_needed_are_refused() {
     let text = |error: InvalidTls| error.to_string();
     let broken = b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
     let empty = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let missing = "root certificate: there is none in the PEM text";
+    let missing = "root certificate: the PEM text has no such entry";
     assert_eq!(Tls::roots_pem(b"").map_err(text).unwrap_err(), missing);
     assert_eq!(Tls::roots_pem(b"localhost").map_err(text).unwrap_err(), missing);
     let error = text(Tls::roots_pem(broken).unwrap_err());
@@ -74,8 +74,8 @@ fn texts_without_what_is_needed_are_refused() {
     let error = text(Tls::roots_pem(empty).unwrap_err());
     assert!(error.starts_with("root certificate 1: "), "{error}");
     let identity = |chain: &[u8]| text(Tls::default().with_identity_pem(chain, b"").unwrap_err());
-    assert_eq!(identity(b""), "client certificate: there is none in the PEM text");
-    assert_eq!(identity(empty), "key of the client certificate: there is none in the PEM text");
+    assert_eq!(identity(b""), "client certificate: the PEM text has no such entry");
+    assert_eq!(identity(empty), "key of the client certificate: the PEM text has no such entry");
 }
 
 #[test]

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 
 #[cfg(unix)]
 use super::unix::{self, SocketFile};
-use crate::addresses::Addresses;
 use crate::listen::{Listen, Place, Wanted};
 use crate::runtime::{ListeningSocket, Runtime, SocketAddress};
 
@@ -21,13 +20,13 @@ const QUEUE: i32 = 4096;
 /// A socket that listens.
 #[derive(Debug)]
 pub(in crate::server) struct Bound {
+    /// Removes the file of a unix socket. Dropped before the socket.
+    #[cfg(unix)]
+    pub(super) file: Option<SocketFile>,
     pub(super) socket: ListeningSocket,
     pub(super) address: SocketAddress,
     /// Whether it has no TLS, whatever the server has.
     pub(super) plain: bool,
-    /// Removes the file of a unix socket.
-    #[cfg(unix)]
-    pub(super) file: Option<SocketFile>,
 }
 
 /// Listens on all of it.
@@ -39,11 +38,20 @@ pub(in crate::server) async fn bind(
     runtime: &impl Runtime,
     listen: Listen,
 ) -> io::Result<Vec<Bound>> {
-    let mut all = Vec::new();
+    let (mut all, mut wanted) = (Vec::new(), Vec::new());
+    let mut ports = Vec::new();
     for Wanted { at, plain } in listen.all {
+        let resolved = match &at {
+            Place::Addresses(addresses) => addresses.clone().resolve(runtime).await?,
+            _ => Vec::new(),
+        };
+        ports.extend(resolved.iter().filter(|one| one.is_ipv4()).map(SocketAddr::port));
+        wanted.push((at, plain, resolved));
+    }
+    for (at, plain, resolved) in wanted {
         match at {
-            Place::Addresses(addresses) => {
-                for listener in bind_addresses(runtime, addresses).await? {
+            Place::Addresses(_) => {
+                for listener in bind_addresses(resolved, &ports)? {
                     widen(&listener);
                     all.push(Bound::new(ListeningSocket::Tcp(listener), plain)?);
                 }
@@ -106,22 +114,22 @@ fn widen(listener: &impl AsFd) {
 fn widen(_: &TcpListener) {}
 
 /// Listens on all the addresses. With port 0, listens on the same port everywhere, if a port is
-/// free on all.
-async fn bind_addresses(runtime: &impl Runtime, wanted: Addresses) -> io::Result<Vec<TcpListener>> {
+/// free on all. `ports` are those that are wanted on IPv4 addresses.
+fn bind_addresses(wanted: Vec<SocketAddr>, ports: &[u16]) -> io::Result<Vec<TcpListener>> {
     let mut addresses = Vec::new();
-    for address in wanted.resolve(runtime).await? {
+    for address in wanted {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
     for _ in 0..ATTEMPTS {
-        match bind_all(&addresses, true) {
+        match bind_all(&addresses, ports, true) {
             // Another port may be free on all.
             Err(error) if error.kind() == ErrorKind::AddrInUse && has_choice(&addresses) => {}
             bound => return bound,
         }
     }
-    bind_all(&addresses, false)
+    bind_all(&addresses, ports, false)
 }
 
 /// Returns whether the system chooses a port for several addresses.
@@ -129,7 +137,11 @@ fn has_choice(addresses: &[SocketAddr]) -> bool {
     addresses.len() > 1 && addresses.iter().any(|address| address.port() == 0)
 }
 
-fn bind_all(addresses: &[SocketAddr], same_port: bool) -> io::Result<Vec<TcpListener>> {
+fn bind_all(
+    addresses: &[SocketAddr],
+    ports: &[u16],
+    same_port: bool,
+) -> io::Result<Vec<TcpListener>> {
     let (mut listeners, mut left_out) = (Vec::new(), Vec::new());
     let mut chosen = None;
     for address in addresses {
@@ -137,7 +149,7 @@ fn bind_all(addresses: &[SocketAddr], same_port: bool) -> io::Result<Vec<TcpList
         if let (0, true, Some(port)) = (wanted.port(), same_port, chosen) {
             wanted.set_port(port);
         }
-        match TcpListener::bind(wanted) {
+        match bind_one(wanted, ports.contains(&address.port())) {
             Ok(listener) => {
                 chosen = chosen.or(Some(listener.local_addr()?.port()));
                 listeners.push(listener);
@@ -158,6 +170,26 @@ fn bind_all(addresses: &[SocketAddr], same_port: bool) -> io::Result<Vec<TcpList
             Err(io::Error::new(ErrorKind::InvalidInput, "there is no address to listen on"))
         }
     }
+}
+
+/// Listens on an address. An IPv6 one is for IPv6 only if an IPv4 one beside it is `separate`: otherwise
+/// `[::]` has the port of all IPv4 addresses as well, on most systems.
+fn bind_one(address: SocketAddr, separate: bool) -> io::Result<TcpListener> {
+    #[cfg(unix)]
+    if separate && address.is_ipv6() {
+        use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+
+        let socket = socket(AddressFamily::INET6, SocketType::STREAM, None)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        // As the standard library does.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        sockopt::set_ipv6_v6only(&socket, true)?;
+        bind(&socket, &address)?;
+        listen(&socket, QUEUE)?;
+        return Ok(socket.into());
+    }
+    let _ = separate;
+    TcpListener::bind(address)
 }
 
 /// Returns whether an address fails because the system has no address of its family, or not this
@@ -207,6 +239,22 @@ mod tests {
         let bound = bound(&addresses).unwrap();
         assert_eq!(bound.len(), addresses.len() - 1, "the same address is bound once");
         assert!(bound.iter().all(|address| address.port() == bound[0].port()), "{bound:?}");
+    }
+
+    #[test]
+    fn all_addresses_of_both_families_share_a_port() {
+        if TcpListener::bind("[::1]:0").is_err() {
+            return;
+        }
+        for texts in [["0.0.0.0:0", "[::]:0"], ["[::]:0", "0.0.0.0:0"]] {
+            let bound = bound(&texts.map(address)).unwrap();
+            assert_eq!(bound.len(), 2);
+            assert_eq!(bound[0].port(), bound[1].port());
+        }
+        // Each of several things to listen on.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let listen = [format!("[::]:{free}"), format!("0.0.0.0:{free}")].map(Listen::from);
+        assert_eq!(smol::block_on(bind(&TestRuntime, Listen::from(listen))).unwrap().len(), 2);
     }
 
     #[test]

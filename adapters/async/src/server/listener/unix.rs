@@ -1,12 +1,18 @@
 //! Unix sockets with a path: replacing stale ones, and removing them at the end.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::fd::OwnedFd;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use rustix::io::{Errno, ioctl_fionbio};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 /// The file of a listening socket. Dropping it removes the file, unless another one is there by now.
@@ -19,27 +25,93 @@ pub(super) struct SocketFile {
 /// What tells a file from others that have its path: device and inode.
 type Identity = (u64, u64);
 
+/// How long other servers that begin to listen in the same directory may take.
+const LOCK_ATTEMPTS: u32 = 200;
+
+/// How long to wait between attempts to lock the directory.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// How many clients may wait to be accepted; the system may allow fewer.
+const QUEUE: i32 = 4096;
+
 /// Listens on a path. Connects to a socket that is already there, which replaces it only if no process
-/// listens on it.
+/// listens on it. Nobody can connect before the file has its mode.
 ///
 /// # Errors
 ///
 /// [`AddrInUse`](ErrorKind::AddrInUse) if a process listens there, and
 /// [`AlreadyExists`](ErrorKind::AlreadyExists) if the file is no socket.
 pub(super) fn bind(path: &Path, mode: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+    // Until this listens, another process would take the file for stale, and two that find a stale one
+    // would each remove that of the other.
+    let _lock = lock(path)?;
+    let socket = socket()?;
+    let address = SocketAddrUnix::new(path)?;
+    match rustix::net::bind(&socket, &address) {
+        Err(Errno::ADDRINUSE) => {
             remove_stale(path)?;
-            UnixListener::bind(path)?
+            rustix::net::bind(&socket, &address)?;
         }
         bound => bound?,
-    };
-    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
-    listener.set_nonblocking(true)?;
-    if let Some(mode) = mode {
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
-    Ok((listener, file))
+    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    if let Some(mode) = mode {
+        set_mode(path, mode)?;
+    }
+    rustix::net::listen(&socket, QUEUE)?;
+    ioctl_fionbio(&socket, true)?;
+    Ok((socket.into(), file))
+}
+
+/// Locks the directory of a path against other servers that begin to listen there, until the result is
+/// dropped. Without a right to read the directory, nothing is locked.
+fn lock(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = match rustix::fs::open(directory, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => return Ok(None),
+        opened => opened?,
+    };
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_PAUSE),
+            // Not every file system has locks.
+            _ => return Ok(Some(directory)),
+        }
+    }
+    Err(in_use("another process keeps the directory locked"))
+}
+
+/// Sets the mode of a socket that was just bound, and of nothing else that may have its path by now.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use std::os::fd::AsRawFd as _;
+
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        if !file.metadata()?.file_type().is_socket() {
+            return Err(in_use("another file has this path by now"));
+        }
+        let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::set_permissions(descriptor, fs::Permissions::from_mode(mode))
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let mode = Mode::from_raw_mode(mode as rustix::fs::RawMode);
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::chmodat(rustix::fs::CWD, path, mode, flags)?)
+    }
+}
+
+/// Returns a socket that other programs do not inherit.
+fn socket() -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    Ok(socket)
 }
 
 /// Removes the file of a socket on which nothing listens.
@@ -65,6 +137,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 /// Connects without waiting.
 fn connect(path: &Path) -> Result<(), Errno> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     ioctl_fionbio(&socket, true)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
 }
@@ -126,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_socket_and_a_file_that_is_none_stay() {
+    fn a_live_socket_and_other_files_stay() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let (_listener, _file) = bind(&path, None).unwrap();
@@ -141,6 +214,42 @@ mod tests {
             assert_eq!(bind(path, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
         }
         assert_eq!(fs::read_to_string(&text).unwrap(), "precious");
+    }
+
+    #[test]
+    fn servers_that_find_a_stale_socket_at_once_do_not_remove_each_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        for _ in 0..50 {
+            let (listener, file) = bind(&path, None).unwrap();
+            // As if the process had been killed.
+            std::mem::forget(file);
+            drop(listener);
+            let begin = std::sync::Barrier::new(4);
+            let bound: Vec<_> = thread::scope(|scope| {
+                let bind = || {
+                    begin.wait();
+                    bind(&path, None)
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            UnixStream::connect(&path).expect("the one that listens can be reached");
+            let errors: Vec<_> = bound.iter().filter_map(|bound| bound.as_ref().err()).collect();
+            assert_eq!(errors.len(), 3, "{errors:?}");
+            assert!(errors.iter().all(|error| error.kind() == ErrorKind::AddrInUse), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_takes_the_place_of_the_socket_does_not_pass_on_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, text) = (directory.path().join("link"), directory.path().join("text"));
+        fs::write(&text, "private").unwrap();
+        let before = fs::metadata(&text).unwrap().mode();
+        std::os::unix::fs::symlink(&text, &path).unwrap();
+        let _ = set_mode(&path, 0o777);
+        assert_eq!(fs::metadata(&text).unwrap().mode(), before);
     }
 
     #[test]
