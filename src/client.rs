@@ -17,6 +17,9 @@
 //! * **Requests** end in exactly one [`Action::Done`]. One deadline covers waiting for a connection
 //!   and for the reply. Without a connection, a request waits in a bounded queue. A request that
 //!   was sent is never sent again.
+//! * **Questions** of a server of `wwr.1` are reported as [`Event::Question`], and the application
+//!   [answers](Client::answer) each once, unless it is told that the answer is not wanted any more
+//!   ([`Event::QuestionCancelled`]).
 //! * **Sessions** survive connections: the client resumes its session on a new connection before it
 //!   sends anything else. [`Client::close`] keeps the session, too.
 //! * **Bounds**: a call takes time at most in proportion to what it reports. Of what a server
@@ -136,6 +139,7 @@ mod link;
 mod liveness;
 mod machine;
 mod protocol;
+mod questions;
 mod requests;
 mod table;
 #[cfg(test)]
@@ -149,4 +153,5 @@ pub use error::{ConnectError, Misuse, RequestError};
 pub use link::Status;
 pub use machine::Client;
 pub use protocol::Protocol;
+pub use questions::{AnswerError, Question, QuestionId};
 pub use requests::RequestId;

@@ -104,6 +104,9 @@ pub struct Rules {
     /// the other has stated, and before that nothing longer than
     /// [`MIN_STATED`](Dialect::MIN_STATED).
     pub states_limits: bool,
+    /// The server may ask the client questions, if the client has stated that it answers some: types
+    /// 11 to 14 and 25 to 29 are known messages (protocol §10.4).
+    pub knows_questions: bool,
     /// A binary or UTF-8 signal with a name and no payload parses.
     pub accepts_name_only_signals: bool,
     /// A binary or UTF-8 signal with a name and no payload may be sent to the peer.
@@ -134,6 +137,7 @@ const V1_4: Rules = Rules {
     knows_accept_conf: false,
     knows_heartbeat: false,
     states_limits: false,
+    knows_questions: false,
     accepts_name_only_signals: false,
     sends_name_only_signals: false,
     bounded_by_buffer: false,
@@ -159,6 +163,7 @@ const V2_0: Rules = Rules {
     knows_accept_conf: true,
     knows_heartbeat: true,
     states_limits: false,
+    knows_questions: false,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
     bounded_by_buffer: true,
@@ -176,6 +181,7 @@ const V2_0_STRICT: Rules = Rules { strict: true, ..V2_0 };
 const WWR1: Rules = Rules {
     knows_protocol_error: true,
     states_limits: true,
+    knows_questions: true,
     pongs: Pongs::Always,
     after_heartbeat: Dialect::Wwr1,
     malformed_request: MalformedRequest::ProtocolError,
@@ -188,6 +194,7 @@ const UNKNOWN: Rules = Rules {
     knows_accept_conf: true,
     knows_heartbeat: true,
     states_limits: false,
+    knows_questions: false,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
     bounded_by_buffer: true,
@@ -257,6 +264,7 @@ mod tests {
         assert!(rules.knows_protocol_error && rules.knows_accept_conf && rules.knows_heartbeat);
         assert!(rules.accepts_name_only_signals && rules.sends_name_only_signals);
         assert!(rules.states_limits && rules.bounded_by_buffer && !rules.strict);
+        assert!(rules.knows_questions);
         assert!(!rules.notifies_own_close, "the reply tells");
         assert_eq!(rules.special_errors, SpecialErrors::Mapped);
         assert_eq!(rules.malformed_request, MalformedRequest::ProtocolError);

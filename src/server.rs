@@ -12,6 +12,7 @@ mod in_flight;
 mod peer;
 mod preflights;
 mod protocol;
+mod questions;
 mod reply;
 mod session;
 #[cfg(test)]
@@ -22,7 +23,7 @@ pub use action::{Action, CloseReason, ClosedBy, Request, SessionEvent, Signal};
 pub use advertised::Advertised;
 pub use config::{Config, Sessions};
 pub use connection::Connection;
-pub use error::{Misuse, RequestError};
+pub use error::{Misuse, QuestionError, RequestError};
 pub use hub::{
     Expiry, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId, MAX_GROUP_NAME,
     Refusal, StoreAnswer, WaiterId, Work,
@@ -30,4 +31,5 @@ pub use hub::{
 pub use in_flight::{RequestId, SignalId};
 pub use preflights::{Detection, Preflights};
 pub use protocol::{Observed, Protocol};
+pub use questions::{Answered, QuestionId};
 pub use session::CreationId;

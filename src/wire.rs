@@ -1,6 +1,7 @@
 //! Bytes to messages and back (protocol §1). Knows no state and no role.
 
 mod accept_conf;
+mod answer_refusal;
 mod client_settings;
 mod decode;
 mod encode;
@@ -14,6 +15,7 @@ mod payload;
 mod signal;
 
 pub use accept_conf::AcceptConf;
+pub use answer_refusal::AnswerRefusal;
 pub use client_settings::ClientSettings;
 pub use decode::decode;
 pub use encode::Encoder;

@@ -16,6 +16,7 @@ mod blocking;
 mod both_sides;
 mod client;
 mod dead_links;
+mod questions;
 pub(crate) mod server;
 pub(crate) mod support;
 mod typed;

@@ -37,6 +37,8 @@ struct Limits {
     #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(1..=6))]
     pending_requests: usize,
     queued_bytes: u8,
+    #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(0..=3))]
+    questions: u16,
     #[arbitrary(with = |u: &mut arbitrary::Unstructured<'_>| u.int_in_range(1..=3))]
     resume_attempts: u32,
     /// In milliseconds, less one: request, probe, dial, resume.
@@ -84,6 +86,7 @@ impl Limits {
         config.backoff_reset_after = Duration::from_millis(32);
         config.max_pending_requests = self.pending_requests;
         config.max_queued_bytes = usize::from(self.queued_bytes);
+        config.max_open_questions = self.questions;
         config.resume_attempts = self.resume_attempts;
         config.resume_timeout = resume;
         config.validate().expect("settings within their ranges")
@@ -142,6 +145,7 @@ impl Limits {
         client_world::Bounds {
             pending: self.pending_requests,
             queued_bytes: usize::from(self.queued_bytes),
+            questions: self.questions,
             sub_protocol: self.sub_protocol.name(),
         }
     }

@@ -30,8 +30,11 @@ fn parts(message: &Message) -> [&[u8]; 2] {
         Message::Signal(content) | Message::Request { content, .. } => {
             [content.name(), content.payload()]
         }
-        Message::Reply { payload, .. } => [payload.as_bytes(), &[]],
-        Message::ErrorReply { error, .. } => [error.code_bytes(), error.message_bytes()],
+        Message::Question { content, .. } => [content.name(), content.payload()],
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            [payload.as_bytes(), &[]]
+        }
+        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => [error.code_bytes(), error.message_bytes()],
         Message::SessionCreated { object } => [object, &[]],
         Message::RestoreSession { key, .. } => [key, &[]],
         Message::AcceptConf(conf) => [conf.sub_protocol.as_deref().unwrap_or_default(), &[]],
@@ -39,6 +42,8 @@ fn parts(message: &Message) -> [&[u8]; 2] {
         | Message::SessionClosed
         | Message::CloseSession { .. }
         | Message::ClientSettings(_)
+        | Message::QuestionCancelled { .. }
+        | Message::AnswerRefused { .. }
         | Message::Heartbeat => [&[], &[]],
     }
 }
@@ -60,8 +65,9 @@ fn look_at_text(message: &Message) {
             assert_eq!(payload.text().map(String::from), text);
             assert_eq!(content.name_str().is_some(), str::from_utf8(content.name()).is_ok());
         }
-        Message::Reply { payload, .. } => drop(payload.text()),
-        Message::ErrorReply { error, .. } => drop((error.code(), error.message())),
+        Message::Question { content, .. } => drop(content.text()),
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => drop(payload.text()),
+        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => drop((error.code(), error.message())),
         _ => {}
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use wwr::wire::{
-    AcceptConf, ClientSettings, ComposeError, Encoder, ErrorReply, Identifier, Message,
+    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, Encoder, ErrorReply, Identifier, Message,
     SpecialReply, decode,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
@@ -33,6 +33,11 @@ enum Made<'a> {
     Heartbeat,
     AcceptConf(AcceptConf),
     ClientSettings(ClientSettings),
+    Question { id: Identifier, name: &'a [u8], payload: Payload },
+    QuestionCancelled { id: Identifier },
+    Answer { id: Identifier, payload: Payload },
+    AnswerError { id: Identifier, code: &'a [u8], message: &'a [u8] },
+    AnswerRefused { id: Identifier, refusal: AnswerRefusal },
 }
 
 fuzz_target!(|input: Input<'_>| {
@@ -62,6 +67,15 @@ impl Made<'_> {
             Self::RestoreSession { id, key } => Message::RestoreSession { id, key: copy(key) },
             Self::Heartbeat => Message::Heartbeat,
             Self::ClientSettings(settings) => Message::ClientSettings(settings),
+            Self::Question { id, name, payload } => {
+                Message::Question { id, content: Box::new(Content::new(name, &payload).ok()?) }
+            }
+            Self::QuestionCancelled { id } => Message::QuestionCancelled { id },
+            Self::Answer { id, payload } => Message::Answer { id, payload },
+            Self::AnswerError { id, code, message } => {
+                Message::AnswerError { id, error: ErrorReply::new(code, message).ok()? }
+            }
+            Self::AnswerRefused { id, refusal } => Message::AnswerRefused { id, refusal },
             Self::AcceptConf(conf) => Message::AcceptConf(AcceptConf {
                 sub_protocol: conf.sub_protocol.filter(|name| !name.is_empty()),
                 ..conf
@@ -111,10 +125,17 @@ fn is_reason(error: ComposeError, dialect: Dialect, message: &Message) -> bool {
             ComposeError::InvalidName(_),
             Message::Signal(content) | Message::Request { content, .. },
         ) => !is_printable(content.name()),
-        (ComposeError::InvalidCode(_), Message::ErrorReply { error, .. }) => {
-            !is_printable(error.code_bytes())
+        (
+            ComposeError::InvalidCode(_),
+            Message::ErrorReply { error, .. } | Message::AnswerError { error, .. },
+        ) => !is_printable(error.code_bytes()),
+        (ComposeError::InvalidName(_), Message::Question { content, .. }) => {
+            !is_printable(content.name())
         }
         (ComposeError::EmptyRequest, Message::Request { content, .. }) => {
+            content.name().is_empty() && content.payload().is_empty()
+        }
+        (ComposeError::EmptyRequest, Message::Question { content, .. }) => {
             content.name().is_empty() && content.payload().is_empty()
         }
         _ => false,
@@ -155,13 +176,21 @@ fn canonical(message: &Message, bytes: &[u8]) -> Vec<u8> {
         Message::Request { content, .. } if content.encoding() == Encoding::Utf16 => {
             (content.name().len() % 2 == 1).then_some(10 + content.name().len())
         }
-        Message::Reply { payload, .. } => (payload.encoding() == Encoding::Utf16).then_some(9),
+        Message::Question { content, .. } if content.encoding() == Encoding::Utf16 => {
+            (content.name().len() % 2 == 1).then_some(10 + content.name().len())
+        }
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => (payload.encoding() == Encoding::Utf16).then_some(9),
         Message::SpecialReply { .. } => {
             bytes.truncate(9);
             None
         }
-        Message::ClientSettings(_) => {
-            bytes.truncate(5);
+        Message::ClientSettings(settings) => {
+            bytes.truncate(if settings.max_questions > 0 { 7 } else { 5 });
+            None
+        }
+        Message::AnswerRefused { refusal, .. } => {
+            bytes.truncate(10);
+            bytes[9] = refusal.as_byte();
             None
         }
         _ => None,

@@ -41,6 +41,14 @@ enum Step {
         payload: u8,
         encoding: u8,
     },
+    /// The application asks the client something.
+    AskClient {
+        name: u8,
+        payload: u8,
+    },
+    CancelQuestion(u8),
+    /// The client answers the question of this number.
+    AnswerQuestion(u8),
     /// One signal to all, encoded once.
     SendToAll {
         name: u8,
@@ -127,6 +135,14 @@ fn take(world: &mut World, event: &Event) {
         Step::ReplyAgain(which) => world.reply_again(on, *which),
         Step::SendSignal { name, payload: length, encoding } => {
             world.signal(on, *name, &payload(*length, *encoding));
+        }
+        Step::AskClient { name, payload: length } => {
+            world.ask_client(on, *name, &payload(*length, 0));
+        }
+        Step::CancelQuestion(number) => world.cancel_question(on, *number),
+        Step::AnswerQuestion(number) => {
+            let frame = [0x19, *number, 0, 0, 0, 0, 0, 0, 0, b'a'];
+            world.receive(on, Bytes::copy_from_slice(&frame));
         }
         Step::SendToAll { name, payload: length, encoding } => {
             world.signal_all(*name, &payload(*length, *encoding));

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::error::{ConnectError, RequestError};
+use super::questions::{Question, QuestionId};
 use super::requests::RequestId;
 use crate::close::CloseFrame;
 use crate::session::{InvalidSession, Session};
@@ -63,6 +64,12 @@ pub enum Event {
     },
     /// The server sent a signal.
     Signal(Content),
+    /// The server asks something (protocol §10.4): [answer](super::Client::answer) it. It may come
+    /// before [`Connected`](Self::Connected), while the session is being resumed.
+    Question(Question),
+    /// The answer to this question is not wanted any more: the server has cancelled it, or the
+    /// connection has ended.
+    QuestionCancelled(QuestionId),
     /// The server created this session, which replaces any that was held.
     SessionCreated(Session),
     /// This session was restored: on request, or by the client itself on a new connection. Also
@@ -91,6 +98,9 @@ pub enum DisconnectReason {
     /// Nothing was heard from the server for too long: the server or the network has gone away
     /// without closing the connection ([`Config::pings`](super::Config::pings)).
     Silent,
+    /// The server kept asking although as many questions were open as the client has stated (protocol
+    /// §10.4).
+    TooManyQuestions,
     /// The client took the server for 1.x, then the server advertised 2.0 with another
     /// sub-protocol. An [`Event::ConnectFailed`] with the details follows.
     Incompatible,
@@ -129,4 +139,7 @@ pub enum Anomaly {
     InvalidSession(InvalidSession),
     /// It closed a session although the client holds none.
     NoSessionToClose,
+    /// It asked although as many questions were open as the client has stated
+    /// ([`Config::max_open_questions`](super::Config::max_open_questions)). The question was refused.
+    TooManyQuestions,
 }

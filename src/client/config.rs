@@ -95,6 +95,9 @@ pub struct Config {
     /// longer one. Servers of `wwr.1` are told of it (protocol §10.2). At least
     /// [`Config::MIN_MESSAGE_SIZE`]. Default: 16 MiB.
     pub max_message_size: u32,
+    /// How many questions of the server may wait for an answer of the application, which servers of
+    /// `wwr.1` are told of (protocol §10.4). 0 if the server is to ask none. Default: 64.
+    pub max_open_questions: u16,
     /// Whether to offer `wwr.1` (protocol §10), which servers of this project select: then both sides
     /// know from the first byte what is spoken, and messages longer than a message buffer of 2.0 get
     /// through. Other servers take no notice. Only for [`Protocol::Auto`], and for a
@@ -191,6 +194,7 @@ impl Default for Config {
             resume_timeout: Duration::from_secs(10),
             final_close_codes: Vec::new(),
             max_message_size: 16 * 1024 * 1024,
+            max_open_questions: 64,
             wwr1: true,
         }
     }
@@ -232,6 +236,7 @@ impl<'a> arbitrary::Arbitrary<'a> for Valid<Config> {
             resume_timeout,
             final_close_codes: if u.arbitrary()? { alloc::vec![4000] } else { Vec::new() },
             max_message_size: u.int_in_range(8191..=20_000)?,
+            max_open_questions: u.int_in_range(0..=4)?,
             wwr1: u.arbitrary()?,
         };
         Ok(config.validate().unwrap_or_default())

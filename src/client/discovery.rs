@@ -476,8 +476,10 @@ impl Client {
 
     /// Sends the settings of this side, before anything else.
     fn state_settings(&mut self, out: &mut Actions<Action>) {
-        let max_message_size = self.config.max_message_size;
-        let frame = out.encoder.client_settings(ClientSettings { max_message_size });
+        let frame = out.encoder.client_settings(ClientSettings {
+            max_message_size: self.config.max_message_size,
+            max_questions: self.config.max_open_questions,
+        });
         self.transmit(frame, out);
     }
 

@@ -76,12 +76,17 @@ impl Client {
                     anomaly(Anomaly::NoSessionToClose, out);
                 }
             }
+            Message::Question { id, content } => self.handle_question(id, *content, out),
+            Message::QuestionCancelled { id } => self.handle_cancelled_question(id, out),
             Message::Request { .. }
             | Message::CloseSession { .. }
             | Message::RestoreSession { .. }
             | Message::Heartbeat
             | Message::AcceptConf(_)
-            | Message::ClientSettings(_) => anomaly(Anomaly::Unexpected(message.kind()), out),
+            | Message::ClientSettings(_)
+            | Message::Answer { .. }
+            | Message::AnswerError { .. }
+            | Message::AnswerRefused { .. } => anomaly(Anomaly::Unexpected(message.kind()), out),
         }
     }
 

@@ -226,6 +226,7 @@ impl Client {
         };
         out.push(Action::Event(Event::ConnectFailed { error, retry }));
         self.end_queued_unless(retry, out);
+        self.end_questions(out);
     }
 
     /// A connection that was ready has ended.
@@ -244,13 +245,14 @@ impl Client {
         out.push(Action::Event(Event::Disconnected { reason, retry }));
         self.end_sent(out);
         self.end_queued_unless(retry, out);
+        self.end_questions(out);
     }
 
-    /// The server fell silent.
-    pub(super) fn give_up_silent_server(&mut self, out: &mut Actions<Action>) {
+    /// Hangs up on a server that has fallen silent or asks too much.
+    pub(super) fn give_up_server(&mut self, reason: DisconnectReason, out: &mut Actions<Action>) {
         out.push(Action::Hangup);
         match self.link {
-            Link::Ready { since } => self.lose(since, DisconnectReason::Silent, out),
+            Link::Ready { since } => self.lose(since, reason, out),
             _ => self.fail(ConnectError::LostBeforeReady, out),
         }
     }

@@ -12,6 +12,7 @@ use super::error::{Misuse, RequestError};
 use super::heartbeat::Heartbeat;
 use super::link::{Link, Status};
 use super::liveness::{LivenessCheck, Silence};
+use super::questions::Questions;
 use super::requests::{Call, Purpose, RequestId, Requests};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
@@ -42,6 +43,7 @@ pub struct Client {
     pub(super) liveness: Option<LivenessCheck>,
     pub(super) session: Option<Session>,
     pub(super) requests: Requests,
+    pub(super) questions: Questions,
     pub(super) backoff: Backoff,
     /// The latest time seen.
     now: Instant,
@@ -66,6 +68,7 @@ impl Client {
             liveness: None,
             session: None,
             requests: Requests::new(),
+            questions: Questions::new(),
             backoff,
             now: Instant::EPOCH,
         }
@@ -236,6 +239,7 @@ impl Client {
         self.backoff.reset();
         self.end_sent(out);
         self.end_queued(out);
+        self.end_questions(out);
     }
 }
 
@@ -396,7 +400,7 @@ impl Client {
         match self.liveness.as_mut().map(|liveness| liveness.check(now, pongs, waiting)) {
             None | Some(Silence::Bearable) => {}
             Some(Silence::Ping) => out.push(Action::Ping),
-            Some(Silence::TooLong) => self.give_up_silent_server(out),
+            Some(Silence::TooLong) => self.give_up_server(DisconnectReason::Silent, out),
         }
     }
 

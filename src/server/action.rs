@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use super::in_flight::{RequestId, SignalId};
+use super::questions::{Answered, QuestionId};
 use super::session::CreationId;
 use crate::close::CloseFrame;
 use crate::dialect::Dialect;
@@ -42,6 +43,14 @@ pub enum Action {
         length: usize,
         /// The most that the peer reads, in bytes: the advertised message buffer, or what it has stated.
         buffer: usize,
+    },
+    /// The outcome of a question that was [asked](super::Connection::ask). There is exactly one for
+    /// each.
+    Answered {
+        /// The question.
+        id: QuestionId,
+        /// How it ended. Boxed, so that the actions of every message stay small.
+        outcome: Box<Answered>,
     },
     /// The state of the connection's session changed. For callers that wait for it.
     SessionEvent(SessionEvent),

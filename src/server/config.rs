@@ -9,7 +9,7 @@ use crate::dialect::Dialect;
 use crate::pings::Pings;
 use crate::preflight::Metadata;
 use crate::session::KeyFormat;
-use crate::valid::{InvalidConfig, Valid, not_zero};
+use crate::valid::{InvalidConfig, Valid, not_zero, positive};
 
 /// The settings of a [`Connection`](super::Connection), which takes them [validated](Self::validate).
 ///
@@ -58,6 +58,12 @@ pub struct Config {
     /// it and held to it (protocol §10.2). Not zero, and no less than the
     /// [message buffer](Advertised::message_buffer) if that is advertised. Default: 1 MiB.
     pub max_message_size: u32,
+    /// How many questions to the client may be open at once on the connection. The client may allow
+    /// fewer (protocol §10.4). Default: 64.
+    pub max_open_questions: NonZeroU16,
+    /// How long the answer to a question may take, unless the question has a time of its own. Not
+    /// zero. Default: 60 s.
+    pub question_timeout: Duration,
     /// Whether `wwr.1` is spoken with clients that offer it (protocol §10). Default: yes. It needs a
     /// [`protocol`](Self::protocol) that begins with an accept-conf of [`Dialect::MIN_STATED`] bytes at
     /// most, and a [`max_message_size`](Self::max_message_size) of as many or more.
@@ -76,6 +82,7 @@ pub enum Sessions {
 
 const CONCURRENCY: NonZeroU16 = NonZeroU16::MIN;
 const WAITING_MESSAGES: NonZeroU16 = NonZeroU16::MIN.saturating_add(31);
+const OPEN_QUESTIONS: NonZeroU16 = NonZeroU16::MIN.saturating_add(63);
 const IGNORED_IN_A_ROW: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 
 impl Default for Config {
@@ -92,6 +99,8 @@ impl Default for Config {
             pings: Some(Pings::default()),
             strict: false,
             max_message_size: 1024 * 1024,
+            max_open_questions: OPEN_QUESTIONS,
+            question_timeout: Duration::from_secs(60),
             wwr1: true,
         }
     }
@@ -124,6 +133,7 @@ impl Config {
         self.pings.map_or(Ok(()), Pings::check)?;
         let max_message_size = self.max_message_size;
         not_zero("max_message_size", max_message_size as usize)?;
+        positive("question_timeout", self.question_timeout)?;
         let message_buffer = self.advertised.message_buffer;
         if self.sends_accept_conf() && max_message_size < message_buffer {
             return Err(InvalidConfig::MessageSize { max_message_size, message_buffer });

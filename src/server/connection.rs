@@ -1,8 +1,10 @@
 //! The server's side of one connection.
 
+mod asking;
 mod closing;
 mod inbound;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 
@@ -15,6 +17,7 @@ use super::idle::{IdleMonitor, Silence};
 use super::in_flight::{InFlight, RequestId, SignalId};
 use super::peer::Peer;
 use super::protocol::Observed;
+use super::questions::Questions;
 use super::reply;
 use super::session::{CreationId, SessionSlot};
 use crate::actions::Actions;
@@ -66,6 +69,8 @@ pub struct Connection {
     phase: Phase,
     session: SessionSlot,
     in_flight: InFlight,
+    /// Once the first was asked.
+    questions: Option<Box<Questions>>,
     /// Messages behind the running handlers, oldest first.
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
@@ -78,10 +83,14 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     concurrency: u16,
+    /// How many handlers may run now: none while messages are held back.
+    running: u16,
     waiting_messages: u16,
     waiting_bytes: u32,
     ignored_in_a_row: u32,
     drain_timeout: Span,
+    questions: u16,
+    question_timeout: Span,
 }
 
 /// The phase of life of a connection.
@@ -104,6 +113,13 @@ enum OnceDrained {
     Report,
     /// It has reported that.
     Stay,
+}
+
+/// A message other than a heartbeat that is handled as soon as it comes, even if others wait.
+#[derive(Clone, Copy, Debug)]
+enum Overtakes {
+    Settings,
+    Answer,
 }
 
 type Out = Actions<Action>;
@@ -136,6 +152,7 @@ impl Connection {
             phase: Phase::Open,
             session: SessionSlot::new(key_format),
             in_flight: InFlight::default(),
+            questions: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ignored_in_a_row: 0,
@@ -154,13 +171,17 @@ impl Connection {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        if let [byte] = frame[..]
-            && byte == Kind::Heartbeat.as_byte()
+        if let Some(byte) = frame.first()
+            && Kind::may_overtake(*byte)
         {
-            return self.heartbeat(out);
-        }
-        if self.is_settings(&frame) {
-            return self.take_settings(frame, out);
+            if *byte == Kind::Heartbeat.as_byte() && frame.len() == 1 {
+                return self.heartbeat(out);
+            }
+            match self.overtakes(*byte) {
+                Some(Overtakes::Settings) => return self.take_settings(frame, out),
+                Some(Overtakes::Answer) => return self.take_answer(frame, out),
+                None => {}
+            }
         }
         match self.phase {
             Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {
@@ -215,6 +236,7 @@ impl Connection {
     /// not read yet counts as not sent.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Out) {
         self.tick(now);
+        self.end_overdue_questions(out);
         if matches!(self.phase, Phase::Open) {
             self.check_idle(out);
         }
@@ -232,11 +254,15 @@ impl Connection {
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout), if at all.
     #[inline]
-    pub const fn next_timeout(&self) -> Option<Instant> {
-        match self.phase {
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let due = match self.phase {
             Phase::Open => self.idle.due(),
             Phase::Draining { deadline, .. } => Some(deadline),
             Phase::Closed => None,
+        };
+        match &self.questions {
+            None => due,
+            Some(questions) => [due, questions.due()].into_iter().flatten().min(),
         }
     }
 
@@ -364,6 +390,21 @@ impl Connection {
         self.session.close(out)
     }
 
+    /// Holds back messages that would start a handler or change the session, until
+    /// [`release_messages`](Self::release_messages). They wait, as behind a running handler. Answers to
+    /// questions are taken all the same. For hosts with a hook for new connections that
+    /// [asks](Self::ask) something: they read the socket while the hook waits for the answer.
+    pub const fn hold_messages(&mut self) {
+        self.limits.running = 0;
+    }
+
+    /// Undoes [`hold_messages`](Self::hold_messages), and dispatches what has waited.
+    pub fn release_messages(&mut self, now: Instant, out: &mut Out) {
+        self.tick(now);
+        self.limits.running = self.limits.concurrency;
+        self.proceed(out);
+    }
+
     /// Returns the session of this connection, if it has one.
     pub fn session(&self) -> Option<&Session> {
         self.session.session()
@@ -442,8 +483,7 @@ impl Connection {
     /// of the client is half done.
     #[inline]
     fn may_dispatch(&self) -> bool {
-        self.in_flight.len() < usize::from(self.limits.concurrency)
-            && !self.session.holds_up_messages()
+        self.in_flight.len() < usize::from(self.limits.running) && !self.session.holds_up_messages()
     }
 
     /// Dispatches the waiting messages, as far as allowed, and finishes closing if no handler runs
@@ -485,6 +525,7 @@ impl fmt::Debug for Connection {
             .field("phase", &self.phase)
             .field("session", &self.session)
             .field("in_flight", &self.in_flight)
+            .field("open_questions", &self.open_questions())
             .field("waiting", &self.waiting.len())
             .finish_non_exhaustive()
     }
@@ -494,10 +535,13 @@ impl Limits {
     fn of(config: &Config) -> Self {
         Self {
             concurrency: config.concurrency.get(),
+            running: config.concurrency.get(),
             waiting_messages: config.max_queued_messages.get(),
             waiting_bytes: config.max_queued_bytes,
             ignored_in_a_row: config.max_ignored_in_a_row.get(),
             drain_timeout: config.drain_timeout.into(),
+            questions: config.max_open_questions.get(),
+            question_timeout: config.question_timeout.into(),
         }
     }
 }

@@ -3,11 +3,18 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+<<<<<<< HEAD
 use crate::format::{FormatError, FormatErrorKind};
 use crate::session::TypedInfoError;
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
 use crate::wire::{ErrorCode, InvalidSignal, UnreadableSignal};
+=======
+use crate::dialect::Dialect;
+#[cfg(doc)]
+use crate::session::{Session, SessionInfo};
+use crate::wire::{AnswerRefusal, ErrorCode, ErrorReply, UnreadableSignal};
+>>>>>>> ask
 
 /// Why a request failed, as its handler answers it (protocol §5.4).
 ///
@@ -60,6 +67,51 @@ impl RequestError {
     }
 }
 
+/// Why a question to the client has no answer (protocol §10.4).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuestionError {
+    /// The client's handler has answered with an error.
+    #[error("the client answered {}: {}", .0.code(), .0.message())]
+    Failed(ErrorReply),
+    /// The client's handler failed, without details.
+    #[error("the client failed to answer")]
+    Internal,
+    /// The client has no handler for questions.
+    #[error("the client has no handler for questions")]
+    NoHandler,
+    /// The client works on as many questions as it can.
+    #[error("the client is busy with other questions")]
+    Busy,
+    /// The client's answer is longer than the server reads.
+    #[error("the answer is longer than the server reads; raise its max_message_size")]
+    AnswerTooLarge,
+    /// No answer came in time.
+    #[error("no answer came in time")]
+    TimedOut,
+    /// The application [cancelled](super::Connection::cancel_question) it.
+    #[error("the question was cancelled")]
+    Cancelled,
+    /// The connection has ended. The client may have received the question.
+    #[error("the connection has ended before the answer")]
+    ConnectionLost,
+    /// The question waited for what the client states first, and then could not be asked. Nothing
+    /// was sent.
+    #[error(transparent)]
+    NotAsked(Misuse),
+}
+
+impl From<AnswerRefusal> for QuestionError {
+    fn from(refusal: AnswerRefusal) -> Self {
+        match refusal {
+            AnswerRefusal::Failed => Self::Internal,
+            AnswerRefusal::NoHandler => Self::NoHandler,
+            AnswerRefusal::Busy => Self::Busy,
+            AnswerRefusal::TooLarge => Self::AnswerTooLarge,
+        }
+    }
+}
+
 /// A call that does not fit the state of the connection. Nothing was changed or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -74,6 +126,35 @@ pub enum Misuse {
     /// No client, or not this one, reads such a signal.
     #[error(transparent)]
     UnreadableSignal(#[from] UnreadableSignal),
+    /// This client cannot be asked: it does not speak `wwr.1`, or it has stated that it answers no
+    /// questions.
+    #[error(
+        "a client that speaks {dialect} cannot be asked; it takes wwr.1, and a max_open_questions of \
+             the client that is not 0"
+    )]
+    NoQuestions {
+        /// What the client speaks, as far as that is known.
+        dialect: Dialect,
+    },
+    /// A question with neither name nor payload, which no client reads.
+    #[error("a question needs a name or a payload")]
+    EmptyQuestion,
+    /// The maximum number of questions have no outcome yet.
+    #[error(
+        "{most} questions are open, more are not allowed; raise max_open_questions of both sides"
+    )]
+    TooManyQuestions {
+        /// The most that may be open: what the server's settings and the client's allow.
+        most: u16,
+    },
+    /// The question is longer than the client reads.
+    #[error("the question has {length} bytes, the client reads at most {buffer}")]
+    QuestionTooLarge {
+        /// The length of its message in bytes.
+        length: usize,
+        /// The most that the client reads, in bytes. 8192 until it has stated more (protocol §10.2).
+        buffer: usize,
+    },
     /// The server was configured without sessions.
     #[error("sessions are disabled")]
     SessionsDisabled,
@@ -126,6 +207,10 @@ impl From<Misuse> for RequestError {
             Misuse::Closed
             | Misuse::UnknownHandler
             | Misuse::UnreadableSignal(_)
+            | Misuse::NoQuestions { .. }
+            | Misuse::EmptyQuestion
+            | Misuse::TooManyQuestions { .. }
+            | Misuse::QuestionTooLarge { .. }
             | Misuse::InvalidKey
             | Misuse::SessionTooLarge { .. }
             | Misuse::StoredTooLarge { .. }

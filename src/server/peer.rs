@@ -19,6 +19,8 @@ pub(super) struct Peer {
     sends: u32,
     /// Whether the peer has stated what it reads.
     has_stated: bool,
+    /// How many questions the peer answers at once, as it has stated.
+    answers: u16,
 }
 
 /// A message is longer than the peer reads.
@@ -40,7 +42,7 @@ impl Peer {
             (buffer, buffer)
         };
         let (protocol, strict) = (config.protocol, config.strict);
-        Self { protocol, dialect, strict, reads, sends, has_stated: false }
+        Self { protocol, dialect, strict, reads, sends, has_stated: false, answers: 0 }
     }
 
     /// Returns the longest message that the peer reads, in bytes, if its dialect has such a limit.
@@ -53,9 +55,18 @@ impl Peer {
         self.has_stated
     }
 
+    /// Returns how many questions the peer answers at once. `None` if it will state that.
+    pub(super) const fn answers(&self) -> Option<u16> {
+        if !self.has_stated && self.dialect.rules().knows_questions {
+            return None;
+        }
+        Some(self.answers)
+    }
+
     /// Records what the peer reads, as it has stated. Returns the limit that counts from now on.
     pub(super) fn states(&mut self, settings: ClientSettings) -> u32 {
         self.has_stated = true;
+        self.answers = settings.max_questions;
         self.reads = settings.max_message_size.max(Dialect::MIN_STATED);
         self.reads
     }

@@ -21,6 +21,7 @@ mod kinds;
 mod malformed;
 mod order;
 mod peers;
+mod questions;
 mod replies;
 mod session_states;
 mod sessions;
@@ -174,6 +175,13 @@ impl Script {
                 Action::ReplyTooLarge { length, buffer } => {
                     format!("reply of {length} bytes, at most {buffer}")
                 }
+                Action::Answered { id, outcome } => {
+                    let how = match *outcome {
+                        Ok(payload) => text(b"", payload.as_bytes()).trim_start().to_string(),
+                        Err(error) => format!("{error:?}"),
+                    };
+                    format!("answered {} {how}", id.as_u64())
+                }
                 Action::Drained => "drained".to_string(),
                 Action::Close(reason) => format!("close {reason:?}"),
             });
@@ -263,7 +271,7 @@ fn text(name: &[u8], payload: &[u8]) -> String {
 
 fn describe(frame: &[u8]) -> String {
     let Some((kind, rest)) = frame.split_first() else { return "nothing".to_string() };
-    let identified = matches!(kind, 0..=6 | 31 | 32 | 127..=129 | 191..=193);
+    let identified = matches!(kind, 0..=6 | 11..=14 | 25..=29 | 31 | 32 | 127..=129 | 191..=193);
     let (id, rest) = if identified { rest.split_at(8) } else { (&[][..], rest) };
     let mut line = format!("{kind:02x}");
     if let Ok(bytes) = <[u8; 8]>::try_from(id) {

@@ -1,8 +1,11 @@
 //! From bytes to messages.
 
+use alloc::boxed::Box;
+
 use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
+use super::answer_refusal::AnswerRefusal;
 use super::client_settings::ClientSettings;
 use super::error::{DecodeError, Malformation};
 use super::identifier::Identifier;
@@ -73,6 +76,15 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
         }
         Kind::AcceptConf => frame.accept_conf(),
         Kind::ClientSettings => frame.client_settings(),
+        Kind::QuestionBinary
+        | Kind::QuestionUtf8
+        | Kind::QuestionUtf16
+        | Kind::QuestionCancelled
+        | Kind::AnswerBinary
+        | Kind::AnswerUtf8
+        | Kind::AnswerUtf16
+        | Kind::AnswerError
+        | Kind::AnswerRefused => frame.about_question(),
     }
 }
 
@@ -174,6 +186,7 @@ impl Frame {
         Ok(Message::Signal(Content::checked(self.rest(2), name_length, padded, Encoding::Utf16)))
     }
 
+    #[inline(always)]
     fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         if encoding == Encoding::Utf16 {
@@ -189,6 +202,7 @@ impl Frame {
         Ok(Message::Request { id, content })
     }
 
+    #[inline(always)]
     fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
         let offset = match encoding {
             Encoding::Binary | Encoding::Utf8 => PREFIX,
@@ -202,6 +216,7 @@ impl Frame {
         Ok(Message::Reply { id, payload: Payload::checked(encoding, self.rest(offset)) })
     }
 
+    #[inline(always)]
     fn error_reply(self) -> Result<Message, DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         let id = self.identifier();
@@ -213,6 +228,39 @@ impl Frame {
         self.holds_name(Some(id), code_length, least)?;
         let error = ErrorReply::checked(self.rest(NAMED_PREFIX), code_length);
         Ok(Message::ErrorReply { id, error })
+    }
+
+    /// Reads a question, or what is said about one. They have the layouts of requests and replies
+    /// (protocol §10.4). Out of line, because most connections have none.
+    #[cold]
+    #[inline(never)]
+    fn about_question(self) -> Result<Message, DecodeError> {
+        let read = match self.kind {
+            Kind::QuestionBinary => self.request(Encoding::Binary),
+            Kind::QuestionUtf8 => self.request(Encoding::Utf8),
+            Kind::QuestionUtf16 => self.request(Encoding::Utf16),
+            Kind::AnswerBinary => self.reply(Encoding::Binary),
+            Kind::AnswerUtf8 => self.reply(Encoding::Utf8),
+            Kind::AnswerUtf16 => self.reply(Encoding::Utf16),
+            Kind::AnswerError => self.error_reply(),
+            Kind::AnswerRefused => {
+                self.at_least(length::ANSWER_REFUSED)?;
+                let refusal = AnswerRefusal::from_byte(self.byte(PREFIX));
+                return Ok(Message::AnswerRefused { id: self.identifier(), refusal });
+            }
+            _ => {
+                self.exactly(PREFIX)?;
+                return Ok(Message::QuestionCancelled { id: self.identifier() });
+            }
+        };
+        read.map(|message| match message {
+            Message::Request { id, content } => {
+                Message::Question { id, content: Box::new(content) }
+            }
+            Message::Reply { id, payload } => Message::Answer { id, payload },
+            Message::ErrorReply { id, error } => Message::AnswerError { id, error },
+            other => other,
+        })
     }
 
     fn special(self, reply: SpecialReply) -> Result<Message, DecodeError> {
@@ -241,6 +289,11 @@ impl Frame {
 
     fn client_settings(self) -> Result<Message, DecodeError> {
         self.at_least(length::CLIENT_SETTINGS)?;
-        Ok(Message::ClientSettings(ClientSettings { max_message_size: self.word(1) }))
+        let max_questions =
+            self.bytes.get(length::CLIENT_SETTINGS..).and_then(|rest| rest.first_chunk());
+        Ok(Message::ClientSettings(ClientSettings {
+            max_message_size: self.word(1),
+            max_questions: max_questions.map_or(0, |bytes| u16::from_le_bytes(*bytes)),
+        }))
     }
 }

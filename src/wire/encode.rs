@@ -3,12 +3,13 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::accept_conf::AcceptConf;
+use super::answer_refusal::AnswerRefusal;
 use super::client_settings::ClientSettings;
 use super::error::ComposeError;
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::length;
-use super::message::{Message, SpecialReply};
+use super::message::{Content, Message, SpecialReply};
 use super::name::{ErrorCode, Name, check_code, check_name};
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
@@ -81,19 +82,16 @@ impl Encoder {
                 let head = [kind.as_byte(), content.name_length()];
                 self.named(&head, content.encoding(), content.name(), content.payload())
             }
-            Message::Request { id, content } => {
-                check_name(content.name()).map_err(ComposeError::InvalidName)?;
-                if content.name().is_empty() && content.payload().is_empty() {
-                    return Err(ComposeError::EmptyRequest);
-                }
-                let head = requesting(kind, *id, content.name_length());
-                self.named(&head, content.encoding(), content.name(), content.payload())
-            }
+            Message::Request { id, content } => self.asking(kind, *id, content)?,
+            Message::Question { id, content } => self.asking(kind, *id, content)?,
             Message::Reply { id, payload } => self.reply(*id, payload),
-            Message::ErrorReply { id, error } => {
+            Message::Answer { id, payload } => self.answer(*id, payload),
+            Message::ErrorReply { id, error } | Message::AnswerError { id, error } => {
                 check_code(error.code_bytes()).map_err(ComposeError::InvalidCode)?;
-                self.coded(*id, error.code_bytes(), error.message_bytes())
+                self.coded(kind, *id, error.code_bytes(), error.message_bytes())
             }
+            Message::QuestionCancelled { id } => self.question_cancelled(*id),
+            Message::AnswerRefused { id, refusal } => self.answer_refused(*id, *refusal),
             Message::SpecialReply { id, reply } => self.special_reply(*id, *reply),
             Message::SessionCreated { object } => self.session_created(object),
             Message::SessionClosed => Self::session_closed(),
@@ -103,6 +101,20 @@ impl Encoder {
             Message::AcceptConf(conf) => self.accept_conf(conf),
             Message::ClientSettings(settings) => self.client_settings(*settings),
         })
+    }
+
+    fn asking(
+        &mut self,
+        kind: Kind,
+        id: Identifier,
+        content: &Content,
+    ) -> Result<Bytes, ComposeError> {
+        check_name(content.name()).map_err(ComposeError::InvalidName)?;
+        if content.name().is_empty() && content.payload().is_empty() {
+            return Err(ComposeError::EmptyRequest);
+        }
+        let head = requesting(kind, id, content.name_length());
+        Ok(self.named(&head, content.encoding(), content.name(), content.payload()))
     }
 
     pub(crate) fn signal(&mut self, name: &Name, payload: &Payload) -> Bytes {
@@ -131,7 +143,47 @@ impl Encoder {
     }
 
     pub(crate) fn error_reply(&mut self, id: Identifier, code: &ErrorCode, message: &str) -> Bytes {
-        self.coded(id, code.as_bytes(), message.as_bytes())
+        self.coded(Kind::ErrorReply, id, code.as_bytes(), message.as_bytes())
+    }
+
+    /// Name and payload must not both be empty: no client reads that.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn question(&mut self, id: Identifier, name: &Name, payload: &Payload) -> Bytes {
+        let kind = Kind::question(payload.encoding());
+        let head = requesting(kind, id, name.len() as u8);
+        self.named(&head, payload.encoding(), name.as_bytes(), payload.as_bytes())
+    }
+
+    pub(crate) fn question_cancelled(&mut self, id: Identifier) -> Bytes {
+        self.identified(Kind::QuestionCancelled, id, &[])
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn answer(&mut self, id: Identifier, payload: &Payload) -> Bytes {
+        let kind = Kind::answer(payload.encoding());
+        let head = identified(kind, id);
+        self.write(length::reply(payload), |out| {
+            out.put_slice(&head);
+            if payload.encoding() == Encoding::Utf16 {
+                out.put_u8(0);
+            }
+            out.put_slice(payload.as_bytes());
+        })
+    }
+
+    pub(crate) fn answer_error(
+        &mut self,
+        id: Identifier,
+        code: &ErrorCode,
+        message: &str,
+    ) -> Bytes {
+        self.coded(Kind::AnswerError, id, code.as_bytes(), message.as_bytes())
+    }
+
+    pub(crate) fn answer_refused(&mut self, id: Identifier, refusal: AnswerRefusal) -> Bytes {
+        self.identified(Kind::AnswerRefused, id, &[refusal.as_byte()])
     }
 
     pub(crate) fn special_reply(&mut self, id: Identifier, reply: SpecialReply) -> Bytes {
@@ -174,9 +226,13 @@ impl Encoder {
     }
 
     pub(crate) fn client_settings(&mut self, settings: ClientSettings) -> Bytes {
-        self.write(length::CLIENT_SETTINGS, |out| {
+        let asked = settings.max_questions > 0;
+        self.write(length::CLIENT_SETTINGS + 2 * usize::from(asked), |out| {
             out.put_u8(Kind::ClientSettings.as_byte());
             out.put_u32_le(settings.max_message_size);
+            if asked {
+                out.put_u16_le(settings.max_questions);
+            }
         })
     }
 
@@ -194,10 +250,10 @@ impl Encoder {
         })
     }
 
-    /// Writes an error reply; the code has at most 255 bytes.
-    fn coded(&mut self, id: Identifier, code: &[u8], message: &[u8]) -> Bytes {
+    /// Writes an error; the code has at most 255 bytes.
+    fn coded(&mut self, kind: Kind, id: Identifier, code: &[u8], message: &[u8]) -> Bytes {
         self.write(10 + code.len() + message.len(), |out| {
-            out.put_u8(Kind::ErrorReply.as_byte());
+            out.put_u8(kind.as_byte());
             out.put_slice(id.as_bytes());
             out.put_u8(code.len() as u8);
             out.put_slice(code);

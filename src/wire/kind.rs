@@ -75,10 +75,19 @@ kinds! {
     4 ReplyMaxSessionConnections Server all "The session has all the connections it may have.",
     5 ReplySessionsDisabled Server all "The server has no sessions.",
     6 ReplyProtocolError Server knows_protocol_error "The request could not be parsed; 1.x and wwr.1.",
+    11 QuestionBinary Server knows_questions "A question to the client with a binary payload; wwr.1.",
+    12 QuestionUtf8 Server knows_questions "A question to the client with a UTF-8 payload; wwr.1.",
+    13 QuestionUtf16 Server knows_questions "A question to the client with a UTF-16 payload; wwr.1.",
+    14 QuestionCancelled Server knows_questions "The server does not wait for the answer any more; wwr.1.",
     21 SessionCreated Server all "The server created a session for this connection.",
     22 SessionClosed Server all "The session of this connection was closed.",
     23 AcceptConf Server knows_accept_conf "The server's settings, the first message of a connection of 2.0 and wwr.1.",
     24 ClientSettings Client states_limits "The client's settings, its first message in wwr.1.",
+    25 AnswerBinary Client knows_questions "An answer with a binary payload; wwr.1.",
+    26 AnswerUtf8 Client knows_questions "An answer with a UTF-8 payload; wwr.1.",
+    27 AnswerUtf16 Client knows_questions "An answer with a UTF-16 payload; wwr.1.",
+    28 AnswerError Client knows_questions "The question failed with a code and a message; wwr.1.",
+    29 AnswerRefused Client knows_questions "The question failed for a reason that has a number; wwr.1.",
     31 CloseSession Client all "Asks to close the session of this connection.",
     32 RestoreSession Client all "Asks to continue the session of a key.",
     33 Heartbeat Client knows_heartbeat "Keeps a connection alive; 1.5, 2.0 and wwr.1.",
@@ -99,8 +108,9 @@ impl Kind {
         self as u8
     }
 
-    /// Returns whether the sender expects exactly one reply: requests, close-session,
-    /// restore-session.
+    /// Returns whether a client that sends it expects exactly one reply: requests, close-session,
+    /// restore-session. Questions of a server are answered by messages of other kinds (protocol
+    /// §10.4).
     pub const fn requires_reply(self) -> bool {
         matches!(
             self,
@@ -128,6 +138,41 @@ impl Kind {
         }
     }
 
+    /// Whether a message that begins with this byte may be one that a server handles as soon as it
+    /// comes, even if others wait: a heartbeat, client settings, or an answer. True for some more.
+    #[inline(always)]
+    pub(crate) const fn may_overtake(byte: u8) -> bool {
+        matches!(byte, 24..=33)
+    }
+
+    /// Returns whether this is the answer to a question, or the reason why there is none.
+    pub(crate) const fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::AnswerBinary
+                | Self::AnswerUtf8
+                | Self::AnswerUtf16
+                | Self::AnswerError
+                | Self::AnswerRefused
+        )
+    }
+
+    pub(crate) const fn question(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::QuestionBinary,
+            Encoding::Utf8 => Self::QuestionUtf8,
+            Encoding::Utf16 => Self::QuestionUtf16,
+        }
+    }
+
+    pub(crate) const fn answer(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::AnswerBinary,
+            Encoding::Utf8 => Self::AnswerUtf8,
+            Encoding::Utf16 => Self::AnswerUtf16,
+        }
+    }
+
     pub(crate) const fn reply(encoding: Encoding) -> Self {
         match encoding {
             Encoding::Binary => Self::ReplyBinary,
@@ -146,19 +191,33 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert_eq!(Kind::from_byte(byte).map_or(byte, Kind::as_byte), byte);
         }
-        assert_eq!(Kind::ALL.len(), 23);
+        assert_eq!(Kind::ALL.len(), 32);
         assert!(Kind::ALL.iter().all(|kind| Kind::from_byte(kind.as_byte()) == Some(*kind)));
     }
 
     #[test]
-    fn versions_differ_in_four_kinds() {
+    fn what_overtakes_is_among_what_may() {
+        for kind in Kind::ALL {
+            let overtakes =
+                kind.is_answer() || matches!(kind, Kind::Heartbeat | Kind::ClientSettings);
+            assert!(!overtakes || Kind::may_overtake(kind.as_byte()), "{kind:?}");
+        }
+        for kind in [Kind::SignalUtf8, Kind::RequestBinary, Kind::RequestUtf16] {
+            assert!(!Kind::may_overtake(kind.as_byte()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn versions_differ_in_four_kinds_and_wwr_1_has_questions() {
         let known = |dialect| Kind::ALL.iter().filter(|kind| kind.is_known_in(dialect)).count();
         assert_eq!(known(Dialect::V1_4), 20);
         assert_eq!(known(Dialect::V1_5), 21);
         assert_eq!(known(Dialect::V2_0), 21);
         assert_eq!(known(Dialect::Unknown), 22);
-        assert_eq!(known(Dialect::Wwr1), 23);
+        assert_eq!(known(Dialect::Wwr1), 32);
         assert!(!Kind::ClientSettings.is_known_in(Dialect::Unknown));
+        assert!(!Kind::QuestionUtf8.is_known_in(Dialect::V2_0));
+        assert!(!Kind::AnswerUtf8.is_known_in(Dialect::Unknown));
         assert!(!Kind::ReplyProtocolError.is_known_in(Dialect::V2_0));
         assert!(!Kind::AcceptConf.is_known_in(Dialect::V1_5));
         assert!(!Kind::Heartbeat.is_known_in(Dialect::V1_4));

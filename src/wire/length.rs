@@ -12,25 +12,28 @@ pub(crate) const KIND: usize = 1;
 /// What precedes the accept-conf's sub-protocol.
 pub(crate) const ACCEPT_CONF: usize = 11;
 
-/// The length of client settings, without what later versions append.
+/// The least length of client settings: with the longest message, without the number of questions.
 pub(crate) const CLIENT_SETTINGS: usize = 5;
+
+/// The length of a refused answer, without what later versions append.
+pub(crate) const ANSWER_REFUSED: usize = IDENTIFIED + 1;
 
 /// Returns the length of a signal in bytes.
 pub(crate) fn signal(name: &Name, payload: &Payload) -> usize {
     2 + named(payload.encoding(), name.len(), payload.len())
 }
 
-/// Returns the length of a request in bytes.
+/// Returns the length of a request or a question in bytes.
 pub(crate) fn request(name: &Name, payload: &Payload) -> usize {
     1 + IDENTIFIED + named(payload.encoding(), name.len(), payload.len())
 }
 
-/// Returns the length of a reply in bytes.
+/// Returns the length of a reply or an answer in bytes.
 pub(crate) fn reply(payload: &Payload) -> usize {
     IDENTIFIED + usize::from(payload.encoding() == Encoding::Utf16) + payload.len()
 }
 
-/// Returns the length of an error reply in bytes.
+/// Returns the length of an error reply, or of an answer with an error, in bytes.
 pub(crate) fn error_reply(code: &ErrorCode, message: &str) -> usize {
     IDENTIFIED + 1 + code.as_bytes().len() + message.len()
 }

@@ -1,11 +1,13 @@
 //! Messages as values.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use core::str::Utf8Error;
 
 use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
+use super::answer_refusal::AnswerRefusal;
 use super::client_settings::ClientSettings;
 use super::identifier::Identifier;
 use super::kind::Kind;
@@ -70,6 +72,39 @@ pub enum Message {
     AcceptConf(AcceptConf),
     /// The client's settings.
     ClientSettings(ClientSettings),
+    /// A question of the server; exactly one answer.
+    Question {
+        /// What the answer has to repeat.
+        id: Identifier,
+        /// Name and payload. Boxed, so that a message is no larger than a request.
+        content: Box<Content>,
+    },
+    /// The server does not wait for the answer any more.
+    QuestionCancelled {
+        /// The identifier of the question.
+        id: Identifier,
+    },
+    /// The answer to a question.
+    Answer {
+        /// The identifier of the question.
+        id: Identifier,
+        /// The answer; may be empty.
+        payload: Payload,
+    },
+    /// The question failed with a code and a message.
+    AnswerError {
+        /// The identifier of the question.
+        id: Identifier,
+        /// Code and message.
+        error: ErrorReply,
+    },
+    /// The question failed for a reason that has a number.
+    AnswerRefused {
+        /// The identifier of the question.
+        id: Identifier,
+        /// The reason.
+        refusal: AnswerRefusal,
+    },
 }
 
 /// Replies that consist only of their type and identifier (protocol §1.2).
@@ -120,6 +155,11 @@ impl Message {
             Self::Heartbeat => Kind::Heartbeat,
             Self::AcceptConf(_) => Kind::AcceptConf,
             Self::ClientSettings(_) => Kind::ClientSettings,
+            Self::Question { content, .. } => Kind::question(content.encoding),
+            Self::QuestionCancelled { .. } => Kind::QuestionCancelled,
+            Self::Answer { payload, .. } => Kind::answer(payload.encoding()),
+            Self::AnswerError { .. } => Kind::AnswerError,
+            Self::AnswerRefused { .. } => Kind::AnswerRefused,
         }
     }
 
@@ -131,7 +171,12 @@ impl Message {
             | Self::ErrorReply { id, .. }
             | Self::SpecialReply { id, .. }
             | Self::CloseSession { id }
-            | Self::RestoreSession { id, .. } => Some(*id),
+            | Self::RestoreSession { id, .. }
+            | Self::Question { id, .. }
+            | Self::QuestionCancelled { id }
+            | Self::Answer { id, .. }
+            | Self::AnswerError { id, .. }
+            | Self::AnswerRefused { id, .. } => Some(*id),
             Self::Signal(_)
             | Self::SessionCreated { .. }
             | Self::SessionClosed
@@ -142,7 +187,7 @@ impl Message {
     }
 }
 
-/// Name and payload of a received request or signal: one slice of the frame.
+/// Name and payload of a received request, signal or question: one slice of the frame.
 ///
 /// The name may contain any bytes: peers are not limited to printable ASCII.
 ///
@@ -369,6 +414,11 @@ mod tests {
             Message::SpecialReply { id, reply: SpecialReply::Shutdown },
             Message::CloseSession { id },
             Message::RestoreSession { id, key: Bytes::from_static(b"k") },
+            Message::Question { id, content: Box::new(content.clone()) },
+            Message::QuestionCancelled { id },
+            Message::Answer { id, payload: Payload::EMPTY },
+            Message::AnswerError { id, error: ErrorReply::new(b"C", b"").unwrap() },
+            Message::AnswerRefused { id, refusal: AnswerRefusal::Busy },
         ] {
             assert_eq!(message.identifier(), Some(id), "{message:?}");
         }

@@ -72,18 +72,29 @@ fn ours(dialect: Dialect, frame: &Bytes) -> Reading {
 }
 
 fn fields(message: &Message) -> Fields {
+    let reason = match message {
+        Message::AnswerRefused { refusal, .. } => [refusal.as_byte()],
+        _ => [0],
+    };
     let (name, encoding, payload): (&[u8], _, &[u8]) = match message {
+        Message::AnswerRefused { .. } => (&[], Encoding::Binary, &reason),
         Message::Signal(content) | Message::Request { content, .. } => {
             (content.name(), content.encoding(), content.payload())
         }
-        Message::Reply { payload, .. } => (&[], payload.encoding(), payload.as_bytes()),
-        Message::ErrorReply { error, .. } => {
+        Message::Question { content, .. } => {
+            (content.name(), content.encoding(), content.payload())
+        }
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            (&[], payload.encoding(), payload.as_bytes())
+        }
+        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
             (error.code_bytes(), Encoding::Binary, error.message_bytes())
         }
         Message::SessionCreated { object } => (&[], Encoding::Binary, object),
         Message::RestoreSession { key, .. } => (&[], Encoding::Binary, key),
         Message::AcceptConf(_)
         | Message::ClientSettings(_)
+        | Message::QuestionCancelled { .. }
         | Message::SpecialReply { .. }
         | Message::SessionClosed
         | Message::CloseSession { .. }
@@ -104,7 +115,9 @@ fn fields(message: &Message) -> Fields {
             _ => None,
         },
         stated: match message {
-            Message::ClientSettings(settings) => Some(settings.max_message_size),
+            Message::ClientSettings(settings) => {
+                Some((settings.max_message_size, settings.max_questions))
+            }
             _ => None,
         },
     }

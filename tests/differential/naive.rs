@@ -33,7 +33,7 @@ pub(crate) enum Reading {
 }
 
 /// All that a message of any type may hold. An error reply has its code as the name and its message
-/// as the payload, a session key or object is a payload.
+/// as the payload, a session key or object is a payload, and so is the number of a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fields {
     pub(crate) kind: u8,
@@ -42,8 +42,8 @@ pub(crate) struct Fields {
     pub(crate) name: Vec<u8>,
     pub(crate) payload: Vec<u8>,
     pub(crate) conf: Option<Conf>,
-    /// What client settings state.
-    pub(crate) stated: Option<u32>,
+    /// What client settings state: the longest message, and how many questions.
+    pub(crate) stated: Option<(u32, u16)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(crate) fn is_known(version: Version, kind: u8) -> bool {
         0..=5 | 21 | 22 | 31 | 32 | 63..=65 | 127..=129 | 191..=193 => true,
         6 => version != Version::V2_0,
         23 => version == Version::V2_0 || version == Version::Wwr1,
-        24 => version == Version::Wwr1,
+        11..=14 | 24..=29 => version == Version::Wwr1,
         33 => version != Version::V1_4,
         _ => false,
     }
@@ -70,8 +70,8 @@ pub(crate) fn is_known(version: Version, kind: u8) -> bool {
 
 fn encoding(kind: u8) -> Encoding {
     match kind {
-        64 | 128 | 192 => Encoding::Utf8,
-        65 | 129 | 193 => Encoding::Utf16,
+        12 | 26 | 64 | 128 | 192 => Encoding::Utf8,
+        13 | 27 | 65 | 129 | 193 => Encoding::Utf16,
         _ => Encoding::Binary,
     }
 }
@@ -122,8 +122,9 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
             fields.name = m[2..2 + n].to_vec();
             fields.payload = m[off..].to_vec();
         }
-        127..=129 => {
-            if l < 11 || kind == 129 && l % 2 == 1 {
+        11..=13 | 127..=129 => {
+            let utf16 = kind == 13 || kind == 129;
+            if l < 11 || utf16 && l % 2 == 1 {
                 return malformed(None);
             }
             fields.id = Some(identifier(m));
@@ -135,25 +136,25 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
                     return malformed(fields.id);
                 }
                 fields.name = m[10..10 + n].to_vec();
-                let pad = kind == 129 && n % 2 == 1 && l > 10 + n;
+                let pad = utf16 && n % 2 == 1 && l > 10 + n;
                 fields.payload = m[10 + n + pad as usize..].to_vec();
             }
         }
-        191 | 192 => {
+        25 | 26 | 191 | 192 => {
             if l < 9 {
                 return malformed(None);
             }
             fields.id = Some(identifier(m));
             fields.payload = m[9..].to_vec();
         }
-        193 => {
+        27 | 193 => {
             if l < 10 || l % 2 == 1 {
                 return malformed(None);
             }
             fields.id = Some(identifier(m));
             fields.payload = m[10..].to_vec();
         }
-        0 => {
+        0 | 28 => {
             if l < 11 {
                 return malformed(None);
             }
@@ -182,7 +183,7 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
                 return malformed(None);
             }
         }
-        31 => {
+        14 | 31 => {
             if l != 9 {
                 return malformed(None);
             }
@@ -211,7 +212,15 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
             if l < 5 {
                 return malformed(None);
             }
-            fields.stated = Some(little_endian(&m[1..5]));
+            let questions = if l < 7 { 0 } else { m[5] as u16 + 256 * m[6] as u16 };
+            fields.stated = Some((little_endian(&m[1..5]), questions));
+        }
+        29 => {
+            if l < 10 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+            fields.payload = vec![if m[9] > 3 { 0 } else { m[9] }];
         }
         other => unreachable!("{other} is no type"),
     }
@@ -233,21 +242,21 @@ pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
     if !is_known(version, *kind) || !printable || name.len() > 255 {
         return None;
     }
-    if matches!(kind, 127..=129) && name.is_empty() && payload.is_empty() {
+    if matches!(kind, 11..=13 | 127..=129) && name.is_empty() && payload.is_empty() {
         return None;
     }
-    if *kind == 0 && name.is_empty() {
+    if (*kind == 0 || *kind == 28) && name.is_empty() {
         return None;
     }
     let mut m = vec![*kind];
     m.extend(id.iter().flatten());
-    if matches!(kind, 0 | 63..=65 | 127..=129) {
+    if matches!(kind, 0 | 11..=13 | 28 | 63..=65 | 127..=129) {
         m.push(name.len() as u8);
         m.extend(name);
     }
     let padded = match kind {
-        65 | 129 => name.len() % 2 == 1,
-        193 => true,
+        13 | 65 | 129 => name.len() % 2 == 1,
+        27 | 193 => true,
         _ => false,
     };
     if padded {
@@ -261,7 +270,10 @@ pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
         m.extend(&conf.sub_protocol);
     }
     if let Some(stated) = stated {
-        m.extend(stated.to_le_bytes());
+        m.extend(stated.0.to_le_bytes());
+        if stated.1 > 0 {
+            m.extend(stated.1.to_le_bytes());
+        }
     }
     Some(m)
 }

@@ -271,7 +271,9 @@ impl Host {
             }
             Action::Ping => self.peer(id).sent.push_back(Sent::Ping),
             Action::Learned(dialect) => assert_eq!(self.knows(id).1, dialect),
-            Action::PeerReads(_) => unreachable!("nobody agrees on wwr.1"),
+            Action::PeerReads(_) | Action::Answered { .. } => {
+                unreachable!("nobody agrees on wwr.1")
+            }
             Action::ReplyTooLarge { length, buffer } => {
                 self.told.push_back(format!("reply of {length} bytes, buffer of {buffer}"));
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Deserialize;
 use wwr::wire::{
-    AcceptConf, ClientSettings, Encoder, ErrorReply, Identifier, Message, SpecialReply,
+    AcceptConf, AnswerRefusal, ClientSettings, Encoder, ErrorReply, Identifier, Message,
+    SpecialReply,
 };
 use wwr::{Content, Dialect, ErrorCode, Name, Payload};
 
@@ -39,6 +40,11 @@ enum Function {
     Heartbeat,
     AcceptConf,
     ClientSettings,
+    Question,
+    QuestionCancelled,
+    Answer,
+    AnswerError,
+    AnswerRefused,
 }
 
 /// The arguments of all functions; each row has those of its function.
@@ -60,6 +66,8 @@ struct Args {
     message_buffer_size: Option<u32>,
     sub_protocol_hex: Option<Hex>,
     max_message_size: Option<u32>,
+    max_questions: Option<u16>,
+    reason: Option<u8>,
 }
 
 impl Args {
@@ -202,7 +210,20 @@ fn compose(way: Way, dialect: Dialect, row: &Row) -> Result<Bytes, String> {
         Function::AcceptConf => Message::AcceptConf(accept_conf(args)?),
         Function::ClientSettings => Message::ClientSettings(ClientSettings {
             max_message_size: args.max_message_size.unwrap(),
+            max_questions: args.max_questions.unwrap_or_default(),
         }),
+        Function::Question => {
+            Message::Question { id: args.id(), content: Box::new(content(way, args)?) }
+        }
+        Function::QuestionCancelled => Message::QuestionCancelled { id: args.id() },
+        Function::Answer => Message::Answer { id: args.id(), payload: args.payload()? },
+        Function::AnswerError => {
+            Message::AnswerError { id: args.id(), error: error_reply(way, args)? }
+        }
+        Function::AnswerRefused => {
+            let refusal = AnswerRefusal::from_byte(args.reason.unwrap());
+            Message::AnswerRefused { id: args.id(), refusal }
+        }
     };
     Encoder::new().encode(dialect, &message).map_err(text)
 }
@@ -245,5 +266,5 @@ fn messages_of_2_0_are_written_as_the_reference_writes_them() {
 
 #[test]
 fn messages_of_wwr_1_are_written_as_the_protocol_says() {
-    assert_eq!(check(&COMPOSE_WWR1), (13, 2, BTreeMap::new()));
+    assert_eq!(check(&COMPOSE_WWR1), (28, 5, BTreeMap::new()));
 }

@@ -43,6 +43,8 @@ struct Conf {
 #[serde(deny_unknown_fields)]
 struct Stated {
     max_message_size: u32,
+    #[serde(default)]
+    max_questions: u16,
 }
 
 /// The fields of a message as the vectors give them.
@@ -54,8 +56,13 @@ fn fields(message: &Message) -> Fields {
         Message::Signal(content) | Message::Request { content, .. } => {
             (copy(content.name()), content.encoding(), copy(content.payload()))
         }
-        Message::Reply { payload, .. } => (none(), payload.encoding(), copy(payload.as_bytes())),
-        Message::ErrorReply { error, .. } => {
+        Message::Question { content, .. } => {
+            (copy(content.name()), content.encoding(), copy(content.payload()))
+        }
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            (none(), payload.encoding(), copy(payload.as_bytes()))
+        }
+        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
             (copy(error.code_bytes()), Encoding::Binary, copy(error.message_bytes()))
         }
         Message::SessionCreated { object } => (none(), Encoding::Binary, object.clone()),
@@ -71,12 +78,19 @@ fn fields(message: &Message) -> Fields {
             (none(), Encoding::Binary, none())
         }
         Message::ClientSettings(settings) => {
-            client_settings = Some(Stated { max_message_size: settings.max_message_size });
+            client_settings = Some(Stated {
+                max_message_size: settings.max_message_size,
+                max_questions: settings.max_questions,
+            });
             (none(), Encoding::Binary, none())
+        }
+        Message::AnswerRefused { refusal, .. } => {
+            (none(), Encoding::Binary, Bytes::copy_from_slice(&[refusal.as_byte()]))
         }
         Message::SpecialReply { .. }
         | Message::SessionClosed
         | Message::CloseSession { .. }
+        | Message::QuestionCancelled { .. }
         | Message::Heartbeat => (none(), Encoding::Binary, none()),
     };
     let encoding = match encoding {
@@ -149,15 +163,18 @@ fn messages_of_2_0_are_read_as_the_reference_reads_them() {
 
 #[test]
 fn messages_of_wwr_1_are_read_as_the_protocol_says() {
-    assert_eq!(check(&PARSE_WWR1), (22, 8, 3));
+    assert_eq!(check(&PARSE_WWR1), (47, 25, 3));
 }
 
 #[test]
-fn client_settings_are_a_message_of_wwr_1_only() {
+fn client_settings_and_questions_are_messages_of_wwr_1_only() {
     for (frame, message) in messages(&PARSE_WWR1) {
         for dialect in Dialect::ALL.into_iter().filter(|dialect| *dialect != Dialect::Wwr1) {
-            let known = decode(dialect, frame.clone()) != Err(DecodeError::UnknownKind(24));
-            assert_eq!(known, message.kind() != Kind::ClientSettings, "{dialect}: {frame:?}");
+            let kind = message.kind().as_byte();
+            let known = decode(dialect, frame.clone()) != Err(DecodeError::UnknownKind(kind));
+            let own = matches!(kind, 11..=14 | 24..=29);
+            assert!(!(own && known), "{dialect}: {frame:?}");
+            assert!(own || known || dialect != Dialect::Unknown, "{dialect}: {frame:?}");
             let written = Encoder::new().encode(dialect, &message);
             assert!(known || written.is_err(), "{dialect}: {message:?}");
         }
@@ -224,14 +241,24 @@ enum Longer {
     Same,
     /// They are part of the payload, or of what the type has in its place.
     Grows,
+    /// They may complete a number that follows.
+    States,
     /// The message is refused.
     Refused,
 }
 
 fn longer(kind: Kind, added: usize) -> Longer {
     match kind {
-        Kind::SessionClosed | Kind::Heartbeat | Kind::CloseSession => Longer::Refused,
-        Kind::SignalUtf16 | Kind::RequestUtf16 | Kind::ReplyUtf16 if added % 2 == 1 => {
+        Kind::SessionClosed | Kind::Heartbeat | Kind::CloseSession | Kind::QuestionCancelled => {
+            Longer::Refused
+        }
+        Kind::SignalUtf16
+        | Kind::RequestUtf16
+        | Kind::ReplyUtf16
+        | Kind::QuestionUtf16
+        | Kind::AnswerUtf16
+            if added % 2 == 1 =>
+        {
             Longer::Refused
         }
         Kind::ReplyShutdown
@@ -240,7 +267,8 @@ fn longer(kind: Kind, added: usize) -> Longer {
         | Kind::ReplyMaxSessionConnections
         | Kind::ReplySessionsDisabled
         | Kind::ReplyProtocolError
-        | Kind::ClientSettings => Longer::Same,
+        | Kind::AnswerRefused => Longer::Same,
+        Kind::ClientSettings => Longer::States,
         _ => Longer::Grows,
     }
 }
@@ -260,6 +288,15 @@ fn bytes_after_a_message_are_payload_ignored_or_refused_as_the_type_says() {
                         assert!(odd || long, "{frame:?}: {reason:?}");
                     }
                     (Longer::Same, Ok(same)) => assert_eq!(same, message),
+                    (Longer::States, Ok(Message::ClientSettings(settings))) => {
+                        let Message::ClientSettings(before) = &message else {
+                            panic!("{message:?} became client settings");
+                        };
+                        let length = frame.len();
+                        assert_eq!(settings.max_message_size, before.max_message_size);
+                        let completed = length < 7 && length + tail.len() >= 7;
+                        assert_eq!(settings.max_questions != before.max_questions, completed);
+                    }
                     (Longer::Grows, Ok(grown)) => {
                         assert_eq!(grown.identifier(), message.identifier());
                         let (mut before, after) = (fields(&message), fields(&grown));
@@ -288,14 +325,21 @@ fn meaningless(message: &Message, frame: &[u8]) -> usize {
     let known = fields(message);
     let parts = match message {
         Message::Signal(_) => 2,
-        Message::Request { .. } | Message::ErrorReply { .. } => 10,
+        Message::Request { .. }
+        | Message::ErrorReply { .. }
+        | Message::Question { .. }
+        | Message::AnswerError { .. } => 10,
         Message::AcceptConf(conf) => 11 + conf.sub_protocol.as_ref().map_or(0, Bytes::len),
-        Message::ClientSettings(_) => 5,
+        Message::ClientSettings(settings) => 5 + 2 * usize::from(settings.max_questions > 0),
         Message::SessionCreated { .. } | Message::SessionClosed | Message::Heartbeat => 1,
         Message::Reply { .. }
         | Message::SpecialReply { .. }
         | Message::CloseSession { .. }
-        | Message::RestoreSession { .. } => 9,
+        | Message::RestoreSession { .. }
+        | Message::Answer { .. }
+        | Message::QuestionCancelled { .. } => 9,
+        // An unknown reason is written as a failure.
+        Message::AnswerRefused { .. } => return 1,
     };
     frame.len() - parts - known.name_hex.0.len() - known.payload_hex.0.len()
 }
@@ -327,5 +371,5 @@ fn rewrite(file: &File) -> (usize, usize, usize) {
 fn decoded_messages_are_encoded_with_the_same_meaning() {
     assert_eq!(rewrite(&PARSE_1_4), (1070, 190, 257));
     assert_eq!(rewrite(&PARSE_2_0), (1101, 155, 363));
-    assert_eq!(rewrite(&PARSE_WWR1), (20, 2, 0));
+    assert_eq!(rewrite(&PARSE_WWR1), (41, 6, 0));
 }

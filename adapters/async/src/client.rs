@@ -1,5 +1,6 @@
 //! A WebWire client: [`Client::connect_to`] a server, make requests, listen to [`Events`].
 
+mod answers;
 pub mod blocking;
 mod builder;
 mod config;
@@ -36,8 +37,8 @@ pub use tls::{InvalidTls, Tls};
 pub use typed::{InvalidSignals, Signals};
 pub use url::{InvalidUrl, ServerUrl};
 pub use wwr::client::{
-    Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason, Discovered,
-    Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
+    AnswerError, Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason,
+    Discovered, Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
 };
 pub use wwr::preflight::{Metadata, Verdict, Version};
 pub use wwr::wire::{AcceptConf, ErrorReply};

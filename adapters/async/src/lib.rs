@@ -25,6 +25,7 @@ mod inbox;
 mod keep_alive;
 mod key;
 mod listen;
+mod panics;
 mod pipe;
 mod pool;
 mod re_export;

@@ -1,5 +1,6 @@
 //! A WebWire server: implement [`Handler`], build a [`Server`], run it.
 
+mod ask;
 mod broadcast;
 mod builder;
 mod change;
@@ -17,7 +18,6 @@ mod hub;
 mod listener;
 mod local;
 mod origin;
-mod panics;
 mod refusals;
 mod router;
 mod service;
@@ -36,6 +36,7 @@ mod tls {
 #[cfg(feature = "tower")]
 mod tower;
 
+pub use ask::AskError;
 pub use broadcast::Broadcast;
 pub use builder::Builder;
 pub use change::SessionChange;

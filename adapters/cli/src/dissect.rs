@@ -4,7 +4,7 @@ use core::fmt;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use wwr::wire::{DecodeError, Identifier, Kind, Malformation, Message};
+use wwr::wire::{AnswerRefusal, DecodeError, Identifier, Kind, Malformation, Message};
 use wwr::{Content, Encoding, Payload};
 
 use crate::text::{Count, Quoted};
@@ -70,7 +70,26 @@ pub(crate) const fn title(kind: Kind) -> &'static str {
         Kind::ReplyBinary => "reply, binary",
         Kind::ReplyUtf8 => "reply, UTF-8",
         Kind::ReplyUtf16 => "reply, UTF-16",
+        Kind::QuestionBinary => "question, binary",
+        Kind::QuestionUtf8 => "question, UTF-8",
+        Kind::QuestionUtf16 => "question, UTF-16",
+        Kind::QuestionCancelled => "question cancelled",
+        Kind::AnswerBinary => "answer, binary",
+        Kind::AnswerUtf8 => "answer, UTF-8",
+        Kind::AnswerUtf16 => "answer, UTF-16",
+        Kind::AnswerError => "answer, error",
+        Kind::AnswerRefused => "answer, refused",
         _ => "message of a newer version",
+    }
+}
+
+/// Returns why a question is not answered.
+const fn reason(refusal: AnswerRefusal) -> &'static str {
+    match refusal {
+        AnswerRefusal::Failed => "failed",
+        AnswerRefusal::NoHandler => "no handler for questions",
+        AnswerRefusal::Busy => "busy with other questions",
+        AnswerRefusal::TooLarge => "the answer is too large",
     }
 }
 
@@ -89,8 +108,11 @@ impl<W: Write> Parts<'_, W> {
         }
         match message {
             Message::Signal(content) | Message::Request { content, .. } => self.content(content),
-            Message::Reply { payload, .. } => self.payload("payload", payload),
-            Message::ErrorReply { error, .. } => {
+            Message::Question { content, .. } => self.content(content),
+            Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+                self.payload("payload", payload)
+            }
+            Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
                 self.named("code", error.code_bytes())?;
                 self.text("message", error.message_bytes())
             }
@@ -107,10 +129,20 @@ impl<W: Write> Parts<'_, W> {
             Message::ClientSettings(settings) => {
                 let size = Count(settings.max_message_size as usize);
                 self.part(4, "longest", format_args!("{size}"))?;
+                if self.left() >= 2 {
+                    self.part(2, "questions", format_args!("{}", settings.max_questions))?;
+                }
+                self.rest("ignored")
+            }
+            Message::AnswerRefused { refusal, .. } => {
+                self.part(1, "reason", format_args!("{}", reason(*refusal)))?;
                 self.rest("ignored")
             }
             Message::SpecialReply { .. } => self.rest("ignored"),
-            Message::SessionClosed | Message::CloseSession { .. } | Message::Heartbeat => Ok(()),
+            Message::SessionClosed
+            | Message::CloseSession { .. }
+            | Message::QuestionCancelled { .. }
+            | Message::Heartbeat => Ok(()),
         }
     }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wwr::wire::{
-    AcceptConf, ClientSettings, ComposeError, DecodeError, Encoder, ErrorReply, Identifier,
-    InvalidName, Kind, Message, OddUtf16, SpecialReply,
+    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, DecodeError, Encoder, ErrorReply,
+    Identifier, InvalidName, Kind, Message, OddUtf16, SpecialReply,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
 
@@ -54,6 +54,13 @@ struct Settings {
 #[derive(Debug, Serialize, Deserialize)]
 struct Stated {
     max_message_size: u32,
+    /// 0 if the client answers none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    max_questions: u16,
+}
+
+const fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// The encodings by the names the objects have for them.
@@ -106,6 +113,8 @@ pub(crate) enum Refusal {
     Name(InvalidName),
     #[error("invalid error code: {0}")]
     Code(InvalidName),
+    #[error("the payload of messages of type 29 is one byte, the number of the reason")]
+    Reason,
     #[error("{0}")]
     OddUtf16(#[from] OddUtf16),
     #[error("{0}")]
@@ -165,10 +174,15 @@ impl Row {
                 payload_hex: Some(Hex(content.into_payload().into_bytes())),
                 ..row
             },
-            Message::Reply { payload, .. } => {
+            Message::Question { content, .. } => Self {
+                name_hex: Some(Hex::copy(content.name())),
+                payload_hex: Some(Hex(content.into_payload().into_bytes())),
+                ..row
+            },
+            Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
                 Self { payload_hex: Some(Hex(payload.into_bytes())), ..row }
             }
-            Message::ErrorReply { error, .. } => Self {
+            Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => Self {
                 name_hex: Some(Hex::copy(error.code_bytes())),
                 payload_hex: Some(Hex::copy(error.message_bytes())),
                 ..row
@@ -177,8 +191,11 @@ impl Row {
             | Message::RestoreSession { key: bytes, .. } => {
                 Self { payload_hex: Some(Hex(bytes)), ..row }
             }
-            Message::ClientSettings(ClientSettings { max_message_size }) => {
-                Self { client_settings: Some(Stated { max_message_size }), ..row }
+            Message::ClientSettings(ClientSettings { max_message_size, max_questions }) => {
+                Self { client_settings: Some(Stated { max_message_size, max_questions }), ..row }
+            }
+            Message::AnswerRefused { refusal, .. } => {
+                Self { payload_hex: Some(Hex::copy(&[refusal.as_byte()])), ..row }
             }
             Message::AcceptConf(conf) => Self {
                 accept_conf: Some(Settings {
@@ -193,6 +210,7 @@ impl Row {
             Message::SpecialReply { .. }
             | Message::SessionClosed
             | Message::CloseSession { .. }
+            | Message::QuestionCancelled { .. }
             | Message::Heartbeat => row,
         }
     }
@@ -231,9 +249,26 @@ impl Row {
                 Message::Reply { id: self.take_id()?, payload: self.take_payload(kind)? }
             }
             Kind::ErrorReply => {
-                let (code, message) = (take(&mut self.name_hex), take(&mut self.payload_hex));
-                let error = ErrorReply::new(&code, &message).map_err(Refusal::Code)?;
+                let error = self.take_error()?;
                 Message::ErrorReply { id: self.take_id()?, error }
+            }
+            Kind::QuestionBinary | Kind::QuestionUtf8 | Kind::QuestionUtf16 => {
+                let (id, content) = (self.take_id()?, self.take_content(kind)?);
+                Message::Question { id, content: Box::new(content) }
+            }
+            Kind::QuestionCancelled => Message::QuestionCancelled { id: self.take_id()? },
+            Kind::AnswerBinary | Kind::AnswerUtf8 | Kind::AnswerUtf16 => {
+                Message::Answer { id: self.take_id()?, payload: self.take_payload(kind)? }
+            }
+            Kind::AnswerError => {
+                let error = self.take_error()?;
+                Message::AnswerError { id: self.take_id()?, error }
+            }
+            Kind::AnswerRefused => {
+                let payload = take(&mut self.payload_hex);
+                let &[reason] = &payload[..] else { return Err(Refusal::Reason) };
+                let refusal = AnswerRefusal::from_byte(reason);
+                Message::AnswerRefused { id: self.take_id()?, refusal }
             }
             Kind::ReplyShutdown => self.take_special(SpecialReply::Shutdown)?,
             Kind::ReplyInternalError => self.take_special(SpecialReply::InternalError)?,
@@ -253,8 +288,8 @@ impl Row {
             Kind::ClientSettings => {
                 let stated = self.client_settings.take();
                 let stated = stated.ok_or(Refusal::Missing("client_settings"))?;
-                let max_message_size = stated.max_message_size;
-                Message::ClientSettings(ClientSettings { max_message_size })
+                let Stated { max_message_size, max_questions } = stated;
+                Message::ClientSettings(ClientSettings { max_message_size, max_questions })
             }
             Kind::AcceptConf => {
                 let conf = self.accept_conf.take().ok_or(Refusal::Missing("accept_conf"))?;
@@ -274,6 +309,12 @@ impl Row {
         let Hex(bytes) = self.id.take().ok_or(Refusal::Missing("id"))?;
         let bytes = bytes[..].try_into().map_err(|_| Refusal::Identifier(bytes.len()))?;
         Ok(Identifier::from_bytes(bytes))
+    }
+
+    /// Takes code and message.
+    fn take_error(&mut self) -> Result<ErrorReply, Refusal> {
+        let (code, message) = (take(&mut self.name_hex), take(&mut self.payload_hex));
+        ErrorReply::new(&code, &message).map_err(Refusal::Code)
     }
 
     fn take_payload(&mut self, kind: Kind) -> Result<Payload, Refusal> {
@@ -313,8 +354,16 @@ fn take(member: &mut Option<Hex>) -> Bytes {
 /// Returns the encoding of the type; binary if it has none.
 const fn encoding_of(kind: Kind) -> Encoding {
     match kind {
-        Kind::SignalUtf8 | Kind::RequestUtf8 | Kind::ReplyUtf8 => Encoding::Utf8,
-        Kind::SignalUtf16 | Kind::RequestUtf16 | Kind::ReplyUtf16 => Encoding::Utf16,
+        Kind::SignalUtf8
+        | Kind::RequestUtf8
+        | Kind::ReplyUtf8
+        | Kind::QuestionUtf8
+        | Kind::AnswerUtf8 => Encoding::Utf8,
+        Kind::SignalUtf16
+        | Kind::RequestUtf16
+        | Kind::ReplyUtf16
+        | Kind::QuestionUtf16
+        | Kind::AnswerUtf16 => Encoding::Utf16,
         _ => Encoding::Binary,
     }
 }

@@ -9,6 +9,7 @@ mod loss;
 mod messages;
 mod probe;
 mod proxies;
+mod questions;
 mod raw;
 mod redirects;
 mod silence;

@@ -14,7 +14,7 @@ use super::{builder_with, changed, config_of, connecting, request, spawn, wait};
 const OFFER: &str = "Sec-WebSocket-Protocol";
 
 /// What a client states that reads 16 MiB, the default.
-const SETTINGS: &[u8] = b"\x18\0\0\0\x01";
+const SETTINGS: &[u8] = b"\x18\0\0\0\x01\x40\0";
 
 fn client(server: &RawServer) -> Client {
     builder_with(server, config_of(Protocol::Auto)).build().unwrap()
@@ -29,7 +29,7 @@ fn select(handshake: Exchange, selected: &str) -> RawSocket {
 
 /// The next handshake, which offers `wwr.1`, is answered with it selected; the settings of the client
 /// come first, and are not waited for.
-fn agree(server: &RawServer) -> RawSocket {
+pub(super) fn agree(server: &RawServer) -> RawSocket {
     let handshake = server.accept();
     assert_eq!(handshake.header(OFFER), Some("wwr.1"));
     let mut socket = select(handshake, "wwr.1");

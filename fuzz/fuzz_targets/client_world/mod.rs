@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::client::{
-    Action, Client, Config, Event, Misuse, Outcome, RequestError, RequestId, Status,
+    Action, Client, Config, Event, Misuse, Outcome, QuestionId, RequestError, RequestId, Status,
 };
 use wwr::preflight::{Answer, ProbeFailed};
 use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
@@ -16,6 +16,7 @@ use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey, Valid};
 pub struct Bounds {
     pub pending: usize,
     pub queued_bytes: usize,
+    pub questions: u16,
     pub sub_protocol: Option<Bytes>,
 }
 
@@ -51,6 +52,8 @@ pub struct World {
     on_wire: Vec<u64>,
     /// Identifiers that were replied to, on the connection there is.
     replied: BTreeSet<u64>,
+    /// Questions of the server without an answer.
+    questions: BTreeSet<QuestionId>,
 }
 
 /// The application.
@@ -68,6 +71,7 @@ impl World {
             sent: BTreeSet::new(),
             on_wire: Vec::new(),
             replied: BTreeSet::new(),
+            questions: BTreeSet::new(),
         }
     }
 
@@ -331,6 +335,24 @@ impl World {
             Action::Event(Event::Signal(_) | Event::Anomaly(_)) => {
                 assert_eq!(self.host, Host::Open);
             }
+            Action::Event(Event::Question(question)) => {
+                assert_eq!((self.host, self.client.dialect()), (Host::Open, Dialect::Wwr1));
+                assert!(self.questions.insert(question.id), "each question comes once");
+                assert!(self.questions.len() <= usize::from(self.bounds.questions));
+                // Every second one is never answered.
+                if question.id.as_u64() % 2 == 0 {
+                    self.questions.remove(&question.id);
+                    let answer = Ok(question.content.into_payload());
+                    self.client.answer(self.now, question.id, answer, &mut self.out);
+                    assert!(!self.client.answer(
+                        self.now,
+                        question.id,
+                        Ok(Payload::EMPTY),
+                        &mut self.out
+                    ));
+                }
+            }
+            Action::Event(Event::QuestionCancelled(id)) => assert!(self.questions.remove(&id)),
             Action::Event(Event::SessionClosed) => assert_eq!(self.client.session(), None),
             Action::Event(other) => panic!("{other:?} is not checked"),
         }
@@ -358,6 +380,9 @@ impl World {
             // One may come before the connection is ready, while its session is resumed.
             Message::Heartbeat => return,
             Message::ClientSettings(_) => return assert!(!self.connected, "before all else"),
+            Message::Answer { .. } | Message::AnswerError { .. } | Message::AnswerRefused { .. } => {
+                return assert_eq!(dialect, Dialect::Wwr1);
+            }
             Message::Request { id, .. } => (*id, Made::Request),
             Message::CloseSession { id } => (*id, Made::CloseSession),
             Message::RestoreSession { id, .. } => (*id, Made::Restore),

@@ -157,6 +157,16 @@ impl World {
         self.peers.get_mut(&on).expect("it was chosen among them")
     }
 
+    pub(crate) fn ask_client(&mut self, on: ConnectionId, name: u8, payload: &Payload) {
+        let now = self.now;
+        let name = "n".repeat(usize::from(name)).parse().expect("letters");
+        self.peer(on).ask(now, name, payload.clone());
+    }
+
+    pub(crate) fn cancel_question(&mut self, on: ConnectionId, number: u8) {
+        self.peer(on).cancel_question(number);
+    }
+
     pub(crate) fn receive(&mut self, on: ConnectionId, frame: Bytes) {
         let now = self.now;
         self.peer(on).receive(now, frame);

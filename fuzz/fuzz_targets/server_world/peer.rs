@@ -1,11 +1,11 @@
 //! One connection, its client and its application.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::server::{
-    Action, Config, Connection, Misuse, Observed, Protocol, RequestError, RequestId, SignalId,
+    Action, Config, Connection, Misuse, Observed, Protocol, QuestionId, RequestError, RequestId, SignalId,
 };
 use wwr::session::Command;
 use wwr::wire::{DecodeError, Identifier, Kind, Message, Sender, decode};
@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     requests: Vec<RequestId>,
     signals: Vec<SignalId>,
     answered: Vec<RequestId>,
+    /// Questions without an outcome.
+    questions: BTreeSet<QuestionId>,
     /// How many replies the client expects, by identifier.
     expected: BTreeMap<Identifier, Replies>,
     /// The handlers did not finish in time, or the socket is gone.
@@ -87,6 +89,7 @@ impl Peer {
             requests: Vec::new(),
             signals: Vec::new(),
             answered: Vec::new(),
+            questions: BTreeSet::new(),
             expected: BTreeMap::new(),
             given_up: false,
             closed: false,
@@ -94,6 +97,25 @@ impl Peer {
         peer.carry_out();
         assert!(peer.advertised, "2.0 clients wait for accept-conf");
         peer
+    }
+
+    /// The application asks the client something.
+    pub(crate) fn ask(&mut self, now: Instant, name: Name, payload: Payload) {
+        let asked = self.connection.ask(now, name, payload, None, &mut self.out);
+        match asked {
+            Ok(id) => assert!(self.questions.insert(id), "each identifier comes once"),
+            Err(_) => assert!(self.out.is_empty(), "a refused call does nothing"),
+        }
+        assert_eq!(self.connection.open_questions(), self.questions.len());
+        self.carry_out();
+    }
+
+    /// Cancels a question, or one that has its outcome.
+    pub(crate) fn cancel_question(&mut self, number: u8) {
+        let id = QuestionId::from_u64(u64::from(number));
+        self.connection.cancel_question(id, &mut self.out);
+        self.carry_out();
+        assert!(!self.questions.contains(&id));
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
@@ -297,8 +319,12 @@ impl Peer {
                     assert!(buffer == self.buffer() && length > buffer);
                 }
                 Action::SessionEvent(_) => {}
+                Action::Answered { id, .. } => {
+                    assert!(self.questions.remove(&id), "each question has one outcome");
+                }
                 Action::Close(_) => {
                     self.closed = true;
+                    assert!(self.questions.is_empty(), "questions were forgotten");
                     let forgotten = self.expected.values().any(|replies| replies.least > 0);
                     assert!(self.given_up || !forgotten, "requests were forgotten");
                     assert!(self.given_up || self.requests.is_empty() && self.signals.is_empty());

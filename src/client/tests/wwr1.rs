@@ -8,7 +8,7 @@ use crate::Dialect;
 use crate::handshake::SubProtocol;
 
 /// What a client with the defaults states: 16 MiB.
-const SETTINGS: &[u8] = b"\x18\0\0\0\x01";
+const SETTINGS: &[u8] = b"\x18\0\0\0\x01\x40\0";
 
 const AGREED: Input = |fixture| {
     fixture.client.handle_opened(fixture.now, Some(SubProtocol::Wwr1), &mut fixture.out);
@@ -16,7 +16,7 @@ const AGREED: Input = |fixture| {
 const STATED: Input = |fixture| fixture.receive(conf(2, 60_000, 1 << 20, b""));
 
 /// Connected to a server that has stated to read so much.
-fn ready(reads: u32) -> Fixture {
+pub(super) fn ready(reads: u32) -> Fixture {
     let mut fixture = after(auto(), NAMES_1_4);
     AGREED(&mut fixture);
     fixture.receive(conf(2, 60_000, reads, b""));
@@ -48,7 +48,7 @@ fn a_client_states_what_its_host_reads() {
     let mut fixture = after(config, NAMES_1_4);
     fixture.labels();
     AGREED(&mut fixture);
-    assert_eq!(fixture.take(), [Action::Send(Bytes::from_static(b"\x18\0\x20\0\0"))]);
+    assert_eq!(fixture.take(), [Action::Send(Bytes::from_static(b"\x18\0\x20\0\0\x40\0"))]);
 }
 
 #[test]

@@ -103,6 +103,7 @@ impl Connection {
     /// Ends the connection; returns the phase that it was in.
     pub(super) fn end(&mut self, out: &mut Out) -> Phase {
         self.session.leave(out);
+        self.lose_questions(out);
         let before = core::mem::replace(&mut self.phase, Phase::Closed);
         self.waiting = VecDeque::new();
         self.in_flight = InFlight::default();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Connection, Out};
+use super::{Connection, Out, Overtakes};
 use crate::dialect::MalformedRequest;
 use crate::server::action::{Action, CloseReason, Request, Signal};
 use crate::server::reply;
@@ -35,19 +35,29 @@ impl Connection {
                 | Message::SessionCreated { .. }
                 | Message::SessionClosed
                 | Message::AcceptConf(_)
-                // The first one was handled before it could wait.
-                | Message::ClientSettings(_),
+                // The first one was handled before it could wait, and so are all answers.
+                | Message::ClientSettings(_)
+                | Message::Answer { .. }
+                | Message::AnswerError { .. }
+                | Message::AnswerRefused { .. }
+                | Message::Question { .. }
+                | Message::QuestionCancelled { .. },
             ) => return self.ignored(out),
             Err(error) => return self.undecodable(error, out),
         }
         self.ignored_in_a_row = 0;
     }
 
-    /// Returns whether a message is the client's settings.
-    pub(super) fn is_settings(&self, frame: &[u8]) -> bool {
-        frame.first() == Some(&Kind::ClientSettings.as_byte())
-            && self.peer.rules().states_limits
-            && !self.peer.has_stated()
+    /// Returns whether a message that begins with this byte is handled as soon as it comes, and as
+    /// what.
+    #[cold]
+    pub(super) fn overtakes(&self, byte: u8) -> Option<Overtakes> {
+        let kind = Kind::from_byte(byte)?;
+        let rules = self.peer.rules();
+        if kind == Kind::ClientSettings && rules.states_limits && !self.peer.has_stated() {
+            return Some(Overtakes::Settings);
+        }
+        (kind.is_answer() && rules.knows_questions).then_some(Overtakes::Answer)
     }
 
     /// Handles the client's settings as soon as they come, even while handlers run (protocol
@@ -57,6 +67,7 @@ impl Connection {
             Ok(Message::ClientSettings(settings)) => {
                 let reads = self.peer.states(settings);
                 out.push(Action::PeerReads(reads));
+                self.settle_questions(out);
             }
             Ok(_) => {}
             Err(error) => self.undecodable(error, out),
@@ -78,7 +89,7 @@ impl Connection {
 
     /// Answers a message that cannot be read, if its sender expects an answer and the dialect has
     /// one (protocol §5.2).
-    fn undecodable(&mut self, error: DecodeError, out: &mut Out) {
+    pub(super) fn undecodable(&mut self, error: DecodeError, out: &mut Out) {
         let reply = match error {
             DecodeError::Malformed { kind, identifier, .. } if kind.requires_reply() => {
                 match (self.peer.rules().malformed_request, identifier) {
@@ -105,7 +116,7 @@ impl Connection {
     }
 
     /// Counts a message without effect. Too many in a row end the connection.
-    fn ignored(&mut self, out: &mut Out) {
+    pub(super) fn ignored(&mut self, out: &mut Out) {
         self.ignored_in_a_row = self.ignored_in_a_row.saturating_add(1);
         if self.ignored_in_a_row >= self.limits.ignored_in_a_row {
             self.drain(CloseReason::TooManyIgnored, out);

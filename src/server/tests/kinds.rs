@@ -23,6 +23,12 @@ fn message(kind: Kind) -> Bytes {
         Kind::RequestBinary | Kind::RequestUtf8 | Kind::RequestUtf16 => (true, b"\x02nnxx"),
         Kind::ReplyBinary | Kind::ReplyUtf8 => (true, b"x"),
         Kind::ReplyUtf16 => (true, b"\0x\0"),
+        Kind::QuestionBinary | Kind::QuestionUtf8 | Kind::QuestionUtf16 => (true, b"\x02nnxx"),
+        Kind::QuestionCancelled => (true, b""),
+        Kind::AnswerBinary | Kind::AnswerUtf8 => (true, b"x"),
+        Kind::AnswerUtf16 => (true, b"\0x\0"),
+        Kind::AnswerError => (true, b"\x01Cm"),
+        Kind::AnswerRefused => (true, b"\x01"),
     };
     let mut frame = Vec::from([kind.as_byte()]);
     frame.extend_from_slice(if identified { ID } else { b"" });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wwr::client::AnswerError;
 use wwr::server::{RequestId, SignalId};
 use wwr::{Content, Payload};
 
@@ -132,9 +133,23 @@ pub(crate) fn signal_payload(socket: u64, number: u64) -> Payload {
     Payload::utf8(format!("{socket}/{number}"))
 }
 
+<<<<<<< HEAD
 /// The names of signals of which some may be dropped when a peer reads slowly: none, the oldest, and all but
 /// the last value.
 pub(crate) const STATES: [&str; 4] = ["kept", "recent", "state", "other state"];
+=======
+/// The name of the questions to clients.
+pub(crate) const QUESTION: &str = "question";
+
+/// What the application of a client answers to the question of this number, if it answers at all.
+pub(crate) fn answer_to(question: &[u8]) -> Option<Result<Payload, AnswerError>> {
+    match leading_number(question)? % 4 {
+        0 | 1 => Some(Ok(Payload::binary(question.to_vec()))),
+        2 => Some(Err(AnswerError::failed("NO", "not now"))),
+        _ => None,
+    }
+}
+>>>>>>> ask
 
 /// The name of the signals that are numbered.
 pub(crate) const NEWS: &str = "news";

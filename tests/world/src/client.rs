@@ -4,11 +4,11 @@ mod acts;
 mod checks;
 mod silence;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wwr::client::{Action, Client, Config, Event as Told, Pings, RequestId, Status};
+use wwr::client::{Action, Client, Config, Event as Told, Pings, QuestionId, RequestId, Status};
 use wwr::preflight::{Answer, ProbeFailed, is_unavailable};
 use wwr::wire::{Kind, Message, decode};
 use wwr::{Actions, CloseFrame, Dialect, Instant, SessionKey};
@@ -91,6 +91,8 @@ pub(crate) struct Node {
     /// The last signal of each of the names that may be dropped.
     pub(crate) states: [Option<u64>; STATES.len()],
     signals_sent: u64,
+    /// The questions of the server that are not answered.
+    questions: BTreeSet<QuestionId>,
     /// Asked for its session on the socket there is.
     resumes: bool,
     /// How often it did.
@@ -153,6 +155,7 @@ impl Node {
             signals: 0,
             states: [None; STATES.len()],
             signals_sent: 0,
+            questions: BTreeSet::new(),
             resumes: false,
             resumptions: 0,
             reads_at_most: usize::MAX,

@@ -11,6 +11,8 @@ pub enum Invariant {
     TrueOutcome,
     /// Each request that reaches a server is answered once, by the one it was sent to.
     OneAnswer,
+    /// Each question of a server to a client has one outcome, and a true one, whatever happens.
+    QuestionsEndOnce,
     /// No reply ends another request than its own.
     RepliesDoNotCross,
     /// The requests of a client are sent in the order of the calls, those of a connection handled
@@ -91,10 +93,15 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
+<<<<<<< HEAD
     pub const ALL: [Self; 37] = [
+=======
+    pub const ALL: [Self; 36] = [
+>>>>>>> ask
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
+        Self::QuestionsEndOnce,
         Self::RepliesDoNotCross,
         Self::RequestsInOrder,
         Self::SignalsInOrder,

@@ -7,6 +7,7 @@ mod checks;
 mod control;
 mod groups;
 mod handlers;
+mod questions;
 mod served;
 mod sessions;
 mod shutdown;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use wwr::client::AnswerError;
+use wwr::{Content, Payload};
 
+use super::answers::{AnswerHandler, Answering};
 use super::config::{Checked, Config, InvalidConfig};
 use super::dial::Target;
 use super::dialer::{AnyDial, Dial, Tcp};
@@ -26,6 +29,7 @@ pub struct Builder<R> {
     url: ServerUrl,
     config: Config,
     dialer: Arc<dyn AnyDial<R>>,
+    answers: Option<AnswerHandler>,
 }
 
 impl<R: Runtime> Builder<R> {
@@ -35,13 +39,13 @@ impl<R: Runtime> Builder<R> {
         R: Default,
     {
         let runtime = Choice::Default(R::default);
-        Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp) }
+        Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp), answers: None }
     }
 
     /// Begins to set up a client of the server at this address, on this runtime.
     pub fn new_on(runtime: R, url: ServerUrl) -> Self {
         let runtime = Choice::Given(runtime);
-        Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp) }
+        Self { runtime, url, config: Config::default(), dialer: Arc::new(Tcp), answers: None }
     }
 
     /// All settings. They are checked when the client is built. Default: [`Config::default`].
@@ -59,6 +63,48 @@ impl<R: Runtime> Builder<R> {
 
     pub(super) fn dial_by(mut self, dialer: Arc<dyn AnyDial<R>>) -> Self {
         self.dialer = dialer;
+        self
+    }
+
+    /// How the client answers questions of the server, which only servers of this project ask (protocol
+    /// §10.4). Without a handler, the server learns at once that there is none. Questions are not
+    /// [events](super::Events): each is answered once.
+    ///
+    /// Several questions may be handled at once, up to
+    /// [`max_open_questions`](super::MachineConfig::max_open_questions). The handlers run in the task of
+    /// the client: one that blocks its thread holds up the client. A handler that panics fails its
+    /// question and nothing else. The future of a handler is dropped when the server does not wait any
+    /// more, or the connection ends.
+    ///
+    /// ```no_run
+    /// use wwr_async::client::{AnswerError, Client};
+    /// use wwr_async::{Content, Payload, Runtime};
+    ///
+    /// async fn answer(question: Content) -> Result<Payload, AnswerError> {
+    ///     match question.name() {
+    ///         b"version" => Ok(Payload::utf8(env!("CARGO_PKG_VERSION"))),
+    ///         _ => Err(AnswerError::failed("UNKNOWN_NAME", "try version")),
+    ///     }
+    /// }
+    ///
+    /// # async fn run<R: Runtime + Default>() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::<R>::builder("ws://localhost:7777/")?.answer(answer).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn answer<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(Content) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Payload, AnswerError>> + Send + 'static,
+    {
+        self.answers = Some(AnswerHandler::new(handler));
+        self
+    }
+
+    /// As [`answer`](Self::answer), with a handler that was kept before.
+    pub(super) fn answers(mut self, handler: Option<AnswerHandler>) -> Self {
+        self.answers = handler;
         self
     }
 
@@ -124,8 +170,15 @@ impl<R: Runtime> Builder<R> {
         };
         let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
         let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
-        let task =
-            Task::new(runtime.without_executor(), target, Clock::new(), machine, shared.clone());
+        let runtime_of_task = runtime.without_executor();
+        let task = Task::new(
+            runtime_of_task,
+            target,
+            Clock::new(),
+            machine,
+            shared.clone(),
+            Answering::new(self.answers),
+        );
         runtime.spawn(task.run());
         Ok(Client::new(shared))
     }

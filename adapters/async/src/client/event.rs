@@ -63,6 +63,9 @@ pub enum Event {
 /// listen cannot hold up the connection. Ends once all handles of the [`Client`](super::Client) were
 /// dropped; [`Client::close`](super::Client::close) does not end it, as the client may connect again.
 ///
+/// Questions of the server are not among them: they go to the one handler of
+/// [`Builder::answer`](super::Builder::answer).
+///
 /// Take events with [`next`](Self::next), or as a [`Stream`].
 #[derive(Debug)]
 pub struct Events {

@@ -12,10 +12,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use wwr::client::{self, Action, Discovered, RequestId};
+use wwr::client::{self, Action, Discovered, QuestionId, RequestId};
 use wwr::preflight::ProbeFailed;
 use wwr::{Actions, CloseFrame, Instant, Payload};
 
+use super::answers::{Answered, Answering};
 use super::dial::{Opened, Probed, Reached, Target};
 use super::error::{ConnectError, Error};
 use super::event::Event;
@@ -45,6 +46,7 @@ pub(super) struct Task<R: Runtime> {
     calls: HashMap<RequestId, (CallId, Answer<Result<Payload, Error>>)>,
     ids: HashMap<CallId, RequestId>,
     connecting: Vec<Answer<Result<(), ConnectError>>>,
+    answering: Answering,
     /// What the system or the server said about the failed attempt.
     cause: Option<Arc<str>>,
     /// Where the preflight of this attempt reached the server.
@@ -70,6 +72,8 @@ enum Wake<R: Runtime> {
     Probed(Probed),
     Dialed(Result<Opened<R>, Failure>),
     Incoming(Incoming),
+    /// A question of the server has an answer.
+    Answered(QuestionId, Answered),
     /// The machine's deadline has passed. Holds what the server had sent by then, or the next part.
     Timeout(Option<Incoming>),
     /// The socket accepts nothing more.
@@ -83,6 +87,7 @@ impl<R: Runtime> Task<R> {
         clock: Clock,
         machine: client::Client,
         shared: Arc<Shared>,
+        answering: Answering,
     ) -> Self {
         let timer = Timer::new(runtime.timer());
         Self {
@@ -101,6 +106,7 @@ impl<R: Runtime> Task<R> {
             calls: HashMap::new(),
             ids: HashMap::new(),
             connecting: Vec::new(),
+            answering,
             cause: None,
             reached: None,
             timer,
@@ -118,6 +124,9 @@ impl<R: Runtime> Task<R> {
                 Wake::Probed(probed) => self.probed(probed),
                 Wake::Dialed(dialed) => self.dialed(dialed),
                 Wake::Incoming(incoming) => self.take_incoming(incoming),
+                Wake::Answered(id, answer) => {
+                    self.machine.answer(self.clock.now(), id, answer, &mut self.out);
+                }
                 Wake::Broken => self.disconnected(),
                 Wake::Timeout(incoming) => {
                     if let Some(incoming) = incoming {
@@ -162,6 +171,10 @@ impl<R: Runtime> Task<R> {
     /// Returns the input of the application and the server, in turns.
     fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Wake<R>> {
         type Source<R> = fn(&mut Task<R>, &mut Context<'_>) -> Poll<Wake<R>>;
+        // At most as many as the server has asked questions since.
+        if let Poll::Ready((id, answer)) = self.answering.poll(self.link.is_writable(), cx) {
+            return Poll::Ready(Wake::Answered(id, answer));
+        }
         let sources: [Source<R>; 2] = if self.taken & 1 == 0 {
             [Self::poll_input, Self::poll_link]
         } else {
@@ -315,6 +328,8 @@ impl<R: Runtime> Task<R> {
                 Event::ConnectFailed { error, retry_in: in_time(retry) }
             }
             client::Event::Signal(content) => Event::Signal(content),
+            client::Event::Question(question) => return self.answering.start(question),
+            client::Event::QuestionCancelled(id) => return self.answering.cancel(id),
             client::Event::SessionCreated(session) => Event::SessionCreated(session),
             client::Event::SessionRestored(session) => Event::SessionRestored(session),
             client::Event::SessionClosed => Event::SessionClosed,
@@ -490,6 +505,7 @@ impl<R: Runtime> Drop for Task<R> {
     /// The executor may end before the application does.
     fn drop(&mut self) {
         self.calls.clear();
+        self.answering.stop();
         self.count();
         self.end();
     }
@@ -503,6 +519,8 @@ const fn changes_session(event: &client::Event) -> bool {
             | client::Event::Disconnected { .. }
             | client::Event::ConnectFailed { .. }
             | client::Event::Signal(_)
+            | client::Event::Question(_)
+            | client::Event::QuestionCancelled(_)
             | client::Event::Anomaly(_)
     )
 }

@@ -20,7 +20,11 @@ use wwr::{
     Session, SessionInfo, SessionKey, SlowReader,
 };
 
+<<<<<<< HEAD
 use super::context::Data;
+=======
+use super::ask::{AskId, Asked};
+>>>>>>> ask
 use super::handle::ServerHandle;
 use super::hub::Hub;
 use super::slow_reader::Policy;
@@ -202,6 +206,8 @@ impl From<SignalError> for RequestError {
 #[derive(Debug)]
 pub(super) enum Input {
     Signal(Outgoing),
+    Ask(Box<Asked>),
+    CancelAsk(AskId),
     CreateSession {
         info: SessionInfo,
         done: oneshot::Sender<Result<Session, SessionError>>,
@@ -268,6 +274,7 @@ struct Shared {
     /// Until when handlers may run during a shutdown: nanoseconds of an [`Instant`].
     shut_down_by: AtomicU64,
     aborted: AtomicBool,
+    last_ask: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -324,6 +331,7 @@ impl Connection {
             open: AtomicBool::new(true),
             shut_down_by: AtomicU64::new(NO_SHUTDOWN),
             aborted: AtomicBool::new(false),
+            last_ask: AtomicU64::new(0),
             state: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -530,7 +538,7 @@ impl Connection {
     ///
     /// [`SessionError`]. Then there is no session.
     pub async fn create_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
-        self.ask(|done| Input::CreateSession { info, done }).await
+        self.change_session(|done| Input::CreateSession { info, done }).await
     }
 
     /// Closes the session of this connection and tells the client. If no other connection holds the
@@ -540,7 +548,7 @@ impl Connection {
     ///
     /// [`SessionError`]. Then the session still exists.
     pub async fn close_session(&self) -> Result<bool, SessionError> {
-        self.ask(|done| Input::CloseSession { done }).await
+        self.change_session(|done| Input::CloseSession { done }).await
     }
 
     /// Returns a copy of the session, if the connection has one. Once the connection has
@@ -647,13 +655,17 @@ impl Connection {
         .await;
     }
 
-    async fn ask<T>(
+    async fn change_session<T>(
         &self,
         input: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> Input,
     ) -> Result<T, SessionError> {
         let (done, answer) = oneshot::channel();
         self.push(input(done), 0).map_err(|_| SessionError::Disconnected)?;
         answer.await.unwrap_or(Err(SessionError::Disconnected))
+    }
+
+    pub(super) fn next_ask(&self) -> AskId {
+        self.shared.last_ask.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn push(&self, input: Input, bytes: usize) -> Result<(), Refused> {

@@ -63,8 +63,8 @@ pub trait Handler: Send + Sync + 'static {
         async {}
     }
 
-    /// Called when a client has connected. No message is read before it has ended, and what it
-    /// sends precedes everything else. If it closes the connection, it still runs to its end.
+    /// Called when a client has connected. No message is handled before it has ended, and what it
+    /// sends precedes everything else. It may [ask](Connection::ask) the client. If it closes the connection, it still runs to its end.
     ///
     /// A client of `wwr.1` has not stated yet what it reads. Signals and sessions have 8192 bytes at
     /// most until its first message states it (protocol §10.2).

@@ -2,7 +2,11 @@
 //! handlers.
 
 mod actions;
+<<<<<<< HEAD
 mod changes;
+=======
+mod asking;
+>>>>>>> ask
 mod closing;
 mod handlers;
 mod output;
@@ -29,12 +33,16 @@ use super::connection::{Connection, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
-use super::panics::{caught, caught_async};
 use crate::clock::{Clock, Timer};
+use crate::panics::{caught, caught_async};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
+<<<<<<< HEAD
 use changes::Hooks;
+=======
+use asking::Asking;
+>>>>>>> ask
 pub(super) use closing::CloseTimeouts;
 use closing::End;
 use handlers::{Handlers, Start};
@@ -74,6 +82,8 @@ pub(super) struct Task<'a, H, R: Runtime> {
     timer: Timer<R::Timer>,
     creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
+    /// Once the application has asked something.
+    asking: Option<Box<Asking>>,
     timeouts: CloseTimeouts,
     /// What came from the client during the detection.
     first: Option<Box<Incoming>>,
@@ -158,6 +168,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             timer: Timer::new(runtime.timer()),
             creating: None,
             closing: None,
+            asking: None,
             timeouts,
             first,
             presumed,
@@ -202,14 +213,19 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     fn detach(&mut self, end: &End) {
         self.machine.handle_disconnect(&mut self.out);
         while let Some(action) = self.out.pop() {
-            if let Action::Session(command) = action {
-                self.hub.handle(self.connection.connection_id(), command);
+            match action {
+                Action::Session(command) => {
+                    self.hub.handle(self.connection.connection_id(), command);
+                }
+                Action::Answered { id, outcome } => self.answered(id, *outcome),
+                _ => {}
             }
         }
         self.connection.end(end.told());
         self.hub.ended(self.connection.connection_id());
         self.creating = None;
         self.closing = None;
+        self.asking = None;
     }
 
     /// Serves the connection. Ready when it has to end.
@@ -387,9 +403,16 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         incoming
     }
 
+<<<<<<< HEAD
     /// Returns whether only the machine can keep the socket from being read.
     const fn may_read(&self) -> bool {
         self.reading && self.hooks.is_none() && self.socket.is_writable()
+=======
+    /// Returns whether only the machine can keep the socket from being read. A hook for new connections
+    /// that has asked the client something needs the answer; other messages wait in the machine.
+    fn may_read(&self) -> bool {
+        (self.reading || self.machine.open_questions() > 0) && self.socket.is_writable()
+>>>>>>> ask
     }
 
     fn start_connected(&self) {
@@ -432,7 +455,11 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         match done {
             Done::Connected => {
                 self.reading = true;
+<<<<<<< HEAD
                 self.next_change();
+=======
+                self.machine.release_messages(self.now, &mut self.out);
+>>>>>>> ask
                 if self.drained {
                     self.hub.drained(self.connection.connection_id());
                 }
@@ -477,6 +504,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                     tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
                 }
             }
+            Input::Ask(asked) => self.ask(*asked),
+            Input::CancelAsk(id) => self.cancel_ask(id),
             Input::CreateSession { info, done } => match self.create_session(info) {
                 Ok(()) => self.creating = Some(done),
                 Err(error) => answer(Some(done), Err(error)),

@@ -154,8 +154,14 @@ fn describe(frame: &Bytes) -> String {
             let name = brief(&String::from_utf8_lossy(content.name()));
             format!("{title} {name}: {}", describe_payload(&content.into_payload()))
         }
-        Message::Reply { payload, .. } => format!("{title}: {}", describe_payload(&payload)),
-        Message::ErrorReply { error, .. } => {
+        Message::Question { content, .. } => {
+            let name = brief(&String::from_utf8_lossy(content.name()));
+            format!("{title} {name}: {}", describe_payload(&content.into_payload()))
+        }
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            format!("{title}: {}", describe_payload(&payload))
+        }
+        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
             format!("{title} {}: {}", error.code(), brief(&error.message()))
         }
         Message::SessionCreated { object: bytes } | Message::RestoreSession { key: bytes, .. } => {
@@ -166,7 +172,9 @@ fn describe(frame: &Bytes) -> String {
         | Message::CloseSession { .. }
         | Message::Heartbeat
         | Message::AcceptConf(_)
-        | Message::ClientSettings(_) => title.into(),
+        | Message::ClientSettings(_)
+        | Message::QuestionCancelled { .. }
+        | Message::AnswerRefused { .. } => title.into(),
     }
 }
 

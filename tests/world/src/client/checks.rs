@@ -1,14 +1,21 @@
 //! What holds for a client: each call has one outcome, and that is true.
 
 use wwr::client::{
-    Anomaly, ConnectError, DisconnectReason, Event as Told, Outcome, RequestError, RequestId,
-    Status,
+    Anomaly, ConnectError, DisconnectReason, Event as Told, Outcome, Question, RequestError,
+    RequestId, Status,
 };
 use wwr::wire::{DecodeError, Kind};
+<<<<<<< HEAD
 use wwr::{CloseFrame, Content, Dialect, Instant, SessionKey, server};
 
 use super::{Call, Host, Node, Open};
 use crate::application::{NEWS, STATES, leading_number};
+=======
+use wwr::{CloseFrame, Dialect, Instant, Payload, SessionKey, server};
+
+use super::{Call, Host, Node, Open};
+use crate::application::{NEWS, answer_to, leading_number};
+>>>>>>> ask
 use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;
@@ -313,7 +320,8 @@ impl Node {
                     DisconnectReason::Lost => self.check_close_frame(None, retry, stage),
                     DisconnectReason::Closed
                     | DisconnectReason::Silent
-                    | DisconnectReason::Incompatible => {}
+                    | DisconnectReason::Incompatible
+                    | DisconnectReason::TooManyQuestions => {}
                     other => unreachable!("{other:?} has no check"),
                 }
                 let lasted = self.clock.latest().saturating_since(self.connected_since);
@@ -325,6 +333,27 @@ impl Node {
                 if silent {
                     self.check_end(stage);
                 }
+            }
+            Told::Question(Question { id, content }) => {
+                let is_new = self.questions.insert(id);
+                stage.check(is_new, Invariant::QuestionsEndOnce, || {
+                    format!("{actor}: is asked {id:?} twice")
+                });
+                if let Some(answer) = answer_to(content.payload()) {
+                    let now = self.clock.latest();
+                    self.questions.remove(&id);
+                    let sent = self.machine.answer(now, id, answer, &mut self.out);
+                    let again = self.machine.answer(now, id, Ok(Payload::EMPTY), &mut self.out);
+                    stage.check(sent && !again, Invariant::QuestionsEndOnce, || {
+                        format!("{actor}: {id:?} is answered: {sent}, and again: {again}")
+                    });
+                }
+            }
+            Told::QuestionCancelled(id) => {
+                let was_open = self.questions.remove(&id);
+                stage.check(was_open, Invariant::QuestionsEndOnce, || {
+                    format!("{actor}: {id:?} is cancelled, and was not open")
+                });
             }
             Told::Signal(content) if content.name() == NEWS.as_bytes() => {
                 let Host::Open(socket) = self.host else { return };
@@ -448,6 +477,8 @@ const fn name_of_event(event: &Told) -> &'static str {
         }
         Told::ConnectFailed { .. } => "ConnectFailed",
         Told::Signal(_) => "Signal",
+        Told::Question(_) => "Question",
+        Told::QuestionCancelled(_) => "QuestionCancelled",
         Told::SessionCreated(_) => "SessionCreated",
         Told::SessionRestored(_) => "SessionRestored",
         Told::SessionClosed => "SessionClosed",

@@ -86,7 +86,12 @@ impl Reference {
             | Message::RestoreSession { .. }
             | Message::Heartbeat
             | Message::AcceptConf(_)
-            | Message::ClientSettings(_) => {}
+            | Message::ClientSettings(_)
+            | Message::Question { .. }
+            | Message::QuestionCancelled { .. }
+            | Message::Answer { .. }
+            | Message::AnswerError { .. }
+            | Message::AnswerRefused { .. } => {}
         }
     }
 

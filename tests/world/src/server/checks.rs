@@ -226,6 +226,7 @@ impl Server {
 
     /// A machine is over: nothing moves it any more.
     pub(super) fn check_end(&mut self, socket: SocketId, stage: &mut Stage) {
+        self.check_questions(socket, stage);
         let actor = self.actor(socket);
         let latest = self.clock.latest();
         let Some(served) = self.connections.get_mut(&socket) else { return };

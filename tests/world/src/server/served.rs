@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use wwr::Dialect;
 use wwr::Instant;
-use wwr::server::{Connection, RequestId, SignalId};
+use wwr::server::{Connection, QuestionId, RequestId, SignalId};
 use wwr::session::{Change, Command};
 use wwr::wire::{Identifier, Kind, Message, decode};
 
@@ -61,6 +61,8 @@ pub(crate) struct Served {
     /// Signals that wait until the peer reads.
     pub(crate) states: States,
     pub(crate) signals_sent: u64,
+    /// The questions without an outcome, and when their time is over.
+    pub(crate) questions: BTreeMap<QuestionId, Instant>,
     pub(crate) signals_heard: u64,
     pub(crate) requests_heard: usize,
     /// The requests whose handlers run.
@@ -98,6 +100,7 @@ impl Served {
             closing: VecDeque::new(),
             states: States::new(),
             signals_sent: 0,
+            questions: BTreeMap::new(),
             signals_heard: 0,
             requests_heard: 0,
             running: Vec::new(),
@@ -180,9 +183,13 @@ impl Served {
 
     /// A message is handed to the machine.
     pub(crate) fn owes_for(&mut self, frame: &Bytes) {
-        if frame[..] != *HEARTBEAT {
+        // Heartbeats and answers never wait.
+        let overtakes = frame[..] == *HEARTBEAT || matches!(frame.first(), Some(25..=29));
+        if !overtakes {
             self.lengths.push_back(frame.len());
             self.lengths.drain(..self.lengths.len().saturating_sub(MOST_WAITING));
+        }
+        if frame[..] != *HEARTBEAT {
             let (row, most) = self.ignorable;
             let row = if has_meaning(frame) { 0 } else { row + 1 };
             self.ignorable = (row, most.max(row));

@@ -30,6 +30,9 @@ impl Server {
     pub(super) fn collect(&mut self, socket: SocketId, stage: &mut Stage) {
         let actor = self.actor(socket);
         while let Some(action) = self.out.pop() {
+            if let Action::Answered { id, outcome } = &action {
+                self.question_ended(socket, *id, outcome, stage);
+            }
             let Some(served) = self.connections.get_mut(&socket) else { continue };
             match &action {
                 Action::Session(command) => served.asks(command),
@@ -125,7 +128,8 @@ impl Server {
                     format!("{actor}: has learned {dialect:?}, and speaks {speaks:?}")
                 });
             }
-            Action::PeerReads(_) | Action::ReplyTooLarge { .. } => {}
+            // What was answered is looked at when it is collected.
+            Action::PeerReads(_) | Action::ReplyTooLarge { .. } | Action::Answered { .. } => {}
             Action::Request(request) => {
                 let payload = request.content.payload();
                 let token = match self.connections.get(&socket).map(|served| served.peer) {
@@ -149,6 +153,7 @@ impl Server {
             }
             Action::Signal(signal) => {
                 self.heard_signal(socket, signal.content.payload(), stage);
+                self.ask_client(socket, stage);
                 let delay = stage.dice.up_to(millis(3));
                 stage.after(delay, Event::Work { socket, work: Work::SignalHandled(signal.id) });
             }
@@ -241,6 +246,7 @@ const fn effect_of(action: &Action) -> Seen {
         Action::Session(_) => Seen::Registry,
         Action::Learned(_) | Action::PeerReads(_) => Seen::Learned,
         Action::Close(_) => Seen::Closed,
+        Action::Answered { .. } => Seen::Answer,
         Action::Ping | Action::ReplyTooLarge { .. } | Action::SessionEvent(_) | Action::Drained => {
             Seen::Nothing
         }

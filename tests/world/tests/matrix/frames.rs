@@ -21,7 +21,7 @@ const ADA: ClientId = 0;
 const ACCEPT_CONF: (Way, &[u8]) = (Way::Down, b"\x17\x02\0\x40\x1f\0\0\0\x20\0\0");
 /// As long a message as the server reads, instead of the buffer of 2.0.
 const STATEMENT: (Way, &[u8]) = (Way::Down, b"\x17\x02\0\x40\x1f\0\0\0\0\x10\0");
-const CLIENT_SETTINGS: (Way, &[u8]) = (Way::Up, b"\x18\0\0\0\x01");
+const CLIENT_SETTINGS: (Way, &[u8]) = (Way::Up, b"\x18\0\0\0\x01\x40\0");
 const HEARTBEAT: (Way, &[u8]) = (Way::Up, b"\x21");
 
 const LOG_IN: (Way, &[u8]) = (Way::Up, b"\x80\x01\0\0\0\0\0\0\0\x05login0");

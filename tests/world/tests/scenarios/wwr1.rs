@@ -10,7 +10,7 @@ use wwr_world::{Script, Sent, Way, with};
 
 /// What the server reads, and what the client reads.
 const STATED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\0\x10\0";
-const SETTINGS: &[u8] = b"\x18\0\0\0\x01";
+const SETTINGS: &[u8] = b"\x18\0\0\0\x01\x40\0";
 
 /// The server's answer to the handshake of a client that offers this.
 fn handshake(key: &Key, offers: Option<SubProtocol>, config: &Config) -> gate::Answer {

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use wwr::client::AnswerError;
+use wwr::{Content, Payload};
+
 use super::Client;
 use crate::background::{Background, BlockOn};
+use crate::client::answers::AnswerHandler;
 use crate::client::config::Config;
 use crate::client::dialer::{AnyDial, Dial, Tcp};
 use crate::client::error::StartError;
@@ -14,6 +18,7 @@ use crate::client::url::ServerUrl;
 pub struct Builder<R> {
     url: ServerUrl,
     config: Config,
+    answers: Option<AnswerHandler>,
     /// How the client reaches the server. On the runtime of the client.
     dialer: Arc<dyn AnyDial<R>>,
 }
@@ -21,13 +26,26 @@ pub struct Builder<R> {
 impl<R: BlockOn> Builder<R> {
     /// Begins to set up a client of the server at this address.
     pub fn new(url: ServerUrl) -> Self {
-        Self { url, config: Config::default(), dialer: Arc::new(Tcp) }
+        Self { url, config: Config::default(), answers: None, dialer: Arc::new(Tcp) }
     }
 
     /// All settings. They are checked when the client is built. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How the client answers questions of the server. See
+    /// [the async method](crate::client::Builder::answer). The handler runs on the thread of all blocking
+    /// clients of the process, which it must not block: what takes long belongs on a thread of its own.
+    #[must_use]
+    pub fn answer<H, F>(mut self, handler: H) -> Self
+    where
+        H: Fn(Content) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Payload, AnswerError>> + Send + 'static,
+    {
+        self.answers = Some(AnswerHandler::new(handler));
         self
     }
 
@@ -76,7 +94,7 @@ impl<R: BlockOn> Builder<R> {
         let background = Background::<R>::shared()
             .map_err(|error| StartError::Thread(error.to_string().into()))?;
         let builder = crate::client::Builder::new_on(background.runtime().clone(), self.url);
-        let builder = builder.config(self.config).dial_by(self.dialer);
+        let builder = builder.config(self.config).dial_by(self.dialer).answers(self.answers);
         Ok(Client::new(make(builder)?, background))
     }
 }

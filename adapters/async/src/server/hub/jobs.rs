@@ -10,7 +10,7 @@ use wwr::{Session, SessionKey};
 
 use super::Hub;
 use crate::clock::Clock;
-use crate::server::panics::caught_async;
+use crate::panics::caught_async;
 use crate::store::{Removed, SessionStore, ShortKey, StoreError, StoreErrorKind};
 
 impl Hub {

@@ -10,6 +10,7 @@ use hyper::http::request::Parts;
 use wwr::server::RequestError;
 use wwr::{Content, ErrorCode, Name, Payload};
 
+use super::super::change::SessionChange;
 use super::super::connection::Connection;
 use super::super::context::ConnectionOptions;
 use super::super::handler::{Handler, Response};
@@ -110,6 +111,10 @@ impl<H: Handler> Handler for Routes<H> {
             hook(connection.clone()).await;
         }
         self.handler.connected(connection).await;
+    }
+
+    async fn session_changed(&self, connection: &Connection, change: SessionChange) {
+        self.handler.session_changed(connection, change).await;
     }
 
     async fn disconnected(&self, connection: &Connection) {

@@ -8,9 +8,9 @@ use wwr::server::{self, Action, RequestError, RequestId};
 
 use super::handlers::{About, Started};
 use super::{Done, End, Presumed, Reply, Task};
+use crate::panics::{Panic, ShortName};
 use crate::runtime::Runtime;
 use crate::server::handler::Handler;
-use crate::server::panics::{Panic, ShortName};
 
 impl<H: Handler, R: Runtime> Task<'_, H, R> {
     /// Carries out the actions of the machine.
@@ -44,6 +44,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 }
                 Action::PeerReads(bytes) => self.connection.show_longest(bytes),
                 Action::ReplyTooLarge { length, buffer } => self.note_too_large(length, buffer),
+                Action::Answered { id, outcome } => self.answered(id, *outcome),
                 Action::SessionEvent(event) => self.take_session_event(event),
                 Action::Drained => {
                     self.drained = true;

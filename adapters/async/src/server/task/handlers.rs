@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use wwr::Content;
 use wwr::wire::Identifier;
 
-use crate::server::panics::{Panic, ShortName, caught_async};
+use crate::panics::{Panic, ShortName, caught_async};
 
 /// The application's handler for messages of one kind.
 pub(super) trait Start<'a, T>: Send {

@@ -16,13 +16,13 @@ const NAME: usize = 47;
 
 /// A panic in code of the application. Shows its message, in one line of bounded length.
 #[derive(Debug)]
-pub(super) struct Panic {
+pub(crate) struct Panic {
     message: String,
 }
 
 impl Panic {
     #[cold]
-    pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let message = match text {
@@ -44,31 +44,31 @@ impl fmt::Display for Panic {
 }
 
 /// Runs code of the application.
-pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(work)).map_err(Panic::new)
 }
 
 /// Runs asynchronous code of the application. It may panic before its future exists.
-pub(super) async fn caught_async<F: Future>(work: impl FnOnce() -> F) -> Result<F::Output, Panic> {
+pub(crate) async fn caught_async<F: Future>(work: impl FnOnce() -> F) -> Result<F::Output, Panic> {
     AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(Panic::new)
 }
 
 /// Logs the panic of a hook that was called for an HTTP request.
-pub(super) fn note_http_panic(hook: &str, parts: &Parts, remote: SocketAddr, panic: &Panic) {
+pub(crate) fn note_http_panic(hook: &str, parts: &Parts, remote: SocketAddr, panic: &Panic) {
     let (method, path) = (&parts.method, ShortName::new(parts.uri.path().as_bytes()));
     tracing::error!(%remote, %method, %path, hook, %panic, "a hook panicked; the client gets a 500");
 }
 
 /// The beginning of a name or a path that a client has chosen, for the log.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ShortName {
+pub(crate) struct ShortName {
     bytes: [u8; NAME + 1],
     length: u8,
 }
 
 impl ShortName {
     #[inline]
-    pub(super) fn new(name: &[u8]) -> Self {
+    pub(crate) fn new(name: &[u8]) -> Self {
         let mut bytes = [0; NAME + 1];
         let length = name.len().min(bytes.len());
         bytes[..length].copy_from_slice(&name[..length]);
