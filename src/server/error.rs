@@ -3,18 +3,12 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
-<<<<<<< HEAD
+use crate::dialect::Dialect;
 use crate::format::{FormatError, FormatErrorKind};
 use crate::session::TypedInfoError;
 #[cfg(doc)]
 use crate::session::{Session, SessionInfo};
-use crate::wire::{ErrorCode, InvalidSignal, UnreadableSignal};
-=======
-use crate::dialect::Dialect;
-#[cfg(doc)]
-use crate::session::{Session, SessionInfo};
-use crate::wire::{AnswerRefusal, ErrorCode, ErrorReply, UnreadableSignal};
->>>>>>> ask
+use crate::wire::{AnswerRefusal, ErrorCode, ErrorReply, InvalidSignal, UnreadableSignal};
 
 /// Why a request failed, as its handler answers it (protocol §5.4).
 ///

@@ -133,11 +133,10 @@ pub(crate) fn signal_payload(socket: u64, number: u64) -> Payload {
     Payload::utf8(format!("{socket}/{number}"))
 }
 
-<<<<<<< HEAD
 /// The names of signals of which some may be dropped when a peer reads slowly: none, the oldest, and all but
 /// the last value.
 pub(crate) const STATES: [&str; 4] = ["kept", "recent", "state", "other state"];
-=======
+
 /// The name of the questions to clients.
 pub(crate) const QUESTION: &str = "question";
 
@@ -149,7 +148,6 @@ pub(crate) fn answer_to(question: &[u8]) -> Option<Result<Payload, AnswerError>>
         _ => None,
     }
 }
->>>>>>> ask
 
 /// The name of the signals that are numbered.
 pub(crate) const NEWS: &str = "news";

@@ -93,11 +93,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-<<<<<<< HEAD
-    pub const ALL: [Self; 37] = [
-=======
-    pub const ALL: [Self; 36] = [
->>>>>>> ask
+    pub const ALL: [Self; 38] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,

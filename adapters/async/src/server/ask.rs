@@ -115,7 +115,7 @@ impl From<Refused> for AskError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Closed => Self::Disconnected,
-            Refused::Full => Self::Backlogged,
+            Refused::Full | Refused::Overflowed => Self::Backlogged,
         }
     }
 }

@@ -20,11 +20,8 @@ use wwr::{
     Session, SessionInfo, SessionKey, SlowReader,
 };
 
-<<<<<<< HEAD
-use super::context::Data;
-=======
 use super::ask::{AskId, Asked};
->>>>>>> ask
+use super::context::Data;
 use super::handle::ServerHandle;
 use super::hub::Hub;
 use super::slow_reader::Policy;

@@ -29,16 +29,12 @@ use super::handle::ServerHandle;
 use super::handler::{Handler, Response};
 use super::http;
 use super::hub::{Admission, Hub};
-<<<<<<< HEAD
-use super::panics::{ShortName, caught_async, note_http_panic};
-=======
->>>>>>> ask
 use super::refusals::Refusals;
 use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task};
 use super::throttle::Throttle;
 use crate::keep_alive::KeepAlive;
-use crate::panics::{caught_async, note_http_panic};
+use crate::panics::{ShortName, caught_async, note_http_panic};
 use crate::runtime::{Runtime, Stream as _};
 use crate::socket::{Socket, Transport};
 use crate::websocket::WebSocket;

@@ -2,11 +2,8 @@
 //! handlers.
 
 mod actions;
-<<<<<<< HEAD
-mod changes;
-=======
 mod asking;
->>>>>>> ask
+mod changes;
 mod closing;
 mod handlers;
 mod output;
@@ -38,11 +35,8 @@ use crate::panics::{caught, caught_async};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
-<<<<<<< HEAD
-use changes::Hooks;
-=======
 use asking::Asking;
->>>>>>> ask
+use changes::Hooks;
 pub(super) use closing::CloseTimeouts;
 use closing::End;
 use handlers::{Handlers, Start};
@@ -403,16 +397,11 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         incoming
     }
 
-<<<<<<< HEAD
-    /// Returns whether only the machine can keep the socket from being read.
-    const fn may_read(&self) -> bool {
-        self.reading && self.hooks.is_none() && self.socket.is_writable()
-=======
-    /// Returns whether only the machine can keep the socket from being read. A hook for new connections
-    /// that has asked the client something needs the answer; other messages wait in the machine.
+    /// Returns whether only the machine can keep the socket from being read. A hook that has asked the
+    /// client something needs the answer; other messages wait in the machine until the client is connected.
     fn may_read(&self) -> bool {
-        (self.reading || self.machine.open_questions() > 0) && self.socket.is_writable()
->>>>>>> ask
+        let reads = self.reading && self.hooks.is_none();
+        (reads || self.machine.open_questions() > 0) && self.socket.is_writable()
     }
 
     fn start_connected(&self) {
@@ -455,11 +444,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         match done {
             Done::Connected => {
                 self.reading = true;
-<<<<<<< HEAD
-                self.next_change();
-=======
                 self.machine.release_messages(self.now, &mut self.out);
->>>>>>> ask
+                self.next_change();
                 if self.drained {
                     self.hub.drained(self.connection.connection_id());
                 }

@@ -5,17 +5,10 @@ use wwr::client::{
     RequestId, Status,
 };
 use wwr::wire::{DecodeError, Kind};
-<<<<<<< HEAD
-use wwr::{CloseFrame, Content, Dialect, Instant, SessionKey, server};
+use wwr::{CloseFrame, Content, Dialect, Instant, Payload, SessionKey, server};
 
 use super::{Call, Host, Node, Open};
-use crate::application::{NEWS, STATES, leading_number};
-=======
-use wwr::{CloseFrame, Dialect, Instant, Payload, SessionKey, server};
-
-use super::{Call, Host, Node, Open};
-use crate::application::{NEWS, answer_to, leading_number};
->>>>>>> ask
+use crate::application::{NEWS, STATES, answer_to, leading_number};
 use crate::coverage::{Fact, LinkState};
 use crate::invariants::Invariant;
 use crate::ledger::Token;

@@ -9,9 +9,9 @@ use wwr::server::RequestError;
 use wwr::{Content, ErrorCode, FormatError, Session};
 
 use super::super::connection::Connection;
-use super::super::panics::ShortName;
 use super::call::Call;
 use crate::format::FromPayload;
+use crate::panics::ShortName;
 
 /// What can be an argument of a handler of a [`Router`](super::Router) with the state `S`.
 ///

@@ -14,9 +14,9 @@ use super::super::change::SessionChange;
 use super::super::connection::Connection;
 use super::super::context::ConnectionOptions;
 use super::super::handler::{Handler, Response};
-use super::super::panics::ShortName;
 use super::call::{Call, CallKind, Endpoint, Layer, layered};
 use super::{Hook, InvalidRouter, Table};
+use crate::panics::ShortName;
 
 /// The handlers of a [`Router`](super::Router), checked: the handler of a server. What has no route goes
 /// to the handler `H`, and so do all hooks.
