@@ -13,7 +13,7 @@ fn explained(error: impl Into<Error>) -> String {
 fn every_reason_says_what_to_do() {
     for (error, said) in [
         (CertificateError::UnknownIssuer, "name its root certificate"),
-        (CertificateError::BadSignature, "name its root certificate"),
+        (CertificateError::BadSignature, "do not trust the server before you know which"),
         (CertificateError::NotValidForName, "use a name of the certificate"),
         (CertificateError::Expired, "the server needs a new one"),
         (CertificateError::NotValidYet, "clock"),
