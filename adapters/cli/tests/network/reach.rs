@@ -94,11 +94,14 @@ fn files_that_are_no_certificates_are_named() {
     let (empty, missing) = (file("empty", ""), directory.path().join("missing"));
     let missing = missing.to_str().unwrap();
     for (options, named) in [
-        (&["--cacert", &empty][..], "empty: root certificate: there is none"),
+        (&["--cacert", &empty][..], "empty: root certificate: the PEM text has no such entry"),
         (&["--cacert", missing], "missing: "),
-        (&["--cert", &certificate], "cert: key of the client certificate: there is none"),
+        (
+            &["--cert", &certificate],
+            "cert: key of the client certificate: the PEM text has no such entry",
+        ),
         (&["--cert", &certificate, "--key", &other], "other: client certificate: "),
-        (&["--cert", &key, "--key", &key], "client certificate: there is none"),
+        (&["--cert", &key, "--key", &key], "client certificate: the PEM text has no such entry"),
         (&["--cert", &certificate, "--key", missing], "missing: "),
         (&["--key", &key], "--cert"),
         (&["--cacert", &certificate, "--insecure"], "--insecure"),
@@ -188,6 +191,7 @@ fn proxies_that_make_no_sense_exit_with_2_and_show_no_password() {
     let ran = run(&[&request[..], &["--proxy", "ftp://ada:secret@x"]].concat());
     assert!(ran.code == Some(2) && ran.stderr.contains("'--proxy <URL>'"), "{ran:?}");
     assert!(!ran.stderr.contains("secret"), "{ran:?}");
+    let request = ["request", "ws://server.invalid:1/", "echo"];
     let ran = run_in(&[("http_proxy", "ada:secret@x:y")], &request);
     let named = "the environment variable http_proxy: ";
     assert!(ran.code == Some(2) && ran.stderr.contains(named), "{ran:?}");
@@ -201,10 +205,8 @@ fn tls_goes_through_proxies() {
     let address = url.strip_prefix("wss://").unwrap().trim_end_matches('/');
     let proxy = HttpProxy::to(address.parse().unwrap());
     let at = proxy.address.to_string();
-    let ran = run_in(
-        &[("https_proxy", &at)],
-        &["request", "--cacert", &certificate, "wss://localhost/", "echo", "x"],
-    );
+    let options = ["--proxy", &at, "--cacert", &certificate];
+    let ran = run(&[&["request"], &options[..], &["wss://localhost/", "echo", "x"]].concat());
     assert_eq!((ran.code, ran.text()), (Some(0), "x"), "{ran:?}");
     assert!(proxy.asked().contains(&"CONNECT localhost:443 HTTP/1.1".to_owned()));
 }

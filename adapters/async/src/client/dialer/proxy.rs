@@ -24,8 +24,8 @@ const MAX_CREDENTIALS: usize = 255;
 
 /// Connects through a proxy. The proxy also resolves the name of the server.
 ///
-/// As a text it is a URL: `http://user:password@host:port` for the method `CONNECT` of HTTP (RFC 9110
-/// §9.3.6), `socks5://` or `socks5h://` for SOCKS5 (RFC 1928). User name and password are
+/// As a text it is a URL: `http://user:password@host:port` for the method `CONNECT` of HTTP
+/// (RFC 9110 §9.3.6), `socks5://` or `socks5h://` for SOCKS5 (RFC 1928). User name and password are
 /// percent-decoded; they go to the proxy unencrypted. Without a scheme it is `http://`, without a port
 /// 1080.
 ///
