@@ -48,6 +48,8 @@ pub(crate) fn request(
 ) -> Result<Payload, Box<dyn Error>> {
     let seed = u64::from_ne_bytes(random()?);
     let mut config = Config::default();
+    // This client answers no questions.
+    config.max_open_questions = 0;
     config.max_message_size = socket::MAX_MESSAGE as u32;
     let client = Client::new(&config.validate()?, seed);
     let (out, epoch, written) = (Actions::new(), SystemInstant::now(), Vec::new());

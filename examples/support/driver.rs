@@ -209,8 +209,8 @@ impl Driver<'_> {
             }
             Action::Drained => self.shared.control(|hub, now, out| hub.drained(now, id, out)),
             Action::ReplyTooLarge { .. } => eprintln!("a reply was longer than its client reads"),
-            // The connection checks what it sends.
-            Action::PeerReads(_) => {}
+            // The connection checks what it sends. This server asks nothing.
+            Action::PeerReads(_) | Action::Answered { .. } => {}
             Action::Learned(_) => {
                 if let Some(client) = self.presumed.take() {
                     let now = self.shared.now();
