@@ -5,7 +5,7 @@ use std::time::Duration;
 use wwr::Payload;
 use wwr::client::{DisconnectReason, Misuse, RequestError};
 
-use crate::adapter::client::{Client, Error, Event};
+use crate::adapter::client::{Builder, Client, Error, Event};
 
 use super::raw::{RawServer, RawSocket};
 use super::{
@@ -15,6 +15,20 @@ use super::{
 /// More than the buffers of both sockets and of the client hold together.
 const MUCH: usize = 32 * 1024 * 1024;
 const LARGE: usize = 256 * 1024;
+
+/// A client that gives up a server which takes nothing for this long, and keeps as many unsent bytes.
+fn with_limits(server: &RawServer, stall_timeout: Duration, max_unsent_bytes: usize) -> Builder {
+    let config = changed(config(), |config| {
+        config.stall_timeout = stall_timeout;
+        config.max_unsent_bytes = max_unsent_bytes;
+    });
+    builder_with(server, config)
+}
+
+/// A client that does not give up its server.
+fn patient(server: &RawServer, max_unsent_bytes: usize) -> Builder {
+    with_limits(server, Duration::from_secs(3600), max_unsent_bytes)
+}
 
 /// Makes requests until what waits is all that may wait; returns those that were taken. The first
 /// is more than the socket takes, so that the others wait behind it for good.
@@ -67,13 +81,7 @@ fn calls_are_refused_when_too_much_waits_and_closing_is_possible_nonetheless() {
 #[test]
 fn a_caller_that_waits_for_room_is_never_refused() {
     let server = RawServer::bind();
-    let patient = builder_with(
-        &server,
-        changed(config(), |config| {
-            config.stall_timeout = Duration::from_secs(3600);
-            config.max_unsent_bytes = 4 * LARGE;
-        }),
-    );
+    let patient = patient(&server, 4 * LARGE);
     let (client, _events, mut socket) = connected_with(&server, patient);
     let mut taken = fill(&client);
     assert_eq!(poll_once(&mut Box::pin(client.ready())), None, "nobody reads");
@@ -100,13 +108,7 @@ fn a_caller_that_waits_for_room_is_never_refused() {
 #[test]
 fn dropping_the_client_ends_it_with_any_server() {
     let server = RawServer::bind();
-    let patient = builder_with(
-        &server,
-        changed(config(), |config| {
-            config.stall_timeout = Duration::from_secs(3600);
-            config.max_unsent_bytes = 4 * LARGE;
-        }),
-    );
+    let patient = patient(&server, 4 * LARGE);
     let (client, mut events, socket) = connected_with(&server, patient);
     drop(fill(&client));
     drop(client);
@@ -118,13 +120,7 @@ fn dropping_the_client_ends_it_with_any_server() {
 #[test]
 fn a_server_that_takes_nothing_for_too_long_is_left() {
     let server = RawServer::bind();
-    let impatient = builder_with(
-        &server,
-        changed(config(), |config| {
-            config.stall_timeout = Duration::from_millis(50);
-            config.max_unsent_bytes = 4 * LARGE;
-        }),
-    );
+    let impatient = with_limits(&server, Duration::from_millis(50), 4 * LARGE);
     let (client, mut events, socket) = connected_with(&server, impatient);
     let much = spawn(&client, |client| async move { client.request("much", vec![0; MUCH]).await });
     let Some(Event::Disconnected { reason, .. }) = wait(events.next()) else { panic!() };
@@ -136,13 +132,7 @@ fn a_server_that_takes_nothing_for_too_long_is_left() {
 #[test]
 fn two_that_write_to_each_other_do_not_wait_for_ever() {
     let server = RawServer::bind();
-    let patient = builder_with(
-        &server,
-        changed(config(), |config| {
-            config.stall_timeout = Duration::from_secs(3600);
-            config.max_unsent_bytes = 2 * MUCH;
-        }),
-    );
+    let patient = patient(&server, 2 * MUCH);
     let (client, _events, mut socket) = connected_with(&server, patient);
     let requests: Vec<_> = (0..MUCH / LARGE)
         .map(|_| spawn(&client, |client| async move { client.request("l", vec![1; LARGE]).await }))

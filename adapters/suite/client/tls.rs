@@ -191,14 +191,6 @@ fn a_configuration_of_the_application_decides_alone() {
     assert_eq!(opened.alpn.as_deref(), Some(&b"http/1.1"[..]));
 }
 
-/// Why a server refuses a client. With TLS 1.3, the client has sent its request by then, and the connection
-/// may end before the reason is read: then it tries again, as clients do.
-fn refusal(url: &str, tls: impl Fn() -> Tls) -> String {
-    let mut attempts = (0..20).map(|_| failure(url, tls()));
-    let told = attempts.find(|text| !text.contains("ended the connection"));
-    told.expect("the reason is never read")
-}
-
 #[test]
 fn a_server_gets_the_certificate_of_the_client_that_it_wants() {
     let (authority, clients) = (Authority::new(), Authority::new());
@@ -219,14 +211,14 @@ fn a_server_gets_the_certificate_of_the_client_that_it_wants() {
         let front = Front::new(server.with_single_cert(chain, key).unwrap());
         let url = front.url("localhost");
 
-        let text = refusal(&url, || trusting(&authority));
+        let text = failure(&url, trusting(&authority));
         assert!(text.contains("wants a certificate of the client"), "{text}");
 
         let identity = |issuer: &Authority| {
             let shown = issuer.issue(Certificate::for_names(&["ada"]));
             trusting(&authority).with_identity_pem(shown.pem().as_bytes(), shown.key().as_bytes())
         };
-        let text = refusal(&url, || identity(&authority).unwrap());
+        let text = failure(&url, identity(&authority).unwrap());
         assert!(text.contains("it refuses the certificate of the client"), "{text}");
 
         let client = builder(&url, identity(&clients).unwrap()).build().unwrap();

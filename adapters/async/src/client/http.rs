@@ -123,10 +123,11 @@ pub(super) async fn ask<R: Runtime>(
             Poll::Pending => Poll::Pending,
         }
     });
-    let answer = match (answer.await, &mut has_ended) {
-        (Some(answer), _) => answer,
-        (None, end) => match end.take() {
-            Some(Err(error)) => Err(error),
+    let answer = match answer.await {
+        Some(Ok(answer)) => Ok(answer),
+        // The exchange may know no more than that the connection has ended; the connection knows why.
+        failed => match (has_ended.take(), failed) {
+            (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error),
             _ => return Err(Failure::Ended),
         },
     };

@@ -5,8 +5,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use futures_lite::future::block_on;
-
+use super::block_on;
 use crate::client::event::{self, Event};
 
 /// The events of a client from the moment of the call, in order. An iterator that blocks until the next
