@@ -86,7 +86,7 @@ impl Client {
             | Message::ClientSettings(_)
             | Message::Answer { .. }
             | Message::AnswerError { .. }
-            | Message::AnswerRefused { .. } => anomaly(Anomaly::Unexpected(message.kind()), out),
+            | Message::AnswerRefused { .. } => unexpected(message, out),
         }
     }
 
@@ -183,6 +183,13 @@ impl Client {
             self.end_session(out);
         }
     }
+}
+
+/// Reports a message that no server sends at this time. Takes it, so that it is dropped out of line.
+#[cold]
+#[inline(never)]
+fn unexpected(message: Message, out: &mut Actions<Action>) {
+    anomaly(Anomaly::Unexpected(message.kind()), out);
 }
 
 fn anomaly(anomaly: Anomaly, out: &mut Actions<Action>) {

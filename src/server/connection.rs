@@ -166,7 +166,7 @@ impl Connection {
     ///
     /// Handles any number of heartbeats itself. The first one shows what the peer speaks, if that
     /// was not known.
-    pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
+    pub fn handle_message(&mut self, now: Instant, mut frame: Bytes, out: &mut Out) {
         self.handle_activity(now);
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -178,9 +178,9 @@ impl Connection {
         }
         if let Some(byte) = frame.first()
             && Kind::may_overtake(*byte)
-            && let Some(overtakes) = self.overtakes(*byte)
+            && self.take_early(&mut frame, out)
         {
-            return self.take(overtakes, frame, out);
+            return;
         }
         match self.phase {
             Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {

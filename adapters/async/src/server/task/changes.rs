@@ -81,22 +81,27 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     }
 
     /// Returns the next action to carry out. Puts off messages of the client while the hook runs.
+    #[inline]
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        if let Some(hooks) = &mut self.hooks
-            && !hooks.running
-            && hooks.waiting.is_empty()
-        {
+        if self.hooks.is_none() { self.out.pop() } else { self.next_undeferred_action() }
+    }
+
+    #[cold]
+    fn next_undeferred_action(&mut self) -> Option<Action> {
+        let Some(hooks) = &mut self.hooks else { return self.out.pop() };
+        if !hooks.running && hooks.waiting.is_empty() {
             if let Some(message) = hooks.deferred.pop_front() {
                 return Some(message);
             }
             self.hooks = None;
+            return self.out.pop();
         }
         loop {
-            match (self.out.pop()?, &mut self.hooks) {
-                (message @ (Action::Request(_) | Action::Signal(_)), Some(hooks)) => {
+            match self.out.pop()? {
+                message @ (Action::Request(_) | Action::Signal(_)) => {
                     hooks.deferred.push_back(message);
                 }
-                (action, _) => return Some(action),
+                action => return Some(action),
             }
         }
     }
