@@ -30,9 +30,11 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                     self.session_changes(SessionChange::Created { session });
                 }
                 let busy = SessionError::Misuse(wwr::server::Misuse::SessionBusy);
-                answer(self.creating.take(), session.ok_or(busy));
+                answer(self.take_rare(|rare| rare.creating.take()), session.ok_or(busy));
             }
-            SessionEvent::CreateFailed(_) => answer(self.creating.take(), Err(SessionError::Store)),
+            SessionEvent::CreateFailed(_) => {
+                answer(self.take_rare(|rare| rare.creating.take()), Err(SessionError::Store))
+            }
             SessionEvent::Restored => {
                 if let Some(session) = self.machine.session().cloned() {
                     self.session_changes(SessionChange::Restored { session });
@@ -43,23 +45,26 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 if self.told {
                     self.session_changes(SessionChange::Closed { session: *session, by });
                 }
-                answer(self.closing.take(), Ok(true));
+                answer(self.take_rare(|rare| rare.closing.take()), Ok(true));
             }
-            SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
+            SessionEvent::CloseFailed => {
+                answer(self.take_rare(|rare| rare.closing.take()), Err(SessionError::Store))
+            }
         }
     }
 
     fn session_changes(&mut self, change: SessionChange) {
         self.told = change.after().is_some();
-        self.hooks.get_or_insert_default().waiting.push_back(change);
+        self.rare().hooks.get_or_insert_default().waiting.push_back(change);
         self.next_change();
     }
 
     /// Calls the hook for the next change, if it does not run. The hook for new connections ends
     /// first.
     pub(super) fn next_change(&mut self) {
-        let Some(hooks) = &mut self.hooks else { return };
-        if hooks.running || !self.reading {
+        let reading = self.reading;
+        let Some(hooks) = self.hooks() else { return };
+        if hooks.running || !reading {
             return;
         }
         if let Some(change) = hooks.waiting.pop_front() {
@@ -74,7 +79,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     /// Handles the end of the hook.
     pub(super) fn change_told(&mut self) {
-        if let Some(hooks) = &mut self.hooks {
+        if let Some(hooks) = self.hooks() {
             hooks.running = false;
         }
         self.next_change();
@@ -83,17 +88,19 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Returns the next action to carry out. Puts off messages of the client while the hook runs.
     #[inline]
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        if self.hooks.is_none() { self.out.pop() } else { self.next_undeferred_action() }
+        if self.rare.is_none() { self.out.pop() } else { self.next_undeferred_action() }
     }
 
     #[cold]
     fn next_undeferred_action(&mut self) -> Option<Action> {
-        let Some(hooks) = &mut self.hooks else { return self.out.pop() };
+        let Some(hooks) = self.rare.as_mut().and_then(|rare| rare.hooks.as_mut()) else {
+            return self.out.pop();
+        };
         if !hooks.running && hooks.waiting.is_empty() {
             if let Some(message) = hooks.deferred.pop_front() {
                 return Some(message);
             }
-            self.hooks = None;
+            self.take_rare(|rare| rare.hooks.take());
             return self.out.pop();
         }
         loop {
@@ -106,10 +113,14 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
     }
 
+    fn hooks(&mut self) -> Option<&mut Hooks> {
+        self.rare.as_mut()?.hooks.as_mut()
+    }
+
     /// Returns the changes that the hook has not been called for, because the connection ends. The
     /// machine may have left its session before, when it closed.
     pub(super) fn changes_left(&mut self) -> Vec<SessionChange> {
-        let waiting = self.hooks.as_mut().map(|hooks| std::mem::take(&mut hooks.waiting));
+        let waiting = self.hooks().map(|hooks| std::mem::take(&mut hooks.waiting));
         let lost = self.connection.session().filter(|_| self.told);
         let lost = lost.map(|session| SessionChange::Lost { session });
         waiting.into_iter().flatten().chain(lost).collect()
