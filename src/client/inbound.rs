@@ -193,7 +193,7 @@ impl Client {
 
 /// Returns whether a session-created message is about the session that the client holds: the server has
 /// changed its info or its key. A server creates none for a connection that has one (protocol §5.5), and the
-/// time of creation outlives a change of the key (protocol §10.5).
+/// time of creation outlives a change of the key (protocol §5.13).
 fn is_same(before: &Session, after: &Session) -> bool {
     let born = before.created;
     before.key == after.key || born == after.created && born != UnixTime::NEVER

@@ -391,7 +391,7 @@ impl Connection {
     }
 
     /// Replaces the info of the session, in the store and for all its connections, whose clients are told
-    /// (protocol §10.5). Changes of one session happen one after another, and the last one wins.
+    /// (protocol §5.13). Changes of one session happen one after another, and the last one wins.
     ///
     /// Ends with [`SessionEvent::Updated`] or [`SessionEvent::EditFailed`], with the identifier that is
     /// returned here, unless the connection ends before. A store that has failed may have kept the new info
@@ -411,7 +411,7 @@ impl Connection {
     }
 
     /// Gives the session another key, under which it is stored, and destroys the one of the old key. Then all
-    /// its connections have the new key, and their clients are told (protocol §10.5). `key` has to be fresh,
+    /// its connections have the new key, and their clients are told (protocol §5.13). `key` has to be fresh,
     /// as for [`create_session`](Self::create_session).
     ///
     /// Ends with [`SessionEvent::Rotated`] or [`SessionEvent::EditFailed`], with the identifier that is

@@ -232,7 +232,7 @@ impl SessionSlot {
         }
     }
 
-    /// Replaces the info of the session for the application (protocol §10.5).
+    /// Replaces the info of the session for the application (protocol §5.13).
     pub(super) fn update(
         &mut self,
         peer: &Peer,
@@ -247,7 +247,7 @@ impl SessionSlot {
         Ok(self.begin_edit(Command::Update(Box::new(update)), out))
     }
 
-    /// Gives the session another key for the application (protocol §10.5).
+    /// Gives the session another key for the application (protocol §5.13).
     pub(super) fn rotate(
         &mut self,
         peer: &Peer,

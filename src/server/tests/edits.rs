@@ -1,4 +1,4 @@
-//! Changes of the info and the key of a session (protocol §10.5).
+//! Changes of the info and the key of a session (protocol §5.13).
 
 use alloc::boxed::Box;
 

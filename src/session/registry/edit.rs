@@ -59,16 +59,20 @@ impl Registry {
             Err(StoreFailed) => return self.fail_edit(key, EditFailure::Store, out),
         };
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let goes_on = is_wanted(entry);
+        let is_wanted = is_wanted(entry);
         let Some(Edit { what: EditKind::Rotate { to, now, session }, .. }) = entry.edit() else {
             return;
         };
         let renamed = Session { key: to.clone(), last_lookup: *now, ..*found };
-        if !goes_on || renamed.check().is_err() {
-            return self.fail_edit(key, EditFailure::Store, out);
-        }
+        let to = to.clone();
         let stored = Box::new(renamed);
         *session = Some(stored.clone());
+        if !is_wanted || stored.check().is_err() || self.entries.contains_key(&to) {
+            return self.fail_edit(key, EditFailure::Store, out);
+        }
+        let mut reserved = Entry::empty();
+        reserved.store = StoreWork::Reserved { closing: None };
+        self.entries.insert(to, reserved);
         let ticket = self.ask_for_edit(key, EditStage::Storing);
         out.push(Effect::Store { ticket, session: stored });
     }
@@ -189,48 +193,27 @@ impl Registry {
 
     /// Starts the first edit, if the store does nothing else with the session.
     pub(super) fn start_edit(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
-        loop {
-            let Some(entry) = self.entries.get_mut(key) else { return };
-            if !matches!(entry.store, StoreWork::Nothing) {
-                return;
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !matches!(entry.store, StoreWork::Nothing) {
+            return;
+        }
+        let lookups = entry.lookups;
+        let start = |stage| StoreWork::Editing { stage, closing: None };
+        match entry.edit().map(|edit| &edit.what) {
+            None => self.forget_if_empty(key),
+            Some(_) if lookups > 0 => entry.store = start(EditStage::Lookups),
+            Some(EditKind::Update(info)) => {
+                let update = Box::new(Update { key: key.clone(), info: info.clone() });
+                entry.store = start(EditStage::Updating);
+                let ticket = self.ask_for_edit(key, EditStage::Updating);
+                out.push(Effect::Update { ticket, update });
             }
-            let lookups = entry.lookups;
-            let start = |stage| StoreWork::Editing { stage, closing: None };
-            match entry.edit().map(|edit| &edit.what) {
-                None => return self.forget_if_empty(key),
-                Some(_) if lookups > 0 => {
-                    entry.store = start(EditStage::Lookups);
-                    return;
-                }
-                Some(EditKind::Update(info)) => {
-                    let update = Box::new(Update { key: key.clone(), info: info.clone() });
-                    entry.store = start(EditStage::Updating);
-                    let ticket = self.ask_for_edit(key, EditStage::Updating);
-                    return out.push(Effect::Update { ticket, update });
-                }
-                Some(EditKind::Rotate { to, .. }) => {
-                    let to = to.clone();
-                    if !self.entries.contains_key(&to) {
-                        return self.start_rotation(key, to, out);
-                    }
-                }
-            }
-            // The new key is in use.
-            if let Some(edit) = self.entries.get_mut(key).and_then(Entry::take_edit) {
-                fail(key, &edit, EditFailure::Store, out);
+            Some(EditKind::Rotate { .. }) => {
+                entry.store = start(EditStage::Finding);
+                let ticket = self.ask_for_edit(key, EditStage::Finding);
+                out.push(Effect::Lookup { ticket, key: key.clone() });
             }
         }
-    }
-
-    fn start_rotation(&mut self, key: &SessionKey, to: SessionKey, out: &mut Actions<Effect>) {
-        let mut reserved = Entry::empty();
-        reserved.store = StoreWork::Reserved { closing: None };
-        self.entries.insert(to, reserved);
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.store = StoreWork::Editing { stage: EditStage::Finding, closing: None };
-        }
-        let ticket = self.ask_for_edit(key, EditStage::Finding);
-        out.push(Effect::Lookup { ticket, key: key.clone() });
     }
 
     fn ask_for_edit(&mut self, key: &SessionKey, next: EditStage) -> Ticket {
@@ -247,7 +230,9 @@ impl Registry {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let failure = if entry.store.is_closing() { EditFailure::Ended } else { failure };
         let Some(edit) = entry.take_edit() else { return };
-        if let EditKind::Rotate { to, .. } = &edit.what {
+        if let EditKind::Rotate { to, .. } = &edit.what
+            && self.entries.get(to).is_some_and(Entry::is_reserved)
+        {
             self.entries.remove(to);
         }
         fail(key, &edit, failure, out);

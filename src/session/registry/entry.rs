@@ -134,6 +134,11 @@ impl Entry {
         idle && self.holders.is_empty() && self.restoring.is_empty() && self.edits.is_none()
     }
 
+    /// Returns whether the key is the new one of a rotation.
+    pub(super) const fn is_reserved(&self) -> bool {
+        matches!(self.store, StoreWork::Reserved { .. })
+    }
+
     pub(super) fn push_edit(&mut self, edit: Edit) {
         self.edits.get_or_insert_default().push_back(edit);
     }

@@ -124,10 +124,10 @@ fn a_rotation_stores_then_destroys_then_tells() {
     desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
     desk.update(2, "k", 5, &[]);
     desk.restore(3, "k", &[]);
+    desk.found(3, &["ask 4 store new"]);
     // Nobody can know it yet.
     desk.restore(4, "new", &["tell 4 new NotFound"]);
     desk.create(4, "new", &["tell 4 new CreateFailed"]);
-    desk.found(3, &["ask 4 store new"]);
     desk.stored(4, Ok(()), &["ask 5 destroy k"]);
     desk.destroyed(
         5,
@@ -203,9 +203,12 @@ fn a_key_in_use_is_refused_and_the_next_edit_goes_on() {
     let mut desk = shared();
     desk.restore(3, "other", &["ask 3 lookup other"]);
     desk.found(3, &["tell 3 other Restored"]);
-    desk.rotate(1, "k", "other", &["tell 1 k EditFailed(Store)"]);
-    desk.rotate(1, "k", "k", &["tell 1 k EditFailed(Store)"]);
-    desk.update(1, "k", 1, &["ask 4 update k"]);
+    for (question, used) in [(4, "other"), (5, "k")] {
+        desk.rotate(1, "k", used, &[&format!("ask {question} lookup k")]);
+        desk.found(question, &["tell 1 k EditFailed(Store)"]);
+    }
+    assert_eq!((desk.holders("k"), desk.holders("other")), ([1, 2].into(), [3].into()));
+    desk.update(1, "k", 1, &["ask 6 update k"]);
 }
 
 #[test]
@@ -297,9 +300,9 @@ fn a_session_that_is_closed_during_a_rotation_dies_with_both_keys() {
 fn a_new_key_that_is_closed_before_it_is_known_is_closed_with_its_session() {
     let mut desk = shared();
     desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
+    desk.found(3, &["ask 4 store new"]);
     desk.close_key("new", 0, &[]);
     assert!(desk.registry.is_closing(&key("new")) && !desk.registry.is_closing(&key("k")));
-    desk.found(3, &["ask 4 store new"]);
     desk.stored(4, Ok(()), &["ask 5 destroy k"]);
     desk.destroyed(
         5,

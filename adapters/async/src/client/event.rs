@@ -45,7 +45,7 @@ pub enum Event {
     Signal(Content),
     /// The server created this session, which replaces any that was held.
     SessionCreated(Session),
-    /// The server changed the info of the session that is held, its key, or both (protocol §10.5).
+    /// The server changed the info of the session that is held, its key, or both (protocol §5.13).
     SessionUpdated(Session),
     /// This session was restored: on request, or by itself on a new connection.
     SessionRestored(Session),

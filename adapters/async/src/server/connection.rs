@@ -580,7 +580,7 @@ impl Connection {
     }
 
     /// Replaces the information of the session, stores it, and tells all connections of the session
-    /// (protocol §10.5): each calls [`session_changed`](super::Handler::session_changed), and its client is
+    /// (protocol §5.13): each calls [`session_changed`](super::Handler::session_changed), and its client is
     /// told unless only private fields have changed. Returns the session as it is then.
     ///
     /// Changes of one session happen one after another, for all its connections in the same order: the last
@@ -611,7 +611,7 @@ impl Connection {
 
     /// Gives the session a new key, so that nobody can restore it by the old one any more: for example when
     /// its user gets more rights, or the key may have become known. The connections of the session stay, and
-    /// are told (protocol §10.5). A client that is just not connected has the old key, and thus loses the
+    /// are told (protocol §5.13). A client that is just not connected has the old key, and thus loses the
     /// session. Returns the session as it is then.
     ///
     /// The session is stored under the new key, then the one of the old key is destroyed, then the connections
