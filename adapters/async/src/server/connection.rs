@@ -620,10 +620,9 @@ impl Connection {
     /// # Errors
     ///
     /// [`SessionError`]. Then the session still has its old key, and nobody knows the new one. If the store
-    /// fails in the middle, what it has under the new key is removed as far as that is possible; the rest
-    /// expires. If the store has destroyed the session and reported a failure, it is not stored any more: the
-    /// call can be repeated with [`NotStored`](SessionError::NotStored) as the result, and the connections
-    /// hold the session until they end.
+    /// fails in the middle, what it has stored under the new key is removed. If that fails, too, it is left to
+    /// expiry. If the store has destroyed the session of the old key and yet reports a failure, or answers too
+    /// late, the session is not stored any more: its connections hold it until they end.
     pub async fn rotate_session_key(&self) -> Result<Session, SessionError> {
         self.change_session(|done| Input::EditSession { edit: Edit::Key, done }).await
     }

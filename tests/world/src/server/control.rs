@@ -8,7 +8,7 @@ use wwr::session::{Change, ConnectionId};
 use wwr::{Actions, Instant, SessionKey};
 
 use super::{Server, State};
-use crate::application::Task;
+use crate::application::{Deed, Task};
 use crate::coverage::{Fact, HubStage};
 use crate::event::Event;
 use crate::faults::Fault;
@@ -261,6 +261,12 @@ impl Server {
                     if let Change::Rotated { session, .. } = &outcome.change {
                         let new = session.key.clone();
                         self.touched.insert(new.clone());
+                        // Another rotation that was asked for under the old key comes next.
+                        let tasks = self.connections.values().flat_map(|one| &one.editing);
+                        let rotations = tasks.filter(|(_, task)| task.deed == Deed::Rotate);
+                        if rotations.count() > 1 {
+                            stage.ledger.session(&new).unwanted = true;
+                        }
                         self.control.rotated.insert(outcome.key.clone(), new);
                     }
                     self.deliver(to, News::Session(outcome), stage);
