@@ -331,6 +331,7 @@ impl<R: Runtime> Task<R> {
             client::Event::Question(question) => return self.answering.start(question),
             client::Event::QuestionCancelled(id) => return self.answering.cancel(id),
             client::Event::SessionCreated(session) => Event::SessionCreated(session),
+            client::Event::SessionUpdated(session) => Event::SessionUpdated(session),
             client::Event::SessionRestored(session) => Event::SessionRestored(session),
             client::Event::SessionClosed => Event::SessionClosed,
             client::Event::SessionLost(loss) => Event::SessionLost(loss),

@@ -24,9 +24,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use wwr::server::{self, Action, RequestError, RequestId, SignalId};
 use wwr::session::Change;
-use wwr::{Actions, Content, Instant, Payload, SessionInfo};
+use wwr::{Actions, Content, Instant, Payload, SessionInfo, SessionKey};
 
-use super::connection::{Connection, Input, SessionError};
+use super::connection::{Connection, Edit, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
@@ -492,6 +492,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 Ok(false) => answer(Some(done), Ok(false)),
                 Err(misuse) => answer(Some(done), Err(SessionError::Misuse(misuse))),
             },
+            Input::EditSession { edit, done } => match self.edit_session(edit) {
+                Ok(()) => self.rare().editing.push_back(done),
+                Err(error) => answer(Some(done), Err(error)),
+            },
             Input::Session(outcome) => {
                 if outcome.change == Change::NotFound {
                     self.note_unknown_key();
@@ -516,8 +520,28 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     }
 
     fn create_session(&mut self, info: SessionInfo) -> Result<(), SessionError> {
+        let key = self.session_key()?;
+        self.machine
+            .create_session(key, Clock::unix_now(), info, &mut self.out)
+            .map(drop)
+            .map_err(SessionError::Misuse)
+    }
+
+    fn edit_session(&mut self, edit: Edit) -> Result<(), SessionError> {
+        let edit = match edit {
+            Edit::Info(info) => self.machine.update_session(info, &mut self.out),
+            Edit::Key => {
+                let key = self.session_key()?;
+                self.machine.rotate_session_key(key, Clock::unix_now(), &mut self.out)
+            }
+        };
+        edit.map(drop).map_err(SessionError::Misuse)
+    }
+
+    /// Makes a new session key.
+    fn session_key(&self) -> Result<SessionKey, SessionError> {
         let connection = self.connection.id();
-        let key = caught(|| self.hub.keys.generate())
+        caught(|| self.hub.keys.generate())
             .map_err(|panic| {
                 tracing::error!(connection, %panic, "the generator of session keys panicked");
                 SessionError::NoKey
@@ -525,11 +549,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             .map_err(|error| {
                 tracing::error!(connection, %error, "no session key could be made");
                 SessionError::NoKey
-            })?;
-        self.machine
-            .create_session(key, Clock::unix_now(), info, &mut self.out)
-            .map(drop)
-            .map_err(SessionError::Misuse)
+            })
     }
 }
 

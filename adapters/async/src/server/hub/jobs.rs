@@ -35,6 +35,11 @@ impl Hub {
                     let key = Some(&session.key);
                     StoreAnswer::Created(self.ask_store("create", key, created).await)
                 }
+                Work::Update(update) => {
+                    let updated = store.update(&update.key, &update.info);
+                    let key = Some(&update.key);
+                    StoreAnswer::Updated(self.ask_store("update", key, updated).await)
+                }
                 Work::Destroy(key) => {
                     let destroyed = store.destroy(key);
                     StoreAnswer::Destroyed(self.ask_store("destroy", Some(key), destroyed).await)
@@ -88,6 +93,7 @@ impl Hub {
         let (operation, key) = match work {
             Work::LookUp(key) => ("look up", Some(key)),
             Work::Create(session) => ("create", Some(&session.key)),
+            Work::Update(update) => ("update", Some(&update.key)),
             Work::Destroy(key) => ("destroy", Some(key)),
             Work::Expire { .. } => ("remove expired sessions", None),
         };

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use wwr::server::{Action, SessionEvent};
+use wwr::Session;
+use wwr::server::{Action, Edited, SessionEvent};
 
 use super::actions::answer;
 use super::{Done, Task, hook};
@@ -50,6 +51,35 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             SessionEvent::CloseFailed => {
                 answer(self.take_rare(|rare| rare.closing.take()), Err(SessionError::Store))
             }
+            SessionEvent::Updated(edited) => {
+                self.edited(*edited, |before, session| SessionChange::Updated { before, session });
+            }
+            SessionEvent::Rotated(edited) => {
+                self.edited(*edited, |before, session| SessionChange::Rotated { before, session });
+            }
+            SessionEvent::EditFailed(_, failure) => {
+                answer(self.take_rare(|rare| rare.editing.pop_front()), Err(failure.into()));
+            }
+        }
+    }
+
+    /// Tells the hook and the caller about a change of the info or the key.
+    fn edited(&mut self, edited: Edited, change: fn(Session, Session) -> SessionChange) {
+        let Edited { before, after, edit, too_long } = edited;
+        if let Some((length, most)) = too_long {
+            tracing::warn!(
+                connection = self.connection.id(),
+                length,
+                most,
+                raise = self.machine.dialect().limit_setting(),
+                "the session is now longer than the client reads, which is not told of the change"
+            );
+        }
+        if edit.is_some() {
+            answer(self.take_rare(|rare| rare.editing.pop_front()), Ok(after.clone()));
+        }
+        if self.told {
+            self.session_changes(change(before, after));
         }
     }
 

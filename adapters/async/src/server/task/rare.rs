@@ -1,6 +1,8 @@
 //! What most connections do not have, or only for a moment: a box for all of it, which is freed when
 //! it is empty.
 
+use std::collections::VecDeque;
+
 use futures_channel::oneshot;
 use wwr::Session;
 
@@ -18,6 +20,8 @@ pub(super) struct Rare {
     pub(super) first: Option<Box<Incoming>>,
     pub(super) creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
     pub(super) closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
+    /// The callers that wait for changes of the session, in the order in which these end.
+    pub(super) editing: VecDeque<oneshot::Sender<Result<Session, SessionError>>>,
     /// The open questions.
     pub(super) asking: Asking,
     /// The hook for changes of the session, while it runs.
@@ -26,9 +30,9 @@ pub(super) struct Rare {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { first, creating, closing, asking, hooks } = self;
+        let Self { first, creating, closing, editing, asking, hooks } = self;
         let waits = first.is_some() || creating.is_some() || closing.is_some();
-        !waits && asking.is_empty() && hooks.is_none()
+        !waits && editing.is_empty() && asking.is_empty() && hooks.is_none()
     }
 }
 
