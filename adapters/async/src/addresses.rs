@@ -126,7 +126,7 @@ impl<const N: usize> From<&[SocketAddr; N]> for Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TestRuntime;
+    use crate::test_runtime::TestRuntime;
 
     fn resolved(addresses: impl Into<Addresses>) -> io::Result<Vec<SocketAddr>> {
         smol::block_on(addresses.into().resolve(&TestRuntime))

@@ -79,7 +79,7 @@ mod tests {
     use rustix::net::sockopt;
 
     use super::*;
-    use crate::testing::TestStream;
+    use crate::test_runtime::TestStream;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -35,12 +35,14 @@ pub mod server;
 mod socket;
 mod store;
 #[cfg(test)]
-mod testing;
+mod test_runtime;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod websocket;
 
 pub use addresses::Addresses;
 pub use background::BlockOn;
-pub use clock::Clock;
+pub use clock::{Clock, TimeSource, sleep, timeout};
 #[cfg(feature = "msgpack")]
 pub use format::MessagePack;
 pub use format::{FromPayload, Json, ToPayload};

@@ -10,11 +10,13 @@ use std::os::{fd::BorrowedFd, unix::net::UnixListener};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::upgrade::Upgraded;
+
+use crate::clock::Clock;
 
 /// An async runtime, on which servers and clients run. Clones are the same runtime.
 ///
@@ -45,6 +47,23 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Returns a timer that is not set.
     fn timer(&self) -> Self::Timer;
+
+    /// Returns a clock that starts now. Default: [`Clock::new`], by the time of the system. A runtime with
+    /// virtual time has a [source](Clock::of) of its own, and its timers go by that.
+    #[must_use]
+    fn clock(&self) -> Clock {
+        Clock::new()
+    }
+
+    /// Fills a buffer with random bytes, for session keys, handshakes and the backoff of clients. Default:
+    /// the cryptographic random source of the system. Only tests should have less.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random bytes.
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        Ok(getrandom::fill(bytes)?)
+    }
 
     /// Runs a function that blocks its thread, such as one that reads a file, on a thread for that.
     ///
@@ -144,6 +163,11 @@ pub enum ListeningSocket {
 pub trait Timer: Send + Sync + Unpin + 'static {
     /// Sets the timer to a moment. With `None` it never becomes ready.
     fn set(&mut self, at: Option<Instant>);
+
+    /// Sets the timer to the end of this time. Default: by the time of the system.
+    fn set_after(&mut self, duration: Duration) {
+        self.set(Instant::now().checked_add(duration));
+    }
 
     /// Becomes ready at the moment, not before. Must be set again after that. A later
     /// [`set`](Self::set) does not wake the task: it polls again.

@@ -30,7 +30,7 @@ use super::connection::{Connection, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
-use crate::clock::{Clock, Timer};
+use crate::clock::Timer;
 use crate::panics::{caught, caught_async};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
@@ -536,7 +536,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 SessionError::NoKey
             })?;
         self.machine
-            .create_session(key, Clock::unix_now(), info, &mut self.out)
+            .create_session(key, self.hub.clock.unix_now(), info, &mut self.out)
             .map(drop)
             .map_err(SessionError::Misuse)
     }

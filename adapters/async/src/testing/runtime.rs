@@ -1,0 +1,212 @@
+//! A runtime with virtual time, without sockets.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::future::or;
+
+use super::world::{Process, TimerId, World};
+use crate::clock::Clock;
+use crate::runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
+
+/// The runtime of the servers and clients in a [`Simulation`](super::Simulation). All tasks run on the thread that
+/// runs the simulation, one after the other. [`unblock`](Runtime::unblock) runs the function at once. The random
+/// bytes come from the seed.
+///
+/// It has no sockets. Simulated [hosts](super::Host) connect to each other by name; a connection to a real address
+/// fails.
+#[derive(Clone)]
+pub struct VirtualRuntime {
+    world: Arc<World>,
+    /// The host that the tasks run on. `None`: none, and they go on for ever.
+    process: Option<Arc<Process>>,
+}
+
+impl VirtualRuntime {
+    pub(super) const fn new(world: Arc<World>, process: Option<Arc<Process>>) -> Self {
+        Self { world, process }
+    }
+}
+
+impl Runtime for VirtualRuntime {
+    type Timer = VirtualTimer;
+    type Stream = NoSocket;
+    type Listener = Infallible;
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let Some(executor) = self.world.executor() else { return };
+        match self.process.clone() {
+            None => executor.spawn(task).detach(),
+            Some(process) => {
+                executor.spawn(async move { or(process.crashes(), task).await }).detach();
+            }
+        }
+    }
+
+    fn timer(&self) -> VirtualTimer {
+        VirtualTimer::new(self.world.clone())
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::of(self.world.clone())
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        self.world.lock().random.fill(bytes);
+        Ok(())
+    }
+
+    async fn unblock<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        Ok(work())
+    }
+
+    async fn connect(&self, to: SocketAddress) -> io::Result<NoSocket> {
+        Err(no_sockets(&to))
+    }
+
+    fn listen(&self, listener: ListeningSocket) -> io::Result<Infallible> {
+        let _ = listener;
+        Err(no_sockets(&"a listener"))
+    }
+
+    async fn accept(&self, listener: &Infallible) -> io::Result<(NoSocket, Option<SocketAddr>)> {
+        match *listener {}
+    }
+}
+
+fn no_sockets(wanted: &dyn fmt::Display) -> io::Error {
+    let text = format!(
+        "a simulation has no sockets, not for {wanted} either: use Host::serve and Host::client"
+    );
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
+impl fmt::Debug for VirtualRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualRuntime").finish_non_exhaustive()
+    }
+}
+
+/// A timer in virtual time.
+pub struct VirtualTimer {
+    world: Arc<World>,
+    /// When it ends. `None`: never.
+    at: Option<Duration>,
+    /// The same, while a task waits for it.
+    waiting: Option<TimerId>,
+}
+
+impl VirtualTimer {
+    pub(super) const fn new(world: Arc<World>) -> Self {
+        Self { world, at: None, waiting: None }
+    }
+
+    /// Sets the timer to a virtual time.
+    pub(super) fn set_to(&mut self, at: Option<Duration>) {
+        if at != self.at {
+            self.stop();
+            self.at = at;
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(id) = self.waiting.take() {
+            let waker = self.world.lock().stop_timer(id);
+            drop(waker);
+        }
+    }
+}
+
+impl Timer for VirtualTimer {
+    fn set(&mut self, at: Option<Instant>) {
+        self.set_to(at.map(|at| self.world.time_at(at)));
+    }
+
+    fn set_after(&mut self, duration: Duration) {
+        let now = self.world.lock().now;
+        self.set_to(now.checked_add(duration));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        let mut state = self.world.lock();
+        if state.now < at {
+            let id = *self.waiting.get_or_insert_with(|| (at, state.number()));
+            let waker = state.set_timer(id, cx.waker().clone());
+            drop(state);
+            drop(waker);
+            return Poll::Pending;
+        }
+        drop(state);
+        self.set_to(None);
+        Poll::Ready(())
+    }
+}
+
+impl Drop for VirtualTimer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for VirtualTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualTimer").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// A socket of a [`VirtualRuntime`], which has none: there is no value of this type.
+#[derive(Debug)]
+pub enum NoSocket {}
+
+impl Stream for NoSocket {
+    fn set_nodelay(&self, _: bool) -> io::Result<()> {
+        match *self {}
+    }
+
+    fn is_tcp(&self) -> bool {
+        match *self {}
+    }
+
+    #[cfg(unix)]
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+impl AsyncRead for NoSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match *self {}
+    }
+}
+
+impl AsyncWrite for NoSocket {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        match *self {}
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match *self {}
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match *self {}
+    }
+}
