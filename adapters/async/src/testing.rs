@@ -140,6 +140,7 @@ mod world;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -151,6 +152,9 @@ pub use runtime::{NoSocket, VirtualRuntime, VirtualTimer};
 use world::World;
 
 use crate::{client, clock};
+
+/// How many steps tasks may take until the future of a run has its turn.
+const TURN: u32 = 1000;
 
 /// A [client](client::Client) in a simulation.
 pub type Client = client::Client<VirtualRuntime>;
@@ -217,7 +221,7 @@ impl Simulation {
         self
     }
 
-    /// Sets how many steps each [run](Self::run) may take. A step is one poll of a task. A task that never returns
+    /// Sets how many steps each [run](Self::run) may take. A step is one poll of a task, or a jump of time. A task that never returns
     /// from a step cannot be ended. Default: ten million, some seconds to a minute.
     #[must_use]
     pub const fn with_step_limit(mut self, limit: u64) -> Self {
@@ -262,27 +266,35 @@ impl Simulation {
         let waker = Waker::from(woken.clone());
         let mut cx = Context::from_waker(&waker);
         let latest = self.elapsed().saturating_add(self.time_limit);
-        let mut steps = 0;
+        let (mut steps, mut turn) = (0, 0);
         // Only its drop ends it.
         let Some(executor) = self.world.executor() else {
             return Err(Stopped::Deadlock { at: self.elapsed() });
         };
         loop {
-            let is_woken = woken.0.swap(false, Ordering::AcqRel);
-            if is_woken && let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-                return Ok(output);
-            }
-            if executor.try_tick() || is_woken {
-                steps += 1;
-                if steps > self.step_limit {
-                    let (at, limit) = (self.elapsed(), self.step_limit);
-                    return Err(Stopped::StepLimit { at, limit });
+            // The future sees what all tasks have done, unless they never rest.
+            if turn < TURN && executor.try_tick() {
+                turn += 1;
+                if let Some(panic) = self.world.take_panic() {
+                    resume_unwind(panic);
                 }
+            } else if woken.0.swap(false, Ordering::AcqRel) {
+                turn = 0;
+                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                    return Ok(output);
+                }
+            } else if turn == TURN {
+                turn = 0;
+                continue;
             } else if let Err(next) = self.world.advance(latest) {
                 return Err(match next {
                     Some(_) => Stopped::TimeLimit { limit: self.time_limit },
                     None => Stopped::Deadlock { at: self.elapsed() },
                 });
+            }
+            steps += 1;
+            if steps > self.step_limit {
+                return Err(Stopped::StepLimit { at: self.elapsed(), limit: self.step_limit });
             }
         }
     }

@@ -44,11 +44,10 @@ impl Runtime for VirtualRuntime {
     type Listener = Infallible;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let Some(executor) = self.world.executor() else { return };
         match self.process.clone() {
-            None => executor.spawn(task).detach(),
+            None => self.world.spawn(task),
             Some(process) => {
-                executor.spawn(async move { or(process.crashes(), task).await }).detach();
+                self.world.spawn(async move { or(process.crashes(), task).await });
             }
         }
     }

@@ -1,12 +1,16 @@
 //! What simulated hosts share: time, chance, tasks, and the network.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_executor::Executor;
 use event_listener::Event;
+use futures_lite::FutureExt as _;
 
 use super::link::{Link, LinkId};
 use super::server::Serve;
@@ -14,6 +18,9 @@ use crate::clock::TimeSource;
 
 /// The wall clock at the beginning, in seconds since 1970: 2025-01-01T00:00:00Z.
 const WALL_CLOCK: u64 = 1_735_689_600;
+
+/// What a task panicked with.
+type Panic = Box<dyn Any + Send>;
 
 /// A timer that is set: when it ends, and its number.
 pub(super) type TimerId = (Duration, u64);
@@ -35,6 +42,8 @@ pub(super) struct State {
     pub(super) now: Duration,
     timers: BTreeMap<TimerId, Waker>,
     last_number: u64,
+    /// The panic of a task, for the run.
+    panic: Option<Panic>,
     pub(super) random: fastrand::Rng,
     pub(super) hosts: BTreeMap<String, HostState>,
     pub(super) links: BTreeMap<LinkId, Link>,
@@ -68,6 +77,7 @@ impl World {
             now: Duration::ZERO,
             timers: BTreeMap::new(),
             last_number: 0,
+            panic: None,
             random: fastrand::Rng::with_seed(seed),
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -87,6 +97,24 @@ impl World {
     /// Returns what runs the tasks. `None` once the simulation has ended.
     pub(super) fn executor(&self) -> Option<Arc<Executor<'static>>> {
         self.executor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs a task in the background. Its panic is one of the run.
+    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let Some(executor) = self.executor() else { return };
+        let world = Arc::downgrade(self);
+        let task = AssertUnwindSafe(task).catch_unwind();
+        let caught = async move {
+            if let (Err(panic), Some(world)) = (task.await, world.upgrade()) {
+                world.lock().panic.get_or_insert(panic);
+            }
+        };
+        executor.spawn(caught).detach();
+    }
+
+    /// Takes the panic of a task.
+    pub(super) fn take_panic(&self) -> Option<Panic> {
+        self.lock().panic.take()
     }
 
     /// Converts a moment to the virtual time that will have passed by then.
