@@ -277,7 +277,7 @@ impl<T: runtime::Timer> Future for HttpSleep<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_runtime::{TestRuntime, TestTimer};
+    use crate::testing::Simulation;
 
     #[test]
     fn instants_count_from_the_epoch_and_back() {
@@ -303,16 +303,11 @@ mod tests {
         assert!(moment.is_none_or(|moment| clock.instant(moment).as_nanos() == u64::MAX));
     }
 
-    /// Waits for a timer, and returns when it was ready.
-    fn wait(timer: &mut Timer<TestTimer>, clock: &Clock) -> Instant {
-        smol::block_on(poll_fn(|cx| timer.poll(cx)));
-        clock.now()
-    }
-
     #[test]
-    fn a_timer_is_never_early_when_its_deadline_moves() {
-        let clock = Clock::new();
-        let mut timer = Timer::new(TestRuntime.timer());
+    fn a_timer_ends_at_its_deadline_when_that_moves() {
+        let simulation = Simulation::new(1);
+        let (runtime, clock) = (simulation.runtime(), simulation.runtime().clock());
+        let mut timer = Timer::new(runtime.timer());
         let in_millis = |millis| clock.now() + Duration::from_millis(millis);
         // Away, nearer, off and on again, and to where the timer ended already.
         for deadlines in [&[1, 20][..], &[60_000, 5], &[5, 60_000, 10], &[60_000, 1], &[1]] {
@@ -322,16 +317,18 @@ mod tests {
                 timer.set(Some(in_millis(*at)), &clock);
             }
             let (deadline, _) = timer.deadline.unwrap();
-            assert!(wait(&mut timer, &clock) >= deadline, "{deadlines:?}");
-            let once = smol::block_on(smol::future::poll_once(poll_fn(|cx| timer.poll(cx))));
+            simulation.run(poll_fn(|cx| timer.poll(cx)));
+            assert_eq!(clock.now(), deadline, "{deadlines:?}");
+            let hour = Duration::from_secs(3600);
+            let once = simulation.run(simulation.timeout(hour, poll_fn(|cx| timer.poll(cx))));
             assert!(once.is_none(), "it is ready once");
         }
     }
 
     #[test]
     fn the_timer_of_the_system_is_left_alone_while_the_deadline_moves_away() {
-        let clock = Clock::new();
-        let mut timer = Timer::new(TestRuntime.timer());
+        let runtime = Simulation::new(1).runtime();
+        let (clock, mut timer) = (runtime.clock(), Timer::new(runtime.timer()));
         let hour = Instant::EPOCH + Duration::from_secs(3600);
         timer.set(Some(hour), &clock);
         for second in 1..100 {

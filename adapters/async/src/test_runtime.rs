@@ -1,4 +1,4 @@
-//! The runtime of the tests in here.
+//! A runtime with sockets, for the tests of what needs those of the system. Other tests use a simulation.
 
 use std::future::Future;
 use std::io;

@@ -134,6 +134,7 @@ mod host;
 mod link;
 mod runtime;
 mod server;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -143,17 +144,17 @@ use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub use host::Host;
 pub use runtime::{NoSocket, VirtualRuntime, VirtualTimer};
+use tasks::Woken;
 use world::World;
 
 use crate::{client, clock};
 
-/// How many steps tasks may take until the future of a run has its turn.
+/// How many rounds of steps tasks may take until the future of a run has its turn.
 const TURN: u32 = 1000;
 
 /// A [client](client::Client) in a simulation.
@@ -221,7 +222,7 @@ impl Simulation {
         self
     }
 
-    /// Sets how many steps each [run](Self::run) may take. A step is one poll of a task, or a jump of time. A task that never returns
+    /// Sets how many steps each [run](Self::run) may take. A step is one poll of a task. A task that never returns
     /// from a step cannot be ended. Default: ten million, some seconds to a minute.
     #[must_use]
     pub const fn with_step_limit(mut self, limit: u64) -> Self {
@@ -260,40 +261,43 @@ impl Simulation {
     /// # Errors
     ///
     /// [`Stopped`].
+    ///
+    /// # Panics
+    ///
+    /// If it is called inside of a run of the same simulation.
+    #[track_caller]
     pub fn try_run<T>(&self, future: impl Future<Output = T>) -> Result<T, Stopped> {
+        let Some(mut running) = self.world.tasks.run() else {
+            panic!("a run inside of a run of the same simulation: await the future there instead")
+        };
         let mut future = pin!(future);
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let woken = Arc::new(Woken::default());
+        woken.set();
         let waker = Waker::from(woken.clone());
         let mut cx = Context::from_waker(&waker);
         let latest = self.elapsed().saturating_add(self.time_limit);
-        let (mut steps, mut turn) = (0, 0);
-        // Only its drop ends it.
-        let Some(executor) = self.world.executor() else {
-            return Err(Stopped::Deadlock { at: self.elapsed() });
-        };
+        let (earlier, mut own, mut turn) = (self.world.tasks.polls(), 0_u64, 0);
         loop {
             // The future sees what all tasks have done, unless they never rest.
-            if turn < TURN && executor.try_tick() {
+            if turn < TURN && running.step() {
                 turn += 1;
-                if let Some(panic) = self.world.take_panic() {
+                if let Some(panic) = running.take_panic() {
                     resume_unwind(panic);
                 }
-            } else if woken.0.swap(false, Ordering::AcqRel) {
-                turn = 0;
+            } else if woken.take() {
+                (own, turn) = (own + 1, 0);
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return Ok(output);
                 }
             } else if turn == TURN {
                 turn = 0;
-                continue;
             } else if let Err(next) = self.world.advance(latest) {
                 return Err(match next {
                     Some(_) => Stopped::TimeLimit { limit: self.time_limit },
                     None => Stopped::Deadlock { at: self.elapsed() },
                 });
             }
-            steps += 1;
-            if steps > self.step_limit {
+            if self.world.tasks.polls() - earlier + own > self.step_limit {
                 return Err(Stopped::StepLimit { at: self.elapsed(), limit: self.step_limit });
             }
         }
@@ -342,14 +346,5 @@ impl fmt::Debug for Simulation {
             .field("time_limit", &self.time_limit)
             .field("step_limit", &self.step_limit)
             .finish_non_exhaustive()
-    }
-}
-
-/// Whether the future of a run has to be polled.
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Release);
     }
 }

@@ -45,9 +45,9 @@ impl Runtime for VirtualRuntime {
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         match self.process.clone() {
-            None => self.world.spawn(task),
+            None => self.world.tasks.spawn(task),
             Some(process) => {
-                self.world.spawn(async move { or(process.crashes(), task).await });
+                self.world.tasks.spawn(async move { or(process.crashes(), task).await });
             }
         }
     }

@@ -1,26 +1,19 @@
 //! What simulated hosts share: time, chance, tasks, and the network.
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
-use async_executor::Executor;
 use event_listener::Event;
-use futures_lite::FutureExt as _;
 
 use super::link::{Link, LinkId};
 use super::server::Serve;
+use super::tasks::Tasks;
 use crate::clock::TimeSource;
 
 /// The wall clock at the beginning, in seconds since 1970: 2025-01-01T00:00:00Z.
 const WALL_CLOCK: u64 = 1_735_689_600;
-
-/// What a task panicked with.
-type Panic = Box<dyn Any + Send>;
 
 /// A timer that is set: when it ends, and its number.
 pub(super) type TimerId = (Duration, u64);
@@ -30,8 +23,8 @@ pub(super) struct World {
     /// The moment at which virtual time begins.
     start: Instant,
     state: Mutex<State>,
-    /// `None` once the simulation was dropped. Tasks hold the world, so it must not hold them for ever.
-    executor: Mutex<Option<Arc<Executor<'static>>>>,
+    /// They hold the world, so it drops them at the end.
+    pub(super) tasks: Tasks,
     /// Notified when the network has changed.
     pub(super) changed: Event,
 }
@@ -42,8 +35,6 @@ pub(super) struct State {
     pub(super) now: Duration,
     timers: BTreeMap<TimerId, Waker>,
     last_number: u64,
-    /// The panic of a task, for the run.
-    panic: Option<Panic>,
     pub(super) random: fastrand::Rng,
     pub(super) hosts: BTreeMap<String, HostState>,
     pub(super) links: BTreeMap<LinkId, Link>,
@@ -77,7 +68,6 @@ impl World {
             now: Duration::ZERO,
             timers: BTreeMap::new(),
             last_number: 0,
-            panic: None,
             random: fastrand::Rng::with_seed(seed),
             hosts: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -85,36 +75,13 @@ impl World {
         Self {
             start: Instant::now(),
             state: Mutex::new(state),
-            executor: Mutex::new(Some(Arc::new(Executor::new()))),
+            tasks: Tasks::new(),
             changed: Event::new(),
         }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns what runs the tasks. `None` once the simulation has ended.
-    pub(super) fn executor(&self) -> Option<Arc<Executor<'static>>> {
-        self.executor.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Runs a task in the background. Its panic is one of the run.
-    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let Some(executor) = self.executor() else { return };
-        let world = Arc::downgrade(self);
-        let task = AssertUnwindSafe(task).catch_unwind();
-        let caught = async move {
-            if let (Err(panic), Some(world)) = (task.await, world.upgrade()) {
-                world.lock().panic.get_or_insert(panic);
-            }
-        };
-        executor.spawn(caught).detach();
-    }
-
-    /// Takes the panic of a task.
-    pub(super) fn take_panic(&self) -> Option<Panic> {
-        self.lock().panic.take()
     }
 
     /// Converts a moment to the virtual time that will have passed by then.
@@ -140,8 +107,7 @@ impl World {
 
     /// Drops the tasks and the servers.
     pub(super) fn end(&self) {
-        let executor = self.executor.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(executor);
+        self.tasks.end();
         let mut state = self.lock();
         let hosts = std::mem::take(&mut state.hosts);
         let timers = std::mem::take(&mut state.timers);

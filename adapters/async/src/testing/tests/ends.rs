@@ -68,6 +68,16 @@ fn a_run_in_which_a_task_never_rests_ends_with_the_reason() {
 }
 
 #[test]
+fn a_run_inside_of_a_run_says_so() {
+    let simulation = Simulation::new(1);
+    let run = || simulation.run(async { simulation.advance(SECOND) });
+    let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+    assert!(panic.downcast_ref::<&str>().unwrap().starts_with("a run inside of a run"));
+    simulation.advance(SECOND);
+    assert_eq!(simulation.elapsed(), SECOND);
+}
+
+#[test]
 fn a_panic_of_a_task_of_the_test_is_one_of_the_run() {
     let simulation = Simulation::new(1);
     simulation.runtime().spawn(async { panic!("on purpose") });
