@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::{self, SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::{fd::BorrowedFd, unix::net::UnixListener};
 #[cfg(unix)]
@@ -78,6 +78,19 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = io::Result<T>> + Send;
 
+    /// Returns the addresses of a host by its name, with this port. Default: those that the system knows.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such host, or the system cannot tell.
+    fn resolve(
+        &self,
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        resolve_by_system(self, (host, port))
+    }
+
     /// Opens a connection. The future may be polled outside of the runtime's threads. Dropping it closes
     /// the socket.
     ///
@@ -114,6 +127,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn unwrap_upgraded(upgraded: Upgraded) -> Result<(Self::Stream, Bytes), Upgraded> {
         Err(upgraded)
     }
+}
+
+/// Asks the system what a name stands for.
+pub(crate) async fn resolve_by_system(
+    runtime: &impl Runtime,
+    name: impl ToSocketAddrs + Send + 'static,
+) -> io::Result<Vec<SocketAddr>> {
+    runtime.unblock(move || Ok(name.to_socket_addrs()?.collect())).await?
 }
 
 /// Where a socket listens, or connects to.
@@ -201,9 +222,10 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Returns whether it is a socket of TCP, and has its options.
     fn is_tcp(&self) -> bool;
 
-    /// Returns the file descriptor, for the options of TCP keep-alive.
+    /// Returns the file descriptor, for the options of TCP keep-alive. `None` if it is no socket of the
+    /// system.
     #[cfg(unix)]
-    fn descriptor(&self) -> BorrowedFd<'_>;
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// Which runtime an application wants.

@@ -101,8 +101,8 @@ impl Stream for TestStream {
     }
 
     #[cfg(unix)]
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
     }
 }
 

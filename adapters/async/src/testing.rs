@@ -132,6 +132,7 @@
 
 mod host;
 mod link;
+mod network;
 mod runtime;
 mod server;
 mod tasks;
@@ -148,7 +149,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub use host::Host;
-pub use runtime::{NoSocket, VirtualRuntime, VirtualTimer};
+pub use link::VirtualStream;
+pub use runtime::{VirtualRuntime, VirtualTimer};
 use tasks::Woken;
 use world::World;
 
@@ -235,7 +237,7 @@ impl Simulation {
         Host::new(self.world.clone(), name)
     }
 
-    /// Returns a runtime whose tasks run on no host, and go on until the simulation is dropped.
+    /// Returns a runtime whose tasks run on no host: they cannot connect, and go on until the simulation is dropped.
     pub fn runtime(&self) -> VirtualRuntime {
         VirtualRuntime::new(self.world.clone(), None)
     }

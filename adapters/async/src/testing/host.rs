@@ -1,22 +1,18 @@
 //! A simulated host.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::network::ip;
 use super::runtime::VirtualRuntime;
-use super::server::{Network, Serve};
+use super::server::Serve;
 use super::world::{HostState, Process, State, World};
 use crate::client::{self, InvalidUrl, ServerUrl};
 use crate::runtime::Runtime as _;
 use crate::server::{self, Handler, InvalidConfig, ServerHandle};
-
-/// Returns the address of a host.
-pub(super) fn ip(number: u32) -> IpAddr {
-    Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits().wrapping_add(number)).into()
-}
 
 /// A host of a [`Simulation`](super::Simulation): a machine with a name, on which a server and clients run. Clones
 /// are the same host.
@@ -49,9 +45,10 @@ impl Host {
         ip(self.with(|host| host.number))
     }
 
-    /// Returns a runtime whose tasks run on this host. They end when the host [crashes](Self::crash).
+    /// Returns a runtime whose tasks run on this host: clients that are made for it connect from here. The tasks end when the host [crashes](Self::crash).
     pub fn runtime(&self) -> VirtualRuntime {
-        VirtualRuntime::new(self.world.clone(), Some(self.with(|host| host.process.clone())))
+        let process = self.with(|host| host.process.clone());
+        VirtualRuntime::new(self.world.clone(), Some((self.name.clone(), process)))
     }
 
     /// Begins to set up a server of this host, for [`serve`](Self::serve).
@@ -86,7 +83,7 @@ impl Host {
         Ok(handle)
     }
 
-    /// Begins to set up a client on this host, of the server at an address such as `ws://chat.test/`. The name is
+    /// Begins to set up a client on this host, on [its runtime](Self::runtime), of the server at an address such as `ws://chat.test/`. The name is
     /// the one of a host in this simulation, and the port may be any. There is no TLS, so no `wss://`.
     ///
     /// # Errors
@@ -94,8 +91,7 @@ impl Host {
     /// [`InvalidUrl`].
     pub fn client(&self, url: &str) -> Result<client::Builder<VirtualRuntime>, InvalidUrl> {
         let url: ServerUrl = url.parse()?;
-        let network = Network { world: self.world.clone(), from: self.name.clone() };
-        Ok(client::Builder::new_on(self.runtime(), url).dial(network))
+        Ok(client::Builder::new_on(self.runtime(), url))
     }
 
     /// Ends all tasks of this host at once, its server and its clients among them, and breaks its connections.

@@ -1,7 +1,10 @@
 //! A connection between two simulated hosts.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{Error, ErrorKind, Result};
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,7 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::runtime::VirtualTimer;
 use super::world::{State, World};
-use crate::runtime::Timer as _;
+use crate::runtime::{Stream, Timer as _};
 
 /// How many bytes are under way at most in each direction, as in the buffers of two sockets.
 pub(super) const CAPACITY: usize = 64 * 1024;
@@ -94,8 +97,9 @@ impl State {
     }
 }
 
-/// One end of a connection.
-pub(super) struct End {
+/// One end of a connection between two hosts of a [`Simulation`](super::Simulation). 64 KiB are under way at most in
+/// each direction.
+pub struct VirtualStream {
     world: Arc<World>,
     id: LinkId,
     side: usize,
@@ -105,7 +109,7 @@ pub(super) struct End {
     departure: VirtualTimer,
 }
 
-impl End {
+impl VirtualStream {
     /// Returns both ends of a new connection.
     pub(super) fn pair(world: &Arc<World>, hosts: [String; 2]) -> [Self; 2] {
         let mut state = world.lock();
@@ -172,7 +176,22 @@ fn wait<T>(timer: &mut VirtualTimer, until: Option<Duration>, cx: &mut Context<'
     Poll::Pending
 }
 
-impl AsyncRead for End {
+impl Stream for VirtualStream {
+    fn set_nodelay(&self, _: bool) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_tcp(&self) -> bool {
+        false
+    }
+
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl AsyncRead for VirtualStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -221,7 +240,7 @@ impl Flow {
     }
 }
 
-impl AsyncWrite for End {
+impl AsyncWrite for VirtualStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -267,7 +286,7 @@ impl AsyncWrite for End {
     }
 }
 
-impl Drop for End {
+impl Drop for VirtualStream {
     fn drop(&mut self) {
         // An error means that the simulation has ended.
         let _ = self.finish();
@@ -278,5 +297,11 @@ impl Drop for End {
             link.flows[1 - side].unread = Some(arrives);
             ((), link.flows[1 - side].writer.take())
         });
+    }
+}
+
+impl fmt::Debug for VirtualStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualStream").field("side", &self.side).finish_non_exhaustive()
     }
 }

@@ -5,48 +5,46 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-#[cfg(unix)]
-use std::os::fd::BorrowedFd;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future::or;
 
+use super::link::VirtualStream;
 use super::world::{Process, TimerId, World};
 use crate::clock::Clock;
-use crate::runtime::{ListeningSocket, Runtime, SocketAddress, Stream, Timer};
+use crate::runtime::{ListeningSocket, Runtime, SocketAddress, Timer};
 
 /// The runtime of the servers and clients in a [`Simulation`](super::Simulation). All tasks run on the thread that
 /// runs the simulation, one after the other. [`unblock`](Runtime::unblock) runs the function at once. The random
 /// bytes come from the seed.
 ///
-/// It has no sockets. Simulated [hosts](super::Host) connect to each other by name; a connection to a real address
-/// fails.
+/// It has no sockets of the system. Simulated [hosts](super::Host) connect to each other, by name or address; anything
+/// else cannot be reached.
 #[derive(Clone)]
 pub struct VirtualRuntime {
     world: Arc<World>,
-    /// The host that the tasks run on. `None`: none, and they go on for ever.
-    process: Option<Arc<Process>>,
+    /// The host that the tasks run on, by its name, and its start. `None`: no host, and they go on for ever.
+    host: Option<(String, Arc<Process>)>,
 }
 
 impl VirtualRuntime {
-    pub(super) const fn new(world: Arc<World>, process: Option<Arc<Process>>) -> Self {
-        Self { world, process }
+    pub(super) const fn new(world: Arc<World>, host: Option<(String, Arc<Process>)>) -> Self {
+        Self { world, host }
     }
 }
 
 impl Runtime for VirtualRuntime {
     type Timer = VirtualTimer;
-    type Stream = NoSocket;
+    type Stream = VirtualStream;
     type Listener = Infallible;
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        match self.process.clone() {
+        match &self.host {
             None => self.world.tasks.spawn(task),
-            Some(process) => {
+            Some((_, process)) => {
+                let process = process.clone();
                 self.world.tasks.spawn(async move { or(process.crashes(), task).await });
             }
         }
@@ -72,25 +70,38 @@ impl Runtime for VirtualRuntime {
         Ok(work())
     }
 
-    async fn connect(&self, to: SocketAddress) -> io::Result<NoSocket> {
-        Err(no_sockets(&to))
+    async fn resolve(&self, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(vec![SocketAddr::new(self.world.resolve(&host)?, port)])
+    }
+
+    async fn connect(&self, to: SocketAddress) -> io::Result<VirtualStream> {
+        match (to, &self.host) {
+            (SocketAddress::Tcp(to), Some((from, _))) => {
+                self.world.connect(from, to, self.timer()).await
+            }
+            (SocketAddress::Tcp(_), None) => Err(unsupported(
+                "Simulation::runtime is on no host and cannot connect: use Host::runtime",
+            )),
+            #[cfg(unix)]
+            (SocketAddress::Unix(_), _) => Err(unsupported("a simulation has no unix sockets")),
+        }
     }
 
     fn listen(&self, listener: ListeningSocket) -> io::Result<Infallible> {
         let _ = listener;
-        Err(no_sockets(&"a listener"))
+        Err(unsupported("a simulation has no listening sockets: use Host::serve"))
     }
 
-    async fn accept(&self, listener: &Infallible) -> io::Result<(NoSocket, Option<SocketAddr>)> {
+    async fn accept(
+        &self,
+        listener: &Infallible,
+    ) -> io::Result<(VirtualStream, Option<SocketAddr>)> {
         match *listener {}
     }
 }
 
-fn no_sockets(wanted: &dyn fmt::Display) -> io::Error {
-    let text = format!(
-        "a simulation has no sockets, not for {wanted} either: use Host::serve and Host::client"
-    );
-    io::Error::new(io::ErrorKind::Unsupported, text)
+fn unsupported(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
 impl fmt::Debug for VirtualRuntime {
@@ -164,48 +175,5 @@ impl Drop for VirtualTimer {
 impl fmt::Debug for VirtualTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VirtualTimer").field("at", &self.at).finish_non_exhaustive()
-    }
-}
-
-/// A socket of a [`VirtualRuntime`], which has none: there is no value of this type.
-#[derive(Debug)]
-pub enum NoSocket {}
-
-impl Stream for NoSocket {
-    fn set_nodelay(&self, _: bool) -> io::Result<()> {
-        match *self {}
-    }
-
-    fn is_tcp(&self) -> bool {
-        match *self {}
-    }
-
-    #[cfg(unix)]
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        match *self {}
-    }
-}
-
-impl AsyncRead for NoSocket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        match *self {}
-    }
-}
-
-impl AsyncWrite for NoSocket {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        match *self {}
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match *self {}
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match *self {}
     }
 }

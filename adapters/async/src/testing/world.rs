@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use event_listener::Event;
 
 use super::link::{Link, LinkId};
+use super::network::PORTS;
 use super::server::Serve;
 use super::tasks::Tasks;
 use crate::clock::TimeSource;
@@ -163,7 +164,7 @@ impl HostState {
     pub(super) fn new(number: u32) -> Self {
         Self {
             number,
-            last_port: 49_151,
+            last_port: PORTS,
             latency: Duration::ZERO,
             jitter: Duration::ZERO,
             partitioned: false,

@@ -5,13 +5,14 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::runtime::SocketAddress;
-use crate::testing::link::{CAPACITY, End};
+use crate::testing::VirtualStream;
+use crate::testing::link::CAPACITY;
 
 /// A connection from `ada` to `bea`.
-fn connected(simulation: &Simulation) -> ([Host; 2], [End; 2]) {
+fn connected(simulation: &Simulation) -> ([Host; 2], [VirtualStream; 2]) {
     let names = ["ada", "bea"].map(ToOwned::to_owned);
     let hosts = names.each_ref().map(|name| simulation.host(name));
-    (hosts, End::pair(&simulation.world, names))
+    (hosts, VirtualStream::pair(&simulation.world, names))
 }
 
 #[test]
@@ -134,8 +135,17 @@ fn several_servers_have_their_names_and_what_cannot_be_reached_says_why() {
         let chain = format!("{error} {:?}", std::error::Error::source(&error));
         assert!(chain.contains(said), "{url}: {chain}");
     }
-    let runtime = world.ada.runtime();
-    let socket = runtime.connect(SocketAddress::Tcp(([127, 0, 0, 1], 80).into()));
-    let error = world.simulation.run(socket).unwrap_err();
-    assert!(error.to_string().contains("no sockets, not for 127.0.0.1:80"), "{error}");
+    let to = |address: ([u8; 4], u16)| SocketAddress::Tcp(address.into());
+    for (runtime, to, said) in [
+        (world.ada.runtime(), to(([127, 0, 0, 1], 80)), "no host at 127.0.0.1, and no sockets"),
+        #[cfg(unix)]
+        (world.ada.runtime(), SocketAddress::Unix("/tmp/x".into()), "no unix sockets"),
+        (world.simulation.runtime(), to(([10, 0, 0, 1], 80)), "use Host::runtime"),
+    ] {
+        let error = world.simulation.run(runtime.connect(to)).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let listen = world.server.server(app(&world.server, &world.log)).listen("127.0.0.1:0");
+    let error = world.simulation.run(listen).unwrap_err();
+    assert!(error.to_string().contains("use Host::serve"), "{error}");
 }
