@@ -60,7 +60,7 @@
 //! until then. A test for which nothing is left to wait, and one that takes too long, ends with [`Stopped`], which says
 //! why.
 //!
-//! Virtual is the time of servers and clients. An application that waits by itself must do so with the
+//! Servers and clients have virtual time. An application that waits by itself must do so with the
 //! timers of its [`Runtime`](crate::Runtime), not with those of smol or tokio: [`sleep`](crate::sleep()),
 //! [`timeout`](crate::timeout()) and [`Runtime::clock`](crate::Runtime::clock). It is generic over the runtime then:
 //!
@@ -94,7 +94,10 @@
 //! # }
 //! ```
 //!
-//! With smol, it is `Kitchen(Smol::default())`, and with tokio the same with its runtime.
+//! With smol, it is `Kitchen(Smol::default())`, and with tokio the same with its runtime. A handler that is a client of
+//! another server makes that [on its runtime](crate::client::Client::builder_on) as well: the names of hosts are those of
+//! the simulation there. [`Runtime::without_executor`](crate::Runtime::without_executor) is for handlers on an executor that they
+//! should not keep alive.
 //!
 //! # The network
 //!

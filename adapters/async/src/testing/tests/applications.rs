@@ -5,9 +5,9 @@ use wwr::client::{DisconnectReason, RequestError};
 use futures_lite::future::zip;
 
 use super::*;
-use crate::client::{Config, Error};
+use crate::client::{Client, Config, Error};
 use crate::server::{self, Router, State};
-use crate::store::{MemoryStore, SharedStore};
+use crate::store::{FileStore, MemoryStore, SharedStore};
 
 #[test]
 fn a_client_comes_back_with_growing_pauses_after_its_server_was_away_for_an_hour() {
@@ -99,6 +99,63 @@ fn a_session_is_restored_after_the_server_was_restarted_with_the_same_store() {
         assert_eq!(handle.connection_count(), 1);
     });
     assert!(world.log.all().is_empty(), "a server that crashes runs no hooks");
+}
+
+#[test]
+fn sessions_in_files_are_restored_as_well() {
+    let (world, directory) = (Fixture::new(1), tempfile::tempdir().unwrap());
+    world.simulation.run(async {
+        let serve = async || {
+            let store = FileStore::open_on(world.server.runtime(), directory.path()).await.unwrap();
+            let builder = world.server.server(app(&world.server, &world.log)).store(store);
+            world.server.serve(builder).unwrap();
+        };
+        serve().await;
+        let client = world.client().await;
+        let mut events = client.events();
+        client.request("login", "").await.unwrap();
+        world.server.crash();
+        serve().await;
+        let events = until_connected(&mut events).await;
+        assert!(matches!(&events[..], [.., Event::SessionRestored(_)]), "{events:?}");
+    });
+}
+
+/// Hands requests on to another server, on any runtime.
+struct Gateway<R>(R);
+
+impl<R: Runtime> Handler for Gateway<R> {
+    async fn request(
+        &self,
+        _: &Connection,
+        asked: Content,
+    ) -> Result<Payload, server::RequestError> {
+        let asked_there = async {
+            let builder = Client::builder_on(self.0.clone(), "ws://chat.test/")?;
+            let other = builder.connect().await?;
+            let name = asked.name_str().unwrap_or_default().to_owned();
+            Ok(other.request(&*name, asked.into_payload()).await?)
+        };
+        asked_there.await.map_err(|error: Box<dyn std::error::Error + Send + Sync>| {
+            server::RequestError::failed("GATEWAY", error.to_string())
+        })
+    }
+}
+
+#[test]
+fn a_server_is_a_client_of_another_one_with_the_runtime_of_its_host() {
+    let world = Fixture::new(1);
+    let gateway = world.simulation.host("gateway.test");
+    gateway.serve(gateway.server(Gateway(gateway.runtime()))).unwrap();
+    gateway.set_latency(SECOND);
+    world.simulation.run(async {
+        let client = world.ada.client("ws://gateway.test/").unwrap().connect().await.unwrap();
+        let remote = client.request("remote", "").await.unwrap();
+        assert!(remote.text().unwrap().starts_with(&gateway.address().to_string()));
+        world.server.refuse();
+        let refused = client.request("remote", "").await.unwrap_err();
+        assert!(refused.to_string().contains("GATEWAY"), "{refused}");
+    });
 }
 
 #[test]

@@ -84,3 +84,23 @@ fn the_same_seed_is_the_same_history_and_another_seed_is_another_one() {
     }
     assert_ne!(history(8), first);
 }
+
+#[test]
+fn callers_learn_in_order_that_their_client_has_ended() {
+    let (world, log) = (Fixture::new(1), Log::default());
+    world.simulation.run(async {
+        let client = world.client().await;
+        for number in 0..50 {
+            let (client, log) = (client.clone(), log.clone());
+            world.simulation.runtime().spawn(async move {
+                client.request("never", "").await.unwrap_err();
+                log.note(Duration::ZERO, number.to_string());
+            });
+        }
+        world.simulation.sleep(SECOND).await;
+        world.ada.crash();
+        world.simulation.sleep(SECOND).await;
+    });
+    let numbers: Vec<u64> = log.all().into_iter().map(|(_, text)| text.parse().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(0..50), "{numbers:?}");
+}
