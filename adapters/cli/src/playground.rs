@@ -30,7 +30,7 @@ impl Handler for Playground {
         tracing::debug!(connection = connection.id(), %name, "request");
         match request.name() {
             b"" | b"echo" => Ok(request.into_payload()),
-            b"time" => Ok(Payload::utf8(Clock::unix_now().to_string())),
+            b"time" => Ok(Payload::utf8(Clock::new().unix_now().to_string())),
             b"sleep" => sleep(request).await,
             b"error" => Err(error(&request)?),
             b"fail" => Err(RequestError::Internal),

@@ -2,7 +2,7 @@
 
 mod hearing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -505,7 +505,9 @@ impl<R: Runtime> Task<R> {
 impl<R: Runtime> Drop for Task<R> {
     /// The executor may end before the application does.
     fn drop(&mut self) {
-        self.calls.clear();
+        // In order, so that callers wake in the same order each time.
+        let calls: BTreeMap<_, _> = std::mem::take(&mut self.calls).into_iter().collect();
+        drop(calls);
         self.answering.stop();
         self.count();
         self.end();

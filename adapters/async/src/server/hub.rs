@@ -6,7 +6,7 @@ mod jobs;
 pub(super) mod tests;
 mod timer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::iter;
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -61,9 +61,9 @@ struct Control {
     /// can pause.
     connections: BTreeMap<ConnectionId, Connection>,
     /// The callers that wait until a session is destroyed.
-    waiters: HashMap<WaiterId, oneshot::Sender<Result<usize, StoreFailed>>>,
+    waiters: BTreeMap<WaiterId, oneshot::Sender<Result<usize, StoreFailed>>>,
     /// The jobs that the store is doing. Dropping the sender gives up the job.
-    running: HashMap<JobId, oneshot::Sender<()>>,
+    running: BTreeMap<JobId, oneshot::Sender<()>>,
     /// The newest connection.
     last_id: ConnectionId,
     /// When the timer fires. `None` if it is off.
@@ -90,14 +90,14 @@ impl Hub {
             machine: server::Hub::new(config),
             out: Actions::new(),
             connections: BTreeMap::new(),
-            waiters: HashMap::new(),
-            running: HashMap::new(),
+            waiters: BTreeMap::new(),
+            running: BTreeMap::new(),
             last_id: ConnectionId(0),
             timer_at: None,
             abandoned: false,
         };
         let hub = Arc::new(Self {
-            clock: Clock::new(),
+            clock: runtime.clock(),
             keys,
             address: OnceLock::new(),
             runtime: Box::new(runtime.clone()),

@@ -30,7 +30,7 @@ use super::connection::{Connection, Edit, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
-use crate::clock::{Clock, Timer};
+use crate::clock::Timer;
 use crate::panics::{caught, caught_async};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
@@ -522,7 +522,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     fn create_session(&mut self, info: SessionInfo) -> Result<(), SessionError> {
         let key = self.session_key()?;
         self.machine
-            .create_session(key, Clock::unix_now(), info, &mut self.out)
+            .create_session(key, self.hub.clock.unix_now(), info, &mut self.out)
             .map(drop)
             .map_err(SessionError::Misuse)
     }
@@ -532,7 +532,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             Edit::Info(info) => self.machine.update_session(info, &mut self.out),
             Edit::Key => {
                 let key = self.session_key()?;
-                self.machine.rotate_session_key(key, Clock::unix_now(), &mut self.out)
+                self.machine.rotate_session_key(key, self.hub.clock.unix_now(), &mut self.out)
             }
         };
         edit.map(drop).map_err(SessionError::Misuse)

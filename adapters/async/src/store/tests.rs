@@ -8,7 +8,7 @@ use smol::block_on;
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use super::*;
-use crate::testing::TestRuntime;
+use crate::test_runtime::TestRuntime;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -1,7 +1,6 @@
 //! The jobs of the session store.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_channel::oneshot;
 use wwr::server::{Job, StoreAnswer, Work};
@@ -24,7 +23,7 @@ impl Hub {
             match &work {
                 Work::LookUp(key) => {
                     let found = async {
-                        let found = store.look_up(key, Clock::unix_now()).await?;
+                        let found = store.look_up(key, self.clock.unix_now()).await?;
                         found.map(readable).transpose()
                     };
                     let found = self.ask_store("look up", Some(key), found).await;
@@ -46,7 +45,7 @@ impl Hub {
                 }
                 Work::Expire { unused_for, at } => {
                     let ago = self.clock.now().saturating_since(*at);
-                    let now = SystemTime::now();
+                    let now = self.clock.system_time();
                     let then = Clock::unix_time(now.checked_sub(ago).unwrap_or(now));
                     let expired = store.remove_expired(then, *unused_for);
                     let expired = self.ask_store("remove expired sessions", None, expired).await;

@@ -1,7 +1,7 @@
 use wwr::Content;
 
 use super::*;
-use crate::testing::TestRuntime;
+use crate::test_runtime::TestRuntime;
 
 struct Nothing;
 
