@@ -7,6 +7,7 @@ mod change;
 mod config;
 mod connection;
 mod context;
+mod counts;
 mod detection;
 mod endpoint;
 mod groups;
@@ -23,6 +24,7 @@ mod router;
 mod service;
 mod slots;
 mod slow_reader;
+mod stats;
 mod task;
 mod throttle;
 #[cfg(feature = "rustls")]
@@ -56,6 +58,9 @@ pub use router::{
     SessionOf, State, Unrouted,
 };
 pub use service::Service;
+pub use stats::{
+    ByDialect, ConnectionStats, Load, RefusalStats, RequestStats, ServerStats, Traffic,
+};
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, TlsError};
 #[cfg(feature = "tower")]
@@ -63,10 +68,11 @@ pub use tower::TowerService;
 pub use wwr::SlowReader;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
-    ProxyHeaders, TrustedProxies,
+    ProxyHeaders, Refusal, TrustedProxies,
 };
 pub use wwr::server::{
     Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, GroupError, HubConfig,
-    IdleConnections, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError, Sessions,
+    IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
+    SessionCounters, Sessions, StoreCounters,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

@@ -215,6 +215,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 _ => {}
             }
         }
+        self.publish();
+        // They may run on until the drain timeout.
+        self.connection.counts().runs(self.running.len());
         self.connection.end(end.told());
         self.hub.ended(self.connection.connection_id());
         self.creating = None;
@@ -312,6 +315,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.taken = 0;
         self.requests.shrink();
         self.signals.shrink();
+        self.publish();
         let flushed = match self.socket.poll_flush(cx) {
             Poll::Ready(Err(error)) => {
                 tracing::debug!(connection = self.connection.id(), %error, "cannot write");
@@ -319,9 +323,14 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             }
             flushed => flushed.is_ready(),
         };
+        let unsent = if flushed { 0 } else { self.socket.unsent() };
+        self.connection.counts().holds(unsent);
+        if writable && !self.socket.is_writable() {
+            self.connection.counts().stalled();
+        }
         if self.fed_signals > 0 {
             self.fed_signals = if flushed { 0 } else { self.fed_signals };
-            self.connection.inbox().hold(self.fed_signals.min(self.socket.unsent()));
+            self.connection.inbox().hold(self.fed_signals.min(unsent));
         }
         if !takes || flushed && !writable {
             // There may be more input: come back after other tasks had a turn.
@@ -330,6 +339,16 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.resting = true;
         output::give_up(&mut self.out);
         Poll::Pending
+    }
+
+    /// Shows what was counted since the last time.
+    fn publish(&mut self) {
+        let counts = self.connection.counts();
+        counts.add(&self.machine.take_counters());
+        counts.runs(self.machine.running_handlers());
+        if self.heard {
+            counts.heard(self.now);
+        }
     }
 
     /// Returns whether more input may be taken before the output is written.
@@ -416,8 +435,14 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         let now = self.now;
         self.heard = true;
         match incoming {
-            Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
-            Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
+            Incoming::Message(frame) => {
+                self.connection.counts().received(frame.len());
+                self.machine.handle_message(now, frame, &mut self.out);
+            }
+            Incoming::Text(frame) => {
+                self.connection.counts().received(frame.len());
+                self.machine.handle_text(now, frame, &mut self.out);
+            }
             Incoming::Ping | Incoming::Pong => self.machine.handle_activity(now),
             Incoming::Closed(frame) => return Some(End::Left(frame)),
             Incoming::Failed(error) => {

@@ -18,6 +18,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
         while let Some(action) = self.next_action() {
             match action {
                 Action::Send(frame) => {
+                    self.connection.counts().sent(frame.len());
                     if let Err(error) = self.socket.feed(frame) {
                         tracing::debug!(connection = self.connection.id(), %error, "cannot send");
                         return Some(End::Broken);
