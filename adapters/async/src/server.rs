@@ -18,6 +18,8 @@ mod http_socket;
 mod hub;
 mod listener;
 mod local;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod origin;
 mod refusals;
 mod router;
@@ -52,6 +54,8 @@ pub use handle::{Connections, ServerHandle};
 pub use handler::{Handler, Response};
 pub use listener::Server;
 pub use local::{Local, LocalHandler};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub use origin::parse_origin;
 pub use router::{
     Call, CallKind, FromCall, IntoReply, InvalidRouter, Next, NoReply, RouteFn, Router, Routes,

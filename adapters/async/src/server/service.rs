@@ -14,6 +14,7 @@ use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
 use smol_hyper::rt::FuturesIo;
+use tracing::Instrument as _;
 use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
@@ -30,7 +31,7 @@ use super::handler::{Handler, Response};
 use super::http;
 use super::hub::{Admission, Hub};
 use super::slots::Slots;
-use super::task::{CloseTimeouts, Opened, Presumed, Task};
+use super::task::{CloseTimeouts, Opened, Presumed, Task, trace};
 use super::throttle::Throttle;
 use crate::keep_alive::KeepAlive;
 use crate::panics::{ShortName, caught_async, note_http_panic};
@@ -417,7 +418,13 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
                 let opened = opened;
                 Task::new(&inner.runtime, inner.hub.clone(), handler, &connection, *opened)
             };
-            task.run(admission).await;
+            let span = trace::span(&connection);
+            if span.is_disabled() {
+                task.run(admission).await;
+            } else {
+                // In memory of its own, which is not needed otherwise.
+                Box::pin(task.run(admission).instrument(span)).await;
+            }
         });
     }
 }

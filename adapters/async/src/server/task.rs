@@ -9,6 +9,7 @@ mod handlers;
 mod output;
 #[cfg(test)]
 mod tests;
+pub(super) mod trace;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -174,8 +175,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Serves the connection until it ends.
     pub(super) async fn run(mut self: Box<Self>, admission: Admission) {
         let open = Hub::open(admission, self.connection.clone());
-        let (id, dialect) = (self.connection.id(), self.connection.dialect());
-        tracing::debug!(connection = id, %dialect, "connected");
+        let (id, info) = (self.connection.id(), self.connection.info());
+        let dialect = self.connection.dialect();
+        tracing::debug!(%dialect, user_agent = ?info.user_agent, "connected");
         self.start_connected();
         let serve = poll_fn(|cx| self.poll_end(cx));
         let end = caught_async(|| serve).await.unwrap_or_else(|panic| {
@@ -318,7 +320,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.publish();
         let flushed = match self.socket.poll_flush(cx) {
             Poll::Ready(Err(error)) => {
-                tracing::debug!(connection = self.connection.id(), %error, "cannot write");
+                tracing::debug!(%error, "cannot write");
                 return Poll::Ready(Wake::Broken);
             }
             flushed => flushed.is_ready(),
@@ -446,7 +448,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             Incoming::Ping | Incoming::Pong => self.machine.handle_activity(now),
             Incoming::Closed(frame) => return Some(End::Left(frame)),
             Incoming::Failed(error) => {
-                tracing::debug!(connection = self.connection.id(), %error, "socket failed");
+                tracing::debug!(%error, "socket failed");
                 return Some(violation(&error).map_or(End::Left(None), End::Violated));
             }
         }
@@ -503,7 +505,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     }
 
     fn note_late(&self, error: &dyn fmt::Display) {
-        tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late; its reply is dropped");
+        tracing::debug!(%error, "a handler ended too late; its reply is dropped");
     }
 
     fn take_input(&mut self, input: Input) {
@@ -512,7 +514,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             Input::Signal(signal) => {
                 self.fed_signals += signal.len();
                 if let Err(error) = signal.send(&mut self.machine, &mut self.out) {
-                    tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
+                    tracing::debug!(%error, "signal dropped");
                 }
             }
             Input::Ask(asked) => self.ask(*asked),
