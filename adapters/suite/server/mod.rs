@@ -35,6 +35,7 @@ mod settings;
 mod shutdown;
 mod signals;
 mod slow_reader;
+mod stats;
 mod stores;
 mod streams;
 #[cfg(feature = "rustls")]
