@@ -74,7 +74,7 @@ fn the_page_shows_what_happened() {
     let before = scrape(page);
     assert_eq!(before["wwr_connections_opened_total"], 0.0);
     assert_eq!(before["wwr_requests_total{outcome=\"replied\"}"], 0.0);
-    assert_eq!(server.reply(&["echo", "hello"]), "hello\n");
+    assert_eq!(server.reply(&["echo", "hello"]), "hello");
     assert_eq!(server.error(&["error", "CODE text"]), "CODE");
     server.reply(&["login", "{}"]);
     let (head, _) = ask(server.address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -142,7 +142,7 @@ fn silent_readers_hold_nothing_up() {
         })
         .collect();
     assert!(scrape(page).contains_key("wwr_groups"));
-    assert_eq!(server.reply(&["echo", "x"]), "x\n");
+    assert_eq!(server.reply(&["echo", "x"]), "x");
     // The oldest of them made room.
     let mut rest = Vec::new();
     let mut oldest = &silent[1];
