@@ -40,6 +40,7 @@ mod stores;
 mod streams;
 #[cfg(feature = "rustls")]
 mod tls;
+mod traces;
 mod upgrade;
 mod versions;
 mod wwr1;
