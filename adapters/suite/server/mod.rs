@@ -23,6 +23,8 @@ mod liveness;
 mod local;
 mod memory;
 mod messages;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod mixed;
 mod order;
 mod panics;
