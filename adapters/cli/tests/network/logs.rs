@@ -237,7 +237,7 @@ fn a_line_for_each_connection_is_for_debugging() {
         come_and_go(server.address, 3);
         server.running.signal(Signal::TERM);
         let ran = server.running.finish();
-        let lines = ran.stderr.lines().filter(|line| line.contains(" disconnected ")).count();
+        let lines = ran.stderr.lines().filter(|line| line.contains(": connected ")).count();
         assert_eq!((ran.code, lines), (Some(0), expected), "{}", ran.stderr);
     }
 }
