@@ -125,7 +125,7 @@ fn lines_come_again_when_the_log_is_read_again() {
     }
     let number = told.strip_prefix("wwr: ").unwrap().split(' ').next().unwrap();
     assert!(number.parse::<u64>().unwrap() > 0, "{told}");
-    server.running.wait_for_log("disconnected");
+    server.running.wait_for_log(": connected ");
 }
 
 #[cfg(target_os = "linux")]
