@@ -27,6 +27,7 @@ mod help;
 mod listen;
 #[cfg(unix)]
 mod logs;
+mod metrics;
 mod playground;
 mod probe;
 mod raw_server;

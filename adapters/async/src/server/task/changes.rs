@@ -6,7 +6,7 @@ use wwr::Session;
 use wwr::server::{Action, Edited, SessionEvent};
 
 use super::actions::answer;
-use super::{Done, Task, hook};
+use super::{Done, Task, hook, trace};
 use crate::runtime::Runtime;
 use crate::server::change::SessionChange;
 use crate::server::connection::{Connection, SessionError};
@@ -85,6 +85,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     fn session_changes(&mut self, change: SessionChange) {
         self.told = change.after().is_some();
+        if let Some(session) = change.after() {
+            trace::has_session(&session.key);
+        }
         self.rare().hooks.get_or_insert_default().waiting.push_back(change);
         self.next_change();
     }
