@@ -36,7 +36,7 @@ fn clients_of_all_versions_live_at_one_server() {
     let head = Hand::dial(address).preflight("/");
     assert!(head.starts_with("http/1.1 200 "), "{head}");
     let mut old = Hand::open_quietly(address, "/");
-    server.running.wait_for_log("connected connection=1 dialect=1.4");
+    server.running.wait_for_log("connected dialect=1.4");
     let mut silent_from_the_start = Hand::open_quietly(address, "/");
     let mut beating = Hand::open_quietly(address, "/");
     for hand in [&mut old, &mut silent_from_the_start, &mut beating] {
