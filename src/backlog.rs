@@ -260,6 +260,11 @@ impl<T> Backlog<T> {
         self.bytes.saturating_add(self.held)
     }
 
+    /// Returns how many bytes are [held](Self::hold).
+    pub const fn held_bytes(&self) -> usize {
+        self.held
+    }
+
     /// Returns how many signals were dropped or replaced since the beginning. Refused ones do not
     /// count, nor does what [`take_all`](Self::take_all) returns.
     pub const fn dropped(&self) -> u64 {

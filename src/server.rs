@@ -4,6 +4,7 @@ mod action;
 mod advertised;
 mod config;
 mod connection;
+mod counters;
 mod error;
 pub mod gate;
 mod hub;
@@ -23,6 +24,7 @@ pub use action::{Action, CloseReason, ClosedBy, Request, SessionEvent, Signal};
 pub use advertised::Advertised;
 pub use config::{Config, Sessions};
 pub use connection::Connection;
+pub use counters::{Counters, HubCounters, JobCounters, SessionCounters, StoreCounters};
 pub use error::{Misuse, QuestionError, RequestError};
 pub use hub::{
     Expiry, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId, MAX_GROUP_NAME,

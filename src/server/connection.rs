@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::action::{Action, CloseReason};
 use super::config::{Config, Sessions};
+use super::counters::{Counters, count};
 use super::error::{Misuse, RequestError};
 use super::idle::{IdleMonitor, Silence};
 use super::in_flight::{InFlight, RequestId, SignalId};
@@ -76,6 +77,7 @@ pub struct Connection {
     waiting_bytes: usize,
     ignored_in_a_row: u32,
     idle: IdleMonitor,
+    counters: Counters,
     now: Instant,
 }
 
@@ -157,6 +159,7 @@ impl Connection {
             waiting_bytes: 0,
             ignored_in_a_row: 0,
             idle,
+            counters: Counters::default(),
             now,
         }
     }
@@ -291,9 +294,13 @@ impl Connection {
         let id = self.in_flight.end_request(id).ok_or(Misuse::UnknownHandler)?;
         match result {
             Ok(payload) => {
-                reply::payload(&self.peer, id, &payload, out);
+                let fits = reply::payload(&self.peer, id, &payload, out);
+                count(if fits { &mut self.counters.replied } else { &mut self.counters.internal });
             }
-            Err(error) => reply::failure(&self.peer, id, &error, out),
+            Err(error) => {
+                let told = reply::failure(&self.peer, id, &error, out);
+                count(if told { &mut self.counters.failed } else { &mut self.counters.internal });
+            }
         }
         self.idle.served();
         self.proceed(out);
@@ -327,6 +334,7 @@ impl Connection {
         self.peer.reads_signal(name, payload)?;
         let frame = out.encoder.signal(name, payload);
         out.push(Action::Send(frame));
+        count(&mut self.counters.signals_sent);
         Ok(())
     }
 
@@ -344,6 +352,7 @@ impl Connection {
         self.not_closed()?;
         self.peer.reads_prepared(signal)?;
         out.push(Action::Send(signal.frame().clone()));
+        count(&mut self.counters.signals_sent);
         Ok(())
     }
 
@@ -443,6 +452,13 @@ impl Connection {
     /// [`Config::max_queued_messages`].
     pub fn waiting_messages(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Returns what was counted since the last call. A host adds it up, at the latest before 2^32 of
+    /// anything have happened; a good time is before it writes to the socket. After
+    /// [`handle_disconnect`](Self::handle_disconnect) there is a last part to take.
+    pub const fn take_counters(&mut self) -> Counters {
+        core::mem::replace(&mut self.counters, Counters::NONE)
     }
 
     fn heartbeat(&mut self, out: &mut Out) {

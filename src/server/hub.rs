@@ -17,6 +17,7 @@ pub use action::{HubAction, Job, JobId, Refusal, StoreAnswer, WaiterId, Work};
 pub use config::{Expiry, HubConfig, IdleConnections};
 pub use groups::{GroupError, MAX_GROUP_NAME};
 
+use super::counters::{HubCounters, JobEnd};
 use expiry::{Renewal, Rounds};
 use groups::{Groups, Memberships};
 use jobs::{Jobs, Purpose};
@@ -97,6 +98,7 @@ pub struct Hub {
     rounds: Rounds,
     renewal: Option<Renewal>,
     stage: Stage,
+    counters: HubCounters,
     now: Instant,
 }
 
@@ -150,6 +152,7 @@ impl Hub {
             rounds: Rounds::new(config.expiry, Instant::EPOCH),
             renewal: None,
             stage: Stage::Serving,
+            counters: HubCounters::default(),
             now: Instant::EPOCH,
             config: **config,
         }
@@ -195,6 +198,7 @@ impl Hub {
         }
         member.phase = Phase::Open { since: now };
         self.open += 1;
+        self.counters.opened += 1;
         self.tell_stage(id, out);
     }
 
@@ -208,7 +212,7 @@ impl Hub {
         self.drained -= usize::from(matches!(member.phase, Phase::Drained { .. }));
         self.groups.leave_all(id, member.groups.unwrap_or_default());
         if let Some(key) = member.session {
-            self.registry.handle(id, Command::Leave(key), &mut self.effects);
+            self.instruct(id, Command::Leave(key));
             self.route(out);
         }
         self.proceed(out);
@@ -246,8 +250,19 @@ impl Hub {
             Command::Create(session) => Some(session.key.clone()),
             Command::Leave(_) => None,
         };
-        self.registry.handle(id, command, &mut self.effects);
+        self.instruct(id, command);
         self.route(out);
+    }
+
+    /// Passes a command on to the registry.
+    fn instruct(&mut self, id: ConnectionId, command: Command) {
+        let leaves = matches!(command, Command::Leave(_));
+        let before = self.registry.active_sessions();
+        self.registry.handle(id, command, &mut self.effects);
+        if leaves {
+            let lost = before.saturating_sub(self.registry.active_sessions());
+            self.counters.sessions.lost += lost as u64;
+        }
     }
 
     /// Handles an answer of the store, or its failure.
@@ -263,7 +278,9 @@ impl Hub {
             | (_, StoreAnswer::Destroyed(_))
             | (_, StoreAnswer::Expired(_)) => false,
         };
-        if fits && let Some(purpose) = self.jobs.take(job) {
+        if fits && let Some((since, purpose)) = self.jobs.take(job) {
+            let end = if answer.has_failed() { JobEnd::Failed } else { JobEnd::Done };
+            self.count_job(&purpose, end, since);
             self.conclude(purpose, answer, out);
         }
     }
@@ -301,6 +318,7 @@ impl Hub {
         while let Some(effect) = self.effects.pop() {
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
+                    self.counters.sessions.count(&outcome.change);
                     out.push(HubAction::Deliver { to: connection, outcome });
                     continue;
                 }
@@ -328,8 +346,19 @@ impl Hub {
     }
 
     fn ask_store(&mut self, purpose: Purpose, work: Work, within: Duration, out: &mut Out) {
-        let id = self.jobs.start(purpose, self.now + within);
+        let id = self.jobs.start(purpose, self.now, self.now + within);
         out.push(HubAction::Store(Job { id, work }));
+    }
+
+    fn count_job(&mut self, purpose: &Purpose, end: JobEnd, since: Instant) {
+        let store = &mut self.counters.store;
+        let jobs = match purpose {
+            Purpose::LookUp(..) | Purpose::Renew => &mut store.look_up,
+            Purpose::Create(..) => &mut store.create,
+            Purpose::Destroy(..) => &mut store.destroy,
+            Purpose::Expire => &mut store.expire,
+        };
+        jobs.count(end, self.now.saturating_since(since));
     }
 
     /// Handles the end of a job, with an answer that fits it.
@@ -441,7 +470,8 @@ impl Hub {
         let now = self.advance(now);
         // First, because jobs without any time end at once.
         self.start_round(out);
-        while let Some((job, purpose)) = self.jobs.take_overdue(now) {
+        while let Some((job, since, purpose)) = self.jobs.take_overdue(now) {
+            self.count_job(&purpose, JobEnd::TimedOut, since);
             out.push(HubAction::StoreTimedOut { job });
             let answer = match purpose {
                 Purpose::LookUp(..) | Purpose::Renew => StoreAnswer::LookedUp(Err(StoreFailed)),
@@ -452,6 +482,16 @@ impl Hub {
             self.conclude(purpose, answer, out);
         }
         self.stage_timeout(out);
+    }
+
+    /// Returns what was counted since the hub was made.
+    pub const fn counters(&self) -> &HubCounters {
+        &self.counters
+    }
+
+    /// Returns how many jobs the store has not answered yet.
+    pub fn pending_jobs(&self) -> usize {
+        self.jobs.len()
     }
 
     /// Returns whether the hub has no connection and no open job.

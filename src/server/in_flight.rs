@@ -73,6 +73,13 @@ impl InFlight {
         self.running == 0
     }
 
+    /// Returns how many requests run.
+    pub(super) fn requests(&self) -> u32 {
+        let requests =
+            self.slots.iter().filter(|slot| matches!(slot.content, SlotContent::Request(_)));
+        requests.count() as u32
+    }
+
     #[inline]
     pub(super) fn start_request(&mut self, id: Identifier) -> RequestId {
         RequestId(self.start(SlotContent::Request(id)))

@@ -53,23 +53,32 @@ pub(super) fn translated(peer: &Peer, id: Identifier, reply: SpecialReply, out: 
     special(id, if understood { reply } else { SpecialReply::InternalError }, out);
 }
 
-/// Replies to a request that failed (protocol §5.4).
-pub(super) fn failure(peer: &Peer, id: Identifier, error: &RequestError, out: &mut Out) {
+/// Replies to a request that failed (protocol §5.4). Returns whether the application gave a reason for
+/// it that the peer can read: otherwise the peer gets an internal error.
+pub(super) fn failure(peer: &Peer, id: Identifier, error: &RequestError, out: &mut Out) -> bool {
     let reply = match error {
         RequestError::Failed { code, message } => {
             return match peer.reads(length::error_reply(code, message)) {
                 Ok(()) => {
                     let frame = out.encoder.error_reply(id, code, message);
                     out.push(Action::Send(frame));
+                    true
                 }
-                Err(too_large) => oversized(id, too_large, out),
+                Err(too_large) => {
+                    oversized(id, too_large, out);
+                    false
+                }
             };
         }
-        RequestError::Internal => return special(id, SpecialReply::InternalError, out),
+        RequestError::Internal => {
+            special(id, SpecialReply::InternalError, out);
+            return false;
+        }
         RequestError::SessionNotFound => SpecialReply::SessionNotFound,
         RequestError::MaxSessionConnections => SpecialReply::MaxSessionConnections,
         RequestError::SessionsDisabled => SpecialReply::SessionsDisabled,
         RequestError::Protocol => SpecialReply::ProtocolError,
     };
     translated(peer, id, reply, out);
+    true
 }

@@ -193,6 +193,12 @@ impl<T> Inbox<T> {
         item
     }
 
+    /// Returns how many bytes wait to be taken.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let queue = self.lock();
+        queue.backlog.waiting_bytes() - queue.backlog.held_bytes()
+    }
+
     /// Returns how many signals were dropped or replaced.
     pub(crate) fn dropped(&self) -> u64 {
         self.lock().backlog.dropped()

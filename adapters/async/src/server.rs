@@ -7,6 +7,7 @@ mod change;
 mod config;
 mod connection;
 mod context;
+mod counts;
 mod detection;
 mod endpoint;
 mod groups;
@@ -17,12 +18,15 @@ mod http_socket;
 mod hub;
 mod listener;
 mod local;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod origin;
 mod refusals;
 mod router;
 mod service;
 mod slots;
 mod slow_reader;
+mod stats;
 mod task;
 mod throttle;
 #[cfg(feature = "rustls")]
@@ -50,12 +54,17 @@ pub use handle::{Connections, ServerHandle};
 pub use handler::{Handler, Response};
 pub use listener::Server;
 pub use local::{Local, LocalHandler};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub use origin::parse_origin;
 pub use router::{
     Call, CallKind, FromCall, IntoReply, InvalidRouter, Next, NoReply, RouteFn, Router, Routes,
     SessionOf, State, Unrouted,
 };
 pub use service::Service;
+pub use stats::{
+    ByDialect, ConnectionStats, Load, RefusalStats, RequestStats, ServerStats, Traffic,
+};
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, TlsError};
 #[cfg(feature = "tower")]
@@ -63,10 +72,11 @@ pub use tower::TowerService;
 pub use wwr::SlowReader;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
-    ProxyHeaders, TrustedProxies,
+    ProxyHeaders, Refusal, TrustedProxies,
 };
 pub use wwr::server::{
     Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, GroupError, HubConfig,
-    IdleConnections, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError, Sessions,
+    IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
+    SessionCounters, Sessions, StoreCounters,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

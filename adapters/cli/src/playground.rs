@@ -26,8 +26,6 @@ impl Handler for Playground {
         connection: &Connection,
         request: Content,
     ) -> Result<Payload, RequestError> {
-        let name = request.name().escape_ascii();
-        tracing::debug!(connection = connection.id(), %name, "request");
         match request.name() {
             b"" | b"echo" => Ok(request.into_payload()),
             b"time" => Ok(Payload::utf8(Clock::unix_now().to_string())),
@@ -50,22 +48,12 @@ impl Handler for Playground {
 
     async fn signal(&self, connection: &Connection, signal: Content) {
         let name = signal.name().escape_ascii();
-        tracing::debug!(connection = connection.id(), %name, "signal");
+        tracing::debug!(%name, "signal");
         if signal.name() == b"echo"
             && let Err(error) = connection.signal("echo", signal.into_payload())
         {
-            tracing::debug!(connection = connection.id(), %error, "a signal was not returned");
+            tracing::debug!(%error, "a signal was not returned");
         }
-    }
-
-    async fn connected(&self, connection: &Connection) {
-        let info = connection.info();
-        let (id, remote) = (connection.id(), info.remote_addr);
-        tracing::debug!(connection = id, %remote, user_agent = ?info.user_agent, "connected");
-    }
-
-    async fn disconnected(&self, connection: &Connection) {
-        tracing::debug!(connection = connection.id(), "disconnected");
     }
 }
 

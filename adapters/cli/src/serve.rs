@@ -1,11 +1,13 @@
 //! `wwr serve`: the playground, until a signal ends it.
 
 mod certificates;
+mod metrics;
 mod sockets;
 
 use core::error::Error as _;
 use core::time::Duration;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use smol::future::or;
@@ -24,6 +26,7 @@ use crate::runtime::Tasks;
 use crate::stop::Stop;
 use crate::{environment, files, log, output, runtime, stderr};
 use certificates::Renewal;
+use metrics::Page;
 use sockets::Inherited;
 
 /// How long sessions in memory are kept by default.
@@ -46,7 +49,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         let mut stop = Stop::new()?;
         // Resolving a name, or a slow disk, may take time.
         let told_to_stop = async { stop.next().await.map(|_| None) };
-        let Some((server, renewal)) =
+        let Some((server, renewal, page)) =
             or(async { listen(arguments, inherited, &tasks).await.map(Some) }, told_to_stop)
                 .await?
         else {
@@ -58,8 +61,12 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
             tasks.spawn(renewal.run()).detach();
         }
         // Clients are served even if standard output is not read.
-        tasks.spawn(advertise(scheme, server.local_addrs().to_vec())).detach();
+        let metrics = page.as_ref().map(Page::address);
+        tasks.spawn(advertise(scheme, server.local_addrs().to_vec(), metrics)).detach();
         let handle = server.handle();
+        if let Some(page) = page {
+            page.serve(&handle, tasks.clone())?;
+        }
         let running = async {
             server.run().await;
             Ok(())
@@ -70,12 +77,16 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
     served.map(|()| ExitCode::SUCCESS)
 }
 
-/// Begins to listen. Returns what renews the certificates, too, if there are any.
+/// Begins to listen. Returns what renews the certificates and the page of metrics, too, if there are any.
 async fn listen(
     arguments: &ServeArguments,
     inherited: Inherited,
     tasks: &Tasks,
-) -> io::Result<(Server<Playground>, Option<Renewal>)> {
+) -> io::Result<(Server<Playground>, Option<Renewal>, Option<Page>)> {
+    let page = match &arguments.metrics {
+        Some(on) => Some(Page::listen(on).await?),
+        None => None,
+    };
     let mut builder = builder(arguments).await?.executor(tasks.clone());
     let mut renewal = None;
     if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
@@ -89,7 +100,7 @@ async fn listen(
         Err(error) => Err(error),
     };
     match listened {
-        Ok(server) => Ok((server, renewal)),
+        Ok(server) => Ok((server, renewal, page)),
         Err(error) => {
             let on: Vec<_> = arguments.listen.iter().map(ListenOn::to_string).collect();
             Err(io::Error::new(error.kind(), format!("{}: {error}", on.join(", "))))
@@ -191,13 +202,14 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
     }
 }
 
-/// Prints that clients can connect, and where: one line for each address.
-async fn advertise(scheme: &str, addresses: Vec<SocketAddress>) {
+/// Prints that clients can connect, and where: one line for each address. Then where the metrics are.
+async fn advertise(scheme: &str, addresses: Vec<SocketAddress>, metrics: Option<SocketAddr>) {
     let line = |address: &SocketAddress| match address.tcp() {
         Some(address) => format!("listening on {scheme}://{address}\n"),
         None => format!("listening on {address}\n"),
     };
-    let lines: String = addresses.iter().map(line).collect();
+    let metrics = metrics.map(|address| format!("metrics on http://{address}/metrics\n"));
+    let lines: String = addresses.iter().map(line).chain(metrics).collect();
     if let Err(error) = output::print(lines.into_bytes()).await {
         tracing::warn!(%error, ?addresses, "listening, but cannot print that on standard output");
     }

@@ -7,7 +7,6 @@ use super::{Connection, OnceDrained, Out, Phase};
 use crate::close::CloseFrame;
 use crate::server::action::{Action, CloseReason};
 use crate::server::hub::IdleConnections;
-use crate::server::in_flight::InFlight;
 use crate::time::Instant;
 
 impl Connection {
@@ -106,7 +105,8 @@ impl Connection {
         self.lose_questions(out);
         let before = core::mem::replace(&mut self.phase, Phase::Closed);
         self.waiting = VecDeque::new();
-        self.in_flight = InFlight::default();
+        let lost = core::mem::take(&mut self.in_flight).requests();
+        self.counters.lost = self.counters.lost.saturating_add(lost);
         before
     }
 }

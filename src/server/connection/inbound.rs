@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{Connection, Out, Overtakes};
 use crate::dialect::MalformedRequest;
 use crate::server::action::{Action, CloseReason, Request, Signal};
+use crate::server::counters::count;
 use crate::server::reply;
 use crate::wire::{DecodeError, Kind, Message, SpecialReply, decode};
 
@@ -17,10 +18,12 @@ impl Connection {
         match decode(self.peer.read_as(), frame) {
             Ok(Message::Signal(content)) => {
                 let id = self.in_flight.start_signal();
+                count(&mut self.counters.signals);
                 out.push_with(|| Action::Signal(Signal { id, content }));
             }
             Ok(Message::Request { id, content }) => {
                 let id = self.in_flight.start_request(id);
+                count(&mut self.counters.requests);
                 out.push_with(|| Action::Request(Request { id, content }));
             }
             Ok(Message::RestoreSession { id, key }) => {
@@ -81,6 +84,7 @@ impl Connection {
             Ok(message) if message.kind().requires_reply() => {
                 let id = message.identifier().unwrap_or_default();
                 reply::special(id, SpecialReply::Shutdown, out);
+                count(&mut self.counters.refused);
             }
             Ok(_) => {}
             Err(error) => self.undecodable(error, out),
@@ -110,6 +114,7 @@ impl Connection {
             reply::special(id, reply, out);
         }
         if self.peer.rules().strict {
+            count(&mut self.counters.ignored);
             return self.drain(CloseReason::Unreadable, out);
         }
         self.ignored(out);
@@ -117,6 +122,7 @@ impl Connection {
 
     /// Counts a message without effect. Too many in a row end the connection.
     pub(super) fn ignored(&mut self, out: &mut Out) {
+        count(&mut self.counters.ignored);
         self.ignored_in_a_row = self.ignored_in_a_row.saturating_add(1);
         if self.ignored_in_a_row >= self.limits.ignored_in_a_row {
             self.drain(CloseReason::TooManyIgnored, out);

@@ -84,6 +84,74 @@ impl Refusal {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ByApplication as usize + 1;
 
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::ShuttingDown,
+        Self::TooManyConnections,
+        Self::NoHost,
+        Self::SeveralHosts,
+        Self::InvalidHost,
+        Self::InvalidTarget,
+        Self::InvalidLength,
+        Self::OriginNotAllowed,
+        Self::Body,
+        Self::NoWebSocket,
+        Self::NoConnectionUpgrade,
+        Self::Http10,
+        Self::MethodNotAllowed,
+        Self::NoPreflight,
+        Self::WrongVersion,
+        Self::SeveralVersions,
+        Self::NoKey,
+        Self::SeveralKeys,
+        Self::InvalidKey,
+        Self::NoHttp,
+        Self::NoTls,
+        Self::TlsFailed,
+        Self::TlsTimeout,
+        Self::HeadTooLong,
+        Self::HeadTimeout,
+        Self::HandshakeTimeout,
+        Self::Evicted,
+        Self::NoProxyHeader,
+        Self::ByApplication,
+    ];
+
+    /// Returns a short name of the reason for metrics: lower case, with underscores.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ShuttingDown => "shutting_down",
+            Self::TooManyConnections => "too_many_connections",
+            Self::NoHost => "no_host",
+            Self::SeveralHosts => "several_hosts",
+            Self::InvalidHost => "invalid_host",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidLength => "invalid_length",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::Body => "body",
+            Self::NoWebSocket => "no_web_socket",
+            Self::NoConnectionUpgrade => "no_connection_upgrade",
+            Self::Http10 => "http_1_0",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NoPreflight => "no_preflight",
+            Self::WrongVersion => "wrong_version",
+            Self::SeveralVersions => "several_versions",
+            Self::NoKey => "no_key",
+            Self::SeveralKeys => "several_keys",
+            Self::InvalidKey => "invalid_key",
+            Self::NoHttp => "no_http",
+            Self::NoTls => "no_tls",
+            Self::TlsFailed => "tls_failed",
+            Self::TlsTimeout => "tls_timeout",
+            Self::HeadTooLong => "head_too_long",
+            Self::HeadTimeout => "head_timeout",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Evicted => "evicted",
+            Self::NoProxyHeader => "no_proxy_header",
+            Self::ByApplication => "by_application",
+        }
+    }
+
     /// Returns the HTTP status of the answer. A host may also just close the socket if no request
     /// came, or if it evicts the socket.
     pub const fn status(self) -> u16 {
@@ -217,5 +285,24 @@ impl Refusal {
                 | Self::Evicted
                 | Self::NoProxyHeader
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_number_and_a_name_of_its_own() {
+        for (number, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, number, "{refusal:?}");
+        }
+        let names: BTreeSet<_> = Refusal::ALL.into_iter().map(Refusal::name).collect();
+        assert_eq!(names.len(), Refusal::COUNT);
+        let is_plain =
+            |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b"_01".contains(&b));
+        assert!(names.into_iter().all(is_plain));
     }
 }

@@ -20,6 +20,7 @@ use crate::time::Instant;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogThrottle {
+    total: u64,
     untold: u64,
     told_at: Option<Instant>,
 }
@@ -31,12 +32,18 @@ impl LogThrottle {
     /// Counts one more event. If it is time for another line, returns the number of events since
     /// the last line, this one included.
     pub fn count(&mut self, now: Instant) -> Option<u64> {
+        self.total = self.total.saturating_add(1);
         self.untold = self.untold.saturating_add(1);
         if self.told_at.is_some_and(|then| now.saturating_since(then) < Self::PAUSE) {
             return None;
         }
         self.told_at = Some(now);
         Some(core::mem::take(&mut self.untold))
+    }
+
+    /// Returns how many events were counted, logged or not.
+    pub const fn total(&self) -> u64 {
+        self.total
     }
 }
 
@@ -55,5 +62,6 @@ mod tests {
         assert_eq!(throttle.count(at(1000)), Some(1000));
         assert_eq!(throttle.count(at(1999)), None);
         assert_eq!(throttle.count(at(9000)), Some(2));
+        assert_eq!(throttle.total(), 1003);
     }
 }

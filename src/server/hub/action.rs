@@ -107,6 +107,15 @@ pub enum StoreAnswer {
     Expired(Result<(), StoreFailed>),
 }
 
+impl StoreAnswer {
+    pub(super) const fn has_failed(&self) -> bool {
+        match self {
+            Self::LookedUp(found) => found.is_err(),
+            Self::Created(done) | Self::Destroyed(done) | Self::Expired(done) => done.is_err(),
+        }
+    }
+}
+
 /// Identifies a job of the session store. A hub never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub(super) u64);

@@ -22,9 +22,11 @@ use wwr::{
 
 use super::ask::{AskId, Asked};
 use super::context::Data;
+use super::counts::Counts;
 use super::handle::ServerHandle;
 use super::hub::Hub;
 use super::slow_reader::Policy;
+use super::stats::{ConnectionStats, Load, Traffic};
 use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
 use crate::runtime;
@@ -266,6 +268,7 @@ struct Shared {
     data: Data,
     reads: Reads,
     inbox: Inbox<Input>,
+    counts: Counts,
     slow_reader: Policy,
     open: AtomicBool,
     /// Until when handlers may run during a shutdown: nanoseconds of an [`Instant`].
@@ -317,6 +320,7 @@ impl Connection {
         max_signal_backlog: usize,
         slow_reader: SlowReader,
     ) -> Self {
+        let counts = Counts::new(hub.clock.now());
         let shared = Shared {
             id,
             hub,
@@ -324,6 +328,7 @@ impl Connection {
             data,
             reads,
             inbox: Inbox::holding(max_signal_backlog),
+            counts,
             slow_reader: Policy::new(slow_reader),
             open: AtomicBool::new(true),
             shut_down_by: AtomicU64::new(NO_SHUTDOWN),
@@ -525,6 +530,37 @@ impl Connection {
     /// that wait when the connection ends.
     pub fn dropped_signals(&self) -> u64 {
         self.shared.inbox.dropped()
+    }
+
+    /// Returns what was exchanged on the connection so far, and what goes on. Cheap. The numbers are those
+    /// of the last time at which the server wrote to the client: what the client has seen is in them, and
+    /// a handler does not find itself in them. After the end, they stay.
+    pub fn stats(&self) -> ConnectionStats {
+        let now = self.shared.hub.clock.now();
+        ConnectionStats {
+            dialect: self.dialect(),
+            age: self.info().connected_at.elapsed().unwrap_or_default(),
+            silent_for: now.saturating_since(self.shared.counts.last_heard()),
+            traffic: self.traffic(),
+            load: self.load(),
+        }
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        let mut traffic = self.shared.counts.traffic();
+        traffic.signals_dropped = self.dropped_signals();
+        traffic
+    }
+
+    pub(super) fn load(&self) -> Load {
+        let mut load = self.shared.counts.load();
+        load.queued_bytes += self.shared.inbox.queued_bytes();
+        load
+    }
+
+    /// The counters, for the task of the connection.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.shared.counts
     }
 
     /// Creates a session with this information, tells the client, and stores the session.

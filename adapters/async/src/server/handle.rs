@@ -11,6 +11,7 @@ use wwr::{CloseFrame, PreparedSignal, SessionKey};
 use super::broadcast::Broadcast;
 use super::connection::Connection;
 use super::hub::Hub;
+use super::stats::ServerStats;
 
 /// A handle of a running server. Cheap to clone.
 #[derive(Clone)]
@@ -73,6 +74,14 @@ impl ServerHandle {
     /// Returns how many connections are open, as in [`connections`](Self::connections).
     pub fn connection_count(&self) -> usize {
         self.hub.connection_count()
+    }
+
+    /// Returns what the server has done since it was made, and what it does now. It visits each
+    /// connection, and keeps none of them from working: some milliseconds for 100 000 connections. Numbers
+    /// that only grow are never less than in an earlier call. See [`Connection::stats`] for how new they
+    /// are.
+    pub fn stats(&self) -> ServerStats {
+        self.hub.stats()
     }
 
     /// Returns how many sessions have at least one connection.

@@ -2,6 +2,7 @@
 
 mod groups;
 mod jobs;
+mod stats;
 #[cfg(test)]
 pub(super) mod tests;
 mod timer;
@@ -22,6 +23,7 @@ use wwr::{Actions, Instant, SessionKey, Valid};
 
 use super::connection::{Connection, Ended, Input};
 use super::handle::Connections;
+use super::refusals::Refusals;
 use super::throttle::Throttle;
 
 use crate::clock::Clock;
@@ -46,6 +48,9 @@ pub(super) struct Hub {
     earlier: Arc<Event>,
     /// Notified when the server has stopped.
     stopped: Event,
+    pub(super) refusals: Refusals,
+    /// Held while somebody adds up the counters of all connections.
+    adding_up: Mutex<()>,
     /// The log throttle for keys of clients that no session has.
     pub(super) unknown_keys: Throttle,
     /// The log throttle for failures of the store.
@@ -64,6 +69,10 @@ struct Control {
     waiters: HashMap<WaiterId, oneshot::Sender<Result<usize, StoreFailed>>>,
     /// The jobs that the store is doing. Dropping the sender gives up the job.
     running: HashMap<JobId, oneshot::Sender<()>>,
+    /// What the connections have counted that are not in the table any more.
+    ended: stats::Ended,
+    /// While the counters of all connections are added up: those that are not visited yet.
+    unseen: Option<stats::Unseen>,
     /// The newest connection.
     last_id: ConnectionId,
     /// When the timer fires. `None` if it is off.
@@ -92,6 +101,8 @@ impl Hub {
             connections: BTreeMap::new(),
             waiters: HashMap::new(),
             running: HashMap::new(),
+            ended: stats::Ended::default(),
+            unseen: None,
             last_id: ConnectionId(0),
             timer_at: None,
             abandoned: false,
@@ -106,6 +117,8 @@ impl Hub {
             control: Mutex::new(control),
             earlier: Arc::new(Event::new()),
             stopped: Event::new(),
+            refusals: Refusals::new(),
+            adding_up: Mutex::new(()),
             unknown_keys: Throttle::default(),
             store_failures: Throttle::default(),
         });
@@ -392,7 +405,13 @@ impl Drop for Admission {
         let id = self.id;
         let removed = self.hub.call_and(
             |machine, now, out| machine.left(now, id, out),
-            |control, ()| control.connections.remove(&id),
+            |control, ()| {
+                let removed = control.connections.remove(&id);
+                if let Some(connection) = &removed {
+                    control.count_ended(id, connection);
+                }
+                removed
+            },
         );
         drop(removed);
     }
@@ -409,5 +428,6 @@ impl Drop for OpenGuard {
     fn drop(&mut self) {
         // Takes effect only if the task was dropped before it could do this itself.
         self.connection.end(Ended::Aborted);
+        self.connection.counts().end();
     }
 }

@@ -10,6 +10,7 @@ use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use wwr::Instant;
 use wwr::server::gate::{Doubt, LogThrottle, Refusal};
 
+use super::stats::RefusalStats;
 use super::throttle::Throttle;
 
 /// How many characters of a header are shown.
@@ -85,6 +86,12 @@ impl Refusals {
         if let Some(times) = throttle.count(now) {
             tracing::warn!(%proxy, times, "{doubt}: {what_to_do}");
         }
+    }
+
+    /// Returns how often something was refused, logged or not.
+    pub(super) fn stats(&self) -> RefusalStats {
+        let throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
+        RefusalStats::new(throttles.map(|throttle| throttle.total()))
     }
 
     fn count(&self, now: Instant, refusal: Refusal) -> Option<u64> {

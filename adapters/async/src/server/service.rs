@@ -14,6 +14,7 @@ use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, StatusCode};
 use smol_hyper::rt::FuturesIo;
+use tracing::Instrument as _;
 use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
@@ -29,9 +30,8 @@ use super::handle::ServerHandle;
 use super::handler::{Handler, Response};
 use super::http;
 use super::hub::{Admission, Hub};
-use super::refusals::Refusals;
 use super::slots::Slots;
-use super::task::{CloseTimeouts, Opened, Presumed, Task};
+use super::task::{CloseTimeouts, Opened, Presumed, Task, trace};
 use super::throttle::Throttle;
 use crate::keep_alive::KeepAlive;
 use crate::panics::{ShortName, caught_async, note_http_panic};
@@ -81,7 +81,6 @@ struct Inner<H, R> {
     hub: Arc<Hub>,
     endpoints: Endpoints,
     terms: ServiceTerms,
-    refusals: Refusals,
     /// The log throttle for answers of the application that cannot be sent.
     mistakes: Throttle,
     slots: Slots,
@@ -125,10 +124,9 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         endpoints: Endpoints,
         terms: ServiceTerms,
     ) -> Self {
-        let (handler, refusals, mistakes) =
-            (Arc::new(handler), Refusals::new(), Throttle::default());
+        let (handler, mistakes) = (Arc::new(handler), Throttle::default());
         let slots = Slots::new(terms.limits.max_handshakes);
-        let inner = Inner { runtime, handler, hub, endpoints, terms, refusals, mistakes, slots };
+        let inner = Inner { runtime, handler, hub, endpoints, terms, mistakes, slots };
         Self { inner: Arc::new(inner) }
     }
 
@@ -160,12 +158,12 @@ impl<H: Handler, R: Runtime> Service<H, R> {
     /// Logs that a TLS handshake failed.
     #[cfg(feature = "rustls")]
     pub(super) fn tls_fails(&self, error: &io::Error, remote: SocketAddr) {
-        self.inner.refusals.tls(self.inner.hub.clock.now(), error, remote);
+        self.inner.hub.refusals.tls(self.inner.hub.clock.now(), error, remote);
     }
 
     /// Logs the refusal of a socket, or of a request about which nothing is known.
     pub(super) fn refuses(&self, refusal: Refusal, remote: SocketAddr) {
-        self.inner.refusals.socket(self.inner.hub.clock.now(), refusal, remote);
+        self.inner.hub.refusals.socket(self.inner.hub.clock.now(), refusal, remote);
     }
 
     /// Answers a request. If the request opens a WebSocket, serves that in a task of its own. Does
@@ -186,7 +184,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         let Client { address, doubt } =
             self.inner.terms.proxies.client(peer, http::headers(headers));
         if let Some(doubt) = doubt {
-            self.inner.refusals.doubt(self.inner.hub.clock.now(), doubt, peer);
+            self.inner.hub.refusals.doubt(self.inner.hub.clock.now(), doubt, peer);
         }
         address
     }
@@ -205,7 +203,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         };
         let refuse = |refusal: Refusal| {
             let now = self.inner.hub.clock.now();
-            self.inner.refusals.request(now, refusal, caller.client, &parts.headers);
+            self.inner.hub.refusals.request(now, refusal, caller.client, &parts.headers);
             http::response(Answer::refusal(refusal, &head, &terms))
         };
         if head.has_body() {
@@ -233,7 +231,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                         if handshake.is_ok() {
                             let now = self.inner.hub.clock.now();
                             let refusal = Refusal::ByApplication;
-                            self.inner.refusals.request(
+                            self.inner.hub.refusals.request(
                                 now,
                                 refusal,
                                 caller.client,
@@ -420,7 +418,13 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
                 let opened = opened;
                 Task::new(&inner.runtime, inner.hub.clone(), handler, &connection, *opened)
             };
-            task.run(admission).await;
+            let span = trace::span(&connection);
+            if span.is_disabled() {
+                task.run(admission).await;
+            } else {
+                // In memory of its own, which is not needed otherwise.
+                Box::pin(task.run(admission).instrument(span)).await;
+            }
         });
     }
 }

@@ -9,6 +9,7 @@ mod handlers;
 mod output;
 #[cfg(test)]
 mod tests;
+pub(super) mod trace;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -174,8 +175,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Serves the connection until it ends.
     pub(super) async fn run(mut self: Box<Self>, admission: Admission) {
         let open = Hub::open(admission, self.connection.clone());
-        let (id, dialect) = (self.connection.id(), self.connection.dialect());
-        tracing::debug!(connection = id, %dialect, "connected");
+        let (id, info) = (self.connection.id(), self.connection.info());
+        let dialect = self.connection.dialect();
+        tracing::debug!(%dialect, user_agent = ?info.user_agent, "connected");
         self.start_connected();
         let serve = poll_fn(|cx| self.poll_end(cx));
         let end = caught_async(|| serve).await.unwrap_or_else(|panic| {
@@ -215,6 +217,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 _ => {}
             }
         }
+        self.publish();
+        // They may run on until the drain timeout.
+        self.connection.counts().runs(self.running.len());
         self.connection.end(end.told());
         self.hub.ended(self.connection.connection_id());
         self.creating = None;
@@ -312,16 +317,22 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.taken = 0;
         self.requests.shrink();
         self.signals.shrink();
+        self.publish();
         let flushed = match self.socket.poll_flush(cx) {
             Poll::Ready(Err(error)) => {
-                tracing::debug!(connection = self.connection.id(), %error, "cannot write");
+                tracing::debug!(%error, "cannot write");
                 return Poll::Ready(Wake::Broken);
             }
             flushed => flushed.is_ready(),
         };
+        let unsent = if flushed { 0 } else { self.socket.unsent() };
+        self.connection.counts().holds(unsent);
+        if writable && !self.socket.is_writable() {
+            self.connection.counts().stalled();
+        }
         if self.fed_signals > 0 {
             self.fed_signals = if flushed { 0 } else { self.fed_signals };
-            self.connection.inbox().hold(self.fed_signals.min(self.socket.unsent()));
+            self.connection.inbox().hold(self.fed_signals.min(unsent));
         }
         if !takes || flushed && !writable {
             // There may be more input: come back after other tasks had a turn.
@@ -330,6 +341,16 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.resting = true;
         output::give_up(&mut self.out);
         Poll::Pending
+    }
+
+    /// Shows what was counted since the last time.
+    fn publish(&mut self) {
+        let counts = self.connection.counts();
+        counts.add(&self.machine.take_counters());
+        counts.runs(self.machine.running_handlers());
+        if self.heard {
+            counts.heard(self.now);
+        }
     }
 
     /// Returns whether more input may be taken before the output is written.
@@ -416,12 +437,18 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         let now = self.now;
         self.heard = true;
         match incoming {
-            Incoming::Message(frame) => self.machine.handle_message(now, frame, &mut self.out),
-            Incoming::Text(frame) => self.machine.handle_text(now, frame, &mut self.out),
+            Incoming::Message(frame) => {
+                self.connection.counts().received(frame.len());
+                self.machine.handle_message(now, frame, &mut self.out);
+            }
+            Incoming::Text(frame) => {
+                self.connection.counts().received(frame.len());
+                self.machine.handle_text(now, frame, &mut self.out);
+            }
             Incoming::Ping | Incoming::Pong => self.machine.handle_activity(now),
             Incoming::Closed(frame) => return Some(End::Left(frame)),
             Incoming::Failed(error) => {
-                tracing::debug!(connection = self.connection.id(), %error, "socket failed");
+                tracing::debug!(%error, "socket failed");
                 return Some(violation(&error).map_or(End::Left(None), End::Violated));
             }
         }
@@ -478,7 +505,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     }
 
     fn note_late(&self, error: &dyn fmt::Display) {
-        tracing::debug!(connection = self.connection.id(), %error, "a handler ended too late; its reply is dropped");
+        tracing::debug!(%error, "a handler ended too late; its reply is dropped");
     }
 
     fn take_input(&mut self, input: Input) {
@@ -487,7 +514,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             Input::Signal(signal) => {
                 self.fed_signals += signal.len();
                 if let Err(error) = signal.send(&mut self.machine, &mut self.out) {
-                    tracing::debug!(connection = self.connection.id(), %error, "signal dropped");
+                    tracing::debug!(%error, "signal dropped");
                 }
             }
             Input::Ask(asked) => self.ask(*asked),

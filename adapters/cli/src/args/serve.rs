@@ -10,14 +10,15 @@ use wwr_smol::server::Network;
 use super::LogArguments;
 use super::spoken::SpokenArguments;
 use super::value::{
-    AllowedOrigin, ListenOn, ProxyHeader, SessionStorage, allowed_origin, concurrency, file_mode,
-    positive_duration, positive_number,
+    AllowedOrigin, ListenOn, PageOn, ProxyHeader, SessionStorage, allowed_origin, concurrency,
+    file_mode, positive_duration, positive_number,
 };
 
 /// Serve a playground for trying out clients
 ///
 /// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect, with TLS
-/// `listening on wss://ADDRESS`, and for a unix socket `listening on unix:PATH`. Speaks all versions of
+/// `listening on wss://ADDRESS`, and for a unix socket `listening on unix:PATH`; then the address of the
+/// metrics, if there are any. Speaks all versions of
 /// the protocol on one port, unless told otherwise. The playground is for trying things out, not for
 /// the public: every client may signal to all others.
 #[derive(Debug, Args)]
@@ -55,6 +56,7 @@ Examples:
   wwr serve --listen 127.0.0.1:7777 --listen unix:/run/wwr.sock --unix-mode 660
   wwr serve --protocol 1.4 --path /new=2.0 --read-timeout 30s --sub-protocol chat/1
   wwr serve --ping-after 5s --ping-timeout 5s
+  wwr serve --metrics 9100     (then: curl http://127.0.0.1:9100/metrics)
   wwr serve --log debug        (shows each connection and request)
 
 Logs hold nothing up: if standard error is not read, lines are dropped, and how many is told there
@@ -133,6 +135,10 @@ pub(crate) struct ServeArguments {
     /// runs any more, and new requests on them are refused
     #[arg(long)]
     pub(crate) close_idle: bool,
+    /// Show metrics for Prometheus at http://ADDRESS/metrics; a port alone is one of 127.0.0.1, port 0 lets
+    /// the system choose one. Everybody who can connect there can read them
+    #[arg(long, value_name = "ADDRESS|PORT")]
+    pub(crate) metrics: Option<PageOn>,
     #[command(flatten)]
     pub(crate) log: LogArguments,
     #[command(flatten)]

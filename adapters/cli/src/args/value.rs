@@ -146,6 +146,23 @@ impl fmt::Display for ListenOn {
     }
 }
 
+/// Where a page for operators is served: an address. A port alone is one of this machine only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PageOn(String);
+
+impl PageOn {
+    pub(crate) fn address(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for PageOn {
+    fn from(text: &str) -> Self {
+        let is_port = text.parse::<u16>().is_ok();
+        Self(if is_port { format!("127.0.0.1:{text}") } else { text.to_owned() })
+    }
+}
+
 /// Parses the mode of a file.
 pub(crate) fn file_mode(text: &str) -> Result<u32, &'static str> {
     match u32::from_str_radix(text, 8) {

@@ -34,7 +34,7 @@ fn sessions_in_use_are_looked_up_before_unless_they_are_fresh() {
     for (id, name) in [(1, "b"), (2, "b"), (3, "a"), (4, "closed"), (5, "missing")] {
         script.admit().unwrap();
         script.opened(id, &[]);
-        let job = script.hub.jobs.start(Purpose::Expire, Instant::EPOCH);
+        let job = script.hub.jobs.start(Purpose::Expire, Instant::EPOCH, Instant::EPOCH);
         script.hub.jobs.take(job);
         let (ask, key) = (format!("job {} look up {name}", job.0 + 1), key(name));
         script.asks(id, Command::Restore(key), &[&ask]);

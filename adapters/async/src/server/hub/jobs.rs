@@ -20,6 +20,8 @@ impl Hub {
     pub(super) async fn work(self: Arc<Self>, job: Job, given_up: oneshot::Receiver<()>) {
         let Job { id, work } = job;
         let store = &self.store;
+        #[cfg(feature = "metrics")]
+        let (asked, operation) = (std::time::Instant::now(), operation(&work));
         let answer = async {
             match &work {
                 Work::LookUp(key) => {
@@ -54,7 +56,10 @@ impl Hub {
             let _ = given_up.await;
             None
         };
-        match futures_lite::future::or(async { Some(answer.await) }, too_late).await {
+        let answer = futures_lite::future::or(async { Some(answer.await) }, too_late).await;
+        #[cfg(feature = "metrics")]
+        crate::server::metrics::store_took(operation, asked.elapsed());
+        match answer {
             Some(answer) => {
                 self.lock().running.remove(&id);
                 self.call(|machine, now, out| machine.answered(now, id, answer, out));
@@ -98,6 +103,17 @@ impl Hub {
                 "the session store does not answer"
             );
         }
+    }
+}
+
+/// Returns the name of what the store has to do, for metrics.
+#[cfg(feature = "metrics")]
+const fn operation(work: &Work) -> &'static str {
+    match work {
+        Work::LookUp(_) => "look_up",
+        Work::Create(_) => "create",
+        Work::Destroy(_) => "destroy",
+        Work::Expire { .. } => "expire",
     }
 }
 

@@ -80,9 +80,8 @@ impl<S, T: FromPayload> FromCall<S> for T {
 /// Logs what is wrong with a payload. Returns what the client gets.
 #[cold]
 fn bad(call: &Call, error: FormatError) -> RequestError {
-    let (connection, kind) = (call.connection().id(), call.kind());
-    let name = ShortName::new(call.name());
-    tracing::debug!(connection, %kind, %name, %error, "a payload is not what the handler takes");
+    let (kind, name) = (call.kind(), ShortName::new(call.name()));
+    tracing::debug!(%kind, %name, %error, "a payload is not what the handler takes");
     error.into()
 }
 

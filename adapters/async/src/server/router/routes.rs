@@ -101,8 +101,7 @@ impl<H: Handler> Handler for Routes<H> {
         let name = ShortName::new(signal.name());
         let handled = route.call(Call::new(CallKind::Signal, connection, signal)).await;
         if let Err(error) = handled {
-            let connection = connection.id();
-            tracing::debug!(connection, %name, %error, "the handler of a signal failed");
+            tracing::debug!(%name, %error, "the handler of a signal failed");
         }
     }
 

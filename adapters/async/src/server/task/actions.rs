@@ -7,19 +7,21 @@ use futures_util::FutureExt;
 use wwr::server::{self, Action, RequestError, RequestId};
 
 use super::handlers::{About, Started};
+use super::trace::{self, Traced};
 use super::{Done, End, Presumed, Reply, Task};
 use crate::panics::{Panic, ShortName};
 use crate::runtime::Runtime;
 use crate::server::handler::Handler;
 
-impl<H: Handler, R: Runtime> Task<'_, H, R> {
+impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Carries out the actions of the machine.
     pub(super) fn carry_out(&mut self, cx: &mut Context<'_>) -> Option<End> {
         while let Some(action) = self.next_action() {
             match action {
                 Action::Send(frame) => {
+                    self.connection.counts().sent(frame.len());
                     if let Err(error) = self.socket.feed(frame) {
-                        tracing::debug!(connection = self.connection.id(), %error, "cannot send");
+                        tracing::debug!(%error, "cannot send");
                         return Some(End::Broken);
                     }
                 }
@@ -30,13 +32,14 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 }
                 Action::Ping => {
                     if let Err(error) = self.socket.ping() {
-                        tracing::debug!(connection = self.connection.id(), %error, "cannot ping");
+                        tracing::debug!(%error, "cannot ping");
                         return Some(End::Broken);
                     }
                 }
                 Action::Learned(dialect) => {
-                    tracing::debug!(connection = self.connection.id(), %dialect, "client known");
+                    tracing::debug!(%dialect, "client known");
                     self.connection.show_dialect(dialect);
+                    trace::learned(dialect);
                     if let Some(Presumed(endpoint)) = self.presumed.take() {
                         let remote = self.connection.info().remote_addr;
                         endpoint.turned_out_newer(self.hub.clock.now(), remote);
@@ -75,21 +78,35 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     fn start_request(&mut self, request: server::Request, cx: &mut Context<'_>) {
         let server::Request { id, content } = request;
         let name = ShortName::new(content.name());
+        let traced = Traced::start(name);
         let reply = match self.requests.start(content, cx) {
-            Started::Done(reply) => reply,
+            Started::Done(reply) => {
+                if let Some(traced) = traced {
+                    traced.answered(&reply);
+                }
+                reply
+            }
             Started::Running(rest) => {
                 let about = self.about(Some(id), name);
                 let done = move |reply: Result<Reply, Panic>| {
-                    let failed = |panic| {
-                        about.note(&panic);
-                        Err(RequestError::Internal)
+                    let reply = match reply {
+                        Ok(reply) => {
+                            if let Some(traced) = traced {
+                                traced.answered(&reply);
+                            }
+                            reply
+                        }
+                        Err(panic) => {
+                            about.note(&panic, traced);
+                            Err(RequestError::Internal)
+                        }
                     };
-                    Done::Request(id, reply.unwrap_or_else(failed))
+                    Done::Request(id, reply)
                 };
                 return self.running.push(rest.map(done).boxed());
             }
             Started::Panicked(panic) => {
-                self.about(Some(id), name).note(&panic);
+                self.about(Some(id), name).note(&panic, traced);
                 Err(RequestError::Internal)
             }
         };
@@ -109,12 +126,12 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
             Started::Running(rest) => {
                 let about = self.about(None, name);
                 let done = move |handled: Result<(), Panic>| {
-                    handled.unwrap_or_else(|panic| about.note(&panic));
+                    handled.unwrap_or_else(|panic| about.note(&panic, None));
                     Done::Signal(id)
                 };
                 return self.running.push(rest.map(done).boxed());
             }
-            Started::Panicked(panic) => self.about(None, name).note(&panic),
+            Started::Panicked(panic) => self.about(None, name).note(&panic, None),
         }
         if self.socket.is_writable() {
             self.hear_others();
@@ -125,9 +142,9 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     }
 
     /// Returns which message a handler works on.
-    fn about(&self, request: Option<RequestId>, name: ShortName) -> About {
+    fn about(&self, request: Option<RequestId>, name: ShortName) -> About<'a> {
         let identifier = request.map(|id| self.machine.identifier(id).unwrap_or_default());
-        About::new(self.connection.id(), identifier, name)
+        About::new(self.connection, identifier, name)
     }
 }
 

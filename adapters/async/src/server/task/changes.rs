@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use wwr::server::{Action, SessionEvent};
 
 use super::actions::answer;
-use super::{Done, Task, hook};
+use super::{Done, Task, hook, trace};
 use crate::runtime::Runtime;
 use crate::server::change::SessionChange;
 use crate::server::connection::{Connection, SessionError};
@@ -51,6 +51,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     fn session_changes(&mut self, change: SessionChange) {
         self.told = change.after().is_some();
+        if let Some(session) = change.after() {
+            trace::has_session(&session.key);
+        }
         self.hooks.get_or_insert_default().waiting.push_back(change);
         self.next_change();
     }

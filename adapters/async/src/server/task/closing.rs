@@ -60,7 +60,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
             End::Closed(reason) => {
                 let frame = reason.frame();
                 let (code, reason) = (frame.code(), frame.reason());
-                tracing::debug!(connection = id, code, ?reason, "closed");
+                tracing::debug!(code, ?reason, "closed");
                 let closed = socket.close(frame, timeouts.close);
                 if reading && hooks.is_none() {
                     // They have ended, or have had the time that the machine allows.
@@ -75,19 +75,15 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 match frame {
                     Some(frame) => {
                         let (code, reason) = (frame.code(), frame.reason());
-                        tracing::debug!(connection = id, code, ?reason, "closed by the client");
+                        tracing::debug!(code, ?reason, "closed by the client");
                     }
-                    None => tracing::debug!(
-                        connection = id,
-                        "closed by the client without a close frame"
-                    ),
+                    None => tracing::debug!("closed by the client without a close frame"),
                 }
                 zip(socket.finish(timeouts.close), handlers).await;
             }
             End::Violated(frame) => {
                 let (code, reason) = (frame.code(), frame.reason());
                 tracing::debug!(
-                    connection = id,
                     code,
                     reason,
                     "closed because the client broke the rules of WebSocket"
@@ -95,7 +91,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 zip(socket.close(frame, timeouts.close), handlers).await;
             }
             End::Broken => {
-                tracing::debug!(connection = id, "gone");
+                tracing::debug!("gone");
                 drop(socket);
                 handlers.await;
             }

@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use wwr::Content;
 use wwr::wire::Identifier;
 
+use super::trace::Traced;
 use crate::panics::{Panic, ShortName, caught_async};
+use crate::server::connection::Connection;
 
 /// The application's handler for messages of one kind.
 pub(super) trait Start<'a, T>: Send {
@@ -29,24 +31,32 @@ pub(super) enum Started<'a, T> {
 
 /// Which message a handler works on, for the log.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct About {
-    /// The number of the connection.
-    connection: u64,
+pub(super) struct About<'a> {
+    connection: &'a Connection,
     /// The client's identifier, if it is a request.
     request: Option<Identifier>,
     name: ShortName,
 }
 
-impl About {
+impl<'a> About<'a> {
     /// `request` is the client's identifier, if the message is a request.
-    pub(super) const fn new(connection: u64, request: Option<Identifier>, name: ShortName) -> Self {
+    pub(super) const fn new(
+        connection: &'a Connection,
+        request: Option<Identifier>,
+        name: ShortName,
+    ) -> Self {
         Self { connection, request, name }
     }
 
-    /// Logs that it panicked.
+    /// Counts and logs that it panicked.
     #[cold]
-    pub(super) fn note(&self, panic: &Panic) {
+    pub(super) fn note(&self, panic: &Panic, traced: Option<Box<Traced>>) {
         let Self { connection, request, name } = self;
+        connection.counts().panicked();
+        if let Some(traced) = traced {
+            traced.panicked();
+        }
+        let connection = connection.id();
         match request {
             Some(request) => tracing::error!(
                 connection, %request, %name, %panic,
