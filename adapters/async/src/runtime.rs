@@ -10,6 +10,8 @@ use std::os::{fd::BorrowedFd, unix::net::UnixListener};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+#[cfg(feature = "inspect")]
+use std::time::Duration;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -202,10 +204,19 @@ impl<R> Choice<R> {
 /// Spawns tasks on a runtime of any type. Only for rare tasks.
 pub(crate) trait Spawner: Send + Sync {
     fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
+
+    /// Waits for this long.
+    #[cfg(feature = "inspect")]
+    fn sleep_boxed(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 impl<R: Runtime> Spawner for R {
     fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
         self.spawn(task);
+    }
+
+    #[cfg(feature = "inspect")]
+    fn sleep_boxed(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(crate::clock::sleep(self, duration))
     }
 }
