@@ -27,10 +27,11 @@ fuzz_target!(|input: &[u8]| {
 /// The slices of the frame that a message holds.
 fn parts(message: &Message) -> [&[u8]; 2] {
     match message {
-        Message::Signal(content) | Message::Request { content, .. } => {
+        Message::Signal(content)
+        | Message::Request { content, .. }
+        | Message::Question { content, .. } => {
             [content.name(), content.payload()]
         }
-        Message::Question { content, .. } => [content.name(), content.payload()],
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
             [payload.as_bytes(), &[]]
         }
@@ -58,14 +59,15 @@ fn assert_lies_inside(frame: &[u8], part: &[u8]) {
 /// Text of a peer never panics.
 fn look_at_text(message: &Message) {
     match message {
-        Message::Signal(content) | Message::Request { content, .. } => {
+        Message::Signal(content)
+        | Message::Request { content, .. }
+        | Message::Question { content, .. } => {
             let text = content.text().map(String::from);
             let payload = content.clone().into_payload();
             assert_eq!(payload.as_bytes(), content.payload());
             assert_eq!(payload.text().map(String::from), text);
             assert_eq!(content.name_str().is_some(), str::from_utf8(content.name()).is_ok());
         }
-        Message::Question { content, .. } => drop(content.text()),
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => drop(payload.text()),
         Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => drop((error.code(), error.message())),
         _ => {}

@@ -68,7 +68,7 @@ impl Made<'_> {
             Self::Heartbeat => Message::Heartbeat,
             Self::ClientSettings(settings) => Message::ClientSettings(settings),
             Self::Question { id, name, payload } => {
-                Message::Question { id, content: Box::new(Content::new(name, &payload).ok()?) }
+                Message::Question { id, content: Content::new(name, &payload).ok()? }
             }
             Self::QuestionCancelled { id } => Message::QuestionCancelled { id },
             Self::Answer { id, payload } => Message::Answer { id, payload },
@@ -123,21 +123,18 @@ fn is_reason(error: ComposeError, dialect: Dialect, message: &Message) -> bool {
         }
         (
             ComposeError::InvalidName(_),
-            Message::Signal(content) | Message::Request { content, .. },
+            Message::Signal(content)
+            | Message::Request { content, .. }
+            | Message::Question { content, .. },
         ) => !is_printable(content.name()),
         (
             ComposeError::InvalidCode(_),
             Message::ErrorReply { error, .. } | Message::AnswerError { error, .. },
         ) => !is_printable(error.code_bytes()),
-        (ComposeError::InvalidName(_), Message::Question { content, .. }) => {
-            !is_printable(content.name())
-        }
-        (ComposeError::EmptyRequest, Message::Request { content, .. }) => {
-            content.name().is_empty() && content.payload().is_empty()
-        }
-        (ComposeError::EmptyRequest, Message::Question { content, .. }) => {
-            content.name().is_empty() && content.payload().is_empty()
-        }
+        (
+            ComposeError::EmptyRequest,
+            Message::Request { content, .. } | Message::Question { content, .. },
+        ) => content.name().is_empty() && content.payload().is_empty(),
         _ => false,
     }
 }
@@ -173,10 +170,9 @@ fn canonical(message: &Message, bytes: &[u8]) -> Vec<u8> {
         Message::Signal(content) if content.encoding() == Encoding::Utf16 => {
             (content.name().len() % 2 == 1).then_some(2 + content.name().len())
         }
-        Message::Request { content, .. } if content.encoding() == Encoding::Utf16 => {
-            (content.name().len() % 2 == 1).then_some(10 + content.name().len())
-        }
-        Message::Question { content, .. } if content.encoding() == Encoding::Utf16 => {
+        Message::Request { content, .. } | Message::Question { content, .. }
+            if content.encoding() == Encoding::Utf16 =>
+        {
             (content.name().len() % 2 == 1).then_some(10 + content.name().len())
         }
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => (payload.encoding() == Encoding::Utf16).then_some(9),

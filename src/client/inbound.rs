@@ -76,7 +76,7 @@ impl Client {
                     anomaly(Anomaly::NoSessionToClose, out);
                 }
             }
-            Message::Question { id, content } => self.handle_question(id, *content, out),
+            Message::Question { id, content } => self.handle_question(id, content, out),
             Message::QuestionCancelled { id } => self.handle_cancelled_question(id, out),
             Message::Request { .. }
             | Message::CloseSession { .. }

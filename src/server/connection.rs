@@ -174,17 +174,16 @@ impl Connection {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
+        if let [byte] = frame[..]
+            && byte == Kind::Heartbeat.as_byte()
+        {
+            return self.heartbeat(out);
+        }
         if let Some(byte) = frame.first()
             && Kind::may_overtake(*byte)
+            && let Some(overtakes) = self.overtakes(*byte)
         {
-            if *byte == Kind::Heartbeat.as_byte() && frame.len() == 1 {
-                return self.heartbeat(out);
-            }
-            match self.overtakes(*byte) {
-                Some(Overtakes::Settings) => return self.take_settings(frame, out),
-                Some(Overtakes::Answer) => return self.take_answer(frame, out),
-                None => {}
-            }
+            return self.take(overtakes, frame, out);
         }
         match self.phase {
             Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {

@@ -1,7 +1,5 @@
 //! From bytes to messages.
 
-use alloc::boxed::Box;
-
 use bytes::{Buf, Bytes};
 
 use super::accept_conf::AcceptConf;
@@ -76,15 +74,15 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
         }
         Kind::AcceptConf => frame.accept_conf(),
         Kind::ClientSettings => frame.client_settings(),
-        Kind::QuestionBinary
-        | Kind::QuestionUtf8
-        | Kind::QuestionUtf16
-        | Kind::QuestionCancelled
-        | Kind::AnswerBinary
-        | Kind::AnswerUtf8
-        | Kind::AnswerUtf16
-        | Kind::AnswerError
-        | Kind::AnswerRefused => frame.about_question(),
+        Kind::QuestionBinary => frame.question(Encoding::Binary),
+        Kind::QuestionUtf8 => frame.question(Encoding::Utf8),
+        Kind::QuestionUtf16 => frame.question(Encoding::Utf16),
+        Kind::QuestionCancelled => frame.question_cancelled(),
+        Kind::AnswerBinary => frame.answer(Encoding::Binary),
+        Kind::AnswerUtf8 => frame.answer(Encoding::Utf8),
+        Kind::AnswerUtf16 => frame.answer(Encoding::Utf16),
+        Kind::AnswerError => frame.answer_error(),
+        Kind::AnswerRefused => frame.answer_refused(),
     }
 }
 
@@ -168,6 +166,7 @@ impl Frame {
         Err(self.malformed(identifier, Malformation::NamePastEnd { name_length, least, length }))
     }
 
+    #[inline(always)]
     fn signal(self, dialect: Dialect, encoding: Encoding) -> Result<Message, DecodeError> {
         self.at_least(3)?;
         let name_length = self.byte(1);
@@ -186,8 +185,14 @@ impl Frame {
         Ok(Message::Signal(Content::checked(self.rest(2), name_length, padded, Encoding::Utf16)))
     }
 
+    /// Reads a request or a question: both have the same layout. The caller makes the message of it, so
+    /// that a message or an error is written once, to where it stays.
     #[inline(always)]
-    fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
+    fn named(
+        self,
+        encoding: Encoding,
+        message: impl FnOnce(Identifier, Content) -> Message,
+    ) -> Result<Message, DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         if encoding == Encoding::Utf16 {
             self.even()?;
@@ -199,11 +204,16 @@ impl Frame {
         // The length is even, so the padding after a name of odd length exists.
         let padded = encoding == Encoding::Utf16 && name_length % 2 == 1;
         let content = Content::checked(self.rest(NAMED_PREFIX), name_length, padded, encoding);
-        Ok(Message::Request { id, content })
+        Ok(message(id, content))
     }
 
+    /// Reads a reply or an answer, as [`named`](Self::named) does.
     #[inline(always)]
-    fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
+    fn unnamed(
+        self,
+        encoding: Encoding,
+        message: impl FnOnce(Identifier, Payload) -> Message,
+    ) -> Result<Message, DecodeError> {
         let offset = match encoding {
             Encoding::Binary | Encoding::Utf8 => PREFIX,
             Encoding::Utf16 => PREFIX + 1,
@@ -213,11 +223,15 @@ impl Frame {
             self.even()?;
         }
         let id = self.identifier();
-        Ok(Message::Reply { id, payload: Payload::checked(encoding, self.rest(offset)) })
+        Ok(message(id, Payload::checked(encoding, self.rest(offset))))
     }
 
+    /// Reads an error that replies or answers, as [`named`](Self::named) does.
     #[inline(always)]
-    fn error_reply(self) -> Result<Message, DecodeError> {
+    fn coded(
+        self,
+        message: impl FnOnce(Identifier, ErrorReply) -> Message,
+    ) -> Result<Message, DecodeError> {
         self.at_least(NAMED_PREFIX + 1)?;
         let id = self.identifier();
         let code_length = self.byte(PREFIX);
@@ -227,40 +241,58 @@ impl Frame {
         let least = NAMED_PREFIX + usize::from(code_length);
         self.holds_name(Some(id), code_length, least)?;
         let error = ErrorReply::checked(self.rest(NAMED_PREFIX), code_length);
-        Ok(Message::ErrorReply { id, error })
+        Ok(message(id, error))
     }
 
-    /// Reads a question, or what is said about one. They have the layouts of requests and replies
-    /// (protocol §10.4). Out of line, because most connections have none.
+    #[inline(always)]
+    fn request(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        self.named(encoding, |id, content| Message::Request { id, content })
+    }
+
+    #[inline(always)]
+    fn reply(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        self.unnamed(encoding, |id, payload| Message::Reply { id, payload })
+    }
+
+    #[inline(always)]
+    fn error_reply(self) -> Result<Message, DecodeError> {
+        self.coded(|id, error| Message::ErrorReply { id, error })
+    }
+
+    // Questions and what is said about them (protocol §10.4) are read out of line, so that they cost
+    // nothing where other messages are read.
+
     #[cold]
     #[inline(never)]
-    fn about_question(self) -> Result<Message, DecodeError> {
-        let read = match self.kind {
-            Kind::QuestionBinary => self.request(Encoding::Binary),
-            Kind::QuestionUtf8 => self.request(Encoding::Utf8),
-            Kind::QuestionUtf16 => self.request(Encoding::Utf16),
-            Kind::AnswerBinary => self.reply(Encoding::Binary),
-            Kind::AnswerUtf8 => self.reply(Encoding::Utf8),
-            Kind::AnswerUtf16 => self.reply(Encoding::Utf16),
-            Kind::AnswerError => self.error_reply(),
-            Kind::AnswerRefused => {
-                self.at_least(length::ANSWER_REFUSED)?;
-                let refusal = AnswerRefusal::from_byte(self.byte(PREFIX));
-                return Ok(Message::AnswerRefused { id: self.identifier(), refusal });
-            }
-            _ => {
-                self.exactly(PREFIX)?;
-                return Ok(Message::QuestionCancelled { id: self.identifier() });
-            }
-        };
-        read.map(|message| match message {
-            Message::Request { id, content } => {
-                Message::Question { id, content: Box::new(content) }
-            }
-            Message::Reply { id, payload } => Message::Answer { id, payload },
-            Message::ErrorReply { id, error } => Message::AnswerError { id, error },
-            other => other,
-        })
+    fn question(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        self.named(encoding, |id, content| Message::Question { id, content })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn question_cancelled(self) -> Result<Message, DecodeError> {
+        self.exactly(PREFIX)?;
+        Ok(Message::QuestionCancelled { id: self.identifier() })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        self.unnamed(encoding, |id, payload| Message::Answer { id, payload })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer_error(self) -> Result<Message, DecodeError> {
+        self.coded(|id, error| Message::AnswerError { id, error })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer_refused(self) -> Result<Message, DecodeError> {
+        self.at_least(length::ANSWER_REFUSED)?;
+        let refusal = AnswerRefusal::from_byte(self.byte(PREFIX));
+        Ok(Message::AnswerRefused { id: self.identifier(), refusal })
     }
 
     fn special(self, reply: SpecialReply) -> Result<Message, DecodeError> {
@@ -273,6 +305,8 @@ impl Frame {
         Ok(Message::SessionCreated { object: self.rest(1) })
     }
 
+    #[cold]
+    #[inline(never)]
     fn accept_conf(self) -> Result<Message, DecodeError> {
         self.at_least(11)?;
         let (major, minor) = (self.byte(1), self.byte(2));
@@ -287,6 +321,8 @@ impl Frame {
         }))
     }
 
+    #[cold]
+    #[inline(never)]
     fn client_settings(self) -> Result<Message, DecodeError> {
         self.at_least(length::CLIENT_SETTINGS)?;
         let max_questions =

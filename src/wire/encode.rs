@@ -9,7 +9,7 @@ use super::error::ComposeError;
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::length;
-use super::message::{Content, Message, SpecialReply};
+use super::message::{Message, SpecialReply};
 use super::name::{ErrorCode, Name, check_code, check_name};
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
@@ -72,6 +72,27 @@ impl Encoder {
     /// [`ComposeError`] if the reference would refuse it: a kind the dialect does not have, a name
     /// or an error code that is not printable ASCII, a request with neither name nor payload.
     pub fn encode(&mut self, dialect: Dialect, message: &Message) -> Result<Bytes, ComposeError> {
+        let is_rare = matches!(
+            message,
+            Message::Question { .. }
+                | Message::QuestionCancelled { .. }
+                | Message::Answer { .. }
+                | Message::AnswerError { .. }
+                | Message::AnswerRefused { .. }
+        );
+        if is_rare { self.encode_rare(dialect, message) } else { self.encode_any(dialect, message) }
+    }
+
+    /// Writes a message of a question. Out of line, so that other messages are written as fast
+    /// without them.
+    #[cold]
+    #[inline(never)]
+    fn encode_rare(&mut self, dialect: Dialect, message: &Message) -> Result<Bytes, ComposeError> {
+        self.encode_any(dialect, message)
+    }
+
+    #[inline(always)]
+    fn encode_any(&mut self, dialect: Dialect, message: &Message) -> Result<Bytes, ComposeError> {
         let kind = message.kind();
         if !kind.is_known_in(dialect) {
             return Err(ComposeError::UnknownKind(kind));
@@ -82,8 +103,14 @@ impl Encoder {
                 let head = [kind.as_byte(), content.name_length()];
                 self.named(&head, content.encoding(), content.name(), content.payload())
             }
-            Message::Request { id, content } => self.asking(kind, *id, content)?,
-            Message::Question { id, content } => self.asking(kind, *id, content)?,
+            Message::Request { id, content } | Message::Question { id, content } => {
+                check_name(content.name()).map_err(ComposeError::InvalidName)?;
+                if content.name().is_empty() && content.payload().is_empty() {
+                    return Err(ComposeError::EmptyRequest);
+                }
+                let head = requesting(kind, *id, content.name_length());
+                self.named(&head, content.encoding(), content.name(), content.payload())
+            }
             Message::Reply { id, payload } => self.reply(*id, payload),
             Message::Answer { id, payload } => self.answer(*id, payload),
             Message::ErrorReply { id, error } | Message::AnswerError { id, error } => {
@@ -101,20 +128,6 @@ impl Encoder {
             Message::AcceptConf(conf) => self.accept_conf(conf),
             Message::ClientSettings(settings) => self.client_settings(*settings),
         })
-    }
-
-    fn asking(
-        &mut self,
-        kind: Kind,
-        id: Identifier,
-        content: &Content,
-    ) -> Result<Bytes, ComposeError> {
-        check_name(content.name()).map_err(ComposeError::InvalidName)?;
-        if content.name().is_empty() && content.payload().is_empty() {
-            return Err(ComposeError::EmptyRequest);
-        }
-        let head = requesting(kind, id, content.name_length());
-        Ok(self.named(&head, content.encoding(), content.name(), content.payload()))
     }
 
     pub(crate) fn signal(&mut self, name: &Name, payload: &Payload) -> Bytes {

@@ -44,6 +44,7 @@ macro_rules! kinds {
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// Returns the kind with this number in any version.
+            #[inline(always)]
             pub const fn from_byte(byte: u8) -> Option<Self> {
                 match byte {
                     $($byte => Some(Self::$name),)*

@@ -1,7 +1,6 @@
 //! Messages as values.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use core::str::Utf8Error;
 
 use bytes::{Buf, Bytes};
@@ -76,8 +75,8 @@ pub enum Message {
     Question {
         /// What the answer has to repeat.
         id: Identifier,
-        /// Name and payload. Boxed, so that a message is no larger than a request.
-        content: Box<Content>,
+        /// Name and payload.
+        content: Content,
     },
     /// The server does not wait for the answer any more.
     QuestionCancelled {
@@ -414,7 +413,7 @@ mod tests {
             Message::SpecialReply { id, reply: SpecialReply::Shutdown },
             Message::CloseSession { id },
             Message::RestoreSession { id, key: Bytes::from_static(b"k") },
-            Message::Question { id, content: Box::new(content.clone()) },
+            Message::Question { id, content: content.clone() },
             Message::QuestionCancelled { id },
             Message::Answer { id, payload: Payload::EMPTY },
             Message::AnswerError { id, error: ErrorReply::new(b"C", b"").unwrap() },

@@ -78,10 +78,9 @@ fn fields(message: &Message) -> Fields {
     };
     let (name, encoding, payload): (&[u8], _, &[u8]) = match message {
         Message::AnswerRefused { .. } => (&[], Encoding::Binary, &reason),
-        Message::Signal(content) | Message::Request { content, .. } => {
-            (content.name(), content.encoding(), content.payload())
-        }
-        Message::Question { content, .. } => {
+        Message::Signal(content)
+        | Message::Request { content, .. }
+        | Message::Question { content, .. } => {
             (content.name(), content.encoding(), content.payload())
         }
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => {

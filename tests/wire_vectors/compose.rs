@@ -212,9 +212,7 @@ fn compose(way: Way, dialect: Dialect, row: &Row) -> Result<Bytes, String> {
             max_message_size: args.max_message_size.unwrap(),
             max_questions: args.max_questions.unwrap_or_default(),
         }),
-        Function::Question => {
-            Message::Question { id: args.id(), content: Box::new(content(way, args)?) }
-        }
+        Function::Question => Message::Question { id: args.id(), content: content(way, args)? },
         Function::QuestionCancelled => Message::QuestionCancelled { id: args.id() },
         Function::Answer => Message::Answer { id: args.id(), payload: args.payload()? },
         Function::AnswerError => {

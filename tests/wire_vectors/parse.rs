@@ -53,10 +53,9 @@ fn fields(message: &Message) -> Fields {
     let copy = Bytes::copy_from_slice;
     let none = Bytes::new;
     let (name, encoding, payload) = match message {
-        Message::Signal(content) | Message::Request { content, .. } => {
-            (copy(content.name()), content.encoding(), copy(content.payload()))
-        }
-        Message::Question { content, .. } => {
+        Message::Signal(content)
+        | Message::Request { content, .. }
+        | Message::Question { content, .. } => {
             (copy(content.name()), content.encoding(), copy(content.payload()))
         }
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => {

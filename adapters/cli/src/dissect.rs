@@ -58,8 +58,9 @@ impl<W: Write> Parts<'_, W> {
             self.identifier(id)?;
         }
         match message {
-            Message::Signal(content) | Message::Request { content, .. } => self.content(content),
-            Message::Question { content, .. } => self.content(content),
+            Message::Signal(content)
+            | Message::Request { content, .. }
+            | Message::Question { content, .. } => self.content(content),
             Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
                 self.payload("payload", payload)
             }

@@ -169,12 +169,9 @@ impl Row {
             ..Self::EMPTY
         };
         match message {
-            Message::Signal(content) | Message::Request { content, .. } => Self {
-                name_hex: Some(Hex::copy(content.name())),
-                payload_hex: Some(Hex(content.into_payload().into_bytes())),
-                ..row
-            },
-            Message::Question { content, .. } => Self {
+            Message::Signal(content)
+            | Message::Request { content, .. }
+            | Message::Question { content, .. } => Self {
                 name_hex: Some(Hex::copy(content.name())),
                 payload_hex: Some(Hex(content.into_payload().into_bytes())),
                 ..row
@@ -253,8 +250,7 @@ impl Row {
                 Message::ErrorReply { id: self.take_id()?, error }
             }
             Kind::QuestionBinary | Kind::QuestionUtf8 | Kind::QuestionUtf16 => {
-                let (id, content) = (self.take_id()?, self.take_content(kind)?);
-                Message::Question { id, content: Box::new(content) }
+                Message::Question { id: self.take_id()?, content: self.take_content(kind)? }
             }
             Kind::QuestionCancelled => Message::QuestionCancelled { id: self.take_id()? },
             Kind::AnswerBinary | Kind::AnswerUtf8 | Kind::AnswerUtf16 => {

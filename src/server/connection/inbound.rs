@@ -54,6 +54,7 @@ impl Connection {
     /// Returns whether a message that begins with this byte is handled as soon as it comes, and as
     /// what.
     #[cold]
+    #[inline(never)]
     pub(super) fn overtakes(&self, byte: u8) -> Option<Overtakes> {
         let kind = Kind::from_byte(byte)?;
         let rules = self.peer.rules();
@@ -63,9 +64,19 @@ impl Connection {
         (kind.is_answer() && rules.knows_questions).then_some(Overtakes::Answer)
     }
 
+    /// Handles a message before those that wait.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take(&mut self, overtakes: Overtakes, frame: Bytes, out: &mut Out) {
+        match overtakes {
+            Overtakes::Settings => self.take_settings(frame, out),
+            Overtakes::Answer => self.take_answer(frame, out),
+        }
+    }
+
     /// Handles the client's settings as soon as they come, even while handlers run (protocol
     /// §10.2).
-    pub(super) fn take_settings(&mut self, frame: Bytes, out: &mut Out) {
+    fn take_settings(&mut self, frame: Bytes, out: &mut Out) {
         match decode(self.peer.read_as(), frame) {
             Ok(Message::ClientSettings(settings)) => {
                 let reads = self.peer.states(settings);

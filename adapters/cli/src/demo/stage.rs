@@ -149,11 +149,9 @@ fn describe(frame: &Bytes) -> String {
     };
     let title = message.kind();
     match message {
-        Message::Signal(content) | Message::Request { content, .. } => {
-            let name = brief(&String::from_utf8_lossy(content.name()));
-            format!("{title} {name}: {}", describe_payload(&content.into_payload()))
-        }
-        Message::Question { content, .. } => {
+        Message::Signal(content)
+        | Message::Request { content, .. }
+        | Message::Question { content, .. } => {
             let name = brief(&String::from_utf8_lossy(content.name()));
             format!("{title} {name}: {}", describe_payload(&content.into_payload()))
         }
