@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn signal(payload: Payload) -> Message {
-        Message::Signal(Content::new("naïve 😀".as_bytes(), &payload).unwrap())
+        Message::Signal(Content::new(b"a name", &payload).unwrap())
     }
 
     fn part(payload: Payload, most: usize) -> Part {
@@ -317,15 +317,15 @@ mod tests {
             assert_eq!(shown, expected);
         }
         let shown = shown(&signal("x".into()), all);
-        assert_eq!((&*shown.kind, shown.name.as_deref()), ("signal, UTF-8", Some("naïve 😀")));
+        assert_eq!((&*shown.kind, shown.name.as_deref()), ("signal, UTF-8", Some("a name")));
     }
 
     #[test]
     fn what_was_not_recorded_is_said_and_characters_are_not_broken() {
-        let name = 2 + "naïve 😀".len();
+        let name = 2 + "a name".len();
         for (payload, most, text, length) in [
             (Payload::utf8("aé😀".repeat(10)), name + 5, "aé", 70),
-            (Payload::utf16("a😀"), name + 1 + 4, "a\u{fffd}", 6),
+            (Payload::utf16("a😀"), name + 4, "a\u{fffd}", 6),
             (Payload::utf8("[1,2,3]"), name + 3, "[1,", 7),
         ] {
             let shown = part(payload, most);
