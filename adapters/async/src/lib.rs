@@ -15,7 +15,15 @@
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
 //!
-//! What happens is logged through [`tracing`].
+//! What happens is logged through [`tracing`]. Each connection has a span `connection` at `debug`, with the
+//! target `wwr_async::connection` and the fields `id`, `peer`, `dialect` and `session` (the first letters of
+//! the key). Each request is an event in it, with the target `wwr_async::request` and the fields `name`,
+//! `outcome` (`replied`, `failed`, `internal`, `panicked`, `lost`), `code` and `elapsed`. Lines of `info` and
+//! above name their connection themselves, because the span may be off.
+//!
+//! What happens is counted: [`ServerHandle::stats`](server::ServerHandle::stats) and
+//! [`Connection::stats`](server::Connection::stats). With the feature `metrics` the numbers go to recorders of
+//! the crate `metrics` (`server::Metrics`).
 
 mod addresses;
 mod background;

@@ -192,6 +192,11 @@ impl<R: Runtime> WebSocket<R> {
         self.stall.since.is_none() && self.backlog < self.max_backlog
     }
 
+    /// Returns whether the socket did not accept everything at the last attempt.
+    pub(crate) const fn is_stalled(&self) -> bool {
+        self.stall.since.is_some()
+    }
+
     /// Returns whether it is time to flush, because much was fed since the last attempt.
     pub(crate) const fn wants_flush(&self) -> bool {
         self.fresh >= self.max_backlog

@@ -25,6 +25,8 @@ mod liveness;
 mod local;
 mod memory;
 mod messages;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod mixed;
 mod order;
 mod panics;
@@ -37,10 +39,12 @@ mod settings;
 mod shutdown;
 mod signals;
 mod slow_reader;
+mod stats;
 mod stores;
 mod streams;
 #[cfg(feature = "rustls")]
 mod tls;
+mod traces;
 mod upgrade;
 mod versions;
 mod wwr1;

@@ -1,46 +1,23 @@
 //! What is logged when something of the application panics.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use smol::future::yield_now;
+use tracing::Level;
 use wwr::server::RequestError;
 use wwr::session::{SessionInfo, SessionKey};
 use wwr::{Content, KeyFormat, Payload, Session, UnixTime};
 
-use crate::adapter::Manual;
-use crate::adapter::server::{
-    Connection, ConnectionOptions, Handler, Response, Server, ServerHandle,
-};
+use crate::adapter::runtime;
+use crate::adapter::server::{Connection, ConnectionOptions, Handler, Response, Server};
 use crate::adapter::{KeyError, KeyGenerator, RandomKeys, Removed, SessionStore, StoreError};
 use crate::suite::support::SAFETY;
+use crate::suite::support::log::written;
 use crate::suite::support::message::{BINARY, INTERNAL, restore, signal, special};
 use crate::suite::support::peer::{Peer, handshake};
-
-/// Everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The lines of errors so far.
-    fn errors(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains("ERROR")).map(str::to_owned).collect()
-    }
-}
 
 /// All of it panics, with words that say where.
 struct Panics;
@@ -113,49 +90,15 @@ impl SessionStore for Panics {
     }
 }
 
-/// Serves on this thread, which logs to what is given, while the client works on another.
-fn serve(log: &Log, client: impl FnOnce(std::net::SocketAddr) + Send) {
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(move || writer.clone())
-        .finish();
-    let executor = Manual::new();
-    let builder =
-        Server::builder_on(executor.runtime(), Panics).key_generator(Panics).store(Panics);
-    tracing::subscriber::with_default(subscriber, || {
-        let server = smol::block_on(builder.listen("127.0.0.1:0")).unwrap();
-        let (address, handle) = (server.local_addr(), server.handle());
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let _end = End(handle);
-                client(address);
-            });
-            executor.run(server.run());
-        });
-    });
-}
-
-/// Ends the server, also when the client fails.
-struct End(ServerHandle);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        smol::block_on(self.0.shut_down(Duration::ZERO));
-    }
-}
-
-/// The number in the text.
 fn id_of(peer: &mut Peer) -> String {
     String::from_utf8(peer.ask(99, "id", "x")[9..].to_vec()).unwrap()
 }
 
 #[test]
 fn the_log_line_names_the_hook_the_connection_and_the_panic() {
-    let log = Log::default();
     let (sender, receiver) = mpsc::channel();
-    serve(&log, |address| {
+    let builder = Server::builder_on(runtime(), Panics).key_generator(Panics).store(Panics);
+    let lines = written(Level::DEBUG, builder, |address, _| {
         let mut peer = Peer::connect(address);
         let id = id_of(&mut peer);
         let long = "n".repeat(255);
@@ -176,7 +119,7 @@ fn the_log_line_names_the_hook_the_connection_and_the_panic() {
         sender.send(id).unwrap();
     });
     let id = receiver.recv_timeout(SAFETY).unwrap();
-    let errors = log.errors();
+    let errors: Vec<_> = lines.into_iter().filter(|line| line.contains("ERROR")).collect();
     let connection = format!("connection={id}");
     let long = format!("name={}…", "n".repeat(47));
     for expected in [

@@ -1,6 +1,7 @@
 //! What a server writes to the log.
 
 use std::fmt::{Debug, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -18,6 +19,24 @@ use crate::adapter::server::{Builder, Handler, ServerHandle};
 pub(crate) struct Line {
     pub(crate) level: Level,
     pub(crate) text: String,
+}
+
+/// With a single subscriber in the process, `tracing` asks only that of the thread on which a line is
+/// met first, and remembers the answer. A thread of another test has none.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
+/// What was written.
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -50,11 +69,41 @@ pub(crate) fn logged<H: Handler>(
     })
 }
 
+/// The same, as `tracing_subscriber` writes it at this level and above: the lines, with the spans that they are
+/// in.
+pub(crate) fn written<H: Handler>(
+    level: Level,
+    builder: Builder<H>,
+    clients: impl FnOnce(SocketAddr, ServerHandle) + Send,
+) -> Vec<String> {
+    LazyLock::force(&ANOTHER);
+    let text = Text::default();
+    let writer = text.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(level)
+        .with_writer(move || writer.clone())
+        .finish();
+    let executor = Manual::new();
+    tracing::subscriber::with_default(subscriber, || {
+        let server = builder.executor(executor.runtime()).listen("127.0.0.1:0");
+        let server = smol::block_on(server).unwrap();
+        let (address, handle) = (server.local_addr(), server.handle());
+        let stop = Stop(handle.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let _stop = stop;
+                clients(address, handle);
+            });
+            executor.run(server.run());
+        });
+    });
+    let bytes = text.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+}
+
 /// What is logged by what runs on this thread meanwhile.
 pub(crate) fn captured(run: impl FnOnce()) -> Vec<Line> {
-    // With a single subscriber in the process, `tracing` asks only that of the thread on which a line is
-    // met first, and remembers the answer. A thread of another test has none.
-    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
     LazyLock::force(&ANOTHER);
     let log = Arc::new(Log::default());
     tracing::subscriber::with_default(log.clone(), run);

@@ -57,6 +57,9 @@ pub enum Invariant {
     LastValueWins,
     /// Each signal that was accepted is sent, waits, or counts as dropped.
     DroppedIsCounted,
+    /// A server counts each request once when it starts and once when it ends, also when the connection ends
+    /// before it, and each job of the store.
+    CountersAddUp,
     /// During a shutdown idle connections stay while any handler of the server runs, if they are
     /// to; then all are closed, for the reason of the shutdown.
     IdleStay,
@@ -93,7 +96,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -118,6 +121,7 @@ impl Invariant {
         Self::GroupsAreMembers,
         Self::LastValueWins,
         Self::DroppedIsCounted,
+        Self::CountersAddUp,
         Self::IdleStay,
         Self::ShutdownInStages,
         Self::OnlyReadable,

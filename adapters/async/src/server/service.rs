@@ -410,22 +410,23 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
         let timeouts = CloseTimeouts { close: limits.close_timeout, drain: config.drain_timeout };
         let presumed = presumed.then_some(Presumed(endpoint));
         let opened = Box::new(Opened { machine, out, socket, timeouts, first, presumed });
+        let span = trace::span(&connection);
         let inner = self.clone();
-        self.runtime.spawn(async move {
+        let serve = async move {
             let handler = &*inner.handler;
             let task = {
                 // Its memory is freed at the end of this block, and not of the connection.
                 let opened = opened;
                 Task::new(&inner.runtime, inner.hub.clone(), handler, &connection, *opened)
             };
-            let span = trace::span(&connection);
-            if span.is_disabled() {
-                task.run(admission).await;
-            } else {
-                // In memory of its own, which is not needed otherwise.
-                Box::pin(task.run(admission).instrument(span)).await;
-            }
-        });
+            task.run(admission).await;
+        };
+        // Without a span, the task has no memory for one.
+        if span.is_disabled() {
+            self.runtime.spawn(serve);
+        } else {
+            self.runtime.spawn(serve.instrument(span));
+        }
     }
 }
 

@@ -318,6 +318,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.requests.shrink();
         self.signals.shrink();
         self.publish();
+        let was_stalled = self.socket.is_stalled();
         let flushed = match self.socket.poll_flush(cx) {
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "cannot write");
@@ -327,7 +328,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         };
         let unsent = if flushed { 0 } else { self.socket.unsent() };
         self.connection.counts().holds(unsent);
-        if writable && !self.socket.is_writable() {
+        if !was_stalled && self.socket.is_stalled() {
             self.connection.counts().stalled();
         }
         if self.fed_signals > 0 {

@@ -28,6 +28,7 @@ mod inspect;
 mod listen;
 #[cfg(unix)]
 mod logs;
+mod metrics;
 mod playground;
 mod probe;
 mod raw_server;

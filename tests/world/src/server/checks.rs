@@ -37,6 +37,13 @@ impl Server {
         stage.check(bounded, Invariant::QueuesBounded, || {
             format!("{actor}: {running} handlers run, {waiting} messages wait")
         });
+        let counted = served.take_counters();
+        let runs = counted.started.checked_sub(counted.ended);
+        let adds_up = runs.is_some_and(|runs| runs <= running as u64)
+            && (counted.lost == 0 || state.0 == Phase::Closed);
+        stage.check(adds_up, Invariant::CountersAddUp, || {
+            format!("{actor}: {counted:?}, and {running} handlers run")
+        });
         let bytes = served.waiting_bytes();
         let has_room = waiting < usize::from(config.max_queued_messages.get())
             && (waiting == 0 || bytes < config.max_queued_bytes as usize);
@@ -244,6 +251,10 @@ impl Server {
         machine.handle_disconnect(out);
         machine.handle_timeout(latest + millis(1_000_000), out);
         let refused = machine.close_session(out) == Err(Misuse::Closed);
+        let counted = served.take_counters();
+        stage.check(counted.started == counted.ended, Invariant::CountersAddUp, || {
+            format!("{actor}: {counted:?} at the end")
+        });
         let silent = out.is_empty();
         stage.check(!asks && silent && refused, Invariant::SilentAfterClose, || {
             format!("{actor}: {out:?} after the end; asks: {asks}, refuses: {refused}")

@@ -81,6 +81,8 @@ pub(super) struct Control {
     pub(super) ids: BTreeMap<SocketId, ConnectionId>,
     last: ConnectionId,
     pub(super) jobs: BTreeMap<JobId, Asked>,
+    /// How many jobs there were.
+    pub(super) begun: u64,
     pub(super) last_job: Option<JobId>,
     pub(super) waiters: BTreeMap<WaiterId, Waiting>,
     pub(super) groups: BTreeMap<&'static str, BTreeSet<ConnectionId>>,
@@ -96,6 +98,7 @@ impl Control {
             ids: BTreeMap::new(),
             last: ConnectionId(0),
             jobs: BTreeMap::new(),
+            begun: 0,
             last_job: None,
             waiters: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -265,7 +268,10 @@ impl Server {
                     self.deliver(to, News::Close, stage);
                 }
                 HubAction::Abort { to } => self.abort(to, stage),
-                HubAction::Store(job) => self.ask_store(job, stage),
+                HubAction::Store(job) => {
+                    self.control.begun += 1;
+                    self.ask_store(job, stage);
+                }
                 HubAction::StoreTimedOut { job } => {
                     let asked = self.control.jobs.remove(&job);
                     self.check_timed_out(job, asked.as_ref(), stage);

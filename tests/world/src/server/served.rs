@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use wwr::Dialect;
 use wwr::Instant;
-use wwr::server::{Connection, QuestionId, RequestId, SignalId};
+use wwr::server::{Connection, Counters, QuestionId, RequestId, SignalId};
 use wwr::session::{Change, Command};
 use wwr::wire::{Identifier, Kind, Message, decode};
 
@@ -42,6 +42,26 @@ pub(crate) struct ToldToShutDown {
     pub(crate) deadline: Instant,
     /// It was not closing before.
     pub(crate) was_open: bool,
+}
+
+/// What the machine has counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) started: u64,
+    pub(crate) ended: u64,
+    /// Those that have ended without an answer.
+    pub(crate) lost: u64,
+}
+
+impl Counted {
+    const NOTHING: Self = Self { started: 0, ended: 0, lost: 0 };
+
+    fn add(&mut self, counters: &Counters) {
+        let Counters { requests, replied, failed, internal, lost, .. } = *counters;
+        self.started += u64::from(requests);
+        self.lost += u64::from(lost);
+        self.ended += [replied, failed, internal, lost].map(u64::from).iter().sum::<u64>();
+    }
 }
 
 pub(crate) struct Served {
@@ -82,11 +102,18 @@ pub(crate) struct Served {
     ignorable: (u32, u32),
     /// How many answers are still owed to each identifier.
     owed: BTreeMap<Identifier, i64>,
+    pub(crate) counted: Counted,
     /// Where it stood after the last call.
     pub(crate) state: ServerState,
 }
 
 impl Served {
+    /// Takes what the machine has counted since the last call.
+    pub(crate) fn take_counters(&mut self) -> Counted {
+        self.counted.add(&self.machine.take_counters());
+        self.counted
+    }
+
     pub(crate) const fn new(machine: Connection, peer: Peer) -> Self {
         Self {
             machine,
@@ -98,6 +125,7 @@ impl Served {
             given_up: None,
             creating: VecDeque::new(),
             closing: VecDeque::new(),
+            counted: Counted::NOTHING,
             states: States::new(),
             signals_sent: 0,
             questions: BTreeMap::new(),

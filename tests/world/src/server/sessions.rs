@@ -207,6 +207,22 @@ impl Server {
         });
     }
 
+    /// The hub counts the jobs that are with the store, and no others.
+    pub(super) fn check_pending(&self, stage: &mut Stage) {
+        let (pending, asked) = (self.control.hub.pending_jobs(), self.control.jobs.len());
+        let id = self.id;
+        stage.check(pending == asked, Invariant::CountersAddUp, || {
+            format!("server {id}: {pending} jobs pending, and {asked} asked for")
+        });
+        let store = &self.control.hub.counters().store;
+        let ended = [&store.look_up, &store.create, &store.destroy, &store.expire];
+        let ended: u64 = ended.into_iter().map(wwr::server::JobCounters::ended).sum();
+        let begun = self.control.begun;
+        stage.check(ended + pending as u64 == begun, Invariant::CountersAddUp, || {
+            format!("server {id}: {store:?}, {pending} pending, of {begun}")
+        });
+    }
+
     pub(super) fn check_waiters(&self, stage: &mut Stage) {
         let holds = !self.control.jobs.is_empty() || self.control.waiters.is_empty();
         let id = self.id;

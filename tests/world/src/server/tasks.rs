@@ -66,6 +66,7 @@ impl Server {
         self.check_counts(stage);
         self.check_stage(stage);
         self.check_waiters(stage);
+        self.check_pending(stage);
     }
 
     /// Hands one message that waited to a machine that wants it.
