@@ -104,10 +104,9 @@ impl Shown {
 
     fn content(&mut self, message: Message, missing: usize) {
         match message {
-            Message::Signal(content) | Message::Request { content, .. } => {
-                self.named(content, missing);
-            }
-            Message::Question { content, .. } => self.named(*content, missing),
+            Message::Signal(content)
+            | Message::Request { content, .. }
+            | Message::Question { content, .. } => self.named(content, missing),
             Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
                 self.payload = Some(Part::payload(&payload, missing));
             }

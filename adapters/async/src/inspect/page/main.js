@@ -12,6 +12,9 @@ const SELDOM = 10_000;
 /** How many values a curve has: five minutes. */
 const MOST_VALUES = 150;
 
+/** How many values fill its width at least: one minute. */
+const FEWEST_VALUES = 30;
+
 /** How many rows a list shows at most. */
 const ROWS = 200;
 
@@ -98,8 +101,8 @@ const columns = {
       },
     },
     { label: 'Peer', sort: 'peer', style: 'mono', content: (row) => [foreign(row.peer)] },
-    { label: 'Speaks', sort: 'dialect', style: '', content: (row) => [row.dialect] },
-    { label: 'Age', sort: 'age', down: true, style: 'number', content: (row) => [duration(row.age_ms)] },
+    { label: 'Speaks', sort: 'dialect', style: 'extra', content: (row) => [row.dialect] },
+    { label: 'Age', sort: 'age', down: true, style: 'number extra', content: (row) => [duration(row.age_ms)] },
     {
       label: 'Session',
       sort: 'session',
@@ -126,8 +129,8 @@ const columns = {
     { label: 'Requests', sort: 'requests', down: true, style: 'number', content: (row) => [count(row.traffic.requests), perSecond(before.get(row.id)?.rates.requests)] },
     { label: 'Signals', sort: 'signals', down: true, style: 'number', content: (row) => [count(signalsOf(row.traffic)), perSecond(before.get(row.id)?.rates.signals)] },
     { label: 'Bytes', sort: 'bytes', down: true, style: 'number', content: (row) => [bytes(bytesOf(row.traffic)), perSecond(before.get(row.id)?.rates.bytes, bytes)] },
-    { label: 'Running', sort: 'handlers', down: true, style: 'number', content: (row) => [count(row.handlers)] },
-    { label: 'Queued', sort: 'queued', down: true, style: 'number', content: (row) => [bytes(row.queued_bytes)] },
+    { label: 'Running', sort: 'handlers', down: true, style: 'number extra', content: (row) => [count(row.handlers)] },
+    { label: 'Queued', sort: 'queued', down: true, style: 'number extra', content: (row) => [bytes(row.queued_bytes)] },
   ],
   sessions: [
     { label: 'Session', sort: 'id', style: 'first mono', content: (row) => [narrow(row.id, () => showConnections(null, row.id))] },
@@ -337,8 +340,10 @@ function total(label, value, more, style = '') {
 function curve(label, value, unit, more, values) {
   const card = total(label, value, more, 'wide');
   card.querySelector('.value').append(element('small', '', ` ${unit}`));
-  const minutes = (MOST_VALUES * EVERY) / 60_000;
-  card.append(element('dd', 'spark', sparkline(values, MOST_VALUES, `${label} a second in the last ${minutes} minutes`)));
+  // One that has just begun is not squeezed into a corner.
+  const most = Math.max(values.length, FEWEST_VALUES);
+  const described = `${label} a second in the last ${duration(most * EVERY)}`;
+  card.append(element('dd', 'spark', sparkline(values, most, described)));
   return card;
 }
 
@@ -395,7 +400,7 @@ function showTable(table) {
   if (table.matched !== table.total) {
     parts.push(`of all ${count(table.total)}`);
   }
-  setText(find('count'), rows.length === table.total ? `${count(table.total)}` : parts.join(', '));
+  setText(find('count'), rows.length === table.total ? `all ${count(table.total)}` : parts.join(', '));
 }
 
 /** @param {HTMLElement} shown @param {string} key @param {any} row */
@@ -429,7 +434,8 @@ function showHead() {
   const down = state.down[list];
   find('head').replaceChildren(
     ...columns[list].map((column) => {
-      const head = element('th', column.style.includes('number') ? 'number' : '');
+      const kept = column.style.split(' ').filter((style) => style === 'number' || style === 'extra');
+      const head = element('th', kept.join(' '));
       head.setAttribute('role', 'columnheader');
       head.scope = 'col';
       if (column.sort === undefined) {
@@ -528,7 +534,7 @@ function choose(id) {
   find('close-connection').hidden = false;
   find('close-session').hidden = true;
   find('detail').hidden = false;
-  document.querySelector('.body')?.classList.add('open');
+  find('page').classList.add('open');
   for (const row of find('rows').children) {
     row.classList.toggle('chosen', row.dataset.key === `connections ${id}`);
   }
@@ -543,7 +549,7 @@ function leave() {
   const id = state.chosen;
   state.chosen = null;
   find('detail').hidden = true;
-  document.querySelector('.body')?.classList.remove('open');
+  find('page').classList.remove('open');
   for (const row of find('rows').children) {
     row.classList.remove('chosen');
   }

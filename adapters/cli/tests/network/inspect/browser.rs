@@ -99,8 +99,10 @@ impl Browser {
         loop {
             let mut line = String::new();
             reader.read_line(&mut line).unwrap();
-            if let Some(("content-length", value)) = line.trim().to_lowercase().split_once(": ") {
-                length = value.parse().unwrap();
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
             }
             if line.trim().is_empty() {
                 break;
