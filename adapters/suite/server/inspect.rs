@@ -310,7 +310,10 @@ fn messages_are_recorded_from_the_first_look_on_and_only_for_the_chosen_connecti
     assert_eq!(messages[2]["payload"]["text"], "*".repeat(64), "the reply with the key");
     let (request, reply) = (&messages[3], &messages[4]);
     assert_eq!((&request["direction"], &request["name"]), (&"received".into(), &"echo".into()));
-    assert_eq!((&reply["direction"], &reply["request"]), (&"sent".into(), &"7".into()));
+    assert_eq!(
+        (&reply["direction"], &reply["request"]),
+        (&"sent".into(), &"0000000000000007".into())
+    );
     for message in [request, reply] {
         assert_eq!(message["payload"]["text"], "{\n  \"a\": 1\n}");
     }

@@ -313,12 +313,12 @@ function showTotals(overview) {
   const refusals = Object.entries(overview.refusals).sort((one, other) => other[1] - one[1]);
   const cards = [
     total('Connections', count(overview.connections), [dialects.join(', '), `${count(overview.opened)} since the start`]),
-    total('Sessions in use', count(overview.sessions), [`${count(overview.sessions_created)} created, ${count(overview.sessions_restored)} restored`]),
+    total('Sessions', count(overview.sessions), [`${count(overview.sessions_created)} created, ${count(overview.sessions_restored)} restored`]),
     total('Groups', count(overview.groups), []),
     curve('Requests', rates === null ? '–' : rate(rates.requests), '/s', [`${count(traffic.requests)} in all`, `${count(errors)} without a reply`], curves.requests),
     curve('Traffic', rates === null ? '–' : bytes(rates.bytes), '/s', [`${bytes(traffic.bytes_received)} in`, `${bytes(traffic.bytes_sent)} out`], curves.bytes),
-    total('Handlers running', count(overview.handlers), traffic.panics > 0 ? [`${count(traffic.panics)} panicked`] : []),
-    total('Waiting for clients', bytes(overview.queued_bytes), [`${count(traffic.stalls)} stalls, ${count(traffic.signals_dropped)} signals dropped`]),
+    total('Handlers', count(overview.handlers), traffic.panics > 0 ? [`${count(traffic.panics)} panicked`] : []),
+    total('Queued', bytes(overview.queued_bytes), [`${count(traffic.stalls)} stalls, ${count(traffic.signals_dropped)} signals dropped`]),
     total('Refused', count(overview.refused), refusals.slice(0, 3).map(([reason, number]) => `${count(number)} × ${reason.replaceAll('_', ' ')}`)),
   ];
   if (overview.shutting_down) {
@@ -553,7 +553,7 @@ function leave() {
   for (const row of find('rows').children) {
     row.classList.remove('chosen');
   }
-  const back = document.getElementById(opener ?? '') ?? document.getElementById(`open-${id}`) ?? find('list');
+  const back = document.getElementById(opener ?? '') ?? document.getElementById(`open-${id}`) ?? find(`tab-${state.list}`);
   back.focus();
 }
 
@@ -758,10 +758,10 @@ function listen() {
   find('rows').addEventListener('click', (/** @type {MouseEvent} */ event) => {
     const row = /** @type {Element} */ (event.target).closest('tr');
     const selects = String(getSelection()) !== '';
-    const id = Number(row?.dataset.key?.split(' ')[1]);
-    if (state.list === 'connections' && row !== null && !selects) {
+    const [list, id] = (row?.dataset.key ?? '').split(' ');
+    if (list === 'connections' && row !== null && !selects) {
       row.querySelector('button')?.focus({ preventScroll: true });
-      choose(id);
+      choose(Number(id));
     }
   });
   find('sort').addEventListener('change', () => {

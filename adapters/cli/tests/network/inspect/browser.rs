@@ -147,15 +147,20 @@ impl Browser {
 
     /// The text of an element, as it is shown.
     pub(crate) fn text(&self, selector: &str) -> String {
-        let text =
-            self.run(&format!("return document.querySelector({selector:?})?.innerText ?? ''"));
+        let text = self.run(&format!(
+            "const one = document.querySelector({selector:?}); \
+             return one?.checkVisibility() ? one.innerText : ''"
+        ));
         text.as_str().unwrap().to_owned()
     }
 
     /// Waits until an element shows a text.
     pub(crate) fn until_shown(&self, selector: &str, text: &str) {
         let text = json!(text);
-        self.until(&format!("document.querySelector({selector:?})?.innerText.includes({text})"));
+        self.until(&format!(
+            "[document.querySelector({selector:?})].some(\
+             (one) => one?.checkVisibility() && one.innerText.includes({text}))"
+        ));
     }
 
     /// Presses keys, one after the other.
@@ -190,8 +195,10 @@ impl Browser {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", size);
-        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
-        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+        let colours = json!({ "name": "prefers-color-scheme", "value": scheme });
+        // A picture shows no transition half done.
+        let motion = json!({ "name": "prefers-reduced-motion", "value": "reduce" });
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [colours, motion] }));
     }
 
     /// Takes a picture, if the variable `WWR_SCREENSHOTS` names a directory for it.

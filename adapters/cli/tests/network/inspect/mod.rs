@@ -41,11 +41,15 @@ fn client(url: &str) -> Client {
 fn was_well(browser: &Browser, url: &str) {
     let (own, token) = url.split_once("#token=").unwrap();
     for asked in browser.requests() {
-        let is_own = asked.starts_with(own) || asked == "about:blank" || asked.starts_with("data:");
+        // The page with which Chromium begins is in itself.
+        let is_inside = ["about:", "chrome:", "data:"].iter().any(|own| asked.starts_with(own));
+        let is_own = asked.starts_with(own) || is_inside;
         assert!(is_own, "{asked}");
         assert!(!asked.contains(token), "{asked}");
     }
-    let console = browser.console();
+    let mut console = browser.console();
+    // What the page learns from that is that a chosen connection has ended.
+    console.retain(|line| !(line.contains("/api/connections/") && line.contains("404")));
     assert_eq!(console, Vec::<String>::new());
 }
 
@@ -113,7 +117,7 @@ fn an_operator_finds_a_connection_reads_its_messages_and_closes_it_by_keyboard()
 
     // Escape leads back to where the focus was.
     browser.press(&[ESCAPE]);
-    assert_eq!((browser.focused(), browser.text("#detail").as_str()), (chosen.clone(), ""));
+    assert_eq!((browser.focused(), browser.text("#detail").as_str()), (chosen, ""));
 
     // No is where the focus begins; nothing is closed by it.
     browser.press(&[ENTER]);
@@ -254,7 +258,7 @@ fn groups_sessions_and_phones_in_both_colours() {
     // Ends with the process.
     thread::spawn(move || waiting.request_within(Duration::from_secs(600), "export", "everything"));
 
-    browser.show_as(1440, 860, "light");
+    browser.show_as(1360, 860, "light");
     browser.open(&url);
     browser.until("document.querySelectorAll('#rows tr').length === 7");
     browser.run("document.querySelectorAll('#rows .open')[1].click()");
@@ -277,10 +281,10 @@ fn groups_sessions_and_phones_in_both_colours() {
     browser.until_shown("#messages", "UNKNOWN_NAME");
     fits(&browser);
     browser.picture("inspect-light.png");
-    browser.show_as(1440, 860, "dark");
+    browser.show_as(1360, 860, "dark");
     let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
     browser.picture("inspect-dark.png");
-    browser.show_as(1440, 860, "light");
+    browser.show_as(1360, 860, "light");
     assert_ne!(dark, browser.run("return getComputedStyle(document.body).backgroundColor"));
 
     // A group leads to its members, and back.
@@ -311,14 +315,14 @@ fn groups_sessions_and_phones_in_both_colours() {
     browser.run("const at = document.querySelector('#filter'); at.value = ''; at.dispatchEvent(new Event('input'))");
     browser.until("document.querySelectorAll('#rows tr').length >= 6");
     fits(&browser);
-    browser.run("scrollTo(0, 480)");
+    browser.run("scrollTo(0, document.querySelector('.tabs').offsetTop - 90)");
     browser.picture("inspect-phone.png");
     browser.run("document.querySelectorAll('#rows .open')[0].click()");
     browser.until_shown("#messages-note", "Nothing was sent");
     fits(&browser);
     browser.show_as(360, 780, "dark");
     browser.run("scrollTo(0, 0)");
-    browser.picture("inspect-phone-dark.png");
+    browser.picture("inspect-phone-detail.png");
     for tab in ["sessions", "groups"] {
         browser.run(&format!("document.querySelector('#detail-close').click(); document.querySelector('#tab-{tab}').click()"));
         browser.until("document.querySelectorAll('#rows tr').length >= 3");
