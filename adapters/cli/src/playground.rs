@@ -64,6 +64,7 @@ async fn sleep(request: Content) -> Result<Payload, RequestError> {
     if duration > LONGEST_SLEEP {
         return Err(wanted.into());
     }
+    tracing::debug!(?duration, "sleep begins");
     Timer::after(duration).await;
     Ok(request.into_payload())
 }

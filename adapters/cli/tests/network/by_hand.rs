@@ -66,7 +66,7 @@ fn a_client_made_by_hand_gets_through() {
 
     // A graceful shutdown: what runs is answered, what is new is refused, all is closed when it ends.
     first.request(0x80, 10, "sleep", b"1000");
-    server.running.wait_for_log("name=sleep");
+    server.running.wait_for_log("sleep begins");
     server.running.signal(Signal::TERM);
     server.running.wait_for_log("shutting down");
     // The idle ones stay while it runs, and are told.

@@ -9,7 +9,7 @@ fn with_slow_request(milliseconds: &str) -> (Server, Running) {
     let mut server = Server::start(&["--log", "debug"]);
     let url = server.url();
     let request = Running::start(&["request", "--timeout", "2m", &url, "sleep", milliseconds]);
-    server.running.wait_for_log("name=sleep");
+    server.running.wait_for_log("sleep begins");
     (server, request)
 }
 
@@ -44,7 +44,7 @@ fn the_second_signal_ends_at_once() {
 fn a_shutdown_has_a_deadline() {
     let mut server = Server::start(&["--log", "debug", "--shutdown-timeout", "50ms"]);
     let request = Running::start(&["request", "--timeout", "2m", &server.url(), "sleep", "60000"]);
-    server.running.wait_for_log("name=sleep");
+    server.running.wait_for_log("sleep begins");
     server.running.signal(Signal::TERM);
     assert_eq!(server.running.finish().code, Some(0));
     assert_eq!(request.finish().code, Some(3));
@@ -57,7 +57,7 @@ fn idle_clients_are_sent_away_at_once_if_that_is_wanted() {
     let mut idle = Running::start(&["listen", &url]);
     idle.line_with("connected");
     let request = Running::start(&["request", "--timeout", "2m", &url, "sleep", "60000"]);
-    server.running.wait_for_log("name=sleep");
+    server.running.wait_for_log("sleep begins");
     server.running.signal(Signal::TERM);
     idle.line_with("1001");
     server.running.signal(Signal::TERM);
