@@ -9,7 +9,7 @@ use wwr::{PreparedSignal, SessionKey};
 use crate::adapter::http::header::{HeaderMap, HeaderValue};
 use crate::adapter::http::{Method, StatusCode};
 use crate::adapter::inspect::{Inspector, Page, Token};
-use crate::adapter::server::Connection;
+use crate::adapter::server::{Connection, SignalError};
 use crate::adapter::{Runtime as _, runtime};
 use crate::suite::support::message::{INTERNAL, UTF8, answer, signal, special};
 use crate::suite::support::peer::{Answer, Peer, code_of};
@@ -345,6 +345,24 @@ fn few_connections_are_recorded_at_once_and_that_ends_when_nobody_looks() {
     peer.ask(1, "echo", "unseen");
     let chosen = inspected.get(&format!("connections/{}", connection.id()));
     assert_eq!(chosen["messages"], serde_json::json!([]), "what was sent meanwhile was not kept");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_marked_as_slow() {
+    let inspected = Inspected::new();
+    let (_reader, of_reader) = inspected.connect();
+    let (_slow, of_slow) = inspected.connect();
+    // Until the sockets of both systems are full, and then the queue.
+    until(|| {
+        while of_slow.signal("much", vec![7; 500_000]) != Err(SignalError::Backlogged) {}
+        let table = inspected.get("connections?sort=queued&order=descending");
+        table["rows"][0]["slow"] == true
+    });
+    let table = inspected.get("connections?filter=slow");
+    assert_eq!(ids(&table), [of_slow.id()]);
+    assert!(table["rows"][0]["queued_bytes"].as_u64().unwrap() > 0);
+    let other = inspected.get(&format!("connections?filter=%23{}", of_reader.id()));
+    assert_eq!(other["rows"][0]["slow"], false);
 }
 
 #[test]

@@ -11,7 +11,7 @@ const ROWS: usize = 200;
 const MOST_ROWS: usize = 1000;
 
 /// The longest filter, in bytes.
-const LONGEST: usize = 256;
+const LONGEST: usize = 512;
 
 /// The query of a request.
 #[derive(Debug, Default)]
@@ -126,7 +126,7 @@ mod tests {
         for (rows, expected) in [(0, 1), (1000, 1000), (1_000_000, 1000)] {
             assert_eq!(Query::parse(&format!("rows={rows}")).unwrap().rows, expected);
         }
-        let long = format!("filter={}", "x".repeat(257));
+        let long = format!("filter={}", "x".repeat(513));
         for wrong in ["rows=x", "rows=-1", "from=x", "connection=x", "unknown=1", &long] {
             Query::parse(wrong).unwrap_err();
         }
