@@ -107,6 +107,7 @@
 //!                 let answer = match job.work {
 //!                     Work::LookUp(_) => StoreAnswer::LookedUp(Ok(None)),
 //!                     Work::Create(_) => StoreAnswer::Created(Ok(())),
+//!                     Work::Update(_) => StoreAnswer::Updated(Ok(true)),
 //!                     Work::Destroy(_) => StoreAnswer::Destroyed(Ok(())),
 //!                     Work::Expire { .. } => StoreAnswer::Expired(Ok(())),
 //!                 };

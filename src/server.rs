@@ -20,7 +20,7 @@ mod session;
 mod tests;
 
 pub use crate::pings::Pings;
-pub use action::{Action, CloseReason, ClosedBy, Request, SessionEvent, Signal};
+pub use action::{Action, CloseReason, ClosedBy, Edited, Request, SessionEvent, Signal};
 pub use advertised::Advertised;
 pub use config::{Config, Sessions};
 pub use connection::Connection;
@@ -34,4 +34,4 @@ pub use in_flight::{RequestId, SignalId};
 pub use preflights::{Detection, Preflights};
 pub use protocol::{Observed, Protocol};
 pub use questions::{Answered, QuestionId};
-pub use session::CreationId;
+pub use session::{CreationId, EditId};

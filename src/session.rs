@@ -10,7 +10,10 @@ mod registry;
 mod tests;
 mod typed;
 
-pub use exchange::{Change, Command, ConnectionId, Effect, Outcome, StoreFailed, Ticket};
+pub use exchange::{
+    Change, Command, ConnectionId, EditFailure, Effect, Outcome, Rotate, StoreFailed, Ticket,
+    Update,
+};
 pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};
 pub use object::{InvalidSession, Session};

@@ -19,4 +19,5 @@ mod dead_links;
 mod questions;
 pub(crate) mod server;
 pub(crate) mod support;
+mod testing;
 mod typed;

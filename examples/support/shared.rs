@@ -126,6 +126,10 @@ fn answer(sessions: &mut HashMap<SessionKey, Session>, work: Work) -> StoreAnswe
             sessions.insert(session.key.clone(), *session);
             StoreAnswer::Created(Ok(()))
         }
+        Work::Update(update) => {
+            let session = sessions.get_mut(&update.key);
+            StoreAnswer::Updated(Ok(session.map(|session| session.info = update.info).is_some()))
+        }
         Work::Destroy(key) => {
             sessions.remove(&key);
             StoreAnswer::Destroyed(Ok(()))

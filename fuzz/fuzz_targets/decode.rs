@@ -35,7 +35,9 @@ fn parts(message: &Message) -> [&[u8]; 2] {
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
             [payload.as_bytes(), &[]]
         }
-        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => [error.code_bytes(), error.message_bytes()],
+        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
+            [error.code_bytes(), error.message_bytes()]
+        }
         Message::SessionCreated { object } => [object, &[]],
         Message::RestoreSession { key, .. } => [key, &[]],
         Message::AcceptConf(conf) => [conf.sub_protocol.as_deref().unwrap_or_default(), &[]],
@@ -69,7 +71,9 @@ fn look_at_text(message: &Message) {
             assert_eq!(content.name_str().is_some(), str::from_utf8(content.name()).is_ok());
         }
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => drop(payload.text()),
-        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => drop((error.code(), error.message())),
+        Message::ErrorReply { error, .. } | Message::AnswerError { error, .. } => {
+            drop((error.code(), error.message()))
+        }
         _ => {}
     }
 }

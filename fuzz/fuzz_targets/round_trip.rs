@@ -6,8 +6,8 @@ use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use wwr::wire::{
-    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, Encoder, ErrorReply, Identifier, Message,
-    SpecialReply, decode,
+    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, Encoder, ErrorReply, Identifier,
+    Message, SpecialReply, decode,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
 
@@ -175,7 +175,9 @@ fn canonical(message: &Message, bytes: &[u8]) -> Vec<u8> {
         {
             (content.name().len() % 2 == 1).then_some(10 + content.name().len())
         }
-        Message::Reply { payload, .. } | Message::Answer { payload, .. } => (payload.encoding() == Encoding::Utf16).then_some(9),
+        Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
+            (payload.encoding() == Encoding::Utf16).then_some(9)
+        }
         Message::SpecialReply { .. } => {
             bytes.truncate(9);
             None

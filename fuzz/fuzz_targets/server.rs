@@ -57,6 +57,10 @@ enum Step {
     },
     CreateSession(u8),
     EndSession,
+    /// The info of the session changes.
+    UpdateSession(u8),
+    /// Its key changes.
+    RotateKey(u8),
     Close,
     /// The server shuts down, in this many milliseconds.
     ShutDown(u8),
@@ -149,6 +153,8 @@ fn take(world: &mut World, event: &Event) {
         }
         Step::CreateSession(key) => world.create_session(on, *key),
         Step::EndSession => world.close_session(on),
+        Step::UpdateSession(number) => world.update_session(on, *number),
+        Step::RotateKey(key) => world.rotate_key(on, *key),
         Step::Close => world.close(on),
         Step::Disconnect => world.disconnect(on),
         Step::Vanish => world.vanish(on),

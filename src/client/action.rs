@@ -72,6 +72,9 @@ pub enum Event {
     QuestionCancelled(QuestionId),
     /// The server created this session, which replaces any that was held.
     SessionCreated(Session),
+    /// The server changed the info of the session that is held, its key, or both (protocol §5.13). From now
+    /// on the client resumes it by its new key.
+    SessionUpdated(Session),
     /// This session was restored: on request, or by the client itself on a new connection. Also
     /// reported when the server's answer comes after the client stopped waiting for it.
     SessionRestored(Session),

@@ -11,7 +11,7 @@ use super::requests::{Purpose, RequestId};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Session, SessionKey};
-use crate::time::Instant;
+use crate::time::{Instant, UnixTime};
 use crate::wire::{self, ErrorReply, Identifier, Message, Payload, SpecialReply};
 
 /// The part of a message that answers a request.
@@ -66,8 +66,14 @@ impl Client {
             }
             Message::SessionCreated { object } => match Session::from_json(&object) {
                 Ok(session) => {
-                    self.session = Some(session.clone());
-                    out.push(Action::Event(Event::SessionCreated(session)));
+                    let is_ready = matches!(self.link, Link::Ready { .. });
+                    let known = self.session.replace(session.clone());
+                    out.push(Action::Event(match known {
+                        Some(before) if is_ready && is_same(&before, &session) => {
+                            Event::SessionUpdated(session)
+                        }
+                        Some(_) | None => Event::SessionCreated(session),
+                    }));
                 }
                 Err(invalid) => anomaly(Anomaly::InvalidSession(invalid), out),
             },
@@ -86,7 +92,7 @@ impl Client {
             | Message::ClientSettings(_)
             | Message::Answer { .. }
             | Message::AnswerError { .. }
-            | Message::AnswerRefused { .. } => anomaly(Anomaly::Unexpected(message.kind()), out),
+            | Message::AnswerRefused { .. } => unexpected(message, out),
         }
     }
 
@@ -183,6 +189,21 @@ impl Client {
             self.end_session(out);
         }
     }
+}
+
+/// Reports a message that no server sends at this time. Takes it, so that it is dropped out of line.
+#[cold]
+#[inline(never)]
+fn unexpected(message: Message, out: &mut Actions<Action>) {
+    anomaly(Anomaly::Unexpected(message.kind()), out);
+}
+
+/// Returns whether a session-created message is about the session that the client holds: the server has
+/// changed its info or its key. A server creates none for a connection that has one (protocol §5.5), and the
+/// time of creation outlives a change of the key (protocol §5.13).
+fn is_same(before: &Session, after: &Session) -> bool {
+    let born = before.created;
+    before.key == after.key || born == after.created && born != UnixTime::NEVER
 }
 
 fn anomaly(anomaly: Anomaly, out: &mut Actions<Action>) {

@@ -174,6 +174,7 @@ impl Requests {
         self.queued.insert(id, Queued { call, deadline });
     }
 
+    #[inline]
     pub(super) fn await_reply(&mut self, id: RequestId, purpose: Purpose, deadline: Instant) {
         if purpose == Purpose::Restore {
             self.restoring = Some(id);
@@ -212,6 +213,7 @@ impl Requests {
     }
 
     /// Removes the sent request that a reply is for.
+    #[inline]
     pub(super) fn take_replied(&mut self, id: RequestId) -> Option<Purpose> {
         let purpose = self.sent.remove(id)?;
         self.removed(id, &purpose);
@@ -290,6 +292,7 @@ const fn are_mostly_stale(deadlines: usize, requests: usize) -> bool {
     deadlines > 4 * requests + KEPT
 }
 
+#[inline]
 fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) -> bool {
     match sent.get(id) {
         Some(purpose) => !purpose.is_late(),

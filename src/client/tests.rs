@@ -41,7 +41,7 @@ fn session() -> Session {
 }
 
 fn other_session() -> (String, Session) {
-    let json = SESSION.replace("KEY1", "KEY2");
+    let json = SESSION.replace("KEY1", "KEY2").replace("2018-06-13", "2019-06-13");
     let session = Session::from_json(json.as_bytes()).unwrap();
     (json, session)
 }

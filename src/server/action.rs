@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::in_flight::{RequestId, SignalId};
 use super::questions::{Answered, QuestionId};
-use super::session::CreationId;
+use super::session::{CreationId, EditId};
 use crate::close::CloseFrame;
 use crate::dialect::Dialect;
-use crate::session::{self, Session};
+use crate::session::{self, EditFailure, Session};
 use crate::wire::Content;
 
 /// What the host has to do for a [`Connection`](super::Connection), in the order of the list.
@@ -101,6 +101,30 @@ pub enum SessionEvent {
     },
     /// The store could not destroy the session; the connection still has it.
     CloseFailed,
+    /// The info of the session was changed, by this connection or another one.
+    Updated(Box<Edited>),
+    /// The session has got another key, by this connection or another one.
+    Rotated(Box<Edited>),
+    /// The info or the key was not changed. Repeats what
+    /// [`update_session`](super::Connection::update_session) or
+    /// [`rotate_session_key`](super::Connection::rotate_session_key) has returned.
+    EditFailed(EditId, EditFailure),
+}
+
+/// How the info or the key of a session has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edited {
+    /// The session as it was.
+    pub before: Session,
+    /// The session as it is.
+    pub after: Session,
+    /// What [`update_session`](super::Connection::update_session) or
+    /// [`rotate_session_key`](super::Connection::rotate_session_key) has returned, if this connection has
+    /// asked for the change.
+    pub edit: Option<EditId>,
+    /// If the session is now longer than the client reads, which therefore was not told: the length of its
+    /// JSON, and the most that the client reads, in bytes. For the log.
+    pub too_long: Option<(usize, usize)>,
 }
 
 /// On whose behalf the session of a connection was closed. A session that a connection holds does not

@@ -20,7 +20,7 @@ use super::peer::Peer;
 use super::protocol::Observed;
 use super::questions::Questions;
 use super::reply;
-use super::session::{CreationId, SessionSlot};
+use super::session::{CreationId, EditId, SessionSlot};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Outcome, Session, SessionInfo, SessionKey};
@@ -169,7 +169,7 @@ impl Connection {
     ///
     /// Handles any number of heartbeats itself. The first one shows what the peer speaks, if that
     /// was not known.
-    pub fn handle_message(&mut self, now: Instant, frame: Bytes, out: &mut Out) {
+    pub fn handle_message(&mut self, now: Instant, mut frame: Bytes, out: &mut Out) {
         self.handle_activity(now);
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -181,9 +181,9 @@ impl Connection {
         }
         if let Some(byte) = frame.first()
             && Kind::may_overtake(*byte)
-            && let Some(overtakes) = self.overtakes(*byte)
+            && self.take_early(&mut frame, out)
         {
-            return self.take(overtakes, frame, out);
+            return;
         }
         match self.phase {
             Phase::Open if self.waiting.is_empty() && self.may_dispatch() => {
@@ -396,6 +396,51 @@ impl Connection {
     pub fn close_session(&mut self, out: &mut Out) -> Result<bool, Misuse> {
         self.not_closed()?;
         self.session.close(out)
+    }
+
+    /// Replaces the info of the session, in the store and for all its connections, whose clients are told
+    /// (protocol §5.13). Changes of one session happen one after another, and the last one wins.
+    ///
+    /// Ends with [`SessionEvent::Updated`] or [`SessionEvent::EditFailed`], with the identifier that is
+    /// returned here, unless the connection ends before. A store that has failed may have kept the new info
+    /// nevertheless; the connections do not have it then.
+    ///
+    /// [`SessionEvent::Updated`]: super::SessionEvent::Updated
+    /// [`SessionEvent::EditFailed`]: super::SessionEvent::EditFailed
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] if the connection is closed or has no session, if sessions are disabled, if the session is
+    /// just being created, restored or closed, if eight changes that this connection has asked for are under
+    /// way, or if its client or the store could not read the session.
+    pub fn update_session(&mut self, info: SessionInfo, out: &mut Out) -> Result<EditId, Misuse> {
+        self.not_closed()?;
+        self.session.update(&self.peer, info, out)
+    }
+
+    /// Gives the session another key, under which it is stored, and destroys the one of the old key. Then all
+    /// its connections have the new key, and their clients are told (protocol §5.13). `key` has to be fresh,
+    /// as for [`create_session`](Self::create_session).
+    ///
+    /// Ends with [`SessionEvent::Rotated`] or [`SessionEvent::EditFailed`], with the identifier that is
+    /// returned here, unless the connection ends before. If it fails, the session has its old key, and no
+    /// client knows the new one.
+    ///
+    /// [`SessionEvent::Rotated`]: super::SessionEvent::Rotated
+    /// [`SessionEvent::EditFailed`]: super::SessionEvent::EditFailed
+    ///
+    /// # Errors
+    ///
+    /// As for [`update_session`](Self::update_session), and [`Misuse::InvalidKey`] if clients could not
+    /// restore a session of this key, or it is the present one.
+    pub fn rotate_session_key(
+        &mut self,
+        key: SessionKey,
+        now: UnixTime,
+        out: &mut Out,
+    ) -> Result<EditId, Misuse> {
+        self.not_closed()?;
+        self.session.rotate(&self.peer, key, now, out)
     }
 
     /// Holds back messages that would start a handler or change the session, until

@@ -89,6 +89,12 @@ pub struct SessionCounters {
     pub closed: u64,
     /// Connections that asked to close their session while the store failed. They keep it.
     pub not_closed: u64,
+    /// Changes of the info of a session, as far as the connection that asked for them was still there.
+    pub updated: u64,
+    /// Changes of the key of a session, as far as the connection that asked for them was still there.
+    pub rotated: u64,
+    /// Changes of the info or the key of a session that failed.
+    pub not_edited: u64,
     /// Sessions whose last connection ended without closing them. They can be restored until they
     /// expire.
     pub lost: u64,
@@ -106,8 +112,13 @@ impl SessionCounters {
             Change::CreateFailed => &mut self.not_created,
             Change::Closed | Change::ClosedByKey { .. } => &mut self.closed,
             Change::CloseFailed => &mut self.not_closed,
-            // It was counted when it was created.
-            Change::Stored => return,
+            Change::Updated { own: true, .. } => &mut self.updated,
+            Change::Rotated { own: true, .. } => &mut self.rotated,
+            Change::EditFailed(_) => &mut self.not_edited,
+            // It was counted when it was created, or counts for the connection that asked for it.
+            Change::Stored
+            | Change::Updated { own: false, .. }
+            | Change::Rotated { own: false, .. } => return,
         };
         *counter += 1;
     }
@@ -121,6 +132,8 @@ pub struct StoreCounters {
     pub look_up: JobCounters,
     /// Storing a new session.
     pub create: JobCounters,
+    /// Changing the info of a session.
+    pub update: JobCounters,
     /// Removing a session.
     pub destroy: JobCounters,
     /// Removing expired sessions.

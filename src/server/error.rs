@@ -182,8 +182,12 @@ pub enum Misuse {
     /// The connection has a session already; close it first.
     #[error("the connection has a session already")]
     SessionExists,
-    /// A session of the connection is being created, restored or closed; try again afterwards.
-    #[error("the connection's session is being created, restored or closed")]
+    /// The connection has no session that could be changed.
+    #[error("the connection has no session")]
+    NoSession,
+    /// A session of the connection is being created, restored or closed, or eight changes of its info and key
+    /// are under way; try again afterwards.
+    #[error("the connection's session is being created, restored, closed or changed")]
     SessionBusy,
 }
 
@@ -210,6 +214,7 @@ impl From<Misuse> for RequestError {
             | Misuse::StoredTooLarge { .. }
             | Misuse::SessionTooDeep { .. }
             | Misuse::SessionExists
+            | Misuse::NoSession
             | Misuse::SessionBusy => Self::Internal,
         }
     }

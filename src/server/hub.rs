@@ -19,12 +19,12 @@ pub use groups::{GroupError, MAX_GROUP_NAME};
 
 use super::counters::{HubCounters, JobEnd};
 use expiry::{Renewal, Rounds};
-use groups::{Groups, Memberships};
+use groups::{Groups, Lasts, Memberships};
 use jobs::{Jobs, Purpose};
 use shutdown::Stage;
 
 use crate::actions::Actions;
-use crate::session::{Command, ConnectionId, Effect, Registry, SessionKey, StoreFailed, Ticket};
+use crate::session::{Change, Command, ConnectionId, Effect, Registry, SessionKey, StoreFailed};
 use crate::time::Instant;
 use crate::valid::Valid;
 
@@ -106,7 +106,7 @@ pub struct Hub {
 #[derive(Debug)]
 struct Member {
     phase: Phase,
-    /// The session of its latest command.
+    /// The session that it has created or restored last, under its present key.
     session: Option<SessionKey>,
     /// `None` once the connection has ended: it cannot join any group.
     groups: Option<Memberships>,
@@ -245,11 +245,18 @@ impl Hub {
     pub fn handle(&mut self, now: Instant, id: ConnectionId, command: Command, out: &mut Out) {
         self.advance(now);
         let Some(member) = self.connections.get_mut(&id) else { return };
-        member.session = match &command {
-            Command::Restore(key) | Command::Close(key) => Some(key.clone()),
-            Command::Create(session) => Some(session.key.clone()),
-            Command::Leave(_) => None,
-        };
+        match &command {
+            Command::Restore(key) => member.session = Some(key.clone()),
+            Command::Create(session) => member.session = Some(session.key.clone()),
+            // These may have a key that was rotated meanwhile.
+            Command::Close(_) | Command::Update(_) | Command::Rotate(_) => {}
+            Command::Leave(_) => {
+                member.session = None;
+                if let Some(groups) = &mut member.groups {
+                    self.groups.leave_session(id, groups);
+                }
+            }
+        }
         self.instruct(id, command);
         self.route(out);
     }
@@ -271,10 +278,12 @@ impl Hub {
         let fits = match (self.jobs.purpose(job), &answer) {
             (Some(Purpose::LookUp(..) | Purpose::Renew), StoreAnswer::LookedUp(_))
             | (Some(Purpose::Create(..)), StoreAnswer::Created(_))
+            | (Some(Purpose::Update(..)), StoreAnswer::Updated(_))
             | (Some(Purpose::Destroy(..)), StoreAnswer::Destroyed(_))
             | (Some(Purpose::Expire), StoreAnswer::Expired(_)) => true,
             (_, StoreAnswer::LookedUp(_))
             | (_, StoreAnswer::Created(_))
+            | (_, StoreAnswer::Updated(_))
             | (_, StoreAnswer::Destroyed(_))
             | (_, StoreAnswer::Expired(_)) => false,
         };
@@ -319,6 +328,7 @@ impl Hub {
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
                     self.counters.sessions.count(&outcome.change);
+                    self.note_change(connection, &outcome.change);
                     out.push(HubAction::Deliver { to: connection, outcome });
                     continue;
                 }
@@ -328,21 +338,36 @@ impl Hub {
                 Effect::Store { ticket, session } => {
                     (Purpose::Create(ticket, session.key.clone()), Work::Create(session))
                 }
+                Effect::Update { ticket, update } => {
+                    (Purpose::Update(ticket, update.key.clone()), Work::Update(update))
+                }
                 Effect::Destroy { ticket, key } => {
-                    match &mut self.renewal {
-                        Some(renewal) if renewal.key == key => renewal.destroy = Some(ticket),
-                        Some(_) | None => self.destroy(ticket, key, out),
-                    }
-                    continue;
+                    (Purpose::Destroy(ticket, key.clone()), Work::Destroy(key))
                 }
             };
+            if let Work::Update(_) | Work::Destroy(_) = work
+                && let Some(renewal) = &mut self.renewal
+                && purpose.key() == Some(&renewal.key)
+            {
+                renewal.then = Some((purpose, work));
+                continue;
+            }
             self.ask_store(purpose, work, self.config.store_timeout, out);
         }
     }
 
-    fn destroy(&mut self, ticket: Ticket, key: SessionKey, out: &mut Out) {
-        let (purpose, work) = (Purpose::Destroy(ticket, key.clone()), Work::Destroy(key));
-        self.ask_store(purpose, work, self.config.store_timeout, out);
+    /// Records what a change means for what the hub knows about the connection.
+    fn note_change(&mut self, id: ConnectionId, change: &Change) {
+        let Some(member) = self.connections.get_mut(&id) else { return };
+        match change {
+            Change::Rotated { session, .. } => member.session = Some(session.key.clone()),
+            Change::Closed | Change::ClosedByKey { .. } => {
+                if let Some(groups) = &mut member.groups {
+                    self.groups.leave_session(id, groups);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn ask_store(&mut self, purpose: Purpose, work: Work, within: Duration, out: &mut Out) {
@@ -355,6 +380,7 @@ impl Hub {
         let jobs = match purpose {
             Purpose::LookUp(..) | Purpose::Renew => &mut store.look_up,
             Purpose::Create(..) => &mut store.create,
+            Purpose::Update(..) => &mut store.update,
             Purpose::Destroy(..) => &mut store.destroy,
             Purpose::Expire => &mut store.expire,
         };
@@ -374,6 +400,10 @@ impl Hub {
                 // A creation that failed may have succeeded in the store: then the session exists.
                 (key, created)
             }
+            (Purpose::Update(ticket, key), StoreAnswer::Updated(updated)) => {
+                self.registry.updated(ticket, updated, effects);
+                (key, Ok(()))
+            }
             (Purpose::Destroy(ticket, key), StoreAnswer::Destroyed(destroyed)) => {
                 self.registry.destroyed(ticket, destroyed, effects);
                 (key, destroyed)
@@ -384,11 +414,16 @@ impl Hub {
             (Purpose::Expire, _) => return self.expired(),
             // The kinds were compared before.
             (
-                Purpose::LookUp(..) | Purpose::Create(..) | Purpose::Destroy(..) | Purpose::Renew,
+                Purpose::LookUp(..)
+                | Purpose::Create(..)
+                | Purpose::Update(..)
+                | Purpose::Destroy(..)
+                | Purpose::Renew,
                 _,
             ) => return,
         };
         self.route(out);
+        self.resume_round(out);
         if !self.registry.is_closing(&key) {
             for (waiter, told) in self.waiters.remove(&key).unwrap_or_default() {
                 out.push(HubAction::Done { waiter, told, result: destroyed });
@@ -408,10 +443,31 @@ impl Hub {
     /// [`GroupError`] if the connection has ended, is in too many groups, or the name is empty or too
     /// long.
     pub fn join(&mut self, id: ConnectionId, group: &str) -> Result<bool, GroupError> {
+        self.add(id, group, Lasts::Connection)
+    }
+
+    /// Like [`join`](Self::join), but the connection also leaves the group when it holds its session no
+    /// more: as soon as that is decided, and before the connection hears of it. A failed close does not
+    /// count. If the connection was in the group already, it stays in it for as long as before, and joining
+    /// it by [`join`](Self::join) later makes it stay.
+    ///
+    /// # Errors
+    ///
+    /// As for [`join`](Self::join), and [`GroupError::NoSession`].
+    pub fn join_for_session(&mut self, id: ConnectionId, group: &str) -> Result<bool, GroupError> {
+        let member = self.connections.get(&id).ok_or(GroupError::UnknownConnection)?;
+        let key = member.session.as_ref();
+        if !key.is_some_and(|key| self.registry.holds(id, key)) {
+            return Err(GroupError::NoSession);
+        }
+        self.add(id, group, Lasts::Session)
+    }
+
+    fn add(&mut self, id: ConnectionId, group: &str, lasts: Lasts) -> Result<bool, GroupError> {
         let member = self.connections.get_mut(&id);
         let memberships = member.and_then(|member| member.groups.as_mut());
         let memberships = memberships.ok_or(GroupError::UnknownConnection)?;
-        self.groups.join(id, memberships, group, self.config.max_groups)
+        self.groups.join(id, memberships, group, lasts, self.config.max_groups)
     }
 
     /// Removes a connection from a group. Returns whether it was a member.
@@ -483,6 +539,7 @@ impl Hub {
             let answer = match purpose {
                 Purpose::LookUp(..) | Purpose::Renew => StoreAnswer::LookedUp(Err(StoreFailed)),
                 Purpose::Create(..) => StoreAnswer::Created(Err(StoreFailed)),
+                Purpose::Update(..) => StoreAnswer::Updated(Err(StoreFailed)),
                 Purpose::Destroy(..) => StoreAnswer::Destroyed(Err(StoreFailed)),
                 Purpose::Expire => StoreAnswer::Expired(Err(StoreFailed)),
             };

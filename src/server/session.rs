@@ -4,12 +4,15 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use super::action::{Action, CloseReason, ClosedBy, SessionEvent};
+use super::action::{Action, CloseReason, ClosedBy, Edited, SessionEvent};
 use super::error::Misuse;
 use super::peer::{Peer, TooLarge};
 use super::reply;
 use crate::actions::Actions;
-use crate::session::{Change, Command, KeyFormat, Outcome, Session, SessionInfo, SessionKey};
+use crate::session::{
+    Change, Command, EditFailure, KeyFormat, Outcome, Rotate, Session, SessionInfo, SessionKey,
+    Update,
+};
 use crate::time::UnixTime;
 use crate::wire::{Encoder, Identifier, Payload, SpecialReply, length};
 
@@ -24,7 +27,14 @@ pub(super) struct SessionSlot {
     /// How many sessions the application has asked for. There is never more than one under way, the
     /// latest.
     creations: u64,
+    /// How many edits the application has asked for.
+    edits: u64,
+    /// How many of them have no outcome yet. They get it in order.
+    edits_open: u8,
 }
+
+/// How many edits of a connection may wait for an outcome.
+const MAX_EDITS: u8 = 8;
 
 /// Identifies a session that the application creates on a connection, until its
 /// [`SessionEvent`](super::SessionEvent) comes. A connection never uses one twice.
@@ -33,6 +43,20 @@ pub struct CreationId(u64);
 
 impl CreationId {
     /// Returns a number for tables of the host: those of a connection count from 1.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// Identifies an edit of the session that the application asks for on a connection, an update of the info
+/// or a rotation of the key, until its [`SessionEvent`](super::SessionEvent) comes. A connection never uses
+/// one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EditId(u64);
+
+impl EditId {
+    /// Returns a number for tables of the host: those of a connection count from 1, and the edits of a
+    /// connection end in this order.
     pub const fn as_u64(self) -> u64 {
         self.0
     }
@@ -90,7 +114,7 @@ enum Closer {
 
 impl SessionSlot {
     pub(super) const fn new(key_format: Option<KeyFormat>) -> Self {
-        Self { key_format, state: State::Empty, creations: 0 }
+        Self { key_format, state: State::Empty, creations: 0, edits: 0, edits_open: 0 }
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -118,6 +142,7 @@ impl SessionSlot {
     /// Returns whether the registry still has to answer.
     pub(super) const fn is_changing(&self) -> bool {
         matches!(self.state, State::Restoring { .. } | State::Creating(_) | State::Closing { .. })
+            || self.edits_open > 0
     }
 
     /// Leaves the session, because the connection ends.
@@ -126,6 +151,7 @@ impl SessionSlot {
             out.push(Action::Session(Command::Leave(key.clone())));
         }
         self.state = State::Empty;
+        self.edits_open = 0;
     }
 
     /// Handles a restore-session of the client (protocol §5.6).
@@ -182,22 +208,7 @@ impl SessionSlot {
             return Err(Misuse::InvalidKey);
         }
         let session = Box::new(Session::new(key, now, info));
-        // Checked before anything is made from it: that takes a stack as deep as the session.
-        if session.info.is_too_deep() {
-            return Err(Misuse::SessionTooDeep { most: SessionInfo::MAX_DEPTH });
-        }
-        let stored = session.to_stored().len();
-        if stored > Session::MAX_STORED {
-            return Err(Misuse::StoredTooLarge { length: stored, most: Session::MAX_STORED });
-        }
-        let json = session.to_json();
-        let length = json.len();
-        if length > Session::MAX_JSON {
-            return Err(Misuse::SessionTooLarge { length, most: Session::MAX_JSON });
-        }
-        if let Err(TooLarge { buffer, .. }) = peer.reads(length::KIND + length) {
-            return Err(Misuse::SessionTooLarge { length, most: buffer - length::KIND });
-        }
+        let json = readable(peer, &session)?;
         self.creations += 1;
         self.state = State::Creating(Box::new(Creation { session: session.clone(), json }));
         out.push(Action::Session(Command::Create(session)));
@@ -219,6 +230,131 @@ impl SessionSlot {
                 Err(Misuse::SessionBusy)
             }
         }
+    }
+
+    /// Replaces the info of the session for the application (protocol §5.13).
+    pub(super) fn update(
+        &mut self,
+        peer: &Peer,
+        info: SessionInfo,
+        out: &mut Out,
+    ) -> Result<EditId, Misuse> {
+        let held = self.editable()?;
+        let key = held.key.clone();
+        let session = Session { key: key.clone(), info, ..*held };
+        readable(peer, &session)?;
+        let update = Update { key, info: session.info };
+        Ok(self.begin_edit(Command::Update(Box::new(update)), out))
+    }
+
+    /// Gives the session another key for the application (protocol §5.13).
+    pub(super) fn rotate(
+        &mut self,
+        peer: &Peer,
+        to: SessionKey,
+        now: UnixTime,
+        out: &mut Out,
+    ) -> Result<EditId, Misuse> {
+        let format = self.key_format;
+        let held = self.editable()?;
+        if held.key == to || !format.is_some_and(|format| format.accepts(to.as_str())) {
+            return Err(Misuse::InvalidKey);
+        }
+        let key = held.key.clone();
+        if to.as_str().len() > key.as_str().len() {
+            readable(peer, &Session { key: to.clone(), ..held.clone() })?;
+        }
+        let rotate = Rotate { key, to, now };
+        Ok(self.begin_edit(Command::Rotate(Box::new(rotate)), out))
+    }
+
+    /// Returns the session, if the application may change it now.
+    fn editable(&self) -> Result<&Session, Misuse> {
+        if self.key_format.is_none() {
+            return Err(Misuse::SessionsDisabled);
+        }
+        match &self.state {
+            State::Held { session, .. } if self.edits_open < MAX_EDITS => Ok(session),
+            State::Held { .. }
+            | State::Restoring { .. }
+            | State::Creating(_)
+            | State::Closing { .. } => Err(Misuse::SessionBusy),
+            State::Empty => Err(Misuse::NoSession),
+        }
+    }
+
+    fn begin_edit(&mut self, command: Command, out: &mut Out) -> EditId {
+        self.edits += 1;
+        self.edits_open += 1;
+        out.push(Action::Session(command));
+        EditId(self.edits)
+    }
+
+    /// Returns the oldest edit without an outcome, which has one now.
+    const fn end_edit(&mut self) -> Option<EditId> {
+        if self.edits_open == 0 {
+            return None;
+        }
+        self.edits_open -= 1;
+        Some(EditId(self.edits - self.edits_open as u64))
+    }
+
+    /// Changes the session, and tells the client, if that makes a difference for it. Its session-created
+    /// message replaces what it knows of the session (protocol §6.2, §6.4).
+    fn edit(
+        &mut self,
+        peer: &Peer,
+        session: &mut Session,
+        edit: impl FnOnce(&mut Session),
+        own: bool,
+        out: &mut Out,
+    ) -> Box<Edited> {
+        let before = session.clone();
+        edit(session);
+        let (json, mut too_long) = (session.to_json(), None);
+        if json != before.to_json() {
+            match peer.reads(length::KIND + json.len()) {
+                Ok(()) => {
+                    let frame = out.encoder.session_created(json.as_bytes());
+                    out.push(Action::Send(frame));
+                }
+                Err(TooLarge { buffer, .. }) => {
+                    too_long = Some((json.len(), buffer - length::KIND));
+                }
+            }
+        }
+        let edit = if own { self.end_edit() } else { None };
+        Box::new(Edited { before, after: session.clone(), edit, too_long })
+    }
+
+    /// Handles news of the registry about edits, or returns it.
+    fn handle_edit(
+        &mut self,
+        peer: &Peer,
+        session: &mut Session,
+        change: Change,
+        out: &mut Out,
+    ) -> Option<Change> {
+        match change {
+            Change::Updated { info, own } => {
+                let edited = self.edit(peer, session, |session| session.info = *info, own, out);
+                out.push(Action::SessionEvent(SessionEvent::Updated(edited)));
+            }
+            Change::Rotated { session: new, own } => {
+                let rotate = |session: &mut Session| {
+                    (session.key, session.info) = (new.key, new.info);
+                };
+                let edited = self.edit(peer, session, rotate, own, out);
+                out.push(Action::SessionEvent(SessionEvent::Rotated(edited)));
+            }
+            Change::EditFailed(failure) => {
+                if let Some(edit) = self.end_edit() {
+                    out.push(Action::SessionEvent(SessionEvent::EditFailed(edit, failure)));
+                }
+            }
+            other => return Some(other),
+        }
+        None
     }
 
     fn begin_closing(&mut self, closer: Closer, out: &mut Out) {
@@ -244,8 +380,18 @@ impl SessionSlot {
         }
         let mut disconnects = None;
         let latest = CreationId(self.creations);
-        let state = core::mem::replace(&mut self.state, State::Empty);
-        self.state = match (state, outcome.change) {
+        let mut state = core::mem::replace(&mut self.state, State::Empty);
+        let mut change = outcome.change;
+        if let State::Held { session, .. } | State::Closing { session, .. } = &mut state {
+            match self.handle_edit(peer, session, change, out) {
+                Some(other) => change = other,
+                None => {
+                    self.state = state;
+                    return None;
+                }
+            }
+        }
+        self.state = match (state, change) {
             (State::Restoring { id, key }, Change::Restored(session)) => {
                 if reply::payload(peer, id, &Payload::utf8(session.to_json()), out) {
                     out.push(Action::SessionEvent(SessionEvent::Restored));
@@ -298,12 +444,12 @@ impl SessionSlot {
             (State::Held { session, stored }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
                 end(peer, Closer::Application, stored, latest, out);
-                ended(session, ClosedBy::Key, out)
+                self.ended(session, ClosedBy::Key, out)
             }
             (State::Closing { session, stored, closer }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
                 end(peer, closer, stored, latest, out);
-                ended(session, ClosedBy::Key, out)
+                self.ended(session, ClosedBy::Key, out)
             }
             (State::Closing { session, stored, closer }, Change::Closed) => {
                 let by = match closer {
@@ -311,7 +457,7 @@ impl SessionSlot {
                     Closer::Application => ClosedBy::Application,
                 };
                 end(peer, closer, stored, latest, out);
-                ended(session, by, out)
+                self.ended(session, by, out)
             }
             (State::Closing { session, stored, closer }, Change::CloseFailed) => {
                 if let Closer::Client(id) = closer {
@@ -323,6 +469,16 @@ impl SessionSlot {
             (state, _) => state,
         };
         disconnects
+    }
+
+    /// Tells the application that the session has ended, and with it what it has asked for.
+    fn ended(&mut self, session: Box<Session>, by: ClosedBy, out: &mut Out) -> State {
+        while let Some(edit) = self.end_edit() {
+            let failed = SessionEvent::EditFailed(edit, EditFailure::Ended);
+            out.push(Action::SessionEvent(failed));
+        }
+        out.push(Action::SessionEvent(SessionEvent::Closed { session, by }));
+        State::Empty
     }
 }
 
@@ -342,10 +498,25 @@ fn end(peer: &Peer, closer: Closer, stored: Stored, id: CreationId, out: &mut Ou
     settle(stored, id, out);
 }
 
-/// Tells the application that the session has ended.
-fn ended(session: Box<Session>, by: ClosedBy, out: &mut Out) -> State {
-    out.push(Action::SessionEvent(SessionEvent::Closed { session, by }));
-    State::Empty
+/// Returns the JSON of a session, if stores and this client read it.
+fn readable(peer: &Peer, session: &Session) -> Result<String, Misuse> {
+    // Checked before anything is made from it: that takes a stack as deep as the session.
+    if session.info.is_too_deep() {
+        return Err(Misuse::SessionTooDeep { most: SessionInfo::MAX_DEPTH });
+    }
+    let stored = session.to_stored().len();
+    if stored > Session::MAX_STORED {
+        return Err(Misuse::StoredTooLarge { length: stored, most: Session::MAX_STORED });
+    }
+    let json = session.to_json();
+    let length = json.len();
+    if length > Session::MAX_JSON {
+        return Err(Misuse::SessionTooLarge { length, most: Session::MAX_JSON });
+    }
+    if let Err(TooLarge { buffer, .. }) = peer.reads(length::KIND + length) {
+        return Err(Misuse::SessionTooLarge { length, most: buffer - length::KIND });
+    }
+    Ok(json)
 }
 
 /// Tells the application that the store has answered, if it waits for that.

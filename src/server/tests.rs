@@ -11,12 +11,15 @@ use bytes::Bytes;
 use super::*;
 use crate::actions::Actions;
 use crate::dialect::Dialect;
-use crate::session::{Change, Command, KeyFormat, Outcome, Session, SessionInfo, SessionKey};
+use crate::session::{
+    Change, Command, EditFailure, KeyFormat, Outcome, Session, SessionInfo, SessionKey,
+};
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Encoder, Encoding, Identifier, Kind, Name, Payload};
 
 mod buffer;
 mod closing;
+mod edits;
 mod kinds;
 mod malformed;
 mod order;
@@ -159,6 +162,12 @@ impl Script {
                     format!("ask Create {}", session.key.as_str())
                 }
                 Action::Session(Command::Restore(key)) => format!("ask Restore {}", key.as_str()),
+                Action::Session(Command::Update(update)) => {
+                    format!("ask Update {}", update.key.as_str())
+                }
+                Action::Session(Command::Rotate(rotate)) => {
+                    format!("ask Rotate {} {}", rotate.key.as_str(), rotate.to.as_str())
+                }
                 Action::Session(Command::Close(key)) => format!("ask Close {}", key.as_str()),
                 Action::Session(Command::Leave(key)) => format!("ask Leave {}", key.as_str()),
                 Action::SessionEvent(SessionEvent::Created(_)) => "event Created".to_string(),
@@ -167,6 +176,15 @@ impl Script {
                 }
                 Action::SessionEvent(SessionEvent::Closed { by, .. }) => {
                     format!("event Closed by {by:?}")
+                }
+                Action::SessionEvent(SessionEvent::Updated(edited)) => {
+                    format!("event Updated{}", about(&edited))
+                }
+                Action::SessionEvent(SessionEvent::Rotated(edited)) => {
+                    format!("event Rotated{}", about(&edited))
+                }
+                Action::SessionEvent(SessionEvent::EditFailed(edit, failure)) => {
+                    format!("event EditFailed {} {failure:?}", edit.as_u64())
                 }
                 Action::SessionEvent(event) => format!("event {event:?}"),
                 Action::Ping => "ping".to_string(),
@@ -227,6 +245,15 @@ impl Script {
     fn create(&mut self, text: &str) -> Result<(), Misuse> {
         let (now, info) = (UnixTime::from_seconds(0), SessionInfo::new());
         self.connection.create_session(key(text), now, info, &mut self.out).map(drop)
+    }
+
+    fn update(&mut self, info: SessionInfo) -> Result<EditId, Misuse> {
+        self.connection.update_session(info, &mut self.out)
+    }
+
+    fn rotate(&mut self, to: &str) -> Result<EditId, Misuse> {
+        let now = UnixTime::from_seconds(0);
+        self.connection.rotate_session_key(key(to), now, &mut self.out)
     }
 
     #[track_caller]
@@ -295,4 +322,13 @@ fn frames_are_described() {
     assert_eq!(describe(b"\xbf\x05\0\0\0\0\0\0\0hi"), "bf 5 hi");
     assert_eq!(describe(b"\x06\xff\xff\xff\xff\xff\xff\xff\xff"), "06 -");
     assert_eq!(describe(b"\x3f\x01ab"), "3f #016162");
+}
+
+/// The end of a line about an edit: its number, if it is one of this connection, and whether the client
+/// was not told.
+fn about(edited: &Edited) -> String {
+    assert!(edited.before != edited.after);
+    let number = edited.edit.map(|edit| format!(" {}", edit.as_u64()));
+    let silent = edited.too_long.map(|(length, most)| format!(", {length} bytes, at most {most}"));
+    number.unwrap_or_default() + &silent.unwrap_or_default()
 }

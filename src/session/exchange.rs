@@ -2,8 +2,10 @@
 
 use alloc::boxed::Box;
 
+use super::info::SessionInfo;
 use super::key::SessionKey;
 use super::object::Session;
+use crate::time::UnixTime;
 
 /// A connection, as the registry knows it. The host numbers its connections and uses no number
 /// twice.
@@ -28,8 +30,36 @@ pub enum Command {
     /// Close the session for this connection; destroys it if no other connection holds it. Ends
     /// with [`Change::Closed`] or [`Change::CloseFailed`].
     Close(SessionKey),
+    /// Replace the info of the session that the connection holds. Ends with [`Change::Updated`] for every
+    /// connection of the session, or with [`Change::EditFailed`] for this one, unless the connection
+    /// leaves or closes the session before.
+    Update(Box<Update>),
+    /// Give the session that the connection holds another key. Ends with [`Change::Rotated`] for every
+    /// connection of the session, or with [`Change::EditFailed`] for this one, unless the connection
+    /// leaves or closes the session before.
+    Rotate(Box<Rotate>),
     /// The connection ends, or gives up a restoration. Destroys nothing, has no outcome.
     Leave(SessionKey),
+}
+
+/// New info for a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// The key of the session.
+    pub key: SessionKey,
+    /// Replaces all of its info.
+    pub info: SessionInfo,
+}
+
+/// A new key for a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotate {
+    /// The key that the session has now.
+    pub key: SessionKey,
+    /// The key that it is to have: a fresh one.
+    pub to: SessionKey,
+    /// The time, which becomes that of the last look-up in the store: the session is in use.
+    pub now: UnixTime,
 }
 
 /// What the host does for the registry.
@@ -48,6 +78,14 @@ pub enum Effect {
         ticket: Ticket,
         /// The session to store.
         session: Box<Session>,
+    },
+    /// Replace the info of a session in the store, then call
+    /// [`Registry::updated`](super::Registry::updated).
+    Update {
+        /// For the answer.
+        ticket: Ticket,
+        /// The key of the session, and its info.
+        update: Box<Update>,
     },
     /// Delete a session from the store, then call [`Registry::destroyed`](super::Registry::destroyed).
     Destroy {
@@ -99,11 +137,43 @@ pub enum Change {
     Closed,
     /// The store could not destroy the session; the connection still holds it.
     CloseFailed,
+    /// The session has this info now.
+    Updated {
+        /// All of its info.
+        info: Box<SessionInfo>,
+        /// Whether this is the outcome of the oldest edit of this connection that has none yet.
+        own: bool,
+    },
+    /// The session has another key now. The news has the old one.
+    Rotated {
+        /// The session under its new key, as it is stored.
+        session: Box<Session>,
+        /// Whether this is the outcome of the oldest edit of this connection that has none yet.
+        own: bool,
+    },
+    /// The oldest edit of this connection that has no outcome yet (an update or a rotation) has failed. The
+    /// connection holds the session as before.
+    EditFailed(EditFailure),
     /// The application closed the session for all its connections.
     ClosedByKey {
         /// Whether to close the connection as well.
         disconnect: bool,
     },
+}
+
+/// Why the info or the key of a session was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditFailure {
+    /// The store failed, or the new key is in use.
+    #[error("the session store failed")]
+    Store,
+    /// The store does not have the session: it was never stored, has expired, or others have removed it.
+    #[error("the session is not in the store")]
+    NotStored,
+    /// The session was closed meanwhile.
+    #[error("the session was closed meanwhile")]
+    Ended,
 }
 
 /// The store failed. Details are for the host's log.

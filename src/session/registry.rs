@@ -1,5 +1,6 @@
 //! Which connections hold which session.
 
+mod edit;
 mod entry;
 
 use alloc::boxed::Box;
@@ -8,8 +9,12 @@ use alloc::collections::btree_map::Entry as MapEntry;
 use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
-use self::entry::{Closer, Creator, Entry, StoreWork};
-use super::exchange::{Change, Command, ConnectionId, Effect, Outcome, StoreFailed, Ticket};
+use self::edit::fail;
+use self::entry::{Closer, Creator, EditKind, EditStage, Entry, StoreWork};
+use super::exchange::{
+    Change, Command, ConnectionId, EditFailure, Effect, Outcome, Rotate, StoreFailed, Ticket,
+    Update,
+};
 use super::key::SessionKey;
 use super::object::Session;
 use crate::actions::Actions;
@@ -39,9 +44,16 @@ pub struct RegistryConfig {
 ///
 /// * a connection asks: [`handle`](Self::handle);
 /// * the store has answered: [`looked_up`](Self::looked_up), [`stored`](Self::stored),
-///   [`destroyed`](Self::destroyed). Each ticket is answered once, even if the connection that
+///   [`updated`](Self::updated), [`destroyed`](Self::destroyed). Each ticket is answered once, even if the connection that
 ///   caused it has gone. Repeated and unknown tickets are ignored;
 /// * the application closes a session everywhere: [`close_key`](Self::close_key).
+///
+/// **Edits** of a session (updates of its info, rotations of its key) are carried out one after another, in
+/// the order in which they come, so that the last one wins for all connections. Restorations wait
+/// meanwhile, and an edit waits for the look-ups that came before. A rotation finds the session, stores it
+/// under the new key, destroys that of the old one, and only then do the connections learn of it. If the
+/// store fails on the way, what was stored under the new key is destroyed, and the session keeps the old
+/// key. A connection that has not heard of its new key yet may still use the old one in its commands.
 ///
 /// Every call appends [`Effect`]s for the host to carry out. The store may answer in any order. The
 /// commands of a connection, and its news, must each stay in order: a host that shares the registry
@@ -49,7 +61,7 @@ pub struct RegistryConfig {
 ///
 /// Cost: logarithmic in the number of sessions and of their connections; linear in the number of
 /// connections that a call notifies, or asks the store for. Several registries may share the work,
-/// each for its part of the keys.
+/// each for its part of the keys, if no key is rotated.
 #[derive(Debug, Default)]
 pub struct Registry {
     config: RegistryConfig,
@@ -58,6 +70,8 @@ pub struct Registry {
     tickets: BTreeMap<Ticket, Question>,
     last_ticket: u64,
     active: usize,
+    /// The holders of sessions whose key was rotated: they may not know the new key yet.
+    rotated: BTreeMap<ConnectionId, SessionKey>,
 }
 
 /// What the store was asked.
@@ -73,6 +87,8 @@ enum QuestionKind {
     Lookup(ConnectionId),
     Store,
     Destroy,
+    /// For this stage of the edit that is under way.
+    Edit(EditStage),
 }
 
 /// Whether a connection that gave up a session was the last to hold it.
@@ -91,6 +107,7 @@ impl Registry {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             active: 0,
+            rotated: BTreeMap::new(),
         }
     }
 
@@ -104,6 +121,11 @@ impl Registry {
         self.entries.get(key).into_iter().flat_map(|entry| entry.holders.iter().copied())
     }
 
+    /// Returns whether a connection holds a session.
+    pub fn holds(&self, connection: ConnectionId, key: &SessionKey) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.holders.contains(&connection))
+    }
+
     /// Returns how many connections hold a session. 0 if it is unknown.
     pub fn connection_count(&self, key: &SessionKey) -> usize {
         self.entries.get(key).map_or(0, |entry| entry.holders.len())
@@ -115,6 +137,12 @@ impl Registry {
         self.entries.get(key).is_some_and(|entry| entry.store.is_closing())
     }
 
+    /// Returns whether the info or the key of a session is being changed.
+    pub fn is_changing(&self, key: &SessionKey) -> bool {
+        let store = self.entries.get(key).map(|entry| entry.store);
+        matches!(store, Some(StoreWork::Editing { .. }))
+    }
+
     /// Returns whether no session is held or reserved, and the store has answered everything.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.tickets.is_empty()
@@ -123,10 +151,31 @@ impl Registry {
     /// Carries out the command of a connection.
     pub fn handle(&mut self, from: ConnectionId, command: Command, out: &mut Actions<Effect>) {
         match command {
-            Command::Restore(key) => self.restore(from, key, out),
-            Command::Create(session) => self.create(from, session, out),
-            Command::Close(key) => self.close(from, key, out),
-            Command::Leave(key) => self.leave(from, &key),
+            Command::Restore(key) => {
+                self.rotated.remove(&from);
+                self.restore(from, key, out);
+            }
+            Command::Create(session) => {
+                self.rotated.remove(&from);
+                self.create(from, session, out);
+            }
+            Command::Close(key) => self.close(from, self.current(from, key), out),
+            Command::Update(update) => {
+                let Update { key, info } = *update;
+                let key = self.current(from, key);
+                self.edit(from, &key, EditKind::Update(info), out);
+            }
+            Command::Rotate(rotate) => {
+                let Rotate { key, to, now } = *rotate;
+                let what = EditKind::Rotate { to, now, session: None };
+                let key = self.current(from, key);
+                self.edit(from, &key, what, out);
+            }
+            Command::Leave(key) => {
+                let key = self.current(from, key);
+                self.rotated.remove(&from);
+                self.leave(from, &key);
+            }
         }
     }
 
@@ -147,7 +196,16 @@ impl Registry {
         {
             told.insert(connection);
         }
+        for edit in entry.edits.iter_mut().flat_map(|edits| edits.iter_mut()) {
+            // These connections learn that the session has ended.
+            edit.by = None;
+        }
+        if let StoreWork::Reserved { closing } = &mut entry.store {
+            *closing = Some(closing.is_some_and(|before| before) || disconnect);
+            return 0;
+        }
         for &connection in &told {
+            self.rotated.remove(&connection);
             deliver(connection, &key, Change::ClosedByKey { disconnect }, out);
         }
         self.destroy(key, Closer::NoWaiter, out);
@@ -162,10 +220,12 @@ impl Registry {
         answer: Result<Option<Box<Session>>, StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let Some((key, QuestionKind::Lookup(connection))) =
-            self.answered(ticket, |kind| matches!(kind, QuestionKind::Lookup(_)))
-        else {
-            return;
+        let is_right =
+            |kind| matches!(kind, QuestionKind::Lookup(_) | QuestionKind::Edit(EditStage::Finding));
+        let (key, connection) = match self.answered(ticket, is_right) {
+            Some((key, QuestionKind::Lookup(connection))) => (key, connection),
+            Some((key, _)) => return self.found(&key, answer, out),
+            None => return,
         };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.lookups -= 1;
@@ -190,11 +250,16 @@ impl Registry {
             };
             deliver(connection, &key, change, out);
         }
-        if let StoreWork::AwaitingLookups(closer) = entry.store {
-            entry.store = StoreWork::Nothing;
-            self.destroy(key, closer, out);
-        } else {
-            self.forget_if_empty(&key);
+        match entry.store {
+            StoreWork::AwaitingLookups(closer) => {
+                entry.store = StoreWork::Nothing;
+                self.destroy(key, closer, out);
+            }
+            StoreWork::Editing { stage: EditStage::Lookups, .. } => {
+                entry.store = StoreWork::Nothing;
+                self.start_edit(&key, out);
+            }
+            _ => self.forget_if_empty(&key),
         }
     }
 
@@ -205,8 +270,12 @@ impl Registry {
         answer: Result<(), StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let answered = self.answered(ticket, |kind| matches!(kind, QuestionKind::Store));
-        let Some((key, _)) = answered else { return };
+        let is_right =
+            |kind| matches!(kind, QuestionKind::Store | QuestionKind::Edit(EditStage::Storing));
+        let Some((key, kind)) = self.answered(ticket, is_right) else { return };
+        if let QuestionKind::Edit(_) = kind {
+            return self.stored_again(&key, answer, out);
+        }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let StoreWork::Storing { creator, closing } = entry.store else { return };
         entry.store = StoreWork::Nothing;
@@ -235,7 +304,7 @@ impl Registry {
             None if exists && orphaned => self.destroy(key, Closer::NoWaiter, out),
             _ => {
                 self.resume_lookups(&key, exists, out);
-                self.forget_if_empty(&key);
+                self.start_edit(&key, out);
             }
         }
     }
@@ -247,14 +316,28 @@ impl Registry {
         answer: Result<(), StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let answered = self.answered(ticket, |kind| matches!(kind, QuestionKind::Destroy));
-        let Some((key, _)) = answered else { return };
+        let is_right = |kind| {
+            matches!(
+                kind,
+                QuestionKind::Destroy
+                    | QuestionKind::Edit(EditStage::Destroying | EditStage::Undoing)
+            )
+        };
+        let Some((key, kind)) = self.answered(ticket, is_right) else { return };
+        match kind {
+            QuestionKind::Edit(EditStage::Undoing) => return self.undone(&key, out),
+            QuestionKind::Edit(_) => return self.destroyed_before(&key, answer, out),
+            _ => {}
+        }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let StoreWork::Destroying(closer) = entry.store else { return };
         entry.store = StoreWork::Nothing;
         if let Closer::Holder(connection) = closer {
             let change = match answer {
-                Ok(()) => Change::Closed,
+                Ok(()) => {
+                    self.rotated.remove(&connection);
+                    Change::Closed
+                }
                 Err(StoreFailed) => {
                     self.active += usize::from(entry.holders.is_empty());
                     entry.holders.insert(connection);
@@ -270,8 +353,12 @@ impl Registry {
         let entry = self.entries.entry(key.clone()).or_insert_with(Entry::empty);
         let waits = match entry.store {
             StoreWork::Nothing => false,
-            StoreWork::Storing { closing: None, .. } => true,
+            StoreWork::Storing { closing: None, .. } | StoreWork::Editing { closing: None, .. } => {
+                true
+            }
             StoreWork::Storing { closing: Some(_), .. }
+            | StoreWork::Editing { closing: Some(_), .. }
+            | StoreWork::Reserved { .. }
             | StoreWork::AwaitingLookups(_)
             | StoreWork::Destroying(_) => return deliver(from, &key, Change::NotFound, out),
         };
@@ -309,6 +396,10 @@ impl Registry {
             self.destroy(key, Closer::Holder(from), out);
         } else {
             // Other connections still hold it, or it was closed everywhere a moment ago.
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.forget_edits_of(from);
+            }
+            self.rotated.remove(&from);
             deliver(from, &key, Change::Closed, out);
         }
     }
@@ -328,6 +419,7 @@ impl Registry {
         self.release(from, key);
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.restoring.remove(&from);
+        entry.forget_edits_of(from);
         if let StoreWork::Storing { creator, .. } = &mut entry.store
             && matches!(*creator, Creator::Waiting(connection) if connection == from)
         {
@@ -347,6 +439,14 @@ impl Registry {
         for connection in core::mem::take(&mut entry.restoring).into_keys() {
             deliver(connection, &key, Change::NotFound, out);
         }
+        if let StoreWork::Editing { stage: EditStage::Lookups, .. } = entry.store {
+            entry.store = StoreWork::Nothing;
+        }
+        if let StoreWork::Nothing = entry.store {
+            while let Some(edit) = entry.take_edit() {
+                fail(&key, &edit, EditFailure::Ended, out);
+            }
+        }
         match &mut entry.store {
             StoreWork::Nothing if entry.lookups > 0 => {
                 entry.store = StoreWork::AwaitingLookups(closer);
@@ -356,9 +456,11 @@ impl Registry {
                 let ticket = self.ask(&key, QuestionKind::Destroy);
                 out.push(Effect::Destroy { ticket, key });
             }
-            StoreWork::Storing { closing, .. } => {
+            StoreWork::Storing { closing, .. } | StoreWork::Editing { closing, .. } => {
                 closing.get_or_insert(closer);
             }
+            // The rotation destroys it.
+            StoreWork::Reserved { .. } => {}
             // Already under way. No connection can have come to hold it since.
             StoreWork::AwaitingLookups(_) | StoreWork::Destroying(_) => {}
         }
@@ -368,7 +470,10 @@ impl Registry {
     fn resume_lookups(&mut self, key: &SessionKey, exists: bool, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if exists {
-            let waiting: Vec<_> = entry.restoring.keys().copied().collect();
+            let waits = |(connection, look_up): (&ConnectionId, &Option<Ticket>)| {
+                look_up.is_none().then_some(*connection)
+            };
+            let waiting: Vec<_> = entry.restoring.iter().filter_map(waits).collect();
             for connection in waiting {
                 self.look_up(key, connection, out);
             }
@@ -417,21 +522,47 @@ impl Registry {
         assert_eq!(self.active, held, "active sessions");
         for (key, entry) in &self.entries {
             assert!(!entry.is_empty(), "{key:?} is kept for nothing");
-            let mut asked = [0; 3];
+            let mut asked = [0; 4];
             for question in self.tickets.values().filter(|question| question.key == *key) {
                 asked[match question.kind {
                     QuestionKind::Lookup(_) => 0,
                     QuestionKind::Store => 1,
                     QuestionKind::Destroy => 2,
+                    QuestionKind::Edit(_) => 3,
                 }] += 1;
             }
             let storing = matches!(entry.store, StoreWork::Storing { .. });
             let destroying = matches!(entry.store, StoreWork::Destroying(_));
-            let expected = [entry.lookups, usize::from(storing), usize::from(destroying)];
-            assert_eq!(asked, expected, "look-ups, stores, destroys");
+            let editing = match entry.store {
+                StoreWork::Editing { stage, .. } => stage != EditStage::Lookups,
+                _ => false,
+            };
+            let expected = [
+                entry.lookups,
+                usize::from(storing),
+                usize::from(destroying),
+                usize::from(editing),
+            ];
+            assert_eq!(asked, expected, "look-ups, stores, destroys, edits");
+            let edits = entry.edits.as_ref().map_or(0, |edits| edits.len());
+            let waits_in_vain = matches!(entry.store, StoreWork::Nothing) && edits > 0;
+            assert!(!waits_in_vain, "{key:?} has edits that nothing starts");
+            let edited = matches!(entry.store, StoreWork::Editing { .. });
+            assert!(!edited || edits > 0, "{key:?} is edited without an edit");
             if let Some(most) = self.config.max_connections {
                 assert!(entry.taken() <= most.get(), "the limit is exceeded");
             }
+        }
+        for (connection, key) in &self.rotated {
+            let entry = self.entries.get(key);
+            let closer = entry.and_then(|entry| match entry.store {
+                StoreWork::Destroying(Closer::Holder(closer))
+                | StoreWork::AwaitingLookups(Closer::Holder(closer))
+                | StoreWork::Editing { closing: Some(Closer::Holder(closer)), .. } => Some(closer),
+                _ => None,
+            });
+            let holds = entry.is_some_and(|entry| entry.holders.contains(connection));
+            assert!(holds || closer == Some(*connection), "an alias is kept for nothing");
         }
         assert!(self.tickets.values().all(|question| self.entries.contains_key(&question.key)));
     }

@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
 use super::{
-    Change, Command, ConnectionId, Effect, Registry, RegistryConfig, Session, SessionInfo,
-    SessionKey, StoreFailed, Ticket,
+    Change, Command, ConnectionId, Effect, Registry, RegistryConfig, Rotate, Session, SessionInfo,
+    SessionKey, StoreFailed, Ticket, Update,
 };
 use crate::actions::Actions;
 use crate::time::UnixTime;
 
+mod edits;
 mod matrix;
 mod scenarios;
 mod walk;
@@ -24,6 +25,16 @@ fn key(text: &str) -> SessionKey {
 
 fn session(text: &str) -> Box<Session> {
     Box::new(Session::new(key(text), UnixTime::from_seconds(1), SessionInfo::new()))
+}
+
+/// Info that can be told apart by a number.
+fn numbered(number: u64) -> SessionInfo {
+    SessionInfo::new().public("number", number)
+}
+
+/// The number of the info; 0 if there is no info.
+fn number(info: &SessionInfo) -> u64 {
+    info.value("number").and_then(serde_json::Value::as_u64).unwrap_or_default()
 }
 
 /// A registry and a protocol of what it wants done. Connections are numbers; so are the questions
@@ -65,6 +76,7 @@ impl Desk {
             let (ticket, key, what) = match effect {
                 Effect::Lookup { ticket, key } => (ticket, key, "lookup"),
                 Effect::Store { ticket, session } => (ticket, session.key, "store"),
+                Effect::Update { ticket, update } => (ticket, update.key, "update"),
                 Effect::Destroy { ticket, key } => (ticket, key, "destroy"),
                 Effect::Deliver { connection, outcome } => {
                     let key = outcome.key.as_str();
@@ -72,6 +84,13 @@ impl Desk {
                         Change::Restored(session) => {
                             assert_eq!(session.key.as_str(), key);
                             "Restored".into()
+                        }
+                        Change::Updated { info, own } => {
+                            format!("Updated {} own {own}", number(&info))
+                        }
+                        Change::Rotated { session, own } => {
+                            let (to, info) = (session.key.as_str(), number(&session.info));
+                            format!("Rotated {to} {info} own {own}")
                         }
                         other => format!("{other:?}"),
                     };
@@ -142,6 +161,25 @@ impl Desk {
     #[track_caller]
     fn destroyed(&mut self, question: u64, answer: Result<(), StoreFailed>, expected: &[&str]) {
         self.registry.destroyed(self.tickets[&question].0, answer, &mut self.out);
+        self.expect(expected);
+    }
+
+    #[track_caller]
+    fn update(&mut self, from: u64, text: &str, number: u64, expected: &[&str]) {
+        let update = Update { key: key(text), info: numbered(number) };
+        self.ask(from, Command::Update(Box::new(update)), expected);
+    }
+
+    #[track_caller]
+    fn rotate(&mut self, from: u64, text: &str, to: &str, expected: &[&str]) {
+        let now = UnixTime::from_seconds(7);
+        let rotate = Rotate { key: key(text), to: key(to), now };
+        self.ask(from, Command::Rotate(Box::new(rotate)), expected);
+    }
+
+    #[track_caller]
+    fn updated(&mut self, question: u64, answer: Result<bool, StoreFailed>, expected: &[&str]) {
+        self.registry.updated(self.tickets[&question].0, answer, &mut self.out);
         self.expect(expected);
     }
 

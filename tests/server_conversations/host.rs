@@ -346,6 +346,10 @@ impl Host {
                 self.store.keep(*session);
                 StoreAnswer::Created(Ok(()))
             }
+            // The reference has no such hook, and the application of the recordings changes nothing.
+            Work::Update(update) => {
+                panic!("a session is updated: {:?}", update.key)
+            }
             Work::Destroy(key) => {
                 self.destroyed.push_back(format!("OnSessionClosed({:?})", key.as_str()));
                 self.store.destroy(&key);
@@ -416,7 +420,10 @@ impl Host {
                 (Awaiting::SessionClosed, Ok(Payload::utf8_static("bye")))
             }
             SessionEvent::CloseFailed => (Awaiting::SessionClosed, Err(RequestError::Internal)),
-            SessionEvent::Restored => return,
+            SessionEvent::Restored
+            | SessionEvent::Updated(_)
+            | SessionEvent::Rotated(_)
+            | SessionEvent::EditFailed(..) => return,
         };
         let peer = self.peer(id);
         let index = peer.handlers.iter().position(|(_, awaiting)| *awaiting == awaited);

@@ -1,11 +1,11 @@
 //! Addresses, and names that stand for them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, resolve_by_system};
 
-/// TCP addresses, or a name that stands for some. Made of what [`ToSocketAddrs`] is implemented for:
+/// TCP addresses, or a name that stands for some. Made of what [`ToSocketAddrs`](std::net::ToSocketAddrs) is implemented for:
 /// the texts `"127.0.0.1:7777"` and `"localhost:7777"`, a host and a port, one address or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses(Wanted);
@@ -20,21 +20,14 @@ enum Wanted {
 }
 
 impl Addresses {
-    /// Asks the system what a name stands for.
+    /// Finds out what a name stands for.
     pub(crate) async fn resolve(self, runtime: &impl Runtime) -> io::Result<Vec<SocketAddr>> {
         match self.0 {
             Wanted::Known(addresses) => Ok(addresses),
-            Wanted::Host(host, port) => resolve(runtime, (host, port)).await,
-            Wanted::Text(text) => resolve(runtime, text).await,
+            Wanted::Host(host, port) => runtime.resolve(host, port).await,
+            Wanted::Text(text) => resolve_by_system(runtime, text).await,
         }
     }
-}
-
-async fn resolve(
-    runtime: &impl Runtime,
-    name: impl ToSocketAddrs + Send + 'static,
-) -> io::Result<Vec<SocketAddr>> {
-    runtime.unblock(move || Ok(name.to_socket_addrs()?.collect())).await?
 }
 
 impl From<&str> for Addresses {
@@ -126,7 +119,7 @@ impl<const N: usize> From<&[SocketAddr; N]> for Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TestRuntime;
+    use crate::test_runtime::TestRuntime;
 
     fn resolved(addresses: impl Into<Addresses>) -> io::Result<Vec<SocketAddr>> {
         smol::block_on(addresses.into().resolve(&TestRuntime))

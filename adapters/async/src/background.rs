@@ -86,7 +86,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::testing::TestRuntime;
+    use crate::test_runtime::TestRuntime;
 
     /// The names of the threads that run.
     static RUNNING: Mutex<Vec<Option<String>>> = Mutex::new(Vec::new());

@@ -1,33 +1,79 @@
 //! The clocks of the system, in the form that the machines of the core need.
 
+use core::fmt;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Instant as SystemInstant, SystemTime};
+
+use futures_lite::future::or;
 
 use wwr::{Instant, UnixTime};
 
 use crate::runtime::{self, Runtime, Timer as _};
 
-/// Waits for this long, from when it is first polled.
-pub(crate) fn sleep<R: Runtime>(
+/// Waits for this long, from when it is first polled. A duration that the system cannot express never ends.
+///
+/// Handlers that wait by the runtime's timers, and not by those of a certain runtime, can be tested with
+/// virtual time: with the feature `testing`, see `wwr_async::testing`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wwr_async::server::{Connection, Handler, RequestError};
+/// use wwr_async::{Content, Payload, Runtime, sleep};
+///
+/// struct Patient<R>(R);
+///
+/// impl<R: Runtime> Handler for Patient<R> {
+///     async fn request(&self, _: &Connection, asked: Content) -> Result<Payload, RequestError> {
+///         sleep(&self.0, Duration::from_secs(1)).await;
+///         Ok(asked.into_payload())
+///     }
+/// }
+/// ```
+pub fn sleep<R: Runtime>(
     runtime: &R,
     duration: Duration,
-) -> impl Future<Output = ()> + use<R> {
+) -> impl Future<Output = ()> + Send + use<R> {
     sleep_by(runtime.timer(), duration)
+}
+
+/// Waits for a future, but not longer than this. `None` if it has not ended by then; it is dropped.
+pub async fn timeout<R: Runtime, T>(
+    runtime: &R,
+    duration: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let late = async {
+        sleep(runtime, duration).await;
+        None
+    };
+    or(async { Some(future.await) }, late).await
 }
 
 /// Waits for this long with a timer of the caller.
 pub(crate) async fn sleep_by(mut timer: impl runtime::Timer, duration: Duration) {
-    timer.set(SystemInstant::now().checked_add(duration));
+    timer.set_after(duration);
     poll_fn(|cx| timer.poll(cx)).await;
 }
 
-/// Reads the system's clocks and converts between its times and those of the core.
+/// Where a [`Clock`] reads the time, if not from the system: virtual time, for example.
+pub trait TimeSource: Send + Sync + 'static {
+    /// Returns the time of the monotonic clock.
+    fn now(&self) -> SystemInstant;
+
+    /// Returns the time of the wall clock.
+    fn system_time(&self) -> SystemTime;
+}
+
+/// Reads the clocks of the system, or of a runtime with virtual time, and converts between their times and
+/// those of the core.
 ///
 /// The epoch of its [`Instant`]s is the moment when it was made, so instants of different clocks
-/// must not be mixed. Copies share their epoch.
+/// must not be mixed. Clones share their epoch.
 ///
 /// ```
 /// use wwr_async::Clock;
@@ -36,9 +82,11 @@ pub(crate) async fn sleep_by(mut timer: impl runtime::Timer, duration: Duration)
 /// let earlier = clock.now();
 /// assert!(clock.now() >= earlier);
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Clock {
     epoch: SystemInstant,
+    /// `None`: the clocks of the system.
+    source: Option<Arc<dyn TimeSource>>,
 }
 
 impl Clock {
@@ -49,12 +97,25 @@ impl Clock {
 
     /// Creates a clock with an epoch that was read before.
     pub const fn starting_at(epoch: SystemInstant) -> Self {
-        Self { epoch }
+        Self { epoch, source: None }
+    }
+
+    /// Creates a clock that starts now, and reads the time from a source.
+    pub fn of(source: Arc<dyn TimeSource>) -> Self {
+        Self { epoch: source.now(), source: Some(source) }
     }
 
     /// Returns the time that has passed since the epoch.
     pub fn now(&self) -> Instant {
-        self.instant(SystemInstant::now())
+        self.instant(self.system_now())
+    }
+
+    /// Returns the time of the monotonic clock, as the system expresses it.
+    pub fn system_now(&self) -> SystemInstant {
+        match &self.source {
+            None => SystemInstant::now(),
+            Some(source) => source.now(),
+        }
     }
 
     /// Converts a moment of the system's monotonic clock. A moment before the epoch becomes the
@@ -70,9 +131,17 @@ impl Clock {
         self.epoch.checked_add(Duration::from_nanos(instant.as_nanos()))
     }
 
+    /// Reads the wall clock.
+    pub fn system_time(&self) -> SystemTime {
+        match &self.source {
+            None => SystemTime::now(),
+            Some(source) => source.system_time(),
+        }
+    }
+
     /// Reads the wall clock, for sessions.
-    pub fn unix_now() -> UnixTime {
-        Self::unix_time(SystemTime::now())
+    pub fn unix_now(&self) -> UnixTime {
+        Self::unix_time(self.system_time())
     }
 
     /// Converts a time of the system's wall clock, clamped to the range of [`UnixTime`].
@@ -95,6 +164,12 @@ impl Clock {
 impl Default for Clock {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("epoch", &self.epoch).finish_non_exhaustive()
     }
 }
 
@@ -170,11 +245,15 @@ impl<R: Runtime> HttpTimer<R> {
 
 impl<R: Runtime> hyper::rt::Timer for HttpTimer<R> {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        self.sleep_until(SystemInstant::now().checked_add(duration))
+        self.sleep_until(self.now().checked_add(duration))
     }
 
     fn sleep_until(&self, at: SystemInstant) -> Pin<Box<dyn hyper::rt::Sleep>> {
         self.sleep_until(Some(at))
+    }
+
+    fn now(&self) -> SystemInstant {
+        self.0.clock().system_now()
     }
 
     fn reset(&self, sleep: &mut Pin<Box<dyn hyper::rt::Sleep>>, at: SystemInstant) {
@@ -198,7 +277,7 @@ impl<T: runtime::Timer> Future for HttpSleep<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{TestRuntime, TestTimer};
+    use crate::testing::Simulation;
 
     #[test]
     fn instants_count_from_the_epoch_and_back() {
@@ -224,16 +303,11 @@ mod tests {
         assert!(moment.is_none_or(|moment| clock.instant(moment).as_nanos() == u64::MAX));
     }
 
-    /// Waits for a timer, and returns when it was ready.
-    fn wait(timer: &mut Timer<TestTimer>, clock: &Clock) -> Instant {
-        smol::block_on(poll_fn(|cx| timer.poll(cx)));
-        clock.now()
-    }
-
     #[test]
-    fn a_timer_is_never_early_when_its_deadline_moves() {
-        let clock = Clock::new();
-        let mut timer = Timer::new(TestRuntime.timer());
+    fn a_timer_ends_at_its_deadline_when_that_moves() {
+        let simulation = Simulation::new(1);
+        let (runtime, clock) = (simulation.runtime(), simulation.runtime().clock());
+        let mut timer = Timer::new(runtime.timer());
         let in_millis = |millis| clock.now() + Duration::from_millis(millis);
         // Away, nearer, off and on again, and to where the timer ended already.
         for deadlines in [&[1, 20][..], &[60_000, 5], &[5, 60_000, 10], &[60_000, 1], &[1]] {
@@ -243,16 +317,18 @@ mod tests {
                 timer.set(Some(in_millis(*at)), &clock);
             }
             let (deadline, _) = timer.deadline.unwrap();
-            assert!(wait(&mut timer, &clock) >= deadline, "{deadlines:?}");
-            let once = smol::block_on(smol::future::poll_once(poll_fn(|cx| timer.poll(cx))));
+            simulation.run(poll_fn(|cx| timer.poll(cx)));
+            assert_eq!(clock.now(), deadline, "{deadlines:?}");
+            let hour = Duration::from_secs(3600);
+            let once = simulation.run(simulation.timeout(hour, poll_fn(|cx| timer.poll(cx))));
             assert!(once.is_none(), "it is ready once");
         }
     }
 
     #[test]
     fn the_timer_of_the_system_is_left_alone_while_the_deadline_moves_away() {
-        let clock = Clock::new();
-        let mut timer = Timer::new(TestRuntime.timer());
+        let runtime = Simulation::new(1).runtime();
+        let (clock, mut timer) = (runtime.clock(), Timer::new(runtime.timer()));
         let hour = Instant::EPOCH + Duration::from_secs(3600);
         timer.set(Some(hour), &clock);
         for second in 1..100 {

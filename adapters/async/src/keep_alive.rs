@@ -50,7 +50,7 @@ impl KeepAlive {
         if !stream.is_tcp() {
             return Ok(());
         }
-        let stream = stream.descriptor();
+        let Some(stream) = stream.descriptor() else { return Ok(()) };
         sockopt::set_socket_keepalive(stream, true)?;
         #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "nto")))]
         sockopt::set_tcp_keepidle(stream, self.idle)?;
@@ -79,16 +79,16 @@ mod tests {
     use rustix::net::sockopt;
 
     use super::*;
-    use crate::testing::TestStream;
+    use crate::test_runtime::TestStream;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn set(keep_alive: KeepAlive) -> TestStream {
         let (stream, _) = TestStream::pair();
-        assert!(!sockopt::socket_keepalive(stream.descriptor()).unwrap());
+        assert!(!sockopt::socket_keepalive(stream.descriptor().unwrap()).unwrap());
         keep_alive.set_on(&stream).unwrap();
-        assert!(sockopt::socket_keepalive(stream.descriptor()).unwrap());
-        assert_eq!(sockopt::tcp_keepcnt(stream.descriptor()).unwrap(), PROBES);
+        assert!(sockopt::socket_keepalive(stream.descriptor().unwrap()).unwrap());
+        assert_eq!(sockopt::tcp_keepcnt(stream.descriptor().unwrap()).unwrap(), PROBES);
         stream
     }
 
@@ -96,35 +96,35 @@ mod tests {
     fn probes_and_the_limit_follow_the_times_of_the_pings() {
         let pings = wwr::client::Config::PINGS;
         let stream = set(KeepAlive::new(Some(pings), 99 * SECOND, 30 * SECOND));
-        assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), 30 * SECOND);
-        assert_eq!(sockopt::tcp_keepintvl(stream.descriptor()).unwrap(), 5 * SECOND);
-        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor()).unwrap(), 45_000);
+        assert_eq!(sockopt::tcp_keepidle(stream.descriptor().unwrap()).unwrap(), 30 * SECOND);
+        assert_eq!(sockopt::tcp_keepintvl(stream.descriptor().unwrap()).unwrap(), 5 * SECOND);
+        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor().unwrap()).unwrap(), 45_000);
     }
 
     #[test]
     fn a_peer_is_not_given_up_before_its_stall_timeout() {
         let pings = Some(wwr::client::Config::PINGS);
         let stream = set(KeepAlive::new(pings, SECOND, 600 * SECOND));
-        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor()).unwrap(), 600_000);
+        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor().unwrap()).unwrap(), 600_000);
     }
 
     #[test]
     fn times_beyond_the_range_of_the_system_are_clamped() {
         let short = Pings::new(Pings::SHORTEST, Pings::SHORTEST);
         let stream = set(KeepAlive::new(Some(short), SECOND, Duration::ZERO));
-        assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), SECOND);
-        assert_eq!(sockopt::tcp_keepintvl(stream.descriptor()).unwrap(), SECOND);
-        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor()).unwrap(), 20);
+        assert_eq!(sockopt::tcp_keepidle(stream.descriptor().unwrap()).unwrap(), SECOND);
+        assert_eq!(sockopt::tcp_keepintvl(stream.descriptor().unwrap()).unwrap(), SECOND);
+        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor().unwrap()).unwrap(), 20);
         let endless = Pings::new(Duration::MAX, Duration::MAX);
         let stream = set(KeepAlive::new(Some(endless), SECOND, Duration::MAX));
-        assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), LONGEST);
+        assert_eq!(sockopt::tcp_keepidle(stream.descriptor().unwrap()).unwrap(), LONGEST);
     }
 
     #[test]
     fn without_pings_the_given_idle_time_counts() {
         let stream = set(KeepAlive::new(None, 30 * SECOND, SECOND));
-        assert_eq!(sockopt::tcp_keepidle(stream.descriptor()).unwrap(), 30 * SECOND);
-        assert_eq!(sockopt::tcp_keepintvl(stream.descriptor()).unwrap(), 5 * SECOND);
-        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor()).unwrap(), 45_000);
+        assert_eq!(sockopt::tcp_keepidle(stream.descriptor().unwrap()).unwrap(), 30 * SECOND);
+        assert_eq!(sockopt::tcp_keepintvl(stream.descriptor().unwrap()).unwrap(), 5 * SECOND);
+        assert_eq!(sockopt::tcp_user_timeout(stream.descriptor().unwrap()).unwrap(), 45_000);
     }
 }

@@ -2,6 +2,8 @@
 
 use wwr::{KeyFormat, SessionKey};
 
+use crate::runtime::Runtime;
+
 /// Makes the keys of new sessions.
 ///
 /// Any client that guesses a key gets the session. So keys need at least 128 bits from a
@@ -65,6 +67,19 @@ pub struct RandomKeys;
 impl KeyGenerator for RandomKeys {
     fn generate(&self) -> Result<SessionKey, KeyError> {
         generate_with(getrandom::fill)
+    }
+
+    fn format(&self) -> KeyFormat {
+        KeyFormat::Generated
+    }
+}
+
+/// The same of the random bytes of a runtime.
+pub(crate) struct RuntimeKeys<R>(pub(crate) R);
+
+impl<R: Runtime> KeyGenerator for RuntimeKeys<R> {
+    fn generate(&self) -> Result<SessionKey, KeyError> {
+        generate_with(|bytes| self.0.fill_random(bytes))
     }
 
     fn format(&self) -> KeyFormat {

@@ -13,7 +13,8 @@
 //! * `inspect`, with the feature of that name: a web page that shows what a server does.
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
-//! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
+//! * [`KeyGenerator`]: where session keys come from; the default is like [`RandomKeys`].
+//! * `testing`, with the feature of that name: servers and clients in one test, with virtual time.
 //!
 //! What happens is logged through [`tracing`]. Each connection has a span `connection` at `debug`, with the
 //! target `wwr_async::connection` and the fields `id`, `peer`, `dialect` and `session` (the first letters of
@@ -46,12 +47,14 @@ pub mod server;
 mod socket;
 mod store;
 #[cfg(test)]
-mod testing;
+mod test_runtime;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod websocket;
 
 pub use addresses::Addresses;
 pub use background::BlockOn;
-pub use clock::Clock;
+pub use clock::{Clock, TimeSource, sleep, timeout};
 #[cfg(feature = "msgpack")]
 pub use format::MessagePack;
 pub use format::{FromPayload, Json, ToPayload};

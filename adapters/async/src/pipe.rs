@@ -16,7 +16,8 @@ pub struct Pipe {
 }
 
 /// Returns the two ends of a connection in memory, in which up to `capacity` bytes (at least one) wait
-/// in each direction. So a server and its clients can be tested without sockets:
+/// in each direction. So a server and its clients can talk without sockets. For tests, the module `testing` has a
+/// whole network, with the feature of that name.
 ///
 /// ```
 /// use wwr_async::client::{Client, Destination};

@@ -3,20 +3,20 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::{self, SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::{fd::BorrowedFd, unix::net::UnixListener};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-#[cfg(feature = "inspect")]
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper::upgrade::Upgraded;
+
+use crate::clock::Clock;
 
 /// An async runtime, on which servers and clients run. Clones are the same runtime.
 ///
@@ -48,6 +48,23 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Returns a timer that is not set.
     fn timer(&self) -> Self::Timer;
 
+    /// Returns a clock that starts now. Default: [`Clock::new`], by the time of the system. A runtime with
+    /// virtual time has a [source](Clock::of) of its own, and its timers go by that.
+    #[must_use]
+    fn clock(&self) -> Clock {
+        Clock::new()
+    }
+
+    /// Fills a buffer with random bytes, for session keys, handshakes and the backoff of clients. Default:
+    /// the cryptographic random source of the system. Only tests should have less.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random bytes.
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        Ok(getrandom::fill(bytes)?)
+    }
+
     /// Runs a function that blocks its thread, such as one that reads a file, on a thread for that.
     ///
     /// If the future is dropped, a function that has begun runs to its end, and one that has not does not
@@ -60,6 +77,19 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = io::Result<T>> + Send;
+
+    /// Returns the addresses of a host by its name, with this port. Default: those that the system knows.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such host, or the system cannot tell.
+    fn resolve(
+        &self,
+        host: String,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        resolve_by_system(self, (host, port))
+    }
 
     /// Opens a connection. The future may be polled outside of the runtime's threads. Dropping it closes
     /// the socket.
@@ -97,6 +127,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn unwrap_upgraded(upgraded: Upgraded) -> Result<(Self::Stream, Bytes), Upgraded> {
         Err(upgraded)
     }
+}
+
+/// Asks the system what a name stands for.
+pub(crate) async fn resolve_by_system(
+    runtime: &impl Runtime,
+    name: impl ToSocketAddrs + Send + 'static,
+) -> io::Result<Vec<SocketAddr>> {
+    runtime.unblock(move || Ok(name.to_socket_addrs()?.collect())).await?
 }
 
 /// Where a socket listens, or connects to.
@@ -147,6 +185,11 @@ pub trait Timer: Send + Sync + Unpin + 'static {
     /// Sets the timer to a moment. With `None` it never becomes ready.
     fn set(&mut self, at: Option<Instant>);
 
+    /// Sets the timer to the end of this time. Default: by the time of the system.
+    fn set_after(&mut self, duration: Duration) {
+        self.set(Instant::now().checked_add(duration));
+    }
+
     /// Becomes ready at the moment, not before. Must be set again after that. A later
     /// [`set`](Self::set) does not wake the task: it polls again.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -179,9 +222,10 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Returns whether it is a socket of TCP, and has its options.
     fn is_tcp(&self) -> bool;
 
-    /// Returns the file descriptor, for the options of TCP keep-alive.
+    /// Returns the file descriptor, for the options of TCP keep-alive. `None` if it is no socket of the
+    /// system.
     #[cfg(unix)]
-    fn descriptor(&self) -> BorrowedFd<'_>;
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// Which runtime an application wants.

@@ -316,7 +316,7 @@ mod tests {
     use futures_lite::future::poll_once;
 
     use super::*;
-    use crate::testing::TestStream;
+    use crate::test_runtime::TestStream;
 
     /// A peer that sends without a pause.
     struct Endless;

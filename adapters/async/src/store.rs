@@ -11,7 +11,7 @@ use core::future::Future;
 use core::time::Duration;
 use std::sync::Arc;
 
-use wwr::{Session, SessionKey, UnixTime};
+use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 pub use error::{ShortKey, StoreError, StoreErrorKind};
 pub use file::FileStore;
@@ -24,6 +24,9 @@ pub use shared::SharedStore;
 /// session stays destroyed: a look-up that runs beside [`destroy`](Self::destroy) may find the
 /// session or not, but must not bring it back. A call whose future is dropped has either happened
 /// or not, never half.
+///
+/// The servers of this crate do not change the info of a session while they look it up or destroy it. Where
+/// several servers share a store, a look-up must not undo an [`update`](Self::update) that runs beside it.
 ///
 /// Implementations write the methods as `async fn`; their futures must be [`Send`]. Keys come from
 /// clients: they have the format of the server's key generator, and are otherwise unchecked.
@@ -58,6 +61,13 @@ pub use shared::SharedStore;
 ///         let found = session.clone();
 ///         session.last_lookup = now;
 ///         Ok(Some(found))
+///     }
+///
+///     async fn update(&self, key: &SessionKey, info: &SessionInfo) -> Result<bool, StoreError> {
+///         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         let Some(session) = table.get_mut(key) else { return Ok(false) };
+///         session.info = info.clone();
+///         Ok(true)
 ///     }
 ///
 ///     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
@@ -99,6 +109,33 @@ pub trait SessionStore: Send + Sync + 'static {
         key: &SessionKey,
         now: UnixTime,
     ) -> impl Future<Output = Result<Option<Session>, StoreError>> + Send;
+
+    /// Replaces the info of a session, and nothing else of it. Returns whether there is such a session: one
+    /// that was destroyed must not come back.
+    ///
+    /// By default, this is an error, so that [`Connection::update_session`] fails. Everything else works
+    /// without it, and so does [`Connection::rotate_session_key`].
+    ///
+    /// [`Connection::update_session`]: crate::server::Connection::update_session
+    /// [`Connection::rotate_session_key`]: crate::server::Connection::rotate_session_key
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Broken`] if the stored data is not a session, which is left as it is;
+    /// [`StoreErrorKind::Failed`] if it could not be read or written;
+    /// [`StoreErrorKind::Unsupported`] if this store cannot do it.
+    fn update(
+        &self,
+        key: &SessionKey,
+        info: &SessionInfo,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = (key, info);
+        async {
+            let message = "the session store cannot change the info of sessions; implement \
+                           SessionStore::update for it";
+            Err(StoreError::new(StoreErrorKind::Unsupported, message))
+        }
+    }
 
     /// Removes a session, if there is one. Once this returns, it cannot be looked up.
     ///
@@ -161,6 +198,10 @@ impl<S: SessionStore> SessionStore for Arc<S> {
         now: UnixTime,
     ) -> Result<Option<Session>, StoreError> {
         S::look_up(self, key, now).await
+    }
+
+    async fn update(&self, key: &SessionKey, info: &SessionInfo) -> Result<bool, StoreError> {
+        S::update(self, key, info).await
     }
 
     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {

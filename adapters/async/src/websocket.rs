@@ -7,7 +7,7 @@ mod tests;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -59,8 +59,8 @@ pub(crate) struct WebSocket<R: Runtime> {
 #[derive(Debug)]
 struct Stall<T> {
     limit: Duration,
-    /// Since when the socket accepts nothing, and how much it had accepted by then.
-    since: Option<(Instant, u64)>,
+    /// How much the socket had accepted when it began to accept nothing.
+    since: Option<u64>,
     timer: T,
 }
 
@@ -319,11 +319,10 @@ impl<T: Timer> Stall<T> {
     /// Called while the socket accepts nothing. Ready once that has lasted too long.
     fn poll(&mut self, cx: &mut Context<'_>, written: u64) -> Poll<()> {
         match self.since {
-            Some((_, then)) if then == written => {}
+            Some(then) if then == written => {}
             _ => {
-                let now = Instant::now();
-                self.since = Some((now, written));
-                self.timer.set(now.checked_add(self.limit));
+                self.since = Some(written);
+                self.timer.set_after(self.limit);
             }
         }
         self.timer.poll(cx)

@@ -28,7 +28,7 @@ impl Handler for Playground {
     ) -> Result<Payload, RequestError> {
         match request.name() {
             b"" | b"echo" => Ok(request.into_payload()),
-            b"time" => Ok(Payload::utf8(Clock::unix_now().to_string())),
+            b"time" => Ok(Payload::utf8(Clock::new().unix_now().to_string())),
             b"sleep" => sleep(request).await,
             b"error" => Err(error(&request)?),
             b"fail" => Err(RequestError::Internal),

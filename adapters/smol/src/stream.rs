@@ -124,8 +124,8 @@ impl wwr_async::Stream for Stream {
     }
 
     #[cfg(unix)]
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        on_socket!(&self.socket, socket => socket.as_fd())
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(on_socket!(&self.socket, socket => socket.as_fd()))
     }
 }
 

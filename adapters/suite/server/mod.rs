@@ -33,6 +33,7 @@ mod panics;
 mod proxies;
 mod refused;
 mod room;
+mod session_edits;
 mod session_hook;
 mod sessions;
 mod settings;

@@ -72,6 +72,8 @@ impl Handler for Diary {
         let kind = match &change {
             SessionChange::Created { .. } => "created".into(),
             SessionChange::Restored { .. } => "restored".into(),
+            SessionChange::Updated { .. } => "updated".into(),
+            SessionChange::Rotated { .. } => "rotated".into(),
             SessionChange::Closed { by, .. } => format!("closed by {by:?}"),
             SessionChange::Lost { .. } => "lost".into(),
             other => format!("{other:?}"),

@@ -10,7 +10,8 @@
 //!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
-//! * [`KeyGenerator`]: where session keys come from; [`RandomKeys`] is the default.
+//! * [`KeyGenerator`]: where session keys come from; the default is like [`RandomKeys`].
+//! * `testing`, with the feature of that name: servers and clients in one test, with virtual time.
 //!
 //! Examples of what comes from `wwr_async` name that crate. In an application it is `wwr_tokio`.
 

@@ -380,7 +380,9 @@ impl World {
             // One may come before the connection is ready, while its session is resumed.
             Message::Heartbeat => return,
             Message::ClientSettings(_) => return assert!(!self.connected, "before all else"),
-            Message::Answer { .. } | Message::AnswerError { .. } | Message::AnswerRefused { .. } => {
+            Message::Answer { .. }
+            | Message::AnswerError { .. }
+            | Message::AnswerRefused { .. } => {
                 return assert_eq!(dialect, Dialect::Wwr1);
             }
             Message::Request { id, .. } => (*id, Made::Request),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wwr::server::{
     Hub, HubAction, HubConfig, IdleConnections, Job, JobId, StoreAnswer, WaiterId, Work,
 };
-use wwr::session::{Change, Command, ConnectionId, Outcome, StoreFailed};
+use wwr::session::{Change, Command, ConnectionId, Outcome, StoreFailed, Update};
 use wwr::{Actions, Instant, Session, SessionKey, Valid};
 
 /// What the hub wants of a connection.
@@ -42,6 +42,7 @@ enum Task {
     /// With what it found when it was asked; it writes that back when it answers.
     LookUp(SessionKey, Option<Session>),
     Create(Box<Session>),
+    Update(Box<Update>),
     Destroy(SessionKey),
     Expire,
 }
@@ -95,9 +96,10 @@ impl Control {
             Command::Restore(_) => Some(Open::Restore),
             Command::Create(_) => Some(Open::Create),
             Command::Close(_) => Some(Open::Close),
-            Command::Leave(_) => None,
+            Command::Update(_) | Command::Rotate(_) | Command::Leave(_) => None,
         };
-        let before = self.open.remove(&from);
+        let is_edit = matches!(command, Command::Update(_) | Command::Rotate(_));
+        let before = if is_edit { None } else { self.open.remove(&from) };
         if let Some(open) = open {
             assert_eq!(before, None, "one thing at a time");
             self.open.insert(from, open);
@@ -180,6 +182,11 @@ impl Control {
                 }
                 StoreAnswer::Created(answer)
             }
+            Task::Update(update) => {
+                let stored = self.stored.get_mut(&update.key).filter(|_| answer.is_ok());
+                let updated = stored.map(|session| session.info = update.info).is_some();
+                StoreAnswer::Updated(answer.map(|()| updated))
+            }
             Task::Destroy(key) => {
                 if answer.is_ok() {
                     self.stored.remove(&key);
@@ -199,6 +206,7 @@ impl Control {
         for answer in [
             StoreAnswer::LookedUp(Ok(None)),
             StoreAnswer::Created(Ok(())),
+            StoreAnswer::Updated(Ok(true)),
             StoreAnswer::Destroyed(Ok(())),
             StoreAnswer::Expired(Ok(())),
         ] {
@@ -217,6 +225,7 @@ impl Control {
                             Task::LookUp(key, found)
                         }
                         Work::Create(session) => Task::Create(session),
+                        Work::Update(update) => Task::Update(update),
                         Work::Destroy(key) => Task::Destroy(key),
                         Work::Expire { .. } => Task::Expire,
                     };
@@ -261,7 +270,13 @@ impl Control {
             Change::Created | Change::CreateFailed => Some(Open::Create),
             Change::Closed | Change::CloseFailed => Some(Open::Close),
             Change::ClosedByKey { .. } => open.filter(|open| *open == Open::Close),
-            Change::Stored => None,
+            // A key is known once it is told, and destroyed before.
+            Change::Rotated { session, .. } => {
+                assert!(self.gone.contains(&outcome.key), "two live keys");
+                assert!(self.stored.contains_key(&session.key), "a dead key is told");
+                None
+            }
+            Change::Stored | Change::Updated { .. } | Change::EditFailed(_) => None,
         };
         if answers.is_some() {
             assert_eq!(open, answers, "{:?}", outcome.change);

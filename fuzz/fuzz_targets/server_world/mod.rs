@@ -262,6 +262,16 @@ impl World {
         self.peer(on).try_call(|connection, out| connection.create_session(key, now, info, out));
     }
 
+    pub(crate) fn update_session(&mut self, on: ConnectionId, number: u8) {
+        let info = SessionInfo::new().public("number", number).private("secret", SECRET);
+        self.peer(on).try_call(|connection, out| connection.update_session(info, out));
+    }
+
+    pub(crate) fn rotate_key(&mut self, on: ConnectionId, number: u8) {
+        let (key, now) = (key(number), UnixTime::from_seconds(1_500_000_000));
+        self.peer(on).try_call(|connection, out| connection.rotate_session_key(key, now, out));
+    }
+
     pub(crate) fn close_session(&mut self, on: ConnectionId) {
         self.peer(on).try_call(|connection, out| connection.close_session(out));
     }

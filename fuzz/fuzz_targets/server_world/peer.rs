@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wwr::server::{
-    Action, Config, Connection, Misuse, Observed, Protocol, QuestionId, RequestError, RequestId, SignalId,
+    Action, Config, Connection, Misuse, Observed, Protocol, QuestionId, RequestError, RequestId,
+    SignalId,
 };
 use wwr::session::Command;
 use wwr::wire::{DecodeError, Identifier, Kind, Message, Sender, decode};

@@ -32,6 +32,36 @@ fn a_created_session_replaces_the_one_before() {
 }
 
 #[test]
+fn the_server_changes_the_info_and_the_key_of_the_session() {
+    let mut fixture = holding(v1_4());
+    for to in [
+        SESSION.replace('}', r#","i":{"role":"admin"}}"#),
+        SESSION.replace("KEY1", "KEY2"),
+        SESSION.replace("KEY1", "KEY3").replace('}', r#","i":{"role":"user"}}"#),
+    ] {
+        fixture.receive(created(&to));
+        let session = Session::from_json(to.as_bytes()).unwrap();
+        let updated = Event::SessionUpdated(session.clone());
+        assert_eq!(fixture.take(), [Action::Event(updated)]);
+        assert_eq!(fixture.client.session(), Some(&session));
+    }
+    // The new key is the one to resume.
+    fixture.lost();
+    fixture.reopen();
+    assert_eq!(fixture.take().last(), Some(&Action::Send(frame(0x20, 1, b"KEY3"))));
+}
+
+#[test]
+fn sessions_of_an_unknown_age_are_only_the_same_by_their_key() {
+    let mut fixture = Fixture::ready(v1_4());
+    for (key, event) in [("A", "SessionCreated"), ("B", "SessionCreated"), ("B", "SessionUpdated")]
+    {
+        fixture.receive(created(&format!(r#"{{"k":"{key}"}}"#)));
+        assert_eq!(fixture.labels(), [event]);
+    }
+}
+
+#[test]
 fn the_application_restores_a_session() {
     let mut fixture = Fixture::ready(v1_4());
     let id = fixture.restore("KEY1").unwrap();

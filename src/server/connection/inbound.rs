@@ -1,5 +1,7 @@
 //! What clients send (protocol §5.2).
 
+use core::mem;
+
 use bytes::Bytes;
 
 use super::{Connection, Out, Overtakes};
@@ -32,7 +34,7 @@ impl Connection {
             Ok(Message::CloseSession { id }) => self.session.close_by_client(id, out),
             Ok(Message::Heartbeat) => {}
             Ok(
-                Message::Reply { .. }
+                message @ (Message::Reply { .. }
                 | Message::ErrorReply { .. }
                 | Message::SpecialReply { .. }
                 | Message::SessionCreated { .. }
@@ -44,8 +46,8 @@ impl Connection {
                 | Message::AnswerError { .. }
                 | Message::AnswerRefused { .. }
                 | Message::Question { .. }
-                | Message::QuestionCancelled { .. },
-            ) => return self.ignored(out),
+                | Message::QuestionCancelled { .. }),
+            ) => return self.ignore(message, out),
             Err(error) => return self.undecodable(error, out),
         }
         self.ignored_in_a_row = 0;
@@ -53,9 +55,7 @@ impl Connection {
 
     /// Returns whether a message that begins with this byte is handled as soon as it comes, and as
     /// what.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn overtakes(&self, byte: u8) -> Option<Overtakes> {
+    fn overtakes(&self, byte: u8) -> Option<Overtakes> {
         let kind = Kind::from_byte(byte)?;
         let rules = self.peer.rules();
         if kind == Kind::ClientSettings && rules.states_limits && !self.peer.has_stated() {
@@ -64,14 +64,18 @@ impl Connection {
         (kind.is_answer() && rules.knows_questions).then_some(Overtakes::Answer)
     }
 
-    /// Handles a message before those that wait.
+    /// Handles a message as soon as it comes, if it is one that overtakes others. Returns whether it is.
+    /// Out of line: none of these is frequent.
     #[cold]
     #[inline(never)]
-    pub(super) fn take(&mut self, overtakes: Overtakes, frame: Bytes, out: &mut Out) {
+    pub(super) fn take_early(&mut self, frame: &mut Bytes, out: &mut Out) -> bool {
+        let overtakes = frame.first().and_then(|byte| self.overtakes(*byte));
         match overtakes {
-            Overtakes::Settings => self.take_settings(frame, out),
-            Overtakes::Answer => self.take_answer(frame, out),
+            Some(Overtakes::Settings) => self.take_settings(mem::take(frame), out),
+            Some(Overtakes::Answer) => self.take_answer(mem::take(frame), out),
+            None => {}
         }
+        overtakes.is_some()
     }
 
     /// Handles the client's settings as soon as they come, even while handlers run (protocol
@@ -128,6 +132,15 @@ impl Connection {
             count(&mut self.counters.ignored);
             return self.drain(CloseReason::Unreadable, out);
         }
+        self.ignored(out);
+    }
+
+    /// Drops a message that no client sends at this time. Out of line, so that dropping it is not in the
+    /// way of the others.
+    #[cold]
+    #[inline(never)]
+    fn ignore(&mut self, message: Message, out: &mut Out) {
+        drop(message);
         self.ignored(out);
     }
 

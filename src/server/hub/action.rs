@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::config::IdleConnections;
-use crate::session::{ConnectionId, Outcome, Session, SessionKey, StoreFailed};
+use crate::session::{ConnectionId, Outcome, Session, SessionKey, StoreFailed, Update};
 use crate::time::Instant;
 
 /// What the host has to do for a [`Hub`](super::Hub), in the order of the list.
@@ -82,6 +82,8 @@ pub enum Work {
     LookUp(SessionKey),
     /// Store this new session.
     Create(Box<Session>),
+    /// Replace the info of a session, if it exists.
+    Update(Box<Update>),
     /// Remove the session of this key.
     Destroy(SessionKey),
     /// Remove the sessions that were not looked up for `unused_for`.
@@ -101,6 +103,8 @@ pub enum StoreAnswer {
     LookedUp(Result<Option<Box<Session>>, StoreFailed>),
     /// To [`Work::Create`].
     Created(Result<(), StoreFailed>),
+    /// To [`Work::Update`]: whether the session exists.
+    Updated(Result<bool, StoreFailed>),
     /// To [`Work::Destroy`].
     Destroyed(Result<(), StoreFailed>),
     /// To [`Work::Expire`].
@@ -111,6 +115,7 @@ impl StoreAnswer {
     pub(super) const fn has_failed(&self) -> bool {
         match self {
             Self::LookedUp(found) => found.is_err(),
+            Self::Updated(found) => found.is_err(),
             Self::Created(done) | Self::Destroyed(done) | Self::Expired(done) => done.is_err(),
         }
     }

@@ -7,7 +7,7 @@ use super::action::{HubAction, Work};
 use super::config::Expiry;
 use super::jobs::Purpose;
 use super::{Hub, Out};
-use crate::session::{SessionKey, StoreFailed, Ticket};
+use crate::session::{SessionKey, StoreFailed};
 use crate::time::Instant;
 
 /// The rounds of expiry of one hub.
@@ -18,7 +18,7 @@ pub(super) enum Rounds {
     /// The next round starts then.
     Waiting { config: Expiry, next: Instant },
     /// Since `started`, the sessions in use are being looked up, one after another. `left` is still
-    /// to do.
+    /// to do. If none is being looked up, all that are left are just being changed.
     Renewing { config: Expiry, started: Instant, left: BTreeSet<SessionKey> },
     /// The store is removing the expired sessions.
     Expiring { config: Expiry },
@@ -46,9 +46,9 @@ impl Rounds {
 #[derive(Debug)]
 pub(super) struct Renewal {
     pub(super) key: SessionKey,
-    /// Destroys the session after the look-up: stores may write back what they have read, and the
-    /// session would exist again.
-    pub(super) destroy: Option<Ticket>,
+    /// What is done with the session after the look-up: stores may write back what they have read, and a
+    /// destroyed session would exist again, or have its old info.
+    pub(super) then: Option<(Purpose, Work)>,
 }
 
 /// Returns the time between two rounds.
@@ -88,15 +88,17 @@ impl Hub {
         mut left: BTreeSet<SessionKey>,
         out: &mut Out,
     ) {
-        while let Some(key) = left.pop_first() {
-            // The session may have been closed since the round started.
-            if self.registry.connection_count(&key) > 0 {
-                self.renewal = Some(Renewal { key: key.clone(), destroy: None });
+        left.retain(|key| self.registry.connection_count(key) > 0);
+        if !left.is_empty() {
+            // The look-up of a session that is just being changed could undo that. It comes later.
+            if let Some(key) = left.iter().find(|key| !self.registry.is_changing(key)).cloned() {
+                left.remove(&key);
+                self.renewal = Some(Renewal { key: key.clone(), then: None });
                 let (purpose, work) = (Purpose::Renew, Work::LookUp(key));
                 self.ask_store(purpose, work, self.config.store_timeout, out);
-                self.rounds = Rounds::Renewing { config, started, left };
-                return;
             }
+            self.rounds = Rounds::Renewing { config, started, left };
+            return;
         }
         // Everything that was in use when the round started has been looked up since.
         let work = Work::Expire { unused_for: config.unused_for, at: started };
@@ -108,8 +110,8 @@ impl Hub {
     /// Handles the look-up of a session in use, or its failure. A session that the store does not
     /// know cannot expire.
     pub(super) fn renewed(&mut self, result: Result<(), StoreFailed>, out: &mut Out) {
-        if let Some(Renewal { key, destroy: Some(ticket) }) = self.renewal.take() {
-            self.destroy(ticket, key, out);
+        if let Some(Renewal { then: Some((purpose, work)), .. }) = self.renewal.take() {
+            self.ask_store(purpose, work, self.config.store_timeout, out);
         }
         match core::mem::replace(&mut self.rounds, Rounds::Off) {
             Rounds::Renewing { config, started, left } => match result {
@@ -123,6 +125,17 @@ impl Hub {
             other @ (Rounds::Off | Rounds::Waiting { .. } | Rounds::Expiring { .. }) => {
                 self.rounds = other;
             }
+        }
+    }
+
+    /// Goes on with a round that waits until sessions are not being changed any more.
+    pub(super) fn resume_round(&mut self, out: &mut Out) {
+        if self.renewal.is_some() {
+            return;
+        }
+        if let Rounds::Renewing { config, started, left } = &mut self.rounds {
+            let (config, started, left) = (*config, *started, core::mem::take(left));
+            self.renew_next(config, started, left, out);
         }
     }
 

@@ -16,6 +16,9 @@ pub enum GroupError {
     /// The connection does not exist, or has ended.
     #[error("the connection has ended")]
     UnknownConnection,
+    /// The connection holds no session that the membership could belong to.
+    #[error("the connection holds no session")]
+    NoSession,
     /// The connection is in the maximum number of groups.
     #[error("the connection is in {max} groups already (max_groups)")]
     TooManyGroups {
@@ -34,7 +37,23 @@ pub enum GroupError {
 pub const MAX_GROUP_NAME: usize = 255;
 
 /// The groups that a connection is in, in the order in which it joined them.
-pub(super) type Memberships = SmallVec<[GroupIndex; 2]>;
+pub(super) type Memberships = SmallVec<[Membership; 2]>;
+
+/// A group that a connection is in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Membership {
+    group: GroupIndex,
+    pub(super) lasts: Lasts,
+}
+
+/// How long a connection is in a group, if it does not leave it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// As long as it is open.
+    Connection,
+    /// As long as it holds its session.
+    Session,
+}
 
 /// The index of a group in [`Groups::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,19 +75,24 @@ struct Group {
 }
 
 impl Groups {
-    /// Adds a connection to a group. Returns whether it was not in it before.
+    /// Adds a connection to a group. Returns whether it was not in it before. A membership that exists
+    /// never becomes shorter.
     pub(super) fn join(
         &mut self,
         connection: ConnectionId,
         memberships: &mut Memberships,
         name: &str,
+        lasts: Lasts,
         max: usize,
     ) -> Result<bool, GroupError> {
         if !(1..=MAX_GROUP_NAME).contains(&name.len()) {
             return Err(GroupError::InvalidName { length: name.len() });
         }
         let known = self.names.get(name).copied();
-        if known.is_some_and(|group| memberships.contains(&group)) {
+        if let Some(member) = memberships.iter_mut().find(|member| Some(member.group) == known) {
+            if lasts == Lasts::Connection {
+                member.lasts = lasts;
+            }
             return Ok(false);
         }
         if memberships.len() >= max {
@@ -78,7 +102,7 @@ impl Groups {
         if let Some(group) = self.slots.get_mut(group.0 as usize) {
             group.members.insert(connection);
         }
-        memberships.push(group);
+        memberships.push(Membership { group, lasts });
         Ok(true)
     }
 
@@ -90,7 +114,9 @@ impl Groups {
         name: &str,
     ) -> bool {
         let Some(group) = self.names.get(name).copied() else { return false };
-        let Some(place) = memberships.iter().position(|one| *one == group) else { return false };
+        let Some(place) = memberships.iter().position(|one| one.group == group) else {
+            return false;
+        };
         memberships.remove(place);
         self.remove(connection, group);
         true
@@ -98,9 +124,23 @@ impl Groups {
 
     /// Removes a connection from all its groups.
     pub(super) fn leave_all(&mut self, connection: ConnectionId, memberships: Memberships) {
-        for group in memberships {
+        for Membership { group, .. } in memberships {
             self.remove(connection, group);
         }
+    }
+
+    /// Removes a connection from the groups that it is in because of its session.
+    pub(super) fn leave_session(
+        &mut self,
+        connection: ConnectionId,
+        memberships: &mut Memberships,
+    ) {
+        memberships.retain(|Membership { group, lasts }| {
+            if *lasts == Lasts::Session {
+                self.remove(connection, *group);
+            }
+            *lasts == Lasts::Connection
+        });
     }
 
     /// Returns the members of a group, in the order of their identifiers.
@@ -131,7 +171,7 @@ impl Groups {
         &'a self,
         memberships: &'a Memberships,
     ) -> impl Iterator<Item = &'a str> {
-        let slots = memberships.iter().filter_map(|group| self.slots.get(group.0 as usize));
+        let slots = memberships.iter().filter_map(|one| self.slots.get(one.group.0 as usize));
         slots.map(|group| &*group.name)
     }
 

@@ -8,10 +8,11 @@ use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use super::*;
-use crate::session::{Change, RegistryConfig, Session, SessionInfo};
+use crate::session::{RegistryConfig, Rotate, Session, SessionInfo, Update};
 use crate::time::UnixTime;
 
 mod admission;
+mod edits;
 mod expiry;
 mod groups;
 mod sessions;
@@ -126,6 +127,10 @@ fn line(action: &HubAction) -> String {
         HubAction::Deliver { to, outcome } => {
             let change = match &outcome.change {
                 Change::Restored(_) => "Restored".to_string(),
+                Change::Updated { own, .. } => format!("Updated own {own}"),
+                Change::Rotated { session, own } => {
+                    format!("Rotated {} own {own}", session.key.as_str())
+                }
                 other => format!("{other:?}"),
             };
             format!("tell {} {} {change}", to.0, outcome.key.as_str())
@@ -138,6 +143,7 @@ fn line(action: &HubAction) -> String {
         HubAction::Store(Job { id, work }) => match work {
             Work::LookUp(key) => format!("job {} look up {}", id.0, key.as_str()),
             Work::Create(session) => format!("job {} create {}", id.0, session.key.as_str()),
+            Work::Update(update) => format!("job {} update {}", id.0, update.key.as_str()),
             Work::Destroy(key) => format!("job {} destroy {}", id.0, key.as_str()),
             Work::Expire { unused_for, at } => {
                 format!("job {} expire {unused_for:?} at {}", id.0, since_start(at))

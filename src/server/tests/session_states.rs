@@ -1,5 +1,7 @@
 //! Everything that can happen in every state of a connection's session.
 
+use alloc::boxed::Box;
+
 use super::*;
 
 /// In which state the session is before. Its key is `k1`.
@@ -64,7 +66,7 @@ impl Before {
     }
 }
 
-fn changes() -> [Change; 11] {
+fn changes() -> [Change; 16] {
     [
         restored("k1"),
         Change::NotFound,
@@ -77,6 +79,12 @@ fn changes() -> [Change; 11] {
         Change::CloseFailed,
         Change::ClosedByKey { disconnect: false },
         Change::ClosedByKey { disconnect: true },
+        Change::Updated { info: Box::new(SessionInfo::new().public("a", 1)), own: false },
+        Change::Updated { info: Box::new(SessionInfo::new().private("a", 1)), own: false },
+        // Not for an edit of this connection, which has asked for none.
+        Change::Updated { info: Box::new(SessionInfo::new().private("a", 1)), own: true },
+        Change::Rotated { session: Box::new(session("k3")), own: false },
+        Change::EditFailed(EditFailure::Store),
     ]
 }
 
@@ -126,6 +134,28 @@ fn expected(before: Before, change: &Change) -> (Vec<&'static str>, bool) {
         (ClosingByApplication | ClosingUnstored, Change::CloseFailed) => {
             (&["event CloseFailed"], true)
         }
+        (before, Change::Updated { info, .. }) if before.holds() => {
+            if info.to_private().contains_key("a") {
+                (&["event Updated"], true)
+            } else {
+                (
+                    &[
+                        "send 15 {\"k\":\"k1\",\"c\":\"1970-01-01T00:00:00Z\",\
+                         \"l\":\"1970-01-01T00:00:00Z\",\"i\":{\"a\":1}}",
+                        "event Updated",
+                    ],
+                    true,
+                )
+            }
+        }
+        (before, Change::Rotated { .. }) if before.holds() => (
+            &[
+                "send 15 {\"k\":\"k3\",\"c\":\"1970-01-01T00:00:00Z\",\
+                 \"l\":\"1970-01-01T00:00:00Z\"}",
+                "event Rotated",
+            ],
+            true,
+        ),
         (before, _) => (&[], before.holds()),
     };
     (lines.to_vec(), holds)
@@ -190,6 +220,19 @@ fn the_application_asks_in_every_state() {
         let asked = script.lines();
         assert_eq!(closed == Ok(true), asked == ["ask Close k1"]);
         assert_eq!(closed != Ok(true), asked.is_empty());
+
+        let mut script = before.script();
+        let updated = script.update(SessionInfo::new());
+        let rotated = script.rotate("k3");
+        let expected = match before {
+            Before::Empty => Err(Misuse::NoSession),
+            Before::HeldUnstored | Before::Held => Ok(()),
+            _ => Err(Misuse::SessionBusy),
+        };
+        assert_eq!((updated.map(drop), rotated.map(drop)), (expected, expected), "{before:?}");
+        let asked: &[&str] =
+            if expected.is_ok() { &["ask Update k1", "ask Rotate k1 k3"] } else { &[] };
+        script.expect(asked);
 
         let expected = match before {
             Before::Empty => (Ok(()), Ok(false)),

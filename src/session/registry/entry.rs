@@ -1,8 +1,13 @@
 //! What the registry knows about one session.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::session::exchange::{ConnectionId, Ticket};
+use crate::session::info::SessionInfo;
+use crate::session::key::SessionKey;
+use crate::session::object::Session;
+use crate::time::UnixTime;
 
 /// What is known of one key. Exists while a connection holds it or asks for it, or the store works
 /// on it.
@@ -16,6 +21,30 @@ pub(super) struct Entry {
     /// any more.
     pub(super) lookups: usize,
     pub(super) store: StoreWork,
+    /// The edits without an outcome, oldest first.
+    pub(super) edits: Option<Box<Edits>>,
+}
+
+/// The edits of a session. The first is under way while its entry is in [`StoreWork::Editing`].
+pub(super) type Edits = VecDeque<Edit>;
+
+/// An update of the info, or a rotation of the key.
+#[derive(Debug)]
+pub(super) struct Edit {
+    /// The connection that waits for the outcome. `None` once it holds the session no more.
+    pub(super) by: Option<ConnectionId>,
+    pub(super) what: EditKind,
+}
+
+#[derive(Debug)]
+pub(super) enum EditKind {
+    Update(SessionInfo),
+    Rotate {
+        to: SessionKey,
+        now: UnixTime,
+        /// The session under its new key, once the store has found it.
+        session: Option<Box<Session>>,
+    },
 }
 
 /// What the store is doing with a session, apart from look-ups.
@@ -27,9 +56,37 @@ pub(super) enum StoreWork {
         /// Set if the session was closed meanwhile: it is destroyed as soon as it is stored.
         closing: Option<Closer>,
     },
+    /// The first edit is under way.
+    Editing {
+        stage: EditStage,
+        /// Set if the session was closed meanwhile: it is destroyed as soon as the store has answered.
+        closing: Option<Closer>,
+    },
+    /// The key is the new one of a rotation, and no client knows it yet.
+    Reserved {
+        /// Set if the application has closed the session of this key: whether to disconnect.
+        closing: Option<bool>,
+    },
     /// It is destroyed as soon as all look-ups are answered.
     AwaitingLookups(Closer),
     Destroying(Closer),
+}
+
+/// What an edit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EditStage {
+    /// The answers to all look-ups.
+    Lookups,
+    /// The store replaces the info.
+    Updating,
+    /// The store finds the session of the old key.
+    Finding,
+    /// The store keeps the session under the new key.
+    Storing,
+    /// The store destroys the session of the old key.
+    Destroying,
+    /// The rotation has failed: the store destroys the session of the new key.
+    Undoing,
 }
 
 /// The connection whose session is being stored.
@@ -59,6 +116,7 @@ impl Entry {
             restoring: BTreeMap::new(),
             lookups: 0,
             store: StoreWork::Nothing,
+            edits: None,
         }
     }
 
@@ -73,7 +131,47 @@ impl Entry {
 
     pub(super) fn is_empty(&self) -> bool {
         let idle = matches!(self.store, StoreWork::Nothing) && self.lookups == 0;
-        idle && self.holders.is_empty() && self.restoring.is_empty()
+        idle && self.holders.is_empty() && self.restoring.is_empty() && self.edits.is_none()
+    }
+
+    /// Returns whether the key is the new one of a rotation.
+    pub(super) const fn is_reserved(&self) -> bool {
+        matches!(self.store, StoreWork::Reserved { .. })
+    }
+
+    pub(super) fn push_edit(&mut self, edit: Edit) {
+        self.edits.get_or_insert_default().push_back(edit);
+    }
+
+    /// Returns the first edit.
+    pub(super) fn edit(&mut self) -> Option<&mut Edit> {
+        self.edits.as_mut().and_then(|edits| edits.front_mut())
+    }
+
+    /// Removes the first edit.
+    pub(super) fn take_edit(&mut self) -> Option<Edit> {
+        let edit = self.edits.as_mut().and_then(|edits| edits.pop_front());
+        if self.edits.as_ref().is_some_and(|edits| edits.is_empty()) {
+            self.edits = None;
+        }
+        edit
+    }
+
+    /// Forgets the edits of a connection. The one under way goes on without it.
+    pub(super) fn forget_edits_of(&mut self, connection: ConnectionId) {
+        let Some(edits) = &mut self.edits else { return };
+        let mut first = matches!(self.store, StoreWork::Editing { .. });
+        edits.retain_mut(|edit| {
+            let under_way = core::mem::take(&mut first);
+            if edit.by != Some(connection) {
+                return true;
+            }
+            edit.by = None;
+            under_way
+        });
+        if edits.is_empty() {
+            self.edits = None;
+        }
     }
 }
 
@@ -81,8 +179,13 @@ impl StoreWork {
     /// Returns whether the session is to be destroyed, now or later.
     pub(super) const fn is_closing(self) -> bool {
         match self {
-            Self::Nothing | Self::Storing { closing: None, .. } => false,
+            Self::Nothing
+            | Self::Storing { closing: None, .. }
+            | Self::Editing { closing: None, .. }
+            | Self::Reserved { closing: None } => false,
             Self::Storing { closing: Some(_), .. }
+            | Self::Editing { closing: Some(_), .. }
+            | Self::Reserved { closing: Some(_) }
             | Self::AwaitingLookups(_)
             | Self::Destroying(_) => true,
         }
@@ -91,8 +194,8 @@ impl StoreWork {
     /// Returns what causes the destruction of the session, now or later.
     pub(super) const fn closer(&mut self) -> Option<&mut Closer> {
         match self {
-            Self::Nothing => None,
-            Self::Storing { closing, .. } => closing.as_mut(),
+            Self::Nothing | Self::Reserved { .. } => None,
+            Self::Storing { closing, .. } | Self::Editing { closing, .. } => closing.as_mut(),
             Self::AwaitingLookups(closer) | Self::Destroying(closer) => Some(closer),
         }
     }

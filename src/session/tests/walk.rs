@@ -1,7 +1,7 @@
 //! Random walks: many connections, few keys, a store that answers late, in any order, and fails at
 //! times.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
 
@@ -41,6 +41,10 @@ struct Peer {
     inbox: VecDeque<(SessionKey, Change)>,
     /// What the registry has to answer.
     open: Option<Open>,
+    /// The number of its session's info, as it was told.
+    info: u64,
+    /// How many edits it has asked for without an outcome.
+    edits: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,22 @@ enum State {
     Creating(SessionKey),
     Holding(SessionKey),
     Closing(SessionKey),
+}
+
+impl State {
+    fn held(&self) -> Option<&SessionKey> {
+        match self {
+            Self::Holding(key) | Self::Closing(key) => Some(key),
+            Self::Idle | Self::Restoring(_) | Self::Creating(_) => None,
+        }
+    }
+
+    const fn held_mut(&mut self) -> Option<&mut SessionKey> {
+        match self {
+            Self::Holding(key) | Self::Closing(key) => Some(key),
+            Self::Idle | Self::Restoring(_) | Self::Creating(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +83,9 @@ enum Open {
 #[derive(Debug)]
 enum Task {
     /// With what it found when it was asked; it writes that back when it answers.
-    Lookup(Ticket, SessionKey, bool),
-    Store(Ticket, SessionKey),
+    Lookup(Ticket, SessionKey, Option<u64>),
+    Store(Ticket, SessionKey, u64),
+    Update(Ticket, SessionKey, u64),
     Destroy(Ticket, SessionKey),
 }
 
@@ -76,7 +97,13 @@ struct Walk {
     peers: Vec<Peer>,
     next_id: u64,
     tasks: Vec<Task>,
-    stored: BTreeSet<SessionKey>,
+    /// With the number of its info.
+    stored: BTreeMap<SessionKey, u64>,
+    /// Those whose creation has failed. An older session may have the key.
+    unstored: BTreeSet<SessionKey>,
+    /// The keys that clients have known.
+    keys: Vec<SessionKey>,
+    last_number: u64,
     /// Destroyed, and not stored again since.
     gone: BTreeSet<SessionKey>,
     trace: String,
@@ -96,7 +123,10 @@ impl Walk {
             peers: Vec::new(),
             next_id: 0,
             tasks: Vec::new(),
-            stored: BTreeSet::new(),
+            stored: BTreeMap::new(),
+            unstored: BTreeSet::new(),
+            keys: KEYS.map(key).into(),
+            last_number: 0,
             gone: BTreeSet::new(),
             trace: String::new(),
         };
@@ -114,6 +144,8 @@ impl Walk {
             outbox: VecDeque::new(),
             inbox: VecDeque::new(),
             open: None,
+            info: 0,
+            edits: 0,
         });
     }
 
@@ -140,13 +172,16 @@ impl Walk {
     }
 
     fn key(&mut self) -> SessionKey {
-        key(KEYS[self.random.below(KEYS.len())])
+        self.keys[self.random.below(self.keys.len())].clone()
     }
 
     /// A connection asks for something that fits its state.
     fn act(&mut self) {
         let key = self.key();
         let creates = self.random.chance(40);
+        let (edits, rotates) = (self.random.chance(70), self.random.chance(40));
+        self.last_number += 1;
+        let number = self.last_number;
         let peer = self.pick();
         let (state, command) = match &peer.state {
             State::Idle if creates => {
@@ -154,6 +189,18 @@ impl Walk {
                 (State::Creating(key), Command::Create(session))
             }
             State::Idle => (State::Restoring(key.clone()), Command::Restore(key)),
+            State::Holding(held) if edits => {
+                let held = held.clone();
+                let command = if rotates {
+                    let (to, now) = (super::key(&format!("r{number}")), UnixTime::from_seconds(7));
+                    Command::Rotate(Box::new(Rotate { key: held, to, now }))
+                } else {
+                    Command::Update(Box::new(Update { key: held, info: numbered(number) }))
+                };
+                peer.edits += 1;
+                peer.outbox.push_back(command);
+                return;
+            }
             State::Holding(held) => (State::Closing(held.clone()), Command::Close(held.clone())),
             State::Restoring(_) | State::Creating(_) | State::Closing(_) => return,
         };
@@ -166,13 +213,19 @@ impl Walk {
         let peer = self.pick();
         let Some(command) = peer.outbox.pop_front() else { return };
         let id = peer.id;
-        assert_eq!(peer.open, None, "{command:?}");
-        peer.open = Some(match command {
-            Command::Restore(_) => Open::Restore,
-            Command::Create(_) => Open::Create,
-            Command::Close(_) => Open::Close,
+        // A connection may still edit what it has asked to create or restore, as soon as it has heard.
+        let edits = matches!(command, Command::Update(_) | Command::Rotate(_));
+        assert!(peer.open.is_none() || edits, "{command:?}");
+        let open = match command {
+            Command::Update(_) | Command::Rotate(_) => None,
+            Command::Restore(_) => Some(Open::Restore),
+            Command::Create(_) => Some(Open::Create),
+            Command::Close(_) => Some(Open::Close),
             Command::Leave(_) => unreachable!("only peers that disconnect leave"),
-        });
+        };
+        if open.is_some() {
+            peer.open = open;
+        }
         self.note(format!("{} asks {command:?}", id.0));
         self.registry.handle(id, command, &mut self.out);
         self.carry_out();
@@ -184,18 +237,47 @@ impl Walk {
         let Some((key, change)) = peer.inbox.pop_front() else { return };
         let state = core::mem::replace(&mut peer.state, State::Idle);
         peer.state = match (state, change) {
-            (State::Restoring(own), Change::Restored(_)) if own == key => State::Holding(own),
+            (State::Restoring(own), Change::Restored(session)) if own == key => {
+                peer.info = number(&session.info);
+                State::Holding(own)
+            }
+            (state, Change::Updated { info, own }) if state.held() == Some(&key) => {
+                peer.info = number(&info);
+                peer.edits -= usize::from(own);
+                state
+            }
+            (mut state, Change::Rotated { session, own }) if state.held() == Some(&key) => {
+                peer.info = number(&session.info);
+                peer.edits -= usize::from(own);
+                if let Some(held) = state.held_mut() {
+                    *held = session.key;
+                }
+                state
+            }
+            (state, Change::EditFailed(_)) if state.held() == Some(&key) => {
+                peer.edits -= 1;
+                state
+            }
+            // The session has ended for it, and its edits with that.
+            (state, Change::EditFailed(_)) => state,
             (
                 State::Restoring(own),
                 Change::NotFound | Change::LimitReached | Change::LookupFailed,
             ) if own == key => State::Idle,
-            (State::Creating(own), Change::Created) if own == key => State::Holding(own),
+            (State::Creating(own), Change::Created) if own == key => {
+                peer.info = 0;
+                State::Holding(own)
+            }
             (State::Creating(own), Change::CreateFailed) if own == key => State::Idle,
-            (State::Closing(own), Change::Closed) if own == key => State::Idle,
+            (State::Closing(own), Change::Closed) if own == key => {
+                peer.edits = 0;
+                State::Idle
+            }
             (State::Closing(own), Change::CloseFailed) if own == key => State::Holding(own),
             (State::Holding(own) | State::Closing(own), Change::ClosedByKey { .. })
                 if own == key =>
             {
+                peer.edits = 0;
                 State::Idle
             }
             // The store's answer about a session it created, which it may have given up since.
@@ -214,20 +296,31 @@ impl Walk {
         let answer = if self.random.chance(15) { Err(StoreFailed) } else { Ok(()) };
         match self.tasks.remove(index) {
             Task::Lookup(ticket, key, found) => {
-                if found {
-                    self.stored.insert(key.clone());
+                if let Some(number) = found {
+                    self.stored.insert(key.clone(), number);
                 }
-                let found = found.then(|| session(key.as_str()));
+                let found = found.map(|number| {
+                    Box::new(Session { info: numbered(number), ..*session(key.as_str()) })
+                });
                 self.note(format!("lookup {key:?}: {} {answer:?}", found.is_some()));
                 self.registry.looked_up(ticket, answer.map(|()| found), &mut self.out);
             }
-            Task::Store(ticket, key) => {
-                if answer.is_ok() {
-                    self.stored.insert(key.clone());
+            Task::Store(ticket, key, number) => {
+                if answer.is_err() {
+                    self.unstored.insert(key.clone());
+                } else {
+                    self.unstored.remove(&key);
+                    self.stored.insert(key.clone(), number);
                     self.gone.remove(&key);
                 }
                 self.note(format!("store {key:?}: {answer:?}"));
                 self.registry.stored(ticket, answer, &mut self.out);
+            }
+            Task::Update(ticket, key, number) => {
+                let answer = answer
+                    .map(|()| self.stored.get_mut(&key).map(|stored| *stored = number).is_some());
+                self.note(format!("update {key:?}: {answer:?}"));
+                self.registry.updated(ticket, answer, &mut self.out);
             }
             Task::Destroy(ticket, key) => {
                 if answer.is_ok() {
@@ -276,11 +369,16 @@ impl Walk {
             self.note(format!("  {effect:?}"));
             match effect {
                 Effect::Lookup { ticket, key } => {
-                    let found = self.stored.contains(&key);
+                    let found = self.stored.get(&key).copied();
                     self.tasks.push(Task::Lookup(ticket, key, found));
                 }
                 Effect::Store { ticket, session } => {
-                    self.tasks.push(Task::Store(ticket, session.key));
+                    let number = number(&session.info);
+                    self.tasks.push(Task::Store(ticket, session.key, number));
+                }
+                Effect::Update { ticket, update } => {
+                    let Update { key, info } = *update;
+                    self.tasks.push(Task::Update(ticket, key, number(&info)));
                 }
                 Effect::Destroy { ticket, key } => self.tasks.push(Task::Destroy(ticket, key)),
                 Effect::Deliver { connection, outcome } => {
@@ -289,6 +387,11 @@ impl Walk {
                             assert!(!self.gone.contains(&outcome.key), "restored after its end");
                         }
                         Change::ClosedByKey { .. } => closed_by_key += 1,
+                        Change::Rotated { ref session, .. }
+                            if !self.keys.contains(&session.key) =>
+                        {
+                            self.keys.push(session.key.clone());
+                        }
                         _ => {}
                     }
                     let Some(peer) = self.peers.iter_mut().find(|peer| peer.id == connection)
@@ -303,7 +406,10 @@ impl Walk {
                         Change::Created | Change::CreateFailed => Some(Open::Create),
                         Change::Closed | Change::CloseFailed => Some(Open::Close),
                         Change::ClosedByKey { .. } => peer.open.filter(|open| *open == Open::Close),
-                        Change::Stored => None,
+                        Change::Stored
+                        | Change::Updated { .. }
+                        | Change::Rotated { .. }
+                        | Change::EditFailed(_) => None,
                     };
                     if answers.is_some() {
                         assert_eq!(peer.open.take(), answers, "{:?}", outcome.change);
@@ -317,14 +423,13 @@ impl Walk {
 
     fn check(&self) {
         self.registry.assert_consistent();
-        for text in KEYS {
-            let key = key(text);
-            let count = self.registry.connection_count(&key);
+        for key in &self.keys {
+            let count = self.registry.connection_count(key);
             assert!(self.limit.is_none_or(|limit| count <= limit));
             for peer in &self.peers {
                 if peer.inbox.is_empty() && peer.outbox.is_empty() {
                     let told = peer.state == State::Holding(key.clone());
-                    let holds = self.registry.connections(&key).any(|id| id == peer.id);
+                    let holds = self.registry.connections(key).any(|id| id == peer.id);
                     assert_eq!(told, holds, "{peer:?}");
                 }
             }
@@ -342,6 +447,13 @@ impl Walk {
             self.check();
         }
         assert!(self.peers.iter().all(|peer| peer.open.is_none()), "something was never answered");
+        for peer in &self.peers {
+            let Some(held) = peer.state.held() else { continue };
+            assert_eq!(peer.edits, 0, "edits were never answered: {peer:?}");
+            if !self.unstored.contains(held) {
+                assert_eq!(self.stored.get(held), Some(&peer.info), "{peer:?}");
+            }
+        }
         while !self.peers.is_empty() {
             self.disconnect();
             self.peers.pop();

@@ -39,6 +39,10 @@ pub(crate) enum Deed {
     LogIn,
     /// Closes it.
     LogOut,
+    /// Changes its info.
+    Update,
+    /// Gives it another key.
+    Rotate,
     /// Closes it for all connections.
     Kick,
     /// The same, and disconnects them.
@@ -70,7 +74,7 @@ pub(crate) enum Deed {
 }
 
 /// The deeds by the names of their requests, and how long each takes at most.
-pub(crate) const DEEDS: [(&str, Deed, Duration); 23] = [
+pub(crate) const DEEDS: [(&str, Deed, Duration); 26] = [
     ("echo", Deed::Echo, Duration::ZERO),
     ("echo soon", Deed::Echo, millis(20)),
     ("slow", Deed::Echo, millis(5000)),
@@ -94,6 +98,9 @@ pub(crate) const DEEDS: [(&str, Deed, Duration); 23] = [
     ("join", Deed::Join, Duration::ZERO),
     ("leave group", Deed::LeaveGroup, Duration::ZERO),
     ("tell group", Deed::TellGroup, millis(2)),
+    ("update", Deed::Update, Duration::ZERO),
+    ("rotate", Deed::Rotate, Duration::ZERO),
+    ("rotate soon", Deed::Rotate, millis(20)),
 ];
 
 /// As [`DEEDS`], for scripts: chance never chooses it, so that the worlds of old seeds stay the same.

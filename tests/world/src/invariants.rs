@@ -28,6 +28,11 @@ pub enum Invariant {
     ClosedStaysClosed,
     /// With durable sessions, what the client was told of can be restored until it is closed.
     AnnouncedIsDurable,
+    /// What the application is told of the session of a connection is a story: what was after one change is
+    /// before the next one, each session begins and ends once, and edits end in order.
+    ChangesTellAStory,
+    /// All connections of a session have the same info, and so does the store, unless its answer was lost.
+    InfoIsShared,
     /// A client holds the session that its connection does, once all is quiet.
     SessionsAgree,
     /// No queue is longer than configured, and none is taken for full that is not.
@@ -96,7 +101,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -108,6 +113,8 @@ impl Invariant {
         Self::SessionLimit,
         Self::ClosedStaysClosed,
         Self::AnnouncedIsDurable,
+        Self::ChangesTellAStory,
+        Self::InfoIsShared,
         Self::SessionsAgree,
         Self::QueuesBounded,
         Self::DeadlinesForward,

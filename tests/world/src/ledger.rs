@@ -28,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) announced: bool,
     /// A caller wanted it closed: whether it can still be restored is open from here on.
     pub(crate) unwanted: bool,
+    /// Whether the store took the latest change of its info is open.
+    pub(crate) is_open: bool,
 }
 
 /// The truth.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wwr::server::{Job, JobId, StoreAnswer, Work};
 use wwr::session::StoreFailed;
-use wwr::{Instant, Session, SessionKey};
+use wwr::{Instant, Session, SessionInfo, SessionKey};
 
 use crate::coverage::Fact;
 use crate::event::{Event, ServerId, millis};
@@ -75,6 +75,7 @@ fn name_of(work: &Work) -> String {
     match work {
         Work::LookUp(key) => format!("look up {}", short(key)),
         Work::Create(session) => format!("store {}", short(&session.key)),
+        Work::Update(update) => format!("update {}", short(&update.key)),
         Work::Destroy(key) => format!("destroy {}", short(key)),
         Work::Expire { unused_for, .. } => format!("expire what was not used for {unused_for:?}"),
     }
@@ -85,6 +86,7 @@ pub(crate) const fn key_of(work: &Work) -> Option<&SessionKey> {
     match work {
         Work::LookUp(key) | Work::Destroy(key) => Some(key),
         Work::Create(session) => Some(&session.key),
+        Work::Update(update) => Some(&update.key),
         Work::Expire { .. } => None,
     }
 }
@@ -94,10 +96,13 @@ const fn answer_name(answer: &StoreAnswer) -> &'static str {
         StoreAnswer::LookedUp(Ok(Some(_))) => "found",
         StoreAnswer::LookedUp(Ok(None)) => "not found",
         StoreAnswer::Created(Ok(())) => "stored",
+        StoreAnswer::Updated(Ok(true)) => "updated",
+        StoreAnswer::Updated(Ok(false)) => "not there",
         StoreAnswer::Destroyed(Ok(())) => "destroyed",
         StoreAnswer::Expired(Ok(())) => "expired",
         StoreAnswer::LookedUp(Err(_))
         | StoreAnswer::Created(Err(_))
+        | StoreAnswer::Updated(Err(_))
         | StoreAnswer::Destroyed(Err(_))
         | StoreAnswer::Expired(Err(_)) => "failed",
     }
@@ -125,6 +130,11 @@ impl Store {
             operations: BTreeMap::new(),
             last: 0,
         }
+    }
+
+    /// The info of a session that is kept.
+    pub(crate) fn info(&self, key: &SessionKey) -> Option<&SessionInfo> {
+        self.kept.get(key).map(|(session, _)| &session.info)
     }
 
     pub(crate) fn keeps(&self, key: &SessionKey) -> bool {
@@ -176,6 +186,7 @@ pub(crate) fn begin(stage: &mut Stage, server: ServerId, epoch: u64, job: Job) {
         Work::Create(_) => 2,
         Work::Destroy(_) => 3,
         Work::Expire { .. } => 5,
+        Work::Update(_) => 6,
     };
     let Habits { slowness, failures, lost_answers, silences } = stage.store.habits;
     let fate = stage.dice.below(100);
@@ -232,6 +243,12 @@ pub(crate) fn apply(stage: &mut Stage, id: OperationId) -> Option<(Asker, Vec<Se
             }
         }
         Work::Create(session) => store.keep(&session, now),
+        Work::Update(update) => {
+            if let Some((session, _)) = store.kept.get_mut(&update.key) {
+                session.info = update.info;
+                operation.found = Some(Box::new(session.clone()));
+            }
+        }
         Work::Destroy(key) => store.delete(&key, asker),
         Work::Expire { unused_for, .. } => {
             let mut wanted = Vec::new();
@@ -268,6 +285,7 @@ pub(crate) fn finish(stage: &mut Stage, id: OperationId) -> Option<(Asker, Store
             StoreAnswer::LookedUp(result.map(|()| found))
         }
         Work::Create(_) => StoreAnswer::Created(result),
+        Work::Update(_) => StoreAnswer::Updated(result.map(|()| found.is_some())),
         Work::Destroy(_) => StoreAnswer::Destroyed(result),
         Work::Expire { .. } => StoreAnswer::Expired(result),
     };
@@ -321,7 +339,7 @@ pub(crate) fn abandon(stage: &mut Stage, server: ServerId) {
                 store.keep(&session, *now);
             }
             Work::Destroy(key) => store.delete(&key, asker),
-            Work::Create(_) | Work::LookUp(_) | Work::Expire { .. } => {}
+            Work::Create(_) | Work::Update(_) | Work::LookUp(_) | Work::Expire { .. } => {}
         }
     }
 }

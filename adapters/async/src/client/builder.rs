@@ -15,7 +15,6 @@ use super::error::{ConnectError, StartError};
 use super::handle::{Client, Input, Shared};
 use super::task::Task;
 use super::url::ServerUrl;
-use crate::clock::Clock;
 use crate::keep_alive::KeepAlive;
 use crate::runtime::{Choice, Runtime};
 
@@ -150,7 +149,7 @@ impl<R: Runtime> Builder<R> {
         let runtime = self.runtime.get();
         let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
         let mut seed = [0; 8];
-        if let Err(error) = getrandom::fill(&mut seed) {
+        if let Err(error) = runtime.fill_random(&mut seed) {
             tracing::warn!(%error, "no randomness: many clients may reconnect at the same time");
         }
         let target = Target {
@@ -170,11 +169,12 @@ impl<R: Runtime> Builder<R> {
         };
         let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
         let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
+        let clock = runtime.clock();
         let runtime_of_task = runtime.without_executor();
         let task = Task::new(
             runtime_of_task,
             target,
-            Clock::new(),
+            clock,
             machine,
             shared.clone(),
             Answering::new(self.answers),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_tungstenite::tungstenite::protocol::Role;
 use bytes::Bytes;
@@ -219,7 +219,7 @@ impl<R: Runtime> Target<R> {
         let answer = Answer {
             status: answered.head.status.as_u16(),
             body: answered.body.into(),
-            retry_after: retry_after(&answered.head.headers, SystemTime::now()),
+            retry_after: retry_after(&answered.head.headers, runtime.clock().system_time()),
         };
         Ok((answered.head, answer))
     }
@@ -264,7 +264,7 @@ impl<R: Runtime> Target<R> {
                     }
                     let refusal = Refusal::new(head, &answered.body);
                     let refusal = refusal.redirecting(redirect.and_then(Result::err));
-                    let retry_after = retry_after(&head.headers, SystemTime::now());
+                    let retry_after = retry_after(&head.headers, runtime.clock().system_time());
                     return Err(Failure::Refused { status, refusal, retry_after });
                 }
                 Err(invalid) => return Err(invalid.into()),
@@ -283,7 +283,7 @@ impl<R: Runtime> Target<R> {
         reached: Option<SocketAddr>,
     ) -> Result<(Key, Answered<R::Stream>), Failure> {
         let mut entropy = [0; Key::ENTROPY];
-        getrandom::fill(&mut entropy)?;
+        runtime.fill_random(&mut entropy).map_err(Failure::Randomness)?;
         let key = Key::from_entropy(entropy);
         let sent = HeaderValue::from_str(key.as_str()).map_err(hyper::http::Error::from)?;
         let request = self.request(

@@ -45,6 +45,8 @@ pub enum Event {
     Signal(Content),
     /// The server created this session, which replaces any that was held.
     SessionCreated(Session),
+    /// The server changed the info of the session that is held, its key, or both (protocol §5.13).
+    SessionUpdated(Session),
     /// This session was restored: on request, or by itself on a new connection.
     SessionRestored(Session),
     /// The session was closed, by either side.
@@ -208,6 +210,7 @@ fn size(event: &Event) -> usize {
         | Event::Disconnected { .. }
         | Event::ConnectFailed { .. }
         | Event::SessionCreated(_)
+        | Event::SessionUpdated(_)
         | Event::SessionRestored(_)
         | Event::SessionClosed
         | Event::SessionLost(_)

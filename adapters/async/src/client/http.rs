@@ -64,7 +64,7 @@ pub(super) enum Failure {
     #[error("the request cannot be written: {0}")]
     Request(#[from] hyper::http::Error),
     #[error("the system has no random bytes for the handshake: {0}")]
-    Randomness(#[from] getrandom::Error),
+    Randomness(io::Error),
     #[error("the server ended the connection before it answered")]
     Ended,
 }

@@ -2,7 +2,7 @@
 
 mod hearing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -331,6 +331,7 @@ impl<R: Runtime> Task<R> {
             client::Event::Question(question) => return self.answering.start(question),
             client::Event::QuestionCancelled(id) => return self.answering.cancel(id),
             client::Event::SessionCreated(session) => Event::SessionCreated(session),
+            client::Event::SessionUpdated(session) => Event::SessionUpdated(session),
             client::Event::SessionRestored(session) => Event::SessionRestored(session),
             client::Event::SessionClosed => Event::SessionClosed,
             client::Event::SessionLost(loss) => Event::SessionLost(loss),
@@ -504,7 +505,9 @@ impl<R: Runtime> Task<R> {
 impl<R: Runtime> Drop for Task<R> {
     /// The executor may end before the application does.
     fn drop(&mut self) {
-        self.calls.clear();
+        // In order, so that callers wake in the same order each time.
+        let calls: BTreeMap<_, _> = std::mem::take(&mut self.calls).into_iter().collect();
+        drop(calls);
         self.answering.stop();
         self.count();
         self.end();

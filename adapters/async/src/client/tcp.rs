@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::race::{Race, Step};
 use crate::addresses::Addresses;
-use crate::clock::{Clock, Timer};
+use crate::clock::Timer;
 use crate::runtime::{Runtime, SocketAddress};
 
 /// How many addresses an error names.
@@ -31,7 +31,7 @@ pub(super) async fn connect<R: Runtime>(
     addresses: Addresses,
     known: Option<SocketAddr>,
 ) -> io::Result<(R::Stream, SocketAddr)> {
-    let clock = Clock::new();
+    let clock = runtime.clock();
     let mut timer = Timer::new(runtime.timer());
     let mut race = Race::new(clock.now(), known);
     let mut attempts = FuturesUnordered::new();

@@ -9,7 +9,7 @@ use super::hub::Hub;
 use super::listener::{self, Server};
 use super::service::{Service, ServiceTerms};
 use super::tls::Tls;
-use crate::key::{KeyGenerator, RandomKeys};
+use crate::key::{KeyGenerator, RuntimeKeys};
 use crate::listen::Listen;
 use crate::runtime::{Choice, Runtime};
 use crate::store::{MemoryStore, SessionStore, SharedStore};
@@ -20,7 +20,8 @@ pub struct Builder<H, R> {
     handler: H,
     config: Config,
     store: SharedStore,
-    keys: Box<dyn KeyGenerator>,
+    /// `None`: random ones of the runtime.
+    keys: Option<Box<dyn KeyGenerator>>,
     tls: Option<Tls>,
 }
 
@@ -31,7 +32,7 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
             handler,
             config: Config::default(),
             store: SharedStore::new(MemoryStore::new()),
-            keys: Box::new(RandomKeys),
+            keys: None,
             tls: None,
         }
     }
@@ -50,10 +51,11 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
         self
     }
 
-    /// What makes session keys. Default: [`RandomKeys`].
+    /// What makes session keys. Default: keys like those of [`RandomKeys`](crate::RandomKeys), made of the
+    /// random bytes of the [runtime](Runtime::fill_random).
     #[must_use]
     pub fn key_generator(mut self, keys: impl KeyGenerator) -> Self {
-        self.keys = Box::new(keys);
+        self.keys = Some(Box::new(keys));
         self
     }
 
@@ -109,11 +111,12 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     ///
     /// [`InvalidConfig`].
     pub fn headless(self) -> Result<Service<H, R>, InvalidConfig> {
-        let checked = self.config.check(self.keys.format())?;
+        let runtime = self.runtime.get();
+        let keys = self.keys.unwrap_or_else(|| Box::new(RuntimeKeys(runtime.clone())));
+        let checked = self.config.check(keys.format())?;
         let Checked { connection, paths, hub, limits, origins, trusted_proxies, kept_headers } =
             checked;
-        let runtime = self.runtime.get();
-        let hub = Hub::new(&runtime, self.keys, self.store, &hub);
+        let hub = Hub::new(&runtime, keys, self.store, &hub);
         let endpoints = Endpoints::new(connection, paths, limits.max_remembered_addresses);
         let terms = ServiceTerms { origins, proxies: trusted_proxies, kept_headers, limits };
         Ok(Service::new(runtime, self.handler, hub, endpoints, terms))

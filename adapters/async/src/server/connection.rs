@@ -13,7 +13,7 @@ use futures_channel::oneshot;
 use hyper::header::HeaderMap;
 use serde::Serialize;
 use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
-use wwr::session::{ConnectionId, Outcome};
+use wwr::session::{ConnectionId, EditFailure, Outcome};
 use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
 use wwr::{
     Actions, CloseFrame, Dialect, Instant, InvalidCloseFrame, Name, Payload, PreparedSignal,
@@ -165,7 +165,7 @@ impl From<Refused> for SignalError {
     }
 }
 
-/// Why a session was not created or not closed.
+/// Why a session was not created, changed or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -181,6 +181,23 @@ pub enum SessionError {
     /// The session store failed; the log says why.
     #[error("the session store failed")]
     Store,
+    /// The store does not have the session that was to be changed: it could not be stored when it was
+    /// created, it has expired, or it was removed by others than this server.
+    #[error("the session is not in the store")]
+    NotStored,
+    /// The session was closed before it was changed.
+    #[error("the session was closed meanwhile")]
+    Ended,
+}
+
+impl From<EditFailure> for SessionError {
+    fn from(failure: EditFailure) -> Self {
+        match failure {
+            EditFailure::NotStored => Self::NotStored,
+            EditFailure::Ended => Self::Ended,
+            _ => Self::Store,
+        }
+    }
 }
 
 impl From<SessionError> for RequestError {
@@ -189,9 +206,11 @@ impl From<SessionError> for RequestError {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Misuse(misuse) => misuse.into(),
-            SessionError::Disconnected | SessionError::NoKey | SessionError::Store => {
-                Self::Internal
-            }
+            SessionError::Disconnected
+            | SessionError::NoKey
+            | SessionError::Store
+            | SessionError::NotStored
+            | SessionError::Ended => Self::Internal,
         }
     }
 }
@@ -216,6 +235,10 @@ pub(super) enum Input {
     CloseSession {
         done: oneshot::Sender<Result<bool, SessionError>>,
     },
+    EditSession {
+        edit: Edit,
+        done: oneshot::Sender<Result<Session, SessionError>>,
+    },
     /// News of the hub.
     Session(Outcome),
     Close,
@@ -224,6 +247,14 @@ pub(super) enum Input {
         deadline: Instant,
         idle: IdleConnections,
     },
+}
+
+/// A change of the session.
+#[derive(Debug)]
+pub(super) enum Edit {
+    Info(SessionInfo),
+    /// A new key.
+    Key,
 }
 
 /// A signal on its way to the client.
@@ -614,6 +645,54 @@ impl Connection {
     /// [`SessionError`]. Then the session still exists.
     pub async fn close_session(&self) -> Result<bool, SessionError> {
         self.change_session(|done| Input::CloseSession { done }).await
+    }
+
+    /// Replaces the information of the session, stores it, and tells all connections of the session
+    /// (protocol §5.13): each calls [`session_changed`](super::Handler::session_changed), and its client is
+    /// told unless only private fields have changed. Returns the session as it is then.
+    ///
+    /// Changes of one session happen one after another, for all its connections in the same order: the last
+    /// one wins. Restorations of the session wait meanwhile.
+    ///
+    /// ```
+    /// use wwr_async::server::{Connection, RequestError};
+    /// use wwr_async::{Payload, SessionInfo};
+    ///
+    /// async fn rename(connection: &Connection, name: &str) -> Result<Payload, RequestError> {
+    ///     let session = connection.session();
+    ///     let session = session.ok_or_else(|| RequestError::failed("NO_SESSION", "log in first"))?;
+    ///     // What is not set here again is gone.
+    ///     connection.update_session(session.info.public("name", name)).await?;
+    ///     Ok(Payload::EMPTY)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]. Then no connection has the new information. If the error is
+    /// [`Store`](SessionError::Store), the store may have kept it nevertheless, for example if its answer came
+    /// too late ([`HubConfig::store_timeout`](super::HubConfig::store_timeout)). Dropping the future does
+    /// not undo the call.
+    pub async fn update_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
+        self.change_session(|done| Input::EditSession { edit: Edit::Info(info), done }).await
+    }
+
+    /// Gives the session a new key, so that nobody can restore it by the old one any more: for example when
+    /// its user gets more rights, or the key may have become known. The connections of the session stay, and
+    /// are told (protocol §5.13). A client that is just not connected has the old key, and thus loses the
+    /// session. Returns the session as it is then.
+    ///
+    /// The session is stored under the new key, then the one of the old key is destroyed, then the connections
+    /// are told. Restorations by the old key wait meanwhile, and do not find it then.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]. Then the session still has its old key, and nobody knows the new one. If the store
+    /// fails in the middle, what it has stored under the new key is removed. If that fails, too, it is left to
+    /// expiry. If the store has destroyed the session of the old key and yet reports a failure, or answers too
+    /// late, the session is not stored any more: its connections hold it until they end.
+    pub async fn rotate_session_key(&self) -> Result<Session, SessionError> {
+        self.change_session(|done| Input::EditSession { edit: Edit::Key, done }).await
     }
 
     /// Returns a copy of the session, if the connection has one. Once the connection has

@@ -48,6 +48,41 @@ impl Connection {
         self.hub().join(self.connection_id(), group)
     }
 
+    /// Joins a group like [`join`](Self::join), because of its session: the connection leaves the group as soon
+    /// as its session is closed, by the client, by the application or with another connection of the session,
+    /// and before the client is told. A change of the session's information or key does not matter.
+    ///
+    /// A connection that is in the group already stays in it for as long as before; joining by
+    /// [`join`](Self::join) makes it stay until the connection ends.
+    ///
+    /// ```
+    /// use wwr_async::server::{Connection, Handler, RequestError, SessionChange};
+    /// use wwr_async::{Content, Payload};
+    ///
+    /// struct Chat;
+    ///
+    /// impl Handler for Chat {
+    ///     async fn session_changed(&self, of: &Connection, change: SessionChange) {
+    ///         // Nobody has to remember to leave it.
+    ///         if change.after().is_some() && of.join_for_session("members").is_err() {
+    ///             of.close();
+    ///         }
+    ///     }
+    ///
+    ///     async fn request(&self, _: &Connection, _: Content) -> Result<Payload, RequestError> {
+    ///         Err(RequestError::failed("UNKNOWN_NAME", "there are no requests"))
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`join`](Self::join), and [`GroupError::NoSession`] if the connection holds no session, or its
+    /// session is just being closed.
+    pub fn join_for_session(&self, group: &str) -> Result<bool, GroupError> {
+        self.hub().join_for_session(self.connection_id(), group)
+    }
+
     /// Leaves a group. Returns whether the connection was a member.
     pub fn leave(&self, group: &str) -> bool {
         self.hub().leave(self.connection_id(), group)

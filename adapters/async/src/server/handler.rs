@@ -73,8 +73,9 @@ pub trait Handler: Send + Sync + 'static {
         async {}
     }
 
-    /// Called when the session of a connection has changed: it was created, restored, closed (by the
-    /// client or the application), or lost with the connection. What the application gives to the
+    /// Called when the session of a connection has changed: it was created, restored, updated or given
+    /// another key (by this connection or another one), closed (by the client or the application), or lost
+    /// with the connection. What the application gives to the
     /// connection because of its session, it gives and takes away here.
     ///
     /// Called in order, once [`connected`](Self::connected) has ended and before

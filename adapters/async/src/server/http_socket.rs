@@ -61,6 +61,12 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         self.serve_transport(Transport::boxed(stream), remote, Opening::default());
     }
 
+    /// The same for a stream of the runtime.
+    #[cfg(feature = "testing")]
+    pub(crate) fn serve_native(&self, stream: R::Stream, remote: SocketAddr) {
+        self.serve_transport(Transport::native(stream), remote, Opening::default());
+    }
+
     /// Serves HTTP on a new socket, in a task of its own.
     pub(super) fn serve_transport(
         &self,

@@ -9,7 +9,7 @@ mod stats;
 pub(super) mod tests;
 mod timer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::iter;
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -68,9 +68,9 @@ struct Control {
     /// can pause.
     connections: BTreeMap<ConnectionId, Connection>,
     /// The callers that wait until a session is destroyed.
-    waiters: HashMap<WaiterId, oneshot::Sender<Result<usize, StoreFailed>>>,
+    waiters: BTreeMap<WaiterId, oneshot::Sender<Result<usize, StoreFailed>>>,
     /// The jobs that the store is doing. Dropping the sender gives up the job.
-    running: HashMap<JobId, oneshot::Sender<()>>,
+    running: BTreeMap<JobId, oneshot::Sender<()>>,
     /// What the connections have counted that are not in the table any more.
     ended: stats::Ended,
     /// While the counters of all connections are added up: those that are not visited yet.
@@ -101,8 +101,8 @@ impl Hub {
             machine: server::Hub::new(config),
             out: Actions::new(),
             connections: BTreeMap::new(),
-            waiters: HashMap::new(),
-            running: HashMap::new(),
+            waiters: BTreeMap::new(),
+            running: BTreeMap::new(),
             ended: stats::Ended::default(),
             unseen: None,
             last_id: ConnectionId(0),
@@ -110,7 +110,7 @@ impl Hub {
             abandoned: false,
         };
         let hub = Arc::new(Self {
-            clock: Clock::new(),
+            clock: runtime.clock(),
             keys,
             address: OnceLock::new(),
             runtime: Box::new(runtime.clone()),

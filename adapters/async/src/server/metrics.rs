@@ -221,7 +221,7 @@ impl Metrics {
         let events = "wwr_session_events_total";
         describe_counter!(events, Unit::Count, "What happened to sessions.");
         type Event = (&'static str, fn(&SessionCounters) -> u64);
-        let named: [Event; 9] = [
+        let named: [Event; 12] = [
             ("created", |sessions| sessions.created),
             ("not_created", |sessions| sessions.not_created),
             ("restored", |sessions| sessions.restored),
@@ -230,6 +230,9 @@ impl Metrics {
             ("lookup_failed", |sessions| sessions.lookup_failed),
             ("closed", |sessions| sessions.closed),
             ("not_closed", |sessions| sessions.not_closed),
+            ("updated", |sessions| sessions.updated),
+            ("rotated", |sessions| sessions.rotated),
+            ("not_edited", |sessions| sessions.not_edited),
             ("lost", |sessions| sessions.lost),
         ];
         for (event, number) in named {
@@ -244,10 +247,11 @@ impl Metrics {
         describe_counter!(operations, Unit::Count, "Calls of the session store that have ended.");
         describe_histogram!(STORE_DURATION, Unit::Seconds, "How long calls of the store took.");
         type Operation = (&'static str, fn(&StoreCounters) -> &JobCounters);
-        let named: [Operation; 4] = [
+        let named: [Operation; 5] = [
             ("look_up", |store| &store.look_up),
             ("create", |store| &store.create),
             ("destroy", |store| &store.destroy),
+            ("update", |store| &store.update),
             ("expire", |store| &store.expire),
         ];
         type Result = (&'static str, fn(&JobCounters) -> u64);

@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::future::yield_now;
@@ -133,6 +132,12 @@ impl<H: Handler, R: Runtime> Service<H, R> {
     /// Returns a handle of the server.
     pub fn handle(&self) -> ServerHandle {
         ServerHandle::new(self.inner.hub.clone(), None)
+    }
+
+    /// Waits until the server has stopped.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn stopped(&self) {
+        self.inner.hub.stops().await;
     }
 
     pub(super) fn runtime(&self) -> &R {
@@ -313,7 +318,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         let ConnectionOptions { concurrency, headers: added, kept_headers, data, .. } = options;
         let kept = self.inner.terms.kept_headers.iter().chain(&kept_headers);
         let info = ConnectionInfo {
-            connected_at: SystemTime::now(),
+            connected_at: self.inner.hub.clock.system_time(),
             user_agent: user_agent.map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
             remote_addr: remote,
             socket_addr: caller.socket,

@@ -7,6 +7,7 @@ mod changes;
 mod closing;
 mod handlers;
 mod output;
+mod rare;
 #[cfg(test)]
 mod tests;
 pub(super) mod trace;
@@ -18,29 +19,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_channel::oneshot;
 use futures_lite::future::or;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use wwr::server::{self, Action, RequestError, RequestId, SignalId};
 use wwr::session::Change;
-use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo};
+use wwr::{Actions, Content, Instant, Payload, SessionInfo, SessionKey};
 
-use super::connection::{Connection, Input, SessionError};
+use super::connection::{Connection, Edit, Input, SessionError};
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
-use crate::clock::{Clock, Timer};
+use crate::clock::Timer;
 use crate::panics::{caught, caught_async};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
-use asking::Asking;
-use changes::Hooks;
 pub(super) use closing::CloseTimeouts;
 use closing::End;
 use handlers::{Handlers, Start};
+use rare::Rare;
 
 /// How many messages are taken from a busy socket before their output is written.
 const BATCH: usize = 256;
@@ -75,16 +74,9 @@ pub(super) struct Task<'a, H, R: Runtime> {
     /// Handlers that ended while the client did not read.
     held: VecDeque<Done>,
     timer: Timer<R::Timer>,
-    creating: Option<oneshot::Sender<Result<Session, SessionError>>>,
-    closing: Option<oneshot::Sender<Result<bool, SessionError>>>,
-    /// Once the application has asked something.
-    asking: Option<Box<Asking>>,
+    rare: Option<Box<Rare>>,
     timeouts: CloseTimeouts,
-    /// What came from the client during the detection.
-    first: Option<Box<Incoming>>,
     presumed: Option<Presumed>,
-    /// The hook for changes of the session, while it runs.
-    hooks: Option<Box<Hooks>>,
     /// Whether the hook knows a session that the connection holds.
     told: bool,
 }
@@ -161,13 +153,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             running: Running::new(),
             held: VecDeque::new(),
             timer: Timer::new(runtime.timer()),
-            creating: None,
-            closing: None,
-            asking: None,
+            rare: first.map(|first| Box::new(Rare { first: Some(first), ..Rare::default() })),
             timeouts,
-            first,
             presumed,
-            hooks: None,
             told: false,
         })
     }
@@ -222,9 +210,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.connection.counts().runs(self.running.len());
         self.connection.end(end.told());
         self.hub.ended(self.connection.connection_id());
-        self.creating = None;
-        self.closing = None;
-        self.asking = None;
+        if let Some(rare) = &mut self.rare {
+            // The callers learn that the connection has ended. Whether a hook runs still matters.
+            **rare = Rare { hooks: rare.hooks.take(), ..Rare::default() };
+        }
     }
 
     /// Serves the connection. Ready when it has to end.
@@ -409,7 +398,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if !self.may_read() || !self.machine.wants_input() {
             return Poll::Pending;
         }
-        if let Some(first) = self.first.take() {
+        if self.rare.is_some()
+            && let Some(first) = self.take_rare(|rare| rare.first.take())
+        {
             return Poll::Ready(*first);
         }
         let incoming = self.socket.poll_incoming(cx);
@@ -422,7 +413,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Returns whether only the machine can keep the socket from being read. A hook that has asked the
     /// client something needs the answer; other messages wait in the machine until the client is connected.
     fn may_read(&self) -> bool {
-        let reads = self.reading && self.hooks.is_none();
+        let reads = self.reading && !self.has_hooks();
         (reads || self.machine.open_questions() > 0) && self.socket.is_writable()
     }
 
@@ -521,13 +512,17 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             Input::Ask(asked) => self.ask(*asked),
             Input::CancelAsk(id) => self.cancel_ask(id),
             Input::CreateSession { info, done } => match self.create_session(info) {
-                Ok(()) => self.creating = Some(done),
+                Ok(()) => self.rare().creating = Some(done),
                 Err(error) => answer(Some(done), Err(error)),
             },
             Input::CloseSession { done } => match self.machine.close_session(&mut self.out) {
-                Ok(true) => self.closing = Some(done),
+                Ok(true) => self.rare().closing = Some(done),
                 Ok(false) => answer(Some(done), Ok(false)),
                 Err(misuse) => answer(Some(done), Err(SessionError::Misuse(misuse))),
+            },
+            Input::EditSession { edit, done } => match self.edit_session(edit) {
+                Ok(()) => self.rare().editing.push_back(done),
+                Err(error) => answer(Some(done), Err(error)),
             },
             Input::Session(outcome) => {
                 if outcome.change == Change::NotFound {
@@ -553,8 +548,28 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     }
 
     fn create_session(&mut self, info: SessionInfo) -> Result<(), SessionError> {
+        let key = self.session_key()?;
+        self.machine
+            .create_session(key, self.hub.clock.unix_now(), info, &mut self.out)
+            .map(drop)
+            .map_err(SessionError::Misuse)
+    }
+
+    fn edit_session(&mut self, edit: Edit) -> Result<(), SessionError> {
+        let edit = match edit {
+            Edit::Info(info) => self.machine.update_session(info, &mut self.out),
+            Edit::Key => {
+                let key = self.session_key()?;
+                self.machine.rotate_session_key(key, self.hub.clock.unix_now(), &mut self.out)
+            }
+        };
+        edit.map(drop).map_err(SessionError::Misuse)
+    }
+
+    /// Makes a new session key.
+    fn session_key(&self) -> Result<SessionKey, SessionError> {
         let connection = self.connection.id();
-        let key = caught(|| self.hub.keys.generate())
+        caught(|| self.hub.keys.generate())
             .map_err(|panic| {
                 tracing::error!(connection, %panic, "the generator of session keys panicked");
                 SessionError::NoKey
@@ -562,11 +577,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             .map_err(|error| {
                 tracing::error!(connection, %error, "no session key could be made");
                 SessionError::NoKey
-            })?;
-        self.machine
-            .create_session(key, Clock::unix_now(), info, &mut self.out)
-            .map(drop)
-            .map_err(SessionError::Misuse)
+            })
     }
 }
 

@@ -38,6 +38,8 @@ pub enum StoreErrorKind {
     Broken,
     /// The storage refused or could not be reached.
     Failed,
+    /// The store does not support this kind of call.
+    Unsupported,
 }
 
 impl StoreError {

@@ -11,7 +11,7 @@ use core::fmt;
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use wwr::{Session, SessionKey, UnixTime};
+use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use super::{Removed, SessionStore, StoreError, StoreErrorKind};
 use crate::runtime::Runtime;
@@ -166,6 +166,11 @@ impl<R: Runtime> SessionStore for FileStore<R> {
     ) -> Result<Option<Session>, StoreError> {
         let (directory, key) = (self.directory.clone(), key.clone());
         work(&self.runtime, move || directory.look_up(&key, now)).await
+    }
+
+    async fn update(&self, key: &SessionKey, info: &SessionInfo) -> Result<bool, StoreError> {
+        let (directory, key, info) = (self.directory.clone(), key.clone(), info.clone());
+        work(&self.runtime, move || directory.update(&key, info)).await
     }
 
     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {

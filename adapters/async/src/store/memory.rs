@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use wwr::{Session, SessionKey, UnixTime};
+use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use super::{Removed, SessionStore, StoreError, is_stale};
 
@@ -63,6 +63,13 @@ impl SessionStore for MemoryStore {
             session.last_lookup = now;
             found
         }))
+    }
+
+    async fn update(&self, key: &SessionKey, info: &SessionInfo) -> Result<bool, StoreError> {
+        let mut sessions = self.lock();
+        let Some(session) = sessions.get_mut(key) else { return Ok(false) };
+        session.info = info.clone();
+        Ok(true)
     }
 
     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use core::pin::Pin;
 use core::time::Duration;
 use std::sync::Arc;
 
-use wwr::{Session, SessionKey, UnixTime};
+use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use super::{Removed, SessionStore, StoreError};
 
@@ -20,6 +20,7 @@ trait ErasedStore: Send + Sync {
         key: &'a SessionKey,
         now: UnixTime,
     ) -> Outcome<'a, Option<Session>>;
+    fn update_boxed<'a>(&'a self, key: &'a SessionKey, info: &'a SessionInfo) -> Outcome<'a, bool>;
     fn destroy_boxed<'a>(&'a self, key: &'a SessionKey) -> Outcome<'a, ()>;
     fn remove_expired_boxed(&self, now: UnixTime, unused_for: Duration) -> Outcome<'_, Removed>;
 }
@@ -35,6 +36,10 @@ impl<S: SessionStore> ErasedStore for S {
         now: UnixTime,
     ) -> Outcome<'a, Option<Session>> {
         Box::pin(self.look_up(key, now))
+    }
+
+    fn update_boxed<'a>(&'a self, key: &'a SessionKey, info: &'a SessionInfo) -> Outcome<'a, bool> {
+        Box::pin(self.update(key, info))
     }
 
     fn destroy_boxed<'a>(&'a self, key: &'a SessionKey) -> Outcome<'a, ()> {
@@ -81,6 +86,10 @@ impl SessionStore for SharedStore {
         now: UnixTime,
     ) -> Result<Option<Session>, StoreError> {
         self.0.look_up_boxed(key, now).await
+    }
+
+    async fn update(&self, key: &SessionKey, info: &SessionInfo) -> Result<bool, StoreError> {
+        self.0.update_boxed(key, info).await
     }
 
     async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use smol::block_on;
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use super::*;
-use crate::testing::TestRuntime;
+use crate::test_runtime::TestRuntime;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -71,6 +71,51 @@ const BEHAVIOURS: &[Behaviour] = &[
         block_on(store.create(&session("k"))).unwrap();
         assert!(block_on(store.look_up(&key("k"), seconds(1))).unwrap().is_some());
     }),
+    ("an update replaces the info and nothing else", |store| {
+        block_on(store.create(&session("k"))).unwrap();
+        block_on(store.look_up(&key("k"), seconds(200))).unwrap();
+        let info = SessionInfo::new().public("user", "bob").private("role", "admin");
+        assert!(block_on(store.update(&key("k"), &info)).unwrap());
+        let found = block_on(store.look_up(&key("k"), seconds(300))).unwrap();
+        let expected = Session { info, last_lookup: seconds(200), ..session("k") };
+        assert_eq!(found, Some(expected));
+    }),
+    ("an update brings nothing into being", |store| {
+        for nobody in ["nobody", "../evil", &"k".repeat(300)] {
+            let updated = block_on(store.update(&key(nobody), &SessionInfo::new())).unwrap();
+            assert!(!updated);
+        }
+        block_on(store.create(&session("k"))).unwrap();
+        block_on(store.destroy(&key("k"))).unwrap();
+        assert!(!block_on(store.update(&key("k"), &SessionInfo::new())).unwrap());
+        assert_eq!(block_on(store.look_up(&key("k"), seconds(1))).unwrap(), None);
+    }),
+    (
+        "a look-up beside an update does not undo it, and a destroyed session stays destroyed",
+        |store| {
+            for number in 0..100 {
+                block_on(store.create(&session("k"))).unwrap();
+                let info = SessionInfo::new().public("number", number);
+                beside(4, |index| {
+                    match index {
+                        0 => drop(block_on(store.update(&key("k"), &info)).unwrap()),
+                        _ => drop(block_on(store.look_up(&key("k"), seconds(200))).unwrap()),
+                    }
+                    0
+                });
+                let found = block_on(store.look_up(&key("k"), seconds(300))).unwrap();
+                assert_eq!(found.map(|session| session.info), Some(info.clone()));
+                beside(2, |index| {
+                    match index {
+                        0 => drop(block_on(store.update(&key("k"), &info)).unwrap()),
+                        _ => block_on(store.destroy(&key("k"))).unwrap(),
+                    }
+                    0
+                });
+                assert_eq!(block_on(store.look_up(&key("k"), seconds(300))).unwrap(), None);
+            }
+        },
+    ),
     ("destroying what is not there succeeds", |store| {
         block_on(store.destroy(&key("nobody"))).unwrap();
         block_on(store.create(&session("k"))).unwrap();
@@ -224,5 +269,7 @@ fn a_store_with_its_own_expiry_needs_no_rounds() {
     }
 
     let store = SharedStore::new(Expiring);
+    let update = block_on(store.update(&key("k"), &SessionInfo::new())).unwrap_err();
+    assert_eq!(update.kind(), StoreErrorKind::Unsupported);
     assert_eq!(block_on(store.remove_expired(seconds(1), DAY)).unwrap(), Removed::default());
 }

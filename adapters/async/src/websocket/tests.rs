@@ -4,7 +4,7 @@ use smol::net::TcpStream;
 
 use super::*;
 use crate::socket::Transport;
-use crate::testing::{TestRuntime, TestStream};
+use crate::test_runtime::{TestRuntime, TestStream};
 
 type WebSocket = super::WebSocket<TestRuntime>;
 

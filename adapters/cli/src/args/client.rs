@@ -107,7 +107,7 @@ pub(crate) struct SignalArguments {
 /// sub-protocol.
 ///
 /// With --json each event is an object with the member event: connected, disconnected,
-/// connect-failed, signal, session-created, session-restored, session-closed, session-lost or
+/// connect-failed, signal, session-created, session-updated, session-restored, session-closed, session-lost or
 /// missed. A connection has its protocol; signals have name (or name_hex), encoding and payload
 /// (text) or payload_hex; sessions are in session; failures have reason or error, and retry_in_ms
 /// if the client will try again.

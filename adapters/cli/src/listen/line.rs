@@ -32,6 +32,9 @@ pub(super) fn describe(event: &Event, dialect: Dialect) -> String {
         Event::SessionCreated(session) => {
             format!("session created {}", visible_json(&session.to_json()))
         }
+        Event::SessionUpdated(session) => {
+            format!("session updated {}", visible_json(&session.to_json()))
+        }
         Event::SessionRestored(session) => {
             format!("session restored {}", visible_json(&session.to_json()))
         }
@@ -135,6 +138,9 @@ pub(super) enum EventRow {
     SessionCreated {
         session: Box<RawValue>,
     },
+    SessionUpdated {
+        session: Box<RawValue>,
+    },
     SessionRestored {
         session: Box<RawValue>,
     },
@@ -211,6 +217,7 @@ impl EventRow {
                 payload: PayloadRow::new(&content.clone().into_payload()),
             },
             Event::SessionCreated(session) => Self::SessionCreated { session: object(session) },
+            Event::SessionUpdated(session) => Self::SessionUpdated { session: object(session) },
             Event::SessionRestored(session) => Self::SessionRestored { session: object(session) },
             Event::SessionClosed => Self::SessionClosed,
             Event::SessionLost(loss) => Self::SessionLost { reason: loss_name(*loss) },
@@ -332,6 +339,11 @@ mod tests {
         let info = SessionInfo::new().public("user", "ada");
         let session = Session::new(key, UnixTime::from_seconds(0), info);
         let json = session.to_json();
+        check(
+            &Event::SessionUpdated(session.clone()),
+            &format!("session updated {json}"),
+            &format!(r#"{{"event":"session-updated","session":{json}}}"#),
+        );
         check(
             &Event::SessionCreated(session),
             &format!("session created {json}"),

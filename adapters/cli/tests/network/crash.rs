@@ -190,7 +190,7 @@ impl Crashes {
         if self.promise == Promise::Durable {
             store = store.durable();
         }
-        let now = Clock::unix_now();
+        let now = Clock::new().unix_now();
         let mut files = self.files();
         let mut kept = Ledger::new();
         for (key, (info, fate)) in self.ledger.get_mut().unwrap().drain() {

@@ -361,7 +361,7 @@ impl Node {
                 });
             }
             Told::Signal(content) => self.check_state(&content, stage),
-            Told::SessionCreated(session) => {
+            Told::SessionCreated(session) | Told::SessionUpdated(session) => {
                 self.check_announced(&session.key, stage);
                 stage.ledger.session(&session.key).announced = true;
             }
@@ -473,6 +473,7 @@ const fn name_of_event(event: &Told) -> &'static str {
         Told::Question(_) => "Question",
         Told::QuestionCancelled(_) => "QuestionCancelled",
         Told::SessionCreated(_) => "SessionCreated",
+        Told::SessionUpdated(_) => "SessionUpdated",
         Told::SessionRestored(_) => "SessionRestored",
         Told::SessionClosed => "SessionClosed",
         Told::SessionLost(_) => "SessionLost",

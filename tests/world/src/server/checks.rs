@@ -194,11 +194,31 @@ impl Server {
                 stage.check(known == held, Invariant::RegistryIsUnion, || {
                     format!("server {id}, {}: {known:?} known, {held:?} hold it", short(key))
                 });
+                self.check_info(key, stage);
             }
         }
         if !is_told {
             self.touched = touched;
         }
+    }
+
+    /// All connections of a session know the same of it as the store does. Among several servers, one does
+    /// not hear of what another one changes.
+    fn check_info(&self, key: &wwr::SessionKey, stage: &mut Stage) {
+        let is_asked = |asked: &super::control::Asked| asked.key.as_ref() == Some(key);
+        let is_open = stage.ledger.session(key).is_open || stage.is_cluster;
+        if is_open || self.control.jobs.values().any(is_asked) {
+            return;
+        }
+        let sessions = self.connections.values().filter_map(|served| served.machine.session());
+        let mut infos = sessions.filter(|session| session.key == *key).map(|session| &session.info);
+        let Some(info) = infos.next() else { return };
+        let others = infos.all(|other| other == info);
+        let stored = stage.store.info(key).is_none_or(|stored| stored == info);
+        let id = self.id;
+        stage.check(others && stored, Invariant::InfoIsShared, || {
+            format!("server {id}, {}: {info:?}, same: {others}, stored: {stored}", short(key))
+        });
     }
 
     /// The connections that hold a session, as they say themselves.

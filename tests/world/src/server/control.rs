@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wwr::server::{Hub, HubAction, HubConfig, JobId, Refusal, WaiterId};
-use wwr::session::ConnectionId;
+use wwr::session::{Change, ConnectionId};
 use wwr::{Actions, Instant, SessionKey};
 
 use super::{Server, State};
-use crate::application::Task;
+use crate::application::{Deed, Task};
 use crate::coverage::{Fact, HubStage};
 use crate::event::Event;
 use crate::faults::Fault;
@@ -47,6 +47,7 @@ pub(super) struct Asked {
 pub(super) enum JobKind {
     LookUp,
     Create,
+    Update,
     Destroy,
     Expire,
 }
@@ -86,6 +87,8 @@ pub(super) struct Control {
     pub(super) last_job: Option<JobId>,
     pub(super) waiters: BTreeMap<WaiterId, Waiting>,
     pub(super) groups: BTreeMap<&'static str, BTreeSet<ConnectionId>>,
+    /// The new keys of sessions by their old ones.
+    pub(super) rotated: BTreeMap<SessionKey, SessionKey>,
     pub(super) shutdown: Option<Shutdown>,
 }
 
@@ -102,6 +105,7 @@ impl Control {
             last_job: None,
             waiters: BTreeMap::new(),
             groups: BTreeMap::new(),
+            rotated: BTreeMap::new(),
             shutdown: None,
         }
     }
@@ -257,6 +261,17 @@ impl Server {
             match action {
                 HubAction::Deliver { to, outcome } => {
                     self.check_news(&outcome, stage);
+                    if let Change::Rotated { session, .. } = &outcome.change {
+                        let new = session.key.clone();
+                        self.touched.insert(new.clone());
+                        // Another rotation that was asked for under the old key comes next.
+                        let tasks = self.connections.values().flat_map(|one| &one.editing);
+                        let rotations = tasks.filter(|(_, task)| task.deed == Deed::Rotate);
+                        if rotations.count() > 1 {
+                            stage.ledger.session(&new).unwanted = true;
+                        }
+                        self.control.rotated.insert(outcome.key.clone(), new);
+                    }
                     self.deliver(to, News::Session(outcome), stage);
                 }
                 HubAction::ShutDown { to, deadline, idle } => {
@@ -277,7 +292,7 @@ impl Server {
                     self.check_timed_out(job, asked.as_ref(), stage);
                     if let Some(asked) = asked {
                         store::give_up(stage, self.id, self.epoch, job);
-                        self.concluded(&asked, false);
+                        self.concluded(&asked, false, stage);
                         asked.key.iter().for_each(|key| self.touch(key, stage));
                     }
                 }

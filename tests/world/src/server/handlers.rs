@@ -1,9 +1,9 @@
 //! The application of a server.
 
-use wwr::server::{Action, Connection, Misuse, RequestError, SessionEvent};
+use wwr::server::{Action, Connection, EditId, Misuse, RequestError, SessionEvent};
 use wwr::{CloseFrame, Name, Payload, SessionInfo, SessionKey, UnixTime};
 
-use super::Server;
+use super::{Served, Server};
 use crate::application::{Deed, LARGE, NEWS, Task, signal_payload};
 use crate::invariants::Invariant;
 use crate::ledger::Reply;
@@ -43,6 +43,8 @@ impl Server {
             }
             Deed::LogIn => self.log_in(socket, task, 0, stage),
             Deed::LargeLogIn => self.log_in(socket, task, LARGE, stage),
+            Deed::Update => self.update(socket, task, stage),
+            Deed::Rotate => self.rotate(socket, task, stage),
             Deed::LogOut => match served.machine.close_session(&mut self.out) {
                 Ok(true) => {
                     served.closing.push_back(task);
@@ -140,10 +142,7 @@ impl Server {
         length: usize,
         stage: &mut Stage,
     ) -> Option<Reply> {
-        let number = stage.ledger.keys.len() as u64 + 1;
-        let mut entropy = [0; SessionKey::ENTROPY];
-        entropy[..8].copy_from_slice(&number.to_le_bytes());
-        let key = SessionKey::from_entropy(entropy);
+        let (key, number) = new_key(stage);
         let now = UnixTime::from_seconds(number as i64);
         let info = SessionInfo::new().public("number", number).private("more", "secret");
         let info = if length > 0 { info.public("long", "x".repeat(length)) } else { info };
@@ -152,6 +151,35 @@ impl Server {
             Ok(_) => {
                 stage.ledger.made(&key);
                 served.creating.push_back(task);
+                None
+            }
+            Err(misuse) => Some(Err(misuse.into())),
+        }
+    }
+
+    /// Changes the info of the session. Of several at once, each has another number.
+    fn update(&mut self, socket: SocketId, task: Task, stage: &mut Stage) -> Option<Reply> {
+        let number = task.token.unwrap_or_default();
+        let info =
+            SessionInfo::new().public("number", number).private("more", stage.aside.below(9));
+        let served = self.connections.get_mut(&socket)?;
+        match served.machine.update_session(info, &mut self.out) {
+            Ok(edit) => {
+                served.editing.push_back((edit, task));
+                None
+            }
+            Err(misuse) => Some(Err(misuse.into())),
+        }
+    }
+
+    fn rotate(&mut self, socket: SocketId, task: Task, stage: &mut Stage) -> Option<Reply> {
+        let (key, number) = new_key(stage);
+        let served = self.connections.get_mut(&socket)?;
+        let now = UnixTime::from_seconds(number as i64);
+        match served.machine.rotate_session_key(key.clone(), now, &mut self.out) {
+            Ok(edit) => {
+                stage.ledger.made(&key);
+                served.editing.push_back((edit, task));
                 None
             }
             Err(misuse) => Some(Err(misuse.into())),
@@ -195,14 +223,42 @@ impl Server {
         self.collect(socket, stage);
     }
 
+    /// A change of the session has ended: the oldest first.
+    fn edited(&mut self, socket: SocketId, edit: Option<EditId>, is_done: bool, stage: &mut Stage) {
+        let (Some(edit), actor) = (edit, self.actor(socket)) else { return };
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        let waiting = served.editing.pop_front();
+        let fits = waiting.as_ref().is_some_and(|(oldest, _)| *oldest == edit);
+        stage.check(fits, Invariant::ChangesTellAStory, || {
+            format!("{actor}: {edit:?} ends before {waiting:?}")
+        });
+        let Some((_, task)) = waiting else { return };
+        let text = task.token.map_or("changed".into(), |token| format!("{token} changed"));
+        let reply = if is_done { Ok(Payload::utf8(text)) } else { Err(RequestError::Internal) };
+        self.reply(socket, task, reply, stage);
+        self.collect(socket, stage);
+    }
+
     pub(super) fn session_event(
         &mut self,
         socket: SocketId,
         event: SessionEvent,
         stage: &mut Stage,
     ) {
+        let actor = self.actor(socket);
         let Some(served) = self.connections.get_mut(&socket) else { return };
+        let fits = follows(served, &event);
+        stage.check(fits, Invariant::ChangesTellAStory, || {
+            format!("{actor}: {event:?} after {:?}", served.story)
+        });
         let (waits, text) = match event {
+            SessionEvent::Updated(edited) | SessionEvent::Rotated(edited) => {
+                served.is_too_long |= edited.too_long.is_some();
+                return self.edited(socket, edited.edit, true, stage);
+            }
+            SessionEvent::EditFailed(edit, _) => {
+                return self.edited(socket, Some(edit), false, stage);
+            }
             SessionEvent::Created(_) => (&mut served.creating, Some("welcome")),
             SessionEvent::CreateFailed(_) => (&mut served.creating, None),
             SessionEvent::Closed { .. } => (&mut served.closing, Some("goodbye")),
@@ -216,6 +272,44 @@ impl Server {
             self.reply(socket, task, reply, stage);
             self.collect(socket, stage);
         }
+    }
+}
+
+/// A key that no session has, and its number.
+fn new_key(stage: &Stage) -> (SessionKey, u64) {
+    let number = stage.ledger.keys.len() as u64 + 1;
+    let mut entropy = [0; SessionKey::ENTROPY];
+    entropy[..8].copy_from_slice(&number.to_le_bytes());
+    (SessionKey::from_entropy(entropy), number)
+}
+
+/// Whether a change of the session follows from those before: what was after them is before it.
+fn follows(served: &mut Served, event: &SessionEvent) -> bool {
+    let now = served.machine.session().cloned();
+    match event {
+        SessionEvent::Created(_) | SessionEvent::Restored => {
+            let fits = served.story.is_none();
+            served.is_too_long = false;
+            served.story = now;
+            fits
+        }
+        SessionEvent::Updated(edited) | SessionEvent::Rotated(edited) => {
+            let is_rotation = matches!(event, SessionEvent::Rotated(_));
+            let (before, after) = (&edited.before, &edited.after);
+            let same = before.created == after.created && before.last_lookup == after.last_lookup;
+            let fits = served.story.as_ref() == Some(before)
+                && is_rotation == (before.key != after.key)
+                && same;
+            served.story = Some(after.clone());
+            fits
+        }
+        // One that was closed before the store had answered may be unknown.
+        SessionEvent::Closed { session, .. } => {
+            served.story.take().is_none_or(|story| story == **session)
+        }
+        SessionEvent::CreateFailed(_)
+        | SessionEvent::CloseFailed
+        | SessionEvent::EditFailed(..) => true,
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use wwr::Dialect;
 use wwr::Instant;
-use wwr::server::{Connection, Counters, QuestionId, RequestId, SignalId};
+use wwr::Session;
+use wwr::server::{Connection, Counters, EditId, QuestionId, RequestId, SignalId};
 use wwr::session::{Change, Command};
 use wwr::wire::{Identifier, Kind, Message, decode};
 
@@ -78,6 +79,12 @@ pub(crate) struct Served {
     /// Handlers that wait for their session to be created, or closed.
     pub(crate) creating: VecDeque<Task>,
     pub(crate) closing: VecDeque<Task>,
+    /// Those that wait for a change of its info or key, in order.
+    pub(crate) editing: VecDeque<(EditId, Task)>,
+    /// The session that the application was told of.
+    pub(crate) story: Option<Session>,
+    /// The session has become longer than the client reads.
+    pub(crate) is_too_long: bool,
     /// Signals that wait until the peer reads.
     pub(crate) states: States,
     pub(crate) signals_sent: u64,
@@ -125,6 +132,9 @@ impl Served {
             given_up: None,
             creating: VecDeque::new(),
             closing: VecDeque::new(),
+            editing: VecDeque::new(),
+            story: None,
+            is_too_long: false,
             counted: Counted::NOTHING,
             states: States::new(),
             signals_sent: 0,
@@ -183,6 +193,9 @@ impl Served {
 
     /// The machine asks the hub.
     pub(crate) const fn asks(&mut self, command: &Command) {
+        if let Command::Update(_) | Command::Rotate(_) = command {
+            return;
+        }
         if let Command::Leave(_) = command {
             self.given_up = self.asked;
         }
@@ -190,7 +203,7 @@ impl Served {
             Command::Restore(_) => Some(Asked::Restore),
             Command::Create(_) => Some(Asked::Create),
             Command::Close(_) => Some(Asked::Close),
-            Command::Leave(_) => None,
+            Command::Update(_) | Command::Rotate(_) | Command::Leave(_) => None,
         };
     }
 
@@ -203,7 +216,10 @@ impl Served {
             | Change::LookupFailed => Asked::Restore,
             Change::Created | Change::CreateFailed => Asked::Create,
             Change::Closed | Change::CloseFailed | Change::ClosedByKey { .. } => Asked::Close,
-            Change::Stored => return,
+            Change::Stored
+            | Change::Updated { .. }
+            | Change::Rotated { .. }
+            | Change::EditFailed(_) => return,
         };
         self.may_close |= matches!(change, Change::ClosedByKey { disconnect: true });
         self.asked = self.asked.filter(|asked| *asked != answers);

@@ -23,17 +23,27 @@ impl Server {
         let key = match &command {
             Command::Restore(key) | Command::Close(key) | Command::Leave(key) => key.clone(),
             Command::Create(session) => session.key.clone(),
+            Command::Update(update) => update.key.clone(),
+            Command::Rotate(rotate) => rotate.key.clone(),
         };
-        if let Command::Close(key) = &command
-            && self.control.hub.session_connections(key).eq([id])
-        {
-            stage.ledger.session(key).unwanted = true;
+        // The connection may not have heard of its new key yet.
+        let mut current = &key;
+        while let Some(new) = self.control.rotated.get(current) {
+            current = new;
+        }
+        let is_last = self.control.hub.session_connections(current).eq([id]);
+        // Whether the old key lives on is open until the rotation has ended.
+        let ends = matches!(command, Command::Close(_)) && is_last;
+        if ends || matches!(command, Command::Rotate(_)) {
+            stage.ledger.session(current).unwanted = true;
         }
         let code = key.as_str().bytes().fold(0, |word, byte| word << 1 ^ u64::from(byte));
         let name = match &command {
             Command::Restore(_) => "restores",
             Command::Create(_) => "creates",
             Command::Close(_) => "closes",
+            Command::Update(_) => "updates",
+            Command::Rotate(_) => "rotates",
             Command::Leave(_) => "leaves",
         };
         stage.note(self.actor(socket), code, || format!("{name} {}", short(&key)));
@@ -95,6 +105,7 @@ impl Server {
         let kind = match &job.work {
             Work::LookUp(_) => JobKind::LookUp,
             Work::Create(_) => JobKind::Create,
+            Work::Update(_) => JobKind::Update,
             Work::Destroy(_) => JobKind::Destroy,
             Work::Expire { .. } => JobKind::Expire,
         };
@@ -106,6 +117,8 @@ impl Server {
             stage.check(wanted, Invariant::AnnouncedIsDurable, || {
                 format!("{} is destroyed, though nobody closed it", short(key))
             });
+            // It may be told of its new key, and is closed under that.
+            stage.ledger.session(key).unwanted = true;
         }
         if let Work::Expire { unused_for, at } = &mut job.work {
             // The age counts to the start of the round.
@@ -141,6 +154,7 @@ impl Server {
             answer,
             StoreAnswer::LookedUp(Err(_))
                 | StoreAnswer::Created(Err(_))
+                | StoreAnswer::Updated(Err(_))
                 | StoreAnswer::Destroyed(Err(_))
                 | StoreAnswer::Expired(Err(_))
         );
@@ -155,7 +169,7 @@ impl Server {
                 stage.count(Fact::Hub("answer to a job that timed out"));
             }
             Some(asked) => {
-                self.concluded(asked, !has_failed);
+                self.concluded(asked, !has_failed, stage);
                 if let Some(key) = &asked.key {
                     let holders = self.control.hub.session_connections(key).count();
                     let holds = !is_destroyed || holders == 0;
@@ -176,12 +190,15 @@ impl Server {
     }
 
     /// A job has ended; callers that wait for its session may learn from that.
-    pub(super) fn concluded(&mut self, asked: &Asked, is_done: bool) {
+    pub(super) fn concluded(&mut self, asked: &Asked, is_done: bool, stage: &mut Stage) {
+        if let (JobKind::Update, Some(key)) = (asked.kind, &asked.key) {
+            stage.ledger.session(key).is_open = !is_done;
+        }
         let is_gone = match asked.kind {
             JobKind::Destroy => is_done,
             // The store may have done it nevertheless.
             JobKind::Create if !is_done => false,
-            JobKind::Create | JobKind::LookUp | JobKind::Expire => return,
+            JobKind::Create | JobKind::LookUp | JobKind::Update | JobKind::Expire => return,
         };
         let waiters = self.control.waiters.values_mut();
         for waiting in waiters.filter(|waiting| Some(&waiting.key) == asked.key.as_ref()) {
@@ -215,7 +232,7 @@ impl Server {
             format!("server {id}: {pending} jobs pending, and {asked} asked for")
         });
         let store = &self.control.hub.counters().store;
-        let ended = [&store.look_up, &store.create, &store.destroy, &store.expire];
+        let ended = [&store.look_up, &store.create, &store.update, &store.destroy, &store.expire];
         let ended: u64 = ended.into_iter().map(wwr::server::JobCounters::ended).sum();
         let begun = self.control.begun;
         stage.check(ended + pending as u64 == begun, Invariant::CountersAddUp, || {
@@ -336,6 +353,9 @@ pub(super) const fn name_of(change: &Change) -> &'static str {
         Change::CreateFailed => "creation failed",
         Change::Closed => "closed",
         Change::CloseFailed => "closing failed",
+        Change::Updated { .. } => "updated",
+        Change::Rotated { .. } => "rotated",
+        Change::EditFailed(_) => "not changed",
         Change::ClosedByKey { disconnect: false } => "closed by key",
         Change::ClosedByKey { disconnect: true } => "closed by key, disconnect",
     }

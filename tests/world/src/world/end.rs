@@ -173,10 +173,13 @@ impl World {
             stage.check(all, Invariant::LastValueWins, || {
                 format!("client {id} was told {told:?} last, and {sent:?} was sent")
             });
-            let there = served.machine.session().map(|session| session.key.clone());
-            let here = client.machine.session().map(|session| session.key.clone());
+            let seen = |session: &wwr::Session| (session.key.clone(), session.info.to_public());
+            let there = served.machine.session().map(seen).filter(|_| !served.is_too_long);
+            let here = client.machine.session().map(seen).filter(|_| !served.is_too_long);
             stage.check(here == there, Invariant::SessionsAgree, || {
-                let name = |key: Option<_>| key.as_ref().map_or("none".into(), short);
+                let name = |seen: Option<(_, _)>| {
+                    seen.map_or("none".into(), |(key, info)| format!("{} {info:?}", short(&key)))
+                };
                 format!("client {id} holds {}, its connection {}", name(here), name(there))
             });
         }

@@ -8,7 +8,7 @@ use smol::block_on;
 
 use super::*;
 use crate::runtime::ListeningSocket;
-use crate::testing::{TestRuntime, TestStream, TestTimer};
+use crate::test_runtime::{TestRuntime, TestStream, TestTimer};
 
 /// A network in which IPv6 packets vanish and some ports refuse.
 #[derive(Clone, Default)]

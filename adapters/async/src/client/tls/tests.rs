@@ -3,7 +3,7 @@ use std::io::{Error as IoError, ErrorKind};
 use futures_rustls::rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use super::*;
-use crate::testing::TestRuntime;
+use crate::test_runtime::TestRuntime;
 
 fn explained(error: impl Into<Error>) -> String {
     TlsFailure::of_handshake(IoError::new(ErrorKind::InvalidData, error.into())).to_string()

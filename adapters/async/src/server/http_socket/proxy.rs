@@ -99,7 +99,7 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::*;
-    use crate::testing::TestStream;
+    use crate::test_runtime::TestStream;
 
     /// Returns the result for these bytes, sent at once or one by one, and what is left in the
     /// socket.

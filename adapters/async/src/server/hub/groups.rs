@@ -18,6 +18,14 @@ impl Hub {
         self.lock().machine.join(connection, group)
     }
 
+    pub(in crate::server) fn join_for_session(
+        &self,
+        connection: ConnectionId,
+        group: &str,
+    ) -> Result<bool, GroupError> {
+        self.lock().machine.join_for_session(connection, group)
+    }
+
     pub(in crate::server) fn leave(&self, connection: ConnectionId, group: &str) -> bool {
         self.lock().machine.leave(connection, group)
     }

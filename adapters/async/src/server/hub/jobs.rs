@@ -1,7 +1,6 @@
 //! The jobs of the session store.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_channel::oneshot;
 use wwr::server::{Job, StoreAnswer, Work};
@@ -26,7 +25,7 @@ impl Hub {
             match &work {
                 Work::LookUp(key) => {
                     let found = async {
-                        let found = store.look_up(key, Clock::unix_now()).await?;
+                        let found = store.look_up(key, self.clock.unix_now()).await?;
                         found.map(readable).transpose()
                     };
                     let found = self.ask_store("look up", Some(key), found).await;
@@ -37,13 +36,18 @@ impl Hub {
                     let key = Some(&session.key);
                     StoreAnswer::Created(self.ask_store("create", key, created).await)
                 }
+                Work::Update(update) => {
+                    let updated = store.update(&update.key, &update.info);
+                    let key = Some(&update.key);
+                    StoreAnswer::Updated(self.ask_store("update", key, updated).await)
+                }
                 Work::Destroy(key) => {
                     let destroyed = store.destroy(key);
                     StoreAnswer::Destroyed(self.ask_store("destroy", Some(key), destroyed).await)
                 }
                 Work::Expire { unused_for, at } => {
                     let ago = self.clock.now().saturating_since(*at);
-                    let now = SystemTime::now();
+                    let now = self.clock.system_time();
                     let then = Clock::unix_time(now.checked_sub(ago).unwrap_or(now));
                     let expired = store.remove_expired(then, *unused_for);
                     let expired = self.ask_store("remove expired sessions", None, expired).await;
@@ -93,6 +97,7 @@ impl Hub {
         let (operation, key) = match work {
             Work::LookUp(key) => ("look up", Some(key)),
             Work::Create(session) => ("create", Some(&session.key)),
+            Work::Update(update) => ("update", Some(&update.key)),
             Work::Destroy(key) => ("destroy", Some(key)),
             Work::Expire { .. } => ("remove expired sessions", None),
         };
@@ -112,6 +117,7 @@ const fn operation(work: &Work) -> &'static str {
     match work {
         Work::LookUp(_) => "look_up",
         Work::Create(_) => "create",
+        Work::Update(_) => "update",
         Work::Destroy(_) => "destroy",
         Work::Expire { .. } => "expire",
     }

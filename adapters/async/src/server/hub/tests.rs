@@ -13,7 +13,7 @@ use super::super::context::Data;
 use super::*;
 use crate::key::RandomKeys;
 use crate::store::MemoryStore;
-use crate::testing::TestRuntime;
+use crate::test_runtime::TestRuntime;
 
 fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());

@@ -206,7 +206,7 @@ fn naming(address: SocketAddr, error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::TestRuntime;
+    use crate::test_runtime::TestRuntime;
 
     fn bound(addresses: &[SocketAddr]) -> io::Result<Vec<SocketAddr>> {
         let all = smol::block_on(bind(&TestRuntime, addresses.into()))?;

@@ -30,7 +30,8 @@ impl FdPressure {
         use rustix::process::{Resource, getrlimit};
 
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        Self::of(u64::try_from(stream.descriptor().as_raw_fd()).unwrap_or(0), limit)
+        let descriptor = stream.descriptor().and_then(|socket| socket.as_raw_fd().try_into().ok());
+        Self::of(descriptor.unwrap_or(0), limit)
     }
 
     /// Descriptors say nothing about the limit on this system.

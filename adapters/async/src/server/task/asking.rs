@@ -5,15 +5,22 @@ use std::collections::BTreeMap;
 use wwr::server::{Answered, QuestionError, QuestionId};
 
 use super::Task;
+use super::rare::Rare;
 use crate::runtime::Runtime;
 use crate::server::ask::{AskId, Asked, Asker};
 use crate::server::handler::Handler;
 
-/// The open questions of a connection. Most connections never have one.
+/// The open questions of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     askers: BTreeMap<u64, (AskId, Asker)>,
     ids: BTreeMap<AskId, QuestionId>,
+}
+
+impl Asking {
+    pub(super) fn is_empty(&self) -> bool {
+        self.askers.is_empty()
+    }
 }
 
 impl<H: Handler, R: Runtime> Task<'_, H, R> {
@@ -30,7 +37,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
         let now = self.hub.clock.now();
         match self.machine.ask(now, name, payload, timeout, &mut self.out) {
             Ok(id) => {
-                let asking = self.asking.get_or_insert_default();
+                let asking = &mut self.rare().asking;
                 asking.askers.insert(id.as_u64(), (ask, asker));
                 asking.ids.insert(ask, id);
             }
@@ -40,16 +47,19 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     }
 
     pub(super) fn cancel_ask(&mut self, ask: AskId) {
-        let id = self.asking.as_ref().and_then(|asking| asking.ids.get(&ask));
+        let id = self.rare.as_ref().and_then(|rare| rare.asking.ids.get(&ask));
         if let Some(id) = id {
             self.machine.cancel_question(*id, &mut self.out);
         }
     }
 
     pub(super) fn answered(&mut self, id: QuestionId, outcome: Answered) {
-        let Some(asking) = &mut self.asking else { return };
-        if let Some((ask, asker)) = asking.askers.remove(&id.as_u64()) {
+        let asked = self.take_rare(|Rare { asking, .. }| {
+            let (ask, asker) = asking.askers.remove(&id.as_u64())?;
             asking.ids.remove(&ask);
+            Some(asker)
+        });
+        if let Some(asker) = asked {
             // The caller may have dropped its future.
             let _ = asker.send(outcome);
         }

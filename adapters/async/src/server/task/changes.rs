@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use wwr::server::{Action, SessionEvent};
+use wwr::Session;
+use wwr::server::{Action, Edited, SessionEvent};
 
 use super::actions::answer;
 use super::{Done, Task, hook, trace};
@@ -30,9 +31,11 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                     self.session_changes(SessionChange::Created { session });
                 }
                 let busy = SessionError::Misuse(wwr::server::Misuse::SessionBusy);
-                answer(self.creating.take(), session.ok_or(busy));
+                answer(self.take_rare(|rare| rare.creating.take()), session.ok_or(busy));
             }
-            SessionEvent::CreateFailed(_) => answer(self.creating.take(), Err(SessionError::Store)),
+            SessionEvent::CreateFailed(_) => {
+                answer(self.take_rare(|rare| rare.creating.take()), Err(SessionError::Store))
+            }
             SessionEvent::Restored => {
                 if let Some(session) = self.machine.session().cloned() {
                     self.session_changes(SessionChange::Restored { session });
@@ -43,9 +46,40 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 if self.told {
                     self.session_changes(SessionChange::Closed { session: *session, by });
                 }
-                answer(self.closing.take(), Ok(true));
+                answer(self.take_rare(|rare| rare.closing.take()), Ok(true));
             }
-            SessionEvent::CloseFailed => answer(self.closing.take(), Err(SessionError::Store)),
+            SessionEvent::CloseFailed => {
+                answer(self.take_rare(|rare| rare.closing.take()), Err(SessionError::Store))
+            }
+            SessionEvent::Updated(edited) => {
+                self.edited(*edited, |before, session| SessionChange::Updated { before, session });
+            }
+            SessionEvent::Rotated(edited) => {
+                self.edited(*edited, |before, session| SessionChange::Rotated { before, session });
+            }
+            SessionEvent::EditFailed(_, failure) => {
+                answer(self.take_rare(|rare| rare.editing.pop_front()), Err(failure.into()));
+            }
+        }
+    }
+
+    /// Tells the hook and the caller about a change of the info or the key.
+    fn edited(&mut self, edited: Edited, change: fn(Session, Session) -> SessionChange) {
+        let Edited { before, after, edit, too_long } = edited;
+        if let Some((length, most)) = too_long {
+            tracing::warn!(
+                connection = self.connection.id(),
+                length,
+                most,
+                raise = self.machine.dialect().limit_setting(),
+                "the session is now longer than the client reads, which is not told of the change"
+            );
+        }
+        if edit.is_some() {
+            answer(self.take_rare(|rare| rare.editing.pop_front()), Ok(after.clone()));
+        }
+        if self.told {
+            self.session_changes(change(before, after));
         }
     }
 
@@ -54,15 +88,16 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if let Some(session) = change.after() {
             trace::has_session(&session.key);
         }
-        self.hooks.get_or_insert_default().waiting.push_back(change);
+        self.rare().hooks.get_or_insert_default().waiting.push_back(change);
         self.next_change();
     }
 
     /// Calls the hook for the next change, if it does not run. The hook for new connections ends
     /// first.
     pub(super) fn next_change(&mut self) {
-        let Some(hooks) = &mut self.hooks else { return };
-        if hooks.running || !self.reading {
+        let reading = self.reading;
+        let Some(hooks) = self.hooks() else { return };
+        if hooks.running || !reading {
             return;
         }
         if let Some(change) = hooks.waiting.pop_front() {
@@ -77,37 +112,48 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     /// Handles the end of the hook.
     pub(super) fn change_told(&mut self) {
-        if let Some(hooks) = &mut self.hooks {
+        if let Some(hooks) = self.hooks() {
             hooks.running = false;
         }
         self.next_change();
     }
 
     /// Returns the next action to carry out. Puts off messages of the client while the hook runs.
+    #[inline]
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        if let Some(hooks) = &mut self.hooks
-            && !hooks.running
-            && hooks.waiting.is_empty()
-        {
+        if self.rare.is_none() { self.out.pop() } else { self.next_undeferred_action() }
+    }
+
+    #[cold]
+    fn next_undeferred_action(&mut self) -> Option<Action> {
+        let Some(hooks) = self.rare.as_mut().and_then(|rare| rare.hooks.as_mut()) else {
+            return self.out.pop();
+        };
+        if !hooks.running && hooks.waiting.is_empty() {
             if let Some(message) = hooks.deferred.pop_front() {
                 return Some(message);
             }
-            self.hooks = None;
+            self.take_rare(|rare| rare.hooks.take());
+            return self.out.pop();
         }
         loop {
-            match (self.out.pop()?, &mut self.hooks) {
-                (message @ (Action::Request(_) | Action::Signal(_)), Some(hooks)) => {
+            match self.out.pop()? {
+                message @ (Action::Request(_) | Action::Signal(_)) => {
                     hooks.deferred.push_back(message);
                 }
-                (action, _) => return Some(action),
+                action => return Some(action),
             }
         }
+    }
+
+    fn hooks(&mut self) -> Option<&mut Hooks> {
+        self.rare.as_mut()?.hooks.as_mut()
     }
 
     /// Returns the changes that the hook has not been called for, because the connection ends. The
     /// machine may have left its session before, when it closed.
     pub(super) fn changes_left(&mut self) -> Vec<SessionChange> {
-        let waiting = self.hooks.as_mut().map(|hooks| std::mem::take(&mut hooks.waiting));
+        let waiting = self.hooks().map(|hooks| std::mem::take(&mut hooks.waiting));
         let lost = self.connection.session().filter(|_| self.told);
         let lost = lost.map(|session| SessionChange::Lost { session });
         waiting.into_iter().flatten().chain(lost).collect()

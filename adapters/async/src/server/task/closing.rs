@@ -53,7 +53,8 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     /// has gone.
     pub(super) async fn close(self: Box<Self>, end: End) {
         let id = self.connection.id();
-        let Self { hub, connection, socket, running, timer, timeouts, reading, hooks, .. } = *self;
+        let has_hooks = self.has_hooks();
+        let Self { hub, connection, socket, running, timer, timeouts, reading, .. } = *self;
         let overdue = connection.overdue(timeouts.drain, timer, &hub.clock);
         let handlers = finish(id, running, overdue);
         match end {
@@ -62,7 +63,7 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                 let (code, reason) = (frame.code(), frame.reason());
                 tracing::debug!(code, ?reason, "closed");
                 let closed = socket.close(frame, timeouts.close);
-                if reading && hooks.is_none() {
+                if reading && !has_hooks {
                     // They have ended, or have had the time that the machine allows.
                     drop(handlers);
                     closed.await;

@@ -1,7 +1,7 @@
 use wwr::Content;
 
 use super::*;
-use crate::testing::TestRuntime;
+use crate::test_runtime::TestRuntime;
 
 struct Nothing;
 
@@ -23,7 +23,7 @@ const fn size_of_future<A, B, F: Future>(_: &impl Fn(A, B) -> F) -> usize {
 fn an_idle_connection_is_small() {
     let run = |task: Box<Task<'static, Nothing, TestRuntime>>, admission| task.run(admission);
     let mut large = vec![
-        ("the task", size_of::<Task<'_, Nothing, TestRuntime>>(), 1040),
+        ("the task", size_of::<Task<'_, Nothing, TestRuntime>>(), 1016),
         ("its future", size_of_future(&run), 384),
         ("the socket of it", size_of::<WebSocket<TestRuntime>>(), 336),
     ];

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use wwr::{Session, SessionKey, UnixTime};
+use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use super::claim::{Claim, KeyLocks};
 use super::name::{SessionFile, TEMPORARY_PREFIX, TEMPORARY_SUFFIX};
@@ -70,7 +70,7 @@ impl Directory {
         &self.path
     }
 
-    /// See [`SessionStore`](crate::SessionStore); the same for the other two.
+    /// See [`SessionStore`](crate::SessionStore); the same for the other three.
     pub(super) fn create(&self, session: &Session) -> Result<(), StoreError> {
         let Some(file) = SessionFile::new(&self.path, &session.key) else {
             let message = "the session key cannot be a file name; its generator must use letters \
@@ -103,6 +103,14 @@ impl Directory {
         }
         session.last_lookup = previous;
         Ok(Some(session))
+    }
+
+    pub(super) fn update(&self, key: &SessionKey, info: SessionInfo) -> Result<bool, StoreError> {
+        let Some(file) = SessionFile::new(&self.path, key) else { return Ok(false) };
+        let _turn = self.locks.lock(key);
+        let Some(claim) = self.claim(&file)? else { return Ok(false) };
+        let session = Session { info, ..read(&claim, &file)? };
+        self.write(&file, &session, Naming::Claimed).map(|()| true)
     }
 
     pub(super) fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ use wwr::{SessionInfo, UnixTime};
 use super::*;
 use crate::store::StoreErrorKind;
 use crate::store::tests::{key, seconds, session};
-use crate::testing::TestRuntime;
+use crate::test_runtime::TestRuntime;
 
 type FileStore = super::FileStore<TestRuntime>;
 

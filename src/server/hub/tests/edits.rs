@@ -1,0 +1,179 @@
+//! Changes of the info and the key of sessions.
+
+use super::*;
+
+fn update(text: &str) -> Command {
+    let info = SessionInfo::new().public("a", 1);
+    Command::Update(Box::new(Update { key: key(text), info }))
+}
+
+fn rotate(text: &str, to: &str) -> Command {
+    let now = UnixTime::from_seconds(0);
+    Command::Rotate(Box::new(Rotate { key: key(text), to: key(to), now }))
+}
+
+fn found(text: &str) -> StoreAnswer {
+    StoreAnswer::LookedUp(Ok(Some(session(text))))
+}
+
+/// Connections 1 and 2 hold `k`; the next job is 3.
+fn shared(config: HubConfig) -> Script {
+    let mut script = Script::with(3, config);
+    for id in [1, 2] {
+        script.asks(id, Command::Restore(key("k")), &[&format!("job {id} look up k")]);
+        script.answers(id, found("k"), &[&format!("tell {id} k Restored")]);
+    }
+    script
+}
+
+fn expiring() -> HubConfig {
+    let expiry = Some(Expiry { unused_for: seconds(100), every: seconds(10) });
+    HubConfig { expiry, ..HubConfig::default() }
+}
+
+#[test]
+fn an_update_is_a_job_with_a_deadline() {
+    let mut script = shared(HubConfig::default());
+    script.asks(1, update("k"), &["job 3 update k"]);
+    script.asks(2, update("k"), &[]);
+    script.answers(3, StoreAnswer::Destroyed(Ok(())), &[]);
+    let timeout = HubConfig::default().store_timeout.as_secs();
+    script.pass(timeout, &["job 3 timed out", "tell 1 k EditFailed(Store)", "job 4 update k"]);
+    script.answers(3, StoreAnswer::Updated(Ok(true)), &[]);
+    let told = ["tell 1 k Updated own false", "tell 2 k Updated own true"];
+    script.answers(4, StoreAnswer::Updated(Ok(true)), &told);
+    script.asks(1, update("k"), &["job 5 update k"]);
+    script.answers(5, StoreAnswer::Updated(Ok(false)), &["tell 1 k EditFailed(NotStored)"]);
+}
+
+#[test]
+fn a_rotation_takes_a_deadline_for_each_of_its_jobs() {
+    let mut script = shared(HubConfig::default());
+    let timeout = HubConfig::default().store_timeout.as_secs();
+    script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
+    script.answers(3, found("k"), &["job 4 create n"]);
+    script.answers(4, StoreAnswer::Created(Ok(())), &["job 5 destroy k"]);
+    script.pass(timeout, &["job 5 timed out", "job 6 destroy n"]);
+    script.pass(timeout, &["job 6 timed out", "tell 1 k EditFailed(Store)"]);
+    assert!(script.hub.session_connections(&key("k")).count() == 2);
+}
+
+#[test]
+fn a_connection_leaves_under_the_key_that_its_session_has() {
+    let mut script = shared(expiring());
+    script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
+    script.answers(3, found("k"), &["job 4 create n"]);
+    script.answers(4, StoreAnswer::Created(Ok(())), &["job 5 destroy k"]);
+    let told = ["tell 1 k Rotated n own true", "tell 2 k Rotated n own false"];
+    script.answers(5, StoreAnswer::Destroyed(Ok(())), &told);
+    assert!(script.hub.session_connections(&key("n")).eq([ConnectionId(1), ConnectionId(2)]));
+    // Its session is renewed under that key, too.
+    script.pass(60, &["job 6 look up n"]);
+    script.answers(6, found("n"), &["job 7 expire 100s at 60"]);
+    script.answers(7, StoreAnswer::Expired(Ok(())), &[]);
+    script.left(1, &[]);
+    // It has not heard of the new key yet.
+    script.asks(2, Command::Close(key("k")), &["job 8 destroy n"]);
+    script.answers(8, StoreAnswer::Destroyed(Ok(())), &["tell 2 n Closed"]);
+    [2, 3].into_iter().for_each(|id| script.left(id, &[]));
+    assert!(script.hub.is_idle());
+}
+
+#[test]
+fn updates_and_renewals_of_a_session_come_one_after_another() {
+    let mut script = shared(expiring());
+    script.pass(60, &["job 3 look up k"]);
+    // The store could write back the old info.
+    script.asks(1, update("k"), &[]);
+    script.answers(3, found("k"), &["job 4 update k", "job 5 expire 100s at 60"]);
+    let told = ["tell 1 k Updated own true", "tell 2 k Updated own false"];
+    script.answers(4, StoreAnswer::Updated(Ok(true)), &told);
+    script.answers(5, StoreAnswer::Expired(Ok(())), &[]);
+
+    // The other way round: the round waits, and other sessions come first.
+    script.asks(3, Command::Restore(key("z")), &["job 6 look up z"]);
+    script.answers(6, found("z"), &["tell 3 z Restored"]);
+    script.asks(1, update("k"), &["job 7 update k"]);
+    script.pass(10, &["job 8 look up z"]);
+    script.answers(8, found("z"), &[]);
+    assert_ne!(script.next(), Some(70), "it has nothing to do now");
+    let told = ["tell 1 k Updated own true", "tell 2 k Updated own false", "job 9 look up k"];
+    script.answers(7, StoreAnswer::Updated(Ok(true)), &told);
+    script.answers(9, found("k"), &["job 10 expire 100s at 70"]);
+}
+
+#[test]
+fn a_round_that_waits_for_a_rotation_goes_on_after_it() {
+    let mut script = shared(expiring());
+    script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
+    script.pass(60, &["job 3 timed out", "tell 1 k EditFailed(Store)", "job 4 look up k"]);
+    script.answers(4, found("k"), &["job 5 expire 100s at 60"]);
+    script.answers(5, StoreAnswer::Expired(Ok(())), &[]);
+    script.asks(1, rotate("k", "n"), &["job 6 look up k"]);
+    script.pass(10, &[]);
+    script.answers(6, found("k"), &["job 7 create n"]);
+    script.answers(7, StoreAnswer::Created(Ok(())), &["job 8 destroy k"]);
+    let told =
+        ["tell 1 k Rotated n own true", "tell 2 k Rotated n own false", "job 9 expire 100s at 70"];
+    script.answers(8, StoreAnswer::Destroyed(Ok(())), &told);
+}
+
+#[test]
+fn the_application_closes_a_session_during_a_rotation() {
+    let mut script = shared(HubConfig::default());
+    script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
+    script.hub.close_session(script.now, key("k"), false, &mut script.out);
+    script.expect(&[
+        "tell 1 k ClosedByKey { disconnect: false }",
+        "tell 2 k ClosedByKey { disconnect: false }",
+    ]);
+    script.answers(3, found("k"), &["job 4 destroy k"]);
+    script.answers(4, StoreAnswer::Destroyed(Ok(())), &["done 1 told 2 ok"]);
+
+    // The new key, which only the store has told it.
+    let mut script = shared(HubConfig::default());
+    script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
+    script.answers(3, found("k"), &["job 4 create n"]);
+    script.hub.close_session(script.now, key("n"), false, &mut script.out);
+    script.expect(&[]);
+    script.answers(
+        4,
+        StoreAnswer::Created(Err(StoreFailed)),
+        &["tell 1 k EditFailed(Store)", "done 1 told 0 failed"],
+    );
+}
+
+#[test]
+fn groups_of_a_session_end_with_it() {
+    let mut script = shared(HubConfig::default());
+    let [one, two, three] = [1, 2, 3].map(ConnectionId);
+    assert_eq!(script.hub.join_for_session(three, "room"), Err(GroupError::NoSession));
+    assert_eq!(script.hub.join_for_session(one, "room"), Ok(true));
+    assert_eq!(script.hub.join_for_session(two, "room"), Ok(true));
+    assert_eq!(script.hub.join_for_session(two, "room"), Ok(false));
+    assert_eq!(script.hub.join(one, "other"), Ok(true));
+    assert_eq!(script.hub.join_for_session(one, "other"), Ok(false), "it stays in it");
+    assert_eq!(script.hub.join_for_session(one, "kept"), Ok(true));
+    assert_eq!(script.hub.join(one, "kept"), Ok(false), "from now on it stays in it");
+    // They outlive a rotation.
+    script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
+    script.answers(3, found("k"), &["job 4 create n"]);
+    script.answers(4, StoreAnswer::Created(Ok(())), &["job 5 destroy k"]);
+    let told = ["tell 1 k Rotated n own true", "tell 2 k Rotated n own false"];
+    script.answers(5, StoreAnswer::Destroyed(Ok(())), &told);
+    assert!(script.hub.members("room").eq([one, two]));
+
+    script.asks(1, Command::Close(key("k")), &["tell 1 n Closed"]);
+    assert!(script.hub.members("room").eq([two]));
+    assert!(script.hub.groups_of(one).eq(["other", "kept"]));
+    // A close that fails takes nothing away, but while it is open nothing is given.
+    script.asks(2, Command::Close(key("n")), &["job 6 destroy n"]);
+    assert_eq!(script.hub.join_for_session(two, "late"), Err(GroupError::NoSession));
+    script.answers(6, StoreAnswer::Destroyed(Err(StoreFailed)), &["tell 2 n CloseFailed"]);
+    assert!(script.hub.members("room").eq([two]));
+    script.hub.close_session(script.now, key("n"), false, &mut script.out);
+    assert_eq!(script.hub.member_count("room"), 0, "before the connection hears of it");
+    [one, two, three].into_iter().for_each(|id| script.hub.left(script.now, id, &mut script.out));
+    assert_eq!(script.hub.group_count(), 0);
+    assert_eq!(script.hub.join_for_session(one, "room"), Err(GroupError::UnknownConnection));
+}

@@ -1,0 +1,265 @@
+//! Edits of sessions: updates of the info, rotations of the key.
+
+use alloc::boxed::Box;
+
+use super::entry::{Closer, Edit, EditKind, EditStage, Entry, StoreWork};
+use super::{QuestionKind, Registry, deliver};
+use crate::actions::Actions;
+use crate::session::exchange::{
+    Change, ConnectionId, EditFailure, Effect, StoreFailed, Ticket, Update,
+};
+use crate::session::key::SessionKey;
+use crate::session::object::Session;
+
+/// Answers of the store about edits.
+impl Registry {
+    /// Handles the store's answer to [`Effect::Update`]: whether it has the session.
+    pub fn updated(
+        &mut self,
+        ticket: Ticket,
+        answer: Result<bool, StoreFailed>,
+        out: &mut Actions<Effect>,
+    ) {
+        let is_right = |kind| matches!(kind, QuestionKind::Edit(EditStage::Updating));
+        let Some((key, _)) = self.answered(ticket, is_right) else { return };
+        let failure = match answer {
+            Ok(true) => return self.apply_update(&key, out),
+            Ok(false) => EditFailure::NotStored,
+            Err(StoreFailed) => EditFailure::Store,
+        };
+        self.fail_edit(&key, failure, out);
+    }
+
+    fn apply_update(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(Edit { by, what: EditKind::Update(info) }) = entry.take_edit() else { return };
+        let closer = match entry.store {
+            StoreWork::Editing { closing: Some(Closer::Holder(closer)), .. } => Some(closer),
+            _ => None,
+        };
+        // The one that waits for its close may hold the session again, if the store cannot destroy it.
+        for connection in entry.holders.iter().copied().chain(closer) {
+            let info = Box::new(info.clone());
+            let change = Change::Updated { info, own: by == Some(connection) };
+            deliver(connection, key, change, out);
+        }
+        self.end_edit(key, out);
+    }
+
+    /// Handles the store's answer about the session whose key is being rotated.
+    pub(super) fn found(
+        &mut self,
+        key: &SessionKey,
+        answer: Result<Option<Box<Session>>, StoreFailed>,
+        out: &mut Actions<Effect>,
+    ) {
+        let found = match answer {
+            Ok(Some(session)) => session,
+            Ok(None) => return self.fail_edit(key, EditFailure::NotStored, out),
+            Err(StoreFailed) => return self.fail_edit(key, EditFailure::Store, out),
+        };
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let is_wanted = is_wanted(entry);
+        let Some(Edit { what: EditKind::Rotate { to, now, session }, .. }) = entry.edit() else {
+            return;
+        };
+        let renamed = Session { key: to.clone(), last_lookup: *now, ..*found };
+        let to = to.clone();
+        let stored = Box::new(renamed);
+        *session = Some(stored.clone());
+        if !is_wanted || stored.check().is_err() || self.entries.contains_key(&to) {
+            return self.fail_edit(key, EditFailure::Store, out);
+        }
+        let mut reserved = Entry::empty();
+        reserved.store = StoreWork::Reserved { closing: None };
+        self.entries.insert(to, reserved);
+        let ticket = self.ask_for_edit(key, EditStage::Storing);
+        out.push(Effect::Store { ticket, session: stored });
+    }
+
+    /// Handles the store's answer about the session under its new key.
+    pub(super) fn stored_again(
+        &mut self,
+        key: &SessionKey,
+        answer: Result<(), StoreFailed>,
+        out: &mut Actions<Effect>,
+    ) {
+        // What the store may have kept in spite of a failure is of no use, because nobody knows the key.
+        // It is not destroyed: it may be another session, whose key was generated twice.
+        if answer.is_err() {
+            return self.fail_edit(key, EditFailure::Store, out);
+        }
+        if !self.entries.get(key).is_some_and(is_wanted) {
+            return self.undo(key, out);
+        }
+        let ticket = self.ask_for_edit(key, EditStage::Destroying);
+        out.push(Effect::Destroy { ticket, key: key.clone() });
+    }
+
+    /// Handles the store's answer about the session under its old key.
+    pub(super) fn destroyed_before(
+        &mut self,
+        key: &SessionKey,
+        answer: Result<(), StoreFailed>,
+        out: &mut Actions<Effect>,
+    ) {
+        let Some(entry) = self.entries.get(key) else { return };
+        // A session that was closed meanwhile is destroyed under the key that it has in the store.
+        let is_used = !entry.holders.is_empty() || entry.store.is_closing();
+        if answer.is_ok() && is_used {
+            self.rename(key, out);
+        } else {
+            self.undo(key, out);
+        }
+    }
+
+    /// Destroys the session under its new key.
+    fn undo(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+        let edit = self.entries.get_mut(key).and_then(Entry::edit);
+        let Some(Edit { what: EditKind::Rotate { to, .. }, .. }) = edit else { return };
+        let to = to.clone();
+        let ticket = self.ask_for_edit(key, EditStage::Undoing);
+        out.push(Effect::Destroy { ticket, key: to });
+    }
+
+    /// Handles the end of a rotation that has failed, whatever the store has answered: nobody knows the
+    /// new key.
+    pub(super) fn undone(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+        self.fail_edit(key, EditFailure::Store, out);
+    }
+
+    /// Moves everything to the new key.
+    fn rename(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+        let Some(mut old) = self.entries.remove(key) else { return };
+        for connection in core::mem::take(&mut old.restoring).into_keys() {
+            deliver(connection, key, Change::NotFound, out);
+        }
+        let Some(Edit { by, what: EditKind::Rotate { to, session: Some(session), .. } }) =
+            old.take_edit()
+        else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&to) else { return };
+        let StoreWork::Reserved { closing } = entry.store else { return };
+        entry.store = StoreWork::Nothing;
+        entry.edits = old.edits;
+        let closer = old.store.closer().copied();
+        let waiting = match closer {
+            Some(Closer::Holder(connection)) => Some(connection),
+            Some(Closer::NoWaiter) | None => None,
+        };
+        for &connection in old.holders.iter().chain(&waiting) {
+            self.rotated.insert(connection, to.clone());
+            let change = Change::Rotated { session: session.clone(), own: by == Some(connection) };
+            deliver(connection, key, change, out);
+        }
+        entry.holders = old.holders;
+        match (closer, closing) {
+            (Some(closer), _) => self.destroy(to, closer, out),
+            (None, Some(disconnect)) => {
+                self.close_key(to, disconnect, out);
+            }
+            (None, None) => self.start_edit(&to, out),
+        }
+    }
+}
+
+/// The course of edits.
+impl Registry {
+    /// Returns the key of the session that a connection names by this one: it may not know yet that the
+    /// key was rotated.
+    pub(super) fn current(&self, connection: ConnectionId, key: SessionKey) -> SessionKey {
+        self.rotated.get(&connection).cloned().unwrap_or(key)
+    }
+
+    /// Queues an edit.
+    pub(super) fn edit(
+        &mut self,
+        from: ConnectionId,
+        key: &SessionKey,
+        what: EditKind,
+        out: &mut Actions<Effect>,
+    ) {
+        let edit = Edit { by: Some(from), what };
+        match self.entries.get_mut(key) {
+            Some(entry) if entry.holders.contains(&from) => {
+                entry.push_edit(edit);
+                self.start_edit(key, out);
+            }
+            // It was closed everywhere a moment ago.
+            Some(_) | None => fail(key, &edit, EditFailure::Ended, out),
+        }
+    }
+
+    /// Starts the first edit, if the store does nothing else with the session.
+    pub(super) fn start_edit(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if !matches!(entry.store, StoreWork::Nothing) {
+            return;
+        }
+        let lookups = entry.lookups;
+        let start = |stage| StoreWork::Editing { stage, closing: None };
+        match entry.edit().map(|edit| &edit.what) {
+            None => self.forget_if_empty(key),
+            Some(_) if lookups > 0 => entry.store = start(EditStage::Lookups),
+            Some(EditKind::Update(info)) => {
+                let update = Box::new(Update { key: key.clone(), info: info.clone() });
+                entry.store = start(EditStage::Updating);
+                let ticket = self.ask_for_edit(key, EditStage::Updating);
+                out.push(Effect::Update { ticket, update });
+            }
+            Some(EditKind::Rotate { .. }) => {
+                entry.store = start(EditStage::Finding);
+                let ticket = self.ask_for_edit(key, EditStage::Finding);
+                out.push(Effect::Lookup { ticket, key: key.clone() });
+            }
+        }
+    }
+
+    fn ask_for_edit(&mut self, key: &SessionKey, next: EditStage) -> Ticket {
+        if let Some(entry) = self.entries.get_mut(key)
+            && let StoreWork::Editing { stage, .. } = &mut entry.store
+        {
+            *stage = next;
+        }
+        self.ask(key, QuestionKind::Edit(next))
+    }
+
+    /// Ends the edit that is under way without a change.
+    fn fail_edit(&mut self, key: &SessionKey, failure: EditFailure, out: &mut Actions<Effect>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let failure = if entry.store.is_closing() { EditFailure::Ended } else { failure };
+        let Some(edit) = entry.take_edit() else { return };
+        if let EditKind::Rotate { to, .. } = &edit.what
+            && self.entries.get(to).is_some_and(Entry::is_reserved)
+        {
+            self.entries.remove(to);
+        }
+        fail(key, &edit, failure, out);
+        self.end_edit(key, out);
+    }
+
+    /// Goes on with what has waited for the edit.
+    fn end_edit(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let StoreWork::Editing { closing, .. } = entry.store else { return };
+        entry.store = StoreWork::Nothing;
+        if let Some(closer) = closing {
+            return self.destroy(key.clone(), closer, out);
+        }
+        self.resume_lookups(key, true, out);
+        self.start_edit(key, out);
+    }
+}
+
+/// Returns whether a rotation has to go on: some connection will use the new key.
+fn is_wanted(entry: &Entry) -> bool {
+    !entry.holders.is_empty() && !entry.store.is_closing()
+}
+
+/// Tells the connection that waits for an edit that it has failed.
+pub(super) fn fail(key: &SessionKey, edit: &Edit, failure: EditFailure, out: &mut Actions<Effect>) {
+    if let Some(connection) = edit.by {
+        deliver(connection, key, Change::EditFailed(failure), out);
+    }
+}

@@ -1,0 +1,320 @@
+//! Edits of sessions: updates of the info, rotations of the key.
+
+use super::*;
+
+const FAILED: Result<(), StoreFailed> = Err(StoreFailed);
+
+/// Connections 1 and 2 hold `k`; the next question is 3.
+fn shared() -> Desk {
+    let mut desk = Desk::new();
+    desk.create(1, "k", &["tell 1 k Created", "ask 1 store k"]);
+    desk.stored(1, Ok(()), &["tell 1 k Stored"]);
+    desk.restore(2, "k", &["ask 2 lookup k"]);
+    desk.found(2, &["tell 2 k Restored"]);
+    desk
+}
+
+#[test]
+fn updates_are_made_one_after_another_and_all_are_told() {
+    let mut desk = shared();
+    desk.update(1, "k", 1, &["ask 3 update k"]);
+    desk.update(2, "k", 2, &[]);
+    desk.update(1, "k", 3, &[]);
+    desk.updated(
+        3,
+        Ok(true),
+        &["tell 1 k Updated 1 own true", "tell 2 k Updated 1 own false", "ask 4 update k"],
+    );
+    desk.updated(4, Err(StoreFailed), &["tell 2 k EditFailed(Store)", "ask 5 update k"]);
+    desk.updated(5, Ok(false), &["tell 1 k EditFailed(NotStored)"]);
+    // Answers to nothing, and of another kind.
+    desk.updated(5, Ok(true), &[]);
+    desk.update(1, "k", 4, &["ask 6 update k"]);
+    desk.destroyed(6, Ok(()), &[]);
+    desk.looked_up(6, Ok(()), &[]);
+    desk.stored(6, Ok(()), &[]);
+    desk.updated(6, Ok(true), &["tell 1 k Updated 4 own true", "tell 2 k Updated 4 own false"]);
+    desk.leave(1, "k");
+    desk.leave(2, "k");
+    desk.expect_idle();
+}
+
+#[test]
+fn edits_wait_for_the_store_and_restorations_wait_for_edits() {
+    let mut desk = Desk::new();
+    desk.create(1, "k", &["tell 1 k Created", "ask 1 store k"]);
+    desk.update(1, "k", 1, &[]);
+    desk.restore(2, "k", &[]);
+    desk.stored(1, Ok(()), &["tell 1 k Stored", "ask 2 lookup k"]);
+    // What the look-up found before the update would be older.
+    desk.restore(3, "k", &[]);
+    desk.found(2, &["tell 2 k Restored", "ask 3 update k"]);
+    desk.updated(
+        3,
+        Ok(true),
+        &["tell 1 k Updated 1 own true", "tell 2 k Updated 1 own false", "ask 4 lookup k"],
+    );
+    desk.found(4, &["tell 3 k Restored"]);
+    assert_eq!(desk.holders("k"), [1, 2, 3]);
+}
+
+#[test]
+fn strangers_cannot_edit() {
+    let mut desk = shared();
+    desk.update(9, "k", 1, &["tell 9 k EditFailed(Ended)"]);
+    desk.rotate(9, "k", "new", &["tell 9 k EditFailed(Ended)"]);
+    desk.update(9, "unknown", 1, &["tell 9 unknown EditFailed(Ended)"]);
+}
+
+#[test]
+fn an_update_goes_on_without_the_connection_that_asked() {
+    let mut desk = shared();
+    desk.update(1, "k", 1, &["ask 3 update k"]);
+    desk.update(1, "k", 2, &[]);
+    desk.leave(1, "k");
+    desk.updated(3, Ok(true), &["tell 2 k Updated 1 own false"]);
+    desk.update(2, "k", 3, &["ask 4 update k"]);
+    desk.update(2, "k", 4, &[]);
+    desk.leave(2, "k");
+    desk.restore(3, "k", &[]);
+    desk.updated(4, Ok(true), &["ask 5 lookup k"]);
+    desk.leave(3, "k");
+    desk.found(5, &[]);
+    desk.expect_idle();
+}
+
+#[test]
+fn a_session_that_is_closed_during_an_update_is_destroyed_afterwards() {
+    let mut desk = shared();
+    desk.leave(2, "k");
+    desk.update(1, "k", 1, &["ask 3 update k"]);
+    desk.update(1, "k", 2, &[]);
+    desk.close(1, "k", &[]);
+    assert!(desk.registry.is_closing(&key("k")));
+    desk.restore(3, "k", &["tell 3 k NotFound"]);
+    // It may hold the session again, so it is told.
+    desk.updated(
+        3,
+        Ok(true),
+        &["tell 1 k Updated 1 own true", "tell 1 k EditFailed(Ended)", "ask 4 destroy k"],
+    );
+    desk.destroyed(4, FAILED, &["tell 1 k CloseFailed"]);
+    desk.update(1, "k", 3, &["ask 5 update k"]);
+    desk.close_key("k", 1, &["tell 1 k ClosedByKey { disconnect: false }"]);
+    desk.updated(5, Ok(true), &["ask 6 destroy k"]);
+    desk.destroyed(6, Ok(()), &[]);
+    desk.expect_idle();
+}
+
+#[test]
+fn a_session_that_is_closed_while_an_update_waits_is_not_updated() {
+    let mut desk = shared();
+    desk.leave(2, "k");
+    desk.restore(3, "k", &["ask 3 lookup k"]);
+    desk.update(1, "k", 1, &[]);
+    desk.close(1, "k", &["tell 3 k NotFound", "tell 1 k EditFailed(Ended)"]);
+    desk.found(3, &["ask 4 destroy k"]);
+    desk.destroyed(4, Ok(()), &["tell 1 k Closed"]);
+    desk.expect_idle();
+}
+
+#[test]
+fn a_rotation_stores_then_destroys_then_tells() {
+    let mut desk = shared();
+    desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
+    desk.update(2, "k", 5, &[]);
+    desk.restore(3, "k", &[]);
+    desk.found(3, &["ask 4 store new"]);
+    // Nobody can know it yet.
+    desk.restore(4, "new", &["tell 4 new NotFound"]);
+    desk.create(4, "new", &["tell 4 new CreateFailed"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    desk.destroyed(
+        5,
+        Ok(()),
+        &[
+            "tell 3 k NotFound",
+            "tell 1 k Rotated new 0 own true",
+            "tell 2 k Rotated new 0 own false",
+            "ask 6 update new",
+        ],
+    );
+    assert_eq!((desk.holders("k"), desk.holders("new")), ([].into(), [1, 2].into()));
+    assert_eq!(desk.registry.active_sessions(), 1);
+    desk.updated(6, Ok(true), &["tell 1 new Updated 5 own false", "tell 2 new Updated 5 own true"]);
+    // Commands that were on the way under the old key.
+    desk.rotate(2, "k", "newer", &["ask 7 lookup new"]);
+    desk.close(1, "k", &["tell 1 new Closed"]);
+    desk.found(7, &["ask 8 store newer"]);
+    desk.stored(8, Ok(()), &["ask 9 destroy new"]);
+    desk.destroyed(9, Ok(()), &["tell 2 new Rotated newer 0 own true"]);
+    desk.leave(2, "k");
+    desk.expect_idle();
+}
+
+#[test]
+fn what_is_stored_under_the_new_key_is_found_and_counts_as_looked_up() {
+    let mut desk = shared();
+    desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
+    let found = Box::new(Session { info: numbered(8), ..*session("k") });
+    desk.registry.looked_up(desk.tickets[&3].0, Ok(Some(found)), &mut desk.out);
+    let Some(Effect::Store { session, .. }) = desk.out.pop() else { panic!() };
+    assert_eq!((session.key, number(&session.info)), (key("new"), 8));
+    assert_eq!(session.last_lookup, UnixTime::from_seconds(7));
+    assert_eq!(session.created, UnixTime::from_seconds(1));
+}
+
+#[test]
+fn a_rotation_that_fails_leaves_the_old_key() {
+    for (failing, told) in [(3, "Store"), (4, "Store"), (5, "Store"), (0, "NotStored")] {
+        let mut desk = shared();
+        desk.rotate(2, "k", "new", &["ask 3 lookup k"]);
+        desk.restore(3, "k", &[]);
+        let failed = format!("tell 2 k EditFailed({told})");
+        let mut next = 4;
+        match failing {
+            0 => desk.looked_up(3, Ok(()), &[&failed, "ask 4 lookup k"]),
+            3 => desk.looked_up(3, FAILED, &[&failed, "ask 4 lookup k"]),
+            4 => {
+                desk.found(3, &["ask 4 store new"]);
+                next = 5;
+                desk.stored(4, FAILED, &[&failed, "ask 5 lookup k"]);
+            }
+            _ => {
+                desk.found(3, &["ask 4 store new"]);
+                desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+                desk.destroyed(5, FAILED, &["ask 6 destroy new"]);
+                desk.restore(4, "new", &["tell 4 new NotFound"]);
+                next = 7;
+                desk.destroyed(6, Ok(()), &[&failed, "ask 7 lookup k"]);
+            }
+        }
+        desk.found(next, &["tell 3 k Restored"]);
+        assert_eq!((desk.holders("k"), desk.holders("new")), ([1, 2, 3].into(), [].into()));
+        for connection in 1..=3 {
+            desk.leave(connection, "k");
+        }
+        desk.expect_idle();
+    }
+}
+
+#[test]
+fn a_key_in_use_is_refused_and_the_next_edit_goes_on() {
+    let mut desk = shared();
+    desk.restore(3, "other", &["ask 3 lookup other"]);
+    desk.found(3, &["tell 3 other Restored"]);
+    for (question, used) in [(4, "other"), (5, "k")] {
+        desk.rotate(1, "k", used, &[&format!("ask {question} lookup k")]);
+        desk.found(question, &["tell 1 k EditFailed(Store)"]);
+    }
+    assert_eq!((desk.holders("k"), desk.holders("other")), ([1, 2].into(), [3].into()));
+    desk.update(1, "k", 1, &["ask 6 update k"]);
+}
+
+#[test]
+fn a_rotation_is_undone_if_nobody_is_left_for_the_new_key() {
+    for left_at in 3..=5 {
+        let mut desk = shared();
+        desk.leave(2, "k");
+        desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
+        let leave = |desk: &mut Desk, stage| {
+            if left_at == stage {
+                desk.leave(1, "k");
+            }
+        };
+        leave(&mut desk, 3);
+        if left_at == 3 {
+            desk.found(3, &[]);
+        } else {
+            desk.found(3, &["ask 4 store new"]);
+            leave(&mut desk, 4);
+            if left_at == 4 {
+                desk.stored(4, Ok(()), &["ask 5 destroy new"]);
+                desk.destroyed(5, Ok(()), &[]);
+            } else {
+                desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+                leave(&mut desk, 5);
+                desk.destroyed(5, Ok(()), &["ask 6 destroy new"]);
+                desk.destroyed(6, FAILED, &[]);
+            }
+        }
+        desk.expect_idle();
+    }
+}
+
+#[test]
+fn a_session_that_is_closed_during_a_rotation_dies_with_both_keys() {
+    for by_key in [false, true] {
+        for closed_at in 3..=6 {
+            let mut desk = shared();
+            desk.leave(2, "k");
+            desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
+            let close = |desk: &mut Desk, stage| match (closed_at == stage, by_key) {
+                (true, false) => desk.close(1, "k", &[]),
+                (true, true) => {
+                    desk.close_key("k", 1, &["tell 1 k ClosedByKey { disconnect: false }"]);
+                }
+                (false, _) => {}
+            };
+            let failed = "tell 1 k EditFailed(Ended)";
+            let ends = |last| if by_key { [last].into() } else { Vec::from([failed, last]) };
+            close(&mut desk, 3);
+            let last = if closed_at == 3 {
+                desk.found(3, &ends("ask 4 destroy k"));
+                4
+            } else {
+                desk.found(3, &["ask 4 store new"]);
+                close(&mut desk, 4);
+                if closed_at == 4 {
+                    desk.stored(4, Ok(()), &["ask 5 destroy new"]);
+                    desk.destroyed(5, Ok(()), &ends("ask 6 destroy k"));
+                    6
+                } else {
+                    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+                    close(&mut desk, 5);
+                    if closed_at == 5 {
+                        // It is closed under the key that it has by now.
+                        let rotated = "tell 1 k Rotated new 0 own true";
+                        let told = Vec::from([rotated, "ask 6 destroy new"]);
+                        desk.destroyed(5, Ok(()), &told[usize::from(by_key)..]);
+                        let told: &[&str] = if by_key { &[] } else { &["tell 1 new Closed"] };
+                        desk.destroyed(6, Ok(()), told);
+                        desk.expect_idle();
+                        continue;
+                    }
+                    desk.destroyed(5, FAILED, &["ask 6 destroy new"]);
+                    close(&mut desk, 6);
+                    desk.destroyed(6, Ok(()), &ends("ask 7 destroy k"));
+                    7
+                }
+            };
+            let told: &[&str] = if by_key { &[] } else { &["tell 1 k Closed"] };
+            assert!(desk.registry.is_closing(&key("k")));
+            desk.destroyed(last, Ok(()), told);
+            desk.expect_idle();
+        }
+    }
+}
+
+#[test]
+fn a_new_key_that_is_closed_before_it_is_known_is_closed_with_its_session() {
+    let mut desk = shared();
+    desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.close_key("new", 0, &[]);
+    assert!(desk.registry.is_closing(&key("new")) && !desk.registry.is_closing(&key("k")));
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    desk.destroyed(
+        5,
+        Ok(()),
+        &[
+            "tell 1 k Rotated new 0 own true",
+            "tell 2 k Rotated new 0 own false",
+            "tell 1 new ClosedByKey { disconnect: false }",
+            "tell 2 new ClosedByKey { disconnect: false }",
+            "ask 6 destroy new",
+        ],
+    );
+    desk.destroyed(6, Ok(()), &[]);
+    desk.expect_idle();
+}
