@@ -504,6 +504,13 @@ impl Hub {
         memberships.into_iter().flat_map(|memberships| self.groups.names_of(memberships))
     }
 
+    /// Returns the groups that have members, in the order of their names, each with the number of its
+    /// members: those whose names come after this one, all of them after `""`. For hosts that walk over
+    /// many groups in portions.
+    pub fn groups_after(&self, name: &str) -> impl Iterator<Item = (&str, usize)> {
+        self.groups.after(name)
+    }
+
     /// Returns how many groups have members.
     pub fn group_count(&self) -> usize {
         self.groups.len()

@@ -1,5 +1,7 @@
 //! Why a client does not answer a question.
 
+use core::fmt;
+
 /// Why a client does not answer a question, if the reason has a number (protocol §10.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -31,6 +33,18 @@ impl AnswerRefusal {
             3 => Self::TooLarge,
             _ => Self::Failed,
         }
+    }
+}
+
+impl fmt::Display for AnswerRefusal {
+    /// The reason, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Failed => "failed",
+            Self::NoHandler => "no handler for questions",
+            Self::Busy => "busy with other questions",
+            Self::TooLarge => "the answer is too large",
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Message types.
 
+use core::fmt;
+
 use crate::dialect::Dialect;
 
 use super::payload::Encoding;
@@ -101,6 +103,46 @@ kinds! {
     191 ReplyBinary Server all "A reply with a binary payload.",
     192 ReplyUtf8 Server all "A reply with a UTF-8 payload.",
     193 ReplyUtf16 Server all "A reply with a UTF-16 payload.",
+}
+
+impl fmt::Display for Kind {
+    /// The name of the kind, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ErrorReply => "error reply",
+            Self::ReplyShutdown => "reply, shutting down",
+            Self::ReplyInternalError => "reply, internal error",
+            Self::ReplySessionNotFound => "reply, session not found",
+            Self::ReplyMaxSessionConnections => "reply, too many connections of the session",
+            Self::ReplySessionsDisabled => "reply, sessions disabled",
+            Self::ReplyProtocolError => "reply, protocol error",
+            Self::SessionCreated => "session created",
+            Self::SessionClosed => "session closed",
+            Self::AcceptConf => "accept-conf",
+            Self::ClientSettings => "client settings",
+            Self::CloseSession => "close session",
+            Self::RestoreSession => "restore session",
+            Self::Heartbeat => "heartbeat",
+            Self::SignalBinary => "signal, binary",
+            Self::SignalUtf8 => "signal, UTF-8",
+            Self::SignalUtf16 => "signal, UTF-16",
+            Self::RequestBinary => "request, binary",
+            Self::RequestUtf8 => "request, UTF-8",
+            Self::RequestUtf16 => "request, UTF-16",
+            Self::ReplyBinary => "reply, binary",
+            Self::ReplyUtf8 => "reply, UTF-8",
+            Self::ReplyUtf16 => "reply, UTF-16",
+            Self::QuestionBinary => "question, binary",
+            Self::QuestionUtf8 => "question, UTF-8",
+            Self::QuestionUtf16 => "question, UTF-16",
+            Self::QuestionCancelled => "question cancelled",
+            Self::AnswerBinary => "answer, binary",
+            Self::AnswerUtf8 => "answer, UTF-8",
+            Self::AnswerUtf16 => "answer, UTF-16",
+            Self::AnswerError => "answer, error",
+            Self::AnswerRefused => "answer, refused",
+        })
+    }
 }
 
 impl Kind {

@@ -10,6 +10,7 @@
 //! * [`Json`], and other formats: typed messages.
 //! * [`client`]: [`Client::connect_to`](client::Client::connect_to) a server, make requests, listen
 //!   to [`Events`](client::Events). Programs without async have [`client::blocking`].
+//! * `inspect`, with the feature of that name: a web page that shows what a server does.
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
 //! * [`KeyGenerator`]: where session keys come from; the default is like [`RandomKeys`].
@@ -31,6 +32,8 @@ pub mod client;
 mod clock;
 mod format;
 mod inbox;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 mod keep_alive;
 mod key;
 mod listen;

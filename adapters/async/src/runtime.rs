@@ -248,10 +248,19 @@ impl<R> Choice<R> {
 /// Spawns tasks on a runtime of any type. Only for rare tasks.
 pub(crate) trait Spawner: Send + Sync {
     fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
+
+    /// Waits for this long.
+    #[cfg(feature = "inspect")]
+    fn sleep_boxed(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 impl<R: Runtime> Spawner for R {
     fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
         self.spawn(task);
+    }
+
+    #[cfg(feature = "inspect")]
+    fn sleep_boxed(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(crate::clock::sleep(self, duration))
     }
 }

@@ -16,11 +16,15 @@ mod handler;
 mod http;
 mod http_socket;
 mod hub;
+#[cfg(feature = "inspect")]
+mod inspected;
 mod listener;
 mod local;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod origin;
+#[cfg(feature = "inspect")]
+pub(crate) mod recorder;
 mod refusals;
 mod router;
 mod service;
@@ -28,7 +32,7 @@ mod slots;
 mod slow_reader;
 mod stats;
 mod task;
-mod throttle;
+pub(crate) mod throttle;
 #[cfg(feature = "rustls")]
 mod tls;
 #[cfg(not(feature = "rustls"))]
@@ -39,6 +43,9 @@ mod tls {
 }
 #[cfg(feature = "tower")]
 mod tower;
+
+#[cfg(feature = "inspect")]
+pub(crate) use listener::{Bound, bind};
 
 pub use ask::AskError;
 pub use broadcast::Broadcast;

@@ -4,7 +4,7 @@ use core::fmt;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use wwr::wire::{AnswerRefusal, DecodeError, Identifier, Kind, Malformation, Message};
+use wwr::wire::{DecodeError, Identifier, Kind, Malformation, Message};
 use wwr::{Content, Encoding, Payload};
 
 use crate::text::{Count, Quoted};
@@ -27,8 +27,8 @@ pub(crate) fn dissect(
     decoded: &Result<Message, DecodeError>,
 ) -> io::Result<()> {
     let title = match decoded {
-        Ok(message) => title(message.kind()).to_owned(),
-        Err(DecodeError::Malformed { kind, .. }) => format!("malformed {}", title(*kind)),
+        Ok(message) => message.kind().to_string(),
+        Err(DecodeError::Malformed { kind, .. }) => format!("malformed {kind}"),
         Err(DecodeError::UnknownKind(_)) => "unknown type".to_owned(),
         Err(DecodeError::Empty) => "no message".to_owned(),
     };
@@ -42,55 +42,6 @@ pub(crate) fn dissect(
         Err(error) => parts.error(error)?,
     }
     writeln!(out)
-}
-
-/// Returns the name of a type.
-pub(crate) const fn title(kind: Kind) -> &'static str {
-    match kind {
-        Kind::ErrorReply => "error reply",
-        Kind::ReplyShutdown => "reply, shutting down",
-        Kind::ReplyInternalError => "reply, internal error",
-        Kind::ReplySessionNotFound => "reply, session not found",
-        Kind::ReplyMaxSessionConnections => "reply, too many connections of the session",
-        Kind::ReplySessionsDisabled => "reply, sessions disabled",
-        Kind::ReplyProtocolError => "reply, protocol error",
-        Kind::SessionCreated => "session created",
-        Kind::SessionClosed => "session closed",
-        Kind::AcceptConf => "accept-conf",
-        Kind::ClientSettings => "client settings",
-        Kind::CloseSession => "close session",
-        Kind::RestoreSession => "restore session",
-        Kind::Heartbeat => "heartbeat",
-        Kind::SignalBinary => "signal, binary",
-        Kind::SignalUtf8 => "signal, UTF-8",
-        Kind::SignalUtf16 => "signal, UTF-16",
-        Kind::RequestBinary => "request, binary",
-        Kind::RequestUtf8 => "request, UTF-8",
-        Kind::RequestUtf16 => "request, UTF-16",
-        Kind::ReplyBinary => "reply, binary",
-        Kind::ReplyUtf8 => "reply, UTF-8",
-        Kind::ReplyUtf16 => "reply, UTF-16",
-        Kind::QuestionBinary => "question, binary",
-        Kind::QuestionUtf8 => "question, UTF-8",
-        Kind::QuestionUtf16 => "question, UTF-16",
-        Kind::QuestionCancelled => "question cancelled",
-        Kind::AnswerBinary => "answer, binary",
-        Kind::AnswerUtf8 => "answer, UTF-8",
-        Kind::AnswerUtf16 => "answer, UTF-16",
-        Kind::AnswerError => "answer, error",
-        Kind::AnswerRefused => "answer, refused",
-        _ => "message of a newer version",
-    }
-}
-
-/// Returns why a question is not answered.
-const fn reason(refusal: AnswerRefusal) -> &'static str {
-    match refusal {
-        AnswerRefusal::Failed => "failed",
-        AnswerRefusal::NoHandler => "no handler for questions",
-        AnswerRefusal::Busy => "busy with other questions",
-        AnswerRefusal::TooLarge => "the answer is too large",
-    }
 }
 
 /// The parts of one message, shown from its first byte to its last.
@@ -136,7 +87,7 @@ impl<W: Write> Parts<'_, W> {
                 self.rest("ignored")
             }
             Message::AnswerRefused { refusal, .. } => {
-                self.part(1, "reason", format_args!("{}", reason(*refusal)))?;
+                self.part(1, "reason", format_args!("{}", refusal))?;
                 self.rest("ignored")
             }
             Message::SpecialReply { .. } => self.rest("ignored"),

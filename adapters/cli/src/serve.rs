@@ -1,24 +1,25 @@
 //! `wwr serve`: the playground, until a signal ends it.
 
 mod certificates;
+mod inspection;
 mod metrics;
 mod sockets;
 
 use core::error::Error as _;
 use core::time::Duration;
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use smol::future::or;
+use wwr_smol::inspect::Page;
 use wwr_smol::server::{
     Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
     Sessions, Tls,
 };
-use wwr_smol::{FileStore, SocketAddress, StoreError};
+use wwr_smol::{FileStore, Listen, Smol, SocketAddress, StoreError};
 
 use crate::args::{
-    AllowedOrigin, ListenOn, LogLevel, ServeArguments, SessionStorage, SpokenArguments,
+    AllowedOrigin, ListenOn, LogLevel, PageOn, ServeArguments, SessionStorage, SpokenArguments,
     protocol_name,
 };
 use crate::playground::Playground;
@@ -26,7 +27,6 @@ use crate::runtime::Tasks;
 use crate::stop::Stop;
 use crate::{environment, files, log, output, runtime, stderr};
 use certificates::Renewal;
-use metrics::Page;
 use sockets::Inherited;
 
 /// How long sessions in memory are kept by default.
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         let mut stop = Stop::new()?;
         // Resolving a name, or a slow disk, may take time.
         let told_to_stop = async { stop.next().await.map(|_| None) };
-        let Some((server, renewal, page)) =
+        let Some(Listening { server, renewal, metrics, inspection }) =
             or(async { listen(arguments, inherited, &tasks).await.map(Some) }, told_to_stop)
                 .await?
         else {
@@ -61,12 +61,15 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
             tasks.spawn(renewal.run()).detach();
         }
         // Clients are served even if standard output is not read.
-        let metrics = page.as_ref().map(Page::address);
-        tasks.spawn(advertise(scheme, server.local_addrs().to_vec(), metrics)).detach();
+        let mut pages = metrics.as_ref().map_or_else(Vec::new, metrics_lines);
         let handle = server.handle();
-        if let Some(page) = page {
-            page.serve(&handle, tasks.clone())?;
+        if let Some(page) = metrics {
+            metrics::serve(page, &handle, &tasks)?;
         }
+        if let Some(page) = inspection {
+            pages.extend(inspection::serve(page, &handle, &tasks, &arguments.inspect_host)?);
+        }
+        tasks.spawn(advertise(scheme, server.local_addrs().to_vec(), pages)).detach();
         let running = async {
             server.run().await;
             Ok(())
@@ -77,16 +80,37 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
     served.map(|()| ExitCode::SUCCESS)
 }
 
-/// Begins to listen. Returns what renews the certificates and the page of metrics, too, if there are any.
+/// A server that listens, with what belongs to it.
+struct Listening {
+    server: Server<Playground>,
+    /// What renews the certificates, if there are any.
+    renewal: Option<Renewal>,
+    metrics: Option<Page<Smol>>,
+    inspection: Option<Page<Smol>>,
+}
+
+/// Listens for a page of operators, if it is wanted.
+async fn page(
+    on: Option<&PageOn>,
+    argument: &str,
+    tasks: &Tasks,
+) -> io::Result<Option<Page<Smol>>> {
+    let Some(on) = on else { return Ok(None) };
+    let page = Page::bind(Smol::from(tasks.clone()), Listen::from(on.address())).await;
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{argument} {}: {error}", on.address()))
+    };
+    page.map(Some).map_err(named)
+}
+
+/// Begins to listen.
 async fn listen(
     arguments: &ServeArguments,
     inherited: Inherited,
     tasks: &Tasks,
-) -> io::Result<(Server<Playground>, Option<Renewal>, Option<Page>)> {
-    let page = match &arguments.metrics {
-        Some(on) => Some(Page::listen(on).await?),
-        None => None,
-    };
+) -> io::Result<Listening> {
+    let metrics = page(arguments.metrics.as_ref(), "--metrics", tasks).await?;
+    let inspection = page(arguments.inspect.as_ref(), "--inspect", tasks).await?;
     let mut builder = builder(arguments).await?.executor(tasks.clone());
     let mut renewal = None;
     if let (Some(certificate), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) {
@@ -100,7 +124,7 @@ async fn listen(
         Err(error) => Err(error),
     };
     match listened {
-        Ok(server) => Ok((server, renewal, page)),
+        Ok(server) => Ok(Listening { server, renewal, metrics, inspection }),
         Err(error) => {
             let on: Vec<_> = arguments.listen.iter().map(ListenOn::to_string).collect();
             Err(io::Error::new(error.kind(), format!("{}: {error}", on.join(", "))))
@@ -202,14 +226,18 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
     }
 }
 
-/// Prints that clients can connect, and where: one line for each address. Then where the metrics are.
-async fn advertise(scheme: &str, addresses: Vec<SocketAddress>, metrics: Option<SocketAddr>) {
+/// Returns where the metrics are.
+fn metrics_lines(page: &Page<Smol>) -> Vec<String> {
+    page.addresses().map(|address| format!("metrics on http://{address}/metrics\n")).collect()
+}
+
+/// Prints that clients can connect, and where: one line for each address. Then the lines of the pages.
+async fn advertise(scheme: &str, addresses: Vec<SocketAddress>, pages: Vec<String>) {
     let line = |address: &SocketAddress| match address.tcp() {
         Some(address) => format!("listening on {scheme}://{address}\n"),
         None => format!("listening on {address}\n"),
     };
-    let metrics = metrics.map(|address| format!("metrics on http://{address}/metrics\n"));
-    let lines: String = addresses.iter().map(line).chain(metrics).collect();
+    let lines: String = addresses.iter().map(line).chain(pages).collect();
     if let Err(error) = output::print(lines.into_bytes()).await {
         tracing::warn!(%error, ?addresses, "listening, but cannot print that on standard output");
     }

@@ -17,6 +17,8 @@ mod groups;
 mod headless;
 mod heads;
 mod http;
+#[cfg(feature = "inspect")]
+mod inspect;
 mod limits;
 mod listeners;
 mod liveness;

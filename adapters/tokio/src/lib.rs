@@ -23,7 +23,8 @@ pub use wwr_async::*;
 
 wwr_async::re_export_for!(Tokio);
 
-/// Runs the example of the README.
+/// Runs the examples of the README, and of the chapter about the inspection page.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../../../docs/inspect.md")]
 struct Readme;

@@ -175,6 +175,16 @@ impl Groups {
         slots.map(|group| &*group.name)
     }
 
+    /// Returns the groups behind this name, in the order of their names, each with the number of its
+    /// members.
+    pub(super) fn after(&self, name: &str) -> impl Iterator<Item = (&str, usize)> {
+        let range = (Bound::Excluded(name), Bound::Unbounded);
+        self.names.range::<str, _>(range).map(|(name, group)| {
+            let group = self.slots.get(group.0 as usize);
+            (&**name, group.map_or(0, |group| group.members.len()))
+        })
+    }
+
     /// Returns how many groups have members.
     pub(super) fn len(&self) -> usize {
         self.names.len()

@@ -25,6 +25,8 @@ use super::context::Data;
 use super::counts::Counts;
 use super::handle::ServerHandle;
 use super::hub::Hub;
+#[cfg(feature = "inspect")]
+use super::recorder::{About, Direction, Recorder};
 use super::slow_reader::Policy;
 use super::stats::{ConnectionStats, Load, Traffic};
 use crate::clock::{Clock, Timer};
@@ -300,6 +302,8 @@ struct Shared {
     reads: Reads,
     inbox: Inbox<Input>,
     counts: Counts,
+    #[cfg(feature = "inspect")]
+    recorder: Recorder,
     slow_reader: Policy,
     open: AtomicBool,
     /// Until when handlers may run during a shutdown: nanoseconds of an [`Instant`].
@@ -360,6 +364,8 @@ impl Connection {
             reads,
             inbox: Inbox::holding(max_signal_backlog),
             counts,
+            #[cfg(feature = "inspect")]
+            recorder: Recorder::default(),
             slow_reader: Policy::new(slow_reader),
             open: AtomicBool::new(true),
             shut_down_by: AtomicU64::new(NO_SHUTDOWN),
@@ -592,6 +598,32 @@ impl Connection {
     /// The counters, for the task of the connection.
     pub(super) fn counts(&self) -> &Counts {
         &self.shared.counts
+    }
+
+    /// The recorder of the messages, for the inspection page.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.shared.recorder
+    }
+
+    /// Counts a message that came, and keeps it while somebody looks.
+    pub(super) fn note_received(&self, frame: &[u8]) {
+        self.counts().received(frame.len());
+        #[cfg(feature = "inspect")]
+        self.shared.recorder.record(Direction::Received, frame, || self.about());
+    }
+
+    /// The same for a message to the client.
+    pub(super) fn note_sent(&self, frame: &[u8]) {
+        self.counts().sent(frame.len());
+        #[cfg(feature = "inspect")]
+        self.shared.recorder.record(Direction::Sent, frame, || self.about());
+    }
+
+    /// What the recorder has to know of the connection.
+    #[cfg(feature = "inspect")]
+    fn about(&self) -> About {
+        About { dialect: self.dialect(), secret: self.session_key() }
     }
 
     /// Creates a session with this information, tells the client, and stores the session.

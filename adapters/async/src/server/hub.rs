@@ -1,6 +1,8 @@
 //! The host of a hub: a lock around it, its open connections, the store, and its timer.
 
 mod groups;
+#[cfg(feature = "inspect")]
+mod inspected;
 mod jobs;
 mod stats;
 #[cfg(test)]

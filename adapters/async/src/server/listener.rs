@@ -28,7 +28,7 @@ use fd_pressure::FdPressure;
 #[cfg(unix)]
 use unix::SocketFile;
 
-pub(super) use bind::{Bound, bind};
+pub(crate) use bind::{Bound, bind};
 
 /// How long accepting pauses after an error, for example without free file descriptors.
 const REST: Duration = Duration::from_millis(100);

@@ -430,11 +430,11 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.heard = true;
         match incoming {
             Incoming::Message(frame) => {
-                self.connection.counts().received(frame.len());
+                self.connection.note_received(&frame);
                 self.machine.handle_message(now, frame, &mut self.out);
             }
             Incoming::Text(frame) => {
-                self.connection.counts().received(frame.len());
+                self.connection.note_received(&frame);
                 self.machine.handle_text(now, frame, &mut self.out);
             }
             Incoming::Ping | Incoming::Pong => self.machine.handle_activity(now),

@@ -7,11 +7,11 @@ use wwr::server::gate::LogThrottle;
 
 /// A [`LogThrottle`] that several tasks may use at once.
 #[derive(Debug, Default)]
-pub(super) struct Throttle(Mutex<LogThrottle>);
+pub(crate) struct Throttle(Mutex<LogThrottle>);
 
 impl Throttle {
     /// See [`LogThrottle::count`].
-    pub(super) fn count(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn count(&self, now: Instant) -> Option<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).count(now)
     }
 }

@@ -17,8 +17,8 @@ use super::value::{
 /// Serve a playground for trying out clients
 ///
 /// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect, with TLS
-/// `listening on wss://ADDRESS`, and for a unix socket `listening on unix:PATH`; then the address of the
-/// metrics, if there are any. Speaks all versions of
+/// `listening on wss://ADDRESS`, and for a unix socket `listening on unix:PATH`; then the addresses of the
+/// metrics and of the inspection page, if they are wanted. Speaks all versions of
 /// the protocol on one port, unless told otherwise. The playground is for trying things out, not for
 /// the public: every client may signal to all others.
 #[derive(Debug, Args)]
@@ -57,6 +57,7 @@ Examples:
   wwr serve --protocol 1.4 --path /new=2.0 --read-timeout 30s --sub-protocol chat/1
   wwr serve --ping-after 5s --ping-timeout 5s
   wwr serve --metrics 9100     (then: curl http://127.0.0.1:9100/metrics)
+  wwr serve --inspect 9200     (then: open the address that it prints, in a browser)
   wwr serve --log debug        (shows each connection and request)
 
 Logs hold nothing up: if standard error is not read, lines are dropped, and how many is told there
@@ -139,6 +140,14 @@ pub(crate) struct ServeArguments {
     /// the system choose one. Everybody who can connect there can read them
     #[arg(long, value_name = "ADDRESS|PORT")]
     pub(crate) metrics: Option<PageOn>,
+    /// Show what the server does as a web page, and close connections there; ADDRESS as for --metrics. Prints
+    /// the address of the page with a token, which everybody needs
+    #[arg(long, value_name = "ADDRESS|PORT")]
+    pub(crate) inspect: Option<PageOn>,
+    /// A name by which browsers may reach the page of --inspect, for example through a proxy; may be repeated.
+    /// Addresses and `localhost` always work
+    #[arg(long, value_name = "HOST", requires = "inspect")]
+    pub(crate) inspect_host: Vec<String>,
     #[command(flatten)]
     pub(crate) log: LogArguments,
     #[command(flatten)]

@@ -15,7 +15,6 @@ use wwr::{Dialect, Encoding, Payload};
 
 use super::relay::Relay;
 use super::tap::{Sight, Way};
-use crate::dissect::title;
 use crate::text::one_line;
 
 const STEP: Style = Style::new().bold();
@@ -148,7 +147,7 @@ fn describe(frame: &Bytes) -> String {
     let Ok(message) = wire::decode(Dialect::Wwr1, frame.clone()) else {
         return "no message".into();
     };
-    let title = title(message.kind());
+    let title = message.kind();
     match message {
         Message::Signal(content)
         | Message::Request { content, .. }
@@ -172,7 +171,7 @@ fn describe(frame: &Bytes) -> String {
         | Message::AcceptConf(_)
         | Message::ClientSettings(_)
         | Message::QuestionCancelled { .. }
-        | Message::AnswerRefused { .. } => title.into(),
+        | Message::AnswerRefused { .. } => title.to_string(),
     }
 }
 

@@ -24,6 +24,7 @@ mod guesses;
 mod hand;
 mod headers;
 mod help;
+mod inspect;
 mod listen;
 #[cfg(unix)]
 mod logs;

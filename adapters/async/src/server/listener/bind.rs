@@ -19,12 +19,12 @@ const QUEUE: i32 = 4096;
 
 /// A socket that listens.
 #[derive(Debug)]
-pub(in crate::server) struct Bound {
+pub(crate) struct Bound {
     /// Removes the file of a unix socket. Dropped before the socket.
     #[cfg(unix)]
-    pub(super) file: Option<SocketFile>,
-    pub(super) socket: ListeningSocket,
-    pub(super) address: SocketAddress,
+    pub(crate) file: Option<SocketFile>,
+    pub(crate) socket: ListeningSocket,
+    pub(crate) address: SocketAddress,
     /// Whether it has no TLS, whatever the server has.
     pub(super) plain: bool,
 }
@@ -34,10 +34,7 @@ pub(in crate::server) struct Bound {
 /// # Errors
 ///
 /// If there is nothing, or if something cannot be listened on: the error names it.
-pub(in crate::server) async fn bind(
-    runtime: &impl Runtime,
-    listen: Listen,
-) -> io::Result<Vec<Bound>> {
+pub(crate) async fn bind(runtime: &impl Runtime, listen: Listen) -> io::Result<Vec<Bound>> {
     let (mut all, mut wanted) = (Vec::new(), Vec::new());
     let mut ports = Vec::new();
     for Wanted { at, plain } in listen.all {

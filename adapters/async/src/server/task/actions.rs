@@ -19,7 +19,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         while let Some(action) = self.next_action() {
             match action {
                 Action::Send(frame) => {
-                    self.connection.counts().sent(frame.len());
+                    self.connection.note_sent(&frame);
                     if let Err(error) = self.socket.feed(frame) {
                         tracing::debug!(%error, "cannot send");
                         return Some(End::Broken);

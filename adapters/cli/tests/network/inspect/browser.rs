@@ -1,0 +1,242 @@
+//! A real browser, driven through WebDriver.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::SAFETY;
+
+pub(crate) const TAB: char = '\u{e004}';
+pub(crate) const ENTER: char = '\u{e007}';
+pub(crate) const ESCAPE: char = '\u{e00c}';
+pub(crate) const DOWN: char = '\u{e015}';
+pub(crate) const RIGHT: char = '\u{e014}';
+
+/// What Chromium is started with. It asks nobody for anything by itself.
+const FLAGS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+];
+
+/// How often a page is asked whether something has happened.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// Headless Chromium with one page. It ends when this is dropped.
+pub(crate) struct Browser {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts it. `None` if there is no Chromium here; then says so.
+    pub(crate) fn start() -> Option<Self> {
+        let driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut driver = match driver {
+            Ok(driver) => driver,
+            Err(error) => {
+                println!("skipped: no chromium: chromedriver: {error}");
+                return None;
+            }
+        };
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let port = loop {
+            let line = lines.next().expect("chromedriver does not start");
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                break port.trim_end_matches('.').parse::<u16>().unwrap();
+            }
+        };
+        // It would stop if nobody read what it prints.
+        thread::spawn(move || lines.for_each(drop));
+        let profile = tempfile::tempdir().unwrap();
+        let mut flags = FLAGS.map(str::to_owned).to_vec();
+        flags.push(format!("--user-data-dir={}", profile.path().display()));
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut browser = Self { driver, address, session: String::new(), _profile: profile };
+        let options = json!({ "args": flags });
+        let logs = json!({ "browser": "ALL", "performance": "ALL" });
+        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": logs });
+        let body = json!({ "capabilities": { "alwaysMatch": wanted } });
+        let answer = browser.call("POST", "/session", Some(&body));
+        browser.session = answer["sessionId"].as_str().unwrap().to_owned();
+        Some(browser)
+    }
+
+    /// Sends a command of WebDriver, and returns its result.
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let body = body.map_or_else(String::new, Value::to_string);
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(SAFETY)).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut answer = vec![0; length];
+        reader.read_exact(&mut answer).unwrap();
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+        let value = answer["value"].take();
+        assert!(value.get("error").is_none(), "{method} {path}: {value:#}");
+        value
+    }
+
+    fn command(&self, name: &str, body: &Value) -> Value {
+        self.call("POST", &format!("/session/{}/{name}", self.session), Some(body))
+    }
+
+    /// A command of the DevTools protocol.
+    fn devtools(&self, name: &str, parameters: Value) {
+        self.command("goog/cdp/execute", &json!({ "cmd": name, "params": parameters }));
+    }
+
+    pub(crate) fn open(&self, url: &str) {
+        self.command("url", &json!({ "url": url }));
+    }
+
+    /// Runs a script in the page, and returns what it returns.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.command("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Waits until an expression in the page is true.
+    pub(crate) fn until(&self, expression: &str) {
+        let deadline = Instant::now() + SAFETY;
+        while self.run(&format!("return Boolean({expression})")) != json!(true) {
+            if Instant::now() > deadline {
+                panic!("never true: {expression}; the page shows: {}", self.text("body"));
+            }
+            thread::sleep(EVERY);
+        }
+    }
+
+    /// The text of an element, as it is shown.
+    pub(crate) fn text(&self, selector: &str) -> String {
+        let text = self.run(&format!(
+            "const one = document.querySelector({selector:?}); \
+             return one?.checkVisibility() ? one.innerText : ''"
+        ));
+        text.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until an element shows a text.
+    pub(crate) fn until_shown(&self, selector: &str, text: &str) {
+        let text = json!(text);
+        self.until(&format!(
+            "[document.querySelector({selector:?})].some(\
+             (one) => one?.checkVisibility() && one.innerText.includes({text}))"
+        ));
+    }
+
+    /// Presses keys, one after the other.
+    pub(crate) fn press(&self, keys: &[char]) {
+        let down_and_up = keys.iter().flat_map(|key| {
+            let key = key.to_string();
+            [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })]
+        });
+        let actions: Vec<Value> = down_and_up.collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.command("actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// Presses a key until an element has the focus.
+    pub(crate) fn press_until_focused(&self, key: char, id: &str) {
+        for _ in 0..100 {
+            if self.focused() == id {
+                return;
+            }
+            self.press(&[key]);
+        }
+        panic!("{id} is not reached; the focus is on {}", self.focused());
+    }
+
+    /// The identifier of the element that has the focus.
+    pub(crate) fn focused(&self) -> String {
+        self.run("return document.activeElement?.id ?? ''").as_str().unwrap().to_owned()
+    }
+
+    /// Gives the page this size, and light or dark colours.
+    pub(crate) fn show_as(&self, width: u32, height: u32, scheme: &str) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", size);
+        let colours = json!({ "name": "prefers-color-scheme", "value": scheme });
+        // A picture shows no transition half done.
+        let motion = json!({ "name": "prefers-reduced-motion", "value": "reduce" });
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [colours, motion] }));
+    }
+
+    /// Takes a picture, if the variable `WWR_SCREENSHOTS` names a directory for it.
+    pub(crate) fn picture(&self, name: &str) {
+        if let Some(directory) = std::env::var_os("WWR_SCREENSHOTS") {
+            let taken = self.call("GET", &format!("/session/{}/screenshot", self.session), None);
+            let picture = BASE64.decode(taken.as_str().unwrap().as_bytes()).unwrap();
+            fs::write(std::path::Path::new(&directory).join(name), picture).unwrap();
+        }
+    }
+
+    /// What the page has written to the console, errors of loading and of its policy included.
+    pub(crate) fn console(&self) -> Vec<String> {
+        let entries = self.command("se/log", &json!({ "type": "browser" }));
+        let entries = entries.as_array().unwrap().iter();
+        entries.map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The addresses of all requests since the last call.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let entries = self.command("se/log", &json!({ "type": "performance" }));
+        let events = entries.as_array().unwrap().iter().map(|entry| {
+            serde_json::from_str::<Value>(entry["message"].as_str().unwrap()).unwrap()
+        });
+        let sent = events.filter(|event| event["message"]["method"] == "Network.requestWillBeSent");
+        let url =
+            |event: Value| event["message"]["params"]["request"]["url"].as_str().map(str::to_owned);
+        sent.filter_map(url).collect()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() && !thread::panicking() {
+            self.call("DELETE", &format!("/session/{}", self.session), None);
+        }
+        // An error means that it has ended.
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
