@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use super::GroupError;
 use crate::dialect::Dialect;
 use crate::format::{FormatError, FormatErrorKind};
 use crate::session::TypedInfoError;
@@ -240,6 +241,23 @@ impl From<InvalidSignal> for RequestError {
     }
 }
 
+impl From<GroupError> for RequestError {
+    /// Lets handlers use `?`. A client that names the groups learns by the code `BAD_GROUP` or
+    /// `TOO_MANY_GROUPS` what is wrong.
+    fn from(error: GroupError) -> Self {
+        let (code, message) = match error {
+            GroupError::UnknownConnection => return Self::Internal,
+            GroupError::TooManyGroups { .. } => ("TOO_MANY_GROUPS", "leave another group first"),
+            GroupError::NoSession => ("NO_SESSION", "log in first"),
+            GroupError::InvalidName { .. } => ("BAD_GROUP", "a name has 1 to 255 bytes"),
+        };
+        match ErrorCode::from_static(code) {
+            Ok(code) => Self::Failed { code, message: Cow::Borrowed(message) },
+            Err(_) => Self::Internal,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::wire::Payload;
@@ -254,5 +272,15 @@ mod tests {
         assert_eq!(told, RequestError::failed("BAD_PAYLOAD", "the payload cannot be read"));
         let unwritable = FormatError::unwritable("JSON", &"secret");
         assert_eq!(RequestError::from(unwritable), RequestError::Internal);
+    }
+
+    #[test]
+    fn clients_learn_what_is_wrong_with_the_groups_that_they_name() {
+        let told = |error| RequestError::from(error);
+        let too_many = told(GroupError::TooManyGroups { max: 3 });
+        assert_eq!(too_many, RequestError::failed("TOO_MANY_GROUPS", "leave another group first"));
+        let bad = told(GroupError::InvalidName { length: 0 });
+        assert_eq!(bad, RequestError::failed("BAD_GROUP", "a name has 1 to 255 bytes"));
+        assert_eq!(told(GroupError::UnknownConnection), RequestError::Internal);
     }
 }

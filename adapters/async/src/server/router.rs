@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use wwr::Payload;
 use wwr::server::RequestError;
 
+use super::change::SessionChange;
 use super::connection::Connection;
 use super::handler::Handler;
 use call::{Endpoint, Layer, layered};
@@ -83,6 +84,7 @@ struct Table {
     fallback: Option<Arc<dyn Endpoint>>,
     layers: Vec<Arc<dyn Layer>>,
     connected: Vec<Hook>,
+    session_changed: Vec<ChangeHook>,
     disconnected: Vec<Hook>,
     /// The first error.
     invalid: Option<InvalidRouter>,
@@ -90,6 +92,9 @@ struct Table {
 
 /// What is called when a connection comes or goes.
 type Hook = Box<dyn Fn(Connection) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What is called when the session of a connection has changed.
+type ChangeHook = Box<dyn Fn(Connection, SessionChange) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Router {
     /// Creates a router without state.
@@ -158,13 +163,22 @@ impl<S: Send + Sync + 'static> Router<S> {
     /// ```
     #[must_use]
     pub fn nest<T>(mut self, prefix: &str, router: Router<T>) -> Self {
-        let Table { requests, signals, fallback, layers, connected, disconnected, invalid } =
-            router.table;
+        let Table {
+            requests,
+            signals,
+            fallback,
+            layers,
+            connected,
+            session_changed,
+            disconnected,
+            invalid,
+        } = router.table;
         let layers: Arc<[_]> = layers.into();
         let moved = |(name, endpoint)| (format!("{prefix}{name}"), layered(&layers, endpoint));
         self.table.requests.extend(requests.into_iter().map(moved));
         self.table.signals.extend(signals.into_iter().map(moved));
         self.table.connected.extend(connected);
+        self.table.session_changed.extend(session_changed);
         self.table.disconnected.extend(disconnected);
         let nested = InvalidRouter::NestedFallback { prefix: prefix.to_owned() };
         if let Some(invalid) = invalid.or(fallback.map(|_| nested)) {
@@ -224,6 +238,35 @@ impl<S: Send + Sync + 'static> Router<S> {
     {
         let hook = self.hook(hook);
         self.table.connected.push(hook);
+        self
+    }
+
+    /// Calls this when the session of a connection has changed; see [`Handler::session_changed`]. Several
+    /// hooks, also those of nested routers, run one after the other.
+    ///
+    /// ```
+    /// use wwr_async::server::{Connection, Router, SessionChange, State};
+    ///
+    /// async fn rooms(of: Connection, change: SessionChange, _: State<()>) {
+    ///     if change.after().is_none() {
+    ///         // What the session gave to the connection.
+    ///         of.leave("members");
+    ///     }
+    /// }
+    ///
+    /// let routes = Router::new().session_changed(rooms).build()?;
+    /// # Ok::<(), wwr_async::server::InvalidRouter>(())
+    /// ```
+    #[must_use]
+    pub fn session_changed<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Connection, SessionChange, State<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let state = State(self.state.clone());
+        let hook: ChangeHook =
+            Box::new(move |of, change| Box::pin(hook(of, change, state.clone())));
+        self.table.session_changed.push(hook);
         self
     }
 

@@ -15,7 +15,7 @@ use super::super::connection::Connection;
 use super::super::context::ConnectionOptions;
 use super::super::handler::{Handler, Response};
 use super::call::{Call, CallKind, Endpoint, Layer, layered};
-use super::{Hook, InvalidRouter, Table};
+use super::{ChangeHook, Hook, InvalidRouter, Table};
 use crate::panics::ShortName;
 
 /// The handlers of a [`Router`](super::Router), checked: the handler of a server. What has no route goes
@@ -25,6 +25,7 @@ pub struct Routes<H = Unrouted> {
     signals: HashMap<Box<[u8]>, Arc<dyn Endpoint>>,
     fallback: Option<Arc<dyn Endpoint>>,
     connected: Vec<Hook>,
+    session_changed: Vec<ChangeHook>,
     disconnected: Vec<Hook>,
     /// Sorted.
     names: Vec<(CallKind, String)>,
@@ -50,7 +51,16 @@ impl Handler for Unrouted {
 
 impl<H: Handler> Routes<H> {
     pub(super) fn new(table: Table, handler: H) -> Result<Self, InvalidRouter> {
-        let Table { requests, signals, fallback, layers, connected, disconnected, invalid } = table;
+        let Table {
+            requests,
+            signals,
+            fallback,
+            layers,
+            connected,
+            session_changed,
+            disconnected,
+            invalid,
+        } = table;
         if let Some(invalid) = invalid {
             return Err(invalid);
         }
@@ -73,7 +83,16 @@ impl<H: Handler> Routes<H> {
         let signals = index(CallKind::Signal, signals)?;
         let fallback = fallback.map(|fallback| layered(&layers, fallback));
         names.sort();
-        Ok(Self { requests, signals, fallback, connected, disconnected, names, handler })
+        Ok(Self {
+            requests,
+            signals,
+            fallback,
+            connected,
+            session_changed,
+            disconnected,
+            names,
+            handler,
+        })
     }
 
     /// Returns the names of all handlers, sorted: requests, then signals.
@@ -113,6 +132,9 @@ impl<H: Handler> Handler for Routes<H> {
     }
 
     async fn session_changed(&self, connection: &Connection, change: SessionChange) {
+        for hook in &self.session_changed {
+            hook(connection.clone(), change.clone()).await;
+        }
         self.handler.session_changed(connection, change).await;
     }
 
