@@ -1,5 +1,6 @@
 //! Why a client did not start, a connection failed, or a request has no reply.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use wwr::FormatError;
@@ -32,6 +33,27 @@ pub enum Error {
     /// The task of the client has ended, because its executor has.
     #[error("the client has ended")]
     Ended,
+}
+
+impl Error {
+    /// Returns the code of the application on the server, if it answered with an error of its own, with
+    /// U+FFFD for bytes that are not UTF-8.
+    ///
+    /// ```
+    /// # use wwr_async::client::Error;
+    /// fn explain(error: &Error) -> String {
+    ///     match error.code().as_deref() {
+    ///         Some("NAME_TAKEN") => "Choose another name.".to_owned(),
+    ///         _ => error.to_string(),
+    ///     }
+    /// }
+    /// ```
+    pub fn code(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Request(RequestError::Failed(reply)) => Some(reply.code()),
+            _ => None,
+        }
+    }
 }
 
 /// Why a connection failed.
