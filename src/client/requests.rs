@@ -292,7 +292,7 @@ const fn are_mostly_stale(deadlines: usize, requests: usize) -> bool {
     deadlines > 4 * requests + KEPT
 }
 
-#[inline]
+#[inline(always)]
 fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) -> bool {
     match sent.get(id) {
         Some(purpose) => !purpose.is_late(),

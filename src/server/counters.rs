@@ -50,10 +50,10 @@ impl Counters {
     };
 }
 
-/// Counts one more.
+/// Counts one more, for each message in one instruction: the number begins again after 2^32 of them.
 #[inline]
 pub(super) const fn count(counter: &mut u32) {
-    *counter = counter.saturating_add(1);
+    *counter = counter.wrapping_add(1);
 }
 
 /// What a [`Hub`](super::Hub) has counted since it was made.
