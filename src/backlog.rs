@@ -9,11 +9,12 @@ use bytes::Bytes;
 #[cfg(test)]
 mod tests;
 
-/// What happens to a signal for which there is no room, because its peer reads too slowly.
+/// What happens to signals that wait for their peer: for example because it reads too slowly.
 ///
 /// Each policy is only about signals that were sent with it: none drops a signal that was accepted
-/// with another one, but for the end of the connection. What is dropped or replaced is counted. Signals
-/// of other names and replies keep their order in every case.
+/// with another one, but for the end of the connection. What is dropped or replaced is counted. What is
+/// neither dropped nor replaced leaves in the order in which it was sent, but for the new values of
+/// [`Coalesce`](Self::Coalesce).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlowReader {
@@ -27,7 +28,17 @@ pub enum SlowReader {
     /// Of signals with the same name that were sent with this policy, at most one waits: a new one
     /// takes the place of the one that waits, also while there is room for both. So the peer gets the
     /// last value of each name. A name of which none waits needs room, and so does a longer value; without
-    /// room, the new signal is refused. For states, such as positions and prices.
+    /// room, the new signal is refused. For states, such as positions and prices, of which each has a name
+    /// of its own.
+    ///
+    /// This is not only about slow peers: signals wait until they are taken to be written, so of two that
+    /// are sent right after each other, a fast peer may get the second only.
+    ///
+    /// The new value leaves at the position of the one that it replaces, so before signals that were sent
+    /// between the two: `position 1`, `round started`, `position 2` arrive as `position 2`,
+    /// `round started`.
+    ///
+    /// Only the names are compared, whatever the signals are about. Those of two rooms need two names.
     Coalesce,
     /// The peer is disconnected, and the signals that wait for it are dropped. For peers that can do
     /// nothing useful once they have missed a signal.
