@@ -9,11 +9,12 @@ use bytes::Bytes;
 #[cfg(test)]
 mod tests;
 
-/// What happens to a signal for which there is no room, because its peer reads too slowly.
+/// What happens to signals that wait for their peer: for example because it reads too slowly.
 ///
 /// Each policy is only about signals that were sent with it: none drops a signal that was accepted
-/// with another one, but for the end of the connection. What is dropped or replaced is counted. Signals
-/// of other names and replies keep their order in every case.
+/// with another one, but for the end of the connection. What is dropped or replaced is counted. What is
+/// neither dropped nor replaced leaves in the order in which it was sent, but for the new values of
+/// [`Coalesce`](Self::Coalesce).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlowReader {
@@ -27,7 +28,17 @@ pub enum SlowReader {
     /// Of signals with the same name that were sent with this policy, at most one waits: a new one
     /// takes the place of the one that waits, also while there is room for both. So the peer gets the
     /// last value of each name. A name of which none waits needs room, and so does a longer value; without
-    /// room, the new signal is refused. For states, such as positions and prices.
+    /// room, the new signal is refused. For states, such as positions and prices, of which each has a name
+    /// of its own.
+    ///
+    /// This is not only about slow peers: signals wait until they are taken to be written, so of two that
+    /// are sent right after each other, a fast peer may get the second only.
+    ///
+    /// The new value leaves at the position of the one that it replaces, so before signals that were sent
+    /// between the two: `position 1`, `round started`, `position 2` arrive as `position 2`,
+    /// `round started`.
+    ///
+    /// Only the names are compared, whatever the signals are about. Those of two rooms need two names.
     Coalesce,
     /// The peer is disconnected, and the signals that wait for it are dropped. For peers that can do
     /// nothing useful once they have missed a signal.
@@ -48,8 +59,8 @@ pub enum NoRoom {
 /// What waits for a peer: a queue that is bounded in bytes. It decides what is accepted, dropped or
 /// replaced when the peer reads too slowly ([`SlowReader`]).
 ///
-/// Items of no bytes are no signals. They always fit, are never dropped, and keep their position
-/// among the others.
+/// What is added with [`push`](Self::push) is no signal, whatever its size. It is never dropped, also not
+/// with the signals of a peer that is to be disconnected, and it keeps its position among the others.
 ///
 /// Every call takes logarithmic time in the number of items, on average over many calls. Items that
 /// may not be dropped cost no more than in an ordinary queue.
@@ -76,7 +87,7 @@ pub struct Backlog<T> {
     /// Bytes of items that were taken but are still in memory.
     held: usize,
     max_bytes: usize,
-    /// How many items of no bytes wait. Memory ends long before 2^32 of them.
+    /// How many items wait that are no signals. Memory ends long before 2^32 of them.
     others: u32,
     /// Whether an item of any size is accepted next.
     promised: bool,
@@ -101,6 +112,7 @@ enum Counting {
 struct Slot<T> {
     number: u64,
     bytes: usize,
+    is_signal: bool,
     item: Option<T>,
 }
 
@@ -148,17 +160,13 @@ impl<T> Backlog<T> {
         }
     }
 
-    /// Adds an item that is never dropped. One of no bytes always fits.
+    /// Adds an item that is no signal, and is never dropped. One of no bytes always fits.
     ///
     /// # Errors
     ///
     /// [`NoRoom::Refused`] if too many bytes wait.
     pub fn push(&mut self, item: T, bytes: usize) -> Result<(), NoRoom> {
-        if !self.takes(bytes) {
-            return Err(NoRoom::Refused);
-        }
-        self.append(item, bytes);
-        Ok(())
+        self.add(item, bytes, false)
     }
 
     /// Adds a signal of this name. It counts as one byte at least. Returns how many signals were dropped
@@ -179,9 +187,9 @@ impl<T> Backlog<T> {
             return Err(NoRoom::Disconnect);
         }
         match policy {
-            SlowReader::Refuse => self.push(item, bytes).map(|()| 0),
+            SlowReader::Refuse => self.add(item, bytes, true).map(|()| 0),
             SlowReader::Disconnect => {
-                let pushed = self.push(item, bytes).map(|()| 0);
+                let pushed = self.add(item, bytes, true).map(|()| 0);
                 pushed.map_err(|_| {
                     self.overflow();
                     NoRoom::Disconnect
@@ -189,7 +197,7 @@ impl<T> Backlog<T> {
             }
             SlowReader::DropOldest => {
                 let dropped = self.make_room(bytes)?;
-                let number = self.append(item, bytes);
+                let number = self.append(item, bytes, true);
                 let loose = self.loose.get_or_insert_default();
                 loose.droppable.insert(number);
                 loose.droppable_bytes += bytes;
@@ -201,7 +209,7 @@ impl<T> Backlog<T> {
 
     /// Takes the next item, if there is one.
     pub fn pop(&mut self) -> Option<T> {
-        while let Some(Slot { number, bytes, item }) = self.slots.pop_front() {
+        while let Some(Slot { number, bytes, is_signal, item }) = self.slots.pop_front() {
             let Some(item) = item else {
                 if let Some(loose) = &mut self.loose {
                     loose.gaps -= 1;
@@ -209,7 +217,7 @@ impl<T> Backlog<T> {
                 continue;
             };
             self.bytes -= bytes;
-            self.others -= u32::from(bytes == 0);
+            self.others -= u32::from(!is_signal);
             if self.counting == Counting::UntilReleased {
                 self.held += bytes;
             }
@@ -229,7 +237,8 @@ impl<T> Backlog<T> {
     }
 
     /// Returns whether everything may stay here while the peer does not read. That is so if some of it
-    /// may still be dropped or replaced, and all of it are signals.
+    /// may still be dropped or replaced, and all of it are signals: everything else has to be taken now, with
+    /// what comes before it.
     pub fn can_wait(&self) -> bool {
         self.others == 0 && self.loose.as_ref().is_some_and(|loose| !loose.is_empty())
     }
@@ -292,15 +301,23 @@ impl<T> Backlog<T> {
         self.bytes == 0 || self.takes(bytes)
     }
 
-    fn append(&mut self, item: T, bytes: usize) -> u64 {
+    /// Adds an item that may not be dropped.
+    fn add(&mut self, item: T, bytes: usize, is_signal: bool) -> Result<(), NoRoom> {
+        if !self.takes(bytes) {
+            return Err(NoRoom::Refused);
+        }
+        self.append(item, bytes, is_signal);
+        Ok(())
+    }
+
+    fn append(&mut self, item: T, bytes: usize, is_signal: bool) -> u64 {
         if bytes > 0 {
             self.promised = false;
-        } else {
-            self.others += 1;
         }
+        self.others += u32::from(!is_signal);
         let number = self.slots.back().map_or(0, |last| last.number + 1);
         self.bytes += bytes;
-        self.slots.push_back(Slot { number, bytes, item: Some(item) });
+        self.slots.push_back(Slot { number, bytes, is_signal, item: Some(item) });
         number
     }
 
@@ -356,7 +373,7 @@ impl<T> Backlog<T> {
             if !self.takes_loose(bytes) {
                 return Err(NoRoom::Refused);
             }
-            let number = self.append(item, bytes);
+            let number = self.append(item, bytes, true);
             let (loose, name) = (self.loose.get_or_insert_default(), Bytes::copy_from_slice(name));
             loose.numbers.insert(name.clone(), number);
             loose.replaceable.insert(number, name);
@@ -380,9 +397,10 @@ impl<T> Backlog<T> {
     /// Drops all signals: the peer is to be disconnected.
     fn overflow(&mut self) {
         let waiting = self.len();
-        self.slots.retain(|slot| slot.bytes == 0 && slot.item.is_some());
+        self.slots.retain(|slot| !slot.is_signal);
         self.dropped += (waiting - self.slots.len()) as u64;
-        (self.bytes, self.loose, self.overflowed) = (0, None, true);
+        self.bytes = self.slots.iter().map(|slot| slot.bytes).sum();
+        (self.loose, self.overflowed) = (None, true);
     }
 }
 

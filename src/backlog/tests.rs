@@ -116,13 +116,21 @@ fn a_peer_that_is_to_be_disconnected_gets_no_signal_any_more() {
     assert_eq!(send(&mut backlog, "a", 5, Disconnect), Ok(0));
     assert_eq!(send(&mut backlog, "b", 5, DropOldest), Ok(0));
     assert_eq!(backlog.push("control".into(), 0), Ok(()));
+    backlog.promise();
+    assert_eq!(backlog.push("question".into(), 7), Ok(()));
     assert_eq!(send(&mut backlog, "c", 5, Disconnect), Err(NoRoom::Disconnect));
-    assert_eq!((backlog.len(), backlog.dropped()), (1, 2));
+    assert_eq!((backlog.len(), backlog.dropped(), backlog.waiting_bytes()), (2, 2, 7));
     for policy in [Refuse, DropOldest, Coalesce, Disconnect] {
         assert_eq!(send(&mut backlog, "d", 1, policy), Err(NoRoom::Disconnect));
     }
     assert_eq!(backlog.push("close".into(), 0), Ok(()));
-    assert_eq!(rest(&mut backlog), ["control", "close"]);
+    assert_eq!(
+        backlog.push("another".into(), 4),
+        Err(NoRoom::Refused),
+        "only signals were dropped"
+    );
+    assert_eq!(rest(&mut backlog), ["control", "question", "close"]);
+    assert_eq!(backlog.waiting_bytes(), 0);
 }
 
 #[test]
@@ -131,12 +139,22 @@ fn only_signals_that_can_be_dropped_wait_for_a_peer_that_does_not_read() {
     assert!(!backlog.can_wait());
     assert_eq!(send(&mut backlog, "a", 1, Refuse), Ok(0));
     assert!(!backlog.can_wait());
-    assert_eq!(send(&mut backlog, "b", 1, Coalesce), Ok(0));
-    assert!(backlog.can_wait());
-    assert_eq!(backlog.push("close".into(), 0), Ok(()));
-    assert!(!backlog.can_wait(), "something else comes after them");
-    assert_eq!(rest(&mut backlog), ["a", "b", "close"]);
-    assert!(!backlog.can_wait());
+    assert_eq!(rest(&mut backlog), ["a"]);
+    for (other, bytes) in [("close", 0), ("question", 1)] {
+        assert_eq!(send(&mut backlog, "a", 1, Refuse), Ok(0));
+        assert_eq!(send(&mut backlog, "b", 1, Coalesce), Ok(0));
+        assert!(backlog.can_wait());
+        assert_eq!(backlog.push(other.into(), bytes), Ok(()));
+        assert!(!backlog.can_wait(), "something else comes after them");
+        assert_eq!(backlog.pop().as_deref(), Some("a"));
+        assert_eq!(send(&mut backlog, "c", 1, DropOldest), Ok(0));
+        assert_eq!(backlog.pop().as_deref(), Some("b"));
+        assert!(!backlog.can_wait());
+        assert_eq!(backlog.pop().as_deref(), Some(other));
+        assert!(backlog.can_wait());
+        assert_eq!(rest(&mut backlog), ["c"]);
+        assert!(!backlog.can_wait());
+    }
 }
 
 #[test]
@@ -156,6 +174,9 @@ fn gaps_take_no_memory() {
 /// What waits, as a plain list: name, number, bytes, policy.
 type Model = Vec<(u8, u32, usize, SlowReader)>;
 
+/// The name of what is no signal.
+const OTHER: u8 = 255;
+
 /// Each call, compared with what a list that is searched from its beginning would do.
 #[test]
 fn it_does_what_a_simple_list_would_do() {
@@ -174,14 +195,19 @@ fn it_does_what_a_simple_list_would_do() {
                 let expected = (!model.is_empty()).then(|| model.remove(0).1);
                 assert_eq!(backlog.pop(), expected);
             } else if below(20) == 0 {
-                assert_eq!(backlog.push(number, 0), Ok(()));
-                model.push((0, number, 0, Refuse));
+                let bytes = below(3) as usize * 10;
+                let waiting = bytes_of(&model);
+                let fits = bytes == 0 || waiting == 0 || waiting + bytes <= max;
+                assert_eq!(backlog.push(number, bytes).is_ok(), fits);
+                if fits {
+                    model.push((OTHER, number, bytes, Refuse));
+                }
             } else {
                 let policy = [Refuse, DropOldest, Coalesce][below(3) as usize];
                 let (name, bytes) = (below(5) as u8, 1 + below(40) as usize);
-                let known = model.iter().position(|item| {
-                    policy == Coalesce && item.3 == Coalesce && item.0 == name && item.2 > 0
-                });
+                let known = model
+                    .iter()
+                    .position(|item| policy == Coalesce && item.3 == Coalesce && item.0 == name);
                 let waiting = bytes_of(&model);
                 let fits = |waiting: usize| waiting == 0 || waiting + bytes <= max;
                 let mut after = model.clone();
@@ -211,6 +237,9 @@ fn it_does_what_a_simple_list_would_do() {
             }
             assert_eq!((backlog.len(), backlog.dropped()), (model.len(), dropped));
             assert_eq!(backlog.waiting_bytes(), bytes_of(&model));
+            let has_others = model.iter().any(|item| item.0 == OTHER);
+            let has_loose = model.iter().any(|item| item.3 != Refuse);
+            assert_eq!(backlog.can_wait(), has_loose && !has_others);
         }
         assert!(core::iter::from_fn(|| backlog.pop()).eq(model.into_iter().map(|item| item.1)));
     }

@@ -6,9 +6,10 @@ use allocation_counter::measure;
 use wwr::server::{GroupError, RequestError};
 use wwr::{CloseFrame, Content, InvalidSignal, Payload, PreparedSignal};
 
+use super::wwr1::that_answers;
 use crate::adapter::server::{
-    Broadcast, CloseReason, Connection, Ended, Group, Handler, Server, ServerHandle, SignalError,
-    SlowReader,
+    AskError, Broadcast, CloseReason, Connection, Ended, Group, Handler, Server, ServerHandle,
+    SignalError, SlowReader,
 };
 use crate::adapter::{Manual, Runtime as _};
 use crate::suite::support::app::Event;
@@ -230,12 +231,19 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
+        Self::with(|fixture| Peer::connect(fixture.address()))
+    }
+
+    /// The one that reads nothing is connected like this.
+    fn with(connect_slow: impl FnOnce(&Fixture) -> Peer) -> Self {
         let fixture = Fixture::with(|config| {
             config.limits.max_signal_backlog = 10 * SIZE;
             config.limits.close_timeout = Duration::from_millis(20);
+            // Nothing may end only because the client is disconnected for this.
+            config.limits.stall_timeout = 2 * SAFETY;
         });
         let (reader, of_reader) = connect(&fixture);
-        let (slow, of_slow) = connect(&fixture);
+        let (slow, of_slow) = (connect_slow(&fixture), fixture.connected());
         for connection in [&of_reader, &of_slow] {
             connection.join("room").unwrap();
         }
@@ -424,21 +432,38 @@ fn the_policy_of_a_connection_counts_before_those_of_groups_and_of_the_server() 
     until(|| tell(&room) == Broadcast { too_slow: 1, ..sent(0) });
 }
 
-/// A message of the hub behind signals that may be dropped, for a client that does not read.
+/// What is no signal does not wait behind signals that may be dropped, for a client that does not read.
 #[test]
 fn sessions_closes_and_shutdowns_do_not_wait_for_a_slow_member() {
     let mut pair = Pair::new();
     pair.fill("n", SlowReader::DropOldest);
     let created = smol::block_on(pair.of_slow.create_session(wwr::SessionInfo::new()));
-    assert_eq!(pair.of_slow.session(), created.clone().ok());
+    assert!(created.is_ok(), "{created:?}");
+    assert_eq!(pair.of_slow.session(), created.ok());
+    pair.fill("n", SlowReader::DropOldest);
     pair.of_slow.close();
     let (had_session, before) = pair.fixture.wait_for_disconnected();
-    assert_eq!(had_session, created.is_ok());
+    assert!(had_session);
     assert!(!before.iter().any(|event| matches!(event, Event::Connected(_))));
+    assert_eq!(pair.of_slow.ended(), Some(Ended::ByServer(CloseReason::Requested)));
 
     let mut pair = Pair::new();
     pair.fill("n", SlowReader::Coalesce);
-    smol::block_on(pair.fixture.server.handle.shut_down(Duration::from_millis(20)));
+    let done = pair.fixture.server.begin_shut_down(Duration::MAX);
+    done.recv_timeout(SAFETY).unwrap();
     pair.fixture.server.wait_for_end();
     assert!(pair.fixture.server.handle.group("room").is_empty());
+    assert_eq!(pair.of_slow.ended(), Some(Ended::ByServer(CloseReason::Shutdown)));
+}
+
+#[test]
+fn the_time_of_a_question_to_a_slow_member_runs_from_the_beginning() {
+    for policy in [SlowReader::DropOldest, SlowReader::Coalesce] {
+        let mut pair = Pair::with(that_answers);
+        // What may be dropped stays out of the sockets.
+        pair.fill("n", policy);
+        let question = pair.of_slow.ask_within(Duration::from_millis(20), "sure", "?");
+        assert_eq!(smol::block_on(question), Err(AskError::TimedOut));
+        assert!(pair.of_slow.is_connected());
+    }
 }

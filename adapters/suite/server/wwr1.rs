@@ -16,6 +16,9 @@ const OFFER: &str = "Sec-WebSocket-Protocol: wwr.1\r\n";
 /// The settings of a client that reads 1 MiB.
 const SETTINGS: &[u8] = b"\x18\0\0\x10\0";
 
+/// The same, for one that answers two questions at a time.
+const ANSWERING: &[u8] = b"\x18\0\0\x10\0\x02\0";
+
 /// What a server with the default limits states: 60 s, 1 MiB.
 const STATED: &[u8] = b"\x17\x02\0\x60\xea\0\0\0\0\x10\0";
 
@@ -32,9 +35,18 @@ fn agreed(peer: &mut Peer, headers: &str) -> Option<String> {
 
 /// A client that has agreed on `wwr.1`.
 fn ours(fixture: &Fixture) -> Peer {
+    connect(fixture, SETTINGS)
+}
+
+/// A client that has agreed on `wwr.1` and can be asked.
+pub(super) fn that_answers(fixture: &Fixture) -> Peer {
+    connect(fixture, ANSWERING)
+}
+
+fn connect(fixture: &Fixture, settings: &[u8]) -> Peer {
     let mut peer = Peer::dial(fixture.address());
     assert_eq!(agreed(&mut peer, OFFER).as_deref(), Some("wwr.1"));
-    peer.send(SETTINGS);
+    peer.send(settings);
     assert_eq!(peer.message(), STATED);
     peer
 }

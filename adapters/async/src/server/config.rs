@@ -103,7 +103,8 @@ pub struct Limits {
     /// 16 bytes each included. One signal may always wait, and one after each
     /// [`Connection::ready`](super::Connection::ready). Default: 1 MiB.
     pub max_signal_backlog: usize,
-    /// What happens to a signal for which that leaves no room. Applications can choose for each
+    /// What happens to a signal for which that leaves no room, and whether one replaces another that
+    /// waits, also while there is room ([`SlowReader::Coalesce`]). Applications can choose for each
     /// [group signal](super::Group::slow_readers), and for
     /// [a connection](super::Connection::set_slow_reader). Default: the signal is
     /// [refused](SlowReader::Refuse).

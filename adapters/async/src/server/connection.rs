@@ -554,16 +554,18 @@ impl Connection {
         }
     }
 
-    /// Sets what happens to signals for which there is no room, because this client reads too slowly.
-    /// It counts instead of what the [server](super::Limits::slow_readers) or a
+    /// Sets what happens to signals that wait for this client, for example because it reads too slowly.
+    /// [`Coalesce`](SlowReader::Coalesce) replaces waiting signals also while there is room, and so for a
+    /// fast client, too. The policy counts instead of what the [server](super::Limits::slow_readers) or a
     /// [group signal](super::Group::slow_readers) says; `None` ends that. It holds for the signals of
     /// later calls.
     pub fn set_slow_reader(&self, policy: impl Into<Option<SlowReader>>) {
         self.shared.slow_reader.set(policy.into());
     }
 
-    /// Returns how many signals to this client were dropped or replaced by later ones, because it reads
-    /// too slowly. Those that were refused are not among them: their senders were told. Nor are those
+    /// Returns how many signals to this client were dropped or replaced by later ones while they waited:
+    /// because it reads too slowly, or because several of one name were sent at once with
+    /// [`Coalesce`](SlowReader::Coalesce). Those that were refused are not among them: their senders were told. Nor are those
     /// that wait when the connection ends.
     pub fn dropped_signals(&self) -> u64 {
         self.shared.inbox.dropped()

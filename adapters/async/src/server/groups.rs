@@ -110,7 +110,8 @@ impl ServerHandle {
 /// use wwr_async::{InvalidSignal, Payload};
 ///
 /// fn moved(server: &ServerHandle, player: &Connection, to: String) -> Result<(), InvalidSignal> {
-///     // Those that read too slowly get the last position, and do not hold up anything.
+///     // Those that read too slowly get the last position, and do not hold up anything. The others may
+///     // miss an earlier one as well, if two follow each other at once.
 ///     let others = server.group("level 1").except(player).slow_readers(SlowReader::Coalesce);
 ///     others.signal(format!("position of {}", player.id()), Payload::utf8(to))?;
 ///     Ok(())
@@ -132,9 +133,13 @@ impl Group {
         self
     }
 
-    /// Sets what happens to the signals to members that read too slowly, instead of the setting of the
-    /// [server](super::Limits::slow_readers). Connections with a policy
+    /// Sets what happens to signals that wait for a member, for example because it reads too slowly, instead
+    /// of the setting of the [server](super::Limits::slow_readers). Connections with a policy
     /// [of their own](Connection::set_slow_reader) keep that.
+    ///
+    /// [`Coalesce`](SlowReader::Coalesce) can replace signals to fast members, too, and compares nothing but
+    /// names: signals of the same name to two groups replace each other for a member of both. Put what the
+    /// value is about into the name.
     pub const fn slow_readers(mut self, policy: SlowReader) -> Self {
         self.policy = Some(policy);
         self

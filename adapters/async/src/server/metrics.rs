@@ -31,7 +31,7 @@ const STORE_DURATION: &str = "wwr_store_operation_duration_seconds";
 /// | `wwr_handler_panics_total` | counter | | handlers that panicked |
 /// | `wwr_signals_received_total` | counter | | signals of clients |
 /// | `wwr_signals_sent_total` | counter | | signals to clients |
-/// | `wwr_signals_dropped_total` | counter | | signals that were dropped or replaced, because clients read too slowly |
+/// | `wwr_signals_dropped_total` | counter | | signals that were dropped or replaced by later ones while they waited |
 /// | `wwr_messages_ignored_total` | counter | | messages without effect |
 /// | `wwr_received_bytes_total` | counter | | bytes of the messages that came |
 /// | `wwr_sent_bytes_total` | counter | | bytes of the messages that were sent |
@@ -160,7 +160,7 @@ impl Metrics {
             (
                 "wwr_signals_dropped_total",
                 Unit::Count,
-                "Signals that were dropped or replaced, because clients read too slowly.",
+                "Signals that were dropped or replaced by later ones while they waited.",
                 |stats| stats.traffic.signals_dropped,
             ),
             ("wwr_messages_ignored_total", Unit::Count, "Messages without effect.", |stats| {

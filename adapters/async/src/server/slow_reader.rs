@@ -1,4 +1,4 @@
-//! What happens to signals for a client that reads too slowly: which policy counts.
+//! What happens to signals that wait for a client: which policy counts.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

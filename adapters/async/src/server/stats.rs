@@ -64,7 +64,7 @@ pub struct Traffic {
     pub signals_received: u64,
     /// Signals that were sent.
     pub signals_sent: u64,
-    /// Signals that were dropped or replaced by later ones, because the client read too slowly. See
+    /// Signals that were dropped or replaced by later ones while they waited. See
     /// [`Connection::dropped_signals`](super::Connection::dropped_signals).
     pub signals_dropped: u64,
     /// Messages without effect: unreadable, of an unknown kind, or of a kind that only servers send
