@@ -1,20 +1,21 @@
 //! The application's view of a connection.
 
+mod error;
+mod info;
+
 use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use hyper::header::HeaderMap;
 use serde::Serialize;
-use wwr::server::{self, CloseReason, IdleConnections, Misuse, RequestError};
-use wwr::session::{ConnectionId, EditFailure, Outcome};
-use wwr::wire::{InvalidName, UnreadableSignal, check_signal};
+use wwr::server::{self, CloseReason, IdleConnections, Misuse};
+use wwr::session::{ConnectionId, Outcome};
+use wwr::wire::{InvalidName, check_signal};
 use wwr::{
     Actions, CloseFrame, Dialect, Instant, InvalidCloseFrame, Name, Payload, PreparedSignal,
     Session, SessionInfo, SessionKey, SlowReader,
@@ -33,6 +34,9 @@ use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
 use crate::runtime;
 
+pub use error::{SessionError, SignalError};
+pub use info::{ConnectionInfo, TlsInfo, TlsVersion};
+
 /// The deadline of a server that does not shut down.
 const NO_SHUTDOWN: u64 = u64::MAX;
 
@@ -47,68 +51,6 @@ const SIGNAL: usize = 16;
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
-}
-
-/// Facts about a connection that do not change. Its `Debug` form omits what may be secret: the query,
-/// the values of the headers, and the sub-protocol.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct ConnectionInfo {
-    /// When the WebSocket was opened.
-    pub connected_at: SystemTime,
-    /// The first 256 characters of the `User-Agent` header of the handshake. `None` if it is
-    /// missing or not text.
-    pub user_agent: Option<String>,
-    /// The address of the client. Behind [trusted proxies](super::Config::trusted_proxies), the
-    /// one that they name; the port is 0 if they name none. A process that has connected to a unix
-    /// socket has the address 127.0.0.1 and the port 0.
-    pub remote_addr: SocketAddr,
-    /// The address of the socket: of the client, or of a proxy.
-    pub socket_addr: SocketAddr,
-    /// What was agreed in the TLS handshake. `None` without TLS, and if TLS ends in a proxy or in an
-    /// HTTP server of your own.
-    pub tls: Option<Arc<TlsInfo>>,
-    /// The path of the handshake, as it was sent. Like the query and the headers, the client chooses
-    /// it, and it may have the length of a whole head:
-    /// [`Limits::max_header_size`](super::Limits::max_header_size).
-    pub path: String,
-    /// What stood behind the `?` of the path, as it was sent. `None` if there was no `?`.
-    pub query: Option<String>,
-    /// The headers of the handshake that [`Config::kept_headers`](super::Config::kept_headers) or
-    /// [`ConnectionOptions::kept_headers`](super::ConnectionOptions::kept_headers) name.
-    pub headers: HeaderMap,
-    /// The selected sub-protocol of WebSocket: one of the application
-    /// ([`ConnectionOptions::sub_protocol`](super::ConnectionOptions::sub_protocol)) or `wwr.1`
-    /// (protocol §10.1). `None` if none was selected.
-    pub sub_protocol: Option<String>,
-}
-
-/// What was agreed in a TLS handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TlsInfo {
-    /// The version of TLS.
-    pub version: TlsVersion,
-    /// Whether the client has resumed an earlier session of TLS, which has nothing to do with sessions
-    /// of WebWire.
-    pub resumed: bool,
-    /// The name by which the client knows the server (RFC 6066 section 3). `None` if it sent none, for
-    /// example because it connected to an address.
-    pub server_name: Option<String>,
-    /// The certificates that the client has proved its identity with, as DER: its own comes first. They
-    /// were verified as the server's settings of TLS say. Empty if it has sent none, which is so unless
-    /// those settings ask for them.
-    pub client_certificates: Vec<Bytes>,
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246).
-    V1_2,
-    /// TLS 1.3 (RFC 8446).
-    V1_3,
 }
 
 /// Why a connection has ended.
@@ -126,100 +68,6 @@ pub enum Ended {
     Lost,
     /// A shutdown of the server took too long.
     Aborted,
-}
-
-/// Why a signal was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SignalError {
-    /// The connection has ended.
-    #[error("the connection has ended")]
-    Disconnected,
-    /// Too many bytes already wait for the client: it reads too slowly, or its handler has not
-    /// awaited anything since, so that nothing could be written. [`Connection::ready`] waits for
-    /// room. What else may happen then is up to [`Limits::slow_readers`](super::Limits::slow_readers).
-    #[error("too many bytes wait for this client already (limits.max_signal_backlog)")]
-    Backlogged,
-    /// Too many bytes already wait for the client, and it is disconnected for that
-    /// ([`SlowReader::Disconnect`]).
-    #[error("the client reads too slowly and is disconnected (limits.slow_readers)")]
-    TooSlow,
-    /// The client would not read such a signal.
-    #[error(transparent)]
-    Unreadable(#[from] UnreadableSignal),
-    /// The name cannot be sent.
-    #[error("invalid name: {0}")]
-    InvalidName(#[from] InvalidName),
-    /// JSON cannot express the value; the log says why.
-    #[error("the value cannot be written")]
-    Unwritable,
-}
-
-impl From<Refused> for SignalError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Closed => Self::Disconnected,
-            Refused::Full => Self::Backlogged,
-            Refused::Overflowed => Self::TooSlow,
-        }
-    }
-}
-
-/// Why a session was not created, changed or closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The connection has ended.
-    #[error("the connection has ended")]
-    Disconnected,
-    /// The state of the connection does not allow it.
-    #[error(transparent)]
-    Misuse(Misuse),
-    /// The key generator failed; the log says why.
-    #[error("no session key could be made")]
-    NoKey,
-    /// The session store failed; the log says why.
-    #[error("the session store failed")]
-    Store,
-    /// The store does not have the session that was to be changed: it could not be stored when it was
-    /// created, it has expired, or it was removed by others than this server.
-    #[error("the session is not in the store")]
-    NotStored,
-    /// The session was closed before it was changed.
-    #[error("the session was closed meanwhile")]
-    Ended,
-}
-
-impl From<EditFailure> for SessionError {
-    fn from(failure: EditFailure) -> Self {
-        match failure {
-            EditFailure::NotStored => Self::NotStored,
-            EditFailure::Ended => Self::Ended,
-            _ => Self::Store,
-        }
-    }
-}
-
-impl From<SessionError> for RequestError {
-    /// Lets handlers use `?`. Clients learn that sessions are disabled; any other error is only an
-    /// internal error for them.
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Misuse(misuse) => misuse.into(),
-            SessionError::Disconnected
-            | SessionError::NoKey
-            | SessionError::Store
-            | SessionError::NotStored
-            | SessionError::Ended => Self::Internal,
-        }
-    }
-}
-
-impl From<SignalError> for RequestError {
-    /// Lets handlers use `?`. It is only an internal error for clients.
-    fn from(_: SignalError) -> Self {
-        Self::Internal
-    }
 }
 
 /// Messages to the task of a connection.
@@ -858,19 +706,6 @@ impl Connection {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for ConnectionInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionInfo")
-            .field("connected_at", &self.connected_at)
-            .field("user_agent", &self.user_agent)
-            .field("remote_addr", &self.remote_addr)
-            .field("socket_addr", &self.socket_addr)
-            .field("tls", &self.tls)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
     }
 }
 
