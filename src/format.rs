@@ -8,7 +8,6 @@ use core::fmt::{self, Write as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::session::SessionInfo;
 use crate::wire::{Content, Encoding, Payload, text};
 
 /// How errors and logs call JSON.
@@ -184,7 +183,11 @@ fn read_json<T: DeserializeOwned>(encoding: Encoding, data: &[u8]) -> Result<T, 
     }
 }
 
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, FormatError> {
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<String, FormatError> {
+    serde_json::to_string(value).map_err(|error| FormatError::unwritable(JSON, &error))
+}
+
+pub(crate) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, FormatError> {
     serde_json::from_slice(json).map_err(|error| locate::<T>(json, &error))
 }
 
@@ -216,10 +219,7 @@ impl Payload {
     /// [`FormatError`] if JSON cannot express the value: for example, if it has a map whose keys are no
     /// texts.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, FormatError> {
-        match serde_json::to_vec(value) {
-            Ok(json) => Ok(Self::checked(Encoding::Utf8, json.into())),
-            Err(error) => Err(FormatError::unwritable(JSON, &error)),
-        }
+        Ok(Self::checked(Encoding::Utf8, write(value)?.into()))
     }
 
     /// Reads a value from JSON in any encoding. A payload without bytes is read as `null`, so that it
@@ -253,47 +253,6 @@ impl Content {
     /// [`FormatError`] if it is no JSON, or not of this type. It says where.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, FormatError> {
         read_json(self.encoding(), self.payload())
-    }
-}
-
-impl SessionInfo {
-    /// Reads all fields, public and private, as the fields of a type of the application. Fields that the
-    /// type does not have are left out.
-    ///
-    /// ```
-    /// use wwr::SessionInfo;
-    ///
-    /// #[derive(serde::Deserialize)]
-    /// struct User {
-    ///     name: String,
-    ///     admin: bool,
-    /// }
-    ///
-    /// let info = SessionInfo::new().public("name", "ada").private("admin", true);
-    /// let user: User = info.read()?;
-    /// assert!(user.name == "ada" && user.admin);
-    /// # Ok::<(), wwr::FormatError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`FormatError`] if a field is missing or is not of its type. The path names the field; the reason
-    /// may have its value.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, FormatError> {
-        let mut object = String::from("{");
-        for name in self.names() {
-            if object.len() > 1 {
-                object.push(',');
-            }
-            let (Ok(key), Some(value)) = (serde_json::to_string(name), self.json(name)) else {
-                continue;
-            };
-            object.push_str(&key);
-            object.push(':');
-            object.push_str(&value);
-        }
-        object.push('}');
-        read(object.as_bytes())
     }
 }
 
@@ -391,24 +350,5 @@ mod tests {
         assert_eq!(error.to_string(), "cannot write the JSON: key must be a string");
         assert_eq!(error.kind(), FormatErrorKind::Unwritable);
         assert_eq!(format!("{error:?}"), format!("FormatError({error})"));
-    }
-
-    #[test]
-    fn session_info_is_read_with_every_digit() {
-        #[derive(Debug, PartialEq, Deserialize)]
-        struct Account {
-            #[serde(rename = "a\"b")]
-            odd: bool,
-            balance: u128,
-        }
-        let info =
-            SessionInfo::from_public_json(r#"{"balance":123456789012345678901234567890}"#).unwrap();
-        let info = info.private("a\"b", true).public("other", 1);
-        let account = Account { odd: true, balance: 123_456_789_012_345_678_901_234_567_890 };
-        assert_eq!(info.read::<Account>().unwrap(), account);
-        let error = info.public("balance", "x").read::<Account>().unwrap_err();
-        assert_eq!(error.path(), "balance");
-        assert!(SessionInfo::new().read::<Account>().is_err());
-        SessionInfo::new().read::<BTreeMap<String, u8>>().unwrap();
     }
 }

@@ -29,9 +29,7 @@ fn parts(message: &Message) -> [&[u8]; 2] {
     match message {
         Message::Signal(content)
         | Message::Request { content, .. }
-        | Message::Question { content, .. } => {
-            [content.name(), content.payload()]
-        }
+        | Message::Question { content, .. } => [content.name(), content.payload()],
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
             [payload.as_bytes(), &[]]
         }

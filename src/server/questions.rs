@@ -89,12 +89,6 @@ impl Questions {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Returns whether a question of this identifier was ever asked.
-    pub(super) const fn has_asked(&self, id: Identifier) -> bool {
-        let counter = id.counter();
-        counter > 0 && counter <= self.counter
-    }
-
     /// Records a question, if the peer may be asked.
     pub(super) fn ask(
         &mut self,

@@ -1,52 +1,53 @@
 //! Session info as types of the application.
 
-use core::fmt;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::info::{OnUnreadable, SessionInfo};
-use super::object::Session;
+use super::info::{InvalidInfo, OnUnreadable, SessionInfo};
+use crate::format::{self, FormatError};
 
 /// Why a type of the application is no session info, or session info is not of the type. The text
 /// names the field or the place, for the log; it may contain values.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session info of this type: {cause}")]
 pub struct TypedInfoError {
     cause: Cause,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Cause {
-    Json(serde_json::Error),
-    Info(super::info::InvalidInfo),
+    #[error(transparent)]
+    Format(FormatError),
+    #[error(transparent)]
+    Info(InvalidInfo),
 }
 
-impl fmt::Display for TypedInfoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TypedInfoError {
+    /// Returns the field that is not of its type, as a path such as `roles[1].name`. Empty if there is no
+    /// such field, for example because it is missing.
+    pub fn path(&self) -> &str {
         match &self.cause {
-            Cause::Json(error) => write!(f, "session info of this type: {error}"),
-            Cause::Info(error) => write!(f, "session info of this type: {error}"),
+            Cause::Format(error) => error.path(),
+            Cause::Info(_) => "",
         }
     }
 }
 
-impl core::error::Error for TypedInfoError {}
-
-impl From<serde_json::Error> for TypedInfoError {
-    fn from(error: serde_json::Error) -> Self {
-        Self { cause: Cause::Json(error) }
+impl From<FormatError> for TypedInfoError {
+    fn from(error: FormatError) -> Self {
+        Self { cause: Cause::Format(error) }
     }
 }
 
-impl From<super::info::InvalidInfo> for TypedInfoError {
-    fn from(error: super::info::InvalidInfo) -> Self {
+impl From<InvalidInfo> for TypedInfoError {
+    fn from(error: InvalidInfo) -> Self {
         Self { cause: Cause::Info(error) }
     }
 }
 
 impl SessionInfo {
     /// Adds or replaces the fields of a struct, or of anything else that is an object in JSON. The
-    /// client sees them. [`to`](Self::to) reads them back.
+    /// client sees them. [`read`](Self::read) reads them back.
     ///
     /// ```
     /// use serde::{Deserialize, Serialize};
@@ -60,7 +61,7 @@ impl SessionInfo {
     ///
     /// let user = User { name: "ada".into(), roles: vec!["admin".into()] };
     /// let info = SessionInfo::new().with_public(&user)?.private("quota", 10);
-    /// assert_eq!(info.to::<User>()?, user);
+    /// assert_eq!(info.read::<User>()?, user);
     /// # Ok::<(), TypedInfoError>(())
     /// ```
     ///
@@ -69,7 +70,7 @@ impl SessionInfo {
     /// [`TypedInfoError`] if the value is not an object in JSON, or has a field that session info
     /// cannot have: one that is nested more deeply than [`MAX_DEPTH`](Self::MAX_DEPTH).
     pub fn with_public<T: Serialize + ?Sized>(self, fields: &T) -> Result<Self, TypedInfoError> {
-        let json = serde_json::to_string(fields)?;
+        let json = format::write(fields)?;
         Ok(self.with_public_json(&json, OnUnreadable::Refuse)?)
     }
 
@@ -79,34 +80,41 @@ impl SessionInfo {
     ///
     /// As for [`with_public`](Self::with_public).
     pub fn with_private<T: Serialize + ?Sized>(self, fields: &T) -> Result<Self, TypedInfoError> {
-        let json = serde_json::to_string(fields)?;
+        let json = format::write(fields)?;
         Ok(self.with_private_json(&json, OnUnreadable::Refuse)?)
     }
 
     /// Reads the fields, public and private, as a type of the application. On a client there are only
     /// the public ones.
     ///
+    /// ```
+    /// use wwr::{SessionInfo, TypedInfoError};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct User {
+    ///     name: String,
+    ///     admin: bool,
+    /// }
+    ///
+    /// let info = SessionInfo::new().public("name", "ada").private("admin", true);
+    /// let user: User = info.read()?;
+    /// assert!(user.name == "ada" && user.admin);
+    /// # Ok::<(), TypedInfoError>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`TypedInfoError`] if a field is missing or has another type.
-    pub fn to<T: DeserializeOwned>(&self) -> Result<T, TypedInfoError> {
-        Ok(serde_json::from_str(&self.to_object()?)?)
-    }
-}
-
-impl Session {
-    /// Reads the info as a type of the application: see [`SessionInfo::to`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`SessionInfo::to`].
-    pub fn info_as<T: DeserializeOwned>(&self) -> Result<T, TypedInfoError> {
-        self.info.to()
+    /// [`TypedInfoError`] if a field is missing or is not of its type. The path names the field. In a
+    /// handler of requests, `?` makes it an internal error: it is not the client's mistake.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, TypedInfoError> {
+        let object = self.to_object().map_err(|error| FormatError::unwritable("JSON", &error))?;
+        Ok(format::read(object.as_bytes())?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeMap;
     use alloc::string::{String, ToString};
     use alloc::vec::Vec;
     use alloc::{format, vec};
@@ -114,7 +122,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::session::SessionKey;
+    use crate::session::{Session, SessionKey};
     use crate::time::UnixTime;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -149,11 +157,11 @@ mod tests {
         let session = Session::new(key.clone(), UnixTime::from_seconds(0), info);
         assert_eq!(session.check(), Ok(()));
         let stored = Session::from_stored(key, session.to_stored().as_bytes()).unwrap();
-        assert_eq!(stored.info_as::<User>().unwrap(), user());
-        assert_eq!(stored.info_as::<Kept>().unwrap(), kept);
+        assert_eq!(stored.info.read::<User>().unwrap(), user());
+        assert_eq!(stored.info.read::<Kept>().unwrap(), kept);
         let sent = Session::from_json(session.to_json().as_bytes()).unwrap();
-        assert_eq!(sent.info_as::<User>().unwrap(), user());
-        assert_eq!(sent.info_as::<Kept>().unwrap(), Kept { secret: None });
+        assert_eq!(sent.info.read::<User>().unwrap(), user());
+        assert_eq!(sent.info.read::<Kept>().unwrap(), Kept { secret: None });
     }
 
     #[test]
@@ -164,7 +172,7 @@ mod tests {
         }
         let balance = Balance { balance: u128::MAX };
         let info = SessionInfo::new().with_private(&balance).unwrap();
-        assert_eq!(info.to::<Balance>().unwrap().balance, u128::MAX);
+        assert_eq!(info.read::<Balance>().unwrap().balance, u128::MAX);
     }
 
     #[test]
@@ -172,14 +180,14 @@ mod tests {
         let info = SessionInfo::new().public("secret", "seen");
         let info = info.with_private(&Kept { secret: None }).unwrap();
         assert!(info.to_public().is_empty());
-        assert_eq!(info.to::<Kept>().unwrap(), Kept { secret: None });
+        assert_eq!(info.read::<Kept>().unwrap(), Kept { secret: None });
     }
 
     #[test]
     fn errors_say_what_does_not_fit() {
-        let error = SessionInfo::new().public("name", 1).to::<User>().unwrap_err();
+        let error = SessionInfo::new().public("name", 1).read::<User>().unwrap_err();
         assert!(error.to_string().contains("expected a string"), "{error}");
-        let error = SessionInfo::new().to::<User>().unwrap_err();
+        let error = SessionInfo::new().read::<User>().unwrap_err();
         assert!(error.to_string().contains("missing field `name`"), "{error}");
         for error in [
             SessionInfo::new().with_public("text").unwrap_err(),
@@ -195,5 +203,24 @@ mod tests {
         let error = SessionInfo::new().with_public(&deep).unwrap_err();
         let most = format!("more than {} levels", SessionInfo::MAX_DEPTH);
         assert!(error.to_string().contains(&most), "{error}");
+    }
+
+    #[test]
+    fn session_info_is_read_with_every_digit() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Account {
+            #[serde(rename = "a\"b")]
+            odd: bool,
+            balance: u128,
+        }
+        let info =
+            SessionInfo::from_public_json(r#"{"balance":123456789012345678901234567890}"#).unwrap();
+        let info = info.private("a\"b", true).public("other", 1);
+        let account = Account { odd: true, balance: 123_456_789_012_345_678_901_234_567_890 };
+        assert_eq!(info.read::<Account>().unwrap(), account);
+        let error = info.public("balance", "x").read::<Account>().unwrap_err();
+        assert_eq!(error.path(), "balance");
+        assert!(SessionInfo::new().read::<Account>().is_err());
+        SessionInfo::new().read::<BTreeMap<String, u8>>().unwrap();
     }
 }

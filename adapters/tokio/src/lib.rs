@@ -23,8 +23,9 @@ pub use wwr_async::*;
 
 wwr_async::re_export_for!(Tokio);
 
-/// Runs the examples of the README, and of the chapter about the inspection page.
+/// Runs the examples of the README, of the guide, and of the chapter about the inspection page.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../../../docs/inspect.md")]
+#[doc = include_str!("../../../docs/guide.md")]
 struct Readme;

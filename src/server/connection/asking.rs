@@ -99,7 +99,8 @@ impl Connection {
         if let Some(id) = questions.answered(id) {
             self.ignored_in_a_row = 0;
             out.push(Action::Answered { id, outcome: Box::new(outcome) });
-        } else if !questions.has_asked(id) {
+        } else {
+            // It comes too late, or answers nothing. A client may do so a few times, and not for ever.
             self.ignored(out);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +12,7 @@ use futures_lite::future::or;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use wwr::client::{AnswerError, Question, QuestionId};
+use wwr::client::{AnswerError, QuestionId};
 use wwr::{Content, Payload};
 
 use crate::panics::{ShortName, caught, caught_async};
@@ -33,23 +34,23 @@ impl AnswerHandler {
     }
 }
 
-/// The handlers that work on questions: at most as many as the machine has open questions, and those
-/// that were just cancelled.
-pub(super) struct Answering {
+/// The handlers that work on questions, and their answers that cannot be sent yet: at most as many as the
+/// machine has open questions, and handlers that were just cancelled.
+pub(super) struct Answering<I = QuestionId> {
     handler: Option<AnswerHandler>,
-    running: FuturesUnordered<BoxFuture<'static, Ended>>,
-    cancels: HashMap<QuestionId, oneshot::Sender<()>>,
+    running: FuturesUnordered<BoxFuture<'static, Ended<I>>>,
+    cancels: HashMap<I, oneshot::Sender<()>>,
     /// What the server does not get before it reads.
-    held: VecDeque<(QuestionId, Answered)>,
+    held: VecDeque<(I, Answered)>,
 }
 
 /// A handler that has ended, without an answer if it was cancelled.
-struct Ended {
-    id: QuestionId,
+struct Ended<I> {
+    id: I,
     answer: Option<Answered>,
 }
 
-impl Answering {
+impl<I: Copy + Eq + Hash + Send + 'static> Answering<I> {
     pub(super) fn new(handler: Option<AnswerHandler>) -> Self {
         Self {
             handler,
@@ -60,8 +61,7 @@ impl Answering {
     }
 
     /// Starts to answer a question.
-    pub(super) fn start(&mut self, question: Question) {
-        let Question { id, content } = question;
+    pub(super) fn start(&mut self, id: I, content: Content) {
         let Some(AnswerHandler(handler)) = self.handler.clone() else {
             return self.held.push_back((id, Err(AnswerError::NoHandler)));
         };
@@ -90,26 +90,25 @@ impl Answering {
         }));
     }
 
-    /// Drops the handler of a question whose answer is not wanted any more.
-    pub(super) fn cancel(&mut self, id: QuestionId) {
-        // Without one, it has ended.
-        if let Some(cancel) = self.cancels.remove(&id) {
-            let _ = cancel.send(());
+    /// Drops the handler of a question whose answer is not wanted any more, or the answer.
+    pub(super) fn cancel(&mut self, id: I) {
+        match self.cancels.remove(&id) {
+            Some(cancel) => drop(cancel.send(())),
+            // The handler has ended. A server that reads nothing must not make the client keep answers.
+            None => self.held.retain(|(held, _)| *held != id),
         }
     }
 
     /// Lets the handlers work. Returns the next answer if it may be sent.
-    pub(super) fn poll(
-        &mut self,
-        may_send: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<(QuestionId, Answered)> {
+    pub(super) fn poll(&mut self, may_send: bool, cx: &mut Context<'_>) -> Poll<(I, Answered)> {
         while !self.running.is_empty()
             && let Poll::Ready(Some(Ended { id, answer })) =
                 Pin::new(&mut self.running).poll_next(cx)
         {
-            self.cancels.remove(&id);
-            self.held.extend(answer.map(|answer| (id, answer)));
+            // One that was cancelled may have found an answer at that very moment.
+            if self.cancels.remove(&id).is_some() {
+                self.held.extend(answer.map(|answer| (id, answer)));
+            }
         }
         match self.held.pop_front() {
             Some(answer) if may_send => Poll::Ready(answer),
@@ -129,5 +128,50 @@ impl Answering {
                 tracing::error!(%panic, "the handler of a question panicked when it was dropped");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn question() -> Content {
+        Content::new(b"q", &Payload::utf8("?")).unwrap()
+    }
+
+    /// A server that asks, cancels and reads nothing, for ever.
+    #[test]
+    fn answers_that_nobody_wants_are_not_kept() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let at_once = || AnswerHandler::new(async |_| Ok(Payload::utf8("!")));
+        let never = || AnswerHandler::new(async |_| std::future::pending().await);
+        for handler in [None, Some(at_once()), Some(never())] {
+            let mut answering = Answering::new(handler);
+            // Before and after the handler has run.
+            for id in 0..100 {
+                answering.start(2 * id, question());
+                answering.cancel(2 * id);
+                answering.start(2 * id + 1, question());
+                assert!(answering.poll(false, &mut cx).is_pending());
+                answering.cancel(2 * id + 1);
+                assert!(answering.poll(false, &mut cx).is_pending());
+            }
+            assert_eq!((answering.held.len(), answering.running.len()), (0, 0));
+            assert!(answering.cancels.is_empty());
+        }
+    }
+
+    #[test]
+    fn answers_wait_until_the_server_reads() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut answering =
+            Answering::new(Some(AnswerHandler::new(async |_| Ok(Payload::utf8("!")))));
+        answering.start(7, question());
+        assert!(answering.poll(false, &mut cx).is_pending());
+        let answered = Poll::Ready((7, Ok(Payload::utf8("!"))));
+        assert_eq!(answering.poll(true, &mut cx), answered);
+        assert!(answering.poll(true, &mut cx).is_pending());
     }
 }

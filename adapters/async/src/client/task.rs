@@ -328,7 +328,9 @@ impl<R: Runtime> Task<R> {
                 Event::ConnectFailed { error, retry_in: in_time(retry) }
             }
             client::Event::Signal(content) => Event::Signal(content),
-            client::Event::Question(question) => return self.answering.start(question),
+            client::Event::Question(question) => {
+                return self.answering.start(question.id, question.content);
+            }
             client::Event::QuestionCancelled(id) => return self.answering.cancel(id),
             client::Event::SessionCreated(session) => Event::SessionCreated(session),
             client::Event::SessionUpdated(session) => Event::SessionUpdated(session),

@@ -64,7 +64,11 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// Called when a client has connected. No message is handled before it has ended, and what it
-    /// sends precedes everything else. It may [ask](Connection::ask) the client. If it closes the connection, it still runs to its end.
+    /// sends precedes everything else. If it closes the connection, it still runs to its end.
+    ///
+    /// It may [ask](Connection::ask) the client, with a time limit of seconds: a client that has stored up
+    /// more requests than may wait for a handler (`max_queued_messages`) sends them first, and its answer is
+    /// not read before the limit has passed.
     ///
     /// A client of `wwr.1` has not stated yet what it reads. Signals and sessions have 8192 bytes at
     /// most until its first message states it (protocol §10.2).

@@ -172,6 +172,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
             End::Broken
         });
+        // If the socket broke while something was sent, what follows it was not carried out.
+        self.settle();
         let changes = self.changes_left();
         self.detach(&end);
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
@@ -196,15 +198,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Detaches the machine from its inputs, and leaves the session.
     fn detach(&mut self, end: &End) {
         self.machine.handle_disconnect(&mut self.out);
-        while let Some(action) = self.out.pop() {
-            match action {
-                Action::Session(command) => {
-                    self.hub.handle(self.connection.connection_id(), command);
-                }
-                Action::Answered { id, outcome } => self.answered(id, *outcome),
-                _ => {}
-            }
-        }
+        self.settle();
         self.publish();
         // They may run on until the drain timeout.
         self.connection.counts().runs(self.running.len());
@@ -213,6 +207,20 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if let Some(rare) = &mut self.rare {
             // The callers learn that the connection has ended. Whether a hook runs still matters.
             **rare = Rare { hooks: rare.hooks.take(), ..Rare::default() };
+        }
+    }
+
+    /// Carries out what is left to do for others than the client.
+    fn settle(&mut self) {
+        while let Some(action) = self.out.pop() {
+            match action {
+                Action::Session(command) => {
+                    self.hub.handle(self.connection.connection_id(), command);
+                }
+                Action::Answered { id, outcome } => self.answered(id, *outcome),
+                Action::SessionEvent(event) => self.take_session_event(event),
+                _ => {}
+            }
         }
     }
 

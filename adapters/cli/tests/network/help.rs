@@ -50,3 +50,18 @@ fn there_is_a_version() {
     let version = format!("wwr {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((ran.code, ran.text()), (Some(0), version.as_str()));
 }
+
+/// Every command in the guide is one that the program takes.
+#[test]
+fn the_commands_of_the_guide_are_understood() {
+    let guide = include_str!("../../../../docs/guide.md");
+    let unit = guide.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/wwr "));
+    let spans = guide.split('`').filter_map(|span| span.strip_prefix("wwr "));
+    let commands: Vec<&str> = unit.into_iter().chain(spans).collect();
+    assert!(unit.is_some() && commands.len() > 3);
+    for command in commands {
+        let command: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let ran = run(&command);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command:?}");
+    }
+}

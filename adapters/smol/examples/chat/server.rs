@@ -37,12 +37,9 @@ fn release(names: &Names, of: &Connection) {
     names.lock().unwrap().remove(&of.id());
 }
 
-async fn login(
-    of: Connection,
-    name: Json<String>,
-    names: State<Names>,
-) -> Result<(), RequestError> {
-    let Json(name) = name;
+type Reply<T> = Result<T, RequestError>;
+
+async fn login(of: Connection, Json(name): Json<String>, names: State<Names>) -> Reply<()> {
     if !(1..=20).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(RequestError::failed("BAD_NAME", "a name has 1 to 20 letters and digits"));
     }
@@ -53,22 +50,18 @@ async fn login(
     created.inspect_err(|_| release(&names, &of)).map(drop).map_err(Into::into)
 }
 
-async fn enter(of: Connection, Json(room): Json<String>) -> Result<Json<Vec<User>>, RequestError> {
+async fn enter(of: Connection, Json(room): Json<String>) -> Reply<Json<Vec<User>>> {
     of.join_for_session(&room)?;
     let members = of.server().group(room).members().into_iter();
     Ok(Json(members.filter_map(|member| member.session()?.info.read().ok()).collect()))
 }
 
-async fn say(
-    of: Connection,
-    SessionOf(user): SessionOf<User>,
-    Json(said): Json<Text>,
-) -> Result<Json<usize>, RequestError> {
+async fn say(of: Connection, by: SessionOf<User>, Json(said): Json<Text>) -> Reply<Json<usize>> {
     if said.text.len() > 2000 || !of.groups().contains(&said.room) {
         return Err(RequestError::failed("REFUSED", "enter the room, and say at most 2000 bytes"));
     }
     let room = of.server().group(&said.room).slow_readers(SlowReader::DropOldest);
-    Ok(Json(room.signal("said", Payload::json(&(user, said))?)?.sent))
+    Ok(Json(room.signal("said", Payload::json(&(by.0, said))?)?.sent))
 }
 
 /// A name comes back with its session, unless somebody else has it now, and is free without it.

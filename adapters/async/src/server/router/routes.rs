@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use wwr::server::RequestError;
@@ -16,7 +17,7 @@ use super::super::context::ConnectionOptions;
 use super::super::handler::{Handler, Response};
 use super::call::{Call, CallKind, Endpoint, Layer, layered};
 use super::{ChangeHook, Hook, InvalidRouter, Table};
-use crate::panics::ShortName;
+use crate::panics::{ShortName, caught_async};
 
 /// The handlers of a [`Router`](super::Router), checked: the handler of a server. What has no route goes
 /// to the handler `H`, and so do all hooks.
@@ -126,21 +127,21 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn connected(&self, connection: &Connection) {
         for hook in &self.connected {
-            hook(connection.clone()).await;
+            alone("connected", connection, || hook(connection.clone())).await;
         }
         self.handler.connected(connection).await;
     }
 
     async fn session_changed(&self, connection: &Connection, change: SessionChange) {
         for hook in &self.session_changed {
-            hook(connection.clone(), change.clone()).await;
+            alone("session_changed", connection, || hook(connection.clone(), change.clone())).await;
         }
         self.handler.session_changed(connection, change).await;
     }
 
     async fn disconnected(&self, connection: &Connection) {
         for hook in &self.disconnected {
-            hook(connection.clone()).await;
+            alone("disconnected", connection, || hook(connection.clone())).await;
         }
         self.handler.disconnected(connection).await;
     }
@@ -151,6 +152,17 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         self.handler.options(request, headers).await;
+    }
+}
+
+/// Calls one of several hooks. If it panics, the others are called nevertheless.
+async fn alone(
+    hook: &'static str,
+    connection: &Connection,
+    call: impl FnOnce() -> BoxFuture<'static, ()>,
+) {
+    if let Err(panic) = caught_async(call).await {
+        tracing::error!(connection = connection.id(), hook, %panic, "a hook panicked");
     }
 }
 

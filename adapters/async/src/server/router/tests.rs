@@ -309,6 +309,36 @@ fn hooks_of_all_routers_run_in_order() {
 }
 
 #[test]
+fn a_hook_that_panics_keeps_no_other_from_running() {
+    type Log = Mutex<Vec<&'static str>>;
+    let log = Arc::<Log>::default();
+    let note = |what: &'static str| {
+        move |_: Connection, State(log): State<Arc<Log>>| async move { log.lock().unwrap().push(what) }
+    };
+    let changed = async |_: Connection, _: SessionChange, State(log): State<Arc<Log>>| {
+        log.lock().unwrap().push("changed");
+    };
+    let routes = Router::with_state(log.clone())
+        .connected(async |_, _| panic!("connected"))
+        .connected(note("connected"))
+        .session_changed(async |_, _, _| panic!("changed"))
+        .session_changed(changed)
+        .disconnected(async |_, _| panic!("disconnected"))
+        .disconnected(note("disconnected"))
+        .build()
+        .unwrap();
+    let connection = ended();
+    let key = SessionKey::from_entropy([7; 48]);
+    let session = Session::new(key, UnixTime::from_seconds(0), SessionInfo::new());
+    block_on(async {
+        routes.connected(&connection).await;
+        routes.session_changed(&connection, SessionChange::Lost { session }).await;
+        routes.disconnected(&connection).await;
+    });
+    assert_eq!(*log.lock().unwrap(), ["connected", "changed", "disconnected"]);
+}
+
+#[test]
 fn a_message_costs_one_allocation_and_one_for_each_layer() {
     let pass = async |call: Call, next: Next| next.run(call).await;
     let echo = async |_: Connection, _: State<()>, payload: Payload| payload;

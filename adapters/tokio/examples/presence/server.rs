@@ -1,0 +1,121 @@
+//! The server: a board of people, each with a session and any number of connections.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use wwr_tokio::server::{Connection, InvalidRouter, RequestError, Router, Routes};
+use wwr_tokio::server::{SessionChange, SessionOf, SlowReader, State};
+use wwr_tokio::{Json, Payload, SessionInfo};
+
+/// How many people who are offline stay on the board.
+const KEPT: usize = 1000;
+
+/// What a session is about. The server numbers people, because names may repeat.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Person {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) status: Status,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) enum Status {
+    Online,
+    Away,
+    /// When they were seen last, in seconds since 1970.
+    Offline(u64),
+}
+
+#[derive(Default)]
+struct Board {
+    last_number: AtomicU64,
+    people: Mutex<BTreeMap<u64, Person>>,
+}
+
+impl Board {
+    fn show(&self, person: Person) {
+        let mut people = self.people.lock().unwrap();
+        people.insert(person.number, person);
+        let offline = people.values().filter_map(|person| match person.status {
+            Status::Offline(since) => Some((since, person.number)),
+            Status::Online | Status::Away => None,
+        });
+        let offline: Vec<_> = offline.collect();
+        if offline.len() > KEPT
+            && let Some((_, number)) = offline.iter().min()
+        {
+            people.remove(number);
+        }
+    }
+}
+
+async fn login(
+    of: Connection,
+    Json(name): Json<String>,
+    board: State<Board>,
+) -> Result<(), RequestError> {
+    if name.is_empty() || name.len() > 40 || name.chars().any(char::is_control) {
+        return Err(RequestError::failed("BAD_NAME", "a name has 1 to 40 bytes of text"));
+    }
+    let number = board.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+    of.create_session(info(&Person { number, name, status: Status::Online })?).await?;
+    Ok(())
+}
+
+fn info(person: &Person) -> Result<SessionInfo, RequestError> {
+    Ok(SessionInfo::new().with_public(person)?)
+}
+
+/// Joins those who hear of changes, before the board is read: nothing is missed in between.
+async fn watch(of: Connection, board: State<Board>) -> Result<Json<Vec<Person>>, RequestError> {
+    of.join("watchers")?;
+    Ok(Json(board.people.lock().unwrap().values().cloned().collect()))
+}
+
+async fn away(
+    of: Connection,
+    SessionOf(person): SessionOf<Person>,
+    Json(away): Json<bool>,
+) -> Result<(), RequestError> {
+    let status = if away { Status::Away } else { Status::Online };
+    of.update_session(info(&Person { status, ..person })?).await?;
+    Ok(())
+}
+
+/// The sessions are the truth. Whatever happens to them goes to the board and to those who watch.
+async fn session_changed(of: Connection, change: SessionChange, board: State<Board>) {
+    let (session, is_here) = match change {
+        SessionChange::Created { session }
+        | SessionChange::Restored { session }
+        | SessionChange::Updated { session, .. } => (session, true),
+        SessionChange::Closed { session, .. } | SessionChange::Lost { session } => (session, false),
+        _ => return,
+    };
+    let Ok(mut person) = session.info.read::<Person>() else { return };
+    if !is_here {
+        if !of.server().session_connections(&session.key).is_empty() {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        person.status = Status::Offline(now.as_secs());
+    }
+    let signal = Payload::json(&person);
+    let name = format!("person.{}", person.number);
+    board.show(person);
+    if let Ok(signal) = signal {
+        let watchers = of.server().group("watchers").slow_readers(SlowReader::Coalesce);
+        let _ = watchers.signal(name, signal);
+    }
+}
+
+pub(crate) fn presence() -> Result<Routes, InvalidRouter> {
+    Router::with_state(Board::default())
+        .request("login", login)
+        .request("watch", watch)
+        .request("away", away)
+        .session_changed(session_changed)
+        .build()
+}
