@@ -389,7 +389,7 @@ fn a_slow_member_is_disconnected_if_it_is_to_be() {
 fn a_handler_that_waits_for_room_goes_on_when_its_client_is_disconnected_for_being_slow() {
     let mut pair = Pair::new();
     // Something that may be dropped keeps all that comes after it out of the sockets.
-    pair.fill("n", SlowReader::Coalesce);
+    pair.fill("n", SlowReader::DropOldest);
     let slow = pair.of_slow.clone();
     let waiting = std::thread::spawn(move || {
         smol::block_on(async {
@@ -448,7 +448,7 @@ fn sessions_closes_and_shutdowns_do_not_wait_for_a_slow_member() {
     assert_eq!(pair.of_slow.ended(), Some(Ended::ByServer(CloseReason::Requested)));
 
     let mut pair = Pair::new();
-    pair.fill("n", SlowReader::Coalesce);
+    pair.fill("n", SlowReader::DropOldest);
     let done = pair.fixture.server.begin_shut_down(Duration::MAX);
     done.recv_timeout(SAFETY).unwrap();
     pair.fixture.server.wait_for_end();
@@ -458,12 +458,10 @@ fn sessions_closes_and_shutdowns_do_not_wait_for_a_slow_member() {
 
 #[test]
 fn the_time_of_a_question_to_a_slow_member_runs_from_the_beginning() {
-    for policy in [SlowReader::DropOldest, SlowReader::Coalesce] {
-        let mut pair = Pair::with(that_answers);
-        // What may be dropped stays out of the sockets.
-        pair.fill("n", policy);
-        let question = pair.of_slow.ask_within(Duration::from_millis(20), "sure", "?");
-        assert_eq!(smol::block_on(question), Err(AskError::TimedOut));
-        assert!(pair.of_slow.is_connected());
-    }
+    let mut pair = Pair::with(that_answers);
+    // What may be dropped stays out of the sockets.
+    pair.fill("n", SlowReader::DropOldest);
+    let question = pair.of_slow.ask_within(Duration::from_millis(20), "sure", "?");
+    assert_eq!(smol::block_on(question), Err(AskError::TimedOut));
+    assert!(pair.of_slow.is_connected());
 }

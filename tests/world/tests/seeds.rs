@@ -31,7 +31,7 @@ fn worlds(seeds: impl Iterator<Item = u64>) {
 }
 
 /// What many worlds come across.
-const EXPECTED: [&str; 83] = [
+const EXPECTED: [&str; 84] = [
     // Outcomes.
     "Ok",
     "Failed",
@@ -90,6 +90,7 @@ const EXPECTED: [&str; 83] = [
     "signal waits",
     "signal waits, another was dropped",
     "signal refused",
+    "question while the peer does not read",
     "session expires",
     "ShutdownAgain",
     "Full",

@@ -1,8 +1,12 @@
-//! Signals that wait for a peer, and those that are dropped or replaced meanwhile.
+//! Signals that wait for a peer, and those that are dropped or replaced meanwhile; and questions, which do
+//! not wait.
+
+use core::time::Duration;
 
 use wwr::{Backlog, Name, NoRoom, Payload, SlowReader};
 
 use super::Server;
+use super::questions::ask;
 use crate::application::{STATES, signal_payload};
 use crate::coverage::Fact;
 use crate::invariants::Invariant;
@@ -13,7 +17,7 @@ use crate::stage::Stage;
 const MOST: usize = 150;
 
 /// While a peer has this many bytes to read, signals wait.
-const BUSY: usize = 400;
+const BUSY: usize = 100;
 
 /// How many signals a member is sent at a time.
 const BURST: usize = 18;
@@ -22,8 +26,22 @@ const BURST: usize = 18;
 const POLICIES: [SlowReader; STATES.len()] =
     [SlowReader::Refuse, SlowReader::DropOldest, SlowReader::Coalesce, SlowReader::Coalesce];
 
-/// A signal: its name, by index, and its number.
-type Waiting = (usize, u64);
+/// What a question counts.
+const QUESTION: usize = 20;
+
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    /// The index of its name, and its number.
+    Signal(usize, u64),
+    Question(Asked),
+}
+
+/// A question to the client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) number: u64,
+    pub(super) timeout: Duration,
+}
 
 /// What waits for a peer, and what became of the rest.
 #[derive(Debug)]
@@ -34,6 +52,8 @@ pub(crate) struct States {
     accepted: u64,
     dropped: u64,
     taken: u64,
+    /// How many questions are among those that wait.
+    questions: u64,
     /// The last number of each name that was accepted, and that was taken.
     last_accepted: [Option<u64>; STATES.len()],
     pub(crate) last_taken: [Option<u64>; STATES.len()],
@@ -47,6 +67,7 @@ impl States {
             accepted: 0,
             dropped: 0,
             taken: 0,
+            questions: 0,
             last_accepted: [None; STATES.len()],
             last_taken: [None; STATES.len()],
         }
@@ -63,7 +84,8 @@ impl States {
         self.offered += 1;
         let bytes = 16 + number as usize * 7 % 23;
         let name = STATES[index].as_bytes();
-        let result = self.backlog.push_signal((index, number), bytes, name, POLICIES[index]);
+        let result =
+            self.backlog.push_signal(Waiting::Signal(index, number), bytes, name, POLICIES[index]);
         if let Ok(dropped) = result {
             self.accepted += 1;
             self.dropped += dropped as u64;
@@ -72,11 +94,26 @@ impl States {
         result
     }
 
+    fn ask(&mut self, asked: Asked) -> Result<(), NoRoom> {
+        self.backlog.push(Waiting::Question(asked), QUESTION)?;
+        self.accepted += 1;
+        self.questions += 1;
+        Ok(())
+    }
+
     fn take(&mut self) -> Option<Waiting> {
-        let (index, number) = self.backlog.pop()?;
+        let waiting = self.backlog.pop()?;
         self.taken += 1;
-        self.last_taken[index] = Some(number);
-        Some((index, number))
+        match waiting {
+            Waiting::Signal(index, number) => self.last_taken[index] = Some(number),
+            Waiting::Question(_) => self.questions -= 1,
+        }
+        Some(waiting)
+    }
+
+    /// Whether something has to be taken even while the peer does not read.
+    fn is_urgent(&self) -> bool {
+        self.questions > 0 && !self.backlog.can_wait()
     }
 
     /// Whether nothing got lost without being counted.
@@ -111,17 +148,37 @@ impl Server {
                 format!("{actor}: {bytes} bytes of signals wait")
             });
         }
+        self.ask_client(socket, stage);
         self.drain_states(socket, stage);
     }
 
-    /// Hands waiting signals to the machine while the peer reads.
+    /// Asks the client something, after the signals that wait.
+    pub(super) fn ask_in_turn(&mut self, socket: SocketId, asked: Asked, stage: &mut Stage) {
+        let Some(served) = self.connections.get_mut(&socket) else { return };
+        if served.states.ask(asked).is_err() {
+            stage.count(Fact::Hub("question refused"));
+        }
+        self.drain_states(socket, stage);
+    }
+
+    /// Hands waiting signals to the machine while the peer reads, and questions at once.
     pub(super) fn drain_states(&mut self, socket: SocketId, stage: &mut Stage) {
-        let actor = self.actor(socket);
+        let (actor, now) = (self.actor(socket), self.clock.latest());
         let Some(served) = self.connections.get_mut(&socket) else { return };
         let mut room = BUSY.saturating_sub(stage.network.outstanding(socket, Way::Down));
-        while room > 0
-            && let Some((index, number)) = served.states.take()
+        while (room > 0 || served.states.is_urgent())
+            && let Some(waiting) = served.states.take()
         {
+            let (index, number) = match waiting {
+                Waiting::Signal(index, number) => (index, number),
+                Waiting::Question(asked) => {
+                    if room == 0 {
+                        stage.count(Fact::Hub("question while the peer does not read"));
+                    }
+                    ask(&actor, now, asked, served, &mut self.out, stage);
+                    continue;
+                }
+            };
             let (Ok(name), payload) = (Name::new(STATES[index]), signal_payload(socket, number))
             else {
                 return;
@@ -130,6 +187,9 @@ impl Server {
             send(&name, &payload, served, &mut self.out);
         }
         let states = &served.states;
+        stage.check(states.questions == 0, Invariant::QuestionsEndOnce, || {
+            format!("{actor}: a question waits, and its time does not run: {states:?}")
+        });
         stage.check(states.adds_up(), Invariant::DroppedIsCounted, || {
             format!("{actor}: {states:?}")
         });

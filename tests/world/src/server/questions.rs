@@ -1,14 +1,16 @@
 //! The questions of the application to clients, and what becomes of them.
 
-use wwr::server::{Answered, Misuse, QuestionError, QuestionId};
-use wwr::{Name, Payload};
+use wwr::server::{Action, Answered, Misuse, QuestionError, QuestionId};
+use wwr::{Actions, Instant, Name, Payload};
 
-use super::Server;
+use super::backlog::Asked;
+use super::{Served, Server};
 use crate::application::{QUESTION, answer_to};
 use crate::event::millis;
 use crate::invariants::Invariant;
 use crate::network::SocketId;
 use crate::stage::Stage;
+use crate::trace::Actor;
 
 impl Server {
     /// Asks the client something at times, and cancels the oldest question at times.
@@ -16,36 +18,11 @@ impl Server {
         if !stage.aside.chance(40) {
             return;
         }
-        let actor = self.actor(socket);
-        let now = self.clock.latest();
         let number = stage.aside.below(1000);
         let timeout = stage.aside.up_to(millis(2000)).max(millis(1));
         let cancels = stage.aside.chance(20);
+        self.ask_in_turn(socket, Asked { number, timeout }, stage);
         let Some(served) = self.connections.get_mut(&socket) else { return };
-        let Ok(name) = Name::new(QUESTION) else { return };
-        let payload = Payload::utf8(number.to_string());
-        let dialect = served.machine.dialect();
-        match served.machine.ask(now, name, payload, Some(timeout), &mut self.out) {
-            Ok(id) => {
-                let is_new = served.questions.insert(id, now + timeout).is_none();
-                stage.check(is_new, Invariant::QuestionsEndOnce, || {
-                    format!("{actor}: {id:?} comes twice")
-                });
-            }
-            Err(misuse) => {
-                let fits = match misuse {
-                    Misuse::Closed => true,
-                    Misuse::NoQuestions { .. } => served.machine.can_ask() == Some(false),
-                    Misuse::TooManyQuestions { most } => {
-                        served.questions.len() >= usize::from(most)
-                    }
-                    _ => false,
-                };
-                stage.check(fits, Invariant::CallsAreHonoured, || {
-                    format!("{actor}: a client of {dialect} is not asked: {misuse}")
-                });
-            }
-        }
         if cancels && let Some(id) = served.questions.keys().next().copied() {
             served.machine.cancel_question(id, &mut self.out);
         }
@@ -86,5 +63,39 @@ impl Server {
         stage.check(open.is_empty(), Invariant::QuestionsEndOnce, || {
             format!("{actor}: {open:?} have no outcome at the end")
         });
+    }
+}
+
+/// Asks the client something.
+pub(super) fn ask(
+    actor: &Actor,
+    now: Instant,
+    asked: Asked,
+    served: &mut Served,
+    out: &mut Actions<Action>,
+    stage: &mut Stage,
+) {
+    let Asked { number, timeout } = asked;
+    let Ok(name) = Name::new(QUESTION) else { return };
+    let payload = Payload::utf8(number.to_string());
+    let dialect = served.machine.dialect();
+    match served.machine.ask(now, name, payload, Some(timeout), out) {
+        Ok(id) => {
+            let is_new = served.questions.insert(id, now + timeout).is_none();
+            stage.check(is_new, Invariant::QuestionsEndOnce, || {
+                format!("{actor}: {id:?} comes twice")
+            });
+        }
+        Err(misuse) => {
+            let fits = match misuse {
+                Misuse::Closed => true,
+                Misuse::NoQuestions { .. } => served.machine.can_ask() == Some(false),
+                Misuse::TooManyQuestions { most } => served.questions.len() >= usize::from(most),
+                _ => false,
+            };
+            stage.check(fits, Invariant::CallsAreHonoured, || {
+                format!("{actor}: a client of {dialect} is not asked: {misuse}")
+            });
+        }
     }
 }
