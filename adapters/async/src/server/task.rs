@@ -32,7 +32,7 @@ use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
 use crate::clock::Timer;
-use crate::panics::{caught, caught_async};
+use crate::panics::{caught, caught_async, hook};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
@@ -578,16 +578,5 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 tracing::error!(connection, %error, "no session key could be made");
                 SessionError::NoKey
             })
-    }
-}
-
-/// Calls a hook of the application about a connection. A hook that panics just ends.
-async fn hook<F: Future<Output = ()>>(
-    hook: &'static str,
-    connection: u64,
-    call: impl FnOnce() -> F,
-) {
-    if let Err(panic) = caught_async(call).await {
-        tracing::error!(connection, hook, %panic, "a hook panicked");
     }
 }

@@ -16,10 +16,10 @@ use super::super::context::ConnectionOptions;
 use super::super::handler::{Handler, Response};
 use super::call::{Call, CallKind, Endpoint, Layer, layered};
 use super::{ChangeHook, Hook, InvalidRouter, Table};
-use crate::panics::ShortName;
+use crate::panics::{self, ShortName};
 
 /// The handlers of a [`Router`](super::Router), checked: the handler of a server. What has no route goes
-/// to the handler `H`, and so do all hooks.
+/// to the handler `H`, and so do all hooks. A hook that panics just ends, and the next one runs.
 pub struct Routes<H = Unrouted> {
     requests: HashMap<Box<[u8]>, Arc<dyn Endpoint>>,
     signals: HashMap<Box<[u8]>, Arc<dyn Endpoint>>,
@@ -126,21 +126,21 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn connected(&self, connection: &Connection) {
         for hook in &self.connected {
-            hook(connection.clone()).await;
+            panics::hook("connected", connection.id(), || hook(connection.clone())).await;
         }
         self.handler.connected(connection).await;
     }
 
     async fn session_changed(&self, connection: &Connection, change: SessionChange) {
         for hook in &self.session_changed {
-            hook(connection.clone(), change.clone()).await;
+            panics::hook("session_changed", connection.id(), || hook(connection.clone(), change.clone())).await;
         }
         self.handler.session_changed(connection, change).await;
     }
 
     async fn disconnected(&self, connection: &Connection) {
         for hook in &self.disconnected {
-            hook(connection.clone()).await;
+            panics::hook("disconnected", connection.id(), || hook(connection.clone())).await;
         }
         self.handler.disconnected(connection).await;
     }

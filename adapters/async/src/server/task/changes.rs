@@ -6,7 +6,8 @@ use wwr::Session;
 use wwr::server::{Action, Edited, SessionEvent};
 
 use super::actions::answer;
-use super::{Done, Task, hook, trace};
+use super::{Done, Task, trace};
+use crate::panics::hook;
 use crate::runtime::Runtime;
 use crate::server::change::SessionChange;
 use crate::server::connection::{Connection, SessionError};
