@@ -172,8 +172,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
             End::Broken
         });
-        let changes = self.changes_left();
         self.detach(&end);
+        let changes = self.changes_left();
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
         // Rare states do not take memory all the time.
         let closing = Box::pin(self.close(end));
@@ -195,16 +195,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     /// Detaches the machine from its inputs, and leaves the session.
     fn detach(&mut self, end: &End) {
+        // Some actions may be left, if one before them has failed. The machine still holds what they tell of.
+        self.carry_out_rest();
         self.machine.handle_disconnect(&mut self.out);
-        while let Some(action) = self.out.pop() {
-            match action {
-                Action::Session(command) => {
-                    self.hub.handle(self.connection.connection_id(), command);
-                }
-                Action::Answered { id, outcome } => self.answered(id, *outcome),
-                _ => {}
-            }
-        }
+        self.carry_out_rest();
         self.publish();
         // They may run on until the drain timeout.
         self.connection.counts().runs(self.running.len());

@@ -133,7 +133,10 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn session_changed(&self, connection: &Connection, change: SessionChange) {
         for hook in &self.session_changed {
-            panics::hook("session_changed", connection.id(), || hook(connection.clone(), change.clone())).await;
+            panics::hook("session_changed", connection.id(), || {
+                hook(connection.clone(), change.clone())
+            })
+            .await;
         }
         self.handler.session_changed(connection, change).await;
     }
