@@ -53,6 +53,17 @@ pub(crate) async fn caught_async<F: Future>(work: impl FnOnce() -> F) -> Result<
     AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(Panic::new)
 }
 
+/// Calls a hook of the application about a connection. A hook that panics just ends.
+pub(crate) async fn hook<F: Future<Output = ()>>(
+    hook: &'static str,
+    connection: u64,
+    call: impl FnOnce() -> F,
+) {
+    if let Err(panic) = caught_async(call).await {
+        tracing::error!(connection, hook, %panic, "a hook panicked");
+    }
+}
+
 /// Logs the panic of a hook that was called for an HTTP request.
 pub(crate) fn note_http_panic(hook: &str, parts: &Parts, remote: SocketAddr, panic: &Panic) {
     let (method, path) = (&parts.method, ShortName::new(parts.uri.path().as_bytes()));

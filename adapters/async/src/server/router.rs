@@ -229,7 +229,7 @@ impl<S: Send + Sync + 'static> Router<S> {
     }
 
     /// Calls this when a client has connected; see [`Handler::connected`]. Several hooks, also those of
-    /// nested routers, run one after the other.
+    /// nested routers, run one after the other. One that panics just ends.
     #[must_use]
     pub fn connected<F, Fut>(mut self, hook: F) -> Self
     where
@@ -242,7 +242,7 @@ impl<S: Send + Sync + 'static> Router<S> {
     }
 
     /// Calls this when the session of a connection has changed; see [`Handler::session_changed`]. Several
-    /// hooks, also those of nested routers, run one after the other.
+    /// hooks, also those of nested routers, run one after the other. One that panics just ends.
     ///
     /// ```
     /// use wwr_async::server::{Connection, Router, SessionChange, State};
@@ -271,7 +271,7 @@ impl<S: Send + Sync + 'static> Router<S> {
     }
 
     /// Calls this when a connection has ended; see [`Handler::disconnected`]. Several hooks, also those of
-    /// nested routers, run one after the other.
+    /// nested routers, run one after the other. One that panics just ends.
     #[must_use]
     pub fn disconnected<F, Fut>(mut self, hook: F) -> Self
     where

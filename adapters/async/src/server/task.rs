@@ -32,7 +32,7 @@ use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
 use crate::clock::Timer;
-use crate::panics::{caught, caught_async};
+use crate::panics::{caught, caught_async, hook};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
@@ -172,10 +172,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             tracing::error!(connection = id, %panic, "serving panicked; the connection ends");
             End::Broken
         });
-        // If the socket broke while something was sent, what follows it was not carried out.
-        self.settle();
-        let changes = self.changes_left();
         self.detach(&end);
+        let changes = self.changes_left();
         let (hub, handler, connection) = (self.hub.clone(), self.handler, self.connection);
         // Rare states do not take memory all the time.
         let closing = Box::pin(self.close(end));
@@ -197,8 +195,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     /// Detaches the machine from its inputs, and leaves the session.
     fn detach(&mut self, end: &End) {
+        // Some actions may be left, if one before them has failed. The machine still holds what they tell of.
+        self.carry_out_rest();
         self.machine.handle_disconnect(&mut self.out);
-        self.settle();
+        self.carry_out_rest();
         self.publish();
         // They may run on until the drain timeout.
         self.connection.counts().runs(self.running.len());
@@ -207,20 +207,6 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if let Some(rare) = &mut self.rare {
             // The callers learn that the connection has ended. Whether a hook runs still matters.
             **rare = Rare { hooks: rare.hooks.take(), ..Rare::default() };
-        }
-    }
-
-    /// Carries out what is left to do for others than the client.
-    fn settle(&mut self) {
-        while let Some(action) = self.out.pop() {
-            match action {
-                Action::Session(command) => {
-                    self.hub.handle(self.connection.connection_id(), command);
-                }
-                Action::Answered { id, outcome } => self.answered(id, *outcome),
-                Action::SessionEvent(event) => self.take_session_event(event),
-                _ => {}
-            }
         }
     }
 
@@ -586,16 +572,5 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 tracing::error!(connection, %error, "no session key could be made");
                 SessionError::NoKey
             })
-    }
-}
-
-/// Calls a hook of the application about a connection. A hook that panics just ends.
-async fn hook<F: Future<Output = ()>>(
-    hook: &'static str,
-    connection: u64,
-    call: impl FnOnce() -> F,
-) {
-    if let Err(panic) = caught_async(call).await {
-        tracing::error!(connection, hook, %panic, "a hook panicked");
     }
 }

@@ -15,12 +15,18 @@ use crate::key::RandomKeys;
 use crate::store::MemoryStore;
 use crate::test_runtime::TestRuntime;
 
-fn hub() -> Arc<Hub> {
+pub(in crate::server) fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
     Hub::new(&TestRuntime, Box::new(RandomKeys), store, &Valid::default())
 }
 
 fn open(hub: &Arc<Hub>) -> OpenGuard {
+    let (admission, connection) = admitted(hub);
+    Hub::open(admission, connection)
+}
+
+/// Returns a connection that is not open yet.
+pub(in crate::server) fn admitted(hub: &Arc<Hub>) -> (Admission, Connection) {
     let info = ConnectionInfo {
         connected_at: SystemTime::UNIX_EPOCH,
         user_agent: None,
@@ -43,7 +49,7 @@ fn open(hub: &Arc<Hub>) -> OpenGuard {
         100,
         SlowReader::Refuse,
     );
-    Hub::open(admission, connection)
+    (admission, connection)
 }
 
 /// Returns a connection that has ended.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use wwr::server::RequestError;
@@ -17,10 +16,10 @@ use super::super::context::ConnectionOptions;
 use super::super::handler::{Handler, Response};
 use super::call::{Call, CallKind, Endpoint, Layer, layered};
 use super::{ChangeHook, Hook, InvalidRouter, Table};
-use crate::panics::{ShortName, caught_async};
+use crate::panics::{self, ShortName};
 
 /// The handlers of a [`Router`](super::Router), checked: the handler of a server. What has no route goes
-/// to the handler `H`, and so do all hooks.
+/// to the handler `H`, and so do all hooks. A hook that panics just ends, and the next one runs.
 pub struct Routes<H = Unrouted> {
     requests: HashMap<Box<[u8]>, Arc<dyn Endpoint>>,
     signals: HashMap<Box<[u8]>, Arc<dyn Endpoint>>,
@@ -127,21 +126,24 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn connected(&self, connection: &Connection) {
         for hook in &self.connected {
-            alone("connected", connection, || hook(connection.clone())).await;
+            panics::hook("connected", connection.id(), || hook(connection.clone())).await;
         }
         self.handler.connected(connection).await;
     }
 
     async fn session_changed(&self, connection: &Connection, change: SessionChange) {
         for hook in &self.session_changed {
-            alone("session_changed", connection, || hook(connection.clone(), change.clone())).await;
+            panics::hook("session_changed", connection.id(), || {
+                hook(connection.clone(), change.clone())
+            })
+            .await;
         }
         self.handler.session_changed(connection, change).await;
     }
 
     async fn disconnected(&self, connection: &Connection) {
         for hook in &self.disconnected {
-            alone("disconnected", connection, || hook(connection.clone())).await;
+            panics::hook("disconnected", connection.id(), || hook(connection.clone())).await;
         }
         self.handler.disconnected(connection).await;
     }
@@ -152,17 +154,6 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         self.handler.options(request, headers).await;
-    }
-}
-
-/// Calls one of several hooks. If it panics, the others are called nevertheless.
-async fn alone(
-    hook: &'static str,
-    connection: &Connection,
-    call: impl FnOnce() -> BoxFuture<'static, ()>,
-) {
-    if let Err(panic) = caught_async(call).await {
-        tracing::error!(connection = connection.id(), hook, %panic, "a hook panicked");
     }
 }
 

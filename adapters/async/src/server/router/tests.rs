@@ -309,33 +309,63 @@ fn hooks_of_all_routers_run_in_order() {
 }
 
 #[test]
-fn a_hook_that_panics_keeps_no_other_from_running() {
+fn a_hook_that_panics_does_not_keep_the_others_from_running() {
     type Log = Mutex<Vec<&'static str>>;
+    struct Below(Arc<Log>);
+    impl Handler for Below {
+        async fn request(&self, _: &Connection, _: Content) -> Result<Payload, RequestError> {
+            Err(RequestError::Internal)
+        }
+
+        async fn connected(&self, _: &Connection) {
+            self.0.lock().unwrap().push("connected below");
+        }
+
+        async fn session_changed(&self, _: &Connection, _: SessionChange) {
+            self.0.lock().unwrap().push("changed below");
+        }
+
+        async fn disconnected(&self, _: &Connection) {
+            self.0.lock().unwrap().push("disconnected below");
+        }
+    }
     let log = Arc::<Log>::default();
     let note = |what: &'static str| {
         move |_: Connection, State(log): State<Arc<Log>>| async move { log.lock().unwrap().push(what) }
     };
-    let changed = async |_: Connection, _: SessionChange, State(log): State<Arc<Log>>| {
-        log.lock().unwrap().push("changed");
+    let note_change = |_: Connection, _: SessionChange, State(log): State<Arc<Log>>| async move {
+        log.lock().unwrap().push("changed inside");
     };
-    let routes = Router::with_state(log.clone())
-        .connected(async |_, _| panic!("connected"))
-        .connected(note("connected"))
-        .session_changed(async |_, _, _| panic!("changed"))
-        .session_changed(changed)
-        .disconnected(async |_, _| panic!("disconnected"))
-        .disconnected(note("disconnected"))
-        .build()
+    let inner = Router::with_state(log.clone())
+        .connected(note("connected inside"))
+        .session_changed(note_change)
+        .disconnected(note("disconnected inside"));
+    // One panics before its future exists, the others in it.
+    let early = |_: Connection, _: State<()>| -> std::future::Ready<()> { panic!("early") };
+    let routes = Router::new()
+        .connected(early)
+        .session_changed(async |_: Connection, _: SessionChange, _: State<()>| panic!("changed"))
+        .disconnected(async |_: Connection, _: State<()>| panic!("disconnected"))
+        .nest("a.", inner)
+        .build_over(Below(log.clone()))
         .unwrap();
     let connection = ended();
     let key = SessionKey::from_entropy([7; 48]);
-    let session = Session::new(key, UnixTime::from_seconds(0), SessionInfo::new());
+    let session = Session::new(key, UnixTime::from_seconds(0), SessionInfo::default());
     block_on(async {
         routes.connected(&connection).await;
         routes.session_changed(&connection, SessionChange::Lost { session }).await;
         routes.disconnected(&connection).await;
     });
-    assert_eq!(*log.lock().unwrap(), ["connected", "changed", "disconnected"]);
+    let order = [
+        "connected inside",
+        "connected below",
+        "changed inside",
+        "changed below",
+        "disconnected inside",
+        "disconnected below",
+    ];
+    assert_eq!(*log.lock().unwrap(), order);
 }
 
 #[test]

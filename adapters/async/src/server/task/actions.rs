@@ -48,7 +48,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 Action::PeerReads(bytes) => self.connection.show_longest(bytes),
                 Action::ReplyTooLarge { length, buffer } => self.note_too_large(length, buffer),
                 Action::Answered { id, outcome } => self.answered(id, *outcome),
-                Action::SessionEvent(event) => self.take_session_event(event),
+                Action::SessionEvent(event) => {
+                    self.take_session_event(event);
+                    self.next_change();
+                }
                 Action::Drained => {
                     self.drained = true;
                     if self.reading {
@@ -59,6 +62,20 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             }
         }
         None
+    }
+
+    /// Carries out what does not concern the client: the connection has ended.
+    pub(super) fn carry_out_rest(&mut self) {
+        while let Some(action) = self.out.pop() {
+            match action {
+                Action::Session(command) => {
+                    self.hub.handle(self.connection.connection_id(), command);
+                }
+                Action::Answered { id, outcome } => self.answered(id, *outcome),
+                Action::SessionEvent(event) => self.take_session_event(event),
+                _ => {}
+            }
+        }
     }
 
     /// Only the log tells of it, so it names the setting that is in the way.

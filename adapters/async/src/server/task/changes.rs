@@ -6,7 +6,8 @@ use wwr::Session;
 use wwr::server::{Action, Edited, SessionEvent};
 
 use super::actions::answer;
-use super::{Done, Task, hook, trace};
+use super::{Done, Task, trace};
+use crate::panics::hook;
 use crate::runtime::Runtime;
 use crate::server::change::SessionChange;
 use crate::server::connection::{Connection, SessionError};
@@ -23,6 +24,7 @@ pub(super) struct Hooks {
 }
 
 impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
+    /// Answers the caller that waits for this, and queues the change for the hook.
     pub(super) fn take_session_event(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Created(_) => {
@@ -89,7 +91,6 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             trace::has_session(&session.key);
         }
         self.rare().hooks.get_or_insert_default().waiting.push_back(change);
-        self.next_change();
     }
 
     /// Calls the hook for the next change, if it does not run. The hook for new connections ends
@@ -150,10 +151,12 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.rare.as_mut()?.hooks.as_mut()
     }
 
-    /// Returns the changes that the hook has not been called for, because the connection ends. The
-    /// machine may have left its session before, when it closed.
+    /// Returns the changes that the hook has not been called for, because the connection has ended. The
+    /// machine has left its session.
     pub(super) fn changes_left(&mut self) -> Vec<SessionChange> {
         let waiting = self.hooks().map(|hooks| std::mem::take(&mut hooks.waiting));
+        // Nothing waits for a hook that does not run.
+        self.take_rare(|rare| rare.hooks.take_if(|hooks| !hooks.running));
         let lost = self.connection.session().filter(|_| self.told);
         let lost = lost.map(|session| SessionChange::Lost { session });
         waiting.into_iter().flatten().chain(lost).collect()

@@ -1,7 +1,19 @@
-use wwr::Content;
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::protocol::Role;
+use futures_lite::future::block_on;
+use wwr::server::{ClosedBy, Observed};
+use wwr::session::Outcome;
+use wwr::{Content, Valid};
 
 use super::*;
-use crate::test_runtime::TestRuntime;
+use crate::server::change::SessionChange;
+use crate::server::connection::Ended;
+use crate::server::hub::tests::{admitted, hub};
+use crate::socket::{Socket, Transport};
+use crate::test_runtime::{TestRuntime, TestStream};
 
 struct Nothing;
 
@@ -29,4 +41,72 @@ fn an_idle_connection_is_small() {
     ];
     large.retain(|(_, size, most)| size > most);
     assert_eq!(large, [], "name, size, and the most it may be");
+}
+
+/// Keeps the changes of the session that it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<SessionChange>>);
+
+impl Handler for Told {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+
+    async fn session_changed(&self, _: &Connection, change: SessionChange) {
+        self.0.lock().unwrap().push(change);
+    }
+}
+
+/// The socket refuses the message to the client, and so the event after it is left.
+#[test]
+fn a_session_that_is_closed_while_the_socket_breaks_is_told_once() {
+    let (hub, handler) = (hub(), Told::default());
+    let (admission, connection) = admitted(&hub);
+    let (stream, mut peer) = TestStream::pair();
+    let (socket, limit) = (Socket::new(Transport::native(stream)), Duration::from_secs(60));
+    let mut socket = WebSocket::new(&TestRuntime, socket, Vec::new(), Role::Server, 1 << 20, limit);
+    // After a close frame it takes no message any more.
+    peer.write_all(&[0x88, 0x80, 0, 0, 0, 0]).unwrap();
+    let closed = block_on(poll_fn(|cx| socket.poll_incoming(cx)));
+    assert!(matches!(closed, Incoming::Closed(Some(_))), "{closed:?}");
+    let mut out = Actions::new();
+    let opened = Opened {
+        machine: server::Connection::accept(
+            &Valid::default(),
+            Observed::Nothing,
+            hub.clock.now(),
+            &mut out,
+        ),
+        out,
+        socket,
+        timeouts: CloseTimeouts { close: limit, drain: limit },
+        first: None,
+        presumed: None,
+    };
+    let mut task = Task::new(&TestRuntime, hub.clone(), &handler, &connection, opened);
+    task.create_session(SessionInfo::new()).unwrap();
+    let key = std::iter::from_fn(|| task.out.pop()).find_map(|action| match action {
+        Action::Session(wwr::session::Command::Create(session)) => Some(session.key.clone()),
+        _ => None,
+    });
+    let key = key.unwrap();
+    for change in [Change::Created, Change::Stored] {
+        task.take_input(Input::Session(Outcome { key: key.clone(), change }));
+    }
+    while let Some(action) = task.out.pop() {
+        if let Action::SessionEvent(event) = action {
+            task.take_session_event(event);
+        }
+    }
+    let change = Change::ClosedByKey { disconnect: false };
+    connection.push(Input::Session(Outcome { key: key.clone(), change }), 0).unwrap();
+    block_on(task.run(admission));
+    assert_eq!(connection.ended(), Some(Ended::Lost));
+    let told = handler.0.into_inner().unwrap();
+    let [SessionChange::Created { session }, SessionChange::Closed { session: closed, by }] =
+        &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((&session.key, closed, *by), (&key, session, ClosedBy::Key));
 }
