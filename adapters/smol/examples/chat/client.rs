@@ -44,7 +44,6 @@ pub(crate) async fn chat(
             Next::End => break,
         }
     }
-    client.close().await;
 }
 
 async fn enter(

@@ -6,7 +6,7 @@
 //! cargo run -p wwr-smol --example chat -- grace rust        # and in a third
 //! ```
 //!
-//! Stop the server and start it again: the clients come back by themselves. Ctrl-D ends a client.
+//! Stop the server and start it again: the clients come back by themselves. Ctrl-D and ctrl-C end a client.
 
 mod client;
 mod server;
@@ -16,11 +16,12 @@ mod tests;
 use std::error::Error;
 use std::io;
 
+use async_signal::{Signal, Signals};
 use smol::Unblock;
+use smol::future::or;
 use smol::io::{AsyncBufReadExt, BufReader};
 use smol::stream::StreamExt;
 use wwr_smol::client::Client;
-use wwr_smol::server::Server;
 
 const ADDRESS: &str = "127.0.0.1:7777";
 
@@ -31,13 +32,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         match arguments[..] {
             ["serve"] => {
                 println!("listening on {ADDRESS}");
-                Server::builder(server::chat()?).listen(ADDRESS).await?.run().await;
+                server::chat()?.listen(ADDRESS).await?.run().await;
             }
             [name, room] => {
                 let client = Client::connect_to(&format!("ws://{ADDRESS}/")).await?;
                 let lines = BufReader::new(Unblock::new(io::stdin())).lines();
                 let lines = lines.map_while(Result::ok).filter(|line| !line.trim().is_empty());
-                client::chat(&client, name, room, lines, |line| println!("{line}")).await;
+                let mut interrupted = Signals::new([Signal::Int])?;
+                let chat = client::chat(&client, name, room, lines, |line| println!("{line}"));
+                or(chat, async { drop(interrupted.next().await) }).await;
+                client.close().await;
             }
             _ => return Err("usage: chat serve, or chat NAME ROOM".into()),
         }

@@ -1,15 +1,14 @@
 //! The server: a name for each session, rooms, and those that are in them.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{sync::Mutex, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use wwr_smol::server::{Connection, InvalidRouter, RequestError, Router, Routes};
-use wwr_smol::server::{SessionChange, SessionOf, SlowReader, State};
+use wwr_smol::server::{Builder, Config, Connection, Expiry, InvalidRouter, RequestError, Router};
+use wwr_smol::server::{Routes, Server, SessionChange, SessionOf, SlowReader, State};
 use wwr_smol::{Json, Payload, SessionInfo};
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) struct User {
     pub(crate) name: String,
 }
@@ -28,9 +27,9 @@ fn claim(names: &Names, of: &Connection, name: &str) -> bool {
     let own = of.session_key().map(|key| of.server().session_connections(&key));
     let own: Vec<u64> = own.into_iter().flatten().map(|each| each.id()).collect();
     let mut names = names.lock().unwrap();
-    let is_taken = names.iter().any(|(id, taken)| taken == name && !own.contains(id));
+    let taken = names.iter().any(|(id, it)| it.eq_ignore_ascii_case(name) && !own.contains(id));
     let Entry::Vacant(entry) = names.entry(of.id()) else { return false };
-    !is_taken && entry.insert(name.to_owned()) == name
+    !taken && entry.insert(name.to_owned()) == name
 }
 
 fn release(names: &Names, of: &Connection) {
@@ -50,7 +49,7 @@ async fn login(of: Connection, Json(name): Json<String>, names: State<Names>) ->
     created.inspect_err(|_| release(&names, &of)).map(drop).map_err(Into::into)
 }
 
-async fn enter(of: Connection, Json(room): Json<String>) -> Reply<Json<Vec<User>>> {
+async fn enter(of: Connection, Json(room): Json<String>) -> Reply<Json<BTreeSet<User>>> {
     of.join_for_session(&room)?;
     let members = of.server().group(room).members().into_iter();
     Ok(Json(members.filter_map(|member| member.session()?.info.read().ok()).collect()))
@@ -76,12 +75,16 @@ async fn session_changed(of: Connection, change: SessionChange, names: State<Nam
     }
 }
 
-pub(crate) fn chat() -> Result<Routes, InvalidRouter> {
-    Router::with_state(Names::default())
+pub(crate) fn chat() -> Result<Builder<Routes>, InvalidRouter> {
+    let routes = Router::with_state(Names::default())
         .request("login", login)
         .request("enter", enter)
+        .request("leave", async |of: Connection, Json(room): Json<String>| Json(of.leave(&room)))
         .request("say", say)
         .session_changed(session_changed)
         .disconnected(async |of, names: State<Names>| release(&names, &of))
-        .build()
+        .build()?;
+    let mut config = Config::default();
+    config.hub.expiry = Some(Expiry::new(Duration::from_secs(3600), Duration::from_secs(60)));
+    Ok(Server::builder(routes).config(config))
 }

@@ -3,7 +3,7 @@ use std::fmt::Display;
 use smol::channel::{Receiver, Sender, unbounded};
 use wwr_smol::Json;
 use wwr_smol::client::{Client, Error};
-use wwr_smol::server::{Server, ServerHandle};
+use wwr_smol::server::ServerHandle;
 
 use super::server::{Text, User};
 use super::{client, server};
@@ -15,8 +15,8 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        let server = Server::builder(server::chat().unwrap());
-        let server = smol::block_on(server.listen("127.0.0.1:0")).unwrap();
+        let server = server::chat().unwrap().listen("127.0.0.1:0");
+        let server = smol::block_on(server).unwrap();
         let running =
             Self { url: format!("ws://{}/", server.local_addr()), handle: server.handle() };
         smol::spawn(server.run()).detach();
@@ -77,7 +77,9 @@ fn a_name_belongs_to_one_session() {
         let (ada, other) = (server.user("ada", "rust").await, server.connect().await);
         assert_eq!(code(say(&other, "rust", "hello").await), "NO_SESSION");
         assert_eq!(code(enter(&other, "rust").await), "NO_SESSION");
-        assert_eq!(code(login(&other, "ada").await), "NAME_TAKEN");
+        for taken in ["ada", "Ada"] {
+            assert_eq!(code(login(&other, taken).await), "NAME_TAKEN");
+        }
         assert_eq!(code(login(&other, "a\u{200b}da").await), "BAD_NAME");
         assert_eq!(code(login(&ada, "grace").await), "NAME_TAKEN");
         login(&other, "grace").await.unwrap();
@@ -87,6 +89,22 @@ fn a_name_belongs_to_one_session() {
         let (first, second) = smol::future::zip(first, second).await;
         assert_eq!((first.is_ok(), code(second)), (true, "NAME_TAKEN".to_owned()));
         assert_eq!(code(login(&server.connect().await, "joan").await), "NAME_TAKEN");
+    });
+}
+
+#[test]
+fn a_room_lists_people_and_can_be_left() {
+    smol::block_on(async {
+        let server = Running::start();
+        let (ada, grace) = (server.user("ada", "rust").await, server.user("grace", "rust").await);
+        let second = server.connect().await;
+        second.restore_session(ada.session().unwrap().key).await.unwrap();
+        assert_eq!(enter(&second, "rust").await.unwrap(), ["ada", "grace"]);
+        assert_eq!(say(&second, "rust", "hello").await.unwrap(), 3);
+        assert!(grace.call::<bool>("leave", "rust").await.unwrap());
+        assert!(!grace.call::<bool>("leave", "rust").await.unwrap());
+        assert_eq!(code(say(&grace, "rust", "hello").await), "REFUSED");
+        assert_eq!(enter(&ada, "rust").await.unwrap(), ["ada"]);
     });
 }
 
@@ -132,6 +150,7 @@ fn terminal(url: &str, name: &'static str) -> (Sender<String>, Receiver<String>,
         let client = Client::connect_to(&url).await.unwrap();
         let show_line = |line: &dyn Display| drop(shown.try_send(line.to_string()));
         client::chat(&client, name, "rust", Box::pin(lines), show_line).await;
+        client.close().await;
     });
     (typed, show, task)
 }

@@ -13,7 +13,6 @@ mod tests;
 use std::error::Error;
 
 use wwr_tokio::client::Client;
-use wwr_tokio::server::Server;
 
 const ADDRESS: &str = "127.0.0.1:7777";
 
@@ -23,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve"] => {
             println!("listening on {ADDRESS}");
-            Server::builder(server::jobs(2)?).listen(ADDRESS).await?.run().await;
+            server::jobs(2)?.listen(ADDRESS).await?.run().await;
         }
         [below] => {
             let client = Client::connect_to(&format!("ws://{ADDRESS}/")).await?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use wwr_tokio::server::{
-    Connection, InvalidRouter, RequestError, Router, Routes, ServerHandle, State,
-};
+use wwr_tokio::server::{Builder, Config, Connection, Expiry, InvalidRouter, RequestError};
+use wwr_tokio::server::{Router, Routes, Server, ServerHandle, State};
 use wwr_tokio::{Json, Payload, PreparedSignal, Session, SessionInfo, SessionKey};
 
 /// How many jobs may wait, and how many that have ended are kept.
@@ -21,6 +21,12 @@ pub(crate) enum Job {
     Running { percent: u32 },
     Done { primes: u32 },
     Cancelled,
+}
+
+impl Job {
+    const fn has_ended(self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Cancelled)
+    }
 }
 
 struct Entry {
@@ -45,20 +51,17 @@ type Waiting = Arc<tokio::sync::Mutex<Receiver<u64>>>;
 struct Table(Arc<Mutex<BTreeMap<u64, Entry>>>);
 
 impl Table {
-    /// Changes a job that has not ended, and tells the session of its owner. Returns whether it may go on.
+    /// Changes a job that has not ended, and tells the session of its owner, in the same order. Returns
+    /// whether it may go on.
     fn advance(&self, number: u64, job: Job) -> bool {
-        let (server, owner) = {
-            let mut table = self.0.lock().unwrap();
-            let Some(entry) = table.get_mut(&number) else { return false };
-            if matches!(entry.job, Job::Done { .. } | Job::Cancelled) {
-                return false;
-            }
-            entry.job = job;
-            (entry.server.clone(), entry.owner.clone())
+        let mut table = self.0.lock().unwrap();
+        let Some(entry) = table.get_mut(&number).filter(|entry| !entry.job.has_ended()) else {
+            return false;
         };
+        entry.job = job;
         let told = Payload::json(&(number, job)).map(|told| PreparedSignal::new("job", told));
         if let Ok(Ok(told)) = told {
-            server.signal_session(&owner, &told);
+            entry.server.signal_session(&entry.owner, &told);
         }
         true
     }
@@ -85,15 +88,12 @@ impl Table {
         }
     }
 
-    fn with<T>(
-        &self,
-        of: &Session,
-        number: u64,
-        change: impl FnOnce(&mut Entry) -> T,
-    ) -> Result<T, RequestError> {
-        let mut table = self.0.lock().unwrap();
-        let entry = table.get_mut(&number).filter(|entry| entry.owner == of.key);
-        entry.map(change).ok_or_else(|| RequestError::failed("NO_JOB", "you have no such job"))
+    fn status(&self, of: &Session, number: u64) -> Result<Job, RequestError> {
+        let table = self.0.lock().unwrap();
+        let entry = table.get(&number).filter(|entry| entry.owner == of.key);
+        entry
+            .map(|entry| entry.job)
+            .ok_or_else(|| RequestError::failed("NO_JOB", "you have no such job"))
     }
 }
 
@@ -114,8 +114,7 @@ async fn submit(of: Connection, owner: Session, below: Json<u32>, jobs: State<Jo
     let mut table = jobs.table.0.lock().unwrap();
     let number = table.last_key_value().map_or(1, |(last, _)| last + 1);
     table.insert(number, Entry { owner, below, job: Job::Waiting, server: of.server() });
-    let mut ended =
-        table.iter().filter(|(_, entry)| matches!(entry.job, Job::Done { .. } | Job::Cancelled));
+    let mut ended = table.iter().filter(|(_, entry)| entry.job.has_ended());
     let oldest = ended.next().map(|(number, _)| *number).filter(|_| ended.count() >= KEPT);
     oldest.and_then(|oldest| table.remove(&oldest));
     place.send(number);
@@ -123,25 +122,28 @@ async fn submit(of: Connection, owner: Session, below: Json<u32>, jobs: State<Jo
 }
 
 async fn status(of: Session, Json(number): Json<u64>, jobs: State<Jobs>) -> Reply<Job> {
-    jobs.table.with(&of, number, |entry| entry.job).map(Json)
+    jobs.table.status(&of, number).map(Json)
 }
 
 async fn cancel(of: Session, Json(number): Json<u64>, jobs: State<Jobs>) -> Reply<bool> {
-    jobs.table.with(&of, number, |_| ())?;
+    jobs.table.status(&of, number)?;
     Ok(Json(jobs.table.advance(number, Job::Cancelled)))
 }
 
 /// Starts the workers, which end with the routes: then there is no way into the queue any more.
-pub(crate) fn jobs(workers: usize) -> Result<Routes, InvalidRouter> {
+pub(crate) fn jobs(workers: usize) -> Result<Builder<Routes>, InvalidRouter> {
     let (queue, waiting) = channel(QUEUED);
     let (table, waiting) = (Table::default(), Arc::new(tokio::sync::Mutex::new(waiting)));
     for _ in 0..workers {
         tokio::spawn(table.clone().work(waiting.clone()));
     }
-    Router::with_state(Jobs { queue, _waiting: waiting, table })
+    let routes = Router::with_state(Jobs { queue, _waiting: waiting, table })
         .request("start", start)
         .request("submit", submit)
         .request("status", status)
         .request("cancel", cancel)
-        .build()
+        .build()?;
+    let mut config = Config::default();
+    config.hub.expiry = Some(Expiry::new(Duration::from_secs(86_400), Duration::from_secs(60)));
+    Ok(Server::builder(routes).config(config))
 }

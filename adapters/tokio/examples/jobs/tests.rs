@@ -2,14 +2,13 @@ use std::sync::Mutex;
 
 use wwr_tokio::Json;
 use wwr_tokio::client::{Client, Error};
-use wwr_tokio::server::{Server, ServerHandle};
+use wwr_tokio::server::ServerHandle;
 
 use super::server::{Job, QUEUED};
 use super::{client, server};
 
 async fn start(workers: usize) -> (String, ServerHandle) {
-    let routes = server::jobs(workers).unwrap();
-    let server = Server::builder(routes).listen("127.0.0.1:0").await.unwrap();
+    let server = server::jobs(workers).unwrap().listen("127.0.0.1:0").await.unwrap();
     let started = (format!("ws://{}/", server.local_addr()), server.handle());
     tokio::spawn(server.run());
     started

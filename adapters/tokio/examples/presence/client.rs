@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use wwr_tokio::client::{Client, Error, Event};
 
 use super::server::{Person, Status};
@@ -11,7 +11,7 @@ use super::server::{Person, Status};
 pub(crate) async fn run(
     client: &Client,
     name: &str,
-    mut lines: UnboundedReceiver<String>,
+    mut lines: Receiver<String>,
     show: impl Fn(&dyn Display),
 ) {
     let mut events = client.events();
@@ -40,7 +40,6 @@ pub(crate) async fn run(
             },
         };
     }
-    client.close().await;
 }
 
 async fn watch(client: &Client, name: &str, show: &impl Fn(&dyn Display)) -> Result<(), Error> {

@@ -13,10 +13,9 @@ mod tests;
 
 use std::error::Error;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::signal::ctrl_c;
+use tokio::sync::mpsc::channel;
 use wwr_tokio::client::Client;
-use wwr_tokio::server::Server;
 
 const ADDRESS: &str = "127.0.0.1:7777";
 
@@ -26,20 +25,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve"] => {
             println!("listening on {ADDRESS}");
-            Server::builder(server::presence()?).listen(ADDRESS).await?.run().await;
+            server::presence()?.listen(ADDRESS).await?.run().await;
         }
         [name] => {
             let client = Client::connect_to(&format!("ws://{ADDRESS}/")).await?;
-            let (typed, lines) = unbounded_channel();
-            tokio::spawn(async move {
-                let mut input = BufReader::new(stdin()).lines();
-                while let Ok(Some(line)) = input.next_line().await {
-                    if typed.send(line).is_err() {
-                        break;
-                    }
-                }
+            let (typed, lines) = channel(1);
+            // Not a task: a runtime does not end before a read of the terminal has.
+            std::thread::spawn(move || {
+                let mut input = std::io::stdin().lines().map_while(Result::ok);
+                input.try_for_each(|line| typed.blocking_send(line))
             });
-            client::run(&client, name, lines, |line| println!("{line}")).await;
+            tokio::select! {
+                () = client::run(&client, name, lines, |line| println!("{line}")) => {}
+                _ = ctrl_c() => {}
+            }
+            client.close().await;
         }
         _ => return Err("usage: presence serve, or presence NAME".into()),
     }

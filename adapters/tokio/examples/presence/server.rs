@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use wwr_tokio::server::{Connection, InvalidRouter, RequestError, Router, Routes};
-use wwr_tokio::server::{SessionChange, SessionOf, SlowReader, State};
+use wwr_tokio::server::{Builder, Config, Connection, Expiry, InvalidRouter, RequestError};
+use wwr_tokio::server::{Router, Routes, Server, SessionChange, SessionOf, SlowReader, State};
 use wwr_tokio::{Json, Payload, SessionInfo};
 
 /// How many people who are offline stay on the board.
@@ -35,20 +35,18 @@ struct Board {
     people: Mutex<BTreeMap<u64, Person>>,
 }
 
-impl Board {
-    fn show(&self, person: Person) {
-        let mut people = self.people.lock().unwrap();
-        people.insert(person.number, person);
-        let offline = people.values().filter_map(|person| match person.status {
-            Status::Offline(since) => Some((since, person.number)),
-            Status::Online | Status::Away => None,
-        });
-        let offline: Vec<_> = offline.collect();
-        if offline.len() > KEPT
-            && let Some((_, number)) = offline.iter().min()
-        {
-            people.remove(number);
-        }
+/// Puts a person on the board, and takes the one off who is offline longest, if there are too many.
+fn show(people: &mut BTreeMap<u64, Person>, person: Person) {
+    people.insert(person.number, person);
+    let offline = people.values().filter_map(|person| match person.status {
+        Status::Offline(since) => Some((since, person.number)),
+        Status::Online | Status::Away => None,
+    });
+    let offline: Vec<_> = offline.collect();
+    if offline.len() > KEPT
+        && let Some((_, number)) = offline.iter().min()
+    {
+        people.remove(number);
     }
 }
 
@@ -95,6 +93,9 @@ async fn session_changed(of: Connection, change: SessionChange, board: State<Boa
         _ => return,
     };
     let Ok(mut person) = session.info.read::<Person>() else { return };
+    // Until the watchers are told: connections of one person come and go at the same time, and the last
+    // one to look has to be the last one to tell.
+    let mut people = board.people.lock().unwrap();
     if !is_here {
         if !of.server().session_connections(&session.key).is_empty() {
             return;
@@ -104,18 +105,21 @@ async fn session_changed(of: Connection, change: SessionChange, board: State<Boa
     }
     let signal = Payload::json(&person);
     let name = format!("person.{}", person.number);
-    board.show(person);
+    show(&mut people, person);
     if let Ok(signal) = signal {
         let watchers = of.server().group("watchers").slow_readers(SlowReader::Coalesce);
         let _ = watchers.signal(name, signal);
     }
 }
 
-pub(crate) fn presence() -> Result<Routes, InvalidRouter> {
-    Router::with_state(Board::default())
+pub(crate) fn presence() -> Result<Builder<Routes>, InvalidRouter> {
+    let routes = Router::with_state(Board::default())
         .request("login", login)
         .request("watch", watch)
         .request("away", away)
         .session_changed(session_changed)
-        .build()
+        .build()?;
+    let mut config = Config::default();
+    config.hub.expiry = Some(Expiry::new(Duration::from_secs(86_400), Duration::from_secs(60)));
+    Ok(Server::builder(routes).config(config))
 }

@@ -1,15 +1,15 @@
 use std::fmt::Display;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, channel, unbounded_channel};
 use wwr_tokio::Json;
 use wwr_tokio::client::Client;
-use wwr_tokio::server::{Server, ServerHandle};
+use wwr_tokio::server::ServerHandle;
 
 use super::server::{Person, Status};
 use super::{client, server};
 
 async fn start() -> (String, ServerHandle) {
-    let server = Server::builder(server::presence().unwrap()).listen("127.0.0.1:0").await.unwrap();
+    let server = server::presence().unwrap().listen("127.0.0.1:0").await.unwrap();
     let started = (format!("ws://{}/", server.local_addr()), server.handle());
     tokio::spawn(server.run());
     started
@@ -62,13 +62,14 @@ async fn only_those_who_are_logged_in_have_a_status() {
     }
 }
 
-fn terminal(url: &str, name: &'static str) -> (UnboundedSender<String>, UnboundedReceiver<String>) {
-    let ((typed, lines), (shown, output)) = (unbounded_channel(), unbounded_channel());
+fn terminal(url: &str, name: &'static str) -> (Sender<String>, UnboundedReceiver<String>) {
+    let ((typed, lines), (shown, output)) = (channel(1), unbounded_channel());
     let url = url.to_owned();
     tokio::spawn(async move {
         let client = Client::connect_to(&url).await.unwrap();
         let show = |line: &dyn Display| drop(shown.send(line.to_string()));
         client::run(&client, name, lines, show).await;
+        client.close().await;
     });
     (typed, output)
 }
@@ -84,12 +85,12 @@ async fn terminals_show_each_other_and_come_back() {
     shows(&mut ada, "ada is online").await;
     let (type_grace, mut grace) = terminal(&url, "grace");
     shows(&mut ada, "grace is online").await;
-    type_grace.send("/away".to_owned()).unwrap();
+    type_grace.send("/away".to_owned()).await.unwrap();
     shows(&mut ada, "grace is away").await;
     // The connections are cut. The sessions are restored with what they say.
     server.connections().iter().for_each(|connection| connection.close());
     shows(&mut ada, "grace is away").await;
-    type_grace.send("/quit".to_owned()).unwrap();
+    type_grace.send("/quit".to_owned()).await.unwrap();
     shows(&mut ada, "grace was seen last").await;
     while grace.recv().await.is_some() {}
     drop(type_ada);
