@@ -317,7 +317,14 @@ struct Shared {
 #[derive(Default)]
 struct State {
     session: Option<Session>,
-    ended: Option<Box<Ended>>,
+    ended: Option<Box<End>>,
+}
+
+/// How a connection has ended.
+struct End {
+    why: Ended,
+    /// The groups that it was in then.
+    groups: Vec<String>,
 }
 
 /// What the client is known to read.
@@ -710,7 +717,7 @@ impl Connection {
     /// Returns why the connection has ended; `None` before that. For example in the
     /// [`disconnected`](super::Handler::disconnected) hook.
     pub fn ended(&self) -> Option<Ended> {
-        self.state().ended.as_deref().cloned()
+        self.state().ended.as_ref().map(|end| end.why.clone())
     }
 
     /// Closes the connection once its running handlers have ended and their replies are sent.
@@ -844,12 +851,17 @@ impl Connection {
         self.state().session = session.cloned();
     }
 
-    /// Records why the connection has ended. The first reason counts. The connection accepts no
+    /// Returns the groups that the connection was in when it ended, once it has.
+    pub(super) fn last_groups(&self) -> Option<Vec<String>> {
+        self.state().ended.as_ref().map(|end| end.groups.clone())
+    }
+
+    /// Records why the connection has ended, and the groups that it was in. The first reason counts. The connection accepts no
     /// more messages.
-    pub(super) fn end(&self, why: Ended) {
+    pub(super) fn end(&self, why: Ended, groups: Vec<String>) {
         self.shared.open.store(false, Ordering::Release);
         let mut state = self.state();
-        state.ended.get_or_insert_with(|| Box::new(why));
+        state.ended.get_or_insert_with(|| Box::new(End { why, groups }));
         drop(state);
         self.shared.inbox.close();
     }
