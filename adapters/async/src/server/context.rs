@@ -28,13 +28,19 @@ use super::http;
 /// /// The user that a token stands for.
 /// struct User(String);
 ///
+/// /// Returns the user of a token. A client may send anything: look the token up here, in a database,
+/// /// or verify its signature.
+/// fn user_of(token: &str) -> Option<User> {
+///     (token == "1f9c0b62d7e84a35").then(|| User("ada".to_owned()))
+/// }
+///
 /// impl Handler for App {
 ///     async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
 ///         let mut options = ConnectionOptions::default();
-///         // A page has no other way to send a token: `new WebSocket(url, ["token.ada"])`.
+///         // A page has no other way to send a token: `new WebSocket(url, ["token." + token])`.
 ///         for offered in offered_sub_protocols(request) {
-///             if let Some(user) = offered.strip_prefix("token.") {
-///                 options.insert(User(user.to_owned()));
+///             if let Some(user) = offered.strip_prefix("token.").and_then(user_of) {
+///                 options.insert(user);
 ///                 options.sub_protocol = Some(offered.to_owned());
 ///             }
 ///         }
