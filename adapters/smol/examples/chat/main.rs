@@ -15,12 +15,13 @@ mod tests;
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use smol::Unblock;
 use smol::io::{AsyncBufReadExt, BufReader};
 use smol::stream::StreamExt;
 use wwr_smol::client::Client;
-use wwr_smol::server::Server;
+use wwr_smol::server::{Config, Expiry, Server};
 
 const ADDRESS: &str = "127.0.0.1:7777";
 
@@ -31,7 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         match arguments[..] {
             ["serve"] => {
                 println!("listening on {ADDRESS}");
-                Server::builder(server::chat()?).listen(ADDRESS).await?.run().await;
+                let mut config = Config::default();
+                let hour = Duration::from_secs(3600);
+                config.hub.expiry = Some(Expiry::new(24 * hour, hour));
+                let server = Server::builder(server::chat()?).config(config);
+                server.listen(ADDRESS).await?.run().await;
             }
             [name, room] => {
                 let client = Client::connect_to(&format!("ws://{ADDRESS}/")).await?;

@@ -64,8 +64,10 @@ fn those_in_a_room_hear_what_is_said_in_it() {
         let Json((by, said)) = heard.next().await.unwrap().unwrap();
         assert_eq!((&*by.name, &*said.room, &*said.text), ("ada", "rust", "hello"));
         assert_eq!(enter(&grace, "rust").await.unwrap(), ["ada", "grace"]);
-        assert_eq!(code(say(&ada, "go", "hello").await), "REFUSED");
-        assert_eq!(code(say(&ada, "rust", &"a".repeat(2001)).await), "REFUSED");
+        assert_eq!(code(say(&ada, "go", "hello").await), "NOT_IN_ROOM");
+        for text in ["hi\ngrace: I am grace", "\x1b[2J", &"a".repeat(2001)] {
+            assert_eq!(code(say(&ada, "rust", text).await), "BAD_TEXT");
+        }
         assert_eq!(code(enter(&ada, &"a".repeat(256)).await), "BAD_GROUP");
     });
 }
@@ -77,7 +79,9 @@ fn a_name_belongs_to_one_session() {
         let (ada, other) = (server.user("ada", "rust").await, server.connect().await);
         assert_eq!(code(say(&other, "rust", "hello").await), "NO_SESSION");
         assert_eq!(code(enter(&other, "rust").await), "NO_SESSION");
-        assert_eq!(code(login(&other, "ada").await), "NAME_TAKEN");
+        for name in ["ada", "Ada"] {
+            assert_eq!(code(login(&other, name).await), "NAME_TAKEN");
+        }
         assert_eq!(code(login(&other, "a\u{200b}da").await), "BAD_NAME");
         assert_eq!(code(login(&ada, "grace").await), "NAME_TAKEN");
         login(&other, "grace").await.unwrap();
@@ -120,6 +124,23 @@ fn a_name_comes_back_with_its_session_unless_somebody_has_it() {
         let late = server.connect().await;
         let _ = late.restore_session(key).await;
         assert_eq!(code(say(&late, "rust", "I am ada").await), "NO_SESSION");
+    });
+}
+
+/// The server has not seen the end of the old connection when the new one restores the session.
+#[test]
+fn a_session_survives_a_new_connection_that_overlaps_the_old_one() {
+    smol::block_on(async {
+        let server = Running::start();
+        for _ in 0..20 {
+            let old = server.user("ada", "rust").await;
+            let (new, key) = (server.connect().await, old.session().unwrap().key);
+            server.handle.session_connections(&key)[0].close();
+            new.restore_session(key).await.unwrap();
+            enter(&new, "rust").await.unwrap();
+            old.close().await;
+            new.close_session().await.unwrap();
+        }
     });
 }
 
