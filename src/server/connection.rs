@@ -463,6 +463,11 @@ impl Connection {
         self.session.session()
     }
 
+    /// Returns whether the connection has ended: nothing is handled or answered any more.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
     /// Returns whether the connection serves. False as soon as it was told to close.
     pub const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)

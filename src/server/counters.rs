@@ -5,8 +5,8 @@ use core::time::Duration;
 use crate::session::Change;
 
 /// What happened on a connection since its host last took the counters, see
-/// [`Connection::take_counters`](super::Connection::take_counters). None of them runs over: they stay at
-/// the highest number.
+/// [`Connection::take_counters`](super::Connection::take_counters). They wrap: take them before 2^32
+/// of anything have happened.
 ///
 /// Each request that was passed to the application counts in `requests`, and at its end in exactly one of
 /// `replied`, `failed`, `internal` and `lost`.

@@ -54,6 +54,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode};
 use url::Host;
 
+use crate::panics::ShortName;
 use crate::server::ServerHandle;
 use crate::server::throttle::Throttle;
 use answer::Refused;
@@ -80,6 +81,7 @@ struct Shared {
     access: Access,
     watches: Watches,
     wrong_tokens: Throttle,
+    wrong_hosts: Throttle,
 }
 
 #[derive(Clone)]
@@ -107,8 +109,9 @@ impl Inspector {
     }
 
     fn with(server: ServerHandle, access: Access) -> Self {
-        let (watches, wrong_tokens) = (Watches::default(), Throttle::default());
-        Self { shared: Arc::new(Shared { server, access, watches, wrong_tokens }) }
+        let (wrong_tokens, wrong_hosts) = (Throttle::default(), Throttle::default());
+        let watches = Watches::default();
+        Self { shared: Arc::new(Shared { server, access, watches, wrong_tokens, wrong_hosts }) }
     }
 
     /// Allows a name in the header `Host`, such as `inspect.example.com`, besides addresses and `localhost`.
@@ -188,10 +191,14 @@ impl Shared {
         if host.is_some_and(|host| is_allowed(host, hosts)) {
             return Ok(());
         }
-        tracing::warn!(
-            ?host,
-            "the inspection page is not for this host; Inspector::allow_host allows it"
-        );
+        if let Some(requests) = self.wrong_hosts.count(self.server.now()) {
+            // Pages of any site may ask, by a name of their own for this address.
+            let host = ShortName::new(host.unwrap_or_default().as_bytes());
+            tracing::warn!(
+                requests, %host,
+                "the inspection page is not for this host; Inspector::allow_host allows it"
+            );
+        }
         Err(Refused::new(StatusCode::MISDIRECTED_REQUEST, "This host is not allowed here."))
     }
 

@@ -9,7 +9,7 @@ use wwr::{CloseFrame, Content, InvalidSignal, Payload, PreparedSignal};
 use super::wwr1::that_answers;
 use crate::adapter::server::{
     AskError, Broadcast, CloseReason, Connection, Ended, Group, Handler, Server, ServerHandle,
-    SignalError, SlowReader,
+    SessionChange, SignalError, SlowReader,
 };
 use crate::adapter::{Manual, Runtime as _};
 use crate::suite::support::app::Event;
@@ -97,7 +97,12 @@ fn a_connection_that_ends_leaves_its_groups_at_once_and_joins_none() {
     let room = fixture.server.handle.group("room");
     until(|| room.len() == 1);
     assert_eq!(fixture.server.handle.connection_count(), 2);
-    assert!(fixture.server.handle.group("alone").is_empty() && leaving.groups().is_empty());
+    assert!(fixture.server.handle.group("alone").is_empty());
+    until(|| leaving.ended().is_some());
+    assert_eq!(
+        (leaving.groups(), leaving.is_connected()),
+        (vec!["room".into(), "alone".into()], false)
+    );
     assert_eq!(leaving.join("room"), Err(GroupError::UnknownConnection));
     assert!(!leaving.leave("room"));
     assert_eq!(room.signal("news", "x"), Ok(sent(1)));
@@ -138,6 +143,75 @@ fn hooks_join_groups_and_find_none_of_those_that_have_gone() {
     assert_eq!(bob.message(), signal(UTF8, "hello", b"of another"));
     drop(bob);
     assert_eq!(ada.message(), signal(UTF8, "left", b"1"));
+}
+
+/// Says in each room of a connection that it has gone, as chats do.
+struct Chat;
+
+impl Chat {
+    fn tell(of: &Connection, what: &str) {
+        for room in of.groups() {
+            let others = of.server().group(&*room);
+            assert!(others.members().iter().all(|member| member.id() != of.id()));
+            others.signal(what, Payload::utf8(room)).unwrap();
+        }
+    }
+}
+
+impl Handler for Chat {
+    async fn request(&self, from: &Connection, asked: Content) -> Result<Payload, RequestError> {
+        if asked.name() == b"enter" {
+            from.create_session(wwr::SessionInfo::new()).await?;
+            let entered = from.join("tea").and_then(|_| from.join_for_session("members"));
+            entered.map_err(|_| RequestError::Internal)?;
+        } else {
+            from.close();
+        }
+        Ok(asked.into_payload())
+    }
+
+    async fn connected(&self, connection: &Connection) {
+        connection.join("all").unwrap();
+    }
+
+    async fn session_changed(&self, of: &Connection, change: SessionChange) {
+        if matches!(change, SessionChange::Lost { .. }) {
+            Self::tell(of, "lost");
+        }
+    }
+
+    async fn disconnected(&self, connection: &Connection) {
+        Self::tell(connection, "left");
+    }
+}
+
+#[test]
+fn a_connection_that_has_gone_is_missed_in_each_of_its_groups() {
+    let server = Server::builder_on(crate::adapter::runtime(), Chat);
+    let server = crate::suite::support::Running::new(server);
+    let enter = |peer: &mut Peer| {
+        peer.send(&ask(1, "enter", "x"));
+        assert_eq!(peer.message()[0], 21);
+        assert_eq!(peer.message(), answer(1, "x"));
+    };
+    let mut ada = Peer::connect(server.address);
+    enter(&mut ada);
+    // One goes by itself, the other one is closed by the server, which leaves its session before.
+    for by_server in [false, true] {
+        let mut bob = Peer::connect(server.address);
+        enter(&mut bob);
+        if by_server {
+            bob.send(&ask(2, "leave", "x"));
+            assert_eq!(bob.message(), answer(2, "x"));
+            bob.closed_with(1000);
+        }
+        drop(bob);
+        for what in ["lost", "left"] {
+            for room in ["all", "tea", "members"] {
+                assert_eq!(ada.message(), signal(UTF8, what, room.as_bytes()), "{by_server}");
+            }
+        }
+    }
 }
 
 #[test]

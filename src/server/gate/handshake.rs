@@ -35,7 +35,7 @@ pub struct Accept {
 }
 
 /// A selected sub-protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Selected {
     Ours(SubProtocol),
     /// One of the application.
@@ -100,7 +100,12 @@ impl Accept {
 
 impl core::fmt::Debug for Accept {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_tuple("Accept").field(&self.as_str()).field(&self.sub_protocol).finish()
+        // A sub-protocol of the application may be a token.
+        let selected = self.sub_protocol.as_ref().map(|selected| match selected {
+            Selected::Ours(ours) => ours.as_str(),
+            Selected::Other(_) => "(not shown)",
+        });
+        f.debug_tuple("Accept").field(&self.as_str()).field(&selected).finish()
     }
 }
 

@@ -236,7 +236,7 @@ impl Overview {
         let ServerStats { open, sessions, store, refusals, load, .. } = &stats;
         let dialects = open.iter().filter(|(_, number)| *number > 0);
         let refused = refusals.iter().filter(|(_, number)| *number > 0);
-        let jobs = [store.look_up, store.create, store.destroy, store.expire];
+        let jobs = [store.look_up, store.create, store.update, store.destroy, store.expire];
         Self {
             at_ms,
             address: server.local_addr().map(|address| address.to_string()),

@@ -165,7 +165,14 @@ struct Shared {
 #[derive(Default)]
 struct State {
     session: Option<Session>,
-    ended: Option<Box<Ended>>,
+    ended: Option<Box<End>>,
+}
+
+/// How a connection has ended.
+struct End {
+    why: Ended,
+    /// The groups that it was in then.
+    groups: Vec<String>,
 }
 
 /// What the client is known to read.
@@ -519,7 +526,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SessionError`]. Then no connection has the new information. If the error is
+    /// [`SessionError`]. Then no connection has the new information, except after
+    /// [`Disconnected`](SessionError::Disconnected) and [`Ended`](SessionError::Ended): other connections may
+    /// get it nevertheless. If the error is
     /// [`Store`](SessionError::Store), the store may have kept it nevertheless, for example if its answer came
     /// too late ([`HubConfig::store_timeout`](super::HubConfig::store_timeout)). Dropping the future does
     /// not undo the call.
@@ -527,17 +536,23 @@ impl Connection {
         self.change_session(|done| Input::EditSession { edit: Edit::Info(info), done }).await
     }
 
-    /// Gives the session a new key, so that nobody can restore it by the old one any more: for example when
-    /// its user gets more rights, or the key may have become known. The connections of the session stay, and
-    /// are told (protocol §5.13). A client that is just not connected has the old key, and thus loses the
-    /// session. Returns the session as it is then.
+    /// Gives the session a new key, so that nobody can restore it by the old one any more: for example
+    /// before its user gets more rights. **All connections of the session stay, and are told the new key**
+    /// (protocol §5.13). A client that is just not connected has the old key, and thus loses the session.
+    /// Returns the session as it is then.
+    ///
+    /// If the key may have become known, somebody else may hold the session on a connection by now. Then close
+    /// the session ([`ServerHandle::close_session`](super::ServerHandle::close_session)) instead, and let its
+    /// user log in anew.
     ///
     /// The session is stored under the new key, then the one of the old key is destroyed, then the connections
     /// are told. Restorations by the old key wait meanwhile, and do not find it then.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]. Then the session still has its old key, and nobody knows the new one. If the store
+    /// [`SessionError`]. Then the session still has its old key, and nobody knows the new one, except after
+    /// [`Disconnected`](SessionError::Disconnected) and [`Ended`](SessionError::Ended): other connections may
+    /// get the new key nevertheless. If the store
     /// fails in the middle, what it has stored under the new key is removed. If that fails, too, it is left to
     /// expiry. If the store has destroyed the session of the old key and yet reports a failure, or answers too
     /// late, the session is not stored any more: its connections hold it until they end.
@@ -560,7 +575,7 @@ impl Connection {
     /// Returns why the connection has ended; `None` before that. For example in the
     /// [`disconnected`](super::Handler::disconnected) hook.
     pub fn ended(&self) -> Option<Ended> {
-        self.state().ended.as_deref().cloned()
+        self.state().ended.as_ref().map(|end| end.why.clone())
     }
 
     /// Closes the connection once its running handlers have ended and their replies are sent.
@@ -694,12 +709,17 @@ impl Connection {
         self.state().session = session.cloned();
     }
 
-    /// Records why the connection has ended. The first reason counts. The connection accepts no
+    /// Returns the groups that the connection was in when it ended, once it has.
+    pub(super) fn last_groups(&self) -> Option<Vec<String>> {
+        self.state().ended.as_ref().map(|end| end.groups.clone())
+    }
+
+    /// Records why the connection has ended, and the groups that it was in. The first reason counts. The connection accepts no
     /// more messages.
-    pub(super) fn end(&self, why: Ended) {
+    pub(super) fn end(&self, why: Ended, groups: Vec<String>) {
         self.shared.open.store(false, Ordering::Release);
         let mut state = self.state();
-        state.ended.get_or_insert_with(|| Box::new(why));
+        state.ended.get_or_insert_with(|| Box::new(End { why, groups }));
         drop(state);
         self.shared.inbox.close();
     }

@@ -28,13 +28,19 @@ use super::http;
 /// /// The user that a token stands for.
 /// struct User(String);
 ///
+/// /// Returns the user of a token. A client may send anything: look the token up here, in a database,
+/// /// or verify its signature.
+/// fn user_of(token: &str) -> Option<User> {
+///     (token == "1f9c0b62d7e84a35").then(|| User("ada".to_owned()))
+/// }
+///
 /// impl Handler for App {
 ///     async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
 ///         let mut options = ConnectionOptions::default();
-///         // A page has no other way to send a token: `new WebSocket(url, ["token.ada"])`.
+///         // A page has no other way to send a token: `new WebSocket(url, ["token." + token])`.
 ///         for offered in offered_sub_protocols(request) {
-///             if let Some(user) = offered.strip_prefix("token.") {
-///                 options.insert(User(user.to_owned()));
+///             if let Some(user) = offered.strip_prefix("token.").and_then(user_of) {
+///                 options.insert(user);
 ///                 options.sub_protocol = Some(offered.to_owned());
 ///             }
 ///         }
@@ -48,7 +54,7 @@ use super::http;
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ConnectionOptions {
     /// How many handlers may run at once on this connection; `None` for the server's setting.
@@ -87,6 +93,19 @@ impl ConnectionOptions {
     /// Returns the value of this type that was [inserted](Self::insert).
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.data.get()
+    }
+}
+
+/// Shows neither the sub-protocol nor the values of the headers: they may be tokens and cookies.
+impl fmt::Debug for ConnectionOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionOptions")
+            .field("concurrency", &self.concurrency)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("has_sub_protocol", &self.sub_protocol.is_some())
+            .field("kept_headers", &self.kept_headers)
+            .field("data", &self.data)
+            .finish()
     }
 }
 
@@ -129,4 +148,31 @@ pub(super) fn kept<'a>(
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{HeaderValue, SET_COOKIE};
+    use wwr::server::gate::Accept;
+
+    use super::*;
+
+    #[test]
+    fn tokens_and_cookies_are_not_shown() {
+        let mut options = ConnectionOptions::default();
+        options.headers.append(SET_COOKIE, HeaderValue::from_static("secret=1"));
+        options.sub_protocol = Some("secret.2".into());
+        let shown = format!("{options:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(
+            shown.contains("set-cookie") && shown.contains("has_sub_protocol: true"),
+            "{shown}"
+        );
+
+        let mut accept = Accept::of_key(b"dGhlIHNhbXBsZSBub25jZQ==").unwrap();
+        accept.select("secret.2", [("sec-websocket-protocol", &b"secret.2"[..])]).unwrap();
+        assert_eq!(accept.sub_protocol(), Some("secret.2"));
+        let shown = format!("{accept:?}");
+        assert!(shown.contains("not shown") && !shown.contains("secret"), "{shown}");
+    }
 }

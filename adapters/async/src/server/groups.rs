@@ -18,8 +18,9 @@ use super::hub::Hub;
 
 impl Connection {
     /// Joins a group, which exists as long as it has members. Returns whether the connection was not in
-    /// it before. It leaves all its groups when it [ends](Self::ended); a client that connects again has
-    /// to join again, for example when its session is restored.
+    /// it before. It leaves all its groups when it [ends](Self::ended), and [`groups`](Self::groups) still
+    /// has their names in [`disconnected`](super::Handler::disconnected). A client that connects again has to
+    /// join again, for example when its session is restored.
     ///
     /// ```
     /// use wwr_async::server::{Connection, Handler, RequestError};
@@ -88,9 +89,10 @@ impl Connection {
         self.hub().leave(self.connection_id(), group)
     }
 
-    /// Returns the groups of the connection, in the order in which it joined them.
+    /// Returns the groups of the connection, in the order in which it joined them. Once the connection has
+    /// [ended](Self::ended), those that it was in then: it has left them, and signals to them do not go to it.
     pub fn groups(&self) -> Vec<String> {
-        self.hub().groups_of(self.connection_id())
+        self.last_groups().unwrap_or_else(|| self.hub().groups_of(self.connection_id()))
     }
 }
 

@@ -100,7 +100,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Called when a connection has ended. Called once for every [`connected`](Self::connected).
     /// [`Connection::ended`] says why the connection has ended, and [`Connection::session`] which
     /// session it held then. The session is detached already: this connection does not count among
-    /// its holders any more, and another one may have restored it.
+    /// its holders any more, and another one may have restored it. [`Connection::groups`] says which groups
+    /// it was in, those of its session among them. It has left them, so [signals](super::Group::signal) to
+    /// them go to the others only. The same is so in [`session_changed`](Self::session_changed) with
+    /// [`Lost`](SessionChange::Lost). With [`Closed`](SessionChange::Closed), the groups joined by
+    /// [`Connection::join_for_session`] are gone already and not among them.
     fn disconnected(&self, connection: &Connection) -> impl Future<Output = ()> + Send {
         let _ = connection;
         async {}

@@ -429,7 +429,7 @@ pub(super) struct OpenGuard {
 impl Drop for OpenGuard {
     fn drop(&mut self) {
         // Takes effect only if the task was dropped before it could do this itself.
-        self.connection.end(Ended::Aborted);
+        self.connection.end(Ended::Aborted, Vec::new());
         self.connection.counts().end();
     }
 }

@@ -41,7 +41,7 @@ const STORE_DURATION: &str = "wwr_store_operation_duration_seconds";
 /// | `wwr_sessions_active` | gauge | | sessions with a connection |
 /// | `wwr_session_events_total` | counter | `event` | what happened to sessions, by the names of the fields of [`SessionCounters`] |
 /// | `wwr_groups` | gauge | | groups with members |
-/// | `wwr_store_operations_total` | counter | `operation`, `result` | calls of the session store: `look_up`, `create`, `destroy`, `expire`; `done`, `failed`, `timed_out` |
+/// | `wwr_store_operations_total` | counter | `operation`, `result` | calls of the session store: `look_up`, `create`, `update`, `destroy`, `expire`; `done`, `failed`, `timed_out` |
 /// | `wwr_store_operations_pending` | gauge | | calls of the session store without an answer yet |
 /// | `wwr_store_operation_duration_seconds` | histogram | `operation` | how long these took |
 ///

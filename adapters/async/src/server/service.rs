@@ -296,7 +296,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         if let Some(name) = &options.sub_protocol
             && let Err(error) = accept.select(name, http::headers(&parts.headers))
         {
-            note("the sub-protocol", name, &error.to_string());
+            // It may be a token.
+            note("the sub-protocol", "(not shown)", &error.to_string());
             return None;
         }
         Some(accept)

@@ -195,6 +195,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     /// Detaches the machine from its inputs, and leaves the session.
     fn detach(&mut self, end: &End) {
+        self.leave_groups();
         // Some actions may be left, if one before them has failed. The machine still holds what they tell of.
         self.carry_out_rest();
         self.machine.handle_disconnect(&mut self.out);
@@ -202,8 +203,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.publish();
         // They may run on until the drain timeout.
         self.connection.counts().runs(self.running.len());
-        self.connection.end(end.told());
-        self.hub.ended(self.connection.connection_id());
+        let groups = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.groups));
+        self.connection.end(end.told(), groups.unwrap_or_default());
         if let Some(rare) = &mut self.rare {
             // The callers learn that the connection has ended. Whether a hook runs still matters.
             **rare = Rare { hooks: rare.hooks.take(), ..Rare::default() };

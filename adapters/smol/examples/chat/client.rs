@@ -29,8 +29,8 @@ pub(crate) async fn chat(
     while let Some(next) = next.next().await {
         match next {
             Next::Line(text) => show_error(say(client, room, text).await, &show),
-            // Rooms end with the connection. A session that could not be resumed is gone as well.
-            Next::Event(Event::Connected) => {
+            // Rooms end with the connection, and with the session if somebody else has the name now.
+            Next::Event(Event::Connected | Event::SessionClosed) => {
                 show_error(enter(client, name, room, &show).await, &show);
             }
             Next::Event(Event::Signal(signal)) if signal.name() == b"said" => {
@@ -44,6 +44,12 @@ pub(crate) async fn chat(
             Next::End => break,
         }
     }
+}
+
+/// Ends the session, which the server would keep for a client that does not come back.
+pub(crate) async fn log_out(client: &Client) {
+    let _ = client.close_session().await;
+    client.close().await;
 }
 
 async fn enter(

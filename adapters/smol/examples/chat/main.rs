@@ -15,6 +15,7 @@ mod tests;
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use smol::Unblock;
@@ -22,6 +23,7 @@ use smol::future::or;
 use smol::io::{AsyncBufReadExt, BufReader};
 use smol::stream::StreamExt;
 use wwr_smol::client::Client;
+use wwr_smol::server::{Config, Expiry, Server};
 
 const ADDRESS: &str = "127.0.0.1:7777";
 
@@ -32,7 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         match arguments[..] {
             ["serve"] => {
                 println!("listening on {ADDRESS}");
-                server::chat()?.listen(ADDRESS).await?.run().await;
+                let mut config = Config::default();
+                let hour = Duration::from_secs(3600);
+                config.hub.expiry = Some(Expiry::new(24 * hour, hour));
+                let server = Server::builder(server::chat()?).config(config);
+                server.listen(ADDRESS).await?.run().await;
             }
             [name, room] => {
                 let client = Client::connect_to(&format!("ws://{ADDRESS}/")).await?;
@@ -41,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let mut interrupted = Signals::new([Signal::Int])?;
                 let chat = client::chat(&client, name, room, lines, |line| println!("{line}"));
                 or(chat, async { drop(interrupted.next().await) }).await;
-                client.close().await;
+                client::log_out(&client).await;
             }
             _ => return Err("usage: chat serve, or chat NAME ROOM".into()),
         }

@@ -1,12 +1,12 @@
 //! The server: a name for each session, rooms, and those that are in them.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
-use std::{sync::Mutex, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
-use wwr_smol::server::{Builder, Config, Connection, Expiry, InvalidRouter, RequestError, Router};
-use wwr_smol::server::{Routes, Server, SessionChange, SessionOf, SlowReader, State};
-use wwr_smol::{Json, Payload, SessionInfo};
+use wwr_smol::server::{Connection, InvalidRouter, RequestError, Router, Routes};
+use wwr_smol::server::{SessionChange, SessionOf, SlowReader, State};
+use wwr_smol::{Json, Payload, SessionInfo, SessionKey};
 
 #[derive(Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) struct User {
@@ -19,30 +19,29 @@ pub(crate) struct Text {
     pub(crate) text: String,
 }
 
-/// The names in use, by the connections that have them.
-type Names = Mutex<BTreeMap<u64, String>>;
+/// The names in use, by connections. Without passwords, each is free again when its session is away.
+type Names = Mutex<BTreeMap<u64, (Connection, String)>>;
+type Reply<T> = Result<T, RequestError>;
 
-/// Gives a name to a connection, unless it has one, or another session has this one.
-fn claim(names: &Names, of: &Connection, name: &str) -> bool {
-    let own = of.session_key().map(|key| of.server().session_connections(&key));
-    let own: Vec<u64> = own.into_iter().flatten().map(|each| each.id()).collect();
+/// Gives a name to a connection, unless it has one, or a connection with another session has this one.
+fn claim(names: &Names, of: &Connection, key: Option<&SessionKey>, name: &str) -> bool {
     let mut names = names.lock().unwrap();
-    let taken = names.iter().any(|(id, it)| it.eq_ignore_ascii_case(name) && !own.contains(id));
-    let Entry::Vacant(entry) = names.entry(of.id()) else { return false };
-    !taken && entry.insert(name.to_owned()) == name
+    let is_taken = names.values().any(|(other, taken)| {
+        taken.eq_ignore_ascii_case(name) && (key.is_none() || other.session_key().as_ref() != key)
+    });
+    let is_free = !is_taken && !names.contains_key(&of.id());
+    is_free && names.insert(of.id(), (of.clone(), name.to_owned())).is_none()
 }
 
 fn release(names: &Names, of: &Connection) {
     names.lock().unwrap().remove(&of.id());
 }
 
-type Reply<T> = Result<T, RequestError>;
-
 async fn login(of: Connection, Json(name): Json<String>, names: State<Names>) -> Reply<()> {
     if !(1..=20).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(RequestError::failed("BAD_NAME", "a name has 1 to 20 letters and digits"));
     }
-    if of.session_key().is_some() || !claim(&names, &of, &name) {
+    if !claim(&names, &of, None, &name) {
         return Err(RequestError::failed("NAME_TAKEN", "log out, or choose another name"));
     }
     let created = of.create_session(SessionInfo::new().public("name", name)).await;
@@ -56,8 +55,11 @@ async fn enter(of: Connection, Json(room): Json<String>) -> Reply<Json<BTreeSet<
 }
 
 async fn say(of: Connection, by: SessionOf<User>, Json(said): Json<Text>) -> Reply<Json<usize>> {
-    if said.text.len() > 2000 || !of.groups().contains(&said.room) {
-        return Err(RequestError::failed("REFUSED", "enter the room, and say at most 2000 bytes"));
+    if said.text.len() > 2000 || said.text.chars().any(char::is_control) {
+        return Err(RequestError::failed("BAD_TEXT", "say one line of at most 2000 bytes"));
+    }
+    if !of.groups().contains(&said.room) {
+        return Err(RequestError::failed("NOT_IN_ROOM", "enter the room first"));
     }
     let room = of.server().group(&said.room).slow_readers(SlowReader::DropOldest);
     Ok(Json(room.signal("said", Payload::json(&(by.0, said))?)?.sent))
@@ -67,24 +69,22 @@ async fn say(of: Connection, by: SessionOf<User>, Json(said): Json<Text>) -> Rep
 async fn session_changed(of: Connection, change: SessionChange, names: State<Names>) {
     if let SessionChange::Restored { session } = change {
         let user = session.info.read::<User>();
-        if !user.is_ok_and(|user| claim(&names, &of, &user.name)) {
-            let _ = of.close_session().await;
+        let has_name = user.is_ok_and(|user| claim(&names, &of, Some(&session.key), &user.name));
+        if !has_name && of.close_session().await.is_err() {
+            of.close();
         }
     } else if change.after().is_none() {
         release(&names, &of);
     }
 }
 
-pub(crate) fn chat() -> Result<Builder<Routes>, InvalidRouter> {
-    let routes = Router::with_state(Names::default())
+pub(crate) fn chat() -> Result<Routes, InvalidRouter> {
+    Router::with_state(Names::default())
         .request("login", login)
         .request("enter", enter)
         .request("leave", async |of: Connection, Json(room): Json<String>| Json(of.leave(&room)))
         .request("say", say)
         .session_changed(session_changed)
         .disconnected(async |of, names: State<Names>| release(&names, &of))
-        .build()?;
-    let mut config = Config::default();
-    config.hub.expiry = Some(Expiry::new(Duration::from_secs(3600), Duration::from_secs(60)));
-    Ok(Server::builder(routes).config(config))
+        .build()
 }

@@ -3,7 +3,7 @@ use std::fmt::Display;
 use smol::channel::{Receiver, Sender, unbounded};
 use wwr_smol::Json;
 use wwr_smol::client::{Client, Error};
-use wwr_smol::server::ServerHandle;
+use wwr_smol::server::{Server, ServerHandle};
 
 use super::server::{Text, User};
 use super::{client, server};
@@ -15,8 +15,8 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        let server = server::chat().unwrap().listen("127.0.0.1:0");
-        let server = smol::block_on(server).unwrap();
+        let server = Server::builder(server::chat().unwrap());
+        let server = smol::block_on(server.listen("127.0.0.1:0")).unwrap();
         let running =
             Self { url: format!("ws://{}/", server.local_addr()), handle: server.handle() };
         smol::spawn(server.run()).detach();
@@ -64,8 +64,10 @@ fn those_in_a_room_hear_what_is_said_in_it() {
         let Json((by, said)) = heard.next().await.unwrap().unwrap();
         assert_eq!((&*by.name, &*said.room, &*said.text), ("ada", "rust", "hello"));
         assert_eq!(enter(&grace, "rust").await.unwrap(), ["ada", "grace"]);
-        assert_eq!(code(say(&ada, "go", "hello").await), "REFUSED");
-        assert_eq!(code(say(&ada, "rust", &"a".repeat(2001)).await), "REFUSED");
+        assert_eq!(code(say(&ada, "go", "hello").await), "NOT_IN_ROOM");
+        for text in ["hi\ngrace: I am grace", "\x1b[2J", &"a".repeat(2001)] {
+            assert_eq!(code(say(&ada, "rust", text).await), "BAD_TEXT");
+        }
         assert_eq!(code(enter(&ada, &"a".repeat(256)).await), "BAD_GROUP");
     });
 }
@@ -77,8 +79,8 @@ fn a_name_belongs_to_one_session() {
         let (ada, other) = (server.user("ada", "rust").await, server.connect().await);
         assert_eq!(code(say(&other, "rust", "hello").await), "NO_SESSION");
         assert_eq!(code(enter(&other, "rust").await), "NO_SESSION");
-        for taken in ["ada", "Ada"] {
-            assert_eq!(code(login(&other, taken).await), "NAME_TAKEN");
+        for name in ["ada", "Ada"] {
+            assert_eq!(code(login(&other, name).await), "NAME_TAKEN");
         }
         assert_eq!(code(login(&other, "a\u{200b}da").await), "BAD_NAME");
         assert_eq!(code(login(&ada, "grace").await), "NAME_TAKEN");
@@ -103,7 +105,7 @@ fn a_room_lists_people_and_can_be_left() {
         assert_eq!(say(&second, "rust", "hello").await.unwrap(), 3);
         assert!(grace.call::<bool>("leave", "rust").await.unwrap());
         assert!(!grace.call::<bool>("leave", "rust").await.unwrap());
-        assert_eq!(code(say(&grace, "rust", "hello").await), "REFUSED");
+        assert_eq!(code(say(&grace, "rust", "hello").await), "NOT_IN_ROOM");
         assert_eq!(enter(&ada, "rust").await.unwrap(), ["ada"]);
     });
 }
@@ -141,6 +143,23 @@ fn a_name_comes_back_with_its_session_unless_somebody_has_it() {
     });
 }
 
+/// The server has not seen the end of the old connection when the new one restores the session.
+#[test]
+fn a_session_survives_a_new_connection_that_overlaps_the_old_one() {
+    smol::block_on(async {
+        let server = Running::start();
+        for _ in 0..20 {
+            let old = server.user("ada", "rust").await;
+            let (new, key) = (server.connect().await, old.session().unwrap().key);
+            server.handle.session_connections(&key)[0].close();
+            new.restore_session(key).await.unwrap();
+            enter(&new, "rust").await.unwrap();
+            old.close().await;
+            new.close_session().await.unwrap();
+        }
+    });
+}
+
 /// A client as in a terminal: what is typed, and what is shown.
 fn terminal(url: &str, name: &'static str) -> (Sender<String>, Receiver<String>, smol::Task<()>) {
     let (typed, lines) = unbounded();
@@ -150,7 +169,7 @@ fn terminal(url: &str, name: &'static str) -> (Sender<String>, Receiver<String>,
         let client = Client::connect_to(&url).await.unwrap();
         let show_line = |line: &dyn Display| drop(shown.try_send(line.to_string()));
         client::chat(&client, name, "rust", Box::pin(lines), show_line).await;
-        client.close().await;
+        client::log_out(&client).await;
     });
     (typed, show, task)
 }

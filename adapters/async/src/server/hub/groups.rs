@@ -34,9 +34,12 @@ impl Hub {
         self.lock().machine.groups_of(connection).map(Into::into).collect()
     }
 
-    /// Records that a connection has ended for the application: it leaves its groups.
-    pub(in crate::server) fn ended(&self, connection: ConnectionId) {
-        self.lock().machine.ended(connection);
+    /// Records that a connection has ended for the application: it leaves its groups. Returns them.
+    pub(in crate::server) fn ended(&self, connection: ConnectionId) -> Vec<String> {
+        let mut control = self.lock();
+        let groups = control.machine.groups_of(connection).map(Into::into).collect();
+        control.machine.ended(connection);
+        groups
     }
 
     /// Returns how many members a group has, without these.

@@ -5,6 +5,7 @@ use std::task::Context;
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use wwr::server::{self, Action, RequestError, RequestId};
+use wwr::session::Command;
 
 use super::handlers::{About, Started};
 use super::trace::{self, Traced};
@@ -27,9 +28,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 }
                 Action::Request(request) => self.start_request(request, cx),
                 Action::Signal(signal) => self.start_signal(signal, cx),
-                Action::Session(command) => {
-                    self.hub.handle(self.connection.connection_id(), command);
-                }
+                Action::Session(command) => self.command(command),
                 Action::Ping => {
                     if let Err(error) = self.socket.ping() {
                         tracing::debug!(%error, "cannot ping");
@@ -68,13 +67,27 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     pub(super) fn carry_out_rest(&mut self) {
         while let Some(action) = self.out.pop() {
             match action {
-                Action::Session(command) => {
-                    self.hub.handle(self.connection.connection_id(), command);
-                }
+                Action::Session(command) => self.command(command),
                 Action::Answered { id, outcome } => self.answered(id, *outcome),
                 Action::SessionEvent(event) => self.take_session_event(event),
                 _ => {}
             }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        // The machine closes the connection, and leaves its session before it says so.
+        if self.machine.has_ended() {
+            self.leave_groups();
+        }
+        self.hub.handle(self.connection.connection_id(), command);
+    }
+
+    /// Leaves all groups, and keeps their names for the hooks. The connection ends.
+    pub(super) fn leave_groups(&mut self) {
+        let groups = self.hub.ended(self.connection.connection_id());
+        if !groups.is_empty() {
+            self.rare().groups = groups;
         }
     }
 

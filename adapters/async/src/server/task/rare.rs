@@ -26,13 +26,16 @@ pub(super) struct Rare {
     pub(super) asking: Asking,
     /// The hook for changes of the session, while it runs.
     pub(super) hooks: Option<Hooks>,
+    /// The groups that the connection was in when it ended.
+    pub(super) groups: Vec<String>,
 }
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { first, creating, closing, editing, asking, hooks } = self;
+        let Self { first, creating, closing, editing, asking, hooks, groups } = self;
         let waits = first.is_some() || creating.is_some() || closing.is_some();
-        !waits && editing.is_empty() && asking.is_empty() && hooks.is_none()
+        let waits = waits || !editing.is_empty() || !asking.is_empty();
+        !waits && hooks.is_none() && groups.is_empty()
     }
 }
 
