@@ -14,12 +14,13 @@ pub enum SignalError {
     #[error("the connection has ended")]
     Disconnected,
     /// Too many bytes already wait for the client: it reads too slowly, or its handler has not
-    /// awaited anything since, so that nothing could be written. [`Connection::ready`] waits for
-    /// room. What else may happen then is up to [`Limits::slow_readers`](super::Limits::slow_readers).
+    /// awaited anything since, so that nothing could be written.
+    /// [`Connection::ready`](crate::server::Connection::ready) waits for room. What else may happen then
+    /// is up to [`Limits::slow_readers`](crate::server::Limits::slow_readers).
     #[error("too many bytes wait for this client already (limits.max_signal_backlog)")]
     Backlogged,
     /// Too many bytes already wait for the client, and it is disconnected for that
-    /// ([`SlowReader::Disconnect`]).
+    /// ([`SlowReader::Disconnect`](crate::server::SlowReader::Disconnect)).
     #[error("the client reads too slowly and is disconnected (limits.slow_readers)")]
     TooSlow,
     /// The client would not read such a signal.

@@ -18,7 +18,7 @@ pub struct ConnectionInfo {
     /// The first 256 characters of the `User-Agent` header of the handshake. `None` if it is
     /// missing or not text.
     pub user_agent: Option<String>,
-    /// The address of the client. Behind [trusted proxies](super::Config::trusted_proxies), the
+    /// The address of the client. Behind [trusted proxies](crate::server::Config::trusted_proxies), the
     /// one that they name; the port is 0 if they name none. A process that has connected to a unix
     /// socket has the address 127.0.0.1 and the port 0.
     pub remote_addr: SocketAddr,
@@ -29,15 +29,15 @@ pub struct ConnectionInfo {
     pub tls: Option<Arc<TlsInfo>>,
     /// The path of the handshake, as it was sent. Like the query and the headers, the client chooses
     /// it, and it may have the length of a whole head:
-    /// [`Limits::max_header_size`](super::Limits::max_header_size).
+    /// [`Limits::max_header_size`](crate::server::Limits::max_header_size).
     pub path: String,
     /// What stood behind the `?` of the path, as it was sent. `None` if there was no `?`.
     pub query: Option<String>,
-    /// The headers of the handshake that [`Config::kept_headers`](super::Config::kept_headers) or
-    /// [`ConnectionOptions::kept_headers`](super::ConnectionOptions::kept_headers) name.
+    /// The headers of the handshake that [`Config::kept_headers`](crate::server::Config::kept_headers) or
+    /// [`ConnectionOptions::kept_headers`](crate::server::ConnectionOptions::kept_headers) name.
     pub headers: HeaderMap,
     /// The selected sub-protocol of WebSocket: one of the application
-    /// ([`ConnectionOptions::sub_protocol`](super::ConnectionOptions::sub_protocol)) or `wwr.1`
+    /// ([`ConnectionOptions::sub_protocol`](crate::server::ConnectionOptions::sub_protocol)) or `wwr.1`
     /// (protocol §10.1). `None` if none was selected.
     pub sub_protocol: Option<String>,
 }
