@@ -35,7 +35,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) handle: ServerHandle,
     ended: mpsc::Receiver<()>,
-    _threads: Option<Threads>,
+    threads: Option<Threads>,
 }
 
 impl Running {
@@ -44,7 +44,7 @@ impl Running {
         let threads = Threads::start();
         let builder = builder.executor(threads.runtime());
         let mut server = Self::spawned(builder, |task| threads.spawn(task));
-        server._threads = Some(threads);
+        server.threads = Some(threads);
         server
     }
 
@@ -65,7 +65,7 @@ impl Running {
         let server = smol::block_on(builder.executor(threads.runtime()).listen(on)).unwrap();
         let addresses = server.local_addrs().to_vec();
         let mut running = Self::run(server, |task| threads.spawn(task));
-        running._threads = Some(threads);
+        running.threads = Some(threads);
         (running, addresses)
     }
 
@@ -76,7 +76,7 @@ impl Running {
             server.run().await;
             let _ = sender.send(());
         }));
-        Self { address, handle, ended, _threads: None }
+        Self { address, handle, ended, threads: None }
     }
 
     /// Waits until `Server::run` has returned.
@@ -102,8 +102,13 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Ends the server. Its own threads stop after its last task: they would keep that, and the handler.
     fn drop(&mut self) {
         smol::block_on(self.handle.shut_down(Duration::ZERO));
+        if self.threads.is_some() {
+            // It may have returned before.
+            let _ = self.ended.recv_timeout(SAFETY);
+        }
     }
 }
 
