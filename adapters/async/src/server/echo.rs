@@ -68,12 +68,8 @@ fn answer<R: Runtime>(
     let parts = request.into_parts().0;
     let target = http::target(&parts.uri);
     let head = http::head(&parts, &target);
-    let terms = Terms {
-        metadata: None,
-        origins: &Origins::Any,
-        selects_wwr1: false,
-        shutting_down: false,
-    };
+    let terms =
+        Terms { metadata: None, origins: &Origins::Any, selects_wwr1: false, shutting_down: false };
     let refuse = |refusal: Refusal| http::response(Answer::refusal(refusal, &head, &terms));
     match gate::decide(&head, &terms) {
         Decision::Ask { upgrade: Ok(accept) } => {
