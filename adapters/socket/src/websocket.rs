@@ -168,6 +168,27 @@ enum Phase {
 struct Unfinished {
     is_text: bool,
     payload: BytesMut,
+    /// How many bytes of a text are checked.
+    checked: usize,
+}
+
+impl Unfinished {
+    /// Takes a fragment, and checks the text as far as it goes: its last character may be cut.
+    fn add(&mut self, fragment: &[u8], is_last: bool, max_message: usize) -> Result<(), Violation> {
+        if fragment.len() > max_message - self.payload.len() {
+            return Err(Violation::TooLarge);
+        }
+        self.payload.extend_from_slice(fragment);
+        if !self.is_text {
+            return Ok(());
+        }
+        match core::str::from_utf8(&self.payload[self.checked..]) {
+            Ok(_) => self.checked = self.payload.len(),
+            Err(cut) if cut.error_len().is_none() && !is_last => self.checked += cut.valid_up_to(),
+            Err(_) => return Err(Violation::Utf8),
+        }
+        Ok(())
+    }
 }
 
 impl WebSocket {
@@ -244,27 +265,20 @@ impl WebSocket {
             (Opcode::Binary | Opcode::Text, false) => {
                 let is_text = head.opcode == Opcode::Text;
                 // A copy of its own: the message goes on for long.
-                let payload = BytesMut::from(&payload[..]);
-                self.unfinished = Some(Box::new(Unfinished { is_text, payload }));
+                let mut message = Unfinished { is_text, payload: BytesMut::new(), checked: 0 };
+                message.add(&payload, false, self.limits.max_message)?;
+                self.unfinished = Some(Box::new(message));
                 None
             }
             (Opcode::Continuation, true) => {
-                if let Some(unfinished) = &mut self.unfinished {
-                    if payload.len() > self.limits.max_message - unfinished.payload.len() {
-                        return Err(Violation::TooLarge);
-                    }
-                    unfinished.payload.extend_from_slice(&payload);
+                if let Some(message) = &mut self.unfinished {
+                    message.add(&payload, head.is_last, self.limits.max_message)?;
                 }
-                match self.unfinished.take_if(|_| head.is_last) {
-                    None => None,
-                    Some(message) if message.is_text => {
-                        let text = text(message.payload.freeze())?;
-                        (!closing).then_some(Incoming::Text(text))
-                    }
-                    Some(message) => {
-                        (!closing).then(|| Incoming::Message(message.payload.freeze()))
-                    }
-                }
+                let whole = self.unfinished.take_if(|_| head.is_last);
+                whole.filter(|_| !closing).map(|message| match message.is_text {
+                    true => Incoming::Text(message.payload.freeze()),
+                    false => Incoming::Message(message.payload.freeze()),
+                })
             }
             (Opcode::Binary | Opcode::Text, true) | (Opcode::Continuation, false) => {
                 return Err(Violation::Fragments);

@@ -88,6 +88,8 @@ fn whoever_breaks_the_rules_is_told_and_not_read_any_more() {
         ([frame(0x02, b"x"), frame(0x01, b"x")].concat(), Violation::Fragments, 1002),
         (frame(0x81, b"\xff"), Violation::Utf8, 1007),
         ([frame(0x01, b"\xe2"), frame(0x80, b"\x82")].concat(), Violation::Utf8, 1007),
+        (frame(0x01, b"\xff"), Violation::Utf8, 1007),
+        ([frame(0x01, b"a"), frame(0x00, b"\xff")].concat(), Violation::Utf8, 1007),
         (frame(0x88, b"\x03"), Violation::CloseFrame, 1002),
         (frame(0x88, b"\x03\xed"), Violation::CloseFrame, 1002),
         (frame(0x88, b"\x03\xe8\xff"), Violation::Utf8, 1007),
