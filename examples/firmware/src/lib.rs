@@ -1,0 +1,13 @@
+//! What firmware for the board ARM MPS2 with the image AN386 (a Cortex-M4) has in common: its clock and its
+//! sleep, its Ethernet controller, TCP connections, and memory that is counted.
+//!
+//! No interrupt handler runs. The program sleeps until an interrupt is pending, clears it and looks around;
+//! nothing is shared, so nothing needs a lock.
+#![no_std]
+
+extern crate alloc;
+
+pub mod board;
+pub mod lan9118;
+pub mod memory;
+pub mod network;
