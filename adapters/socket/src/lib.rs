@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "blocking"))]
 extern crate std;
 
+pub mod client;
 pub mod host;
 mod http;
 mod memory;
@@ -13,5 +14,6 @@ pub mod server;
 mod store;
 pub mod websocket;
 
+pub use client::ClientSocket;
 pub use host::Host;
 pub use memory::Memory;
