@@ -5,9 +5,10 @@
 //! nothing is shared, so nothing needs a lock.
 #![no_std]
 
-extern crate alloc;
-
 pub mod board;
+pub mod client;
 pub mod lan9118;
 pub mod memory;
 pub mod network;
+pub mod random;
+pub mod server;

@@ -66,9 +66,9 @@ impl Network {
         Ok(Self { board, device, interface, sockets, port })
     }
 
-    /// The time since the start in microseconds.
-    pub fn now(&mut self) -> u64 {
-        self.board.now()
+    /// The time since the start.
+    pub fn instant(&mut self) -> wwr::Instant {
+        wwr::Instant::from_nanos(self.board.now() * 1000)
     }
 
     /// Adds a TCP socket with these buffers. There is room for [`SOCKETS`].
@@ -107,9 +107,9 @@ impl Network {
         self.interface.poll(now, &mut self.device, &mut self.sockets);
     }
 
-    /// Sleeps until something arrives, TCP has something to do, or the deadline in microseconds; half a second
-    /// at most.
-    pub fn wait(&mut self, deadline: Option<u64>) {
+    /// Sleeps until something arrives, TCP has something to do, or until the deadline; half a second at most.
+    pub fn wait(&mut self, deadline: Option<wwr::Instant>) {
+        let deadline = deadline.map(|at| at.as_nanos().div_ceil(1000));
         let now = instant(self.board.now());
         let own =
             self.interface.poll_at(now, &self.sockets).map(|at| at.total_micros().max(0) as u64);

@@ -1,6 +1,6 @@
 //! Tests what is below WebWire: the Ethernet controller and TCP, in both directions.
 //!
-//! `echo PORT SEED`: connects to an echo server at the host's port twice, and each time sends a megabyte and
+//! `echo PORT SEED`, the seed as 64 hexadecimal digits: connects to an echo server at the host's port twice, and each time sends a megabyte and
 //! compares what comes back; the server closes the connections. Then serves two connections as an echo server,
 //! at port 7, and ends.
 #![no_std]
@@ -15,6 +15,7 @@ use smoltcp::iface::SocketHandle;
 use wwr_firmware::board::{Board, CommandLine, exit, panicked};
 use wwr_firmware::memory::{self, Usage};
 use wwr_firmware::network::{BUFFER, Buffers, Network};
+use wwr_firmware::random::Random;
 
 /// What is sent over each connection.
 const BYTES: usize = 1 << 20;
@@ -35,15 +36,16 @@ fn main() -> ! {
 fn run() -> Result<(), &'static str> {
     let arguments = CommandLine::get();
     let port = arguments.word(1).and_then(|word| word.parse().ok()).ok_or("no port")?;
-    let seed = arguments.word(2).and_then(|word| word.parse().ok()).ok_or("no seed")?;
-    let mut network = Network::new(Board::take(), seed).map_err(|_| "no Ethernet controller")?;
+    let mut random = arguments.word(2).and_then(Random::from_hex).ok_or("no seed")?;
+    let mut network =
+        Network::new(Board::take(), random.number()).map_err(|_| "no Ethernet controller")?;
     let buffers = singleton!(: Buffers = [[0; BUFFER]; 2]).ok_or("started twice")?;
     let socket = network.socket(buffers);
     for number in 1..=CONNECTIONS {
-        let began = network.now();
+        let began = network.instant();
         exchange(&mut network, socket, port)?;
-        let took = network.now() - began;
-        hprintln!("connection {}: {} bytes there and back in {} ms", number, BYTES, took / 1000);
+        let took = network.instant().saturating_since(began).as_millis();
+        hprintln!("connection {}: {} bytes there and back in {} ms", number, BYTES, took);
     }
     for number in 1..=CONNECTIONS {
         network.tcp(socket).listen(ECHO).map_err(|_| "cannot listen")?;
