@@ -5,6 +5,7 @@ use core::ptr::with_exposed_provenance_mut;
 
 use cortex_m::Peripherals;
 use cortex_m::peripheral::{NVIC, SCB, SYST, syst};
+use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::{debug, hprintln, nr, syscall1};
 
 /// Of the processor and of the timers, in Hz.
@@ -108,7 +109,14 @@ pub fn exit(result: Result<(), ()>) -> ! {
 
 /// For the panic handler of programs: says what happened and ends with the exit code 1.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
-    hprintln!("{info}");
+    hprintln!("{}", info);
+    exit(Err(()))
+}
+
+/// A panic ends here if it was built to abort without a word, and everything that the processor refuses.
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    hprintln!("fault at {:#010x}", frame.pc());
     exit(Err(()))
 }
 
