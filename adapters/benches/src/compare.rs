@@ -10,10 +10,14 @@
 //! cargo bench -p wwr-benches --bench compare -- --help
 //! ```
 //!
+//! `bare-epoll` is what the system itself costs: it reads, turns frames around where they are, and writes, and
+//! so bounds what any server on one thread can do.
+//!
 //! Times are those of this machine now; only ratios within one run are worth comparing.
 
 mod args;
 mod bare;
+mod event_loop;
 mod jsonrpc;
 mod measure;
 mod memory;

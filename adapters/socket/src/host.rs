@@ -30,7 +30,7 @@ use sockets::{Place, Sockets};
 /// and random source.
 ///
 /// ```text
-/// wait for readiness, at most until next_timeout()
+/// wait for readiness, at most until next_timeout(), and not at all if has_work()
 /// for each socket that is ready
 ///     accept -> accepted(..);  read -> received(.., bytes), or end_of_input(..), or closed(..)
 /// if next_timeout() has passed: handle_timeout(now)
@@ -235,9 +235,17 @@ impl Host {
         }
     }
 
+    /// Returns whether there is something to do before the loop waits: an event, input to handle, output.
+    /// [`closed`](Self::closed) may cause an event as well.
+    pub fn has_work(&self) -> bool {
+        !self.events.is_empty()
+            || !self.ready.is_empty()
+            || !self.dirty.is_empty()
+            || self.server.has_work()
+    }
+
     /// Returns the next socket for which something is to be done: write its [`output`](Self::output), do
-    /// what its [`disposition`](Self::disposition) says, look whether it [is to be
-    /// read](Self::wants_input).
+    /// what its [`disposition`](Self::disposition) says, read it [again](Self::wants_input).
     pub fn poll_output(&mut self) -> Option<SocketId> {
         loop {
             let id = self.dirty.pop_front()?;
@@ -514,9 +522,12 @@ impl Host {
     /// Notes what has become of a socket after a call.
     #[inline]
     fn settle(&mut self, id: SocketId) {
-        let Some(Place { socket, is_dirty, .. }) = self.sockets.get(id) else { return };
+        let Some(Place { socket, is_dirty, is_read, .. }) = self.sockets.get(id) else { return };
+        let reads = socket.wants_input();
         let is_due = !socket.output().is_empty() && !socket.is_stalled()
-            || socket.disposition() != Disposition::Keep;
+            || socket.disposition() != Disposition::Keep
+            || reads && !*is_read;
+        *is_read = reads;
         if is_due && !*is_dirty {
             *is_dirty = true;
             self.dirty.push_back(id);

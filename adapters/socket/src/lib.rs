@@ -6,6 +6,8 @@ extern crate alloc;
 #[cfg(any(test, feature = "blocking"))]
 extern crate std;
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 pub mod client;
 pub mod host;
 mod http;

@@ -119,6 +119,11 @@ impl Server {
         }
     }
 
+    /// Returns whether there are events or work for the hub.
+    pub fn has_work(&self) -> bool {
+        !self.events.is_empty() || !self.control.is_empty()
+    }
+
     /// Shuts the server down (protocol §5.10). Handlers that run may finish; `within` that time, all
     /// connections are closed with 1001. Ends with [`HubAction::Stopped`].
     pub fn shut_down(&mut self, now: Instant, within: Duration) {

@@ -12,10 +12,11 @@ use crate::support::load::{Load, Sample};
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// The loads.
-pub(crate) const CASES: [Case; 6] = [
+pub(crate) const CASES: [Case; 7] = [
     Case::new("1x1", 1, 1, 32),
     Case::new("1x64", 1, 64, 32),
     Case::new("16x16", 16, 16, 32),
+    Case::new("64x16-small", 64, 16, 32),
     Case::new("64x16", 64, 16, 1 << 10),
     Case::new("4x4", 4, 4, 64 << 10),
     Case::new("1MiB", 1, 1, 1 << 20),

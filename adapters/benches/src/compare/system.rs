@@ -5,7 +5,7 @@ use std::io;
 use clap::ValueEnum;
 
 use super::args::Args;
-use super::{bare, jsonrpc, webwire};
+use super::{bare, event_loop, jsonrpc, webwire};
 use crate::support::host::{Failure, Host};
 use crate::support::process::{self, Process};
 use crate::support::tls;
@@ -15,6 +15,10 @@ use crate::support::traffic::Protocol;
 /// this runtime, which has TLS if it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum System {
+    /// A bare echo on epoll, in as few system calls as there can be
+    BareEpoll,
+    /// The host of wwr-socket in its event loop
+    WwrSocket,
     /// A bare echo by async-tungstenite, on smol
     BareSmol,
     /// The server of wwr-smol
@@ -41,9 +45,19 @@ pub(crate) enum System {
     JsonrpseeMulti,
 }
 
+/// What a server runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A loop of its own, on one thread.
+    EventLoop,
+    Runtime(Host),
+}
+
 impl System {
-    const fn facts(self) -> (Protocol, Host) {
-        match self {
+    const fn facts(self) -> (Protocol, Place) {
+        let (protocol, host) = match self {
+            Self::BareEpoll => return (Protocol::Echo, Place::EventLoop),
+            Self::WwrSocket => return (Protocol::WebWire, Place::EventLoop),
             Self::BareSmol | Self::BareSmolTls => (Protocol::Echo, Host::Smol),
             Self::WwrSmol | Self::WwrSmolTls => (Protocol::WebWire, Host::Smol),
             Self::BareTokio | Self::BareTokioTls => (Protocol::Echo, Host::Tokio),
@@ -52,7 +66,8 @@ impl System {
             Self::BareTokioMulti => (Protocol::Echo, Host::TokioMulti),
             Self::WwrTokioMulti => (Protocol::WebWire, Host::TokioMulti),
             Self::JsonrpseeMulti => (Protocol::JsonRpc, Host::TokioMulti),
-        }
+        };
+        (protocol, Place::Runtime(host))
     }
 
     const fn has_tls(self) -> bool {
@@ -90,7 +105,12 @@ impl System {
     /// Serves until the process ends.
     pub(crate) fn serve(self, args: &Args) -> Result<(), Failure> {
         process::end_with_parent();
-        let (protocol, host) = self.facts();
+        let (protocol, place) = self.facts();
+        let host = match (place, protocol) {
+            (Place::Runtime(host), _) => host,
+            (Place::EventLoop, Protocol::WebWire) => return event_loop::serve(),
+            (Place::EventLoop, _) => return event_loop::serve_bare(),
+        };
         let workers = args.workers as usize;
         let tls = if self.has_tls() { Some(tls::server_config()?) } else { None };
         match (protocol, host) {

@@ -11,7 +11,7 @@ use wwr_async::server::{Builder, Config, Connection, Handler, Server};
 use crate::support::host::{App, Failure, Host};
 
 /// Longer than any reply, so that none is refused.
-const MESSAGE_BUFFER: u32 = 8 << 20;
+pub(crate) const MESSAGE_BUFFER: u32 = 8 << 20;
 
 struct Echo;
 

@@ -20,6 +20,8 @@ pub(super) struct Place {
     scheduled: Option<Instant>,
     pub(super) is_ready: bool,
     pub(super) is_dirty: bool,
+    /// Whether it was to be read when it was last looked at.
+    pub(super) is_read: bool,
 }
 
 pub(super) struct Sockets {
@@ -66,6 +68,7 @@ impl Sockets {
             scheduled: None,
             is_ready: false,
             is_dirty: false,
+            is_read: true,
         });
         self.of_slots.insert(slot, id);
         (id, evicted.and_then(|evicted| self.of_slots.remove(&evicted)))

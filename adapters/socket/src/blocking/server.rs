@@ -1,0 +1,367 @@
+//! A server that runs on the thread that calls it.
+
+use std::boxed::Box;
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec::Vec;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use wwr::server::RequestError;
+use wwr::{Content, Instant, Payload, SessionInfo};
+
+use super::{Clock, random, unix_now};
+use crate::host::{Host, HostEvent};
+use crate::server::{Disposition, Event, ServerConfig, SocketId};
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+
+/// How many bytes are read at once.
+const READ: usize = 64 * 1024;
+
+/// How many times a socket is read before the others have their turn.
+const TURNS: usize = 16;
+
+/// How long the listener rests when the system has no files or memory left for another socket.
+const REST: Duration = Duration::from_millis(100);
+
+/// Serves requests on this thread, one after the other, until the system takes the listener away.
+///
+/// The function gets name and payload of each request. For sessions, signals and answers that come later, use
+/// an [`EventLoop`].
+///
+/// ```no_run
+/// use wwr_socket::blocking::serve;
+///
+/// serve("127.0.0.1:7777", |request| match request.name() {
+///     b"echo" => Ok(request.into_payload()),
+///     _ => Err(wwr::server::RequestError::Internal),
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of the system: the address is taken, no more sockets can be waited for.
+pub fn serve(
+    address: impl ToSocketAddrs,
+    mut handler: impl FnMut(Content) -> Result<Payload, RequestError>,
+) -> io::Result<()> {
+    let mut event_loop = EventLoop::bind(address, ServerConfig::default())?;
+    event_loop.run(|host, now, event| {
+        if let HostEvent::Socket { id, event: Event::Request(request) } = event {
+            let result = handler(request.content);
+            // An error means that the client has gone.
+            let _ = host.reply(now, id, request.id, result);
+        }
+    })
+}
+
+/// A [`Host`] with sockets of the system, on one thread.
+///
+/// ```no_run
+/// use wwr_socket::blocking::EventLoop;
+/// use wwr_socket::host::HostEvent;
+/// use wwr_socket::server::{Event, ServerConfig};
+///
+/// let mut event_loop = EventLoop::bind("127.0.0.1:7777", ServerConfig::default())?;
+/// println!("listening on {}", event_loop.local_addr());
+/// event_loop.run(|host, now, event| match event {
+///     HostEvent::Socket { id, event: Event::Connected } => {
+///         host.join(id, "everybody");
+///     }
+///     HostEvent::Socket { id, event: Event::Request(request) } => {
+///         let _ = host.reply(now, id, request.id, Ok(request.content.into_payload()));
+///     }
+///     _ => {}
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct EventLoop {
+    poll: Poll,
+    waker: Arc<Waker>,
+    stop: Arc<std::sync::Mutex<Option<Duration>>>,
+    listener: TcpListener,
+    address: SocketAddr,
+    /// Until when nothing is accepted.
+    rests_until: Option<Instant>,
+    sockets: HashMap<Token, Socket>,
+    host: Host,
+    clock: Clock,
+    buffer: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    id: SocketId,
+    stream: TcpStream,
+    /// Whether the system may have bytes for it.
+    readable: bool,
+}
+
+/// Shuts an [`EventLoop`] down, from any thread.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    waker: Arc<Waker>,
+    within: Arc<std::sync::Mutex<Option<Duration>>>,
+}
+
+impl Stop {
+    /// Lets requests that run be answered, at most `within` that time, then closes all connections. Then
+    /// [`EventLoop::run`] returns.
+    ///
+    /// # Errors
+    ///
+    /// That of the system, if the loop cannot be woken.
+    pub fn shut_down(&self, within: Duration) -> io::Result<()> {
+        *self.within.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(within);
+        self.waker.wake()
+    }
+}
+
+impl EventLoop {
+    /// Listens on an address, the first that can be had.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system; [`ErrorKind::InvalidInput`] for settings that cannot be used.
+    pub fn bind(address: impl ToSocketAddrs, config: ServerConfig) -> io::Result<Self> {
+        let clock = Clock::start();
+        let host = Host::new(config, clock.now(), unix_now());
+        let host = host.map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let mut listener = TcpListener::from_std(listener);
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Self {
+            waker: Arc::new(Waker::new(poll.registry(), WAKER)?),
+            stop: Arc::default(),
+            poll,
+            listener,
+            address,
+            rests_until: None,
+            sockets: HashMap::new(),
+            host,
+            clock,
+            buffer: std::vec![0; READ].into(),
+        })
+    }
+
+    /// Returns the address it listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns what shuts it down.
+    pub fn stop(&self) -> Stop {
+        Stop { waker: self.waker.clone(), within: self.stop.clone() }
+    }
+
+    /// Makes a session with a key of the system's random source. See [`Host::create_session`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the system; [`ErrorKind::InvalidInput`] for a connection that may not have a session.
+    pub fn create_session(
+        host: &mut Host,
+        now: Instant,
+        id: SocketId,
+        info: SessionInfo,
+    ) -> io::Result<wwr::server::CreationId> {
+        let created = host.create_session(now, id, random()?, info);
+        created.map_err(|misuse| io::Error::new(ErrorKind::InvalidInput, misuse))
+    }
+
+    /// Serves on this thread, until it is [stopped](Self::stop). The application gets each event.
+    ///
+    /// # Errors
+    ///
+    /// That of the system, if it cannot be waited for sockets any more. All connections are lost then.
+    pub fn run(
+        &mut self,
+        mut application: impl FnMut(&mut Host, Instant, HostEvent),
+    ) -> io::Result<()> {
+        let (mut events, mut work) = (Events::with_capacity(1024), Vec::new());
+        let mut stopped = false;
+        while !stopped {
+            let now = self.clock.now();
+            let next = [self.host.next_timeout(), self.rests_until].into_iter().flatten().min();
+            let wait = match work.is_empty() && !self.host.has_work() {
+                true => next.map(|due| due.saturating_since(now)),
+                false => Some(Duration::ZERO),
+            };
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = self.clock.now();
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(now),
+                    WAKER => {
+                        let stop = self.stop.lock();
+                        let stop = stop.unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                        if let Some(within) = stop {
+                            self.host.shut_down(now, within);
+                        }
+                    }
+                    token => {
+                        if let Some(socket) = self.sockets.get_mut(&token) {
+                            socket.readable |= event.is_readable();
+                            work.push(token);
+                        }
+                    }
+                }
+            }
+            if self.rests_until.take_if(|until| *until <= now).is_some() {
+                self.accept(now);
+            }
+            // Everything is read, then handled, then written, so that much goes out in one write.
+            for _ in 0..TURNS {
+                let mut again: Vec<_> =
+                    work.iter().copied().filter(|token| self.read(now, *token)).collect();
+                stopped |= self.handle(now, &mut application);
+                work.drain(..).for_each(|token| self.write(now, token));
+                again.extend(self.write_all(now));
+                again.retain(|token| self.may_read(*token));
+                work = again;
+                if work.is_empty() {
+                    break;
+                }
+            }
+            if self.host.next_timeout().is_some_and(|due| due <= now) {
+                self.host.handle_timeout(now);
+                stopped |= self.handle(now, &mut application);
+                work.extend(self.write_all(now));
+            }
+        }
+        self.sockets.clear();
+        Ok(())
+    }
+
+    fn accept(&mut self, now: Instant) {
+        loop {
+            match self.listener.accept() {
+                Ok((mut stream, from)) => {
+                    let (id, _) = self.host.accepted(now, from.ip());
+                    // The low bits tell the sockets that there are apart.
+                    let token = token(id);
+                    let interest = Interest::READABLE | Interest::WRITABLE;
+                    if self.poll.registry().register(&mut stream, token, interest).is_err() {
+                        self.host.closed(now, id);
+                        continue;
+                    }
+                    // Most messages are small. If this fails, they are only slower.
+                    let _ = stream.set_nodelay(true);
+                    self.sockets.insert(token, Socket { id, stream, readable: true });
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if is_of_one_client(&error) => {}
+                Err(_) => {
+                    self.rests_until = Some(now + REST);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn may_read(&self, token: Token) -> bool {
+        let socket = self.sockets.get(&token).filter(|socket| socket.readable);
+        socket.is_some_and(|socket| self.host.wants_input(socket.id))
+    }
+
+    /// Reads once. Returns whether there may be more.
+    fn read(&mut self, now: Instant, token: Token) -> bool {
+        if !self.may_read(token) {
+            return false;
+        }
+        let Some(socket) = self.sockets.get_mut(&token) else { return false };
+        match socket.stream.read(&mut self.buffer) {
+            Ok(0) => self.host.end_of_input(socket.id),
+            Ok(length) => {
+                self.host.received(now, socket.id, &self.buffer[..length]);
+                socket.readable = length == self.buffer.len();
+                return socket.readable;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
+            Err(_) => {
+                self.close(now, token);
+                return false;
+            }
+        }
+        socket.readable = false;
+        false
+    }
+
+    /// Lets the application handle what came. Returns whether the server has stopped.
+    fn handle(
+        &mut self,
+        now: Instant,
+        application: &mut impl FnMut(&mut Host, Instant, HostEvent),
+    ) -> bool {
+        let mut stopped = false;
+        while let Some(event) = self.host.poll_event(now) {
+            stopped |= event == HostEvent::Stopped;
+            application(&mut self.host, now, event);
+        }
+        stopped
+    }
+
+    /// Does what the host wants of its sockets. Returns them.
+    fn write_all(&mut self, now: Instant) -> Vec<Token> {
+        let mut all = Vec::new();
+        while let Some(id) = self.host.poll_output() {
+            all.push(token(id));
+            self.write(now, token(id));
+        }
+        all
+    }
+
+    fn write(&mut self, now: Instant, token: Token) {
+        let Some(socket) = self.sockets.get_mut(&token) else { return };
+        let id = socket.id;
+        while !self.host.output(id).is_empty() {
+            match socket.stream.write(self.host.output(id)) {
+                Ok(length) => self.host.sent(now, id, length),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.host.sent(now, id, 0);
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.close(now, token),
+            }
+        }
+        match self.host.disposition(id) {
+            Disposition::Keep => {}
+            // If this fails, the end of the socket is near anyway.
+            Disposition::ShutDownWrite => drop(socket.stream.shutdown(Shutdown::Write)),
+            Disposition::Close => self.close(now, token),
+        }
+    }
+
+    fn close(&mut self, now: Instant, token: Token) {
+        if let Some(socket) = self.sockets.remove(&token) {
+            self.host.closed(now, socket.id);
+        }
+    }
+}
+
+const fn token(id: SocketId) -> Token {
+    Token((id.0 & u32::MAX as u64) as usize)
+}
+
+/// Returns whether an error of accepting is that of the client, which has gone.
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+    )
+}

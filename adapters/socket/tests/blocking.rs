@@ -1,0 +1,172 @@
+//! The server and the client that block, on sockets of the system.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use wwr::server::{RequestError, SessionEvent};
+use wwr::{Name, SessionInfo};
+use wwr_socket::blocking::{CallError, Client, EventLoop, Stop};
+use wwr_socket::host::HostEvent;
+use wwr_socket::server::{Ended, Event, ServerConfig};
+
+const SAFETY: Duration = Duration::from_secs(60);
+
+/// A server that echoes, on a thread of its own.
+struct Server {
+    address: SocketAddr,
+    stop: Stop,
+    thread: Option<thread::JoinHandle<()>>,
+    /// How connections ended.
+    ends: mpsc::Receiver<Ended>,
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::on("127.0.0.1:0".parse().unwrap())
+    }
+
+    fn on(address: SocketAddr) -> Self {
+        let mut event_loop = EventLoop::bind(address, ServerConfig::default()).unwrap();
+        let (address, stop) = (event_loop.local_addr(), event_loop.stop());
+        let (ended, ends) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut logins = Vec::new();
+            let served = event_loop.run(|host, now, event| {
+                let HostEvent::Socket { id, event } = event else { return };
+                match event {
+                    Event::Request(request) => match request.content.name() {
+                        b"login" => {
+                            let info = SessionInfo::new().public("user", "ada");
+                            EventLoop::create_session(host, now, id, info).unwrap();
+                            logins.push((id, request.id));
+                        }
+                        b"fail" => {
+                            let error = RequestError::failed("FAILED", "on purpose");
+                            host.reply(now, id, request.id, Err(error)).unwrap();
+                        }
+                        b"tell" => {
+                            let name = Name::new("told").unwrap();
+                            let payload = request.content.clone().into_payload();
+                            host.signal(now, id, &name, &payload).unwrap();
+                            host.reply(now, id, request.id, Ok("".into())).unwrap();
+                        }
+                        _ => {
+                            let payload = request.content.into_payload();
+                            host.reply(now, id, request.id, Ok(payload)).unwrap();
+                        }
+                    },
+                    Event::Session(SessionEvent::Created(_)) => {
+                        let (id, request) = logins.pop().unwrap();
+                        host.reply(now, id, request, Ok("welcome".into())).unwrap();
+                    }
+                    Event::Disconnected(end) => drop(ended.send(end)),
+                    _ => {}
+                }
+            });
+            served.unwrap();
+        });
+        Self { address, stop, thread: Some(thread), ends }
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}/", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.shut_down(Duration::ZERO).unwrap();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || thread::panicking());
+    }
+}
+
+#[test]
+fn requests_are_answered_and_signals_come() {
+    let server = Server::start();
+    let client = Client::connect(&server.url()).unwrap();
+    assert_eq!(client.request("echo", "hello").unwrap().as_bytes(), b"hello");
+    let large = "x".repeat(500_000);
+    assert_eq!(client.request("echo", large.as_str()).unwrap().as_bytes(), large.as_bytes());
+    assert!(matches!(client.request("fail", ""), Err(CallError::Request(_))));
+    client.request("tell", "news").unwrap();
+    let signal = client.next_signal(SAFETY).unwrap();
+    assert_eq!((signal.name(), signal.text().unwrap().as_ref()), (&b"told"[..], "news"));
+    drop(client);
+    let end = server.ends.recv_timeout(SAFETY).unwrap();
+    assert!(matches!(end, Ended::ByClient(_)), "{end:?}");
+}
+
+#[test]
+fn many_clients_are_served_on_one_thread() {
+    let server = Server::start();
+    thread::scope(|scope| {
+        for client in 0..8 {
+            let url = server.url();
+            scope.spawn(move || {
+                let connected = Client::connect(&url).unwrap();
+                for request in 0..100 {
+                    let payload = format!("{client} {request}");
+                    let reply = connected.request("echo", payload.as_str()).unwrap();
+                    assert_eq!(reply.as_bytes(), payload.as_bytes());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_client_returns_after_its_server_does() {
+    let server = Server::start();
+    let client = Client::connect(&server.url()).unwrap();
+    client.request("echo", "before").unwrap();
+    let address = server.address;
+    drop(server);
+    let server = Server::on(address);
+    let reply = client.request_within(SAFETY, "echo", "after").unwrap();
+    assert_eq!(reply.as_bytes(), b"after");
+    drop(client);
+    drop(server);
+}
+
+#[test]
+fn a_request_ends_in_time_if_nobody_listens() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = Client::connect(&format!("ws://{nobody}/")).unwrap();
+    let ended = client.request_within(Duration::from_millis(10), "echo", "x");
+    assert!(matches!(ended, Err(CallError::Request(_))), "{ended:?}");
+    assert!(Client::connect("http://localhost/").is_err());
+}
+
+#[test]
+fn a_client_that_only_writes_stops_nobody() {
+    let server = Server::start();
+    let mut flood = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        server.address
+    );
+    flood.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    flood.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    // Requests without end, until the server reads no more. It does not buffer their replies for ever.
+    flood.set_nonblocking(true).unwrap();
+    let frame =
+        [&b"\x82\xfe\x04\x0a\0\0\0\0\x7f\x01\0\0\0\0\0\0\0\x04echo"[..], &[0; 1020]].concat();
+    let frame = &frame[..8 + 0x40a];
+    let client = Client::connect(&server.url()).unwrap();
+    let (mut sent, mut idle) = (0, 0);
+    while idle < 20 {
+        match flood.write(frame) {
+            Ok(length) => (sent, idle) = (sent + length, 0),
+            Err(_) => idle += 1,
+        }
+        assert!(sent < 100 << 20, "the server reads what it cannot answer");
+        client.request("echo", "still there").unwrap();
+    }
+}
