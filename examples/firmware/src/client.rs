@@ -7,8 +7,10 @@ use wwr::client::{Config, Misuse, RequestId};
 use wwr::{Instant, Name, Payload, Valid};
 use wwr_socket::client::{ClientEvent, ClientSocket, Target};
 
-use crate::network::{Buffers, Network};
+use crate::network::{BUFFER, Buffers, Network};
 use crate::random::Random;
+
+static mut BUFFERS: Buffers = [[0; BUFFER]; 2];
 
 /// A client.
 pub struct Client {
@@ -37,14 +39,15 @@ impl Client {
     pub fn new(
         mut network: Network,
         mut random: Random,
-        buffers: &'static mut Buffers,
         config: &Valid<Config>,
         target: Target,
         port: u16,
     ) -> Self {
         let mut machine = ClientSocket::new(config, target, random.number());
         machine.connect(network.instant());
-        let socket = network.socket(buffers);
+        let buffers = &raw mut BUFFERS;
+        // SAFETY: there is one network, and it was given to this call: nothing else refers to the buffers.
+        let socket = network.socket(unsafe { &mut *buffers });
         Self { network, random, machine, socket, stream: Stream::None, port }
     }
 

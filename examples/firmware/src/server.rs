@@ -3,7 +3,6 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use cortex_m::singleton;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::wire::IpAddress;
@@ -13,6 +12,8 @@ use wwr_socket::host::HostEvent;
 use wwr_socket::server::{Disposition, SocketId};
 
 use crate::network::{BUFFER, Buffers, Network, SOCKETS};
+
+static mut BUFFERS: [Buffers; SOCKETS] = [[[0; BUFFER]; 2]; SOCKETS];
 
 /// A server.
 pub struct Server {
@@ -49,14 +50,11 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 impl Server {
     /// Serves as many connections as there are TCP sockets, at this port.
-    ///
-    /// # Panics
-    ///
-    /// If it was called before.
     #[must_use]
     pub fn new(mut network: Network, host: Host, port: u16) -> Self {
-        let buffers = singleton!(: [Buffers; SOCKETS] = [[[0; BUFFER]; 2]; SOCKETS]);
-        let buffers = buffers.expect("one server").each_mut();
+        let buffers = &raw mut BUFFERS;
+        // SAFETY: there is one network, and it was given to this call: nothing else refers to the buffers.
+        let buffers = unsafe { &mut *buffers }.each_mut();
         let places = buffers
             .map(|buffers| Place { socket: network.socket(buffers), state: State::Listening });
         Self { network, host, places, port }

@@ -10,11 +10,9 @@
 extern crate alloc;
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::panic::PanicInfo;
 use core::time::Duration;
 
-use cortex_m::singleton;
 use cortex_m_rt::entry;
 use cortex_m_semihosting::hprintln;
 use wwr::client::{Config, Event, RequestId};
@@ -22,7 +20,7 @@ use wwr::{Content, Name, Payload};
 use wwr_firmware::board::{Board, CommandLine, exit, panicked};
 use wwr_firmware::client::Client;
 use wwr_firmware::memory::{self, Usage};
-use wwr_firmware::network::{BUFFER, Buffers, Network};
+use wwr_firmware::network::Network;
 use wwr_firmware::random::Random;
 use wwr_socket::client::{ClientEvent, Target};
 
@@ -50,9 +48,8 @@ fn run() -> Result<(), &'static str> {
     let mut random = arguments.word(2).and_then(Random::from_hex).ok_or("no seed")?;
     let requests = arguments.word(3).and_then(|word| word.parse().ok()).ok_or("no number")?;
     let network = Network::new(Board::take(), random.number()).map_err(|_| "no Ethernet")?;
-    let buffers = singleton!(: Buffers = [[0; BUFFER]; 2]).ok_or("started twice")?;
     let target = Target::parse("ws://10.0.2.2/").map_err(|_| "the URL is wrong")?;
-    let mut client = Client::new(network, random, buffers, &config()?, target, port);
+    let mut client = Client::new(network, random, &config()?, target, port);
 
     wait_for(&mut client, |event| matches!(event, Event::Connected))?;
     log_in(&mut client)?;
@@ -185,23 +182,17 @@ fn wait_for(client: &mut Client, is_it: impl Fn(&Event) -> bool) -> Result<(), &
     }
 }
 
-/// Prints an event by its name. `Debug` of all that is in it would take 20 KiB of flash.
+/// Prints an event by its name: to format all that is in it would take more flash.
 fn tell(event: &ClientEvent) {
-    let name: &dyn fmt::Display = match event {
-        ClientEvent::Event(event) => match event {
-            Event::Connected => &"connected",
-            Event::Disconnected { .. } => &"disconnected",
-            Event::ConnectFailed { error, .. } => {
-                hprintln!("cannot connect: {}", error);
-                return;
-            }
-            Event::SessionCreated(_) => &"session created",
-            Event::SessionRestored(_) => &"session restored",
-            Event::SessionLost(_) => &"session lost",
-            _ => &"something else",
-        },
-        ClientEvent::Redirected { .. } => &"redirected",
-        _ => &"something else",
+    let name = match event {
+        ClientEvent::Event(Event::Connected) => "connected",
+        ClientEvent::Event(Event::Disconnected { .. }) => "disconnected",
+        ClientEvent::Event(Event::ConnectFailed { .. }) => "cannot connect",
+        ClientEvent::Event(Event::SessionCreated(_)) => "session created",
+        ClientEvent::Event(Event::SessionRestored(_)) => "session restored",
+        ClientEvent::Event(Event::SessionLost(_)) => "session lost",
+        ClientEvent::Redirected { .. } => "redirected",
+        _ => "something else",
     };
     hprintln!("{}", name);
 }
