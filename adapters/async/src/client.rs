@@ -6,6 +6,8 @@ mod builder;
 mod config;
 mod dial;
 mod dialer;
+#[cfg(test)]
+pub(crate) mod echo;
 mod error;
 mod event;
 mod handle;

@@ -27,6 +27,8 @@
 //! the crate `metrics` (`server::Metrics`).
 
 mod addresses;
+#[cfg(test)]
+mod autobahn;
 mod background;
 pub mod client;
 mod clock;

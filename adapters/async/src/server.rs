@@ -9,6 +9,8 @@ mod connection;
 mod context;
 mod counts;
 mod detection;
+#[cfg(test)]
+pub(crate) mod echo;
 mod endpoint;
 mod groups;
 mod handle;

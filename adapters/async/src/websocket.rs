@@ -1,5 +1,7 @@
 //! A WebSocket that is fed many messages and flushed once.
 
+#[cfg(test)]
+pub(crate) mod echo;
 mod framing;
 #[cfg(test)]
 mod tests;
@@ -174,11 +176,15 @@ impl<R: Runtime> WebSocket<R> {
 
     /// Queues a message behind those that wait to be flushed.
     pub(crate) fn feed(&mut self, message: Bytes) -> Result<(), Error> {
+        self.queue(Message::Binary(message))
+    }
+
+    fn queue(&mut self, message: Message) -> Result<(), Error> {
         self.unflushed = true;
         let (backlog, length) = (self.backlog, message.len());
         self.backlog += length;
         self.fresh += length;
-        self.framing.feed(Message::Binary(message), backlog)
+        self.framing.feed(message, backlog)
     }
 
     /// Queues a ping behind the messages that wait to be flushed.

@@ -230,8 +230,8 @@ impl Host {
                 if let Some(place) = self.sockets.get(id) {
                     place.is_ready = false;
                 }
+                self.settle(id);
             }
-            self.settle(id);
         }
     }
 
@@ -428,8 +428,11 @@ impl Host {
     ) -> Option<T> {
         let place = self.sockets.get(id)?;
         let result = place.socket.connection(now, &mut self.server, call)?;
-        self.make_ready(id);
-        self.settle(id);
+        // One whose input is being handled is looked at when that is done.
+        if !place.is_ready {
+            self.make_ready(id);
+            self.settle(id);
+        }
         Some(result)
     }
 

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use wwr::{CloseFrame, Instant};
 
 use crate::memory::Memory;
@@ -216,32 +216,12 @@ impl WebSocket {
 
     /// Cuts the next frame from the input.
     #[inline]
-    fn next_frame(&mut self) -> Result<Option<(Head, BytesMut)>, Violation> {
+    fn next_frame(&mut self) -> Result<Option<(Head, Bytes)>, Violation> {
         let peer = match self.role {
             Role::Server => Role::Client,
             Role::Client => Role::Server,
         };
-        let Some(head) = Head::parse(self.input.bytes(), peer)? else { return Ok(None) };
-        let before = match &self.unfinished {
-            Some(unfinished) if !head.opcode.is_control() => unfinished.payload.len(),
-            _ => 0,
-        };
-        let most = if head.opcode.is_control() {
-            frame::MAX_CONTROL
-        } else {
-            self.limits.max_message - before
-        };
-        // Also where `usize` has 32 bits.
-        let payload = usize::try_from(head.payload).map_err(|_| Violation::TooLarge)?;
-        if payload > most {
-            return Err(Violation::TooLarge);
-        }
-        let Some(mut frame) = self.input.take(head.length + payload) else { return Ok(None) };
-        frame.advance(head.length);
-        if let Some(key) = head.mask {
-            mask::apply(key, &mut frame);
-        }
-        Ok(Some((head, frame)))
+        self.input.take(peer, self.limits.max_message)
     }
 
     /// Handles a frame. Returns what it completes.
@@ -249,13 +229,13 @@ impl WebSocket {
     fn take(
         &mut self,
         head: Head,
-        payload: BytesMut,
+        payload: Bytes,
         memory: &mut Memory,
     ) -> Result<Option<Incoming>, Violation> {
         let closing = self.phase == Phase::Closing;
         Ok(match (head.opcode, self.unfinished.is_some()) {
             (Opcode::Binary, false) if head.is_last => {
-                (!closing).then(|| Incoming::Message(payload.freeze()))
+                (!closing).then(|| Incoming::Message(payload))
             }
             (Opcode::Text, false) if head.is_last => {
                 let text = text(payload)?;
@@ -270,12 +250,15 @@ impl WebSocket {
             }
             (Opcode::Continuation, true) => {
                 if let Some(unfinished) = &mut self.unfinished {
+                    if payload.len() > self.limits.max_message - unfinished.payload.len() {
+                        return Err(Violation::TooLarge);
+                    }
                     unfinished.payload.extend_from_slice(&payload);
                 }
                 match self.unfinished.take_if(|_| head.is_last) {
                     None => None,
                     Some(message) if message.is_text => {
-                        let text = text(message.payload)?;
+                        let text = text(message.payload.freeze())?;
                         (!closing).then_some(Incoming::Text(text))
                     }
                     Some(message) => {
@@ -398,7 +381,7 @@ impl WebSocket {
 
     /// Returns whether received bytes wait for [`poll`](Self::poll), or for the rest of their message.
     pub fn has_input(&self) -> bool {
-        !self.input.bytes().is_empty()
+        !self.input.is_empty()
     }
 
     /// Sets the longest message that is accepted.
@@ -408,12 +391,12 @@ impl WebSocket {
 
     /// Takes what was received and is not a frame: HTTP comes before the WebSocket.
     pub(crate) fn take_raw(&mut self) -> BytesMut {
-        self.input.take_all()
+        self.input.take_raw()
     }
 
     /// Puts back what is left of it.
     pub(crate) fn put_raw(&mut self, rest: BytesMut) {
-        self.input.put_back(rest);
+        self.input.put_raw(rest);
     }
 
     /// Queues bytes that are not a frame.
@@ -434,9 +417,9 @@ impl WebSocket {
 }
 
 /// Checks a text message.
-fn text(payload: BytesMut) -> Result<Bytes, Violation> {
+fn text(payload: Bytes) -> Result<Bytes, Violation> {
     match core::str::from_utf8(&payload) {
-        Ok(_) => Ok(payload.freeze()),
+        Ok(_) => Ok(payload),
         Err(_) => Err(Violation::Utf8),
     }
 }

@@ -1,26 +1,20 @@
 //! Setting up a client.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_channel::oneshot;
 use wwr::client::AnswerError;
 use wwr::{Content, Payload};
 
 use super::answers::{AnswerHandler, Answering};
-use super::config::{Checked, Config, InvalidConfig};
+use super::config::{Config, InvalidConfig};
 use super::dial::Target;
 use super::dialer::{AnyDial, Dial, Tcp};
 use super::error::{ConnectError, StartError};
 use super::handle::{Client, Input, Shared};
 use super::task::Task;
 use super::url::ServerUrl;
-use crate::keep_alive::KeepAlive;
 use crate::runtime::{Choice, Runtime};
-
-/// How long a connection is silent before the system asks whether the server is still there, if there
-/// are no pings to tell (protocol §4.3).
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What a [`Client`] is made of, on the way to one. [`Config`] has an example.
 pub struct Builder<R> {
@@ -147,27 +141,13 @@ impl<R: Runtime> Builder<R> {
     pub fn build(self) -> Result<Client<R>, InvalidConfig> {
         let checked = self.config.check(&self.url)?;
         let runtime = self.runtime.get();
-        let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
         let mut seed = [0; 8];
         if let Err(error) = runtime.fill_random(&mut seed) {
             tracing::warn!(%error, "no randomness: many clients may reconnect at the same time");
         }
-        let target = Target {
-            url: self.url,
-            dialer: self.dialer,
-            headers,
-            #[cfg(feature = "rustls")]
-            tls: checked.tls,
-            max_redirects: checked.max_redirects,
-            has_session: false,
-            left: false,
-            offers: config.offers(),
-            max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
-            stall_timeout,
-            keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
-            close_timeout,
-        };
-        let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
+        let target = Target::new(self.url, self.dialer, &checked);
+        let config = &checked.machine;
+        let machine = wwr::client::Client::new(config, u64::from_le_bytes(seed));
         let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
         let clock = runtime.clock();
         let runtime_of_task = runtime.without_executor();

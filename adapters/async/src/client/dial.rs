@@ -16,6 +16,7 @@ use hyper::{Method, Request, Uri, Version};
 use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
 use wwr::preflight::{self, Answer, Verdict};
 
+use super::config::Checked;
 use super::dialer::{AnyDial, Destination, Dialed};
 use super::http::{Answered, Failure, Wanted, ask};
 use super::redirect::{Asked, Limits, NotFollowed, follow};
@@ -28,6 +29,10 @@ use crate::keep_alive::KeepAlive;
 use crate::runtime::{Runtime, Stream as _};
 use crate::socket::Socket;
 use crate::websocket::WebSocket;
+
+/// How long a connection is silent before the system asks whether the server is still there, if there
+/// are no pings to tell (protocol §4.3).
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The data for reaching a server.
 #[derive(Clone)]
@@ -84,6 +89,25 @@ pub(super) struct Opened<R: Runtime> {
 }
 
 impl<R: Runtime> Target<R> {
+    pub(super) fn new(url: ServerUrl, dialer: Arc<dyn AnyDial<R>>, checked: &Checked) -> Self {
+        let (config, stall_timeout) = (&checked.machine, checked.stall_timeout);
+        Self {
+            url,
+            dialer,
+            headers: checked.headers.clone(),
+            #[cfg(feature = "rustls")]
+            tls: checked.tls.clone(),
+            max_redirects: checked.max_redirects,
+            has_session: false,
+            left: false,
+            offers: config.offers(),
+            max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+            stall_timeout,
+            keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
+            close_timeout: checked.close_timeout,
+        }
+    }
+
     /// Connects, and speaks TLS if the URL asks for it. `reached` is an address that answered before.
     async fn connect(
         &self,

@@ -437,7 +437,7 @@ impl<H: Handler, R: Runtime> Inner<H, R> {
 }
 
 /// The socket under a WebSocket, and what was read of it beyond the handshake.
-fn unwrap<R: Runtime>(upgraded: Upgraded) -> (Socket<R::Stream>, Vec<u8>) {
+pub(super) fn unwrap<R: Runtime>(upgraded: Upgraded) -> (Socket<R::Stream>, Vec<u8>) {
     match upgraded.downcast::<FuturesIo<Socket<R::Stream>>>() {
         Ok(parts) => (parts.io.into_inner(), parts.read_buf.to_vec()),
         Err(upgraded) => match R::unwrap_upgraded(upgraded) {

@@ -62,7 +62,8 @@ pub(crate) fn serve_bare() -> Result<(), Failure> {
                     accept(&stream)?;
                     stream.set_nonblocking(true)?;
                     last += 1;
-                    let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+                    let flags =
+                        epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
                     epoll::add(&poll, &stream, epoll::EventData::new_u64(last), flags)?;
                     let echo = Echo { stream, partial: Vec::new(), unsent: Vec::new() };
                     echoes.insert(last, echo);
