@@ -14,6 +14,8 @@ mod environment;
 mod escapes;
 mod exit_codes;
 #[cfg(unix)]
+mod firmware;
+#[cfg(unix)]
 mod flood;
 #[cfg(unix)]
 mod full_disk;
