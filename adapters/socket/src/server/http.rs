@@ -22,8 +22,9 @@ pub(super) struct Http {
     until: Instant,
     /// Whether a request was answered.
     answered: bool,
-    /// Whether new bytes may end a head, or show that they are none.
-    worth_reading: bool,
+    /// Whether there may be bytes that were not looked at. A head that comes in many pieces is read again with
+    /// each of them: at most so long a head for one piece, which costs no more than receiving it.
+    has_input: bool,
 }
 
 /// A request about which the application is asked.
@@ -45,12 +46,12 @@ impl Http {
             head_until: now + limits.header_timeout,
             until: now + limits.handshake_timeout,
             answered: false,
-            worth_reading: true,
+            has_input: true,
         }
     }
 
-    pub(super) fn heard(&mut self, bytes: &[u8]) {
-        self.worth_reading |= bytes.contains(&b'\n');
+    pub(super) const fn heard(&mut self) {
+        self.has_input = true;
     }
 
     pub(super) fn next_timeout(&self) -> Instant {
@@ -77,7 +78,7 @@ impl ServerSocket {
     /// Answers the next request. Returns whether there may be another one.
     pub(super) fn poll_http(&mut self, now: Instant, server: &mut Server) -> bool {
         let Phase::Http(http) = &mut self.phase else { return true };
-        if !http.worth_reading || !self.socket.is_writable() {
+        if !http.has_input || !self.socket.is_writable() {
             return false;
         }
         let mut input = self.socket.take_raw();
@@ -94,7 +95,7 @@ impl ServerSocket {
                 return !matches!(self.phase, Phase::Asking(_));
             }
             Ok(None) if input.len() <= most => {
-                http.worth_reading = false;
+                http.has_input = false;
                 self.socket.put_raw(input);
                 self.socket.settle();
                 return false;
@@ -273,7 +274,7 @@ impl ServerSocket {
         match &mut self.phase {
             Phase::Http(http) if !ends => {
                 http.answered = true;
-                http.worth_reading = true;
+                http.has_input = true;
                 http.head_until = now + server.limits.header_timeout;
             }
             _ => self.end(now, None, true, server),

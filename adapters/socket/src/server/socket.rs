@@ -123,7 +123,7 @@ impl ServerSocket {
     pub fn received(&mut self, now: Instant, bytes: &[u8], server: &mut Server) {
         match &mut self.phase {
             Phase::Ending { .. } | Phase::Ended => return,
-            Phase::Http(http) => http.heard(bytes),
+            Phase::Http(http) => http.heard(),
             Phase::Open(open) => open.machine.handle_activity(now),
             Phase::Asking(_) | Phase::Detecting(_) | Phase::Closing { .. } => {}
         }
