@@ -2,7 +2,7 @@
 
 use wwr::SessionKey;
 use wwr::client::{Config, DisconnectReason, Event, RequestError, SessionLoss};
-use wwr::server::CloseReason;
+use wwr::server::{CloseReason, Expiry};
 use wwr_world::{ClientId, Script, with};
 
 use super::{SECOND, calm, config, hub, limited};
@@ -259,5 +259,35 @@ fn a_session_is_asked_for_again_while_the_store_fails_and_then_given_up() {
     assert!(script.store_keeps(&key));
     script.store_fails(false);
     assert_eq!(restore(&mut script, ada, &key), Ok(()));
+    script.finish();
+}
+
+/// Makes the same request again and again, as soon as it has an outcome, for so many seconds.
+fn repeat(script: &mut Script, clients: &[ClientId], name: &str, seconds: u64) {
+    let mut asked: Vec<_> = clients.iter().map(|one| script.request(*one, name)).collect();
+    for _ in 0..seconds * 20 {
+        script.run_for_millis(50);
+        for (client, request) in clients.iter().zip(&mut asked) {
+            if script.outcome_if_any(*client, *request).is_some() {
+                *request = script.request(*client, name);
+            }
+        }
+    }
+}
+
+#[test]
+fn updates_without_a_pause_do_not_keep_other_sessions_from_expiring() {
+    let expiry = Some(Expiry::new(SECOND * 10, SECOND));
+    let mut script = Script::new(config(), with(hub(), |hub| hub.expiry = expiry));
+    let [ada, phone, bob] = script.connected();
+    let key = log_in(&mut script, ada);
+    assert_eq!(restore(&mut script, phone, &key), Ok(()));
+    let left = log_in(&mut script, bob);
+    script.close(bob);
+    // While one update is under way, the other one waits: there is always the next.
+    script.store_takes(SECOND / 2);
+    repeat(&mut script, &[ada, phone], "update", 40);
+    assert!(!script.store_keeps(&left), "nobody has come back to it");
+    assert!(script.store_keeps(&key));
     script.finish();
 }
