@@ -17,6 +17,10 @@ use crate::suite::support::{Running, SAFETY, configured, until};
 /// How often the session is changed.
 const CHANGES: u64 = 2000;
 
+/// How many bytes may wait for a connection: the signals, what is written before the server notices that the
+/// socket is full, and a little. All the changes together have much more.
+const MOST: usize = (64 + 128 + 8) << 10;
+
 /// An application whose hook waits at the gate "hook" when the session of the slow connection changes.
 #[derive(Default)]
 struct Counter {
@@ -91,8 +95,6 @@ fn a_connection_that_does_not_read_keeps_the_last_state_of_its_session_only() {
     slow.store(sluggish.id(), Ordering::Relaxed);
 
     fill(&sluggish);
-    let before = sluggish.stats().load.queued_bytes;
-    assert!(before > 0);
     let reader = std::thread::spawn(move || {
         let mut last = 0;
         while last < CHANGES {
@@ -108,22 +110,24 @@ fn a_connection_that_does_not_read_keeps_the_last_state_of_its_session_only() {
     let knows = |session: Option<Session>| session.is_some_and(|one| number(&one) == CHANGES);
     until(|| knows(sluggish.session()));
     reader.join().unwrap().is_served();
-    let after = sluggish.stats().load.queued_bytes;
-    assert!(after <= before, "{after} bytes wait, before the changes {before}");
+    let waiting = sluggish.stats().load.queued_bytes;
+    assert!((1..MOST).contains(&waiting), "{waiting} bytes wait");
 
-    // The hook of that connection has waited as well, and is told the rest as one change.
-    gates.open("hook");
-    gates.open("hook");
-    assert_eq!(told.recv_timeout(SAFETY), Ok((0, 1)));
-    assert_eq!(told.recv_timeout(SAFETY), Ok((1, CHANGES)));
-
-    let last = loop {
+    let (mut sent, mut last) = (0, 0);
+    while last < CHANGES {
         let message = phone.message();
         if message[0] == 21 {
-            break Session::from_json(&message[1..]).unwrap();
+            last = number(&Session::from_json(&message[1..]).unwrap());
+            sent += 1;
         }
-    };
-    assert_eq!(number(&last), CHANGES);
+    }
+    // The sockets may have had a little room once more.
+    assert!(sent < CHANGES / 10, "{sent} of {CHANGES} changes were sent");
+    // The hook of that connection has waited as well, and is told the rest as one change.
+    assert_eq!(told.recv_timeout(SAFETY), Ok((0, 1)));
+    gates.open("hook");
+    assert_eq!(told.recv_timeout(SAFETY), Ok((1, CHANGES)));
+    gates.open("hook");
     phone.is_served();
     assert!(told.try_recv().is_err());
 }
