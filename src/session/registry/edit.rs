@@ -1,4 +1,4 @@
-//! Edits of sessions: updates of the info, rotations of the key.
+//! Edits of sessions: updates of the info, rotations of the key, renewals.
 
 use alloc::boxed::Box;
 
@@ -128,6 +128,20 @@ impl Registry {
         self.fail_edit(key, EditFailure::Store, out);
     }
 
+    /// Handles the store's answer about the session that is in use.
+    pub(super) fn renewed(
+        &mut self,
+        key: &SessionKey,
+        answer: Result<(), StoreFailed>,
+        out: &mut Actions<Effect>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.take_edit();
+        }
+        self.end_edit(key, out);
+        out.push(Effect::Renewed(answer));
+    }
+
     /// Moves everything to the new key.
     fn rename(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
         let Some(mut old) = self.entries.remove(key) else { return };
@@ -208,12 +222,17 @@ impl Registry {
                 let ticket = self.ask_for_edit(key, EditStage::Updating);
                 out.push(Effect::Update { ticket, update });
             }
-            Some(EditKind::Rotate { .. }) => {
-                entry.store = start(EditStage::Finding);
-                let ticket = self.ask_for_edit(key, EditStage::Finding);
-                out.push(Effect::Lookup { ticket, key: key.clone() });
-            }
+            Some(EditKind::Rotate { .. }) => self.find_for_edit(key, EditStage::Finding, out),
+            Some(EditKind::Renew) => self.find_for_edit(key, EditStage::Renewing, out),
         }
+    }
+
+    fn find_for_edit(&mut self, key: &SessionKey, stage: EditStage, out: &mut Actions<Effect>) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.store = StoreWork::Editing { stage, closing: None };
+        }
+        let ticket = self.ask_for_edit(key, stage);
+        out.push(Effect::Lookup { ticket, key: key.clone() });
     }
 
     fn ask_for_edit(&mut self, key: &SessionKey, next: EditStage) -> Ticket {
@@ -257,9 +276,12 @@ fn is_wanted(entry: &Entry) -> bool {
     !entry.holders.is_empty() && !entry.store.is_closing()
 }
 
-/// Tells the connection that waits for an edit that it has failed.
+/// Tells the connection that waits for an edit that it has failed. A session that ends needs no renewal.
 pub(super) fn fail(key: &SessionKey, edit: &Edit, failure: EditFailure, out: &mut Actions<Effect>) {
     if let Some(connection) = edit.by {
         deliver(connection, key, Change::EditFailed(failure), out);
+    }
+    if let EditKind::Renew = edit.what {
+        out.push(Effect::Renewed(Ok(())));
     }
 }

@@ -28,10 +28,11 @@ pub(super) struct Entry {
 /// The edits of a session. The first is under way while its entry is in [`StoreWork::Editing`].
 pub(super) type Edits = VecDeque<Edit>;
 
-/// An update of the info, or a rotation of the key.
+/// An update of the info, a rotation of the key, or a renewal.
 #[derive(Debug)]
 pub(super) struct Edit {
-    /// The connection that waits for the outcome. `None` once it holds the session no more.
+    /// The connection that waits for the outcome. `None` once it holds the session no more, and for
+    /// renewals.
     pub(super) by: Option<ConnectionId>,
     pub(super) what: EditKind,
 }
@@ -45,6 +46,8 @@ pub(super) enum EditKind {
         /// The session under its new key, once the store has found it.
         session: Option<Box<Session>>,
     },
+    /// The store notes that the session is in use.
+    Renew,
 }
 
 /// What the store is doing with a session, apart from look-ups.
@@ -79,6 +82,8 @@ pub(super) enum EditStage {
     Lookups,
     /// The store replaces the info.
     Updating,
+    /// The store looks the session up, to note that it is in use.
+    Renewing,
     /// The store finds the session of the old key.
     Finding,
     /// The store keeps the session under the new key.
