@@ -48,7 +48,7 @@ mod tower;
 pub(crate) use listener::{Bound, bind};
 
 pub use ask::AskError;
-pub use broadcast::Broadcast;
+pub use broadcast::{Broadcast, Refused};
 pub use builder::Builder;
 pub use change::SessionChange;
 pub use config::{Config, InvalidConfig, Limits};
@@ -82,8 +82,8 @@ pub use wwr::server::gate::{
     ProxyHeaders, Refusal, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, GroupError, HubConfig,
-    IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
+    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, Fate, GroupError,
+    HubConfig, IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
     SessionCounters, Sessions, StoreCounters,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use wwr_tokio::server::{Builder, Config, Connection, Expiry, InvalidRouter, RequestError};
 use wwr_tokio::server::{Router, Routes, Server, ServerHandle, State};
-use wwr_tokio::{Json, Payload, PreparedSignal, Session, SessionInfo, SessionKey};
+use wwr_tokio::{Json, Payload, Session, SessionInfo, SessionKey};
 
 /// How many jobs may wait, and how many that have ended are kept.
 pub(crate) const QUEUED: usize = 8;
@@ -59,9 +59,8 @@ impl Table {
             return false;
         };
         entry.job = job;
-        let told = Payload::json(&(number, job)).map(|told| PreparedSignal::new("job", told));
-        if let Ok(Ok(told)) = told {
-            entry.server.signal_session(&entry.owner, &told);
+        if let Ok(told) = Payload::json(&(number, job)) {
+            let _ = entry.server.session_group(&entry.owner).signal("job", told);
         }
         true
     }
