@@ -77,6 +77,7 @@ pub use tls::{Tls, TlsError};
 #[cfg(feature = "tower")]
 pub use tower::TowerService;
 pub use wwr::SlowReader;
+pub use wwr::names::Names;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
     ProxyHeaders, Refusal, TrustedProxies,

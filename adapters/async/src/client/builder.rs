@@ -147,28 +147,13 @@ impl<R: Runtime> Builder<R> {
     pub fn build(self) -> Result<Client<R>, InvalidConfig> {
         let checked = self.config.check(&self.url)?;
         let runtime = self.runtime.get();
-        let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
         let mut seed = [0; 8];
         if let Err(error) = runtime.fill_random(&mut seed) {
             tracing::warn!(%error, "no randomness: many clients may reconnect at the same time");
         }
-        let target = Target {
-            url: self.url,
-            dialer: self.dialer,
-            headers,
-            #[cfg(feature = "rustls")]
-            tls: checked.tls,
-            max_redirects: checked.max_redirects,
-            has_session: false,
-            left: false,
-            offers: config.offers(),
-            max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
-            stall_timeout,
-            keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
-            close_timeout,
-        };
-        let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
+        let machine = wwr::client::Client::new(&checked.machine, u64::from_le_bytes(seed));
         let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
+        let target = target(self.url, self.dialer, checked);
         let clock = runtime.clock();
         let runtime_of_task = runtime.without_executor();
         let task = Task::new(
@@ -181,6 +166,32 @@ impl<R: Runtime> Builder<R> {
         );
         runtime.spawn(task.run());
         Ok(Client::new(shared))
+    }
+
+    /// Returns how to reach the server, and how long that may take.
+    pub(super) fn target(self) -> Result<(R, Duration, Target<R>), InvalidConfig> {
+        let checked = self.config.check(&self.url)?;
+        let limit = checked.machine.dial_timeout;
+        Ok((self.runtime.get(), limit, target(self.url, self.dialer, checked)))
+    }
+}
+
+fn target<R>(url: ServerUrl, dialer: Arc<dyn AnyDial<R>>, checked: Checked) -> Target<R> {
+    let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
+    Target {
+        url,
+        dialer,
+        headers,
+        #[cfg(feature = "rustls")]
+        tls: checked.tls,
+        max_redirects: checked.max_redirects,
+        has_session: false,
+        left: false,
+        offers: config.offers(),
+        max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+        stall_timeout,
+        keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
+        close_timeout,
     }
 }
 
