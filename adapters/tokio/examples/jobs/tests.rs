@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::yield_now;
 use wwr_tokio::Json;
 use wwr_tokio::client::{Client, Config, Error};
@@ -128,8 +128,11 @@ async fn a_client_that_is_cut_again_and_again_still_learns_the_result() {
     const CUTS: usize = 6;
     let (url, server) = start(1).await;
     let client = connect(&url).await;
+    let is_submitted = Arc::new(Notify::new());
+    let submitted = is_submitted.clone();
     // As soon as the session is there, so that the question for the state is under way.
     let cutting = tokio::spawn(async move {
+        is_submitted.notified().await;
         let mut seen = BTreeSet::new();
         while seen.len() < CUTS {
             for connection in server.connections() {
@@ -140,7 +143,8 @@ async fn a_client_that_is_cut_again_and_again_still_learns_the_result() {
             yield_now().await;
         }
     });
-    assert_eq!(client::count(&client, 200_000, |_| {}).await.unwrap(), Some(17_984));
+    let show = |_: &dyn std::fmt::Display| submitted.notify_one();
+    assert_eq!(client::count(&client, 200_000, show).await.unwrap(), Some(17_984));
     cutting.await.unwrap();
 }
 

@@ -77,8 +77,8 @@ async fn a_late_change_of_a_connection_that_has_gone_changes_nothing() {
             session.info.read::<Person>().is_ok_and(|person| person.status == Status::Away)
         };
         if of.id() == 2 && change.after().is_some_and(is_away) {
-            gate.0.send(()).unwrap();
-            gate.1.notified().await;
+            gate.0.0.send(()).unwrap();
+            gate.0.1.notified().await;
         }
     };
     let gate = Router::with_state(waits).session_changed(gate);
