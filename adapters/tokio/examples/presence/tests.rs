@@ -93,7 +93,7 @@ async fn a_late_change_of_a_connection_that_has_gone_changes_nothing() {
     late.recv().await.unwrap();
     let of_laptop =
         server.connections().into_iter().find(|connection| connection.id() == 2).unwrap();
-    drop(laptop);
+    of_laptop.close();
     while server.session_connections(&key).len() > 1 {
         yield_now().await;
     }
