@@ -98,7 +98,7 @@ impl Server {
         let refuse = |refusal| Answer::refusal(refusal, &head, &terms);
         let answer = match decide(&head, &terms) {
             Decision::Refuse(refusal) | Decision::Ask { upgrade: Err(refusal) } => refuse(refusal),
-            Decision::Options => Answer::options(),
+            Decision::Options { .. } => Answer::options(),
             Decision::Preflight { metadata, noted } => {
                 if noted {
                     self.shared.asked(client.ip(), head.closes());

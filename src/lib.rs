@@ -31,7 +31,8 @@
 //!   jobs of the session store, groups, the stages of a shutdown.
 //! * [`client::Client`] keeps a client connected: preflight, requests with one outcome each,
 //!   reconnection with backoff, resuming the session.
-//! * [`preflight`] and [`handshake`] are the HTTP that comes before the first message.
+//! * [`preflight`] and [`handshake`] are the HTTP that comes before the first message, and [`names`] what a
+//!   server lists of itself by HTTP.
 //! * [`wire`] turns bytes into messages and back, exact to the byte.
 //! * [`Payload::json`] and [`Content::json`] turn values into payloads and back.
 //! * [`Dialect`] holds every difference between the protocol versions 1.4, 1.5 and 2.0, and `wwr.1`.
@@ -148,6 +149,7 @@ mod close;
 mod dialect;
 mod format;
 pub mod handshake;
+pub mod names;
 mod pings;
 pub mod preflight;
 pub mod server;

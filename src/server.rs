@@ -20,7 +20,7 @@ mod session;
 mod tests;
 
 pub use crate::pings::Pings;
-pub use action::{Action, CloseReason, ClosedBy, Edited, Request, SessionEvent, Signal};
+pub use action::{Action, CloseReason, ClosedBy, Edited, Fate, Request, SessionEvent, Signal};
 pub use advertised::Advertised;
 pub use config::{Config, Sessions};
 pub use connection::Connection;

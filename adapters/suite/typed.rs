@@ -145,6 +145,43 @@ fn a_chat_has_typed_requests_replies_and_signals() {
 }
 
 #[test]
+fn a_router_lists_its_names_to_those_that_ask_if_it_is_to() {
+    const ASK: &str =
+        "OPTIONS /x HTTP/1.1\r\nHost: localhost\r\nOrigin: http://elsewhere.example\r\n";
+    const ACCEPT: &str = "Accept: application/vnd.webwire.names+json\r\n";
+    block_on(async {
+        for lists in [false, true] {
+            let admin =
+                Router::new().request("stop", async || "stopping").signal("hush", async || {});
+            let router = Router::new().request("ping", async || ()).nest("admin.", admin);
+            let router = if lists { router.list_names() } else { router };
+            let server =
+                Server::builder(router.build().unwrap()).listen("127.0.0.1:0").await.unwrap();
+            let (address, handle) = (server.local_addr(), server.handle());
+            let _ = spawn(server.run());
+            let client = Client::builder(&format!("ws://{address}/")).unwrap();
+            let names = client.listed_names().await.unwrap();
+            let names = names.map(|names| (names.requests, names.signals));
+            let expected = (vec!["admin.stop".into(), "ping".into()], vec!["admin.hush".into()]);
+            assert_eq!(names, lists.then_some(expected));
+            let mut peer = Peer::dial(address);
+            let answer = peer.http(&format!("{ASK}{ACCEPT}\r\n"));
+            assert_eq!((answer.status, answer.body.is_empty()), (200, !lists));
+            let kind = answer.header("content-type").map(str::to_owned);
+            assert_eq!(kind.is_some(), lists, "{kind:?}");
+            // What browsers get does not change by it.
+            let answer = peer.http(&format!("{ASK}Accept: */*\r\n\r\n"));
+            assert_eq!(
+                (answer.status, answer.body(), answer.header("content-type")),
+                (200, "", None)
+            );
+            assert_eq!(answer.header("access-control-allow-methods"), Some("WEBWIRE"));
+            assert_eq!(handle.connection_count(), 0);
+        }
+    });
+}
+
+#[test]
 fn a_caller_learns_what_is_wrong_with_either_side() {
     block_on(async {
         let (_handle, url) = serve().await;

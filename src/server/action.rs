@@ -98,6 +98,8 @@ pub enum SessionEvent {
         session: Box<Session>,
         /// On whose behalf.
         by: ClosedBy,
+        /// What becomes of the session.
+        fate: Fate,
     },
     /// The store could not destroy the session; the connection still has it.
     CloseFailed,
@@ -138,6 +140,16 @@ pub enum ClosedBy {
     Application,
     /// The application has closed it by its key, for all connections (protocol §5.8).
     Key,
+}
+
+/// What becomes of a session that was closed on a connection (protocol §5.7, §5.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is destroyed: no other connection held it, or it was closed by its key. If it was closed by its
+    /// key, the store may not have answered yet, or fail.
+    Destroyed,
+    /// Other connections hold it.
+    LivesOn,
 }
 
 /// Why the server closes a connection.

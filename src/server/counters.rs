@@ -110,7 +110,7 @@ impl SessionCounters {
             Change::LookupFailed => &mut self.lookup_failed,
             Change::Created => &mut self.created,
             Change::CreateFailed => &mut self.not_created,
-            Change::Closed | Change::ClosedByKey { .. } => &mut self.closed,
+            Change::Closed | Change::Detached | Change::ClosedByKey { .. } => &mut self.closed,
             Change::CloseFailed => &mut self.not_closed,
             Change::Updated { own: true, .. } => &mut self.updated,
             Change::Rotated { own: true, .. } => &mut self.rotated,

@@ -356,7 +356,7 @@ impl Hub {
         let Some(member) = self.connections.get_mut(&id) else { return };
         match change {
             Change::Rotated { session, .. } => member.session = Some(session.key.clone()),
-            Change::Closed | Change::ClosedByKey { .. } => {
+            Change::Closed | Change::Detached | Change::ClosedByKey { .. } => {
                 if let Some(groups) = &mut member.groups {
                     self.groups.leave_session(id, groups);
                 }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use super::action::{Action, CloseReason, ClosedBy, Edited, SessionEvent};
+use super::action::{Action, CloseReason, ClosedBy, Edited, Fate, SessionEvent};
 use super::error::Misuse;
 use super::peer::{Peer, TooLarge};
 use super::reply;
@@ -135,6 +135,15 @@ enum Closer {
     /// The client, with a request of this identifier.
     Client(Identifier),
     Application,
+}
+
+impl Closer {
+    const fn by(&self) -> ClosedBy {
+        match self {
+            Self::Client(_) => ClosedBy::Client,
+            Self::Application => ClosedBy::Application,
+        }
+    }
 }
 
 impl SessionSlot {
@@ -507,20 +516,20 @@ impl SessionSlot {
             (State::Held { session, stored }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
                 end(peer, Closer::Application, stored, latest, out);
-                self.ended(session, ClosedBy::Key, out)
+                self.ended(session, ClosedBy::Key, Fate::Destroyed, out)
             }
             (State::Closing { session, stored, closer }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
                 end(peer, closer, stored, latest, out);
-                self.ended(session, ClosedBy::Key, out)
+                self.ended(session, ClosedBy::Key, Fate::Destroyed, out)
             }
             (State::Closing { session, stored, closer }, Change::Closed) => {
-                let by = match closer {
-                    Closer::Client(_) => ClosedBy::Client,
-                    Closer::Application => ClosedBy::Application,
-                };
                 end(peer, closer, stored, latest, out);
-                self.ended(session, by, out)
+                self.ended(session, closer.by(), Fate::Destroyed, out)
+            }
+            (State::Closing { session, stored, closer }, Change::Detached) => {
+                end(peer, closer, stored, latest, out);
+                self.ended(session, closer.by(), Fate::LivesOn, out)
             }
             (State::Closing { session, stored, closer }, Change::CloseFailed) => {
                 if let Closer::Client(id) = closer {
@@ -535,13 +544,13 @@ impl SessionSlot {
     }
 
     /// Tells the application that the session has ended, and with it what it has asked for.
-    fn ended(&mut self, session: Box<Session>, by: ClosedBy, out: &mut Out) -> State {
+    fn ended(&mut self, session: Box<Session>, by: ClosedBy, fate: Fate, out: &mut Out) -> State {
         self.forget_untold();
         while let Some(edit) = self.end_edit() {
             let failed = SessionEvent::EditFailed(edit, EditFailure::Ended);
             out.push(Action::SessionEvent(failed));
         }
-        out.push(Action::SessionEvent(SessionEvent::Closed { session, by }));
+        out.push(Action::SessionEvent(SessionEvent::Closed { session, by, fate }));
         State::Empty
     }
 }

@@ -174,9 +174,10 @@ impl Script {
                 Action::SessionEvent(SessionEvent::CreateFailed(_)) => {
                     "event CreateFailed".to_string()
                 }
-                Action::SessionEvent(SessionEvent::Closed { by, .. }) => {
-                    format!("event Closed by {by:?}")
-                }
+                Action::SessionEvent(SessionEvent::Closed { by, fate, .. }) => match fate {
+                    Fate::Destroyed => format!("event Closed by {by:?}"),
+                    Fate::LivesOn => format!("event Closed by {by:?}, lives on"),
+                },
                 Action::SessionEvent(SessionEvent::Updated(edited)) => {
                     format!("event Updated{}", about(&edited))
                 }

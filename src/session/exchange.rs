@@ -28,7 +28,7 @@ pub enum Command {
     /// [`Change::CreateFailed`].
     Create(Box<Session>),
     /// Close the session for this connection; destroys it if no other connection holds it. Ends
-    /// with [`Change::Closed`] or [`Change::CloseFailed`].
+    /// with [`Change::Closed`], [`Change::Detached`] or [`Change::CloseFailed`].
     Close(SessionKey),
     /// Replace the info of the session that the connection holds. Ends with [`Change::Updated`] for every
     /// connection of the session, or with [`Change::EditFailed`] for this one, unless the connection
@@ -136,8 +136,10 @@ pub enum Change {
     /// The session was not created: the key is in use, or the store refused it and sessions are
     /// durable.
     CreateFailed,
-    /// The connection no longer holds a session.
+    /// The connection no longer holds the session, which is destroyed: no other connection held it.
     Closed,
+    /// The connection no longer holds the session. Other connections do.
+    Detached,
     /// The store could not destroy the session; the connection still holds it.
     CloseFailed,
     /// The session has this info now.

@@ -416,7 +416,7 @@ impl Registry {
                 entry.forget_edits_of(from);
             }
             self.rotated.remove(&from);
-            deliver(from, &key, Change::Closed, out);
+            deliver(from, &key, Change::Detached, out);
         }
     }
 

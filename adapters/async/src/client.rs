@@ -13,6 +13,7 @@ mod event;
 mod handle;
 mod headers;
 mod http;
+mod names;
 mod race;
 mod redirect;
 mod refusal;
@@ -42,5 +43,6 @@ pub use wwr::client::{
     AnswerError, Config as MachineConfig, ConnectError as ConnectErrorKind, DisconnectReason,
     Discovered, Misuse, Pings, Protocol, RequestError, SessionLoss, Status,
 };
+pub use wwr::names::Names;
 pub use wwr::preflight::{Metadata, Verdict, Version};
 pub use wwr::wire::{AcceptConf, ErrorReply};

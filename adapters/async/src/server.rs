@@ -50,7 +50,7 @@ mod tower;
 pub(crate) use listener::{Bound, bind};
 
 pub use ask::AskError;
-pub use broadcast::Broadcast;
+pub use broadcast::{Broadcast, Refused};
 pub use builder::Builder;
 pub use change::SessionChange;
 pub use config::{Config, InvalidConfig, Limits};
@@ -79,13 +79,14 @@ pub use tls::{Tls, TlsError};
 #[cfg(feature = "tower")]
 pub use tower::TowerService;
 pub use wwr::SlowReader;
+pub use wwr::names::Names;
 pub use wwr::server::gate::{
     EndpointPath, InvalidNetwork, InvalidOrigin, InvalidPath, Network, Origin, Origins,
     ProxyHeaders, Refusal, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, GroupError, HubConfig,
-    IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
+    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, Fate, GroupError,
+    HubConfig, IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
     SessionCounters, Sessions, StoreCounters,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

@@ -9,12 +9,30 @@ use smol::Timer;
 use wwr::server::{Misuse, RequestError};
 use wwr::{Content, KeyFormat, Name, Payload, PreparedSignal};
 use wwr_smol::Clock;
-use wwr_smol::server::{Connection, Connections, Handler, SessionError, SignalError};
+use wwr_smol::server::{Connection, Connections, Handler, Names, SessionError, SignalError};
 
 use payload::{BadPayload, info, text};
 
 /// The longest time the request `sleep` takes.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The names that it knows, for `wwr probe`.
+const REQUESTS: [&str; 13] = [
+    "",
+    "broadcast",
+    "close",
+    "echo",
+    "error",
+    "fail",
+    "kick",
+    "login",
+    "logout",
+    "signal-me",
+    "sleep",
+    "time",
+    "whoami",
+];
+const SIGNALS: [&str; 1] = ["echo"];
 
 /// The application. See `wwr serve --help`.
 #[derive(Debug)]
@@ -44,6 +62,13 @@ impl Handler for Playground {
             }
             name => Err(unknown(name)),
         }
+    }
+
+    fn listed_names(&self) -> Option<Names> {
+        let mut names = Names::default();
+        names.requests = REQUESTS.map(str::to_owned).into();
+        names.signals = SIGNALS.map(str::to_owned).into();
+        Some(names)
     }
 
     async fn signal(&self, connection: &Connection, signal: Content) {

@@ -13,7 +13,7 @@ use wwr::client::Discovered;
 use wwr::preflight::{Metadata, Verdict};
 use wwr::wire::AcceptConf;
 use wwr::{Dialect, preflight};
-use wwr_smol::client::{Client, Config, Event, Events};
+use wwr_smol::client::{Builder, Client, Config, Event, Events, Names};
 
 use crate::args::{LogLevel, ProbeArguments, half};
 use crate::deadline::{Deadline, Stage};
@@ -75,6 +75,8 @@ struct Report {
     found: Discovered,
     /// Why the client could not connect, if that is so.
     failure: Option<Failure>,
+    /// The names of its handlers, if it lists them.
+    names: Option<Names>,
 }
 
 /// Connects, which may fail, and returns what that has shown.
@@ -89,8 +91,9 @@ async fn probe(
     config.machine.probe_timeout = half(arguments.timeout);
     config.machine.dial_timeout = arguments.timeout;
     config.headers = arguments.headers.all(&arguments.url)?;
-    let client = arguments.reach.prepare(&arguments.url)?.builder(&arguments.url, config);
-    let client = client.executor(tasks.clone()).build()?;
+    let reach = arguments.reach.prepare(&arguments.url)?;
+    let builder = || reach.builder(&arguments.url, config.clone()).executor(tasks.clone());
+    let client = builder().build()?;
     let mut events = client.events();
     let grace = GRACE.min(arguments.timeout / 4);
     let connected = async {
@@ -99,7 +102,20 @@ async fn probe(
     };
     let failure = deadline.limit(Stage::Connecting, connected).await.err();
     let (status, found) = (client.preflight_status(), client.discovered());
-    Ok((Report { url, status, found, failure }, client))
+    let mut report = Report { url, status, found, failure, names: None };
+    if !report.speaks().is_empty() {
+        report.names = listed_names(builder(), grace).await;
+    }
+    Ok((report, client))
+}
+
+/// Asks the server for the names of its handlers. Most servers do not list them, and some may not answer.
+async fn listed_names(builder: Builder, grace: Duration) -> Option<Names> {
+    let too_late = async {
+        Timer::after(grace).await;
+        None
+    };
+    or(async { builder.listed_names().await.ok().flatten() }, too_late).await
 }
 
 /// Waits for a short time until a server that was taken for 1.x shows that it also speaks 2.0.
@@ -157,6 +173,7 @@ impl Report {
             accept_conf: self.found.accept_conf.as_ref().map(AcceptConfRow::new),
             speaks: self.speaks(),
             connected_with: self.spoken().map(|dialect| dialect.to_string()),
+            names: self.names.as_ref(),
             failure: self.failure.as_ref().map(Failure::row),
         }
     }
@@ -186,6 +203,13 @@ impl Report {
         match &self.failure {
             Some(failure) => line("connection", &one_line(&failure.to_string()))?,
             None => line("connection", &format_args!("ready, in {}", self.found.dialect))?,
+        }
+        if let Some(names) = &self.names {
+            for (kind, names) in [("requests", &names.requests), ("signals", &names.signals)] {
+                let names: Vec<_> =
+                    names.iter().map(|name| Quoted::text(name).to_string()).collect();
+                line(kind, &if names.is_empty() { "none".into() } else { names.join(" ") })?;
+            }
         }
         let speaks = self.speaks();
         if !speaks.is_empty() {
@@ -238,6 +262,8 @@ struct Row<'a> {
     speaks: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connected_with: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<&'a Names>,
     #[serde(flatten)]
     failure: Option<FailureRow>,
 }

@@ -2,10 +2,11 @@
 
 use std::thread;
 
-use wwr::{Dialect, Payload, PreparedSignal, SessionKey};
+use wwr::wire::UnreadableSignal;
+use wwr::{Dialect, Payload, PreparedSignal, SessionKey, SlowReader};
 
 use super::sessions::{login, resume};
-use crate::adapter::server::Broadcast;
+use crate::adapter::server::{Broadcast, Connection, Refused, SignalError};
 use crate::suite::support::message::{BINARY, HEARTBEAT, UTF8, answer, ask, signal, utf16};
 use crate::suite::support::peer::Peer;
 use crate::suite::support::{Fixture, until};
@@ -14,17 +15,23 @@ fn prepare(name: &str, payload: impl Into<Payload>) -> PreparedSignal {
     PreparedSignal::new(name, payload).unwrap()
 }
 
-fn sent(connections: usize) -> Broadcast {
+pub(super) fn sent(connections: usize) -> Broadcast {
     Broadcast { sent: connections, ..Broadcast::default() }
+}
+
+pub(super) fn refused(connection: &Connection, error: SignalError) -> Refused {
+    Refused { connection: connection.clone(), error }
 }
 
 #[test]
 fn broadcasts_reach_clients_of_all_versions_that_read_them() {
     let fixture = Fixture::new();
     let mut old = Peer::connect(fixture.address());
-    assert_eq!(fixture.connected().dialect(), Dialect::V1_4);
+    let of_old = fixture.connected();
+    assert_eq!(of_old.dialect(), Dialect::V1_4);
     let mut unknown = Peer::connect_unasked(fixture.address());
-    assert_eq!(fixture.connected().dialect(), Dialect::Unknown);
+    let of_unknown = fixture.connected();
+    assert_eq!(of_unknown.dialect(), Dialect::Unknown);
     let mut new = Peer::connect_unasked(fixture.address());
     let connection = fixture.connected();
     new.send(HEARTBEAT);
@@ -32,10 +39,18 @@ fn broadcasts_reach_clients_of_all_versions_that_read_them() {
 
     let all = |signal| fixture.server.handle.signal_all(&signal);
     assert_eq!(all(prepare("news", "to all")), sent(3));
-    let only_new = Broadcast { unreadable: 1, ..sent(2) };
+    let needs_payload = SignalError::Unreadable(UnreadableSignal::NeedsPayload);
+    let only_new = Broadcast { refused: vec![refused(&of_old, needs_payload)], ..sent(2) };
     assert_eq!(all(prepare("nothing else", Payload::EMPTY)), only_new);
-    let only_old = Broadcast { unreadable: 2, ..sent(1) };
-    assert_eq!(all(prepare("large", vec![7; 8192])), only_old);
+    let large = all(prepare("large", vec![7; 8192]));
+    let is_too_large = |refused: &Refused| {
+        let error =
+            SignalError::Unreadable(UnreadableSignal::TooLarge { length: 8199, buffer: 8192 });
+        assert_eq!(refused.error, error);
+        refused.connection.clone()
+    };
+    let told: Vec<_> = large.refused.iter().map(is_too_large).collect();
+    assert_eq!((large.sent, told), (1, vec![of_unknown, connection.clone()]));
     assert_eq!(all(prepare("", Payload::utf16("last"))), sent(3));
 
     let last = [&[65, 0][..], &utf16("last")].concat();
@@ -57,7 +72,8 @@ fn a_client_that_does_not_read_holds_up_no_other() {
     let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 8 * SIZE);
     let mut slow = Peer::connect(fixture.address());
     let mut readers: Vec<_> = (0..3).map(|_| Peer::connect(fixture.address())).collect();
-    (0..4).for_each(|_| drop(fixture.connected()));
+    let of_slow = fixture.connected();
+    (0..3).for_each(|_| drop(fixture.connected()));
 
     let news = |number: u32| [&number.to_le_bytes()[..], &vec![7; SIZE]].concat();
     let mut taken = Vec::new();
@@ -69,7 +85,8 @@ fn a_client_that_does_not_read_holds_up_no_other() {
             assert_eq!(reader.message()[3..], news(number));
         }
         if told != sent(4) {
-            assert_eq!(told, Broadcast { backlogged: 1, ..sent(3) });
+            let refused = vec![refused(&of_slow, SignalError::Backlogged)];
+            assert_eq!(told, Broadcast { refused, ..sent(3) });
             break;
         }
         taken.push(number);
@@ -94,8 +111,8 @@ fn signals_to_one_and_to_many_stay_in_order() {
             let told = fixture.server.handle.signal_all(&prepare("all", text));
             assert_eq!(told, sent(3));
         } else {
-            let own = |connection: &crate::adapter::server::Connection| {
-                connection.signal("own", Payload::utf8(text.clone()))
+            let own = |connection: &Connection| {
+                (connection.clone(), connection.signal("own", Payload::utf8(text.clone())))
             };
             assert_eq!(connections.iter().map(own).collect::<Broadcast>(), sent(3));
         }
@@ -124,13 +141,39 @@ fn a_broadcast_reaches_the_connections_of_one_session() {
 
     let key = SessionKey::new(key).unwrap();
     let news = prepare("news", "of ada");
-    assert_eq!(fixture.server.handle.signal_session(&key, &news), sent(2));
+    let group = fixture.server.handle.session_group(&key);
+    assert_eq!((group.name(), group.len()), (None, 2));
+    assert_eq!(group.signal_prepared(&news), sent(2));
     let unknown = SessionKey::from_entropy([7; SessionKey::ENTROPY]);
-    assert_eq!(fixture.server.handle.signal_session(&unknown, &news), sent(0));
+    let unknown = fixture.server.handle.session_group(&unknown);
+    assert_eq!((unknown.signal_prepared(&news), unknown.is_empty()), (sent(0), true));
+    let others = group.clone().except(&group.members()[0]);
+    assert_eq!(others.signal("news", "of the others").unwrap(), sent(1));
     for peer in [&mut first, &mut second] {
         assert_eq!(peer.message(), signal(UTF8, "news", b"of ada"));
     }
+    assert_eq!(second.message(), signal(UTF8, "news", b"of the others"));
+    assert_eq!(group.close(), 2);
+    for mut peer in [first, second] {
+        peer.closed_with(1000);
+    }
     other.is_served();
+}
+
+#[test]
+fn a_signal_to_a_session_has_a_policy_for_those_that_read_slowly() {
+    const SIZE: usize = 64 * 1024;
+    let fixture = Fixture::with(|config| config.limits.max_signal_backlog = 8 * SIZE);
+    let mut slow = Peer::connect(fixture.address());
+    let key = SessionKey::new(login(&mut slow)).unwrap();
+    let of_slow = fixture.connected();
+    let session = fixture.server.handle.session_group(&key);
+    let tell = |policy| session.clone().slow_readers(policy).signal("n", vec![7; SIZE]).unwrap();
+    while tell(SlowReader::DropOldest).dropped == 0 {}
+    let refused = vec![refused(&of_slow, SignalError::Backlogged)];
+    until(|| tell(SlowReader::Refuse) == Broadcast { refused: refused.clone(), ..sent(0) });
+    let told = tell(SlowReader::DropOldest);
+    assert_eq!((told.sent, told.dropped > 0), (1, true), "{told:?}");
 }
 
 #[test]
@@ -143,9 +186,11 @@ fn a_client_that_has_gone_is_counted_and_the_others_get_the_signal() {
     drop(leaver);
     fixture.wait_for_disconnected();
     let news = prepare("news", "x");
-    let told: Broadcast =
-        [&gone, &here].map(|one| one.signal_prepared(&news)).into_iter().collect();
-    assert_eq!(told, Broadcast { disconnected: 1, ..sent(1) });
+    let tell = |one: &Connection| (one.clone(), one.signal_prepared(&news));
+    let told: Broadcast = [&gone, &here].map(tell).into_iter().collect();
+    let refused = vec![refused(&gone, SignalError::Disconnected)];
+    assert_eq!(told, Broadcast { refused, ..sent(1) });
+    assert_eq!(told.total(), 2);
     assert_eq!(peer.message(), signal(UTF8, "news", b"x"));
     until(|| fixture.server.handle.connection_count() == 1);
     assert_eq!(fixture.server.handle.signal_all(&news), sent(1));
@@ -162,7 +207,8 @@ fn connections_that_stay_get_every_signal_while_others_come_and_go() {
         let telling = scope.spawn(move || {
             for number in 0..NEWS {
                 let told = handle.signal_all(&prepare("n", format!("{number}")));
-                assert!(told.sent >= 1 && told.backlogged == 0, "{told:?}");
+                let gone = |refused: &Refused| refused.error == SignalError::Disconnected;
+                assert!(told.sent >= 1 && told.refused.iter().all(gone), "{told:?}");
                 thread::yield_now();
             }
         });

@@ -43,7 +43,7 @@ fn many_connections_share_a_session_until_it_is_closed_for_all() {
 
     let name: Name = "news".parse().unwrap();
     let news = PreparedSignal::new(&name, &Payload::utf8("x")).unwrap();
-    assert_eq!(handle.signal_session(&key, &news).sent, CROWD);
+    assert_eq!(handle.session_group(&key).signal_prepared(&news).sent, CROWD);
     for peer in &mut peers {
         assert_eq!(peer.message(), signal(UTF8, "news", b"x"));
     }

@@ -6,6 +6,7 @@ use allocation_counter::measure;
 use wwr::server::{GroupError, RequestError};
 use wwr::{CloseFrame, Content, InvalidSignal, Payload, PreparedSignal};
 
+use super::broadcast::{refused, sent};
 use super::wwr1::that_answers;
 use crate::adapter::server::{
     AskError, Broadcast, CloseReason, Connection, Ended, Group, Handler, Server, ServerHandle,
@@ -22,10 +23,6 @@ const IN_SOCKETS: usize = 32 << 20;
 
 /// The size of the signals that fill a connection.
 const SIZE: usize = 100_000;
-
-fn sent(connections: usize) -> Broadcast {
-    Broadcast { sent: connections, ..Broadcast::default() }
-}
 
 fn connect(fixture: &Fixture) -> (Peer, Connection) {
     let peer = Peer::connect(fixture.address());
@@ -367,7 +364,8 @@ fn numbered(number: u32) -> Vec<u8> {
 fn a_slow_member_is_refused_by_default_and_misses_nothing_that_was_accepted() {
     let mut pair = Pair::new();
     let (told, taken) = pair.fill("n", SlowReader::Refuse);
-    assert_eq!(told, Broadcast { backlogged: 1, ..sent(1) });
+    let refused = vec![refused(&pair.of_slow, SignalError::Backlogged)];
+    assert_eq!(told, Broadcast { refused, ..sent(1) });
     assert_eq!(pair.of_slow.dropped_signals(), 0);
     assert!(pair.read_until("n", taken - 1).into_iter().eq(0..taken));
 }
@@ -450,7 +448,8 @@ fn the_last_value_of_each_name_reaches_a_slow_member_and_others_keep_their_order
 fn a_slow_member_is_disconnected_if_it_is_to_be() {
     let mut pair = Pair::new();
     let (told, _) = pair.fill("n", SlowReader::Disconnect);
-    assert_eq!(told, Broadcast { too_slow: 1, ..sent(1) });
+    let refused = vec![refused(&pair.of_slow, SignalError::TooSlow)];
+    assert_eq!(told, Broadcast { refused, ..sent(1) });
     assert!(!pair.of_slow.is_connected());
     pair.fixture.wait_for_disconnected();
     let frame = CloseFrame::new(1013, "reads too slowly").unwrap();
@@ -503,9 +502,10 @@ fn the_policy_of_a_connection_counts_before_those_of_groups_and_of_the_server() 
     of_slow.set_slow_reader(SlowReader::DropOldest);
     until(|| tell(&refuses) == Broadcast { dropped: 1, ..sent(1) });
     of_slow.set_slow_reader(None);
-    until(|| tell(&refuses) == Broadcast { backlogged: 1, ..sent(0) });
+    let refused = |error| Broadcast { refused: vec![refused(&of_slow, error)], ..sent(0) };
+    until(|| tell(&refuses) == refused(SignalError::Backlogged));
     of_slow.set_slow_reader(SlowReader::Disconnect);
-    until(|| tell(&room) == Broadcast { too_slow: 1, ..sent(0) });
+    until(|| tell(&room) == refused(SignalError::TooSlow));
 }
 
 /// What is no signal does not wait behind signals that may be dropped, for a client that does not read.

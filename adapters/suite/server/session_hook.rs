@@ -8,7 +8,7 @@ use wwr::{Content, Payload, SessionInfo, SessionKey};
 use super::wwr1::one_that_answers;
 use crate::adapter::runtime;
 use crate::adapter::server::{
-    Connection, Connections, Handler, Local, LocalHandler, Server, SessionChange,
+    Connection, Connections, Fate, Handler, Local, LocalHandler, Server, SessionChange,
 };
 use crate::suite::support::app::Gates;
 use crate::suite::support::message::{
@@ -76,7 +76,10 @@ impl Handler for Diary {
             SessionChange::Restored { .. } => "restored".into(),
             SessionChange::Updated { .. } => "updated".into(),
             SessionChange::Rotated { .. } => "rotated".into(),
-            SessionChange::Closed { by, .. } => format!("closed by {by:?}"),
+            SessionChange::Closed { by, fate: Fate::Destroyed, .. } => format!("closed by {by:?}"),
+            SessionChange::Closed { by, fate: Fate::LivesOn, .. } => {
+                format!("closed by {by:?}, lives on")
+            }
             SessionChange::Lost { .. } => "lost".into(),
             other => format!("{other:?}"),
         };
@@ -143,6 +146,31 @@ fn it_tells_every_change_of_a_session_with_what_it_was_and_is() {
     assert_eq!(peer.message(), SESSION_CLOSED);
     peer.closed_with(1000);
     lines(&told, &["closed by Key: eve to nobody", "disconnected, session: false"]);
+}
+
+#[test]
+fn it_tells_whether_a_session_that_is_closed_lives_on() {
+    let (server, told, _) = Diary::start();
+    let mut peers: Vec<_> = (0..3).map(|_| Peer::connect(server.address)).collect();
+    let key = login(&mut peers[0], "ada");
+    lines(
+        &told,
+        &["connected", "connected", "connected", "request login", "created: nobody to ada"],
+    );
+    for peer in &mut peers[1..] {
+        peer.send(&restore(1, &key));
+        assert_eq!(peer.message()[..9], special(192, 1));
+        lines(&told, &["restored: nobody to ada"]);
+    }
+    peers[0].send(&close_session(2));
+    lines(&told, &["closed by Client, lives on: ada to nobody"]);
+    peers[1].send(&ask(2, "logout", "x"));
+    lines(&told, &["request logout", "closed by Application, lives on: ada to nobody"]);
+    peers[2].send(&close_session(2));
+    lines(&told, &["closed by Client: ada to nobody"]);
+    peers[0].send(&restore(3, &key));
+    assert_eq!((peers[0].message(), peers[0].message()), (SESSION_CLOSED.into(), empty_reply(2)));
+    assert_eq!(peers[0].message(), special(3, 3));
 }
 
 /// Otherwise a client that has closed its session could still be found in what it got by it.

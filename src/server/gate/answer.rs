@@ -13,6 +13,7 @@ use super::handshake::Accept;
 use super::head::Head;
 use super::refusal::Refusal;
 use crate::handshake::SubProtocol;
+use crate::names::{self, Names};
 use crate::preflight::{self, Metadata};
 
 /// An HTTP answer. The host adds `Content-Length`, and leaves out the body if the method is `HEAD`.
@@ -52,6 +53,13 @@ impl Answer {
     /// (protocol §4.2).
     pub const fn options() -> Self {
         Self { status: 200, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// Returns the answer to `OPTIONS` of a client that asks for the names of the handlers, of a server that
+    /// lists them (protocol §4.7). The application adds headers to it as to [`options`](Self::options).
+    pub fn names(names: &Names) -> Self {
+        let headers = vec![("Content-Type", names::CONTENT_TYPE.into())];
+        Self { status: 200, headers, body: names.to_body() }
     }
 
     /// Returns the answer that opens a WebSocket (RFC 6455 section 4.2.2). It agrees on no

@@ -36,7 +36,11 @@ pub enum Decision {
     },
     /// A browser asks what it may do: send
     /// [`Answer::options`](super::Answer::options), with the headers of the application.
-    Options,
+    Options {
+        /// Whether the client asks for the names of the handlers. A server that lists them sends
+        /// [`Answer::names`](super::Answer::names) instead (protocol §4.7).
+        names: bool,
+    },
     /// Anything else, including the preflight at a server without one: the application allows it or
     /// answers it.
     Ask {
@@ -58,7 +62,7 @@ pub fn decide(head: &Head<'_>, terms: &Terms<'_>) -> Decision {
         return Decision::Refuse(refusal);
     }
     match (head.method, terms.metadata) {
-        ("OPTIONS", _) => Decision::Options,
+        ("OPTIONS", _) => Decision::Options { names: head.accepts_names },
         (preflight::METHOD, Some(metadata)) => {
             let noted = !(terms.selects_wwr1 && head.offers_wwr1);
             Decision::Preflight { metadata, noted }

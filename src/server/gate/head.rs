@@ -3,6 +3,7 @@
 use super::host::{Authority, Target};
 use super::refusal::Refusal;
 use crate::handshake::SubProtocol;
+use crate::names;
 
 /// The version of HTTP that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +32,7 @@ pub struct Head<'a> {
     pub(super) connection_upgrade: bool,
     connection_close: bool,
     pub(super) offers_wwr1: bool,
+    pub(super) accepts_names: bool,
 }
 
 /// A header field that may occur once.
@@ -74,6 +76,7 @@ impl<'a> Head<'a> {
             connection_upgrade: false,
             connection_close: false,
             offers_wwr1: false,
+            accepts_names: false,
         };
         for (name, value) in headers {
             head.see(name, value.trim_ascii());
@@ -99,6 +102,8 @@ impl<'a> Head<'a> {
             self.websocket_version.see(value);
         } else if is(SubProtocol::HEADER) {
             self.offers_wwr1 |= SubProtocol::Wwr1.is_in(value);
+        } else if is("accept") {
+            self.accepts_names |= lists(value, names::CONTENT_TYPE);
         } else if is("content-length") {
             value.split(|byte| *byte == b',').for_each(|one| self.length.see(one.trim_ascii()));
         } else if is("transfer-encoding") {

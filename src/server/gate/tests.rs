@@ -38,7 +38,9 @@ fn terms(metadata: Option<Metadata>) -> Terms<'static> {
 fn refusal(head: &Head<'_>) -> Option<Refusal> {
     match decide(head, &terms(Some(Metadata::V1_4))) {
         Decision::Refuse(refusal) | Decision::Ask { upgrade: Err(refusal) } => Some(refusal),
-        Decision::Ask { upgrade: Ok(_) } | Decision::Preflight { .. } | Decision::Options => None,
+        Decision::Ask { upgrade: Ok(_) }
+        | Decision::Preflight { .. }
+        | Decision::Options { .. } => None,
     }
 }
 
@@ -100,7 +102,18 @@ fn requests_are_classified() {
     let host = [("host", "h")];
     let preflight = Decision::Preflight { metadata: Metadata::V1_4, noted: true };
     assert_eq!(decide(&head("WEBWIRE", &host), &known), preflight);
-    assert_eq!(decide(&head("OPTIONS", &host), &known), Decision::Options);
+    for (accept, names) in [
+        ("", false),
+        ("*/*", false),
+        ("application/json", false),
+        ("application/vnd.webwire.names+json", true),
+        ("text/html, Application/vnd.WebWire.names+JSON", true),
+    ] {
+        let headers = [("host", "h"), ("accept", accept)];
+        assert_eq!(decide(&head("OPTIONS", &headers), &known), Decision::Options { names });
+        // Nothing else changes by it.
+        assert_eq!(decide(&head("WEBWIRE", &headers), &known), preflight);
+    }
     let unknown = terms(None);
     let decision = decide(&head("WEBWIRE", &host), &unknown);
     assert_eq!(decision, Decision::Ask { upgrade: Err(Refusal::NoPreflight) });

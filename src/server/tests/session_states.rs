@@ -66,7 +66,7 @@ impl Before {
     }
 }
 
-fn changes() -> [Change; 16] {
+fn changes() -> [Change; 17] {
     [
         restored("k1"),
         Change::NotFound,
@@ -76,6 +76,7 @@ fn changes() -> [Change; 16] {
         Change::Stored,
         Change::CreateFailed,
         Change::Closed,
+        Change::Detached,
         Change::CloseFailed,
         Change::ClosedByKey { disconnect: false },
         Change::ClosedByKey { disconnect: true },
@@ -118,17 +119,26 @@ fn expected(before: Before, change: &Change) -> (Vec<&'static str>, bool) {
         (ClosingUnstored, Change::Closed) => {
             (&["send 16", "event Created", "event Closed by Application"], false)
         }
+        (ClosingUnstored, Change::Detached) => {
+            (&["send 16", "event Created", "event Closed by Application, lives on"], false)
+        }
         (ClosingByClient, Change::ClosedByKey { .. }) => {
             (&["send 16", "send bf 98", "event Closed by Key"], false)
         }
         (ClosingByClient, Change::Closed) => {
             (&["send 16", "send bf 98", "event Closed by Client"], false)
         }
+        (ClosingByClient, Change::Detached) => {
+            (&["send 16", "send bf 98", "event Closed by Client, lives on"], false)
+        }
         (ClosingByApplication, Change::ClosedByKey { .. }) => {
             (&["send 16", "event Closed by Key"], false)
         }
         (ClosingByApplication, Change::Closed) => {
             (&["send 16", "event Closed by Application"], false)
+        }
+        (ClosingByApplication, Change::Detached) => {
+            (&["send 16", "event Closed by Application, lives on"], false)
         }
         (ClosingByClient, Change::CloseFailed) => (&["send 02 98", "event CloseFailed"], true),
         (ClosingByApplication | ClosingUnstored, Change::CloseFailed) => {

@@ -138,9 +138,10 @@ fn a_client_that_closes_its_session_is_answered_as_its_version_expects() {
 
 #[test]
 fn the_event_of_a_closed_session_has_it_as_it_was() {
-    for (change, by) in [
-        (Change::Closed, ClosedBy::Client),
-        (Change::ClosedByKey { disconnect: true }, ClosedBy::Key),
+    for (change, by, fate) in [
+        (Change::Closed, ClosedBy::Client, Fate::Destroyed),
+        (Change::Detached, ClosedBy::Client, Fate::LivesOn),
+        (Change::ClosedByKey { disconnect: true }, ClosedBy::Key, Fate::Destroyed),
     ] {
         let mut script = Script::logged_in(Dialect::V2_0, &config());
         let session = Box::new(script.connection.session().unwrap().clone());
@@ -148,7 +149,8 @@ fn the_event_of_a_closed_session_has_it_as_it_was() {
         let news = Outcome { key: key("k1"), change };
         script.connection.handle_session(script.now, news, &mut script.out);
         let event = script.out.drain().find(|action| matches!(action, Action::SessionEvent(_)));
-        assert_eq!(event, Some(Action::SessionEvent(SessionEvent::Closed { session, by })));
+        let closed = SessionEvent::Closed { session, by, fate };
+        assert_eq!(event, Some(Action::SessionEvent(closed)));
     }
 }
 

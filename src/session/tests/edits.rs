@@ -144,7 +144,7 @@ fn a_rotation_stores_then_destroys_then_tells() {
     desk.updated(6, Ok(true), &["tell 1 new Updated 5 own false", "tell 2 new Updated 5 own true"]);
     // Commands that were on the way under the old key.
     desk.rotate(2, "k", "newer", &["ask 7 lookup new"]);
-    desk.close(1, "k", &["tell 1 new Closed"]);
+    desk.close(1, "k", &["tell 1 new Detached"]);
     desk.found(7, &["ask 8 store newer"]);
     desk.stored(8, Ok(()), &["ask 9 destroy new"]);
     desk.destroyed(9, Ok(()), &["tell 2 new Rotated newer 0 own true"]);

@@ -172,10 +172,10 @@ fn expected(before: Before, asked: Asked) -> (&'static [&'static str], &'static 
         (Unknown, Create) => &["tell 9 k Created", "ask 1 store k"],
         (_, Create) => &["tell 9 k CreateFailed"],
 
-        (_, Close) => &["tell 9 k Closed"],
+        (_, Close) => &["tell 9 k Detached"],
         (Held, CloseOwn) => &["ask 1 destroy k"],
         (Storing, CloseOwn) => &[],
-        (_, CloseOwn) => &["tell 1 k Closed"],
+        (_, CloseOwn) => &["tell 1 k Detached"],
 
         (Unknown, CloseKey) => &["ask 1 destroy k"],
         (Held, CloseKey) => &["tell 1 k ClosedByKey { disconnect: true }", "ask 1 destroy k"],

@@ -34,7 +34,7 @@ fn the_last_to_close_has_the_session_destroyed_first() {
     desk.restore(2, "k", &["ask 2 lookup k"]);
     desk.found(2, &["tell 2 k Restored"]);
 
-    desk.close(1, "k", &["tell 1 k Closed"]);
+    desk.close(1, "k", &["tell 1 k Detached"]);
     assert_eq!(desk.holders("k"), [2]);
     desk.close(2, "k", &["ask 3 destroy k"]);
     assert_eq!((desk.holders("k"), desk.registry.active_sessions()), ([].into(), 0));
@@ -228,7 +228,7 @@ fn closing_by_key_tells_each_connection_once() {
     let (first, second) = (format!("tell 1 {told}"), format!("tell 2 {told}"));
     desk.close_key("k", 2, &[&first, &second, "ask 3 destroy k"]);
     // They had asked to close it before they were told.
-    desk.close(1, "k", &["tell 1 k Closed"]);
+    desk.close(1, "k", &["tell 1 k Detached"]);
     desk.close_key("k", 0, &[]);
     desk.destroyed(3, FAILED, &[]);
     desk.expect_idle();

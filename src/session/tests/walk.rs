@@ -273,7 +273,7 @@ impl Walk {
                 State::Holding(own)
             }
             (State::Creating(own), Change::CreateFailed) if own == key => State::Idle,
-            (State::Closing(own), Change::Closed) if own == key => {
+            (State::Closing(own), Change::Closed | Change::Detached) if own == key => {
                 peer.edits = 0;
                 State::Idle
             }
@@ -287,7 +287,7 @@ impl Walk {
             // The store's answer about a session it created, which it may have given up since.
             (state, Change::Stored) => state,
             // Its own closing, when it was closed by key before that reached the registry.
-            (state, Change::Closed) => state,
+            (state, Change::Detached) => state,
             (state, change) => panic!("{change:?} of {key:?} when {state:?}"),
         };
     }
@@ -405,6 +405,10 @@ impl Walk {
                             assert!(!self.gone.contains(&outcome.key), "restored after its end");
                         }
                         Change::ClosedByKey { .. } => closed_by_key += 1,
+                        Change::Closed => {
+                            let holders = self.registry.connection_count(&outcome.key);
+                            assert_eq!(holders, 0, "destroyed while it is held");
+                        }
                         Change::Rotated { ref session, .. }
                             if !self.keys.contains(&session.key) =>
                         {
@@ -416,13 +420,25 @@ impl Walk {
                     else {
                         continue;
                     };
+                    let by_key = |(_, change): &(SessionKey, Change)| {
+                        matches!(change, Change::ClosedByKey { .. })
+                    };
+                    if outcome.change == Change::Detached
+                        && matches!(peer.state, State::Closing(_))
+                        && !peer.inbox.iter().any(by_key)
+                    {
+                        let holders = self.registry.connection_count(&outcome.key);
+                        assert!(holders > 0, "said to live on, but nobody holds it");
+                    }
                     let answers = match outcome.change {
                         Change::Restored(_)
                         | Change::NotFound
                         | Change::LimitReached
                         | Change::LookupFailed => Some(Open::Restore),
                         Change::Created | Change::CreateFailed => Some(Open::Create),
-                        Change::Closed | Change::CloseFailed => Some(Open::Close),
+                        Change::Closed | Change::Detached | Change::CloseFailed => {
+                            Some(Open::Close)
+                        }
                         Change::ClosedByKey { .. } => peer.open.filter(|open| *open == Open::Close),
                         Change::Stored
                         | Change::Updated { .. }

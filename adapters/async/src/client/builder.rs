@@ -1,6 +1,7 @@
 //! Setting up a client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use wwr::client::AnswerError;
@@ -161,6 +162,13 @@ impl<R: Runtime> Builder<R> {
         );
         runtime.spawn(task.run());
         Ok(Client::new(shared))
+    }
+
+    /// Returns how to reach the server, and how long that may take.
+    pub(super) fn target(self) -> Result<(R, Duration, Target<R>), InvalidConfig> {
+        let checked = self.config.check(&self.url)?;
+        let limit = checked.machine.dial_timeout;
+        Ok((self.runtime.get(), limit, Target::new(self.url, self.dialer, &checked)))
     }
 }
 

@@ -109,7 +109,7 @@ impl<R: Runtime> Target<R> {
     }
 
     /// Connects, and speaks TLS if the URL asks for it. `reached` is an address that answered before.
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         runtime: &R,
         reached: Option<SocketAddr>,
@@ -131,7 +131,7 @@ impl<R: Runtime> Target<R> {
     }
 
     /// Returns a request for the URL. Headers of the application replace those of the same name.
-    fn request(
+    pub(super) fn request(
         &self,
         method: Method,
         headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
@@ -154,7 +154,7 @@ impl<R: Runtime> Target<R> {
     }
 
     /// Goes on at another URL. What is meant for a server does not go to another one.
-    fn go_to(&mut self, url: ServerUrl) {
+    pub(super) fn go_to(&mut self, url: ServerUrl) {
         if !url.is_at(&self.url) {
             self.leave();
         }
@@ -173,7 +173,7 @@ impl<R: Runtime> Target<R> {
     }
 
     /// Decides about an answer that may be a redirect.
-    fn redirected(
+    pub(super) fn redirected(
         &self,
         asked: Asked,
         answer: &Parts,

@@ -1,7 +1,7 @@
 //! How the session of a connection changed.
 
 use wwr::Session;
-use wwr::server::ClosedBy;
+use wwr::server::{ClosedBy, Fate};
 
 /// How the session of a connection changed, with the session as it was and as it is. For
 /// [`Handler::session_changed`](super::Handler::session_changed).
@@ -43,12 +43,16 @@ pub enum SessionChange {
         /// The session as it is.
         session: Session,
     },
-    /// The connection has none any more, and stays open. Other connections may still hold it.
+    /// The connection has none any more, and stays open.
     Closed {
         /// The session as it was.
         session: Session,
         /// On whose behalf.
         by: ClosedBy,
+        /// What becomes of the session. Of the connections that hold a session, one at most is told that it
+        /// is [destroyed](Fate::Destroyed), unless it was closed [by its key](ClosedBy::Key): then all of
+        /// them are.
+        fate: Fate,
     },
     /// The connection has ended while it held the session, which a client can restore (protocol
     /// §5.9).
@@ -135,7 +139,11 @@ mod tests {
         let ends = [
             SessionChange::Created { session: session("k", 1) },
             SessionChange::Restored { session: session("k", 1) },
-            SessionChange::Closed { session: session("k", 1), by: ClosedBy::Key },
+            SessionChange::Closed {
+                session: session("k", 1),
+                by: ClosedBy::Key,
+                fate: Fate::Destroyed,
+            },
             SessionChange::Lost { session: session("k", 1) },
         ];
         for end in ends {

@@ -46,8 +46,8 @@ const TOO_SLOW: u16 = 1013;
 /// What a waiting signal counts in addition to its own bytes.
 const SIGNAL: usize = 16;
 
-/// One connected client, as the application sees it. Cheap to clone. It may be kept and used from
-/// any task, even after the connection has ended.
+/// One connected client, as the application sees it. Cheap to clone, and equal to its clones only. It may
+/// be kept and used from any task, even after the connection has ended.
 #[derive(Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -314,8 +314,8 @@ impl Connection {
     /// send it share its memory, until it goes into their sockets. Its bytes still count for each
     /// client that reads too slowly.
     ///
-    /// [`ServerHandle::signal_all`] and [`ServerHandle::signal_session`] do this for many
-    /// connections. The results for any choice of connections can be collected into a
+    /// [`ServerHandle::signal_all`] and [`Group::signal_prepared`](super::Group::signal_prepared) do this for
+    /// many connections. The results for any choice of connections can be collected into a
     /// [`Broadcast`](super::Broadcast).
     ///
     /// # Errors
@@ -728,6 +728,14 @@ impl Connection {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for Connection {}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

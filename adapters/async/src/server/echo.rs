@@ -89,7 +89,7 @@ fn answer<R: Runtime>(
             http::response(Answer::switching(&accept))
         }
         Decision::Ask { upgrade: Err(refusal) } | Decision::Refuse(refusal) => refuse(refusal),
-        Decision::Options => http::response(Answer::options()),
+        Decision::Options { .. } => http::response(Answer::options()),
         Decision::Preflight { .. } => unreachable!("there is no metadata"),
     }
 }

@@ -8,7 +8,7 @@ use wwr::server::GroupError;
 use wwr::session::ConnectionId;
 use wwr::{
     CloseFrame, InvalidCloseFrame, InvalidName, InvalidSignal, Name, Payload, PreparedSignal,
-    SlowReader,
+    SessionKey, SlowReader,
 };
 
 use super::broadcast::Broadcast;
@@ -100,7 +100,28 @@ impl ServerHandle {
     /// Returns a group of connections, to signal to its members. A group that nobody has joined has no
     /// members, whatever its name.
     pub fn group(&self, name: impl Into<String>) -> Group {
-        Group { hub: self.hub().clone(), name: name.into(), except: BTreeSet::new(), policy: None }
+        self.members_of(Whom::Named(name.into()))
+    }
+
+    /// Returns the connections that hold a session, as a group: nobody joins or leaves it by name. Without
+    /// members if the session is unknown, for example because it has another key by now.
+    ///
+    /// ```
+    /// use wwr_async::server::{ServerHandle, SlowReader};
+    /// use wwr_async::{InvalidSignal, Payload, SessionKey};
+    ///
+    /// fn credit(server: &ServerHandle, of: &SessionKey, credit: u32) -> Result<(), InvalidSignal> {
+    ///     let devices = server.session_group(of).slow_readers(SlowReader::Coalesce);
+    ///     devices.signal("credit", Payload::utf8(credit.to_string()))?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn session_group(&self, key: &SessionKey) -> Group {
+        self.members_of(Whom::Session(key.clone()))
+    }
+
+    fn members_of(&self, whom: Whom) -> Group {
+        Group { hub: self.hub().clone(), whom, except: BTreeSet::new(), policy: None }
     }
 }
 
@@ -123,9 +144,18 @@ impl ServerHandle {
 #[must_use = "a group does nothing by itself"]
 pub struct Group {
     hub: Arc<Hub>,
-    name: String,
+    whom: Whom,
     except: BTreeSet<ConnectionId>,
     policy: Option<SlowReader>,
+}
+
+/// Who the members are.
+#[derive(Clone, Debug)]
+enum Whom {
+    /// Those that have joined the group of this name.
+    Named(String),
+    /// Those that hold this session.
+    Session(SessionKey),
 }
 
 impl Group {
@@ -147,9 +177,12 @@ impl Group {
         self
     }
 
-    /// Returns the name of the group.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Returns the name of the group. `None` for that of a [session](ServerHandle::session_group).
+    pub fn name(&self) -> Option<&str> {
+        match &self.whom {
+            Whom::Named(name) => Some(name),
+            Whom::Session(_) => None,
+        }
     }
 
     /// Sends a signal to the members. It is encoded once, and all of them share its memory. The rest is as
@@ -179,7 +212,8 @@ impl Group {
     pub fn signal_prepared(&self, signal: &PreparedSignal) -> Broadcast {
         let mut told = Broadcast::default();
         for member in self.walk() {
-            told.count(member.send_prepared(signal, self.policy));
+            let result = member.send_prepared(signal, self.policy);
+            told.count(member, result);
         }
         told
     }
@@ -191,7 +225,10 @@ impl Group {
 
     /// Returns how many members there are.
     pub fn len(&self) -> usize {
-        self.hub.count_members(&self.name, &self.except)
+        match &self.whom {
+            Whom::Named(name) => self.hub.count_members(name, &self.except),
+            Whom::Session(_) => self.walk().count(),
+        }
     }
 
     /// Returns whether there are no members.
@@ -226,7 +263,11 @@ impl Group {
     }
 
     fn walk(&self) -> impl Iterator<Item = Connection> {
-        let members = self.hub.walk_group(&self.name);
+        let (named, of_session) = match &self.whom {
+            Whom::Named(name) => (Some(self.hub.walk_group(name)), Vec::new()),
+            Whom::Session(key) => (None, self.hub.session_connections(key)),
+        };
+        let members = named.into_iter().flatten().chain(of_session);
         members.filter(|member| !self.except.contains(&member.connection_id()))
     }
 }
@@ -234,7 +275,7 @@ impl Group {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
-            .field("name", &self.name)
+            .field("whom", &self.whom)
             .field("except", &self.except)
             .field("slow_readers", &self.policy)
             .finish_non_exhaustive()

@@ -122,17 +122,8 @@ impl ServerHandle {
     pub fn signal_all(&self, signal: &PreparedSignal) -> Broadcast {
         let mut told = Broadcast::default();
         for connection in self.hub.walk() {
-            told.count(connection.send_prepared(signal, None));
-        }
-        told
-    }
-
-    /// Like [`signal_all`](Self::signal_all), for the connections of one session. If the session is
-    /// unknown, no connection gets the signal.
-    pub fn signal_session(&self, key: &SessionKey, signal: &PreparedSignal) -> Broadcast {
-        let mut told = Broadcast::default();
-        for connection in self.hub.session_connections(key) {
-            told.count(connection.send_prepared(signal, None));
+            let result = connection.send_prepared(signal, None);
+            told.count(connection, result);
         }
         told
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use wwr::names::Names;
 use wwr::server::{RequestError, gate};
 use wwr::{Content, Payload};
 
@@ -126,6 +127,14 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ConnectionOptions, Box<Response>>> + Send {
         let _ = request;
         async { Ok(ConnectionOptions::default()) }
+    }
+
+    /// Returns the names of the handlers, for clients that ask what the server can do, such as `wwr probe`.
+    /// Everybody that can reach the server may ask, whatever its `Origin` and whatever
+    /// [`before_upgrade`](Self::before_upgrade) would say. By default there is no such list, and the answer is
+    /// that of [`options`](Self::options) alone. [`Router::list_names`](super::Router::list_names) makes one.
+    fn listed_names(&self) -> Option<Names> {
+        None
     }
 
     /// Called when a browser asks with `OPTIONS` what it may do. Adds headers to an empty `200`

@@ -86,6 +86,7 @@ struct Table {
     connected: Vec<Hook>,
     session_changed: Vec<ChangeHook>,
     disconnected: Vec<Hook>,
+    lists_names: bool,
     /// The first error.
     invalid: Option<InvalidRouter>,
 }
@@ -171,6 +172,7 @@ impl<S: Send + Sync + 'static> Router<S> {
             connected,
             session_changed,
             disconnected,
+            lists_names: _,
             invalid,
         } = router.table;
         let layers: Arc<[_]> = layers.into();
@@ -283,12 +285,31 @@ impl<S: Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Lets clients learn the names of all handlers, those of nested routers among them: `wwr probe` shows
+    /// them (protocol §4.7). Everybody that can reach the server may ask, without a login. Only the outermost
+    /// router decides. Default: nobody is told.
+    ///
+    /// ```
+    /// use wwr_async::server::{Handler, Router};
+    ///
+    /// async fn ping() {}
+    ///
+    /// let routes = Router::new().request("ping", ping).list_names().build()?;
+    /// assert_eq!(routes.listed_names().unwrap().requests, ["ping"]);
+    /// # Ok::<(), wwr_async::server::InvalidRouter>(())
+    /// ```
+    #[must_use]
+    pub fn list_names(mut self) -> Self {
+        self.table.lists_names = true;
+        self
+    }
+
     /// Checks the names, and makes the handler of a server.
     ///
     /// # Errors
     ///
-    /// [`InvalidRouter`] if two handlers have the same name, or a name cannot be sent. It converts into
-    /// an [`io::Error`](std::io::Error).
+    /// [`InvalidRouter`] if two handlers have the same name, a name cannot be sent, or the list of names is
+    /// too long to be [read](Self::list_names). It converts into an [`io::Error`](std::io::Error).
     pub fn build(self) -> Result<Routes, InvalidRouter> {
         self.build_over(Unrouted)
     }

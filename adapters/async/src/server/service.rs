@@ -33,7 +33,7 @@ use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task, trace};
 use super::throttle::Throttle;
 use crate::keep_alive::KeepAlive;
-use crate::panics::{ShortName, caught_async, note_http_panic};
+use crate::panics::{ShortName, caught, caught_async, note_http_panic};
 use crate::runtime::{Runtime, Stream as _};
 use crate::socket::{Socket, Transport};
 use crate::websocket::WebSocket;
@@ -224,7 +224,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                 }
                 http::response(Answer::preflight(&metadata, endpoint.machine().sends_accept_conf()))
             }
-            Decision::Options => self.options(&parts, caller.client).await,
+            Decision::Options { names } => self.options(&parts, names, caller.client).await,
             Decision::Ask { upgrade: handshake } => {
                 let asked = caught_async(|| self.inner.handler.before_upgrade(&parts));
                 match (asked.await, handshake) {
@@ -259,8 +259,16 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         }
     }
 
-    async fn options(&self, parts: &Parts, remote: SocketAddr) -> Response {
-        let mut answer = http::response(Answer::options());
+    async fn options(&self, parts: &Parts, names: bool, remote: SocketAddr) -> Response {
+        let listed = if names { caught(|| self.inner.handler.listed_names()) } else { Ok(None) };
+        let mut answer = match listed {
+            Ok(Some(names)) => http::response(Answer::names(&names)),
+            Ok(None) => http::response(Answer::options()),
+            Err(panic) => {
+                note_http_panic("listed_names", parts, remote, &panic);
+                return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        };
         let headers = answer.headers_mut();
         let added = caught_async(|| self.inner.handler.options(parts, headers));
         if let Err(panic) = added.await {

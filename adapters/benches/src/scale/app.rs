@@ -46,7 +46,7 @@ impl Handler for App {
             // Tells those of the session with the key in the payload.
             b"group" => {
                 let key = key(&request)?;
-                Ok(sent(server.signal_session(&key, &news(request)?)))
+                Ok(sent(server.session_group(&key).signal_prepared(&news(request)?)))
             }
             // Closes that session, and its connections.
             b"disband" => {

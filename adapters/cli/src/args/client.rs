@@ -139,13 +139,15 @@ pub(crate) struct ListenArguments {
 ///
 /// Sends the preflight of clients of 1.4 and 1.5, then opens a WebSocket and looks for the
 /// accept-conf, in which servers of 2.0 advertise their settings. Prints both with their settings,
-/// the result of connecting, and a conclusion.
+/// the result of connecting, and a conclusion. Then it asks for the names of the server's requests
+/// and signals, which only servers of this project list, if their application allows it.
 ///
 /// With --json, standard output gets one object on one line: url, preflight (null without an
 /// answer; else status, verdict, and protocol and read_timeout_ms if it has them), accept_conf
 /// (null if it did not come; else protocol, read_timeout_ms, message_buffer_size, and sub_protocol
 /// or sub_protocol_hex), speaks (a list of versions), connected_with (the version this client
-/// spoke) and, if the client could not connect, error (its kind) and message. If that version is
+/// spoke), names (requests and signals, lists of names) if the server lists them and, if the client
+/// could not connect, error (its kind) and message. If that version is
 /// wwr.1, message_buffer_size is the longest message that the server reads; 2.0 clients may be told
 /// of less.
 #[derive(Debug, Args)]

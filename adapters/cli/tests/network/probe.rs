@@ -43,7 +43,50 @@ fn a_server_of_each_version_is_known() {
         assert_eq!(code, Some(0), "{object}");
         assert_eq!((&object["preflight"], &object["accept_conf"]), (asked, accept_conf));
         assert_eq!((&object["speaks"], &object["connected_with"]), (&speaks, &json!(spoken)));
-        assert_eq!(object.get("error"), None);
+        assert_eq!((object.get("error"), object.get("names")), (None, None));
+    }
+}
+
+#[test]
+fn the_names_that_a_server_lists_are_its_handlers() {
+    let server = Server::start(&[]);
+    let ran = run(&["probe", "--json", &server.url()]);
+    let names = &object(&ran)["names"];
+    assert_eq!(names["signals"], json!(["echo"]));
+    let requests: Vec<_> = names["requests"].as_array().unwrap().iter().collect();
+    assert_eq!(requests.len(), 13, "{names}");
+    for name in requests {
+        let ran = run(&["request", &server.url(), name.as_str().unwrap(), "0"]);
+        assert!(!ran.stderr.contains("UNKNOWN_NAME"), "{name}: {}", ran.stderr);
+    }
+    let ran = run(&["request", &server.url(), "unlisted", "0"]);
+    assert!(ran.stderr.contains("UNKNOWN_NAME"), "{}", ran.stderr);
+}
+
+/// Whatever a server answers to a question that only servers of this project know.
+#[test]
+fn an_answer_without_a_list_of_names_is_none() {
+    let listed = r#"{"requests":["a"],"signals":[]}"#;
+    let kind = "application/vnd.webwire.names+json";
+    for (status, kind, body, listed) in [
+        ("200 OK", kind, listed, true),
+        ("200 OK", "application/json", listed, false),
+        ("404 Not Found", kind, listed, false),
+        ("200 OK", kind, "{", false),
+        ("200 OK", kind, r#"{"requests":["a\u001b[2J"]}"#, false),
+        ("200 OK", kind, "", false),
+    ] {
+        let names = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (preflight, websocket) = (SPEAKS_1_4, Ok(None));
+        let url = RawServer { preflight, websocket }.start_with(Some(names));
+        let ran = run(&["probe", "--json", &url]);
+        let expected = listed.then(|| json!({ "requests": ["a"], "signals": [] }));
+        let object = object(&ran);
+        assert_eq!((ran.code, object.get("names")), (Some(0), expected.as_ref()), "{object}");
     }
 }
 
@@ -137,6 +180,9 @@ fn people_get_a_table_and_a_conclusion() {
              {longest}\n\
              sub-protocol    none\n\
              connection      ready, in {connected}\n\
+             requests        \"\" \"broadcast\" \"close\" \"echo\" \"error\" \"fail\" \"kick\" \"login\" \
+             \"logout\" \"signal-me\" \"sleep\" \"time\" \"whoami\"\n\
+             signals         \"echo\"\n\
              speaks {speaks}\n",
             server.url()
         );

@@ -24,22 +24,31 @@ pub(crate) struct RawServer {
 impl RawServer {
     /// Serves until the process ends, and returns the address.
     pub(crate) fn start(self) -> String {
+        self.start_with(None)
+    }
+
+    /// The same. Answers the method OPTIONS with these bytes; otherwise it does so like a handshake.
+    pub(crate) fn start_with(self, options: Option<String>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = url(listener.local_addr().unwrap());
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (server, stream) = (self.clone(), stream.unwrap());
+                let options = options.clone();
                 // Ends with the connection, however that ends.
-                thread::spawn(move || server.serve(stream));
+                thread::spawn(move || server.serve(stream, options));
             }
         });
         url
     }
 
-    fn serve(self, mut stream: TcpStream) -> Option<()> {
+    fn serve(self, mut stream: TcpStream, options: Option<String>) -> Option<()> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             head.push(char::from(read::<1>(&mut stream)?[0]));
+        }
+        if let Some(answer) = options.filter(|_| head.starts_with("OPTIONS ")) {
+            return stream.write_all(answer.as_bytes()).ok();
         }
         let first = match (head.starts_with("WEBWIRE "), self.websocket) {
             (true, _) => return respond(&mut stream, self.preflight),

@@ -1,17 +1,18 @@
 //! The client: lines of the terminal go to the room, and what is said in it comes out.
 
 use std::fmt::Display;
+use std::future::pending;
 
-use smol::stream::{self, Stream, StreamExt};
-use wwr_smol::client::{Client, Error, Event};
+use smol::future::or;
+use smol::stream::{Stream, StreamExt};
+use wwr_smol::client::{Client, Error, Event, RequestError};
 
 use super::server::{Text, User};
 
 /// What the program waits for.
 enum Next {
-    Line(String),
-    Event(Event),
-    End,
+    Line(Option<String>),
+    Event(Option<Event>),
 }
 
 /// Chats in a room until the lines end. The client connects again by itself.
@@ -19,31 +20,48 @@ pub(crate) async fn chat(
     client: &Client,
     name: &str,
     room: &str,
-    lines: impl Stream<Item = String> + Unpin,
+    mut lines: impl Stream<Item = String> + Unpin,
     show: impl Fn(&dyn Display),
 ) {
-    let events = client.events();
-    show_error(enter(client, name, room, &show).await, &show);
-    let lines = lines.map(Next::Line).chain(stream::once(Next::End));
-    let mut next = stream::or(lines, events.map(Next::Event));
-    while let Some(next) = next.next().await {
-        match next {
-            Next::Line(text) => show_error(say(client, room, text).await, &show),
+    let mut events = client.events();
+    let mut is_in = shown(enter(client, name, room, &show).await, &show);
+    // What was typed and is not said yet. It waits until the client is in the room, and what follows with it.
+    let mut line = None;
+    loop {
+        let waits = line.is_some();
+        let typed = async { if waits { pending().await } else { Next::Line(lines.next().await) } };
+        match or(async { Next::Event(events.next().await) }, typed).await {
+            Next::Line(Some(text)) => line = Some(text),
             // Rooms end with the connection, and with the session if somebody else has the name now.
-            Next::Event(Event::Connected | Event::SessionClosed) => {
-                show_error(enter(client, name, room, &show).await, &show);
+            Next::Event(Some(Event::Connected | Event::SessionClosed)) => {
+                is_in = shown(enter(client, name, room, &show).await, &show);
             }
-            Next::Event(Event::Signal(signal)) if signal.name() == b"said" => {
+            Next::Event(Some(Event::Signal(signal))) if signal.name() == b"said" => {
                 match signal.json::<(User, Text)>() {
                     Ok((by, said)) => show(&format_args!("{}: {}", by.name, said.text)),
                     Err(error) => show(&format_args!("({error})")),
                 }
             }
-            Next::Event(Event::Disconnected { .. }) => show(&"(disconnected)"),
-            Next::Event(_) => {}
-            Next::End => break,
+            Next::Event(Some(Event::Disconnected { .. })) => {
+                is_in = false;
+                show(&"(disconnected)");
+            }
+            Next::Event(Some(_)) => {}
+            Next::Line(None) | Next::Event(None) => break,
+        }
+        if let Some(text) = line.take_if(|_| is_in) {
+            match say(client, room, &text).await {
+                Err(error) if is_too_early(&error) => (line, is_in) = (Some(text), false),
+                said => drop(shown(said, &show)),
+            }
         }
     }
+}
+
+/// The connection is about to end, or a new one has not entered the room yet: the line can be said later.
+fn is_too_early(error: &Error) -> bool {
+    matches!(error, Error::Request(RequestError::ServerShutdown))
+        || error.code().is_some_and(|code| code == "NOT_IN_ROOM")
 }
 
 /// Ends the session, which the server would keep for a client that does not come back.
@@ -67,12 +85,17 @@ async fn enter(
     Ok(())
 }
 
-async fn say(client: &Client, room: &str, text: String) -> Result<(), Error> {
-    client.call::<usize>("say", &Text { room: room.to_owned(), text }).await.map(drop)
+async fn say(client: &Client, room: &str, text: &str) -> Result<(), Error> {
+    client
+        .call::<usize>("say", &Text { room: room.to_owned(), text: text.to_owned() })
+        .await
+        .map(drop)
 }
 
-fn show_error(result: Result<(), Error>, show: &impl Fn(&dyn Display)) {
-    if let Err(error) = result {
+/// Shows an error. Returns whether there was none.
+fn shown(result: Result<(), Error>, show: &impl Fn(&dyn Display)) -> bool {
+    if let Err(error) = &result {
         show(&format_args!("({error})"));
     }
+    result.is_ok()
 }

@@ -202,3 +202,32 @@ fn two_terminals_chat_and_come_back_to_their_room() {
         end_of_grace.await;
     });
 }
+
+/// What is typed while there is no connection waits until the client is in its room again.
+#[test]
+fn lines_typed_while_offline_are_said_in_the_room() {
+    smol::block_on(async {
+        let server = Running::start();
+        let (type_ada, ada, end_of_ada) = terminal(&server.url, "ada");
+        shows(&ada, "(in rust: ada)").await;
+        let key = server.handle.connections()[0].session_key().unwrap();
+        let grace = server.user("grace", "rust").await;
+        let mut heard = grace.signals::<Json<(User, Text)>>("said").unwrap();
+        for number in 0..2 {
+            server.handle.session_connections(&key)[0].close();
+            shows(&ada, "(disconnected)").await;
+            for part in ["first", "second"] {
+                type_ada.send(format!("{part} {number}")).await.unwrap();
+            }
+            for part in ["first", "second"] {
+                let Json((by, said)) = heard.next().await.unwrap().unwrap();
+                assert_eq!((&*by.name, said.text), ("ada", format!("{part} {number}")));
+            }
+        }
+        drop(type_ada);
+        end_of_ada.await;
+        while let Ok(shown) = ada.try_recv() {
+            assert!(!shown.contains("error"), "{shown}");
+        }
+    });
+}

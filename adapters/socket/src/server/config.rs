@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use wwr::InvalidConfig;
+use wwr::names::Names;
 use wwr::server::gate::{EndpointPath, Origins};
 use wwr::server::{Config, HubConfig, Preflights, Protocol};
 
@@ -25,6 +26,9 @@ pub struct ServerConfig {
     /// Whether the application is asked about each request for a WebSocket, and about each other request
     /// that the server does not answer: [`Event::Handshake`](super::Event::Handshake). Default: no.
     pub asks_application: bool,
+    /// The names of requests and signals that the server lists for everybody who asks, such as `wwr probe`
+    /// (protocol §4.7). Default: none.
+    pub names: Option<Names>,
 }
 
 /// What a server allows, so that no client costs it too much.

@@ -130,8 +130,11 @@ impl ServerSocket {
                 let answer = Answer::preflight(&metadata, endpoint.machine.sends_accept_conf());
                 self.send_answer(now, &answer, request.method, ends, server);
             }
-            Decision::Options => {
-                let mut answer = Answer::options();
+            Decision::Options { names } => {
+                let mut answer = match &server.config.names {
+                    Some(listed) if names => Answer::names(listed),
+                    _ => Answer::options(),
+                };
                 answer.headers.extend(CORS.map(|(name, value)| (name, value.into())));
                 self.send_answer(now, &answer, request.method, ends, server);
             }

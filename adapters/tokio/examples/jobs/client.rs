@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use wwr_tokio::client::{Client, Error, Event};
+use wwr_tokio::client::{Client, Error, Event, RequestError};
 
-use super::server::Job;
+use super::job::Job;
 
 /// Returns how many primes there are below a number. The connection may come and go meanwhile.
 pub(crate) async fn count(
@@ -18,22 +18,38 @@ pub(crate) async fn count(
     }
     let number: u64 = client.call("submit", &below).await?;
     show(&format_args!("job {number}"));
+    let name = format!("job.{number}");
     while let Some(event) = events.next().await {
         let job = match event {
-            Event::Signal(signal) => match signal.json::<(u64, Job)>() {
-                Ok((of, job)) if of == number => job,
-                Ok(_) | Err(_) => continue,
-            },
-            // Signals may have been missed.
-            Event::Connected => client.call("status", &number).await?,
-            _ => continue,
+            Event::Signal(signal) if signal.name() == name.as_bytes() => signal.json().ok(),
+            // Signals were missed, or may have been.
+            Event::Connected | Event::Missed(_) => status(client, number).await?,
+            // The client does not come back by itself.
+            Event::Disconnected { retry_in: None, .. }
+            | Event::ConnectFailed { retry_in: None, .. } => status(client, number).await?,
+            _ => None,
         };
         match job {
-            Job::Waiting => show(&"waiting"),
-            Job::Running { percent } => show(&format_args!("{percent} %")),
-            Job::Done { primes } => return Ok(Some(primes)),
-            Job::Cancelled => return Ok(None),
+            Some(Job::Waiting) => show(&"waiting"),
+            Some(Job::Running { percent }) => show(&format_args!("{percent} %")),
+            Some(Job::Done { primes }) => return Ok(Some(primes)),
+            Some(Job::Cancelled) => return Ok(None),
+            None => {}
         }
     }
     Ok(None)
+}
+
+/// Asks for a job. `None` if the connection is cut meanwhile: then it is asked for again on the next one.
+async fn status(client: &Client, number: u64) -> Result<Option<Job>, Error> {
+    loop {
+        match client.call("status", &number).await {
+            Ok(job) => return Ok(Some(job)),
+            Err(Error::Request(RequestError::TimedOut { .. })) => {}
+            Err(Error::Request(RequestError::ConnectionLost | RequestError::ServerShutdown)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }

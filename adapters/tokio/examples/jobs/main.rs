@@ -6,6 +6,8 @@
 //! ```
 
 mod client;
+mod job;
+mod queue;
 mod server;
 #[cfg(test)]
 mod tests;

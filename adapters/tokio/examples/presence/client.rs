@@ -28,7 +28,7 @@ pub(crate) async fn run(
                 Some(_) => { show(&"(/away, /back or /quit)"); Ok(()) }
             },
             event = events.next() => match event {
-                Some(Event::Connected) => watch(client, name, &show).await,
+                Some(Event::Connected | Event::Missed(_)) => watch(client, name, &show).await,
                 Some(Event::Signal(signal)) => {
                     if let Ok(person) = signal.json::<Person>() {
                         show(&line(&person));

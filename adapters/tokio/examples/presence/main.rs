@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve"] => {
             println!("listening on {ADDRESS}");
-            server::presence()?.listen(ADDRESS).await?.run().await;
+            server::serve(server::presence())?.listen(ADDRESS).await?.run().await;
         }
         [name] => {
             let client = Client::connect_to(&format!("ws://{ADDRESS}/")).await?;

@@ -83,43 +83,51 @@ async fn away(
     Ok(())
 }
 
-/// The sessions are the truth. Whatever happens to them goes to the board and to those who watch.
+/// The sessions are the truth, as the connections that hold them have it now: a change itself may be told
+/// late, after newer ones of other connections. Each connection that holds a session, or ends, is told once
+/// more what it does not know yet.
 async fn session_changed(of: Connection, change: SessionChange, board: State<Board>) {
-    let (session, is_here) = match change {
-        SessionChange::Created { session }
-        | SessionChange::Restored { session }
-        | SessionChange::Updated { session, .. } => (session, true),
-        SessionChange::Closed { session, .. } | SessionChange::Lost { session } => (session, false),
-        _ => return,
-    };
-    let Ok(mut person) = session.info.read::<Person>() else { return };
+    let Some(session) = change.after().or(change.before()) else { return };
     // Until the watchers are told: connections of one person come and go at the same time, and the last
     // one to look has to be the last one to tell.
     let mut people = board.people.lock().unwrap();
-    if !is_here {
-        if !of.server().session_connections(&session.key).is_empty() {
+    let holders = of.server().session_connections(&session.key);
+    let newest = holders.iter().find_map(Connection::session);
+    let Ok(mut person) = newest.as_ref().unwrap_or(session).info.read::<Person>() else { return };
+    let shown = people.get(&person.number);
+    if holders.is_empty() {
+        if shown.is_some_and(|shown| matches!(shown.status, Status::Offline(_))) {
             return;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         person.status = Status::Offline(now.as_secs());
+    } else if newest.is_none() || shown == Some(&person) {
+        return;
     }
     let signal = Payload::json(&person);
     let name = format!("person.{}", person.number);
     show(&mut people, person);
-    if let Ok(signal) = signal {
-        let watchers = of.server().group("watchers").slow_readers(SlowReader::Coalesce);
-        let _ = watchers.signal(name, signal);
+    let watchers = of.server().group("watchers").slow_readers(SlowReader::Coalesce);
+    let told = signal.ok().and_then(|signal| watchers.signal(name, signal).ok());
+    for refused in told.into_iter().flat_map(|told| told.refused) {
+        // It gets the whole board when it connects again.
+        refused.connection.close();
     }
 }
 
-pub(crate) fn presence() -> Result<Builder<Routes>, InvalidRouter> {
-    let routes = Router::with_state(Board::default())
+pub(crate) fn presence() -> Router<impl Send + Sync> {
+    Router::with_state(Board::default())
         .request("login", login)
         .request("watch", watch)
         .request("away", away)
         .session_changed(session_changed)
-        .build()?;
+}
+
+pub(crate) fn serve<S>(presence: Router<S>) -> Result<Builder<Routes>, InvalidRouter>
+where
+    S: Send + Sync + 'static,
+{
     let mut config = Config::default();
     config.hub.expiry = Some(Expiry::new(Duration::from_secs(86_400), Duration::from_secs(60)));
-    Ok(Server::builder(routes).config(config))
+    Ok(Server::builder(presence.build()?).config(config))
 }

@@ -163,7 +163,7 @@ fn groups_of_a_session_end_with_it() {
     script.answers(5, StoreAnswer::Destroyed(Ok(())), &told);
     assert!(script.hub.members("room").eq([one, two]));
 
-    script.asks(1, Command::Close(key("k")), &["tell 1 n Closed"]);
+    script.asks(1, Command::Close(key("k")), &["tell 1 n Detached"]);
     assert!(script.hub.members("room").eq([two]));
     assert!(script.hub.groups_of(one).eq(["other", "kept"]));
     // A close that fails takes nothing away, but while it is open nothing is given.

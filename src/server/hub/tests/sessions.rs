@@ -13,7 +13,7 @@ fn a_session_is_created_restored_and_destroyed() {
     script.answers(2, FOUND(), &["tell 2 k Restored"]);
     assert_eq!(script.hub.active_sessions(), 1);
     assert!(script.hub.session_connections(&key("k")).eq([ConnectionId(1), ConnectionId(2)]));
-    script.asks(1, Command::Close(key("k")), &["tell 1 k Closed"]);
+    script.asks(1, Command::Close(key("k")), &["tell 1 k Detached"]);
     script.asks(2, Command::Close(key("k")), &["job 3 destroy k"]);
     script.answers(3, StoreAnswer::Destroyed(Ok(())), &["tell 2 k Closed"]);
     script.left(1, &[]);

@@ -215,7 +215,10 @@ impl Served {
             | Change::LimitReached
             | Change::LookupFailed => Asked::Restore,
             Change::Created | Change::CreateFailed => Asked::Create,
-            Change::Closed | Change::CloseFailed | Change::ClosedByKey { .. } => Asked::Close,
+            Change::Closed
+            | Change::Detached
+            | Change::CloseFailed
+            | Change::ClosedByKey { .. } => Asked::Close,
             Change::Stored
             | Change::Updated { .. }
             | Change::Rotated { .. }

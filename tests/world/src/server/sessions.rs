@@ -355,6 +355,7 @@ pub(super) const fn name_of(change: &Change) -> &'static str {
         Change::Stored => "stored",
         Change::CreateFailed => "creation failed",
         Change::Closed => "closed",
+        Change::Detached => "detached",
         Change::CloseFailed => "closing failed",
         Change::Updated { .. } => "updated",
         Change::Rotated { .. } => "rotated",

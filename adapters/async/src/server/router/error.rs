@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wwr::InvalidName;
+use wwr::{InvalidName, names};
 
 use super::call::CallKind;
 
@@ -27,6 +27,15 @@ pub enum InvalidRouter {
         name: String,
         /// What is wrong with it (protocol §1.5).
         reason: InvalidName,
+    },
+    /// The names are to be listed, but clients do not read such a long list.
+    #[error(
+        "the list of all names has {length} bytes of JSON, and clients read {}: do not list them",
+        names::MAX_BODY
+    )]
+    ListTooLong {
+        /// Its length in bytes.
+        length: usize,
     },
     /// The router has two fallbacks.
     #[error("the router has two fallbacks: remove one")]

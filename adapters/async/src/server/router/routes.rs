@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
+use wwr::names::{self, Names};
 use wwr::server::RequestError;
 use wwr::{Content, ErrorCode, Name, Payload};
 
@@ -29,6 +30,7 @@ pub struct Routes<H = Unrouted> {
     disconnected: Vec<Hook>,
     /// Sorted.
     names: Vec<(CallKind, String)>,
+    lists_names: bool,
     handler: H,
 }
 
@@ -59,6 +61,7 @@ impl<H: Handler> Routes<H> {
             connected,
             session_changed,
             disconnected,
+            lists_names,
             invalid,
         } = table;
         if let Some(invalid) = invalid {
@@ -83,7 +86,7 @@ impl<H: Handler> Routes<H> {
         let signals = index(CallKind::Signal, signals)?;
         let fallback = fallback.map(|fallback| layered(&layers, fallback));
         names.sort();
-        Ok(Self {
+        let routes = Self {
             requests,
             signals,
             fallback,
@@ -91,8 +94,14 @@ impl<H: Handler> Routes<H> {
             session_changed,
             disconnected,
             names,
+            lists_names,
             handler,
-        })
+        };
+        let length = routes.listed_names().map_or(0, |names| names.to_body().len());
+        if length > names::MAX_BODY {
+            return Err(InvalidRouter::ListTooLong { length });
+        }
+        Ok(routes)
     }
 
     /// Returns the names of all handlers, sorted: requests, then signals.
@@ -150,6 +159,26 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
         self.handler.before_upgrade(request).await
+    }
+
+    /// The names of the handlers, and those that the handler below lists.
+    fn listed_names(&self) -> Option<Names> {
+        if !self.lists_names {
+            return self.handler.listed_names();
+        }
+        let mut listed = self.handler.listed_names().unwrap_or_default();
+        for (kind, name) in self.names() {
+            let names = match kind {
+                CallKind::Request => &mut listed.requests,
+                CallKind::Signal => &mut listed.signals,
+            };
+            names.push(name.to_owned());
+        }
+        for names in [&mut listed.requests, &mut listed.signals] {
+            names.sort();
+            names.dedup();
+        }
+        Some(listed)
     }
 
     async fn options(&self, request: &Parts, headers: &mut HeaderMap) {

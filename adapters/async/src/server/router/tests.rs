@@ -191,6 +191,12 @@ fn a_router_that_is_wrong_is_not_built() {
         ),
         (Router::new().fallback(nothing).fallback(nothing), InvalidRouter::TwoFallbacks),
         (
+            (0..300)
+                .map(|number| format!("{number:0>250}"))
+                .fold(Router::new().list_names(), |router, name| router.request(&name, nothing)),
+            InvalidRouter::ListTooLong { length: 300 * 253 - 1 + 28 },
+        ),
+        (
             Router::new().nest("c.", Router::new().nest("a.", inner().fallback(nothing))),
             InvalidRouter::NestedFallback { prefix: "a.".into() },
         ),
@@ -205,6 +211,21 @@ fn a_router_that_is_wrong_is_not_built() {
     let router = Router::new().request("", nothing).nest("a.", inner()).signal("z", nothing);
     let names = [(request, ""), (request, "a.b"), (signal, "a.b"), (signal, "z")];
     assert!(router.build().unwrap().names().eq(names));
+}
+
+#[test]
+fn names_are_listed_if_the_outermost_router_says_so_with_those_of_the_handler_below() {
+    fn names(routes: &impl Handler) -> Option<(String, String)> {
+        let names = routes.listed_names()?;
+        Some((names.requests.join(" "), names.signals.join(" ")))
+    }
+    let inner = || Router::new().request("b", nothing).signal("b", nothing).list_names();
+    let outer = || Router::new().request("a", nothing).nest("x.", inner());
+    assert_eq!(names(&outer().build().unwrap()), None);
+    let routes = outer().list_names().build_over(inner().build().unwrap()).unwrap();
+    assert_eq!(names(&routes), Some(("a b x.b".into(), "b x.b".into())));
+    let silent = outer().build_over(inner().build().unwrap()).unwrap();
+    assert_eq!(names(&silent), Some(("b".into(), "b".into())));
 }
 
 /// A layer that writes down when it begins and ends.

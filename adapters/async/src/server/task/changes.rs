@@ -55,10 +55,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                     self.session_changes(SessionChange::Restored { session });
                 }
             }
-            SessionEvent::Closed { session, by } => {
+            SessionEvent::Closed { session, by, fate } => {
                 // If it was closed before the store had answered, the hook does not know it.
                 if self.told {
-                    self.session_changes(SessionChange::Closed { session: *session, by });
+                    self.session_changes(SessionChange::Closed { session: *session, by, fate });
                 }
                 answer(self.take_rare(|rare| rare.closing.take()), Ok(true));
             }

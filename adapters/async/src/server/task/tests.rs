@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::future::block_on;
-use wwr::server::{ClosedBy, Observed};
+use wwr::server::{ClosedBy, Fate, Observed};
 use wwr::session::Outcome;
 use wwr::{Content, Valid};
 
@@ -103,10 +103,11 @@ fn a_session_that_is_closed_while_the_socket_breaks_is_told_once() {
     block_on(task.run(admission));
     assert_eq!(connection.ended(), Some(Ended::Lost));
     let told = handler.0.into_inner().unwrap();
-    let [SessionChange::Created { session }, SessionChange::Closed { session: closed, by }] =
+    let [SessionChange::Created { session }, SessionChange::Closed { session: closed, by, fate }] =
         &told[..]
     else {
         panic!("{told:?}")
     };
-    assert_eq!((&session.key, closed, *by), (&key, session, ClosedBy::Key));
+    assert_eq!((&session.key, closed), (&key, session));
+    assert_eq!((*by, *fate), (ClosedBy::Key, Fate::Destroyed));
 }
