@@ -1,11 +1,12 @@
 //! Setting up a client.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use wwr::client::AnswerError;
-use wwr::{Content, Payload};
+use wwr::client::{AnswerError, Config as MachineConfig};
+use wwr::{Content, Payload, Valid};
 
 use super::answers::{AnswerHandler, Answering};
 use super::config::{Checked, Config, InvalidConfig};
@@ -13,10 +14,12 @@ use super::dial::Target;
 use super::dialer::{AnyDial, Dial, Tcp};
 use super::error::{ConnectError, StartError};
 use super::handle::{Client, Input, Shared};
+use super::http::Failure;
 use super::task::Task;
 use super::url::ServerUrl;
 use crate::keep_alive::KeepAlive;
 use crate::runtime::{Choice, Runtime};
+use crate::socket::ByteStream;
 
 /// How long a connection is silent before the system asks whether the server is still there, if there
 /// are no pings to tell (protocol §4.3).
@@ -139,6 +142,26 @@ impl<R: Runtime> Builder<R> {
         Ok(client)
     }
 
+    /// Opens a byte stream to the server, by the dialer and with TLS if the URL asks for it, and sends
+    /// nothing on it. For programs that speak HTTP and WebSocket themselves, such as tests of servers; there
+    /// is no client then. Nothing limits its time.
+    ///
+    /// # Errors
+    ///
+    /// Why the server was not reached, or [`InvalidConfig`] as an error of the kind
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput).
+    pub async fn open_stream(self) -> io::Result<impl ByteStream + use<R>> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let checked = self.config.check(&self.url).map_err(invalid)?;
+        let runtime = self.runtime.get();
+        let (target, _) = target(self.url, self.dialer, checked);
+        match target.connect(&runtime, None).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Failure::Io(error)) => Err(error),
+            Err(failure) => Err(io::Error::other(failure)),
+        }
+    }
+
     /// A client that does not connect before [`Client::connect`] is called.
     ///
     /// # Errors
@@ -147,28 +170,14 @@ impl<R: Runtime> Builder<R> {
     pub fn build(self) -> Result<Client<R>, InvalidConfig> {
         let checked = self.config.check(&self.url)?;
         let runtime = self.runtime.get();
-        let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
+        let (max_unsent_bytes, events) = (checked.max_unsent_bytes, checked.events);
         let mut seed = [0; 8];
         if let Err(error) = runtime.fill_random(&mut seed) {
             tracing::warn!(%error, "no randomness: many clients may reconnect at the same time");
         }
-        let target = Target {
-            url: self.url,
-            dialer: self.dialer,
-            headers,
-            #[cfg(feature = "rustls")]
-            tls: checked.tls,
-            max_redirects: checked.max_redirects,
-            has_session: false,
-            left: false,
-            offers: config.offers(),
-            max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
-            stall_timeout,
-            keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
-            close_timeout,
-        };
+        let (target, config) = target(self.url, self.dialer, checked);
         let machine = wwr::client::Client::new(&config, u64::from_le_bytes(seed));
-        let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
+        let shared = Arc::new(Shared::new(max_unsent_bytes, events, &machine));
         let clock = runtime.clock();
         let runtime_of_task = runtime.without_executor();
         let task = Task::new(
@@ -182,6 +191,31 @@ impl<R: Runtime> Builder<R> {
         runtime.spawn(task.run());
         Ok(Client::new(shared))
     }
+}
+
+/// Takes apart what is known of a server: how to reach it, and how to speak with it.
+fn target<R>(
+    url: ServerUrl,
+    dialer: Arc<dyn AnyDial<R>>,
+    checked: Checked,
+) -> (Target<R>, Valid<MachineConfig>) {
+    let Checked { machine: config, headers, stall_timeout, close_timeout, .. } = checked;
+    let target = Target {
+        url,
+        dialer,
+        headers,
+        #[cfg(feature = "rustls")]
+        tls: checked.tls,
+        max_redirects: checked.max_redirects,
+        has_session: false,
+        left: false,
+        offers: config.offers(),
+        max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+        stall_timeout,
+        keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
+        close_timeout,
+    };
+    (target, config)
 }
 
 impl<R: Runtime> Client<R> {

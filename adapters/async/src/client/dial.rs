@@ -85,7 +85,7 @@ pub(super) struct Opened<R: Runtime> {
 
 impl<R: Runtime> Target<R> {
     /// Connects, and speaks TLS if the URL asks for it. `reached` is an address that answered before.
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         runtime: &R,
         reached: Option<SocketAddr>,
