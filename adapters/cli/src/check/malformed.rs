@@ -232,7 +232,7 @@ async fn flood(host: &Host) -> Verdict {
 async fn text(host: &Host) -> Verdict {
     let mut line = host.open().await?;
     // All bytes of it are ASCII, so that it is UTF-8.
-    let id = Identifier::from_bytes(*b"TEXTTEXT");
+    let id = Identifier::from_bytes(*b"T\0\0\0\0\0\0\0");
     let question = [b"\x1f", id.as_bytes().as_slice()].concat();
     line.write(&frame(TEXT, &question)).await?;
     let answered = line.reply(id).await;

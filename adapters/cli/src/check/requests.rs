@@ -42,8 +42,8 @@ pub(super) const CHECKS: &[Check] = &[
         name: "reply-order",
         section: "§5.3",
         level: Level::Must,
-        expected: "replies come in the order of the requests of a connection; a host of 1.5, or one that is \
-                   set to handle several at once, need not do that",
+        expected: "replies come in the order of the requests of a connection; a host of 1.5 need not do that, \
+                   nor one of 2.0 that is set to handle several at once",
         run: |host| Box::pin(order(host)),
     },
     Check {
@@ -216,8 +216,10 @@ async fn names(host: &Host) -> Verdict {
         if !host.reads(message.len()) {
             continue;
         }
-        let (_, reply) = line.ask(&message, id).await?;
-        if reply.first() == Some(&0x06) {
+        line.send(&message).await?;
+        let reply = line.message().await?;
+        // Whether it can be read is for another check.
+        if reply.get(1..9) != Some(id.as_bytes()) || reply.first() == Some(&0x06) {
             let what = format!("a name of {} bytes, {:?}", name.len(), payload.encoding());
             return Ok(Finding::Fail(format!("{what}: {}", shown(&[reply]))));
         }

@@ -127,10 +127,11 @@ async fn log_in(host: &Host, mut line: Line) -> Result<LoggedIn, Trouble> {
     match created {
         Some(session) => Ok(LoggedIn { line, key: session.key, before }),
         None => {
-            if reply == special(0x05, id) {
-                return Trouble::skip("sessions are disabled");
-            }
+            let failed = matches!(reply.first(), Some(0..=6)) && before.is_empty();
             let seen = shown(&[before, vec![reply]].concat());
+            if failed {
+                return Trouble::skip(format!("the request of --login failed: {seen}"));
+            }
             Err(Trouble::Unreadable(format!("no session was created before the reply: {seen}")))
         }
     }

@@ -119,7 +119,7 @@ async fn accept_conf_once(host: &Host) -> Verdict {
     line.settle(host).await?;
     line.send(&[0x21]).await?;
     line.settle(host).await?;
-    Ok(Finding::of(line.accept_confs == 0, format!("{} more", line.accept_confs)))
+    Ok(Finding::of(line.accept_confs == 0, format!("{} more on a connection", line.accept_confs)))
 }
 
 async fn serves_1_x(host: &Host) -> Verdict {
