@@ -10,7 +10,7 @@ use super::outcome::{Check, Finding, Level, Trouble, Verdict};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
-        name: "connections",
+        name: "connections-many",
         section: "§5.3",
         level: Level::Must,
         expected: "20 connections are served at once, and each gets its own replies",

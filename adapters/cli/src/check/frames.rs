@@ -1,7 +1,7 @@
 //! Frames that break the rules of WebSocket (RFC 6455).
 
 use super::host::Host;
-use super::line::{BINARY, FIN, Line, PING, TEXT, frame};
+use super::line::{BINARY, FIN, PING, TEXT, frame};
 use super::outcome::{Check, Finding, Level, Trouble, Verdict};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -48,19 +48,19 @@ async fn fatal(host: &Host, all: &[(&str, Vec<u8>)]) -> Verdict {
     let mut witness = host.open().await?;
     let mut seen = String::new();
     for (what, bytes) in all {
-        let mut line: Line = host.open().await?;
+        let mut line = host.open().await?;
         line.write(bytes).await?;
-        // Without waiting for the end, it would not turn out that the host goes on.
-        let question = host.question(host.next_id())?;
-        let asked = line.write(&frame(BINARY, &question)).await;
-        match (asked, line.end().await) {
-            (Ok(()) | Err(Trouble::Ended(_)), Ok((before, end))) if before.is_empty() => {
-                seen = format!("{what}: {end}");
-            }
-            (_, Ok(_)) => {
-                return Ok(Finding::Fail(format!("{what}: the next message was answered")));
-            }
-            (_, Err(trouble)) => return Ok(Finding::Fail(format!("{what}: {trouble}"))),
+        // The host may have gone by now, or have said something before.
+        let id = host.next_id();
+        let ended = match line.send(&host.question(id)?).await {
+            Ok(()) => line.reply(id).await.map(drop),
+            Err(Trouble::Ended(_)) => Err(line.end().await.map(|(_, end)| Trouble::Ended(end))?),
+            Err(trouble) => Err(trouble),
+        };
+        match ended {
+            Ok(()) => return Ok(Finding::Fail(format!("{what}: the next message was answered"))),
+            Err(Trouble::Ended(end)) => seen = format!("{what}: {end}"),
+            Err(trouble) => return Ok(Finding::Fail(format!("{what}: {trouble}"))),
         }
         if let Err(trouble) = witness.settle(host).await {
             return Ok(Finding::Fail(format!("{what}: on another connection, {trouble}")));

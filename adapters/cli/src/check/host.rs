@@ -90,11 +90,17 @@ impl Host {
     /// Returns a request without anything about WebSockets.
     pub(super) fn head(&self, method: &str) -> Head {
         let target = self.url.path().as_str().to_owned();
-        let head = Head { method: method.into(), target, headers: Vec::new() };
-        let head = head.with("Host", self.url.authority());
-        let credentials = self.url.credentials().map(|value| ("Authorization", value.as_bytes()));
-        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        credentials.into_iter().chain(own).fold(head, |head, (name, value)| head.with(name, value))
+        let mut headers = Vec::new();
+        let given =
+            [("Host", Some(self.url.authority())), ("Authorization", self.url.credentials())];
+        for (name, value) in given {
+            // Those of the user replace them.
+            let is_replaced = self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+            let value = value.filter(|_| !is_replaced);
+            headers.extend(value.map(|value| (name.to_owned(), value.as_bytes().to_vec())));
+        }
+        headers.extend(self.headers.iter().cloned());
+        Head { method: method.into(), target, headers }
     }
 
     /// Returns a WebSocket handshake, with its key.

@@ -72,30 +72,50 @@ fn restore(id: Identifier, key: &[u8]) -> Vec<u8> {
     [&[0x20][..], id.as_bytes(), key].concat()
 }
 
-/// Tries to restore each key, and expects that there is no such session.
-async fn not_found(host: &Host, keys: &[&[u8]]) -> Verdict {
-    let mut line = host.open().await?;
-    let mut seen = String::new();
-    for key in keys.iter().filter(|key| host.reads(key.len() + 9)) {
-        let id = host.next_id();
-        let (before, reply) = line.ask(&restore(id, key), id).await?;
-        let is_right = [3, 5].into_iter().any(|kind| reply == special(kind, id));
-        seen = shown(&[before.clone(), vec![reply]].concat());
-        if !is_right || !before.is_empty() {
-            return Ok(Finding::Fail(format!("for {:?}: {seen}", String::from_utf8_lossy(key))));
-        }
-    }
-    line.settle(host).await?;
-    Ok(Finding::Pass(seen))
+/// Returns whether the host says that there is no such session.
+fn is_not_found(reply: &[u8], id: Identifier) -> bool {
+    [3, 5].into_iter().any(|kind| reply == special(kind, id))
 }
 
 async fn restore_unknown(host: &Host) -> Verdict {
-    not_found(host, &[unknown_key().as_bytes()]).await
+    let mut line = host.open().await?;
+    let id = host.next_id();
+    let (before, reply) = line.ask(&restore(id, unknown_key().as_bytes()), id).await?;
+    line.settle(host).await?;
+    let is_right = is_not_found(&reply, id) && before.is_empty();
+    Ok(Finding::of(is_right, shown(&[before, vec![reply]].concat())))
 }
 
 async fn restore_invalid(host: &Host) -> Verdict {
     let long = [b'k'; 4000];
-    not_found(host, &[b"x", b"../webwire-check", b"\xff\xfe", b"/", b"a\0b", &long]).await
+    let keys = [&b"x"[..], b"../webwire-check", b"\xff\xfe", b"/", b"a\0b", &long];
+    let mut line = host.open().await?;
+    let mut seen = String::new();
+    for key in keys.into_iter().filter(|key| host.reads(key.len() + 9)) {
+        let id = host.next_id();
+        let asked = line.ask(&restore(id, key), id).await;
+        let what = format!("for {:?}", String::from_utf8_lossy(key.get(..20).unwrap_or(key)));
+        match asked {
+            Ok((before, reply)) => {
+                let is_right = is_not_found(&reply, id) && before.is_empty();
+                let failed = reply == special(0x02, id);
+                seen = shown(&[before, vec![reply]].concat());
+                if failed {
+                    return Ok(Finding::Warn(format!("{what}: {seen}, the look-up failed")));
+                }
+                if !is_right {
+                    return Ok(Finding::Fail(format!("{what}: {seen}")));
+                }
+            }
+            // The Go server of 1.4 drops a connection if a look-up fails.
+            Err(Trouble::Ended(end)) if host.spoken() == Spoken::V1_4 => {
+                return Ok(Finding::Quirk("Q14-04", format!("{what}: {end}")));
+            }
+            Err(trouble) => return Ok(Finding::Fail(format!("{what}: {trouble}"))),
+        }
+    }
+    line.settle(host).await?;
+    Ok(Finding::Pass(seen))
 }
 
 async fn close_none(host: &Host) -> Verdict {
