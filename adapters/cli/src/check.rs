@@ -30,7 +30,7 @@ use wwr::Payload;
 use wwr_smol::client::ServerUrl;
 
 use crate::args::{CheckArguments, LogLevel};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Stage};
 use crate::runtime::Tasks;
 use crate::text::one_line;
 use crate::{FAILED, log, output, stderr};
@@ -79,10 +79,18 @@ pub(crate) fn run(arguments: &CheckArguments) -> io::Result<ExitCode> {
         };
         let made = make_all(&host, &chosen, deadline).await;
         let report = Report::new(&host, made);
-        if arguments.json {
-            output::print(output::row(&report)?).await?;
-        } else {
-            output::print_styled(report.for_people()).await?;
+        let printed = async {
+            Ok(match arguments.json {
+                true => output::print(output::row(&report)?).await,
+                false => output::print_styled(report.for_people()).await,
+            })
+        };
+        match deadline.limit(Stage::Printing, printed).await {
+            Ok(printed) => printed?,
+            Err(late) => {
+                late.tell("check");
+                return Ok(ExitCode::from(FAILED));
+            }
         }
         Ok(exit_code(&report, arguments.strict))
     }))

@@ -64,7 +64,7 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// Print the checks, and make none
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub(crate) list: bool,
     /// Count warnings as failures
     #[arg(long)]

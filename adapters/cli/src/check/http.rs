@@ -3,7 +3,7 @@
 use serde_json::Value;
 use wwr::preflight;
 
-use super::facts::{Spoken, metadata};
+use super::facts::metadata;
 use super::host::Host;
 use super::outcome::{Check, Finding, Level, Trouble, Verdict};
 use super::wire::Answer;
@@ -204,9 +204,4 @@ async fn garbage(host: &Host) -> Verdict {
     let mut line = host.open().await?;
     line.settle(host).await?;
     Ok(Finding::Pass(seen))
-}
-
-/// Returns whether pages of every origin may connect by default (protocol §4.3).
-pub(super) const fn is_open_to_all_origins(spoken: Spoken) -> bool {
-    matches!(spoken, Spoken::V1_4 | Spoken::V1_5)
 }

@@ -1,5 +1,6 @@
 //! One WebSocket to a host: messages, and frames of any kind.
 
+use core::time::Duration;
 use std::io::Cursor;
 
 use bytes::Bytes;
@@ -35,8 +36,8 @@ const MOST_BEFORE: usize = 10_000;
 /// An open WebSocket.
 pub(super) struct Line {
     wire: Wire,
-    /// What came of a message that has more frames.
-    partial: Option<Vec<u8>>,
+    /// What came of a message that has more frames, and whether it is text.
+    partial: Option<(bool, Vec<u8>)>,
     /// A message that was read too early.
     unread: Option<Bytes>,
     /// The payloads of pongs that came.
@@ -193,7 +194,7 @@ impl Line {
             };
             let payload = payload.to_vec();
             self.wire.read.drain(..start + length);
-            let (is_text, mut whole) = match (header.opcode, self.partial.take()) {
+            let (is_text, whole) = match (header.opcode, self.partial.take()) {
                 (OpCode::Control(kind), partial) => {
                     self.partial = partial;
                     let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
@@ -208,21 +209,20 @@ impl Line {
                 }
                 (OpCode::Data(Data::Text), None) => (true, payload),
                 (OpCode::Data(Data::Binary), None) => (false, payload),
-                (OpCode::Data(Data::Continue), Some(mut before)) => {
+                (OpCode::Data(Data::Continue), Some((is_text, mut before))) => {
                     before.extend(payload);
-                    (false, before)
+                    (is_text, before)
                 }
                 _ => return Err(unreadable("is out of order".into())),
             };
             if header.is_final {
-                let whole = Bytes::from(std::mem::take(&mut whole));
                 let incoming = if is_text { Incoming::Text } else { Incoming::Message };
-                return Ok(Some(incoming(whole)));
+                return Ok(Some(incoming(whole.into())));
             }
             if whole.len() > MOST {
                 return Err(unreadable("is one of too many of a message".into()));
             }
-            self.partial = Some(whole);
+            self.partial = Some((is_text, whole));
         }
     }
 
@@ -257,10 +257,7 @@ impl Line {
 
     /// Returns the message that a connection begins with, whatever it is. `None`: no message came in
     /// this time.
-    pub(super) async fn first(
-        &mut self,
-        time: core::time::Duration,
-    ) -> Result<Option<Bytes>, Trouble> {
+    pub(super) async fn first(&mut self, time: Duration) -> Result<Option<Bytes>, Trouble> {
         let first = within(time, "the first message", async {
             loop {
                 match self.receive().await? {

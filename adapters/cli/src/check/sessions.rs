@@ -143,7 +143,7 @@ async fn log_in(host: &Host, mut line: Line) -> Result<LoggedIn, Trouble> {
     let id = host.next_id();
     let payload = Payload::utf8(payload.clone());
     let (before, reply) = line.ask(&request(id, name.as_bytes(), &payload)?, id).await?;
-    let created = before.iter().find_map(|message| session(message));
+    let created = before.iter().find_map(session);
     match created {
         Some(session) => Ok(LoggedIn { line, key: session.key, before }),
         None => {

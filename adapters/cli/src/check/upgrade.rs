@@ -2,8 +2,8 @@
 
 use wwr::handshake::SubProtocol;
 
+use super::facts::Spoken;
 use super::host::{Head, Host};
-use super::http::is_open_to_all_origins;
 use super::outcome::{Check, Finding, Level, Trouble, Verdict};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -157,7 +157,7 @@ async fn origin_same(host: &Host) -> Verdict {
 }
 
 async fn origin_foreign(host: &Host) -> Verdict {
-    if is_open_to_all_origins(host.spoken()) {
+    if matches!(host.spoken(), Spoken::V1_4 | Spoken::V1_5) {
         return Trouble::skip("pages of all origins may use hosts of 1.x");
     }
     let head = host.handshake()?.0.with("Origin", "https://webwire-check.invalid");
