@@ -1,6 +1,7 @@
 //! The arguments of the command line.
 
 mod bench;
+mod check;
 mod client;
 mod headers;
 mod reach;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wwr::Dialect;
 
 pub(crate) use bench::BenchArguments;
+pub(crate) use check::CheckArguments;
 pub(crate) use client::{
     ConnectArguments, ContentArguments, ListenArguments, ProbeArguments, RequestArguments,
     SignalArguments, half,
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Signal(SignalArguments),
     Listen(ListenArguments),
     Probe(ProbeArguments),
+    Check(CheckArguments),
     Bench(BenchArguments),
     Demo(DemoArguments),
     Decode(DecodeArguments),

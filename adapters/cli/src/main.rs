@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod blocking;
+mod check;
 mod content;
 mod deadline;
 mod decode;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Signal(arguments) => signal::run(&arguments),
         Command::Listen(arguments) => listen::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(_) => demo::run(),
         Command::Decode(arguments) => decode::run(&arguments),

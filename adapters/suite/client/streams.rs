@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::adapter::client::{Destination, Dialed, Event};
 use crate::adapter::server::{Connection, Handler, RequestError, Server};
 use crate::adapter::{Content, Pipe, pipe, runtime};
@@ -50,6 +52,39 @@ fn a_client_and_a_server_talk_without_sockets() {
             assert!(seen.iter().all(|to| *to == ("nowhere.invalid".to_owned(), 80)), "{seen:?}");
         });
     }
+}
+
+/// For programs that speak HTTP themselves.
+#[test]
+fn a_stream_can_be_opened_without_a_client() {
+    wait(async {
+        let service = Server::builder_on(runtime(), Echo).headless().unwrap();
+        let connect = move |_: Destination| {
+            let (ours, theirs) = pipe(100);
+            service.serve_stream(theirs, ([127, 0, 0, 1], 0).into());
+            async { Ok(ours) }
+        };
+        let builder = builder_at("ws://nowhere.invalid/").unwrap().dial(connect);
+        let mut stream = builder.open_stream().await.unwrap();
+        stream
+            .write_all(b"WEBWIRE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("{\"protocol-version\":\"1.4\"}\n"), "{answer}");
+    });
+    wait(async {
+        let fails = |_: Destination| async { Err::<Pipe, _>(std::io::Error::other("not today")) };
+        let builder = builder_at("ws://nowhere.invalid/").unwrap().dial(fails);
+        let Err(error) = builder.open_stream().await else { panic!() };
+        assert_eq!(error.to_string(), "not today");
+        let mut config = config();
+        config.max_events = 0;
+        let builder = builder_at("ws://nowhere.invalid/").unwrap().config(config);
+        let Err(error) = builder.open_stream().await else { panic!() };
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Setting up a client.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use super::dial::Target;
 use super::dialer::{AnyDial, Dial, Tcp};
 use super::error::{ConnectError, StartError};
 use super::handle::{Client, Input, Shared};
+use super::http::Failure;
 use super::task::Task;
 use super::url::ServerUrl;
 use crate::runtime::{Choice, Runtime};
+use crate::socket::ByteStream;
 
 /// What a [`Client`] is made of, on the way to one. [`Config`] has an example.
 pub struct Builder<R> {
@@ -132,6 +135,26 @@ impl<R: Runtime> Builder<R> {
         let (answer, _) = oneshot::channel::<Result<(), ConnectError>>();
         client.push_connect(answer);
         Ok(client)
+    }
+
+    /// Opens a byte stream to the server, by the dialer and with TLS if the URL asks for it, and sends
+    /// nothing on it. For programs that speak HTTP and WebSocket themselves, such as tests of servers; there
+    /// is no client then. Nothing limits its time.
+    ///
+    /// # Errors
+    ///
+    /// Why the server was not reached, or [`InvalidConfig`] as an error of the kind
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput).
+    pub async fn open_stream(self) -> io::Result<impl ByteStream + use<R>> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let checked = self.config.check(&self.url).map_err(invalid)?;
+        let runtime = self.runtime.get();
+        let target = Target::new(self.url, self.dialer, &checked);
+        match target.connect(&runtime, None).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Failure::Io(error)) => Err(error),
+            Err(failure) => Err(io::Error::other(failure)),
+        }
     }
 
     /// A client that does not connect before [`Client::connect`] is called.

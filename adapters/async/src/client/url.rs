@@ -120,8 +120,8 @@ impl ServerUrl {
         (host, self.url.port_or_known_default().unwrap_or(80))
     }
 
-    /// Returns whether the server is reached by TLS.
-    pub(super) fn is_secure(&self) -> bool {
+    /// Returns whether the server is reached by TLS: its scheme is `wss`.
+    pub fn is_secure(&self) -> bool {
         self.url.scheme() == "wss"
     }
 
@@ -156,18 +156,19 @@ impl ServerUrl {
         self.url.host() == other.url.host() && (port == other_port || is_upgraded)
     }
 
-    /// Returns the `Host` header, with the port if it is not the default of the scheme.
-    pub(super) const fn authority(&self) -> &HeaderValue {
+    /// Returns the value of the header `Host`: with the port if it is not the default of the scheme.
+    pub const fn authority(&self) -> &HeaderValue {
         &self.authority
     }
 
-    /// Returns path and query, for the first line of a request.
-    pub(super) const fn path(&self) -> &PathAndQuery {
+    /// Returns path and query, as the first line of a request has them.
+    pub const fn path(&self) -> &PathAndQuery {
         &self.path
     }
 
-    /// Returns the `Authorization` header, if the URL has a user name or a password.
-    pub(super) const fn credentials(&self) -> Option<&HeaderValue> {
+    /// Returns the value of the header `Authorization`, if the URL has a user name or a password. It is a
+    /// secret.
+    pub const fn credentials(&self) -> Option<&HeaderValue> {
         self.credentials.as_ref()
     }
 }

@@ -4,9 +4,10 @@ use crate::support::run;
 
 #[test]
 fn every_command_has_examples_and_exit_codes() {
-    for command in
-        ["serve", "request", "signal", "listen", "probe", "bench", "demo", "decode", "encode"]
-    {
+    for command in [
+        "serve", "request", "signal", "listen", "probe", "check", "bench", "demo", "decode",
+        "encode",
+    ] {
         let ran = run(&[command, "--help"]);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}");
         for part in ["Examples:\n  ", "Exit codes:\n  0"] {

@@ -3,6 +3,7 @@
 mod bench;
 #[cfg(unix)]
 mod by_hand;
+mod check;
 #[cfg(unix)]
 mod crash;
 mod demo;

@@ -37,6 +37,7 @@ fn every_command_speaks_tls() {
         &["signal", "--cacert", &certificate, &url, "echo", "x"],
         &["probe", "--cacert", &certificate, &url],
         &["bench", "--cacert", &certificate, "--count", "10", &url],
+        &["check", "--cacert", &certificate, "--echo", "echo", "--patience", "1m", &url],
     ] {
         let ran = run(arguments);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{arguments:?}");
@@ -222,6 +223,9 @@ fn a_unix_socket_is_connected_to() {
     let path = path.to_str().unwrap();
     let ran = run(&["request", "--unix-socket", path, "ws://localhost/", "echo", "x"]);
     assert_eq!((ran.code, ran.text()), (Some(0), "x"), "{ran:?}");
+    let check = ["check", "--unix-socket", path, "ws://localhost/", "--patience", "1m"];
+    let ran = run(&[&check[..], &["--echo", "echo", "--only", "requests"]].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.text());
     let ran = run(&["request", "--unix-socket", "/none", "ws://localhost/", "echo", "x"]);
     assert!(ran.code == Some(3) && ran.stderr.contains("the unix socket /none: "), "{ran:?}");
     let ran = run(&["request", "--unix-socket", "x", "--proxy", "y", "ws://localhost/"]);

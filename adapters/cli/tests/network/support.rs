@@ -88,7 +88,7 @@ impl Running {
     }
 
     /// The number of its process.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

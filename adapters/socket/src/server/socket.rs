@@ -191,13 +191,16 @@ impl ServerSocket {
     #[inline]
     pub fn sent(&mut self, now: Instant, bytes: usize, server: &mut Server) {
         let was_stalled = self.socket.is_stalled();
+        let was_writable = self.socket.is_writable();
         self.socket.sent(now, bytes, &mut server.memory);
-        if was_stalled
-            && bytes > 0
-            && let Phase::Open(open) = &mut self.phase
-        {
+        let Phase::Open(open) = &mut self.phase else { return };
+        if was_stalled && bytes > 0 {
             // The client's system takes what was sent.
             open.machine.handle_activity(now);
+        }
+        if !was_writable && self.socket.is_writable() {
+            open.machine.handle_writable(true, &mut server.out);
+            self.carry_out(now, server);
         }
     }
 
@@ -366,8 +369,12 @@ impl ServerSocket {
         if let HubAction::Abort { .. } = action {
             return self.abort(now, server);
         }
+        let writable = self.socket.is_writable();
         self.connection(now, server, |machine, out| match action {
-            HubAction::Deliver { outcome, .. } => machine.handle_session(now, outcome, out),
+            HubAction::Deliver { outcome, .. } => {
+                machine.handle_writable(writable, out);
+                machine.handle_session(now, outcome, out);
+            }
             HubAction::ShutDown { deadline, idle, .. } => {
                 machine.shut_down(now, deadline, idle, out);
             }
