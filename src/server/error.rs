@@ -243,12 +243,13 @@ impl From<InvalidSignal> for RequestError {
 
 impl From<GroupError> for RequestError {
     /// Lets handlers use `?`. A client that names the groups learns by the code `BAD_GROUP` or
-    /// `TOO_MANY_GROUPS` what is wrong.
+    /// `TOO_MANY_GROUPS` what is wrong, and by `NO_SESSION` or `SESSION_CHANGED` that the session has ended.
     fn from(error: GroupError) -> Self {
         let (code, message) = match error {
             GroupError::UnknownConnection => return Self::Internal,
             GroupError::TooManyGroups { .. } => ("TOO_MANY_GROUPS", "leave another group first"),
             GroupError::NoSession => ("NO_SESSION", "log in first"),
+            GroupError::OtherSession => ("SESSION_CHANGED", "this was for another session"),
             GroupError::InvalidName { .. } => ("BAD_GROUP", "a name has 1 to 255 bytes"),
         };
         match ErrorCode::from_static(code) {
@@ -281,6 +282,11 @@ mod tests {
         assert_eq!(too_many, RequestError::failed("TOO_MANY_GROUPS", "leave another group first"));
         let bad = told(GroupError::InvalidName { length: 0 });
         assert_eq!(bad, RequestError::failed("BAD_GROUP", "a name has 1 to 255 bytes"));
+        let changed = told(GroupError::OtherSession);
+        assert_eq!(
+            changed,
+            RequestError::failed("SESSION_CHANGED", "this was for another session")
+        );
         assert_eq!(told(GroupError::UnknownConnection), RequestError::Internal);
     }
 }

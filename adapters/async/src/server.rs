@@ -82,8 +82,8 @@ pub use wwr::server::gate::{
     ProxyHeaders, Refusal, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, GroupError, HubConfig,
-    IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
+    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, FORMER_KEYS, GroupError,
+    HubConfig, IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
     SessionCounters, Sessions, StoreCounters,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};
