@@ -221,4 +221,11 @@ fn a_client_that_is_to_be_asked_nothing_states_that() {
     fixture.labels();
     fixture.client.handle_opened(fixture.now, Some(SubProtocol::Wwr1), &mut fixture.out);
     assert_eq!(fixture.take(), [Action::Send(Bytes::from_static(b"\x18\0\0\0\x01"))]);
+    // A server that asks nevertheless is not told to ask again later.
+    fixture.receive(conf(2, 60_000, 10_000, b""));
+    fixture.labels();
+    fixture.receive(question(1, "q"));
+    let refused = Action::Send(Bytes::from_static(b"\x1d\x01\0\0\0\0\0\0\0\x01"));
+    let anomaly = Action::Event(Event::Anomaly(Anomaly::TooManyQuestions));
+    assert_eq!(fixture.take(), [anomaly, refused]);
 }
