@@ -169,7 +169,9 @@ fn too_many_questions_are_refused_and_far_too_many_end_the_connection() {
         for id in 1..=u64::from(most) {
             fixture.asked(id);
         }
-        let mut refused = [0x1d, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        // Without a handler, or busy.
+        let reason = if most == 0 { 1 } else { 2 };
+        let mut refused = [0x1d, 0, 0, 0, 0, 0, 0, 0, 0, reason];
         for id in 1000_u64..2000 {
             fixture.receive(question(id, "q"));
             refused[1..9].copy_from_slice(&id.to_le_bytes());
