@@ -9,8 +9,7 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -109,9 +108,8 @@ struct Member {
     phase: Phase,
     /// The session that it has created or restored last, under its present key.
     session: Option<SessionKey>,
-    /// The keys that this session had before while the connection held it, oldest first. Present once it was
-    /// rotated.
-    former_keys: Option<Box<VecDeque<SessionKey>>>,
+    /// The keys that this session had before while the connection held it, oldest first.
+    former_keys: Vec<SessionKey>,
     /// `None` once the connection has ended: it cannot join any group.
     groups: Option<Memberships>,
 }
@@ -120,23 +118,21 @@ impl Member {
     /// Records that the connection asks for another session.
     fn turns_to(&mut self, session: Option<SessionKey>) {
         self.session = session;
-        self.former_keys = None;
+        self.former_keys = Vec::new();
     }
 
     /// Records that the session of the connection has another key.
     fn rotated(&mut self, to: SessionKey) {
         let Some(former) = self.session.replace(to) else { return };
-        let keys = self.former_keys.get_or_insert_default();
-        if keys.len() == FORMER_KEYS {
-            keys.pop_front();
+        if self.former_keys.len() == FORMER_KEYS {
+            self.former_keys.remove(0);
         }
-        keys.push_back(former);
+        self.former_keys.push(former);
     }
 
     /// Returns whether this is or was the key of the session of the connection.
     fn knows(&self, key: &SessionKey) -> bool {
-        let mut former = self.former_keys.iter().flat_map(|keys| keys.iter());
-        self.session.as_ref() == Some(key) || former.any(|former| former == key)
+        self.session.as_ref() == Some(key) || self.former_keys.contains(key)
     }
 }
 
@@ -198,7 +194,8 @@ impl Hub {
         self.last_id += 1;
         let id = ConnectionId(self.last_id);
         let groups = Some(Memberships::new());
-        let member = Member { phase: Phase::Admitted, session: None, former_keys: None, groups };
+        let member =
+            Member { phase: Phase::Admitted, session: None, former_keys: Vec::new(), groups };
         self.connections.insert(id, member);
         Ok(id)
     }
