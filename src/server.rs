@@ -27,8 +27,8 @@ pub use connection::Connection;
 pub use counters::{Counters, HubCounters, JobCounters, SessionCounters, StoreCounters};
 pub use error::{Misuse, QuestionError, RequestError};
 pub use hub::{
-    Expiry, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId, MAX_GROUP_NAME,
-    Refusal, StoreAnswer, WaiterId, Work,
+    Expiry, FORMER_KEYS, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId,
+    MAX_GROUP_NAME, Refusal, StoreAnswer, WaiterId, Work,
 };
 pub use in_flight::{RequestId, SignalId};
 pub use preflights::{Detection, Preflights};

@@ -96,7 +96,8 @@ pub struct Config {
     /// [`Config::MIN_MESSAGE_SIZE`]. Default: 16 MiB.
     pub max_message_size: u32,
     /// How many questions of the server may wait for an answer of the application, which servers of
-    /// `wwr.1` are told of (protocol §10.4). 0 if the server is to ask none. Default: 64.
+    /// `wwr.1` are told of (protocol §10.4). 0 if the application answers none: then servers of this project
+    /// ask nothing, and others learn that there is no handler. Default: 64.
     pub max_open_questions: u16,
     /// Whether to offer `wwr.1` (protocol §10), which servers of this project select: then both sides
     /// know from the first byte what is spoken, and messages longer than a message buffer of 2.0 get

@@ -202,7 +202,11 @@ impl Client {
         }
         self.questions.refused += 1;
         out.push(Action::Event(Event::Anomaly(Anomaly::TooManyQuestions)));
-        self.refuse_question(identifier, AnswerRefusal::Busy, out);
+        let refusal = match self.config.max_open_questions {
+            0 => AnswerRefusal::NoHandler,
+            _ => AnswerRefusal::Busy,
+        };
+        self.refuse_question(identifier, refusal, out);
     }
 
     /// The server does not wait for the answer any more. If it was answered, the answer is on its way.

@@ -124,8 +124,8 @@ pub enum Misuse {
     /// This client cannot be asked: it does not speak `wwr.1`, or it has stated that it answers no
     /// questions.
     #[error(
-        "a client that speaks {dialect} cannot be asked; it takes wwr.1, and a max_open_questions of \
-             the client that is not 0"
+        "a client that speaks {dialect} cannot be asked; it takes wwr.1, and in the client a handler for \
+             questions and a max_open_questions that is not 0"
     )]
     NoQuestions {
         /// What the client speaks, as far as that is known.
@@ -243,12 +243,13 @@ impl From<InvalidSignal> for RequestError {
 
 impl From<GroupError> for RequestError {
     /// Lets handlers use `?`. A client that names the groups learns by the code `BAD_GROUP` or
-    /// `TOO_MANY_GROUPS` what is wrong.
+    /// `TOO_MANY_GROUPS` what is wrong, and by `NO_SESSION` or `SESSION_CHANGED` that the session has ended.
     fn from(error: GroupError) -> Self {
         let (code, message) = match error {
             GroupError::UnknownConnection => return Self::Internal,
             GroupError::TooManyGroups { .. } => ("TOO_MANY_GROUPS", "leave another group first"),
             GroupError::NoSession => ("NO_SESSION", "log in first"),
+            GroupError::OtherSession => ("SESSION_CHANGED", "this was for another session"),
             GroupError::InvalidName { .. } => ("BAD_GROUP", "a name has 1 to 255 bytes"),
         };
         match ErrorCode::from_static(code) {
@@ -281,6 +282,11 @@ mod tests {
         assert_eq!(too_many, RequestError::failed("TOO_MANY_GROUPS", "leave another group first"));
         let bad = told(GroupError::InvalidName { length: 0 });
         assert_eq!(bad, RequestError::failed("BAD_GROUP", "a name has 1 to 255 bytes"));
+        let changed = told(GroupError::OtherSession);
+        assert_eq!(
+            changed,
+            RequestError::failed("SESSION_CHANGED", "this was for another session")
+        );
         assert_eq!(told(GroupError::UnknownConnection), RequestError::Internal);
     }
 }

@@ -15,7 +15,7 @@ use core::time::Duration;
 
 pub use action::{HubAction, Job, JobId, Refusal, StoreAnswer, WaiterId, Work};
 pub use config::{Expiry, HubConfig, IdleConnections};
-pub use groups::{GroupError, MAX_GROUP_NAME};
+pub use groups::{FORMER_KEYS, GroupError, MAX_GROUP_NAME};
 
 use super::counters::{HubCounters, JobEnd};
 use expiry::Rounds;
@@ -107,8 +107,32 @@ struct Member {
     phase: Phase,
     /// The session that it has created or restored last, under its present key.
     session: Option<SessionKey>,
+    /// The keys that this session had before while the connection held it, oldest first.
+    former_keys: Vec<SessionKey>,
     /// `None` once the connection has ended: it cannot join any group.
     groups: Option<Memberships>,
+}
+
+impl Member {
+    /// Records that the connection asks for another session.
+    fn turns_to(&mut self, session: Option<SessionKey>) {
+        self.session = session;
+        self.former_keys = Vec::new();
+    }
+
+    /// Records that the session of the connection has another key.
+    fn rotated(&mut self, to: SessionKey) {
+        let Some(former) = self.session.replace(to) else { return };
+        if self.former_keys.len() == FORMER_KEYS {
+            self.former_keys.remove(0);
+        }
+        self.former_keys.push(former);
+    }
+
+    /// Returns whether this is or was the key of the session of the connection.
+    fn knows(&self, key: &SessionKey) -> bool {
+        self.session.as_ref() == Some(key) || self.former_keys.contains(key)
+    }
 }
 
 /// The phase of life of a connection.
@@ -168,7 +192,8 @@ impl Hub {
         self.last_id += 1;
         let id = ConnectionId(self.last_id);
         let groups = Some(Memberships::new());
-        let member = Member { phase: Phase::Admitted, session: None, groups };
+        let member =
+            Member { phase: Phase::Admitted, session: None, former_keys: Vec::new(), groups };
         self.connections.insert(id, member);
         Ok(id)
     }
@@ -244,12 +269,12 @@ impl Hub {
         self.advance(now);
         let Some(member) = self.connections.get_mut(&id) else { return };
         match &command {
-            Command::Restore(key) => member.session = Some(key.clone()),
-            Command::Create(session) => member.session = Some(session.key.clone()),
+            Command::Restore(key) => member.turns_to(Some(key.clone())),
+            Command::Create(session) => member.turns_to(Some(session.key.clone())),
             // These may have a key that was rotated meanwhile.
             Command::Close(_) | Command::Update(_) | Command::Rotate(_) => {}
             Command::Leave(_) => {
-                member.session = None;
+                member.turns_to(None);
                 if let Some(groups) = &mut member.groups {
                     self.groups.leave_session(id, groups);
                 }
@@ -355,7 +380,7 @@ impl Hub {
     fn note_change(&mut self, id: ConnectionId, change: &Change) {
         let Some(member) = self.connections.get_mut(&id) else { return };
         match change {
-            Change::Rotated { session, .. } => member.session = Some(session.key.clone()),
+            Change::Rotated { session, .. } => member.rotated(session.key.clone()),
             Change::Closed | Change::Detached | Change::ClosedByKey { .. } => {
                 if let Some(groups) = &mut member.groups {
                     self.groups.leave_session(id, groups);
@@ -436,19 +461,30 @@ impl Hub {
         self.add(id, group, Lasts::Connection)
     }
 
-    /// Like [`join`](Self::join), but the connection also leaves the group when it holds its session no
-    /// more: as soon as that is decided, and before the connection hears of it. A failed close does not
-    /// count. If the connection was in the group already, it stays in it for as long as before, and joining
-    /// it by [`join`](Self::join) later makes it stay.
+    /// Like [`join`](Self::join), but only if the connection holds the session of this key, and it also
+    /// leaves the group when it holds that no more: as soon as that is decided, and before the connection
+    /// hears of it. A failed close does not count. If the connection was in the group already, it stays in it
+    /// for as long as before, and joining it by [`join`](Self::join) later makes it stay.
+    ///
+    /// A rotation does not make another session of it: one of the last [`FORMER_KEYS`] keys that the session
+    /// had before, while the connection held it, is as good as the present one.
     ///
     /// # Errors
     ///
-    /// As for [`join`](Self::join), and [`GroupError::NoSession`].
-    pub fn join_for_session(&mut self, id: ConnectionId, group: &str) -> Result<bool, GroupError> {
+    /// As for [`join`](Self::join), and [`GroupError::NoSession`] or [`GroupError::OtherSession`].
+    pub fn join_for_session(
+        &mut self,
+        id: ConnectionId,
+        session: &SessionKey,
+        group: &str,
+    ) -> Result<bool, GroupError> {
         let member = self.connections.get(&id).ok_or(GroupError::UnknownConnection)?;
-        let key = member.session.as_ref();
-        if !key.is_some_and(|key| self.registry.holds(id, key)) {
+        let held = member.session.as_ref();
+        if !held.is_some_and(|held| self.registry.holds(id, held)) {
             return Err(GroupError::NoSession);
+        }
+        if !member.knows(session) {
+            return Err(GroupError::OtherSession);
         }
         self.add(id, group, Lasts::Session)
     }

@@ -25,8 +25,8 @@
 //! # What it is safe against
 //!
 //! Everything but the empty page needs the token, as `Authorization: Bearer`; there are no cookies, so pages
-//! of other sites cannot ask in the name of the operator. The header `Host` must name an address, `localhost`
-//! or a [host that was allowed](Inspector::allow_host), so that no name of an attacker can stand for the
+//! of other sites cannot ask in the name of the operator. The host of a request must be an address, `localhost`
+//! or a [name that was allowed](Inspector::allow_host), so that no name of an attacker can stand for the
 //! page's address (DNS rebinding). The page loads nothing from elsewhere and runs no script but its own.
 //! Session keys are not shown, also not where the messages contain them as such or where a payload contains
 //! the key of the connection's session. Everything else that clients and applications send **is** shown to
@@ -36,6 +36,7 @@
 mod answer;
 mod api;
 mod assets;
+mod hosts;
 mod message;
 mod pretty;
 mod query;
@@ -50,9 +51,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
-use hyper::http::uri::Authority;
+use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
-use url::Host;
 
 use crate::panics::ShortName;
 use crate::server::ServerHandle;
@@ -61,6 +61,7 @@ use answer::Refused;
 use query::Query;
 use watch::Watches;
 
+pub use hosts::Hosts;
 pub use serve::{Page, serve_pages};
 pub use token::{InvalidToken, Token};
 
@@ -88,8 +89,7 @@ struct Shared {
 enum Access {
     Token {
         token: Token,
-        /// Names in the header `Host` besides addresses and `localhost`, in lower case.
-        hosts: Vec<String>,
+        hosts: Hosts,
     },
     /// The application lets only those through that may see it.
     Authenticated,
@@ -98,7 +98,7 @@ enum Access {
 impl Inspector {
     /// Shows a server to those that have the token.
     pub fn new(server: ServerHandle, token: Token) -> Self {
-        Self::with(server, Access::Token { token, hosts: Vec::new() })
+        Self::with(server, Access::Token { token, hosts: Hosts::new() })
     }
 
     /// Shows a server to everybody whose requests reach [`respond`](Self::respond): **the application has to
@@ -114,46 +114,37 @@ impl Inspector {
         Self { shared: Arc::new(Shared { server, access, watches, wrong_tokens, wrong_hosts }) }
     }
 
-    /// Allows a name in the header `Host`, such as `inspect.example.com`, besides addresses and `localhost`.
-    /// The port does not matter. Does nothing behind authentication of the application, which knows its own
+    /// Allows a name by which the page is reached, such as `inspect.example.com`, besides addresses and
+    /// `localhost` ([`Hosts`]). The port does not matter. Does nothing behind authentication of the application, which knows its own
     /// names.
     #[must_use]
     pub fn allow_host(self, name: &str) -> Self {
         let mut access = self.shared.access.clone();
         if let Access::Token { hosts, .. } = &mut access {
-            hosts.push(name.to_ascii_lowercase());
+            *hosts = std::mem::take(hosts).allow(name);
         }
         Self::with(self.shared.server.clone(), access)
     }
 
-    /// Answers a request. `path` is the rest behind the place where the page is mounted, with its query: `/`
-    /// for the page itself, whose address must end with a `/`. Requests have no bodies; one that has a body is
+    /// Answers a request of any version of HTTP. `path` is the rest behind the place where the page is mounted,
+    /// with its query: `/` for the page itself, whose address must end with a `/`. Requests have no bodies; one that has a body is
     /// answered without reading it. A wrong token is answered after a second.
     ///
     /// The answer may take some milliseconds of the thread for servers with tens of thousands of
     /// connections, in portions between which other tasks run.
-    pub async fn respond(
-        &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Response<Bytes> {
-        let answer = self.try_respond(method, path, headers).await;
+    pub async fn respond(&self, request: &Parts, path: &str) -> Response<Bytes> {
+        let answer = self.try_respond(request, path).await;
         let mut response = answer.unwrap_or_else(Refused::into_response);
-        if *method == Method::HEAD {
+        if request.method == Method::HEAD {
             *response.body_mut() = Bytes::new();
         }
         response
     }
 
-    async fn try_respond(
-        &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-    ) -> Result<Response<Bytes>, Refused> {
+    async fn try_respond(&self, request: &Parts, path: &str) -> Result<Response<Bytes>, Refused> {
         let shared = &*self.shared;
-        shared.check_host(headers)?;
+        shared.check_host(request)?;
+        let Parts { method, headers, .. } = request;
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let Some(path) = path.strip_prefix("/api/") else {
             let asset = assets::find(path).ok_or(Refused::NOT_FOUND)?;
@@ -183,17 +174,16 @@ impl Inspector {
 
 impl Shared {
     /// Refuses names that an attacker may have given to the page's address.
-    fn check_host(&self, headers: &HeaderMap) -> Result<(), Refused> {
+    fn check_host(&self, request: &Parts) -> Result<(), Refused> {
         let Access::Token { hosts, .. } = &self.access else { return Ok(()) };
-        let mut given = headers.get_all(HOST).iter();
-        let (host, more) = (given.next(), given.next());
-        let host = host.filter(|_| more.is_none()).and_then(|host| host.to_str().ok());
-        if host.is_some_and(|host| is_allowed(host, hosts)) {
+        if hosts.allow_request(request) {
             return Ok(());
         }
         if let Some(requests) = self.wrong_hosts.count(self.server.now()) {
             // Pages of any site may ask, by a name of their own for this address.
-            let host = ShortName::new(host.unwrap_or_default().as_bytes());
+            let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+            let header = request.headers.get(HOST).map(HeaderValue::as_bytes);
+            let host = ShortName::new(authority.or(header).unwrap_or_default());
             tracing::warn!(
                 requests, %host,
                 "the inspection page is not for this host; Inspector::allow_host allows it"
@@ -226,25 +216,6 @@ fn bearer(header: &HeaderValue) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
 }
 
-/// Returns whether a `Host` cannot be a name that an attacker has given to this address: it is an address,
-/// `localhost`, or one of these names.
-fn is_allowed(host: &str, hosts: &[String]) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if authority.as_str().contains('@') {
-        return false;
-    }
-    match Host::parse(authority.host()) {
-        Ok(Host::Ipv4(_) | Host::Ipv6(_)) => true,
-        Ok(Host::Domain(name)) => {
-            let name = name.strip_suffix('.').unwrap_or(&name);
-            name == "localhost"
-                || name.ends_with(".localhost")
-                || hosts.iter().any(|one| one == name)
-        }
-        Err(_) => false,
-    }
-}
-
 fn allow(method: &Method, allowed: &'static [Method]) -> Result<(), Refused> {
     if allowed.contains(method) { Ok(()) } else { Err(Refused::method(allowed)) }
 }
@@ -258,39 +229,6 @@ impl fmt::Debug for Inspector {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_are_addresses_or_names_that_nobody_else_can_have() {
-        let named = ["inspect.example.com".to_owned()];
-        for host in [
-            "127.0.0.1:9200",
-            "127.0.0.1",
-            "[::1]:9200",
-            "192.0.2.7:80",
-            "localhost",
-            "LOCALHOST:9200",
-            "wwr.localhost:1",
-            "localhost.:1",
-            "inspect.example.com:443",
-            "Inspect.Example.com",
-        ] {
-            assert!(is_allowed(host, &named), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example:9200",
-            "notlocalhost",
-            "sub.inspect.example.com",
-            "evil.example@localhost",
-            "localhost@evil.example",
-            "local host",
-            "127.0.0.1:9200/path",
-        ] {
-            assert!(!is_allowed(host, &named), "{host}");
-        }
-    }
 
     #[test]
     fn the_scheme_of_the_token_may_be_written_in_any_case() {

@@ -17,10 +17,12 @@
 //! * `testing`, with the feature of that name: servers and clients in one test, with virtual time.
 //!
 //! What happens is logged through [`tracing`]. Each connection has a span `connection` at `debug`, with the
-//! target `wwr_async::connection` and the fields `id`, `peer`, `dialect` and `session` (the first letters of
-//! the key). Each request is an event in it, with the target `wwr_async::request` and the fields `name`,
-//! `outcome` (`replied`, `failed`, `internal`, `panicked`, `lost`), `code` and `elapsed`. Lines of `info` and
-//! above name their connection themselves, because the span may be off.
+//! target `wwr_async::connection` and the fields `id`, `peer` and `dialect`. Handlers and hooks that run for a
+//! session are in a span `session` within it, with the field `key` (its first letters at that time). Each request
+//! is an event in the spans in which it began, with the target `wwr_async::request` and the fields `name`,
+//! `outcome` (`replied`, `failed`, `internal`, `panicked`, `lost`, or `too_large` if the client cannot read the
+//! reply and got an internal error), `code` and `elapsed`. Lines of `info` and above name their connection
+//! themselves, because the span may be off.
 //!
 //! What happens is counted: [`ServerHandle::stats`](server::ServerHandle::stats) and
 //! [`Connection::stats`](server::Connection::stats). With the feature `metrics` the numbers go to recorders of

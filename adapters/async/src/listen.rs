@@ -34,7 +34,7 @@ use crate::runtime::ListeningSocket;
 /// # }
 /// ```
 ///
-/// With [`Builder::tls`](crate::server::Builder::tls), TCP sockets have TLS unless they are
+/// With TLS (the feature `rustls` and `Builder::tls` of a server), TCP sockets have it unless they are
 /// [`plain`](Self::plain). Unix sockets never have: what is sent on them does not leave the machine. The mode
 /// of their file says which users may connect. Sockets with abstract names have no mode: every process in
 /// the network namespace may connect.
@@ -86,7 +86,7 @@ impl Listen {
         self
     }
 
-    /// Listens there without TLS, even if the server has [TLS](crate::server::Builder::tls). For example
+    /// Listens there without TLS, even if the server has TLS. For example
     /// for clients on the same machine.
     #[must_use]
     pub fn plain(mut self) -> Self {

@@ -85,8 +85,8 @@ pub use wwr::server::gate::{
     ProxyHeaders, Refusal, TrustedProxies,
 };
 pub use wwr::server::{
-    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, Fate, GroupError,
-    HubConfig, IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol, RequestError,
-    SessionCounters, Sessions, StoreCounters,
+    Advertised, CloseReason, ClosedBy, Config as ConnectionConfig, Expiry, FORMER_KEYS, Fate,
+    GroupError, HubConfig, IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol,
+    RequestError, SessionCounters, Sessions, StoreCounters,
 };
 pub use wwr::session::{RegistryConfig, StoreFailed};

@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
         let mut pages = metrics.as_ref().map_or_else(Vec::new, metrics_lines);
         let handle = server.handle();
         if let Some(page) = metrics {
-            metrics::serve(page, &handle, &tasks)?;
+            metrics::serve(page, &handle, &tasks, &arguments.metrics_host)?;
         }
         if let Some(page) = inspection {
             pages.extend(inspection::serve(page, &handle, &tasks, &arguments.inspect_host)?);

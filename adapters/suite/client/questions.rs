@@ -8,15 +8,22 @@ use wwr::{Content, Payload};
 use crate::adapter::client::{AnswerError, Builder, Client, Event};
 
 use super::raw::{RawServer, RawSocket, accept_conf};
-use super::wwr1::agree;
+use super::wwr1::{SETTINGS, agree_with};
 use super::{builder_with, config_of, connecting, wait};
 
-/// A client that has agreed on `wwr.1`, and its socket.
-fn connected(server: &RawServer, change: impl FnOnce(Builder) -> Builder) -> (Client, RawSocket) {
+/// What a client states that has a handler for questions: that it handles 64 at once.
+const ANSWERS: &[u8] = b"\x18\0\0\0\x01\x40\0";
+
+/// A client that has agreed on `wwr.1`, and its socket. It has no handler but for what is changed.
+fn connected(
+    server: &RawServer,
+    settings: &[u8],
+    change: impl FnOnce(Builder) -> Builder,
+) -> (Client, RawSocket) {
     let client = change(builder_with(server, config_of(Protocol::Auto))).build().unwrap();
     let connected = connecting(&client);
     server.answer_probe();
-    let mut socket = agree(server);
+    let mut socket = agree_with(server, settings);
     socket.send(&accept_conf([2, 0], 60_000, 20_000, ""));
     assert_eq!(wait(connected), Ok(()));
     (client, socket)
@@ -27,7 +34,7 @@ fn questions_are_answered_and_what_is_cancelled_is_not() {
     let server = RawServer::bind();
     let names = Arc::new(Mutex::new(Vec::new()));
     let noted = names.clone();
-    let (_client, mut socket) = connected(&server, |builder| {
+    let (_client, mut socket) = connected(&server, ANSWERS, |builder| {
         builder.answer(move |question: Content| {
             noted.lock().unwrap().push(question.name().to_vec());
             async move { Ok(question.into_payload()) }
@@ -43,9 +50,9 @@ fn questions_are_answered_and_what_is_cancelled_is_not() {
 }
 
 #[test]
-fn without_a_handler_the_server_learns_that_at_once() {
+fn without_a_handler_a_client_states_that_and_says_so_if_it_is_asked() {
     let server = RawServer::bind();
-    let (_client, mut socket) = connected(&server, |builder| builder);
+    let (_client, mut socket) = connected(&server, SETTINGS, |builder| builder);
     socket.send(b"\x0b\x07\0\0\0\0\0\0\0\x01a");
     assert_eq!(socket.message(), b"\x1d\x07\0\0\0\0\0\0\0\x01");
 }
@@ -53,7 +60,7 @@ fn without_a_handler_the_server_learns_that_at_once() {
 #[test]
 fn a_server_that_asks_without_an_end_is_left() {
     let server = RawServer::bind();
-    let (client, mut socket) = connected(&server, |builder| {
+    let (client, mut socket) = connected(&server, ANSWERS, |builder| {
         builder.answer(|_| std::future::pending::<Result<Payload, AnswerError>>())
     });
     let mut events = client.events();

@@ -13,8 +13,8 @@ use super::{builder_with, changed, config_of, connecting, request, spawn, wait};
 
 const OFFER: &str = "Sec-WebSocket-Protocol";
 
-/// What a client states that reads 16 MiB, the default.
-const SETTINGS: &[u8] = b"\x18\0\0\0\x01\x40\0";
+/// What a client states that reads 16 MiB, the default, and has no handler for questions.
+pub(super) const SETTINGS: &[u8] = b"\x18\0\0\0\x01";
 
 fn client(server: &RawServer) -> Client {
     builder_with(server, config_of(Protocol::Auto)).build().unwrap()
@@ -30,10 +30,15 @@ fn select(handshake: Exchange, selected: &str) -> RawSocket {
 /// The next handshake, which offers `wwr.1`, is answered with it selected; the settings of the client
 /// come first, and are not waited for.
 pub(super) fn agree(server: &RawServer) -> RawSocket {
+    agree_with(server, SETTINGS)
+}
+
+/// The same, with a client that has these settings.
+pub(super) fn agree_with(server: &RawServer, settings: &[u8]) -> RawSocket {
     let handshake = server.accept();
     assert_eq!(handshake.header(OFFER), Some("wwr.1"));
     let mut socket = select(handshake, "wwr.1");
-    assert_eq!(socket.message(), SETTINGS);
+    assert_eq!(socket.message(), settings);
     socket
 }
 

@@ -158,8 +158,9 @@ impl Chat {
 impl Handler for Chat {
     async fn request(&self, from: &Connection, asked: Content) -> Result<Payload, RequestError> {
         if asked.name() == b"enter" {
-            from.create_session(wwr::SessionInfo::new()).await?;
-            let entered = from.join("tea").and_then(|_| from.join_for_session("members"));
+            let session = from.create_session(wwr::SessionInfo::new()).await?;
+            let entered = from.join("tea");
+            let entered = entered.and_then(|_| from.join_for_session(&session.key, "members"));
             entered.map_err(|_| RequestError::Internal)?;
         } else {
             from.close();

@@ -7,9 +7,9 @@ use serde_json::Value;
 use wwr::{PreparedSignal, SessionKey};
 
 use crate::adapter::http::header::{HeaderMap, HeaderValue};
-use crate::adapter::http::{Method, StatusCode};
+use crate::adapter::http::{Method, Request, StatusCode, Version};
 use crate::adapter::inspect::{Inspector, Page, Token};
-use crate::adapter::server::{Connection, SignalError};
+use crate::adapter::server::{Connection, SignalError, SlowReader};
 use crate::adapter::{Runtime as _, runtime};
 use crate::suite::support::message::{INTERNAL, UTF8, answer, signal, special};
 use crate::suite::support::peer::{Answer, Peer, code_of};
@@ -82,7 +82,8 @@ fn login(peer: &mut Peer, user: &str) -> SessionKey {
 fn everything_but_the_empty_page_needs_the_token() {
     let inspected = Inspected::new();
     let host = "Host: localhost\r\n";
-    for path in ["/", "/main.js", "/server.js", "/show.js", "/style.css", "/icon.svg"] {
+    let scripts = ["/main.js", "/messages.js", "/server.js", "/show.js", "/totals.js"];
+    for path in scripts.into_iter().chain(["/", "/style.css", "/icon.svg"]) {
         assert_eq!(inspected.raw(&format!("GET {path}"), host).status, 200, "{path}");
     }
     let token = inspected.token.as_str();
@@ -347,7 +348,7 @@ fn few_connections_are_recorded_at_once_and_that_ends_when_nobody_looks() {
 fn a_client_that_does_not_read_is_marked_as_slow() {
     let inspected = Inspected::new();
     let (_reader, of_reader) = inspected.connect();
-    let (_slow, of_slow) = inspected.connect();
+    let (mut slow, of_slow) = inspected.connect();
     // Until the sockets of both systems are full, and then the queue.
     until(|| {
         while of_slow.signal("much", vec![7; 500_000]) != Err(SignalError::Backlogged) {}
@@ -359,6 +360,16 @@ fn a_client_that_does_not_read_is_marked_as_slow() {
     assert!(table["rows"][0]["queued_bytes"].as_u64().unwrap() > 0);
     let other = inspected.get(&format!("connections?filter=%23{}", of_reader.id()));
     assert_eq!(other["rows"][0]["slow"], false);
+
+    // It drops what it has no room for, and then it catches up.
+    of_slow.set_slow_reader(SlowReader::DropOldest);
+    of_slow.signal("much", vec![7; 500_000]).unwrap();
+    of_slow.signal("last", "x").unwrap();
+    assert!(of_slow.dropped_signals() > 0);
+    while slow.message() != signal(UTF8, "last", b"x") {}
+    until(|| ids(&inspected.get("connections?filter=slow")).is_empty());
+    let caught_up = inspected.get(&format!("connections?filter=%23{}", of_slow.id()));
+    assert_eq!(caught_up["rows"][0]["slow"], false);
 }
 
 #[test]
@@ -376,12 +387,29 @@ fn silent_and_slow_readers_hold_nothing_up() {
     drop((silent, slow));
 }
 
+/// As an HTTP server of an application hands them on.
+#[test]
+fn requests_of_http_2_are_for_the_host_in_their_uri() {
+    let fixture = Fixture::new();
+    let inspector = Inspector::new(fixture.server.handle.clone(), Token::random().unwrap());
+    let inspector = inspector.allow_host("inspect.example");
+    let status = |uri: &str| {
+        let request = Request::get(uri).version(Version::HTTP_2).body(()).unwrap();
+        smol::block_on(inspector.respond(&request.into_parts().0, "/")).status()
+    };
+    assert_eq!(status("https://inspect.example/"), StatusCode::OK);
+    assert_eq!(status("https://127.0.0.1:9200/"), StatusCode::OK);
+    assert_eq!(status("https://evil.example/"), StatusCode::MISDIRECTED_REQUEST);
+}
+
 #[test]
 fn an_application_mounts_it_behind_its_own_authentication() {
     let fixture = Fixture::new();
     let inspector = Inspector::behind_authentication(fixture.server.handle.clone());
     let respond = |method: Method, path: &str, headers: &HeaderMap| {
-        smol::block_on(inspector.respond(&method, path, headers))
+        let mut request = Request::builder().method(method).uri("/admin").body(()).unwrap();
+        *request.headers_mut() = headers.clone();
+        smol::block_on(inspector.respond(&request.into_parts().0, path))
     };
     let mut headers = HeaderMap::new();
     let answer = respond(Method::GET, "/api/overview", &headers);

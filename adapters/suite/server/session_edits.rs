@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use wwr::server::RequestError;
+use wwr::server::{GroupError, RequestError};
 use wwr::{Content, Payload, Session, SessionInfo, SessionKey, UnixTime};
 
 use crate::adapter::server::{
@@ -46,8 +46,8 @@ impl Handler for Club {
 
     async fn session_changed(&self, of: &Connection, change: SessionChange) {
         let kind = match &change {
-            SessionChange::Created { .. } | SessionChange::Restored { .. } => {
-                assert_eq!(of.join_for_session("room"), Ok(true));
+            SessionChange::Created { session } | SessionChange::Restored { session } => {
+                assert_eq!(of.join_for_session(&session.key, "room"), Ok(true));
                 "begins"
             }
             SessionChange::Updated { before, session } => {
@@ -178,13 +178,13 @@ fn a_group_of_a_session_has_no_member_whose_session_has_ended() {
     assert_eq!((ada.message(), ada.message()), (SESSION_CLOSED.into(), empty_reply(3)));
     assert_eq!(server.handle.group("room").len(), 1, "before the client is told");
     let key = SessionKey::new(key).unwrap();
-    smol::block_on(server.handle.close_session(key, Connections::Keep)).unwrap();
+    smol::block_on(server.handle.close_session(key.clone(), Connections::Keep)).unwrap();
     assert!(server.handle.group("room").is_empty());
     assert_eq!(bob.message(), SESSION_CLOSED);
     lines(&told, &["ends guest", "ends guest"]);
     assert_eq!(bob.ask(4, "echo", "still here"), answer(4, "still here"));
     let connection = server.handle.connections().pop().unwrap();
-    assert!(connection.join_for_session("room").is_err());
+    assert_eq!(connection.join_for_session(&key, "room"), Err(GroupError::NoSession));
     // Without a session there is nothing to change.
     let refused = "Misuse(NoSession)";
     assert_eq!(bob.ask(5, "role", "admin"), answer(5, refused));

@@ -169,7 +169,9 @@ fn too_many_questions_are_refused_and_far_too_many_end_the_connection() {
         for id in 1..=u64::from(most) {
             fixture.asked(id);
         }
-        let mut refused = [0x1d, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        // Without a handler, or busy.
+        let reason = if most == 0 { 1 } else { 2 };
+        let mut refused = [0x1d, 0, 0, 0, 0, 0, 0, 0, 0, reason];
         for id in 1000_u64..2000 {
             fixture.receive(question(id, "q"));
             refused[1..9].copy_from_slice(&id.to_le_bytes());
@@ -221,4 +223,11 @@ fn a_client_that_is_to_be_asked_nothing_states_that() {
     fixture.labels();
     fixture.client.handle_opened(fixture.now, Some(SubProtocol::Wwr1), &mut fixture.out);
     assert_eq!(fixture.take(), [Action::Send(Bytes::from_static(b"\x18\0\0\0\x01"))]);
+    // A server that asks nevertheless is not told to ask again later.
+    fixture.receive(conf(2, 60_000, 10_000, b""));
+    fixture.labels();
+    fixture.receive(question(1, "q"));
+    let refused = Action::Send(Bytes::from_static(b"\x1d\x01\0\0\0\0\0\0\0\x01"));
+    let anomaly = Action::Event(Event::Anomaly(Anomaly::TooManyQuestions));
+    assert_eq!(fixture.take(), [anomaly, refused]);
 }

@@ -19,6 +19,10 @@ pub enum GroupError {
     /// The connection holds no session that the membership could belong to.
     #[error("the connection holds no session")]
     NoSession,
+    /// The connection holds another session than the one that the membership was to belong to, which has ended
+    /// for it meanwhile.
+    #[error("the connection holds another session by now")]
+    OtherSession,
     /// The connection is in the maximum number of groups.
     #[error("the connection is in {max} groups already (max_groups)")]
     TooManyGroups {
@@ -35,6 +39,9 @@ pub enum GroupError {
 
 /// The longest name of a group, in bytes.
 pub const MAX_GROUP_NAME: usize = 255;
+
+/// How many keys that a session had before its last rotations a [`Hub`](super::Hub) knows it by.
+pub const FORMER_KEYS: usize = 8;
 
 /// The groups that a connection is in, in the order in which it joined them.
 pub(super) type Memberships = SmallVec<[Membership; 2]>;

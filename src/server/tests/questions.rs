@@ -214,8 +214,8 @@ fn only_clients_of_wwr_1_that_answer_questions_are_asked() {
     assert_eq!(script.try_ask("q", ""), Err(refused));
     assert_eq!(
         refused.to_string(),
-        "a client that speaks wwr.1 cannot be asked; it takes wwr.1, and a max_open_questions of the \
-         client that is not 0"
+        "a client that speaks wwr.1 cannot be asked; it takes wwr.1, and in the client a handler \
+         for questions and a max_open_questions that is not 0"
     );
 }
 

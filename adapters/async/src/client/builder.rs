@@ -64,7 +64,7 @@ impl<R: Runtime> Builder<R> {
     }
 
     /// How the client answers questions of the server, which only servers of this project ask (protocol
-    /// §10.4). Without a handler, the server learns at once that there is none. Questions are not
+    /// §10.4). Without a handler, the client states that it answers none. Questions are not
     /// [events](super::Events): each is answered once.
     ///
     /// Several questions may be handled at once, up to
@@ -163,7 +163,12 @@ impl<R: Runtime> Builder<R> {
     ///
     /// [`InvalidConfig`].
     pub fn build(self) -> Result<Client<R>, InvalidConfig> {
-        let checked = self.config.check(&self.url)?;
+        let mut config = self.config;
+        if self.answers.is_none() {
+            // The server learns before it asks that nobody would answer.
+            config.machine.max_open_questions = 0;
+        }
+        let checked = config.check(&self.url)?;
         let runtime = self.runtime.get();
         let mut seed = [0; 8];
         if let Err(error) = runtime.fill_random(&mut seed) {

@@ -166,7 +166,7 @@ fn finds(query: &Query, connection: &Connection) -> bool {
         return true;
     }
     let info = connection.info();
-    let slow = if row::is_slow(&connection.stats()) { "slow" } else { "" };
+    let slow = if connection.is_behind() { "slow" } else { "" };
     let facts = [
         &*info.remote_addr.to_string(),
         &info.path,

@@ -6,12 +6,14 @@ use hyper::Response;
 use super::answer::content;
 
 /// Path, type and text of each file.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/main.js", "text/javascript; charset=utf-8", include_str!("page/main.js")),
+    ("/messages.js", "text/javascript; charset=utf-8", include_str!("page/messages.js")),
     ("/server.js", "text/javascript; charset=utf-8", include_str!("page/server.js")),
     ("/show.js", "text/javascript; charset=utf-8", include_str!("page/show.js")),
+    ("/totals.js", "text/javascript; charset=utf-8", include_str!("page/totals.js")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
 

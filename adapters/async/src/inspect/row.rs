@@ -7,9 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use wwr::{Session, SessionKey};
 
-use crate::server::{
-    Connection, ConnectionStats, RequestStats, ServerHandle, ServerStats, Traffic,
-};
+use crate::server::{Connection, RequestStats, ServerHandle, ServerStats, Traffic};
 use crate::store::ShortKey;
 
 /// How many groups of a connection, connections of a session and members of a group are named.
@@ -55,8 +53,8 @@ pub(super) struct ConnectionRow {
     traffic: TrafficRow,
     handlers: usize,
     queued_bytes: usize,
-    /// Whether the client reads too slowly: something waits for it that its socket did not accept, or it has
-    /// missed signals.
+    /// Whether the client reads too slowly at this time: something waits for it that its socket did not
+    /// accept.
     slow: bool,
     /// `open`, `closing` or `ended`.
     state: &'static str,
@@ -174,12 +172,6 @@ impl From<&Traffic> for TrafficRow {
     }
 }
 
-/// Returns whether a client reads too slowly.
-pub(super) fn is_slow(stats: &ConnectionStats) -> bool {
-    let waits = stats.load.queued_bytes > 0 && stats.traffic.stalls > 0;
-    waits || stats.traffic.signals_dropped > 0
-}
-
 impl ConnectionRow {
     pub(super) fn new(connection: &Connection) -> Self {
         let (info, stats) = (connection.info(), connection.stats());
@@ -203,7 +195,7 @@ impl ConnectionRow {
             traffic: (&stats.traffic).into(),
             handlers: stats.load.running_handlers,
             queued_bytes: stats.load.queued_bytes,
-            slow: is_slow(&stats),
+            slow: connection.is_behind(),
             state: if connection.ended().is_some() {
                 "ended"
             } else if connection.is_connected() {

@@ -82,7 +82,7 @@ impl<R: Runtime> Page<R> {
             async move {
                 let (head, _) = request.into_parts();
                 let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-                inspector.respond(&head.method, target, &head.headers).await
+                inspector.respond(&head, target).await
             }
         };
         or(self.serve_with(answer), server.stopped()).await;

@@ -38,8 +38,7 @@ impl Watches {
         connection: &Connection,
     ) -> Result<(), Refused> {
         let recorder = connection.recorder();
-        if recorder.end_by(server.now()).is_some() {
-            recorder.record_until(server.now() + AFTER);
+        if recorder.go_on_until(server.now() + AFTER) {
             return Ok(());
         }
         let place = self.place().ok_or(Refused::new(

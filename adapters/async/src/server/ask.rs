@@ -43,8 +43,8 @@ pub enum AskError {
     /// This client cannot be asked: it does not speak `wwr.1`, or it has stated that it answers no
     /// questions. Nothing was sent.
     #[error(
-        "a client that speaks {dialect} cannot be asked; it takes wwr.1, and a max_open_questions of \
-             the client that is not 0"
+        "a client that speaks {dialect} cannot be asked; it takes wwr.1, and in the client a handler for \
+             questions and a max_open_questions that is not 0"
     )]
     Unsupported {
         /// What the client speaks, as far as that is known.

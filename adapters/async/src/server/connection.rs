@@ -452,6 +452,12 @@ impl Connection {
         load
     }
 
+    /// Returns whether something waits for the client that its socket did not accept, for the inspection page.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.shared.counts.unsent() > 0
+    }
+
     /// The counters, for the task of the connection.
     pub(super) fn counts(&self) -> &Counts {
         &self.shared.counts

@@ -160,8 +160,13 @@ impl Counts {
     pub(super) fn load(&self) -> Load {
         Load {
             running_handlers: self.running_handlers.load(Ordering::Relaxed) as usize,
-            queued_bytes: self.unsent.load(Ordering::Relaxed) as usize,
+            queued_bytes: self.unsent(),
         }
+    }
+
+    /// Returns how many bytes the socket has not accepted yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed) as usize
     }
 }
 

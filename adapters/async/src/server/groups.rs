@@ -49,15 +49,19 @@ impl Connection {
         self.hub().join(self.connection_id(), group)
     }
 
-    /// Joins a group like [`join`](Self::join), because of its session: the connection leaves the group as soon
-    /// as its session is closed, by the client, by the application or with another connection of the session,
-    /// and before the client is told. A change of the session's information or key does not matter.
+    /// Joins a group like [`join`](Self::join), because of the session of this key: the connection leaves the
+    /// group as soon as its session is closed, by the client, by the application or with another connection of
+    /// the session, and before the client is told. If the connection does not hold that session any more, for
+    /// example because its client has logged out while a handler waited, this joins nothing.
+    ///
+    /// A change of the session's information or key does not matter. Of the keys that it had before, while
+    /// the connection held it, the last [`FORMER_KEYS`](super::FORMER_KEYS) are as good as the present one.
     ///
     /// A connection that is in the group already stays in it for as long as before; joining by
     /// [`join`](Self::join) makes it stay until the connection ends.
     ///
     /// ```
-    /// use wwr_async::server::{Connection, Handler, RequestError, SessionChange};
+    /// use wwr_async::server::{Connection, GroupError, Handler, RequestError, SessionChange};
     /// use wwr_async::{Content, Payload};
     ///
     /// struct Chat;
@@ -65,8 +69,11 @@ impl Connection {
     /// impl Handler for Chat {
     ///     async fn session_changed(&self, of: &Connection, change: SessionChange) {
     ///         // Nobody has to remember to leave it.
-    ///         if change.after().is_some() && of.join_for_session("members").is_err() {
-    ///             of.close();
+    ///         let Some(session) = change.after() else { return };
+    ///         match of.join_for_session(&session.key, "members") {
+    ///             // It has ended meanwhile; the next call of the hook says so.
+    ///             Ok(_) | Err(GroupError::NoSession | GroupError::OtherSession) => {}
+    ///             Err(_) => of.close(),
     ///         }
     ///     }
     ///
@@ -78,10 +85,10 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As for [`join`](Self::join), and [`GroupError::NoSession`] if the connection holds no session, or its
-    /// session is just being closed.
-    pub fn join_for_session(&self, group: &str) -> Result<bool, GroupError> {
-        self.hub().join_for_session(self.connection_id(), group)
+    /// As for [`join`](Self::join), [`GroupError::NoSession`] if the connection holds no session, or its
+    /// session is just being closed, and [`GroupError::OtherSession`] if it holds another one.
+    pub fn join_for_session(&self, session: &SessionKey, group: &str) -> Result<bool, GroupError> {
+        self.hub().join_for_session(self.connection_id(), session, group)
     }
 
     /// Leaves a group. Returns whether the connection was a member.

@@ -104,21 +104,23 @@ pub(crate) struct Recording {
 }
 
 impl Recorder {
-    /// Begins to record, or goes on, until this moment. Returns whether it was off.
+    /// Begins to record, or goes on, until this moment. Returns whether it was off: then the caller has to
+    /// [end](Self::end_by) it.
     pub(crate) fn record_until(&self, until: Instant) -> bool {
         let mut kept = self.lock();
-        match &mut *kept {
-            Some(kept) => {
-                kept.until = kept.until.max(until);
-                false
-            }
-            None => {
-                let messages = VecDeque::new();
-                *kept = Some(Box::new(Kept { until, next: 0, bytes: 0, messages }));
-                self.on.store(true, Ordering::Relaxed);
-                true
-            }
+        if go_on(&mut kept, until) {
+            return false;
         }
+        let messages = VecDeque::new();
+        *kept = Some(Box::new(Kept { until, next: 0, bytes: 0, messages }));
+        self.on.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Goes on until this moment, if it is on. Returns whether it is. It may be overdue: as long as nobody has
+    /// ended it, the one that will do so is still there.
+    pub(crate) fn go_on_until(&self, until: Instant) -> bool {
+        go_on(&mut self.lock(), until)
     }
 
     /// Returns when the recording ends. If that is not later than `now`, it ends with this call.
@@ -170,6 +172,12 @@ impl Recorder {
     fn lock(&self) -> MutexGuard<'_, Option<Box<Kept>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn go_on(kept: &mut Option<Box<Kept>>, until: Instant) -> bool {
+    let Some(kept) = kept else { return false };
+    kept.until = kept.until.max(until);
+    true
 }
 
 #[cfg(test)]
@@ -237,6 +245,20 @@ mod tests {
         assert!(recorder.recorded(0).is_none());
         assert!(recorder.record_until(at(20)));
         assert_eq!(recorder.recorded(0).unwrap().next, 0, "another recording is empty");
+    }
+
+    /// Otherwise it would begin again with nobody to end it.
+    #[test]
+    fn one_that_is_overdue_goes_on_or_has_to_be_begun_by_somebody_that_ends_it() {
+        let recorder = on();
+        sent(&recorder, b"kept");
+        assert!(recorder.go_on_until(at(30)), "it was due at 10");
+        assert_eq!(recorder.end_by(at(20)), Some(at(30)));
+        assert_eq!(recorder.recorded(0).unwrap().next, 1);
+        assert_eq!(recorder.end_by(at(30)), None);
+        assert!(!recorder.go_on_until(at(40)), "it does not begin");
+        assert!(recorder.recorded(0).is_none());
+        assert!(recorder.record_until(at(40)));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) use closing::CloseTimeouts;
 use closing::End;
 use handlers::{Handlers, Start};
 use rare::Rare;
+use trace::{Outcome, SessionSpan, Traced};
 
 /// How many messages are taken from a busy socket before their output is written.
 const BATCH: usize = 256;
@@ -79,6 +80,7 @@ pub(super) struct Task<'a, H, R: Runtime> {
     presumed: Option<Presumed>,
     /// Whether the hook knows a session that the connection holds.
     told: bool,
+    session_span: SessionSpan,
 }
 
 /// The start values of a task.
@@ -103,7 +105,7 @@ type Reply = Result<Payload, RequestError>;
 /// A handler that has ended.
 enum Done {
     Connected,
-    Request(RequestId, Reply),
+    Request(RequestId, Reply, Option<Box<Traced>>),
     Signal(SignalId),
     SessionChange,
 }
@@ -157,6 +159,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             timeouts,
             presumed,
             told: false,
+            session_span: SessionSpan::default(),
         })
     }
 
@@ -466,7 +469,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                     self.hub.drained(self.connection.connection_id());
                 }
             }
-            Done::Request(id, reply) => self.reply(id, reply),
+            Done::Request(id, reply, traced) => self.reply(id, reply, traced),
             Done::Signal(id) => self.signal_handled(id),
             Done::SessionChange => self.change_told(),
         }
@@ -481,9 +484,14 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
     }
 
-    fn reply(&mut self, id: RequestId, reply: Reply) {
+    fn reply(&mut self, id: RequestId, reply: Reply, traced: Option<Box<Traced>>) {
+        let (outcome, before) = (traced.as_ref().map(|_| Outcome::of(&reply)), self.out.len());
         if let Err(error) = self.machine.reply(id, reply, &mut self.out) {
             self.note_late(&error);
+        } else if let (Some(traced), Some(outcome)) = (traced, outcome) {
+            let first = self.out.iter().nth(before);
+            let is_too_large = matches!(first, Some(Action::ReplyTooLarge { .. }));
+            traced.is(if is_too_large { Outcome::TooLarge } else { outcome });
         }
     }
 

@@ -140,6 +140,10 @@ pub(crate) struct ServeArguments {
     /// the system choose one. Everybody who can connect there can read them
     #[arg(long, value_name = "ADDRESS|PORT")]
     pub(crate) metrics: Option<PageOn>,
+    /// A name by which the page of --metrics may be read, for example that of this host; may be repeated.
+    /// Addresses and `localhost` always work
+    #[arg(long, value_name = "HOST", requires = "metrics")]
+    pub(crate) metrics_host: Vec<String>,
     /// Show what the server does as a web page, and close connections there; ADDRESS as for --metrics. Prints
     /// the address of the page with a token, which everybody needs
     #[arg(long, value_name = "ADDRESS|PORT")]

@@ -10,8 +10,9 @@ use smol::Timer;
 use smol::future::or;
 use wwr_smol::Runtime;
 use wwr_smol::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use wwr_smol::http::{Method, Request, Response, StatusCode};
-use wwr_smol::inspect::{Page, serve_pages};
+use wwr_smol::http::request::Parts;
+use wwr_smol::http::{Method, Response, StatusCode};
+use wwr_smol::inspect::{Hosts, Page, serve_pages};
 use wwr_smol::server::{Metrics, ServerHandle};
 
 use crate::runtime::Tasks;
@@ -28,6 +29,7 @@ const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4;
 struct Shown {
     recorder: PrometheusHandle,
     metrics: Metrics,
+    hosts: Hosts,
 }
 
 /// Serves the page of a server from now on, in a task.
@@ -35,15 +37,17 @@ pub(super) fn serve(
     page: Page<impl Runtime>,
     server: &ServerHandle,
     tasks: &Tasks,
+    hosts: &[String],
 ) -> io::Result<()> {
     let duration = Matcher::Full("wwr_store_operation_duration_seconds".into());
     let recorder = PrometheusBuilder::new().set_buckets_for_metric(duration, &LATENCIES);
     let recorder = recorder.and_then(PrometheusBuilder::install_recorder).map_err(unusable)?;
-    let shown = Arc::new(Shown { recorder, metrics: server.metrics() });
+    let hosts = hosts.iter().fold(Hosts::new(), |hosts, host| hosts.allow(host));
+    let shown = Arc::new(Shown { recorder, metrics: server.metrics(), hosts });
     let answers = shown.clone();
     let served = serve_pages(page, move |request| {
         let shown = answers.clone();
-        async move { shown.answer(&request) }
+        async move { shown.answer(&request.into_parts().0) }
     });
     tasks.spawn(or(served, upkeep(shown))).detach();
     Ok(())
@@ -62,12 +66,15 @@ async fn upkeep(shown: Arc<Shown>) {
 }
 
 impl Shown {
-    fn answer<B>(&self, request: &Request<B>) -> Response<Bytes> {
-        let is_page = request.uri().path() == "/metrics";
-        if !is_page {
+    fn answer(&self, request: &Parts) -> Response<Bytes> {
+        if !self.hosts.allow_request(request) {
+            let text = "This host is not allowed here; --metrics-host allows it.\n";
+            return status(StatusCode::MISDIRECTED_REQUEST, text);
+        }
+        if request.uri.path() != "/metrics" {
             return status(StatusCode::NOT_FOUND, "The metrics are at /metrics.\n");
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
             let mut answer = status(StatusCode::METHOD_NOT_ALLOWED, "Metrics are read with GET.\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;

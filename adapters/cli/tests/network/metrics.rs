@@ -112,12 +112,12 @@ fn the_page_shows_what_happened() {
 fn only_the_page_is_served_and_only_read() {
     let (_server, page) = serve(&[]);
     for (request, status) in [
-        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-        ("GET /metrics/x HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-        ("GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\n\r\n", 200),
-        ("POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 405),
-        ("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 200),
-        ("GET /metrics HTTP/1.0\r\n\r\n", 200),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("GET /metrics/x HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("GET /metrics?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200),
+        ("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405),
+        ("HEAD /metrics HTTP/1.1\r\nHost: [::1]:9100\r\n\r\n", 200),
+        ("GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
         ("nonsense\r\n\r\n", 400),
     ] {
         let (head, body) = ask(page, request);
@@ -125,6 +125,24 @@ fn only_the_page_is_served_and_only_read() {
         assert!(head.lines().next().unwrap().contains(&expected), "{request:?}: {head}");
         assert_eq!(head.contains("allow: GET, HEAD"), status == 405, "{head}");
         assert_eq!(body.contains("wwr_connections"), status == 200 && !request.starts_with("HEAD"));
+    }
+}
+
+/// Pages of any site may have a name of their own stand for this address (DNS rebinding).
+#[test]
+fn the_page_is_for_addresses_localhost_and_names_that_are_allowed() {
+    let (_server, page) = serve(&["--metrics-host", "metrics.example"]);
+    for (host, status) in [
+        ("Host: 127.0.0.1\r\n", 200),
+        ("Host: metrics.example:9100\r\n", 200),
+        ("Host: rebound.example\r\n", 421),
+        ("Host: localhost\r\nHost: rebound.example\r\n", 421),
+        ("", 421),
+    ] {
+        let (head, body) = ask(page, &format!("GET /metrics HTTP/1.1\r\n{host}\r\n"));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{host:?}: {head}");
+        assert_eq!(body.contains("wwr_connections"), status == 200, "{host:?}");
+        assert_eq!(body.contains("--metrics-host"), status == 421, "{host:?}");
     }
 }
 

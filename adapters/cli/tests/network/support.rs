@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -51,8 +51,8 @@ pub(crate) fn run_with(arguments: &[&str], stdin: &[u8]) -> Ran {
 /// A command that runs; it is killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
-    stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
+    stdout: Output<ChildStdout>,
+    stderr: Output<ChildStderr>,
 }
 
 impl Running {
@@ -67,24 +67,24 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stdout = Output::new(child.stdout.take());
+        let stderr = Output::new(child.stderr.take());
         Self { child, stdout, stderr }
     }
 
     /// The next line of standard output; none at its end.
     pub(crate) fn line(&mut self) -> Option<String> {
-        next_line(&mut self.stdout)
+        self.stdout.line()
     }
 
     /// Reads standard output up to a line that contains this, and returns that line.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
-        find_line(&mut self.stdout, text)
+        self.stdout.line_with(text)
     }
 
     /// Reads standard error up to a line that contains this, and returns that line.
     pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
-        find_line(&mut self.stderr, text)
+        self.stderr.line_with(text)
     }
 
     /// The number of its process.
@@ -104,8 +104,9 @@ impl Running {
         drop(self.child.stdin.take());
         let (mut stdout, mut stderr) = (Vec::new(), String::new());
         thread::scope(|scope| {
-            scope.spawn(|| self.stderr.read_to_string(&mut stderr).unwrap());
-            self.stdout.read_to_end(&mut stdout).unwrap();
+            let (out, err) = (self.stdout.0.as_mut().unwrap(), self.stderr.0.as_mut().unwrap());
+            scope.spawn(|| err.read_to_string(&mut stderr).unwrap());
+            out.read_to_end(&mut stdout).unwrap();
         });
         Ran { code: self.child.wait().unwrap().code(), stdout, stderr }
     }
@@ -119,21 +120,56 @@ impl Drop for Running {
     }
 }
 
+/// An output of a command. Nothing is read before a test asks for it, so a command may have to wait.
+struct Output<R>(Option<BufReader<R>>);
+
+impl<R: io::Read + Send + 'static> Output<R> {
+    fn new(output: Option<R>) -> Self {
+        Self(output.map(BufReader::new))
+    }
+
+    /// The next line; none at the end.
+    fn line(&mut self) -> Option<String> {
+        self.search(None).1
+    }
+
+    /// The next line that contains this.
+    fn line_with(&mut self, text: &str) -> String {
+        let (seen, line) = self.search(Some(text.to_owned()));
+        line.unwrap_or_else(|| panic!("no line with {text:?} in {seen:#?}"))
+    }
+
+    /// The next line, or the next one that contains this, and those before it.
+    fn search(&mut self, text: Option<String>) -> (Vec<String>, Option<String>) {
+        let mut from = self.0.take().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (found, result) = mpsc::channel();
+        let (seen_there, wanted) = (seen.clone(), text.clone());
+        // A thread that waits for ever ends when the command is killed.
+        thread::spawn(move || {
+            let line = loop {
+                let Some(line) = next_line(&mut from) else { break None };
+                if wanted.as_ref().is_none_or(|text| line.contains(text)) {
+                    break Some(line);
+                }
+                seen_there.lock().unwrap().push(line);
+            };
+            let _ = found.send((from, line));
+        });
+        let Ok((from, line)) = result.recv_timeout(SAFETY) else {
+            let seen = seen.lock().unwrap();
+            panic!("no line with {text:?} for {SAFETY:?}, only {seen:#?}");
+        };
+        self.0 = Some(from);
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        (seen, line)
+    }
+}
+
 fn next_line(from: &mut impl io::BufRead) -> Option<String> {
     let mut line = String::new();
     let length = from.read_line(&mut line).unwrap();
     (length > 0).then(|| line.trim_end().to_owned())
-}
-
-fn find_line(from: &mut impl io::BufRead, text: &str) -> String {
-    let mut seen = Vec::new();
-    while let Some(line) = next_line(from) {
-        if line.contains(text) {
-            return line;
-        }
-        seen.push(line);
-    }
-    panic!("no line with {text:?} in {seen:#?}");
 }
 
 /// A server that runs; it is killed when this is dropped.

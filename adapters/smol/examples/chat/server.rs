@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use wwr_smol::server::{Connection, InvalidRouter, RequestError, Router, Routes};
 use wwr_smol::server::{SessionChange, SessionOf, SlowReader, State};
-use wwr_smol::{Json, Payload, SessionInfo, SessionKey};
+use wwr_smol::{Json, Payload, Session, SessionInfo, SessionKey};
 
 #[derive(Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) struct User {
@@ -48,8 +48,12 @@ async fn login(of: Connection, Json(name): Json<String>, names: State<Names>) ->
     created.inspect_err(|_| release(&names, &of)).map(drop).map_err(Into::into)
 }
 
-async fn enter(of: Connection, Json(room): Json<String>) -> Reply<Json<BTreeSet<User>>> {
-    of.join_for_session(&room)?;
+async fn enter(
+    of: Connection,
+    by: Session,
+    Json(room): Json<String>,
+) -> Reply<Json<BTreeSet<User>>> {
+    of.join_for_session(&by.key, &room)?;
     let members = of.server().group(room).members().into_iter();
     Ok(Json(members.filter_map(|member| member.session()?.info.read().ok()).collect()))
 }

@@ -147,13 +147,13 @@ fn the_application_closes_a_session_during_a_rotation() {
 fn groups_of_a_session_end_with_it() {
     let mut script = shared(HubConfig::default());
     let [one, two, three] = [1, 2, 3].map(ConnectionId);
-    assert_eq!(script.hub.join_for_session(three, "room"), Err(GroupError::NoSession));
-    assert_eq!(script.hub.join_for_session(one, "room"), Ok(true));
-    assert_eq!(script.hub.join_for_session(two, "room"), Ok(true));
-    assert_eq!(script.hub.join_for_session(two, "room"), Ok(false));
+    assert_eq!(script.hub.join_for_session(three, &key("k"), "room"), Err(GroupError::NoSession));
+    assert_eq!(script.hub.join_for_session(one, &key("k"), "room"), Ok(true));
+    assert_eq!(script.hub.join_for_session(two, &key("k"), "room"), Ok(true));
+    assert_eq!(script.hub.join_for_session(two, &key("k"), "room"), Ok(false));
     assert_eq!(script.hub.join(one, "other"), Ok(true));
-    assert_eq!(script.hub.join_for_session(one, "other"), Ok(false), "it stays in it");
-    assert_eq!(script.hub.join_for_session(one, "kept"), Ok(true));
+    assert_eq!(script.hub.join_for_session(one, &key("k"), "other"), Ok(false), "it stays in it");
+    assert_eq!(script.hub.join_for_session(one, &key("k"), "kept"), Ok(true));
     assert_eq!(script.hub.join(one, "kept"), Ok(false), "from now on it stays in it");
     // They outlive a rotation.
     script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
@@ -168,14 +168,66 @@ fn groups_of_a_session_end_with_it() {
     assert!(script.hub.groups_of(one).eq(["other", "kept"]));
     // A close that fails takes nothing away, but while it is open nothing is given.
     script.asks(2, Command::Close(key("n")), &["job 6 destroy n"]);
-    assert_eq!(script.hub.join_for_session(two, "late"), Err(GroupError::NoSession));
+    assert_eq!(script.hub.join_for_session(two, &key("n"), "late"), Err(GroupError::NoSession));
     script.answers(6, StoreAnswer::Destroyed(Err(StoreFailed)), &["tell 2 n CloseFailed"]);
     assert!(script.hub.members("room").eq([two]));
     script.hub.close_session(script.now, key("n"), false, &mut script.out);
     assert_eq!(script.hub.member_count("room"), 0, "before the connection hears of it");
     [one, two, three].into_iter().for_each(|id| script.hub.left(script.now, id, &mut script.out));
     assert_eq!(script.hub.group_count(), 0);
-    assert_eq!(script.hub.join_for_session(one, "room"), Err(GroupError::UnknownConnection));
+    assert_eq!(
+        script.hub.join_for_session(one, &key("k"), "room"),
+        Err(GroupError::UnknownConnection)
+    );
+}
+
+#[test]
+fn a_group_is_joined_for_the_session_that_is_named_and_for_no_other() {
+    let mut script = shared(HubConfig::default());
+    let one = ConnectionId(1);
+    let other = Err(GroupError::OtherSession);
+    assert_eq!(script.hub.join_for_session(one, &key("z"), "room"), other);
+    assert_eq!(
+        script.hub.join_for_session(one, &key("k"), ""),
+        Err(GroupError::InvalidName { length: 0 })
+    );
+    // After a rotation, it has two names.
+    let mut job = 3;
+    let mut rotates = |script: &mut Script, from: &str, to: &str| {
+        let told = [
+            format!("tell 1 {from} Rotated {to} own true"),
+            format!("tell 2 {from} Rotated {to} own false"),
+        ];
+        script.asks(1, rotate(from, to), &[&format!("job {job} look up {from}")]);
+        script.answers(job, found(from), &[&format!("job {} create {to}", job + 1)]);
+        let destroys = format!("job {} destroy {from}", job + 2);
+        script.answers(job + 1, StoreAnswer::Created(Ok(())), &[&destroys]);
+        let told = told.each_ref().map(String::as_str);
+        script.answers(job + 2, StoreAnswer::Destroyed(Ok(())), &told);
+        job += 3;
+    };
+    rotates(&mut script, "k", "n0");
+    for (held, group) in [("n0", "new"), ("k", "old")] {
+        assert_eq!(script.hub.join_for_session(one, &key(held), group), Ok(true));
+    }
+    // It is not known by all its names for ever.
+    for number in 1..=FORMER_KEYS {
+        rotates(&mut script, &format!("n{}", number - 1), &format!("n{number}"));
+    }
+    assert_eq!(script.hub.join_for_session(one, &key("n0"), "late"), Ok(true));
+    assert_eq!(script.hub.join_for_session(one, &key("k"), "late"), other);
+
+    let last = format!("n{FORMER_KEYS}");
+    script.asks(1, Command::Close(key(&last)), &[&format!("tell 1 {last} Closed")]);
+    let gone = Err(GroupError::NoSession);
+    assert_eq!(script.hub.join_for_session(one, &key(&last), "room"), gone);
+    script.asks(1, Command::Restore(key("z")), &[&format!("job {job} look up z")]);
+    script.answers(job, found("z"), &["tell 1 z Restored"]);
+    for former in ["n0", &last] {
+        assert_eq!(script.hub.join_for_session(one, &key(former), "room"), other);
+    }
+    assert_eq!(script.hub.member_count("room"), 0);
+    assert_eq!(script.hub.join_for_session(one, &key("z"), "room"), Ok(true));
 }
 
 #[test]

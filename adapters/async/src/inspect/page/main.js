@@ -1,25 +1,15 @@
 // The page: asks the server again and again, and shows the answers.
 
-import { Failure, ask, keepToken, takeToken, tell } from './server.js';
-import { bytes, count, duration, element, find, foreign, oneLine, rate, setText, sparkline, time } from './show.js';
-
-/** How often the server is asked, in milliseconds. */
-const EVERY = 2000;
+import { addMessages, filterMessages, nextMessage, startMessages, stopMessages } from './messages.js';
+import { EVERY, Failure, ask, keepToken, takeToken, tell } from './server.js';
+import { bytes, count, duration, element, find, foreign, oneLine, rate, setText } from './show.js';
+import { bytesOf, ratesOf, showTotals, signalsOf } from './totals.js';
 
 /** How often at least it is asked while it does not answer. */
 const SELDOM = 10_000;
 
-/** How many values a curve has: five minutes. */
-const MOST_VALUES = 150;
-
-/** How many values fill its width at least: one minute. */
-const FEWEST_VALUES = 30;
-
 /** How many rows a list shows at most. */
 const ROWS = 200;
-
-/** How many messages are shown. */
-const MOST_MESSAGES = 100;
 
 /**
  * @typedef {'connections' | 'sessions' | 'groups'} ListName
@@ -32,7 +22,7 @@ const MOST_MESSAGES = 100;
  * @property {(row: any, cell: HTMLElement) => (Node | string)[]} content
  */
 
-/** @type {{list: ListName, sort: Record<ListName, string>, down: Record<ListName, boolean>, group: string | null, session: string | null, paused: boolean, failures: number, chosen: number | null, next: number, ended: boolean}} */
+/** @type {{list: ListName, sort: Record<ListName, string>, down: Record<ListName, boolean>, group: string | null, session: string | null, paused: boolean, failures: number, chosen: number | null, ended: boolean}} */
 const state = {
   list: 'connections',
   sort: { connections: 'id', sessions: 'id', groups: 'name' },
@@ -42,21 +32,11 @@ const state = {
   paused: false,
   failures: 0,
   chosen: null,
-  next: 0,
   ended: false,
 };
 
 /** What connections had counted before, for rates. @type {Map<number, {at: number, requests: number, signals: number, bytes: number, rates: {requests: number, signals: number, bytes: number}}>} */
 let before = new Map();
-
-/** @type {{at: number, requests: number, signals: number, bytes: number} | null} */
-let totalsBefore = null;
-
-/** @type {{requests: number[], bytes: number[]}} */
-const curves = { requests: [], bytes: [] };
-
-/** The messages of the chosen connection. @type {import('./server.js').Message[]} */
-let messages = [];
 
 /** The session of the chosen connection. @type {string | null} */
 let chosenSession = null;
@@ -67,11 +47,6 @@ let opener = null;
 let timer = 0;
 let asking = false;
 let again = false;
-
-/** @param {import('./server.js').Traffic} traffic */
-const signalsOf = (traffic) => traffic.signals_received + traffic.signals_sent;
-/** @param {import('./server.js').Traffic} traffic */
-const bytesOf = (traffic) => traffic.bytes_received + traffic.bytes_sent;
 
 /** @param {number | undefined} value @param {(value: number) => string} [as] */
 const perSecond = (value, as = rate) => element('small', 'line', value === undefined ? '' : `${as(value)}/s`);
@@ -91,7 +66,7 @@ const columns = {
         const marks = [];
         if (row.slow) {
           const mark = element('span', 'tag warn', 'slow');
-          mark.title = 'It reads more slowly than the server sends, or has missed signals for that';
+          mark.title = 'It reads more slowly than the server sends';
           marks.push(' ', mark);
         }
         if (row.state !== 'open') {
@@ -227,7 +202,7 @@ async function refresh() {
   const [overview, table, detail] = await Promise.all([
     ask('overview'),
     ask(list, query),
-    chosen === null || state.ended ? null : ask(`connections/${chosen}`, { from: state.next }).catch(gone),
+    chosen === null || state.ended ? null : ask(`connections/${chosen}`, { from: nextMessage() }).catch(gone),
   ]);
   find('login').hidden = true;
   find('page').hidden = false;
@@ -247,7 +222,7 @@ function gone(failure) {
     throw failure;
   }
   state.ended = failure.status === 404;
-  setText(find('messages-note'), failure.status === 404 ? 'This connection has ended. What you see is the last of it.' : failure.message);
+  stopMessages(state.ended ? 'This connection has ended. What you see is the last of it.' : failure.message, state.ended);
   find('close-connection').hidden = state.ended;
   find('close-session').hidden ||= state.ended;
   return null;
@@ -293,69 +268,6 @@ function showLogin() {
   if (wasHidden || given) {
     find('token').focus();
   }
-}
-
-// Totals
-
-/** @param {import('./server.js').Overview} overview */
-function showTotals(overview) {
-  setText(find('address'), overview.address === null ? '' : `server on ${overview.address}`);
-  const { traffic } = overview;
-  const now = { at: overview.at_ms, requests: traffic.requests, signals: signalsOf(traffic), bytes: bytesOf(traffic) };
-  const rates = totalsBefore === null ? null : ratesOf(totalsBefore, now);
-  if (rates !== null) {
-    curves.requests = [...curves.requests, rates.requests].slice(-MOST_VALUES);
-    curves.bytes = [...curves.bytes, rates.bytes].slice(-MOST_VALUES);
-  }
-  totalsBefore = now;
-  const dialects = Object.entries(overview.by_dialect).map(([dialect, number]) => `${count(number)} × ${dialect}`);
-  const errors = traffic.failed + traffic.internal + traffic.lost;
-  const refusals = Object.entries(overview.refusals).sort((one, other) => other[1] - one[1]);
-  const cards = [
-    total('Connections', count(overview.connections), [dialects.join(', '), `${count(overview.opened)} since the start`]),
-    total('Sessions', count(overview.sessions), [`${count(overview.sessions_created)} created, ${count(overview.sessions_restored)} restored`]),
-    total('Groups', count(overview.groups), []),
-    curve('Requests', rates === null ? '–' : rate(rates.requests), '/s', [`${count(traffic.requests)} in all`, `${count(errors)} without a reply`], curves.requests),
-    curve('Traffic', rates === null ? '–' : bytes(rates.bytes), '/s', [`${bytes(traffic.bytes_received)} in`, `${bytes(traffic.bytes_sent)} out`], curves.bytes),
-    total('Handlers', count(overview.handlers), traffic.panics > 0 ? [`${count(traffic.panics)} panicked`] : []),
-    total('Queued', bytes(overview.queued_bytes), [`${count(traffic.stalls)} stalls, ${count(traffic.signals_dropped)} signals dropped`]),
-    total('Refused', count(overview.refused), refusals.slice(0, 3).map(([reason, number]) => `${count(number)} × ${reason.replaceAll('_', ' ')}`)),
-  ];
-  if (overview.shutting_down) {
-    cards.unshift(total('State', 'shutting down', [], 'warn'));
-  }
-  find('totals').replaceChildren(...cards);
-  setText(find('tab-connections'), `Connections (${count(overview.connections)})`);
-  setText(find('tab-sessions'), `Sessions (${count(overview.sessions)})`);
-  setText(find('tab-groups'), `Groups (${count(overview.groups)})`);
-}
-
-/** @param {string} label @param {string} value @param {string[]} more @param {string} style */
-function total(label, value, more, style = '') {
-  const lines = more.filter((line) => line !== '').map((line) => element('dd', 'more', line));
-  return element('div', `total ${style}`.trim(), element('dt', '', label), element('dd', 'value', value), ...lines);
-}
-
-/** @param {string} label @param {string} value @param {string} unit @param {string[]} more @param {number[]} values */
-function curve(label, value, unit, more, values) {
-  const card = total(label, value, more, 'wide');
-  card.querySelector('.value').append(element('small', '', ` ${unit}`));
-  // One that has just begun is not squeezed into a corner.
-  const most = Math.max(values.length, FEWEST_VALUES);
-  const described = `${label} a second in the last ${duration(most * EVERY)}`;
-  card.append(element('dd', 'spark', sparkline(values, most, described)));
-  return card;
-}
-
-/**
- * @param {{at: number, requests: number, signals: number, bytes: number}} then
- * @param {{at: number, requests: number, signals: number, bytes: number}} now
- */
-function ratesOf(then, now) {
-  const seconds = (now.at - then.at) / 1000;
-  // The server may have been started anew.
-  const of = (/** @type {number} */ was, /** @type {number} */ is) => (seconds > 0 && is >= was ? (is - was) / seconds : 0);
-  return { requests: of(then.requests, now.requests), signals: of(then.signals, now.signals), bytes: of(then.bytes, now.bytes) };
 }
 
 // Lists
@@ -524,12 +436,9 @@ function showChips() {
 function choose(id) {
   opener = document.activeElement?.id ?? null;
   state.chosen = id;
-  state.next = 0;
   state.ended = false;
-  messages = [];
-  find('messages').replaceChildren();
+  startMessages();
   find('facts').replaceChildren();
-  setText(find('messages-note'), 'The next messages will be shown here.');
   setText(find('detail-title'), `Connection #${id}`);
   find('close-connection').hidden = false;
   find('close-session').hidden = true;
@@ -592,62 +501,7 @@ function showDetail(detail) {
     facts.push(['Slow', element('span', 'tag warn', `${count(traffic.stalls)} stalls`)]);
   }
   find('facts').replaceChildren(...facts.flatMap(([name, value]) => [element('dt', '', name), element('dd', '', value)]));
-  if (detail.next < state.next) {
-    // A new recording has begun.
-    messages = [];
-    find('messages').replaceChildren();
-  }
-  state.next = detail.next;
-  messages = [...messages, ...detail.messages].slice(-MOST_MESSAGES);
-  find('messages').prepend(...detail.messages.slice(-MOST_MESSAGES).reverse().map(showMessage));
-  while (find('messages').children.length > messages.length) {
-    find('messages').lastElementChild.remove();
-  }
-  filterMessages();
-}
-
-/** @param {import('./server.js').Message} message */
-function showMessage(message) {
-  const { payload } = message;
-  const received = message.direction === 'received';
-  const line = element('div', 'line', element('span', 'direction', received ? '→ in' : '← out'), element('span', 'kind', message.kind));
-  line.firstElementChild.ariaLabel = message.direction;
-  if (message.name !== undefined) {
-    line.append(foreign(message.name === '' ? '(no name)' : message.name, 'name'));
-  }
-  if (message.request !== undefined) {
-    line.append(element('span', 'fact', `id ${message.request}`));
-  }
-  const at = element('time', '', time(message.at));
-  at.dateTime = new Date(message.at).toISOString();
-  line.append(element('span', 'fact length', bytes(message.length)), at);
-  const item = element('li', message.direction, line);
-  if (message.error !== undefined) {
-    item.append(element('p', 'error', message.error));
-  }
-  if (payload !== undefined && payload.text !== '') {
-    item.append(element('pre', payload.form, payload.text));
-    if (payload.cut) {
-      item.append(element('p', 'note', `The payload has ${bytes(payload.length)}. This is its beginning.`));
-    }
-  }
-  return item;
-}
-
-function filterMessages() {
-  const wanted = find('message-filter').value.trim().toLowerCase();
-  let shown = 0;
-  for (const item of find('messages').children) {
-    item.hidden = wanted !== '' && !item.textContent.toLowerCase().includes(wanted);
-    shown += item.hidden ? 0 : 1;
-  }
-  if (state.ended) {
-    return;
-  }
-  const all = messages.length;
-  const kept = state.next > all ? `The last ${count(all)} of ${count(state.next)} since you opened this` : `${count(all)} since you opened this`;
-  const text = all === 0 ? 'Nothing was sent since you opened this.' : `${kept}, the newest first. Keys of sessions are not shown.`;
-  setText(find('messages-note'), wanted === '' ? text : `${count(shown)} of ${count(all)} match.`);
+  addMessages(detail.messages, detail.next);
 }
 
 /**

@@ -1,5 +1,8 @@
 // The requests of the page.
 
+/** How often the server is asked, in milliseconds. */
+export const EVERY = 2000;
+
 /**
  * @typedef {object} Traffic
  * @property {number} requests

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::iter;
 
+use wwr::SessionKey;
 use wwr::server::GroupError;
 use wwr::session::ConnectionId;
 
@@ -21,9 +22,10 @@ impl Hub {
     pub(in crate::server) fn join_for_session(
         &self,
         connection: ConnectionId,
+        session: &SessionKey,
         group: &str,
     ) -> Result<bool, GroupError> {
-        self.lock().machine.join_for_session(connection, group)
+        self.lock().machine.join_for_session(connection, session, group)
     }
 
     pub(in crate::server) fn leave(&self, connection: ConnectionId, group: &str) -> bool {

@@ -108,50 +108,49 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     fn start_request(&mut self, request: server::Request, cx: &mut Context<'_>) {
         let server::Request { id, content } = request;
         let name = ShortName::new(content.name());
-        let traced = Traced::start(name);
-        let reply = match self.requests.start(content, cx) {
-            Started::Done(reply) => {
-                if let Some(traced) = traced {
-                    traced.answered(&reply);
-                }
-                reply
-            }
+        let session = self.session_span.enter();
+        let mut traced = Traced::start(name);
+        let started = self.requests.start(content, cx);
+        drop(session);
+        let reply = match started {
+            Started::Done(reply) => reply,
             Started::Running(rest) => {
                 let about = self.about(Some(id), name);
                 let done = move |reply: Result<Reply, Panic>| {
-                    let reply = match reply {
-                        Ok(reply) => {
-                            if let Some(traced) = traced {
-                                traced.answered(&reply);
-                            }
-                            reply
-                        }
-                        Err(panic) => {
-                            about.note(&panic, traced);
-                            Err(RequestError::Internal)
-                        }
-                    };
-                    Done::Request(id, reply)
+                    let reply = reply.unwrap_or_else(|panic| {
+                        about.note(&panic, traced.take());
+                        Err(RequestError::Internal)
+                    });
+                    if let Some(traced) = &mut traced {
+                        traced.ended();
+                    }
+                    Done::Request(id, reply, traced)
                 };
-                return self.running.push(rest.map(done).boxed());
+                return self.running.push(self.session_span.boxed(rest.map(done)));
             }
             Started::Panicked(panic) => {
-                self.about(Some(id), name).note(&panic, traced);
+                self.about(Some(id), name).note(&panic, traced.take());
                 Err(RequestError::Internal)
             }
         };
+        if let Some(traced) = &mut traced {
+            traced.ended();
+        }
         if self.socket.is_writable() {
             self.hear_others();
-            self.reply(id, reply);
+            self.reply(id, reply, traced);
         } else {
-            self.held.push_back(Done::Request(id, reply));
+            self.held.push_back(Done::Request(id, reply, traced));
         }
     }
 
     fn start_signal(&mut self, signal: server::Signal, cx: &mut Context<'_>) {
         let server::Signal { id, content } = signal;
         let name = ShortName::new(content.name());
-        match self.signals.start(content, cx) {
+        let session = self.session_span.enter();
+        let started = self.signals.start(content, cx);
+        drop(session);
+        match started {
             Started::Done(()) => {}
             Started::Running(rest) => {
                 let about = self.about(None, name);
@@ -159,7 +158,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                     handled.unwrap_or_else(|panic| about.note(&panic, None));
                     Done::Signal(id)
                 };
-                return self.running.push(rest.map(done).boxed());
+                return self.running.push(self.session_span.boxed(rest.map(done)));
             }
             Started::Panicked(panic) => self.about(None, name).note(&panic, None),
         }

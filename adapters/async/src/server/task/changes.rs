@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use tracing::{Instrument, Span};
 use wwr::Session;
 use wwr::server::{Action, Edited, SessionEvent};
 
@@ -99,9 +100,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     fn session_changes(&mut self, change: SessionChange) {
         self.told = change.after().is_some();
-        if let Some(session) = change.after() {
-            trace::has_session(&session.key);
-        }
+        self.session_span.set(change.after());
         self.rare().hooks.get_or_insert_default().push(change);
         // While the hook asks the client something, the socket is read.
         self.machine.hold_messages();
@@ -187,5 +186,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
 /// Calls the hook.
 pub(super) async fn tell<H: Handler>(handler: &H, connection: &Connection, change: SessionChange) {
-    hook("session_changed", connection.id(), || handler.session_changed(connection, change)).await;
+    let about = change.after().or(change.before());
+    let span = about.map_or_else(Span::none, trace::session);
+    let told =
+        hook("session_changed", connection.id(), || handler.session_changed(connection, change));
+    told.instrument(span).await;
 }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use wwr::Content;
 use wwr::wire::Identifier;
 
-use super::trace::Traced;
+use super::trace::{Outcome, Traced};
 use crate::panics::{Panic, ShortName, caught_async};
 use crate::server::connection::Connection;
 
@@ -54,7 +54,7 @@ impl<'a> About<'a> {
         let Self { connection, request, name } = self;
         connection.counts().panicked();
         if let Some(traced) = traced {
-            traced.panicked();
+            traced.is(Outcome::Panicked);
         }
         let connection = connection.id();
         match request {

@@ -1,18 +1,20 @@
-//! What `tracing` is told of connections and requests, if it wants to know.
+//! What `tracing` is told of connections, their sessions and requests, if it wants to know.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tracing::field::Empty;
-use tracing::{Level, Span};
+use tracing::span::Entered;
+use tracing::{Instrument, Level, Span};
 use wwr::server::RequestError;
-use wwr::{Dialect, ErrorCode, SessionKey};
+use wwr::{Dialect, ErrorCode, Session};
 
 use super::Reply;
 use crate::panics::ShortName;
 use crate::server::connection::Connection;
 use crate::store::ShortKey;
 
-/// The target of the span of a connection.
+/// The target of the span of a connection, and of its sessions.
 const CONNECTION: &str = "wwr_async::connection";
 
 /// The target of the event of a request.
@@ -26,7 +28,6 @@ pub(in crate::server) fn span(connection: &Connection) -> Span {
         id = connection.id(),
         peer = %connection.info().remote_addr,
         dialect = Empty,
-        session = Empty,
     );
     if connection.dialect() != Dialect::Unknown {
         span.record("dialect", tracing::field::display(connection.dialect()));
@@ -46,30 +47,78 @@ pub(super) fn learned(dialect: Dialect) {
     }
 }
 
-/// Records in the span which session the connection has now, as the log shows keys.
-pub(super) fn has_session(key: &SessionKey) {
-    if has_span() {
-        Span::current().record("session", tracing::field::display(ShortKey(key)));
+/// Returns the span of a session, within that of its connection. It is disabled if nobody wants it.
+///
+/// It is a span of its own, because a connection may have any number of sessions and keys one after another, and
+/// subscribers append what is recorded anew to what was there.
+pub(super) fn session(session: &Session) -> Span {
+    tracing::debug_span!(target: CONNECTION, "session", key = %ShortKey(&session.key))
+}
+
+/// The span of the session that a connection has: not there if nobody wants it.
+#[derive(Debug, Default)]
+pub(super) struct SessionSpan(Option<Box<Span>>);
+
+impl SessionSpan {
+    /// Records which session the connection has now.
+    pub(super) fn set(&mut self, now: Option<&Session>) {
+        let span = now.map(session).filter(|span| !span.is_disabled());
+        self.0 = span.map(Box::new);
+    }
+
+    #[inline]
+    pub(super) fn enter(&self) -> Option<Entered<'_>> {
+        self.0.as_deref().map(Span::enter)
+    }
+
+    /// Returns a handler that was started in the span, and ends in it.
+    #[inline]
+    pub(super) fn boxed<'a, T>(
+        &self,
+        handler: impl Future<Output = T> + Send + 'a,
+    ) -> BoxFuture<'a, T> {
+        match self.0.as_deref() {
+            Some(span) => Box::pin(handler.instrument(span.clone())),
+            None => Box::pin(handler),
+        }
     }
 }
 
-/// A request that runs. When it is dropped, there is an event with the outcome.
+/// A request without a reply. When it is dropped, there is an event with the outcome, in the span in which it has
+/// begun.
 #[derive(Debug)]
 pub(super) struct Traced {
     name: ShortName,
+    span: Span,
     started: Instant,
+    /// How long the handler took, once it has ended.
+    elapsed: Option<Duration>,
     outcome: Outcome,
 }
 
 #[derive(Debug)]
-enum Outcome {
+pub(super) enum Outcome {
     Replied,
     /// With the code of the application, if there is one.
     Failed(Option<ErrorCode>),
     Internal,
     Panicked,
-    /// The connection ended before the handler.
+    /// The client does not read a message as long as the reply, and got an internal error.
+    TooLarge,
+    /// The connection ended before the reply.
     Lost,
+}
+
+impl Outcome {
+    /// Returns the outcome of a request with this reply, if the client can read it.
+    pub(super) fn of(reply: &Reply) -> Self {
+        match reply {
+            Ok(_) => Self::Replied,
+            Err(RequestError::Internal) => Self::Internal,
+            Err(RequestError::Failed { code, .. }) => Self::Failed(Some(code.clone())),
+            Err(_) => Self::Failed(None),
+        }
+    }
 }
 
 impl Traced {
@@ -79,35 +128,33 @@ impl Traced {
         if !tracing::event_enabled!(target: REQUEST, Level::DEBUG) {
             return None;
         }
-        Some(Box::new(Self { name, started: Instant::now(), outcome: Outcome::Lost }))
+        let (span, started) = (Span::current(), Instant::now());
+        Some(Box::new(Self { name, span, started, elapsed: None, outcome: Outcome::Lost }))
     }
 
-    pub(super) fn answered(mut self, reply: &Reply) {
-        self.outcome = match reply {
-            Ok(_) => Outcome::Replied,
-            Err(RequestError::Internal) => Outcome::Internal,
-            Err(RequestError::Failed { code, .. }) => Outcome::Failed(Some(code.clone())),
-            Err(_) => Outcome::Failed(None),
-        };
+    /// Records that the handler has ended. The reply may still have to wait.
+    pub(super) fn ended(&mut self) {
+        self.elapsed = Some(self.started.elapsed());
     }
 
-    pub(super) fn panicked(mut self) {
-        self.outcome = Outcome::Panicked;
+    pub(super) fn is(mut self, outcome: Outcome) {
+        self.outcome = outcome;
     }
 }
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        let Self { name, started, outcome } = self;
-        let elapsed = started.elapsed();
+        let Self { name, span, started, elapsed, outcome } = self;
+        let elapsed = elapsed.unwrap_or_else(|| started.elapsed());
         let (outcome, code) = match outcome {
             Outcome::Replied => ("replied", None),
             Outcome::Failed(code) => ("failed", code.as_ref()),
             Outcome::Internal => ("internal", None),
             Outcome::Panicked => ("panicked", None),
+            Outcome::TooLarge => ("too_large", None),
             Outcome::Lost => ("lost", None),
         };
         let code = code.map(tracing::field::display);
-        tracing::debug!(target: REQUEST, %name, outcome, code, ?elapsed, "request");
+        tracing::debug!(target: REQUEST, parent: &*span, %name, outcome, code, ?elapsed, "request");
     }
 }

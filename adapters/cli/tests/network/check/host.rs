@@ -99,7 +99,7 @@ impl Host {
             Decision::Refuse(refusal) | Decision::Ask { upgrade: Err(refusal) } => {
                 Answer::refusal(refusal, &head, &terms)
             }
-            Decision::Options => {
+            Decision::Options { .. } => {
                 let mut answer = Answer::options();
                 answer.headers.push(("Access-Control-Allow-Origin", "*".into()));
                 answer.headers.push(("Access-Control-Allow-Methods", "WEBWIRE".into()));
