@@ -21,7 +21,6 @@ pub(crate) struct Text {
 
 /// The names in use, by connections. Without passwords, each is free again when its session is away.
 type Names = Mutex<BTreeMap<u64, (Connection, String)>>;
-type Users = BTreeSet<User>;
 type Reply<T> = Result<T, RequestError>;
 
 /// Gives a name to a connection, unless it has one, or a connection with another session has this one.
@@ -49,9 +48,9 @@ async fn login(of: Connection, Json(name): Json<String>, names: State<Names>) ->
     created.inspect_err(|_| release(&names, &of)).map(drop).map_err(Into::into)
 }
 
-async fn enter(of: Connection, by: Session, Json(room): Json<String>) -> Reply<Json<Users>> {
-    of.join_for_session(&by.key, &room)?;
-    let members = of.server().group(room).members().into_iter();
+async fn enter(of: Connection, by: Session, Json(to): Json<String>) -> Reply<Json<BTreeSet<User>>> {
+    of.join_for_session(&by.key, &to)?;
+    let members = of.server().group(to).members().into_iter();
     Ok(Json(members.filter_map(|member| member.session()?.info.read().ok()).collect()))
 }
 
