@@ -249,7 +249,7 @@ impl Hub {
             Command::Restore(key) => member.session = Some(key.clone()),
             Command::Create(session) => member.session = Some(session.key.clone()),
             // These may have a key that was rotated meanwhile.
-            Command::Close(_) | Command::Update(_) | Command::Rotate(_) => {}
+            Command::Close(_) | Command::Edit(_) => {}
             Command::Leave(_) => {
                 member.session = None;
                 if let Some(groups) = &mut member.groups {
@@ -327,7 +327,6 @@ impl Hub {
         while let Some(effect) = self.effects.pop() {
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
-                    self.counters.sessions.count(&outcome.change);
                     self.note_change(connection, &outcome.change);
                     out.push(HubAction::Deliver { to: connection, outcome });
                     continue;
@@ -356,18 +355,23 @@ impl Hub {
         }
     }
 
-    /// Records what a change means for what the hub knows about the connection.
+    /// Counts a change, and records what it means for what the hub knows about the connection.
     fn note_change(&mut self, id: ConnectionId, change: &Change) {
         let Some(member) = self.connections.get_mut(&id) else { return };
         match change {
             Change::Rotated { session, .. } => member.session = Some(session.key.clone()),
-            Change::Closed | Change::ClosedByKey { .. } => {
+            Change::Closed | Change::ClosedByKey { .. } | Change::ClosedByOther => {
+                // One that was closed by others meanwhile is closed again when its own close arrives.
+                if member.session.take().is_none() {
+                    return;
+                }
                 if let Some(groups) = &mut member.groups {
                     self.groups.leave_session(id, groups);
                 }
             }
             _ => {}
         }
+        self.counters.sessions.count(change);
     }
 
     fn ask_store(&mut self, purpose: Purpose, work: Work, within: Duration, out: &mut Out) {
@@ -390,6 +394,8 @@ impl Hub {
     /// Handles the end of a job, with an answer that fits it.
     fn conclude(&mut self, purpose: Purpose, answer: StoreAnswer, out: &mut Out) {
         let effects = &mut self.effects;
+        // Once the session is destroyed under its old key, it has its new one.
+        let new_key = purpose.key().and_then(|key| self.registry.reserved_key(key)).cloned();
         let (key, destroyed) = match (purpose, answer) {
             (Purpose::LookUp(ticket, key), StoreAnswer::LookedUp(found)) => {
                 self.registry.looked_up(ticket, found, effects);
@@ -424,9 +430,17 @@ impl Hub {
         };
         self.route(out);
         self.resume_round(out);
-        if !self.registry.is_closing(&key) {
-            for (waiter, told) in self.waiters.remove(&key).unwrap_or_default() {
-                out.push(HubAction::Done { waiter, told, result: destroyed });
+        if self.registry.is_closing(&key) {
+            return;
+        }
+        let Some(waiters) = self.waiters.remove(&key) else { return };
+        match new_key.filter(|new_key| self.registry.is_closing(new_key)) {
+            // A session that was closed while it got a new key is destroyed under that, too.
+            Some(new_key) => self.waiters.entry(new_key).or_default().extend(waiters),
+            None => {
+                for (waiter, told) in waiters {
+                    out.push(HubAction::Done { waiter, told, result: destroyed });
+                }
             }
         }
     }
