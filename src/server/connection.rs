@@ -225,6 +225,17 @@ impl Connection {
         self.idle.heard(self.now);
     }
 
+    /// Handles whether the socket takes output now. Until the first call it does. Report it before each
+    /// [`handle_session`](Self::handle_session), and when it does again.
+    ///
+    /// While it does not, the client is not told of changes of its session, which other connections may
+    /// cause without end (protocol §5.13). When it does again, and before a reply or the end, the client
+    /// is told the last state. What else is sent is bounded: the client asks for replies, and the host
+    /// keeps its signals back.
+    pub fn handle_writable(&mut self, writable: bool, out: &mut Out) {
+        self.session.handle_writable(writable, out);
+    }
+
     /// Handles news of the registry about a session. News that come too late are ignored.
     pub fn handle_session(&mut self, now: Instant, outcome: Outcome, out: &mut Out) {
         self.tick(now);
@@ -291,6 +302,7 @@ impl Connection {
     ) -> Result<(), Misuse> {
         self.not_closed()?;
         let id = self.in_flight.end_request(id).ok_or(Misuse::UnknownHandler)?;
+        self.session.tell_last(out);
         match result {
             Ok(payload) => {
                 let fits = reply::payload(&self.peer, id, &payload, out);

@@ -18,7 +18,7 @@ pub use config::{Expiry, HubConfig, IdleConnections};
 pub use groups::{GroupError, MAX_GROUP_NAME};
 
 use super::counters::{HubCounters, JobEnd};
-use expiry::{Renewal, Rounds};
+use expiry::Rounds;
 use groups::{Groups, Lasts, Memberships};
 use jobs::{Jobs, Purpose};
 use shutdown::Stage;
@@ -96,7 +96,6 @@ pub struct Hub {
     last_waiter: u64,
     groups: Groups,
     rounds: Rounds,
-    renewal: Option<Renewal>,
     stage: Stage,
     counters: HubCounters,
     now: Instant,
@@ -150,7 +149,6 @@ impl Hub {
             last_waiter: 0,
             groups: Groups::default(),
             rounds: Rounds::new(config.expiry, Instant::EPOCH),
-            renewal: None,
             stage: Stage::Serving,
             counters: HubCounters::default(),
             now: Instant::EPOCH,
@@ -276,7 +274,7 @@ impl Hub {
     pub fn answered(&mut self, now: Instant, job: JobId, answer: StoreAnswer, out: &mut Out) {
         self.advance(now);
         let fits = match (self.jobs.purpose(job), &answer) {
-            (Some(Purpose::LookUp(..) | Purpose::Renew), StoreAnswer::LookedUp(_))
+            (Some(Purpose::LookUp(..)), StoreAnswer::LookedUp(_))
             | (Some(Purpose::Create(..)), StoreAnswer::Created(_))
             | (Some(Purpose::Update(..)), StoreAnswer::Updated(_))
             | (Some(Purpose::Destroy(..)), StoreAnswer::Destroyed(_))
@@ -331,6 +329,10 @@ impl Hub {
                     out.push(HubAction::Deliver { to: connection, outcome });
                     continue;
                 }
+                Effect::Renewed(result) => {
+                    self.renewed(result, out);
+                    continue;
+                }
                 Effect::Lookup { ticket, key } => {
                     (Purpose::LookUp(ticket, key.clone()), Work::LookUp(key))
                 }
@@ -344,13 +346,6 @@ impl Hub {
                     (Purpose::Destroy(ticket, key.clone()), Work::Destroy(key))
                 }
             };
-            if let Work::Update(_) | Work::Destroy(_) = work
-                && let Some(renewal) = &mut self.renewal
-                && purpose.key() == Some(&renewal.key)
-            {
-                renewal.then = Some((purpose, work));
-                continue;
-            }
             self.ask_store(purpose, work, self.config.store_timeout, out);
         }
     }
@@ -382,7 +377,7 @@ impl Hub {
     fn count_job(&mut self, purpose: &Purpose, end: JobEnd, since: Instant) {
         let store = &mut self.counters.store;
         let jobs = match purpose {
-            Purpose::LookUp(..) | Purpose::Renew => &mut store.look_up,
+            Purpose::LookUp(..) => &mut store.look_up,
             Purpose::Create(..) => &mut store.create,
             Purpose::Update(..) => &mut store.update,
             Purpose::Destroy(..) => &mut store.destroy,
@@ -395,7 +390,10 @@ impl Hub {
     fn conclude(&mut self, purpose: Purpose, answer: StoreAnswer, out: &mut Out) {
         let effects = &mut self.effects;
         // Once the session is destroyed under its old key, it has its new one.
-        let new_key = purpose.key().and_then(|key| self.registry.reserved_key(key)).cloned();
+        let new_key = match &purpose {
+            Purpose::Destroy(_, key) => self.registry.reserved_key(key).cloned(),
+            _ => None,
+        };
         let (key, destroyed) = match (purpose, answer) {
             (Purpose::LookUp(ticket, key), StoreAnswer::LookedUp(found)) => {
                 self.registry.looked_up(ticket, found, effects);
@@ -414,22 +412,17 @@ impl Hub {
                 self.registry.destroyed(ticket, destroyed, effects);
                 (key, destroyed)
             }
-            (Purpose::Renew, StoreAnswer::LookedUp(found)) => {
-                return self.renewed(found.map(drop), out);
-            }
             (Purpose::Expire, _) => return self.expired(),
             // The kinds were compared before.
             (
                 Purpose::LookUp(..)
                 | Purpose::Create(..)
                 | Purpose::Update(..)
-                | Purpose::Destroy(..)
-                | Purpose::Renew,
+                | Purpose::Destroy(..),
                 _,
             ) => return,
         };
         self.route(out);
-        self.resume_round(out);
         if self.registry.is_closing(&key) {
             return;
         }
@@ -551,7 +544,7 @@ impl Hub {
             self.count_job(&purpose, JobEnd::TimedOut, since);
             out.push(HubAction::StoreTimedOut { job });
             let answer = match purpose {
-                Purpose::LookUp(..) | Purpose::Renew => StoreAnswer::LookedUp(Err(StoreFailed)),
+                Purpose::LookUp(..) => StoreAnswer::LookedUp(Err(StoreFailed)),
                 Purpose::Create(..) => StoreAnswer::Created(Err(StoreFailed)),
                 Purpose::Update(..) => StoreAnswer::Updated(Err(StoreFailed)),
                 Purpose::Destroy(..) => StoreAnswer::Destroyed(Err(StoreFailed)),

@@ -31,6 +31,15 @@ pub(super) struct SessionSlot {
     edits: u64,
     /// How many of them have no outcome yet. They get it in order.
     edits_open: u8,
+    output: Output,
+}
+
+/// Whether the socket takes output. While it does not, changes of the session wait.
+#[derive(Debug)]
+enum Output {
+    Writable,
+    /// With the last state of the session that the client has not been told, if there is one.
+    Stalled(Box<Option<Json>>),
 }
 
 /// How many edits of a connection may wait for an outcome.
@@ -84,15 +93,31 @@ enum State {
 }
 
 /// A session that is being created, with the JSON of its session-created message.
+#[derive(Debug)]
 struct Creation {
     session: Box<Session>,
-    json: String,
+    json: Json,
 }
 
-impl fmt::Debug for Creation {
-    /// Omits the JSON, which contains the key.
+/// The JSON of a session-created message.
+struct Json(Box<str>);
+
+impl Json {
+    /// Returns how long the message is.
+    fn message_len(&self) -> usize {
+        length::KIND + self.0.len()
+    }
+
+    fn send(&self, out: &mut Out) {
+        let frame = out.encoder.session_created(self.0.as_bytes());
+        out.push(Action::Send(frame));
+    }
+}
+
+impl fmt::Debug for Json {
+    /// Omits the text, which contains the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Creation").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("Json").finish_non_exhaustive()
     }
 }
 
@@ -113,7 +138,14 @@ enum Closer {
 
 impl SessionSlot {
     pub(super) const fn new(key_format: Option<KeyFormat>) -> Self {
-        Self { key_format, state: State::Empty, creations: 0, edits: 0, edits_open: 0 }
+        Self {
+            key_format,
+            state: State::Empty,
+            creations: 0,
+            edits: 0,
+            edits_open: 0,
+            output: Output::Writable,
+        }
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -151,6 +183,36 @@ impl SessionSlot {
         }
         self.state = State::Empty;
         self.edits_open = 0;
+        self.forget_untold();
+    }
+
+    /// Handles whether the socket takes output.
+    pub(super) fn handle_writable(&mut self, writable: bool, out: &mut Out) {
+        match &self.output {
+            Output::Stalled(_) if writable => {
+                self.tell_last(out);
+                self.output = Output::Writable;
+            }
+            Output::Writable if !writable => self.output = Output::Stalled(Box::default()),
+            Output::Stalled(_) | Output::Writable => {}
+        }
+    }
+
+    /// Tells the client how the session is now, if that has waited.
+    #[inline]
+    pub(super) fn tell_last(&mut self, out: &mut Out) {
+        if let Output::Stalled(untold) = &mut self.output
+            && let Some(json) = untold.take()
+        {
+            json.send(out);
+        }
+    }
+
+    /// The session of the client has ended.
+    fn forget_untold(&mut self) {
+        if let Output::Stalled(untold) = &mut self.output {
+            **untold = None;
+        }
     }
 
     /// Handles a restore-session of the client (protocol §5.6).
@@ -209,6 +271,7 @@ impl SessionSlot {
         let session = Box::new(Session::new(key, now, info));
         let json = readable(peer, &session)?;
         self.creations += 1;
+        let json = Json(json.into());
         self.state = State::Creating(Box::new(Creation { session: session.clone(), json }));
         out.push(Action::Session(Command::Create(session)));
         Ok(CreationId(self.creations))
@@ -286,7 +349,8 @@ impl SessionSlot {
     }
 
     /// Changes the session, and tells the client, if that makes a difference for it. Its session-created
-    /// message replaces what it knows of the session (protocol §6.2, §6.4).
+    /// message replaces what it knows of the session (protocol §6.2, §6.4). So if the socket takes no output,
+    /// only the last one is kept for it.
     fn carry_out(
         &mut self,
         peer: &Peer,
@@ -300,10 +364,10 @@ impl SessionSlot {
         let (json, mut too_long) = (session.to_json(), None);
         if json != before.to_json() {
             match peer.reads(length::KIND + json.len()) {
-                Ok(()) => {
-                    let frame = out.encoder.session_created(json.as_bytes());
-                    out.push(Action::Send(frame));
-                }
+                Ok(()) => match (&mut self.output, Json(json.into())) {
+                    (Output::Writable, json) => json.send(out),
+                    (Output::Stalled(untold), json) => **untold = Some(json),
+                },
                 Err(TooLarge { buffer, .. }) => {
                     too_long = Some((json.len(), buffer - length::KIND));
                 }
@@ -323,7 +387,8 @@ impl SessionSlot {
     ) -> Option<Change> {
         match change {
             Change::Updated { info, own } => {
-                let edited = self.carry_out(peer, session, |session| session.info = *info, own, out);
+                let edited =
+                    self.carry_out(peer, session, |session| session.info = *info, own, out);
                 out.push(Action::SessionEvent(SessionEvent::Updated(edited)));
             }
             Change::Rotated { session: new, own } => {
@@ -400,7 +465,7 @@ impl SessionSlot {
                 State::Empty
             }
             (State::Creating(creation), Change::Created)
-                if peer.reads(length::KIND + creation.json.len()).is_err() =>
+                if peer.reads(creation.json.message_len()).is_err() =>
             {
                 // It fitted before the peer turned out to have a message buffer. The client was not
                 // told about it: the session is destroyed, and nothing waits for the outcome.
@@ -411,8 +476,7 @@ impl SessionSlot {
                 State::Empty
             }
             (State::Creating(creation), Change::Created) => {
-                let frame = out.encoder.session_created(creation.json.as_bytes());
-                out.push(Action::Send(frame));
+                creation.json.send(out);
                 State::Held { session: creation.session, stored: Stored::Awaited }
             }
             (State::Creating(_), Change::CreateFailed) => {
@@ -467,6 +531,7 @@ impl SessionSlot {
 
     /// Tells the application that the session has ended, and with it what it has asked for.
     fn ended(&mut self, session: Box<Session>, by: ClosedBy, out: &mut Out) -> State {
+        self.forget_untold();
         while let Some(edit) = self.end_edit() {
             let failed = SessionEvent::EditFailed(edit, EditFailure::Ended);
             out.push(Action::SessionEvent(failed));

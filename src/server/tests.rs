@@ -249,6 +249,13 @@ impl Script {
     }
 
     /// The application creates a session.
+    /// The socket takes output now, or does not.
+    #[track_caller]
+    fn writable(&mut self, writable: bool, expected: &[&str]) {
+        self.connection.handle_writable(writable, &mut self.out);
+        self.expect(expected);
+    }
+
     fn create(&mut self, text: &str) -> Result<(), Misuse> {
         let (now, info) = (UnixTime::from_seconds(0), SessionInfo::new());
         self.connection.create_session(key(text), now, info, &mut self.out).map(drop)

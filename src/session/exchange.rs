@@ -120,6 +120,9 @@ pub enum Effect {
         /// The key of the session.
         key: SessionKey,
     },
+    /// The store has noted that a session is in use, or the session has ended: the outcome of
+    /// [`Registry::renew`](super::Registry::renew). Otherwise the store has failed.
+    Renewed(Result<(), StoreFailed>),
     /// Hand this to the connection's machine, after everything that was delivered to it before. If
     /// the connection has ended, drop it.
     Deliver {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
 use self::edit::fail;
-use self::entry::{Closer, Creator, EditStage, Entry, StoreWork};
+use self::entry::{Closer, Creator, EditKind, EditStage, Entry, QueuedEdit, StoreWork};
 use super::exchange::{
     Change, Command, ConnectionId, EditCommand, EditFailure, Effect, Outcome, StoreFailed, Ticket,
 };
@@ -45,12 +45,13 @@ pub struct RegistryConfig {
 /// * the store has answered: [`looked_up`](Self::looked_up), [`stored`](Self::stored),
 ///   [`updated`](Self::updated), [`destroyed`](Self::destroyed). Each ticket is answered once, even if the connection that
 ///   caused it has gone. Repeated and unknown tickets are ignored;
-/// * the application closes a session everywhere: [`close_key`](Self::close_key).
+/// * the application closes a session everywhere: [`close_key`](Self::close_key);
+/// * a session in use must not expire: [`renew`](Self::renew).
 ///
-/// **Edits** of a session (updates of its info, rotations of its key) are carried out one after another, in
-/// the order in which they come, so that the last one wins for all connections. Restorations wait
-/// meanwhile, and an edit waits for the look-ups that came before. A rotation finds the session, stores it
-/// under the new key, destroys that of the old one, and only then do the connections learn of it, and is
+/// **Edits** of a session (updates of its info, rotations of its key, renewals) are carried out one after
+/// another, in the order in which they come, so that the last one wins for all connections. Restorations
+/// wait meanwhile, and an edit waits for the look-ups that came before. A rotation finds the session, stores
+/// it under the new key, destroys that of the old one, and only then do the connections learn of it, and is
 /// the session closed for those that are not to have the new key
 /// ([`OtherConnections::Close`](super::OtherConnections)). If the store fails on the way, what was stored
 /// under the new key is destroyed, and the session keeps the old key and all its connections. The same
@@ -145,12 +146,6 @@ impl Registry {
         self.entries.get(key).and_then(Entry::reserved_key)
     }
 
-    /// Returns whether the info or the key of a session is being changed.
-    pub fn is_changing(&self, key: &SessionKey) -> bool {
-        let store = self.entries.get(key).map(|entry| entry.store);
-        matches!(store, Some(StoreWork::Editing { .. }))
-    }
-
     /// Returns whether no session is held or reserved, and the store has answered everything.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.tickets.is_empty()
@@ -214,6 +209,19 @@ impl Registry {
         told.len()
     }
 
+    /// Has the store look up a session that connections hold, so that it does not expire. The renewal
+    /// takes its turn among the edits of the session: stores may write back what they have read. Returns
+    /// whether any connection holds the session. If so, ends with [`Effect::Renewed`].
+    pub fn renew(&mut self, key: &SessionKey, out: &mut Actions<Effect>) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        if entry.holders.is_empty() {
+            return false;
+        }
+        entry.push_edit(QueuedEdit { by: None, what: EditKind::Renew });
+        self.start_edit(key, out);
+        true
+    }
+
     /// Handles the store's answer to [`Effect::Lookup`]: the session, or `None` if it does not
     /// exist.
     pub fn looked_up(
@@ -222,10 +230,18 @@ impl Registry {
         answer: Result<Option<Box<Session>>, StoreFailed>,
         out: &mut Actions<Effect>,
     ) {
-        let is_right =
-            |kind| matches!(kind, QuestionKind::Lookup(_) | QuestionKind::Edit(EditStage::Finding));
+        let is_right = |kind| {
+            matches!(
+                kind,
+                QuestionKind::Lookup(_)
+                    | QuestionKind::Edit(EditStage::Finding | EditStage::Renewing)
+            )
+        };
         let (key, connection) = match self.answered(ticket, is_right) {
             Some((key, QuestionKind::Lookup(connection))) => (key, connection),
+            Some((key, QuestionKind::Edit(EditStage::Renewing))) => {
+                return self.renewed(&key, answer.map(drop), out);
+            }
             Some((key, _)) => return self.found(&key, answer, out),
             None => return,
         };

@@ -86,6 +86,10 @@ impl Desk {
                 Effect::Store { ticket, session } => (ticket, session.key, "store"),
                 Effect::Update { ticket, update } => (ticket, update.key, "update"),
                 Effect::Destroy { ticket, key } => (ticket, key, "destroy"),
+                Effect::Renewed(result) => {
+                    lines.push(format!("renewed {result:?}"));
+                    continue;
+                }
                 Effect::Deliver { connection, outcome } => {
                     let key = outcome.key.as_str();
                     let change = match outcome.change {
@@ -193,6 +197,13 @@ impl Desk {
     fn updated(&mut self, question: u64, answer: Result<bool, StoreFailed>, expected: &[&str]) {
         self.registry.updated(self.tickets[&question].0, answer, &mut self.out);
         self.expect(expected);
+    }
+
+    #[track_caller]
+    fn renew(&mut self, text: &str, expected: &[&str]) {
+        let begins = self.registry.renew(&key(text), &mut self.out);
+        self.expect(expected);
+        assert_eq!(begins, self.registry.connection_count(&key(text)) > 0);
     }
 
     /// The connections that hold the session.

@@ -476,7 +476,9 @@ fn a_handler_that_waits_for_room_goes_on_when_its_client_is_disconnected_for_bei
     let fill = || pair.of_slow.signal("fill", vec![7; SIZE]);
     let error = std::iter::repeat_with(fill).find_map(Result::err);
     assert_eq!(error, Some(SignalError::TooSlow));
-    assert_eq!(pair.of_slow.signal("fill", "x"), Err(SignalError::TooSlow));
+    // The connection may have ended already.
+    let refused = [SignalError::TooSlow, SignalError::Disconnected];
+    assert!(refused.contains(&pair.of_slow.signal("fill", "x").unwrap_err()));
     waiting.join().unwrap();
     pair.fixture.wait_for_disconnected();
     assert_eq!(pair.of_slow.signal("fill", "x"), Err(SignalError::Disconnected));

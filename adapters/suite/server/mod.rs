@@ -40,6 +40,7 @@ mod settings;
 mod shutdown;
 mod signals;
 mod slow_reader;
+mod slow_sessions;
 mod stats;
 mod stores;
 mod streams;

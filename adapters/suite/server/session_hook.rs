@@ -5,15 +5,17 @@ use std::sync::{Arc, mpsc};
 use wwr::server::RequestError;
 use wwr::{Content, Payload, SessionInfo, SessionKey};
 
+use super::wwr1::one_that_answers;
 use crate::adapter::runtime;
 use crate::adapter::server::{
     Connection, Connections, Handler, Local, LocalHandler, Server, SessionChange,
 };
 use crate::suite::support::app::Gates;
 use crate::suite::support::message::{
-    SESSION_CLOSED, UTF8, answer, ask, close_session, empty_reply, restore, signal, special,
+    NOT_FOUND, SESSION_CLOSED, UTF8, answer, ask, close_session, empty_reply, restore, signal,
+    special,
 };
-use crate::suite::support::peer::{BINARY, Peer, frame};
+use crate::suite::support::peer::{BINARY, PING, PONG, Peer, frame};
 use crate::suite::support::{Running, SAFETY};
 
 /// Tells what is called, in order. Its hook for changes waits at the gate "hook" if the session says so.
@@ -63,7 +65,7 @@ impl Handler for Diary {
         assert_eq!(connection.session(), None);
     }
 
-    async fn session_changed(&self, _: &Connection, change: SessionChange) {
+    async fn session_changed(&self, of: &Connection, change: SessionChange) {
         let user = |session: Option<&wwr::Session>| {
             let user = session.and_then(|session| session.info.value("user"));
             user.and_then(|user| user.as_str().map(str::to_owned)).unwrap_or("nobody".into())
@@ -82,6 +84,11 @@ impl Handler for Diary {
         if users.contains("slow") {
             self.gates.pass("hook").await;
             self.note("the hook has ended");
+        }
+        if users.ends_with("asker") {
+            let answer = of.ask("sure", "?").await.unwrap();
+            let session = of.session().is_some();
+            self.note(format!("{}, session: {session}", answer.text().unwrap_or_default()));
         }
         assert!(!users.contains("panic"), "a hook of a test panics on purpose");
     }
@@ -163,6 +170,35 @@ fn no_message_is_handled_before_the_hook_has_ended() {
     gates.open("hook");
     assert_eq!(peer.message(), answer(4, "after"));
     lines(&told, &["the hook has ended", "request echo"]);
+}
+
+/// The socket is read then, so that the answer comes: what else comes has to wait.
+#[test]
+fn no_message_changes_the_session_while_the_hook_asks_the_client() {
+    let (server, told, _) = Diary::start();
+    let mut peer = one_that_answers(server.address);
+    let key = login(&mut peer, "asker");
+    let question = peer.message();
+    assert_eq!(question[0], 12);
+    peer.send(&close_session(2));
+    peer.send(&restore(3, &key));
+    // It has read all of this.
+    peer.write(&frame(PING, b""));
+    assert_eq!(peer.frame().map(|frame| frame.first), Some(PONG));
+    peer.send(&[&[26], &question[1..9], b"yes"].concat());
+    // Clients of `wwr.1` know that they have closed it.
+    assert_eq!(peer.message(), empty_reply(2));
+    assert_eq!(peer.message(), special(NOT_FOUND, 3));
+    lines(
+        &told,
+        &[
+            "connected",
+            "request login",
+            "created: nobody to asker",
+            "yes, session: true",
+            "closed by Client: asker to nobody",
+        ],
+    );
 }
 
 /// What it has given to a connection, it can always take back.

@@ -1,19 +1,22 @@
 //! Sessions on the wire: created, restored, shared, limited, closed (protocol §5.5 to §5.8).
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
 
-use wwr::server::RequestError;
+use wwr::server::{Expiry, RequestError};
 use wwr::{Content, Payload, SessionInfo, SessionKey};
 
-use crate::adapter::FileStore;
-use crate::adapter::runtime;
-use crate::adapter::server::{Connection, Connections, Handler, Server, Sessions};
+use crate::adapter::server::{Builder, Connection, Connections, Handler, Server, Sessions};
+use crate::adapter::{FileStore, MemoryStore, SharedStore, runtime};
+use crate::suite::support::app::App;
+use crate::suite::support::log::logged;
 use crate::suite::support::message::{
     DISABLED, MAX_CONNECTIONS, NOT_FOUND, PROTOCOL, SESSION_CLOSED, UTF8, answer, ask,
     close_session, empty_reply, error, restore, special,
 };
 use crate::suite::support::peer::Peer;
-use crate::suite::support::{Fixture, Running, until};
+use crate::suite::support::{Fixture, Running, configured, until};
 
 const WHO: &str = "Some(\"ada\") Some(\"secret\")";
 
@@ -285,4 +288,30 @@ fn signals_of_the_hook_for_new_connections_come_first() {
     assert_eq!(peer.message()[0], 21);
     assert_eq!(peer.message(), welcome("last"));
     assert_eq!(peer.message(), answer(1, "x"));
+}
+
+#[test]
+fn the_log_says_once_that_sessions_stay_in_memory_for_ever() {
+    /// How many lines name the setting when so many clients log in.
+    fn warnings(logins: usize, built: impl FnOnce(Builder<App>) -> Builder<App>) -> usize {
+        let builder = built(Server::builder_on(runtime(), App::new().0));
+        let log = logged(builder, |address| {
+            for _ in 0..logins {
+                login(&mut Peer::connect(address));
+            }
+            Peer::connect(address).is_served();
+        });
+        log.iter().filter(|line| line.text.contains("hub.expiry")).count()
+    }
+    assert_eq!(warnings(2, |builder| builder), 1);
+    assert_eq!(warnings(0, |builder| builder), 0, "it has no sessions");
+    let shared = || SharedStore::new(Arc::new(MemoryStore::new()));
+    assert_eq!(warnings(1, |builder| builder.store(shared())), 1);
+    let age = Duration::from_secs(3600);
+    let config = configured(|config| config.hub.expiry = Some(Expiry::new(age, age)));
+    assert_eq!(warnings(1, |builder| builder.config(config)), 0);
+    let temporary = tempfile::tempdir().unwrap();
+    let opened = FileStore::open(temporary.path().join("sessions"));
+    let store = crate::adapter::block_on(opened).unwrap();
+    assert_eq!(warnings(1, |builder| builder.store(store)), 0, "a disk has more room");
 }

@@ -1,5 +1,7 @@
 //! The sub-protocol `wwr.1`, seen from a client made by hand (protocol §10).
 
+use std::net::SocketAddr;
+
 use wwr::Dialect;
 use wwr::server::Protocol;
 
@@ -35,16 +37,21 @@ fn agreed(peer: &mut Peer, headers: &str) -> Option<String> {
 
 /// A client that has agreed on `wwr.1`.
 fn ours(fixture: &Fixture) -> Peer {
-    connect(fixture, SETTINGS)
+    connect(fixture.address(), SETTINGS)
 }
 
 /// A client that has agreed on `wwr.1` and can be asked.
 pub(super) fn that_answers(fixture: &Fixture) -> Peer {
-    connect(fixture, ANSWERING)
+    one_that_answers(fixture.address())
 }
 
-fn connect(fixture: &Fixture, settings: &[u8]) -> Peer {
-    let mut peer = Peer::dial(fixture.address());
+/// The same, of any server.
+pub(super) fn one_that_answers(address: SocketAddr) -> Peer {
+    connect(address, ANSWERING)
+}
+
+fn connect(address: SocketAddr, settings: &[u8]) -> Peer {
+    let mut peer = Peer::dial(address);
     assert_eq!(agreed(&mut peer, OFFER).as_deref(), Some("wwr.1"));
     peer.send(settings);
     assert_eq!(peer.message(), STATED);

@@ -329,6 +329,14 @@ impl World {
                 assert_eq!(self.host, Host::Open);
                 assert!(!session.key.as_str().is_empty());
             }
+            Action::Event(Event::SessionUpdated(session)) => {
+                assert_eq!(self.host, Host::Open);
+                assert_eq!(
+                    self.client.session(),
+                    Some(&session),
+                    "only the one that is held changes"
+                );
+            }
             Action::Event(Event::SessionLost(_)) => {
                 assert!(!self.connected && self.host == Host::Open, "only when resuming");
             }

@@ -94,6 +94,8 @@ impl Connection {
 
     /// Ends a connection that drains, with its close frame.
     pub(super) fn finish(&mut self, out: &mut Out) {
+        // The key may be a new one, with which the client comes back.
+        self.session.tell_last(out);
         if let Phase::Draining { reason, .. } = self.end(out) {
             out.push(Action::Close(reason));
         }

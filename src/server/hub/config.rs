@@ -27,7 +27,8 @@ pub struct HubConfig {
     /// How long the session store may take to answer before that counts as a failure. Not
     /// zero. Default: 30 s.
     pub store_timeout: Duration,
-    /// When unused sessions expire; `None` keeps them. Default: `None`.
+    /// When unused sessions expire; `None` keeps them for ever, as the reference does (protocol §3.3): the
+    /// store grows with each session that nobody closes. Default: `None`.
     pub expiry: Option<Expiry>,
     /// What happens to idle connections when the server shuts down. Default: they
     /// [stay](IdleConnections::Stay).

@@ -18,7 +18,7 @@ pub(super) enum Rounds {
     /// The next round starts then.
     Waiting { config: Expiry, next: Instant },
     /// Since `started`, the sessions in use are being looked up, one after another. `left` is still
-    /// to do. If none is being looked up, all that are left are just being changed.
+    /// to do.
     Renewing { config: Expiry, started: Instant, left: BTreeSet<SessionKey> },
     /// The store is removing the expired sessions.
     Expiring { config: Expiry },
@@ -42,15 +42,6 @@ impl Rounds {
     }
 }
 
-/// The look-up of a session in use.
-#[derive(Debug)]
-pub(super) struct Renewal {
-    pub(super) key: SessionKey,
-    /// What is done with the session after the look-up: stores may write back what they have read, and a
-    /// destroyed session would exist again, or have its old info.
-    pub(super) then: Option<(Purpose, Work)>,
-}
-
 /// Returns the time between two rounds.
 fn pause(config: Expiry) -> Duration {
     config.every.max(Duration::from_secs(1))
@@ -70,6 +61,7 @@ impl Hub {
         }
         let left = self.sessions_in_use(config.unused_for / 2);
         self.renew_next(config, self.now, left, out);
+        self.route(out);
     }
 
     /// Returns the sessions of connections that have been open for `age`.
@@ -88,17 +80,12 @@ impl Hub {
         mut left: BTreeSet<SessionKey>,
         out: &mut Out,
     ) {
-        left.retain(|key| self.registry.connection_count(key) > 0);
-        if !left.is_empty() {
-            // The look-up of a session that is just being changed could undo that. It comes later.
-            if let Some(key) = left.iter().find(|key| !self.registry.is_changing(key)).cloned() {
-                left.remove(&key);
-                self.renewal = Some(Renewal { key: key.clone(), then: None });
-                let (purpose, work) = (Purpose::Renew, Work::LookUp(key));
-                self.ask_store(purpose, work, self.config.store_timeout, out);
+        while let Some(key) = left.pop_first() {
+            // It takes its turn among the changes of the session, however many there are.
+            if self.registry.renew(&key, &mut self.effects) {
+                self.rounds = Rounds::Renewing { config, started, left };
+                return;
             }
-            self.rounds = Rounds::Renewing { config, started, left };
-            return;
         }
         // Everything that was in use when the round started has been looked up since.
         let work = Work::Expire { unused_for: config.unused_for, at: started };
@@ -107,12 +94,9 @@ impl Hub {
         self.rounds = Rounds::Expiring { config };
     }
 
-    /// Handles the look-up of a session in use, or its failure. A session that the store does not
-    /// know cannot expire.
+    /// Handles the end of the look-up of a session in use, or its failure. A session that the store does
+    /// not know cannot expire.
     pub(super) fn renewed(&mut self, result: Result<(), StoreFailed>, out: &mut Out) {
-        if let Some(Renewal { then: Some((purpose, work)), .. }) = self.renewal.take() {
-            self.ask_store(purpose, work, self.config.store_timeout, out);
-        }
         match core::mem::replace(&mut self.rounds, Rounds::Off) {
             Rounds::Renewing { config, started, left } => match result {
                 Ok(()) => self.renew_next(config, started, left, out),
@@ -125,17 +109,6 @@ impl Hub {
             other @ (Rounds::Off | Rounds::Waiting { .. } | Rounds::Expiring { .. }) => {
                 self.rounds = other;
             }
-        }
-    }
-
-    /// Goes on with a round that waits until sessions are not being changed any more.
-    pub(super) fn resume_round(&mut self, out: &mut Out) {
-        if self.renewal.is_some() {
-            return;
-        }
-        if let Rounds::Renewing { config, started, left } = &mut self.rounds {
-            let (config, started, left) = (*config, *started, core::mem::take(left));
-            self.renew_next(config, started, left, out);
         }
     }
 

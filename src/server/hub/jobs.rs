@@ -17,23 +17,8 @@ pub(super) enum Purpose {
     Update(Ticket, SessionKey),
     /// The registry destroys a session.
     Destroy(Ticket, SessionKey),
-    /// A session in use is kept from expiring.
-    Renew,
     /// Sessions expire.
     Expire,
-}
-
-impl Purpose {
-    /// Returns the session that the registry has asked about.
-    pub(super) const fn key(&self) -> Option<&SessionKey> {
-        match self {
-            Self::LookUp(_, key)
-            | Self::Create(_, key)
-            | Self::Update(_, key)
-            | Self::Destroy(_, key) => Some(key),
-            Self::Renew | Self::Expire => None,
-        }
-    }
 }
 
 /// The jobs without an answer, each with its deadline.

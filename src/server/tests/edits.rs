@@ -147,8 +147,10 @@ fn a_new_key_with_new_info_is_one_edit() {
     let edit = script.new_key(key("k2"), Some(info(7)), OtherConnections::Close);
     assert_eq!(edit.map(EditId::as_u64), Ok(1));
     script.expect(&["ask Rotate k1 k2, info, close others"]);
-    let change =
-        Change::Rotated { session: Box::new(Session { info: info(7), ..session("k2") }), own: true };
+    let change = Change::Rotated {
+        session: Box::new(Session { info: info(7), ..session("k2") }),
+        own: true,
+    };
     script.told("k1", change, &[&told("k2", 7), "event Rotated 1"]);
     let deep = (0..126).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
     let deep = SessionInfo::new().private("a", deep);
@@ -187,4 +189,83 @@ fn a_connection_that_drains_waits_for_its_edits() {
         &[&created, "event Rotated 1", "ask Leave k2", "close Requested"],
     );
     assert_eq!(script.update(info(1)), Err(Misuse::Closed));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_told_the_last_state_only() {
+    for dialect in Dialect::ALL {
+        let mut script = Script::logged_in(dialect, &config());
+        script.writable(false, &[]);
+        for number in 1..=1000 {
+            script.told("k1", updated(number, false), &["event Updated"]);
+            script.writable(false, &[]);
+        }
+        // The application has it at once.
+        assert_eq!(script.connection.session().map(|session| &session.info), Some(&info(1000)));
+        script.writable(true, &[&told("k1", 1000)]);
+        script.writable(true, &[]);
+        script.told("k1", updated(7, false), &[&told("k1", 7), "event Updated"]);
+        // A new key is part of the state.
+        script.writable(false, &[]);
+        script.told("k1", rotated("k2", false), &["event Rotated"]);
+        script.told("k2", updated(8, false), &["event Updated"]);
+        script.writable(true, &[&told("k2", 8)]);
+    }
+}
+
+#[test]
+fn what_the_client_is_not_told_yet_comes_before_the_reply() {
+    let mut script = Script::logged_in(Dialect::V2_0, &config());
+    script.client(request(1, "a", ""), &["run 1 a"]);
+    assert!(script.update(info(1)).is_ok());
+    script.lines();
+    script.writable(false, &[]);
+    script.told("k1", updated(1, true), &["event Updated 1"]);
+    script.reply(1, Ok("done"), &[&told("k1", 1), "send c0 1 done"]);
+    script.writable(true, &[]);
+}
+
+#[test]
+fn a_client_that_did_not_read_comes_back_with_the_new_key() {
+    let mut script = Script::logged_in(Dialect::V1_4, &config());
+    script.writable(false, &[]);
+    script.told("k1", rotated("k2", false), &["event Rotated"]);
+    let created = format!("send 15 {}", session("k2").to_json());
+    script.close(&[&created, "ask Leave k2", "close Requested"]);
+}
+
+#[test]
+fn a_client_that_did_not_read_is_not_told_of_a_session_that_has_ended() {
+    let mut script = Script::logged_in(Dialect::V2_0, &config());
+    script.writable(false, &[]);
+    script.told("k1", updated(1, false), &["event Updated"]);
+    let closed = Change::ClosedByKey { disconnect: false };
+    script.told("k1", closed, &["send 16", "event Closed by Key"]);
+    script.writable(true, &[]);
+    // A close that fails ends nothing.
+    let mut script = Script::logged_in(Dialect::V2_0, &config());
+    script.writable(false, &[]);
+    script.told("k1", updated(1, false), &["event Updated"]);
+    script.client(close_session(98), &["ask Close k1"]);
+    script.told("k1", updated(2, false), &["event Updated"]);
+    script.told("k1", Change::CloseFailed, &["send 02 98", "event CloseFailed"]);
+    script.writable(true, &[&told("k1", 2)]);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_told_the_last_state_that_it_can_read() {
+    let mut config = config();
+    config.advertised.message_buffer = 512;
+    let mut script = Script::accept(Dialect::V2_0, &config);
+    script.client(restore(99, "k1"), &["send 17 #020060ea000000020000", "ask Restore k1"]);
+    let outcome = Outcome { key: key("k1"), change: restored("k1") };
+    script.connection.handle_session(script.now, outcome, &mut script.out);
+    script.lines();
+    script.writable(false, &[]);
+    script.told("k1", rotated("k2", false), &["event Rotated"]);
+    let long = SessionInfo::new().public("a", "x".repeat(512));
+    let length = Session { info: long.clone(), ..session("k2") }.to_json().len();
+    let line = format!("event Updated, {length} bytes, at most 511");
+    script.told("k2", Change::Updated { info: Box::new(long), own: false }, &[&line]);
+    script.writable(true, &[&format!("send 15 {}", session("k2").to_json())]);
 }

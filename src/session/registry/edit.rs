@@ -1,8 +1,8 @@
-//! Edits of sessions: updates of the info, rotations of the key, both in one step.
+//! Edits of sessions: updates of the info, rotations of the key, both in one step, and renewals.
 
 use alloc::boxed::Box;
 
-use super::entry::{Closer, EditStage, Entry, QueuedEdit, StoreWork};
+use super::entry::{Closer, EditKind, EditStage, Entry, QueuedEdit, StoreWork};
 use super::{QuestionKind, Registry, deliver};
 use crate::actions::Actions;
 use crate::session::exchange::{
@@ -33,7 +33,7 @@ impl Registry {
 
     fn apply_update(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Some(QueuedEdit { by, what: Edit::Info(info), .. }) = entry.take_edit() else { return };
+        let Some(QueuedEdit { by, what: EditKind::Info(info) }) = entry.take_edit() else { return };
         let closer = match entry.store {
             StoreWork::Editing { closing: Some(Closer::Holder(closer)), .. } => Some(closer),
             _ => None,
@@ -61,11 +61,11 @@ impl Registry {
         };
         let Some(entry) = self.entries.get_mut(key) else { return };
         let is_wanted = entry.is_edit_wanted();
-        let Some(QueuedEdit { what: Edit::NewKey(new), renamed, .. }) = entry.edit_mut() else {
-            return;
-        };
+        let what = entry.edit_mut().map(|edit| &mut edit.what);
+        let Some(EditKind::NewKey { new, renamed }) = what else { return };
         let (to, info) = (new.key.clone(), new.info.clone().unwrap_or(found.info));
-        let stored = Session { key: to.clone(), created: found.created, last_lookup: new.now, info };
+        let stored =
+            Session { key: to.clone(), created: found.created, last_lookup: new.now, info };
         let stored = Box::new(stored);
         *renamed = Some(stored.clone());
         // A key that exists already belongs to another session, or is reserved for one.
@@ -130,17 +130,28 @@ impl Registry {
         self.fail_edit(key, EditFailure::Store, out);
     }
 
+    /// Handles the store's answer about the session that is in use.
+    pub(super) fn renewed(
+        &mut self,
+        key: &SessionKey,
+        answer: Result<(), StoreFailed>,
+        out: &mut Actions<Effect>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.take_edit();
+        }
+        self.end_edit(key, out);
+        out.push(Effect::Renewed(answer));
+    }
+
     /// Moves everything to the new key: what stays of the session, and the news of it, in one step.
     fn rename(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
         let Some(mut old) = self.entries.remove(key) else { return };
         for connection in core::mem::take(&mut old.restoring).into_keys() {
             deliver(connection, key, Change::NotFound, out);
         }
-        let Some(QueuedEdit { by, what: Edit::NewKey(new), renamed: Some(session) }) =
-            old.take_edit()
-        else {
-            return;
-        };
+        let Some(QueuedEdit { by, what }) = old.take_edit() else { return };
+        let EditKind::NewKey { new, renamed: Some(session) } = what else { return };
         let NewKey { key: to, others, .. } = new;
         let Some(StoreWork::Reserved { closing }) = self.entries.get(&to).map(|entry| entry.store)
         else {
@@ -225,7 +236,7 @@ impl Registry {
         what: Edit,
         out: &mut Actions<Effect>,
     ) {
-        let edit = QueuedEdit { by: Some(from), what, renamed: None };
+        let edit = QueuedEdit { by: Some(from), what: what.into() };
         match self.entries.get_mut(key) {
             Some(entry) if entry.holders.contains(&from) => {
                 entry.push_edit(edit);
@@ -247,18 +258,23 @@ impl Registry {
         match entry.edit().map(|edit| &edit.what) {
             None => self.forget_if_empty(key),
             Some(_) if lookups > 0 => entry.store = start(EditStage::Lookups),
-            Some(Edit::Info(info)) => {
+            Some(EditKind::Info(info)) => {
                 let update = Box::new(Update { key: key.clone(), info: info.clone() });
                 entry.store = start(EditStage::Updating);
                 let ticket = self.ask_for_edit(key, EditStage::Updating);
                 out.push(Effect::Update { ticket, update });
             }
-            Some(Edit::NewKey(_)) => {
-                entry.store = start(EditStage::Finding);
-                let ticket = self.ask_for_edit(key, EditStage::Finding);
-                out.push(Effect::Lookup { ticket, key: key.clone() });
-            }
+            Some(EditKind::NewKey { .. }) => self.find_for_edit(key, EditStage::Finding, out),
+            Some(EditKind::Renew) => self.find_for_edit(key, EditStage::Renewing, out),
         }
+    }
+
+    fn find_for_edit(&mut self, key: &SessionKey, stage: EditStage, out: &mut Actions<Effect>) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.store = StoreWork::Editing { stage, closing: None };
+        }
+        let ticket = self.ask_for_edit(key, stage);
+        out.push(Effect::Lookup { ticket, key: key.clone() });
     }
 
     fn ask_for_edit(&mut self, key: &SessionKey, next: EditStage) -> Ticket {
@@ -296,9 +312,17 @@ impl Registry {
     }
 }
 
-/// Tells the connection that waits for an edit that it has failed.
-pub(super) fn fail(key: &SessionKey, edit: &QueuedEdit, failure: EditFailure, out: &mut Actions<Effect>) {
+/// Tells the connection that waits for an edit that it has failed. A session that ends needs no renewal.
+pub(super) fn fail(
+    key: &SessionKey,
+    edit: &QueuedEdit,
+    failure: EditFailure,
+    out: &mut Actions<Effect>,
+) {
     if let Some(connection) = edit.by {
         deliver(connection, key, Change::EditFailed(failure), out);
+    }
+    if let EditKind::Renew = edit.what {
+        out.push(Effect::Renewed(Ok(())));
     }
 }

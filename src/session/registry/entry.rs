@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::session::exchange::{ConnectionId, Edit, NewKey, OtherConnections, Ticket};
+use crate::session::info::SessionInfo;
 use crate::session::key::SessionKey;
 use crate::session::object::Session;
 
@@ -29,11 +30,31 @@ pub(super) type Edits = VecDeque<QueuedEdit>;
 /// An edit without an outcome.
 #[derive(Debug)]
 pub(super) struct QueuedEdit {
-    /// The connection that waits for the outcome. `None` once it holds the session no more.
+    /// The connection that waits for the outcome. `None` once it holds the session no more, and for
+    /// renewals.
     pub(super) by: Option<ConnectionId>,
-    pub(super) what: Edit,
-    /// The session under its new key, once the store has found it under the old one.
-    pub(super) renamed: Option<Box<Session>>,
+    pub(super) what: EditKind,
+}
+
+#[derive(Debug)]
+pub(super) enum EditKind {
+    Info(SessionInfo),
+    NewKey {
+        new: NewKey,
+        /// The session under its new key, once the store has found it under the old one.
+        renamed: Option<Box<Session>>,
+    },
+    /// The store notes that the session is in use.
+    Renew,
+}
+
+impl From<Edit> for EditKind {
+    fn from(edit: Edit) -> Self {
+        match edit {
+            Edit::Info(info) => Self::Info(info),
+            Edit::NewKey(new) => Self::NewKey { new, renamed: None },
+        }
+    }
 }
 
 /// What the store is doing with a session, apart from look-ups.
@@ -68,6 +89,8 @@ pub(super) enum EditStage {
     Lookups,
     /// The store replaces the info.
     Updating,
+    /// The store looks the session up, to note that it is in use.
+    Renewing,
     /// The store finds the session of the old key.
     Finding,
     /// The store keeps the session under the new key.
@@ -143,8 +166,8 @@ impl Entry {
         match (stage, self.edit()?) {
             (
                 EditStage::Storing | EditStage::Destroying | EditStage::Undoing,
-                QueuedEdit { what: Edit::NewKey(NewKey { key, .. }), .. },
-            ) => Some(key),
+                QueuedEdit { what: EditKind::NewKey { new, .. }, .. },
+            ) => Some(&new.key),
             _ => None,
         }
     }
@@ -152,7 +175,7 @@ impl Entry {
     /// Returns whether the edit that is under way has to go on: some connection will use what it makes.
     pub(super) fn is_edit_wanted(&self) -> bool {
         let others = match self.edit() {
-            Some(QueuedEdit { by: None, what: Edit::NewKey(new), .. }) => new.others,
+            Some(QueuedEdit { by: None, what: EditKind::NewKey { new, .. } }) => new.others,
             _ => OtherConnections::Keep,
         };
         let is_used = others == OtherConnections::Keep && !self.holders.is_empty();
@@ -166,10 +189,10 @@ impl Entry {
         edit
     }
 
-    /// Forgets the edits of all connections but this one.
+    /// Forgets the edits of all connections but this one. Renewals are of no connection.
     pub(super) fn forget_edits_of_others(&mut self, than: Option<ConnectionId>) {
         let Some(edits) = &mut self.edits else { return };
-        edits.retain(|edit| edit.by == than);
+        edits.retain(|edit| edit.by == than || matches!(edit.what, EditKind::Renew));
         self.edits.take_if(|edits| edits.is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! Edits of sessions: updates of the info, rotations of the key.
+//! Edits of sessions: updates of the info, rotations of the key, renewals.
 
 use super::*;
 
@@ -320,6 +320,63 @@ fn a_new_key_that_is_closed_before_it_is_known_is_closed_with_its_session() {
 }
 
 #[test]
+fn a_renewal_takes_its_turn_among_the_edits() {
+    let mut desk = shared();
+    desk.renew("unknown", &[]);
+    desk.update(1, "k", 1, &["ask 3 update k"]);
+    desk.renew("k", &[]);
+    desk.update(2, "k", 2, &[]);
+    let told = ["tell 1 k Updated 1 own true", "tell 2 k Updated 1 own false", "ask 4 lookup k"];
+    desk.updated(3, Ok(true), &told);
+    desk.updated(4, Ok(true), &[]);
+    desk.restore(3, "k", &[]);
+    desk.found(4, &["ask 5 lookup k", "renewed Ok(())"]);
+    desk.found(5, &["tell 3 k Restored", "ask 6 update k"]);
+    // Nothing but a failure of the store matters.
+    for (answer, renewed) in [(Ok(()), "renewed Ok(())"), (FAILED, "renewed Err(StoreFailed)")] {
+        let mut desk = shared();
+        desk.renew("k", &["ask 3 lookup k"]);
+        desk.looked_up(3, answer, &[renewed]);
+        assert_eq!(desk.holders("k"), [1, 2]);
+        [1, 2].into_iter().for_each(|connection| desk.leave(connection, "k"));
+        desk.expect_idle();
+    }
+}
+
+#[test]
+fn a_session_that_ends_needs_no_renewal() {
+    // While it waits for its turn.
+    let mut desk = shared();
+    desk.restore(3, "k", &["ask 3 lookup k"]);
+    desk.renew("k", &[]);
+    desk.leave(1, "k");
+    desk.close(2, "k", &["tell 3 k NotFound", "renewed Ok(())"]);
+    desk.renew("k", &[]);
+    desk.found(3, &["ask 4 destroy k"]);
+    desk.destroyed(4, Ok(()), &["tell 2 k Closed"]);
+    desk.expect_idle();
+    // During the look-up: it would write back what was destroyed.
+    let mut desk = shared();
+    desk.renew("k", &["ask 3 lookup k"]);
+    desk.leave(1, "k");
+    desk.close(2, "k", &[]);
+    desk.found(3, &["ask 4 destroy k", "renewed Ok(())"]);
+    desk.destroyed(4, Ok(()), &["tell 2 k Closed"]);
+    desk.expect_idle();
+    // A rotation takes it along, and connections may leave.
+    let mut desk = shared();
+    desk.rotate(1, "k", "new", &["ask 3 lookup k"]);
+    desk.renew("k", &[]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    let told = ["tell 1 k Rotated new 0 own true", "tell 2 k Rotated new 0 own false"];
+    desk.destroyed(5, Ok(()), &[&told[..], &["ask 6 lookup new"]].concat());
+    [1, 2].into_iter().for_each(|connection| desk.leave(connection, "new"));
+    desk.found(6, &["renewed Ok(())"]);
+    desk.expect_idle();
+}
+
+#[test]
 fn a_new_key_may_be_for_one_connection_only_in_the_same_step() {
     let mut desk = shared();
     desk.restore(3, "k", &["ask 3 lookup k"]);
@@ -414,11 +471,7 @@ fn a_take_over_is_undone_if_its_connection_leaves_before_the_old_key_is_destroye
                     if left_at == 5 {
                         // Nobody may have the new key, and there is no other any more.
                         desk.restore(3, "new", &["tell 3 new NotFound"]);
-                        desk.destroyed(
-                            5,
-                            Ok(()),
-                            &["tell 2 k ClosedByOther", "ask 6 destroy new"],
-                        );
+                        desk.destroyed(5, Ok(()), &["tell 2 k ClosedByOther", "ask 6 destroy new"]);
                         assert_eq!(desk.registry.active_sessions(), 0);
                         assert!(desk.registry.is_closing(&key("new")));
                         desk.restore(3, "new", &["tell 3 new NotFound"]);
@@ -493,4 +546,27 @@ fn a_new_key_that_another_edit_has_reserved_fails_only_the_later_edit() {
         &["tell 1 k Rotated same 0 own true", "tell 2 k Rotated same 0 own false"],
     );
     assert_eq!((desk.holders("same"), desk.holders("other")), ([1, 2].into(), [3].into()));
+}
+
+#[test]
+fn a_renewal_that_waits_for_a_take_over_ends() {
+    let mut desk = shared();
+    desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+    desk.renew("k", &[]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    let told = ["tell 2 k ClosedByOther", "tell 1 k Rotated new 9 own true", "ask 6 lookup new"];
+    desk.destroyed(5, Ok(()), &told);
+    desk.found(6, &["renewed Ok(())"]);
+
+    let mut desk = shared();
+    desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+    desk.renew("k", &[]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    desk.leave(1, "k");
+    let told = ["tell 2 k ClosedByOther", "renewed Ok(())", "ask 6 destroy new"];
+    desk.destroyed(5, Ok(()), &told);
+    desk.destroyed(6, Ok(()), &[]);
+    desk.expect_idle();
 }

@@ -106,6 +106,8 @@ struct Walk {
     last_number: u64,
     /// The connections for which alone sessions get these keys.
     owners: BTreeMap<SessionKey, ConnectionId>,
+    /// How many renewals have not ended.
+    renewals: usize,
     /// Destroyed, and not stored again since.
     gone: BTreeSet<SessionKey>,
     trace: String,
@@ -130,6 +132,7 @@ impl Walk {
             keys: KEYS.map(key).into(),
             last_number: 0,
             owners: BTreeMap::new(),
+            renewals: 0,
             gone: BTreeSet::new(),
             trace: String::new(),
         };
@@ -161,6 +164,7 @@ impl Walk {
                 8 => self.store_answers(),
                 _ if self.random.chance(20) => self.close_key(),
                 _ if self.random.chance(30) => self.disconnect(),
+                _ if self.random.chance(30) => self.renew(),
                 _ => self.store_answers(),
             }
             self.check();
@@ -352,6 +356,16 @@ impl Walk {
         assert_eq!(self.carry_out(), told);
     }
 
+    /// A session in use is kept from expiring.
+    fn renew(&mut self) {
+        let key = self.key();
+        self.note(format!("renew {key:?}"));
+        let is_held = self.registry.connection_count(&key) > 0;
+        assert_eq!(self.registry.renew(&key, &mut self.out), is_held);
+        self.renewals += usize::from(is_held);
+        self.carry_out();
+    }
+
     /// A connection ends; another one takes its place.
     fn disconnect(&mut self) {
         let index = self.random.below(self.peers.len());
@@ -391,6 +405,10 @@ impl Walk {
                     self.tasks.push(Task::Update(ticket, update.key, number(&update.info)));
                 }
                 Effect::Destroy { ticket, key } => self.tasks.push(Task::Destroy(ticket, key)),
+                Effect::Renewed(_) => {
+                    assert!(self.renewals > 0, "a renewal ended twice");
+                    self.renewals -= 1;
+                }
                 Effect::Deliver { connection, outcome } => {
                     if let Change::Rotated { session, .. } = &outcome.change {
                         let owner = self.owners.get(&session.key).copied();
@@ -463,6 +481,7 @@ impl Walk {
             self.check();
         }
         assert!(self.peers.iter().all(|peer| peer.open.is_none()), "something was never answered");
+        assert_eq!(self.renewals, 0, "renewals never ended");
         for peer in &self.peers {
             let Some(held) = peer.state.held() else { continue };
             assert_eq!(peer.edits, 0, "edits were never answered: {peer:?}");

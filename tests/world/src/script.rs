@@ -360,6 +360,11 @@ impl Script {
         self.world.stage.network.silence(socket, way);
     }
 
+    /// From now on the receiver of a direction takes so long for each message.
+    pub fn drag(&mut self, socket: SocketId, way: Way, drag: Duration) {
+        self.world.stage.network.drag(socket, way, drag);
+    }
+
     /// Breaks the sockets that have fallen silent.
     #[track_caller]
     pub fn end_silence(&mut self) {

@@ -10,6 +10,9 @@ use wwr::server::ClosedBy;
 /// one [`Closed`](Self::Closed) or [`Lost`](Self::Lost), before the next. Between them come
 /// [`Updated`](Self::Updated) and [`Rotated`](Self::Rotated), in the same order on all connections of the
 /// session. What was after one change is before the next one.
+///
+/// Others may change a session faster than the hook ends. What they change meanwhile is told as one
+/// change, with the session as it was before the first and as it is after the last.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SessionChange {
@@ -32,7 +35,8 @@ pub enum SessionChange {
         session: Session,
     },
     /// It has a new key, by this connection or another one
-    /// ([`Connection::rotate_session_key`](super::Connection::rotate_session_key)).
+    /// ([`Connection::rotate_session_key`](super::Connection::rotate_session_key)). Its information may be
+    /// new as well.
     Rotated {
         /// The session as it was, with the old key.
         before: Session,
@@ -72,6 +76,75 @@ impl SessionChange {
             | Self::Updated { session, .. }
             | Self::Rotated { session, .. } => Some(session),
             Self::Closed { .. } | Self::Lost { .. } => None,
+        }
+    }
+
+    /// Makes one change of two that follow each other, if both are of the info or the key. Returns the later
+    /// one if they stay two.
+    pub(super) fn merge(&mut self, later: Self) -> Option<Self> {
+        use SessionChange::{Rotated, Updated};
+        match (&mut *self, later) {
+            (
+                Updated { session: last, .. } | Rotated { session: last, .. },
+                Updated { session, .. },
+            )
+            | (Rotated { session: last, .. }, Rotated { session, .. }) => *last = session,
+            (Updated { before, .. }, Rotated { session, .. }) => {
+                *self = Rotated { before: before.clone(), session };
+            }
+            (_, later) => return Some(later),
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wwr::{SessionInfo, SessionKey, UnixTime};
+
+    use super::*;
+
+    fn session(key: &str, number: u64) -> Session {
+        let info = SessionInfo::new().public("number", number);
+        Session::new(SessionKey::new(key).unwrap(), UnixTime::from_seconds(0), info)
+    }
+
+    fn updated(from: u64, to: u64) -> SessionChange {
+        SessionChange::Updated { before: session("k", from), session: session("k", to) }
+    }
+
+    fn rotated(from: (&str, u64), to: (&str, u64)) -> SessionChange {
+        SessionChange::Rotated { before: session(from.0, from.1), session: session(to.0, to.1) }
+    }
+
+    #[test]
+    fn changes_of_the_info_and_the_key_become_one_from_the_first_to_the_last() {
+        let mut change = updated(1, 2);
+        assert_eq!(change.merge(updated(2, 3)), None);
+        assert_eq!(change, updated(1, 3));
+        assert_eq!(change.merge(rotated(("k", 3), ("n", 3))), None);
+        assert_eq!(change, rotated(("k", 1), ("n", 3)));
+        let later = SessionChange::Updated { before: session("n", 3), session: session("n", 4) };
+        assert_eq!(change.merge(later), None);
+        assert_eq!(change.merge(rotated(("n", 4), ("z", 4))), None);
+        assert_eq!(change, rotated(("k", 1), ("z", 4)));
+    }
+
+    #[test]
+    fn the_begin_and_the_end_of_a_session_stay_changes_of_their_own() {
+        let ends = [
+            SessionChange::Created { session: session("k", 1) },
+            SessionChange::Restored { session: session("k", 1) },
+            SessionChange::Closed { session: session("k", 1), by: ClosedBy::Key },
+            SessionChange::Lost { session: session("k", 1) },
+        ];
+        for end in ends {
+            let mut change = end.clone();
+            assert_eq!(change.merge(updated(1, 2)), Some(updated(1, 2)));
+            assert_eq!(change, end);
+            let mut change = updated(0, 1);
+            assert_eq!(change.merge(end.clone()), Some(end));
+            assert_eq!(change, updated(0, 1));
         }
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::net::SocketAddr;
 use std::ops::Bound;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(super) struct Hub {
     pub(super) unknown_keys: Throttle,
     /// The log throttle for failures of the store.
     store_failures: Throttle,
+    /// Whether sessions stay in memory for ever, and the log does not say so yet.
+    grows: AtomicBool,
 }
 
 /// The state behind the lock.
@@ -112,6 +115,7 @@ impl Hub {
         let hub = Arc::new(Self {
             clock: runtime.clock(),
             keys,
+            grows: AtomicBool::new(config.expiry.is_none() && store.is_in_memory()),
             address: OnceLock::new(),
             runtime: Box::new(runtime.clone()),
             store,

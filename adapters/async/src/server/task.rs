@@ -213,6 +213,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
 
     /// Serves the connection. Ready when it has to end.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        // After a flush that made room, the task has given way, and begins here.
+        self.machine.handle_writable(self.socket.is_writable(), &mut self.out);
         loop {
             if let Some(end) = self.carry_out(cx) {
                 return Poll::Ready(end);
@@ -458,7 +460,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         match done {
             Done::Connected => {
                 self.reading = true;
-                self.machine.release_messages(self.now, &mut self.out);
+                self.release_messages();
                 self.next_change();
                 if self.drained {
                     self.hub.drained(self.connection.connection_id());
@@ -523,6 +525,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 if outcome.change == Change::NotFound {
                     self.note_unknown_key();
                 }
+                self.machine.handle_writable(self.socket.is_writable(), &mut self.out);
                 self.machine.handle_session(now, outcome, &mut self.out);
                 self.connection.show_session(self.machine.session());
             }

@@ -12,7 +12,8 @@ use super::{Removed, SessionStore, StoreError, is_stale};
 
 /// Stores sessions in memory. They are lost when the process ends.
 ///
-/// Grows with every session until it is destroyed or [expires](SessionStore::remove_expired). To
+/// Grows with every session until it is destroyed or [expires](SessionStore::remove_expired). A server
+/// whose `hub.expiry` is not set says so in the log, with the first session. To
 /// use a store that was passed to a server, put it into an [`Arc`](std::sync::Arc), which is a
 /// store, too.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! A store whose type is only known at run time.
 
+use core::any::Any;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
-use super::{Removed, SessionStore, StoreError};
+use super::{MemoryStore, Removed, SessionStore, StoreError};
 
 type Outcome<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -23,6 +24,7 @@ trait ErasedStore: Send + Sync {
     fn update_boxed<'a>(&'a self, key: &'a SessionKey, info: &'a SessionInfo) -> Outcome<'a, bool>;
     fn destroy_boxed<'a>(&'a self, key: &'a SessionKey) -> Outcome<'a, ()>;
     fn remove_expired_boxed(&self, now: UnixTime, unused_for: Duration) -> Outcome<'_, Removed>;
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl<S: SessionStore> ErasedStore for S {
@@ -49,6 +51,10 @@ impl<S: SessionStore> ErasedStore for S {
     fn remove_expired_boxed(&self, now: UnixTime, unused_for: Duration) -> Outcome<'_, Removed> {
         Box::pin(self.remove_expired(now, unused_for))
     }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
 }
 
 /// Any store, with its type erased: for a choice made at run time. Clones share the store.
@@ -72,6 +78,15 @@ impl SharedStore {
     /// Erases the type of `store`.
     pub fn new(store: impl SessionStore) -> Self {
         Self(Arc::new(store))
+    }
+
+    /// Returns whether this is a [`MemoryStore`].
+    pub(crate) fn is_in_memory(&self) -> bool {
+        let store = self.0.as_any();
+        let shared = store.downcast_ref::<Self>();
+        store.is::<MemoryStore>()
+            || store.is::<Arc<MemoryStore>>()
+            || shared.is_some_and(Self::is_in_memory)
     }
 }
 

@@ -101,16 +101,16 @@ fn updates_and_renewals_of_a_session_come_one_after_another() {
     script.answers(4, StoreAnswer::Updated(Ok(true)), &told);
     script.answers(5, StoreAnswer::Expired(Ok(())), &[]);
 
-    // The other way round: the round waits, and other sessions come first.
+    // The other way round: the renewal waits, and the rest of the round with it.
     script.asks(3, Command::Restore(key("z")), &["job 6 look up z"]);
     script.answers(6, found("z"), &["tell 3 z Restored"]);
     script.asks(1, update("k"), &["job 7 update k"]);
-    script.pass(10, &["job 8 look up z"]);
-    script.answers(8, found("z"), &[]);
+    script.pass(10, &[]);
     assert_ne!(script.next(), Some(70), "it has nothing to do now");
-    let told = ["tell 1 k Updated own true", "tell 2 k Updated own false", "job 9 look up k"];
+    let told = ["tell 1 k Updated own true", "tell 2 k Updated own false", "job 8 look up k"];
     script.answers(7, StoreAnswer::Updated(Ok(true)), &told);
-    script.answers(9, found("k"), &["job 10 expire 100s at 70"]);
+    script.asks(1, update("k"), &[]);
+    script.pass(49, &["job 8 timed out", "job 9 update k", "expiry skipped"]);
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn a_round_that_waits_for_a_rotation_goes_on_after_it() {
     script.pass(10, &[]);
     script.answers(6, found("k"), &["job 7 create n"]);
     script.answers(7, StoreAnswer::Created(Ok(())), &["job 8 destroy k"]);
-    let told =
-        ["tell 1 k Rotated n own true", "tell 2 k Rotated n own false", "job 9 expire 100s at 70"];
+    let told = ["tell 1 k Rotated n own true", "tell 2 k Rotated n own false", "job 9 look up n"];
     script.answers(8, StoreAnswer::Destroyed(Ok(())), &told);
+    script.answers(9, found("n"), &["job 10 expire 100s at 70"]);
 }
 
 #[test]
@@ -190,6 +190,29 @@ fn groups_of_a_session_end_with_it() {
 }
 
 #[test]
+fn updates_without_a_pause_do_not_keep_sessions_from_expiring() {
+    let mut script = shared(expiring());
+    script.asks(1, update("k"), &["job 3 update k"]);
+    script.pass(60, &["job 3 timed out", "tell 1 k EditFailed(Store)", "job 4 look up k"]);
+    script.answers(4, found("k"), &["job 5 expire 100s at 60"]);
+    script.answers(5, StoreAnswer::Expired(Ok(())), &[]);
+    // One of the two always asks for the next update before that of the other has ended.
+    script.asks(1, update("k"), &["job 6 update k"]);
+    script.asks(2, update("k"), &[]);
+    script.pass(10, &[]);
+    let told = ["tell 1 k Updated own true", "tell 2 k Updated own false", "job 7 update k"];
+    script.answers(6, StoreAnswer::Updated(Ok(true)), &told);
+    script.asks(1, update("k"), &[]);
+    let told = ["tell 1 k Updated own false", "tell 2 k Updated own true", "job 8 look up k"];
+    script.answers(7, StoreAnswer::Updated(Ok(true)), &told);
+    script.asks(2, update("k"), &[]);
+    // A restoration waits for all this, and the updates for nothing but the renewal.
+    script.asks(3, Command::Restore(key("k")), &[]);
+    let next = ["job 9 look up k", "job 10 expire 100s at 70"];
+    script.answers(8, found("k"), &next);
+}
+
+#[test]
 fn a_session_that_is_closed_while_its_old_key_is_destroyed_is_closed_when_the_new_one_is() {
     for others in [OtherConnections::Keep, OtherConnections::Close] {
         for result in [Ok(()), Err(StoreFailed)] {
@@ -203,8 +226,7 @@ fn a_session_that_is_closed_while_its_old_key_is_destroyed_is_closed_when_the_ne
                 "tell 2 k ClosedByKey { disconnect: false }",
             ]);
             script.answers(5, StoreAnswer::Destroyed(Ok(())), &["job 6 destroy n"]);
-            let done =
-                if result.is_ok() { "done 1 told 2 ok" } else { "done 1 told 2 failed" };
+            let done = if result.is_ok() { "done 1 told 2 ok" } else { "done 1 told 2 failed" };
             script.answers(6, StoreAnswer::Destroyed(result), &[done]);
             assert!(script.hub.is_idle() || script.hub.admitted_count() == 3);
             assert_eq!(script.hub.active_sessions(), 0);

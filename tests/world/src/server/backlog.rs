@@ -16,8 +16,8 @@ use crate::stage::Stage;
 /// How many bytes may wait for a peer.
 const MOST: usize = 150;
 
-/// While a peer has this many bytes to read, signals wait.
-const BUSY: usize = 100;
+/// While a peer has this many bytes to read, signals wait, and changes of its session.
+pub(super) const BUSY: usize = 100;
 
 /// How many signals a member is sent at a time.
 const BURST: usize = 18;

@@ -7,12 +7,13 @@ use wwr::server::{HubAction, Job, JobId, StoreAnswer, WaiterId, Work};
 use wwr::session::{Change, Command, ConnectionId};
 
 use super::Server;
+use super::backlog::BUSY;
 use super::control::{Asked, JobKind, News, Waiting};
 use crate::application::Task;
 use crate::coverage::{EntryState, Fact, Slot};
 use crate::event::Event;
 use crate::invariants::Invariant;
-use crate::network::SocketId;
+use crate::network::{SocketId, Way};
 use crate::stage::Stage;
 use crate::store::{self, Asker, short};
 
@@ -284,6 +285,8 @@ impl Server {
         let actor = super::Actor::Server(self.id, socket);
         match news {
             News::Session(outcome) => {
+                let writable = stage.network.outstanding(socket, Way::Down) < BUSY;
+                served.machine.handle_writable(writable, &mut self.out);
                 self.touched.insert(outcome.key.clone());
                 stage.note(actor, 30, || {
                     format!("{}: {}", short(&outcome.key), name_of(&outcome.change))

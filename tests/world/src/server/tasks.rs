@@ -4,6 +4,7 @@ use wwr::server::{Action, CloseReason};
 use wwr::wire::Kind;
 
 use super::Server;
+use super::backlog::BUSY;
 use super::served::Input;
 use crate::application::{Task, Work, deed, leading_number};
 use crate::coverage::{Effect as Seen, Fact};
@@ -230,6 +231,12 @@ impl Server {
 
     /// Checks whether a peer reads again.
     pub(crate) fn resume(&mut self, socket: SocketId, stage: &mut Stage) {
+        if stage.network.outstanding(socket, Way::Down) < BUSY
+            && let Some(served) = self.connections.get_mut(&socket)
+        {
+            served.machine.handle_writable(true, &mut self.out);
+            self.work_off(socket, stage);
+        }
         if self.connections.get(&socket).is_some_and(|served| !served.states.is_empty()) {
             self.drain_states(socket, stage);
             self.carry_out(stage);

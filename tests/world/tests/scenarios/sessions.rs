@@ -2,8 +2,8 @@
 
 use wwr::SessionKey;
 use wwr::client::{Config, DisconnectReason, Event, RequestError, SessionLoss};
-use wwr::server::CloseReason;
-use wwr_world::{ClientId, Script, with};
+use wwr::server::{CloseReason, Expiry};
+use wwr_world::{ClientId, Script, Sent, Way, with};
 
 use super::{SECOND, calm, config, hub, limited};
 
@@ -259,5 +259,60 @@ fn a_session_is_asked_for_again_while_the_store_fails_and_then_given_up() {
     assert!(script.store_keeps(&key));
     script.store_fails(false);
     assert_eq!(restore(&mut script, ada, &key), Ok(()));
+    script.finish();
+}
+
+/// Makes the same request again and again, as soon as it has an outcome, for so many seconds.
+fn repeat(script: &mut Script, clients: &[ClientId], name: &str, seconds: u64) {
+    let mut asked: Vec<_> = clients.iter().map(|one| script.request(*one, name)).collect();
+    for _ in 0..seconds * 20 {
+        script.run_for_millis(50);
+        for (client, request) in clients.iter().zip(&mut asked) {
+            if script.outcome_if_any(*client, *request).is_some() {
+                *request = script.request(*client, name);
+            }
+        }
+    }
+}
+
+#[test]
+fn updates_without_a_pause_do_not_keep_other_sessions_from_expiring() {
+    let expiry = Some(Expiry::new(SECOND * 10, SECOND));
+    let mut script = Script::new(config(), with(hub(), |hub| hub.expiry = expiry));
+    let [ada, phone, bob] = script.connected();
+    let key = log_in(&mut script, ada);
+    assert_eq!(restore(&mut script, phone, &key), Ok(()));
+    let left = log_in(&mut script, bob);
+    script.close(bob);
+    // While one update is under way, the other one waits: there is always the next.
+    script.store_takes(SECOND / 2);
+    repeat(&mut script, &[ada, phone], "update", 40);
+    assert!(!script.store_keeps(&left), "nobody has come back to it");
+    assert!(script.store_keeps(&key));
+    script.finish();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_sent_few_of_the_changes_and_the_last() {
+    let mut script = calm();
+    let [ada, phone] = script.connected();
+    let key = log_in(&mut script, ada);
+    assert_eq!(restore(&mut script, phone, &key), Ok(()));
+    let slow = script.socket(phone);
+    script.drag(slow, Way::Down, SECOND * 20);
+    let mut sent = script.frames(|script| repeat(script, &[ada], "update", 15));
+    let is_told = |sent: &Sent| sent.frame[0] == 21;
+    sent.retain(is_told);
+    let others = sent.iter().filter(|sent| sent.socket != slow).count();
+    assert!(others > 200, "{others} changes");
+    assert!((1..=2).contains(&(sent.len() - others)), "{} of {others}", sent.len() - others);
+
+    let rotating = script.request(ada, "rotate");
+    let mut sent = script.frames(Script::run);
+    assert!(script.outcome(ada, rotating).is_ok());
+    sent.retain(|sent| is_told(sent) && sent.socket == slow);
+    assert_eq!(sent.len(), 1, "the last state");
+    let [held, last] = [ada, phone].map(|client| script.client(client).session().cloned());
+    assert!(held == last && held.is_some_and(|session| session.key != key));
     script.finish();
 }

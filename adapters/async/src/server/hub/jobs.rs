@@ -1,6 +1,7 @@
 //! The jobs of the session store.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_channel::oneshot;
 use wwr::server::{Job, StoreAnswer, Work};
@@ -32,6 +33,7 @@ impl Hub {
                     StoreAnswer::LookedUp(found.map(|session| session.map(Box::new)))
                 }
                 Work::Create(session) => {
+                    self.note_growth();
                     let created = store.create(session);
                     let key = Some(&session.key);
                     StoreAnswer::Created(self.ask_store("create", key, created).await)
@@ -91,6 +93,16 @@ impl Hub {
             }
             StoreFailed
         })
+    }
+
+    /// Warns once, with the first session, so that servers without sessions are not warned.
+    fn note_growth(&self) {
+        if self.grows.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                "sessions stay in memory until they are closed or the process ends; set hub.expiry, so that \
+                 unused ones are removed"
+            );
+        }
     }
 
     fn note_missing_answer(&self, work: &Work) {

@@ -18,9 +18,21 @@ use crate::server::handler::Handler;
 pub(super) struct Hooks {
     running: bool,
     waiting: VecDeque<SessionChange>,
-    /// Messages of the client that are not handled before that. The machine bounds their number: it
-    /// takes them for handlers that run.
+    /// Messages of the client that were dispatched before the machine was told to hold them, and are not
+    /// handled before that. The machine bounds their number: it takes them for handlers that run.
     deferred: VecDeque<Action>,
+}
+
+impl Hooks {
+    /// Queues a change. Others may change the info and the key of the session without end, so such changes
+    /// become one.
+    fn push(&mut self, change: SessionChange) {
+        let change = match self.waiting.back_mut() {
+            Some(last) => last.merge(change),
+            None => Some(change),
+        };
+        self.waiting.extend(change);
+    }
 }
 
 impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
@@ -90,7 +102,16 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if let Some(session) = change.after() {
             trace::has_session(&session.key);
         }
-        self.rare().hooks.get_or_insert_default().waiting.push_back(change);
+        self.rare().hooks.get_or_insert_default().push(change);
+        // While the hook asks the client something, the socket is read.
+        self.machine.hold_messages();
+    }
+
+    /// Lets the machine dispatch the messages of the client, if no hook has to end before.
+    pub(super) fn release_messages(&mut self) {
+        if self.reading && !self.has_hooks() {
+            self.machine.release_messages(self.now, &mut self.out);
+        }
     }
 
     /// Calls the hook for the next change, if it does not run. The hook for new connections ends
@@ -135,6 +156,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 return Some(message);
             }
             self.take_rare(|rare| rare.hooks.take());
+            self.release_messages();
             return self.out.pop();
         }
         loop {
