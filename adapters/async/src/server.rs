@@ -9,6 +9,7 @@ mod connection;
 mod context;
 mod counts;
 mod detection;
+mod edit;
 mod endpoint;
 mod groups;
 mod handle;
@@ -57,6 +58,7 @@ pub use connection::{
 };
 pub use context::{ConnectionOptions, offered_sub_protocols};
 pub use groups::Group;
+pub use edit::SessionEdit;
 pub use handle::{Connections, ServerHandle};
 pub use handler::{Handler, Response};
 pub use listener::Server;
