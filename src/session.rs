@@ -11,8 +11,8 @@ mod tests;
 mod typed;
 
 pub use exchange::{
-    Change, Command, ConnectionId, EditFailure, Effect, Outcome, Rotate, StoreFailed, Ticket,
-    Update,
+    Change, Command, ConnectionId, Edit, EditCommand, EditFailure, Effect, NewKey,
+    OtherConnections, Outcome, StoreFailed, Ticket, Update,
 };
 pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};

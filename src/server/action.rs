@@ -105,11 +105,10 @@ pub enum SessionEvent {
     CloseFailed,
     /// The info of the session was changed, by this connection or another one.
     Updated(Box<Edited>),
-    /// The session has got another key, by this connection or another one.
+    /// The session has got another key, and maybe other info, by this connection or another one.
     Rotated(Box<Edited>),
-    /// The info or the key was not changed. Repeats what
-    /// [`update_session`](super::Connection::update_session) or
-    /// [`rotate_session_key`](super::Connection::rotate_session_key) has returned.
+    /// The session was not changed. Repeats what [`edit_session`](super::Connection::edit_session) has
+    /// returned.
     EditFailed(EditId, EditFailure),
 }
 
@@ -120,9 +119,8 @@ pub struct Edited {
     pub before: Session,
     /// The session as it is.
     pub after: Session,
-    /// What [`update_session`](super::Connection::update_session) or
-    /// [`rotate_session_key`](super::Connection::rotate_session_key) has returned, if this connection has
-    /// asked for the change.
+    /// What [`edit_session`](super::Connection::edit_session) has returned, if this connection has asked for
+    /// the change.
     pub edit: Option<EditId>,
     /// If the session is now longer than the client reads, which therefore was not told: the length of its
     /// JSON, and the most that the client reads, in bytes. For the log.
@@ -130,7 +128,7 @@ pub struct Edited {
 }
 
 /// On whose behalf the session of a connection was closed. A session that a connection holds does not
-/// expire, and what other clients do with it does not close it here.
+/// expire, and what other clients ask for does not close it here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClosedBy {
@@ -140,6 +138,9 @@ pub enum ClosedBy {
     Application,
     /// The application has closed it by its key, for all connections (protocol §5.8).
     Key,
+    /// The application has given it a new key on another connection, and closed it for all connections but
+    /// that one ([`OtherConnections::Close`](session::OtherConnections), protocol §5.13).
+    OtherConnection,
 }
 
 /// What becomes of a session that was closed on a connection (protocol §5.7, §5.8).

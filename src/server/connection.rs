@@ -23,7 +23,7 @@ use super::reply;
 use super::session::{CreationId, EditId, SessionSlot};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
-use crate::session::{Outcome, Session, SessionInfo, SessionKey};
+use crate::session::{self, Outcome, Session, SessionInfo, SessionKey};
 use crate::time::{Instant, Span, UnixTime};
 use crate::valid::Valid;
 use crate::wire::{Identifier, Kind, Name, Payload, PreparedSignal};
@@ -410,49 +410,35 @@ impl Connection {
         self.session.close(out)
     }
 
-    /// Replaces the info of the session, in the store and for all its connections, whose clients are told
-    /// (protocol §5.13). Changes of one session happen one after another, and the last one wins.
+    /// Changes the session, in the store and for all its connections, whose clients are told (protocol
+    /// §5.13): its info, its key, or both in one step. Edits of one session happen one after another, and the
+    /// last one wins.
     ///
-    /// Ends with [`SessionEvent::Updated`] or [`SessionEvent::EditFailed`], with the identifier that is
-    /// returned here, unless the connection ends before. A store that has failed may have kept the new info
-    /// nevertheless; the connections do not have it then.
+    /// * [`Edit::Info`](session::Edit::Info) replaces the info.
+    /// * [`Edit::NewKey`](session::Edit::NewKey) stores the session under another key, and destroys the one
+    ///   of the old key. The key has to be fresh, as for [`create_session`](Self::create_session). With
+    ///   [`OtherConnections::Close`](session::OtherConnections), the session is then closed for all other
+    ///   connections that hold it, and none of them ever gets the new key.
+    ///
+    /// Ends with [`SessionEvent::Updated`], [`SessionEvent::Rotated`] if there is a new key, or
+    /// [`SessionEvent::EditFailed`], with the identifier that is returned here, unless the connection ends
+    /// before. If it fails, nothing has changed for any connection: the session has its old key and info, and
+    /// no client knows the new key. A store that has failed may have the new info nevertheless, or the
+    /// session no more.
     ///
     /// [`SessionEvent::Updated`]: super::SessionEvent::Updated
-    /// [`SessionEvent::EditFailed`]: super::SessionEvent::EditFailed
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse`] if the connection is closed or has no session, if sessions are disabled, if the session is
-    /// just being created, restored or closed, if eight changes that this connection has asked for are under
-    /// way, or if its client or the store could not read the session.
-    pub fn update_session(&mut self, info: SessionInfo, out: &mut Out) -> Result<EditId, Misuse> {
-        self.not_closed()?;
-        self.session.update(&self.peer, info, out)
-    }
-
-    /// Gives the session another key, under which it is stored, and destroys the one of the old key. Then all
-    /// its connections have the new key, and their clients are told (protocol §5.13). `key` has to be fresh,
-    /// as for [`create_session`](Self::create_session).
-    ///
-    /// Ends with [`SessionEvent::Rotated`] or [`SessionEvent::EditFailed`], with the identifier that is
-    /// returned here, unless the connection ends before. If it fails, the session has its old key, and no
-    /// client knows the new one.
-    ///
     /// [`SessionEvent::Rotated`]: super::SessionEvent::Rotated
     /// [`SessionEvent::EditFailed`]: super::SessionEvent::EditFailed
     ///
     /// # Errors
     ///
-    /// As for [`update_session`](Self::update_session), and [`Misuse::InvalidKey`] if clients could not
-    /// restore a session of this key, or it is the present one.
-    pub fn rotate_session_key(
-        &mut self,
-        key: SessionKey,
-        now: UnixTime,
-        out: &mut Out,
-    ) -> Result<EditId, Misuse> {
+    /// [`Misuse`] if the connection is closed or has no session, if sessions are disabled, if the session is
+    /// just being created, restored or closed, if eight edits that this connection has asked for are under
+    /// way, if its client or the store could not read the session, or if clients could not restore a session
+    /// of the new key, or it is the present one ([`Misuse::InvalidKey`]).
+    pub fn edit_session(&mut self, edit: session::Edit, out: &mut Out) -> Result<EditId, Misuse> {
         self.not_closed()?;
-        self.session.rotate(&self.peer, key, now, out)
+        self.session.edit(&self.peer, edit, out)
     }
 
     /// Holds back messages that would start a handler or change the session, until

@@ -89,9 +89,9 @@ pub struct SessionCounters {
     pub closed: u64,
     /// Connections that asked to close their session while the store failed. They keep it.
     pub not_closed: u64,
-    /// Changes of the info of a session, as far as the connection that asked for them was still there.
+    /// Changes of only the info of a session, as far as the connection that asked for them was still there.
     pub updated: u64,
-    /// Changes of the key of a session, as far as the connection that asked for them was still there.
+    /// Changes of the key of a session, maybe with its info, as far as the connection that asked for them was still there.
     pub rotated: u64,
     /// Changes of the info or the key of a session that failed.
     pub not_edited: u64,
@@ -110,7 +110,10 @@ impl SessionCounters {
             Change::LookupFailed => &mut self.lookup_failed,
             Change::Created => &mut self.created,
             Change::CreateFailed => &mut self.not_created,
-            Change::Closed | Change::Detached | Change::ClosedByKey { .. } => &mut self.closed,
+            Change::Closed
+            | Change::Detached
+            | Change::ClosedByKey { .. }
+            | Change::ClosedByOther => &mut self.closed,
             Change::CloseFailed => &mut self.not_closed,
             Change::Updated { own: true, .. } => &mut self.updated,
             Change::Rotated { own: true, .. } => &mut self.rotated,

@@ -272,7 +272,7 @@ impl Hub {
             Command::Restore(key) => member.turns_to(Some(key.clone())),
             Command::Create(session) => member.turns_to(Some(session.key.clone())),
             // These may have a key that was rotated meanwhile.
-            Command::Close(_) | Command::Update(_) | Command::Rotate(_) => {}
+            Command::Close(_) | Command::Edit(_) => {}
             Command::Leave(_) => {
                 member.turns_to(None);
                 if let Some(groups) = &mut member.groups {
@@ -350,7 +350,6 @@ impl Hub {
         while let Some(effect) = self.effects.pop() {
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
-                    self.counters.sessions.count(&outcome.change);
                     self.note_change(connection, &outcome.change);
                     out.push(HubAction::Deliver { to: connection, outcome });
                     continue;
@@ -376,18 +375,28 @@ impl Hub {
         }
     }
 
-    /// Records what a change means for what the hub knows about the connection.
+    /// Counts a change, and records what it means for what the hub knows about the connection.
     fn note_change(&mut self, id: ConnectionId, change: &Change) {
         let Some(member) = self.connections.get_mut(&id) else { return };
         match change {
             Change::Rotated { session, .. } => member.rotated(session.key.clone()),
-            Change::Closed | Change::Detached | Change::ClosedByKey { .. } => {
+            Change::Closed
+            | Change::Detached
+            | Change::ClosedByKey { .. }
+            | Change::ClosedByOther => {
+                let held = member.session.is_some();
+                member.turns_to(None);
+                // One that was closed by others meanwhile is closed again when its own close arrives.
+                if !held {
+                    return;
+                }
                 if let Some(groups) = &mut member.groups {
                     self.groups.leave_session(id, groups);
                 }
             }
             _ => {}
         }
+        self.counters.sessions.count(change);
     }
 
     fn ask_store(&mut self, purpose: Purpose, work: Work, within: Duration, out: &mut Out) {
@@ -410,6 +419,11 @@ impl Hub {
     /// Handles the end of a job, with an answer that fits it.
     fn conclude(&mut self, purpose: Purpose, answer: StoreAnswer, out: &mut Out) {
         let effects = &mut self.effects;
+        // Once the session is destroyed under its old key, it has its new one.
+        let new_key = match &purpose {
+            Purpose::Destroy(_, key) => self.registry.reserved_key(key).cloned(),
+            _ => None,
+        };
         let (key, destroyed) = match (purpose, answer) {
             (Purpose::LookUp(ticket, key), StoreAnswer::LookedUp(found)) => {
                 self.registry.looked_up(ticket, found, effects);
@@ -439,9 +453,17 @@ impl Hub {
             ) => return,
         };
         self.route(out);
-        if !self.registry.is_closing(&key) {
-            for (waiter, told) in self.waiters.remove(&key).unwrap_or_default() {
-                out.push(HubAction::Done { waiter, told, result: destroyed });
+        if self.registry.is_closing(&key) {
+            return;
+        }
+        let Some(waiters) = self.waiters.remove(&key) else { return };
+        match new_key.filter(|new_key| self.registry.is_closing(new_key)) {
+            // A session that was closed while it got a new key is destroyed under that, too.
+            Some(new_key) => self.waiters.entry(new_key).or_default().extend(waiters),
+            None => {
+                for (waiter, told) in waiters {
+                    out.push(HubAction::Done { waiter, told, result: destroyed });
+                }
             }
         }
     }

@@ -10,8 +10,8 @@ use super::peer::{Peer, TooLarge};
 use super::reply;
 use crate::actions::Actions;
 use crate::session::{
-    Change, Command, EditFailure, KeyFormat, Outcome, Rotate, Session, SessionInfo, SessionKey,
-    Update,
+    Change, Command, Edit, EditCommand, EditFailure, KeyFormat, NewKey, Outcome, Session,
+    SessionInfo, SessionKey,
 };
 use crate::time::UnixTime;
 use crate::wire::{Encoder, Identifier, Payload, SpecialReply, length};
@@ -57,8 +57,7 @@ impl CreationId {
     }
 }
 
-/// Identifies an edit of the session that the application asks for on a connection, an update of the info
-/// or a rotation of the key, until its [`SessionEvent`](super::SessionEvent) comes. A connection never uses
+/// Identifies an edit of the session that the application asks for on a connection, until its [`SessionEvent`](super::SessionEvent) comes. A connection never uses
 /// one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EditId(u64);
@@ -304,40 +303,34 @@ impl SessionSlot {
         }
     }
 
-    /// Replaces the info of the session for the application (protocol §5.13).
-    pub(super) fn update(
+    /// Changes the session for the application (protocol §5.13).
+    pub(super) fn edit(
         &mut self,
         peer: &Peer,
-        info: SessionInfo,
-        out: &mut Out,
-    ) -> Result<EditId, Misuse> {
-        let held = self.editable()?;
-        let key = held.key.clone();
-        let session = Session { key: key.clone(), info, ..*held };
-        readable(peer, &session)?;
-        let update = Update { key, info: session.info };
-        Ok(self.begin_edit(Command::Update(Box::new(update)), out))
-    }
-
-    /// Gives the session another key for the application (protocol §5.13).
-    pub(super) fn rotate(
-        &mut self,
-        peer: &Peer,
-        to: SessionKey,
-        now: UnixTime,
+        edit: Edit,
         out: &mut Out,
     ) -> Result<EditId, Misuse> {
         let format = self.key_format;
         let held = self.editable()?;
-        if held.key == to || !format.is_some_and(|format| format.accepts(to.as_str())) {
-            return Err(Misuse::InvalidKey);
-        }
         let key = held.key.clone();
-        if to.as_str().len() > key.as_str().len() {
-            readable(peer, &Session { key: to.clone(), ..held.clone() })?;
+        match &edit {
+            Edit::Info(info) => {
+                readable(peer, &Session { info: info.clone(), ..held.clone() })?;
+            }
+            Edit::NewKey(NewKey { key: to, info, .. }) => {
+                if key == *to || !format.is_some_and(|format| format.accepts(to.as_str())) {
+                    return Err(Misuse::InvalidKey);
+                }
+                if info.is_some() || to.as_str().len() > key.as_str().len() {
+                    let info = info.as_ref().unwrap_or(&held.info).clone();
+                    readable(peer, &Session { key: to.clone(), info, ..held.clone() })?;
+                }
+            }
         }
-        let rotate = Rotate { key, to, now };
-        Ok(self.begin_edit(Command::Rotate(Box::new(rotate)), out))
+        self.edits += 1;
+        self.edits_open += 1;
+        out.push(Action::Session(Command::Edit(Box::new(EditCommand { key, edit }))));
+        Ok(EditId(self.edits))
     }
 
     /// Returns the session, if the application may change it now.
@@ -355,13 +348,6 @@ impl SessionSlot {
         }
     }
 
-    fn begin_edit(&mut self, command: Command, out: &mut Out) -> EditId {
-        self.edits += 1;
-        self.edits_open += 1;
-        out.push(Action::Session(command));
-        EditId(self.edits)
-    }
-
     /// Returns the oldest edit without an outcome, which has one now.
     const fn end_edit(&mut self) -> Option<EditId> {
         if self.edits_open == 0 {
@@ -374,7 +360,7 @@ impl SessionSlot {
     /// Changes the session, and tells the client, if that makes a difference for it. Its session-created
     /// message replaces what it knows of the session (protocol §6.2, §6.4). So if the socket takes no output,
     /// only the last one is kept for it.
-    fn edit(
+    fn carry_out(
         &mut self,
         peer: &Peer,
         session: &mut Session,
@@ -410,14 +396,15 @@ impl SessionSlot {
     ) -> Option<Change> {
         match change {
             Change::Updated { info, own } => {
-                let edited = self.edit(peer, session, |session| session.info = *info, own, out);
+                let edited =
+                    self.carry_out(peer, session, |session| session.info = *info, own, out);
                 out.push(Action::SessionEvent(SessionEvent::Updated(edited)));
             }
             Change::Rotated { session: new, own } => {
                 let rotate = |session: &mut Session| {
                     (session.key, session.info) = (new.key, new.info);
                 };
-                let edited = self.edit(peer, session, rotate, own, out);
+                let edited = self.carry_out(peer, session, rotate, own, out);
                 out.push(Action::SessionEvent(SessionEvent::Rotated(edited)));
             }
             Change::EditFailed(failure) => {
@@ -522,6 +509,14 @@ impl SessionSlot {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
                 end(peer, closer, stored, latest, out);
                 self.ended(session, ClosedBy::Key, Fate::Destroyed, out)
+            }
+            (State::Held { session, stored }, Change::ClosedByOther) => {
+                end(peer, Closer::Application, stored, latest, out);
+                self.ended(session, ClosedBy::OtherConnection, Fate::LivesOn, out)
+            }
+            (State::Closing { session, stored, closer }, Change::ClosedByOther) => {
+                end(peer, closer, stored, latest, out);
+                self.ended(session, ClosedBy::OtherConnection, Fate::LivesOn, out)
             }
             (State::Closing { session, stored, closer }, Change::Closed) => {
                 end(peer, closer, stored, latest, out);

@@ -12,7 +12,8 @@ use super::*;
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{
-    Change, Command, EditFailure, KeyFormat, Outcome, Session, SessionInfo, SessionKey,
+    Change, Command, Edit, EditCommand, EditFailure, KeyFormat, NewKey, OtherConnections, Outcome,
+    Session, SessionInfo, SessionKey,
 };
 use crate::time::{Instant, UnixTime};
 use crate::wire::{Encoder, Encoding, Identifier, Kind, Name, Payload};
@@ -162,11 +163,17 @@ impl Script {
                     format!("ask Create {}", session.key.as_str())
                 }
                 Action::Session(Command::Restore(key)) => format!("ask Restore {}", key.as_str()),
-                Action::Session(Command::Update(update)) => {
-                    format!("ask Update {}", update.key.as_str())
-                }
-                Action::Session(Command::Rotate(rotate)) => {
-                    format!("ask Rotate {} {}", rotate.key.as_str(), rotate.to.as_str())
+                Action::Session(Command::Edit(command)) => {
+                    let EditCommand { key, edit } = *command;
+                    match edit {
+                        Edit::Info(_) => format!("ask Update {}", key.as_str()),
+                        Edit::NewKey(NewKey { key: to, info, others, .. }) => {
+                            let info = if info.is_some() { ", info" } else { "" };
+                            let close = others == OtherConnections::Close;
+                            let close = if close { ", close others" } else { "" };
+                            format!("ask Rotate {} {}{info}{close}", key.as_str(), to.as_str())
+                        }
+                    }
                 }
                 Action::Session(Command::Close(key)) => format!("ask Close {}", key.as_str()),
                 Action::Session(Command::Leave(key)) => format!("ask Leave {}", key.as_str()),
@@ -256,12 +263,21 @@ impl Script {
     }
 
     fn update(&mut self, info: SessionInfo) -> Result<EditId, Misuse> {
-        self.connection.update_session(info, &mut self.out)
+        self.connection.edit_session(Edit::Info(info), &mut self.out)
     }
 
     fn rotate(&mut self, to: &str) -> Result<EditId, Misuse> {
-        let now = UnixTime::from_seconds(0);
-        self.connection.rotate_session_key(key(to), now, &mut self.out)
+        self.new_key(key(to), None, OtherConnections::Keep)
+    }
+
+    fn new_key(
+        &mut self,
+        key: SessionKey,
+        info: Option<SessionInfo>,
+        others: OtherConnections,
+    ) -> Result<EditId, Misuse> {
+        let new = NewKey { key, now: UnixTime::from_seconds(0), info, others };
+        self.connection.edit_session(Edit::NewKey(new), &mut self.out)
     }
 
     #[track_caller]

@@ -30,36 +30,62 @@ pub enum Command {
     /// Close the session for this connection; destroys it if no other connection holds it. Ends
     /// with [`Change::Closed`], [`Change::Detached`] or [`Change::CloseFailed`].
     Close(SessionKey),
-    /// Replace the info of the session that the connection holds. Ends with [`Change::Updated`] for every
-    /// connection of the session, or with [`Change::EditFailed`] for this one, unless the connection
-    /// leaves or closes the session before.
-    Update(Box<Update>),
-    /// Give the session that the connection holds another key. Ends with [`Change::Rotated`] for every
-    /// connection of the session, or with [`Change::EditFailed`] for this one, unless the connection
-    /// leaves or closes the session before.
-    Rotate(Box<Rotate>),
+    /// Change the session that the connection holds. Ends with [`Change::Updated`] or [`Change::Rotated`]
+    /// for every connection of the session (with [`OtherConnections::Close`] only for this one, and with
+    /// [`Change::ClosedByOther`] for the others), or with [`Change::EditFailed`] for this one, unless the
+    /// connection leaves or closes the session before.
+    Edit(Box<EditCommand>),
     /// The connection ends, or gives up a restoration. Destroys nothing, has no outcome.
     Leave(SessionKey),
 }
 
-/// New info for a session.
+/// An edit of the session of this key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditCommand {
+    /// The key that the session has now.
+    pub key: SessionKey,
+    /// What to change.
+    pub edit: Edit,
+}
+
+/// What to change of a session, in one step: all of it is changed, or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    /// This replaces all of its info.
+    Info(SessionInfo),
+    /// It gets another key, and maybe other info.
+    NewKey(NewKey),
+}
+
+/// A new key for a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewKey {
+    /// The key: a fresh one.
+    pub key: SessionKey,
+    /// The time, which becomes that of the last look-up in the store: the session is in use.
+    pub now: UnixTime,
+    /// Replaces all of its info, unless `None`.
+    pub info: Option<SessionInfo>,
+    /// What becomes of the other connections of the session.
+    pub others: OtherConnections,
+}
+
+/// What becomes of the other connections that hold a session when it gets a new key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtherConnections {
+    /// They keep the session, and are told the new key.
+    Keep,
+    /// The session is closed for them, as if each had closed it. They are not told the new key.
+    Close,
+}
+
+/// New info for a session in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     /// The key of the session.
     pub key: SessionKey,
     /// Replaces all of its info.
     pub info: SessionInfo,
-}
-
-/// A new key for a session.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rotate {
-    /// The key that the session has now.
-    pub key: SessionKey,
-    /// The key that it is to have: a fresh one.
-    pub to: SessionKey,
-    /// The time, which becomes that of the last look-up in the store: the session is in use.
-    pub now: UnixTime,
 }
 
 /// What the host does for the registry.
@@ -149,21 +175,24 @@ pub enum Change {
         /// Whether this is the outcome of the oldest edit of this connection that has none yet.
         own: bool,
     },
-    /// The session has another key now. The news has the old one.
+    /// The session has another key now, and maybe other info. The news has the old key.
     Rotated {
         /// The session under its new key, as it is stored.
         session: Box<Session>,
         /// Whether this is the outcome of the oldest edit of this connection that has none yet.
         own: bool,
     },
-    /// The oldest edit of this connection that has no outcome yet (an update or a rotation) has failed. The
-    /// connection holds the session as before.
+    /// The oldest edit of this connection that has no outcome yet has failed. The connection holds the
+    /// session as before.
     EditFailed(EditFailure),
     /// The application closed the session for all its connections.
     ClosedByKey {
         /// Whether to close the connection as well.
         disconnect: bool,
     },
+    /// The session got a new key for another connection, and was closed for all but that one
+    /// ([`OtherConnections::Close`]).
+    ClosedByOther,
 }
 
 /// Why the info or the key of a session was not changed.

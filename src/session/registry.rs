@@ -10,10 +10,9 @@ use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
 use self::edit::fail;
-use self::entry::{Closer, Creator, Edit, EditKind, EditStage, Entry, StoreWork};
+use self::entry::{Closer, Creator, EditKind, EditStage, Entry, QueuedEdit, StoreWork};
 use super::exchange::{
-    Change, Command, ConnectionId, EditFailure, Effect, Outcome, Rotate, StoreFailed, Ticket,
-    Update,
+    Change, Command, ConnectionId, EditCommand, EditFailure, Effect, Outcome, StoreFailed, Ticket,
 };
 use super::key::SessionKey;
 use super::object::Session;
@@ -51,10 +50,14 @@ pub struct RegistryConfig {
 ///
 /// **Edits** of a session (updates of its info, rotations of its key, renewals) are carried out one after
 /// another, in the order in which they come, so that the last one wins for all connections. Restorations
-/// wait meanwhile, and an edit waits for the look-ups that came before. A rotation finds the session, stores it
-/// under the new key, destroys that of the old one, and only then do the connections learn of it. If the
-/// store fails on the way, what was stored under the new key is destroyed, and the session keeps the old
-/// key. A connection that has not heard of its new key yet may still use the old one in its commands.
+/// wait meanwhile, and an edit waits for the look-ups that came before. A rotation finds the session, stores
+/// it under the new key, destroys that of the old one, and only then do the connections learn of it, and is
+/// the session closed for those that are not to have the new key
+/// ([`OtherConnections::Close`](super::OtherConnections)). If the store fails on the way, what was stored
+/// under the new key is destroyed, and the session keeps the old key and all its connections. The same
+/// happens if the only connection that is to have the new key leaves before the old one is destroyed. If it
+/// leaves after that, the session is closed for the others, and destroyed. A connection that has not heard of
+/// its new key yet may still use the old one in its commands.
 ///
 /// Every call appends [`Effect`]s for the host to carry out. The store may answer in any order. The
 /// commands of a connection, and its news, must each stay in order: a host that shares the registry
@@ -138,6 +141,11 @@ impl Registry {
         self.entries.get(key).is_some_and(|entry| entry.store.is_closing())
     }
 
+    /// Returns the new key of a session, if it is being stored under that, and not known to anybody yet.
+    pub fn reserved_key(&self, key: &SessionKey) -> Option<&SessionKey> {
+        self.entries.get(key).and_then(Entry::reserved_key)
+    }
+
     /// Returns whether no session is held or reserved, and the store has answered everything.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.tickets.is_empty()
@@ -155,16 +163,10 @@ impl Registry {
                 self.create(from, session, out);
             }
             Command::Close(key) => self.close(from, self.current(from, key), out),
-            Command::Update(update) => {
-                let Update { key, info } = *update;
+            Command::Edit(command) => {
+                let EditCommand { key, edit } = *command;
                 let key = self.current(from, key);
-                self.edit(from, &key, EditKind::Update(info), out);
-            }
-            Command::Rotate(rotate) => {
-                let Rotate { key, to, now } = *rotate;
-                let what = EditKind::Rotate { to, now, session: None };
-                let key = self.current(from, key);
-                self.edit(from, &key, what, out);
+                self.edit(from, &key, edit, out);
             }
             Command::Leave(key) => {
                 let key = self.current(from, key);
@@ -215,7 +217,7 @@ impl Registry {
         if entry.holders.is_empty() {
             return false;
         }
-        entry.push_edit(Edit { by: None, what: EditKind::Renew });
+        entry.push_edit(QueuedEdit { by: None, what: EditKind::Renew });
         self.start_edit(key, out);
         true
     }

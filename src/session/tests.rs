@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
 use super::{
-    Change, Command, ConnectionId, Effect, Registry, RegistryConfig, Rotate, Session, SessionInfo,
-    SessionKey, StoreFailed, Ticket, Update,
+    Change, Command, ConnectionId, Edit, EditCommand, Effect, NewKey, OtherConnections, Registry,
+    RegistryConfig, Session, SessionInfo, SessionKey, StoreFailed, Ticket,
 };
 use crate::actions::Actions;
 use crate::time::UnixTime;
@@ -35,6 +35,14 @@ fn numbered(number: u64) -> SessionInfo {
 /// The number of the info; 0 if there is no info.
 fn number(info: &SessionInfo) -> u64 {
     info.value("number").and_then(serde_json::Value::as_u64).unwrap_or_default()
+}
+
+fn edit(text: &str, edit: Edit) -> Command {
+    Command::Edit(Box::new(EditCommand { key: key(text), edit }))
+}
+
+fn new_key(to: &str, info: Option<SessionInfo>, others: OtherConnections) -> Edit {
+    Edit::NewKey(NewKey { key: key(to), now: UnixTime::from_seconds(7), info, others })
 }
 
 /// A registry and a protocol of what it wants done. Connections are numbers; so are the questions
@@ -170,15 +178,19 @@ impl Desk {
 
     #[track_caller]
     fn update(&mut self, from: u64, text: &str, number: u64, expected: &[&str]) {
-        let update = Update { key: key(text), info: numbered(number) };
-        self.ask(from, Command::Update(Box::new(update)), expected);
+        self.ask(from, edit(text, Edit::Info(numbered(number))), expected);
     }
 
     #[track_caller]
     fn rotate(&mut self, from: u64, text: &str, to: &str, expected: &[&str]) {
-        let now = UnixTime::from_seconds(7);
-        let rotate = Rotate { key: key(text), to: key(to), now };
-        self.ask(from, Command::Rotate(Box::new(rotate)), expected);
+        self.ask(from, edit(text, new_key(to, None, OtherConnections::Keep)), expected);
+    }
+
+    /// A new key, info of this number, and the session is closed for all other connections.
+    #[track_caller]
+    fn take_over(&mut self, from: u64, text: &str, to: &str, number: u64, expected: &[&str]) {
+        let what = new_key(to, Some(numbered(number)), OtherConnections::Close);
+        self.ask(from, edit(text, what), expected);
     }
 
     #[track_caller]

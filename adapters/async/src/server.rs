@@ -11,6 +11,7 @@ mod counts;
 mod detection;
 #[cfg(test)]
 pub(crate) mod echo;
+mod edit;
 mod endpoint;
 mod groups;
 mod handle;
@@ -58,6 +59,7 @@ pub use connection::{
     Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
 };
 pub use context::{ConnectionOptions, offered_sub_protocols};
+pub use edit::SessionEdit;
 pub use groups::Group;
 pub use handle::{Connections, ServerHandle};
 pub use handler::{Handler, Response};

@@ -114,10 +114,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// that was destroyed must not come back.
     ///
     /// By default, this is an error, so that [`Connection::update_session`] fails. Everything else works
-    /// without it, and so does [`Connection::rotate_session_key`].
+    /// without it, and so does an edit with a [new key](crate::server::SessionEdit::new_key).
     ///
     /// [`Connection::update_session`]: crate::server::Connection::update_session
-    /// [`Connection::rotate_session_key`]: crate::server::Connection::rotate_session_key
     ///
     /// # Errors
     ///

@@ -1,15 +1,16 @@
 //! Changes of the info and the key of a session, and groups that last as long as it: by an application on real
 //! sockets.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use wwr::server::{GroupError, RequestError};
 use wwr::{Content, Payload, Session, SessionInfo, SessionKey, UnixTime};
 
 use crate::adapter::server::{
-    Connection, Connections, Handler, Server, SessionChange, SessionError,
+    ClosedBy, Connection, Connections, Handler, Server, SessionChange, SessionEdit, SessionError,
 };
-use crate::adapter::{FileStore, MemoryStore, SessionStore, StoreError, runtime};
+use crate::adapter::{FileStore, MemoryStore, SessionStore, StoreError, StoreErrorKind, runtime};
 use crate::suite::support::app::Gates;
 use crate::suite::support::message::{
     NOT_FOUND, SESSION_CLOSED, answer, ask, close_session, empty_reply, restore, special,
@@ -38,7 +39,11 @@ impl Handler for Club {
         Ok(Payload::utf8(match request.name() {
             b"login" => told(from.create_session(info).await),
             b"role" => told(from.update_session(info).await),
-            b"rotate" => told(from.rotate_session_key().await),
+            b"rotate" => told(from.edit_session(SessionEdit::new().new_key()).await),
+            b"take over" => told(
+                from.edit_session(SessionEdit::new().info(info).new_key().close_others()).await,
+            ),
+            b"nothing" => told(from.edit_session(SessionEdit::new()).await),
             b"members" => from.server().group("room").len().to_string(),
             _ => text,
         }))
@@ -55,9 +60,10 @@ impl Handler for Club {
                 "updated"
             }
             SessionChange::Rotated { before, session } => {
-                assert!(before.key != session.key && before.info == session.info);
+                assert!(before.key != session.key);
                 "rotated"
             }
+            SessionChange::Closed { by: ClosedBy::OtherConnection, .. } => "is taken over",
             _ => "ends",
         };
         let role = change.after().or(change.before()).map(role).unwrap_or_default();
@@ -189,6 +195,83 @@ fn a_group_of_a_session_has_no_member_whose_session_has_ended() {
     let refused = "Misuse(NoSession)";
     assert_eq!(bob.ask(5, "role", "admin"), answer(5, refused));
     assert_eq!(bob.ask(6, "rotate", "x"), answer(6, refused));
+    assert_eq!(bob.ask(7, "nothing", "x"), answer(7, refused));
+}
+
+#[test]
+fn a_new_key_may_be_for_one_connection_while_the_session_is_closed_for_the_others() {
+    let (server, told) = Club::start(MemoryStore::new());
+    let (mut ada, mut thief) = (Peer::connect(server.address), Peer::connect(server.address));
+    let old = login(&mut thief, "guest");
+    resume(&mut ada, &old);
+    lines(&told, &["begins guest", "begins guest"]);
+    ada.send(&ask(2, "take over", "admin"));
+    let session = created(&mut ada);
+    assert_eq!(role(&session), "admin");
+    assert_eq!(text(&mut ada, 2), session.key.as_str());
+    // The next thing that it hears, and the last one about this session.
+    assert_eq!(thief.message(), SESSION_CLOSED);
+    let mut both = [(); 2].map(|()| told.recv_timeout(SAFETY).unwrap());
+    both.sort();
+    assert_eq!(both, ["is taken over guest", "rotated admin"]);
+    thief.send(&restore(3, &old));
+    assert_eq!(thief.message(), special(NOT_FOUND, 3));
+    assert_eq!(thief.ask(4, "members", "x"), answer(4, "1"));
+    assert_eq!(thief.ask(5, "role", "admin"), answer(5, "Misuse(NoSession)"));
+    // An edit without any change is answered as well.
+    assert_eq!(ada.ask(6, "nothing", "x"), answer(6, session.key.as_str()));
+    drop(ada);
+    lines(&told, &["ends admin"]);
+    assert_eq!(
+        role(&resume(&mut thief, session.key.as_str())),
+        "admin",
+        "for a client that knows it"
+    );
+    let stats = server.handle.stats().sessions;
+    assert_eq!((stats.rotated, stats.updated, stats.closed, stats.lost), (1, 0, 1, 1));
+}
+
+/// Does not remove sessions while it is told so.
+struct Stubborn(MemoryStore, Arc<AtomicBool>);
+
+impl SessionStore for Stubborn {
+    async fn create(&self, session: &Session) -> Result<(), StoreError> {
+        self.0.create(session).await
+    }
+
+    async fn look_up(
+        &self,
+        key: &SessionKey,
+        now: UnixTime,
+    ) -> Result<Option<Session>, StoreError> {
+        self.0.look_up(key, now).await
+    }
+
+    async fn destroy(&self, key: &SessionKey) -> Result<(), StoreError> {
+        if self.1.swap(false, Ordering::Relaxed) {
+            return Err(StoreError::new(StoreErrorKind::Failed, "not now"));
+        }
+        self.0.destroy(key).await
+    }
+}
+
+#[test]
+fn a_take_over_that_fails_in_the_middle_changes_nothing_for_anybody() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let store = Arc::new(Stubborn(MemoryStore::new(), fails.clone()));
+    let (server, told) = Club::start(store.clone());
+    let (mut ada, mut phone) = (Peer::connect(server.address), Peer::connect(server.address));
+    let old = login(&mut ada, "guest");
+    resume(&mut phone, &old);
+    lines(&told, &["begins guest", "begins guest"]);
+    fails.store(true, Ordering::Relaxed);
+    assert_eq!(ada.ask(2, "take over", "admin"), answer(2, "Store"));
+    for peer in [&mut ada, &mut phone] {
+        assert_eq!(peer.ask(3, "nothing", "x"), answer(3, &old));
+    }
+    assert_eq!(store.0.len(), 1, "what was stored under the new key is removed");
+    assert_eq!(role(&resume(&mut Peer::connect(server.address), &old)), "guest");
+    lines(&told, &["begins guest"]);
 }
 
 /// Has no update of its own.

@@ -57,7 +57,9 @@ pub enum HubAction {
         waiter: WaiterId,
         /// How many connections were told that the session is closed.
         told: usize,
-        /// Whether the session is destroyed.
+        /// Whether the session is destroyed, also under the new key that it was just given. What the store
+        /// may keep under the key of an edit that has failed does not count: that key was never told to
+        /// any client.
         result: Result<(), StoreFailed>,
     },
     /// The shutdown has ended: stop listening, drop what is left. Appended exactly once. A host

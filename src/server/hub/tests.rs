@@ -8,7 +8,9 @@ use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use super::*;
-use crate::session::{RegistryConfig, Rotate, Session, SessionInfo, Update};
+use crate::session::{
+    Edit, EditCommand, NewKey, OtherConnections, RegistryConfig, Session, SessionInfo,
+};
 use crate::time::UnixTime;
 
 mod admission;

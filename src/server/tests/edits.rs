@@ -136,10 +136,44 @@ fn a_key_that_no_client_could_use_is_refused() {
     script.connection.handle_session(script.now, outcome, &mut script.out);
     script.lines();
     for bad in [key("k2"), one] {
-        let rotated = script.connection.rotate_session_key(bad, now, &mut script.out);
-        assert_eq!(rotated, Err(Misuse::InvalidKey));
+        assert_eq!(script.new_key(bad, None, OtherConnections::Keep), Err(Misuse::InvalidKey));
     }
-    script.connection.rotate_session_key(two, now, &mut script.out).unwrap();
+    script.new_key(two, None, OtherConnections::Keep).unwrap();
+}
+
+#[test]
+fn a_new_key_with_new_info_is_one_edit() {
+    let mut script = Script::logged_in(Dialect::V2_0, &config());
+    let edit = script.new_key(key("k2"), Some(info(7)), OtherConnections::Close);
+    assert_eq!(edit.map(EditId::as_u64), Ok(1));
+    script.expect(&["ask Rotate k1 k2, info, close others"]);
+    let change = Change::Rotated {
+        session: Box::new(Session { info: info(7), ..session("k2") }),
+        own: true,
+    };
+    script.told("k1", change, &[&told("k2", 7), "event Rotated 1"]);
+    let deep = (0..126).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
+    let deep = SessionInfo::new().private("a", deep);
+    let refused = script.new_key(key("k3"), Some(deep), OtherConnections::Close);
+    assert_eq!(refused, Err(Misuse::SessionTooDeep { most: 125 }));
+    script.expect(&[]);
+}
+
+#[test]
+fn a_session_that_another_connection_has_taken_over_is_closed() {
+    for dialect in Dialect::ALL {
+        let mut script = Script::logged_in(dialect, &config());
+        assert!(script.update(info(1)).is_ok());
+        script.lines();
+        script.told(
+            "k1",
+            Change::ClosedByOther,
+            &["send 16", "event EditFailed 1 Ended", "event Closed by OtherConnection, lives on"],
+        );
+        assert_eq!(script.connection.session(), None);
+        assert!(script.connection.is_open());
+        script.client(restore(7, "k3"), &["ask Restore k3"]);
+    }
 }
 
 #[test]

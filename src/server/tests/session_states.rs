@@ -66,7 +66,7 @@ impl Before {
     }
 }
 
-fn changes() -> [Change; 17] {
+fn changes() -> [Change; 18] {
     [
         restored("k1"),
         Change::NotFound,
@@ -80,6 +80,7 @@ fn changes() -> [Change; 17] {
         Change::CloseFailed,
         Change::ClosedByKey { disconnect: false },
         Change::ClosedByKey { disconnect: true },
+        Change::ClosedByOther,
         Change::Updated { info: Box::new(SessionInfo::new().public("a", 1)), own: false },
         Change::Updated { info: Box::new(SessionInfo::new().private("a", 1)), own: false },
         // Not for an edit of this connection, which has asked for none.
@@ -113,6 +114,15 @@ fn expected(before: Before, change: &Change) -> (Vec<&'static str>, bool) {
         (Creating, Change::CreateFailed) => (&["event CreateFailed"], false),
         (HeldUnstored | ClosingUnstored, Change::Stored) => (&["event Created"], true),
         (Held, Change::ClosedByKey { .. }) => (&["send 16", "event Closed by Key"], false),
+        (Held | ClosingByApplication, Change::ClosedByOther) => {
+            (&["send 16", "event Closed by OtherConnection, lives on"], false)
+        }
+        (ClosingByClient, Change::ClosedByOther) => {
+            (&["send 16", "send bf 98", "event Closed by OtherConnection, lives on"], false)
+        }
+        (HeldUnstored | ClosingUnstored, Change::ClosedByOther) => {
+            (&["send 16", "event Created", "event Closed by OtherConnection, lives on"], false)
+        }
         (HeldUnstored | ClosingUnstored, Change::ClosedByKey { .. }) => {
             (&["send 16", "event Created", "event Closed by Key"], false)
         }

@@ -1,12 +1,13 @@
-//! Edits of sessions: updates of the info, rotations of the key, renewals.
+//! Edits of sessions: updates of the info, rotations of the key, both in one step, and renewals.
 
 use alloc::boxed::Box;
 
-use super::entry::{Closer, Edit, EditKind, EditStage, Entry, StoreWork};
+use super::entry::{Closer, EditKind, EditStage, Entry, QueuedEdit, StoreWork};
 use super::{QuestionKind, Registry, deliver};
 use crate::actions::Actions;
 use crate::session::exchange::{
-    Change, ConnectionId, EditFailure, Effect, StoreFailed, Ticket, Update,
+    Change, ConnectionId, Edit, EditFailure, Effect, NewKey, OtherConnections, StoreFailed, Ticket,
+    Update,
 };
 use crate::session::key::SessionKey;
 use crate::session::object::Session;
@@ -32,7 +33,7 @@ impl Registry {
 
     fn apply_update(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let Some(Edit { by, what: EditKind::Update(info) }) = entry.take_edit() else { return };
+        let Some(QueuedEdit { by, what: EditKind::Info(info) }) = entry.take_edit() else { return };
         let closer = match entry.store {
             StoreWork::Editing { closing: Some(Closer::Holder(closer)), .. } => Some(closer),
             _ => None,
@@ -59,14 +60,15 @@ impl Registry {
             Err(StoreFailed) => return self.fail_edit(key, EditFailure::Store, out),
         };
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let is_wanted = is_wanted(entry);
-        let Some(Edit { what: EditKind::Rotate { to, now, session }, .. }) = entry.edit() else {
-            return;
-        };
-        let renamed = Session { key: to.clone(), last_lookup: *now, ..*found };
-        let to = to.clone();
-        let stored = Box::new(renamed);
-        *session = Some(stored.clone());
+        let is_wanted = entry.is_edit_wanted();
+        let what = entry.edit_mut().map(|edit| &mut edit.what);
+        let Some(EditKind::NewKey { new, renamed }) = what else { return };
+        let (to, info) = (new.key.clone(), new.info.clone().unwrap_or(found.info));
+        let stored =
+            Session { key: to.clone(), created: found.created, last_lookup: new.now, info };
+        let stored = Box::new(stored);
+        *renamed = Some(stored.clone());
+        // A key that exists already belongs to another session, or is reserved for one.
         if !is_wanted || stored.check().is_err() || self.entries.contains_key(&to) {
             return self.fail_edit(key, EditFailure::Store, out);
         }
@@ -89,7 +91,7 @@ impl Registry {
         if answer.is_err() {
             return self.fail_edit(key, EditFailure::Store, out);
         }
-        if !self.entries.get(key).is_some_and(is_wanted) {
+        if !self.entries.get(key).is_some_and(Entry::is_edit_wanted) {
             return self.undo(key, out);
         }
         let ticket = self.ask_for_edit(key, EditStage::Destroying);
@@ -104,7 +106,8 @@ impl Registry {
         out: &mut Actions<Effect>,
     ) {
         let Some(entry) = self.entries.get(key) else { return };
-        // A session that was closed meanwhile is destroyed under the key that it has in the store.
+        // A session that was closed meanwhile is destroyed under the key that it has in the store. So is one
+        // whose only connection was to be the one that has left.
         let is_used = !entry.holders.is_empty() || entry.store.is_closing();
         if answer.is_ok() && is_used {
             self.rename(key, out);
@@ -115,9 +118,8 @@ impl Registry {
 
     /// Destroys the session under its new key.
     fn undo(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
-        let edit = self.entries.get_mut(key).and_then(Entry::edit);
-        let Some(Edit { what: EditKind::Rotate { to, .. }, .. }) = edit else { return };
-        let to = to.clone();
+        let reserved = self.entries.get(key).and_then(Entry::reserved_key);
+        let Some(to) = reserved.cloned() else { return };
         let ticket = self.ask_for_edit(key, EditStage::Undoing);
         out.push(Effect::Destroy { ticket, key: to });
     }
@@ -142,22 +144,24 @@ impl Registry {
         out.push(Effect::Renewed(answer));
     }
 
-    /// Moves everything to the new key.
+    /// Moves everything to the new key: what stays of the session, and the news of it, in one step.
     fn rename(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
         let Some(mut old) = self.entries.remove(key) else { return };
         for connection in core::mem::take(&mut old.restoring).into_keys() {
             deliver(connection, key, Change::NotFound, out);
         }
-        let Some(Edit { by, what: EditKind::Rotate { to, session: Some(session), .. } }) =
-            old.take_edit()
+        let Some(QueuedEdit { by, what }) = old.take_edit() else { return };
+        let EditKind::NewKey { new, renamed: Some(session) } = what else { return };
+        let NewKey { key: to, others, .. } = new;
+        let Some(StoreWork::Reserved { closing }) = self.entries.get(&to).map(|entry| entry.store)
         else {
             return;
         };
-        let Some(entry) = self.entries.get_mut(&to) else { return };
-        let StoreWork::Reserved { closing } = entry.store else { return };
-        entry.store = StoreWork::Nothing;
-        entry.edits = old.edits;
-        let closer = old.store.closer().copied();
+        self.active -= usize::from(!old.holders.is_empty());
+        let mut closer = old.store.closer().copied();
+        if others == OtherConnections::Close {
+            self.close_others(key, by, &mut old, &mut closer, out);
+        }
         let waiting = match closer {
             Some(Closer::Holder(connection)) => Some(connection),
             Some(Closer::NoWaiter) | None => None,
@@ -167,13 +171,51 @@ impl Registry {
             let change = Change::Rotated { session: session.clone(), own: by == Some(connection) };
             deliver(connection, key, change, out);
         }
-        entry.holders = old.holders;
+        self.active += usize::from(!old.holders.is_empty());
+        if old.holders.is_empty() {
+            // No connection knows the new key, or those that do have closed the session.
+            closer.get_or_insert(Closer::NoWaiter);
+        }
+        if let Some(entry) = self.entries.get_mut(&to) {
+            entry.store = StoreWork::Nothing;
+            (entry.holders, entry.edits) = (old.holders, old.edits);
+        }
         match (closer, closing) {
             (Some(closer), _) => self.destroy(to, closer, out),
             (None, Some(disconnect)) => {
                 self.close_key(to, disconnect, out);
             }
             (None, None) => self.start_edit(&to, out),
+        }
+    }
+
+    /// Closes the session of an edit for all connections but the one that has asked for it, even if that one
+    /// has left.
+    fn close_others(
+        &mut self,
+        key: &SessionKey,
+        by: Option<ConnectionId>,
+        old: &mut Entry,
+        closer: &mut Option<Closer>,
+        out: &mut Actions<Effect>,
+    ) {
+        let mut closed = core::mem::take(&mut old.holders);
+        if let Some(by) = by
+            && closed.remove(&by)
+        {
+            old.holders.insert(by);
+        }
+        if let Some(Closer::Holder(connection)) = *closer
+            && by != Some(connection)
+        {
+            // It waits for its own close.
+            *closer = Some(Closer::NoWaiter);
+            closed.insert(connection);
+        }
+        old.forget_edits_of_others(by);
+        for connection in closed {
+            self.rotated.remove(&connection);
+            deliver(connection, key, Change::ClosedByOther, out);
         }
     }
 }
@@ -191,10 +233,10 @@ impl Registry {
         &mut self,
         from: ConnectionId,
         key: &SessionKey,
-        what: EditKind,
+        what: Edit,
         out: &mut Actions<Effect>,
     ) {
-        let edit = Edit { by: Some(from), what };
+        let edit = QueuedEdit { by: Some(from), what: what.into() };
         match self.entries.get_mut(key) {
             Some(entry) if entry.holders.contains(&from) => {
                 entry.push_edit(edit);
@@ -216,13 +258,13 @@ impl Registry {
         match entry.edit().map(|edit| &edit.what) {
             None => self.forget_if_empty(key),
             Some(_) if lookups > 0 => entry.store = start(EditStage::Lookups),
-            Some(EditKind::Update(info)) => {
+            Some(EditKind::Info(info)) => {
                 let update = Box::new(Update { key: key.clone(), info: info.clone() });
                 entry.store = start(EditStage::Updating);
                 let ticket = self.ask_for_edit(key, EditStage::Updating);
                 out.push(Effect::Update { ticket, update });
             }
-            Some(EditKind::Rotate { .. }) => self.find_for_edit(key, EditStage::Finding, out),
+            Some(EditKind::NewKey { .. }) => self.find_for_edit(key, EditStage::Finding, out),
             Some(EditKind::Renew) => self.find_for_edit(key, EditStage::Renewing, out),
         }
     }
@@ -248,11 +290,10 @@ impl Registry {
     fn fail_edit(&mut self, key: &SessionKey, failure: EditFailure, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let failure = if entry.store.is_closing() { EditFailure::Ended } else { failure };
+        let reserved = entry.reserved_key().cloned();
         let Some(edit) = entry.take_edit() else { return };
-        if let EditKind::Rotate { to, .. } = &edit.what
-            && self.entries.get(to).is_some_and(Entry::is_reserved)
-        {
-            self.entries.remove(to);
+        if let Some(reserved) = reserved {
+            self.entries.remove(&reserved);
         }
         fail(key, &edit, failure, out);
         self.end_edit(key, out);
@@ -271,13 +312,13 @@ impl Registry {
     }
 }
 
-/// Returns whether a rotation has to go on: some connection will use the new key.
-fn is_wanted(entry: &Entry) -> bool {
-    !entry.holders.is_empty() && !entry.store.is_closing()
-}
-
 /// Tells the connection that waits for an edit that it has failed. A session that ends needs no renewal.
-pub(super) fn fail(key: &SessionKey, edit: &Edit, failure: EditFailure, out: &mut Actions<Effect>) {
+pub(super) fn fail(
+    key: &SessionKey,
+    edit: &QueuedEdit,
+    failure: EditFailure,
+    out: &mut Actions<Effect>,
+) {
     if let Some(connection) = edit.by {
         deliver(connection, key, Change::EditFailed(failure), out);
     }

@@ -3,11 +3,10 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::session::exchange::{ConnectionId, Ticket};
+use crate::session::exchange::{ConnectionId, Edit, NewKey, OtherConnections, Ticket};
 use crate::session::info::SessionInfo;
 use crate::session::key::SessionKey;
 use crate::session::object::Session;
-use crate::time::UnixTime;
 
 /// What is known of one key. Exists while a connection holds it or asks for it, or the store works
 /// on it.
@@ -26,11 +25,11 @@ pub(super) struct Entry {
 }
 
 /// The edits of a session. The first is under way while its entry is in [`StoreWork::Editing`].
-pub(super) type Edits = VecDeque<Edit>;
+pub(super) type Edits = VecDeque<QueuedEdit>;
 
-/// An update of the info, a rotation of the key, or a renewal.
+/// An edit without an outcome.
 #[derive(Debug)]
-pub(super) struct Edit {
+pub(super) struct QueuedEdit {
     /// The connection that waits for the outcome. `None` once it holds the session no more, and for
     /// renewals.
     pub(super) by: Option<ConnectionId>,
@@ -39,15 +38,23 @@ pub(super) struct Edit {
 
 #[derive(Debug)]
 pub(super) enum EditKind {
-    Update(SessionInfo),
-    Rotate {
-        to: SessionKey,
-        now: UnixTime,
-        /// The session under its new key, once the store has found it.
-        session: Option<Box<Session>>,
+    Info(SessionInfo),
+    NewKey {
+        new: NewKey,
+        /// The session under its new key, once the store has found it under the old one.
+        renamed: Option<Box<Session>>,
     },
     /// The store notes that the session is in use.
     Renew,
+}
+
+impl From<Edit> for EditKind {
+    fn from(edit: Edit) -> Self {
+        match edit {
+            Edit::Info(info) => Self::Info(info),
+            Edit::NewKey(new) => Self::NewKey { new, renamed: None },
+        }
+    }
 }
 
 /// What the store is doing with a session, apart from look-ups.
@@ -139,27 +146,54 @@ impl Entry {
         idle && self.holders.is_empty() && self.restoring.is_empty() && self.edits.is_none()
     }
 
-    /// Returns whether the key is the new one of a rotation.
-    pub(super) const fn is_reserved(&self) -> bool {
-        matches!(self.store, StoreWork::Reserved { .. })
-    }
-
-    pub(super) fn push_edit(&mut self, edit: Edit) {
+    pub(super) fn push_edit(&mut self, edit: QueuedEdit) {
         self.edits.get_or_insert_default().push_back(edit);
     }
 
     /// Returns the first edit.
-    pub(super) fn edit(&mut self) -> Option<&mut Edit> {
+    pub(super) fn edit(&self) -> Option<&QueuedEdit> {
+        self.edits.as_ref().and_then(|edits| edits.front())
+    }
+
+    /// Returns the first edit, to change it.
+    pub(super) fn edit_mut(&mut self) -> Option<&mut QueuedEdit> {
         self.edits.as_mut().and_then(|edits| edits.front_mut())
     }
 
-    /// Removes the first edit.
-    pub(super) fn take_edit(&mut self) -> Option<Edit> {
-        let edit = self.edits.as_mut().and_then(|edits| edits.pop_front());
-        if self.edits.as_ref().is_some_and(|edits| edits.is_empty()) {
-            self.edits = None;
+    /// Returns the new key of the rotation that is under way, if it is reserved.
+    pub(super) fn reserved_key(&self) -> Option<&SessionKey> {
+        let StoreWork::Editing { stage, .. } = self.store else { return None };
+        match (stage, self.edit()?) {
+            (
+                EditStage::Storing | EditStage::Destroying | EditStage::Undoing,
+                QueuedEdit { what: EditKind::NewKey { new, .. }, .. },
+            ) => Some(&new.key),
+            _ => None,
         }
+    }
+
+    /// Returns whether the edit that is under way has to go on: some connection will use what it makes.
+    pub(super) fn is_edit_wanted(&self) -> bool {
+        let others = match self.edit() {
+            Some(QueuedEdit { by: None, what: EditKind::NewKey { new, .. } }) => new.others,
+            _ => OtherConnections::Keep,
+        };
+        let is_used = others == OtherConnections::Keep && !self.holders.is_empty();
+        is_used && !self.store.is_closing()
+    }
+
+    /// Removes the first edit.
+    pub(super) fn take_edit(&mut self) -> Option<QueuedEdit> {
+        let edit = self.edits.as_mut().and_then(|edits| edits.pop_front());
+        self.edits.take_if(|edits| edits.is_empty());
         edit
+    }
+
+    /// Forgets the edits of all connections but this one. Renewals are of no connection.
+    pub(super) fn forget_edits_of_others(&mut self, than: Option<ConnectionId>) {
+        let Some(edits) = &mut self.edits else { return };
+        edits.retain(|edit| edit.by == than || matches!(edit.what, EditKind::Renew));
+        self.edits.take_if(|edits| edits.is_empty());
     }
 
     /// Forgets the edits of a connection. The one under way goes on without it.
@@ -174,9 +208,7 @@ impl Entry {
             edit.by = None;
             under_way
         });
-        if edits.is_empty() {
-            self.edits = None;
-        }
+        self.edits.take_if(|edits| edits.is_empty());
     }
 }
 

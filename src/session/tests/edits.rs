@@ -375,3 +375,198 @@ fn a_session_that_ends_needs_no_renewal() {
     desk.found(6, &["renewed Ok(())"]);
     desk.expect_idle();
 }
+
+#[test]
+fn a_new_key_may_be_for_one_connection_only_in_the_same_step() {
+    let mut desk = shared();
+    desk.restore(3, "k", &["ask 3 lookup k"]);
+    desk.found(3, &["tell 3 k Restored"]);
+    desk.take_over(1, "k", "new", 9, &["ask 4 lookup k"]);
+    // Their edits end with the session, the one of the connection that keeps it goes on.
+    desk.update(2, "k", 5, &[]);
+    desk.rotate(3, "k", "other", &[]);
+    desk.update(1, "k", 6, &[]);
+    desk.restore(4, "k", &[]);
+    let found = Box::new(Session { info: numbered(8), ..*session("k") });
+    desk.registry.looked_up(desk.tickets[&4].0, Ok(Some(found)), &mut desk.out);
+    let Some(Effect::Store { session, ticket }) = desk.out.pop() else { panic!() };
+    assert_eq!((session.key, number(&session.info)), (key("new"), 9));
+    assert_eq!(session.created, UnixTime::from_seconds(1));
+    assert_eq!(session.last_lookup, UnixTime::from_seconds(7));
+    desk.registry.stored(ticket, Ok(()), &mut desk.out);
+    desk.expect(&["ask 5 destroy k"]);
+    desk.destroyed(
+        5,
+        Ok(()),
+        &[
+            "tell 4 k NotFound",
+            "tell 2 k ClosedByOther",
+            "tell 3 k ClosedByOther",
+            "tell 1 k Rotated new 9 own true",
+            "ask 6 update new",
+        ],
+    );
+    assert_eq!((desk.holders("k"), desk.holders("new")), ([].into(), [1].into()));
+    assert_eq!(desk.registry.active_sessions(), 1);
+    // Commands that were on the way.
+    desk.close(2, "k", &["tell 2 k Detached"]);
+    desk.update(3, "k", 7, &["tell 3 k EditFailed(Ended)"]);
+    desk.leave(3, "k");
+    desk.updated(6, Ok(true), &["tell 1 new Updated 6 own true"]);
+    desk.restore(2, "k", &["ask 7 lookup k"]);
+    desk.looked_up(7, Ok(()), &["tell 2 k NotFound"]);
+    desk.leave(1, "k");
+    desk.expect_idle();
+}
+
+#[test]
+fn the_others_keep_their_session_if_a_take_over_fails() {
+    for failing in 3..=5 {
+        let mut desk = shared();
+        desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+        let failed = "tell 1 k EditFailed(Store)";
+        match failing {
+            3 => desk.looked_up(3, FAILED, &[failed]),
+            4 => {
+                desk.found(3, &["ask 4 store new"]);
+                desk.stored(4, FAILED, &[failed]);
+            }
+            _ => {
+                desk.found(3, &["ask 4 store new"]);
+                desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+                desk.destroyed(5, FAILED, &["ask 6 destroy new"]);
+                desk.destroyed(6, FAILED, &[failed]);
+            }
+        }
+        assert_eq!((desk.holders("k"), desk.holders("new")), ([1, 2].into(), [].into()));
+        desk.leave(1, "k");
+        desk.leave(2, "k");
+        desk.expect_idle();
+    }
+}
+
+#[test]
+fn a_take_over_is_undone_if_its_connection_leaves_before_the_old_key_is_destroyed() {
+    for closes in [false, true] {
+        for left_at in 3..=6 {
+            let mut desk = shared();
+            desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+            let leave = |desk: &mut Desk, stage| match (left_at == stage, closes) {
+                (true, true) => desk.close(1, "k", &["tell 1 k Detached"]),
+                (true, false) => desk.leave(1, "k"),
+                (false, _) => {}
+            };
+            leave(&mut desk, 3);
+            if left_at == 3 {
+                desk.found(3, &[]);
+            } else {
+                desk.found(3, &["ask 4 store new"]);
+                leave(&mut desk, 4);
+                if left_at == 4 {
+                    desk.stored(4, Ok(()), &["ask 5 destroy new"]);
+                    desk.destroyed(5, Ok(()), &[]);
+                } else {
+                    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+                    leave(&mut desk, 5);
+                    if left_at == 5 {
+                        // Nobody may have the new key, and there is no other any more.
+                        desk.restore(3, "new", &["tell 3 new NotFound"]);
+                        desk.destroyed(5, Ok(()), &["tell 2 k ClosedByOther", "ask 6 destroy new"]);
+                        assert_eq!(desk.registry.active_sessions(), 0);
+                        assert!(desk.registry.is_closing(&key("new")));
+                        desk.restore(3, "new", &["tell 3 new NotFound"]);
+                        desk.destroyed(6, Ok(()), &[]);
+                        desk.expect_idle();
+                        continue;
+                    }
+                    desk.destroyed(5, FAILED, &["ask 6 destroy new"]);
+                    leave(&mut desk, 6);
+                    desk.destroyed(6, Ok(()), &[]);
+                }
+            }
+            assert_eq!((desk.holders("k"), desk.holders("new")), ([2].into(), [].into()));
+            desk.update(2, "k", 1, &[&format!("ask {} update k", desk.tickets.len() + 1)]);
+        }
+    }
+}
+
+#[test]
+fn the_last_connection_that_closes_during_a_take_over_never_learns_the_new_key() {
+    let mut desk = shared();
+    desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    desk.leave(1, "k");
+    desk.close(2, "k", &[]);
+    desk.destroyed(5, Ok(()), &["tell 2 k ClosedByOther", "ask 6 destroy new"]);
+    desk.destroyed(6, Ok(()), &[]);
+    desk.expect_idle();
+
+    // The one that has asked for it is told, and its close ends with the session of the new key.
+    let mut desk = shared();
+    desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    desk.leave(2, "k");
+    desk.close(1, "k", &[]);
+    desk.destroyed(5, Ok(()), &["tell 1 k Rotated new 9 own true", "ask 6 destroy new"]);
+    desk.destroyed(6, Ok(()), &["tell 1 new Closed"]);
+    desk.expect_idle();
+}
+
+#[test]
+fn a_session_that_is_closed_by_key_during_a_take_over_dies_with_both_keys() {
+    let by_key = |connection| format!("tell {connection} k ClosedByKey {{ disconnect: false }}");
+    let mut desk = shared();
+    desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    assert_eq!(desk.registry.reserved_key(&key("k")), Some(&key("new")));
+    desk.close_key("k", 2, &[&by_key(1), &by_key(2)]);
+    desk.destroyed(5, Ok(()), &["ask 6 destroy new"]);
+    desk.destroyed(6, Ok(()), &[]);
+    desk.expect_idle();
+}
+
+#[test]
+fn a_new_key_that_another_edit_has_reserved_fails_only_the_later_edit() {
+    let mut desk = shared();
+    desk.restore(3, "other", &["ask 3 lookup other"]);
+    desk.found(3, &["tell 3 other Restored"]);
+    desk.rotate(1, "k", "same", &["ask 4 lookup k"]);
+    desk.found(4, &["ask 5 store same"]);
+    desk.rotate(3, "other", "same", &["ask 6 lookup other"]);
+    desk.found(6, &["tell 3 other EditFailed(Store)"]);
+    // It is still reserved for the first one.
+    desk.create(4, "same", &["tell 4 same CreateFailed"]);
+    desk.stored(5, Ok(()), &["ask 7 destroy k"]);
+    desk.destroyed(
+        7,
+        Ok(()),
+        &["tell 1 k Rotated same 0 own true", "tell 2 k Rotated same 0 own false"],
+    );
+    assert_eq!((desk.holders("same"), desk.holders("other")), ([1, 2].into(), [3].into()));
+}
+
+#[test]
+fn a_renewal_that_waits_for_a_take_over_ends() {
+    let mut desk = shared();
+    desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+    desk.renew("k", &[]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    let told = ["tell 2 k ClosedByOther", "tell 1 k Rotated new 9 own true", "ask 6 lookup new"];
+    desk.destroyed(5, Ok(()), &told);
+    desk.found(6, &["renewed Ok(())"]);
+
+    let mut desk = shared();
+    desk.take_over(1, "k", "new", 9, &["ask 3 lookup k"]);
+    desk.renew("k", &[]);
+    desk.found(3, &["ask 4 store new"]);
+    desk.stored(4, Ok(()), &["ask 5 destroy k"]);
+    desk.leave(1, "k");
+    let told = ["tell 2 k ClosedByOther", "renewed Ok(())", "ask 6 destroy new"];
+    desk.destroyed(5, Ok(()), &told);
+    desk.destroyed(6, Ok(()), &[]);
+    desk.expect_idle();
+}

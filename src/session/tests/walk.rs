@@ -104,6 +104,8 @@ struct Walk {
     /// The keys that clients have known.
     keys: Vec<SessionKey>,
     last_number: u64,
+    /// The connections for which alone sessions get these keys.
+    owners: BTreeMap<SessionKey, ConnectionId>,
     /// How many renewals have not ended.
     renewals: usize,
     /// Destroyed, and not stored again since.
@@ -129,6 +131,7 @@ impl Walk {
             unstored: BTreeSet::new(),
             keys: KEYS.map(key).into(),
             last_number: 0,
+            owners: BTreeMap::new(),
             renewals: 0,
             gone: BTreeSet::new(),
             trace: String::new(),
@@ -184,6 +187,9 @@ impl Walk {
         let key = self.key();
         let creates = self.random.chance(40);
         let (edits, rotates) = (self.random.chance(70), self.random.chance(40));
+        let (informs, repeats) = (self.random.chance(30), self.random.chance(10));
+        let closes = self.random.chance(40);
+        let others = if closes { OtherConnections::Close } else { OtherConnections::Keep };
         self.last_number += 1;
         let number = self.last_number;
         let peer = self.pick();
@@ -195,14 +201,18 @@ impl Walk {
             State::Idle => (State::Restoring(key.clone()), Command::Restore(key)),
             State::Holding(held) if edits => {
                 let held = held.clone();
-                let command = if rotates {
-                    let (to, now) = (super::key(&format!("r{number}")), UnixTime::from_seconds(7));
-                    Command::Rotate(Box::new(Rotate { key: held, to, now }))
+                let what = if rotates {
+                    let to = if repeats { "r".into() } else { format!("r{number}") };
+                    new_key(&to, informs.then(|| numbered(number)), others)
                 } else {
-                    Command::Update(Box::new(Update { key: held, info: numbered(number) }))
+                    Edit::Info(numbered(number))
                 };
                 peer.edits += 1;
-                peer.outbox.push_back(command);
+                peer.outbox.push_back(edit(held.as_str(), what));
+                if rotates && !repeats && closes {
+                    let owner = peer.id;
+                    self.owners.insert(super::key(&format!("r{number}")), owner);
+                }
                 return;
             }
             State::Holding(held) => (State::Closing(held.clone()), Command::Close(held.clone())),
@@ -218,10 +228,10 @@ impl Walk {
         let Some(command) = peer.outbox.pop_front() else { return };
         let id = peer.id;
         // A connection may still edit what it has asked to create or restore, as soon as it has heard.
-        let edits = matches!(command, Command::Update(_) | Command::Rotate(_));
+        let edits = matches!(command, Command::Edit(_));
         assert!(peer.open.is_none() || edits, "{command:?}");
         let open = match command {
-            Command::Update(_) | Command::Rotate(_) => None,
+            Command::Edit(_) => None,
             Command::Restore(_) => Some(Open::Restore),
             Command::Create(_) => Some(Open::Create),
             Command::Close(_) => Some(Open::Close),
@@ -278,15 +288,16 @@ impl Walk {
                 State::Idle
             }
             (State::Closing(own), Change::CloseFailed) if own == key => State::Holding(own),
-            (State::Holding(own) | State::Closing(own), Change::ClosedByKey { .. })
-                if own == key =>
-            {
+            (
+                State::Holding(own) | State::Closing(own),
+                Change::ClosedByKey { .. } | Change::ClosedByOther,
+            ) if own == key => {
                 peer.edits = 0;
                 State::Idle
             }
             // The store's answer about a session it created, which it may have given up since.
             (state, Change::Stored) => state,
-            // Its own closing, when it was closed by key before that reached the registry.
+            // Its own closing, when it was closed by others before that reached the registry.
             (state, Change::Detached) => state,
             (state, change) => panic!("{change:?} of {key:?} when {state:?}"),
         };
@@ -391,8 +402,7 @@ impl Walk {
                     self.tasks.push(Task::Store(ticket, session.key, number));
                 }
                 Effect::Update { ticket, update } => {
-                    let Update { key, info } = *update;
-                    self.tasks.push(Task::Update(ticket, key, number(&info)));
+                    self.tasks.push(Task::Update(ticket, update.key, number(&update.info)));
                 }
                 Effect::Destroy { ticket, key } => self.tasks.push(Task::Destroy(ticket, key)),
                 Effect::Renewed(_) => {
@@ -400,6 +410,10 @@ impl Walk {
                     self.renewals -= 1;
                 }
                 Effect::Deliver { connection, outcome } => {
+                    if let Change::Rotated { session, .. } = &outcome.change {
+                        let owner = self.owners.get(&session.key).copied();
+                        assert_eq!(owner.unwrap_or(connection), connection, "{outcome:?}");
+                    }
                     match outcome.change {
                         Change::Restored(_) => {
                             assert!(!self.gone.contains(&outcome.key), "restored after its end");
@@ -420,12 +434,12 @@ impl Walk {
                     else {
                         continue;
                     };
-                    let by_key = |(_, change): &(SessionKey, Change)| {
-                        matches!(change, Change::ClosedByKey { .. })
+                    let by_others = |(_, change): &(SessionKey, Change)| {
+                        matches!(change, Change::ClosedByKey { .. } | Change::ClosedByOther)
                     };
                     if outcome.change == Change::Detached
                         && matches!(peer.state, State::Closing(_))
-                        && !peer.inbox.iter().any(by_key)
+                        && !peer.inbox.iter().any(by_others)
                     {
                         let holders = self.registry.connection_count(&outcome.key);
                         assert!(holders > 0, "said to live on, but nobody holds it");
@@ -439,7 +453,9 @@ impl Walk {
                         Change::Closed | Change::Detached | Change::CloseFailed => {
                             Some(Open::Close)
                         }
-                        Change::ClosedByKey { .. } => peer.open.filter(|open| *open == Open::Close),
+                        Change::ClosedByKey { .. } | Change::ClosedByOther => {
+                            peer.open.filter(|open| *open == Open::Close)
+                        }
                         Change::Stored
                         | Change::Updated { .. }
                         | Change::Rotated { .. }

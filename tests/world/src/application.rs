@@ -43,6 +43,8 @@ pub(crate) enum Deed {
     Update,
     /// Gives it another key.
     Rotate,
+    /// Gives it another key and other info, and closes it for all other connections.
+    TakeOver,
     /// Closes it for all connections.
     Kick,
     /// The same, and disconnects them.
@@ -100,7 +102,7 @@ pub(crate) const DEEDS: [(&str, Deed, Duration); 26] = [
     ("tell group", Deed::TellGroup, millis(2)),
     ("update", Deed::Update, Duration::ZERO),
     ("rotate", Deed::Rotate, Duration::ZERO),
-    ("rotate soon", Deed::Rotate, millis(20)),
+    ("take over", Deed::TakeOver, millis(20)),
 ];
 
 /// As [`DEEDS`], for scripts: chance never chooses it, so that the worlds of old seeds stay the same.

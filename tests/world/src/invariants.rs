@@ -31,6 +31,10 @@ pub enum Invariant {
     /// What the application is told of the session of a connection is a story: what was after one change is
     /// before the next one, each session begins and ends once, and edits end in order.
     ChangesTellAStory,
+    /// After an edit that closes a session for the other connections, only the one that has asked for it
+    /// holds the session, and no other one ever gets the new key from the server, unless its client has
+    /// shown that it knows it.
+    NewKeyIsForOne,
     /// All connections of a session have the same info, and so does the store, unless its answer was lost.
     InfoIsShared,
     /// A client holds the session that its connection does, once all is quiet.
@@ -101,7 +105,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -114,6 +118,7 @@ impl Invariant {
         Self::ClosedStaysClosed,
         Self::AnnouncedIsDurable,
         Self::ChangesTellAStory,
+        Self::NewKeyIsForOne,
         Self::InfoIsShared,
         Self::SessionsAgree,
         Self::QueuesBounded,

@@ -1,6 +1,6 @@
 //! What really happened to the requests and sessions, from those parts that know it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wwr::{CloseFrame, Payload, SessionKey, server};
 
@@ -30,6 +30,14 @@ pub(crate) struct Known {
     pub(crate) unwanted: bool,
     /// Whether the store took the latest change of its info is open.
     pub(crate) is_open: bool,
+    /// The first key that the session had, if this is a later one.
+    pub(crate) first: Option<SessionKey>,
+    /// The connection that alone was to get this key.
+    pub(crate) only: Option<SocketId>,
+    /// The connections whose clients have shown that they know it.
+    pub(crate) known_by: BTreeSet<SocketId>,
+    /// The store may keep it, though it has failed to store or to destroy it.
+    pub(crate) is_stray: bool,
 }
 
 /// The truth.
@@ -77,6 +85,23 @@ impl Ledger {
     pub(crate) fn made(&mut self, key: &SessionKey) {
         self.keys.push(key.clone());
         self.session(key);
+    }
+
+    /// A session is to get another key.
+    pub(crate) fn renamed(
+        &mut self,
+        before: &SessionKey,
+        key: &SessionKey,
+        only: Option<SocketId>,
+    ) {
+        let first = self.session(before).first.clone().unwrap_or_else(|| before.clone());
+        let known = self.session(key);
+        (known.first, known.only) = (Some(first), only);
+    }
+
+    /// The first key of the session of this key.
+    pub(crate) fn first_key(&mut self, key: &SessionKey) -> SessionKey {
+        self.session(key).first.clone().unwrap_or_else(|| key.clone())
     }
 
     /// The sessions that have to be in the store if they are durable.

@@ -27,7 +27,7 @@ pub enum SessionChange {
         session: Session,
     },
     /// Its information was replaced, by this connection or another one
-    /// ([`Connection::update_session`](super::Connection::update_session)).
+    /// ([`Connection::edit_session`](super::Connection::edit_session)).
     Updated {
         /// The session as it was.
         before: Session,
@@ -35,8 +35,7 @@ pub enum SessionChange {
         session: Session,
     },
     /// It has a new key, by this connection or another one
-    /// ([`Connection::rotate_session_key`](super::Connection::rotate_session_key)). Its information may be
-    /// new as well.
+    /// ([`SessionEdit::new_key`](super::SessionEdit::new_key)). Its information may be new as well.
     Rotated {
         /// The session as it was, with the old key.
         before: Session,

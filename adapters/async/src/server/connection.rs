@@ -24,6 +24,7 @@ use wwr::{
 use super::ask::{AskId, Asked};
 use super::context::Data;
 use super::counts::Counts;
+use super::edit::SessionEdit;
 use super::handle::ServerHandle;
 use super::hub::Hub;
 #[cfg(feature = "inspect")]
@@ -84,7 +85,7 @@ pub(super) enum Input {
         done: oneshot::Sender<Result<bool, SessionError>>,
     },
     EditSession {
-        edit: Edit,
+        edit: SessionEdit,
         done: oneshot::Sender<Result<Session, SessionError>>,
     },
     /// News of the hub.
@@ -95,14 +96,6 @@ pub(super) enum Input {
         deadline: Instant,
         idle: IdleConnections,
     },
-}
-
-/// A change of the session.
-#[derive(Debug)]
-pub(super) enum Edit {
-    Info(SessionInfo),
-    /// A new key.
-    Key,
 }
 
 /// A signal on its way to the client.
@@ -510,12 +503,46 @@ impl Connection {
         self.change_session(|done| Input::CloseSession { done }).await
     }
 
-    /// Replaces the information of the session, stores it, and tells all connections of the session
-    /// (protocol §5.13): each calls [`session_changed`](super::Handler::session_changed), and its client is
-    /// told unless only private fields have changed. Returns the session as it is then.
+    /// Changes the session in one step, in the store and for its connections (protocol §5.13): its
+    /// information, its key, or both, and whether other connections keep it. Returns the session as it is
+    /// then. See [`SessionEdit`] for what can be changed. Each connection of the session calls
+    /// [`session_changed`](super::Handler::session_changed), and its client is told unless only private
+    /// fields have changed. An edit that changes nothing returns the session.
     ///
-    /// Changes of one session happen one after another, for all its connections in the same order: the last
-    /// one wins. Restorations of the session wait meanwhile.
+    /// Edits of one session happen one after another, for all its connections in the same order: the last one
+    /// wins. Restorations of the session wait meanwhile. A client that is just not connected keeps the old key
+    /// when there is a new one, and thus loses the session. Other servers that share the store do not hear of
+    /// an edit: connections there keep what they have until they end.
+    ///
+    /// With a new key, the session is stored under that (with its new information), then the one of the old
+    /// key is destroyed, then the connections are told, and the session is closed for the others if that is
+    /// wanted. If this connection ends before the session of the old key is destroyed, and the others are not
+    /// to keep it, nothing is changed. If it ends after that, the session is closed for the others and
+    /// destroyed: nobody would have its key.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]. Then nothing is changed for any connection: **all of them still hold the session**,
+    /// with the old key and information, and nobody knows the new key. The exceptions are
+    /// [`Disconnected`](SessionError::Disconnected) and [`Ended`](SessionError::Ended), after which other
+    /// connections may get the change nevertheless. If somebody must not keep the session, close it
+    /// ([`ServerHandle::close_session`](super::ServerHandle::close_session)).
+    ///
+    /// If the error is [`Store`](SessionError::Store), the store may have done its part nevertheless, for
+    /// example if its answer came too late ([`HubConfig::store_timeout`](super::HubConfig::store_timeout)):
+    ///
+    /// * It may have the new information.
+    /// * What it has under a new key is removed. If that fails, too, it is left to expiry.
+    /// * It may have removed the session of the old key. Then the session is not stored any more: its
+    ///   connections hold it until they end.
+    ///
+    /// Dropping the future does not undo the call.
+    pub async fn edit_session(&self, edit: SessionEdit) -> Result<Session, SessionError> {
+        self.change_session(|done| Input::EditSession { edit, done }).await
+    }
+
+    /// Replaces the information of the session: the same as
+    /// [`edit_session`](Self::edit_session) with only [`SessionEdit::info`].
     ///
     /// ```
     /// use wwr_async::server::{Connection, RequestError};
@@ -532,38 +559,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SessionError`]. Then no connection has the new information, except after
-    /// [`Disconnected`](SessionError::Disconnected) and [`Ended`](SessionError::Ended): other connections may
-    /// get it nevertheless. If the error is
-    /// [`Store`](SessionError::Store), the store may have kept it nevertheless, for example if its answer came
-    /// too late ([`HubConfig::store_timeout`](super::HubConfig::store_timeout)). Dropping the future does
-    /// not undo the call.
+    /// As for [`edit_session`](Self::edit_session).
     pub async fn update_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
-        self.change_session(|done| Input::EditSession { edit: Edit::Info(info), done }).await
-    }
-
-    /// Gives the session a new key, so that nobody can restore it by the old one any more: for example
-    /// before its user gets more rights. **All connections of the session stay, and are told the new key**
-    /// (protocol §5.13). A client that is just not connected has the old key, and thus loses the session.
-    /// Returns the session as it is then.
-    ///
-    /// If the key may have become known, somebody else may hold the session on a connection by now. Then close
-    /// the session ([`ServerHandle::close_session`](super::ServerHandle::close_session)) instead, and let its
-    /// user log in anew.
-    ///
-    /// The session is stored under the new key, then the one of the old key is destroyed, then the connections
-    /// are told. Restorations by the old key wait meanwhile, and do not find it then.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError`]. Then the session still has its old key, and nobody knows the new one, except after
-    /// [`Disconnected`](SessionError::Disconnected) and [`Ended`](SessionError::Ended): other connections may
-    /// get the new key nevertheless. If the store
-    /// fails in the middle, what it has stored under the new key is removed. If that fails, too, it is left to
-    /// expiry. If the store has destroyed the session of the old key and yet reports a failure, or answers too
-    /// late, the session is not stored any more: its connections hold it until they end.
-    pub async fn rotate_session_key(&self) -> Result<Session, SessionError> {
-        self.change_session(|done| Input::EditSession { edit: Edit::Key, done }).await
+        self.edit_session(SessionEdit::new().info(info)).await
     }
 
     /// Returns a copy of the session, if the connection has one. Once the connection has

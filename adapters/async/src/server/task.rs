@@ -23,11 +23,12 @@ use futures_lite::future::or;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use wwr::server::{self, Action, RequestError, RequestId, SignalId};
+use wwr::server::{self, Action, Misuse, RequestError, RequestId, SignalId};
 use wwr::session::Change;
-use wwr::{Actions, Content, Instant, Payload, SessionInfo, SessionKey};
+use wwr::{Actions, Content, Instant, Payload, Session, SessionInfo, SessionKey};
 
-use super::connection::{Connection, Edit, Input, SessionError};
+use super::connection::{Connection, Input, SessionError};
+use super::edit::SessionEdit;
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
@@ -526,7 +527,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 Err(misuse) => answer(Some(done), Err(SessionError::Misuse(misuse))),
             },
             Input::EditSession { edit, done } => match self.edit_session(edit) {
-                Ok(()) => self.rare().editing.push_back(done),
+                Ok(None) => self.rare().editing.push_back(done),
+                Ok(Some(session)) => answer(Some(done), Ok(session)),
                 Err(error) => answer(Some(done), Err(error)),
             },
             Input::Session(outcome) => {
@@ -561,15 +563,15 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             .map_err(SessionError::Misuse)
     }
 
-    fn edit_session(&mut self, edit: Edit) -> Result<(), SessionError> {
-        let edit = match edit {
-            Edit::Info(info) => self.machine.update_session(info, &mut self.out),
-            Edit::Key => {
-                let key = self.session_key()?;
-                self.machine.rotate_session_key(key, self.hub.clock.unix_now(), &mut self.out)
-            }
+    /// Begins an edit. Returns the session at once if nothing is to be changed.
+    fn edit_session(&mut self, edit: SessionEdit) -> Result<Option<Session>, SessionError> {
+        let edit = edit.into_edit(self.hub.clock.unix_now(), || self.session_key())?;
+        let Some(edit) = edit else {
+            let session = self.machine.session().cloned();
+            return session.ok_or(SessionError::Misuse(Misuse::NoSession)).map(Some);
         };
-        edit.map(drop).map_err(SessionError::Misuse)
+        let begun = self.machine.edit_session(edit, &mut self.out);
+        begun.map(|_| None).map_err(SessionError::Misuse)
     }
 
     /// Makes a new session key.

@@ -3,13 +3,18 @@
 use super::*;
 
 fn update(text: &str) -> Command {
-    let info = SessionInfo::new().public("a", 1);
-    Command::Update(Box::new(Update { key: key(text), info }))
+    let edit = Edit::Info(SessionInfo::new().public("a", 1));
+    Command::Edit(Box::new(EditCommand { key: key(text), edit }))
+}
+
+fn new_key(text: &str, to: &str, others: OtherConnections) -> Command {
+    let edit =
+        Edit::NewKey(NewKey { key: key(to), now: UnixTime::from_seconds(0), info: None, others });
+    Command::Edit(Box::new(EditCommand { key: key(text), edit }))
 }
 
 fn rotate(text: &str, to: &str) -> Command {
-    let now = UnixTime::from_seconds(0);
-    Command::Rotate(Box::new(Rotate { key: key(text), to: key(to), now }))
+    new_key(text, to, OtherConnections::Keep)
 }
 
 fn found(text: &str) -> StoreAnswer {
@@ -24,6 +29,12 @@ fn shared(config: HubConfig) -> Script {
         script.answers(id, found("k"), &[&format!("tell {id} k Restored")]);
     }
     script
+}
+
+/// Closes a session whatever that causes.
+fn close_key(script: &mut Script, text: &str) {
+    script.hub.close_session(script.now, key(text), false, &mut script.out);
+    while script.out.pop().is_some() {}
 }
 
 fn expiring() -> HubConfig {
@@ -218,7 +229,7 @@ fn a_group_is_joined_for_the_session_that_is_named_and_for_no_other() {
     assert_eq!(script.hub.join_for_session(one, &key("k"), "late"), other);
 
     let last = format!("n{FORMER_KEYS}");
-    script.asks(1, Command::Close(key(&last)), &[&format!("tell 1 {last} Closed")]);
+    script.asks(1, Command::Close(key(&last)), &[&format!("tell 1 {last} Detached")]);
     let gone = Err(GroupError::NoSession);
     assert_eq!(script.hub.join_for_session(one, &key(&last), "room"), gone);
     script.asks(1, Command::Restore(key("z")), &[&format!("job {job} look up z")]);
@@ -251,4 +262,78 @@ fn updates_without_a_pause_do_not_keep_sessions_from_expiring() {
     script.asks(3, Command::Restore(key("k")), &[]);
     let next = ["job 9 look up k", "job 10 expire 100s at 70"];
     script.answers(8, found("k"), &next);
+}
+
+#[test]
+fn a_session_that_is_closed_while_its_old_key_is_destroyed_is_closed_when_the_new_one_is() {
+    for others in [OtherConnections::Keep, OtherConnections::Close] {
+        for result in [Ok(()), Err(StoreFailed)] {
+            let mut script = shared(HubConfig::default());
+            script.asks(1, new_key("k", "n", others), &["job 3 look up k"]);
+            script.answers(3, found("k"), &["job 4 create n"]);
+            script.answers(4, StoreAnswer::Created(Ok(())), &["job 5 destroy k"]);
+            script.hub.close_session(script.now, key("k"), false, &mut script.out);
+            script.expect(&[
+                "tell 1 k ClosedByKey { disconnect: false }",
+                "tell 2 k ClosedByKey { disconnect: false }",
+            ]);
+            script.answers(5, StoreAnswer::Destroyed(Ok(())), &["job 6 destroy n"]);
+            let done = if result.is_ok() { "done 1 told 2 ok" } else { "done 1 told 2 failed" };
+            script.answers(6, StoreAnswer::Destroyed(result), &[done]);
+            assert!(script.hub.is_idle() || script.hub.admitted_count() == 3);
+            assert_eq!(script.hub.active_sessions(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_close_by_key_ends_once_if_the_new_key_is_undone() {
+    let mut script = shared(HubConfig::default());
+    script.asks(1, rotate("k", "n"), &["job 3 look up k"]);
+    script.answers(3, found("k"), &["job 4 create n"]);
+    script.answers(4, StoreAnswer::Created(Ok(())), &["job 5 destroy k"]);
+    close_key(&mut script, "k");
+    script.answers(5, StoreAnswer::Destroyed(Err(StoreFailed)), &["job 6 destroy n"]);
+    script.answers(6, StoreAnswer::Destroyed(Ok(())), &["job 7 destroy k"]);
+    script.answers(7, StoreAnswer::Destroyed(Ok(())), &["done 1 told 2 ok"]);
+}
+
+#[test]
+fn a_session_that_is_taken_over_is_closed_for_the_others_with_its_groups() {
+    let mut script = shared(expiring());
+    assert_eq!(script.hub.join_for_session(ConnectionId(2), &key("k"), "room"), Ok(true));
+    script.asks(1, new_key("k", "n", OtherConnections::Close), &["job 3 look up k"]);
+    script.answers(3, found("k"), &["job 4 create n"]);
+    script.answers(4, StoreAnswer::Created(Ok(())), &["job 5 destroy k"]);
+    let told = ["tell 2 k ClosedByOther", "tell 1 k Rotated n own true"];
+    script.answers(5, StoreAnswer::Destroyed(Ok(())), &told);
+    assert_eq!(script.hub.member_count("room"), 0);
+    let refused = script.hub.join_for_session(ConnectionId(2), &key("k"), "room");
+    assert_eq!(refused, Err(GroupError::NoSession));
+    assert!(script.hub.session_connections(&key("n")).eq([ConnectionId(1)]));
+    // Only the new key is in use.
+    script.pass(60, &["job 6 look up n"]);
+    let sessions = &script.hub.counters().sessions;
+    assert_eq!((sessions.rotated, sessions.closed), (1, 1));
+    // A close that was on the way closes nothing again.
+    script.asks(2, Command::Close(key("k")), &["tell 2 k Detached"]);
+    assert_eq!(script.hub.counters().sessions.closed, 1);
+}
+
+#[test]
+fn a_session_that_is_closed_by_key_and_by_its_connection_is_closed_once() {
+    let mut script = shared(HubConfig::default());
+    close_key(&mut script, "k");
+    // It had asked for that before it heard.
+    script.asks(1, Command::Close(key("k")), &["tell 1 k Detached"]);
+    assert_eq!(script.hub.counters().sessions.closed, 2, "once for each connection");
+    script.answers(3, StoreAnswer::Destroyed(Ok(())), &["done 1 told 2 ok"]);
+    // Another session of the same connection counts anew.
+    script.asks(1, Command::Restore(key("z")), &["job 4 look up z"]);
+    script.answers(4, found("z"), &["tell 1 z Restored"]);
+    script.asks(1, Command::Close(key("z")), &["job 5 destroy z"]);
+    close_key(&mut script, "z");
+    script.answers(5, StoreAnswer::Destroyed(Ok(())), &["done 2 told 1 ok"]);
+    assert_eq!(script.hub.counters().sessions.closed, 3);
+    assert_eq!(script.hub.counters().sessions.lost, 0);
 }

@@ -16,6 +16,9 @@ use crate::network::{Peer, SocketId, Way};
 use crate::stage::Stage;
 use crate::store::short;
 
+/// The kind of the message that tells a client of its session.
+const SESSION_CREATED: u8 = 21;
+
 impl Server {
     /// A machine was called: its bounds, and where it stands.
     pub(super) fn look_at(&mut self, socket: SocketId, stage: &mut Stage) {
@@ -146,12 +149,36 @@ impl Server {
         });
     }
 
+    /// A client is told of a session: it may know the key.
+    pub(super) fn check_key(&self, socket: SocketId, frame: &[u8], stage: &mut Stage) {
+        let Some((&SESSION_CREATED, json)) = frame.split_first() else { return };
+        let Ok(session) = wwr::Session::from_json(json) else { return };
+        let known = stage.ledger.session(&session.key);
+        let may = known.only.is_none_or(|only| only == socket) || known.known_by.contains(&socket);
+        let actor = self.actor(socket);
+        stage.check(may, Invariant::NewKeyIsForOne, || {
+            format!("{actor}: is told {}, which is for another connection", short(&session.key))
+        });
+    }
+
     /// The hub has news: they are possible.
-    pub(super) fn check_news(&self, outcome: &Outcome, stage: &mut Stage) {
+    pub(super) fn check_news(&self, to: ConnectionId, outcome: &Outcome, stage: &mut Stage) {
         let key = &outcome.key;
         let (id, epoch) = (self.id, self.epoch);
         let deleted = stage.store.deleted_by(key) == Some((id, epoch));
         match &outcome.change {
+            Change::Rotated { session, .. }
+                if stage.ledger.session(&session.key).only.is_some() =>
+            {
+                let only = stage.ledger.session(&session.key).only;
+                let is_right = self.control.members.get(&to).map(|member| member.socket) == only;
+                let mut holders = self.known_holders(&session.key).chain(self.known_holders(key));
+                let alone = holders.all(|holder| holder == to);
+                stage.check(is_right && alone, Invariant::NewKeyIsForOne, || {
+                    format!("server {id}: {to:?} gets {}, meant for {only:?}", short(&session.key))
+                });
+                stage.count(Fact::Hub("session is taken over"));
+            }
             Change::Restored(_) => stage.check(!deleted, Invariant::ClosedStaysClosed, || {
                 format!("server {id} restores {}, which it has closed", short(key))
             }),

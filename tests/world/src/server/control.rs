@@ -62,6 +62,8 @@ pub(super) struct Waiting {
     pub(super) task: Option<(SocketId, Task)>,
     /// Whether the session is gone, by the latest answer of the store that tells.
     pub(super) is_gone: Option<bool>,
+    /// The keys that the session was just getting, which have to be gone as well.
+    pub(super) new_keys: Vec<SessionKey>,
 }
 
 /// A shutdown, by the host's account.
@@ -89,6 +91,8 @@ pub(super) struct Control {
     pub(super) groups: BTreeMap<&'static str, BTreeSet<ConnectionId>>,
     /// The new keys of sessions by their old ones.
     pub(super) rotated: BTreeMap<SessionKey, SessionKey>,
+    /// The keys under which the store is keeping sessions that have another one still.
+    pub(super) new_keys: BTreeSet<SessionKey>,
     pub(super) shutdown: Option<Shutdown>,
 }
 
@@ -106,6 +110,7 @@ impl Control {
             waiters: BTreeMap::new(),
             groups: BTreeMap::new(),
             rotated: BTreeMap::new(),
+            new_keys: BTreeSet::new(),
             shutdown: None,
         }
     }
@@ -260,13 +265,15 @@ impl Server {
             stage.count(Fact::Hub(name_of(&action)));
             match action {
                 HubAction::Deliver { to, outcome } => {
-                    self.check_news(&outcome, stage);
+                    self.check_news(to, &outcome, stage);
                     if let Change::Rotated { session, .. } = &outcome.change {
                         let new = session.key.clone();
+                        self.control.new_keys.remove(&new);
                         self.touched.insert(new.clone());
                         // Another rotation that was asked for under the old key comes next.
                         let tasks = self.connections.values().flat_map(|one| &one.editing);
-                        let rotations = tasks.filter(|(_, task)| task.deed == Deed::Rotate);
+                        let rotations = tasks
+                            .filter(|(_, task)| matches!(task.deed, Deed::Rotate | Deed::TakeOver));
                         if rotations.count() > 1 {
                             stage.ledger.session(&new).unwanted = true;
                         }

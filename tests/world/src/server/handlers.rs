@@ -1,6 +1,7 @@
 //! The application of a server.
 
 use wwr::server::{Action, Connection, EditId, Misuse, RequestError, SessionEvent};
+use wwr::session::{Edit, NewKey, OtherConnections};
 use wwr::{CloseFrame, Name, Payload, SessionInfo, SessionKey, UnixTime};
 
 use super::{Served, Server};
@@ -44,7 +45,7 @@ impl Server {
             Deed::LogIn => self.log_in(socket, task, 0, stage),
             Deed::LargeLogIn => self.log_in(socket, task, LARGE, stage),
             Deed::Update => self.update(socket, task, stage),
-            Deed::Rotate => self.rotate(socket, task, stage),
+            Deed::Rotate | Deed::TakeOver => self.new_key(socket, task, stage),
             Deed::LogOut => match served.machine.close_session(&mut self.out) {
                 Ok(true) => {
                     served.closing.push_back(task);
@@ -163,7 +164,7 @@ impl Server {
         let info =
             SessionInfo::new().public("number", number).private("more", stage.aside.below(9));
         let served = self.connections.get_mut(&socket)?;
-        match served.machine.update_session(info, &mut self.out) {
+        match served.machine.edit_session(Edit::Info(info), &mut self.out) {
             Ok(edit) => {
                 served.editing.push_back((edit, task));
                 None
@@ -172,13 +173,25 @@ impl Server {
         }
     }
 
-    fn rotate(&mut self, socket: SocketId, task: Task, stage: &mut Stage) -> Option<Reply> {
+    fn new_key(&mut self, socket: SocketId, task: Task, stage: &mut Stage) -> Option<Reply> {
         let (key, number) = new_key(stage);
         let served = self.connections.get_mut(&socket)?;
+        let before = served.machine.session().map(|session| session.key.clone());
         let now = UnixTime::from_seconds(number as i64);
-        match served.machine.rotate_session_key(key.clone(), now, &mut self.out) {
+        let (info, others) = if task.deed == Deed::TakeOver {
+            let info = SessionInfo::new().public("number", number).private("more", "taken over");
+            (Some(info), OtherConnections::Close)
+        } else {
+            (None, OtherConnections::Keep)
+        };
+        let new = NewKey { key: key.clone(), now, info, others };
+        match served.machine.edit_session(Edit::NewKey(new), &mut self.out) {
             Ok(edit) => {
                 stage.ledger.made(&key);
+                if let Some(before) = before {
+                    let only = (others == OtherConnections::Close).then_some(socket);
+                    stage.ledger.renamed(&before, &key, only);
+                }
                 served.editing.push_back((edit, task));
                 None
             }

@@ -193,7 +193,7 @@ impl Served {
 
     /// The machine asks the hub.
     pub(crate) const fn asks(&mut self, command: &Command) {
-        if let Command::Update(_) | Command::Rotate(_) = command {
+        if let Command::Edit(_) = command {
             return;
         }
         if let Command::Leave(_) = command {
@@ -203,7 +203,7 @@ impl Served {
             Command::Restore(_) => Some(Asked::Restore),
             Command::Create(_) => Some(Asked::Create),
             Command::Close(_) => Some(Asked::Close),
-            Command::Update(_) | Command::Rotate(_) | Command::Leave(_) => None,
+            Command::Edit(_) | Command::Leave(_) => None,
         };
     }
 
@@ -218,7 +218,8 @@ impl Served {
             Change::Closed
             | Change::Detached
             | Change::CloseFailed
-            | Change::ClosedByKey { .. } => Asked::Close,
+            | Change::ClosedByKey { .. }
+            | Change::ClosedByOther => Asked::Close,
             Change::Stored
             | Change::Updated { .. }
             | Change::Rotated { .. }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wwr::SessionKey;
 use wwr::server::{HubAction, Job, JobId, StoreAnswer, WaiterId, Work};
-use wwr::session::{Change, Command, ConnectionId};
+use wwr::session::{Change, Command, ConnectionId, Edit};
 
 use super::Server;
 use super::backlog::BUSY;
@@ -24,8 +24,7 @@ impl Server {
         let key = match &command {
             Command::Restore(key) | Command::Close(key) | Command::Leave(key) => key.clone(),
             Command::Create(session) => session.key.clone(),
-            Command::Update(update) => update.key.clone(),
-            Command::Rotate(rotate) => rotate.key.clone(),
+            Command::Edit(edit) => edit.key.clone(),
         };
         // The connection may not have heard of its new key yet.
         let mut current = &key;
@@ -35,16 +34,23 @@ impl Server {
         let is_last = self.control.hub.session_connections(current).eq([id]);
         // Whether the old key lives on is open until the rotation has ended.
         let ends = matches!(command, Command::Close(_)) && is_last;
-        if ends || matches!(command, Command::Rotate(_)) {
+        let is_rotation = match &command {
+            Command::Edit(edit) => matches!(edit.edit, Edit::NewKey(_)),
+            _ => false,
+        };
+        if ends || is_rotation {
             stage.ledger.session(current).unwanted = true;
+        }
+        if let Command::Restore(_) = command {
+            stage.ledger.session(&key).known_by.insert(socket);
         }
         let code = key.as_str().bytes().fold(0, |word, byte| word << 1 ^ u64::from(byte));
         let name = match &command {
             Command::Restore(_) => "restores",
             Command::Create(_) => "creates",
             Command::Close(_) => "closes",
-            Command::Update(_) => "updates",
-            Command::Rotate(_) => "rotates",
+            Command::Edit(_) if is_rotation => "rotates",
+            Command::Edit(_) => "updates",
             Command::Leave(_) => "leaves",
         };
         stage.note(self.actor(socket), code, || format!("{name} {}", short(&key)));
@@ -68,8 +74,16 @@ impl Server {
         let before = control.out.len();
         let waiter = control.hub.close_session(now, key.clone(), disconnect, &mut control.out);
         let told = control.out.iter().skip(before).filter(|action| is_close_of(action, key));
-        let waiting = Waiting { key: key.clone(), told: told.count(), task, is_gone: None };
-        let told = waiting.told;
+        let told = told.count();
+        let mut waiting =
+            Waiting { key: key.clone(), told, task, is_gone: None, new_keys: Vec::new() };
+        if told > 0 {
+            // It was its key, and it may just be getting another one.
+            let first = stage.ledger.first_key(key);
+            let new_keys = control.new_keys.iter().filter(|new| *new != key).cloned();
+            waiting.new_keys =
+                new_keys.filter(|new| stage.ledger.first_key(new) == first).collect();
+        }
         let again = control.waiters.insert(waiter, waiting).is_some();
         stage.check(!again, Invariant::WaitersAreTold, || format!("{waiter:?} names two callers"));
         stage.note(self.actor(0), u64::from(disconnect), || {
@@ -95,6 +109,13 @@ impl Server {
         stage.check(fits, Invariant::WaitersAreTold, || {
             format!("server {id}: {waiter:?}, {told} told, destroyed: {destroyed}; {waiting:?}")
         });
+        for key in waiting.iter().filter(|_| destroyed).flat_map(|waiting| &waiting.new_keys) {
+            let is_stray = stage.ledger.session(key).is_stray;
+            let lives = self.known_holders(key).next().is_some() || stage.store.keeps(key);
+            stage.check(is_stray || !lives, Invariant::WaitersAreTold, || {
+                format!("server {id}: {waiter:?}, {} is closed, and lives on", short(key))
+            });
+        }
         if let Some((socket, task)) = waiting.and_then(|waiting| waiting.task) {
             self.kicked(socket, task, told, stage);
         }
@@ -110,6 +131,12 @@ impl Server {
             Work::Destroy(_) => JobKind::Destroy,
             Work::Expire { .. } => JobKind::Expire,
         };
+        if kind == JobKind::Create
+            && let Some(key) = &key
+            && stage.ledger.session(key).first.is_some()
+        {
+            self.control.new_keys.insert(key.clone());
+        }
         if kind == JobKind::Destroy
             && let Some(key) = &key
         {
@@ -195,6 +222,9 @@ impl Server {
         if let (JobKind::Update, Some(key)) = (asked.kind, &asked.key) {
             stage.ledger.session(key).is_open = !is_done;
         }
+        if let (JobKind::Create | JobKind::Destroy, Some(key)) = (asked.kind, &asked.key) {
+            stage.ledger.session(key).is_stray |= !is_done;
+        }
         let is_gone = match asked.kind {
             JobKind::Destroy => is_done,
             // The store may have done it nevertheless.
@@ -202,8 +232,12 @@ impl Server {
             JobKind::Create | JobKind::LookUp | JobKind::Update | JobKind::Expire => return,
         };
         let waiters = self.control.waiters.values_mut();
-        for waiting in waiters.filter(|waiting| Some(&waiting.key) == asked.key.as_ref()) {
-            waiting.is_gone = Some(is_gone);
+        let Some(key) = &asked.key else { return };
+        let concerns =
+            |waiting: &&mut Waiting| waiting.key == *key || waiting.new_keys.contains(key);
+        waiters.filter(concerns).for_each(|waiting| waiting.is_gone = Some(is_gone));
+        if asked.kind == JobKind::Destroy {
+            self.control.new_keys.remove(key);
         }
     }
 
@@ -360,6 +394,7 @@ pub(super) const fn name_of(change: &Change) -> &'static str {
         Change::Updated { .. } => "updated",
         Change::Rotated { .. } => "rotated",
         Change::EditFailed(_) => "not changed",
+        Change::ClosedByOther => "closed by other",
         Change::ClosedByKey { disconnect: false } => "closed by key",
         Change::ClosedByKey { disconnect: true } => "closed by key, disconnect",
     }

@@ -112,6 +112,7 @@ impl Server {
         match action {
             Action::Send(frame) => {
                 self.check_length(socket, frame.len(), stage);
+                self.check_key(socket, &frame, stage);
                 stage.send(actor, socket, Way::Down, Packet::Frame(frame));
                 if stage.network.outstanding(socket, Way::Down) > GIVEN_UP {
                     stage.note(actor, 20, || format!("#{socket} does not read and is given up"));
