@@ -57,8 +57,8 @@ pub use connection::{
     Connection, ConnectionInfo, Ended, SessionError, SignalError, TlsInfo, TlsVersion,
 };
 pub use context::{ConnectionOptions, offered_sub_protocols};
-pub use groups::Group;
 pub use edit::SessionEdit;
+pub use groups::Group;
 pub use handle::{Connections, ServerHandle};
 pub use handler::{Handler, Response};
 pub use listener::Server;

@@ -40,9 +40,9 @@ impl Handler for Club {
             b"login" => told(from.create_session(info).await),
             b"role" => told(from.update_session(info).await),
             b"rotate" => told(from.edit_session(SessionEdit::new().new_key()).await),
-            b"take over" => {
-                told(from.edit_session(SessionEdit::new().info(info).new_key().close_others()).await)
-            }
+            b"take over" => told(
+                from.edit_session(SessionEdit::new().info(info).new_key().close_others()).await,
+            ),
             b"nothing" => told(from.edit_session(SessionEdit::new()).await),
             b"members" => from.server().group("room").len().to_string(),
             _ => text,
@@ -222,7 +222,11 @@ fn a_new_key_may_be_for_one_connection_while_the_session_is_closed_for_the_other
     assert_eq!(ada.ask(6, "nothing", "x"), answer(6, session.key.as_str()));
     drop(ada);
     lines(&told, &["ends admin"]);
-    assert_eq!(role(&resume(&mut thief, session.key.as_str())), "admin", "for a client that knows it");
+    assert_eq!(
+        role(&resume(&mut thief, session.key.as_str())),
+        "admin",
+        "for a client that knows it"
+    );
     let stats = server.handle.stats().sessions;
     assert_eq!((stats.rotated, stats.updated, stats.closed, stats.lost), (1, 0, 1, 1));
 }

@@ -88,7 +88,12 @@ impl Ledger {
     }
 
     /// A session is to get another key.
-    pub(crate) fn renamed(&mut self, before: &SessionKey, key: &SessionKey, only: Option<SocketId>) {
+    pub(crate) fn renamed(
+        &mut self,
+        before: &SessionKey,
+        key: &SessionKey,
+        only: Option<SocketId>,
+    ) {
         let first = self.session(before).first.clone().unwrap_or_else(|| before.clone());
         let known = self.session(key);
         (known.first, known.only) = (Some(first), only);

@@ -167,7 +167,9 @@ impl Server {
         let (id, epoch) = (self.id, self.epoch);
         let deleted = stage.store.deleted_by(key) == Some((id, epoch));
         match &outcome.change {
-            Change::Rotated { session, .. } if stage.ledger.session(&session.key).only.is_some() => {
+            Change::Rotated { session, .. }
+                if stage.ledger.session(&session.key).only.is_some() =>
+            {
                 let only = stage.ledger.session(&session.key).only;
                 let is_right = self.control.members.get(&to).map(|member| member.socket) == only;
                 let mut holders = self.known_holders(&session.key).chain(self.known_holders(key));

@@ -233,9 +233,8 @@ impl Server {
         };
         let waiters = self.control.waiters.values_mut();
         let Some(key) = &asked.key else { return };
-        let concerns = |waiting: &&mut Waiting| {
-            waiting.key == *key || waiting.new_keys.contains(key)
-        };
+        let concerns =
+            |waiting: &&mut Waiting| waiting.key == *key || waiting.new_keys.contains(key);
         waiters.filter(concerns).for_each(|waiting| waiting.is_gone = Some(is_gone));
         if asked.kind == JobKind::Destroy {
             self.control.new_keys.remove(key);
