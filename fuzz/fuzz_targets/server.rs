@@ -9,6 +9,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use server_world::{Setting, World};
 use wwr::server::RequestError;
+use wwr::session::OtherConnections;
 use wwr::{Encoding, Payload};
 
 /// What happens to the connection that [`Event::on`] chooses, or to all.
@@ -61,6 +62,8 @@ enum Step {
     UpdateSession(u8),
     /// Its key changes.
     RotateKey(u8),
+    /// The same, with other info, and it is closed for all other connections.
+    TakeOver(u8),
     Close,
     /// The server shuts down, in this many milliseconds.
     ShutDown(u8),
@@ -154,7 +157,8 @@ fn take(world: &mut World, event: &Event) {
         Step::CreateSession(key) => world.create_session(on, *key),
         Step::EndSession => world.close_session(on),
         Step::UpdateSession(number) => world.update_session(on, *number),
-        Step::RotateKey(key) => world.rotate_key(on, *key),
+        Step::RotateKey(key) => world.new_key(on, *key, OtherConnections::Keep),
+        Step::TakeOver(key) => world.new_key(on, *key, OtherConnections::Close),
         Step::Close => world.close(on),
         Step::Disconnect => world.disconnect(on),
         Step::Vanish => world.vanish(on),

@@ -96,9 +96,9 @@ impl Control {
             Command::Restore(_) => Some(Open::Restore),
             Command::Create(_) => Some(Open::Create),
             Command::Close(_) => Some(Open::Close),
-            Command::Update(_) | Command::Rotate(_) | Command::Leave(_) => None,
+            Command::Edit(_) | Command::Leave(_) => None,
         };
-        let is_edit = matches!(command, Command::Update(_) | Command::Rotate(_));
+        let is_edit = matches!(command, Command::Edit(_));
         let before = if is_edit { None } else { self.open.remove(&from) };
         if let Some(open) = open {
             assert_eq!(before, None, "one thing at a time");
@@ -269,7 +269,9 @@ impl Control {
             Change::NotFound | Change::LimitReached | Change::LookupFailed => Some(Open::Restore),
             Change::Created | Change::CreateFailed => Some(Open::Create),
             Change::Closed | Change::Detached | Change::CloseFailed => Some(Open::Close),
-            Change::ClosedByKey { .. } => open.filter(|open| *open == Open::Close),
+            Change::ClosedByKey { .. } | Change::ClosedByOther => {
+                open.filter(|open| *open == Open::Close)
+            }
             // A key is known once it is told, and destroyed before.
             Change::Rotated { session, .. } => {
                 assert!(self.gone.contains(&outcome.key), "two live keys");

@@ -13,7 +13,7 @@ use wwr::server::{
     Advertised, Config, Expiry, HubConfig, IdleConnections, Observed, Pings, Protocol,
     RequestError, Sessions,
 };
-use wwr::session::ConnectionId;
+use wwr::session::{ConnectionId, Edit, NewKey, OtherConnections};
 use wwr::wire::{Encoder, Identifier, Message};
 use wwr::{
     Content, Dialect, Instant, KeyFormat, Name, Payload, PreparedSignal, SessionInfo, SessionKey,
@@ -264,12 +264,16 @@ impl World {
 
     pub(crate) fn update_session(&mut self, on: ConnectionId, number: u8) {
         let info = SessionInfo::new().public("number", number).private("secret", SECRET);
-        self.peer(on).try_call(|connection, out| connection.update_session(info, out));
+        self.peer(on).try_call(|connection, out| connection.edit_session(Edit::Info(info), out));
     }
 
-    pub(crate) fn rotate_key(&mut self, on: ConnectionId, number: u8) {
+    /// The session gets another key, or another key and info, and is closed for all other connections.
+    pub(crate) fn new_key(&mut self, on: ConnectionId, number: u8, others: OtherConnections) {
         let (key, now) = (key(number), UnixTime::from_seconds(1_500_000_000));
-        self.peer(on).try_call(|connection, out| connection.rotate_session_key(key, now, out));
+        let info = SessionInfo::new().public("number", number).private("secret", SECRET);
+        let info = Some(info).filter(|_| others == OtherConnections::Close);
+        let new = NewKey { key, now, info, others };
+        self.peer(on).try_call(|connection, out| connection.edit_session(Edit::NewKey(new), out));
     }
 
     pub(crate) fn close_session(&mut self, on: ConnectionId) {

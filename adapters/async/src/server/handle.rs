@@ -129,7 +129,8 @@ impl ServerHandle {
     }
 
     /// Closes a session for all its connections and destroys it, even if no client is connected.
-    /// Returns how many connections were told.
+    /// Returns how many connections were told. A session that is just getting a new key is destroyed under
+    /// that as well before this returns. One that has got a new key before is not known by the old one.
     ///
     /// # Errors
     ///

@@ -316,3 +316,77 @@ fn a_client_that_does_not_read_is_sent_few_of_the_changes_and_the_last() {
     assert!(held == last && held.is_some_and(|session| session.key != key));
     script.finish();
 }
+
+#[test]
+fn a_session_is_taken_over_by_one_client_and_closed_for_the_others() {
+    let mut script = calm();
+    let [ada, thief] = script.connected();
+    let old = log_in(&mut script, thief);
+    assert_eq!(restore(&mut script, ada, &old), Ok(()));
+    script.told(ada);
+    script.told(thief);
+    let id = script.request(ada, "take over");
+    let sent = script.frames(Script::run);
+    assert_eq!(script.outcome(ada, id), Ok("changed".into()));
+    let new = script.key(ada).unwrap();
+    assert_ne!(new, old);
+    let to_thief: Vec<_> = sent.iter().filter(|sent| sent.socket == script.socket(thief)).collect();
+    assert_eq!(to_thief.len(), 1, "{to_thief:?}");
+    assert_eq!(to_thief[0].frame[..], [22]);
+    assert_eq!(script.told(thief), [Event::SessionClosed]);
+    assert_eq!((script.key(thief), script.holders(&new)), (None, vec![script.socket(ada)]));
+    assert_eq!(restore(&mut script, thief, &old), Err(RequestError::SessionNotFound));
+    assert_eq!((script.store_keeps(&old), script.store_keeps(&new)), (false, true));
+
+    // It comes back with the new key.
+    script.cut(script.socket(ada));
+    script.run();
+    assert_eq!(who_am_i(&mut script, ada), new.as_str());
+    script.finish();
+}
+
+#[test]
+fn a_client_that_leaves_while_it_takes_a_session_over_leaves_it_to_nobody_new() {
+    let mut ends = Vec::new();
+    for millis in 12..120 {
+        let mut script = calm();
+        let [ada, bob] = script.connected();
+        let old = log_in(&mut script, bob);
+        assert_eq!(restore(&mut script, ada, &old), Ok(()));
+        script.store_takes(SECOND / 50);
+        script.request(ada, "take over");
+        script.run_for_millis(millis);
+        script.close(ada);
+        script.run();
+        let keeps =
+            |number: usize| script.keys().get(number).is_some_and(|key| script.store_keeps(key));
+        let kept = [keeps(0), keeps(1)];
+        ends.push((script.key(bob) == Some(old), kept));
+        script.finish();
+    }
+    ends.dedup();
+    // Nothing has changed; the old key was being destroyed, and nobody has the new one; all is done.
+    assert_eq!(ends, [(true, [true, false]), (false, [false, false]), (false, [false, true])]);
+}
+
+#[test]
+fn a_session_that_is_closed_while_it_is_rotated_is_gone_when_its_closer_is_told() {
+    for rotate in ["rotate", "take over"] {
+        for millis in 15..120 {
+            let mut script = calm();
+            let [ada, bob] = script.connected();
+            let old = log_in(&mut script, ada);
+            assert_eq!(restore(&mut script, bob, &old), Ok(()));
+            script.store_takes(SECOND / 50);
+            let rotating = script.request(ada, rotate);
+            script.run_for_millis(millis);
+            // The invariants look at the store when the closer is told.
+            let told = script.close_everywhere(&old, false);
+            script.run();
+            assert!(script.outcome_if_any(ada, rotating).is_some());
+            let lives = script.keys().iter().filter(|key| script.store_keeps(key)).count();
+            assert_eq!(lives, usize::from(told == 0), "{rotate}, closed after {millis} ms");
+            script.finish();
+        }
+    }
+}

@@ -7,7 +7,7 @@ use wwr::session::ConnectionId;
 
 use super::{Control, Hub, PORTION};
 use crate::server::connection::Connection;
-use crate::server::stats::{ByDialect, ServerStats, Traffic};
+use crate::server::stats::{ByDialect, RefusalStats, ServerStats, Traffic};
 
 /// What connections had counted when they ended.
 #[derive(Clone, Debug, Default)]
@@ -50,46 +50,81 @@ impl Control {
     }
 }
 
+/// A walk over all connections that adds up their counters.
+struct Adding {
+    stats: ServerStats,
+    seen: Bound<ConnectionId>,
+    newest: ConnectionId,
+}
+
+impl Adding {
+    /// Begins with what is not counted by connections that are open.
+    fn new(control: &mut Control, refusals: RefusalStats) -> Self {
+        let Ended { by_dialect, traffic } = control.ended.clone();
+        let counters = control.machine.counters();
+        let stats = ServerStats {
+            refusals,
+            ended: by_dialect,
+            traffic,
+            sessions: counters.sessions,
+            store: counters.store,
+            store_pending: control.machine.pending_jobs(),
+            active_sessions: control.machine.active_sessions(),
+            groups: control.machine.group_count(),
+            ..ServerStats::default()
+        };
+        let (seen, newest) = (Bound::Unbounded, control.last_id);
+        control.unseen = Some(Unseen { seen, newest, ended: Ended::default() });
+        Self { stats, seen, newest }
+    }
+
+    /// Adds the next connections. Returns whether there were any.
+    fn add_portion(&mut self, control: &mut Control) -> bool {
+        let unseen = control.connections.range((self.seen, Bound::Unbounded));
+        let unseen = unseen.take_while(|(id, _)| **id <= self.newest).take(PORTION);
+        let mut last = None;
+        for (id, connection) in unseen {
+            self.stats.open.count(connection.dialect());
+            self.stats.traffic += connection.traffic();
+            self.stats.load += connection.load();
+            last = Some(*id);
+        }
+        let Some(last) = last else { return false };
+        self.seen = Bound::Excluded(last);
+        if let Some(unseen) = &mut control.unseen {
+            unseen.seen = self.seen;
+        }
+        true
+    }
+
+    /// Adds the connections that have ended before the walk came to them.
+    fn end(mut self, control: &mut Control) -> ServerStats {
+        if let Some(unseen) = control.unseen.take() {
+            self.stats.traffic += unseen.ended.traffic;
+            self.stats.ended += unseen.ended.by_dialect;
+        }
+        self.stats
+    }
+}
+
 impl Hub {
     /// Adds up the counters of all connections, in portions, so that it never locks out other tasks for
     /// long. Connections that end meanwhile count once.
     pub(in crate::server) fn stats(&self) -> ServerStats {
+        self.stats_in_portions(|| ())
+    }
+
+    /// The same. `between` runs after each portion, without the lock.
+    pub(super) fn stats_in_portions(&self, mut between: impl FnMut()) -> ServerStats {
         let _alone = self.adding_up.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stats = ServerStats { refusals: self.refusals.stats(), ..ServerStats::default() };
         let mut control = self.lock();
-        let Ended { by_dialect, traffic } = control.ended.clone();
-        (stats.ended, stats.traffic) = (by_dialect, traffic);
-        let counters = control.machine.counters();
-        (stats.sessions, stats.store) = (counters.sessions, counters.store);
-        stats.store_pending = control.machine.pending_jobs();
-        stats.active_sessions = control.machine.active_sessions();
-        stats.groups = control.machine.group_count();
-        let mut seen = Bound::Unbounded;
-        let newest = control.last_id;
-        control.unseen = Some(Unseen { seen, newest, ended: Ended::default() });
-        loop {
-            let unseen = control.connections.range((seen, Bound::Unbounded));
-            let unseen = unseen.take_while(|(id, _)| **id <= newest).take(PORTION);
-            let mut last = None;
-            for (id, connection) in unseen {
-                stats.open.count(connection.dialect());
-                stats.traffic += connection.traffic();
-                stats.load += connection.load();
-                last = Some(*id);
-            }
-            let Some(last) = last else { break };
-            seen = Bound::Excluded(last);
-            if let Some(unseen) = &mut control.unseen {
-                unseen.seen = seen;
-            }
+        let mut adding = Adding::new(&mut control, self.refusals.stats());
+        while adding.add_portion(&mut control) {
             // Others get their turn.
             drop(control);
+            between();
             control = self.lock();
         }
-        if let Some(unseen) = control.unseen.take() {
-            stats.traffic += unseen.ended.traffic;
-            stats.ended += unseen.ended.by_dialect;
-        }
-        stats
+        adding.end(&mut control)
     }
 }

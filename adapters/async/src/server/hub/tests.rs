@@ -90,6 +90,68 @@ fn a_walk_goes_on_while_others_come_and_go() {
     assert_eq!(hub.connection_count(), newcomers.len());
 }
 
+/// Opens a connection that has received this many bytes.
+fn open_with(hub: &Arc<Hub>, bytes: usize) -> OpenGuard {
+    let guard = open(hub);
+    guard.connection.note_received(&vec![0; bytes]);
+    guard
+}
+
+#[test]
+fn counters_are_added_up_over_any_number_of_portions() {
+    for count in [0, 1, PORTION - 1, PORTION, PORTION + 1, 3 * PORTION] {
+        let hub = hub();
+        let mut present: Vec<_> = (0..count).map(|_| open_with(&hub, 1)).collect();
+        // Each portion is followed by another look at the table.
+        let mut portions = 0;
+        let stats = hub.stats_in_portions(|| portions += 1);
+        assert_eq!(portions, count.div_ceil(PORTION));
+        let (open, ended) = (stats.open.total(), stats.ended.total());
+        assert_eq!((open, ended, stats.traffic.bytes_received), (count as u64, 0, count as u64));
+        present.truncate(count / 2);
+        let stats = hub.stats();
+        let half = (count / 2) as u64;
+        assert_eq!((stats.open.total(), stats.opened()), (half, count as u64));
+        assert_eq!(stats.traffic.bytes_received, count as u64, "those that have ended included");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_while_counters_are_added_up_counts_once() {
+    let hub = hub();
+    let count = 3 * PORTION;
+    drop(open_with(&hub, 7));
+    let mut present: Vec<_> = (0..count).map(|_| Some(open_with(&hub, 1))).collect();
+    let mut newcomers = Vec::new();
+    let mut portion = 0;
+    let stats = hub.stats_in_portions(|| {
+        // Some that were visited end, the next one that was not, and the last ones.
+        let visited = portion * PORTION;
+        for gone in [visited + 1, visited + PORTION - 1, visited + PORTION, count - 1 - portion] {
+            if let Some(gone) = present.get_mut(gone) {
+                *gone = None;
+            }
+        }
+        // Others come, and some of them go again: they are not of this walk.
+        newcomers.push(open_with(&hub, 1000));
+        drop(open_with(&hub, 1000));
+        portion += 1;
+    });
+    assert_eq!(portion, 3);
+    assert_eq!(stats.opened(), count as u64 + 1);
+    assert_eq!(stats.traffic.bytes_received, count as u64 + 7);
+    // Three have ended before the walk came to them: the next one after the first portion, and two at the
+    // end.
+    assert_eq!(stats.open.total(), count as u64 - 3);
+    // The next walk begins anew, and nothing is kept for it.
+    let stats = hub.stats();
+    assert_eq!(stats.opened(), count as u64 + 1 + 6);
+    assert_eq!(stats.traffic.bytes_received, count as u64 + 7 + 6000);
+    let left = present.iter().flatten().count() + newcomers.len();
+    assert_eq!(stats.open.total(), left as u64);
+    assert_eq!(hub.connection_count(), left);
+}
+
 /// Counts how often a task is woken.
 #[derive(Default)]
 struct Wakes(AtomicUsize);
