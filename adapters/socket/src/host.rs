@@ -247,6 +247,12 @@ impl Host {
     /// Returns the next socket for which something is to be done: write its [`output`](Self::output), do
     /// what its [`disposition`](Self::disposition) says, read it [again](Self::wants_input).
     pub fn poll_output(&mut self) -> Option<SocketId> {
+        if self.dirty.is_empty() {
+            // Only if events were left.
+            for index in 0..self.ready.len() {
+                self.settle(self.ready[index]);
+            }
+        }
         loop {
             let id = self.dirty.pop_front()?;
             if let Some(place) = self.sockets.get(id) {
