@@ -66,6 +66,8 @@ pub struct Host {
     /// What the loop has to do something for.
     dirty: VecDeque<SocketId>,
     events: VecDeque<HostEvent>,
+    /// Whether a socket that is ready was not looked at after a call.
+    is_unsettled: bool,
     store: Option<MemoryStore>,
     /// What the wall clock has shown when the monotonic one did.
     wall_clock: (Instant, UnixTime),
@@ -153,6 +155,7 @@ impl Host {
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             events: VecDeque::new(),
+            is_unsettled: false,
             store: Some(MemoryStore::default()),
             wall_clock: (now, unix_now),
         })
@@ -225,6 +228,7 @@ impl Host {
                 Some(place) => place.socket.poll(now, &mut self.server),
                 None => false,
             };
+            self.is_unsettled |= waits;
             if !waits {
                 self.ready.pop_front();
                 if let Some(place) = self.sockets.get(id) {
@@ -247,8 +251,8 @@ impl Host {
     /// Returns the next socket for which something is to be done: write its [`output`](Self::output), do
     /// what its [`disposition`](Self::disposition) says, read it [again](Self::wants_input).
     pub fn poll_output(&mut self) -> Option<SocketId> {
-        if self.dirty.is_empty() {
-            // Only if events were left.
+        if core::mem::take(&mut self.is_unsettled) {
+            // Events were left.
             for index in 0..self.ready.len() {
                 self.settle(self.ready[index]);
             }
@@ -435,7 +439,9 @@ impl Host {
         let place = self.sockets.get(id)?;
         let result = place.socket.connection(now, &mut self.server, call)?;
         // One whose input is being handled is looked at when that is done.
-        if !place.is_ready {
+        if place.is_ready {
+            self.is_unsettled = true;
+        } else {
             self.make_ready(id);
             self.settle(id);
         }
