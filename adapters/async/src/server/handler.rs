@@ -85,15 +85,14 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// Called in order, once [`connected`](Self::connected) has ended and before
     /// [`disconnected`](Self::disconnected), and never twice at a time for one connection. No further
-    /// request or signal of the client is handled until it has ended, and as a rule nothing is read from it.
-    /// Handlers that run already run on,
-    /// and what caused the change does not wait either: a call such as [`Connection::create_session`],
-    /// which this hook can make as well, or the reply to the client.
+    /// message of the client is handled until it has ended, and as a rule nothing is read from it. Handlers that
+    /// run already run on, and what caused the change does not wait either: a call such as
+    /// [`Connection::create_session`], which this hook can make as well, or the reply to the client.
     ///
-    /// What the client had sent before to close its session or to restore another one does not wait for the
-    /// hook. So the change is what happened then, and [`Connection::session`] may be newer, or another one, as
-    /// soon as the hook has waited for something. What it gives to the connection afterwards, it gives by
-    /// [`Connection::join_for_session`], or takes back in the next call, which follows in any case.
+    /// What the application does meanwhile does not wait for the hook. So the change is what happened then, and
+    /// [`Connection::session`] may be newer, or another one, as soon as the hook has waited for something. What
+    /// it gives to the connection afterwards, it gives by [`Connection::join_for_session`], or takes back in the
+    /// next call, which follows in any case.
     fn session_changed(
         &self,
         connection: &Connection,
