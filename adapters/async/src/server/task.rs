@@ -518,7 +518,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 Ok(false) => answer(Some(done), Ok(false)),
                 Err(misuse) => answer(Some(done), Err(SessionError::Misuse(misuse))),
             },
-            Input::EditSession { edit, done } => match self.edit_session(edit) {
+            Input::EditSession { edit, done } => match self.edit_session(*edit) {
                 Ok(None) => self.rare().editing.push_back(done),
                 Ok(Some(session)) => answer(Some(done), Ok(session)),
                 Err(error) => answer(Some(done), Err(error)),
