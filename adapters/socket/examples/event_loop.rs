@@ -31,6 +31,7 @@ fn main() -> Result<()> {
 struct Socket {
     stream: TcpStream,
     readable: bool,
+    ends: bool,
 }
 
 struct EventLoop {
@@ -74,6 +75,7 @@ impl EventLoop {
                     self.accept(now)?;
                 } else if let Some(socket) = self.sockets.get_mut(&id) {
                     socket.readable |= event.is_readable();
+                    socket.ends |= event.is_read_closed();
                     work.push(id);
                 }
             }
@@ -102,11 +104,12 @@ impl EventLoop {
     fn accept(&mut self, now: wwr::Instant) -> Result<()> {
         // An error is that of one client, or passes, for example when files are freed.
         while let Ok((mut stream, from)) = self.listener.accept() {
-            stream.set_nodelay(true)?;
+            // Most messages are small. If this fails, they are only slower.
+            let _ = stream.set_nodelay(true);
             let (id, _) = self.host.accepted(now, from.ip());
             let (token, interest) = (Token(id.0 as usize), Interest::READABLE | Interest::WRITABLE);
             self.poll.registry().register(&mut stream, token, interest)?;
-            self.sockets.insert(id, Socket { stream, readable: true });
+            self.sockets.insert(id, Socket { stream, readable: true, ends: false });
         }
         Ok(())
     }
@@ -125,8 +128,8 @@ impl EventLoop {
             Ok(0) => self.host.end_of_input(id),
             Ok(length) => {
                 self.host.received(now, id, &self.buffer[..length]);
-                // Less than there was room for: there is no more.
-                socket.readable = length == self.buffer.len();
+                // Less than there was room for: there is no more, unless the end has come.
+                socket.readable = socket.ends || length == self.buffer.len();
                 return socket.readable;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -52,6 +52,7 @@ pub struct ClientSocket {
     socket: WebSocket,
     memory: Memory,
     max_message: usize,
+    max_backlog: usize,
     end_of_input: bool,
 }
 
@@ -110,7 +111,7 @@ pub enum ClientEvent {
 /// How long the peer may take nothing of what is sent.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much may wait to be sent until pings are not answered any more.
+/// How much may wait to be sent until the server is not read any more.
 const MAX_BACKLOG: usize = 128 * 1024;
 
 /// Bytes and time.
@@ -125,16 +126,16 @@ impl ClientSocket {
             events: VecDeque::new(),
             target,
             phase: Phase::Idle,
-            socket: Self::stream(max_message),
+            socket: Self::stream(max_message, MAX_BACKLOG),
             memory: Memory::new(),
             max_message,
+            max_backlog: MAX_BACKLOG,
             end_of_input: false,
         }
     }
 
-    fn stream(max_message: usize) -> WebSocket {
-        let limits =
-            WebSocketLimits { max_message, max_backlog: MAX_BACKLOG, stall_timeout: STALL_TIMEOUT };
+    fn stream(max_message: usize, max_backlog: usize) -> WebSocket {
+        let limits = WebSocketLimits { max_message, max_backlog, stall_timeout: STALL_TIMEOUT };
         WebSocket::new(Role::Client, limits)
     }
 
@@ -147,7 +148,7 @@ impl ClientSocket {
     /// random bytes each time. Ignored unless a stream was asked for.
     pub fn connected(&mut self, now: Instant, entropy: [u8; HandshakeKey::ENTROPY]) {
         let Phase::Connecting(purpose) = self.phase else { return };
-        self.socket = Self::stream(self.max_message);
+        self.socket = Self::stream(self.max_message, self.max_backlog);
         self.end_of_input = false;
         let (head, phase) = match purpose {
             Purpose::Probe => (dial::probe(&self.target, self.client.offers()), Phase::Probing),
@@ -160,6 +161,19 @@ impl ClientSocket {
         self.socket.send_raw(&mut self.memory, |out| out.extend_from_slice(&head));
         self.phase = phase;
         self.client.handle_activity(now);
+    }
+
+    /// Returns whether to read the stream. False while a server that pings does not read the answers: what it
+    /// sends would only wait in memory. Look at it before each read.
+    pub fn wants_input(&self) -> bool {
+        self.socket.backlog() < self.max_backlog
+    }
+
+    /// Sets how many bytes may wait to be sent until the server is not read any more. Default: 128 KiB.
+    #[must_use]
+    pub fn with_max_backlog(mut self, bytes: usize) -> Self {
+        self.max_backlog = bytes.max(1);
+        self
     }
 
     /// Takes bytes of the server.

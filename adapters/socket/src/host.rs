@@ -216,12 +216,13 @@ impl Host {
     pub fn poll_event(&mut self, now: Instant) -> Option<HostEvent> {
         loop {
             self.route(now);
-            if let Some(event) = self.events.pop_front() {
-                return Some(event);
-            }
+            // In this order: the last event of all is that the server has stopped.
             if let Some((id, event)) = self.server.poll_event() {
                 self.make_ready(id);
                 return Some(HostEvent::Socket { id, event });
+            }
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
             }
             let &id = self.ready.front()?;
             let waits = match self.sockets.get(id) {
@@ -557,6 +558,8 @@ impl Host {
             let action = match control {
                 Control::Socket(id, action) => {
                     self.with(id, |socket, server| socket.control(now, action, server));
+                    // What waited for it may go on.
+                    self.make_ready(id);
                     continue;
                 }
                 Control::Host(action) => action,

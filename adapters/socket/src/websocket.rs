@@ -216,7 +216,9 @@ impl WebSocket {
     /// and does not read the answers, until the output is sent.
     pub fn poll(&mut self, memory: &mut Memory) -> Option<Incoming> {
         loop {
-            if self.phase == Phase::Ended || self.output.pongs() >= self.limits.max_backlog {
+            let is_held_up =
+                self.phase == Phase::Open && self.output.pongs() >= self.limits.max_backlog;
+            if self.phase == Phase::Ended || is_held_up {
                 return None;
             }
             let (head, payload) = match self.next_frame() {
@@ -242,7 +244,8 @@ impl WebSocket {
             Role::Server => Role::Client,
             Role::Client => Role::Server,
         };
-        self.input.take(peer, self.limits.max_message)
+        let fragments = self.unfinished.as_ref().map_or(0, |message| message.payload.len());
+        self.input.take(peer, self.limits.max_message, fragments)
     }
 
     /// Handles a frame. Returns what it completes.

@@ -170,3 +170,19 @@ fn a_client_that_only_writes_stops_nobody() {
         client.request("echo", "still there").unwrap();
     }
 }
+
+#[test]
+fn the_end_of_a_client_is_noticed_although_it_comes_with_its_last_bytes() {
+    let server = Server::start();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        server.address
+    );
+    for _ in 0..50 {
+        let mut client = TcpStream::connect(server.address).unwrap();
+        client.write_all(head.as_bytes()).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(server.ends.recv_timeout(Duration::from_secs(10)), Ok(Ended::Lost));
+    }
+}

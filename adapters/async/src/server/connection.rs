@@ -85,7 +85,7 @@ pub(super) enum Input {
         done: oneshot::Sender<Result<bool, SessionError>>,
     },
     EditSession {
-        edit: SessionEdit,
+        edit: Box<SessionEdit>,
         done: oneshot::Sender<Result<Session, SessionError>>,
     },
     /// News of the hub.
@@ -538,7 +538,7 @@ impl Connection {
     ///
     /// Dropping the future does not undo the call.
     pub async fn edit_session(&self, edit: SessionEdit) -> Result<Session, SessionError> {
-        self.change_session(|done| Input::EditSession { edit, done }).await
+        self.change_session(|done| Input::EditSession { edit: Box::new(edit), done }).await
     }
 
     /// Replaces the information of the session: the same as

@@ -490,8 +490,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if let Err(error) = self.machine.reply(id, reply, &mut self.out) {
             self.note_late(&error);
         } else if let (Some(traced), Some(outcome)) = (traced, outcome) {
-            let first = self.out.iter().nth(before);
-            let is_too_large = matches!(first, Some(Action::ReplyTooLarge { .. }));
+            let mut caused = self.out.iter().skip(before);
+            let is_too_large = caused.any(|action| matches!(action, Action::ReplyTooLarge { .. }));
             traced.is(if is_too_large { Outcome::TooLarge } else { outcome });
         }
     }
@@ -526,7 +526,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 Ok(false) => answer(Some(done), Ok(false)),
                 Err(misuse) => answer(Some(done), Err(SessionError::Misuse(misuse))),
             },
-            Input::EditSession { edit, done } => match self.edit_session(edit) {
+            Input::EditSession { edit, done } => match self.edit_session(*edit) {
                 Ok(None) => self.rare().editing.push_back(done),
                 Ok(Some(session)) => answer(Some(done), Ok(session)),
                 Err(error) => answer(Some(done), Err(error)),

@@ -220,7 +220,7 @@ impl Worker {
                 return;
             }
             let now = self.clock.now();
-            let wait = match self.readable {
+            let wait = match self.readable && self.client.wants_input() {
                 true => Some(Duration::ZERO),
                 false => self.client.next_timeout().map(|due| due.saturating_since(now)),
             };
@@ -273,6 +273,7 @@ impl Worker {
                 ClientEvent::Disconnect => {
                     self.write();
                     self.stream = Stream::Closed;
+                    self.readable = false;
                 }
                 ClientEvent::Done { id, outcome } => {
                     if let Some(done) = self.calls.remove(&id) {
@@ -327,6 +328,7 @@ impl Worker {
             }
             Err(_) => {
                 self.stream = Stream::Closed;
+                self.readable = false;
                 self.client.ended(now);
             }
         }
@@ -337,7 +339,7 @@ impl Worker {
         let now = self.clock.now();
         for _ in 0..TURNS {
             let Stream::Open(stream) = &mut self.stream else { break };
-            if !self.readable {
+            if !self.readable || !self.client.wants_input() {
                 break;
             }
             match stream.read(&mut self.buffer) {

@@ -100,8 +100,10 @@ pub struct EventLoop {
 struct Socket {
     id: SocketId,
     stream: TcpStream,
-    /// Whether the system may have bytes for it.
+    /// Whether the system may have bytes for it, or the end of them.
     readable: bool,
+    /// Whether the system has told of the end.
+    ends: bool,
 }
 
 /// Shuts an [`EventLoop`] down, from any thread.
@@ -215,6 +217,7 @@ impl EventLoop {
                     token => {
                         if let Some(socket) = self.sockets.get_mut(&token) {
                             socket.readable |= event.is_readable();
+                            socket.ends |= event.is_read_closed() || event.is_error();
                             work.push(token);
                         }
                     }
@@ -260,7 +263,7 @@ impl EventLoop {
                     }
                     // Most messages are small. If this fails, they are only slower.
                     let _ = stream.set_nodelay(true);
-                    self.sockets.insert(token, Socket { id, stream, readable: true });
+                    self.sockets.insert(token, Socket { id, stream, readable: true, ends: false });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one_client(&error) => {}
@@ -287,7 +290,8 @@ impl EventLoop {
             Ok(0) => self.host.end_of_input(socket.id),
             Ok(length) => {
                 self.host.received(now, socket.id, &self.buffer[..length]);
-                socket.readable = length == self.buffer.len();
+                // With epoll and kqueue, a short read is the last, unless the end follows.
+                socket.readable = cfg!(not(unix)) || socket.ends || length == self.buffer.len();
                 return socket.readable;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -47,7 +47,8 @@ impl Target {
                     .bytes()
                     .all(|byte| byte.is_ascii_graphic() && !b"@\\<>\"`{}|^".contains(&byte))
         };
-        if !is_host(authority) {
+        let port = port(authority).map(|(_, port)| port);
+        if !is_host(authority) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
             return Err(InvalidTarget::Host);
         }
         if path.bytes().any(|byte| byte == b' ') || !is_header("x", path.as_bytes()) {
@@ -65,11 +66,7 @@ impl Target {
     /// Returns host and port to connect to.
     pub fn address(&self) -> (&str, u16) {
         let authority = &*self.authority;
-        let port = authority.rsplit_once(':').filter(|(host, _)| {
-            // The colons of an IPv6 address are in brackets.
-            host.ends_with(']') || !host.contains(':')
-        });
-        let (host, port) = match port {
+        let (host, port) = match port(authority) {
             Some((host, port)) => (host, port.parse().unwrap_or(80)),
             None => (authority, 80),
         };
@@ -80,6 +77,11 @@ impl Target {
     pub fn path(&self) -> &str {
         &self.path
     }
+}
+
+/// Cuts off the port, if there is one. The colons of an IPv6 address are in brackets.
+fn port(authority: &str) -> Option<(&str, &str)> {
+    authority.rsplit_once(':').filter(|(host, _)| host.ends_with(']') || !host.contains(':'))
 }
 
 #[cfg(test)]
@@ -107,6 +109,9 @@ mod tests {
             ("ws://:80", InvalidTarget::Host),
             ("ws://a b/", InvalidTarget::Host),
             ("ws://a\r\nX: y/", InvalidTarget::Host),
+            ("ws://h:70000/", InvalidTarget::Host),
+            ("ws://h:abc/", InvalidTarget::Host),
+            ("ws://h:/", InvalidTarget::Host),
             ("ws://h/a b", InvalidTarget::Path),
             ("ws://h/\r\nX:y", InvalidTarget::Path),
         ] {

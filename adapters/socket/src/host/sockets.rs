@@ -106,7 +106,7 @@ impl Sockets {
     #[inline]
     pub(super) fn schedule(&mut self, id: SocketId) {
         let Some(place) = self.places.get_mut(place_of(id)) else { return };
-        if place.slot.is_some() && !place.socket.is_http() {
+        if place.slot.is_some() && place.socket.connection_id().is_some() {
             let slot = place.slot.take();
             let next = place.socket.next_timeout();
             let before = core::mem::replace(&mut place.scheduled, next);

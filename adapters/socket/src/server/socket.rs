@@ -211,8 +211,8 @@ impl ServerSocket {
                 !open.blocked && open.machine.wants_input() && self.socket.is_writable()
             }
             Phase::Asking(_) => false,
-            Phase::Http(_) => self.socket.is_writable(),
-            Phase::Detecting(_) | Phase::Closing { .. } | Phase::Ending { .. } => true,
+            Phase::Http(_) | Phase::Detecting(_) => self.socket.is_writable(),
+            Phase::Closing { .. } | Phase::Ending { .. } => true,
             Phase::Ended => false,
         }
     }
@@ -281,6 +281,10 @@ impl ServerSocket {
                 self.open(now, observed, observed == Observed::Preflight, server);
             }
             Phase::Open(open) => {
+                if open.blocked || !self.socket.is_writable() {
+                    // What is not read does not count as silence.
+                    open.machine.handle_activity(now);
+                }
                 open.machine.handle_timeout(now, &mut server.out);
                 self.carry_out(now, server);
             }

@@ -2,9 +2,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{Head, MAX_CONTROL};
+use super::frame::{Head, MAX_CONTROL, MAX_HEAD};
 use super::{Role, Violation, mask};
 use crate::memory::Memory;
+
+/// No memory holds a longer payload with its head.
+const LONGEST: usize = isize::MAX as usize - MAX_HEAD;
 
 /// Received bytes. Empty, without memory, while nothing is under way.
 #[derive(Debug)]
@@ -41,15 +44,17 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// What is wrong with its head. A frame of more than `max_message` bytes is refused before it is whole.
+    /// What is wrong with its head. A frame that makes a message longer than `max_message` bytes is refused
+    /// before it is whole; `fragments` bytes of the message have come.
     #[inline]
     pub(super) fn take(
         &mut self,
         from: Role,
         max_message: usize,
+        fragments: usize,
     ) -> Result<Option<(Head, Bytes)>, Violation> {
         if self.frames.is_empty() {
-            self.unmask(from, max_message)?;
+            self.unmask(from, max_message, fragments)?;
         }
         // Nothing is wrong with the heads of these frames.
         let Some(head) = Head::parse(&self.frames, from)? else { return Ok(None) };
@@ -69,12 +74,19 @@ impl Input {
     /// Unmasks all whole frames in one go, where they are. What is wrong with a later one is found when it is
     /// the next.
     #[inline]
-    fn unmask(&mut self, from: Role, max_message: usize) -> Result<(), Violation> {
+    fn unmask(
+        &mut self,
+        from: Role,
+        max_message: usize,
+        fragments: usize,
+    ) -> Result<(), Violation> {
         let mut end = 0;
         loop {
+            // How much of the message of a later frame has come is not known here.
+            let most = max_message - if end == 0 { fragments } else { 0 };
             let bytes = &mut self.rest[end..];
             let checked = Head::parse(bytes, from).and_then(|head| match head {
-                Some(head) => head.check_length(max_message).map(|length| Some((head, length))),
+                Some(head) => head.check_length(most).map(|length| Some((head, length))),
                 None => Ok(None),
             });
             let (head, length) = match checked {
@@ -122,8 +134,8 @@ impl Input {
 impl Head {
     /// Returns the length of the payload, if that may be buffered.
     #[inline]
-    fn check_length(&self, max_message: usize) -> Result<usize, Violation> {
-        let most = if self.opcode.is_control() { MAX_CONTROL } else { max_message };
+    fn check_length(&self, most: usize) -> Result<usize, Violation> {
+        let most = if self.opcode.is_control() { MAX_CONTROL } else { most.min(LONGEST) };
         // Also where `usize` has 32 bits.
         match usize::try_from(self.payload) {
             Ok(length) if length <= most => Ok(length),

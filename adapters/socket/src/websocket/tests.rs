@@ -107,6 +107,23 @@ fn whoever_breaks_the_rules_is_told_and_not_read_any_more() {
 }
 
 #[test]
+fn a_message_is_refused_by_its_length_before_it_is_buffered() {
+    // The head of the last fragment is enough.
+    let bytes = [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])[..8].into()].concat();
+    assert_eq!(events_of(&bytes, 1).0, [Incoming::Violated(Violation::TooLarge)]);
+    // The longest length, at a socket that allows everything.
+    let limits = WebSocketLimits { max_message: usize::MAX, ..limits() };
+    for before in [&[][..], &frame(0x02, b"x")] {
+        let (mut memory, mut socket) = (Memory::new(), WebSocket::new(Role::Server, limits));
+        let first = if before.is_empty() { 0x82 } else { 0x80 };
+        let head = [&[first, 0xff][..], &[0xff; 12]].concat();
+        socket.receive(&[before, &head].concat(), &mut memory);
+        let violated = socket.poll(&mut memory);
+        assert_eq!(violated, Some(Incoming::Violated(Violation::TooLarge)), "{before:x?}");
+    }
+}
+
+#[test]
 fn a_close_frame_without_a_code_is_answered_alike() {
     let (events, sent) = events_of(&frame(0x88, b""), 1);
     assert_eq!(events, [Incoming::Closed(CloseFrame::received(None, ""))]);
