@@ -54,7 +54,8 @@ pub struct RegistryConfig {
 /// it under the new key, destroys that of the old one, and only then do the connections learn of it, and is
 /// the session closed for those that are not to have the new key
 /// ([`OtherConnections::Close`](super::OtherConnections)). If the store fails on the way, what was stored
-/// under the new key is destroyed, and the session keeps the old key and all its connections. The same
+/// under the new key is destroyed (if storing it has failed, it is left alone), and the session keeps the old
+/// key and all its connections. The same
 /// happens if the only connection that is to have the new key leaves before the old one is destroyed. If it
 /// leaves after that, the session is closed for the others, and destroyed. A connection that has not heard of
 /// its new key yet may still use the old one in its commands.

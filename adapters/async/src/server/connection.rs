@@ -532,7 +532,8 @@ impl Connection {
     /// example if its answer came too late ([`HubConfig::store_timeout`](super::HubConfig::store_timeout)):
     ///
     /// * It may have the new information.
-    /// * What it has under a new key is removed. If that fails, too, it is left to expiry.
+    /// * What it has under a new key is removed, unless storing it is what has failed. Then, and if the removal
+    ///   fails, too, it is left to [expiry](super::HubConfig::expiry). Nobody knows that key.
     /// * It may have removed the session of the old key. Then the session is not stored any more: its
     ///   connections hold it until they end.
     ///
