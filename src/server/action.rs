@@ -153,6 +153,12 @@ pub enum Fate {
     LivesOn,
 }
 
+impl Fate {
+    pub(super) const fn of(destroyed: bool) -> Self {
+        if destroyed { Self::Destroyed } else { Self::LivesOn }
+    }
+}
+
 /// Why the server closes a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -113,7 +113,7 @@ impl SessionCounters {
             Change::Closed
             | Change::Detached
             | Change::ClosedByKey { .. }
-            | Change::ClosedByOther => &mut self.closed,
+            | Change::ClosedByOther { .. } => &mut self.closed,
             Change::CloseFailed => &mut self.not_closed,
             Change::Updated { own: true, .. } => &mut self.updated,
             Change::Rotated { own: true, .. } => &mut self.rotated,

@@ -383,7 +383,7 @@ impl Hub {
             Change::Closed
             | Change::Detached
             | Change::ClosedByKey { .. }
-            | Change::ClosedByOther => {
+            | Change::ClosedByOther { .. } => {
                 let held = member.session.is_some();
                 member.turns_to(None);
                 // One that was closed by others meanwhile is closed again when its own close arrives.

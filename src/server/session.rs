@@ -510,13 +510,15 @@ impl SessionSlot {
                 end(peer, closer, stored, latest, out);
                 self.ended(session, ClosedBy::Key, Fate::Destroyed, out)
             }
-            (State::Held { session, stored }, Change::ClosedByOther) => {
+            (State::Held { session, stored }, Change::ClosedByOther { destroyed }) => {
                 end(peer, Closer::Application, stored, latest, out);
-                self.ended(session, ClosedBy::OtherConnection, Fate::LivesOn, out)
+                self.ended(session, ClosedBy::OtherConnection, Fate::of(destroyed), out)
             }
-            (State::Closing { session, stored, closer }, Change::ClosedByOther) => {
+            (State::Closing { session, stored, closer }, Change::ClosedByOther { destroyed }) => {
                 end(peer, closer, stored, latest, out);
-                self.ended(session, ClosedBy::OtherConnection, Fate::LivesOn, out)
+                // It is destroyed as this connection wanted.
+                let by = if destroyed { closer.by() } else { ClosedBy::OtherConnection };
+                self.ended(session, by, Fate::of(destroyed), out)
             }
             (State::Closing { session, stored, closer }, Change::Closed) => {
                 end(peer, closer, stored, latest, out);

@@ -192,7 +192,10 @@ pub enum Change {
     },
     /// The session got a new key for another connection, and was closed for all but that one
     /// ([`OtherConnections::Close`]).
-    ClosedByOther,
+    ClosedByOther {
+        /// Whether the session is destroyed: that one has left or closed it meanwhile.
+        destroyed: bool,
+    },
 }
 
 /// Why the info or the key of a session was not changed.

@@ -104,6 +104,10 @@ impl Desk {
                             let (to, info) = (session.key.as_str(), number(&session.info));
                             format!("Rotated {to} {info} own {own}")
                         }
+                        Change::ClosedByOther { destroyed: false } => "ClosedByOther".into(),
+                        Change::ClosedByOther { destroyed: true } => {
+                            "ClosedByOther destroyed".into()
+                        }
                         other => format!("{other:?}"),
                     };
                     lines.push(format!("tell {} {key} {change}", connection.0));

@@ -269,7 +269,7 @@ impl Control {
             Change::NotFound | Change::LimitReached | Change::LookupFailed => Some(Open::Restore),
             Change::Created | Change::CreateFailed => Some(Open::Create),
             Change::Closed | Change::Detached | Change::CloseFailed => Some(Open::Close),
-            Change::ClosedByKey { .. } | Change::ClosedByOther => {
+            Change::ClosedByKey { .. } | Change::ClosedByOther { .. } => {
                 open.filter(|open| *open == Open::Close)
             }
             // A key is known once it is told, and destroyed before.

@@ -133,6 +133,8 @@ fn line(action: &HubAction) -> String {
                 Change::Rotated { session, own } => {
                     format!("Rotated {} own {own}", session.key.as_str())
                 }
+                Change::ClosedByOther { destroyed: false } => "ClosedByOther".into(),
+                Change::ClosedByOther { destroyed: true } => "ClosedByOther destroyed".into(),
                 other => format!("{other:?}"),
             };
             format!("tell {} {} {change}", to.0, outcome.key.as_str())

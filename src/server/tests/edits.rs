@@ -167,7 +167,7 @@ fn a_session_that_another_connection_has_taken_over_is_closed() {
         script.lines();
         script.told(
             "k1",
-            Change::ClosedByOther,
+            Change::ClosedByOther { destroyed: false },
             &["send 16", "event EditFailed 1 Ended", "event Closed by OtherConnection, lives on"],
         );
         assert_eq!(script.connection.session(), None);

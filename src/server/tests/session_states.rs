@@ -66,7 +66,7 @@ impl Before {
     }
 }
 
-fn changes() -> [Change; 18] {
+fn changes() -> [Change; 19] {
     [
         restored("k1"),
         Change::NotFound,
@@ -80,7 +80,8 @@ fn changes() -> [Change; 18] {
         Change::CloseFailed,
         Change::ClosedByKey { disconnect: false },
         Change::ClosedByKey { disconnect: true },
-        Change::ClosedByOther,
+        Change::ClosedByOther { destroyed: false },
+        Change::ClosedByOther { destroyed: true },
         Change::Updated { info: Box::new(SessionInfo::new().public("a", 1)), own: false },
         Change::Updated { info: Box::new(SessionInfo::new().private("a", 1)), own: false },
         // Not for an edit of this connection, which has asked for none.
@@ -114,13 +115,28 @@ fn expected(before: Before, change: &Change) -> (Vec<&'static str>, bool) {
         (Creating, Change::CreateFailed) => (&["event CreateFailed"], false),
         (HeldUnstored | ClosingUnstored, Change::Stored) => (&["event Created"], true),
         (Held, Change::ClosedByKey { .. }) => (&["send 16", "event Closed by Key"], false),
-        (Held | ClosingByApplication, Change::ClosedByOther) => {
+        (Held, Change::ClosedByOther { destroyed: true }) => {
+            (&["send 16", "event Closed by OtherConnection"], false)
+        }
+        (HeldUnstored, Change::ClosedByOther { destroyed: true }) => {
+            (&["send 16", "event Created", "event Closed by OtherConnection"], false)
+        }
+        (ClosingByApplication, Change::ClosedByOther { destroyed: true }) => {
+            (&["send 16", "event Closed by Application"], false)
+        }
+        (ClosingUnstored, Change::ClosedByOther { destroyed: true }) => {
+            (&["send 16", "event Created", "event Closed by Application"], false)
+        }
+        (ClosingByClient, Change::ClosedByOther { destroyed: true }) => {
+            (&["send 16", "send bf 98", "event Closed by Client"], false)
+        }
+        (Held | ClosingByApplication, Change::ClosedByOther { .. }) => {
             (&["send 16", "event Closed by OtherConnection, lives on"], false)
         }
-        (ClosingByClient, Change::ClosedByOther) => {
+        (ClosingByClient, Change::ClosedByOther { .. }) => {
             (&["send 16", "send bf 98", "event Closed by OtherConnection, lives on"], false)
         }
-        (HeldUnstored | ClosingUnstored, Change::ClosedByOther) => {
+        (HeldUnstored | ClosingUnstored, Change::ClosedByOther { .. }) => {
             (&["send 16", "event Created", "event Closed by OtherConnection, lives on"], false)
         }
         (HeldUnstored | ClosingUnstored, Change::ClosedByKey { .. }) => {

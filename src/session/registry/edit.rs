@@ -213,9 +213,11 @@ impl Registry {
             closed.insert(connection);
         }
         old.forget_edits_of_others(by);
+        // Nobody is left that would hold it.
+        let destroyed = old.holders.is_empty();
         for connection in closed {
             self.rotated.remove(&connection);
-            deliver(connection, key, Change::ClosedByOther, out);
+            deliver(connection, key, Change::ClosedByOther { destroyed }, out);
         }
     }
 }

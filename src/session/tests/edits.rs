@@ -471,7 +471,11 @@ fn a_take_over_is_undone_if_its_connection_leaves_before_the_old_key_is_destroye
                     if left_at == 5 {
                         // Nobody may have the new key, and there is no other any more.
                         desk.restore(3, "new", &["tell 3 new NotFound"]);
-                        desk.destroyed(5, Ok(()), &["tell 2 k ClosedByOther", "ask 6 destroy new"]);
+                        desk.destroyed(
+                            5,
+                            Ok(()),
+                            &["tell 2 k ClosedByOther destroyed", "ask 6 destroy new"],
+                        );
                         assert_eq!(desk.registry.active_sessions(), 0);
                         assert!(desk.registry.is_closing(&key("new")));
                         desk.restore(3, "new", &["tell 3 new NotFound"]);
@@ -498,7 +502,7 @@ fn the_last_connection_that_closes_during_a_take_over_never_learns_the_new_key()
     desk.stored(4, Ok(()), &["ask 5 destroy k"]);
     desk.leave(1, "k");
     desk.close(2, "k", &[]);
-    desk.destroyed(5, Ok(()), &["tell 2 k ClosedByOther", "ask 6 destroy new"]);
+    desk.destroyed(5, Ok(()), &["tell 2 k ClosedByOther destroyed", "ask 6 destroy new"]);
     desk.destroyed(6, Ok(()), &[]);
     desk.expect_idle();
 
@@ -565,7 +569,7 @@ fn a_renewal_that_waits_for_a_take_over_ends() {
     desk.found(3, &["ask 4 store new"]);
     desk.stored(4, Ok(()), &["ask 5 destroy k"]);
     desk.leave(1, "k");
-    let told = ["tell 2 k ClosedByOther", "renewed Ok(())", "ask 6 destroy new"];
+    let told = ["tell 2 k ClosedByOther destroyed", "renewed Ok(())", "ask 6 destroy new"];
     desk.destroyed(5, Ok(()), &told);
     desk.destroyed(6, Ok(()), &[]);
     desk.expect_idle();

@@ -290,7 +290,7 @@ impl Walk {
             (State::Closing(own), Change::CloseFailed) if own == key => State::Holding(own),
             (
                 State::Holding(own) | State::Closing(own),
-                Change::ClosedByKey { .. } | Change::ClosedByOther,
+                Change::ClosedByKey { .. } | Change::ClosedByOther { .. },
             ) if own == key => {
                 peer.edits = 0;
                 State::Idle
@@ -435,7 +435,7 @@ impl Walk {
                         continue;
                     };
                     let by_others = |(_, change): &(SessionKey, Change)| {
-                        matches!(change, Change::ClosedByKey { .. } | Change::ClosedByOther)
+                        matches!(change, Change::ClosedByKey { .. } | Change::ClosedByOther { .. })
                     };
                     if outcome.change == Change::Detached
                         && matches!(peer.state, State::Closing(_))
@@ -453,7 +453,7 @@ impl Walk {
                         Change::Closed | Change::Detached | Change::CloseFailed => {
                             Some(Open::Close)
                         }
-                        Change::ClosedByKey { .. } | Change::ClosedByOther => {
+                        Change::ClosedByKey { .. } | Change::ClosedByOther { .. } => {
                             peer.open.filter(|open| *open == Open::Close)
                         }
                         Change::Stored

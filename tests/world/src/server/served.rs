@@ -219,7 +219,7 @@ impl Served {
             | Change::Detached
             | Change::CloseFailed
             | Change::ClosedByKey { .. }
-            | Change::ClosedByOther => Asked::Close,
+            | Change::ClosedByOther { .. } => Asked::Close,
             Change::Stored
             | Change::Updated { .. }
             | Change::Rotated { .. }

@@ -394,7 +394,7 @@ pub(super) const fn name_of(change: &Change) -> &'static str {
         Change::Updated { .. } => "updated",
         Change::Rotated { .. } => "rotated",
         Change::EditFailed(_) => "not changed",
-        Change::ClosedByOther => "closed by other",
+        Change::ClosedByOther { .. } => "closed by other",
         Change::ClosedByKey { disconnect: false } => "closed by key",
         Change::ClosedByKey { disconnect: true } => "closed by key, disconnect",
     }
