@@ -172,8 +172,11 @@ fn a_signal_to_a_session_has_a_policy_for_those_that_read_slowly() {
     while tell(SlowReader::DropOldest).dropped == 0 {}
     let refused = vec![refused(&of_slow, SignalError::Backlogged)];
     until(|| tell(SlowReader::Refuse) == Broadcast { refused: refused.clone(), ..sent(0) });
-    let told = tell(SlowReader::DropOldest);
-    assert_eq!((told.sent, told.dropped > 0), (1, true), "{told:?}");
+    // The sockets may take some more at any time.
+    until(|| {
+        let told = tell(SlowReader::DropOldest);
+        told.sent == 1 && told.dropped > 0
+    });
 }
 
 #[test]
