@@ -59,7 +59,7 @@ pub struct ClientSocket {
 /// What the stream is for.
 #[derive(Clone, Debug)]
 enum Phase {
-    /// There is none, or it only has to be closed.
+    /// The client has no stream, or one that only has to be closed.
     Idle,
     /// It was asked for.
     Connecting(Purpose),

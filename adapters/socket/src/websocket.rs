@@ -352,7 +352,7 @@ impl WebSocket {
 
     /// Masks what was queued since the last call, each frame with a key of its own. A client's frames are
     /// not in the [`output`](Self::output) before that; a server has nothing to mask. A key has to be
-    /// unpredictable for whoever chooses what is sent (RFC 6455 section 10.3).
+    /// unpredictable for the one that chooses what is sent (RFC 6455 section 10.3).
     pub fn mask(&mut self, key: impl FnMut() -> Key) {
         if self.role == Role::Client {
             self.output.mask(key);

@@ -156,7 +156,7 @@ pub struct Group {
     policy: Option<SlowReader>,
 }
 
-/// Who the members are.
+/// Which connections the members are.
 #[derive(Clone, Debug)]
 enum Whom {
     /// Those that have joined the group of this name.

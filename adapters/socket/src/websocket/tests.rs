@@ -77,7 +77,7 @@ fn the_same_events_come_however_the_bytes_are_cut() {
 }
 
 #[test]
-fn whoever_breaks_the_rules_is_told_and_not_read_any_more() {
+fn a_peer_that_breaks_the_rules_is_told_and_not_read_any_more() {
     for (bytes, violation, code) in [
         (frame(0xc2, b"x"), Violation::ReservedBits, 1002),
         (frame(0x83, b"x"), Violation::UnknownOpcode, 1002),

@@ -160,7 +160,7 @@ struct Link<'a> {
     stream: &'a mut TcpStream,
     connection: Connection,
     wrong: Wrong,
-    /// Whether it is none of `wwr.1`.
+    /// Whether the host has not selected `wwr.1`.
     is_plain: bool,
     /// Messages that wait to be written.
     frames: Vec<Vec<u8>>,
