@@ -104,6 +104,10 @@ pub struct Config {
     /// through. Other servers take no notice. Only for [`Protocol::Auto`], and for a
     /// [`max_message_size`](Self::max_message_size) of [`Dialect::MIN_STATED`] or more. Default: yes.
     pub wwr1: bool,
+    /// Whether the host's WebSockets fail if it has offered a sub-protocol and the server selects none, as
+    /// those of browsers do (protocol §10.1). Then the client offers `wwr.1` in a handshake that only
+    /// servers of `wwr.1` answer. If that fails, it begins as if it did not offer anything. Default: no.
+    pub needs_selection: bool,
 }
 
 impl Config {
@@ -197,6 +201,7 @@ impl Default for Config {
             max_message_size: 16 * 1024 * 1024,
             max_open_questions: 64,
             wwr1: true,
+            needs_selection: false,
         }
     }
 }
@@ -239,6 +244,7 @@ impl<'a> arbitrary::Arbitrary<'a> for Valid<Config> {
             max_message_size: u.int_in_range(8191..=20_000)?,
             max_open_questions: u.int_in_range(0..=4)?,
             wwr1: u.arbitrary()?,
+            needs_selection: u.arbitrary()?,
         };
         Ok(config.validate().unwrap_or_default())
     }

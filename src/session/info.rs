@@ -29,6 +29,8 @@ use super::number::is_kept_by_value;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionInfo {
     fields: BTreeMap<String, Field>,
+    /// The text of the public fields, if they were not read. Then there are no others.
+    unread: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +71,7 @@ impl SessionInfo {
 
     /// Returns an empty set of fields.
     pub const fn new() -> Self {
-        Self { fields: BTreeMap::new() }
+        Self { fields: BTreeMap::new(), unread: None }
     }
 
     /// Adds or replaces a field that the client sees. A number that is not finite becomes `null`,
@@ -117,6 +119,26 @@ impl SessionInfo {
     /// [`InvalidInfo`] if the text is not an object, or has a field that cannot be read.
     pub fn from_public_json(object: &str) -> Result<Self, InvalidInfo> {
         Self::new().with_members(object, Visibility::Public, OnUnreadable::Refuse)
+    }
+
+    /// Keeps this JSON text of the fields, and does not read it: all methods but
+    /// [`unread_json`](Self::unread_json) find no fields. For a host that has a reader of JSON, as browsers
+    /// do, and hands the text on: a program that reads sessions in no other way than
+    /// [its own](crate::client::Client::with_reader) does not contain the reader of this crate.
+    ///
+    /// ```
+    /// use wwr::SessionInfo;
+    ///
+    /// let info = SessionInfo::unread(r#"{"user":"ada"}"#);
+    /// assert_eq!((info.unread_json(), info.value("user")), (Some(r#"{"user":"ada"}"#), None));
+    /// ```
+    pub fn unread(json: impl Into<Box<str>>) -> Self {
+        Self { fields: BTreeMap::new(), unread: Some(json.into()) }
+    }
+
+    /// Returns the JSON text of the fields, if it was not read.
+    pub fn unread_json(&self) -> Option<&str> {
+        self.unread.as_deref()
     }
 
     /// Adds the members of a JSON object that a peer or a store wrote.
