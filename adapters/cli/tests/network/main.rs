@@ -1,6 +1,7 @@
 //! The commands that talk to each other, run as a user runs them.
 
 mod bench;
+mod browser;
 #[cfg(unix)]
 mod by_hand;
 mod check;
@@ -48,3 +49,5 @@ mod tls;
 mod urls;
 #[cfg(unix)]
 mod versions;
+#[cfg(unix)]
+mod web;
