@@ -39,6 +39,7 @@ fn a_session_is_resumed_when_the_page_is_loaded_again_and_when_the_server_was_ki
     assert_eq!(page.run("return [client.session.key, client.session.info, true]"), session);
     assert_eq!(page.run("return events"), json!(["restored Ada \u{1f98a}"]));
 
+    relay.lead_to(None);
     drop(server);
     let again = serve();
     relay.lead_to(Some(again.address));
@@ -67,6 +68,7 @@ fn a_key_that_the_server_does_not_know_is_forgotten() {
     keeping(&page, &url);
     page.run("await client.request('login', { user: 'Ada' })");
     // Its sessions are in memory.
+    relay.lead_to(None);
     drop(first);
     let second = Server::start(&["--allow-origin", "any"]);
     relay.lead_to(Some(second.address));
