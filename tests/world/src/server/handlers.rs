@@ -316,8 +316,9 @@ fn follows(served: &mut Served, event: &SessionEvent) -> bool {
         SessionEvent::Closed { session, by, fate } => {
             let is_true = match (by, fate) {
                 (_, Fate::LivesOn) => served.others_hold,
-                (ClosedBy::Client | ClosedBy::Application, Fate::Destroyed) => !served.others_hold,
-                (_, Fate::Destroyed) => true,
+                // For all.
+                (ClosedBy::Key, Fate::Destroyed) => true,
+                (_, Fate::Destroyed) => !served.others_hold,
                 // Of those that have ended without an answer.
                 (_, Fate::Unknown) => served.asked.is_none() && !served.machine.is_open(),
             };
