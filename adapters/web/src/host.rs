@@ -177,7 +177,7 @@ impl Host {
                     socket.send(&frame);
                 }
             }
-            // Pages can send none. The settings say so.
+            // The settings say that pages can send none.
             Action::Ping => {}
             Action::Hangup => self.set_link(Link::None),
             Action::Done { id, outcome } => {
