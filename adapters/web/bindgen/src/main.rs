@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     };
     let mut bindgen = Bindgen::new();
     // The types of what applications use are written by hand.
-    bindgen.input_path(wasm).out_name("wwr_web").typescript(false);
+    bindgen.input_path(wasm).typescript(false);
     bindgen.remove_name_section(true).remove_producers_section(true);
     match bindgen.web(true).and_then(|bindgen| bindgen.generate(directory)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -73,6 +73,12 @@ fn answer(mut stream: TcpStream, directory: &Path) -> Option<()> {
     let (status, body) = match file {
         "" => ("200 OK", PAGE.as_bytes().to_vec()),
         file if file.contains("..") => ("404 Not Found", Vec::new()),
+        // Beside the module is an application in Rust.
+        file if file.starts_with("application/") => match fs::read(directory.join("..").join(file))
+        {
+            Ok(body) => ("200 OK", body),
+            Err(_) => ("404 Not Found", Vec::new()),
+        },
         file => match fs::read(directory.join(file)) {
             Ok(body) => ("200 OK", body),
             Err(_) => ("404 Not Found", Vec::new()),

@@ -161,3 +161,32 @@ fn it_works_in_node() {
     let errors = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(String::from_utf8(ran.stdout).unwrap(), "wwr.1 from \u{1f98a}\n", "{errors}");
 }
+
+#[test]
+fn an_application_in_rust_runs_in_a_page() {
+    let Some(page) = Page::open() else { return };
+    let server = Server::start(&["--allow-origin", "any", "--concurrency", "8"]);
+    let seen = page.run(&format!(
+        "const application = await import('/application/application.js');
+         await application.default({{ module_or_path: '/application/application_bg.wasm' }});
+         return await application.run({:?});",
+        server.url()
+    ));
+    let lines: Vec<&str> = seen.as_str().unwrap().lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "wwr.1: early",
+            "the same: true",
+            "failed: Some(\"TAKEN\")",
+            "timed-out",
+            "invalid-name",
+            "not-connected",
+            "Connected",
+            "created Some(String(\"Ada\"))",
+            "Some(\"signal-me\") \"a signal\"",
+            "SessionClosed",
+            "closed",
+        ]
+    );
+}
