@@ -7,7 +7,7 @@ use core::fmt;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
 
-use wwr::server::gate::{Accept, Answer};
+use wwr::server::gate::{Accept, Answer, Refusal};
 use wwr::server::{
     Action, CloseReason, Connection, Detection, HubAction, Misuse, Observed, RequestError,
     RequestId,
@@ -168,6 +168,7 @@ impl ServerSocket {
             Phase::Http(_) => self.end(now, None, false, server),
             Phase::Detecting(detecting) => {
                 let id = detecting.id;
+                self.give_up(now, server);
                 self.end(now, Some(id), false, server);
             }
             Phase::Closing { id, .. } => {
@@ -274,7 +275,11 @@ impl ServerSocket {
                 }
                 self.finish(now, server);
             }
-            Phase::Asking(asking) if asking.until() <= now => self.finish(now, server),
+            Phase::Asking(asking) if asking.until() <= now => {
+                let refusal = Refusal::HandshakeTimeout;
+                server.events.push_back((self.id, Event::Refused(refusal)));
+                self.finish(now, server);
+            }
             Phase::Detecting(detecting) if detecting.until <= now => {
                 let preflights = &mut server.endpoints[detecting.endpoint].preflights;
                 let observed = preflights.silent(now, detecting.arrived, &self.from);
@@ -300,10 +305,12 @@ impl ServerSocket {
 impl ServerSocket {
     /// Decides on a request about which the application was [asked](Event::Handshake): opens the WebSocket,
     /// or sends an answer of the application. A refusal of the server stays one. Ignored if nothing was
-    /// asked.
+    /// asked, if it was answered before, and if the handshake [has ended](Event::HandshakeEnded) meanwhile.
     ///
     /// An answer of 500 is sent in place of options that HTTP does not allow: headers of the handshake, or a
-    /// sub-protocol that the client does not offer.
+    /// sub-protocol that the client does not offer; and in place of an answer whose status is none of a last
+    /// answer, such as 101. How long an answer is and whether it is the last on its socket does not come from its
+    /// headers, except for `Connection: close`. Those of 204, 205 and 304 have no body.
     pub fn answer(
         &mut self,
         now: Instant,
@@ -641,8 +648,21 @@ impl ServerSocket {
         self.phase = Phase::Ending { id, until, lingers };
     }
 
+    /// Tells those who wait for something of the socket that nothing comes.
+    fn give_up(&mut self, now: Instant, server: &mut Server) {
+        match &self.phase {
+            Phase::Asking(_) => server.events.push_back((self.id, Event::HandshakeEnded)),
+            Phase::Detecting(detecting) => {
+                let preflights = &mut server.endpoints[detecting.endpoint].preflights;
+                preflights.silent(now, detecting.arrived, &self.from);
+            }
+            _ => {}
+        }
+    }
+
     /// Ends everything.
     fn finish(&mut self, now: Instant, server: &mut Server) {
+        self.give_up(now, server);
         let id = self.connection_id();
         self.phase = Phase::Ended;
         if let Some(id) = id {
