@@ -48,6 +48,13 @@ fn a_socket_has_its_turn_once_in_a_round() {
             host.reply(now, id, request.id, Ok(request.content.into_payload())).unwrap();
         }
     };
+    while event_loop.sockets.is_empty() {
+        assert!(!event_loop.turn(&mut events, &mut application).unwrap());
+    }
+    // As the system tells of it, after a write, and as its own output wants it.
+    let token = *event_loop.sockets.keys().next().unwrap();
+    (0..3).for_each(|_| event_loop.queue(token));
+    assert_eq!(event_loop.ready, [token]);
     while !event_loop.turn(&mut events, &mut application).unwrap() {
         let once: HashSet<_> = event_loop.ready.iter().collect();
         assert_eq!(once.len(), event_loop.ready.len());

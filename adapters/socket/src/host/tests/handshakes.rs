@@ -5,6 +5,9 @@ use wwr::server::gate::Answer;
 
 use super::*;
 
+/// How a socket ends.
+type End = fn(&mut World, SocketId);
+
 fn asking() -> World {
     World::new(|config| config.asks_application = true)
 }
@@ -75,7 +78,7 @@ fn the_application_hears_that_a_handshake_has_ended_without_it() {
     };
     let aborted = |world: &mut World, id| world.host.abort(at(0), id);
     let stopped = |world: &mut World, _| world.host.shut_down(at(0), Duration::ZERO);
-    let ends: [(fn(&mut World, SocketId), &[&str]); 6] = [
+    let ends: [(End, &[&str]); 6] = [
         (timeout, &["Refused(HandshakeTimeout)", "HandshakeEnded"]),
         (closed, &["HandshakeEnded"]),
         (evicted, &["HandshakeEnded", "Refused(Evicted)"]),
@@ -126,7 +129,7 @@ fn a_second_answer_changes_nothing() {
 
 #[test]
 fn a_client_that_goes_while_it_is_waited_for_counts_as_silent() {
-    let ends: [fn(&mut World, SocketId); 3] = [
+    let ends: [End; 3] = [
         |world, id| {
             world.host.end_of_input(id);
             world.work();
