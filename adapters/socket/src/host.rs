@@ -32,9 +32,9 @@ use sockets::{Place, Sockets};
 /// ```text
 /// wait for readiness, at most until next_timeout(), and not at all if has_work()
 /// for each socket that is ready
-///     accept -> accepted(..);  read -> received(.., bytes), or end_of_input(..), or closed(..)
+///     accept -> accepted(..), or accept_failed(..);  read -> received(.., bytes), or end_of_input(..), or closed(..)
 /// if next_timeout() has passed: handle_timeout(now)
-/// while let Some(event) = poll_event(now)      the application: reply, signal, ..
+/// while let Some(event) = poll_event(now)      the application: reply, signal, ..; sockets take turns
 /// while let Some(id) = poll_output()
 ///     write output(id), tell sent(.., bytes);  look at disposition(id) and wants_input(id)
 /// ```
