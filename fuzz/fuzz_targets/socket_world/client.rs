@@ -42,6 +42,15 @@ pub(crate) fn opening() -> Vec<u8> {
     (answer + "\r\n").into()
 }
 
+/// Returns whether an answer may open a WebSocket.
+pub(crate) fn opens(answer: &[u8]) -> bool {
+    let opening = opening();
+    let name = b"Sec-WebSocket-Accept: ";
+    let at = opening.windows(name.len()).position(|bytes| bytes == name).unwrap() + name.len();
+    let accept = &opening[at..at + 28];
+    answer.windows(accept.len()).any(|bytes| bytes == accept)
+}
+
 impl Setting {
     fn config(self) -> Valid<Config> {
         let mut config = Config::default();
