@@ -138,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_list_is_right_if_clients_read_it() {
-        let mut names = Names::default();
         // 255 bytes each, in quotes and with a comma.
-        names.requests = (0..300).map(|number| format!("{number:0255}")).collect();
+        let requests = (0..300).map(|number| format!("{number:0255}")).collect();
+        let mut names = Names { requests, ..Names::default() };
         let length = names.to_body().len();
         let too_long = InvalidConfig::ListTooLong { setting: "names", length, max: MAX_BODY };
         assert_eq!(names.check("names"), Err(too_long));
