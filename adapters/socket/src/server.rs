@@ -1,6 +1,7 @@
 //! A server on byte streams: what its sockets share, and one socket.
 
 mod config;
+mod connection;
 mod event;
 mod http;
 mod socket;
