@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use wwr_world::{Coverage, Dice, Invariant, Lines, Report, Violation, run};
+use wwr_world::{Coverage, Dice, Invariant, Lines, Links, Report, Violation, run_over};
 
 /// Runs simulated worlds: one seed is one world, bit for bit.
 #[derive(Debug, Parser)]
@@ -40,6 +40,15 @@ struct Args {
     /// Goes on after a violation, and counts them by what did not hold.
     #[arg(long)]
     keep_going: bool,
+    /// Lets links carry bytes, by way of WebSockets, in place of messages.
+    #[arg(long)]
+    bytes: bool,
+}
+
+impl Args {
+    const fn links(&self) -> Links {
+        if self.bytes { Links::Bytes } else { Links::Messages }
+    }
 }
 
 /// How many lines before the end of a failed world are shown.
@@ -64,14 +73,14 @@ fn main() -> ExitCode {
     // The report shows panics.
     std::panic::set_hook(Box::new(|_| {}));
     match args.seed {
-        Some(seed) => one(seed, args.trace),
+        Some(seed) => one(seed, args.links(), args.trace),
         None => many(&args),
     }
 }
 
-fn one(seed: u64, shown: bool) -> ExitCode {
+fn one(seed: u64, links: Links, shown: bool) -> ExitCode {
     let lines = if shown { Lines::Kept } else { Lines::Dropped };
-    let report = run(Dice::seeded(seed), lines);
+    let report = run_over(links, Dice::seeded(seed), lines);
     report.trace.iter().for_each(|line| println!("{line}"));
     println!(
         "seed {seed}: {} events in {:.1} s of simulated time, fingerprint {:016x}",
@@ -89,10 +98,10 @@ fn one(seed: u64, shown: bool) -> ExitCode {
 }
 
 /// The world of a seed, and whether it is the same again.
-fn checked(seed: u64, twice: u64) -> Report {
-    let mut report = run(Dice::seeded(seed), Lines::Dropped);
+fn checked(seed: u64, links: Links, twice: u64) -> Report {
+    let mut report = run_over(links, Dice::seeded(seed), Lines::Dropped);
     if twice > 0 && seed.is_multiple_of(twice) && report.violation.is_none() {
-        let again = run(Dice::seeded(seed), Lines::Dropped);
+        let again = run_over(links, Dice::seeded(seed), Lines::Dropped);
         if again.fingerprint != report.fingerprint {
             let text = "the second run of the seed is another".into();
             report.violation = Some(Violation { invariant: Invariant::SameTrace, text });
@@ -114,7 +123,7 @@ fn many(args: &Args) -> ExitCode {
                     if seed >= end {
                         return;
                     }
-                    let report = checked(seed, args.twice);
+                    let report = checked(seed, args.links(), args.twice);
                     let Ok(mut total) = total.lock() else { return };
                     total.add(seed, report);
                     if !total.violations.is_empty() && !args.keep_going {
@@ -129,7 +138,7 @@ fn many(args: &Args) -> ExitCode {
     total.print(began);
     match total.violations.first() {
         Some((seed, _)) => {
-            show(*seed);
+            show(*seed, args.links());
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,
@@ -189,13 +198,16 @@ impl Total {
 }
 
 /// Shows how a world failed, and how to repeat it.
-fn show(seed: u64) {
-    let report = run(Dice::seeded(seed), Lines::Kept);
+fn show(seed: u64, links: Links) {
+    let report = run_over(links, Dice::seeded(seed), Lines::Kept);
     let hidden = report.trace.len().saturating_sub(LAST_LINES);
     println!("\nseed {seed}, the last {LAST_LINES} lines of {}:", report.trace.len());
     report.trace.iter().skip(hidden).for_each(|line| println!("{line}"));
     if let Some(violation) = report.violation {
         println!("\n{violation}");
     }
-    println!("\nto repeat it: cargo run --release --example simulate -- --seed {seed} --trace");
+    let links = if links == Links::Bytes { " --bytes" } else { "" };
+    println!(
+        "\nto repeat it: cargo run --release --example simulate -- --seed {seed}{links} --trace"
+    );
 }

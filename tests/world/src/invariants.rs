@@ -101,11 +101,13 @@ pub enum Invariant {
     NoPanic,
     /// The same seed repeats the same trace.
     SameTrace,
+    /// What comes out of the bytes of a link is what was put in.
+    BytesAreMessages,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -148,6 +150,7 @@ impl Invariant {
         Self::Termination,
         Self::NoPanic,
         Self::SameTrace,
+        Self::BytesAreMessages,
     ];
 }
 

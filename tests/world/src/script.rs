@@ -74,7 +74,7 @@ impl Script {
         let habits = Habits { slowness: HALF_OF_A_JOB, ..Habits::good() };
         let setup = Setup::scripted(connection, hub, conditions, habits);
         let aside = dice.aside();
-        let mut world = World::of(setup, dice, aside, true);
+        let mut world = World::of(setup, None, dice, aside, true);
         world.stage.record = Some(Record::default());
         Self { world }
     }
