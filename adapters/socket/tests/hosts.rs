@@ -1,6 +1,7 @@
 //! The examples of hosts, each with clients. `wwr check` of them all is in `adapters/cli/tests/network/check`.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -28,8 +29,7 @@ mod unix_server;
 mod uring;
 
 // They are programs as well.
-const _: fn() -> std::io::Result<()> = event_loop::main;
-const _: fn() -> std::io::Result<()> = threads::main;
+const _: [fn() -> std::io::Result<()>; 2] = [event_loop::main, threads::main];
 
 /// Eight clients at once, with payloads of all sizes; then one that leaves without a word, while the others go on.
 fn serves(address: SocketAddr) {
@@ -46,10 +46,37 @@ fn serves(address: SocketAddr) {
                 }
             });
         }
-        scope.spawn(|| drop(std::net::TcpStream::connect(address).unwrap()));
+        scope.spawn(|| drop(TcpStream::connect(address).unwrap()));
     });
+    floods(address, &Client::connect(&url).unwrap());
     let after = Client::connect(&url).unwrap();
     assert_eq!(after.request("echo", "after").unwrap().as_bytes(), b"after");
+}
+
+/// One client sends requests and reads no reply, until the host reads no more of it. The other one is served
+/// meanwhile.
+fn floods(address: SocketAddr, other: &Client) {
+    let mut flood = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    flood.write_all(head.as_bytes()).unwrap();
+    flood.set_nonblocking(true).unwrap();
+    // A frame with a mask of zeros: a request with the name echo, and a payload of 1020 bytes.
+    let request = [&b"\x7f\x01\0\0\0\0\0\0\0\x04echo"[..], &[0; 1020]].concat();
+    let frame =
+        [&b"\x82\xfe"[..], &(request.len() as u16).to_be_bytes(), &[0; 4], &request].concat();
+    let (mut sent, mut refused) = (0, 0);
+    while refused < 20 {
+        match flood.write(&frame[sent % frame.len()..]) {
+            Ok(length) => (sent, refused) = (sent + length, 0),
+            Err(_) => refused += 1,
+        }
+        assert!(sent < 100 << 20, "the host reads what it cannot answer");
+        other.request("echo", "still there").unwrap();
+    }
+    assert!(sent > frame.len());
 }
 
 /// Starts a host on a thread of its own, where it runs until the process ends.

@@ -20,6 +20,9 @@ mod unix;
 #[path = "../../../../socket/examples/uring/server.rs"]
 mod uring;
 
+// They are programs as well.
+const _: [fn() -> std::io::Result<()>; 2] = [event_loop::main, threads::main];
+
 fn anywhere() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
