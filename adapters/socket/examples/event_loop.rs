@@ -80,7 +80,7 @@ impl EventLoop {
                 }
             }
             // Everything is read, then handled, then written: as many messages as possible at once.
-            while !work.is_empty() {
+            while !work.is_empty() || self.host.has_work() {
                 let mut again: Vec<_> =
                     work.iter().copied().filter(|id| self.read(now, *id)).collect();
                 self.handle(now);
