@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use wwr_world::{Coverage, Dice, Invariant, Lines, Links, Report, Violation, run_over};
+use wwr_world::{
+    Coverage, Dice, HostReport, Invariant, Lines, Links, Report, Violation, run_hosts, run_over,
+};
 
 /// Runs simulated worlds: one seed is one world, bit for bit.
 #[derive(Debug, Parser)]
@@ -43,6 +45,9 @@ struct Args {
     /// Lets links carry bytes, by way of WebSockets, in place of messages.
     #[arg(long)]
     bytes: bool,
+    /// Runs worlds of whole hosts and clients of wwr-socket, one after the other.
+    #[arg(long, conflicts_with_all = ["bytes", "jobs", "twice", "keep_going"])]
+    hosts: bool,
 }
 
 impl Args {
@@ -73,6 +78,8 @@ fn main() -> ExitCode {
     // The report shows panics.
     std::panic::set_hook(Box::new(|_| {}));
     match args.seed {
+        Some(seed) if args.hosts => one_of_hosts(seed, args.trace),
+        None if args.hosts => many_of_hosts(&args),
         Some(seed) => one(seed, args.links(), args.trace),
         None => many(&args),
     }
@@ -95,6 +102,44 @@ fn one(seed: u64, links: Links, shown: bool) -> ExitCode {
         }
         None => ExitCode::SUCCESS,
     }
+}
+
+/// The world of hosts of a seed.
+fn one_of_hosts(seed: u64, shown: bool) -> ExitCode {
+    let lines = if shown { Lines::Kept } else { Lines::Dropped };
+    let HostReport { simulated, requests, fingerprint, violation, trace } =
+        run_hosts(Dice::seeded(seed), lines, None);
+    trace.iter().for_each(|line| println!("{line}"));
+    println!(
+        "seed {seed}: {} requests, {} replies in {:.1} s of simulated time, fingerprint \
+         {fingerprint:016x}",
+        requests.0,
+        requests.1,
+        simulated.as_secs_f64()
+    );
+    violation.map_or(ExitCode::SUCCESS, |violation| {
+        println!("{violation}");
+        ExitCode::FAILURE
+    })
+}
+
+fn many_of_hosts(args: &Args) -> ExitCode {
+    let (began, mut requests, mut replies) = (Instant::now(), 0, 0);
+    for seed in args.from..args.from.saturating_add(args.seeds) {
+        let report = run_hosts(Dice::seeded(seed), Lines::Dropped, None);
+        requests += report.requests.0;
+        replies += report.requests.1;
+        if let Some(violation) = report.violation {
+            println!(
+                "seed {seed}: {violation}\n\nto repeat it: cargo run --release --example \
+                 simulate -- --hosts --seed {seed} --trace"
+            );
+            return ExitCode::FAILURE;
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{} worlds in {seconds:.1} s: {requests} requests, {replies} replies", args.seeds);
+    ExitCode::SUCCESS
 }
 
 /// The world of a seed, and whether it is the same again.

@@ -14,6 +14,7 @@
 //!   made by hand for it, and `record` is what scripts look at.
 //! * `network`, `store`, `clock`, `event`: what is between them. `bytes` has links that carry bytes, through the
 //!   WebSockets of `wwr_socket`, in place of messages.
+//! * `hosts`: a small world of its own, of the clients and servers of `wwr_socket`.
 //! * `ledger`: what really happened. `invariants` names what has to hold; the checks are next to
 //!   what they look at, in the files called `checks`.
 //! * `trace`, `coverage`: a record of what happened, and of what has been tried.
@@ -27,6 +28,7 @@ mod coverage;
 mod dice;
 mod event;
 mod faults;
+mod hosts;
 mod invariants;
 mod ledger;
 mod modest;
@@ -49,6 +51,7 @@ pub use coverage::Coverage;
 pub use dice::Dice;
 pub use event::ClientId;
 pub use faults::Fault;
+pub use hosts::{HostMistake, HostReport, run_hosts};
 pub use invariants::{Invariant, Violation};
 pub use network::{SocketId, Way};
 pub use record::Sent;
