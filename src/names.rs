@@ -18,6 +18,13 @@ pub const CONTENT_TYPE: &str = "application/vnd.webwire.names+json";
 /// The longest body that is read, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// Returns whether a `Content-Type` says that an answer has names: case does not count, and parameters are
+/// ignored (RFC 9110 §8.3.1).
+pub fn is_content_type(value: &[u8]) -> bool {
+    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(CONTENT_TYPE.as_bytes())
+}
+
 /// The names of the handlers of a server.
 ///
 /// ```
@@ -62,6 +69,20 @@ mod tests {
     use std::format;
 
     use super::*;
+
+    #[test]
+    fn the_content_type_is_read_as_http_means_it() {
+        for (value, is_it) in [
+            (CONTENT_TYPE, true),
+            ("Application/VND.webwire.Names+JSON", true),
+            ("application/vnd.webwire.names+json ; charset=utf-8", true),
+            ("application/vnd.webwire.names+jsonl", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_content_type(value.as_bytes()), is_it, "{value}");
+        }
+    }
 
     #[test]
     fn only_lists_of_names_are_read() {

@@ -58,7 +58,7 @@ impl Server {
                             host.reply(now, id, request.id, Ok(payload)).unwrap();
                         }
                     },
-                    Event::Session(SessionEvent::Created(_)) => {
+                    Event::Session(SessionEvent::Created(..)) => {
                         let (id, request) = logins.pop().unwrap();
                         host.reply(now, id, request, Ok("welcome".into())).unwrap();
                     }

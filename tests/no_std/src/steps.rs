@@ -67,7 +67,7 @@ fn converses() -> Option<()> {
                 server.create_session(key, UnixTime::from_seconds(0), info, &mut theirs).ok()?;
                 waiting = Some(request);
             }
-            Some(server::Action::SessionEvent(server::SessionEvent::Created(_))) => {
+            Some(server::Action::SessionEvent(server::SessionEvent::Created(..))) => {
                 let request = waiting.take()?;
                 let echo = request.content.into_payload();
                 server.reply(request.id, Ok(echo), &mut theirs).ok()?;

@@ -54,6 +54,9 @@ impl SessionEdit {
     /// none of them ever gets the new key. Their hooks get
     /// [`ClosedBy::OtherConnection`](super::ClosedBy::OtherConnection). The connections stay open.
     ///
+    /// It is about the connections of this server. Those of another server that shares the store hold the
+    /// session on, under the old key, until they leave it; they cannot restore it.
+    ///
     /// Do this whenever a user logs in on a session that was there before, or gets more rights: somebody else
     /// may have made the session and passed its key on (session fixation), or have stolen the key.
     pub const fn close_others(mut self) -> Self {

@@ -137,6 +137,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Everybody that can reach the server may ask, whatever its `Origin` and whatever
     /// [`before_upgrade`](Self::before_upgrade) would say. By default there is no such list, and the answer is
     /// that of [`options`](Self::options) alone. [`Router::list_names`](super::Router::list_names) makes one.
+    ///
+    /// Called once, when the server is made. The list is not shown if this panics, or if it is longer than
+    /// clients [read](wwr::names::MAX_BODY); the log says so.
     fn listed_names(&self) -> Option<Names> {
         None
     }

@@ -18,7 +18,7 @@ use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
 };
 use wwr::server::{self, Config, Detection, Observed};
-use wwr::{Actions, Instant, Valid};
+use wwr::{Actions, Instant, Valid, names};
 
 use super::config::Limits;
 use super::connection::{Connection, ConnectionInfo, Reads, TlsInfo};
@@ -83,6 +83,8 @@ struct Inner<H, R> {
     /// The log throttle for answers of the application that cannot be sent.
     mistakes: Throttle,
     slots: Slots,
+    /// The answer to clients that ask for the names of the handlers, if they are listed.
+    names: Option<Answer>,
 }
 
 /// The settings by which requests are answered.
@@ -115,6 +117,27 @@ struct Agreed {
     data: Data,
 }
 
+/// Returns the answer with the names that the application lists, if it does and clients read it.
+fn listed(handler: &impl Handler) -> Option<Answer> {
+    let names = match caught(|| handler.listed_names()) {
+        Ok(names) => Answer::names(&names?),
+        Err(panic) => {
+            tracing::error!(%panic, "`listed_names` panicked; the names of the handlers are not listed");
+            return None;
+        }
+    };
+    let (length, most) = (names.body.len(), names::MAX_BODY);
+    if length > most {
+        tracing::error!(
+            length,
+            most,
+            "the list of names is longer than clients read; it is not shown"
+        );
+        return None;
+    }
+    Some(names)
+}
+
 impl<H: Handler, R: Runtime> Service<H, R> {
     pub(super) fn new(
         runtime: R,
@@ -125,7 +148,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
     ) -> Self {
         let (handler, mistakes) = (Arc::new(handler), Throttle::default());
         let slots = Slots::new(terms.limits.max_handshakes);
-        let inner = Inner { runtime, handler, hub, endpoints, terms, mistakes, slots };
+        let names = listed(&*handler);
+        let inner = Inner { runtime, handler, hub, endpoints, terms, mistakes, slots, names };
         Self { inner: Arc::new(inner) }
     }
 
@@ -224,7 +248,10 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                 }
                 http::response(Answer::preflight(&metadata, endpoint.machine().sends_accept_conf()))
             }
-            Decision::Options { names } => self.options(&parts, names, caller.client).await,
+            Decision::Options { names: wanted } => {
+                let names = self.inner.names.as_ref().filter(|_| wanted);
+                self.options(&parts, names, caller.client).await
+            }
             Decision::Ask { upgrade: handshake } => {
                 let asked = caught_async(|| self.inner.handler.before_upgrade(&parts));
                 match (asked.await, handshake) {
@@ -259,16 +286,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         }
     }
 
-    async fn options(&self, parts: &Parts, names: bool, remote: SocketAddr) -> Response {
-        let listed = if names { caught(|| self.inner.handler.listed_names()) } else { Ok(None) };
-        let mut answer = match listed {
-            Ok(Some(names)) => http::response(Answer::names(&names)),
-            Ok(None) => http::response(Answer::options()),
-            Err(panic) => {
-                note_http_panic("listed_names", parts, remote, &panic);
-                return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
-            }
-        };
+    async fn options(&self, parts: &Parts, names: Option<&Answer>, remote: SocketAddr) -> Response {
+        let mut answer = http::response(names.cloned().unwrap_or_else(Answer::options));
         let headers = answer.headers_mut();
         let added = caught_async(|| self.inner.handler.options(parts, headers));
         if let Err(panic) = added.await {

@@ -202,6 +202,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.leave_groups();
         // Some actions may be left, if one before them has failed. The machine still holds what they tell of.
         self.carry_out_rest();
+        self.hear_of_session();
         self.machine.handle_disconnect(&mut self.out);
         self.carry_out_rest();
         self.publish();
@@ -481,6 +482,16 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         for _ in 0..self.connection.inbox().len() {
             if let Some(input) = self.connection.inbox().take() {
                 self.take_input(input);
+            }
+        }
+    }
+
+    /// Takes what has come about the session by now. Nobody is left for other input.
+    fn hear_of_session(&mut self) {
+        for _ in 0..self.connection.inbox().len() {
+            if let Some(outcome @ Input::Session(_)) = self.connection.inbox().take() {
+                self.take_input(outcome);
+                self.carry_out_rest();
             }
         }
     }

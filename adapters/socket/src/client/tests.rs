@@ -124,7 +124,7 @@ impl Pair {
                     let reply = Ok(request.content.into_payload());
                     self.host.reply(self.now, id, request.id, reply).unwrap();
                 }
-                ServerEvent::Session(server::SessionEvent::Created(_)) => {
+                ServerEvent::Session(server::SessionEvent::Created(..)) => {
                     let (id, request) = self.logins.pop().unwrap();
                     self.host.reply(self.now, id, request, Ok("welcome".into())).unwrap();
                 }

@@ -70,7 +70,7 @@ impl World {
                     self.request(id, &request);
                 }
                 HostEvent::Socket { id, event: Event::Session(event) } => {
-                    if let SessionEvent::Created(_) = event
+                    if let SessionEvent::Created(..) = event
                         && let Some((_, request)) = self.logins.pop()
                     {
                         self.host.reply(self.now, id, request, Ok("welcome".into())).unwrap();

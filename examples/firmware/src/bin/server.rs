@@ -81,7 +81,7 @@ fn run() -> Result<(), &'static str> {
             }
             HostEvent::Socket { id, event: Event::Session(event) } => {
                 let result = match event {
-                    SessionEvent::Created(_) => Ok("welcome".into()),
+                    SessionEvent::Created(..) => Ok("welcome".into()),
                     SessionEvent::CreateFailed(_) => Err(failure("NO_LOGIN")),
                     _ => continue,
                 };
