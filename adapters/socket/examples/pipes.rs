@@ -209,7 +209,7 @@ impl Pair {
                     self.login = Some((id, request.id));
                     self.host.create_session(self.now, id, [7; 48], info).map(drop)
                 }
-                Event::Session(SessionEvent::Created(_)) => match self.login.take() {
+                Event::Session(SessionEvent::Created(..)) => match self.login.take() {
                     Some((id, login)) => self.host.reply(self.now, id, login, Ok("welcome".into())),
                     None => Ok(()),
                 },

@@ -63,7 +63,7 @@ pub(crate) fn carries() -> Option<()> {
                         })??;
                         waiting = Some(request);
                     }
-                    Event::Session(SessionEvent::Created(_)) => {
+                    Event::Session(SessionEvent::Created(..)) => {
                         let request = waiting.take()?;
                         let echo = Ok(request.content.into_payload());
                         socket.reply(now, request.id, echo, &mut server).ok()?;

@@ -3,13 +3,13 @@
 use wwr_world::{Dice, HostMistake, Lines, run_hosts};
 
 /// How many worlds are run.
-const WORLDS: u64 = 100;
+const WORLDS: u64 = 50;
 
 /// How many lines before the end of a world that has failed are shown.
 const LAST_LINES: usize = 150;
 
 /// How many worlds a mistake is looked for in.
-const LOOKED_AT: u64 = 20;
+const LOOKED_AT: u64 = 10;
 
 #[test]
 fn the_invariants_hold_in_worlds_of_hosts() {

@@ -257,7 +257,7 @@ impl Hosts {
                 });
                 self.requested(id, request);
             }
-            Event::Session(SessionEvent::Created(_) | SessionEvent::CreateFailed(_)) => {
+            Event::Session(SessionEvent::Created(..) | SessionEvent::CreateFailed(_)) => {
                 self.note(format_args!("{id:?} has a session"));
                 let waiting = self.server.logins.entry(id).or_default();
                 if !waiting.is_empty() {
