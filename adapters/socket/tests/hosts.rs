@@ -1,6 +1,6 @@
 //! The examples of hosts, each with clients. `wwr check` of them all is in `adapters/cli/tests/network/check`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -54,7 +54,7 @@ fn serves(address: SocketAddr) {
 }
 
 /// One client sends requests and reads no reply, until the host reads no more of it. The other one is served
-/// meanwhile.
+/// meanwhile. Then the first one reads.
 fn floods(address: SocketAddr, other: &Client) {
     let mut flood = TcpStream::connect(address).unwrap();
     let head = format!(
@@ -76,7 +76,20 @@ fn floods(address: SocketAddr, other: &Client) {
         assert!(sent < 100 << 20, "the host reads what it cannot answer");
         other.request("echo", "still there").unwrap();
     }
-    assert!(sent > frame.len());
+    // Now it reads, and has a reply to each. In front of the payload are a head of 4 bytes, a type and an identifier.
+    let requests = sent / frame.len() + 1;
+    let mut left = requests * (4 + 1 + 8 + 1020);
+    flood.set_nonblocking(false).unwrap();
+    flood.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| (&flood).write_all(&frame[sent % frame.len()..]).unwrap());
+        let mut buffer = [0; 4096];
+        while left > 0 {
+            let length = (&flood).read(&mut buffer).unwrap();
+            assert_ne!(length, 0, "{left} bytes are missing of {requests} replies");
+            left = left.saturating_sub(length);
+        }
+    });
 }
 
 /// Starts a host on a thread of its own, where it runs until the process ends.
