@@ -19,7 +19,7 @@ fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".into());
     let address = address.parse().map_err(std::io::Error::other)?;
     let mut server = server::Server::bind(ring::Ring::new()?, address)?;
-    println!("listening on ws://{}/", server.local_addr()?);
+    println!("listening on ws://{}/", server.listener.local_addr()?);
     server.run()
 }
 

@@ -4,7 +4,7 @@
 use std::io::{Error, Result};
 use std::mem;
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::ptr::null_mut;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,14 +20,8 @@ const ENTRIES: u32 = 256;
 
 pub(crate) struct Ring {
     ring: IoUring,
-    running: Slab<Operation>,
-}
-
-struct Operation {
-    what: What,
-    buffer: Vec<u8>,
-    /// Keeps the file open.
-    _file: Rc<dyn AsRawFd>,
+    /// What is under way, with its buffer, and with its file, so that it stays open.
+    running: Slab<(What, Vec<u8>, Rc<dyn AsRawFd>)>,
 }
 
 /// What the system is to do.
@@ -45,8 +39,8 @@ pub(crate) enum What {
 /// What the system has done.
 pub(crate) enum Done {
     Accepted(Result<TcpStream>),
-    /// Nothing was received: the end.
-    Received(SocketId, Result<Vec<u8>>),
+    /// So many bytes of the buffer were filled; none at the end.
+    Received(SocketId, Result<(Vec<u8>, usize)>),
     Sent(SocketId, Result<usize>),
 }
 
@@ -69,9 +63,8 @@ impl Ring {
         file: &Rc<impl AsRawFd + 'static>,
         buffer: Vec<u8>,
     ) -> Result<()> {
-        let (fd, file) = (Fd(file.as_raw_fd()), file.clone());
-        let key = self.running.insert(Operation { what, buffer, _file: file });
-        let buffer = &mut self.running[key].buffer;
+        let (fd, key) = (Fd(file.as_raw_fd()), self.running.insert((what, buffer, file.clone())));
+        let buffer = &mut self.running[key].1;
         let (start, length) = (buffer.as_mut_ptr(), buffer.len() as u32);
         let send = |flags| opcode::Send::new(fd, start, length).flags(MSG_NOSIGNAL | flags);
         let entry = match what {
@@ -96,33 +89,22 @@ impl Ring {
         let most = most.map(Timespec::from);
         let args = most.as_ref().map_or(SubmitArgs::new(), |t| SubmitArgs::new().timespec(t));
         let waited = self.ring.submitter().submit_with_args(1, &args);
-        let goes_on = [ETIME, EINTR, EBUSY].map(Some);
-        if let Err(error) = waited
-            && !goes_on.contains(&error.raw_os_error())
-        {
-            return Err(error);
+        match waited.map_err(|error| (error.raw_os_error(), error)) {
+            Ok(_) | Err((Some(ETIME | EINTR | EBUSY), _)) => {}
+            Err((_, error)) => return Err(error),
         }
         let running = &mut self.running;
         let done = self.ring.completion().map(|entry| {
-            let Operation { what, mut buffer, .. } = running.remove(entry.user_data() as usize);
-            let result = match entry.result() {
-                result @ 0.. => Ok(result),
-                error => Err(Error::from_raw_os_error(-error)),
-            };
+            let (what, buffer, _) = running.remove(entry.user_data() as usize);
+            let failed = |_| Error::from_raw_os_error(-entry.result());
+            let result = usize::try_from(entry.result()).map_err(failed);
             match what {
                 // SAFETY: the system has just made this file for us, and nobody else knows of it.
-                What::Accept => {
-                    Done::Accepted(result.map(|file| unsafe { TcpStream::from_raw_fd(file) }))
-                }
-                What::Receive(id) => Done::Received(id, {
-                    result.map(|length| {
-                        buffer.truncate(length as usize);
-                        buffer
-                    })
-                }),
-                What::Send(id) | What::SendLater(id) => {
-                    Done::Sent(id, result.map(|length| length as usize))
-                }
+                What::Accept => Done::Accepted(
+                    result.map(|file| unsafe { TcpStream::from_raw_fd(file as RawFd) }),
+                ),
+                What::Receive(id) => Done::Received(id, result.map(|length| (buffer, length))),
+                What::Send(id) | What::SendLater(id) => Done::Sent(id, result),
             }
         });
         Ok(done.collect())

@@ -31,7 +31,7 @@ struct Socket {
 
 pub(crate) struct Server {
     ring: Ring,
-    listener: Rc<TcpListener>,
+    pub(crate) listener: Rc<TcpListener>,
     /// When to accept again.
     rests_until: Option<wwr::Instant>,
     sockets: HashMap<SocketId, Socket>,
@@ -49,10 +49,6 @@ impl Server {
         ring.start(What::Accept, &listener, Vec::new())?;
         let (rests_until, sockets) = (None, HashMap::new());
         Ok(Self { ring, listener, rests_until, sockets, host, started: Instant::now() })
-    }
-
-    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
-        self.listener.local_addr()
     }
 
     fn now(&self) -> wwr::Instant {
@@ -105,11 +101,12 @@ impl Server {
             }
             Done::Received(id, result) => {
                 if let Some(socket) = self.sockets.get_mut(&id) {
-                    socket.receives = false;
+                    // Behind the end, there is nothing to receive.
+                    socket.receives = matches!(result, Ok((_, 0)));
                 }
-                let received = result.map(|bytes| match bytes.is_empty() {
-                    true => self.end(id),
-                    false => self.host.received(now, id, &bytes),
+                let received = result.map(|(buffer, length)| match length {
+                    0 => self.host.end_of_input(id),
+                    _ => self.host.received(now, id, &buffer[..length]),
                 });
                 (id, received)
             }
@@ -127,14 +124,6 @@ impl Server {
             self.close(now, id);
         }
         Ok(Some(id))
-    }
-
-    /// The client sends nothing more: there is nothing to receive.
-    fn end(&mut self, id: SocketId) {
-        if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.receives = true;
-        }
-        self.host.end_of_input(id);
     }
 
     /// Starts what a socket has to do.

@@ -64,7 +64,7 @@ fn io_uring_passes() {
     }
     passes(|ready| {
         let mut host = uring::Server::bind(ring::Ring::new().unwrap(), anywhere()).unwrap();
-        ready(host.local_addr().unwrap());
+        ready(host.listener.local_addr().unwrap());
         host.run().unwrap();
     });
 }
