@@ -19,7 +19,7 @@ use wwr_socket::server::{Disposition, Event, ServerConfig, SocketId};
 
 const LISTENER: Token = Token(usize::MAX);
 
-fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".into());
     let address: SocketAddr = address.parse().map_err(std::io::Error::other)?;
     let mut event_loop = EventLoop::new(address)?;
@@ -38,9 +38,9 @@ struct Socket {
     is_queued: bool,
 }
 
-struct EventLoop {
+pub(crate) struct EventLoop {
     poll: Poll,
-    listener: TcpListener,
+    pub(crate) listener: TcpListener,
     /// When to accept: at once if somebody may wait, later if the system had no room.
     accepts_at: Option<wwr::Instant>,
     sockets: HashMap<SocketId, Socket>,
@@ -52,7 +52,7 @@ struct EventLoop {
 }
 
 impl EventLoop {
-    fn new(address: SocketAddr) -> Result<Self> {
+    pub(crate) fn new(address: SocketAddr) -> Result<Self> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let unix = UnixTime::from_seconds(unix.try_into().unwrap_or(i64::MAX));
         let host = Host::new(ServerConfig::default(), wwr::Instant::EPOCH, unix);
@@ -68,7 +68,7 @@ impl EventLoop {
         wwr::Instant::EPOCH + self.started.elapsed()
     }
 
-    fn run(&mut self) -> Result<()> {
+    pub(crate) fn run(&mut self) -> Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
             let now = self.now();

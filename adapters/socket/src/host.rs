@@ -312,6 +312,8 @@ impl Host {
         let Some(place) = self.sockets.get(id) else { return };
         let was_writable = place.socket.is_writable();
         place.socket.sent(now, bytes, &mut self.server);
+        // One that takes nothing is not read. It is named when it is to be read again.
+        place.is_read &= place.socket.wants_input();
         if !was_writable && place.socket.is_writable() {
             self.make_ready(id);
         }
