@@ -29,6 +29,7 @@ use super::slow_reader::Policy;
 use super::stats::{ConnectionStats, Load, Traffic};
 use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
+use crate::panics::caught_async;
 use crate::runtime;
 
 pub use error::{SessionError, SignalError};
@@ -246,6 +247,18 @@ impl Connection {
     }
 
     /// The counters, for the task of the connection.
+    /// Calls a hook of the application. One that panics just ends; it is counted, and the log names it.
+    pub(super) async fn call_hook<F: Future<Output = ()>>(
+        &self,
+        hook: &'static str,
+        call: impl FnOnce() -> F,
+    ) {
+        if let Err(panic) = caught_async(call).await {
+            self.counts().panicked();
+            tracing::error!(connection = self.id(), hook, %panic, "a hook panicked");
+        }
+    }
+
     pub(super) fn counts(&self) -> &Counts {
         &self.shared.counts
     }
