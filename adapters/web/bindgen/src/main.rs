@@ -6,7 +6,8 @@ use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(wasm), Some(directory), None) = (arguments.next(), arguments.next(), arguments.next())
+    let (Some(wasm), Some(directory), None) =
+        (arguments.next(), arguments.next(), arguments.next())
     else {
         eprintln!("usage: wwr-web-bindgen FILE.wasm DIRECTORY");
         return ExitCode::from(2);
