@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -29,6 +29,9 @@ pub(crate) fn main() -> Result<()> {
 
 /// How many sockets are accepted, and how many times sockets are read, before everything else has its turn.
 const TURNS: usize = 64;
+
+/// How many sockets the system names at a time.
+const EVENTS: usize = 1024;
 
 /// A socket, and what the system has said about it since.
 struct Socket {
@@ -69,27 +72,26 @@ impl EventLoop {
     }
 
     pub(crate) fn run(&mut self) -> Result<()> {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let now = self.now();
             let has_work = self.host.has_work() || !self.ready.is_empty();
             let due = [has_work.then_some(now), self.host.next_timeout(), self.accepts_at];
             let due = due.into_iter().flatten().min();
-            match self.poll.poll(&mut events, due.map(|due| due.saturating_since(now))) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-            let now = self.now();
-            for event in &events {
-                let id = SocketId(event.token().0 as u64);
-                if event.token() == LISTENER {
-                    self.accepts_at = self.accepts_at.or(Some(now));
-                } else if let Some(socket) = self.sockets.get_mut(&id) {
-                    socket.readable |= event.is_readable();
-                    socket.ends |= event.is_read_closed();
-                    self.queue(id);
+            let mut wait = due.map(|due| due.saturating_since(now));
+            let now = loop {
+                match self.poll.poll(&mut events, wait) {
+                    Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                    _ => {}
                 }
-            }
+                let now = self.now();
+                self.note(now, &events);
+                if events.iter().count() < EVENTS {
+                    break now;
+                }
+                // There may be more. What has come is read before somebody is taken for too slow.
+                wait = Some(Duration::ZERO);
+            };
             if self.accepts_at.is_some_and(|at| at <= now) {
                 self.accept(now)?;
             }
@@ -116,6 +118,20 @@ impl EventLoop {
         }
     }
 
+    /// Notes which sockets the system names.
+    fn note(&mut self, now: wwr::Instant, events: &Events) {
+        for event in events {
+            let id = SocketId(event.token().0 as u64);
+            if event.token() == LISTENER {
+                self.accepts_at = self.accepts_at.or(Some(now));
+            } else if let Some(socket) = self.sockets.get_mut(&id) {
+                socket.readable |= event.is_readable();
+                socket.ends |= event.is_read_closed();
+                self.queue(id);
+            }
+        }
+    }
+
     fn accept(&mut self, now: wwr::Instant) -> Result<()> {
         for _ in 0..TURNS {
             let (mut stream, from) = match self.listener.accept() {
@@ -135,7 +151,10 @@ impl EventLoop {
             let _ = stream.set_nodelay(true);
             let (id, _) = self.host.accepted(now, from.ip());
             let (token, interest) = (Token(id.0 as usize), Interest::READABLE | Interest::WRITABLE);
-            self.poll.registry().register(&mut stream, token, interest)?;
+            if self.poll.registry().register(&mut stream, token, interest).is_err() {
+                self.host.closed(now, id);
+                continue;
+            }
             let (readable, ends, is_queued) = (true, false, false);
             self.sockets.insert(id, Socket { stream, readable, ends, is_queued });
         }

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -28,9 +28,6 @@ const HANDLERS: usize = 8;
 
 /// How long a write may take until the client counts as one that does not read.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long nothing is accepted after the system had no files or memory left for a socket.
-const REST: Duration = Duration::from_millis(100);
 
 pub(crate) fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".into());
@@ -80,15 +77,15 @@ pub(crate) fn serve(listener: &TcpListener) -> io::Result<()> {
         let inbox = inbox.clone();
         spawn(&server, move |server| server.handle(&inbox))?;
     }
-    for stream in listener.incoming() {
-        match stream.and_then(|stream| server.accept(stream)) {
-            Ok(()) => {}
-            // It is gone already.
+    loop {
+        match listener.accept() {
+            // An error is that of this connection: there are no threads for it, for example.
+            Ok((stream, from)) => drop(server.accept(stream, from.ip())),
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-            Err(_) => thread::sleep(REST),
+            // Files or memory are used up: handshakes make room.
+            Err(_) => thread::sleep(server.make_room()),
         }
     }
-    Ok(())
 }
 
 fn spawn(server: &Arc<Server>, run: impl FnOnce(&Server) + Send + 'static) -> io::Result<()> {
@@ -105,8 +102,15 @@ impl Server {
         wwr::Instant::EPOCH + self.started.elapsed()
     }
 
-    fn accept(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
-        let from = stream.peer_addr()?.ip();
+    /// Returns how long to wait before others are accepted.
+    fn make_room(&self) -> Duration {
+        let (mut state, now) = (lock(&self.state), self.now());
+        let (at, _) = state.host.accept_failed(now);
+        self.settle(&mut state);
+        at.saturating_since(now)
+    }
+
+    fn accept(self: &Arc<Self>, stream: TcpStream, from: IpAddr) -> io::Result<()> {
         // Most messages are small. If this fails, they are only slower.
         let _ = stream.set_nodelay(true);
         stream.set_write_timeout(Some(PATIENCE))?;

@@ -5,7 +5,7 @@ mod client;
 mod reserve;
 mod server;
 
-pub use client::{CallError, Client};
+pub use client::{CallError, Client, NotConnected};
 pub use server::{EventLoop, Stop, serve};
 
 use std::io;

@@ -39,6 +39,10 @@ use sockets::{Place, Sockets};
 ///     write output(id), tell sent(.., bytes);  look at disposition(id) and wants_input(id)
 /// ```
 ///
+/// A socket whose output was not [accepted](Self::sent) is not named again by
+/// [`poll_output`](Self::poll_output) for that: write when the system says that it is ready. One that was not to be
+/// read for a while is named when it is.
+///
 /// Sessions are in memory, unless the store is [elsewhere](Self::with_external_store). They stay there until they
 /// are closed, unless the settings have an [expiry](wwr::server::HubConfig::expiry). An application that
 /// answers a request later keeps its [`SocketId`] and [`RequestId`]; until then, messages behind the request

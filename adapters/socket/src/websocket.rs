@@ -213,11 +213,13 @@ impl WebSocket {
     }
 
     /// Returns the next thing that came. `None` until more bytes come, or, for a peer that sends pings
-    /// and does not read the answers, until the output is sent.
+    /// and does not read the answers, until enough of the output is sent: as long as so much waits that the
+    /// WebSocket [is not writable](Self::is_writable), do not read the socket.
     pub fn poll(&mut self, memory: &mut Memory) -> Option<Incoming> {
         loop {
-            let is_held_up =
-                self.phase == Phase::Open && self.output.pongs() >= self.limits.max_backlog;
+            // Of the pongs, no more wait than of everything.
+            let pongs = self.output.pongs().min(self.backlog());
+            let is_held_up = self.phase == Phase::Open && pongs >= self.limits.max_backlog;
             if self.phase == Phase::Ended || is_held_up {
                 return None;
             }

@@ -11,7 +11,7 @@ use wwr::client::{Config, Protocol};
 use wwr::server::gate::{Answer, Decision, Head, HttpVersion, Origins, Terms, decide};
 use wwr::server::{RequestError, SessionEvent};
 use wwr::{Name, SessionInfo};
-use wwr_socket::blocking::{CallError, Client, EventLoop, Stop};
+use wwr_socket::blocking::{CallError, Client, EventLoop, NotConnected, Stop};
 use wwr_socket::host::HostEvent;
 use wwr_socket::server::{Ended, Event, ServerConfig};
 
@@ -142,6 +142,41 @@ fn a_request_ends_in_time_if_nobody_listens() {
     let ended = client.request_within(Duration::from_millis(10), "echo", "x");
     assert!(matches!(ended, Err(CallError::Request(_))), "{ended:?}");
     assert!(Client::connect("http://localhost/").is_err());
+}
+
+#[test]
+fn a_client_that_waits_for_its_connection_hears_why_there_is_none() {
+    let server = Server::start();
+    let client = Client::connect(&format!("ws://{}/", server.address)).unwrap();
+    assert_eq!(client.wait_connected(SAFETY), Ok(()));
+    client.signal("news", "x").unwrap();
+
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::connect(&format!("ws://{}/", elsewhere.local_addr().unwrap())).unwrap();
+    assert_eq!(client.wait_connected(Duration::ZERO), Err(NotConnected::Pending));
+    let redirects = thread::spawn(move || {
+        // The preflight, then the handshake.
+        for _ in 0..2 {
+            let (mut socket, _) = elsewhere.accept().unwrap();
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") {
+                socket.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let answer =
+                b"HTTP/1.1 301 Moved\r\nLocation: ws://other/\r\nContent-Length: 0\r\n\r\n";
+            socket.write_all(answer).unwrap();
+        }
+    });
+    redirects.join().unwrap();
+    let redirected = NotConnected::Redirected { status: 301, location: "ws://other/".to_owned() };
+    let waits = std::time::Instant::now();
+    loop {
+        match client.wait_connected(Duration::from_millis(1)) {
+            Err(why) if why == redirected => break,
+            other => assert!(waits.elapsed() < SAFETY, "{other:?}"),
+        }
+    }
 }
 
 #[test]

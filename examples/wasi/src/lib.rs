@@ -23,6 +23,9 @@ use wwr_socket::server::{Disposition, Event, ServerConfig, SocketId};
 /// How much is read at once.
 const READ: u64 = 64 * 1024;
 
+/// How many sockets are accepted before the others have their turn.
+const ACCEPTS: usize = 64;
+
 struct Component;
 
 wasip2::cli::command::export!(Component);
@@ -55,6 +58,8 @@ struct Server {
     listener: TcpSocket,
     sockets: BTreeMap<SocketId, Socket>,
     host: Host,
+    /// Until when nobody is accepted, because the system had no room.
+    rests_until: Option<Instant>,
 }
 
 /// Serves until the system fails.
@@ -63,7 +68,8 @@ fn serve(address: SocketAddrV4) -> Result<core::convert::Infallible, ErrorCode> 
     let unix = UnixTime::from_seconds(wall_clock::now().seconds.try_into().unwrap_or(i64::MAX));
     // The default settings are valid.
     let host = Host::new(ServerConfig::default(), now(), unix).map_err(|_| ErrorCode::Unknown)?;
-    let mut server = Server { listener, sockets: BTreeMap::new(), host };
+    let sockets = BTreeMap::new();
+    let mut server = Server { listener, sockets, host, rests_until: None };
     loop {
         let now = server.wait();
         server.accept(now);
@@ -103,7 +109,11 @@ fn listen(network: &Network, address: SocketAddrV4) -> Result<TcpSocket, ErrorCo
 impl Server {
     /// Waits until there is something to do. Returns when that is.
     fn wait(&self) -> Instant {
-        let mut waits = vec![self.listener.subscribe()];
+        let rests_until = self.rests_until.filter(|until| *until > now());
+        let mut waits = Vec::new();
+        if rests_until.is_none() {
+            waits.push(self.listener.subscribe());
+        }
         for (id, socket) in &self.sockets {
             if self.host.wants_input(*id) && !socket.ended {
                 waits.push(socket.input.subscribe());
@@ -112,7 +122,8 @@ impl Server {
                 waits.push(socket.output.subscribe());
             }
         }
-        let due = if self.host.has_work() { Some(now()) } else { self.host.next_timeout() };
+        let work = self.host.has_work().then(now);
+        let due = [work, self.host.next_timeout(), rests_until].into_iter().flatten().min();
         if let Some(due) = due {
             let wait = due.saturating_since(now()).as_nanos();
             waits.push(monotonic_clock::subscribe_duration(wait.try_into().unwrap_or(u64::MAX)));
@@ -122,8 +133,20 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant) {
-        // An error is that of one client, or passes, for example when files are freed.
-        while let Ok((tcp, input, output)) = self.listener.accept() {
+        if self.rests_until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.rests_until = None;
+        for _ in 0..ACCEPTS {
+            let (tcp, input, output) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(ErrorCode::NewSocketLimit | ErrorCode::OutOfMemory) => {
+                    self.rests_until = Some(self.host.accept_failed(now).0);
+                    return;
+                }
+                // Nobody waits, or the one who did has gone.
+                Err(_) => return,
+            };
             let from = match tcp.remote_address() {
                 Ok(IpSocketAddress::Ipv4(Ipv4SocketAddress { address: (a, b, c, d), .. })) => {
                     IpAddr::from([a, b, c, d])

@@ -65,9 +65,13 @@ fn exchange(
     buffer: &mut [u8],
 ) -> io::Result<usize> {
     stream.set_read_timeout(Some(wait))?;
-    stream.write_all(client.output())?;
-    client.sent(now, client.output().len());
-    stream.read(buffer)
+    stream.set_write_timeout(Some(wait))?;
+    if !client.output().is_empty() {
+        let sent = stream.write(client.output());
+        client.sent(now, *sent.as_ref().unwrap_or(&0));
+        sent?;
+    }
+    if client.wants_input() { stream.read(buffer) } else { Err(ErrorKind::WouldBlock.into()) }
 }
 
 fn random<const N: usize>() -> io::Result<[u8; N]> {

@@ -15,12 +15,18 @@ use wwr_socket::server::{Disposition, Event, ServerConfig, SocketId};
 
 const LISTENER: Token = Token(usize::MAX);
 
+/// How many sockets the system names at a time, and how many are accepted before the others have their turn.
+const EVENTS: usize = 1024;
+const ACCEPTS: usize = 64;
+
 /// Clients on unix sockets have no address. All of them share the handshakes of this one.
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(crate) struct Server {
     poll: Poll,
     listener: UnixListener,
+    /// When to accept: at once if somebody may wait, later if the system had no room.
+    accepts_at: Option<wwr::Instant>,
     streams: HashMap<SocketId, UnixStream>,
     host: Host,
     started: Instant,
@@ -43,6 +49,7 @@ impl Server {
         Ok(Self {
             poll,
             listener,
+            accepts_at: None,
             streams: HashMap::new(),
             host: host.map_err(io::Error::other)?,
             started: Instant::now(),
@@ -51,11 +58,12 @@ impl Server {
     }
 
     pub(crate) fn run(&mut self) -> io::Result<()> {
-        let (mut events, mut ready) = (Events::with_capacity(1024), Vec::new());
+        let (mut events, mut ready) = (Events::with_capacity(EVENTS), Vec::new());
         loop {
             let now = self.now();
             let is_busy = self.host.has_work() || !ready.is_empty();
-            let due = if is_busy { Some(now) } else { self.host.next_timeout() };
+            let due = [is_busy.then_some(now), self.host.next_timeout(), self.accepts_at];
+            let due = due.into_iter().flatten().min();
             match self.poll.poll(&mut events, due.map(|due| due.saturating_since(now))) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -63,15 +71,19 @@ impl Server {
             let now = self.now();
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept(now)?,
+                    LISTENER => self.accepts_at = self.accepts_at.or(Some(now)),
                     Token(id) => ready.push(SocketId(id as u64)),
                 }
+            }
+            if self.accepts_at.is_some_and(|at| at <= now) {
+                self.accept(now);
             }
             ready.extend(iter::from_fn(|| self.host.poll_output()));
             ready.retain(|id| self.serve(now, *id));
             self.handle(now);
-            // Everything that there was to read is read by now.
-            if ready.is_empty() && self.host.next_timeout().is_some_and(|due| due <= now) {
+            // Whoever may still be named, or read, is not too slow.
+            let is_read = ready.is_empty() && events.iter().count() < EVENTS;
+            if is_read && self.host.next_timeout().is_some_and(|due| due <= now) {
                 self.host.handle_timeout(now);
             }
         }
@@ -81,15 +93,28 @@ impl Server {
         wwr::Instant::EPOCH + self.started.elapsed()
     }
 
-    fn accept(&mut self, now: wwr::Instant) -> io::Result<()> {
-        // An error is that of one client, or passes, for example when files are freed.
-        while let Ok((mut stream, _)) = self.listener.accept() {
+    fn accept(&mut self, now: wwr::Instant) {
+        for _ in 0..ACCEPTS {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    self.accepts_at = match error.kind() {
+                        ErrorKind::WouldBlock => None,
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted => Some(now),
+                        // Files or memory are used up: handshakes make room.
+                        _ => Some(self.host.accept_failed(now).0),
+                    };
+                    return;
+                }
+            };
             let (id, _) = self.host.accepted(now, FROM);
             let (token, interest) = (Token(id.0 as usize), Interest::READABLE | Interest::WRITABLE);
-            self.poll.registry().register(&mut stream, token, interest)?;
-            self.streams.insert(id, stream);
+            if self.poll.registry().register(&mut stream, token, interest).is_ok() {
+                self.streams.insert(id, stream);
+            } else {
+                self.host.closed(now, id);
+            }
         }
-        Ok(())
     }
 
     /// Writes what there is, and reads once. Returns whether there may be more to read.

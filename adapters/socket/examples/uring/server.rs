@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use wwr::UnixTime;
 use wwr_socket::host::{Host, HostEvent};
@@ -16,9 +16,6 @@ use super::ring::{Done, Ring, What};
 /// How much is received at once, and how much is sent.
 const RECEIVE: usize = 4 * 1024;
 const SEND: usize = 64 * 1024;
-
-/// How long nothing is accepted after the system had no files or memory left for a socket.
-const REST: Duration = Duration::from_millis(100);
 
 /// A socket, and what the system does with it.
 struct Socket {
@@ -96,7 +93,8 @@ impl Server {
                 return Ok(Some(id));
             }
             Done::Accepted(Err(_)) => {
-                self.rests_until = Some(now + REST);
+                // Files or memory are used up: handshakes make room.
+                self.rests_until = Some(self.host.accept_failed(now).0);
                 return Ok(None);
             }
             Done::Received(id, result) => {

@@ -1,11 +1,12 @@
 //! A client that blocks until the server has answered.
 
+mod connection;
 mod leaving;
 mod signals;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
@@ -19,8 +20,11 @@ use wwr::{Content, InvalidName, Name, Payload, Valid};
 
 use super::{Clock, random};
 use crate::client::{ClientEvent, ClientSocket, InvalidTarget, MAX_BACKLOG, Target};
+use connection::{Connection, Reporter};
 use leaving::{Leaving, Step};
 use signals::{Signals, Source};
+
+pub use connection::NotConnected;
 
 /// A client that stays connected, on a thread of its own. Its methods block.
 ///
@@ -37,6 +41,7 @@ pub struct Client {
     commands: Sender<Command>,
     waker: Arc<Waker>,
     signals: Arc<Signals>,
+    connection: Arc<Connection>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -96,6 +101,7 @@ impl Client {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (commands, inbox) = mpsc::channel();
         let (source, signals) = Signals::new();
+        let (reporter, connection) = Connection::new();
         let worker = Worker {
             poll,
             clock: Clock::start(),
@@ -106,6 +112,8 @@ impl Client {
             calls: HashMap::new(),
             unsent: VecDeque::new(),
             signals: source,
+            reporter,
+            dial_timeout: config.dial_timeout,
             buffer: vec![0; READ],
             waker: waker.clone(),
             closing: false,
@@ -113,7 +121,17 @@ impl Client {
         };
         let thread = thread::Builder::new().name("wwr-client".into());
         let thread = thread.spawn(move || worker.run())?;
-        Ok(Self { commands, waker, signals, thread: Some(thread) })
+        Ok(Self { commands, waker, signals, connection, thread: Some(thread) })
+    }
+
+    /// Waits until the client is connected, at most that long. Requests wait by themselves, signals do not. The
+    /// client goes on trying after an error, unless its settings say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// What became of the last attempt to connect.
+    pub fn wait_connected(&self, timeout: Duration) -> Result<(), NotConnected> {
+        self.connection.wait(timeout)
     }
 
     /// Sends a request, and waits for its reply: 60 s at most, unless the settings say otherwise.
@@ -150,7 +168,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`CallError::Misuse`] if there is no connection, or the server does not read such a signal.
+    /// [`CallError::Misuse`] if there is no connection ([wait](Self::wait_connected) for it), or the server does not
+    /// read such a signal.
     pub fn signal(&self, name: &str, payload: impl Into<Payload>) -> Result<(), CallError> {
         let name = Name::new(name).map_err(CallError::Name)?;
         let (done, sent) = mpsc::channel();
@@ -220,6 +239,9 @@ struct Worker {
     /// Signals that wait for the server to read: one for each thread that has sent one.
     unsent: VecDeque<Signal>,
     signals: Source,
+    reporter: Reporter,
+    /// How long an address may take to answer.
+    dial_timeout: Duration,
     buffer: Vec<u8>,
     /// For the threads that open streams.
     waker: Arc<Waker>,
@@ -347,7 +369,10 @@ impl Worker {
                     }
                 }
                 ClientEvent::Event(Event::Signal(signal)) => self.signals.push(signal),
-                ClientEvent::Event(_) | ClientEvent::Redirected { .. } => {}
+                ClientEvent::Event(event) => self.reporter.take(event),
+                ClientEvent::Redirected { status, location } => {
+                    self.reporter.redirected(status, location);
+                }
             }
         }
     }
@@ -357,8 +382,9 @@ impl Worker {
         let (host, port) = self.client.target().address();
         let (address, waker) = ((std::string::String::from(host), port), self.waker.clone());
         let (opened, stream) = mpsc::channel();
+        let timeout = self.dial_timeout;
         let opening = thread::Builder::new().name("wwr-client-open".into()).spawn(move || {
-            let stream = TcpStream::connect((&*address.0, address.1));
+            let stream = open_first(&address.0, address.1, timeout);
             let _ = opened.send(stream);
             let _ = waker.wake();
         });
@@ -449,4 +475,16 @@ impl Worker {
             }
         }
     }
+}
+
+/// Opens a stream to the first address of a host that answers in time.
+fn open_first(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }

@@ -33,6 +33,9 @@ const TURNS: usize = 16;
 /// How many sockets are accepted before the others have their turn.
 const ACCEPTS: usize = 64;
 
+/// How many sockets the system names at a time.
+const EVENTS: usize = 1024;
+
 /// Serves requests on this thread, one after the other, until the system takes the listener away.
 ///
 /// The function gets name and payload of each request. For sessions, signals and answers that come later, use
@@ -53,16 +56,9 @@ const ACCEPTS: usize = 64;
 /// Those of the system: the address is taken, no more sockets can be waited for.
 pub fn serve(
     address: impl ToSocketAddrs,
-    mut handler: impl FnMut(Content) -> Result<Payload, RequestError>,
+    handler: impl FnMut(Content) -> Result<Payload, RequestError>,
 ) -> io::Result<()> {
-    let mut event_loop = EventLoop::bind(address, ServerConfig::default())?;
-    event_loop.run(|host, now, event| {
-        if let HostEvent::Socket { id, event: Event::Request(request) } = event {
-            let result = handler(request.content);
-            // An error means that the client has gone.
-            let _ = host.reply(now, id, request.id, result);
-        }
-    })
+    EventLoop::bind(address, ServerConfig::default())?.serve(handler)
 }
 
 /// A [`Host`] with sockets of the system, on one thread.
@@ -211,11 +207,29 @@ impl EventLoop {
         &mut self,
         mut application: impl FnMut(&mut Host, Instant, HostEvent),
     ) -> io::Result<()> {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(EVENTS);
         while !self.turn(&mut events, &mut application)? {}
         self.sockets.clear();
         self.ready.clear();
         Ok(())
+    }
+
+    /// [Runs](Self::run) with an application that only answers requests.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Self::run).
+    pub fn serve(
+        &mut self,
+        mut handler: impl FnMut(Content) -> Result<Payload, RequestError>,
+    ) -> io::Result<()> {
+        self.run(|host, now, event| {
+            if let HostEvent::Socket { id, event: Event::Request(request) } = event {
+                let result = handler(request.content);
+                // An error means that the client has gone.
+                let _ = host.reply(now, id, request.id, result);
+            }
+        })
     }
 
     /// Waits, and does what there is to do. Returns whether the server has stopped.
@@ -224,32 +238,20 @@ impl EventLoop {
         events: &mut Events,
         application: &mut impl FnMut(&mut Host, Instant, HostEvent),
     ) -> io::Result<bool> {
-        let wait = self.wait(self.clock.now());
-        match self.poll.poll(events, wait) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => {}
+        let mut wait = self.wait(self.clock.now());
+        loop {
+            match self.poll.poll(events, wait) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            self.note(events);
+            if events.iter().count() < EVENTS {
+                break;
+            }
+            // There may be more. What has come is read before somebody is taken for too slow.
+            wait = Some(Duration::ZERO);
         }
         let now = self.clock.now();
-        for event in &*events {
-            match event.token() {
-                LISTENER if self.accepting == Accepting::Idle => self.accepting = Accepting::Due,
-                LISTENER => {}
-                WAKER => {
-                    let stop = self.stop.lock();
-                    let stop = stop.unwrap_or_else(std::sync::PoisonError::into_inner).take();
-                    if let Some(within) = stop {
-                        self.host.shut_down(now, within);
-                    }
-                }
-                token => {
-                    if let Some(socket) = self.sockets.get_mut(&token) {
-                        socket.readable |= event.is_readable();
-                        socket.ends |= event.is_read_closed() || event.is_error();
-                        self.queue(token);
-                    }
-                }
-            }
-        }
         match self.accepting {
             Accepting::Due => self.accept(now),
             Accepting::Resting { until } if until <= now => self.accept(now),
@@ -280,6 +282,30 @@ impl EventLoop {
             self.write_all(now);
         }
         Ok(stopped)
+    }
+
+    /// Notes which sockets the system names.
+    fn note(&mut self, events: &Events) {
+        for event in events {
+            match event.token() {
+                LISTENER if self.accepting == Accepting::Idle => self.accepting = Accepting::Due,
+                LISTENER => {}
+                WAKER => {
+                    let stop = self.stop.lock();
+                    let stop = stop.unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                    if let Some(within) = stop {
+                        self.host.shut_down(self.clock.now(), within);
+                    }
+                }
+                token => {
+                    if let Some(socket) = self.sockets.get_mut(&token) {
+                        socket.readable |= event.is_readable();
+                        socket.ends |= event.is_read_closed() || event.is_error();
+                        self.queue(token);
+                    }
+                }
+            }
+        }
     }
 
     /// Returns how long to wait for the system. `None` if there is nothing else to wait for.

@@ -126,8 +126,9 @@ impl ClientSocket {
         true
     }
 
+    /// What is behind the limit does not count, even if it has come together with the rest.
     fn read_head<'a>(&self, input: &'a [u8]) -> Result<Response<'a>, Answered> {
-        match Response::parse(input) {
+        match Response::parse(&input[..input.len().min(MAX_HEAD)]) {
             Ok(Some(head)) if is_interim(head.status) => {
                 Err(Answered::Interim { length: head.length })
             }
@@ -142,10 +143,11 @@ impl ClientSocket {
             Ok(head) => head,
             Err(answered) => return answered,
         };
+        let body = &input[head.length..input.len().min(MAX_ANSWER)];
         // The body does not matter then, and may be a long page of a proxy.
         let body = match preflight::is_unavailable(head.status) {
             true => Ok(Some(Vec::new().into())),
-            false => head.body().read(&input[head.length..], self.end_of_input, MAX_BODY),
+            false => head.body().read(body, self.end_of_input, MAX_BODY),
         };
         match body {
             Ok(Some(body)) => Answered::Metadata {
@@ -156,7 +158,7 @@ impl ClientSocket {
                 },
                 promises: head.header(preflight::ACCEPT_CONF).is_some(),
             },
-            Ok(None) if input.len() <= MAX_ANSWER => Answered::Partly,
+            Ok(None) if input.len() < MAX_ANSWER => Answered::Partly,
             Ok(None) | Err(_) => Answered::Failed,
         }
     }

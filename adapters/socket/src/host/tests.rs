@@ -278,6 +278,23 @@ fn a_socket_that_opens_nothing_is_closed() {
     }
 }
 
+/// A loop that was late hands over what has waited, and the time.
+#[test]
+fn what_was_handed_over_is_not_too_late() {
+    let mut world = World::new(|_| {});
+    let id = world.accept();
+    world.host.received(at(20_000), id, b"OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n");
+    world.host.handle_timeout(at(20_000));
+    assert!(world.host.output(id).starts_with(b"HTTP/1.1 200 "));
+    assert_eq!(world.host.disposition(id), Disposition::Keep);
+    let written = world.host.output(id).len();
+    world.host.sent(at(20_000), id, written);
+    // A part of a head is not.
+    world.host.received(at(90_000), id, b"OPTIONS / HT");
+    world.host.handle_timeout(at(90_000));
+    assert_eq!(world.host.disposition(id), Disposition::Close);
+}
+
 #[test]
 fn a_flood_of_sockets_of_one_address_takes_no_slot_of_another() {
     let mut world = World::new(|config| config.limits.max_handshakes = 2);

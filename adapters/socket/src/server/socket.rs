@@ -249,6 +249,12 @@ impl ServerSocket {
         }
         match &mut self.phase {
             Phase::Http(http) if http.next_timeout() <= now => {
+                // What was handed over before came in time.
+                while matches!(self.phase, Phase::Http(_)) && self.poll_http(now, server) {}
+                let Phase::Http(http) = &mut self.phase else { return };
+                if http.next_timeout() > now {
+                    return;
+                }
                 if let Some(refusal) = http.refusal_at(now) {
                     server.events.push_back((self.id, Event::Refused(refusal)));
                 }
@@ -260,6 +266,12 @@ impl ServerSocket {
                 self.finish(now, server);
             }
             Phase::Detecting(detecting) if detecting.until <= now => {
+                if self.socket.has_input() {
+                    while matches!(self.phase, Phase::Detecting(_))
+                        && self.poll_detecting(now, server)
+                    {}
+                }
+                let Phase::Detecting(detecting) = &self.phase else { return };
                 let preflights = &mut server.endpoints[detecting.endpoint].preflights;
                 let observed = preflights.silent(now, detecting.arrived, &self.from);
                 self.open(now, observed, observed == Observed::Preflight, server);

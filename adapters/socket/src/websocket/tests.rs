@@ -206,8 +206,12 @@ fn a_peer_that_pings_without_reading_is_not_read_for_ever() {
     socket.receive(&ping, &mut memory);
     assert_eq!(socket.poll(&mut memory), None);
     assert!(socket.has_input());
-    socket.sent(NOW, 306, &mut memory);
-    assert_eq!(socket.poll(&mut memory), Some(Incoming::Ping));
+    // Whoever reads the socket while less than the limit waits does not do that in vain.
+    socket.sent(NOW, 6, &mut memory);
+    assert_eq!((socket.backlog(), socket.poll(&mut memory)), (300, None));
+    socket.sent(NOW, 1, &mut memory);
+    assert_eq!((socket.backlog(), socket.poll(&mut memory)), (299, Some(Incoming::Ping)));
+    assert!(!socket.has_input());
 }
 
 #[test]
