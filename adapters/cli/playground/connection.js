@@ -54,7 +54,7 @@ export function start(module) {
     event.preventDefault();
     ask('login', { user: find('user').value });
   });
-  find('log-out').addEventListener('click', () => ask('logout'));
+  find('log-out').addEventListener('click', logOut);
   find('shared').addEventListener('change', () => {
     localStorage.setItem(SHARED, find('shared').checked ? 'yes' : 'no');
     if (client !== null) {
@@ -133,6 +133,11 @@ function waits(retryIn) {
   nextAttempt = retryIn === undefined ? null : Date.now() + retryIn;
 }
 
+/** Ends the session: of this connection, or of all tabs that share it. */
+function logOut() {
+  find('shared').checked && client?.session ? ask('kick', client.session.key) : ask('logout');
+}
+
 /** Asks for something of the session, with its outcome in the list. @param {string} name @param {unknown} payload */
 async function ask(name, payload = undefined) {
   try {
@@ -173,7 +178,7 @@ function showSession(session) {
     return;
   }
   shownSession = session;
-  const facts = session === null ? [['state', 'no session']] : [['info', pretty(JSON.stringify(session.info))], ['key', session.key], ['created', session.created.toLocaleString('en-GB')]];
+  const facts = session === null ? [['now', 'no session']] : [['info', pretty(JSON.stringify(session.info))], ['key', session.key], ['created', session.created.toLocaleString('en-GB')]];
   find('session-facts').replaceChildren(...facts.flatMap(([name, value]) => [element('dt', '', name), element('dd', name, foreign(value))]));
 }
 

@@ -161,7 +161,7 @@ fn tabs_share_a_session_or_have_their_own() {
     browser.go_to(&first);
     send(&browser, "echo", "text", "after Bob");
     browser.until_shown("#log", "after Bob");
-    assert_eq!(browser.text("#session-facts .state"), "no session");
+    assert_eq!(browser.text("#session-facts .now"), "no session");
     was_well(&browser, &server);
 }
 
