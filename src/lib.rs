@@ -95,7 +95,7 @@
 //!         Action::Session(command) => hub.handle(now, id, command, &mut control),
 //!         Action::SessionEvent(event) => {
 //!             if let Some((id, request)) = login.take() {
-//!                 assert_eq!(event, SessionEvent::Created(id));
+//!                 assert!(matches!(event, SessionEvent::Created(of, _) if of == id));
 //!                 connection.reply(request, Ok("welcome".into()), &mut out)?;
 //!             }
 //!         }

@@ -199,7 +199,7 @@ impl Driver<'_> {
                 self.shared.control(|hub, now, out| hub.handle(now, id, command, out));
             }
             Action::SessionEvent(event) => {
-                if let (Some(login), SessionEvent::Created(_) | SessionEvent::CreateFailed(_)) =
+                if let (Some(login), SessionEvent::Created(..) | SessionEvent::CreateFailed(_)) =
                     (self.login.take(), event)
                 {
                     let key =

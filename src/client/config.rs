@@ -108,6 +108,11 @@ pub struct Config {
     /// those of browsers do (protocol §10.1). Then the client offers `wwr.1` in a handshake that only
     /// servers of `wwr.1` answer. If that fails, it begins as if it did not offer anything. Default: no.
     pub needs_selection: bool,
+    /// Whether the host can send pings and sees pongs; hosts in browsers cannot. If not, there is no
+    /// [`Action::Ping`](super::Action::Ping), and a server that falls silent is given up like one that answers no
+    /// pings ([`pings`](Self::pings)): after twice the sum, if two requests in a row ran out of time as well.
+    /// Default: yes.
+    pub can_ping: bool,
 }
 
 impl Config {
@@ -202,6 +207,7 @@ impl Default for Config {
             max_open_questions: 64,
             wwr1: true,
             needs_selection: false,
+            can_ping: true,
         }
     }
 }
@@ -245,6 +251,7 @@ impl<'a> arbitrary::Arbitrary<'a> for Valid<Config> {
             max_open_questions: u.int_in_range(0..=4)?,
             wwr1: u.arbitrary()?,
             needs_selection: u.arbitrary()?,
+            can_ping: u.arbitrary()?,
         };
         Ok(config.validate().unwrap_or_default())
     }

@@ -15,7 +15,7 @@ use super::liveness::{LivenessCheck, Silence};
 use super::questions::Questions;
 use super::requests::{Call, Purpose, RequestId, Requests};
 use crate::actions::Actions;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Pongs};
 use crate::handshake::SubProtocol;
 use crate::session::{InvalidSession, Session, SessionKey};
 use crate::time::Instant;
@@ -462,10 +462,13 @@ impl Client {
             return;
         }
         let (now, waiting) = (self.now, self.oldest_waiting());
-        let pongs = self.dialect().rules().pongs;
+        let can_ping = self.config.can_ping;
+        // A server whose pongs nobody sees might as well send none.
+        let pongs = if can_ping { self.dialect().rules().pongs } else { Pongs::Never };
         match self.liveness.as_mut().map(|liveness| liveness.check(now, pongs, waiting)) {
             None | Some(Silence::Bearable) => {}
-            Some(Silence::Ping) => out.push(Action::Ping),
+            Some(Silence::Ping) if can_ping => out.push(Action::Ping),
+            Some(Silence::Ping) => {}
             Some(Silence::TooLong) => self.give_up_server(DisconnectReason::Silent, out),
         }
     }

@@ -85,13 +85,14 @@ pub struct Signal {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SessionEvent {
     /// The session asked for with [`create_session`](super::Connection::create_session) exists, the
-    /// client was told, and the store has answered. Repeats what that call has returned.
-    Created(CreationId),
+    /// client was told, and the store has answered. Repeats what that call has returned, and has the session
+    /// as it is now.
+    Created(CreationId, Box<Session>),
     /// The session was not created: its key is in use, or the store refused it. Repeats what
     /// [`create_session`](super::Connection::create_session) has returned.
     CreateFailed(CreationId),
-    /// The client continues a session.
-    Restored,
+    /// The client continues this session.
+    Restored(Box<Session>),
     /// The connection has no session any more.
     Closed {
         /// The session as it was.
@@ -147,10 +148,14 @@ pub enum ClosedBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It is destroyed: no other connection held it, or it was closed by its key. If it was closed by its
-    /// key, the store may not have answered yet, or fail.
+    /// key, the store may not have answered yet, or fail. If it was closed by another connection, nobody
+    /// knows the key that the store may fail to destroy.
     Destroyed,
     /// Other connections hold it.
     LivesOn,
+    /// The connection has ended before it was known: the session is destroyed if no other connection holds
+    /// it and the store does not fail.
+    Unknown,
 }
 
 impl Fate {

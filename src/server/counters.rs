@@ -91,9 +91,12 @@ pub struct SessionCounters {
     pub not_closed: u64,
     /// Changes of only the info of a session, as far as the connection that asked for them was still there.
     pub updated: u64,
-    /// Changes of the key of a session, maybe with its info, as far as the connection that asked for them was still there.
+    /// Changes of the key of a session, maybe with its info, as far as the connection that asked for them was
+    /// still there.
     pub rotated: u64,
-    /// Changes of the info or the key of a session that failed.
+    /// Changes of the info or the key of a session that failed, because of the store or because the session
+    /// has ended before their turn. Those that wait when their own connection closes the session or ends do
+    /// not count.
     pub not_edited: u64,
     /// Sessions whose last connection ended without closing them. They can be restored until they
     /// expire.

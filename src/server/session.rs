@@ -57,8 +57,8 @@ impl CreationId {
     }
 }
 
-/// Identifies an edit of the session that the application asks for on a connection, until its [`SessionEvent`](super::SessionEvent) comes. A connection never uses
-/// one twice.
+/// Identifies an edit of the session that the application asks for on a connection, until its
+/// [`SessionEvent`](super::SessionEvent) comes. A connection never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EditId(u64);
 
@@ -185,12 +185,18 @@ impl SessionSlot {
             || self.edits_open > 0
     }
 
-    /// Leaves the session, because the connection ends.
+    /// Leaves the session, because the connection ends. One that is being closed counts as closed, if the
+    /// application knows it.
     pub(super) fn leave(&mut self, out: &mut Out) {
         if let Some(key) = self.key() {
             out.push(Action::Session(Command::Leave(key.clone())));
         }
-        self.state = State::Empty;
+        if let State::Closing { session, stored: Stored::Settled, closer } =
+            core::mem::replace(&mut self.state, State::Empty)
+        {
+            let (by, fate) = (closer.by(), Fate::Unknown);
+            out.push(Action::SessionEvent(SessionEvent::Closed { session, by, fate }));
+        }
         self.edits_open = 0;
         self.forget_untold();
     }
@@ -454,7 +460,7 @@ impl SessionSlot {
         self.state = match (state, change) {
             (State::Restoring { id, key }, Change::Restored(session)) => {
                 if reply::payload(peer, id, &Payload::utf8(session.to_json()), out) {
-                    out.push(Action::SessionEvent(SessionEvent::Restored));
+                    out.push(Action::SessionEvent(SessionEvent::Restored(session.clone())));
                     State::Held { session, stored: Stored::Settled }
                 } else {
                     out.push(Action::Session(Command::Leave(key)));
@@ -493,39 +499,39 @@ impl SessionSlot {
                 State::Empty
             }
             (State::Held { session, stored }, Change::Stored) => {
-                settle(stored, latest, out);
+                settle(stored, &session, latest, out);
                 State::Held { session, stored: Stored::Settled }
             }
             (State::Closing { session, stored, closer }, Change::Stored) => {
-                settle(stored, latest, out);
+                settle(stored, &session, latest, out);
                 State::Closing { session, stored: Stored::Settled, closer }
             }
             (State::Held { session, stored }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                end(peer, Closer::Application, stored, latest, out);
+                end(peer, Closer::Application, stored, &session, latest, out);
                 self.ended(session, ClosedBy::Key, Fate::Destroyed, out)
             }
             (State::Closing { session, stored, closer }, Change::ClosedByKey { disconnect }) => {
                 disconnects = disconnect.then_some(CloseReason::SessionClosed);
-                end(peer, closer, stored, latest, out);
+                end(peer, closer, stored, &session, latest, out);
                 self.ended(session, ClosedBy::Key, Fate::Destroyed, out)
             }
             (State::Held { session, stored }, Change::ClosedByOther { destroyed }) => {
-                end(peer, Closer::Application, stored, latest, out);
+                end(peer, Closer::Application, stored, &session, latest, out);
                 self.ended(session, ClosedBy::OtherConnection, Fate::of(destroyed), out)
             }
             (State::Closing { session, stored, closer }, Change::ClosedByOther { destroyed }) => {
-                end(peer, closer, stored, latest, out);
+                end(peer, closer, stored, &session, latest, out);
                 // It is destroyed as this connection wanted.
                 let by = if destroyed { closer.by() } else { ClosedBy::OtherConnection };
                 self.ended(session, by, Fate::of(destroyed), out)
             }
             (State::Closing { session, stored, closer }, Change::Closed) => {
-                end(peer, closer, stored, latest, out);
+                end(peer, closer, stored, &session, latest, out);
                 self.ended(session, closer.by(), Fate::Destroyed, out)
             }
             (State::Closing { session, stored, closer }, Change::Detached) => {
-                end(peer, closer, stored, latest, out);
+                end(peer, closer, stored, &session, latest, out);
                 self.ended(session, closer.by(), Fate::LivesOn, out)
             }
             (State::Closing { session, stored, closer }, Change::CloseFailed) => {
@@ -554,7 +560,14 @@ impl SessionSlot {
 
 /// Ends the session. Sends `16` to a client that did not ask for it, and in 1.x also to one that
 /// did (protocol §5.7), which gets its reply as well.
-fn end(peer: &Peer, closer: Closer, stored: Stored, id: CreationId, out: &mut Out) {
+fn end(
+    peer: &Peer,
+    closer: Closer,
+    stored: Stored,
+    session: &Session,
+    id: CreationId,
+    out: &mut Out,
+) {
     let told = match closer {
         Closer::Client(_) => peer.rules().notifies_own_close,
         Closer::Application => true,
@@ -565,7 +578,7 @@ fn end(peer: &Peer, closer: Closer, stored: Stored, id: CreationId, out: &mut Ou
     if let Closer::Client(id) = closer {
         reply::done(id, out);
     }
-    settle(stored, id, out);
+    settle(stored, session, id, out);
 }
 
 /// Returns the JSON of a session, if stores and this client read it.
@@ -590,8 +603,9 @@ fn readable(peer: &Peer, session: &Session) -> Result<String, Misuse> {
 }
 
 /// Tells the application that the store has answered, if it waits for that.
-fn settle(stored: Stored, id: CreationId, out: &mut Out) {
+fn settle(stored: Stored, session: &Session, id: CreationId, out: &mut Out) {
     if stored == Stored::Awaited {
-        out.push(Action::SessionEvent(SessionEvent::Created(id)));
+        let session = Box::new(session.clone());
+        out.push(Action::SessionEvent(SessionEvent::Created(id, session)));
     }
 }

@@ -177,13 +177,15 @@ impl Script {
                 }
                 Action::Session(Command::Close(key)) => format!("ask Close {}", key.as_str()),
                 Action::Session(Command::Leave(key)) => format!("ask Leave {}", key.as_str()),
-                Action::SessionEvent(SessionEvent::Created(_)) => "event Created".to_string(),
+                Action::SessionEvent(SessionEvent::Created(..)) => "event Created".to_string(),
+                Action::SessionEvent(SessionEvent::Restored(_)) => "event Restored".to_string(),
                 Action::SessionEvent(SessionEvent::CreateFailed(_)) => {
                     "event CreateFailed".to_string()
                 }
                 Action::SessionEvent(SessionEvent::Closed { by, fate, .. }) => match fate {
                     Fate::Destroyed => format!("event Closed by {by:?}"),
                     Fate::LivesOn => format!("event Closed by {by:?}, lives on"),
+                    Fate::Unknown => format!("event Closed by {by:?}, fate unknown"),
                 },
                 Action::SessionEvent(SessionEvent::Updated(edited)) => {
                     format!("event Updated{}", about(&edited))
@@ -249,7 +251,6 @@ impl Script {
         self.expect(expected);
     }
 
-    /// The application creates a session.
     /// The socket takes output now, or does not.
     #[track_caller]
     fn writable(&mut self, writable: bool, expected: &[&str]) {
@@ -257,6 +258,7 @@ impl Script {
         self.expect(expected);
     }
 
+    /// The application creates a session.
     fn create(&mut self, text: &str) -> Result<(), Misuse> {
         let (now, info) = (UnixTime::from_seconds(0), SessionInfo::new());
         self.connection.create_session(key(text), now, info, &mut self.out).map(drop)

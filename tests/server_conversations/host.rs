@@ -412,7 +412,7 @@ impl Host {
 
     fn on_session_event(&mut self, id: u64, event: SessionEvent) {
         let (awaited, result) = match event {
-            SessionEvent::Created(_) => (Awaiting::SessionCreated, Ok(Payload::utf8_static("ok"))),
+            SessionEvent::Created(..) => (Awaiting::SessionCreated, Ok(Payload::utf8_static("ok"))),
             SessionEvent::CreateFailed(_) => {
                 (Awaiting::SessionCreated, Err(RequestError::Internal))
             }
@@ -420,7 +420,7 @@ impl Host {
                 (Awaiting::SessionClosed, Ok(Payload::utf8_static("bye")))
             }
             SessionEvent::CloseFailed => (Awaiting::SessionClosed, Err(RequestError::Internal)),
-            SessionEvent::Restored
+            SessionEvent::Restored(_)
             | SessionEvent::Updated(_)
             | SessionEvent::Rotated(_)
             | SessionEvent::EditFailed(..) => return,

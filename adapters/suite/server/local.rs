@@ -65,6 +65,12 @@ impl LocalHandler for Names {
         self.seen.borrow_mut().push("gone".to_owned());
     }
 
+    fn listed_names(&self) -> Option<wwr::names::Names> {
+        let mut names = wwr::names::Names::default();
+        names.requests.push("wait".into());
+        Some(names)
+    }
+
     async fn options(&self, request: &Parts, headers: &mut HeaderMap) {
         let seen = self.seen.clone();
         yield_now().await;
@@ -114,8 +120,12 @@ fn a_local_handler_decides_what_browsers_may_do() {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.test"));
         assert_eq!(answer.header("access-control-allow-methods"), None, "only what it adds");
+        let ask = "OPTIONS /names HTTP/1.1\r\nHost: localhost\r\n";
+        let accept = "Accept: application/vnd.webwire.names+json\r\n\r\n";
+        let answer = Peer::dial(server.address).http(&format!("{ask}{accept}"));
+        assert_eq!(answer.body(), r#"{"requests":["wait"],"signals":[]}"#);
     });
-    assert_eq!(*seen.borrow(), ["/page"]);
+    assert_eq!(*seen.borrow(), ["/page", "/names"]);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The hook for changes of the session: what it is told, and when.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 
 use wwr::server::RequestError;
 use wwr::{Content, Payload, SessionInfo, SessionKey};
 
+use super::stores::{Mood, Moody};
 use super::wwr1::one_that_answers;
 use crate::adapter::runtime;
 use crate::adapter::server::{
@@ -16,7 +18,7 @@ use crate::suite::support::message::{
     special,
 };
 use crate::suite::support::peer::{BINARY, PING, PONG, Peer, frame};
-use crate::suite::support::{Running, SAFETY};
+use crate::suite::support::{Running, SAFETY, until};
 
 /// Tells what is called, in order. Its hook for changes waits at the gate "hook" if the session says so.
 struct Diary {
@@ -79,6 +81,9 @@ impl Handler for Diary {
             SessionChange::Closed { by, fate: Fate::Destroyed, .. } => format!("closed by {by:?}"),
             SessionChange::Closed { by, fate: Fate::LivesOn, .. } => {
                 format!("closed by {by:?}, lives on")
+            }
+            SessionChange::Closed { by, fate: Fate::Unknown, .. } => {
+                format!("closed by {by:?}, fate unknown")
             }
             SessionChange::Lost { .. } => "lost".into(),
             other => format!("{other:?}"),
@@ -179,6 +184,26 @@ fn it_tells_whether_a_session_that_is_closed_lives_on() {
     assert_eq!(peers[0].message(), special(3, 3));
 }
 
+/// A client that has logged out and gone is not one that comes back.
+#[test]
+fn a_connection_that_ends_before_its_session_is_destroyed_has_closed_it() {
+    let store = Moody::new(Mood::Works);
+    let (diary, told, _) = Diary::new();
+    let server = Running::new(Server::builder_on(runtime(), diary).store(store.clone()));
+    let mut peer = Peer::connect(server.address);
+    login(&mut peer, "ada");
+    lines(&told, &["connected", "request login", "created: nobody to ada"]);
+    store.becomes(Mood::Waits);
+    peer.send(&close_session(2));
+    until(|| store.waits.load(Ordering::Relaxed) == 1);
+    drop(peer);
+    lines(
+        &told,
+        &["closed by Client, fate unknown: ada to nobody", "disconnected, session: false"],
+    );
+    store.gates.open("destroy");
+}
+
 /// Otherwise a client that has closed its session could still be found in what it got by it.
 #[test]
 fn no_message_is_handled_before_the_hook_has_ended() {
@@ -276,6 +301,7 @@ fn a_hook_that_panics_holds_nothing_up() {
             "disconnected, session: true",
         ],
     );
+    until(|| server.handle.stats().traffic.panics == 2);
 }
 
 /// Lets the one-thread form of a handler do what its other form does.

@@ -14,7 +14,7 @@ use crate::suite::support::message::{ask, restore, special};
 use crate::suite::support::peer::Peer;
 use crate::suite::support::{Running, SAFETY, configured, until};
 
-/// How often the session is changed.
+/// How often the session is changed. All changes together are far more than sockets have room for.
 const CHANGES: u64 = 2000;
 
 /// How many bytes may wait for a connection: the signals, what is written before the server notices that the
@@ -30,7 +30,7 @@ struct Counter {
 }
 
 fn info(number: u64) -> SessionInfo {
-    SessionInfo::new().public("number", number).public("padding", "x".repeat(200))
+    SessionInfo::new().public("number", number).public("padding", "x".repeat(2000))
 }
 
 fn number(session: &Session) -> u64 {

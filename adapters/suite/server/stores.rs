@@ -22,7 +22,7 @@ use crate::suite::support::{Fixture, Running, configured, until};
 
 /// What a store does when it is asked.
 #[derive(Clone, Copy, Debug)]
-enum Mood {
+pub(super) enum Mood {
     Works,
     Fails,
     Panics,
@@ -31,17 +31,17 @@ enum Mood {
 }
 
 /// A store in memory whose moods can be chosen.
-struct Moody {
+pub(super) struct Moody {
     inner: MemoryStore,
     mood: Mutex<Mood>,
-    gates: Gates,
+    pub(super) gates: Gates,
     expiry_rounds: AtomicUsize,
     /// How many calls had to wait.
-    waits: AtomicUsize,
+    pub(super) waits: AtomicUsize,
 }
 
 impl Moody {
-    fn new(mood: Mood) -> Arc<Self> {
+    pub(super) fn new(mood: Mood) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryStore::new(),
             mood: Mutex::new(mood),
@@ -51,7 +51,7 @@ impl Moody {
         })
     }
 
-    fn becomes(&self, mood: Mood) {
+    pub(super) fn becomes(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 

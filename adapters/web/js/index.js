@@ -418,6 +418,10 @@ export class Client extends EventTarget {
     return this.#core?.status ?? (this.#wanted ? "connecting" : "idle");
   }
 
+  get pendingRequests() {
+    return this.#calls.size;
+  }
+
   get protocol() {
     return this.#core?.protocol ?? "unknown";
   }

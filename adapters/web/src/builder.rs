@@ -43,16 +43,12 @@ enum Keep {
 impl Builder {
     pub(crate) fn new(url: String) -> Self {
         let mut config = Config::default();
-        // Pages can neither send pings nor see pongs; their WebSockets need what they offer to be selected.
-        config.pings = None;
-        config.needs_selection = true;
         config.max_open_questions = 0;
         let application = Application { listener: None, asked: None };
         Self { url, config, keep: Keep::InMemory, application }
     }
 
-    /// Changes settings. What browsers cannot do stays off: [`Config::pings`] and
-    /// [`Config::needs_selection`].
+    /// Changes settings. [`Config::can_ping`] and [`Config::needs_selection`] stay what browsers need.
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
@@ -110,7 +106,8 @@ impl Builder {
         mut self,
         machine: impl FnOnce(&Valid<Config>, u64) -> Machine,
     ) -> Result<Rc<Host>, StartError> {
-        self.config.pings = None;
+        // Pages can neither send pings nor see pongs; their WebSockets need what they offer to be selected.
+        self.config.can_ping = false;
         self.config.needs_selection = true;
         let config = self.config.validate()?;
         let address = Address::parse(&self.url)?;

@@ -32,12 +32,18 @@ pub(crate) type Done = Box<dyn FnOnce(Outcome)>;
 /// Called once with how connecting ended.
 pub(crate) type Connected = Box<dyn FnOnce(Result<(), ConnectError>)>;
 
+/// Hears of events.
+type Listener = Box<dyn Fn(&Event)>;
+
+/// Answers questions of the server, by [`Host::answer`].
+type Asked = Box<dyn Fn(&Rc<Host>, Question)>;
+
 /// What an application brings along.
 pub(crate) struct Application {
     /// Hears everything at once, before the streams of events.
-    pub(crate) listener: Option<Box<dyn Fn(&Event)>>,
-    /// Answers questions of the server, by [`Host::answer`].
-    pub(crate) asked: Option<Box<dyn Fn(&Rc<Host>, Question)>>,
+    pub(crate) listener: Option<Listener>,
+    /// Without it, the server is told that nothing is answered.
+    pub(crate) asked: Option<Asked>,
 }
 
 /// A client with what it needs of the browser. No part of it is borrowed while code of the application runs,
@@ -171,7 +177,7 @@ impl Host {
                     socket.send(&frame);
                 }
             }
-            // Pages can send none. The settings say so.
+            // The settings say that pages can send none.
             Action::Ping => {}
             Action::Hangup => self.set_link(Link::None),
             Action::Done { id, outcome } => {

@@ -185,7 +185,7 @@ pub struct Core {
 impl Core {
     /// Creates a client that does not connect yet.
     #[wasm_bindgen(constructor)]
-    pub fn new(url: String, options: &Options, sink: Sink) -> Result<Core, JsValue> {
+    pub fn new(url: String, options: &Options, sink: Sink) -> Result<Self, JsValue> {
         let sink = Rc::new(sink);
         let mut wrong = None;
         let mut builder = Builder::new(url).configure(|config| wrong = configure(config, options));

@@ -22,7 +22,7 @@
 //! # What is different in a browser
 //!
 //! * A page cannot send pings, and does not see pongs. A server that vanishes without a word is noticed when the
-//!   browser notices it.
+//!   browser notices it, or when two requests in a row have run out of time and nothing was heard for 90 s.
 //! * `wwr.1` (protocol §10) is offered first. If the server does not select it, the browser fails the
 //!   handshake and shows that in its console; the client then goes on without it.
 //! * Why a WebSocket could not be opened is not told to pages, only shown in the console.

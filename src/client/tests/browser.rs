@@ -173,6 +173,50 @@ fn waking_connects_nobody_that_does_not_wait() {
     assert_eq!(fixture.labels(), [""; 0]);
 }
 
+/// A ready client of wwr.1 in a browser: its host sends no pings.
+fn without_pings() -> Fixture {
+    let config = Config { can_ping: false, pings: Some(Config::PINGS), ..browser() };
+    let mut fixture = Fixture::new(config);
+    fixture.connect();
+    AGREED(&mut fixture);
+    fixture.receive(conf(2, 600_000, 1 << 20, b""));
+    assert_eq!(fixture.labels(), ["Dial", "Send 18", "Connected"]);
+    fixture
+}
+
+/// Lets time pass as on a host that does not sleep.
+fn seconds(fixture: &mut Fixture, seconds: u64) {
+    (0..seconds).for_each(|_| fixture.pass(Duration::from_secs(1)));
+}
+
+#[test]
+fn without_pings_silence_alone_is_no_reason_to_hang_up() {
+    let mut fixture = without_pings();
+    seconds(&mut fixture, 420);
+    assert_eq!((fixture.labels(), state(&fixture.client)), (alloc::vec![], "Ready".into()));
+}
+
+#[test]
+fn without_pings_two_requests_that_run_out_of_time_show_that_the_server_is_gone() {
+    let mut fixture = without_pings();
+    fixture.pass(Duration::from_secs(1));
+    for name in ["a", "b"] {
+        fixture.request(name).unwrap();
+        seconds(&mut fixture, 60);
+    }
+    let labels = fixture.labels();
+    assert!(labels.ends_with(&["Hangup".into(), "Disconnected".into()]), "{labels:?}");
+    assert!(!labels.contains(&"Ping".into()));
+    // One that is heard in between is there.
+    let mut fixture = without_pings();
+    for name in ["a", "b", "c", "d"] {
+        fixture.request(name).unwrap();
+        seconds(&mut fixture, 60);
+        SIGNAL(&mut fixture);
+    }
+    assert_eq!(state(&fixture.client), "Ready");
+}
+
 /// A client that has asked for the session of an earlier run. The identifier is 2, behind a request.
 fn resuming_earlier() -> Fixture {
     let mut fixture = Fixture::new(v1_4());

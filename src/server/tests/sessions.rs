@@ -39,7 +39,8 @@ fn each_creation_is_told_by_the_number_that_it_got() {
     let second = create(&mut connection, "k2").unwrap();
     assert_eq!((first.as_u64(), second.as_u64()), (1, 2));
     assert_eq!(tell(&mut connection, "k2", Change::Created), None);
-    let created = Action::SessionEvent(SessionEvent::Created(second));
+    let created = SessionEvent::Created(second, session("k2").into());
+    let created = Action::SessionEvent(created);
     assert_eq!(tell(&mut connection, "k2", Change::Stored), Some(created));
 }
 

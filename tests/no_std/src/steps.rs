@@ -8,7 +8,8 @@ use wwr::{
 };
 use wwr::{client, preflight, server};
 
-pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses, converses];
+pub(crate) const STEPS: &[fn() -> Option<()>] =
+    &[reads, writes, refuses, converses, crate::bytes::carries];
 
 fn reads() -> Option<()> {
     let frame = Bytes::from_static(b"\x41\x05alarm\0f\0i\0r\0e\0");
@@ -67,7 +68,7 @@ fn converses() -> Option<()> {
                 server.create_session(key, UnixTime::from_seconds(0), info, &mut theirs).ok()?;
                 waiting = Some(request);
             }
-            Some(server::Action::SessionEvent(server::SessionEvent::Created(_))) => {
+            Some(server::Action::SessionEvent(server::SessionEvent::Created(..))) => {
                 let request = waiting.take()?;
                 let echo = request.content.into_payload();
                 server.reply(request.id, Ok(echo), &mut theirs).ok()?;

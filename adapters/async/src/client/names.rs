@@ -49,7 +49,7 @@ impl<R: Runtime> Target<R> {
             }
             let kind = answered.head.headers.get(CONTENT_TYPE);
             let lists = answered.head.status.is_success()
-                && kind.is_some_and(|kind| kind.as_bytes() == names::CONTENT_TYPE.as_bytes());
+                && kind.is_some_and(|kind| names::is_content_type(kind.as_bytes()));
             return Ok(if lists { Names::from_body(&answered.body) } else { None });
         }
     }

@@ -42,7 +42,7 @@ pub enum SessionChange {
         /// The session as it is.
         session: Session,
     },
-    /// The connection has none any more, and stays open.
+    /// The connection has none any more. It stays open, unless it has ended at the same time.
     Closed {
         /// The session as it was.
         session: Session,
@@ -50,11 +50,12 @@ pub enum SessionChange {
         by: ClosedBy,
         /// What becomes of the session. Of the connections that hold a session, one at most is told that it
         /// is [destroyed](Fate::Destroyed), unless it was closed [by its key](ClosedBy::Key): then all of
-        /// them are.
+        /// them are. It is [unknown](Fate::Unknown) if the connection has ended before the store has answered.
         fate: Fate,
     },
     /// The connection has ended while it held the session, which a client can restore (protocol
-    /// §5.9).
+    /// §5.9). The exception is a connection that has asked for a [new key](super::SessionEdit::new_key) and
+    /// has ended at the same time: the session may be destroyed then, as nobody would have its key.
     Lost {
         /// The session as it was.
         session: Session,

@@ -42,6 +42,9 @@ impl SessionEdit {
     /// Without [`close_others`](Self::close_others), all connections of the session keep it, and **their
     /// clients are told the new key**. If somebody else may know the old key, they may hold the session on
     /// one of them.
+    ///
+    /// If this connection ends while the old key is being destroyed, and no other one is to have the new key,
+    /// the session is gone: its client has to log in again.
     pub const fn new_key(mut self) -> Self {
         if self.others.is_none() {
             self.others = Some(OtherConnections::Keep);
@@ -53,6 +56,9 @@ impl SessionEdit {
     /// their clients are told that it is closed (protocol §5.8), as if each connection had closed it, and
     /// none of them ever gets the new key. Their hooks get
     /// [`ClosedBy::OtherConnection`](super::ClosedBy::OtherConnection). The connections stay open.
+    ///
+    /// It is about the connections of this server. Those of another server that shares the store hold the
+    /// session on, under the old key, until they leave it; they cannot restore it.
     ///
     /// Do this whenever a user logs in on a session that was there before, or gets more rights: somebody else
     /// may have made the session and passed its key on (session fixation), or have stolen the key.

@@ -104,7 +104,8 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Called when a connection has ended. Called once for every [`connected`](Self::connected).
     /// [`Connection::ended`] says why the connection has ended, and [`Connection::session`] which
-    /// session it held then. The session is detached already: this connection does not count among
+    /// session it held then. If it has ended just while that was stored for the first time, no
+    /// [`session_changed`](Self::session_changed) has told of it. The session is detached already: this connection does not count among
     /// its holders any more, and another one may have restored it. [`Connection::groups`] says which groups
     /// it was in, those of its session among them. It has left them, so [signals](super::Group::signal) to
     /// them go to the others only. The same is so in [`session_changed`](Self::session_changed) with
@@ -140,6 +141,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Everybody that can reach the server may ask, whatever its `Origin` and whatever
     /// [`before_upgrade`](Self::before_upgrade) would say. By default there is no such list, and the answer is
     /// that of [`options`](Self::options) alone. [`Router::list_names`](super::Router::list_names) makes one.
+    ///
+    /// Called once, when the server is made. The list is not shown if this panics, or if it is longer than
+    /// clients [read](wwr::names::MAX_BODY); the log says so.
     fn listed_names(&self) -> Option<Names> {
         None
     }

@@ -15,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
+use wwr::names::Names;
 use wwr::server::RequestError;
 use wwr::{Content, Payload};
 
@@ -22,6 +23,7 @@ use super::change::SessionChange;
 use super::connection::Connection;
 use super::context::ConnectionOptions;
 use super::handler::{Handler, Response, allow_preflight};
+use crate::panics::listed_names;
 
 /// A [`Handler`] whose futures need not be [`Send`], for applications with [`Rc`] and executors of one
 /// thread. [`Local`] makes it a handler.
@@ -72,6 +74,11 @@ pub trait LocalHandler: 'static {
         async { Ok(ConnectionOptions::default()) }
     }
 
+    /// See [`Handler::listed_names`]. Called by [`Local::new`].
+    fn listed_names(&self) -> Option<Names> {
+        None
+    }
+
     /// See [`Handler::options`].
     fn options(&self, request: &Parts, headers: &mut HeaderMap) -> impl Future<Output = ()> {
         let _ = request;
@@ -111,6 +118,7 @@ pub trait LocalHandler: 'static {
 /// ```
 pub struct Local<H> {
     calls: async_channel::Sender<Call<H>>,
+    names: Option<Names>,
     /// Whether the log says that nothing runs the calls.
     complained: AtomicBool,
 }
@@ -128,7 +136,8 @@ impl<H: LocalHandler> Local<H> {
     /// nothing.
     pub fn new(handler: H) -> (Self, impl Future<Output = ()>) {
         let (calls, received) = async_channel::bounded(QUEUE);
-        let local = Self { calls, complained: AtomicBool::new(false) };
+        let names = listed_names(|| handler.listed_names());
+        let local = Self { calls, names, complained: AtomicBool::new(false) };
         (local, run(Rc::new(handler), Queue(received)))
     }
 
@@ -245,6 +254,10 @@ impl<H: LocalHandler> Handler for Local<H> {
             *answer.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
             Err(Box::new(answer))
         })
+    }
+
+    fn listed_names(&self) -> Option<Names> {
+        self.names.clone()
     }
 
     async fn options(&self, request: &Parts, headers: &mut HeaderMap) {

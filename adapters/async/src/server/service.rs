@@ -19,7 +19,7 @@ use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Head, Origins, Refusal, Terms, TrustedProxies,
 };
 use wwr::server::{self, Config, Detection, Observed};
-use wwr::{Actions, Instant, Valid};
+use wwr::{Actions, Instant, Valid, names};
 
 use super::body::RequestBody;
 use super::config::Limits;
@@ -35,7 +35,7 @@ use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task, trace};
 use super::throttle::Throttle;
 use crate::keep_alive::KeepAlive;
-use crate::panics::{ShortName, caught, caught_async, note_http_panic};
+use crate::panics::{ShortName, caught_async, listed_names, note_http_panic};
 use crate::runtime::{Runtime, Stream as _};
 use crate::socket::{Socket, Transport};
 use crate::websocket::WebSocket;
@@ -85,6 +85,8 @@ struct Inner<H, R> {
     /// The log throttle for answers of the application that cannot be sent.
     mistakes: Throttle,
     slots: Slots,
+    /// The answer to clients that ask for the names of the handlers, if they are listed.
+    names: Option<Answer>,
 }
 
 /// The settings by which requests are answered.
@@ -117,6 +119,21 @@ struct Agreed {
     data: Data,
 }
 
+/// Returns the answer with the names that the application lists, if it does and clients read it.
+fn listed(handler: &impl Handler) -> Option<Answer> {
+    let names = Answer::names(&listed_names(|| handler.listed_names())?);
+    let (length, most) = (names.body.len(), names::MAX_BODY);
+    if length > most {
+        tracing::error!(
+            length,
+            most,
+            "the list of names is longer than clients read; it is not shown"
+        );
+        return None;
+    }
+    Some(names)
+}
+
 impl<H: Handler, R: Runtime> Service<H, R> {
     pub(super) fn new(
         runtime: R,
@@ -127,7 +144,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
     ) -> Self {
         let (handler, mistakes) = (Arc::new(handler), Throttle::default());
         let slots = Slots::new(terms.limits.max_handshakes);
-        let inner = Inner { runtime, handler, hub, endpoints, terms, mistakes, slots };
+        let names = listed(&*handler);
+        let inner = Inner { runtime, handler, hub, endpoints, terms, mistakes, slots, names };
         Self { inner: Arc::new(inner) }
     }
 
@@ -261,7 +279,10 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                 }
                 http::response(Answer::preflight(&metadata, endpoint.machine().sends_accept_conf()))
             }
-            Decision::Options { names } => self.options(parts, names, caller.client).await,
+            Decision::Options { names: wanted } => {
+                let names = self.inner.names.as_ref().filter(|_| wanted);
+                self.options(parts, names, caller.client).await
+            }
             Decision::Ask { upgrade: handshake } => {
                 let asked = caught_async(|| self.inner.handler.before_upgrade(parts));
                 match (asked.await, handshake) {
@@ -296,16 +317,8 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         }
     }
 
-    async fn options(&self, parts: &Parts, names: bool, remote: SocketAddr) -> Response {
-        let listed = if names { caught(|| self.inner.handler.listed_names()) } else { Ok(None) };
-        let mut answer = match listed {
-            Ok(Some(names)) => http::response(Answer::names(&names)),
-            Ok(None) => http::response(Answer::options()),
-            Err(panic) => {
-                note_http_panic("listed_names", parts, remote, &panic);
-                return http::empty(StatusCode::INTERNAL_SERVER_ERROR);
-            }
-        };
+    async fn options(&self, parts: &Parts, names: Option<&Answer>, remote: SocketAddr) -> Response {
+        let mut answer = http::response(names.cloned().unwrap_or_else(Answer::options));
         let headers = answer.headers_mut();
         let added = caught_async(|| self.inner.handler.options(parts, headers));
         if let Err(panic) = added.await {

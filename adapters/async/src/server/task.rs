@@ -33,7 +33,7 @@ use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
 use crate::clock::Timer;
-use crate::panics::{caught, caught_async, hook};
+use crate::panics::{caught, caught_async};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
@@ -191,7 +191,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             for change in changes {
                 changes::tell(handler, connection, change).await;
             }
-            hook("disconnected", id, || handler.disconnected(connection)).await;
+            connection.call_hook("disconnected", || handler.disconnected(connection)).await;
         });
         or(told, hub.stops()).await;
         drop(open);
@@ -202,6 +202,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         self.leave_groups();
         // Some actions may be left, if one before them has failed. The machine still holds what they tell of.
         self.carry_out_rest();
+        self.hear_of_session();
         self.machine.handle_disconnect(&mut self.out);
         self.carry_out_rest();
         self.publish();
@@ -421,7 +422,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     fn start_connected(&self) {
         let (handler, connection) = (self.handler, self.connection);
         self.running.push(Box::pin(async move {
-            hook("connected", connection.id(), || handler.connected(connection)).await;
+            connection.call_hook("connected", || handler.connected(connection)).await;
             Done::Connected
         }));
     }
@@ -481,6 +482,18 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         for _ in 0..self.connection.inbox().len() {
             if let Some(input) = self.connection.inbox().take() {
                 self.take_input(input);
+            }
+        }
+    }
+
+    /// Takes what has come about the session by now. Nobody is left for other input, nor for messages that have
+    /// waited for it.
+    fn hear_of_session(&mut self) {
+        self.machine.hold_messages();
+        for _ in 0..self.connection.inbox().len() {
+            if let Some(outcome @ Input::Session(_)) = self.connection.inbox().take() {
+                self.take_input(outcome);
+                self.carry_out_rest();
             }
         }
     }

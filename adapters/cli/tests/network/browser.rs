@@ -145,9 +145,9 @@ impl Browser {
     pub(crate) fn run_async(&self, body: &str) -> Value {
         let script = format!(
             "const done = arguments[arguments.length - 1];
-             const told = (error) => ({{ threw: {{ name: error.name, code: error.code,
+             const describe = (error) => ({{ threw: {{ name: error.name, code: error.code,
                  message: error.message, repeatable: error.repeatable }} }});
-             (async () => {{ {body} }})().then((value) => done(value ?? null), (error) => done(told(error)));"
+             (async () => {{ {body} }})().then((value) => done(value ?? null), (error) => done(describe(error)));"
         );
         self.command("execute/async", &json!({ "script": script, "args": [] }))
     }

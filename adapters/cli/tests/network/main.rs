@@ -51,4 +51,6 @@ mod urls;
 #[cfg(unix)]
 mod versions;
 #[cfg(unix)]
+mod wasi;
+#[cfg(unix)]
 mod web;

@@ -81,7 +81,7 @@ fn run() -> Result<(), &'static str> {
             }
             HostEvent::Socket { id, event: Event::Session(event) } => {
                 let result = match event {
-                    SessionEvent::Created(_) => Ok("welcome".into()),
+                    SessionEvent::Created(..) => Ok("welcome".into()),
                     SessionEvent::CreateFailed(_) => Err(failure("NO_LOGIN")),
                     _ => continue,
                 };
@@ -111,6 +111,7 @@ fn config() -> ServerConfig {
     config.limits.max_header_size = 2048;
     config.limits.max_write_backlog = 4096;
     config.limits.max_remembered_addresses = 16;
+    config.limits.receive_chunk = 2048;
     config.connection.max_message_size = 8192;
     config.connection.max_queued_bytes = 4096;
     config

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use wwr::Instant;
-use wwr::server::{CloseReason, IdleConnections, Misuse, Observed};
+use wwr::SessionKey;
+use wwr::server::{CloseReason, HubAction, IdleConnections, Misuse, Observed};
 use wwr::session::{Change, ConnectionId, Outcome};
 
 use super::{Server, State};
@@ -193,6 +194,23 @@ impl Server {
         }
     }
 
+    /// A session is closed for all connections but one, as if one after another had closed it. The one holds it
+    /// on, if it is told the new key.
+    pub(super) fn note_others(&mut self, to: ConnectionId, key: &SessionKey) {
+        let others_are_told = self.control.out.iter().any(|action| match action {
+            HubAction::Deliver { outcome, .. } => {
+                let is_of_it =
+                    matches!(outcome.change, Change::Rotated { .. } | Change::ClosedByOther { .. });
+                outcome.key == *key && is_of_it
+            }
+            _ => false,
+        });
+        let member = self.control.members.get(&to);
+        if let Some(served) = member.and_then(|member| self.connections.get_mut(&member.socket)) {
+            served.others_hold = others_are_told;
+        }
+    }
+
     /// The hub knows what the connections hold, and no session has too many of them.
     pub(super) fn check_sessions(&mut self, stage: &mut Stage) {
         if self.touched.is_empty() {
@@ -231,7 +249,7 @@ impl Server {
 
     /// All connections of a session know the same of it as the store does. Among several servers, one does
     /// not hear of what another one changes.
-    fn check_info(&self, key: &wwr::SessionKey, stage: &mut Stage) {
+    fn check_info(&self, key: &SessionKey, stage: &mut Stage) {
         let is_asked = |asked: &super::control::Asked| asked.key.as_ref() == Some(key);
         let is_open = stage.ledger.session(key).is_open || stage.is_cluster;
         if is_open || self.control.jobs.values().any(is_asked) {
@@ -251,7 +269,7 @@ impl Server {
     /// The connections that hold a session, as they say themselves.
     pub(super) fn holders(
         &self,
-        key: &wwr::SessionKey,
+        key: &SessionKey,
         counts: impl Fn(Slot) -> bool,
     ) -> impl Iterator<Item = ConnectionId> {
         let holds = move |(socket, served): (&SocketId, &super::Served)| {
@@ -315,7 +333,7 @@ impl Server {
     }
 
     /// The sockets of the connections that the hub knows to hold a session.
-    pub(crate) fn sockets_of(&self, key: &wwr::SessionKey) -> Vec<SocketId> {
+    pub(crate) fn sockets_of(&self, key: &SessionKey) -> Vec<SocketId> {
         let members = self.known_holders(key).filter_map(|id| self.control.members.get(&id));
         members.map(|member| member.socket).collect()
     }

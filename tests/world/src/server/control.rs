@@ -266,6 +266,9 @@ impl Server {
             match action {
                 HubAction::Deliver { to, outcome } => {
                     self.check_news(to, &outcome, stage);
+                    if let Change::ClosedByOther { .. } = outcome.change {
+                        self.note_others(to, &outcome.key);
+                    }
                     if let Change::Rotated { session, .. } = &outcome.change {
                         let new = session.key.clone();
                         self.control.new_keys.remove(&new);

@@ -1,6 +1,6 @@
 //! The application of a server.
 
-use wwr::server::{Action, Connection, EditId, Misuse, RequestError, SessionEvent};
+use wwr::server::{Action, ClosedBy, Connection, EditId, Fate, Misuse, RequestError, SessionEvent};
 use wwr::session::{Edit, NewKey, OtherConnections};
 use wwr::{CloseFrame, Name, Payload, SessionInfo, SessionKey, UnixTime};
 
@@ -272,11 +272,11 @@ impl Server {
             SessionEvent::EditFailed(edit, _) => {
                 return self.edited(socket, Some(edit), false, stage);
             }
-            SessionEvent::Created(_) => (&mut served.creating, Some("welcome")),
+            SessionEvent::Created(..) => (&mut served.creating, Some("welcome")),
             SessionEvent::CreateFailed(_) => (&mut served.creating, None),
             SessionEvent::Closed { .. } => (&mut served.closing, Some("goodbye")),
             SessionEvent::CloseFailed => (&mut served.closing, None),
-            SessionEvent::Restored => return,
+            SessionEvent::Restored(_) => return,
         };
         if let Some(task) = waits.pop_front() {
             let text =
@@ -298,13 +298,10 @@ fn new_key(stage: &Stage) -> (SessionKey, u64) {
 
 /// Whether a change of the session follows from those before: what was after them is before it.
 fn follows(served: &mut Served, event: &SessionEvent) -> bool {
-    let now = served.machine.session().cloned();
     match event {
-        SessionEvent::Created(_) | SessionEvent::Restored => {
-            let fits = served.story.is_none();
+        SessionEvent::Created(_, session) | SessionEvent::Restored(session) => {
             served.is_too_long = false;
-            served.story = now;
-            fits
+            served.story.replace((**session).clone()).is_none()
         }
         SessionEvent::Updated(edited) | SessionEvent::Rotated(edited) => {
             let is_rotation = matches!(event, SessionEvent::Rotated(_));
@@ -316,9 +313,16 @@ fn follows(served: &mut Served, event: &SessionEvent) -> bool {
             served.story = Some(after.clone());
             fits
         }
-        // One that was closed before the store had answered may be unknown.
-        SessionEvent::Closed { session, .. } => {
-            served.story.take().is_none_or(|story| story == **session)
+        SessionEvent::Closed { session, by, fate } => {
+            let is_true = match (by, fate) {
+                (_, Fate::LivesOn) => served.others_hold,
+                // For all.
+                (ClosedBy::Key, Fate::Destroyed) => true,
+                (_, Fate::Destroyed) => !served.others_hold,
+                // Of those that have ended without an answer.
+                (_, Fate::Unknown) => served.asked.is_none() && !served.machine.is_open(),
+            };
+            is_true && served.story.take().as_ref() == Some(&**session)
         }
         SessionEvent::CreateFailed(_)
         | SessionEvent::CloseFailed

@@ -83,6 +83,8 @@ pub(crate) struct Served {
     pub(crate) editing: VecDeque<(EditId, Task)>,
     /// The session that the application was told of.
     pub(crate) story: Option<Session>,
+    /// Other connections held it when the hub last detached this one, or closed it for this one.
+    pub(crate) others_hold: bool,
     /// The session has become longer than the client reads.
     pub(crate) is_too_long: bool,
     /// Signals that wait until the peer reads.
@@ -134,6 +136,7 @@ impl Served {
             closing: VecDeque::new(),
             editing: VecDeque::new(),
             story: None,
+            others_hold: false,
             is_too_long: false,
             counted: Counted::NOTHING,
             states: States::new(),

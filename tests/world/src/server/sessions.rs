@@ -32,6 +32,7 @@ impl Server {
             current = new;
         }
         let is_last = self.control.hub.session_connections(current).eq([id]);
+        let current = current.clone();
         // Whether the old key lives on is open until the rotation has ended.
         let ends = matches!(command, Command::Close(_)) && is_last;
         let is_rotation = match &command {
@@ -39,7 +40,7 @@ impl Server {
             _ => false,
         };
         if ends || is_rotation {
-            stage.ledger.session(current).unwanted = true;
+            stage.ledger.session(&current).unwanted = true;
         }
         if let Command::Restore(_) = command {
             stage.ledger.session(&key).known_by.insert(socket);
@@ -55,7 +56,11 @@ impl Server {
         };
         stage.note(self.actor(socket), code, || format!("{name} {}", short(&key)));
         let now = self.clock.read(stage.now);
+        let closes = matches!(command, Command::Close(_));
         self.control.hub.handle(now, id, command, &mut self.control.out);
+        if closes && let Some(served) = self.connections.get_mut(&socket) {
+            served.others_hold = self.control.hub.session_connections(&current).next().is_some();
+        }
         self.touch(&key, stage);
     }
 

@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 
 use tracing::{Instrument, Span};
 use wwr::Session;
-use wwr::server::{Action, Edited, SessionEvent};
+use wwr::server::{Action, Edited, Fate, SessionEvent};
 
 use super::actions::answer;
 use super::{Done, Task, trace};
-use crate::panics::hook;
 use crate::runtime::Runtime;
 use crate::server::change::SessionChange;
 use crate::server::connection::{Connection, SessionError};
@@ -40,28 +39,26 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Answers the caller that waits for this, and queues the change for the hook.
     pub(super) fn take_session_event(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Created(_) => {
-                let session = self.machine.session().cloned();
-                if let Some(session) = session.clone() {
-                    self.session_changes(SessionChange::Created { session });
-                }
-                let busy = SessionError::Misuse(wwr::server::Misuse::SessionBusy);
-                answer(self.take_rare(|rare| rare.creating.take()), session.ok_or(busy));
+            SessionEvent::Created(_, session) => {
+                let session = *session;
+                self.session_changes(SessionChange::Created { session: session.clone() });
+                answer(self.take_rare(|rare| rare.creating.take()), Ok(session));
             }
             SessionEvent::CreateFailed(_) => {
                 answer(self.take_rare(|rare| rare.creating.take()), Err(SessionError::Store))
             }
-            SessionEvent::Restored => {
-                if let Some(session) = self.machine.session().cloned() {
-                    self.session_changes(SessionChange::Restored { session });
-                }
+            SessionEvent::Restored(session) => {
+                self.session_changes(SessionChange::Restored { session: *session });
             }
             SessionEvent::Closed { session, by, fate } => {
-                // If it was closed before the store had answered, the hook does not know it.
-                if self.told {
-                    self.session_changes(SessionChange::Closed { session: *session, by, fate });
+                self.session_changes(SessionChange::Closed { session: *session, by, fate });
+                match fate {
+                    Fate::Destroyed | Fate::LivesOn => {
+                        answer(self.take_rare(|rare| rare.closing.take()), Ok(true));
+                    }
+                    // The caller will hear that the connection has ended.
+                    Fate::Unknown => self.connection.show_session(None),
                 }
-                answer(self.take_rare(|rare| rare.closing.take()), Ok(true));
             }
             SessionEvent::CloseFailed => {
                 answer(self.take_rare(|rare| rare.closing.take()), Err(SessionError::Store))
@@ -93,9 +90,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         if edit.is_some() {
             answer(self.take_rare(|rare| rare.editing.pop_front()), Ok(after.clone()));
         }
-        if self.told {
-            self.session_changes(change(before, after));
-        }
+        self.session_changes(change(before, after));
     }
 
     fn session_changes(&mut self, change: SessionChange) {
@@ -189,6 +184,6 @@ pub(super) async fn tell<H: Handler>(handler: &H, connection: &Connection, chang
     let about = change.after().or(change.before());
     let span = about.map_or_else(Span::none, trace::session);
     let told =
-        hook("session_changed", connection.id(), || handler.session_changed(connection, change));
+        connection.call_hook("session_changed", || handler.session_changed(connection, change));
     told.instrument(span).await;
 }

@@ -57,9 +57,32 @@ impl Handler for Told {
     }
 }
 
-/// The socket refuses the message to the client, and so the event after it is left.
+/// The client closes its session and its socket at once.
 #[test]
-fn a_session_that_is_closed_while_the_socket_breaks_is_told_once() {
+fn a_session_that_is_closed_when_the_socket_breaks_is_told_once() {
+    let by_key = Change::ClosedByKey { disconnect: false };
+    for (closes, news, expected) in [
+        // The socket refuses the message to the client, and so the event after it is left.
+        (false, by_key, (ClosedBy::Key, Fate::Destroyed)),
+        (true, Change::Closed, (ClosedBy::Application, Fate::Destroyed)),
+        (true, Change::Detached, (ClosedBy::Application, Fate::LivesOn)),
+    ] {
+        let told = told_of_close(closes, news.clone());
+        let [
+            SessionChange::Created { session },
+            SessionChange::Closed { session: closed, by, fate },
+        ] = &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!(closed, session, "{news:?}");
+        assert_eq!((*by, *fate), expected, "{news:?}");
+    }
+}
+
+/// Returns what the hook is told of a session that is created on a connection whose socket breaks, after
+/// these news have come, and before they are taken.
+fn told_of_close(closes: bool, news: Change) -> Vec<SessionChange> {
     let (hub, handler) = (hub(), Told::default());
     let (admission, connection) = admitted(&hub);
     let (stream, mut peer) = TestStream::pair();
@@ -98,16 +121,11 @@ fn a_session_that_is_closed_while_the_socket_breaks_is_told_once() {
             task.take_session_event(event);
         }
     }
-    let change = Change::ClosedByKey { disconnect: false };
-    connection.push(Input::Session(Outcome { key: key.clone(), change }), 0).unwrap();
+    if closes {
+        assert_eq!(task.machine.close_session(&mut task.out), Ok(true));
+    }
+    connection.push(Input::Session(Outcome { key, change: news }), 0).unwrap();
     block_on(task.run(admission));
     assert_eq!(connection.ended(), Some(Ended::Lost));
-    let told = handler.0.into_inner().unwrap();
-    let [SessionChange::Created { session }, SessionChange::Closed { session: closed, by, fate }] =
-        &told[..]
-    else {
-        panic!("{told:?}")
-    };
-    assert_eq!((&session.key, closed), (&key, session));
-    assert_eq!((*by, *fate), (ClosedBy::Key, Fate::Destroyed));
+    handler.0.into_inner().unwrap()
 }

@@ -2,6 +2,8 @@
 //!
 //! It takes minutes to build, so that is left to `.ci/run web`, which says in `WWR_TEST_WEB` where it is.
 
+mod asking;
+mod by_hand;
 mod errors;
 mod figures;
 mod requests;

@@ -20,6 +20,7 @@ const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>wwr</title>
 
 pub(crate) struct Site {
     address: SocketAddr,
+    directory: PathBuf,
 }
 
 impl Site {
@@ -32,18 +33,24 @@ impl Site {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let served = directory.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let directory = directory.clone();
+                let directory = served.clone();
                 // Browsers open connections that they do not use.
                 thread::spawn(move || answer(stream, &directory));
             }
         });
-        Some(Self { address })
+        Some(Self { address, directory })
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    /// The file of the module.
+    pub(crate) fn module(&self) -> PathBuf {
+        self.directory.join("index.js")
     }
 
     /// The origin of its pages.
@@ -66,6 +73,12 @@ fn answer(mut stream: TcpStream, directory: &Path) -> Option<()> {
     let (status, body) = match file {
         "" => ("200 OK", PAGE.as_bytes().to_vec()),
         file if file.contains("..") => ("404 Not Found", Vec::new()),
+        // Beside the module is an application in Rust.
+        file if file.starts_with("application/") => match fs::read(directory.join("..").join(file))
+        {
+            Ok(body) => ("200 OK", body),
+            Err(_) => ("404 Not Found", Vec::new()),
+        },
         file => match fs::read(directory.join(file)) {
             Ok(body) => ("200 OK", body),
             Err(_) => ("404 Not Found", Vec::new()),

@@ -133,3 +133,60 @@ fn it_works_in_a_worker() {
     ));
     assert_eq!(reply, json!(["from a worker", "Ada"]));
 }
+
+#[test]
+fn it_works_in_node() {
+    let Some(site) = crate::web::site::Site::start() else { return };
+    let program = |server: &str| {
+        format!(
+            "const {{ connect }} = await import({:?});
+             const client = await connect({server:?});
+             console.log(client.protocol, await client.request('echo', 'from \u{1f98a}'));
+             client.close();",
+            site.module()
+        )
+    };
+    // Since version 22 it needs no flag.
+    let node = |script: &str| {
+        let arguments = ["--experimental-websocket", "--input-type=module", "--eval", script];
+        std::process::Command::new("node").args(arguments).output()
+    };
+    match node("process.exit(typeof WebSocket === 'undefined' ? 1 : 0)") {
+        Ok(output) if output.status.success() => {}
+        Ok(_) => return println!("skipped: this Node has no WebSocket"),
+        Err(error) => return println!("skipped: no Node: {error}"),
+    }
+    let server = Server::start(&[]);
+    let ran = node(&program(&server.url())).unwrap();
+    let errors = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(String::from_utf8(ran.stdout).unwrap(), "wwr.1 from \u{1f98a}\n", "{errors}");
+}
+
+#[test]
+fn an_application_in_rust_runs_in_a_page() {
+    let Some(page) = Page::open() else { return };
+    let server = Server::start(&["--allow-origin", "any", "--concurrency", "8"]);
+    let seen = page.run(&format!(
+        "const application = await import('/application/application.js');
+         await application.default({{ module_or_path: '/application/application_bg.wasm' }});
+         return await application.run({:?});",
+        server.url()
+    ));
+    let lines: Vec<&str> = seen.as_str().unwrap().lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "wwr.1: early",
+            "the same: true",
+            "failed: Some(\"TAKEN\")",
+            "timed-out",
+            "invalid-name",
+            "not-connected",
+            "Connected",
+            "created Some(String(\"Ada\"))",
+            "Some(\"signal-me\") \"a signal\"",
+            "SessionClosed",
+            "closed",
+        ]
+    );
+}
