@@ -238,7 +238,7 @@ fn assert_parts(shown: &Value) {
 fn it_fits_phones_and_has_both_colours() {
     let Some((server, browser)) = opened() else { return };
     // More machines have letters of mathematics in their fonts than pictures.
-    browser.show_as(1360, 860, "light");
+    browser.show_as(1360, 900, "light");
     enter(&browser, "user", "\u{1d538}da");
     click(&browser, "log-in");
     browser.until_shown("#session-facts", "\u{1d538}da");
@@ -254,7 +254,7 @@ fn it_fits_phones_and_has_both_colours() {
     browser.run("document.activeElement.blur()");
     browser.fits();
     browser.picture("playground-light.png");
-    browser.show_as(1360, 860, "dark");
+    browser.show_as(1360, 900, "dark");
     let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
     browser.picture("playground-dark.png");
     browser.show_as(1000, 800, "light");
