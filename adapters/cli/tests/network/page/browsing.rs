@@ -18,7 +18,7 @@ fn opened() -> Option<(Server, Browser)> {
         return None;
     };
     let browser = Browser::start()?;
-    let server = Server::start(&["--playground", &directory, "--ping-after", "off"]);
+    let server = Server::start(&["--playground", &directory, "--path", "/old=1.4"]);
     browser.open(&page(&server));
     browser.until_shown("#state", "connected, wwr.1");
     Some((server, browser))
@@ -220,6 +220,32 @@ fn payloads_of_each_encoding_are_shown_and_their_messages_decoded() {
         json!(true)
     );
     was_well(&browser, &server);
+}
+
+#[test]
+fn another_path_may_speak_another_version() {
+    let Some((server, browser)) = opened() else { return };
+    click(&browser, "connect");
+    browser.until_shown("#state", "not connected");
+    send(&browser, "echo", "text", "nobody is there");
+    browser.until_shown("#send-error", "Connect first");
+    enter(&browser, "path", "old");
+    click(&browser, "connect");
+    browser.until_shown("#state", "connected, 1.4");
+    send(&browser, "echo", "text", "\u{1d11e} of 1.4");
+    browser.until_shown("#log .outcome", "ms");
+    browser.until_shown("#log .request", "\u{1d11e} of 1.4");
+    browser.until_shown("#frames", "request, UTF-8");
+    click(&browser, "log-in");
+    browser.until_shown("#session-facts", "Ada");
+    // A server that is gone is said to be.
+    let own = page(&server);
+    drop(server);
+    browser.until_shown("#log", "disconnected");
+    browser.until_shown("#connection-note", "Trying again");
+    for asked in browser.requests() {
+        assert!(!asked.starts_with("http") || asked.starts_with(&own), "{asked}");
+    }
 }
 
 /// The parts of a request echo are as `wwr decode` prints them.
