@@ -1,6 +1,7 @@
 //! A WebWire server: implement [`Handler`], build a [`Server`], run it.
 
 mod ask;
+mod body;
 mod broadcast;
 mod builder;
 mod change;
@@ -51,6 +52,7 @@ mod tower;
 pub(crate) use listener::{Bound, bind};
 
 pub use ask::AskError;
+pub use body::{BodyError, RequestBody};
 pub use broadcast::{Broadcast, Refused};
 pub use builder::Builder;
 pub use change::SessionChange;

@@ -1,5 +1,8 @@
 //! The application of `wwr serve`: requests that show each feature of a server.
 
+mod client;
+mod frames;
+mod page;
 mod payload;
 
 use core::str::FromStr;
@@ -9,8 +12,12 @@ use smol::Timer;
 use wwr::server::{Misuse, RequestError};
 use wwr::{Content, KeyFormat, Name, Payload, PreparedSignal};
 use wwr_smol::Clock;
-use wwr_smol::server::{Connection, Connections, Handler, Names, SessionError, SignalError};
+use wwr_smol::http::request::Parts;
+use wwr_smol::server::{
+    Connection, ConnectionOptions, Connections, Handler, Names, Response, SessionError, SignalError,
+};
 
+pub(crate) use page::Page;
 use payload::{BadPayload, info, text};
 
 /// The longest time the request `sleep` takes.
@@ -35,8 +42,17 @@ const REQUESTS: [&str; 13] = [
 const SIGNALS: [&str; 1] = ["echo"];
 
 /// The application. See `wwr serve --help`.
-#[derive(Debug)]
-pub(crate) struct Playground;
+#[derive(Debug, Default)]
+pub(crate) struct Playground {
+    /// The page for browsers, if it is served.
+    page: Option<Page>,
+}
+
+impl Playground {
+    pub(crate) const fn new(page: Option<Page>) -> Self {
+        Self { page }
+    }
+}
 
 impl Handler for Playground {
     async fn request(
@@ -61,6 +77,14 @@ impl Handler for Playground {
                 Ok(Payload::EMPTY)
             }
             name => Err(unknown(name)),
+        }
+    }
+
+    async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
+        let Some(page) = &self.page else { return Ok(ConnectionOptions::default()) };
+        match page.answer(request).await {
+            Some(answer) => Err(Box::new(answer)),
+            None => Ok(ConnectionOptions::default()),
         }
     }
 

@@ -11,7 +11,7 @@ use std::io;
 use std::process::ExitCode;
 
 use smol::future::or;
-use wwr_smol::inspect::Page;
+use wwr_smol::inspect::{Hosts, Page};
 use wwr_smol::server::{
     Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
     Sessions, Tls,
@@ -19,10 +19,10 @@ use wwr_smol::server::{
 use wwr_smol::{FileStore, Listen, Smol, SocketAddress, StoreError};
 
 use crate::args::{
-    AllowedOrigin, ListenOn, LogLevel, PageOn, ServeArguments, SessionStorage, SpokenArguments,
-    protocol_name,
+    AllowedOrigin, ListenOn, LogLevel, PageOn, PlaygroundPage, ServeArguments, SessionStorage,
+    SpokenArguments, protocol_name,
 };
-use crate::playground::Playground;
+use crate::playground::{self, Playground};
 use crate::runtime::Tasks;
 use crate::stop::Stop;
 use crate::{environment, files, log, output, runtime, stderr};
@@ -61,7 +61,8 @@ pub(crate) fn run(arguments: &ServeArguments) -> io::Result<ExitCode> {
             tasks.spawn(renewal.run()).detach();
         }
         // Clients are served even if standard output is not read.
-        let mut pages = metrics.as_ref().map_or_else(Vec::new, metrics_lines);
+        let mut pages = playground_lines(arguments, scheme, server.local_addrs());
+        pages.extend(metrics.iter().flat_map(metrics_lines));
         let handle = server.handle();
         if let Some(page) = metrics {
             metrics::serve(page, &handle, &tasks, &arguments.metrics_host)?;
@@ -133,7 +134,8 @@ async fn listen(
 }
 
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
-    let builder = Server::builder(Playground).config(config(arguments)?);
+    let playground = Playground::new(playground_page(arguments)?);
+    let builder = Server::builder(playground).config(config(arguments)?);
     Ok(match &arguments.sessions {
         SessionStorage::Memory | SessionStorage::Off => builder,
         SessionStorage::Directory(directory) => {
@@ -141,6 +143,23 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
             builder.store(if arguments.durable { store.durable() } else { store })
         }
     })
+}
+
+/// The page for browsers. It may be reached by the names by which pages may connect: a page of another site can
+/// have a name of its own stand for any address.
+fn playground_page(arguments: &ServeArguments) -> io::Result<Option<playground::Page>> {
+    let directory = match &arguments.playground {
+        Some(PlaygroundPage::Off) => return Ok(None),
+        Some(PlaygroundPage::Directory(directory)) => Some(directory.as_path()),
+        None => None,
+    };
+    let origins = &arguments.allow_origin;
+    let hosts = (!origins.contains(&AllowedOrigin::Any)).then(|| {
+        let named = origins.iter().filter_map(AllowedOrigin::host);
+        let named = named.chain(arguments.playground_host.iter().cloned());
+        named.fold(Hosts::new(), |hosts, name| hosts.allow(&name))
+    });
+    playground::Page::new(directory, hosts).map(Some)
 }
 
 /// The settings that follow from the arguments.
@@ -224,6 +243,20 @@ fn say_what_is_spoken(spoken: &SpokenArguments) {
     for (path, protocol) in &spoken.path {
         tracing::info!(path, protocol = protocol_name(*protocol), "speaking on a path");
     }
+}
+
+/// Returns where a browser finds the playground.
+fn playground_lines(
+    arguments: &ServeArguments,
+    scheme: &str,
+    addresses: &[SocketAddress],
+) -> Vec<String> {
+    if matches!(arguments.playground, Some(PlaygroundPage::Off)) {
+        return Vec::new();
+    }
+    let scheme = if scheme == "wss" { "https" } else { "http" };
+    let addresses = addresses.iter().filter_map(SocketAddress::tcp);
+    addresses.map(|address| format!("playground on {scheme}://{address}/\n")).collect()
 }
 
 /// Returns where the metrics are.

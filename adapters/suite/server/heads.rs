@@ -9,7 +9,7 @@ use wwr::server::RequestError;
 use wwr::{Content, Payload};
 
 use crate::adapter::runtime;
-use crate::adapter::server::{Config, Connection, ConnectionOptions, Handler, Response, Server};
+use crate::adapter::server::{Config, Connection, ConnectionOptions, Handler, RequestBody, Response, Server};
 use crate::suite::support::message::{answer, ask};
 use crate::suite::support::peer::{Answer, BINARY, Peer, frame, handshake};
 use crate::suite::support::{Fixture, Running, SAFETY, configured, forever};
@@ -405,4 +405,70 @@ fn half_closed_sockets_end_by_the_timeouts() {
     stream.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty());
     assert_eq!(server.handle.connection_count(), 0);
+}
+
+/// Replies with the first ten bytes of bodies of ordinary requests.
+struct Reader;
+
+impl Handler for Reader {
+    async fn request(&self, _: &Connection, request: Content) -> Result<Payload, RequestError> {
+        Ok(request.into_payload())
+    }
+
+    async fn before_upgrade(&self, request: &Parts) -> Result<ConnectionOptions, Box<Response>> {
+        let Some(body) = request.extensions.get::<RequestBody>() else {
+            return Ok(ConnectionOptions::default());
+        };
+        let read = match body.read(10).await {
+            Ok(read) => read,
+            Err(error) if error.is_too_long() => "too long".into(),
+            Err(error) => error.to_string().into(),
+        };
+        assert!(!body.read(10).await.unwrap_err().is_too_long(), "it is read once");
+        Err(Box::new(Response::new(read.into())))
+    }
+}
+
+#[test]
+fn an_application_reads_the_body_of_an_ordinary_request() {
+    let server = Running::new(Server::builder_on(runtime(), Reader));
+    let mut peer = Peer::dial(server.address);
+    let post = |framing: &str| format!("POST / HTTP/1.1\r\nHost: h\r\n{framing}");
+    for (request, body) in [
+        (post("Content-Length: 5\r\n\r\nhello"), "hello"),
+        (post("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"), "helloworld"),
+    ] {
+        let answer = peer.http(&request);
+        assert_eq!((answer.status, answer.body()), (200, body), "{request}");
+        assert_eq!(answer.header("connection"), None, "the socket is kept for the next request");
+    }
+    assert_eq!(peer.http(&post("\r\n")).status, 405, "without a body, there is none to read");
+
+    // Neither more than the application wants, nor what does not come.
+    for framing in [
+        "Content-Length: 11\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n",
+    ] {
+        let answer = Peer::dial(server.address).http(&post(framing));
+        assert_eq!((answer.body(), answer.header("connection")), ("too long", Some("close")));
+    }
+    let rest = {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(SAFETY)).unwrap();
+        stream.write_all(post("Content-Length: 5\r\n\r\nhel").as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        rest
+    };
+    assert!(!rest.starts_with(b"HTTP/1.1 200 ") || rest.ends_with(b"the body did not arrive"));
+}
+
+#[test]
+fn a_body_that_does_not_come_ends_with_the_timeouts() {
+    let soon = |config: &mut Config| config.limits.handshake_timeout = Duration::from_millis(200);
+    let server = Running::new(Server::builder_on(runtime(), Reader).config(configured(soon)));
+    let mut peer = Peer::dial(server.address);
+    peer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel");
+    assert!(peer.rest().is_empty());
 }

@@ -124,6 +124,9 @@ pub trait Handler: Send + Sync + 'static {
     /// The [`ConnectionOptions`] hand on what the handlers of the connection need to know, such as the
     /// user of a cookie or a token, and say what the answer to the handshake has beyond what it needs.
     ///
+    /// The body of an ordinary request is not read, unless the application does so: it is a
+    /// [`RequestBody`](super::RequestBody) among the extensions.
+    ///
     /// Before the call, the server has checked the `Origin` of handshakes and the head (one `Host`,
     /// one length). A handshake that is refused here leaves a line in the log at the level `debug`.
     fn before_upgrade(

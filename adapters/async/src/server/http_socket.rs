@@ -178,7 +178,7 @@ impl<H: Handler, R: Runtime> HttpSocket<H, R> {
             self.turns_out_to_be(client);
             let caller = Caller { client, socket: self.remote, tls: tls.clone() };
             async move {
-                let answer = self.service.answer_to(request, caller).await;
+                let answer = self.service.answer_incoming(request, caller).await;
                 answered.store(true, Ordering::Relaxed);
                 Ok::<_, Infallible>(answer)
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_tungstenite::tungstenite::protocol::Role;
 use futures_lite::future::yield_now;
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -15,11 +16,12 @@ use hyper::{Request, StatusCode};
 use smol_hyper::rt::FuturesIo;
 use tracing::Instrument as _;
 use wwr::server::gate::{
-    self, Accept, Answer, Client, Decision, Origins, Refusal, Terms, TrustedProxies,
+    self, Accept, Answer, Client, Decision, Head, Origins, Refusal, Terms, TrustedProxies,
 };
 use wwr::server::{self, Config, Detection, Observed};
 use wwr::{Actions, Instant, Valid, names};
 
+use super::body::RequestBody;
 use super::config::Limits;
 use super::connection::{Connection, ConnectionInfo, Reads, TlsInfo};
 use super::context::{self, ConnectionOptions, Data};
@@ -199,7 +201,26 @@ impl<H: Handler, R: Runtime> Service<H, R> {
     /// see [`Preflights`](server::Preflights). The port does not matter.
     pub async fn answer<B>(&self, request: Request<B>, remote: SocketAddr) -> Response {
         let client = self.client(request.headers(), remote);
-        self.answer_to(request, Caller { client, socket: remote, tls: None }).await
+        let mut request = request;
+        let upgrade = hyper::upgrade::on(&mut request);
+        let parts = request.into_parts().0;
+        let caller = Caller { client, socket: remote, tls: None };
+        self.answer_to(&parts, upgrade, caller, None).await
+    }
+
+    /// Answers a request of a socket of this server, whose body the application may read.
+    pub(super) async fn answer_incoming(
+        &self,
+        mut request: Request<Incoming>,
+        caller: Caller,
+    ) -> Response {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (mut parts, body) = request.into_parts();
+        let body = RequestBody::of(body);
+        if let Some(body) = &body {
+            parts.extensions.insert(body.clone());
+        }
+        self.answer_to(&parts, upgrade, caller, body).await
     }
 
     /// Returns the address of the client whose request came from `peer`.
@@ -212,11 +233,32 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         address
     }
 
-    pub(super) async fn answer_to<B>(&self, mut request: Request<B>, caller: Caller) -> Response {
-        let upgrade = hyper::upgrade::on(&mut request);
-        let parts = request.into_parts().0;
+    async fn answer_to(
+        &self,
+        parts: &Parts,
+        upgrade: OnUpgrade,
+        caller: Caller,
+        body: Option<RequestBody>,
+    ) -> Response {
         let target = http::target(&parts.uri);
-        let head = http::head(&parts, &target);
+        let head = http::head(parts, &target);
+        let answer = self.answer_head(parts, &head, upgrade, &caller).await;
+        if head.has_body() {
+            // What was not read of the body is dropped. Now hyper sees whether it has ended: if not, it
+            // closes the socket after the answer, and the answer says so.
+            drop(body.and_then(|body| body.take()));
+            yield_now().await;
+        }
+        answer
+    }
+
+    async fn answer_head(
+        &self,
+        parts: &Parts,
+        head: &Head<'_>,
+        upgrade: OnUpgrade,
+        caller: &Caller,
+    ) -> Response {
         let endpoint = self.inner.endpoints.at(head.path());
         let terms = Terms {
             metadata: endpoint.metadata(),
@@ -227,14 +269,9 @@ impl<H: Handler, R: Runtime> Service<H, R> {
         let refuse = |refusal: Refusal| {
             let now = self.inner.hub.clock.now();
             self.inner.hub.refusals.request(now, refusal, caller.client, &parts.headers);
-            http::response(Answer::refusal(refusal, &head, &terms))
+            http::response(Answer::refusal(refusal, head, &terms))
         };
-        if head.has_body() {
-            // The body is not read. Now hyper sees whether it has ended: if not, it closes the
-            // socket after the answer, and the answer says so.
-            yield_now().await;
-        }
-        match gate::decide(&head, &terms) {
+        match gate::decide(head, &terms) {
             Decision::Refuse(refusal) => refuse(refusal),
             Decision::Preflight { metadata, noted } => {
                 if noted {
@@ -244,13 +281,13 @@ impl<H: Handler, R: Runtime> Service<H, R> {
             }
             Decision::Options { names: wanted } => {
                 let names = self.inner.names.as_ref().filter(|_| wanted);
-                self.options(&parts, names, caller.client).await
+                self.options(parts, names, caller.client).await
             }
             Decision::Ask { upgrade: handshake } => {
-                let asked = caught_async(|| self.inner.handler.before_upgrade(&parts));
+                let asked = caught_async(|| self.inner.handler.before_upgrade(parts));
                 match (asked.await, handshake) {
                     (Err(panic), _) => {
-                        note_http_panic("before_upgrade", &parts, caller.client, &panic);
+                        note_http_panic("before_upgrade", parts, caller.client, &panic);
                         http::empty(StatusCode::INTERNAL_SERVER_ERROR)
                     }
                     (Ok(Err(answer)), handshake) => {
@@ -268,9 +305,9 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                     }
                     (Ok(Ok(_)), Err(refusal)) => refuse(refusal),
                     (Ok(Ok(options)), Ok(accept)) => {
-                        match self.agree(accept, &options, &parts, &caller) {
+                        match self.agree(accept, &options, parts, caller) {
                             Some(accept) => self
-                                .open(upgrade, &accept, endpoint, options, &parts, &caller)
+                                .open(upgrade, &accept, endpoint, options, parts, caller)
                                 .unwrap_or_else(refuse),
                             None => http::empty(StatusCode::INTERNAL_SERVER_ERROR),
                         }

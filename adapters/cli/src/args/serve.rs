@@ -10,15 +10,15 @@ use wwr_smol::server::Network;
 use super::LogArguments;
 use super::spoken::SpokenArguments;
 use super::value::{
-    AllowedOrigin, ListenOn, PageOn, ProxyHeader, SessionStorage, allowed_origin, concurrency,
-    file_mode, positive_duration, positive_number,
+    AllowedOrigin, ListenOn, PageOn, PlaygroundPage, ProxyHeader, SessionStorage, allowed_origin,
+    concurrency, file_mode, positive_duration, positive_number,
 };
 
 /// Serve a playground for trying out clients
 ///
 /// Prints `listening on http://ADDRESS` on standard output as soon as clients can connect, with TLS
 /// `listening on wss://ADDRESS`, and for a unix socket `listening on unix:PATH`; then the addresses of the
-/// metrics and of the inspection page, if they are wanted. Speaks all versions of
+/// page for browsers, and of the metrics and the inspection page, if they are wanted. Speaks all versions of
 /// the protocol on one port, unless told otherwise. The playground is for trying things out, not for
 /// the public: every client may signal to all others.
 #[derive(Debug, Args)]
@@ -47,7 +47,6 @@ Payloads that make no sense fail with BAD_PAYLOAD. A signal named echo comes bac
 ignored.
 
 Examples:
-  wwr serve
   wwr serve --listen 127.0.0.1:0 --sessions ./sessions --expire-after 30days
   wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
   wwr serve --trusted-proxy 127.0.0.1 --proxy-header x-forwarded-for
@@ -56,6 +55,7 @@ Examples:
   wwr serve --listen 127.0.0.1:7777 --listen unix:/run/wwr.sock --unix-mode 660
   wwr serve --protocol 1.4 --path /new=2.0 --read-timeout 30s --sub-protocol chat/1
   wwr serve --ping-after 5s --ping-timeout 5s
+  wwr serve                    (then: open http://127.0.0.1:7777/ in a browser)
   wwr serve --metrics 9100     (then: curl http://127.0.0.1:9100/metrics)
   wwr serve --inspect 9200     (then: open the address that it prints, in a browser)
   wwr serve --log debug        (shows each connection and request)
@@ -136,6 +136,14 @@ pub(crate) struct ServeArguments {
     /// runs any more, and new requests on them are refused
     #[arg(long)]
     pub(crate) close_idle: bool,
+    /// The page for browsers at `/`, which shows what the playground does: `off`, or the directory of a client
+    /// for it, as `.ci/web` builds one [default: on, with the client that the command was built with]
+    #[arg(long, value_name = "DIR|off")]
+    pub(crate) playground: Option<PlaygroundPage>,
+    /// A name by which browsers may reach the page for browsers, for example that of this host; may be repeated.
+    /// Addresses, `localhost` and the hosts of --allow-origin always work
+    #[arg(long, value_name = "HOST")]
+    pub(crate) playground_host: Vec<String>,
     /// Show metrics for Prometheus at http://ADDRESS/metrics; a port alone is one of 127.0.0.1, port 0 lets
     /// the system choose one. Everybody who can connect there can read them
     #[arg(long, value_name = "ADDRESS|PORT")]

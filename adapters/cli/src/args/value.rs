@@ -196,6 +196,31 @@ pub(crate) enum AllowedOrigin {
     Origin(Origin),
 }
 
+impl AllowedOrigin {
+    /// Returns the name of the host of the pages, if they have one.
+    pub(crate) fn host(&self) -> Option<String> {
+        let Self::Origin(origin) = self else { return None };
+        let uri: http::Uri = origin.to_string().parse().ok()?;
+        uri.host().map(str::to_owned)
+    }
+}
+
+/// The client of the page for browsers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PlaygroundPage {
+    Off,
+    Directory(PathBuf),
+}
+
+impl From<&str> for PlaygroundPage {
+    fn from(text: &str) -> Self {
+        match text {
+            "off" => Self::Off,
+            _ => Self::Directory(text.into()),
+        }
+    }
+}
+
 /// `any`, or an origin.
 pub(crate) fn allowed_origin(text: &str) -> Result<AllowedOrigin, String> {
     match text.trim() {

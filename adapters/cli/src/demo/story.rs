@@ -34,11 +34,11 @@ impl Handler for Theatre {
             // The demo may have ended already.
             let _ = self.slow_request_began.try_send(());
         }
-        Playground.request(connection, request).await
+        Playground::default().request(connection, request).await
     }
 
     async fn signal(&self, connection: &Connection, signal: Content) {
-        Playground.signal(connection, signal).await;
+        Playground::default().signal(connection, signal).await;
     }
 }
 

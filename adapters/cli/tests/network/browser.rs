@@ -242,6 +242,13 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": [colours, motion] }));
     }
 
+    /// The page is no wider than the screen.
+    pub(crate) fn fits(&self) {
+        let of_page = "document.documentElement";
+        let widths = self.run(&format!("return [{of_page}.scrollWidth, {of_page}.clientWidth]"));
+        assert_eq!(widths[0], widths[1], "the page scrolls sideways");
+    }
+
     /// Takes a picture, if the variable `WWR_SCREENSHOTS` names a directory for it.
     pub(crate) fn picture(&self, name: &str) {
         if let Some(directory) = std::env::var_os("WWR_SCREENSHOTS") {

@@ -41,7 +41,7 @@ fn a_refused_origin_is_logged_with_the_option_that_allows_it() {
 
 #[test]
 fn a_browser_sees_an_explanation() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--playground", "off"]);
     let answer = asked(&server, "GET / HTTP/1.1\r\nHost: h:7777\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(answer.contains("wwr request ws://h:7777/ echo hello"), "{answer}");

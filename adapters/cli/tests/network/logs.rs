@@ -30,7 +30,7 @@ fn come_and_go(address: SocketAddr, count: usize) -> Duration {
 #[cfg(target_os = "linux")]
 fn output_of_a_server_with(stderr: impl Into<Stdio>) -> String {
     let mut child = wwr()
-        .args(["serve", "--listen", "127.0.0.1:0", "--log", "debug"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "debug", "--playground", "off"])
         .stderr(stderr)
         .stdout(Stdio::piped())
         .spawn()

@@ -33,6 +33,7 @@ mod listen;
 #[cfg(unix)]
 mod logs;
 mod metrics;
+mod page;
 mod playground;
 mod probe;
 mod raw_server;

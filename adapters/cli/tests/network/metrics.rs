@@ -77,7 +77,7 @@ fn the_page_shows_what_happened() {
     assert_eq!(server.reply(&["echo", "hello"]), "hello");
     assert_eq!(server.error(&["error", "CODE text"]), "CODE");
     server.reply(&["login", "{}"]);
-    let (head, _) = ask(server.address, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let (head, _) = ask(server.address, "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
 
     let now = scrape(page);

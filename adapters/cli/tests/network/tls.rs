@@ -73,6 +73,10 @@ fn a_server_with_tls_says_so_and_serves() {
         let plain = answer(TcpStream::connect(address).unwrap()).unwrap();
         assert!(plain.starts_with("HTTP/1.1 400 ") && plain.contains("wss://"), "{plain}");
     }
+    for _ in 0..2 {
+        let page = server.line().unwrap();
+        assert!(page.starts_with("playground on https://127.0.0.1:"), "{page}");
+    }
     let line = server.wait_for_log("not TLS");
     assert!(line.contains("wss"), "{line}");
 }

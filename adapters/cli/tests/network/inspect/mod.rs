@@ -51,13 +51,6 @@ fn was_well(browser: &Browser, url: &str) {
     assert_eq!(console, Vec::<String>::new());
 }
 
-/// The page is no wider than the screen.
-fn fits(browser: &Browser) {
-    let widths = browser
-        .run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]");
-    assert_eq!(widths[0], widths[1], "the page scrolls sideways");
-}
-
 #[test]
 fn an_operator_finds_a_connection_reads_its_messages_and_closes_it_by_keyboard() {
     let Some(browser) = Browser::start() else { return };
@@ -277,7 +270,7 @@ fn groups_sessions_and_phones_in_both_colours() {
     clients[1].request("leave", Payload::EMPTY).unwrap_err();
     browser.until_shown("#messages", "h\u{e4}lsningar");
     browser.until_shown("#messages", "UNKNOWN_NAME");
-    fits(&browser);
+    browser.fits();
     browser.picture("inspect-light.png");
     browser.show_as(1360, 860, "dark");
     let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
@@ -312,19 +305,19 @@ fn groups_sessions_and_phones_in_both_colours() {
     browser.run("document.querySelector('#detail-close').click()");
     browser.run("const at = document.querySelector('#filter'); at.value = ''; at.dispatchEvent(new Event('input'))");
     browser.until("document.querySelectorAll('#rows tr').length >= 6");
-    fits(&browser);
+    browser.fits();
     browser.run("scrollTo(0, document.querySelector('.tabs').offsetTop - 90)");
     browser.picture("inspect-phone.png");
     browser.run("document.querySelectorAll('#rows .open')[0].click()");
     browser.until_shown("#messages-note", "Nothing was sent");
-    fits(&browser);
+    browser.fits();
     browser.show_as(360, 780, "dark");
     browser.run("scrollTo(0, 0)");
     browser.picture("inspect-phone-detail.png");
     for tab in ["sessions", "groups"] {
         browser.run(&format!("document.querySelector('#detail-close').click(); document.querySelector('#tab-{tab}').click()"));
         browser.until("document.querySelectorAll('#rows tr').length >= 3");
-        fits(&browser);
+        browser.fits();
     }
     was_well(&browser, &url);
     for one in clients.iter().chain([&guest]) {
