@@ -15,43 +15,55 @@ pub(crate) const MISSING: i64 = 0;
 /// What it returns first if it did what it is for. Anything else: the record is of another version, or none.
 pub(crate) const DONE: i64 = 1;
 
-/// Finds a record, writes the time of the look-up into it, and begins its time anew. Returns a list: what became of it,
-/// and the record as it was before. A record that this version does not know is returned and left as it is.
+/// What both scripts begin with: they return if there is no record, or none of this version, which is left as it is.
+/// Then `head` is what is before the info.
 ///
-/// ARGV: version, the longest record, where the time is (from 0), the time, milliseconds until it expires or 0.
-static LOOK_UP: LazyLock<Scripted> = LazyLock::new(|| {
-    Scripted::new(
+/// ARGV: version, how long a record may be, how long the head is.
+macro_rules! prelude {
+    () => {
         r"
         local length = redis.call('STRLEN', KEYS[1])
         if length == 0 and redis.call('EXISTS', KEYS[1]) == 0 then return {0, ''} end
-        if length > tonumber(ARGV[2]) or length < ARGV[3] + #ARGV[4] then return {2, ''} end
+        if length > tonumber(ARGV[2]) or length < ARGV[3] + 2 then return {2, ''} end
+        local head = redis.call('GETRANGE', KEYS[1], 0, ARGV[3] - 1)
+        if string.sub(head, 1, 1) ~= ARGV[1] then return {2, string.sub(head, 1, 1)} end
+        if redis.call('GETRANGE', KEYS[1], ARGV[3], ARGV[3]) ~= '{' then return {2, ARGV[1]} end
+        if redis.call('GETRANGE', KEYS[1], -1, -1) ~= '}' then return {2, ARGV[1]} end
+        "
+    };
+}
+
+/// Finds a record, writes the time of the look-up into it, and begins its time anew. Returns a list: what became of it,
+/// and the record as it was before.
+///
+/// ARGV, from 4 on: where the time is (from 0), the time, milliseconds until it expires or 0.
+static LOOK_UP: LazyLock<Scripted> = LazyLock::new(|| {
+    Scripted::new(concat!(
+        prelude!(),
+        r"
         local record = redis.call('GET', KEYS[1])
-        if string.sub(record, 1, 1) ~= ARGV[1] then return {2, string.sub(record, 1, 1)} end
-        redis.call('SETRANGE', KEYS[1], ARGV[3], ARGV[4])
-        if ARGV[5] == '0' then
+        redis.call('SETRANGE', KEYS[1], ARGV[4], ARGV[5])
+        if ARGV[6] == '0' then
             redis.call('PERSIST', KEYS[1])
         else
-            redis.call('PEXPIRE', KEYS[1], ARGV[5])
+            redis.call('PEXPIRE', KEYS[1], ARGV[6])
         end
         return {1, record}
-        ",
-    )
+        "
+    ))
 });
 
 /// Replaces the info of a record, if there is one, and nothing else. Returns the same as the other, without a record.
 ///
-/// ARGV: version, the length of what is before the info, the info.
+/// ARGV, from 4 on: the info.
 static UPDATE: LazyLock<Scripted> = LazyLock::new(|| {
-    Scripted::new(
+    Scripted::new(concat!(
+        prelude!(),
         r"
-        if redis.call('EXISTS', KEYS[1]) == 0 then return {0, ''} end
-        local head = redis.call('GETRANGE', KEYS[1], 0, ARGV[2] - 1)
-        if #head < tonumber(ARGV[2]) then return {2, ''} end
-        if string.sub(head, 1, 1) ~= ARGV[1] then return {2, string.sub(head, 1, 1)} end
-        redis.call('SET', KEYS[1], head .. ARGV[3], 'KEEPTTL')
+        redis.call('SET', KEYS[1], head .. ARGV[4], 'KEEPTTL')
         return {1, ''}
-        ",
-    )
+        "
+    ))
 });
 
 /// A script with its text, which the library keeps to itself.
@@ -82,10 +94,13 @@ impl Request {
     }
 
     fn script(script: &Scripted, name: &str, arguments: &[&[u8]]) -> Self {
+        let longest = record::LONGEST.to_string();
+        let head = record::HEAD.to_string();
+        let prelude: [&[u8]; 3] = [&[record::VERSION], longest.as_bytes(), head.as_bytes()];
         let command = |verb: &str, script: &str| {
             let mut command = cmd(verb);
             command.arg(script).arg(1).arg(name);
-            for argument in arguments {
+            for argument in prelude.iter().chain(arguments) {
                 command.arg(*argument);
             }
             command
@@ -109,17 +124,15 @@ impl Request {
 
     /// Finds a record and writes the time of the look-up into it.
     pub(crate) fn look_up(name: &str, now: &[u8], expire_after: Option<Duration>) -> Self {
-        let (longest, at) = (record::LONGEST.to_string(), record::LAST_LOOKUP.to_string());
+        let at = record::LAST_LOOKUP.to_string();
         let expire = expire_after.map_or(0, millis).to_string();
-        let arguments: [&[u8]; 5] =
-            [&[record::VERSION], longest.as_bytes(), at.as_bytes(), now, expire.as_bytes()];
+        let arguments: [&[u8]; 3] = [at.as_bytes(), now, expire.as_bytes()];
         Self::script(&LOOK_UP, name, &arguments)
     }
 
     /// Replaces the info of a record.
     pub(crate) fn update(name: &str, info: &str) -> Self {
-        let head = record::HEAD.to_string();
-        Self::script(&UPDATE, name, &[&[record::VERSION], head.as_bytes(), info.as_bytes()])
+        Self::script(&UPDATE, name, &[info.as_bytes()])
     }
 
     /// Removes a record.

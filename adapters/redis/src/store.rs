@@ -160,13 +160,14 @@ impl<R: Runtime> RedisStore<R> {
         match became {
             script::MISSING => Ok(None),
             script::DONE => Ok(Some(value)),
-            _ => Err(self.broken(
-                key,
-                match value.first() {
-                    Some(version) => BrokenRecord::Version(*version),
+            _ => {
+                let cause = match value.first() {
                     None => BrokenRecord::Length,
-                },
-            )),
+                    Some(&record::VERSION) => BrokenRecord::Info,
+                    Some(version) => BrokenRecord::Version(*version),
+                };
+                Err(self.broken(key, cause))
+            }
         }
     }
 
