@@ -1,9 +1,15 @@
 //! Where the engine is.
 
 use core::fmt;
+#[cfg(target_os = "linux")]
+use core::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 use wwr_async::{StoreError, StoreErrorKind};
+
+/// How long the system of an engine may take to acknowledge what was sent.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 /// The place of an engine. A URL converts into that of a single server.
 ///
@@ -221,6 +227,9 @@ fn read(url: &str) -> Result<ConnectionInfo, StoreError> {
     // Tells at once when a connection is lost.
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let tcp = info.tcp_settings().clone().set_nodelay(true);
+    // A network that loses everything without a word ends connections, of a cluster too.
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(UNACKNOWLEDGED);
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Reason {
     ConnectTimeout,
     /// The socket failed, or was closed.
     Socket,
+    /// One side does not trust the certificate of the other.
+    Certificate,
     /// User or password are wrong or missing.
     Password,
     /// The user may not do this.
@@ -93,6 +95,10 @@ fn reason(error: &RedisError, said: &str) -> Reason {
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound if error.is_timeout() => {
             Reason::ConnectTimeout
         }
+        // The words of rustls. Its error cannot be reached from here.
+        ErrorKind::Io if said.contains("peer certificate") || said.contains("fatal alert") => {
+            Reason::Certificate
+        }
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => Reason::Socket,
         ErrorKind::AuthenticationFailed => Reason::Password,
         ErrorKind::Server(ServerErrorKind::NoPerm) => Reason::Permission,
@@ -127,6 +133,9 @@ impl Reason {
                 "check that the engine is up and can be reached, or raise RedisConfig::connect_timeout"
             }
             Self::Socket => "check that the engine is up and can be reached",
+            Self::Certificate => {
+                "check RedisConfig::roots, RedisConfig::client_certificate, and the name in its certificate"
+            }
             Self::Password => "check the user and the password in the URL of the engine",
             Self::Permission => {
                 "allow its user the commands EVALSHA, EVAL, SET, GET, GETRANGE, SETRANGE, STRLEN, EXISTS, PEXPIRE, \
@@ -164,7 +173,7 @@ impl Fault {
                 "{engine} did not answer {verb} within {within:?}; check that it is up, or raise RedisConfig::timeout"
             ),
             Self::Unconnected { cause, pause } => format!(
-                "there is no connection to {engine}, and the next attempt comes {pause:?} after the last one; {}",
+                "there is no connection to {engine}; {} (it is tried again {pause:?} after the last attempt)",
                 cause.reason.advice()
             ),
             Self::Failed(answer) => {

@@ -81,13 +81,13 @@ impl<R: Runtime> Link<R> {
         })
     }
 
-    /// Does so without a limit of time. `used` becomes the connection on which it waits.
+    /// Does so without a limit of time. `used` becomes the connection that is to be replaced if it takes too long.
     async fn send(&self, request: &Request, used: &mut Option<Lost>) -> Result<Value, Fault> {
         let mut attempts = 0;
         loop {
             attempts += 1;
             let (mut live, lost) = self.connection().await?;
-            *used = Some(lost.clone());
+            *used = live.ends_with_silence().then(|| lost.clone());
             let mut answer = live.send(&request.command).await;
             if let (Err(error), Some(command)) = (&answer, &request.with_script)
                 && self.read(error).reason == Reason::NoScript

@@ -41,6 +41,15 @@ pub(crate) enum Live {
 }
 
 impl Live {
+    /// Whether it is of no use any more once a call on it has had no answer in time. A cluster has other nodes.
+    pub(crate) const fn ends_with_silence(&self) -> bool {
+        match self {
+            Self::One(_) => true,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => false,
+        }
+    }
+
     /// Sends a command and waits for its answer.
     pub(crate) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
@@ -184,7 +193,9 @@ fn cluster(
 ) -> RedisResult<ClusterClient> {
     let builder = ClusterClientBuilder::new(nodes)
         .use_protocol(redis::ProtocolVersion::RESP3)
-        .connection_timeout(config.connect_timeout)
+        // A node that hangs must not keep the others from being used: it is waited for twice, once
+        // because it was named here, and once because the others name it.
+        .connection_timeout(config.connect_timeout / 4)
         .response_timeout(config.timeout)
         // It follows moved slots in these attempts, within our timeout.
         .retries(8)
