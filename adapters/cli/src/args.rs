@@ -24,7 +24,9 @@ pub(crate) use headers::{Credentials, without_secrets};
 pub(crate) use reach::Reach;
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;
-pub(crate) use value::{AllowedOrigin, ListenOn, LogLevel, PageOn, SessionStorage, protocol_name};
+pub(crate) use value::{
+    AllowedOrigin, EngineUrl, ListenOn, LogLevel, PageOn, SessionStorage, protocol_name,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
