@@ -34,11 +34,11 @@ pub struct RedisConfig {
     pub connect_timeout: Duration,
     /// Certificates of authorities as PEM, which are trusted instead of those of the system for `rediss://`. Default:
     /// `None`.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     pub roots: Option<Vec<u8>>,
     /// A certificate of this client and its private key, both as PEM, for engines that want one
     /// (`tls-auth-clients`). Default: `None`.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     pub client_certificate: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -53,9 +53,9 @@ impl Default for RedisConfig {
             expire_after: None,
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(2),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             roots: None,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             client_certificate: None,
         }
     }
@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn settings_that_make_no_sense_are_refused_by_name() {
         assert!(RedisConfig::default().check().is_ok());
-        let changes: [(&str, fn(&mut RedisConfig)); 7] = [
+        type Change = (&'static str, fn(&mut RedisConfig));
+        let changes: [Change; 7] = [
             ("prefix", |config| config.prefix = "a".repeat(257)),
             ("prefix", |config| config.prefix = "{a}".into()),
             ("expire_after", |config| config.expire_after = Some(Duration::from_millis(999))),

@@ -13,8 +13,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 /// The place of an engine. A URL converts into that of a single server.
 ///
-/// A URL is `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, with TLS `rediss://` (features `smol-rustls`,
-/// `tokio-rustls`), and for a unix socket `redis+unix:///PATH[?db=DATABASE&user=USER&pass=PASSWORD]`. `valkey` may stand
+/// A URL is `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, with TLS `rediss://` (feature `rustls`), and for a unix socket `redis+unix:///PATH[?db=DATABASE&user=USER&pass=PASSWORD]`. `valkey` may stand
 /// for `redis`. Characters such as `@`, `/`, `?` and `#` of a password have to be percent-encoded (`%40`).
 ///
 /// What is shown of it, in errors and by `Debug`, has no user and no password.
@@ -118,7 +117,7 @@ pub(crate) enum Addresses {
 }
 
 impl Addresses {
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     pub(crate) fn have_tls(&self) -> bool {
         let tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         self.all().into_iter().any(tls)
@@ -210,8 +209,8 @@ fn read(url: &str) -> Result<ConnectionInfo, StoreError> {
     if !unix && !tls && !matches!(scheme, "redis" | "valkey") {
         return Err(invalid("the scheme is another one"));
     }
-    if tls && !cfg!(feature = "tls") {
-        return Err(invalid("TLS needs the feature `smol-rustls` or `tokio-rustls` of wwr-redis"));
+    if tls && !cfg!(feature = "rustls") {
+        return Err(invalid("TLS needs the feature `rustls` of wwr-redis"));
     }
     // A password that is not encoded may end what is taken for a host.
     let after_host = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
@@ -283,8 +282,8 @@ mod tests {
             assert!(!error.contains("hunter2") && error.contains("redis://[["), "{url}: {error}");
             assert_eq!(format!("{:?}", Engine::at(url)), "Engine(invalid)");
         }
-        if !cfg!(feature = "tls") {
-            assert!(shown("rediss://h").unwrap_err().contains("feature `smol-rustls`"));
+        if !cfg!(feature = "rustls") {
+            assert!(shown("rediss://h").unwrap_err().contains("feature `rustls`"));
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) enum Reason {
     /// It is too old, or not such an engine.
     Unsupported,
     /// The call was not made in a runtime of tokio.
-    #[cfg(all(feature = "tokio", not(feature = "smol")))]
+    #[cfg(all(feature = "tokio", not(any(feature = "rustls", feature = "smol"))))]
     NoRuntime,
     /// Anything else.
     Other,
@@ -66,7 +66,7 @@ impl Answer {
         Self { reason: Reason::ConnectTimeout, text: "it took too long".into() }
     }
 
-    #[cfg(all(feature = "tokio", not(feature = "smol")))]
+    #[cfg(all(feature = "tokio", not(any(feature = "rustls", feature = "smol"))))]
     pub(crate) fn no_runtime() -> Self {
         Self { reason: Reason::NoRuntime, text: "there is no runtime of tokio here".into() }
     }
@@ -153,7 +153,7 @@ impl Reason {
             Self::NoMaster => "check the name of the master, which is the host in the URL",
             Self::NoScript => "allow scripts",
             Self::Unsupported => "it has to be Redis or Valkey, version 7 or newer",
-            #[cfg(all(feature = "tokio", not(feature = "smol")))]
+            #[cfg(all(feature = "tokio", not(any(feature = "rustls", feature = "smol"))))]
             Self::NoRuntime => "use the feature `smol` of wwr-redis outside of tokio",
             Self::Other => "see its log",
         }

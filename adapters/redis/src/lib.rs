@@ -72,7 +72,7 @@
 //! # Sentinels and clusters
 //!
 //! With the feature `sentinel`, [`Engine::sentinel`] finds the server that is the master now, after each failure again.
-//! With `cluster`, [`Engine::cluster`] is a cluster. With `smol-rustls` or `tokio-rustls`, URLs may be `rediss://`.
+//! With `cluster`, [`Engine::cluster`] is a cluster. With `rustls`, URLs may be `rediss://`.
 //!
 //! # Runtimes
 //!
@@ -80,7 +80,7 @@
 //! executor the server has; `SMOL_THREADS` must not be 0. With `tokio`, it is a task of the runtime in which the first
 //! call is made, and ends with it: use a store in one runtime.
 
-#[cfg(not(any(feature = "smol", feature = "tokio")))]
+#[cfg(not(any(feature = "rustls", feature = "smol", feature = "tokio")))]
 compile_error!("wwr-redis needs the feature `smol` or `tokio`");
 
 mod config;
@@ -92,7 +92,7 @@ mod record;
 mod script;
 mod source;
 mod store;
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 mod tls;
 
 pub use config::RedisConfig;

@@ -197,7 +197,7 @@ impl<R: Runtime> Link<R> {
 
 /// Connections are tasks of tokio if that is the only runtime that was compiled in: outside of it, the library would
 /// panic.
-#[cfg(all(feature = "tokio", not(feature = "smol")))]
+#[cfg(all(feature = "tokio", not(any(feature = "rustls", feature = "smol"))))]
 fn runtime_is_there() -> Result<(), Answer> {
     match tokio::runtime::Handle::try_current() {
         Ok(_) => Ok(()),
@@ -205,8 +205,7 @@ fn runtime_is_there() -> Result<(), Answer> {
     }
 }
 
-#[cfg(not(all(feature = "tokio", not(feature = "smol"))))]
-#[expect(clippy::unnecessary_wraps, reason = "it may fail with other features")]
+#[cfg(not(all(feature = "tokio", not(any(feature = "rustls", feature = "smol")))))]
 fn runtime_is_there() -> Result<(), Answer> {
     Ok(())
 }

@@ -62,35 +62,39 @@ impl Live {
 
 /// Where connections come from.
 pub(crate) enum Source {
-    Single(Client),
+    Single(Box<Client>),
     #[cfg(feature = "sentinel")]
-    Sentinel(async_lock::Mutex<SentinelClient>),
+    Sentinel(Box<async_lock::Mutex<SentinelClient>>),
     #[cfg(feature = "cluster")]
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// Certificates for TLS: nothing where there is none.
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 pub(crate) type Certificates = Option<redis::TlsCertificates>;
-#[cfg(not(feature = "tls"))]
+#[cfg(not(feature = "rustls"))]
 pub(crate) type Certificates = ();
 
 impl Source {
-    #[cfg_attr(not(feature = "cluster"), allow(unused_variables))]
     pub(crate) fn new(
         addresses: Addresses,
         config: &RedisConfig,
         certificates: Certificates,
     ) -> RedisResult<Self> {
+        #[cfg(not(feature = "cluster"))]
+        let _ = config;
         match addresses {
-            Addresses::Single(info) => Ok(Self::Single(client(info, certificates)?)),
+            Addresses::Single(info) => Ok(Self::Single(Box::new(client(info, certificates)?))),
             #[cfg(feature = "sentinel")]
             Addresses::Sentinel { sentinels, master } => {
                 let client = sentinel(sentinels, &master, certificates)?;
-                Ok(Self::Sentinel(async_lock::Mutex::new(client)))
+                Ok(Self::Sentinel(Box::new(async_lock::Mutex::new(client))))
             }
             #[cfg(feature = "cluster")]
-            Addresses::Cluster(nodes) => cluster(nodes, config, certificates).map(Self::Cluster),
+            Addresses::Cluster(nodes) => {
+                let client = cluster(nodes, config, certificates)?;
+                Ok(Self::Cluster(Box::new(client)))
+            }
         }
     }
 
@@ -121,7 +125,7 @@ impl Source {
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 fn client(info: ConnectionInfo, certificates: Certificates) -> RedisResult<Client> {
     match certificates {
         Some(certificates) => Client::build_with_tls(info, certificates),
@@ -129,23 +133,24 @@ fn client(info: ConnectionInfo, certificates: Certificates) -> RedisResult<Clien
     }
 }
 
-#[cfg(not(feature = "tls"))]
+#[cfg(not(feature = "rustls"))]
 fn client(info: ConnectionInfo, (): Certificates) -> RedisResult<Client> {
     Client::open(info)
 }
 
 /// A client of sentinels.
 #[cfg(feature = "sentinel")]
-#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
 fn sentinel(
     sentinels: Vec<ConnectionInfo>,
     master: &ConnectionInfo,
     certificates: Certificates,
 ) -> RedisResult<SentinelClient> {
+    #[cfg(not(feature = "rustls"))]
+    let () = certificates;
     let name = crate::engine::host(master.addr()).unwrap_or_default();
     let own = sentinels.first().map(|info| info.redis_settings().clone()).unwrap_or_default();
     let addresses: Vec<_> = sentinels.iter().map(|info| info.addr().clone()).collect();
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     let sentinels_have_tls = addresses.iter().all(has_tls);
     let settings = master.redis_settings();
     let mut builder = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)?
@@ -164,7 +169,7 @@ fn sentinel(
     if let Some(password) = own.password() {
         builder = builder.set_client_to_sentinel_password(password);
     }
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     if let Some(certificates) = certificates {
         if has_tls(master.addr()) {
             builder = builder
@@ -178,19 +183,20 @@ fn sentinel(
     builder.build()
 }
 
-#[cfg(all(feature = "sentinel", feature = "tls"))]
+#[cfg(all(feature = "sentinel", feature = "rustls"))]
 fn has_tls(address: &redis::ConnectionAddr) -> bool {
     matches!(address, redis::ConnectionAddr::TcpTls { .. })
 }
 
 /// A client of a cluster.
 #[cfg(feature = "cluster")]
-#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
 fn cluster(
     nodes: Vec<ConnectionInfo>,
     config: &RedisConfig,
     certificates: Certificates,
 ) -> RedisResult<ClusterClient> {
+    #[cfg(not(feature = "rustls"))]
+    let () = certificates;
     let builder = ClusterClientBuilder::new(nodes)
         .use_protocol(redis::ProtocolVersion::RESP3)
         // A node that hangs must not keep the others from being used: it is waited for twice, once
@@ -201,7 +207,7 @@ fn cluster(
         .retries(8)
         .min_retry_wait(10)
         .max_retry_wait(500);
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     let builder = match certificates {
         Some(certificates) => builder.certs(certificates),
         None => builder,

@@ -97,12 +97,12 @@ impl<R: Runtime> RedisStore<R> {
         config.check()?;
         let addresses = engine.into().read()?;
         let (engine, secrets) = (addresses.to_string(), addresses.secrets());
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "rustls")]
         let certificates = match addresses.have_tls() {
             true => Some(crate::tls::certificates(&runtime, &config).await?),
             false => None,
         };
-        #[cfg(not(feature = "tls"))]
+        #[cfg(not(feature = "rustls"))]
         let certificates = ();
         let source = Source::new(addresses, &config, certificates).map_err(|error| {
             let message = format!(

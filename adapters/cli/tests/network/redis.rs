@@ -81,7 +81,7 @@ fn sessions_in_redis_are_those_of_all_servers() {
             .args(["serve", "--listen", "127.0.0.1:0", "--sessions", "redis"])
             .env("WWR_REDIS", &url),
     ));
-    assert_eq!(by_environment.error(&["--session", &key, "whoami"]), "unknown-session");
+    assert_eq!(by_environment.error(&["--session", &key, "whoami"]), "session-not-found");
     let new = by_environment.reply(&["login"]);
     other.reply(&["--session", &new, "whoami"]);
 }
