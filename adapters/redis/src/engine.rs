@@ -78,7 +78,7 @@ impl Engine {
     /// Reads the URLs.
     pub(crate) fn read(&self) -> Result<Addresses, StoreError> {
         match &self.0 {
-            Place::Single(url) => Ok(Addresses::Single(read(url)?)),
+            Place::Single(url) => Ok(Addresses::Single(Box::new(read(url)?))),
             #[cfg(feature = "sentinel")]
             Place::Sentinel { sentinels, master } => {
                 Ok(Addresses::Sentinel { sentinels: read_all(sentinels)?, master: read(master)? })
@@ -106,7 +106,7 @@ impl fmt::Debug for Engine {
 
 /// What an [`Engine`] says, read.
 pub(crate) enum Addresses {
-    Single(ConnectionInfo),
+    Single(Box<ConnectionInfo>),
     #[cfg(feature = "sentinel")]
     Sentinel {
         sentinels: Vec<ConnectionInfo>,

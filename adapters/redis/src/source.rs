@@ -84,7 +84,7 @@ impl Source {
         #[cfg(not(feature = "cluster"))]
         let _ = config;
         match addresses {
-            Addresses::Single(info) => Ok(Self::Single(Box::new(client(info, certificates)?))),
+            Addresses::Single(info) => Ok(Self::Single(Box::new(client(*info, certificates)?))),
             #[cfg(feature = "sentinel")]
             Addresses::Sentinel { sentinels, master } => {
                 let client = sentinel(sentinels, &master, certificates)?;

@@ -45,7 +45,7 @@ fn sessions_outlive_a_master() {
         return;
     };
     until("the sentinel knows the replica", || {
-        let known = format!("{:?}", sentinel.tell("SENTINEL replicas mymaster"));
+        let known = sentinel.asked("SENTINEL replicas mymaster");
         known.contains(&replica.port.to_string()) && known.contains("\"master-link-status\"")
     });
 
@@ -65,9 +65,7 @@ fn sessions_outlive_a_master() {
     until("the replica has the session", || !replica.names().is_empty());
 
     master.kill();
-    until("the replica is the master", || {
-        format!("{:?}", replica.tell("ROLE")).contains("\"master\"")
-    });
+    until("the replica is the master", || replica.asked("ROLE").contains("\"master\""));
     until_it_works(&store);
     assert!(block_on(store.look_up(&key("k"), seconds(200))).unwrap().is_some());
     block_on(store.create(&session("new"))).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, Value, cmd};
+use redis::{Client, Cmd, Connection, Value, cmd};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use wwr_async::{Runtime, Session, SessionInfo, SessionKey, UnixTime};
@@ -164,6 +164,15 @@ impl Engine {
         tell(&mut self.connection(), command)
     }
 
+    /// What it answers to this, or why it does not: it may just be changing its part.
+    pub(crate) fn asked(&self, command: &str) -> String {
+        let connection = Client::open(self.url()).and_then(|client| client.get_connection());
+        match connection.and_then(|mut connection| words(command).query::<Value>(&mut connection)) {
+            Ok(answer) => format!("{answer:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
     /// The names of all values.
     pub(crate) fn names(&self) -> Vec<String> {
         cmd("KEYS").arg("*").query(&mut self.connection()).unwrap()
@@ -186,12 +195,16 @@ impl Drop for Engine {
 }
 
 pub(crate) fn tell(connection: &mut Connection, command: &str) -> Value {
+    words(command).query(connection).unwrap_or_else(|error| panic!("{command}: {error}"))
+}
+
+fn words(command: &str) -> Cmd {
     let mut words = command.split(' ');
-    let mut told = cmd(words.next().unwrap());
+    let mut told = cmd(words.next().unwrap_or_default());
     for word in words {
         told.arg(word);
     }
-    told.query(connection).unwrap_or_else(|error| panic!("{command}: {error}"))
+    told
 }
 
 fn spawn(file: &str, arguments: &[String]) -> Child {
