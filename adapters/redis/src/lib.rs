@@ -38,6 +38,10 @@
 //!
 //! With tokio it is `RedisStore::<Tokio>`, and the feature `tokio` instead of `smol`.
 //!
+//! This is persistence, and nothing else: servers do not know of each other's connections. A session that is closed on one
+//! server cannot be restored anywhere; connections of other servers that hold it keep it until they end, and do not
+//! hear of changes. Limits, signals and closing by key are those of one server.
+//!
 //! # What is stored
 //!
 //! Each session is one string value, so that all of its changes are atomic, and it lies in one slot of a cluster.
