@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use wwr::Valid;
 use wwr::server::Config;
-use wwr::server::gate::{Answer, Decision, Head, HttpVersion, Origins, Refusal, Terms, decide};
+use wwr::server::gate::{
+    Answer, CORS, Decision, Head, HttpVersion, Origins, Refusal, Terms, decide,
+};
 
 #[path = "support/driver.rs"]
 mod driver;
@@ -98,7 +100,11 @@ impl Server {
         let refuse = |refusal| Answer::refusal(refusal, &head, &terms);
         let answer = match decide(&head, &terms) {
             Decision::Refuse(refusal) | Decision::Ask { upgrade: Err(refusal) } => refuse(refusal),
-            Decision::Options { .. } => Answer::options(),
+            // Pages of any origin may send the preflight. This server lists no names.
+            Decision::Options { .. } => {
+                let headers = CORS.map(|(name, value)| (name, value.into())).into();
+                Answer { headers, ..Answer::options() }
+            }
             Decision::Preflight { metadata, noted } => {
                 if noted {
                     self.shared.asked(client.ip(), head.closes());

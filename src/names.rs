@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::valid::InvalidConfig;
 use crate::wire::Name;
 
 /// What `Accept` has in the request, and `Content-Type` in an answer with names.
@@ -50,6 +51,32 @@ impl Names {
     pub fn to_body(&self) -> Bytes {
         // Lists of text can always be written.
         serde_json::to_vec(self).map(Into::into).unwrap_or_default()
+    }
+
+    /// Checks that clients read the list. `setting` is what the error calls it.
+    ///
+    /// ```
+    /// use wwr::names::Names;
+    ///
+    /// let mut names = Names::default();
+    /// names.signals.push("two\nlines".into());
+    /// let error = names.check("names").unwrap_err().to_string();
+    /// assert!(error.starts_with("names has a name that is not allowed: "), "{error}");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig::Name`] for one that cannot be sent, [`InvalidConfig::ListTooLong`] for a list of more
+    /// than [`MAX_BODY`] bytes.
+    pub fn check(&self, setting: &'static str) -> Result<(), InvalidConfig> {
+        for name in self.requests.iter().chain(&self.signals) {
+            Name::try_from(name.as_str())
+                .map_err(|reason| InvalidConfig::Name { setting, reason })?;
+        }
+        match self.to_body().len() {
+            0..=MAX_BODY => Ok(()),
+            length => Err(InvalidConfig::ListTooLong { setting, length, max: MAX_BODY }),
+        }
     }
 
     /// Reads the body of an answer, if it is a list of names that can be sent (protocol §1.5) and not longer
@@ -107,5 +134,25 @@ mod tests {
         let long = |length| format!("{{\"requests\":[]{}}}", " ".repeat(length - 15));
         assert!(Names::from_body(long(MAX_BODY).as_bytes()).is_some());
         assert_eq!(Names::from_body(long(MAX_BODY + 1).as_bytes()), None);
+    }
+
+    #[test]
+    fn a_list_is_right_if_clients_read_it() {
+        // 255 bytes each, in quotes and with a comma.
+        let requests = (0..300).map(|number| format!("{number:0255}")).collect();
+        let mut names = Names { requests, ..Names::default() };
+        let length = names.to_body().len();
+        let too_long = InvalidConfig::ListTooLong { setting: "names", length, max: MAX_BODY };
+        assert_eq!(names.check("names"), Err(too_long));
+        assert_eq!(Names::from_body(&names.to_body()), None);
+        while names.to_body().len() > MAX_BODY {
+            names.requests.pop();
+        }
+        assert_eq!(names.check("names"), Ok(()));
+        assert!(Names::from_body(&names.to_body()).is_some());
+        for name in ["a\n", "\u{e4}", &"x".repeat(256)] {
+            let names = Names { signals: [name.into()].into(), ..Names::default() };
+            assert!(matches!(names.check("names"), Err(InvalidConfig::Name { .. })), "{name}");
+        }
     }
 }

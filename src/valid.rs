@@ -4,6 +4,7 @@ use core::ops::Deref;
 use core::time::Duration;
 
 use crate::close::CloseFrame;
+use crate::wire::InvalidName;
 
 /// Settings that were checked, as the machines want them.
 ///
@@ -126,6 +127,26 @@ pub enum InvalidConfig {
     /// The preflight is part of finding out the version, and must not be skipped then.
     #[error("skip_preflight is set; it can be if protocol is one version only")]
     PreflightNeeded,
+    /// A list of names that is too long for the clients that ask for it (protocol §4.7).
+    #[error(
+        "{setting} has {length} bytes of JSON, and clients read {max}: list fewer names, or none"
+    )]
+    ListTooLong {
+        /// The setting.
+        setting: &'static str,
+        /// The length of the list in bytes.
+        length: usize,
+        /// The longest list that clients read, in bytes.
+        max: usize,
+    },
+    /// A name that nothing can have, in a list of names.
+    #[error("{setting} has a name that is not allowed: {reason}")]
+    Name {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with the name (protocol §1.5).
+        reason: InvalidName,
+    },
     /// A final close code that no close frame may have (RFC 6455 §7.4).
     #[error(
         "final_close_codes has {code}; 1000 to 1003, 1007 to 1013 and 3000 to 4999 are possible, and \

@@ -94,6 +94,10 @@ pub(crate) fn read(
             _ => return Err(ErrorKind::InvalidData.into()),
         }
         if fin && let Some((text, frame)) = partial.take() {
+            // RFC 6455 §8.1: text that is not UTF-8 ends the connection.
+            if text && std::str::from_utf8(&frame).is_err() {
+                return Err(ErrorKind::InvalidData.into());
+            }
             let frame = frame.into();
             return Ok(if text { Incoming::Text(frame) } else { Incoming::Binary(frame) });
         }

@@ -1,53 +1,62 @@
-//! Any bytes to a host and to both sides of a WebSocket, cut anywhere: the same happens however they are cut,
-//! nothing panics, and the host is left as it was when the socket has gone.
+//! Any bytes to a host, to a client, and to both sides of a WebSocket, cut anywhere, with output that is accepted in
+//! pieces: the same happens however the bytes are cut and whatever other sockets do, nothing panics, each request has
+//! one outcome, and the host is left as it was when the sockets have gone.
 #![no_main]
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+#[path = "socket_world/client.rs"]
+mod client;
+#[path = "socket_world/served.rs"]
+mod served;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+use wwr::Instant;
 use wwr::server::Protocol;
-use wwr::{Instant, UnixTime};
 use wwr_socket::Memory;
-use wwr_socket::host::{Host, HostEvent};
-use wwr_socket::server::{Event, ServerConfig};
 use wwr_socket::websocket::{Role, WebSocket, WebSocketLimits};
 
-const NOW: Instant = Instant::EPOCH;
-
-const HANDSHAKE: &[u8] =
-    b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+pub(crate) const NOW: Instant = Instant::EPOCH;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
     protocol: Protocol,
+    /// What the application does with requests on which it decides; it is not asked if there is nothing.
+    decision: Option<served::Decision>,
+    client: client::Setting,
     /// Whether the client opens a WebSocket first.
     opens: bool,
-    /// Whether masked frames are made of the bytes.
-    frames: bool,
+    /// Whether frames are made of the bytes, masked with this key.
+    frames: Option<[u8; 4]>,
     /// The lengths of the pieces, again and again.
     pieces: &'a [u8],
+    /// How many bytes a socket accepts in a write, again and again.
+    accepts: &'a [u8],
     bytes: &'a [u8],
 }
 
 impl Input<'_> {
-    /// What the client sends.
-    fn sent(&self) -> Vec<u8> {
-        let mut sent = if self.opens { HANDSHAKE.to_vec() } else { Vec::new() };
-        if self.frames {
-            // The first byte of each frame, its length, its payload.
-            let mut rest = self.bytes;
-            while let [first, length, tail @ ..] = rest {
-                let (payload, tail) = tail.split_at(tail.len().min(usize::from(length & 0x7f)));
-                let length = payload.len().min(125);
-                sent.extend([*first, 0x80 | length as u8, 0, 0, 0, 0]);
-                sent.extend(&payload[..length]);
-                rest = tail;
-            }
-        } else {
+    /// What a peer sends: of each frame the first byte, its length, its payload.
+    fn sent(&self, opening: &[u8], masks: bool) -> Vec<u8> {
+        let mut sent = if self.opens { opening.to_vec() } else { Vec::new() };
+        let Some(key) = self.frames else {
             sent.extend(self.bytes);
+            return sent;
+        };
+        let mut rest = self.bytes;
+        while let [first, length, tail @ ..] = rest {
+            let (payload, tail) = tail.split_at(tail.len().min(usize::from(length & 0x7f)));
+            let length = payload.len().min(125);
+            let payload = &payload[..length];
+            sent.push(*first);
+            if masks {
+                sent.push(0x80 | length as u8);
+                sent.extend(key);
+                sent.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+            } else {
+                sent.push(length as u8);
+                sent.extend(payload);
+            }
+            rest = tail;
         }
         sent
     }
@@ -65,48 +74,33 @@ fn cut<'a>(mut bytes: &'a [u8], pieces: &[u8]) -> Vec<&'a [u8]> {
     cut
 }
 
-/// What a host makes of it: what happens, and what it sends.
-fn served(protocol: Protocol, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
-    let mut config = ServerConfig::default();
-    config.connection.protocol = protocol;
-    config.connection.max_message_size = 8192;
-    let mut host = Host::new(config, NOW, UnixTime::from_seconds(0)).unwrap();
-    let id = host.accepted(NOW, IpAddr::V4(Ipv4Addr::LOCALHOST)).0;
-    let (mut events, mut sent) = (Vec::new(), Vec::new());
-    let mut work = |host: &mut Host| {
-        while let Some(event) = host.poll_event(NOW) {
-            if let HostEvent::Socket { id, event: Event::Request(request) } = &event {
-                let payload = request.content.clone().into_payload();
-                host.reply(NOW, *id, request.id, Ok(payload)).unwrap();
-            }
-            events.push(format!("{event:?}"));
-        }
-        let output = host.output(id).to_vec();
-        host.sent(NOW, id, output.len());
-        sent.extend(output);
-    };
-    for piece in pieces {
-        assert!(
-            host.wants_input(id) || host.disposition(id) != wwr_socket::server::Disposition::Keep
-        );
-        host.received(NOW, id, piece);
-        work(&mut host);
+/// How many bytes are accepted, write by write.
+pub(crate) struct Accepts<'a> {
+    pieces: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Accepts<'a> {
+    pub(crate) const fn new(pieces: &'a [u8]) -> Self {
+        Self { pieces, at: 0 }
     }
-    host.end_of_input(id);
-    work(&mut host);
-    let later = NOW + Duration::from_secs(3600);
-    host.handle_timeout(later);
-    assert!(host.next_timeout().is_none_or(|next| next > later));
-    work(&mut host);
-    host.closed(later, id);
-    assert_eq!((host.socket_count(), host.hub().admitted_count()), (0, 0));
-    (events, sent)
+
+    /// Of so many bytes, with a write that accepts nothing now and then.
+    pub(crate) fn next(&mut self, length: usize) -> usize {
+        if self.pieces.is_empty() {
+            return length;
+        }
+        self.at += 1;
+        // One in two accepts something: the output ends.
+        let piece = usize::from(self.pieces[self.at / 2 % self.pieces.len()]);
+        length.min(if self.at.is_multiple_of(2) { piece } else { piece + 1 })
+    }
 }
 
 /// What one side of a WebSocket makes of it.
 fn read(role: Role, pieces: &[&[u8]]) -> (Vec<String>, usize) {
     let limits = WebSocketLimits { max_message: 200, ..Default::default() };
-    let (mut socket, mut memory) = (WebSocket::new(role, limits), Memory::new());
+    let (mut socket, mut memory) = (WebSocket::new(role, limits), Memory::with_chunk(64));
     let mut events = Vec::new();
     for piece in pieces {
         socket.receive(piece, &mut memory);
@@ -118,10 +112,23 @@ fn read(role: Role, pieces: &[&[u8]]) -> (Vec<String>, usize) {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let sent = input.sent();
+    let sent = input.sent(served::HANDSHAKE, true);
     let pieces = cut(&sent, input.pieces);
-    assert_eq!(served(input.protocol, &pieces), served(input.protocol, &[&sent]));
+    let setting = served::Setting { protocol: input.protocol, decision: input.decision };
+    let whole = setting.run(&[&[&sent]], &[]).remove(0);
+    assert_eq!(setting.run(&[&pieces], input.accepts), std::slice::from_ref(&whole));
+    // Another socket changes nothing, whatever it does.
+    let both = setting.run(&[&pieces, &[&sent], &pieces], input.accepts);
+    assert_eq!(both, [whole.clone(), whole.clone(), whole]);
     for role in [Role::Server, Role::Client] {
         assert_eq!(read(role, &pieces), read(role, &[&sent]));
+    }
+    // What comes together with the handshake comes before the connection is ready, so that is in a piece of its own.
+    let (opening, sent) = (client::opening(), input.sent(&[], false));
+    let opening = if input.opens { &*opening } else { &[] };
+    let with =
+        |pieces: &[&[u8]], accepts| input.client.run(&[&[opening], pieces].concat(), accepts);
+    if input.opens || !client::opens(&sent) {
+        assert_eq!(with(&cut(&sent, input.pieces), input.accepts), with(&[&sent], &[]));
     }
 });

@@ -52,6 +52,6 @@ pub use origin::{InvalidOrigin, Origin, Origins};
 pub use path::{EndpointPath, InvalidPath};
 pub use proxies::{InvalidNetwork, Network, ProxyHeaders, TrustedProxies};
 pub use refusal::Refusal;
-pub use slots::{HandshakeSlots, SlotId, Taken};
+pub use slots::{HandshakeSlots, Relief, SlotId, Taken};
 pub use sub_protocol::{NotSelectable, may_be_set, offered_sub_protocols};
 pub use throttle::LogThrottle;

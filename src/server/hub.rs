@@ -286,12 +286,17 @@ impl Hub {
 
     /// Passes a command on to the registry.
     fn instruct(&mut self, id: ConnectionId, command: Command) {
-        let leaves = matches!(command, Command::Leave(_));
+        let left = match &command {
+            // It may have closed the session, and does not live to see that.
+            Command::Leave(key) => Some(self.registry.awaits_close(id, key)),
+            _ => None,
+        };
         let before = self.registry.active_sessions();
         self.registry.handle(id, command, &mut self.effects);
-        if leaves {
+        if let Some(closes) = left {
             let lost = before.saturating_sub(self.registry.active_sessions());
             self.counters.sessions.lost += lost as u64;
+            self.counters.sessions.closed += u64::from(closes);
         }
     }
 
@@ -485,7 +490,8 @@ impl Hub {
 
     /// Like [`join`](Self::join), but only if the connection holds the session of this key, and it also
     /// leaves the group when it holds that no more: as soon as that is decided, and before the connection
-    /// hears of it. A failed close does not count. If the connection was in the group already, it stays in it
+    /// hears of it. Until then, a connection that closes its session still holds it, and if the close fails, it
+    /// stays in the group. If the connection was in the group already, it stays in it
     /// for as long as before, and joining it by [`join`](Self::join) later makes it stay.
     ///
     /// A rotation does not make another session of it: one of the last [`FORMER_KEYS`] keys that the session
@@ -501,8 +507,8 @@ impl Hub {
         group: &str,
     ) -> Result<bool, GroupError> {
         let member = self.connections.get(&id).ok_or(GroupError::UnknownConnection)?;
-        let held = member.session.as_ref();
-        if !held.is_some_and(|held| self.registry.holds(id, held)) {
+        let holds = |key| self.registry.holds(id, key) || self.registry.awaits_close(id, key);
+        if !member.session.as_ref().is_some_and(holds) {
             return Err(GroupError::NoSession);
         }
         if !member.knows(session) {

@@ -57,8 +57,8 @@ impl CreationId {
     }
 }
 
-/// Identifies an edit of the session that the application asks for on a connection, until its [`SessionEvent`](super::SessionEvent) comes. A connection never uses
-/// one twice.
+/// Identifies an edit of the session that the application asks for on a connection, until its
+/// [`SessionEvent`](super::SessionEvent) comes. A connection never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EditId(u64);
 

@@ -131,6 +131,14 @@ impl Registry {
         self.entries.get(key).is_some_and(|entry| entry.holders.contains(&connection))
     }
 
+    /// Returns whether a connection that held a session waits for its close of it. It holds the session again
+    /// if that fails.
+    pub fn awaits_close(&self, connection: ConnectionId, key: &SessionKey) -> bool {
+        let key = self.rotated.get(&connection).unwrap_or(key);
+        let closer = self.entries.get(key).and_then(|entry| entry.store.closer());
+        matches!(closer, Some(Closer::Holder(holder)) if holder == connection)
+    }
+
     /// Returns how many connections hold a session. 0 if it is unknown.
     pub fn connection_count(&self, key: &SessionKey) -> usize {
         self.entries.get(key).map_or(0, |entry| entry.holders.len())
@@ -189,7 +197,7 @@ impl Registry {
         let entry = self.entries.entry(key.clone()).or_insert_with(Entry::empty);
         let mut told = core::mem::take(&mut entry.holders);
         self.active -= usize::from(!told.is_empty());
-        if let Some(closer) = entry.store.closer()
+        if let Some(closer) = entry.store.closer_mut()
             && let Closer::Holder(connection) = core::mem::replace(closer, Closer::NoWaiter)
         {
             told.insert(connection);
@@ -444,7 +452,7 @@ impl Registry {
         {
             *creator = Creator::Gone;
         }
-        if let Some(closer) = entry.store.closer()
+        if let Some(closer) = entry.store.closer_mut()
             && matches!(*closer, Closer::Holder(connection) if connection == from)
         {
             *closer = Closer::NoWaiter;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub const MAX_NAME_LENGTH: usize = 255;
 
 /// Why a text cannot be a [`Name`] or an [`ErrorCode`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidName {
     /// It is longer than its length byte can say.

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt;
 use hyper::http::request::Parts;
+use wwr::names::Names;
 
 /// How many characters of a message are shown.
 const MESSAGE: usize = 512;
@@ -53,15 +54,12 @@ pub(crate) async fn caught_async<F: Future>(work: impl FnOnce() -> F) -> Result<
     AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(Panic::new)
 }
 
-/// Calls a hook of the application about a connection. A hook that panics just ends.
-pub(crate) async fn hook<F: Future<Output = ()>>(
-    hook: &'static str,
-    connection: u64,
-    call: impl FnOnce() -> F,
-) {
-    if let Err(panic) = caught_async(call).await {
-        tracing::error!(connection, hook, %panic, "a hook panicked");
-    }
+/// Asks the application for the names of its handlers. There are none if it panics.
+pub(crate) fn listed_names(listed_names: impl FnOnce() -> Option<Names>) -> Option<Names> {
+    caught(listed_names).unwrap_or_else(|panic| {
+        tracing::error!(%panic, "`listed_names` panicked; the names of the handlers are not listed");
+        None
+    })
 }
 
 /// Logs the panic of a hook that was called for an HTTP request.
@@ -127,6 +125,14 @@ mod tests {
         assert_eq!(text(|| std::panic::panic_any(7)), "no text");
         let long = text(|| panic!("{}", "ab".repeat(1000)));
         assert_eq!(long, format!("{}…", "ab".repeat(MESSAGE / 2)));
+    }
+
+    #[test]
+    fn names_that_cannot_be_listed_are_not() {
+        let names = Names::default();
+        assert_eq!(listed_names(|| Some(names.clone())), Some(names.clone()));
+        assert_eq!(listed_names(|| None), None);
+        assert_eq!(listed_names(|| panic!("a list of a test panics on purpose")), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use wwr_socket::server::{Disposition, Event, ServerConfig, SocketId};
 
 const LISTENER: Token = Token(usize::MAX);
 
-fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".into());
     let address: SocketAddr = address.parse().map_err(std::io::Error::other)?;
     let mut event_loop = EventLoop::new(address)?;
@@ -27,43 +27,54 @@ fn main() -> Result<()> {
     event_loop.run()
 }
 
+/// How many sockets are accepted, and how many times sockets are read, before everything else has its turn.
+const TURNS: usize = 64;
+
 /// A socket, and what the system has said about it since.
 struct Socket {
     stream: TcpStream,
     readable: bool,
     ends: bool,
+    is_queued: bool,
 }
 
-struct EventLoop {
+pub(crate) struct EventLoop {
     poll: Poll,
-    listener: TcpListener,
+    pub(crate) listener: TcpListener,
+    /// When to accept: at once if somebody may wait, later if the system had no room.
+    accepts_at: Option<wwr::Instant>,
     sockets: HashMap<SocketId, Socket>,
+    /// Those to be read and written, each once.
+    ready: Vec<SocketId>,
     host: Host,
     started: Instant,
     buffer: Vec<u8>,
 }
 
 impl EventLoop {
-    fn new(address: SocketAddr) -> Result<Self> {
+    pub(crate) fn new(address: SocketAddr) -> Result<Self> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let unix = UnixTime::from_seconds(unix.try_into().unwrap_or(i64::MAX));
         let host = Host::new(ServerConfig::default(), wwr::Instant::EPOCH, unix);
         let host = host.map_err(std::io::Error::other)?;
         let (poll, mut listener) = (Poll::new()?, TcpListener::bind(address)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let (sockets, buffer) = (HashMap::new(), vec![0; 64 * 1024]);
-        Ok(Self { poll, listener, sockets, host, started: Instant::now(), buffer })
+        let (sockets, ready, buffer) = (HashMap::new(), Vec::new(), vec![0; 64 * 1024]);
+        let (accepts_at, started) = (None, Instant::now());
+        Ok(Self { poll, listener, accepts_at, sockets, ready, host, started, buffer })
     }
 
     fn now(&self) -> wwr::Instant {
         wwr::Instant::EPOCH + self.started.elapsed()
     }
 
-    fn run(&mut self) -> Result<()> {
-        let (mut events, mut work) = (Events::with_capacity(1024), Vec::new());
+    pub(crate) fn run(&mut self) -> Result<()> {
+        let mut events = Events::with_capacity(1024);
         loop {
             let now = self.now();
-            let due = if self.host.has_work() { Some(now) } else { self.host.next_timeout() };
+            let has_work = self.host.has_work() || !self.ready.is_empty();
+            let due = [has_work.then_some(now), self.host.next_timeout(), self.accepts_at];
+            let due = due.into_iter().flatten().min();
             match self.poll.poll(&mut events, due.map(|due| due.saturating_since(now))) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -72,24 +83,28 @@ impl EventLoop {
             for event in &events {
                 let id = SocketId(event.token().0 as u64);
                 if event.token() == LISTENER {
-                    self.accept(now)?;
+                    self.accepts_at = self.accepts_at.or(Some(now));
                 } else if let Some(socket) = self.sockets.get_mut(&id) {
                     socket.readable |= event.is_readable();
                     socket.ends |= event.is_read_closed();
-                    work.push(id);
+                    self.queue(id);
                 }
             }
+            if self.accepts_at.is_some_and(|at| at <= now) {
+                self.accept(now)?;
+            }
             // Everything is read, then handled, then written: as many messages as possible at once.
-            while !work.is_empty() {
-                let mut again: Vec<_> =
-                    work.iter().copied().filter(|id| self.read(now, *id)).collect();
+            for _ in 0..TURNS {
+                let ready = std::mem::take(&mut self.ready);
+                ready.iter().for_each(|id| self.read(now, *id));
                 self.handle(now);
-                work.drain(..).for_each(|id| self.write(now, id));
+                ready.iter().for_each(|id| self.write(now, *id));
                 while let Some(id) = self.host.poll_output() {
                     self.write(now, id);
-                    again.push(id);
                 }
-                work.extend(again.into_iter().filter(|id| self.may_read(*id)));
+                if self.ready.is_empty() {
+                    break;
+                }
             }
             if self.host.next_timeout().is_some_and(|due| due <= now) {
                 self.host.handle_timeout(now);
@@ -102,46 +117,67 @@ impl EventLoop {
     }
 
     fn accept(&mut self, now: wwr::Instant) -> Result<()> {
-        // An error is that of one client, or passes, for example when files are freed.
-        while let Ok((mut stream, from)) = self.listener.accept() {
+        for _ in 0..TURNS {
+            let (mut stream, from) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.accepts_at = match error.kind() {
+                        ErrorKind::WouldBlock => None,
+                        // The client has gone. There may be others.
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted => Some(now),
+                        // Files or memory are used up: some sockets make room.
+                        _ => Some(self.host.accept_failed(now).0),
+                    };
+                    return Ok(());
+                }
+            };
             // Most messages are small. If this fails, they are only slower.
             let _ = stream.set_nodelay(true);
             let (id, _) = self.host.accepted(now, from.ip());
             let (token, interest) = (Token(id.0 as usize), Interest::READABLE | Interest::WRITABLE);
             self.poll.registry().register(&mut stream, token, interest)?;
-            self.sockets.insert(id, Socket { stream, readable: true, ends: false });
+            let (readable, ends, is_queued) = (true, false, false);
+            self.sockets.insert(id, Socket { stream, readable, ends, is_queued });
         }
         Ok(())
+    }
+
+    /// Has a socket read and written in the next round.
+    fn queue(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get_mut(&id)
+            && !std::mem::replace(&mut socket.is_queued, true)
+        {
+            self.ready.push(id);
+        }
     }
 
     fn may_read(&self, id: SocketId) -> bool {
         self.sockets.get(&id).is_some_and(|socket| socket.readable) && self.host.wants_input(id)
     }
 
-    /// Reads once. Returns whether there may be more.
-    fn read(&mut self, now: wwr::Instant, id: SocketId) -> bool {
-        if !self.may_read(id) {
-            return false;
+    /// Reads once.
+    fn read(&mut self, now: wwr::Instant, id: SocketId) {
+        let may_read = self.may_read(id);
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        socket.is_queued = false;
+        if !may_read {
+            return;
         }
-        let Some(socket) = self.sockets.get_mut(&id) else { return false };
         match socket.stream.read(&mut self.buffer) {
             Ok(0) => self.host.end_of_input(id),
             Ok(length) => {
                 self.host.received(now, id, &self.buffer[..length]);
                 // Less than there was room for: there is no more, unless the end has come.
                 socket.readable = socket.ends || length == self.buffer.len();
-                return socket.readable;
+                return;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => {
-                self.close(now, id);
-                return false;
-            }
+            Err(_) => return self.close(now, id),
         }
         socket.readable = false;
-        false
     }
 
+    /// Writes once. Queues the socket if there may be more to read.
     fn write(&mut self, now: wwr::Instant, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if !self.host.output(id).is_empty() {
@@ -154,7 +190,10 @@ impl EventLoop {
         match self.host.disposition(id) {
             Disposition::Keep => {}
             Disposition::ShutDownWrite => drop(socket.stream.shutdown(Shutdown::Write)),
-            Disposition::Close => self.close(now, id),
+            Disposition::Close => return self.close(now, id),
+        }
+        if self.may_read(id) {
+            self.queue(id);
         }
     }
 

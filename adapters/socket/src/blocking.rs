@@ -2,6 +2,7 @@
 //! work. Needs std.
 
 mod client;
+mod reserve;
 mod server;
 
 pub use client::{CallError, Client};

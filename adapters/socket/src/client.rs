@@ -112,7 +112,7 @@ pub enum ClientEvent {
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much may wait to be sent until the server is not read any more.
-const MAX_BACKLOG: usize = 128 * 1024;
+pub(crate) const MAX_BACKLOG: usize = 128 * 1024;
 
 /// Bytes and time.
 impl ClientSocket {
@@ -173,6 +173,14 @@ impl ClientSocket {
     #[must_use]
     pub fn with_max_backlog(mut self, bytes: usize) -> Self {
         self.max_backlog = bytes.max(1);
+        self
+    }
+
+    /// Sets how many bytes are allocated at once for what the server sends. A payload that the program keeps holds
+    /// all of that; a longer message has its own. Default: 16 KiB.
+    #[must_use]
+    pub fn with_receive_chunk(mut self, bytes: usize) -> Self {
+        self.memory = Memory::with_chunk(bytes);
         self
     }
 

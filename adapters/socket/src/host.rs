@@ -9,7 +9,7 @@ use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use wwr::server::gate::Refusal;
+use wwr::server::gate::{LogThrottle, Refusal};
 use wwr::server::{
     Action, Connection, Hub, HubAction, JobId, Misuse, RequestError, RequestId, StoreAnswer,
     WaiterId, Work,
@@ -32,14 +32,15 @@ use sockets::{Place, Sockets};
 /// ```text
 /// wait for readiness, at most until next_timeout(), and not at all if has_work()
 /// for each socket that is ready
-///     accept -> accepted(..);  read -> received(.., bytes), or end_of_input(..), or closed(..)
+///     accept -> accepted(..), or accept_failed(..);  read -> received(.., bytes), or end_of_input(..), or closed(..)
 /// if next_timeout() has passed: handle_timeout(now)
-/// while let Some(event) = poll_event(now)      the application: reply, signal, ..
+/// while let Some(event) = poll_event(now)      the application: reply, signal, ..; sockets take turns
 /// while let Some(id) = poll_output()
 ///     write output(id), tell sent(.., bytes);  look at disposition(id) and wants_input(id)
 /// ```
 ///
-/// Sessions are in memory, unless the store is [elsewhere](Self::with_external_store). An application that
+/// Sessions are in memory, unless the store is [elsewhere](Self::with_external_store). They stay there until they
+/// are closed, unless the settings have an [expiry](wwr::server::HubConfig::expiry). An application that
 /// answers a request later keeps its [`SocketId`] and [`RequestId`]; until then, messages behind the request
 /// wait (as many handlers run at once on a connection as its concurrency says).
 ///
@@ -69,6 +70,9 @@ pub struct Host {
     /// Whether a socket that is ready was not looked at after a call.
     is_unsettled: bool,
     store: Option<MemoryStore>,
+    /// Whether the application was told that its sessions stay for ever.
+    told_of_growth: bool,
+    not_accepted: LogThrottle,
     /// What the wall clock has shown when the monotonic one did.
     wall_clock: (Instant, UnixTime),
 }
@@ -98,6 +102,15 @@ pub enum HostEvent {
     },
     /// No sessions expire in this round, because the store failed. For the log.
     ExpirySkipped,
+    /// The first session is in the memory of the host, and sessions stay there until they are closed or the
+    /// host ends. For the log, once: set `hub.expiry`, so that unused ones are removed.
+    SessionsNeverExpire,
+    /// The system had no room for another socket: see [`Host::accept_failed`]. For the log, at most once a
+    /// second.
+    CannotAccept {
+        /// How many attempts have failed since this was told.
+        attempts: u64,
+    },
     /// What [`Host::close_session`] has started has ended.
     SessionClosed {
         /// What that call has returned.
@@ -157,6 +170,8 @@ impl Host {
             events: VecDeque::new(),
             is_unsettled: false,
             store: Some(MemoryStore::default()),
+            told_of_growth: false,
+            not_accepted: LogThrottle::default(),
             wall_clock: (now, unix_now),
         })
     }
@@ -180,11 +195,27 @@ impl Host {
         let server = &self.server;
         let (id, evicted) = self.sockets.add(from, |id| ServerSocket::new(id, from, now, server));
         if let Some(evicted) = evicted {
-            self.push(evicted, Event::Refused(Refusal::Evicted));
-            self.with(evicted, |socket, server| socket.abort(now, server));
+            self.evict(now, evicted);
         }
         self.settle(id);
         (id, evicted)
+    }
+
+    /// Records that the system has no room for another socket: the process has no free file descriptors, or
+    /// there is no memory. Some of the sockets on which no WebSocket was opened yet make room, in the order of
+    /// [`HandshakeSlots`](wwr::server::gate::HandshakeSlots); they are closed by
+    /// [`disposition`](Self::disposition). Returns when to accept again, and whether sockets make room: if not,
+    /// a loop that keeps a file descriptor in reserve may accept with it what waits, only to close it.
+    pub fn accept_failed(&mut self, now: Instant) -> (Instant, bool) {
+        if let Some(attempts) = self.not_accepted.count(now) {
+            self.events.push_back(HostEvent::CannotAccept { attempts });
+        }
+        let (evicted, pause) = self.sockets.evict_some();
+        let makes_room = !evicted.is_empty();
+        for id in evicted {
+            self.evict(now, id);
+        }
+        (now + pause, makes_room)
     }
 
     /// Takes bytes of a client.
@@ -230,8 +261,11 @@ impl Host {
                 None => false,
             };
             self.is_unsettled |= waits;
-            if !waits {
-                self.ready.pop_front();
+            self.ready.pop_front();
+            if waits {
+                // The others have their turn before the next event of this one.
+                self.ready.push_back(id);
+            } else {
                 if let Some(place) = self.sockets.get(id) {
                     place.is_ready = false;
                 }
@@ -278,6 +312,8 @@ impl Host {
         let Some(place) = self.sockets.get(id) else { return };
         let was_writable = place.socket.is_writable();
         place.socket.sent(now, bytes, &mut self.server);
+        // One that takes nothing is not read. It is named when it is to be read again.
+        place.is_read &= place.socket.wants_input();
         if !was_writable && place.socket.is_writable() {
             self.make_ready(id);
         }
@@ -512,8 +548,11 @@ impl Host {
         UnixTime::from_seconds(unix.seconds().saturating_add(seconds))
     }
 
-    fn push(&mut self, id: SocketId, event: Event) {
+    /// Closes a socket for others.
+    fn evict(&mut self, now: Instant, id: SocketId) {
+        let event = Event::Refused(Refusal::Evicted);
         self.events.push_back(HostEvent::Socket { id, event });
+        self.with(id, |socket, server| socket.abort(now, server));
     }
 
     /// Calls a socket, and looks what has become of it.
@@ -569,6 +608,13 @@ impl Host {
                     let unix_now = self.unix_now(now);
                     match &mut self.store {
                         Some(store) => {
+                            if !self.told_of_growth
+                                && matches!(job.work, Work::Create(_))
+                                && self.server.config().hub.expiry.is_none()
+                            {
+                                self.told_of_growth = true;
+                                self.events.push_back(HostEvent::SessionsNeverExpire);
+                            }
                             let answer = store.carry_out(job.work, unix_now);
                             self.server.answered(now, job.id, answer);
                         }

@@ -55,30 +55,57 @@ pub(crate) fn unread<'a>() -> Head<'a> {
     Head::new("", "/", HttpVersion::Http11, [])
 }
 
-/// Appends an answer. `ends` says that it is the last on its socket.
+/// Returns whether an answer says that it is the last on its socket.
+pub(crate) fn closes(answer: &Answer) -> bool {
+    connection_options(answer).any(|option| option.eq_ignore_ascii_case("close"))
+}
+
+/// Returns what the headers `Connection` of an answer have (RFC 9110 section 7.6.1).
+fn connection_options(answer: &Answer) -> impl Iterator<Item = &str> {
+    let is_connection = |(name, _): &&(&str, _)| name.eq_ignore_ascii_case("connection");
+    let lines = answer.headers.iter().filter(is_connection);
+    lines.flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|option| !option.is_empty())
+}
+
+/// Appends an answer. `ends` says that it is the last on its socket. How long it is and whether it is the last is
+/// said once, whatever its headers say of that.
 pub(crate) fn write_answer(answer: &Answer, method: &str, ends: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_number(answer.status.into(), out);
     out.push(b' ');
     out.extend_from_slice(phrase(answer.status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    let mut closes = false;
     for (name, value) in &answer.headers {
-        let is_connection = name.eq_ignore_ascii_case("connection");
-        closes |= is_connection && value.to_ascii_lowercase().contains("close");
-        write_header(name, value.as_bytes(), out);
+        let is_ours = ["connection", "content-length", "transfer-encoding"];
+        if !is_ours.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+            write_header(name, value.as_bytes(), out);
+        }
     }
-    if ends && !closes {
-        write_header("Connection", b"close", out);
+    let lasts = ["close", "keep-alive"];
+    let options = connection_options(answer)
+        .filter(|option| !lasts.iter().any(|lasts| option.eq_ignore_ascii_case(lasts)))
+        .chain((ends || closes(answer)).then_some("close"));
+    let options: Vec<_> = options.collect();
+    if !options.is_empty() {
+        write_header("Connection", options.join(", ").as_bytes(), out);
     }
-    if answer.status == 101 {
+    // Without a body, and without a word about its length (RFC 9110 section 8.6).
+    if matches!(answer.status, 101 | 204) {
         return out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"Content-Length: ");
-    write_number(answer.body.len(), out);
-    out.extend_from_slice(b"\r\n\r\n");
+    // Never with a body (RFC 9110 sections 15.3.6 and 15.4.5).
+    let body = match answer.status {
+        205 | 304 => &[],
+        _ => &answer.body[..],
+    };
+    if answer.status != 304 {
+        out.extend_from_slice(b"Content-Length: ");
+        write_number(body.len(), out);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
     if method != "HEAD" {
-        out.extend_from_slice(&answer.body);
+        out.extend_from_slice(body);
     }
 }
 
@@ -292,5 +319,31 @@ mod tests {
             "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\n"
         );
         assert_eq!(answer(101, false, "GET"), "HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n");
+        assert_eq!(answer(204, false, "GET"), "HTTP/1.1 204 No Content\r\nA: b\r\n\r\n");
+        assert_eq!(answer(205, false, "GET"), "HTTP/1.1 205 \r\nA: b\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(answer(304, false, "GET"), "HTTP/1.1 304 \r\nA: b\r\n\r\n");
+    }
+
+    #[test]
+    fn headers_of_an_answer_do_not_contradict_how_it_is_sent() {
+        for (headers, ends, expected) in [
+            (&[("content-length", "77")][..], false, "Content-Length: 2\r\n"),
+            (&[("Transfer-Encoding", "chunked")], false, "Content-Length: 2\r\n"),
+            (&[("Connection", "Close")], false, "Connection: close\r\nContent-Length: 2\r\n"),
+            (&[("Connection", "keep-alive")], true, "Connection: close\r\nContent-Length: 2\r\n"),
+            (&[("Connection", "closed")], false, "Connection: closed\r\nContent-Length: 2\r\n"),
+            (
+                &[("Upgrade", "websocket"), ("CONNECTION", "Upgrade , CLOSE")],
+                true,
+                "Upgrade: websocket\r\nConnection: Upgrade, close\r\nContent-Length: 2\r\n",
+            ),
+        ] {
+            let headers = headers.iter().map(|(name, value)| (*name, (*value).into())).collect();
+            let answer = Answer { status: 200, headers, body: "ok".into() };
+            let mut out = Vec::new();
+            write_answer(&answer, "GET", ends, &mut out);
+            let out = String::from_utf8(out).unwrap();
+            assert_eq!(out, alloc::format!("HTTP/1.1 200 OK\r\n{expected}\r\nok"));
+        }
     }
 }

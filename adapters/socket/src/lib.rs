@@ -26,7 +26,15 @@
 //!   just want it to work.
 //!
 //! Buffers are shared by the sockets of a thread ([`Memory`]): an idle connection has none. A server's requests
-//! allocate nothing in a steady state.
+//! allocate nothing in a steady state. A payload that the application keeps holds the chunk into which it was
+//! received, 16 KiB unless [another size](server::Limits::receive_chunk) is set: copy it.
+//!
+//! # Turns
+//!
+//! A [`Host`] hands out one event of a socket, then one of the next, so a socket that floods it holds up no other.
+//! For that, a loop takes events until there is none before it receives more, writes in each turn, accepts a
+//! limited number of sockets in one, and calls [`Host::accept_failed`] when the system has no room for another
+//! one.
 //!
 //! # What is not here
 //!

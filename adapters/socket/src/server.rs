@@ -1,6 +1,7 @@
 //! A server on byte streams: what its sockets share, and one socket.
 
 mod config;
+mod connection;
 mod event;
 mod http;
 mod socket;
@@ -67,6 +68,9 @@ impl Server {
     /// [`InvalidConfig`] names the setting that is wrong, and what it may be.
     pub fn new(config: ServerConfig) -> Result<Self, InvalidConfig> {
         config.limits.check()?;
+        if let Some(names) = &config.names {
+            names.check("names")?;
+        }
         let hub = Hub::new(&config.hub.validate()?);
         let remembered = config.limits.max_remembered_addresses;
         let endpoint = |protocol| {
@@ -82,6 +86,7 @@ impl Server {
             paths.insert(path.as_str().to_string(), endpoints.len());
             endpoints.push(endpoint(Some(*protocol))?);
         }
+        let memory = Memory::with_chunk(config.limits.receive_chunk);
         Ok(Self {
             limits: config.limits,
             config,
@@ -92,7 +97,7 @@ impl Server {
             control: Actions::new(),
             events: VecDeque::new(),
             sockets: BTreeMap::new(),
-            memory: Memory::new(),
+            memory,
         })
     }
 

@@ -2,10 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use wwr::client::{Config, Protocol};
+use wwr::server::gate::{Answer, Decision, Head, HttpVersion, Origins, Terms, decide};
 use wwr::server::{RequestError, SessionEvent};
 use wwr::{Name, SessionInfo};
 use wwr_socket::blocking::{CallError, Client, EventLoop, Stop};
@@ -185,4 +188,136 @@ fn the_end_of_a_client_is_noticed_although_it_comes_with_its_last_bytes() {
         client.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(server.ends.recv_timeout(Duration::from_secs(10)), Ok(Ended::Lost));
     }
+}
+
+/// A server that has opened a WebSocket, and reads when the test does.
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    let headers = lines.map(|(name, value)| (name, value.as_bytes()));
+    let head = Head::new("GET", "/", HttpVersion::Http11, headers);
+    let terms =
+        Terms { metadata: None, origins: &Origins::Any, selects_wwr1: false, shutting_down: false };
+    let Decision::Ask { upgrade: Ok(accept) } = decide(&head, &terms) else { panic!("{head:?}") };
+    let mut answer = String::from("HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in Answer::switching(&accept).headers {
+        answer.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all((answer + "\r\n").as_bytes()).unwrap();
+    stream
+}
+
+/// A client of 1.4 that sends no preflight, and its server.
+fn connected() -> (Client, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = Config::default();
+    config.protocol = Protocol::V1_4;
+    config.skip_preflight = true;
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let client = Client::with(&url, &config.validate().unwrap()).unwrap();
+    (client, accept(&listener))
+}
+
+/// Sends a signal as soon as the client is connected.
+fn signal(client: &Client, payload: &str) {
+    while let Err(error) = client.signal("news", payload) {
+        assert!(matches!(error, CallError::Misuse(_)), "{error}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn the_close_frame_comes_behind_all_that_the_server_has_yet_to_read() {
+    let (client, mut server) = connected();
+    // More than the system takes.
+    let sent = 24 << 20;
+    signal(&client, &"x".repeat(sent));
+    let (closing, closes) = mpsc::channel();
+    let reading = thread::spawn(move || {
+        closes.recv().unwrap();
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).unwrap();
+        received
+    });
+    closing.send(()).unwrap();
+    drop(client);
+    let received = reading.join().unwrap();
+    assert!(received.len() > sent, "{} bytes", received.len());
+    // A masked close frame with a code and no reason.
+    let [.., first, second, key_0, key_1, _, _, code_0, code_1] = received[..] else { panic!() };
+    assert_eq!([first, second, key_0 ^ code_0, key_1 ^ code_1], [0x88, 0x82, 0x03, 0xe8]);
+}
+
+#[test]
+fn a_signal_waits_while_the_server_does_not_read() {
+    const COUNT: usize = 1000;
+    let (client, mut server) = connected();
+    signal(&client, "first");
+    let payload = "x".repeat(64 * 1024);
+    let sent = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..COUNT {
+                client.signal("news", payload.as_str()).unwrap();
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        // Until nothing moves any more.
+        let (mut before, mut same) = (0, 0);
+        while same < 100 {
+            thread::sleep(Duration::from_millis(5));
+            let now = sent.load(Ordering::Relaxed);
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+        }
+        assert!(before < COUNT, "the client keeps all that the server does not read");
+        let (mut received, mut buffer) = (0, vec![0; 1 << 20]);
+        while received < COUNT * payload.len() {
+            received += server.read(&mut buffer).unwrap();
+        }
+    });
+    assert_eq!(sent.into_inner(), COUNT);
+}
+
+#[test]
+fn one_thread_that_waits_for_a_signal_holds_up_no_other() {
+    let server = Server::start();
+    let client = Client::connect(&server.url()).unwrap();
+    client.request("echo", "").unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.next_signal(SAFETY));
+        for _ in 0..100 {
+            assert_eq!(client.next_signal(Duration::from_millis(1)), None);
+        }
+        client.request("tell", "news").unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap().payload(), b"news");
+    });
+}
+
+#[test]
+fn signals_that_nobody_takes_are_dropped_and_counted() {
+    let server = Server::start();
+    let client = Client::connect(&server.url()).unwrap();
+    for number in 0..1030 {
+        client.request("tell", number.to_string()).unwrap();
+    }
+    assert_eq!(client.missed_signals(), 6);
+    for number in 0..1024 {
+        let signal = client.next_signal(Duration::ZERO).unwrap();
+        assert_eq!(signal.payload(), number.to_string().as_bytes());
+    }
+    assert_eq!(client.next_signal(Duration::ZERO), None);
+    // Few large ones count as well: 4 MiB wait.
+    let large = "x".repeat(900_000);
+    for _ in 0..6 {
+        client.request("tell", large.as_str()).unwrap();
+    }
+    assert_eq!(client.missed_signals(), 8);
 }

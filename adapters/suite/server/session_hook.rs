@@ -301,6 +301,7 @@ fn a_hook_that_panics_holds_nothing_up() {
             "disconnected, session: true",
         ],
     );
+    until(|| server.handle.stats().traffic.panics == 2);
 }
 
 /// Lets the one-thread form of a handler do what its other form does.

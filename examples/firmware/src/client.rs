@@ -12,6 +12,12 @@ use crate::random::Random;
 
 static mut BUFFERS: Buffers = [[0; BUFFER]; 2];
 
+/// How much may wait to be sent until the server is not read any more, in bytes.
+const MAX_BACKLOG: usize = 8 * 1024;
+
+/// How much is allocated at once for what the server sends, in bytes. A reply that is kept keeps that.
+const CHUNK: usize = 2 * 1024;
+
 /// A client.
 pub struct Client {
     network: Network,
@@ -20,6 +26,8 @@ pub struct Client {
     socket: SocketHandle,
     stream: Stream,
     port: u16,
+    /// When everything that had arrived was received.
+    received_at: Instant,
 }
 
 /// What the TCP socket is used for.
@@ -43,12 +51,15 @@ impl Client {
         target: Target,
         port: u16,
     ) -> Self {
-        let mut machine = ClientSocket::new(config, target, random.number());
-        machine.connect(network.instant());
+        let mut machine = ClientSocket::new(config, target, random.number())
+            .with_max_backlog(MAX_BACKLOG)
+            .with_receive_chunk(CHUNK);
+        let received_at = network.instant();
+        machine.connect(received_at);
         let buffers = &raw mut BUFFERS;
         // SAFETY: there is one network, and it was given to this call: nothing else refers to the buffers.
         let socket = network.socket(unsafe { &mut *buffers });
-        Self { network, random, machine, socket, stream: Stream::None, port }
+        Self { network, random, machine, socket, stream: Stream::None, port, received_at }
     }
 
     /// The machine, for what it knows.
@@ -82,23 +93,28 @@ impl Client {
     pub fn event(&mut self, timeout: Duration) -> Option<ClientEvent> {
         let deadline = self.network.instant() + timeout;
         loop {
-            self.network.poll();
-            let now = self.network.instant();
-            self.receive(now);
-            while let Some(event) = self.machine.poll_event(now) {
+            // What was received is handled before more is, so it does not pile up.
+            while let Some(event) = self.machine.poll_event(self.received_at) {
                 match event {
-                    ClientEvent::Connect => self.connect(now),
+                    ClientEvent::Connect => self.connect(self.received_at),
                     ClientEvent::Disconnect => self.stream = Stream::Closing,
                     event => return Some(event),
                 }
             }
-            let sent = self.send(now);
-            let due = self.machine.next_timeout();
-            if due.is_some_and(|due| due <= now) {
-                self.machine.handle_timeout(now);
-            } else if now >= deadline {
+            // Nor does a server that sends without end stop the time.
+            if self.machine.next_timeout().is_some_and(|due| due <= self.received_at) {
+                self.machine.handle_timeout(self.received_at);
+                continue;
+            }
+            if self.received_at >= deadline {
                 return None;
-            } else if !sent {
+            }
+            let now = self.network.instant();
+            let sent = self.send(now);
+            self.network.poll();
+            self.received_at = self.network.instant();
+            if !self.receive(self.received_at) && !sent {
+                let due = self.machine.next_timeout();
                 self.network.wait(Some(due.map_or(deadline, |due| due.min(deadline))));
             }
         }
@@ -115,11 +131,11 @@ impl Client {
         }
     }
 
-    /// Hands over what has arrived.
-    fn receive(&mut self, now: Instant) {
+    /// Hands over what has arrived. Returns whether that was anything.
+    fn receive(&mut self, now: Instant) -> bool {
         let tcp = self.network.tcp(self.socket);
         match self.stream {
-            Stream::None | Stream::Ended => {}
+            Stream::None | Stream::Ended => return false,
             Stream::Connecting if tcp.may_send() => {
                 self.machine.connected(now, self.random.bytes());
                 self.stream = Stream::Open;
@@ -128,24 +144,32 @@ impl Client {
                 self.stream = Stream::None;
                 self.machine.ended(now);
             }
-            Stream::Connecting => {}
+            Stream::Connecting => return false,
             Stream::Open => {
-                while tcp.can_recv() {
+                let mut received = false;
+                // A server that does not read the answers to its pings is not read.
+                while self.machine.wants_input() && tcp.can_recv() {
                     let machine = &mut self.machine;
                     let _ = tcp.recv(|bytes| {
                         machine.received(now, bytes);
                         (bytes.len(), ())
                     });
+                    received = true;
                 }
-                if !tcp.may_recv() {
+                // The end comes behind what is still to be read.
+                if !tcp.may_recv() && !tcp.can_recv() {
                     self.stream = Stream::Ended;
                     self.machine.ended(now);
+                    received = true;
                 }
+                return received;
             }
             Stream::Closing => {
                 let _ = tcp.recv(|bytes| (bytes.len(), ()));
+                return false;
             }
         }
+        true
     }
 
     /// Sends what there is. Returns whether that was anything.

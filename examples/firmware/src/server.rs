@@ -68,18 +68,20 @@ impl Server {
     /// Waits for the next event.
     pub fn event(&mut self) -> HostEvent {
         loop {
-            self.network.poll();
             let now = self.network.instant();
-            for place in &mut self.places {
-                place.receive(now, &mut self.network, &mut self.host, self.port);
-            }
-            if self.host.next_timeout().is_some_and(|due| due <= now) {
-                self.host.handle_timeout(now);
-            }
+            // What was received is handled before more is: a socket gets no further than the others do.
             if let Some(event) = self.host.poll_event(now) {
                 return event;
             }
-            if !self.send(now) {
+            let mut changed = self.send(now);
+            self.network.poll();
+            let now = self.network.instant();
+            for place in &mut self.places {
+                changed |= place.receive(now, &mut self.network, &mut self.host, self.port);
+            }
+            if self.host.next_timeout().is_some_and(|due| due <= now) {
+                self.host.handle_timeout(now);
+            } else if !changed {
                 let closing = self.places.iter().filter_map(|place| match place.state {
                     State::Closing { until } => Some(until),
                     State::Listening | State::Open { .. } => None,
@@ -102,18 +104,20 @@ impl Server {
 }
 
 impl Place {
-    /// Hands over what has arrived, and listens again if the last connection has ended.
-    fn receive(&mut self, now: Instant, network: &mut Network, host: &mut Host, port: u16) {
+    /// Hands over what has arrived, and listens again if the last connection has ended. Returns whether the host
+    /// has something to do.
+    fn receive(&mut self, now: Instant, network: &mut Network, host: &mut Host, port: u16) -> bool {
         let tcp = network.tcp(self.socket);
         match &mut self.state {
             State::Listening if tcp.may_send() => {
                 let from = match tcp.remote_endpoint().map(|endpoint| endpoint.addr) {
                     Some(IpAddress::Ipv4(address)) => IpAddr::V4(address),
-                    None => return,
+                    None => return false,
                 };
                 // If another one has to make room, the host says so by its disposition.
                 let (id, _) = host.accepted(now, from);
                 self.state = State::Open { id, ended: false };
+                return true;
             }
             State::Listening if !tcp.is_open() => {
                 // It fails for port 0 only.
@@ -121,19 +125,24 @@ impl Place {
             }
             State::Listening => {}
             State::Open { id, ended } => {
+                let mut received = false;
                 while host.wants_input(*id) && tcp.can_recv() {
                     let _ = tcp.recv(|bytes| {
                         host.received(now, *id, bytes);
                         (bytes.len(), ())
                     });
+                    received = true;
                 }
                 if !tcp.is_open() {
                     host.closed(now, *id);
                     self.state = State::Listening;
-                } else if !tcp.may_recv() && !*ended {
+                    received = true;
+                } else if !tcp.may_recv() && !tcp.can_recv() && !*ended {
                     *ended = true;
                     host.end_of_input(*id);
+                    received = true;
                 }
+                return received;
             }
             State::Closing { until } => {
                 let _ = tcp.recv(|bytes| (bytes.len(), ()));
@@ -144,6 +153,7 @@ impl Place {
                 }
             }
         }
+        false
     }
 
     /// Sends what there is, and closes what has ended. Returns whether anything has changed.

@@ -1,8 +1,10 @@
 //! Which sockets may speak HTTP, if there is no room for all.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv6Addr};
+use core::time::Duration;
 
 /// A limited number of slots for sockets without a WebSocket, shared fairly between hosts.
 ///
@@ -44,6 +46,23 @@ pub struct Taken {
     pub slot: SlotId,
     /// The slot that was evicted for it: the new one itself if the number of slots is zero.
     pub evicted: Option<SlotId>,
+}
+
+/// What a server that could not accept a socket does before it tries again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relief {
+    /// The slots that were evicted, in this order.
+    pub evicted: Vec<SlotId>,
+    /// How long to wait before the next attempt.
+    pub pause: Duration,
+}
+
+impl Relief {
+    /// The pause after sockets were evicted: the next attempt may well succeed.
+    pub const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+    /// The pause if there was nothing to evict.
+    pub const PAUSE: Duration = Duration::from_millis(100);
 }
 
 impl HandshakeSlots {
@@ -94,6 +113,25 @@ impl HandshakeSlots {
         Some(slot)
     }
 
+    /// Evicts an eighth of the slots, at least one, in the usual order: the system has no room for
+    /// another socket, for example because the process has no free file descriptors.
+    ///
+    /// ```
+    /// use wwr::server::gate::{HandshakeSlots, Relief};
+    ///
+    /// let mut slots = HandshakeSlots::new(100);
+    /// let first = slots.take([192, 0, 2, 1].into()).slot;
+    /// let relief = slots.evict_some();
+    /// assert_eq!((relief.evicted, relief.pause), (vec![first], Relief::SHORT_PAUSE));
+    /// assert_eq!(slots.evict_some().pause, Relief::PAUSE);
+    /// ```
+    pub fn evict_some(&mut self) -> Relief {
+        let some = self.taken().div_ceil(8);
+        let evicted: Vec<_> = (0..some).map_while(|_| self.evict()).collect();
+        let pause = if evicted.is_empty() { Relief::PAUSE } else { Relief::SHORT_PAUSE };
+        Relief { evicted, pause }
+    }
+
     /// Returns how many slots are taken.
     pub fn taken(&self) -> usize {
         self.slots.len()
@@ -138,8 +176,6 @@ fn host(client: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     fn address(last: u8) -> IpAddr {
@@ -151,6 +187,21 @@ mod tests {
     fn take(slots: &mut HandshakeSlots, clients: &[u8]) -> Vec<u64> {
         let evicted = clients.iter().filter_map(|last| slots.take(address(*last)).evicted);
         evicted.map(|SlotId(number)| number - 1).collect()
+    }
+
+    #[test]
+    fn an_eighth_makes_room_and_at_least_one() {
+        let mut slots = HandshakeSlots::new(100);
+        assert!(take(&mut slots, &[1; 17]).is_empty());
+        let mut numbers = Vec::new();
+        while slots.taken() > 0 {
+            let Relief { evicted, pause } = slots.evict_some();
+            assert_eq!(pause, Relief::SHORT_PAUSE);
+            numbers.push(evicted.iter().map(|SlotId(number)| *number).collect::<Vec<_>>());
+        }
+        assert_eq!(numbers[..3], [&[1, 2, 3][..], &[4, 5], &[6, 7]]);
+        assert_eq!(numbers.concat(), (1..=17).collect::<Vec<_>>());
+        assert_eq!(slots.evict_some(), Relief { evicted: Vec::new(), pause: Relief::PAUSE });
     }
 
     fn is_in_step(slots: &HandshakeSlots) -> bool {

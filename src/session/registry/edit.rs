@@ -158,7 +158,7 @@ impl Registry {
             return;
         };
         self.active -= usize::from(!old.holders.is_empty());
-        let mut closer = old.store.closer().copied();
+        let mut closer = old.store.closer();
         if others == OtherConnections::Close {
             self.close_others(key, by, &mut old, &mut closer, out);
         }
@@ -213,11 +213,13 @@ impl Registry {
             closed.insert(connection);
         }
         old.forget_edits_of_others(by);
-        // Nobody is left that would hold it.
-        let destroyed = old.holders.is_empty();
+        // As if one after another had closed it: the last one ends it, if nobody else holds it.
+        let ends = old.holders.is_empty();
+        let mut left = closed.len();
         for connection in closed {
+            left -= 1;
             self.rotated.remove(&connection);
-            deliver(connection, key, Change::ClosedByOther { destroyed }, out);
+            deliver(connection, key, Change::ClosedByOther { destroyed: ends && left == 0 }, out);
         }
     }
 }

@@ -229,7 +229,15 @@ impl StoreWork {
     }
 
     /// Returns what causes the destruction of the session, now or later.
-    pub(super) const fn closer(&mut self) -> Option<&mut Closer> {
+    pub(super) const fn closer(mut self) -> Option<Closer> {
+        match self.closer_mut() {
+            Some(closer) => Some(*closer),
+            None => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(super) const fn closer_mut(&mut self) -> Option<&mut Closer> {
         match self {
             Self::Nothing | Self::Reserved { .. } => None,
             Self::Storing { closing, .. } | Self::Editing { closing, .. } => closing.as_mut(),

@@ -494,6 +494,22 @@ fn a_take_over_is_undone_if_its_connection_leaves_before_the_old_key_is_destroye
     }
 }
 
+/// An application may free something for a session that is destroyed, and must not do so twice.
+#[test]
+fn one_connection_is_told_that_a_session_nobody_took_over_is_destroyed() {
+    let mut desk = shared();
+    desk.restore(3, "k", &["ask 3 lookup k"]);
+    desk.found(3, &["tell 3 k Restored"]);
+    desk.take_over(1, "k", "new", 9, &["ask 4 lookup k"]);
+    desk.found(4, &["ask 5 store new"]);
+    desk.stored(5, Ok(()), &["ask 6 destroy k"]);
+    desk.leave(1, "k");
+    let told = ["tell 2 k ClosedByOther", "tell 3 k ClosedByOther destroyed", "ask 7 destroy new"];
+    desk.destroyed(6, Ok(()), &told);
+    desk.destroyed(7, Ok(()), &[]);
+    desk.expect_idle();
+}
+
 #[test]
 fn the_last_connection_that_closes_during_a_take_over_never_learns_the_new_key() {
     let mut desk = shared();

@@ -1,10 +1,11 @@
-//! Links `wwr` into a program without the standard library and uses it.
+//! Links `wwr` and `wwr-socket` into a program without the standard library and uses them.
 //!
 //! The exit code is 0, or the number of the step that went wrong. The C runtime is there to start
 //! the program and to copy memory, nothing else.
 #![no_std]
 #![no_main]
 
+mod bytes;
 mod memory;
 mod steps;
 

@@ -8,7 +8,8 @@ use wwr::{
 };
 use wwr::{client, preflight, server};
 
-pub(crate) const STEPS: &[fn() -> Option<()>] = &[reads, writes, refuses, converses];
+pub(crate) const STEPS: &[fn() -> Option<()>] =
+    &[reads, writes, refuses, converses, crate::bytes::carries];
 
 fn reads() -> Option<()> {
     let frame = Bytes::from_static(b"\x41\x05alarm\0f\0i\0r\0e\0");

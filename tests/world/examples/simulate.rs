@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use wwr_world::{Coverage, Dice, Invariant, Lines, Report, Violation, run};
+use wwr_world::{
+    Coverage, Dice, HostReport, Invariant, Lines, Links, Report, Violation, run_hosts, run_over,
+};
 
 /// Runs simulated worlds: one seed is one world, bit for bit.
 #[derive(Debug, Parser)]
@@ -40,6 +42,18 @@ struct Args {
     /// Goes on after a violation, and counts them by what did not hold.
     #[arg(long)]
     keep_going: bool,
+    /// Lets links carry bytes, by way of WebSockets, in place of messages.
+    #[arg(long)]
+    bytes: bool,
+    /// Runs worlds of whole hosts and clients of wwr-socket, one after the other.
+    #[arg(long, conflicts_with_all = ["bytes", "jobs", "twice", "keep_going"])]
+    hosts: bool,
+}
+
+impl Args {
+    const fn links(&self) -> Links {
+        if self.bytes { Links::Bytes } else { Links::Messages }
+    }
 }
 
 /// How many lines before the end of a failed world are shown.
@@ -64,14 +78,16 @@ fn main() -> ExitCode {
     // The report shows panics.
     std::panic::set_hook(Box::new(|_| {}));
     match args.seed {
-        Some(seed) => one(seed, args.trace),
+        Some(seed) if args.hosts => one_of_hosts(seed, args.trace),
+        None if args.hosts => many_of_hosts(&args),
+        Some(seed) => one(seed, args.links(), args.trace),
         None => many(&args),
     }
 }
 
-fn one(seed: u64, shown: bool) -> ExitCode {
+fn one(seed: u64, links: Links, shown: bool) -> ExitCode {
     let lines = if shown { Lines::Kept } else { Lines::Dropped };
-    let report = run(Dice::seeded(seed), lines);
+    let report = run_over(links, Dice::seeded(seed), lines);
     report.trace.iter().for_each(|line| println!("{line}"));
     println!(
         "seed {seed}: {} events in {:.1} s of simulated time, fingerprint {:016x}",
@@ -88,11 +104,49 @@ fn one(seed: u64, shown: bool) -> ExitCode {
     }
 }
 
+/// The world of hosts of a seed.
+fn one_of_hosts(seed: u64, shown: bool) -> ExitCode {
+    let lines = if shown { Lines::Kept } else { Lines::Dropped };
+    let HostReport { simulated, requests, fingerprint, violation, trace } =
+        run_hosts(Dice::seeded(seed), lines, None);
+    trace.iter().for_each(|line| println!("{line}"));
+    println!(
+        "seed {seed}: {} requests, {} replies in {:.1} s of simulated time, fingerprint \
+         {fingerprint:016x}",
+        requests.0,
+        requests.1,
+        simulated.as_secs_f64()
+    );
+    violation.map_or(ExitCode::SUCCESS, |violation| {
+        println!("{violation}");
+        ExitCode::FAILURE
+    })
+}
+
+fn many_of_hosts(args: &Args) -> ExitCode {
+    let (began, mut requests, mut replies) = (Instant::now(), 0, 0);
+    for seed in args.from..args.from.saturating_add(args.seeds) {
+        let report = run_hosts(Dice::seeded(seed), Lines::Dropped, None);
+        requests += report.requests.0;
+        replies += report.requests.1;
+        if let Some(violation) = report.violation {
+            println!(
+                "seed {seed}: {violation}\n\nto repeat it: cargo run --release --example \
+                 simulate -- --hosts --seed {seed} --trace"
+            );
+            return ExitCode::FAILURE;
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{} worlds in {seconds:.1} s: {requests} requests, {replies} replies", args.seeds);
+    ExitCode::SUCCESS
+}
+
 /// The world of a seed, and whether it is the same again.
-fn checked(seed: u64, twice: u64) -> Report {
-    let mut report = run(Dice::seeded(seed), Lines::Dropped);
+fn checked(seed: u64, links: Links, twice: u64) -> Report {
+    let mut report = run_over(links, Dice::seeded(seed), Lines::Dropped);
     if twice > 0 && seed.is_multiple_of(twice) && report.violation.is_none() {
-        let again = run(Dice::seeded(seed), Lines::Dropped);
+        let again = run_over(links, Dice::seeded(seed), Lines::Dropped);
         if again.fingerprint != report.fingerprint {
             let text = "the second run of the seed is another".into();
             report.violation = Some(Violation { invariant: Invariant::SameTrace, text });
@@ -114,7 +168,7 @@ fn many(args: &Args) -> ExitCode {
                     if seed >= end {
                         return;
                     }
-                    let report = checked(seed, args.twice);
+                    let report = checked(seed, args.links(), args.twice);
                     let Ok(mut total) = total.lock() else { return };
                     total.add(seed, report);
                     if !total.violations.is_empty() && !args.keep_going {
@@ -129,7 +183,7 @@ fn many(args: &Args) -> ExitCode {
     total.print(began);
     match total.violations.first() {
         Some((seed, _)) => {
-            show(*seed);
+            show(*seed, args.links());
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,
@@ -189,13 +243,16 @@ impl Total {
 }
 
 /// Shows how a world failed, and how to repeat it.
-fn show(seed: u64) {
-    let report = run(Dice::seeded(seed), Lines::Kept);
+fn show(seed: u64, links: Links) {
+    let report = run_over(links, Dice::seeded(seed), Lines::Kept);
     let hidden = report.trace.len().saturating_sub(LAST_LINES);
     println!("\nseed {seed}, the last {LAST_LINES} lines of {}:", report.trace.len());
     report.trace.iter().skip(hidden).for_each(|line| println!("{line}"));
     if let Some(violation) = report.violation {
         println!("\n{violation}");
     }
-    println!("\nto repeat it: cargo run --release --example simulate -- --seed {seed} --trace");
+    let links = if links == Links::Bytes { " --bytes" } else { "" };
+    println!(
+        "\nto repeat it: cargo run --release --example simulate -- --seed {seed}{links} --trace"
+    );
 }

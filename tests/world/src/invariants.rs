@@ -101,11 +101,18 @@ pub enum Invariant {
     NoPanic,
     /// The same seed repeats the same trace.
     SameTrace,
+    /// What comes out of the bytes of a link is what was put in.
+    BytesAreMessages,
+    /// A host names each of its sockets for which there is something to do.
+    NothingForgotten,
+    /// The application of a host is told once that a connection is there, and once that it has ended, and of nothing
+    /// before and after that.
+    ConnectionsEndOnce,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 45] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -148,6 +155,9 @@ impl Invariant {
         Self::Termination,
         Self::NoPanic,
         Self::SameTrace,
+        Self::BytesAreMessages,
+        Self::NothingForgotten,
+        Self::ConnectionsEndOnce,
     ];
 }
 

@@ -12,19 +12,23 @@
 //! * `client`, `server`, `adversary`, `modest`: the actors. `application` is what servers serve.
 //! * `script`: a world without randomness, step by step, with exact expectations; `reference` has clients
 //!   made by hand for it, and `record` is what scripts look at.
-//! * `network`, `store`, `clock`, `event`: what is between them.
+//! * `network`, `store`, `clock`, `event`: what is between them. `bytes` has links that carry bytes, through the
+//!   WebSockets of `wwr_socket`, in place of messages.
+//! * `hosts`: a small world of its own, of the clients and servers of `wwr_socket`.
 //! * `ledger`: what really happened. `invariants` names what has to hold; the checks are next to
 //!   what they look at, in the files called `checks`.
 //! * `trace`, `coverage`: a record of what happened, and of what has been tried.
 
 mod adversary;
 mod application;
+mod bytes;
 mod client;
 mod clock;
 mod coverage;
 mod dice;
 mod event;
 mod faults;
+mod hosts;
 mod invariants;
 mod ledger;
 mod modest;
@@ -42,10 +46,12 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use application::request_names;
+pub use bytes::Mistake;
 pub use coverage::Coverage;
 pub use dice::Dice;
 pub use event::ClientId;
 pub use faults::Fault;
+pub use hosts::{HostMistake, HostReport, run_hosts};
 pub use invariants::{Invariant, Violation};
 pub use network::{SocketId, Way};
 pub use record::Sent;
@@ -62,9 +68,26 @@ pub enum Lines {
     Dropped,
 }
 
-/// Runs a world. A panic of a machine is a [`Violation`] of [`Invariant::NoPanic`].
+/// What the links between clients and servers carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// Messages.
+    Messages,
+    /// Bytes, which WebSockets make of messages, and messages of them. What happens is the same, to the
+    /// fingerprint.
+    Bytes,
+    /// Bytes, with a mistake now and then. It is found as a [`Violation`] of [`Invariant::BytesAreMessages`].
+    Broken(Mistake),
+}
+
+/// Runs a world over messages. A panic of a machine is a [`Violation`] of [`Invariant::NoPanic`].
 pub fn run(dice: Dice, lines: Lines) -> Report {
-    let mut world = world::World::new(dice, lines == Lines::Kept);
+    run_over(Links::Messages, dice, lines)
+}
+
+/// Runs a world over such links.
+pub fn run_over(links: Links, dice: Dice, lines: Lines) -> Report {
+    let mut world = world::World::new(links, dice, lines == Lines::Kept);
     if let Err(cause) = catch_unwind(AssertUnwindSafe(|| world.run())) {
         let text = cause.downcast_ref::<String>().cloned();
         let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).into()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wwr::{CloseFrame, Instant};
 
+use crate::bytes::{Bytes as Carrier, Link};
 use crate::dice::Dice;
 use crate::event::{ClientId, Event, Queue, ServerId};
 
@@ -13,7 +14,7 @@ use crate::event::{ClientId, Event, Queue, ServerId};
 pub type SocketId = u64;
 
 /// What goes over a socket, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Packet {
     /// The client opens it.
     Open,
@@ -111,6 +112,8 @@ pub(crate) struct Socket {
     /// The handshake offers `wwr.1`, and has agreed on it.
     pub(crate) offers: bool,
     pub(crate) agreed: bool,
+    /// In worlds whose links carry bytes.
+    link: Option<Box<Link>>,
 }
 
 #[derive(Debug)]
@@ -118,11 +121,13 @@ pub(crate) struct Network {
     pub(crate) conditions: Conditions,
     sockets: BTreeMap<SocketId, Socket>,
     last: SocketId,
+    /// What the links have in common, if they carry bytes.
+    carrier: Option<Carrier>,
 }
 
 impl Network {
-    pub(crate) const fn new(conditions: Conditions) -> Self {
-        Self { conditions, sockets: BTreeMap::new(), last: 0 }
+    pub(crate) const fn new(conditions: Conditions, carrier: Option<Carrier>) -> Self {
+        Self { conditions, sockets: BTreeMap::new(), last: 0, carrier }
     }
 
     pub(crate) fn delay(&self, dice: &mut Dice) -> Duration {
@@ -143,6 +148,7 @@ impl Network {
                 noisy: false,
                 offers: false,
                 agreed: false,
+                link: self.carrier.as_mut().map(|carrier| Box::new(Link::new(carrier))),
             },
         );
         self.last
@@ -165,6 +171,9 @@ impl Network {
         lane.outstanding += cost;
         let free = lane.last + per_kib * (cost as u32) / 1024 + lane.drag;
         lane.last = free.max(now + delay);
+        if let (Some(link), Some(carrier)) = (&mut found.link, &mut self.carrier) {
+            link.send(way, &packet, carrier);
+        }
         queue.schedule(lane.last, Event::Packet { socket, way, packet, cost });
     }
 
@@ -177,6 +186,21 @@ impl Network {
         }
         lane.outstanding = lane.outstanding.saturating_sub(cost);
         true
+    }
+
+    /// What arrives in place of a packet: the same, if its bytes were carried well. The error says what else it is.
+    pub(crate) fn carried(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        way: Way,
+        packet: Packet,
+    ) -> Result<Packet, String> {
+        let link = self.sockets.get_mut(&socket).and_then(|found| found.link.as_mut());
+        match (link, &mut self.carrier) {
+            (Some(link), Some(carrier)) => link.arrive(now, way, packet, carrier),
+            _ => Ok(packet),
+        }
     }
 
     /// How many bytes a sender has sent that have not arrived.

@@ -10,6 +10,7 @@ use wwr::client::{
 use wwr::server::HubConfig;
 use wwr::{Instant, Session, SessionKey};
 
+use crate::bytes::Bytes;
 use crate::dice::Dice;
 use crate::event::{ClientId, millis};
 use crate::network::{Conditions, SocketId, Way};
@@ -74,7 +75,9 @@ impl Script {
         let habits = Habits { slowness: HALF_OF_A_JOB, ..Habits::good() };
         let setup = Setup::scripted(connection, hub, conditions, habits);
         let aside = dice.aside();
-        let mut world = World::of(setup, dice, aside, true);
+        // Nothing changes by that, and WebSockets carry what scripts are about as well.
+        let carrier = Some(Bytes::new(aside.aside(), None));
+        let mut world = World::of(setup, carrier, dice, aside, true);
         world.stage.record = Some(Record::default());
         Self { world }
     }

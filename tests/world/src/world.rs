@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use wwr::Instant;
 
+use crate::Links;
 use crate::adversary::Adversary;
+use crate::bytes::Bytes;
 use crate::client::Node;
 use crate::coverage::Coverage;
 use crate::dice::Dice;
@@ -59,18 +61,30 @@ pub(crate) struct World {
 
 impl World {
     /// A world of chance.
-    pub(crate) fn new(mut dice: Dice, shown: bool) -> Self {
+    pub(crate) fn new(links: Links, mut dice: Dice, shown: bool) -> Self {
         let mut aside = dice.aside();
+        // Of its own: whatever is drawn for bytes changes nothing else.
+        let carrier = match links {
+            Links::Messages => None,
+            Links::Bytes => Some(Bytes::new(aside.aside(), None)),
+            Links::Broken(mistake) => Some(Bytes::new(aside.aside(), Some(mistake))),
+        };
         let setup = Setup::draw(&mut dice, &mut aside);
-        Self::of(setup, dice, aside, shown)
+        Self::of(setup, carrier, dice, aside, shown)
     }
 
     /// A world that is like this; chance decides what happens in it.
-    pub(crate) fn of(setup: Setup, dice: Dice, aside: Dice, shown: bool) -> Self {
+    pub(crate) fn of(
+        setup: Setup,
+        carrier: Option<Bytes>,
+        dice: Dice,
+        aside: Dice,
+        shown: bool,
+    ) -> Self {
         let mut stage = Stage {
             now: BEGINNING,
             queue: Queue::default(),
-            network: Network::new(setup.conditions),
+            network: Network::new(setup.conditions, carrier),
             store: Store::new(setup.habits, setup.style),
             ledger: Ledger::default(),
             trace: Trace::new(shown),
@@ -242,6 +256,14 @@ impl World {
         if !stage.network.arrives(socket, way, cost) {
             return;
         }
+        let packet = match stage.network.carried(stage.now, socket, way, packet) {
+            Ok(packet) => packet,
+            Err(text) => {
+                return stage.check(false, Invariant::BytesAreMessages, || {
+                    format!("#{socket} {way:?}: {text}")
+                });
+            }
+        };
         match (way, peer) {
             (Way::Up, _) => self.servers[server].receive(socket, packet, stage),
             (Way::Down, Peer::Client(client)) => {

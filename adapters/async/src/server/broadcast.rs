@@ -36,7 +36,8 @@ pub struct Broadcast {
     /// The connections that did not, in the order in which they were visited. Those that have ended are
     /// among them.
     pub refused: Vec<Refused>,
-    /// How many earlier signals were dropped or replaced for this one: signals, not connections. Not
+    /// How many earlier signals were dropped or replaced for this one: signals, not connections. Those that
+    /// waited for a client which is [disconnected](wwr::SlowReader::Disconnect) for it are not among them. Not
     /// known, and 0, when collected from results; [`Connection::dropped_signals`] always knows.
     pub dropped: usize,
 }

@@ -54,7 +54,8 @@ pub enum SessionChange {
         fate: Fate,
     },
     /// The connection has ended while it held the session, which a client can restore (protocol
-    /// §5.9).
+    /// §5.9). The exception is a connection that has asked for a [new key](super::SessionEdit::new_key) and
+    /// has ended at the same time: the session may be destroyed then, as nobody would have its key.
     Lost {
         /// The session as it was.
         session: Session,

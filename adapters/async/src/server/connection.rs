@@ -2,6 +2,8 @@
 
 mod error;
 mod info;
+mod session;
+mod signals;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,16 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_channel::oneshot;
-use serde::Serialize;
-use wwr::server::{self, CloseReason, IdleConnections, Misuse};
+use wwr::server::{CloseReason, IdleConnections};
 use wwr::session::{ConnectionId, Outcome};
-use wwr::wire::{InvalidName, check_signal};
-use wwr::{
-    Actions, CloseFrame, Dialect, Instant, InvalidCloseFrame, Name, Payload, PreparedSignal,
-    Session, SessionInfo, SessionKey, SlowReader,
-};
+use wwr::{CloseFrame, Dialect, Instant, InvalidCloseFrame, Session, SessionInfo, SlowReader};
 
 use super::ask::{AskId, Asked};
 use super::context::Data;
@@ -33,19 +29,15 @@ use super::slow_reader::Policy;
 use super::stats::{ConnectionStats, Load, Traffic};
 use crate::clock::{Clock, Timer};
 use crate::inbox::{Inbox, Refused};
+use crate::panics::caught_async;
 use crate::runtime;
 
 pub use error::{SessionError, SignalError};
 pub use info::{ConnectionInfo, TlsInfo, TlsVersion};
+pub(super) use signals::Outgoing;
 
 /// The deadline of a server that does not shut down.
 const NO_SHUTDOWN: u64 = u64::MAX;
-
-/// The close code for clients that read too slowly: try again later (IANA, RFC 6455 §7.4).
-const TOO_SLOW: u16 = 1013;
-
-/// What a waiting signal counts in addition to its own bytes.
-const SIGNAL: usize = 16;
 
 /// One connected client, as the application sees it. Cheap to clone, and equal to its clones only. It may
 /// be kept and used from any task, even after the connection has ended.
@@ -96,43 +88,6 @@ pub(super) enum Input {
         deadline: Instant,
         idle: IdleConnections,
     },
-}
-
-/// A signal on its way to the client.
-#[derive(Debug)]
-pub(super) enum Outgoing {
-    /// For this client alone. The task encodes it, small ones together.
-    Own(Name, Payload),
-    /// For other connections, too.
-    Prepared(PreparedSignal),
-}
-
-impl Outgoing {
-    /// Returns about how many bytes it takes.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Own(name, payload) => name.len() + payload.len(),
-            Self::Prepared(signal) => signal.frame().len(),
-        }
-    }
-
-    fn name(&self) -> &[u8] {
-        match self {
-            Self::Own(name, _) => name.as_bytes(),
-            Self::Prepared(signal) => signal.name(),
-        }
-    }
-
-    pub(super) fn send(
-        &self,
-        machine: &mut server::Connection,
-        out: &mut Actions<server::Action>,
-    ) -> Result<(), Misuse> {
-        match self {
-            Self::Own(name, payload) => machine.signal(name, payload, out),
-            Self::Prepared(signal) => machine.signal_prepared(signal, out),
-        }
-    }
 }
 
 struct Shared {
@@ -259,166 +214,6 @@ impl Connection {
         self.shared.open.load(Ordering::Acquire)
     }
 
-    /// Sends a signal. Signals are sent in the order of the calls, and before the reply of the
-    /// handler that sends them. Returns at once: the signal waits in memory until the client reads
-    /// it. To send many signals, wait for [`ready`](Self::ready) before each.
-    ///
-    /// A client that may speak 2.0 reads no message longer than the advertised buffer. A client of
-    /// `wwr.1` reads no message longer than it has stated, which it does first of all. A client
-    /// that may speak 1.x reads no signal without payload.
-    ///
-    /// # Errors
-    ///
-    /// [`SignalError`]. Then nothing was sent.
-    pub fn signal<N>(&self, name: N, payload: impl Into<Payload>) -> Result<(), SignalError>
-    where
-        N: TryInto<Name>,
-        InvalidName: From<N::Error>,
-    {
-        let name = name.try_into().map_err(InvalidName::from)?;
-        let payload = payload.into();
-        check_signal(self.dialect(), self.shared.reads.longest(), &name, &payload)?;
-        self.push_signal(Outgoing::Own(name, payload), None).map(drop)
-    }
-
-    /// Sends a signal of JSON. Like [`signal`](Self::signal) otherwise. To send one to many, make a
-    /// [`PreparedSignal`] of [`Payload::json`] once.
-    ///
-    /// # Errors
-    ///
-    /// As for [`signal`](Self::signal), and [`SignalError::Unwritable`]. Then nothing was sent.
-    pub fn signal_json<N, T>(&self, name: N, value: &T) -> Result<(), SignalError>
-    where
-        N: TryInto<Name>,
-        InvalidName: From<N::Error>,
-        T: Serialize + ?Sized,
-    {
-        match Payload::json(value) {
-            Ok(payload) => self.signal(name, payload),
-            Err(error) => {
-                let (connection, value) = (self.id(), std::any::type_name::<T>());
-                tracing::error!(connection, value, %error, "a signal cannot be written and is not sent");
-                Err(SignalError::Unwritable)
-            }
-        }
-    }
-
-    /// Like [`signal`](Self::signal), with a signal that was encoded before. All connections that
-    /// send it share its memory, until it goes into their sockets. Its bytes still count for each
-    /// client that reads too slowly.
-    ///
-    /// [`ServerHandle::signal_all`] and [`Group::signal_prepared`](super::Group::signal_prepared) do this for
-    /// many connections. The results for any choice of connections can be collected into a
-    /// [`Broadcast`](super::Broadcast).
-    ///
-    /// # Errors
-    ///
-    /// [`SignalError`], but not for the name. Then nothing was sent.
-    pub fn signal_prepared(&self, signal: &PreparedSignal) -> Result<(), SignalError> {
-        self.send_prepared(signal, None).map(drop)
-    }
-
-    /// Sends a signal to this connection among others. The policy is that of the signal, if it has one.
-    /// Returns how many earlier signals were dropped or replaced for it.
-    pub(super) fn send_prepared(
-        &self,
-        signal: &PreparedSignal,
-        policy: Option<SlowReader>,
-    ) -> Result<usize, SignalError> {
-        signal.check(self.dialect(), self.shared.reads.longest())?;
-        self.push_signal(Outgoing::Prepared(signal.clone()), policy)
-    }
-
-    /// Waits until the bytes that wait for the client are at most half of
-    /// [`max_signal_backlog`](super::Limits::max_signal_backlog). Returns at once if that is so.
-    /// The next signal is then accepted, whatever its size. Meanwhile the task writes what can be
-    /// written.
-    ///
-    /// Waiting calls go on in the order in which they came. If several threads send to one client,
-    /// another one may use the room before a signal is sent: the result is then
-    /// [`SignalError::Backlogged`], and the caller can wait again.
-    ///
-    /// ```
-    /// use wwr_async::server::RequestError;
-    /// use wwr_async::{Content, Payload};
-    /// use wwr_async::server::{Connection, Handler};
-    ///
-    /// struct Export;
-    ///
-    /// impl Handler for Export {
-    ///     async fn request(&self, to: &Connection, _: Content) -> Result<Payload, RequestError> {
-    ///         for part in 0..1000_u32 {
-    ///             to.ready().await.map_err(|_| RequestError::Internal)?;
-    ///             let sent = to.signal("part", vec![part as u8; 8192]);
-    ///             sent.map_err(|_| RequestError::Internal)?;
-    ///         }
-    ///         Ok(Payload::utf8("that was all"))
-    ///     }
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`SignalError::Disconnected`] once the connection has ended. A client that does not read is
-    /// disconnected after the [stall timeout](super::Limits::stall_timeout), so this waits no
-    /// longer than that.
-    pub async fn ready(&self) -> Result<(), SignalError> {
-        Ok(self.shared.inbox.room().await?)
-    }
-
-    fn push_signal(
-        &self,
-        signal: Outgoing,
-        policy: Option<SlowReader>,
-    ) -> Result<usize, SignalError> {
-        let bytes = signal.len() + SIGNAL;
-        let policy = self.shared.slow_reader.of_signal(policy);
-        let inbox = &self.shared.inbox;
-        let pushed = match policy {
-            SlowReader::Coalesce => {
-                let name = Bytes::copy_from_slice(signal.name());
-                inbox.push_signal(Input::Signal(signal), bytes, &name, policy)
-            }
-            // The others do not ask for the name.
-            _ => inbox.push_signal(Input::Signal(signal), bytes, &[], policy),
-        };
-        if pushed == Err(Refused::Overflowed) {
-            self.disconnect_slow();
-        }
-        Ok(pushed?)
-    }
-
-    /// Closes the connection because its client reads too slowly.
-    #[cold]
-    fn disconnect_slow(&self) {
-        if self.shared.open.swap(false, Ordering::AcqRel) {
-            tracing::debug!(
-                connection = self.id(),
-                setting = "limits.slow_readers",
-                "too many signals wait for this client, which is disconnected"
-            );
-            let frame = CloseFrame::new(TOO_SLOW, "reads too slowly");
-            self.close_by(frame.map_or(Input::Close, Input::CloseWith));
-        }
-    }
-
-    /// Sets what happens to signals that wait for this client, for example because it reads too slowly.
-    /// [`Coalesce`](SlowReader::Coalesce) replaces waiting signals also while there is room, and so for a
-    /// fast client, too. The policy counts instead of what the [server](super::Limits::slow_readers) or a
-    /// [group signal](super::Group::slow_readers) says; `None` ends that. It holds for the signals of
-    /// later calls.
-    pub fn set_slow_reader(&self, policy: impl Into<Option<SlowReader>>) {
-        self.shared.slow_reader.set(policy.into());
-    }
-
-    /// Returns how many signals to this client were dropped or replaced by later ones while they waited:
-    /// because it reads too slowly, or because several of one name were sent at once with
-    /// [`Coalesce`](SlowReader::Coalesce). Those that were refused are not among them: their senders were told. Nor are those
-    /// that wait when the connection ends.
-    pub fn dropped_signals(&self) -> u64 {
-        self.shared.inbox.dropped()
-    }
-
     /// Returns what was exchanged on the connection so far, and what goes on. Cheap. The numbers are those
     /// of the last time at which the server wrote to the client: what the client has seen is in them, and
     /// a handler does not find itself in them. After the end, they stay.
@@ -452,6 +247,18 @@ impl Connection {
     }
 
     /// The counters, for the task of the connection.
+    /// Calls a hook of the application. One that panics just ends; it is counted, and the log names it.
+    pub(super) async fn call_hook<F: Future<Output = ()>>(
+        &self,
+        hook: &'static str,
+        call: impl FnOnce() -> F,
+    ) {
+        if let Err(panic) = caught_async(call).await {
+            self.counts().panicked();
+            tracing::error!(connection = self.id(), hook, %panic, "a hook panicked");
+        }
+    }
+
     pub(super) fn counts(&self) -> &Counts {
         &self.shared.counts
     }
@@ -480,101 +287,6 @@ impl Connection {
     #[cfg(feature = "inspect")]
     fn about(&self) -> About {
         About { dialect: self.dialect(), secret: self.session_key() }
-    }
-
-    /// Creates a session with this information, tells the client, and stores the session.
-    ///
-    /// Unless sessions are durable, an error of the store is only logged.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError`]. Then there is no session.
-    pub async fn create_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
-        self.change_session(|done| Input::CreateSession { info, done }).await
-    }
-
-    /// Closes the session of this connection and tells the client. If no other connection holds the
-    /// session, it is destroyed. Returns whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError`]. Then the session still exists.
-    pub async fn close_session(&self) -> Result<bool, SessionError> {
-        self.change_session(|done| Input::CloseSession { done }).await
-    }
-
-    /// Changes the session in one step, in the store and for its connections (protocol §5.13): its
-    /// information, its key, or both, and whether other connections keep it. Returns the session as it is
-    /// then. See [`SessionEdit`] for what can be changed. Each connection of the session calls
-    /// [`session_changed`](super::Handler::session_changed), and its client is told unless only private
-    /// fields have changed. An edit that changes nothing returns the session.
-    ///
-    /// Edits of one session happen one after another, for all its connections in the same order: the last one
-    /// wins. Restorations of the session wait meanwhile. A client that is just not connected keeps the old key
-    /// when there is a new one, and thus loses the session. Other servers that share the store do not hear of
-    /// an edit: connections there keep what they have until they end.
-    ///
-    /// With a new key, the session is stored under that (with its new information), then the one of the old
-    /// key is destroyed, then the connections are told, and the session is closed for the others if that is
-    /// wanted. If this connection ends before the session of the old key is destroyed, and the others are not
-    /// to keep it, nothing is changed. If it ends after that, the session is closed for the others and
-    /// destroyed: nobody would have its key.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError`]. Then nothing is changed for any connection: **all of them still hold the session**,
-    /// with the old key and information, and nobody knows the new key. The exceptions are
-    /// [`Disconnected`](SessionError::Disconnected) and [`Ended`](SessionError::Ended), after which other
-    /// connections may get the change nevertheless. If somebody must not keep the session, close it
-    /// ([`ServerHandle::close_session`](super::ServerHandle::close_session)).
-    ///
-    /// If the error is [`Store`](SessionError::Store), the store may have done its part nevertheless, for
-    /// example if its answer came too late ([`HubConfig::store_timeout`](super::HubConfig::store_timeout)):
-    ///
-    /// * It may have the new information.
-    /// * What it has under a new key is removed, unless storing it is what has failed. Then, and if the removal
-    ///   fails, too, it is left to [expiry](super::HubConfig::expiry). Nobody knows that key.
-    /// * It may have removed the session of the old key. Then the session is not stored any more: its
-    ///   connections hold it until they end.
-    ///
-    /// Dropping the future does not undo the call.
-    pub async fn edit_session(&self, edit: SessionEdit) -> Result<Session, SessionError> {
-        self.change_session(|done| Input::EditSession { edit: Box::new(edit), done }).await
-    }
-
-    /// Replaces the information of the session: the same as
-    /// [`edit_session`](Self::edit_session) with only [`SessionEdit::info`].
-    ///
-    /// ```
-    /// use wwr_async::server::{Connection, RequestError};
-    /// use wwr_async::{Payload, SessionInfo};
-    ///
-    /// async fn rename(connection: &Connection, name: &str) -> Result<Payload, RequestError> {
-    ///     let session = connection.session();
-    ///     let session = session.ok_or_else(|| RequestError::failed("NO_SESSION", "log in first"))?;
-    ///     // What is not set here again is gone.
-    ///     connection.update_session(session.info.public("name", name)).await?;
-    ///     Ok(Payload::EMPTY)
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for [`edit_session`](Self::edit_session).
-    pub async fn update_session(&self, info: SessionInfo) -> Result<Session, SessionError> {
-        self.edit_session(SessionEdit::new().info(info)).await
-    }
-
-    /// Returns a copy of the session, if the connection has one. Once the connection has
-    /// [ended](Self::ended), the one that it had then: it is detached, and may have been closed or
-    /// changed since.
-    pub fn session(&self) -> Option<Session> {
-        self.state().session.clone()
-    }
-
-    /// Returns the key of the [session](Self::session), if there is one.
-    pub fn session_key(&self) -> Option<SessionKey> {
-        self.state().session.as_ref().map(|session| session.key.clone())
     }
 
     /// Returns why the connection has ended; `None` before that. For example in the
@@ -667,15 +379,6 @@ impl Connection {
             timer.poll(cx)
         })
         .await;
-    }
-
-    async fn change_session<T>(
-        &self,
-        input: impl FnOnce(oneshot::Sender<Result<T, SessionError>>) -> Input,
-    ) -> Result<T, SessionError> {
-        let (done, answer) = oneshot::channel();
-        self.push(input(done), 0).map_err(|_| SessionError::Disconnected)?;
-        answer.await.unwrap_or(Err(SessionError::Disconnected))
     }
 
     pub(super) fn next_ask(&self) -> AskId {

@@ -42,6 +42,9 @@ impl SessionEdit {
     /// Without [`close_others`](Self::close_others), all connections of the session keep it, and **their
     /// clients are told the new key**. If somebody else may know the old key, they may hold the session on
     /// one of them.
+    ///
+    /// If this connection ends while the old key is being destroyed, and no other one is to have the new key,
+    /// the session is gone: its client has to log in again.
     pub const fn new_key(mut self) -> Self {
         if self.others.is_none() {
             self.others = Some(OtherConnections::Keep);

@@ -71,7 +71,7 @@ impl Connection {
     ///         // Nobody has to remember to leave it.
     ///         let Some(session) = change.after() else { return };
     ///         match of.join_for_session(&session.key, "members") {
-    ///             // It has ended meanwhile; the next call of the hook says so.
+    ///             // It has ended or changed meanwhile; the next call of the hook says so.
     ///             Ok(_) | Err(GroupError::NoSession | GroupError::OtherSession) => {}
     ///             Err(_) => of.close(),
     ///         }

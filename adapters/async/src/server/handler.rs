@@ -104,7 +104,8 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Called when a connection has ended. Called once for every [`connected`](Self::connected).
     /// [`Connection::ended`] says why the connection has ended, and [`Connection::session`] which
-    /// session it held then. The session is detached already: this connection does not count among
+    /// session it held then. If it has ended just while that was stored for the first time, no
+    /// [`session_changed`](Self::session_changed) has told of it. The session is detached already: this connection does not count among
     /// its holders any more, and another one may have restored it. [`Connection::groups`] says which groups
     /// it was in, those of its session among them. It has left them, so [signals](super::Group::signal) to
     /// them go to the others only. The same is so in [`session_changed`](Self::session_changed) with

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_lite::future::{or, yield_now};
 use futures_util::future::join_all;
+use wwr::server::gate::Relief;
 
 use super::builder::Builder;
 use super::handle::ServerHandle;
@@ -29,13 +30,6 @@ use fd_pressure::FdPressure;
 use unix::SocketFile;
 
 pub(crate) use bind::{Bound, bind};
-
-/// How long accepting pauses after an error, for example without free file descriptors.
-const REST: Duration = Duration::from_millis(100);
-
-/// How long it pauses before sockets are evicted, and afterwards, because the next attempt may well
-/// succeed.
-const SHORT_REST: Duration = Duration::from_millis(10);
 
 /// How long a connection is silent before the system probes the client (protocol §4.3).
 const KEEP_ALIVE: Duration = Duration::from_secs(180);
@@ -208,10 +202,10 @@ impl<H: Handler, R: Runtime> Server<H, R> {
         }
         // Without free file descriptors, some sockets in the handshake are evicted. A short pause
         // comes first, because the shortage may end in a moment.
-        sleep(self.service.runtime(), SHORT_REST).await;
-        let freed = self.service.slots().evict_some();
-        sleep(self.service.runtime(), if freed { SHORT_REST } else { REST }).await;
-        freed
+        sleep(self.service.runtime(), Relief::SHORT_PAUSE).await;
+        let relief = self.service.slots().evict_some();
+        sleep(self.service.runtime(), relief.pause).await;
+        !relief.evicted.is_empty()
     }
 
     /// Serves HTTP on a new socket, in a task of its own.

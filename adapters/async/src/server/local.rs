@@ -23,6 +23,7 @@ use super::change::SessionChange;
 use super::connection::Connection;
 use super::context::ConnectionOptions;
 use super::handler::{Handler, Response, allow_preflight};
+use crate::panics::listed_names;
 
 /// A [`Handler`] whose futures need not be [`Send`], for applications with [`Rc`] and executors of one
 /// thread. [`Local`] makes it a handler.
@@ -135,8 +136,8 @@ impl<H: LocalHandler> Local<H> {
     /// nothing.
     pub fn new(handler: H) -> (Self, impl Future<Output = ()>) {
         let (calls, received) = async_channel::bounded(QUEUE);
-        let (names, complained) = (handler.listed_names(), AtomicBool::new(false));
-        let local = Self { calls, names, complained };
+        let names = listed_names(|| handler.listed_names());
+        let local = Self { calls, names, complained: AtomicBool::new(false) };
         (local, run(Rc::new(handler), Queue(received)))
     }
 

@@ -28,7 +28,7 @@ const STORE_DURATION: &str = "wwr_store_operation_duration_seconds";
 /// | `wwr_requests_total` | counter | `outcome` | requests that have ended: `replied`, `failed`, `internal`, `lost`; and those that were not started: `refused`. See [`RequestStats`] |
 /// | `wwr_requests_running` | gauge | | requests that are with the application |
 /// | `wwr_handlers_running` | gauge | | handlers of requests and signals that run |
-/// | `wwr_handler_panics_total` | counter | | handlers that panicked |
+/// | `wwr_handler_panics_total` | counter | | handlers and hooks that panicked |
 /// | `wwr_signals_received_total` | counter | | signals of clients |
 /// | `wwr_signals_sent_total` | counter | | signals to clients |
 /// | `wwr_signals_dropped_total` | counter | | signals that were dropped or replaced by later ones while they waited |
@@ -148,9 +148,12 @@ impl Metrics {
         }
         type Plain = (&'static str, Unit, &'static str, fn(&ServerStats) -> u64);
         let counters: [Plain; 8] = [
-            ("wwr_handler_panics_total", Unit::Count, "Handlers that panicked.", |stats| {
-                stats.traffic.panics
-            }),
+            (
+                "wwr_handler_panics_total",
+                Unit::Count,
+                "Handlers and hooks that panicked.",
+                |stats| stats.traffic.panics,
+            ),
             ("wwr_signals_received_total", Unit::Count, "Signals of clients.", |stats| {
                 stats.traffic.signals_received
             }),

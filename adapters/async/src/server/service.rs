@@ -33,7 +33,7 @@ use super::slots::Slots;
 use super::task::{CloseTimeouts, Opened, Presumed, Task, trace};
 use super::throttle::Throttle;
 use crate::keep_alive::KeepAlive;
-use crate::panics::{ShortName, caught, caught_async, note_http_panic};
+use crate::panics::{ShortName, caught_async, listed_names, note_http_panic};
 use crate::runtime::{Runtime, Stream as _};
 use crate::socket::{Socket, Transport};
 use crate::websocket::WebSocket;
@@ -119,13 +119,7 @@ struct Agreed {
 
 /// Returns the answer with the names that the application lists, if it does and clients read it.
 fn listed(handler: &impl Handler) -> Option<Answer> {
-    let names = match caught(|| handler.listed_names()) {
-        Ok(names) => Answer::names(&names?),
-        Err(panic) => {
-            tracing::error!(%panic, "`listed_names` panicked; the names of the handlers are not listed");
-            return None;
-        }
-    };
+    let names = Answer::names(&listed_names(|| handler.listed_names())?);
     let (length, most) = (names.body.len(), names::MAX_BODY);
     if length > most {
         tracing::error!(

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
-use wwr::server::gate::{HandshakeSlots, SlotId, Taken};
+use wwr::server::gate::{HandshakeSlots, Relief, SlotId, Taken};
 
 /// The [`HandshakeSlots`] of a server.
 #[derive(Clone, Debug)]
@@ -47,19 +47,17 @@ impl Slots {
         (Slot { id, slots: self.clone() }, evicted)
     }
 
-    /// Evicts an eighth of the slots, at least one, in the usual order. Returns false if no slot is
-    /// taken.
-    pub(super) fn evict_some(&self) -> bool {
+    /// Evicts some slots. Returns what to do next.
+    pub(super) fn evict_some(&self) -> Relief {
         let mut shared = self.lock();
-        let some = shared.slots.taken().div_ceil(8);
-        for _ in 0..some {
-            let gone = shared.slots.evict();
-            if let Some(holder) = gone.and_then(|gone| shared.holders.remove(&gone)) {
+        let relief = shared.slots.evict_some();
+        for gone in &relief.evicted {
+            if let Some(holder) = shared.holders.remove(gone) {
                 // An error means that the socket has already ended.
                 let _ = holder.send(());
             }
         }
-        some > 0
+        relief
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -103,7 +101,8 @@ mod tests {
         assert!(is_evicted(&mut first_evicted));
         assert!(!is_evicted(&mut second_evicted) && !is_evicted(&mut third_evicted));
         drop(first);
-        assert!(slots.evict_some() && slots.evict_some() && !slots.evict_some());
+        let evicted = [(); 3].map(|()| slots.evict_some().evicted.len());
+        assert_eq!(evicted, [1, 1, 0]);
         assert!(is_evicted(&mut second_evicted) && is_evicted(&mut third_evicted));
     }
 

@@ -57,8 +57,8 @@ pub struct ConnectionStats {
 pub struct Traffic {
     /// Requests by their outcome.
     pub requests: RequestStats,
-    /// Handlers of requests and signals that panicked. Such requests count as
-    /// [`internal`](RequestStats::internal), too.
+    /// Handlers of requests and signals that panicked, and hooks for the connection and its session. Such
+    /// requests count as [`internal`](RequestStats::internal), too.
     pub panics: u64,
     /// Signals that were passed to the application.
     pub signals_received: u64,

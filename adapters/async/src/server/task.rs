@@ -33,7 +33,7 @@ use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::hub::{Admission, Hub};
 use crate::clock::Timer;
-use crate::panics::{caught, caught_async, hook};
+use crate::panics::{caught, caught_async};
 use crate::runtime::{Runtime, Stream as _};
 use crate::websocket::{Incoming, WebSocket, violation};
 use actions::answer;
@@ -191,7 +191,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             for change in changes {
                 changes::tell(handler, connection, change).await;
             }
-            hook("disconnected", id, || handler.disconnected(connection)).await;
+            connection.call_hook("disconnected", || handler.disconnected(connection)).await;
         });
         or(told, hub.stops()).await;
         drop(open);
@@ -422,7 +422,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     fn start_connected(&self) {
         let (handler, connection) = (self.handler, self.connection);
         self.running.push(Box::pin(async move {
-            hook("connected", connection.id(), || handler.connected(connection)).await;
+            connection.call_hook("connected", || handler.connected(connection)).await;
             Done::Connected
         }));
     }
@@ -486,8 +486,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
     }
 
-    /// Takes what has come about the session by now. Nobody is left for other input.
+    /// Takes what has come about the session by now. Nobody is left for other input, nor for messages that have
+    /// waited for it.
     fn hear_of_session(&mut self) {
+        self.machine.hold_messages();
         for _ in 0..self.connection.inbox().len() {
             if let Some(outcome @ Input::Session(_)) = self.connection.inbox().take() {
                 self.take_input(outcome);

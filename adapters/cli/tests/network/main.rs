@@ -50,3 +50,5 @@ mod tls;
 mod urls;
 #[cfg(unix)]
 mod versions;
+#[cfg(unix)]
+mod wasi;

@@ -1,21 +1,26 @@
 //! A client that blocks until the server has answered.
 
-use std::collections::HashMap;
+mod leaving;
+mod signals;
+
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::thread;
 use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use wwr::client::{Config, Event, Misuse, RequestError, RequestId};
+use wwr::client::{Config, Event, Misuse, RequestError, RequestId, Status};
 use wwr::{Content, InvalidName, Name, Payload, Valid};
 
 use super::{Clock, random};
-use crate::client::{ClientEvent, ClientSocket, InvalidTarget, Target};
+use crate::client::{ClientEvent, ClientSocket, InvalidTarget, MAX_BACKLOG, Target};
+use leaving::{Leaving, Step};
+use signals::{Signals, Source};
 
 /// A client that stays connected, on a thread of its own. Its methods block.
 ///
@@ -31,7 +36,7 @@ use crate::client::{ClientEvent, ClientSocket, InvalidTarget, Target};
 pub struct Client {
     commands: Sender<Command>,
     waker: Arc<Waker>,
-    signals: Mutex<Receiver<Content>>,
+    signals: Arc<Signals>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -55,14 +60,18 @@ pub enum CallError {
 
 enum Command {
     Request { name: Name, payload: Payload, timeout: Option<Duration>, done: Sender<Answer> },
-    Signal { name: Name, payload: Payload, done: Sender<Result<(), Misuse>> },
+    Signal(Signal),
     Close,
 }
 
-type Answer = Result<Payload, CallError>;
+/// A signal to be sent.
+struct Signal {
+    name: Name,
+    payload: Payload,
+    done: Sender<Result<(), Misuse>>,
+}
 
-/// How many signals wait until they are taken. Further ones are dropped.
-const SIGNALS: usize = 1024;
+type Answer = Result<Payload, CallError>;
 
 impl Client {
     /// Makes a client of this server, which connects in the background: requests wait for that.
@@ -86,15 +95,17 @@ impl Client {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (commands, inbox) = mpsc::channel();
-        let (told, signals) = mpsc::sync_channel(SIGNALS);
+        let (source, signals) = Signals::new();
         let worker = Worker {
             poll,
             clock: Clock::start(),
             client: ClientSocket::new(config, target, seed),
             stream: Stream::Closed,
+            leaving: None,
             inbox,
             calls: HashMap::new(),
-            signals: told,
+            unsent: VecDeque::new(),
+            signals: source,
             buffer: vec![0; READ],
             waker: waker.clone(),
             closing: false,
@@ -102,7 +113,7 @@ impl Client {
         };
         let thread = thread::Builder::new().name("wwr-client".into());
         let thread = thread.spawn(move || worker.run())?;
-        Ok(Self { commands, waker, signals: Mutex::new(signals), thread: Some(thread) })
+        Ok(Self { commands, waker, signals, thread: Some(thread) })
     }
 
     /// Sends a request, and waits for its reply: 60 s at most, unless the settings say otherwise.
@@ -135,7 +146,7 @@ impl Client {
         answer.recv().unwrap_or(Err(CallError::Ended))
     }
 
-    /// Sends a signal.
+    /// Sends a signal. Waits while the server does not read what it was sent: 128 KiB may wait for it.
     ///
     /// # Errors
     ///
@@ -143,15 +154,22 @@ impl Client {
     pub fn signal(&self, name: &str, payload: impl Into<Payload>) -> Result<(), CallError> {
         let name = Name::new(name).map_err(CallError::Name)?;
         let (done, sent) = mpsc::channel();
-        self.send(Command::Signal { name, payload: payload.into(), done });
+        self.send(Command::Signal(Signal { name, payload: payload.into(), done }));
         sent.recv().unwrap_or(Err(Misuse::NotConnected)).map_err(CallError::Misuse)
     }
 
-    /// Waits for the next signal of the server. `None` if none came in that time. Signals that nobody takes
-    /// wait, up to 1024 of them; further ones are dropped.
+    /// Waits for the next signal of the server. `None` if none came in that time. Several threads may wait, and each
+    /// signal goes to one of them.
+    ///
+    /// Signals that nobody takes wait, up to 1024 of them with 4 MiB; further ones are
+    /// [dropped](Self::missed_signals). The server is read all the same, as replies come on the same connection.
     pub fn next_signal(&self, timeout: Duration) -> Option<Content> {
-        let signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
-        signals.recv_timeout(timeout).ok()
+        self.signals.next(timeout)
+    }
+
+    /// Returns how many signals were dropped, because too many waited.
+    pub fn missed_signals(&self) -> u64 {
+        self.signals.missed()
     }
 
     fn send(&self, command: Command) {
@@ -162,7 +180,7 @@ impl Client {
 }
 
 impl Drop for Client {
-    /// Closes the connection.
+    /// Closes the connection. Waits until the server has taken what was sent and has closed its side, 2 s at most.
     fn drop(&mut self) {
         self.send(Command::Close);
         if let Some(thread) = self.thread.take() {
@@ -174,6 +192,7 @@ impl Drop for Client {
 
 const WAKER: Token = Token(0);
 const STREAM: Token = Token(1);
+const LEAVING: Token = Token(2);
 
 /// How many bytes are read at once.
 const READ: usize = 64 * 1024;
@@ -194,9 +213,13 @@ struct Worker {
     clock: Clock,
     client: ClientSocket,
     stream: Stream,
+    /// The stream before, as long as something is to be sent on it.
+    leaving: Option<Leaving>,
     inbox: Receiver<Command>,
     calls: HashMap<RequestId, Sender<Answer>>,
-    signals: SyncSender<Content>,
+    /// Signals that wait for the server to read: one for each thread that has sent one.
+    unsent: VecDeque<Signal>,
+    signals: Source,
     buffer: Vec<u8>,
     /// For the threads that open streams.
     waker: Arc<Waker>,
@@ -216,13 +239,21 @@ impl Worker {
             self.write();
             // Writing may have closed the stream.
             self.take_events();
-            if self.closing && matches!(self.stream, Stream::Closed) {
+            while self.send_signals() {
+                self.write();
+                self.take_events();
+            }
+            let step = self.leave();
+            if self.closing && matches!(self.stream, Stream::Closed) && self.leaving.is_none() {
                 return;
             }
             let now = self.clock.now();
-            let wait = match self.readable && self.client.wants_input() {
+            let has_work = self.readable && self.client.wants_input() || step == Step::More;
+            let until = self.leaving.as_ref().map(Leaving::until);
+            let due = [self.client.next_timeout(), until].into_iter().flatten().min();
+            let wait = match has_work {
                 true => Some(Duration::ZERO),
-                false => self.client.next_timeout().map(|due| due.saturating_since(now)),
+                false => due.map(|due| due.saturating_since(now)),
             };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return,
@@ -251,10 +282,9 @@ impl Worker {
                         Err(misuse) => drop(done.send(Err(CallError::Misuse(misuse)))),
                     }
                 }
-                Ok(Command::Signal { name, payload, done }) => {
-                    let sent =
-                        self.client.call(|client, out| client.signal(now, &name, &payload, out));
-                    let _ = done.send(sent);
+                Ok(Command::Signal(signal)) => {
+                    self.unsent.push_back(signal);
+                    self.send_signals();
                 }
                 Ok(Command::Close) | Err(TryRecvError::Disconnected) => {
                     self.closing = true;
@@ -265,22 +295,58 @@ impl Worker {
         }
     }
 
+    /// Sends signals that wait, as long as the server reads. Without a connection they fail. Returns whether there
+    /// were any.
+    fn send_signals(&mut self) -> bool {
+        let mut any = false;
+        while self.client.backlog() < MAX_BACKLOG
+            || self.client.client().status() != Status::Connected
+        {
+            let Some(Signal { name, payload, done }) = self.unsent.pop_front() else { break };
+            let now = self.clock.now();
+            let sent = self.client.call(|client, out| client.signal(now, &name, &payload, out));
+            let _ = done.send(sent);
+            any = true;
+        }
+        any
+    }
+
+    /// Closes the stream, once the output is sent.
+    fn close_stream(&mut self) {
+        self.write();
+        self.readable = false;
+        let Stream::Open(mut stream) = std::mem::replace(&mut self.stream, Stream::Closed) else {
+            return;
+        };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().reregister(&mut stream, LEAVING, interest).is_ok() {
+            let rest = self.client.output().to_vec();
+            self.leaving = Some(Leaving::new(stream, rest, self.clock.now()));
+        }
+    }
+
+    /// Goes on with the stream before.
+    fn leave(&mut self) -> Step {
+        let Some(leaving) = &mut self.leaving else { return Step::Done };
+        let step = leaving.step(self.clock.now(), &mut self.buffer);
+        if step == Step::Done {
+            self.leaving = None;
+        }
+        step
+    }
+
     fn take_events(&mut self) {
         let now = self.clock.now();
         while let Some(event) = self.client.poll_event(now) {
             match event {
                 ClientEvent::Connect => self.open(),
-                ClientEvent::Disconnect => {
-                    self.write();
-                    self.stream = Stream::Closed;
-                    self.readable = false;
-                }
+                ClientEvent::Disconnect => self.close_stream(),
                 ClientEvent::Done { id, outcome } => {
                     if let Some(done) = self.calls.remove(&id) {
                         drop(done.send(outcome.map_err(CallError::Request)));
                     }
                 }
-                ClientEvent::Event(Event::Signal(signal)) => drop(self.signals.try_send(signal)),
+                ClientEvent::Event(Event::Signal(signal)) => self.signals.push(signal),
                 ClientEvent::Event(_) | ClientEvent::Redirected { .. } => {}
             }
         }

@@ -1,5 +1,8 @@
 //! A server that runs on the thread that calls it.
 
+#[cfg(test)]
+mod tests;
+
 use std::boxed::Box;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use wwr::server::RequestError;
 use wwr::{Content, Instant, Payload, SessionInfo};
 
+use super::reserve::Reserve;
 use super::{Clock, random, unix_now};
 use crate::host::{Host, HostEvent};
 use crate::server::{Disposition, Event, ServerConfig, SocketId};
@@ -26,8 +30,8 @@ const READ: usize = 64 * 1024;
 /// How many times a socket is read before the others have their turn.
 const TURNS: usize = 16;
 
-/// How long the listener rests when the system has no files or memory left for another socket.
-const REST: Duration = Duration::from_millis(100);
+/// How many sockets are accepted before the others have their turn.
+const ACCEPTS: usize = 64;
 
 /// Serves requests on this thread, one after the other, until the system takes the listener away.
 ///
@@ -88,18 +92,33 @@ pub struct EventLoop {
     stop: Arc<std::sync::Mutex<Option<Duration>>>,
     listener: TcpListener,
     address: SocketAddr,
-    /// Until when nothing is accepted.
-    rests_until: Option<Instant>,
+    accepting: Accepting,
+    reserve: Reserve,
     sockets: HashMap<Token, Socket>,
+    /// The sockets to be read and written, each once.
+    ready: Vec<Token>,
     host: Host,
     clock: Clock,
     buffer: Box<[u8]>,
+}
+
+/// Whether to accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    /// Nobody waits, as far as is known: the system tells when somebody does.
+    Idle,
+    /// There may be more who wait.
+    Due,
+    /// The system had no room for another socket.
+    Resting { until: Instant },
 }
 
 #[derive(Debug)]
 struct Socket {
     id: SocketId,
     stream: TcpStream,
+    /// Whether it is in the list of those to be read and written.
+    is_queued: bool,
     /// Whether the system may have bytes for it, or the end of them.
     readable: bool,
     /// Whether the system has told of the end.
@@ -146,10 +165,12 @@ impl EventLoop {
             waker: Arc::new(Waker::new(poll.registry(), WAKER)?),
             stop: Arc::default(),
             poll,
+            reserve: Reserve::new(&listener),
             listener,
             address,
-            rests_until: None,
+            accepting: Accepting::Due,
             sockets: HashMap::new(),
+            ready: Vec::new(),
             host,
             clock,
             buffer: std::vec![0; READ].into(),
@@ -190,67 +211,95 @@ impl EventLoop {
         &mut self,
         mut application: impl FnMut(&mut Host, Instant, HostEvent),
     ) -> io::Result<()> {
-        let (mut events, mut work) = (Events::with_capacity(1024), Vec::new());
-        let mut stopped = false;
-        while !stopped {
-            let now = self.clock.now();
-            let next = [self.host.next_timeout(), self.rests_until].into_iter().flatten().min();
-            let wait = match work.is_empty() && !self.host.has_work() {
-                true => next.map(|due| due.saturating_since(now)),
-                false => Some(Duration::ZERO),
-            };
-            match self.poll.poll(&mut events, wait) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-            let now = self.clock.now();
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(now),
-                    WAKER => {
-                        let stop = self.stop.lock();
-                        let stop = stop.unwrap_or_else(std::sync::PoisonError::into_inner).take();
-                        if let Some(within) = stop {
-                            self.host.shut_down(now, within);
-                        }
-                    }
-                    token => {
-                        if let Some(socket) = self.sockets.get_mut(&token) {
-                            socket.readable |= event.is_readable();
-                            socket.ends |= event.is_read_closed() || event.is_error();
-                            work.push(token);
-                        }
-                    }
-                }
-            }
-            if self.rests_until.take_if(|until| *until <= now).is_some() {
-                self.accept(now);
-            }
-            // Everything is read, then handled, then written, so that much goes out in one write.
-            for _ in 0..TURNS {
-                let mut again: Vec<_> =
-                    work.iter().copied().filter(|token| self.read(now, *token)).collect();
-                stopped |= self.handle(now, &mut application);
-                work.drain(..).for_each(|token| self.write(now, token));
-                again.extend(self.write_all(now));
-                again.retain(|token| self.may_read(*token));
-                work = again;
-                if work.is_empty() {
-                    break;
-                }
-            }
-            if self.host.next_timeout().is_some_and(|due| due <= now) {
-                self.host.handle_timeout(now);
-                stopped |= self.handle(now, &mut application);
-                work.extend(self.write_all(now));
-            }
-        }
+        let mut events = Events::with_capacity(1024);
+        while !self.turn(&mut events, &mut application)? {}
         self.sockets.clear();
+        self.ready.clear();
         Ok(())
     }
 
+    /// Waits, and does what there is to do. Returns whether the server has stopped.
+    fn turn(
+        &mut self,
+        events: &mut Events,
+        application: &mut impl FnMut(&mut Host, Instant, HostEvent),
+    ) -> io::Result<bool> {
+        let wait = self.wait(self.clock.now());
+        match self.poll.poll(events, wait) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let now = self.clock.now();
+        for event in &*events {
+            match event.token() {
+                LISTENER if self.accepting == Accepting::Idle => self.accepting = Accepting::Due,
+                LISTENER => {}
+                WAKER => {
+                    let stop = self.stop.lock();
+                    let stop = stop.unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                    if let Some(within) = stop {
+                        self.host.shut_down(now, within);
+                    }
+                }
+                token => {
+                    if let Some(socket) = self.sockets.get_mut(&token) {
+                        socket.readable |= event.is_readable();
+                        socket.ends |= event.is_read_closed() || event.is_error();
+                        self.queue(token);
+                    }
+                }
+            }
+        }
+        match self.accepting {
+            Accepting::Due => self.accept(now),
+            Accepting::Resting { until } if until <= now => self.accept(now),
+            Accepting::Idle | Accepting::Resting { .. } => {}
+        }
+        let mut stopped = false;
+        // Everything is read, then handled, then written, so that much goes out in one write.
+        for _ in 0..TURNS {
+            let ready = core::mem::take(&mut self.ready);
+            for token in &ready {
+                if let Some(socket) = self.sockets.get_mut(token) {
+                    socket.is_queued = false;
+                    self.read(now, *token);
+                }
+            }
+            stopped |= self.handle(now, application);
+            for token in ready {
+                self.write(now, token);
+            }
+            self.write_all(now);
+            if self.ready.is_empty() {
+                break;
+            }
+        }
+        if self.host.next_timeout().is_some_and(|due| due <= now) {
+            self.host.handle_timeout(now);
+            stopped |= self.handle(now, application);
+            self.write_all(now);
+        }
+        Ok(stopped)
+    }
+
+    /// Returns how long to wait for the system. `None` if there is nothing else to wait for.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        let rests_until = match self.accepting {
+            Accepting::Due => return Some(Duration::ZERO),
+            Accepting::Idle => None,
+            Accepting::Resting { until } => Some(until),
+        };
+        if !self.ready.is_empty() || self.host.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.host.next_timeout(), rests_until].into_iter().flatten().min();
+        next.map(|due| due.saturating_since(now))
+    }
+
+    /// Accepts some of those who wait.
     fn accept(&mut self, now: Instant) {
-        loop {
+        self.accepting = Accepting::Due;
+        for _ in 0..ACCEPTS {
             match self.listener.accept() {
                 Ok((mut stream, from)) => {
                     let (id, _) = self.host.accepted(now, from.ip());
@@ -263,16 +312,36 @@ impl EventLoop {
                     }
                     // Most messages are small. If this fails, they are only slower.
                     let _ = stream.set_nodelay(true);
-                    self.sockets.insert(token, Socket { id, stream, readable: true, ends: false });
+                    let (readable, ends, is_queued) = (true, false, false);
+                    self.sockets.insert(token, Socket { id, stream, is_queued, readable, ends });
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.accepting = Accepting::Idle;
+                    return;
+                }
                 Err(error) if is_of_one_client(&error) => {}
                 Err(_) => {
-                    self.rests_until = Some(now + REST);
+                    let (until, makes_room) = self.host.accept_failed(now);
+                    self.accepting = Accepting::Resting { until };
+                    if !makes_room {
+                        self.refuse();
+                    }
                     return;
                 }
             }
         }
+    }
+
+    /// Closes some of those who wait: there is no room for them, and nobody makes room.
+    fn refuse(&mut self) {
+        let listener = &self.listener;
+        self.reserve.lend(listener, || {
+            for _ in 0..ACCEPTS {
+                if listener.accept().is_err() {
+                    break;
+                }
+            }
+        });
     }
 
     fn may_read(&self, token: Token) -> bool {
@@ -280,29 +349,35 @@ impl EventLoop {
         socket.is_some_and(|socket| self.host.wants_input(socket.id))
     }
 
-    /// Reads once. Returns whether there may be more.
-    fn read(&mut self, now: Instant, token: Token) -> bool {
-        if !self.may_read(token) {
-            return false;
+    /// Has a socket read and written in the next round.
+    fn queue(&mut self, token: Token) {
+        if let Some(socket) = self.sockets.get_mut(&token)
+            && !socket.is_queued
+        {
+            socket.is_queued = true;
+            self.ready.push(token);
         }
-        let Some(socket) = self.sockets.get_mut(&token) else { return false };
+    }
+
+    /// Reads once.
+    fn read(&mut self, now: Instant, token: Token) {
+        if !self.may_read(token) {
+            return;
+        }
+        let Some(socket) = self.sockets.get_mut(&token) else { return };
         match socket.stream.read(&mut self.buffer) {
             Ok(0) => self.host.end_of_input(socket.id),
             Ok(length) => {
                 self.host.received(now, socket.id, &self.buffer[..length]);
                 // With epoll and kqueue, a short read is the last, unless the end follows.
                 socket.readable = cfg!(not(unix)) || socket.ends || length == self.buffer.len();
-                return socket.readable;
+                return;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => return true,
-            Err(_) => {
-                self.close(now, token);
-                return false;
-            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return,
+            Err(_) => return self.close(now, token),
         }
         socket.readable = false;
-        false
     }
 
     /// Lets the application handle what came. Returns whether the server has stopped.
@@ -319,16 +394,14 @@ impl EventLoop {
         stopped
     }
 
-    /// Does what the host wants of its sockets. Returns them.
-    fn write_all(&mut self, now: Instant) -> Vec<Token> {
-        let mut all = Vec::new();
+    /// Does what the host wants of its sockets.
+    fn write_all(&mut self, now: Instant) {
         while let Some(id) = self.host.poll_output() {
-            all.push(token(id));
             self.write(now, token(id));
         }
-        all
     }
 
+    /// Writes what there is. Queues the socket if there may be more to read.
     fn write(&mut self, now: Instant, token: Token) {
         let Some(socket) = self.sockets.get_mut(&token) else { return };
         let id = socket.id;
@@ -347,7 +420,10 @@ impl EventLoop {
             Disposition::Keep => {}
             // If this fails, the end of the socket is near anyway.
             Disposition::ShutDownWrite => drop(socket.stream.shutdown(Shutdown::Write)),
-            Disposition::Close => self.close(now, token),
+            Disposition::Close => return self.close(now, token),
+        }
+        if self.may_read(token) {
+            self.queue(token);
         }
     }
 

@@ -16,6 +16,12 @@ use crate::http::{Response, write_header};
 /// The longest head of an answer in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// The longest body that is read of an answer in bytes: one that is longer than the longest, to see that it is.
+const MAX_BODY: usize = preflight::MAX_BODY + 1;
+
+/// The longest answer in bytes, as it is sent: the heads of chunks are a part of it.
+const MAX_ANSWER: usize = MAX_HEAD + 4 * MAX_BODY;
+
 /// Returns the request for metadata (protocol §4.1).
 pub(super) fn probe(target: &Target, offers: Option<SubProtocol>) -> Vec<u8> {
     request(preflight::METHOD, target, &[("Connection", "close")], offers)
@@ -136,11 +142,10 @@ impl ClientSocket {
             Ok(head) => head,
             Err(answered) => return answered,
         };
-        let most = preflight::MAX_BODY + 1;
         // The body does not matter then, and may be a long page of a proxy.
         let body = match preflight::is_unavailable(head.status) {
             true => Ok(Some(Vec::new().into())),
-            false => head.body().read(&input[head.length..], self.end_of_input, most),
+            false => head.body().read(&input[head.length..], self.end_of_input, MAX_BODY),
         };
         match body {
             Ok(Some(body)) => Answered::Metadata {
@@ -151,8 +156,8 @@ impl ClientSocket {
                 },
                 promises: head.header(preflight::ACCEPT_CONF).is_some(),
             },
-            Ok(None) => Answered::Partly,
-            Err(_) => Answered::Failed,
+            Ok(None) if input.len() <= MAX_ANSWER => Answered::Partly,
+            Ok(None) | Err(_) => Answered::Failed,
         }
     }
 

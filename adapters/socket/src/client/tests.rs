@@ -289,3 +289,60 @@ fn a_server_that_is_none_of_webwire_is_told_as_such() {
         assert_eq!(location.as_deref(), redirected, "{answer}");
     }
 }
+
+#[test]
+fn an_answer_without_an_end_is_given_up() {
+    let mut pair = Pair::new(ServerProtocol::Any, Protocol::Auto, 1000);
+    let now = Instant::EPOCH;
+    // A chunk whose extension goes on for ever, chunks of one byte with long extensions, trailers, a head.
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let small_chunk = alloc::format!("1;{}\r\nx\r\n", "y".repeat(1000));
+    for (head, more) in [
+        (alloc::format!("{chunked}1;"), "y".repeat(1000)),
+        (chunked.into(), small_chunk),
+        ("HTTP/1.1 200 OK\r\n".into(), "a: b\r\n".into()),
+        ("HTTP/1.1 200 OK\r\nA: ".into(), "b".repeat(1000)),
+        ("HTTP/1.1 200 OK\r\n\r\n".into(), "y".repeat(1000)),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n".into(), "y".repeat(1000)),
+    ] {
+        pair.client.close(now);
+        while pair.client.poll_event(now).is_some() {}
+        pair.client.connect(now);
+        assert_eq!(pair.client.poll_event(now), Some(ClientEvent::Connect));
+        pair.client.connected(now, [1; 16]);
+        pair.client.received(now, head.as_bytes());
+        assert_eq!(pair.client.poll_event(now), None);
+        let mut received = head.len();
+        while pair.client.poll_event(now) != Some(ClientEvent::Disconnect) {
+            assert!(received < 300_000, "{head}: {received} bytes are kept");
+            pair.client.received(now, more.as_bytes());
+            received += more.len();
+        }
+    }
+}
+
+#[test]
+fn a_reply_that_is_kept_holds_a_chunk_of_the_chosen_size() {
+    for size in [1024, 16 * 1024] {
+        let mut pair = Pair::new(ServerProtocol::V1_4, Protocol::V1_4, usize::MAX);
+        pair.client = core::mem::replace(
+            &mut pair.client,
+            ClientSocket::new(&Valid::default(), Target::parse("ws://localhost/").unwrap(), 1),
+        )
+        .with_receive_chunk(size);
+        pair.client.connect(Instant::EPOCH);
+        pair.ask("echo", "first");
+        pair.settle();
+        // A reply of two thirds of a chunk: the next one does not fit behind it.
+        let kept = allocation_counter::measure(|| {
+            for _ in 0..20 {
+                let name = Name::new("echo").unwrap();
+                let payload = Payload::utf8("x".repeat(size * 2 / 3));
+                pair.client.request(pair.now, name, payload, None).unwrap();
+                pair.settle();
+            }
+        });
+        let each = kept.bytes_current as usize / 20;
+        assert!((size..size + size / 2).contains(&each), "{size}: {each}");
+    }
+}

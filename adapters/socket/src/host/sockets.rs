@@ -3,10 +3,11 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use slab::Slab;
 use wwr::Instant;
-use wwr::server::gate::{HandshakeSlots, SlotId, Taken};
+use wwr::server::gate::{HandshakeSlots, Relief, SlotId, Taken};
 
 use crate::server::{ServerSocket, SocketId};
 
@@ -72,6 +73,13 @@ impl Sockets {
         });
         self.of_slots.insert(slot, id);
         (id, evicted.and_then(|evicted| self.of_slots.remove(&evicted)))
+    }
+
+    /// Takes slots away because the system has no room. Returns the sockets that lose them, and how long to
+    /// wait before the next attempt.
+    pub(super) fn evict_some(&mut self) -> (Vec<SocketId>, Duration) {
+        let Relief { evicted, pause } = self.slots.evict_some();
+        (evicted.iter().filter_map(|slot| self.of_slots.remove(slot)).collect(), pause)
     }
 
     #[inline]

@@ -9,6 +9,8 @@ use wwr::names::Names;
 use wwr::server::gate::{EndpointPath, Origins};
 use wwr::server::{Config, HubConfig, Preflights, Protocol};
 
+use crate::memory::Memory;
+
 /// The settings of a [`Server`](super::Server).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -27,7 +29,8 @@ pub struct ServerConfig {
     /// that the server does not answer: [`Event::Handshake`](super::Event::Handshake). Default: no.
     pub asks_application: bool,
     /// The names of requests and signals that the server lists for everybody who asks, such as `wwr probe`
-    /// (protocol §4.7). Default: none.
+    /// (protocol §4.7). A list of at most [`MAX_BODY`](wwr::names::MAX_BODY) bytes of JSON, which is what
+    /// clients read. Default: none.
     pub names: Option<Names>,
 }
 
@@ -53,6 +56,10 @@ pub struct Limits {
     /// How long a client may take nothing of what is sent to it before it is disconnected. Not zero. Default:
     /// 30 s.
     pub stall_timeout: Duration,
+    /// How many bytes are allocated at once for what clients send. A payload that the application keeps holds
+    /// all of that: less of it wastes less, and is allocated more often. A longer message has its own. Not
+    /// zero. Default: 16 KiB.
+    pub receive_chunk: usize,
     /// How long a client may take to read what was sent last and to answer the close frame. Default: 2 s.
     pub close_timeout: Duration,
 }
@@ -67,6 +74,7 @@ impl Default for Limits {
             max_write_backlog: 128 * 1024,
             max_remembered_addresses: Preflights::<IpAddr>::MOST,
             stall_timeout: Duration::from_secs(30),
+            receive_chunk: Memory::CHUNK,
             close_timeout: Duration::from_secs(2),
         }
     }
@@ -82,6 +90,7 @@ impl Limits {
             ("limits.max_write_backlog", self.max_write_backlog == 0),
             ("limits.max_remembered_addresses", self.max_remembered_addresses == 0),
             ("limits.stall_timeout", self.stall_timeout.is_zero()),
+            ("limits.receive_chunk", self.receive_chunk == 0),
         ];
         match zero.into_iter().find(|(_, is_zero)| *is_zero) {
             Some((setting, _)) => Err(InvalidConfig::Zero { setting }),

@@ -19,9 +19,13 @@ pub struct SocketId(pub u64);
 #[non_exhaustive]
 pub enum Event {
     /// A request came that the server does not decide alone: answer with
-    /// [`ServerSocket::answer`](super::ServerSocket::answer). Only if
-    /// [`asks_application`](super::ServerConfig::asks_application) is set.
+    /// [`ServerSocket::answer`](super::ServerSocket::answer), or [`HandshakeEnded`](Self::HandshakeEnded) comes.
+    /// Only if [`asks_application`](super::ServerConfig::asks_application) is set.
     Handshake(Box<Handshake>),
+    /// A [handshake](Self::Handshake) about which the application was asked has ended without an answer: the client
+    /// has gone, the answer took longer than [`handshake_timeout`](super::Limits::handshake_timeout), another
+    /// socket needed the place, or the server has stopped. What the application answers now is ignored.
+    HandshakeEnded,
     /// A request was refused, or the socket on which it was to come. For the log.
     Refused(Refusal),
     /// A WebSocket is open.

@@ -1,6 +1,5 @@
 //! What comes before the WebSocket: requests of HTTP, answered by the gate.
 
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +11,7 @@ use wwr::server::gate::{Accept, Answer, CORS, Decision, Refusal, decide, may_be_
 use super::event::{Event, Handshake};
 use super::socket::{HandshakeOptions, Phase, ServerSocket};
 use super::{Limits, Server};
-use crate::http::{Request, is_header, unread, write_answer, write_header};
+use crate::http::{Request, closes, is_header, unread, write_answer, write_header};
 
 /// A socket on which requests may come.
 pub(super) struct Http {
@@ -191,7 +190,9 @@ impl ServerSocket {
         decision: Result<HandshakeOptions, Answer>,
         server: &mut Server,
     ) {
-        let Phase::Asking(asking) = core::mem::replace(&mut self.phase, Phase::Ended) else {
+        let before = core::mem::replace(&mut self.phase, Phase::Ended);
+        let Phase::Asking(asking) = before else {
+            self.phase = before;
             return;
         };
         let Asking { http, upgrade, endpoint, method, refusal, offers, ends } = *asking;
@@ -201,6 +202,8 @@ impl ServerSocket {
                 if upgrade.is_ok() {
                     server.events.push_back((self.id, Event::Refused(Refusal::ByApplication)));
                 }
+                let is_final = (200..1000).contains(&answer.status);
+                let answer = if is_final { answer } else { failure() };
                 return self.send_answer(now, &answer, &method, ends, server);
             }
             (Ok(_), Err(refused), Some(answer)) => {
@@ -217,8 +220,7 @@ impl ServerSocket {
         let selects =
             options.sub_protocol.as_ref().is_none_or(|name| accept.select(name, offers).is_ok());
         if !may_set || !selects {
-            let answer = Answer { status: 500, headers: [].into(), body: [][..].into() };
-            return self.send_answer(now, &answer, &method, ends, server);
+            return self.send_answer(now, &failure(), &method, ends, server);
         }
         match server.hub.admit(now) {
             Ok(id) => {
@@ -269,10 +271,7 @@ impl ServerSocket {
         ends: bool,
         server: &mut Server,
     ) {
-        let is_last = |(name, value): &(&str, Cow<'_, str>)| {
-            name.eq_ignore_ascii_case("connection") && value.contains("close")
-        };
-        let ends = ends || answer.headers.iter().any(is_last);
+        let ends = ends || closes(answer);
         self.socket.send_raw(&mut server.memory, |out| write_answer(answer, method, ends, out));
         match &mut self.phase {
             Phase::Http(http) if !ends => {
@@ -283,4 +282,9 @@ impl ServerSocket {
             _ => self.end(now, None, true, server),
         }
     }
+}
+
+/// Returns what is sent in place of an answer that the application must not give.
+fn failure() -> Answer {
+    Answer { status: 500, headers: [].into(), body: [][..].into() }
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{Head, MAX_CONTROL, MAX_HEAD};
+use super::frame::{Head, MAX_CONTROL, MAX_HEAD, Opcode};
 use super::{Role, Violation, mask};
 use crate::memory::Memory;
 
@@ -82,12 +82,13 @@ impl Input {
     ) -> Result<(), Violation> {
         let mut end = 0;
         loop {
-            // How much of the message of a later frame has come is not known here.
-            let most = max_message - if end == 0 { fragments } else { 0 };
             let bytes = &mut self.rest[end..];
-            let checked = Head::parse(bytes, from).and_then(|head| match head {
-                Some(head) => head.check_length(most).map(|length| Some((head, length))),
-                None => Ok(None),
+            let checked = Head::parse(bytes, from).and_then(|head| {
+                let Some(head) = head else { return Ok(None) };
+                // How much of the message of a later frame has come is not known here.
+                let goes_on = end == 0 && head.opcode == Opcode::Continuation;
+                let most = max_message - if goes_on { fragments } else { 0 };
+                head.check_length(most).map(|length| Some((head, length)))
             });
             let (head, length) = match checked {
                 Ok(Some(found)) => found,

@@ -86,6 +86,8 @@ fn a_peer_that_breaks_the_rules_is_told_and_not_read_any_more() {
         (frame(0x80, b"x"), Violation::Fragments, 1002),
         ([frame(0x02, b"x"), frame(0x82, b"x")].concat(), Violation::Fragments, 1002),
         ([frame(0x02, b"x"), frame(0x01, b"x")].concat(), Violation::Fragments, 1002),
+        // Whether it would be too long for the message that it does not belong to is not asked.
+        ([frame(0x02, &[0; 600]), frame(0x82, &[0; 500])].concat(), Violation::Fragments, 1002),
         (frame(0x81, b"\xff"), Violation::Utf8, 1007),
         ([frame(0x01, b"\xe2"), frame(0x80, b"\x82")].concat(), Violation::Utf8, 1007),
         (frame(0x01, b"\xff"), Violation::Utf8, 1007),

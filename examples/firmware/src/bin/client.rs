@@ -74,7 +74,7 @@ fn run() -> Result<(), &'static str> {
 }
 
 // What follows are functions of their own so that each reply is dropped: it is a part of the memory into which
-// it was received, 16 KiB, which is free again when all of it is.
+// it was received, 2 KiB, which is free again when all of it is.
 
 fn log_in(client: &mut Client) -> Result<(), &'static str> {
     let key = ask(client, "login", Payload::utf8_static("{\"name\":\"board\"}"))?;

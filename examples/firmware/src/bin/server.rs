@@ -111,6 +111,7 @@ fn config() -> ServerConfig {
     config.limits.max_header_size = 2048;
     config.limits.max_write_backlog = 4096;
     config.limits.max_remembered_addresses = 16;
+    config.limits.receive_chunk = 2048;
     config.connection.max_message_size = 8192;
     config.connection.max_queued_bytes = 4096;
     config

@@ -177,9 +177,8 @@ fn groups_of_a_session_end_with_it() {
     script.asks(1, Command::Close(key("k")), &["tell 1 n Detached"]);
     assert!(script.hub.members("room").eq([two]));
     assert!(script.hub.groups_of(one).eq(["other", "kept"]));
-    // A close that fails takes nothing away, but while it is open nothing is given.
+    // A close that fails takes nothing away.
     script.asks(2, Command::Close(key("n")), &["job 6 destroy n"]);
-    assert_eq!(script.hub.join_for_session(two, &key("n"), "late"), Err(GroupError::NoSession));
     script.answers(6, StoreAnswer::Destroyed(Err(StoreFailed)), &["tell 2 n CloseFailed"]);
     assert!(script.hub.members("room").eq([two]));
     script.hub.close_session(script.now, key("n"), false, &mut script.out);
@@ -336,4 +335,34 @@ fn a_session_that_is_closed_by_key_and_by_its_connection_is_closed_once() {
     script.answers(5, StoreAnswer::Destroyed(Ok(())), &["done 2 told 1 ok"]);
     assert_eq!(script.hub.counters().sessions.closed, 3);
     assert_eq!(script.hub.counters().sessions.lost, 0);
+}
+
+#[test]
+fn a_connection_that_ends_before_its_close_counts_as_closed_and_not_as_lost() {
+    let mut script = shared(HubConfig::default());
+    script.asks(1, Command::Close(key("k")), &["tell 1 k Detached"]);
+    script.asks(2, Command::Close(key("k")), &["job 3 destroy k"]);
+    script.asks(2, Command::Leave(key("k")), &[]);
+    let sessions = script.hub.counters().sessions;
+    assert_eq!((sessions.closed, sessions.lost), (2, 0));
+    script.answers(3, StoreAnswer::Destroyed(Ok(())), &[]);
+    assert_eq!(script.hub.counters().sessions.closed, 2);
+}
+
+/// The hook of the application may take its time, and is not called again if the close fails.
+#[test]
+fn a_connection_that_waits_for_its_close_still_joins_for_its_session() {
+    let two = ConnectionId(2);
+    for (answer, news, stays) in
+        [(Ok(()), "tell 2 k Closed", false), (Err(StoreFailed), "tell 2 k CloseFailed", true)]
+    {
+        let mut script = shared(HubConfig::default());
+        script.asks(1, Command::Close(key("k")), &["tell 1 k Detached"]);
+        let late = script.hub.join_for_session(ConnectionId(1), &key("k"), "room");
+        assert_eq!(late, Err(GroupError::NoSession), "another one holds it");
+        script.asks(2, Command::Close(key("k")), &["job 3 destroy k"]);
+        assert_eq!(script.hub.join_for_session(two, &key("k"), "room"), Ok(true));
+        script.answers(3, StoreAnswer::Destroyed(answer), &[news]);
+        assert_eq!(script.hub.members("room").eq([two]), stays);
+    }
 }

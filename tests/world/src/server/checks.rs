@@ -194,17 +194,20 @@ impl Server {
         }
     }
 
-    /// A session is closed for all connections but one. That one holds it on, if it is told the new key.
+    /// A session is closed for all connections but one, as if one after another had closed it. The one holds it
+    /// on, if it is told the new key.
     pub(super) fn note_others(&mut self, to: ConnectionId, key: &SessionKey) {
-        let is_told = self.control.out.iter().any(|action| match action {
+        let others_are_told = self.control.out.iter().any(|action| match action {
             HubAction::Deliver { outcome, .. } => {
-                outcome.key == *key && matches!(outcome.change, Change::Rotated { .. })
+                let is_of_it =
+                    matches!(outcome.change, Change::Rotated { .. } | Change::ClosedByOther { .. });
+                outcome.key == *key && is_of_it
             }
             _ => false,
         });
         let member = self.control.members.get(&to);
         if let Some(served) = member.and_then(|member| self.connections.get_mut(&member.socket)) {
-            served.others_hold = is_told;
+            served.others_hold = others_are_told;
         }
     }
 

@@ -17,7 +17,7 @@ use super::super::context::ConnectionOptions;
 use super::super::handler::{Handler, Response};
 use super::call::{Call, CallKind, Endpoint, Layer, layered};
 use super::{ChangeHook, Hook, InvalidRouter, Table};
-use crate::panics::{self, ShortName};
+use crate::panics::ShortName;
 
 /// The handlers of a [`Router`](super::Router), checked: the handler of a server. What has no route goes
 /// to the handler `H`, and so do all hooks. A hook that panics just ends, and the next one runs.
@@ -135,24 +135,23 @@ impl<H: Handler> Handler for Routes<H> {
 
     async fn connected(&self, connection: &Connection) {
         for hook in &self.connected {
-            panics::hook("connected", connection.id(), || hook(connection.clone())).await;
+            connection.call_hook("connected", || hook(connection.clone())).await;
         }
         self.handler.connected(connection).await;
     }
 
     async fn session_changed(&self, connection: &Connection, change: SessionChange) {
         for hook in &self.session_changed {
-            panics::hook("session_changed", connection.id(), || {
-                hook(connection.clone(), change.clone())
-            })
-            .await;
+            connection
+                .call_hook("session_changed", || hook(connection.clone(), change.clone()))
+                .await;
         }
         self.handler.session_changed(connection, change).await;
     }
 
     async fn disconnected(&self, connection: &Connection) {
         for hook in &self.disconnected {
-            panics::hook("disconnected", connection.id(), || hook(connection.clone())).await;
+            connection.call_hook("disconnected", || hook(connection.clone())).await;
         }
         self.handler.disconnected(connection).await;
     }

@@ -8,7 +8,6 @@ use wwr::server::{Action, Edited, Fate, SessionEvent};
 
 use super::actions::answer;
 use super::{Done, Task, trace};
-use crate::panics::hook;
 use crate::runtime::Runtime;
 use crate::server::change::SessionChange;
 use crate::server::connection::{Connection, SessionError};
@@ -185,6 +184,6 @@ pub(super) async fn tell<H: Handler>(handler: &H, connection: &Connection, chang
     let about = change.after().or(change.before());
     let span = about.map_or_else(Span::none, trace::session);
     let told =
-        hook("session_changed", connection.id(), || handler.session_changed(connection, change));
+        connection.call_hook("session_changed", || handler.session_changed(connection, change));
     told.instrument(span).await;
 }

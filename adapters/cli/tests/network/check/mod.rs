@@ -1,6 +1,7 @@
 //! `wwr check`: our servers keep to the protocol, and a host with a mistake is found out.
 
 mod host;
+mod hosts;
 mod wrong;
 
 use std::collections::BTreeSet;
