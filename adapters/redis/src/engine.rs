@@ -80,9 +80,10 @@ impl Engine {
         match &self.0 {
             Place::Single(url) => Ok(Addresses::Single(Box::new(read(url)?))),
             #[cfg(feature = "sentinel")]
-            Place::Sentinel { sentinels, master } => {
-                Ok(Addresses::Sentinel { sentinels: read_all(sentinels)?, master: read(master)? })
-            }
+            Place::Sentinel { sentinels, master } => Ok(Addresses::Sentinel {
+                sentinels: read_all(sentinels)?,
+                master: Box::new(read(master)?),
+            }),
             #[cfg(feature = "cluster")]
             Place::Cluster(nodes) => Ok(Addresses::Cluster(read_all(nodes)?)),
         }
@@ -110,7 +111,7 @@ pub(crate) enum Addresses {
     #[cfg(feature = "sentinel")]
     Sentinel {
         sentinels: Vec<ConnectionInfo>,
-        master: ConnectionInfo,
+        master: Box<ConnectionInfo>,
     },
     #[cfg(feature = "cluster")]
     Cluster(Vec<ConnectionInfo>),
@@ -127,7 +128,7 @@ impl Addresses {
         match self {
             Self::Single(one) => vec![one],
             #[cfg(feature = "sentinel")]
-            Self::Sentinel { sentinels, master } => sentinels.iter().chain([master]).collect(),
+            Self::Sentinel { sentinels, master } => sentinels.iter().chain([&**master]).collect(),
             #[cfg(feature = "cluster")]
             Self::Cluster(nodes) => nodes.iter().collect(),
         }
