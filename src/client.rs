@@ -151,7 +151,7 @@ pub use config::Config;
 pub use discovery::Discovered;
 pub use error::{ConnectError, Misuse, RequestError};
 pub use link::Status;
-pub use machine::Client;
+pub use machine::{Client, SessionReader};
 pub use protocol::Protocol;
 pub use questions::{AnswerError, Question, QuestionId};
 pub use requests::RequestId;

@@ -139,16 +139,42 @@ impl Answer {
             return Verdict::NotWebWire;
         }
         match serde_json::from_slice(&self.body) {
-            Ok(Members { version, .. }) if version.is("1.4") => Verdict::Speaks(Metadata::V1_4),
-            Ok(Members { version, read_timeout }) if version.is("1.5") => {
-                let named = read_timeout.0.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-                let read_timeout = named.unwrap_or(DEFAULT_READ_TIMEOUT);
-                Verdict::Speaks(Metadata::V1_5 { read_timeout })
-            }
-            Ok(Members { version, .. }) if !version.as_str().is_empty() => {
-                Verdict::Unknown(version)
-            }
-            Ok(_) | Err(_) => Verdict::NotWebWire,
+            Ok(Members { version, read_timeout }) => Verdict::of(version, read_timeout.0),
+            Err(_) => Verdict::NotWebWire,
+        }
+    }
+}
+
+impl Verdict {
+    /// As [`Answer::evaluate`], for a host that has a reader of JSON, as browsers do, and has read the body with
+    /// it. `version` is the member `protocol-version`, and `read_timeout` the member `read-timeout` if that is a
+    /// whole number. Names of members match in any case, and the last one of several counts. Without an object,
+    /// or without a version that is text, there is no version.
+    ///
+    /// ```
+    /// use wwr::preflight::{Metadata, Verdict};
+    ///
+    /// assert_eq!(Verdict::from_members(200, Some("1.4"), None), Verdict::Speaks(Metadata::V1_4));
+    /// assert_eq!(Verdict::from_members(200, None, None), Verdict::NotWebWire);
+    /// assert_eq!(Verdict::from_members(503, Some("1.4"), None), Verdict::TryLater);
+    /// ```
+    pub fn from_members(status: u16, version: Option<&str>, read_timeout: Option<u64>) -> Self {
+        if is_unavailable(status) {
+            return Self::TryLater;
+        }
+        version.map_or(Self::NotWebWire, |version| Self::of(Version::new(version), read_timeout))
+    }
+
+    fn of(version: Version, read_timeout: Option<u64>) -> Self {
+        if version.is("1.4") {
+            Self::Speaks(Metadata::V1_4)
+        } else if version.is("1.5") {
+            let named = read_timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+            Self::Speaks(Metadata::V1_5 { read_timeout: named.unwrap_or(DEFAULT_READ_TIMEOUT) })
+        } else if version.as_str().is_empty() {
+            Self::NotWebWire
+        } else {
+            Self::Unknown(version)
         }
     }
 }
@@ -200,9 +226,9 @@ impl Version {
 }
 
 impl fmt::Display for Version {
-    /// The text with unprintable characters escaped, so that it may go into a log.
+    /// The text with all characters but printable ASCII escaped, so that it may go into a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.as_str().escape_debug(), f)
+        fmt::Display::fmt(&self.as_str().escape_default(), f)
     }
 }
 

@@ -43,6 +43,8 @@ struct Limits {
     resume_attempts: u32,
     /// In milliseconds, less one: request, probe, dial, resume.
     timeouts: [u8; 4],
+    needs_selection: bool,
+    can_ping: bool,
 }
 
 /// The name of the application's protocol, on either side.
@@ -89,6 +91,8 @@ impl Limits {
         config.max_open_questions = self.questions;
         config.resume_attempts = self.resume_attempts;
         config.resume_timeout = resume;
+        config.needs_selection = self.needs_selection;
+        config.can_ping = self.can_ping;
         config.validate().expect("settings within their ranges")
     }
 }
@@ -104,6 +108,7 @@ enum Step<'a> {
     CloseSession { timeout: Option<u8> },
     Cancel { back: u8 },
     Signal { name: Name, payload: Payload },
+    Resume { key: SessionKey },
     // The host, as far as it has been asked.
     Probed,
     ProbedOdd(Result<Answer, ProbeFailed>),
@@ -111,6 +116,7 @@ enum Step<'a> {
     Refused { status: u16, retry_after: Option<u8> },
     Lost,
     SignOfLife { is_pong: bool },
+    Wake,
     PromisesAcceptConf,
     // The host, whether it has been asked or not.
     StrayProbed(Answer),
@@ -161,6 +167,7 @@ fn perform(world: &mut World, step: Step<'_>) {
         Step::CloseSession { timeout } => world.close_session(millis(timeout)),
         Step::Cancel { back } => world.cancel(back),
         Step::Signal { name, payload } => world.signal(&name, &payload),
+        Step::Resume { key } => world.resume(key),
         Step::Probed => {
             let body = Bytes::from_static(b"{\"protocol-version\":\"1.4\"}\n");
             world.probed(Ok(Answer { status: 200, body, retry_after: None }));
@@ -170,6 +177,7 @@ fn perform(world: &mut World, step: Step<'_>) {
         Step::Refused { status, retry_after } => world.refused(status, millis(retry_after)),
         Step::Lost => world.lost(),
         Step::SignOfLife { is_pong } => world.sign_of_life(is_pong),
+        Step::Wake => world.wake(),
         Step::PromisesAcceptConf => world.expect_accept_conf(),
         Step::StrayProbed(answer) => world.stray_probed(answer),
         Step::StrayOpened => world.stray_opened(),

@@ -109,6 +109,21 @@ pub enum DisconnectReason {
     Incompatible,
 }
 
+impl DisconnectReason {
+    /// Returns a short name for programs and logs, such as `closed-by-server`. It does not change with versions
+    /// of this crate.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Lost => "connection-lost",
+            Self::ClosedByServer(_) => "closed-by-server",
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::TooManyQuestions => "too-many-questions",
+            Self::Incompatible => "incompatible",
+        }
+    }
+}
+
 /// Why a session could not be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -124,6 +139,20 @@ pub enum SessionLoss {
     /// Every attempt failed: no answer, an internal error, too many connections, or a shutdown. If
     /// an answer comes later, [`Event::SessionRestored`] reports it.
     GaveUp,
+}
+
+impl SessionLoss {
+    /// Returns a short name for programs and logs, such as `session-not-found`. It does not change with versions
+    /// of this crate.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotFound => "session-not-found",
+            Self::Disabled => "sessions-disabled",
+            Self::Refused => "refused",
+            Self::InvalidReply => "invalid-session",
+            Self::GaveUp => "gave-up",
+        }
+    }
 }
 
 /// What a server did that it should not do (protocol §6.2, §7.3).

@@ -104,6 +104,15 @@ pub struct Config {
     /// through. Other servers take no notice. Only for [`Protocol::Auto`], and for a
     /// [`max_message_size`](Self::max_message_size) of [`Dialect::MIN_STATED`] or more. Default: yes.
     pub wwr1: bool,
+    /// Whether the host's WebSockets fail if it has offered a sub-protocol and the server selects none, as
+    /// those of browsers do (protocol §10.1). Then the client offers `wwr.1` in a handshake that only
+    /// servers of `wwr.1` answer. If that fails, it begins as if it did not offer anything. Default: no.
+    pub needs_selection: bool,
+    /// Whether the host can send pings and sees pongs; hosts in browsers cannot. If not, there is no
+    /// [`Action::Ping`](super::Action::Ping), and a server that falls silent is given up like one that answers no
+    /// pings ([`pings`](Self::pings)): after twice the sum, if two requests in a row ran out of time as well.
+    /// Default: yes.
+    pub can_ping: bool,
 }
 
 impl Config {
@@ -197,6 +206,8 @@ impl Default for Config {
             max_message_size: 16 * 1024 * 1024,
             max_open_questions: 64,
             wwr1: true,
+            needs_selection: false,
+            can_ping: true,
         }
     }
 }
@@ -239,6 +250,8 @@ impl<'a> arbitrary::Arbitrary<'a> for Valid<Config> {
             max_message_size: u.int_in_range(8191..=20_000)?,
             max_open_questions: u.int_in_range(0..=4)?,
             wwr1: u.arbitrary()?,
+            needs_selection: u.arbitrary()?,
+            can_ping: u.arbitrary()?,
         };
         Ok(config.validate().unwrap_or_default())
     }

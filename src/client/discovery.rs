@@ -69,6 +69,10 @@ pub(super) struct Discovery {
     promised: bool,
     /// What the handshake of this connection agreed on.
     agreed: Option<SubProtocol>,
+    /// Whether the server did not select what was offered. Only hosts that
+    /// [need a selection](super::Config::needs_selection) use it. Forgotten when an attempt fails, because
+    /// then it is not known any more what the server is.
+    declined: bool,
     /// Whether the server advertised 2.0 on the last connection, maybe in `wwr.1`. Only clients of
     /// all versions use it.
     advertises: bool,
@@ -83,6 +87,7 @@ impl Discovery {
             route: Route::Known,
             promised: false,
             agreed: None,
+            declined: false,
             advertises: false,
             opened: Instant::EPOCH,
         }
@@ -107,6 +112,8 @@ enum Route {
 enum Evidence {
     /// The client is set to 2.0.
     Configured,
+    /// The handshake offers `wwr.1`, and fails if the server does not select it.
+    Offered,
     /// An accept-conf came on the last connection.
     Remembered,
     /// The preflight's answer names a version that the client does not speak.
@@ -178,14 +185,29 @@ impl Client {
         answer: Result<preflight::Answer, ProbeFailed>,
         out: &mut Actions<Action>,
     ) {
+        let verdict = answer.map(|answer| (answer.evaluate(), answer.retry_after));
+        self.handle_verdict(now, verdict, out);
+    }
+
+    /// As [`handle_probed`](Self::handle_probed), for a host that has evaluated the answer itself:
+    /// [`Verdict::from_members`]. With the verdict comes the header `Retry-After`, as
+    /// [`Answer::retry_after`](preflight::Answer::retry_after).
+    pub fn handle_verdict(
+        &mut self,
+        now: Instant,
+        verdict: Result<(Verdict, Option<Duration>), ProbeFailed>,
+        out: &mut Actions<Action>,
+    ) {
         self.advance(now);
         let Link::Probing { .. } = self.link else { return };
-        let verdict = answer.as_ref().map(preflight::Answer::evaluate);
-        self.discovery.found.preflight = verdict.ok();
-        if let (Ok(Verdict::TryLater), Ok(answer)) = (verdict, &answer) {
-            return self.fail_for(ConnectError::Unavailable, answer.retry_after, out);
+        self.discovery.found.preflight = verdict.ok().map(|(verdict, _)| verdict);
+        match verdict {
+            Ok((Verdict::TryLater, retry_after)) => {
+                self.fail_for(ConnectError::Unavailable, retry_after, out);
+            }
+            Ok((verdict, _)) => self.conclude(Ok(verdict), out),
+            Err(ProbeFailed) => self.conclude(Err(Evidence::NoAnswer), out),
         }
-        self.conclude(verdict.map_err(|ProbeFailed| Evidence::NoAnswer), out);
     }
 
     /// Reports that the WebSocket that [`Action::Dial`] asked for is open. If the client wants no
@@ -219,6 +241,12 @@ impl Client {
         self.discovery.opened = now;
         self.liveness = self.config.pings.map(|pings| LivenessCheck::new(pings, now));
         self.discovery.agreed = agreed.filter(|_| agreed == self.offers());
+        if let (Route::Required(Evidence::Offered), None) =
+            (&self.discovery.route, self.discovery.agreed)
+        {
+            out.push(Action::Hangup);
+            return self.begin_without_offer(out);
+        }
         if let Some(SubProtocol::Wwr1) = self.discovery.agreed {
             // The server is one of this project, whatever it answered to the preflight.
             self.discovery.route = Route::Required(Evidence::Configured);
@@ -264,8 +292,10 @@ impl Client {
         if preflight::is_unavailable(status) {
             return self.fail_for(ConnectError::Unavailable, retry_after, out);
         }
-        if let Route::Required(Evidence::Remembered) = self.discovery.route {
-            return self.find_out_anew(out);
+        match self.discovery.route {
+            Route::Required(Evidence::Offered) => return self.begin_without_offer(out),
+            Route::Required(Evidence::Remembered) => return self.find_out_anew(out),
+            Route::Required(_) | Route::Plain(_) | Route::Open(_) | Route::Known => {}
         }
         let error = self.route_error(match status {
             401 | 403 | 500 => Failure::Denied,
@@ -280,6 +310,10 @@ impl Client {
     /// Begins to connect, using what is known about the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
         self.discovery.found.dialect = Dialect::Unknown;
+        let tries_offer = self.config.needs_selection && !self.discovery.declined;
+        if tries_offer && self.config.offers().is_some() {
+            return self.dial(Route::Required(Evidence::Offered), out);
+        }
         match (self.config.protocol, self.discovery.advertises) {
             (Protocol::Auto, true) => self.dial(Route::Required(Evidence::Remembered), out),
             (Protocol::Auto, false) => self.probe(out),
@@ -295,6 +329,7 @@ impl Client {
 
     fn probe(&mut self, out: &mut Actions<Action>) {
         self.discovery.found = Discovered::NOTHING;
+        self.discovery.route = Route::Known;
         self.discovery.promised = false;
         self.link = Link::Probing { deadline: self.now() + self.config.probe_timeout };
         out.push(Action::Probe);
@@ -338,8 +373,27 @@ impl Client {
         self.discovery.advertises = false;
     }
 
+    /// An attempt failed: the next one may find another server.
+    pub(super) const fn forget_declined_offer(&mut self) {
+        self.discovery.declined = false;
+    }
+
+    /// Whether the handshake that is asked for offers what the server has to select.
+    pub(super) const fn is_offering(&self) -> bool {
+        matches!(self.discovery.route, Route::Required(Evidence::Offered))
+    }
+
+    /// The handshake with the offer failed. Goes on without one: the server may not know it.
+    fn begin_without_offer(&mut self, out: &mut Actions<Action>) {
+        self.discovery.declined = true;
+        self.find_out_anew(out);
+    }
+
     /// The WebSocket could not be opened.
     pub(super) fn dial_failed(&mut self, out: &mut Actions<Action>) {
+        if self.is_offering() {
+            return self.begin_without_offer(out);
+        }
         let error = self.route_error(Failure::Dial);
         self.fail(error, out);
     }

@@ -39,12 +39,33 @@ pub enum Misuse {
     /// The client holds a session or is restoring one. Close it first.
     #[error("a session is already held or being restored")]
     SessionHeld,
+    /// The connection is ready, so the session of an earlier run cannot be resumed any more before everything
+    /// else. Restore it instead.
+    #[error("the connection is ready; restore the session instead of resuming it")]
+    Connected,
     /// The maximum number of requests have no outcome yet.
     #[error("the maximum number of requests are waiting for a reply")]
     TooManyRequests,
     /// There is no connection, and the queued requests already have the maximum number of bytes.
     #[error("too many bytes are waiting for a connection")]
     QueueFull,
+}
+
+impl Misuse {
+    /// Returns a short name for programs and logs, such as `queue-full`. It does not change with versions of
+    /// this crate.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotConnected => "not-connected",
+            Self::EmptyRequest => "empty-request",
+            Self::UnreadableSignal(_) => "unreadable-signal",
+            Self::TooLarge { .. } => "too-large",
+            Self::SessionHeld => "session-held",
+            Self::Connected => "connected",
+            Self::TooManyRequests => "too-many-requests",
+            Self::QueueFull => "queue-full",
+        }
+    }
 }
 
 /// Why a request has no reply, and whether it is safe to make it again.
@@ -108,6 +129,56 @@ pub enum RequestError {
     /// It was sent, then the connection ended.
     #[error("the connection was lost; the server may have acted on the request")]
     ConnectionLost,
+}
+
+impl RequestError {
+    /// Returns a short name for programs and logs, such as `connection-lost`. It does not change with versions
+    /// of this crate. [`Failed`](Self::Failed) has the code of the application besides.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Failed(_) => "failed",
+            Self::Internal => "internal-error",
+            Self::ServerShutdown => "shutdown",
+            Self::SessionNotFound => "session-not-found",
+            Self::MaxSessionConnections => "max-session-connections",
+            Self::SessionsDisabled => "sessions-disabled",
+            Self::Protocol => "protocol-error",
+            Self::InvalidSession(_) => "invalid-session",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Cancelled => "cancelled",
+            Self::TooLarge { .. } => "too-large",
+            Self::NotSent => "not-sent",
+            Self::ConnectionLost => "connection-lost",
+        }
+    }
+
+    /// Returns whether the server has not handled the request, so that repeating it cannot do anything
+    /// twice. Says nothing about whether that would help.
+    ///
+    /// ```
+    /// use wwr::client::RequestError;
+    ///
+    /// assert!(RequestError::NotSent.is_repeatable());
+    /// assert!(!RequestError::ConnectionLost.is_repeatable());
+    /// ```
+    pub const fn is_repeatable(&self) -> bool {
+        match self {
+            Self::ServerShutdown
+            | Self::SessionNotFound
+            | Self::MaxSessionConnections
+            | Self::SessionsDisabled
+            | Self::Protocol
+            | Self::TimedOut { sent: false }
+            | Self::TooLarge { .. }
+            | Self::NotSent => true,
+            Self::Failed(_)
+            | Self::Internal
+            | Self::InvalidSession(_)
+            | Self::TimedOut { sent: true }
+            | Self::Cancelled
+            | Self::ConnectionLost => false,
+        }
+    }
 }
 
 impl From<SpecialReply> for RequestError {
@@ -197,6 +268,24 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Returns a short name for programs and logs, such as `dial-failed`. It does not change with versions of
+    /// this crate.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ProbeFailed => "probe-failed",
+            Self::ProbeTimedOut | Self::DialTimedOut => "timed-out",
+            Self::Unavailable => "unavailable",
+            Self::IncompatibleVersion { .. } => "incompatible-version",
+            Self::IncompatibleSubProtocol { .. } => "incompatible-sub-protocol",
+            Self::NotWebWire { .. } => "not-webwire",
+            Self::NoAcceptConf => "no-accept-conf",
+            Self::NotAcceptConf => "not-accept-conf",
+            Self::DialFailed => "dial-failed",
+            Self::LostBeforeReady => "connection-lost",
+            Self::ClosedBeforeReady(_) => "closed-by-server",
+        }
+    }
+
     /// Returns whether every other attempt would fail likewise. Then the client does not try again
     /// without a new call of [`connect`](super::Client::connect).
     pub const fn is_definite(&self) -> bool {

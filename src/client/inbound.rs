@@ -64,10 +64,10 @@ impl Client {
             Message::SpecialReply { id, reply } => {
                 self.handle_reply(id, Reply::Special(reply), out);
             }
-            Message::SessionCreated { object } => match Session::from_json(&object) {
+            Message::SessionCreated { object } => match (self.reader)(&object) {
                 Ok(session) => {
                     let is_ready = matches!(self.link, Link::Ready { .. });
-                    let known = self.session.replace(session.clone());
+                    let known = self.hold(session.clone());
                     out.push(Action::Event(match known {
                         Some(before) if is_ready && is_same(&before, &session) => {
                             Event::SessionUpdated(session)
@@ -172,9 +172,8 @@ impl Client {
 
     /// The application's restore-session succeeded.
     fn restored(&mut self, payload: Payload, out: &mut Actions<Action>) -> Outcome {
-        let session =
-            Session::from_json(payload.as_bytes()).map_err(RequestError::InvalidSession)?;
-        self.session = Some(session.clone());
+        let session = (self.reader)(payload.as_bytes()).map_err(RequestError::InvalidSession)?;
+        self.hold(session.clone());
         out.push(Action::Event(Event::SessionRestored(session)));
         Ok(payload)
     }

@@ -9,7 +9,7 @@ use super::machine::Client;
 use super::requests::RequestId;
 use crate::actions::Actions;
 use crate::close::CloseFrame;
-use crate::session::{Session, SessionKey};
+use crate::session::SessionKey;
 use crate::time::Instant;
 use crate::wire::{SpecialReply, length};
 
@@ -28,8 +28,8 @@ pub(super) enum Link {
     Resuming(Resumption),
     /// Requests and signals can be sent.
     Ready { since: Instant },
-    /// Pausing before the next attempt.
-    Waiting { until: Instant },
+    /// Pausing before the next attempt, which may come `earliest` if it is asked for.
+    Waiting { until: Instant, earliest: Instant },
     /// The application closed it.
     Closed,
 }
@@ -80,7 +80,7 @@ impl Link {
             Self::Probing { deadline }
             | Self::Dialing { deadline }
             | Self::AwaitingConf { deadline } => Some(*deadline),
-            Self::Waiting { until } => Some(*until),
+            Self::Waiting { until, .. } => Some(*until),
             Self::Resuming(resumption) => Some(match resumption.step {
                 Step::Asked { deadline } => deadline,
                 Step::Pausing { until } => until,
@@ -221,9 +221,10 @@ impl Client {
         } else {
             let pause = self.backoff.after_failure();
             let wanted = retry_after.unwrap_or_default().min(self.config.max_retry_after);
-            let pause = pause.max(self.backoff.beyond(wanted));
-            self.wait_or_idle(pause)
+            let wanted = self.backoff.beyond(wanted);
+            self.wait_or_idle(pause.max(wanted), wanted)
         };
+        self.forget_declined_offer();
         out.push(Action::Event(Event::ConnectFailed { error, retry }));
         self.end_queued_unless(retry, out);
         self.end_questions(out);
@@ -239,7 +240,7 @@ impl Client {
             }
             _ => {
                 let pause = self.backoff.after_loss(self.now().saturating_since(since));
-                self.wait_or_idle(pause)
+                self.wait_or_idle(pause, Duration::ZERO)
             }
         };
         out.push(Action::Event(Event::Disconnected { reason, retry }));
@@ -270,9 +271,9 @@ impl Client {
 
     /// The version is known.
     pub(super) fn start(&mut self, out: &mut Actions<Action>) {
-        match &self.session {
-            Some(session) => {
-                let (id, key) = (self.requests.next_id(), session.key.clone());
+        match self.session_key().cloned() {
+            Some(key) => {
+                let id = self.requests.next_id();
                 let step = Step::Pausing { until: self.now() };
                 let first = Resumption { id, key, attempts: 0, unanswered: 0, step };
                 self.ask_for_session(first, out);
@@ -286,13 +287,15 @@ impl Client {
         self.config.final_close_codes.contains(&code)
     }
 
-    fn wait_or_idle(&mut self, pause: Duration) -> Option<Instant> {
+    /// Waits for `pause`, of which nothing shortens the first part, `least`.
+    fn wait_or_idle(&mut self, pause: Duration, least: Duration) -> Option<Instant> {
         if !self.config.reconnect {
             self.link = Link::Idle;
             return None;
         }
         let until = self.now() + pause;
-        self.link = Link::Waiting { until };
+        let earliest = until.min(self.now() + least.max(self.config.initial_backoff));
+        self.link = Link::Waiting { until, earliest };
         Some(until)
     }
 
@@ -362,7 +365,7 @@ impl Client {
         out: &mut Actions<Action>,
     ) {
         if self.still_wants(resumption) {
-            self.session = None;
+            (self.session, self.earlier) = (None, None);
             out.push(Action::Event(Event::SessionLost(loss)));
         }
         self.expect_late_answers(resumption);
@@ -371,7 +374,7 @@ impl Client {
 
     /// Returns whether the session to resume is still the one that the client holds.
     fn still_wants(&self, resumption: &Resumption) -> bool {
-        self.session.as_ref().is_some_and(|session| session.key == resumption.key)
+        self.session_key() == Some(&resumption.key)
     }
 
     /// The server answered an attempt.
@@ -385,9 +388,9 @@ impl Client {
         };
         resumption.unanswered = resumption.unanswered.saturating_sub(1);
         match reply {
-            Reply::Success(payload) => match Session::from_json(payload.as_bytes()) {
+            Reply::Success(payload) => match (self.reader)(payload.as_bytes()) {
                 Ok(session) => {
-                    self.session = Some(session.clone());
+                    self.hold(session.clone());
                     out.push(Action::Event(Event::SessionRestored(session)));
                     self.become_ready(out);
                 }

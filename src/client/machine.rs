@@ -15,15 +15,18 @@ use super::liveness::{LivenessCheck, Silence};
 use super::questions::Questions;
 use super::requests::{Call, Purpose, RequestId, Requests};
 use crate::actions::Actions;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Pongs};
 use crate::handshake::SubProtocol;
-use crate::session::{Session, SessionKey};
+use crate::session::{InvalidSession, Session, SessionKey};
 use crate::time::Instant;
 use crate::valid::Valid;
 use crate::wire::{Encoder, Name, Payload, check_signal};
 
 /// A deadline that no clock reaches: a computed one that saturated.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// How session objects are read: [`Session::from_json`], or in the same way by a reader of JSON that the host has.
+pub type SessionReader = fn(&[u8]) -> Result<Session, InvalidSession>;
 
 /// The message is longer than the server reads. Both lengths are in bytes.
 pub(super) struct TooLarge {
@@ -42,6 +45,10 @@ pub struct Client {
     /// The liveness check of the present connection, if the client checks its server.
     pub(super) liveness: Option<LivenessCheck>,
     pub(super) session: Option<Session>,
+    /// How session objects are read.
+    pub(super) reader: SessionReader,
+    /// The key of the session of an earlier run that was not resumed yet. Not with `session`.
+    pub(super) earlier: Option<SessionKey>,
     pub(super) requests: Requests,
     pub(super) questions: Questions,
     pub(super) backoff: Backoff,
@@ -54,6 +61,12 @@ impl Client {
     /// Creates a client that does nothing yet. `seed` spreads reconnecting clients over time. It
     /// only has to differ between them.
     pub fn new(config: &Valid<Config>, seed: u64) -> Self {
+        Self::with_reader(config, seed, Session::from_json)
+    }
+
+    /// As [`new`](Self::new), with another way to read the session objects that the server sends than
+    /// [`Session::from_json`]: for a host that has a reader of JSON, and is to be small.
+    pub fn with_reader(config: &Valid<Config>, seed: u64, reader: SessionReader) -> Self {
         let backoff = Backoff::new(
             config.initial_backoff,
             config.max_backoff,
@@ -67,6 +80,8 @@ impl Client {
             heartbeat: None,
             liveness: None,
             session: None,
+            reader,
+            earlier: None,
             requests: Requests::new(),
             questions: Questions::new(),
             backoff,
@@ -87,6 +102,20 @@ impl Client {
             | Link::AwaitingConf { .. }
             | Link::Resuming(_)
             | Link::Ready { .. } => {}
+        }
+    }
+
+    /// Reports that an attempt to connect is worthwhile now: the network is back, the device has woken up, or
+    /// somebody looks at the application again. While the client waits before another attempt, that
+    /// attempt comes as early as it may: not within [`Config::initial_backoff`] after the last one failed or the
+    /// connection was lost, and not before the time that the server has named. Otherwise a no-op.
+    pub fn wake(&mut self, now: Instant, out: &mut Actions<Action>) {
+        let now = self.advance(now);
+        if let Link::Waiting { until, earliest } = &mut self.link {
+            if *earliest <= now {
+                return self.attempt(out);
+            }
+            *until = (*until).min(*earliest);
         }
     }
 
@@ -152,6 +181,38 @@ impl Client {
         Ok(())
     }
 
+    /// Holds the session of `key`, which an earlier run of the application has kept. The next connection
+    /// resumes it before anything else, as after a loss: [`Event::SessionRestored`] or
+    /// [`Event::SessionLost`] says how that ended. Until then, [`session`](Self::session) is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::SessionHeld`] if the client holds a session or is restoring one,
+    /// [`Misuse::Connected`] if the connection is ready: [`restore_session`](Self::restore_session) asks the
+    /// server then.
+    ///
+    /// ```
+    /// use wwr::client::{Client, Misuse};
+    /// use wwr::{SessionKey, Valid};
+    ///
+    /// let mut client = Client::new(&Valid::default(), 7);
+    /// let key = SessionKey::new("kept by the last run")?;
+    /// client.resume_session(key.clone())?;
+    /// assert_eq!(client.session_key(), Some(&key));
+    /// assert_eq!(client.resume_session(key), Err(Misuse::SessionHeld));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume_session(&mut self, key: SessionKey) -> Result<(), Misuse> {
+        match self.link {
+            _ if self.holds_or_restores() => Err(Misuse::SessionHeld),
+            Link::Ready { .. } => Err(Misuse::Connected),
+            _ => {
+                self.earlier = Some(key);
+                Ok(())
+            }
+        }
+    }
+
     /// Asks the server for the session of `key`. Queued like a [request](Self::request) if
     /// necessary.
     ///
@@ -172,8 +233,7 @@ impl Client {
         out: &mut Actions<Action>,
     ) -> Result<RequestId, Misuse> {
         self.advance(now);
-        let resuming = matches!(self.link, Link::Resuming(_));
-        if self.session.is_some() || resuming || self.requests.is_restoring() {
+        if self.holds_or_restores() {
             return Err(Misuse::SessionHeld);
         }
         self.submit(Call::Restore(key), timeout, out)
@@ -265,11 +325,11 @@ impl Client {
         self.discovery.found.dialect
     }
 
-    /// Returns which sub-protocol the host offers with each [`Action::Probe`] and [`Action::Dial`],
-    /// in the header [`SubProtocol::HEADER`] (protocol §10.1). It never changes. With `None`, the
-    /// host does not send that header.
+    /// Returns which sub-protocol the host offers with the [`Action::Probe`] or [`Action::Dial`] that it
+    /// carries out, in the header [`SubProtocol::HEADER`] (protocol §10.1). With `None`, the host does not send
+    /// that header. It only changes for hosts that [need a selection](Config::needs_selection).
     pub fn offers(&self) -> Option<SubProtocol> {
-        self.config.offers()
+        self.config.offers().filter(|_| !self.config.needs_selection || self.is_offering())
     }
 
     /// Returns what is known of the server, even if the server turned out not to suit.
@@ -280,6 +340,12 @@ impl Client {
     /// Returns the session that the client holds, with or without a connection.
     pub const fn session(&self) -> Option<&Session> {
         self.session.as_ref()
+    }
+
+    /// Returns the key of the session that the client holds, also if it was not
+    /// [resumed](Self::resume_session) yet. A program that keeps it can resume the session in its next run.
+    pub fn session_key(&self) -> Option<&SessionKey> {
+        self.session.as_ref().map(|session| &session.key).or(self.earlier.as_ref())
     }
 
     /// Returns how many requests have no outcome yet, queued or sent.
@@ -396,10 +462,13 @@ impl Client {
             return;
         }
         let (now, waiting) = (self.now, self.oldest_waiting());
-        let pongs = self.dialect().rules().pongs;
+        let can_ping = self.config.can_ping;
+        // A server whose pongs nobody sees might as well send none.
+        let pongs = if can_ping { self.dialect().rules().pongs } else { Pongs::Never };
         match self.liveness.as_mut().map(|liveness| liveness.check(now, pongs, waiting)) {
             None | Some(Silence::Bearable) => {}
-            Some(Silence::Ping) => out.push(Action::Ping),
+            Some(Silence::Ping) if can_ping => out.push(Action::Ping),
+            Some(Silence::Ping) => {}
             Some(Silence::TooLong) => self.give_up_server(DisconnectReason::Silent, out),
         }
     }
@@ -448,6 +517,17 @@ impl Client {
         }
     }
 
+    fn holds_or_restores(&self) -> bool {
+        let resuming = matches!(self.link, Link::Resuming(_));
+        self.session_key().is_some() || resuming || self.requests.is_restoring()
+    }
+
+    /// Takes this session in place of the one that is held, and returns that.
+    pub(super) fn hold(&mut self, session: Session) -> Option<Session> {
+        self.earlier = None;
+        self.session.replace(session)
+    }
+
     /// Returns whether the client holds a session, or has asked for one that may be on its way.
     fn has_session_to_close(&self) -> bool {
         self.session.is_some() || self.requests.may_restore()
@@ -455,7 +535,7 @@ impl Client {
 
     /// Forgets the session, if the client holds one, and returns whether it did.
     pub(super) fn end_session(&mut self, out: &mut Actions<Action>) -> bool {
-        let held = self.session.take().is_some();
+        let held = self.session.take().is_some() | self.earlier.take().is_some();
         if held {
             out.push(Action::Event(Event::SessionClosed));
         }

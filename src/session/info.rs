@@ -28,6 +28,7 @@ use super::number::is_kept_by_value;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionInfo {
+    /// Instead of fields that were not read, one without a name holds their text.
     fields: BTreeMap<String, Field>,
 }
 
@@ -43,6 +44,8 @@ struct Field {
 enum Visibility {
     Public,
     Private,
+    /// It is the text of all fields.
+    Unread,
 }
 
 /// The JSON text is not a [`SessionInfo`].
@@ -119,6 +122,27 @@ impl SessionInfo {
         Self::new().with_members(object, Visibility::Public, OnUnreadable::Refuse)
     }
 
+    /// Keeps this JSON text of the fields, and does not read it: all methods but
+    /// [`unread_json`](Self::unread_json) find no fields. For a host that has a reader of JSON, as browsers
+    /// do, and hands the text on: a program that reads sessions in no other way than
+    /// [its own](crate::client::Client::with_reader) does not contain the reader of this crate.
+    ///
+    /// ```
+    /// use wwr::SessionInfo;
+    ///
+    /// let info = SessionInfo::unread(r#"{"user":"ada"}"#);
+    /// assert_eq!((info.unread_json(), info.value("user")), (Some(r#"{"user":"ada"}"#), None));
+    /// ```
+    pub fn unread(json: impl Into<String>) -> Self {
+        Self::new().with(String::new(), Value::String(json.into()), None, Visibility::Unread)
+    }
+
+    /// Returns the JSON text of the fields, if it was not read.
+    pub fn unread_json(&self) -> Option<&str> {
+        let unread = self.fields.values().find(|field| field.visibility == Visibility::Unread);
+        unread.and_then(|field| field.value.as_str())
+    }
+
     /// Adds the members of a JSON object that a peer or a store wrote.
     pub(super) fn with_public_json(
         self,
@@ -160,22 +184,31 @@ impl SessionInfo {
     /// Returns the value of a field, public or private. See [above](Self) for numbers that it
     /// cannot hold.
     pub fn value(&self, name: &str) -> Option<&Value> {
-        self.fields.get(name).map(|field| &field.value)
+        self.field(name).map(|field| &field.value)
     }
 
     /// Returns the JSON of a field, public or private, with every digit of its numbers.
     pub fn json(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.fields.get(name).map(Field::json)
+        self.field(name).map(Field::json)
     }
 
     /// Returns the names of all fields, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.keys().map(String::as_str)
+        self.known().map(|(name, _)| name.as_str())
     }
 
     /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.known().next().is_none()
+    }
+
+    /// The fields that were read.
+    fn known(&self) -> impl Iterator<Item = (&String, &Field)> {
+        self.fields.iter().filter(|(_, field)| field.visibility != Visibility::Unread)
+    }
+
+    fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.get(name).filter(|field| field.visibility != Visibility::Unread)
     }
 
     /// Returns the public fields as a JSON object: what the client sees.
@@ -195,7 +228,10 @@ impl SessionInfo {
 
     /// Returns all fields, public and private, as one JSON object.
     pub(super) fn to_object(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&self.fields)
+        match self.unread_json() {
+            Some(_) => Ok("{}".into()),
+            None => serde_json::to_string(&self.fields),
+        }
     }
 
     /// Returns the public fields for serialising. `None` if there are no such fields.
@@ -341,6 +377,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn fields_that_were_not_read_are_in_no_list() {
+        let info = SessionInfo::unread(r#"{"user":"ada","":1}"#);
+        assert_eq!(info.unread_json(), Some(r#"{"user":"ada","":1}"#));
+        assert_eq!((info.value(""), info.json(""), info.value("user")), (None, None, None));
+        assert_eq!((info.names().count(), info.is_empty()), (0, true));
+        assert_eq!((info.to_public(), info.to_private()), (Map::new(), Map::new()));
+        assert!(info.public_fields().is_none() && info.private_fields().is_none());
+        assert_eq!(info.to_object().unwrap(), "{}");
+        assert_eq!(SessionInfo::new().public("", 1).unread_json(), None);
+    }
 
     #[test]
     fn every_field_is_either_public_or_private() {

@@ -133,53 +133,29 @@ impl Failure {
 }
 
 fn of_connecting(error: &ConnectError) -> (&'static str, Blame) {
+    let name = error.kind().map_or("closed", Kind::name);
     match error.kind() {
-        Some(Kind::ProbeFailed) => ("probe-failed", Blame::Connection),
-        Some(Kind::ProbeTimedOut | Kind::DialTimedOut) => ("timed-out", Blame::Time),
-        Some(Kind::Unavailable) => ("unavailable", Blame::Connection),
-        Some(Kind::IncompatibleVersion { .. }) => ("incompatible-version", Blame::Connection),
-        Some(Kind::IncompatibleSubProtocol { .. }) => {
-            ("incompatible-sub-protocol", Blame::Connection)
-        }
-        Some(Kind::NotWebWire { .. }) => ("not-webwire", Blame::Connection),
-        Some(Kind::DialFailed) => ("dial-failed", Blame::Connection),
-        Some(Kind::NoAcceptConf) => ("no-accept-conf", Blame::Connection),
-        Some(Kind::NotAcceptConf) => ("not-accept-conf", Blame::Connection),
-        Some(Kind::LostBeforeReady) => ("connection-lost", Blame::Connection),
-        Some(Kind::ClosedBeforeReady(_)) => ("closed-by-server", Blame::Connection),
-        None => ("closed", Blame::Connection),
-        Some(_) => ("connect-failed", Blame::Connection),
+        Some(Kind::ProbeTimedOut | Kind::DialTimedOut) => (name, Blame::Time),
+        Some(_) | None => (name, Blame::Connection),
     }
 }
 
 fn of_request(error: &RequestError) -> (&'static str, Blame) {
-    match error {
-        RequestError::Failed(_) => ("failed", Blame::Server),
-        RequestError::Internal => ("internal-error", Blame::Server),
-        RequestError::ServerShutdown => ("shutdown", Blame::Server),
-        RequestError::SessionNotFound => ("session-not-found", Blame::Server),
-        RequestError::MaxSessionConnections => ("max-session-connections", Blame::Server),
-        RequestError::SessionsDisabled => ("sessions-disabled", Blame::Server),
-        RequestError::Protocol => ("protocol-error", Blame::Server),
-        RequestError::InvalidSession(_) => ("invalid-session", Blame::Server),
-        RequestError::TimedOut { .. } => ("timed-out", Blame::Time),
-        RequestError::Cancelled => ("cancelled", Blame::Connection),
-        RequestError::TooLarge { .. } => ("too-large", Blame::Caller),
-        RequestError::NotSent => ("not-sent", Blame::Connection),
-        RequestError::ConnectionLost => ("connection-lost", Blame::Connection),
-        _ => ("failed", Blame::Server),
-    }
+    let blame = match error {
+        RequestError::TimedOut { .. } => Blame::Time,
+        RequestError::TooLarge { .. } => Blame::Caller,
+        RequestError::Cancelled | RequestError::NotSent | RequestError::ConnectionLost => {
+            Blame::Connection
+        }
+        _ => Blame::Server,
+    };
+    (error.name(), blame)
 }
 
 fn of_misuse(misuse: &Misuse) -> (&'static str, Blame) {
     match misuse {
+        // The command has connected before: it has lost the connection.
         Misuse::NotConnected => ("connection-lost", Blame::Connection),
-        Misuse::EmptyRequest => ("empty-request", Blame::Caller),
-        Misuse::UnreadableSignal(_) => ("unreadable-signal", Blame::Caller),
-        Misuse::TooLarge { .. } => ("too-large", Blame::Caller),
-        Misuse::SessionHeld => ("session-held", Blame::Caller),
-        Misuse::TooManyRequests => ("too-many-requests", Blame::Caller),
-        Misuse::QueueFull => ("queue-full", Blame::Caller),
-        _ => ("refused", Blame::Caller),
+        _ => (misuse.name(), Blame::Caller),
     }
 }

@@ -99,6 +99,19 @@ impl World {
         self.made(made, Made::Restore);
     }
 
+    pub fn resume(&mut self, key: SessionKey) {
+        let held = self.client.session_key().cloned();
+        let resumes = self.client.resume_session(key.clone()).is_ok();
+        assert!(!resumes || held.is_none());
+        assert_eq!(self.client.session_key(), if resumes { Some(&key) } else { held.as_ref() });
+    }
+
+    pub fn wake(&mut self) {
+        let waits = self.client.status() == Status::Waiting;
+        self.client.wake(self.now, &mut self.out);
+        assert!(waits || self.out.is_empty(), "nothing else is hurried");
+    }
+
     pub fn close_session(&mut self, timeout: Option<Duration>) {
         let made = self.client.close_session(self.now, timeout, &mut self.out);
         self.made(made, Made::CloseSession);

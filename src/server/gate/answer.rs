@@ -45,6 +45,8 @@ impl Answer {
         ];
         if sends_accept_conf {
             headers.push((preflight::ACCEPT_CONF, "2.0".into()));
+            // Or else browsers hide it from pages of other origins.
+            headers.push(("Access-Control-Expose-Headers", preflight::ACCEPT_CONF.into()));
         }
         Self { status: 200, headers, body: metadata.to_body() }
     }

@@ -1,6 +1,7 @@
 //! The commands that talk to each other, run as a user runs them.
 
 mod bench;
+mod browser;
 #[cfg(unix)]
 mod by_hand;
 mod check;
@@ -52,3 +53,5 @@ mod urls;
 mod versions;
 #[cfg(unix)]
 mod wasi;
+#[cfg(unix)]
+mod web;

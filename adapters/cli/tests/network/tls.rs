@@ -10,12 +10,12 @@ use wwr_smol::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwne
 
 use crate::support::{Running, SAFETY, run};
 
-fn identity() -> CertifiedKey<KeyPair> {
+pub(crate) fn identity() -> CertifiedKey<KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
 /// The names of files with the certificate and the key.
-fn write(identity: &CertifiedKey<KeyPair>, directory: &Path) -> [String; 2] {
+pub(crate) fn write(identity: &CertifiedKey<KeyPair>, directory: &Path) -> [String; 2] {
     let texts = [identity.cert.pem(), identity.signing_key.serialize_pem()];
     let names = ["chain.pem", "key.pem"].map(|name| directory.join(name));
     for (name, text) in names.iter().zip(texts) {

@@ -1,7 +1,5 @@
 //! The inspection page, in a real browser where there is one.
 
-mod browser;
-
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -16,8 +14,8 @@ use wwr_smol::client::blocking::Client;
 use wwr_smol::inspect::{Inspector, Page, Token};
 use wwr_smol::server::{Config, Connection, Handler, ServerHandle};
 
+use crate::browser::{Browser, DOWN, ENTER, ESCAPE, RIGHT, TAB};
 use crate::support::{Running, SAFETY, Server, run};
-use browser::{Browser, DOWN, ENTER, ESCAPE, RIGHT, TAB};
 
 /// A name and a payload that would do something as markup.
 const MARKUP: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)>";

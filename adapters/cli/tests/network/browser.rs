@@ -74,7 +74,13 @@ impl Browser {
         let mut browser = Self { driver, address, session: String::new(), _profile: profile };
         let options = json!({ "args": flags });
         let logs = json!({ "browser": "ALL", "performance": "ALL" });
-        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": logs });
+        let wanted = json!({
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": logs,
+            // Certificates of tests are nobody's.
+            "acceptInsecureCerts": true,
+            "timeouts": { "script": SAFETY.as_millis() as u64 },
+        });
         let body = json!({ "capabilities": { "alwaysMatch": wanted } });
         let answer = browser.call("POST", "/session", Some(&body));
         browser.session = answer["sessionId"].as_str().unwrap().to_owned();
@@ -132,6 +138,41 @@ impl Browser {
     /// Runs a script in the page, and returns what it returns.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Runs the body of an async function in the page, and returns what it returns, or `{ threw }` with name, code,
+    /// message and flags of what it throws.
+    pub(crate) fn run_async(&self, body: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             const describe = (error) => ({{ threw: {{ name: error.name, code: error.code,
+                 message: error.message, repeatable: error.repeatable }} }});
+             (async () => {{ {body} }})().then((value) => done(value ?? null), (error) => done(describe(error)));"
+        );
+        self.command("execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Loads the page again.
+    pub(crate) fn reload(&self) {
+        self.command("refresh", &json!({}));
+    }
+
+    /// Opens another tab and goes there. Returns it.
+    pub(crate) fn new_tab(&self) -> String {
+        let opened = self.command("window/new", &json!({ "type": "tab" }));
+        let tab = opened["handle"].as_str().unwrap().to_owned();
+        self.go_to(&tab);
+        tab
+    }
+
+    /// The tab in which commands take place.
+    pub(crate) fn tab(&self) -> String {
+        let tab = self.call("GET", &format!("/session/{}/window", self.session), None);
+        tab.as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn go_to(&self, tab: &str) {
+        self.command("window", &json!({ "handle": tab }));
     }
 
     /// Waits until an expression in the page is true.

@@ -1,0 +1,444 @@
+// WebWire for browsers, on top of the WebAssembly that Rust was compiled to. `index.d.ts` describes it.
+
+import init, { Core } from "./wasm/wwr_web.js";
+
+const BINARY = 1;
+const UTF8 = 2;
+const UTF16 = 3;
+
+/** How many signals wait for a loop that does not take them. */
+const MOST_SIGNALS = 1024;
+
+const decoders = {};
+const decode = (encoding, bytes) =>
+  (decoders[encoding] ??= new TextDecoder(encoding, { ignoreBOM: true })).decode(bytes);
+
+let loading;
+let loaded = false;
+
+/** Loads the WebAssembly, once. */
+export function load(source) {
+  loading ??= start(source).then(
+    () => {
+      loaded = true;
+    },
+    (error) => {
+      loading = undefined;
+      throw new ConnectionError("not-loaded", `the client could not be loaded: ${error.message}`);
+    },
+  );
+  return loading;
+}
+
+async function start(source) {
+  const url = new URL("./wasm/wwr_web_bg.wasm", import.meta.url);
+  // Node does not fetch files.
+  if (source === undefined && url.protocol === "file:") {
+    const { readFile } = await import(/* @vite-ignore */ /* webpackIgnore: true */ "node:fs/promises");
+    source = await readFile(url);
+  }
+  await init({ module_or_path: source ?? url });
+}
+
+export class WebWireError extends Error {
+  constructor(code, message, { repeatable = false } = {}) {
+    super(message);
+    this.code = code;
+    this.repeatable = repeatable;
+  }
+  get name() {
+    return "WebWireError";
+  }
+}
+
+export class RemoteError extends WebWireError {
+  get name() {
+    return "RemoteError";
+  }
+}
+
+export class ServerError extends WebWireError {
+  get name() {
+    return "ServerError";
+  }
+}
+
+export class TimeoutError extends WebWireError {
+  get name() {
+    return "TimeoutError";
+  }
+}
+
+export class ConnectionError extends WebWireError {
+  get name() {
+    return "ConnectionError";
+  }
+}
+
+export class UsageError extends WebWireError {
+  get name() {
+    return "UsageError";
+  }
+}
+
+const CLASSES = {
+  "timed-out": TimeoutError,
+  "internal-error": ServerError,
+  shutdown: ServerError,
+  "session-not-found": ServerError,
+  "max-session-connections": ServerError,
+  "sessions-disabled": ServerError,
+  "protocol-error": ServerError,
+  "invalid-session": ServerError,
+  "not-sent": ConnectionError,
+  "connection-lost": ConnectionError,
+  "not-connected": ConnectionError,
+  backlogged: ConnectionError,
+  "queue-full": ConnectionError,
+  "too-many-requests": ConnectionError,
+};
+
+function failure(name, message, code, repeatable) {
+  if (code !== undefined) return new RemoteError(code, message, { repeatable });
+  return new (CLASSES[name] ?? UsageError)(name, message, { repeatable });
+}
+
+/** What the core throws was never sent. */
+function attempt(call) {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof Error) throw error;
+    throw failure(error.code, error.message, undefined, true);
+  }
+}
+
+function checked(name) {
+  if (typeof name === "string") return name;
+  throw new UsageError("invalid-name", "a name is a string");
+}
+
+/** Text as UTF-16, little-endian; halves of surrogate pairs stay what they are. */
+function utf16(text) {
+  const bytes = new Uint8Array(text.length * 2);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < text.length; at += 1) view.setUint16(at * 2, text.charCodeAt(at), true);
+  return bytes;
+}
+
+/** Returns text, or an encoding and bytes. */
+function written(payload, encoding) {
+  if (payload === undefined) return { encoding: BINARY, bytes: new Uint8Array() };
+  if (payload instanceof Uint8Array) return { encoding: BINARY, bytes: payload };
+  if (payload instanceof ArrayBuffer) return { encoding: BINARY, bytes: new Uint8Array(payload) };
+  if (ArrayBuffer.isView(payload)) {
+    const { buffer, byteOffset, byteLength } = payload;
+    return { encoding: BINARY, bytes: new Uint8Array(buffer, byteOffset, byteLength) };
+  }
+  let text = payload;
+  if (typeof payload !== "string") {
+    try {
+      text = JSON.stringify(payload);
+    } catch (error) {
+      throw new UsageError("unwritable", `the payload is no JSON: ${error.message}`);
+    }
+    if (text === undefined) throw new UsageError("unwritable", "the payload is no JSON");
+  }
+  if (encoding === "utf-16") return { encoding: UTF16, bytes: utf16(text) };
+  return { text };
+}
+
+const read = (encoding, bytes) => {
+  if (encoding === UTF16) return decode("utf-16le", bytes);
+  if (encoding === UTF8) return decode("utf-8", bytes);
+  // The memory is the core's.
+  return bytes.slice();
+};
+
+function parsed(payload) {
+  const text = typeof payload === "string" ? payload : decode("utf-8", payload);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new WebWireError("unreadable", `the reply is no JSON: ${error.message}`);
+  }
+}
+
+const BYTES = new TextEncoder();
+
+const AS = {
+  json: parsed,
+  text: (payload) => (typeof payload === "string" ? payload : decode("utf-8", payload)),
+  bytes: (payload) => (typeof payload === "string" ? BYTES.encode(payload) : payload),
+};
+
+function event(type, properties) {
+  return Object.assign(new Event(type), properties);
+}
+
+export class Client extends EventTarget {
+  #core;
+  #url;
+  #options;
+  #calls = new Map();
+  #count = 0;
+  #session = null;
+  #loops = new Set();
+  #wanted = false;
+  #broken;
+
+  constructor(url, options = {}) {
+    super();
+    this.#url = String(url);
+    this.#options = { ...options, session: options.session ?? "memory", answers: Boolean(options.answer) };
+    if (loaded) this.#begin();
+    // Whoever connects or asks learns of errors.
+    else load().then(() => this.#begin()).catch(() => {});
+  }
+
+  /** Creates the core, once. */
+  #begin() {
+    if (this.#core !== undefined || this.#broken !== undefined) return;
+    try {
+      this.#core = attempt(() => new Core(this.#url, this.#options, this.#sink()));
+    } catch (error) {
+      this.#broken = error;
+      throw error;
+    }
+  }
+
+  async #ready() {
+    if (this.#core !== undefined) return this.#core;
+    await load();
+    this.#begin();
+    if (this.#broken !== undefined) throw this.#broken;
+    return this.#core;
+  }
+
+  /** What the core calls. Nothing of it throws. */
+  #sink() {
+    return {
+      replyText: (call, text) => this.#end(call)?.resolve(text),
+      replyBytes: (call, encoding, bytes) => this.#end(call)?.resolve(read(encoding, bytes)),
+      failed: (call, name, message, code, repeatable) =>
+        this.#end(call)?.reject(failure(name, message, code, repeatable)),
+      signalText: (name, text) => this.#signalled(name, text),
+      signalBytes: (name, encoding, bytes) => this.#signalled(name, read(encoding, bytes)),
+      questionText: (id, name, text) => this.#asked(id, name, text),
+      questionBytes: (id, name, encoding, bytes) => this.#asked(id, name, read(encoding, bytes)),
+      connected: () => this.#tell(event("connect", { protocol: this.protocol })),
+      disconnected: (reason, code, text, retryIn) =>
+        this.#tell(event("disconnect", { reason, code, text, retryIn })),
+      connectFailed: (name, message, retryIn) =>
+        this.#tell(event("connecterror", { error: connectError(name, message), retryIn })),
+      session: (how, key, created, lastLookup, info) => {
+        this.#session = Object.freeze({
+          key,
+          created: new Date(created),
+          lastLookup: new Date(lastLookup),
+          info: info === undefined ? {} : JSON.parse(info),
+        });
+        this.#tell(event("session", { how, session: this.#session }));
+      },
+      noSession: (how, loss) => {
+        this.#session = null;
+        this.#tell(event("session", { how, session: null, loss }));
+      },
+    };
+  }
+
+  #end(call) {
+    const waiting = this.#calls.get(call);
+    this.#calls.delete(call);
+    return waiting;
+  }
+
+  #tell(event) {
+    this.dispatchEvent(event);
+  }
+
+  #signalled(name, payload) {
+    const signal = { name, payload };
+    for (const loop of this.#loops) loop(signal);
+    this.#tell(event("signal", signal));
+  }
+
+  async #asked(id, name, payload) {
+    try {
+      const answer = written(await this.#options.answer({ name, payload }));
+      const { encoding, bytes } =
+        answer.text === undefined ? answer : { encoding: UTF8, bytes: BYTES.encode(answer.text) };
+      this.#core.answer(id, encoding, bytes);
+    } catch (error) {
+      // What the handler did not mean for the server stays here.
+      const meant = error instanceof RemoteError;
+      this.#core.refuse(id, meant ? error.code : "", meant ? error.message : "");
+      if (!meant) (globalThis.reportError ?? console.error)(error);
+    }
+  }
+
+  /** Begins a call of the core, and waits for its outcome. */
+  #call(begin, signal) {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      const call = ++this.#count;
+      this.#calls.set(call, { resolve, reject });
+      let number;
+      try {
+        number = attempt(() => begin(call));
+      } catch (error) {
+        this.#calls.delete(call);
+        return reject(error);
+      }
+      if (signal === undefined || !this.#calls.has(call)) return undefined;
+      const abort = () => {
+        if (this.#end(call) === undefined) return;
+        if (number !== undefined) this.#core.cancel(number);
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", abort, { once: true });
+      const done = (settle) => (value) => {
+        signal.removeEventListener("abort", abort);
+        settle(value);
+      };
+      this.#calls.set(call, { resolve: done(resolve), reject: done(reject) });
+      return undefined;
+    });
+  }
+
+  async connect({ signal } = {}) {
+    this.#wanted = true;
+    signal?.throwIfAborted();
+    const core = await this.#ready();
+    if (!this.#wanted) throw new ConnectionError("closed", "the client was closed before it was connected");
+    await this.#call((call) => core.connect(call), signal).catch((error) => {
+      throw error.code === undefined ? error : connectError(error.code, error.message);
+    });
+  }
+
+  async request(name, payload, { timeout, signal, encoding, as } = {}) {
+    const { text, encoding: number, bytes } = written(payload, encoding);
+    checked(name);
+    if (as !== undefined && AS[as] === undefined) {
+      throw new UsageError("invalid-setting", "as is json, text or bytes");
+    }
+    const core = this.#core ?? (await this.#ready());
+    const reply = await this.#call(
+      (call) =>
+        text === undefined
+          ? core.requestBytes(call, name, number, bytes, timeout)
+          : core.requestText(call, name, text, timeout),
+      signal,
+    );
+    return as === undefined ? reply : AS[as](reply);
+  }
+
+  signal(name, payload, { encoding } = {}) {
+    const { text, encoding: number, bytes } = written(payload, encoding);
+    checked(name);
+    const core = this.#core;
+    if (core === undefined) throw new ConnectionError("not-connected", "not connected");
+    attempt(() =>
+      text === undefined ? core.signalBytes(name, number, bytes) : core.signalText(name, text),
+    );
+  }
+
+  signals({ name, signal } = {}) {
+    const queue = [];
+    let missed = 0;
+    let wake;
+    let over = false;
+    const take = (one) => {
+      if (name !== undefined && one.name !== name) return;
+      if (queue.length < MOST_SIGNALS) queue.push(missed > 0 ? { ...one, missed } : one);
+      else {
+        missed += 1;
+        return;
+      }
+      missed = 0;
+      wake?.();
+    };
+    const end = () => {
+      over = true;
+      this.#loops.delete(take);
+      signal?.removeEventListener("abort", end);
+      wake?.();
+    };
+    if (signal?.aborted) over = true;
+    else {
+      this.#loops.add(take);
+      signal?.addEventListener("abort", end);
+    }
+    return {
+      next: async () => {
+        while (queue.length === 0 && !over) {
+          await new Promise((resolve) => {
+            wake = resolve;
+          });
+        }
+        if (queue.length > 0) return { value: queue.shift(), done: false };
+        return { value: undefined, done: true };
+      },
+      return: async (value) => {
+        end();
+        queue.length = 0;
+        return { value, done: true };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  async restoreSession(key, { timeout, signal } = {}) {
+    const core = await this.#ready();
+    await this.#call((call) => core.restoreSession(call, key, timeout), signal);
+    return this.#session;
+  }
+
+  async closeSession({ timeout, signal } = {}) {
+    const core = await this.#ready();
+    await this.#call((call) => core.closeSession(call, timeout), signal);
+  }
+
+  close() {
+    this.#wanted = false;
+    this.#core?.close();
+  }
+
+  [Symbol.dispose ?? Symbol.for("Symbol.dispose")]() {
+    this.close();
+  }
+
+  get session() {
+    return this.#session;
+  }
+
+  get status() {
+    return this.#core?.status ?? (this.#wanted ? "connecting" : "idle");
+  }
+
+  get pendingRequests() {
+    return this.#calls.size;
+  }
+
+  get protocol() {
+    return this.#core?.protocol ?? "unknown";
+  }
+}
+
+const connectError = (name, message) => {
+  const Class = name === "timed-out" ? TimeoutError : ConnectionError;
+  return new Class(name, message, { repeatable: true });
+};
+
+export async function connect(url, options) {
+  const client = new Client(url, options);
+  try {
+    await client.connect({ signal: options?.signal });
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+  return client;
+}

@@ -1,0 +1,63 @@
+//! The URL of a server.
+
+use web_sys::Url;
+
+use crate::browser::{global, text};
+use crate::error::StartError;
+
+/// Where a server is, for both of its protocols.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    /// `ws:` or `wss:`.
+    pub(crate) websocket: String,
+    /// The same by `http:` or `https:`.
+    pub(crate) http: String,
+}
+
+impl Address {
+    /// Reads a URL of `ws`, `wss`, `http` or `https`, or one that is relative to the page.
+    pub(crate) fn parse(url: &str) -> Result<Self, StartError> {
+        let page = global("location").and_then(|location| text(&location, "href"));
+        let parsed = match &page {
+            Some(page) => Url::new_with_base(url, page),
+            None => Url::new(url),
+        };
+        let parsed = parsed.map_err(|_| StartError::InvalidUrl)?;
+        let (encrypted, scheme) = match parsed.protocol().as_str() {
+            "ws:" | "http:" => (false, "ws:"),
+            "wss:" | "https:" => (true, "wss:"),
+            _ => return Err(StartError::InvalidUrl),
+        };
+        // Neither `fetch` nor `WebSocket` take names of users.
+        if !parsed.username().is_empty() || !parsed.password().is_empty() {
+            return Err(StartError::InvalidUrl);
+        }
+        if !encrypted && page_is_encrypted() && !is_loopback(&parsed.hostname()) {
+            return Err(StartError::MixedContent);
+        }
+        parsed.set_hash("");
+        parsed.set_protocol(scheme);
+        let websocket = parsed.href();
+        let http = format!("http{}", &websocket["ws".len()..]);
+        Ok(Self { websocket, http })
+    }
+
+    /// Returns a name for what is kept for this server: its URL without the query.
+    pub(crate) fn name(&self) -> &str {
+        self.websocket.split('?').next().unwrap_or_default()
+    }
+}
+
+/// Whether the browser refuses connections without TLS.
+fn page_is_encrypted() -> bool {
+    let scheme = global("location").and_then(|location| text(&location, "protocol"));
+    scheme.as_deref() == Some("https:")
+}
+
+/// Whether browsers trust this host without TLS, because it is this machine.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host == "[::1]"
+        || host.starts_with("127.")
+}

@@ -1,0 +1,83 @@
+//! The clock of a client, and its one timer.
+
+use wasm_bindgen::prelude::*;
+use wwr::Instant;
+
+use crate::browser::{clear_timeout, performance_now, set_timeout};
+
+/// How late a timer may be until the page counts as one that has slept.
+const SLEPT: f64 = 1000.0;
+
+/// How long a client that has slept reads what had come meanwhile, before it looks at the time.
+const READING: i32 = 50;
+
+/// Nanoseconds in a millisecond.
+const MILLISECOND: u64 = 1_000_000;
+
+/// Returns the time since the page was opened or the worker was started.
+pub(crate) fn now() -> Instant {
+    // A positive number of milliseconds with fractions; the conversion saturates.
+    Instant::from_nanos((performance_now() * 1e6) as u64)
+}
+
+/// The timer for the deadlines of the machine. It calls back too early rather than being set anew for each
+/// message: that does no harm.
+pub(crate) struct Timer {
+    handler: Closure<dyn FnMut()>,
+    set: Option<Set>,
+}
+
+struct Set {
+    timer: JsValue,
+    due: Instant,
+    /// The same in milliseconds of the clock.
+    at: f64,
+}
+
+impl Timer {
+    pub(crate) fn new(handler: impl FnMut() + 'static) -> Self {
+        Self { handler: Closure::new(handler), set: None }
+    }
+
+    /// Calls back at this time at the latest, or not at all.
+    pub(crate) fn set(&mut self, due: Option<Instant>) {
+        match (&self.set, due) {
+            (Some(set), Some(due)) if set.due <= due => {}
+            (_, due) => {
+                self.stop();
+                self.set = due.map(|due| {
+                    let left = due.as_nanos().saturating_sub(now().as_nanos());
+                    let milliseconds = left.div_ceil(MILLISECOND);
+                    let milliseconds = i32::try_from(milliseconds).unwrap_or(i32::MAX);
+                    let at = performance_now() + f64::from(milliseconds);
+                    let timer = set_timeout(self.handler.as_ref().unchecked_ref(), milliseconds);
+                    Set { timer, due, at }
+                });
+            }
+        }
+    }
+
+    /// Has called back. Returns whether the time counts: if the page has slept, messages that came meanwhile are
+    /// read first, and the timer calls back once more.
+    pub(crate) fn rang(&mut self) -> bool {
+        let Some(set) = self.set.take() else { return true };
+        if performance_now() - set.at <= SLEPT {
+            return true;
+        }
+        let timer = set_timeout(self.handler.as_ref().unchecked_ref(), READING);
+        self.set = Some(Set { timer, due: set.due, at: f64::INFINITY });
+        false
+    }
+
+    fn stop(&mut self) {
+        if let Some(set) = self.set.take() {
+            clear_timeout(&set.timer);
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,280 @@
+//! What hosts in browsers need: an offer that the server has to select, sessions of an earlier run, and being
+//! told that an attempt is worthwhile.
+
+use super::discovery::*;
+use super::*;
+use crate::Dialect;
+use crate::handshake::SubProtocol;
+
+const WWR1: Option<SubProtocol> = Some(SubProtocol::Wwr1);
+
+const AGREED: Input = |fixture| {
+    fixture.client.handle_opened(fixture.now, WWR1, &mut fixture.out);
+};
+const STATED: Input = |fixture| fixture.receive(conf(2, 60_000, 1 << 20, b""));
+
+fn browser() -> Config {
+    Config { needs_selection: true, ..quiet() }
+}
+
+/// What the client offers with each action that asks for a request of HTTP.
+fn offers(fixture: &Fixture) -> Option<SubProtocol> {
+    fixture.client.offers()
+}
+
+/// A client of a browser that has given up the offer, and has sent the preflight.
+fn declined() -> Fixture {
+    let mut fixture = Fixture::new(browser());
+    fixture.connect();
+    assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], WWR1));
+    fixture.lost();
+    assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Probe".into()], None));
+    fixture
+}
+
+#[test]
+fn a_server_of_wwr_1_is_dialled_without_a_preflight() {
+    let mut fixture = Fixture::new(browser());
+    fixture.connect();
+    AGREED(&mut fixture);
+    STATED(&mut fixture);
+    assert_eq!(fixture.labels(), ["Dial", "Send 18", "Connected"]);
+    assert_eq!(fixture.client.dialect(), Dialect::Wwr1);
+    fixture.lost();
+    fixture.due();
+    assert_eq!((fixture.labels().pop(), offers(&fixture)), (Some("Dial".into()), WWR1));
+}
+
+#[test]
+fn without_a_selection_the_client_finds_out_the_version() {
+    for (probed, opened, version) in
+        [(NAMES_1_4, DUE, "1.4"), (NAMES_1_5, DUE, "1.5"), (NO_ANSWER, CONF, "2.0")]
+    {
+        let mut fixture = declined();
+        probed(&mut fixture);
+        assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], None));
+        OPENED(&mut fixture);
+        opened(&mut fixture);
+        assert_eq!(told(&mut fixture), ("Ready".into(), "Connected".into(), version.into()));
+        // It remembers that.
+        fixture.lost();
+        fixture.due();
+        let next = if version == "2.0" { "Dial" } else { "Probe" };
+        assert_eq!((fixture.labels().pop(), offers(&fixture)), (Some(next.into()), None));
+    }
+}
+
+#[test]
+fn each_failed_attempt_makes_the_offer_worth_another_try() {
+    let mut fixture = declined();
+    NO_ANSWER(&mut fixture);
+    fixture.lost();
+    assert_eq!(fixture.labels(), ["Dial", "ConnectFailed"]);
+    fixture.due();
+    assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], WWR1));
+    // The server has become one of wwr.1.
+    AGREED(&mut fixture);
+    STATED(&mut fixture);
+    assert_eq!(fixture.labels(), ["Send 18", "Connected"]);
+}
+
+#[test]
+fn a_server_of_another_kind_is_found_behind_one_of_wwr_1() {
+    let mut fixture = Fixture::new(browser());
+    fixture.connect();
+    AGREED(&mut fixture);
+    STATED(&mut fixture);
+    fixture.lost();
+    fixture.due();
+    fixture.lost();
+    NAMES_1_4(&mut fixture);
+    OPENED(&mut fixture);
+    DUE(&mut fixture);
+    assert_eq!(fixture.client.dialect(), Dialect::V1_4);
+}
+
+#[test]
+fn only_a_missing_selection_makes_the_client_go_on_at_once() {
+    // The host can tell the status, and it has nothing to do with the offer.
+    let mut fixture = Fixture::new(browser());
+    fixture.connect();
+    UNAVAILABLE(&mut fixture);
+    assert_eq!(fixture.labels(), ["Dial", "ConnectFailed"]);
+    let mut fixture = Fixture::new(browser());
+    fixture.connect();
+    DUE(&mut fixture);
+    assert_eq!(fixture.labels(), ["Dial", "Hangup", "ConnectFailed"]);
+    // It may: the server refuses what it does not know.
+    let mut fixture = Fixture::new(browser());
+    fixture.connect();
+    REFUSED(&mut fixture);
+    assert_eq!(fixture.labels(), ["Dial", "Probe"]);
+    // The WebSocket did not fail, but should have.
+    let mut fixture = Fixture::new(browser());
+    fixture.connect();
+    OPENED(&mut fixture);
+    assert_eq!(fixture.labels(), ["Dial", "Hangup", "Probe"]);
+}
+
+#[test]
+fn a_client_that_offers_nothing_needs_no_selection() {
+    for config in
+        [Config { wwr1: false, ..browser() }, Config { max_message_size: 8191, ..browser() }]
+    {
+        let mut fixture = Fixture::new(config);
+        fixture.connect();
+        assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Probe".into()], None));
+    }
+}
+
+#[test]
+fn waking_shortens_a_pause_but_not_below_what_is_wanted() {
+    let mut fixture = Fixture::new(v1_4());
+    fixture.connect();
+    for _ in 0..8 {
+        NO_ANSWER(&mut fixture);
+        fixture.due();
+    }
+    NO_ANSWER(&mut fixture);
+    fixture.labels();
+    fixture.pass(Duration::from_millis(499));
+    fixture.client.wake(fixture.now, &mut fixture.out);
+    assert_eq!((fixture.labels(), state(&fixture.client)), (alloc::vec![], "Waiting".into()));
+    fixture.pass(Duration::from_millis(1));
+    assert_eq!(fixture.labels(), ["Probe"]);
+    fixture.client.wake(fixture.now, &mut fixture.out);
+    assert_eq!(fixture.labels(), [""; 0], "an attempt is under way");
+
+    NO_ANSWER(&mut fixture);
+    fixture.pass(Duration::from_secs(1));
+    fixture.labels();
+    fixture.client.wake(fixture.now, &mut fixture.out);
+    assert_eq!(fixture.labels(), ["Probe"]);
+
+    let wait = Duration::from_secs(60);
+    let unavailable = Answer { retry_after: Some(wait), ..answer(503, "") };
+    fixture.probed(Ok(unavailable));
+    fixture.labels();
+    fixture.pass(Duration::from_secs(59));
+    fixture.client.wake(fixture.now, &mut fixture.out);
+    assert_eq!((fixture.labels(), state(&fixture.client)), (alloc::vec![], "Waiting".into()));
+}
+
+#[test]
+fn waking_connects_nobody_that_does_not_wait() {
+    let mut fixture = Fixture::new(v1_4());
+    fixture.client.wake(fixture.now, &mut fixture.out);
+    fixture.connect();
+    fixture.close();
+    fixture.client.wake(fixture.now, &mut fixture.out);
+    assert_eq!(fixture.labels(), ["Probe", "Hangup"]);
+    let mut fixture = Fixture::ready(v1_4());
+    fixture.client.wake(fixture.now, &mut fixture.out);
+    assert_eq!(fixture.labels(), [""; 0]);
+}
+
+/// A ready client of wwr.1 in a browser: its host sends no pings.
+fn without_pings() -> Fixture {
+    let config = Config { can_ping: false, pings: Some(Config::PINGS), ..browser() };
+    let mut fixture = Fixture::new(config);
+    fixture.connect();
+    AGREED(&mut fixture);
+    fixture.receive(conf(2, 600_000, 1 << 20, b""));
+    assert_eq!(fixture.labels(), ["Dial", "Send 18", "Connected"]);
+    fixture
+}
+
+/// Lets time pass as on a host that does not sleep.
+fn seconds(fixture: &mut Fixture, seconds: u64) {
+    (0..seconds).for_each(|_| fixture.pass(Duration::from_secs(1)));
+}
+
+#[test]
+fn without_pings_silence_alone_is_no_reason_to_hang_up() {
+    let mut fixture = without_pings();
+    seconds(&mut fixture, 420);
+    assert_eq!((fixture.labels(), state(&fixture.client)), (alloc::vec![], "Ready".into()));
+}
+
+#[test]
+fn without_pings_two_requests_that_run_out_of_time_show_that_the_server_is_gone() {
+    let mut fixture = without_pings();
+    fixture.pass(Duration::from_secs(1));
+    for name in ["a", "b"] {
+        fixture.request(name).unwrap();
+        seconds(&mut fixture, 60);
+    }
+    let labels = fixture.labels();
+    assert!(labels.ends_with(&["Hangup".into(), "Disconnected".into()]), "{labels:?}");
+    assert!(!labels.contains(&"Ping".into()));
+    // One that is heard in between is there.
+    let mut fixture = without_pings();
+    for name in ["a", "b", "c", "d"] {
+        fixture.request(name).unwrap();
+        seconds(&mut fixture, 60);
+        SIGNAL(&mut fixture);
+    }
+    assert_eq!(state(&fixture.client), "Ready");
+}
+
+/// A client that has asked for the session of an earlier run. The identifier is 2, behind a request.
+fn resuming_earlier() -> Fixture {
+    let mut fixture = Fixture::new(v1_4());
+    assert_eq!(fixture.client.resume_session(key("KEY1")), Ok(()));
+    fixture.connect();
+    fixture.request("a").unwrap();
+    fixture.dialing();
+    fixture.opened();
+    assert_eq!(fixture.labels(), ["Probe", "Dial", "Send 20 2"]);
+    assert_eq!(fixture.client.session(), None);
+    assert_eq!(fixture.client.session_key(), Some(&key("KEY1")));
+    fixture
+}
+
+#[test]
+fn the_session_of_an_earlier_run_is_resumed_before_anything_is_sent() {
+    let mut fixture = resuming_earlier();
+    fixture.receive(frame(0xc0, 2, SESSION.as_bytes()));
+    assert_eq!(fixture.labels(), ["SessionRestored", "Connected", "Send 7f"]);
+    assert_eq!(fixture.client.session(), Some(&session()));
+    // It is held like any other.
+    fixture.lost();
+    fixture.reopen();
+    assert_eq!(fixture.labels().last().unwrap(), "Send 20 3");
+}
+
+#[test]
+fn the_session_of_an_earlier_run_can_be_lost_closed_and_replaced() {
+    let mut fixture = resuming_earlier();
+    fixture.receive(frame(3, 2, b""));
+    assert_eq!(fixture.labels(), ["SessionLost", "Connected", "Send 7f"]);
+    assert_eq!(fixture.client.session_key(), None);
+    assert!(fixture.restore("KEY1").is_ok());
+
+    let mut fixture = Fixture::new(v1_4());
+    fixture.client.resume_session(key("KEY1")).unwrap();
+    assert!(fixture.close_session().is_ok());
+    assert_eq!(fixture.client.session_key(), None);
+    assert_eq!(fixture.labels(), ["SessionClosed", "Done 1"]);
+
+    let (json, other) = other_session();
+    let mut fixture = resuming_earlier();
+    fixture.receive([b"\x15", json.as_bytes()].concat());
+    assert_eq!(fixture.labels(), ["SessionCreated"]);
+    fixture.receive(frame(3, 2, b""));
+    assert_eq!(fixture.labels(), ["Connected", "Send 7f"]);
+    assert_eq!(fixture.client.session(), Some(&other));
+}
+
+#[test]
+fn a_session_is_not_resumed_beside_another_or_on_a_ready_connection() {
+    let mut fixture = Fixture::ready(v1_4());
+    assert_eq!(fixture.client.resume_session(key("KEY1")), Err(Misuse::Connected));
+    assert!(fixture.restore("KEY1").is_ok());
+    assert_eq!(fixture.client.resume_session(key("KEY1")), Err(Misuse::SessionHeld));
+    let mut fixture = Fixture::new(v1_4());
+    fixture.client.resume_session(key("KEY1")).unwrap();
+    assert_eq!(fixture.client.resume_session(key("KEY2")), Err(Misuse::SessionHeld));
+    fixture.connect();
+    assert_eq!(fixture.restore("KEY2"), Err(Misuse::SessionHeld));
+}
