@@ -1,7 +1,7 @@
 //! Engines on ports of their own.
 
-use std::io::{ErrorKind, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
@@ -103,7 +103,8 @@ impl Engine {
     fn comes_up(&mut self) -> bool {
         let started = Instant::now();
         loop {
-            if std::net::TcpStream::connect(self.address()).is_ok() {
+            // It answers when it has all of its sockets, one way or the other.
+            if self.answers().is_ok() {
                 return self.child.try_wait().unwrap().is_none();
             }
             if self.child.try_wait().unwrap().is_some() {
@@ -112,6 +113,13 @@ impl Engine {
             assert!(started.elapsed() < SAFETY, "{} does not listen", self.file);
             sleep(Duration::from_millis(10));
         }
+    }
+
+    fn answers(&self) -> std::io::Result<()> {
+        let mut socket = TcpStream::connect(self.address())?;
+        socket.set_read_timeout(Some(SAFETY))?;
+        socket.write_all(b"PING\r\n")?;
+        socket.read_exact(&mut [0])
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

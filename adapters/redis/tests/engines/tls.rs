@@ -1,9 +1,6 @@
 //! Engines with TLS.
 
 use std::fs;
-use std::net::TcpStream;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use smol::block_on;
@@ -13,9 +10,7 @@ use wwr_redis::{RedisConfig, RedisStore};
 use wwr_smol::Smol;
 use wwr_tokio::Tokio;
 
-use crate::support::{
-    Engine, Program, SAFETY, configured, free_port, key, seconds, session, whole_text,
-};
+use crate::support::{Engine, Program, configured, free_port, key, seconds, session, whole_text};
 
 /// An authority, and a certificate of it with its key.
 struct Certificates {
@@ -62,12 +57,6 @@ fn start(certificates: &Certificates, clients: &str) -> Option<(Engine, String)>
         let own = ["--tls-port", &port, "--tls-auth-clients", clients];
         own.map(str::to_string).into_iter().chain(files(directory)).collect()
     })?;
-    // It listens on one port after the other.
-    let started = Instant::now();
-    while TcpStream::connect(("127.0.0.1", tls_port)).is_err() {
-        assert!(started.elapsed() < SAFETY, "it does not listen for TLS");
-        sleep(Duration::from_millis(10));
-    }
     Some((engine, format!("rediss://127.0.0.1:{tls_port}")))
 }
 
