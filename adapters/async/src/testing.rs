@@ -126,6 +126,10 @@
 //! of tasks is fixed. The wall clock begins at the same time in each run, 2025-01-01T00:00:00Z. An
 //! application that uses other chance, threads, or the order of a `HashMap` has to see to that itself.
 //!
+//! # Stores
+//!
+//! [`check_store`] checks that a [`SessionStore`](crate::SessionStore) of one's own does what servers rely on.
+//!
 //! # What it is not
 //!
 //! There are no TLS, no sockets of the system, no threads, and no blocking clients. Functions that
@@ -138,6 +142,7 @@ mod link;
 mod network;
 mod runtime;
 mod server;
+pub(crate) mod store;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -154,6 +159,7 @@ use std::time::Duration;
 pub use host::Host;
 pub use link::VirtualStream;
 pub use runtime::{VirtualRuntime, VirtualTimer};
+pub use store::{StoreExpiry, check_store};
 use tasks::Woken;
 use world::World;
 

@@ -7,7 +7,7 @@ use std::{env, io};
 use clap::ValueEnum as _;
 use wwr::SessionKey;
 
-use crate::args::{Credentials, LogLevel};
+use crate::args::{Credentials, EngineUrl, LogLevel};
 
 /// The log level.
 const LOG: &str = "WWR_LOG";
@@ -15,6 +15,8 @@ const LOG: &str = "WWR_LOG";
 const SESSION: &str = "WWR_SESSION";
 /// A user and a password.
 const USER: &str = "WWR_USER";
+/// The URL of the engine in which a server stores sessions.
+const REDIS: &str = "WWR_REDIS";
 /// The number of threads of a server.
 const THREADS: &str = "SMOL_THREADS";
 
@@ -35,6 +37,15 @@ pub(crate) fn session() -> io::Result<Option<SessionKey>> {
 
 pub(crate) fn user() -> io::Result<Option<Credentials>> {
     read(USER, Shown::No, |text| text.parse().map_err(|error| format!("{error}")))
+}
+
+/// Returns the URL of the engine in which sessions are stored.
+pub(crate) fn redis() -> io::Result<EngineUrl> {
+    let url = read(REDIS, Shown::No, |text| text.trim().parse().map_err(str::to_owned))?;
+    url.ok_or_else(|| {
+        let message = format!("--sessions redis: {REDIS} has to be set to the URL of the engine");
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    })
 }
 
 /// Returns the number of threads of a server; one by default.

@@ -11,6 +11,7 @@ use std::io;
 use std::process::ExitCode;
 
 use smol::future::or;
+use wwr_redis::{RedisConfig, RedisStore};
 use wwr_smol::inspect::{Hosts, Page};
 use wwr_smol::server::{
     Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
@@ -141,6 +142,16 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
         SessionStorage::Directory(directory) => {
             let store = FileStore::open(directory).await.map_err(|error| with_cause(&error))?;
             builder.store(if arguments.durable { store.durable() } else { store })
+        }
+        SessionStorage::Redis(url) => {
+            let url = match url {
+                Some(url) => url.clone(),
+                None => environment::redis()?,
+            };
+            let mut config = RedisConfig::default();
+            config.expire_after = arguments.expire_after;
+            let store = RedisStore::<Smol>::connect(url.as_str(), config).await;
+            builder.store(store.map_err(|error| with_cause(&error))?)
         }
     })
 }

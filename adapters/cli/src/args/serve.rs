@@ -48,6 +48,7 @@ ignored.
 
 Examples:
   wwr serve --listen 127.0.0.1:0 --sessions ./sessions --expire-after 30days
+  wwr serve --sessions redis://localhost --expire-after 30days
   wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
   wwr serve --trusted-proxy 127.0.0.1 --proxy-header x-forwarded-for
   wwr serve --listen 0.0.0.0:7777 --trusted-proxy 10.0.0.0/8 --proxy-protocol
@@ -72,7 +73,7 @@ Signals:
 
 Exit codes:
   0    shut down
-  2    called wrongly; or an address, the certificate or the session directory cannot be used
+  2    called wrongly; or an address, the certificate or the store of sessions cannot be used
   130  ended at once by a second signal, SIGINT
   143  ended at once by a second signal, SIGTERM")]
 pub(crate) struct ServeArguments {
@@ -92,8 +93,10 @@ pub(crate) struct ServeArguments {
     /// The private key of the certificate, a PEM file without a password
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Where to store sessions: a directory, `memory` or `off` (no sessions at all)
-    #[arg(long, value_name = "DIR|memory|off", default_value = "memory")]
+    /// Where to store sessions: a directory, the URL of a Redis or Valkey engine, `memory` or `off` (no
+    /// sessions at all). Every user of this machine can see arguments: `redis` takes the URL from the
+    /// environment variable WWR_REDIS
+    #[arg(long, value_name = "DIR|redis://HOST|memory|off", default_value = "memory")]
     pub(crate) sessions: SessionStorage,
     /// Store a session before its client hears of it, and make files reach the disk
     #[arg(long)]

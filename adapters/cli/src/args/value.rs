@@ -176,7 +176,43 @@ pub(crate) fn file_mode(text: &str) -> Result<u32, &'static str> {
 pub(crate) enum SessionStorage {
     Memory,
     Off,
+    /// Redis or Valkey. The URL is that of the environment if there is none.
+    Redis(Option<EngineUrl>),
     Directory(PathBuf),
+}
+
+/// The URL of an engine. It may have a password, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct EngineUrl(String);
+
+impl EngineUrl {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether a text is meant to be one. Whether it is right is found out later.
+    fn looks_like(text: &str) -> bool {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let schemes = ["redis", "rediss", "redis+unix", "valkey", "valkeys", "valkey+unix"];
+        scheme.is_some_and(|scheme| schemes.contains(&scheme))
+    }
+}
+
+impl FromStr for EngineUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match Self::looks_like(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err("write it like redis://USER:PASSWORD@HOST:PORT"),
+        }
+    }
+}
+
+impl fmt::Debug for EngineUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EngineUrl(..)")
+    }
 }
 
 impl From<&str> for SessionStorage {
@@ -184,6 +220,8 @@ impl From<&str> for SessionStorage {
         match text {
             "memory" => Self::Memory,
             "off" => Self::Off,
+            "redis" => Self::Redis(None),
+            _ if EngineUrl::looks_like(text) => Self::Redis(Some(EngineUrl(text.to_owned()))),
             _ => Self::Directory(text.into()),
         }
     }

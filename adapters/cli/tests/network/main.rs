@@ -38,6 +38,8 @@ mod playground;
 mod probe;
 mod raw_server;
 mod reach;
+#[cfg(unix)]
+mod redis;
 mod sessions;
 #[cfg(unix)]
 mod shutdown;

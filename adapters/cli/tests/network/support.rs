@@ -13,7 +13,7 @@ pub(crate) const SAFETY: Duration = Duration::from_secs(60);
 /// The command, without the environment of the user that runs the tests.
 pub(crate) fn wwr() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wwr"));
-    for name in ["WWR_LOG", "WWR_SESSION", "WWR_USER", "SMOL_THREADS"] {
+    for name in ["WWR_LOG", "WWR_REDIS", "WWR_SESSION", "WWR_USER", "SMOL_THREADS"] {
         command.env_remove(name);
     }
     for scheme in ["ws", "wss", "http", "https", "all", "no"] {
