@@ -9,7 +9,9 @@ use wwr::server::RequestError;
 use wwr::{Content, Payload};
 
 use crate::adapter::runtime;
-use crate::adapter::server::{Config, Connection, ConnectionOptions, Handler, RequestBody, Response, Server};
+use crate::adapter::server::{
+    Config, Connection, ConnectionOptions, Handler, RequestBody, Response, Server,
+};
 use crate::suite::support::message::{answer, ask};
 use crate::suite::support::peer::{Answer, BINARY, Peer, frame, handshake};
 use crate::suite::support::{Fixture, Running, SAFETY, configured, forever};
@@ -436,7 +438,10 @@ fn an_application_reads_the_body_of_an_ordinary_request() {
     let post = |framing: &str| format!("POST / HTTP/1.1\r\nHost: h\r\n{framing}");
     for (request, body) in [
         (post("Content-Length: 5\r\n\r\nhello"), "hello"),
-        (post("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"), "helloworld"),
+        (
+            post("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"),
+            "helloworld",
+        ),
     ] {
         let answer = peer.http(&request);
         assert_eq!((answer.status, answer.body()), (200, body), "{request}");
