@@ -10,7 +10,7 @@ use wwr::{CloseFrame, Content, Dialect};
 
 use crate::websocket::Violation;
 
-/// Identifies a socket of a server. A [`Host`](crate::Host) never gives one out twice.
+/// Identifies a socket of a server. A [`Host`](crate::Host) gives one out again only after 2^32 others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
 
