@@ -346,3 +346,28 @@ fn a_reply_that_is_kept_holds_a_chunk_of_the_chosen_size() {
         assert!((size..size + size / 2).contains(&each), "{size}: {each}");
     }
 }
+
+/// Otherwise its pings would fill the memory of the client.
+#[test]
+fn a_server_that_takes_little_and_pings_is_read_as_much_as_its_pings_are_answered() {
+    let mut pair = Pair::new(ServerProtocol::V2_0, Protocol::V2_0, usize::MAX);
+    pair.client = pair.client.with_max_backlog(1000);
+    pair.client.connect(pair.now);
+    pair.settle();
+    assert!(pair.has(|event| *event == Event::Connected));
+    let ping = [&[0x89, 125][..], &[7; 125]].concat();
+    let (mut received, mut taken) = (0, 0);
+    for _ in 0..10_000 {
+        while pair.client.wants_input() {
+            pair.client.received(pair.now, &ping);
+            received += 1;
+            assert_eq!(pair.client.poll_event(pair.now), None);
+            pair.client.mask(|| [1, 2, 3, 4]);
+        }
+        assert!(pair.client.backlog() < 1200);
+        pair.client.sent(pair.now, 1);
+        taken += 1;
+    }
+    // A pong is as long as a masked frame is: 131 bytes.
+    assert!(received <= 10 + taken / 131, "{received} pings for {taken} bytes");
+}
