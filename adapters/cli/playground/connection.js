@@ -21,6 +21,15 @@ const REASONS = new Map([
 /** @type {any} The module of the client. */
 let wwr;
 
+/** Calls for what the browser has stored, which it may refuse. @template T @param {() => T} call */
+function stored(call) {
+  try {
+    return call();
+  } catch {
+    return null;
+  }
+}
+
 /** @type {any} */
 let client = null;
 
@@ -38,7 +47,7 @@ export const protocol = () => client?.protocol ?? 'unknown';
 /** @param {any} module */
 export function start(module) {
   wwr = module;
-  find('shared').checked = localStorage.getItem(SHARED) !== 'no';
+  find('shared').checked = stored(() => localStorage.getItem(SHARED)) !== 'no';
   find('connection').addEventListener('submit', (/** @type {Event} */ event) => {
     event.preventDefault();
     client === null ? connect() : disconnect();
@@ -56,7 +65,7 @@ export function start(module) {
   });
   find('log-out').addEventListener('click', logOut);
   find('shared').addEventListener('change', () => {
-    localStorage.setItem(SHARED, find('shared').checked ? 'yes' : 'no');
+    stored(() => localStorage.setItem(SHARED, find('shared').checked ? 'yes' : 'no'));
     if (client !== null) {
       disconnect();
       connect();

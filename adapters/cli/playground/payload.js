@@ -2,6 +2,9 @@
 
 import { element } from './show.js';
 
+/** How far values are moved to the right. */
+const DEEPEST = 40;
+
 /** How much of a payload is shown. */
 const MOST_TEXT = 32 * 1024;
 const MOST_BYTES = 2 * 1024;
@@ -87,7 +90,8 @@ export function pretty(text) {
     return text;
   }
   let depth = 0;
-  const line = () => `\n${'  '.repeat(depth)}`;
+  // Deeper values stay where they are: otherwise a short text makes a very long one.
+  const line = () => `\n${'  '.repeat(Math.min(depth, DEEPEST))}`;
   const tokens = text.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s[\]{},:"]+/g) ?? [];
   return tokens.reduce((made, token, at) => {
     const isEmpty = /[[{]/.test(tokens[at - 1] ?? '') && tokens[at - 1]?.length === 1;

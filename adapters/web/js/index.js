@@ -6,8 +6,12 @@ const BINARY = 1;
 const UTF8 = 2;
 const UTF16 = 3;
 
-/** How many signals wait for a loop that does not take them. */
+/** How many signals wait for a loop that does not take them, and with how many bytes; one may always wait. */
 const MOST_SIGNALS = 1024;
+const MOST_BYTES = 4 << 20;
+
+/** How long a request may take if nothing else is said, in milliseconds. */
+const REQUEST_TIMEOUT = 60_000;
 
 const decoders = {};
 const decode = (encoding, bytes) =>
@@ -172,6 +176,27 @@ const AS = {
   bytes: (payload) => (typeof payload === "string" ? BYTES.encode(payload) : payload),
 };
 
+/** The settings, of the types that the core expects. */
+function settings(options) {
+  for (const name of ["protocol", "subProtocol"]) {
+    if (options[name] !== undefined && typeof options[name] !== "string") {
+      throw new UsageError("invalid-setting", `wrong value of ${name}`);
+    }
+  }
+  let session = options.session ?? "memory";
+  if (typeof session === "object") {
+    const store = session;
+    session = {
+      load: () => {
+        const key = store.load();
+        return typeof key === "string" ? key : undefined;
+      },
+      save: (key) => store.save(key),
+    };
+  }
+  return { ...options, session, answers: Boolean(options.answer) };
+}
+
 function event(type, properties) {
   return Object.assign(new Event(type), properties);
 }
@@ -186,11 +211,13 @@ export class Client extends EventTarget {
   #loops = new Set();
   #wanted = false;
   #broken;
+  /** Ends the waits for the core. */
+  #waits = new Set();
 
   constructor(url, options = {}) {
     super();
     this.#url = String(url);
-    this.#options = { ...options, session: options.session ?? "memory", answers: Boolean(options.answer) };
+    this.#options = settings(options);
     if (loaded) this.#begin();
     // Whoever connects or asks learns of errors.
     else load().then(() => this.#begin()).catch(() => {});
@@ -207,12 +234,37 @@ export class Client extends EventTarget {
     }
   }
 
-  async #ready() {
-    if (this.#core !== undefined) return this.#core;
+  async #loaded() {
     await load();
     this.#begin();
     if (this.#broken !== undefined) throw this.#broken;
     return this.#core;
+  }
+
+  /** Waits for the core as long as the caller does. */
+  #ready({ timeout, signal } = {}) {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      let timer;
+      const ended = (settle) => (value) => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", abort);
+        this.#waits.delete(close);
+        settle(value);
+      };
+      const [fulfill, fail] = [ended(resolve), ended(reject)];
+      const abort = () => fail(signal.reason);
+      const close = () =>
+        fail(new ConnectionError("closed", "the client was closed before it was loaded", { repeatable: true }));
+      if (timeout !== undefined) {
+        const late = () =>
+          fail(new TimeoutError("timed-out", "the client was not loaded in time", { repeatable: true }));
+        timer = setTimeout(late, timeout);
+      }
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waits.add(close);
+      this.#loaded().then(fulfill, fail);
+    });
   }
 
   /** What the core calls. Nothing of it throws. */
@@ -309,10 +361,10 @@ export class Client extends EventTarget {
   async connect({ signal } = {}) {
     this.#wanted = true;
     signal?.throwIfAborted();
-    const core = await this.#ready();
-    if (!this.#wanted) throw new ConnectionError("closed", "the client was closed before it was connected");
+    // At once if that is possible: a request may be made right behind this.
+    const core = this.#core ?? (await this.#ready({ signal }));
     await this.#call((call) => core.connect(call), signal).catch((error) => {
-      throw error.code === undefined ? error : connectError(error.code, error.message);
+      throw error instanceof WebWireError ? connectError(error.code, error.message) : error;
     });
   }
 
@@ -322,15 +374,20 @@ export class Client extends EventTarget {
     if (as !== undefined && AS[as] === undefined) {
       throw new UsageError("invalid-setting", "as is json, text or bytes");
     }
-    const core = this.#core ?? (await this.#ready());
+    const limit = timeout ?? undefined;
+    const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
     const reply = await this.#call(
       (call) =>
         text === undefined
-          ? core.requestBytes(call, name, number, bytes, timeout)
-          : core.requestText(call, name, text, timeout),
+          ? core.requestBytes(call, name, number, bytes, limit)
+          : core.requestText(call, name, text, limit),
       signal,
     );
     return as === undefined ? reply : AS[as](reply);
+  }
+
+  #waiting(timeout, signal) {
+    return { timeout: timeout ?? this.#options.requestTimeout ?? REQUEST_TIMEOUT, signal };
   }
 
   signal(name, payload, { encoding } = {}) {
@@ -345,24 +402,32 @@ export class Client extends EventTarget {
 
   signals({ name, signal } = {}) {
     const queue = [];
+    let bytes = 0;
     let missed = 0;
-    let wake;
+    let waiters = [];
     let over = false;
+    const wake = () => {
+      const woken = waiters;
+      waiters = [];
+      for (const waiter of woken) waiter();
+    };
     const take = (one) => {
       if (name !== undefined && one.name !== name) return;
-      if (queue.length < MOST_SIGNALS) queue.push(missed > 0 ? { ...one, missed } : one);
-      else {
+      const size = one.payload.length;
+      if (queue.length > 0 && (queue.length >= MOST_SIGNALS || bytes + size > MOST_BYTES)) {
         missed += 1;
         return;
       }
+      queue.push(missed > 0 ? { ...one, missed } : one);
+      bytes += size;
       missed = 0;
-      wake?.();
+      wake();
     };
     const end = () => {
       over = true;
       this.#loops.delete(take);
       signal?.removeEventListener("abort", end);
-      wake?.();
+      wake();
     };
     if (signal?.aborted) over = true;
     else {
@@ -372,12 +437,12 @@ export class Client extends EventTarget {
     return {
       next: async () => {
         while (queue.length === 0 && !over) {
-          await new Promise((resolve) => {
-            wake = resolve;
-          });
+          await new Promise((resolve) => waiters.push(resolve));
         }
-        if (queue.length > 0) return { value: queue.shift(), done: false };
-        return { value: undefined, done: true };
+        const value = queue.shift();
+        if (value === undefined) return { value, done: true };
+        bytes -= value.payload.length;
+        return { value, done: false };
       },
       return: async (value) => {
         end();
@@ -391,18 +456,20 @@ export class Client extends EventTarget {
   }
 
   async restoreSession(key, { timeout, signal } = {}) {
-    const core = await this.#ready();
-    await this.#call((call) => core.restoreSession(call, key, timeout), signal);
+    if (typeof key !== "string") throw new UsageError("invalid-setting", "the key of a session is a string");
+    const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
+    await this.#call((call) => core.restoreSession(call, key, timeout ?? undefined), signal);
     return this.#session;
   }
 
   async closeSession({ timeout, signal } = {}) {
-    const core = await this.#ready();
-    await this.#call((call) => core.closeSession(call, timeout), signal);
+    const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
+    await this.#call((call) => core.closeSession(call, timeout ?? undefined), signal);
   }
 
   close() {
     this.#wanted = false;
+    for (const close of this.#waits) close();
     this.#core?.close();
   }
 

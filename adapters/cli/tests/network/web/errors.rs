@@ -72,6 +72,31 @@ fn a_request_is_aborted_with_the_reason_and_its_late_reply_is_dropped() {
 }
 
 #[test]
+fn a_client_that_is_told_to_connect_takes_requests_at_once_and_an_aborted_connect_has_its_reason() {
+    let Some(page) = Page::open() else { return };
+    let server = Server::start(&["--allow-origin", "any"]);
+    page.connect(&server.url());
+    let outcomes = page.run(&format!(
+        "const caught = (promise) =>
+           promise.then(() => 'connected', (error) => error?.name ?? String(error));
+         client.close();
+         client.connect();
+         const outcomes = [await client.request('echo', 'right behind')];
+         const other = new wwr.Client({:?});
+         outcomes.push(await caught(other.connect({{ signal: AbortSignal.abort(null) }})));
+         const controller = new AbortController();
+         const connecting = caught(other.connect({{ signal: controller.signal }}));
+         controller.abort();
+         outcomes.push(await connecting);
+         outcomes.push(await caught(client.restoreSession(null)));
+         client.close();
+         return outcomes;",
+        server.url()
+    ));
+    assert_eq!(outcomes, json!(["right behind", "null", "AbortError", "UsageError"]));
+}
+
+#[test]
 fn a_lost_connection_says_what_was_sent_and_what_waits_is_sent_on_the_next() {
     let Some(page) = Page::open() else { return };
     let server = Server::start(&["--allow-origin", "any"]);

@@ -102,6 +102,23 @@ fn long_messages_pass_where_the_server_reads_them_and_are_refused_where_not() {
 }
 
 #[test]
+fn of_those_that_wait_for_a_signal_each_gets_one_or_the_end() {
+    let Some(page) = Page::open() else { return };
+    let server = Server::start(&["--allow-origin", "any"]);
+    page.connect(&server.url());
+    let heard = page.run(
+        "const signals = client.signals();
+         const waiting = [signals.next(), signals.next(), signals.next()];
+         for (const text of ['one', 'two']) await client.request('signal-me', text);
+         const heard = [(await waiting[0]).value.payload, (await waiting[1]).value.payload];
+         await signals.return();
+         heard.push((await waiting[2]).done);
+         return heard;",
+    );
+    assert_eq!(heard, json!(["one", "two", true]));
+}
+
+#[test]
 fn a_loop_ends_with_its_abort_signal_and_hears_what_came_before() {
     let Some(page) = Page::open() else { return };
     let server = Server::start(&["--allow-origin", "any"]);
