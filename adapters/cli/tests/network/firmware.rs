@@ -160,9 +160,9 @@ fn a_megabyte_passes_the_ethernet_controller_unharmed_in_both_directions() {
     // Ends with the process, should no board come.
     thread::spawn(move || (0..2).for_each(|_| echo(listener.accept().unwrap().0, BYTES)));
     let Some((mut board, port)) = Board::start("echo", &[&port, &seed()], 7) else { return };
-    board.wait_for("listening");
     let sent: Vec<u8> = (0..BYTES).map(|place| (place % 253) as u8).collect();
-    for _ in 0..2 {
+    for number in 1..=2 {
+        board.wait_for(&format!("listening {number}"));
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(SAFETY)).unwrap();
         let mut writer = stream.try_clone().unwrap();

@@ -49,9 +49,7 @@ fn run() -> Result<(), &'static str> {
     }
     for number in 1..=CONNECTIONS {
         network.tcp(socket).listen(ECHO).map_err(|_| "cannot listen")?;
-        if number == 1 {
-            hprintln!("listening");
-        }
+        hprintln!("listening {}", number);
         let bytes = serve(&mut network, socket)?;
         hprintln!("served {}: {} bytes", number, bytes);
     }
