@@ -171,7 +171,7 @@ fn bytes_make_worlds_too() {
 /// Inputs of the fuzz target that found something.
 #[test]
 fn inputs_that_found_something() {
-    let inputs: [(&str, &[u8]); 4] = [
+    let inputs: [(&str, &[u8]); 5] = [
         (
             "a handler that was queued for long sends a client away just when all are looked at",
             include_bytes!("inputs/sent_away_late"),
@@ -184,6 +184,10 @@ fn inputs_that_found_something() {
         (
             "the slot of a connection that closes its session is taken before it is told",
             include_bytes!("inputs/place_given_up_before_it_is_told"),
+        ),
+        (
+            "a connection ends while a handler waits for its session to be closed",
+            include_bytes!("inputs/ended_while_a_handler_closes_its_session"),
         ),
     ];
     for (what, input) in inputs {

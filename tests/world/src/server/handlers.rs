@@ -274,6 +274,8 @@ impl Server {
             }
             SessionEvent::Created(..) => (&mut served.creating, Some("welcome")),
             SessionEvent::CreateFailed(_) => (&mut served.creating, None),
+            // The connection has ended, and nobody waits for a reply.
+            SessionEvent::Closed { fate: Fate::Unknown, .. } => return,
             SessionEvent::Closed { .. } => (&mut served.closing, Some("goodbye")),
             SessionEvent::CloseFailed => (&mut served.closing, None),
             SessionEvent::Restored(_) => return,
