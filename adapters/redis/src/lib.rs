@@ -67,7 +67,7 @@
 //! * All calls share one connection. It is replaced once it breaks, or once a call on it had no answer in time. One
 //!   task at a time tries to connect; after a failure, calls fail at once for a while, at first 100 ms and at
 //!   most 2 s, with the reason.
-//! * An engine that comes back without its data has no sessions: clients that restore one are told that there is none.
+//! * An engine that starts again without its data has no sessions. Clients that restore one get "session not found".
 //!   What the engine says it has done may be lost if it fails right then: that depends on its `appendfsync`, and with
 //!   replicas on what had reached the one that takes over. So a session may be gone that was created, and one
 //!   may be back that was closed a moment before.

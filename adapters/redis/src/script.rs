@@ -112,7 +112,7 @@ impl Request {
         }
     }
 
-    /// Stores a record if there is none of that name. Answered by nil if there is one.
+    /// Stores a record, unless the name has one already. The reply is nil then.
     pub(crate) fn create(name: &str, record: &[u8], expire_after: Option<Duration>) -> Self {
         let mut command = cmd("SET");
         command.arg(name).arg(record).arg("NX");

@@ -9,13 +9,12 @@ use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use crate::store::{Removed, SessionStore, SharedStore, StoreErrorKind};
 
-/// Who removes the sessions of a store that nobody uses.
+/// How a store removes sessions that are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreExpiry {
-    /// [`SessionStore::remove_expired`] does.
+    /// By [`SessionStore::remove_expired`].
     InRounds,
-    /// The store does by itself, and `remove_expired` has nothing to do. That sessions expire in it is not
-    /// checked.
+    /// By itself, so that `remove_expired` has nothing to do. That sessions expire in it is not checked.
     ByItself,
 }
 

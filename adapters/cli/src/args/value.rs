@@ -176,7 +176,7 @@ pub(crate) fn file_mode(text: &str) -> Result<u32, &'static str> {
 pub(crate) enum SessionStorage {
     Memory,
     Off,
-    /// Redis or Valkey. The URL is that of the environment if there is none.
+    /// Redis or Valkey, at this URL. Without a URL, the environment has it.
     Redis(Option<EngineUrl>),
     Directory(PathBuf),
 }
