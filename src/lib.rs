@@ -146,6 +146,7 @@ mod actions;
 mod backlog;
 pub mod client;
 mod close;
+pub mod cluster;
 mod dialect;
 mod format;
 pub mod handshake;
