@@ -69,10 +69,10 @@ pub(super) struct Discovery {
     promised: bool,
     /// What the handshake of this connection agreed on.
     agreed: Option<SubProtocol>,
-    /// Whether the server did not select what was offered. Only hosts that
-    /// [need a selection](super::Config::needs_selection) use it. Forgotten when an attempt fails, because
+    /// Whether the server spoke 1.x on the last connection, so that an offer of `wwr.1` is in vain. Only hosts
+    /// that [need a selection](super::Config::needs_selection) use it. Forgotten when an attempt fails, because
     /// then it is not known any more what the server is.
-    declined: bool,
+    spoke_1_x: bool,
     /// Whether the server advertised 2.0 on the last connection, maybe in `wwr.1`. Only clients of
     /// all versions use it.
     advertises: bool,
@@ -87,7 +87,7 @@ impl Discovery {
             route: Route::Known,
             promised: false,
             agreed: None,
-            declined: false,
+            spoke_1_x: false,
             advertises: false,
             opened: Instant::EPOCH,
         }
@@ -244,8 +244,7 @@ impl Client {
         if let (Route::Required(Evidence::Offered), None) =
             (&self.discovery.route, self.discovery.agreed)
         {
-            out.push(Action::Hangup);
-            return self.begin_without_offer(out);
+            return self.rediscover(out);
         }
         if let Some(SubProtocol::Wwr1) = self.discovery.agreed {
             // The server is one of this project, whatever it answered to the preflight.
@@ -293,8 +292,9 @@ impl Client {
             return self.fail_for(ConnectError::Unavailable, retry_after, out);
         }
         match self.discovery.route {
-            Route::Required(Evidence::Offered) => return self.begin_without_offer(out),
-            Route::Required(Evidence::Remembered) => return self.find_out_anew(out),
+            Route::Required(Evidence::Offered | Evidence::Remembered) => {
+                return self.find_out_anew(out);
+            }
             Route::Required(_) | Route::Plain(_) | Route::Open(_) | Route::Known => {}
         }
         let error = self.route_error(match status {
@@ -309,11 +309,17 @@ impl Client {
 impl Client {
     /// Begins to connect, using what is known about the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
-        self.discovery.found.dialect = Dialect::Unknown;
-        let tries_offer = self.config.needs_selection && !self.discovery.declined;
+        let tries_offer = self.config.needs_selection && !self.discovery.spoke_1_x;
         if tries_offer && self.config.offers().is_some() {
+            self.discovery.found.dialect = Dialect::Unknown;
             return self.dial(Route::Required(Evidence::Offered), out);
         }
+        self.find_out(out);
+    }
+
+    /// Goes on without an offer that has to be selected.
+    fn find_out(&mut self, out: &mut Actions<Action>) {
+        self.discovery.found.dialect = Dialect::Unknown;
         match (self.config.protocol, self.discovery.advertises) {
             (Protocol::Auto, true) => self.dial(Route::Required(Evidence::Remembered), out),
             (Protocol::Auto, false) => self.probe(out),
@@ -373,9 +379,9 @@ impl Client {
         self.discovery.advertises = false;
     }
 
-    /// An attempt failed: the next one may find another server.
-    pub(super) const fn forget_declined_offer(&mut self) {
-        self.discovery.declined = false;
+    /// An attempt failed: the next one may find another server, which is worth an offer.
+    pub(super) const fn forget_1_x(&mut self) {
+        self.discovery.spoke_1_x = false;
     }
 
     /// Whether the handshake that is asked for offers what the server has to select.
@@ -383,19 +389,22 @@ impl Client {
         matches!(self.discovery.route, Route::Required(Evidence::Offered))
     }
 
-    /// The handshake with the offer failed. Goes on without one: the server may not know it.
-    fn begin_without_offer(&mut self, out: &mut Actions<Action>) {
-        self.discovery.declined = true;
-        self.find_out_anew(out);
-    }
-
     /// The WebSocket could not be opened.
     pub(super) fn dial_failed(&mut self, out: &mut Actions<Action>) {
         if self.is_offering() {
-            return self.begin_without_offer(out);
+            return self.find_out_anew(out);
         }
         let error = self.route_error(Failure::Dial);
         self.fail(error, out);
+    }
+
+    /// The WebSocket was not opened in time.
+    pub(super) fn dial_timed_out(&mut self, out: &mut Actions<Action>) {
+        out.push(Action::Hangup);
+        if self.is_offering() {
+            return self.find_out_anew(out);
+        }
+        self.fail(ConnectError::DialTimedOut, out);
     }
 
     /// The connection was lost before the version was known.
@@ -444,9 +453,12 @@ impl Client {
         self.find_out_anew(out);
     }
 
+    /// What was tried first did not succeed, for which there may be many reasons: the server may not know what
+    /// was offered, or be another one by now. Nothing is concluded from that. The same attempt goes on as if
+    /// nothing was known.
     fn find_out_anew(&mut self, out: &mut Actions<Action>) {
         self.forget_server();
-        self.attempt(out);
+        self.find_out(out);
     }
 }
 
@@ -541,6 +553,7 @@ impl Client {
     fn advertised(&mut self, out: &mut Actions<Action>) {
         let route = core::mem::replace(&mut self.discovery.route, Route::Known);
         self.discovery.advertises = true;
+        self.discovery.spoke_1_x = false;
         self.discovery.found.dialect = match self.discovery.agreed {
             Some(SubProtocol::Wwr1) => Dialect::Wwr1,
             None => Dialect::V2_0,
@@ -561,6 +574,7 @@ impl Client {
     /// The server speaks 1.x.
     fn speak_1_x(&mut self, metadata: Metadata, out: &mut Actions<Action>) {
         self.discovery.found.dialect = metadata.dialect();
+        self.discovery.spoke_1_x = true;
         self.arm_heartbeat(match metadata {
             Metadata::V1_4 => Duration::ZERO,
             Metadata::V1_5 { read_timeout } => read_timeout,

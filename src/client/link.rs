@@ -171,10 +171,7 @@ impl Client {
     fn handle_link_timeout(&mut self, out: &mut Actions<Action>) {
         match core::mem::replace(&mut self.link, Link::Idle) {
             Link::Probing { .. } => self.probe_timed_out(out),
-            Link::Dialing { .. } => {
-                out.push(Action::Hangup);
-                self.fail(ConnectError::DialTimedOut, out);
-            }
+            Link::Dialing { .. } => self.dial_timed_out(out),
             link @ Link::AwaitingConf { .. } => {
                 self.link = link;
                 self.conf_timed_out(out);
@@ -224,7 +221,7 @@ impl Client {
             let wanted = self.backoff.beyond(wanted);
             self.wait_or_idle(pause.max(wanted), wanted)
         };
-        self.forget_declined_offer();
+        self.forget_1_x();
         out.push(Action::Event(Event::ConnectFailed { error, retry }));
         self.end_queued_unless(retry, out);
         self.end_questions(out);

@@ -81,9 +81,14 @@ impl Answer {
 
     /// Returns the answer to a refused request. Its text says why, and how to connect where a
     /// person may read it. It has `Connection: close` if nothing more may follow on the socket, for
-    /// example behind a body that is not read.
+    /// example behind a body that is not read. Pages that may open WebSockets may read it, also a
+    /// `Retry-After` that the host adds (protocol §4.2).
     pub fn refusal(refusal: Refusal, head: &Head<'_>, terms: &Terms<'_>) -> Self {
-        let mut headers = vec![PLAIN_TEXT];
+        let mut headers = vec![PLAIN_TEXT, ("Vary", "Origin".into())];
+        if let Some(page) = terms.origins.page(head) {
+            headers.push(("Access-Control-Allow-Origin", String::from(page).into()));
+            headers.push(("Access-Control-Expose-Headers", "Retry-After".into()));
+        }
         if refusal.names_version() {
             headers.push(("Sec-WebSocket-Version", "13".into()));
         }

@@ -17,7 +17,8 @@ pub struct Terms<'a> {
     /// Whether the server selects `wwr.1` if the client offers it (protocol §10.1). See
     /// [`Config::selects_wwr1`](crate::server::Config::selects_wwr1).
     pub selects_wwr1: bool,
-    /// Whether the server shuts down: then it refuses everything (protocol §4.2).
+    /// Whether the server shuts down: then it refuses everything, except that it tells browsers which pages
+    /// may read the refusal (protocol §4.2).
     pub shutting_down: bool,
 }
 
@@ -55,7 +56,9 @@ pub enum Decision {
 /// A head that breaks HTTP is refused before all other checks. A page of an origin that is not
 /// allowed is refused before the application is asked.
 pub fn decide(head: &Head<'_>, terms: &Terms<'_>) -> Decision {
-    if terms.shutting_down {
+    let tells_page =
+        head.method == "OPTIONS" && head.asks_for_page && terms.origins.page(head).is_some();
+    if terms.shutting_down && !tells_page {
         return Decision::Refuse(Refusal::ShuttingDown);
     }
     if let Err(refusal) = head.check() {

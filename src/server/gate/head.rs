@@ -33,6 +33,8 @@ pub struct Head<'a> {
     connection_close: bool,
     pub(super) offers_wwr1: bool,
     pub(super) accepts_names: bool,
+    /// Whether a browser asks on behalf of a page what that may do.
+    pub(super) asks_for_page: bool,
 }
 
 /// A header field that may occur once.
@@ -77,6 +79,7 @@ impl<'a> Head<'a> {
             connection_close: false,
             offers_wwr1: false,
             accepts_names: false,
+            asks_for_page: false,
         };
         for (name, value) in headers {
             head.see(name, value.trim_ascii());
@@ -104,6 +107,8 @@ impl<'a> Head<'a> {
             self.offers_wwr1 |= SubProtocol::Wwr1.is_in(value);
         } else if is("accept") {
             self.accepts_names |= lists(value, names::CONTENT_TYPE);
+        } else if is("access-control-request-method") {
+            self.asks_for_page = true;
         } else if is("content-length") {
             value.split(|byte| *byte == b',').for_each(|one| self.length.see(one.trim_ascii()));
         } else if is("transfer-encoding") {

@@ -23,6 +23,8 @@ pub enum Origins {
     SameHost,
     /// Pages of these origins only, whatever the host.
     List(Vec<Origin>),
+    /// Pages of these origins, and those of the same host: for a server that has pages of its own.
+    SameHostAnd(Vec<Origin>),
     /// All pages.
     Any,
 }
@@ -31,24 +33,26 @@ impl Origins {
     /// Returns whether a request may open a WebSocket. No browser sends several `Origin` headers:
     /// they are allowed only if every origin is.
     pub fn allow(&self, head: &Head<'_>) -> bool {
-        let origin = match head.origin {
-            Field::Absent => return true,
-            Field::Once(origin) => core::str::from_utf8(origin).ok().and_then(Parts::read),
-            Field::Several => None,
-        };
-        match (self, origin) {
-            (Self::Any, _) => true,
-            (_, None) => false,
-            (Self::List(origins), Some(origin)) => origins.iter().any(|one| one.is(&origin)),
-            (Self::SameHost, Some(origin)) => match origin {
-                Parts::Page { scheme, host, port } => {
-                    let default = default_port(scheme).filter(|_| is_of_web(scheme));
-                    let asked = head.authority().filter(|_| default.is_some());
-                    asked.is_some_and(|asked| asked.is_same(host, port, default))
-                }
-                Parts::Null => false,
-            },
+        match head.origin {
+            Field::Absent => true,
+            Field::Once(_) | Field::Several => *self == Self::Any || self.page(head).is_some(),
         }
+    }
+
+    /// Returns the origin of the page that sent a request, as it was sent, if it is allowed. It has no
+    /// character that would end a header.
+    pub(super) fn page<'a>(&self, head: &Head<'a>) -> Option<&'a str> {
+        let Field::Once(origin) = head.origin else { return None };
+        let text = core::str::from_utf8(origin).ok()?;
+        let origin = Parts::read(text)?;
+        let is_listed = |origins: &[Origin]| origins.iter().any(|one| one.is(&origin));
+        let allowed = match self {
+            Self::Any => true,
+            Self::List(origins) => is_listed(origins),
+            Self::SameHost => origin.is_of_host(head),
+            Self::SameHostAnd(origins) => is_listed(origins) || origin.is_of_host(head),
+        };
+        allowed.then_some(text)
     }
 }
 
@@ -218,6 +222,18 @@ impl<'a> Parts<'a> {
         let Authority { host, port, .. } = Authority::parse(authority.as_bytes())?;
         Some(Self::Page { scheme, host, port })
     }
+
+    /// Returns whether a request is for the host and port of the page.
+    fn is_of_host(&self, head: &Head<'_>) -> bool {
+        match *self {
+            Self::Page { scheme, host, port } => {
+                let default = default_port(scheme).filter(|_| is_of_web(scheme));
+                let asked = head.authority().filter(|_| default.is_some());
+                asked.is_some_and(|asked| asked.is_same(host, port, default))
+            }
+            Self::Null => false,
+        }
+    }
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -352,6 +368,22 @@ mod tests {
             assert!(!allows(&list, "/", Some("a.example"), Some(other)), "{other}");
         }
         assert!(allows(&Origins::Any, "/", None, Some("null")));
+    }
+
+    #[test]
+    fn pages_of_the_same_host_may_be_allowed_beside_others() {
+        let both = Origins::SameHostAnd([origin("https://app.example")].into());
+        for (sent, allowed) in [
+            (None, true),
+            (Some("https://app.example"), true),
+            (Some("http://h:7777"), true),
+            (Some("http://h"), false),
+            (Some("http://app.example"), false),
+            (Some("null"), false),
+            (Some(""), false),
+        ] {
+            assert_eq!(allows(&both, "/", Some("h:7777"), sent), allowed, "{sent:?}");
+        }
     }
 
     #[test]

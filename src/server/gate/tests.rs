@@ -127,6 +127,52 @@ fn requests_are_classified() {
 }
 
 #[test]
+fn pages_that_may_connect_read_why_they_are_refused() {
+    let listed: Origins = Origins::List(["https://app.example".parse().unwrap()].into());
+    for (origins, sent, shared) in [
+        (&listed, Some("https://app.example"), true),
+        (&listed, Some("https://evil.example"), false),
+        (&listed, Some("http://example.com"), false),
+        (&listed, None, false),
+        (&Origins::SameHost, Some("http://example.com"), true),
+        (&Origins::SameHost, Some("https://app.example"), false),
+        (&Origins::Any, Some("https://evil.example"), true),
+        (&Origins::Any, Some("null"), true),
+        (&Origins::Any, Some("https://evil.example\r\nx: y"), false),
+        (&Origins::Any, Some("*"), false),
+    ] {
+        let terms = Terms { origins, ..terms(None) };
+        for refusal in ALL {
+            let head = handshake("WEBWIRE", &[("origin", sent.unwrap_or(""))]);
+            let answer = Answer::refusal(refusal, &head, &terms);
+            let allowed = header(&answer, "Access-Control-Allow-Origin");
+            assert_eq!(allowed, sent.filter(|_| shared), "{origins:?} {sent:?}");
+            let exposed = header(&answer, "Access-Control-Expose-Headers");
+            assert_eq!(exposed, shared.then_some("Retry-After"));
+            assert_eq!(header(&answer, "Vary"), Some("Origin"), "caches keep them apart");
+        }
+    }
+}
+
+#[test]
+fn during_a_shutdown_browsers_are_told_which_pages_may_read_the_refusal() {
+    let ending = Terms { shutting_down: true, ..terms(Some(Metadata::V1_4)) };
+    let asked = ("access-control-request-method", "WEBWIRE");
+    let page = ("origin", "http://example.com");
+    let refused = Decision::Refuse(Refusal::ShuttingDown);
+    for (method, headers, expected) in [
+        ("OPTIONS", &[asked, page][..], Decision::Options { names: false }),
+        ("OPTIONS", &[asked, ("origin", "http://evil.example")], refused.clone()),
+        ("OPTIONS", &[asked], refused.clone()),
+        ("OPTIONS", &[page], refused.clone()),
+        ("WEBWIRE", &[asked, page], refused.clone()),
+        ("GET", &[asked, page], refused),
+    ] {
+        assert_eq!(decide(&handshake(method, headers), &ending), expected, "{method} {headers:?}");
+    }
+}
+
+#[test]
 fn each_fault_has_a_reason_of_its_own() {
     use Refusal::*;
     for (changes, expected) in [
