@@ -35,7 +35,8 @@
 
 mod answer;
 mod api;
-mod assets;
+pub mod assets;
+mod files;
 mod hosts;
 mod message;
 mod pretty;
@@ -147,9 +148,9 @@ impl Inspector {
         let Parts { method, headers, .. } = request;
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let Some(path) = path.strip_prefix("/api/") else {
-            let asset = assets::find(path).ok_or(Refused::NOT_FOUND)?;
+            let file = files::find(path).ok_or(Refused::NOT_FOUND)?;
             allow(method, &[Method::GET, Method::HEAD])?;
-            return Ok(asset);
+            return Ok(assets::file(request, file.kind, file.text));
         };
         shared.check_token(headers).await?;
         let query = Query::parse(query)?;

@@ -2,7 +2,8 @@
 
 import { setCut } from './network.js';
 import { pretty, shown } from './payload.js';
-import { element, find, foreign, log } from './show.js';
+import { element, find, foreign } from './elements.js';
+import { log } from './show.js';
 
 /** Where the choice is kept whether tabs share a session. */
 const SHARED = 'wwr-playground shared';

@@ -1,7 +1,8 @@
 // The messages of this connection with their parts. The server decodes them, as `wwr decode` does.
 
 import { toHex } from './payload.js';
-import { clear, element, find, prepend, time } from './show.js';
+import { element, find, time } from './elements.js';
+import { clear, prepend } from './show.js';
 
 /** How long messages are collected before they are sent to be decoded, in milliseconds. */
 const COLLECTED = 120;

@@ -5,7 +5,7 @@ import { watch } from './network.js';
 import * as connection from './connection.js';
 import * as frames from './frames.js';
 import * as send from './send.js';
-import { find } from './show.js';
+import { find } from './elements.js';
 
 async function start() {
   const about = await (await fetch('playground/about.json')).json();

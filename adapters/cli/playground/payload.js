@@ -1,6 +1,6 @@
 // Payloads: from what is typed, and to what is shown.
 
-import { element } from './show.js';
+import { element } from './elements.js';
 
 /** How far values are moved to the right. */
 const DEEPEST = 40;

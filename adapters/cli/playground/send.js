@@ -2,7 +2,8 @@
 
 import { current } from './connection.js';
 import { shown, typed } from './payload.js';
-import { element, find, foreign, log } from './show.js';
+import { element, find, foreign } from './elements.js';
+import { log } from './show.js';
 
 /** How long a reply may take: longer than the request `sleep`. */
 const TIMEOUT = 70_000;

@@ -17,7 +17,7 @@ use wwr_smol::server::{
     Connection, ConnectionOptions, Connections, Handler, Names, Response, SessionError, SignalError,
 };
 
-pub(crate) use page::Page;
+pub(crate) use page::{Names as PageNames, Page};
 use payload::{BadPayload, info, text};
 
 /// The longest time the request `sleep` takes.

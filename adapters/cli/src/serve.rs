@@ -14,7 +14,7 @@ use smol::future::or;
 use wwr_redis::{RedisConfig, RedisStore};
 use wwr_smol::inspect::{Hosts, Page};
 use wwr_smol::server::{
-    Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origins, Server, ServerHandle,
+    Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origin, Origins, Server, ServerHandle,
     Sessions, Tls,
 };
 use wwr_smol::{FileStore, Listen, Smol, SocketAddress, StoreError};
@@ -157,20 +157,20 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
 }
 
 /// The page for browsers. It may be reached by the names by which pages may connect: a page of another site can
-/// have a name of its own stand for any address.
+/// have a name of its own stand for any address. The page itself may always connect, by those names.
 fn playground_page(arguments: &ServeArguments) -> io::Result<Option<playground::Page>> {
     let directory = match &arguments.playground {
         Some(PlaygroundPage::Off) => return Ok(None),
         Some(PlaygroundPage::Directory(directory)) => Some(directory.as_path()),
         None => None,
     };
-    let origins = &arguments.allow_origin;
-    let hosts = (!origins.contains(&AllowedOrigin::Any)).then(|| {
-        let named = origins.iter().filter_map(AllowedOrigin::host);
+    let names = listed(&arguments.allow_origin).map(|origins| {
+        let named = arguments.allow_origin.iter().filter_map(AllowedOrigin::host);
         let named = named.chain(arguments.playground_host.iter().cloned());
-        named.fold(Hosts::new(), |hosts, name| hosts.allow(&name))
+        let hosts = named.fold(Hosts::new(), |hosts, name| hosts.allow(&name));
+        playground::PageNames { hosts, origins }
     });
-    playground::Page::new(directory, hosts).map(Some)
+    playground::Page::new(directory, names).map(Some)
 }
 
 /// The settings that follow from the arguments.
@@ -185,7 +185,7 @@ fn config(arguments: &ServeArguments) -> io::Result<Config> {
             return Err(invalid(format!("--path {path}= is given twice; a path speaks one thing")));
         }
     }
-    config.origins = origins(&arguments.allow_origin);
+    config.origins = origins(arguments);
     config.trusted_proxies.networks = arguments.trusted_proxy.clone();
     config.trusted_proxies.headers = arguments.proxy_header.into();
     config.proxy_protocol = arguments.proxy_protocol;
@@ -230,15 +230,26 @@ fn with_cause(error: &StoreError) -> io::Error {
     })
 }
 
-fn origins(allowed: &[AllowedOrigin]) -> Origins {
-    let mut list = Vec::new();
-    for origin in allowed {
-        match origin {
-            AllowedOrigin::Any => return Origins::Any,
-            AllowedOrigin::Origin(origin) => list.push(origin.clone()),
-        }
+fn origins(arguments: &ServeArguments) -> Origins {
+    match listed(&arguments.allow_origin) {
+        None => Origins::Any,
+        Some(list) if list.is_empty() => Origins::SameHost,
+        Some(list) if has_page(arguments) => Origins::SameHostAnd(list),
+        Some(list) => Origins::List(list),
     }
-    if list.is_empty() { Origins::SameHost } else { Origins::List(list) }
+}
+
+/// Returns the origins that may connect besides the default, or `None` if all may.
+fn listed(allowed: &[AllowedOrigin]) -> Option<Vec<Origin>> {
+    let one = |allowed: &AllowedOrigin| match allowed {
+        AllowedOrigin::Any => None,
+        AllowedOrigin::Origin(origin) => Some(origin.clone()),
+    };
+    allowed.iter().map(one).collect()
+}
+
+const fn has_page(arguments: &ServeArguments) -> bool {
+    !matches!(arguments.playground, Some(PlaygroundPage::Off))
 }
 
 /// Logs the protocols and the advertised settings.
@@ -262,7 +273,7 @@ fn playground_lines(
     scheme: &str,
     addresses: &[SocketAddress],
 ) -> Vec<String> {
-    if matches!(arguments.playground, Some(PlaygroundPage::Off)) {
+    if !has_page(arguments) {
         return Vec::new();
     }
     let scheme = if scheme == "wss" { "https" } else { "http" };

@@ -82,8 +82,9 @@ fn login(peer: &mut Peer, user: &str) -> SessionKey {
 fn everything_but_the_empty_page_needs_the_token() {
     let inspected = Inspected::new();
     let host = "Host: localhost\r\n";
-    let scripts = ["/main.js", "/messages.js", "/server.js", "/show.js", "/totals.js"];
-    for path in scripts.into_iter().chain(["/", "/style.css", "/icon.svg"]) {
+    let scripts =
+        ["/elements.js", "/main.js", "/messages.js", "/server.js", "/show.js", "/totals.js"];
+    for path in scripts.into_iter().chain(["/", "/base.css", "/style.css", "/icon.svg"]) {
         assert_eq!(inspected.raw(&format!("GET {path}"), host).status, 200, "{path}");
     }
     let token = inspected.token.as_str();
@@ -124,13 +125,15 @@ fn a_name_that_an_attacker_could_have_given_to_the_address_is_refused() {
 #[test]
 fn answers_are_kept_by_nobody_and_framed_by_nobody() {
     let inspected = Inspected::new();
-    for answer in
-        [inspected.asked("GET /"), inspected.asked("GET /api/groups"), inspected.asked("GET /no")]
+    // The files of the page hold no data. Browsers keep them, and ask whether they are the same.
+    for (request, kept) in
+        [("GET /", "no-cache"), ("GET /api/groups", "no-store"), ("GET /no", "no-store")]
     {
+        let answer = inspected.asked(request);
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
         for (name, value) in [
-            ("cache-control", "no-store"),
+            ("cache-control", kept),
             ("referrer-policy", "no-referrer"),
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),

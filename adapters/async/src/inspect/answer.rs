@@ -1,27 +1,11 @@
-//! Answers, with the headers that all of them have.
+//! Answers with values, and refusals.
 
 use bytes::Bytes;
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use hyper::header::{ALLOW, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 
-/// What the page may do: load its own files and ask its own server. Nothing becomes markup or script.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
-
-const HEADERS: [(HeaderName, &str); 7] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
-    (CACHE_CONTROL, "no-store"),
-    (X_FRAME_OPTIONS, "DENY"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-];
+use super::assets;
 
 /// Why a request is not carried out.
 #[derive(Debug)]
@@ -69,25 +53,14 @@ impl Refused {
     }
 }
 
-/// Returns an answer with this content.
-pub(super) fn content(kind: &'static str, content: impl Into<Bytes>) -> Response<Bytes> {
-    let mut response = Response::new(content.into());
-    let headers = response.headers_mut();
-    for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
 /// Returns an answer with a value as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Response<Bytes> {
     match serde_json::to_vec(value) {
-        Ok(text) => content("application/json", text),
+        Ok(text) => assets::answer("application/json", text),
         Err(error) => {
             tracing::error!(%error, "an answer of the inspection page cannot be written");
             let mut response =
-                content("application/json", &b"{\"error\":\"cannot be written\"}"[..]);
+                assets::answer("application/json", &b"{\"error\":\"cannot be written\"}"[..]);
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
         }

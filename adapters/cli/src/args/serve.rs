@@ -115,8 +115,9 @@ pub(crate) struct ServeArguments {
     /// 1048576, or the message buffer if that is larger]
     #[arg(long, value_name = "BYTES", value_parser = positive_number::<NonZeroU32>)]
     pub(crate) max_message_size: Option<NonZeroU32>,
-    /// An origin whose pages may connect, instead of those of the same host: such as
-    /// https://example.com, `null` for pages without an address, or `any`; may be repeated
+    /// An origin whose pages may connect, such as https://example.com, `null` for pages without an address, or
+    /// `any`; may be repeated. Pages of the same host may then only connect if there is a page for browsers
+    /// (--playground), and by the names of that
     #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]
     pub(crate) allow_origin: Vec<AllowedOrigin>,
     /// A proxy that is trusted to name its clients, by the headers Forwarded or X-Forwarded-For:
@@ -143,8 +144,8 @@ pub(crate) struct ServeArguments {
     /// for it, as `.ci/web` builds one [default: on, with the client that the command was built with]
     #[arg(long, value_name = "DIR|off")]
     pub(crate) playground: Option<PlaygroundPage>,
-    /// A name by which browsers may reach the page for browsers, for example that of this host; may be repeated.
-    /// Addresses, `localhost` and the hosts of --allow-origin always work
+    /// A name by which browsers may reach the page for browsers and connect from it, for example that of this
+    /// host; may be repeated. Addresses, `localhost` and the hosts of --allow-origin always work
     #[arg(long, value_name = "HOST")]
     pub(crate) playground_host: Vec<String>,
     /// Show metrics for Prometheus at http://ADDRESS/metrics; a port alone is one of 127.0.0.1, port 0 lets

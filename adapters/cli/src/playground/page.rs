@@ -3,68 +3,72 @@
 //! It answers ordinary requests only, before which the server has refused everything that breaks HTTP.
 //! Preflights, `OPTIONS` and WebSockets do not come here, whatever their path.
 
-use core::hash::{Hash as _, Hasher as _};
-use std::hash::DefaultHasher;
 use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
 use serde::Serialize;
 use wwr_smol::http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, UPGRADE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HeaderValue, ORIGIN, UPGRADE,
 };
 use wwr_smol::http::request::Parts;
-use wwr_smol::http::{Method, StatusCode};
+use wwr_smol::http::{self, Method, StatusCode};
+use wwr_smol::inspect::assets::{self, Asset, CSS, HTML, SCRIPT, SHARED};
 use wwr_smol::inspect::Hosts;
-use wwr_smol::server::Response;
+use wwr_smol::server::{Origin, Response};
 
 use super::client::Client;
 use super::{REQUESTS, SIGNALS, frames};
 
-/// What the page may do: load its own files, run its WebAssembly, and speak with its own server. Nothing
-/// becomes markup or script.
+/// What the page may do beyond what [`assets::answer`] allows: run its WebAssembly.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
                       img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// What all answers have. A socket has one answer, so that none is kept that could serve a client.
-const HEADERS: [(HeaderName, &str); 7] = [
-    (CONTENT_SECURITY_POLICY, POLICY),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
-    (X_FRAME_OPTIONS, "DENY"),
-    (CONNECTION, "close"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-];
-
 const TEXT: &str = "text/plain; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The name of the page itself, which is no path: its addresses are relative to `/`.
 const PAGE: &str = "the page";
 
-/// Name, type and text of each file.
-const FILES: [(&str, &str, &str); 10] = [
-    (PAGE, "text/html; charset=utf-8", include_str!("../../playground/index.html")),
-    ("style.css", "text/css; charset=utf-8", include_str!("../../playground/style.css")),
-    ("icon.svg", "image/svg+xml", include_str!("../../playground/icon.svg")),
-    ("main.js", SCRIPT, include_str!("../../playground/main.js")),
-    ("connection.js", SCRIPT, include_str!("../../playground/connection.js")),
-    ("frames.js", SCRIPT, include_str!("../../playground/frames.js")),
-    ("network.js", SCRIPT, include_str!("../../playground/network.js")),
-    ("payload.js", SCRIPT, include_str!("../../playground/payload.js")),
-    ("send.js", SCRIPT, include_str!("../../playground/send.js")),
-    ("show.js", SCRIPT, include_str!("../../playground/show.js")),
+const FILES: [Asset; 9] = [
+    Asset::new(PAGE, HTML, include_str!("../../playground/index.html")),
+    Asset::new("style.css", CSS, include_str!("../../playground/style.css")),
+    Asset::new("main.js", SCRIPT, include_str!("../../playground/main.js")),
+    Asset::new("connection.js", SCRIPT, include_str!("../../playground/connection.js")),
+    Asset::new("frames.js", SCRIPT, include_str!("../../playground/frames.js")),
+    Asset::new("network.js", SCRIPT, include_str!("../../playground/network.js")),
+    Asset::new("payload.js", SCRIPT, include_str!("../../playground/payload.js")),
+    Asset::new("send.js", SCRIPT, include_str!("../../playground/send.js")),
+    Asset::new("show.js", SCRIPT, include_str!("../../playground/show.js")),
 ];
+
+/// By which names a browser may reach the server: a page of another site can have a name of its own stand for any
+/// address (DNS rebinding).
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// Those of the server itself.
+    pub(crate) hosts: Hosts,
+    /// Other pages that may connect, by whatever name.
+    pub(crate) origins: Vec<Origin>,
+}
+
+impl Names {
+    /// Returns whether a request comes from the server's own page and by one of its names, from another page that
+    /// may connect, or from no page.
+    fn allow_upgrade(&self, request: &Parts) -> bool {
+        let Some(origin) = request.headers.get(ORIGIN) else { return true };
+        let origin = origin.to_str().ok().and_then(|origin| origin.parse().ok());
+        origin.is_some_and(|origin| self.origins.contains(&origin))
+            || self.hosts.allow_request(request)
+    }
+}
 
 /// The page, and by which names it may be reached.
 #[derive(Debug)]
 pub(crate) struct Page {
     client: Option<Client>,
     /// All names if there are none.
-    hosts: Option<Hosts>,
+    names: Option<Names>,
 }
 
 /// What the page has to know of its server.
@@ -78,18 +82,22 @@ struct About {
 }
 
 impl Page {
-    /// Returns the page, with the client in this directory or the one in the command. Without `hosts`, it may be
+    /// Returns the page, with the client in this directory or the one in the command. Without `names`, it may be
     /// reached by any name.
-    pub(crate) fn new(directory: Option<&Path>, hosts: Option<Hosts>) -> io::Result<Self> {
+    pub(crate) fn new(directory: Option<&Path>, names: Option<Names>) -> io::Result<Self> {
         let client = match directory {
             Some(directory) => Some(Client::read(directory)?),
             None => Client::embedded(),
         };
-        Ok(Self { client, hosts })
+        Ok(Self { client, names })
     }
 
-    /// Answers a request that is for the page.
+    /// Answers a request that is for the page, and refuses WebSockets by names that are not the server's.
     pub(super) async fn answer(&self, request: &Parts) -> Option<Response> {
+        if request.headers.contains_key(UPGRADE) {
+            let allowed = self.names.as_ref().is_none_or(|names| names.allow_upgrade(request));
+            return (!allowed).then(wrong_host);
+        }
         let path = request.uri.path();
         let name = match path.strip_prefix("/playground/") {
             Some(name) => name,
@@ -99,12 +107,11 @@ impl Page {
         let reads = matches!(request.method, Method::GET | Method::HEAD);
         let decodes = name == "decode";
         let is_for_page = reads || (decodes && request.method == Method::POST);
-        if !is_for_page || request.headers.contains_key(UPGRADE) {
+        if !is_for_page {
             return None;
         }
-        if self.hosts.as_ref().is_some_and(|hosts| !hosts.allow_request(request)) {
-            let text = "This host is not allowed here; wwr serve --playground-host allows it.\n";
-            return Some(answer(StatusCode::MISDIRECTED_REQUEST, TEXT, text));
+        if self.names.as_ref().is_some_and(|names| !names.hosts.allow_request(request)) {
+            return Some(wrong_host());
         }
         if decodes && reads {
             let text = "Messages are sent with POST, as lines of hexadecimal digits.\n";
@@ -120,15 +127,16 @@ impl Page {
             return Some(self.about());
         }
         Some(match self.file(name) {
-            Some((kind, content)) => cached(request, kind, content),
+            Some((kind, content)) => of_page(assets::file(request, kind, content)),
             None => answer(StatusCode::NOT_FOUND, TEXT, "There is no such file.\n"),
         })
     }
 
     /// Returns a file with its type.
     fn file(&self, name: &str) -> Option<(&'static str, Bytes)> {
-        if let Some((_, kind, text)) = FILES.into_iter().find(|(known, ..)| *known == name) {
-            return Some((kind, Bytes::from_static(text.as_bytes())));
+        let mut files = FILES.into_iter().chain(SHARED);
+        if let Some(file) = files.find(|file| file.name == name) {
+            return Some((file.kind, Bytes::from_static(file.text.as_bytes())));
         }
         let name = name.strip_prefix("client/")?;
         let kind = if name.ends_with(".wasm") { "application/wasm" } else { SCRIPT };
@@ -146,33 +154,23 @@ impl Page {
     }
 }
 
-/// Returns a file, unless the browser has it. It asks each time: another version of the command may have another.
-fn cached(request: &Parts, kind: &'static str, content: Bytes) -> Response {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    let tag = HeaderValue::from_str(&format!("\"{:016x}\"", hasher.finish()));
-    let is_known = matches!((&tag, request.headers.get(IF_NONE_MATCH)), (Ok(tag), Some(known)) if tag == known);
-    let mut answer = if is_known {
-        answer(StatusCode::NOT_MODIFIED, kind, Bytes::new())
-    } else {
-        answer(StatusCode::OK, kind, content)
-    };
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = tag {
-        answer.headers_mut().insert(ETAG, tag);
-    }
-    answer
+fn wrong_host() -> Response {
+    let text = "This host is not allowed here; wwr serve --playground-host allows it.\n";
+    answer(StatusCode::MISDIRECTED_REQUEST, TEXT, text)
 }
 
 fn answer(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Response {
-    let mut answer = Response::new(content.into().into());
+    let mut answer = of_page(assets::answer(kind, content));
     *answer.status_mut() = status;
+    answer
+}
+
+/// Adds what answers of this page have. A socket has one answer, so that none is kept that could serve a client.
+fn of_page(answer: http::Response<Bytes>) -> Response {
+    let mut answer = answer.map(Into::into);
     let headers = answer.headers_mut();
-    for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
@@ -182,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_files_make_no_markup_of_texts_and_load_nothing_from_elsewhere() {
-        for (name, _, text) in FILES {
+        for Asset { name, text, .. } in FILES {
             for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
                 assert!(!text.contains(way), "{name} has {way}");
             }

@@ -2,7 +2,8 @@
 
 import { addMessages, filterMessages, nextMessage, startMessages, stopMessages } from './messages.js';
 import { EVERY, Failure, ask, keepToken, takeToken, tell } from './server.js';
-import { bytes, count, duration, element, find, foreign, oneLine, rate, setText } from './show.js';
+import { element, find, foreign } from './elements.js';
+import { bytes, count, duration, oneLine, rate, setText } from './show.js';
 import { bytesOf, ratesOf, showTotals, signalsOf } from './totals.js';
 
 /** How often at least it is asked while it does not answer. */

@@ -1,6 +1,7 @@
 // The messages of the chosen connection.
 
-import { bytes, count, element, find, foreign, setText, time } from './show.js';
+import { element, find, foreign, time } from './elements.js';
+import { bytes, count, setText } from './show.js';
 
 /** How many messages are shown. */
 const MOST_MESSAGES = 100;
@@ -60,7 +61,7 @@ function showMessage(message) {
   if (message.request !== undefined) {
     line.append(element('span', 'fact', `id ${message.request}`));
   }
-  const at = element('time', '', time(message.at));
+  const at = time(message.at);
   at.dateTime = new Date(message.at).toISOString();
   line.append(element('span', 'fact length', bytes(message.length)), at);
   const item = element('li', message.direction, line);

@@ -1,43 +1,7 @@
-// Numbers, times and elements. Texts become text nodes and nothing else.
+// Numbers and what is drawn.
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
-const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
-
-/** @param {string} id @returns {any} */
-export function find(id) {
-  const element = document.getElementById(id);
-  if (element === null) {
-    throw new Error(`no element ${id}`);
-  }
-  return element;
-}
-
-/**
- * @param {string} name
- * @param {string} style Its classes.
- * @param {...(Node | string)} content
- * @returns {any}
- */
-export function element(name, style = '', ...content) {
-  const made = document.createElement(name);
-  if (style !== '') {
-    made.className = style;
-  }
-  made.append(...content);
-  return made;
-}
-
-/**
- * A text that somebody else has chosen.
- * @param {string} text
- * @param {string} style
- */
-export function foreign(text, style = '') {
-  const made = element('bdi', `foreign ${style}`.trim(), text);
-  made.title = text;
-  return made;
-}
 
 /** Sets a text only if it has changed, so that selections stay. @param {Element} at @param {string} text */
 export function setText(at, text) {
@@ -80,11 +44,6 @@ export function duration(milliseconds) {
     return '0 s';
   }
   return parts.slice(first, first + 2).filter(([number]) => Number(number) > 0).map((part) => part.join(' ')).join(' ');
-}
-
-/** @param {number} milliseconds Since 1970. */
-export function time(milliseconds) {
-  return clock.format(new Date(milliseconds));
 }
 
 /**

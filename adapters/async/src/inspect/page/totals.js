@@ -1,7 +1,8 @@
 // What the whole server does: its totals, and the curves of their rates.
 
 import { EVERY } from './server.js';
-import { bytes, count, duration, element, find, rate, setText, sparkline } from './show.js';
+import { element, find } from './elements.js';
+import { bytes, count, duration, rate, setText, sparkline } from './show.js';
 
 /** How many values a curve has: five minutes. */
 const MOST_VALUES = 150;

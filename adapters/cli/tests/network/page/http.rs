@@ -55,7 +55,8 @@ fn the_page_and_its_files_have_a_strict_policy() {
     let page = get(&server, "/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     // What the page names is there, and what its scripts import.
-    let mut files = vec!["/playground/about.json".to_owned()];
+    let mut files =
+        vec!["/playground/about.json".to_owned(), "/playground/elements.js".to_owned()];
     for (before, after) in [("href=\"playground/", '"'), ("src=\"playground/", '"')] {
         let named = page.body.split(before).skip(1);
         files
@@ -102,7 +103,9 @@ fn a_browser_that_has_a_file_is_told_that_it_is_the_same() {
         let head = "GET /playground/style.css HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
         ask(&server, &format!("{head}If-None-Match: {tag}\r\n\r\n"))
     };
-    assert_eq!((again(tag).status, again(tag).body.as_str()), (304, ""));
+    for known in [tag, &format!("W/{tag}"), &format!("\"other\", {tag}"), "*"] {
+        assert_eq!((again(known).status, again(known).body.as_str()), (304, ""), "{known}");
+    }
     assert_eq!(again("\"other\"").body, first.body);
     let head = "HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let head = ask(&server, head);
@@ -186,6 +189,62 @@ fn other_names_do_not_reach_the_page() {
     assert_eq!(ask(&named, post).status, 421);
     assert_eq!(status(&Server::start(&[]), "evil.example"), 421);
     assert_eq!(status(&Server::start(&["--allow-origin", "any"]), "evil.example"), 200);
+}
+
+/// The status with which a page of `origin` gets a WebSocket of `host`.
+fn upgrade(server: &Server, host: &str, origin: Option<&str>) -> u16 {
+    let origin = origin.map_or(String::new(), |origin| format!("Origin: {origin}\r\n"));
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(SAFETY)).unwrap();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {host}\r\n{origin}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    str::from_utf8(&status[9..]).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_page_by_a_name_that_is_not_the_servers_gets_no_websocket() {
+    let server = Server::start(&["--playground-host", "play.example"]);
+    for (host, origin, status) in [
+        ("127.0.0.1:7777", Some("http://127.0.0.1:7777"), 101),
+        ("localhost:7777", Some("http://localhost:7777"), 101),
+        ("play.example", Some("https://play.example"), 101),
+        // A name of another site stands for the address of this server.
+        ("evil.example:7777", Some("http://evil.example:7777"), 421),
+        ("127.0.0.1:7777", Some("http://evil.example:7777"), 403),
+        // Programs say any name.
+        ("evil.example:7777", None, 101),
+    ] {
+        assert_eq!(upgrade(&server, host, origin), status, "{host} {origin:?}");
+    }
+    // Without the page there is no page whose names would be known.
+    let server = Server::start(&["--playground", "off"]);
+    assert_eq!(upgrade(&server, "my.example:7777", Some("http://my.example:7777")), 101);
+}
+
+#[test]
+fn the_page_itself_may_connect_beside_the_origins_that_are_allowed() {
+    let allowed = ["--allow-origin", "https://app.example"];
+    let server = Server::start(&allowed);
+    for (host, origin, status) in [
+        ("127.0.0.1:7777", "http://127.0.0.1:7777", 101),
+        ("127.0.0.1:7777", "https://app.example", 101),
+        // Through a proxy, by the name of that.
+        ("api.example", "https://app.example", 101),
+        ("127.0.0.1:7777", "http://127.0.0.1:8888", 403),
+        ("evil.example:7777", "http://evil.example:7777", 421),
+        ("api.example", "https://api.example", 421),
+    ] {
+        assert_eq!(upgrade(&server, host, Some(origin)), status, "{host} {origin}");
+    }
+    let server = Server::start(&[&allowed[..], &["--playground", "off"]].concat());
+    assert_eq!(upgrade(&server, "127.0.0.1:7777", Some("http://127.0.0.1:7777")), 403);
+    let server = Server::start(&["--allow-origin", "any"]);
+    assert_eq!(upgrade(&server, "evil.example", Some("http://evil.example")), 101);
 }
 
 #[test]
