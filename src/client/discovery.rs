@@ -303,6 +303,16 @@ impl Client {
         });
         self.fail_for(error, retry_after, out);
     }
+
+    /// Reports that a proxy on the way to the server refuses the login of this client: the attempt has failed, and
+    /// the client does not try again by itself. Ignored unless the client has asked for a preflight or a WebSocket
+    /// that is not there yet.
+    pub fn handle_proxy_refused(&mut self, now: Instant, out: &mut Actions<Action>) {
+        self.advance(now);
+        if let Link::Probing { .. } | Link::Dialing { .. } = self.link {
+            self.fail(ConnectError::ProxyRefused, out);
+        }
+    }
 }
 
 /// From the start of an attempt until the version is known.

@@ -258,6 +258,10 @@ pub enum ConnectError {
     /// The WebSocket was not open in time.
     #[error("the WebSocket could not be opened in time")]
     DialTimedOut,
+    /// A proxy on the way requires a login, or another one. [Definite](Self::is_definite): the same one again could
+    /// only lock the account.
+    #[error("a proxy on the way to the server requires another login")]
+    ProxyRefused,
     /// The connection was lost before it was ready: the client was still finding out the version,
     /// or resuming its session.
     #[error("the connection was lost before it was ready")]
@@ -281,6 +285,7 @@ impl ConnectError {
             Self::NoAcceptConf => "no-accept-conf",
             Self::NotAcceptConf => "not-accept-conf",
             Self::DialFailed => "dial-failed",
+            Self::ProxyRefused => "proxy-refused",
             Self::LostBeforeReady => "connection-lost",
             Self::ClosedBeforeReady(_) => "closed-by-server",
         }
@@ -293,7 +298,8 @@ impl ConnectError {
             Self::IncompatibleVersion { .. }
             | Self::IncompatibleSubProtocol { .. }
             | Self::NotWebWire { .. }
-            | Self::NotAcceptConf => true,
+            | Self::NotAcceptConf
+            | Self::ProxyRefused => true,
             Self::ProbeFailed
             | Self::ProbeTimedOut
             | Self::Unavailable

@@ -137,7 +137,7 @@ async fn prepare(
     };
     let mut host = Host {
         url: url.clone(),
-        reach: arguments.reach.prepare(url).map_err(|error| error.to_string())?,
+        reach: arguments.reach.prepare(url, deadline.left()).map_err(|error| error.to_string())?,
         tasks: tasks.clone(),
         headers: headers.iter().map(own).collect(),
         patience: arguments.patience,

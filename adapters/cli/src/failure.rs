@@ -8,6 +8,7 @@ use wwr::client::{ConnectError as Kind, Misuse, RequestError};
 use wwr_smol::client::{ConnectError, Error, InvalidConfig};
 
 use crate::deadline::OutOfTime;
+use crate::settings::with_options;
 use crate::stderr;
 use crate::text::one_line;
 
@@ -120,7 +121,7 @@ impl Failure {
             Self::Call(Error::Request(RequestError::Failed(error))) => {
                 (Some(error.code().into_owned()), error.message().into_owned())
             }
-            _ => (None, self.to_string()),
+            _ => (None, with_options(&self.to_string()).into_owned()),
         };
         FailureRow { error: self.class().0, code, message }
     }
@@ -128,7 +129,7 @@ impl Failure {
     /// Reports the failure on standard error.
     pub(crate) fn tell(&self, command: &str) {
         let (kind, _) = self.class();
-        stderr::say(&format!("wwr {command}: {kind}: {}", one_line(&self.to_string())));
+        stderr::say(&format!("wwr {command}: {kind}: {}", one_line(&with_options(&self.to_string()))));
     }
 }
 

@@ -57,7 +57,7 @@ async fn listen(arguments: &ListenArguments, tasks: &Tasks) -> Result<(), End> {
     let reach = arguments
         .connect
         .reach
-        .prepare(&arguments.connect.url)
+        .prepare(&arguments.connect.url, Duration::MAX)
         .map_err(Failure::from)
         .map_err(End::Failure)?;
     let mut stop = Stop::new()?;

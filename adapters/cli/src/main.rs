@@ -26,6 +26,7 @@ mod request;
 mod row;
 mod runtime;
 mod serve;
+mod settings;
 mod signal;
 mod stderr;
 mod stop;

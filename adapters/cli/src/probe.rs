@@ -91,7 +91,7 @@ async fn probe(
     config.machine.probe_timeout = half(arguments.timeout);
     config.machine.dial_timeout = arguments.timeout;
     config.headers = arguments.headers.all(&arguments.url)?;
-    let reach = arguments.reach.prepare(&arguments.url)?;
+    let reach = arguments.reach.prepare(&arguments.url, arguments.timeout)?;
     let builder = || reach.builder(&arguments.url, config.clone()).executor(tasks.clone());
     let client = builder().build()?;
     let mut events = client.events();

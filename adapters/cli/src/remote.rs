@@ -34,7 +34,7 @@ impl Remote {
         config.machine.request_timeout = left;
         config.headers = arguments.headers.all(&arguments.url)?;
         config.close_timeout = left;
-        let client = arguments.reach.prepare(&arguments.url)?.builder(&arguments.url, config);
+        let client = arguments.reach.prepare(&arguments.url, left)?.builder(&arguments.url, config);
         let client = client.executor(tasks.clone()).build()?;
         Ok(Self { client, session: arguments.session()?, deadline })
     }

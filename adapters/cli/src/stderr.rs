@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::blocking::Blocking;
 use crate::lines::Lines;
+use crate::settings::with_options;
 use crate::text::visible;
 
 /// How many bytes of lines may wait to be written, in addition to what a pipe holds.
@@ -48,7 +49,7 @@ pub(crate) struct Log;
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = match core::str::from_utf8(bytes) {
-            Ok(text) => visible(text).into_owned().into_bytes(),
+            Ok(text) => visible(&with_options(text)).into_owned().into_bytes(),
             Err(_) => bytes.to_vec(),
         };
         add(line, Lines::add);

@@ -118,8 +118,12 @@ fn addresses_of_ipv6_are_in_brackets() {
     assert!(wait(connected).is_err());
 }
 
-/// What the client says about an HTTP proxy that answers so.
+/// What the client says about an HTTP proxy that answers so, without what failed.
 fn said_of(user: &str, answer: &[u8]) -> String {
+    told_of(user, answer, "the server gave no HTTP answer")
+}
+
+fn told_of(user: &str, answer: &[u8], failed: &str) -> String {
     let listener = Listener::bind();
     let client = listener.client(&format!("http://{user}"));
     let connected = connecting(&client);
@@ -128,10 +132,7 @@ fn said_of(user: &str, answer: &[u8]) -> String {
     let _ = asked.stream.write_all(answer);
     drop(asked);
     let text = wait(connected).unwrap_err().to_string();
-    let begin = format!(
-        "the server gave no HTTP answer: the proxy http://{}: ",
-        listener.0.local_addr().unwrap()
-    );
+    let begin = format!("{failed}: the proxy http://{}: ", listener.0.local_addr().unwrap());
     assert!(!text.contains("secret"), "{text}");
     text.strip_prefix(&begin).unwrap_or_else(|| panic!("{text}")).to_owned()
 }
@@ -139,12 +140,14 @@ fn said_of(user: &str, answer: &[u8]) -> String {
 #[test]
 fn a_refusal_of_an_http_proxy_says_what_to_do() {
     let wants = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    // It is asked once: the client does not try again by itself.
+    let told = |user| told_of(user, wants, "a proxy on the way to the server requires another login");
     assert_eq!(
-        said_of("", wants),
+        told(""),
         "it wants a user name and a password; write them in its URL (status 407)"
     );
     assert_eq!(
-        said_of("ada:secret@", wants),
+        told("ada:secret@"),
         "it refuses the user name or the password, or wants something other than Basic \
          authentication (status 407)"
     );

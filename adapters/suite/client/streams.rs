@@ -166,3 +166,52 @@ mod unix {
         });
     }
 }
+
+mod addresses {
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::{Arc, Mutex};
+
+    use crate::adapter::client::{Destination, Dial, Dialed};
+    use crate::adapter::server::Server;
+    use crate::adapter::{Runtime as _, SocketAddress, UnderTest, runtime};
+
+    use super::Echo;
+    use crate::suite::client::{builder_at, config, wait};
+    use crate::support::running::Running;
+
+    /// Two addresses of one server, in an order, and those that were tried.
+    #[derive(Clone)]
+    struct Two([SocketAddr; 2], Arc<Mutex<Vec<SocketAddr>>>);
+
+    impl Dial<UnderTest> for Two {
+        async fn dial(
+            &self,
+            runtime: &UnderTest,
+            to: &Destination,
+        ) -> std::io::Result<Dialed<UnderTest>> {
+            let helps = |address: &SocketAddr| !to.unhelpful().contains(address);
+            let address = self.0.into_iter().find(helps).unwrap_or(self.0[0]);
+            self.1.lock().unwrap().push(address);
+            let stream = runtime.connect(SocketAddress::Tcp(address)).await?;
+            Ok(Dialed::native(stream).with_address(address))
+        }
+    }
+
+    #[test]
+    fn an_address_with_no_server_behind_it_is_not_tried_again_before_the_others() {
+        let (_server, live) = Running::start(Server::builder_on(runtime(), Echo));
+        let broken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = broken.local_addr().unwrap();
+        // It accepts, and ends the connection without an answer.
+        let accepting = std::thread::spawn(move || drop(broken.accept()));
+        let two = Two([address, live], Arc::default());
+        wait(async {
+            let builder = builder_at("ws://localhost/").unwrap().config(config());
+            let client = builder.dial(two.clone()).connect().await.unwrap();
+            assert_eq!(client.request("echo", "hello").await, Ok("hello".into()));
+            client.close().await;
+        });
+        accepting.join().unwrap();
+        assert_eq!(*two.1.lock().unwrap(), [address, live]);
+    }
+}

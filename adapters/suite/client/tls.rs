@@ -161,7 +161,7 @@ fn an_issuer_that_is_not_trusted_is_refused_unless_nothing_is_verified() {
     for tls in [Tls::webpki_roots(), trusting(&Authority::new())] {
         let text = failure(&front.url("localhost"), tls);
         assert!(
-            text.contains("name its root certificate (setting tls, option --cacert)"),
+            text.contains("name its root certificate with Tls::roots_pem"),
             "{text}"
         );
     }

@@ -183,7 +183,7 @@ fn the_log_names_the_client_and_wrong_headers_of_proxies() {
     assert!(has("remote=192.0.2.1:0"), "{log:?}");
     assert!(has("a trusted proxy names no address of its client"), "{log:?}");
     assert!(has("Forwarded and X-Forwarded-For name different clients"), "{log:?}");
-    assert!(has("--proxy-header"), "{log:?}");
+    assert!(has("TrustedProxies::headers"), "{log:?}");
 }
 
 /// A client of 1.4 is known by its preflight, whatever the others behind the proxy are.

@@ -1,5 +1,7 @@
 //! The URL of a server.
 
+use core::net::Ipv4Addr;
+
 use web_sys::Url;
 
 use crate::browser::{global, text};
@@ -59,5 +61,29 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
         || host == "[::1]"
-        || host.starts_with("127.")
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_else_can_have_is_this_machine() {
+        for host in ["localhost", "wwr.localhost", "[::1]", "127.0.0.1", "127.255.0.3"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "127.evil.example",
+            "127.0.0.1.evil.example",
+            "127.",
+            "notlocalhost",
+            "localhost.evil.example",
+            "128.0.0.1",
+            "[::2]",
+            "",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 }

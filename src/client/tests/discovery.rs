@@ -484,3 +484,24 @@ fn errors_name_both_sides_and_what_to_do() {
         }
     }
 }
+
+#[test]
+fn a_proxy_that_refuses_the_login_is_asked_once() {
+    let refused: Input = |fixture| {
+        fixture.client.handle_proxy_refused(fixture.now, &mut fixture.out);
+    };
+    for config in [quiet(), Config { protocol: Protocol::V2_0, ..quiet() }] {
+        let mut fixture = Fixture::new(config);
+        refused(&mut fixture);
+        fixture.connect();
+        fixture.labels();
+        refused(&mut fixture);
+        assert_eq!(fixture.labels(), ["ConnectFailed"]);
+        assert_eq!(state(&fixture.client), "Idle");
+        refused(&mut fixture);
+        assert_eq!(fixture.labels(), [""; 0]);
+    }
+    let mut fixture = Fixture::ready(v1_4());
+    refused(&mut fixture);
+    assert_eq!((fixture.labels(), state(&fixture.client)), (alloc::vec![], "Ready".into()));
+}

@@ -1,7 +1,8 @@
 //! Reaching a server: the preflight and the WebSocket handshake.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::protocol::Role;
@@ -57,6 +58,38 @@ pub(super) struct Target<R> {
     pub(super) keep_alive: KeepAlive,
     /// How long the server may take to answer a close frame.
     pub(super) close_timeout: Duration,
+    unhelpful: Unhelpful,
+}
+
+/// Addresses that have accepted a connection and are no help since. Shared by the attempts of a client, which may
+/// end at any moment because their time is up: so an address is here until it has answered.
+#[derive(Clone, Debug, Default)]
+struct Unhelpful(Arc<Mutex<VecDeque<SocketAddr>>>);
+
+impl Unhelpful {
+    /// How many are remembered.
+    const MOST: usize = 16;
+
+    fn all(&self) -> Vec<SocketAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// An address has accepted a connection.
+    fn add(&self, address: Option<SocketAddr>) {
+        let Some(address) = address else { return };
+        self.remove(Some(address));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= Self::MOST {
+            all.pop_front();
+        }
+        all.push_back(address);
+    }
+
+    /// There was a server behind an address.
+    fn remove(&self, address: Option<SocketAddr>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| Some(*one) != address);
+    }
 }
 
 /// The result of a preflight.
@@ -105,17 +138,20 @@ impl<R: Runtime> Target<R> {
             stall_timeout,
             keep_alive: KeepAlive::new(config.pings, KEEP_ALIVE, stall_timeout),
             close_timeout: checked.close_timeout,
+            unhelpful: Unhelpful::default(),
         }
     }
 
-    /// Connects, and speaks TLS if the URL asks for it. `reached` is an address that answered before.
+    /// Connects, and speaks TLS if the URL asks for it. `reached` is an address that answered before. Until a server
+    /// has answered there, the address is one that does not help.
     pub(super) async fn connect(
         &self,
         runtime: &R,
         reached: Option<SocketAddr>,
     ) -> Result<(Socket<R::Stream>, Option<SocketAddr>), Failure> {
-        let to = Destination::of(&self.url, reached);
+        let to = Destination::of(&self.url, reached).after(self.unhelpful.all());
         let Dialed { transport, address } = self.dialer.dial_any(runtime, &to).await?;
+        self.unhelpful.add(address);
         if let Some(stream) = transport.get_native() {
             // Most messages are small. If this fails, they are only slower.
             let _ = stream.set_nodelay(true);
@@ -207,7 +243,11 @@ impl<R: Runtime> Target<R> {
             let (url, left) = (self.url.clone(), self.left);
             *reached = Some(Box::new(Reached { url, left, address }));
             let (head, answer) = self.ask_for_metadata(runtime, socket).await?;
-            let refusal = match answer.evaluate() {
+            let verdict = answer.evaluate();
+            if verdict != Verdict::TryLater {
+                self.unhelpful.remove(address);
+            }
+            let refusal = match verdict {
                 Verdict::NotWebWire => match self.redirected(Asked::Preflight, &head, followed) {
                     Some(Ok(target)) => {
                         followed += 1;
@@ -267,7 +307,7 @@ impl<R: Runtime> Target<R> {
         }
         let mut followed = 0;
         loop {
-            let (key, answered) = self.shake_hands(&runtime, address.take()).await?;
+            let (key, answered, address) = self.shake_hands(&runtime, address.take()).await?;
             let head = &answered.head;
             let version = match head.version {
                 Version::HTTP_11 => (1, 1),
@@ -275,6 +315,9 @@ impl<R: Runtime> Target<R> {
                 _ => (0, 0),
             };
             let status = head.status.as_u16();
+            if !preflight::is_unavailable(status) {
+                self.unhelpful.remove(address);
+            }
             let headers =
                 head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
             let agreed = match key.check(version, status, headers, self.offers) {
@@ -305,7 +348,7 @@ impl<R: Runtime> Target<R> {
         &self,
         runtime: &R,
         reached: Option<SocketAddr>,
-    ) -> Result<(Key, Answered<R::Stream>), Failure> {
+    ) -> Result<(Key, Answered<R::Stream>, Option<SocketAddr>), Failure> {
         let mut entropy = [0; Key::ENTROPY];
         runtime.fill_random(&mut entropy).map_err(Failure::Randomness)?;
         let key = Key::from_entropy(entropy);
@@ -319,8 +362,8 @@ impl<R: Runtime> Target<R> {
                 (SEC_WEBSOCKET_VERSION, HeaderValue::from_static(handshake::VERSION)),
             ],
         );
-        let (socket, _) = self.connect(runtime, reached).await?;
+        let (socket, address) = self.connect(runtime, reached).await?;
         let answered = ask(runtime, socket, request, |_| Wanted::Text).await?;
-        Ok((key, answered))
+        Ok((key, answered, address))
     }
 }

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use futures_util::future::BoxFuture;
 
 pub use environment::EnvironmentProxies;
+pub(super) use proxy::LoginRefused;
 pub use proxy::{InvalidProxy, Proxy};
 #[cfg(unix)]
 pub use unix::UnixSocket;
@@ -53,6 +54,7 @@ pub struct Destination {
     /// Whether a user name or a password is sent to the server.
     has_credentials: bool,
     reached: Option<SocketAddr>,
+    unhelpful: Vec<SocketAddr>,
 }
 
 /// An open byte stream.
@@ -63,7 +65,8 @@ pub struct Dialed<R: Runtime> {
 
 /// Connects by TCP. Several addresses of a name are tried as RFC 8305 (sections 4 and 5) says, once the
 /// system has resolved the name: their families take turns, the next one begins when one fails or has not
-/// answered for 250 ms, and the first one that answers is used.
+/// answered for 250 ms, and the first one that answers is used. Those that answered before, and then were
+/// [no help](Destination::unhelpful), come last.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -71,7 +74,13 @@ impl Destination {
     pub(super) fn of(url: &ServerUrl, reached: Option<SocketAddr>) -> Self {
         let (host, port) = url.host_and_port();
         let has_credentials = url.credentials().is_some();
-        Self { host, port, is_secure: url.is_secure(), has_credentials, reached }
+        let (is_secure, unhelpful) = (url.is_secure(), Vec::new());
+        Self { host, port, is_secure, has_credentials, reached, unhelpful }
+    }
+
+    /// The same, with the addresses that did not help before.
+    pub(super) fn after(self, unhelpful: Vec<SocketAddr>) -> Self {
+        Self { unhelpful, ..self }
     }
 
     /// Returns the same with another host and port, for a dialer that hands on to another one.
@@ -115,6 +124,13 @@ impl Destination {
     pub const fn reached(&self) -> Option<SocketAddr> {
         self.reached
     }
+
+    /// Returns the [addresses](Dialed::with_address) that have accepted a connection, but behind which there was no
+    /// server when that was last tried: TLS or HTTP failed, it was not available, or nothing came in time. They
+    /// should be tried last, in this order, of which the first one failed the longest time ago.
+    pub fn unhelpful(&self) -> &[SocketAddr] {
+        &self.unhelpful
+    }
 }
 
 impl<R: Runtime> Dialed<R> {
@@ -140,7 +156,7 @@ impl<R: Runtime> Dialed<R> {
 impl<R: Runtime> Dial<R> for Tcp {
     async fn dial(&self, runtime: &R, to: &Destination) -> io::Result<Dialed<R>> {
         let addresses = Addresses::from((to.host(), to.port()));
-        let (stream, address) = tcp::connect(runtime, addresses, to.reached()).await?;
+        let (stream, address) = tcp::connect(runtime, addresses, to).await?;
         Ok(Dialed::native(stream).with_address(address))
     }
 }

@@ -19,6 +19,7 @@ use smol_hyper::rt::FuturesIo;
 use wwr::handshake::InvalidAnswer;
 use wwr::preflight;
 
+use super::dialer::LoginRefused;
 use super::refusal::Refusal;
 use super::text::shown;
 #[cfg(feature = "rustls")]
@@ -67,6 +68,13 @@ pub(super) enum Failure {
     Randomness(io::Error),
     #[error("the server ended the connection before it answered")]
     Ended,
+}
+
+impl Failure {
+    /// Returns whether a proxy on the way has refused the login.
+    pub(super) fn is_of_proxy(&self) -> bool {
+        matches!(self, Self::Io(error) if LoginRefused::is(error))
+    }
 }
 
 /// An answer.

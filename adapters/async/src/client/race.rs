@@ -18,6 +18,8 @@ pub(super) struct Race {
     waiting: VecDeque<SocketAddr>,
     /// The address that was tried before the name was resolved.
     known: Option<SocketAddr>,
+    /// Addresses to try last, in this order.
+    unhelpful: Vec<SocketAddr>,
     name: Name,
     /// How many attempts go on.
     running: usize,
@@ -49,10 +51,14 @@ pub(super) enum Step {
 
 impl Race {
     /// Begins with an address that was reached before, if there is one. The name of the server is only
-    /// resolved if that does not succeed soon.
-    pub(super) fn new(now: Instant, known: Option<SocketAddr>) -> Self {
+    /// resolved if that does not succeed soon. Addresses that are `unhelpful` are tried last, in their order.
+    pub(super) fn new(
+        now: Instant,
+        known: Option<SocketAddr>,
+        unhelpful: Vec<SocketAddr>,
+    ) -> Self {
         let waiting = known.into_iter().collect();
-        Self { waiting, known, name: Name::Unresolved, running: 0, next_at: now }
+        Self { waiting, known, unhelpful, name: Name::Unresolved, running: 0, next_at: now }
     }
 
     /// Returns what to do. After [`Step::Start`] and [`Step::Resolve`], there may be more.
@@ -82,6 +88,10 @@ impl Race {
         self.name = Name::Resolved;
         self.waiting = interlaced(addresses);
         self.waiting.retain(|address| Some(*address) != self.known);
+        let rank = |address: &SocketAddr| {
+            self.unhelpful.iter().position(|one| one == address).map_or(0, |place| place + 1)
+        };
+        self.waiting.make_contiguous().sort_by_key(rank);
     }
 
     /// Reports that an attempt has failed. The next address does not have to wait for it any more.
@@ -128,11 +138,25 @@ mod tests {
     }
 
     fn race(addresses: &[SocketAddr]) -> Race {
-        let mut race = Race::new(at(0), None);
+        let mut race = Race::new(at(0), None, Vec::new());
         assert_eq!(race.step(at(0)), Step::Resolve);
         assert_eq!(race.step(at(0)), Step::Wait(None));
         race.resolved(addresses.to_vec());
         race
+    }
+
+    #[test]
+    fn addresses_that_were_no_help_come_last_and_the_one_that_failed_first_before_the_others() {
+        let order = |unhelpful: &[SocketAddr]| {
+            let mut race = Race::new(at(0), None, unhelpful.to_vec());
+            race.step(at(0));
+            race.resolved(vec![v4(1), v4(2), v4(3)]);
+            Vec::from(race.waiting)
+        };
+        assert_eq!(order(&[]), [v4(1), v4(2), v4(3)]);
+        assert_eq!(order(&[v4(1)]), [v4(2), v4(3), v4(1)]);
+        assert_eq!(order(&[v4(2), v4(1)]), [v4(3), v4(2), v4(1)]);
+        assert_eq!(order(&[v4(3), v4(9), v4(1), v4(2)]), [v4(3), v4(1), v4(2)]);
     }
 
     #[test]
@@ -191,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_address_that_was_reached_before_comes_first_and_others_follow() {
-        let mut race = Race::new(at(0), Some(v4(1)));
+        let mut race = Race::new(at(0), Some(v4(1)), Vec::new());
         assert_eq!(race.step(at(0)), Step::Start(v4(1)));
         assert_eq!(race.step(at(0)), Step::Wait(Some(at(250))), "the name is not resolved again");
         race.failed(at(1));
@@ -206,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_address_that_was_reached_before_but_hangs_is_not_waited_for() {
-        let mut race = Race::new(at(0), Some(v4(1)));
+        let mut race = Race::new(at(0), Some(v4(1)), Vec::new());
         assert_eq!(race.step(at(0)), Step::Start(v4(1)));
         assert_eq!(race.step(at(250)), Step::Resolve);
         assert_eq!(race.step(at(250)), Step::Wait(None));
@@ -224,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_still_or_runs_back_stops_nothing() {
-        let mut race = Race::new(at(1000), None);
+        let mut race = Race::new(at(1000), None, Vec::new());
         assert_eq!(race.step(at(0)), Step::Resolve);
         race.resolved(vec![v4(1), v4(2)]);
         assert_eq!(race.step(at(0)), Step::Start(v4(1)));

@@ -435,12 +435,18 @@ impl<R: Runtime> Task<R> {
             tracing::debug!(url = %self.target.url, %refusal, "the preflight was refused");
             self.cause = Some(refusal.to_string().into());
         }
+        let mut is_of_proxy = false;
         let answer = probed.answer.map_err(|error| {
             tracing::debug!(url = %self.target.url, %error, "the preflight failed");
             self.cause = Some(error.to_string().into());
+            is_of_proxy = error.is_of_proxy();
             ProbeFailed
         });
-        self.machine.handle_probed(self.clock.now(), answer, &mut self.out);
+        let now = self.clock.now();
+        if is_of_proxy {
+            return self.machine.handle_proxy_refused(now, &mut self.out);
+        }
+        self.machine.handle_probed(now, answer, &mut self.out);
     }
 
     fn dialed(&mut self, dialed: Result<Opened<R>, Failure>) {
@@ -456,6 +462,9 @@ impl<R: Runtime> Task<R> {
                 self.cause = Some(error.to_string().into());
                 self.link = Link::None;
                 match error {
+                    error if error.is_of_proxy() => {
+                        self.machine.handle_proxy_refused(now, &mut self.out);
+                    }
                     Failure::Refused { status, retry_after, .. } => {
                         self.machine.handle_refused(now, status, retry_after, &mut self.out);
                     }

@@ -9,6 +9,7 @@ use std::task::Poll;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::dialer::Destination;
 use super::race::{Race, Step};
 use crate::addresses::Addresses;
 use crate::clock::Timer;
@@ -24,16 +25,16 @@ enum Wake<S> {
     Timeout,
 }
 
-/// Connects to the first of the addresses that answers, as RFC 8305 §5 says. `known` is one that was
-/// reached before. Dropping the future closes what is under way, and so does success for the others.
+/// Connects to the first of the addresses that answers, as RFC 8305 §5 says, and begins with the one that was
+/// reached before. Those that were no help come last. Dropping the future closes what is under way, and so does success for the others.
 pub(super) async fn connect<R: Runtime>(
     runtime: &R,
     addresses: Addresses,
-    known: Option<SocketAddr>,
+    to: &Destination,
 ) -> io::Result<(R::Stream, SocketAddr)> {
     let clock = runtime.clock();
     let mut timer = Timer::new(runtime.timer());
-    let mut race = Race::new(clock.now(), known);
+    let mut race = Race::new(clock.now(), to.reached(), to.unhelpful().to_vec());
     let mut attempts = FuturesUnordered::new();
     let mut name = std::pin::pin!(addresses.resolve(runtime));
     let mut asked = false;

@@ -78,7 +78,7 @@ impl Refusals {
             Doubt::NoAddress => (&self.no_address, "set up the proxy to name one"),
             Doubt::Contradiction => (
                 &self.contradiction,
-                "set TrustedProxies::headers (wwr serve --proxy-header) to the one that all proxies set",
+                "set TrustedProxies::headers to the one that all proxies set",
             ),
             // Of a newer core.
             _ => return,
@@ -106,7 +106,7 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
         Refusal::ShuttingDown => "the client has to come back later",
         Refusal::TooManyConnections => "raise Config::hub.max_connections",
         Refusal::OriginNotAllowed => {
-            "to allow its pages, list it in Config::origins (wwr serve --allow-origin)"
+            "to allow its pages, list it in Config::origins"
         }
         Refusal::NoWebSocket | Refusal::MethodNotAllowed => {
             "Handler::before_upgrade can answer ordinary requests"
@@ -118,21 +118,19 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
             "a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
         }
         Refusal::NoPreflight => {
-            "clients of 1.x need Config::connection.protocol (wwr serve --protocol) any"
+            "clients of 1.x need Config::connection.protocol any"
         }
         Refusal::HeadTooLong => "raise Config::limits.max_header_size",
         Refusal::HeadTimeout => "raise Config::limits.header_timeout",
         Refusal::HandshakeTimeout => "raise Config::limits.handshake_timeout",
         Refusal::Evicted => {
-            "raise Config::limits.max_handshakes; behind a proxy, set Config::trusted_proxies \
-             (wwr serve --trusted-proxy)"
+            "raise Config::limits.max_handshakes; behind a proxy, set Config::trusted_proxies"
         }
         Refusal::NoProxyHeader => {
-            "have the proxy send it (HAProxy: send-proxy), or do not set Config::proxy_protocol \
-             (wwr serve --proxy-protocol)"
+            "have the proxy send it (HAProxy: send-proxy), or do not set Config::proxy_protocol"
         }
         Refusal::NoHttp => {
-            "the client has to speak HTTP/1.1; for TLS, set Builder::tls (wwr serve --tls-cert), or \
+            "the client has to speak HTTP/1.1; for TLS, set Builder::tls, or \
              have a proxy in front"
         }
         Refusal::NoTls => {

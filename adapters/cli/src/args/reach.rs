@@ -1,9 +1,13 @@
 //! The arguments about the way to a server: TLS, proxies, unix sockets, redirects.
 
 use core::fmt::Display;
+use core::time::Duration;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
 
 use clap::Args;
 #[cfg(unix)]
@@ -68,8 +72,10 @@ enum Route {
 }
 
 impl ReachArguments {
-    /// Reads the files and the environment. Says so if servers are not verified.
-    pub(crate) fn prepare(&self, url: &ServerUrl) -> io::Result<Reach> {
+    /// Reads the files, within this time, and the environment. Says so if servers are not verified.
+    pub(crate) fn prepare(&self, url: &ServerUrl, within: Duration) -> io::Result<Reach> {
+        let until = Instant::now().checked_add(within);
+        let read = |option, file| read(option, file, until);
         let mut tls = match &self.cacert {
             Some(file) => Tls::roots_pem(&read("--cacert", file)?)
                 .map_err(|error| invalid("--cacert", file, &error))?,
@@ -133,14 +139,24 @@ impl Reach {
     }
 }
 
-fn read(option: &str, file: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let opened = File::open(file);
-    let read = opened.and_then(|opened| opened.take(MOST + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(length) if length as u64 > MOST => Err(invalid(option, file, &"it is too long")),
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(invalid(option, file, &error)),
+/// Reads a file, which may be a pipe that has no end.
+fn read(option: &str, file: &Path, until: Option<Instant>) -> io::Result<Vec<u8>> {
+    let (read, bytes) = mpsc::channel();
+    let path = file.to_owned();
+    // If it does not come to its end, the process does without it.
+    let reader = thread::Builder::new().name("read".into()).spawn(move || {
+        let mut bytes = Vec::new();
+        let opened = File::open(path);
+        let length = opened.and_then(|opened| opened.take(MOST + 1).read_to_end(&mut bytes));
+        let _ = read.send(length.map(|_| bytes));
+    });
+    reader.map_err(|error| invalid(option, file, &error))?;
+    let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+    match bytes.recv_timeout(left) {
+        Ok(Ok(bytes)) if bytes.len() as u64 > MOST => Err(invalid(option, file, &"it is too long")),
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(invalid(option, file, &error)),
+        Err(_) => Err(invalid(option, file, &"it did not come to its end in time")),
     }
 }
 

@@ -74,7 +74,7 @@ impl Plan {
         Ok(Self {
             url: arguments.url.clone(),
             config,
-            reach: arguments.reach.prepare(&arguments.url)?,
+            reach: arguments.reach.prepare(&arguments.url, arguments.timeout)?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,

@@ -110,6 +110,15 @@ fn files_that_are_no_certificates_are_named() {
         let ran = run(&[&["request"], options, &["wss://127.0.0.1:1/", "echo"]].concat());
         assert!(ran.code == Some(2) && ran.stderr.contains(named), "{options:?}: {ran:?}");
     }
+    // A pipe that nobody writes to.
+    let pipe = directory.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let pipe = pipe.to_str().unwrap();
+    for options in [&["--cacert", pipe][..], &["--cert", pipe], &["--cert", &certificate, "--key", pipe]] {
+        let ran = run(&[&["request", "--timeout", "50ms"], options, &["wss://127.0.0.1:1/"]].concat());
+        let named = "pipe: it did not come to its end in time";
+        assert!(ran.code == Some(2) && ran.stderr.contains(named), "{options:?}: {ran:?}");
+    }
     for options in [&["--cert", &both][..], &["--cert", &certificate, "--key", &key]] {
         let ran = run(&[&["request"], options, &["wss://127.0.0.1:1/", "echo"]].concat());
         assert_eq!(ran.code, Some(3), "the connection is refused: {ran:?}");

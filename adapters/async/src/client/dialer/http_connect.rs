@@ -10,6 +10,7 @@ use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::{Method, Request, StatusCode, Uri};
 
 use super::Destination;
+use super::proxy::LoginRefused;
 use crate::client::http::{Failure, Wanted, ask};
 use crate::client::refusal::Refusal;
 use crate::runtime::Runtime;
@@ -38,7 +39,9 @@ pub(super) async fn connect<R: Runtime>(
             }
             _ => "it does not connect to the server",
         };
-        return Err(io::Error::other(format!("{what} (status {refusal})")));
+        let text = format!("{what} (status {refusal})");
+        let is_login = status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        return Err(if is_login { LoginRefused::error(text) } else { io::Error::other(text) });
     }
     match answered.socket.into_native() {
         // The server waits for the client to begin.

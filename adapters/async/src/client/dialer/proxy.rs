@@ -76,6 +76,23 @@ pub enum InvalidProxy {
     },
 }
 
+/// A proxy has refused the user name and the password of its URL, which may be locked if they are sent again and
+/// again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(in crate::client) struct LoginRefused(String);
+
+impl LoginRefused {
+    pub(super) fn error(text: String) -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, Self(text))
+    }
+
+    /// Returns whether an error of a dialer is this one.
+    pub(in crate::client) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
 impl Proxy {
     /// Connects to the proxy and asks it to connect.
     async fn connect<R: Runtime>(&self, runtime: &R, to: &Destination) -> io::Result<Dialed<R>> {
@@ -91,9 +108,15 @@ impl Proxy {
             ));
         }
         let addresses = Addresses::from((host, self.port));
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("the proxy {self}: {error}"));
-        let connected = tcp::connect(runtime, addresses, to.reached()).await;
+        let named = |error: io::Error| {
+            let text = format!("the proxy {self}: {error}");
+            if LoginRefused::is(&error) {
+                LoginRefused::error(text)
+            } else {
+                io::Error::new(error.kind(), text)
+            }
+        };
+        let connected = tcp::connect(runtime, addresses, to).await;
         let (stream, address) = connected.map_err(named)?;
         let credentials = self.credentials.as_ref().map(|(user, password)| (&**user, &**password));
         let stream = match self.kind {

@@ -7,6 +7,7 @@ use tokio_socks::tcp::Socks5Stream;
 use tokio_socks::{Error, IntoTargetAddr};
 
 use super::Destination;
+use super::proxy::LoginRefused;
 use crate::runtime::Stream;
 
 /// Asks a proxy to connect. It resolves the name.
@@ -36,9 +37,12 @@ fn explain(error: Error) -> io::Error {
             "its answer is not SOCKS5; is it an http:// proxy?".into()
         }
         Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
-            "it wants a user name and a password in its URL, or others than those".into()
+            let text = "it wants a user name and a password in its URL, or others than those";
+            return LoginRefused::error(text.into());
         }
-        Error::PasswordAuthFailure(_) => "it refuses the user name or the password".into(),
+        Error::PasswordAuthFailure(_) => {
+            return LoginRefused::error("it refuses the user name or the password".into());
+        }
         Error::InvalidAuthValues(why) => format!("user name and password: {why}"),
         refused => format!("it does not connect to the server: {refused}"),
     };

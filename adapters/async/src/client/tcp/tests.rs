@@ -84,6 +84,10 @@ fn dead() -> SocketAddr {
     ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 80).into()
 }
 
+fn to(reached: Option<SocketAddr>) -> Destination {
+    Destination::of(&"ws://server.invalid/".parse().unwrap(), reached)
+}
+
 fn refusing() -> SocketAddr {
     ([127, 0, 0, 1], REFUSES).into()
 }
@@ -94,7 +98,7 @@ fn reach(
     known: Option<SocketAddr>,
 ) -> (io::Result<SocketAddr>, Vec<SocketAddr>) {
     let network = Network::default();
-    let connected = block_on(connect(&network, Addresses::from(addresses), known));
+    let connected = block_on(connect(&network, Addresses::from(addresses), &to(known)));
     assert_eq!(network.open.load(Ordering::SeqCst), 0, "the others are closed");
     let tried = network.tried.lock().unwrap().clone();
     (connected.map(|(_, address)| address), tried)
@@ -144,7 +148,7 @@ fn failures_are_shown_with_their_addresses() {
     let (reached, _) = reach(&[], None);
     assert_eq!(reached.unwrap_err().to_string(), "the name of the server has no address");
     let network = Network::default();
-    let unnamed = block_on(connect(&network, Addresses::from(("", 80)), None)).map(drop);
+    let unnamed = block_on(connect(&network, Addresses::from(("", 80)), &to(None))).map(drop);
     assert_ne!(unnamed.unwrap_err().to_string(), "");
 }
 
@@ -152,8 +156,8 @@ fn failures_are_shown_with_their_addresses() {
 fn dropping_the_attempt_closes_everything() {
     let network = Network::default();
     let other = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 2], 80));
-    let addresses = [dead(), other];
-    let mut connecting = Box::pin(connect(&network, Addresses::from(&addresses), None));
+    let (addresses, direct) = ([dead(), other], to(None));
+    let mut connecting = Box::pin(connect(&network, Addresses::from(&addresses), &direct));
     while network.open.load(Ordering::SeqCst) < 2 {
         assert!(block_on(poll_once(&mut connecting)).is_none());
         std::thread::sleep(Duration::from_millis(10));

@@ -26,7 +26,7 @@ pub(in crate::client) enum TlsFailure {
     Name,
     #[error(
         "the system has no root certificates, so no server can be trusted; install them (often the \
-         package ca-certificates), or name others (setting tls, option --cacert)"
+         package ca-certificates), or name others with Tls::roots_pem"
     )]
     NoRoots,
     #[error("the certificate of the server is refused: {0}")]
@@ -71,7 +71,7 @@ impl fmt::Display for Certificate {
         match &self.0 {
             CertificateError::UnknownIssuer => f.write_str(
                 "no root that this client trusts has issued it; if you trust the server, name its root \
-                 certificate (setting tls, option --cacert)",
+                 certificate with Tls::roots_pem",
             ),
             CertificateError::BadSignature => f.write_str(
                 "a signature does not fit: the server may not have the key of this certificate, or a \
@@ -114,7 +114,7 @@ fn bare(name: &str) -> &str {
 fn of_alert(alert: AlertDescription) -> String {
     let wants = match alert {
         AlertDescription::CertificateRequired => {
-            "it wants a certificate of the client (setting tls, options --cert and --key)"
+            "it wants a certificate of the client; set one with Tls::with_identity_pem"
         }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
@@ -123,7 +123,7 @@ fn of_alert(alert: AlertDescription) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => {
-            "it refuses the certificate of the client (setting tls, options --cert and --key)"
+            "it refuses the certificate of the client, which Tls::with_identity_pem has set"
         }
         AlertDescription::UnrecognisedName => "it does not know the name of the URL",
         AlertDescription::ProtocolVersion => "it speaks neither TLS 1.2 nor TLS 1.3",
