@@ -129,7 +129,10 @@ impl Failure {
     /// Reports the failure on standard error.
     pub(crate) fn tell(&self, command: &str) {
         let (kind, _) = self.class();
-        stderr::say(&format!("wwr {command}: {kind}: {}", one_line(&with_options(&self.to_string()))));
+        stderr::say(&format!(
+            "wwr {command}: {kind}: {}",
+            one_line(&with_options(&self.to_string()))
+        ));
     }
 }
 

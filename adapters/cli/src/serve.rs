@@ -14,8 +14,8 @@ use smol::future::or;
 use wwr_redis::{RedisConfig, RedisStore};
 use wwr_smol::inspect::{Hosts, Page};
 use wwr_smol::server::{
-    Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origin, Origins, Server, ServerHandle,
-    Sessions, Tls,
+    Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origin, Origins, Server,
+    ServerHandle, Sessions, Tls,
 };
 use wwr_smol::{FileStore, Listen, Smol, SocketAddress, StoreError};
 

@@ -141,11 +141,9 @@ fn told_of(user: &str, answer: &[u8], failed: &str) -> String {
 fn a_refusal_of_an_http_proxy_says_what_to_do() {
     let wants = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
     // It is asked once: the client does not try again by itself.
-    let told = |user| told_of(user, wants, "a proxy on the way to the server requires another login");
-    assert_eq!(
-        told(""),
-        "it wants a user name and a password; write them in its URL (status 407)"
-    );
+    let told =
+        |user| told_of(user, wants, "a proxy on the way to the server requires another login");
+    assert_eq!(told(""), "it wants a user name and a password; write them in its URL (status 407)");
     assert_eq!(
         told("ada:secret@"),
         "it refuses the user name or the password, or wants something other than Basic \

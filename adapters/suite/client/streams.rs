@@ -177,7 +177,7 @@ mod addresses {
 
     use super::Echo;
     use crate::suite::client::{builder_at, config, wait};
-    use crate::support::running::Running;
+    use crate::suite::support::Running;
 
     /// Two addresses of one server, in an order, and those that were tried.
     #[derive(Clone)]
@@ -199,7 +199,8 @@ mod addresses {
 
     #[test]
     fn an_address_with_no_server_behind_it_is_not_tried_again_before_the_others() {
-        let (_server, live) = Running::start(Server::builder_on(runtime(), Echo));
+        let server = Running::new(Server::builder_on(runtime(), Echo));
+        let live = server.address;
         let broken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = broken.local_addr().unwrap();
         // It accepts, and ends the connection without an answer.
@@ -207,11 +208,14 @@ mod addresses {
         let two = Two([address, live], Arc::default());
         wait(async {
             let builder = builder_at("ws://localhost/").unwrap().config(config());
-            let client = builder.dial(two.clone()).connect().await.unwrap();
+            let client = builder.dial(two.clone()).build().unwrap();
+            client.connect().await.unwrap_err();
+            client.connect().await.unwrap();
             assert_eq!(client.request("echo", "hello").await, Ok("hello".into()));
             client.close().await;
         });
         accepting.join().unwrap();
-        assert_eq!(*two.1.lock().unwrap(), [address, live]);
+        // The preflight, then the WebSocket.
+        assert_eq!(*two.1.lock().unwrap(), [address, live, live]);
     }
 }

@@ -160,10 +160,7 @@ fn an_issuer_that_is_not_trusted_is_refused_unless_nothing_is_verified() {
     let (_, front) = good();
     for tls in [Tls::webpki_roots(), trusting(&Authority::new())] {
         let text = failure(&front.url("localhost"), tls);
-        assert!(
-            text.contains("name its root certificate with Tls::roots_pem"),
-            "{text}"
-        );
+        assert!(text.contains("name its root certificate with Tls::roots_pem"), "{text}");
     }
     let client = builder(&front.url("localhost"), Tls::without_verification()).build().unwrap();
     let connected = connecting(&client);

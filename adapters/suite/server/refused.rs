@@ -78,8 +78,7 @@ fn each_reason_is_in_the_answer_and_in_the_log_and_hides_no_other() {
         assert!(found[0].text.contains("remote=127.0.0.1:"), "{found:?}");
         assert!(found[0].text.contains("times=1"), "{found:?}");
     }
-    let also =
-        ["origin=http://evil.example", "host=localhost", "Config::origins", "--allow-origin"];
+    let also = ["origin=http://evil.example", "host=localhost", "Config::origins"];
     told(&log, "Origin not allowed", Level::WARN, &also);
 }
 
@@ -139,7 +138,7 @@ fn limits_that_refuse_are_named() {
         &log,
         "Too many sockets",
         Level::WARN,
-        &["Config::limits.max_handshakes", "--trusted-proxy"],
+        &["Config::limits.max_handshakes", "Config::trusted_proxies"],
     );
 }
 

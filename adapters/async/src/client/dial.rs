@@ -223,11 +223,10 @@ impl<R: Runtime> Target<R> {
     pub(super) async fn probe(mut self, runtime: R) -> Probed {
         let mut reached = None;
         let probed = self.follow_preflight(&runtime, &mut reached).await;
-        let probed = probed.unwrap_or_else(|failure| Probed {
-            answer: Err(failure),
-            refusal: None,
-            advertises: false,
-            reached: None,
+        let probed = probed.unwrap_or_else(|failure| {
+            // Another address may do better.
+            reached.iter_mut().for_each(|reached| reached.address = None);
+            Probed { answer: Err(failure), refusal: None, advertises: false, reached: None }
         });
         Probed { reached, ..probed }
     }

@@ -52,11 +52,7 @@ pub(super) enum Step {
 impl Race {
     /// Begins with an address that was reached before, if there is one. The name of the server is only
     /// resolved if that does not succeed soon. Addresses that are `unhelpful` are tried last, in their order.
-    pub(super) fn new(
-        now: Instant,
-        known: Option<SocketAddr>,
-        unhelpful: Vec<SocketAddr>,
-    ) -> Self {
+    pub(super) fn new(now: Instant, known: Option<SocketAddr>, unhelpful: Vec<SocketAddr>) -> Self {
         let waiting = known.into_iter().collect();
         Self { waiting, known, unhelpful, name: Name::Unresolved, running: 0, next_at: now }
     }

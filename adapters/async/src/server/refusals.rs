@@ -76,10 +76,9 @@ impl Refusals {
     pub(super) fn doubt(&self, now: Instant, doubt: Doubt, proxy: SocketAddr) {
         let (throttle, what_to_do) = match doubt {
             Doubt::NoAddress => (&self.no_address, "set up the proxy to name one"),
-            Doubt::Contradiction => (
-                &self.contradiction,
-                "set TrustedProxies::headers to the one that all proxies set",
-            ),
+            Doubt::Contradiction => {
+                (&self.contradiction, "set TrustedProxies::headers to the one that all proxies set")
+            }
             // Of a newer core.
             _ => return,
         };
@@ -105,9 +104,7 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::ShuttingDown => "the client has to come back later",
         Refusal::TooManyConnections => "raise Config::hub.max_connections",
-        Refusal::OriginNotAllowed => {
-            "to allow its pages, list it in Config::origins"
-        }
+        Refusal::OriginNotAllowed => "to allow its pages, list it in Config::origins",
         Refusal::NoWebSocket | Refusal::MethodNotAllowed => {
             "Handler::before_upgrade can answer ordinary requests"
         }
@@ -117,9 +114,7 @@ const fn what_to_do(refusal: Refusal) -> &'static str {
         Refusal::Http10 => {
             "a proxy in between has to speak HTTP/1.1 (nginx: proxy_http_version 1.1)"
         }
-        Refusal::NoPreflight => {
-            "clients of 1.x need Config::connection.protocol any"
-        }
+        Refusal::NoPreflight => "clients of 1.x need Config::connection.protocol any",
         Refusal::HeadTooLong => "raise Config::limits.max_header_size",
         Refusal::HeadTimeout => "raise Config::limits.header_timeout",
         Refusal::HandshakeTimeout => "raise Config::limits.handshake_timeout",

@@ -13,8 +13,8 @@ use wwr_smol::http::header::{
 };
 use wwr_smol::http::request::Parts;
 use wwr_smol::http::{self, Method, StatusCode};
-use wwr_smol::inspect::assets::{self, Asset, CSS, HTML, SCRIPT, SHARED};
 use wwr_smol::inspect::Hosts;
+use wwr_smol::inspect::assets::{self, Asset, CSS, HTML, SCRIPT, SHARED};
 use wwr_smol::server::{Origin, Response};
 
 use super::client::Client;

@@ -114,8 +114,11 @@ fn files_that_are_no_certificates_are_named() {
     let pipe = directory.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let pipe = pipe.to_str().unwrap();
-    for options in [&["--cacert", pipe][..], &["--cert", pipe], &["--cert", &certificate, "--key", pipe]] {
-        let ran = run(&[&["request", "--timeout", "50ms"], options, &["wss://127.0.0.1:1/"]].concat());
+    for options in
+        [&["--cacert", pipe][..], &["--cert", pipe], &["--cert", &certificate, "--key", pipe]]
+    {
+        let ran =
+            run(&[&["request", "--timeout", "50ms"], options, &["wss://127.0.0.1:1/"]].concat());
         let named = "pipe: it did not come to its end in time";
         assert!(ran.code == Some(2) && ran.stderr.contains(named), "{options:?}: {ran:?}");
     }

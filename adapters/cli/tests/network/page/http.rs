@@ -55,8 +55,7 @@ fn the_page_and_its_files_have_a_strict_policy() {
     let page = get(&server, "/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     // What the page names is there, and what its scripts import.
-    let mut files =
-        vec!["/playground/about.json".to_owned(), "/playground/elements.js".to_owned()];
+    let mut files = vec!["/playground/about.json".to_owned(), "/playground/elements.js".to_owned()];
     for (before, after) in [("href=\"playground/", '"'), ("src=\"playground/", '"')] {
         let named = page.body.split(before).skip(1);
         files
