@@ -40,6 +40,22 @@ impl Heartbeat {
         self.sent = now;
     }
 
+    /// Returns when the server closes the connection, if nothing more is sent.
+    pub(super) fn expiry(&self) -> Instant {
+        self.sent + self.read_timeout()
+    }
+
+    /// Returns whether the server must have closed the connection by now, even one that waits twice as long as it
+    /// says.
+    pub(super) fn has_lapsed(&self, now: Instant) -> bool {
+        self.expiry() + self.read_timeout() <= now
+    }
+
+    fn read_timeout(&self) -> Duration {
+        // Divided first, so that nothing overflows.
+        (self.interval / 3).saturating_mul(4)
+    }
+
     /// Returns whether to send a heartbeat now. It then counts as sent.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         if self.due > now {

@@ -17,6 +17,10 @@ const TIMEOUTS: u32 = 2;
 const FIRST: Span = Span::SECOND;
 const SELDOM: Duration = Duration::from_secs(10);
 
+/// How long a server may take to show that it is there after the host has woken up, if pings have no shorter time.
+/// Whoever looks at the application waits.
+const AWAKE: Duration = Duration::from_secs(5);
+
 /// The liveness check of one connection. What arrives only records the time. The deadline moves
 /// when it is reached, so that a host need not set its timer for each message.
 ///
@@ -52,12 +56,15 @@ pub(super) struct LivenessCheck {
     /// How many requests sent since then have timed out, and the latest of them.
     timeouts: u32,
     last_timeout: Option<RequestId>,
+    /// Whether the host has woken up since something was heard: the connection may have ended meanwhile.
+    doubted: bool,
 }
 
 /// The pings that were sent since something was heard.
 #[derive(Clone, Copy, Debug)]
 struct Pinged {
-    first: Instant,
+    /// When the time for the answer to the first one is over.
+    end: Instant,
     last: Instant,
 }
 
@@ -88,7 +95,24 @@ impl LivenessCheck {
             unheard: None,
             timeouts: 0,
             last_timeout: None,
+            doubted: false,
         }
+    }
+
+    /// The host has woken up. What should have been heard before proves nothing, so the server has to show anew that it
+    /// is there, and soon. Returns whether to ping it.
+    pub(super) fn wake(&mut self, now: Instant, waiting: Option<RequestId>) -> Silence {
+        if self.doubted && self.pinged.is_some_and(|pinged| pinged.end > now) {
+            return Silence::Bearable;
+        }
+        self.heard(now);
+        self.doubted = true;
+        self.ping(now, self.timeout.min(AWAKE.into()), waiting)
+    }
+
+    /// Returns whether something was heard at this time or later.
+    pub(super) fn has_heard_since(&self, time: Instant) -> bool {
+        self.heard >= time
     }
 
     /// Returns when to call [`check`](Self::check).
@@ -107,6 +131,7 @@ impl LivenessCheck {
         self.heard = now;
         self.unheard = None;
         self.timeouts = 0;
+        self.doubted = false;
         if self.pinged.take().is_some() {
             self.due = self.due.min(now + self.after);
         }
@@ -141,7 +166,8 @@ impl LivenessCheck {
         if self.unheard.is_some_and(|first| first <= id) {
             self.timeouts = self.timeouts.saturating_add(1);
             self.last_timeout = self.last_timeout.filter(|_| self.timeouts > 1).max(Some(id));
-            self.due = self.due.min(self.limit().max(now));
+            let limit = if self.doubted { now } else { self.limit().max(now) };
+            self.due = self.due.min(limit);
         }
     }
 
@@ -162,17 +188,16 @@ impl LivenessCheck {
                 self.due = end;
                 return self.ask_at_work(pongs, waiting);
             }
-            return self.ping(now, waiting);
+            return self.ping(now, self.timeout, waiting);
         };
         if self.due + self.timeout < now {
             // The host has slept. The server may have answered while the host could not listen, and
             // what timed out meanwhile proves nothing.
             self.heard(now);
-            return self.ping(now, waiting);
+            return self.ping(now, self.timeout, waiting);
         }
-        let end = pinged.first + self.timeout;
-        if end > now {
-            self.due = end;
+        if pinged.end > now {
+            self.due = pinged.end;
             return Silence::Bearable;
         }
         if self.is_gone(now, pongs, waiting) {
@@ -191,9 +216,10 @@ impl LivenessCheck {
         self.ask(waiting)
     }
 
-    fn ping(&mut self, now: Instant, waiting: Option<RequestId>) -> Silence {
-        self.pinged = Some(Pinged { first: now, last: now });
-        self.due = now + self.timeout;
+    fn ping(&mut self, now: Instant, timeout: Span, waiting: Option<RequestId>) -> Silence {
+        let end = now + timeout;
+        self.pinged = Some(Pinged { end, last: now });
+        self.due = end;
         self.ask(waiting)
     }
 
@@ -228,6 +254,10 @@ impl LivenessCheck {
                 self.answers_when_busy || !may_be_busy
             }
         };
+        // The host has woken up, and nothing was heard since.
+        if self.doubted && self.timeouts > 0 {
+            return true;
+        }
         // The server may still work on an older request that is not answered.
         let has_timed_out = self.timeouts >= TIMEOUTS
             && waiting.is_none_or(|oldest| self.last_timeout <= Some(oldest));

@@ -105,17 +105,30 @@ impl Client {
         }
     }
 
-    /// Reports that an attempt to connect is worthwhile now: the network is back, the device has woken up, or
-    /// somebody looks at the application again. While the client waits before another attempt, that
-    /// attempt comes as early as it may: not within [`Config::initial_backoff`] after the last one failed or the
-    /// connection was lost, and not before the time that the server has named. Otherwise a no-op.
+    /// Reports that the network is back, the device has woken up, or somebody looks at the application again.
+    ///
+    /// While the client waits before another attempt to connect, that attempt comes as early as it may: not within
+    /// [`Config::initial_backoff`] after the last one failed or the connection was lost, and not before the time
+    /// that the server has named.
+    ///
+    /// While there is a connection, it may have ended without a word. The client pings the server, which has 5 s for
+    /// its answer if it has answered pings before, or less by [`Config::pings`]. A host that [cannot
+    /// ping](Config::can_ping) sends a heartbeat instead, so that the system finds out; the server is then given up
+    /// as soon as one request runs out of time with nothing heard, and at once if the client was silent for so long
+    /// that the server has closed the connection by its own rule (protocol §4.6).
+    ///
+    /// Otherwise a no-op. Hand over what the socket has ready before this call.
     pub fn wake(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
-        if let Link::Waiting { until, earliest } = &mut self.link {
-            if *earliest <= now {
-                return self.attempt(out);
-            }
-            *until = (*until).min(*earliest);
+        match &mut self.link {
+            Link::Waiting { earliest, .. } if *earliest <= now => self.attempt(out),
+            Link::Waiting { until, earliest } => *until = (*until).min(*earliest),
+            Link::Resuming(_) | Link::Ready { .. } => self.doubt_server(out),
+            Link::Idle
+            | Link::Probing { .. }
+            | Link::Dialing { .. }
+            | Link::AwaitingConf { .. }
+            | Link::Closed => {}
         }
     }
 
@@ -456,8 +469,38 @@ impl Client {
         self.liveness.as_ref().filter(|_| self.link.knows_version())
     }
 
+    /// Asks a server that may have gone meanwhile for a sign of life.
+    fn doubt_server(&mut self, out: &mut Actions<Action>) {
+        if self.has_expired() {
+            return self.give_up_server(DisconnectReason::Silent, out);
+        }
+        let (now, waiting) = (self.now, self.oldest_waiting());
+        match self.liveness.as_mut().map(|liveness| liveness.wake(now, waiting)) {
+            None | Some(Silence::Bearable | Silence::TooLong) => {}
+            Some(Silence::Ping) if self.config.can_ping => out.push(Action::Ping),
+            Some(Silence::Ping) if self.live_heartbeat().is_some() => {
+                self.transmit(Encoder::heartbeat(), out);
+            }
+            Some(Silence::Ping) => {}
+        }
+    }
+
+    /// Returns whether the host has slept for so long that the server has closed the connection by its own rule, and
+    /// did not hear of that. One that pings finds that out by asking.
+    fn has_expired(&self) -> bool {
+        let (Some(heartbeat), Some(liveness)) = (self.live_heartbeat(), self.active_liveness())
+        else {
+            return false;
+        };
+        let lapsed = heartbeat.has_lapsed(self.now);
+        lapsed && !self.config.can_ping && !liveness.has_heard_since(heartbeat.expiry())
+    }
+
     /// Checks whether the server is still there.
     pub(super) fn check_liveness(&mut self, out: &mut Actions<Action>) {
+        if self.has_expired() {
+            return self.give_up_server(DisconnectReason::Silent, out);
+        }
         if self.active_liveness().is_none_or(|liveness| liveness.due() > self.now) {
             return;
         }

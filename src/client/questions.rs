@@ -1,7 +1,7 @@
 //! The questions of the server that the application has not answered yet (protocol §10.4).
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -87,25 +87,32 @@ impl AnswerError {
     }
 }
 
-/// The questions of the present connection without an answer: at most as many as the client has
-/// stated.
+/// The questions of the present connection without an answer, and those of any connection whose handlers outlive them:
+/// at most as many as the client has stated.
 #[derive(Debug)]
 pub(super) struct Questions {
     counter: u64,
     open: BTreeMap<Identifier, u64>,
+    /// Those that were cancelled, and whose handlers cannot be stopped.
+    outlived: BTreeSet<u64>,
     /// How many were refused on the present connection, because too many were open.
     refused: u16,
 }
 
 impl Questions {
     pub(super) const fn new() -> Self {
-        Self { counter: 0, open: BTreeMap::new(), refused: 0 }
+        Self { counter: 0, open: BTreeMap::new(), outlived: BTreeSet::new(), refused: 0 }
     }
 
     fn open(&mut self, identifier: Identifier) -> QuestionId {
         self.counter += 1;
         self.open.insert(identifier, self.counter);
         QuestionId { number: self.counter, identifier }
+    }
+
+    /// Returns how many handlers work.
+    fn at_work(&self) -> usize {
+        self.open.len() + self.outlived.len()
     }
 
     /// Ends a question. Returns whether it was open.
@@ -139,6 +146,7 @@ impl Client {
     ///
     /// An answer that comes too late is dropped: after [`Event::QuestionCancelled`], or a second one.
     /// An answer that is longer than the server reads is not sent; the server learns that there was one.
+    /// In each case the handler of this question [works no more](Self::outlive_question).
     ///
     /// Returns whether the server gets this answer, or this error.
     pub fn answer(
@@ -149,6 +157,7 @@ impl Client {
         out: &mut Actions<Action>,
     ) -> bool {
         self.advance(now);
+        self.questions.outlived.remove(&id.number);
         if !self.questions.end(id) {
             return false;
         }
@@ -174,6 +183,19 @@ impl Client {
         true
     }
 
+    /// Says that the handler of a question that was [cancelled](Event::QuestionCancelled) cannot be stopped and still
+    /// works. It counts as an open question until it [answers](Self::answer), so that a server which asks and
+    /// cancels for ever does not make handlers pile up: questions beyond
+    /// [`Config::max_open_questions`](super::Config::max_open_questions) are refused. Ignored for a question that is
+    /// open, and beyond that number.
+    pub fn outlive_question(&mut self, id: QuestionId) {
+        let is_open = self.questions.open.get(&id.identifier) == Some(&id.number);
+        let may_work = self.questions.at_work() < usize::from(self.config.max_open_questions);
+        if !is_open && may_work {
+            self.questions.outlived.insert(id.number);
+        }
+    }
+
     /// Returns how many questions of the server wait for an answer: never more than
     /// [`Config::max_open_questions`](super::Config::max_open_questions).
     pub fn open_questions(&self) -> usize {
@@ -193,7 +215,7 @@ impl Client {
             let anomaly = Anomaly::Unexpected(Kind::question(content.encoding()));
             return out.push(Action::Event(Event::Anomaly(anomaly)));
         }
-        if self.questions.open.len() < usize::from(self.config.max_open_questions) {
+        if self.questions.at_work() < usize::from(self.config.max_open_questions) {
             let id = self.questions.open(identifier);
             return out.push(Action::Event(Event::Question(Question { id, content })));
         }

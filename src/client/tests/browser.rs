@@ -217,7 +217,100 @@ fn waking_connects_nobody_that_does_not_wait() {
     assert_eq!(fixture.labels(), ["Probe", "Hangup"]);
     let mut fixture = Fixture::ready(v1_4());
     fixture.client.wake(fixture.now, &mut fixture.out);
-    assert_eq!(fixture.labels(), [""; 0]);
+    assert_eq!(fixture.labels(), [""; 0], "it pings nobody");
+}
+
+#[test]
+fn on_waking_a_server_that_answers_pings_has_five_seconds() {
+    let config = Config { pings: Some(Config::PINGS), ..browser() };
+    let awake = |answered_before: bool| {
+        let mut fixture = Fixture::new(config.clone());
+        fixture.connect();
+        AGREED(&mut fixture);
+        fixture.receive(conf(2, 60_000, 1 << 20, b""));
+        fixture.pass(Duration::from_secs(1));
+        if answered_before {
+            fixture.client.handle_pong(fixture.now);
+        }
+        fixture.labels();
+        fixture.pass(Duration::from_secs(2));
+        fixture.client.wake(fixture.now, &mut fixture.out);
+        assert_eq!(fixture.labels(), ["Ping"]);
+        // Whoever wakes twice asks once.
+        seconds(&mut fixture, 2);
+        fixture.client.wake(fixture.now, &mut fixture.out);
+        assert_eq!(fixture.labels(), [""; 0]);
+        seconds(&mut fixture, 2);
+        assert_eq!(fixture.labels(), [""; 0]);
+        fixture
+    };
+    let mut gone = awake(true);
+    seconds(&mut gone, 1);
+    assert_eq!(gone.labels(), ["Hangup", "Disconnected"]);
+
+    let mut there = awake(true);
+    there.client.handle_pong(there.now);
+    seconds(&mut there, 20);
+    assert_eq!((there.labels(), state(&there.client)), (alloc::vec![], "Ready".into()));
+
+    // One that never answered may be unable to.
+    let mut unknown = awake(false);
+    seconds(&mut unknown, 20);
+    assert_eq!((unknown.labels(), state(&unknown.client)), (alloc::vec![], "Ready".into()));
+}
+
+#[test]
+fn on_waking_without_pings_a_heartbeat_goes_out_and_one_request_without_an_answer_is_enough() {
+    let awake = || {
+        let mut fixture = without_pings();
+        fixture.pass(Duration::from_secs(20));
+        fixture.client.wake(fixture.now, &mut fixture.out);
+        assert_eq!(fixture.labels(), ["Send 21"]);
+        fixture
+    };
+    let mut gone = awake();
+    seconds(&mut gone, 400);
+    assert_eq!(gone.labels(), [""; 0], "silence alone proves nothing");
+    let mut gone = awake();
+    gone.request("a").unwrap();
+    seconds(&mut gone, 60);
+    assert_eq!(gone.labels(), ["Send 7f", "Done 1 TimedOut { sent: true }", "Hangup", "Disconnected"]);
+
+    let mut there = awake();
+    there.request("a").unwrap();
+    SIGNAL(&mut there);
+    seconds(&mut there, 60);
+    assert_eq!(state(&there.client), "Ready");
+}
+
+/// Each of them is called first when the host is awake again.
+const AWAKE: [Input; 2] = [
+    |fixture| fixture.client.wake(fixture.now, &mut fixture.out),
+    |fixture| fixture.timeout(),
+];
+
+#[test]
+fn without_pings_a_server_that_has_waited_long_enough_has_closed_the_connection() {
+    for awake in AWAKE {
+        let mut gone = without_pings();
+        gone.now = gone.now + Duration::from_secs(1200);
+        awake(&mut gone);
+        assert_eq!(gone.labels(), ["Hangup", "Disconnected"]);
+
+        // It may wait twice as long as it says.
+        let mut unknown = without_pings();
+        unknown.now = unknown.now + Duration::from_secs(1199);
+        awake(&mut unknown);
+        assert_eq!(unknown.labels(), ["Send 21"]);
+
+        // It is heard, so it has not.
+        let mut there = without_pings();
+        there.now = there.now + Duration::from_secs(1200);
+        SIGNAL(&mut there);
+        there.labels();
+        awake(&mut there);
+        assert_eq!(there.labels(), ["Send 21"]);
+    }
 }
 
 /// A ready client of wwr.1 in a browser: its host sends no pings.

@@ -231,3 +231,36 @@ fn a_client_that_is_to_be_asked_nothing_states_that() {
     let anomaly = Action::Event(Event::Anomaly(Anomaly::TooManyQuestions));
     assert_eq!(fixture.take(), [anomaly, refused]);
 }
+
+/// A server that asks and cancels for ever, and handlers that nobody can stop.
+#[test]
+fn handlers_that_outlive_their_questions_count_until_they_answer() {
+    let mut fixture = answering(2);
+    let outlived = [1, 2].map(|id| {
+        let asked = fixture.asked(id);
+        fixture.receive(cancelled(id));
+        assert_eq!(fixture.labels(), ["QuestionCancelled"]);
+        fixture.client.outlive_question(asked);
+        asked
+    });
+    fixture.receive(question(3, "q"));
+    assert_eq!(fixture.labels(), ["Anomaly", "Send 1d 3"]);
+    assert_eq!(fixture.client.open_questions(), 0);
+    // They work on when the connection has ended.
+    fixture.lost();
+    fixture.due();
+    agreed(&mut fixture);
+    fixture.labels();
+    fixture.receive(question(1, "q"));
+    assert_eq!(fixture.labels(), ["Anomaly", "Send 1d 1"]);
+    assert!(!fixture.answer(outlived[0], Ok(Payload::EMPTY)), "nobody waits for it");
+    assert_eq!(fixture.labels(), [""; 0]);
+    let fourth = fixture.asked(4);
+    fixture.receive(question(5, "q"));
+    assert_eq!(fixture.labels(), ["Anomaly", "Send 1d 5"]);
+    // A question that is open counts once.
+    fixture.client.outlive_question(fourth);
+    fixture.answer(fourth, Ok(Payload::EMPTY));
+    fixture.labels();
+    fixture.asked(6);
+}
