@@ -160,11 +160,21 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
         self.end_expired(out);
+        self.check_expiry(out);
         if self.link.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle_link_timeout(out);
         }
         self.check_liveness(out);
         // Last, because anything sent before makes it unnecessary.
+        self.beat(out);
+    }
+
+    /// Sends a heartbeat if one is due, and gives up a server that has closed the connection by its own rule (see
+    /// [`wake`](Self::wake)). A part of [`handle_timeout`](Self::handle_timeout), for a host that comes late and has yet to
+    /// read what has arrived meanwhile.
+    pub fn keep_alive(&mut self, now: Instant, out: &mut Actions<Action>) {
+        self.advance(now);
+        self.check_expiry(out);
         self.beat(out);
     }
 

@@ -471,8 +471,8 @@ impl Client {
 
     /// Asks a server that may have gone meanwhile for a sign of life.
     fn doubt_server(&mut self, out: &mut Actions<Action>) {
-        if self.has_expired() {
-            return self.give_up_server(DisconnectReason::Silent, out);
+        if self.check_expiry(out) {
+            return;
         }
         let (now, waiting) = (self.now, self.oldest_waiting());
         match self.liveness.as_mut().map(|liveness| liveness.wake(now, waiting)) {
@@ -485,22 +485,24 @@ impl Client {
         }
     }
 
-    /// Returns whether the host has slept for so long that the server has closed the connection by its own rule, and
-    /// did not hear of that. One that pings finds that out by asking.
-    fn has_expired(&self) -> bool {
+    /// Gives the server up if the host has slept for so long that the server has closed the connection by its own rule,
+    /// and did not hear of that. One that pings finds that out by asking. Returns whether it was given up.
+    pub(super) fn check_expiry(&mut self, out: &mut Actions<Action>) -> bool {
         let (Some(heartbeat), Some(liveness)) = (self.live_heartbeat(), self.active_liveness())
         else {
             return false;
         };
         let lapsed = heartbeat.has_lapsed(self.now);
-        lapsed && !self.config.can_ping && !liveness.has_heard_since(heartbeat.expiry())
+        let is_over =
+            lapsed && !self.config.can_ping && !liveness.has_heard_since(heartbeat.expiry());
+        if is_over {
+            self.give_up_server(DisconnectReason::Silent, out);
+        }
+        is_over
     }
 
     /// Checks whether the server is still there.
     pub(super) fn check_liveness(&mut self, out: &mut Actions<Action>) {
-        if self.has_expired() {
-            return self.give_up_server(DisconnectReason::Silent, out);
-        }
         if self.active_liveness().is_none_or(|liveness| liveness.due() > self.now) {
             return;
         }

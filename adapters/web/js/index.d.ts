@@ -1,8 +1,13 @@
-/** What a request or a signal carries: text, bytes, or any value that JSON can express. Nothing means no bytes. */
+/// <reference lib="esnext.disposable" />
+
+/**
+ * What a request or a signal carries: text, bytes, or any value that JSON can express. Nothing means no bytes. Objects
+ * that JSON would write as `{}` are refused: a `Map`, a `Set`, a `Promise`, a `Blob` (send `await blob.arrayBuffer()`).
+ */
 export type Payload =
   | string
-  | Uint8Array
   | ArrayBuffer
+  | SharedArrayBuffer
   | ArrayBufferView
   | JsonValue
   | undefined;
@@ -10,7 +15,10 @@ export type Payload =
 /** A value that `JSON.stringify` writes. Objects may have a `toJSON`. */
 export type JsonValue = null | boolean | number | string | readonly unknown[] | object;
 
-/** How text is sent. Servers answer in an encoding of their choice. */
+/**
+ * How text is sent. Servers answer in an encoding of their choice. Half a surrogate pair is sent as U+FFFD in UTF-8 and as
+ * it is in UTF-16; received ones are U+FFFD.
+ */
 export type TextEncoding = "utf-8" | "utf-16";
 
 /** What came: text of UTF-8 or UTF-16 as a string, binary as bytes. */
@@ -79,10 +87,11 @@ export interface ClientOptions {
   /** Trust that the server speaks the version that is set, and do without the preflight. Default: false. */
   skipPreflight?: boolean;
   /**
-   * Answers questions of the server (wwr.1). A `RemoteError` that it throws is told to the server; anything else becomes
-   * an internal error there, and is reported here.
+   * Answers questions of the server (wwr.1), up to 64 at once. A `RemoteError` that it throws is told to the server;
+   * anything else becomes an internal error there, and is reported here. `signal` is aborted when the server does not wait
+   * for the answer any more. A handler that ignores that counts among the 64 until it has ended.
    */
-  answer?(question: Signal): Payload | Promise<Payload>;
+  answer?(question: Signal, context: { readonly signal: AbortSignal }): Payload | Promise<Payload>;
 }
 
 export interface RequestOptions {
@@ -111,10 +120,27 @@ export interface ConnectEvent extends Event {
   readonly protocol: Protocol;
 }
 
+/**
+ * Why a connection ended: the network failed; the server closed it; the application did; nothing was heard for too long;
+ * the server asked too much; the server turned out not to suit.
+ */
+export type DisconnectReason =
+  | "connection-lost"
+  | "closed-by-server"
+  | "closed"
+  | "silent"
+  | "too-many-questions"
+  | "incompatible";
+
+/**
+ * Why a session could not be resumed: the server does not know it; it has no sessions; it refused; its answer was no
+ * session; every attempt failed.
+ */
+export type SessionLoss = "session-not-found" | "sessions-disabled" | "refused" | "invalid-session" | "gave-up";
+
 export interface DisconnectEvent extends Event {
   readonly type: "disconnect";
-  /** `"connection-lost"`, `"closed-by-server"`, `"closed"` or `"incompatible"`. */
-  readonly reason: string;
+  readonly reason: DisconnectReason;
   /** The code of the server's close frame. */
   readonly code?: number;
   /** The text of the server's close frame. */
@@ -136,8 +162,8 @@ export interface SessionEvent extends Event {
   readonly how: "created" | "updated" | "restored" | "closed" | "lost";
   /** The session that is held now. */
   readonly session: Session | null;
-  /** Why it was lost, such as `"session-not-found"`. */
-  readonly loss?: string;
+  /** Why it was lost. */
+  readonly loss?: SessionLoss;
 }
 
 export interface ClientEvents {
@@ -151,6 +177,8 @@ export interface ClientEvents {
 /**
  * A client of one server. It keeps itself connected: a lost connection is opened again after a pause, at once when the
  * network is back or somebody looks at the page again. Requests that are made meanwhile wait.
+ *
+ * From `connect` until `close`, it stays also if nobody holds it. Before and after, it is an object like any other.
  */
 export class Client extends EventTarget {
   /**
@@ -163,8 +191,8 @@ export class Client extends EventTarget {
   /**
    * Connects, and turns automatic reconnection on again after `close`. What is called without waiting for it waits
    * itself.
-   * @throws {ConnectionError} if the first attempt fails. The client goes on trying, unless `retryIn` of the event
-   * `connecterror` is undefined.
+   * @throws {ConnectionError | TimeoutError} if the first attempt fails. The client goes on trying, unless `retryIn` of
+   * the event `connecterror` is undefined.
    */
   connect(options?: { signal?: AbortSignal }): Promise<void>;
 
@@ -202,11 +230,14 @@ export class Client extends EventTarget {
    */
   close(): void;
 
+  /** The same, for `using client = await connect(...)`. */
+  [Symbol.dispose](): void;
+
   /** The session that is held. It survives connections. */
   readonly session: Session | null;
   readonly status: Status;
   readonly protocol: Protocol;
-  /** How many requests have no outcome yet. */
+  /** How many requests have no outcome yet, `restoreSession` and `closeSession` included. */
   readonly pendingRequests: number;
 
   addEventListener<Type extends keyof ClientEvents>(
@@ -252,25 +283,72 @@ export class WebWireError extends Error {
 /** The application on the server answered with an error of its own: its code and its message. */
 export class RemoteError extends WebWireError {}
 
-/**
- * The server did not do it: `internal-error`, `shutdown`, `session-not-found`, `max-session-connections`,
- * `sessions-disabled`, `protocol-error`, `invalid-session`.
- */
-export class ServerError extends WebWireError {}
+export type ServerErrorCode =
+  | "internal-error"
+  | "shutdown"
+  | "session-not-found"
+  | "max-session-connections"
+  | "sessions-disabled"
+  | "protocol-error"
+  | "invalid-session";
 
-/** It took too long: `timed-out`. If it is `repeatable`, the request was never sent. */
-export class TimeoutError extends WebWireError {}
+/** The server did not do it. */
+export class ServerError extends WebWireError {
+  readonly code: ServerErrorCode;
+}
 
-/**
- * There is no connection, or it was lost. Requests: `not-connected`, `not-sent`, `connection-lost`, `queue-full`,
- * `too-many-requests`, `backlogged`. Connecting: `dial-failed`, `unavailable`, `probe-failed`, `not-webwire`,
- * `incompatible-version`, `incompatible-sub-protocol`, `no-accept-conf`, `not-accept-conf`, `closed-by-server`,
- * `closed`, `not-loaded`.
- */
-export class ConnectionError extends WebWireError {}
+/** It took too long. If it is `repeatable`, the request was never sent. */
+export class TimeoutError extends WebWireError {
+  readonly code: "timed-out";
+}
 
-/**
- * The call is wrong; nothing was sent. `invalid-name`, `empty-request`, `unreadable-signal`, `unwritable`, `too-large`,
- * `session-held`, `no-key`, `invalid-url`, `invalid-setting`, `mixed-content`.
- */
-export class UsageError extends WebWireError {}
+/** Of requests and signals. */
+export type RequestFailureCode =
+  | "not-connected"
+  | "not-sent"
+  | "connection-lost"
+  | "queue-full"
+  | "too-many-requests"
+  | "backlogged";
+
+/** Of connecting. */
+export type ConnectFailureCode =
+  | "dial-failed"
+  | "unavailable"
+  | "probe-failed"
+  | "not-webwire"
+  | "incompatible-version"
+  | "incompatible-sub-protocol"
+  | "no-accept-conf"
+  | "not-accept-conf"
+  | "connection-lost"
+  | "closed-by-server"
+  | "closed";
+
+/** There is no connection, or it was lost. `not-loaded`: the WebAssembly could not be loaded. */
+export class ConnectionError extends WebWireError {
+  readonly code: RequestFailureCode | ConnectFailureCode | "not-loaded";
+}
+
+export type UsageErrorCode =
+  | "invalid-name"
+  | "empty-request"
+  | "unreadable-signal"
+  | "unwritable"
+  | "odd-utf-16"
+  | "too-large"
+  | "session-held"
+  | "no-key"
+  | "invalid-url"
+  | "invalid-setting"
+  | "mixed-content";
+
+/** The call is wrong; nothing was sent. */
+export class UsageError extends WebWireError {
+  readonly code: UsageErrorCode;
+}
+
+/** The server has handled the request, but its reply is not the JSON that `as` asked for. */
+export class ReplyError extends WebWireError {
+  readonly code: "unreadable";
+}

@@ -28,7 +28,7 @@ export function load(source) {
     },
     (error) => {
       loading = undefined;
-      throw new ConnectionError("not-loaded", `the client could not be loaded: ${error.message}`);
+      throw new ConnectionError("not-loaded", `the client could not be loaded: ${error.message}`, NEVER_SENT);
     },
   );
   return loading;
@@ -79,6 +79,12 @@ export class ConnectionError extends WebWireError {
   }
 }
 
+export class ReplyError extends WebWireError {
+  get name() {
+    return "ReplyError";
+  }
+}
+
 export class UsageError extends WebWireError {
   get name() {
     return "UsageError";
@@ -102,6 +108,9 @@ const CLASSES = {
   "too-many-requests": ConnectionError,
 };
 
+/** For what was never sent. */
+const NEVER_SENT = { repeatable: true };
+
 function failure(name, message, code, repeatable) {
   if (code !== undefined) return new RemoteError(code, message, { repeatable });
   return new (CLASSES[name] ?? UsageError)(name, message, { repeatable });
@@ -119,7 +128,7 @@ function attempt(call) {
 
 function checked(name) {
   if (typeof name === "string") return name;
-  throw new UsageError("invalid-name", "a name is a string");
+  throw new UsageError("invalid-name", "a name is a string", NEVER_SENT);
 }
 
 /** Text as UTF-16, little-endian; halves of surrogate pairs stay what they are. */
@@ -130,24 +139,41 @@ function utf16(text) {
   return bytes;
 }
 
+const ENCODINGS = [undefined, "utf-8", "utf-16"];
+
+/** What JSON writes as it is: `JSON.stringify` makes `{}` of all other objects. */
+const JSON_OBJECTS = ["Object", "Array", "String", "Number", "Boolean"];
+
+const unwritable = (why) => new UsageError("unwritable", `the payload is no JSON: ${why}`, NEVER_SENT);
+
+function json(payload, kind) {
+  if (typeof payload === "object" && payload !== null && typeof payload.toJSON !== "function" && !JSON_OBJECTS.includes(kind)) {
+    throw unwritable(kind === "Blob" || kind === "File" ? `send the bytes of a ${kind}: await blob.arrayBuffer()` : `it is a ${kind} without a toJSON`);
+  }
+  let text;
+  try {
+    text = JSON.stringify(payload);
+  } catch (error) {
+    throw unwritable(error.message);
+  }
+  if (text === undefined) throw unwritable(`it is a ${typeof payload}`);
+  return text;
+}
+
 /** Returns text, or an encoding and bytes. */
 function written(payload, encoding) {
+  if (!ENCODINGS.includes(encoding)) {
+    throw new UsageError("invalid-setting", "the encoding is utf-8 or utf-16", NEVER_SENT);
+  }
   if (payload === undefined) return { encoding: BINARY, bytes: new Uint8Array() };
-  if (payload instanceof Uint8Array) return { encoding: BINARY, bytes: payload };
-  if (payload instanceof ArrayBuffer) return { encoding: BINARY, bytes: new Uint8Array(payload) };
   if (ArrayBuffer.isView(payload)) {
     const { buffer, byteOffset, byteLength } = payload;
     return { encoding: BINARY, bytes: new Uint8Array(buffer, byteOffset, byteLength) };
   }
-  let text = payload;
-  if (typeof payload !== "string") {
-    try {
-      text = JSON.stringify(payload);
-    } catch (error) {
-      throw new UsageError("unwritable", `the payload is no JSON: ${error.message}`);
-    }
-    if (text === undefined) throw new UsageError("unwritable", "the payload is no JSON");
-  }
+  // Buffers of another frame have a class of their own.
+  const kind = Object.prototype.toString.call(payload).slice("[object ".length, -1);
+  if (kind === "ArrayBuffer" || kind === "SharedArrayBuffer") return { encoding: BINARY, bytes: new Uint8Array(payload) };
+  const text = typeof payload === "string" ? payload : json(payload, kind);
   if (encoding === "utf-16") return { encoding: UTF16, bytes: utf16(text) };
   return { text };
 }
@@ -164,7 +190,7 @@ function parsed(payload) {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new WebWireError("unreadable", `the reply is no JSON: ${error.message}`);
+    throw new ReplyError("unreadable", `the reply is no JSON: ${error.message}`);
   }
 }
 
@@ -180,7 +206,7 @@ const AS = {
 function settings(options) {
   for (const name of ["protocol", "subProtocol"]) {
     if (options[name] !== undefined && typeof options[name] !== "string") {
-      throw new UsageError("invalid-setting", `wrong value of ${name}`);
+      throw new UsageError("invalid-setting", `wrong value of ${name}`, NEVER_SENT);
     }
   }
   let session = options.session ?? "memory";
@@ -201,12 +227,31 @@ function event(type, properties) {
   return Object.assign(new Event(type), properties);
 }
 
+/** The clients that are or want to be connected. All others go when nobody holds them. */
+const active = new Set();
+
+/** What the core calls. Nothing of it throws. It does not hold its client. */
+function sink(client, calls) {
+  const held = new WeakRef(client);
+  const entries = Object.entries(calls).map(([name, call]) => [
+    name,
+    (...told) => {
+      const client = held.deref();
+      if (client !== undefined) call(client, ...told);
+    },
+  ]);
+  return Object.fromEntries(entries);
+}
+
 export class Client extends EventTarget {
   #core;
   #url;
   #options;
   #calls = new Map();
   #count = 0;
+  #pending = 0;
+  /** The questions that the application answers, and how it learns that nobody waits for the answer. */
+  #questions = new Map();
   #session = null;
   #loops = new Set();
   #wanted = false;
@@ -227,7 +272,7 @@ export class Client extends EventTarget {
   #begin() {
     if (this.#core !== undefined || this.#broken !== undefined) return;
     try {
-      this.#core = attempt(() => new Core(this.#url, this.#options, this.#sink()));
+      this.#core = attempt(() => new Core(this.#url, this.#options, sink(this, Client.#told)));
     } catch (error) {
       this.#broken = error;
       throw error;
@@ -255,10 +300,10 @@ export class Client extends EventTarget {
       const [fulfill, fail] = [ended(resolve), ended(reject)];
       const abort = () => fail(signal.reason);
       const close = () =>
-        fail(new ConnectionError("closed", "the client was closed before it was loaded", { repeatable: true }));
+        fail(new ConnectionError("closed", "the client was closed before it was loaded", NEVER_SENT));
       if (timeout !== undefined) {
         const late = () =>
-          fail(new TimeoutError("timed-out", "the client was not loaded in time", { repeatable: true }));
+          fail(new TimeoutError("timed-out", "the client was not loaded in time", NEVER_SENT));
         timer = setTimeout(late, timeout);
       }
       signal?.addEventListener("abort", abort, { once: true });
@@ -267,36 +312,40 @@ export class Client extends EventTarget {
     });
   }
 
-  /** What the core calls. Nothing of it throws. */
-  #sink() {
-    return {
-      replyText: (call, text) => this.#end(call)?.resolve(text),
-      replyBytes: (call, encoding, bytes) => this.#end(call)?.resolve(read(encoding, bytes)),
-      failed: (call, name, message, code, repeatable) =>
-        this.#end(call)?.reject(failure(name, message, code, repeatable)),
-      signalText: (name, text) => this.#signalled(name, text),
-      signalBytes: (name, encoding, bytes) => this.#signalled(name, read(encoding, bytes)),
-      questionText: (id, name, text) => this.#asked(id, name, text),
-      questionBytes: (id, name, encoding, bytes) => this.#asked(id, name, read(encoding, bytes)),
-      connected: () => this.#tell(event("connect", { protocol: this.protocol })),
-      disconnected: (reason, code, text, retryIn) =>
-        this.#tell(event("disconnect", { reason, code, text, retryIn })),
-      connectFailed: (name, message, retryIn) =>
-        this.#tell(event("connecterror", { error: connectError(name, message), retryIn })),
-      session: (how, key, created, lastLookup, info) => {
-        this.#session = Object.freeze({
-          key,
-          created: new Date(created),
-          lastLookup: new Date(lastLookup),
-          info: info === undefined ? {} : JSON.parse(info),
-        });
-        this.#tell(event("session", { how, session: this.#session }));
-      },
-      noSession: (how, loss) => {
-        this.#session = null;
-        this.#tell(event("session", { how, session: null, loss }));
-      },
-    };
+  static #told = {
+    replyText: (client, call, text) => client.#end(call)?.resolve(text),
+    replyBytes: (client, call, encoding, bytes) => client.#end(call)?.resolve(read(encoding, bytes)),
+    failed: (client, call, name, message, code, repeatable) =>
+      client.#end(call)?.reject(failure(name, message, code, repeatable)),
+    signalText: (client, name, text) => client.#signalled(name, text),
+    signalBytes: (client, name, encoding, bytes) => client.#signalled(name, read(encoding, bytes)),
+    questionText: (client, id, name, text) => client.#asked(id, name, text),
+    questionBytes: (client, id, name, encoding, bytes) => client.#asked(id, name, read(encoding, bytes)),
+    questionCancelled: (client, id) => client.#questions.get(id)?.abort(),
+    connected: (client) => client.#tell(event("connect", { protocol: client.protocol })),
+    disconnected: (client, reason, code, text, retryIn) =>
+      client.#tell(event("disconnect", { reason, code, text, retryIn })),
+    connectFailed: (client, name, message, retryIn) =>
+      client.#tell(event("connecterror", { error: connectError(name, message), retryIn })),
+    session: (client, how, key, created, lastLookup, info) => {
+      client.#session = Object.freeze({
+        key,
+        created: new Date(created),
+        lastLookup: new Date(lastLookup),
+        info: info === undefined ? {} : JSON.parse(info),
+      });
+      client.#tell(event("session", { how, session: client.#session }));
+    },
+    noSession: (client, how, loss) => {
+      client.#session = null;
+      client.#tell(event("session", { how, session: null, loss }));
+    },
+  };
+
+  /** Stays as long as it is or wants to be connected, also if nobody holds it. */
+  #stay() {
+    if (this.#core?.active) active.add(this);
+    else active.delete(this);
   }
 
   #end(call) {
@@ -306,6 +355,7 @@ export class Client extends EventTarget {
   }
 
   #tell(event) {
+    this.#stay();
     this.dispatchEvent(event);
   }
 
@@ -316,8 +366,11 @@ export class Client extends EventTarget {
   }
 
   async #asked(id, name, payload) {
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#questions.set(id, controller);
     try {
-      const answer = written(await this.#options.answer({ name, payload }));
+      const answer = written(await this.#options.answer({ name, payload }, { signal }));
       const { encoding, bytes } =
         answer.text === undefined ? answer : { encoding: UTF8, bytes: BYTES.encode(answer.text) };
       this.#core.answer(id, encoding, bytes);
@@ -325,7 +378,10 @@ export class Client extends EventTarget {
       // What the handler did not mean for the server stays here.
       const meant = error instanceof RemoteError;
       this.#core.refuse(id, meant ? error.code : "", meant ? error.message : "");
-      if (!meant) (globalThis.reportError ?? console.error)(error);
+      const aborted = signal.aborted && error?.name === "AbortError";
+      if (!meant && !aborted) (globalThis.reportError ?? console.error)(error);
+    } finally {
+      this.#questions.delete(id);
     }
   }
 
@@ -338,6 +394,7 @@ export class Client extends EventTarget {
       let number;
       try {
         number = attempt(() => begin(call));
+        this.#stay();
       } catch (error) {
         this.#calls.delete(call);
         return reject(error);
@@ -368,11 +425,25 @@ export class Client extends EventTarget {
     });
   }
 
-  async request(name, payload, { timeout, signal, encoding, as } = {}) {
+  request(name, payload, options = {}) {
+    return this.#counted(() => this.#request(name, payload, options));
+  }
+
+  /** Counts a request until it has its outcome. */
+  async #counted(request) {
+    this.#pending += 1;
+    try {
+      return await request();
+    } finally {
+      this.#pending -= 1;
+    }
+  }
+
+  async #request(name, payload, { timeout, signal, encoding, as }) {
     const { text, encoding: number, bytes } = written(payload, encoding);
     checked(name);
     if (as !== undefined && AS[as] === undefined) {
-      throw new UsageError("invalid-setting", "as is json, text or bytes");
+      throw new UsageError("invalid-setting", "as is json, text or bytes", NEVER_SENT);
     }
     const limit = timeout ?? undefined;
     const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
@@ -394,7 +465,7 @@ export class Client extends EventTarget {
     const { text, encoding: number, bytes } = written(payload, encoding);
     checked(name);
     const core = this.#core;
-    if (core === undefined) throw new ConnectionError("not-connected", "not connected");
+    if (core === undefined) throw new ConnectionError("not-connected", "not connected", NEVER_SENT);
     attempt(() =>
       text === undefined ? core.signalBytes(name, number, bytes) : core.signalText(name, text),
     );
@@ -455,14 +526,22 @@ export class Client extends EventTarget {
     };
   }
 
-  async restoreSession(key, { timeout, signal } = {}) {
-    if (typeof key !== "string") throw new UsageError("invalid-setting", "the key of a session is a string");
+  restoreSession(key, options = {}) {
+    return this.#counted(() => this.#restoreSession(key, options));
+  }
+
+  async #restoreSession(key, { timeout, signal }) {
+    if (typeof key !== "string") throw new UsageError("no-key", "the key of a session is a string", NEVER_SENT);
     const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
     await this.#call((call) => core.restoreSession(call, key, timeout ?? undefined), signal);
     return this.#session;
   }
 
-  async closeSession({ timeout, signal } = {}) {
+  closeSession(options = {}) {
+    return this.#counted(() => this.#closeSession(options));
+  }
+
+  async #closeSession({ timeout, signal }) {
     const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
     await this.#call((call) => core.closeSession(call, timeout ?? undefined), signal);
   }
@@ -471,6 +550,7 @@ export class Client extends EventTarget {
     this.#wanted = false;
     for (const close of this.#waits) close();
     this.#core?.close();
+    this.#stay();
   }
 
   [Symbol.dispose ?? Symbol.for("Symbol.dispose")]() {
@@ -486,7 +566,7 @@ export class Client extends EventTarget {
   }
 
   get pendingRequests() {
-    return this.#calls.size;
+    return this.#pending;
   }
 
   get protocol() {
@@ -496,7 +576,7 @@ export class Client extends EventTarget {
 
 const connectError = (name, message) => {
   const Class = name === "timed-out" ? TimeoutError : ConnectionError;
-  return new Class(name, message, { repeatable: true });
+  return new Class(name, message, NEVER_SENT);
 };
 
 export async function connect(url, options) {

@@ -19,8 +19,7 @@ pub(crate) struct Address {
 impl Address {
     /// Reads a URL of `ws`, `wss`, `http` or `https`, or one that is relative to the page.
     pub(crate) fn parse(url: &str) -> Result<Self, StartError> {
-        let page = global("location").and_then(|location| text(&location, "href"));
-        let parsed = match &page {
+        let parsed = match &page() {
             Some(page) => Url::new_with_base(url, page),
             None => Url::new(url),
         };
@@ -50,10 +49,22 @@ impl Address {
     }
 }
 
-/// Whether the browser refuses connections without TLS.
+/// Returns the URL of the page or the worker. One that was made of a `blob:` is that of its origin; nothing is relative
+/// to itself.
+fn page() -> Option<String> {
+    let href = global("location").and_then(|location| text(&location, "href"))?;
+    if href.starts_with("blob:") { origin() } else { Some(href) }
+}
+
+fn origin() -> Option<String> {
+    global("origin").and_then(|origin| origin.as_string())
+}
+
+/// Whether the browser refuses connections without TLS. A page in a sandbox has no origin, and a worker that was made of
+/// a `blob:` no scheme of its own.
 fn page_is_encrypted() -> bool {
     let scheme = global("location").and_then(|location| text(&location, "protocol"));
-    scheme.as_deref() == Some("https:")
+    [scheme, origin()].into_iter().flatten().any(|text| text.starts_with("https:"))
 }
 
 /// Whether browsers trust this host without TLS, because it is this machine.

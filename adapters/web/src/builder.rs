@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use wasm_bindgen_futures::spawn_local;
 use wwr::client::{AnswerError, Client as Machine, Config};
 use wwr::{Content, Payload, Valid};
 
@@ -10,6 +9,7 @@ use crate::address::Address;
 use crate::browser::random;
 use crate::client::Client;
 use crate::error::StartError;
+use crate::handlers::Futures;
 use crate::host::{Application, Host};
 use crate::store::{Kept, KeyStore, WebStorage};
 
@@ -44,7 +44,7 @@ impl Builder {
     pub(crate) fn new(url: String) -> Self {
         let mut config = Config::default();
         config.max_open_questions = 0;
-        let application = Application { listener: None, asked: None };
+        let application = Application { listener: None, handlers: None };
         Self { url, config, keep: Keep::InMemory, application }
     }
 
@@ -67,23 +67,20 @@ impl Builder {
         self
     }
 
-    /// Answers questions of the server (protocol §10.4), up to 64 at once. An answer that is not wanted any more
-    /// is dropped when it comes.
+    /// Answers questions of the server (protocol §10.4), up to 64 at once. When the server does not wait for an answer
+    /// any more, the future is dropped.
     pub fn answer<Answer>(mut self, handler: impl Fn(Content) -> Answer + 'static) -> Self
     where
         Answer: Future<Output = Result<Payload, AnswerError>> + 'static,
     {
         self.config.max_open_questions = Config::default().max_open_questions;
-        self.application.asked = Some(Box::new(move |host, question| {
-            let (host, answer) = (host.clone(), handler(question.content));
-            spawn_local(async move { host.answer(question.id.as_u64(), answer.await) });
-        }));
+        self.application.handlers = Some(Box::new(Futures::new(handler)));
         self
     }
 
     #[cfg(feature = "js")]
-    pub(crate) fn asked(mut self, asked: impl Fn(wwr::client::Question) + 'static) -> Self {
-        self.application.asked = Some(Box::new(move |_, question| asked(question)));
+    pub(crate) fn handlers(mut self, handlers: impl crate::host::Handlers + 'static) -> Self {
+        self.application.handlers = Some(Box::new(handlers));
         self
     }
 

@@ -1,6 +1,7 @@
 //! The clock of a client, and its one timer.
 
 use wasm_bindgen::prelude::*;
+use web_sys::{MessageChannel, MessageEvent, MessagePort};
 use wwr::Instant;
 
 use crate::browser::{clear_timeout, performance_now, set_timeout};
@@ -8,7 +9,7 @@ use crate::browser::{clear_timeout, performance_now, set_timeout};
 /// How late a timer may be until the page counts as one that has slept.
 const SLEPT: f64 = 1000.0;
 
-/// How long a client that has slept reads what had come meanwhile, before it looks at the time.
+/// How long a client that has slept reads what had come meanwhile, before it looks at the time. In milliseconds.
 const READING: i32 = 50;
 
 /// Nanoseconds in a millisecond.
@@ -22,9 +23,22 @@ pub(crate) fn now() -> Instant {
 
 /// The timer for the deadlines of the machine. It calls back too early rather than being set anew for each
 /// message: that does no harm.
+///
+/// It calls back in a task of its own, behind that of the browser's timer. A browser counts timers that were set by
+/// timers, and delays those of hidden pages that are the fifth or later in such a chain: in Chrome to one a minute,
+/// which is too seldom for heartbeats. No timer that is set here belongs to a chain.
 pub(crate) struct Timer {
-    handler: Closure<dyn FnMut()>,
+    /// What the browser's timer calls.
+    ring: Closure<dyn FnMut()>,
     set: Option<Set>,
+}
+
+/// Whether a timer has rung when it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ring {
+    InTime,
+    /// The page has slept: messages that came meanwhile are read first, and the timer calls back once more.
+    Late,
 }
 
 struct Set {
@@ -35,8 +49,22 @@ struct Set {
 }
 
 impl Timer {
-    pub(crate) fn new(handler: impl FnMut() + 'static) -> Self {
-        Self { handler: Closure::new(handler), set: None }
+    pub(crate) fn new(mut handler: impl FnMut() + 'static) -> Self {
+        let task = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            if let Some(port) = event.target().and_then(|port| port.dyn_into::<MessagePort>().ok())
+            {
+                // An open one keeps Node running.
+                port.close();
+            }
+            handler();
+        });
+        let ring = Closure::new(move || {
+            // Every host with WebSockets has channels.
+            let Ok(channel) = MessageChannel::new() else { return };
+            channel.port1().set_onmessage(Some(task.as_ref().unchecked_ref()));
+            let _ = channel.port2().post_message(&JsValue::NULL);
+        });
+        Self { ring, set: None }
     }
 
     /// Calls back at this time at the latest, or not at all.
@@ -50,23 +78,24 @@ impl Timer {
                     let milliseconds = left.div_ceil(MILLISECOND);
                     let milliseconds = i32::try_from(milliseconds).unwrap_or(i32::MAX);
                     let at = performance_now() + f64::from(milliseconds);
-                    let timer = set_timeout(self.handler.as_ref().unchecked_ref(), milliseconds);
+                    let timer = set_timeout(self.ring.as_ref().unchecked_ref(), milliseconds);
                     Set { timer, due, at }
                 });
             }
         }
     }
 
-    /// Has called back. Returns whether the time counts: if the page has slept, messages that came meanwhile are
-    /// read first, and the timer calls back once more.
-    pub(crate) fn rang(&mut self) -> bool {
-        let Some(set) = self.set.take() else { return true };
+    /// Has called back.
+    pub(crate) fn rang(&mut self) -> Ring {
+        let Some(set) = self.set.take() else { return Ring::InTime };
+        // Between ring and call it may have been set anew.
+        clear_timeout(&set.timer);
         if performance_now() - set.at <= SLEPT {
-            return true;
+            return Ring::InTime;
         }
-        let timer = set_timeout(self.handler.as_ref().unchecked_ref(), READING);
+        let timer = set_timeout(self.ring.as_ref().unchecked_ref(), READING);
         self.set = Some(Set { timer, due: set.due, at: f64::INFINITY });
-        false
+        Ring::Late
     }
 
     fn stop(&mut self) {

@@ -15,16 +15,19 @@ use wwr::{Actions, CloseFrame, Instant, Name, Payload, SessionKey, Valid};
 
 use crate::address::Address;
 
-use crate::clock::{self, Timer};
+use crate::clock::{self, Ring, Timer};
 use crate::environment::Environment;
 use crate::error::{ConnectError, Error};
 use crate::event::{Audience, Event};
 use crate::probe::{Probe, Probed, probe};
-use crate::socket::{Handlers, Socket};
+use crate::socket::{self, Socket};
 use crate::store::Kept;
 
 /// How many bytes may wait for the server to read them. Browsers take any number.
 const MOST_WAITING: u32 = 16 * 1024 * 1024;
+
+/// How often answers that wait try again whether the server has read what was sent before. Browsers do not tell.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Called once with how a request ended.
 pub(crate) type Done = Box<dyn FnOnce(Outcome)>;
@@ -35,15 +38,24 @@ pub(crate) type Connected = Box<dyn FnOnce(Result<(), ConnectError>)>;
 /// Hears of events.
 type Listener = Box<dyn Fn(&Event)>;
 
-/// Answers questions of the server, by [`Host::answer`].
-type Asked = Box<dyn Fn(&Rc<Host>, Question)>;
+/// What an application answers.
+type Answered = Result<Payload, AnswerError>;
+
+/// The handlers for questions of the server.
+pub(crate) trait Handlers {
+    /// Begins to answer a question, by [`Host::answer`].
+    fn start(&self, host: &Rc<Host>, question: Question);
+    /// Ends the handler of a question whose answer nobody waits for. Returns whether that was possible: otherwise it
+    /// answers all the same when it ends.
+    fn cancel(&self, id: QuestionId) -> bool;
+}
 
 /// What an application brings along.
 pub(crate) struct Application {
     /// Hears everything at once, before the streams of events.
     pub(crate) listener: Option<Listener>,
     /// Without it, the server is told that nothing is answered.
-    pub(crate) asked: Option<Asked>,
+    pub(crate) handlers: Option<Box<dyn Handlers>>,
 }
 
 /// A client with what it needs of the browser. No part of it is borrowed while code of the application runs,
@@ -56,13 +68,15 @@ pub(crate) struct Host {
     link: RefCell<Link>,
     /// How many preflights were sent.
     probes: Cell<u64>,
-    handlers: Handlers,
+    sockets: socket::Handlers,
     timer: RefCell<Timer>,
     /// In the order of their numbers.
     calls: RefCell<VecDeque<(RequestId, Done)>>,
     connecting: RefCell<Vec<Connected>>,
-    /// The questions without an answer: as many as the settings allow.
+    /// The questions whose handlers work: as many as the settings allow.
     questions: RefCell<Vec<QuestionId>>,
+    /// Answers to open questions that wait until the server has read what was sent before.
+    held: RefCell<VecDeque<(QuestionId, Answered)>>,
     kept: RefCell<Kept>,
     audience: RefCell<Audience>,
     application: Application,
@@ -98,7 +112,7 @@ impl Host {
             // A new client holds no session and has no connection.
             let _ = client.resume_session(key);
         }
-        let host = Rc::new_cyclic(|myself: &Weak<Self>| {
+        Rc::new_cyclic(|myself: &Weak<Self>| {
             let ringing = myself.clone();
             let timer = Timer::new(move || {
                 if let Some(host) = ringing.upgrade() {
@@ -112,11 +126,12 @@ impl Host {
                 machine: RefCell::new(Machine { client, out: Actions::new() }),
                 link: RefCell::new(Link::None),
                 probes: Cell::new(0),
-                handlers: Handlers::new(myself),
+                sockets: socket::Handlers::new(myself),
                 timer: RefCell::new(timer),
                 calls: RefCell::default(),
                 connecting: RefCell::default(),
                 questions: RefCell::default(),
+                held: RefCell::default(),
                 kept: RefCell::new(kept),
                 audience: RefCell::default(),
                 application,
@@ -124,9 +139,7 @@ impl Host {
                 left: Cell::new(false),
                 environment: RefCell::new(None),
             }
-        });
-        *host.environment.borrow_mut() = Some(Environment::watch(&host.myself));
-        host
+        })
     }
 
     /// Reads the machine.
@@ -154,12 +167,40 @@ impl Host {
             return;
         }
         loop {
-            let Some(action) = self.machine.borrow_mut().out.pop() else { break };
-            self.perform(action);
+            let action = self.machine.borrow_mut().out.pop();
+            match action {
+                Some(action) => self.perform(action),
+                None if self.answer_held() => {}
+                None => break,
+            }
         }
         self.busy.set(false);
         let due = self.read(client::Client::next_timeout);
-        self.timer.borrow_mut().set(due);
+        let again = (!self.held.borrow().is_empty()).then(|| clock::now() + AGAIN);
+        self.timer.borrow_mut().set([due, again].into_iter().flatten().min());
+        self.watch();
+    }
+
+    /// Whether the client is or wants to be connected. Nobody else needs to know of its surroundings.
+    pub(crate) fn is_active(&self) -> bool {
+        let status = self.read(client::Client::status);
+        self.left.get() || !matches!(status, Status::Idle | Status::Closed)
+    }
+
+    fn watch(&self) {
+        let is_active = self.is_active();
+        let mut environment = self.environment.borrow_mut();
+        if environment.is_some() != is_active {
+            *environment = is_active.then(|| Environment::watch(&self.myself));
+        }
+    }
+
+    /// Sends an answer that has waited, if there is one and it need not wait any more.
+    fn answer_held(&self) -> bool {
+        let held = if self.is_backlogged() { None } else { self.held.borrow_mut().pop_front() };
+        let Some((id, answer)) = held else { return false };
+        self.call(|client, now, out| client.answer(now, id, answer, out));
+        true
     }
 
     fn perform(&self, action: Action) {
@@ -167,7 +208,7 @@ impl Host {
             Action::Probe => self.probe(),
             Action::Dial => {
                 let offered = self.read(client::Client::offers);
-                match Socket::open(&self.address.websocket, offered, &self.handlers) {
+                match Socket::open(&self.address.websocket, offered, &self.sockets) {
                     Some(socket) => self.set_link(Link::Open(socket)),
                     None => self.drive(client::Client::handle_disconnect),
                 }
@@ -230,17 +271,14 @@ impl Host {
             }
             client::Event::Signal(content) => Event::Signal(content),
             client::Event::Question(question) => {
-                if let (Some(asked), Some(host)) = (&self.application.asked, self.myself.upgrade())
-                {
+                let host = self.myself.upgrade();
+                if let (Some(handlers), Some(host)) = (&self.application.handlers, host) {
                     self.questions.borrow_mut().push(question.id);
-                    asked(&host, question);
+                    handlers.start(&host, question);
                 }
                 return;
             }
-            client::Event::QuestionCancelled(id) => {
-                self.questions.borrow_mut().retain(|open| *open != id);
-                return;
-            }
+            client::Event::QuestionCancelled(id) => return self.cancel_question(id),
             client::Event::SessionCreated(session) => Event::SessionCreated(session),
             client::Event::SessionUpdated(session) => Event::SessionUpdated(session),
             client::Event::SessionRestored(session) => Event::SessionRestored(session),
@@ -261,6 +299,17 @@ impl Host {
             Event::Connected => self.end_connecting(&Ok(())),
             Event::ConnectFailed { error, .. } => self.end_connecting(&Err(error.into())),
             _ => {}
+        }
+    }
+
+    fn cancel_question(&self, id: QuestionId) {
+        self.held.borrow_mut().retain(|(held, _)| *held != id);
+        let works = self.questions.borrow().contains(&id);
+        let Some(handlers) = self.application.handlers.as_ref().filter(|_| works) else { return };
+        if handlers.cancel(id) {
+            self.questions.borrow_mut().retain(|open| *open != id);
+        } else {
+            self.machine.borrow_mut().client.outlive_question(id);
         }
     }
 
@@ -285,9 +334,11 @@ impl Host {
 /// What the browser reports.
 impl Host {
     fn rang(&self) {
-        let counts = self.timer.borrow_mut().rang();
-        if counts {
-            self.drive(client::Client::handle_timeout);
+        let ring = self.timer.borrow_mut().rang();
+        match ring {
+            Ring::InTime => self.drive(client::Client::handle_timeout),
+            // The server does not wait.
+            Ring::Late => self.drive(client::Client::keep_alive),
         }
     }
 
@@ -318,7 +369,9 @@ impl Host {
 
     pub(crate) fn message(&self, frame: Bytes) {
         if frame.len() > self.max_message_size {
-            self.set_link(Link::None);
+            if let Link::Open(socket) = self.link.replace(Link::None) {
+                socket.refuse_message();
+            }
             return self.drive(client::Client::handle_disconnect);
         }
         self.drive(|client, now, out| client.handle_message(now, frame, out));
@@ -426,14 +479,16 @@ impl Host {
         Ok(())
     }
 
-    /// Answers the question of this number, if the answer is still wanted.
-    pub(crate) fn answer(&self, number: u64, answer: Result<Payload, AnswerError>) {
+    /// Answers the question of this number, if the answer is still wanted. Its handler has ended.
+    pub(crate) fn answer(&self, number: u64, answer: Answered) {
         let mut questions = self.questions.borrow_mut();
         let index = questions.iter().position(|id| id.as_u64() == number);
         let id = index.map(|index| questions.swap_remove(index));
         drop(questions);
         if let Some(id) = id {
-            self.drive(|client, now, out| client.answer(now, id, answer, out));
+            // It stays open until its answer goes out, so there are no more of them than of open questions.
+            self.held.borrow_mut().push_back((id, answer));
+            self.carry_out();
         }
     }
 
@@ -442,15 +497,19 @@ impl Host {
     }
 
     fn check_backlog(&self) -> Result<(), Error> {
+        if self.is_backlogged() { Err(Error::Backlogged) } else { Ok(()) }
+    }
+
+    /// Whether so much waits for the server to read it that nothing is added.
+    fn is_backlogged(&self) -> bool {
         match &*self.link.borrow() {
-            Link::Open(socket) if socket.waiting() > MOST_WAITING => Err(Error::Backlogged),
-            Link::Open(_) | Link::None | Link::Probing { .. } => Ok(()),
+            Link::Open(socket) => socket.waiting() > MOST_WAITING,
+            Link::None | Link::Probing { .. } => false,
         }
     }
 
     /// Ends the client: no handle is left.
     pub(crate) fn end(&self) {
-        self.environment.take();
         self.close();
         let woken = self.audience.borrow().end();
         woken.into_iter().for_each(std::task::Waker::wake);

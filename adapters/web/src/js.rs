@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use wasm_bindgen::prelude::*;
 use wwr::client::{
-    AnswerError, Config, DisconnectReason, Outcome, Protocol, RequestError, RequestId, Status,
+    AnswerError, Config, DisconnectReason, Outcome, Protocol, Question, QuestionId, RequestError,
+    RequestId, Status,
 };
 use wwr::{CloseFrame, Encoding, Name, Payload, Session, SessionKey, UnixTime};
 
 use crate::builder::Builder;
 use crate::error::{ConnectError, Error, StartError};
 use crate::event::Event;
-use crate::host::Host;
+use crate::host::{Handlers, Host};
 use crate::store::{KeyStore, WebStorage};
 
 #[wasm_bindgen]
@@ -86,6 +87,8 @@ extern "C" {
     fn question_text(this: &Sink, id: f64, name: &str, text: &str);
     #[wasm_bindgen(method, js_name = questionBytes)]
     fn question_bytes(this: &Sink, id: f64, name: &str, encoding: u8, bytes: &[u8]);
+    #[wasm_bindgen(method, js_name = questionCancelled)]
+    fn question_cancelled(this: &Sink, id: f64);
     #[wasm_bindgen(method)]
     fn connected(this: &Sink);
     #[wasm_bindgen(method)]
@@ -174,6 +177,28 @@ impl KeyStore for Store {
     }
 }
 
+/// The handler of the application. Nobody can stop a promise: it is told that nobody waits for it, and counts until it
+/// is settled.
+struct Promises(Rc<Sink>);
+
+impl Handlers for Promises {
+    fn start(&self, _: &Rc<Host>, question: Question) {
+        let (id, content) = (exact(question.id.as_u64()), question.content);
+        let name = String::from_utf8_lossy(content.name()).into_owned();
+        match (content.encoding(), content.text()) {
+            (Encoding::Utf8, Ok(text)) => self.0.question_text(id, &name, &text),
+            (encoding, _) => {
+                self.0.question_bytes(id, &name, number(encoding), content.payload());
+            }
+        }
+    }
+
+    fn cancel(&self, id: QuestionId) -> bool {
+        self.0.question_cancelled(exact(id.as_u64()));
+        false
+    }
+}
+
 /// A client, for the module alone. The module numbers its calls.
 #[wasm_bindgen]
 pub struct Core {
@@ -204,17 +229,7 @@ impl Core {
             return Err(thrown("invalid-setting", &["wrong value of ", setting].concat()));
         }
         if options.answers() {
-            let sink = sink.clone();
-            builder = builder.asked(move |question| {
-                let (id, content) = (exact(question.id.as_u64()), question.content);
-                let name = String::from_utf8_lossy(content.name()).into_owned();
-                match (content.encoding(), content.text()) {
-                    (Encoding::Utf8, Ok(text)) => sink.question_text(id, &name, &text),
-                    (encoding, _) => {
-                        sink.question_bytes(id, &name, number(encoding), content.payload());
-                    }
-                }
-            });
+            builder = builder.handlers(Promises(sink.clone()));
         }
         let listener = sink.clone();
         let host = builder.listener(move |event| tell(&listener, event)).host(|config, seed| {
@@ -237,9 +252,10 @@ impl Core {
         self.host.close();
     }
 
-    /// Ends the client: it hears of nothing any more.
-    pub fn end(&self) {
-        self.host.end();
+    /// Whether it is or wants to be connected.
+    #[wasm_bindgen(getter)]
+    pub fn active(&self) -> bool {
+        self.host.is_active()
     }
 
     /// Makes a request whose payload is UTF-8. Returns its number, to cancel it.
@@ -415,7 +431,10 @@ fn tell(sink: &Sink, event: &Event) {
 }
 
 fn tell_session(sink: &Sink, how: &str, session: &Session) {
-    let milliseconds = |time: UnixTime| time.seconds() as f64 * 1e3;
+    let milliseconds = |time: UnixTime| {
+        let fraction = time.saturating_since(UnixTime::from_seconds(time.seconds()));
+        time.seconds() as f64 * 1e3 + f64::from(fraction.subsec_millis())
+    };
     let (created, last_lookup) = (milliseconds(session.created), milliseconds(session.last_lookup));
     sink.session(how, session.key.as_str(), created, last_lookup, session.info.unread_json());
 }

@@ -42,6 +42,7 @@ mod clock;
 mod environment;
 mod error;
 mod event;
+mod handlers;
 mod host;
 #[cfg(feature = "js")]
 mod js;

@@ -14,6 +14,10 @@ use crate::host::Host;
 /// The code of the close event if no close frame came (RFC 6455 §7.1.5).
 const ABNORMAL: u16 = 1006;
 
+/// Pages may not close with 1009, which says that a message is too long (RFC 6455 §7.4.1), but with codes of
+/// applications.
+const TOO_LONG: u16 = 4009;
+
 /// What all sockets of a client call, one after the other.
 pub(crate) struct Handlers {
     opened: Closure<dyn FnMut()>,
@@ -86,6 +90,12 @@ impl Socket {
     /// Sends a message. Without effect if the socket is not open any more: its end is reported.
     pub(crate) fn send(&self, frame: &[u8]) {
         let _ = self.0.send_with_u8_array(frame);
+    }
+
+    /// Closes it, because a message of the server was too long.
+    pub(crate) fn refuse_message(self) {
+        // The first close counts.
+        let _ = self.0.close_with_code_and_reason(TOO_LONG, "the message is too long");
     }
 
     /// Returns how many bytes wait for the server to read them.

@@ -274,7 +274,10 @@ fn on_waking_without_pings_a_heartbeat_goes_out_and_one_request_without_an_answe
     let mut gone = awake();
     gone.request("a").unwrap();
     seconds(&mut gone, 60);
-    assert_eq!(gone.labels(), ["Send 7f", "Done 1 TimedOut { sent: true }", "Hangup", "Disconnected"]);
+    assert_eq!(
+        gone.labels(),
+        ["Send 7f", "Done 1 TimedOut { sent: true }", "Hangup", "Disconnected"]
+    );
 
     let mut there = awake();
     there.request("a").unwrap();
@@ -284,9 +287,10 @@ fn on_waking_without_pings_a_heartbeat_goes_out_and_one_request_without_an_answe
 }
 
 /// Each of them is called first when the host is awake again.
-const AWAKE: [Input; 2] = [
+const AWAKE: [Input; 3] = [
     |fixture| fixture.client.wake(fixture.now, &mut fixture.out),
     |fixture| fixture.timeout(),
+    |fixture| fixture.client.keep_alive(fixture.now, &mut fixture.out),
 ];
 
 #[test]

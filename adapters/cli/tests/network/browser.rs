@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{env, fs, io, thread};
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -17,6 +17,9 @@ pub(crate) const ENTER: char = '\u{e007}';
 pub(crate) const ESCAPE: char = '\u{e00c}';
 pub(crate) const DOWN: char = '\u{e015}';
 pub(crate) const RIGHT: char = '\u{e014}';
+
+/// Names the program of Firefox, where tests that run in any browser are to run in that.
+const FIREFOX: &str = "WWR_TEST_FIREFOX";
 
 /// What Chromium is started with. It asks nobody for anything by itself.
 const FLAGS: [&str; 9] = [
@@ -34,57 +37,94 @@ const FLAGS: [&str; 9] = [
 /// How often a page is asked whether something has happened.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// Headless Chromium with one page. It ends when this is dropped.
+/// Headless Chromium or Firefox with one page. It ends when this is dropped.
 pub(crate) struct Browser {
     driver: Child,
     address: SocketAddr,
     session: String,
-    _profile: TempDir,
+    profile: TempDir,
+    is_chromium: bool,
 }
 
 impl Browser {
-    /// Starts it. `None` if there is no Chromium here; then says so.
+    /// Starts Chromium. `None` if there is none here; then says so.
     pub(crate) fn start() -> Option<Self> {
-        let driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
+        let browser = Self::drive(Command::new("chromedriver").arg("--port=0"), |line| {
+            line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        })?;
+        let mut flags = FLAGS.map(str::to_owned).to_vec();
+        flags.push(format!("--user-data-dir={}", browser.profile.path().display()));
+        let options = json!({ "args": flags });
+        let logs = json!({ "browser": "ALL", "performance": "ALL" });
+        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": logs });
+        let mut browser = browser.wanting(wanted);
+        browser.is_chromium = true;
+        Some(browser)
+    }
+
+    /// Starts Firefox if a variable names it, and Chromium otherwise. `None` if it is not here; then says so.
+    pub(crate) fn start_any() -> Option<Self> {
+        let Some(program) = env::var_os(FIREFOX).filter(|program| !program.is_empty()) else {
+            return Self::start();
+        };
+        // Both ports are free ones.
+        let arguments = ["--port=0", "--websocket-port=0"];
+        let browser = Self::drive(Command::new("geckodriver").args(arguments), |line| {
+            line.split_once("Listening on 127.0.0.1:")?.1.parse().ok()
+        })?;
+        let profile = browser.profile.path().display().to_string();
+        let arguments = ["-headless", "-profile", &profile];
+        let options = json!({ "binary": program.to_str(), "args": arguments });
+        Some(browser.wanting(json!({ "moz:firefoxOptions": options })))
+    }
+
+    /// Starts a driver. It writes on which port it listens.
+    fn drive(command: &mut Command, port: impl Fn(&str) -> Option<u16>) -> Option<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let driver =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut driver = match driver {
             Ok(driver) => driver,
             Err(error) => {
-                println!("skipped: no chromium: chromedriver: {error}");
+                println!("skipped: no browser: {name}: {error}");
                 return None;
             }
         };
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
         let port = loop {
-            let line = lines.next().expect("chromedriver does not start");
-            if let Some((_, port)) = line.split_once("successfully on port ") {
-                break port.trim_end_matches('.').parse::<u16>().unwrap();
+            let line = lines.next().unwrap_or_else(|| panic!("{name} does not start"));
+            if let Some(port) = port(&line) {
+                break port;
             }
         };
         // It would stop if nobody read what it prints.
         thread::spawn(move || lines.for_each(drop));
-        let profile = tempfile::tempdir().unwrap();
-        let mut flags = FLAGS.map(str::to_owned).to_vec();
-        flags.push(format!("--user-data-dir={}", profile.path().display()));
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut browser = Self { driver, address, session: String::new(), _profile: profile };
-        let options = json!({ "args": flags });
-        let logs = json!({ "browser": "ALL", "performance": "ALL" });
-        let wanted = json!({
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": logs,
-            // Certificates of tests are nobody's.
-            "acceptInsecureCerts": true,
-            "timeouts": { "script": SAFETY.as_millis() as u64 },
-        });
+        Some(Self {
+            driver,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            session: String::new(),
+            profile: tempfile::tempdir().unwrap(),
+            is_chromium: false,
+        })
+    }
+
+    /// Starts the browser, with what all of them are to be and what this kind is to be.
+    fn wanting(mut self, mut wanted: Value) -> Self {
+        // Certificates of tests are nobody's.
+        wanted["acceptInsecureCerts"] = json!(true);
+        wanted["timeouts"] = json!({ "script": SAFETY.as_millis() as u64 });
         let body = json!({ "capabilities": { "alwaysMatch": wanted } });
-        let answer = browser.call("POST", "/session", Some(&body));
-        browser.session = answer["sessionId"].as_str().unwrap().to_owned();
-        Some(browser)
+        let answer = self.call("POST", "/session", Some(&body));
+        self.session = answer["sessionId"].as_str().unwrap().to_owned();
+        self
+    }
+
+    /// Whether this has what only Chromium has; says so if not.
+    pub(crate) fn is_chromium(&self) -> bool {
+        if !self.is_chromium {
+            println!("skipped: this test needs the DevTools of Chromium");
+        }
+        self.is_chromium
     }
 
     /// Sends a command of WebDriver, and returns its result.
@@ -131,6 +171,11 @@ impl Browser {
         self.command("goog/cdp/execute", &json!({ "cmd": name, "params": parameters }));
     }
 
+    /// Frees what nobody holds. Chromium only.
+    pub(crate) fn collect_garbage(&self) {
+        self.devtools("HeapProfiler.collectGarbage", json!({}));
+    }
+
     pub(crate) fn open(&self, url: &str) {
         self.command("url", &json!({ "url": url }));
     }
@@ -155,6 +200,11 @@ impl Browser {
     /// Loads the page again.
     pub(crate) fn reload(&self) {
         self.command("refresh", &json!({}));
+    }
+
+    /// Goes back to the page before.
+    pub(crate) fn back(&self) {
+        self.command("back", &json!({}));
     }
 
     /// Opens another tab and goes there. Returns it.
@@ -251,7 +301,7 @@ impl Browser {
 
     /// Takes a picture, if the variable `WWR_SCREENSHOTS` names a directory for it.
     pub(crate) fn picture(&self, name: &str) {
-        if let Some(directory) = std::env::var_os("WWR_SCREENSHOTS") {
+        if let Some(directory) = env::var_os("WWR_SCREENSHOTS") {
             let taken = self.call("GET", &format!("/session/{}/screenshot", self.session), None);
             let picture = BASE64.decode(taken.as_str().unwrap().as_bytes()).unwrap();
             fs::write(std::path::Path::new(&directory).join(name), picture).unwrap();
@@ -278,10 +328,27 @@ impl Browser {
     }
 }
 
+impl Browser {
+    /// Ends the browser, also if a test has failed.
+    fn quit(&self) -> io::Result<()> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(SAFETY))?;
+        let path = format!("/session/{}", self.session);
+        write!(
+            stream,
+            "DELETE {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        )?;
+        // The answer comes when it has ended.
+        stream.read_exact(&mut [0])
+    }
+}
+
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !thread::panicking() {
-            self.call("DELETE", &format!("/session/{}", self.session), None);
+        // Otherwise Firefox goes on without its driver.
+        if !self.session.is_empty() {
+            let _ = self.quit();
         }
         // An error means that it has ended.
         let _ = self.driver.kill();

@@ -256,7 +256,7 @@ fn servers_of_the_reference_are_used_as_they_are() {
             "connection-lost",
             true,
             KEY,
-            "2018-06-13T06:20:30.000Z",
+            "2018-06-13T06:20:30.123Z",
             { "user": "Ada \u{1f98a}" },
             null,
             events,

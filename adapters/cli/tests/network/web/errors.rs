@@ -21,7 +21,20 @@ fn each_kind_of_error_has_its_class_and_code() {
         ("await client.request(7)", "UsageError invalid-name"),
         ("await client.request('echo', () => {})", "UsageError unwritable"),
         ("await client.request('echo', 10n)", "UsageError unwritable"),
-        ("await client.request('echo', '{', { as: 'json' })", "WebWireError unreadable"),
+        ("await client.request('echo', new Blob(['x']))", "UsageError unwritable"),
+        ("await client.request('echo', new Map([[1, 2]]))", "UsageError unwritable"),
+        ("await client.request('echo', new Set([1]))", "UsageError unwritable"),
+        ("await client.request('echo', Promise.resolve(1))", "UsageError unwritable"),
+        ("await client.request('echo', new Error('x'))", "UsageError unwritable"),
+        ("await client.request('echo', new FormData())", "UsageError unwritable"),
+        ("client.signal('echo', new Blob(['x']))", "UsageError unwritable"),
+        ("await client.request('echo', 'x', { encoding: 'utf16' })", "UsageError invalid-setting"),
+        ("client.signal('echo', 'x', { encoding: 'utf8' })", "UsageError invalid-setting"),
+        (
+            "await client.request('echo', new Uint8Array(1), { encoding: 'binary' })",
+            "UsageError invalid-setting",
+        ),
+        ("await client.request('echo', '{', { as: 'json' })", "ReplyError unreadable"),
         ("await client.request('echo', '', { as: 'xml' })", "UsageError invalid-setting"),
         ("await client.restoreSession('no-such-key')", "ServerError session-not-found"),
         ("await client.restoreSession('')", "UsageError no-key"),
@@ -157,4 +170,53 @@ fn a_server_that_shuts_down_or_closes_says_so() {
         ["ServerError shutdown", "ConnectionError connection-lost"].contains(&&*refused),
         "{refused}"
     );
+}
+
+#[test]
+fn what_was_never_sent_may_be_repeated_and_connecting_is_no_request() {
+    let Some(page) = Page::open() else { return };
+    let server = Server::start(&["--allow-origin", "any"]);
+    page.connect(&server.url());
+    for body in [
+        "await client.request(7)",
+        "await client.request('echo', 10n)",
+        "await client.request('echo', new Map())",
+        "await client.request('echo', 'x', { encoding: 'utf16' })",
+        "await client.request('')",
+        "await client.restoreSession(7)",
+        "await new wwr.Client('/').request('echo')",
+        "new wwr.Client('/').signal('echo', 'x')",
+    ] {
+        let error = page.browser.run_async(body);
+        assert_eq!(error["threw"]["repeatable"], json!(true), "{body}: {error}");
+    }
+    let counted = page.run(
+        "const counted = [];
+         client.close();
+         const connecting = client.connect();
+         counted.push(client.pendingRequests);
+         const replies = [client.request('echo', 'x'), client.closeSession()];
+         counted.push(client.pendingRequests);
+         await connecting;
+         await Promise.all(replies);
+         counted.push(client.pendingRequests);
+         return counted;",
+    );
+    assert_eq!(counted, json!([0, 2, 0]));
+}
+
+#[test]
+fn what_json_cannot_express_is_refused_with_a_reason() {
+    let Some(page) = Page::open() else { return };
+    for (payload, reason) in [
+        ("new Blob(['x'])", "send the bytes of a Blob: await blob.arrayBuffer()"),
+        ("new Map()", "it is a Map without a toJSON"),
+        ("Symbol('x')", "it is a symbol"),
+    ] {
+        let error = page
+            .browser
+            .run_async(&format!("await new wwr.Client('/').request('echo', {payload})"));
+        let message = error["threw"]["message"].as_str().unwrap();
+        assert!(message.ends_with(reason), "{message}");
+    }
 }

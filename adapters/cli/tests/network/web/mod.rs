@@ -6,6 +6,8 @@ mod asking;
 mod by_hand;
 mod errors;
 mod figures;
+mod lifecycle;
+mod other_hosts;
 mod requests;
 mod sessions;
 mod site;
@@ -25,7 +27,7 @@ struct Page {
 impl Page {
     fn open() -> Option<Self> {
         let site = Site::start()?;
-        let browser = Browser::start()?;
+        let browser = Browser::start_any()?;
         let page = Self { site, browser };
         page.visit();
         Some(page)

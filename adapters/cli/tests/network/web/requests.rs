@@ -39,6 +39,14 @@ fn each_version_carries_requests_and_signals_in_all_encodings() {
              results.part = same(await client.request('echo', bytes.subarray(3, 9)), bytes.subarray(3, 9));
              results.buffer = same(await client.request('echo', bytes.buffer), bytes);
              results.words = same(await client.request('echo', new Uint16Array([1, 2])), [1, 0, 2, 0]);
+             results.date = await client.request('echo', new Date(0)) === '\"1970-01-01T00:00:00.000Z\"';
+             results.url = await client.request('echo', new URL('http://x.test/')) === '\"http://x.test/\"';
+             results.object = await client.request('echo', Object.assign(Object.create(null), {{ a: 1 }})) === '{{\"a\":1}}';
+             results.instance = await client.request('echo', new (class {{ a = [1]; }})()) === '{{\"a\":[1]}}';
+             results.null = await client.request('echo', null) === 'null';
+             // Half a surrogate pair has no encoding in UTF-8, and is not read from UTF-16.
+             results.half = await client.request('echo', 'a\\ud83eb') === 'a\\ufffdb';
+             results.half16 = await client.request('echo', 'a\\ud83eb', {{ encoding: 'utf-16' }}) === 'a\\ufffdb';
              results.bom = await client.request('echo', '\\ufeffx') === '\\ufeffx';
              results.empty = (await client.request('echo')).length === 0;
              results.unnamed = await client.request('', text) === text;

@@ -48,6 +48,11 @@ impl Site {
         format!("http://{}/", self.address)
     }
 
+    /// A page like the other one, which browsers may keep when it is left.
+    pub(crate) fn kept(&self) -> String {
+        format!("{}kept/", self.url())
+    }
+
     /// The file of the module.
     pub(crate) fn module(&self) -> PathBuf {
         self.directory.join("index.js")
@@ -71,7 +76,7 @@ fn answer(mut stream: TcpStream, directory: &Path) -> Option<()> {
         _ => "text/html",
     };
     let (status, body) = match file {
-        "" => ("200 OK", PAGE.as_bytes().to_vec()),
+        "" | "kept/" | "kept/other" => ("200 OK", PAGE.as_bytes().to_vec()),
         file if file.contains("..") => ("404 Not Found", Vec::new()),
         // Beside the module is an application in Rust.
         file if file.starts_with("application/") => match fs::read(directory.join("..").join(file))
@@ -84,8 +89,9 @@ fn answer(mut stream: TcpStream, directory: &Path) -> Option<()> {
             Err(_) => ("404 Not Found", Vec::new()),
         },
     };
+    let cache = if file.starts_with("kept/") { "private" } else { "no-store" };
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: {cache}\r\n\
          Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n",
         body.len()
     );

@@ -60,6 +60,26 @@ fn a_page_with_tls_is_told_that_it_needs_a_server_with_tls() {
         .run("try { new wwr.Client('ws://example.test/') } catch (error) { return error.message }");
     let message = message.as_str().unwrap();
     assert!(message.contains("https") && message.contains("wss://"), "{message}");
+    // A worker made of a blob has no scheme of its own, and what is relative is so to its origin.
+    let told = page.run(&format!(
+        "const source = `import * as wwr from '{}index.js';
+            try {{
+              await wwr.load();
+              const told = [];
+              try {{ new wwr.Client('ws://example.test/') }} catch (error) {{ told.push(error.code) }}
+              const client = await wwr.connect('/');
+              told.push(await client.request('echo', 'relative'));
+              postMessage(told);
+            }} catch (error) {{ postMessage(String(error)); }}`;
+         const blob = new Blob([source], {{ type: 'text/javascript' }});
+         const worker = new Worker(URL.createObjectURL(blob), {{ type: 'module' }});
+         return await new Promise((done) => {{
+           worker.onmessage = ({{ data }}) => done(data);
+           worker.onerror = ({{ message }}) => done(`error: ${{message}}`);
+         }});",
+        page.site.url()
+    ));
+    assert_eq!(told, json!(["mixed-content", "relative"]));
     // This machine is trusted, and TLS works.
     page.run("new wwr.Client('ws://127.0.0.1:1/'); new wwr.Client('ws://localhost:1/');");
     page.run("window.client = await wwr.connect('/')");
@@ -132,34 +152,6 @@ fn it_works_in_a_worker() {
         server.url()
     ));
     assert_eq!(reply, json!(["from a worker", "Ada"]));
-}
-
-#[test]
-fn it_works_in_node() {
-    let Some(site) = crate::web::site::Site::start() else { return };
-    let program = |server: &str| {
-        format!(
-            "const {{ connect }} = await import({:?});
-             const client = await connect({server:?});
-             console.log(client.protocol, await client.request('echo', 'from \u{1f98a}'));
-             client.close();",
-            site.module()
-        )
-    };
-    // Since version 22 it needs no flag.
-    let node = |script: &str| {
-        let arguments = ["--experimental-websocket", "--input-type=module", "--eval", script];
-        std::process::Command::new("node").args(arguments).output()
-    };
-    match node("process.exit(typeof WebSocket === 'undefined' ? 1 : 0)") {
-        Ok(output) if output.status.success() => {}
-        Ok(_) => return println!("skipped: this Node has no WebSocket"),
-        Err(error) => return println!("skipped: no Node: {error}"),
-    }
-    let server = Server::start(&[]);
-    let ran = node(&program(&server.url())).unwrap();
-    let errors = String::from_utf8(ran.stderr).unwrap();
-    assert_eq!(String::from_utf8(ran.stdout).unwrap(), "wwr.1 from \u{1f98a}\n", "{errors}");
 }
 
 #[test]
