@@ -22,7 +22,11 @@
 //! # What is different in a browser
 //!
 //! * A page cannot send pings, and does not see pongs. A server that vanishes without a word is noticed when the
-//!   browser notices it, or when two requests in a row have run out of time and nothing was heard for 90 s.
+//!   browser notices it, or when two requests in a row have run out of time and nothing was heard for 90 s. One is
+//!   enough after somebody has looked at the page again or the network has come back; and a client that could send nothing
+//!   for twice the server's read timeout connects at once then.
+//! * Pages that are hidden stay connected as long as the browser lets them run: no timer here is one of those that Chrome
+//!   lets ring once a minute.
 //! * `wwr.1` (protocol §10) is offered first. If the server does not select it, the browser fails the
 //!   handshake and shows that in its console; the client then goes on without it.
 //! * Why a WebSocket could not be opened is not told to pages, only shown in the console.

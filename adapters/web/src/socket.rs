@@ -3,7 +3,7 @@
 use std::rc::Weak;
 
 use bytes::Bytes;
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 use wwr::CloseFrame;
@@ -53,9 +53,9 @@ impl Handlers {
 
 /// Returns the bytes of a message. Text counts as well (protocol §1.1).
 fn bytes(data: &JsValue) -> Bytes {
-    match data.dyn_ref::<ArrayBuffer>() {
-        Some(buffer) => Uint8Array::new(buffer).to_vec().into(),
-        None => data.as_string().unwrap_or_default().into(),
+    match data.as_string() {
+        Some(text) => text.into(),
+        None => Uint8Array::new(data).to_vec().into(),
     }
 }
 

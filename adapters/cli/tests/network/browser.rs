@@ -74,7 +74,10 @@ impl Browser {
         })?;
         let profile = browser.profile.path().display().to_string();
         let arguments = ["-headless", "-profile", &profile];
-        let options = json!({ "binary": program.to_str(), "args": arguments });
+        // It would pause by itself before it dials a server again.
+        let preferences = json!({ "network.websocket.delay-failed-reconnects": false });
+        let options =
+            json!({ "binary": program.to_str(), "args": arguments, "prefs": preferences });
         Some(browser.wanting(json!({ "moz:firefoxOptions": options })))
     }
 
@@ -188,11 +191,16 @@ impl Browser {
     /// Runs the body of an async function in the page, and returns what it returns, or `{ threw }` with name, code,
     /// message and flags of what it throws.
     pub(crate) fn run_async(&self, body: &str) -> Value {
+        let mut call = format!("(async () => {{ {body} }})()");
+        if !self.is_chromium {
+            // Scripts of its driver have globals and classes of their own.
+            call = format!("window.eval({})", json!(call));
+        }
         let script = format!(
             "const done = arguments[arguments.length - 1];
              const describe = (error) => ({{ threw: {{ name: error.name, code: error.code,
                  message: error.message, repeatable: error.repeatable }} }});
-             (async () => {{ {body} }})().then((value) => done(value ?? null), (error) => done(describe(error)));"
+             {call}.then((value) => done(value ?? null), (error) => done(describe(error)));"
         );
         self.command("execute/async", &json!({ "script": script, "args": [] }))
     }
