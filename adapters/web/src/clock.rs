@@ -1,7 +1,10 @@
 //! The clock of a client, and its one timer.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use wasm_bindgen::prelude::*;
-use web_sys::{MessageChannel, MessageEvent, MessagePort};
+use web_sys::{MessageChannel, MessagePort};
 use wwr::Instant;
 
 use crate::browser::{clear_timeout, performance_now, set_timeout};
@@ -30,6 +33,8 @@ pub(crate) fn now() -> Instant {
 pub(crate) struct Timer {
     /// What the browser's timer calls.
     ring: Closure<dyn FnMut()>,
+    /// Where the task of a timer that has rung comes from.
+    task: Rc<RefCell<Option<MessagePort>>>,
     set: Option<Set>,
 }
 
@@ -50,21 +55,22 @@ struct Set {
 
 impl Timer {
     pub(crate) fn new(mut handler: impl FnMut() + 'static) -> Self {
-        let task = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            if let Some(port) = event.target().and_then(|port| port.dyn_into::<MessagePort>().ok())
-            {
-                // An open one keeps Node running.
-                port.close();
-            }
+        let task = Rc::default();
+        let (begun, rung) = (Rc::clone(&task), Rc::clone(&task));
+        let run = Closure::<dyn FnMut()>::new(move || {
+            close(&begun);
             handler();
         });
         let ring = Closure::new(move || {
             // Every host with WebSockets has channels.
             let Ok(channel) = MessageChannel::new() else { return };
-            channel.port1().set_onmessage(Some(task.as_ref().unchecked_ref()));
+            close(&rung);
+            let port = channel.port1();
+            port.set_onmessage(Some(run.as_ref().unchecked_ref()));
+            *rung.borrow_mut() = Some(port);
             let _ = channel.port2().post_message(&JsValue::NULL);
         });
-        Self { ring, set: None }
+        Self { ring, task, set: None }
     }
 
     /// Calls back at this time at the latest, or not at all.
@@ -108,5 +114,14 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.stop();
+        close(&self.task);
+    }
+}
+
+/// Closes the port, so that it calls nothing any more. An open one keeps Node running.
+fn close(task: &RefCell<Option<MessagePort>>) {
+    if let Some(port) = task.take() {
+        port.set_onmessage(None);
+        port.close();
     }
 }
