@@ -15,7 +15,9 @@ use crate::actions::Actions;
 use crate::time::UnixTime;
 
 mod edits;
+mod history;
 mod matrix;
+mod outcomes;
 mod scenarios;
 mod walk;
 
