@@ -16,7 +16,7 @@
 //!   that comes too early or once too often does nothing.
 //! * **Requests** end in exactly one [`Action::Done`]. One deadline covers waiting for a connection
 //!   and for the reply. Without a connection, a request waits in a bounded queue. A request that
-//!   was sent is never sent again.
+//!   was sent is never sent again, unless it is an [idempotent](Client::request_idempotent) one.
 //! * **Questions** of a server of `wwr.1` are reported as [`Event::Question`], and the application
 //!   [answers](Client::answer) each once, unless it is told that the answer is not wanted any more
 //!   ([`Event::QuestionCancelled`]).
@@ -140,6 +140,7 @@ mod liveness;
 mod machine;
 mod protocol;
 mod questions;
+mod recovery;
 mod requests;
 mod table;
 #[cfg(test)]

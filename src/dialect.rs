@@ -107,6 +107,9 @@ pub struct Rules {
     /// The server may ask the client questions, if the client has stated that it answers some: types
     /// 11 to 14 and 25 to 29 are known messages (protocol §10.4).
     pub knows_questions: bool,
+    /// The server may keep histories of signals, and outcomes of idempotent requests, if both sides have said
+    /// that they do so: types 7, 15 to 19, 30 and 130 to 132 are known messages (protocol §10.5, §10.6).
+    pub knows_recovery: bool,
     /// A binary or UTF-8 signal with a name and no payload parses.
     pub accepts_name_only_signals: bool,
     /// A binary or UTF-8 signal with a name and no payload may be sent to the peer.
@@ -138,6 +141,7 @@ const V1_4: Rules = Rules {
     knows_heartbeat: false,
     states_limits: false,
     knows_questions: false,
+    knows_recovery: false,
     accepts_name_only_signals: false,
     sends_name_only_signals: false,
     bounded_by_buffer: false,
@@ -164,6 +168,7 @@ const V2_0: Rules = Rules {
     knows_heartbeat: true,
     states_limits: false,
     knows_questions: false,
+    knows_recovery: false,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
     bounded_by_buffer: true,
@@ -182,6 +187,7 @@ const WWR1: Rules = Rules {
     knows_protocol_error: true,
     states_limits: true,
     knows_questions: true,
+    knows_recovery: true,
     pongs: Pongs::Always,
     after_heartbeat: Dialect::Wwr1,
     malformed_request: MalformedRequest::ProtocolError,
@@ -195,6 +201,7 @@ const UNKNOWN: Rules = Rules {
     knows_heartbeat: true,
     states_limits: false,
     knows_questions: false,
+    knows_recovery: false,
     accepts_name_only_signals: true,
     sends_name_only_signals: true,
     bounded_by_buffer: true,
@@ -264,7 +271,7 @@ mod tests {
         assert!(rules.knows_protocol_error && rules.knows_accept_conf && rules.knows_heartbeat);
         assert!(rules.accepts_name_only_signals && rules.sends_name_only_signals);
         assert!(rules.states_limits && rules.bounded_by_buffer && !rules.strict);
-        assert!(rules.knows_questions);
+        assert!(rules.knows_questions && rules.knows_recovery);
         assert!(!rules.notifies_own_close, "the reply tells");
         assert_eq!(rules.special_errors, SpecialErrors::Mapped);
         assert_eq!(rules.malformed_request, MalformedRequest::ProtocolError);

@@ -14,6 +14,7 @@ mod peer;
 mod preflights;
 mod protocol;
 mod questions;
+mod recovery;
 mod reply;
 mod session;
 #[cfg(test)]
@@ -28,10 +29,11 @@ pub use counters::{Counters, HubCounters, JobCounters, SessionCounters, StoreCou
 pub use error::{Misuse, QuestionError, RequestError};
 pub use hub::{
     Expiry, FORMER_KEYS, GroupError, Hub, HubAction, HubConfig, IdleConnections, Job, JobId,
-    MAX_GROUP_NAME, Refusal, StoreAnswer, WaiterId, Work,
+    MAX_GROUP_NAME, Refusal, SessionSignal, StoreAnswer, WaiterId, Work,
 };
 pub use in_flight::{RequestId, SignalId};
 pub use preflights::{Detection, Preflights};
 pub use protocol::{Observed, Protocol};
 pub use questions::{Answered, QuestionId};
+pub use recovery::{Outcome, RecoveryCommand, RecoveryConfig, RecoveryNews};
 pub use session::{CreationId, EditId};

@@ -29,7 +29,9 @@ fn parts(message: &Message) -> [&[u8]; 2] {
     match message {
         Message::Signal(content)
         | Message::Request { content, .. }
-        | Message::Question { content, .. } => [content.name(), content.payload()],
+        | Message::Question { content, .. }
+        | Message::HistorySignal { content, .. }
+        | Message::IdempotentRequest { content, .. } => [content.name(), content.payload()],
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
             [payload.as_bytes(), &[]]
         }
@@ -38,6 +40,7 @@ fn parts(message: &Message) -> [&[u8]; 2] {
         }
         Message::SessionCreated { object } => [object, &[]],
         Message::RestoreSession { key, .. } => [key, &[]],
+        Message::ResumeSession { resume, .. } => [resume.as_bytes(), &[]],
         Message::AcceptConf(conf) => [conf.sub_protocol.as_deref().unwrap_or_default(), &[]],
         Message::SpecialReply { .. }
         | Message::SessionClosed
@@ -45,6 +48,8 @@ fn parts(message: &Message) -> [&[u8]; 2] {
         | Message::ClientSettings(_)
         | Message::QuestionCancelled { .. }
         | Message::AnswerRefused { .. }
+        | Message::HistoryMark(_)
+        | Message::KeptOutcomes(_)
         | Message::Heartbeat => [&[], &[]],
     }
 }
@@ -61,7 +66,9 @@ fn look_at_text(message: &Message) {
     match message {
         Message::Signal(content)
         | Message::Request { content, .. }
-        | Message::Question { content, .. } => {
+        | Message::Question { content, .. }
+        | Message::HistorySignal { content, .. }
+        | Message::IdempotentRequest { content, .. } => {
             let text = content.text().map(String::from);
             let payload = content.clone().into_payload();
             assert_eq!(payload.as_bytes(), content.payload());

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use wwr::wire::{
-    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, Encoder, ErrorReply, Identifier,
-    Message, SpecialReply, decode,
+    AcceptConf, AnswerRefusal, ClientSettings, ComposeError, Encoder, ErrorReply, HistoryMark,
+    Identifier, KeptOutcomes, Message, Resume, SpecialReply, decode,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
 
@@ -38,6 +38,11 @@ enum Made<'a> {
     Answer { id: Identifier, payload: Payload },
     AnswerError { id: Identifier, code: &'a [u8], message: &'a [u8] },
     AnswerRefused { id: Identifier, refusal: AnswerRefusal },
+    HistorySignal { id: Identifier, name: &'a [u8], payload: Payload },
+    HistoryMark(HistoryMark),
+    KeptOutcomes(KeptOutcomes),
+    ResumeSession { id: Identifier, incarnation: u64, offset: u64, key: &'a [u8] },
+    IdempotentRequest { id: Identifier, name: &'a [u8], payload: Payload },
 }
 
 fuzz_target!(|input: Input<'_>| {
@@ -76,6 +81,17 @@ impl Made<'_> {
                 Message::AnswerError { id, error: ErrorReply::new(code, message).ok()? }
             }
             Self::AnswerRefused { id, refusal } => Message::AnswerRefused { id, refusal },
+            Self::HistorySignal { id, name, payload } => {
+                Message::HistorySignal { id, content: Content::new(name, &payload).ok()? }
+            }
+            Self::HistoryMark(mark) => Message::HistoryMark(mark),
+            Self::KeptOutcomes(kept) => Message::KeptOutcomes(kept),
+            Self::ResumeSession { id, incarnation, offset, key } => {
+                Message::ResumeSession { id, resume: Resume::new(incarnation, offset, key) }
+            }
+            Self::IdempotentRequest { id, name, payload } => {
+                Message::IdempotentRequest { id, content: Content::new(name, &payload).ok()? }
+            }
             Self::AcceptConf(conf) => Message::AcceptConf(AcceptConf {
                 sub_protocol: conf.sub_protocol.filter(|name| !name.is_empty()),
                 ..conf
@@ -125,7 +141,9 @@ fn is_reason(error: ComposeError, dialect: Dialect, message: &Message) -> bool {
             ComposeError::InvalidName(_),
             Message::Signal(content)
             | Message::Request { content, .. }
-            | Message::Question { content, .. },
+            | Message::Question { content, .. }
+            | Message::HistorySignal { content, .. }
+            | Message::IdempotentRequest { content, .. },
         ) => !is_printable(content.name()),
         (
             ComposeError::InvalidCode(_),
@@ -133,7 +151,10 @@ fn is_reason(error: ComposeError, dialect: Dialect, message: &Message) -> bool {
         ) => !is_printable(error.code_bytes()),
         (
             ComposeError::EmptyRequest,
-            Message::Request { content, .. } | Message::Question { content, .. },
+            Message::Request { content, .. }
+            | Message::Question { content, .. }
+            | Message::HistorySignal { content, .. }
+            | Message::IdempotentRequest { content, .. },
         ) => content.name().is_empty() && content.payload().is_empty(),
         _ => false,
     }
@@ -149,6 +170,7 @@ fn is_readable(dialect: Dialect, message: &Message) -> bool {
         }
         Message::SessionCreated { object } => !object.is_empty(),
         Message::RestoreSession { key, .. } => !key.is_empty(),
+        Message::ResumeSession { resume, .. } => !resume.key().is_empty(),
         _ => true,
     }
 }
@@ -170,7 +192,10 @@ fn canonical(message: &Message, bytes: &[u8]) -> Vec<u8> {
         Message::Signal(content) if content.encoding() == Encoding::Utf16 => {
             (content.name().len() % 2 == 1).then_some(2 + content.name().len())
         }
-        Message::Request { content, .. } | Message::Question { content, .. }
+        Message::Request { content, .. }
+        | Message::Question { content, .. }
+        | Message::HistorySignal { content, .. }
+        | Message::IdempotentRequest { content, .. }
             if content.encoding() == Encoding::Utf16 =>
         {
             (content.name().len() % 2 == 1).then_some(10 + content.name().len())
@@ -183,7 +208,26 @@ fn canonical(message: &Message, bytes: &[u8]) -> Vec<u8> {
             None
         }
         Message::ClientSettings(settings) => {
-            bytes.truncate(if settings.max_questions > 0 { 7 } else { 5 });
+            let abilities =
+                u8::from(settings.resumes_signals) + 2 * u8::from(settings.instance.is_some());
+            bytes.truncate(match (abilities, settings.instance) {
+                (0, _) if settings.max_questions == 0 => 5,
+                (0, _) => 7,
+                (_, None) => 8,
+                (_, Some(_)) => 24,
+            });
+            if let Some(byte) = bytes.get_mut(7) {
+                *byte = abilities;
+            }
+            None
+        }
+        Message::HistoryMark(mark) => {
+            bytes.truncate(18);
+            bytes[1] = mark.state.as_byte();
+            None
+        }
+        Message::KeptOutcomes(_) => {
+            bytes.truncate(17);
             None
         }
         Message::AnswerRefused { refusal, .. } => {

@@ -6,7 +6,7 @@ use super::error::{ConnectError, RequestError};
 use super::questions::{Question, QuestionId};
 use super::requests::RequestId;
 use crate::close::CloseFrame;
-use crate::session::{InvalidSession, Session};
+use crate::session::{InvalidSession, Position, Session};
 use crate::time::Instant;
 use crate::wire::{Content, DecodeError, Kind, Payload};
 
@@ -78,6 +78,21 @@ pub enum Event {
     /// This session was restored: on request, or by the client itself on a new connection. Also
     /// reported when the server's answer comes after the client stopped waiting for it.
     SessionRestored(Session),
+    /// The session was resumed, and everything to it has come that the client had missed
+    /// ([`Config::resume_signals`](super::Config::resume_signals)).
+    SignalsResumed {
+        /// How many signals were missed, and have come since [`SessionRestored`](Self::SessionRestored).
+        missed: u64,
+    },
+    /// Signals to the session are missing: the server has not kept them long enough, or the client reads too
+    /// slowly. What is left comes next.
+    SignalGap {
+        /// Behind the last signal that was reported, if the client knew of the history.
+        from: Option<Position>,
+        /// Where the signals go on; if it is a place in the same history, as many are missing as lie between. `None`
+        /// if the server keeps no history.
+        to: Option<Position>,
+    },
     /// The session was closed, by either side.
     SessionClosed,
     /// The session that was held could not be resumed on a new connection, and is forgotten.

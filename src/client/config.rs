@@ -114,6 +114,11 @@ pub struct Config {
     /// pings ([`pings`](Self::pings)): after twice the sum, if two requests in a row ran out of time as well.
     /// Default: yes.
     pub can_ping: bool,
+    /// Whether to ask servers of `wwr.1` for the signals to the session that the client misses while it has no
+    /// connection (protocol §10.5): they come when the session is resumed, in order and none twice, and then
+    /// [`Event::SignalsResumed`](super::Event::SignalsResumed). What is missing nevertheless is told by
+    /// [`Event::SignalGap`](super::Event::SignalGap). Default: no.
+    pub resume_signals: bool,
 }
 
 impl Config {
@@ -209,6 +214,7 @@ impl Default for Config {
             wwr1: true,
             needs_selection: false,
             can_ping: true,
+            resume_signals: false,
         }
     }
 }
@@ -253,6 +259,7 @@ impl<'a> arbitrary::Arbitrary<'a> for Valid<Config> {
             wwr1: u.arbitrary()?,
             needs_selection: u.arbitrary()?,
             can_ping: u.arbitrary()?,
+            resume_signals: u.arbitrary()?,
         };
         Ok(config.validate().unwrap_or_default())
     }

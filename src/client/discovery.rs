@@ -17,6 +17,7 @@ use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
 use crate::handshake::SubProtocol;
 use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
+use crate::session::Instance;
 use crate::time::Instant;
 use crate::wire::{self, AcceptConf, ClientSettings, Message};
 
@@ -239,6 +240,7 @@ impl Client {
             }
         };
         self.discovery.opened = now;
+        self.forget_connection();
         self.liveness = self.config.pings.map(|pings| LivenessCheck::new(pings, now));
         self.discovery.agreed = agreed.filter(|_| agreed == self.offers());
         if let (Route::Required(Evidence::Offered), None) =
@@ -555,6 +557,8 @@ impl Client {
         let frame = out.encoder.client_settings(ClientSettings {
             max_message_size: self.config.max_message_size,
             max_questions: self.config.max_open_questions,
+            resumes_signals: self.config.resume_signals,
+            instance: self.recovery.instance.map(|Instance(bytes)| bytes),
         });
         self.transmit(frame, out);
     }

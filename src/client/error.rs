@@ -190,6 +190,7 @@ impl From<SpecialReply> for RequestError {
             SpecialReply::MaxSessionConnections => Self::MaxSessionConnections,
             SpecialReply::SessionsDisabled => Self::SessionsDisabled,
             SpecialReply::ProtocolError => Self::Protocol,
+            SpecialReply::OutcomeUnknown => Self::ConnectionLost,
         }
     }
 }

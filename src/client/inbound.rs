@@ -84,6 +84,11 @@ impl Client {
             }
             Message::Question { id, content } => self.handle_question(id, content, out),
             Message::QuestionCancelled { id } => self.handle_cancelled_question(id, out),
+            Message::HistorySignal { id, content } => {
+                self.handle_history_signal(id.counter(), content, out);
+            }
+            Message::HistoryMark(mark) => self.handle_history_mark(mark, out),
+            Message::KeptOutcomes(kept) => self.handle_kept(kept, out),
             Message::Request { .. }
             | Message::CloseSession { .. }
             | Message::RestoreSession { .. }
@@ -92,7 +97,9 @@ impl Client {
             | Message::ClientSettings(_)
             | Message::Answer { .. }
             | Message::AnswerError { .. }
-            | Message::AnswerRefused { .. } => unexpected(message, out),
+            | Message::AnswerRefused { .. }
+            | Message::ResumeSession { .. }
+            | Message::IdempotentRequest { .. } => unexpected(message, out),
         }
     }
 
@@ -135,7 +142,7 @@ impl Client {
             return self.handle_resumption(reply, out);
         }
         match self.requests.take_replied(id) {
-            Some(Purpose::Request) => done(id, reply.into(), out),
+            Some(Purpose::Request | Purpose::Idempotent(_)) => done(id, reply.into(), out),
             Some(Purpose::Restore) => {
                 let outcome = match reply {
                     Reply::Success(payload) => self.restored(payload, out),
@@ -200,7 +207,7 @@ fn unexpected(message: Message, out: &mut Actions<Action>) {
 /// Returns whether a session-created message is about the session that the client holds: the server has
 /// changed its info or its key. A server creates none for a connection that has one (protocol §5.5), and the
 /// time of creation outlives a change of the key (protocol §5.13).
-fn is_same(before: &Session, after: &Session) -> bool {
+pub(super) fn is_same(before: &Session, after: &Session) -> bool {
     let born = before.created;
     before.key == after.key || born == after.created && born != UnixTime::NEVER
 }

@@ -9,7 +9,7 @@ use super::machine::Client;
 use super::requests::RequestId;
 use crate::actions::Actions;
 use crate::close::CloseFrame;
-use crate::session::SessionKey;
+use crate::session::{Position, SessionKey};
 use crate::time::Instant;
 use crate::wire::{SpecialReply, length};
 
@@ -251,7 +251,7 @@ impl Client {
             }
         };
         out.push(Action::Event(Event::Disconnected { reason, retry }));
-        self.end_sent(out);
+        self.keep_or_end_sent(retry.is_some(), out);
         self.end_queued_unless(retry, out);
         self.end_questions(out);
     }
@@ -273,7 +273,8 @@ impl Client {
             out.push(Action::Event(Event::Disconnected { reason, retry: None }));
         }
         self.fail(error, out);
-        self.end_sent(out);
+        let will_retry = matches!(self.link, Link::Waiting { .. });
+        self.keep_or_end_sent(will_retry, out);
     }
 
     /// The version is known.
@@ -308,6 +309,7 @@ impl Client {
 
     fn end_queued_unless(&mut self, retry: Option<Instant>, out: &mut Actions<Action>) {
         if retry.is_none() {
+            self.end_repeats(out);
             self.end_queued(out);
         }
     }
@@ -316,6 +318,7 @@ impl Client {
         self.link = Link::Ready { since: self.now() };
         self.backoff.connected();
         out.push(Action::Event(Event::Connected));
+        self.send_repeats(out);
         self.send_queued(out);
     }
 }
@@ -325,10 +328,18 @@ impl Client {
     /// Asks the server, for the first time or again.
     fn ask_for_session(&mut self, mut resumption: Resumption, out: &mut Actions<Action>) {
         let key = resumption.key.as_str().as_bytes();
-        if self.check_length(length::IDENTIFIED + key.len()).is_err() {
+        let from = self.resumes_from();
+        let place = if from.is_some() { length::PLACE } else { 0 };
+        if self.check_length(length::IDENTIFIED + place + key.len()).is_err() {
             return self.lose_session(&resumption, SessionLoss::Refused, out);
         }
-        let frame = out.encoder.restore_session(resumption.id.identifier(), key);
+        let id = resumption.id.identifier();
+        let frame = match from {
+            None => out.encoder.restore_session(id, key),
+            Some(Position { incarnation, offset }) => {
+                out.encoder.resume_session(id, incarnation, offset, key)
+            }
+        };
         self.transmit(frame, out);
         if let Some(liveness) = &mut self.liveness {
             liveness.requested(resumption.id);
@@ -373,6 +384,7 @@ impl Client {
     ) {
         if self.still_wants(resumption) {
             (self.session, self.earlier) = (None, None);
+            self.forget_place();
             out.push(Action::Event(Event::SessionLost(loss)));
         }
         self.expect_late_answers(resumption);
@@ -399,6 +411,7 @@ impl Client {
                 Ok(session) => {
                     self.hold(session.clone());
                     out.push(Action::Event(Event::SessionRestored(session)));
+                    self.session_resumed(out);
                     self.become_ready(out);
                 }
                 Err(invalid) => {
@@ -414,7 +427,7 @@ impl Client {
                 (SpecialReply::SessionsDisabled, _) => {
                     self.lose_session(&resumption, SessionLoss::Disabled, out);
                 }
-                (SpecialReply::ProtocolError, _) => {
+                (SpecialReply::ProtocolError | SpecialReply::OutcomeUnknown, _) => {
                     self.lose_session(&resumption, SessionLoss::Refused, out);
                 }
                 (

@@ -1,5 +1,6 @@
 //! The client as its application and its host see it.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +11,12 @@ use super::config::Config;
 use super::discovery::{Discovered, Discovery};
 use super::error::{Misuse, RequestError};
 use super::heartbeat::Heartbeat;
+use super::inbound::is_same;
 use super::link::{Link, Status};
 use super::liveness::{LivenessCheck, Silence};
 use super::questions::Questions;
-use super::requests::{Call, Purpose, RequestId, Requests};
+use super::recovery::Recovery;
+use super::requests::{Call, Kept, Purpose, RequestId, Requests};
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Pongs};
 use crate::handshake::SubProtocol;
@@ -51,6 +54,7 @@ pub struct Client {
     pub(super) earlier: Option<SessionKey>,
     pub(super) requests: Requests,
     pub(super) questions: Questions,
+    pub(super) recovery: Recovery,
     pub(super) backoff: Backoff,
     /// The latest time seen.
     now: Instant,
@@ -84,6 +88,7 @@ impl Client {
             earlier: None,
             requests: Requests::new(),
             questions: Questions::new(),
+            recovery: Recovery::default(),
             backoff,
             now: Instant::EPOCH,
         }
@@ -220,6 +225,7 @@ impl Client {
             _ if self.holds_or_restores() => Err(Misuse::SessionHeld),
             Link::Ready { .. } => Err(Misuse::Connected),
             _ => {
+                self.forget_place();
                 self.earlier = Some(key);
                 Ok(())
             }
@@ -310,7 +316,7 @@ impl Client {
             }
         }
         self.backoff.reset();
-        self.end_sent(out);
+        self.keep_or_end_sent(false, out);
         self.end_queued(out);
         self.end_questions(out);
     }
@@ -386,7 +392,7 @@ impl Client {
     }
 
     /// Sends or queues.
-    fn submit(
+    pub(super) fn submit(
         &mut self,
         call: Call,
         timeout: Option<Duration>,
@@ -422,10 +428,24 @@ impl Client {
         Ok(id)
     }
 
-    fn send(&mut self, id: RequestId, call: Call, deadline: Instant, out: &mut Actions<Action>) {
+    pub(super) fn send(
+        &mut self,
+        id: RequestId,
+        call: Call,
+        deadline: Instant,
+        out: &mut Actions<Action>,
+    ) {
         let (frame, purpose) = match call {
             Call::Request { name, payload } => {
                 (out.encoder.request(id.identifier(), &name, &payload), Purpose::Request)
+            }
+            call @ Call::Idempotent { .. } if !self.may_keep(&call) => {
+                let Call::Idempotent { name, payload } = call else { return };
+                return self.send(id, Call::Request { name, payload }, deadline, out);
+            }
+            Call::Idempotent { name, payload } => {
+                let frame = out.encoder.idempotent_request(id.identifier(), &name, &payload);
+                (frame, Purpose::Idempotent(Box::new(Kept { name, payload, deadline })))
             }
             Call::Restore(key) => {
                 let frame = out.encoder.restore_session(id.identifier(), key.as_str().as_bytes());
@@ -555,7 +575,7 @@ impl Client {
             }
             match call {
                 Call::Close if !self.has_session_to_close() => done(id, Ok(Payload::EMPTY), out),
-                Call::Close | Call::Request { .. } | Call::Restore(_) => {
+                Call::Close | Call::Request { .. } | Call::Idempotent { .. } | Call::Restore(_) => {
                     self.send(id, call, deadline, out);
                 }
             }
@@ -569,6 +589,14 @@ impl Client {
 
     /// Takes this session in place of the one that is held, and returns that.
     pub(super) fn hold(&mut self, session: Session) -> Option<Session> {
+        let keeps_place = match (&self.session, &self.earlier) {
+            (Some(before), _) => is_same(before, &session),
+            (None, Some(earlier)) => *earlier == session.key,
+            (None, None) => false,
+        };
+        if !keeps_place {
+            self.forget_place();
+        }
         self.earlier = None;
         self.session.replace(session)
     }
@@ -581,6 +609,7 @@ impl Client {
     /// Forgets the session, if the client holds one, and returns whether it did.
     pub(super) fn end_session(&mut self, out: &mut Actions<Action>) -> bool {
         let held = self.session.take().is_some() | self.earlier.take().is_some();
+        self.forget_place();
         if held {
             out.push(Action::Event(Event::SessionClosed));
         }
@@ -593,12 +622,6 @@ impl Client {
                 liveness.timed_out(self.now, id);
             }
             done(id, Err(RequestError::TimedOut { sent }), out);
-        }
-    }
-
-    pub(super) fn end_sent(&mut self, out: &mut Actions<Action>) {
-        while let Some(id) = self.requests.take_sent() {
-            done(id, Err(RequestError::ConnectionLost), out);
         }
     }
 

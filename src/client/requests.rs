@@ -1,5 +1,6 @@
 //! The requests without an outcome: queued for a connection, or sent and waiting for a reply.
 
+use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 use core::fmt;
@@ -47,7 +48,15 @@ impl fmt::Display for RequestId {
 /// What to send.
 #[derive(Debug)]
 pub(super) enum Call {
-    Request { name: Name, payload: Payload },
+    Request {
+        name: Name,
+        payload: Payload,
+    },
+    /// A request that may be repeated.
+    Idempotent {
+        name: Name,
+        payload: Payload,
+    },
     Restore(SessionKey),
     Close,
 }
@@ -56,7 +65,9 @@ impl Call {
     /// Returns the length of its message in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
-            Self::Request { name, payload } => length::request(name, payload),
+            Self::Request { name, payload } | Self::Idempotent { name, payload } => {
+                length::request(name, payload)
+            }
             Self::Restore(key) => length::IDENTIFIED + key.as_str().len(),
             Self::Close => length::IDENTIFIED,
         }
@@ -67,6 +78,8 @@ impl Call {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Request,
+    /// A request that can be repeated on another connection.
+    Idempotent(Box<Kept>),
     Restore,
     /// Closes the session of this key; without a key, the session that an earlier restore brings.
     Close(Option<SessionKey>),
@@ -82,10 +95,35 @@ impl Purpose {
     /// Returns whether the outcome was already reported.
     const fn is_late(&self) -> bool {
         match self {
-            Self::Request | Self::Restore | Self::Close(_) => false,
+            Self::Request | Self::Idempotent(_) | Self::Restore | Self::Close(_) => false,
             Self::LateRestore(_) | Self::LateClose(_) => true,
         }
     }
+}
+
+/// An idempotent request that was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) name: Name,
+    pub(super) payload: Payload,
+    pub(super) deadline: Instant,
+}
+
+impl Kept {
+    /// Returns the length of its message in bytes.
+    fn size(&self) -> usize {
+        length::request(&self.name, &self.payload)
+    }
+}
+
+/// An idempotent request that was sent on a connection which is lost.
+#[derive(Debug)]
+pub(super) struct Repeat {
+    pub(super) request: Box<Kept>,
+    /// In which scope it was sent.
+    pub(super) scope: u64,
+    /// Until when it may be repeated.
+    pub(super) until: Instant,
 }
 
 #[derive(Debug)]
@@ -100,6 +138,10 @@ pub(super) struct Requests {
     counter: u64,
     queued: Table<Queued>,
     sent: Table<Purpose>,
+    /// What was sent on an earlier connection, and is to be sent again.
+    repeats: Table<Repeat>,
+    /// How many bytes of idempotent requests are kept because they may be sent again.
+    kept_bytes: usize,
     /// The deadline of each queued or sent request that has no outcome yet. Deadlines of other
     /// requests stay for a while, but the first one never belongs to such a request.
     deadlines: BinaryHeap<Reverse<(Instant, RequestId)>>,
@@ -117,6 +159,8 @@ impl Requests {
             counter: 0,
             queued: Table::new(),
             sent: Table::new(),
+            repeats: Table::new(),
+            kept_bytes: 0,
             deadlines: BinaryHeap::new(),
             queued_bytes: 0,
             restoring: None,
@@ -138,7 +182,11 @@ impl Requests {
 
     /// Returns how many requests are queued or sent, with those that have an outcome but no reply.
     pub(super) fn remembered(&self) -> usize {
-        self.queued.len() + self.sent.len()
+        self.queued.len() + self.sent.len() + self.repeats.len()
+    }
+
+    pub(super) const fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     pub(super) const fn queued_bytes(&self) -> usize {
@@ -179,6 +227,9 @@ impl Requests {
         if purpose == Purpose::Restore {
             self.restoring = Some(id);
         }
+        if let Purpose::Idempotent(kept) = &purpose {
+            self.kept_bytes += kept.size();
+        }
         self.deadlines.push(Reverse((deadline, id)));
         self.sent.insert(id, purpose);
     }
@@ -202,12 +253,27 @@ impl Requests {
         Some((id, call, deadline))
     }
 
+    /// Records that a request is to be sent again, which was sent on an earlier connection.
+    pub(super) fn repeat(&mut self, id: RequestId, repeat: Repeat) {
+        self.kept_bytes += repeat.request.size();
+        self.deadlines.push(Reverse((repeat.request.deadline, id)));
+        self.repeats.insert(id, repeat);
+    }
+
+    /// Removes the oldest of the requests that are to be sent again.
+    pub(super) fn take_repeat(&mut self) -> Option<(RequestId, Repeat)> {
+        let (id, repeat) = self.repeats.pop_first()?;
+        self.kept_bytes -= repeat.request.size();
+        self.forget(id);
+        Some((id, repeat))
+    }
+
     /// Removes the oldest of the sent requests that have no outcome, and what is older.
-    pub(super) fn take_sent(&mut self) -> Option<RequestId> {
+    pub(super) fn take_sent(&mut self) -> Option<(RequestId, Purpose)> {
         loop {
             let (id, purpose) = self.sent.pop_first()?;
             if self.removed(id, &purpose) {
-                return Some(id);
+                return Some((id, purpose));
             }
         }
     }
@@ -242,11 +308,16 @@ impl Requests {
                 }
                 return Some(true);
             }
-            Some(Purpose::Request) => {
+            Some(Purpose::Request | Purpose::Idempotent(_)) => {
                 self.take_replied(id);
                 return Some(true);
             }
             None => {}
+        }
+        if let Some(repeat) = self.repeats.remove(id) {
+            self.kept_bytes -= repeat.request.size();
+            self.forget(id);
+            return Some(true);
         }
         let Queued { call, .. } = self.queued.remove(id)?;
         self.queued_bytes -= call.size();
@@ -259,6 +330,11 @@ impl Requests {
         match purpose {
             Purpose::LateRestore(_) => self.late_restores -= 1,
             Purpose::LateClose(_) => self.late_closes -= 1,
+            Purpose::Idempotent(kept) => {
+                self.kept_bytes -= kept.size();
+                self.forget(id);
+                return true;
+            }
             Purpose::Request | Purpose::Restore | Purpose::Close(_) => {
                 self.forget(id);
                 return true;
@@ -271,13 +347,14 @@ impl Requests {
     fn forget(&mut self, id: RequestId) {
         self.restoring = self.restoring.filter(|restoring| *restoring != id);
         while let Some(Reverse((_, first))) = self.deadlines.peek()
-            && !has_no_outcome(&self.queued, &self.sent, *first)
+            && !has_no_outcome(&self.queued, &self.sent, &self.repeats, *first)
         {
             self.deadlines.pop();
         }
         if are_mostly_stale(self.deadlines.len(), self.len()) {
-            let (queued, sent) = (&self.queued, &self.sent);
-            self.deadlines.retain(|Reverse((_, id))| has_no_outcome(queued, sent, *id));
+            let (queued, sent, repeats) = (&self.queued, &self.sent, &self.repeats);
+            let counts = |id| has_no_outcome(queued, sent, repeats, id);
+            self.deadlines.retain(|Reverse((_, id))| counts(*id));
         }
         if let Some(capacity) = shrunk_capacity(self.deadlines.len(), self.deadlines.capacity()) {
             self.deadlines.shrink_to(capacity);
@@ -293,10 +370,15 @@ const fn are_mostly_stale(deadlines: usize, requests: usize) -> bool {
 }
 
 #[inline(always)]
-fn has_no_outcome(queued: &Table<Queued>, sent: &Table<Purpose>, id: RequestId) -> bool {
+fn has_no_outcome(
+    queued: &Table<Queued>,
+    sent: &Table<Purpose>,
+    repeats: &Table<Repeat>,
+    id: RequestId,
+) -> bool {
     match sent.get(id) {
         Some(purpose) => !purpose.is_late(),
-        None => queued.get(id).is_some(),
+        None => queued.get(id).is_some() || repeats.get(id).is_some(),
     }
 }
 

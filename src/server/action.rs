@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::in_flight::{RequestId, SignalId};
 use super::questions::{Answered, QuestionId};
+use super::recovery::RecoveryCommand;
 use super::session::{CreationId, EditId};
 use crate::close::CloseFrame;
 use crate::dialect::Dialect;
@@ -28,6 +29,8 @@ pub enum Action {
     Signal(Signal),
     /// Hand this to [`Hub::handle`](super::Hub::handle).
     Session(session::Command),
+    /// Hand this to [`Hub::recover`](super::Hub::recover).
+    Recover(Box<RecoveryCommand>),
     /// Send a WebSocket ping: nothing was heard from the peer for a long time.
     Ping,
     /// The peer has turned out to speak this dialect. For hosts that show it, and for hosts that

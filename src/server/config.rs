@@ -10,6 +10,7 @@ use crate::pings::Pings;
 use crate::preflight::Metadata;
 use crate::session::KeyFormat;
 use crate::valid::{InvalidConfig, Valid, not_zero, positive};
+use crate::wire::AcceptConf;
 
 /// The settings of a [`Connection`](super::Connection), which takes them [validated](Self::validate).
 ///
@@ -68,6 +69,12 @@ pub struct Config {
     /// [`protocol`](Self::protocol) that begins with an accept-conf of [`Dialect::MIN_STATED`] bytes at
     /// most, and a [`max_message_size`](Self::max_message_size) of as many or more.
     pub wwr1: bool,
+    /// Whether the [hub](super::Hub::with_recovery) keeps histories of the signals to sessions, of which
+    /// clients of `wwr.1` are told (protocol §10.5). Default: no.
+    pub keeps_histories: bool,
+    /// Whether the [hub](super::Hub::with_recovery) keeps outcomes of idempotent requests, of which
+    /// clients of `wwr.1` are told (protocol §10.6). Default: no.
+    pub keeps_outcomes: bool,
 }
 
 /// Whether a server has sessions.
@@ -102,6 +109,8 @@ impl Default for Config {
             max_open_questions: OPEN_QUESTIONS,
             question_timeout: Duration::from_secs(60),
             wwr1: true,
+            keeps_histories: false,
+            keeps_outcomes: false,
         }
     }
 }
@@ -154,6 +163,13 @@ impl Config {
     /// ```
     pub const fn metadata(&self) -> Option<Metadata> {
         self.protocol.metadata(self.advertised.read_timeout_1_5())
+    }
+
+    /// What an accept-conf of `wwr.1` says about histories and outcomes (protocol §10.2).
+    pub(super) const fn keeps(&self) -> u8 {
+        let histories = if self.keeps_histories { AcceptConf::KEEPS_HISTORIES } else { 0 };
+        let outcomes = if self.keeps_outcomes { AcceptConf::KEEPS_OUTCOMES } else { 0 };
+        histories | outcomes
     }
 
     /// Whether each connection begins with accept-conf. A host says so with the answer to the

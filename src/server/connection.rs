@@ -3,6 +3,7 @@
 mod asking;
 mod closing;
 mod inbound;
+mod recovery;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -72,6 +73,8 @@ pub struct Connection {
     in_flight: InFlight,
     /// Once the first was asked.
     questions: Option<Box<Questions>>,
+    /// Once the client has stated that it makes use of it.
+    recovery: Option<Box<recovery::Recovery>>,
     /// Messages behind the running handlers, oldest first.
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
@@ -93,6 +96,8 @@ struct Limits {
     drain_timeout: Span,
     questions: u16,
     question_timeout: Span,
+    keeps_histories: bool,
+    keeps_outcomes: bool,
 }
 
 /// The phase of life of a connection.
@@ -139,6 +144,7 @@ impl Connection {
             let mut conf = config.advertised.to_accept_conf();
             if peer.dialect().rules().states_limits {
                 conf.message_buffer_size = config.max_message_size;
+                conf.minor = config.keeps();
             }
             let frame = out.encoder.accept_conf(&conf);
             out.push(Action::Send(frame));
@@ -155,6 +161,7 @@ impl Connection {
             session: SessionSlot::new(key_format),
             in_flight: InFlight::default(),
             questions: None,
+            recovery: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ignored_in_a_row: 0,
@@ -234,6 +241,9 @@ impl Connection {
     /// keeps its signals back.
     pub fn handle_writable(&mut self, writable: bool, out: &mut Out) {
         self.session.handle_writable(writable, out);
+        if self.recovery.is_some() {
+            self.recovery_writable(writable, out);
+        }
     }
 
     /// Handles news of the registry about a session. News that come too late are ignored.
@@ -242,6 +252,7 @@ impl Connection {
         if let Some(reason) = self.session.handle(&self.peer, outcome, out) {
             self.drain(reason, out);
         }
+        self.forget_ended_session();
         self.proceed(out);
     }
 
@@ -300,6 +311,9 @@ impl Connection {
         result: Result<Payload, RequestError>,
         out: &mut Out,
     ) -> Result<(), Misuse> {
+        if self.recovery.is_some() {
+            self.keep_outcome(id, &result, out);
+        }
         self.not_closed()?;
         let id = self.in_flight.end_request(id).ok_or(Misuse::UnknownHandler)?;
         self.session.tell_last(out);
@@ -605,6 +619,8 @@ impl Limits {
             drain_timeout: config.drain_timeout.into(),
             questions: config.max_open_questions.get(),
             question_timeout: config.question_timeout.into(),
+            keeps_histories: config.keeps_histories,
+            keeps_outcomes: config.keeps_outcomes,
         }
     }
 }

@@ -5,10 +5,12 @@ mod config;
 mod expiry;
 mod groups;
 mod jobs;
+mod recovery;
 mod shutdown;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -16,11 +18,13 @@ use core::time::Duration;
 pub use action::{HubAction, Job, JobId, Refusal, StoreAnswer, WaiterId, Work};
 pub use config::{Expiry, HubConfig, IdleConnections};
 pub use groups::{FORMER_KEYS, GroupError, MAX_GROUP_NAME};
+pub use recovery::SessionSignal;
 
 use super::counters::{HubCounters, JobEnd};
 use expiry::Rounds;
 use groups::{Groups, Lasts, Memberships};
 use jobs::{Jobs, Purpose};
+use recovery::{Recovery, holds_by};
 use shutdown::Stage;
 
 use crate::actions::Actions;
@@ -96,6 +100,8 @@ pub struct Hub {
     last_waiter: u64,
     groups: Groups,
     rounds: Rounds,
+    /// If histories or outcomes are kept.
+    recovery: Option<Box<Recovery>>,
     stage: Stage,
     counters: HubCounters,
     now: Instant,
@@ -173,6 +179,7 @@ impl Hub {
             last_waiter: 0,
             groups: Groups::default(),
             rounds: Rounds::new(config.expiry, Instant::EPOCH),
+            recovery: None,
             stage: Stage::Serving,
             counters: HubCounters::default(),
             now: Instant::EPOCH,
@@ -234,6 +241,7 @@ impl Hub {
         self.open -= usize::from(member.phase != Phase::Admitted);
         self.drained -= usize::from(matches!(member.phase, Phase::Drained { .. }));
         self.groups.leave_all(id, member.groups.unwrap_or_default());
+        self.recovery_left(id, out);
         if let Some(key) = member.session {
             self.instruct(id, Command::Leave(key));
             self.route(out);
@@ -356,7 +364,9 @@ impl Hub {
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
                     self.note_change(connection, &outcome.change);
+                    let (key, holds) = (outcome.key.clone(), holds_by(&outcome.change));
                     out.push(HubAction::Deliver { to: connection, outcome });
+                    self.mark_history(connection, &key, holds, out);
                     continue;
                 }
                 Effect::Renewed(result) => {
@@ -431,7 +441,11 @@ impl Hub {
         };
         let (key, destroyed) = match (purpose, answer) {
             (Purpose::LookUp(ticket, key), StoreAnswer::LookedUp(found)) => {
+                let is_gone = found == Ok(None);
                 self.registry.looked_up(ticket, found, effects);
+                if is_gone {
+                    self.end_history(&key);
+                }
                 (key, Ok(()))
             }
             (Purpose::Create(ticket, key), StoreAnswer::Created(created)) => {
@@ -445,6 +459,11 @@ impl Hub {
             }
             (Purpose::Destroy(ticket, key), StoreAnswer::Destroyed(destroyed)) => {
                 self.registry.destroyed(ticket, destroyed, effects);
+                match (&new_key, destroyed) {
+                    (Some(new_key), Ok(())) => self.rename_history(&key, new_key),
+                    (None, Ok(())) => self.end_history(&key),
+                    (_, Err(StoreFailed)) => {}
+                }
                 (key, destroyed)
             }
             (Purpose::Expire, _) => return self.expired(),
@@ -576,8 +595,12 @@ impl Hub {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout). `None` if only another call
     /// can change anything.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timeouts =
-            [self.jobs.next_deadline(), self.rounds.next_timeout(), self.stage.deadline()];
+        let timeouts = [
+            self.jobs.next_deadline(),
+            self.rounds.next_timeout(),
+            self.stage.deadline(),
+            self.next_expiry(),
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -599,6 +622,7 @@ impl Hub {
             };
             self.conclude(purpose, answer, out);
         }
+        self.expire_recovery(now);
         self.stage_timeout(out);
     }
 

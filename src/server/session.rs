@@ -174,6 +174,11 @@ impl SessionSlot {
         }
     }
 
+    /// Returns whether the connection has no session, and is not about to get one.
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(self.state, State::Empty)
+    }
+
     /// Returns whether later messages have to wait for the registry.
     pub(super) const fn holds_up_messages(&self) -> bool {
         matches!(self.state, State::Restoring { .. } | State::Closing { .. })

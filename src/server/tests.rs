@@ -197,6 +197,7 @@ impl Script {
                     format!("event EditFailed {} {failure:?}", edit.as_u64())
                 }
                 Action::SessionEvent(event) => format!("event {event:?}"),
+                Action::Recover(command) => format!("recover {command:?}"),
                 Action::Ping => "ping".to_string(),
                 Action::Learned(dialect) => format!("speaks {dialect}"),
                 Action::PeerReads(bytes) => format!("reads {bytes}"),

@@ -9,7 +9,8 @@ use bytes::Bytes;
 pub struct AcceptConf {
     /// Major version; 2 for protocol 2.0.
     pub major: u8,
-    /// Minor version; clients ignore it.
+    /// Minor version; clients of 2.0 ignore it. In `wwr.1` it says what else the server does:
+    /// [`KEEPS_HISTORIES`](Self::KEEPS_HISTORIES) and [`KEEPS_OUTCOMES`](Self::KEEPS_OUTCOMES).
     pub minor: u8,
     /// How long the server waits for a message before it closes the connection, in milliseconds.
     pub read_timeout_ms: u32,
@@ -21,6 +22,14 @@ pub struct AcceptConf {
 }
 
 impl AcceptConf {
+    /// The bit of [`minor`](Self::minor) by which a server of `wwr.1` says that it keeps the signals to
+    /// sessions (protocol §10.5).
+    pub const KEEPS_HISTORIES: u8 = 1;
+
+    /// The bit of [`minor`](Self::minor) by which a server of `wwr.1` says that it keeps the outcomes of
+    /// idempotent requests (protocol §10.6).
+    pub const KEEPS_OUTCOMES: u8 = 2;
+
     /// Returns the read timeout as a duration.
     pub const fn read_timeout(&self) -> Duration {
         Duration::from_millis(self.read_timeout_ms as u64)

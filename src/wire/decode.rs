@@ -6,6 +6,7 @@ use super::accept_conf::AcceptConf;
 use super::answer_refusal::AnswerRefusal;
 use super::client_settings::ClientSettings;
 use super::error::{DecodeError, Malformation};
+use super::history::{HistoryMark, HistoryState, KeptOutcomes, Resume};
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::length;
@@ -83,6 +84,16 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
         Kind::AnswerUtf16 => frame.answer(Encoding::Utf16),
         Kind::AnswerError => frame.answer_error(),
         Kind::AnswerRefused => frame.answer_refused(),
+        Kind::ReplyOutcomeUnknown => frame.special(SpecialReply::OutcomeUnknown),
+        Kind::HistorySignalBinary => frame.history_signal(Encoding::Binary),
+        Kind::HistorySignalUtf8 => frame.history_signal(Encoding::Utf8),
+        Kind::HistorySignalUtf16 => frame.history_signal(Encoding::Utf16),
+        Kind::HistoryMark => frame.history_mark(),
+        Kind::KeptOutcomes => frame.kept_outcomes(),
+        Kind::ResumeSession => frame.resume_session(),
+        Kind::IdempotentRequestBinary => frame.idempotent_request(Encoding::Binary),
+        Kind::IdempotentRequestUtf8 => frame.idempotent_request(Encoding::Utf8),
+        Kind::IdempotentRequestUtf16 => frame.idempotent_request(Encoding::Utf16),
     }
 }
 
@@ -137,6 +148,14 @@ impl Frame {
             .get(index..)
             .and_then(|rest| rest.first_chunk())
             .map_or(0, |word| u32::from_le_bytes(*word))
+    }
+
+    /// Returns eight little-endian bytes at `index`, which lie inside a length that was checked.
+    fn long(&self, index: usize) -> u64 {
+        self.bytes
+            .get(index..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |long| u64::from_le_bytes(*long))
     }
 
     /// Returns bytes 1 to 8 of a frame that has them.
@@ -295,6 +314,47 @@ impl Frame {
         Ok(Message::AnswerRefused { id: self.identifier(), refusal })
     }
 
+    // The same holds for histories and idempotent requests (protocol §10.5, §10.6).
+
+    #[cold]
+    #[inline(never)]
+    fn history_signal(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        self.named(encoding, |id, content| Message::HistorySignal { id, content })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn history_mark(self) -> Result<Message, DecodeError> {
+        self.at_least(length::HISTORY_MARK)?;
+        Ok(Message::HistoryMark(HistoryMark {
+            state: HistoryState::from_byte(self.byte(1)),
+            incarnation: self.long(2),
+            offset: self.long(10),
+        }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn kept_outcomes(self) -> Result<Message, DecodeError> {
+        self.at_least(length::KEPT_OUTCOMES)?;
+        let (scope, window_ms, outcomes) = (self.long(1), self.word(9), self.word(13));
+        Ok(Message::KeptOutcomes(KeptOutcomes { scope, window_ms, outcomes }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn resume_session(self) -> Result<Message, DecodeError> {
+        self.at_least(PREFIX + length::PLACE + 1)?;
+        let id = self.identifier();
+        Ok(Message::ResumeSession { id, resume: Resume::checked(self.rest(PREFIX)) })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn idempotent_request(self, encoding: Encoding) -> Result<Message, DecodeError> {
+        self.named(encoding, |id, content| Message::IdempotentRequest { id, content })
+    }
+
     fn special(self, reply: SpecialReply) -> Result<Message, DecodeError> {
         self.at_least(PREFIX)?;
         Ok(Message::SpecialReply { id: self.identifier(), reply })
@@ -327,9 +387,15 @@ impl Frame {
         self.at_least(length::CLIENT_SETTINGS)?;
         let max_questions =
             self.bytes.get(length::CLIENT_SETTINGS..).and_then(|rest| rest.first_chunk());
+        let abilities = self.byte(length::CLIENT_ABILITIES - 1);
+        let instance =
+            self.bytes.get(length::CLIENT_ABILITIES..).and_then(|rest| rest.first_chunk());
+        let has_instance = abilities & ClientSettings::HAS_INSTANCE != 0;
         Ok(Message::ClientSettings(ClientSettings {
             max_message_size: self.word(1),
             max_questions: max_questions.map_or(0, |bytes| u16::from_le_bytes(*bytes)),
+            resumes_signals: abilities & ClientSettings::RESUMES_SIGNALS != 0,
+            instance: instance.filter(|_| has_instance).copied(),
         }))
     }
 }

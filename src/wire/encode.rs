@@ -6,10 +6,11 @@ use super::accept_conf::AcceptConf;
 use super::answer_refusal::AnswerRefusal;
 use super::client_settings::ClientSettings;
 use super::error::ComposeError;
+use super::history::{HistoryMark, KeptOutcomes};
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::length;
-use super::message::{Message, SpecialReply};
+use super::message::{Content, Message, SpecialReply};
 use super::name::{ErrorCode, Name, check_code, check_name};
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
@@ -79,11 +80,16 @@ impl Encoder {
                 | Message::Answer { .. }
                 | Message::AnswerError { .. }
                 | Message::AnswerRefused { .. }
+                | Message::HistorySignal { .. }
+                | Message::HistoryMark(_)
+                | Message::KeptOutcomes(_)
+                | Message::ResumeSession { .. }
+                | Message::IdempotentRequest { .. }
         );
         if is_rare { self.encode_rare(dialect, message) } else { self.encode_any(dialect, message) }
     }
 
-    /// Writes a message of a question. Out of line, so that other messages are written as fast
+    /// Writes a message of a question, a history or an idempotent request. Out of line, so that other messages are written as fast
     /// without them.
     #[cold]
     #[inline(never)]
@@ -103,7 +109,10 @@ impl Encoder {
                 let head = [kind.as_byte(), content.name_length()];
                 self.named(&head, content.encoding(), content.name(), content.payload())
             }
-            Message::Request { id, content } | Message::Question { id, content } => {
+            Message::Request { id, content }
+            | Message::Question { id, content }
+            | Message::HistorySignal { id, content }
+            | Message::IdempotentRequest { id, content } => {
                 check_name(content.name()).map_err(ComposeError::InvalidName)?;
                 if content.name().is_empty() && content.payload().is_empty() {
                     return Err(ComposeError::EmptyRequest);
@@ -127,6 +136,11 @@ impl Encoder {
             Message::Heartbeat => Self::heartbeat(),
             Message::AcceptConf(conf) => self.accept_conf(conf),
             Message::ClientSettings(settings) => self.client_settings(*settings),
+            Message::HistoryMark(mark) => self.history_mark(*mark),
+            Message::KeptOutcomes(kept) => self.kept_outcomes(*kept),
+            Message::ResumeSession { id, resume } => {
+                self.identified(Kind::ResumeSession, *id, resume.as_bytes())
+            }
         })
     }
 
@@ -166,6 +180,68 @@ impl Encoder {
         let kind = Kind::question(payload.encoding());
         let head = requesting(kind, id, name.len() as u8);
         self.named(&head, payload.encoding(), name.as_bytes(), payload.as_bytes())
+    }
+
+    /// Writes a signal of a history.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn history_signal(&mut self, offset: u64, signal: &Content) -> Bytes {
+        let kind = Kind::history_signal(signal.encoding());
+        let head = requesting(kind, Identifier::from_counter(offset), signal.name_length());
+        self.named(&head, signal.encoding(), signal.name(), signal.payload())
+    }
+
+    /// Name and payload must not both be empty: no server reads that.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn idempotent_request(
+        &mut self,
+        id: Identifier,
+        name: &Name,
+        payload: &Payload,
+    ) -> Bytes {
+        let kind = Kind::idempotent_request(payload.encoding());
+        let head = requesting(kind, id, name.len() as u8);
+        self.named(&head, payload.encoding(), name.as_bytes(), payload.as_bytes())
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn history_mark(&mut self, mark: HistoryMark) -> Bytes {
+        self.write(length::HISTORY_MARK, |out| {
+            out.put_slice(&[Kind::HistoryMark.as_byte(), mark.state.as_byte()]);
+            out.put_u64_le(mark.incarnation);
+            out.put_u64_le(mark.offset);
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn kept_outcomes(&mut self, kept: KeptOutcomes) -> Bytes {
+        self.write(length::KEPT_OUTCOMES, |out| {
+            out.put_u8(Kind::KeptOutcomes.as_byte());
+            out.put_u64_le(kept.scope);
+            out.put_u32_le(kept.window_ms);
+            out.put_u32_le(kept.outcomes);
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn resume_session(
+        &mut self,
+        id: Identifier,
+        incarnation: u64,
+        offset: u64,
+        key: &[u8],
+    ) -> Bytes {
+        let head = identified(Kind::ResumeSession, id);
+        self.write(head.len() + length::PLACE + key.len(), |out| {
+            out.put_slice(&head);
+            out.put_u64_le(incarnation);
+            out.put_u64_le(offset);
+            out.put_slice(key);
+        })
     }
 
     pub(crate) fn question_cancelled(&mut self, id: Identifier) -> Bytes {
@@ -239,12 +315,23 @@ impl Encoder {
     }
 
     pub(crate) fn client_settings(&mut self, settings: ClientSettings) -> Bytes {
-        let asked = settings.max_questions > 0;
-        self.write(length::CLIENT_SETTINGS + 2 * usize::from(asked), |out| {
+        let abilities = settings.abilities();
+        let asked = settings.max_questions > 0 || abilities != 0;
+        let length = match (asked, abilities, settings.instance) {
+            (false, ..) => length::CLIENT_SETTINGS,
+            (true, 0, _) => length::CLIENT_SETTINGS + 2,
+            (true, _, None) => length::CLIENT_ABILITIES,
+            (true, _, Some(_)) => length::CLIENT_ABILITIES + length::INSTANCE,
+        };
+        self.write(length, |out| {
             out.put_u8(Kind::ClientSettings.as_byte());
             out.put_u32_le(settings.max_message_size);
             if asked {
                 out.put_u16_le(settings.max_questions);
+            }
+            if abilities != 0 {
+                out.put_u8(abilities);
+                out.put_slice(settings.instance.as_ref().map_or(&[], |instance| &instance[..]));
             }
         })
     }

@@ -78,10 +78,16 @@ kinds! {
     4 ReplyMaxSessionConnections Server all "The session has all the connections it may have.",
     5 ReplySessionsDisabled Server all "The server has no sessions.",
     6 ReplyProtocolError Server knows_protocol_error "The request could not be parsed; 1.x and wwr.1.",
+    7 ReplyOutcomeUnknown Server knows_recovery "Whether the idempotent request was executed, or how it ended, is not known; wwr.1.",
     11 QuestionBinary Server knows_questions "A question to the client with a binary payload; wwr.1.",
     12 QuestionUtf8 Server knows_questions "A question to the client with a UTF-8 payload; wwr.1.",
     13 QuestionUtf16 Server knows_questions "A question to the client with a UTF-16 payload; wwr.1.",
     14 QuestionCancelled Server knows_questions "The server does not wait for the answer any more; wwr.1.",
+    15 HistorySignalBinary Server knows_recovery "A signal of the history of the session with a binary payload; wwr.1.",
+    16 HistorySignalUtf8 Server knows_recovery "A signal of the history of the session with a UTF-8 payload; wwr.1.",
+    17 HistorySignalUtf16 Server knows_recovery "A signal of the history of the session with a UTF-16 payload; wwr.1.",
+    18 HistoryMark Server knows_recovery "Where the client is in the history of its session; wwr.1.",
+    19 KeptOutcomes Server knows_recovery "Which outcomes of idempotent requests the server keeps; wwr.1.",
     21 SessionCreated Server all "The server created a session for this connection.",
     22 SessionClosed Server all "The session of this connection was closed.",
     23 AcceptConf Server knows_accept_conf "The server's settings, the first message of a connection of 2.0 and wwr.1.",
@@ -91,6 +97,7 @@ kinds! {
     27 AnswerUtf16 Client knows_questions "An answer with a UTF-16 payload; wwr.1.",
     28 AnswerError Client knows_questions "The question failed with a code and a message; wwr.1.",
     29 AnswerRefused Client knows_questions "The question failed for a reason that has a number; wwr.1.",
+    30 ResumeSession Client knows_recovery "Asks to continue the session of a key from a place in its history; wwr.1.",
     31 CloseSession Client all "Asks to close the session of this connection.",
     32 RestoreSession Client all "Asks to continue the session of a key.",
     33 Heartbeat Client knows_heartbeat "Keeps a connection alive; 1.5, 2.0 and wwr.1.",
@@ -100,6 +107,9 @@ kinds! {
     127 RequestBinary Client all "A request with a binary payload.",
     128 RequestUtf8 Client all "A request with a UTF-8 payload.",
     129 RequestUtf16 Client all "A request with a UTF-16 payload.",
+    130 IdempotentRequestBinary Client knows_recovery "A request that may be repeated, with a binary payload; wwr.1.",
+    131 IdempotentRequestUtf8 Client knows_recovery "A request that may be repeated, with a UTF-8 payload; wwr.1.",
+    132 IdempotentRequestUtf16 Client knows_recovery "A request that may be repeated, with a UTF-16 payload; wwr.1.",
     191 ReplyBinary Server all "A reply with a binary payload.",
     192 ReplyUtf8 Server all "A reply with a UTF-8 payload.",
     193 ReplyUtf16 Server all "A reply with a UTF-16 payload.",
@@ -116,6 +126,16 @@ impl fmt::Display for Kind {
             Self::ReplyMaxSessionConnections => "reply, too many connections of the session",
             Self::ReplySessionsDisabled => "reply, sessions disabled",
             Self::ReplyProtocolError => "reply, protocol error",
+            Self::ReplyOutcomeUnknown => "reply, outcome unknown",
+            Self::HistorySignalBinary => "history signal, binary",
+            Self::HistorySignalUtf8 => "history signal, UTF-8",
+            Self::HistorySignalUtf16 => "history signal, UTF-16",
+            Self::HistoryMark => "history mark",
+            Self::KeptOutcomes => "kept outcomes",
+            Self::ResumeSession => "resume session",
+            Self::IdempotentRequestBinary => "idempotent request, binary",
+            Self::IdempotentRequestUtf8 => "idempotent request, UTF-8",
+            Self::IdempotentRequestUtf16 => "idempotent request, UTF-16",
             Self::SessionCreated => "session created",
             Self::SessionClosed => "session closed",
             Self::AcceptConf => "accept-conf",
@@ -152,13 +172,17 @@ impl Kind {
     }
 
     /// Returns whether a client that sends it expects exactly one reply: requests, close-session,
-    /// restore-session. Questions of a server are answered by messages of other kinds (protocol
+    /// restore-session, resume-session. Questions of a server are answered by messages of other kinds (protocol
     /// §10.4).
     pub const fn requires_reply(self) -> bool {
         matches!(
             self,
             Self::CloseSession
                 | Self::RestoreSession
+                | Self::ResumeSession
+                | Self::IdempotentRequestBinary
+                | Self::IdempotentRequestUtf8
+                | Self::IdempotentRequestUtf16
                 | Self::RequestBinary
                 | Self::RequestUtf8
                 | Self::RequestUtf16
@@ -208,6 +232,22 @@ impl Kind {
         }
     }
 
+    pub(crate) const fn history_signal(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::HistorySignalBinary,
+            Encoding::Utf8 => Self::HistorySignalUtf8,
+            Encoding::Utf16 => Self::HistorySignalUtf16,
+        }
+    }
+
+    pub(crate) const fn idempotent_request(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Binary => Self::IdempotentRequestBinary,
+            Encoding::Utf8 => Self::IdempotentRequestUtf8,
+            Encoding::Utf16 => Self::IdempotentRequestUtf16,
+        }
+    }
+
     pub(crate) const fn answer(encoding: Encoding) -> Self {
         match encoding {
             Encoding::Binary => Self::AnswerBinary,
@@ -234,7 +274,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert_eq!(Kind::from_byte(byte).map_or(byte, Kind::as_byte), byte);
         }
-        assert_eq!(Kind::ALL.len(), 32);
+        assert_eq!(Kind::ALL.len(), 42);
         assert!(Kind::ALL.iter().all(|kind| Kind::from_byte(kind.as_byte()) == Some(*kind)));
     }
 
@@ -257,7 +297,7 @@ mod tests {
         assert_eq!(known(Dialect::V1_5), 21);
         assert_eq!(known(Dialect::V2_0), 21);
         assert_eq!(known(Dialect::Unknown), 22);
-        assert_eq!(known(Dialect::Wwr1), 32);
+        assert_eq!(known(Dialect::Wwr1), 42);
         assert!(!Kind::ClientSettings.is_known_in(Dialect::Unknown));
         assert!(!Kind::QuestionUtf8.is_known_in(Dialect::V2_0));
         assert!(!Kind::AnswerUtf8.is_known_in(Dialect::Unknown));

@@ -15,6 +15,21 @@ pub(crate) const ACCEPT_CONF: usize = 11;
 /// The least length of client settings: with the longest message, without the number of questions.
 pub(crate) const CLIENT_SETTINGS: usize = 5;
 
+/// The length of client settings with the number of questions and the abilities, without the instance.
+pub(crate) const CLIENT_ABILITIES: usize = 8;
+
+/// The length of an instance.
+pub(crate) const INSTANCE: usize = 16;
+
+/// The length of a place in a history: incarnation and offset.
+pub(crate) const PLACE: usize = 16;
+
+/// The length of a history mark, without what later versions append.
+pub(crate) const HISTORY_MARK: usize = 2 + PLACE;
+
+/// The length of kept outcomes, without what later versions append.
+pub(crate) const KEPT_OUTCOMES: usize = 17;
+
 /// The length of a refused answer, without what later versions append.
 pub(crate) const ANSWER_REFUSED: usize = IDENTIFIED + 1;
 

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use super::accept_conf::AcceptConf;
 use super::answer_refusal::AnswerRefusal;
 use super::client_settings::ClientSettings;
+use super::history::{HistoryMark, KeptOutcomes, Resume};
 use super::identifier::Identifier;
 use super::kind::Kind;
 use super::name::{InvalidName, MAX_NAME_LENGTH};
@@ -104,6 +105,31 @@ pub enum Message {
         /// The reason.
         refusal: AnswerRefusal,
     },
+    /// A signal of the history of the client's session; no reply.
+    HistorySignal {
+        /// Its offset in the history, as an identifier is made from a counter.
+        id: Identifier,
+        /// Name and payload.
+        content: Content,
+    },
+    /// Where the client is in the history of its session.
+    HistoryMark(HistoryMark),
+    /// Which outcomes of idempotent requests the server keeps.
+    KeptOutcomes(KeptOutcomes),
+    /// Asks to continue a session from a place in its history.
+    ResumeSession {
+        /// What the reply has to repeat.
+        id: Identifier,
+        /// The place and the key.
+        resume: Resume,
+    },
+    /// A request of the client that may be repeated on another connection; exactly one reply.
+    IdempotentRequest {
+        /// What the reply has to repeat. A client uses it for this request alone.
+        id: Identifier,
+        /// Name and payload.
+        content: Content,
+    },
 }
 
 /// Replies that consist only of their type and identifier (protocol §1.2).
@@ -122,6 +148,8 @@ pub enum SpecialReply {
     SessionsDisabled,
     /// The request could not be parsed; 1.x and `wwr.1`.
     ProtocolError,
+    /// Whether an idempotent request was executed, or how it ended, is not known; `wwr.1`.
+    OutcomeUnknown,
 }
 
 impl SpecialReply {
@@ -134,6 +162,7 @@ impl SpecialReply {
             Self::MaxSessionConnections => Kind::ReplyMaxSessionConnections,
             Self::SessionsDisabled => Kind::ReplySessionsDisabled,
             Self::ProtocolError => Kind::ReplyProtocolError,
+            Self::OutcomeUnknown => Kind::ReplyOutcomeUnknown,
         }
     }
 }
@@ -159,6 +188,11 @@ impl Message {
             Self::Answer { payload, .. } => Kind::answer(payload.encoding()),
             Self::AnswerError { .. } => Kind::AnswerError,
             Self::AnswerRefused { .. } => Kind::AnswerRefused,
+            Self::HistorySignal { content, .. } => Kind::history_signal(content.encoding),
+            Self::HistoryMark(_) => Kind::HistoryMark,
+            Self::KeptOutcomes(_) => Kind::KeptOutcomes,
+            Self::ResumeSession { .. } => Kind::ResumeSession,
+            Self::IdempotentRequest { content, .. } => Kind::idempotent_request(content.encoding),
         }
     }
 
@@ -175,13 +209,18 @@ impl Message {
             | Self::QuestionCancelled { id }
             | Self::Answer { id, .. }
             | Self::AnswerError { id, .. }
-            | Self::AnswerRefused { id, .. } => Some(*id),
+            | Self::AnswerRefused { id, .. }
+            | Self::HistorySignal { id, .. }
+            | Self::ResumeSession { id, .. }
+            | Self::IdempotentRequest { id, .. } => Some(*id),
             Self::Signal(_)
             | Self::SessionCreated { .. }
             | Self::SessionClosed
             | Self::Heartbeat
             | Self::AcceptConf(_)
-            | Self::ClientSettings(_) => None,
+            | Self::ClientSettings(_)
+            | Self::HistoryMark(_)
+            | Self::KeptOutcomes(_) => None,
         }
     }
 }
@@ -418,6 +457,9 @@ mod tests {
             Message::Answer { id, payload: Payload::EMPTY },
             Message::AnswerError { id, error: ErrorReply::new(b"C", b"").unwrap() },
             Message::AnswerRefused { id, refusal: AnswerRefusal::Busy },
+            Message::HistorySignal { id, content: content.clone() },
+            Message::ResumeSession { id, resume: Resume::new(1, 2, b"k") },
+            Message::IdempotentRequest { id, content: content.clone() },
         ] {
             assert_eq!(message.identifier(), Some(id), "{message:?}");
         }

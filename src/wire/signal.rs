@@ -4,8 +4,10 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use super::decode::decode;
 use super::encode::Encoder;
 use super::length;
+use super::message::Message;
 use super::name::{InvalidName, Name};
 use super::payload::{Encoding, Payload};
 use crate::dialect::Dialect;
@@ -127,6 +129,18 @@ impl PreparedSignal {
     pub fn name(&self) -> &[u8] {
         let length = self.frame.get(1).copied().map_or(0, usize::from);
         self.frame.get(2..2 + length).unwrap_or_default()
+    }
+
+    /// Returns the message that carries the signal with its offset in a history (protocol §10.5).
+    pub(crate) fn to_history(&self, offset: u64) -> Bytes {
+        match decode(Dialect::Wwr1, self.frame.clone()) {
+            Ok(Message::Signal(content)) => {
+                // Eight bytes more than the signal, or one more or less where it is padded.
+                Encoder::for_one(self.frame.len() + 9).history_signal(offset, &content)
+            }
+            // A prepared signal is one.
+            Ok(_) | Err(_) => Bytes::new(),
+        }
     }
 
     /// Returns the message that is sent.

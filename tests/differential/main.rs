@@ -76,11 +76,26 @@ fn fields(message: &Message) -> Fields {
         Message::AnswerRefused { refusal, .. } => [refusal.as_byte()],
         _ => [0],
     };
+    let numbers = match message {
+        Message::HistoryMark(mark) => {
+            let place = [mark.incarnation.to_le_bytes(), mark.offset.to_le_bytes()].concat();
+            [&[mark.state.as_byte()], &place[..]].concat()
+        }
+        Message::KeptOutcomes(kept) => {
+            let window = [kept.window_ms.to_le_bytes(), kept.outcomes.to_le_bytes()].concat();
+            [&kept.scope.to_le_bytes(), &window[..]].concat()
+        }
+        _ => Vec::new(),
+    };
     let (name, encoding, payload): (&[u8], _, &[u8]) = match message {
+        Message::HistoryMark(_) | Message::KeptOutcomes(_) => (&[], Encoding::Binary, &numbers),
+        Message::ResumeSession { resume, .. } => (&[], Encoding::Binary, resume.as_bytes()),
         Message::AnswerRefused { .. } => (&[], Encoding::Binary, &reason),
         Message::Signal(content)
         | Message::Request { content, .. }
-        | Message::Question { content, .. } => {
+        | Message::Question { content, .. }
+        | Message::HistorySignal { content, .. }
+        | Message::IdempotentRequest { content, .. } => {
             (content.name(), content.encoding(), content.payload())
         }
         Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
@@ -115,7 +130,8 @@ fn fields(message: &Message) -> Fields {
         },
         stated: match message {
             Message::ClientSettings(settings) => {
-                Some((settings.max_message_size, settings.max_questions))
+                let (longest, questions) = (settings.max_message_size, settings.max_questions);
+                Some((longest, questions, settings.resumes_signals, settings.instance))
             }
             _ => None,
         },

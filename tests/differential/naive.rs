@@ -42,8 +42,9 @@ pub(crate) struct Fields {
     pub(crate) name: Vec<u8>,
     pub(crate) payload: Vec<u8>,
     pub(crate) conf: Option<Conf>,
-    /// What client settings state: the longest message, and how many questions.
-    pub(crate) stated: Option<(u32, u16)>,
+    /// What client settings state: the longest message, how many questions, whether the client resumes
+    /// signals, and its instance.
+    pub(crate) stated: Option<(u32, u16, bool, Option<[u8; 16]>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub(crate) fn is_known(version: Version, kind: u8) -> bool {
         0..=5 | 21 | 22 | 31 | 32 | 63..=65 | 127..=129 | 191..=193 => true,
         6 => version != Version::V2_0,
         23 => version == Version::V2_0 || version == Version::Wwr1,
-        11..=14 | 24..=29 => version == Version::Wwr1,
+        7 | 11..=19 | 24..=30 | 130..=132 => version == Version::Wwr1,
         33 => version != Version::V1_4,
         _ => false,
     }
@@ -70,8 +71,8 @@ pub(crate) fn is_known(version: Version, kind: u8) -> bool {
 
 fn encoding(kind: u8) -> Encoding {
     match kind {
-        12 | 26 | 64 | 128 | 192 => Encoding::Utf8,
-        13 | 27 | 65 | 129 | 193 => Encoding::Utf16,
+        12 | 16 | 26 | 64 | 128 | 131 | 192 => Encoding::Utf8,
+        13 | 17 | 27 | 65 | 129 | 132 | 193 => Encoding::Utf16,
         _ => Encoding::Binary,
     }
 }
@@ -122,8 +123,8 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
             fields.name = m[2..2 + n].to_vec();
             fields.payload = m[off..].to_vec();
         }
-        11..=13 | 127..=129 => {
-            let utf16 = kind == 13 || kind == 129;
+        11..=13 | 15..=17 | 127..=132 => {
+            let utf16 = matches!(kind, 13 | 17 | 129 | 132);
             if l < 11 || utf16 && l % 2 == 1 {
                 return malformed(None);
             }
@@ -166,7 +167,29 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
             fields.name = m[10..10 + c].to_vec();
             fields.payload = m[10 + c..].to_vec();
         }
-        1..=6 => {
+        18 => {
+            if l < 18 {
+                return malformed(None);
+            }
+            fields.payload = m[1..18].to_vec();
+            if m[1] > 2 {
+                fields.payload[0] = 2;
+            }
+        }
+        19 => {
+            if l < 17 {
+                return malformed(None);
+            }
+            fields.payload = m[1..17].to_vec();
+        }
+        30 => {
+            if l < 26 {
+                return malformed(None);
+            }
+            fields.id = Some(identifier(m));
+            fields.payload = m[9..].to_vec();
+        }
+        1..=7 => {
             if l < 9 {
                 return malformed(None);
             }
@@ -213,7 +236,15 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
                 return malformed(None);
             }
             let questions = if l < 7 { 0 } else { m[5] as u16 + 256 * m[6] as u16 };
-            fields.stated = Some((little_endian(&m[1..5]), questions));
+            let abilities = if l < 8 { 0 } else { m[7] };
+            let mut instance = None;
+            if abilities / 2 % 2 == 1 && l >= 24 {
+                let mut bytes = [0; 16];
+                bytes.copy_from_slice(&m[8..24]);
+                instance = Some(bytes);
+            }
+            let resumes = abilities % 2 == 1;
+            fields.stated = Some((little_endian(&m[1..5]), questions, resumes, instance));
         }
         29 => {
             if l < 10 {
@@ -242,7 +273,7 @@ pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
     if !is_known(version, *kind) || !printable || name.len() > 255 {
         return None;
     }
-    if matches!(kind, 11..=13 | 127..=129) && name.is_empty() && payload.is_empty() {
+    if matches!(kind, 11..=13 | 15..=17 | 127..=132) && name.is_empty() && payload.is_empty() {
         return None;
     }
     if (*kind == 0 || *kind == 28) && name.is_empty() {
@@ -250,12 +281,12 @@ pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
     }
     let mut m = vec![*kind];
     m.extend(id.iter().flatten());
-    if matches!(kind, 0 | 11..=13 | 28 | 63..=65 | 127..=129) {
+    if matches!(kind, 0 | 11..=13 | 15..=17 | 28 | 63..=65 | 127..=132) {
         m.push(name.len() as u8);
         m.extend(name);
     }
     let padded = match kind {
-        13 | 65 | 129 => name.len() % 2 == 1,
+        13 | 17 | 65 | 129 | 132 => name.len() % 2 == 1,
         27 | 193 => true,
         _ => false,
     };
@@ -270,10 +301,16 @@ pub(crate) fn write(version: Version, fields: &Fields) -> Option<Vec<u8>> {
         m.extend(&conf.sub_protocol);
     }
     if let Some(stated) = stated {
-        m.extend(stated.0.to_le_bytes());
-        if stated.1 > 0 {
-            m.extend(stated.1.to_le_bytes());
+        let (longest, questions, resumes, instance) = stated;
+        m.extend(longest.to_le_bytes());
+        let abilities = *resumes as u8 + 2 * instance.is_some() as u8;
+        if *questions > 0 || abilities > 0 {
+            m.extend(questions.to_le_bytes());
         }
+        if abilities > 0 {
+            m.push(abilities);
+        }
+        m.extend(instance.iter().flatten());
     }
     Some(m)
 }

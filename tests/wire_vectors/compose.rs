@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Deserialize;
 use wwr::wire::{
-    AcceptConf, AnswerRefusal, ClientSettings, Encoder, ErrorReply, Identifier, Message,
-    SpecialReply,
+    AcceptConf, AnswerRefusal, ClientSettings, Encoder, ErrorReply, HistoryMark, HistoryState,
+    Identifier, KeptOutcomes, Message, Resume, SpecialReply,
 };
 use wwr::{Content, Dialect, ErrorCode, Name, Payload};
 
@@ -45,6 +45,11 @@ enum Function {
     Answer,
     AnswerError,
     AnswerRefused,
+    HistorySignal,
+    HistoryMark,
+    KeptOutcomes,
+    ResumeSession,
+    IdempotentRequest,
 }
 
 /// The arguments of all functions; each row has those of its function.
@@ -68,6 +73,14 @@ struct Args {
     max_message_size: Option<u32>,
     max_questions: Option<u16>,
     reason: Option<u8>,
+    resumes_signals: Option<bool>,
+    instance_hex: Option<Hex>,
+    state: Option<u8>,
+    incarnation: Option<u64>,
+    offset: Option<u64>,
+    scope: Option<u64>,
+    window_ms: Option<u32>,
+    outcomes: Option<u32>,
 }
 
 impl Args {
@@ -164,6 +177,7 @@ fn special_reply(kind: u8) -> Result<SpecialReply, String> {
         4 => SpecialReply::MaxSessionConnections,
         5 => SpecialReply::SessionsDisabled,
         6 => SpecialReply::ProtocolError,
+        7 => SpecialReply::OutcomeUnknown,
         other => return Err(format!("{other} is no special reply")),
     })
 }
@@ -211,7 +225,31 @@ fn compose(way: Way, dialect: Dialect, row: &Row) -> Result<Bytes, String> {
         Function::ClientSettings => Message::ClientSettings(ClientSettings {
             max_message_size: args.max_message_size.unwrap(),
             max_questions: args.max_questions.unwrap_or_default(),
+            resumes_signals: args.resumes_signals.unwrap_or_default(),
+            instance: args.instance_hex.as_ref().map(|hex| hex.0[..].try_into().unwrap()),
         }),
+        Function::HistorySignal => Message::HistorySignal {
+            id: Identifier::from_counter(args.offset.unwrap()),
+            content: content(way, args)?,
+        },
+        Function::HistoryMark => Message::HistoryMark(HistoryMark {
+            state: HistoryState::from_byte(args.state.unwrap()),
+            incarnation: args.incarnation.unwrap(),
+            offset: args.offset.unwrap(),
+        }),
+        Function::KeptOutcomes => Message::KeptOutcomes(KeptOutcomes {
+            scope: args.scope.unwrap(),
+            window_ms: args.window_ms.unwrap(),
+            outcomes: args.outcomes.unwrap(),
+        }),
+        Function::ResumeSession => {
+            let key = args.payload_hex.clone().unwrap().0;
+            let resume = Resume::new(args.incarnation.unwrap(), args.offset.unwrap(), &key);
+            Message::ResumeSession { id: args.id(), resume }
+        }
+        Function::IdempotentRequest => {
+            Message::IdempotentRequest { id: args.id(), content: content(way, args)? }
+        }
         Function::Question => Message::Question { id: args.id(), content: content(way, args)? },
         Function::QuestionCancelled => Message::QuestionCancelled { id: args.id() },
         Function::Answer => Message::Answer { id: args.id(), payload: args.payload()? },
@@ -264,5 +302,5 @@ fn messages_of_2_0_are_written_as_the_reference_writes_them() {
 
 #[test]
 fn messages_of_wwr_1_are_written_as_the_protocol_says() {
-    assert_eq!(check(&COMPOSE_WWR1), (28, 5, BTreeMap::new()));
+    assert_eq!(check(&COMPOSE_WWR1), (56, 5, BTreeMap::new()));
 }

@@ -60,7 +60,9 @@ impl<W: Write> Parts<'_, W> {
         match message {
             Message::Signal(content)
             | Message::Request { content, .. }
-            | Message::Question { content, .. } => self.content(content),
+            | Message::Question { content, .. }
+            | Message::HistorySignal { content, .. }
+            | Message::IdempotentRequest { content, .. } => self.content(content),
             Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
                 self.payload("payload", payload)
             }
@@ -84,11 +86,36 @@ impl<W: Write> Parts<'_, W> {
                 if self.left() >= 2 {
                     self.part(2, "questions", format_args!("{}", settings.max_questions))?;
                 }
+                if self.left() >= 1 {
+                    let resumes = if settings.resumes_signals { "resumes signals" } else { "none" };
+                    self.part(1, "abilities", format_args!("{resumes}"))?;
+                }
+                if settings.instance.is_some() {
+                    self.part(16, "instance", format_args!("of a client that repeats requests"))?;
+                }
                 self.rest("ignored")
             }
             Message::AnswerRefused { refusal, .. } => {
                 self.part(1, "reason", format_args!("{}", refusal))?;
                 self.rest("ignored")
+            }
+            Message::HistoryMark(mark) => {
+                self.part(1, "state", format_args!("{:?}", mark.state))?;
+                self.part(8, "incarnation", format_args!("{:016x}", mark.incarnation))?;
+                self.part(8, "offset", format_args!("{}", mark.offset))?;
+                self.rest("ignored")
+            }
+            Message::KeptOutcomes(kept) => {
+                let window = std::time::Duration::from_millis(kept.window_ms.into());
+                self.part(8, "scope", format_args!("{:016x}", kept.scope))?;
+                self.part(4, "window", format_args!("{window:?}"))?;
+                self.part(4, "outcomes", format_args!("{}", kept.outcomes))?;
+                self.rest("ignored")
+            }
+            Message::ResumeSession { resume, .. } => {
+                self.part(8, "incarnation", format_args!("{:016x}", resume.incarnation()))?;
+                self.part(8, "offset", format_args!("{}", resume.offset()))?;
+                self.text("key", &resume.key())
             }
             Message::SpecialReply { .. } => self.rest("ignored"),
             Message::SessionClosed

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use wwr::wire::{
     AcceptConf, AnswerRefusal, ClientSettings, ComposeError, DecodeError, Encoder, ErrorReply,
-    Identifier, InvalidName, Kind, Message, OddUtf16, SpecialReply,
+    HistoryMark, HistoryState, Identifier, InvalidName, KeptOutcomes, Kind, Message, OddUtf16,
+    Resume, SpecialReply,
 };
 use wwr::{Content, Dialect, Encoding, Payload};
 
@@ -57,10 +58,20 @@ struct Stated {
     /// 0 if the client answers none.
     #[serde(default, skip_serializing_if = "is_zero")]
     max_questions: u16,
+    /// Whether the client wants signals with their offsets.
+    #[serde(default, skip_serializing_if = "is_no")]
+    resumes_signals: bool,
+    /// What the client calls itself, if it repeats requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance_hex: Option<Hex>,
 }
 
 const fn is_zero(number: &u16) -> bool {
     *number == 0
+}
+
+const fn is_no(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The encodings by the names the objects have for them.
@@ -115,6 +126,12 @@ pub(crate) enum Refusal {
     Code(InvalidName),
     #[error("the payload of messages of type 29 is one byte, the number of the reason")]
     Reason,
+    #[error("an instance has 16 bytes, this one has {0}")]
+    Instance(usize),
+    #[error(
+        "the payload of messages of this type are numbers of a certain length, this one has {0} bytes"
+    )]
+    Numbers(usize),
     #[error("{0}")]
     OddUtf16(#[from] OddUtf16),
     #[error("{0}")]
@@ -171,7 +188,9 @@ impl Row {
         match message {
             Message::Signal(content)
             | Message::Request { content, .. }
-            | Message::Question { content, .. } => Self {
+            | Message::Question { content, .. }
+            | Message::HistorySignal { content, .. }
+            | Message::IdempotentRequest { content, .. } => Self {
                 name_hex: Some(Hex::copy(content.name())),
                 payload_hex: Some(Hex(content.into_payload().into_bytes())),
                 ..row
@@ -188,8 +207,27 @@ impl Row {
             | Message::RestoreSession { key: bytes, .. } => {
                 Self { payload_hex: Some(Hex(bytes)), ..row }
             }
-            Message::ClientSettings(ClientSettings { max_message_size, max_questions }) => {
-                Self { client_settings: Some(Stated { max_message_size, max_questions }), ..row }
+            Message::ClientSettings(settings) => {
+                let stated = Stated {
+                    max_message_size: settings.max_message_size,
+                    max_questions: settings.max_questions,
+                    resumes_signals: settings.resumes_signals,
+                    instance_hex: settings.instance.map(|instance| Hex::copy(&instance)),
+                };
+                Self { client_settings: Some(stated), ..row }
+            }
+            Message::HistoryMark(HistoryMark { state, incarnation, offset }) => {
+                let place = [incarnation.to_le_bytes(), offset.to_le_bytes()].concat();
+                let payload = [&[state.as_byte()], &place[..]].concat();
+                Self { payload_hex: Some(Hex(payload.into())), ..row }
+            }
+            Message::KeptOutcomes(KeptOutcomes { scope, window_ms, outcomes }) => {
+                let window = [window_ms.to_le_bytes(), outcomes.to_le_bytes()].concat();
+                let payload = [&scope.to_le_bytes(), &window[..]].concat();
+                Self { payload_hex: Some(Hex(payload.into())), ..row }
+            }
+            Message::ResumeSession { resume, .. } => {
+                Self { payload_hex: Some(Hex(resume.as_bytes().clone())), ..row }
             }
             Message::AnswerRefused { refusal, .. } => {
                 Self { payload_hex: Some(Hex::copy(&[refusal.as_byte()])), ..row }
@@ -274,6 +312,33 @@ impl Row {
             }
             Kind::ReplySessionsDisabled => self.take_special(SpecialReply::SessionsDisabled)?,
             Kind::ReplyProtocolError => self.take_special(SpecialReply::ProtocolError)?,
+            Kind::ReplyOutcomeUnknown => self.take_special(SpecialReply::OutcomeUnknown)?,
+            Kind::HistorySignalBinary | Kind::HistorySignalUtf8 | Kind::HistorySignalUtf16 => {
+                Message::HistorySignal { id: self.take_id()?, content: self.take_content(kind)? }
+            }
+            Kind::IdempotentRequestBinary
+            | Kind::IdempotentRequestUtf8
+            | Kind::IdempotentRequestUtf16 => Message::IdempotentRequest {
+                id: self.take_id()?,
+                content: self.take_content(kind)?,
+            },
+            Kind::HistoryMark => {
+                let [state, incarnation, offset] = self.take_numbers([1, 8, 8])?;
+                let state = HistoryState::from_byte(state as u8);
+                Message::HistoryMark(HistoryMark { state, incarnation, offset })
+            }
+            Kind::KeptOutcomes => {
+                let [scope, window, outcomes] = self.take_numbers([8, 4, 4])?;
+                let (window_ms, outcomes) = (window as u32, outcomes as u32);
+                Message::KeptOutcomes(KeptOutcomes { scope, window_ms, outcomes })
+            }
+            Kind::ResumeSession => {
+                let data = take(&mut self.payload_hex);
+                let [incarnation, offset] = numbers(&data, [8, 8])?;
+                let key = data.get(16..).unwrap_or_default();
+                let resume = Resume::new(incarnation, offset, key);
+                Message::ResumeSession { id: self.take_id()?, resume }
+            }
             Kind::SessionCreated => Message::SessionCreated { object: take(&mut self.payload_hex) },
             Kind::SessionClosed => Message::SessionClosed,
             Kind::CloseSession => Message::CloseSession { id: self.take_id()? },
@@ -284,8 +349,16 @@ impl Row {
             Kind::ClientSettings => {
                 let stated = self.client_settings.take();
                 let stated = stated.ok_or(Refusal::Missing("client_settings"))?;
-                let Stated { max_message_size, max_questions } = stated;
-                Message::ClientSettings(ClientSettings { max_message_size, max_questions })
+                let instance = stated.instance_hex.map(|Hex(bytes)| {
+                    let length = bytes.len();
+                    bytes[..].try_into().map_err(|_| Refusal::Instance(length))
+                });
+                Message::ClientSettings(ClientSettings {
+                    max_message_size: stated.max_message_size,
+                    max_questions: stated.max_questions,
+                    resumes_signals: stated.resumes_signals,
+                    instance: instance.transpose()?,
+                })
             }
             Kind::AcceptConf => {
                 let conf = self.accept_conf.take().ok_or(Refusal::Missing("accept_conf"))?;
@@ -299,6 +372,15 @@ impl Row {
             }
             other => return Err(Refusal::UnknownType(other.as_byte())),
         })
+    }
+
+    /// Takes a payload that consists of little-endian numbers of these lengths.
+    fn take_numbers<const N: usize>(&mut self, lengths: [usize; N]) -> Result<[u64; N], Refusal> {
+        let payload = take(&mut self.payload_hex);
+        if payload.len() != lengths.iter().sum::<usize>() {
+            return Err(Refusal::Numbers(payload.len()));
+        }
+        numbers(&payload, lengths)
     }
 
     fn take_id(&mut self) -> Result<Identifier, Refusal> {
@@ -343,6 +425,18 @@ impl Row {
     }
 }
 
+/// Reads little-endian numbers of these lengths from the beginning of some bytes.
+fn numbers<const N: usize>(mut bytes: &[u8], lengths: [usize; N]) -> Result<[u64; N], Refusal> {
+    let short = Refusal::Numbers(bytes.len());
+    let mut read = [0; N];
+    for (number, length) in read.iter_mut().zip(lengths) {
+        let Some((first, rest)) = bytes.split_at_checked(length) else { return Err(short) };
+        *number = first.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        bytes = rest;
+    }
+    Ok(read)
+}
+
 fn take(member: &mut Option<Hex>) -> Bytes {
     member.take().unwrap_or_default().0
 }
@@ -354,12 +448,16 @@ const fn encoding_of(kind: Kind) -> Encoding {
         | Kind::RequestUtf8
         | Kind::ReplyUtf8
         | Kind::QuestionUtf8
-        | Kind::AnswerUtf8 => Encoding::Utf8,
+        | Kind::AnswerUtf8
+        | Kind::HistorySignalUtf8
+        | Kind::IdempotentRequestUtf8 => Encoding::Utf8,
         Kind::SignalUtf16
         | Kind::RequestUtf16
         | Kind::ReplyUtf16
         | Kind::QuestionUtf16
-        | Kind::AnswerUtf16 => Encoding::Utf16,
+        | Kind::AnswerUtf16
+        | Kind::HistorySignalUtf16
+        | Kind::IdempotentRequestUtf16 => Encoding::Utf16,
         _ => Encoding::Binary,
     }
 }

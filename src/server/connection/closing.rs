@@ -105,6 +105,7 @@ impl Connection {
     pub(super) fn end(&mut self, out: &mut Out) -> Phase {
         self.session.leave(out);
         self.lose_questions(out);
+        self.end_recovery(out);
         let before = core::mem::replace(&mut self.phase, Phase::Closed);
         self.waiting = VecDeque::new();
         let lost = core::mem::take(&mut self.in_flight).requests();

@@ -31,6 +31,8 @@ impl Connection {
             Ok(Message::RestoreSession { id, key }) => {
                 self.session.restore(&self.peer, id, &key, out);
             }
+            Ok(Message::ResumeSession { id, resume }) => self.resume(id, &resume, out),
+            Ok(Message::IdempotentRequest { id, content }) => self.begin(id, content, out),
             Ok(Message::CloseSession { id }) => self.session.close_by_client(id, out),
             Ok(Message::Heartbeat) => {}
             Ok(
@@ -46,7 +48,10 @@ impl Connection {
                 | Message::AnswerError { .. }
                 | Message::AnswerRefused { .. }
                 | Message::Question { .. }
-                | Message::QuestionCancelled { .. }),
+                | Message::QuestionCancelled { .. }
+                | Message::HistorySignal { .. }
+                | Message::HistoryMark(_)
+                | Message::KeptOutcomes(_)),
             ) => return self.ignore(message, out),
             Err(error) => return self.undecodable(error, out),
         }
@@ -85,6 +90,7 @@ impl Connection {
             Ok(Message::ClientSettings(settings)) => {
                 let reads = self.peer.states(settings);
                 out.push(Action::PeerReads(reads));
+                self.settle_recovery(&settings, out);
                 self.settle_questions(out);
             }
             Ok(_) => {}

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::config::IdleConnections;
+use crate::server::recovery::RecoveryNews;
 use crate::session::{ConnectionId, Outcome, Session, SessionKey, StoreFailed, Update};
 use crate::time::Instant;
 
@@ -17,6 +18,14 @@ pub enum HubAction {
         to: ConnectionId,
         /// The news.
         outcome: Outcome,
+    },
+    /// Hand this to [`Connection::handle_recovery`](crate::server::Connection::handle_recovery) of the
+    /// connection, after everything that was delivered to it before.
+    Recover {
+        /// The connection. If it has ended, drop this.
+        to: ConnectionId,
+        /// The news.
+        news: RecoveryNews,
     },
     /// Call [`Connection::shut_down`](crate::server::Connection::shut_down) with these arguments.
     /// The deadline also counts for a connection that has ended, but whose handlers still run.

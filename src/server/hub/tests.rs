@@ -139,6 +139,7 @@ fn line(action: &HubAction) -> String {
             };
             format!("tell {} {} {change}", to.0, outcome.key.as_str())
         }
+        HubAction::Recover { to, news } => format!("news for {}: {news:?}", to.0),
         HubAction::ShutDown { to, deadline, idle } => {
             format!("shut down {} by {} {idle:?}", to.0, since_start(deadline))
         }

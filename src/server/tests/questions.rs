@@ -8,7 +8,7 @@ use crate::wire::{AnswerRefusal, ClientSettings};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn settings(max_questions: u16) -> Bytes {
-    Encoder::new().client_settings(ClientSettings { max_message_size: 10_000, max_questions })
+    Encoder::new().client_settings(ClientSettings { max_questions, ..ClientSettings::new(10_000) })
 }
 
 /// A connection with a client that answers this many questions at once.

@@ -8,7 +8,7 @@ use crate::wire::{DecodeError, Message};
 #[test]
 fn sizes_do_not_grow_unnoticed() {
     for (what, size, most) in [
-        ("Connection", size_of::<Connection>(), 392),
+        ("Connection", size_of::<Connection>(), 400),
         ("Action", size_of::<Action>(), 56),
         ("Message", size_of::<Message>(), 56),
         ("RequestError", size_of::<RequestError>(), 56),

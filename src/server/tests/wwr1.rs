@@ -8,7 +8,7 @@ fn agreed(config: &Config) -> Script {
 }
 
 fn settings(max_message_size: u32) -> Bytes {
-    Encoder::new().client_settings(ClientSettings { max_message_size, max_questions: 0 })
+    Encoder::new().client_settings(ClientSettings::new(max_message_size))
 }
 
 fn letters(count: usize) -> String {

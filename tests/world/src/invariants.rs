@@ -20,6 +20,10 @@ pub enum Invariant {
     RequestsInOrder,
     /// The signals of a connection arrive in order, none is lost in between, none comes twice.
     SignalsInOrder,
+    /// A client that resumes signals misses none without being told so.
+    GapsAreTold,
+    /// No idempotent request is executed more than once.
+    ExecutedOnce,
     /// The hubs know what the connections hold, no less and no more.
     RegistryIsUnion,
     /// No session is held by more connections than allowed.
@@ -112,7 +116,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::OneOutcome,
         Self::TrueOutcome,
         Self::OneAnswer,
@@ -120,6 +124,8 @@ impl Invariant {
         Self::RepliesDoNotCross,
         Self::RequestsInOrder,
         Self::SignalsInOrder,
+        Self::GapsAreTold,
+        Self::ExecutedOnce,
         Self::RegistryIsUnion,
         Self::SessionLimit,
         Self::ClosedStaysClosed,

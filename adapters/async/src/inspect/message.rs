@@ -92,7 +92,7 @@ impl Shown {
                 };
                 shown.error = Some(error.to_string());
                 shown.payload = match kind {
-                    Some(Kind::SessionCreated | Kind::RestoreSession) => {
+                    Some(Kind::SessionCreated | Kind::RestoreSession | Kind::ResumeSession) => {
                         Some(Part::withheld(length))
                     }
                     _ => Some(Part::hex(&start, missing)),
@@ -106,7 +106,9 @@ impl Shown {
         match message {
             Message::Signal(content)
             | Message::Request { content, .. }
-            | Message::Question { content, .. } => self.named(content, missing),
+            | Message::Question { content, .. }
+            | Message::HistorySignal { content, .. }
+            | Message::IdempotentRequest { content, .. } => self.named(content, missing),
             Message::Reply { payload, .. } | Message::Answer { payload, .. } => {
                 self.payload = Some(Part::payload(&payload, missing));
             }
@@ -145,6 +147,22 @@ impl Shown {
                     "reads messages of up to {} bytes, answers {} questions at once",
                     settings.max_message_size, settings.max_questions
                 )));
+            }
+            Message::HistoryMark(mark) => {
+                let (state, place) = (mark.state, mark.offset);
+                self.payload = Some(Part::note(format!(
+                    "{state:?} behind signal {place} of history {:016x}",
+                    mark.incarnation
+                )));
+            }
+            Message::KeptOutcomes(kept) => {
+                self.payload = Some(Part::note(format!(
+                    "keeps the outcomes of the last {} idempotent requests for {} ms",
+                    kept.outcomes, kept.window_ms
+                )));
+            }
+            Message::ResumeSession { resume, .. } => {
+                self.payload = Some(Part::withheld(resume.key().len() + missing));
             }
             Message::AnswerRefused { refusal, .. } => {
                 self.payload = Some(Part::note(refusal.to_string()));

@@ -148,7 +148,7 @@ impl Line {
 
     /// States the settings of a client of `wwr.1` that reads everything and answers no questions.
     pub(super) async fn state_settings(&mut self) -> Result<(), Trouble> {
-        let settings = ClientSettings { max_message_size: u32::MAX, max_questions: 0 };
+        let settings = ClientSettings::new(u32::MAX);
         let message = compose(&Message::ClientSettings(settings))?;
         self.send(&message).await
     }

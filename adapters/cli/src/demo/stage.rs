@@ -151,7 +151,9 @@ fn describe(frame: &Bytes) -> String {
     match message {
         Message::Signal(content)
         | Message::Request { content, .. }
-        | Message::Question { content, .. } => {
+        | Message::Question { content, .. }
+        | Message::HistorySignal { content, .. }
+        | Message::IdempotentRequest { content, .. } => {
             let name = brief(&String::from_utf8_lossy(content.name()));
             format!("{title} {name}: {}", describe_payload(&content.into_payload()))
         }
@@ -171,7 +173,10 @@ fn describe(frame: &Bytes) -> String {
         | Message::AcceptConf(_)
         | Message::ClientSettings(_)
         | Message::QuestionCancelled { .. }
-        | Message::AnswerRefused { .. } => title.to_string(),
+        | Message::AnswerRefused { .. }
+        | Message::HistoryMark(_)
+        | Message::KeptOutcomes(_)
+        | Message::ResumeSession { .. } => title.to_string(),
     }
 }
 

@@ -91,7 +91,12 @@ impl Reference {
             | Message::QuestionCancelled { .. }
             | Message::Answer { .. }
             | Message::AnswerError { .. }
-            | Message::AnswerRefused { .. } => {}
+            | Message::AnswerRefused { .. }
+            | Message::HistorySignal { .. }
+            | Message::HistoryMark(_)
+            | Message::KeptOutcomes(_)
+            | Message::ResumeSession { .. }
+            | Message::IdempotentRequest { .. } => {}
         }
     }
 

@@ -1,0 +1,360 @@
+//! Histories of sessions, and outcomes of idempotent requests (protocol §10.5, §10.6).
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Hub, HubAction, HubConfig, Out};
+use crate::server::RequestId;
+use crate::server::recovery::{Outcome, RecoveryCommand, RecoveryConfig, RecoveryNews, compact};
+use crate::session::{
+    Begun, Change, ConnectionId, Histories, Instance, Outcomes, Position, Scope, SessionKey,
+};
+use crate::time::Instant;
+use crate::valid::Valid;
+use crate::wire::{KeptOutcomes, PreparedSignal};
+
+/// How many signals of a history a connection gets at a time.
+const BATCH: usize = 64;
+
+/// How many bytes of signals a connection gets at a time, if they are more than one.
+const BATCH_BYTES: usize = 16 * 1024;
+
+/// What is kept, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    config: RecoveryConfig,
+    histories: Option<Histories<Bytes>>,
+    /// The connections that read the signals to their session from its history.
+    followers: BTreeSet<ConnectionId>,
+    outcomes: Option<Outcomes<Box<Outcome>>>,
+    attached: BTreeMap<ConnectionId, Client>,
+    /// The requests that are being executed for another connection as well.
+    waiting: BTreeMap<(Scope, u64), Vec<(ConnectionId, RequestId)>>,
+}
+
+/// The client of a connection.
+#[derive(Debug)]
+struct Client {
+    scope: Scope,
+    /// The requests that its connection executes.
+    running: BTreeSet<u64>,
+    /// The requests for which it waits.
+    waits: BTreeSet<u64>,
+}
+
+/// What [`Hub::signal_session`] leaves to the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionSignal {
+    /// Where the signal is in the history of the session, if there is one.
+    pub position: Option<Position>,
+    /// How many connections read it from there. They were told.
+    pub following: usize,
+    /// The connections to which the host sends the signal.
+    pub others: Vec<ConnectionId>,
+}
+
+impl Hub {
+    /// Creates a hub that keeps histories of sessions, or outcomes of idempotent requests. `seed` is
+    /// random, and has to differ between runs of the server: by it, clients learn that what was kept before is
+    /// gone.
+    pub fn with_recovery(
+        config: &Valid<HubConfig>,
+        recovery: &Valid<RecoveryConfig>,
+        seed: u64,
+    ) -> Self {
+        let kept: RecoveryConfig = **recovery;
+        let mut hub = Self::new(config);
+        if kept != RecoveryConfig::default() {
+            hub.recovery = Some(Box::new(Recovery {
+                config: kept,
+                histories: kept.history.map(|history| Histories::new(history, seed)),
+                followers: BTreeSet::new(),
+                outcomes: kept.outcomes.map(|outcomes| Outcomes::new(outcomes, seed)),
+                attached: BTreeMap::new(),
+                waiting: BTreeMap::new(),
+            }));
+        }
+        hub
+    }
+
+    /// Sends a signal to a session: appends it to its history, if histories are kept, and tells the
+    /// connections that read it from there. The answer says to which connections the host sends it. It does so
+    /// before it releases its lock, so that each connection gets signals and news in order.
+    pub fn signal_session(
+        &mut self,
+        now: Instant,
+        key: &SessionKey,
+        signal: &PreparedSignal,
+        out: &mut Out,
+    ) -> SessionSignal {
+        let now = self.advance(now);
+        let mut told = SessionSignal::default();
+        if let Some(recovery) = &mut self.recovery
+            && let Some(histories) = &mut recovery.histories
+        {
+            let frame = |offset| signal.to_history(offset);
+            told.position = Some(histories.append(now, key, signal.frame().len(), frame));
+        }
+        for to in self.registry.connections(key) {
+            let follows = self.recovery.as_ref().is_some_and(|recovery| recovery.follows(to));
+            if follows {
+                told.following += 1;
+                out.push(HubAction::Recover { to, news: RecoveryNews::Signalled });
+            } else {
+                told.others.push(to);
+            }
+        }
+        told
+    }
+
+    /// Carries out the command of a connection, the content of
+    /// [`Action::Recover`](crate::server::Action::Recover). Ignored if the connection has left.
+    pub fn recover(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        command: RecoveryCommand,
+        out: &mut Out,
+    ) {
+        let now = self.advance(now);
+        let Some(member) = self.connections.get(&id) else { return };
+        let Some(recovery) = &mut self.recovery else {
+            // Nothing is kept: the request is executed, and cannot be repeated.
+            if let RecoveryCommand::Begin { request, .. } = command {
+                let news = RecoveryNews::Begun { request, begun: Begun::Fresh };
+                out.push(HubAction::Recover { to: id, news });
+            }
+            return;
+        };
+        match command {
+            RecoveryCommand::Follow => {
+                recovery.followers.insert(id);
+            }
+            RecoveryCommand::Read { number, after } => {
+                let key = member.session.as_ref().filter(|key| {
+                    self.registry.holds(id, key) || self.registry.awaits_close(id, key)
+                });
+                if let (Some(key), Some(histories)) = (key, &mut recovery.histories) {
+                    let batch = histories.read(now, key, after, BATCH, BATCH_BYTES);
+                    let news = RecoveryNews::Batch { number, batch: Box::new(batch) };
+                    out.push(HubAction::Recover { to: id, news });
+                }
+            }
+            RecoveryCommand::Attach(instance) => recovery.attach(now, id, instance, out),
+            RecoveryCommand::Begin { request, token } => {
+                recovery.begin(now, id, request, token, out);
+            }
+            RecoveryCommand::Finish { token, outcome } => {
+                recovery.finish(now, id, token, Some(*outcome), out);
+            }
+            RecoveryCommand::Undo { token } => recovery.undo(now, id, token, out),
+        }
+    }
+
+    /// A connection learns of a change of its session. If it has come to hold one, and reads its signals from
+    /// the history, it has to know where that ends now.
+    pub(super) fn mark_history(
+        &mut self,
+        id: ConnectionId,
+        key: &SessionKey,
+        holds: bool,
+        out: &mut Out,
+    ) {
+        if holds
+            && let Some(recovery) = &mut self.recovery
+            && recovery.follows(id)
+            && let Some(histories) = &mut recovery.histories
+        {
+            let mark = histories.mark(self.now, key);
+            out.push(HubAction::Recover { to: id, news: RecoveryNews::Mark(mark) });
+        }
+    }
+
+    /// A session has another key.
+    pub(super) fn rename_history(&mut self, from: &SessionKey, to: &SessionKey) {
+        if let Some(histories) = self.histories() {
+            histories.rename(from, to);
+        }
+    }
+
+    /// A session does not exist any more.
+    pub(super) fn end_history(&mut self, key: &SessionKey) {
+        if let Some(histories) = self.histories() {
+            histories.remove(key);
+        }
+    }
+
+    fn histories(&mut self) -> Option<&mut Histories<Bytes>> {
+        self.recovery.as_mut().and_then(|recovery| recovery.histories.as_mut())
+    }
+
+    /// A connection has left. Requests that it has begun and not ended were executed in part, or as a whole.
+    pub(super) fn recovery_left(&mut self, id: ConnectionId, out: &mut Out) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.left(self.now, id, out);
+        }
+    }
+
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let recovery = self.recovery.as_ref()?;
+        let histories = recovery.histories.as_ref().and_then(Histories::next_timeout);
+        let outcomes = recovery.outcomes.as_ref().and_then(Outcomes::next_timeout);
+        [histories, outcomes].into_iter().flatten().min()
+    }
+
+    pub(super) fn expire_recovery(&mut self, now: Instant) {
+        let Some(recovery) = &mut self.recovery else { return };
+        if let Some(histories) = &mut recovery.histories {
+            let registry = &self.registry;
+            histories.expire(now, |key| registry.connection_count(key) > 0);
+        }
+        if let Some(outcomes) = &mut recovery.outcomes {
+            outcomes.expire(now);
+        }
+    }
+}
+
+/// Returns whether by this change a connection comes to hold a session.
+pub(super) const fn holds_by(change: &Change) -> bool {
+    matches!(change, Change::Restored(_) | Change::Created)
+}
+
+impl Recovery {
+    fn follows(&self, id: ConnectionId) -> bool {
+        self.histories.is_some() && self.followers.contains(&id)
+    }
+
+    fn attach(&mut self, now: Instant, id: ConnectionId, instance: Instance, out: &mut Out) {
+        let (Some(outcomes), Some(config)) = (&mut self.outcomes, self.config.outcomes) else {
+            return;
+        };
+        if self.attached.contains_key(&id) {
+            return;
+        }
+        let scope = outcomes.attach(now, instance);
+        let client = Client { scope, running: BTreeSet::new(), waits: BTreeSet::new() };
+        self.attached.insert(id, client);
+        let kept = KeptOutcomes {
+            scope: scope.0,
+            window_ms: u32::try_from(config.window.as_millis()).unwrap_or(u32::MAX),
+            outcomes: u32::try_from(config.max_per_client.get()).unwrap_or(u32::MAX),
+        };
+        out.push(HubAction::Recover { to: id, news: RecoveryNews::Kept(kept) });
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        request: RequestId,
+        token: u64,
+        out: &mut Out,
+    ) {
+        let begun = match (&mut self.outcomes, self.attached.get_mut(&id)) {
+            (Some(outcomes), Some(client)) => {
+                let begun = outcomes.begin(now, client.scope, token, id);
+                match begun {
+                    Begun::Running => {
+                        client.waits.insert(token);
+                        let waiting = self.waiting.entry((client.scope, token)).or_default();
+                        return waiting.push((id, request));
+                    }
+                    Begun::Fresh => {
+                        client.running.insert(token);
+                    }
+                    Begun::Done(_) | Begun::Unknown => {}
+                }
+                begun
+            }
+            _ => Begun::Fresh,
+        };
+        out.push(HubAction::Recover { to: id, news: RecoveryNews::Begun { request, begun } });
+    }
+
+    /// A request has ended that this connection has begun. Those who wait for it learn how.
+    fn finish(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        token: u64,
+        outcome: Option<Outcome>,
+        out: &mut Out,
+    ) {
+        let (Some(outcomes), Some(client)) = (&mut self.outcomes, self.attached.get_mut(&id))
+        else {
+            return;
+        };
+        client.running.remove(&token);
+        let scope = client.scope;
+        let kept = outcome.as_ref().map(compact);
+        let kept = kept.map(|(outcome, bytes)| (Box::new(outcome), bytes));
+        if !outcomes.finish(now, scope, token, id, kept) {
+            return;
+        }
+        for (to, request) in self.waiting.remove(&(scope, token)).unwrap_or_default() {
+            if let Some(client) = self.attached.get_mut(&to) {
+                client.waits.remove(&token);
+            }
+            let begun = match &outcome {
+                Some(outcome) => Begun::Done(Box::new(outcome.clone())),
+                None => Begun::Unknown,
+            };
+            out.push(HubAction::Recover { to, news: RecoveryNews::Begun { request, begun } });
+        }
+    }
+
+    /// A request was not executed after all. The next one that waits for it executes it.
+    fn undo(&mut self, now: Instant, id: ConnectionId, token: u64, out: &mut Out) {
+        let (Some(outcomes), Some(client)) = (&mut self.outcomes, self.attached.get_mut(&id))
+        else {
+            return;
+        };
+        let scope = client.scope;
+        if !client.running.remove(&token) {
+            // It only waits.
+            client.waits.remove(&token);
+            return self.forget_waiting(scope, token, id);
+        }
+        if !outcomes.undo(scope, token, id) {
+            return;
+        }
+        self.forget_waiting(scope, token, id);
+        let Some(waiting) = self.waiting.get_mut(&(scope, token)) else { return };
+        let (to, request) = waiting.remove(0);
+        if waiting.is_empty() {
+            self.waiting.remove(&(scope, token));
+        }
+        if let Some(client) = self.attached.get_mut(&to) {
+            client.waits.remove(&token);
+        }
+        self.begin(now, to, request, token, out);
+    }
+
+    fn forget_waiting(&mut self, scope: Scope, token: u64, id: ConnectionId) {
+        if let Some(waiting) = self.waiting.get_mut(&(scope, token)) {
+            waiting.retain(|(waiter, _)| *waiter != id);
+            if waiting.is_empty() {
+                self.waiting.remove(&(scope, token));
+            }
+        }
+    }
+
+    fn left(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
+        self.followers.remove(&id);
+        let Some(client) = self.attached.get(&id) else { return };
+        let (scope, running, waits) = (client.scope, client.running.clone(), client.waits.clone());
+        for token in waits {
+            self.forget_waiting(scope, token, id);
+        }
+        for token in running {
+            self.finish(now, id, token, None, out);
+        }
+        self.attached.remove(&id);
+        if let Some(outcomes) = &mut self.outcomes {
+            outcomes.detach(now, scope);
+        }
+    }
+}
