@@ -68,6 +68,7 @@ impl Client {
                 Ok(session) => {
                     let is_ready = matches!(self.link, Link::Ready { .. });
                     let known = self.hold(session.clone());
+                    self.expect_mark();
                     out.push(Action::Event(match known {
                         Some(before) if is_ready && is_same(&before, &session) => {
                             Event::SessionUpdated(session)
@@ -181,6 +182,7 @@ impl Client {
     fn restored(&mut self, payload: Payload, out: &mut Actions<Action>) -> Outcome {
         let session = (self.reader)(payload.as_bytes()).map_err(RequestError::InvalidSession)?;
         self.hold(session.clone());
+        self.expect_mark();
         out.push(Action::Event(Event::SessionRestored(session)));
         Ok(payload)
     }

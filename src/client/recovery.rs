@@ -15,6 +15,10 @@ use crate::wire::{
     AcceptConf, Content, HistoryMark, HistoryState, KeptOutcomes, Kind, Name, Payload,
 };
 
+/// The place of a client that holds a session whose server keeps its history, and has not said where that is.
+/// If the connection is lost now, nobody knows how much was missed: no history has this incarnation.
+const UNKNOWN: Position = Position { incarnation: 0, offset: 0 };
+
 /// What a client knows of histories and outcomes.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
@@ -66,8 +70,8 @@ impl Client {
 
     /// Returns the place in the history of the session behind the last signal that was reported, if the
     /// server keeps it ([`Config::resume_signals`](super::Config::resume_signals)).
-    pub const fn place(&self) -> Option<Position> {
-        self.recovery.place
+    pub fn place(&self) -> Option<Position> {
+        self.recovery.place.filter(|place| *place != UNKNOWN)
     }
 
     /// Holds the session of an earlier run, as [`resume_session`](Self::resume_session) does, with the
@@ -107,9 +111,17 @@ impl Client {
         (self.recovery.place, self.recovery.missed) = (None, None);
     }
 
+    /// The client has come to hold a session on this connection. If the server keeps its history, it says
+    /// next where that is.
+    pub(super) fn expect_mark(&mut self) {
+        if self.config.resume_signals && self.server_keeps(AcceptConf::KEEPS_HISTORIES) {
+            self.recovery.place.get_or_insert(UNKNOWN);
+        }
+    }
+
     /// The session was resumed.
     pub(super) fn session_resumed(&mut self, out: &mut Actions<Action>) {
-        let Some(from) = self.recovery.place else { return };
+        let Some(from) = self.recovery.place else { return self.expect_mark() };
         if self.resumes_from().is_some() {
             self.recovery.missed = Some(0);
         } else {
@@ -156,11 +168,13 @@ impl Client {
         let missed = self.recovery.missed.take();
         match mark.state {
             HistoryState::Started if from.is_none_or(|from| from == to) => {}
+            HistoryState::Started if from == Some(UNKNOWN) && missed.is_none() => {}
             HistoryState::Resumed if from == Some(to) => {
                 let missed = missed.unwrap_or_default();
                 out.push(Action::Event(Event::SignalsResumed { missed }));
             }
             HistoryState::Started | HistoryState::Resumed | HistoryState::Gap => {
+                let from = from.filter(|from| *from != UNKNOWN);
                 out.push(Action::Event(Event::SignalGap { from, to: Some(to) }));
             }
         }

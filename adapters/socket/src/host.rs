@@ -643,6 +643,7 @@ impl Host {
                     self.events.push_back(HostEvent::Stopped);
                 }
                 HubAction::Deliver { .. }
+                | HubAction::Recover { .. }
                 | HubAction::ShutDown { .. }
                 | HubAction::Close { .. }
                 | HubAction::Abort { .. } => {}

@@ -113,6 +113,7 @@ impl Server {
         let action = self.control.pop()?;
         let to = match &action {
             HubAction::Deliver { to, .. }
+            | HubAction::Recover { to, .. }
             | HubAction::ShutDown { to, .. }
             | HubAction::Close { to }
             | HubAction::Abort { to } => *to,

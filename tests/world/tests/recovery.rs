@@ -2,8 +2,8 @@
 
 use wwr_world::{Dice, Lines, RecoveryMistake, run_recovery};
 
-/// How many worlds are run.
-const WORLDS: u64 = 300;
+/// How many worlds are run, unless `WWR_WORLDS` says otherwise.
+const WORLDS: u64 = 100;
 
 /// How many lines before the end of a world that has failed are shown.
 const LAST_LINES: usize = 60;
@@ -15,7 +15,8 @@ const LOOKED_AT: u64 = 40;
 fn nothing_is_missed_in_silence_and_nothing_is_executed_twice() {
     let (mut signals, mut told, mut resumed, mut missed, mut gaps) = (0, 0, 0, 0, 0);
     let (mut requests, mut answered, mut twice) = (0, 0, 0);
-    for seed in 0..WORLDS {
+    let worlds = std::env::var("WWR_WORLDS").ok().and_then(|worlds| worlds.parse().ok());
+    for seed in 0..worlds.unwrap_or(WORLDS) {
         let report = run_recovery(Dice::seeded(seed), Lines::Dropped, None);
         if let Some(violation) = report.violation {
             let lines = run_recovery(Dice::seeded(seed), Lines::Kept, None).trace;
@@ -31,7 +32,7 @@ fn nothing_is_missed_in_silence_and_nothing_is_executed_twice() {
     println!("{signals} signals, {told} told; {resumed} times resumed with {missed}, {gaps} gaps");
     println!("{requests} requests, {answered} answered, {twice} came twice or more often");
     assert!(missed > 1000 && gaps > 100, "it is worth the effort: {missed}, {gaps}");
-    assert!(twice > 500 && answered * 10 > requests * 8, "{twice}, {answered} of {requests}");
+    assert!(twice > 100 && answered * 10 > requests * 8, "{twice}, {answered} of {requests}");
 }
 
 #[test]

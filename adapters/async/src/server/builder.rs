@@ -2,6 +2,8 @@
 
 use std::io;
 
+use wwr::session::{HistoryConfig, OutcomesConfig};
+
 use super::config::{Checked, Config, InvalidConfig};
 use super::endpoint::Endpoints;
 use super::handler::Handler;
@@ -41,6 +43,22 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Keeps the signals to each session for clients that come back; see [`Config::history`]. Later
+    /// [`config`](Self::config) replaces it.
+    #[must_use]
+    pub const fn history(mut self, history: HistoryConfig) -> Self {
+        self.config.history = Some(history);
+        self
+    }
+
+    /// Keeps the outcomes of idempotent requests; see [`Config::idempotency`]. Later
+    /// [`config`](Self::config) replaces it.
+    #[must_use]
+    pub const fn idempotency(mut self, outcomes: OutcomesConfig) -> Self {
+        self.config.idempotency = Some(outcomes);
         self
     }
 
@@ -113,14 +131,37 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     pub fn headless(self) -> Result<Service<H, R>, InvalidConfig> {
         let runtime = self.runtime.get();
         let keys = self.keys.unwrap_or_else(|| Box::new(RuntimeKeys(runtime.clone())));
-        let checked = self.config.check(keys.format())?;
-        let Checked { connection, paths, hub, limits, origins, trusted_proxies, kept_headers } =
-            checked;
-        let hub = Hub::new(&runtime, keys, self.store, &hub);
+        let mut config = self.config;
+        let seed = recovery_seed(&runtime, &mut config);
+        let checked = config.check(keys.format())?;
+        let Checked {
+            connection,
+            paths,
+            hub,
+            recovery,
+            limits,
+            origins,
+            trusted_proxies,
+            kept_headers,
+        } = checked;
+        let hub = Hub::new(&runtime, keys, self.store, &hub, &recovery, seed);
         let endpoints = Endpoints::new(connection, paths, limits.max_remembered_addresses);
         let terms = ServiceTerms { origins, proxies: trusted_proxies, kept_headers, limits };
         Ok(Service::new(runtime, self.handler, hub, endpoints, terms))
     }
+}
+
+/// Returns the number by which clients tell this run of the server from others. Without randomness, nothing is
+/// kept that would need one.
+fn recovery_seed<R: Runtime>(runtime: &R, config: &mut Config) -> u64 {
+    let mut seed = [0; 8];
+    if (config.history.is_some() || config.idempotency.is_some())
+        && let Err(error) = runtime.fill_random(&mut seed)
+    {
+        tracing::error!(%error, "no randomness: neither histories nor outcomes are kept");
+        (config.history, config.idempotency) = (None, None);
+    }
+    u64::from_le_bytes(seed)
 }
 
 impl<H, R> std::fmt::Debug for Builder<H, R> {

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 use wwr::server::gate::{EndpointPath, InvalidPath, Origins, TrustedProxies};
-use wwr::server::{Config as ConnectionConfig, HubConfig, Preflights, Protocol, Sessions};
+use wwr::server::{
+    Config as ConnectionConfig, HubConfig, Preflights, Protocol, RecoveryConfig, Sessions,
+};
+use wwr::session::{HistoryConfig, OutcomesConfig};
 use wwr::{KeyFormat, SlowReader, Valid};
 
 use crate::websocket::WRITE_BACKLOG;
@@ -68,6 +71,15 @@ pub struct Config {
     /// [`ConnectionInfo::headers`](super::ConnectionInfo::headers). Clients choose their length, up to
     /// [`Limits::max_header_size`]. Default: none.
     pub kept_headers: Vec<HeaderName>,
+    /// How much of the signals to each session is kept in memory for clients that come back: those of
+    /// [`ServerHandle::signal_session`](super::ServerHandle::signal_session), for clients of this project
+    /// that want it (protocol §10.5). Default: nothing.
+    pub history: Option<HistoryConfig>,
+    /// Which outcomes of idempotent requests are kept in memory, so that clients of this project may repeat
+    /// such requests, and each is executed once (protocol §10.6). The handler of one runs on when its
+    /// connection has ended, until it is done, or for the [window](OutcomesConfig::window). Default: none,
+    /// and clients repeat no request.
+    pub idempotency: Option<OutcomesConfig>,
 }
 
 /// What a server allows, so that no client costs it too much. The number of connections is
@@ -176,6 +188,9 @@ pub enum InvalidConfig {
     /// A setting of what they share.
     #[error("hub.{0}")]
     Hub(wwr::InvalidConfig),
+    /// A setting of what is kept for clients that come back.
+    #[error("{0}")]
+    Recovery(wwr::InvalidConfig),
     /// A limit with which no client could be served.
     #[error("{setting} is zero; it has to be more")]
     Zero {
@@ -218,6 +233,7 @@ pub(super) struct Checked {
     pub(super) connection: Valid<ConnectionConfig>,
     pub(super) paths: Vec<(EndpointPath, Valid<ConnectionConfig>)>,
     pub(super) hub: Valid<HubConfig>,
+    pub(super) recovery: Valid<RecoveryConfig>,
     pub(super) limits: Limits,
     pub(super) origins: Origins,
     pub(super) trusted_proxies: TrustedProxies,
@@ -236,7 +252,14 @@ impl Config {
             trusted_proxies,
             proxy_protocol,
             kept_headers,
+            history,
+            idempotency,
         } = self;
+        let mut recovery = RecoveryConfig::default();
+        (recovery.history, recovery.outcomes) = (history, idempotency);
+        let recovery = recovery.validate().map_err(InvalidConfig::Recovery)?;
+        connection.keeps_histories = history.is_some();
+        connection.keeps_outcomes = idempotency.is_some();
         if matches!(connection.sessions, Sessions::Enabled(_)) {
             connection.sessions = Sessions::Enabled(format);
         }
@@ -262,6 +285,15 @@ impl Config {
                 "every address is a trusted proxy: clients can pass for any other; list the proxies"
             );
         }
-        Ok(Checked { connection, paths, hub, limits, origins, trusted_proxies, kept_headers })
+        Ok(Checked {
+            connection,
+            paths,
+            hub,
+            recovery,
+            limits,
+            origins,
+            trusted_proxies,
+            kept_headers,
+        })
     }
 }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use wwr::server::{CloseReason, IdleConnections};
+use wwr::server::{CloseReason, IdleConnections, RecoveryNews};
 use wwr::session::{ConnectionId, Outcome};
 use wwr::{CloseFrame, Dialect, Instant, InvalidCloseFrame, Session, SessionInfo, SlowReader};
 
@@ -82,6 +82,8 @@ pub(super) enum Input {
     },
     /// News of the hub.
     Session(Outcome),
+    /// News of the hub about histories and outcomes.
+    Recovery(Box<RecoveryNews>),
     Close,
     CloseWith(CloseFrame),
     ShutDown {
@@ -364,7 +366,7 @@ impl Connection {
     pub(super) async fn overdue<T: runtime::Timer>(
         &self,
         drain: Duration,
-        mut timer: Timer<T>,
+        timer: &mut Timer<T>,
         clock: &Clock,
     ) {
         let drained_by = clock.now() + drain;

@@ -128,6 +128,30 @@ impl ServerHandle {
         told
     }
 
+    /// Sends a signal to a session: to all its connections, and if the server keeps a
+    /// [history](super::Config::history), also to those that are away at the moment, when they come back. Those
+    /// of clients that [resume signals](wwr::client::Config::resume_signals) read it from the history,
+    /// at their own pace: such a connection counts as one to which it was sent, and no
+    /// [policy for slow readers](super::Limits::slow_readers) applies. A client that falls behind the history is told that
+    /// something is missing. The others get it as by
+    /// [`Connection::signal_prepared`].
+    ///
+    /// The key is the one that the session has now. Nobody gets a signal to one that it had before.
+    ///
+    /// ```
+    /// use wwr_async::{InvalidSignal, PreparedSignal, SessionKey};
+    /// use wwr_async::server::ServerHandle;
+    ///
+    /// fn remind(server: &ServerHandle, of: &SessionKey) -> Result<(), InvalidSignal> {
+    ///     let reminder = PreparedSignal::new("reminder", "tea at five")?;
+    ///     server.signal_session(of, &reminder);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn signal_session(&self, key: &SessionKey, signal: &PreparedSignal) -> Broadcast {
+        self.hub.signal_session(key, signal)
+    }
+
     /// Closes a session for all its connections and destroys it, even if no client is connected.
     /// Returns how many connections were told. A session that is just getting a new key is destroyed under
     /// that as well before this returns. One that has got a new key before is not known by the old one.

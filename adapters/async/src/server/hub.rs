@@ -20,10 +20,13 @@ use std::time::Duration;
 use event_listener::Event;
 use futures_channel::oneshot;
 use wwr::server::gate;
-use wwr::server::{self, HubAction, HubConfig, Job, JobId, WaiterId};
+use wwr::server::{
+    self, HubAction, HubConfig, Job, JobId, RecoveryCommand, RecoveryConfig, WaiterId,
+};
 use wwr::session::{Command, ConnectionId, StoreFailed};
-use wwr::{Actions, Instant, SessionKey, Valid};
+use wwr::{Actions, Instant, PreparedSignal, SessionKey, Valid};
 
+use super::broadcast::Broadcast;
 use super::connection::{Connection, Ended, Input};
 use super::handle::Connections;
 use super::refusals::Refusals;
@@ -46,6 +49,8 @@ pub(super) struct Hub {
     store: SharedStore,
     /// For the log.
     store_timeout: Duration,
+    /// For how long the handler of an idempotent request runs on when its connection has ended.
+    pub(super) window: Duration,
     control: Mutex<Control>,
     /// Notified when the hub needs a call earlier than the timer is set for.
     earlier: Arc<Event>,
@@ -99,9 +104,11 @@ impl Hub {
         keys: Box<dyn KeyGenerator>,
         store: SharedStore,
         config: &Valid<HubConfig>,
+        recovery: &Valid<RecoveryConfig>,
+        seed: u64,
     ) -> Arc<Self> {
         let control = Control {
-            machine: server::Hub::new(config),
+            machine: server::Hub::with_recovery(config, recovery, seed),
             out: Actions::new(),
             connections: BTreeMap::new(),
             waiters: BTreeMap::new(),
@@ -120,6 +127,7 @@ impl Hub {
             runtime: Box::new(runtime.clone()),
             store,
             store_timeout: config.store_timeout,
+            window: recovery.outcomes.map_or(Duration::ZERO, |outcomes| outcomes.window),
             control: Mutex::new(control),
             earlier: Arc::new(Event::new()),
             stopped: Event::new(),
@@ -197,6 +205,12 @@ impl Hub {
                     if let Some(connection) = control.connections.get(&to) {
                         // A connection that has just ended does not need it any more.
                         let _ = connection.push(Input::Session(outcome), 0);
+                    }
+                }
+                HubAction::Recover { to, news } => {
+                    if let Some(connection) = control.connections.get(&to) {
+                        // As above.
+                        let _ = connection.push(Input::Recovery(Box::new(news)), 0);
                     }
                 }
                 HubAction::ShutDown { to, deadline, idle } => {
@@ -319,6 +333,32 @@ impl Hub {
     /// Passes a connection's command to the hub.
     pub(super) fn handle(self: &Arc<Self>, from: ConnectionId, command: Command) {
         self.call(|machine, now, out| machine.handle(now, from, command, out));
+    }
+
+    /// Passes a connection's command about histories and outcomes to the hub.
+    pub(super) fn recover(self: &Arc<Self>, from: ConnectionId, command: RecoveryCommand) {
+        self.call(|machine, now, out| machine.recover(now, from, command, out));
+    }
+
+    /// Sends a signal to all connections of a session, those that come back included.
+    pub(super) fn signal_session(
+        self: &Arc<Self>,
+        key: &SessionKey,
+        signal: &PreparedSignal,
+    ) -> Broadcast {
+        self.call_and(
+            |machine, now, out| machine.signal_session(now, key, signal, out),
+            |control, told| {
+                let mut result = Broadcast { sent: told.following, ..Broadcast::default() };
+                let others = told.others.iter().filter_map(|id| control.connections.get(id));
+                for connection in others {
+                    // Under the lock: it stays behind the news that the connection holds the session.
+                    let sent = connection.send_prepared(signal, None);
+                    result.count(connection.clone(), sent);
+                }
+                result
+            },
+        )
     }
 
     pub(super) fn active_sessions(&self) -> usize {

@@ -552,6 +552,10 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 self.machine.handle_session(now, outcome, &mut self.out);
                 self.connection.show_session(self.machine.session());
             }
+            Input::Recovery(news) => {
+                self.machine.handle_writable(self.socket.is_writable(), &mut self.out);
+                self.machine.handle_recovery(now, *news, &mut self.out);
+            }
             Input::Close => self.machine.close(now, &mut self.out),
             Input::CloseWith(frame) => self.machine.close_with(now, frame, &mut self.out),
             Input::ShutDown { deadline, idle } => {

@@ -164,6 +164,10 @@ impl ServerSocket {
                     server.hub.handle(now, open.id, command, &mut server.control);
                     continue;
                 }
+                Action::Recover(command) => {
+                    server.hub.recover(now, open.id, *command, &mut server.control);
+                    continue;
+                }
                 Action::Ping => {
                     self.socket.ping(&mut server.memory);
                     continue;
@@ -209,6 +213,9 @@ impl ServerSocket {
             match action {
                 Action::Session(command) => {
                     server.hub.handle(now, id, command, &mut server.control);
+                }
+                Action::Recover(command) => {
+                    server.hub.recover(now, id, *command, &mut server.control);
                 }
                 Action::Answered { id, outcome } => {
                     server.events.push_back((self.id, Event::Answered { id, outcome }));

@@ -377,6 +377,10 @@ impl ServerSocket {
                 machine.handle_writable(writable, out);
                 machine.handle_session(now, outcome, out);
             }
+            HubAction::Recover { news, .. } => {
+                machine.handle_writable(writable, out);
+                machine.handle_recovery(now, news, out);
+            }
             HubAction::ShutDown { deadline, idle, .. } => {
                 machine.shut_down(now, deadline, idle, out);
             }

@@ -38,7 +38,8 @@ struct Following {
 
 /// The number of a session, which the application has put into it.
 pub(super) fn number_of(session: &Session) -> u64 {
-    session.info.get("number").unwrap_or_default()
+    let number = session.info.value("number").map(ToString::to_string);
+    number.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 impl Node {

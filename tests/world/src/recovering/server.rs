@@ -10,7 +10,8 @@ use wwr::server::{
     RecoveryConfig, RecoveryNews, RequestId, SessionEvent, StoreAnswer, Work,
 };
 use wwr::session::{
-    Begun, ConnectionId, Edit, HistoryConfig, NewKey, OtherConnections, Outcome, OutcomesConfig,
+    Begun, Change, ConnectionId, Edit, HistoryConfig, NewKey, OtherConnections, Outcome,
+    OutcomesConfig,
 };
 use wwr::wire::{Message, decode};
 use wwr::{
@@ -33,6 +34,8 @@ pub(super) struct Server {
     control: Actions<HubAction>,
     connections: BTreeMap<u64, Served>,
     store: BTreeMap<SessionKey, Session>,
+    /// The keys that the hub knows the sessions by, by their numbers.
+    known: BTreeMap<u64, SessionKey>,
     sessions: u64,
     keys: u64,
     out: Actions<Action>,
@@ -91,6 +94,7 @@ impl Server {
             control: Actions::new(),
             connections: BTreeMap::new(),
             store: BTreeMap::new(),
+            known: BTreeMap::new(),
             sessions: 0,
             keys: 0,
             out: Actions::new(),
@@ -130,6 +134,15 @@ impl Server {
 
     pub(super) fn receive(&mut self, link: u64, frame: Bytes, stage: &mut Stage) {
         if let Some(served) = self.connections.get_mut(&link).filter(|served| !served.has_ended) {
+            if let Ok(Message::ResumeSession { resume, .. }) = decode(Dialect::Wwr1, frame.clone())
+            {
+                served.last_offset = resume.offset();
+            }
+            if let Ok(Message::IdempotentRequest { content, .. }) = decode(Dialect::Wwr1, frame.clone())
+                && let Some(token) = content.text().ok().and_then(|text| text.parse().ok())
+            {
+                *stage.arrivals.entry(token).or_default() += 1;
+            }
             served.machine.handle_message(stage.now, frame, &mut self.out);
             self.carry_out(link, stage);
         }
@@ -265,15 +278,19 @@ impl Server {
     }
 
     pub(super) fn any_key(&self, stage: &mut Stage) -> Option<SessionKey> {
-        let count = self.store.len() as u64;
+        self.any_session(stage).map(|(_, key)| key)
+    }
+
+    /// A session that is not closed, maybe without connections.
+    fn any_session(&self, stage: &mut Stage) -> Option<(u64, SessionKey)> {
+        let count = self.known.len() as u64;
         let index = if count == 0 { return None } else { stage.dice.below(count) };
-        self.store.keys().nth(index as usize).cloned()
+        self.known.iter().nth(index as usize).map(|(number, key)| (*number, key.clone()))
     }
 
     /// The application tells a session something.
     pub(super) fn signal_session(&mut self, stage: &mut Stage) {
-        let Some(key) = self.any_key(stage) else { return };
-        let Some(session) = self.store.get(&key).map(number_of) else { return };
+        let Some((session, key)) = self.any_session(stage) else { return };
         for _ in 0..1 + stage.dice.below(4) {
             let number = stage.signals.entry(session).or_default();
             *number += 1;
@@ -310,8 +327,9 @@ impl Server {
     }
 
     pub(super) fn end_session(&mut self, stage: &mut Stage) {
-        let Some(key) = self.any_key(stage) else { return };
-        stage.note(|| "a session is closed".into());
+        let Some((session, key)) = self.any_session(stage) else { return };
+        self.known.remove(&session);
+        stage.note(|| format!("session {session} is closed"));
         self.hub.close_session(stage.now, key, false, &mut self.control);
         self.control(stage);
     }
@@ -327,7 +345,14 @@ impl Server {
     fn control(&mut self, stage: &mut Stage) {
         while let Some(action) = self.control.pop() {
             match action {
-                HubAction::Deliver { to, outcome } => self.tell(to, News::Session(outcome), stage),
+                HubAction::Deliver { to, outcome } => {
+                    if let Change::Rotated { session, .. } = &outcome.change
+                        && let Some(known) = self.known.get_mut(&number_of(session))
+                    {
+                        *known = session.key.clone();
+                    }
+                    self.tell(to, News::Session(outcome), stage);
+                }
                 HubAction::Recover { to, news } => {
                     let news = self.spoil(to, news, stage);
                     self.tell(to, News::Recovery(news), stage);
@@ -443,7 +468,7 @@ impl Server {
             Ok(Message::HistorySignal { id, .. }) => {
                 let (offset, last) = (id.counter(), served.last_offset);
                 served.last_offset = offset;
-                stage.check(offset > last, Invariant::SignalsInOrder, || {
+                stage.check(offset == last + 1, Invariant::SignalsInOrder, || {
                     format!("#{link}: the signal of offset {offset} is sent after that of {last}")
                 });
             }
@@ -465,8 +490,11 @@ impl Server {
             self.keys += 1;
             let info = SessionInfo::new().public("number", self.sessions);
             let (key, created) = (key(self.keys), UnixTime::from_seconds(self.sessions as i64));
-            match served.machine.create_session(key, created, info, &mut self.out) {
-                Ok(_) => served.login = Some(request.id),
+            match served.machine.create_session(key.clone(), created, info, &mut self.out) {
+                Ok(_) => {
+                    served.login = Some(request.id);
+                    self.known.insert(self.sessions, key);
+                }
                 Err(_) => {
                     let reply = Ok(Payload::utf8("no"));
                     let _ = served.machine.reply(request.id, reply, &mut self.out);

@@ -264,6 +264,8 @@ impl Server {
         while let Some(action) = self.control.out.pop() {
             stage.count(Fact::Hub(name_of(&action)));
             match action {
+                // The servers of this world keep nothing.
+                HubAction::Recover { .. } => {}
                 HubAction::Deliver { to, outcome } => {
                     self.check_news(to, &outcome, stage);
                     if let Change::ClosedByOther { .. } = outcome.change {
@@ -333,6 +335,7 @@ pub(crate) enum News {
 const fn name_of(action: &HubAction) -> &'static str {
     match action {
         HubAction::Deliver { .. } => "hub: deliver",
+        HubAction::Recover { .. } => "hub: news of what is kept",
         HubAction::ShutDown { idle: wwr::server::IdleConnections::Stay, .. } => {
             "hub: shut down, idle ones stay"
         }

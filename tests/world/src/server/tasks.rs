@@ -161,6 +161,8 @@ impl Server {
                 stage.after(delay, Event::Work { socket, work: Work::SignalHandled(signal.id) });
             }
             Action::Session(command) => self.ask_hub(socket, command, stage),
+            // The servers of this world keep nothing.
+            Action::Recover(_) => {}
             Action::SessionEvent(event) => self.session_event(socket, event, stage),
             Action::Drained => self.drained(socket, stage),
             Action::Close(reason) => self.end(socket, reason, stage),
@@ -252,7 +254,7 @@ const fn effect_of(action: &Action) -> Seen {
     match action {
         Action::Send(_) => Seen::Answer,
         Action::Request(_) | Action::Signal(_) => Seen::Handler,
-        Action::Session(_) => Seen::Registry,
+        Action::Session(_) | Action::Recover(_) => Seen::Registry,
         Action::Learned(_) | Action::PeerReads(_) => Seen::Learned,
         Action::Close(_) => Seen::Closed,
         Action::Answered { .. } => Seen::Answer,

@@ -17,7 +17,8 @@ use crate::test_runtime::TestRuntime;
 
 pub(in crate::server) fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
-    Hub::new(&TestRuntime, Box::new(RandomKeys), store, &Valid::default())
+    let (hub, recovery) = (Valid::default(), Valid::default());
+    Hub::new(&TestRuntime, Box::new(RandomKeys), store, &hub, &recovery, 0)
 }
 
 fn open(hub: &Arc<Hub>) -> OpenGuard {

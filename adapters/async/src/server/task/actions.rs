@@ -29,6 +29,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 Action::Request(request) => self.start_request(request, cx),
                 Action::Signal(signal) => self.start_signal(signal, cx),
                 Action::Session(command) => self.command(command),
+                Action::Recover(command) => {
+                    self.hub.recover(self.connection.connection_id(), *command);
+                }
                 Action::Ping => {
                     if let Err(error) = self.socket.ping() {
                         tracing::debug!(%error, "cannot ping");
@@ -68,6 +71,9 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         while let Some(action) = self.out.pop() {
             match action {
                 Action::Session(command) => self.command(command),
+                Action::Recover(command) => {
+                    self.hub.recover(self.connection.connection_id(), *command);
+                }
                 Action::Answered { id, outcome } => self.answered(id, *outcome),
                 Action::SessionEvent(event) => self.take_session_event(event),
                 _ => {}

@@ -54,21 +54,24 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     pub(super) async fn close(self: Box<Self>, end: End) {
         let id = self.connection.id();
         let has_hooks = self.has_hooks();
-        let Self { hub, connection, socket, running, timer, timeouts, reading, .. } = *self;
-        let overdue = connection.overdue(timeouts.drain, timer, &hub.clock);
-        let handlers = finish(id, running, overdue);
+        let Self { hub, connection, socket, timer, timeouts, reading, machine, held, running, .. } =
+            *self;
+        let rest = Rest { connection, hub, machine, timer, running };
+        let goes_on = rest.machine.running_idempotent() > 0;
+        let handlers = rest.finish(held, timeouts.drain);
         match end {
             End::Closed(reason) => {
                 let frame = reason.frame();
                 let (code, reason) = (frame.code(), frame.reason());
                 tracing::debug!(code, ?reason, "closed");
                 let closed = socket.close(frame, timeouts.close);
-                if reading && !has_hooks {
+                if reading && !has_hooks && !goes_on {
                     // They have ended, or have had the time that the machine allows.
                     drop(handlers);
                     closed.await;
                 } else {
-                    // A hook may still run. The machine does not know about those.
+                    // A hook may still run. The machine does not know about those. Or an idempotent request.
+
                     zip(closed, handlers).await;
                 }
             }
@@ -101,18 +104,29 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     }
 }
 
-/// Lets handlers run on after the client has gone.
-async fn finish(connection: u64, mut handlers: Running<'_>, enough: impl Future<Output = ()>) {
-    if handlers.is_empty() {
-        return;
+/// What is left of a connection that has ended: its handlers, and what has to know how those end.
+struct Rest<'a, R: Runtime> {
+    connection: &'a Connection,
+    hub: Arc<Hub>,
+    machine: server::Connection,
+    timer: Timer<R::Timer>,
+    running: Running<'a>,
+}
+
+impl<R: Runtime> Rest<'_, R> {
+    /// Lets handlers run on after the client has gone: for the drain timeout, those of idempotent requests to
+    /// their end. `held` are those that have ended and were not told.
+    async fn finish(mut self, held: VecDeque<Done>, drain: Duration) {
+        for done in held {
+            self.take(done);
+        }
+        if self.running.is_empty() {
+            return;
+        }
+        let (connection, hub) = (self.connection, self.hub.clone());
+        let id = connection.id();
+        let mut timer = self.timer;
+        self.timer = Timer::new(hub.runtime_timer());
+        todo!("{id} {drain:?}")
     }
-    let all = async { while handlers.next().await.is_some() {} };
-    let enough = async {
-        enough.await;
-        tracing::warn!(
-            connection,
-            "handlers of an ended connection take longer than the drain timeout and are dropped"
-        );
-    };
-    or(all, enough).await;
 }
