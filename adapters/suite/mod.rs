@@ -17,6 +17,7 @@ mod both_sides;
 mod client;
 mod dead_links;
 mod questions;
+mod recovery;
 pub(crate) mod server;
 pub(crate) mod support;
 mod testing;

@@ -151,6 +151,7 @@ impl Driver<'_> {
                         connection.shut_down(now, deadline, idle, out);
                     }
                     HubAction::Close { .. } => connection.close(now, out),
+                    HubAction::Recover { news, .. } => connection.handle_recovery(now, news, out),
                     _ => return Ok(()),
                 },
                 Some(Event::Incoming(incoming)) => match incoming {
@@ -197,6 +198,9 @@ impl Driver<'_> {
             }
             Action::Session(command) => {
                 self.shared.control(|hub, now, out| hub.handle(now, id, command, out));
+            }
+            Action::Recover(command) => {
+                self.shared.control(|hub, now, out| hub.recover(now, id, *command, out));
             }
             Action::SessionEvent(event) => {
                 if let (Some(login), SessionEvent::Created(..) | SessionEvent::CreateFailed(_)) =

@@ -51,6 +51,7 @@ impl Shared {
         while let Some(action) = out.pop() {
             match action {
                 HubAction::Deliver { to, .. }
+                | HubAction::Recover { to, .. }
                 | HubAction::ShutDown { to, .. }
                 | HubAction::Close { to }
                 | HubAction::Abort { to } => {

@@ -284,6 +284,7 @@ impl Host {
                 self.hub.handle(now, id, command, &mut self.out);
             }
             Action::SessionEvent(event) => self.on_session_event(id, event),
+            Action::Recover(_) => unreachable!("clients of the reference ask for nothing of it"),
         }
     }
 
@@ -308,6 +309,7 @@ impl Host {
             }
             HubAction::Stopped => {}
             HubAction::Abort { .. }
+            | HubAction::Recover { .. }
             | HubAction::StoreTimedOut { .. }
             | HubAction::ExpirySkipped => {
                 panic!("everybody is in time, and nothing expires: {action:?}")

@@ -45,4 +45,5 @@ pub use wwr::client::{
 };
 pub use wwr::names::Names;
 pub use wwr::preflight::{Metadata, Verdict, Version};
+pub use wwr::session::Position;
 pub use wwr::wire::{AcceptConf, ErrorReply};

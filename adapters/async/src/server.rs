@@ -93,4 +93,4 @@ pub use wwr::server::{
     GroupError, HubConfig, IdleConnections, JobCounters, MAX_GROUP_NAME, Misuse, Pings, Protocol,
     RequestError, SessionCounters, Sessions, StoreCounters,
 };
-pub use wwr::session::{RegistryConfig, StoreFailed};
+pub use wwr::session::{HistoryConfig, OutcomesConfig, RegistryConfig, StoreFailed};

@@ -353,7 +353,12 @@ impl World {
             Action::Event(Event::SessionLost(_)) => {
                 assert!(!self.connected && self.host == Host::Open, "only when resuming");
             }
-            Action::Event(Event::Signal(_) | Event::Anomaly(_)) => {
+            Action::Event(
+                Event::Signal(_)
+                | Event::Anomaly(_)
+                | Event::SignalsResumed { .. }
+                | Event::SignalGap { .. },
+            ) => {
                 assert_eq!(self.host, Host::Open);
             }
             Action::Event(Event::Question(question)) => {
@@ -408,7 +413,9 @@ impl World {
             }
             Message::Request { id, .. } => (*id, Made::Request),
             Message::CloseSession { id } => (*id, Made::CloseSession),
-            Message::RestoreSession { id, .. } => (*id, Made::Restore),
+            Message::RestoreSession { id, .. } | Message::ResumeSession { id, .. } => {
+                (*id, Made::Restore)
+            }
             other => panic!("a client does not send {other:?}"),
         };
         self.on_wire.push(id.counter());

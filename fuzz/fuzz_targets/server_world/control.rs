@@ -243,6 +243,7 @@ impl Control {
                 HubAction::ShutDown { to, deadline, idle } => {
                     self.told.push((to, Input::ShutDown(deadline, idle)));
                 }
+                HubAction::Recover { .. } => panic!("nothing is kept"),
                 HubAction::Close { to } => self.told.push((to, Input::Close)),
                 HubAction::Abort { to } => self.told.push((to, Input::Abort)),
                 HubAction::Done { waiter, .. } => {

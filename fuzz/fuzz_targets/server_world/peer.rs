@@ -320,6 +320,7 @@ impl Peer {
                     assert!(buffer == self.buffer() && length > buffer);
                 }
                 Action::SessionEvent(_) => {}
+                Action::Recover(_) => panic!("nothing is kept"),
                 Action::Answered { id, .. } => {
                     assert!(self.questions.remove(&id), "each question has one outcome");
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use wwr::client::AnswerError;
+use wwr::session::Instance;
 use wwr::{Content, Payload};
 
 use super::answers::{AnswerHandler, Answering};
@@ -113,6 +114,22 @@ impl<R: Runtime> Builder<R> {
         self
     }
 
+    /// Whether the client gets the signals to its session that it misses while it has no connection; see
+    /// [`resume_signals`](super::MachineConfig::resume_signals). Later `config` replaces it. Default: no.
+    #[must_use]
+    pub const fn resume_signals(mut self, resumes: bool) -> Self {
+        self.config.machine.resume_signals = resumes;
+        self
+    }
+
+    /// Whether [`Client::request_idempotent`] may repeat requests; see
+    /// [`Config::idempotent_requests`]. Later `config` replaces it. Default: no.
+    #[must_use]
+    pub const fn idempotent_requests(mut self, repeats: bool) -> Self {
+        self.config.idempotent_requests = repeats;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -176,7 +193,14 @@ impl<R: Runtime> Builder<R> {
         }
         let target = Target::new(self.url, self.dialer, &checked);
         let config = &checked.machine;
-        let machine = wwr::client::Client::new(config, u64::from_le_bytes(seed));
+        let mut machine = wwr::client::Client::new(config, u64::from_le_bytes(seed));
+        let mut instance = [0; 16];
+        if checked.idempotent_requests {
+            match runtime.fill_random(&mut instance) {
+                Ok(()) => machine.set_instance(Instance(instance)),
+                Err(error) => tracing::warn!(%error, "no randomness: no request is repeated"),
+            }
+        }
         let shared = Arc::new(Shared::new(checked.max_unsent_bytes, checked.events, &machine));
         let clock = runtime.clock();
         let runtime_of_task = runtime.without_executor();

@@ -66,6 +66,10 @@ pub struct Config {
     pub max_events: usize,
     /// How many bytes of signals wait among them; one signal always may. Default: 4 MiB.
     pub max_event_bytes: usize,
+    /// Whether the client may repeat the requests of
+    /// [`Client::request_idempotent`](super::Client::request_idempotent) when a connection is lost. It then
+    /// tells servers of this project a random number, by which they know it on its next connection. Default: no.
+    pub idempotent_requests: bool,
 }
 
 impl Default for Config {
@@ -81,6 +85,7 @@ impl Default for Config {
             max_unsent_bytes: 16 * 1024 * 1024,
             max_events: 1024,
             max_event_bytes: 4 * 1024 * 1024,
+            idempotent_requests: false,
         }
     }
 }
@@ -114,6 +119,7 @@ pub(super) struct Checked {
     pub(super) close_timeout: Duration,
     pub(super) max_unsent_bytes: usize,
     pub(super) events: Capacity,
+    pub(super) idempotent_requests: bool,
 }
 
 impl Config {
@@ -141,6 +147,7 @@ impl Config {
             close_timeout,
             max_unsent_bytes,
             events,
+            idempotent_requests: self.idempotent_requests,
         })
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use wwr::client::{DisconnectReason, SessionLoss};
+use wwr::session::Position;
 use wwr::{Content, Name, Session};
 
 use super::error::ConnectError;
@@ -53,6 +54,22 @@ pub enum Event {
     SessionClosed,
     /// The session that was held could not be resumed, and is forgotten.
     SessionLost(SessionLoss),
+    /// The session was resumed, and all signals have come that the client had missed, by
+    /// [`ServerHandle::signal_session`](crate::server::ServerHandle::signal_session). Only with
+    /// [`resume_signals`](super::MachineConfig::resume_signals).
+    SignalsResumed {
+        /// How many were missed, and have come.
+        missed: u64,
+    },
+    /// Signals to the session are missing: the server has not kept them long enough, or the client reads too
+    /// slowly. What is left comes next.
+    SignalGap {
+        /// Behind the last signal that came, if the client knew of the history.
+        from: Option<Position>,
+        /// Where the signals go on; if it is a place in the same history, as many are missing as lie between.
+        /// `None` if the server keeps no history.
+        to: Option<Position>,
+    },
     /// The application was too slow to take its events: this many were dropped here.
     Missed(u64),
 }
@@ -214,6 +231,8 @@ fn size(event: &Event) -> usize {
         | Event::SessionRestored(_)
         | Event::SessionClosed
         | Event::SessionLost(_)
+        | Event::SignalsResumed { .. }
+        | Event::SignalGap { .. }
         | Event::Missed(_) => 0,
     }
 }

@@ -104,6 +104,7 @@ pub(super) enum Input {
 /// A request of any kind.
 pub(super) enum Call {
     Request { name: Name, payload: Payload },
+    Idempotent { name: Name, payload: Payload },
     Restore(SessionKey),
     CloseSession,
 }
@@ -184,6 +185,39 @@ impl<R: Runtime> Client<R> {
     {
         let name = name.try_into().map_err(InvalidName::from)?;
         self.carry_out(Call::Request { name, payload: payload.into() }, Some(timeout)).await
+    }
+
+    /// Like [`request`](Self::request), for a request that the server may get twice and executes once: if the
+    /// connection is lost, the client repeats it by itself on the next one, and gets the outcome of the first
+    /// time if there is one (protocol §10.6). This needs
+    /// [`Config::idempotent_requests`](super::Config::idempotent_requests), and a server of this project that
+    /// [keeps outcomes](crate::server::Config::idempotency); with others it is a request as any other.
+    ///
+    /// ```no_run
+    /// # use wwr_async::Runtime;
+    /// # use wwr_async::client::{Client, Error};
+    /// # async fn order<R: Runtime>(client: &Client<R>) -> Result<(), Error> {
+    /// // However often the connection is lost meanwhile: the tea is ordered once at most.
+    /// client.request_idempotent("order", "tea").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request). [`RequestError::ConnectionLost`] if the server cannot tell whether it
+    /// was executed.
+    pub async fn request_idempotent<N>(
+        &self,
+        name: N,
+        payload: impl Into<Payload>,
+    ) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        let name = name.try_into().map_err(InvalidName::from)?;
+        self.carry_out(Call::Idempotent { name, payload: payload.into() }, None).await
     }
 
     /// Waits until the unsent calls take at most half of
@@ -315,7 +349,9 @@ impl<R: Runtime> Client<R> {
         let shared = self.shared();
         let id = shared.last_call.fetch_add(1, Ordering::Relaxed);
         let bytes = match &call {
-            Call::Request { name, payload } => name.len() + payload.len(),
+            Call::Request { name, payload } | Call::Idempotent { name, payload } => {
+                name.len() + payload.len()
+            }
             Call::Restore(key) => key.as_str().len(),
             Call::CloseSession => 0,
         };

@@ -337,6 +337,8 @@ impl<R: Runtime> Task<R> {
             client::Event::SessionRestored(session) => Event::SessionRestored(session),
             client::Event::SessionClosed => Event::SessionClosed,
             client::Event::SessionLost(loss) => Event::SessionLost(loss),
+            client::Event::SignalsResumed { missed } => Event::SignalsResumed { missed },
+            client::Event::SignalGap { from, to } => Event::SignalGap { from, to },
             client::Event::Anomaly(anomaly) => {
                 tracing::debug!(url = %self.target.url, ?anomaly, "anomaly of the server");
                 return;
@@ -407,6 +409,9 @@ impl<R: Runtime> Task<R> {
         let made = match call {
             Call::Request { name, payload } => {
                 machine.request(now, name, payload, timeout, &mut self.out)
+            }
+            Call::Idempotent { name, payload } => {
+                machine.request_idempotent(now, name, payload, timeout, &mut self.out)
             }
             Call::Restore(key) => machine.restore_session(now, key, timeout, &mut self.out),
             Call::CloseSession => machine.close_session(now, timeout, &mut self.out),

@@ -138,7 +138,8 @@ impl Server {
             {
                 served.last_offset = resume.offset();
             }
-            if let Ok(Message::IdempotentRequest { content, .. }) = decode(Dialect::Wwr1, frame.clone())
+            if let Ok(Message::IdempotentRequest { content, .. }) =
+                decode(Dialect::Wwr1, frame.clone())
                 && let Some(token) = content.text().ok().and_then(|text| text.parse().ok())
             {
                 *stage.arrivals.entry(token).or_default() += 1;

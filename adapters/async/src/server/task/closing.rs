@@ -1,16 +1,20 @@
 //! How a connection ends.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::{or, zip};
 use futures_util::StreamExt;
-use wwr::CloseFrame;
-use wwr::server::CloseReason;
+use wwr::server::{self, Action, CloseReason};
+use wwr::{Actions, CloseFrame};
 
-use super::{Running, Task};
-use crate::runtime::Runtime;
-use crate::server::connection::Ended;
+use super::{Done, Running, Task};
+use crate::clock::Timer;
+use crate::runtime::{self, Runtime};
+use crate::server::connection::{Connection, Ended};
 use crate::server::handler::Handler;
+use crate::server::hub::Hub;
 
 /// The timeouts of a connection that ends.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +58,12 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
     pub(super) async fn close(self: Box<Self>, end: End) {
         let id = self.connection.id();
         let has_hooks = self.has_hooks();
-        let Self { hub, connection, socket, timer, timeouts, reading, machine, held, running, .. } =
-            *self;
-        let rest = Rest { connection, hub, machine, timer, running };
+        let Self {
+            hub, connection, socket, timer, timeouts, reading, machine, held, running, ..
+        } = *self;
+        let rest = Rest { connection, hub, machine, running, out: Actions::new() };
         let goes_on = rest.machine.running_idempotent() > 0;
-        let handlers = rest.finish(held, timeouts.drain);
+        let handlers = rest.finish(held, timer, timeouts.drain);
         match end {
             End::Closed(reason) => {
                 let frame = reason.frame();
@@ -105,18 +110,23 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
 }
 
 /// What is left of a connection that has ended: its handlers, and what has to know how those end.
-struct Rest<'a, R: Runtime> {
+struct Rest<'a> {
     connection: &'a Connection,
     hub: Arc<Hub>,
     machine: server::Connection,
-    timer: Timer<R::Timer>,
     running: Running<'a>,
+    out: Actions<Action>,
 }
 
-impl<R: Runtime> Rest<'_, R> {
+impl Rest<'_> {
     /// Lets handlers run on after the client has gone: for the drain timeout, those of idempotent requests to
     /// their end. `held` are those that have ended and were not told.
-    async fn finish(mut self, held: VecDeque<Done>, drain: Duration) {
+    async fn finish<T: runtime::Timer>(
+        mut self,
+        held: VecDeque<Done>,
+        mut timer: Timer<T>,
+        drain: Duration,
+    ) {
         for done in held {
             self.take(done);
         }
@@ -124,9 +134,47 @@ impl<R: Runtime> Rest<'_, R> {
             return;
         }
         let (connection, hub) = (self.connection, self.hub.clone());
-        let id = connection.id();
-        let mut timer = self.timer;
-        self.timer = Timer::new(hub.runtime_timer());
-        todo!("{id} {drain:?}")
+        let all = async {
+            while let Some(done) = self.running.next().await {
+                self.take(done);
+            }
+            true
+        };
+        let enough = async {
+            connection.overdue(drain, &mut timer, &hub.clock).await;
+            false
+        };
+        if or(all, enough).await {
+            return;
+        }
+        if self.machine.running_idempotent() > 0 {
+            let all = async {
+                while self.machine.running_idempotent() > 0
+                    && let Some(done) = self.running.next().await
+                {
+                    self.take(done);
+                }
+            };
+            let window = hub.window.saturating_sub(drain);
+            or(all, connection.overdue(window, &mut timer, &hub.clock)).await;
+        }
+        if !self.running.is_empty() {
+            tracing::warn!(
+                connection = connection.id(),
+                "handlers of an ended connection take longer than the drain timeout and are dropped"
+            );
+        }
+    }
+
+    /// A handler has ended. Only the outcome of an idempotent request is of use to anybody.
+    fn take(&mut self, done: Done) {
+        let Done::Request(id, reply, _) = done else { return };
+        // The connection has ended, and the machine says so.
+        let _ = self.machine.reply(id, reply, &mut self.out);
+        while let Some(action) = self.out.pop() {
+            if let Action::Recover(command) = action {
+                self.hub.recover(self.connection.connection_id(), *command);
+            }
+        }
     }
 }

@@ -1,0 +1,197 @@
+//! Clients that lose their connection and nothing else: signals that come late, and requests that are repeated.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use smol::channel::{Receiver, Sender, bounded};
+use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
+
+use crate::adapter::block_on;
+use crate::adapter::client::{Client, Event, Events};
+use crate::adapter::server::{
+    Connection, Handler, HistoryConfig, OutcomesConfig, RequestError, Server, ServerHandle,
+};
+
+use super::support::spawn;
+
+/// A server that takes orders, and waits for a sign before it says so.
+struct Shop {
+    orders: Arc<AtomicU32>,
+    taken: Sender<()>,
+    goes_on: Receiver<()>,
+}
+
+impl Handler for Shop {
+    async fn request(&self, from: &Connection, asked: Content) -> Result<Payload, RequestError> {
+        match asked.name() {
+            b"login" => {
+                let session = from.create_session(SessionInfo::new()).await?;
+                Ok(Payload::utf8(session.key.as_str()))
+            }
+            _ => {
+                let order = self.orders.fetch_add(1, Ordering::SeqCst) + 1;
+                self.taken.send(()).await.map_err(|_| RequestError::Internal)?;
+                self.goes_on.recv().await.map_err(|_| RequestError::Internal)?;
+                Ok(Payload::utf8(format!("order {order}")))
+            }
+        }
+    }
+}
+
+/// Connections to a server that can be cut.
+struct Wire {
+    address: SocketAddr,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Wire {
+    fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let all = open.clone();
+        // It ends with the process: nothing tells when the last client has gone.
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { return };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                all.lock().unwrap().extend([client, server]);
+            }
+        });
+        Self { address, open }
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// The server, its end, and what its handlers do.
+struct Fixture {
+    handle: ServerHandle,
+    running: Receiver<()>,
+    orders: Arc<AtomicU32>,
+    taken: Receiver<()>,
+    goes_on: Sender<()>,
+    wire: Wire,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let ((taken, is_taken), (goes_on, may_go_on)) = (bounded(8), bounded(8));
+        let orders = Arc::new(AtomicU32::new(0));
+        let shop = Shop { orders: orders.clone(), taken, goes_on: may_go_on };
+        let server = Server::builder(shop)
+            .history(HistoryConfig::default())
+            .idempotency(OutcomesConfig::default())
+            .listen("127.0.0.1:0")
+            .await
+            .unwrap();
+        let (handle, wire) = (server.handle(), Wire::to(server.local_addr()));
+        let running = spawn(server.run());
+        Self { handle, running, orders, taken: is_taken, goes_on, wire }
+    }
+
+    async fn client(&self, resumes: bool) -> (Client, Events) {
+        let url = format!("ws://{}/", self.wire.address);
+        let builder = Client::builder(&url).unwrap().resume_signals(resumes);
+        let client = builder.idempotent_requests(true).connect().await.unwrap();
+        let events = client.events();
+        (client, events)
+    }
+
+    fn signal(&self, to: &SessionKey, text: &'static str) -> usize {
+        self.handle.signal_session(to, &PreparedSignal::new("news", text).unwrap()).sent
+    }
+
+    async fn end(self, client: Client) {
+        client.close().await;
+        self.handle.shut_down(super::support::SAFETY).await;
+        let _ = self.running.recv().await;
+    }
+}
+
+/// The next event that is about signals.
+async fn next(events: &mut Events) -> String {
+    loop {
+        match events.next().await.expect("an event") {
+            Event::Signal(content) => return content.text().unwrap().into_owned(),
+            Event::SignalGap { from, to } => return format!("gap {from:?} {to:?}"),
+            Event::SignalsResumed { missed } => return format!("resumed, {missed} missed"),
+            _ => {}
+        }
+    }
+}
+
+async fn until_lost(events: &mut Events) {
+    while !matches!(events.next().await.expect("an event"), Event::Disconnected { .. }) {}
+}
+
+#[test]
+fn a_client_gets_the_signals_that_it_has_missed() {
+    block_on(async {
+        let fixture = Fixture::new().await;
+        let (client, mut events) = fixture.client(true).await;
+        let key = client.request("login", "").await.unwrap().text().unwrap().into_owned();
+        let key = SessionKey::new(key).unwrap();
+        assert_eq!(fixture.signal(&key, "one"), 1);
+        assert_eq!(next(&mut events).await, "one");
+        fixture.wire.cut();
+        until_lost(&mut events).await;
+        // The server may not have noticed yet: that makes no difference.
+        fixture.signal(&key, "two");
+        fixture.signal(&key, "three");
+        for expected in ["two", "three", "resumed, 2 missed"] {
+            assert_eq!(next(&mut events).await, expected);
+        }
+        assert_eq!(fixture.signal(&key, "four"), 1);
+        assert_eq!(next(&mut events).await, "four");
+        fixture.end(client).await;
+    });
+}
+
+#[test]
+fn a_client_that_does_not_ask_gets_signals_as_ever() {
+    block_on(async {
+        let fixture = Fixture::new().await;
+        let (client, mut events) = fixture.client(false).await;
+        let key = client.request("login", "").await.unwrap().text().unwrap().into_owned();
+        let key = SessionKey::new(key).unwrap();
+        for text in ["one", "two"] {
+            assert_eq!(fixture.signal(&key, text), 1);
+            assert_eq!(next(&mut events).await, text);
+        }
+        fixture.end(client).await;
+    });
+}
+
+#[test]
+fn an_idempotent_request_is_executed_once_though_its_connection_is_lost() {
+    block_on(async {
+        let fixture = Fixture::new().await;
+        let (client, _) = fixture.client(true).await;
+        let ordered = {
+            let client = client.clone();
+            smol::spawn(async move { client.request_idempotent("order", "tea").await })
+        };
+        fixture.taken.recv().await.unwrap();
+        fixture.wire.cut();
+        let mut events = client.events();
+        while !matches!(events.next().await.expect("an event"), Event::Connected) {}
+        fixture.goes_on.send(()).await.unwrap();
+        assert_eq!(ordered.await, Ok(Payload::utf8("order 1")));
+        assert_eq!(fixture.orders.load(Ordering::SeqCst), 1);
+        fixture.end(client).await;
+    });
+}
