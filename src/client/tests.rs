@@ -8,6 +8,7 @@ mod link;
 mod memory;
 mod messages;
 mod questions;
+mod recovery;
 mod requests;
 mod retry;
 mod session;

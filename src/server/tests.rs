@@ -26,6 +26,7 @@ mod malformed;
 mod order;
 mod peers;
 mod questions;
+mod recovery;
 mod replies;
 mod session_states;
 mod sessions;
@@ -325,7 +326,7 @@ fn text(name: &[u8], payload: &[u8]) -> String {
 
 fn describe(frame: &[u8]) -> String {
     let Some((kind, rest)) = frame.split_first() else { return "nothing".to_string() };
-    let identified = matches!(kind, 0..=6 | 11..=14 | 25..=29 | 31 | 32 | 127..=129 | 191..=193);
+    let identified = matches!(kind, 0..=7 | 11..=14 | 25..=32 | 127..=132 | 191..=193);
     let (id, rest) = if identified { rest.split_at(8) } else { (&[][..], rest) };
     let mut line = format!("{kind:02x}");
     if let Ok(bytes) = <[u8; 8]>::try_from(id) {
