@@ -364,9 +364,12 @@ impl Hub {
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
                     self.note_change(connection, &outcome.change);
-                    let (key, holds) = (outcome.key.clone(), holds_by(&outcome.change));
+                    let marks = self.recovery.is_some() && holds_by(&outcome.change);
+                    let key = marks.then(|| outcome.key.clone());
                     out.push(HubAction::Deliver { to: connection, outcome });
-                    self.mark_history(connection, &key, holds, out);
+                    if let Some(key) = key {
+                        self.mark_history(connection, &key, out);
+                    }
                     continue;
                 }
                 Effect::Renewed(result) => {

@@ -154,17 +154,10 @@ impl Hub {
         }
     }
 
-    /// A connection learns of a change of its session. If it has come to hold one, and reads its signals from
-    /// the history, it has to know where that ends now.
-    pub(super) fn mark_history(
-        &mut self,
-        id: ConnectionId,
-        key: &SessionKey,
-        holds: bool,
-        out: &mut Out,
-    ) {
-        if holds
-            && let Some(recovery) = &mut self.recovery
+    /// A connection learns that it holds a session. If it reads its signals from the history, it has to know where
+    /// that ends now.
+    pub(super) fn mark_history(&mut self, id: ConnectionId, key: &SessionKey, out: &mut Out) {
+        if let Some(recovery) = &mut self.recovery
             && recovery.follows(id)
             && let Some(histories) = &mut recovery.histories
         {

@@ -28,10 +28,9 @@ const NOW: Instant = Instant::EPOCH;
 
 impl Server {
     fn new(seed: u64) -> Self {
-        let mut recovery = RecoveryConfig::default();
-        recovery.history = Some(HistoryConfig { max_signals: 2, ..HistoryConfig::default() });
-        recovery.outcomes = Some(OutcomesConfig::default());
-        let recovery = recovery.validate().unwrap();
+        let history = Some(HistoryConfig { max_signals: 2, ..HistoryConfig::default() });
+        let outcomes = Some(OutcomesConfig::default());
+        let recovery = RecoveryConfig { history, outcomes }.validate().unwrap();
         let hub = Hub::with_recovery(&Valid::default(), &recovery, seed);
         Self { hub, control: Actions::new(), others: Vec::new() }
     }

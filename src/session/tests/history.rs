@@ -157,8 +157,11 @@ fn all_histories_together_are_bounded_and_the_oldest_goes_first() {
 #[derive(Default)]
 struct Model {
     /// For each key: incarnation, and all signals ever, with time and bytes; `None` if forgotten.
-    sessions: BTreeMap<&'static str, (u64, Vec<Option<(Instant, usize)>>)>,
+    sessions: BTreeMap<&'static str, (u64, Vec<Kept>)>,
 }
+
+/// When a signal was appended, and its bytes. `None` if it is forgotten.
+type Kept = Option<(Instant, usize)>;
 
 #[test]
 fn histories_answer_as_a_naive_model_does() {
