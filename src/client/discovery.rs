@@ -17,7 +17,6 @@ use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
 use crate::handshake::SubProtocol;
 use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
-use crate::session::Instance;
 use crate::time::Instant;
 use crate::wire::{self, AcceptConf, ClientSettings, Message};
 
@@ -554,11 +553,12 @@ impl Client {
 
     /// Sends the settings of this side, before anything else.
     fn state_settings(&mut self, out: &mut Actions<Action>) {
+        let instance = self.state_instance();
         let frame = out.encoder.client_settings(ClientSettings {
             max_message_size: self.config.max_message_size,
             max_questions: self.config.max_open_questions,
             resumes_signals: self.config.resume_signals,
-            instance: self.recovery.instance.map(|Instance(bytes)| bytes),
+            instance,
         });
         self.transmit(frame, out);
     }

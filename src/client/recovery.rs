@@ -27,7 +27,9 @@ pub(super) struct Recovery {
     /// How many signals have come since the session was resumed, until all have that were missed.
     missed: Option<u64>,
     /// What the client calls itself.
-    pub(super) instance: Option<Instance>,
+    instance: Option<Instance>,
+    /// Whether the server of the present connection knows what the client calls itself.
+    has_stated: bool,
     /// What the server of the present connection keeps.
     kept: Option<KeptOutcomes>,
 }
@@ -43,6 +45,9 @@ impl Client {
     /// [`Config::max_queued_bytes`](super::Config::max_queued_bytes) with the others that have no outcome, it is
     /// a request as any other. Where the server cannot tell any more whether it was executed, the outcome is
     /// [`RequestError::ConnectionLost`], as ever.
+    ///
+    /// The outcome alone is kept. A session that the handler creates belongs to the connection on which it ran: do
+    /// not log in by such a request.
     ///
     /// # Errors
     ///
@@ -62,8 +67,12 @@ impl Client {
         self.submit(Call::Idempotent { name, payload }, timeout, out)
     }
 
-    /// Sets what the client calls itself on its connections from now on: 16 random bytes, a secret that no
-    /// other client has. It is needed for [idempotent requests](Self::request_idempotent).
+    /// Sets what the client calls itself on its connections from the next one on: 16 random bytes, a secret that
+    /// no other client has. It is needed for [idempotent requests](Self::request_idempotent).
+    ///
+    /// Make new ones for each `Client`, and do not keep them for the next run of the application: identifiers of
+    /// requests begin anew with each client, and the server would take new requests for those of the last run,
+    /// and answer them with the outcomes of those.
     pub const fn set_instance(&mut self, instance: Instance) {
         self.recovery.instance = Some(instance);
     }
@@ -104,6 +113,13 @@ impl Client {
     /// A new connection begins.
     pub(super) const fn forget_connection(&mut self) {
         (self.recovery.kept, self.recovery.missed) = (None, None);
+        self.recovery.has_stated = false;
+    }
+
+    /// Returns what the client calls itself, to state it on the present connection.
+    pub(super) fn state_instance(&mut self) -> Option<[u8; 16]> {
+        self.recovery.has_stated = self.recovery.instance.is_some();
+        self.recovery.instance.map(|Instance(bytes)| bytes)
     }
 
     /// The client holds another session, or none.
@@ -186,7 +202,7 @@ impl Client {
     /// Returns whether an idempotent request can be sent as one, and kept.
     pub(super) fn may_keep(&self, call: &Call) -> bool {
         let kept = self.requests.kept_bytes().saturating_add(call.size());
-        self.recovery.instance.is_some()
+        self.recovery.has_stated
             && self.server_keeps(AcceptConf::KEEPS_OUTCOMES)
             && kept <= self.config.max_queued_bytes
     }
@@ -194,7 +210,7 @@ impl Client {
     /// The server says what it keeps.
     #[cold]
     pub(super) fn handle_kept(&mut self, kept: KeptOutcomes, out: &mut Actions<Action>) {
-        if self.recovery.instance.is_none() || self.recovery.kept.is_some() {
+        if !self.recovery.has_stated || self.recovery.kept.is_some() {
             let anomaly = Anomaly::Unexpected(Kind::KeptOutcomes);
             return out.push(Action::Event(Event::Anomaly(anomaly)));
         }

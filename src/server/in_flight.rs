@@ -6,7 +6,7 @@ use crate::wire::Identifier;
 
 /// A request whose handler runs. Identifiers of the client may repeat, these do not on a connection,
 /// before it has had 2^32 requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Handle);
 
 /// A signal whose handler runs.
@@ -14,7 +14,7 @@ pub struct RequestId(Handle);
 pub struct SignalId(Handle);
 
 /// A slot of the table, and how often it was used before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Handle {
     slot: u32,
     generation: u32,

@@ -84,9 +84,11 @@ pub enum RecoveryCommand {
         /// How.
         outcome: Box<Outcome>,
     },
-    /// An idempotent request that this connection has begun was not executed after all.
+    /// This connection does not want to know any more whether to execute a request, and has not executed it.
     Undo {
-        /// The number of the request.
+        /// The request of [`Begin`](Self::Begin).
+        request: RequestId,
+        /// Its number.
         token: u64,
     },
 }
@@ -97,7 +99,7 @@ pub enum RecoveryCommand {
 pub enum RecoveryNews {
     /// The connection has come to hold a session, whose history ends here.
     Mark(Position),
-    /// The history of the session has grown.
+    /// The history of the session has grown. Not said again before the connection reads from it.
     Signalled,
     /// What follows the position that was asked for.
     Batch {

@@ -1,9 +1,11 @@
 //! The settings a client of `wwr.1` states.
 
+use core::fmt;
+
 /// The first message of a client on a connection of `wwr.1` (protocol §10.2).
 ///
 /// Later versions append to it. Bytes after the known members are ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct ClientSettings {
     /// The longest message the client reads, in bytes. A value below
@@ -38,5 +40,30 @@ impl ClientSettings {
         let resumes = if self.resumes_signals { Self::RESUMES_SIGNALS } else { 0 };
         let instance = if self.instance.is_some() { Self::HAS_INSTANCE } else { 0 };
         resumes | instance
+    }
+}
+
+impl fmt::Debug for ClientSettings {
+    /// Omits the bytes of the instance: it is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSettings")
+            .field("max_message_size", &self.max_message_size)
+            .field("max_questions", &self.max_questions)
+            .field("resumes_signals", &self.resumes_signals)
+            .field("has_instance", &self.instance.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_do_not_show_the_instance() {
+        let instance = Some([251; 16]);
+        let shown =
+            alloc::format!("{:?}", ClientSettings { instance, ..ClientSettings::new(8192) });
+        assert!(shown.contains("has_instance: true") && !shown.contains("251"), "{shown}");
     }
 }

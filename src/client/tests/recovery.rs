@@ -219,3 +219,22 @@ fn what_waits_to_be_repeated_ends_by_its_deadline_and_can_be_cancelled() {
     assert_eq!(fixture.outcomes(), [(third, Err(RequestError::ConnectionLost))]);
     assert_eq!(fixture.client.next_timeout(), None);
 }
+
+#[test]
+fn a_name_that_the_server_was_not_told_is_of_use_on_the_next_connection() {
+    let mut fixture = after(Config { resume_signals: true, ..auto() }, NAMES_1_4);
+    fixture.client.handle_opened(fixture.now, Some(SubProtocol::Wwr1), &mut fixture.out);
+    let mut conf = conf(2, 60_000, 1 << 20, b"");
+    conf[2] = 2;
+    fixture.receive(conf);
+    fixture.client.set_instance(Instance([7; 16]));
+    fixture.labels();
+    // The server would answer an idempotent request of a client without an instance with a protocol error.
+    order(&mut fixture);
+    assert_eq!(fixture.labels(), ["Send 80"]);
+    again(&mut fixture, 2);
+    fixture.receive(kept(9));
+    fixture.labels();
+    let id = order(&mut fixture);
+    assert_eq!(sent_orders(&mut fixture), [id.as_u64()]);
+}

@@ -292,11 +292,12 @@ impl Connection {
     pub(super) fn end_recovery(&mut self, out: &mut Out) {
         let Some(recovery) = &mut self.recovery else { return };
         (recovery.follow, recovery.attached) = (None, false);
-        recovery.requests.retain(|_, request| {
-            if request.asked.is_some() {
-                recover(RecoveryCommand::Undo { token: request.token }, out);
+        recovery.requests.retain(|request, Idempotent { token, asked }| {
+            if asked.is_some() {
+                let request = RequestId::from_u64(*request);
+                recover(RecoveryCommand::Undo { request, token: *token }, out);
             }
-            request.asked.is_none()
+            asked.is_none()
         });
         if recovery.requests.is_empty() {
             self.recovery = None;

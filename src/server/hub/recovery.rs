@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::mem;
 
 use bytes::Bytes;
 
@@ -27,22 +28,34 @@ const BATCH_BYTES: usize = 16 * 1024;
 pub(super) struct Recovery {
     config: RecoveryConfig,
     histories: Option<Histories<Bytes>>,
-    /// The connections that read the signals to their session from its history.
-    followers: BTreeSet<ConnectionId>,
+    /// The connections that read the signals to their session from its history, and what they know of it.
+    followers: BTreeMap<ConnectionId, Follower>,
     outcomes: Option<Outcomes<Box<Outcome>>>,
     attached: BTreeMap<ConnectionId, Client>,
-    /// The requests that are being executed for another connection as well.
-    waiting: BTreeMap<(Scope, u64), Vec<(ConnectionId, RequestId)>>,
+    /// The requests that wait for the outcome of one that is being executed.
+    waiting: BTreeSet<Waiting>,
+}
+
+/// The scope and the number of an idempotent request, and who waits for its outcome.
+type Waiting = (Scope, u64, ConnectionId, RequestId);
+
+/// What a connection knows of the history of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follower {
+    /// All of it, or it has asked for the rest.
+    UpToDate,
+    /// It was told that the history has grown, and has not read yet.
+    Told,
 }
 
 /// The client of a connection.
 #[derive(Debug)]
 struct Client {
     scope: Scope,
-    /// The requests that its connection executes.
-    running: BTreeSet<u64>,
+    /// The requests that its connection executes, by their numbers.
+    running: BTreeMap<u64, RequestId>,
     /// The requests for which it waits.
-    waits: BTreeSet<u64>,
+    waits: BTreeSet<(u64, RequestId)>,
 }
 
 /// What [`Hub::signal_session`] leaves to the host.
@@ -71,10 +84,10 @@ impl Hub {
             hub.recovery = Some(Box::new(Recovery {
                 config: kept,
                 histories: kept.history.map(|history| Histories::new(history, seed)),
-                followers: BTreeSet::new(),
+                followers: BTreeMap::new(),
                 outcomes: kept.outcomes.map(|outcomes| Outcomes::new(outcomes, seed)),
                 attached: BTreeMap::new(),
-                waiting: BTreeMap::new(),
+                waiting: BTreeSet::new(),
             }));
         }
         hub
@@ -99,12 +112,15 @@ impl Hub {
             told.position = Some(histories.append(now, key, signal.frame().len(), frame));
         }
         for to in self.registry.connections(key) {
-            let follows = self.recovery.as_ref().is_some_and(|recovery| recovery.follows(to));
-            if follows {
-                told.following += 1;
-                out.push(HubAction::Recover { to, news: RecoveryNews::Signalled });
-            } else {
+            let recovery = self.recovery.as_mut();
+            let Some(follower) = recovery.and_then(|recovery| recovery.follower(to)) else {
                 told.others.push(to);
+                continue;
+            };
+            told.following += 1;
+            // However many signals there are, what waits for a connection does not grow with them.
+            if mem::replace(follower, Follower::Told) == Follower::UpToDate {
+                out.push(HubAction::Recover { to, news: RecoveryNews::Signalled });
             }
         }
         told
@@ -131,9 +147,12 @@ impl Hub {
         };
         match command {
             RecoveryCommand::Follow => {
-                recovery.followers.insert(id);
+                recovery.followers.insert(id, Follower::UpToDate);
             }
             RecoveryCommand::Read { number, after } => {
+                if let Some(follower) = recovery.follower(id) {
+                    *follower = Follower::UpToDate;
+                }
                 let key = member.session.as_ref().filter(|key| {
                     self.registry.holds(id, key) || self.registry.awaits_close(id, key)
                 });
@@ -150,7 +169,9 @@ impl Hub {
             RecoveryCommand::Finish { token, outcome } => {
                 recovery.finish(now, id, token, Some(*outcome), out);
             }
-            RecoveryCommand::Undo { token } => recovery.undo(now, id, token, out),
+            RecoveryCommand::Undo { request, token } => {
+                recovery.undo(now, id, request, token, out);
+            }
         }
     }
 
@@ -158,9 +179,10 @@ impl Hub {
     /// that ends now.
     pub(super) fn mark_history(&mut self, id: ConnectionId, key: &SessionKey, out: &mut Out) {
         if let Some(recovery) = &mut self.recovery
-            && recovery.follows(id)
-            && let Some(histories) = &mut recovery.histories
+            && let Some(follower) = recovery.follower(id)
         {
+            *follower = Follower::UpToDate;
+            let Some(histories) = &mut recovery.histories else { return };
             let mark = histories.mark(self.now, key);
             out.push(HubAction::Recover { to: id, news: RecoveryNews::Mark(mark) });
         }
@@ -216,8 +238,9 @@ pub(super) const fn holds_by(change: &Change) -> bool {
 }
 
 impl Recovery {
-    fn follows(&self, id: ConnectionId) -> bool {
-        self.histories.is_some() && self.followers.contains(&id)
+    fn follower(&mut self, id: ConnectionId) -> Option<&mut Follower> {
+        self.histories.as_ref()?;
+        self.followers.get_mut(&id)
     }
 
     fn attach(&mut self, now: Instant, id: ConnectionId, instance: Instance, out: &mut Out) {
@@ -228,7 +251,7 @@ impl Recovery {
             return;
         }
         let scope = outcomes.attach(now, instance);
-        let client = Client { scope, running: BTreeSet::new(), waits: BTreeSet::new() };
+        let client = Client { scope, running: BTreeMap::new(), waits: BTreeSet::new() };
         self.attached.insert(id, client);
         let kept = KeptOutcomes {
             scope: scope.0,
@@ -251,12 +274,12 @@ impl Recovery {
                 let begun = outcomes.begin(now, client.scope, token, id);
                 match begun {
                     Begun::Running => {
-                        client.waits.insert(token);
-                        let waiting = self.waiting.entry((client.scope, token)).or_default();
-                        return waiting.push((id, request));
+                        client.waits.insert((token, request));
+                        self.waiting.insert((client.scope, token, id, request));
+                        return;
                     }
                     Begun::Fresh => {
-                        client.running.insert(token);
+                        client.running.insert(token, request);
                     }
                     Begun::Done(_) | Begun::Unknown => {}
                 }
@@ -287,10 +310,7 @@ impl Recovery {
         if !outcomes.finish(now, scope, token, id, kept) {
             return;
         }
-        for (to, request) in self.waiting.remove(&(scope, token)).unwrap_or_default() {
-            if let Some(client) = self.attached.get_mut(&to) {
-                client.waits.remove(&token);
-            }
+        while let Some((to, request)) = self.take_waiting(scope, token) {
             let begun = match &outcome {
                 Some(outcome) => Begun::Done(Box::new(outcome.clone())),
                 None => Begun::Unknown,
@@ -299,50 +319,60 @@ impl Recovery {
         }
     }
 
-    /// A request was not executed after all. The next one that waits for it executes it.
-    fn undo(&mut self, now: Instant, id: ConnectionId, token: u64, out: &mut Out) {
+    /// A request does not wait any more, or was not executed after all. Then the next one that waits for it is.
+    fn undo(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        request: RequestId,
+        token: u64,
+        out: &mut Out,
+    ) {
         let (Some(outcomes), Some(client)) = (&mut self.outcomes, self.attached.get_mut(&id))
         else {
             return;
         };
         let scope = client.scope;
-        if !client.running.remove(&token) {
-            // It only waits.
-            client.waits.remove(&token);
-            return self.forget_waiting(scope, token, id);
-        }
-        if !outcomes.undo(scope, token, id) {
+        if client.waits.remove(&(token, request)) {
+            self.waiting.remove(&(scope, token, id, request));
             return;
         }
-        self.forget_waiting(scope, token, id);
-        let Some(waiting) = self.waiting.get_mut(&(scope, token)) else { return };
-        let (to, request) = waiting.remove(0);
-        if waiting.is_empty() {
-            self.waiting.remove(&(scope, token));
+        // Another one with its number may run.
+        if client.running.get(&token) != Some(&request) {
+            return;
         }
-        if let Some(client) = self.attached.get_mut(&to) {
-            client.waits.remove(&token);
+        client.running.remove(&token);
+        if outcomes.undo(scope, token, id)
+            && let Some((to, request)) = self.take_waiting(scope, token)
+        {
+            self.begin(now, to, request, token, out);
         }
-        self.begin(now, to, request, token, out);
     }
 
-    fn forget_waiting(&mut self, scope: Scope, token: u64, id: ConnectionId) {
-        if let Some(waiting) = self.waiting.get_mut(&(scope, token)) {
-            waiting.retain(|(waiter, _)| *waiter != id);
-            if waiting.is_empty() {
-                self.waiting.remove(&(scope, token));
-            }
+    /// Removes one that waits for this request.
+    fn take_waiting(&mut self, scope: Scope, token: u64) -> Option<(ConnectionId, RequestId)> {
+        let first = (scope, token, ConnectionId(0), RequestId::from_u64(0));
+        let next = self.waiting.range(first..).next().copied()?;
+        let (of, number, to, request) = next;
+        if (of, number) != (scope, token) {
+            return None;
         }
+        self.waiting.remove(&next);
+        if let Some(client) = self.attached.get_mut(&to) {
+            client.waits.remove(&(token, request));
+        }
+        Some((to, request))
     }
 
     fn left(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
         self.followers.remove(&id);
-        let Some(client) = self.attached.get(&id) else { return };
-        let (scope, running, waits) = (client.scope, client.running.clone(), client.waits.clone());
-        for token in waits {
-            self.forget_waiting(scope, token, id);
+        let Some(client) = self.attached.get_mut(&id) else { return };
+        let scope = client.scope;
+        let (running, waits) = (client.running.clone(), mem::take(&mut client.waits));
+        for (token, request) in waits {
+            self.waiting.remove(&(scope, token, id, request));
         }
-        for token in running {
+        for token in running.into_keys() {
             self.finish(now, id, token, None, out);
         }
         self.attached.remove(&id);

@@ -309,3 +309,62 @@ fn a_server_that_keeps_nothing_executes_and_states_nothing() {
     let news = RecoveryNews::Begun { request, begun: Begun::Fresh };
     assert_eq!(control.pop(), Some(HubAction::Recover { to: id, news }));
 }
+
+/// A server that serves several messages of a connection at once.
+fn concurrent(server: &mut Server) -> Peer {
+    let mut peer = server.connect(repeats());
+    peer.connection = {
+        let concurrency = NonZeroU16::new(4).unwrap();
+        let config = Config { keeps_outcomes: true, concurrency, ..config() };
+        let config = config.validate().unwrap();
+        Connection::accept(&config, Observed::SubProtocol, NOW, &mut peer.out)
+    };
+    server.receive(&mut peer, Encoder::new().client_settings(repeats()));
+    peer
+}
+
+#[test]
+fn a_token_that_comes_twice_on_a_connection_is_not_executed_again_when_that_is_lost() {
+    let mut server = Server::new(1);
+    let mut first = concurrent(&mut server);
+    server.receive(&mut first, order(5));
+    server.receive(&mut first, order(5));
+    assert_eq!((first.requests.len(), first.connection.running_handlers()), (1, 2), "one waits");
+    server.lose(&mut first);
+    let mut next = server.connect(repeats());
+    server.receive(&mut next, order(5));
+    assert!(next.requests.is_empty(), "it still runs");
+}
+
+#[test]
+fn a_request_that_waits_on_the_same_connection_is_executed_if_the_first_was_not() {
+    let mut server = Server::new(1);
+    let (mut first, mut second) = (server.connect(repeats()), concurrent(&mut server));
+    // The hub has begun it for the first connection, which does not hear of that any more.
+    first.connection.handle_message(NOW, order(5), &mut first.out);
+    while let Some(action) = first.out.pop() {
+        if let Action::Recover(command) = action {
+            server.hub.recover(NOW, first.id, *command, &mut server.control);
+        }
+    }
+    drop(server.control.pop());
+    server.receive(&mut second, order(5));
+    server.receive(&mut second, order(5));
+    assert!(second.requests.is_empty(), "both wait");
+    server.lose(&mut first);
+    for (to, news) in core::mem::take(&mut server.others) {
+        assert_eq!(to, second.id);
+        second.connection.handle_recovery(NOW, news, &mut second.out);
+    }
+    server.carry_out(&mut second);
+    assert_eq!(second.requests.len(), 1);
+}
+
+#[test]
+fn a_connection_is_told_once_that_the_history_has_grown_until_it_reads() {
+    let mut server = Server::new(1);
+    let (peer, _) = following(&mut server);
+    ["two", "three", "four"].into_iter().for_each(|text| drop(server.signal(text)));
+    let signalled = HubAction::Recover { to: peer.id, news: RecoveryNews::Signalled };
+    assert_eq!((server.control.pop(), server.control.pop()), (Some(signalled), None));
+}

@@ -193,6 +193,9 @@ impl<R: Runtime> Client<R> {
     /// [`Config::idempotent_requests`](super::Config::idempotent_requests), and a server of this project that
     /// [keeps outcomes](crate::server::Config::idempotency); with others it is a request as any other.
     ///
+    /// The outcome alone is kept. A session that the handler creates belongs to the connection on which it ran: do
+    /// not log in by such a request.
+    ///
     /// ```no_run
     /// # use wwr_async::Runtime;
     /// # use wwr_async::client::{Client, Error};

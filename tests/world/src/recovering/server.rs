@@ -52,6 +52,8 @@ struct Served {
     is_writable: bool,
     has_ended: bool,
     last_offset: u64,
+    /// The idempotent requests that came, and their numbers.
+    begun: Vec<(RequestId, u64)>,
     /// The last outcome that it was told of another connection.
     last_outcome: Option<Box<wwr::server::Outcome>>,
 }
@@ -124,6 +126,7 @@ impl Server {
             is_writable: true,
             has_ended: false,
             last_offset: 0,
+            begun: Vec::new(),
             last_outcome: None,
         };
         self.connections.insert(link, served);
@@ -176,8 +179,8 @@ impl Server {
         if stage.does(RecoveryMistake::TokenForgottenAtDisconnect)
             && let Some(served) = self.connections.get(&link)
         {
-            for token in 0..1000 {
-                let undo = RecoveryCommand::Undo { token };
+            for &(request, token) in &served.begun {
+                let undo = RecoveryCommand::Undo { request, token };
                 self.hub.recover(stage.now, served.id, undo, &mut self.control);
             }
         }
@@ -443,7 +446,10 @@ impl Server {
                     {
                         after.offset = after.offset.saturating_sub(1);
                     }
-                    if let Some(served) = self.connections.get(&link) {
+                    if let Some(served) = self.connections.get_mut(&link) {
+                        if let RecoveryCommand::Begin { request, token } = &*command {
+                            served.begun.push((*request, *token));
+                        }
                         let id = served.id;
                         self.hub.recover(stage.now, id, *command, &mut self.control);
                     }

@@ -76,7 +76,6 @@ impl<H: Handler, R: Runtime> Task<'_, H, R> {
                     closed.await;
                 } else {
                     // A hook may still run. The machine does not know about those. Or an idempotent request.
-
                     zip(closed, handlers).await;
                 }
             }
