@@ -195,3 +195,37 @@ fn an_idempotent_request_is_executed_once_though_its_connection_is_lost() {
         fixture.end(client).await;
     });
 }
+
+/// A server that creates a session before it has read anything.
+struct Greeter;
+
+impl Handler for Greeter {
+    async fn connected(&self, to: &Connection) {
+        to.create_session(SessionInfo::new()).await.expect("a session");
+    }
+
+    async fn request(&self, from: &Connection, _: Content) -> Result<Payload, RequestError> {
+        let session = from.session().ok_or(RequestError::Internal)?;
+        Ok(Payload::utf8(session.key.as_str()))
+    }
+}
+
+#[test]
+fn signals_to_a_session_of_the_hook_for_new_connections_are_not_lost() {
+    block_on(async {
+        let server = Server::builder(Greeter).history(HistoryConfig::default());
+        let server = server.listen("127.0.0.1:0").await.unwrap();
+        let (handle, url) = (server.handle(), format!("ws://{}/", server.local_addr()));
+        let running = spawn(server.run());
+        let builder = Client::builder(&url).unwrap().resume_signals(true);
+        let client = builder.connect().await.unwrap();
+        let mut events = client.events();
+        let key = client.request("key", "").await.unwrap().text().unwrap().into_owned();
+        let signal = PreparedSignal::new("news", "one").unwrap();
+        assert_eq!(handle.signal_session(&SessionKey::new(key).unwrap(), &signal).sent, 1);
+        assert_eq!(next(&mut events).await, "one");
+        client.close().await;
+        handle.shut_down(super::support::SAFETY).await;
+        let _ = running.recv().await;
+    });
+}

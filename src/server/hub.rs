@@ -24,7 +24,7 @@ use super::counters::{HubCounters, JobEnd};
 use expiry::Rounds;
 use groups::{Groups, Lasts, Memberships};
 use jobs::{Jobs, Purpose};
-use recovery::{Recovery, holds_by};
+use recovery::{Recovery, Told};
 use shutdown::Stage;
 
 use crate::actions::Actions;
@@ -364,11 +364,10 @@ impl Hub {
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
                     self.note_change(connection, &outcome.change);
-                    let marks = self.recovery.is_some() && holds_by(&outcome.change);
-                    let key = marks.then(|| outcome.key.clone());
+                    let told = self.recovery.as_ref().and_then(|_| Told::by(&outcome));
                     out.push(HubAction::Deliver { to: connection, outcome });
-                    if let Some(key) = key {
-                        self.mark_history(connection, &key, out);
+                    if let Some(told) = told {
+                        self.tell_follower(connection, &told, out);
                     }
                     continue;
                 }

@@ -11,7 +11,7 @@ use super::{Hub, HubAction, HubConfig, Out};
 use crate::server::RequestId;
 use crate::server::recovery::{Outcome, RecoveryCommand, RecoveryConfig, RecoveryNews, compact};
 use crate::session::{
-    Begun, Change, ConnectionId, Histories, Instance, Outcomes, Position, Scope, SessionKey,
+    self, Begun, Change, ConnectionId, Histories, Instance, Outcomes, Position, Scope, SessionKey,
 };
 use crate::time::Instant;
 use crate::valid::Valid;
@@ -148,6 +148,12 @@ impl Hub {
         match command {
             RecoveryCommand::Follow => {
                 recovery.followers.insert(id, Follower::UpToDate);
+                // The application may have created the session before the client said a word.
+                if let Some(key) = member.session.clone()
+                    && self.registry.holds(id, &key)
+                {
+                    self.mark_history(id, &key, out);
+                }
             }
             RecoveryCommand::Read { number, after } => {
                 if let Some(follower) = recovery.follower(id) {
@@ -175,9 +181,23 @@ impl Hub {
         }
     }
 
-    /// A connection learns that it holds a session. If it reads its signals from the history, it has to know where
-    /// that ends now.
-    pub(super) fn mark_history(&mut self, id: ConnectionId, key: &SessionKey, out: &mut Out) {
+    /// A connection learns of a change of its session.
+    pub(super) fn tell_follower(&mut self, id: ConnectionId, told: &Told, out: &mut Out) {
+        match told {
+            Told::Holds(key) => self.mark_history(id, key, out),
+            Told::HoldsAgain => {
+                // What was sent meanwhile was sent to those that held the session.
+                let recovery = self.recovery.as_mut();
+                if let Some(follower) = recovery.and_then(|recovery| recovery.follower(id)) {
+                    *follower = Follower::Told;
+                    out.push(HubAction::Recover { to: id, news: RecoveryNews::Signalled });
+                }
+            }
+        }
+    }
+
+    /// If a connection that holds a session reads its signals from the history, it has to know where that ends now.
+    fn mark_history(&mut self, id: ConnectionId, key: &SessionKey, out: &mut Out) {
         if let Some(recovery) = &mut self.recovery
             && let Some(follower) = recovery.follower(id)
         {
@@ -232,9 +252,22 @@ impl Hub {
     }
 }
 
-/// Returns whether by this change a connection comes to hold a session.
-pub(super) const fn holds_by(change: &Change) -> bool {
-    matches!(change, Change::Restored(_) | Change::Created)
+/// What a change of its session means for a connection that reads the signals to it from the history.
+pub(super) enum Told {
+    /// It comes to hold the session.
+    Holds(SessionKey),
+    /// It holds the session as before: it could not be closed.
+    HoldsAgain,
+}
+
+impl Told {
+    pub(super) fn by(outcome: &session::Outcome) -> Option<Self> {
+        match outcome.change {
+            Change::Restored(_) | Change::Created => Some(Self::Holds(outcome.key.clone())),
+            Change::CloseFailed => Some(Self::HoldsAgain),
+            _ => None,
+        }
+    }
 }
 
 impl Recovery {

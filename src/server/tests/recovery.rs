@@ -1,7 +1,7 @@
 //! Histories and idempotent requests, to the byte (protocol §10.5, §10.6).
 
 use super::*;
-use crate::session::{Batch, Begun, ConnectionId, HistoryConfig, OutcomesConfig};
+use crate::session::{Batch, Begun, ConnectionId, HistoryConfig, OutcomesConfig, StoreFailed};
 use crate::valid::Valid;
 use crate::wire::{ClientSettings, PreparedSignal};
 
@@ -36,15 +36,20 @@ impl Server {
     }
 
     fn connect(&mut self, settings: ClientSettings) -> Peer {
+        let mut peer = self.open();
+        self.receive(&mut peer, Encoder::new().client_settings(settings));
+        peer
+    }
+
+    /// A connection whose client has stated nothing.
+    fn open(&mut self) -> Peer {
         let config = Config { keeps_histories: true, keeps_outcomes: true, ..config() };
         let id = self.hub.admit(NOW).unwrap();
         let mut out = Actions::new();
         let config = config.validate().unwrap();
         let connection = Connection::accept(&config, Observed::SubProtocol, NOW, &mut out);
         self.hub.opened(NOW, id, &mut self.control);
-        let mut peer = Peer { id, connection, out, sent: Vec::new(), requests: Vec::new() };
-        self.receive(&mut peer, Encoder::new().client_settings(settings));
-        peer
+        Peer { id, connection, out, sent: Vec::new(), requests: Vec::new() }
     }
 
     fn receive(&mut self, peer: &mut Peer, frame: impl Into<Bytes>) {
@@ -82,6 +87,7 @@ impl Server {
                         Work::LookUp(key) => {
                             StoreAnswer::LookedUp(Ok(Some(session(key.as_str()).into())))
                         }
+                        Work::Create(_) => StoreAnswer::Created(Ok(())),
                         _ => StoreAnswer::Destroyed(Ok(())),
                     };
                     self.hub.answered(NOW, job.id, answer, &mut self.control);
@@ -367,4 +373,44 @@ fn a_connection_is_told_once_that_the_history_has_grown_until_it_reads() {
     ["two", "three", "four"].into_iter().for_each(|text| drop(server.signal(text)));
     let signalled = HubAction::Recover { to: peer.id, news: RecoveryNews::Signalled };
     assert_eq!((server.control.pop(), server.control.pop()), (Some(signalled), None));
+}
+
+#[test]
+fn a_session_that_is_older_than_the_settings_of_its_client_is_followed_as_well() {
+    let mut server = Server::new(1);
+    let mut peer = server.open();
+    // As the hook for new connections does, before anything is read.
+    let (created, info) = (UnixTime::from_seconds(0), SessionInfo::new());
+    let made = peer.connection.create_session(key(KEY), created, info, &mut peer.out);
+    assert!(made.is_ok());
+    server.carry_out(&mut peer);
+    assert_eq!(server.signal("plain").others, [peer.id]);
+    peer.sent();
+    server.receive(&mut peer, Encoder::new().client_settings(follows()));
+    let told = server.signal("two");
+    let incarnation = told.position.unwrap().incarnation;
+    assert_eq!((told.following, told.others), (1, Vec::new()));
+    server.carry_out(&mut peer);
+    assert_eq!(peer.sent(), [history_mark(0, incarnation, 1), news(2, "two")]);
+}
+
+#[test]
+fn what_was_sent_while_a_close_failed_comes_when_it_has() {
+    let mut server = Server::new(1);
+    let (mut peer, _) = following(&mut server);
+    peer.sent();
+    peer.connection.close_session(&mut peer.out).unwrap();
+    let mut command = None;
+    while let Some(action) = peer.out.pop() {
+        if let Action::Session(close) = action {
+            command = Some(close);
+        }
+    }
+    server.hub.handle(NOW, peer.id, command.unwrap(), &mut server.control);
+    let Some(HubAction::Store(job)) = server.control.pop() else { panic!("nothing to destroy") };
+    server.signal("two");
+    let answer = StoreAnswer::Destroyed(Err(StoreFailed));
+    server.hub.answered(NOW, job.id, answer, &mut server.control);
+    server.carry_out(&mut peer);
+    assert_eq!(peer.sent(), [news(2, "two")]);
 }
