@@ -30,8 +30,8 @@ pub use action::{
 };
 pub use config::ClusterConfig;
 pub use engine::{
-    Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
-    Revision, SessionAnswer, SessionRequest, Step,
+    Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, REMEMBERED,
+    Request, Revision, SessionAnswer, SessionRequest, Step,
 };
 pub use memory::MemoryEngine;
 pub(crate) use node::{Content, Desk, LocalNode, NodeOut};

@@ -23,7 +23,7 @@ pub struct ClusterConfig {
     pub name: String,
     /// For how long a node that says nothing counts as alive. It renews this three times as often, and ends
     /// its work on sessions after four fifths of it without an answer. The same on all nodes. From 1 s to
-    /// 30 s. Default: 10 s.
+    /// 15 s. Default: 10 s.
     pub lease: Duration,
     /// How long the engine may take to answer before that counts as a failure. Not zero, and at most a
     /// quarter of the lease. Default: 2 s.
@@ -43,6 +43,10 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
+    /// The longest lease. Sessions are confirmed in each lease, and the engine forgets places that were not
+    /// [for long](super::REMEMBERED).
+    const MAX_LEASE: Duration = Duration::from_secs(15);
+
     /// The longest name of a node, in bytes.
     pub const MAX_NAME: usize = 255;
 
@@ -69,7 +73,7 @@ impl ClusterConfig {
             return Err(InvalidConfig::NodeName { length: self.name.len() });
         }
         at_least("lease", self.lease, Duration::from_secs(1))?;
-        at_most("lease", self.lease, Duration::from_secs(30))?;
+        at_most("lease", self.lease, Self::MAX_LEASE)?;
         positive("request_timeout", self.request_timeout)?;
         at_most("request_timeout", self.request_timeout, self.lease / 4)?;
         crate::valid::not_zero("message_bytes", self.message_bytes)?;
@@ -112,7 +116,7 @@ mod tests {
         assert_eq!(with(|config| config.name.clear()).as_deref(), Some(name));
         assert!(with(|config| config.name = "x".repeat(256)).is_some());
         assert!(with(|config| config.lease = Duration::from_millis(999)).is_some());
-        assert!(with(|config| config.lease = Duration::from_secs(31)).is_some());
+        assert!(with(|config| config.lease = Duration::from_millis(15_001)).is_some());
         let long = "request_timeout is 2.501s; it has to be 2.5s or less";
         let refused = with(|config| config.request_timeout = Duration::from_millis(2_501));
         assert_eq!(refused.as_deref(), Some(long));

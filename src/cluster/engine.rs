@@ -72,6 +72,11 @@ impl Lease {
     }
 }
 
+/// How long an engine remembers that a session is closed, that a node is fenced, and the last request of a node
+/// about a session: longer than any request may be under way. A node that has not asked anything about a session
+/// for so long has no places of it any more.
+pub const REMEMBERED: Duration = Duration::from_secs(60);
+
 /// What a node asks. The engine carries out each request at once: nothing happens in between.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {

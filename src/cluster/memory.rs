@@ -5,10 +5,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::{NonZeroU64, NonZeroUsize};
-use core::time::Duration;
 
 use super::engine::{
-    Answer, Audience, DataId, Epoch, Lease, Membership, News, Node, Request, Revision,
+    Answer, Audience, DataId, Epoch, Lease, Membership, News, Node, REMEMBERED, Request, Revision,
     SessionAnswer, SessionRequest, Step,
 };
 use crate::session::{Session, SessionKey};
@@ -89,9 +88,12 @@ struct Holder {
     is_fenced: bool,
 }
 
-/// How long it is remembered that a session is closed, that a node is fenced, or the number of its last
-/// request: longer than any request may be under way.
-const REMEMBERED: Duration = Duration::from_secs(60);
+
+impl Holder {
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_since(self.at) > REMEMBERED
+    }
+}
 
 impl MemoryEngine {
     /// Creates an engine without data.
@@ -121,10 +123,13 @@ impl MemoryEngine {
         self.data = data.0;
     }
 
-    /// Returns how many places of a session all living nodes have.
-    pub fn places(&self, key: &SessionKey) -> u32 {
+    /// Returns how many places of a session all living nodes have. `now` is the time of the engine's clock.
+    pub fn places(&self, now: Instant, key: &SessionKey) -> u32 {
         let holders = self.sessions.get(key).into_iter().flat_map(|record| &record.holders);
-        holders.filter(|(epoch, _)| self.nodes.contains_key(epoch)).map(|(_, of)| of.places).sum()
+        let counts = |(epoch, holder): &(&Epoch, &Holder)| {
+            self.nodes.contains_key(epoch) && !holder.is_old(now)
+        };
+        holders.filter(counts).map(|(_, of)| of.places).sum()
     }
 
     /// Returns a session and its revision, unless it is closed or does not exist.
@@ -388,15 +393,14 @@ impl Record {
         }
     }
 
-    /// Takes the places of the nodes that are known to be dead, and forgets old ones that have none.
+    /// Takes the places of the nodes that are known to be dead, and forgets what is old.
     fn fence(&mut self, now: Instant, membership: &Membership) {
         for (epoch, holder) in &mut self.holders {
             if membership.is_dead(*epoch) && !holder.is_fenced {
                 *holder = Holder { places: 0, at: now, is_fenced: true, ..*holder };
             }
         }
-        let is_old = |holder: &Holder| now.saturating_since(holder.at) > REMEMBERED;
-        self.holders.retain(|_, holder| holder.places > 0 || !is_old(holder));
+        self.holders.retain(|_, holder| !holder.is_old(now));
     }
 
     fn changed(&mut self, change: (Epoch, u64)) {

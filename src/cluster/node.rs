@@ -22,7 +22,7 @@ use super::action::{
 };
 use super::config::ClusterConfig;
 use super::engine::{
-    Answer, Audience, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
+    Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
 };
 use crate::actions::Actions;
 use crate::session::{ConnectionId, Effect, Registry, SessionKey, StoreFailed};
@@ -41,6 +41,8 @@ pub(crate) struct LocalNode {
     config: ClusterConfig,
     link: Link,
     jobs: Jobs,
+    /// Which data the engine had last.
+    data: Option<DataId>,
     /// The last runs before this one.
     earlier: VecDeque<Epoch>,
     /// The number of the last request about a session.
@@ -124,6 +126,7 @@ impl LocalNode {
             config: (**config).clone(),
             link: Link::Outside { next: Instant::EPOCH, is_asked: false },
             jobs: Jobs::default(),
+            data: None,
             earlier: VecDeque::new(),
             number: 0,
             sessions: BTreeMap::new(),
@@ -396,6 +399,10 @@ impl LocalNode {
                 let epoch = lease.epoch;
                 let membership = lease.membership();
                 let is_asked = false;
+                if self.data.replace(lease.data).is_some_and(|before| before != lease.data) {
+                    self.counters.data_changes += 1;
+                    self.forget_revisions();
+                }
                 let run = Run { lease, membership, ends, renews, is_asked, works: true };
                 self.link = Link::Member(Box::new(run));
                 self.counters.entered += 1;
@@ -411,7 +418,7 @@ impl LocalNode {
                 *is_asked = false;
             }
             (Link::Member(run), Ok(Answer::Lease(lease))) if lease.epoch == run.lease.epoch => {
-                let is_other_data = run.lease.data != lease.data;
+                let is_other_data = self.data.replace(lease.data) != Some(lease.data);
                 run.membership = lease.membership();
                 **run = Run {
                     lease,
@@ -424,6 +431,7 @@ impl LocalNode {
                 if is_other_data {
                     self.counters.data_changes += 1;
                     self.groups.tell_again();
+                    self.forget_revisions();
                     self.start_round(now);
                     self.round.confirms = true;
                 }

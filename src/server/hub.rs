@@ -252,8 +252,8 @@ impl Hub {
         if let Some(key) = member.session {
             self.watch();
             self.instruct(id, Command::Leave(key));
-            self.route(out);
         }
+        self.route(out);
         self.proceed(out);
     }
 

@@ -8,13 +8,13 @@ use super::jobs::Purpose;
 use super::{Desk, Link, LocalNode, NodeOut, WINDOW};
 use crate::cluster::action::LostBy;
 use crate::cluster::engine::{
-    EngineFailed, Request, Revision, SessionAnswer, SessionRequest, Step,
+    EngineFailed, REMEMBERED, Request, Revision, SessionAnswer, SessionRequest, Step,
 };
 use crate::session::{Asked, Session, SessionInfo, SessionKey, StoreFailed, Ticket};
 use crate::time::{Instant, UnixTime};
 
 /// What is known of a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Held {
     /// The last revision that the connections here were told.
     known: Revision,
@@ -24,6 +24,8 @@ pub(super) struct Held {
     placed: Option<u32>,
     /// Whether the session may have been changed by a request that has failed.
     in_doubt: bool,
+    /// When the last request was sent that the engine has answered.
+    confirmed: Instant,
     /// How often requests have failed since the last one that did not.
     failures: u32,
     /// When it is checked.
@@ -34,6 +36,24 @@ pub(super) struct Held {
     closing: Option<Ticket>,
     under_way: Option<UnderWay>,
     waiting: VecDeque<Task>,
+}
+
+impl Held {
+    fn new(now: Instant) -> Self {
+        Self {
+            known: Revision(0),
+            hinted: Revision(0),
+            placed: None,
+            in_doubt: false,
+            confirmed: now,
+            failures: 0,
+            due: None,
+            check_next: false,
+            closing: None,
+            under_way: None,
+            waiting: VecDeque::new(),
+        }
+    }
 }
 
 /// Something that the registry has asked.
@@ -60,6 +80,7 @@ struct UnderWay {
     kind: Kind,
     /// How many places the node has if the answer is yes.
     places: u32,
+    sent: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +131,7 @@ impl LocalNode {
             return self.settle(now, &key, desk);
         }
         self.queued.insert(key.clone());
-        let held = self.sessions.entry(key.clone()).or_default();
+        let held = self.sessions.entry(key.clone()).or_insert_with(|| Held::new(now));
         held.waiting.push_back(Task { ticket, what });
         self.start_next(now, &key, desk);
     }
@@ -159,11 +180,32 @@ impl LocalNode {
             let key = key.clone();
             self.round.at = Some(key.clone());
             if desk.registry.places(&key) > 0 {
+                self.give_up_unconfirmed(now, &key, desk);
                 self.check(now, &key, desk);
             }
         }
         if !self.round.is_active && self.checking.is_empty() {
             self.round.confirms = false;
+        }
+    }
+
+    /// Drops the connections of a session of which the engine forgets that they have places.
+    fn give_up_unconfirmed(&mut self, now: Instant, key: &SessionKey, desk: &mut Desk<'_>) {
+        let confirmed = self.sessions.get(key).map(|held| held.confirmed);
+        let since = confirmed.map(|confirmed| now.saturating_since(confirmed));
+        if since.is_some_and(|since| since >= REMEMBERED * 3 / 4)
+            && !self.config.availability_first
+        {
+            for connection in desk.registry.evict(key) {
+                self.drop_connection(connection);
+            }
+        }
+    }
+
+    /// The engine may have lost changes: what it has is read again, and may be older.
+    pub(super) fn forget_revisions(&mut self) {
+        for held in self.sessions.values_mut() {
+            (held.known, held.hinted) = (Revision(0), Revision(0));
         }
     }
 
@@ -191,7 +233,7 @@ impl LocalNode {
                 };
                 self.counters.confirms += 1;
                 self.checking.insert(key.clone());
-                let under_way = UnderWay { ticket: None, kind: Kind::Check, places };
+                let under_way = UnderWay { ticket: None, kind: Kind::Check, places, sent: now };
                 self.request(now, key, under_way, step);
                 break;
             }
@@ -220,8 +262,7 @@ impl LocalNode {
         let limit = desk.registry.limit();
         let (kind, places, step) = match (asked, what) {
             (Asked::Join { wanted: true }, _) => {
-                let now = self.unix(now);
-                let places = held + 1;
+                let (places, now) = (held + 1, self.unix(now));
                 (Kind::Join, places, Step::Join { places, limit, now })
             }
             (Asked::Find, _) if held > 0 => {
@@ -257,7 +298,7 @@ impl LocalNode {
                 return None;
             }
         };
-        Some((UnderWay { ticket: Some(ticket), kind, places }, step))
+        Some((UnderWay { ticket: Some(ticket), kind, places, sent: now }, step))
     }
 
     fn request(&mut self, now: Instant, key: &SessionKey, under_way: UnderWay, step: Step) {
@@ -291,6 +332,7 @@ impl LocalNode {
             Ok(SessionAnswer::Fenced) => return self.lose(now, LostBy::Fenced, desk),
             Ok(answer) if under_way.kind.fits(&answer) => {
                 held.failures = 0;
+                held.confirmed = under_way.sent;
                 self.failures = 0;
                 self.apply(now, key, &under_way, answer, desk);
             }
@@ -351,7 +393,8 @@ impl LocalNode {
             }
             SessionAnswer::Found { session, revision } => {
                 held.placed = Some(under_way.places);
-                if *revision > held.known {
+                // It is a lower one after the engine has lost the last changes.
+                if *revision != held.known {
                     held.known = *revision;
                     desk.registry.refresh(key, &session.info, desk.effects);
                 }
@@ -368,6 +411,8 @@ impl LocalNode {
         }
         if matches!(under_way.kind, Kind::Check | Kind::Find) {
             held.in_doubt = false;
+            // The hint was followed, whatever there was to find.
+            held.hinted = held.known;
         }
     }
 
@@ -506,9 +551,9 @@ impl LocalNode {
         let is_reserved = desk.registry.is_reserved(key);
         let places = desk.registry.places(key);
         let is_known = held.hinted <= held.known && !held.in_doubt;
-        let is_placed = held.placed == Some(places) || (is_reserved && held.placed.is_some());
-        let is_settled = is_placed && held.closing.is_none() && (is_known || places == 0);
-        if !is_settled {
+        let is_placed = held.placed == Some(places) && held.closing.is_none();
+        let is_settled = is_placed && (is_known || places == 0);
+        if !is_settled && !is_reserved {
             let at = match held.failures {
                 0 => now,
                 failures => now + self.config.backoff(failures),

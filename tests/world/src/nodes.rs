@@ -7,7 +7,7 @@ mod life;
 mod net;
 mod node;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -118,8 +118,11 @@ pub(crate) struct Nodes {
     truth: BTreeMap<SessionKey, Truth>,
     /// How many connections a session may have.
     limit: usize,
-    /// Whether the engine has lost something that it had acknowledged, and since when.
+    /// Whether only the weaker rules hold: the engine has lost something that it had acknowledged, or nodes keep
+    /// sessions while it is away. What is left is that all is right again when all is quiet, that commands have
+    /// one outcome, and that no message comes twice.
     lossy: bool,
+    has_failed_over: bool,
     is_settled: bool,
     numbers: u64,
     keys: u64,
@@ -181,6 +184,7 @@ impl Nodes {
             truth: BTreeMap::new(),
             limit,
             lossy: false,
+            has_failed_over: false,
             is_settled: false,
             numbers: 0,
             keys: 0,
@@ -195,8 +199,11 @@ impl Nodes {
             lines: Vec::new(),
             dice,
         };
+        // Then limits and closings are best effort while the engine is away.
+        let availability_first = world.dice.chance(15);
+        world.lossy = availability_first;
         for id in 0..count {
-            let node = Node::new(id, &mut world.dice);
+            let node = Node::new(id, availability_first, &mut world.dice);
             world.nodes.push(node);
             world.start(id);
         }
@@ -276,7 +283,9 @@ impl Nodes {
 
     fn check(&mut self, holds: bool, invariant: Invariant, text: impl FnOnce() -> String) {
         if !holds && self.violation.is_none() {
-            self.violation = Some(Violation { invariant, text: text() });
+            let violation = Violation { invariant, text: text() };
+            self.note(|| format!("{violation}"));
+            self.violation = Some(violation);
         }
     }
 
@@ -285,7 +294,7 @@ impl Nodes {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if self.shown {
+        if self.shown && self.violation.is_none() {
             let now = self.now.saturating_since(Instant::EPOCH).as_secs_f64();
             self.lines.push(format!("{now:10.4} {}", line()));
         }
@@ -306,9 +315,5 @@ impl Nodes {
     fn running(&self) -> Vec<usize> {
         let running = self.nodes.iter().filter(|node| node.hub.is_some() && !node.is_paused);
         running.map(|node| node.id).collect()
-    }
-
-    fn all_epochs(&self) -> BTreeSet<usize> {
-        self.nodes.iter().map(|node| node.id).collect()
     }
 }

@@ -69,7 +69,7 @@ impl Net {
 }
 
 impl Nodes {
-    fn engine_clock(&self) -> Instant {
+    pub(super) fn engine_clock(&self) -> Instant {
         let shown = u128::from(self.now.as_nanos()) * u128::from(self.net.rate) / 1_000_000;
         Instant::from_nanos(shown as u64)
     }
@@ -176,7 +176,7 @@ impl Nodes {
             Request::Session(asked) => Some(asked.key.clone()),
             _ => None,
         };
-        let before = key.as_ref().map(|key| self.engine.places(key));
+        let before = key.as_ref().map(|key| self.engine.places(self.engine_clock(), key));
         let close = match &request {
             Request::Session(asked) if asked.step == Step::Close => Some(asked.epoch),
             _ => None,
@@ -339,6 +339,7 @@ impl Nodes {
             self.saw("failover");
         }
         self.net.data += 1;
+        self.has_failed_over = true;
         self.engine.take_over(DataId(self.net.data));
         self.note(|| format!("engine: a replica takes over, with loss: {loses}"));
     }

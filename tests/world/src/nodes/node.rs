@@ -38,6 +38,7 @@ pub(super) struct Node {
     pub(super) asked: VecDeque<Instant>,
     /// Whether it takes part.
     pub(super) is_member: bool,
+    availability_first: bool,
 }
 
 /// A connection.
@@ -80,7 +81,7 @@ impl State {
 }
 
 impl Node {
-    pub(super) fn new(id: usize, dice: &mut Dice) -> Self {
+    pub(super) fn new(id: usize, availability_first: bool, dice: &mut Dice) -> Self {
         Self {
             id,
             hub: None,
@@ -97,6 +98,7 @@ impl Node {
             message_age: dice.chance(50).then_some(millis(5_000)),
             asked: VecDeque::new(),
             is_member: false,
+            availability_first,
         }
     }
 
@@ -105,6 +107,7 @@ impl Node {
         config.lease = LEASE;
         config.message_age = self.message_age;
         config.message_bytes = 200;
+        config.availability_first = self.availability_first;
         config
     }
 
