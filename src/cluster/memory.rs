@@ -88,7 +88,6 @@ struct Holder {
     is_fenced: bool,
 }
 
-
 impl Holder {
     fn is_old(&self, now: Instant) -> bool {
         now.saturating_since(self.at) > REMEMBERED

@@ -67,7 +67,10 @@ pub(crate) struct LocalNode {
 #[derive(Debug)]
 enum Link {
     /// It takes no part. It enters then, or does so already.
-    Outside { next: Instant, is_asked: bool },
+    Outside {
+        next: Instant,
+        is_asked: bool,
+    },
     Member(Box<Run>),
     Retired,
 }
@@ -103,7 +106,11 @@ pub(crate) enum NodeOut {
     /// The sessions of this connection are lost here, for now: close it.
     Drop(ConnectionId),
     /// A request about a session has ended. If it has got another key by that, which.
-    Concluded { key: SessionKey, new_key: Option<SessionKey>, result: Result<(), StoreFailed> },
+    Concluded {
+        key: SessionKey,
+        new_key: Option<SessionKey>,
+        result: Result<(), StoreFailed>,
+    },
     /// Whoever waits for the end of any session waits in vain.
     AllLost,
 }

@@ -193,8 +193,7 @@ impl LocalNode {
     fn give_up_unconfirmed(&mut self, now: Instant, key: &SessionKey, desk: &mut Desk<'_>) {
         let confirmed = self.sessions.get(key).map(|held| held.confirmed);
         let since = confirmed.map(|confirmed| now.saturating_since(confirmed));
-        if since.is_some_and(|since| since >= REMEMBERED * 3 / 4)
-            && !self.config.availability_first
+        if since.is_some_and(|since| since >= REMEMBERED * 3 / 4) && !self.config.availability_first
         {
             for connection in desk.registry.evict(key) {
                 self.drop_connection(connection);
@@ -329,7 +328,11 @@ impl LocalNode {
         let Some(held) = self.sessions.get_mut(key) else { return };
         let Some(under_way) = held.under_way.take() else { return };
         match answer {
-            Ok(SessionAnswer::Fenced) => return self.lose(now, LostBy::Fenced, desk),
+            Ok(SessionAnswer::Fenced) => {
+                // It fails with all others.
+                held.under_way = Some(under_way);
+                return self.lose(now, LostBy::Fenced, desk);
+            }
             Ok(answer) if under_way.kind.fits(&answer) => {
                 held.failures = 0;
                 held.confirmed = under_way.sent;
@@ -474,7 +477,20 @@ impl LocalNode {
         if let Some(key) = &new_key {
             self.touch(now, key, desk);
         }
-        self.out.push(NodeOut::Concluded { key: key.clone(), new_key, result: Ok(()) });
+        self.concluded(key, new_key, Ok(()), desk);
+    }
+
+    /// Reports the end of a request about a session, unless that is closed next: then what comes of that counts.
+    fn concluded(
+        &mut self,
+        key: &SessionKey,
+        new_key: Option<SessionKey>,
+        result: Result<(), StoreFailed>,
+        desk: &Desk<'_>,
+    ) {
+        if !desk.registry.is_closing(key) {
+            self.out.push(NodeOut::Concluded { key: key.clone(), new_key, result });
+        }
     }
 
     /// Handles a request of which it is not known whether it was carried out.
@@ -505,13 +521,12 @@ impl LocalNode {
                 registry.stored(ticket, Err(StoreFailed), effects);
             }
             Some(Asked::Edit) => registry.updated(ticket, Err(StoreFailed), effects),
-            Some(
-                Asked::Close | Asked::CloseForAll { .. } | Asked::CloseOld | Asked::Undo,
-            ) => registry.destroyed(ticket, Err(StoreFailed), effects),
+            Some(Asked::Close | Asked::CloseForAll { .. } | Asked::CloseOld | Asked::Undo) => {
+                registry.destroyed(ticket, Err(StoreFailed), effects)
+            }
             None => return,
         }
-        let result = Err(StoreFailed);
-        self.out.push(NodeOut::Concluded { key: key.clone(), new_key: None, result });
+        self.concluded(key, None, Err(StoreFailed), desk);
     }
 
     /// Fails all that waits: the engine is away.

@@ -129,8 +129,7 @@ impl Hub {
 
     fn with_node(&mut self, call: impl FnOnce(&mut LocalNode, Instant, &mut Desk<'_>)) {
         if let Some(node) = &mut self.node {
-            let mut desk =
-                Desk { registry: &mut self.registry, effects: &mut self.effects };
+            let mut desk = Desk { registry: &mut self.registry, effects: &mut self.effects };
             call(node, self.now, &mut desk);
         }
     }
@@ -179,8 +178,7 @@ impl Hub {
                     self.tell_waiters(key, new_key, result, out);
                 }
                 NodeOut::AllLost => {
-                    for (waiter, told) in
-                        core::mem::take(&mut self.waiters).into_values().flatten()
+                    for (waiter, told) in core::mem::take(&mut self.waiters).into_values().flatten()
                     {
                         out.push(HubAction::Done { waiter, told, result: Err(StoreFailed) });
                     }

@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 use super::entry::{Closer, Creator, EditKind, EditStage, StoreWork};
 use super::{QuestionKind, Registry, deliver};
 use crate::actions::Actions;
-use crate::session::exchange::{
-    Change, ConnectionId, Effect, OtherConnections, Ticket,
-};
+use crate::session::exchange::{Change, ConnectionId, Effect, OtherConnections, Ticket};
 use crate::session::info::SessionInfo;
 use crate::session::key::SessionKey;
 
@@ -69,7 +67,9 @@ impl Registry {
             },
             QuestionKind::Edit(EditStage::Storing) => {
                 let places = match entry.edit().map(|edit| &edit.what) {
-                    Some(EditKind::NewKey { new, .. }) if new.others == OtherConnections::Close => 1,
+                    Some(EditKind::NewKey { new, .. }) if new.others == OtherConnections::Close => {
+                        1
+                    }
                     _ => count(entry.present()),
                 };
                 Asked::Move { places }

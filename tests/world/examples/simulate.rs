@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use wwr_world::{
-    Coverage, Dice, HostReport, Invariant, Lines, Links, NodeMistake, NodesReport, Report, Violation,
-    run_hosts, run_nodes, run_over,
+    Coverage, Dice, HostReport, Invariant, Lines, Links, NodeMistake, NodesReport, Report,
+    Violation, run_hosts, run_nodes, run_over,
 };
 
 /// Runs simulated worlds: one seed is one world, bit for bit.

@@ -40,8 +40,8 @@ pub enum NodeMistake {
     NotFreed,
     /// A request that may be lost is repeated with a new number.
     RepeatedAsNew,
-    /// Nodes do not notice that the engine has lost something.
-    DataChangeUnnoticed,
+    /// Nodes do not confirm what they have, neither after a failover nor in each lease.
+    NotConfirmed,
     /// The last connection that closes a session is told that others have it.
     LastIsDetached,
     /// A fenced node goes on with its sessions.
@@ -65,7 +65,7 @@ impl NodeMistake {
         Self::FreedTwice,
         Self::NotFreed,
         Self::RepeatedAsNew,
-        Self::DataChangeUnnoticed,
+        Self::NotConfirmed,
         Self::LastIsDetached,
         Self::FencedGoesOn,
         Self::NotFoundTooEarly,
@@ -97,6 +97,9 @@ pub struct NodesReport {
 
 /// The lease of all nodes.
 const LEASE: Duration = millis(10_000);
+
+/// How long nodes wait for the engine.
+const REQUEST_TIMEOUT: Duration = millis(2_500);
 
 /// After so long without faults, nothing of them is left: leases have run out, all is confirmed twice.
 const RECOVERY: Duration = millis(70_000);
@@ -273,6 +276,7 @@ impl Nodes {
             }
             Event::Act => self.act(),
             Event::Fault => self.fault(),
+            Event::Split { node } => self.nodes[node].is_split = !self.is_settled,
             Event::Heal { node } => self.nodes[node].is_split = false,
             Event::EngineUp => self.net.engine_is_down = false,
             Event::Start { node } => self.start(node),

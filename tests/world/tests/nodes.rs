@@ -24,7 +24,9 @@ fn the_invariants_hold_in_worlds_of_nodes() {
         commands = (commands.0 + report.commands.0, commands.1 + report.commands.1);
         (requests, lost) = (requests + report.requests, lost + report.lost);
     }
-    println!("{commands:?} commands, {requests} requests to the engine, {lost} times a node was lost");
+    println!(
+        "{commands:?} commands, {requests} requests to the engine, {lost} times a node was lost"
+    );
     // There is something to see.
     assert!(commands.1 > WORLDS * 50 && requests > WORLDS * 500 && lost > WORLDS);
 }

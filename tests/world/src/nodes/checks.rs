@@ -202,9 +202,10 @@ impl Nodes {
             self.call(id, |hub, now, out| hub.shut_down(now, millis(0), out));
         }
         self.run_for(millis(2_000));
-        let left = self.nodes.iter().map(|node| {
-            node.hub.as_ref().map_or(0, |hub| hub.pending_engine_jobs())
-        });
+        let left = self
+            .nodes
+            .iter()
+            .map(|node| node.hub.as_ref().map_or(0, |hub| hub.pending_engine_jobs()));
         let left: usize = left.sum();
         self.check(left == 0, Invariant::MemoryFloor, || format!("{left} jobs are left"));
     }

@@ -216,7 +216,9 @@ impl Nodes {
         let Outcome { key, change } = outcome;
         let is_own = matches!(
             change,
-            Change::Updated { own: true, .. } | Change::Rotated { own: true, .. } | Change::EditFailed(_)
+            Change::Updated { own: true, .. }
+                | Change::Rotated { own: true, .. }
+                | Change::EditFailed(_)
         );
         let line = format!("node {id}: {} is told {} {}", to.0, key.as_str(), name(&change));
         self.note(|| line.clone());
@@ -232,7 +234,9 @@ impl Nodes {
                 self.check_not_found(id, &key);
                 Some(State::Idle)
             }
-            (State::Restoring(of, _), Change::LimitReached | Change::LookupFailed) if *of == key => {
+            (State::Restoring(of, _), Change::LimitReached | Change::LookupFailed)
+                if *of == key =>
+            {
                 self.saw("not restored");
                 Some(State::Idle)
             }
@@ -383,8 +387,11 @@ impl Nodes {
             State::Holding { key, .. } if what < 60 => self.edit(id, from, key),
             State::Holding { key, .. } if what < 68 => {
                 let to = self.new_key();
-                let others =
-                    if self.dice.chance(50) { OtherConnections::Keep } else { OtherConnections::Close };
+                let others = if self.dice.chance(50) {
+                    OtherConnections::Keep
+                } else {
+                    OtherConnections::Close
+                };
                 let now = UnixTime::from_seconds(1);
                 let new = NewKey { key: to, now, info: None, others };
                 self.edited(id, from, key, Edit::NewKey(new));
@@ -545,9 +552,14 @@ impl Nodes {
         self.run_for(super::RECOVERY);
         self.check_recovered();
         self.check_messages();
-        let keys: BTreeSet<_> =
-            self.nodes.iter().flat_map(|node| node.connections.values()).collect::<Vec<_>>()
-                .into_iter().filter_map(|conn| conn.state.held().cloned()).collect();
+        let keys: BTreeSet<_> = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.connections.values())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .filter_map(|conn| conn.state.held().cloned())
+            .collect();
         for id in 0..self.nodes.len() {
             if let Some(from) = self.nodes[id].with_session().first().copied()
                 && let Some(State::Holding { key, .. }) =
@@ -572,7 +584,9 @@ fn name(change: &Change) -> String {
     match change {
         Change::Restored(session) => format!("Restored with {}", number(session)),
         Change::Updated { info, own } => format!("Updated to {}, own: {own}", number_of(info)),
-        Change::Rotated { session, own } => format!("Rotated to {}, own: {own}", session.key.as_str()),
+        Change::Rotated { session, own } => {
+            format!("Rotated to {}, own: {own}", session.key.as_str())
+        }
         other => format!("{other:?}"),
     }
 }

@@ -8,7 +8,7 @@ use wwr::cluster::{
 };
 use wwr::{Instant, Session, SessionKey};
 
-use super::{LEASE, NodeMistake, Nodes, STORM};
+use super::{LEASE, NodeMistake, Nodes, REQUEST_TIMEOUT, STORM};
 use crate::dice::Dice;
 use crate::event::millis;
 use crate::invariants::Invariant;
@@ -16,17 +16,45 @@ use crate::invariants::Invariant;
 #[derive(Debug)]
 pub(super) enum Event {
     /// A request reaches the engine.
-    Perform { node: usize, run: u64, request: Request, job: Option<EngineJobId> },
+    Perform {
+        node: usize,
+        run: u64,
+        request: Request,
+        job: Option<EngineJobId>,
+    },
     /// An answer reaches the node.
-    Answer { node: usize, run: u64, job: EngineJobId, answer: Result<Answer, EngineFailed> },
-    News { node: usize, run: u64, epoch: Epoch, news: News },
-    Interrupted { node: usize, run: u64, epoch: Epoch },
+    Answer {
+        node: usize,
+        run: u64,
+        job: EngineJobId,
+        answer: Result<Answer, EngineFailed>,
+    },
+    News {
+        node: usize,
+        run: u64,
+        epoch: Epoch,
+        news: News,
+    },
+    Interrupted {
+        node: usize,
+        run: u64,
+        epoch: Epoch,
+    },
     Act,
     Fault,
-    Heal { node: usize },
+    Split {
+        node: usize,
+    },
+    Heal {
+        node: usize,
+    },
     EngineUp,
-    Start { node: usize },
-    Wake { node: usize },
+    Start {
+        node: usize,
+    },
+    Wake {
+        node: usize,
+    },
     Snapshot,
 }
 
@@ -113,6 +141,14 @@ impl Nodes {
             let revision = self.engine.session(&asked.key).map(|(_, revision)| revision);
             *known = revision.unwrap_or(Revision(0)).max(*known);
         }
+        if self.mistake == Some(NodeMistake::NotConfirmed)
+            && let Request::Session(asked) = &request
+            && let Step::Confirm { known, .. } = asked.step
+            && known.0 > 0
+        {
+            let answer = Ok(Answer::Session(SessionAnswer::Same));
+            return self.later(millis(1), Event::Answer { node, run, job: id, answer });
+        }
         if self.mistake == Some(NodeMistake::NotFreed)
             && let Request::Session(asked) = &request
             && let Step::Place { .. } = asked.step
@@ -171,7 +207,7 @@ impl Nodes {
         }
         self.requests += 1;
         let answers_after = self.delay();
-        self.spoil(node, run, &mut request, answers_after);
+        let answers_after = self.spoil(node, &mut request).unwrap_or(answers_after);
         let key = match &request {
             Request::Session(asked) => Some(asked.key.clone()),
             _ => None,
@@ -192,11 +228,6 @@ impl Nodes {
             && self.dice.chance(50)
         {
             answer = Answer::Session(SessionAnswer::Detached);
-        }
-        if self.mistake == Some(NodeMistake::DataChangeUnnoticed)
-            && let Answer::Lease(lease) = &mut answer
-        {
-            lease.data = DataId(1);
         }
         self.note(|| format!("engine: {}", show_answer(&answer)));
         if let Some(key) = &key {
@@ -250,12 +281,11 @@ impl Nodes {
         self.later(after, Event::News { node, run, epoch, news });
     }
 
-    /// What is to go wrong on purpose.
-    fn spoil(&mut self, node: usize, run: u64, request: &mut Request, answers_after: Duration) {
-        let Some(mistake) = self.mistake else { return };
+    /// What is to go wrong on purpose. Returns when the answer comes, if that is part of it.
+    fn spoil(&mut self, node: usize, request: &mut Request) -> Option<Duration> {
+        let mistake = self.mistake?;
         match (mistake, request) {
             (NodeMistake::EpochIgnored, Request::Session(asked)) => {
-                let _ = run;
                 let first = *self.net.first.entry(node).or_insert(asked.epoch);
                 asked.epoch = first;
                 asked.membership = Membership::default();
@@ -269,8 +299,14 @@ impl Nodes {
                 }
             }
             (NodeMistake::CountedFromAnswer, Request::Renew { lease, .. }) => {
-                // The node counts for longer than the engine, by so much.
-                *lease = LEASE.saturating_sub(answers_after.min(millis(2_000)));
+                // The node counts for longer than the engine, by as much as the answer takes. Then it is cut off.
+                let late = REQUEST_TIMEOUT - millis(100);
+                *lease = LEASE - late;
+                if !self.is_settled && self.dice.chance(20) {
+                    self.later(late + millis(1), Event::Split { node });
+                    self.later(millis(15_000), Event::Heal { node });
+                }
+                return Some(late);
             }
             (NodeMistake::NoTombstone, Request::Session(asked)) => {
                 let is_closed = self.engine.session(&asked.key).is_none();
@@ -297,6 +333,7 @@ impl Nodes {
             },
             _ => {}
         }
+        None
     }
 
     /// Notes what the engine has of a session.

@@ -8,8 +8,8 @@ use wwr::server::{Hub, HubAction, WaiterId};
 use wwr::session::ConnectionId;
 use wwr::{Actions, Instant, SessionKey};
 
-use super::LEASE;
 use super::net::Event;
+use super::{LEASE, REQUEST_TIMEOUT};
 use crate::dice::Dice;
 use crate::event::millis;
 
@@ -105,6 +105,7 @@ impl Node {
     pub(super) fn config(&self) -> ClusterConfig {
         let mut config = ClusterConfig::new(format!("node-{}", self.id));
         config.lease = LEASE;
+        config.request_timeout = REQUEST_TIMEOUT;
         config.message_age = self.message_age;
         config.message_bytes = 200;
         config.availability_first = self.availability_first;
