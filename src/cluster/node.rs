@@ -191,14 +191,17 @@ impl LocalNode {
             && self.groups.is_empty()
     }
 
-    /// Ends the work on sessions if the lease may have run out. Called before anything else is done.
-    pub(crate) fn watch(&mut self, now: Instant, desk: &mut Desk<'_>) {
+    /// Ends the work on sessions if the lease may have run out, and returns whether that is so. Called before
+    /// anything else is done.
+    pub(crate) fn watch(&mut self, now: Instant, desk: &mut Desk<'_>) -> bool {
         if let Link::Member(run) = &self.link
             && run.ends <= now
             && !self.config.availability_first
         {
             self.lose(now, LostBy::Silence, desk);
+            return true;
         }
+        false
     }
 
     /// Handles an answer of the engine.

@@ -250,7 +250,7 @@ impl Hub {
         self.drained -= usize::from(matches!(member.phase, Phase::Drained { .. }));
         self.groups.leave_all(id, member.groups.unwrap_or_default());
         if let Some(key) = member.session {
-            self.watch();
+            self.watch(out);
             self.instruct(id, Command::Leave(key));
         }
         self.route(out);
@@ -283,7 +283,7 @@ impl Hub {
     /// [`Action::Session`](super::Action::Session). Ignored if the connection has left.
     pub fn handle(&mut self, now: Instant, id: ConnectionId, command: Command, out: &mut Out) {
         self.advance(now);
-        self.watch();
+        self.watch(out);
         let Some(member) = self.connections.get_mut(&id) else { return };
         if member.moves_away {
             refuse(id, command, out);
@@ -362,7 +362,7 @@ impl Hub {
         out: &mut Out,
     ) -> WaiterId {
         self.advance(now);
-        self.watch();
+        self.watch(out);
         self.last_waiter += 1;
         let waiter = WaiterId(self.last_waiter);
         let told = self.registry.close_key(key.clone(), disconnect, &mut self.effects);

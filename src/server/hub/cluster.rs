@@ -66,7 +66,7 @@ impl Hub {
         out: &mut Out,
     ) {
         self.advance(now);
-        self.watch();
+        self.watch(out);
         self.with_node(|node, now, desk| node.answered(now, job, answer, desk));
         self.route(out);
     }
@@ -74,7 +74,7 @@ impl Hub {
     /// Handles news for the run of this node that has this epoch. Those for other runs are ignored.
     pub fn handle_news(&mut self, now: Instant, epoch: Epoch, news: News, out: &mut Out) {
         self.advance(now);
-        self.watch();
+        self.watch(out);
         self.with_node(|node, now, desk| node.news(now, epoch, news, desk));
         self.route(out);
     }
@@ -93,7 +93,7 @@ impl Hub {
         out: &mut Out,
     ) -> Option<MessageId> {
         let now = self.advance(now);
-        self.watch();
+        self.watch(out);
         let id = self.node.as_mut().map(|node| node.send(now, to, message));
         self.route(out);
         id
@@ -135,8 +135,12 @@ impl Hub {
     }
 
     /// Looks at the clock before anything is done: the lease may have run out.
-    pub(super) fn watch(&mut self) {
-        self.with_node(|node, now, desk| node.watch(now, desk));
+    pub(super) fn watch(&mut self, out: &mut Out) {
+        let mut is_lost = false;
+        self.with_node(|node, now, desk| is_lost = node.watch(now, desk));
+        if is_lost {
+            self.route(out);
+        }
     }
 
     /// The connections of a session have changed.
@@ -206,7 +210,7 @@ impl Hub {
 
     pub(super) fn node_timed_out(&mut self, out: &mut Out) {
         if self.node.is_some() {
-            self.watch();
+            self.watch(out);
             self.with_node(|node, now, desk| node.handle_timeout(now, desk));
             self.route(out);
         }

@@ -14,6 +14,7 @@ use crate::session::{
 use crate::time::UnixTime;
 
 mod admission;
+mod cluster;
 mod edits;
 mod expiry;
 mod groups;
