@@ -126,7 +126,7 @@
 //!
 //! # Reading the source
 //!
-//! Modules depend downwards only: `time`, `dialect`, then `wire` and `session`, then `server` and
+//! Modules depend downwards only: `time`, `dialect`, then `wire` and `session`, then `cluster`, then `server` and
 //! `client`, which do not know each other. Comments name sections of the protocol (§5.4) and known
 //! mistakes of the reference (Q14-05): both are in `docs/protocol.md` of the repository.
 //!

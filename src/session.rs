@@ -21,5 +21,6 @@ pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};
 pub use object::{InvalidSession, Session};
 pub use outcomes::{Begun, Instance, Outcomes, OutcomesConfig, Scope};
+pub(crate) use registry::Asked;
 pub use registry::{Registry, RegistryConfig};
 pub use typed::TypedInfoError;

@@ -72,6 +72,11 @@ impl Lease {
     }
 }
 
+/// How long an engine remembers that a session is closed, that a node is fenced, and the last request of a node
+/// about a session: longer than any request may be under way. A node that has not asked anything about a session
+/// for so long has no places of it any more.
+pub const REMEMBERED: Duration = Duration::from_secs(60);
+
 /// What a node asks. The engine carries out each request at once: nothing happens in between.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
@@ -185,7 +190,8 @@ pub enum Step {
     /// [`Closed`](SessionAnswer::Closed), also if there is no such session, or by
     /// [`Changed`](SessionAnswer::Changed).
     CloseForAll {
-        /// Close it only if it has this revision. `None`: in any case.
+        /// Close it only if it has this revision: a session that is closed already has another one, so
+        /// that who closes it this way knows that no other has. `None`: in any case.
         expected: Option<Revision>,
         /// Whether its connections are closed as well.
         disconnect: bool,
@@ -285,6 +291,8 @@ pub enum News {
     },
     /// A message of another node.
     Message {
+        /// The run that has sent it. A node that has entered again may get what it has sent before.
+        from: Epoch,
         /// Whom it concerns.
         to: Audience,
         /// The message.

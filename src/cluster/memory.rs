@@ -5,10 +5,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::{NonZeroU64, NonZeroUsize};
-use core::time::Duration;
 
 use super::engine::{
-    Answer, Audience, DataId, Epoch, Lease, Membership, News, Node, Request, Revision,
+    Answer, Audience, DataId, Epoch, Lease, Membership, News, Node, REMEMBERED, Request, Revision,
     SessionAnswer, SessionRequest, Step,
 };
 use crate::session::{Session, SessionKey};
@@ -42,6 +41,8 @@ pub struct MemoryEngine {
     nodes: BTreeMap<Epoch, Run>,
     sessions: BTreeMap<SessionKey, Record>,
     groups: BTreeMap<String, BTreeSet<Epoch>>,
+    /// When old records were removed last.
+    swept: Instant,
 }
 
 /// A run of a node that is alive.
@@ -56,7 +57,7 @@ struct Run {
 struct Record {
     content: Content,
     revision: Revision,
-    /// The request that made the last change.
+    /// The request that made the last change, to tell its repetition from another.
     last_change: Option<(Epoch, u64)>,
     holders: BTreeMap<Epoch, Holder>,
 }
@@ -79,15 +80,19 @@ struct Holder {
     places: u32,
     /// The number of its last request.
     number: u64,
+    /// The revision after that.
+    revision: Revision,
     /// When that was carried out.
     at: Instant,
     /// Whether its places were taken from it.
     is_fenced: bool,
 }
 
-/// How long it is remembered that a session is closed, that a node is fenced, or the number of its last
-/// request: longer than any request may be under way.
-const REMEMBERED: Duration = Duration::from_secs(60);
+impl Holder {
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_since(self.at) > REMEMBERED
+    }
+}
 
 impl MemoryEngine {
     /// Creates an engine without data.
@@ -98,7 +103,18 @@ impl MemoryEngine {
             nodes: BTreeMap::new(),
             sessions: BTreeMap::new(),
             groups: BTreeMap::new(),
+            swept: Instant::EPOCH,
         }
+    }
+
+    /// Forgets a session, as engines do with those that were not used for long. There is no trace of it.
+    pub fn expire(&mut self, key: &SessionKey) {
+        self.sessions.remove(key);
+    }
+
+    /// Returns how many records there are, those included of sessions that were closed a moment ago.
+    pub fn record_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Records that acknowledged changes may be lost: this was a replica, and takes over.
@@ -106,10 +122,13 @@ impl MemoryEngine {
         self.data = data.0;
     }
 
-    /// Returns how many places of a session all living nodes have.
-    pub fn places(&self, key: &SessionKey) -> u32 {
+    /// Returns how many places of a session all living nodes have. `now` is the time of the engine's clock.
+    pub fn places(&self, now: Instant, key: &SessionKey) -> u32 {
         let holders = self.sessions.get(key).into_iter().flat_map(|record| &record.holders);
-        holders.filter(|(epoch, _)| self.nodes.contains_key(epoch)).map(|(_, of)| of.places).sum()
+        let counts = |(epoch, holder): &(&Epoch, &Holder)| {
+            self.nodes.contains_key(epoch) && !holder.is_old(now)
+        };
+        holders.filter(counts).map(|(_, of)| of.places).sum()
     }
 
     /// Returns a session and its revision, unless it is closed or does not exist.
@@ -174,7 +193,7 @@ impl MemoryEngine {
                     if epoch != from && self.nodes.contains_key(&epoch) {
                         nodes += 1;
                         let (to, message) = (to.clone(), message.clone());
-                        news.push((epoch, News::Message { to, message }));
+                        news.push((epoch, News::Message { from, to, message }));
                     }
                 }
                 Answer::Sent { nodes }
@@ -196,6 +215,13 @@ impl MemoryEngine {
     /// Removes the nodes whose lease has run out.
     fn bury(&mut self, now: Instant) {
         self.nodes.retain(|_, run| run.until > now);
+        if now.saturating_since(self.swept) > REMEMBERED {
+            self.swept = now;
+            self.sessions.retain(|_, record| {
+                record.fence(now, &Membership::default());
+                !record.is_forgotten(now)
+            });
+        }
         let nodes = &self.nodes;
         self.groups.retain(|_, followers| {
             followers.retain(|epoch| nodes.contains_key(epoch));
@@ -228,19 +254,19 @@ impl Record {
         let before = match self.holders.get(&epoch) {
             Some(holder) if holder.is_fenced => return SessionAnswer::Fenced,
             Some(holder) if holder.number > number => return SessionAnswer::Overtaken,
+            Some(holder) if holder.number == number => return self.repeat(epoch, holder, &step),
             Some(holder) => holder.places,
             None => 0,
         };
         let change = (epoch, number);
-        let is_repeated = self.last_change == Some(change);
-        let mut holder = Holder { places: before, number, at: now, is_fenced: false };
+        let revision = self.revision;
+        let mut holder = Holder { places: before, number, revision, at: now, is_fenced: false };
         let others: u32 =
             self.holders.iter().filter(|(of, _)| **of != epoch).map(|(_, of)| of.places).sum();
         let is_full = |places: u32, limit: Option<NonZeroUsize>| {
             limit.is_some_and(|limit| u64::from(others) + u64::from(places) > limit.get() as u64)
         };
         let answer = match (step, &mut self.content) {
-            (Step::Create { .. }, Content::Open(_)) if is_repeated => SessionAnswer::Created,
             (Step::Create { session, places }, Content::Nothing) => {
                 holder.places = places;
                 self.content = Content::Open(session);
@@ -274,9 +300,6 @@ impl Record {
                     }
                 }
             }
-            (Step::Edit { .. }, Content::Open(_)) if is_repeated => {
-                SessionAnswer::Edited { revision: self.revision }
-            }
             (Step::Edit { info }, Content::Open(session)) => {
                 session.info = info;
                 self.changed(change);
@@ -304,6 +327,14 @@ impl Record {
             {
                 SessionAnswer::Changed
             }
+            // Somebody else has closed it: this one is too late.
+            (
+                Step::CloseForAll { expected: Some(_), .. },
+                Content::Nothing | Content::Closed { .. },
+            ) => {
+                holder.places = 0;
+                SessionAnswer::Changed
+            }
             (step @ (Step::Close | Step::CloseForAll { .. }), Content::Open(_)) => {
                 holder.places = 0;
                 if let Step::CloseForAll { disconnect, .. } = step {
@@ -318,19 +349,57 @@ impl Record {
                 SessionAnswer::Closed
             }
         };
+        holder.revision = self.revision;
         self.holders.insert(epoch, holder);
         answer
     }
 
-    /// Takes the places of the nodes that are known to be dead, and forgets old ones that have none.
+    /// Answers the last request of a node again, as far as the answer can still be told. Changes nothing.
+    fn repeat(&self, epoch: Epoch, holder: &Holder, step: &Step) -> SessionAnswer {
+        let Content::Open(session) = &self.content else {
+            return match step {
+                Step::Create { .. } => SessionAnswer::Exists,
+                Step::Place { .. } => SessionAnswer::Placed,
+                Step::CloseForAll { expected: Some(_), .. }
+                    if self.last_change != Some((epoch, holder.number)) =>
+                {
+                    SessionAnswer::Changed
+                }
+                Step::Close | Step::CloseForAll { .. } => SessionAnswer::Closed,
+                Step::Join { .. } | Step::Edit { .. } | Step::Confirm { .. } => {
+                    SessionAnswer::NotFound
+                }
+            };
+        };
+        match step {
+            Step::Create { .. } if holder.places > 0 => SessionAnswer::Created,
+            Step::Create { .. } => SessionAnswer::Exists,
+            Step::Confirm { places, known, .. }
+                if holder.places == *places && *known == self.revision =>
+            {
+                SessionAnswer::Same
+            }
+            Step::Join { places, .. } | Step::Confirm { places, .. }
+                if holder.places == *places =>
+            {
+                SessionAnswer::Found { session: session.clone(), revision: self.revision }
+            }
+            Step::Join { .. } | Step::Confirm { .. } => SessionAnswer::LimitReached,
+            Step::Place { .. } => SessionAnswer::Placed,
+            Step::Close => SessionAnswer::Detached,
+            Step::CloseForAll { .. } => SessionAnswer::Changed,
+            Step::Edit { .. } => SessionAnswer::Edited { revision: holder.revision },
+        }
+    }
+
+    /// Takes the places of the nodes that are known to be dead, and forgets what is old.
     fn fence(&mut self, now: Instant, membership: &Membership) {
         for (epoch, holder) in &mut self.holders {
             if membership.is_dead(*epoch) && !holder.is_fenced {
                 *holder = Holder { places: 0, at: now, is_fenced: true, ..*holder };
             }
         }
-        let is_old = |holder: &Holder| now.saturating_since(holder.at) > REMEMBERED;
-        self.holders.retain(|_, holder| holder.places > 0 || !is_old(holder));
+        self.holders.retain(|_, holder| !holder.is_old(now));
     }
 
     fn changed(&mut self, change: (Epoch, u64)) {

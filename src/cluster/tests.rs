@@ -84,10 +84,10 @@ fn places_are_counted_over_all_nodes() {
     assert_eq!(nodes.ask(&b, create()), SessionAnswer::Exists);
     assert_eq!(nodes.ask(&b, join(1)), found());
     assert_eq!(nodes.ask(&a, join(2)), SessionAnswer::LimitReached);
-    assert_eq!(nodes.engine.places(&key()), 2);
+    assert_eq!(nodes.engine.places(nodes.now, &key()), 2);
     assert_eq!(nodes.ask(&b, Step::Place { places: 0 }), SessionAnswer::Placed);
     assert!(matches!(nodes.ask(&a, join(2)), SessionAnswer::Found { .. }));
-    assert_eq!(nodes.engine.places(&key()), 2);
+    assert_eq!(nodes.engine.places(nodes.now, &key()), 2);
 }
 
 #[test]
@@ -142,11 +142,11 @@ fn a_repeated_request_changes_nothing_and_a_late_one_neither() {
         assert_eq!(nodes.numbered(3, &a, edit()), edited);
     }
     assert_eq!(nodes.numbered(2, &a, join(2)), SessionAnswer::Overtaken);
-    assert_eq!(nodes.engine.places(&key()), 1);
+    assert_eq!(nodes.engine.places(nodes.now, &key()), 1);
     // Giving up all places does not forget the number.
     assert_eq!(nodes.numbered(5, &a, Step::Place { places: 0 }), SessionAnswer::Placed);
     assert_eq!(nodes.numbered(4, &a, join(1)), SessionAnswer::Overtaken);
-    assert_eq!(nodes.engine.places(&key()), 0);
+    assert_eq!(nodes.engine.places(nodes.now, &key()), 0);
     // Each node has numbers of its own.
     assert!(matches!(nodes.numbered(1, &b, join(2)), SessionAnswer::Found { .. }));
 }

@@ -646,7 +646,10 @@ impl Host {
                 | HubAction::Recover { .. }
                 | HubAction::ShutDown { .. }
                 | HubAction::Close { .. }
-                | HubAction::Abort { .. } => {}
+                | HubAction::MoveAway { .. }
+                | HubAction::Abort { .. }
+                // This hub is of no cluster.
+                | HubAction::Cluster(_) => {}
             }
         }
     }

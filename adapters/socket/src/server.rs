@@ -116,6 +116,7 @@ impl Server {
             | HubAction::Recover { to, .. }
             | HubAction::ShutDown { to, .. }
             | HubAction::Close { to }
+            | HubAction::MoveAway { to }
             | HubAction::Abort { to } => *to,
             _ => return Some(Control::Host(action)),
         };
