@@ -34,6 +34,7 @@ mod autobahn;
 mod background;
 pub mod client;
 mod clock;
+pub mod cluster;
 mod format;
 mod inbox;
 #[cfg(feature = "inspect")]
