@@ -235,8 +235,7 @@ impl Record {
             Some(holder) => holder.places,
             None => 0,
         };
-        let mut holder =
-            Holder { places: before, number, answer: None, at: now, is_fenced: false };
+        let mut holder = Holder { places: before, number, answer: None, at: now, is_fenced: false };
         let others: u32 =
             self.holders.iter().filter(|(of, _)| **of != epoch).map(|(_, of)| of.places).sum();
         let is_full = |places: u32, limit: Option<NonZeroUsize>| {

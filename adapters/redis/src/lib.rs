@@ -87,6 +87,7 @@
 #[cfg(not(any(feature = "rustls", feature = "smol", feature = "tokio")))]
 compile_error!("wwr-redis needs the feature `smol` or `tokio`");
 
+mod cluster;
 mod config;
 mod engine;
 mod fault;
@@ -99,6 +100,7 @@ mod store;
 #[cfg(feature = "rustls")]
 mod tls;
 
+pub use cluster::Cluster;
 pub use config::RedisConfig;
 pub use engine::Engine;
 pub use store::RedisStore;
