@@ -105,6 +105,10 @@ const BEHAVIOURS: &[Behaviour] = &[
         let c = pair.enter("an \u{e9}, a \"quote\", and a, comma");
         pair.renew(c);
         assert!(pair.epoch(c) > pair.epoch(b));
+        // Also those that enter within a millisecond.
+        for number in 0..50 {
+            pair.enter_unheard(&number.to_string());
+        }
     }),
     ("a lease that has run out is over", |pair| {
         let a = pair.enter("a");

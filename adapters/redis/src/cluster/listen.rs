@@ -70,10 +70,10 @@ impl Feed {
                 }
                 Subscription::Waiting { until: Some(until), pause } => {
                     let left = until.saturating_duration_since(Instant::now());
-                    if !left.is_zero() {
-                        if let Some(End::News(news)) = timeout(&link.runtime, left, news).await {
-                            return news;
-                        }
+                    if !left.is_zero()
+                        && let Some(End::News(news)) = timeout(&link.runtime, left, news).await
+                    {
+                        return news;
                     }
                     let pause = *pause;
                     *subscription = Subscription::Waiting { pause, until: None };

@@ -40,7 +40,7 @@ struct Node {
     tested: Lease,
     model: Lease,
     number: u64,
-    /// Whether either engine has said that it is dead: it has no news any more.
+    /// Whether it has no news that are compared: it does not listen, or is known to be dead.
     is_over: bool,
 }
 
@@ -144,6 +144,7 @@ impl<'a> Pair<'a> {
         }
     }
 
+    /// Returns the new node, which does not listen.
     fn enter_for(&mut self, name: &str, lease: Duration) -> usize {
         let enter = |_: &dyn Fn(usize) -> Lease| Request::Enter { name: name.into(), lease };
         let (expected, answer) = self.both(enter);
@@ -155,30 +156,28 @@ impl<'a> Pair<'a> {
         if let Some(last) = self.nodes.last() {
             assert!(epoch > last.tested.epoch, "{epoch:?} is not greater than {:?}", last.tested);
         }
-        self.nodes.push(Node { tested, model, number: 0, is_over: false });
+        self.nodes.push(Node { tested, model, number: 0, is_over: true });
         self.compare_leases(node);
-        let heard = self.tested.next_news(epoch);
-        assert_eq!(heard, Some(News::Interrupted), "the first news of node {node}");
         node
     }
 
     pub(super) fn enter(&mut self, name: &str) -> usize {
+        let node = self.enter_unheard(name);
+        let heard = self.tested.next_news(self.epoch(node));
+        assert_eq!(heard, Some(News::Interrupted), "the first news of node {node}");
+        self.nodes[node].is_over = false;
+        node
+    }
+
+    /// The node does not listen.
+    pub(super) fn enter_unheard(&mut self, name: &str) -> usize {
         self.enter_for(name, LEASE)
     }
 
     /// The lease of this node runs out before the end of [`wait_for_that_moment`](Self::wait_for_that_moment). It does
     /// not listen.
     pub(super) fn enter_for_a_moment(&mut self, name: &str) -> usize {
-        let enter =
-            |_: &dyn Fn(usize) -> Lease| Request::Enter { name: name.into(), lease: MOMENT };
-        let (expected, answer) = self.both(enter);
-        let (Answer::Lease(model), Answer::Lease(tested)) = (expected, answer.clone()) else {
-            panic!("a node enters, and the answer is {answer:?}");
-        };
-        let node = self.nodes.len();
-        self.nodes.push(Node { tested, model, number: 0, is_over: true });
-        self.compare_leases(node);
-        node
+        self.enter_for(name, MOMENT)
     }
 
     pub(super) fn wait_for_that_moment(&mut self) {
