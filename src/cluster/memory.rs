@@ -56,8 +56,6 @@ struct Run {
 struct Record {
     content: Content,
     revision: Revision,
-    /// The request that made the last change.
-    last_change: Option<(Epoch, u64)>,
     holders: BTreeMap<Epoch, Holder>,
 }
 
@@ -74,11 +72,13 @@ enum Content {
 }
 
 /// What is known about a node that has, or had, places of a session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Holder {
     places: u32,
     /// The number of its last request.
     number: u64,
+    /// What that was answered, for a repetition. `None` if the repetition finds the same.
+    answer: Option<SessionAnswer>,
     /// When that was carried out.
     at: Instant,
     /// Whether its places were taken from it.
@@ -159,23 +159,24 @@ impl MemoryEngine {
                 Answer::Session(answer)
             }
             Request::Send { from, to, message } => {
+                let is_alive = |epoch: &Epoch| self.nodes.contains_key(epoch);
                 let receivers: Vec<Epoch> = match &to {
+                    // Also those of nodes that have died: sessions are apart from nodes.
                     Audience::Session(key) => {
                         let record = self.sessions.get(key);
                         record.into_iter().flat_map(Record::present).collect()
                     }
                     Audience::Group(name) => {
-                        self.groups.get(name).into_iter().flatten().copied().collect()
+                        let followers = self.groups.get(name).into_iter().flatten().copied();
+                        followers.filter(is_alive).collect()
                     }
                     Audience::All => self.nodes.keys().copied().collect(),
                 };
                 let mut nodes = 0;
-                for epoch in receivers {
-                    if epoch != from && self.nodes.contains_key(&epoch) {
-                        nodes += 1;
-                        let (to, message) = (to.clone(), message.clone());
-                        news.push((epoch, News::Message { to, message }));
-                    }
+                for epoch in receivers.into_iter().filter(|epoch| *epoch != from) {
+                    nodes += 1;
+                    let (to, message) = (to.clone(), message.clone());
+                    news.push((epoch, News::Message { to, message }));
                 }
                 Answer::Sent { nodes }
             }
@@ -228,23 +229,23 @@ impl Record {
         let before = match self.holders.get(&epoch) {
             Some(holder) if holder.is_fenced => return SessionAnswer::Fenced,
             Some(holder) if holder.number > number => return SessionAnswer::Overtaken,
+            Some(Holder { number: last, answer: Some(answer), .. }) if *last == number => {
+                return answer.clone();
+            }
             Some(holder) => holder.places,
             None => 0,
         };
-        let change = (epoch, number);
-        let is_repeated = self.last_change == Some(change);
-        let mut holder = Holder { places: before, number, at: now, is_fenced: false };
+        let mut holder = Holder { places: before, number, answer: None, at: now, is_fenced: false };
         let others: u32 =
             self.holders.iter().filter(|(of, _)| **of != epoch).map(|(_, of)| of.places).sum();
         let is_full = |places: u32, limit: Option<NonZeroUsize>| {
             limit.is_some_and(|limit| u64::from(others) + u64::from(places) > limit.get() as u64)
         };
         let answer = match (step, &mut self.content) {
-            (Step::Create { .. }, Content::Open(_)) if is_repeated => SessionAnswer::Created,
             (Step::Create { session, places }, Content::Nothing) => {
                 holder.places = places;
                 self.content = Content::Open(session);
-                self.changed(change);
+                self.revision.0 += 1;
                 SessionAnswer::Created
             }
             (Step::Create { .. }, Content::Open(_) | Content::Closed { .. }) => {
@@ -274,12 +275,9 @@ impl Record {
                     }
                 }
             }
-            (Step::Edit { .. }, Content::Open(_)) if is_repeated => {
-                SessionAnswer::Edited { revision: self.revision }
-            }
             (Step::Edit { info }, Content::Open(session)) => {
                 session.info = info;
-                self.changed(change);
+                self.revision.0 += 1;
                 let revision = self.revision;
                 self.tell(epoch, || News::Changed { key: key.clone(), revision }, news);
                 SessionAnswer::Edited { revision }
@@ -310,13 +308,17 @@ impl Record {
                     self.tell(epoch, || News::Closed { key: key.clone(), disconnect }, news);
                 }
                 self.content = Content::Closed { since: now };
-                self.changed(change);
+                self.revision.0 += 1;
                 SessionAnswer::Closed
             }
             (Step::Close | Step::CloseForAll { .. }, Content::Nothing | Content::Closed { .. }) => {
                 holder.places = 0;
                 SessionAnswer::Closed
             }
+        };
+        holder.answer = match answer {
+            SessionAnswer::Found { .. } | SessionAnswer::Same => None,
+            _ => Some(answer.clone()),
         };
         self.holders.insert(epoch, holder);
         answer
@@ -326,16 +328,13 @@ impl Record {
     fn fence(&mut self, now: Instant, membership: &Membership) {
         for (epoch, holder) in &mut self.holders {
             if membership.is_dead(*epoch) && !holder.is_fenced {
-                *holder = Holder { places: 0, at: now, is_fenced: true, ..*holder };
+                holder.places = 0;
+                holder.at = now;
+                holder.is_fenced = true;
             }
         }
         let is_old = |holder: &Holder| now.saturating_since(holder.at) > REMEMBERED;
         self.holders.retain(|_, holder| holder.places > 0 || !is_old(holder));
-    }
-
-    fn changed(&mut self, change: (Epoch, u64)) {
-        self.revision.0 += 1;
-        self.last_change = Some(change);
     }
 
     /// Returns the nodes that have places.
