@@ -58,6 +58,10 @@ impl CloseFrame {
     /// The close frame of a connection that has fulfilled its purpose: code 1000, no reason.
     pub const NORMAL: Self = Self::known(1000, "");
 
+    /// The close frame of a connection whose session is served elsewhere, or will be here again: code 1012, which
+    /// the registry of RFC 6455 has for servers that restart.
+    pub(crate) const MOVED: Self = Self::known(1012, "reconnect");
+
     /// The code that a received frame without a code counts as (RFC 6455 §7.1.5). Never sent.
     pub const NO_CODE: u16 = 1005;
 

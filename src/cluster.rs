@@ -16,13 +16,22 @@
 //! * a record has a revision that each change raises. News of a change is only a hint: who has missed it
 //!   sees the higher revision when it [confirms](Step::Confirm) its places, which it does once in each lease.
 
+mod action;
+mod config;
 mod engine;
 mod memory;
+mod node;
 #[cfg(test)]
 mod tests;
 
+pub use action::{
+    ClusterAction, ClusterCounters, ClusterState, EngineJob, EngineJobId, LostBy, MessageId,
+    SendOutcome,
+};
+pub use config::ClusterConfig;
 pub use engine::{
     Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
     Revision, SessionAnswer, SessionRequest, Step,
 };
 pub use memory::MemoryEngine;
+pub(crate) use node::{Content, Desk, LocalNode, NodeOut};

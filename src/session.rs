@@ -17,5 +17,6 @@ pub use exchange::{
 pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};
 pub use object::{InvalidSession, Session};
+pub(crate) use registry::Asked;
 pub use registry::{Registry, RegistryConfig};
 pub use typed::TypedInfoError;

@@ -156,6 +156,12 @@ pub enum InvalidConfig {
         /// The code.
         code: u16,
     },
+    /// A name of a node that is empty or too long.
+    #[error("the name of a node has 1 to 255 bytes, this one has {length}")]
+    NodeName {
+        /// The length of the name in bytes.
+        length: usize,
+    },
     /// The first backoff is longer than the longest.
     #[error("initial_backoff is {initial:?}; it has to be max_backoff, {max:?}, or less")]
     Backoff {

@@ -185,7 +185,8 @@ pub enum Step {
     /// [`Closed`](SessionAnswer::Closed), also if there is no such session, or by
     /// [`Changed`](SessionAnswer::Changed).
     CloseForAll {
-        /// Close it only if it has this revision. `None`: in any case.
+        /// Close it only if it has this revision: a session that is closed already has another one, so
+        /// that who closes it this way knows that no other has. `None`: in any case.
         expected: Option<Revision>,
         /// Whether its connections are closed as well.
         disconnect: bool,
@@ -286,6 +287,8 @@ pub enum News {
     },
     /// A message of another node.
     Message {
+        /// The run that has sent it. A node that has entered again may get what it has sent before.
+        from: Epoch,
         /// Whom it concerns.
         to: Audience,
         /// The message.

@@ -42,6 +42,8 @@ pub struct MemoryEngine {
     nodes: BTreeMap<Epoch, Run>,
     sessions: BTreeMap<SessionKey, Record>,
     groups: BTreeMap<String, BTreeSet<Epoch>>,
+    /// When old records were removed last.
+    swept: Instant,
 }
 
 /// A run of a node that is alive.
@@ -98,7 +100,18 @@ impl MemoryEngine {
             nodes: BTreeMap::new(),
             sessions: BTreeMap::new(),
             groups: BTreeMap::new(),
+            swept: Instant::EPOCH,
         }
+    }
+
+    /// Forgets a session, as engines do with those that were not used for long. There is no trace of it.
+    pub fn expire(&mut self, key: &SessionKey) {
+        self.sessions.remove(key);
+    }
+
+    /// Returns how many records there are, those included of sessions that were closed a moment ago.
+    pub fn record_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// Records that acknowledged changes may be lost: this was a replica, and takes over.
@@ -176,7 +189,7 @@ impl MemoryEngine {
                 for epoch in receivers.into_iter().filter(|epoch| *epoch != from) {
                     nodes += 1;
                     let (to, message) = (to.clone(), message.clone());
-                    news.push((epoch, News::Message { to, message }));
+                    news.push((epoch, News::Message { from, to, message }));
                 }
                 Answer::Sent { nodes }
             }
@@ -197,6 +210,13 @@ impl MemoryEngine {
     /// Removes the nodes whose lease has run out.
     fn bury(&mut self, now: Instant) {
         self.nodes.retain(|_, run| run.until > now);
+        if now.saturating_since(self.swept) > REMEMBERED {
+            self.swept = now;
+            self.sessions.retain(|_, record| {
+                record.fence(now, &Membership::default());
+                !record.is_forgotten(now)
+            });
+        }
         let nodes = &self.nodes;
         self.groups.retain(|_, followers| {
             followers.retain(|epoch| nodes.contains_key(epoch));
@@ -300,6 +320,14 @@ impl Record {
             (Step::CloseForAll { expected: Some(expected), .. }, Content::Open(_))
                 if expected != self.revision =>
             {
+                SessionAnswer::Changed
+            }
+            // Somebody else has closed it: this one is too late.
+            (
+                Step::CloseForAll { expected: Some(_), .. },
+                Content::Nothing | Content::Closed { .. },
+            ) => {
+                holder.places = 0;
                 SessionAnswer::Changed
             }
             (step @ (Step::Close | Step::CloseForAll { .. }), Content::Open(_)) => {

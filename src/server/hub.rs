@@ -1,6 +1,7 @@
 //! The control plane of a server.
 
 mod action;
+mod cluster;
 mod config;
 mod expiry;
 mod groups;
@@ -9,6 +10,7 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -17,6 +19,8 @@ pub use action::{HubAction, Job, JobId, Refusal, StoreAnswer, WaiterId, Work};
 pub use config::{Expiry, HubConfig, IdleConnections};
 pub use groups::{FORMER_KEYS, GroupError, MAX_GROUP_NAME};
 
+use cluster::refuse;
+
 use super::counters::{HubCounters, JobEnd};
 use expiry::Rounds;
 use groups::{Groups, Lasts, Memberships};
@@ -24,6 +28,7 @@ use jobs::{Jobs, Purpose};
 use shutdown::Stage;
 
 use crate::actions::Actions;
+use crate::cluster::LocalNode;
 use crate::session::{Change, Command, ConnectionId, Effect, Registry, SessionKey, StoreFailed};
 use crate::time::Instant;
 use crate::valid::Valid;
@@ -89,6 +94,8 @@ pub struct Hub {
     last_id: u64,
     registry: Registry,
     effects: Actions<Effect>,
+    /// The part in a cluster, if the hub has one.
+    node: Option<Box<LocalNode>>,
     jobs: Jobs,
     /// The callers that wait until a session is destroyed, with how many connections were told
     /// about it.
@@ -111,6 +118,8 @@ struct Member {
     former_keys: Vec<SessionKey>,
     /// `None` once the connection has ended: it cannot join any group.
     groups: Option<Memberships>,
+    /// Whether its session was lost on this node: it is being closed.
+    moves_away: bool,
 }
 
 impl Member {
@@ -168,6 +177,7 @@ impl Hub {
             last_id: 0,
             registry: Registry::new(config.sessions),
             effects: Actions::new(),
+            node: None,
             jobs: Jobs::default(),
             waiters: BTreeMap::new(),
             last_waiter: 0,
@@ -192,8 +202,13 @@ impl Hub {
         self.last_id += 1;
         let id = ConnectionId(self.last_id);
         let groups = Some(Memberships::new());
-        let member =
-            Member { phase: Phase::Admitted, session: None, former_keys: Vec::new(), groups };
+        let member = Member {
+            phase: Phase::Admitted,
+            session: None,
+            former_keys: Vec::new(),
+            groups,
+            moves_away: false,
+        };
         self.connections.insert(id, member);
         Ok(id)
     }
@@ -235,6 +250,7 @@ impl Hub {
         self.drained -= usize::from(matches!(member.phase, Phase::Drained { .. }));
         self.groups.leave_all(id, member.groups.unwrap_or_default());
         if let Some(key) = member.session {
+            self.watch();
             self.instruct(id, Command::Leave(key));
             self.route(out);
         }
@@ -267,7 +283,12 @@ impl Hub {
     /// [`Action::Session`](super::Action::Session). Ignored if the connection has left.
     pub fn handle(&mut self, now: Instant, id: ConnectionId, command: Command, out: &mut Out) {
         self.advance(now);
+        self.watch();
         let Some(member) = self.connections.get_mut(&id) else { return };
+        if member.moves_away {
+            refuse(id, command, out);
+            return self.route(out);
+        }
         match &command {
             Command::Restore(key) => member.turns_to(Some(key.clone())),
             Command::Create(session) => member.turns_to(Some(session.key.clone())),
@@ -291,12 +312,21 @@ impl Hub {
             Command::Leave(key) => Some(self.registry.awaits_close(id, key)),
             _ => None,
         };
+        let touched = match &command {
+            Command::Leave(key) | Command::Close(key) if self.node.is_some() => {
+                Some(self.registry.current(id, key.clone()))
+            }
+            _ => None,
+        };
         let before = self.registry.active_sessions();
         self.registry.handle(id, command, &mut self.effects);
         if let Some(closes) = left {
             let lost = before.saturating_sub(self.registry.active_sessions());
             self.counters.sessions.lost += lost as u64;
             self.counters.sessions.closed += u64::from(closes);
+        }
+        if let Some(key) = touched {
+            self.touch(&key);
         }
     }
 
@@ -332,6 +362,7 @@ impl Hub {
         out: &mut Out,
     ) -> WaiterId {
         self.advance(now);
+        self.watch();
         self.last_waiter += 1;
         let waiter = WaiterId(self.last_waiter);
         let told = self.registry.close_key(key.clone(), disconnect, &mut self.effects);
@@ -352,7 +383,18 @@ impl Hub {
 
     /// Turns the effects of the registry into actions of the hub.
     fn route(&mut self, out: &mut Out) {
+        self.carry_out(out);
+        if self.node.is_some() {
+            self.run_node(out);
+        }
+    }
+
+    fn carry_out(&mut self, out: &mut Out) {
         while let Some(effect) = self.effects.pop() {
+            let effect = match self.ask_node(effect) {
+                Some(effect) => effect,
+                None => continue,
+            };
             let (purpose, work) = match effect {
                 Effect::Deliver { connection, outcome } => {
                     self.note_change(connection, &outcome.change);
@@ -458,7 +500,19 @@ impl Hub {
             ) => return,
         };
         self.route(out);
-        if self.registry.is_closing(&key) {
+        self.tell_waiters(key, new_key, destroyed, out);
+    }
+
+    /// Tells those that wait for the end of a session, unless it is still being closed. `new_key` is the key that
+    /// it has got by what has just ended.
+    fn tell_waiters(
+        &mut self,
+        key: SessionKey,
+        new_key: Option<SessionKey>,
+        destroyed: Result<(), StoreFailed>,
+        out: &mut Out,
+    ) {
+        if self.waiters.is_empty() || self.registry.is_closing(&key) {
             return;
         }
         let Some(waiters) = self.waiters.remove(&key) else { return };
@@ -576,8 +630,12 @@ impl Hub {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout). `None` if only another call
     /// can change anything.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timeouts =
-            [self.jobs.next_deadline(), self.rounds.next_timeout(), self.stage.deadline()];
+        let timeouts = [
+            self.jobs.next_deadline(),
+            self.rounds.next_timeout(),
+            self.stage.deadline(),
+            self.node_timeout(),
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -599,6 +657,7 @@ impl Hub {
             };
             self.conclude(purpose, answer, out);
         }
+        self.node_timed_out(out);
         self.stage_timeout(out);
     }
 
@@ -619,6 +678,7 @@ impl Hub {
             && self.jobs.is_empty()
             && self.waiters.is_empty()
             && self.groups.len() == 0
+            && self.node.as_ref().is_none_or(|node| node.is_idle())
     }
 
     /// Records the time, and returns the time that counts.

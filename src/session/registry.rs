@@ -2,6 +2,7 @@
 
 mod edit;
 mod entry;
+mod shared;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -11,6 +12,7 @@ use core::num::NonZeroUsize;
 
 use self::edit::fail;
 use self::entry::{Closer, Creator, EditKind, EditStage, Entry, QueuedEdit, StoreWork};
+pub(crate) use self::shared::Asked;
 use super::exchange::{
     Change, Command, ConnectionId, EditCommand, EditFailure, Effect, Outcome, StoreFailed, Ticket,
 };
@@ -60,6 +62,11 @@ pub struct RegistryConfig {
 /// leaves after that, the session is closed for the others, and destroyed. A connection that has not heard of
 /// its new key yet may still use the old one in its commands.
 ///
+/// A registry that is [shared](Self::shared) knows the connections of one node of several, which have the same
+/// store. The last connection here may not be the last one: the store says whether the session was destroyed, or
+/// [detached](Self::detached) from this node. Restorations wait for that. The store has the limit too, and may
+/// answer that it is [reached](Self::limit_reached).
+///
 /// Every call appends [`Effect`]s for the host to carry out. The store may answer in any order. The
 /// commands of a connection, and its news, must each stay in order: a host that shares the registry
 /// under a lock queues [`Effect::Deliver`] for its connection before it releases the lock.
@@ -75,6 +82,8 @@ pub struct Registry {
     tickets: BTreeMap<Ticket, Question>,
     last_ticket: u64,
     active: usize,
+    /// Whether connections of other nodes may hold the same sessions.
+    is_shared: bool,
     /// The holders of sessions whose key was rotated: they may not know the new key yet.
     rotated: BTreeMap<ConnectionId, SessionKey>,
 }
@@ -112,8 +121,17 @@ impl Registry {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             active: 0,
+            is_shared: false,
             rotated: BTreeMap::new(),
         }
+    }
+
+    /// Creates an empty registry for the connections of one node of several. Sessions are
+    /// [durable](RegistryConfig::durable).
+    pub const fn shared(config: RegistryConfig) -> Self {
+        let mut shared = Self::new(RegistryConfig { durable: true, ..config });
+        shared.is_shared = true;
+        shared
     }
 
     /// Returns how many sessions at least one connection holds.
@@ -198,7 +216,8 @@ impl Registry {
         let mut told = core::mem::take(&mut entry.holders);
         self.active -= usize::from(!told.is_empty());
         if let Some(closer) = entry.store.closer_mut()
-            && let Closer::Holder(connection) = core::mem::replace(closer, Closer::NoWaiter)
+            && let Closer::Holder(connection) =
+                core::mem::replace(closer, Closer::ForAll { disconnect })
         {
             told.insert(connection);
         }
@@ -214,7 +233,7 @@ impl Registry {
             self.rotated.remove(&connection);
             deliver(connection, &key, Change::ClosedByKey { disconnect }, out);
         }
-        self.destroy(key, Closer::NoWaiter, out);
+        self.destroy(key, Closer::ForAll { disconnect }, out);
         told.len()
     }
 
@@ -246,14 +265,29 @@ impl Registry {
                     | QuestionKind::Edit(EditStage::Finding | EditStage::Renewing)
             )
         };
-        let (key, connection) = match self.answered(ticket, is_right) {
-            Some((key, QuestionKind::Lookup(connection))) => (key, connection),
-            Some((key, QuestionKind::Edit(EditStage::Renewing))) => {
-                return self.renewed(&key, answer.map(drop), out);
+        match self.answered(ticket, is_right) {
+            Some((key, QuestionKind::Lookup(connection))) => {
+                let answer = answer.map_err(|StoreFailed| Change::LookupFailed);
+                self.restored(key, connection, ticket, answer, out);
             }
-            Some((key, _)) => return self.found(&key, answer, out),
-            None => return,
-        };
+            Some((key, QuestionKind::Edit(EditStage::Renewing))) => {
+                self.renewed(&key, answer.map(drop), out);
+            }
+            Some((key, _)) => self.found(&key, answer, out),
+            None => {}
+        }
+    }
+
+    /// Handles the answer to the look-up of a restoration: the session if there is one, or what to tell the
+    /// connection.
+    fn restored(
+        &mut self,
+        key: SessionKey,
+        connection: ConnectionId,
+        ticket: Ticket,
+        answer: Result<Option<Box<Session>>, Change>,
+        out: &mut Actions<Effect>,
+    ) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.lookups -= 1;
         // The connection may have left, and even asked again.
@@ -273,11 +307,18 @@ impl Registry {
                     }
                 }
                 Ok(None) => Change::NotFound,
-                Err(StoreFailed) => Change::LookupFailed,
+                Err(change) => change,
             };
             deliver(connection, &key, change, out);
         }
         match entry.store {
+            StoreWork::AwaitingLookups(_) if self.is_shared && entry.lookups > 0 => {}
+            StoreWork::AwaitingLookups(closer)
+                if self.is_shared && !entry.holders.is_empty() && !closer.is_for_all() =>
+            {
+                entry.store = StoreWork::Nothing;
+                self.detach(&key, closer, out);
+            }
             StoreWork::AwaitingLookups(closer) => {
                 entry.store = StoreWork::Nothing;
                 self.destroy(key, closer, out);
@@ -373,6 +414,7 @@ impl Registry {
             };
             deliver(connection, &key, change, out);
         }
+        self.resume_lookups(&key, answer.is_err(), out);
         self.forget_if_empty(&key);
     }
 
@@ -381,6 +423,14 @@ impl Registry {
         let waits = match entry.store {
             StoreWork::Nothing => false,
             StoreWork::Storing { closing: None, .. } | StoreWork::Editing { closing: None, .. } => {
+                true
+            }
+            // Whether other nodes have it will be known.
+            StoreWork::Editing { closing: Some(closer), .. }
+            | StoreWork::AwaitingLookups(closer)
+            | StoreWork::Destroying(closer)
+                if self.is_shared && !closer.is_for_all() =>
+            {
                 true
             }
             StoreWork::Storing { closing: Some(_), .. }
@@ -460,11 +510,14 @@ impl Registry {
         self.forget_if_empty(key);
     }
 
-    /// Destroys a session that no connection holds any more. Pending restorations do not find it.
+    /// Destroys a session that no connection holds any more. Pending restorations do not find it, unless
+    /// other nodes may have it.
     fn destroy(&mut self, key: SessionKey, closer: Closer, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        for connection in core::mem::take(&mut entry.restoring).into_keys() {
-            deliver(connection, &key, Change::NotFound, out);
+        if !self.is_shared || closer.is_for_all() {
+            for connection in core::mem::take(&mut entry.restoring).into_keys() {
+                deliver(connection, &key, Change::NotFound, out);
+            }
         }
         if let StoreWork::Editing { stage: EditStage::Lookups, .. } = entry.store {
             entry.store = StoreWork::Nothing;
@@ -488,6 +541,13 @@ impl Registry {
             }
             // The rotation destroys it.
             StoreWork::Reserved { .. } => {}
+            // One that was restored since closes it, or has closed it for all.
+            StoreWork::AwaitingLookups(before) if self.is_shared => {
+                let before = core::mem::replace(before, closer);
+                if let Some(connection) = before.holder().filter(|_| closer.holder().is_some()) {
+                    deliver(connection, &key, Change::Detached, out);
+                }
+            }
             // Already under way. No connection can have come to hold it since.
             StoreWork::AwaitingLookups(_) | StoreWork::Destroying(_) => {}
         }

@@ -645,7 +645,10 @@ impl Host {
                 HubAction::Deliver { .. }
                 | HubAction::ShutDown { .. }
                 | HubAction::Close { .. }
-                | HubAction::Abort { .. } => {}
+                | HubAction::MoveAway { .. }
+                | HubAction::Abort { .. }
+                // This hub is of no cluster.
+                | HubAction::Cluster(_) => {}
             }
         }
     }

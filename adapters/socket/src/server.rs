@@ -115,6 +115,7 @@ impl Server {
             HubAction::Deliver { to, .. }
             | HubAction::ShutDown { to, .. }
             | HubAction::Close { to }
+            | HubAction::MoveAway { to }
             | HubAction::Abort { to } => *to,
             _ => return Some(Control::Host(action)),
         };

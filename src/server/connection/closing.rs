@@ -30,6 +30,17 @@ impl Connection {
         self.proceed(out);
     }
 
+    /// Closes the connection at once, with code 1012: the client comes back, maybe to another node, and restores
+    /// its session there. Handlers that still run are abandoned: what they do for the session may be in the time
+    /// of another node.
+    pub fn move_away(&mut self, now: Instant, out: &mut Out) {
+        self.tick(now);
+        self.drain(CloseReason::Application(Box::new(CloseFrame::MOVED)), out);
+        if !matches!(self.phase, Phase::Closed) {
+            self.finish(out);
+        }
+    }
+
     /// Refuses new requests, because the whole server shuts down. Running handlers may finish until
     /// `deadline`, when the connection is closed.
     ///

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::config::IdleConnections;
+use crate::cluster::ClusterAction;
 use crate::session::{ConnectionId, Outcome, Session, SessionKey, StoreFailed, Update};
 use crate::time::Instant;
 
@@ -33,6 +34,14 @@ pub enum HubAction {
         /// The connection.
         to: ConnectionId,
     },
+    /// Call [`Connection::move_away`](crate::server::Connection::move_away): its session is lost on this node,
+    /// and lives on. Only of [clustered](super::Hub::clustered) hubs.
+    MoveAway {
+        /// The connection.
+        to: ConnectionId,
+    },
+    /// Do this for the node. Only of [clustered](super::Hub::clustered) hubs.
+    Cluster(Box<ClusterAction>),
     /// Drop the connection with all its handlers, whatever it is doing, then call
     /// [`Hub::left`](super::Hub::left).
     Abort {

@@ -72,6 +72,8 @@ pub(super) struct Groups {
     names: BTreeMap<Box<str>, GroupIndex>,
     slots: Vec<Group>,
     free: Vec<GroupIndex>,
+    /// The groups that were created or have ended since they were taken. Only if somebody takes them.
+    changed: Option<BTreeSet<Box<str>>>,
 }
 
 /// A group. Without a name, its slot is free.
@@ -82,6 +84,21 @@ struct Group {
 }
 
 impl Groups {
+    /// No groups, whose changes are taken.
+    pub(super) fn watched() -> Self {
+        Self { changed: Some(BTreeSet::new()), ..Self::default() }
+    }
+
+    /// Returns a group that was created or has ended since it was taken last.
+    pub(super) fn take_changed(&mut self) -> Option<Box<str>> {
+        self.changed.as_mut().and_then(BTreeSet::pop_first)
+    }
+
+    /// Returns whether there is one.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.as_ref().is_some_and(|changed| !changed.is_empty())
+    }
+
     /// Adds a connection to a group. Returns whether it was not in it before. A membership that exists
     /// never becomes shorter.
     pub(super) fn join(
@@ -212,6 +229,9 @@ impl Groups {
             group.name = name.into();
         }
         self.names.insert(name.into(), index);
+        if let Some(changed) = &mut self.changed {
+            changed.insert(name.into());
+        }
         index
     }
 
@@ -219,7 +239,11 @@ impl Groups {
         let Some(group) = self.slots.get_mut(index.0 as usize) else { return };
         group.members.remove(&connection);
         if group.members.is_empty() {
-            self.names.remove(&core::mem::take(&mut group.name));
+            let name = core::mem::take(&mut group.name);
+            self.names.remove(&name);
+            if let Some(changed) = &mut self.changed {
+                changed.insert(name);
+            }
             self.free.push(index);
         }
         if self.names.is_empty() {

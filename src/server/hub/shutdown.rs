@@ -159,6 +159,7 @@ impl Hub {
     fn stop(&mut self, out: &mut Out) {
         self.stage = Stage::Stopped;
         self.rounds = Rounds::Off;
+        self.retire_node(out);
         out.push(HubAction::Stopped);
     }
 

@@ -144,6 +144,8 @@ fn line(action: &HubAction) -> String {
         }
         HubAction::Close { to } => format!("close {}", to.0),
         HubAction::Abort { to } => format!("abort {}", to.0),
+        HubAction::MoveAway { to } => format!("move {} away", to.0),
+        HubAction::Cluster(action) => format!("{action:?}"),
         HubAction::Store(Job { id, work }) => match work {
             Work::LookUp(key) => format!("job {} look up {}", id.0, key.as_str()),
             Work::Create(session) => format!("job {} create {}", id.0, session.key.as_str()),

@@ -34,12 +34,8 @@ impl Registry {
     fn apply_update(&mut self, key: &SessionKey, out: &mut Actions<Effect>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some(QueuedEdit { by, what: EditKind::Info(info) }) = entry.take_edit() else { return };
-        let closer = match entry.store {
-            StoreWork::Editing { closing: Some(Closer::Holder(closer)), .. } => Some(closer),
-            _ => None,
-        };
         // The one that waits for its close may hold the session again, if the store cannot destroy it.
-        for connection in entry.holders.iter().copied().chain(closer) {
+        for connection in entry.present() {
             let info = Box::new(info.clone());
             let change = Change::Updated { info, own: by == Some(connection) };
             deliver(connection, key, change, out);
@@ -162,10 +158,7 @@ impl Registry {
         if others == OtherConnections::Close {
             self.close_others(key, by, &mut old, &mut closer, out);
         }
-        let waiting = match closer {
-            Some(Closer::Holder(connection)) => Some(connection),
-            Some(Closer::NoWaiter) | None => None,
-        };
+        let waiting = closer.and_then(Closer::holder);
         for &connection in old.holders.iter().chain(&waiting) {
             self.rotated.insert(connection, to.clone());
             let change = Change::Rotated { session: session.clone(), own: by == Some(connection) };
@@ -228,7 +221,7 @@ impl Registry {
 impl Registry {
     /// Returns the key of the session that a connection names by this one: it may not know yet that the
     /// key was rotated.
-    pub(super) fn current(&self, connection: ConnectionId, key: SessionKey) -> SessionKey {
+    pub(crate) fn current(&self, connection: ConnectionId, key: SessionKey) -> SessionKey {
         self.rotated.get(&connection).cloned().unwrap_or(key)
     }
 

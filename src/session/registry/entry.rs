@@ -117,8 +117,28 @@ pub(super) enum Creator {
 pub(super) enum Closer {
     /// Its last holder, which waits for the outcome.
     Holder(ConnectionId),
-    /// The application, by key, or a holder that has left since.
+    /// A holder that has left since.
     NoWaiter,
+    /// The application, by key, for all connections.
+    ForAll {
+        /// Whether they are closed as well.
+        disconnect: bool,
+    },
+}
+
+impl Closer {
+    /// Returns the connection that waits for the outcome.
+    pub(super) const fn holder(self) -> Option<ConnectionId> {
+        match self {
+            Self::Holder(connection) => Some(connection),
+            Self::NoWaiter | Self::ForAll { .. } => None,
+        }
+    }
+
+    /// Returns whether the session ends for all connections, whoever else holds it.
+    pub(super) const fn is_for_all(self) -> bool {
+        matches!(self, Self::ForAll { .. })
+    }
 }
 
 impl Entry {
@@ -130,6 +150,12 @@ impl Entry {
             store: StoreWork::Nothing,
             edits: None,
         }
+    }
+
+    /// Returns the connections that hold the session, with the one that waits for its close of it.
+    pub(super) fn present(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+        let closer = self.store.closer().and_then(Closer::holder);
+        self.holders.iter().copied().chain(closer)
     }
 
     /// Returns how many connections hold the session, or will if the store agrees.

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use wwr_world::{
-    Coverage, Dice, HostReport, Invariant, Lines, Links, Report, Violation, run_hosts, run_over,
+    Coverage, Dice, HostReport, Invariant, Lines, Links, NodeMistake, NodesReport, Report, Violation,
+    run_hosts, run_nodes, run_over,
 };
 
 /// Runs simulated worlds: one seed is one world, bit for bit.
@@ -48,11 +49,21 @@ struct Args {
     /// Runs worlds of whole hosts and clients of wwr-socket, one after the other.
     #[arg(long, conflicts_with_all = ["bytes", "jobs", "twice", "keep_going"])]
     hosts: bool,
+    /// Runs worlds of several nodes that share an engine.
+    #[arg(long, conflicts_with_all = ["bytes", "hosts", "twice"])]
+    nodes: bool,
+    /// Lets something of the nodes be wrong on purpose, with --nodes: its number among all mistakes, from 0.
+    #[arg(long, requires = "nodes")]
+    mistake: Option<usize>,
 }
 
 impl Args {
     const fn links(&self) -> Links {
         if self.bytes { Links::Bytes } else { Links::Messages }
+    }
+
+    fn mistake(&self) -> Option<NodeMistake> {
+        self.mistake.and_then(|number| NodeMistake::ALL.get(number).copied())
     }
 }
 
@@ -78,6 +89,8 @@ fn main() -> ExitCode {
     // The report shows panics.
     std::panic::set_hook(Box::new(|_| {}));
     match args.seed {
+        Some(seed) if args.nodes => one_of_nodes(seed, args.trace, args.mistake()),
+        None if args.nodes => many_of_nodes(&args),
         Some(seed) if args.hosts => one_of_hosts(seed, args.trace),
         None if args.hosts => many_of_hosts(&args),
         Some(seed) => one(seed, args.links(), args.trace),
@@ -140,6 +153,101 @@ fn many_of_hosts(args: &Args) -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     println!("{} worlds in {seconds:.1} s: {requests} requests, {replies} replies", args.seeds);
     ExitCode::SUCCESS
+}
+
+/// The world of nodes of a seed.
+fn one_of_nodes(seed: u64, shown: bool, mistake: Option<NodeMistake>) -> ExitCode {
+    let lines = if shown { Lines::Kept } else { Lines::Dropped };
+    let NodesReport { simulated, requests, fingerprint, violation, trace, seen, .. } =
+        run_nodes(Dice::seeded(seed), lines, mistake);
+    trace.iter().for_each(|line| println!("{line}"));
+    println!(
+        "seed {seed}: {requests} requests to the engine in {:.1} s of simulated time, {seen:?}, \
+         fingerprint {fingerprint:016x}",
+        simulated.as_secs_f64()
+    );
+    violation.map_or(ExitCode::SUCCESS, |violation| {
+        println!("{violation}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Worlds of nodes.
+#[derive(Default)]
+struct NodeTotal {
+    worlds: u64,
+    requests: u64,
+    simulated: Duration,
+    lost: u64,
+    commands: (u64, u64),
+    seen: std::collections::BTreeMap<&'static str, u64>,
+    violations: Vec<(u64, Violation)>,
+    told: Option<Instant>,
+}
+
+fn many_of_nodes(args: &Args) -> ExitCode {
+    let (next, stop) = (AtomicU64::new(args.from), AtomicBool::new(false));
+    let end = args.from.saturating_add(args.seeds);
+    let (began, total) = (Instant::now(), Mutex::new(NodeTotal::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let report = run_nodes(Dice::seeded(seed), Lines::Dropped, args.mistake());
+                    let Ok(mut total) = total.lock() else { return };
+                    total.add(seed, report);
+                    if !total.violations.is_empty() && !args.keep_going {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    let now = Instant::now();
+                    if total.told.is_none_or(|told| now - told >= PROGRESS) {
+                        total.told = Some(now);
+                        let (worlds, wrong) = (total.worlds, total.violations.len());
+                        eprintln!("{worlds} of {} worlds, {wrong} violations", args.seeds);
+                    }
+                }
+            });
+        }
+    });
+    let Ok(total) = total.into_inner() else { return ExitCode::FAILURE };
+    println!(
+        "{} worlds in {:.1} s: {:.1} days of simulated time, {} requests to the engine, {} commands, of which \
+         {} got a session, {} times a node was lost; {:?}",
+        total.worlds,
+        began.elapsed().as_secs_f64(),
+        total.simulated.as_secs_f64() / 86_400.0,
+        total.requests,
+        total.commands.0,
+        total.commands.1,
+        total.lost,
+        total.seen
+    );
+    if total.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl NodeTotal {
+    fn add(&mut self, seed: u64, report: NodesReport) {
+        self.worlds += 1;
+        self.requests += report.requests;
+        self.simulated += report.simulated;
+        self.lost += report.lost;
+        self.commands.0 += report.commands.0;
+        self.commands.1 += report.commands.1;
+        for (what, count) in report.seen {
+            *self.seen.entry(what).or_default() += count;
+        }
+        if let Some(violation) = report.violation {
+            println!(
+                "seed {seed}: {violation}\nto repeat it: cargo run --release --example simulate -- \
+                 --nodes --seed {seed} --trace"
+            );
+            self.violations.push((seed, violation));
+        }
+    }
 }
 
 /// The world of a seed, and whether it is the same again.

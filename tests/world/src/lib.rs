@@ -15,6 +15,7 @@
 //! * `network`, `store`, `clock`, `event`: what is between them. `bytes` has links that carry bytes, through the
 //!   WebSockets of `wwr_socket`, in place of messages.
 //! * `hosts`: a small world of its own, of the clients and servers of `wwr_socket`.
+//! * `nodes`: another one, of several nodes that share an engine.
 //! * `ledger`: what really happened. `invariants` names what has to hold; the checks are next to
 //!   what they look at, in the files called `checks`.
 //! * `trace`, `coverage`: a record of what happened, and of what has been tried.
@@ -33,6 +34,7 @@ mod invariants;
 mod ledger;
 mod modest;
 mod network;
+mod nodes;
 mod record;
 mod reference;
 mod script;
@@ -54,6 +56,7 @@ pub use faults::Fault;
 pub use hosts::{HostMistake, HostReport, run_hosts};
 pub use invariants::{Invariant, Violation};
 pub use network::{SocketId, Way};
+pub use nodes::{NodeMistake, NodesReport, run_nodes};
 pub use record::Sent;
 pub use reference::{Act, Death, Kind, Notice, Reference, ReferenceId};
 pub use script::{Script, with};

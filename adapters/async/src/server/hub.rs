@@ -222,6 +222,8 @@ impl Hub {
                 HubAction::StoreTimedOut { job } => {
                     control.running.remove(&job);
                 }
+                // This hub is of no cluster.
+                HubAction::MoveAway { .. } | HubAction::Cluster(_) => {}
                 HubAction::ExpirySkipped => tracing::warn!(
                     "no sessions expire in this round: the session store could not note that one of \
                      them is in use"

@@ -381,6 +381,7 @@ impl ServerSocket {
                 machine.shut_down(now, deadline, idle, out);
             }
             HubAction::Close { .. } => machine.close(now, out),
+            HubAction::MoveAway { .. } => machine.move_away(now, out),
             _ => {}
         });
     }

@@ -293,6 +293,8 @@ impl Server {
                     self.deliver(to, News::Close, stage);
                 }
                 HubAction::Abort { to } => self.abort(to, stage),
+                // This hub is of no cluster: `nodes` has those that are.
+                HubAction::MoveAway { .. } | HubAction::Cluster(_) => {}
                 HubAction::Store(job) => {
                     self.control.begun += 1;
                     self.ask_store(job, stage);
@@ -339,6 +341,8 @@ const fn name_of(action: &HubAction) -> &'static str {
         HubAction::ShutDown { .. } => "hub: shut down, idle ones close",
         HubAction::Close { .. } => "hub: close",
         HubAction::Abort { .. } => "hub: abort",
+        HubAction::MoveAway { .. } => "hub: move away",
+        HubAction::Cluster(_) => "hub: cluster",
         HubAction::Store(_) => "hub: job",
         HubAction::StoreTimedOut { .. } => "hub: job timed out",
         HubAction::ExpirySkipped => "hub: expiry skipped",

@@ -1,0 +1,70 @@
+//! The questions that the engine has not answered yet.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+use crate::cluster::action::{EngineJobId, MessageId};
+use crate::session::SessionKey;
+use crate::time::Instant;
+
+/// What a question is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Purpose {
+    /// The node enters, or renews its lease. Sent then.
+    Lease { sent: Instant },
+    /// The node retires.
+    Retire,
+    /// The request about a session that is under way.
+    Session(SessionKey),
+    /// A message is passed on.
+    Message(MessageId),
+    /// A group is followed, or no more.
+    Group { name: String, follow: bool },
+}
+
+/// The questions without an answer, each with its deadline.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    last: u64,
+    pending: BTreeMap<EngineJobId, (Instant, Purpose)>,
+    deadlines: BTreeSet<(Instant, EngineJobId)>,
+}
+
+impl Jobs {
+    pub(super) fn start(&mut self, purpose: Purpose, deadline: Instant) -> EngineJobId {
+        self.last += 1;
+        let id = EngineJobId(self.last);
+        self.pending.insert(id, (deadline, purpose));
+        self.deadlines.insert((deadline, id));
+        id
+    }
+
+    pub(super) fn take(&mut self, id: EngineJobId) -> Option<Purpose> {
+        let (deadline, purpose) = self.pending.remove(&id)?;
+        self.deadlines.remove(&(deadline, id));
+        Some(purpose)
+    }
+
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(EngineJobId, Purpose)> {
+        let (deadline, id) = *self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.take(id).map(|purpose| (id, purpose))
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Gives up all but the messages: they are of no run.
+    pub(super) fn give_up(&mut self) {
+        self.pending.retain(|_, (_, purpose)| matches!(purpose, Purpose::Message(_)));
+        let pending = &self.pending;
+        self.deadlines.retain(|(_, id)| pending.contains_key(id));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+}
