@@ -309,8 +309,10 @@ impl Host {
             HubAction::Stopped => {}
             HubAction::Abort { .. }
             | HubAction::StoreTimedOut { .. }
-            | HubAction::ExpirySkipped => {
-                panic!("everybody is in time, and nothing expires: {action:?}")
+            | HubAction::ExpirySkipped
+            | HubAction::MoveAway { .. }
+            | HubAction::Cluster(_) => {
+                panic!("everybody is in time, nothing expires, and there is one node: {action:?}")
             }
         }
     }

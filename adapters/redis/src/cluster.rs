@@ -264,7 +264,6 @@ impl<R: Runtime> Cluster<R> {
         message: &[u8],
     ) -> Result<Answer, EngineError> {
         let names = &self.shared.names;
-        let from = from.0.to_string();
         let (kind, digest, concerned) = match to {
             Audience::Session(key) => {
                 let record = names.record(key);
@@ -277,7 +276,8 @@ impl<R: Runtime> Cluster<R> {
             }
             Audience::All => ("all", String::new(), vec![names.nodes.clone()]),
         };
-        let message = wire::message(to, &digest, message);
+        let message = wire::message(from, to, &digest, message);
+        let from = from.0.to_string();
         let arguments: [&[u8]; 4] =
             [kind.as_bytes(), from.as_bytes(), names.channels.as_bytes(), &message];
         let concerned: Vec<&str> = concerned.iter().map(String::as_str).collect();

@@ -11,11 +11,13 @@ use wwr::cluster::{Audience, News};
 /// and counted, and the node is told [`News::Interrupted`] in its place.
 ///
 /// ```
-/// use wwr_async::cluster::{Audience, News, NewsQueue};
+/// use core::num::NonZeroU64;
+/// use wwr_async::cluster::{Audience, Epoch, News, NewsQueue};
 ///
 /// let queue = NewsQueue::new(2, 1000);
+/// let from = Epoch(NonZeroU64::MIN);
 /// for number in 0..3 {
-///     queue.push(News::Message { to: Audience::All, message: vec![number].into() });
+///     queue.push(News::Message { from, to: Audience::All, message: vec![number].into() });
 /// }
 /// assert_eq!(queue.dropped(), 1);
 /// assert!(matches!(queue.try_next(), Some(News::Message { .. })));
@@ -121,7 +123,7 @@ impl NewsQueue {
 fn size(news: &News) -> usize {
     let more = match news {
         News::Changed { key, .. } | News::Closed { key, .. } => key.as_str().len(),
-        News::Message { to, message } => {
+        News::Message { to, message, .. } => {
             message.len()
                 + match to {
                     Audience::Session(key) => key.as_str().len(),

@@ -1,5 +1,7 @@
 //! Engines in memory, and queues of news.
 
+use core::num::NonZeroU64;
+
 use bytes::Bytes;
 use smol::block_on;
 use wwr::SessionKey;
@@ -8,7 +10,8 @@ use super::*;
 use crate::testing::check_engine;
 
 fn message(text: &'static str) -> News {
-    News::Message { to: Audience::All, message: Bytes::from_static(text.as_bytes()) }
+    let (from, message) = (Epoch(NonZeroU64::MIN), Bytes::from_static(text.as_bytes()));
+    News::Message { from, to: Audience::All, message }
 }
 
 #[test]

@@ -180,8 +180,10 @@ local other = {
   join = function() places = 0 return 'none' end,
   place = function() places = 0 return 'placed' end,
   close = function() places = 0 return 'closed' end,
+  -- Who expects a revision learns that another has closed it.
+  closeall = function() places = 0 return known ~= '' and 'changed' or 'closed' end,
 }
-other.confirm, other.edit, other.closeall = other.join, other.join, other.close
+other.confirm, other.edit = other.join, other.join
 
 local answer, found = (state == 'open' and open or other)[step]()
 local mark = answer == 'edited' and decimal(revision) or '0'

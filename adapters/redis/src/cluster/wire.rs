@@ -4,15 +4,18 @@
 //! |---|---|
 //! | 1 | the kind: `c` changed, `x` closed, `s` message to a session, `g` to a group, `a` to all |
 //! | 1 | the version: 1 |
+//! | 8 | `s`, `g`, `a`: the epoch of the node that sends, big-endian |
 //! | 43 | `c`, `x`, `s`: the digest of the session's key |
 //! | 4 | `g`: how long the name of the group is, big-endian; the name follows |
 //! | the rest | `c`: the revision, 8 bytes, big-endian; `x`: `1` if connections are closed, else `0`; otherwise the message |
 //!
 //! Those of another version are left out: while nodes are upgraded, some of them know a version that others do not.
 
+use core::num::NonZeroU64;
+
 use bytes::Bytes;
 use wwr_async::SessionKey;
-use wwr_async::cluster::{Audience, News, Revision};
+use wwr_async::cluster::{Audience, Epoch, News, Revision};
 
 const VERSION: u8 = b'1';
 
@@ -24,15 +27,18 @@ pub(super) fn about(digest: &str) -> Vec<u8> {
     [&[VERSION], digest.as_bytes()].concat()
 }
 
-/// Returns what a message to this audience is on its way. `digest` is that of the session, if it is for one.
-pub(super) fn message(to: &Audience, digest: &str, message: &[u8]) -> Vec<u8> {
+/// Returns what a message of this node to this audience is on its way. `digest` is that of the session, if it is for
+/// one.
+pub(super) fn message(from: Epoch, to: &Audience, digest: &str, message: &[u8]) -> Vec<u8> {
+    let from = from.0.get().to_be_bytes();
+    let version = [VERSION];
     match to {
-        Audience::Session(_) => [b"s", about(digest).as_slice(), message].concat(),
+        Audience::Session(_) => [b"s", &version[..], &from, digest.as_bytes(), message].concat(),
         Audience::Group(name) => {
             let length = u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes();
-            [b"g", [VERSION].as_slice(), &length, name.as_bytes(), message].concat()
+            [b"g", &version[..], &from, &length, name.as_bytes(), message].concat()
         }
-        Audience::All => [b"a", [VERSION].as_slice(), message].concat(),
+        Audience::All => [b"a", &version[..], &from, message].concat(),
     }
 }
 
@@ -57,19 +63,30 @@ pub(super) fn read(news: Bytes, key: impl Fn(&str) -> Option<SessionKey>) -> Opt
             News::Closed { key, disconnect: rest.as_ref() == b"1" }
         }
         b's' => {
+            let (from, rest) = sender(rest)?;
             let (key, message) = session(rest)?;
-            News::Message { to: Audience::Session(key), message }
+            News::Message { from, to: Audience::Session(key), message }
         }
         b'g' => {
+            let (from, rest) = sender(rest)?;
             let (length, rest) = rest.split_first_chunk()?;
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
             let (name, message) = rest.split_at_checked(length)?;
             let name = core::str::from_utf8(name).ok()?.to_string();
-            News::Message { to: Audience::Group(name), message: at(message) }
+            News::Message { from, to: Audience::Group(name), message: at(message) }
         }
-        b'a' => News::Message { to: Audience::All, message: at(rest) },
+        b'a' => {
+            let (from, message) = sender(rest)?;
+            News::Message { from, to: Audience::All, message: at(message) }
+        }
         _ => return None,
     })
+}
+
+/// Reads which node has sent a message.
+fn sender(rest: &[u8]) -> Option<(Epoch, &[u8])> {
+    let (from, rest) = rest.split_first_chunk()?;
+    Some((Epoch(NonZeroU64::new(u64::from_be_bytes(*from))?), rest))
 }
 
 #[cfg(test)]
@@ -77,6 +94,8 @@ mod tests {
     use super::*;
 
     const ONE: &str = "JDvg09gnNJpxACiZ9vVNFWIv47T0TI1TLB7lSJXxeVY";
+
+    const FROM: Epoch = Epoch(NonZeroU64::new(258).unwrap());
 
     fn key() -> SessionKey {
         SessionKey::new("secret").unwrap()
@@ -95,8 +114,8 @@ mod tests {
             Audience::Group(String::new()),
         ] {
             for text in ["", "\0hello"] {
-                let sent = message(&to, ONE, text.as_bytes());
-                let expected = News::Message { to: to.clone(), message: text.into() };
+                let sent = message(FROM, &to, ONE, text.as_bytes());
+                let expected = News::Message { from: FROM, to: to.clone(), message: text.into() };
                 assert_eq!(read_here(&sent), Some(expected));
             }
         }
@@ -111,8 +130,12 @@ mod tests {
             let closed = format!("x1{ONE}{digit}");
             assert_eq!(read_here(closed.as_bytes()), Some(News::Closed { key: key(), disconnect }));
         }
-        assert_eq!(message(&Audience::Group("red".into()), "", b"m"), b"g1\0\0\0\x03redm");
-        assert_eq!(message(&Audience::All, "", b"m"), b"a1m");
+        let sent = |to, digest| message(FROM, &to, digest, b"m");
+        let to_group = b"g1\0\0\0\0\0\0\x01\x02\0\0\0\x03redm";
+        assert_eq!(sent(Audience::Group("red".into()), ""), to_group);
+        assert_eq!(sent(Audience::All, ""), b"a1\0\0\0\0\0\0\x01\x02m");
+        let to_session = format!("s1\0\0\0\0\0\0\x01\x02{ONE}m");
+        assert_eq!(sent(Audience::Session(key()), ONE), to_session.as_bytes());
     }
 
     #[test]
@@ -121,14 +144,17 @@ mod tests {
         for news in [
             String::new(),
             "a".into(),
-            "a2m".into(),
-            "z1m".into(),
+            "a1".into(),
+            "a1\0\0\0\0\0\0\x01".into(),
+            "a1\0\0\0\0\0\0\0\0m".into(),
+            "a2\0\0\0\0\0\0\x01\x02m".into(),
+            "z1\0\0\0\0\0\0\x01\x02m".into(),
             format!("c1{ONE}"),
             format!("c1{ONE}123456789"),
-            format!("s1{}", &ONE[1..]),
-            format!("s1{other}m"),
-            "g1\0\0\0\x03re".into(),
-            "g1\0\0".into(),
+            format!("s1\0\0\0\0\0\0\x01\x02{}", &ONE[1..]),
+            format!("s1\0\0\0\0\0\0\x01\x02{other}m"),
+            "g1\0\0\0\0\0\0\x01\x02\0\0\0\x03re".into(),
+            "g1\0\0\0\0\0\0\x01\x02\0\0".into(),
         ] {
             assert_eq!(read_here(news.as_bytes()), None, "{news:?}");
         }

@@ -89,6 +89,6 @@ pub(crate) fn create(name: &str) -> Step {
 pub(crate) const JOIN: Step =
     Step::Join { places: 1, limit: None, now: UnixTime::from_seconds(300) };
 
-pub(crate) fn message(text: &'static str) -> Option<News> {
-    Some(News::Message { to: Audience::All, message: text.into() })
+pub(crate) fn message(from: Epoch, text: &'static str) -> Option<News> {
+    Some(News::Message { from, to: Audience::All, message: text.into() })
 }

@@ -125,7 +125,12 @@ impl<'a> Pair<'a> {
         let node = |epoch: Epoch| self.nodes.iter().position(|node| node.model.epoch == epoch);
         let mut news: Vec<_> = news
             .into_iter()
-            .filter_map(|(epoch, news)| Some((node(epoch)?, news)))
+            .filter_map(|(epoch, mut news)| {
+                if let News::Message { from, .. } = &mut news {
+                    *from = self.nodes[node(*from)?].tested.epoch;
+                }
+                Some((node(epoch)?, news))
+            })
             .filter(|(node, _)| !self.nodes[*node].is_over)
             .collect();
         // Stable: the news of one node stay in order.

@@ -94,7 +94,7 @@ fn an_engine_that_hangs_is_an_error_in_time_and_its_news_are_known_to_be_lost() 
             break;
         }
         assert!(started.elapsed() < SAFETY);
-        assert_eq!(heard, message("after"));
+        assert_eq!(heard, message(a.epoch(), "after"));
     }
     // The same data.
     let Ok(Answer::Lease(lease)) = a.renew() else { panic!() };
@@ -108,11 +108,11 @@ fn a_subscription_that_breaks_comes_back_and_says_so_first() {
     let mut b = Node::enter(open(engine.url(), configured(|_| ())), "b");
     for _ in 0..3 {
         a.send(Audience::All, "before").unwrap();
-        assert_eq!(b.hear(), message("before"));
+        assert_eq!(b.hear(), message(a.epoch(), "before"));
         engine.tell("CLIENT KILL TYPE pubsub");
         assert_eq!(b.hear(), Some(News::Interrupted));
         a.send(Audience::All, "after").unwrap();
-        assert_eq!(b.hear(), message("after"));
+        assert_eq!(b.hear(), message(a.epoch(), "after"));
     }
 }
 
@@ -170,7 +170,7 @@ fn a_failover_is_another_engine_with_what_has_reached_it() {
     assert_eq!((lease.epoch, lease.nodes.len()), (a.epoch(), 2));
     assert!(matches!(b.ask("k", JOIN), Ok(SessionAnswer::Found { .. })));
     b.send(Audience::All, "after").unwrap();
-    assert_eq!(a.hear(), message("after"));
+    assert_eq!(a.hear(), message(b.epoch(), "after"));
 }
 
 #[test]
@@ -185,14 +185,14 @@ fn a_node_that_does_not_listen_loses_news_and_no_memory() {
         sent.for_each(|sent| async { assert_eq!(sent.unwrap(), Answer::Sent { nodes: 1 }) }).await;
     });
     let mut heard = 0;
-    while b.hear() == message("m") {
+    while b.hear() == message(a.epoch(), "m") {
         heard += 1;
     }
     // That was `Interrupted`. While it read, others arrived.
     let dropped = usize::try_from(b.cluster.dropped_news(b.epoch()).unwrap()).unwrap();
     assert!(dropped > 0 && heard < SENT, "{heard} and {dropped} of {SENT}");
     a.send(Audience::All, "after").unwrap();
-    while b.hear() != message("after") {}
+    while b.hear() != message(a.epoch(), "after") {}
 }
 
 #[test]
@@ -202,17 +202,16 @@ fn nodes_on_different_runtimes_hear_each_other() {
     a.ask("k", create("k")).unwrap();
     let url = engine.url();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let sender = runtime.block_on(async {
+    let sent = runtime.block_on(async {
         let cluster = Cluster::<Tokio>::connect(url, configured(|_| ())).await.unwrap();
         let enter = Request::Enter { name: "b".into(), lease: LEASE };
         let Ok(Answer::Lease(b)) = cluster.perform(enter).await else { panic!() };
         let to = Audience::Session(crate::support::key("k"));
         let send = Request::Send { from: b.epoch, to: to.clone(), message: "hello".into() };
         assert_eq!(cluster.perform(send).await.unwrap(), Answer::Sent { nodes: 1 });
-        to
+        News::Message { from: b.epoch, to, message: "hello".into() }
     });
-    let heard = a.hear();
-    assert_eq!(heard, Some(News::Message { to: sender, message: "hello".into() }));
+    assert_eq!(a.hear(), Some(sent));
 }
 
 #[test]
