@@ -20,6 +20,7 @@ mod action;
 mod config;
 mod engine;
 mod memory;
+mod message;
 mod node;
 #[cfg(test)]
 mod tests;
@@ -34,4 +35,5 @@ pub use engine::{
     Request, Revision, SessionAnswer, SessionRequest, Step,
 };
 pub use memory::MemoryEngine;
+pub use message::{NodeSignal, UnreadableMessage};
 pub(crate) use node::{Content, Desk, LocalNode, NodeOut};

@@ -28,4 +28,4 @@ pub use message::{Content, ErrorReply, Message, SpecialReply};
 pub use name::{ErrorCode, InvalidName, MAX_NAME_LENGTH, Name};
 pub(crate) use payload::text;
 pub use payload::{Encoding, OddUtf16, Payload};
-pub use signal::{InvalidSignal, PreparedSignal, UnreadableSignal, check_signal};
+pub use signal::{InvalidFrame, InvalidSignal, PreparedSignal, UnreadableSignal, check_signal};

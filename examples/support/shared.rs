@@ -67,7 +67,10 @@ impl Shared {
                 HubAction::StoreTimedOut { .. }
                 | HubAction::ExpirySkipped
                 | HubAction::Done { .. }
-                | HubAction::Stopped => {}
+                | HubAction::Stopped
+                // This hub is of no cluster.
+                | HubAction::MoveAway { .. }
+                | HubAction::Cluster(_) => {}
             }
         }
     }

@@ -226,7 +226,8 @@ pub enum Answer {
     Session(SessionAnswer),
     /// To [`Request::Send`].
     Sent {
-        /// How many nodes it was passed on to.
+        /// How many nodes it was passed on to. For a session, those that have died are among them until their
+        /// places are taken from them.
         nodes: u32,
     },
     /// It is done.

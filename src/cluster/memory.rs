@@ -57,8 +57,6 @@ struct Run {
 struct Record {
     content: Content,
     revision: Revision,
-    /// The request that made the last change, to tell its repetition from another.
-    last_change: Option<(Epoch, u64)>,
     holders: BTreeMap<Epoch, Holder>,
 }
 
@@ -75,13 +73,13 @@ enum Content {
 }
 
 /// What is known about a node that has, or had, places of a session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Holder {
     places: u32,
     /// The number of its last request.
     number: u64,
-    /// The revision after that.
-    revision: Revision,
+    /// What that was answered, for a repetition. `None` if the repetition finds the same.
+    answer: Option<SessionAnswer>,
     /// When that was carried out.
     at: Instant,
     /// Whether its places were taken from it.
@@ -178,23 +176,24 @@ impl MemoryEngine {
                 Answer::Session(answer)
             }
             Request::Send { from, to, message } => {
+                let is_alive = |epoch: &Epoch| self.nodes.contains_key(epoch);
                 let receivers: Vec<Epoch> = match &to {
+                    // Also those of nodes that have died: sessions are apart from nodes.
                     Audience::Session(key) => {
                         let record = self.sessions.get(key);
                         record.into_iter().flat_map(Record::present).collect()
                     }
                     Audience::Group(name) => {
-                        self.groups.get(name).into_iter().flatten().copied().collect()
+                        let followers = self.groups.get(name).into_iter().flatten().copied();
+                        followers.filter(is_alive).collect()
                     }
                     Audience::All => self.nodes.keys().copied().collect(),
                 };
                 let mut nodes = 0;
-                for epoch in receivers {
-                    if epoch != from && self.nodes.contains_key(&epoch) {
-                        nodes += 1;
-                        let (to, message) = (to.clone(), message.clone());
-                        news.push((epoch, News::Message { from, to, message }));
-                    }
+                for epoch in receivers.into_iter().filter(|epoch| *epoch != from) {
+                    nodes += 1;
+                    let (to, message) = (to.clone(), message.clone());
+                    news.push((epoch, News::Message { from, to, message }));
                 }
                 Answer::Sent { nodes }
             }
@@ -254,13 +253,16 @@ impl Record {
         let before = match self.holders.get(&epoch) {
             Some(holder) if holder.is_fenced => return SessionAnswer::Fenced,
             Some(holder) if holder.number > number => return SessionAnswer::Overtaken,
-            Some(holder) if holder.number == number => return self.repeat(epoch, holder, &step),
+            Some(Holder { number: last, answer: Some(answer), .. }) if *last == number => {
+                return answer.clone();
+            }
             Some(holder) => holder.places,
             None => 0,
         };
-        let change = (epoch, number);
-        let revision = self.revision;
-        let mut holder = Holder { places: before, number, revision, at: now, is_fenced: false };
+        let mut holder = Holder { places: before, number, answer: None, at: now, is_fenced: false };
+        // Guessed keys cost nothing.
+        let leaves_no_trace =
+            matches!(step, Step::Join { .. }) && !self.holders.contains_key(&epoch);
         let others: u32 =
             self.holders.iter().filter(|(of, _)| **of != epoch).map(|(_, of)| of.places).sum();
         let is_full = |places: u32, limit: Option<NonZeroUsize>| {
@@ -270,7 +272,7 @@ impl Record {
             (Step::Create { session, places }, Content::Nothing) => {
                 holder.places = places;
                 self.content = Content::Open(session);
-                self.changed(change);
+                self.revision.0 += 1;
                 SessionAnswer::Created
             }
             (Step::Create { .. }, Content::Open(_) | Content::Closed { .. }) => {
@@ -302,7 +304,7 @@ impl Record {
             }
             (Step::Edit { info }, Content::Open(session)) => {
                 session.info = info;
-                self.changed(change);
+                self.revision.0 += 1;
                 let revision = self.revision;
                 self.tell(epoch, || News::Changed { key: key.clone(), revision }, news);
                 SessionAnswer::Edited { revision }
@@ -341,7 +343,7 @@ impl Record {
                     self.tell(epoch, || News::Closed { key: key.clone(), disconnect }, news);
                 }
                 self.content = Content::Closed { since: now };
-                self.changed(change);
+                self.revision.0 += 1;
                 SessionAnswer::Closed
             }
             (Step::Close | Step::CloseForAll { .. }, Content::Nothing | Content::Closed { .. }) => {
@@ -349,62 +351,26 @@ impl Record {
                 SessionAnswer::Closed
             }
         };
-        holder.revision = self.revision;
-        self.holders.insert(epoch, holder);
-        answer
-    }
-
-    /// Answers the last request of a node again, as far as the answer can still be told. Changes nothing.
-    fn repeat(&self, epoch: Epoch, holder: &Holder, step: &Step) -> SessionAnswer {
-        let Content::Open(session) = &self.content else {
-            return match step {
-                Step::Create { .. } => SessionAnswer::Exists,
-                Step::Place { .. } => SessionAnswer::Placed,
-                Step::CloseForAll { expected: Some(_), .. }
-                    if self.last_change != Some((epoch, holder.number)) =>
-                {
-                    SessionAnswer::Changed
-                }
-                Step::Close | Step::CloseForAll { .. } => SessionAnswer::Closed,
-                Step::Join { .. } | Step::Edit { .. } | Step::Confirm { .. } => {
-                    SessionAnswer::NotFound
-                }
-            };
+        holder.answer = match answer {
+            SessionAnswer::Found { .. } | SessionAnswer::Same => None,
+            _ => Some(answer.clone()),
         };
-        match step {
-            Step::Create { .. } if holder.places > 0 => SessionAnswer::Created,
-            Step::Create { .. } => SessionAnswer::Exists,
-            Step::Confirm { places, known, .. }
-                if holder.places == *places && *known == self.revision =>
-            {
-                SessionAnswer::Same
-            }
-            Step::Join { places, .. } | Step::Confirm { places, .. }
-                if holder.places == *places =>
-            {
-                SessionAnswer::Found { session: session.clone(), revision: self.revision }
-            }
-            Step::Join { .. } | Step::Confirm { .. } => SessionAnswer::LimitReached,
-            Step::Place { .. } => SessionAnswer::Placed,
-            Step::Close => SessionAnswer::Detached,
-            Step::CloseForAll { .. } => SessionAnswer::Changed,
-            Step::Edit { .. } => SessionAnswer::Edited { revision: holder.revision },
+        if !(leaves_no_trace && matches!(self.content, Content::Nothing)) {
+            self.holders.insert(epoch, holder);
         }
+        answer
     }
 
     /// Takes the places of the nodes that are known to be dead, and forgets what is old.
     fn fence(&mut self, now: Instant, membership: &Membership) {
         for (epoch, holder) in &mut self.holders {
             if membership.is_dead(*epoch) && !holder.is_fenced {
-                *holder = Holder { places: 0, at: now, is_fenced: true, ..*holder };
+                holder.places = 0;
+                holder.at = now;
+                holder.is_fenced = true;
             }
         }
         self.holders.retain(|_, holder| !holder.is_old(now));
-    }
-
-    fn changed(&mut self, change: (Epoch, u64)) {
-        self.revision.0 += 1;
-        self.last_change = Some(change);
     }
 
     /// Returns the nodes that have places.

@@ -152,6 +152,28 @@ fn a_repeated_request_changes_nothing_and_a_late_one_neither() {
 }
 
 #[test]
+fn a_repetition_does_not_undo_what_others_did_meanwhile() {
+    let mut nodes = Nodes::new();
+    let (a, b) = (nodes.enter("a"), nodes.enter("b"));
+    let info = |name: &str| SessionInfo::new().public("user", name);
+    let edit = |name: &str| Step::Edit { info: info(name) };
+    let edited = |revision| SessionAnswer::Edited { revision: Revision(revision) };
+    nodes.numbered(1, &a, create());
+    nodes.numbered(1, &b, join(1));
+    assert_eq!(nodes.numbered(2, &a, edit("ada")), edited(2));
+    assert_eq!(nodes.numbered(2, &b, edit("bob")), edited(3));
+    assert_eq!(nodes.numbered(2, &a, edit("ada")), edited(2));
+    let found = nodes.engine.session(&key()).map(|(session, _)| session.info.clone());
+    assert_eq!(found, Some(info("bob")));
+
+    // Once another node has left, a repeated step would close.
+    assert_eq!(nodes.numbered(3, &a, Step::Close), SessionAnswer::Detached);
+    nodes.numbered(3, &b, Step::Place { places: 0 });
+    assert_eq!(nodes.numbered(3, &a, Step::Close), SessionAnswer::Detached);
+    assert!(nodes.engine.session(&key()).is_some());
+}
+
+#[test]
 fn the_places_of_a_dead_node_are_free_and_it_is_fenced() {
     let mut nodes = Nodes::new();
     let (a, b) = (nodes.enter("a"), nodes.enter("b"));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::decode::decode;
 use super::encode::Encoder;
+use super::error::DecodeError;
 use super::length;
 use super::message::Message;
 use super::name::{InvalidName, Name};
@@ -62,6 +63,18 @@ pub enum InvalidSignal {
     Unreadable(#[from] UnreadableSignal),
 }
 
+/// Why bytes are not the [frame](PreparedSignal::frame) of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidFrame {
+    /// They are no message of a signal.
+    #[error("not the message of a signal: {0}")]
+    Message(DecodeError),
+    /// They are one that is not sent.
+    #[error(transparent)]
+    Signal(#[from] InvalidSignal),
+}
+
 /// A signal that is checked and encoded once and can be sent to any number of peers.
 ///
 /// A signal is the same bytes in every [`Dialect`] (protocol §1.4): dialects differ only in which
@@ -105,6 +118,31 @@ impl PreparedSignal {
         let carries = Carries::of(&name, &payload)?;
         let length = length::signal(&name, &payload);
         let frame = Encoder::for_one(length).signal(&name, &payload);
+        Ok(Self { frame, carries })
+    }
+
+    /// Reads a signal that was encoded before, maybe by another process: the bytes of its
+    /// [`frame`](Self::frame). The payload is not copied.
+    ///
+    /// ```
+    /// use wwr::PreparedSignal;
+    ///
+    /// let news = PreparedSignal::new("news", "tea is ready")?;
+    /// assert_eq!(PreparedSignal::from_frame(news.frame().clone())?, news);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidFrame`] if the bytes are something else, or what [`new`](Self::new) refuses.
+    pub fn from_frame(frame: Bytes) -> Result<Self, InvalidFrame> {
+        let message = decode(Dialect::V2_0, frame.clone()).map_err(InvalidFrame::Message)?;
+        let Message::Signal(content) = message else {
+            let kind = frame.first().copied().unwrap_or_default();
+            return Err(InvalidFrame::Message(DecodeError::UnknownKind(kind)));
+        };
+        let name = Name::try_from(content.name()).map_err(InvalidSignal::Name)?;
+        let carries = Carries::of(&name, &content.into_payload()).map_err(InvalidSignal::from)?;
         Ok(Self { frame, carries })
     }
 

@@ -311,8 +311,10 @@ impl Host {
             HubAction::Abort { .. }
             | HubAction::Recover { .. }
             | HubAction::StoreTimedOut { .. }
-            | HubAction::ExpirySkipped => {
-                panic!("everybody is in time, and nothing expires: {action:?}")
+            | HubAction::ExpirySkipped
+            | HubAction::MoveAway { .. }
+            | HubAction::Cluster(_) => {
+                panic!("everybody is in time, nothing expires, and there is one node: {action:?}")
             }
         }
     }

@@ -13,6 +13,7 @@
 //! * `inspect`, with the feature of that name: a web page that shows what a server does.
 //! * [`SessionStore`]: where sessions are stored while no client is connected; [`MemoryStore`] and
 //!   [`FileStore`] are here.
+//! * [`cluster`]: the engine that nodes of one service share.
 //! * [`KeyGenerator`]: where session keys come from; the default is like [`RandomKeys`].
 //! * `testing`, with the feature of that name: servers and clients in one test, with virtual time.
 //!
@@ -34,6 +35,7 @@ mod autobahn;
 mod background;
 pub mod client;
 mod clock;
+pub mod cluster;
 mod format;
 mod inbox;
 #[cfg(feature = "inspect")]

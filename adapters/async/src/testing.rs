@@ -128,7 +128,8 @@
 //!
 //! # Stores
 //!
-//! [`check_store`] checks that a [`SessionStore`](crate::SessionStore) of one's own does what servers rely on.
+//! [`check_store`] checks that a [`SessionStore`](crate::SessionStore) of one's own does what servers rely on, and [`check_engine`]
+//! that an [`Engine`](crate::cluster::Engine) of a cluster answers as the one in memory does.
 //!
 //! # What it is not
 //!
@@ -137,6 +138,7 @@
 //! system, so expiry of sessions is tested with a [`MemoryStore`](crate::MemoryStore). A listener can neither fail nor
 //! run out of file descriptors here.
 
+mod engine;
 mod host;
 mod link;
 mod network;
@@ -156,6 +158,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+pub use engine::check_engine;
 pub use host::Host;
 pub use link::VirtualStream;
 pub use runtime::{VirtualRuntime, VirtualTimer};

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use wwr_async::{StoreError, StoreErrorKind};
 
-/// The settings of a [`RedisStore`](crate::RedisStore).
+/// The settings of a [`RedisStore`](crate::RedisStore), or of a [`Cluster`](crate::Cluster).
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,15 +19,15 @@ use wwr_async::{StoreError, StoreErrorKind};
 #[non_exhaustive]
 pub struct RedisConfig {
     /// What the names of all sessions begin with. Servers with different prefixes do not see each other's sessions. In
-    /// a cluster, a hash tag (`{...}`) would put all of them on one node, so braces are refused. At most 256 bytes.
-    /// Default: `wwr:session:`.
+    /// a cluster, a hash tag (`{...}`) would put all of them on one node, so braces are refused. At most 256 bytes,
+    /// and not empty for a cluster of nodes. Default: `wwr:session:`.
     pub prefix: String,
     /// The engine removes sessions that were not looked up for this long, from 1 s to 100 years. `None` keeps
     /// them for ever. Set `hub.expiry` of the servers to the same time. What is changed here holds for
     /// a session from its next look-up on. Default: `None`.
     pub expire_after: Option<Duration>,
     /// How long a call may take until it fails, connecting included: from 1 ms to 1 hour. Set it to less than
-    /// `hub.store_timeout` of the servers. Default: 5 s.
+    /// `hub.store_timeout` of the servers. At most 20 s for a cluster of nodes. Default: 5 s.
     pub timeout: Duration,
     /// How long an attempt to connect may take: name resolution, TLS, password. At most
     /// [`timeout`](Self::timeout). Default: 2 s.

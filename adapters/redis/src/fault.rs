@@ -139,7 +139,7 @@ impl Reason {
             Self::Password => "check the user and the password in the URL of the engine",
             Self::Permission => {
                 "allow its user the commands EVALSHA, EVAL, SET, GET, GETRANGE, SETRANGE, STRLEN, EXISTS, PEXPIRE, \
-                 PERSIST and DEL on names that begin with RedisConfig::prefix"
+                 PERSIST and DEL on names that begin with RedisConfig::prefix; many nodes need more, see the README"
             }
             Self::WrongType => "choose a RedisConfig::prefix that nothing else uses",
             Self::ReadOnly => {

@@ -1,4 +1,4 @@
-//! Sessions of WebWire servers in [Redis](https://redis.io) or [Valkey](https://valkey.io): a
+//! Sessions of WebWire servers in [Redis](https://redis.io) or [Valkey](https://valkey.io). A
 //! [`RedisStore`] is a [`SessionStore`](wwr_async::SessionStore), on smol and on tokio. Servers that share an engine share
 //! their sessions: one that was created on one of them is restored on any other, also after all of them were
 //! restarted.
@@ -38,9 +38,10 @@
 //!
 //! With tokio it is `RedisStore::<Tokio>`, and the feature `tokio` instead of `smol`.
 //!
-//! This is persistence, and nothing else: servers do not know of each other's connections. A session that is closed on one
+//! A store is persistence, and nothing else: servers do not know of each other's connections. A session that is closed on one
 //! server cannot be restored anywhere; connections of other servers that hold it keep it until they end, and do not
-//! hear of changes. Limits, signals and closing by key are those of one server.
+//! hear of changes. Limits, signals and closing by key are those of one server. A [`Cluster`] is the engine of nodes that
+//! share those, too; [below](#many-nodes).
 //!
 //! # What is stored
 //!
@@ -73,6 +74,25 @@
 //!   may be back that was closed a moment before.
 //! * An engine that evicts (`maxmemory-policy` other than `noeviction`) removes sessions when its memory is full.
 //!
+//! # Many nodes
+//!
+//! A [`Cluster`] is an [`Engine`](wwr_async::cluster::Engine) of `wwr-async`: it carries out what nodes ask, each request by
+//! one script, and brings the news of other nodes over a connection of its own. The settings are those of a store; the prefix
+//! must not be empty, and the timeout is at most 20 s.
+//!
+//! * All that is stored of a session has the name of its record as its hash tag; nodes and groups have the prefix. Records
+//!   are of version 2, which has a revision and whether the session is closed. [`RedisStore`] and [`Cluster`] read both
+//!   versions, so both may be used beside each other, with the limits of a store.
+//! * Session keys stay in the process, as with a store. News have digests of keys; they are told for those sessions of which
+//!   the node has places.
+//! * The identity of the data ([`DataId`](wwr_async::cluster::DataId)) is that of the run of the server. In a Redis Cluster it is
+//!   that of the server that has the nodes: that another one has lost data is found when places are confirmed.
+//! * A request fails within [`RedisConfig::timeout`], with an error that says whether it may have happened. The link is the
+//!   one of a store: what is written below holds here.
+//! * The subscription comes back by itself, at most 2 s after the engine, while the node waits for news. A connection
+//!   that is silent for [`RedisConfig::timeout`] is asked for a sign of life. Each time it begins,
+//!   [`News::Interrupted`](wwr_async::cluster::News::Interrupted) is told first.
+//!
 //! # Sentinels and clusters
 //!
 //! With the feature `sentinel`, [`Engine::sentinel`] finds the server that is the master now, after each failure again.
@@ -87,6 +107,7 @@
 #[cfg(not(any(feature = "rustls", feature = "smol", feature = "tokio")))]
 compile_error!("wwr-redis needs the feature `smol` or `tokio`");
 
+mod cluster;
 mod config;
 mod engine;
 mod fault;
@@ -99,6 +120,7 @@ mod store;
 #[cfg(feature = "rustls")]
 mod tls;
 
+pub use cluster::Cluster;
 pub use config::RedisConfig;
 pub use engine::Engine;
 pub use store::RedisStore;

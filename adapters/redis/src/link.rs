@@ -4,23 +4,25 @@ use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use redis::Value;
-use wwr_async::{Runtime, timeout};
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, Value};
+use wwr_async::{Runtime, StoreError, StoreErrorKind, timeout};
 
 use crate::config::RedisConfig;
+use crate::engine::Engine;
 use crate::fault::{Answer, Fault, Reason};
 use crate::script::Request;
 use crate::source::{Live, Lost, Source};
 
 /// How long calls fail at once after the first attempt to connect has failed. Doubled after each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest of these times.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The connection to an engine.
 pub(crate) struct Link<R> {
-    runtime: R,
+    pub(crate) runtime: R,
     source: Source,
     /// What the engine is called in logs and errors.
     pub(crate) engine: String,
@@ -49,15 +51,31 @@ enum State {
 }
 
 impl<R: Runtime> Link<R> {
-    pub(crate) fn new(
+    /// Prepares a link whose first call connects.
+    pub(crate) async fn open(
         runtime: R,
-        source: Source,
-        engine: String,
-        secrets: Vec<String>,
+        engine: Engine,
         config: &RedisConfig,
-    ) -> Self {
-        Self {
-            runtime,
+    ) -> Result<Self, StoreError> {
+        config.check()?;
+        let addresses = engine.read()?;
+        let (engine, secrets) = (addresses.to_string(), addresses.secrets());
+        #[cfg(feature = "rustls")]
+        let certificates = match addresses.have_tls() {
+            true => Some(crate::tls::certificates(&runtime, config).await?),
+            false => None,
+        };
+        #[cfg(not(feature = "rustls"))]
+        let certificates = ();
+        let source = Source::new(addresses, config, certificates).map_err(|error| {
+            let message = format!(
+                "the settings for the engine {engine} are wrong; check certificates and addresses"
+            );
+            let cause = Answer::of(&error, &secrets);
+            StoreError::new(StoreErrorKind::Failed, message).with_source(cause)
+        })?;
+        Ok(Self {
+            runtime: runtime.without_executor(),
             source,
             engine,
             secrets,
@@ -65,7 +83,31 @@ impl<R: Runtime> Link<R> {
             connect_timeout: config.connect_timeout,
             state: Mutex::new(State::Unconnected),
             connecting: async_lock::Mutex::new(()),
-        }
+        })
+    }
+
+    /// Makes a connection of its own that is subscribed to a channel. It tells what it hears, the subscription first.
+    pub(crate) async fn subscribe(
+        &self,
+        channel: &str,
+        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, Answer> {
+        let subscribe = async {
+            runtime_is_there()?;
+            let mut connection =
+                self.source.listen(hear).await.map_err(|error| self.read(&error))?;
+            connection.subscribe(channel).await.map_err(|error| self.read(&error))?;
+            Ok(connection)
+        };
+        let subscribed = timeout(&self.runtime, self.connect_timeout, subscribe).await;
+        subscribed.unwrap_or_else(|| Err(Answer::connect_timeout()))
+    }
+
+    /// Returns whether a connection answers in time.
+    pub(crate) async fn is_alive(&self, connection: &mut MultiplexedConnection) -> bool {
+        let ping = redis::cmd("PING");
+        let asked = ping.query_async::<Value>(connection);
+        matches!(timeout(&self.runtime, self.timeout, asked).await, Some(Ok(_)))
     }
 
     /// Sends a request and waits for the answer, but not for longer than the timeout.
@@ -128,7 +170,7 @@ impl<R: Runtime> Link<R> {
         let connected = timeout(&self.runtime, self.connect_timeout, connect).await;
         match connected.unwrap_or_else(|| Err(Answer::connect_timeout())) {
             Ok(live) => {
-                tracing::info!(engine = %self.engine, "connected to the engine of the session store");
+                tracing::info!(engine = %self.engine, "connected to the engine of sessions");
                 self.set(State::Connected { live: live.clone(), lost: lost.clone() });
                 Ok((live, lost))
             }
@@ -159,7 +201,7 @@ impl<R: Runtime> Link<R> {
         if pause == FIRST_PAUSE {
             tracing::warn!(
                 engine = %self.engine, cause = %answer,
-                "cannot connect to the engine of the session store: {}", answer.reason.advice()
+                "cannot connect to the engine of sessions: {}", answer.reason.advice()
             );
         }
         let until = Instant::now() + pause;
@@ -175,7 +217,7 @@ impl<R: Runtime> Link<R> {
             drop(state);
             drop(dropped);
             tracing::warn!(
-                engine = %self.engine, why, "dropped the connection to the engine of the session store"
+                engine = %self.engine, why, "dropped the connection to the engine of sessions"
             );
         }
     }

@@ -2,20 +2,27 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | the version: 1 |
+//! | 1 | the version: 1, or 2 |
 //! | 12 | when the session was created: seconds since 1970 (8 bytes, signed), nanoseconds (4), both big-endian |
 //! | 12 | when it was last looked up, likewise |
+//! | 1 | version 2: `o`, or `c` for a session that is closed and has no info |
+//! | 8 | version 2: the revision, big-endian |
 //! | the rest | the info: JSON with the members `i` and `p` of protocol §3.3 |
 //!
-//! A look-up writes the second time where it is, so that nothing is copied. A record of another version is left alone:
-//! while servers are upgraded, some of them know a version that others do not.
+//! A store writes version 1, and a cluster version 2. Both read both; a record of version 1 has revision 0. A look-up
+//! writes the second time where it is, so that nothing is copied. A record of another version is left alone: while servers
+//! are upgraded, some of them know a version that others do not.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use wwr_async::cluster::Revision;
 use wwr_async::{Session, SessionInfo, SessionKey, UnixTime};
 
-/// The version that is written, and the only one that is read.
+/// The version that a store writes.
 pub(crate) const VERSION: u8 = 1;
+
+/// The version that a cluster writes, and the last that is read.
+pub(crate) const CLUSTER_VERSION: u8 = 2;
 
 /// How long a time is.
 const TIME: usize = 12;
@@ -26,13 +33,21 @@ pub(crate) const LAST_LOOKUP: usize = 1 + TIME;
 /// What is before the info.
 pub(crate) const HEAD: usize = LAST_LOOKUP + TIME;
 
+/// What is before the info in version 2.
+pub(crate) const CLUSTER_HEAD: usize = HEAD + 1 + size_of::<u64>();
+
 /// The longest record that is read.
-pub(crate) const LONGEST: usize = HEAD + Session::MAX_STORED;
+pub(crate) const LONGEST: usize = CLUSTER_HEAD + Session::MAX_STORED;
+
+/// Of a session that is open, in version 2.
+const OPEN: u8 = b'o';
 
 /// Why a stored value is not a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BrokenRecord {
-    #[error("it has version {0} of the format, and this is version {VERSION}")]
+    #[error(
+        "it has version {0} of the format, and this release knows those until {CLUSTER_VERSION}"
+    )]
     Version(u8),
     #[error("it is too short or too long for one")]
     Length,
@@ -40,6 +55,10 @@ pub(crate) enum BrokenRecord {
     Time,
     #[error("its info cannot be read")]
     Info,
+    #[error("it does not say whether the session is open")]
+    State,
+    #[error("what is stored beside it cannot be read")]
+    Beside,
 }
 
 /// The info as it is stored.
@@ -75,27 +94,49 @@ pub(crate) fn info(info: &SessionInfo) -> Result<String, BrokenRecord> {
     serde_json::to_string(&info).map_err(|_| BrokenRecord::Info)
 }
 
-/// Returns the record of a session.
+/// Returns the record of a session for a store.
 pub(crate) fn write(session: &Session) -> Result<Vec<u8>, BrokenRecord> {
+    write_with(session, VERSION, &[])
+}
+
+/// Returns the record of a new session for a cluster.
+pub(crate) fn write_new(session: &Session) -> Result<Vec<u8>, BrokenRecord> {
+    let mut more = [OPEN; CLUSTER_HEAD - HEAD];
+    more[1..].copy_from_slice(&1_u64.to_be_bytes());
+    write_with(session, CLUSTER_VERSION, &more)
+}
+
+fn write_with(session: &Session, version: u8, more: &[u8]) -> Result<Vec<u8>, BrokenRecord> {
     let info = info(&session.info)?;
-    let mut record = Vec::with_capacity(HEAD + info.len());
-    record.push(VERSION);
+    let mut record = Vec::with_capacity(HEAD + more.len() + info.len());
+    record.push(version);
     record.extend_from_slice(&time(session.created));
     record.extend_from_slice(&time(session.last_lookup));
+    record.extend_from_slice(more);
     record.extend_from_slice(info.as_bytes());
     Ok(record)
 }
 
-/// Reads the record of the session with this key.
-pub(crate) fn read(key: &SessionKey, record: &[u8]) -> Result<Session, BrokenRecord> {
+/// Reads the record of the session with this key, which is open.
+pub(crate) fn read(key: &SessionKey, record: &[u8]) -> Result<(Session, Revision), BrokenRecord> {
     let (version, rest) = record.split_first().ok_or(BrokenRecord::Length)?;
-    if *version != VERSION {
+    if !(VERSION..=CLUSTER_VERSION).contains(version) {
         return Err(BrokenRecord::Version(*version));
     }
     let (created, rest) = rest.split_first_chunk().ok_or(BrokenRecord::Length)?;
-    let (last_lookup, info) = rest.split_first_chunk().ok_or(BrokenRecord::Length)?;
+    let (last_lookup, mut info) = rest.split_first_chunk().ok_or(BrokenRecord::Length)?;
+    let mut revision = Revision(0);
+    if *version == CLUSTER_VERSION {
+        let (state, rest) = info.split_first().ok_or(BrokenRecord::Length)?;
+        let (number, rest) = rest.split_first_chunk().ok_or(BrokenRecord::Length)?;
+        if *state != OPEN {
+            return Err(BrokenRecord::State);
+        }
+        (info, revision) = (rest, Revision(u64::from_be_bytes(*number)));
+    }
     let session = Session::from_stored(key.clone(), info).map_err(|_| BrokenRecord::Info)?;
-    Ok(Session { created: read_time(created)?, last_lookup: read_time(last_lookup)?, ..session })
+    let created = read_time(created)?;
+    Ok((Session { created, last_lookup: read_time(last_lookup)?, ..session }, revision))
 }
 
 fn read_time(bytes: &[u8; TIME]) -> Result<UnixTime, BrokenRecord> {
@@ -128,7 +169,7 @@ mod tests {
         let expected = "01 0000000059682f00 00000005 fffffff1886e0900 00000000".replace(' ', "");
         assert_eq!(data_encoding::HEXLOWER.encode(head), expected);
         assert_eq!(info, br#"{"i":{"user":"ada"},"p":{"quota":7}}"#);
-        assert_eq!(read(&key(), &record), Ok(session()));
+        assert_eq!(read(&key(), &record), Ok((session(), Revision(0))));
     }
 
     #[test]
@@ -146,26 +187,43 @@ mod tests {
             for (seconds, nanos) in [(0, 0), (-1, 999_999_999), (253_402_207_199, 999_999_999)] {
                 let created = UnixTime::from_parts(seconds, nanos);
                 let session = Session::new(key(), created, info.clone());
-                assert_eq!(read(&key(), &write(&session).unwrap()), Ok(session));
+                let stored = write(&session).unwrap();
+                assert_eq!(read(&key(), &stored), Ok((session.clone(), Revision(0))));
+                let stored = write_new(&session).unwrap();
+                assert_eq!(read(&key(), &stored), Ok((session, Revision(1))));
             }
         }
     }
 
     #[test]
+    fn a_record_of_a_cluster_is_the_same_in_every_release() {
+        let record = write_new(&session()).unwrap();
+        let (head, info) = record.split_at(CLUSTER_HEAD);
+        let expected = "02 0000000059682f00 00000005 fffffff1886e0900 00000000 6f 0000000000000001";
+        assert_eq!(data_encoding::HEXLOWER.encode(head), expected.replace(' ', ""));
+        assert_eq!(info, br#"{"i":{"user":"ada"},"p":{"quota":7}}"#);
+    }
+
+    #[test]
     fn what_is_no_record_is_an_error_wherever_it_is_cut() {
-        let record = write(&session()).unwrap();
-        for length in 0..record.len() {
-            let expected = match length {
-                0..HEAD => BrokenRecord::Length,
-                _ => BrokenRecord::Info,
-            };
-            assert_eq!(read(&key(), &record[..length]), Err(expected), "{length}");
+        for (record, head) in [(write(&session()), HEAD), (write_new(&session()), CLUSTER_HEAD)] {
+            let record = record.unwrap();
+            for length in 0..record.len() {
+                let expected = match length < head {
+                    true => BrokenRecord::Length,
+                    false => BrokenRecord::Info,
+                };
+                assert_eq!(read(&key(), &record[..length]), Err(expected), "{length}");
+            }
+            let mut newer = record.clone();
+            newer[0] = 3;
+            assert_eq!(read(&key(), &newer), Err(BrokenRecord::Version(3)));
+            let mut late = record.clone();
+            late[LAST_LOOKUP] = 0x7f;
+            assert_eq!(read(&key(), &late), Err(BrokenRecord::Time));
         }
-        let mut newer = record.clone();
-        newer[0] = 2;
-        assert_eq!(read(&key(), &newer), Err(BrokenRecord::Version(2)));
-        let mut late = record.clone();
-        late[LAST_LOOKUP] = 0x7f;
-        assert_eq!(read(&key(), &late), Err(BrokenRecord::Time));
+        let mut closed = write_new(&session()).unwrap();
+        closed[HEAD] = b'c';
+        assert_eq!(read(&key(), &closed), Err(BrokenRecord::State));
     }
 }

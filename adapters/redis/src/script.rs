@@ -15,20 +15,27 @@ pub(crate) const MISSING: i64 = 0;
 /// What it returns first if it did what it is for. Anything else: the record is of another version, or none.
 pub(crate) const DONE: i64 = 1;
 
-/// What both scripts begin with: they return if there is no record, or none of this version, which is left as it is.
-/// Then `head` is what is before the info.
+/// What scripts of a store begin with: they return if there is no record, or none of a version that is known, which is left
+/// as it is. Then `head` is what is before the info, and `version` is 1 or 2.
 ///
-/// ARGV: version, how long a record may be, how long the head is.
+/// ARGV: how long a record may be.
 macro_rules! prelude {
     () => {
         r"
         local length = redis.call('STRLEN', KEYS[1])
         if length == 0 and redis.call('EXISTS', KEYS[1]) == 0 then return {0, ''} end
-        if length > tonumber(ARGV[2]) or length < ARGV[3] + 2 then return {2, ''} end
-        local head = redis.call('GETRANGE', KEYS[1], 0, ARGV[3] - 1)
-        if string.sub(head, 1, 1) ~= ARGV[1] then return {2, string.sub(head, 1, 1)} end
-        if redis.call('GETRANGE', KEYS[1], ARGV[3], ARGV[3]) ~= '{' then return {2, ARGV[1]} end
-        if redis.call('GETRANGE', KEYS[1], -1, -1) ~= '}' then return {2, ARGV[1]} end
+        if length > tonumber(ARGV[1]) or length < 25 then return {2, ''} end
+        local head = redis.call('GETRANGE', KEYS[1], 0, 24)
+        local version = string.byte(head)
+        if version == 2 then
+            head = redis.call('GETRANGE', KEYS[1], 0, 33)
+            if #head == 34 and string.sub(head, 26, 26) == 'c' then return {0, ''} end
+        elseif version ~= 1 then
+            return {2, string.sub(head, 1, 1)}
+        end
+        if length < #head + 2 then return {2, ''} end
+        if redis.call('GETRANGE', KEYS[1], #head, #head) ~= '{' then return {2, string.char(version)} end
+        if redis.call('GETRANGE', KEYS[1], -1, -1) ~= '}' then return {2, string.char(version)} end
         "
     };
 }
@@ -36,44 +43,68 @@ macro_rules! prelude {
 /// Finds a record, writes the time of the look-up into it, and begins its time anew. Returns a list: what became of it,
 /// and the record as it was before.
 ///
-/// ARGV, from 4 on: where the time is (from 0), the time, milliseconds until it expires or 0.
+/// ARGV, from 2 on: where the time is (from 0), the time, milliseconds until it expires or 0.
 static LOOK_UP: LazyLock<Scripted> = LazyLock::new(|| {
     Scripted::new(concat!(
         prelude!(),
         r"
         local record = redis.call('GET', KEYS[1])
-        redis.call('SETRANGE', KEYS[1], ARGV[4], ARGV[5])
-        if ARGV[6] == '0' then
+        redis.call('SETRANGE', KEYS[1], ARGV[2], ARGV[3])
+        if ARGV[4] == '0' then
             redis.call('PERSIST', KEYS[1])
         else
-            redis.call('PEXPIRE', KEYS[1], ARGV[6])
+            redis.call('PEXPIRE', KEYS[1], ARGV[4])
         end
         return {1, record}
         "
     ))
 });
 
-/// Replaces the info of a record, if there is one, and nothing else. Returns the same as the other, without a record.
+/// Replaces the info of a record, if there is one, raises its revision, and changes nothing else. Returns the same as
+/// the other, without a record.
 ///
-/// ARGV, from 4 on: the info.
+/// ARGV, from 2 on: the info.
 static UPDATE: LazyLock<Scripted> = LazyLock::new(|| {
     Scripted::new(concat!(
         prelude!(),
         r"
-        redis.call('SET', KEYS[1], head .. ARGV[4], 'KEEPTTL')
+        if version == 2 then
+            local revision = struct.unpack('>I8', head, 27)
+            head = string.sub(head, 1, 26) .. struct.pack('>I8', revision + 1)
+        end
+        redis.call('SET', KEYS[1], head .. ARGV[2], 'KEEPTTL')
         return {1, ''}
         "
     ))
 });
 
+/// Removes a record, whatever it is. Of one of a cluster, it stays known for a minute that it is closed: see
+/// `cluster/session.lua`.
+static DESTROY: LazyLock<Scripted> = LazyLock::new(|| {
+    Scripted::new(
+        r"
+        local head = redis.pcall('GETRANGE', KEYS[1], 0, 33)
+        if type(head) == 'string' and #head == 34 and string.byte(head) == 2 then
+            if string.sub(head, 26, 26) ~= 'o' then return {1, ''} end
+            local revision = struct.unpack('>I8', head, 27)
+            local closed = string.sub(head, 1, 25) .. 'c' .. struct.pack('>I8', revision + 1)
+            redis.call('SET', KEYS[1], closed, 'PX', 60000)
+        else
+            redis.call('DEL', KEYS[1])
+        end
+        return {1, ''}
+        ",
+    )
+});
+
 /// A script with its text, which the library keeps to itself.
-struct Scripted {
+pub(crate) struct Scripted {
     text: &'static str,
     digest: String,
 }
 
 impl Scripted {
-    fn new(text: &'static str) -> Self {
+    pub(crate) fn new(text: &'static str) -> Self {
         Self { text, digest: Script::new(text).get_hash().to_string() }
     }
 }
@@ -93,14 +124,12 @@ impl Request {
         Self { command, with_script: None, verb }
     }
 
-    fn script(script: &Scripted, name: &str, arguments: &[&[u8]]) -> Self {
-        let longest = record::LONGEST.to_string();
-        let head = record::HEAD.to_string();
-        let prelude: [&[u8]; 3] = [&[record::VERSION], longest.as_bytes(), head.as_bytes()];
+    /// Runs a script with these names, all of one slot, and these arguments.
+    pub(crate) fn script(script: &Scripted, names: &[&str], arguments: &[&[u8]]) -> Self {
         let command = |verb: &str, script: &str| {
             let mut command = cmd(verb);
-            command.arg(script).arg(1).arg(name);
-            for argument in prelude.iter().chain(arguments) {
+            command.arg(script).arg(names.len()).arg(names);
+            for argument in arguments {
                 command.arg(*argument);
             }
             command
@@ -110,6 +139,13 @@ impl Request {
             with_script: Some(command("EVAL", script.text)),
             verb: "EVALSHA",
         }
+    }
+
+    /// Tells the subscribers of a channel.
+    pub(crate) fn publish(channel: &str, message: &[u8]) -> Self {
+        let mut command = cmd("PUBLISH");
+        command.arg(channel).arg(message);
+        Self::of(command, "PUBLISH")
     }
 
     /// Stores a record, unless the name has one already. The reply is nil then.
@@ -126,24 +162,24 @@ impl Request {
     pub(crate) fn look_up(name: &str, now: &[u8], expire_after: Option<Duration>) -> Self {
         let at = record::LAST_LOOKUP.to_string();
         let expire = expire_after.map_or(0, millis).to_string();
-        let arguments: [&[u8]; 3] = [at.as_bytes(), now, expire.as_bytes()];
-        Self::script(&LOOK_UP, name, &arguments)
+        let longest = record::LONGEST.to_string();
+        let arguments: [&[u8]; 4] = [longest.as_bytes(), at.as_bytes(), now, expire.as_bytes()];
+        Self::script(&LOOK_UP, &[name], &arguments)
     }
 
     /// Replaces the info of a record.
     pub(crate) fn update(name: &str, info: &str) -> Self {
-        Self::script(&UPDATE, name, &[info.as_bytes()])
+        let longest = record::LONGEST.to_string();
+        Self::script(&UPDATE, &[name], &[longest.as_bytes(), info.as_bytes()])
     }
 
     /// Removes a record.
     pub(crate) fn destroy(name: &str) -> Self {
-        let mut command = cmd("DEL");
-        command.arg(name);
-        Self::of(command, "DEL")
+        Self::script(&DESTROY, &[name], &[])
     }
 }
 
 /// Not zero: the settings are from a second to a century.
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,11 @@
 //! Where connections come from.
 
 use std::sync::Arc;
+#[cfg(feature = "cluster")]
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use event_listener::Event;
 use redis::aio::MultiplexedConnection;
 #[cfg(feature = "cluster")]
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -19,11 +22,33 @@ use crate::engine::Addresses;
 
 /// Whether a connection was lost. It is the identity of the connection, too.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lost(Arc<AtomicBool>);
+pub(crate) struct Lost(Arc<Loss>);
+
+#[derive(Debug, Default)]
+struct Loss {
+    happened: AtomicBool,
+    happens: Event,
+}
 
 impl Lost {
     pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.happened.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.happened.store(true, Ordering::Release);
+        self.0.happens.notify(usize::MAX);
+    }
+
+    /// Waits until it is lost.
+    pub(crate) async fn wait(&self) {
+        loop {
+            let happens = self.0.happens.listen();
+            if self.get() {
+                return;
+            }
+            happens.await;
+        }
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -66,7 +91,13 @@ pub(crate) enum Source {
     #[cfg(feature = "sentinel")]
     Sentinel(Box<async_lock::Mutex<SentinelClient>>),
     #[cfg(feature = "cluster")]
-    Cluster(Box<ClusterClient>),
+    Cluster {
+        client: Box<ClusterClient>,
+        /// The nodes that were named, for news: each of them brings all.
+        nodes: Vec<Client>,
+        /// Which of them is asked next.
+        next: AtomicUsize,
+    },
 }
 
 /// Certificates for TLS: nothing where there is none.
@@ -92,35 +123,60 @@ impl Source {
             }
             #[cfg(feature = "cluster")]
             Addresses::Cluster(nodes) => {
-                let client = cluster(nodes, config, certificates)?;
-                Ok(Self::Cluster(Box::new(client)))
+                let single = |info: &ConnectionInfo| client(info.clone(), certificates.clone());
+                let listening = nodes.iter().map(single).collect::<RedisResult<_>>()?;
+                let client = Box::new(cluster(nodes, config, certificates)?);
+                Ok(Self::Cluster { client, nodes: listening, next: AtomicUsize::new(0) })
             }
         }
     }
 
     /// Makes a connection, which says in `lost` when it ends.
     pub(crate) async fn connect(&self, lost: Lost) -> RedisResult<Live> {
+        #[cfg(feature = "cluster")]
+        if let Self::Cluster { client, .. } = self {
+            return client.get_async_connection().await.map(Live::Cluster);
+        }
+        let hear = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                lost.set();
+            }
+        };
+        self.listen(hear).await.map(Live::One)
+    }
+
+    /// Makes a connection to one server, which tells what it hears besides answers, and when it ends.
+    pub(crate) async fn listen(
+        &self,
+        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> RedisResult<MultiplexedConnection> {
         // Each call has a timeout of ours, with a timer of our runtime.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-                if push.kind == PushKind::Disconnection {
-                    lost.0.store(true, Ordering::Relaxed);
-                }
+                hear(push);
                 Ok(())
             });
         match self {
             Self::Single(client) => {
-                client.get_multiplexed_async_connection_with_config(&config).await.map(Live::One)
+                client.get_multiplexed_async_connection_with_config(&config).await
             }
             #[cfg(feature = "sentinel")]
             Self::Sentinel(client) => {
                 let mut client = client.lock().await;
-                client.get_async_connection_with_config(&config).await.map(Live::One)
+                client.get_async_connection_with_config(&config).await
             }
             #[cfg(feature = "cluster")]
-            Self::Cluster(client) => client.get_async_connection().await.map(Live::Cluster),
+            Self::Cluster { nodes, next, .. } => {
+                let turn = next.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
+                let Some(client) = nodes.get(turn) else {
+                    return Err(
+                        (redis::ErrorKind::InvalidClientConfig, "no nodes are named").into()
+                    );
+                };
+                client.get_multiplexed_async_connection_with_config(&config).await
+            }
         }
     }
 }

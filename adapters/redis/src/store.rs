@@ -17,7 +17,6 @@ use crate::link::Link;
 use crate::name;
 use crate::record::{self, BrokenRecord};
 use crate::script::{self, Request};
-use crate::source::Source;
 
 /// Keeps sessions in Redis or Valkey. Clones share the connection.
 ///
@@ -94,24 +93,7 @@ impl<R: Runtime> RedisStore<R> {
         engine: impl Into<Engine>,
         config: RedisConfig,
     ) -> Result<Self, StoreError> {
-        config.check()?;
-        let addresses = engine.into().read()?;
-        let (engine, secrets) = (addresses.to_string(), addresses.secrets());
-        #[cfg(feature = "rustls")]
-        let certificates = match addresses.have_tls() {
-            true => Some(crate::tls::certificates(&runtime, &config).await?),
-            false => None,
-        };
-        #[cfg(not(feature = "rustls"))]
-        let certificates = ();
-        let source = Source::new(addresses, &config, certificates).map_err(|error| {
-            let message = format!(
-                "the settings for the engine {engine} are wrong; check certificates and addresses"
-            );
-            let cause = Answer::of(&error, &secrets);
-            StoreError::new(StoreErrorKind::Failed, message).with_source(cause)
-        })?;
-        let link = Link::new(runtime.without_executor(), source, engine, secrets, &config);
+        let link = Link::open(runtime, engine.into(), &config).await?;
         let RedisConfig { prefix, expire_after, .. } = config;
         Ok(Self { shared: Arc::new(Shared { link, prefix, expire_after }) })
     }
@@ -163,7 +145,7 @@ impl<R: Runtime> RedisStore<R> {
             _ => {
                 let cause = match value.first() {
                     None => BrokenRecord::Length,
-                    Some(&record::VERSION) => BrokenRecord::Info,
+                    Some(&(record::VERSION..=record::CLUSTER_VERSION)) => BrokenRecord::Info,
                     Some(version) => BrokenRecord::Version(*version),
                 };
                 Err(self.broken(key, cause))
@@ -239,7 +221,8 @@ impl<R: Runtime> SessionStore for RedisStore<R> {
         let now = record::time(now);
         let request = Request::look_up(&self.name(key), &now, self.shared.expire_after);
         let Some(found) = self.run("look up", key, &request).await? else { return Ok(None) };
-        record::read(key, &found).map(Some).map_err(|cause| self.broken(key, cause))
+        let read = record::read(key, &found).map_err(|cause| self.broken(key, cause));
+        read.map(|(session, _)| Some(session))
     }
 
     async fn update(&self, key: &SessionKey, info: &SessionInfo) -> Result<bool, StoreError> {

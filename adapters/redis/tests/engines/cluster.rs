@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// Starts a cluster of two nodes.
-fn start(program: Program) -> Option<[Engine; 2]> {
+pub(crate) fn start(program: Program) -> Option<[Engine; 2]> {
     let node = || {
         Engine::with(program, |_, _| {
             let bus = free_port().to_string();

@@ -5,6 +5,7 @@ mod cluster;
 mod contract;
 mod failures;
 mod many;
+mod nodes;
 mod records;
 mod refusals;
 mod sentinel;

@@ -51,7 +51,7 @@ fn a_record_of_another_version_is_an_error_and_left_as_it_is() {
     let redis = &mut engine.connection();
     block_on(store.create(&session("k"))).unwrap();
     let name = engine.only_name();
-    tell(redis, &format!("SETRANGE {name} 0 \u{2}"));
+    tell(redis, &format!("SETRANGE {name} 0 \u{3}"));
     tell(redis, &format!("PEXPIRE {name} 100000"));
     let before = tell(redis, &format!("GET {name}"));
 
@@ -60,7 +60,7 @@ fn a_record_of_another_version_is_an_error_and_left_as_it_is() {
     for error in [found, updated] {
         assert_eq!(error.kind(), StoreErrorKind::Broken);
         let text = whole_text(&error);
-        assert!(text.contains("newer release") && text.contains("version 2"), "{text}");
+        assert!(text.contains("newer release") && text.contains("version 3"), "{text}");
     }
     let created = block_on(store.create(&session("k"))).unwrap_err();
     assert_eq!(created.kind(), StoreErrorKind::KeyExists);

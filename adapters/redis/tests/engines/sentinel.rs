@@ -26,7 +26,7 @@ fn sentinel(master: &Engine) -> Option<Engine> {
     })
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(started.elapsed() < SAFETY, "{what}");
@@ -34,40 +34,58 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+/// A master, its replica, and a sentinel that knows both.
+pub(crate) struct Watched {
+    pub(crate) master: Engine,
+    pub(crate) replica: Engine,
+    sentinel: Engine,
+}
+
+impl Watched {
+    pub(crate) fn start() -> Option<Self> {
+        let master = Engine::start(Program::Redis)?;
+        let sentinel = sentinel(&master)?;
+        let port = master.port.to_string();
+        let replica = Engine::with(Program::Redis, |_, _| {
+            vec!["--replicaof".into(), "127.0.0.1".into(), port.clone()]
+        })?;
+        until("the sentinel knows the replica", || {
+            let known = sentinel.asked("SENTINEL replicas mymaster");
+            known.contains(&replica.port.to_string()) && known.contains("\"master-link-status\"")
+        });
+        Some(Self { master, replica, sentinel })
+    }
+
+    /// The master of this name.
+    pub(crate) fn place(&self, name: &str) -> Place {
+        // The first one is down.
+        let sentinels = ["redis://127.0.0.1:1".to_string(), self.sentinel.url()];
+        Place::sentinel(sentinels, format!("redis://{name}"))
+    }
+
+    /// Kills the master, and waits until the replica is the master.
+    pub(crate) fn fail_over(&mut self) {
+        self.master.kill();
+        until("the replica is the master", || self.replica.asked("ROLE").contains("\"master\""));
+    }
+}
+
 #[test]
 fn sessions_outlive_a_master() {
-    let Some(mut master) = Engine::start(Program::Redis) else { return };
-    let Some(sentinel) = sentinel(&master) else { return };
-    let master_port = master.port.to_string();
-    let Some(replica) = Engine::with(Program::Redis, |_, _| {
-        vec!["--replicaof".into(), "127.0.0.1".into(), master_port.clone()]
-    }) else {
-        return;
-    };
-    until("the sentinel knows the replica", || {
-        let known = sentinel.asked("SENTINEL replicas mymaster");
-        known.contains(&replica.port.to_string()) && known.contains("\"master-link-status\"")
-    });
-
+    let Some(mut watched) = Watched::start() else { return };
     let config = || configured(|config| config.timeout = Duration::from_secs(4));
     let open = |name: &str| -> Result<RedisStore<Smol>, StoreError> {
-        // The first one is down.
-        let sentinels = ["redis://127.0.0.1:1".to_string(), sentinel.url()];
-        block_on(RedisStore::connect(
-            Place::sentinel(sentinels, format!("redis://{name}")),
-            config(),
-        ))
+        block_on(RedisStore::connect(watched.place(name), config()))
     };
     let error = open("nobody").unwrap_err().to_string();
     assert!(error.contains("nobody of the sentinels 127.0.0.1:1,"), "{error}");
     let store = open("mymaster").unwrap();
     block_on(store.create(&session("k"))).unwrap();
-    until("the replica has the session", || !replica.names().is_empty());
+    until("the replica has the session", || !watched.replica.names().is_empty());
 
-    master.kill();
-    until("the replica is the master", || replica.asked("ROLE").contains("\"master\""));
+    watched.fail_over();
     until_it_works(&store);
     assert!(block_on(store.look_up(&key("k"), seconds(200))).unwrap().is_some());
     block_on(store.create(&session("new"))).unwrap();
-    assert_eq!(replica.names().len(), 2);
+    assert_eq!(watched.replica.names().len(), 2);
 }
