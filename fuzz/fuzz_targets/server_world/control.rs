@@ -249,6 +249,9 @@ impl Control {
                 HubAction::Done { waiter, .. } => {
                     assert!(self.waiters.remove(&waiter), "it does not wait");
                 }
+                HubAction::MoveAway { .. } | HubAction::Cluster(_) => {
+                    unreachable!("the hub is of no cluster")
+                }
                 HubAction::ExpirySkipped => assert!(self.config.expiry.is_some()),
                 HubAction::Stopped => {
                     assert!(self.shutting_down && !self.stopped);

@@ -169,6 +169,9 @@ impl Nodes {
             self.repeat(node, run, &request);
             return;
         }
+        if self.mistake == Some(NodeMistake::RepeatedAsNew) && self.dice.chance(10) {
+            self.repeat(node, run, &request);
+        }
         let after = self.delay();
         if matches!(request, Request::Session(_)) && !self.is_settled && self.dice.chance(1) {
             self.saw("request twice");
