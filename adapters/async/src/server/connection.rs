@@ -84,6 +84,8 @@ pub(super) enum Input {
     Session(Outcome),
     Close,
     CloseWith(CloseFrame),
+    /// Its session is lost on this node.
+    MoveAway,
     ShutDown {
         deadline: Instant,
         idle: IdleConnections,

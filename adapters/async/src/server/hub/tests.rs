@@ -17,7 +17,7 @@ use crate::test_runtime::TestRuntime;
 
 pub(in crate::server) fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
-    Hub::new(&TestRuntime, Box::new(RandomKeys), store, &Valid::default())
+    Hub::new(&TestRuntime, Box::new(RandomKeys), store, &Valid::default(), None)
 }
 
 fn open(hub: &Arc<Hub>) -> OpenGuard {
