@@ -55,7 +55,9 @@ pub enum UnreadableMessage {
     #[error("the message has {0} bytes; nodes read at most {max}", max = NodeSignal::MAX)]
     TooLong(usize),
     /// It is of a release that this one does not know.
-    #[error("the message has version {0}, this release reads version {VERSION}; bring all nodes to the same release")]
+    #[error(
+        "the message has version {0}, this release reads version {VERSION}; bring all nodes to the same release"
+    )]
     Version(u8),
     /// It says something about slow readers that this release does not know.
     #[error("the message has the policy {0} for slow readers, which this release does not know")]

@@ -78,7 +78,8 @@ pub use router::{
 };
 pub use service::Service;
 pub use stats::{
-    ByDialect, ClusterStats, ConnectionStats, Load, RefusalStats, RequestStats, ServerStats, Traffic,
+    ByDialect, ClusterStats, ConnectionStats, Load, RefusalStats, RequestStats, ServerStats,
+    Traffic,
 };
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, TlsError};

@@ -9,8 +9,8 @@ use super::broadcast::sent;
 use super::sessions::{login, resume};
 use crate::adapter::client::Client;
 use crate::adapter::cluster::{
-    Answer, ClusterConfig, ClusterState, Engine, EngineError, EngineErrorKind, Epoch, MemoryCluster,
-    News, Request, SendOutcome,
+    Answer, ClusterConfig, ClusterState, Engine, EngineError, EngineErrorKind, Epoch,
+    MemoryCluster, News, Request, SendOutcome,
 };
 use crate::adapter::server::{Broadcast, Config, Connection, Connections, Server, SlowReader};
 use crate::adapter::{MemoryStore, block_on, runtime};
@@ -202,7 +202,8 @@ fn a_close_frame_of_the_application_is_for_its_own_node() {
     let (mut on_b, _) = connect(&b);
     resume(&mut on_b, &key);
     let frame = CloseFrame::new(4003, "banned").unwrap();
-    let closed = a.server.handle.close_session(super::cluster::key(&key), Connections::CloseWith(frame));
+    let closed =
+        a.server.handle.close_session(super::cluster::key(&key), Connections::CloseWith(frame));
     assert_eq!(block_on(closed), Ok(1));
     assert_eq!(on_a.message(), SESSION_CLOSED);
     on_a.closed_with(4003);
@@ -233,7 +234,9 @@ fn signals_reach_sessions_groups_and_all_on_other_nodes_in_order_and_once() {
     assert_eq!(tea().on_this_node().signal("here", "3").unwrap(), sent(1));
     let nobody = handle.session_group(&super::cluster::key("unknown"));
     assert_eq!(forwarded(nobody.signal("nobody", "4").unwrap(), 0), TO(0));
-    for message in [signal(UTF8, "first", b"1"), signal(UTF8, "tea", b"2"), signal(UTF8, "all", b"0")] {
+    for message in
+        [signal(UTF8, "first", b"1"), signal(UTF8, "tea", b"2"), signal(UTF8, "all", b"0")]
+    {
         assert_eq!(on_b.message(), message);
     }
     assert_eq!(on_c.message(), signal(UTF8, "all", b"0"));

@@ -86,6 +86,12 @@ impl ServerHandle {
         self.hub.stats()
     }
 
+    /// Returns whether the server is a node of a [cluster](super::Builder::cluster).
+    #[cfg(feature = "metrics")]
+    pub(super) fn is_node(&self) -> bool {
+        self.hub.is_node()
+    }
+
     /// Returns how many sessions have at least one connection.
     pub fn active_sessions(&self) -> usize {
         self.hub.active_sessions()
@@ -138,10 +144,12 @@ impl ServerHandle {
     /// Returns how many connections were told. A session that is just getting a new key is destroyed under
     /// that as well before this returns. One that has got a new key before is not known by the old one.
     ///
+    /// In a [cluster](super::Builder::cluster), it is closed on all nodes. The number is that of this one.
+    ///
     /// # Errors
     ///
-    /// [`StoreFailed`] if the store could not destroy the session; the log says why. The
-    /// connections were told nevertheless.
+    /// [`StoreFailed`] if the store, or the engine of the cluster, could not destroy the session; the log says why.
+    /// The connections were told nevertheless.
     pub async fn close_session(
         &self,
         key: SessionKey,

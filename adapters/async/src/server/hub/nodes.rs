@@ -140,6 +140,11 @@ impl Hub {
         self.spawn(listen(Arc::downgrade(self), node.engine.clone(), listens));
     }
 
+    #[cfg(feature = "metrics")]
+    pub(in crate::server) const fn is_node(&self) -> bool {
+        self.node.is_some()
+    }
+
     /// Asks the engine, and reports its answer. `given_up` ends when the hub no longer waits for that.
     async fn ask_engine(self: Arc<Self>, job: EngineJob, given_up: oneshot::Receiver<()>) {
         let EngineJob { id, request } = job;
@@ -238,9 +243,7 @@ impl Hub {
             |machine, now, out| machine.send(now, to(), message, out),
             |control, id| {
                 // Dropped if nobody will ever know.
-                if let (Some(id), Some(node), false) =
-                    (id, &mut control.node, control.abandoned)
-                {
+                if let (Some(id), Some(node), false) = (id, &mut control.node, control.abandoned) {
                     node.outcomes.insert(id, outcome);
                 }
             },
@@ -330,7 +333,11 @@ async fn listen(
             Next::News(Ok(Some(news))) => news,
             Next::News(ended) => {
                 let panic = ended.err().map(|panic| panic.to_string());
-                tracing::error!(epoch = epoch.0, panic, "the engine of the cluster has no more news; this node listens again");
+                tracing::error!(
+                    epoch = epoch.0,
+                    panic,
+                    "the engine of the cluster has no more news; this node listens again"
+                );
                 let Some(pause) = hub.upgrade().map(|hub| hub.runtime.sleep_boxed(LISTEN_AGAIN))
                 else {
                     return;
