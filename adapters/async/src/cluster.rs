@@ -1,5 +1,7 @@
 //! One service on many nodes: the engine that they share.
 //!
+//! A server becomes a node with [`Builder::cluster`](crate::server::Builder::cluster).
+//!
 //! [`wwr::cluster`] has what nodes ask and what it means. Here are the interface to an engine, [`Engine`], the
 //! queue in which its news wait, and [`MemoryCluster`], for nodes in one process. `wwr_redis::Cluster` is Redis or Valkey.
 
@@ -14,8 +16,8 @@ use core::future::Future;
 use std::sync::Arc;
 
 pub use wwr::cluster::{
-    Answer, Audience, DataId, Epoch, Lease, Membership, News, Node, Request, Revision,
-    SessionAnswer, SessionRequest, Step,
+    Answer, Audience, ClusterConfig, ClusterCounters, ClusterState, DataId, Epoch, Lease, LostBy,
+    Membership, News, Node, Request, Revision, SendOutcome, SessionAnswer, SessionRequest, Step,
 };
 
 pub use error::{EngineError, EngineErrorKind};

@@ -250,7 +250,6 @@ pub(crate) trait Spawner: Send + Sync {
     fn spawn_boxed(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
 
     /// Waits for this long.
-    #[cfg(feature = "inspect")]
     fn sleep_boxed(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
@@ -259,7 +258,6 @@ impl<R: Runtime> Spawner for R {
         self.spawn(task);
     }
 
-    #[cfg(feature = "inspect")]
     fn sleep_boxed(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(crate::clock::sleep(self, duration))
     }

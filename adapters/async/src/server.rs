@@ -14,6 +14,7 @@ mod detection;
 pub(crate) mod echo;
 mod edit;
 mod endpoint;
+mod forwarded;
 mod groups;
 mod handle;
 mod handler;
@@ -62,6 +63,7 @@ pub use connection::{
 };
 pub use context::{ConnectionOptions, offered_sub_protocols};
 pub use edit::SessionEdit;
+pub use forwarded::Forwarded;
 pub use groups::Group;
 pub use handle::{Connections, ServerHandle};
 pub use handler::{Handler, Response};
@@ -76,7 +78,8 @@ pub use router::{
 };
 pub use service::Service;
 pub use stats::{
-    ByDialect, ConnectionStats, Load, RefusalStats, RequestStats, ServerStats, Traffic,
+    ByDialect, ClusterStats, ConnectionStats, Load, RefusalStats, RequestStats, ServerStats,
+    Traffic,
 };
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, TlsError};

@@ -25,8 +25,8 @@ pub(crate) use reach::Reach;
 pub(crate) use serve::ServeArguments;
 pub(crate) use spoken::SpokenArguments;
 pub(crate) use value::{
-    AllowedOrigin, EngineUrl, ListenOn, LogLevel, PageOn, PlaygroundPage, SessionStorage,
-    protocol_name,
+    AllowedOrigin, ClusterEngine, EngineUrl, ListenOn, LogLevel, PageOn, PlaygroundPage,
+    SessionStorage, protocol_name,
 };
 
 const STYLES: Styles = Styles::styled()

@@ -39,11 +39,11 @@ pub(crate) fn user() -> io::Result<Option<Credentials>> {
     read(USER, Shown::No, |text| text.parse().map_err(|error| format!("{error}")))
 }
 
-/// Returns the URL of the engine in which sessions are stored.
-pub(crate) fn redis() -> io::Result<EngineUrl> {
+/// Returns the URL of the engine in which sessions are stored, or that nodes share. This argument wants it.
+pub(crate) fn redis(argument: &str) -> io::Result<EngineUrl> {
     let url = read(REDIS, Shown::No, |text| text.trim().parse().map_err(str::to_owned))?;
     url.ok_or_else(|| {
-        let message = format!("--sessions redis: {REDIS} has to be set to the URL of the engine");
+        let message = format!("{argument} redis: {REDIS} has to be set to the URL of the engine");
         io::Error::new(io::ErrorKind::InvalidInput, message)
     })
 }

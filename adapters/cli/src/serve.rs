@@ -5,23 +5,23 @@ mod inspection;
 mod metrics;
 mod sockets;
 
-use core::error::Error as _;
 use core::time::Duration;
 use std::io;
 use std::process::ExitCode;
 
 use smol::future::or;
-use wwr_redis::{RedisConfig, RedisStore};
+use wwr_redis::{Cluster, RedisConfig, RedisStore};
+use wwr_smol::cluster::ClusterConfig;
 use wwr_smol::inspect::{Hosts, Page};
 use wwr_smol::server::{
     Builder, Config, ConnectionConfig, Expiry, IdleConnections, Origin, Origins, Server,
     ServerHandle, Sessions, Tls,
 };
-use wwr_smol::{FileStore, Listen, Smol, SocketAddress, StoreError};
+use wwr_smol::{FileStore, Listen, Smol, SocketAddress};
 
 use crate::args::{
-    AllowedOrigin, ListenOn, LogLevel, PageOn, PlaygroundPage, ServeArguments, SessionStorage,
-    SpokenArguments, protocol_name,
+    AllowedOrigin, ClusterEngine, ListenOn, LogLevel, PageOn, PlaygroundPage, ServeArguments,
+    SessionStorage, SpokenArguments, protocol_name,
 };
 use crate::playground::{self, Playground};
 use crate::runtime::Tasks;
@@ -137,6 +137,9 @@ async fn listen(
 async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> {
     let playground = Playground::new(playground_page(arguments)?);
     let builder = Server::builder(playground).config(config(arguments)?);
+    if let Some(engine) = &arguments.cluster {
+        return cluster(builder, engine, arguments).await;
+    }
     Ok(match &arguments.sessions {
         SessionStorage::Memory | SessionStorage::Off => builder,
         SessionStorage::Directory(directory) => {
@@ -146,7 +149,7 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
         SessionStorage::Redis(url) => {
             let url = match url {
                 Some(url) => url.clone(),
-                None => environment::redis()?,
+                None => environment::redis("--sessions")?,
             };
             let mut config = RedisConfig::default();
             config.expire_after = arguments.expire_after;
@@ -154,6 +157,24 @@ async fn builder(arguments: &ServeArguments) -> io::Result<Builder<Playground>> 
             builder.store(store.map_err(|error| with_cause(&error))?)
         }
     })
+}
+
+/// Makes the server a node of several.
+async fn cluster(
+    builder: Builder<Playground>,
+    ClusterEngine(url): &ClusterEngine,
+    arguments: &ServeArguments,
+) -> io::Result<Builder<Playground>> {
+    let url = match url {
+        Some(url) => url.clone(),
+        None => environment::redis("--cluster")?,
+    };
+    let mut config = RedisConfig::default();
+    config.expire_after = arguments.expire_after;
+    let engine = Cluster::<Smol>::connect(url.as_str(), config).await;
+    let engine = engine.map_err(|error| with_cause(&error))?;
+    let name = arguments.node.clone().unwrap_or_else(|| format!("wwr-{}", std::process::id()));
+    Ok(builder.cluster(engine, ClusterConfig::new(name)))
 }
 
 /// The page for browsers. It may be reached by the names by which pages may connect: a page of another site can
@@ -199,6 +220,8 @@ fn config(arguments: &ServeArguments) -> io::Result<Config> {
     }
     let in_memory = matches!(arguments.sessions, SessionStorage::Memory);
     let expire_after = arguments.expire_after.or(in_memory.then_some(MEMORY_KEEPS));
+    // An engine removes them by itself.
+    let expire_after = expire_after.filter(|_| arguments.cluster.is_none());
     config.hub.expiry = expire_after.map(|age| Expiry::new(age, age.min(EXPIRY_EVERY)));
     Ok(config)
 }
@@ -223,7 +246,7 @@ fn invalid(error: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> io::E
 }
 
 /// Returns the error with the system's message.
-fn with_cause(error: &StoreError) -> io::Error {
+fn with_cause(error: &dyn core::error::Error) -> io::Error {
     io::Error::other(match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

@@ -4,6 +4,7 @@ mod attacks;
 mod broadcast;
 mod close_frames;
 mod closing;
+mod cluster;
 #[cfg(unix)]
 mod coalescing;
 pub(crate) mod concurrency;

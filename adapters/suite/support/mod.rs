@@ -187,7 +187,7 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Receiver
 }
 
 /// Waits for something that happens by itself.
-pub(crate) fn until(condition: impl Fn() -> bool) {
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < SAFETY, "it never happens");

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use wwr::cluster::{ClusterCounters, ClusterState};
 use wwr::{Session, SessionKey};
 
-use crate::server::{Connection, RequestStats, ServerHandle, ServerStats, Traffic};
+use crate::server::{ClusterStats, Connection, RequestStats, ServerHandle, ServerStats, Traffic};
 use crate::store::ShortKey;
 
 /// How many groups of a connection, connections of a session and members of a group are named.
@@ -130,6 +131,22 @@ pub(super) struct Overview {
     sessions_not_found: u64,
     store_pending: usize,
     store_failed: u64,
+    /// Only of nodes of a cluster.
+    cluster: Option<NodeRow>,
+}
+
+/// How a node of a cluster stands.
+#[derive(Debug, Serialize)]
+struct NodeRow {
+    name: String,
+    state: &'static str,
+    /// The names of the nodes that are alive, as far as they fit.
+    nodes: Vec<String>,
+    alive: usize,
+    entered: u64,
+    lost: u64,
+    messages_sent: u64,
+    messages_received: u64,
 }
 
 /// Returns what identifies a session without giving it away.
@@ -146,6 +163,31 @@ impl Identity {
             public.insert("(too long to show here)".into(), Value::Null);
         }
         Self { id: short(&session.key), created: session.created.to_string(), public }
+    }
+}
+
+impl From<&ClusterStats> for NodeRow {
+    fn from(stats: &ClusterStats) -> Self {
+        let state = match stats.state {
+            ClusterState::Member { confirms: false, .. } => "member",
+            ClusterState::Member { confirms: true, .. } => "confirms",
+            ClusterState::Away { .. } => "away",
+            ClusterState::Retired => "retired",
+            _ => "outside",
+        };
+        let ClusterCounters { entered, lost, messages_sent, messages_received, .. } =
+            stats.counters;
+        let named = stats.nodes.iter().take(MOST_NAMED).map(|node| node.name.clone());
+        Self {
+            name: stats.name.clone(),
+            state,
+            nodes: named.collect(),
+            alive: stats.nodes.len(),
+            entered,
+            lost,
+            messages_sent,
+            messages_received,
+        }
     }
 }
 
@@ -248,6 +290,7 @@ impl Overview {
             sessions_not_found: sessions.not_found,
             store_pending: stats.store_pending,
             store_failed: jobs.iter().map(|jobs| jobs.failed + jobs.timed_out).sum(),
+            cluster: stats.cluster.as_ref().map(NodeRow::from),
         }
     }
 }

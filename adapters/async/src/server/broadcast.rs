@@ -1,9 +1,11 @@
 //! The result of a signal to many connections.
 
 use super::connection::{Connection, SignalError};
+use super::forwarded::Forwarded;
 
 /// The result of a signal to many connections: how many accepted it, which did not, and why. A
-/// connection that does not accept it does not affect the others.
+/// connection that does not accept it does not affect the others. In a [cluster](super::Builder::cluster), the numbers
+/// are those of this node.
 ///
 /// ```
 /// use wwr_async::PreparedSignal;
@@ -40,6 +42,8 @@ pub struct Broadcast {
     /// waited for a client which is [disconnected](wwr::SlowReader::Disconnect) for it are not among them. Not
     /// known, and 0, when collected from results; [`Connection::dropped_signals`] always knows.
     pub dropped: usize,
+    /// What becomes of it on the other nodes of a [cluster](super::Builder::cluster). `None` without one.
+    pub forwarded: Option<Forwarded>,
 }
 
 /// A connection that did not accept a signal to many.

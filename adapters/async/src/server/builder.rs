@@ -2,6 +2,7 @@
 
 use std::io;
 
+use wwr::Instant;
 use wwr::session::{HistoryConfig, OutcomesConfig};
 
 use super::config::{Checked, Config, InvalidConfig};
@@ -11,6 +12,8 @@ use super::hub::Hub;
 use super::listener::{self, Server};
 use super::service::{Service, ServiceTerms};
 use super::tls::Tls;
+use crate::clock::Clock;
+use crate::cluster::{ClusterConfig, Engine, SharedEngine};
 use crate::key::{KeyGenerator, RuntimeKeys};
 use crate::listen::Listen;
 use crate::runtime::{Choice, Runtime};
@@ -21,7 +24,9 @@ pub struct Builder<H, R> {
     runtime: Choice<R>,
     handler: H,
     config: Config,
-    store: SharedStore,
+    /// `None`: in memory.
+    store: Option<SharedStore>,
+    cluster: Option<(SharedEngine, ClusterConfig)>,
     /// `None`: random ones of the runtime.
     keys: Option<Box<dyn KeyGenerator>>,
     tls: Option<Tls>,
@@ -33,7 +38,8 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
             runtime,
             handler,
             config: Config::default(),
-            store: SharedStore::new(MemoryStore::new()),
+            store: None,
+            cluster: None,
             keys: None,
             tls: None,
         }
@@ -65,7 +71,41 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     /// Where sessions are kept. Default: in memory.
     #[must_use]
     pub fn store(mut self, store: impl SessionStore) -> Self {
-        self.store = SharedStore::new(store);
+        self.store = Some(SharedStore::new(store));
+        self
+    }
+
+    /// Makes the server a node of several, which share an engine and are one service. It has the sessions, so there
+    /// is no [store](Self::store): they are restored on any node, and their limits hold over all of them, as do changes
+    /// and [`close_session`](super::ServerHandle::close_session). Signals to a session, a
+    /// [group](super::ServerHandle::group) and all go to the connections of all nodes
+    /// ([`Broadcast::forwarded`](super::Broadcast::forwarded)). Sessions expire as the engine has it, and
+    /// [`HubConfig::expiry`](super::HubConfig::expiry) does not count. Default: no cluster.
+    ///
+    /// While the engine is away, requests and signals on this node go on, and sessions are neither created nor restored:
+    /// that fails at once. A node that was away for longer than four fifths of its
+    /// [lease](ClusterConfig::lease) closes the connections that have a session, with code 1012. Their clients come
+    /// back, to any node, and restore it. A shutdown gives the places of the node free.
+    ///
+    /// [`ClusterConfig::epoch`] is set here, by the clock of the runtime.
+    ///
+    /// ```
+    /// use wwr_async::cluster::{ClusterConfig, Engine};
+    /// use wwr_async::server::{Handler, InvalidConfig, Server, Service};
+    /// use wwr_async::Runtime;
+    ///
+    /// fn node<H: Handler, R: Runtime>(
+    ///     runtime: R,
+    ///     handler: H,
+    ///     engine: impl Engine,
+    /// ) -> Result<Service<H, R>, InvalidConfig> {
+    ///     let config = ClusterConfig::new("node-1");
+    ///     Server::builder_on(runtime, handler).cluster(engine, config).headless()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn cluster(mut self, engine: impl Engine, config: ClusterConfig) -> Self {
+        self.cluster = Some((SharedEngine::new(engine), config));
         self
     }
 
@@ -144,7 +184,26 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
             trusted_proxies,
             kept_headers,
         } = checked;
-        let hub = Hub::new(&runtime, keys, self.store, &hub, &recovery, seed);
+        if self.store.is_some() && self.cluster.is_some() {
+            return Err(InvalidConfig::StoreAndCluster);
+        }
+        if self.cluster.is_some() && (recovery.history.is_some() || recovery.outcomes.is_some()) {
+            return Err(InvalidConfig::RecoveryAndCluster);
+        }
+        let cluster = self.cluster.map(|(engine, mut config)| {
+            let clock = runtime.clock();
+            let running = clock.now().saturating_since(Instant::EPOCH);
+            let now = clock.system_time();
+            config.epoch = Clock::unix_time(now.checked_sub(running).unwrap_or(now));
+            if hub.expiry.is_some() {
+                tracing::warn!(
+                    "hub.expiry does not count in a cluster: its engine says when sessions expire"
+                );
+            }
+            Ok((engine, config.validate().map_err(InvalidConfig::Cluster)?))
+        });
+        let store = self.store.unwrap_or_else(|| SharedStore::new(MemoryStore::new()));
+        let hub = Hub::new(&runtime, keys, store, &hub, &recovery, seed, cluster.transpose()?);
         let endpoints = Endpoints::new(connection, paths, limits.max_remembered_addresses);
         let terms = ServiceTerms { origins, proxies: trusted_proxies, kept_headers, limits };
         Ok(Service::new(runtime, self.handler, hub, endpoints, terms))

@@ -219,6 +219,21 @@ pub enum InvalidConfig {
     /// The PROXY protocol is on, but no proxy is trusted to speak it.
     #[error("proxy_protocol is set, but trusted_proxies is empty; list the proxies that speak it")]
     NoTrustedProxies,
+    /// A setting of the [cluster](super::Builder::cluster).
+    #[error("cluster.{0}")]
+    Cluster(wwr::InvalidConfig),
+    /// Sessions cannot be kept both in a store and in the engine of a cluster.
+    #[error(
+        "a session store (Builder::store) and a cluster (Builder::cluster) are set; the engine of the cluster \
+         keeps the sessions, so leave out the store"
+    )]
+    StoreAndCluster,
+    /// A history or idempotent requests, and a cluster.
+    #[error(
+        "a cluster (Builder::cluster) is set, and a history (Config::history) or idempotent requests \
+         (Config::idempotency), which are those of one process so far; leave them out"
+    )]
+    RecoveryAndCluster,
 }
 
 impl From<InvalidConfig> for io::Error {

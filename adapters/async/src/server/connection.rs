@@ -86,6 +86,8 @@ pub(super) enum Input {
     Recovery(Box<RecoveryNews>),
     Close,
     CloseWith(CloseFrame),
+    /// Its session is lost on this node.
+    MoveAway,
     ShutDown {
         deadline: Instant,
         idle: IdleConnections,

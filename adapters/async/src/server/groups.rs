@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use wwr::cluster::Audience;
 use wwr::server::GroupError;
 use wwr::session::ConnectionId;
 use wwr::{
@@ -128,12 +129,14 @@ impl ServerHandle {
     }
 
     fn members_of(&self, whom: Whom) -> Group {
-        Group { hub: self.hub().clone(), whom, except: BTreeSet::new(), policy: None }
+        let (hub, except) = (self.hub().clone(), BTreeSet::new());
+        Group { hub, whom, except, policy: None, on_this_node: false }
     }
 }
 
 /// The members of a group, or all but some: those that are in it at the time of each call. Cheap to
-/// make; it does not keep the group in existence.
+/// make; it does not keep the group in existence. In a [cluster](super::Builder::cluster), signals also go to the
+/// members on other nodes; the rest is about the members on this one.
 ///
 /// ```
 /// use wwr_async::server::{Connection, ServerHandle, SlowReader};
@@ -154,6 +157,7 @@ pub struct Group {
     whom: Whom,
     except: BTreeSet<ConnectionId>,
     policy: Option<SlowReader>,
+    on_this_node: bool,
 }
 
 /// Which connections the members are.
@@ -181,6 +185,13 @@ impl Group {
     /// value is about into the name.
     pub const fn slow_readers(mut self, policy: SlowReader) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Leaves out the other nodes of a [cluster](super::Builder::cluster). Without one, nothing changes. All but
+    /// signals is about this node anyway.
+    pub const fn on_this_node(mut self) -> Self {
+        self.on_this_node = true;
         self
     }
 
@@ -216,8 +227,16 @@ impl Group {
     /// Returns at once: it waits for no client, and does not keep new clients from connecting. The call
     /// visits each member. With many thousands, an application that counts milliseconds calls it from a
     /// separate thread.
+    ///
+    /// In a [cluster](super::Builder::cluster), the members of the other nodes get it as well
+    /// ([`Broadcast::forwarded`]), unless the group is only [that of this node](Self::on_this_node).
     pub fn signal_prepared(&self, signal: &PreparedSignal) -> Broadcast {
-        let mut told = Broadcast::default();
+        let to = || match &self.whom {
+            Whom::Named(name) => Audience::Group(name.clone()),
+            Whom::Session(key) => Audience::Session(key.clone()),
+        };
+        let forwarded = (!self.on_this_node).then(|| self.hub.forward(to, signal, self.policy));
+        let mut told = Broadcast { forwarded: forwarded.flatten(), ..Broadcast::default() };
         for member in self.walk() {
             let result = member.send_prepared(signal, self.policy);
             told.count(member, result);
@@ -285,6 +304,7 @@ impl fmt::Debug for Group {
             .field("whom", &self.whom)
             .field("except", &self.except)
             .field("slow_readers", &self.policy)
+            .field("on_this_node", &self.on_this_node)
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wwr::cluster::Audience;
 use wwr::session::StoreFailed;
 use wwr::{CloseFrame, PreparedSignal, SessionKey};
 
@@ -28,7 +29,8 @@ pub enum Connections {
     /// They are closed as well.
     Close,
     /// They are closed as well, with this close frame, as
-    /// [`Connection::close_with`] does.
+    /// [`Connection::close_with`] does. Those on other nodes of a [cluster](super::Builder::cluster) are
+    /// closed as with [`Close`](Self::Close).
     CloseWith(CloseFrame),
 }
 
@@ -84,6 +86,12 @@ impl ServerHandle {
         self.hub.stats()
     }
 
+    /// Returns whether the server is a node of a [cluster](super::Builder::cluster).
+    #[cfg(feature = "metrics")]
+    pub(super) fn is_node(&self) -> bool {
+        self.hub.is_node()
+    }
+
     /// Returns how many sessions have at least one connection.
     pub fn active_sessions(&self) -> usize {
         self.hub.active_sessions()
@@ -95,7 +103,8 @@ impl ServerHandle {
     }
 
     /// Sends a signal to all connections, as [`Connection::signal_prepared`] does, and returns the
-    /// result. It may miss connections that open or end meanwhile.
+    /// result. It may miss connections that open or end meanwhile. In a [cluster](super::Builder::cluster), those of
+    /// the other nodes get it as well: [`Broadcast::forwarded`].
     ///
     /// Returns at once: it waits for no client, and does not keep new clients from connecting. To
     /// wait for slow clients instead of leaving them out, await [`Connection::ready`] of each
@@ -120,7 +129,10 @@ impl ServerHandle {
     /// }
     /// ```
     pub fn signal_all(&self, signal: &PreparedSignal) -> Broadcast {
-        let mut told = Broadcast::default();
+        let mut told = Broadcast {
+            forwarded: self.hub.forward(|| Audience::All, signal, None),
+            ..Broadcast::default()
+        };
         for connection in self.hub.walk() {
             let result = connection.send_prepared(signal, None);
             told.count(connection, result);
@@ -156,10 +168,12 @@ impl ServerHandle {
     /// Returns how many connections were told. A session that is just getting a new key is destroyed under
     /// that as well before this returns. One that has got a new key before is not known by the old one.
     ///
+    /// In a [cluster](super::Builder::cluster), it is closed on all nodes. The number is that of this one.
+    ///
     /// # Errors
     ///
-    /// [`StoreFailed`] if the store could not destroy the session; the log says why. The
-    /// connections were told nevertheless.
+    /// [`StoreFailed`] if the store, or the engine of the cluster, could not destroy the session; the log says why.
+    /// The connections were told nevertheless.
     pub async fn close_session(
         &self,
         key: SessionKey,

@@ -4,6 +4,7 @@ mod groups;
 #[cfg(feature = "inspect")]
 mod inspected;
 mod jobs;
+mod nodes;
 mod stats;
 #[cfg(test)]
 pub(super) mod tests;
@@ -19,11 +20,12 @@ use std::time::Duration;
 
 use event_listener::Event;
 use futures_channel::oneshot;
+use wwr::cluster::{Audience, ClusterConfig};
 use wwr::server::gate;
 use wwr::server::{
     self, HubAction, HubConfig, Job, JobId, RecoveryCommand, RecoveryConfig, WaiterId,
 };
-use wwr::session::{Command, ConnectionId, StoreFailed};
+use wwr::session::{Change, Command, ConnectionId, StoreFailed};
 use wwr::{Actions, Instant, PreparedSignal, SessionKey, Valid};
 
 use super::broadcast::Broadcast;
@@ -31,8 +33,10 @@ use super::connection::{Connection, Ended, Input};
 use super::handle::Connections;
 use super::refusals::Refusals;
 use super::throttle::Throttle;
+use nodes::{Node, NodeControl};
 
 use crate::clock::Clock;
+use crate::cluster::SharedEngine;
 use crate::key::KeyGenerator;
 use crate::runtime::{Runtime, Spawner};
 use crate::store::SharedStore;
@@ -47,6 +51,8 @@ pub(super) struct Hub {
     address: OnceLock<SocketAddr>,
     runtime: Box<dyn Spawner>,
     store: SharedStore,
+    /// `None`: no cluster.
+    node: Option<Node>,
     /// For the log.
     store_timeout: Duration,
     /// For how long the handler of an idempotent request runs on when its connection has ended.
@@ -77,6 +83,11 @@ struct Control {
     connections: BTreeMap<ConnectionId, Connection>,
     /// The callers that wait until a session is destroyed.
     waiters: BTreeMap<WaiterId, oneshot::Sender<Result<usize, StoreFailed>>>,
+    /// `None`: no cluster.
+    node: Option<Box<NodeControl>>,
+    /// Whether the connections whose session is just closed by its key get a close frame of the application
+    /// after that.
+    closes_with_frame: bool,
     /// The jobs that the store is doing. Dropping the sender gives up the job.
     running: BTreeMap<JobId, oneshot::Sender<()>>,
     /// What the connections have counted that are not in the table any more.
@@ -93,8 +104,8 @@ struct Control {
 
 impl Control {
     /// Returns whether nothing will happen any more.
-    const fn has_ended(&self) -> bool {
-        self.machine.is_stopped() || self.abandoned
+    fn has_ended(&self) -> bool {
+        self.abandoned || (self.machine.is_stopped() && !self.awaits_engine())
     }
 }
 
@@ -106,9 +117,22 @@ impl Hub {
         config: &Valid<HubConfig>,
         recovery: &Valid<RecoveryConfig>,
         seed: u64,
+        cluster: Option<(SharedEngine, Valid<ClusterConfig>)>,
     ) -> Arc<Self> {
+        let (machine, node, control, queues) = match cluster {
+            None => (server::Hub::with_recovery(config, recovery, seed), None, None, None),
+            Some((engine, cluster)) => {
+                let (control, queues) = NodeControl::new();
+                let machine = server::Hub::clustered(config, &cluster);
+                let node = Node::new(engine, &cluster);
+                (machine, Some(node), Some(Box::new(control)), Some(queues))
+            }
+        };
+        let grows = node.is_none() && config.expiry.is_none() && store.is_in_memory();
         let control = Control {
-            machine: server::Hub::with_recovery(config, recovery, seed),
+            machine,
+            node: control,
+            closes_with_frame: false,
             out: Actions::new(),
             connections: BTreeMap::new(),
             waiters: BTreeMap::new(),
@@ -122,10 +146,11 @@ impl Hub {
         let hub = Arc::new(Self {
             clock: runtime.clock(),
             keys,
-            grows: AtomicBool::new(config.expiry.is_none() && store.is_in_memory()),
+            grows: AtomicBool::new(grows),
             address: OnceLock::new(),
             runtime: Box::new(runtime.clone()),
             store,
+            node,
             store_timeout: config.store_timeout,
             window: recovery.outcomes.map_or(Duration::ZERO, |outcomes| outcomes.window),
             control: Mutex::new(control),
@@ -138,6 +163,9 @@ impl Hub {
         });
         let running = timer::Running(Arc::downgrade(&hub));
         runtime.spawn(timer::run(runtime.timer(), running, hub.earlier.clone()));
+        if let Some(queues) = queues {
+            hub.run_node(queues);
+        }
         hub
     }
 
@@ -179,16 +207,11 @@ impl Hub {
         let jobs = self.carry_out(&mut control);
         if control.abandoned {
             control.waiters.clear();
+            if let Some(node) = &mut control.node {
+                node.abandon();
+            }
         }
-        let next = control.machine.next_timeout();
-        let is_earlier = next.is_some_and(|next| control.timer_at.is_none_or(|at| next < at));
-        if is_earlier {
-            control.timer_at = next;
-        }
-        drop(control);
-        if is_earlier {
-            self.earlier.notify(1);
-        }
+        self.set_timer(control);
         for (job, given_up) in jobs {
             let hub = self.clone();
             self.spawn(async move { hub.work(job, given_up).await });
@@ -196,12 +219,33 @@ impl Hub {
         answer
     }
 
+    /// Has the timer fire earlier if the hub needs that, and ends the lock.
+    fn set_timer(&self, mut control: MutexGuard<'_, Control>) {
+        let next = control.machine.next_timeout();
+        let is_earlier = next.is_some_and(|next| control.timer_at.is_none_or(|at| next < at));
+        if is_earlier {
+            control.timer_at = next;
+        }
+        // A node that retires ends after its hub has stopped.
+        let has_ended = control.node.is_some() && control.has_ended();
+        drop(control);
+        if is_earlier {
+            self.earlier.notify(1);
+        }
+        if has_ended {
+            self.stopped.notify(usize::MAX);
+        }
+    }
+
     /// Carries out the actions of the hub, and returns the jobs for the store.
     fn carry_out(&self, control: &mut Control) -> Vec<(Job, oneshot::Receiver<()>)> {
         let mut jobs = Vec::new();
         while let Some(action) = control.out.pop() {
             match action {
-                HubAction::Deliver { to, outcome } => {
+                HubAction::Deliver { to, mut outcome } => {
+                    if let Change::ClosedByKey { disconnect } = &mut outcome.change {
+                        *disconnect &= !control.closes_with_frame;
+                    }
                     if let Some(connection) = control.connections.get(&to) {
                         // A connection that has just ended does not need it any more.
                         let _ = connection.push(Input::Session(outcome), 0);
@@ -236,8 +280,16 @@ impl Hub {
                 HubAction::StoreTimedOut { job } => {
                     control.running.remove(&job);
                 }
-                // This hub is of no cluster.
-                HubAction::MoveAway { .. } | HubAction::Cluster(_) => {}
+                HubAction::MoveAway { to } => {
+                    if let Some(connection) = control.connections.get(&to) {
+                        connection.close_by(Input::MoveAway);
+                    }
+                }
+                HubAction::Cluster(action) => {
+                    if let Some(node) = &mut control.node {
+                        node.carry_out(*action);
+                    }
+                }
                 HubAction::ExpirySkipped => tracing::warn!(
                     "no sessions expire in this round: the session store could not note that one of \
                      them is in use"
@@ -260,6 +312,7 @@ impl Hub {
                 }
             }
         }
+        control.closes_with_frame = false;
         jobs
     }
 
@@ -269,6 +322,9 @@ impl Hub {
         control.abandoned = true;
         control.waiters.clear();
         control.running.clear();
+        if let Some(node) = &mut control.node {
+            node.abandon();
+        }
         drop(control);
         self.stopped.notify(usize::MAX);
     }
@@ -348,10 +404,12 @@ impl Hub {
         key: &SessionKey,
         signal: &PreparedSignal,
     ) -> Broadcast {
+        let forwarded = self.forward(|| Audience::Session(key.clone()), signal, None);
         self.call_and(
             |machine, now, out| machine.signal_session(now, key, signal, out),
             |control, told| {
-                let mut result = Broadcast { sent: told.following, ..Broadcast::default() };
+                let mut result =
+                    Broadcast { sent: told.following, forwarded, ..Broadcast::default() };
                 let others = told.others.iter().filter_map(|id| control.connections.get(id));
                 for connection in others {
                     // Under the lock: it stays behind the news that the connection holds the session.
@@ -381,12 +439,18 @@ impl Hub {
         connections: Connections,
     ) -> Result<usize, StoreFailed> {
         let (done, destroyed) = oneshot::channel();
-        let disconnect = connections == Connections::Close;
+        let disconnect = match connections {
+            Connections::Keep => false,
+            Connections::Close => true,
+            // Other nodes do not know the frame: connections there are closed as usual.
+            Connections::CloseWith(_) => self.node.is_some(),
+        };
         let told = self.call_and(
             |machine, now, out| machine.close_session(now, key, disconnect, out),
             |control, waiter| {
                 control.waiters.insert(waiter, done);
                 let Connections::CloseWith(_) = connections else { return Vec::new() };
+                control.closes_with_frame = true;
                 let told = control.out.iter().filter_map(|action| match action {
                     HubAction::Deliver { to, .. } => control.connections.get(to).cloned(),
                     _ => None,

@@ -8,11 +8,12 @@ use metrics::{
     describe_histogram, gauge, histogram,
 };
 use wwr::Dialect;
+use wwr::cluster::{ClusterCounters, ClusterState};
 use wwr::server::gate::Refusal;
 use wwr::server::{JobCounters, SessionCounters, StoreCounters};
 
 use super::handle::ServerHandle;
-use super::stats::{RequestStats, ServerStats};
+use super::stats::{ClusterStats, RequestStats, ServerStats};
 
 /// The latency of the session store, which is recorded when it answers.
 const STORE_DURATION: &str = "wwr_store_operation_duration_seconds";
@@ -43,6 +44,10 @@ const STORE_DURATION: &str = "wwr_store_operation_duration_seconds";
 /// | `wwr_groups` | gauge | | groups with members |
 /// | `wwr_store_operations_total` | counter | `operation`, `result` | calls of the session store: `look_up`, `create`, `update`, `destroy`, `expire`; `done`, `failed`, `timed_out` |
 /// | `wwr_store_operations_pending` | gauge | | calls of the session store without an answer yet |
+/// | `wwr_cluster_member` | gauge | | 1 if this node takes part in its [cluster](super::Builder::cluster) and the engine answers, otherwise 0 |
+/// | `wwr_cluster_nodes` | gauge | | nodes that were alive when the lease was renewed last |
+/// | `wwr_cluster_requests_pending` | gauge | | questions that the engine has not answered yet |
+/// | `wwr_cluster_events_total` | counter | `event` | what happened to this node, by the names of the fields of [`ClusterCounters`] |
 /// | `wwr_store_operation_duration_seconds` | histogram | `operation` | how long these took |
 ///
 /// The values of all labels are known beforehand: no client can add one. The histogram is recorded when the
@@ -75,7 +80,7 @@ impl ServerHandle {
     /// ```
     pub fn metrics(&self) -> Metrics {
         let metrics = Metrics { server: self.clone(), counters: Vec::new(), gauges: Vec::new() };
-        metrics.with_connections().with_traffic().with_sessions().with_store()
+        metrics.with_connections().with_traffic().with_sessions().with_store().with_cluster()
     }
 }
 
@@ -275,6 +280,60 @@ impl Metrics {
         let pending = "wwr_store_operations_pending";
         describe_gauge!(pending, Unit::Count, "Calls of the session store without an answer yet.");
         self.gauge(pending, Vec::new(), |stats| stats.store_pending as u64);
+        self
+    }
+
+    /// Those of a node. A server that is none has no such metrics.
+    fn with_cluster(mut self) -> Self {
+        if !self.server.is_node() {
+            return self;
+        }
+        type Part = (&'static str, &'static str, fn(&ClusterStats) -> u64);
+        let gauges: [Part; 3] = [
+            (
+                "wwr_cluster_member",
+                "Whether this node takes part, and the engine answers.",
+                |node| u64::from(matches!(node.state, ClusterState::Member { .. })),
+            ),
+            ("wwr_cluster_nodes", "Nodes that are alive.", |node| node.nodes.len() as u64),
+            (
+                "wwr_cluster_requests_pending",
+                "Questions that the engine has not answered yet.",
+                |node| node.pending as u64,
+            ),
+        ];
+        for (name, what, number) in gauges {
+            describe_gauge!(name, Unit::Count, what);
+            self.gauge(name, Vec::new(), move |stats| stats.cluster.as_ref().map_or(0, number));
+        }
+        let events = "wwr_cluster_events_total";
+        describe_counter!(events, Unit::Count, "What happened to this node.");
+        type Event = (&'static str, fn(&ClusterCounters) -> u64);
+        let named: [Event; 16] = [
+            ("requests", |node| node.requests),
+            ("failed", |node| node.failed),
+            ("timed_out", |node| node.timed_out),
+            ("entered", |node| node.entered),
+            ("lost", |node| node.lost),
+            ("away", |node| node.away),
+            ("refused", |node| node.refused),
+            ("dropped", |node| node.dropped),
+            ("confirms", |node| node.confirms),
+            ("hints", |node| node.hints),
+            ("interruptions", |node| node.interruptions),
+            ("data_changes", |node| node.data_changes),
+            ("messages_sent", |node| node.messages_sent),
+            ("messages_refused", |node| node.messages_refused),
+            ("messages_lost", |node| node.messages_lost),
+            ("messages_received", |node| node.messages_received),
+        ];
+        for (event, number) in named {
+            let labels = vec![Label::from_static_parts("event", event)];
+            let number = move |stats: &ServerStats| {
+                stats.cluster.as_ref().map_or(0, |node| number(&node.counters))
+            };
+            self.counter(events, labels, number);
+        }
         self
     }
 }

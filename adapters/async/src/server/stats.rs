@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use wwr::Dialect;
+use wwr::cluster::{ClusterCounters, ClusterState, Node};
 use wwr::server::gate::Refusal;
 use wwr::server::{SessionCounters, StoreCounters};
 
@@ -32,6 +33,24 @@ pub struct ServerStats {
     pub store: StoreCounters,
     /// How many jobs the store has not answered yet.
     pub store_pending: usize,
+    /// The node, if the server is one of a [cluster](super::Builder::cluster).
+    pub cluster: Option<ClusterStats>,
+}
+
+/// How a node of a [cluster](super::Builder::cluster) stands, and what it has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterStats {
+    /// The name of this node.
+    pub name: String,
+    /// How it stands to the engine.
+    pub state: ClusterState,
+    /// The nodes that were alive when the lease was renewed last, this one too. Empty while it takes no part.
+    pub nodes: Vec<Node>,
+    /// How many questions the engine has not answered yet.
+    pub pending: usize,
+    /// What the node has counted since it was made.
+    pub counters: ClusterCounters,
 }
 
 /// What happened on a connection, and what happens now. See

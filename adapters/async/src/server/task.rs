@@ -558,6 +558,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
             }
             Input::Close => self.machine.close(now, &mut self.out),
             Input::CloseWith(frame) => self.machine.close_with(now, frame, &mut self.out),
+            Input::MoveAway => self.machine.move_away(now, &mut self.out),
             Input::ShutDown { deadline, idle } => {
                 self.machine.shut_down(now, deadline, idle, &mut self.out);
             }

@@ -10,8 +10,8 @@ use wwr_smol::server::Network;
 use super::LogArguments;
 use super::spoken::SpokenArguments;
 use super::value::{
-    AllowedOrigin, ListenOn, PageOn, PlaygroundPage, ProxyHeader, SessionStorage, allowed_origin,
-    concurrency, file_mode, positive_duration, positive_number,
+    AllowedOrigin, ClusterEngine, ListenOn, PageOn, PlaygroundPage, ProxyHeader, SessionStorage,
+    allowed_origin, concurrency, file_mode, positive_duration, positive_number,
 };
 
 /// Serve a playground for trying out clients
@@ -38,7 +38,7 @@ Requests, by name (counts and keys are replied as UTF-8):
   whoami         replies with the session as JSON, or fails with NO_SESSION
   signal-me      sends the signal `signal-me` with the payload, in its encoding, then replies
   broadcast      sends the signal `broadcast` with the payload, in its encoding, to all clients,
-                 the sender included; replies with their number
+                 the sender included; replies with their number, those of other nodes not included
   kick           payload: a session key; closes the session on all connections, which stay open;
                  replies with their number
   close          replies, then closes the connection
@@ -49,6 +49,7 @@ ignored.
 Examples:
   wwr serve --listen 127.0.0.1:0 --sessions ./sessions --expire-after 30days
   wwr serve --sessions redis://localhost --expire-after 30days
+  wwr serve --cluster redis://localhost --node one
   wwr serve --allow-origin http://localhost:3000 --concurrency unlimited
   wwr serve --trusted-proxy 127.0.0.1 --proxy-header x-forwarded-for
   wwr serve --listen 0.0.0.0:7777 --trusted-proxy 10.0.0.0/8 --proxy-protocol
@@ -73,7 +74,8 @@ Signals:
 
 Exit codes:
   0    shut down
-  2    called wrongly; or an address, the certificate or the store of sessions cannot be used
+  2    called wrongly; or an address, the certificate, the store of sessions or the
+       engine of the cluster cannot be used
   130  ended at once by a second signal, SIGINT
   143  ended at once by a second signal, SIGTERM")]
 pub(crate) struct ServeArguments {
@@ -98,6 +100,13 @@ pub(crate) struct ServeArguments {
     /// environment variable WWR_REDIS
     #[arg(long, value_name = "DIR|redis://HOST|memory|off", default_value = "memory")]
     pub(crate) sessions: SessionStorage,
+    /// Be a node of several that share a Redis or Valkey engine and are one service: sessions, their limits and
+    /// signals are those of all nodes. `redis` takes the URL from the environment variable WWR_REDIS
+    #[arg(long, value_name = "redis://HOST", conflicts_with = "sessions")]
+    pub(crate) cluster: Option<ClusterEngine>,
+    /// The name of this node, for people [default: `wwr-` and the number of the process]
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub(crate) node: Option<String>,
     /// Store a session before its client hears of it, and make files reach the disk
     #[arg(long)]
     pub(crate) durable: bool,

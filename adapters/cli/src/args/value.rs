@@ -215,6 +215,21 @@ impl fmt::Debug for EngineUrl {
     }
 }
 
+/// The engine of a cluster: Redis or Valkey, at this URL. Without a URL, the environment has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClusterEngine(pub(crate) Option<EngineUrl>);
+
+impl FromStr for ClusterEngine {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "redis" => Ok(Self(None)),
+            _ => text.parse().map(|url| Self(Some(url))),
+        }
+    }
+}
+
 impl From<&str> for SessionStorage {
     fn from(text: &str) -> Self {
         match text {

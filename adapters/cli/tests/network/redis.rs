@@ -114,3 +114,71 @@ fn the_engine_of_the_environment_has_to_be_a_url() {
         assert!(names && !ran.stderr.contains("secret"), "{}", ran.stderr);
     }
 }
+
+/// Does it again and again until it has come true.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < SAFETY, "it never comes true: {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn nodes_of_a_cluster_are_one_service_and_the_places_of_one_that_is_killed_are_free_after_a_lease()
+{
+    let Some(engine) = Engine::start() else { return };
+    let url = engine.url("open-sesame");
+    let [one, two, mut three] = ["one", "two", "three"].map(|name| {
+        let limit = ["--max-session-connections", "1", "--metrics", "0"];
+        let arguments = [&["--cluster", &url, "--node", name], &limit[..]].concat();
+        let mut server = Server::start(&arguments);
+        server.running.wait_for_log("part of the cluster");
+        server
+    });
+    let key = one.reply(&["login", r#"{"user":"ada"}"#]);
+    let address = two.url();
+    // The place of the request becomes free in a moment.
+    let mut listener = None;
+    until("the session is restored on another node", || {
+        let mut listening = Running::start(&["listen", "--json", "--session", &key, &address]);
+        let is_restored = listening.line().unwrap().contains("session-restored");
+        listener = is_restored.then_some(listening);
+        is_restored
+    });
+    let mut listener = listener.unwrap();
+    listener.line_with("connected");
+    let refused = three.error(&["--session", &key, "whoami"]);
+    assert!(refused.contains("max"), "{refused}");
+    // One connection of this node has it; the other is on another node.
+    assert_eq!(one.reply(&["broadcast", "hi"]), "1");
+    listener.line_with(r#""payload":"hi""#);
+
+    two.running.signal(rustix::process::Signal::KILL);
+    drop(listener);
+    until("the places of a node that was killed are free", || {
+        three.request(&["--session", &key, "whoami"]).code == Some(0)
+    });
+    let page = three.running.line_with("metrics on http://");
+    let page =
+        page.strip_prefix("metrics on http://").and_then(|page| page.strip_suffix("/metrics"));
+    until("the metrics show the nodes that are left", || {
+        let mut page = std::net::TcpStream::connect(page.unwrap()).unwrap();
+        page.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let metrics = std::io::read_to_string(page).unwrap();
+        metrics.contains("\nwwr_cluster_nodes 2\n") && metrics.contains("\nwwr_cluster_member 1\n")
+    });
+}
+
+#[test]
+fn a_node_has_no_other_store_of_sessions() {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--cluster"];
+    let both = run(&[&serve[..], &["redis://localhost", "--sessions", "memory"]].concat());
+    assert_eq!(both.code, Some(2), "{both:?}");
+    assert!(both.stderr.contains("--sessions"), "{}", both.stderr);
+    let by_environment = run(&[&serve[..], &["redis"]].concat());
+    let text = "--cluster redis: WWR_REDIS has to be set";
+    assert!(by_environment.stderr.contains(text), "{}", by_environment.stderr);
+    let no_url = run(&[&serve[..], &["localhost"]].concat());
+    assert_eq!(no_url.code, Some(2), "{no_url:?}");
+}

@@ -75,6 +75,20 @@ export const EVERY = 2000;
  * @property {number} sessions_not_found
  * @property {number} store_pending
  * @property {number} store_failed
+ * @property {NodeOfCluster | null} cluster
+ */
+
+/**
+ * How a node of a cluster stands.
+ * @typedef {object} NodeOfCluster
+ * @property {string} name
+ * @property {string} state
+ * @property {string[]} nodes
+ * @property {number} alive
+ * @property {number} entered
+ * @property {number} lost
+ * @property {number} messages_sent
+ * @property {number} messages_received
  */
 
 /**

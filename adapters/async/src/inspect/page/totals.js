@@ -45,6 +45,9 @@ export function showTotals(overview) {
     total('Queued', bytes(overview.queued_bytes), [`${count(traffic.stalls)} stalls, ${count(traffic.signals_dropped)} signals dropped`]),
     total('Refused', count(overview.refused), refusals.slice(0, 3).map(([reason, number]) => `${count(number)} × ${reason.replaceAll('_', ' ')}`)),
   ];
+  if (overview.cluster !== null) {
+    cards.unshift(nodeOf(overview.cluster));
+  }
   if (overview.shutting_down) {
     cards.unshift(total('State', 'shutting down', [], 'warn'));
   }
@@ -52,6 +55,24 @@ export function showTotals(overview) {
   setText(find('tab-connections'), `Connections (${count(overview.connections)})`);
   setText(find('tab-sessions'), `Sessions (${count(overview.sessions)})`);
   setText(find('tab-groups'), `Groups (${count(overview.groups)})`);
+}
+
+/** How each state is told. */
+const STATES = new Map([
+  ['member', ''],
+  ['confirms', 'confirms its sessions'],
+  ['away', 'the engine does not answer'],
+  ['outside', 'takes no part'],
+  ['retired', 'has left'],
+]);
+
+/** @param {import('./server.js').NodeOfCluster} node */
+function nodeOf(node) {
+  const state = STATES.get(node.state) ?? node.state;
+  const more = node.alive > node.nodes.length ? ` and ${count(node.alive - node.nodes.length)} more` : '';
+  const nodes = node.alive === 0 ? '' : `${count(node.alive)} alive: ${node.nodes.join(', ')}${more}`;
+  const messages = `${count(node.messages_sent)} signals to other nodes, ${count(node.messages_received)} from them`;
+  return total('Node', node.name, [state, nodes, messages], node.state === 'member' ? '' : 'warn');
 }
 
 /** @param {string} label @param {string} value @param {string[]} more @param {string} style */

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::iter;
+use std::sync::MutexGuard;
 
 use wwr::SessionKey;
 use wwr::server::GroupError;
 use wwr::session::ConnectionId;
 
-use super::{Hub, PORTION};
+use super::{Control, Hub, PORTION};
 use crate::server::connection::Connection;
 
 impl Hub {
@@ -16,7 +17,10 @@ impl Hub {
         connection: ConnectionId,
         group: &str,
     ) -> Result<bool, GroupError> {
-        self.lock().machine.join(connection, group)
+        let mut control = self.lock();
+        let joined = control.machine.join(connection, group);
+        self.note_groups(control);
+        joined
     }
 
     pub(in crate::server) fn join_for_session(
@@ -25,11 +29,24 @@ impl Hub {
         session: &SessionKey,
         group: &str,
     ) -> Result<bool, GroupError> {
-        self.lock().machine.join_for_session(connection, session, group)
+        let mut control = self.lock();
+        let joined = control.machine.join_for_session(connection, session, group);
+        self.note_groups(control);
+        joined
     }
 
     pub(in crate::server) fn leave(&self, connection: ConnectionId, group: &str) -> bool {
-        self.lock().machine.leave(connection, group)
+        let mut control = self.lock();
+        let left = control.machine.leave(connection, group);
+        self.note_groups(control);
+        left
+    }
+
+    /// Has a node tell the engine which groups have members here, and ends the lock.
+    fn note_groups(&self, control: MutexGuard<'_, Control>) {
+        if control.node.is_some() {
+            self.set_timer(control);
+        }
     }
 
     pub(in crate::server) fn groups_of(&self, connection: ConnectionId) -> Vec<String> {
@@ -41,6 +58,7 @@ impl Hub {
         let mut control = self.lock();
         let groups = control.machine.groups_of(connection).map(Into::into).collect();
         control.machine.ended(connection);
+        self.note_groups(control);
         groups
     }
 

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use wwr::session::ConnectionId;
 
+use super::nodes::Node;
 use super::{Control, Hub, PORTION};
 use crate::server::connection::Connection;
 use crate::server::stats::{ByDialect, RefusalStats, ServerStats, Traffic};
@@ -59,7 +60,7 @@ struct Adding {
 
 impl Adding {
     /// Begins with what is not counted by connections that are open.
-    fn new(control: &mut Control, refusals: RefusalStats) -> Self {
+    fn new(control: &mut Control, refusals: RefusalStats, node: Option<&Node>) -> Self {
         let Ended { by_dialect, traffic } = control.ended.clone();
         let counters = control.machine.counters();
         let stats = ServerStats {
@@ -71,6 +72,7 @@ impl Adding {
             store_pending: control.machine.pending_jobs(),
             active_sessions: control.machine.active_sessions(),
             groups: control.machine.group_count(),
+            cluster: node.and_then(|node| control.cluster_stats(node)),
             ..ServerStats::default()
         };
         let (seen, newest) = (Bound::Unbounded, control.last_id);
@@ -118,7 +120,7 @@ impl Hub {
     pub(super) fn stats_in_portions(&self, mut between: impl FnMut()) -> ServerStats {
         let _alone = self.adding_up.lock().unwrap_or_else(PoisonError::into_inner);
         let mut control = self.lock();
-        let mut adding = Adding::new(&mut control, self.refusals.stats());
+        let mut adding = Adding::new(&mut control, self.refusals.stats(), self.node.as_ref());
         while adding.add_portion(&mut control) {
             // Others get their turn.
             drop(control);

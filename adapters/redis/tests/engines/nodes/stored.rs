@@ -54,7 +54,8 @@ fn what_is_not_needed_any_more_is_removed_by_the_engine() {
     a.ask("k", create("k")).unwrap();
     let life = lives(&engine);
     assert!((hour / 2..=hour).contains(&life["wwr:session"]), "{life:?}");
-    assert!(life["wwr:holders"] > hour, "{life:?}");
+    // Nodes confirm the places that they have.
+    assert!((1..=60_000).contains(&life["wwr:holders"]), "{life:?}");
     // Only what uses the session begins its time anew.
     let name = engine.names().into_iter().find(|name| name.starts_with("wwr:session:")).unwrap();
     for (step, anew) in [
