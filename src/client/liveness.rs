@@ -101,12 +101,20 @@ impl LivenessCheck {
 
     /// The host has woken up. What should have been heard before proves nothing, so the server has to show anew that it
     /// is there, and soon. Returns whether to ping it.
+    ///
+    /// What was sent after an earlier waking still counts if nothing was heard since: otherwise the server would get more
+    /// time from everybody who looks at the application again and again.
     pub(super) fn wake(&mut self, now: Instant, waiting: Option<RequestId>) -> Silence {
         if self.doubted && self.pinged.is_some_and(|pinged| pinged.end > now) {
             return Silence::Bearable;
         }
+        let unheard = (self.unheard, self.timeouts, self.last_timeout);
+        let was_doubted = self.doubted;
         self.heard(now);
         self.doubted = true;
+        if was_doubted {
+            (self.unheard, self.timeouts, self.last_timeout) = unheard;
+        }
         self.ping(now, self.timeout.min(AWAKE.into()), waiting)
     }
 

@@ -101,8 +101,10 @@ function connect() {
 }
 
 function disconnect() {
-  client?.close();
+  // What it says of its end is said here.
+  const left = client;
   client = null;
+  left?.close();
   nextAttempt = null;
   log('disconnected', null);
   showState();

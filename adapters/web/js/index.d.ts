@@ -44,7 +44,10 @@ export interface Session {
 
 /** Keeps the key of the session. Neither method has to work: if one throws, the session ends with the page. */
 export interface SessionStore {
-  /** Returns the key that is kept, if any. Called once, before the client connects for the first time. */
+  /**
+   * Returns the key that is kept, if any. Called when the client is created, and when its session has ended: a key that
+   * somebody else has put there meanwhile stays.
+   */
   load(): string | null | undefined;
   /** Keeps this key in place of any other; `undefined` is for none any more. */
   save(key: string | undefined): void;
@@ -192,7 +195,8 @@ export class Client extends EventTarget {
    * Connects, and turns automatic reconnection on again after `close`. What is called without waiting for it waits
    * itself.
    * @throws {ConnectionError | TimeoutError} if the first attempt fails. The client goes on trying, unless `retryIn` of
-   * the event `connecterror` is undefined.
+   * the event `connecterror` is undefined. So it does if `signal` ends the wait once the WebAssembly is loaded: only
+   * `close` ends the attempts.
    */
   connect(options?: { signal?: AbortSignal }): Promise<void>;
 

@@ -13,6 +13,9 @@ const MOST_BYTES = 4 << 20;
 /** How long a request may take if nothing else is said, in milliseconds. */
 const REQUEST_TIMEOUT = 60_000;
 
+/** The longest time of a timer, in milliseconds. A longer one would ring at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 const decoders = {};
 const decode = (encoding, bytes) =>
   (decoders[encoding] ??= new TextDecoder(encoding, { ignoreBOM: true })).decode(bytes);
@@ -110,6 +113,9 @@ const CLASSES = {
 
 /** For what was never sent. */
 const NEVER_SENT = { repeatable: true };
+
+const closedTooEarly = () =>
+  new ConnectionError("closed", "the client was closed before it was loaded", NEVER_SENT);
 
 function failure(name, message, code, repeatable) {
   if (code !== undefined) return new RemoteError(code, message, { repeatable });
@@ -254,7 +260,8 @@ export class Client extends EventTarget {
   #questions = new Map();
   #session = null;
   #loops = new Set();
-  #wanted = false;
+  /** The calls of `connect` that wait for the core. */
+  #connecting = new Set();
   #broken;
   /** Ends the waits for the core. */
   #waits = new Set();
@@ -299,12 +306,11 @@ export class Client extends EventTarget {
       };
       const [fulfill, fail] = [ended(resolve), ended(reject)];
       const abort = () => fail(signal.reason);
-      const close = () =>
-        fail(new ConnectionError("closed", "the client was closed before it was loaded", NEVER_SENT));
+      const close = () => fail(closedTooEarly());
       if (timeout !== undefined) {
         const late = () =>
           fail(new TimeoutError("timed-out", "the client was not loaded in time", NEVER_SENT));
-        timer = setTimeout(late, timeout);
+        timer = setTimeout(late, Math.min(timeout, LONGEST_TIMER));
       }
       signal?.addEventListener("abort", abort, { once: true });
       this.#waits.add(close);
@@ -377,7 +383,8 @@ export class Client extends EventTarget {
     } catch (error) {
       // What the handler did not mean for the server stays here.
       const meant = error instanceof RemoteError;
-      this.#core.refuse(id, meant ? error.code : "", meant ? error.message : "");
+      // An application may have made it with a number.
+      this.#core.refuse(id, meant ? String(error.code) : "", meant ? String(error.message) : "");
       const aborted = signal.aborted && error?.name === "AbortError";
       if (!meant && !aborted) (globalThis.reportError ?? console.error)(error);
     } finally {
@@ -416,10 +423,17 @@ export class Client extends EventTarget {
   }
 
   async connect({ signal } = {}) {
-    this.#wanted = true;
     signal?.throwIfAborted();
-    // At once if that is possible: a request may be made right behind this.
-    const core = this.#core ?? (await this.#ready({ signal }));
+    const waiting = {};
+    this.#connecting.add(waiting);
+    let core;
+    try {
+      // At once if that is possible: a request may be made right behind this.
+      core = this.#core ?? (await this.#ready({ signal }));
+      if (!this.#connecting.has(waiting)) throw closedTooEarly();
+    } finally {
+      this.#connecting.delete(waiting);
+    }
     await this.#call((call) => core.connect(call), signal).catch((error) => {
       throw error instanceof WebWireError ? connectError(error.code, error.message) : error;
     });
@@ -547,7 +561,7 @@ export class Client extends EventTarget {
   }
 
   close() {
-    this.#wanted = false;
+    this.#connecting.clear();
     for (const close of this.#waits) close();
     this.#core?.close();
     this.#stay();
@@ -562,7 +576,7 @@ export class Client extends EventTarget {
   }
 
   get status() {
-    return this.#core?.status ?? (this.#wanted ? "connecting" : "idle");
+    return this.#core?.status ?? (this.#connecting.size > 0 ? "connecting" : "idle");
   }
 
   get pendingRequests() {

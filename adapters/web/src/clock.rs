@@ -1,13 +1,18 @@
 //! The clock of a client, and its one timer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use js_sys::Date;
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageChannel, MessagePort};
 use wwr::Instant;
 
 use crate::browser::{clear_timeout, performance_now, set_timeout};
+
+/// By how much the time of day has to have gone on without the browser's clock until the machine counts as one that has
+/// slept, in milliseconds. Less than that may be a time of day that was set right.
+const ASLEEP: f64 = 5000.0;
 
 /// How late a timer may be until the page counts as one that has slept.
 const SLEPT: f64 = 1000.0;
@@ -21,7 +26,42 @@ const MILLISECOND: u64 = 1_000_000;
 /// Returns the time since the page was opened or the worker was started.
 pub(crate) fn now() -> Instant {
     // A positive number of milliseconds with fractions; the conversion saturates.
-    Instant::from_nanos((performance_now() * 1e6) as u64)
+    Instant::from_nanos((milliseconds() * 1e6) as u64)
+}
+
+/// The same in milliseconds.
+fn milliseconds() -> f64 {
+    thread_local! {
+        static CLOCK: Cell<Clock> = const { Cell::new(Clock { ahead: f64::NAN, slept: 0.0 }) };
+    }
+    let mut clock = CLOCK.get();
+    let now = clock.read(performance_now(), Date::now());
+    CLOCK.set(clock);
+    now
+}
+
+/// A clock that goes on while the machine sleeps. That of browsers should, but stands still on most systems. The time of
+/// day goes on, but may be set.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// How far the time of day was ahead of the browser's clock.
+    ahead: f64,
+    /// How long the machine has slept without the browser's clock.
+    slept: f64,
+}
+
+impl Clock {
+    /// Reads the browser's clock and the time of day. All of them count milliseconds.
+    fn read(&mut self, clock: f64, time_of_day: f64) -> f64 {
+        let ahead = time_of_day - clock;
+        // At first, this is no number.
+        let without = ahead - self.ahead;
+        if without >= ASLEEP {
+            self.slept += without;
+        }
+        self.ahead = ahead;
+        clock + self.slept
+    }
 }
 
 /// The timer for the deadlines of the machine. It calls back too early rather than being set anew for each
@@ -83,7 +123,7 @@ impl Timer {
                     let left = due.as_nanos().saturating_sub(now().as_nanos());
                     let milliseconds = left.div_ceil(MILLISECOND);
                     let milliseconds = i32::try_from(milliseconds).unwrap_or(i32::MAX);
-                    let at = performance_now() + f64::from(milliseconds);
+                    let at = self::milliseconds() + f64::from(milliseconds);
                     let timer = set_timeout(self.ring.as_ref().unchecked_ref(), milliseconds);
                     Set { timer, due, at }
                 });
@@ -96,7 +136,7 @@ impl Timer {
         let Some(set) = self.set.take() else { return Ring::InTime };
         // Between ring and call it may have been set anew.
         clear_timeout(&set.timer);
-        if performance_now() - set.at <= SLEPT {
+        if milliseconds() - set.at <= SLEPT {
             return Ring::InTime;
         }
         let timer = set_timeout(self.ring.as_ref().unchecked_ref(), READING);
@@ -123,5 +163,27 @@ fn close(task: &RefCell<Option<MessagePort>>) {
     if let Some(port) = task.take() {
         port.set_onmessage(None);
         port.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_goes_on_while_the_machine_sleeps_and_does_not_follow_a_time_of_day_that_is_set() {
+        let mut clock = Clock { ahead: f64::NAN, slept: 0.0 };
+        for (what, browser, time_of_day, read) in [
+            ("the first", 10.0, 1_000_000.0, 10.0),
+            ("both go on", 1010.0, 1_001_000.0, 1010.0),
+            ("the browser's stands still", 1020.0, 1_601_010.0, 601_020.0),
+            ("both go on after that", 2020.0, 1_602_010.0, 602_020.0),
+            ("a browser whose clock goes on", 60_002_020.0, 61_602_010.0, 60_602_020.0),
+            ("set right", 60_003_020.0, 61_607_009.0, 60_603_020.0),
+            ("set back", 60_004_020.0, 0.0, 60_604_020.0),
+            ("both go on once more", 60_005_020.0, 1000.0, 60_605_020.0),
+        ] {
+            assert_eq!(clock.read(browser, time_of_day), read, "{what}");
+        }
     }
 }

@@ -286,6 +286,31 @@ fn on_waking_without_pings_a_heartbeat_goes_out_and_one_request_without_an_answe
     assert_eq!(state(&there.client), "Ready");
 }
 
+#[test]
+fn whoever_looks_again_and_again_gives_a_server_that_is_gone_no_more_time() {
+    let looks = |fixture: &mut Fixture| {
+        seconds(fixture, 10);
+        fixture.client.wake(fixture.now, &mut fixture.out);
+    };
+    let mut gone = without_pings();
+    looks(&mut gone);
+    gone.request("a").unwrap();
+    (0..5).for_each(|_| looks(&mut gone));
+    gone.labels();
+    seconds(&mut gone, 10);
+    let labels = gone.labels();
+    assert_eq!(labels, ["Done 1 TimedOut { sent: true }", "Hangup", "Disconnected"]);
+
+    // One that was heard meanwhile has all of it again.
+    let mut there = without_pings();
+    looks(&mut there);
+    there.request("a").unwrap();
+    looks(&mut there);
+    SIGNAL(&mut there);
+    (0..6).for_each(|_| looks(&mut there));
+    assert_eq!(state(&there.client), "Ready");
+}
+
 /// Each of them is called first when the host is awake again.
 const AWAKE: [Input; 3] = [
     |fixture| fixture.client.wake(fixture.now, &mut fixture.out),

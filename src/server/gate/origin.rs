@@ -19,6 +19,10 @@ use super::host::{Authority, address_v6};
 pub enum Origins {
     /// Pages of `http` and `https` of the host (and port) that the connection is made to. Pages of
     /// another scheme, such as those of apps and extensions, have to be listed.
+    ///
+    /// The host is whatever the browser says. A page can have a name of its own stand for the address of a server that only
+    /// the user's machine reaches (DNS rebinding), and is of the same host then. Such a server compares `Host` with its
+    /// names before it allows an upgrade, or lists origins.
     #[default]
     SameHost,
     /// Pages of these origins only, whatever the host.

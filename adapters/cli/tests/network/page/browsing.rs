@@ -227,6 +227,8 @@ fn another_path_may_speak_another_version() {
     let Some((server, browser)) = opened() else { return };
     click(&browser, "connect");
     browser.until_shown("#state", "not connected");
+    let told = browser.run("return document.querySelectorAll('#log .disconnected').length");
+    assert_eq!(told, 1);
     send(&browser, "echo", "text", "nobody is there");
     browser.until_shown("#send-error", "Connect first");
     enter(&browser, "path", "old");

@@ -103,6 +103,7 @@ fn a_page_answers_questions_of_the_server() {
     let answers = page.run(&format!(
         "const answer = async ({{ name, payload }}) => {{
            if (payload === 'no') throw new wwr.RemoteError('LOCKED', 'the screen is locked');
+           if (payload === 'number') throw new wwr.RemoteError(404, 'no such screen');
            if (payload === 'oops') throw new Error('a secret of the page');
            if (payload === 'bytes') return new Uint8Array([104, 105]);
            if (payload === 'json') return {{ name }};
@@ -111,7 +112,7 @@ fn a_page_answers_questions_of_the_server() {
          const client = await wwr.connect({url:?}, {{ answer }});
          window.onerror = () => true;
          const answers = [];
-         for (const payload of ['you 🦊', 'no', 'oops', 'bytes', 'json']) {{
+         for (const payload of ['you 🦊', 'no', 'oops', 'bytes', 'json', 'number']) {{
            answers.push(await client.request('ask', payload, {{ as: 'text' }}));
          }}
          return answers;",
@@ -120,6 +121,7 @@ fn a_page_answers_questions_of_the_server() {
     assert!(answers[1].as_str().unwrap().contains("LOCKED"), "{answers}");
     assert!(!answers[2].as_str().unwrap().contains("secret"), "{answers}");
     assert_eq!((&answers[3], &answers[4]), (&json!("hi"), &json!(r#"{"name":"where"}"#)));
+    assert!(answers[5].as_str().unwrap().contains("404"), "{answers}");
 }
 
 #[test]

@@ -17,7 +17,8 @@ const COUNT_LISTENERS: &str = "
     }";
 
 /// A clock that stands still: `window.clock` has `now` and the timers. `pass(milliseconds)` lets time pass and rings
-/// what is due; `sleep(milliseconds)` lets it pass without a ring, and `ring()` rings what is late. Counts as `nested` how
+/// what is due; `sleep(milliseconds)` lets it pass without a ring, `suspend(milliseconds)` lets only the time of day pass, and
+/// `ring()` rings what is late. Counts as `nested` how
 /// many timers were set by timers, and keeps the first byte of what is sent.
 const CLOCK: &str = "
     const clock = { now: performance.now(), timers: new Map(), ringing: false, nested: 0, sent: [] };
@@ -29,6 +30,8 @@ const CLOCK: &str = "
       port2.postMessage(null);
     });
     performance.now = () => clock.now;
+    let date = Date.now() - clock.now;
+    Date.now = () => date + clock.now;
     window.setTimeout = (handler, milliseconds) => {
       if (clock.ringing) clock.nested += 1;
       clock.timers.set(++count, { handler, at: clock.now + milliseconds });
@@ -54,6 +57,7 @@ const CLOCK: &str = "
       clock.now = until;
     };
     clock.sleep = (milliseconds) => { clock.now += milliseconds; };
+    clock.suspend = (milliseconds) => { date += milliseconds; };
     clock.ring = () => ring(due(clock.now));
     const send = WebSocket.prototype.send;
     WebSocket.prototype.send = function (data) { clock.sent.push(data[0]); return send.call(this, data); };";
@@ -153,24 +157,28 @@ fn heartbeats_belong_to_no_chain_of_timers_and_come_at_once_when_they_are_late()
 fn a_page_that_is_looked_at_again_asks_at_once_whether_the_server_is_there() {
     let Some(page) = Page::open() else { return };
     let server = Server::start(&["--allow-origin", "any", "--read-timeout", "60s"]);
-    page.run(CLOCK);
-    page.connect(&server.url());
-    let seen = page.run(
-        "window.ends = [];
-         client.addEventListener('disconnect', ({ reason }) => ends.push(reason));
-         const look = () => document.dispatchEvent(new Event('visibilitychange'));
-         clock.sent.length = 0;
-         clock.sleep(1000);
-         look();
-         const beats = clock.sent.splice(0);
-         // So long that the server has closed the connection.
-         clock.sleep(130000);
-         look();
-         return [beats, ends, client.status];",
-    );
-    assert_eq!(seen, json!([[BEAT], ["silent"], "waiting"]));
-    page.run("await clock.pass(1000)");
-    page.browser.until("client.status === 'connected'");
+    // A page that was stopped, and a machine that has slept: the clocks of most browsers stand still then.
+    for stopped in ["sleep", "suspend"] {
+        page.visit();
+        page.run(CLOCK);
+        page.connect(&server.url());
+        let seen = page.run(&format!(
+            "window.ends = [];
+             client.addEventListener('disconnect', ({{ reason }}) => ends.push(reason));
+             const look = () => document.dispatchEvent(new Event('visibilitychange'));
+             clock.sent.length = 0;
+             clock.sleep(1000);
+             look();
+             const beats = clock.sent.splice(0);
+             // So long that the server has closed the connection.
+             clock.{stopped}(130000);
+             look();
+             return [beats, ends, client.status];"
+        ));
+        assert_eq!(seen, json!([[BEAT], ["silent"], "waiting"]), "{stopped}");
+        page.run("await clock.pass(1000)");
+        page.browser.until("client.status === 'connected'");
+    }
 }
 
 #[test]

@@ -33,6 +33,41 @@ fn program(site: &Site, server: &str) -> String {
     )
 }
 
+/// What both run before the module is loaded.
+fn early(site: &Site, server: &str) -> String {
+    format!(
+        "const {{ Client, load }} = await import({:?});
+         const say = (...what) => console.log(...what);
+         const outcome = (promise) => promise.then(() => 'connected', ({{ name, code }}) => `${{name}} ${{code}}`);
+         const patient = new Client({server:?}, {{ requestTimeout: Infinity }});
+         patient.connect();
+         const reply = patient.request('echo', 'early');
+         const aborted = new Client({server:?});
+         const controller = new AbortController();
+         const connecting = outcome(aborted.connect({{ signal: controller.signal }}));
+         say(patient.status, aborted.status);
+         controller.abort(new RangeError('because'));
+         say(await connecting, aborted.status);
+         // However soon after the loading they are closed.
+         const closed = [];
+         for (let later = 0; later < 12; later += 1) {{
+           const client = new Client({server:?});
+           closed.push(outcome(client.connect()));
+           load().then(async () => {{
+             for (let step = 0; step < later; step += 1) await null;
+             client.close();
+           }});
+         }}
+         say([...new Set(await Promise.all(closed))].join());
+         say(await reply, aborted.status);
+         patient.close();",
+        format!("file://{}", site.module().display())
+    )
+}
+
+const SAID_EARLY: &str =
+    "connecting connecting\nRangeError undefined idle\nConnectionError closed\nearly idle\n";
+
 const SAID: &str = "wwr.1 from \u{1f98a}\nAda\na signal\ntrue\nnull RemoteError UNKNOWN_NAME\n";
 
 /// Runs a program. `None` without the command.
@@ -52,9 +87,13 @@ fn check(command: impl Fn() -> Command, host: &str) {
         None => return println!("skipped: no {host}"),
     }
     let server = Server::start(&[]);
-    let ran = run(&mut command(), &program(&site, &server.url())).unwrap();
-    let errors = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(String::from_utf8_lossy(&ran.stdout), SAID, "{errors}");
+    for (program, said) in
+        [(program(&site, &server.url()), SAID), (early(&site, &server.url()), SAID_EARLY)]
+    {
+        let ran = run(&mut command(), &program).unwrap();
+        let errors = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), said, "{errors}");
+    }
 }
 
 #[test]
