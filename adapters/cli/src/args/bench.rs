@@ -27,7 +27,7 @@ use crate::content::MOST_PAYLOAD;
 /// latencies. With --rate the loop is open: messages are due at fixed times, and latencies count
 /// from then, however late a message could be sent. Use this to measure latency.
 ///
-/// With --json, standard output gets one object on one line: url, protocol, settings, seconds,
+/// With --json, standard output gets one object on one line: url (several with a comma in between), protocol, settings, seconds,
 /// interrupted, requests, signals, bytes (of payloads), latency_ns, errors (by kind), connections,
 /// churn, generator and timeline. Times in members that end in _ns are nanoseconds.
 #[derive(Debug, Args)]
@@ -37,6 +37,7 @@ Examples:
   wwr bench --connections 64 --rate 20000 --duration 30s --html report.html ws://localhost:7777/
   wwr bench --cacert root.pem wss://localhost:7777/
   WWR_USER=ada:secret wwr bench --header 'X-Tenant: blue' ws://localhost:7777/
+  wwr bench --connections 3000 ws://one:7777/ ws://two:7777/ ws://three:7777/
   wwr bench --churn 10 --signals 25 --count 100000 --json ws://localhost:7777/ | jq .latency_ns
 
 Signals:
@@ -53,9 +54,10 @@ Exit codes:
   130  ended before anything was measured, or by a second signal, SIGINT
   143  the same, SIGTERM")]
 pub(crate) struct BenchArguments {
-    /// The server, such as ws://localhost:7777/
-    #[arg(value_name = "URL", value_parser = UrlParser::default())]
-    pub(crate) url: ServerUrl,
+    /// The server, such as ws://localhost:7777/; several, such as the nodes of a cluster, take turns: each gets
+    /// as many connections as the others, one more at most
+    #[arg(value_name = "URL", required = true, value_parser = UrlParser::default())]
+    pub(crate) urls: Vec<ServerUrl>,
     /// How long to measure [default: 10s, without --count]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) duration: Option<Duration>,

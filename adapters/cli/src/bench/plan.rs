@@ -26,9 +26,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What to run.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) url: ServerUrl,
-    config: Config,
-    reach: Reach,
+    /// The servers, which take turns. There is at least one.
+    sites: Vec<Site>,
     pub(super) schedule: Schedule,
     pub(super) threads: u64,
     pub(super) depth: usize,
@@ -39,6 +38,14 @@ pub(super) struct Plan {
     pub(super) timeout: Duration,
     /// How long to measure; `None`: until all messages are done.
     pub(super) duration: Option<Duration>,
+}
+
+/// A server.
+#[derive(Debug)]
+struct Site {
+    url: ServerUrl,
+    config: Config,
+    reach: Reach,
 }
 
 impl Plan {
@@ -55,7 +62,6 @@ impl Plan {
         config.machine.max_message_size =
             u32::try_from(largest).map_or(u32::MAX, |largest| largest.max(16 << 20));
         config.machine.max_queued_bytes = room;
-        config.headers = arguments.headers.all(&arguments.url)?;
         config.close_timeout = CLOSE_TIMEOUT;
         config.max_unsent_bytes = room;
         let connections = u64::from(load.connections.get());
@@ -71,10 +77,14 @@ impl Plan {
         if let Some(total) = duration.and_then(|duration| schedule.due_in(duration)) {
             schedule.total = total;
         }
+        let site = |url: &ServerUrl| {
+            let mut config = config.clone();
+            config.headers = arguments.headers.all(url)?;
+            let reach = arguments.reach.prepare(url, arguments.timeout)?;
+            Ok::<_, Failure>(Site { url: url.clone(), config, reach })
+        };
         Ok(Self {
-            url: arguments.url.clone(),
-            config,
-            reach: arguments.reach.prepare(&arguments.url, arguments.timeout)?,
+            sites: arguments.urls.iter().map(site).collect::<Result<_, _>>()?,
             schedule,
             threads: u64::from(load.threads.get()).min(connections),
             depth,
@@ -87,10 +97,22 @@ impl Plan {
         })
     }
 
-    /// Returns a client that is not connected yet.
-    pub(super) fn client(&self, executor: impl wwr_smol::Spawn) -> Result<Client, Failure> {
-        let client = self.reach.builder(&self.url, self.config.clone());
-        Ok(client.executor(executor).build()?)
+    /// Returns the client of this number, which is not connected yet. `None` if there is no server.
+    pub(super) fn client(
+        &self,
+        number: u64,
+        executor: impl wwr_smol::Spawn,
+    ) -> Option<Result<Client, Failure>> {
+        let turn = number.checked_rem(self.sites.len() as u64)?;
+        let site = self.sites.get(usize::try_from(turn).ok()?)?;
+        let client = site.reach.builder(&site.url, site.config.clone());
+        Some(client.executor(executor).build().map_err(Failure::from))
+    }
+
+    /// Returns the servers, for people.
+    pub(super) fn servers(&self) -> String {
+        let urls: Vec<_> = self.sites.iter().map(|site| site.url.to_string()).collect();
+        urls.join(", ")
     }
 
     /// Refuses messages that the server would not read.

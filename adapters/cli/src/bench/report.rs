@@ -148,7 +148,7 @@ impl Outcome {
         let seconds = measured.as_secs_f64();
         let rate = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
         Self {
-            url: plan.url.to_string(),
+            url: plan.servers(),
             command,
             protocol: spoken.dialect.to_string(),
             settings: Settings::new(plan),

@@ -83,7 +83,8 @@ impl Thread {
         let mut connections = Vec::new();
         let mut number = self.number;
         while number < plan.schedule.connections {
-            match plan.client(executor.clone()) {
+            let Some(client) = plan.client(number, executor.clone()) else { break };
+            match client {
                 Ok(client) => connections.push(Connection::new(&common, client, number)),
                 Err(failure) => {
                     return self.tell(Report::Ready {

@@ -29,6 +29,23 @@ fn sum(list: &Value) -> u64 {
 }
 
 #[test]
+fn several_servers_take_turns() {
+    let mut servers = [(); 2].map(|()| Server::start(&["--log", "debug"]));
+    let urls = servers.each_ref().map(Server::url);
+    let all = ["bench", &urls[0], &urls[1], "--json", "--count", "40", "--connections", "4"];
+    let ran = run(&all);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let outcome = object(&ran);
+    assert_eq!(outcome["url"], urls.join(", "));
+    assert_eq!(outcome["requests"]["replied"], 40);
+    for server in &mut servers {
+        for _ in 0..2 {
+            server.running.wait_for_log("closed by the client");
+        }
+    }
+}
+
+#[test]
 fn every_message_is_counted_once() {
     let server = Server::start(&[]);
     for (threads, depth) in [("1", "8"), ("3", "1")] {

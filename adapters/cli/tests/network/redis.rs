@@ -130,7 +130,7 @@ fn nodes_of_a_cluster_are_one_service_and_the_places_of_one_that_is_killed_are_f
     let Some(engine) = Engine::start() else { return };
     let url = engine.url("open-sesame");
     let [one, two, mut three] = ["one", "two", "three"].map(|name| {
-        let limit = ["--max-session-connections", "1", "--metrics", "0"];
+        let limit = ["--max-session-connections", "1", "--metrics", "0", "--inspect", "0"];
         let arguments = [&["--cluster", &url, "--node", name], &limit[..]].concat();
         let mut server = Server::start(&arguments);
         server.running.wait_for_log("part of the cluster");
@@ -142,12 +142,12 @@ fn nodes_of_a_cluster_are_one_service_and_the_places_of_one_that_is_killed_are_f
     let mut listener = None;
     until("the session is restored on another node", || {
         let mut listening = Running::start(&["listen", "--json", "--session", &key, &address]);
+        assert!(listening.line().unwrap().contains("connected"));
         let is_restored = listening.line().unwrap().contains("session-restored");
         listener = is_restored.then_some(listening);
         is_restored
     });
     let mut listener = listener.unwrap();
-    listener.line_with("connected");
     let refused = three.error(&["--session", &key, "whoami"]);
     assert!(refused.contains("max"), "{refused}");
     // One connection of this node has it; the other is on another node.
@@ -163,11 +163,23 @@ fn nodes_of_a_cluster_are_one_service_and_the_places_of_one_that_is_killed_are_f
     let page =
         page.strip_prefix("metrics on http://").and_then(|page| page.strip_suffix("/metrics"));
     until("the metrics show the nodes that are left", || {
-        let mut page = std::net::TcpStream::connect(page.unwrap()).unwrap();
-        page.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let metrics = std::io::read_to_string(page).unwrap();
+        let metrics = read(page.unwrap(), "/metrics", "");
         metrics.contains("\nwwr_cluster_nodes 2\n") && metrics.contains("\nwwr_cluster_member 1\n")
     });
+    let inspection = three.running.line_with("/#token=");
+    let (page, token) = inspection.split_once("/#token=").unwrap();
+    let (_, page) = page.split_once("http://").unwrap();
+    let overview = read(page, "/api/overview", &format!("Authorization: Bearer {token}\r\n"));
+    let shown = r#""cluster":{"name":"three","state":"member","nodes":["one","three"],"alive":2,"#;
+    assert!(overview.contains(shown), "{overview}");
+}
+
+/// Reads a page.
+fn read(address: &str, path: &str, headers: &str) -> String {
+    let mut page = std::net::TcpStream::connect(address).unwrap();
+    let head = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n");
+    page.write_all(head.as_bytes()).unwrap();
+    std::io::read_to_string(page).unwrap()
 }
 
 #[test]
