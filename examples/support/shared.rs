@@ -66,9 +66,6 @@ impl Shared {
                 }
                 HubAction::StoreTimedOut { .. }
                 | HubAction::ExpirySkipped
-                // This server is of no cluster.
-                | HubAction::MoveAway { .. }
-                | HubAction::Cluster(_)
                 | HubAction::Done { .. }
                 | HubAction::Stopped
                 // This hub is of no cluster.

@@ -308,9 +308,6 @@ impl Host {
                 self.closed.insert(waiter, told);
             }
             HubAction::Stopped => {}
-            HubAction::MoveAway { .. } | HubAction::Cluster(_) => {
-                panic!("the hub is of no cluster: {action:?}")
-            }
             HubAction::Abort { .. }
             | HubAction::Recover { .. }
             | HubAction::StoreTimedOut { .. }

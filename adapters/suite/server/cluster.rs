@@ -270,7 +270,7 @@ fn without_the_engine_local_work_goes_on_and_sessions_fail_at_once() {
     for mood in [Mood::Fails, Mood::Panics, Mood::Hangs] {
         let engine = Switched::new();
         let mut config = ClusterConfig::new("a");
-        config.lease = Duration::from_secs(30);
+        config.lease = Duration::from_secs(15);
         config.request_timeout = Duration::from_millis(100);
         let a = node_with(config.clone(), &engine, |_| {});
         let (mut ada, of_ada) = connect(&a);
