@@ -157,7 +157,7 @@ pub enum InvalidConfig {
         code: u16,
     },
     /// A name of a node that is empty or too long.
-    #[error("the name of a node has 1 to 255 bytes, this one has {length}")]
+    #[error("name has {length} bytes; it has to have 1 to 255")]
     NodeName {
         /// The length of the name in bytes.
         length: usize,

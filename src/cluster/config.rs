@@ -112,7 +112,7 @@ mod tests {
             config.validate().err().map(|error| error.to_string())
         };
         assert_eq!(with(|_| {}), None);
-        let name = "the name of a node has 1 to 255 bytes, this one has 0";
+        let name = "name has 0 bytes; it has to have 1 to 255";
         assert_eq!(with(|config| config.name.clear()).as_deref(), Some(name));
         assert!(with(|config| config.name = "x".repeat(256)).is_some());
         assert!(with(|config| config.lease = Duration::from_millis(999)).is_some());

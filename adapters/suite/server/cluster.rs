@@ -12,7 +12,9 @@ use crate::adapter::cluster::{
     Answer, ClusterConfig, ClusterState, Engine, EngineError, EngineErrorKind, Epoch,
     MemoryCluster, News, Request, SendOutcome,
 };
-use crate::adapter::server::{Broadcast, Config, Connection, Connections, Server, SlowReader};
+use crate::adapter::server::{
+    Broadcast, Config, Connection, Connections, HistoryConfig, OutcomesConfig, Server, SlowReader,
+};
 use crate::adapter::{MemoryStore, block_on, runtime};
 use crate::suite::support::app::{App, Event};
 use crate::suite::support::message::{
@@ -390,7 +392,17 @@ fn a_server_has_a_store_or_a_cluster_and_its_settings_are_checked() {
     let error = both.err().unwrap().to_string();
     assert!(error.contains("Builder::store") && error.contains("Builder::cluster"), "{error}");
     let error = build("").headless().err().unwrap().to_string();
-    assert_eq!(error, "cluster.the name of a node has 1 to 255 bytes, this one has 0");
+    assert_eq!(error, "cluster.name has 0 bytes; it has to have 1 to 255");
+    let set: [fn(&mut Config); 2] = [
+        |config| config.history = Some(HistoryConfig::default()),
+        |config| config.idempotency = Some(OutcomesConfig::default()),
+    ];
+    for set in set {
+        let mut config = Config::default();
+        set(&mut config);
+        let error = build("a").config(config).headless().err().unwrap().to_string();
+        assert!(error.contains("Config::history") && error.contains("Builder::cluster"), "{error}");
+    }
 }
 
 #[test]
