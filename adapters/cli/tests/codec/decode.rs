@@ -70,8 +70,7 @@ message 1: accept-conf, 15 bytes
 #[test]
 fn clients_of_wwr_1_state_the_longest_message_that_they_read() {
     let ran = wwr(&["decode", "--protocol", "wwr.1", "1800000001ff"], b"");
-    for line in
-        ["  01-04      longest       16777216 bytes\n", "  05         ignored       1 byte\n"]
+    for line in ["  01-04      longest       16777216 bytes\n", "  05         abilities     none\n"]
     {
         assert!(ran.stdout.contains(line), "{}", ran.stdout);
     }
