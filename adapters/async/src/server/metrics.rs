@@ -283,7 +283,7 @@ impl Metrics {
         self
     }
 
-    /// Those of a node. A server that is none has no such metrics.
+    /// The metrics of a node of a cluster. A server without a cluster has none of them.
     fn with_cluster(mut self) -> Self {
         if !self.server.is_node() {
             return self;

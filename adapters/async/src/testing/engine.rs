@@ -171,7 +171,7 @@ const BEHAVIOURS: &[Behaviour] = &[
         for step in [Step::Close, close_for_all(None, false)] {
             assert_eq!(pair.ask(a, "k", step), SessionAnswer::Closed);
         }
-        // Who expects a revision would take `Closed` for its own work.
+        // A node that expects a revision would take `Closed` to mean that it closed the session itself.
         assert_eq!(pair.ask(a, "k", close_for_all(Some(3), true)), SessionAnswer::Changed);
         assert_eq!(pair.ask(a, "k", place(3)), SessionAnswer::Placed);
         assert_eq!(pair.ask(a, "k", create(1)), SessionAnswer::Created);

@@ -23,7 +23,7 @@ pub(super) struct Feed {
 enum Subscription {
     /// The connection ends when it is dropped.
     Live { connection: MultiplexedConnection, lost: Lost },
-    /// There is none. The next attempt is made then.
+    /// There is no connection. The next attempt to make one is due at this time.
     Waiting { pause: Duration, until: Option<Instant> },
 }
 

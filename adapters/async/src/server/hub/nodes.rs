@@ -217,7 +217,7 @@ impl Hub {
         }
         let all = all.into_iter().flatten().chain(group.into_iter().flatten());
         for (count, connection) in all.chain(session.into_iter().flatten()).enumerate() {
-            // Whoever does not read it is the business of this node: nobody is there to be told.
+            // The application that sent it is on another node: connections that refuse the signal are counted here only.
             let _ = connection.send_prepared(signal, *slow_readers);
             if count % PORTION == PORTION - 1 {
                 yield_now().await;
@@ -292,7 +292,7 @@ impl About {
     }
 }
 
-/// Gives questions to the engine in their order, without waiting for the answers of those before.
+/// Passes requests to the engine in order. A request does not wait for the answers to earlier ones.
 async fn ask_in_order(
     hub: Weak<Hub>,
     mut jobs: mpsc::UnboundedReceiver<(EngineJob, oneshot::Receiver<()>)>,
