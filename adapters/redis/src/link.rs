@@ -66,7 +66,7 @@ impl<R: Runtime> Link<R> {
             false => None,
         };
         #[cfg(not(feature = "rustls"))]
-        let certificates = ();
+        let certificates = crate::source::Certificates;
         let source = Source::new(addresses, config, certificates).map_err(|error| {
             let message = format!(
                 "the settings for the engine {engine} are wrong; check certificates and addresses"

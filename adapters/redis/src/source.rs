@@ -100,11 +100,13 @@ pub(crate) enum Source {
     },
 }
 
-/// Certificates for TLS: nothing where there is none.
+/// Certificates for TLS, where the connection has it.
 #[cfg(feature = "rustls")]
 pub(crate) type Certificates = Option<redis::TlsCertificates>;
+/// Certificates of a build without TLS: there are none.
 #[cfg(not(feature = "rustls"))]
-pub(crate) type Certificates = ();
+#[derive(Clone)]
+pub(crate) struct Certificates;
 
 impl Source {
     pub(crate) fn new(
@@ -190,7 +192,7 @@ fn client(info: ConnectionInfo, certificates: Certificates) -> RedisResult<Clien
 }
 
 #[cfg(not(feature = "rustls"))]
-fn client(info: ConnectionInfo, (): Certificates) -> RedisResult<Client> {
+fn client(info: ConnectionInfo, Certificates: Certificates) -> RedisResult<Client> {
     Client::open(info)
 }
 
@@ -202,7 +204,7 @@ fn sentinel(
     certificates: Certificates,
 ) -> RedisResult<SentinelClient> {
     #[cfg(not(feature = "rustls"))]
-    let () = certificates;
+    let Certificates = certificates;
     let name = crate::engine::host(master.addr()).unwrap_or_default();
     let own = sentinels.first().map(|info| info.redis_settings().clone()).unwrap_or_default();
     let addresses: Vec<_> = sentinels.iter().map(|info| info.addr().clone()).collect();
@@ -252,7 +254,7 @@ fn cluster(
     certificates: Certificates,
 ) -> RedisResult<ClusterClient> {
     #[cfg(not(feature = "rustls"))]
-    let () = certificates;
+    let Certificates = certificates;
     let builder = ClusterClientBuilder::new(nodes)
         .use_protocol(redis::ProtocolVersion::RESP3)
         // A node that hangs must not keep the others from being used: it is waited for twice, once
