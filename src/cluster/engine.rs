@@ -271,6 +271,9 @@ pub enum SessionAnswer {
     Fenced,
     /// A request of a greater number was carried out before. Nothing was changed.
     Overtaken,
+    /// The engine works, and cannot carry out this request: what it has of the session cannot be read, for example
+    /// because it is of a newer release, or the session is too large for it. Nothing was changed.
+    Failed,
 }
 
 /// What the engine tells a node, without being asked.

@@ -339,6 +339,7 @@ impl LocalNode {
                 self.failures = 0;
                 self.apply(now, key, &under_way, answer, desk);
             }
+            Ok(SessionAnswer::Failed) => self.session_failed(key, &under_way, desk),
             Ok(_) | Err(EngineFailed) => {
                 self.request_failed(key, &under_way, desk);
                 self.trip(now, desk);
@@ -410,7 +411,10 @@ impl LocalNode {
             SessionAnswer::LimitReached if under_way.kind != Kind::Join => held.placed = Some(0),
             SessionAnswer::Edited { revision } => held.known = held.known.max(*revision),
             SessionAnswer::Changed => held.in_doubt = true,
-            SessionAnswer::LimitReached | SessionAnswer::Fenced | SessionAnswer::Overtaken => {}
+            SessionAnswer::LimitReached
+            | SessionAnswer::Fenced
+            | SessionAnswer::Overtaken
+            | SessionAnswer::Failed => {}
         }
         if matches!(under_way.kind, Kind::Check | Kind::Find) {
             held.in_doubt = false;
@@ -490,6 +494,23 @@ impl LocalNode {
     ) {
         if !desk.registry.is_closing(key) {
             self.out.push(NodeOut::Concluded { key: key.clone(), new_key, result });
+        }
+    }
+
+    /// Handles a request that the engine cannot carry out for this session alone. One that is held is asked for
+    /// again, until it is given up because it could not be confirmed.
+    fn session_failed(&mut self, key: &SessionKey, under_way: &UnderWay, desk: &mut Desk<'_>) {
+        if let Some(ticket) = under_way.ticket {
+            self.fail(key, ticket, desk);
+        }
+        let Some(held) = self.sessions.get_mut(key) else { return };
+        held.failures += 1;
+        if desk.registry.places(key) == 0 {
+            // There is nothing to give up that the engine would not forget by itself.
+            (held.placed, held.in_doubt) = (Some(0), false);
+            if let Some(ticket) = held.closing.take() {
+                self.fail(key, ticket, desk);
+            }
         }
     }
 

@@ -132,7 +132,8 @@ const fn has_places(step: &Step, answer: &SessionAnswer) -> Option<bool> {
         SessionAnswer::Exists
         | SessionAnswer::Changed
         | SessionAnswer::Edited { .. }
-        | SessionAnswer::Overtaken => None,
+        | SessionAnswer::Overtaken
+        | SessionAnswer::Failed => None,
     }
 }
 

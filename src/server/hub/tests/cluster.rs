@@ -3,7 +3,7 @@
 use super::*;
 use crate::cluster::{
     Answer, Audience, ClusterAction, ClusterConfig, ClusterState, EngineFailed, EngineJob, Epoch,
-    LostBy, MemoryEngine, News, SendOutcome,
+    LostBy, MemoryEngine, News, Request, SendOutcome, SessionAnswer,
 };
 use bytes::Bytes;
 
@@ -264,6 +264,42 @@ fn a_change_without_news_is_seen_within_a_lease() {
         nodes.settle();
     }
     nodes.told(1, &["tell 1 k Updated own false"]);
+}
+
+/// What the engine has of one session cannot be read. Others are not affected, whoever asks for it.
+#[test]
+fn a_session_that_the_engine_cannot_serve_fails_alone() {
+    let mut nodes = Nodes::new(1, 2, |_| {});
+    nodes.asks(0, 1, Command::Restore(key("k")));
+    let job = nodes.nodes[0].jobs.pop().unwrap();
+    nodes.answer(0, job.id, Ok(Answer::Session(SessionAnswer::Failed)));
+    nodes.told(0, &["tell 1 k LookupFailed"]);
+    assert!(nodes.nodes[0].jobs.is_empty());
+    assert!(matches!(nodes.nodes[0].hub.cluster_state(), Some(ClusterState::Member { .. })));
+    nodes.asks(0, 2, Command::Create(session("other")));
+    nodes.settle();
+    nodes.told(0, &["tell 2 other Created", "tell 2 other Stored"]);
+
+    // One that is held is asked for again and again, with pauses, and dropped before the engine forgets its places.
+    let mut told = Vec::new();
+    let mut asked = 0;
+    for _ in 0..60 {
+        nodes.pass(1000);
+        for job in core::mem::take(&mut nodes.nodes[0].jobs) {
+            let is_session = matches!(*job.request, Request::Session(_));
+            asked += usize::from(is_session);
+            let answer = if is_session {
+                Answer::Session(SessionAnswer::Failed)
+            } else {
+                nodes.engine.perform(nodes.now, *job.request, &mut Vec::new())
+            };
+            nodes.answer(0, job.id, Ok(answer));
+        }
+        told.append(&mut nodes.nodes[0].told);
+    }
+    assert_eq!(told, ["move 2 away"]);
+    assert!((4..60).contains(&asked), "{asked}");
+    assert!(nodes.nodes[0].hub.pending_engine_jobs() == 0);
 }
 
 #[test]

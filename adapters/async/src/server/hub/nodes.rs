@@ -10,7 +10,7 @@ use futures_lite::future::{or, poll_once, yield_now};
 use futures_util::StreamExt as _;
 use wwr::cluster::{
     Audience, ClusterAction, ClusterConfig, EngineFailed, EngineJob, EngineJobId, Epoch, LostBy,
-    MessageId, News, NodeSignal, Request, SendOutcome,
+    MessageId, News, NodeSignal, Request, SendOutcome, SessionAnswer,
 };
 use wwr::{PreparedSignal, SlowReader};
 
@@ -150,6 +150,7 @@ impl Hub {
         let EngineJob { id, request } = job;
         let Some(node) = &self.node else { return };
         let about = About::of(&request);
+        let is_about_session = matches!(*request, Request::Session(_));
         let answer = async { Some(guard(node.engine.perform(*request)).await) };
         let too_late = async {
             // Always an error, because nothing is ever sent.
@@ -176,7 +177,13 @@ impl Hub {
                 "the engine of the cluster failed"
             );
         }
-        let answer = answer.map_err(|_| EngineFailed);
+        let answer = answer.or_else(|error| match error.kind() {
+            // The engine works: others are not to wait because of one session.
+            EngineErrorKind::Broken | EngineErrorKind::Invalid if is_about_session => {
+                Ok(Answer::Session(SessionAnswer::Failed))
+            }
+            _ => Err(EngineFailed),
+        });
         self.call_and(
             |machine, now, out| machine.engine_answered(now, id, answer, out),
             |control, ()| {
