@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use smol::channel::{Receiver, Sender, bounded};
 use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
@@ -181,6 +182,8 @@ fn an_idempotent_request_is_executed_once_though_its_connection_is_lost() {
     block_on(async {
         let fixture = Fixture::new().await;
         let (client, _) = fixture.client(true).await;
+        // Only a client that knows what the server keeps repeats requests: that came before this reply.
+        client.request("login", "").await.unwrap();
         let ordered = {
             let client = client.clone();
             smol::spawn(async move { client.request_idempotent("order", "tea").await })
@@ -192,6 +195,28 @@ fn an_idempotent_request_is_executed_once_though_its_connection_is_lost() {
         fixture.goes_on.send(()).await.unwrap();
         assert_eq!(ordered.await, Ok(Payload::utf8("order 1")));
         assert_eq!(fixture.orders.load(Ordering::SeqCst), 1);
+        fixture.end(client).await;
+    });
+}
+
+#[test]
+fn the_time_of_an_idempotent_request_goes_on_over_a_loss() {
+    block_on(async {
+        let fixture = Fixture::new().await;
+        let (client, _) = fixture.client(true).await;
+        // Only a client that knows what the server keeps repeats requests: that came before this reply.
+        client.request("login", "").await.unwrap();
+        let ordered = {
+            let (client, timeout) = (client.clone(), Duration::from_secs(1));
+            smol::spawn(
+                async move { client.request_idempotent_within(timeout, "order", "tea").await },
+            )
+        };
+        fixture.taken.recv().await.unwrap();
+        fixture.wire.cut();
+        // The handler does not end before.
+        assert_eq!(ordered.await, Err(wwr::client::RequestError::TimedOut { sent: true }.into()));
+        fixture.goes_on.send(()).await.unwrap();
         fixture.end(client).await;
     });
 }

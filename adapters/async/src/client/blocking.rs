@@ -152,6 +152,43 @@ impl<R: BlockOn> Client<R> {
         block_on(self.client().request_within(timeout, name, payload))
     }
 
+    /// Makes a request that is executed once, although it may be repeated; see
+    /// [the async method](super::Client::request_idempotent).
+    ///
+    /// # Errors
+    ///
+    /// As for [the async method](super::Client::request_idempotent).
+    pub fn request_idempotent<N>(
+        &self,
+        name: N,
+        payload: impl Into<Payload>,
+    ) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        block_on(self.client().request_idempotent(name, payload))
+    }
+
+    /// Like [`request_idempotent`](Self::request_idempotent), with a time limit of its own, from now to the reply,
+    /// over all connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request_idempotent`](Self::request_idempotent).
+    pub fn request_idempotent_within<N>(
+        &self,
+        timeout: Duration,
+        name: N,
+        payload: impl Into<Payload>,
+    ) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        block_on(self.client().request_idempotent_within(timeout, name, payload))
+    }
+
     /// Makes a request of JSON, and reads the reply from JSON; see [the async method](super::Client::call).
     ///
     /// # Errors

@@ -103,8 +103,8 @@ pub(super) enum Input {
 
 /// A request of any kind.
 pub(super) enum Call {
-    Request { name: Name, payload: Payload },
-    Idempotent { name: Name, payload: Payload },
+    Request(Name, Payload),
+    Idempotent(Name, Payload),
     Restore(SessionKey),
     CloseSession,
 }
@@ -164,8 +164,7 @@ impl<R: Runtime> Client<R> {
         N: TryInto<Name>,
         InvalidName: From<N::Error>,
     {
-        let name = name.try_into().map_err(InvalidName::from)?;
-        self.carry_out(Call::Request { name, payload: payload.into() }, None).await
+        self.make(Call::Request, name, payload.into(), None).await
     }
 
     /// Like [`request`](Self::request), with a time limit of its own, from now to the reply.
@@ -183,8 +182,7 @@ impl<R: Runtime> Client<R> {
         N: TryInto<Name>,
         InvalidName: From<N::Error>,
     {
-        let name = name.try_into().map_err(InvalidName::from)?;
-        self.carry_out(Call::Request { name, payload: payload.into() }, Some(timeout)).await
+        self.make(Call::Request, name, payload.into(), Some(timeout)).await
     }
 
     /// Like [`request`](Self::request), for a request that the server may get twice and executes once: if the
@@ -219,8 +217,41 @@ impl<R: Runtime> Client<R> {
         N: TryInto<Name>,
         InvalidName: From<N::Error>,
     {
+        self.make(Call::Idempotent, name, payload.into(), None).await
+    }
+
+    /// Like [`request_idempotent`](Self::request_idempotent), with a time limit of its own, from now to the reply,
+    /// over all connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request_idempotent`](Self::request_idempotent).
+    pub async fn request_idempotent_within<N>(
+        &self,
+        timeout: Duration,
+        name: N,
+        payload: impl Into<Payload>,
+    ) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
+        self.make(Call::Idempotent, name, payload.into(), Some(timeout)).await
+    }
+
+    async fn make<N>(
+        &self,
+        call: fn(Name, Payload) -> Call,
+        name: N,
+        payload: Payload,
+        timeout: Option<Duration>,
+    ) -> Result<Payload, Error>
+    where
+        N: TryInto<Name>,
+        InvalidName: From<N::Error>,
+    {
         let name = name.try_into().map_err(InvalidName::from)?;
-        self.carry_out(Call::Idempotent { name, payload: payload.into() }, None).await
+        self.carry_out(call(name, payload), timeout).await
     }
 
     /// Waits until the unsent calls take at most half of
@@ -352,7 +383,7 @@ impl<R: Runtime> Client<R> {
         let shared = self.shared();
         let id = shared.last_call.fetch_add(1, Ordering::Relaxed);
         let bytes = match &call {
-            Call::Request { name, payload } | Call::Idempotent { name, payload } => {
+            Call::Request(name, payload) | Call::Idempotent(name, payload) => {
                 name.len() + payload.len()
             }
             Call::Restore(key) => key.as_str().len(),

@@ -407,10 +407,10 @@ impl<R: Runtime> Task<R> {
     ) {
         let machine = &mut self.machine;
         let made = match call {
-            Call::Request { name, payload } => {
+            Call::Request(name, payload) => {
                 machine.request(now, name, payload, timeout, &mut self.out)
             }
-            Call::Idempotent { name, payload } => {
+            Call::Idempotent(name, payload) => {
                 machine.request_idempotent(now, name, payload, timeout, &mut self.out)
             }
             Call::Restore(key) => machine.restore_session(now, key, timeout, &mut self.out),
