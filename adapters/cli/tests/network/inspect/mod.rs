@@ -346,7 +346,7 @@ fn a_node_of_a_cluster_has_a_card_that_says_how_it_stands() {
     // One that is not worth a warning.
     browser.until("document.querySelectorAll('.total.warn').length === 0");
     let (second, _) = node(&long);
-    browser.until_shown("#totals .node", &format!("2 alive: {long}, berlin-a"));
+    browser.until_shown("#totals .node", &format!("2 alive: berlin-a, {long}"));
     let (ada, bob) = (client(&first.url()), client(&second.url()));
     ada.request("broadcast", "to both").unwrap();
     browser.until_shown("#totals .node", "1 to other nodes");
