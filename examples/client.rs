@@ -80,8 +80,8 @@ impl Host {
             match action {
                 Action::Probe => {
                     let answer = dial::probe(self.server, self.client.offers());
-                    if answer.as_ref().is_ok_and(|(_, promises)| *promises) {
-                        self.client.expect_accept_conf();
+                    if let Ok((_, Some(promise))) = &answer {
+                        self.client.expect_accept_conf(*promise);
                     }
                     let answer = answer.map(|(answer, _)| answer).map_err(|_| ProbeFailed);
                     self.client.handle_probed(self.now(), answer, &mut self.out);

@@ -109,7 +109,7 @@ impl Server {
                 if noted {
                     self.shared.asked(client.ip(), head.closes());
                 }
-                Answer::preflight(&metadata, self.config.sends_accept_conf())
+                Answer::preflight(&metadata, self.config.promise())
             }
             Decision::Ask { upgrade: Ok(accept) } => match self.shared.admit() {
                 Some(id) => {

@@ -14,6 +14,7 @@ use serde::Deserializer;
 use serde::de::{Deserialize, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::dialect::Dialect;
+use crate::handshake::SubProtocol;
 
 /// The HTTP method of the preflight. Case matters.
 pub const METHOD: &str = "WEBWIRE";
@@ -21,10 +22,39 @@ pub const METHOD: &str = "WEBWIRE";
 /// The `Content-Type` of the answer.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// A header of the answer, with any value. With it, servers of this crate say that each connection
-/// begins with an accept-conf: the answer names 1.x for clients that know nothing else, and the
-/// server speaks 2.0 as well. The references neither send nor read it.
+/// A header of the answer. With it, servers of this crate say that each connection begins with an
+/// accept-conf: the answer names 1.x for clients that know nothing else, and the server speaks 2.0 as
+/// well. Its value is a [`Promise`]. The references neither send nor read it.
 pub const ACCEPT_CONF: &str = "webwire-accept-conf";
+
+/// What the header [`ACCEPT_CONF`] promises.
+///
+/// ```
+/// use wwr::preflight::Promise;
+///
+/// let promise = Promise { wwr1: true };
+/// assert_eq!(promise.as_str(), "2.0, wwr.1");
+/// assert_eq!(Promise::read(b"2.0, wwr.1"), promise);
+/// assert_eq!(Promise::read(b"2.0"), Promise { wwr1: false });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Promise {
+    /// Whether the server selects `wwr.1` in a handshake that offers it (protocol §10.1).
+    pub wwr1: bool,
+}
+
+impl Promise {
+    /// Reads the value of the header. Any value promises an accept-conf.
+    pub fn read(value: &[u8]) -> Self {
+        Self { wwr1: SubProtocol::Wwr1.is_in(value) }
+    }
+
+    /// Returns the value of the header.
+    pub const fn as_str(self) -> &'static str {
+        if self.wwr1 { "2.0, wwr.1" } else { "2.0" }
+    }
+}
 
 /// The longest body that is evaluated, in bytes. A host need not read further.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -369,6 +399,26 @@ mod tests {
         );
         let read_timeout = Duration::ZERO;
         assert!(Metadata::V1_5 { read_timeout }.to_body().ends_with(b":1}\n"));
+    }
+
+    #[test]
+    fn a_promise_is_a_list_of_what_connections_may_speak() {
+        for wwr1 in [true, false] {
+            let promise = Promise { wwr1 };
+            assert_eq!(Promise::read(promise.as_str().as_bytes()), promise);
+        }
+        for (value, wwr1) in [
+            ("wwr.1", true),
+            ("2.0,wwr.1", true),
+            ("2.0 , wwr.2 ,wwr.1", true),
+            ("", false),
+            ("1", false),
+            ("2.0 wwr.1", false),
+            ("2.0, wwr.10", false),
+            ("2.0, WWR.1", false),
+        ] {
+            assert_eq!(Promise::read(value.as_bytes()), Promise { wwr1 }, "{value}");
+        }
     }
 
     #[test]

@@ -7,29 +7,30 @@ use std::thread;
 use std::time::Duration;
 
 use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
-use wwr::preflight;
+use wwr::preflight::{self, Promise};
 
 use super::socket::{self, Incoming};
 
 /// How long the server may take to be reached, and for each part of its answers.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks for the metadata. Also returns whether the server promises an accept-conf.
+/// Asks for the metadata. Also returns what the server promises of an accept-conf.
 pub(super) fn probe(
     server: SocketAddr,
     offers: Option<SubProtocol>,
-) -> io::Result<(preflight::Answer, bool)> {
+) -> io::Result<(preflight::Answer, Option<Promise>)> {
     let headers = format!("Connection: close\r\n{}", offer(offers));
     let (stream, head) = ask(server, preflight::METHOD, &headers)?;
-    let (status, promises) = parse(&head, |answer| {
-        let promise = |header: &httparse::Header<'_>| {
+    let (status, promise) = parse(&head, |answer| {
+        let is_promise = |header: &&httparse::Header<'_>| {
             header.name.eq_ignore_ascii_case(preflight::ACCEPT_CONF)
         };
-        (answer.code.unwrap_or_default(), answer.headers.iter().any(promise))
+        let promise = answer.headers.iter().find(is_promise);
+        (answer.code.unwrap_or_default(), promise.map(|header| Promise::read(header.value)))
     })?;
     let mut body = Vec::new();
     stream.take(preflight::MAX_BODY as u64 + 1).read_to_end(&mut body)?;
-    Ok((preflight::Answer { status, body: body.into(), retry_after: None }, promises))
+    Ok((preflight::Answer { status, body: body.into(), retry_after: None }, promise))
 }
 
 /// An open WebSocket.

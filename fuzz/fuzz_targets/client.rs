@@ -11,7 +11,7 @@ use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use wwr::client::{Config, Pings, Protocol};
-use wwr::preflight::{Answer, ProbeFailed};
+use wwr::preflight::{Answer, ProbeFailed, Promise};
 use wwr::wire::AcceptConf;
 use wwr::{Name, Payload, SessionKey, Valid};
 
@@ -117,7 +117,7 @@ enum Step<'a> {
     Lost,
     SignOfLife { is_pong: bool },
     Wake,
-    PromisesAcceptConf,
+    PromisesAcceptConf(Promise),
     // The host, whether it has been asked or not.
     StrayProbed(Answer),
     StrayOpened,
@@ -178,7 +178,7 @@ fn perform(world: &mut World, step: Step<'_>) {
         Step::Lost => world.lost(),
         Step::SignOfLife { is_pong } => world.sign_of_life(is_pong),
         Step::Wake => world.wake(),
-        Step::PromisesAcceptConf => world.expect_accept_conf(),
+        Step::PromisesAcceptConf(promise) => world.expect_accept_conf(promise),
         Step::StrayProbed(answer) => world.stray_probed(answer),
         Step::StrayOpened => world.stray_opened(),
         Step::StrayDisconnect => world.stray_disconnect(),

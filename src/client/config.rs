@@ -106,8 +106,9 @@ pub struct Config {
     pub wwr1: bool,
     /// Whether the host's WebSockets fail if it has offered a sub-protocol and the server selects none, as
     /// those of browsers do (protocol §10.1). Then the client offers `wwr.1` in a handshake that only
-    /// servers of `wwr.1` answer. If that fails or takes too long, the same attempt goes on as if it did not offer
-    /// anything. The next connection is offered `wwr.1` again, unless the server spoke 1.x. Default: no.
+    /// servers of `wwr.1` answer. If that fails or takes too long, the same attempt goes on with a preflight, whose
+    /// answer decides whether `wwr.1` is offered once more. That a server does not speak it is kept in mind for an
+    /// hour, or until an attempt fails. Default: no.
     pub needs_selection: bool,
     /// Whether the host can send pings and sees pongs; hosts in browsers cannot. If not, there is no
     /// [`Action::Ping`](super::Action::Ping), and a server that falls silent is given up like one that answers no

@@ -16,7 +16,7 @@ use super::protocol::Protocol;
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
 use crate::handshake::SubProtocol;
-use crate::preflight::{self, Metadata, ProbeFailed, Verdict, Version};
+use crate::preflight::{self, Metadata, ProbeFailed, Promise, Verdict, Version};
 use crate::time::Instant;
 use crate::wire::{self, AcceptConf, ClientSettings, Message};
 
@@ -28,6 +28,10 @@ const MAJOR: u8 = 2;
 /// so does an accept-conf on the last connection. It should come with the opening, but by now
 /// another server, of 1.x, may be at the address.
 const PROMISED: Duration = Duration::from_secs(1);
+
+/// How long a host that [needs a selection](super::Config::needs_selection) keeps in mind that the
+/// server declined `wwr.1` (protocol §10.1). Another server may have taken its place unnoticed.
+const DECLINED: Duration = Duration::from_secs(60 * 60);
 
 /// The most bytes of a sub-protocol that errors show.
 const MAX_LOGGED: usize = 64;
@@ -65,14 +69,12 @@ impl Discovered {
 pub(super) struct Discovery {
     pub(super) found: Discovered,
     route: Route,
-    /// Whether the preflight of this attempt promised an accept-conf.
-    promised: bool,
+    /// What the answer to the latest preflight promised.
+    promise: Option<Promise>,
     /// What the handshake of this connection agreed on.
     agreed: Option<SubProtocol>,
-    /// Whether the server spoke 1.x on the last connection, so that an offer of `wwr.1` is in vain. Only hosts
-    /// that [need a selection](super::Config::needs_selection) use it. Forgotten when an attempt fails, because
-    /// then it is not known any more what the server is.
-    spoke_1_x: bool,
+    /// What came of the offers. Only hosts that [need a selection](super::Config::needs_selection) use it.
+    offers: Offers,
     /// Whether the server advertised 2.0 on the last connection, maybe in `wwr.1`. Only clients of
     /// all versions use it.
     advertises: bool,
@@ -85,13 +87,24 @@ impl Discovery {
         Self {
             found: Discovered::NOTHING,
             route: Route::Known,
-            promised: false,
+            promise: None,
             agreed: None,
-            spoke_1_x: false,
+            offers: Offers::Open,
             advertises: false,
             opened: Instant::EPOCH,
         }
     }
+}
+
+/// What came of the offers of `wwr.1` to a server (protocol §10.1).
+#[derive(Clone, Copy, Debug)]
+enum Offers {
+    /// Nothing is known, or the server has accepted one.
+    Open,
+    /// The last connection came about without one, and the network may have been the cause.
+    InVain,
+    /// The server does not accept any, as was found out at this time.
+    Declined(Instant),
 }
 
 /// What the first message of a connection decides.
@@ -112,8 +125,11 @@ enum Route {
 enum Evidence {
     /// The client is set to 2.0.
     Configured,
-    /// The handshake offers `wwr.1`, and fails if the server does not select it.
+    /// The handshake offers `wwr.1`, and fails if the server does not select it. What the server speaks
+    /// is not known.
     Offered,
+    /// As `Offered`, and the answer to the preflight says that the server selects it.
+    Named,
     /// An accept-conf came on the last connection.
     Remembered,
     /// The preflight's answer names a version that the client does not speak.
@@ -168,12 +184,14 @@ impl Evidence {
 
 /// What the host reports until the version is known.
 impl Client {
-    /// Reports that the answer to [`Action::Probe`] has the header [`preflight::ACCEPT_CONF`]. Call
-    /// it before [`handle_probed`](Self::handle_probed). The client then waits for an accept-conf,
-    /// for a short time, even if the answer names 1.x. Ignored unless a probe is under way.
-    pub const fn expect_accept_conf(&mut self) {
+    /// Reports that the answer to [`Action::Probe`] has the header [`preflight::ACCEPT_CONF`] with
+    /// this [value](Promise::read). Call it before [`handle_probed`](Self::handle_probed). The client
+    /// then waits for an accept-conf, for a short time, even if the answer names 1.x; and if the host
+    /// [needs a selection](super::Config::needs_selection), the promise decides whether the next
+    /// handshake offers `wwr.1`. Ignored unless a probe is under way.
+    pub const fn expect_accept_conf(&mut self, promise: Promise) {
         if let Link::Probing { .. } = self.link {
-            self.discovery.promised = true;
+            self.discovery.promise = Some(promise);
         }
     }
 
@@ -242,11 +260,11 @@ impl Client {
         self.forget_connection();
         self.liveness = self.config.pings.map(|pings| LivenessCheck::new(pings, now));
         self.discovery.agreed = agreed.filter(|_| agreed == self.offers());
-        if let (Route::Required(Evidence::Offered), None) =
-            (&self.discovery.route, self.discovery.agreed)
-        {
-            return self.rediscover(out);
+        if self.is_offering() && self.discovery.agreed.is_none() {
+            out.push(Action::Hangup);
+            return self.go_on_without_selection(out);
         }
+        self.note_offers(now);
         if let Some(SubProtocol::Wwr1) = self.discovery.agreed {
             // The server is one of this project, whatever it answered to the preflight.
             self.discovery.route = Route::Required(Evidence::Configured);
@@ -257,7 +275,7 @@ impl Client {
             // An accept-conf often comes with the answer to the handshake (protocol §4.5). The
             // client looks for one before it sends anything, but does not wait: a 1.x server sends
             // none.
-            Route::Open(_) if !self.discovery.promised => {
+            Route::Open(_) if self.discovery.promise.is_none() => {
                 self.link = Link::AwaitingConf { deadline: now };
             }
             Route::Open(_) | Route::Required(Evidence::Remembered) => {
@@ -292,10 +310,11 @@ impl Client {
         if preflight::is_unavailable(status) {
             return self.fail_for(ConnectError::Unavailable, retry_after, out);
         }
+        if self.is_offering() {
+            return self.go_on_without_selection(out);
+        }
         match self.discovery.route {
-            Route::Required(Evidence::Offered | Evidence::Remembered) => {
-                return self.find_out_anew(out);
-            }
+            Route::Required(Evidence::Remembered) => return self.find_out_anew(out),
             Route::Required(_) | Route::Plain(_) | Route::Open(_) | Route::Known => {}
         }
         let error = self.route_error(match status {
@@ -320,17 +339,27 @@ impl Client {
 impl Client {
     /// Begins to connect, using what is known about the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
-        let tries_offer = self.config.needs_selection && !self.discovery.spoke_1_x;
-        if tries_offer && self.config.offers().is_some() {
-            self.discovery.found.dialect = Dialect::Unknown;
-            return self.dial(Route::Required(Evidence::Offered), out);
+        self.discovery.found.dialect = Dialect::Unknown;
+        if let Offers::Declined(since) = self.discovery.offers
+            && self.now().saturating_since(since) >= DECLINED
+        {
+            self.forget_offers();
         }
-        self.find_out(out);
+        match self.discovery.offers {
+            Offers::Open | Offers::InVain if self.has_to_be_selected() => {
+                self.dial(Route::Required(Evidence::Offered), out);
+            }
+            Offers::Open | Offers::InVain | Offers::Declined(_) => self.find_out(out),
+        }
     }
 
-    /// Goes on without an offer that has to be selected.
+    /// Whether the client offers `wwr.1` by handshakes that fail if the server does not select it.
+    fn has_to_be_selected(&self) -> bool {
+        self.config.needs_selection && self.config.offers().is_some()
+    }
+
+    /// Begins without an offer that has to be selected.
     fn find_out(&mut self, out: &mut Actions<Action>) {
-        self.discovery.found.dialect = Dialect::Unknown;
         match (self.config.protocol, self.discovery.advertises) {
             (Protocol::Auto, true) => self.dial(Route::Required(Evidence::Remembered), out),
             (Protocol::Auto, false) => self.probe(out),
@@ -347,7 +376,7 @@ impl Client {
     fn probe(&mut self, out: &mut Actions<Action>) {
         self.discovery.found = Discovered::NOTHING;
         self.discovery.route = Route::Known;
-        self.discovery.promised = false;
+        self.discovery.promise = None;
         self.link = Link::Probing { deadline: self.now() + self.config.probe_timeout };
         out.push(Action::Probe);
     }
@@ -365,6 +394,19 @@ impl Client {
     }
 
     fn conclude(&mut self, verdict: Result<Verdict, Evidence>, out: &mut Actions<Action>) {
+        if self.has_to_be_selected() && self.names_wwr1() {
+            return self.dial(Route::Required(Evidence::Named), out);
+        }
+        self.dial_by(verdict, out);
+    }
+
+    /// Whether the answer to the latest preflight says that the server selects `wwr.1`.
+    fn names_wwr1(&self) -> bool {
+        self.discovery.promise.is_some_and(|promise| promise.wwr1)
+    }
+
+    /// Dials without an offer that has to be selected.
+    fn dial_by(&mut self, verdict: Result<Verdict, Evidence>, out: &mut Actions<Action>) {
         let evidence = match verdict {
             Ok(Verdict::TryLater) => return self.fail(ConnectError::Unavailable, out),
             Ok(Verdict::Speaks(metadata)) => match self.config.protocol.metadata() {
@@ -391,19 +433,47 @@ impl Client {
     }
 
     /// An attempt failed: the next one may find another server, which is worth an offer.
-    pub(super) const fn forget_1_x(&mut self) {
-        self.discovery.spoke_1_x = false;
+    pub(super) const fn forget_offers(&mut self) {
+        self.discovery.offers = Offers::Open;
     }
 
     /// Whether the handshake that is asked for offers what the server has to select.
     pub(super) const fn is_offering(&self) -> bool {
-        matches!(self.discovery.route, Route::Required(Evidence::Offered))
+        matches!(self.discovery.route, Route::Required(Evidence::Offered | Evidence::Named))
+    }
+
+    /// The handshake that offers `wwr.1` did not succeed, for which there may be many reasons. The same
+    /// attempt goes on without.
+    fn go_on_without_selection(&mut self, out: &mut Actions<Action>) {
+        match self.discovery.route {
+            Route::Required(Evidence::Named) => {
+                self.dial_by(self.discovery.found.preflight.ok_or(Evidence::NoAnswer), out);
+            }
+            Route::Required(_) | Route::Plain(_) | Route::Open(_) | Route::Known => {
+                self.find_out_anew(out);
+            }
+        }
+    }
+
+    /// A WebSocket is open. Concludes from it whether offers are worthwhile.
+    fn note_offers(&mut self, now: Instant) {
+        let is_said = self.discovery.found.preflight.is_some() && !self.names_wwr1();
+        self.discovery.offers =
+            match (self.discovery.agreed, &self.discovery.route, self.discovery.offers) {
+                (Some(SubProtocol::Wwr1), _, _) => Offers::Open,
+                // There was no preflight.
+                (None, Route::Required(Evidence::Remembered), offers) => offers,
+                (None, _, _) if is_said => Offers::Declined(now),
+                (None, _, Offers::Open) => Offers::InVain,
+                (None, _, Offers::InVain) => Offers::Declined(now),
+                (None, _, Offers::Declined(since)) => Offers::Declined(since),
+            };
     }
 
     /// The WebSocket could not be opened.
     pub(super) fn dial_failed(&mut self, out: &mut Actions<Action>) {
         if self.is_offering() {
-            return self.find_out_anew(out);
+            return self.go_on_without_selection(out);
         }
         let error = self.route_error(Failure::Dial);
         self.fail(error, out);
@@ -413,7 +483,7 @@ impl Client {
     pub(super) fn dial_timed_out(&mut self, out: &mut Actions<Action>) {
         out.push(Action::Hangup);
         if self.is_offering() {
-            return self.find_out_anew(out);
+            return self.go_on_without_selection(out);
         }
         self.fail(ConnectError::DialTimedOut, out);
     }
@@ -469,6 +539,7 @@ impl Client {
     /// nothing was known.
     fn find_out_anew(&mut self, out: &mut Actions<Action>) {
         self.forget_server();
+        self.discovery.found.dialect = Dialect::Unknown;
         self.find_out(out);
     }
 }
@@ -567,7 +638,6 @@ impl Client {
     fn advertised(&mut self, out: &mut Actions<Action>) {
         let route = core::mem::replace(&mut self.discovery.route, Route::Known);
         self.discovery.advertises = true;
-        self.discovery.spoke_1_x = false;
         self.discovery.found.dialect = match self.discovery.agreed {
             Some(SubProtocol::Wwr1) => Dialect::Wwr1,
             None => Dialect::V2_0,
@@ -588,7 +658,6 @@ impl Client {
     /// The server speaks 1.x.
     fn speak_1_x(&mut self, metadata: Metadata, out: &mut Actions<Action>) {
         self.discovery.found.dialect = metadata.dialect();
-        self.discovery.spoke_1_x = true;
         self.arm_heartbeat(match metadata {
             Metadata::V1_4 => Duration::ZERO,
             Metadata::V1_5 { read_timeout } => read_timeout,

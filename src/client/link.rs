@@ -231,7 +231,7 @@ impl Client {
             let wanted = self.backoff.beyond(wanted);
             self.wait_or_idle(pause.max(wanted), wanted)
         };
-        self.forget_1_x();
+        self.forget_offers();
         out.push(Action::Event(Event::ConnectFailed { error, retry }));
         self.end_queued_unless(retry, out);
         self.end_questions(out);

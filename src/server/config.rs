@@ -7,7 +7,7 @@ use super::advertised::Advertised;
 use super::protocol::{Observed, Protocol};
 use crate::dialect::Dialect;
 use crate::pings::Pings;
-use crate::preflight::Metadata;
+use crate::preflight::{Metadata, Promise};
 use crate::session::KeyFormat;
 use crate::valid::{InvalidConfig, Valid, not_zero, positive};
 use crate::wire::AcceptConf;
@@ -172,10 +172,16 @@ impl Config {
         histories | outcomes
     }
 
-    /// Whether each connection begins with accept-conf. A host says so with the answer to the
-    /// preflight: [`preflight::ACCEPT_CONF`](crate::preflight::ACCEPT_CONF).
+    /// Whether each connection begins with accept-conf.
     pub const fn sends_accept_conf(&self) -> bool {
         self.protocol.sends_accept_conf()
+    }
+
+    /// Returns what a host promises with the answer to the preflight, by the header
+    /// [`preflight::ACCEPT_CONF`](crate::preflight::ACCEPT_CONF). `None` if connections do not begin with
+    /// accept-conf.
+    pub fn promise(&self) -> Option<Promise> {
+        self.sends_accept_conf().then(|| Promise { wwr1: self.selects_wwr1() })
     }
 
     /// Whether the handshake agrees on `wwr.1` if a client offers it (protocol §10.1).
@@ -273,6 +279,9 @@ mod tests {
         ] {
             let config = Config { protocol, max_message_size, wwr1, ..Config::default() };
             assert_eq!(config.selects_wwr1(), selects, "{config:?}");
+            let promised = config.promise().is_some_and(|promise| promise.wwr1);
+            assert_eq!(promised, selects, "{config:?}");
+            assert_eq!(config.promise().is_some(), config.sends_accept_conf(), "{config:?}");
             let agreed = config.classify(Observed::SubProtocol) == Dialect::Wwr1;
             assert_eq!(agreed, selects, "{config:?}");
         }

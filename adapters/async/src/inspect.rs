@@ -190,7 +190,8 @@ impl Shared {
                 "the inspection page is not for this host; Inspector::allow_host allows it"
             );
         }
-        Err(Refused::new(StatusCode::MISDIRECTED_REQUEST, "This host is not allowed here."))
+        let text = "This host is not allowed here; wwr serve --inspect-host or Inspector::allow_host allows it.";
+        Err(Refused::new(StatusCode::MISDIRECTED_REQUEST, text))
     }
 
     /// Refuses requests without the token.

@@ -67,7 +67,7 @@ export interface ClientOptions {
   subProtocol?: string;
   /** Whether to connect again by itself. Default: true. */
   reconnect?: boolean;
-  /** How long a request may take, with the wait for a connection. Default: 60000. */
+  /** How long a request may take, with the wait for the WebAssembly and for a connection. Default: 60000. */
   requestTimeout?: number;
   /** How long opening the WebSocket may take. Default: 5000. */
   connectTimeout?: number;
@@ -98,7 +98,10 @@ export interface ClientOptions {
 }
 
 export interface RequestOptions {
-  /** How long it may take, in milliseconds, with the wait for a connection. Default: that of the client. */
+  /**
+   * How long it may take, in milliseconds, with the wait for the WebAssembly and for a connection. Default: that of the
+   * client.
+   */
   timeout?: number;
   /** Cancels it. The promise is rejected with the signal's reason. */
   signal?: AbortSignal;
@@ -217,8 +220,9 @@ export class Client extends EventTarget {
 
   /**
    * The signals of the server from now on, all or those of one name, for `for await`. A loop that does not take them
-   * keeps 1024; the next one says how many it has `missed`. It ends with `break`, or with the abort signal after what had
-   * come before.
+   * keeps 1024, and no more than 4 MiB of them; the next one says how many it has `missed`. It ends with `break`, or with
+   * the abort signal after what had come before. Without a loop, call `return()` when no more are wanted: until then, or
+   * until the client itself is gone, an iterator that nobody uses any more keeps as many.
    */
   signals(options?: { name?: string; signal?: AbortSignal }): AsyncIterableIterator<Signal>;
 

@@ -459,8 +459,7 @@ export class Client extends EventTarget {
     if (as !== undefined && AS[as] === undefined) {
       throw new UsageError("invalid-setting", "as is json, text or bytes", NEVER_SENT);
     }
-    const limit = timeout ?? undefined;
-    const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
+    const { core, limit } = this.#at(timeout) ?? (await this.#within(timeout, signal));
     const reply = await this.#call(
       (call) =>
         text === undefined
@@ -471,8 +470,17 @@ export class Client extends EventTarget {
     return as === undefined ? reply : AS[as](reply);
   }
 
-  #waiting(timeout, signal) {
-    return { timeout: timeout ?? this.#options.requestTimeout ?? REQUEST_TIMEOUT, signal };
+  /** The core and how long a call may take, if it can begin at once. */
+  #at(timeout) {
+    return this.#core && { core: this.#core, limit: timeout ?? undefined };
+  }
+
+  /** Waits for the core. What that takes is no more left for the call. */
+  async #within(timeout, signal) {
+    const whole = timeout ?? this.#options.requestTimeout ?? REQUEST_TIMEOUT;
+    const begun = performance.now();
+    const core = await this.#ready({ timeout: whole, signal });
+    return { core, limit: whole - (performance.now() - begun) };
   }
 
   signal(name, payload, { encoding } = {}) {
@@ -546,8 +554,8 @@ export class Client extends EventTarget {
 
   async #restoreSession(key, { timeout, signal }) {
     if (typeof key !== "string") throw new UsageError("no-key", "the key of a session is a string", NEVER_SENT);
-    const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
-    await this.#call((call) => core.restoreSession(call, key, timeout ?? undefined), signal);
+    const { core, limit } = this.#at(timeout) ?? (await this.#within(timeout, signal));
+    await this.#call((call) => core.restoreSession(call, key, limit), signal);
     return this.#session;
   }
 
@@ -556,8 +564,8 @@ export class Client extends EventTarget {
   }
 
   async #closeSession({ timeout, signal }) {
-    const core = this.#core ?? (await this.#ready(this.#waiting(timeout, signal)));
-    await this.#call((call) => core.closeSession(call, timeout ?? undefined), signal);
+    const { core, limit } = this.#at(timeout) ?? (await this.#within(timeout, signal));
+    await this.#call((call) => core.closeSession(call, limit), signal);
   }
 
   close() {

@@ -349,9 +349,9 @@ impl Host {
         }
         self.set_link(Link::None);
         self.drive(|client, now, out| match probed {
-            Some(Probed { verdict, retry_after, promises }) => {
-                if promises {
-                    client.expect_accept_conf();
+            Some(Probed { verdict, retry_after, promise }) => {
+                if let Some(promise) = promise {
+                    client.expect_accept_conf(promise);
                 }
                 client.handle_verdict(now, Ok((verdict, retry_after)), out);
             }

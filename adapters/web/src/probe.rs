@@ -8,7 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     AbortController, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit, Response,
 };
-use wwr::preflight::{self, Verdict};
+use wwr::preflight::{self, Promise, Verdict};
 
 use crate::browser::fetch;
 use crate::json::Members;
@@ -27,8 +27,8 @@ pub(crate) struct Probed {
     pub(crate) verdict: Verdict,
     /// The header `Retry-After`.
     pub(crate) retry_after: Option<Duration>,
-    /// Whether it promises an accept-conf.
-    pub(crate) promises: bool,
+    /// What it promises of an accept-conf.
+    pub(crate) promise: Option<Promise>,
 }
 
 /// Sends the preflight to this URL. `None` if the browser cannot even try.
@@ -44,7 +44,8 @@ pub(crate) fn probe(url: &str) -> Option<(Probe, impl Future<Output = Option<Pro
 
 async fn read(response: Response) -> Option<Probed> {
     let headers = response.headers();
-    let promises = headers.has(preflight::ACCEPT_CONF).unwrap_or(false);
+    let promise = headers.get(preflight::ACCEPT_CONF).ok().flatten();
+    let promise = promise.map(|value| Promise::read(value.as_bytes()));
     let status = response.status();
     let retry_after = retry_after(&headers);
     let body = body(&response).await?;
@@ -60,7 +61,7 @@ async fn read(response: Response) -> Option<Probed> {
         }
     }
     let verdict = Verdict::from_members(status, version.as_deref(), read_timeout);
-    Some(Probed { verdict, retry_after, promises })
+    Some(Probed { verdict, retry_after, promise })
 }
 
 /// Reads the body, up to what is evaluated of it and one byte more.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use wwr::client::{
     Action, Client, Config, Event, Misuse, Outcome, QuestionId, RequestError, RequestId, Status,
 };
-use wwr::preflight::{Answer, ProbeFailed};
+use wwr::preflight::{Answer, ProbeFailed, Promise};
 use wwr::wire::{AcceptConf, Encoder, Kind, Message, decode};
 use wwr::{Actions, Dialect, Instant, Name, Payload, SessionKey, Valid};
 
@@ -186,8 +186,8 @@ impl World {
     }
 
     /// The answer to the preflight is going to promise an accept-conf, if there is a preflight.
-    pub fn expect_accept_conf(&mut self) {
-        self.client.expect_accept_conf();
+    pub fn expect_accept_conf(&mut self, promise: Promise) {
+        self.client.expect_accept_conf(promise);
     }
 
     /// Something other than a message comes, whether there is a socket or not.

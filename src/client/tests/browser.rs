@@ -5,6 +5,7 @@ use super::discovery::*;
 use super::*;
 use crate::Dialect;
 use crate::handshake::SubProtocol;
+use crate::preflight::Promise;
 
 const WWR1: Option<SubProtocol> = Some(SubProtocol::Wwr1);
 
@@ -12,6 +13,16 @@ const AGREED: Input = |fixture| {
     fixture.client.handle_opened(fixture.now, WWR1, &mut fixture.out);
 };
 const STATED: Input = |fixture| fixture.receive(conf(2, 60_000, 1 << 20, b""));
+/// A server of all versions.
+const NAMES_WWR_1: Input = |fixture| {
+    fixture.client.expect_accept_conf(Promise { wwr1: true });
+    fixture.dialing();
+};
+/// A server of 2.0 alone.
+const NAMES_WWR_1_WITHOUT_1_X: Input = |fixture| {
+    fixture.client.expect_accept_conf(Promise { wwr1: true });
+    ANSWERS_400(fixture);
+};
 
 fn browser() -> Config {
     Config { needs_selection: true, ..quiet() }
@@ -47,36 +58,169 @@ fn a_server_of_wwr_1_is_dialled_without_a_preflight() {
 
 #[test]
 fn without_a_selection_the_client_finds_out_the_version() {
-    for (probed, opened, version) in
-        [(NAMES_1_4, DUE, "1.4"), (NAMES_1_5, DUE, "1.5"), (NO_ANSWER, CONF, "2.0")]
-    {
+    for (probed, opened, version) in [
+        (NAMES_1_4, DUE, "1.4"),
+        (NAMES_1_5, DUE, "1.5"),
+        (PROMISES, CONF, "2.0"),
+        (ANSWERS_400, CONF, "2.0"),
+        (NO_ANSWER, CONF, "2.0"),
+    ] {
         let mut fixture = declined();
         probed(&mut fixture);
         assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], None));
         OPENED(&mut fixture);
         opened(&mut fixture);
-        assert_eq!(told(&mut fixture), ("Ready".into(), "Connected".into(), version.into()));
-        // A server of 1.x knows no wwr.1. One of 2.0 may: then the first handshake failed for another reason.
-        fixture.lost();
-        fixture.due();
-        let next = if version == "2.0" { ("Dial", WWR1) } else { ("Probe", None) };
-        let tried = (fixture.labels().pop(), offers(&fixture));
-        assert_eq!(tried, (Some(next.0.into()), next.1), "{version}");
+        let (state, _, spoken) = told(&mut fixture);
+        assert_eq!((state, spoken), ("Ready".into(), version.into()));
+    }
+}
+
+/// Lets the connection end and the next attempt begin. Returns what that begins with.
+fn next(fixture: &mut Fixture) -> (Option<String>, Option<SubProtocol>) {
+    fixture.lost();
+    fixture.due();
+    (fixture.labels().pop(), offers(fixture))
+}
+
+fn action(label: &str) -> Option<String> {
+    Some(label.into())
+}
+
+#[test]
+fn a_server_whose_preflight_names_wwr_1_is_offered_it_again() {
+    // Whatever was wrong with the first handshake, it was not the offer.
+    for names_wwr_1 in [NAMES_WWR_1, NAMES_WWR_1_WITHOUT_1_X] {
+        let mut fixture = declined();
+        names_wwr_1(&mut fixture);
+        assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], WWR1));
+        AGREED(&mut fixture);
+        STATED(&mut fixture);
+        assert_eq!(fixture.labels(), ["Send 18", "Connected"]);
+        assert_eq!(fixture.client.dialect(), Dialect::Wwr1);
+        assert_eq!(next(&mut fixture), (action("Dial"), WWR1));
     }
 }
 
 #[test]
-fn a_first_handshake_that_failed_by_chance_costs_one_connection_at_most() {
+fn a_second_offer_that_fails_is_the_last_one_of_an_attempt() {
+    // A proxy on the way may not pass the offer on.
+    let refusals: [(Input, &[&str]); 4] = [
+        (LOST, &["Dial"]),
+        (REFUSED, &["Dial"]),
+        (DUE, &["Hangup", "Dial"]),
+        (OPENED, &["Hangup", "Dial"]),
+    ];
+    for (refused, does) in refusals {
+        for (names_wwr_1, says) in
+            [(NAMES_WWR_1, "Send 21 Connected"), (NAMES_WWR_1_WITHOUT_1_X, "Connected")]
+        {
+            let mut fixture = declined();
+            names_wwr_1(&mut fixture);
+            fixture.labels();
+            refused(&mut fixture);
+            assert_eq!(
+                (fixture.labels(), offers(&fixture)),
+                (does.iter().map(|s| String::from(*s)).collect(), None)
+            );
+            OPENED(&mut fixture);
+            CONF(&mut fixture);
+            assert_eq!(told(&mut fixture), ("Ready".into(), says.into(), "2.0".into()));
+        }
+    }
+    // A server that is not available says so itself.
     let mut fixture = declined();
-    NO_ANSWER(&mut fixture);
-    OPENED(&mut fixture);
-    CONF(&mut fixture);
-    assert_eq!(fixture.client.dialect(), Dialect::V2_0);
+    NAMES_WWR_1(&mut fixture);
+    UNAVAILABLE(&mut fixture);
+    assert_eq!(fixture.labels(), ["Dial", "ConnectFailed"]);
+}
+
+#[test]
+fn a_server_that_does_not_name_wwr_1_is_dialled_without_an_offer_the_next_time() {
+    for probed in [ANSWERS_400, PROMISES] {
+        let mut fixture = declined();
+        probed(&mut fixture);
+        OPENED(&mut fixture);
+        CONF(&mut fixture);
+        assert_eq!(fixture.client.dialect(), Dialect::V2_0);
+        for _ in 0..3 {
+            assert_eq!(next(&mut fixture), (action("Dial"), None));
+            OPENED(&mut fixture);
+            CONF(&mut fixture);
+            assert_eq!(fixture.labels(), ["Connected"]);
+        }
+        // Its place may be taken by a server of wwr.1.
+        next(&mut fixture);
+        REFUSED(&mut fixture);
+        assert_eq!(fixture.labels(), ["Probe"]);
+        NAMES_WWR_1(&mut fixture);
+        assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], WWR1));
+        AGREED(&mut fixture);
+        STATED(&mut fixture);
+        assert_eq!(fixture.client.dialect(), Dialect::Wwr1);
+    }
+}
+
+#[test]
+fn that_a_server_declined_is_forgotten_after_an_hour() {
+    for (probed, opened, without) in [(ANSWERS_400, CONF, "Dial"), (NAMES_1_4, DUE, "Probe")] {
+        let mut fixture = declined();
+        probed(&mut fixture);
+        OPENED(&mut fixture);
+        opened(&mut fixture);
+        fixture.now = fixture.now + Duration::from_secs(3590);
+        assert_eq!(next(&mut fixture), (action(without), None));
+        let mut fixture = declined();
+        probed(&mut fixture);
+        OPENED(&mut fixture);
+        opened(&mut fixture);
+        fixture.now = fixture.now + Duration::from_secs(3600);
+        assert_eq!(next(&mut fixture), (action("Dial"), WWR1));
+    }
+}
+
+#[test]
+fn a_preflight_without_an_answer_has_to_fail_on_two_connections_in_a_row() {
+    // Pages cannot read what a server of 2.0 answers if they are of another origin.
+    let mut fixture = declined();
+    let connect = |fixture: &mut Fixture| {
+        NO_ANSWER(fixture);
+        OPENED(fixture);
+        CONF(fixture);
+        assert_eq!(fixture.client.dialect(), Dialect::V2_0);
+        fixture.labels();
+    };
+    connect(&mut fixture);
+    assert_eq!(next(&mut fixture), (action("Dial"), WWR1));
     fixture.lost();
-    fixture.due();
+    connect(&mut fixture);
+    assert_eq!(next(&mut fixture), (action("Dial"), None));
+
+    // The network was the cause, and the next offer is accepted.
+    let mut fixture = declined();
+    connect(&mut fixture);
+    assert_eq!(next(&mut fixture), (action("Dial"), WWR1));
     AGREED(&mut fixture);
     STATED(&mut fixture);
     assert_eq!(fixture.client.dialect(), Dialect::Wwr1);
+    assert_eq!(next(&mut fixture), (action("Dial"), WWR1));
+    // The series begins anew.
+    fixture.lost();
+    connect(&mut fixture);
+    assert_eq!(next(&mut fixture), (action("Dial"), WWR1));
+}
+
+#[test]
+fn two_offers_in_vain_on_two_connections_in_a_row_are_enough_as_well() {
+    let mut fixture = declined();
+    for expected in [WWR1, None] {
+        NAMES_WWR_1(&mut fixture);
+        fixture.lost();
+        OPENED(&mut fixture);
+        CONF(&mut fixture);
+        assert_eq!(fixture.client.dialect(), Dialect::V2_0);
+        assert_eq!(next(&mut fixture), (action("Dial"), expected));
+        fixture.lost();
+    }
 }
 
 #[test]
@@ -89,22 +233,17 @@ fn an_attempt_that_the_application_ends_says_nothing_of_the_server() {
 }
 
 #[test]
-fn a_1_x_server_is_offered_nothing_until_it_sends_an_accept_conf() {
+fn a_1_x_server_is_offered_nothing_until_its_preflight_names_wwr_1() {
     let mut fixture = declined();
-    NAMES_1_4(&mut fixture);
-    OPENED(&mut fixture);
-    DUE(&mut fixture);
-    assert_eq!(fixture.client.dialect(), Dialect::V1_4);
-    fixture.lost();
-    fixture.due();
-    assert_eq!((fixture.labels().pop(), offers(&fixture)), (Some("Probe".into()), None));
-    NAMES_1_4(&mut fixture);
-    OPENED(&mut fixture);
-    CONF(&mut fixture);
-    assert_eq!(fixture.client.dialect(), Dialect::V2_0);
-    fixture.lost();
-    fixture.due();
-    assert_eq!((fixture.labels().pop(), offers(&fixture)), (Some("Dial".into()), WWR1));
+    for _ in 0..2 {
+        NAMES_1_4(&mut fixture);
+        OPENED(&mut fixture);
+        DUE(&mut fixture);
+        assert_eq!(fixture.client.dialect(), Dialect::V1_4);
+        assert_eq!(next(&mut fixture), (action("Probe"), None));
+    }
+    NAMES_WWR_1(&mut fixture);
+    assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], WWR1));
 }
 
 #[test]

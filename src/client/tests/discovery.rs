@@ -4,7 +4,7 @@ use alloc::string::ToString;
 
 use super::*;
 use crate::Dialect;
-use crate::preflight::Verdict;
+use crate::preflight::{Promise, Verdict};
 use crate::wire::AcceptConf;
 
 pub(super) type Input = fn(&mut Fixture);
@@ -27,7 +27,7 @@ pub(super) fn after(config: Config, probed: Input) -> Fixture {
 
 pub(super) const NAMES_1_4: Input = Fixture::dialing;
 pub(super) const PROMISES: Input = |fixture| {
-    fixture.client.expect_accept_conf();
+    fixture.client.expect_accept_conf(Promise { wwr1: false });
     fixture.dialing();
 };
 pub(super) const NAMES_1_5: Input = |fixture| {
@@ -345,7 +345,7 @@ fn an_accept_conf_that_was_promised_comes_before_anything_is_sent() {
         &auto(),
     );
     let mut stray = after(auto(), NAMES_1_4);
-    stray.client.expect_accept_conf();
+    stray.client.expect_accept_conf(Promise { wwr1: true });
     stray.opened();
     assert_eq!(stray.client.next_timeout(), Some(stray.now));
     // A client of one version waits for nothing else.

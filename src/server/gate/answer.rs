@@ -14,7 +14,7 @@ use super::head::Head;
 use super::refusal::Refusal;
 use crate::handshake::SubProtocol;
 use crate::names::{self, Names};
-use crate::preflight::{self, Metadata};
+use crate::preflight::{self, Metadata, Promise};
 
 /// An HTTP answer. The host adds `Content-Length`, and leaves out the body if the method is `HEAD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,20 +31,22 @@ pub struct Answer {
 pub const CORS: [(&str, &str); 2] =
     [("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", preflight::METHOD)];
 
+/// What pages may read of a refusal.
+const EXPOSED: &str = "Retry-After, webwire-accept-conf";
+
 const PLAIN_TEXT: (&str, Cow<'static, str>) =
     ("Content-Type", Cow::Borrowed("text/plain; charset=utf-8"));
 
 impl Answer {
-    /// Returns the answer to the preflight (protocol §4.1). `sends_accept_conf` says whether each
-    /// connection begins with an accept-conf:
-    /// [`Config::sends_accept_conf`](crate::server::Config::sends_accept_conf).
-    pub fn preflight(metadata: &Metadata, sends_accept_conf: bool) -> Self {
+    /// Returns the answer to the preflight (protocol §4.1). `promise` says what connections begin
+    /// with: [`Config::promise`](crate::server::Config::promise).
+    pub fn preflight(metadata: &Metadata, promise: Option<Promise>) -> Self {
         let mut headers = vec![
             ("Access-Control-Allow-Origin", "*".into()),
             ("Content-Type", preflight::CONTENT_TYPE.into()),
         ];
-        if sends_accept_conf {
-            headers.push((preflight::ACCEPT_CONF, "2.0".into()));
+        if let Some(promise) = promise {
+            headers.push((preflight::ACCEPT_CONF, promise.as_str().into()));
             // Or else browsers hide it from pages of other origins.
             headers.push(("Access-Control-Expose-Headers", preflight::ACCEPT_CONF.into()));
         }
@@ -80,14 +82,18 @@ impl Answer {
     }
 
     /// Returns the answer to a refused request. Its text says why, and how to connect where a
-    /// person may read it. It has `Connection: close` if nothing more may follow on the socket, for
+    /// person may read it. That to a preflight names `wwr.1` if the server selects it. It has `Connection: close` if nothing more may follow on the socket, for
     /// example behind a body that is not read. Pages that may open WebSockets may read it, also a
     /// `Retry-After` that the host adds (protocol §4.2).
     pub fn refusal(refusal: Refusal, head: &Head<'_>, terms: &Terms<'_>) -> Self {
         let mut headers = vec![PLAIN_TEXT, ("Vary", "Origin".into())];
         if let Some(page) = terms.origins.page(head) {
             headers.push(("Access-Control-Allow-Origin", String::from(page).into()));
-            headers.push(("Access-Control-Expose-Headers", "Retry-After".into()));
+            headers.push(("Access-Control-Expose-Headers", EXPOSED.into()));
+        }
+        // A client in a browser asks whether an offer of `wwr.1` is worthwhile.
+        if refusal == Refusal::NoPreflight && terms.selects_wwr1 {
+            headers.push((preflight::ACCEPT_CONF, Promise { wwr1: true }.as_str().into()));
         }
         if refusal.names_version() {
             headers.push(("Sec-WebSocket-Version", "13".into()));

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::preflight::Metadata;
+use crate::preflight::{Metadata, Promise};
 use crate::server::Observed;
 
 const HANDSHAKE: [(&str, &str); 5] = [
@@ -148,8 +148,32 @@ fn pages_that_may_connect_read_why_they_are_refused() {
             let allowed = header(&answer, "Access-Control-Allow-Origin");
             assert_eq!(allowed, sent.filter(|_| shared), "{origins:?} {sent:?}");
             let exposed = header(&answer, "Access-Control-Expose-Headers");
-            assert_eq!(exposed, shared.then_some("Retry-After"));
+            assert_eq!(exposed, shared.then_some("Retry-After, webwire-accept-conf"));
             assert_eq!(header(&answer, "Vary"), Some("Origin"), "caches keep them apart");
+        }
+    }
+}
+
+#[test]
+fn whoever_asks_by_a_preflight_learns_whether_an_offer_of_wwr_1_is_worthwhile() {
+    let named = |answer: &Answer| header(answer, "webwire-accept-conf").map(String::from);
+    for (promise, value) in [
+        (None, None),
+        (Some(Promise { wwr1: false }), Some("2.0")),
+        (Some(Promise { wwr1: true }), Some("2.0, wwr.1")),
+    ] {
+        let answer = Answer::preflight(&Metadata::V1_4, promise);
+        assert_eq!(named(&answer).as_deref(), value);
+        let exposed = header(&answer, "Access-Control-Expose-Headers");
+        assert_eq!(exposed, value.map(|_| "webwire-accept-conf"), "pages may read it");
+    }
+    // A server without metadata says so with its refusal.
+    for selects_wwr1 in [true, false] {
+        let terms = Terms { selects_wwr1, ..terms(None) };
+        for refusal in ALL {
+            let answer = Answer::refusal(refusal, &head("WEBWIRE", &[]), &terms);
+            let names = selects_wwr1 && refusal == Refusal::NoPreflight;
+            assert_eq!(named(&answer).as_deref(), names.then_some("2.0, wwr.1"), "{refusal:?}");
         }
     }
 }

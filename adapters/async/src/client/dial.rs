@@ -15,7 +15,7 @@ use hyper::header::{
 use hyper::http::response::Parts;
 use hyper::{Method, Request, Uri, Version};
 use wwr::handshake::{self, InvalidAnswer, Key, SubProtocol};
-use wwr::preflight::{self, Answer, Verdict};
+use wwr::preflight::{self, Answer, Promise, Verdict};
 
 use super::config::Checked;
 use super::dialer::{AnyDial, Destination, Dialed};
@@ -98,8 +98,8 @@ pub(super) struct Probed {
     pub(super) answer: Result<Answer, Failure>,
     /// The answer as text for people, if it is not that of a 1.4 or 1.5 server.
     pub(super) refusal: Option<Refusal>,
-    /// Whether the server promises an accept-conf on each connection.
-    pub(super) advertises: bool,
+    /// What the server promises of an accept-conf on each connection.
+    pub(super) promise: Option<Promise>,
     /// Where the server was reached, if it was.
     pub(super) reached: Option<Box<Reached>>,
 }
@@ -226,7 +226,7 @@ impl<R: Runtime> Target<R> {
         let probed = probed.unwrap_or_else(|failure| {
             // Another address may do better.
             reached.iter_mut().for_each(|reached| reached.address = None);
-            Probed { answer: Err(failure), refusal: None, advertises: false, reached: None }
+            Probed { answer: Err(failure), refusal: None, promise: None, reached: None }
         });
         Probed { reached, ..probed }
     }
@@ -261,8 +261,9 @@ impl<R: Runtime> Target<R> {
                 Verdict::TryLater => Some(Refusal::new(&head, &answer.body)),
                 Verdict::Speaks(_) | Verdict::Unknown(_) => None,
             };
-            let advertises = head.headers.contains_key(preflight::ACCEPT_CONF);
-            return Ok(Probed { answer: Ok(answer), refusal, advertises, reached: None });
+            let promise = head.headers.get(preflight::ACCEPT_CONF);
+            let promise = promise.map(|value| Promise::read(value.as_bytes()));
+            return Ok(Probed { answer: Ok(answer), refusal, promise, reached: None });
         }
     }
 

@@ -431,8 +431,8 @@ impl<R: Runtime> Task<R> {
     fn probed(&mut self, probed: Probed) {
         self.link = Link::None;
         self.reached = probed.reached;
-        if probed.advertises {
-            self.machine.expect_accept_conf();
+        if let Some(promise) = probed.promise {
+            self.machine.expect_accept_conf(promise);
         }
         let status = probed.answer.as_ref().ok().map(|answer| answer.status);
         self.shared.show_preflight_status(status);

@@ -277,7 +277,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
                 if noted {
                     endpoint.asked(self.inner.hub.clock.now(), caller.client, head.closes());
                 }
-                http::response(Answer::preflight(&metadata, endpoint.machine().sends_accept_conf()))
+                http::response(Answer::preflight(&metadata, endpoint.machine().promise()))
             }
             Decision::Options { names: wanted } => {
                 let names = self.inner.names.as_ref().filter(|_| wanted);

@@ -13,14 +13,14 @@ use crate::support::{Running, SAFETY, Server, run, wwr};
 const REQUIRED: &str = "WWR_TEST_REDIS";
 
 /// An engine on a unix socket. Killed when it is dropped.
-struct Engine {
+pub(crate) struct Engine {
     child: Child,
     directory: TempDir,
 }
 
 impl Engine {
     /// Starts one with a password. `None` if the program is missing: then standard error says that the test is skipped.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let started = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--requirepass", "open-sesame", "--dir"])
@@ -52,7 +52,8 @@ impl Engine {
         Some(engine)
     }
 
-    fn url(&self, password: &str) -> String {
+    /// Where it is. The right password is `open-sesame`.
+    pub(crate) fn url(&self, password: &str) -> String {
         let socket = self.directory.path().join("socket");
         format!("redis+unix://{}?pass={password}", socket.display())
     }

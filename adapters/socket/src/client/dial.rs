@@ -7,7 +7,7 @@ use core::time::Duration;
 use bytes::Buf;
 use wwr::Instant;
 use wwr::handshake::{self, Key, SubProtocol};
-use wwr::preflight::{self, ProbeFailed};
+use wwr::preflight::{self, ProbeFailed, Promise};
 
 use super::target::Target;
 use super::{ClientEvent, ClientSocket, Phase};
@@ -66,7 +66,7 @@ enum Answered {
     /// There is no answer, or not one of HTTP.
     Failed,
     /// One to the request for metadata.
-    Metadata { answer: preflight::Answer, promises: bool },
+    Metadata { answer: preflight::Answer, promise: Option<Promise> },
     /// The WebSocket is open. The head has so many bytes.
     Opened { agreed: Option<SubProtocol>, length: usize },
     /// It is not, for this reason, with a place to go to.
@@ -93,10 +93,10 @@ impl ClientSocket {
                 input.advance(length);
                 self.socket.put_raw(input);
             }
-            Answered::Metadata { answer, promises } => {
+            Answered::Metadata { answer, promise } => {
                 self.lose();
-                if promises {
-                    self.client.expect_accept_conf();
+                if let Some(promise) = promise {
+                    self.client.expect_accept_conf(promise);
                 }
                 self.client.handle_probed(now, Ok(answer), &mut self.out);
             }
@@ -156,7 +156,7 @@ impl ClientSocket {
                     body,
                     retry_after: retry_after(&head),
                 },
-                promises: head.header(preflight::ACCEPT_CONF).is_some(),
+                promise: head.header(preflight::ACCEPT_CONF).map(Promise::read),
             },
             Ok(None) if input.len() < MAX_ANSWER => Answered::Partly,
             Ok(None) | Err(_) => Answered::Failed,

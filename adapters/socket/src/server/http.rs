@@ -126,7 +126,7 @@ impl ServerSocket {
                     true => endpoint.preflights.asked(now, self.from),
                     false => {}
                 }
-                let answer = Answer::preflight(&metadata, endpoint.machine.sends_accept_conf());
+                let answer = Answer::preflight(&metadata, endpoint.machine.promise());
                 self.send_answer(now, &answer, request.method, ends, server);
             }
             Decision::Options { names } => {

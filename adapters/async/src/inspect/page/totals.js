@@ -49,7 +49,7 @@ export function showTotals(overview) {
     cards.unshift(nodeOf(overview.cluster));
   }
   if (overview.shutting_down) {
-    cards.unshift(total('State', 'shutting down', [], 'warn'));
+    cards.unshift(total('State', 'shutting down', [], 'strip warn'));
   }
   find('totals').replaceChildren(...cards);
   setText(find('tab-connections'), `Connections (${count(overview.connections)})`);
@@ -70,9 +70,10 @@ const STATES = new Map([
 function nodeOf(node) {
   const state = STATES.get(node.state) ?? node.state;
   const more = node.alive > node.nodes.length ? ` and ${count(node.alive - node.nodes.length)} more` : '';
-  const nodes = node.alive === 0 ? '' : `${count(node.alive)} alive: ${node.nodes.join(', ')}${more}`;
-  const messages = `${count(node.messages_sent)} signals to other nodes, ${count(node.messages_received)} from them`;
-  return total('Node', node.name, [state, nodes, messages], node.state === 'member' ? '' : 'warn');
+  const others = node.alive === 1 && node.nodes[0] === node.name ? 'alone in its cluster' : `${count(node.alive)} alive: ${node.nodes.join(', ')}${more}`;
+  const nodes = node.alive === 0 ? '' : others;
+  const signals = `signals: ${count(node.messages_sent)} to other nodes, ${count(node.messages_received)} from them`;
+  return total('Node', node.name, [state, nodes, signals], node.state === 'member' ? 'node strip' : 'node strip warn');
 }
 
 /** @param {string} label @param {string} value @param {string[]} more @param {string} style */

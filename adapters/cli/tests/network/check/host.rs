@@ -106,7 +106,7 @@ impl Host {
                 answer
             }
             Decision::Preflight { metadata, .. } => {
-                Answer::preflight(&metadata, self.config.sends_accept_conf())
+                Answer::preflight(&metadata, self.config.promise())
             }
             Decision::Ask { upgrade: Ok(accept) } => {
                 let mut answer = Answer::switching(&accept);

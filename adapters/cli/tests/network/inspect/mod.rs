@@ -15,6 +15,7 @@ use wwr_smol::inspect::{Inspector, Page, Token};
 use wwr_smol::server::{Config, Connection, Handler, ServerHandle};
 
 use crate::browser::{Browser, DOWN, ENTER, ESCAPE, RIGHT, TAB};
+use crate::redis::Engine;
 use crate::support::{Running, SAFETY, Server, run};
 
 /// A name and a payload that would do something as markup.
@@ -324,6 +325,63 @@ fn groups_sessions_and_phones_in_both_colours() {
         one.close();
     }
     block_on(server.shut_down(Duration::ZERO));
+}
+
+#[test]
+fn a_node_of_a_cluster_has_a_card_that_says_how_it_stands() {
+    let Some(browser) = Browser::start() else { return };
+    let Some(engine) = Engine::start() else { return };
+    let engine_url = engine.url("open-sesame");
+    let node = |name: &str| {
+        let (mut server, url) = inspected(&["--cluster", &engine_url, "--node", name]);
+        server.running.wait_for_log("part of the cluster");
+        (server, url)
+    };
+    let long = "a-name-of-one-hundred-letters".repeat(4);
+    let (first, url) = node("berlin-a");
+    browser.show_as(1360, 860, "light");
+    browser.open(&url);
+    browser.until_shown("#totals .node", "berlin-a");
+    browser.until_shown("#totals .node", "alone");
+    // One that is not worth a warning.
+    browser.until("document.querySelectorAll('.total.warn').length === 0");
+    let (second, _) = node(&long);
+    browser.until_shown("#totals .node", &format!("2 alive: berlin-a, {long}"));
+    let (ada, bob) = (client(&first.url()), client(&second.url()));
+    ada.request("broadcast", "to both").unwrap();
+    browser.until_shown("#totals .node", "1 to other nodes");
+    bob.request("echo", "x").unwrap();
+    // It has a line of its own, above a row of numbers.
+    let rows = browser.run(
+        "const tops = [...document.querySelectorAll('.total')].map((card) => card.offsetTop);
+         return [tops.filter((top) => top === tops[0]).length, new Set(tops).size];",
+    );
+    assert_eq!(rows, json!([1, 2]));
+    let fits = || {
+        browser.fits();
+        let inside = "return [...document.querySelectorAll('.total')].every((card) => card.scrollWidth <= card.clientWidth)";
+        assert_eq!(browser.run(inside), json!(true));
+    };
+    fits();
+    browser.picture("inspect-node-light.png");
+    browser.show_as(1360, 860, "dark");
+    browser.picture("inspect-node-dark.png");
+    browser.show_as(360, 780, "dark");
+    browser.run("scrollTo(0, 0)");
+    fits();
+    browser.picture("inspect-node-phone-dark.png");
+    browser.show_as(360, 780, "light");
+    browser.picture("inspect-node-phone.png");
+    // The other one is killed, and the engine goes as well.
+    drop(engine);
+    browser.until_shown("#totals .node.warn", "the engine does not answer");
+    fits();
+    browser.picture("inspect-node-away-phone.png");
+    browser.show_as(1360, 860, "light");
+    browser.picture("inspect-node-away.png");
+    was_well(&browser, &url);
+    ada.close();
+    bob.close();
 }
 
 #[test]

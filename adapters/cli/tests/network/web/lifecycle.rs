@@ -250,3 +250,41 @@ fn a_message_that_is_too_long_ends_the_connection_with_a_code_of_applications() 
     ));
     assert_eq!(seen, json!(["connection-lost", [4009, "the message is too long"], "idle"]));
 }
+
+#[test]
+fn the_time_until_the_module_is_loaded_counts_in_that_of_a_request() {
+    let Some(page) = Page::open() else { return };
+    let server = Server::start(&["--allow-origin", "any"]);
+    // Another address of the same files is a module of its own, which is not loaded yet.
+    let seen = page.run(&format!(
+        "{CLOCK}
+         let release;
+         const released = new Promise((done) => {{ release = done; }});
+         const fetched = window.fetch;
+         window.fetch = async (what, ...how) => {{
+           if (String(what?.url ?? what).endsWith('.wasm')) await released;
+           return fetched(what, ...how);
+         }};
+         const fresh = await import(`${{location.origin}}//index.js`);
+         const client = new fresh.Client({:?}, {{ requestTimeout: 2000 }});
+         const connected = new Promise((done) => client.addEventListener('connect', done));
+         client.connect();
+         const ended = [];
+         const end = (name, promise) =>
+           promise.then(() => ended.push(name), (error) => ended.push(`${{name}} ${{error.name}} ${{error.repeatable}}`));
+         end('own', client.request('sleep', '60000', {{ timeout: 1000 }}));
+         end('default', client.request('sleep', '60000'));
+         await clock.pass(600);
+         release();
+         await connected;
+         const seen = [];
+         for (const time of [399, 1, 999, 1]) {{
+           await clock.pass(time);
+           seen.push(ended.splice(0).join());
+         }}
+         client.close();
+         return seen;",
+        server.url()
+    ));
+    assert_eq!(seen, json!(["", "own TimeoutError false", "", "default TimeoutError false"]));
+}

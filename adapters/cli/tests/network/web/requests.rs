@@ -127,6 +127,31 @@ fn of_those_that_wait_for_a_signal_each_gets_one_or_the_end() {
 }
 
 #[test]
+fn signals_that_nobody_takes_are_bounded_in_number_and_bytes_and_counted() {
+    let Some(page) = Page::open() else { return };
+    let server = Server::start(&["--allow-origin", "any"]);
+    page.connect(&server.url());
+    let heard = page.run(
+        "const take = async (payloads) => {
+           const signals = client.signals();
+           await Promise.all(payloads.map((payload) => client.request('signal-me', payload)));
+           const heard = [(await signals.next()).value];
+           await client.request('signal-me', 'behind');
+           for await (const one of signals) {
+             heard.push(one);
+             if (one.payload === 'behind') break;
+           }
+           return [heard.length - 1, heard.at(-1).missed];
+         };
+         return [
+           await take(Array.from({ length: 1030 }, (_, number) => String(number))),
+           await take(Array.from({ length: 6 }, () => 'x'.repeat(900 << 10))),
+         ];",
+    );
+    assert_eq!(heard, json!([[1024, 6], [4, 2]]));
+}
+
+#[test]
 fn a_loop_ends_with_its_abort_signal_and_hears_what_came_before() {
     let Some(page) = Page::open() else { return };
     let server = Server::start(&["--allow-origin", "any"]);

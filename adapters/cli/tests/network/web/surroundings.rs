@@ -116,6 +116,69 @@ fn a_page_that_hears_of_a_network_connects_before_its_pause_is_over() {
     assert_eq!(early, json!(true));
 }
 
+/// Counts as `window.dials` which WebSockets the page opens, and lets the first `window.fail` of those that offer
+/// something fail. Counts as `window.asked` how often it sends a preflight.
+const DIALS: &str = "
+    window.dials = [];
+    window.fail = 0;
+    window.asked = 0;
+    const Real = WebSocket;
+    window.WebSocket = function (url, ...offered) {
+      const fails = offered.length > 0 && window.fail > 0;
+      if (fails) window.fail -= 1;
+      dials.push(offered.length > 0 ? 'offers' : 'plain');
+      // Nobody listens there.
+      return new Real(fails ? 'ws://127.0.0.1:1/' : url, ...offered);
+    };
+    const ask = window.fetch;
+    window.fetch = (what, ...how) => {
+      if (how[0]?.method === 'WEBWIRE') window.asked += 1;
+      return ask(what, ...how);
+    };";
+
+#[test]
+fn a_first_handshake_that_fails_by_chance_does_not_cost_wwr_1() {
+    let Some(page) = Page::open() else { return };
+    page.run(DIALS);
+    for protocol in ["any", "2.0"] {
+        let server = Server::start(&["--allow-origin", "any", "--protocol", protocol]);
+        let seen = page.run(&format!(
+            "window.dials = [];
+             window.fail = 1;
+             const client = await wwr.connect({:?});
+             const seen = [client.protocol, dials];
+             client.close();
+             return seen;",
+            server.url()
+        ));
+        assert_eq!(seen, json!(["wwr.1", ["offers", "offers"]]), "{protocol}");
+    }
+}
+
+#[test]
+fn a_server_without_wwr_1_is_offered_it_once() {
+    let Some(page) = Page::open() else { return };
+    page.run(DIALS);
+    for (protocol, spoken, asked) in [("2.0", "2.0", 1), ("any", "2.0", 1), ("1.4", "1.4", 3)] {
+        let server = Server::start(&["--allow-origin", "any", "--no-wwr1", "--protocol", protocol]);
+        let seen = page.run(&format!(
+            "window.dials = [];
+             window.asked = 0;
+             const client = new wwr.Client({:?});
+             const spoken = [];
+             for (let times = 0; times < 3; times += 1) {{
+               await client.connect();
+               spoken.push(client.protocol);
+               client.close();
+             }}
+             return [[...new Set(spoken)], dials, asked];",
+            server.url()
+        ));
+        let dials = ["offers", "plain", "plain", "plain"];
+        assert_eq!(seen, json!([[spoken], dials, asked]), "{protocol}");
+    }
+}
+
 #[test]
 fn a_page_that_is_left_closes_its_connection() {
     let Some(page) = Page::open() else { return };
