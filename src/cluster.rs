@@ -31,7 +31,7 @@ pub use action::{
 };
 pub use config::ClusterConfig;
 pub use engine::{
-    Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, REMEMBERED,
+    Answer, Audience, Closing, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, REMEMBERED,
     Request, Revision, SessionAnswer, SessionRequest, Step,
 };
 pub use memory::MemoryEngine;
