@@ -288,7 +288,7 @@ pub enum SessionAnswer {
     /// A request of a greater number was carried out before. Nothing was changed.
     Overtaken,
     /// The engine works, and cannot carry out this request: what it has of the session cannot be read, for example
-    /// because it is of a newer release, or the session is too large for it. Nothing was changed.
+    /// because it is of a newer release, or it has no room for what is to be stored. Nothing was changed.
     Failed,
 }
 

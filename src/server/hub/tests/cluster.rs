@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::cluster::{
-    Answer, Audience, Closing, ClusterAction, ClusterConfig, ClusterState, EngineFailed, EngineJob, Epoch,
-    LostBy, MemoryEngine, News, Request, SendOutcome, SessionAnswer,
+    Answer, Audience, Closing, ClusterAction, ClusterConfig, ClusterState, EngineFailed, EngineJob,
+    Epoch, LostBy, MemoryEngine, News, Request, SendOutcome, SessionAnswer,
 };
 use bytes::Bytes;
 
