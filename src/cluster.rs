@@ -31,8 +31,8 @@ pub use action::{
 };
 pub use config::ClusterConfig;
 pub use engine::{
-    Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, REMEMBERED,
-    Request, Revision, SessionAnswer, SessionRequest, Step,
+    Answer, Audience, Closing, DataId, EngineFailed, Epoch, Lease, Membership, News, Node,
+    REMEMBERED, Request, Revision, SessionAnswer, SessionRequest, Step,
 };
 pub use memory::MemoryEngine;
 pub use message::{NodeSignal, UnreadableMessage};

@@ -26,7 +26,8 @@ pub enum ClusterAction {
         /// The run of the node.
         epoch: Epoch,
     },
-    /// The node takes no part any more, until it enters again. For the log.
+    /// The node takes no part any more, until it enters again. Nobody waits for the answers to its questions any more,
+    /// but to [`Send`](Request::Send): give them up.
     Lost {
         /// Why.
         cause: LostBy,
@@ -76,7 +77,7 @@ pub enum SendOutcome {
         /// To so many nodes.
         nodes: u32,
     },
-    /// It was not sent: the engine is away, or the node has retired.
+    /// It was not sent: the engine is away or cannot pass it on, or the node has retired.
     Unavailable,
     /// It was not sent: the engine was away for longer than a message may wait.
     Expired {

@@ -31,8 +31,8 @@ pub struct ClusterConfig {
     /// For how long a message to other nodes waits while the engine is away. `None`: not at all, it fails at
     /// once. Default: `None`.
     pub message_age: Option<Duration>,
-    /// How many bytes of messages may wait, those included that the engine has not answered yet. Not
-    /// zero. Default: 1 MiB.
+    /// How many bytes of messages may wait, those included that the engine has not answered yet. Each counts 256
+    /// bytes more than it has, for what is kept of it. At least 1 KiB. Default: 1 MiB.
     pub message_bytes: usize,
     /// Whether connections keep their sessions while the engine is away. Then limits and closings are best
     /// effort in that time. Default: `false`.
@@ -46,6 +46,8 @@ impl ClusterConfig {
     /// The longest lease. Sessions are confirmed in each lease, and the engine forgets places that were not
     /// [for long](super::REMEMBERED).
     const MAX_LEASE: Duration = Duration::from_secs(15);
+
+    const MIN_MESSAGE_BYTES: u64 = 1024;
 
     /// The longest name of a node, in bytes.
     pub const MAX_NAME: usize = 255;
@@ -76,7 +78,10 @@ impl ClusterConfig {
         at_most("lease", self.lease, Self::MAX_LEASE)?;
         positive("request_timeout", self.request_timeout)?;
         at_most("request_timeout", self.request_timeout, self.lease / 4)?;
-        crate::valid::not_zero("message_bytes", self.message_bytes)?;
+        let (setting, value) = ("message_bytes", self.message_bytes as u64);
+        if value < Self::MIN_MESSAGE_BYTES {
+            return Err(InvalidConfig::TooSmall { setting, value, min: Self::MIN_MESSAGE_BYTES });
+        }
         Ok(Valid::new(self))
     }
 
@@ -121,7 +126,8 @@ mod tests {
         let refused = with(|config| config.request_timeout = Duration::from_millis(2_501));
         assert_eq!(refused.as_deref(), Some(long));
         assert!(with(|config| config.request_timeout = Duration::ZERO).is_some());
-        assert!(with(|config| config.message_bytes = 0).is_some());
+        let small = "message_bytes is 1023; it has to be 1024 or more";
+        assert_eq!(with(|config| config.message_bytes = 1023).as_deref(), Some(small));
         let config = ClusterConfig::new("a");
         assert_eq!(config.fenced_after(), seconds(8));
         assert_eq!(config.backoff(1), Duration::from_millis(200));

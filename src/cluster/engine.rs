@@ -186,15 +186,15 @@ pub enum Step {
     /// Give up the places of this node. If no other node has one, the session is closed. Answered by
     /// [`Closed`](SessionAnswer::Closed) or [`Detached`](SessionAnswer::Detached).
     Close,
-    /// Close the session for all nodes, which get [`News::Closed`]. Answered by
+    /// Close the session for all nodes. The others that have places get [`News::Closed`]. Answered by
     /// [`Closed`](SessionAnswer::Closed), also if there is no such session, or by
     /// [`Changed`](SessionAnswer::Changed).
     CloseForAll {
         /// Close it only if it has this revision: a session that is closed already has another one, so
         /// that who closes it this way knows that no other has. `None`: in any case.
         expected: Option<Revision>,
-        /// Whether its connections are closed as well.
-        disconnect: bool,
+        /// What its connections are told.
+        closing: Closing,
     },
     /// Replace the info of the session. The other nodes that have places get [`News::Changed`]. Answered by
     /// [`Edited`](SessionAnswer::Edited) or [`NotFound`](SessionAnswer::NotFound).
@@ -215,6 +215,19 @@ pub enum Step {
     },
 }
 
+/// Why a session is closed for all nodes, and so what its connections are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// The application closes it: [`Change::ClosedByKey`](crate::session::Change::ClosedByKey).
+    ByKey {
+        /// Whether its connections are closed as well.
+        disconnect: bool,
+    },
+    /// It has another key now, which only connections of the node that asks get:
+    /// [`Change::ClosedByOther`](crate::session::Change::ClosedByOther).
+    ByOther,
+}
+
 /// What the engine answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -232,6 +245,9 @@ pub enum Answer {
     },
     /// It is done.
     Done,
+    /// To [`Request::Send`], [`Request::Follow`] and [`Request::Unfollow`]: the engine works, and cannot carry out this
+    /// request, for example because what it has of the group cannot be read. Nothing was changed.
+    Failed,
 }
 
 /// What the engine answers about a session.
@@ -272,7 +288,7 @@ pub enum SessionAnswer {
     /// A request of a greater number was carried out before. Nothing was changed.
     Overtaken,
     /// The engine works, and cannot carry out this request: what it has of the session cannot be read, for example
-    /// because it is of a newer release, or the session is too large for it. Nothing was changed.
+    /// because it is of a newer release, or it has no room for what is to be stored. Nothing was changed.
     Failed,
 }
 
@@ -290,8 +306,8 @@ pub enum News {
     Closed {
         /// The key of the session.
         key: SessionKey,
-        /// Whether its connections are closed as well.
-        disconnect: bool,
+        /// What its connections are told.
+        closing: Closing,
     },
     /// A message of another node.
     Message {

@@ -339,8 +339,8 @@ impl Record {
             }
             (step @ (Step::Close | Step::CloseForAll { .. }), Content::Open(_)) => {
                 holder.places = 0;
-                if let Step::CloseForAll { disconnect, .. } = step {
-                    self.tell(epoch, || News::Closed { key: key.clone(), disconnect }, news);
+                if let Step::CloseForAll { closing, .. } = step {
+                    self.tell(epoch, || News::Closed { key: key.clone(), closing }, news);
                 }
                 self.content = Content::Closed { since: now };
                 self.revision.0 += 1;

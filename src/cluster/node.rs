@@ -55,6 +55,8 @@ pub(crate) struct LocalNode {
     /// The sessions that are being checked.
     checking: BTreeSet<SessionKey>,
     round: Round,
+    /// When the engine was told last of all groups.
+    groups_told: Instant,
     groups: Groups,
     outbox: Outbox,
     /// How many failures there were since the last success of a request about a session.
@@ -88,9 +90,11 @@ struct Run {
     works: bool,
 }
 
-/// All sessions are checked, and groups told, once in each lease.
+/// All sessions are checked once in each lease, and when news may have been lost. A round is never begun anew before it has
+/// come to its end: otherwise the last sessions would not be checked for as long as news are lost again and again.
 #[derive(Debug)]
 struct Round {
+    started: Instant,
     next: Instant,
     is_active: bool,
     /// The last session of the round so far.
@@ -124,8 +128,17 @@ pub(crate) struct Desk<'a> {
 /// How many checks, and how many questions about groups, are under way at a time.
 const WINDOW: usize = 32;
 
+/// Between the starts of two rounds there is at least this part of the lease.
+const ROUNDS_IN_LEASE: u32 = 10;
+
 /// How many earlier runs of its own a node knows: more than there can be while a message is under way.
 const EARLIER: usize = 64;
+
+impl Round {
+    const fn none(now: Instant) -> Self {
+        Self { started: now, next: now, is_active: false, at: None, confirms: false }
+    }
+}
 
 impl LocalNode {
     pub(crate) fn new(config: &Valid<ClusterConfig>) -> Self {
@@ -140,7 +153,8 @@ impl LocalNode {
             queued: BTreeSet::new(),
             checks: BTreeSet::new(),
             checking: BTreeSet::new(),
-            round: Round { next: Instant::EPOCH, is_active: false, at: None, confirms: false },
+            round: Round::none(Instant::EPOCH),
+            groups_told: Instant::EPOCH,
             groups: Groups::default(),
             outbox: Outbox::default(),
             failures: 0,
@@ -224,11 +238,7 @@ impl LocalNode {
         }
         match news {
             News::Changed { key, revision } => self.hint(now, key, revision),
-            News::Closed { key, disconnect } => {
-                if desk.registry.places(&key) > 0 {
-                    desk.registry.close_key(key, disconnect, desk.effects);
-                }
-            }
+            News::Closed { key, closing } => self.closed(key, closing, desk),
             // What it has sent itself, in an earlier run, comes back to it.
             News::Message { from, .. } if self.earlier.contains(&from) => {}
             News::Message { to, message, .. } => {
@@ -237,7 +247,12 @@ impl LocalNode {
             }
             News::Interrupted => {
                 self.counters.interruptions += 1;
-                self.start_round(now);
+                let soonest = self.round.started + self.config.lease / ROUNDS_IN_LEASE;
+                if self.round.is_active || now < soonest {
+                    self.round.next = self.round.next.min(soonest.max(now));
+                } else {
+                    self.start_round(now);
+                }
             }
         }
     }
@@ -377,6 +392,11 @@ impl LocalNode {
                     self.sent(id, SendOutcome::Sent { nodes });
                 }
             }
+            (Purpose::Message(id), Ok(Answer::Failed)) => {
+                if self.outbox.ended(id) {
+                    self.sent(id, SendOutcome::Unavailable);
+                }
+            }
             (Purpose::Message(id), _) => {
                 if self.outbox.ended(id) {
                     self.sent(id, SendOutcome::Unknown);
@@ -385,6 +405,9 @@ impl LocalNode {
             }
             (Purpose::Group { name, follow }, Ok(Answer::Done)) => {
                 self.groups.answered(name, follow, true);
+            }
+            (Purpose::Group { name, follow }, Ok(Answer::Failed)) => {
+                self.groups.refused(name, follow);
             }
             (Purpose::Group { name, follow }, _) => {
                 self.groups.answered(name, follow, false);
@@ -487,7 +510,7 @@ impl LocalNode {
         self.counters.lost += 1;
         self.jobs.give_up();
         self.checking.clear();
-        self.round = Round { next: now, is_active: false, at: None, confirms: false };
+        self.round = Round::none(now);
         self.groups.restart();
         let mut connections = 0;
         if self.config.availability_first && cause != LostBy::Retired {
@@ -512,7 +535,8 @@ impl LocalNode {
 
     fn start_round(&mut self, now: Instant) {
         let next = now + self.config.lease;
-        self.round = Round { next, is_active: true, at: None, confirms: self.round.confirms };
+        let confirms = self.round.confirms;
+        self.round = Round { started: now, next, is_active: true, at: None, confirms };
     }
 
     fn sent(&mut self, id: MessageId, outcome: SendOutcome) {

@@ -121,10 +121,11 @@ fn other_nodes_hear_of_changes() {
     let SessionAnswer::Found { session, revision } = nodes.ask(&b, confirm(1)) else { panic!() };
     assert_eq!((session.info, session.last_lookup, revision), (info, NOW, Revision(2)));
 
-    let close = |expected| Step::CloseForAll { expected, disconnect: true };
+    let closing = Closing::ByKey { disconnect: true };
+    let close = |expected| Step::CloseForAll { expected, closing };
     assert_eq!(nodes.ask(&c, close(Some(Revision(1)))), SessionAnswer::Changed);
     assert_eq!(nodes.ask(&c, close(Some(Revision(2)))), SessionAnswer::Closed);
-    let closed = News::Closed { key: key(), disconnect: true };
+    let closed = News::Closed { key: key(), closing };
     assert_eq!(nodes.news, [(a.epoch, closed.clone()), (b.epoch, closed)]);
     assert_eq!(nodes.ask(&b, confirm(2)), SessionAnswer::NotFound);
 }

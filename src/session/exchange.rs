@@ -191,7 +191,7 @@ pub enum Change {
         disconnect: bool,
     },
     /// The session got a new key for another connection, and was closed for all but that one
-    /// ([`OtherConnections::Close`]).
+    /// ([`OtherConnections::Close`]), or it got one on another node: connections of this one cannot be told which.
     ClosedByOther {
         /// Whether the session is destroyed: that one has left or closed it meanwhile.
         destroyed: bool,

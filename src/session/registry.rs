@@ -212,6 +212,17 @@ impl Registry {
         disconnect: bool,
         out: &mut Actions<Effect>,
     ) -> usize {
+        self.close_for_all(key, disconnect, || Change::ClosedByKey { disconnect }, out)
+    }
+
+    /// Does so, and tells the connections this.
+    fn close_for_all(
+        &mut self,
+        key: SessionKey,
+        disconnect: bool,
+        change: impl Fn() -> Change,
+        out: &mut Actions<Effect>,
+    ) -> usize {
         let entry = self.entries.entry(key.clone()).or_insert_with(Entry::empty);
         let mut told = core::mem::take(&mut entry.holders);
         self.active -= usize::from(!told.is_empty());
@@ -231,7 +242,7 @@ impl Registry {
         }
         for &connection in &told {
             self.rotated.remove(&connection);
-            deliver(connection, &key, Change::ClosedByKey { disconnect }, out);
+            deliver(connection, &key, change(), out);
         }
         self.destroy(key, Closer::ForAll { disconnect }, out);
         told.len()

@@ -16,8 +16,9 @@ use core::future::Future;
 use std::sync::Arc;
 
 pub use wwr::cluster::{
-    Answer, Audience, ClusterConfig, ClusterCounters, ClusterState, DataId, Epoch, Lease, LostBy,
-    Membership, News, Node, Request, Revision, SendOutcome, SessionAnswer, SessionRequest, Step,
+    Answer, Audience, Closing, ClusterConfig, ClusterCounters, ClusterState, DataId, Epoch, Lease,
+    LostBy, Membership, News, Node, REMEMBERED, Request, Revision, SendOutcome, SessionAnswer,
+    SessionRequest, Step,
 };
 
 pub use error::{EngineError, EngineErrorKind};

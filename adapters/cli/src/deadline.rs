@@ -26,6 +26,8 @@ pub(crate) enum Stage {
     Connecting,
     Restoring,
     Replying,
+    /// For the inspection page.
+    Inspecting,
     /// For the server to close its side: then it has read everything.
     Closing,
     /// For standard output to accept the output.
@@ -75,7 +77,11 @@ impl Deadline {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let left = match stage {
-            Stage::Reading | Stage::Connecting | Stage::Restoring | Stage::Closing => self.left(),
+            Stage::Reading
+            | Stage::Connecting
+            | Stage::Restoring
+            | Stage::Inspecting
+            | Stage::Closing => self.left(),
             Stage::Replying => self.left().saturating_add(SLACK),
             Stage::Printing => self.left().max(PRINTING),
         };
@@ -103,6 +109,7 @@ impl fmt::Display for Stage {
             }
             Self::Restoring => "the session was not restored, and nothing else asked for,",
             Self::Replying => "the server did not reply",
+            Self::Inspecting => "the inspection page did not answer",
             Self::Closing => {
                 "the server did not close the connection, so that it is unknown whether it has read \
                  everything,"

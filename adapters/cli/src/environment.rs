@@ -8,6 +8,7 @@ use clap::ValueEnum as _;
 use wwr::SessionKey;
 
 use crate::args::{Credentials, EngineUrl, LogLevel};
+use crate::probe::InspectUrl;
 
 /// The log level.
 const LOG: &str = "WWR_LOG";
@@ -17,6 +18,8 @@ const SESSION: &str = "WWR_SESSION";
 const USER: &str = "WWR_USER";
 /// The URL of the engine in which a server stores sessions.
 const REDIS: &str = "WWR_REDIS";
+/// Where the inspection page of a server is.
+const INSPECT: &str = "WWR_INSPECT";
 /// The number of threads of a server.
 const THREADS: &str = "SMOL_THREADS";
 
@@ -46,6 +49,11 @@ pub(crate) fn redis(argument: &str) -> io::Result<EngineUrl> {
         let message = format!("{argument} redis: {REDIS} has to be set to the URL of the engine");
         io::Error::new(io::ErrorKind::InvalidInput, message)
     })
+}
+
+/// Returns where the inspection page of a server is.
+pub(crate) fn inspect() -> io::Result<Option<InspectUrl>> {
+    read(INSPECT, Shown::No, |text| text.trim().parse().map_err(|error| format!("{error}")))
 }
 
 /// Returns the number of threads of a server; one by default.

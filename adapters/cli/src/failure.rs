@@ -35,6 +35,8 @@ pub(crate) enum Failure {
          in 2.0 use --protocol 1.4 if the server speaks that too"
     )]
     LongerThanBuffer { length: u64, buffer: u64 },
+    #[error("the inspection page at {address}: {reason}")]
+    Inspection { address: String, reason: String },
     #[error("{0}")]
     Call(#[from] Error),
 }
@@ -75,6 +77,7 @@ impl Failure {
             Self::Config(_) => ("invalid-setting", Blame::Caller),
             Self::Connect(error) => of_connecting(error),
             Self::LongerThanBuffer { .. } => ("too-large", Blame::Caller),
+            Self::Inspection { .. } => ("inspection-failed", Blame::Connection),
             Self::Call(Error::Request(error)) => of_request(error),
             Self::Call(Error::Misuse(misuse)) => of_misuse(misuse),
             Self::Call(Error::InvalidName(_)) => ("invalid-name", Blame::Caller),

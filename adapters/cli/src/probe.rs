@@ -1,5 +1,7 @@
 //! `wwr probe`: what a server speaks.
 
+mod inspected;
+
 use core::fmt::Display;
 use core::time::Duration;
 use std::io::{self, Write};
@@ -21,7 +23,9 @@ use crate::failure::{Failure, FailureRow};
 use crate::hex::Hex;
 use crate::runtime::Tasks;
 use crate::text::{Count, Quoted, one_line};
-use crate::{log, output};
+use crate::{environment, log, output};
+pub(crate) use inspected::InspectUrl;
+use inspected::Node;
 
 /// How long a server of 1.4 or 1.5 may take to show that it also speaks 2.0. Clients do not wait
 /// for that, but this command only exists to find out.
@@ -50,7 +54,9 @@ pub(crate) fn run(arguments: &ProbeArguments) -> io::Result<ExitCode> {
         }
         let printed = output::print_within(deadline, bytes).await?;
         let is_none = report.speaks().is_empty();
-        let code = match report.failure.filter(|_| is_none).or(printed.err()) {
+        let unseen = report.node.and_then(Result::err);
+        let failure = report.failure.filter(|_| is_none).or(unseen);
+        let code = match failure.or(printed.err()) {
             Some(failure) => {
                 failure.tell("probe");
                 failure.exit_code()
@@ -77,6 +83,8 @@ struct Report {
     failure: Option<Failure>,
     /// The names of its handlers, if it lists them.
     names: Option<Names>,
+    /// How it stands as a node, if its inspection page was to be asked. `None` in that: it is none.
+    node: Option<Result<Option<Node>, Failure>>,
 }
 
 /// Connects, which may fail, and returns what that has shown.
@@ -85,6 +93,10 @@ async fn probe(
     deadline: Deadline,
     tasks: &Tasks,
 ) -> Result<(Report, Client), Failure> {
+    let page = match &arguments.inspect {
+        Some(page) => Some(page.clone()),
+        None => environment::inspect()?,
+    };
     let url = arguments.url.to_string();
     let mut config = Config::default();
     config.machine.reconnect = false;
@@ -102,9 +114,12 @@ async fn probe(
     };
     let failure = deadline.limit(Stage::Connecting, connected).await.err();
     let (status, found) = (client.preflight_status(), client.discovered());
-    let mut report = Report { url, status, found, failure, names: None };
+    let mut report = Report { url, status, found, failure, names: None, node: None };
     if !report.speaks().is_empty() {
         report.names = listed_names(builder(), grace).await;
+    }
+    if let Some(page) = page {
+        report.node = Some(deadline.limit(Stage::Inspecting, inspected::ask(&page)).await);
     }
     Ok((report, client))
 }
@@ -174,8 +189,14 @@ impl Report {
             speaks: self.speaks(),
             connected_with: self.spoken().map(|dialect| dialect.to_string()),
             names: self.names.as_ref(),
-            failure: self.failure.as_ref().map(Failure::row),
+            cluster: self.node.as_ref().and_then(|node| node.as_ref().ok()).map(Option::as_ref),
+            failure: self.failure.as_ref().or(self.unseen()).map(Failure::row),
         }
+    }
+
+    /// Returns why the inspection page could not be read, if that is so.
+    fn unseen(&self) -> Option<&Failure> {
+        self.node.as_ref()?.as_ref().err()
     }
 
     /// Writes the report for people.
@@ -210,6 +231,12 @@ impl Report {
                     names.iter().map(|name| Quoted::text(name).to_string()).collect();
                 line(kind, &if names.is_empty() { "none".into() } else { names.join(" ") })?;
             }
+        }
+        match &self.node {
+            Some(Ok(Some(node))) => line("cluster", node)?,
+            Some(Ok(None)) => line("cluster", &"none")?,
+            Some(Err(failure)) => line("cluster", &one_line(&failure.to_string()))?,
+            None => {}
         }
         let speaks = self.speaks();
         if !speaks.is_empty() {
@@ -264,6 +291,8 @@ struct Row<'a> {
     connected_with: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     names: Option<&'a Names>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Option<&'a Node>>,
     #[serde(flatten)]
     failure: Option<FailureRow>,
 }

@@ -13,8 +13,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use redis::Value;
 use wwr_async::cluster::{
-    self, Answer, Audience, EngineError, EngineErrorKind, Epoch, News, Request, SessionRequest,
-    Step,
+    self, Answer, Audience, EngineError, EngineErrorKind, Epoch, News, REMEMBERED, Request,
+    SessionRequest, Step,
 };
 use wwr_async::{Runtime, ShortKey, StoreError};
 
@@ -134,6 +134,11 @@ impl<R: Runtime> Cluster<R> {
                            RedisConfig::timeout has to be at most 20 s";
             return Err(EngineError::new(EngineErrorKind::Invalid, message));
         }
+        if config.expire_after.is_some_and(|after| after < REMEMBERED) {
+            let message = "in a cluster of nodes, RedisConfig::expire_after has to be at least 60 s, or none: \
+                           sessions in use are confirmed less often";
+            return Err(EngineError::new(EngineErrorKind::Invalid, message));
+        }
         let expire_after = config.expire_after.map_or(0, script::millis).to_string();
         let names = Names::new(&config.prefix);
         let feeds = Mutex::default();
@@ -173,8 +178,15 @@ impl<R: Runtime> Cluster<R> {
         names: &[&str],
         arguments: &[&[u8]],
     ) -> Result<Vec<Vec<u8>>, EngineError> {
-        let request = script::Request::script(script, names, arguments);
-        let answer = self.call(what, &request).await?;
+        self.answer(what, &script::Request::script(script, names, arguments)).await
+    }
+
+    async fn answer(
+        &self,
+        what: &str,
+        request: &script::Request,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        let answer = self.call(what, request).await?;
         redis::from_redis_value(answer).map_err(|_| self.unexpected(what))
     }
 
@@ -205,7 +217,7 @@ impl<R: Runtime> Cluster<R> {
             Step::Create { session, .. } => record::write_new(session),
             Step::Join { now, .. } => Ok(record::time(*now).to_vec()),
             Step::Edit { info } => record::info(info).map(String::into_bytes),
-            Step::CloseForAll { disconnect, .. } => Ok(u8::from(*disconnect).to_string().into()),
+            Step::CloseForAll { closing, .. } => Ok(vec![wire::closing(*closing)]),
             Step::Place { .. } | Step::Close | Step::Confirm { .. } => Ok(Vec::new()),
         };
         let content = content.map_err(|cause| {
@@ -282,7 +294,8 @@ impl<R: Runtime> Cluster<R> {
             [kind.as_bytes(), from.as_bytes(), names.channels.as_bytes(), &message];
         let concerned: Vec<&str> = concerned.iter().map(String::as_str).collect();
         let what = "send to other nodes";
-        let reply = self.run(what, &SEND, &concerned, &arguments).await?;
+        let request = script::Request::script_in_order(&SEND, &concerned, &arguments);
+        let reply = self.answer(what, &request).await?;
         answer::sent(&reply).ok_or_else(|| self.unexpected(what))
     }
 
@@ -337,10 +350,10 @@ impl<R: Runtime> Cluster<R> {
             Fault::Unconnected { .. } => EngineErrorKind::Unreachable,
             Fault::Failed(answer) => match answer.reason {
                 Reason::WrongType => EngineErrorKind::Broken,
+                Reason::Memory => EngineErrorKind::Full,
                 Reason::Password
                 | Reason::Permission
                 | Reason::ReadOnly
-                | Reason::Memory
                 | Reason::Loading
                 | Reason::Cluster
                 | Reason::NoScript => EngineErrorKind::Refused,

@@ -23,8 +23,8 @@ pub struct RedisConfig {
     /// and not empty for a cluster of nodes. Default: `wwr:session:`.
     pub prefix: String,
     /// The engine removes sessions that were not looked up for this long, from 1 s to 100 years. `None` keeps
-    /// them for ever. Set `hub.expiry` of the servers to the same time. What is changed here holds for
-    /// a session from its next look-up on. Default: `None`.
+    /// them for ever. Set `hub.expiry` of the servers to the same time. At least 60 s for a cluster of nodes. What is
+    /// changed here holds for a session from its next look-up on. Default: `None`.
     pub expire_after: Option<Duration>,
     /// How long a call may take until it fails, connecting included: from 1 ms to 1 hour. Set it to less than
     /// `hub.store_timeout` of the servers. At most 20 s for a cluster of nodes. Default: 5 s.

@@ -65,7 +65,8 @@
 //! * A call ends within [`RedisConfig::timeout`], whatever the engine does, and nothing blocks a thread. Connections of
 //!   clients go on, with the sessions that they have; what fails is creating, restoring, updating, and closing
 //!   sessions. A call that failed late may have happened.
-//! * All calls share one connection. It is replaced once it breaks, or once a call on it had no answer in time. One
+//! * All calls share one connection. It is replaced once it breaks, or once a call on it had no answer in time, or
+//!   none of them when somebody gave up waiting for one, after 100 ms or more. One
 //!   task at a time tries to connect; after a failure, calls fail at once for a while, at first 100 ms and at
 //!   most 2 s, with the reason.
 //! * An engine that starts again without its data has no sessions. Clients that restore one get "session not found".

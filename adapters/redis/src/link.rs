@@ -20,6 +20,9 @@ pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest of these times.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// A connection that has brought nothing for this long since a call was made that nobody waits for any more is replaced.
+const SILENCE: Duration = Duration::from_millis(100);
+
 /// The connection to an engine.
 pub(crate) struct Link<R> {
     pub(crate) runtime: R,
@@ -112,30 +115,32 @@ impl<R: Runtime> Link<R> {
 
     /// Sends a request and waits for the answer, but not for longer than the timeout.
     pub(crate) async fn call(&self, request: &Request) -> Result<Value, Fault> {
-        let mut used = None;
-        let answer = timeout(&self.runtime, self.timeout, self.send(request, &mut used)).await;
+        let mut asked = Asked { link: self, on: None };
+        let answer = timeout(&self.runtime, self.timeout, self.send(request, &mut asked)).await;
         answer.unwrap_or_else(|| {
             // The engine hangs, or the network lost it without a word. A new connection tells which.
-            if let Some(lost) = used {
-                self.forget(&lost, "it does not answer");
+            if let Some(on) = asked.on.take() {
+                self.forget(&on.lost, "it does not answer");
             }
             Err(Fault::Late)
         })
     }
 
-    /// Does so without a limit of time. `used` becomes the connection that is to be replaced if it takes too long.
-    async fn send(&self, request: &Request, used: &mut Option<Lost>) -> Result<Value, Fault> {
+    /// Does so without a limit of time. `asked` gets the connection that is to be replaced if it takes too long.
+    async fn send(&self, request: &Request, asked: &mut Asked<'_, R>) -> Result<Value, Fault> {
         let mut attempts = 0;
         loop {
             attempts += 1;
             let (mut live, lost) = self.connection().await?;
-            *used = live.ends_with_silence().then(|| lost.clone());
+            asked.on = live.ends_with_silence().then(|| On::new(&lost));
             let mut answer = live.send(&request.command).await;
             if let (Err(error), Some(command)) = (&answer, &request.with_script)
                 && self.read(error).reason == Reason::NoScript
             {
                 answer = live.send(command).await;
             }
+            asked.on = None;
+            lost.answered();
             let error = match answer {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -234,6 +239,38 @@ impl<R: Runtime> Link<R> {
     fn lock(&self) -> MutexGuard<'_, State> {
         // It is replaced as a whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that was sent and has no answer yet. Who makes it may not wait for as long as the link would: then it is dropped.
+struct Asked<'a, R: Runtime> {
+    link: &'a Link<R>,
+    on: Option<On>,
+}
+
+/// A connection when a call was sent on it.
+struct On {
+    lost: Lost,
+    answers: u64,
+    since: Instant,
+}
+
+impl On {
+    fn new(lost: &Lost) -> Self {
+        Self { lost: lost.clone(), answers: lost.answers(), since: Instant::now() }
+    }
+
+    /// Returns whether nothing has come since then, for long enough to wonder.
+    fn is_silent(&self) -> bool {
+        self.lost.answers() == self.answers && self.since.elapsed() >= SILENCE
+    }
+}
+
+impl<R: Runtime> Drop for Asked<'_, R> {
+    fn drop(&mut self) {
+        if let Some(on) = self.on.take_if(|on| on.is_silent()) {
+            self.link.forget(&on.lost, "nobody waits for its answers any more");
+        }
     }
 }
 

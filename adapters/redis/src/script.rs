@@ -99,13 +99,17 @@ static DESTROY: LazyLock<Scripted> = LazyLock::new(|| {
 
 /// A script with its text, which the library keeps to itself.
 pub(crate) struct Scripted {
-    text: &'static str,
+    text: String,
     digest: String,
 }
 
 impl Scripted {
-    pub(crate) fn new(text: &'static str) -> Self {
-        Self { text, digest: Script::new(text).get_hash().to_string() }
+    /// Comments are whole lines, and left out.
+    pub(crate) fn new(text: &str) -> Self {
+        let is_code = |line: &&str| !line.is_empty() && !line.starts_with("--");
+        let lines: Vec<_> = text.lines().map(str::trim).filter(is_code).collect();
+        let text = lines.join("\n");
+        Self { digest: Script::new(&text).get_hash().to_string(), text }
     }
 }
 
@@ -126,19 +130,17 @@ impl Request {
 
     /// Runs a script with these names, all of one slot, and these arguments.
     pub(crate) fn script(script: &Scripted, names: &[&str], arguments: &[&[u8]]) -> Self {
-        let command = |verb: &str, script: &str| {
-            let mut command = cmd(verb);
-            command.arg(script).arg(names.len()).arg(names);
-            for argument in arguments {
-                command.arg(*argument);
-            }
-            command
-        };
         Self {
-            command: command("EVALSHA", &script.digest),
-            with_script: Some(command("EVAL", script.text)),
+            command: run("EVALSHA", &script.digest, names, arguments),
+            with_script: Some(run("EVAL", &script.text, names, arguments)),
             verb: "EVALSHA",
         }
+    }
+
+    /// The same, for requests that have to stay in order: the text goes with each. Those that the engine does not know
+    /// by their digest would be sent once more, after later ones.
+    pub(crate) fn script_in_order(script: &Scripted, names: &[&str], arguments: &[&[u8]]) -> Self {
+        Self::of(run("EVAL", &script.text, names, arguments), "EVAL")
     }
 
     /// Tells the subscribers of a channel.
@@ -177,6 +179,15 @@ impl Request {
     pub(crate) fn destroy(name: &str) -> Self {
         Self::script(&DESTROY, &[name], &[])
     }
+}
+
+fn run(verb: &str, script: &str, names: &[&str], arguments: &[&[u8]]) -> Cmd {
+    let mut command = cmd(verb);
+    command.arg(script).arg(names.len()).arg(names);
+    for argument in arguments {
+        command.arg(*argument);
+    }
+    command
 }
 
 /// Not zero: the settings are from a second to a century.

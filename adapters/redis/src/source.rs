@@ -3,7 +3,7 @@
 use std::sync::Arc;
 #[cfg(feature = "cluster")]
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use event_listener::Event;
 use redis::aio::MultiplexedConnection;
@@ -20,7 +20,7 @@ use redis::{
 use crate::config::RedisConfig;
 use crate::engine::Addresses;
 
-/// Whether a connection was lost. It is the identity of the connection, too.
+/// Whether a connection was lost, and whether it brings answers. It is the identity of the connection, too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lost(Arc<Loss>);
 
@@ -28,6 +28,8 @@ pub(crate) struct Lost(Arc<Loss>);
 struct Loss {
     happened: AtomicBool,
     happens: Event,
+    /// How often it has brought an answer.
+    answers: AtomicU64,
 }
 
 impl Lost {
@@ -38,6 +40,16 @@ impl Lost {
     pub(crate) fn set(&self) {
         self.0.happened.store(true, Ordering::Release);
         self.0.happens.notify(usize::MAX);
+    }
+
+    /// Records that the connection has brought an answer.
+    pub(crate) fn answered(&self) {
+        self.0.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many answers it has brought.
+    pub(crate) fn answers(&self) -> u64 {
+        self.0.answers.load(Ordering::Relaxed)
     }
 
     /// Waits until it is lost.

@@ -9,7 +9,7 @@ use super::broadcast::sent;
 use super::sessions::{login, resume};
 use crate::adapter::client::Client;
 use crate::adapter::cluster::{
-    Answer, ClusterConfig, ClusterState, Engine, EngineError, EngineErrorKind, Epoch,
+    Answer, Audience, ClusterConfig, ClusterState, Engine, EngineError, EngineErrorKind, Epoch,
     MemoryCluster, News, Request, SendOutcome,
 };
 use crate::adapter::server::{
@@ -40,12 +40,17 @@ struct Switched {
     mood: Arc<Mutex<Mood>>,
     /// How often news end, before there are more.
     ends: Arc<Mutex<usize>>,
+    /// How many requests it is working on.
+    pending: Arc<()>,
+    /// What it has of this session cannot be read.
+    broken: Arc<Mutex<Option<SessionKey>>>,
 }
 
 impl Switched {
     fn new() -> Self {
         let mood = Arc::new(Mutex::new(Mood::Works));
-        Self { inner: MemoryCluster::new(), mood, ends: Arc::default() }
+        let (ends, pending, broken) = Default::default();
+        Self { inner: MemoryCluster::new(), mood, ends, pending, broken }
     }
 
     fn becomes(&self, mood: Mood) {
@@ -65,7 +70,16 @@ impl Switched {
 
 impl Engine for Switched {
     async fn perform(&self, request: Request) -> Result<Answer, EngineError> {
+        let _pending = self.pending.clone();
         self.act().await?;
+        let of = match &request {
+            Request::Session(request) => Some(&request.key),
+            Request::Send { to: Audience::Session(key), .. } => Some(key),
+            _ => None,
+        };
+        if of.is_some() && of == self.broken.lock().unwrap().as_ref() {
+            return Err(EngineError::new(EngineErrorKind::Broken, "it is of a newer release"));
+        }
         self.inner.perform(request).await
     }
 
@@ -338,6 +352,57 @@ fn a_node_that_has_lost_its_part_closes_connections_with_a_session_and_they_come
     assert_eq!(client.session().unwrap().key, session);
     bystander.is_served();
     assert!(a.server.handle.stats().cluster.unwrap().counters.dropped >= 2);
+}
+
+/// It may be of a newer release. Whoever asks for it, others and signals go on.
+#[test]
+fn a_session_that_the_engine_cannot_serve_fails_alone() {
+    let engine = Switched::new();
+    let [a, b] = ["a", "b"].map(|name| node(name, &engine, |_| {}));
+    let (mut ada, of_ada) = connect(&a);
+    let broken = login(&mut ada);
+    *engine.broken.lock().unwrap() = Some(key(&broken));
+    let (mut bob, of_bob) = connect(&b);
+    bob.send(&restore(1, &broken));
+    assert_eq!(bob.message(), special(INTERNAL, 1));
+    let info = of_ada.session().unwrap().info;
+    assert!(block_on(of_ada.update_session(info.clone())).is_err());
+    let closed = b.server.handle.close_session(key(&broken), Connections::Keep);
+    assert!(block_on(closed).is_err());
+    let group = b.server.handle.session_group(&key(&broken));
+    assert_eq!(forwarded(group.signal("x", "x").unwrap(), 0), SendOutcome::Unavailable);
+
+    // The one that holds it goes on, and so do all others.
+    assert_eq!(ada.ask(2, "echo", "x"), answer(2, "x"));
+    assert!(of_ada.session().is_some());
+    let other = login(&mut bob);
+    block_on(of_bob.update_session(info)).unwrap();
+    let (mut cat, _) = connect(&a);
+    resume(&mut cat, &other);
+    let group = b.server.handle.session_group(&key(&other));
+    assert_eq!(forwarded(group.signal("x", "x").unwrap(), 1), TO(1));
+    for node in [&a, &b] {
+        let counters = node.server.handle.stats().cluster.unwrap().counters;
+        assert_eq!((counters.away, counters.failed), (0, 0));
+    }
+    // Until it can be read again.
+    *engine.broken.lock().unwrap() = None;
+    let (mut dan, _) = connect(&b);
+    resume(&mut dan, &broken);
+}
+
+#[test]
+fn an_engine_that_never_answers_keeps_nothing_of_a_node_that_has_lost_its_part() {
+    let engine = Switched::new();
+    let a = node_with(hasty("a"), &engine, |_| {});
+    for _ in 0..3 {
+        engine.becomes(Mood::Hangs);
+        until(|| matches!(state(&a), ClusterState::Outside));
+        engine.becomes(Mood::Works);
+        until(|| is_member(&a));
+        // This test has one, and the node.
+        until(|| Arc::strong_count(&engine.pending) == 2);
+    }
 }
 
 #[test]

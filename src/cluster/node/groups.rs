@@ -58,6 +58,19 @@ impl Groups {
         self.open.insert(name);
     }
 
+    /// Records that the engine cannot do that. It is asked again when it is told of all groups.
+    pub(super) fn refused(&mut self, name: String, follow: bool) {
+        let Some(group) = self.all.get_mut(&name) else { return };
+        (group.is_asked, group.followed) = (false, None);
+        self.asked -= 1;
+        if group.has_members != follow {
+            self.open.insert(name);
+        } else if !group.has_members {
+            // Messages to it find nobody here, if there are any.
+            self.all.remove(&name);
+        }
+    }
+
     /// Has all groups told again: the engine may have lost some, or have been told late.
     pub(super) fn tell_again(&mut self) {
         for (name, group) in &mut self.all {

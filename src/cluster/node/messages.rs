@@ -15,9 +15,9 @@ pub(super) struct Outbox {
     last: u64,
     /// Those that wait for the engine, oldest first.
     waiting: VecDeque<Waiting>,
-    /// The sizes of those that the engine has not answered.
+    /// What those count that the engine has not answered.
     sent: BTreeMap<MessageId, usize>,
-    /// The size of all of them.
+    /// What all of them count.
     bytes: usize,
 }
 
@@ -29,13 +29,17 @@ struct Waiting {
     since: Instant,
 }
 
+/// What is kept of a message, however short it is.
+const OVERHEAD: usize = 256;
+
+/// How many bytes a message counts.
 fn size(to: &Audience, message: &Bytes) -> usize {
     let name = match to {
         Audience::Session(key) => key.as_str().len(),
         Audience::Group(name) => name.len(),
         Audience::All => 0,
     };
-    name + message.len()
+    OVERHEAD + name + message.len()
 }
 
 impl Outbox {

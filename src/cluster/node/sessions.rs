@@ -5,10 +5,10 @@ use alloc::collections::VecDeque;
 use core::ops::Bound;
 
 use super::jobs::Purpose;
-use super::{Desk, Link, LocalNode, NodeOut, WINDOW};
+use super::{Desk, Link, LocalNode, NodeOut, ROUNDS_IN_LEASE, WINDOW};
 use crate::cluster::action::LostBy;
 use crate::cluster::engine::{
-    EngineFailed, REMEMBERED, Request, Revision, SessionAnswer, SessionRequest, Step,
+    Closing, EngineFailed, REMEMBERED, Request, Revision, SessionAnswer, SessionRequest, Step,
 };
 use crate::session::{Asked, Session, SessionInfo, SessionKey, StoreFailed, Ticket};
 use crate::time::{Instant, UnixTime};
@@ -34,6 +34,8 @@ pub(super) struct Held {
     check_next: bool,
     /// A close by the last holder here that has failed: a check will tell what came of it.
     closing: Option<Ticket>,
+    /// The session was closed while the request under way was: its answer may be older.
+    closed: Option<Closing>,
     under_way: Option<UnderWay>,
     waiting: VecDeque<Task>,
 }
@@ -50,6 +52,7 @@ impl Held {
             due: None,
             check_next: false,
             closing: None,
+            closed: None,
             under_way: None,
             waiting: VecDeque::new(),
         }
@@ -151,11 +154,30 @@ impl LocalNode {
         }
     }
 
+    /// There is news that a session was closed, which it stays.
+    pub(super) fn closed(&mut self, key: SessionKey, closing: Closing, desk: &mut Desk<'_>) {
+        if desk.registry.places(&key) > 0 {
+            match closing {
+                Closing::ByKey { disconnect } => {
+                    desk.registry.close_key(key, disconnect, desk.effects);
+                }
+                Closing::ByOther => desk.registry.close_by_other(key, desk.effects),
+            }
+        } else if let Some(held) = self.sessions.get_mut(&key)
+            && held.under_way.is_some()
+        {
+            held.closed = Some(closing);
+        }
+    }
+
     /// Starts the checks that are due, as many as may be under way.
     pub(super) fn run_checks(&mut self, now: Instant, desk: &mut Desk<'_>) {
         if !self.round.is_active && self.round.next <= now {
             self.start_round(now);
-            self.groups.tell_again();
+            if now.saturating_since(self.groups_told) >= self.config.lease / 2 {
+                self.groups_told = now;
+                self.groups.tell_again();
+            }
         }
         while self.checking.len() < WINDOW
             && let Some((at, key)) = self.checks.first().cloned()
@@ -175,6 +197,8 @@ impl LocalNode {
             let next = self.sessions.range((after, Bound::Unbounded)).next();
             let Some((key, _)) = next else {
                 self.round.is_active = false;
+                let soonest = now + self.config.lease / ROUNDS_IN_LEASE;
+                self.round.next = self.round.next.max(soonest);
                 break;
             };
             let key = key.clone();
@@ -278,12 +302,13 @@ impl LocalNode {
             (Asked::Edit, Content::Info(info)) => (Kind::Edit, 0, Step::Edit { info }),
             (Asked::Close | Asked::Undo, _) => (Kind::Close, 0, Step::Close),
             (Asked::CloseForAll { disconnect }, _) => {
-                (Kind::CloseForAll, 0, Step::CloseForAll { expected: None, disconnect })
+                let closing = Closing::ByKey { disconnect };
+                (Kind::CloseForAll, 0, Step::CloseForAll { expected: None, closing })
             }
             (Asked::CloseOld, _) => {
                 // A change by another node would be lost.
                 let expected = Some(self.sessions.get(key)?.known);
-                (Kind::CloseForAll, 0, Step::CloseForAll { expected, disconnect: false })
+                (Kind::CloseForAll, 0, Step::CloseForAll { expected, closing: Closing::ByOther })
             }
             (
                 Asked::Join { .. }
@@ -327,6 +352,7 @@ impl LocalNode {
         self.checking.remove(key);
         let Some(held) = self.sessions.get_mut(key) else { return };
         let Some(under_way) = held.under_way.take() else { return };
+        let closed = held.closed.take();
         match answer {
             Ok(SessionAnswer::Fenced) => {
                 // It fails with all others.
@@ -338,6 +364,9 @@ impl LocalNode {
                 held.confirmed = under_way.sent;
                 self.failures = 0;
                 self.apply(now, key, &under_way, answer, desk);
+                if let Some(closing) = closed {
+                    self.closed(key.clone(), closing, desk);
+                }
             }
             Ok(SessionAnswer::Failed) => self.session_failed(key, &under_way, desk),
             Ok(_) | Err(EngineFailed) => {

@@ -143,6 +143,12 @@ impl Registry {
         }
     }
 
+    /// The session has another key, which connections of another node have got: closes it here like
+    /// [`close_key`](Self::close_key).
+    pub fn close_by_other(&mut self, key: SessionKey, out: &mut Actions<Effect>) {
+        self.close_for_all(key, false, || Change::ClosedByOther { destroyed: false }, out);
+    }
+
     /// The store has no place for the connections of a session here any more. They are dropped without being
     /// told anything: the session may live. Returns them.
     pub fn evict(&mut self, key: &SessionKey) -> Vec<ConnectionId> {

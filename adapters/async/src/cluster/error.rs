@@ -29,6 +29,8 @@ pub enum EngineErrorKind {
     Broken,
     /// The request or a setting is wrong. Nothing was sent.
     Invalid,
+    /// The engine has no memory for what the request stores. It changed nothing, and does what needs no more memory.
+    Full,
 }
 
 impl EngineError {
@@ -57,6 +59,7 @@ impl EngineError {
             EngineErrorKind::Unreachable
             | EngineErrorKind::Refused
             | EngineErrorKind::Broken
+            | EngineErrorKind::Full
             | EngineErrorKind::Invalid => false,
         }
     }

@@ -51,7 +51,7 @@ fn a_queue_never_grows_beyond_its_bounds_and_says_where_news_is_missing() {
 fn a_queue_is_bounded_in_bytes() {
     let queue = NewsQueue::new(usize::MAX, 1000);
     let key = SessionKey::new("k".repeat(600)).unwrap();
-    let closed = News::Closed { key: key.clone(), disconnect: true };
+    let closed = News::Closed { key: key.clone(), closing: Closing::ByOther };
     for news in [closed.clone(), closed.clone(), closed.clone()] {
         queue.push(news);
     }

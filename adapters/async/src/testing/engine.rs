@@ -5,7 +5,7 @@ mod walk;
 
 use core::num::NonZeroUsize;
 
-use wwr::cluster::{Answer, Audience, News, Revision, SessionAnswer, Step};
+use wwr::cluster::{Answer, Audience, Closing, News, Revision, SessionAnswer, Step};
 use wwr::{Session, SessionInfo, SessionKey, UnixTime};
 
 use crate::cluster::Engine;
@@ -80,7 +80,8 @@ fn place(places: u32) -> Step {
 }
 
 fn close_for_all(expected: Option<u64>, disconnect: bool) -> Step {
-    Step::CloseForAll { expected: expected.map(Revision), disconnect }
+    let closing = Closing::ByKey { disconnect };
+    Step::CloseForAll { expected: expected.map(Revision), closing }
 }
 
 fn edited(revision: u64) -> SessionAnswer {
@@ -188,7 +189,8 @@ const BEHAVIOURS: &[Behaviour] = &[
         assert_eq!(pair.ask(c, "k", close_for_all(Some(1), true)), SessionAnswer::Changed);
         assert_eq!(pair.last_news(), []);
         assert_eq!(pair.ask(c, "k", close_for_all(Some(2), true)), SessionAnswer::Closed);
-        let closed = News::Closed { key: key("k"), disconnect: true };
+        let closing = Closing::ByKey { disconnect: true };
+        let closed = News::Closed { key: key("k"), closing };
         assert_eq!(pair.last_news(), [(a, closed.clone()), (b, closed)]);
         assert_eq!(pair.ask(c, "k", close_for_all(None, true)), SessionAnswer::Closed);
         assert_eq!(pair.ask(c, "k", close_for_all(Some(3), true)), SessionAnswer::Changed);
@@ -198,8 +200,17 @@ const BEHAVIOURS: &[Behaviour] = &[
         let (a, b) = (pair.enter("a"), pair.enter("b"));
         pair.ask(a, "k", create(1));
         assert_eq!(pair.ask(b, "k", close_for_all(None, false)), SessionAnswer::Closed);
-        let closed = News::Closed { key: key("k"), disconnect: false };
-        assert_eq!(pair.last_news(), [(a, closed)]);
+        let closing = Closing::ByKey { disconnect: false };
+        assert_eq!(pair.last_news(), [(a, News::Closed { key: key("k"), closing })]);
+    }),
+    ("a session may be closed because it has another key, and its nodes hear that", |pair| {
+        let (a, b) = (pair.enter("a"), pair.enter("b"));
+        pair.ask(a, "k", create(1));
+        pair.ask(b, "k", join(1, 0));
+        let closing = Closing::ByOther;
+        let step = Step::CloseForAll { expected: Some(Revision(1)), closing };
+        assert_eq!(pair.ask(a, "k", step), SessionAnswer::Closed);
+        assert_eq!(pair.last_news(), [(b, News::Closed { key: key("k"), closing })]);
     }),
     ("a repeated request changes nothing, and a late one neither", |pair| {
         let (a, b) = (pair.enter("a"), pair.enter("b"));

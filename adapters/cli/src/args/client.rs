@@ -15,9 +15,10 @@ use wwr_smol::client::{Config, Protocol};
 use super::LogArguments;
 use super::headers::HeaderArguments;
 use super::reach::ReachArguments;
-use super::url::UrlParser;
+use super::url::{Hidden, UrlParser};
 use super::value::{PayloadEncoding, positive_duration, positive_number};
 use crate::environment;
+use crate::probe::InspectUrl;
 
 /// Make a request and print the reply
 ///
@@ -146,8 +147,10 @@ pub(crate) struct ListenArguments {
 /// answer; else status, verdict, and protocol and read_timeout_ms if it has them), accept_conf
 /// (null if it did not come; else protocol, read_timeout_ms, message_buffer_size, and sub_protocol
 /// or sub_protocol_hex), speaks (a list of versions), connected_with (the version this client
-/// spoke), names (requests and signals, lists of names) if the server lists them and, if the client
-/// could not connect, error (its kind) and message. If that version is
+/// spoke), names (requests and signals, lists of names) if the server lists them, cluster with
+/// --inspect (null if the server is of none; else name, state, nodes, alive, entered, lost,
+/// messages_sent and messages_received) and, if the client could not connect or the inspection page
+/// could not be read, error (its kind) and message. If that version is
 /// wwr.1, message_buffer_size is the longest message that the server reads; 2.0 clients may be told
 /// of less.
 #[derive(Debug, Args)]
@@ -159,16 +162,22 @@ Examples:
   wwr probe --max-redirects 3 https://example.com/chat
   wwr probe --origin https://example.com --header 'X-Tenant: blue' ws://localhost:7777/
   wwr probe --json ws://localhost:7777/ | jq -r '.speaks[]'
+  wwr probe --inspect 'http://127.0.0.1:9200/#token=...' ws://localhost:7777/
 
 Exit codes:
   0  a WebWire server answered, whether or not this client could talk to it
   2  the command was called wrongly
-  3  no WebWire server answered: none is there, it is not available now, or it is another one
+  3  no WebWire server answered: none is there, it is not available now, or it is another one; or
+     the page of --inspect could not be read
   4  the time was over before there was an answer")]
 pub(crate) struct ProbeArguments {
     /// The server, such as ws://localhost:7777/
     #[arg(value_name = "URL", value_parser = UrlParser::default())]
     pub(crate) url: ServerUrl,
+    /// Also show how the server stands as a node of a cluster: the address of its inspection page, as `wwr serve
+    /// --inspect` prints it; also by the environment variable WWR_INSPECT, which other users do not see
+    #[arg(long, value_name = "URL", value_parser = Hidden::<InspectUrl>::default())]
+    pub(crate) inspect: Option<InspectUrl>,
     /// How long everything may take together; half of it is reserved for the WebSocket if the
     /// preflight gets no answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]

@@ -173,6 +173,29 @@ fn nodes_of_a_cluster_are_one_service_and_the_places_of_one_that_is_killed_are_f
     let overview = read(page, "/api/overview", &format!("Authorization: Bearer {token}\r\n"));
     let shown = r#""cluster":{"name":"three","state":"member","nodes":["one","three"],"alive":2,"#;
     assert!(overview.contains(shown), "{overview}");
+
+    // Clients are not told of that, operators are.
+    let address = three.url();
+    let probe = |more: &[&str]| {
+        let ran = run(&[&["probe", "--json"], more, &[&address]].concat());
+        (ran.code, serde_json::from_slice::<serde_json::Value>(&ran.stdout).unwrap())
+    };
+    let (code, object) = probe(&[]);
+    assert_eq!((code, object.get("cluster")), (Some(0), None), "{object}");
+    assert!(!object.to_string().contains("three"), "{object}");
+    let inspect = format!("http://{page}/#token={token}");
+    let (code, object) = probe(&["--inspect", &inspect]);
+    let node = &object["cluster"];
+    assert_eq!((code, &node["name"], &node["state"]), (Some(0), &"three".into(), &"member".into()));
+    assert_eq!(node["nodes"], serde_json::json!(["one", "three"]), "{object}");
+    let ran = run(&["probe", "--inspect", &inspect, &address]);
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(text.contains("node \"three\", member; 2 alive: \"one\" \"three\"\n"), "{text}");
+    // Who has another token learns nothing of that.
+    let wrong = format!("http://{page}/#token={}", "x".repeat(32));
+    let (code, object) = probe(&["--inspect", &wrong]);
+    assert_eq!((code, object.get("cluster")), (Some(3), None), "{object}");
+    assert_eq!(object["error"], "inspection-failed");
 }
 
 /// Reads a page.

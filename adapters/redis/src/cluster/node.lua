@@ -10,6 +10,10 @@
 -- From how many groups at most a dead node is removed at a time.
 local AT_ONCE = 100
 
+-- After a write that needs no memory, the engine refuses none in this script: nodes that are alive stay so, also if its memory
+-- is full.
+redis.call('HDEL', KEYS[1], '')
+
 local nodes, step, who, lease = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local groups, follows = ARGV[4], ARGV[5]
 
@@ -44,7 +48,8 @@ for i = 1, #all, 2 do
   local epoch, value = all[i], all[i + 1]
   if string.sub(epoch, 1, 5) == 'dead:' then
     dead = string.sub(epoch, 6)
-  elseif epoch ~= 'last' then
+  -- What else there is, is of a release that this one does not know.
+  elseif string.match(epoch, '^%d+$') then
     local till, name = string.match(value, '^(%d+) (.*)$')
     if not till then return {'broken nodes', epoch} end
     if tonumber(till) > now then

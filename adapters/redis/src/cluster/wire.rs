@@ -7,7 +7,7 @@
 //! | 8 | `s`, `g`, `a`: the epoch of the node that sends, big-endian |
 //! | 43 | `c`, `x`, `s`: the digest of the session's key |
 //! | 4 | `g`: how long the name of the group is, big-endian; the name follows |
-//! | the rest | `c`: the revision, 8 bytes, big-endian; `x`: `1` if connections are closed, else `0`; otherwise the message |
+//! | the rest | `c`: the revision, 8 bytes, big-endian; `x`: `1` if connections are closed, `o` if the session has another key, else `0`; otherwise the message |
 //!
 //! Those of another version are left out: while nodes are upgraded, some of them know a version that others do not.
 
@@ -15,7 +15,7 @@ use core::num::NonZeroU64;
 
 use bytes::Bytes;
 use wwr_async::SessionKey;
-use wwr_async::cluster::{Audience, Epoch, News, Revision};
+use wwr_async::cluster::{Audience, Closing, Epoch, News, Revision};
 
 const VERSION: u8 = b'1';
 
@@ -42,6 +42,15 @@ pub(super) fn message(from: Epoch, to: &Audience, digest: &str, message: &[u8]) 
     }
 }
 
+/// Returns how news say why a session was closed. What is not known counts as `0`.
+pub(super) const fn closing(closing: Closing) -> u8 {
+    match closing {
+        Closing::ByKey { disconnect: false } => b'0',
+        Closing::ByKey { disconnect: true } => b'1',
+        Closing::ByOther => b'o',
+    }
+}
+
 /// Reads news. `key` finds the key of a digest if this node has places of its session. `None` if it does not concern
 /// this node, or cannot be read.
 pub(super) fn read(news: Bytes, key: impl Fn(&str) -> Option<SessionKey>) -> Option<News> {
@@ -60,7 +69,11 @@ pub(super) fn read(news: Bytes, key: impl Fn(&str) -> Option<SessionKey>) -> Opt
         }
         b'x' => {
             let (key, rest) = session(rest)?;
-            News::Closed { key, disconnect: rest.as_ref() == b"1" }
+            let closing = match rest.as_ref() {
+                b"o" => Closing::ByOther,
+                said => Closing::ByKey { disconnect: said == b"1" },
+            };
+            News::Closed { key, closing }
         }
         b's' => {
             let (from, rest) = sender(rest)?;
@@ -126,10 +139,18 @@ mod tests {
         let changed = format!("c1{ONE}\0\0\0\0\0\0\x01\x02");
         let expected = News::Changed { key: key(), revision: Revision(258) };
         assert_eq!(read_here(changed.as_bytes()), Some(expected));
-        for (digit, disconnect) in [("0", false), ("1", true)] {
-            let closed = format!("x1{ONE}{digit}");
-            assert_eq!(read_here(closed.as_bytes()), Some(News::Closed { key: key(), disconnect }));
+        let by_key = |disconnect| Closing::ByKey { disconnect };
+        for (said, expected) in
+            [(b'0', by_key(false)), (b'1', by_key(true)), (b'o', Closing::ByOther)]
+        {
+            let closed = format!("x1{ONE}{}", char::from(said));
+            let news = News::Closed { key: key(), closing: expected };
+            assert_eq!((read_here(closed.as_bytes()), closing(expected)), (Some(news), said));
         }
+        // Of a later release.
+        let closed = format!("x1{ONE}?");
+        let news = News::Closed { key: key(), closing: by_key(false) };
+        assert_eq!(read_here(closed.as_bytes()), Some(news));
         let sent = |to, digest| message(FROM, &to, digest, b"m");
         let to_group = b"g1\0\0\0\0\0\0\x01\x02\0\0\0\x03redm";
         assert_eq!(sent(Audience::Group("red".into()), ""), to_group);

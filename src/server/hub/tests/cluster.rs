@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::cluster::{
-    Answer, Audience, ClusterAction, ClusterConfig, ClusterState, EngineFailed, EngineJob, Epoch,
-    LostBy, MemoryEngine, News, Request, SendOutcome, SessionAnswer,
+    Answer, Audience, Closing, ClusterAction, ClusterConfig, ClusterState, EngineFailed, EngineJob,
+    Epoch, LostBy, MemoryEngine, News, Request, SendOutcome, SessionAnswer,
 };
 use bytes::Bytes;
 
@@ -122,12 +122,17 @@ impl Nodes {
                 for (job, answer) in self.perform(id) {
                     self.answer(id, job, Ok(answer));
                 }
-                for (epoch, news) in core::mem::take(&mut self.nodes[id].news) {
-                    let node = &mut self.nodes[id];
-                    node.hub.handle_news(self.now, epoch, news, &mut node.out);
-                    self.carry_out(id);
-                }
+                self.hear(id);
             }
+        }
+    }
+
+    /// The news of a node come.
+    fn hear(&mut self, id: usize) {
+        for (epoch, news) in core::mem::take(&mut self.nodes[id].news) {
+            let node = &mut self.nodes[id];
+            node.hub.handle_news(self.now, epoch, news, &mut node.out);
+            self.carry_out(id);
         }
     }
 
@@ -246,6 +251,64 @@ fn other_nodes_are_told_of_changes_and_closings() {
     nodes.told(0, &["tell 1 k ClosedByKey { disconnect: false }", "done 1 told 1 ok"]);
     nodes.told(1, &["tell 1 k ClosedByKey { disconnect: false }"]);
     assert!(nodes.nodes.iter().all(|node| node.hub.active_sessions() == 0));
+}
+
+/// The news overtake the answer, and are all that says that the connection is to be closed, too.
+#[test]
+fn a_session_that_is_closed_while_another_node_restores_it_is_closed_there_at_once() {
+    let mut nodes = Nodes::with_session(2, 9, |_| {});
+    nodes.asks(1, 1, Command::Restore(key("k")));
+    let answers = nodes.perform(1);
+    let node = &mut nodes.nodes[0];
+    node.hub.close_session(nodes.now, key("k"), true, &mut node.out);
+    nodes.carry_out(0);
+    for (job, answer) in nodes.perform(0) {
+        nodes.answer(0, job, Ok(answer));
+    }
+    nodes.hear(1);
+    nodes.told(1, &[]);
+    for (job, answer) in answers {
+        nodes.answer(1, job, Ok(answer));
+    }
+    nodes.settle();
+    nodes.told(1, &["tell 1 k Restored", "tell 1 k ClosedByKey { disconnect: true }"]);
+}
+
+/// A node that is told more than it can read is interrupted again and again, faster than it confirms all sessions.
+#[test]
+fn interruptions_do_not_keep_sessions_from_being_confirmed() {
+    let mut nodes = Nodes::new(1, 2, |_| {});
+    let keys: Vec<_> = (100..200).map(|number| format!("k{number}")).collect();
+    for name in &keys {
+        let node = &mut nodes.nodes[0];
+        let id = node.hub.admit(nodes.now).unwrap();
+        node.hub.opened(nodes.now, id, &mut node.out);
+        node.hub.handle(nodes.now, id, Command::Create(session(name)), &mut node.out);
+        nodes.carry_out(0);
+    }
+    nodes.settle();
+    for _ in 0..70 {
+        nodes.pass(1000);
+        let node = &mut nodes.nodes[0];
+        let epoch = node.epoch.unwrap();
+        node.hub.handle_news(nodes.now, epoch, News::Interrupted, &mut node.out);
+        nodes.carry_out(0);
+        for (job, answer) in nodes.perform(0) {
+            nodes.answer(0, job, Ok(answer));
+        }
+    }
+    for name in &keys {
+        assert_eq!(nodes.engine.places(nodes.now, &key(name)), 1, "the engine forgot {name}");
+    }
+    // What was missed meanwhile is looked for, and not at full speed for ever.
+    nodes.settle();
+    let before = nodes.nodes[0].hub.cluster_counters().unwrap().confirms;
+    for _ in 0..8 {
+        nodes.pass(1000);
+        nodes.settle();
+    }
+    let confirms = nodes.nodes[0].hub.cluster_counters().unwrap().confirms - before;
+    assert!((100..=200).contains(&confirms), "{confirms}");
 }
 
 #[test]
@@ -402,8 +465,10 @@ fn messages_come_to_other_nodes_or_have_another_outcome() {
 fn messages_may_wait_for_the_engine() {
     let mut nodes = Nodes::new(2, 9, |config| {
         config.message_age = Some(seconds(1));
-        config.message_bytes = 4;
+        config.message_bytes = 1024;
     });
+    // Each counts 256 bytes more than it has.
+    const LONG: &[u8] = &[0; 400];
     let send = |nodes: &mut Nodes, bytes: &'static [u8]| {
         let node = &mut nodes.nodes[0];
         node.hub.send(nodes.now, Audience::All, Bytes::from_static(bytes), &mut node.out);
@@ -413,12 +478,14 @@ fn messages_may_wait_for_the_engine() {
     nodes.fail(0);
     nodes.nodes[0].told.clear();
     send(&mut nodes, b"22");
-    send(&mut nodes, b"333");
+    send(&mut nodes, LONG);
+    send(&mut nodes, LONG);
     let full = core::mem::take(&mut nodes.nodes[0].told);
     assert!(full.len() == 1 && full[0].contains("Full"), "{full:?}");
     nodes.pass(300);
     nodes.settle();
-    nodes.told(1, &["message b\"22\""]);
+    let heard = core::mem::take(&mut nodes.nodes[1].told);
+    assert!(heard.len() == 2 && heard[0] == "message b\"22\"", "{heard:?}");
     send(&mut nodes, b"4");
     nodes.fail(0);
     send(&mut nodes, b"55");
@@ -429,6 +496,53 @@ fn messages_may_wait_for_the_engine() {
     }
     let late = core::mem::take(&mut nodes.nodes[0].told);
     assert!(late.len() == 1 && late[0].contains("Expired"), "{late:?}");
+}
+
+/// What the engine has of one group cannot be read. Nothing else is affected, and it is asked again once in a lease.
+#[test]
+fn a_group_that_the_engine_cannot_serve_fails_alone() {
+    let mut nodes = Nodes::with_session(1, 9, |_| {});
+    let mut asked = 0;
+    let mut fail = |nodes: &mut Nodes| {
+        while !nodes.nodes[0].jobs.is_empty() {
+            for job in core::mem::take(&mut nodes.nodes[0].jobs) {
+                let answer = match *job.request {
+                    Request::Follow { .. } | Request::Unfollow { .. } | Request::Send { .. } => {
+                        asked += 1;
+                        Answer::Failed
+                    }
+                    other => nodes.engine.perform(nodes.now, other, &mut Vec::new()),
+                };
+                nodes.answer(0, job.id, Ok(answer));
+            }
+        }
+        asked
+    };
+    nodes.nodes[0].hub.join(ConnectionId(1), "a").unwrap();
+    nodes.pass(1);
+    assert_eq!(fail(&mut nodes), 1);
+    for _ in 0..25 {
+        nodes.pass(1000);
+        fail(&mut nodes);
+    }
+    assert_eq!(fail(&mut nodes), 3);
+    let node = &mut nodes.nodes[0];
+    node.hub.send(nodes.now, Audience::Group("a".into()), Bytes::from_static(b"x"), &mut node.out);
+    nodes.carry_out(0);
+    assert_eq!(fail(&mut nodes), 4);
+    let told = core::mem::take(&mut nodes.nodes[0].told);
+    assert!(told.len() == 1 && told[0].contains("Unavailable"), "{told:?}");
+    nodes.nodes[0].hub.leave(ConnectionId(1), "a");
+    nodes.pass(1);
+    assert_eq!(fail(&mut nodes), 5);
+    assert!(matches!(nodes.nodes[0].hub.cluster_state(), Some(ClusterState::Member { .. })));
+    let node = &mut nodes.nodes[0];
+    for id in 1..=3 {
+        node.hub.left(nodes.now, ConnectionId(id), &mut node.out);
+    }
+    nodes.carry_out(0);
+    nodes.settle();
+    assert!(nodes.nodes[0].hub.is_idle());
 }
 
 #[test]
@@ -459,7 +573,7 @@ fn a_new_key_is_not_given_if_another_node_has_changed_the_session() {
     nodes.asks(0, 1, rotate_to("newer"));
     nodes.settle();
     nodes.told(0, &["tell 1 k Rotated newer own true"]);
-    nodes.told(1, &["tell 1 k ClosedByKey { disconnect: false }"]);
+    nodes.told(1, &["tell 1 k ClosedByOther"]);
     assert_eq!(nodes.engine.places(nodes.now, &key("newer")), 1);
 }
 
@@ -484,7 +598,7 @@ fn late_and_repeated_answers_and_news_of_earlier_runs_change_nothing() {
     assert_eq!(nodes.nodes[0].hub.session_connections(&key("k")).count(), 1);
     let node = &mut nodes.nodes[0];
     let stale = Epoch(core::num::NonZeroU64::MAX);
-    let news = News::Closed { key: key("k"), disconnect: false };
+    let news = News::Closed { key: key("k"), closing: Closing::ByOther };
     node.hub.handle_news(nodes.now, stale, news, &mut node.out);
     nodes.carry_out(0);
     nodes.told(0, &[]);

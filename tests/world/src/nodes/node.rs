@@ -107,7 +107,7 @@ impl Node {
         config.lease = LEASE;
         config.request_timeout = REQUEST_TIMEOUT;
         config.message_age = self.message_age;
-        config.message_bytes = 200;
+        config.message_bytes = 6_600;
         config.availability_first = self.availability_first;
         config
     }

@@ -40,14 +40,23 @@ pub(super) struct Node {
 pub(super) struct NodeControl {
     /// The questions, in the order in which the engine gets them.
     jobs: mpsc::UnboundedSender<(EngineJob, oneshot::Receiver<()>)>,
-    /// The questions that the engine is working on. Dropping the sender gives up the question.
-    running: BTreeMap<EngineJobId, oneshot::Sender<()>>,
+    /// The questions that the engine is working on. Dropping one gives it up.
+    running: BTreeMap<EngineJobId, Running>,
     /// Which run the listener listens for. `None`: the node takes no part.
     listens: mpsc::UnboundedSender<Option<Epoch>>,
     /// The callers that may want to know what became of their messages.
     outcomes: BTreeMap<MessageId, Outcome>,
     /// Messages of other nodes that are not passed on yet.
     heard: Vec<(Audience, Bytes)>,
+}
+
+/// A question that the engine is working on.
+#[derive(Debug)]
+struct Running {
+    /// Whether somebody waits for its answer also when the run of the node has ended.
+    outlives_run: bool,
+    /// Its other end ends with it.
+    _asked: oneshot::Sender<()>,
 }
 
 /// The ends of the queues, for the tasks of a node.
@@ -90,8 +99,9 @@ impl NodeControl {
     pub(super) fn carry_out(&mut self, action: ClusterAction) {
         match action {
             ClusterAction::Engine(job) => {
-                let (running, given_up) = oneshot::channel();
-                self.running.insert(job.id, running);
+                let (asked, given_up) = oneshot::channel();
+                let outlives_run = matches!(*job.request, Request::Send { .. });
+                self.running.insert(job.id, Running { outlives_run, _asked: asked });
                 // An error means that the runtime has ended.
                 let _ = self.jobs.unbounded_send((job, given_up));
             }
@@ -104,6 +114,7 @@ impl NodeControl {
             }
             ClusterAction::Lost { cause, connections } => {
                 note_lost(cause, connections);
+                self.running.retain(|_, running| running.outlives_run);
                 let _ = self.listens.unbounded_send(None);
             }
             ClusterAction::Message { to, message } => self.heard.push((to, message)),
@@ -150,7 +161,7 @@ impl Hub {
         let EngineJob { id, request } = job;
         let Some(node) = &self.node else { return };
         let about = About::of(&request);
-        let is_about_session = matches!(*request, Request::Session(_));
+        let alone = fails_alone(&request);
         let answer = async { Some(guard(node.engine.perform(*request)).await) };
         let too_late = async {
             // Always an error, because nothing is ever sent.
@@ -178,9 +189,8 @@ impl Hub {
             );
         }
         let answer = answer.or_else(|error| match error.kind() {
-            // The engine works: others are not to wait because of one session.
-            EngineErrorKind::Broken | EngineErrorKind::Invalid if is_about_session => {
-                Ok(Answer::Session(SessionAnswer::Failed))
+            EngineErrorKind::Broken | EngineErrorKind::Full | EngineErrorKind::Invalid => {
+                alone.ok_or(EngineFailed)
             }
             _ => Err(EngineFailed),
         });
@@ -259,6 +269,18 @@ impl Hub {
     }
 }
 
+/// What it means that the engine works and cannot carry out this: nothing else is to wait because of one session or
+/// group. `None` if it means that the engine does not work.
+const fn fails_alone(request: &Request) -> Option<Answer> {
+    match request {
+        Request::Session(_) => Some(Answer::Session(SessionAnswer::Failed)),
+        Request::Send { .. } | Request::Follow { .. } | Request::Unfollow { .. } => {
+            Some(Answer::Failed)
+        }
+        Request::Enter { .. } | Request::Renew { .. } | Request::Retire { .. } => None,
+    }
+}
+
 impl Control {
     /// Returns how the node stands, and what it has counted.
     pub(super) fn cluster_stats(&self, node: &Node) -> Option<ClusterStats> {
@@ -299,12 +321,21 @@ impl About {
     }
 }
 
+/// How many requests are passed to the engine until others have a turn. Some runtimes let a task do so much and then make its
+/// futures wait that could go on: later requests could overtake.
+const AT_ONCE: usize = 16;
+
 /// Passes requests to the engine in order. A request does not wait for the answers to earlier ones.
 async fn ask_in_order(
     hub: Weak<Hub>,
     mut jobs: mpsc::UnboundedReceiver<(EngineJob, oneshot::Receiver<()>)>,
 ) {
+    let mut count = 0_usize;
     while let Some((job, given_up)) = jobs.next().await {
+        count = count.wrapping_add(1);
+        if count.is_multiple_of(AT_ONCE) {
+            yield_now().await;
+        }
         let Some(hub) = hub.upgrade() else { return };
         // The engine has it once this was polled; the rest may take any time.
         let mut asking = Box::pin(hub.clone().ask_engine(job, given_up));

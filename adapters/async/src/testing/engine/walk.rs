@@ -3,7 +3,7 @@
 use core::num::NonZeroUsize;
 
 use fastrand::Rng;
-use wwr::cluster::{Audience, Revision, Step};
+use wwr::cluster::{Audience, Closing, Revision, Step};
 use wwr::{Session, UnixTime};
 
 use super::pair::Pair;
@@ -101,6 +101,12 @@ fn step(rng: &mut Rng, of: &str) -> Step {
         9..12 => Step::Edit { info: info(&rng.u8(..).to_string()) },
         12..14 => Step::Confirm { places, limit, known: revision },
         14 => Step::Close,
-        _ => Step::CloseForAll { expected: rng.bool().then_some(revision), disconnect: rng.bool() },
+        _ => {
+            let closing = match rng.u8(..3) {
+                0 => Closing::ByOther,
+                one => Closing::ByKey { disconnect: one == 1 },
+            };
+            Step::CloseForAll { expected: rng.bool().then_some(revision), closing }
+        }
     }
 }

@@ -1,14 +1,20 @@
 //! Engines that are down, hang, are killed, come back, and are replaced.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use smol::block_on;
+use tokio::runtime::Builder;
 use wwr_async::cluster::{
     Answer, Audience, Engine as _, EngineError, EngineErrorKind, News, Request, Revision,
     SessionAnswer, Step,
 };
+use wwr_async::timeout;
 use wwr_redis::Cluster;
 use wwr_smol::Smol;
 use wwr_tokio::Tokio;
@@ -127,6 +133,118 @@ fn an_engine_that_forgot_the_scripts_gets_them_again() {
         assert_eq!(a.send(Audience::All, "m").unwrap(), Answer::Sent { nodes: 0 });
         engine.tell("SCRIPT FLUSH");
         assert!(matches!(a.renew(), Ok(Answer::Lease(_))));
+    }
+}
+
+/// Many are on their way when it forgets them, on several threads.
+#[test]
+fn messages_keep_their_order_when_the_engine_forgets_the_scripts() {
+    const ROUNDS: u32 = 5;
+    const SENT: u32 = 100;
+    let Some(engine) = Engine::start(Program::Redis) else { return };
+    let mut b = Node::enter(open(engine.url(), configured(|_| ())), "b");
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let cluster = Cluster::<Tokio>::connect(engine.url(), configured(|_| ())).await.unwrap();
+        let enter = Request::Enter { name: "a".into(), lease: LEASE };
+        let Ok(Answer::Lease(a)) = cluster.perform(enter).await else { panic!() };
+        for round in 0..ROUNDS {
+            engine.tell("SCRIPT FLUSH");
+            let mut rest = Vec::new();
+            for number in 0..SENT {
+                let message = (round * SENT + number).to_be_bytes().to_vec().into();
+                let send = Request::Send { from: a.epoch, to: Audience::All, message };
+                let cluster = cluster.clone();
+                let mut sent = Box::pin(async move { cluster.perform(send).await });
+                // As a node does: in this order, some at a time, and it does not wait for the answers.
+                if number % 16 == 0 {
+                    tokio::task::yield_now().await;
+                }
+                if futures_lite::future::poll_once(&mut sent).await.is_none() {
+                    rest.push(runtime.spawn(sent));
+                }
+            }
+            for sent in rest {
+                assert_eq!(sent.await.unwrap().unwrap(), Answer::Sent { nodes: 1 });
+            }
+        }
+    });
+    for expected in 0..ROUNDS * SENT {
+        let Some(News::Message { message, .. }) = b.hear() else { panic!() };
+        assert_eq!(message[..], expected.to_be_bytes());
+    }
+}
+
+/// The network drops what is sent, without a word. The node waits for less time than the link would.
+#[test]
+fn a_connection_that_is_silent_is_replaced_when_nobody_waits_for_it_any_more() {
+    let Some(engine) = Engine::start(Program::Redis) else { return };
+    let network = Network::before(&engine);
+    let a = Node::enter(open(network.url(), configured(|_| ())), "a");
+    let patience = Duration::from_millis(500);
+    let runtime = Smol::default();
+    let renew = || {
+        let renewed = timeout(&runtime, patience, async {
+            let (epoch, lease) = (a.epoch(), LEASE);
+            a.cluster.perform(Request::Renew { epoch, lease }).await
+        });
+        block_on(renewed)
+    };
+    for _ in 0..3 {
+        network.swallow();
+        assert!(renew().is_none());
+        let started = Instant::now();
+        while renew().is_none_or(|renewed| renewed.is_err()) {
+            assert!(started.elapsed() < SAFETY, "the connection is never replaced");
+        }
+    }
+}
+
+/// What lies between a node and its engine.
+struct Network {
+    port: u16,
+    /// Connections with a lower number bring nothing any more, and stay open.
+    first: Arc<AtomicUsize>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Network {
+    fn before(engine: &Engine) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (first, next) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let network = Self { port: listener.local_addr().unwrap().port(), first, next };
+        let (first, next, engine) = (network.first.clone(), network.next.clone(), engine.address());
+        // It ends with the process.
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(engine).unwrap());
+                let number = next.fetch_add(1, Ordering::SeqCst);
+                for (mut from, mut to) in
+                    [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)]
+                {
+                    let first = first.clone();
+                    thread::spawn(move || {
+                        let mut bytes = [0; 4096];
+                        while let Ok(length @ 1..) = from.read(&mut bytes) {
+                            if number >= first.load(Ordering::SeqCst)
+                                && to.write_all(&bytes[..length]).is_err()
+                            {
+                                break;
+                            }
+                        }
+                    });
+                }
+            }
+        });
+        network
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn swallow(&self) {
+        self.first.store(self.next.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 }
 

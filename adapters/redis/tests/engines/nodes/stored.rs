@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use redis::{Value, cmd};
 use smol::block_on;
 use wwr_async::cluster::{
-    Answer, Audience, Engine as _, EngineError, EngineErrorKind, News, Request, Revision,
+    Answer, Audience, Closing, Engine as _, EngineError, EngineErrorKind, News, Request, Revision,
     SessionAnswer, Step,
 };
 use wwr_async::{SessionInfo, SessionKey, SessionStore as _, StoreErrorKind};
@@ -196,7 +196,8 @@ fn nodes_and_a_store_use_the_same_sessions() {
     // And what a node has made is there for a store.
     a.ask("new", create("new")).unwrap();
     assert_eq!(block_on(store.look_up(&key("new"), seconds(400))).unwrap(), Some(session("new")));
-    let close = Step::CloseForAll { expected: Some(Revision(1)), disconnect: true };
+    let closing = Closing::ByKey { disconnect: true };
+    let close = Step::CloseForAll { expected: Some(Revision(1)), closing };
     assert_eq!(a.ask("new", close).unwrap(), SessionAnswer::Closed);
     assert_eq!(block_on(store.look_up(&key("new"), seconds(400))).unwrap(), None);
     assert!(!block_on(store.update(&key("new"), &SessionInfo::new())).unwrap());
@@ -240,9 +241,48 @@ fn what_a_newer_release_has_stored_is_an_error_and_left_as_it_is() {
     engine.tell(&format!("DEL {holders}"));
     engine.tell(&format!("SET {holders} x"));
     fails(&mut a, "WRONGTYPE");
+    // What is beside the nodes is for others.
+    engine.tell("HSET wwr:nodes:{wwr:session:} newer:thing x");
+    assert!(matches!(a.renew(), Ok(Answer::Lease(_))));
+    assert_eq!(a.send(Audience::All, "m").unwrap(), Answer::Sent { nodes: 0 });
     engine.tell(&format!("HSET wwr:nodes:{{wwr:session:}} {} newer", a.epoch().0));
     let error = a.renew().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Broken, "{error:?}");
+}
+
+/// What nodes have, they keep and give up. What needs more is refused, and nobody hears of it.
+#[test]
+fn without_memory_nodes_and_their_sessions_go_on_and_may_be_closed() {
+    let Some(engine) = Engine::start(Program::Redis) else { return };
+    let mut a = Node::enter(open(engine.url(), configured(|_| ())), "a");
+    let mut b = Node::enter(open(engine.url(), configured(|_| ())), "b");
+    for name in ["k", "l"] {
+        a.ask(name, create(name)).unwrap();
+        b.ask(name, JOIN).unwrap();
+    }
+    engine.tell("CONFIG SET maxmemory 1");
+    assert!(matches!(a.renew(), Ok(Answer::Lease(_))));
+    assert_eq!(a.ask("k", confirm(1)).unwrap(), SessionAnswer::Same);
+    assert_eq!(a.send(Audience::Session(key("k")), "m").unwrap(), Answer::Sent { nodes: 1 });
+    assert!(matches!(b.hear(), Some(News::Message { .. })));
+    let follow = Request::Follow { epoch: a.epoch(), group: "red".into() };
+    let refused = [
+        a.ask("new", create("new")).unwrap_err(),
+        a.ask("k", JOIN).unwrap_err(),
+        block_on(a.cluster.perform(follow)).unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), EngineErrorKind::Full, "{error:?}");
+        let text = whole_text(&error);
+        assert!(text.contains("maxmemory"), "{text}");
+    }
+    assert_eq!(a.ask("l", Step::Place { places: 0 }).unwrap(), SessionAnswer::Placed);
+    assert_eq!(b.ask("l", Step::Close).unwrap(), SessionAnswer::Closed);
+    let closing = Closing::ByKey { disconnect: true };
+    let close = Step::CloseForAll { expected: None, closing };
+    assert_eq!(a.ask("k", close).unwrap(), SessionAnswer::Closed);
+    assert_eq!(b.hear(), Some(News::Closed { key: key("k"), closing }));
+    assert_eq!(b.ask("k", confirm(1)).unwrap(), SessionAnswer::NotFound);
 }
 
 #[test]
@@ -266,6 +306,11 @@ fn settings_that_do_not_fit_nodes_are_refused_by_name() {
         ("RedisConfig::prefix", configured(|config| config.prefix = String::new())),
         ("RedisConfig::prefix", configured(|config| config.prefix = "{".into())),
         ("RedisConfig::timeout", configured(|config| config.timeout = Duration::from_secs(21))),
+        // Sessions in use would expire between two confirmations.
+        (
+            "RedisConfig::expire_after",
+            configured(|config| config.expire_after = Some(Duration::from_secs(59))),
+        ),
     ] {
         let error = connect(config);
         assert_eq!(error.kind(), EngineErrorKind::Invalid);
@@ -300,7 +345,7 @@ fn a_user_needs_the_permissions_that_the_documentation_names_and_no_others() {
     a.renew().unwrap();
     let unfollow = Request::Unfollow { epoch: a.epoch(), group: "red".into() };
     block_on(a.cluster.perform(unfollow)).unwrap();
-    let close = Step::CloseForAll { expected: None, disconnect: true };
+    let close = Step::CloseForAll { expected: None, closing: Closing::ByOther };
     assert_eq!(a.ask("k", close).unwrap(), SessionAnswer::Closed);
 
     // One that may not publish is found at once.
