@@ -19,6 +19,7 @@
 mod action;
 mod config;
 mod engine;
+mod history;
 mod memory;
 mod message;
 mod node;
@@ -34,6 +35,7 @@ pub use engine::{
     Answer, Audience, Closing, DataId, EngineFailed, Epoch, Lease, Membership, News, Node,
     REMEMBERED, Request, Revision, SessionAnswer, SessionRequest, Step,
 };
+pub use history::{HistoryAnswer, HistoryRequest, HistoryStep};
 pub use memory::MemoryEngine;
 pub use message::{NodeSignal, UnreadableMessage};
-pub(crate) use node::{Content, Desk, LocalNode, NodeOut};
+pub(crate) use node::{Content, Desk, Grown, LocalNode, NodeOut};

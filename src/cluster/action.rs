@@ -6,6 +6,8 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::engine::{Audience, Epoch, Request};
+use crate::session::ConnectionId;
+use crate::wire::PreparedSignal;
 
 /// What the host of a node has to do, in the order of the list.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +43,17 @@ pub enum ClusterAction {
         /// The message.
         message: Bytes,
     },
-    /// What became of a message that [`Hub::send`](crate::server::Hub::send) was to pass on. Appended exactly
-    /// once for each.
+    /// Send this signal, which is one to its session, to a connection that does not read it from the history. In the
+    /// order of the actions, and behind the news that the connection holds its session.
+    Signal {
+        /// The connection. If it has ended, drop this.
+        to: ConnectionId,
+        /// The signal.
+        signal: PreparedSignal,
+    },
+    /// What became of a message that [`Hub::send`](crate::server::Hub::send) was to pass on, or of a signal that
+    /// [`Hub::signal_session`](crate::server::Hub::signal_session) was to append to a history. Appended exactly once for
+    /// each.
     Sent {
         /// The message.
         id: MessageId,
@@ -72,7 +83,7 @@ pub struct MessageId(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendOutcome {
-    /// The engine has passed it on.
+    /// The engine has passed it on, or appended it to the history of its session.
     Sent {
         /// To so many nodes.
         nodes: u32,
@@ -154,6 +165,8 @@ pub struct ClusterCounters {
     pub interruptions: u64,
     /// How often the data of the engine were others than before.
     pub data_changes: u64,
+    /// How often histories were read.
+    pub history_reads: u64,
     /// Messages that were passed on to the engine, and it has answered.
     pub messages_sent: u64,
     /// Messages that were not sent.

@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::session::{Session, SessionInfo, SessionKey};
+use super::history::{HistoryAnswer, HistoryRequest};
+use crate::session::{Position, Session, SessionInfo, SessionKey};
 use crate::time::UnixTime;
 
 /// A run of a node. Greater than all epochs that the engine gave before, and never given twice, even if the
@@ -103,6 +104,8 @@ pub enum Request {
     },
     /// Something about one session. Answered by [`Answer::Session`].
     Session(Box<SessionRequest>),
+    /// Something about the history of one session. Answered by [`Answer::History`].
+    History(Box<HistoryRequest>),
     /// Pass a message on to the other nodes that it concerns, each at most once. Answered by
     /// [`Answer::Sent`].
     Send {
@@ -237,6 +240,16 @@ pub enum Answer {
     Dead,
     /// To [`Request::Session`].
     Session(SessionAnswer),
+    /// To [`Step::Confirm`] of a session that has a history: also where that ends, so that lost news cost a lease at
+    /// most.
+    Confirmed {
+        /// [`Same`](SessionAnswer::Same) or [`Found`](SessionAnswer::Found).
+        answer: SessionAnswer,
+        /// The place behind the last signal.
+        end: Position,
+    },
+    /// To [`Request::History`].
+    History(HistoryAnswer),
     /// To [`Request::Send`].
     Sent {
         /// How many nodes it was passed on to. For a session, those that have died are among them until their
@@ -308,6 +321,13 @@ pub enum News {
         key: SessionKey,
         /// What its connections are told.
         closing: Closing,
+    },
+    /// A signal was appended to the history of a session of which this node has places. May be late, or lost.
+    Appended {
+        /// The key of the session.
+        key: SessionKey,
+        /// The place behind the signal.
+        end: Position,
     },
     /// A message of another node.
     Message {

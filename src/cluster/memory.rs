@@ -10,6 +10,7 @@ use super::engine::{
     Answer, Audience, DataId, Epoch, Lease, Membership, News, Node, REMEMBERED, Request, Revision,
     SessionAnswer, SessionRequest, Step,
 };
+use super::history::{HistoryAnswer, HistoryRequest, HistoryStep, Log};
 use crate::session::{Session, SessionKey};
 use crate::time::Instant;
 
@@ -58,6 +59,8 @@ struct Record {
     content: Content,
     revision: Revision,
     holders: BTreeMap<Epoch, Holder>,
+    /// The signals to the session, if a node has asked for any.
+    history: Option<Log>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -169,12 +172,22 @@ impl MemoryEngine {
             Request::Session(request) => {
                 let record = self.sessions.entry(request.key.clone()).or_default();
                 let key = request.key.clone();
+                let confirms = matches!(request.step, Step::Confirm { .. });
                 let answer = record.perform(now, *request, news);
+                let end = record.history.as_ref().map(Log::end);
                 if record.is_forgotten(now) {
                     self.sessions.remove(&key);
                 }
-                Answer::Session(answer)
+                match (answer, end) {
+                    (answer @ (SessionAnswer::Same | SessionAnswer::Found { .. }), Some(end))
+                        if confirms =>
+                    {
+                        Answer::Confirmed { answer, end }
+                    }
+                    (answer, _) => Answer::Session(answer),
+                }
             }
+            Request::History(request) => Answer::History(self.history(now, *request, news)),
             Request::Send { from, to, message } => {
                 let is_alive = |epoch: &Epoch| self.nodes.contains_key(epoch);
                 let receivers: Vec<Epoch> = match &to {
@@ -211,6 +224,30 @@ impl MemoryEngine {
         }
     }
 
+    fn history(
+        &mut self,
+        now: Instant,
+        request: HistoryRequest,
+        news: &mut Vec<(Epoch, News)>,
+    ) -> HistoryAnswer {
+        let HistoryRequest { key, epoch, incarnation, limits, step } = request;
+        let Some(record) = self.sessions.get_mut(&key) else { return HistoryAnswer::NotFound };
+        let Content::Open(_) = record.content else { return HistoryAnswer::NotFound };
+        let log = Log::of(&mut record.history, self.data, incarnation);
+        match step {
+            HistoryStep::Append { signal } => {
+                log.append(now, limits, signal);
+                let (end, told) = (log.end(), news.len());
+                record.tell(epoch, || News::Appended { key: key.clone(), end }, news);
+                let nodes = u32::try_from(news.len() - told).unwrap_or(u32::MAX);
+                HistoryAnswer::Appended { end, nodes }
+            }
+            HistoryStep::Read { after, most, max_bytes } => {
+                HistoryAnswer::Read(Box::new(log.read(now, after, most, max_bytes)))
+            }
+        }
+    }
+
     /// Removes the nodes whose lease has run out.
     fn bury(&mut self, now: Instant) {
         self.nodes.retain(|_, run| run.until > now);
@@ -218,6 +255,9 @@ impl MemoryEngine {
             self.swept = now;
             self.sessions.retain(|_, record| {
                 record.fence(now, &Membership::default());
+                if let Some(history) = &mut record.history {
+                    history.forget_old(now);
+                }
                 !record.is_forgotten(now)
             });
         }
@@ -343,6 +383,7 @@ impl Record {
                     self.tell(epoch, || News::Closed { key: key.clone(), closing }, news);
                 }
                 self.content = Content::Closed { since: now };
+                self.history = None;
                 self.revision.0 += 1;
                 SessionAnswer::Closed
             }

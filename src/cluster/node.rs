@@ -1,6 +1,7 @@
 //! The machine of one node: its lease, and what it asks the engine.
 
 mod groups;
+mod histories;
 mod jobs;
 mod messages;
 mod sessions;
@@ -12,6 +13,8 @@ use alloc::string::String;
 use bytes::Bytes;
 
 use self::groups::Groups;
+pub(crate) use self::histories::Grown;
+use self::histories::Mirrors;
 use self::jobs::{Jobs, Purpose};
 use self::messages::Outbox;
 pub(crate) use self::sessions::Content;
@@ -25,7 +28,9 @@ use super::engine::{
     Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
 };
 use crate::actions::Actions;
-use crate::session::{ConnectionId, Effect, Registry, SessionKey, StoreFailed};
+use crate::session::{
+    Batch, ConnectionId, Effect, Position, Registry, SessionKey, StoreFailed,
+};
 use crate::time::Instant;
 use crate::valid::Valid;
 
@@ -59,6 +64,8 @@ pub(crate) struct LocalNode {
     groups_told: Instant,
     groups: Groups,
     outbox: Outbox,
+    /// If signals to sessions have histories.
+    mirrors: Option<Mirrors>,
     /// How many failures there were since the last success of a request about a session.
     failures: u32,
     out: Actions<NodeOut>,
@@ -117,6 +124,21 @@ pub(crate) enum NodeOut {
     },
     /// Whoever waits for the end of any session waits in vain.
     AllLost,
+    /// A connection has come to hold a session, whose history ends there.
+    Mark {
+        key: SessionKey,
+        to: ConnectionId,
+        end: Position,
+    },
+    /// What follows the place that a connection has asked for.
+    Batch {
+        key: SessionKey,
+        to: ConnectionId,
+        number: u32,
+        batch: Box<Batch<Bytes>>,
+    },
+    /// A history has grown.
+    Grown(Grown),
 }
 
 /// The registry of the hub.
@@ -157,6 +179,7 @@ impl LocalNode {
             groups_told: Instant::EPOCH,
             groups: Groups::default(),
             outbox: Outbox::default(),
+            mirrors: None,
             failures: 0,
             out: Actions::new(),
             counters: ClusterCounters::default(),
@@ -203,6 +226,7 @@ impl LocalNode {
             && self.queued.is_empty()
             && self.outbox.is_empty()
             && self.groups.is_empty()
+            && self.mirrors.as_ref().is_none_or(Mirrors::is_empty)
     }
 
     /// Ends the work on sessions if the lease may have run out, and returns whether that is so. Called before
@@ -238,6 +262,7 @@ impl LocalNode {
         }
         match news {
             News::Changed { key, revision } => self.hint(now, key, revision),
+            News::Appended { key, end } => self.history_hint(&key, end),
             News::Closed { key, closing } => self.closed(key, closing, desk),
             // What it has sent itself, in an earlier run, comes back to it.
             News::Message { from, .. } if self.earlier.contains(&from) => {}
@@ -259,6 +284,10 @@ impl LocalNode {
 
     /// Passes a message on to other nodes.
     pub(crate) fn send(&mut self, now: Instant, to: Audience, message: Bytes) -> MessageId {
+        self.post(now, to, message, false)
+    }
+
+    fn post(&mut self, now: Instant, to: Audience, message: Bytes, appends: bool) -> MessageId {
         let id = self.outbox.new_id();
         let may_wait = self.config.message_age.is_some() && !matches!(self.link, Link::Retired);
         if !self.is_ready() && !may_wait {
@@ -266,7 +295,7 @@ impl LocalNode {
         } else if !self.outbox.has_room(&to, &message, self.config.message_bytes) {
             self.sent(id, SendOutcome::Full);
         } else {
-            self.outbox.push(id, to, message, now);
+            self.outbox.push(id, to, message, appends, now);
         }
         id
     }
@@ -310,7 +339,9 @@ impl LocalNode {
         let groups = (self.is_ready() && has_groups).then_some(Instant::EPOCH);
         let oldest = self.outbox.oldest().zip(self.config.message_age);
         let message = oldest.map(|(since, age)| since + age);
-        let timeouts = [self.jobs.next_deadline(), link, check, round, groups, message];
+        let mirrors = self.mirrors.as_ref();
+        let histories = mirrors.and_then(|mirrors| mirrors.next_timeout(self.is_ready()));
+        let timeouts = [self.jobs.next_deadline(), link, check, round, groups, message, histories];
         timeouts.into_iter().flatten().min()
     }
 
@@ -325,6 +356,9 @@ impl LocalNode {
             && let Some((id, waited)) = self.outbox.expired(now, Some(age))
         {
             self.sent(id, SendOutcome::Expired { waited });
+        }
+        if let Some(mirrors) = &mut self.mirrors {
+            mirrors.expire(now);
         }
     }
 
@@ -347,10 +381,21 @@ impl LocalNode {
             };
             self.ask_engine(now, Purpose::Group { name, follow }, request);
         }
+        self.run_histories(now);
         while let Some(from) = self.epoch()
-            && let Some((id, to, message)) = self.outbox.next()
+            && let Some((id, to, message, appends)) = self.outbox.next()
         {
-            self.ask_engine(now, Purpose::Message(id), Request::Send { from, to, message });
+            match to {
+                Audience::Session(key) if appends => {
+                    let purpose = Purpose::Append { id, key: key.clone(), signal: message.clone() };
+                    if let Some(request) = self.append_request(key, message) {
+                        self.ask_engine(now, purpose, request);
+                    }
+                }
+                to => {
+                    self.ask_engine(now, Purpose::Message(id), Request::Send { from, to, message })
+                }
+            }
         }
     }
 
@@ -382,10 +427,13 @@ impl LocalNode {
             (Purpose::Lease { sent }, answer) => self.leased(now, sent, answer, desk),
             (Purpose::Retire, _) => {}
             (Purpose::Session(key), Ok(Answer::Session(answer))) => {
-                self.session_answered(now, &key, Ok(answer), desk);
+                self.session_answered(now, &key, Ok(answer), None, desk);
+            }
+            (Purpose::Session(key), Ok(Answer::Confirmed { answer, end })) => {
+                self.session_answered(now, &key, Ok(answer), Some(end), desk);
             }
             (Purpose::Session(key), _) => {
-                self.session_answered(now, &key, Err(EngineFailed), desk);
+                self.session_answered(now, &key, Err(EngineFailed), None, desk);
             }
             (Purpose::Message(id), Ok(Answer::Sent { nodes })) => {
                 if self.outbox.ended(id) {
@@ -402,6 +450,15 @@ impl LocalNode {
                     self.sent(id, SendOutcome::Unknown);
                 }
                 self.trip(now, desk);
+            }
+            (Purpose::Append { id, key, signal }, answer) => {
+                self.appended(now, id, &key, signal, answer, desk);
+            }
+            (Purpose::Fetch { key, serial }, answer) => {
+                self.fetched(now, &key, serial, answer, desk);
+            }
+            (Purpose::Read { key, to, serial }, answer) => {
+                self.read_for(now, (&key, to, serial), answer, desk);
             }
             (Purpose::Group { name, follow }, Ok(Answer::Done)) => {
                 self.groups.answered(name, follow, true);
@@ -517,6 +574,9 @@ impl LocalNode {
             self.fail_all(now, desk);
         } else {
             self.sessions.clear();
+            if let Some(mirrors) = &mut self.mirrors {
+                mirrors.clear();
+            }
             self.queued.clear();
             self.checks.clear();
             for connection in desk.registry.clear() {

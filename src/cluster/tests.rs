@@ -1,5 +1,7 @@
 //! What each request means.
 
+mod histories;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroUsize;

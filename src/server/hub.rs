@@ -7,6 +7,7 @@ mod expiry;
 mod groups;
 mod jobs;
 mod recovery;
+mod shared;
 mod shutdown;
 #[cfg(test)]
 mod tests;

@@ -185,9 +185,18 @@ impl<T: Clone> Histories<T> {
     ) -> Position {
         let now = self.advance(now);
         let id = self.find_or_make(key);
-        let Some(history) = self.histories.get_mut(&id) else {
-            return Position { incarnation: 0, offset: 0 };
-        };
+        self.push(now, id, bytes, item).unwrap_or(Position { incarnation: 0, offset: 0 })
+    }
+
+    /// Appends a signal to a history.
+    fn push(
+        &mut self,
+        now: Instant,
+        id: HistoryId,
+        bytes: usize,
+        item: impl FnOnce(u64) -> T,
+    ) -> Option<Position> {
+        let history = self.histories.get_mut(&id)?;
         if history.entries.is_empty() {
             self.empty.remove(&(history.empty_since, id));
         }
@@ -207,7 +216,41 @@ impl<T: Clone> Histories<T> {
             self.forget_first(id);
         }
         self.limit(number);
-        position
+        Some(position)
+    }
+
+    /// Records signals of a history that is kept elsewhere, from this offset on: each with its length. If they do not
+    /// follow what is known of it, that is forgotten.
+    pub(crate) fn mirror(
+        &mut self,
+        now: Instant,
+        key: &SessionKey,
+        incarnation: u64,
+        first: u64,
+        signals: impl IntoIterator<Item = (usize, T)>,
+    ) {
+        let now = self.advance(now);
+        let follows = self.span(key).is_some_and(|(end, _)| {
+            end.incarnation == incarnation && end.offset.checked_add(1) == Some(first)
+        });
+        if !follows {
+            self.remove(key);
+        }
+        let id = self.find_or_make(key);
+        if let Some(history) = self.histories.get_mut(&id) {
+            (history.incarnation, history.last) = (incarnation, first.saturating_sub(1));
+        }
+        for (bytes, item) in signals {
+            self.push(now, id, bytes, |_| item);
+        }
+    }
+
+    /// Returns where the history of a session ends, and the offset of the first signal that is kept, or of the next
+    /// one. `None` if there is no history.
+    pub(crate) fn span(&self, key: &SessionKey) -> Option<(Position, u64)> {
+        let history = self.histories.get(self.names.get(key)?)?;
+        let end = Position { incarnation: history.incarnation, offset: history.last };
+        Some((end, history.first()))
     }
 
     /// Returns the place behind the last signal of a session. Its history is made if there is none.
@@ -386,7 +429,7 @@ impl<T: Clone> Histories<T> {
 }
 
 /// Spreads numbers in a row over all numbers. No two become the same (the finalizer of SplitMix64).
-pub(super) const fn mixed(number: u64) -> u64 {
+pub(crate) const fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)

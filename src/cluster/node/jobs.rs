@@ -3,8 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
+use bytes::Bytes;
+
 use crate::cluster::action::{EngineJobId, MessageId};
-use crate::session::SessionKey;
+use crate::session::{ConnectionId, SessionKey};
 use crate::time::Instant;
 
 /// What a question is for.
@@ -18,6 +20,12 @@ pub(super) enum Purpose {
     Session(SessionKey),
     /// A message is passed on.
     Message(MessageId),
+    /// A signal is appended to a history.
+    Append { id: MessageId, key: SessionKey, signal: Bytes },
+    /// What is new in a history is read.
+    Fetch { key: SessionKey, serial: u64 },
+    /// What follows the place of one connection is read.
+    Read { key: SessionKey, to: ConnectionId, serial: u64 },
     /// A group is followed, or no more.
     Group { name: String, follow: bool },
 }
@@ -59,7 +67,9 @@ impl Jobs {
 
     /// Gives up all but the messages: they are of no run.
     pub(super) fn give_up(&mut self) {
-        self.pending.retain(|_, (_, purpose)| matches!(purpose, Purpose::Message(_)));
+        self.pending.retain(|_, (_, purpose)| {
+            matches!(purpose, Purpose::Message(_) | Purpose::Append { .. })
+        });
         let pending = &self.pending;
         self.deadlines.retain(|(_, id)| pending.contains_key(id));
     }

@@ -26,6 +26,8 @@ struct Waiting {
     id: MessageId,
     to: Audience,
     message: Bytes,
+    /// Whether it is appended to the history of its session.
+    appends: bool,
     since: Instant,
 }
 
@@ -53,16 +55,24 @@ impl Outbox {
         self.bytes.saturating_add(size(to, message)) <= most
     }
 
-    pub(super) fn push(&mut self, id: MessageId, to: Audience, message: Bytes, since: Instant) {
+    pub(super) fn push(
+        &mut self,
+        id: MessageId,
+        to: Audience,
+        message: Bytes,
+        appends: bool,
+        since: Instant,
+    ) {
         self.bytes += size(&to, &message);
-        self.waiting.push_back(Waiting { id, to, message, since });
+        self.waiting.push_back(Waiting { id, to, message, appends, since });
     }
 
-    /// Returns the next message to pass on. It counts until its outcome is known.
-    pub(super) fn next(&mut self) -> Option<(MessageId, Audience, Bytes)> {
-        let Waiting { id, to, message, .. } = self.waiting.pop_front()?;
+    /// Returns the next message to pass on, and whether it is appended to a history. It counts until its outcome is
+    /// known.
+    pub(super) fn next(&mut self) -> Option<(MessageId, Audience, Bytes, bool)> {
+        let Waiting { id, to, message, appends, .. } = self.waiting.pop_front()?;
         self.sent.insert(id, size(&to, &message));
-        Some((id, to, message))
+        Some((id, to, message, appends))
     }
 
     /// Records that the outcome of a message that was passed on is known. Returns whether it was not before.

@@ -10,7 +10,7 @@ use crate::cluster::action::LostBy;
 use crate::cluster::engine::{
     Closing, EngineFailed, REMEMBERED, Request, Revision, SessionAnswer, SessionRequest, Step,
 };
-use crate::session::{Asked, Session, SessionInfo, SessionKey, StoreFailed, Ticket};
+use crate::session::{Asked, Position, Session, SessionInfo, SessionKey, StoreFailed, Ticket};
 use crate::time::{Instant, UnixTime};
 
 /// What is known of a session.
@@ -230,6 +230,9 @@ impl LocalNode {
         for held in self.sessions.values_mut() {
             (held.known, held.hinted) = (Revision(0), Revision(0));
         }
+        if let Some(mirrors) = &mut self.mirrors {
+            mirrors.doubt();
+        }
     }
 
     /// Checks a session now, or as soon as what is under way has ended.
@@ -347,6 +350,7 @@ impl LocalNode {
         now: Instant,
         key: &SessionKey,
         answer: Result<SessionAnswer, EngineFailed>,
+        history: Option<Position>,
         desk: &mut Desk<'_>,
     ) {
         self.checking.remove(key);
@@ -363,6 +367,11 @@ impl LocalNode {
                 held.failures = 0;
                 held.confirmed = under_way.sent;
                 self.failures = 0;
+                if let SessionAnswer::Same | SessionAnswer::Found { .. } = answer
+                    && let Kind::Check | Kind::Find = under_way.kind
+                {
+                    self.history_confirmed(key, history);
+                }
                 self.apply(now, key, &under_way, answer, desk);
                 if let Some(closing) = closed {
                     self.closed(key.clone(), closing, desk);
@@ -594,6 +603,9 @@ impl LocalNode {
     /// Fails all that is under way or waits: the run has ended, and the sessions are kept all the same.
     pub(super) fn fail_all(&mut self, now: Instant, desk: &mut Desk<'_>) {
         self.refuse_all(now, desk);
+        if let Some(mirrors) = &mut self.mirrors {
+            mirrors.restart();
+        }
         let keys: alloc::vec::Vec<_> = self.sessions.keys().cloned().collect();
         for key in keys {
             let Some(held) = self.sessions.get_mut(&key) else { continue };
@@ -630,10 +642,13 @@ impl LocalNode {
         }
         if places == 0 && !is_reserved && held.waiting.is_empty() {
             self.sessions.remove(key);
+            if let Some(mirrors) = &mut self.mirrors {
+                mirrors.remove(key);
+            }
         }
     }
 
-    fn schedule(&mut self, key: SessionKey, at: Instant) {
+    pub(super) fn schedule(&mut self, key: SessionKey, at: Instant) {
         let Some(held) = self.sessions.get_mut(&key) else { return };
         match held.due {
             Some(due) if due <= at => return,

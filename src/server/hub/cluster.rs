@@ -127,7 +127,7 @@ impl Hub {
         self.node.as_ref().map_or(0, |node| node.pending_jobs())
     }
 
-    fn with_node(&mut self, call: impl FnOnce(&mut LocalNode, Instant, &mut Desk<'_>)) {
+    pub(super) fn with_node(&mut self, call: impl FnOnce(&mut LocalNode, Instant, &mut Desk<'_>)) {
         if let Some(node) = &mut self.node {
             let mut desk = Desk { registry: &mut self.registry, effects: &mut self.effects };
             call(node, self.now, &mut desk);
@@ -181,6 +181,11 @@ impl Hub {
                 NodeOut::Concluded { key, new_key, result } => {
                     self.tell_waiters(key, new_key, result, out);
                 }
+                NodeOut::Mark { key, to, end } => self.take_mark(&key, to, end, out),
+                NodeOut::Batch { key, to, number, batch } => {
+                    self.take_batch(&key, to, number, batch, out);
+                }
+                NodeOut::Grown(grown) => self.history_grown(&grown, out),
                 NodeOut::AllLost => {
                     for (waiter, told) in core::mem::take(&mut self.waiters).into_values().flatten()
                     {

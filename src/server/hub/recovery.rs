@@ -7,7 +7,9 @@ use core::mem;
 
 use bytes::Bytes;
 
+use super::shared::Shared;
 use super::{Hub, HubAction, HubConfig, Out};
+use crate::cluster::MessageId;
 use crate::server::RequestId;
 use crate::server::recovery::{Outcome, RecoveryCommand, RecoveryConfig, RecoveryNews, compact};
 use crate::session::{
@@ -30,6 +32,8 @@ pub(super) struct Recovery {
     histories: Option<Histories<Bytes>>,
     /// The connections that read the signals to their session from its history, and what they know of it.
     followers: BTreeMap<ConnectionId, Follower>,
+    /// If histories are shared with other nodes.
+    pub(super) shared: Option<Shared>,
     outcomes: Option<Outcomes<Box<Outcome>>>,
     attached: BTreeMap<ConnectionId, Client>,
     /// The requests that wait for the outcome of one that is being executed.
@@ -41,7 +45,7 @@ type Waiting = (Scope, u64, ConnectionId, RequestId);
 
 /// What a connection knows of the history of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Follower {
+pub(super) enum Follower {
     /// All of it, or it has asked for the rest.
     UpToDate,
     /// It was told that the history has grown, and has not read yet.
@@ -67,6 +71,10 @@ pub struct SessionSignal {
     pub following: usize,
     /// The connections to which the host sends the signal.
     pub others: Vec<ConnectionId>,
+    /// If the history is one that nodes share: what becomes of the signal is told by
+    /// [`ClusterAction::Sent`](crate::cluster::ClusterAction::Sent). All connections that hold the session count as
+    /// [`following`](Self::following) then, and get the signal once it has its place, here as on other nodes.
+    pub appending: Option<MessageId>,
 }
 
 impl Hub {
@@ -81,14 +89,8 @@ impl Hub {
         let kept: RecoveryConfig = **recovery;
         let mut hub = Self::new(config);
         if kept != RecoveryConfig::default() {
-            hub.recovery = Some(Box::new(Recovery {
-                config: kept,
-                histories: kept.history.map(|history| Histories::new(history, seed)),
-                followers: BTreeMap::new(),
-                outcomes: kept.outcomes.map(|outcomes| Outcomes::new(outcomes, seed)),
-                attached: BTreeMap::new(),
-                waiting: BTreeSet::new(),
-            }));
+            let histories = kept.history.map(|history| Histories::new(history, seed));
+            hub.recovery = Some(Box::new(Recovery { histories, ..Recovery::new(kept, seed) }));
         }
         hub
     }
@@ -103,6 +105,9 @@ impl Hub {
         signal: &PreparedSignal,
         out: &mut Out,
     ) -> SessionSignal {
+        if let Some(told) = self.append_shared(now, key, signal, out) {
+            return told;
+        }
         let now = self.advance(now);
         let mut told = SessionSignal::default();
         if let Some(recovery) = &mut self.recovery
@@ -136,6 +141,9 @@ impl Hub {
         out: &mut Out,
     ) {
         let now = self.advance(now);
+        if self.recover_shared(now, id, &command, out) {
+            return;
+        }
         let Some(member) = self.connections.get(&id) else { return };
         let Some(recovery) = &mut self.recovery else {
             // Nothing is kept: the request is executed, and cannot be repeated.
@@ -184,7 +192,11 @@ impl Hub {
     /// A connection learns of a change of its session.
     pub(super) fn tell_follower(&mut self, id: ConnectionId, told: &Told, out: &mut Out) {
         match told {
-            Told::Holds(key) => self.mark_history(id, key, out),
+            Told::Holds(key) => {
+                self.mark_shared(id, key);
+                self.mark_history(id, key, out);
+            }
+            Told::HasNewKey { from, to } => self.move_shared(id, from, to, out),
             Told::HoldsAgain => {
                 // What was sent meanwhile was sent to those that held the session.
                 let recovery = self.recovery.as_mut();
@@ -258,21 +270,45 @@ pub(super) enum Told {
     Holds(SessionKey),
     /// It holds the session as before: it could not be closed.
     HoldsAgain,
+    /// Its session has another key.
+    HasNewKey { from: SessionKey, to: SessionKey },
 }
 
 impl Told {
     pub(super) fn by(outcome: &session::Outcome) -> Option<Self> {
-        match outcome.change {
+        match &outcome.change {
             Change::Restored(_) | Change::Created => Some(Self::Holds(outcome.key.clone())),
             Change::CloseFailed => Some(Self::HoldsAgain),
+            Change::Rotated { session, .. } => {
+                let (from, to) = (outcome.key.clone(), session.key.clone());
+                Some(Self::HasNewKey { from, to })
+            }
             _ => None,
         }
     }
 }
 
 impl Recovery {
-    fn follower(&mut self, id: ConnectionId) -> Option<&mut Follower> {
-        self.histories.as_ref()?;
+    /// Nothing is kept so far, and histories are nowhere.
+    pub(super) fn new(config: RecoveryConfig, seed: u64) -> Self {
+        Self {
+            config,
+            histories: None,
+            followers: BTreeMap::new(),
+            shared: None,
+            outcomes: config.outcomes.map(|outcomes| Outcomes::new(outcomes, seed)),
+            attached: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+        }
+    }
+
+    /// Records that a connection reads the signals to its session from the history.
+    pub(super) fn follow(&mut self, id: ConnectionId) {
+        self.followers.insert(id, Follower::UpToDate);
+    }
+
+    pub(super) fn follower(&mut self, id: ConnectionId) -> Option<&mut Follower> {
+        self.config.history.as_ref()?;
         self.followers.get_mut(&id)
     }
 
@@ -399,6 +435,9 @@ impl Recovery {
 
     fn left(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
         self.followers.remove(&id);
+        if let Some(shared) = &mut self.shared {
+            shared.left(id);
+        }
         let Some(client) = self.attached.get_mut(&id) else { return };
         let scope = client.scope;
         let (running, waits) = (client.running.clone(), mem::take(&mut client.waits));

@@ -1,0 +1,230 @@
+//! Histories that several nodes share (protocol §10.5): who reads what the node has read.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use core::mem;
+
+use bytes::Bytes;
+
+use super::recovery::{Follower, Recovery, SessionSignal};
+use super::{Hub, HubAction, HubConfig, Out};
+use crate::cluster::{ClusterAction, ClusterConfig, Grown};
+use crate::server::recovery::{RecoveryCommand, RecoveryConfig, RecoveryNews};
+use crate::session::{Batch, ConnectionId, Position, SessionKey};
+use crate::time::Instant;
+use crate::valid::Valid;
+use crate::wire::PreparedSignal;
+
+/// The connections that get the signals to their session as they come.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// The session of each, and behind which signal of its history it is.
+    live: BTreeMap<ConnectionId, (SessionKey, Position)>,
+}
+
+impl Shared {
+    pub(super) fn left(&mut self, id: ConnectionId) {
+        self.live.remove(&id);
+    }
+}
+
+impl Hub {
+    /// Creates a hub for one node of several, as [`clustered`](Self::clustered) does, that keeps histories of sessions
+    /// together with the other nodes: in their engine. `seed` is random, and has to differ between runs of the
+    /// node. All nodes need the same settings.
+    ///
+    /// Outcomes of idempotent requests are kept for this node alone.
+    pub fn clustered_with_recovery(
+        config: &Valid<HubConfig>,
+        cluster: &Valid<ClusterConfig>,
+        recovery: &Valid<RecoveryConfig>,
+        seed: u64,
+    ) -> Self {
+        let kept: RecoveryConfig = **recovery;
+        let mut hub = Self::clustered(config, cluster);
+        if kept != RecoveryConfig::default() {
+            let mut recovery = Recovery::new(kept, seed);
+            recovery.shared = kept.history.map(|_| Shared::default());
+            hub.recovery = Some(Box::new(recovery));
+        }
+        if let (Some(node), Some(history)) = (&mut hub.node, kept.history) {
+            node.keep_histories(history, seed);
+        }
+        hub
+    }
+
+    fn shared(&mut self) -> Option<&mut Shared> {
+        self.recovery.as_mut().and_then(|recovery| recovery.shared.as_mut())
+    }
+
+    /// Has the engine append a signal to the history of a session. `None` if histories are not shared.
+    pub(super) fn append_shared(
+        &mut self,
+        now: Instant,
+        key: &SessionKey,
+        signal: &PreparedSignal,
+        out: &mut Out,
+    ) -> Option<SessionSignal> {
+        self.shared()?;
+        let now = self.advance(now);
+        self.watch(out);
+        let appending = self.node.as_mut().map(|node| node.append(now, key, signal));
+        let following = self.registry.connection_count(key);
+        self.route(out);
+        Some(SessionSignal { following, appending, ..SessionSignal::default() })
+    }
+
+    /// Carries out what a connection asks about a shared history. Returns whether it was that.
+    pub(super) fn recover_shared(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        command: &RecoveryCommand,
+        out: &mut Out,
+    ) -> bool {
+        if self.shared().is_none() {
+            return false;
+        }
+        self.watch(out);
+        match *command {
+            RecoveryCommand::Follow => self.follow_shared(id, out),
+            RecoveryCommand::Read { number, after } => {
+                if let Some(recovery) = &mut self.recovery
+                    && let Some(follower) = recovery.follower(id)
+                {
+                    *follower = Follower::UpToDate;
+                }
+                let member = self.connections.get(&id);
+                let key = member.and_then(|member| member.session.clone());
+                if let Some(key) = key.filter(|key| self.has_session(id, key)) {
+                    self.with_node(|node, _, _| node.read(now, &key, id, number, after));
+                }
+            }
+            _ => return false,
+        }
+        self.route(out);
+        true
+    }
+
+    /// A connection reads the signals to its session from the history, from now on.
+    fn follow_shared(&mut self, id: ConnectionId, out: &mut Out) {
+        if !self.connections.contains_key(&id) {
+            return;
+        }
+        let live = self.shared().and_then(|shared| shared.live.remove(&id));
+        if let Some(recovery) = &mut self.recovery {
+            recovery.follow(id);
+        }
+        // If it does not know yet where the history ends, it is told that soon.
+        if let Some((key, place)) = live
+            && self.has_session(id, &key)
+        {
+            self.take_mark(&key, id, place, out);
+        }
+    }
+
+    /// Returns whether a connection holds a session, or may hold it again.
+    fn has_session(&self, id: ConnectionId, key: &SessionKey) -> bool {
+        let member = self.connections.get(&id);
+        let is_present = member.is_some_and(|member| member.session.as_ref() == Some(key));
+        is_present && (self.registry.holds(id, key) || self.registry.awaits_close(id, key))
+    }
+
+    /// A connection has come to hold a session.
+    pub(super) fn mark_shared(&mut self, id: ConnectionId, key: &SessionKey) {
+        if let Some(shared) = self.shared() {
+            shared.live.remove(&id);
+            self.with_node(|node, _, _| node.mark(key, id));
+        }
+    }
+
+    /// The session of a connection has another key, and with that another history.
+    pub(super) fn move_shared(
+        &mut self,
+        id: ConnectionId,
+        from: &SessionKey,
+        to: &SessionKey,
+        out: &mut Out,
+    ) {
+        let Some(shared) = self.shared() else { return };
+        shared.live.remove(&id);
+        self.with_node(|node, _, _| node.moved(from, to, id));
+        match self.recovery.as_mut().and_then(|recovery| recovery.follower(id)) {
+            Some(follower) => {
+                // Behind its place in the old history there is a gap.
+                *follower = Follower::Told;
+                out.push(HubAction::Recover { to: id, news: RecoveryNews::Signalled });
+            }
+            None => self.with_node(|node, _, _| node.mark(to, id)),
+        }
+    }
+
+    /// A connection that has come to hold a session learns where its history ends.
+    pub(super) fn take_mark(
+        &mut self,
+        key: &SessionKey,
+        to: ConnectionId,
+        end: Position,
+        out: &mut Out,
+    ) {
+        if !self.has_session(to, key) {
+            return;
+        }
+        let known = self.node.as_ref().and_then(|node| node.history_end(key));
+        let Some(recovery) = &mut self.recovery else { return };
+        if let Some(follower) = recovery.follower(to) {
+            *follower = Follower::UpToDate;
+            out.push(HubAction::Recover { to, news: RecoveryNews::Mark(end) });
+            if known != Some(end) {
+                *follower = Follower::Told;
+                out.push(HubAction::Recover { to, news: RecoveryNews::Signalled });
+            }
+        } else if let Some(shared) = &mut recovery.shared {
+            shared.live.insert(to, (key.clone(), end));
+        }
+    }
+
+    /// What a connection has asked for is read.
+    pub(super) fn take_batch(
+        &self,
+        key: &SessionKey,
+        to: ConnectionId,
+        number: u32,
+        batch: Box<Batch<Bytes>>,
+        out: &mut Out,
+    ) {
+        if self.has_session(to, key) {
+            out.push(HubAction::Recover { to, news: RecoveryNews::Batch { number, batch } });
+        }
+    }
+
+    /// The node has read more of a history.
+    pub(super) fn history_grown(&mut self, grown: &Grown, out: &mut Out) {
+        let Grown { key, incarnation, first, signals } = grown;
+        let Some(recovery) = &mut self.recovery else { return };
+        for to in self.registry.connections(key) {
+            if let Some(follower) = recovery.follower(to) {
+                // However many signals there are, what waits for a connection does not grow with them.
+                if mem::replace(follower, Follower::Told) == Follower::UpToDate {
+                    out.push(HubAction::Recover { to, news: RecoveryNews::Signalled });
+                }
+                continue;
+            }
+            let shared = recovery.shared.as_mut();
+            let Some((_, place)) = shared
+                .and_then(|shared| shared.live.get_mut(&to))
+                .filter(|(live_key, _)| live_key == key)
+            else {
+                continue;
+            };
+            for (offset, signal) in (*first..).zip(signals) {
+                if place.incarnation == *incarnation && offset <= place.offset {
+                    continue;
+                }
+                *place = Position { incarnation: *incarnation, offset };
+                let signal = ClusterAction::Signal { to, signal: signal.clone() };
+                out.push(HubAction::Cluster(Box::new(signal)));
+            }
+        }
+    }
+}
