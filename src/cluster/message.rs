@@ -71,11 +71,14 @@ impl NodeSignal {
     /// The longest message that nodes read, in bytes: 16 MiB.
     pub const MAX: usize = 16 * 1024 * 1024;
 
-    /// Returns the message. It is 2 bytes longer than the signal.
+    /// How much longer a message is than its signal, in bytes.
+    pub const HEAD: usize = 2;
+
+    /// Returns the message. It is [`HEAD`](Self::HEAD) bytes longer than the signal.
     pub fn encode(&self) -> Bytes {
         let frame = self.signal.frame();
         let policy = POLICIES.iter().find(|(_, policy)| *policy == self.slow_readers);
-        let mut message = Vec::with_capacity(2 + frame.len());
+        let mut message = Vec::with_capacity(Self::HEAD + frame.len());
         message.extend([VERSION, policy.map_or(0, |(byte, _)| *byte)]);
         message.extend_from_slice(frame);
         message.into()
@@ -97,7 +100,7 @@ impl NodeSignal {
         };
         let known = POLICIES.iter().find(|(byte, _)| *byte == policy);
         let (_, slow_readers) = *known.ok_or(UnreadableMessage::Policy(policy))?;
-        message.advance(2);
+        message.advance(Self::HEAD);
         let signal = PreparedSignal::from_frame(message).map_err(UnreadableMessage::Signal)?;
         Ok(Self { signal, slow_readers })
     }

@@ -16,10 +16,11 @@ use core::future::Future;
 use std::sync::Arc;
 
 pub use wwr::cluster::{
-    Answer, Audience, Closing, ClusterConfig, ClusterCounters, ClusterState, DataId, Epoch, Lease,
-    LostBy, Membership, News, Node, REMEMBERED, Request, Revision, SendOutcome, SessionAnswer,
-    SessionRequest, Step,
+    Answer, Audience, Closing, ClusterConfig, ClusterCounters, ClusterState, DataId, Epoch,
+    HistoryAnswer, HistoryRequest, HistoryStep, Lease, LostBy, Membership, News, Node, REMEMBERED,
+    Request, Revision, SendOutcome, SessionAnswer, SessionRequest, Step,
 };
+pub use wwr::session::{Batch, HistoryConfig, Position};
 
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryCluster;

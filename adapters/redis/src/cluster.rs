@@ -13,8 +13,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use redis::Value;
 use wwr_async::cluster::{
-    self, Answer, Audience, EngineError, EngineErrorKind, Epoch, News, REMEMBERED, Request,
-    SessionRequest, Step,
+    self, Answer, Audience, EngineError, EngineErrorKind, Epoch, HistoryRequest, HistoryStep, News,
+    Position, REMEMBERED, Request, SessionAnswer, SessionRequest, Step,
 };
 use wwr_async::{Runtime, ShortKey, StoreError};
 
@@ -29,6 +29,8 @@ use names::Names;
 
 static SESSION: LazyLock<Scripted> =
     LazyLock::new(|| Scripted::new(include_str!("cluster/session.lua")));
+static HISTORY: LazyLock<Scripted> =
+    LazyLock::new(|| Scripted::new(include_str!("cluster/history.lua")));
 static NODE: LazyLock<Scripted> = LazyLock::new(|| Scripted::new(include_str!("cluster/node.lua")));
 static SEND: LazyLock<Scripted> = LazyLock::new(|| Scripted::new(include_str!("cluster/send.lua")));
 static FOLLOW: LazyLock<Scripted> =
@@ -37,6 +39,9 @@ static FOLLOW: LazyLock<Scripted> =
 /// The longest [`RedisConfig::timeout`]. A request must not be under way for as long as engines remember what a node
 /// without places has asked, which is a minute.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// For how many milliseconds signals are kept at most: some 300 years. Engines refuse what is much more.
+const LONGEST_AGE: u64 = 10_000_000_000_000;
 
 /// What nodes of one service share, in Redis or Valkey: sessions, places and news, as an
 /// [engine](wwr_async::cluster::Engine). Clones share the connection.
@@ -255,15 +260,68 @@ impl<R: Runtime> Cluster<R> {
         ];
         let feed = self.feed(*epoch);
         let asking = feed.as_ref().map(|feed| feed.ears.asking(digest, key));
-        let holders = Names::holders(&record);
-        let reply = self.run(&what, &SESSION, &[&record, &holders], &arguments).await?;
-        match answer::session(key, &reply) {
-            Ok(answer) => {
+        let all = Names::all(&record);
+        let all = all.each_ref().map(String::as_str);
+        let reply = self.run(&what, &SESSION, &all, &arguments).await?;
+        let answer = answer::session(key, &reply);
+        match answer.and_then(|answer| Ok((answer, answer::history_end(&reply)?))) {
+            Ok((answer, end)) => {
                 if let Some(asking) = asking {
                     asking.answered(&request, &answer);
                 }
-                Ok(Answer::Session(answer))
+                Ok(match (answer, end) {
+                    (answer @ (SessionAnswer::Same | SessionAnswer::Found { .. }), Some(end)) => {
+                        Answer::Confirmed { answer, end }
+                    }
+                    (answer, _) => Answer::Session(answer),
+                })
             }
+            Err(Some(cause)) => Err(self.broken(&what, cause)),
+            Err(None) => Err(self.unexpected(&what)),
+        }
+    }
+
+    async fn history(&self, request: HistoryRequest) -> Result<Answer, EngineError> {
+        let HistoryRequest { key, epoch, incarnation, limits, step } = request;
+        let names = &self.shared.names;
+        let (word, verb) = match &step {
+            HistoryStep::Append { .. } => ("append", "append to"),
+            HistoryStep::Read { .. } => ("read", "read"),
+        };
+        let what = format!("{verb} the history of session {}", ShortKey(&key));
+        let text = |number: u64| number.to_string().into_bytes();
+        let rest: [Vec<u8>; 4] = match step {
+            HistoryStep::Append { signal } => [signal.to_vec(), vec![], vec![], vec![]],
+            HistoryStep::Read { after, most, max_bytes } => {
+                let (of, offset) = match after {
+                    Some(Position { incarnation, offset }) => (text(incarnation), text(offset)),
+                    None => (vec![], vec![]),
+                };
+                [of, offset, text(most as u64), text(max_bytes as u64)]
+            }
+        };
+        let record = names.record(&key);
+        let [first, second, third, fourth] = &rest;
+        let arguments: [&[u8]; 13] = [
+            word.as_bytes(),
+            &text(epoch.0.get()),
+            &text(incarnation),
+            &text(limits.max_signals as u64),
+            &text(limits.max_bytes as u64),
+            &text(script::millis(limits.max_age).min(LONGEST_AGE)),
+            self.shared.expire_after.as_bytes(),
+            names.channels.as_bytes(),
+            &wire::about(names.digest(&record)),
+            first,
+            second,
+            third,
+            fourth,
+        ];
+        let all = Names::all(&record);
+        let all = all.each_ref().map(String::as_str);
+        let reply = self.run(&what, &HISTORY, &all, &arguments).await?;
+        match answer::history(&reply) {
+            Ok(answer) => Ok(Answer::History(answer)),
             Err(Some(cause)) => Err(self.broken(&what, cause)),
             Err(None) => Err(self.unexpected(&what)),
         }
@@ -411,6 +469,7 @@ impl<R: Runtime> cluster::Engine for Cluster<R> {
                 Ok(answer)
             }
             Request::Session(request) => self.session(*request).await,
+            Request::History(request) => self.history(*request).await,
             Request::Send { from, to, message } => self.send(from, &to, &message).await,
             Request::Follow { epoch, group } => self.follow("follow", epoch, &group).await,
             Request::Unfollow { epoch, group } => self.follow("unfollow", epoch, &group).await,

@@ -392,18 +392,17 @@ impl LocalNode {
         }
     }
 
-    /// A connection holds its session under another key, whose history is another one.
-    pub(crate) fn moved(&mut self, from: &SessionKey, to: &SessionKey, who: ConnectionId) {
+    /// A session has another key, and with that another history. Who waits for something of the old one waits for the
+    /// same of the new one.
+    pub(super) fn move_history(&mut self, from: &SessionKey, to: &SessionKey) {
         let Some(mirrors) = &mut self.mirrors else { return };
-        let old = mirrors.sessions.get_mut(from);
-        let left = old.map(|old| (old.marks.remove(&who), old.readers.remove(&who)));
-        let (mark, reader) = left.unwrap_or_default();
-        if self.sessions.contains_key(to) {
-            mirrors.begin(to, |mirror| {
-                mirror.marks.extend(mark.map(|_| (who, false)));
-                mirror.readers.extend(reader.map(|reader| (who, Reader { asked: None, ..reader })));
-            });
-        }
+        let Some(old) = mirrors.sessions.get_mut(from) else { return };
+        let (marks, readers) = (core::mem::take(&mut old.marks), core::mem::take(&mut old.readers));
+        mirrors.begin(to, |mirror| {
+            mirror.marks.extend(marks.into_keys().map(|to| (to, false)));
+            let readers = readers.into_iter();
+            mirror.readers.extend(readers.map(|(to, of)| (to, Reader { asked: None, ..of })));
+        });
     }
 
     /// Appends a signal to the history of a session. Ends with

@@ -516,8 +516,9 @@ impl LocalNode {
                 return;
             }
         }
-        if let Some(key) = &new_key {
-            self.touch(now, key, desk);
+        if let Some(new_key) = &new_key {
+            self.move_history(key, new_key);
+            self.touch(now, new_key, desk);
         }
         self.concluded(key, new_key, Ok(()), desk);
     }

@@ -196,7 +196,7 @@ impl Hub {
                 self.mark_shared(id, key);
                 self.mark_history(id, key, out);
             }
-            Told::HasNewKey { from, to } => self.move_shared(id, from, to, out),
+            Told::HasNewKey(key) => self.move_shared(id, key, out),
             Told::HoldsAgain => {
                 // What was sent meanwhile was sent to those that held the session.
                 let recovery = self.recovery.as_mut();
@@ -271,7 +271,7 @@ pub(super) enum Told {
     /// It holds the session as before: it could not be closed.
     HoldsAgain,
     /// Its session has another key.
-    HasNewKey { from: SessionKey, to: SessionKey },
+    HasNewKey(SessionKey),
 }
 
 impl Told {
@@ -279,10 +279,7 @@ impl Told {
         match &outcome.change {
             Change::Restored(_) | Change::Created => Some(Self::Holds(outcome.key.clone())),
             Change::CloseFailed => Some(Self::HoldsAgain),
-            Change::Rotated { session, .. } => {
-                let (from, to) = (outcome.key.clone(), session.key.clone());
-                Some(Self::HasNewKey { from, to })
-            }
+            Change::Rotated { session, .. } => Some(Self::HasNewKey(session.key.clone())),
             _ => None,
         }
     }

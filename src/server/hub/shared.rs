@@ -142,13 +142,11 @@ impl Hub {
     pub(super) fn move_shared(
         &mut self,
         id: ConnectionId,
-        from: &SessionKey,
         to: &SessionKey,
         out: &mut Out,
     ) {
         let Some(shared) = self.shared() else { return };
         shared.live.remove(&id);
-        self.with_node(|node, _, _| node.moved(from, to, id));
         match self.recovery.as_mut().and_then(|recovery| recovery.follower(id)) {
             Some(follower) => {
                 // Behind its place in the old history there is a gap.

@@ -3,6 +3,7 @@
 //! what they are told. Clocks run at different rates; processes stop for a while, and go on with old plans.
 
 mod checks;
+mod histories;
 mod life;
 mod net;
 mod node;
@@ -18,6 +19,7 @@ use crate::Lines;
 use crate::dice::Dice;
 use crate::event::millis;
 use crate::invariants::{Invariant, Violation};
+use histories::Signals;
 use net::{Event, Net};
 use node::Node;
 
@@ -52,11 +54,25 @@ pub enum NodeMistake {
     MessageRepeated,
     /// The engine does not ask whether there is room.
     LimitIgnored,
+    /// After a failover with loss, the offsets of signals that are lost are given to others.
+    OffsetsReused,
+    /// All histories have the same incarnation.
+    SameIncarnation,
+    /// A signal that may not have been appended is appended again.
+    AppendRepeated,
+    /// A gap is not told.
+    GapNotTold,
+    /// What a node has read of a history counts as all that there is.
+    ReadTakenForAll,
+    /// The engine forgets the first signal that was missed, and does not say so.
+    FirstMissedForgotten,
+    /// A signal comes to connections without offsets again when the next one does.
+    LiveTwice,
 }
 
 impl NodeMistake {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::EpochIgnored,
         Self::BurialWithoutClock,
         Self::CountedFromAnswer,
@@ -71,6 +87,13 @@ impl NodeMistake {
         Self::NotFoundTooEarly,
         Self::MessageRepeated,
         Self::LimitIgnored,
+        Self::OffsetsReused,
+        Self::SameIncarnation,
+        Self::AppendRepeated,
+        Self::GapNotTold,
+        Self::ReadTakenForAll,
+        Self::FirstMissedForgotten,
+        Self::LiveTwice,
     ];
 }
 
@@ -119,6 +142,9 @@ pub(crate) struct Nodes {
     events: BTreeMap<(Instant, u64), Event>,
     event_count: u64,
     truth: BTreeMap<SessionKey, Truth>,
+    /// Whether signals to sessions have histories.
+    keeps_histories: bool,
+    signals: Signals,
     /// How many connections a session may have.
     limit: usize,
     /// Whether only the weaker rules hold: the engine has lost something that it had acknowledged, or nodes keep
@@ -185,6 +211,8 @@ impl Nodes {
             events: BTreeMap::new(),
             event_count: 0,
             truth: BTreeMap::new(),
+            keeps_histories: false,
+            signals: Signals::default(),
             limit,
             lossy: false,
             has_failed_over: false,
@@ -205,6 +233,7 @@ impl Nodes {
         // Then limits and closings are best effort while the engine is away.
         let availability_first = world.dice.chance(15);
         world.lossy = availability_first;
+        world.keeps_histories = world.dice.chance(70);
         for id in 0..count {
             let node = Node::new(id, availability_first, &mut world.dice);
             world.nodes.push(node);
@@ -282,6 +311,11 @@ impl Nodes {
             Event::Start { node } => self.start(node),
             Event::Wake { node } => self.wake(node),
             Event::Snapshot => self.snapshot(),
+            Event::Read { node, run, conn } => {
+                if self.nodes[node].run == run {
+                    self.read(node, conn);
+                }
+            }
         }
     }
 

@@ -95,7 +95,11 @@ impl Engine for MemoryCluster {
                 }
             }
             Answer::Dead | Answer::Done => state.ended(|epoch| Some(epoch) == ending),
-            Answer::Session(_) | Answer::Sent { .. } | Answer::Failed => {}
+            Answer::Session(_)
+            | Answer::Confirmed { .. }
+            | Answer::History(_)
+            | Answer::Sent { .. }
+            | Answer::Failed => {}
         }
         for (epoch, news) in news {
             if let Some(queue) = state.queues.get(&epoch) {

@@ -122,7 +122,9 @@ impl NewsQueue {
 /// How much memory news takes.
 fn size(news: &News) -> usize {
     let more = match news {
-        News::Changed { key, .. } | News::Closed { key, .. } => key.as_str().len(),
+        News::Changed { key, .. } | News::Closed { key, .. } | News::Appended { key, .. } => {
+            key.as_str().len()
+        }
         News::Message { to, message, .. } => {
             message.len()
                 + match to {

@@ -71,9 +71,12 @@ pub struct Config {
     /// [`ConnectionInfo::headers`](super::ConnectionInfo::headers). Clients choose their length, up to
     /// [`Limits::max_header_size`]. Default: none.
     pub kept_headers: Vec<HeaderName>,
-    /// How much of the signals to each session is kept in memory for clients that come back: those of
+    /// How much of the signals to each session is kept for clients that come back: those of
     /// [`ServerHandle::signal_session`](super::ServerHandle::signal_session), for clients of this project
-    /// that want it (protocol §10.5). Default: nothing.
+    /// that want it (protocol §10.5). In memory, or in a [cluster](super::Builder::cluster) in its engine: then the
+    /// settings are the same on all nodes, and
+    /// [`max_total_bytes`](HistoryConfig::max_total_bytes) limits what each node has in memory beside that. Default:
+    /// nothing.
     pub history: Option<HistoryConfig>,
     /// Which outcomes of idempotent requests are kept in memory, so that clients of this project may repeat
     /// such requests, and each is executed once (protocol §10.6). The handler of one runs on when its
@@ -228,12 +231,12 @@ pub enum InvalidConfig {
          keeps the sessions, so leave out the store"
     )]
     StoreAndCluster,
-    /// A history or idempotent requests, and a cluster.
+    /// Idempotent requests, and a cluster.
     #[error(
-        "a cluster (Builder::cluster) is set, and a history (Config::history) or idempotent requests \
-         (Config::idempotency), which are those of one process so far; leave them out"
+        "a cluster (Builder::cluster) is set, and idempotent requests (Config::idempotency), whose outcomes are those \
+         of one process so far; leave them out"
     )]
-    RecoveryAndCluster,
+    IdempotencyAndCluster,
 }
 
 impl From<InvalidConfig> for io::Error {

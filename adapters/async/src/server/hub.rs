@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use event_listener::Event;
 use futures_channel::oneshot;
-use wwr::cluster::{Audience, ClusterConfig};
+use wwr::cluster::{Audience, ClusterAction, ClusterConfig};
 use wwr::server::gate;
 use wwr::server::{
     self, HubAction, HubConfig, Job, JobId, RecoveryCommand, RecoveryConfig, WaiterId,
@@ -123,8 +123,9 @@ impl Hub {
             None => (server::Hub::with_recovery(config, recovery, seed), None, None, None),
             Some((engine, cluster)) => {
                 let (control, queues) = NodeControl::new();
-                let machine = server::Hub::clustered(config, &cluster);
-                let node = Node::new(engine, &cluster);
+                let machine =
+                    server::Hub::clustered_with_recovery(config, &cluster, recovery, seed);
+                let node = Node::new(engine, &cluster, recovery.history.is_some());
                 (machine, Some(node), Some(Box::new(control)), Some(queues))
             }
         };
@@ -286,7 +287,12 @@ impl Hub {
                     }
                 }
                 HubAction::Cluster(action) => {
-                    if let Some(node) = &mut control.node {
+                    if let ClusterAction::Signal { to, signal } = &*action {
+                        if let Some(connection) = control.connections.get(to) {
+                            // The application may be on another node: one that refuses it is counted here only.
+                            let _ = connection.send_prepared(signal, None);
+                        }
+                    } else if let Some(node) = &mut control.node {
                         node.carry_out(*action);
                     }
                 }
@@ -404,6 +410,9 @@ impl Hub {
         key: &SessionKey,
         signal: &PreparedSignal,
     ) -> Broadcast {
+        if let Some(told) = self.append(key, signal) {
+            return told;
+        }
         let forwarded = self.forward(|| Audience::Session(key.clone()), signal, None);
         self.call_and(
             |machine, now, out| machine.signal_session(now, key, signal, out),

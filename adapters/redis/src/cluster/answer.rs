@@ -5,8 +5,11 @@
 use core::num::NonZeroU64;
 use core::str::FromStr;
 
+use bytes::Bytes;
 use wwr_async::SessionKey;
-use wwr_async::cluster::{Answer, DataId, Epoch, Lease, Node, Revision, SessionAnswer};
+use wwr_async::cluster::{
+    Answer, Batch, DataId, Epoch, HistoryAnswer, Lease, Node, Position, Revision, SessionAnswer,
+};
 
 use crate::record::{self, BrokenRecord};
 
@@ -14,6 +17,49 @@ type Read<T> = Result<T, Option<BrokenRecord>>;
 
 /// How many hexadecimal digits of the engine's identity become that of its data.
 const ID_DIGITS: usize = 16;
+
+/// Reads what `history.lua` answers.
+pub(super) fn history(reply: &[Vec<u8>]) -> Read<HistoryAnswer> {
+    let (word, rest) = split(reply)?;
+    match (word, rest) {
+        ("appended", [incarnation, offset, nodes]) => {
+            let end = position(incarnation, offset)?;
+            Ok(HistoryAnswer::Appended { end, nodes: number(nodes)? })
+        }
+        ("read", [incarnation, first, gap, last, signals @ ..]) => {
+            let (incarnation, first, last) = (number(incarnation)?, number(first)?, number(last)?);
+            let gap = match gap.as_slice() {
+                b"0" => false,
+                b"1" => true,
+                _ => return Err(None),
+            };
+            let signals = signals.iter().map(|signal| Bytes::copy_from_slice(signal)).collect();
+            let batch = Batch { incarnation, first, gap, signals, last };
+            // Offsets begin with 1, and go on.
+            let end = batch.first.checked_add(batch.signals.len() as u64);
+            if batch.first == 0 || end.is_none_or(|end| end - 1 > batch.last) {
+                return Err(None);
+            }
+            Ok(HistoryAnswer::Read(Box::new(batch)))
+        }
+        ("none", []) => Ok(HistoryAnswer::NotFound),
+        ("broken", [byte, ..]) => Err(Some(broken(byte))),
+        ("broken history", _) => Err(Some(BrokenRecord::Beside)),
+        _ => Err(None),
+    }
+}
+
+fn position(incarnation: &[u8], offset: &[u8]) -> Read<Position> {
+    Ok(Position { incarnation: number(incarnation)?, offset: number(offset)? })
+}
+
+/// Reads where the history of the session ends, if `session.lua` says so.
+pub(super) fn history_end(reply: &[Vec<u8>]) -> Read<Option<Position>> {
+    match reply {
+        [_, _, incarnation, offset] => position(incarnation, offset).map(Some),
+        _ => Ok(None),
+    }
+}
 
 /// Reads what `session.lua` answers.
 pub(super) fn session(key: &SessionKey, reply: &[Vec<u8>]) -> Read<SessionAnswer> {
@@ -130,6 +176,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_history_has_is_read() {
+        let words = ["read", "18446744073709551615", "2", "1", "4", "two", "three"];
+        let Ok(HistoryAnswer::Read(batch)) = history(&reply(&words)) else { panic!() };
+        let signals = vec![Bytes::from_static(b"two"), Bytes::from_static(b"three")];
+        let expected = Batch { incarnation: u64::MAX, first: 2, gap: true, signals, last: 4 };
+        assert_eq!(*batch, expected);
+        let end = Position { incarnation: 7, offset: 9 };
+        let appended = HistoryAnswer::Appended { end, nodes: 3 };
+        assert_eq!(history(&reply(&["appended", "7", "9", "3"])), Ok(appended));
+        assert_eq!(history(&reply(&["none"])), Ok(HistoryAnswer::NotFound));
+        assert_eq!(history_end(&reply(&["same", "0", "7", "9"])), Ok(Some(end)));
+        assert_eq!(history_end(&reply(&["same", "0"])), Ok(None));
+    }
+
+    #[test]
     fn answers_that_make_no_sense_are_errors() {
         let key = SessionKey::new("k").unwrap();
         for words in [&[][..], &["hello"], &["edited"], &["edited", "-1"], &["found"]] {
@@ -145,6 +206,18 @@ mod tests {
             assert_eq!(node(&reply(words)), Err(None), "{words:?}");
         }
         assert_eq!(sent(&reply(&["sent", "x"])), None);
+        for words in [
+            &["appended", "1", "1"][..],
+            &["appended", "-1", "1", "1"],
+            &["read", "1", "0", "0", "0"],
+            &["read", "1", "1", "2", "0"],
+            &["read", "1", "1", "0", "1", "one", "two"],
+            &["read", "1", "18446744073709551615", "0", "1", "one"],
+            &["none", "1"],
+        ] {
+            assert_eq!(history(&reply(words)), Err(None), "{words:?}");
+        }
+        assert_eq!(history_end(&reply(&["same", "0", "1", "x"])), Err(None));
         for (byte, cause) in [
             ("", BrokenRecord::Length),
             ("\u{1}", BrokenRecord::Info),

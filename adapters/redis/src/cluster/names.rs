@@ -38,6 +38,13 @@ impl Names {
         format!("wwr:holders:{{{record}}}")
     }
 
+    /// The names of all that is stored for a session: its record, its holders, its history, and the signals in that.
+    pub(super) fn all(record: &str) -> [String; 4] {
+        let history = format!("wwr:history:{{{record}}}");
+        let signals = format!("wwr:signals:{{{record}}}");
+        [record.into(), Self::holders(record), history, signals]
+    }
+
     /// What the name of a record has beyond the prefix.
     pub(super) fn digest<'a>(&self, record: &'a str) -> &'a str {
         record.get(self.prefix.len()..).unwrap_or_default()

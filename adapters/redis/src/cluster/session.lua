@@ -1,6 +1,6 @@
 -- Carries out one request about a session. `wwr::cluster::MemoryEngine` says what each step means.
 --
--- KEYS: the record of the session, its holders.
+-- KEYS: the record of the session, its holders, its history, the signals in that.
 -- ARGV:
 --  1 the step
 --  2 the epoch of the node that asks
@@ -24,7 +24,7 @@ local REMEMBERED = 60000
 local HEAD_1, HEAD_2, LONGEST = 25, 34, 4194304 + 34
 local LAST_LOOKUP = 13
 
-local record, holders = KEYS[1], KEYS[2]
+local record, holders, history, signals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local step, epoch, number = ARGV[1], ARGV[2], ARGV[3]
 local through, alive = tonumber(ARGV[4]), ARGV[5]
 local expire, channel, about = ARGV[6], ARGV[7], ARGV[8]
@@ -105,7 +105,9 @@ elseif own and own.number == number and own.answer ~= 'found' and own.answer ~= 
 end
 
 local function use()
-  if expire == '0' then redis.call('PERSIST', record) else redis.call('PEXPIRE', record, expire) end
+  for _, name in ipairs({record, history}) do
+    if expire == '0' then redis.call('PERSIST', name) else redis.call('PEXPIRE', name, expire) end
+  end
 end
 
 local function is_full() return limit > 0 and others + asked > limit end
@@ -123,6 +125,7 @@ end
 
 local function close()
   redis.call('SET', record, change('c', ''), 'PX', REMEMBERED)
+  redis.call('DEL', history, signals)
   state, places = 'closed', 0
   return 'closed'
 end
@@ -172,6 +175,7 @@ local other = {
   create = function()
     if state == 'closed' then return 'exists' end
     redis.call('SET', record, content)
+    redis.call('DEL', history, signals)
     use()
     state, revision, places = 'open', 1, asked
     return 'created'
@@ -190,4 +194,9 @@ if step == 'join' and not own and state == 'nothing' then return {answer, '0'} e
 local mark = answer == 'edited' and decimal(revision) or '0'
 redis.call('HSET', holders, epoch, table.concat({decimal(places), number, decimal(now), 0, answer, mark}, ' '))
 keep()
+if step == 'confirm' and (answer == 'same' or answer == 'found') then
+  -- Where its history ends, if it has one.
+  local ends = redis.call('HMGET', history, 'incarnation', 'last')
+  if ends[1] and ends[2] then return {answer, found or mark, ends[1], ends[2]} end
+end
 return {answer, found or mark}

@@ -2,12 +2,12 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | the kind: `c` changed, `x` closed, `s` message to a session, `g` to a group, `a` to all |
+//! | 1 | the kind: `c` changed, `x` closed, `h` appended to the history, `s` message to a session, `g` to a group, `a` to all |
 //! | 1 | the version: 1 |
 //! | 8 | `s`, `g`, `a`: the epoch of the node that sends, big-endian |
-//! | 43 | `c`, `x`, `s`: the digest of the session's key |
+//! | 43 | `c`, `x`, `h`, `s`: the digest of the session's key |
 //! | 4 | `g`: how long the name of the group is, big-endian; the name follows |
-//! | the rest | `c`: the revision, 8 bytes, big-endian; `x`: `1` if connections are closed, `o` if the session has another key, else `0`; otherwise the message |
+//! | the rest | `c`: the revision, 8 bytes, big-endian; `x`: `1` if connections are closed, `o` if the session has another key, else `0`; `h`: the incarnation and the offset, in decimal, with a space between them; otherwise the message |
 //!
 //! Those of another version are left out: while nodes are upgraded, some of them know a version that others do not.
 
@@ -15,7 +15,7 @@ use core::num::NonZeroU64;
 
 use bytes::Bytes;
 use wwr_async::SessionKey;
-use wwr_async::cluster::{Audience, Closing, Epoch, News, Revision};
+use wwr_async::cluster::{Audience, Closing, Epoch, News, Position, Revision};
 
 const VERSION: u8 = b'1';
 
@@ -74,6 +74,12 @@ pub(super) fn read(news: Bytes, key: impl Fn(&str) -> Option<SessionKey>) -> Opt
                 said => Closing::ByKey { disconnect: said == b"1" },
             };
             News::Closed { key, closing }
+        }
+        b'h' => {
+            let (key, rest) = session(rest)?;
+            let (incarnation, offset) = core::str::from_utf8(&rest).ok()?.split_once(' ')?;
+            let (incarnation, offset) = (incarnation.parse().ok()?, offset.parse().ok()?);
+            News::Appended { key, end: Position { incarnation, offset } }
         }
         b's' => {
             let (from, rest) = sender(rest)?;
@@ -151,6 +157,9 @@ mod tests {
         let closed = format!("x1{ONE}?");
         let news = News::Closed { key: key(), closing: by_key(false) };
         assert_eq!(read_here(closed.as_bytes()), Some(news));
+        let appended = format!("h1{ONE}18446744073709551615 258");
+        let end = Position { incarnation: u64::MAX, offset: 258 };
+        assert_eq!(read_here(appended.as_bytes()), Some(News::Appended { key: key(), end }));
         let sent = |to, digest| message(FROM, &to, digest, b"m");
         let to_group = b"g1\0\0\0\0\0\0\x01\x02\0\0\0\x03redm";
         assert_eq!(sent(Audience::Group("red".into()), ""), to_group);
@@ -172,6 +181,9 @@ mod tests {
             "z1\0\0\0\0\0\0\x01\x02m".into(),
             format!("c1{ONE}"),
             format!("c1{ONE}123456789"),
+            format!("h1{ONE}1"),
+            format!("h1{ONE}1 -1"),
+            format!("h1{ONE}18446744073709551616 1"),
             format!("s1\0\0\0\0\0\0\x01\x02{}", &ONE[1..]),
             format!("s1\0\0\0\0\0\0\x01\x02{other}m"),
             "g1\0\0\0\0\0\0\x01\x02\0\0\0\x03re".into(),

@@ -15,7 +15,7 @@ use crate::invariants::Invariant;
 impl Nodes {
     /// How many connections believe that they hold each session. Those of processes that do not run, or stand
     /// still, do not count: they look at the clock before they do anything.
-    fn holders(&self) -> BTreeMap<SessionKey, usize> {
+    pub(super) fn holders(&self) -> BTreeMap<SessionKey, usize> {
         let mut holders = BTreeMap::new();
         for node in self.nodes.iter().filter(|node| node.hub.is_some() && !node.is_paused) {
             for conn in node.connections.values() {

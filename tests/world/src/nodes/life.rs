@@ -38,13 +38,23 @@ impl Nodes {
         let config = config.validate().expect("settings that are valid");
         let cluster = self.nodes[id].config().validate().expect("settings that are valid");
         let node = &mut self.nodes[id];
-        node.hub = Some(Hub::clustered(&config, &cluster));
+        node.hub = Some(if self.keeps_histories {
+            let recovery = super::histories::recovery().validate().expect("settings that are valid");
+            // As far from all others as random ones are.
+            let seed = (id as u64) << 56 | node.run << 40;
+            Hub::clustered_with_recovery(&config, &cluster, &recovery, seed)
+        } else {
+            Hub::clustered(&config, &cluster)
+        });
         node.run += 1;
         self.note(|| format!("node {id} starts"));
     }
 
     /// A process ends without a word.
     fn kill(&mut self, id: usize) {
+        for conn in self.nodes[id].connections.keys().copied().collect::<Vec<_>>() {
+            self.leaves(id, conn);
+        }
         let node = &mut self.nodes[id];
         node.hub = None;
         node.run += 1;
@@ -132,10 +142,11 @@ impl Nodes {
         self.timeout(id);
     }
 
-    fn carry_out(&mut self, id: usize) {
+    pub(super) fn carry_out(&mut self, id: usize) {
         while let Some(action) = self.nodes[id].out.pop() {
             match action {
                 HubAction::Deliver { to, outcome } => self.told(id, to, outcome),
+                HubAction::Recover { to, news } => self.recovered(id, to, news),
                 HubAction::MoveAway { to } => {
                     self.saw("moved away");
                     if self.mistake == Some(NodeMistake::FencedGoesOn) {
@@ -180,6 +191,12 @@ impl Nodes {
                 self.note(|| format!("node {id} is lost by {cause:?}, {connections} move"));
             }
             ClusterAction::Message { to, message } => self.message(id, &to, &message),
+            ClusterAction::Signal { to, signal } => {
+                self.live(id, to, &signal);
+                if self.mistake == Some(NodeMistake::LiveTwice) && self.dice.chance(10) {
+                    self.live(id, to, &signal);
+                }
+            }
             ClusterAction::Sent { id: message, outcome } => {
                 let was_open = self.nodes[id].messages.remove(&message);
                 self.check(was_open, Invariant::OneOutcome, || {
@@ -304,10 +321,23 @@ impl Nodes {
         if conn.state == State::Idle {
             conn.edits = 0;
         }
+        let held = conn.state.held().cloned();
+        match (before.held(), held) {
+            (None, Some(key)) => self.holds(id, to, &key),
+            (Some(_), None) => self.holds_no_more(id, to, None),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// A connection is lost, and its client may come back.
+    fn leaves(&mut self, id: usize, conn: ConnectionId) {
+        let key = self.nodes[id].connections.get(&conn).and_then(|one| one.state.held().cloned());
+        self.holds_no_more(id, conn, key);
     }
 
     /// A connection ends.
     pub(super) fn gone(&mut self, id: usize, conn: ConnectionId) {
+        self.leaves(id, conn);
         if self.nodes[id].connections.remove(&conn).is_some() {
             self.call(id, |hub, now, out| hub.left(now, conn, out));
         }
@@ -339,6 +369,9 @@ impl Nodes {
         if self.nodes[id].connections.len() < 12 && self.dice.chance(30) {
             self.connect(id);
         }
+        if self.keeps_histories && self.dice.chance(40) {
+            self.signal_any(id);
+        }
         match self.dice.below(20) {
             0 => {
                 self.send(id, None);
@@ -359,6 +392,9 @@ impl Nodes {
         let conn = node.hub.as_mut()?.admit(now).ok()?;
         node.connections.insert(conn, Conn::default());
         self.call(id, |hub, now, out| hub.opened(now, conn, out));
+        if self.keeps_histories && self.dice.chance(60) {
+            self.follow(id, conn);
+        }
         Some(conn)
     }
 
@@ -396,6 +432,7 @@ impl Nodes {
                 let new = NewKey { key: to, now, info: None, others };
                 self.edited(id, from, key, Edit::NewKey(new));
             }
+            _ if what < 72 => self.follow(id, from),
             _ if what < 85 => {
                 let group = self.dice.choose(&GROUPS);
                 let node = &mut self.nodes[id];
@@ -552,6 +589,7 @@ impl Nodes {
         self.run_for(super::RECOVERY);
         self.check_recovered();
         self.check_messages();
+        self.check_signals();
         let keys: BTreeSet<_> = self
             .nodes
             .iter()

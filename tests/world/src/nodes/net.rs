@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use wwr::cluster::{
-    Answer, DataId, EngineFailed, EngineJob, EngineJobId, Epoch, Membership, MemoryEngine, News,
+    Answer, DataId, EngineFailed, EngineJob, EngineJobId, Epoch, HistoryStep, Membership,
+    MemoryEngine, News,
     Request, Revision, SessionAnswer, Step,
 };
 use wwr::{Instant, Session, SessionKey};
@@ -56,6 +57,11 @@ pub(super) enum Event {
         node: usize,
     },
     Snapshot,
+    Read {
+        node: usize,
+        run: u64,
+        conn: wwr::session::ConnectionId,
+    },
 }
 
 /// How the network and the engine are.
@@ -141,6 +147,17 @@ impl Nodes {
             let revision = self.engine.session(&asked.key).map(|(_, revision)| revision);
             *known = revision.unwrap_or(Revision(0)).max(*known);
         }
+        if self.mistake == Some(NodeMistake::ReadTakenForAll)
+            && let Request::History(asked) = &request
+            && let HistoryStep::Read { after: Some(after), .. } = asked.step
+            && self.dice.chance(50)
+        {
+            let (incarnation, last) = (after.incarnation, after.offset);
+            let (first, gap, signals) = (last + 1, false, Vec::new());
+            let batch = wwr::session::Batch { incarnation, first, gap, signals, last };
+            let answer = Ok(Answer::History(wwr::cluster::HistoryAnswer::Read(Box::new(batch))));
+            return self.later(millis(1), Event::Answer { node, run, job: id, answer });
+        }
         if self.mistake == Some(NodeMistake::NotConfirmed)
             && let Request::Session(asked) = &request
             && let Step::Confirm { known, .. } = asked.step
@@ -169,7 +186,8 @@ impl Nodes {
             self.repeat(node, run, &request);
             return;
         }
-        if self.mistake == Some(NodeMistake::RepeatedAsNew) && self.dice.chance(10) {
+        let repeats = [Some(NodeMistake::RepeatedAsNew), Some(NodeMistake::AppendRepeated)];
+        if repeats.contains(&self.mistake) && self.dice.chance(10) {
             self.repeat(node, run, &request);
         }
         let after = self.delay();
@@ -189,6 +207,9 @@ impl Nodes {
                 let highest = self.net.highest.get(&asked.epoch).copied().unwrap_or(0);
                 asked.number = asked.number.max(highest + 1_000);
                 Some(Request::Session(asked))
+            }
+            Request::History(asked) if self.mistake == Some(NodeMistake::AppendRepeated) => {
+                matches!(asked.step, HistoryStep::Append { .. }).then(|| request.clone())
             }
             _ => None,
         };
@@ -224,7 +245,20 @@ impl Nodes {
         self.note(|| format!("engine: node {node} {}", show(&request)));
         let mut news = Vec::new();
         let is_message = matches!(request, Request::Send { .. });
+        let history = match &request {
+            Request::History(asked) => Some(asked.clone()),
+            _ => None,
+        };
         let mut answer = self.engine.perform(now, request, &mut news);
+        if let (Some(asked), Answer::History(answered)) = (&history, &mut answer) {
+            self.check_history(asked, answered);
+            if self.mistake == Some(NodeMistake::FirstMissedForgotten)
+                && let wwr::cluster::HistoryAnswer::Read(batch) = answered
+                && batch.signals.len() > 1
+            {
+                batch.signals.remove(0);
+            }
+        }
         if self.mistake == Some(NodeMistake::LastIsDetached)
             && close.is_some()
             && answer == Answer::Session(SessionAnswer::Closed)
@@ -330,6 +364,7 @@ impl Nodes {
                 let highest = self.net.highest.entry(asked.epoch).or_default();
                 *highest = (*highest).max(asked.number);
             }
+            (NodeMistake::SameIncarnation, Request::History(asked)) => asked.incarnation = 7,
             (NodeMistake::LimitIgnored, Request::Session(asked)) => match &mut asked.step {
                 Step::Join { limit, .. } | Step::Confirm { limit, .. } => *limit = None,
                 _ => {}
@@ -378,7 +413,9 @@ impl Nodes {
         } else {
             self.saw("failover");
         }
-        self.net.data += 1;
+        if self.mistake != Some(NodeMistake::OffsetsReused) {
+            self.net.data += 1;
+        }
         self.has_failed_over = true;
         self.engine.take_over(DataId(self.net.data));
         self.note(|| format!("engine: a replica takes over, with loss: {loses}"));

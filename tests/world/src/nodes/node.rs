@@ -8,6 +8,7 @@ use wwr::server::{Hub, HubAction, WaiterId};
 use wwr::session::ConnectionId;
 use wwr::{Actions, Instant, SessionKey};
 
+use super::histories::Follow;
 use super::net::Event;
 use super::{LEASE, REQUEST_TIMEOUT};
 use crate::dice::Dice;
@@ -50,6 +51,7 @@ pub(super) struct Conn {
     /// The messages that it got.
     pub(super) got: BTreeSet<u64>,
     pub(super) groups: BTreeSet<String>,
+    pub(super) follow: Follow,
 }
 
 /// What a connection believes.

@@ -9,14 +9,15 @@ use futures_channel::{mpsc, oneshot};
 use futures_lite::future::{or, poll_once, yield_now};
 use futures_util::StreamExt as _;
 use wwr::cluster::{
-    Audience, ClusterAction, ClusterConfig, EngineFailed, EngineJob, EngineJobId, Epoch, LostBy,
-    MessageId, News, NodeSignal, Request, SendOutcome, SessionAnswer,
+    Audience, ClusterAction, ClusterConfig, EngineFailed, EngineJob, EngineJobId, Epoch,
+    HistoryAnswer, HistoryStep, LostBy, MessageId, News, NodeSignal, Request, SendOutcome, SessionAnswer,
 };
-use wwr::{PreparedSignal, SlowReader};
+use wwr::{PreparedSignal, SessionKey, SlowReader};
 
 use super::{Control, Hub, PORTION};
 use crate::cluster::{Answer, Engine as _, EngineError, EngineErrorKind, SharedEngine};
 use crate::panics::caught_async;
+use crate::server::broadcast::Broadcast;
 use crate::server::forwarded::{Forwarded, Outcome};
 use crate::server::stats::ClusterStats;
 use crate::server::throttle::Throttle;
@@ -28,6 +29,8 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// What a hub has for its node, outside of the lock.
 pub(super) struct Node {
     name: String,
+    /// Whether signals to sessions are appended to histories.
+    keeps_histories: bool,
     engine: SharedEngine,
     /// For the log.
     request_timeout: Duration,
@@ -66,9 +69,10 @@ pub(super) struct Queues {
 }
 
 impl Node {
-    pub(super) fn new(engine: SharedEngine, config: &ClusterConfig) -> Self {
+    pub(super) fn new(engine: SharedEngine, config: &ClusterConfig, keeps_histories: bool) -> Self {
         Self {
             name: config.name.clone(),
+            keeps_histories,
             engine,
             request_timeout: config.request_timeout,
             failures: Throttle::default(),
@@ -118,6 +122,8 @@ impl NodeControl {
                 let _ = self.listens.unbounded_send(None);
             }
             ClusterAction::Message { to, message } => self.heard.push((to, message)),
+            // The hub has done it: it knows the connections.
+            ClusterAction::Signal { .. } => {}
             ClusterAction::Sent { id, outcome } => {
                 if let Some(waiting) = self.outcomes.remove(&id) {
                     waiting.is(outcome);
@@ -269,11 +275,44 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Appends a signal to the history of a session. `None` if signals have no histories that nodes share.
+    pub(super) fn append(
+        self: &Arc<Self>,
+        key: &SessionKey,
+        signal: &PreparedSignal,
+    ) -> Option<Broadcast> {
+        self.node.as_ref().filter(|node| node.keeps_histories)?;
+        let (forwarded, outcome) = Forwarded::new();
+        if signal.frame().len() + NodeSignal::HEAD > NodeSignal::MAX {
+            outcome.is(SendOutcome::Full);
+            return Some(Broadcast { forwarded: Some(forwarded), ..Broadcast::default() });
+        }
+        let told = self.call_and(
+            |machine, now, out| machine.signal_session(now, key, signal, out),
+            |control, told| {
+                let waits = control.node.as_mut().filter(|_| !control.abandoned);
+                if let (Some(id), Some(node)) = (told.appending, waits) {
+                    node.outcomes.insert(id, outcome);
+                }
+                told
+            },
+        );
+        // Nobody gets a signal that is refused at once.
+        let sent = match forwarded.try_outcome() {
+            None | Some(SendOutcome::Sent { .. }) => told.following,
+            Some(_) => 0,
+        };
+        Some(Broadcast { sent, forwarded: Some(forwarded), ..Broadcast::default() })
+    }
+}
+
 /// What it means that the engine works and cannot carry out this: nothing else is to wait because of one session or
 /// group. `None` if it means that the engine does not work.
 const fn fails_alone(request: &Request) -> Option<Answer> {
     match request {
         Request::Session(_) => Some(Answer::Session(SessionAnswer::Failed)),
+        Request::History(_) => Some(Answer::History(HistoryAnswer::Failed)),
         Request::Send { .. } | Request::Follow { .. } | Request::Unfollow { .. } => {
             Some(Answer::Failed)
         }
@@ -312,6 +351,10 @@ impl About {
             Request::Renew { .. } => ("renew the lease", None),
             Request::Retire { .. } => ("retire", None),
             Request::Session(request) => ("change a session", Some(&request.key)),
+            Request::History(request) => match request.step {
+                HistoryStep::Append { .. } => ("append to a history", Some(&request.key)),
+                HistoryStep::Read { .. } => ("read a history", Some(&request.key)),
+            },
             Request::Send { to: Audience::Session(key), .. } => ("send to a session", Some(key)),
             Request::Send { .. } => ("send", None),
             Request::Follow { .. } => ("follow a group", None),

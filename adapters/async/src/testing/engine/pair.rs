@@ -7,9 +7,10 @@ use std::thread;
 use std::time::Instant as SystemInstant;
 
 use wwr::cluster::{
-    Answer, Audience, DataId, Epoch, Lease, Membership, MemoryEngine, News, Request, SessionAnswer,
-    SessionRequest, Step,
+    Answer, Audience, DataId, Epoch, HistoryAnswer, HistoryRequest, HistoryStep, Lease, Membership,
+    MemoryEngine, News, Request, SessionAnswer, SessionRequest, Step,
 };
+use wwr::session::HistoryConfig;
 use wwr::{Instant, SessionKey};
 
 use crate::cluster::Engine;
@@ -277,7 +278,29 @@ impl<'a> Pair<'a> {
         assert_eq!(answer, expected, "node {node} asks, number {number}: {step:?}");
         self.hear();
         match answer {
-            Answer::Session(answer) => answer,
+            Answer::Session(answer) | Answer::Confirmed { answer, .. } => answer,
+            other => panic!("{step:?} was answered {other:?}"),
+        }
+    }
+
+    /// Asks about a history. A new one has this incarnation.
+    pub(super) fn history(
+        &mut self,
+        node: usize,
+        key: &str,
+        incarnation: u64,
+        limits: HistoryConfig,
+        step: HistoryStep,
+    ) -> HistoryAnswer {
+        let key = SessionKey::new(key).unwrap();
+        let (expected, answer) = self.both(|lease| {
+            let (key, epoch, step) = (key.clone(), lease(node).epoch, step.clone());
+            Request::History(Box::new(HistoryRequest { key, epoch, incarnation, limits, step }))
+        });
+        assert_eq!(answer, expected, "node {node} asks about a history: {step:?}");
+        self.hear();
+        match answer {
+            Answer::History(answer) => answer,
             other => panic!("{step:?} was answered {other:?}"),
         }
     }

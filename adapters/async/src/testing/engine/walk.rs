@@ -3,7 +3,8 @@
 use core::num::NonZeroUsize;
 
 use fastrand::Rng;
-use wwr::cluster::{Audience, Closing, Revision, Step};
+use wwr::cluster::{Audience, Closing, HistoryStep, Revision, Step};
+use wwr::session::{HistoryConfig, Position};
 use wwr::{Session, UnixTime};
 
 use super::pair::Pair;
@@ -60,7 +61,13 @@ pub(super) fn walk(pair: &mut Pair<'_>, seed: u64) {
                 let Asked { number, node, key, step } = &asked[asked.len() - back.min(asked.len())];
                 pair.numbered(*number, *node, key, step.clone());
             }
-            75..87 => {
+            75..80 => {
+                let key = keys[rng.usize(..AT_ONCE)];
+                let incarnation = rng.u64(1..3) * u64::MAX / 3;
+                let step = history_step(&mut rng, incarnation);
+                pair.history(node, key, incarnation, limits(&mut rng), step);
+            }
+            80..87 => {
                 let to = match rng.u8(..3) {
                     0 => Audience::All,
                     1 => Audience::Group(GROUPS[rng.usize(..GROUPS.len())].into()),
@@ -82,6 +89,23 @@ pub(super) fn walk(pair: &mut Pair<'_>, seed: u64) {
             }
         }
     }
+}
+
+/// So few signals that some are forgotten, and for so long that none is too old.
+fn limits(rng: &mut Rng) -> HistoryConfig {
+    let mut limits = HistoryConfig::default();
+    (limits.max_signals, limits.max_bytes) = (rng.usize(1..5), rng.usize(1..60));
+    limits
+}
+
+fn history_step(rng: &mut Rng, incarnation: u64) -> HistoryStep {
+    if rng.bool() {
+        let signal: Vec<u8> = (0..rng.usize(..20)).map(|_| rng.u8(..)).collect();
+        return HistoryStep::Append { signal: signal.into() };
+    }
+    let offset = rng.u64(..9);
+    let after = (rng.u8(..5) > 0).then_some(Position { incarnation, offset });
+    HistoryStep::Read { after, most: rng.usize(1..4), max_bytes: rng.usize(1..40) }
 }
 
 fn step(rng: &mut Rng, of: &str) -> Step {
