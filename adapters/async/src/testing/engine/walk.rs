@@ -63,7 +63,7 @@ pub(super) fn walk(pair: &mut Pair<'_>, seed: u64) {
             }
             75..80 => {
                 let key = keys[rng.usize(..AT_ONCE)];
-                let incarnation = rng.u64(1..3) * u64::MAX / 3;
+                let incarnation = rng.u64(1..3) * (u64::MAX / 3);
                 let step = history_step(&mut rng, incarnation);
                 pair.history(node, key, incarnation, limits(&mut rng), step);
             }
