@@ -18,6 +18,7 @@ mod client;
 mod dead_links;
 mod questions;
 mod recovery;
+mod roaming;
 pub(crate) mod server;
 pub(crate) mod support;
 mod testing;

@@ -43,21 +43,27 @@ impl Handler for Shop {
 }
 
 /// Connections to a server that can be cut.
-struct Wire {
-    address: SocketAddr,
+pub(super) struct Wire {
+    pub(super) address: SocketAddr,
+    /// `None`: connections are closed at once.
+    server: Arc<Mutex<Option<SocketAddr>>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Wire {
-    fn to(server: SocketAddr) -> Self {
+    pub(super) fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let open = Arc::new(Mutex::new(Vec::new()));
         let all = open.clone();
+        let server = Arc::new(Mutex::new(Some(server)));
+        let target = server.clone();
         // It ends with the process: nothing tells when the last client has gone.
         thread::spawn(move || {
             for client in listener.incoming() {
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { return };
+                let Ok(client) = client else { return };
+                let Some(server) = *target.lock().unwrap() else { continue };
+                let Ok(server) = TcpStream::connect(server) else { continue };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     thread::spawn(move || {
@@ -68,10 +74,16 @@ impl Wire {
                 all.lock().unwrap().extend([client, server]);
             }
         });
-        Self { address, open }
+        Self { address, server, open }
     }
 
-    fn cut(&self) {
+    /// From now on, clients come to another server, or to none.
+    pub(super) fn turn_to(&self, server: Option<SocketAddr>) {
+        *self.server.lock().unwrap() = server;
+        self.cut();
+    }
+
+    pub(super) fn cut(&self) {
         for stream in self.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -124,7 +136,7 @@ impl Fixture {
 }
 
 /// The next event that is about signals.
-async fn next(events: &mut Events) -> String {
+pub(super) async fn next(events: &mut Events) -> String {
     loop {
         match events.next().await.expect("an event") {
             Event::Signal(content) => return content.text().unwrap().into_owned(),
@@ -135,7 +147,7 @@ async fn next(events: &mut Events) -> String {
     }
 }
 
-async fn until_lost(events: &mut Events) {
+pub(super) async fn until_lost(events: &mut Events) {
     while !matches!(events.next().await.expect("an event"), Event::Disconnected { .. }) {}
 }
 

@@ -5,36 +5,54 @@ use crate::cluster::{
     Answer, Audience, Closing, ClusterAction, ClusterConfig, ClusterState, EngineFailed, EngineJob,
     Epoch, LostBy, MemoryEngine, News, Request, SendOutcome, SessionAnswer,
 };
+use crate::server::RecoveryConfig;
+use crate::session::HistoryConfig;
 use bytes::Bytes;
 
 /// Nodes, whose questions wait until they are passed on.
-struct Nodes {
+pub(super) struct Nodes {
     engine: MemoryEngine,
-    now: Instant,
-    nodes: Vec<Node>,
+    pub(super) now: Instant,
+    pub(super) nodes: Vec<Node>,
 }
 
-struct Node {
-    hub: Hub,
-    out: Actions<HubAction>,
+pub(super) struct Node {
+    pub(super) hub: Hub,
+    pub(super) out: Actions<HubAction>,
     jobs: Vec<EngineJob>,
-    news: Vec<(Epoch, News)>,
+    pub(super) news: Vec<(Epoch, News)>,
     epoch: Option<Epoch>,
-    told: Vec<String>,
+    pub(super) told: Vec<String>,
 }
 
 impl Nodes {
     /// Nodes that take part, each with three connections.
     fn new(count: usize, limit: usize, change: fn(&mut ClusterConfig)) -> Self {
+        Self::of(count, limit, change, None)
+    }
+
+    /// Nodes that keep histories.
+    pub(super) fn keeping(count: usize, change: fn(&mut ClusterConfig)) -> Self {
+        Self::of(count, 9, change, Some(HistoryConfig::default()))
+    }
+
+    fn of(
+        count: usize,
+        limit: usize,
+        change: fn(&mut ClusterConfig),
+        history: Option<HistoryConfig>,
+    ) -> Self {
+        let recovery = RecoveryConfig { history, outcomes: None }.validate().unwrap();
         let mut nodes =
             Self { engine: MemoryEngine::new(), now: Instant::EPOCH, nodes: Vec::new() };
         let mut config = HubConfig::default();
         config.sessions.max_connections = NonZeroUsize::new(limit);
         let config = config.validate().unwrap();
-        for _ in 0..count {
+        for seed in 0..count as u64 {
             let mut cluster = ClusterConfig::new("node");
             change(&mut cluster);
-            let mut hub = Hub::clustered(&config, &cluster.validate().unwrap());
+            let cluster = cluster.validate().unwrap();
+            let mut hub = Hub::clustered_with_recovery(&config, &cluster, &recovery, seed << 32);
             let mut out = Actions::new();
             for _ in 0..3 {
                 let id = hub.admit(Instant::EPOCH).unwrap();
@@ -49,7 +67,7 @@ impl Nodes {
     }
 
     /// So much time passes, in milliseconds.
-    fn pass(&mut self, millis: u64) {
+    pub(super) fn pass(&mut self, millis: u64) {
         self.now = self.now + Duration::from_millis(millis);
         for id in 0..self.nodes.len() {
             let node = &mut self.nodes[id];
@@ -59,13 +77,13 @@ impl Nodes {
         }
     }
 
-    fn asks(&mut self, id: usize, from: u64, command: Command) {
+    pub(super) fn asks(&mut self, id: usize, from: u64, command: Command) {
         let node = &mut self.nodes[id];
         node.hub.handle(self.now, ConnectionId(from), command, &mut node.out);
         self.carry_out(id);
     }
 
-    fn carry_out(&mut self, id: usize) {
+    pub(super) fn carry_out(&mut self, id: usize) {
         let node = &mut self.nodes[id];
         while let Some(action) = node.out.pop() {
             match action {
@@ -84,7 +102,7 @@ impl Nodes {
     }
 
     /// The engine carries out the questions of a node. Returns the answers, which do not come yet.
-    fn perform(&mut self, id: usize) -> Vec<(crate::cluster::EngineJobId, Answer)> {
+    pub(super) fn perform(&mut self, id: usize) -> Vec<(crate::cluster::EngineJobId, Answer)> {
         let jobs = core::mem::take(&mut self.nodes[id].jobs);
         let mut news = Vec::new();
         let perform =
@@ -97,7 +115,7 @@ impl Nodes {
         answers
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         id: usize,
         job: crate::cluster::EngineJobId,
@@ -109,14 +127,14 @@ impl Nodes {
     }
 
     /// All questions of a node fail.
-    fn fail(&mut self, id: usize) {
+    pub(super) fn fail(&mut self, id: usize) {
         for job in core::mem::take(&mut self.nodes[id].jobs) {
             self.answer(id, job.id, Err(EngineFailed));
         }
     }
 
     /// Questions, answers and news come, as long as there are any.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while self.nodes.iter().any(|node| !node.jobs.is_empty() || !node.news.is_empty()) {
             for id in 0..self.nodes.len() {
                 for (job, answer) in self.perform(id) {
@@ -137,7 +155,7 @@ impl Nodes {
     }
 
     #[track_caller]
-    fn told(&mut self, id: usize, expected: &[&str]) {
+    pub(super) fn told(&mut self, id: usize, expected: &[&str]) {
         assert_eq!(core::mem::take(&mut self.nodes[id].told), expected);
     }
 
@@ -155,7 +173,7 @@ impl Nodes {
         nodes
     }
 
-    fn restores(&mut self, id: usize, from: u64, expected: &str) {
+    pub(super) fn restores(&mut self, id: usize, from: u64, expected: &str) {
         self.asks(id, from, Command::Restore(key("k")));
         self.settle();
         self.told(id, &[&format!("tell {from} k {expected}")]);
