@@ -8,7 +8,7 @@ use smol::channel::Receiver;
 use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
 
 use crate::adapter::block_on;
-use crate::adapter::client::{Client, Event, Events};
+use crate::adapter::client::{Client, Events};
 use crate::adapter::cluster::{
     Answer, ClusterConfig, Engine, EngineError, EngineErrorKind, Epoch, MemoryCluster, News, Request,
     SendOutcome,
@@ -108,10 +108,6 @@ async fn three() -> (Away, [Node; 3]) {
         Node::start("c", &engine).await,
     ];
     (engine, nodes)
-}
-
-async fn connected(events: &mut Events) {
-    while !matches!(events.next().await.expect("an event"), Event::Connected) {}
 }
 
 #[test]

@@ -88,6 +88,8 @@
 //!   the node has places.
 //! * The identity of the data ([`DataId`](wwr_async::cluster::DataId)) is that of the run of the server. In a Redis Cluster it is
 //!   that of the server that has the nodes: that another one has lost data is found when places are confirmed.
+//! * Histories of signals are hashes beside the record. One that was made before the engine was restarted, or a replica has
+//!   taken over, is replaced by an empty one with another incarnation: the last signals may be lost.
 //! * A request fails within [`RedisConfig::timeout`], with an error that says whether it may have happened. The link is the
 //!   one of a store: what is written below holds here.
 //! * The subscription comes back by itself, at most 2 s after the engine, while the node waits for news. A connection

@@ -337,6 +337,13 @@ impl Mirrors {
     }
 }
 
+/// Returns whether a batch has offsets that a history can have.
+fn is_sound(batch: &Batch<Bytes>) -> bool {
+    let end = batch.first.checked_add(batch.signals.len() as u64);
+    let fits = |end: u64| end - 1 <= batch.last && batch.last < u64::MAX;
+    batch.first > 0 && end.is_some_and(fits)
+}
+
 /// Returns the signals of a batch up to the first that this release cannot read. If that is the first of all, those
 /// that cannot be read are a gap.
 fn readable(batch: Batch<Bytes>) -> Batch<PreparedSignal> {
@@ -480,7 +487,9 @@ impl LocalNode {
         desk: &mut Desk<'_>,
     ) {
         let outcome = match answer {
-            Ok(Answer::History(HistoryAnswer::Appended { end, nodes })) => {
+            Ok(Answer::History(HistoryAnswer::Appended { end, nodes }))
+                if (1..u64::MAX).contains(&end.offset) =>
+            {
                 self.take_own(now, key, end, signal);
                 SendOutcome::Sent { nodes }
             }
@@ -524,7 +533,7 @@ impl LocalNode {
         let is_expected = |mirror: &Mirror| mirror.fetch == Some(serial);
         if mirrors.sessions.get(key).is_some_and(is_expected) {
             match answer {
-                Ok(Answer::History(HistoryAnswer::Read(batch))) => {
+                Ok(Answer::History(HistoryAnswer::Read(batch))) if is_sound(&batch) => {
                     let end = Position { incarnation: batch.incarnation, offset: batch.last };
                     self.take_batch(now, key, *batch);
                     self.tell_marks(key, end);
@@ -573,7 +582,7 @@ impl LocalNode {
         let reader = mirrors.sessions.get(key).and_then(|mirror| mirror.readers.get(&to).copied());
         if let Some(Reader { number, .. }) = reader.filter(|reader| reader.asked == Some(serial)) {
             match answer {
-                Ok(Answer::History(HistoryAnswer::Read(batch))) => {
+                Ok(Answer::History(HistoryAnswer::Read(batch))) if is_sound(&batch) => {
                     let batch = readable(*batch);
                     let Batch { incarnation, first, gap, signals, last } = batch;
                     mirrors.update(key, |mirror| {

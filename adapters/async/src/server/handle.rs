@@ -150,6 +150,10 @@ impl ServerHandle {
     ///
     /// The key is the one that the session has now. Nobody gets a signal to one that it had before.
     ///
+    /// In a [cluster](super::Builder::cluster) with a history, the signal is appended to that in the engine, and nobody gets
+    /// it before, here as on other nodes. All connections of this node that hold the session count as ones to which it was sent,
+    /// unless it is refused at once; what became of it is told by [`Broadcast::forwarded`].
+    ///
     /// ```
     /// use wwr_async::{InvalidSignal, PreparedSignal, SessionKey};
     /// use wwr_async::server::ServerHandle;

@@ -7,10 +7,7 @@ mod stored;
 use core::time::Duration;
 
 use smol::block_on;
-use wwr_async::cluster::{
-    Answer, Audience, Engine as _, EngineError, Epoch, Lease, News, Request, SessionAnswer,
-    SessionRequest, Step,
-};
+use wwr_async::cluster::{Answer, Audience, Engine as _, EngineError, Epoch, HistoryAnswer, HistoryConfig, HistoryRequest, HistoryStep, Lease, News, Position, Request, SessionAnswer, SessionRequest, Step};
 use wwr_async::{Runtime, UnixTime, timeout};
 use wwr_redis::{Cluster, Engine as Place, RedisConfig};
 use wwr_smol::Smol;
@@ -61,7 +58,7 @@ impl<R: Runtime> Node<R> {
         };
         let answer = block_on(self.cluster.perform(Request::Session(Box::new(request))))?;
         match answer {
-            Answer::Session(answer) => Ok(answer),
+            Answer::Session(answer) | Answer::Confirmed { answer, .. } => Ok(answer),
             other => panic!("{other:?}"),
         }
     }
@@ -69,6 +66,30 @@ impl<R: Runtime> Node<R> {
     pub(crate) fn ask(&mut self, name: &str, step: Step) -> Result<SessionAnswer, EngineError> {
         self.number += 1;
         self.again(name, step)
+    }
+
+    /// Asks about a history. Each request proposes another incarnation.
+    pub(crate) fn history(
+        &mut self,
+        name: &str,
+        step: HistoryStep,
+    ) -> Result<HistoryAnswer, EngineError> {
+        self.number += 1;
+        let (key, epoch, incarnation) = (key(name), self.epoch(), self.number);
+        let limits = HistoryConfig::default();
+        let request = HistoryRequest { key, epoch, incarnation, limits, step };
+        match block_on(self.cluster.perform(Request::History(Box::new(request))))? {
+            Answer::History(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn append(&mut self, name: &str, signal: &'static str) -> Position {
+        let append = HistoryStep::Append { signal: signal.into() };
+        match self.history(name, append).unwrap() {
+            HistoryAnswer::Appended { end, .. } => end,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn renew(&self) -> Result<Answer, EngineError> {

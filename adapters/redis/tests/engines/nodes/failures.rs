@@ -11,8 +11,8 @@ use futures_util::{StreamExt as _, stream};
 use smol::block_on;
 use tokio::runtime::Builder;
 use wwr_async::cluster::{
-    Answer, Audience, Engine as _, EngineError, EngineErrorKind, News, Request, Revision,
-    SessionAnswer, Step,
+    Answer, Audience, Engine as _, EngineError, EngineErrorKind, HistoryAnswer, HistoryStep, News,
+    Request, Revision, SessionAnswer, Step,
 };
 use wwr_async::timeout;
 use wwr_redis::Cluster;
@@ -271,6 +271,7 @@ fn a_failover_is_another_engine_with_what_has_reached_it() {
     let mut a = Node::enter(open(watched.place("mymaster"), config.clone()), "a");
     let mut b = Node::enter(open(watched.place("mymaster"), config), "b");
     a.ask("k", create("k")).unwrap();
+    let place = a.append("k", "one");
     crate::sentinel::until("the replica has it all", || {
         let offset = |engine: &Engine| {
             let info = format!("{:?}", engine.tell("INFO replication"));
@@ -287,6 +288,14 @@ fn a_failover_is_another_engine_with_what_has_reached_it() {
     assert_ne!(lease.data, a.lease.data);
     assert_eq!((lease.epoch, lease.nodes.len()), (a.epoch(), 2));
     assert!(matches!(b.ask("k", JOIN), Ok(SessionAnswer::Found { .. })));
+    // What it had may be lost: offsets are not given to others.
+    let other = b.append("k", "other");
+    assert_ne!(other.incarnation, place.incarnation);
+    assert_eq!(other.offset, 1);
+    assert!(matches!(a.hear(), Some(News::Appended { end, .. }) if end == other));
+    let read = HistoryStep::Read { after: Some(place), most: 9, max_bytes: 99 };
+    let HistoryAnswer::Read(batch) = b.history("k", read).unwrap() else { panic!() };
+    assert_eq!((batch.gap, batch.first, batch.signals), (true, 1, vec!["other".into()]));
     b.send(Audience::All, "after").unwrap();
     assert_eq!(a.hear(), message(b.epoch(), "after"));
 }

@@ -74,8 +74,18 @@ fn what_is_not_needed_any_more_is_removed_by_the_engine() {
     let life = lives(&engine);
     assert!((1..=60_000).contains(&life["wwr:holders"]), "{life:?}");
     a.ask("k", JOIN).unwrap();
+    // Signals go after their age, and what their offsets are stays as long as the session.
+    a.append("k", "one");
+    let life = lives(&engine);
+    assert!((hour / 2..=hour).contains(&life["wwr:history"]), "{life:?}");
+    assert!((1..=300_000).contains(&life["wwr:signals"]), "{life:?}");
+    let history = engine.names().into_iter().find(|name| name.starts_with("wwr:history:")).unwrap();
+    engine.tell(&format!("PEXPIRE {history} 100000"));
+    a.ask("k", confirm(2)).unwrap();
+    assert!(lives(&engine)["wwr:history"] > 100_000);
     a.ask("k", Step::Close).unwrap();
     let life = lives(&engine);
+    assert!(!life.contains_key("wwr:history") && !life.contains_key("wwr:signals"), "{life:?}");
     assert!((1..=60_000).contains(&life["wwr:holders"]), "{life:?}");
     assert!((1..=60_000).contains(&life["wwr:session"]), "{life:?}");
     // Of a session that is closed, there is no info.
