@@ -10,8 +10,8 @@ use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
 use crate::adapter::block_on;
 use crate::adapter::client::{Client, Events};
 use crate::adapter::cluster::{
-    Answer, ClusterConfig, Engine, EngineError, EngineErrorKind, Epoch, MemoryCluster, News, Request,
-    SendOutcome,
+    Answer, ClusterConfig, Engine, EngineError, EngineErrorKind, Epoch, MemoryCluster, News,
+    Request, SendOutcome,
 };
 use crate::adapter::server::{
     Connection, Handler, HistoryConfig, RequestError, Server, ServerHandle, SessionEdit,

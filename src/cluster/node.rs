@@ -28,9 +28,7 @@ use super::engine::{
     Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
 };
 use crate::actions::Actions;
-use crate::session::{
-    Batch, ConnectionId, Effect, Position, Registry, SessionKey, StoreFailed,
-};
+use crate::session::{Batch, ConnectionId, Effect, Position, Registry, SessionKey, StoreFailed};
 use crate::time::Instant;
 use crate::valid::Valid;
 

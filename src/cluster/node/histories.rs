@@ -103,9 +103,8 @@ impl Mirror {
     }
 
     fn has_read(&self, place: Position) -> bool {
-        self.end.is_some_and(|end| {
-            end.incarnation == place.incarnation && end.offset >= place.offset
-        })
+        self.end
+            .is_some_and(|end| end.incarnation == place.incarnation && end.offset >= place.offset)
     }
 }
 

@@ -47,9 +47,7 @@ fn signals_have_offsets_that_all_nodes_share_and_the_others_hear_of_them() {
     let place = |offset| Position { incarnation: start.incarnation, offset };
     assert_eq!(nodes.append(&a, "one"), place(1));
     assert_eq!(nodes.append(&c, "two"), place(2));
-    let told = |to: &Lease, offset| {
-        (to.epoch, News::Appended { key: key(), end: place(offset) })
-    };
+    let told = |to: &Lease, offset| (to.epoch, News::Appended { key: key(), end: place(offset) });
     assert_eq!(core::mem::take(&mut nodes.news), [told(&b, 1), told(&a, 2), told(&b, 2)]);
     let missed = nodes.read(&b, Some(place(0)));
     assert_eq!((missed.first, missed.gap, missed.last), (1, false, 2));

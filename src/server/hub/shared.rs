@@ -139,12 +139,7 @@ impl Hub {
     }
 
     /// The session of a connection has another key, and with that another history.
-    pub(super) fn move_shared(
-        &mut self,
-        id: ConnectionId,
-        to: &SessionKey,
-        out: &mut Out,
-    ) {
+    pub(super) fn move_shared(&mut self, id: ConnectionId, to: &SessionKey, out: &mut Out) {
         let Some(shared) = self.shared() else { return };
         shared.live.remove(&id);
         match self.recovery.as_mut().and_then(|recovery| recovery.follower(id)) {

@@ -7,7 +7,11 @@ mod stored;
 use core::time::Duration;
 
 use smol::block_on;
-use wwr_async::cluster::{Answer, Audience, Engine as _, EngineError, Epoch, HistoryAnswer, HistoryConfig, HistoryRequest, HistoryStep, Lease, News, Position, Request, SessionAnswer, SessionRequest, Step};
+use wwr_async::cluster::{
+    Answer, Audience, Engine as _, EngineError, Epoch, HistoryAnswer, HistoryConfig,
+    HistoryRequest, HistoryStep, Lease, News, Position, Request, SessionAnswer, SessionRequest,
+    Step,
+};
 use wwr_async::{Runtime, UnixTime, timeout};
 use wwr_redis::{Cluster, Engine as Place, RedisConfig};
 use wwr_smol::Smol;

@@ -39,7 +39,8 @@ impl Nodes {
         let cluster = self.nodes[id].config().validate().expect("settings that are valid");
         let node = &mut self.nodes[id];
         node.hub = Some(if self.keeps_histories {
-            let recovery = super::histories::recovery().validate().expect("settings that are valid");
+            let recovery =
+                super::histories::recovery().validate().expect("settings that are valid");
             // As far from all others as random ones are.
             let seed = (id as u64) << 56 | node.run << 40;
             Hub::clustered_with_recovery(&config, &cluster, &recovery, seed)

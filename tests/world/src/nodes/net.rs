@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use wwr::cluster::{
     Answer, DataId, EngineFailed, EngineJob, EngineJobId, Epoch, HistoryStep, Membership,
-    MemoryEngine, News,
-    Request, Revision, SessionAnswer, Step,
+    MemoryEngine, News, Request, Revision, SessionAnswer, Step,
 };
 use wwr::{Instant, Session, SessionKey};
 

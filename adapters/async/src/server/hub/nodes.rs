@@ -10,7 +10,8 @@ use futures_lite::future::{or, poll_once, yield_now};
 use futures_util::StreamExt as _;
 use wwr::cluster::{
     Audience, ClusterAction, ClusterConfig, EngineFailed, EngineJob, EngineJobId, Epoch,
-    HistoryAnswer, HistoryStep, LostBy, MessageId, News, NodeSignal, Request, SendOutcome, SessionAnswer,
+    HistoryAnswer, HistoryStep, LostBy, MessageId, News, NodeSignal, Request, SendOutcome,
+    SessionAnswer,
 };
 use wwr::{PreparedSignal, SessionKey, SlowReader};
 

@@ -55,26 +55,29 @@ const fn place(offset: u64) -> Position {
 }
 
 pub(super) const BEHAVIOURS: &[Behaviour] = &[
-    ("signals have offsets that all nodes share, and the others with places hear of them", |pair| {
-        let (a, b, c) = (pair.enter("a"), pair.enter("b"), pair.enter("c"));
-        pair.ask(a, "k", create(1));
-        pair.ask(b, "k", join(1, 0));
-        assert_eq!(append(pair, a, b"one\0\xff"), place(1));
-        let key = super::key("k");
-        let news = News::Appended { key, end: place(1) };
-        assert_eq!(pair.last_news(), [(b, news)]);
-        assert_eq!(append(pair, c, b""), place(2));
-        assert_eq!(pair.last_news().len(), 2);
-        let missed = read(pair, b, Some(place(0)));
-        assert_eq!((missed.first, missed.gap, missed.last), (1, false, 2));
-        assert_eq!(missed.signals, [&b"one\0\xff"[..], b""]);
-        assert_eq!(read(pair, b, Some(place(2))).signals.len(), 0);
-        let end = read(pair, b, None);
-        assert_eq!((end.incarnation, end.first, end.gap), (INCARNATION, 3, false));
-        // The pair compares where it ends.
-        pair.ask(b, "k", confirm(1, 0, 1));
-        assert!(is_found(&pair.ask(b, "k", confirm(1, 0, 0))));
-    }),
+    (
+        "signals have offsets that all nodes share, and the others with places hear of them",
+        |pair| {
+            let (a, b, c) = (pair.enter("a"), pair.enter("b"), pair.enter("c"));
+            pair.ask(a, "k", create(1));
+            pair.ask(b, "k", join(1, 0));
+            assert_eq!(append(pair, a, b"one\0\xff"), place(1));
+            let key = super::key("k");
+            let news = News::Appended { key, end: place(1) };
+            assert_eq!(pair.last_news(), [(b, news)]);
+            assert_eq!(append(pair, c, b""), place(2));
+            assert_eq!(pair.last_news().len(), 2);
+            let missed = read(pair, b, Some(place(0)));
+            assert_eq!((missed.first, missed.gap, missed.last), (1, false, 2));
+            assert_eq!(missed.signals, [&b"one\0\xff"[..], b""]);
+            assert_eq!(read(pair, b, Some(place(2))).signals.len(), 0);
+            let end = read(pair, b, None);
+            assert_eq!((end.incarnation, end.first, end.gap), (INCARNATION, 3, false));
+            // The pair compares where it ends.
+            pair.ask(b, "k", confirm(1, 0, 1));
+            assert!(is_found(&pair.ask(b, "k", confirm(1, 0, 0))));
+        },
+    ),
     ("a history is bounded, and says what is missing", |pair| {
         let a = pair.enter("a");
         pair.ask(a, "k", create(1));
