@@ -42,6 +42,10 @@ elseif version ~= 1 then
   return {'broken', string.sub(head, 1, 1)}
 end
 
+-- What is kept is read also if the memory of the engine is full: after a write that needs none, the engine refuses none in
+-- this script.
+if step == 'read' then redis.call('HDEL', signals, '') end
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 

@@ -72,15 +72,17 @@ impl<R: Runtime> Node<R> {
         self.again(name, step)
     }
 
-    /// Asks about a history. Each request proposes another incarnation.
+    /// Asks about a history, which keeps one signal. Each request proposes another incarnation.
     pub(crate) fn history(
         &mut self,
         name: &str,
         step: HistoryStep,
     ) -> Result<HistoryAnswer, EngineError> {
         self.number += 1;
-        let (key, epoch, incarnation) = (key(name), self.epoch(), self.number);
-        let limits = HistoryConfig::default();
+        let (key, epoch) = (key(name), self.epoch());
+        let incarnation = epoch.0.get() * 1_000 + self.number;
+        let mut limits = HistoryConfig::default();
+        limits.max_signals = 1;
         let request = HistoryRequest { key, epoch, incarnation, limits, step };
         match block_on(self.cluster.perform(Request::History(Box::new(request))))? {
             Answer::History(answer) => Ok(answer),

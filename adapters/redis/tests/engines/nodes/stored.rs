@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use redis::{Value, cmd};
 use smol::block_on;
 use wwr_async::cluster::{
-    Answer, Audience, Closing, Engine as _, EngineError, EngineErrorKind, News, Request, Revision,
-    SessionAnswer, Step,
+    Answer, Audience, Closing, Engine as _, EngineError, EngineErrorKind, HistoryStep, News,
+    Request, Revision, SessionAnswer, Step,
 };
 use wwr_async::{SessionInfo, SessionKey, SessionStore as _, StoreErrorKind};
 use wwr_redis::{Cluster, RedisConfig};
@@ -350,6 +350,12 @@ fn a_user_needs_the_permissions_that_the_documentation_names_and_no_others() {
         assert_eq!(a.send(to, "m").unwrap(), Answer::Sent { nodes: 1 });
         assert!(matches!(b.hear(), Some(News::Message { .. })));
     }
+    for _ in 0..2 {
+        a.append("k", "one");
+        assert!(matches!(b.hear(), Some(News::Appended { .. })));
+    }
+    let read = HistoryStep::Read { after: None, most: 1, max_bytes: 1 };
+    b.history("k", read).unwrap();
     let retire = Request::Retire { epoch: b.epoch() };
     block_on(b.cluster.perform(retire)).unwrap();
     a.renew().unwrap();
