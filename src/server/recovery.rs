@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::error::RequestError;
 use super::in_flight::RequestId;
-use crate::session::{Batch, Begun, HistoryConfig, Instance, OutcomesConfig, Position};
+use crate::session::{
+    Batch, Begun, Fingerprint, HistoryConfig, Instance, OutcomesConfig, Position,
+};
 use crate::valid::{InvalidConfig, Valid};
 use crate::wire::{KeptOutcomes, Payload};
 
@@ -76,6 +78,8 @@ pub enum RecoveryCommand {
         request: RequestId,
         /// The number of the request, among those of the client.
         token: u64,
+        /// What it asks.
+        content: Fingerprint,
     },
     /// An idempotent request has ended that this connection has begun.
     Finish {

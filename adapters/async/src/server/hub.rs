@@ -116,7 +116,7 @@ impl Hub {
         store: SharedStore,
         config: &Valid<HubConfig>,
         recovery: &Valid<RecoveryConfig>,
-        seed: u64,
+        seed: [u8; 16],
         cluster: Option<(SharedEngine, Valid<ClusterConfig>)>,
     ) -> Arc<Self> {
         let (machine, node, control, queues) = match cluster {
