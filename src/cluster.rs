@@ -22,6 +22,7 @@ mod engine;
 mod memory;
 mod message;
 mod node;
+mod outcomes;
 #[cfg(test)]
 mod tests;
 
@@ -37,3 +38,4 @@ pub use engine::{
 pub use memory::MemoryEngine;
 pub use message::{NodeSignal, UnreadableMessage};
 pub(crate) use node::{Content, Desk, LocalNode, NodeOut};
+pub use outcomes::{OutcomeAnswer, OutcomeLimits, OutcomeRequest, OutcomeStep};

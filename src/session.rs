@@ -24,4 +24,5 @@ pub use object::{InvalidSession, Session};
 pub use outcomes::{Begun, Fingerprint, Instance, Outcomes, OutcomesConfig, Scope};
 pub(crate) use registry::Asked;
 pub use registry::{Registry, RegistryConfig};
+pub(crate) use secret::Numbers;
 pub use typed::TypedInfoError;

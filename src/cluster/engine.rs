@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::outcomes::{OutcomeAnswer, OutcomeRequest};
 use crate::session::{Session, SessionInfo, SessionKey};
 use crate::time::UnixTime;
 
@@ -103,6 +104,8 @@ pub enum Request {
     },
     /// Something about one session. Answered by [`Answer::Session`].
     Session(Box<SessionRequest>),
+    /// Something about the idempotent requests of a client. Answered by [`Answer::Outcome`].
+    Outcome(Box<OutcomeRequest>),
     /// Pass a message on to the other nodes that it concerns, each at most once. Answered by
     /// [`Answer::Sent`].
     Send {
@@ -224,6 +227,8 @@ pub enum Answer {
     Dead,
     /// To [`Request::Session`].
     Session(SessionAnswer),
+    /// To [`Request::Outcome`].
+    Outcome(OutcomeAnswer),
     /// To [`Request::Send`].
     Sent {
         /// How many nodes it was passed on to. For a session, those that have died are among them until their

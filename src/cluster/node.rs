@@ -3,6 +3,7 @@
 mod groups;
 mod jobs;
 mod messages;
+mod outcomes;
 mod sessions;
 
 use alloc::boxed::Box;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use self::groups::Groups;
 use self::jobs::{Jobs, Purpose};
 use self::messages::Outbox;
+use self::outcomes::Outcomes;
 pub(crate) use self::sessions::Content;
 use self::sessions::Held;
 use super::action::{
@@ -25,9 +27,10 @@ use super::engine::{
     Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
 };
 use crate::actions::Actions;
-use crate::session::{ConnectionId, Effect, Registry, SessionKey, StoreFailed};
+use crate::session::{Begun, ConnectionId, Effect, Registry, SessionKey, StoreFailed};
 use crate::time::Instant;
 use crate::valid::Valid;
+use crate::wire::KeptOutcomes;
 
 /// The part of a node in the cluster. It knows what the engine has of each session that connections here hold,
 /// and asks for what it should have: the [`Registry`] says what that is. So nothing is counted twice.
@@ -57,6 +60,8 @@ pub(crate) struct LocalNode {
     round: Round,
     groups: Groups,
     outbox: Outbox,
+    /// If nodes share outcomes of idempotent requests.
+    outcomes: Option<Box<Outcomes>>,
     /// How many failures there were since the last success of a request about a session.
     failures: u32,
     out: Actions<NodeOut>,
@@ -111,6 +116,17 @@ pub(crate) enum NodeOut {
         new_key: Option<SessionKey>,
         result: Result<(), StoreFailed>,
     },
+    /// What is kept of the idempotent requests of the client of a connection.
+    Kept {
+        to: ConnectionId,
+        kept: KeptOutcomes,
+    },
+    /// Whether a connection executes an idempotent request.
+    Begun {
+        to: ConnectionId,
+        request: u64,
+        begun: Begun<Bytes>,
+    },
     /// Whoever waits for the end of any session waits in vain.
     AllLost,
 }
@@ -143,6 +159,7 @@ impl LocalNode {
             round: Round { next: Instant::EPOCH, is_active: false, at: None, confirms: false },
             groups: Groups::default(),
             outbox: Outbox::default(),
+            outcomes: None,
             failures: 0,
             out: Actions::new(),
             counters: ClusterCounters::default(),
@@ -189,6 +206,7 @@ impl LocalNode {
             && self.queued.is_empty()
             && self.outbox.is_empty()
             && self.groups.is_empty()
+            && self.outcomes.as_ref().is_none_or(|outcomes| outcomes.is_idle())
     }
 
     /// Ends the work on sessions if the lease may have run out, and returns whether that is so. Called before
@@ -295,7 +313,9 @@ impl LocalNode {
         let groups = (self.is_ready() && has_groups).then_some(Instant::EPOCH);
         let oldest = self.outbox.oldest().zip(self.config.message_age);
         let message = oldest.map(|(since, age)| since + age);
-        let timeouts = [self.jobs.next_deadline(), link, check, round, groups, message];
+        let outcomes = self.outcomes.as_ref().filter(|_| self.is_ready());
+        let outcomes = outcomes.and_then(|outcomes| outcomes.next_timeout());
+        let timeouts = [self.jobs.next_deadline(), link, check, round, groups, message, outcomes];
         timeouts.into_iter().flatten().min()
     }
 
@@ -320,6 +340,7 @@ impl LocalNode {
             return;
         }
         self.run_checks(now, desk);
+        self.run_outcomes(now);
         while self.groups.asked < WINDOW
             && let Some(epoch) = self.epoch()
             && let Some((name, follow)) = self.groups.next()
@@ -372,6 +393,7 @@ impl LocalNode {
             (Purpose::Session(key), _) => {
                 self.session_answered(now, &key, Err(EngineFailed), desk);
             }
+            (Purpose::Outcome(asked), answer) => self.outcome_answered(now, asked, answer, desk),
             (Purpose::Message(id), Ok(Answer::Sent { nodes })) => {
                 if self.outbox.ended(id) {
                     self.sent(id, SendOutcome::Sent { nodes });
@@ -469,6 +491,7 @@ impl LocalNode {
         self.counters.away += 1;
         run.renews = run.renews.min(now + self.config.backoff(self.failures));
         self.refuse_all(now, desk);
+        self.refuse_outcomes();
     }
 
     /// The node takes no part any more. It enters again, at once if the engine answers.
@@ -486,6 +509,7 @@ impl LocalNode {
         self.link = Link::Outside { next: now + pause, is_asked: false };
         self.counters.lost += 1;
         self.jobs.give_up();
+        self.lose_outcomes(now);
         self.checking.clear();
         self.round = Round { next: now, is_active: false, at: None, confirms: false };
         self.groups.restart();

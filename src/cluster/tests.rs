@@ -1,5 +1,7 @@
 //! What each request means.
 
+mod outcomes;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroUsize;

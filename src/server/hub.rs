@@ -7,6 +7,7 @@ mod expiry;
 mod groups;
 mod jobs;
 mod recovery;
+mod shared_outcomes;
 mod shutdown;
 #[cfg(test)]
 mod tests;

@@ -143,6 +143,9 @@ pub enum Begun<T> {
     Unknown,
     /// Another request with its number was begun before. It is not executed.
     OtherRequest,
+    /// It is not executed now, because nothing can be recorded at the moment. Whether it was executed before is not
+    /// known.
+    NotNow,
 }
 
 /// What is known of the idempotent requests of all clients of a server.

@@ -5,7 +5,7 @@ use sha1_smol::Sha1;
 /// Numbers in a row that peers may see: who knows some of them, and not the secret, cannot compute others. Each is the
 /// begin of a SHA-1 over the secret and how many there were before, all of the same length.
 #[derive(Debug)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     secret: Secret,
     /// What they are for, so that those for something else differ.
     purpose: u8,
@@ -22,12 +22,12 @@ impl core::fmt::Debug for Secret {
 }
 
 impl Numbers {
-    pub(super) const fn new(secret: [u8; 16], purpose: u8) -> Self {
+    pub(crate) const fn new(secret: [u8; 16], purpose: u8) -> Self {
         Self { secret: Secret(secret), purpose, made: 0 }
     }
 
     /// Returns the next number, never zero.
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.made += 1;
         let digest = digest(&[&self.secret.0, &[self.purpose], &self.made.to_le_bytes()]);
         let number = digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
+use super::outcomes::Asked;
 use crate::cluster::action::{EngineJobId, MessageId};
 use crate::session::SessionKey;
 use crate::time::Instant;
@@ -18,6 +19,8 @@ pub(super) enum Purpose {
     Session(SessionKey),
     /// A message is passed on.
     Message(MessageId),
+    /// Something about idempotent requests.
+    Outcome(Asked),
     /// A group is followed, or no more.
     Group { name: String, follow: bool },
 }

@@ -267,6 +267,7 @@ impl Connection {
                 let _ = self.reply(request, *outcome, out);
             }
             Begun::Unknown => self.refuse_begun(request, SpecialReply::OutcomeUnknown, out),
+            Begun::NotNow => self.refuse_begun(request, SpecialReply::NotExecuted, out),
             // The client uses a number twice.
             Begun::OtherRequest => self.refuse_begun(request, SpecialReply::ProtocolError, out),
         }

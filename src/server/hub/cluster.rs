@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::expiry::Rounds;
 use super::groups::Groups;
-use super::{Hub, HubAction, HubConfig, Out};
+use super::{Hub, HubAction, HubConfig, Out, shared_outcomes};
 use crate::cluster::{
     Answer, Audience, ClusterConfig, ClusterCounters, ClusterState, Content, Desk, EngineFailed,
     EngineJobId, Epoch, LocalNode, MessageId, News, Node, NodeOut,
 };
+use crate::server::recovery::RecoveryNews;
 use crate::session::{
     Change, Command, ConnectionId, EditFailure, Effect, Outcome, Registry, SessionKey, StoreFailed,
 };
@@ -127,7 +128,7 @@ impl Hub {
         self.node.as_ref().map_or(0, |node| node.pending_jobs())
     }
 
-    fn with_node(&mut self, call: impl FnOnce(&mut LocalNode, Instant, &mut Desk<'_>)) {
+    pub(super) fn with_node(&mut self, call: impl FnOnce(&mut LocalNode, Instant, &mut Desk<'_>)) {
         if let Some(node) = &mut self.node {
             let mut desk = Desk { registry: &mut self.registry, effects: &mut self.effects };
             call(node, self.now, &mut desk);
@@ -180,6 +181,12 @@ impl Hub {
                 NodeOut::Drop(to) => self.move_away(to, out),
                 NodeOut::Concluded { key, new_key, result } => {
                     self.tell_waiters(key, new_key, result, out);
+                }
+                NodeOut::Kept { to, kept } => {
+                    out.push(HubAction::Recover { to, news: RecoveryNews::Kept(kept) });
+                }
+                NodeOut::Begun { to, request, begun } => {
+                    out.push(shared_outcomes::begun(to, request, begun));
                 }
                 NodeOut::AllLost => {
                     for (waiter, told) in core::mem::take(&mut self.waiters).into_values().flatten()

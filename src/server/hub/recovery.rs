@@ -137,6 +137,7 @@ impl Hub {
         out: &mut Out,
     ) {
         let now = self.advance(now);
+        let Some(command) = self.recover_shared_outcomes(now, id, command, out) else { return };
         let Some(member) = self.connections.get(&id) else { return };
         let Some(recovery) = &mut self.recovery else {
             // Nothing is kept: the request is executed, and cannot be repeated.
@@ -229,6 +230,7 @@ impl Hub {
 
     /// A connection has left. Requests that it has begun and not ended were executed in part, or as a whole.
     pub(super) fn recovery_left(&mut self, id: ConnectionId, out: &mut Out) {
+        self.with_node(|node, now, _| node.connection_left(now, id));
         if let Some(recovery) = &mut self.recovery {
             recovery.left(self.now, id, out);
         }
@@ -315,7 +317,7 @@ impl Recovery {
                     Begun::Fresh => {
                         client.running.insert(token, request);
                     }
-                    Begun::Done(_) | Begun::Unknown | Begun::OtherRequest => {}
+                    Begun::Done(_) | Begun::Unknown | Begun::OtherRequest | Begun::NotNow => {}
                 }
                 begun
             }

@@ -287,7 +287,7 @@ fn nothing_is_begun_twice_and_no_outcome_is_untrue() {
                         counts[2] += 1;
                     }
                     Begun::Unknown => counts[3] += 1,
-                    Begun::OtherRequest => panic!("all are the same"),
+                    Begun::OtherRequest | Begun::NotNow => panic!("all are the same"),
                 }
             }
             7..13 if !model.running.is_empty() => {
