@@ -220,6 +220,10 @@ impl Client {
         }
         self.recovery.first_scope = self.recovery.first_scope.or(NonZeroU64::new(kept.scope));
         self.recovery.kept = Some(kept);
+        if kept.scope == KeptOutcomes::NOTHING {
+            // Nor is anything repeated on this connection once there is a scope.
+            self.end_repeats(out);
+        }
         if matches!(self.link, Link::Ready { .. }) {
             self.send_repeats(out);
             self.release_queued(out);

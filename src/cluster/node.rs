@@ -121,6 +121,8 @@ pub(crate) enum NodeOut {
         to: ConnectionId,
         kept: KeptOutcomes,
     },
+    /// The client of this connection has to begin anew: close it once its handlers have ended.
+    Close(ConnectionId),
     /// Whether a connection executes an idempotent request.
     Begun {
         to: ConnectionId,

@@ -17,8 +17,11 @@ use std::sync::Arc;
 
 pub use wwr::cluster::{
     Answer, Audience, ClusterConfig, ClusterCounters, ClusterState, DataId, Epoch, Lease, LostBy,
-    Membership, News, Node, Request, Revision, SendOutcome, SessionAnswer, SessionRequest, Step,
+    Membership, News, Node, OutcomeAnswer, OutcomeLimits, OutcomeRequest, OutcomeStep, Request,
+    Revision, SendOutcome, SessionAnswer, SessionRequest, Step,
 };
+
+pub use wwr::session::{Begun, Fingerprint, Instance, Scope};
 
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryCluster;

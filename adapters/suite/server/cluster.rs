@@ -393,16 +393,10 @@ fn a_server_has_a_store_or_a_cluster_and_its_settings_are_checked() {
     assert!(error.contains("Builder::store") && error.contains("Builder::cluster"), "{error}");
     let error = build("").headless().err().unwrap().to_string();
     assert_eq!(error, "cluster.name has 0 bytes; it has to have 1 to 255");
-    let set: [fn(&mut Config); 2] = [
-        |config| config.history = Some(HistoryConfig::default()),
-        |config| config.idempotency = Some(OutcomesConfig::default()),
-    ];
-    for set in set {
-        let mut config = Config::default();
-        set(&mut config);
-        let error = build("a").config(config).headless().err().unwrap().to_string();
-        assert!(error.contains("Config::history") && error.contains("Builder::cluster"), "{error}");
-    }
+    let mut config = Config::default();
+    config.history = Some(HistoryConfig::default());
+    let error = build("a").config(config).headless().err().unwrap().to_string();
+    assert!(error.contains("Config::history") && error.contains("Builder::cluster"), "{error}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) struct Outcomes {
     limits: OutcomeLimits,
     scopes: Numbers,
     clients: BTreeMap<Instance, Client>,
-    connections: BTreeMap<ConnectionId, Instance>,
+    connections: BTreeMap<ConnectionId, Connection>,
     /// When the engine is asked for the records of clients.
     due: BTreeSet<(Instant, Instance)>,
     /// How many of these questions are under way.
@@ -61,14 +61,30 @@ type OpenId = (ConnectionId, u64);
 #[derive(Debug, Default)]
 struct Client {
     connections: BTreeSet<ConnectionId>,
-    /// The connections that were told no scope so far.
-    untold: BTreeSet<ConnectionId>,
     /// The scope of its record in this run of the node.
     scope: Option<Scope>,
-    /// What its connections were told last.
-    told: Option<Scope>,
     due: Option<Instant>,
     is_asked: bool,
+}
+
+/// A connection whose client may repeat requests.
+#[derive(Debug)]
+struct Connection {
+    instance: Instance,
+    told: Told,
+}
+
+/// What the client was told on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Nothing yet: it repeats no request until it is.
+    NoWord,
+    /// First that nothing can be kept. So no request that comes on the connection was sent before, and it may begin in
+    /// any scope. Then this scope, if there was one.
+    Nothing(Option<Scope>),
+    /// This scope. Any request that comes may be repeated, and was begun in this scope if at all. So it must not begin in
+    /// another one.
+    Scope(Scope),
 }
 
 /// A request without an outcome.
@@ -77,6 +93,8 @@ struct Open {
     instance: Instance,
     token: u64,
     content: Fingerprint,
+    /// In which scope it is to begin, once the engine is asked.
+    scope: Option<Scope>,
     since: Instant,
     state: State,
 }
@@ -250,13 +268,13 @@ impl LocalNode {
         if outcomes.connections.contains_key(&id) {
             return;
         }
-        outcomes.connections.insert(id, instance);
         let client = outcomes.clients.entry(instance).or_default();
         client.connections.insert(id);
         if let (Some(scope), true) = (client.scope, is_ready) {
+            outcomes.connections.insert(id, Connection { instance, told: Told::Scope(scope) });
             return self.tell_kept(id, Some(scope));
         }
-        client.untold.insert(id);
+        outcomes.connections.insert(id, Connection { instance, told: Told::NoWord });
         if !client.is_asked && client.due.is_none() {
             outcomes.schedule(instance, now);
         }
@@ -275,25 +293,34 @@ impl LocalNode {
     ) {
         let is_ready = self.is_ready();
         let Some(outcomes) = &mut self.outcomes else { return };
-        let instance = outcomes.connections.get(&id.0).copied();
-        let Some(instance) = instance.filter(|_| is_ready) else {
+        let connection = outcomes.connections.get(&id.0).filter(|_| is_ready);
+        let Some(&Connection { instance, told }) = connection else {
             return self.begun(id, Begun::NotNow);
         };
         let client = outcomes.clients.get(&instance);
         let (scope, is_asked) = client.map_or((None, false), |client| {
             (client.scope, client.is_asked || client.due.is_some_and(|due| due <= now))
         });
-        let state = State::Parked;
-        match scope {
-            Some(_) => {
-                outcomes.open.insert(id, Open { instance, token, content, since: now, state });
+        let (state, since) = (State::Parked, now);
+        let open = Open { instance, token, content, scope: None, since, state };
+        match (scope, told) {
+            (Some(scope), Told::Scope(told)) if scope != told => self.refuse_stale(id),
+            (Some(_), _) => {
+                outcomes.open.insert(id, open);
                 self.ask_to_begin(now, id, None);
             }
-            None if is_asked => {
-                outcomes.open.insert(id, Open { instance, token, content, since: now, state });
+            (None, _) if is_asked => {
+                outcomes.open.insert(id, open);
             }
-            None => self.begun(id, Begun::NotNow),
+            (None, _) => self.begun(id, Begun::NotNow),
         }
+    }
+
+    /// Refuses a request that may have been begun in a scope which is gone. The client gets another scope on its next
+    /// connection.
+    fn refuse_stale(&mut self, id: OpenId) {
+        self.begun(id, Begun::NotNow);
+        self.out.push(NodeOut::Close(id.0));
     }
 
     /// A request has ended that a connection has executed. `None` if it is not known how.
@@ -337,10 +364,9 @@ impl LocalNode {
     /// A connection has left. What it executes has no known outcome.
     pub(crate) fn connection_left(&mut self, now: Instant, id: ConnectionId) {
         let Some(outcomes) = &mut self.outcomes else { return };
-        let Some(instance) = outcomes.connections.remove(&id) else { return };
+        let Some(Connection { instance, .. }) = outcomes.connections.remove(&id) else { return };
         if let Some(client) = outcomes.clients.get_mut(&instance) {
             client.connections.remove(&id);
-            client.untold.remove(&id);
             if client.connections.is_empty() {
                 if let Some(due) = client.due {
                     outcomes.due.remove(&(due, instance));
@@ -414,11 +440,12 @@ impl LocalNode {
         let Some(open) = outcomes.open.get_mut(&id) else { return };
         let (instance, token, content) = (open.instance, open.token, open.content);
         let scope = outcomes.clients.get(&instance).and_then(|client| client.scope);
-        let Some(scope) = scope else {
-            // It was begun in a scope that is gone.
+        let Some(scope) = open.scope.or(scope) else {
             outcomes.open.remove(&id);
-            return self.begun(id, Begun::Unknown);
+            return self.begun(id, Begun::NotNow);
         };
+        // It begins in this one, or not at all.
+        open.scope = Some(scope);
         if let Some(runs) = outcomes.local.get(&(scope, token))
             && let Some(same) = outcomes.open.get(runs).map(|runs| runs.content == content)
         {
@@ -506,18 +533,32 @@ impl LocalNode {
             return self.tell_untold(instance);
         };
         client.scope = Some(scope);
-        let mut told = mem::take(&mut client.untold);
-        if client.told.replace(scope) != Some(scope) {
-            told.clone_from(&client.connections);
-        }
+        let connections = client.connections.clone();
         outcomes.schedule(instance, next);
-        let connections = outcomes.clients.get(&instance).map(|client| client.connections.clone());
-        for to in told {
-            self.tell_kept(to, Some(scope));
-        }
-        for connection in connections.into_iter().flatten() {
-            for id in self.parked(connection) {
-                self.ask_to_begin(now, id, None);
+        for id in connections {
+            let Some(outcomes) = &mut self.outcomes else { return };
+            let Some(connection) = outcomes.connections.get_mut(&id) else { continue };
+            let before = connection.told;
+            connection.told = match before {
+                Told::NoWord => Told::Scope(scope),
+                Told::Nothing(_) => Told::Nothing(Some(scope)),
+                Told::Scope(_) => before,
+            };
+            let told = connection.told;
+            if told != before {
+                self.tell_kept(id, Some(scope));
+            }
+            for id in self.parked(id) {
+                if let Told::Scope(told) = told
+                    && told != scope
+                {
+                    if let Some(outcomes) = &mut self.outcomes {
+                        outcomes.open.remove(&id);
+                    }
+                    self.refuse_stale(id);
+                } else {
+                    self.ask_to_begin(now, id, None);
+                }
             }
         }
     }
@@ -559,8 +600,13 @@ impl LocalNode {
                 return outcomes.wait(now, id, pause.unwrap_or(FIRST_PAUSE));
             }
             Some(OutcomeAnswer::NoScope) => {
+                outcomes.open.remove(&id);
+                let told = outcomes.connections.get(&id.0).map(|connection| connection.told);
                 self.forget_scope(now, undo.instance, scope);
-                Begun::Unknown
+                return match told {
+                    Some(Told::Scope(told)) if told == scope => self.refuse_stale(id),
+                    _ => self.begun(id, Begun::NotNow),
+                };
             }
             // It may have been executed before, as far as this node knows.
             Some(_) if pause.is_some() => Begun::Unknown,
@@ -655,14 +701,15 @@ impl LocalNode {
     /// Tells the connections of a client that were told nothing that nothing can be kept now.
     fn tell_untold(&mut self, instance: Instance) {
         let Some(outcomes) = &mut self.outcomes else { return };
-        let Some(client) = outcomes.clients.get_mut(&instance) else { return };
-        let untold = mem::take(&mut client.untold);
-        if !untold.is_empty() {
-            // Once there is a scope, all are told.
-            client.told = None;
-        }
-        for to in untold {
-            self.tell_kept(to, None);
+        let Some(client) = outcomes.clients.get(&instance) else { return };
+        for to in client.connections.clone() {
+            let Some(outcomes) = &mut self.outcomes else { return };
+            if let Some(connection) = outcomes.connections.get_mut(&to)
+                && connection.told == Told::NoWord
+            {
+                connection.told = Told::Nothing(None);
+                self.tell_kept(to, None);
+            }
         }
     }
 

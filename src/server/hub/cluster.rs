@@ -185,6 +185,7 @@ impl Hub {
                 NodeOut::Kept { to, kept } => {
                     out.push(HubAction::Recover { to, news: RecoveryNews::Kept(kept) });
                 }
+                NodeOut::Close(to) => out.push(HubAction::Close { to }),
                 NodeOut::Begun { to, request, begun } => {
                     out.push(shared_outcomes::begun(to, request, begun));
                 }

@@ -119,6 +119,8 @@ enum Event {
 enum ForNode {
     /// A connection takes the next news of the hub.
     Inbox(u64),
+    /// A connection is to close.
+    Close(u64),
     /// A handler ends.
     Handled {
         link: u64,

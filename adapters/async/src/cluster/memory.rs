@@ -95,7 +95,7 @@ impl Engine for MemoryCluster {
                 }
             }
             Answer::Dead | Answer::Done => state.ended(|epoch| Some(epoch) == ending),
-            Answer::Session(_) | Answer::Sent { .. } => {}
+            Answer::Session(_) | Answer::Outcome(_) | Answer::Sent { .. } => {}
         }
         for (epoch, news) in news {
             if let Some(queue) = state.queues.get(&epoch) {

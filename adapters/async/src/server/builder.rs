@@ -187,8 +187,8 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
         if self.store.is_some() && self.cluster.is_some() {
             return Err(InvalidConfig::StoreAndCluster);
         }
-        if self.cluster.is_some() && (recovery.history.is_some() || recovery.outcomes.is_some()) {
-            return Err(InvalidConfig::RecoveryAndCluster);
+        if self.cluster.is_some() && recovery.history.is_some() {
+            return Err(InvalidConfig::HistoryAndCluster);
         }
         let cluster = self.cluster.map(|(engine, mut config)| {
             let clock = runtime.clock();

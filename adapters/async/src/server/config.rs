@@ -228,12 +228,12 @@ pub enum InvalidConfig {
          keeps the sessions, so leave out the store"
     )]
     StoreAndCluster,
-    /// A history or idempotent requests, and a cluster.
+    /// A history and a cluster.
     #[error(
-        "a cluster (Builder::cluster) is set, and a history (Config::history) or idempotent requests \
-         (Config::idempotency), which are those of one process so far; leave them out"
+        "a cluster (Builder::cluster) is set, and a history (Config::history), which is that of one \
+         process so far; leave it out"
     )]
-    RecoveryAndCluster,
+    HistoryAndCluster,
 }
 
 impl From<InvalidConfig> for io::Error {

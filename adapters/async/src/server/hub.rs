@@ -123,7 +123,8 @@ impl Hub {
             None => (server::Hub::with_recovery(config, recovery, seed), None, None, None),
             Some((engine, cluster)) => {
                 let (control, queues) = NodeControl::new();
-                let machine = server::Hub::clustered(config, &cluster);
+                let mut machine = server::Hub::clustered(config, &cluster);
+                machine.share_outcomes(recovery, seed);
                 let node = Node::new(engine, &cluster);
                 (machine, Some(node), Some(Box::new(control)), Some(queues))
             }

@@ -1,5 +1,6 @@
 //! What every engine of a cluster has to do, as a check that runs against any of them.
 
+mod outcomes;
 mod pair;
 mod walk;
 
@@ -28,7 +29,7 @@ use pair::Pair;
 /// If the engine behaves otherwise, fails, or has no news for a minute. Standard output says what it was to do.
 #[track_caller]
 pub fn check_engine<E: Engine, G>(fresh: impl Fn() -> (E, G)) {
-    for (behaviour, check) in BEHAVIOURS {
+    for (behaviour, check) in BEHAVIOURS.iter().chain(outcomes::BEHAVIOURS) {
         println!("{behaviour}");
         let (engine, _guard) = fresh();
         let mut pair = Pair::new(&engine);
@@ -40,6 +41,7 @@ pub fn check_engine<E: Engine, G>(fresh: impl Fn() -> (E, G)) {
         let (engine, _guard) = fresh();
         let mut pair = Pair::new(&engine);
         walk::walk(&mut pair, seed);
+        outcomes::walk(&mut pair, seed);
         pair.finish();
     }
 }

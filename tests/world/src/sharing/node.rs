@@ -196,6 +196,12 @@ impl Node {
                     self.carry_out(link, stage);
                 }
             }
+            ForNode::Close(link) => {
+                let served = self.connections.get_mut(&link).filter(|served| !served.has_ended);
+                let Some(served) = served else { return };
+                served.machine.close(now, &mut self.out);
+                self.carry_out(link, stage);
+            }
             ForNode::Handled { link, request, reply } => {
                 if let Some(served) = self.connections.get_mut(&link) {
                     let _ = served.machine.reply(request, Ok(Payload::utf8(reply)), &mut self.out);
@@ -295,6 +301,14 @@ impl Node {
                     if let Some((&link, served)) = found.filter(|(_, served)| !served.has_ended) {
                         served.news.push_back(news);
                         let what = ForNode::Inbox(link);
+                        stage.at(millis(1), Event::Node { node, run, what });
+                    }
+                }
+                HubAction::Close { to } => {
+                    stage.saw("scope gone");
+                    let found = self.connections.iter_mut().find(|(_, served)| served.id == to);
+                    if let Some((&link, _)) = found.filter(|(_, served)| !served.has_ended) {
+                        let what = ForNode::Close(link);
                         stage.at(millis(1), Event::Node { node, run, what });
                     }
                 }

@@ -10,7 +10,7 @@ use futures_lite::future::{or, poll_once, yield_now};
 use futures_util::StreamExt as _;
 use wwr::cluster::{
     Audience, ClusterAction, ClusterConfig, EngineFailed, EngineJob, EngineJobId, Epoch, LostBy,
-    MessageId, News, NodeSignal, Request, SendOutcome, SessionAnswer,
+    MessageId, News, NodeSignal, OutcomeAnswer, Request, SendOutcome, SessionAnswer,
 };
 use wwr::{PreparedSignal, SlowReader};
 
@@ -151,6 +151,7 @@ impl Hub {
         let Some(node) = &self.node else { return };
         let about = About::of(&request);
         let is_about_session = matches!(*request, Request::Session(_));
+        let is_about_client = matches!(*request, Request::Outcome(_));
         let answer = async { Some(guard(node.engine.perform(*request)).await) };
         let too_late = async {
             // Always an error, because nothing is ever sent.
@@ -181,6 +182,9 @@ impl Hub {
             // The engine works: others are not to wait because of one session.
             EngineErrorKind::Broken | EngineErrorKind::Invalid if is_about_session => {
                 Ok(Answer::Session(SessionAnswer::Failed))
+            }
+            EngineErrorKind::Broken | EngineErrorKind::Invalid if is_about_client => {
+                Ok(Answer::Outcome(OutcomeAnswer::Failed))
             }
             _ => Err(EngineFailed),
         });
@@ -290,6 +294,7 @@ impl About {
             Request::Renew { .. } => ("renew the lease", None),
             Request::Retire { .. } => ("retire", None),
             Request::Session(request) => ("change a session", Some(&request.key)),
+            Request::Outcome(_) => ("record an idempotent request", None),
             Request::Send { to: Audience::Session(key), .. } => ("send to a session", Some(key)),
             Request::Send { .. } => ("send", None),
             Request::Follow { .. } => ("follow a group", None),
