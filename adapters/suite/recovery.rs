@@ -5,12 +5,14 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use smol::channel::{Receiver, Sender, bounded};
 use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
 
 use crate::adapter::block_on;
 use crate::adapter::client::{Client, Event, Events};
+use crate::adapter::cluster::{ClusterConfig, ClusterState, MemoryCluster};
 use crate::adapter::server::{
     Connection, Handler, HistoryConfig, OutcomesConfig, RequestError, Server, ServerHandle,
 };
@@ -44,6 +46,8 @@ impl Handler for Shop {
 /// Connections to a server that can be cut.
 struct Wire {
     address: SocketAddr,
+    /// The server to which the next connection leads.
+    server: Arc<Mutex<SocketAddr>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -52,11 +56,13 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let open = Arc::new(Mutex::new(Vec::new()));
-        let all = open.clone();
+        let server = Arc::new(Mutex::new(server));
+        let (all, next) = (open.clone(), server.clone());
         // It ends with the process: nothing tells when the last client has gone.
         thread::spawn(move || {
             for client in listener.incoming() {
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { return };
+                let server = TcpStream::connect(*next.lock().unwrap());
+                let (Ok(client), Ok(server)) = (client, server) else { return };
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     thread::spawn(move || {
@@ -67,7 +73,11 @@ impl Wire {
                 all.lock().unwrap().extend([client, server]);
             }
         });
-        Self { address, open }
+        Self { address, server, open }
+    }
+
+    fn turn_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
     }
 
     fn cut(&self) {
@@ -193,6 +203,65 @@ fn an_idempotent_request_is_executed_once_though_its_connection_is_lost() {
         assert_eq!(ordered.await, Ok(Payload::utf8("order 1")));
         assert_eq!(fixture.orders.load(Ordering::SeqCst), 1);
         fixture.end(client).await;
+    });
+}
+
+/// Waits until a node takes part.
+async fn until_member(node: &ServerHandle) {
+    let state = || node.stats().cluster.unwrap().state;
+    while !matches!(state(), ClusterState::Member { confirms: false, .. }) {
+        smol::Timer::after(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn an_idempotent_request_that_is_repeated_on_other_nodes_is_executed_once() {
+    block_on(async {
+        let ((taken, is_taken), (goes_on, may_go_on)) = (bounded(8), bounded(8));
+        let orders = Arc::new(AtomicU32::new(0));
+        let engine = MemoryCluster::new();
+        let mut nodes = Vec::new();
+        for name in ["a", "b", "c"] {
+            let (taken, goes_on) = (taken.clone(), may_go_on.clone());
+            let server = Server::builder(Shop { orders: orders.clone(), taken, goes_on })
+                .cluster(engine.clone(), ClusterConfig::new(name))
+                .idempotency(OutcomesConfig::default())
+                .listen("127.0.0.1:0")
+                .await
+                .unwrap();
+            let (handle, address) = (server.handle(), server.local_addr());
+            let running = spawn(server.run());
+            until_member(&handle).await;
+            nodes.push((handle, address, running));
+        }
+        let wire = Wire::to(nodes[0].1);
+        let url = format!("ws://{}/", wire.address);
+        let builder = Client::builder(&url).unwrap().idempotent_requests(true);
+        let client = builder.connect().await.unwrap();
+        let ordered = {
+            let client = client.clone();
+            smol::spawn(async move { client.request_idempotent("order", "tea").await })
+        };
+        is_taken.recv().await.unwrap();
+        // The first node executes it, while the client goes from one to the next.
+        for (_, address, _) in &nodes[1..] {
+            let mut events = client.events();
+            wire.turn_to(*address);
+            wire.cut();
+            while !matches!(events.next().await.expect("an event"), Event::Connected) {}
+        }
+        goes_on.send(()).await.unwrap();
+        assert_eq!(ordered.await, Ok(Payload::utf8("order 1")));
+        // Another one is executed by the node on which the client is now.
+        goes_on.send(()).await.unwrap();
+        let second = client.request_idempotent("order", "tea").await;
+        assert_eq!(second, Ok(Payload::utf8("order 2")));
+        assert_eq!(orders.load(Ordering::SeqCst), 2);
+        client.close().await;
+        for (handle, _, running) in nodes {
+            handle.shut_down(super::support::SAFETY).await;
+            let _ = running.recv().await;
+        }
     });
 }
 

@@ -13,7 +13,7 @@ use crate::adapter::cluster::{
     MemoryCluster, News, Request, SendOutcome,
 };
 use crate::adapter::server::{
-    Broadcast, Config, Connection, Connections, HistoryConfig, OutcomesConfig, Server, SlowReader,
+    Broadcast, Config, Connection, Connections, HistoryConfig, Server, SlowReader,
 };
 use crate::adapter::{MemoryStore, block_on, runtime};
 use crate::suite::support::app::{App, Event};

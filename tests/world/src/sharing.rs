@@ -242,6 +242,18 @@ impl Stage {
         self.at(other, Event::ClientLoses(id));
     }
 
+    /// The server closes a link: what it has sent arrives before that.
+    fn close(&mut self, id: u64) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_cut) else { return };
+        link.is_cut = true;
+        link.up.clear();
+        let arrives = link.down_until.saturating_since(now) + millis(1);
+        self.note(|| format!("#{id} is closed"));
+        self.at(millis(1), Event::ServerLoses(id));
+        self.at(arrives, Event::ClientLoses(id));
+    }
+
     /// A request is executed. Returns the reply.
     fn execute(&mut self, node: usize, token: &str) -> String {
         self.executions += 1;
@@ -340,12 +352,16 @@ impl World {
             client.wake(self.nodes.len(), &mut self.stage);
         }
         self.pass(self.stage.now + RECOVERY);
-        let answered = self.stage.report.requests.1;
-        for client in &mut self.clients {
-            client.check_end(&mut self.stage);
-            client.request(self.nodes.len(), &mut self.stage);
+        // A connection whose scope is gone is closed when it is used.
+        let mut answered = 0;
+        for _ in 0..2 {
+            answered = self.stage.report.requests.1;
+            for client in &mut self.clients {
+                client.check_end(&mut self.stage);
+                client.request(self.nodes.len(), &mut self.stage);
+            }
+            self.pass(self.stage.now + millis(30_000));
         }
-        self.pass(self.stage.now + RECOVERY);
         let all = self.stage.report.requests.1 == answered + CLIENTS as u64;
         self.stage.check(all, Invariant::Recovery, || "a request has no reply".into());
         for link in self.stage.links.keys().copied().collect::<Vec<_>>() {

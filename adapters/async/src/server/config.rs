@@ -75,7 +75,8 @@ pub struct Config {
     /// [`ServerHandle::signal_session`](super::ServerHandle::signal_session), for clients of this project
     /// that want it (protocol §10.5). Default: nothing.
     pub history: Option<HistoryConfig>,
-    /// Which outcomes of idempotent requests are kept in memory, so that clients of this project may repeat
+    /// Which outcomes of idempotent requests are kept in memory, or by the engine of a
+    /// [cluster](super::Builder::cluster), so that clients of this project may repeat
     /// such requests, and each is executed once (protocol §10.6). The handler of one runs on when its
     /// connection has ended, until it is done, or for the [window](OutcomesConfig::window). Default: none,
     /// and clients repeat no request.

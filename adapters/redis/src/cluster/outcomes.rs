@@ -16,8 +16,8 @@ use crate::script::{self, Scripted};
 static OUTCOME: LazyLock<Scripted> = LazyLock::new(|| Scripted::new(include_str!("outcome.lua")));
 
 /// A number as the script compares it.
-fn padded(number: u64) -> String {
-    format!("{number:020}")
+fn padded(number: u64) -> Vec<u8> {
+    format!("{number:020}").into_bytes()
 }
 
 impl<R: Runtime> Cluster<R> {
@@ -46,16 +46,16 @@ impl<R: Runtime> Cluster<R> {
         let arguments: [&[u8]; 14] = [
             word.as_bytes(),
             &epoch.0.to_string().into_bytes(),
-            padded(number).as_bytes(),
+            &padded(number),
             &membership.through.to_string().into_bytes(),
             alive.as_bytes(),
             &script::millis(limits.keep).max(1).to_string().into_bytes(),
             &limits.outcomes.to_string().into_bytes(),
             &limits.bytes.to_string().into_bytes(),
             &scope.0.to_string().into_bytes(),
-            padded(token).as_bytes(),
-            data_encoding::HEXLOWER.encode(&content.0).as_bytes(),
-            padded(begun).as_bytes(),
+            &padded(token),
+            &data_encoding::HEXLOWER.encode(&content.0).into_bytes(),
+            &padded(begun),
             if outcome.is_some() { b"1" } else { b"0" },
             outcome.as_deref().unwrap_or_default(),
         ];

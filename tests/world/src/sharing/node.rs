@@ -284,7 +284,7 @@ impl Node {
                         hub.recover(now, served.id, *command, &mut self.control);
                     }
                 }
-                Action::Close(_) => stage.cut(link),
+                Action::Close(_) => stage.close(link),
                 _ => {}
             }
         }
