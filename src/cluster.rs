@@ -23,6 +23,7 @@ mod history;
 mod memory;
 mod message;
 mod node;
+mod outcomes;
 #[cfg(test)]
 mod tests;
 
@@ -39,3 +40,4 @@ pub use history::{HistoryAnswer, HistoryRequest, HistoryStep};
 pub use memory::MemoryEngine;
 pub use message::{NodeSignal, UnreadableMessage};
 pub(crate) use node::{Content, Desk, Grown, LocalNode, NodeOut};
+pub use outcomes::{OutcomeAnswer, OutcomeLimits, OutcomeRequest, OutcomeStep};

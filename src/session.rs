@@ -8,6 +8,7 @@ mod number;
 mod object;
 mod outcomes;
 mod registry;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod typed;
@@ -21,7 +22,8 @@ pub use history::{Batch, Histories, HistoryConfig, Position};
 pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};
 pub use object::{InvalidSession, Session};
-pub use outcomes::{Begun, Instance, Outcomes, OutcomesConfig, Scope};
+pub use outcomes::{Begun, Fingerprint, Instance, Outcomes, OutcomesConfig, Scope};
 pub(crate) use registry::Asked;
 pub use registry::{Registry, RegistryConfig};
+pub(crate) use secret::Numbers;
 pub use typed::TypedInfoError;

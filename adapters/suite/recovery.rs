@@ -12,6 +12,7 @@ use wwr::{Content, Payload, PreparedSignal, SessionInfo, SessionKey};
 
 use crate::adapter::block_on;
 use crate::adapter::client::{Client, Event, Events};
+use crate::adapter::cluster::{ClusterConfig, ClusterState, MemoryCluster};
 use crate::adapter::server::{
     Connection, Handler, HistoryConfig, OutcomesConfig, RequestError, Server, ServerHandle,
 };
@@ -230,6 +231,64 @@ fn the_time_of_an_idempotent_request_goes_on_over_a_loss() {
         assert_eq!(ordered.await, Err(wwr::client::RequestError::TimedOut { sent: true }.into()));
         fixture.goes_on.send(()).await.unwrap();
         fixture.end(client).await;
+    });
+}
+
+/// Waits until a node takes part.
+async fn until_member(node: &ServerHandle) {
+    let state = || node.stats().cluster.unwrap().state;
+    while !matches!(state(), ClusterState::Member { confirms: false, .. }) {
+        smol::Timer::after(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn an_idempotent_request_that_is_repeated_on_other_nodes_is_executed_once() {
+    block_on(async {
+        let ((taken, is_taken), (goes_on, may_go_on)) = (bounded(8), bounded(8));
+        let orders = Arc::new(AtomicU32::new(0));
+        let engine = MemoryCluster::new();
+        let mut nodes = Vec::new();
+        for name in ["a", "b", "c"] {
+            let (taken, goes_on) = (taken.clone(), may_go_on.clone());
+            let server = Server::builder(Shop { orders: orders.clone(), taken, goes_on })
+                .cluster(engine.clone(), ClusterConfig::new(name))
+                .idempotency(OutcomesConfig::default())
+                .listen("127.0.0.1:0")
+                .await
+                .unwrap();
+            let (handle, address) = (server.handle(), server.local_addr());
+            let running = spawn(server.run());
+            until_member(&handle).await;
+            nodes.push((handle, address, running));
+        }
+        let wire = Wire::to(nodes[0].1);
+        let url = format!("ws://{}/", wire.address);
+        let builder = Client::builder(&url).unwrap().idempotent_requests(true);
+        let client = builder.connect().await.unwrap();
+        let ordered = {
+            let client = client.clone();
+            smol::spawn(async move { client.request_idempotent("order", "tea").await })
+        };
+        is_taken.recv().await.unwrap();
+        // The first node executes it, while the client goes from one to the next.
+        for (_, address, _) in &nodes[1..] {
+            let mut events = client.events();
+            wire.turn_to(Some(*address));
+            while !matches!(events.next().await.expect("an event"), Event::Connected) {}
+        }
+        goes_on.send(()).await.unwrap();
+        assert_eq!(ordered.await, Ok(Payload::utf8("order 1")));
+        // Another one is executed by the node on which the client is now.
+        goes_on.send(()).await.unwrap();
+        let second = client.request_idempotent("order", "tea").await;
+        assert_eq!(second, Ok(Payload::utf8("order 2")));
+        assert_eq!(orders.load(Ordering::SeqCst), 2);
+        client.close().await;
+        for (handle, _, running) in nodes {
+            handle.shut_down(super::support::SAFETY).await;
+            let _ = running.recv().await;
+        }
     });
 }
 

@@ -81,6 +81,12 @@ pub enum RequestError {
     /// The server is shutting down.
     #[error("the server is shutting down and did not handle the request; repeat it later")]
     ServerShutdown,
+    /// The server cannot keep the outcome of this [idempotent](super::Client::request_idempotent) request at the
+    /// moment.
+    #[error(
+        "the server cannot keep the outcome now and did not handle the request; repeat it later"
+    )]
+    NotExecuted,
     /// There is no session of that key.
     #[error("there is no such session; repeating does not help")]
     SessionNotFound,
@@ -139,6 +145,7 @@ impl RequestError {
             Self::Failed(_) => "failed",
             Self::Internal => "internal-error",
             Self::ServerShutdown => "shutdown",
+            Self::NotExecuted => "not-executed",
             Self::SessionNotFound => "session-not-found",
             Self::MaxSessionConnections => "max-session-connections",
             Self::SessionsDisabled => "sessions-disabled",
@@ -164,6 +171,7 @@ impl RequestError {
     pub const fn is_repeatable(&self) -> bool {
         match self {
             Self::ServerShutdown
+            | Self::NotExecuted
             | Self::SessionNotFound
             | Self::MaxSessionConnections
             | Self::SessionsDisabled
@@ -191,6 +199,7 @@ impl From<SpecialReply> for RequestError {
             SpecialReply::SessionsDisabled => Self::SessionsDisabled,
             SpecialReply::ProtocolError => Self::Protocol,
             SpecialReply::OutcomeUnknown => Self::ConnectionLost,
+            SpecialReply::NotExecuted => Self::NotExecuted,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::error::RequestError;
 use super::link::Link;
 use super::liveness::LivenessCheck;
 use super::machine::{Client, done};
-use super::requests::{Purpose, RequestId};
+use super::requests::{Kept, Purpose, RequestId};
 use crate::actions::Actions;
 use crate::dialect::Dialect;
 use crate::session::{Session, SessionKey};
@@ -143,7 +143,8 @@ impl Client {
             return self.handle_resumption(reply, out);
         }
         match self.requests.take_replied(id) {
-            Some(Purpose::Request | Purpose::Idempotent(_)) => done(id, reply.into(), out),
+            Some(Purpose::Request) => done(id, reply.into(), out),
+            Some(Purpose::Idempotent(kept)) => done(id, told_of(&kept, reply), out),
             Some(Purpose::Restore) => {
                 let outcome = match reply {
                     Reply::Success(payload) => self.restored(payload, out),
@@ -196,6 +197,17 @@ impl Client {
         if !was_told || key.is_none() || held == key {
             self.end_session(out);
         }
+    }
+}
+
+/// Returns the outcome of an idempotent request. One that is repeated, and was not executed now, may have been before.
+#[cold]
+fn told_of(kept: &Kept, reply: Reply) -> Outcome {
+    match reply {
+        Reply::Special(SpecialReply::Shutdown | SpecialReply::NotExecuted) if kept.is_repeated => {
+            Err(RequestError::ConnectionLost)
+        }
+        reply => reply.into(),
     }
 }
 

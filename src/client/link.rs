@@ -160,6 +160,7 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Actions<Action>) {
         let now = self.advance(now);
         self.end_expired(out);
+        self.release_queued(out);
         self.check_expiry(out);
         if self.link.deadline().is_some_and(|deadline| deadline <= now) {
             self.handle_link_timeout(out);
@@ -319,7 +320,7 @@ impl Client {
         self.backoff.connected();
         out.push(Action::Event(Event::Connected));
         self.send_repeats(out);
-        self.send_queued(out);
+        self.release_queued(out);
     }
 }
 
@@ -427,7 +428,12 @@ impl Client {
                 (SpecialReply::SessionsDisabled, _) => {
                     self.lose_session(&resumption, SessionLoss::Disabled, out);
                 }
-                (SpecialReply::ProtocolError | SpecialReply::OutcomeUnknown, _) => {
+                (
+                    SpecialReply::ProtocolError
+                    | SpecialReply::OutcomeUnknown
+                    | SpecialReply::NotExecuted,
+                    _,
+                ) => {
                     self.lose_session(&resumption, SessionLoss::Refused, out);
                 }
                 (

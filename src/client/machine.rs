@@ -170,6 +170,7 @@ impl Client {
     pub fn cancel(&mut self, id: RequestId, out: &mut Actions<Action>) {
         if self.requests.remove(id).is_some() {
             done(id, Err(RequestError::Cancelled), out);
+            self.release_queued(out);
         }
     }
 
@@ -400,7 +401,8 @@ impl Client {
     ) -> Result<RequestId, Misuse> {
         let queues = match self.link {
             Link::Idle | Link::Closed => return Err(Misuse::NotConnected),
-            Link::Ready { .. } => false,
+            // What is to be repeated comes first.
+            Link::Ready { .. } => self.requests.has_repeats(),
             Link::Probing { .. }
             | Link::Dialing { .. }
             | Link::AwaitingConf { .. }
@@ -445,7 +447,9 @@ impl Client {
             }
             Call::Idempotent { name, payload } => {
                 let frame = out.encoder.idempotent_request(id.identifier(), &name, &payload);
-                (frame, Purpose::Idempotent(Box::new(Kept { name, payload, deadline })))
+                let (scope, is_repeated) = (self.kept_scope(), false);
+                let kept = Kept { name, payload, deadline, scope, is_repeated };
+                (frame, Purpose::Idempotent(Box::new(kept)))
             }
             Call::Restore(key) => {
                 let frame = out.encoder.restore_session(id.identifier(), key.as_str().as_bytes());

@@ -1,5 +1,6 @@
 //! Signals with offsets, and requests that are repeated (protocol §10.5, §10.6).
 
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use super::action::{Action, Anomaly, Event};
@@ -30,8 +31,10 @@ pub(super) struct Recovery {
     instance: Option<Instance>,
     /// Whether the server of the present connection knows what the client calls itself.
     has_stated: bool,
-    /// What the server of the present connection keeps.
+    /// What the server of the present connection has said that it keeps, last.
     kept: Option<KeptOutcomes>,
+    /// The scope of which it has told first, that of nothing apart.
+    first_scope: Option<NonZeroU64>,
 }
 
 /// What the application does.
@@ -113,6 +116,7 @@ impl Client {
     /// A new connection begins.
     pub(super) const fn forget_connection(&mut self) {
         (self.recovery.kept, self.recovery.missed) = (None, None);
+        self.recovery.first_scope = None;
         self.recovery.has_stated = false;
     }
 
@@ -210,13 +214,31 @@ impl Client {
     /// The server says what it keeps.
     #[cold]
     pub(super) fn handle_kept(&mut self, kept: KeptOutcomes, out: &mut Actions<Action>) {
-        if !self.recovery.has_stated || self.recovery.kept.is_some() {
+        if !self.recovery.has_stated {
             let anomaly = Anomaly::Unexpected(Kind::KeptOutcomes);
             return out.push(Action::Event(Event::Anomaly(anomaly)));
         }
+        self.recovery.first_scope = self.recovery.first_scope.or(NonZeroU64::new(kept.scope));
         self.recovery.kept = Some(kept);
+        if kept.scope == KeptOutcomes::NOTHING {
+            // Nor is anything repeated on this connection once there is a scope.
+            self.end_repeats(out);
+        }
         if matches!(self.link, Link::Ready { .. }) {
             self.send_repeats(out);
+            self.release_queued(out);
+        }
+    }
+
+    /// Returns the scope in which idempotent requests are sent, if the server has said it.
+    pub(super) fn kept_scope(&self) -> Option<u64> {
+        self.recovery.kept.map(|kept| kept.scope)
+    }
+
+    /// Sends what has waited, also for requests that are to be repeated before, unless it still does.
+    pub(super) fn release_queued(&mut self, out: &mut Actions<Action>) {
+        if matches!(self.link, Link::Ready { .. }) && !self.requests.has_repeats() {
+            self.send_queued(out);
         }
     }
 
@@ -224,12 +246,16 @@ impl Client {
     pub(super) fn keep_or_end_sent(&mut self, will_retry: bool, out: &mut Actions<Action>) {
         let kept = self.recovery.kept.filter(|_| will_retry);
         while let Some((id, purpose)) = self.requests.take_sent() {
-            match (purpose, kept) {
-                (Purpose::Idempotent(request), Some(KeptOutcomes { scope, window_ms, .. })) => {
-                    let until = self.now() + Duration::from_millis(window_ms.into());
-                    self.requests.repeat(id, Repeat { request, scope, until });
-                }
-                _ => done(id, Err(RequestError::ConnectionLost), out),
+            if let (Purpose::Idempotent(request), Some(KeptOutcomes { window_ms, .. })) =
+                (purpose, kept)
+                && let Some(scope) =
+                    request.scope.or(self.recovery.first_scope.map(NonZeroU64::get))
+                && scope != KeptOutcomes::NOTHING
+            {
+                let until = self.now() + Duration::from_millis(window_ms.into());
+                self.requests.repeat(id, Repeat { request, scope, until });
+            } else {
+                done(id, Err(RequestError::ConnectionLost), out);
             }
         }
         if !will_retry {
@@ -254,11 +280,12 @@ impl Client {
         self.end_expired(out);
         while let Some((id, repeat)) = self.requests.take_repeat() {
             let Repeat { request, scope: known, until } = repeat;
-            let Kept { name, payload, deadline } = *request;
+            let Kept { name, payload, deadline, .. } = *request;
             let call = Call::Idempotent { name, payload };
             let is_known = scope == Some(known) && self.now() < until;
             if is_known && self.check_length(call.size()).is_ok() && self.may_keep(&call) {
                 self.send(id, call, deadline, out);
+                self.requests.mark_repeated(id);
             } else {
                 done(id, Err(RequestError::ConnectionLost), out);
             }

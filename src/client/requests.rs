@@ -107,6 +107,10 @@ pub(super) struct Kept {
     pub(super) name: Name,
     pub(super) payload: Payload,
     pub(super) deadline: Instant,
+    /// In which scope it was sent. `None` if the server had not said that yet.
+    pub(super) scope: Option<u64>,
+    /// Whether it was sent on an earlier connection as well.
+    pub(super) is_repeated: bool,
 }
 
 impl Kept {
@@ -185,6 +189,11 @@ impl Requests {
         self.queued.len() + self.sent.len() + self.repeats.len()
     }
 
+    /// Returns whether something is to be sent again.
+    pub(super) fn has_repeats(&self) -> bool {
+        self.repeats.len() > 0
+    }
+
     pub(super) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }
@@ -232,6 +241,13 @@ impl Requests {
         }
         self.deadlines.push(Reverse((deadline, id)));
         self.sent.insert(id, purpose);
+    }
+
+    /// Records that a request that was sent was sent on an earlier connection, too.
+    pub(super) fn mark_repeated(&mut self, id: RequestId) {
+        if let Some(Purpose::Idempotent(kept)) = self.sent.get_mut(id) {
+            kept.is_repeated = true;
+        }
     }
 
     /// Records that this many replies to a restoration may still come, although no caller waits.

@@ -34,6 +34,11 @@ impl<T> Table<T> {
         value.as_ref()
     }
 
+    pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut T> {
+        let index = self.find(id).ok()?;
+        self.entries.get_mut(index)?.1.as_mut()
+    }
+
     /// Returns all entries, by rising identifier.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &T)> {
         self.entries.iter().filter_map(|(id, value)| value.as_ref().map(|value| (*id, value)))

@@ -9,6 +9,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::history::{HistoryAnswer, HistoryRequest};
+use super::outcomes::{OutcomeAnswer, OutcomeRequest};
 use crate::session::{Position, Session, SessionInfo, SessionKey};
 use crate::time::UnixTime;
 
@@ -106,6 +107,8 @@ pub enum Request {
     Session(Box<SessionRequest>),
     /// Something about the history of one session. Answered by [`Answer::History`].
     History(Box<HistoryRequest>),
+    /// Something about the idempotent requests of a client. Answered by [`Answer::Outcome`].
+    Outcome(Box<OutcomeRequest>),
     /// Pass a message on to the other nodes that it concerns, each at most once. Answered by
     /// [`Answer::Sent`].
     Send {
@@ -250,6 +253,8 @@ pub enum Answer {
     },
     /// To [`Request::History`].
     History(HistoryAnswer),
+    /// To [`Request::Outcome`].
+    Outcome(OutcomeAnswer),
     /// To [`Request::Send`].
     Sent {
         /// How many nodes it was passed on to. For a session, those that have died are among them until their

@@ -11,7 +11,8 @@ use super::engine::{
     SessionAnswer, SessionRequest, Step,
 };
 use super::history::{HistoryAnswer, HistoryRequest, HistoryStep, Log};
-use crate::session::{Session, SessionKey};
+use super::outcomes::{self, Client};
+use crate::session::{Instance, Session, SessionKey};
 use crate::time::Instant;
 
 /// An engine in the memory of one process, for tests and simulations, and for nodes that are threads. It also
@@ -42,6 +43,8 @@ pub struct MemoryEngine {
     nodes: BTreeMap<Epoch, Run>,
     sessions: BTreeMap<SessionKey, Record>,
     groups: BTreeMap<String, BTreeSet<Epoch>>,
+    /// The clients that make idempotent requests.
+    clients: BTreeMap<Instance, Client>,
     /// When old records were removed last.
     swept: Instant,
 }
@@ -104,6 +107,7 @@ impl MemoryEngine {
             nodes: BTreeMap::new(),
             sessions: BTreeMap::new(),
             groups: BTreeMap::new(),
+            clients: BTreeMap::new(),
             swept: Instant::EPOCH,
         }
     }
@@ -188,6 +192,13 @@ impl MemoryEngine {
                 }
             }
             Request::History(request) => Answer::History(self.history(now, *request, news)),
+            Request::Outcome(request) => {
+                let (instance, data) = (request.instance, DataId(self.data));
+                let mut client = self.clients.remove(&instance);
+                let answer = outcomes::perform(&mut client, now, data, *request);
+                self.clients.extend(client.map(|client| (instance, client)));
+                Answer::Outcome(answer)
+            }
             Request::Send { from, to, message } => {
                 let is_alive = |epoch: &Epoch| self.nodes.contains_key(epoch);
                 let receivers: Vec<Epoch> = match &to {
@@ -253,6 +264,8 @@ impl MemoryEngine {
         self.nodes.retain(|_, run| run.until > now);
         if now.saturating_since(self.swept) > REMEMBERED {
             self.swept = now;
+            let data = DataId(self.data);
+            self.clients.retain(|_, client| !client.is_over(now, data));
             self.sessions.retain(|_, record| {
                 record.fence(now, &Membership::default());
                 if let Some(history) = &mut record.history {

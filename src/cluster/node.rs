@@ -4,6 +4,7 @@ mod groups;
 mod histories;
 mod jobs;
 mod messages;
+mod outcomes;
 mod sessions;
 
 use alloc::boxed::Box;
@@ -17,6 +18,7 @@ pub(crate) use self::histories::Grown;
 use self::histories::Mirrors;
 use self::jobs::{Jobs, Purpose};
 use self::messages::Outbox;
+use self::outcomes::Outcomes;
 pub(crate) use self::sessions::Content;
 use self::sessions::Held;
 use super::action::{
@@ -28,9 +30,12 @@ use super::engine::{
     Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
 };
 use crate::actions::Actions;
-use crate::session::{Batch, ConnectionId, Effect, Position, Registry, SessionKey, StoreFailed};
+use crate::session::{
+    Batch, Begun, ConnectionId, Effect, Position, Registry, SessionKey, StoreFailed,
+};
 use crate::time::Instant;
 use crate::valid::Valid;
+use crate::wire::KeptOutcomes;
 
 /// The part of a node in the cluster. It knows what the engine has of each session that connections here hold,
 /// and asks for what it should have: the [`Registry`] says what that is. So nothing is counted twice.
@@ -64,6 +69,8 @@ pub(crate) struct LocalNode {
     outbox: Outbox,
     /// If signals to sessions have histories.
     mirrors: Option<Mirrors>,
+    /// If nodes share outcomes of idempotent requests.
+    outcomes: Option<Box<Outcomes>>,
     /// How many failures there were since the last success of a request about a session.
     failures: u32,
     out: Actions<NodeOut>,
@@ -119,6 +126,19 @@ pub(crate) enum NodeOut {
         key: SessionKey,
         new_key: Option<SessionKey>,
         result: Result<(), StoreFailed>,
+    },
+    /// What is kept of the idempotent requests of the client of a connection.
+    Kept {
+        to: ConnectionId,
+        kept: KeptOutcomes,
+    },
+    /// The client of this connection has to begin anew: close it once its handlers have ended.
+    Close(ConnectionId),
+    /// Whether a connection executes an idempotent request.
+    Begun {
+        to: ConnectionId,
+        request: u64,
+        begun: Begun<Bytes>,
     },
     /// Whoever waits for the end of any session waits in vain.
     AllLost,
@@ -178,6 +198,7 @@ impl LocalNode {
             groups: Groups::default(),
             outbox: Outbox::default(),
             mirrors: None,
+            outcomes: None,
             failures: 0,
             out: Actions::new(),
             counters: ClusterCounters::default(),
@@ -225,6 +246,7 @@ impl LocalNode {
             && self.outbox.is_empty()
             && self.groups.is_empty()
             && self.mirrors.as_ref().is_none_or(Mirrors::is_empty)
+            && self.outcomes.as_ref().is_none_or(|outcomes| outcomes.is_idle())
     }
 
     /// Ends the work on sessions if the lease may have run out, and returns whether that is so. Called before
@@ -339,7 +361,18 @@ impl LocalNode {
         let message = oldest.map(|(since, age)| since + age);
         let mirrors = self.mirrors.as_ref();
         let histories = mirrors.and_then(|mirrors| mirrors.next_timeout(self.is_ready()));
-        let timeouts = [self.jobs.next_deadline(), link, check, round, groups, message, histories];
+        let outcomes = self.outcomes.as_ref().filter(|_| self.is_ready());
+        let outcomes = outcomes.and_then(|outcomes| outcomes.next_timeout());
+        let timeouts = [
+            self.jobs.next_deadline(),
+            link,
+            check,
+            round,
+            groups,
+            message,
+            histories,
+            outcomes,
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -367,6 +400,7 @@ impl LocalNode {
             return;
         }
         self.run_checks(now, desk);
+        self.run_outcomes(now);
         while self.groups.asked < WINDOW
             && let Some(epoch) = self.epoch()
             && let Some((name, follow)) = self.groups.next()
@@ -433,6 +467,7 @@ impl LocalNode {
             (Purpose::Session(key), _) => {
                 self.session_answered(now, &key, Err(EngineFailed), None, desk);
             }
+            (Purpose::Outcome(asked), answer) => self.outcome_answered(now, asked, answer, desk),
             (Purpose::Message(id), Ok(Answer::Sent { nodes })) => {
                 if self.outbox.ended(id) {
                     self.sent(id, SendOutcome::Sent { nodes });
@@ -547,6 +582,7 @@ impl LocalNode {
         self.counters.away += 1;
         run.renews = run.renews.min(now + self.config.backoff(self.failures));
         self.refuse_all(now, desk);
+        self.refuse_outcomes();
     }
 
     /// The node takes no part any more. It enters again, at once if the engine answers.
@@ -564,6 +600,7 @@ impl LocalNode {
         self.link = Link::Outside { next: now + pause, is_asked: false };
         self.counters.lost += 1;
         self.jobs.give_up();
+        self.lose_outcomes(now);
         self.checking.clear();
         self.round = Round::none(now);
         self.groups.restart();

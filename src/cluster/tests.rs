@@ -1,6 +1,7 @@
 //! What each request means.
 
 mod histories;
+mod outcomes;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -7,7 +7,8 @@ mod expiry;
 mod groups;
 mod jobs;
 mod recovery;
-mod shared;
+mod shared_histories;
+mod shared_outcomes;
 mod shutdown;
 #[cfg(test)]
 mod tests;

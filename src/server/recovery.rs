@@ -6,9 +6,11 @@ use bytes::Bytes;
 
 use super::error::RequestError;
 use super::in_flight::RequestId;
-use crate::session::{Batch, Begun, HistoryConfig, Instance, OutcomesConfig, Position};
+use crate::session::{
+    Batch, Begun, Fingerprint, HistoryConfig, Instance, OutcomesConfig, Position,
+};
 use crate::valid::{InvalidConfig, Valid};
-use crate::wire::{KeptOutcomes, Payload};
+use crate::wire::{Encoding, KeptOutcomes, Payload};
 
 /// How a request ended: with a reply, or with an error of the handler.
 pub type Outcome = Result<Payload, RequestError>;
@@ -76,6 +78,8 @@ pub enum RecoveryCommand {
         request: RequestId,
         /// The number of the request, among those of the client.
         token: u64,
+        /// What it asks.
+        content: Fingerprint,
     },
     /// An idempotent request has ended that this connection has begun.
     Finish {
@@ -117,6 +121,70 @@ pub enum RecoveryNews {
         /// What to do with it.
         begun: Begun<Box<Outcome>>,
     },
+}
+
+/// The version of outcomes as nodes share them.
+const VERSION: u8 = 1;
+
+/// How an outcome ends that is no payload: the byte of each.
+const FAILED: u8 = 3;
+const OTHERS: [(u8, RequestError); 5] = [
+    (4, RequestError::Internal),
+    (5, RequestError::SessionNotFound),
+    (6, RequestError::MaxSessionConnections),
+    (7, RequestError::SessionsDisabled),
+    (8, RequestError::Protocol),
+];
+
+/// Returns an outcome as nodes share it.
+///
+/// | bytes | what |
+/// |---|---|
+/// | 1 | the version: 1 |
+/// | 1 | 0 a binary payload, 1 UTF-8, 2 UTF-16, 3 an error of the application, 4 and more an error of the server |
+/// | the rest | the payload; or how long the code is, in a byte, the code, and the message |
+pub(super) fn encode(outcome: &Outcome) -> Bytes {
+    let (kind, parts): (u8, [&[u8]; 3]) = match outcome {
+        Ok(payload) => {
+            let kind = match payload.encoding() {
+                Encoding::Binary => 0,
+                Encoding::Utf8 => 1,
+                Encoding::Utf16 => 2,
+            };
+            (kind, [payload.as_bytes(), &[], &[]])
+        }
+        Err(RequestError::Failed { code, message }) => {
+            let length = u8::try_from(code.as_bytes().len()).unwrap_or(u8::MAX);
+            let code = [&[length], code.as_bytes()].concat();
+            return [&[VERSION, FAILED], &code[..], message.as_bytes()].concat().into();
+        }
+        Err(error) => {
+            let known = OTHERS.iter().find(|(_, other)| other == error);
+            (known.map_or(4, |(kind, _)| *kind), [&[], &[], &[]])
+        }
+    };
+    [&[VERSION, kind], parts[0], parts[1], parts[2]].concat().into()
+}
+
+/// Reads an outcome of another node. `None` if it cannot be read: it is of another release.
+pub(super) fn decode(outcome: &Bytes) -> Option<Outcome> {
+    let ([VERSION, kind], rest) = outcome.split_first_chunk()? else { return None };
+    let encoding = match *kind {
+        0 => Encoding::Binary,
+        1 => Encoding::Utf8,
+        2 => Encoding::Utf16,
+        FAILED => {
+            let (length, rest) = rest.split_first()?;
+            let (code, message) = rest.split_at_checked(usize::from(*length))?;
+            let message = core::str::from_utf8(message).ok()?;
+            return Some(Err(RequestError::failed(core::str::from_utf8(code).ok()?, message)));
+        }
+        kind => {
+            let known = OTHERS.iter().find(|(other, _)| *other == kind);
+            return known.map(|(_, error)| Err(error.clone()));
+        }
+    };
+    Payload::new(encoding, outcome.slice(2..)).ok().map(Ok)
 }
 
 /// Returns a copy of an outcome that keeps no other memory alive, and its length in bytes.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::key::SessionKey;
+use super::secret::Numbers;
 use crate::time::Instant;
 use crate::valid::{InvalidConfig, not_zero, positive};
 
@@ -38,8 +39,13 @@ pub struct HistoryConfig {
     /// the same time. Not zero. Default: 5 min.
     pub max_age: Duration,
     /// How many bytes the histories of all sessions take together: the oldest signals of all are
-    /// forgotten first. A signal counts for 64 bytes beside its own, a history for 256. No less than
-    /// [`max_bytes`](Self::max_bytes). Default: 64 MiB.
+    /// forgotten first. A signal counts for 64 bytes beside its own, a history for 256 and its key. No less than
+    /// [`max_bytes`](Self::max_bytes).
+    ///
+    /// A history is forgotten as a whole if there is no room for what even those without signals take. Who holds its
+    /// session is then told that something may be missing, although nothing is: so allow for 300 bytes for each
+    /// session that is held at the same time, and for the signals. 64 MiB are enough for 200 000 sessions without
+    /// signals. Default: 64 MiB.
     pub max_total_bytes: usize,
 }
 
@@ -111,8 +117,7 @@ pub struct Batch<T> {
 #[derive(Debug)]
 pub struct Histories<T> {
     config: HistoryConfig,
-    /// Random: histories of another run have other incarnations.
-    seed: u64,
+    incarnations: Numbers,
     /// How many histories were made.
     made: u64,
     names: BTreeMap<SessionKey, HistoryId>,
@@ -156,12 +161,12 @@ impl<T> History<T> {
 }
 
 impl<T: Clone> Histories<T> {
-    /// Creates a keeper of histories. `seed` is random: by it, histories of another run have other
-    /// incarnations.
-    pub const fn new(config: HistoryConfig, seed: u64) -> Self {
+    /// Creates a keeper of histories. `secret` is random: by it, histories of another run have other
+    /// incarnations, and nobody can tell one from another.
+    pub const fn new(config: HistoryConfig, secret: [u8; 16]) -> Self {
         Self {
             config,
-            seed,
+            incarnations: Numbers::new(secret, b'h'),
             made: 0,
             names: BTreeMap::new(),
             histories: BTreeMap::new(),
@@ -314,6 +319,15 @@ impl<T: Clone> Histories<T> {
         }
     }
 
+    /// Forgets all histories.
+    pub(crate) fn clear(&mut self) {
+        self.names.clear();
+        self.histories.clear();
+        self.entries.clear();
+        self.empty.clear();
+        self.bytes = 0;
+    }
+
     /// Returns when to call [`expire`](Self::expire), if at all.
     pub fn next_timeout(&self) -> Option<Instant> {
         let entry = self.entries.first_key_value().map(|(_, (at, _))| *at);
@@ -374,7 +388,7 @@ impl<T: Clone> Histories<T> {
         let id = HistoryId(self.made);
         let history = History {
             key: key.clone(),
-            incarnation: mixed(self.seed.wrapping_add(self.made)),
+            incarnation: self.incarnations.next(),
             last: 0,
             entries: VecDeque::new(),
             bytes: 0,
@@ -426,11 +440,4 @@ impl<T: Clone> Histories<T> {
         }
         self.names.remove(&history.key);
     }
-}
-
-/// Spreads numbers in a row over all numbers. No two become the same (the finalizer of SplitMix64).
-pub(crate) const fn mixed(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }

@@ -85,6 +85,7 @@ pub fn decode(dialect: Dialect, frame: Bytes) -> Result<Message, DecodeError> {
         Kind::AnswerError => frame.answer_error(),
         Kind::AnswerRefused => frame.answer_refused(),
         Kind::ReplyOutcomeUnknown => frame.special(SpecialReply::OutcomeUnknown),
+        Kind::ReplyNotExecuted => frame.special(SpecialReply::NotExecuted),
         Kind::HistorySignalBinary => frame.history_signal(Encoding::Binary),
         Kind::HistorySignalUtf8 => frame.history_signal(Encoding::Utf8),
         Kind::HistorySignalUtf16 => frame.history_signal(Encoding::Utf16),

@@ -57,6 +57,11 @@ pub struct KeptOutcomes {
     pub outcomes: u32,
 }
 
+impl KeptOutcomes {
+    /// The scope of a server that can keep nothing at the moment. Requests that were sent under it are not repeated.
+    pub const NOTHING: u64 = 0;
+}
+
 /// A request to continue a session from a place in its history: one slice of the frame.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resume {

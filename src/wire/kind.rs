@@ -79,6 +79,7 @@ kinds! {
     5 ReplySessionsDisabled Server all "The server has no sessions.",
     6 ReplyProtocolError Server knows_protocol_error "The request could not be parsed; 1.x and wwr.1.",
     7 ReplyOutcomeUnknown Server knows_recovery "Whether the idempotent request was executed, or how it ended, is not known; wwr.1.",
+    8 ReplyNotExecuted Server knows_recovery "The server cannot keep the outcome of the idempotent request now, and does not execute it; wwr.1.",
     11 QuestionBinary Server knows_questions "A question to the client with a binary payload; wwr.1.",
     12 QuestionUtf8 Server knows_questions "A question to the client with a UTF-8 payload; wwr.1.",
     13 QuestionUtf16 Server knows_questions "A question to the client with a UTF-16 payload; wwr.1.",
@@ -127,6 +128,7 @@ impl fmt::Display for Kind {
             Self::ReplySessionsDisabled => "reply, sessions disabled",
             Self::ReplyProtocolError => "reply, protocol error",
             Self::ReplyOutcomeUnknown => "reply, outcome unknown",
+            Self::ReplyNotExecuted => "reply, not executed",
             Self::HistorySignalBinary => "history signal, binary",
             Self::HistorySignalUtf8 => "history signal, UTF-8",
             Self::HistorySignalUtf16 => "history signal, UTF-16",
@@ -274,7 +276,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert_eq!(Kind::from_byte(byte).map_or(byte, Kind::as_byte), byte);
         }
-        assert_eq!(Kind::ALL.len(), 42);
+        assert_eq!(Kind::ALL.len(), 43);
         assert!(Kind::ALL.iter().all(|kind| Kind::from_byte(kind.as_byte()) == Some(*kind)));
     }
 
@@ -297,7 +299,7 @@ mod tests {
         assert_eq!(known(Dialect::V1_5), 21);
         assert_eq!(known(Dialect::V2_0), 21);
         assert_eq!(known(Dialect::Unknown), 22);
-        assert_eq!(known(Dialect::Wwr1), 42);
+        assert_eq!(known(Dialect::Wwr1), 43);
         assert!(!Kind::ClientSettings.is_known_in(Dialect::Unknown));
         assert!(!Kind::QuestionUtf8.is_known_in(Dialect::V2_0));
         assert!(!Kind::AnswerUtf8.is_known_in(Dialect::Unknown));

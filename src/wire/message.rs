@@ -150,6 +150,8 @@ pub enum SpecialReply {
     ProtocolError,
     /// Whether an idempotent request was executed, or how it ended, is not known; `wwr.1`.
     OutcomeUnknown,
+    /// An idempotent request is not executed, because its outcome cannot be kept now; `wwr.1`.
+    NotExecuted,
 }
 
 impl SpecialReply {
@@ -163,6 +165,7 @@ impl SpecialReply {
             Self::SessionsDisabled => Kind::ReplySessionsDisabled,
             Self::ProtocolError => Kind::ReplyProtocolError,
             Self::OutcomeUnknown => Kind::ReplyOutcomeUnknown,
+            Self::NotExecuted => Kind::ReplyNotExecuted,
         }
     }
 }

@@ -178,6 +178,7 @@ fn special_reply(kind: u8) -> Result<SpecialReply, String> {
         5 => SpecialReply::SessionsDisabled,
         6 => SpecialReply::ProtocolError,
         7 => SpecialReply::OutcomeUnknown,
+        8 => SpecialReply::NotExecuted,
         other => return Err(format!("{other} is no special reply")),
     })
 }

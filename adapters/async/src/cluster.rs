@@ -17,10 +17,13 @@ use std::sync::Arc;
 
 pub use wwr::cluster::{
     Answer, Audience, Closing, ClusterConfig, ClusterCounters, ClusterState, DataId, Epoch,
-    HistoryAnswer, HistoryRequest, HistoryStep, Lease, LostBy, Membership, News, Node, REMEMBERED,
-    Request, Revision, SendOutcome, SessionAnswer, SessionRequest, Step,
+    HistoryAnswer, HistoryRequest, HistoryStep, Lease, LostBy, Membership, News, Node,
+    OutcomeAnswer, OutcomeLimits, OutcomeRequest, OutcomeStep, REMEMBERED, Request, Revision,
+    SendOutcome, SessionAnswer, SessionRequest, Step,
 };
-pub use wwr::session::{Batch, HistoryConfig, Position};
+pub use wwr::session::{
+    Batch, Begun, Fingerprint, HistoryConfig, Instance, Position, Scope,
+};
 
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryCluster;

@@ -313,6 +313,7 @@ impl Row {
             Kind::ReplySessionsDisabled => self.take_special(SpecialReply::SessionsDisabled)?,
             Kind::ReplyProtocolError => self.take_special(SpecialReply::ProtocolError)?,
             Kind::ReplyOutcomeUnknown => self.take_special(SpecialReply::OutcomeUnknown)?,
+            Kind::ReplyNotExecuted => self.take_special(SpecialReply::NotExecuted)?,
             Kind::HistorySignalBinary | Kind::HistorySignalUtf8 | Kind::HistorySignalUtf16 => {
                 Message::HistorySignal { id: self.take_id()?, content: self.take_content(kind)? }
             }

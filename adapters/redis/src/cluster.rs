@@ -4,6 +4,7 @@ mod answer;
 mod feed;
 mod listen;
 mod names;
+mod outcomes;
 mod wire;
 
 use core::fmt;
@@ -470,6 +471,7 @@ impl<R: Runtime> cluster::Engine for Cluster<R> {
             }
             Request::Session(request) => self.session(*request).await,
             Request::History(request) => self.history(*request).await,
+            Request::Outcome(request) => self.outcome(*request).await,
             Request::Send { from, to, message } => self.send(from, &to, &message).await,
             Request::Follow { epoch, group } => self.follow("follow", epoch, &group).await,
             Request::Unfollow { epoch, group } => self.follow("unfollow", epoch, &group).await,

@@ -13,7 +13,7 @@ use crate::adapter::cluster::{
     MemoryCluster, News, Request, SendOutcome,
 };
 use crate::adapter::server::{
-    Broadcast, Config, Connection, Connections, OutcomesConfig, Server, SlowReader,
+    Broadcast, Config, Connection, Connections, Server, SlowReader,
 };
 use crate::adapter::{MemoryStore, block_on, runtime};
 use crate::suite::support::app::{App, Event};
@@ -459,9 +459,6 @@ fn a_server_has_a_store_or_a_cluster_and_its_settings_are_checked() {
     let error = build("").headless().err().unwrap().to_string();
     assert_eq!(error, "cluster.name has 0 bytes; it has to have 1 to 255");
     let mut config = Config::default();
-    config.idempotency = Some(OutcomesConfig::default());
-    let error = build("a").config(config).headless().err().unwrap().to_string();
-    assert!(error.contains("Config::idempotency") && error.contains("Builder::cluster"), "{error}");
 }
 
 #[test]

@@ -238,3 +238,92 @@ fn a_name_that_the_server_was_not_told_is_of_use_on_the_next_connection() {
     let id = order(&mut fixture);
     assert_eq!(sent_orders(&mut fixture), [id.as_u64()]);
 }
+
+/// The requests that were sent, each with its first byte.
+fn sent_requests(fixture: &mut Fixture) -> Vec<(u8, u64)> {
+    let sent = fixture.take().into_iter().filter_map(|action| match action {
+        Action::Send(frame) if frame[0] >= 127 => {
+            Some((frame[0], u64::from_le_bytes(frame[1..9].try_into().unwrap())))
+        }
+        _ => None,
+    });
+    sent.collect()
+}
+
+#[test]
+fn requests_keep_their_order_while_some_wait_to_be_repeated() {
+    let mut fixture = connected(2);
+    fixture.receive(kept(9));
+    let first = order(&mut fixture).as_u64();
+    fixture.lost();
+    let queued = fixture.request("queued").unwrap().as_u64();
+    fixture.due();
+    open(&mut fixture, 2);
+    let later = fixture.request("later").unwrap().as_u64();
+    let last = order(&mut fixture).as_u64();
+    assert!(sent_requests(&mut fixture).is_empty());
+    fixture.receive(kept(9));
+    let expected = [(0x83, first), (0x7f, queued), (0x7f, later), (0x83, last)];
+    assert_eq!(sent_requests(&mut fixture), expected);
+}
+
+#[test]
+fn nothing_waits_longer_than_what_it_waits_for() {
+    // What was to be repeated is cancelled, or its time is over.
+    for cancels in [true, false] {
+        let mut fixture = connected(2);
+        fixture.receive(kept(9));
+        let first = order(&mut fixture);
+        again(&mut fixture, 2);
+        fixture.pass(Duration::from_secs(30));
+        let later = fixture.request("later").unwrap().as_u64();
+        assert!(sent_requests(&mut fixture).is_empty());
+        if cancels {
+            fixture.client.cancel(first, &mut fixture.out);
+        } else {
+            fixture.pass(Duration::from_secs(30));
+        }
+        assert_eq!(sent_requests(&mut fixture), [(0x7f, later)]);
+    }
+}
+
+#[test]
+fn a_request_belongs_to_the_scope_that_was_told_when_it_was_sent() {
+    // Sent, the scopes that are told before and after, the scope of the next connection, and whether it is repeated.
+    for (before, after, next, is_repeated) in [
+        (Some(9), None, 9, true),
+        (None, Some(9), 9, true),
+        (Some(9), Some(8), 9, true),
+        (Some(9), Some(8), 8, false),
+        (Some(0), Some(9), 9, false),
+        (Some(0), None, 0, false),
+        (None, Some(0), 0, false),
+    ] {
+        let mut fixture = connected(2);
+        before.into_iter().for_each(|scope| fixture.receive(kept(scope)));
+        let id = order(&mut fixture);
+        after.into_iter().for_each(|scope| fixture.receive(kept(scope)));
+        again(&mut fixture, 2);
+        fixture.receive(kept(next));
+        let case = (before, after, next);
+        assert_eq!(!sent_orders(&mut fixture).is_empty(), is_repeated, "{case:?}");
+        assert_eq!(fixture.client.pending_requests(), usize::from(is_repeated), "{case:?} {id}");
+    }
+}
+
+#[test]
+fn that_a_repeated_request_is_not_executed_does_not_say_that_it_never_was() {
+    for (reply, error) in [(1, RequestError::ServerShutdown), (8, RequestError::NotExecuted)] {
+        let mut fixture = connected(2);
+        fixture.receive(kept(9));
+        let (one, two) = (order(&mut fixture), order(&mut fixture));
+        fixture.labels();
+        fixture.receive(frame(reply, one.as_u64(), b""));
+        assert_eq!(fixture.outcomes(), [(one, Err(error))]);
+        again(&mut fixture, 2);
+        fixture.receive(kept(9));
+        fixture.labels();
+        fixture.receive(frame(reply, two.as_u64(), b""));
+        assert_eq!(fixture.outcomes(), [(two, Err(RequestError::ConnectionLost))]);
+    }
+}

@@ -12,7 +12,8 @@ use crate::cluster::action::{MessageId, SendOutcome};
 use crate::cluster::engine::{Answer, Audience, EngineFailed, Request};
 use crate::cluster::history::{HistoryAnswer, HistoryRequest, HistoryStep};
 use crate::cluster::message::NodeSignal;
-use crate::session::{Batch, ConnectionId, Histories, HistoryConfig, Position, SessionKey, mixed};
+use crate::session::{Batch, ConnectionId, Histories, HistoryConfig, Position, SessionKey};
+use crate::session::Numbers;
 use crate::time::Instant;
 use crate::wire::PreparedSignal;
 
@@ -30,8 +31,8 @@ const BATCH_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Mirrors {
     limits: HistoryConfig,
-    /// Random: incarnations that are proposed by other runs are others.
-    seed: u64,
+    /// The incarnations that are proposed.
+    incarnations: Numbers,
     /// How many questions were asked.
     serial: u64,
     kept: Histories<Bytes>,
@@ -119,12 +120,12 @@ pub(crate) struct Grown {
 }
 
 impl Mirrors {
-    pub(super) const fn new(limits: HistoryConfig, seed: u64) -> Self {
+    pub(super) const fn new(limits: HistoryConfig, secret: [u8; 16]) -> Self {
         Self {
             limits,
-            seed,
+            incarnations: Numbers::new(secret, b'n'),
             serial: 0,
-            kept: Histories::new(limits, seed),
+            kept: Histories::new(limits, secret),
             sessions: BTreeMap::new(),
             queue: VecDeque::new(),
             later: BTreeSet::new(),
@@ -160,7 +161,11 @@ impl Mirrors {
 
     /// No session is held any more, and no question is under way.
     pub(super) fn clear(&mut self) {
-        *self = Self { serial: self.serial, ..Self::new(self.limits, self.seed) };
+        self.kept.clear();
+        self.sessions.clear();
+        self.queue.clear();
+        self.later.clear();
+        self.asked = 0;
     }
 
     /// No question is under way any more, and the sessions are kept.
@@ -359,9 +364,9 @@ fn readable(batch: Batch<Bytes>) -> Batch<PreparedSignal> {
 }
 
 impl LocalNode {
-    /// From now on, signals to sessions have histories. `seed` is random.
-    pub(crate) fn keep_histories(&mut self, limits: HistoryConfig, seed: u64) {
-        self.mirrors = Some(Mirrors::new(limits, seed));
+    /// From now on, signals to sessions have histories. `secret` is random.
+    pub(crate) fn keep_histories(&mut self, limits: HistoryConfig, secret: [u8; 16]) {
+        self.mirrors = Some(Mirrors::new(limits, secret));
     }
 
     /// A connection has come to hold a session, and wants to know where its history ends:
@@ -455,7 +460,7 @@ impl LocalNode {
             let request = HistoryRequest {
                 key: key.clone(),
                 epoch,
-                incarnation: mixed(mirrors.seed.wrapping_add(mirrors.serial)),
+                incarnation: mirrors.incarnations.next(),
                 limits: mirrors.limits,
                 step,
             };
@@ -468,8 +473,7 @@ impl LocalNode {
     pub(super) fn append_request(&mut self, key: SessionKey, signal: Bytes) -> Option<Request> {
         let epoch = self.epoch()?;
         let mirrors = self.mirrors.as_mut()?;
-        mirrors.serial += 1;
-        let incarnation = mixed(mirrors.seed.wrapping_add(mirrors.serial));
+        let incarnation = mirrors.incarnations.next();
         let (limits, step) = (mirrors.limits, HistoryStep::Append { signal });
         let request = HistoryRequest { key, epoch, incarnation, limits, step };
         Some(Request::History(Box::new(request)))

@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+use super::outcomes::Asked;
 use crate::cluster::action::{EngineJobId, MessageId};
 use crate::session::{ConnectionId, SessionKey};
 use crate::time::Instant;
@@ -26,6 +27,8 @@ pub(super) enum Purpose {
     Fetch { key: SessionKey, serial: u64 },
     /// What follows the place of one connection is read.
     Read { key: SessionKey, to: ConnectionId, serial: u64 },
+    /// Something about idempotent requests.
+    Outcome(Asked),
     /// A group is followed, or no more.
     Group { name: String, follow: bool },
 }

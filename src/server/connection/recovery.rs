@@ -11,10 +11,10 @@ use crate::server::counters::count;
 use crate::server::in_flight::RequestId;
 use crate::server::recovery::{Outcome, RecoveryCommand, RecoveryNews};
 use crate::server::reply;
-use crate::session::{Batch, Begun, Instance, Position};
+use crate::session::{Batch, Begun, Fingerprint, Instance, Position};
 use crate::time::Instant;
 use crate::wire::{
-    ClientSettings, Content, HistoryMark, HistoryState, Identifier, Resume, SpecialReply,
+    ClientSettings, Content, HistoryMark, HistoryState, Identifier, Kind, Resume, SpecialReply,
 };
 
 /// What a connection of a client has that wants to lose nothing.
@@ -246,10 +246,12 @@ impl Connection {
             return reply::translated(&self.peer, id, SpecialReply::ProtocolError, out);
         };
         let (request, token) = (self.in_flight.start_request(id), id.counter());
+        let encoding = Kind::idempotent_request(content.encoding()).as_byte();
+        let fingerprint = Fingerprint::new(content.name(), encoding, content.payload());
         let asked = Some(content);
         recovery.requests.insert(request.as_u64(), Idempotent { token, asked });
         count(&mut self.counters.requests);
-        recover(RecoveryCommand::Begin { request, token }, out);
+        recover(RecoveryCommand::Begin { request, token, content: fingerprint }, out);
     }
 
     fn take_begun(&mut self, request: RequestId, begun: Begun<Box<Outcome>>, out: &mut Out) {
@@ -264,15 +266,35 @@ impl Connection {
                 // It is known and not answered yet.
                 let _ = self.reply(request, *outcome, out);
             }
-            Begun::Unknown => {
-                recovery.requests.remove(&request.as_u64());
-                if let Some(id) = self.in_flight.end_request(request) {
-                    reply::special(id, SpecialReply::OutcomeUnknown, out);
-                    count(&mut self.counters.failed);
-                }
-                self.idle.served();
-                self.proceed(out);
-            }
+            Begun::Unknown => self.refuse_begun(request, SpecialReply::OutcomeUnknown, out),
+            Begun::NotNow => self.refuse_begun(request, SpecialReply::NotExecuted, out),
+            // The client uses a number twice.
+            Begun::OtherRequest => self.refuse_begun(request, SpecialReply::ProtocolError, out),
+        }
+    }
+
+    /// Replies to an idempotent request that is not executed, for a reason that says whether it was before.
+    fn refuse_begun(&mut self, request: RequestId, reply: SpecialReply, out: &mut Out) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.requests.remove(&request.as_u64());
+        }
+        if let Some(id) = self.in_flight.end_request(request) {
+            reply::special(id, reply, out);
+            count(&mut self.counters.failed);
+        }
+        self.idle.served();
+        self.proceed(out);
+    }
+
+    /// Reports that nobody has begun to handle a request of [`Action::Request`], and nobody will, because the
+    /// connection ends or has ended. If it is an idempotent one, the client may have it executed on its next
+    /// connection. Without effect for others.
+    pub fn not_handled(&mut self, id: RequestId, out: &mut Out) {
+        let requests = self.recovery.as_mut().map(|recovery| &mut recovery.requests);
+        if let Some(Idempotent { token, .. }) =
+            requests.and_then(|requests| requests.remove(&id.as_u64()))
+        {
+            recover(RecoveryCommand::Undo { request: id, token }, out);
         }
     }
 

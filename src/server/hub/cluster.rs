@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::expiry::Rounds;
 use super::groups::Groups;
-use super::{Hub, HubAction, HubConfig, Out};
+use super::{Hub, HubAction, HubConfig, Out, shared_outcomes};
 use crate::cluster::{
     Answer, Audience, ClusterConfig, ClusterCounters, ClusterState, Content, Desk, EngineFailed,
     EngineJobId, Epoch, LocalNode, MessageId, News, Node, NodeOut,
 };
+use crate::server::recovery::RecoveryNews;
 use crate::session::{
     Change, Command, ConnectionId, EditFailure, Effect, Outcome, Registry, SessionKey, StoreFailed,
 };
@@ -186,6 +187,13 @@ impl Hub {
                     self.take_batch(&key, to, number, batch, out);
                 }
                 NodeOut::Grown(grown) => self.history_grown(&grown, out),
+                NodeOut::Kept { to, kept } => {
+                    out.push(HubAction::Recover { to, news: RecoveryNews::Kept(kept) });
+                }
+                NodeOut::Close(to) => out.push(HubAction::Close { to }),
+                NodeOut::Begun { to, request, begun } => {
+                    out.push(shared_outcomes::begun(to, request, begun));
+                }
                 NodeOut::AllLost => {
                     for (waiter, told) in core::mem::take(&mut self.waiters).into_values().flatten()
                     {

@@ -13,7 +13,8 @@ use crate::cluster::MessageId;
 use crate::server::RequestId;
 use crate::server::recovery::{Outcome, RecoveryCommand, RecoveryConfig, RecoveryNews, compact};
 use crate::session::{
-    self, Begun, Change, ConnectionId, Histories, Instance, Outcomes, Position, Scope, SessionKey,
+    self, Begun, Change, ConnectionId, Fingerprint, Histories, Instance, Outcomes, Position, Scope,
+    SessionKey,
 };
 use crate::time::Instant;
 use crate::valid::Valid;
@@ -58,8 +59,8 @@ struct Client {
     scope: Scope,
     /// The requests that its connection executes, by their numbers.
     running: BTreeMap<u64, RequestId>,
-    /// The requests for which it waits.
-    waits: BTreeSet<(u64, RequestId)>,
+    /// The requests for which it waits, and what they ask.
+    waits: BTreeMap<(u64, RequestId), Fingerprint>,
 }
 
 /// What [`Hub::signal_session`] leaves to the host.
@@ -78,19 +79,21 @@ pub struct SessionSignal {
 }
 
 impl Hub {
-    /// Creates a hub that keeps histories of sessions, or outcomes of idempotent requests. `seed` is
-    /// random, and has to differ between runs of the server: by it, clients learn that what was kept before is
-    /// gone.
+    /// Creates a hub that keeps histories of sessions, or outcomes of idempotent requests. `secret` is
+    /// random, and another one in each run of the server: by it, clients learn that what was kept before is
+    /// gone, and none can tell what others are told.
     pub fn with_recovery(
         config: &Valid<HubConfig>,
         recovery: &Valid<RecoveryConfig>,
-        seed: u64,
+        secret: [u8; 16],
     ) -> Self {
         let kept: RecoveryConfig = **recovery;
         let mut hub = Self::new(config);
         if kept != RecoveryConfig::default() {
-            let histories = kept.history.map(|history| Histories::new(history, seed));
-            hub.recovery = Some(Box::new(Recovery { histories, ..Recovery::new(kept, seed) }));
+            let histories = kept.history.map(|history| Histories::new(history, secret));
+            let outcomes = kept.outcomes.map(|outcomes| Outcomes::new(outcomes, secret));
+            hub.recovery =
+                Some(Box::new(Recovery { histories, outcomes, ..Recovery::new(kept) }));
         }
         hub
     }
@@ -144,6 +147,7 @@ impl Hub {
         if self.recover_shared(now, id, &command, out) {
             return;
         }
+        let Some(command) = self.recover_shared_outcomes(now, id, command, out) else { return };
         let Some(member) = self.connections.get(&id) else { return };
         let Some(recovery) = &mut self.recovery else {
             // Nothing is kept: the request is executed, and cannot be repeated.
@@ -177,8 +181,8 @@ impl Hub {
                 }
             }
             RecoveryCommand::Attach(instance) => recovery.attach(now, id, instance, out),
-            RecoveryCommand::Begin { request, token } => {
-                recovery.begin(now, id, request, token, out);
+            RecoveryCommand::Begin { request, token, content } => {
+                recovery.begin(now, id, request, (token, content), out);
             }
             RecoveryCommand::Finish { token, outcome } => {
                 recovery.finish(now, id, token, Some(*outcome), out);
@@ -240,6 +244,7 @@ impl Hub {
 
     /// A connection has left. Requests that it has begun and not ended were executed in part, or as a whole.
     pub(super) fn recovery_left(&mut self, id: ConnectionId, out: &mut Out) {
+        self.with_node(|node, now, _| node.connection_left(now, id));
         if let Some(recovery) = &mut self.recovery {
             recovery.left(self.now, id, out);
         }
@@ -287,13 +292,13 @@ impl Told {
 
 impl Recovery {
     /// Nothing is kept so far, and histories are nowhere.
-    pub(super) fn new(config: RecoveryConfig, seed: u64) -> Self {
+    pub(super) const fn new(config: RecoveryConfig) -> Self {
         Self {
             config,
             histories: None,
             followers: BTreeMap::new(),
             shared: None,
-            outcomes: config.outcomes.map(|outcomes| Outcomes::new(outcomes, seed)),
+            outcomes: None,
             attached: BTreeMap::new(),
             waiting: BTreeSet::new(),
         }
@@ -317,7 +322,7 @@ impl Recovery {
             return;
         }
         let scope = outcomes.attach(now, instance);
-        let client = Client { scope, running: BTreeMap::new(), waits: BTreeSet::new() };
+        let client = Client { scope, running: BTreeMap::new(), waits: BTreeMap::new() };
         self.attached.insert(id, client);
         let kept = KeptOutcomes {
             scope: scope.0,
@@ -332,22 +337,22 @@ impl Recovery {
         now: Instant,
         id: ConnectionId,
         request: RequestId,
-        token: u64,
+        (token, content): (u64, Fingerprint),
         out: &mut Out,
     ) {
         let begun = match (&mut self.outcomes, self.attached.get_mut(&id)) {
             (Some(outcomes), Some(client)) => {
-                let begun = outcomes.begin(now, client.scope, token, id);
+                let begun = outcomes.begin(now, client.scope, token, content, id);
                 match begun {
                     Begun::Running => {
-                        client.waits.insert((token, request));
+                        client.waits.insert((token, request), content);
                         self.waiting.insert((client.scope, token, id, request));
                         return;
                     }
                     Begun::Fresh => {
                         client.running.insert(token, request);
                     }
-                    Begun::Done(_) | Begun::Unknown => {}
+                    Begun::Done(_) | Begun::Unknown | Begun::OtherRequest | Begun::NotNow => {}
                 }
                 begun
             }
@@ -376,7 +381,7 @@ impl Recovery {
         if !outcomes.finish(now, scope, token, id, kept) {
             return;
         }
-        while let Some((to, request)) = self.take_waiting(scope, token) {
+        while let Some((to, request, _)) = self.take_waiting(scope, token) {
             let begun = match &outcome {
                 Some(outcome) => Begun::Done(Box::new(outcome.clone())),
                 None => Begun::Unknown,
@@ -399,7 +404,7 @@ impl Recovery {
             return;
         };
         let scope = client.scope;
-        if client.waits.remove(&(token, request)) {
+        if client.waits.remove(&(token, request)).is_some() {
             self.waiting.remove(&(scope, token, id, request));
             return;
         }
@@ -409,14 +414,18 @@ impl Recovery {
         }
         client.running.remove(&token);
         if outcomes.undo(scope, token, id)
-            && let Some((to, request)) = self.take_waiting(scope, token)
+            && let Some((to, request, content)) = self.take_waiting(scope, token)
         {
-            self.begin(now, to, request, token, out);
+            self.begin(now, to, request, (token, content), out);
         }
     }
 
     /// Removes one that waits for this request.
-    fn take_waiting(&mut self, scope: Scope, token: u64) -> Option<(ConnectionId, RequestId)> {
+    fn take_waiting(
+        &mut self,
+        scope: Scope,
+        token: u64,
+    ) -> Option<(ConnectionId, RequestId, Fingerprint)> {
         let first = (scope, token, ConnectionId(0), RequestId::from_u64(0));
         let next = self.waiting.range(first..).next().copied()?;
         let (of, number, to, request) = next;
@@ -424,10 +433,8 @@ impl Recovery {
             return None;
         }
         self.waiting.remove(&next);
-        if let Some(client) = self.attached.get_mut(&to) {
-            client.waits.remove(&(token, request));
-        }
-        Some((to, request))
+        let content = self.attached.get_mut(&to)?.waits.remove(&(token, request))?;
+        Some((to, request, content))
     }
 
     fn left(&mut self, now: Instant, id: ConnectionId, out: &mut Out) {
@@ -438,7 +445,7 @@ impl Recovery {
         let Some(client) = self.attached.get_mut(&id) else { return };
         let scope = client.scope;
         let (running, waits) = (client.running.clone(), mem::take(&mut client.waits));
-        for (token, request) in waits {
+        for (token, request) in waits.into_keys() {
             self.waiting.remove(&(scope, token, id, request));
         }
         for token in running.into_keys() {

@@ -14,6 +14,7 @@ fn message(kind: Kind) -> Bytes {
         | Kind::ReplySessionsDisabled
         | Kind::ReplyProtocolError
         | Kind::ReplyOutcomeUnknown
+        | Kind::ReplyNotExecuted
         | Kind::CloseSession => (true, b""),
         Kind::SessionCreated => (false, b"{}"),
         Kind::SessionClosed | Kind::Heartbeat => (false, b""),

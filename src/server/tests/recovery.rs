@@ -1,11 +1,14 @@
 //! Histories and idempotent requests, to the byte (protocol §10.5, §10.6).
 
 use super::*;
-use crate::session::{Batch, Begun, ConnectionId, HistoryConfig, OutcomesConfig, StoreFailed};
+use crate::session::{
+    Batch, Begun, ConnectionId, Fingerprint, HistoryConfig, OutcomesConfig, StoreFailed,
+};
 use crate::valid::Valid;
 use crate::wire::{ClientSettings, PreparedSignal};
 
 const KEY: &str = "k1";
+const TEA: Fingerprint = Fingerprint([1; 16]);
 
 /// A server that keeps everything, whose handlers wait to be told.
 struct Server {
@@ -27,11 +30,11 @@ struct Peer {
 const NOW: Instant = Instant::EPOCH;
 
 impl Server {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u8) -> Self {
         let history = Some(HistoryConfig { max_signals: 2, ..HistoryConfig::default() });
         let outcomes = Some(OutcomesConfig::default());
         let recovery = RecoveryConfig { history, outcomes }.validate().unwrap();
-        let hub = Hub::with_recovery(&Valid::default(), &recovery, seed);
+        let hub = Hub::with_recovery(&Valid::default(), &recovery, [seed; 16]);
         Self { hub, control: Actions::new(), others: Vec::new() }
     }
 
@@ -311,7 +314,7 @@ fn a_server_that_keeps_nothing_executes_and_states_nothing() {
     script.client(order(5), &["send 06 5"]);
     // A hub alone that keeps nothing lets requests be executed.
     let request = RequestId::from_u64(3);
-    hub.recover(NOW, id, RecoveryCommand::Begin { request, token: 1 }, &mut control);
+    hub.recover(NOW, id, RecoveryCommand::Begin { request, token: 1, content: TEA }, &mut control);
     let news = RecoveryNews::Begun { request, begun: Begun::Fresh };
     assert_eq!(control.pop(), Some(HubAction::Recover { to: id, news }));
 }
@@ -413,4 +416,42 @@ fn what_was_sent_while_a_close_failed_comes_when_it_has() {
     server.hub.answered(NOW, job.id, answer, &mut server.control);
     server.carry_out(&mut peer);
     assert_eq!(peer.sent(), [news(2, "two")]);
+}
+
+#[test]
+fn an_identifier_of_another_request_is_a_breach_of_protocol() {
+    let mut server = Server::new(1);
+    let mut peer = server.connect(repeats());
+    server.receive(&mut peer, order(5));
+    peer.reply(&mut server, "order 1").unwrap();
+    peer.sent();
+    let id = Identifier::from_counter(5);
+    for (other, payload) in [("order", "coffee"), ("orde", "rtea"), ("other", "tea")] {
+        let other = Encoder::new().idempotent_request(id, &name(other), &Payload::utf8(payload));
+        server.receive(&mut peer, other);
+        assert_eq!(peer.sent(), [b"\x06\x05\0\0\0\0\0\0\0"]);
+    }
+    assert!(peer.requests.is_empty());
+    server.receive(&mut peer, order(5));
+    assert_eq!(peer.sent(), [b"\xc0\x05\0\0\0\0\0\0\0order 1"]);
+}
+
+#[test]
+fn a_request_that_was_cleared_and_dropped_may_be_executed_on_the_next_connection() {
+    let mut server = Server::new(1);
+    let mut first = server.connect(repeats());
+    server.receive(&mut first, order(5));
+    let request = first.requests.pop().unwrap();
+    server.lose(&mut first);
+    let mut next = server.connect(repeats());
+    next.sent();
+    server.receive(&mut next, order(5));
+    first.connection.not_handled(request, &mut first.out);
+    assert_eq!(first.connection.running_idempotent(), 0);
+    server.carry_out(&mut first);
+    let (to, news) = server.others.pop().unwrap();
+    assert_eq!(to, next.id);
+    next.connection.handle_recovery(NOW, news, &mut next.out);
+    server.carry_out(&mut next);
+    assert_eq!(next.requests.len(), 1, "it is executed here");
 }

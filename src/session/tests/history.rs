@@ -26,7 +26,7 @@ struct Fixture {
 impl Fixture {
     fn new(config: HistoryConfig) -> Self {
         config.check().unwrap();
-        Self { histories: Histories::new(config, 7), now: Instant::EPOCH }
+        Self { histories: Histories::new(config, [7; 16]), now: Instant::EPOCH }
     }
 
     fn append(&mut self, name: &str, bytes: usize) -> Position {

@@ -41,6 +41,7 @@ mod reference;
 mod script;
 mod server;
 mod setup;
+mod sharing;
 mod stage;
 mod store;
 mod trace;
@@ -62,6 +63,7 @@ pub use record::Sent;
 pub use recovering::{RecoveryMistake, RecoveryReport, run_recovery};
 pub use reference::{Act, Death, Kind, Notice, Reference, ReferenceId};
 pub use script::{Script, with};
+pub use sharing::{SharingMistake, SharingReport, run_sharing};
 pub use world::Report;
 
 /// Whether a run keeps lines to read.

@@ -98,6 +98,7 @@ impl Engine for MemoryCluster {
             Answer::Session(_)
             | Answer::Confirmed { .. }
             | Answer::History(_)
+            | Answer::Outcome(_)
             | Answer::Sent { .. }
             | Answer::Failed => {}
         }

@@ -187,9 +187,6 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
         if self.store.is_some() && self.cluster.is_some() {
             return Err(InvalidConfig::StoreAndCluster);
         }
-        if self.cluster.is_some() && recovery.outcomes.is_some() {
-            return Err(InvalidConfig::IdempotencyAndCluster);
-        }
         let cluster = self.cluster.map(|(engine, mut config)| {
             let clock = runtime.clock();
             let running = clock.now().saturating_since(Instant::EPOCH);
@@ -212,15 +209,15 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
 
 /// Returns the number by which clients tell this run of the server from others. Without randomness, nothing is
 /// kept that would need one.
-fn recovery_seed<R: Runtime>(runtime: &R, config: &mut Config) -> u64 {
-    let mut seed = [0; 8];
+fn recovery_seed<R: Runtime>(runtime: &R, config: &mut Config) -> [u8; 16] {
+    let mut seed = [0; 16];
     if (config.history.is_some() || config.idempotency.is_some())
         && let Err(error) = runtime.fill_random(&mut seed)
     {
         tracing::error!(%error, "no randomness: neither histories nor outcomes are kept");
         (config.history, config.idempotency) = (None, None);
     }
-    u64::from_le_bytes(seed)
+    seed
 }
 
 impl<H, R> std::fmt::Debug for Builder<H, R> {

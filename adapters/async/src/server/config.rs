@@ -78,7 +78,8 @@ pub struct Config {
     /// [`max_total_bytes`](HistoryConfig::max_total_bytes) limits what each node has in memory beside that. Default:
     /// nothing.
     pub history: Option<HistoryConfig>,
-    /// Which outcomes of idempotent requests are kept in memory, so that clients of this project may repeat
+    /// Which outcomes of idempotent requests are kept in memory, or by the engine of a
+    /// [cluster](super::Builder::cluster), so that clients of this project may repeat
     /// such requests, and each is executed once (protocol §10.6). The handler of one runs on when its
     /// connection has ended, until it is done, or for the [window](OutcomesConfig::window). Default: none,
     /// and clients repeat no request.
@@ -231,12 +232,6 @@ pub enum InvalidConfig {
          keeps the sessions, so leave out the store"
     )]
     StoreAndCluster,
-    /// Idempotent requests, and a cluster.
-    #[error(
-        "a cluster (Builder::cluster) is set, and idempotent requests (Config::idempotency), whose outcomes are those \
-         of one process so far; leave them out"
-    )]
-    IdempotencyAndCluster,
 }
 
 impl From<InvalidConfig> for io::Error {

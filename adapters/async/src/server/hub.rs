@@ -116,15 +116,15 @@ impl Hub {
         store: SharedStore,
         config: &Valid<HubConfig>,
         recovery: &Valid<RecoveryConfig>,
-        seed: u64,
+        secret: [u8; 16],
         cluster: Option<(SharedEngine, Valid<ClusterConfig>)>,
     ) -> Arc<Self> {
         let (machine, node, control, queues) = match cluster {
-            None => (server::Hub::with_recovery(config, recovery, seed), None, None, None),
+            None => (server::Hub::with_recovery(config, recovery, secret), None, None, None),
             Some((engine, cluster)) => {
                 let (control, queues) = NodeControl::new();
                 let machine =
-                    server::Hub::clustered_with_recovery(config, &cluster, recovery, seed);
+                    server::Hub::clustered_with_recovery(config, &cluster, recovery, secret);
                 let node = Node::new(engine, &cluster, recovery.history.is_some());
                 (machine, Some(node), Some(Box::new(control)), Some(queues))
             }

@@ -200,6 +200,7 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
     /// Detaches the machine from its inputs, and leaves the session.
     fn detach(&mut self, end: &End) {
         self.leave_groups();
+        self.drop_deferred();
         // Some actions may be left, if one before them has failed. The machine still holds what they tell of.
         self.carry_out_rest();
         self.hear_of_session();

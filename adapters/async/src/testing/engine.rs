@@ -1,6 +1,7 @@
 //! What every engine of a cluster has to do, as a check that runs against any of them.
 
 mod histories;
+mod outcomes;
 mod pair;
 mod walk;
 
@@ -29,7 +30,8 @@ use pair::Pair;
 /// If the engine behaves otherwise, fails, or has no news for a minute. Standard output says what it was to do.
 #[track_caller]
 pub fn check_engine<E: Engine, G>(fresh: impl Fn() -> (E, G)) {
-    for (behaviour, check) in BEHAVIOURS.iter().chain(histories::BEHAVIOURS) {
+    let all = BEHAVIOURS.iter().chain(histories::BEHAVIOURS).chain(outcomes::BEHAVIOURS);
+    for (behaviour, check) in all {
         println!("{behaviour}");
         let (engine, _guard) = fresh();
         let mut pair = Pair::new(&engine);
@@ -41,6 +43,7 @@ pub fn check_engine<E: Engine, G>(fresh: impl Fn() -> (E, G)) {
         let (engine, _guard) = fresh();
         let mut pair = Pair::new(&engine);
         walk::walk(&mut pair, seed);
+        outcomes::walk(&mut pair, seed);
         pair.finish();
     }
 }

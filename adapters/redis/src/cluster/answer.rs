@@ -13,7 +13,7 @@ use wwr_async::cluster::{
 
 use crate::record::{self, BrokenRecord};
 
-type Read<T> = Result<T, Option<BrokenRecord>>;
+pub(super) type Read<T> = Result<T, Option<BrokenRecord>>;
 
 /// How many hexadecimal digits of the engine's identity become that of its data.
 const ID_DIGITS: usize = 16;
@@ -135,12 +135,12 @@ fn data(info: &[u8]) -> Option<DataId> {
     u64::from_str_radix(id.get(..ID_DIGITS)?, 16).ok().map(DataId)
 }
 
-fn split(reply: &[Vec<u8>]) -> Read<(&str, &[Vec<u8>])> {
+pub(super) fn split(reply: &[Vec<u8>]) -> Read<(&str, &[Vec<u8>])> {
     let (word, rest) = reply.split_first().ok_or(None)?;
     Ok((text(word)?, rest))
 }
 
-fn first(rest: &[Vec<u8>]) -> Read<&[u8]> {
+pub(super) fn first(rest: &[Vec<u8>]) -> Read<&[u8]> {
     rest.first().map(Vec::as_slice).ok_or(None)
 }
 
@@ -148,11 +148,11 @@ fn text(bytes: &[u8]) -> Read<&str> {
     core::str::from_utf8(bytes).map_err(|_| None)
 }
 
-fn number<T: FromStr>(bytes: &[u8]) -> Read<T> {
+pub(super) fn number<T: FromStr>(bytes: &[u8]) -> Read<T> {
     text(bytes)?.parse().map_err(|_| None)
 }
 
-fn epoch(bytes: &[u8]) -> Read<Epoch> {
+pub(super) fn epoch(bytes: &[u8]) -> Read<Epoch> {
     Ok(Epoch(number::<NonZeroU64>(bytes)?))
 }
 

@@ -1,7 +1,7 @@
 //! What things are called in the engine.
 
 use wwr_async::SessionKey;
-use wwr_async::cluster::Epoch;
+use wwr_async::cluster::{Epoch, Instance};
 
 use crate::name;
 
@@ -31,6 +31,16 @@ impl Names {
     /// The name of the record of a session.
     pub(super) fn record(&self, key: &SessionKey) -> String {
         name::of(&self.prefix, key)
+    }
+
+    /// The name of the record of a client that makes idempotent requests.
+    pub(super) fn client(&self, instance: &Instance) -> String {
+        format!("wwr:outcomes:{}", name::of_client(&self.prefix, instance))
+    }
+
+    /// The name of its outcomes: in the slot of the record.
+    pub(super) fn outcomes(client: &str) -> String {
+        format!("wwr:outcomes:{{{client}}}")
     }
 
     /// The name of its holders: in the slot of the record.

@@ -48,11 +48,11 @@ impl Nodes {
         let mut config = HubConfig::default();
         config.sessions.max_connections = NonZeroUsize::new(limit);
         let config = config.validate().unwrap();
-        for seed in 0..count as u64 {
+        for secret in 0..count as u8 {
             let mut cluster = ClusterConfig::new("node");
             change(&mut cluster);
             let cluster = cluster.validate().unwrap();
-            let mut hub = Hub::clustered_with_recovery(&config, &cluster, &recovery, seed << 32);
+            let mut hub = Hub::clustered_with_recovery(&config, &cluster, &recovery, [secret; 16]);
             let mut out = Actions::new();
             for _ in 0..3 {
                 let id = hub.admit(Instant::EPOCH).unwrap();

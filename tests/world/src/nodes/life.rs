@@ -41,9 +41,8 @@ impl Nodes {
         node.hub = Some(if self.keeps_histories {
             let recovery =
                 super::histories::recovery().validate().expect("settings that are valid");
-            // As far from all others as random ones are.
-            let seed = (id as u64) << 56 | node.run << 40;
-            Hub::clustered_with_recovery(&config, &cluster, &recovery, seed)
+            let secret = (u128::from(node.run) << 64 | id as u128).to_le_bytes();
+            Hub::clustered_with_recovery(&config, &cluster, &recovery, secret)
         } else {
             Hub::clustered(&config, &cluster)
         });

@@ -77,9 +77,12 @@ fn hub(stage: &mut Stage) -> Hub {
     let mut recovery = RecoveryConfig::default();
     (recovery.history, recovery.outcomes) = (Some(history), Some(outcomes));
     let recovery = recovery.validate().expect("settings that are valid");
+    let mut secret = [0; 16];
     let seed = stage.dice.number();
-    let seed = if stage.does(RecoveryMistake::SameIncarnation) { 1 } else { seed };
-    Hub::with_recovery(&HubConfig::default().validate().expect("valid"), &recovery, seed)
+    if !stage.does(RecoveryMistake::SameIncarnation) {
+        secret[..8].copy_from_slice(&seed.to_le_bytes());
+    }
+    Hub::with_recovery(&HubConfig::default().validate().expect("valid"), &recovery, secret)
 }
 
 impl Server {
@@ -447,7 +450,7 @@ impl Server {
                         after.offset = after.offset.saturating_sub(1);
                     }
                     if let Some(served) = self.connections.get_mut(&link) {
-                        if let RecoveryCommand::Begin { request, token } = &*command {
+                        if let RecoveryCommand::Begin { request, token, .. } = &*command {
                             served.begun.push((*request, *token));
                         }
                         let id = served.id;

@@ -10,8 +10,8 @@ use futures_lite::future::{or, poll_once, yield_now};
 use futures_util::StreamExt as _;
 use wwr::cluster::{
     Audience, ClusterAction, ClusterConfig, EngineFailed, EngineJob, EngineJobId, Epoch,
-    HistoryAnswer, HistoryStep, LostBy, MessageId, News, NodeSignal, Request, SendOutcome,
-    SessionAnswer,
+    HistoryAnswer, HistoryStep, LostBy, MessageId, News, NodeSignal, OutcomeAnswer, Request,
+    SendOutcome, SessionAnswer,
 };
 use wwr::{PreparedSignal, SessionKey, SlowReader};
 
@@ -313,6 +313,7 @@ impl Hub {
 const fn fails_alone(request: &Request) -> Option<Answer> {
     match request {
         Request::Session(_) => Some(Answer::Session(SessionAnswer::Failed)),
+        Request::Outcome(_) => Some(Answer::Outcome(OutcomeAnswer::Failed)),
         Request::History(_) => Some(Answer::History(HistoryAnswer::Failed)),
         Request::Send { .. } | Request::Follow { .. } | Request::Unfollow { .. } => {
             Some(Answer::Failed)
@@ -356,6 +357,7 @@ impl About {
                 HistoryStep::Append { .. } => ("append to a history", Some(&request.key)),
                 HistoryStep::Read { .. } => ("read a history", Some(&request.key)),
             },
+            Request::Outcome(_) => ("record an idempotent request", None),
             Request::Send { to: Audience::Session(key), .. } => ("send to a session", Some(key)),
             Request::Send { .. } => ("send", None),
             Request::Follow { .. } => ("follow a group", None),

@@ -18,7 +18,7 @@ use crate::test_runtime::TestRuntime;
 pub(in crate::server) fn hub() -> Arc<Hub> {
     let store = SharedStore::new(MemoryStore::new());
     let (hub, recovery) = (Valid::default(), Valid::default());
-    Hub::new(&TestRuntime, Box::new(RandomKeys), store, &hub, &recovery, 0, None)
+    Hub::new(&TestRuntime, Box::new(RandomKeys), store, &hub, &recovery, [0; 16], None)
 }
 
 fn open(hub: &Arc<Hub>) -> OpenGuard {

@@ -76,6 +76,8 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
                 }
                 Action::Answered { id, outcome } => self.answered(id, *outcome),
                 Action::SessionEvent(event) => self.take_session_event(event),
+                // An idempotent one may be executed elsewhere.
+                Action::Request(request) => self.machine.not_handled(request.id, &mut self.out),
                 _ => {}
             }
         }

@@ -163,6 +163,16 @@ impl<'a, H: Handler, R: Runtime> Task<'a, H, R> {
         }
     }
 
+    /// Drops the messages that were put off: the connection ends.
+    pub(super) fn drop_deferred(&mut self) {
+        let deferred = self.hooks().map(|hooks| std::mem::take(&mut hooks.deferred));
+        for message in deferred.into_iter().flatten() {
+            if let Action::Request(request) = message {
+                self.machine.not_handled(request.id, &mut self.out);
+            }
+        }
+    }
+
     fn hooks(&mut self) -> Option<&mut Hooks> {
         self.rare.as_mut()?.hooks.as_mut()
     }

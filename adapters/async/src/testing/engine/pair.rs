@@ -8,9 +8,10 @@ use std::time::Instant as SystemInstant;
 
 use wwr::cluster::{
     Answer, Audience, DataId, Epoch, HistoryAnswer, HistoryRequest, HistoryStep, Lease, Membership,
-    MemoryEngine, News, Request, SessionAnswer, SessionRequest, Step,
+    MemoryEngine, News, OutcomeAnswer, OutcomeRequest, OutcomeStep, Request, SessionAnswer,
+    SessionRequest, Step,
 };
-use wwr::session::HistoryConfig;
+use wwr::session::{HistoryConfig, Instance};
 use wwr::{Instant, SessionKey};
 
 use crate::cluster::Engine;
@@ -303,6 +304,31 @@ impl<'a> Pair<'a> {
             Answer::History(answer) => answer,
             other => panic!("{step:?} was answered {other:?}"),
         }
+    }
+
+    /// Asks about a client. Both engines know the same.
+    pub(super) fn outcome(
+        &mut self,
+        number: u64,
+        node: usize,
+        instance: Instance,
+        step: OutcomeStep,
+    ) -> OutcomeAnswer {
+        let (expected, answer) = self.both(|lease| {
+            let (epoch, membership) = (lease(node).epoch, lease(node).membership());
+            let (limits, step) = (super::outcomes::LIMITS, step.clone());
+            let request = OutcomeRequest { instance, epoch, number, membership, limits, step };
+            Request::Outcome(Box::new(request))
+        });
+        let (Answer::Outcome(mut expected), Answer::Outcome(answer)) = (expected, answer) else {
+            panic!("{step:?} was answered otherwise");
+        };
+        if let OutcomeAnswer::Running { by } = &mut expected {
+            let of = self.nodes.iter().find(|node| node.model.epoch == *by);
+            *by = of.map_or(*by, |node| node.tested.epoch);
+        }
+        assert_eq!(answer, expected, "node {node} asks, number {number}: {step:?}");
+        answer
     }
 
     pub(super) fn send(&mut self, node: usize, to: Audience, message: &[u8]) -> Answer {

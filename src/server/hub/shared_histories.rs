@@ -29,26 +29,47 @@ impl Shared {
 }
 
 impl Hub {
-    /// Creates a hub for one node of several, as [`clustered`](Self::clustered) does, that keeps histories of sessions
-    /// together with the other nodes: in their engine. `seed` is random, and has to differ between runs of the
-    /// node. All nodes need the same settings.
+    /// Creates a hub for one node of several, as [`clustered`](Self::clustered) does, that keeps histories of sessions and
+    /// outcomes of idempotent requests together with the other nodes: in their engine. So clients get what they have
+    /// missed, and repeat requests, on any node. All nodes have the same settings. `secret` is random, and another one in
+    /// each run of a node.
     ///
-    /// Outcomes of idempotent requests are kept for this node alone.
+    /// A client that makes idempotent requests and is not connected is remembered for twice the window, or four leases, if
+    /// that is longer, and [`max_clients`](crate::session::OutcomesConfig::max_clients) does not count: the engine forgets
+    /// what it has no room for.
+    ///
+    /// While the node takes no part, or the engine does not answer, idempotent requests are refused at once
+    /// ([`Begun::NotNow`](crate::session::Begun::NotNow)). Others never touch the engine.
+    ///
+    /// ```
+    /// use wwr::Valid;
+    /// use wwr::cluster::ClusterConfig;
+    /// use wwr::server::{Hub, RecoveryConfig};
+    /// use wwr::session::{HistoryConfig, OutcomesConfig};
+    ///
+    /// let mut recovery = RecoveryConfig::default();
+    /// recovery.history = Some(HistoryConfig::default());
+    /// recovery.outcomes = Some(OutcomesConfig::default());
+    /// let cluster = ClusterConfig::new("a").validate()?;
+    /// let hub = Hub::clustered_with_recovery(&Valid::default(), &cluster, &recovery.validate()?, [7; 16]);
+    /// # drop(hub);
+    /// # Ok::<(), wwr::InvalidConfig>(())
+    /// ```
     pub fn clustered_with_recovery(
         config: &Valid<HubConfig>,
         cluster: &Valid<ClusterConfig>,
         recovery: &Valid<RecoveryConfig>,
-        seed: u64,
+        secret: [u8; 16],
     ) -> Self {
-        let kept: RecoveryConfig = **recovery;
+        let RecoveryConfig { history, outcomes } = **recovery;
         let mut hub = Self::clustered(config, cluster);
-        if kept != RecoveryConfig::default() {
-            let mut recovery = Recovery::new(kept, seed);
-            recovery.shared = kept.history.map(|_| Shared::default());
-            hub.recovery = Some(Box::new(recovery));
+        if let (Some(node), Some(history)) = (&mut hub.node, history) {
+            node.keep_histories(history, secret);
+            let shared = Some(Shared::default());
+            hub.recovery = Some(Box::new(Recovery { shared, ..Recovery::new(**recovery) }));
         }
-        if let (Some(node), Some(history)) = (&mut hub.node, kept.history) {
-            node.keep_histories(history, seed);
+        if let (Some(node), Some(outcomes)) = (&mut hub.node, outcomes) {
+            node.share_outcomes(outcomes, secret);
         }
         hub
     }
