@@ -18,6 +18,7 @@ mod cluster;
 mod edits;
 mod expiry;
 mod groups;
+mod outcomes;
 mod sessions;
 mod shutdown;
 
