@@ -17,7 +17,6 @@ pub use exchange::{
     Change, Command, ConnectionId, Edit, EditCommand, EditFailure, Effect, NewKey,
     OtherConnections, Outcome, StoreFailed, Ticket, Update,
 };
-pub(crate) use history::mixed;
 pub use history::{Batch, Histories, HistoryConfig, Position};
 pub use info::{InvalidInfo, SessionInfo};
 pub use key::{EmptyKey, KeyFormat, SessionKey};

@@ -363,16 +363,8 @@ impl LocalNode {
         let histories = mirrors.and_then(|mirrors| mirrors.next_timeout(self.is_ready()));
         let outcomes = self.outcomes.as_ref().filter(|_| self.is_ready());
         let outcomes = outcomes.and_then(|outcomes| outcomes.next_timeout());
-        let timeouts = [
-            self.jobs.next_deadline(),
-            link,
-            check,
-            round,
-            groups,
-            message,
-            histories,
-            outcomes,
-        ];
+        let timeouts =
+            [self.jobs.next_deadline(), link, check, round, groups, message, histories, outcomes];
         timeouts.into_iter().flatten().min()
     }
 

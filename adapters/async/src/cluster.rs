@@ -21,9 +21,7 @@ pub use wwr::cluster::{
     OutcomeAnswer, OutcomeLimits, OutcomeRequest, OutcomeStep, REMEMBERED, Request, Revision,
     SendOutcome, SessionAnswer, SessionRequest, Step,
 };
-pub use wwr::session::{
-    Batch, Begun, Fingerprint, HistoryConfig, Instance, Position, Scope,
-};
+pub use wwr::session::{Batch, Begun, Fingerprint, HistoryConfig, Instance, Position, Scope};
 
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryCluster;

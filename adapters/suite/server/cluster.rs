@@ -12,9 +12,7 @@ use crate::adapter::cluster::{
     Answer, Audience, ClusterConfig, ClusterState, Engine, EngineError, EngineErrorKind, Epoch,
     MemoryCluster, News, Request, SendOutcome,
 };
-use crate::adapter::server::{
-    Broadcast, Config, Connection, Connections, Server, SlowReader,
-};
+use crate::adapter::server::{Broadcast, Config, Connection, Connections, Server, SlowReader};
 use crate::adapter::{MemoryStore, block_on, runtime};
 use crate::suite::support::app::{App, Event};
 use crate::suite::support::message::{

@@ -12,8 +12,8 @@ use crate::cluster::action::{MessageId, SendOutcome};
 use crate::cluster::engine::{Answer, Audience, EngineFailed, Request};
 use crate::cluster::history::{HistoryAnswer, HistoryRequest, HistoryStep};
 use crate::cluster::message::NodeSignal;
-use crate::session::{Batch, ConnectionId, Histories, HistoryConfig, Position, SessionKey};
 use crate::session::Numbers;
+use crate::session::{Batch, ConnectionId, Histories, HistoryConfig, Position, SessionKey};
 use crate::time::Instant;
 use crate::wire::PreparedSignal;
 

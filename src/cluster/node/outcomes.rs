@@ -275,7 +275,8 @@ impl LocalNode {
             return self.tell_kept(id, Some(scope));
         }
         outcomes.connections.insert(id, Connection { instance, told: Told::NoWord });
-        if !client.is_asked && client.due.is_none() {
+        // Also if there is a scope: it is told as soon as the engine answers.
+        if !client.is_asked && (client.due.is_none() || !is_ready) {
             outcomes.schedule(instance, now);
         }
         if !is_ready {

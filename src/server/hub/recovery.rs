@@ -7,7 +7,7 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::shared::Shared;
+use super::shared_histories::Shared;
 use super::{Hub, HubAction, HubConfig, Out};
 use crate::cluster::MessageId;
 use crate::server::RequestId;
@@ -92,8 +92,7 @@ impl Hub {
         if kept != RecoveryConfig::default() {
             let histories = kept.history.map(|history| Histories::new(history, secret));
             let outcomes = kept.outcomes.map(|outcomes| Outcomes::new(outcomes, secret));
-            hub.recovery =
-                Some(Box::new(Recovery { histories, outcomes, ..Recovery::new(kept) }));
+            hub.recovery = Some(Box::new(Recovery { histories, outcomes, ..Recovery::new(kept) }));
         }
         hub
     }
@@ -291,7 +290,7 @@ impl Told {
 }
 
 impl Recovery {
-    /// Nothing is kept so far, and histories are nowhere.
+    /// Nothing is kept so far: neither histories nor outcomes are here.
     pub(super) const fn new(config: RecoveryConfig) -> Self {
         Self {
             config,

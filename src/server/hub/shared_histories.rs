@@ -65,8 +65,9 @@ impl Hub {
         let mut hub = Self::clustered(config, cluster);
         if let (Some(node), Some(history)) = (&mut hub.node, history) {
             node.keep_histories(history, secret);
-            let shared = Some(Shared::default());
-            hub.recovery = Some(Box::new(Recovery { shared, ..Recovery::new(**recovery) }));
+            let mut kept = Recovery::new(**recovery);
+            kept.shared = Some(Shared::default());
+            hub.recovery = Some(Box::new(kept));
         }
         if let (Some(node), Some(outcomes)) = (&mut hub.node, outcomes) {
             node.share_outcomes(outcomes, secret);

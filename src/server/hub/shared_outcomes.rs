@@ -6,10 +6,9 @@ use bytes::Bytes;
 
 use super::{Hub, HubAction, Out};
 use crate::server::RequestId;
-use crate::server::recovery::{RecoveryCommand, RecoveryConfig, RecoveryNews, decode, encode};
+use crate::server::recovery::{RecoveryCommand, RecoveryNews, decode, encode};
 use crate::session::{Begun, ConnectionId};
 use crate::time::Instant;
-use crate::valid::Valid;
 
 impl Hub {
     /// Carries out the command of a connection if it is about what nodes share. Returns any other.

@@ -19,6 +19,7 @@ mod edits;
 mod expiry;
 mod groups;
 mod histories;
+mod outcomes;
 mod sessions;
 mod shutdown;
 
