@@ -7,6 +7,7 @@ mod names;
 mod wire;
 
 use core::fmt;
+use core::pin::Pin;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -70,6 +71,9 @@ const LONGEST_AGE: u64 = 10_000_000_000_000;
 pub struct Cluster<R> {
     shared: Arc<Shared<R>>,
 }
+
+/// The answer to come.
+type Boxed<'a> = Pin<Box<dyn Future<Output = Result<Answer, EngineError>> + Send + 'a>>;
 
 struct Shared<R> {
     link: Link<R>,
@@ -281,6 +285,15 @@ impl<R: Runtime> Cluster<R> {
         }
     }
 
+    /// On the heap: what waits for the answer to one request is not to take the stack that all others need together.
+    fn boxed_session(&self, request: SessionRequest) -> Boxed<'_> {
+        Box::pin(self.session(request))
+    }
+
+    fn boxed_history(&self, request: HistoryRequest) -> Boxed<'_> {
+        Box::pin(self.history(request))
+    }
+
     async fn history(&self, request: HistoryRequest) -> Result<Answer, EngineError> {
         let HistoryRequest { key, epoch, incarnation, limits, step } = request;
         let names = &self.shared.names;
@@ -468,8 +481,8 @@ impl<R: Runtime> cluster::Engine for Cluster<R> {
                 self.heard(&answer, false, Some(epoch));
                 Ok(answer)
             }
-            Request::Session(request) => self.session(*request).await,
-            Request::History(request) => self.history(*request).await,
+            Request::Session(request) => self.boxed_session(*request).await,
+            Request::History(request) => self.boxed_history(*request).await,
             Request::Send { from, to, message } => self.send(from, &to, &message).await,
             Request::Follow { epoch, group } => self.follow("follow", epoch, &group).await,
             Request::Unfollow { epoch, group } => self.follow("unfollow", epoch, &group).await,
