@@ -8,6 +8,7 @@ mod outcomes;
 mod wire;
 
 use core::fmt;
+use core::pin::Pin;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use redis::Value;
 use wwr_async::cluster::{
     self, Answer, Audience, EngineError, EngineErrorKind, Epoch, HistoryRequest, HistoryStep, News,
-    Position, REMEMBERED, Request, SessionAnswer, SessionRequest, Step,
+    OutcomeRequest, Position, REMEMBERED, Request, SessionAnswer, SessionRequest, Step,
 };
 use wwr_async::{Runtime, ShortKey, StoreError};
 
@@ -71,6 +72,9 @@ const LONGEST_AGE: u64 = 10_000_000_000_000;
 pub struct Cluster<R> {
     shared: Arc<Shared<R>>,
 }
+
+/// The answer to come.
+type Boxed<'a> = Pin<Box<dyn Future<Output = Result<Answer, EngineError>> + Send + 'a>>;
 
 struct Shared<R> {
     link: Link<R>,
@@ -282,6 +286,19 @@ impl<R: Runtime> Cluster<R> {
         }
     }
 
+    /// On the heap: what waits for the answer to one request is not to take the stack that all others need together.
+    fn boxed_session(&self, request: SessionRequest) -> Boxed<'_> {
+        Box::pin(self.session(request))
+    }
+
+    fn boxed_history(&self, request: HistoryRequest) -> Boxed<'_> {
+        Box::pin(self.history(request))
+    }
+
+    fn boxed_outcome(&self, request: OutcomeRequest) -> Boxed<'_> {
+        Box::pin(self.outcome(request))
+    }
+
     async fn history(&self, request: HistoryRequest) -> Result<Answer, EngineError> {
         let HistoryRequest { key, epoch, incarnation, limits, step } = request;
         let names = &self.shared.names;
@@ -469,9 +486,9 @@ impl<R: Runtime> cluster::Engine for Cluster<R> {
                 self.heard(&answer, false, Some(epoch));
                 Ok(answer)
             }
-            Request::Session(request) => self.session(*request).await,
-            Request::History(request) => self.history(*request).await,
-            Request::Outcome(request) => self.outcome(*request).await,
+            Request::Session(request) => self.boxed_session(*request).await,
+            Request::History(request) => self.boxed_history(*request).await,
+            Request::Outcome(request) => self.boxed_outcome(*request).await,
             Request::Send { from, to, message } => self.send(from, &to, &message).await,
             Request::Follow { epoch, group } => self.follow("follow", epoch, &group).await,
             Request::Unfollow { epoch, group } => self.follow("unfollow", epoch, &group).await,
