@@ -63,10 +63,14 @@ impl OutcomeLimits {
 /// What to do with the requests of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcomeStep {
-    /// Keep the record, or make one with this scope. Answered by [`Attached`](OutcomeAnswer::Attached).
+    /// Keep the record, or make one with this scope, if the engine has these data. Answered by
+    /// [`Attached`](OutcomeAnswer::Attached) or [`OtherData`](OutcomeAnswer::OtherData).
     Attach {
         /// Random, and never used before.
         fresh: Scope,
+        /// Which data the engine has, as far as the node knows. So a request that is carried out again, after the
+        /// engine has lost what it did, does not make a record of the same scope.
+        data: DataId,
     },
     /// Begin a request, unless it was begun before. Answered by [`Begun`](OutcomeAnswer::Begun),
     /// [`Running`](OutcomeAnswer::Running), or [`Overtaken`](OutcomeAnswer::Overtaken).
@@ -110,6 +114,9 @@ pub enum OutcomeAnswer {
         /// Its scope.
         scope: Scope,
     },
+    /// There is no record, and none was made: the engine has these data. In a cluster of engines, those of the server that
+    /// has the records of this client.
+    OtherData(DataId),
     /// Whether to execute the request, or how it has ended. Never [`Begun::Running`] or [`Begun::NotNow`].
     Begun(Begun<Bytes>),
     /// It is being executed.
@@ -189,7 +196,10 @@ pub(super) fn perform(
     }
     let client = match (&mut *known, &request.step) {
         (Some(client), _) => client,
-        (None, OutcomeStep::Attach { fresh }) => known.insert(Client::new(*fresh, data)),
+        (None, OutcomeStep::Attach { data: expected, .. }) if *expected != data => {
+            return OutcomeAnswer::OtherData(data);
+        }
+        (None, OutcomeStep::Attach { fresh, .. }) => known.insert(Client::new(*fresh, data)),
         (None, _) => return OutcomeAnswer::NoScope,
     };
     client.perform(now, request)

@@ -20,11 +20,19 @@ struct Nodes {
     now: Instant,
     number: u64,
     news: Vec<(Epoch, News)>,
+    /// Which data nodes expect.
+    data: DataId,
 }
 
 impl Nodes {
     fn new() -> Self {
-        Self { engine: MemoryEngine::new(), now: Instant::EPOCH, number: 0, news: Vec::new() }
+        Self {
+            engine: MemoryEngine::new(),
+            now: Instant::EPOCH,
+            number: 0,
+            news: Vec::new(),
+            data: DataId(1),
+        }
     }
 
     fn perform(&mut self, request: Request) -> Answer {

@@ -9,7 +9,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::{Desk, Link, LocalNode, LostBy, NodeOut, WINDOW};
-use crate::cluster::engine::{Answer, EngineFailed, Request};
+use crate::cluster::engine::{Answer, DataId, EngineFailed, Request};
 use crate::cluster::outcomes::{OutcomeAnswer, OutcomeLimits, OutcomeRequest, OutcomeStep};
 use crate::session::{Begun, ConnectionId, Fingerprint, Instance, Numbers, OutcomesConfig, Scope};
 use crate::time::Instant;
@@ -63,6 +63,8 @@ struct Client {
     connections: BTreeSet<ConnectionId>,
     /// The scope of its record in this run of the node.
     scope: Option<Scope>,
+    /// Which data the engine has for it, if they are not those of the nodes.
+    data: Option<DataId>,
     due: Option<Instant>,
     is_asked: bool,
 }
@@ -397,9 +399,12 @@ impl LocalNode {
             outcomes.due.remove(&(at, instance));
             let fresh = Scope(outcomes.scopes.next());
             let Some(client) = outcomes.clients.get_mut(&instance) else { continue };
+            let Link::Member(run) = &self.link else { return };
+            let data = client.data.unwrap_or(run.lease.data);
             (client.due, client.is_asked) = (None, true);
             outcomes.attaching += 1;
-            self.ask_about(now, Asked::Attach(instance), instance, OutcomeStep::Attach { fresh });
+            let step = OutcomeStep::Attach { fresh, data };
+            self.ask_about(now, Asked::Attach(instance), instance, step);
         }
         while let Some(outcomes) = &mut self.outcomes
             && let Some(number) = outcomes.unsent.pop_first()
@@ -526,6 +531,10 @@ impl LocalNode {
         let Some(client) = outcomes.clients.get_mut(&instance) else { return };
         client.is_asked = false;
         let next = now + outcomes.limits.renewed_after();
+        if let Some(OutcomeAnswer::OtherData(data)) = answer {
+            (client.data, client.scope) = (Some(data), None);
+            return outcomes.schedule(instance, now);
+        }
         let Some(OutcomeAnswer::Attached { scope }) = answer else {
             // The engine has answered that it cannot, or is asked as soon as it answers again.
             client.scope = None;

@@ -29,7 +29,7 @@ impl Nodes {
 
     fn attach(&mut self, by: &Lease, fresh: u64) -> Scope {
         self.number += 1;
-        let step = OutcomeStep::Attach { fresh: Scope(fresh) };
+        let step = OutcomeStep::Attach { fresh: Scope(fresh), data: self.data };
         match self.outcome(self.number, by, step) {
             OutcomeAnswer::Attached { scope } => scope,
             other => panic!("{other:?}"),
@@ -138,6 +138,10 @@ fn what_is_lost_or_was_not_used_for_long_has_another_scope() {
     assert_eq!(nodes.begin(&a, scope, 1), FRESH);
     nodes.engine.take_over(DataId(2));
     assert_eq!(nodes.begin(&a, scope, 1), OutcomeAnswer::NoScope);
+    // A request from before that is carried out again.
+    let late = OutcomeStep::Attach { fresh: scope, data: DataId(1) };
+    assert_eq!(nodes.outcome(1, &a, late), OutcomeAnswer::OtherData(DataId(2)));
+    nodes.data = DataId(2);
     assert_eq!(nodes.attach(&b, 9), Scope(9));
     assert_eq!(nodes.begin(&b, scope, 1), OutcomeAnswer::NoScope);
     assert_eq!(nodes.begin(&b, Scope(9), 1), FRESH);

@@ -16,6 +16,7 @@
 -- 12 the number of the request that has begun it, or was to
 -- 13 whether the outcome is known: 0 or 1
 -- 14 the outcome
+-- 15 with which 16 digits the run of this server begins, as far as the node knows, if a record may be made
 --
 -- Numbers of requests have leading zeros, so that they are in order as texts: there are more of them than numbers of Lua.
 --
@@ -59,6 +60,9 @@ if #all > 0 then
 end
 if not record.scope then
   if step ~= 'attach' then return {'no scope'} end
+  -- What is carried out again must not make a record of the same scope.
+  local first = string.sub(data, 1, 16)
+  if ARGV[15] ~= first then return {'other data', first} end
   redis.call('DEL', kept)
   record = {scope = scope, forgotten = NONE, last = '0'}
   redis.call('HSET', client, 'version', '1', 'data', data, 'scope', scope, 'forgotten', NONE, 'last', '0')

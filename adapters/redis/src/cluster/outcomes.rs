@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use wwr_async::Runtime;
 use wwr_async::cluster::{
-    Answer, EngineError, EngineErrorKind, OutcomeAnswer, OutcomeRequest, OutcomeStep,
+    Answer, DataId, EngineError, EngineErrorKind, OutcomeAnswer, OutcomeRequest, OutcomeStep,
 };
 use wwr_async::cluster::{Begun, Fingerprint, Scope};
 
@@ -25,8 +25,12 @@ impl<R: Runtime> Cluster<R> {
         let OutcomeRequest { instance, epoch, number, membership, limits, step } = request;
         let what = "record an idempotent request";
         let nothing = Fingerprint([0; 16]);
+        let expected = match step {
+            OutcomeStep::Attach { data, .. } => format!("{:016x}", data.0),
+            _ => String::new(),
+        };
         let (word, (scope, token, content, begun, outcome)) = match step {
-            OutcomeStep::Attach { fresh } => ("attach", (fresh, 0, nothing, 0, None)),
+            OutcomeStep::Attach { fresh, .. } => ("attach", (fresh, 0, nothing, 0, None)),
             OutcomeStep::Begin { scope, token, content } => {
                 ("begin", (scope, token, content, 0, None))
             }
@@ -43,7 +47,7 @@ impl<R: Runtime> Cluster<R> {
         for epoch in &membership.alive {
             alive.push_str(&format!("{},", epoch.0));
         }
-        let arguments: [&[u8]; 14] = [
+        let arguments: [&[u8]; 15] = [
             word.as_bytes(),
             &epoch.0.to_string().into_bytes(),
             &padded(number),
@@ -58,6 +62,7 @@ impl<R: Runtime> Cluster<R> {
             &padded(begun),
             if outcome.is_some() { b"1" } else { b"0" },
             outcome.as_deref().unwrap_or_default(),
+            expected.as_bytes(),
         ];
         let reply = self.run(what, &OUTCOME, &[&client, &kept], &arguments).await?;
         match read(&reply) {
@@ -81,6 +86,10 @@ fn read(reply: &[Vec<u8>]) -> Read<OutcomeAnswer> {
     Ok(match word {
         "attached" => {
             OutcomeAnswer::Attached { scope: Scope(answer::number(answer::first(rest)?)?) }
+        }
+        "other data" => {
+            let id = core::str::from_utf8(answer::first(rest)?).map_err(|_| None)?;
+            OutcomeAnswer::OtherData(DataId(u64::from_str_radix(id, 16).map_err(|_| None)?))
         }
         "fresh" => OutcomeAnswer::Begun(Begun::Fresh),
         "running" => OutcomeAnswer::Running { by: answer::epoch(answer::first(rest)?)? },

@@ -142,7 +142,7 @@ impl Engine {
     fn spoil(&mut self, request: &mut Request, stage: &mut Stage) {
         let Request::Outcome(asked) = request else { return };
         match &mut asked.step {
-            OutcomeStep::Attach { fresh } if stage.does(SharingMistake::SameScope) => {
+            OutcomeStep::Attach { fresh, .. } if stage.does(SharingMistake::SameScope) => {
                 *fresh = *self.scopes.entry(asked.instance).or_insert(*fresh);
             }
             &mut OutcomeStep::Finish { scope, token, begun, .. }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use fastrand::Rng;
-use wwr::cluster::{OutcomeAnswer, OutcomeLimits, OutcomeStep};
+use wwr::cluster::{DataId, OutcomeAnswer, OutcomeLimits, OutcomeStep};
 use wwr::session::{Begun, Fingerprint, Instance, Scope};
 
 use super::Behaviour;
@@ -20,7 +20,8 @@ const FRESH: OutcomeAnswer = OutcomeAnswer::Begun(Begun::Fresh);
 const UNKNOWN: OutcomeAnswer = OutcomeAnswer::Begun(Begun::Unknown);
 
 fn attach(fresh: u64) -> OutcomeStep {
-    OutcomeStep::Attach { fresh: Scope(fresh) }
+    // The pair knows which data its engines have.
+    OutcomeStep::Attach { fresh: Scope(fresh), data: DataId(0) }
 }
 
 fn begin(scope: Scope, token: u64) -> OutcomeStep {
@@ -50,7 +51,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         let (a, b) = (pair.enter("a"), pair.enter("b"));
         let scope = Scope(7);
         pair.outcome(1, a, ADA, attach(7));
-        for token in [1, 1 << 60, u64::MAX] {
+        for token in [2, 1 << 60, u64::MAX] {
             for _ in 0..2 {
                 assert_eq!(pair.outcome(token, a, ADA, begin(scope, token)), FRESH);
             }

@@ -316,10 +316,27 @@ impl<'a> Pair<'a> {
     ) -> OutcomeAnswer {
         let (expected, answer) = self.both(|lease| {
             let (epoch, membership) = (lease(node).epoch, lease(node).membership());
-            let (limits, step) = (super::outcomes::LIMITS, step.clone());
+            let (limits, mut step) = (super::outcomes::LIMITS, step.clone());
+            if let OutcomeStep::Attach { data, .. } = &mut step {
+                *data = lease(node).data;
+            }
             let request = OutcomeRequest { instance, epoch, number, membership, limits, step };
             Request::Outcome(Box::new(request))
         });
+        let answer = match (&step, answer) {
+            // In a cluster of engines, another server has it.
+            (
+                &OutcomeStep::Attach { fresh, .. },
+                Answer::Outcome(OutcomeAnswer::OtherData(data)),
+            ) => {
+                let Lease { epoch, .. } = self.nodes[node].tested;
+                let membership = self.nodes[node].tested.membership();
+                let (limits, step) = (super::outcomes::LIMITS, OutcomeStep::Attach { fresh, data });
+                let request = OutcomeRequest { instance, epoch, number, membership, limits, step };
+                self.tested.perform(Request::Outcome(Box::new(request)))
+            }
+            (_, answer) => answer,
+        };
         let (Answer::Outcome(mut expected), Answer::Outcome(answer)) = (expected, answer) else {
             panic!("{step:?} was answered otherwise");
         };
