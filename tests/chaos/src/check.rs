@@ -44,7 +44,7 @@ pub enum Promise {
     OneOrder,
     /// Connections that stay hear of an update in bounded time.
     ToldOfUpdate,
-    /// A signal is heard once at most.
+    /// A signal is heard once at most on one connection, and once at most by a client that resumes signals.
     Once,
     /// A signal is heard only by clients whom it concerns.
     Concern,

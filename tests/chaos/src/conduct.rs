@@ -117,7 +117,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Runs the program.
 pub fn main() -> ExitCode {
     let Arguments { rounds, part } = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ran = runtime.map_err(Failure::from).and_then(|runtime| {
         runtime.block_on(async {
             match part {
@@ -162,7 +163,11 @@ fn show(found: &[Violation], from: Time) {
         let of_it = found.iter().filter(|violation| violation.promise == promise);
         println!("    {} times: {promise}", of_it.clone().count());
         for violation in of_it.take(5) {
-            println!("      at {:.3} s: {}", violation.at.since(from).as_secs_f64(), violation.what);
+            println!(
+                "      at {:.3} s: {}",
+                violation.at.since(from).as_secs_f64(),
+                violation.what
+            );
         }
     }
 }
@@ -170,6 +175,8 @@ fn show(found: &[Violation], from: Time) {
 /// What became of a round.
 struct Told {
     recovered: Option<Duration>,
+    /// What did not work last before that.
+    failed: Option<String>,
     settled: Option<Duration>,
     calls: u64,
     heard: u64,
@@ -222,6 +229,12 @@ async fn run(arguments: Rounds) -> Result<bool, Failure> {
             told.heard,
             if found.is_empty() { "ok".into() } else { format!("{} VIOLATIONS", found.len()) },
         );
+        let promises = arguments.promised.promises();
+        if let (Some(failed), true) =
+            (&told.failed, told.recovered.is_none_or(|after| after > 2 * promises.lease))
+        {
+            println!("    last, after {failed}");
+        }
         slowest = slowest.max(told.recovered.unwrap_or_default());
         let from = told.history.first().map_or(Time(0), |entry| entry.at);
         show(&found, from);
@@ -279,9 +292,8 @@ async fn round(
     random: &mut fastrand::Rng,
 ) -> Result<Told, Failure> {
     let bound = Duration::from_secs(arguments.bound);
-    let mut seconds = |from: f64, to: f64| {
-        Duration::from_secs_f64(from + (to - from) * random.f64())
-    };
+    let mut seconds =
+        |from: f64, to: f64| Duration::from_secs_f64(from + (to - from) * random.f64());
     let (warm_up, broken, aftermath) = (seconds(1.5, 2.5), seconds(1.2, 1.8), seconds(1.0, 1.5));
     stage.clear_histories()?;
     let before = stage.counts();
@@ -299,10 +311,13 @@ async fn round(
     let mended = Instant::now();
     let recovered = probe::until_it_works(&stage.node_ports(), bound).await;
     match &recovered {
-        Ok(()) => stage.note(Event::Working),
+        Ok(_) => stage.note(Event::Working),
         Err(why) => stage.note(Event::Stuck(format!("after {bound:?}, {why}"))),
     }
-    let recovered = recovered.ok().map(|()| mended.elapsed());
+    let (recovered, failed) = match recovered {
+        Ok(failed) => (Some(mended.elapsed()), failed),
+        Err(why) => (None, Some(why)),
+    };
     sleep(aftermath).await;
 
     let settling = Instant::now();
@@ -322,5 +337,5 @@ async fn round(
     history.sort_by_key(|entry| entry.at);
     let (calls, heard) = (after.0 - before.0, after.1 - before.1);
     debug_assert!(history.last().is_none_or(|entry| entry.at <= now()));
-    Ok(Told { recovered, settled, calls, heard, history })
+    Ok(Told { recovered, failed, settled, calls, heard, history })
 }

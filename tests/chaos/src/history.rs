@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::fault::Fault;
 
 /// A time in nanoseconds, by the monotonic clock of the machine, which all of its processes share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Time(pub u64);
 
 impl Time {

@@ -13,8 +13,8 @@ use clap::Args;
 use wwr_redis::{Cluster, Engine, RedisConfig};
 use wwr_tokio::cluster::{ClusterConfig, SendOutcome};
 use wwr_tokio::server::{
-    Broadcast, ClosedBy, Config, Connection, Connections, Fate, Handler, Pings, RequestError, Server,
-    ServerHandle, SessionChange,
+    Broadcast, ClosedBy, Config, Connection, Connections, Fate, Handler, Pings, RequestError,
+    Server, ServerHandle, SessionChange,
 };
 use wwr_tokio::{Content, Payload, PreparedSignal, SessionInfo, SessionKey, Tokio};
 
@@ -55,11 +55,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Runs a node until standard input ends.
 pub(crate) async fn run(arguments: NodeArguments) -> Result<(), Failure> {
     let file = File::options().create(true).append(true).open(&arguments.history)?;
-    let witness = Arc::new(Witness {
-        node: arguments.index,
-        file: Mutex::new(file),
-        keys: Mutex::default(),
-    });
+    let witness =
+        Arc::new(Witness { node: arguments.index, file: Mutex::new(file), keys: Mutex::default() });
     witness.write(&[(now(), Event::Starts(arguments.index))]);
     let engine = match (&arguments.sentinel, &arguments.engine) {
         (Some(sentinel), _) => Engine::sentinel([sentinel.as_str()], "redis://mymaster"),

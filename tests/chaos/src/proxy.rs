@@ -74,11 +74,7 @@ async fn accept(listener: TcpListener, to: SocketAddr, mut flow: watch::Receiver
     }
 }
 
-async fn carry(
-    from: TcpStream,
-    to: SocketAddr,
-    mut flow: watch::Receiver<Flow>,
-) -> io::Result<()> {
+async fn carry(from: TcpStream, to: SocketAddr, mut flow: watch::Receiver<Flow>) -> io::Result<()> {
     open(&mut flow).await?;
     let to = TcpStream::connect(to).await?;
     from.set_nodelay(true)?;

@@ -61,9 +61,8 @@ fn check_limit(
 }
 
 fn check_closed(promises: &Promises, seen: &Seen, found: &mut Vec<Violation>) {
-    let closed = |session: &Session| {
-        seen.closed.get(session).copied().filter(|_| seen.is_strict(*session))
-    };
+    let closed =
+        |session: &Session| seen.closed.get(session).copied().filter(|_| seen.is_strict(*session));
     let mut say = |promise, at, what| found.push(Violation { promise, at, what });
     for (op, call) in &seen.calls {
         if let (Ask::Restore(session), Some((at, Outcome::Restored(_)))) = (call.ask, call.ended)

@@ -43,8 +43,7 @@ impl Order {
         let mut path = vec![*before.keys().next()?];
         loop {
             let last = path[path.len() - 1];
-            let previous =
-                before.keys().copied().find(|op| self.after[op].contains(&last))?;
+            let previous = before.keys().copied().find(|op| self.after[op].contains(&last))?;
             if let Some(start) = path.iter().position(|op| *op == previous) {
                 let mut circle = path.split_off(start);
                 circle.reverse();

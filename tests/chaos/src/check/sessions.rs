@@ -33,9 +33,10 @@ impl Updates<'_> {
     /// Returns an update that was acknowledged by this time, though a value is older.
     fn missing(&self, session: Session, value: Op, by: Time) -> Option<(Time, Op)> {
         let updates = self.of.get(&session)?;
-        updates.iter().copied().find(|(done, op)| {
-            *done < by && *op != value && self.seen.is_before(value, *op)
-        })
+        updates
+            .iter()
+            .copied()
+            .find(|(done, op)| *done < by && *op != value && self.seen.is_before(value, *op))
     }
 }
 
@@ -61,14 +62,13 @@ fn check_kept(seen: &Seen, found: &mut Vec<Violation>) {
 
 /// What is restored has the last value.
 fn check_read(updates: &Updates<'_>, found: &mut Vec<Violation>) {
-    let restored = updates.seen.calls.iter().filter_map(|(op, call)| {
-        match (call.ask, call.ended) {
+    let restored =
+        updates.seen.calls.iter().filter_map(|(op, call)| match (call.ask, call.ended) {
             (Ask::Restore(session), Some((at, Outcome::Restored(value)))) => {
                 Some((call.asked, at, op.client(), session, value))
             }
             _ => None,
-        }
-    });
+        });
     let resumed = updates.seen.stints.iter().filter_map(|stint| {
         let (at, value) = stint.values.first().copied()?;
         Some((stint.dialled, at, stint.client, stint.session, value))
@@ -94,7 +94,8 @@ fn check_order(seen: &Seen, found: &mut Vec<Violation>) {
         let again = stint.values.iter().find(|(_, value)| !once.insert(*value));
         if let Some((at, value)) = again {
             let Stint { client, session, .. } = stint;
-            let what = format!("client {client} saw {value} of session {session} twice: {values:?}");
+            let what =
+                format!("client {client} saw {value} of session {session} twice: {values:?}");
             found.push(Violation { promise: Promise::OneOrder, at: *at, what });
             continue;
         }
@@ -104,8 +105,10 @@ fn check_order(seen: &Seen, found: &mut Vec<Violation>) {
     }
     for (session, (at, order)) in orders {
         if let Some(circle) = order.contradiction() {
-            let what = format!("for session {session}, each of these was seen before the next, and the last \
-                                before the first: {circle:?}");
+            let what = format!(
+                "for session {session}, each of these was seen before the next, and the last \
+                                before the first: {circle:?}"
+            );
             found.push(Violation { promise: Promise::OneOrder, at, what });
         }
     }

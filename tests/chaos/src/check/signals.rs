@@ -11,7 +11,7 @@ use crate::history::{Ask, Client, Op, Outcome, Time};
 const STAYS: Duration = Duration::from_secs(3);
 
 pub(super) fn check(_: &Promises, seen: &Seen, found: &mut Vec<Violation>) {
-    let mut heard: BTreeMap<(Op, Client), Time> = BTreeMap::new();
+    let mut heard: BTreeMap<(Op, Client), Heard> = BTreeMap::new();
     let mut last: BTreeMap<(Line, Line), Op> = BTreeMap::new();
     for heard_now in &seen.heard {
         let Heard { at, client, signal, line } = *heard_now;
@@ -20,8 +20,11 @@ pub(super) fn check(_: &Promises, seen: &Seen, found: &mut Vec<Violation>) {
             say(Promise::Concern, format!("client {client} heard {signal}, which nobody has sent"));
             continue;
         };
-        if let Some(first) = heard.insert((signal, client), at) {
-            let again = at.since(first);
+        // A client that goes to another node meanwhile may hear it there as well, unless it resumes signals.
+        if let Some(first) = heard.insert((signal, client), *heard_now)
+            && (first.line == line || seen.resumes.contains(&client))
+        {
+            let again = at.since(first.at);
             say(Promise::Once, format!("client {client} heard {signal} again after {again:?}"));
             continue;
         }
@@ -93,7 +96,7 @@ fn last_left(seen: &Seen, client: Client, before: Time) -> Time {
 }
 
 /// What was passed on while nothing was broken has to be heard by all that stay.
-fn check_sent(seen: &Seen, heard: &BTreeMap<(Op, Client), Time>, found: &mut Vec<Violation>) {
+fn check_sent(seen: &Seen, heard: &BTreeMap<(Op, Client), Heard>, found: &mut Vec<Violation>) {
     for (signal, call) in &seen.calls {
         let Some((done, Outcome::Sent(_))) = call.ended else { continue };
         let until = done.plus(STAYS);

@@ -86,8 +86,7 @@ impl Mind {
         let wire = wire::Client::builder("ws://any.node/")?.dial(LineDialer(line.clone()));
         let wire = wire.config(config(&shared)).build()?;
         let (last_call, held, joined) = (AtomicU32::new(0), Mutex::default(), AtomicUsize::new(0));
-        let mind =
-            Arc::new(Self { shared, number, family, wire, line, last_call, held, joined });
+        let mind = Arc::new(Self { shared, number, family, wire, line, last_call, held, joined });
         tokio::spawn(mind.clone().hear());
         tokio::spawn(mind.clone().act());
         Ok(mind)

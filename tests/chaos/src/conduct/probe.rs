@@ -1,5 +1,6 @@
 //! Finds out when everything works again.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -11,21 +12,26 @@ use crate::history::{Client as Number, Op};
 /// The numbers of what it creates.
 const PROBE: Number = Number::MAX >> 1;
 
-/// Waits until a session that is created on each node can be restored on each other one, and is closed again. Says what
-/// does not work if that takes too long.
-pub(super) async fn until_it_works(ports: &[u16], bound: Duration) -> Result<(), String> {
-    let started = Instant::now();
+/// Waits until a session that is created on each node can be restored on each other one, and is closed again. Returns what
+/// did not work last, or says that if it takes too long.
+pub(super) async fn until_it_works(
+    ports: &[u16],
+    bound: Duration,
+) -> Result<Option<String>, String> {
+    let (started, mut last) = (Instant::now(), None);
     for (number, port) in ports.iter().enumerate() {
         loop {
             let others = ports.iter().filter(|other| *other != port);
             let Err(why) = works(*port, others.copied()).await else { break };
+            let why = format!("{:?}: node {number} does not work: {why}", started.elapsed());
             if started.elapsed() > bound {
-                return Err(format!("node {number} does not work: {why}"));
+                return Err(why);
             }
+            last = Some(why);
             sleep(Duration::from_millis(50)).await;
         }
     }
-    Ok(())
+    Ok(last)
 }
 
 async fn client(port: u16) -> Result<Client, String> {
@@ -38,7 +44,9 @@ async fn client(port: u16) -> Result<Client, String> {
 
 async fn works(port: u16, others: impl Iterator<Item = u16>) -> Result<(), String> {
     let on_one = client(port).await?;
-    let op = Op::new(PROBE, 0);
+    // Sessions have names of their own.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let op = Op::new(PROBE, NEXT.fetch_add(1, Ordering::Relaxed));
     let key = on_one.request("login", op.0.to_string()).await;
     let key = key.map_err(|error| format!("a log-in there: {error}"))?;
     let key = key.text().map_err(|error| error.to_string())?.to_string();

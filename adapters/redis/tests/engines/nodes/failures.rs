@@ -20,9 +20,9 @@ use wwr_smol::Smol;
 use wwr_tokio::Tokio;
 
 use super::{JOIN, LEASE, Node, create, message, open};
-use wwr_engines::Watched;
 use crate::sentinel::place;
 use crate::support::{Engine, Program, SAFETY, configured, impatient, session, whole_text};
+use wwr_engines::Watched;
 
 /// Asks until there is an answer. Returns it, and the kinds of errors before.
 fn insist<T>(mut ask: impl FnMut() -> Result<T, EngineError>) -> (T, Vec<EngineErrorKind>) {
