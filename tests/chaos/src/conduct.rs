@@ -105,7 +105,10 @@ struct Rounds {
     /// Keep the histories of all rounds
     #[arg(long)]
     keep_all: bool,
-    /// Show what nodes and clients log
+    /// Let clients resume the signals to their sessions, and nodes keep them
+    #[arg(long)]
+    resume_signals: bool,
+    /// Show what nodes and clients write to standard error
     #[arg(long)]
     logs: bool,
     #[command(flatten)]

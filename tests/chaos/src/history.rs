@@ -132,6 +132,8 @@ pub enum Event {
     Held(Node, Connection, Session),
     /// A node finds that a connection does not hold it any more.
     Dropped(Node, Connection, Session),
+    /// A node has lost its lease, or could not use the engine, or may have missed news, since the last look or still.
+    Troubled(Node),
     /// A node was told that the session is destroyed.
     Destroyed(Node, Session),
 

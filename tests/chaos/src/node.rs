@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use clap::Args;
 use wwr_redis::{Cluster, Engine, RedisConfig};
-use wwr_tokio::cluster::{ClusterConfig, SendOutcome};
+use wwr_tokio::cluster::{ClusterConfig, ClusterState, SendOutcome};
 use wwr_tokio::server::{
-    Broadcast, ClosedBy, Config, Connection, Connections, Fate, Handler, Pings, RequestError,
-    Server, ServerHandle, SessionChange,
+    Broadcast, ClosedBy, Config, Connection, Connections, Fate, Handler, HistoryConfig, Pings,
+    RequestError, Server, ServerHandle, SessionChange,
 };
 use wwr_tokio::{Content, Payload, PreparedSignal, SessionInfo, SessionKey, Tokio};
 
@@ -48,6 +48,9 @@ pub(crate) struct NodeArguments {
     /// Where it writes what it sees.
     #[arg(long)]
     pub(crate) history: PathBuf,
+    /// Whether it keeps signals for clients that resume them.
+    #[arg(long)]
+    pub(crate) keeps_signals: bool,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -75,7 +78,10 @@ pub(crate) async fn run(arguments: NodeArguments) -> Result<(), Failure> {
     config.hub.sessions.max_connections = Some(arguments.limit);
     config.hub.sessions.durable = true;
     config.connection.pings = Some(Pings::new(Duration::from_secs(2), Duration::from_secs(2)));
-    let server = Server::builder(App(witness.clone())).config(config).cluster(engine, cluster);
+    let mut server = Server::builder(App(witness.clone())).config(config).cluster(engine, cluster);
+    if arguments.keeps_signals {
+        server = server.history(HistoryConfig::default());
+    }
     let server = server.listen(("127.0.0.1", arguments.port)).await?;
     let handle = server.handle();
     thread::spawn(move || witness.watch(&handle));
@@ -117,6 +123,7 @@ impl Witness {
     /// Looks at which connections hold which sessions, again and again.
     fn watch(&self, server: &ServerHandle) {
         let mut held = BTreeSet::new();
+        let mut troubles = 0;
         loop {
             let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
             // What is there now was there at `until` if it was there before, and is there at `from` in any case.
@@ -136,6 +143,15 @@ impl Witness {
                 seen.push((until, Event::Dropped(self.node, *connection, *session)));
             }
             seen.push((until, Event::Look(self.node)));
+            if let Some(cluster) = server.stats().cluster {
+                let counters = &cluster.counters;
+                let now = counters.lost + counters.away + counters.interruptions;
+                let is_well = matches!(cluster.state, ClusterState::Member { confirms: false, .. });
+                if now != troubles || !is_well {
+                    seen.push((from, Event::Troubled(self.node)));
+                }
+                troubles = now;
+            }
             for (connection, session) in holds.difference(&held) {
                 seen.push((from, Event::Held(self.node, *connection, *session)));
             }

@@ -13,13 +13,16 @@ const STILL: Duration = Duration::from_millis(200);
 /// For so long after that, it may not have noticed yet that its lease is over.
 const WAKING: Duration = Duration::from_millis(500);
 
+/// For so long after a node was in trouble, the engine may not know yet what it follows.
+const RETURNING: Duration = Duration::from_secs(2);
+
 /// What a client asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
     pub(super) ask: Ask,
     pub(super) asked: Time,
     pub(super) ended: Option<(Time, Outcome)>,
-    /// Which of its connections it had then.
+    /// On which of its connections. `None`: on the one that it had when it asked, or on a later one.
     pub(super) line: Option<Line>,
 }
 
@@ -79,6 +82,8 @@ pub(super) struct Seen {
     pub(super) mended: Option<Time>,
     pub(super) working: Option<Time>,
     pub(super) stuck: Vec<(Time, String)>,
+    /// When a node was in trouble.
+    pub(super) troubles: Vec<Time>,
     pub(super) end: Time,
     pub(super) calls: BTreeMap<Op, Call>,
     pub(super) holdings: Vec<Holding>,
@@ -135,6 +140,7 @@ impl Seen {
                         seen.held(*node, *connection, *session, from, watch.looked);
                     }
                 }
+                Event::Troubled(_) => seen.troubles.push(at),
                 Event::Destroyed(_, session) => seen.close(*session, at),
                 Event::Dials(client, node) => {
                     seen.end_stint(&mut stints, *client, at);
@@ -156,6 +162,8 @@ impl Seen {
                 Event::Ends(op, outcome) => {
                     if let Some(call) = seen.calls.get_mut(op) {
                         call.ended = Some((at, *outcome));
+                        // A call waits for a connection, if there is none.
+                        call.line = call.line.filter(|line| lines.get(&op.client()) == Some(line));
                         if let (Ask::Close(session), Outcome::Done) = (call.ask, outcome) {
                             seen.close(session, at);
                         }
@@ -199,6 +207,9 @@ impl Seen {
             seen.end_watch(node, watch);
         }
         seen.stints.extend(stints.into_values());
+        for (op, call) in seen.calls.iter_mut().filter(|(_, call)| call.ended.is_none()) {
+            call.line = call.line.filter(|line| lines.get(&op.client()) == Some(line));
+        }
         seen
     }
 
@@ -254,8 +265,12 @@ impl Seen {
         matches!((created, self.working), (Some(created), Some(working)) if created > working)
     }
 
-    /// Whether nothing was broken between these times.
+    /// Whether nothing was broken between these times, and no node was in trouble. That it was may be noticed a look later.
     pub(super) fn is_calm(&self, from: Time, to: Time) -> bool {
+        let (before, after) = (Time(from.0.saturating_sub(nanos(RETURNING))), to.plus(STILL));
+        if any_between(Some(&self.troubles), before, after) {
+            return false;
+        }
         match (self.fault, self.working) {
             (None | Some((_, Fault::Nothing)), _) => true,
             (Some((broken, _)), None) => to < broken,
@@ -269,6 +284,10 @@ impl Seen {
         let asked = self.calls.get(&other).map(|call| call.asked);
         matches!((done, asked), (Some(done), Some(asked)) if done < asked)
     }
+}
+
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
 }
 
 /// Whether one of these times lies between the two.

@@ -61,7 +61,9 @@ fn stranger(seen: &Seen, heard: &Heard, call: &Call) -> Option<String> {
         Ask::ToAll => None,
         Ask::ToGroup(group) => {
             let joined = mine.into_iter().any(|(_, mine)| {
-                mine.ask == Ask::Join(group) && mine.line == Some(line) && mine.asked < at
+                let is_here = mine.line.is_none_or(|of| of == line)
+                    && mine.ended.is_none_or(|(ended, _)| ended >= line.dialled);
+                mine.ask == Ask::Join(group) && is_here && mine.asked < at
             });
             (!joined).then(|| format!("it has not joined {group} on this connection"))
         }

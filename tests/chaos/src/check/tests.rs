@@ -7,7 +7,7 @@ use crate::history::{Ask, Entry, Event, Fault, Op, Outcome, Session, Time};
 
 use Event::{
     Asks, Destroyed, Dials, Disconnected, Dropped, Ends, Gap, Has, Heard, Held, Left, Look, Lost,
-    Mended, Missed, Resumes, Starts, Stuck, Updated, Working,
+    Mended, Missed, Resumes, Starts, Stuck, Troubled, Updated, Working,
 };
 use Outcome::{Done, NotFound, NotSent, Restored, Sent};
 
@@ -234,7 +234,11 @@ fn a_signal_is_heard_by_strangers() {
     assert_eq!(to_group(&[hears(130)]), [Promise::Concern]);
     assert_eq!(to_group(&[join(110, 5), hears(130)]), []);
     assert_eq!(to_group(&[join(50, 6), hears(130)]), [Promise::Concern]);
-    assert_eq!(to_group(&[join(50, 5), (60, Dials(2, 1)), hears(130)]), [Promise::Concern]);
+    let joined = (55, Ends(Op::new(2, 1), Done));
+    let anew = [join(50, 5), joined, (60, Dials(2, 1)), hears(130)];
+    assert_eq!(to_group(&anew), [Promise::Concern]);
+    // It waited for the connection.
+    assert_eq!(to_group(&[join(50, 5), (60, Dials(2, 1)), hears(130)]), []);
 
     let restore = |at| (at, Asks(Op::new(2, 1), Ask::Restore(S)));
     let to_session = |more: &[(u64, Event)]| signal(Ask::ToSession(S), Sent(2), more);
@@ -271,6 +275,8 @@ fn a_signal_is_heard_that_was_not_sent() {
     assert_eq!(signal(Ask::ToAll, Outcome::Unclear, &[hears(130)]), []);
     // It is on the node of the sender.
     assert_eq!(signal(Ask::ToAll, NotSent, &[(90, Dials(2, 0)), hears(130)]), []);
+    // It may have been sent on a later connection, on that node.
+    assert_eq!(signal(Ask::ToAll, NotSent, &[(110, Dials(1, 1)), hears(130)]), []);
 }
 
 #[test]
@@ -286,6 +292,8 @@ fn a_signal_is_lost_though_nothing_was_broken() {
     assert_eq!(run(&[(500, Disconnected(2))]), []);
     assert_eq!(run(&[(500, Left(2))]), []);
     assert_eq!(run(&[(2000, Event::Fault(Fault::KillEngine)), (2500, Mended)]), []);
+    assert_eq!(run(&[(2000, Troubled(1))]), []);
+    assert_eq!(run(&[(5000, Troubled(1))]), [Promise::Sent]);
     // A group, and all.
     let end = [own.clone(), (9000, Look(0))];
     let join = call(Op::new(2, 1), 30, Ask::Join(5), 40, Done);

@@ -68,6 +68,7 @@ impl NodeProcess {
         command.args(["--lease", &arguments.promised.lease.to_string()]);
         command.args(["--limit", &arguments.promised.limit.to_string()]);
         command.arg("--history").arg(&history);
+        command.args(arguments.resume_signals.then_some("--keeps-signals"));
         let to_engine = match engines {
             Engines::Single(engine) => {
                 let proxy = Proxy::start(engine.port).await?;
@@ -156,6 +157,7 @@ impl ClientsProcess {
         command.args(["clients", "--first", &first, "--count", &count]);
         command.args(["--seed", &seed.to_string(), "--rate", &rate.to_string()]);
         command.args(["--ports", &ports.join(",")]).arg("--history").arg(&history);
+        command.args(arguments.resume_signals.then_some("--resume-signals"));
         command.stdout(Stdio::piped());
         let mut process = Process::start(&mut command, arguments.logs)?;
         let said: Arc<Mutex<Said>> = Arc::default();
