@@ -187,7 +187,8 @@ struct Told {
 }
 
 async fn run(arguments: Rounds) -> Result<bool, Failure> {
-    if arguments.clients == 0 || arguments.clients % FAMILY != 0 || arguments.processes == 0 {
+    let (clients, processes) = (arguments.clients, arguments.processes);
+    if clients == 0 || !clients.is_multiple_of(FAMILY) || processes == 0 {
         return Err("--clients has to be a multiple of four, and --processes at least 1".into());
     }
     if arguments.nodes < 2 {

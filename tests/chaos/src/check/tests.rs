@@ -281,7 +281,7 @@ fn a_signal_is_heard_that_was_not_sent() {
 
 #[test]
 fn a_signal_is_lost_though_nothing_was_broken() {
-    let had = vec![(30, Asks(Op::new(2, 1), Ask::Restore(S))), (40, Has(2, S, S))];
+    let had = [(30, Asks(Op::new(2, 1), Ask::Restore(S))), (40, Has(2, S, S))];
     let own = (125, Heard(1, Op::new(1, 2)));
     let run = |more: &[(u64, Event)]| {
         let end = [own.clone(), (9000, Look(0))];
@@ -327,7 +327,7 @@ fn a_client_that_resumes_signals_hears_all_or_of_a_gap() {
         signal(Ask::ToSession(S), Sent(1), &[&away[..], &[(9000, Look(0))], more].concat())
     };
     let own = (125, Heard(1, Op::new(1, 2)));
-    assert_eq!(run(&[own.clone()]), [Promise::Resumed]);
+    assert_eq!(run(std::slice::from_ref(&own)), [Promise::Resumed]);
     assert_eq!(run(&[own.clone(), hears(220)]), []);
     assert_eq!(run(&[own.clone(), (220, Gap(2))]), []);
     assert_eq!(run(&[own.clone(), (50, Gap(2))]), [Promise::Resumed]);
