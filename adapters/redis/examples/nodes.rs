@@ -190,13 +190,12 @@ async fn against_one_process(engine: &str) -> Result<(), Failure> {
         });
         let echo = echo.await?;
         let keys_of_login = &keys;
-        let login =
-            measure(format!("{name}: log-in"), &here, CALLS, |client, number| async move {
-                let key = client.request("login", "").await?;
-                let key = SessionKey::new(key.text()?.to_string())?;
-                keys_of_login.lock().map_err(|_| "a call panicked")?[number] = Some(key);
-                Ok(())
-            });
+        let login = measure(format!("{name}: log-in"), &here, CALLS, |client, number| async move {
+            let key = client.request("login", "").await?;
+            let key = SessionKey::new(&*key.text()?)?;
+            keys_of_login.lock().map_err(|_| "a call panicked")?[number] = Some(key);
+            Ok(())
+        });
         let login = login.await?;
         let keys = &keys;
         let name = format!("{name}: restore elsewhere, and log out");
@@ -226,7 +225,7 @@ async fn signals(engine: &str) -> Result<(), Failure> {
             let mut keys = Vec::new();
             for receiver in &receivers {
                 let key = receiver.request("login", "").await?;
-                keys.push(SessionKey::new(key.text()?.to_string())?);
+                keys.push(SessionKey::new(&*key.text()?)?);
             }
             let from = &pair[0].handle;
             let keys = &keys;
@@ -356,7 +355,7 @@ async fn growth(engine: &str) -> Result<(), Failure> {
         }
         let connected = count(engine)?;
         let restores = stream::iter(there.iter().zip(&keys)).map(|(client, key)| async move {
-            client.restore_session(SessionKey::new(key.text()?.to_string())?).await?;
+            client.restore_session(SessionKey::new(&*key.text()?)?).await?;
             Ok::<(), Failure>(())
         });
         let _: Vec<()> = restores.buffered(AT_ONCE).try_collect().await?;
@@ -368,7 +367,7 @@ async fn growth(engine: &str) -> Result<(), Failure> {
         let updated = count(engine)?;
         let signal = PreparedSignal::new("signal", "hello")?;
         for key in &keys {
-            let key = SessionKey::new(key.text()?.to_string())?;
+            let key = SessionKey::new(&*key.text()?)?;
             let told = nodes[0].handle.signal_session(&key, &signal);
             told.forwarded.ok_or("no node")?.outcome().await;
         }

@@ -1,5 +1,7 @@
 //! Engines that sentinels find.
 
+use std::time::Duration;
+
 use smol::block_on;
 use wwr_async::{SessionStore as _, StoreError};
 use wwr_engines::Watched;
