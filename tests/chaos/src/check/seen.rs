@@ -116,6 +116,8 @@ impl Seen {
         let mut seen = Self::default();
         let mut watches: BTreeMap<Node, Watch> = BTreeMap::new();
         let mut lines: BTreeMap<Client, Line> = BTreeMap::new();
+        // What a client hears waits until it takes it, so it may dial before it has taken what came before.
+        let (mut next, mut connected) = (BTreeMap::new(), BTreeSet::new());
         let mut stints: BTreeMap<Client, Stint> = BTreeMap::new();
         for Entry { at, event } in history {
             let at = *at;
@@ -143,17 +145,25 @@ impl Seen {
                 Event::Troubled(_) => seen.troubles.push(at),
                 Event::Destroyed(_, session) => seen.close(*session, at),
                 Event::Dials(client, node) => {
-                    seen.end_stint(&mut stints, *client, at);
-                    lines.insert(*client, Line { client: *client, dialled: at, node: *node });
+                    let line = Line { client: *client, dialled: at, node: *node };
+                    if connected.contains(client) {
+                        next.insert(*client, line);
+                    } else {
+                        seen.end_stint(&mut stints, *client, at);
+                        lines.insert(*client, line);
+                    }
                     seen.dialled.entry(*client).or_default().push(at);
                 }
-                Event::Connected(_) => {}
+                Event::Connected(client) => drop(connected.insert(*client)),
                 Event::Disconnected(client) => {
                     seen.end_stint(&mut stints, *client, at);
+                    connected.remove(client);
+                    lines.extend(next.remove_entry(client));
                     seen.disconnected.entry(*client).or_default().push(at);
                 }
                 Event::Asks(op, ask) => {
                     let line = lines.get(&op.client()).copied();
+                    let line = line.filter(|_| !next.contains_key(&op.client()));
                     seen.calls.insert(*op, Call { ask: *ask, asked: at, ended: None, line });
                     if let Ask::Logout(session) | Ask::Close(session) = ask {
                         seen.endangered.entry(*session).or_insert(at);
@@ -163,7 +173,9 @@ impl Seen {
                     if let Some(call) = seen.calls.get_mut(op) {
                         call.ended = Some((at, *outcome));
                         // A call waits for a connection, if there is none.
-                        call.line = call.line.filter(|line| lines.get(&op.client()) == Some(line));
+                        let is_one = !next.contains_key(&op.client());
+                        let line = lines.get(&op.client()).filter(|_| is_one);
+                        call.line = call.line.filter(|of| line == Some(of));
                         if let (Ask::Close(session), Outcome::Done) = (call.ask, outcome) {
                             seen.close(session, at);
                         }

@@ -6,8 +6,8 @@ use super::{Promise, Promises, check};
 use crate::history::{Ask, Entry, Event, Fault, Op, Outcome, Session, Time};
 
 use Event::{
-    Asks, Destroyed, Dials, Disconnected, Dropped, Ends, Gap, Has, Heard, Held, Left, Look, Lost,
-    Mended, Missed, Resumes, Starts, Stuck, Troubled, Updated, Working,
+    Asks, Connected, Destroyed, Dials, Disconnected, Dropped, Ends, Gap, Has, Heard, Held, Left,
+    Look, Lost, Mended, Missed, Resumes, Starts, Stuck, Troubled, Updated, Working,
 };
 use Outcome::{Done, NotFound, NotSent, Restored, Sent};
 
@@ -275,6 +275,11 @@ fn a_signal_is_heard_that_was_not_sent() {
     assert_eq!(signal(Ask::ToAll, Outcome::Unclear, &[hears(130)]), []);
     // It is on the node of the sender.
     assert_eq!(signal(Ask::ToAll, NotSent, &[(90, Dials(2, 0)), hears(130)]), []);
+    // It dials again before it takes what it has heard.
+    let late = [(5, Connected(2)), (120, Dials(2, 0)), hears(130)];
+    assert_eq!(signal(Ask::ToAll, NotSent, &late), [Promise::NotSent]);
+    let late = [(5, Connected(2)), (115, Disconnected(2)), (120, Dials(2, 0)), hears(130)];
+    assert_eq!(signal(Ask::ToAll, NotSent, &late), []);
     // It may have been sent on a later connection, on that node.
     assert_eq!(signal(Ask::ToAll, NotSent, &[(110, Dials(1, 1)), hears(130)]), []);
 }
